@@ -1,0 +1,204 @@
+"""`LocalCloud`: AWS on this machine, as one object with a beginning and an end."""
+
+import json
+import secrets
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from local import certificate, processes
+from local.environment import REGION, Folders, client_environment, endpoint, server_environment
+
+START_SECONDS = 60.0
+"""How long the cloud may take to answer before it counts as failed (usually a few seconds)."""
+
+_PACKAGE_ROOT = Path(__file__).resolve().parent.parent
+
+
+class LocalCloudError(RuntimeError):
+    """The local cloud cannot do what was asked; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class LocalCloud:
+    """One local cloud: a state folder and two ports of this machine.
+
+    `checkout` holds the app (app.py, cdk.json); `state` is the only folder that the cloud writes to.
+    Two clouds need two state folders and two pairs of ports.
+    """
+
+    checkout: Path
+    state: Path
+    port: int = 4566
+    page_port: int = 8400
+
+    @property
+    def folders(self) -> Folders:
+        """Where this cloud's files lie."""
+        return Folders(self.state.resolve())
+
+    def up(self) -> None:
+        """Start the cloud and return when it answers; does nothing when it is up already.
+
+        Raises `LocalCloudError` when a port is taken or a part does not start.
+        """
+        if self.status()["running"]:
+            return
+        self.down()  # whatever a crash has left
+        for port in (self.port, self.page_port):
+            _require_free(port)
+        self._prepare()
+        supervisor = self._start()
+        self._describe(pid=supervisor.pid, process_group=supervisor.pid, started_at=_now())
+        try:
+            self._wait_until_it_answers(supervisor)
+        except BaseException:
+            self.down()
+            raise
+
+    def deploy(self, progress: Callable[[str], None]) -> None:
+        """Bootstrap and deploy the app with the real CDK CLI, and make it ready for its first person.
+
+        `progress` is called with one line of text at a time.
+        """
+        from local.deploy import deploy  # noqa: PLC0415 (boto3 is slow to import and not needed by up and down)
+
+        deploy(self, progress)
+
+    def down(self) -> None:
+        """Stop every process of this cloud and remove what it kept; works after a crash too."""
+        processes.stop_all(processes.cloud_id(self.state))
+        for path in self.folders.transient():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+    def status(self) -> dict[str, Any]:
+        """`cloud.json`, with `running` (bool) and without the environment's secrets resolved anew."""
+        described = self.description()
+        pid = described.get("pid")
+        mine = {process.pid for process in processes.belonging_to(processes.cloud_id(self.state))}
+        return {**described, "running": pid in mine and _answers(described["port"], self._bundle())}
+
+    def environment(self) -> dict[str, str]:
+        """What the AWS CLI, CDK and boto3 need to speak to this cloud as its administrator."""
+        return client_environment(self.folders, self._certificate(), self.port)
+
+    def description(self) -> dict[str, Any]:
+        """What `cloud.json` says; empty when the cloud was never started."""
+        try:
+            loaded: dict[str, Any] = json.loads(self.folders.description.read_text())
+        except FileNotFoundError:
+            return {}
+        return loaded
+
+    def describe(self, **changes: object) -> None:
+        """Write `changes` into `cloud.json`, which only its owner may read."""
+        self._describe(**changes)
+
+    def _describe(self, **changes: object) -> None:
+        path = self.folders.description
+        merged = {**self.description(), **changes}
+        staging = path.with_suffix(f".{secrets.token_hex(4)}")
+        staging.touch(mode=0o600)
+        staging.write_text(json.dumps(merged, indent=2))
+        staging.replace(path)
+
+    def _certificate(self) -> certificate.Certificate:
+        return certificate.ensure(self.folders.tls, REGION)
+
+    def _bundle(self) -> Path:
+        return self.folders.tls / "ca-bundle.pem"
+
+    def _prepare(self) -> None:
+        folders = self.folders
+        shutil.rmtree(folders.logs, ignore_errors=True)
+        for folder in (folders.temporary, folders.data, folders.home, folders.logs, folders.sagemaker):
+            folder.mkdir(parents=True, exist_ok=True)
+        folders.state.chmod(0o700)
+        for name in ("aws-config", "aws-credentials"):
+            (folders.home / name).touch()
+        self._describe(
+            port=self.port,
+            page_port=self.page_port,
+            url=f"http://localhost:{self.page_port}",
+            environment=self.environment(),
+        )
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        environment = server_environment(self.folders, self._certificate(), self.port, self.page_port)
+        with (self.folders.logs / "supervisor.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "local.supervisor"],
+                cwd=_PACKAGE_ROOT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def _wait_until_it_answers(self, supervisor: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if supervisor.poll() is not None:
+                raise LocalCloudError(f"The local cloud ended while it started:\n{self._last_words()}")
+            if _answers(self.port, self._bundle()) and self._front_door_answers():
+                return
+            time.sleep(0.05)
+        raise LocalCloudError(
+            f"The local cloud does not answer at {endpoint(self.port)} after {START_SECONDS:.0f} s:\n"
+            + self._last_words()
+        )
+
+    def _front_door_answers(self) -> bool:
+        if not (_PACKAGE_ROOT / "local" / "front_door.py").exists():
+            return True
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.page_port)) == 0
+
+    def _last_words(self) -> str:
+        """The last lines of each log, for an error message."""
+        lines = []
+        for log in sorted(self.folders.logs.glob("*.log")):
+            lines += [f"[{log.name}] {line}" for line in log.read_text(errors="replace").splitlines()[-8:]]
+        return "\n".join(lines)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _require_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise LocalCloudError(
+                f"Port {port} of this machine is in use. Stop the program that has it "
+                "(another local cloud?), or choose another port."
+            ) from error
+
+
+def _answers(port: int, bundle: Path) -> bool:
+    if not bundle.exists():
+        return False
+    try:
+        context = ssl.create_default_context(cafile=str(bundle))
+        url = f"{endpoint(port)}/_ministack/health"
+        with urllib.request.urlopen(url, timeout=2, context=context) as answer:  # noqa: S310 (our own https)
+            return bool(answer.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False

@@ -1,0 +1,123 @@
+"""Which environment variables the programs of one local cloud get."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.certificate import Certificate
+from local.processes import MARKER, cloud_id
+
+ACCOUNT = "123456789012"
+"""The local account. MiniStack takes a 12-digit access key for that account's root user."""
+
+REGION = "us-east-1"
+SECRET = "storyloom-local-root"  # noqa: S105 (opens nothing but a server on this machine's loopback)
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where everything of one cloud lies, inside its state folder."""
+
+    state: Path
+
+    @property
+    def temporary(self) -> Path:
+        return self.state / "tmp"
+
+    @property
+    def data(self) -> Path:
+        return self.state / "data"
+
+    @property
+    def tls(self) -> Path:
+        return self.state / "tls"
+
+    @property
+    def home(self) -> Path:
+        return self.state / "home"
+
+    @property
+    def logs(self) -> Path:
+        return self.state / "logs"
+
+    @property
+    def sagemaker(self) -> Path:
+        return self.state / "sagemaker"
+
+    @property
+    def description(self) -> Path:
+        return self.state / "cloud.json"
+
+    def transient(self) -> list[Path]:
+        """What stopping the cloud removes: MiniStack keeps its state in memory, so this is useless then."""
+        return [self.temporary, self.data, self.tls, self.home, self.sagemaker, self.description]
+
+
+def endpoint(port: int) -> str:
+    """Where the AWS APIs answer. By address: SDKs then put the bucket in the path, not in the host name."""
+    return f"https://127.0.0.1:{port}"
+
+
+def client_environment(folders: Folders, certificate: Certificate, port: int) -> dict[str, str]:
+    """What the AWS CLI, the CDK and the SDKs need to speak to this cloud as the account's root user."""
+    return {
+        "AWS_ENDPOINT_URL": endpoint(port),
+        "AWS_ACCESS_KEY_ID": ACCOUNT,
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_REGION": REGION,
+        "AWS_CA_BUNDLE": str(certificate.bundle),
+        "REQUESTS_CA_BUNDLE": str(certificate.bundle),
+        "SSL_CERT_FILE": str(certificate.bundle),
+        "NODE_EXTRA_CA_CERTS": str(certificate.certificate),
+        "AWS_EC2_METADATA_DISABLED": "true",
+        # The person's own profiles, which may name a real account, are out of reach.
+        "AWS_CONFIG_FILE": str(folders.home / "aws-config"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(folders.home / "aws-credentials"),
+        "CDK_DEFAULT_ACCOUNT": ACCOUNT,
+        "CDK_DEFAULT_REGION": REGION,
+    }
+
+
+def inherited() -> dict[str, str]:
+    """This process's environment without anything that speaks of another AWS account or another Python."""
+    unwanted = ("AWS_", "CDK_", "PYTHONPATH", "PYTHONHOME", "MINISTACK_", "LOCALSTACK_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
+
+
+def server_environment(
+    folders: Folders, certificate: Certificate, port: int, page_port: int
+) -> dict[str, str]:
+    """The whole environment of the cloud's own processes. Lambda workers inherit it from MiniStack."""
+    return {
+        **inherited(),
+        **client_environment(folders, certificate, port),
+        MARKER: cloud_id(folders.state),
+        "STORYLOOM_LOCAL_STATE": str(folders.state),
+        "STORYLOOM_LOCAL_PAGE_PORT": str(page_port),
+        # MiniStack: every request is signed and authorized, over TLS, on this machine only.
+        "AUTH": "true",
+        "USE_SSL": "1",
+        "BIND_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(port),
+        "MINISTACK_ACCOUNT_ID": ACCOUNT,
+        "MINISTACK_REGION": REGION,
+        "MINISTACK_SSL_CERT": str(certificate.certificate),
+        "MINISTACK_SSL_KEY": str(certificate.key),
+        "PERSIST_STATE": "0",
+        "S3_PERSIST": "0",
+        "S3_DATA_DIR": str(folders.data / "s3"),
+        "STATE_DIR": str(folders.data / "state"),
+        "LAMBDA_EXECUTOR": "local",
+        # Neither Docker nor these listeners (fixed ports: two clouds would collide) are wanted.
+        "DOCKER_HOST": f"unix://{folders.temporary}/no-docker.sock",
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
+        "LOG_LEVEL": "INFO",
+        # Nothing is left outside the state folder.
+        "TMPDIR": str(folders.temporary),
+        "HOME": str(folders.home),
+        "XDG_CACHE_HOME": str(folders.home / ".cache"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+    }

@@ -1,0 +1,77 @@
+"""Finding and stopping every process of one local cloud.
+
+A process group is not enough: a Lambda worker or a training job may start its own session. So
+everything a cloud starts carries an environment variable, ``STORYLOOM_LOCAL_CLOUD=<id>``, which
+children inherit, and a sweep finds them by it, also when the cloud itself was killed.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+import psutil
+
+MARKER = "STORYLOOM_LOCAL_CLOUD"
+"""Name of the environment variable that marks a process as part of a local cloud."""
+
+GRACE_SECONDS = 3.0
+"""How long a process may take to end by itself after SIGTERM."""
+
+
+def cloud_id(state: Path) -> str:
+    """The id of the cloud that keeps its state in `state`: the same after a crash, without any file."""
+    return hashlib.sha256(str(state.resolve()).encode()).hexdigest()[:16]
+
+
+def belonging_to(identifier: str) -> list[psutil.Process]:
+    """Every live process that carries `identifier`, but the one that asks."""
+    found = []
+    for process in psutil.process_iter():
+        if process.pid == os.getpid():
+            continue
+        try:
+            if process.environ().get(MARKER) == identifier and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess, OSError):
+            continue  # another user's process, or one that has just ended
+    return found
+
+
+def stop_all(identifier: str, grace_seconds: float = GRACE_SECONDS) -> int:
+    """Stop every process that carries `identifier`; returns how many were found.
+
+    Sweeps until nothing is found, since a process may start another one while it is being stopped.
+    """
+    stopped = 0
+    for _ in range(10):
+        processes = belonging_to(identifier)
+        if not processes:
+            return stopped
+        stopped += len(processes)
+        _stop(processes, grace_seconds)
+        grace_seconds = 0.2  # late children of processes that were told already
+    remaining = [process.pid for process in belonging_to(identifier)]
+    raise RuntimeError(
+        f"Processes of local cloud {identifier} keep coming back: {remaining}. "
+        "Stop the program that starts them, then run `storyloom local down` again."
+    )
+
+
+def _stop(processes: list[psutil.Process], grace_seconds: float) -> None:
+    """SIGTERM, a short grace, then SIGKILL."""
+    for process in processes:
+        _signal(process, kill=False)
+    _, alive = psutil.wait_procs(processes, timeout=grace_seconds)
+    for process in alive:
+        _signal(process, kill=True)
+    psutil.wait_procs(alive, timeout=5)
+
+
+def _signal(process: psutil.Process, *, kill: bool) -> None:
+    try:
+        if kill:
+            process.kill()
+        else:
+            process.terminate()
+    except psutil.NoSuchProcess:
+        pass

@@ -1,0 +1,50 @@
+"""The process that is AWS: MiniStack with Storyloom's plug-in, over TLS, with IAM enforced.
+
+``python -m local.server``; everything it needs comes from `local.environment.server_environment`.
+"""
+
+import asyncio
+import os
+import signal
+
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+
+from local import plugin
+from local.supervisor import stop_with_parent
+
+
+def main() -> None:
+    """Serve until SIGTERM or SIGINT."""
+    stop_with_parent()
+    # MiniStack reads its settings from the environment while it is imported.
+    from ministack import app as ministack_app  # noqa: PLC0415
+
+    plugin.install()
+    asyncio.run(_serve(ministack_app.app))
+
+
+async def _serve(application: object) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stopping.set)
+    await serve(application, _configuration(), shutdown_trigger=stopping.wait)  # type: ignore[arg-type]
+    # Worker threads of running invocations would keep the interpreter alive; the supervisor sweeps them.
+    os._exit(0)
+
+
+def _configuration() -> Config:
+    config = Config()
+    # The port that was asked for and no other: MiniStack's own start would also take 443.
+    config.bind = [f"{os.environ['BIND_HOST']}:{os.environ['GATEWAY_PORT']}"]
+    config.certfile = os.environ["MINISTACK_SSL_CERT"]
+    config.keyfile = os.environ["MINISTACK_SSL_KEY"]
+    config.keep_alive_timeout = 75
+    config.graceful_timeout = 0.5
+    config.loglevel = "WARNING"
+    return config
+
+
+if __name__ == "__main__":
+    main()

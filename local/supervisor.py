@@ -1,0 +1,77 @@
+"""The first process of a local cloud: starts the others, and takes them all down together.
+
+``python -m local.supervisor`` leads the cloud's process group. When it is told to stop, or when
+the server or the front door ends by itself, it sweeps everything that carries the cloud's marker.
+"""
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+
+from local.processes import MARKER, stop_all
+
+POLL_SECONDS = 0.2
+
+
+def main() -> int:
+    """Run until told to stop. Returns 0 after a signal, 1 when a part ended by itself."""
+    stopping = threading.Event()
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        stopping.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    parts = {name: _start(name) for name in _parts()}
+    try:
+        return _watch(parts, stopping)
+    finally:
+        stop_all(os.environ[MARKER])
+
+
+def _parts() -> list[str]:
+    """The modules that make up the cloud."""
+    return [name for name in ("local.server", "local.front_door") if importlib.util.find_spec(name)]
+
+
+def _start(module: str) -> subprocess.Popen[bytes]:
+    log = Path(os.environ["STORYLOOM_LOCAL_STATE"]) / "logs" / f"{module.rpartition('.')[2]}.log"
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", module],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def _watch(parts: dict[str, subprocess.Popen[bytes]], stopping: threading.Event) -> int:
+    while not stopping.wait(POLL_SECONDS):
+        for name, process in parts.items():
+            if process.poll() is not None:
+                print(f"{name} ended with {process.returncode}; stopping the local cloud", flush=True)
+                return 1
+    return 0
+
+
+def stop_with_parent() -> None:
+    """Take this process and the rest of the cloud down when its parent dies (kill -9 of the supervisor)."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        stop_all(os.environ[MARKER])
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
