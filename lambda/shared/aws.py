@@ -1,0 +1,99 @@
+"""The boto3 clients, each made once per process.
+
+Clients (unlike resources and sessions) may be shared between threads, which the API does.
+"""
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch import CloudWatchClient
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_logs import CloudWatchLogsClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sagemaker import SageMakerClient
+    from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
+    from mypy_boto3_scheduler import EventBridgeSchedulerClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_sns import SNSClient
+    from mypy_boto3_stepfunctions import SFNClient
+
+# 200 files dropped at once make 200 calls at once to APIs with small quotas: back off for longer than the
+# default of five attempts does.
+_PATIENT = Config(retries={"mode": "standard", "max_attempts": 10}, connect_timeout=5, read_timeout=60)
+
+# An answer is never asked for twice: a retry of a half-read stream would pay for the tokens again.
+_ANSWERS = Config(retries={"mode": "standard", "max_attempts": 1}, connect_timeout=5, read_timeout=290)
+
+
+@cache
+def dynamodb() -> "DynamoDBClient":
+    """Return a DynamoDB client that takes and gives plain Python values and condition objects.
+
+    It is the client inside boto3's resource: the resource itself must not be shared between threads.
+    """
+    return boto3.resource("dynamodb", config=_PATIENT).meta.client
+
+
+@cache
+def s3() -> "S3Client":
+    """Return the S3 client."""
+    return boto3.client("s3", config=_PATIENT)
+
+
+@cache
+def scheduler() -> "EventBridgeSchedulerClient":
+    """Return the EventBridge Scheduler client."""
+    return boto3.client("scheduler", config=_PATIENT)
+
+
+@cache
+def stepfunctions() -> "SFNClient":
+    """Return the Step Functions client."""
+    return boto3.client("stepfunctions", config=_PATIENT)
+
+
+@cache
+def sagemaker() -> "SageMakerClient":
+    """Return the SageMaker client."""
+    return boto3.client("sagemaker", config=_PATIENT)
+
+
+@cache
+def sagemaker_runtime() -> "SageMakerRuntimeClient":
+    """Return the client that asks the endpoint for answers."""
+    return boto3.client("sagemaker-runtime", config=_ANSWERS)
+
+
+@cache
+def logs() -> "CloudWatchLogsClient":
+    """Return the CloudWatch Logs client."""
+    return boto3.client("logs", config=_PATIENT)
+
+
+@cache
+def cloudwatch() -> "CloudWatchClient":
+    """Return the CloudWatch client."""
+    return boto3.client("cloudwatch", config=_PATIENT)
+
+
+@cache
+def sns() -> "SNSClient":
+    """Return the SNS client."""
+    return boto3.client("sns", config=_PATIENT)
+
+
+@cache
+def secretsmanager() -> "SecretsManagerClient":
+    """Return the Secrets Manager client."""
+    return boto3.client("secretsmanager", config=_PATIENT)
+
+
+@cache
+def lambdas() -> "LambdaClient":
+    """Return the Lambda client."""
+    return boto3.client("lambda", config=_PATIENT)

@@ -1,0 +1,150 @@
+"""What the stacks tell the functions, through `STORYLOOM_*` variables.
+
+This is the only module that reads them. Each class is one group of variables; a function reads the groups
+it needs, so a missing variable names itself only where it is missed.
+"""
+
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class MissingEnvironmentError(Exception):
+    """A `STORYLOOM_*` variable is missing or malformed: the stack and the functions disagree."""
+
+
+class BaseModelChoice(BaseModel):
+    """The open model that stories are taught to."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    """Catalogue name, or the Hugging Face id where the model is in no catalogue."""
+    id: str
+    """Hugging Face id, `owner/name`."""
+    slug: str
+    """Its folder below `base-models/`."""
+    revision: str
+    chat: bool
+    context_length: int
+    """Tokens."""
+    parameters_millions: int
+    gated: bool
+
+
+class _Group(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="STORYLOOM_", frozen=True, extra="ignore")
+
+
+class Common(_Group):
+    """Variables of every function."""
+
+    name: str
+    table: str
+    stories_bucket: str
+    artifacts_bucket: str
+    base_model: BaseModelChoice
+
+
+class Schedule(_Group):
+    """The quiet-period timer: an EventBridge Scheduler one-time schedule that calls start_run."""
+
+    start_run_arn: str
+    schedule_name: str
+    schedule_group: str
+    schedule_role_arn: str
+    quiet_seconds: int
+
+
+class Pipeline(_Group):
+    """The state machine."""
+
+    state_machine_arn: str
+
+
+class Assembly(_Group):
+    """How a dataset becomes a training job."""
+
+    minimum_words: int
+    max_training_minutes: int
+    training_instance: str
+    training_code_uri: str
+
+
+class Staging(_Group):
+    """Access to gated models; empty where none is needed."""
+
+    huggingface_token_secret: str = ""
+
+
+class GateRule(_Group):
+    """How much better a candidate must be than the base model, in percent of perplexity."""
+
+    minimum_improvement_percent: float
+
+
+class Registry(_Group):
+    """The SageMaker Model Registry."""
+
+    model_package_group: str
+    hosting_image: str
+
+
+class Hosting(_Group):
+    """The endpoint."""
+
+    hosting_image: str
+    hosting_instance: str
+    hosting_role_arn: str
+    endpoint_name: str
+    inference_ami: str = ""
+    idle_minutes: float
+
+
+class Messages(_Group):
+    """The topic that tells the person who owns the stories."""
+
+    topic_arn: str
+
+
+class Api(_Group):
+    """What the REST API talks to."""
+
+    endpoint_name: str
+    keeper_function: str
+    state_machine_arn: str
+    browser_endpoint: str = ""
+
+
+class SignIn(_Group):
+    """The Cognito user pool whose tokens the API accepts."""
+
+    user_pool_id: str
+    user_pool_client_id: str
+
+
+GroupT = TypeVar("GroupT", bound=_Group)
+
+
+def read(group: type[GroupT]) -> GroupT:
+    """Read one group of variables.
+
+    Raises:
+        MissingEnvironmentError: names each variable that is missing or malformed.
+    """
+    try:
+        return group()
+    except ValidationError as error:
+        faults = ", ".join(
+            f"STORYLOOM_{'_'.join(str(part) for part in fault['loc']).upper()} ({fault['msg']})"
+            for fault in error.errors()
+        )
+        raise MissingEnvironmentError(
+            f"The function's environment lacks {faults}. Deploy the stacks again: they set it."
+        ) from error
+
+
+def common() -> Common:
+    """Read the variables of every function."""
+    return read(Common)

@@ -1,0 +1,113 @@
+"""Every key of the artifacts bucket, made here and nowhere else (see docs/contracts.md)."""
+
+from urllib.parse import urlsplit
+
+ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
+"""What the endpoint needs of a PEFT adapter folder."""
+
+
+def uri(bucket: str, key: str) -> str:
+    """Join a bucket and a key or prefix to `s3://bucket/key`."""
+    return f"s3://{bucket}/{key}"
+
+
+def split(s3_uri: str) -> tuple[str, str]:
+    """Split `s3://bucket/key` into bucket and key.
+
+    Raises:
+        ValueError: where the text is no S3 URI.
+    """
+    parts = urlsplit(s3_uri)
+    if parts.scheme != "s3" or not parts.netloc:
+        raise ValueError(f"{s3_uri!r} is no S3 URI of the form s3://bucket/key.")
+    return parts.netloc, parts.path.removeprefix("/")
+
+
+def base_model(slug: str, revision: str) -> str:
+    """Prefix of a staged base model."""
+    return f"base-models/{slug}/{revision}/"
+
+
+def staged_marker(slug: str, revision: str) -> str:
+    """Key of the list of files that is written when a base model is complete."""
+    return f"{base_model(slug, revision)}staged.json"
+
+
+def run(run_id: str) -> str:
+    """Prefix of everything one run makes."""
+    return f"runs/{run_id}/"
+
+
+def manifest(run_id: str) -> str:
+    """Key of the frozen list of story versions."""
+    return f"{run(run_id)}manifest.jsonl"
+
+
+def read_prefix(run_id: str) -> str:
+    """Prefix of the records and rejects."""
+    return f"{run(run_id)}read/"
+
+
+def read_batch(run_id: str, batch_digest: str) -> str:
+    """Key of one batch's records and rejects; the digest is sha256 hex of the batch."""
+    return f"{read_prefix(run_id)}{batch_digest[:16]}.jsonl"
+
+
+def dataset(run_id: str, part: str) -> str:
+    """Prefix of one part of the dataset: `train`, `validation` or `test`."""
+    return f"{run(run_id)}dataset/{part}/"
+
+
+def examples(run_id: str, part: str) -> str:
+    """Key of one part's examples."""
+    return f"{dataset(run_id, part)}examples.jsonl"
+
+
+def report(run_id: str) -> str:
+    """Key of the data report."""
+    return f"{run(run_id)}report.json"
+
+
+def training(run_id: str) -> str:
+    """Prefix that SageMaker writes training output under."""
+    return f"{run(run_id)}training/"
+
+
+def adapter(run_id: str, job_name: str) -> str:
+    """Prefix of the trained adapter."""
+    return f"{training(run_id)}{job_name}/output/model/"
+
+
+def checkpoints(run_id: str) -> str:
+    """Prefix of the training checkpoints."""
+    return f"{run(run_id)}checkpoints/"
+
+
+def evaluation(run_id: str) -> str:
+    """Prefix of the evaluation's output."""
+    return f"{run(run_id)}evaluation/"
+
+
+def evaluation_json(run_id: str) -> str:
+    """Key of the evaluation that the gate reads."""
+    return f"{evaluation(run_id)}evaluation.json"
+
+
+def hosting(version: str) -> str:
+    """Prefix of one version's hosting bundle."""
+    return f"hosting/{version}/"
+
+
+def serving_yaml(version: str) -> str:
+    """Key of the endpoint's configuration."""
+    return f"{hosting(version)}serving.yaml"
+
+
+def hosted_base(version: str) -> str:
+    """Prefix of the bundle's base model."""
+    return f"{hosting(version)}base/"
+
+
+def hosted_adapter(version: str, adapter_version: str) -> str:
+    """Prefix of one adapter in a version's bundle."""
+    return f"{hosting(version)}adapters/{adapter_version}/"

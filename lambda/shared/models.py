@@ -1,0 +1,103 @@
+"""The items of the table, typed. Times are UTC text (`shared.clock`); perplexities have no unit."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from shared.clock import Utc
+
+RunStatus = Literal["running", "succeeded", "not_better", "stopped_early", "failed"]
+VersionStatus = Literal["approved", "rejected", "live", "previous", "failed"]
+HostingStatus = Literal["asleep", "waking", "awake", "failing"]
+
+
+class _Item(BaseModel):
+    # A newer deployment may have added attributes; an older function must still read the item.
+    model_config = ConfigDict(extra="ignore")
+
+
+class Failure(_Item):
+    """Why a run failed, in words a person can act on."""
+
+    step: str
+    """State that failed."""
+    error: str
+    """Its error's name."""
+    cause: str
+    """The reason."""
+    log_tail: str | None = None
+    """Last lines of the failed job's own log."""
+
+
+class Run(_Item):
+    """One walk of the pipeline."""
+
+    run_id: str
+    status: RunStatus
+    step: str | None = None
+    message: str | None = None
+    started_at: Utc | None = None
+    ended_at: Utc | None = None
+    execution_arn: str | None = None
+    reason: str | None = None
+    files: int | None = None
+    stories: int | None = None
+    words: int | None = None
+    training_job: str | None = None
+    processing_job: str | None = None
+    base_perplexity: float | None = None
+    tuned_perplexity: float | None = None
+    live_perplexity: float | None = None
+    version: str | None = None
+    adapter_sha256: str | None = None
+    failure: Failure | None = None
+
+
+class Lock(_Item):
+    """One run at a time: whoever has this item runs."""
+
+    run_id: str
+    execution_arn: str
+    acquired_at: Utc
+    pending: bool = False
+    """Stories came meanwhile: one more run is owed."""
+
+
+class ModelVersion(_Item):
+    """One trained adapter that passed or failed the gate."""
+
+    version: str
+    run_id: str
+    status: VersionStatus
+    adapter_uri: str
+    adapter_sha256: str
+    model_package_arn: str | None = None
+    base_model: str
+    base_revision: str
+    base_perplexity: float | None = None
+    tuned_perplexity: float | None = None
+    live_perplexity: float | None = None
+    created_at: Utc
+
+
+class LivePointer(_Item):
+    """The version that answers, and the one before it."""
+
+    version: str
+    previous: str | None = None
+    bundle_uri: str
+    adapter_sha256: str
+    updated_at: Utc
+
+
+class HostingState(_Item):
+    """What the endpoint does now, as far as the table knows; the keeper repairs it."""
+
+    status: HostingStatus = "asleep"
+    version: str | None = None
+    endpoint_config: str | None = None
+    requested: str | None = None
+    """Endpoint configuration that SageMaker last accepted for the endpoint."""
+    since: Utc | None = None
+    last_used_at: Utc | None = None
+    message: str | None = None

@@ -1,0 +1,63 @@
+"""Run records: what each run is doing, and how it ended."""
+
+import hashlib
+import secrets
+from datetime import datetime
+from typing import Any
+
+from boto3.dynamodb.conditions import Attr
+
+from shared import clock, table
+from shared.models import Run, RunStatus
+
+_PARTITION = "RUNS"
+_GOING = Attr("status").not_exists() | Attr("status").eq("running")
+
+
+def new_id(at: datetime, seed: str | None = None) -> str:
+    """Make a run id, `YYYYMMDD-HHMMSS-xxxx` (UTC); the same seed and time make the same id."""
+    tail = hashlib.sha256(seed.encode()).hexdigest()[:4] if seed else secrets.token_hex(2)
+    return f"{at:%Y%m%d-%H%M%S}-{tail}"
+
+
+def create(run_id: str, execution_arn: str, reason: str) -> bool:
+    """Write a new run's record; returns False where the run has one already."""
+    run = Run(
+        run_id=run_id,
+        status="running",
+        step="Begin",
+        message="Starting.",
+        started_at=clock.stamp(),
+        execution_arn=execution_arn,
+        reason=reason,
+    )
+    return table.put(_PARTITION, run_id, run.model_dump(), only_if=Attr("pk").not_exists())
+
+
+def enter(run_id: str, step: str, message: str | None = None, **fields: Any) -> None:
+    """Record that a run is in this state of the state machine now, with whatever else is known of it.
+
+    A run that somebody started by hand gets its record here. One that has ended stays ended.
+    """
+    changes: dict[str, Any] = {"run_id": run_id, "step": step, **fields}
+    if message is not None:
+        changes["message"] = message
+    known = {"status": "running", "started_at": clock.stamp()}
+    table.update(_PARTITION, run_id, changes, only_if=_GOING, if_absent=known)
+
+
+def finish(run_id: str, status: RunStatus, message: str, **fields: Any) -> bool:
+    """Record how a run ended; returns False where it had ended before."""
+    changes = {"run_id": run_id, "status": status, "message": message, "ended_at": clock.stamp(), **fields}
+    return table.update(_PARTITION, run_id, changes, only_if=_GOING)
+
+
+def get(run_id: str) -> Run | None:
+    """Read one run's record."""
+    item = table.get(_PARTITION, run_id)
+    return Run.model_validate(item) if item else None
+
+
+def latest(limit: int = 50) -> list[Run]:
+    """Read the newest runs, newest first."""
+    return [Run.model_validate(item) for item in table.newest(_PARTITION, limit)]

@@ -1,0 +1,130 @@
+"""The one table, through a client that takes plain values and condition objects."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from boto3.dynamodb.conditions import ConditionBase, Key
+
+from shared import aws, environment
+
+Item = dict[str, Any]
+
+
+def storable(value: Any) -> Any:
+    """Turn floats, which DynamoDB's client refuses, into decimals, also inside dicts and lists."""
+    if isinstance(value, float):
+        return Decimal(repr(value))
+    if isinstance(value, Mapping):
+        return {name: storable(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable(part) for part in value]
+    return value
+
+
+def get(pk: str, sk: str) -> Item | None:
+    """Read one item, consistently; None where there is none."""
+    answer = aws.dynamodb().get_item(TableName=_name(), Key={"pk": pk, "sk": sk}, ConsistentRead=True)
+    return answer.get("Item")
+
+
+def put(pk: str, sk: str, attributes: Mapping[str, Any], only_if: ConditionBase | None = None) -> bool:
+    """Write one whole item; returns False where `only_if` does not hold."""
+    item = {**storable(without_none(attributes)), "pk": pk, "sk": sk}
+    return _conditionally("put_item", only_if, Item=item)
+
+
+def update(
+    pk: str,
+    sk: str,
+    changes: Mapping[str, Any],
+    only_if: ConditionBase | None = None,
+    if_absent: Mapping[str, Any] | None = None,
+) -> bool:
+    """Change some attributes of an item, making the item where there is none.
+
+    Args:
+        pk: partition key.
+        sk: sort key.
+        changes: attributes to set; None removes the attribute.
+        only_if: condition on the item as it is now.
+        if_absent: attributes to set only where the item lacks them.
+
+    Returns:
+        False where `only_if` does not hold.
+    """
+    sets: list[str] = []
+    removes: list[str] = []
+    names: dict[str, str] = {}
+    values: dict[str, Any] = {}
+    for number, (name, value) in enumerate(changes.items()):
+        names[f"#c{number}"] = name
+        if value is None:
+            removes.append(f"#c{number}")
+            continue
+        sets.append(f"#c{number} = :c{number}")
+        values[f":c{number}"] = storable(value)
+    for number, (name, value) in enumerate((if_absent or {}).items()):
+        names[f"#d{number}"] = name
+        sets.append(f"#d{number} = if_not_exists(#d{number}, :d{number})")
+        values[f":d{number}"] = storable(value)
+    clauses = [f"SET {', '.join(sets)}"] * bool(sets) + [f"REMOVE {', '.join(removes)}"] * bool(removes)
+    fields: dict[str, Any] = {
+        "Key": {"pk": pk, "sk": sk},
+        "UpdateExpression": " ".join(clauses),
+        "ExpressionAttributeNames": names,
+    }
+    if values:
+        fields["ExpressionAttributeValues"] = values
+    return _conditionally("update_item", only_if, **fields)
+
+
+def delete(pk: str, sk: str, only_if: ConditionBase | None = None) -> bool:
+    """Delete one item; returns False where `only_if` does not hold."""
+    return _conditionally("delete_item", only_if, Key={"pk": pk, "sk": sk})
+
+
+def count_up(pk: str, sk: str) -> int:
+    """Add one to a counter, atomically, and return its new value (1 the first time)."""
+    answer = aws.dynamodb().update_item(
+        TableName=_name(),
+        Key={"pk": pk, "sk": sk},
+        UpdateExpression="ADD #n :one",
+        ExpressionAttributeNames={"#n": "n"},
+        ExpressionAttributeValues={":one": 1},
+        ReturnValues="UPDATED_NEW",
+    )
+    return int(str(answer["Attributes"]["n"]))
+
+
+def newest(pk: str, limit: int) -> list[Item]:
+    """Read a partition's items, greatest sort key first, `limit` at most."""
+    items: list[Item] = []
+    fields: dict[str, Any] = {"KeyConditionExpression": Key("pk").eq(pk), "ScanIndexForward": False}
+    while len(items) < limit:
+        answer = aws.dynamodb().query(TableName=_name(), Limit=limit - len(items), **fields)
+        items += answer["Items"]
+        if "LastEvaluatedKey" not in answer:
+            break
+        fields["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+    return items
+
+
+def without_none(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Drop the attributes that are None: an absent attribute says the same."""
+    return {name: value for name, value in attributes.items() if value is not None}
+
+
+def _name() -> str:
+    return environment.common().table
+
+
+def _conditionally(operation: str, only_if: ConditionBase | None, **fields: Any) -> bool:
+    if only_if is not None:
+        fields["ConditionExpression"] = only_if
+    client: Any = aws.dynamodb()
+    try:
+        getattr(client, operation)(TableName=_name(), **fields)
+    except client.exceptions.ConditionalCheckFailedException:
+        return False
+    return True
