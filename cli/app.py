@@ -1,0 +1,198 @@
+"""The command line's commands. Each does one thing, says what it does, and prints JSON with ``--json``."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from cli import journey
+from cli.api import StoryloomApi
+from cli.connection import LOCAL_STATE, connect, sign_in_and_keep
+from cli.errors import CommandError
+from cli.progress import follow_run, run_panel, runs_table
+from local.cloud import LocalCloud
+
+app = typer.Typer(
+    help="Storyloom: your stories in, your own story-telling model out.\n\n"
+    "Commands talk to the local cloud of this checkout while it is up (`make run`), "
+    "else to the deployment you signed in to with `storyloom login`.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+local_app = typer.Typer(help="AWS on this machine: no account, no GPU, no Docker.", no_args_is_help=True)
+app.add_typer(local_app, name="local")
+
+out = Console()
+notes = Console(stderr=True)  # progress goes here, so that --json leaves standard output clean
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else.")]
+Folder = Annotated[Path, typer.Argument(help="A folder of stories, or one file.")]
+State = Annotated[Path, typer.Option(help="The folder that holds everything of this local cloud.")]
+Port = Annotated[int, typer.Option(help="The port AWS's APIs answer on; another is taken when it is busy.")]
+PagePort = Annotated[int, typer.Option(help="The port of the page; another is taken when it is busy.")]
+
+
+def main() -> None:
+    """Runs the command line; a `CommandError` becomes two lines on standard error and exit code 1."""
+    try:
+        app()
+    except CommandError as error:
+        notes.print(f"[red]{error.message}[/]" if notes.is_terminal else error.message, highlight=False)
+        if error.cure:
+            notes.print(error.cure, highlight=False)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+def _checkout() -> Path:
+    return Path(__file__).resolve().parent.parent
+
+
+def _places(state: Path, port: int, page_port: int) -> journey.Places:
+    return journey.Places(
+        _checkout(), _checkout() / state, journey.free_port(port), journey.free_port(page_port)
+    )
+
+
+def _print_json(content: Any) -> None:
+    sys.stdout.write(json.dumps(content, ensure_ascii=False) + "\n")
+
+
+@app.command()
+def login(
+    url: Annotated[str, typer.Argument(help="The page's address: the PageUrl that `cdk deploy` printed.")],
+    email: Annotated[str, typer.Option(prompt=True, help="Your e-mail.")],
+    password: Annotated[str, typer.Option(prompt=True, hide_input=True, help="Asked for, never kept.")],
+) -> None:
+    """Sign in to a Storyloom on AWS, once; later commands find it."""
+    kept = sign_in_and_keep(url, email, password)
+    notes.print(f"signed in; {kept} remembers it (delete the file to sign out)", highlight=False)
+
+
+@app.command()
+def upload(folder: Folder, as_json: AsJson = False) -> None:
+    """Drop stories into the bucket. A run starts by itself when the bucket has been quiet for a while."""
+    api = StoryloomApi(connect())
+    count = journey.drop_stories(api, folder, notes)
+    if as_json:
+        _print_json({"files": count, "stories_in_bucket": len(api.stories())})
+
+
+@app.command()
+def runs(
+    run_id: Annotated[str | None, typer.Argument(help="One run's id; without it, all of them.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Watch it until it ends.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the runs, or show one: its states, its losses, its report, and why it failed."""
+    api = StoryloomApi(connect())
+    listed = api.runs()
+    if follow and run_id is None:
+        if not listed:
+            raise CommandError("There is no run to follow.", "Start one with `storyloom upload FOLDER`.")
+        run_id = listed[0]["run_id"]
+    if run_id is None:
+        _print_json(listed) if as_json else out.print(runs_table(listed))
+        return
+    run = follow_run(api, run_id, notes) if follow else api.run(run_id)
+    _print_json(run) if as_json else out.print(run_panel(run))
+    if run["status"] == "failed":
+        raise typer.Exit(1)
+
+
+@app.command()
+def chat(
+    prompt: Annotated[str | None, typer.Argument(help="Ask once; without it, talk until Ctrl-D.")] = None,
+    model: Annotated[str, typer.Option(help="storyloom (the live one), base, or v1, v2 …")] = "storyloom",
+    as_json: AsJson = False,
+) -> None:
+    """Chat with the model. A sleeping model is woken, which takes a few minutes on AWS."""
+    api = StoryloomApi(connect())
+    if prompt is not None:
+        answer = journey.ask(api, prompt, notes if as_json else out, model)
+        if as_json:
+            _print_json(answer.__dict__)
+        return
+    messages: list[dict[str, str]] = []
+    while True:
+        try:
+            messages.append({"role": "user", "content": out.input("[bold]you[/] ")})
+        except EOFError:
+            out.print()
+            return
+        for piece, answered in api.chat(messages, model):
+            out.print(piece, end="", highlight=False, markup=False, soft_wrap=True)
+            if answered is not None:
+                messages.append({"role": "assistant", "content": answered.text})
+        out.print("\n")
+
+
+@local_app.command("up")
+def local_up(
+    state: State = LOCAL_STATE, port: Port = 4566, page_port: PagePort = 8400, as_json: AsJson = False
+) -> None:
+    """Start AWS on this machine and deploy the app to it; it stays up until `storyloom local down`."""
+    places = _places(state, port, page_port)
+    cloud = LocalCloud(places.checkout, places.state, places.port, places.page_port)
+    try:
+        journey.start_and_deploy(cloud, notes)
+    except BaseException:
+        cloud.down()
+        raise
+    record = cloud.status()
+    if as_json:
+        _print_json({"url": record["url"], "sign_in": record["sign_in"]})
+    else:
+        _say_where(record)
+
+
+@local_app.command("down")
+def local_down(state: State = LOCAL_STATE, as_json: AsJson = False) -> None:
+    """Stop it: every process, every port; also after a crash. What it stored stays in its state folder."""
+    LocalCloud(_checkout(), _checkout() / state).down()
+    if as_json:
+        _print_json({"down": True})
+
+
+@local_app.command("run")
+def local_run(
+    stories: Annotated[Path, typer.Option(help="The folder to drop in first.")] = Path("sample_stories"),
+    state: State = LOCAL_STATE,
+    port: Port = 4566,
+    page_port: PagePort = 8400,
+) -> None:
+    """`make run`: start, deploy, drop a folder in, follow the run, then stay up until Ctrl-C."""
+    with journey.running_cloud(_places(state, port, page_port), notes) as cloud:
+        run = journey.drop_and_follow(journey.signed_in(cloud), stories, notes)
+        out.print(run_panel(run))
+        _say_where(cloud.status())
+        out.print("Ctrl-C stops it.")
+        try:
+            while True:
+                time.sleep(3600)
+        except KeyboardInterrupt:
+            out.print()
+
+
+@local_app.command("demo")
+def local_demo(
+    stories: Annotated[Path, typer.Option(help="The folder to drop in.")] = Path("sample_stories"),
+    state: State = Path(".local-cloud-demo"),
+    port: Port = 4576,
+    page_port: PagePort = 8410,
+) -> None:
+    """`make demo`: the whole way once, then stop. The last line is one JSON object."""
+    sys.stdout.write(journey.demo(_places(state, port, page_port), stories, notes) + "\n")
+
+
+def _say_where(record: dict[str, Any]) -> None:
+    sign_in = record["sign_in"]
+    for label, value in (("page", record["url"]), *sign_in.items()):
+        out.print(f"  {label:10}{value}", highlight=False, markup=False)
