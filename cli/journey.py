@@ -22,7 +22,7 @@ from cli.progress import follow_run, wait_for_new_run
 from cli.stories_folder import story_files
 from local.cloud import LocalCloud
 
-PROMPT = "Tell me a story about a lost key."
+PROMPT = "Tell me a story about a lost umbrella."
 RUN_TIMEOUT_S = 3600
 
 

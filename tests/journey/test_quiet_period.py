@@ -1,0 +1,32 @@
+"""Many files make one run; a file that comes while a run is on makes exactly one more, after it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from tests.journey.conftest import Deployed, wait_for
+
+pytestmark = [pytest.mark.cloud, pytest.mark.journey]
+
+FILES = 200
+# far more than the quiet period and the schedule's grain: what has not started by then does not start
+LONG_ENOUGH_S = 25
+
+
+def test_200_files_in_a_minute_start_exactly_one_run(
+    deployed: Deployed, first_run: dict[str, Any]
+) -> None:
+    deployed.empty_bucket()
+    time.sleep(LONG_ENOUGH_S)
+    before = len(deployed.executions())
+    started = time.monotonic()
+    deployed.drop({f"many/{n:03}.txt": f"Story {n}. Not much happens in it.".encode() for n in range(FILES)})
+    assert time.monotonic() - started < 60
+    wait_for(lambda: len(deployed.executions()) > before or None, 90)
+    time.sleep(LONG_ENOUGH_S)
+    assert len(deployed.executions()) == before + 1
+    newest = deployed.api.runs()[0]
+    assert deployed.finished_run(newest["run_id"])["files"] == FILES
