@@ -61,3 +61,14 @@ def get(run_id: str) -> Run | None:
 def latest(limit: int = 50) -> list[Run]:
     """Read the newest runs, newest first."""
     return [Run.model_validate(item) for item in table.newest(_PARTITION, limit)]
+
+
+def is_announced(run_id: str) -> bool:
+    """Whether the owner was told how this run ended."""
+    item = table.get(_PARTITION, run_id)
+    return item is not None and "announced_at" in item
+
+
+def mark_announced(run_id: str) -> None:
+    """Note that the owner was told."""
+    table.update(_PARTITION, run_id, {"announced_at": clock.stamp()})

@@ -1,0 +1,57 @@
+"""Ends a run that went as it should: its record, a message to the owner, the lock freed."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from shared import announcement, handover, runs
+from shared.models import Run
+
+log = Logger(service="announce")
+
+_SUBJECTS = {
+    "succeeded": "Storyloom: your new model answers",
+    "not_better": "Storyloom: the new model was not better",
+    "stopped_early": "Storyloom: the run stopped early",
+}
+
+
+@log.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Record the outcome, free the lock, tell the owner. Calling it twice tells once.
+
+    Args:
+        event: `{"run_id", "outcome": "succeeded", "not_better" or "stopped_early", "message"}`.
+        context: Lambda's.
+
+    Returns:
+        `{"one_more": whether stories that came meanwhile set the timer again}`
+    """
+    run_id, outcome, message = event["run_id"], event["outcome"], event["message"]
+    runs.enter(run_id, "Announce")
+    runs.finish(run_id, outcome, message)
+    one_more = handover.free(run_id)
+    run = runs.get(run_id)
+    if run is not None:
+        announcement.tell_once(run_id, _SUBJECTS[outcome], _letter(run, one_more))
+    log.info("The run has ended", extra={"run_id": run_id, "outcome": outcome, "one_more": one_more})
+    return {"one_more": one_more}
+
+
+def _letter(run: Run, one_more: bool) -> str:
+    lines = [run.message or "", "", f"Run: {run.run_id}"]
+    if run.files is not None:
+        lines.append(f"Files: {run.files}")
+    if run.stories is not None:
+        lines.append(f"Stories: {run.stories} ({run.words or 0} words)")
+    if run.version is not None:
+        lines.append(f"Version: {run.version}")
+    if run.base_perplexity is not None and run.tuned_perplexity is not None:
+        lines.append(
+            f"Perplexity on unseen stories: base {run.base_perplexity:.1f}, new {run.tuned_perplexity:.1f} "
+            "(lower is better)"
+        )
+    if one_more:
+        lines += ["", "Stories arrived during the run: one more run starts when the bucket is quiet."]
+    return "\n".join(lines)

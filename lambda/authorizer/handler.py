@@ -1,0 +1,110 @@
+"""API Gateway's authorizer: lets in who holds a valid Cognito ID token, and says who it is."""
+
+import os
+import ssl
+from functools import cache
+from typing import Any
+
+import jwt
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from shared import environment
+
+log = Logger(service="authorizer")
+
+_LEEWAY_SECONDS = 30
+
+
+class Unauthorized(Exception):  # noqa: N818 - API Gateway answers 401 to exactly this message
+    """The token is missing, expired or not ours."""
+
+
+@log.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Check a REQUEST authorizer's bearer token.
+
+    Returns:
+        A policy for every route of the stage, so that API Gateway may keep it for the token's other calls,
+        and `context` with `sub`, `username` and `email`.
+
+    Raises:
+        Unauthorized: API Gateway turns it into 401; why is logged, without the token.
+    """
+    try:
+        claims = verify(_bearer(event.get("headers") or {}))
+    except jwt.PyJWKClientConnectionError:
+        # Not the caller's fault: a 401 would sign everybody out.
+        raise
+    except jwt.PyJWTError as error:
+        log.info("Refused a token", extra={"why": str(error)})
+        raise Unauthorized("Unauthorized") from None
+    return {
+        "principalId": claims["sub"],
+        "policyDocument": {
+            "Version": "2012-10-17",
+            "Statement": [
+                {"Action": "execute-api:Invoke", "Effect": "Allow", "Resource": _stage(event["methodArn"])}
+            ],
+        },
+        "context": {
+            "sub": claims["sub"],
+            "username": claims.get("cognito:username", claims["sub"]),
+            "email": claims.get("email", ""),
+        },
+    }
+
+
+def verify(token: str) -> dict[str, Any]:
+    """Check signature (RS256), issuer, audience, expiry and use of an ID token.
+
+    Returns:
+        Its claims.
+
+    Raises:
+        jwt.PyJWTError: where any of them is wrong.
+    """
+    sign_in = environment.read(environment.SignIn)
+    key = _keys(_issuer(sign_in.user_pool_id)).get_signing_key_from_jwt(token)
+    claims: dict[str, Any] = jwt.decode(
+        token,
+        key,
+        algorithms=["RS256"],
+        audience=sign_in.user_pool_client_id,
+        issuer=_issuer(sign_in.user_pool_id),
+        leeway=_LEEWAY_SECONDS,
+        options={"require": ["exp", "iat", "iss", "aud", "sub"]},
+    )
+    if claims.get("token_use") != "id":
+        raise jwt.InvalidTokenError("not an ID token")
+    return claims
+
+
+def _bearer(headers: dict[str, str]) -> str:
+    value = next((text for name, text in headers.items() if name.lower() == "authorization"), "")
+    kind, _, token = value.partition(" ")
+    if kind.lower() != "bearer" or not token.strip():
+        raise jwt.InvalidTokenError("no bearer token")
+    return token.strip()
+
+
+def _issuer(pool: str) -> str:
+    region = pool.partition("_")[0]
+    return f"https://cognito-idp.{region}.amazonaws.com/{pool}"
+
+
+@cache
+def _keys(issuer: str) -> jwt.PyJWKClient:
+    """Make the client of the pool's public keys; it keeps them between calls."""
+    # On one machine Cognito answers at AWS's own variable for another endpoint, under the same path; the
+    # issuer in the tokens stays the real one.
+    endpoint = os.environ.get("AWS_ENDPOINT_URL")
+    url = f"{endpoint.rstrip('/')}/{issuer.rpartition('/')[2]}" if endpoint else issuer
+    trust = ssl.create_default_context(cafile=os.environ.get("AWS_CA_BUNDLE"))
+    return jwt.PyJWKClient(f"{url}/.well-known/jwks.json", ssl_context=trust, timeout=5)
+
+
+def _stage(method_arn: str) -> str:
+    # arn:aws:execute-api:region:account:api/stage/METHOD/path -> …:api/stage/*
+    api, stage = method_arn.split("/")[:2]
+    return f"{api}/{stage}/*"

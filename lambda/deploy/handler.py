@@ -1,0 +1,51 @@
+"""Builds the hosting bundle and asks SageMaker to host it; the smoke test sees it through."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from deploy import bundle
+
+from shared import endpoint, environment, hosting, runs, versions
+
+log = Logger(service="deploy")
+
+
+@log.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Bundle the new version with the live one, and start the endpoint's change.
+
+    Args:
+        event: `{"run_id", "gate", "registered"}`.
+        context: Lambda's.
+
+    Returns:
+        `{"version", "bundle_uri", "endpoint_config"}`
+    """
+    run_id = event["run_id"]
+    version = event["registered"]["version"]
+    runs.enter(run_id, "Deploy", f"Putting {version} and the base model together for the endpoint.")
+    adapters = {version: event["gate"]["adapter_uri"], **_previous(version)}
+    bundle_uri = bundle.build(version, adapters)
+    config = endpoint.ensure_config(version, bundle_uri)
+    # A retry of this state, or of the run, may ask SageMaker again for what it refused before.
+    hosting.note_request(None)
+    if endpoint.describe() is None:
+        hosting.mark_waking(version, config)
+    hosting.touch(at_once=True)
+    progress = endpoint.converge(config)
+    runs.enter(run_id, "SmokeTest", progress.message)
+    log.info("Deploying", extra={"run_id": run_id, "version": version, "endpoint_config": config})
+    return {"version": version, "bundle_uri": bundle_uri, "endpoint_config": config}
+
+
+def _previous(version: str) -> dict[str, str]:
+    """Return the live version's adapter, where it fits this base model, so that going back is instant."""
+    pointer = versions.live()
+    if pointer is None or pointer.version == version:
+        return {}
+    model = versions.get(pointer.version)
+    base = environment.common().base_model
+    if model is None or (model.base_model, model.base_revision) != (base.id, base.revision):
+        return {}
+    return {model.version: model.adapter_uri}

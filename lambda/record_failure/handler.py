@@ -1,0 +1,81 @@
+"""The one failure path: the reason in plain words, the lock freed, the owner told with the same words."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from shared import announcement, failures, handover, runs, versions
+from shared.models import Failure
+
+log = Logger(service="record_failure")
+
+_STATUS_CHANGE = "Step Functions Execution Status Change"
+_ENDINGS = {
+    "ABORTED": "Somebody stopped the run.",
+    "TIMED_OUT": "The run took longer than a run may.",
+    "FAILED": "The run failed.",
+}
+
+
+@log.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Record why a run failed. Calling it twice for one run changes and tells nothing more.
+
+    Args:
+        event: the state machine's Catch, `{"run_id", "failure": {"Error", "Cause"}}`, or EventBridge's
+            `Step Functions Execution Status Change` for an execution that ended where no Catch runs.
+        context: Lambda's.
+
+    Returns:
+        `{"run_id", "message"}`
+    """
+    if event.get("detail-type") == _STATUS_CHANGE:
+        detail = event["detail"]
+        if detail["status"] not in _ENDINGS:
+            return {"run_id": detail["name"], "message": ""}
+        run_id = str(detail["name"])
+        failure = _ending(run_id, detail)
+    else:
+        run_id = event["run_id"]
+        caught = event["failure"]
+        failure = failures.explain(_step(run_id), caught.get("Error", ""), caught.get("Cause", ""))
+    return {"run_id": run_id, "message": _record(run_id, failure)}
+
+
+def _record(run_id: str, failure: Failure) -> str:
+    message = failures.sentence(failure)
+    newly = runs.finish(run_id, "failed", message, step=failure.step, failure=failure.model_dump())
+    handover.free(run_id)
+    run = runs.get(run_id)
+    if run is None or run.status != "failed":
+        # The execution's end was announced as well as caught; the record of the catch stays.
+        return run.message or "" if run else ""
+    _discard_version(run.version)
+    told = run.failure or failure
+    letter = [run.message or message, "", f"Run: {run_id}", f"Step: {told.step}", f"Error: {told.error}"]
+    if told.log_tail:
+        letter += ["", "The last lines of the job's log:", told.log_tail]
+    announcement.tell_once(run_id, f"Storyloom: a run failed in {told.step}", "\n".join(letter))
+    if newly:
+        log.error("The run failed", extra={"run_id": run_id, "step": told.step, "error_name": told.error})
+    return run.message or message
+
+
+def _ending(run_id: str, detail: dict[str, Any]) -> Failure:
+    words = _ENDINGS[detail["status"]]
+    if detail.get("cause"):
+        return failures.explain(_step(run_id), detail.get("error") or detail["status"], detail["cause"])
+    return Failure(step=_step(run_id), error=detail.get("error") or detail["status"], cause=words)
+
+
+def _step(run_id: str) -> str:
+    run = runs.get(run_id)
+    return run.step if run is not None and run.step else "Begin"
+
+
+def _discard_version(version: str | None) -> None:
+    """A version whose deployment failed must not look as though it could be chosen."""
+    model = versions.get(version) if version else None
+    if model is not None and model.status == "approved":
+        versions.set_status(model.version, "failed")

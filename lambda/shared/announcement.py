@@ -1,0 +1,12 @@
+"""The message to the person who owns the stories."""
+
+from shared import aws, environment, runs
+
+
+def tell_once(run_id: str, subject: str, text: str) -> None:
+    """Send the message of how a run ended; a second call for the same run sends nothing."""
+    if runs.is_announced(run_id):
+        return
+    topic = environment.read(environment.Messages).topic_arn
+    aws.sns().publish(TopicArn=topic, Subject=subject[:100], Message=text)
+    runs.mark_announced(run_id)

@@ -1,0 +1,183 @@
+"""The SageMaker endpoint: looked at, and moved step by step towards the configuration it should have."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from botocore.exceptions import ClientError
+
+from shared import aws, environment, hosting
+
+SERVING_CONFIG = "/opt/ml/model/serving.yaml"
+VARIANT = "main"
+_START_SECONDS = 1200
+"""How long the container may take to load the model; vLLM compiles for minutes on its first start."""
+_BUSY = {"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"}
+_IN_SERVICE = "InService"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """What SageMaker says of the endpoint now."""
+
+    status: str
+    config: str
+    created_at: datetime
+    failure: str | None
+
+    @property
+    def busy(self) -> bool:
+        """Whether SageMaker is changing it, and refuses other changes."""
+        return self.status in _BUSY
+
+    @property
+    def answers(self) -> bool:
+        """Whether it takes requests; a blue/green update goes on answering."""
+        return self.status in {_IN_SERVICE, "Updating", "SystemUpdating", "RollingBack"}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the endpoint is from the configuration it should have."""
+
+    state: Literal["waiting", "ready", "failed"]
+    message: str
+
+
+def describe() -> Endpoint | None:
+    """Look at the endpoint; None where there is none."""
+    try:
+        found = aws.sagemaker().describe_endpoint(EndpointName=_settings().endpoint_name)
+    except ClientError as error:
+        if _is_missing(error):
+            return None
+        raise
+    return Endpoint(
+        status=found["EndpointStatus"],
+        config=found.get("EndpointConfigName", ""),
+        created_at=found["CreationTime"],
+        failure=found.get("FailureReason"),
+    )
+
+
+def ensure_config(version: str, bundle_uri: str) -> str:
+    """Make the SageMaker model and endpoint configuration of a bundle where they are missing.
+
+    The name holds a digest of the bundle and the hosting settings: the same settings find what is there,
+    and a changed instance type or image makes another configuration.
+
+    Returns:
+        The endpoint configuration's name; the model's is the same.
+    """
+    settings = _settings()
+    facts = [bundle_uri, settings.hosting_image, settings.hosting_instance, settings.inference_ami]
+    facts.append(settings.hosting_role_arn)
+    digest = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:8]
+    name = f"{settings.endpoint_name}-{version}-{digest}"
+    _create_once(
+        "create_model",
+        ModelName=name,
+        PrimaryContainer={
+            "Image": settings.hosting_image,
+            "ModelDataSource": {
+                "S3DataSource": {"S3Uri": bundle_uri, "S3DataType": "S3Prefix", "CompressionType": "None"}
+            },
+            "Environment": {"SM_VLLM_CONFIG": SERVING_CONFIG},
+        },
+        ExecutionRoleArn=settings.hosting_role_arn,
+        EnableNetworkIsolation=True,
+    )
+    variant: dict[str, Any] = {
+        "VariantName": VARIANT,
+        "ModelName": name,
+        "InstanceType": settings.hosting_instance,
+        "InitialInstanceCount": 1,
+        "ModelDataDownloadTimeoutInSeconds": _START_SECONDS,
+        "ContainerStartupHealthCheckTimeoutInSeconds": _START_SECONDS,
+    }
+    if settings.inference_ami:
+        variant["InferenceAmiVersion"] = settings.inference_ami
+    _create_once("create_endpoint_config", EndpointConfigName=name, ProductionVariants=[variant])
+    return name
+
+
+def converge(wanted: str) -> Progress:
+    """Move the endpoint one step towards this configuration: make it, change it, wait, or give up.
+
+    It may be called as often as one likes, by several functions at once: SageMaker refuses all but the
+    first of racing calls, and that refusal counts as waiting.
+    """
+    found = describe()
+    if found is None:
+        _create(wanted)
+        return Progress("waiting", "The machine that hosts the model is starting.")
+    if found.busy:
+        return Progress("waiting", f"The endpoint is {found.status.lower()}.")
+    refused = hosting.state().requested == wanted
+    if found.status != _IN_SERVICE:
+        return _give_up_or_remove(found, refused)
+    if found.config == wanted:
+        return Progress("ready", "The endpoint is in service.")
+    if refused:
+        reason = found.failure or "The new configuration did not come into service."
+        return Progress("failed", f"SageMaker put the configuration before it back. {reason}")
+    _update(wanted)
+    return Progress("waiting", "The endpoint is taking the new model; the one before it answers until then.")
+
+
+def _give_up_or_remove(broken: Endpoint, refused: bool) -> Progress:
+    if refused:
+        return Progress("failed", broken.failure or f"The endpoint is {broken.status}.")
+    delete()
+    return Progress("waiting", "A broken endpoint is being removed first.")
+
+
+def delete() -> None:
+    """Delete the endpoint; nothing happens where there is none or it is going already."""
+    try:
+        aws.sagemaker().delete_endpoint(EndpointName=_settings().endpoint_name)
+    except ClientError as error:
+        if not _is_missing(error) and not _is_refused(error):
+            raise
+
+
+def _create(config: str) -> None:
+    settings = _settings()
+    try:
+        aws.sagemaker().create_endpoint(EndpointName=settings.endpoint_name, EndpointConfigName=config)
+    except ClientError as error:
+        if "already exist" not in error.response["Error"]["Message"]:
+            raise
+    hosting.note_request(config)
+
+
+def _update(config: str) -> None:
+    try:
+        aws.sagemaker().update_endpoint(EndpointName=_settings().endpoint_name, EndpointConfigName=config)
+    except ClientError as error:
+        if not _is_refused(error):
+            raise
+        return
+    hosting.note_request(config)
+
+
+def _create_once(operation: str, **fields: Any) -> None:
+    try:
+        getattr(aws.sagemaker(), operation)(**fields)
+    except ClientError as error:
+        if "already exist" not in error.response["Error"]["Message"]:
+            raise
+
+
+def _is_missing(error: ClientError) -> bool:
+    return "could not find" in error.response["Error"]["Message"].lower()
+
+
+def _is_refused(error: ClientError) -> bool:
+    # "Cannot update in-progress endpoint": somebody else's change is under way.
+    return "in-progress" in error.response["Error"]["Message"].lower()
+
+
+def _settings() -> environment.Hosting:
+    return environment.read(environment.Hosting)

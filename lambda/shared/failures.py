@@ -1,0 +1,79 @@
+"""Turns what Step Functions and SageMaker say of a failure into words a person can act on."""
+
+import json
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from shared import aws
+from shared.models import Failure
+
+LOG_LINES = 20
+_JOBS = {
+    # Field of the job's description that names it: the state that runs it, and its CloudWatch log group.
+    "TrainingJobName": ("Train", "/aws/sagemaker/TrainingJobs"),
+    "ProcessingJobName": ("Evaluate", "/aws/sagemaker/ProcessingJobs"),
+}
+
+
+def explain(step: str, error: str, cause: str) -> Failure:
+    """Say why a state failed.
+
+    Args:
+        step: state that the run record names, used where the cause does not tell.
+        error: error name of the Catch, for instance `States.TaskFailed`.
+        cause: its cause: a SageMaker job's description, a Lambda error, or plain text.
+    """
+    said = _json(cause)
+    for field, (state, log_group) in _JOBS.items():
+        if field in said:
+            job = str(said[field])
+            return Failure(step=state, error=error, cause=_job_cause(said), log_tail=log_tail(log_group, job))
+    if "errorMessage" in said:
+        kind = str(said.get("errorType") or error)
+        return Failure(step=step, error=kind, cause=str(said["errorMessage"]))
+    return Failure(step=step, error=error, cause=cause or "No reason was given.")
+
+
+def sentence(failure: Failure) -> str:
+    """One sentence for the run record, the page and the message."""
+    return f"{failure.step} failed: {failure.cause}"
+
+
+def log_tail(log_group: str, job: str) -> str | None:
+    """Read the last lines of a job's own CloudWatch log; None where it wrote none.
+
+    The reason of the failure is known without it, so a log that cannot be read does not hide it: the tail
+    then says why.
+    """
+    client = aws.logs()
+    try:
+        streams = client.describe_log_streams(logGroupName=log_group, logStreamNamePrefix=f"{job}/")
+        lines: list[str] = []
+        for stream in streams["logStreams"]:
+            events = client.get_log_events(
+                logGroupName=log_group,
+                logStreamName=stream["logStreamName"],
+                limit=LOG_LINES,
+                startFromHead=False,
+            )
+            lines += [event["message"].rstrip() for event in events["events"]]
+    except client.exceptions.ResourceNotFoundException:
+        return None
+    except ClientError as error:
+        return f"(the job's log could not be read: {error.response['Error']['Message']})"
+    return "\n".join(lines[-LOG_LINES:]) or None
+
+
+def _job_cause(job: dict[str, Any]) -> str:
+    reason = job.get("FailureReason") or job.get("ExitMessage")
+    status = job.get("TrainingJobStatus") or job.get("ProcessingJobStatus") or "Failed"
+    return str(reason or f"The job ended as {status} and gave no reason.")
+
+
+def _json(text: str) -> dict[str, Any]:
+    try:
+        parsed = json.loads(text)
+    except ValueError:
+        return {}
+    return parsed if isinstance(parsed, dict) else {}

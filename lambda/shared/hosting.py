@@ -1,0 +1,94 @@
+"""What the table says of the endpoint: asleep, waking, awake or failing.
+
+Every change is conditional on the state it was decided from, so that racing wakes, an idle deletion and an
+arriving message settle on one outcome. The keeper's tick repairs whatever a crash left in between.
+"""
+
+from datetime import timedelta
+
+from boto3.dynamodb.conditions import Attr, ConditionBase
+
+from shared import clock, table
+from shared.models import HostingState
+
+_KEY = ("HOSTING", "STATE")
+_TOUCH_EVERY = timedelta(minutes=1)
+
+
+def state() -> HostingState:
+    """Read the state; before the first deployment the model is asleep."""
+    return HostingState.model_validate(table.get(*_KEY) or {})
+
+
+def claim_waking(version: str, endpoint_config: str) -> bool:
+    """Go from asleep or failing to waking; exactly one of many callers gets True and makes the endpoint."""
+    resting = Attr("status").not_exists() | Attr("status").is_in(["asleep", "failing"])
+    changes = {
+        "status": "waking",
+        "version": version,
+        "endpoint_config": endpoint_config,
+        "requested": None,
+        "since": clock.stamp(),
+        "last_used_at": clock.stamp(),
+        "message": "Starting the machine that hosts the model.",
+    }
+    return table.update(*_KEY, changes, only_if=resting)
+
+
+def mark_waking(version: str, endpoint_config: str) -> None:
+    """Record that the endpoint is being made, whoever asked for it."""
+    changes = {
+        "status": "waking",
+        "version": version,
+        "endpoint_config": endpoint_config,
+        "since": clock.stamp(),
+        "message": "Starting the machine that hosts the model.",
+    }
+    table.update(*_KEY, changes)
+
+
+def mark_awake(version: str, endpoint_config: str) -> None:
+    """Record that this version answers."""
+    changes = {
+        "status": "awake",
+        "version": version,
+        "endpoint_config": endpoint_config,
+        "since": clock.stamp(),
+        "last_used_at": clock.stamp(),
+        "message": f"{version} answers.",
+    }
+    table.update(*_KEY, changes)
+
+
+def mark_asleep(seen: HostingState, message: str) -> bool:
+    """Record that there is no endpoint; returns False where someone used or woke it since it was seen."""
+    unchanged: ConditionBase = (
+        Attr("status").not_exists() if seen.since is None else Attr("since").eq(seen.since)
+    )
+    if seen.last_used_at is not None:
+        unchanged = unchanged & Attr("last_used_at").eq(seen.last_used_at)
+    changes = {"status": "asleep", "since": clock.stamp(), "requested": None, "message": message}
+    return table.update(*_KEY, changes, only_if=unchanged)
+
+
+def mark_failing(message: str) -> None:
+    """Record why the endpoint cannot be brought up."""
+    table.update(*_KEY, {"status": "failing", "since": clock.stamp(), "message": message})
+
+
+def note_request(endpoint_config: str | None) -> None:
+    """Record which configuration SageMaker last accepted for the endpoint; None forgets it."""
+    table.update(*_KEY, {"requested": endpoint_config})
+
+
+def touch(at_once: bool = False) -> bool:
+    """Note that the model is being used, at most once a minute unless `at_once`.
+
+    Returns:
+        False where the model is not awake (or, harmlessly, was touched within the minute).
+    """
+    awake: ConditionBase = Attr("status").is_in(["awake", "waking"])
+    if not at_once:
+        before = clock.text(clock.now() - _TOUCH_EVERY)
+        awake = awake & (Attr("last_used_at").not_exists() | Attr("last_used_at").lt(before))
+    return table.update(*_KEY, {"last_used_at": clock.stamp()}, only_if=awake)

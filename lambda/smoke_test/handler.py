@@ -1,0 +1,121 @@
+"""Sees a deployment through: waits, asks the new version a few things, makes it live or puts the old back."""
+
+import json
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import ClientError
+from smoke_test.checks import Answer, SmokeTestFailed, judge
+
+from shared import aws, clock, endpoint, environment, hosting, runs, versions
+from shared.models import ModelVersion
+
+log = Logger(service="smoke_test")
+
+_GIVE_UP_SECONDS = 45 * 60
+_TOKENS = 256
+_PROMPTS = (
+    "Say good morning in one short sentence.",
+    "Tell me a story in two sentences.",
+    "What is your name? Answer in a few words.",
+)
+
+
+@log.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Look once at the deployment; the state machine calls again until it has passed.
+
+    Args:
+        event: `{"run_id", "deployment": {"version", "bundle_uri", "endpoint_config"}}`.
+        context: Lambda's.
+
+    Returns:
+        `{"status": "waiting" or "passed", "message"}`
+
+    Raises:
+        SmokeTestFailed: after the version that was live was put back.
+    """
+    run_id, deployment = event["run_id"], event["deployment"]
+    version, config = deployment["version"], deployment["endpoint_config"]
+    candidate = versions.get(version)
+    if candidate is None:
+        raise SmokeTestFailed(f"{version} is not registered.")
+    try:
+        message = _look(candidate, config)
+    except SmokeTestFailed as failure:
+        versions.set_status(version, "failed")
+        _put_back(version, str(failure))
+        raise
+    if message is None:
+        hosting.touch(at_once=True)
+        runs.enter(run_id, "SmokeTest", f"Waiting for the endpoint to host {version}.")
+        return {"status": "waiting", "message": "The endpoint is not ready yet."}
+    pointer = versions.make_live(candidate, deployment["bundle_uri"])
+    hosting.mark_awake(version, config)
+    facts = {"version": version, "adapter_sha256": pointer.adapter_sha256}
+    runs.enter(run_id, "Announce", message, **facts)
+    log.info(message, extra={"run_id": run_id, **facts})
+    return {"status": "passed", "message": message}
+
+
+def _look(candidate: ModelVersion, config: str) -> str | None:
+    """Return what the test saw, or None while the endpoint is not ready."""
+    progress = endpoint.converge(config)
+    if progress.state == "failed":
+        raise SmokeTestFailed(f"SageMaker could not host {candidate.version}: {progress.message}")
+    if progress.state == "waiting":
+        if clock.seconds_since(candidate.created_at) > _GIVE_UP_SECONDS:
+            raise SmokeTestFailed(
+                f"The endpoint did not take {candidate.version} within {_GIVE_UP_SECONDS // 60} minutes."
+            )
+        return None
+    answers: list[Answer] = []
+    for prompt in _PROMPTS:
+        answers.append(_ask(candidate.version, prompt))
+        if answers[-1].stopped:
+            break
+    return judge(candidate.version, answers)
+
+
+def _ask(version: str, prompt: str) -> Answer:
+    request = {
+        "model": version,
+        "messages": [{"role": "user", "content": prompt}],
+        "max_tokens": _TOKENS,
+        "temperature": 0.7,
+        "seed": 7,
+    }
+    name = environment.read(environment.Hosting).endpoint_name
+    try:
+        response = aws.sagemaker_runtime().invoke_endpoint(
+            EndpointName=name, ContentType="application/json", Body=json.dumps(request).encode()
+        )
+        answer = json.loads(response["Body"].read())
+        choice = answer["choices"][0]
+        return Answer(
+            model=str(answer["model"]),
+            text=str(choice["message"]["content"] or ""),
+            stopped=choice["finish_reason"] == "stop",
+        )
+    except ClientError as error:
+        raise SmokeTestFailed(f"{version} gave an error: {error.response['Error']['Message']}") from error
+    except (LookupError, TypeError, ValueError) as error:
+        raise SmokeTestFailed(f"{version} did not answer in the form of a chat completion.") from error
+
+
+def _put_back(version: str, why: str) -> None:
+    live = versions.live()
+    hosting.note_request(None)
+    if live is None:
+        endpoint.delete()
+        hosting.mark_failing(f"{version} did not pass its smoke test: {why}")
+        return
+    config = endpoint.ensure_config(live.version, live.bundle_uri)
+    progress = endpoint.converge(config)
+    found = endpoint.describe()
+    if found is not None and found.answers:
+        hosting.mark_awake(live.version, config)
+    else:
+        hosting.mark_waking(live.version, config)
+    log.warning("Put the live version back", extra={"version": live.version, "progress": progress.message})

@@ -1,0 +1,170 @@
+"""Copies a pinned revision of the base model into the artifacts bucket, once, a stretch at a time."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from boto3.s3.transfer import TransferConfig
+from botocore.exceptions import ClientError
+from stage_base_model.hub import Hub, HubError, HubFile
+
+from shared import aws, environment, layout, runs
+
+log = Logger(service="stage_base_model")
+
+_RESERVE_SECONDS = 30
+"""Left of the function's time for ending an upload cleanly."""
+_IN_PARTS = TransferConfig(multipart_threshold=64 * 2**20, multipart_chunksize=64 * 2**20, max_concurrency=4)
+
+
+class OutOfTime(Exception):  # noqa: N818 - a signal to go on in the next call, not an error
+    """This call's time is up in the middle of a file."""
+
+
+@log.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Copy files until they are all there or the time is up; the state machine calls again until done.
+
+    Args:
+        event: `{"run_id"}`.
+        context: Lambda's; its remaining time is the time box.
+
+    Returns:
+        `{"done", "files_left"}`
+
+    Raises:
+        HubError: where the hub refuses the model, or a file is too large for one call.
+    """
+    run_id = event["run_id"]
+    common = environment.common()
+    base, bucket = common.base_model, common.artifacts_bucket
+    if _size(bucket, layout.staged_marker(base.slug, base.revision)) is None:
+        runs.enter(run_id, "StageBaseModel", f"Copying {base.id} into your bucket, once.")
+        hub = Hub(base.id, _token())
+        commit = hub.commit(base.revision)
+        files = hub.files(commit)
+        left = _stage(hub, commit, files, context.get_remaining_time_in_millis)
+        if left:
+            return {"done": False, "files_left": left}
+        _mark_complete(bucket, commit, files)
+        log.info("Staged", extra={"base_model": base.id, "commit": commit})
+    runs.enter(run_id, "Train", "Waiting for a training machine.")
+    return {"done": True, "files_left": 0}
+
+
+def _stage(hub: Hub, commit: str, files: list[HubFile], remaining_ms: Callable[[], int]) -> int:
+    """Copy what is missing; returns how many files are left."""
+    bucket, prefix = _place()
+    deadline = time.monotonic() + remaining_ms() / 1000 - _RESERVE_SECONDS
+    missing = [file for file in files if _size(bucket, prefix + file.name) != file.size]
+    for number, file in enumerate(missing):
+        try:
+            _copy(hub, commit, file, deadline)
+        except OutOfTime:
+            if number == 0:
+                raise HubError(
+                    f"{file.name} ({file.size / 1e9:.1f} GB) does not download within one call of the "
+                    "function. Start the run again; if it happens again, choose a model with smaller files."
+                ) from None
+            return len(missing) - number
+        log.info("Copied", extra={"file": file.name, "bytes": file.size})
+    return 0
+
+
+def _copy(hub: Hub, commit: str, file: HubFile, deadline: float) -> None:
+    bucket, prefix = _place()
+    with hub.download(commit, file.name) as chunks:
+        body: Any = VerifiedStream(chunks, file, deadline)
+        aws.s3().upload_fileobj(body, bucket, prefix + file.name, Config=_IN_PARTS)
+
+
+class VerifiedStream:
+    """A file being downloaded, as boto3 reads it; its last read fails where the bytes are not the right ones.
+
+    boto3 aborts the upload then, so no wrong or partial file ever appears in the bucket.
+    """
+
+    def __init__(self, chunks: Iterator[bytes], file: HubFile, deadline: float) -> None:
+        """Wrap the chunks of a file; `deadline` is on the monotonic clock, in seconds."""
+        self._chunks = chunks
+        self._file = file
+        self._deadline = deadline
+        self._kept = bytearray()
+        self._count = 0
+        self._digest = hashlib.sha256()
+
+    def read(self, size: int) -> bytes:
+        """Return the next `size` bytes, fewer at the end.
+
+        Raises:
+            OutOfTime: past the deadline.
+            HubError: at the end, where length or digest are wrong.
+        """
+        while len(self._kept) < size:
+            if time.monotonic() > self._deadline:
+                raise OutOfTime(self._file.name)
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                self._verify()
+                break
+            self._digest.update(chunk)
+            self._count += len(chunk)
+            self._kept += chunk
+        data = bytes(self._kept[:size])
+        del self._kept[:size]
+        return data
+
+    def _verify(self) -> None:
+        expected = self._file.sha256
+        if self._count != self._file.size or (expected and self._digest.hexdigest() != expected):
+            raise HubError(
+                f"{self._file.name} arrived damaged ({self._count} of {self._file.size} bytes). "
+                "Start the run again: what arrived whole is kept."
+            )
+
+
+def _mark_complete(bucket: str, commit: str, files: list[HubFile]) -> None:
+    _, prefix = _place()
+    listed = {
+        file.name: {"bytes": file.size, "sha256": file.sha256 or _sha256(bucket, prefix + file.name)}
+        for file in files
+    }
+    base = environment.common().base_model
+    aws.s3().put_object(
+        Bucket=bucket,
+        Key=layout.staged_marker(base.slug, base.revision),
+        Body=json.dumps({"commit": commit, "files": listed}, indent=2).encode(),
+        ContentType="application/json",
+    )
+
+
+def _sha256(bucket: str, key: str) -> str:
+    digest = hashlib.sha256()
+    for chunk in aws.s3().get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(2**20):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _size(bucket: str, key: str) -> int | None:
+    try:
+        return aws.s3().head_object(Bucket=bucket, Key=key)["ContentLength"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] in {"404", "NoSuchKey"}:
+            return None
+        raise
+
+
+def _token() -> str | None:
+    name = environment.read(environment.Staging).huggingface_token_secret
+    if not name:
+        return None
+    return aws.secretsmanager().get_secret_value(SecretId=name)["SecretString"].strip()
+
+
+def _place() -> tuple[str, str]:
+    common = environment.common()
+    return common.artifacts_bucket, layout.base_model(common.base_model.slug, common.base_model.revision)

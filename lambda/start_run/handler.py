@@ -1,0 +1,97 @@
+"""Starts a run, unless one is going: then notes that exactly one more is owed."""
+
+import json
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from shared import aws, clock, environment, handover, lock, runs
+from shared.models import Lock
+
+log = Logger(service="start_run")
+
+_STARTING_SECONDS = 120
+"""For this long after taking the lock a run may have no execution yet."""
+
+
+@log.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Start one run of the pipeline, or owe one.
+
+    Args:
+        event: `{"reason": words, "due": when the timer fired}`, both optional. The run id is made from
+            `due`, so that a call which the scheduler delivers twice is one run.
+        context: Lambda's.
+
+    Returns:
+        `{"started": bool, "run_id", "message"}`; `run_id` is that of the run going now.
+    """
+    reason = str(event.get("reason") or "started by hand")
+    due = event.get("due")
+    run_id = runs.new_id(clock.instant(due), seed=due) if due else runs.new_id(clock.now())
+    outcome = _start_or_owe(run_id, reason)
+    log.info(outcome["message"], extra={"run_id": outcome["run_id"], "started": outcome["started"]})
+    return outcome
+
+
+def _start_or_owe(run_id: str, reason: str) -> dict[str, Any]:
+    execution_arn = _execution_arn(run_id)
+    # The lock may change hands between any two calls; each time round looks afresh.
+    for _ in range(10):
+        if _has_ended(run_id):
+            return _outcome(False, run_id, "This run has been: its call was delivered twice.")
+        if lock.acquire(run_id, execution_arn):
+            return _execute(run_id, reason)
+        held = lock.holder()
+        if held is None:
+            continue
+        if held.run_id == run_id:
+            return _execute(run_id, reason)
+        if _is_going(held):
+            if lock.owe_one_more(held.run_id):
+                return _outcome(False, held.run_id, "A run is going; one more will start after it.")
+        elif lock.take_over(run_id, execution_arn, held):
+            log.warning("Took the lock of a run that ended without freeing it", extra={"dead": held.run_id})
+            return _execute(run_id, reason)
+    raise RuntimeError("The run's lock changed hands ten times in a row. Start the run again.")
+
+
+def _execute(run_id: str, reason: str) -> dict[str, Any]:
+    try:
+        # Idempotent: the same name with the same input is the same execution.
+        aws.stepfunctions().start_execution(
+            stateMachineArn=_state_machine_arn(),
+            name=run_id,
+            input=json.dumps({"run_id": run_id, "reason": reason}),
+        )
+    except Exception:
+        handover.free(run_id)
+        raise
+    return _outcome(True, run_id, f"Run {run_id} started: {reason}.")
+
+
+def _is_going(held: Lock) -> bool:
+    client = aws.stepfunctions()
+    try:
+        execution = client.describe_execution(executionArn=held.execution_arn)
+    except client.exceptions.ExecutionDoesNotExist:
+        return clock.seconds_since(held.acquired_at) < _STARTING_SECONDS
+    return execution["status"] == "RUNNING"
+
+
+def _has_ended(run_id: str) -> bool:
+    run = runs.get(run_id)
+    return run is not None and run.status != "running"
+
+
+def _execution_arn(run_id: str) -> str:
+    return f"{_state_machine_arn().replace(':stateMachine:', ':execution:')}:{run_id}"
+
+
+def _state_machine_arn() -> str:
+    return environment.read(environment.Pipeline).state_machine_arn
+
+
+def _outcome(started: bool, run_id: str, message: str) -> dict[str, Any]:
+    return {"started": started, "run_id": run_id, "message": message}
