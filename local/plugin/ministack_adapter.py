@@ -1,0 +1,191 @@
+"""The one file that touches MiniStack's internals: an upgrade of MiniStack is checked here.
+
+Everything else of the plug-in speaks to these functions. MiniStack has no types; they end here.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ministack import app
+from ministack.core import iam_actions, iam_evaluator, responses, router
+from ministack.services import eventbridge as eventbridge_service
+from ministack.services import iam as iam_service
+from ministack.services import sts as sts_service
+
+from local.environment import ACCOUNT, REGION
+
+Response = tuple[int, dict[str, str], Any]
+Handler = Callable[[str, str, dict[str, str], bytes, dict[str, list[str]]], Awaitable[Response]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+
+SESSION_SECONDS = 12 * 3600
+
+
+@dataclass(frozen=True)
+class Denied(Exception):  # noqa: N818 (what IAM calls it)
+    """IAM said no. `message` names the principal, the action and the resource, in AWS's words."""
+
+    message: str
+
+    def __str__(self) -> str:
+        return self.message
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Temporary credentials of a role."""
+
+    access_key: str
+    secret_key: str
+    token: str
+
+    def environment(self) -> dict[str, str]:
+        """As the variables that every SDK reads."""
+        return {
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_SESSION_TOKEN": self.token,
+        }
+
+
+# Services ---------------------------------------------------------------------------------------
+
+
+def register_service(name: str, handler: Handler, target_prefixes: list[str]) -> None:
+    """Answer requests signed for `name`, or whose ``X-Amz-Target`` starts with one of the prefixes.
+
+    MiniStack checks the signature; which action a request needs is the handler's to check.
+    """
+    app.SERVICE_HANDLERS[name] = handler
+    router.SERVICE_PATTERNS[name] = {"target_prefixes": target_prefixes}
+
+
+def streaming_body(runner: Callable[[Send, Receive], Awaitable[None]]) -> Any:
+    """A response body that `runner` sends piece by piece (ASGI ``http.response.body`` messages)."""
+    return responses.StreamingResponse(runner)
+
+
+# IAM --------------------------------------------------------------------------------------------
+
+
+def authorize_request(
+    headers: dict[str, str],
+    query: dict[str, list[str]],
+    action: str,
+    resource: str,
+    context: dict[str, str] | None = None,
+) -> None:
+    """Raise `Denied` unless whoever signed the request in hand may do `action` on `resource`."""
+    service = action.partition(":")[0]
+    key = router.extract_access_key_id(headers, query)
+    refused = iam_evaluator.enforce(
+        key, action, service, REGION, resource_arn=resource, service_context=context or {}
+    )
+    if refused is None:
+        return
+    if isinstance(refused, iam_evaluator.AuthError):
+        raise Denied(refused.message)
+    raise Denied(_denial(action, refused.principal_arn, resource, refused.decision))
+
+
+def authorize_role(
+    role_arn: str, session: str, action: str, resource: str, context: dict[str, str] | None = None
+) -> None:
+    """Raise `Denied` unless the role may do `action` on `resource` (a service acting with its role)."""
+    name = role_arn.rsplit("/", 1)[-1]
+    principal = f"arn:aws:sts::{ACCOUNT}:assumed-role/{name}/{session}"
+    limits = iam_evaluator._permissions_boundary(iam_service._roles, name, ACCOUNT)
+    request = iam_evaluator.EvalContext(
+        principal_arn=principal,
+        principal_type="AssumedRole",
+        principal_account=ACCOUNT,
+        action=action,
+        resource_arn=resource,
+        region=REGION,
+        service_context={key.lower(): value for key, value in (context or {}).items()},
+    )
+    policies = iam_evaluator._gather_role_policies(name, ACCOUNT)
+    result = iam_evaluator.evaluate(request, policies, *limits)
+    service = action.partition(":")[0]
+    own_policy = iam_evaluator._resource_policy(service, resource)
+    if own_policy is not None:
+        result = iam_evaluator.combine_resource_policy(
+            result, request, *own_policy, required=service == "kms", limits=limits
+        )
+    if result.decision != "Allow":
+        raise Denied(_denial(action, principal, resource, result.decision))
+
+
+def _denial(action: str, principal: str, resource: str, decision: str) -> str:
+    return str(iam_actions.identity_denial_message(action, principal, resource, decision == "Deny"))
+
+
+def role_trusts(role_arn: str, service: str) -> bool:
+    """Whether the role exists and its trust policy lets `service` (``sagemaker.amazonaws.com``) assume it."""
+    role = iam_service._roles.get(role_arn.rsplit("/", 1)[-1])
+    if role is None or role.get("Arn") != role_arn:
+        return False
+    document = role.get("AssumeRolePolicyDocument") or "{}"
+    parsed = json.loads(document) if isinstance(document, str) else document
+    statements = parsed.get("Statement", [])
+    return any(
+        _trusts(statement, service)
+        for statement in (statements if isinstance(statements, list) else [statements])
+    )
+
+
+def _trusts(statement: dict[str, Any], service: str) -> bool:
+    actions = statement.get("Action", [])
+    actions = [actions] if isinstance(actions, str) else actions
+    principal = statement.get("Principal", {})
+    services = principal.get("Service", []) if isinstance(principal, dict) else []
+    services = [services] if isinstance(services, str) else services
+    may_assume = bool({"sts:AssumeRole", "sts:*", "*"} & {*actions})
+    return statement.get("Effect") == "Allow" and service in services and may_assume
+
+
+def assume_role(role_arn: str, session: str) -> Credentials:
+    """Credentials of `role_arn`, as a service gets them for work on the role's behalf.
+
+    Through STS's own table of sessions, so that every call made with them meets the role's policies.
+    """
+    name = role_arn.rsplit("/", 1)[-1]
+    digest = hashlib.sha256(secrets.token_bytes(32)).hexdigest()
+    credentials = Credentials(f"ASIA{digest[:16].upper()}", secrets.token_hex(20), secrets.token_hex(64))
+    sts_service.register_session(
+        credentials.access_key,
+        {
+            "Arn": f"arn:aws:sts::{ACCOUNT}:assumed-role/{name}/{session[:64]}",
+            "UserId": f"{name}:{session[:64]}",
+            "SecretAccessKey": credentials.secret_key,
+            "SessionToken": credentials.token,
+            "Expiration": time.time() + SESSION_SECONDS,
+        },
+    )
+    return credentials
+
+
+def own_endpoint() -> str:
+    """Where this MiniStack answers."""
+    return os.environ["AWS_ENDPOINT_URL"]
+
+
+# EventBridge ------------------------------------------------------------------------------------
+
+
+def put_event(source: str, detail_type: str, detail: dict[str, Any], resources: list[str]) -> None:
+    """An event of an AWS service on the default bus, as rules see it."""
+    entry = {
+        "Source": source,
+        "DetailType": detail_type,
+        "Detail": json.dumps(detail),
+        "Resources": resources,
+    }
+    eventbridge_service._put_events({"Entries": [entry]}, allow_aws_source=True)

@@ -1,0 +1,17 @@
+"""SageMaker on one machine: jobs and endpoints are real processes, and every request is checked."""
+
+from local.plugin.ministack_adapter import Response, register_service
+from local.plugin.sagemaker import api, runtime
+
+
+async def _handle(
+    method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, list[str]]
+) -> Response:
+    if runtime.PATH.match(path):
+        return await runtime.handle(path, headers, query, body)
+    return await api.handle(headers, query, body)
+
+
+def install() -> None:
+    """Make MiniStack answer for SageMaker and its runtime (both sign their requests as ``sagemaker``)."""
+    register_service("sagemaker", _handle, ["SageMaker."])

@@ -1,0 +1,30 @@
+"""The errors that SageMaker's API answers with."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ApiError(Exception):
+    """An error of the API: `code` as SDKs name the exception, `message` for people."""
+
+    code: str
+    message: str
+    status: int = 400
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+
+def invalid(message: str) -> ApiError:
+    """A request that SageMaker refuses."""
+    return ApiError("ValidationException", message)
+
+
+def not_found(kind: str, arn: str) -> ApiError:
+    """SageMaker has no 404: what is missing is a validation error."""
+    return ApiError("ValidationException", f'Could not find {kind} "{arn}".')
+
+
+def in_use(message: str) -> ApiError:
+    """The name is taken."""
+    return ApiError("ResourceInUse", message)

@@ -1,0 +1,203 @@
+"""What training and processing jobs share: their life as a thread, and the words for how they failed."""
+
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local.environment import ACCOUNT, REGION
+from local.plugin.ministack_adapter import assume_role, put_event
+from local.plugin.sagemaker.aws import RoleClients
+from local.plugin.sagemaker.container import Container, Ended
+from local.plugin.sagemaker.store import STORE, Record, shown
+from local.plugin.sagemaker.telemetry import MetricDefinition, Telemetry
+from local.plugin.sagemaker.transfer import remove
+
+REASON_CHARACTERS = 1024
+"""FailureReason is at most this long."""
+
+logger = logging.getLogger("storyloom.sagemaker")
+
+
+class JobFailed(Exception):  # noqa: N818 (an outcome, in SageMaker's words)
+    """The job ends as Failed; the text is its FailureReason."""
+
+
+class JobStopped(Exception):  # noqa: N818
+    """The job ends as Stopped."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What tells the two kinds of jobs apart."""
+
+    name: str
+    status: str
+    log_group: str
+    detail_type: str
+
+
+TRAINING = Kind(
+    "training-job",
+    "TrainingJobStatus",
+    "/aws/sagemaker/TrainingJobs",
+    "SageMaker Training Job State Change",
+)
+PROCESSING = Kind(
+    "processing-job",
+    "ProcessingJobStatus",
+    "/aws/sagemaker/ProcessingJobs",
+    "SageMaker Processing Job State Change",
+)
+
+
+@dataclass
+class Job:
+    """One job at work. `work` does all of it and raises JobFailed or JobStopped for a bad end."""
+
+    kind: Kind
+    name: str
+    root: Path
+    role_arn: str
+    definitions: list[MetricDefinition]
+    dimensions: dict[str, str]
+    clients: RoleClients = field(init=False)
+    telemetry: Telemetry = field(init=False)
+    container: Container | None = None
+    _stop_reason: str = ""
+
+    def __post_init__(self) -> None:
+        self.clients = RoleClients(assume_role(self.role_arn, "SageMaker"))
+        self.telemetry = Telemetry(
+            self.clients,
+            self.kind.log_group,
+            f"{self.name}/algo-1-{int(time.time())}",
+            self.definitions,
+            self.kind.log_group,
+            self.dimensions,
+        )
+
+    def start(self, work: Callable[["Job"], None]) -> None:
+        """Begin `work` in the background."""
+        threading.Thread(target=self._live, args=(work,), name=f"job-{self.name}", daemon=True).start()
+
+    def stop(self) -> None:
+        """StopTrainingJob or StopProcessingJob."""
+        self._stop_reason = "Stopped"
+        if self.container:
+            self.container.stop("Stopped")
+
+    def check_stop(self) -> None:
+        """Between two steps: raise JobStopped when the job was stopped meanwhile."""
+        if self._stop_reason:
+            raise JobStopped(self._stop_reason)
+
+    def update(self, **changes: Any) -> None:
+        """Change what Describe answers, and tell EventBridge when the status changed."""
+        STORE.update(self.kind.name, self.name, **changes)
+        if self.kind.status in changes or "SecondaryStatus" in changes:
+            self.announce()
+
+    def announce(self) -> None:
+        """The State Change event of EventBridge."""
+        record = STORE.get(self.kind.name, self.name)
+        if record is None:
+            return
+        arn = next(str(record[key]) for key in ("TrainingJobArn", "ProcessingJobArn") if key in record)
+        put_event("aws.sagemaker", self.kind.detail_type, event_detail(record), [arn])
+
+    def run_container(
+        self, command: list[str], environment: dict[str, str], seconds: int | None, tick: Callable[[], None]
+    ) -> Ended:
+        """The job's own code. Raises JobFailed when it cannot be started."""
+        self.container = Container(self.root, command, environment, self.telemetry.line)
+        self.check_stop()
+        try:
+            return self.container.run(seconds, tick)
+        except OSError as error:
+            raise JobFailed(
+                f"AlgorithmError: cannot run {command[0]}: {error.strerror}, exit code: 127"
+            ) from error
+
+    def _live(self, work: Callable[["Job"], None]) -> None:
+        self.telemetry.start()
+        try:
+            work(self)
+        except JobStopped as stopped:
+            self._end("Stopped", SecondaryStatus=str(stopped))
+        except JobFailed as failed:
+            self._end("Failed", FailureReason=shorten(str(failed)))
+        except Exception as error:  # the API must never show a job that nobody works on any more
+            logger.exception("Job %s", self.name)
+            self._end("Failed", FailureReason=shorten(f"InternalServerError: {error}"))
+        finally:
+            remove(self.root)
+
+    def _end(self, status: str, **changes: Any) -> None:
+        if reason := changes.get("FailureReason"):
+            self.telemetry.line(reason)
+        self.finish(status, **changes)
+
+    def finish(self, status: str, **changes: Any) -> None:
+        """The job's last change; its log and metrics are complete before anyone can see it."""
+        self.telemetry.close()
+        self.update(**{self.kind.status: status, "_finished": True, **changes})
+
+
+def shorten(reason: str) -> str:
+    """The end of an error is its best part."""
+    if len(reason) <= REASON_CHARACTERS:
+        return reason
+    head = reason.partition(":")[0][:40]
+    return f"{head}: … {reason[-(REASON_CHARACTERS - len(head) - 4) :]}"
+
+
+def data_error(what: str, error: Exception) -> JobFailed:
+    """S3 refused, or has not what the job wants: SageMaker calls it the client's error."""
+    if isinstance(error, ClientError):
+        details = error.response.get("Error", {})
+        return JobFailed(f"ClientError: {what} failed: {details.get('Code')}: {details.get('Message')}")
+    return JobFailed(f"ClientError: {what} failed: {error}")
+
+
+DATA_ERRORS = (ClientError, BotoCoreError, ValueError, OSError)
+
+
+def write_json(path: Path, content: object) -> None:
+    """One of the files of ``/opt/ml/input/config``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+def resource_config() -> dict[str, Any]:
+    """``resourceconfig.json``: one host."""
+    return {"current_host": "algo-1", "hosts": ["algo-1"], "network_interface_name": "lo"}
+
+
+def event_detail(record: Record) -> dict[str, Any]:
+    """A record as EventBridge shows it: times in milliseconds."""
+    return {
+        key: int(value * 1000) if key.endswith("Time") and isinstance(value, float) else value
+        for key, value in shown(record).items()
+    }
+
+
+def job_environment(clients: RoleClients, isolated: bool) -> dict[str, str]:
+    """Where the job runs. Under network isolation a container has no credentials: AWS cannot be reached."""
+    region = {"AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION}
+    if isolated:
+        return region
+    return {**region, **clients.credentials.environment(), **connection()}
+
+
+def connection() -> dict[str, str]:
+    """How a program with credentials finds this MiniStack."""
+    names = ("AWS_ENDPOINT_URL", "AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
+    return {name: os.environ[name] for name in names} | {"AWS_ACCOUNT_ID": ACCOUNT}

@@ -1,0 +1,167 @@
+"""Model packages and their groups: the Model Registry."""
+
+import time
+from typing import Any
+
+from local.plugin.ministack_adapter import put_event
+from local.plugin.sagemaker.errors import ApiError, invalid
+from local.plugin.sagemaker.job import event_detail
+from local.plugin.sagemaker.store import STORE, Record, arn, name_of, shown
+
+GROUP = "model-package-group"
+PACKAGE = "model-package"
+
+
+def create_group(request: Record) -> Record:
+    """CreateModelPackageGroup."""
+    name = request["ModelPackageGroupName"]
+    record = {
+        "ModelPackageGroupName": name,
+        "ModelPackageGroupArn": arn(GROUP, name),
+        "ModelPackageGroupDescription": request.get("ModelPackageGroupDescription"),
+        "ModelPackageGroupStatus": "Completed",
+        "CreationTime": time.time(),
+        "CreatedBy": {},
+        "_next_version": 1,
+    }
+    if not STORE.add(GROUP, name, record):
+        raise invalid(f"Model Package Group already exists: {arn(GROUP, name)}")
+    STORE.tag(arn(GROUP, name), request.get("Tags", []))
+    return {"ModelPackageGroupArn": arn(GROUP, name)}
+
+
+def describe_group(request: Record) -> Record:
+    """DescribeModelPackageGroup."""
+    return shown(_group(request["ModelPackageGroupName"]))
+
+
+def delete_group(request: Record) -> Record:
+    """DeleteModelPackageGroup; refused while it has packages."""
+    name = name_of(request["ModelPackageGroupName"])
+    _group(name)
+    if any(package.get("ModelPackageGroupName") == name for package in STORE.all(PACKAGE)):
+        raise ApiError(
+            "ConflictException",
+            f"Model Package Group {arn(GROUP, name)} cannot be deleted because it still contains "
+            "Model Packages",
+        )
+    STORE.remove(GROUP, name)
+    return {}
+
+
+def group_summary(record: Record) -> Record:
+    """One entry of ListModelPackageGroups."""
+    keys = (
+        "ModelPackageGroupName ModelPackageGroupArn ModelPackageGroupDescription CreationTime "
+        "ModelPackageGroupStatus"
+    )
+    return {key: record[key] for key in keys.split() if record.get(key) is not None}
+
+
+def next_name(request: Record) -> str:
+    """The name that CreateModelPackage will give: ``<group>/<version>``, or the package's own."""
+    if group := request.get("ModelPackageGroupName"):
+        record = STORE.get(GROUP, name_of(group)) or {}
+        return f"{name_of(group)}/{record.get('_next_version', 1)}"
+    return str(request.get("ModelPackageName", ""))
+
+
+def create(request: Record) -> Record:
+    """CreateModelPackage: a version of a group, or a package without versions."""
+    if bool(request.get("ModelPackageGroupName")) == bool(request.get("ModelPackageName")):
+        raise invalid("You must specify exactly one of ModelPackageGroupName and ModelPackageName.")
+    versioned: dict[str, Any] = {}
+    with STORE.locked():
+        name = next_name(request)
+        if request.get("ModelPackageGroupName"):
+            group = _group(request["ModelPackageGroupName"])
+            version = int(group["_next_version"])
+            STORE.update(GROUP, group["ModelPackageGroupName"], _next_version=version + 1)
+            versioned = {
+                "ModelPackageGroupName": group["ModelPackageGroupName"],
+                "ModelPackageVersion": version,
+                "ModelApprovalStatus": request.get("ModelApprovalStatus", "PendingManualApproval"),
+            }
+        record = {
+            **{key: value for key, value in request.items() if key not in ("Tags", "ClientToken")},
+            **versioned,
+            "ModelPackageArn": arn(PACKAGE, name),
+            "ModelPackageStatus": "Completed",
+            "ModelPackageStatusDetails": {"ValidationStatuses": []},
+            "CreationTime": time.time(),
+        }
+        if not STORE.add(PACKAGE, name, record):
+            raise invalid(f"Model Package already exists: {arn(PACKAGE, name)}")
+    STORE.tag(arn(PACKAGE, name), request.get("Tags", []))
+    _announce(record)
+    return {"ModelPackageArn": arn(PACKAGE, name)}
+
+
+def describe(request: Record) -> Record:
+    """DescribeModelPackage, by ARN or name."""
+    return shown(_package(request["ModelPackageName"])[1])
+
+
+def update(request: Record) -> Record:
+    """UpdateModelPackage: approval, description and the customer's own properties."""
+    name, record = _package(request["ModelPackageArn"])
+    properties = {
+        **record.get("CustomerMetadataProperties", {}),
+        **request.get("CustomerMetadataProperties", {}),
+    }
+    for key in request.get("CustomerMetadataPropertiesToRemove", []):
+        properties.pop(key, None)
+    changes = {key: request[key] for key in ("ModelApprovalStatus", "ApprovalDescription") if key in request}
+    STORE.update(PACKAGE, name, CustomerMetadataProperties=properties, **changes)
+    if changes:
+        _announce(_package(name)[1])
+    return {"ModelPackageArn": arn(PACKAGE, name)}
+
+
+def delete(request: Record) -> Record:
+    """DeleteModelPackage."""
+    name, _ = _package(request["ModelPackageName"])
+    STORE.remove(PACKAGE, name)
+    return {}
+
+
+def summary(record: Record) -> Record:
+    """One entry of ListModelPackages."""
+    keys = (
+        "ModelPackageName ModelPackageGroupName ModelPackageVersion ModelPackageArn ModelPackageDescription "
+        "CreationTime ModelPackageStatus ModelApprovalStatus"
+    )
+    return {key: record[key] for key in keys.split() if key in record}
+
+
+def matches(record: Record, request: Record) -> bool:
+    """The filters of ListModelPackages that are not common to all lists."""
+    group = request.get("ModelPackageGroupName")
+    approval = request.get("ModelApprovalStatus")
+    return (not group or record.get("ModelPackageGroupName") == name_of(group)) and (
+        not approval or record.get("ModelApprovalStatus") == approval
+    )
+
+
+def _group(arn_or_name: str) -> Record:
+    record = STORE.get(GROUP, name_of(arn_or_name))
+    if record is None:
+        raise invalid(f"ModelPackageGroup {arn(GROUP, name_of(arn_or_name))} does not exist.")
+    return record
+
+
+def _package(arn_or_name: str) -> tuple[str, Record]:
+    name = arn_or_name.partition(":model-package/")[2] or arn_or_name
+    record = STORE.get(PACKAGE, name)
+    if record is None:
+        raise invalid(f"ModelPackage {arn(PACKAGE, name)} does not exist.")
+    return name, record
+
+
+def _announce(record: Record) -> None:
+    put_event(
+        "aws.sagemaker",
+        "SageMaker Model Package State Change",
+        event_detail(record),
+        [record["ModelPackageArn"]],
+    )

@@ -1,0 +1,164 @@
+"""The SageMaker runtime: InvokeEndpoint and InvokeEndpointWithResponseStream.
+
+Every piece of the model's answer is passed on as it comes; when the caller hangs up, the request
+to the model ends too, so it stops to generate.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import httpx
+
+from local.plugin.ministack_adapter import Denied, Receive, Response, Send, authorize_request, streaming_body
+from local.plugin.sagemaker import endpoints, event_stream
+from local.plugin.sagemaker.errors import ApiError
+from local.plugin.sagemaker.store import arn
+
+PATH = re.compile(r"^/endpoints/(?P<name>[^/]+)/invocations(?P<stream>-response-stream)?$")
+BODY_BYTES = 25 * 1024 * 1024
+ANSWER_SECONDS = 60.0
+STREAM_SECONDS = 8 * 60.0
+
+_PASSED = {
+    "content-type": "content-type",
+    "accept": "accept",
+    "x-amzn-sagemaker-accept": "accept",
+    "x-amzn-sagemaker-custom-attributes": "x-amzn-sagemaker-custom-attributes",
+}
+
+
+async def handle(path: str, headers: dict[str, str], query: dict[str, list[str]], body: bytes) -> Response:
+    """Answer a request to the runtime."""
+    match = PATH.match(path)
+    if match is None:
+        return _error(ApiError("UnknownOperationException", f"No such operation: {path}", 404))
+    name, streamed = match["name"], bool(match["stream"])
+    action = "InvokeEndpointWithResponseStream" if streamed else "InvokeEndpoint"
+    try:
+        authorize_request(headers, query, f"sagemaker:{action}", arn("endpoint", name))
+        if len(body) > BODY_BYTES:
+            raise ApiError("ValidationError", f"The body is over the limit of {BODY_BYTES} bytes.")
+        fleet = endpoints.answering(name)
+    except Denied as denied:
+        return _error(ApiError("AccessDeniedException", denied.message))
+    except ApiError as error:
+        return _error(error)
+    variant = str(fleet.variant["VariantName"])
+    request = httpx.Request(
+        "POST",
+        f"{fleet.url}/invocations",
+        headers={_PASSED[key]: value for key, value in headers.items() if key in _PASSED},
+        content=body,
+    )
+    if streamed:
+        return await _stream(request, variant, name)
+    return await _answer(request, variant, name)
+
+
+async def _answer(request: httpx.Request, variant: str, name: str) -> Response:
+    async with httpx.AsyncClient(timeout=ANSWER_SECONDS, trust_env=False) as client:
+        try:
+            answer = await client.send(request)
+        except httpx.HTTPError as error:
+            return _error(_unreachable(name, error))
+    if answer.is_error:
+        return _error(_model_error(answer.status_code, answer.text, name), answer)
+    return 200, _headers(answer, variant), answer.content
+
+
+async def _stream(request: httpx.Request, variant: str, name: str) -> Response:
+    stack = AsyncExitStack()
+    try:
+        client = await stack.enter_async_context(httpx.AsyncClient(timeout=STREAM_SECONDS, trust_env=False))
+        answer = await client.send(request, stream=True)
+        stack.push_async_callback(answer.aclose)
+        if answer.is_error:
+            text = (await answer.aread()).decode(errors="replace")
+            await stack.aclose()
+            return _error(_model_error(answer.status_code, text, name), answer)
+    except httpx.HTTPError as error:
+        await stack.aclose()
+        return _error(_unreachable(name, error))
+
+    async def run(send: Send, receive: Receive) -> None:
+        async with stack:
+            await _pump(answer.aiter_raw(), send, receive)
+
+    headers = {
+        "Content-Type": "application/vnd.amazon.eventstream",
+        "X-Amzn-SageMaker-Content-Type": answer.headers.get("content-type", "application/octet-stream"),
+        "x-Amzn-Invoked-Production-Variant": variant,
+    }
+    return 200, headers, streaming_body(run)
+
+
+async def _pump(pieces: AsyncIterator[bytes], send: Send, receive: Receive) -> None:
+    """Pass the pieces on until they end or the caller hangs up."""
+    passing = asyncio.create_task(_pass_on(pieces, send))
+    hangup = asyncio.create_task(_hangup(receive))
+    done, pending = await asyncio.wait({passing, hangup}, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    await asyncio.gather(*pending, return_exceptions=True)
+    if passing in done:
+        await passing
+
+
+async def _pass_on(pieces: AsyncIterator[bytes], send: Send) -> None:
+    try:
+        async for piece in pieces:
+            await send(
+                {"type": "http.response.body", "body": event_stream.payload_part(piece), "more_body": True}
+            )
+    except httpx.HTTPError as error:
+        body = json.dumps(
+            {"Message": f"The model's answer broke off: {error}", "ErrorCode": "ModelInvocationFailed"}
+        )
+        failed = event_stream.failure("ModelStreamError", body.encode())
+        await send({"type": "http.response.body", "body": failed, "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _hangup(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _headers(answer: httpx.Response, variant: str) -> dict[str, str]:
+    headers = {
+        "Content-Type": answer.headers.get("content-type", "application/octet-stream"),
+        "x-Amzn-Invoked-Production-Variant": variant,
+    }
+    custom = "x-amzn-sagemaker-custom-attributes"
+    if custom in answer.headers:
+        headers[custom] = answer.headers[custom]
+    return headers
+
+
+def _model_error(status: int, text: str, name: str) -> ApiError:
+    side = "client" if status < 500 else "server"
+    return ApiError(
+        "ModelError",
+        f"Received {side} error ({status}) from primary with message {json.dumps(text)}. "
+        f"See the log group /aws/sagemaker/Endpoints/{name} for more information.",
+        424,
+    )
+
+
+def _unreachable(name: str, error: httpx.HTTPError) -> ApiError:
+    if isinstance(error, httpx.TimeoutException):
+        return _model_error(
+            500, "Your invocation timed out while waiting for a response from container primary.", name
+        )
+    return _model_error(503, f"The server does not answer: {type(error).__name__}", name)
+
+
+def _error(error: ApiError, answer: httpx.Response | None = None) -> Response:
+    body: dict[str, object] = {"Message": error.message}
+    if answer is not None:
+        body |= {"OriginalMessage": answer.text, "OriginalStatusCode": answer.status_code}
+    headers = {"Content-Type": "application/json", "x-amzn-errortype": error.code}
+    return error.status, headers, json.dumps(body).encode()

@@ -1,0 +1,96 @@
+"""What the local SageMaker remembers, in memory: gone when the cloud stops, like all of MiniStack's."""
+
+import copy
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from local.environment import ACCOUNT, REGION
+
+Record = dict[str, Any]
+"""One resource, in the shape of its Describe response. Keys that start with ``_`` are never shown."""
+
+
+def arn(kind: str, name: str) -> str:
+    """``arn:aws:sagemaker:…:training-job/my-job``."""
+    return f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:{kind}/{name}"
+
+
+def name_of(arn_or_name: str) -> str:
+    """The name at the end of an ARN; a name is its own."""
+    return arn_or_name.rsplit("/", 1)[-1]
+
+
+@dataclass
+class Store:
+    """Records by kind and name, and the tags of every resource by ARN. Thread-safe."""
+
+    _records: dict[str, dict[str, Record]] = field(default_factory=dict)
+    _tags: dict[str, dict[str, str]] = field(default_factory=dict)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Several steps as one."""
+        with self._lock:
+            yield
+
+    def add(self, kind: str, name: str, record: Record) -> bool:
+        """Keep a new record; False when the name is taken."""
+        with self._lock:
+            records = self._records.setdefault(kind, {})
+            if name in records:
+                return False
+            records[name] = record
+            return True
+
+    def get(self, kind: str, name: str) -> Record | None:
+        """A copy of the record, or None."""
+        with self._lock:
+            found = self._records.get(kind, {}).get(name)
+            return copy.deepcopy(found) if found is not None else None
+
+    def update(self, kind: str, name: str, **changes: Any) -> None:
+        """Change some members, and ``LastModifiedTime``. A record that is gone stays gone."""
+        with self._lock:
+            record = self._records.get(kind, {}).get(name)
+            if record is not None:
+                record.update(changes, LastModifiedTime=time.time())
+
+    def remove(self, kind: str, name: str) -> Record | None:
+        """Forget the record; returns it, or None when there was none."""
+        with self._lock:
+            return self._records.get(kind, {}).pop(name, None)
+
+    def all(self, kind: str) -> list[Record]:
+        """Copies of every record of a kind, oldest first."""
+        with self._lock:
+            return [copy.deepcopy(record) for record in self._records.get(kind, {}).values()]
+
+    def tag(self, resource: str, tags: list[dict[str, str]]) -> None:
+        """Add or replace tags (``[{"Key","Value"}]``)."""
+        with self._lock:
+            self._tags.setdefault(resource, {}).update({tag["Key"]: tag["Value"] for tag in tags})
+
+    def untag(self, resource: str, keys: list[str]) -> None:
+        """Remove tags."""
+        with self._lock:
+            for key in keys:
+                self._tags.get(resource, {}).pop(key, None)
+
+    def tags(self, resource: str) -> list[dict[str, str]]:
+        """The tags of a resource, as the API shows them."""
+        with self._lock:
+            return [{"Key": key, "Value": value} for key, value in self._tags.get(resource, {}).items()]
+
+
+def shown(record: Record) -> Record:
+    """The record as Describe answers it."""
+    return {key: value for key, value in record.items() if not key.startswith("_") and value is not None}
+
+
+STORE = Store()
+"""The one store of this process."""

@@ -1,0 +1,366 @@
+"""Training jobs: CreateTrainingJob, DescribeTrainingJob, StopTrainingJob, ListTrainingJobs."""
+
+import json
+import os
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from local.plugin.sagemaker import job as jobs
+from local.plugin.sagemaker.checks import require_trusted, start_folder
+from local.plugin.sagemaker.errors import in_use, invalid
+from local.plugin.sagemaker.job import TRAINING, Job, JobFailed, JobStopped, write_json
+from local.plugin.sagemaker.store import STORE, Record, arn, shown
+from local.plugin.sagemaker.telemetry import MetricDefinition
+from local.plugin.sagemaker.transfer import (
+    FolderSync,
+    S3Uri,
+    download_prefix,
+    unpack_archives,
+    upload_archive,
+    upload_folder,
+)
+
+_WORKING: dict[str, Job] = {}
+
+
+def create(request: Record) -> Record:
+    """CreateTrainingJob."""
+    _check(request)
+    name = request["TrainingJobName"]
+    now = time.time()
+    record = {
+        **{key: value for key, value in request.items() if key != "Tags"},
+        "TrainingJobArn": arn("training-job", name),
+        "TrainingJobStatus": "InProgress",
+        "SecondaryStatus": "Starting",
+        "SecondaryStatusTransitions": [],
+        "CreationTime": now,
+        "LastModifiedTime": now,
+        "EnableNetworkIsolation": request.get("EnableNetworkIsolation", False),
+        "EnableInterContainerTrafficEncryption": False,
+        "EnableManagedSpotTraining": request.get("EnableManagedSpotTraining", False),
+        "ProfilingStatus": "Disabled",
+    }
+    if not STORE.add("training-job", name, record):
+        raise in_use(
+            "Job name must be unique within an AWS account and region, and a training job with this name "
+            f"already exists ({arn('training-job', name)})"
+        )
+    STORE.tag(arn("training-job", name), request.get("Tags", []))
+    work = Job(
+        TRAINING,
+        name,
+        start_folder("training", name),
+        request["RoleArn"],
+        [
+            MetricDefinition(definition["Name"], re.compile(definition["Regex"]))
+            for definition in request["AlgorithmSpecification"].get("MetricDefinitions", [])
+        ],
+        {"TrainingJobName": name},
+    )
+    _WORKING[name] = work
+    work.start(lambda started: _Training(started, request).run())
+    return {"TrainingJobArn": arn("training-job", name)}
+
+
+def describe(request: Record) -> Record:
+    """DescribeTrainingJob."""
+    return shown(_get(request["TrainingJobName"]))
+
+
+def stop(request: Record) -> Record:
+    """StopTrainingJob."""
+    name = request["TrainingJobName"]
+    record = _get(name)
+    if record["TrainingJobStatus"] != "InProgress":
+        raise invalid(
+            f"The request was rejected because the training job is in status {record['TrainingJobStatus']}."
+        )
+    STORE.update("training-job", name, TrainingJobStatus="Stopping", SecondaryStatus="Stopping")
+    _WORKING[name].stop()
+    return {}
+
+
+def summary(record: Record) -> Record:
+    """One entry of ListTrainingJobs."""
+    keys = (
+        "TrainingJobName TrainingJobArn CreationTime TrainingEndTime LastModifiedTime "
+        "TrainingJobStatus SecondaryStatus"
+    )
+    return {key: record[key] for key in keys.split() if key in record}
+
+
+def _get(name: str) -> Record:
+    record = STORE.get("training-job", name)
+    if record is None:
+        raise invalid("Requested resource not found.")
+    return record
+
+
+def _check(request: Record) -> None:
+    """What the service model cannot say."""
+    algorithm = request.get("AlgorithmSpecification")
+    for member in ("AlgorithmSpecification", "ResourceConfig", "StoppingCondition"):
+        if member not in request:
+            raise invalid(f"{member} is required for this training job.")
+    if not algorithm or bool(algorithm.get("TrainingImage")) == bool(algorithm.get("AlgorithmName")):
+        raise invalid("You must specify exactly one of TrainingImage and AlgorithmName.")
+    if not algorithm.get("ContainerEntrypoint"):
+        raise invalid(
+            "On this machine a training job needs AlgorithmSpecification.ContainerEntrypoint: "
+            "there is no image whose own entrypoint could be run."
+        )
+    for definition in algorithm.get("MetricDefinitions", []):
+        try:
+            re.compile(definition["Regex"])
+        except re.error as error:
+            raise invalid(f"Invalid regular expression in metric {definition['Name']}: {error}") from error
+    _check_spot(request)
+    _check_channels(request)
+    require_trusted(request["RoleArn"])
+
+
+def _check_spot(request: Record) -> None:
+    stopping = request["StoppingCondition"]
+    longest_wait = stopping.get("MaxWaitTimeInSeconds")
+    runtime = stopping.get("MaxRuntimeInSeconds", 86400)
+    if request.get("EnableManagedSpotTraining"):
+        if longest_wait is None or longest_wait < runtime:
+            raise invalid(
+                "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to "
+                "MaxRuntimeInSeconds"
+            )
+    elif longest_wait is not None:
+        raise invalid("MaxWaitTimeInSeconds is only allowed when EnableManagedSpotTraining is true.")
+
+
+def _check_channels(request: Record) -> None:
+    channels = request.get("InputDataConfig", [])
+    names = [channel["ChannelName"] for channel in channels]
+    if len(set(names)) != len(names):
+        raise invalid("Channel names must be unique.")
+    for channel in channels:
+        source = channel["DataSource"].get("S3DataSource")
+        if source is None or source["S3DataType"] != "S3Prefix":
+            raise invalid(
+                f"On this machine channel {channel['ChannelName']} must be an S3Prefix S3DataSource."
+            )
+        _uri(source["S3Uri"])
+    if request["ResourceConfig"].get("InstanceCount", 1) != 1:
+        raise invalid(
+            "On this machine a training job has one instance: set ResourceConfig.InstanceCount to 1."
+        )
+
+
+def _uri(text: str) -> S3Uri:
+    try:
+        return S3Uri.parse(text)
+    except ValueError as error:
+        raise invalid(f"The S3 URI {text} is not valid") from error
+
+
+@dataclass
+class _Training:
+    """The life of one job, in SageMaker's order."""
+
+    job: Job
+    request: Record
+    checkpoints: FolderSync | None = None
+
+    def run(self) -> None:
+        try:
+            self._enter("Downloading", "Downloading input data")
+            self._download()
+            self._configure()
+            self._enter("Training", "Training image download completed. Training in progress.")
+            started = time.time()
+            self.job.update(TrainingStartTime=started)
+            algorithm = self.request["AlgorithmSpecification"]
+            ended = self.job.run_container(
+                [*algorithm["ContainerEntrypoint"], *algorithm.get("ContainerArguments", [])],
+                self._environment(),
+                self.request["StoppingCondition"].get("MaxRuntimeInSeconds", 86400),
+                self._tick,
+            )
+            self._keep_times(started)
+            if ended.exit_code != 0 and not ended.stopped_by:
+                raise JobFailed(self._failure(ended.exit_code, ended.last_lines))
+            # Whatever a stopped job has written is kept too, as SageMaker does.
+            self._enter("Uploading", "Uploading generated training model")
+            self._upload()
+            if ended.stopped_by:
+                raise JobStopped(ended.stopped_by)
+            self._close_transition()
+            self.job.finish("Completed", SecondaryStatus="Completed", **self._final_metrics())
+        except JobFailed:
+            self._push_checkpoints()
+            self._close_transition()
+            self.job.update(SecondaryStatus="Failed", TrainingEndTime=time.time(), **self._final_metrics())
+            raise
+        except JobStopped:
+            self._close_transition()
+            self.job.update(TrainingEndTime=time.time(), **self._final_metrics())
+            raise
+        finally:
+            _WORKING.pop(self.job.name, None)
+
+    def _enter(self, status: str, message: str) -> None:
+        self.job.check_stop()
+        self._close_transition()
+        record = STORE.get("training-job", self.job.name) or {}
+        transitions = record.get("SecondaryStatusTransitions", [])
+        transitions.append({"Status": status, "StartTime": time.time(), "StatusMessage": message})
+        self.job.update(SecondaryStatus=status, SecondaryStatusTransitions=transitions)
+
+    def _close_transition(self) -> None:
+        record = STORE.get("training-job", self.job.name) or {}
+        transitions = record.get("SecondaryStatusTransitions", [])
+        if transitions:
+            transitions[-1].setdefault("EndTime", time.time())
+            STORE.update("training-job", self.job.name, SecondaryStatusTransitions=transitions)
+
+    def _download(self) -> None:
+        for channel in self.request.get("InputDataConfig", []):
+            self.job.check_stop()
+            uri = S3Uri.parse(channel["DataSource"]["S3DataSource"]["S3Uri"])
+            folder = self._data / channel["ChannelName"]
+            try:
+                count = download_prefix(self.job.clients.s3, uri, folder)
+            except jobs.DATA_ERRORS as error:
+                raise jobs.data_error(
+                    f"Data download of {uri} (channel {channel['ChannelName']})", error
+                ) from error
+            if count == 0:
+                raise JobFailed(
+                    f'ClientError: No S3 objects found under S3 URL "{uri}" given in input data source'
+                )
+            if channel.get("CompressionType") == "Gzip":
+                unpack_archives(folder)
+        self._fetch_checkpoints()
+
+    def _fetch_checkpoints(self) -> None:
+        config = self.request.get("CheckpointConfig")
+        if not config:
+            return
+        self._checkpoint_folder.mkdir(parents=True, exist_ok=True)
+        self.checkpoints = FolderSync(
+            self.job.clients.s3, self._checkpoint_folder, S3Uri.parse(config["S3Uri"])
+        )
+        try:
+            self.checkpoints.fetch()
+        except jobs.DATA_ERRORS as error:
+            raise jobs.data_error(f"Checkpoint download of {config['S3Uri']}", error) from error
+
+    def _configure(self) -> None:
+        config = self.job.root / "input" / "config"
+        for folder in (self._model, self._output / "data", self._checkpoint_folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        write_json(config / "hyperparameters.json", self.request.get("HyperParameters", {}))
+        write_json(config / "resourceconfig.json", jobs.resource_config())
+        write_json(
+            config / "inputdataconfig.json",
+            {
+                channel["ChannelName"]: {
+                    "TrainingInputMode": "File",
+                    "S3DistributionType": "FullyReplicated",
+                    "RecordWrapperType": "None",
+                    "ContentType": channel.get("ContentType", ""),
+                }
+                for channel in self.request.get("InputDataConfig", [])
+            },
+        )
+
+    def _environment(self) -> dict[str, str]:
+        hyperparameters = self.request.get("HyperParameters", {})
+        channels = [channel["ChannelName"] for channel in self.request.get("InputDataConfig", [])]
+        return {
+            **jobs.job_environment(self.job.clients, self.request.get("EnableNetworkIsolation", False)),
+            "TRAINING_JOB_NAME": self.job.name,
+            "TRAINING_JOB_ARN": arn("training-job", self.job.name),
+            "SM_MODEL_DIR": str(self._model),
+            "SM_INPUT_DIR": str(self.job.root / "input"),
+            "SM_INPUT_CONFIG_DIR": str(self.job.root / "input" / "config"),
+            "SM_OUTPUT_DIR": str(self._output),
+            "SM_OUTPUT_DATA_DIR": str(self._output / "data"),
+            "SM_OUTPUT_FAILURE": str(self._output / "failure"),
+            "SM_CHECKPOINT_DIR": str(self._checkpoint_folder),
+            "SM_CHANNELS": json.dumps(channels),
+            **{f"SM_CHANNEL_{name.upper()}": str(self._data / name) for name in channels},
+            "SM_HPS": json.dumps(hyperparameters),
+            **{f"SM_HP_{name.upper()}": value for name, value in hyperparameters.items()},
+            "SM_HOSTS": '["algo-1"]',
+            "SM_CURRENT_HOST": "algo-1",
+            "SM_NUM_GPUS": "0",
+            "SM_NUM_CPUS": str(os.cpu_count() or 1),
+            **self.request.get("Environment", {}),
+        }
+
+    def _tick(self) -> None:
+        self._push_checkpoints(everything=False)
+        STORE.update("training-job", self.job.name, **self._final_metrics())
+
+    def _push_checkpoints(self, *, everything: bool = True) -> None:
+        if not self.checkpoints:
+            return
+        try:
+            self.checkpoints.push(everything=everything)
+        except jobs.DATA_ERRORS as error:
+            self.job.telemetry.line(str(jobs.data_error("Checkpoint upload", error)))
+
+    def _upload(self) -> None:
+        self._push_checkpoints()
+        output = self.request["OutputDataConfig"]
+        base = S3Uri.parse(output["S3OutputPath"]).child(f"{self.job.name}/output")
+        s3 = self.job.clients.s3
+        try:
+            if output.get("CompressionType") == "NONE":
+                upload_folder(s3, self._model, base.child("model"))
+                upload_folder(s3, self._output / "data", base.child("data"))
+                artifacts = f"{base.child('model')}/"
+            else:
+                upload_archive(s3, self._model, base.child("model.tar.gz"), self.job.root)
+                if any((self._output / "data").iterdir()):
+                    upload_archive(s3, self._output / "data", base.child("output.tar.gz"), self.job.root)
+                artifacts = str(base.child("model.tar.gz"))
+        except jobs.DATA_ERRORS as error:
+            raise jobs.data_error(f"Upload of the model to {base}", error) from error
+        self.job.update(ModelArtifacts={"S3ModelArtifacts": artifacts}, TrainingEndTime=time.time())
+
+    def _keep_times(self, started: float) -> None:
+        seconds = max(1, round(time.time() - started))
+        self.job.update(TrainingTimeInSeconds=seconds, BillableTimeInSeconds=seconds)
+
+    def _final_metrics(self) -> dict[str, Any]:
+        found = self.job.telemetry.final_metrics
+        return {
+            "FinalMetricDataList": [
+                {"MetricName": name, "Value": value, "Timestamp": when}
+                for name, (value, when) in found.items()
+            ]
+        }
+
+    def _failure(self, exit_code: int, last_lines: str) -> str:
+        """The container's own words in ``/opt/ml/output/failure``, else the last lines of its output."""
+        path = self._output / "failure"
+        words = path.read_text(errors="replace").strip() if path.exists() else last_lines.strip()
+        return f"AlgorithmError: {words[-(jobs.REASON_CHARACTERS - 60) :]}, exit code: {exit_code}"
+
+    @property
+    def _data(self) -> Path:
+        return self.job.root / "input" / "data"
+
+    @property
+    def _model(self) -> Path:
+        return self.job.root / "model"
+
+    @property
+    def _output(self) -> Path:
+        return self.job.root / "output"
+
+    @property
+    def _checkpoint_folder(self) -> Path:
+        path = self.request.get("CheckpointConfig", {}).get("LocalPath", "/opt/ml/checkpoints")
+        return self.job.root / str(path).removeprefix("/opt/ml/").lstrip("/")
