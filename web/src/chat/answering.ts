@@ -1,0 +1,94 @@
+import { type Api, ApiError, problemOf } from "../api";
+import type { ChatRequest } from "../contract";
+import { readAnswer } from "../stream";
+import type { TakeNews } from "./state";
+
+/** Give up on a model that has not woken after this long: GPU hosts need minutes, not hours. */
+const WAKING_LIMIT_MS = 30 * 60_000;
+
+/** How long to wait between two tries when the API does not say, and the bounds when it does, in seconds. */
+const RETRY = { usual: 5, least: 1, most: 30 };
+
+/** A service that is busy for a moment (no `stage` in its answer) is asked this many more times. */
+const BUSY_TRIES = 3;
+
+/** The clock, so that tests need not wait. */
+export interface Pace {
+  now(): number;
+  /** Wait, unless `signal` fires first: then throw its reason. */
+  wait(seconds: number, signal: AbortSignal): Promise<void>;
+}
+
+/**
+ * Fetch one answer and tell each thing that happens to it, waiting while the model wakes.
+ *
+ * Never throws: an error becomes the news `broke`, a stop by `signal` the news `stopped`.
+ */
+export async function answer(
+  api: Pick<Api, "chat">,
+  request: ChatRequest,
+  signal: AbortSignal,
+  tell: (news: TakeNews) => void,
+  pace: Pace = realPace,
+): Promise<void> {
+  try {
+    const response = await askUntilAwake(api, request, signal, tell, pace);
+    await passOn(response, tell);
+  } catch (error) {
+    if (signal.aborted) tell({ type: "stopped" });
+    else tell({ type: "broke", problem: problemOf(error) });
+  }
+}
+
+async function askUntilAwake(
+  api: Pick<Api, "chat">,
+  request: ChatRequest,
+  signal: AbortSignal,
+  tell: (news: TakeNews) => void,
+  pace: Pace,
+): Promise<Response> {
+  const started = pace.now();
+  let busyTries = 0;
+  for (;;) {
+    try {
+      return await api.chat(request, signal);
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.status !== 503) throw error;
+      if (error.waking === null) busyTries += 1;
+      else tell({ type: "waking", ...error.waking, at: pace.now() });
+      if (busyTries > BUSY_TRIES || pace.now() - started > WAKING_LIMIT_MS) throw error;
+      await pace.wait(clamped(error.retryAfter ?? RETRY.usual), signal);
+    }
+  }
+}
+
+async function passOn(response: Response, tell: (news: TakeNews) => void): Promise<void> {
+  if (response.body === null) throw new Error("The server sent an empty answer.");
+  let finish: string | null = null;
+  for await (const piece of readAnswer(response.body)) {
+    if (piece.text !== "") tell({ type: "words", text: piece.text, model: piece.model });
+    finish = piece.finish ?? finish;
+  }
+  tell({ type: "finished", reason: finish });
+}
+
+function clamped(seconds: number): number {
+  return Math.min(Math.max(seconds, RETRY.least), RETRY.most);
+}
+
+const realPace: Pace = {
+  now: Date.now,
+  wait: (seconds, signal) =>
+    new Promise((resolve, reject) => {
+      const stop = () => {
+        clearTimeout(timer);
+        reject(signal.reason);
+      };
+      const timer = setTimeout(() => {
+        signal.removeEventListener("abort", stop);
+        resolve();
+      }, seconds * 1000);
+      if (signal.aborted) stop();
+      else signal.addEventListener("abort", stop, { once: true });
+    }),
+};

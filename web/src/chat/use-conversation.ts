@@ -1,0 +1,104 @@
+import { useCallback, useEffect, useReducer, useRef } from "preact/hooks";
+import type { Api } from "../api";
+import { answer } from "./answering";
+import { type Conversation, busy, conversationAfter, messagesFor, type Voice } from "./state";
+import { keepConversation, keptConversation } from "./storage";
+
+/** How often a growing answer is written to the tab's storage, in milliseconds. */
+const KEEP_EVERY_MS = 400;
+
+/** What bounds a request. */
+export interface Limits {
+  /** Characters of one prompt with the conversation before it. */
+  promptCharacters: number;
+  /** Tokens of one answer. */
+  answerTokens: number;
+}
+
+export interface Talk {
+  conversation: Conversation;
+  busy: boolean;
+  /** Ask the given models. */
+  ask(prompt: string, voices: Voice[], limits: Limits): void;
+  /** Ask one model the same thing again, keeping its answer so far. */
+  askAgain(turnId: string, voice: Voice, limits: Limits): void;
+  chooseTake(turnId: string, voice: Voice, shown: number): void;
+  /** Stop all answers under way; their words stay. */
+  stop(): void;
+  clear(): void;
+}
+
+/** The conversation of the person `owner`, kept in the tab's storage and going on while other views are open. */
+export function useConversation(api: Api, owner: string): Talk {
+  const [conversation, dispatch] = useReducer(conversationAfter, owner, keptConversation);
+  const latest = useRef(conversation);
+  latest.current = conversation;
+  const stops = useRef(new Set<AbortController>());
+  useKeeping(owner, conversation);
+
+  const fetchAnswer = useCallback(
+    async (turns: Conversation["turns"], index: number, voice: Voice, takeId: string, limits: Limits) => {
+      const stop = new AbortController();
+      stops.current.add(stop);
+      const messages = messagesFor(turns, index, voice, limits.promptCharacters);
+      const request = { model: voice, messages, max_tokens: limits.answerTokens };
+      await answer(api, request, stop.signal, (news) => dispatch({ ...news, takeId }));
+      stops.current.delete(stop);
+    },
+    [api],
+  );
+
+  const stop = useCallback(() => {
+    for (const controller of stops.current) controller.abort();
+  }, []);
+
+  useEffect(() => stop, [stop]);
+
+  return {
+    conversation,
+    busy: busy(conversation),
+    stop,
+    ask(prompt, voices, limits) {
+      const takes = voices.map((voice) => ({ voice, takeId: crypto.randomUUID() }));
+      const event = { type: "asked", turnId: crypto.randomUUID(), prompt, takes } as const;
+      dispatch(event);
+      const { turns } = conversationAfter(latest.current, event);
+      for (const { voice, takeId } of takes) void fetchAnswer(turns, turns.length - 1, voice, takeId, limits);
+    },
+    askAgain(turnId, voice, limits) {
+      const takeId = crypto.randomUUID();
+      dispatch({ type: "asked-again", turnId, voice, takeId });
+      const { turns } = latest.current;
+      const index = turns.findIndex((turn) => turn.id === turnId);
+      void fetchAnswer(turns, index, voice, takeId, limits);
+    },
+    chooseTake(turnId, voice, shown) {
+      dispatch({ type: "take-chosen", turnId, voice, shown });
+    },
+    clear() {
+      stop();
+      dispatch({ type: "cleared" });
+    },
+  };
+}
+
+function useKeeping(owner: string, conversation: Conversation): void {
+  const latest = useRef(conversation);
+  latest.current = conversation;
+  const timer = useRef<ReturnType<typeof setTimeout> | null>(null);
+  useEffect(() => {
+    timer.current ??= setTimeout(() => {
+      timer.current = null;
+      keepConversation(owner, latest.current);
+    }, KEEP_EVERY_MS);
+  }, [owner, conversation]);
+  useEffect(() => {
+    const keepNow = () => keepConversation(owner, latest.current);
+    window.addEventListener("pagehide", keepNow);
+    return () => {
+      window.removeEventListener("pagehide", keepNow);
+      if (timer.current !== null) clearTimeout(timer.current);
+      keepNow();
+    };
+  }, [owner]);
+}

@@ -1,0 +1,133 @@
+/** The REST API's bodies, as `docs/contracts.md` names them. Times are ISO 8601 in UTC. */
+
+export type HostingStatus = "asleep" | "waking" | "awake" | "failing";
+
+export interface Hosting {
+  status: HostingStatus;
+  version?: string | null;
+  since?: string | null;
+  message?: string | null;
+}
+
+export interface LiveModel {
+  version: string;
+  run_id: string;
+  base_perplexity?: number | null;
+  tuned_perplexity?: number | null;
+  created_at?: string | null;
+}
+
+export interface Status {
+  hosting: Hosting;
+  live: LiveModel | null;
+  run: Run | null;
+  base_model: { name: string; id: string };
+  limits: { prompt_characters: number };
+}
+
+export type RunStatus = "running" | "succeeded" | "not_better" | "stopped_early" | "failed";
+
+export interface Failure {
+  step?: string | null;
+  error?: string | null;
+  cause?: string | null;
+  log_tail?: string | string[] | null;
+}
+
+export interface Run {
+  run_id: string;
+  status: RunStatus;
+  step?: string | null;
+  message?: string | null;
+  started_at?: string | null;
+  ended_at?: string | null;
+  reason?: string | null;
+  files?: number | null;
+  stories?: number | null;
+  words?: number | null;
+  base_perplexity?: number | null;
+  tuned_perplexity?: number | null;
+  live_perplexity?: number | null;
+  version?: string | null;
+  failure?: Failure | null;
+}
+
+/** One state of the execution; a state that ran several times comes several times. */
+export interface StateRecord {
+  name: string;
+  status: string;
+  started_at?: string | null;
+  seconds?: number | null;
+}
+
+export interface Reject {
+  source_key: string;
+  source_version?: string | null;
+  /** The file inside a zip, or null. */
+  entry: string | null;
+  reason: string;
+  cure: string;
+}
+
+export interface Part {
+  stories: number;
+  words: number;
+  examples: number;
+}
+
+export interface DataReport {
+  run_id: string;
+  files: number;
+  kept: number;
+  rejected: Reject[];
+  stories: number;
+  words: number;
+  languages: Record<string, number>;
+  duplicates: { kept: string; dropped: string; kind: "exact" | "near"; similarity: number }[];
+  split: { train: Part; validation: Part; test: Part };
+  enough: boolean;
+  verdict: string;
+  training_minutes_estimate: number;
+  cost_estimate_usd: number;
+  price_date: string;
+}
+
+export interface LossPoint {
+  step: number;
+  train_loss?: number | null;
+  validation_loss?: number | null;
+}
+
+export interface RunDetail extends Run {
+  states?: StateRecord[];
+  report?: DataReport | null;
+  metrics?: LossPoint[] | null;
+}
+
+export interface StoryFile {
+  key: string;
+  /** Bytes. */
+  size: number;
+  modified_at: string;
+}
+
+/** An S3 presigned POST: where and with which form fields the browser sends a file. */
+export interface UploadTicket {
+  url: string;
+  fields: Record<string, string>;
+  key: string;
+}
+
+/** The largest file that may be uploaded, in bytes. */
+export const MAX_UPLOAD_BYTES = 50 * 1024 * 1024;
+
+export interface ChatMessage {
+  role: "user" | "assistant";
+  content: string;
+}
+
+export interface ChatRequest {
+  model: string;
+  messages: ChatMessage[];
+  max_tokens?: number;
+}

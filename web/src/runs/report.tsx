@@ -1,0 +1,126 @@
+import type { DataReport, Reject } from "../contract";
+import { count, counted, dollars, duration, language } from "../format";
+
+/** What the run found in the stories: kept, rejected and why, words, how they were split. */
+export function Report({ report }: { report: DataReport }) {
+  return (
+    <section class="card">
+      <h2>Your stories</h2>
+      <p>{report.verdict}</p>
+      <dl class="tiles">
+        <Tile label="files read" value={count(report.files)} />
+        <Tile label="stories" value={count(report.stories)} />
+        <Tile label="words" value={count(report.words)} />
+        <Tile label="rejected" value={count(report.rejected.length)} bad={report.rejected.length > 0} />
+      </dl>
+      <Rejected rejects={report.rejected} />
+      <Duplicates report={report} />
+      {report.enough && <Split report={report} />}
+      <Languages languages={report.languages} />
+      {report.enough && (
+        <p class="quiet small">
+          Training was estimated at {duration(report.training_minutes_estimate * 60)} and{" "}
+          {dollars(report.cost_estimate_usd)} (prices of {report.price_date}).
+        </p>
+      )}
+    </section>
+  );
+}
+
+function Tile({ label, value, bad = false }: { label: string; value: string; bad?: boolean }) {
+  return (
+    <div class={bad ? "tile bad" : "tile"}>
+      <dt>{label}</dt>
+      <dd>{value}</dd>
+    </div>
+  );
+}
+
+function Rejected({ rejects }: { rejects: Reject[] }) {
+  if (rejects.length === 0) return null;
+  return (
+    <div class="scrolls" tabIndex={0} role="region" aria-label="Files that could not be used">
+      <table class="rejects">
+        <caption>Files that could not be used</caption>
+        <thead>
+          <tr>
+            <th scope="col">File</th>
+            <th scope="col">Why</th>
+            <th scope="col">What helps</th>
+          </tr>
+        </thead>
+        <tbody>
+          {rejects.map((reject) => (
+            <tr key={`${reject.source_key} ${reject.entry}`}>
+              <th scope="row">
+                {reject.source_key}
+                {reject.entry !== null && <span class="quiet"> › {reject.entry}</span>}
+              </th>
+              <td>{reject.reason}</td>
+              <td>{reject.cure}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function Duplicates({ report: { duplicates } }: { report: DataReport }) {
+  if (duplicates.length === 0) return null;
+  return (
+    <details>
+      <summary>{counted(duplicates.length, "story was", "stories were")} left out as the same as another</summary>
+      <ul>
+        {duplicates.map(({ kept, dropped, kind, similarity }) => (
+          <li key={dropped}>
+            {dropped} is {kind === "exact" ? "the same as" : `${Math.round(similarity * 100)}% like`} {kept}
+          </li>
+        ))}
+      </ul>
+    </details>
+  );
+}
+
+function Split({ report: { split } }: { report: DataReport }) {
+  const rows = [
+    { label: "To learn from", part: split.train },
+    { label: "To check on while learning", part: split.validation },
+    { label: "Unseen, for the test at the end", part: split.test },
+  ];
+  return (
+    <table>
+      <caption>How they were divided; no story is in two parts</caption>
+      <thead>
+        <tr>
+          <th scope="col">Part</th>
+          <th scope="col" class="figure">
+            Stories
+          </th>
+          <th scope="col" class="figure">
+            Words
+          </th>
+        </tr>
+      </thead>
+      <tbody>
+        {rows.map(({ label, part }) => (
+          <tr key={label}>
+            <th scope="row">{label}</th>
+            <td class="figure">{count(part.stories)}</td>
+            <td class="figure">{count(part.words)}</td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+function Languages({ languages }: { languages: Record<string, number> }) {
+  const known = Object.entries(languages).sort(([, one], [, other]) => other - one);
+  if (known.length < 2) return null; // one language is what everybody expects
+  return (
+    <p class="quiet small">
+      Languages: {known.map(([code, stories]) => `${language(code)} (${count(stories)})`).join(", ")}
+    </p>
+  );
+}

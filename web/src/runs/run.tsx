@@ -1,0 +1,120 @@
+import { useCallback } from "preact/hooks";
+import type { Api } from "../api";
+import type { RunDetail } from "../contract";
+import { duration, instant } from "../format";
+import { ProblemNotice } from "../notices";
+import { usePoll } from "../poll";
+import { useNow } from "../use-now";
+import { Comparison } from "./comparison";
+import { LossChart } from "./loss-chart";
+import { Report } from "./report";
+import { StatusBadge } from "./runs";
+import { type Step, stepsOf } from "./steps";
+import { logLines } from "./words";
+
+/** One run: its steps, its learning, its data and its outcome, followed while it goes on. */
+export function RunView({ api, runId }: { api: Api; runId: string }) {
+  const { value: run, problem } = usePoll(
+    useCallback((signal: AbortSignal) => api.run(runId, signal), [api, runId]),
+    (run) => (run === undefined || run.status === "running" ? 4 : 60),
+  );
+  return (
+    <>
+      <p class="crumb">
+        <a href="#/runs">All runs</a>
+      </p>
+      {run === undefined ? <h1>Run {runId}</h1> : <RunContent run={run} />}
+      {run === undefined && problem === null && <p class="quiet">Loading…</p>}
+      <ProblemNotice problem={problem} />
+    </>
+  );
+}
+
+function RunContent({ run }: { run: RunDetail }) {
+  return (
+    <>
+      <div class="run-head">
+        <h1>Run of {run.started_at ? instant(run.started_at) : run.run_id}</h1>
+        <StatusBadge run={run} />
+      </div>
+      {run.message && <p class="lede">{run.message}</p>}
+      {run.failure && <FailureCard run={run} />}
+      {run.base_perplexity != null && run.tuned_perplexity != null && (
+        <Comparison
+          base={run.base_perplexity}
+          tuned={run.tuned_perplexity}
+          live={run.live_perplexity ?? null}
+          version={run.version ?? null}
+        />
+      )}
+      <section class="card">
+        <h2>Steps</h2>
+        <Steps run={run} />
+      </section>
+      {run.metrics && run.metrics.length > 0 && (
+        <section class="card">
+          <h2>Learning</h2>
+          <LossChart points={run.metrics} />
+        </section>
+      )}
+      {run.report && <Report report={run.report} />}
+      <p class="quiet small">
+        Run <code>{run.run_id}</code>
+      </p>
+    </>
+  );
+}
+
+function FailureCard({ run }: { run: RunDetail }) {
+  const { failure } = run;
+  const log = logLines(failure?.log_tail);
+  return (
+    <section class="card failure">
+      <h2>Why it failed</h2>
+      <p>
+        <strong>{failure?.error}</strong>
+        {failure?.cause && <> {failure.cause}</>}
+      </p>
+      {log !== "" && (
+        <>
+          <h3 id="log-title">The last lines of its log</h3>
+          <pre tabIndex={0} role="region" aria-labelledby="log-title">
+            {log}
+          </pre>
+        </>
+      )}
+      <p class="quiet">Your stories are untouched. Whatever answered before this run still answers.</p>
+    </section>
+  );
+}
+
+const STATE_WORDS: Record<Step["state"], string> = {
+  waiting: "to come",
+  running: "under way",
+  done: "done",
+  failed: "failed",
+  skipped: "not needed",
+};
+
+function Steps({ run }: { run: RunDetail }) {
+  const now = useNow(1);
+  return (
+    <ol class="steps">
+      {stepsOf(run).map((step) => (
+        <li key={step.name} data-step={step.name} data-state={step.state} aria-current={step.state === "running" ? "step" : undefined}>
+          <span class="step-title">{step.title}</span>
+          <span class="step-time">
+            <span class={step.seconds === null ? "" : "unseen"}>{STATE_WORDS[step.state]} </span>
+            {timeOf(step, now)}
+          </span>
+        </li>
+      ))}
+    </ol>
+  );
+}
+
+function timeOf(step: Step, now: number): string {
+  if (step.seconds !== null) return duration(step.seconds);
+  if (step.state !== "running" || step.startedAt === null) return "";
+  return duration(Math.max(0, (now - Date.parse(step.startedAt)) / 1000));
+}

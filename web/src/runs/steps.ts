@@ -1,0 +1,74 @@
+import type { Run, RunDetail, StateRecord } from "../contract";
+
+/** The ten steps of a run, in order, as the writer reads them. */
+export const STEPS = [
+  { name: "Begin", title: "List your stories" },
+  { name: "Read", title: "Read them" },
+  { name: "Assemble", title: "Prepare the lessons" },
+  { name: "StageBaseModel", title: "Fetch the base model" },
+  { name: "Train", title: "Train" },
+  { name: "Evaluate", title: "Test on unseen stories" },
+  { name: "Gate", title: "Compare with what is there" },
+  { name: "Register", title: "Record the new version" },
+  { name: "Deploy", title: "Bring it to the page" },
+  { name: "Announce", title: "Finish" },
+] as const;
+
+type StepName = (typeof STEPS)[number]["name"];
+
+/** States of the machine that belong to a step without being one; all others not named here decide, not do. */
+const BELONGS_TO: Record<string, StepName> = { WaitForEndpoint: "Deploy", SmokeTest: "Deploy" };
+
+export type StepState = "waiting" | "running" | "done" | "failed" | "skipped";
+
+export interface Step {
+  name: string;
+  title: string;
+  state: StepState;
+  startedAt: string | null;
+  /** Seconds it took, all its tries together; null while it runs or when it did not. */
+  seconds: number | null;
+}
+
+/** How far a run has come: its execution's history folded into the ten steps. */
+export function stepsOf(run: RunDetail): Step[] {
+  const failedStep = run.status === "failed" ? stepName(run.failure?.step ?? run.step ?? "") : null;
+  return STEPS.map(({ name, title }) => {
+    const visits = (run.states ?? []).filter((state) => stepName(state.name) === name);
+    const state = name === failedStep ? "failed" : stateOf(visits, run, name);
+    return {
+      name,
+      title,
+      state,
+      startedAt: visits[0]?.started_at ?? null,
+      seconds: state === "running" ? null : total(visits),
+    };
+  });
+}
+
+/** What a run is doing, by the name of its state. */
+export function stepTitle(state: string | null | undefined): string {
+  const name = stepName(state ?? "");
+  return STEPS.find((step) => step.name === name)?.title ?? "Starting";
+}
+
+function stepName(state: string): string {
+  return BELONGS_TO[state] ?? state;
+}
+
+function stateOf(visits: StateRecord[], run: Run, name: string): StepState {
+  const running = run.status === "running";
+  if (visits.length === 0) {
+    // The record is written before the history shows it.
+    if (running && stepName(run.step ?? "") === name) return "running";
+    return running ? "waiting" : "skipped";
+  }
+  if (visits.some((visit) => /fail|timed|abort/i.test(visit.status)) && !running) return "failed";
+  const underWay = visits.some((visit) => /run/i.test(visit.status)) || stepName(run.step ?? "") === name;
+  return running && underWay ? "running" : "done";
+}
+
+function total(visits: StateRecord[]): number | null {
+  const times = visits.map((visit) => visit.seconds).filter((seconds) => typeof seconds === "number");
+  return times.length === 0 ? null : times.reduce((sum, seconds) => sum + seconds, 0);
+}

@@ -1,0 +1,35 @@
+import type { Run, RunStatus } from "../contract";
+
+/** What became of a run, in a word or two. */
+export const STATUS_WORDS: Record<RunStatus, string> = {
+  running: "Running",
+  succeeded: "Succeeded",
+  not_better: "Not better",
+  stopped_early: "Stopped early",
+  failed: "Failed",
+};
+
+/** By how many percent the tuned model is less surprised than the base; null before both were measured. */
+export function improvement(run: Pick<Run, "base_perplexity" | "tuned_perplexity">): number | null {
+  const { base_perplexity: base, tuned_perplexity: tuned } = run;
+  if (base == null || tuned == null || base <= 0) return null;
+  return (1 - tuned / base) * 100;
+}
+
+/** The perplexities in a sentence for somebody who has never met the word. */
+export function perplexityInWords(base: number, tuned: number): string {
+  const choices = (value: number) => (value < 10 ? value.toFixed(1) : Math.round(value).toString());
+  const change = improvement({ base_perplexity: base, tuned_perplexity: tuned }) ?? 0;
+  const how =
+    `Reading stories of yours that it had never seen, the base model was as unsure of each next piece of a word ` +
+    `as if it had to choose among ${choices(base)}; your storyteller chose among ${choices(tuned)}.`;
+  if (change >= 1) return `${how} It is ${Math.round(change)}% less surprised by your way of writing.`;
+  if (change <= -1) return `${how} It is ${Math.round(-change)}% more surprised: this training did not help.`;
+  return `${how} That is no real difference.`;
+}
+
+/** The last lines of a failed job's log, however the record keeps them. */
+export function logLines(tail: string | string[] | null | undefined): string {
+  if (tail == null) return "";
+  return (Array.isArray(tail) ? tail.join("\n") : tail).trimEnd();
+}

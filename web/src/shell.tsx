@@ -1,0 +1,96 @@
+import type { ComponentChildren } from "preact";
+import { useCallback, useEffect, useRef } from "preact/hooks";
+import type { Api } from "./api";
+import { Chat } from "./chat/chat";
+import { useConversation } from "./chat/use-conversation";
+import type { Status } from "./contract";
+import { HostingPanel } from "./hosting";
+import { LoomMark } from "./icons";
+import { usePoll } from "./poll";
+import { type Route, useRoute } from "./route";
+import { RunView } from "./runs/run";
+import { Runs } from "./runs/runs";
+import { Stories } from "./stories/stories";
+
+const TITLES: Record<Route["view"], string> = {
+  chat: "Chat",
+  stories: "Stories",
+  runs: "Runs",
+  run: "Run",
+};
+
+/** Everything behind the sign-in: header, the view that the address names, the state of the model. */
+export function Shell({ api, email, onSignOut }: { api: Api; email: string; onSignOut: () => void }) {
+  const route = useRoute();
+  const talk = useConversation(api, email);
+  const status = usePoll(
+    useCallback((signal: AbortSignal) => api.status(signal), [api]),
+    secondsBetweenStatuses,
+  );
+  const main = useRef<HTMLElement>(null);
+  useTitleAndFocus(route, main);
+
+  return (
+    <>
+      <a class="skip" href="#main" onClick={(event) => focusInstead(event, main.current)}>
+        Skip to the content
+      </a>
+      <header class="top">
+        <a class="brand" href="#/chat">
+          <LoomMark />
+          <span>Storyloom</span>
+        </a>
+        <nav aria-label="Main">
+          <NavLink to="#/chat" current={route.view === "chat"}>
+            Chat
+          </NavLink>
+          <NavLink to="#/stories" current={route.view === "stories"}>
+            Stories
+          </NavLink>
+          <NavLink to="#/runs" current={route.view === "runs" || route.view === "run"}>
+            Runs
+          </NavLink>
+        </nav>
+        <div class="top-end">
+          <HostingPanel api={api} status={status} email={email} onSignOut={onSignOut} />
+        </div>
+      </header>
+      <main id="main" ref={main} tabIndex={-1} class={`view ${route.view}-view`}>
+        {route.view === "chat" && <Chat talk={talk} status={status.value} />}
+        {route.view === "stories" && <Stories api={api} />}
+        {route.view === "runs" && <Runs api={api} />}
+        {route.view === "run" && <RunView api={api} runId={route.runId} key={route.runId} />}
+      </main>
+    </>
+  );
+}
+
+function NavLink({ to, current, children }: { to: string; current: boolean; children: ComponentChildren }) {
+  return (
+    <a href={to} aria-current={current ? "page" : undefined}>
+      {children}
+    </a>
+  );
+}
+
+function secondsBetweenStatuses(status: Status | undefined): number {
+  if (status === undefined || status.hosting.status === "waking") return 4;
+  return status.run?.status === "running" ? 10 : 30;
+}
+
+function useTitleAndFocus(route: Route, main: { current: HTMLElement | null }): void {
+  const first = useRef(true);
+  useEffect(() => {
+    document.title = `${TITLES[route.view]} · Storyloom`;
+    // A view that replaces another is announced by moving the focus to it; the first view keeps the page's own.
+    if (!first.current) main.current?.focus({ preventScroll: true });
+    first.current = false;
+    if (route.view !== "chat") window.scrollTo(0, 0);
+  }, [route, main]);
+}
+
+function focusInstead(event: Event, target: HTMLElement | null): void {
+  // Following the link would change the fragment, which names the view.
+  event.preventDefault();
+  target?.focus();
+}
