@@ -48,8 +48,9 @@ def mark_waking(version: str, endpoint_config: str) -> None:
 
 
 def mark_awake(version: str, endpoint_config: str) -> None:
-    """Record that this version answers."""
-    changes = {
+    """Record that this version answers, and how long that took where it was woken."""
+    before = state()
+    changes: dict[str, object] = {
         "status": "awake",
         "version": version,
         "endpoint_config": endpoint_config,
@@ -57,6 +58,8 @@ def mark_awake(version: str, endpoint_config: str) -> None:
         "last_used_at": clock.stamp(),
         "message": f"{version} answers.",
     }
+    if before.status == "waking" and before.since:
+        changes["wake_seconds"] = round(clock.seconds_since(before.since), 1)
     table.update(*_KEY, changes)
 
 

@@ -101,3 +101,5 @@ class HostingState(_Item):
     since: Utc | None = None
     last_used_at: Utc | None = None
     message: str | None = None
+    wake_seconds: float | None = None
+    """How long the last waking took, the best guess for the next one."""

@@ -92,9 +92,9 @@ class Hub:
         if response.status_code in {401, 403}:
             raise HubError(
                 f"Hugging Face does not let us read {self._model_id}: it is gated, private, or does not "
-                f"exist. Accept its licence at https://huggingface.co/{self._model_id} while signed in, store "
-                "an access token in AWS Secrets Manager, set huggingface_token_secret in cdk.json to the "
-                "secret's name, and deploy again."
+                f"exist. Accept its licence at https://huggingface.co/{self._model_id} while signed in, "
+                "store an access token in AWS Secrets Manager, set huggingface_token_secret in cdk.json to "
+                "the secret's name, and deploy again."
             )
         if response.status_code == 404:
             raise HubError(

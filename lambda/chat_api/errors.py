@@ -1,0 +1,109 @@
+"""Every error of the API has one shape, which OpenAI's clients read: `{"error": {type, message, cure}}`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+log = Logger(service="chat_api")
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong and what to do about it."""
+
+    type: str
+    message: str
+    cure: str
+    code: str | None = None
+    """The same as `type`, where OpenAI's clients look for it."""
+    stage: str | None = None
+    """503: asleep, waking or failing."""
+    expected_seconds: int | None = None
+    """503: a guess of how long until the model answers."""
+
+
+class ErrorBody(BaseModel):
+    """The body of every error."""
+
+    error: ErrorDetail
+
+
+class ApiError(Exception):
+    """An error that the caller can do something about."""
+
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        message: str,
+        cure: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        stage: str | None = None,
+        expected_seconds: int | None = None,
+    ) -> None:
+        """Describe it; `kind` is the machine-readable type, message and cure are for people."""
+        super().__init__(message)
+        self.status = status
+        self.headers = dict(headers or {})
+        self.detail = ErrorDetail(
+            type=kind, message=message, cure=cure, code=kind, stage=stage, expected_seconds=expected_seconds
+        )
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The error as JSON."""
+        return ErrorBody(error=self.detail).model_dump(exclude_none=True)
+
+
+def unauthorized() -> ApiError:
+    """No valid sign-in came with the request."""
+    return ApiError(
+        401,
+        "unauthorized",
+        "You are not signed in, or your sign-in has expired.",
+        "Sign in again and send the new ID token as: Authorization: Bearer <token>.",
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Make an app answer in this shape whatever happens."""
+
+    @app.exception_handler(ApiError)
+    async def _ours(request: Request, error: ApiError) -> JSONResponse:
+        return JSONResponse(error.body, error.status, error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def _malformed(request: Request, error: RequestValidationError) -> JSONResponse:
+        # The faulty input itself stays out: it may be a prompt, and logs and proxies keep bodies.
+        faults = "; ".join(
+            f"{'.'.join(str(part) for part in fault['loc'] if part != 'body') or 'body'}: {fault['msg']}"
+            for fault in error.errors()
+        )
+        ours = ApiError(422, "invalid_request", faults, "Correct the request; docs/api.md describes it.")
+        return JSONResponse(ours.body, ours.status)
+
+    @app.exception_handler(HTTPException)
+    async def _http(request: Request, error: HTTPException) -> JSONResponse:
+        kind = "not_found" if error.status_code == 404 else "invalid_request"
+        what = f"{request.method} {request.url.path}"
+        ours = ApiError(
+            error.status_code, kind, f"{what}: {error.detail}.", "docs/api.md lists every route and method."
+        )
+        return JSONResponse(ours.body, ours.status, error.headers)
+
+    @app.exception_handler(Exception)
+    async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
+        log.exception("Unforeseen error", extra={"route": request.url.path})
+        ours = ApiError(
+            500,
+            "internal_error",
+            "Something went wrong on our side.",
+            "Try again. If it goes on, look at the log of the chat API in CloudWatch Logs.",
+        )
+        return JSONResponse(ours.body, ours.status)

@@ -1,0 +1,130 @@
+"""What Step Functions and the training job's log tell of a run."""
+
+import json
+import re
+from datetime import datetime
+from typing import Any, Literal
+
+from botocore.exceptions import ClientError
+from pydantic import BaseModel
+
+from shared import aws, clock, environment, layout
+
+_METRIC = re.compile(r"metric (?P<name>train_loss|validation_loss)=(?P<value>[-+0-9.eE]+) step=(?P<step>\d+)")
+_PROGRESS = re.compile(r"progress step=(?P<step>\d+) of=(?P<of>\d+) seconds=(?P<seconds>[0-9.]+)")
+_TRAINING_LOG = "/aws/sagemaker/TrainingJobs"
+
+
+class State(BaseModel):
+    """One state of the state machine in one run; a state that loops counts from first to last."""
+
+    name: str
+    status: Literal["running", "succeeded", "failed"]
+    started_at: clock.Utc
+    seconds: float
+
+
+class Metric(BaseModel):
+    """The losses at one training step."""
+
+    step: int
+    train_loss: float | None = None
+    validation_loss: float | None = None
+
+
+class Progress(BaseModel):
+    """How far the training is."""
+
+    step: int
+    of: int
+    seconds: float
+
+
+def states(execution_arn: str) -> list[State]:
+    """Read which states a run has been in, in order; empty where Step Functions has forgotten the run."""
+    client = aws.stepfunctions()
+    pages = client.get_paginator("get_execution_history").paginate(
+        executionArn=execution_arn, includeExecutionData=False
+    )
+    walk = _Walk()
+    try:
+        for page in pages:
+            for event in page["events"]:
+                walk.event(event)
+    except client.exceptions.ExecutionDoesNotExist:
+        return []
+    return walk.states()
+
+
+class _Walk:
+    """Follows the events of one execution; a run is in one state at a time."""
+
+    def __init__(self) -> None:
+        self._started: dict[str, datetime] = {}
+        self._ended: dict[str, datetime] = {}
+        self._failed: set[str] = set()
+        self._now: str | None = None
+        self._over: datetime | None = None
+
+    def event(self, event: Any) -> None:
+        kind, at = event["type"], event["timestamp"]
+        if kind.endswith("StateEntered"):
+            self._now = event["stateEnteredEventDetails"]["name"]
+            self._started.setdefault(self._now, at)
+            self._ended.pop(self._now, None)
+        elif kind.endswith("StateExited"):
+            self._ended[event["stateExitedEventDetails"]["name"]] = at
+        elif kind.startswith("Execution") and kind != "ExecutionStarted":
+            self._over = at
+            if kind != "ExecutionSucceeded" and self._now is not None and self._now not in self._ended:
+                self._failed.add(self._now)
+        elif self._now is not None and kind.endswith(("Failed", "TimedOut", "Aborted")):
+            self._failed.add(self._now)
+        elif self._now is not None and kind.endswith("Succeeded"):
+            # A retry that went well.
+            self._failed.discard(self._now)
+
+    def states(self) -> list[State]:
+        return [self._state(name, started) for name, started in self._started.items()]
+
+    def _state(self, name: str, started: datetime) -> State:
+        ended = self._ended.get(name) or self._over
+        status: Literal["running", "succeeded", "failed"] = "succeeded" if ended else "running"
+        if name in self._failed:
+            status = "failed"
+        seconds = ((ended or clock.now()) - started).total_seconds()
+        return State(name=name, status=status, started_at=clock.text(started), seconds=round(seconds, 2))
+
+
+def training_log(job_name: str) -> tuple[list[Metric], Progress | None]:
+    """Read the losses and the progress that a training job has logged; empty before it has."""
+    client = aws.logs()
+    metrics: dict[int, Metric] = {}
+    progress: Progress | None = None
+    pages = client.get_paginator("filter_log_events").paginate(
+        logGroupName=_TRAINING_LOG, logStreamNamePrefix=f"{job_name}/", filterPattern="?metric ?progress"
+    )
+    try:
+        for page in pages:
+            for event in page["events"]:
+                line = event.get("message", "")
+                if found := _METRIC.search(line):
+                    step = int(found["step"])
+                    setattr(metrics.setdefault(step, Metric(step=step)), found["name"], float(found["value"]))
+                elif found := _PROGRESS.search(line):
+                    progress = Progress.model_validate(found.groupdict())
+    except client.exceptions.ResourceNotFoundException:
+        return [], None
+    return [metrics[step] for step in sorted(metrics)], progress
+
+
+def report(run_id: str) -> dict[str, Any] | None:
+    """Read a run's data report; None before there is one."""
+    try:
+        answer = aws.s3().get_object(Bucket=environment.common().artifacts_bucket, Key=layout.report(run_id))
+    except ClientError as error:
+        if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
+            return None
+        raise
+    content: dict[str, Any] = json.loads(answer["Body"].read())
+    return content

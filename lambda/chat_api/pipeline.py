@@ -1,0 +1,164 @@
+"""The runs, the model's state, and waking it."""
+
+from typing import Annotated, Any
+
+from chat_api import history, limits, waking
+from chat_api.errors import ApiError, ErrorBody
+from chat_api.identity import SignedIn
+from fastapi import APIRouter, Path
+from pydantic import BaseModel
+
+from shared import clock, environment, hosting, runs, versions
+from shared.models import HostingState, HostingStatus, Run
+
+router = APIRouter(tags=["Pipeline"], responses={401: {"model": ErrorBody}})
+
+
+class Hosting(BaseModel):
+    """Whether the model answers now."""
+
+    status: HostingStatus
+    version: str | None
+    since: clock.Utc | None
+    message: str | None
+    expected_seconds: int | None = None
+    """While it wakes: a guess of how long until it answers."""
+
+
+class Live(BaseModel):
+    """The version that answers."""
+
+    version: str
+    run_id: str
+    base_perplexity: float | None
+    tuned_perplexity: float | None
+    created_at: clock.Utc
+
+
+class BaseModelName(BaseModel):
+    """The open model underneath."""
+
+    name: str
+    id: str
+
+
+class Limits(BaseModel):
+    """How much may be asked at once."""
+
+    prompt_characters: int
+
+
+class Status(BaseModel):
+    """Everything the page shows at a glance."""
+
+    hosting: Hosting
+    live: Live | None
+    run: Run | None
+    """The newest run."""
+    base_model: BaseModelName
+    limits: Limits
+
+
+class Runs(BaseModel):
+    """The newest runs, newest first, 50 at most."""
+
+    runs: list[Run]
+
+
+class RunDetail(Run):
+    """One run with its states, data report and losses, as far as they are there."""
+
+    states: list[history.State]
+    report: dict[str, Any] | None = None
+    metrics: list[history.Metric] | None = None
+    progress: history.Progress | None = None
+
+
+@router.get("/status", response_model_exclude_none=False)
+def status(user: SignedIn) -> Status:
+    """Say what the model and the newest run are doing."""
+    base = environment.common().base_model
+    newest = runs.latest(1)
+    return Status(
+        hosting=_hosting(),
+        live=_live(),
+        run=_with_step_now(newest[0]) if newest else None,
+        base_model=BaseModelName(name=base.name, id=base.id),
+        limits=Limits(prompt_characters=limits.prompt_characters()),
+    )
+
+
+@router.post("/wake", status_code=202, responses={409: {"model": ErrorBody}})
+def wake(user: SignedIn) -> Hosting:
+    """Wake the model, so that it is ready when the message is written."""
+    if versions.live() is None:
+        raise ApiError(
+            409,
+            "no_model_yet",
+            "There is no model yet to wake.",
+            "Add stories; a run starts by itself when the bucket has been quiet for a while.",
+        )
+    state = hosting.state()
+    if state.status in {"asleep", "failing"}:
+        waking.call_keeper("wake")
+        told = state.model_copy(update={"status": "waking", "since": clock.stamp(), "message": "Waking."})
+        return _described(told)
+    return _hosting()
+
+
+@router.get("/runs")
+def list_runs(user: SignedIn) -> Runs:
+    """List the newest runs."""
+    return Runs(runs=runs.latest())
+
+
+@router.get("/runs/{run_id}", responses={404: {"model": ErrorBody}})
+def one_run(run_id: Annotated[str, Path(pattern=r"^[0-9a-f-]{1,40}$")], user: SignedIn) -> RunDetail:
+    """Show one run: where it is, what it read, how its loss falls."""
+    run = runs.get(run_id)
+    if run is None:
+        raise ApiError(404, "not_found", f"There is no run {run_id}.", "GET /api/runs lists the runs.")
+    states = history.states(run.execution_arn) if run.execution_arn else []
+    job = run.training_job or f"{environment.common().name}-train-{run_id}"
+    metrics, progress = history.training_log(job)
+    known = run.model_dump()
+    if run.status == "running" and states:
+        known["step"] = states[-1].name
+    return RunDetail(
+        **known,
+        states=states,
+        report=history.report(run_id),
+        metrics=metrics or None,
+        progress=progress if run.status == "running" else None,
+    )
+
+
+def _with_step_now(run: Run) -> Run:
+    """The functions record their own states; while a job trains, only Step Functions knows the state."""
+    if run.status != "running" or not run.execution_arn:
+        return run
+    states = history.states(run.execution_arn)
+    return run.model_copy(update={"step": states[-1].name}) if states else run
+
+
+def _hosting() -> Hosting:
+    state = hosting.state()
+    if state.status == "waking":
+        waking.nudge()
+    return _described(state)
+
+
+def _described(state: HostingState) -> Hosting:
+    return Hosting(
+        status=state.status,
+        version=state.version,
+        since=state.since,
+        message=state.message,
+        expected_seconds=waking.expected_seconds(state) if state.status == "waking" else None,
+    )
+
+
+def _live() -> Live | None:
+    pointer = versions.live()
+    model = versions.get(pointer.version) if pointer else None
+    return Live.model_validate(model.model_dump()) if model else None

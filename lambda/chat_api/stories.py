@@ -1,0 +1,105 @@
+"""The stories in the bucket, and permission to add one. Nothing here can delete or replace for good."""
+
+import posixpath
+
+from chat_api import limits
+from chat_api.errors import ApiError, ErrorBody
+from chat_api.identity import SignedIn
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from shared import aws, clock, environment
+
+router = APIRouter(tags=["Stories"], responses={401: {"model": ErrorBody}})
+
+_LISTED = 5000
+_SECONDS_TO_UPLOAD = 900
+
+
+class Story(BaseModel):
+    """One file in the stories bucket."""
+
+    key: str
+    size: int
+    """Bytes."""
+    modified_at: clock.Utc
+
+
+class Stories(BaseModel):
+    """Files in the stories bucket, newest first, 5,000 at most."""
+
+    stories: list[Story]
+
+
+class NewStory(BaseModel):
+    """A file that somebody wants to add."""
+
+    name: str = Field(min_length=1, max_length=512)
+    size: int = Field(ge=1)
+    """Bytes."""
+
+
+class UploadForm(BaseModel):
+    """A presigned S3 POST: send `fields` and then `file`, as multipart form data, to `url`."""
+
+    url: str
+    fields: dict[str, str]
+    key: str
+
+
+@router.get("/stories")
+def list_stories(user: SignedIn) -> Stories:
+    """List the files in the stories bucket."""
+    pages = aws.s3().get_paginator("list_objects_v2").paginate(Bucket=environment.common().stories_bucket)
+    stories = [
+        Story(key=entry["Key"], size=entry["Size"], modified_at=clock.text(entry["LastModified"]))
+        for page in pages
+        for entry in page.get("Contents", [])
+        if not entry["Key"].endswith("/")
+    ]
+    return Stories(stories=sorted(stories, key=lambda story: story.modified_at, reverse=True)[:_LISTED])
+
+
+@router.post("/stories", responses={413: {"model": ErrorBody}, 422: {"model": ErrorBody}})
+def offer_upload(story: NewStory, user: SignedIn) -> UploadForm:
+    """Give permission to upload one file, for 15 minutes and 50 MB at most."""
+    if story.size > limits.UPLOAD_BYTES:
+        raise ApiError(
+            413,
+            "file_too_large",
+            f"{story.name} has {story.size / 2**20:.0f} MB; "
+            f"a browser may send {limits.UPLOAD_BYTES // 2**20} MB.",
+            "Split the file, or upload it with: storyloom upload FILE",
+        )
+    key = _key(story.name)
+    bucket = environment.common().stories_bucket
+    post = aws.s3().generate_presigned_post(
+        Bucket=bucket,
+        Key=key,
+        Conditions=[["content-length-range", 1, limits.UPLOAD_BYTES]],
+        ExpiresIn=_SECONDS_TO_UPLOAD,
+    )
+    return UploadForm(url=_browser_url(bucket), fields=post["fields"], key=key)
+
+
+def _key(name: str) -> str:
+    """Turn a file's name into a key; folders are kept, ways out of them are not."""
+    key = posixpath.normpath(name.replace("\\", "/")).lstrip("/")
+    printable = all(character.isprintable() for character in key)
+    if not printable or key in {"", ".", ".."} or key.startswith("../") or name.endswith("/"):
+        raise ApiError(
+            422,
+            "invalid_request",
+            f"{name!r} is no file name.",
+            "Send the file's own name, such as story.txt.",
+        )
+    return key
+
+
+def _browser_url(bucket: str) -> str:
+    endpoint = environment.read(environment.Api).browser_endpoint
+    if endpoint:
+        return f"{endpoint.rstrip('/')}/aws/s3/{bucket}"
+    # The bucket's regional name: the global one redirects, and browsers do not follow that with a form.
+    scheme, _, host = aws.s3().meta.endpoint_url.partition("://")
+    return f"{scheme}://{bucket}.{host}"
