@@ -99,19 +99,8 @@ def authorize_role(
     role_arn: str, session: str, action: str, resource: str, context: dict[str, str] | None = None
 ) -> None:
     """Raise `Denied` unless the role may do `action` on `resource` (a service acting with its role)."""
-    name = role_arn.rsplit("/", 1)[-1]
-    principal = f"arn:aws:sts::{ACCOUNT}:assumed-role/{name}/{session}"
-    limits = iam_evaluator._permissions_boundary(iam_service._roles, name, ACCOUNT)
-    request = iam_evaluator.EvalContext(
-        principal_arn=principal,
-        principal_type="AssumedRole",
-        principal_account=ACCOUNT,
-        action=action,
-        resource_arn=resource,
-        region=REGION,
-        service_context={key.lower(): value for key, value in (context or {}).items()},
-    )
-    policies = iam_evaluator._gather_role_policies(name, ACCOUNT)
+    request = _role_request(role_arn, session, action, resource, context or {})
+    policies, limits = _role_policies(role_arn)
     result = iam_evaluator.evaluate(request, policies, *limits)
     service = action.partition(":")[0]
     own_policy = iam_evaluator._resource_policy(service, resource)
@@ -120,7 +109,40 @@ def authorize_role(
             result, request, *own_policy, required=service == "kms", limits=limits
         )
     if result.decision != "Allow":
-        raise Denied(_denial(action, principal, resource, result.decision))
+        raise Denied(_denial(action, request.principal_arn, resource, result.decision))
+
+
+def authorize_role_somewhere(role_arn: str, session: str, action: str) -> None:
+    """Raise `Denied` unless some statement allows the role `action`, on whatever resource.
+
+    For calls whose resource MiniStack cannot name: a role scoped to one must not be refused.
+    """
+    policies, _ = _role_policies(role_arn)
+    for statement in (statement for policy in policies for statement in policy):
+        matches = iam_evaluator._action_matches(action, statement.actions, statement.not_actions)
+        if statement.effect == "Allow" and matches:
+            return
+    principal = _role_request(role_arn, session, action, "*", {}).principal_arn
+    raise Denied(_denial(action, principal, "*", "ImplicitDeny"))
+
+
+def _role_policies(role_arn: str) -> tuple[Any, Any]:
+    name = role_arn.rsplit("/", 1)[-1]
+    limits = iam_evaluator._permissions_boundary(iam_service._roles, name, ACCOUNT)
+    return iam_evaluator._gather_role_policies(name, ACCOUNT), limits
+
+
+def _role_request(role_arn: str, session: str, action: str, resource: str, context: dict[str, str]) -> Any:
+    name = role_arn.rsplit("/", 1)[-1]
+    return iam_evaluator.EvalContext(
+        principal_arn=f"arn:aws:sts::{ACCOUNT}:assumed-role/{name}/{session}",
+        principal_type="AssumedRole",
+        principal_account=ACCOUNT,
+        action=action,
+        resource_arn=resource,
+        region=REGION,
+        service_context={key.lower(): value for key, value in context.items()},
+    )
 
 
 def _denial(action: str, principal: str, resource: str, decision: str) -> str:

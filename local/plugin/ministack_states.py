@@ -1,0 +1,265 @@
+"""The part of `ministack_adapter` for Step Functions: where its untyped internals end.
+
+MiniStack runs state machines as its own root user, knows no ItemBatcher and no TimeoutSeconds of a
+whole machine, and lets a late failure overwrite an abort. The hooks here let `stepfunctions` mend that.
+"""
+
+import contextvars
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ministack.core import iam_actions
+from ministack.core.responses import error_response_json
+from ministack.services import stepfunctions as states
+
+from local.environment import ACCOUNT, REGION
+
+Json = dict[str, Any]
+
+
+class TaskError(states._ExecutionError):  # type: ignore[misc]
+    """A task fails with `error` and `cause`, which Retry and Catch see."""
+
+    def __init__(self, error: str, cause: str) -> None:
+        super().__init__(error, cause)
+
+
+@dataclass(frozen=True)
+class Execution:
+    """The execution whose task is in hand."""
+
+    record: Json
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def role_arn(self) -> str:
+        """The state machine's role as it is now, also for the children of a Distributed Map.
+
+        Empty for what has none (TestState, a machine that was deleted meanwhile).
+        """
+        arn = self.state_machine_arn
+        machine = states._state_machines.get(arn) or states._state_machines.get(arn.rpartition("/")[0])
+        return str(machine["roleArn"]) if machine else ""
+
+    @property
+    def name(self) -> str:
+        """The execution's name: what the role's session is called."""
+        return str(self.record.get("name", ""))
+
+    @property
+    def state_machine_arn(self) -> str:
+        """The machine that this execution runs."""
+        return str(self.record.get("stateMachineArn", ""))
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nobody waits for the task any more: aborted, or timed out."""
+        return self.record.get("status", "RUNNING") != "RUNNING" or self.cancelled.is_set()
+
+
+_current: contextvars.ContextVar[Execution] = contextvars.ContextVar("storyloom_execution")
+
+
+def current_execution() -> Execution:
+    """The execution on whose behalf this thread works."""
+    return _current.get()
+
+
+def add_integration(resource: str, handler: Callable[[str, Json], Any]) -> None:
+    """Run tasks whose resource starts with `resource` (``arn:aws:states:::service:action``)."""
+    states._SERVICE_DISPATCH[resource] = handler
+
+
+def add_sdk_service(name: str, target_prefix: str) -> None:
+    """Let ``arn:aws:states:::aws-sdk:<name>:…`` tasks call a JSON service."""
+    states._AWS_SDK_SERVICE_MAP[name] = {"target_prefix": target_prefix, "protocol": "json"}
+
+
+def before_tasks(check: Callable[[Execution, str, Json], None]) -> None:
+    """Call `check` with execution, resource and input before any task runs; it may raise `TaskError`."""
+    execute, invoke, callback = states._execute_task, states._invoke_resource, states._invoke_with_callback
+
+    def execute_task(state: Json, raw: Any, record: Json, context: Json) -> Any:
+        token = _current.set(Execution(record))
+        try:
+            return execute(state, raw, record, context)
+        finally:
+            _current.reset(token)
+
+    def invoke_resource(resource: str, content: Json) -> Any:
+        execution = _current.get()
+        if execution.stopped:  # a Retry of an execution that was aborted meanwhile
+            raise TaskError("States.Runtime", "The execution has ended.")
+        check(execution, resource, content)
+        return invoke(resource, content)
+
+    def invoke_with_callback(resource: str, content: Json, token: str, state: Json) -> Any:
+        check(_current.get(), resource, content)
+        return callback(resource, content, token, state)
+
+    states._execute_task = execute_task
+    states._invoke_resource = invoke_resource
+    states._invoke_with_callback = invoke_with_callback
+
+
+def cancel_after_timeout() -> None:
+    """Tell a task that its TimeoutSeconds have passed, so that it can stop what it waits for."""
+    with_timeout = states._invoke_resource_with_timeout
+
+    def invoke(resource: str, content: Json, timeout: float) -> Any:
+        execution = Execution(_current.get().record)
+        token = _current.set(execution)
+        try:
+            return with_timeout(resource, content, timeout)
+        except states._ExecutionError:
+            execution.cancelled.set()
+            raise
+        finally:
+            _current.reset(token)
+
+    states._invoke_resource_with_timeout = invoke
+
+
+def before_reading_items(check: Callable[[Execution, str, Json], None]) -> None:
+    """Call `check` with execution, the ItemReader's resource and its parameters before it reads."""
+    read = states._read_map_items
+
+    def read_items(reader: Json, effective: Any, context: Json) -> Any:
+        parameters = states._resolve_params_obj(reader.get("Parameters") or {}, effective, context)
+        check(_current.get(), str(reader.get("Resource", "")), parameters)
+        return read(reader, effective, context)
+
+    states._read_map_items = read_items
+
+
+def around_distributed_maps(
+    check: Callable[[Execution], None], batch: Callable[[list[Any], Json, Json], list[Json]]
+) -> None:
+    """Check before a Distributed Map starts its children, and give it an ItemBatcher.
+
+    `batch` gets the items, the state's ItemBatcher and its resolved BatchInput.
+    """
+    run = states._run_distributed_map
+
+    def run_map(  # noqa: PLR0917 (MiniStack's own signature)
+        state: Json, raw: Any, effective: Any, iterator: Json, record: Json, context: Json
+    ) -> Any:
+        token = _current.set(Execution(record))
+        try:
+            check(_current.get())
+            if "ItemBatcher" not in state:
+                return run(state, raw, effective, iterator, record, context)
+            items = _items(state, effective, context)
+            batcher = state["ItemBatcher"]
+            shared = states._resolve_params_obj(batcher.get("BatchInput") or {}, effective, context)
+            without = {
+                key: value
+                for key, value in state.items()
+                if key not in ("ItemReader", "ItemSelector", "ItemBatcher", "Parameters")
+            }
+            batches = {"batches": batch(items, batcher, shared)}
+            return run({**without, "ItemsPath": "$.batches"}, raw, batches, iterator, record, context)
+        finally:
+            _current.reset(token)
+
+    states._run_distributed_map = run_map
+
+
+def _items(state: Json, effective: Any, context: Json) -> list[Any]:
+    """The items of a Distributed Map, each as its ItemSelector makes it."""
+    if state.get("ItemReader"):
+        items = states._read_map_items(state["ItemReader"], effective, context)
+    else:
+        items = states._resolve_path_or_ctx(state.get("ItemsPath", "$"), effective, context)
+    selector = state.get("ItemSelector") or state.get("Parameters")
+    if not selector:
+        return list(items)
+    return [
+        states._resolve_params_obj(
+            selector, effective, {**context, "Map": {"Item": {"Index": index, "Value": item}}}
+        )
+        for index, item in enumerate(items)
+    ]
+
+
+def keep_the_first_end() -> None:
+    """An execution that was aborted or timed out stays so, whatever its last task says afterwards."""
+    fail = states._fail_execution
+
+    def fail_execution(record: Json, error: str, cause: str) -> None:
+        if record["status"] == "RUNNING":
+            fail(record, error, cause)
+
+    states._fail_execution = fail_execution
+
+
+def time_out_machines() -> None:
+    """Honour a state machine's own TimeoutSeconds: the execution ends as TIMED_OUT."""
+    run = states._run_execution
+
+    def run_execution(arn: str) -> None:
+        record = states._executions.get(arn)
+        machine = states._state_machines.get(record["stateMachineArn"]) if record else None
+        seconds = json.loads(machine["definition"]).get("TimeoutSeconds") if machine else None
+        if not seconds:
+            run(arn)
+            return
+        timer = threading.Timer(seconds, contextvars.copy_context().run, args=(_time_out, record))
+        timer.daemon = True
+        timer.start()
+        try:
+            run(arn)
+        finally:
+            timer.cancel()
+
+    states._run_execution = run_execution
+
+
+def _time_out(record: Json) -> None:
+    if record["status"] != "RUNNING":
+        return
+    record["status"] = "TIMED_OUT"
+    record["stopDate"] = states.now_iso()
+    states._add_event(record, "ExecutionTimedOut", {"executionTimedOutEventDetails": {}})
+    states._emit_execution_status_event(record)
+
+
+def before_saving_machines(check: Callable[[Json, str], str | None]) -> None:
+    """Call `check` with definition and role before a machine is made or changed.
+
+    What it returns is the message of the AccessDeniedException that refuses it.
+    """
+    create, update = states._create_state_machine, states._update_state_machine
+
+    def refused(request: Json, role: str | None) -> Any:
+        definition = json.loads(request["definition"]) if request.get("definition") else {}
+        message = check(definition, role) if role else None
+        return error_response_json("AccessDeniedException", message, 400) if message else None
+
+    def create_machine(request: Json) -> Any:
+        return refused(request, request.get("roleArn")) or create(request)
+
+    def update_machine(request: Json) -> Any:
+        known = states._state_machines.get(request.get("stateMachineArn", "")) or {}
+        return refused(request, request.get("roleArn") or known.get("roleArn")) or update(request)
+
+    states._create_state_machine = create_machine
+    states._update_state_machine = update_machine
+
+
+def sdk_call(resource: str, content: Json) -> tuple[str, str]:
+    """The IAM action of an ``aws-sdk`` task and the ARN it is on (``*`` where MiniStack cannot tell)."""
+    service, action = resource.partition(":aws-sdk:")[2].split(".")[0].split(":")[:2]
+    name = action[:1].upper() + action[1:]
+    known = states._AWS_SDK_SERVICE_MAP.get(service.lower(), {})
+    key = known.get("service_key", service.lower())
+    namespace = iam_actions.SERVICE_TO_IAM_NAMESPACE.get(key, key)
+    headers = {"x-amz-target": f"{known.get('target_prefix', '')}.{name}"}
+    query = {member: [value] for member, value in content.items() if isinstance(value, str)}
+    arn = iam_actions.extract_resource_arn(
+        key, "POST", "/", headers, json.dumps(content).encode(), query, REGION, ACCOUNT
+    )
+    return f"{namespace}:{name}", str(arn)
