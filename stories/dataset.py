@@ -1,0 +1,119 @@
+"""Records in, a dataset and its report out. The same records give the same bytes, in whatever order they come."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from stories import duplicates, splitting
+from stories.estimate import PRICE_DATE, estimate
+from stories.examples import build
+from stories.language import count_words, estimate_tokens
+from stories.models import PARTS, DataReport, PartSize, Record, Reject
+from stories.store import Entry, RecordStore
+from stories.verdict import verdict
+from stories.windows import cut
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the dataset is made for."""
+
+    run_id: str
+    chat: bool
+    """Whether the base model takes chats."""
+    sequence_length: int
+    """Tokens the model is trained on at a time."""
+    epochs: int
+    minimum_words: int
+    parameters_millions: int
+    instance: str
+    """SageMaker training instance type."""
+    most_minutes: float
+    """When training ends by itself."""
+
+
+@dataclass
+class _Files:
+    """Which files there were, and which of them gave a story."""
+
+    seen: set[tuple[str, str]] = field(default_factory=set)
+    kept: set[tuple[str, str]] = field(default_factory=set)
+    rejects: list[Reject] = field(default_factory=list)
+
+
+def assemble(lines: Iterable[Record | Reject], options: Options, folder: Path) -> DataReport:
+    """Write `train/`, `validation/` and `test/examples.jsonl` into a folder and report on them.
+
+    Memory holds about a kilobyte a story; the texts wait on disk, in the same folder, until they are needed.
+
+    Args:
+        lines: what `read_file` yielded for all files, in any order.
+        options: what the dataset is made for.
+        folder: an empty folder with room for twice the text.
+    """
+    waiting = folder / "records.jsonl"
+    with RecordStore(waiting) as store:
+        files = _collect(lines, store)
+        entries, pairs = duplicates.leave_out(store.entries)
+        split = splitting.split(entries, lambda entry, count: _sections(store, entry, count))
+        sizes = {part: _write(store, split.parts[part], options, folder / part) for part in PARTS}
+    waiting.unlink()
+    tokens = sizes["train"].examples * options.sequence_length * options.epochs
+    effort = estimate(tokens, options.parameters_millions, options.instance, options.most_minutes)
+    words = sum(entry.words for entry in entries)
+    data_report = DataReport(
+        run_id=options.run_id,
+        files=len(files.seen),
+        kept=len(files.kept),
+        rejected=sorted(files.rejects, key=lambda reject: (reject.source_key, reject.entry or "", reject.reason)),
+        stories=len(entries),
+        words=words,
+        languages=dict(sorted(Counter(entry.language for entry in entries).items())),
+        duplicates=pairs,
+        split=sizes,
+        enough=words >= options.minimum_words and all(size.examples for size in sizes.values()),
+        verdict="",
+        training_minutes_estimate=effort.minutes,
+        cost_estimate_usd=effort.cost_usd,
+        price_date=PRICE_DATE,
+    )
+    said = verdict(data_report, options.minimum_words, len(split.large_works))
+    return data_report.model_copy(update={"verdict": said})
+
+
+def _collect(lines: Iterable[Record | Reject], store: RecordStore) -> _Files:
+    files = _Files()
+    for line in lines:
+        file = (line.source_key, line.source_version)
+        files.seen.add(file)
+        if isinstance(line, Reject):
+            files.rejects.append(line)
+        else:
+            files.kept.add(file)
+            store.add(line, *duplicates.fingerprint(line))
+    return files
+
+
+def _sections(store: RecordStore, entry: Entry, count: int) -> Iterator[tuple[int, int, int]]:
+    text = store.read(entry).text
+    begin = 0
+    for section in cut(text, max(1, estimate_tokens(text, entry.language) // count), entry.language):
+        yield begin, begin + len(section), count_words(section)
+        begin += len(section)
+
+
+def _write(store: RecordStore, pieces: Sequence[splitting.Piece], options: Options, folder: Path) -> PartSize:
+    """Write one part's examples.jsonl and return its size."""
+    folder.mkdir()
+    count = 0
+    with (folder / "examples.jsonl").open("w", encoding="utf-8", newline="\n") as file:
+        for piece in pieces:
+            record = store.read(piece.entry)
+            for example in build(
+                record, piece.begin, piece.end, chat=options.chat, sequence_length=options.sequence_length
+            ):
+                file.write(json.dumps(example, ensure_ascii=False) + "\n")
+                count += 1
+    return PartSize(stories=len(pieces), words=sum(piece.words for piece in pieces), examples=count)

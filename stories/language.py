@@ -1,0 +1,54 @@
+"""Which language a story is in, how many words it has, and about how many tokens."""
+
+import re
+from functools import cache
+from typing import Protocol
+
+UNKNOWN = "und"
+
+_SAMPLE_CHARACTERS = 4000
+_SURE = 0.5
+_SHORTEST_CHARACTERS = 40
+# Scripts written without spaces: Han, kana, Thai, Lao, Khmer, Burmese. Two such characters count as a word.
+_UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]")
+
+
+class _Identifier(Protocol):
+    def classify(self, text: str) -> tuple[str, float]: ...
+
+
+@cache
+def _identifier() -> _Identifier:
+    # Loading takes a second; a batch of files pays it once.
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier  # noqa: PLC0415
+
+    identifier: _Identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    return identifier
+
+
+def identify(text: str) -> str:
+    """Return the ISO 639-1 code of a text's language, or `und` where it is too short or too mixed to tell."""
+    sample = text[:_SAMPLE_CHARACTERS]
+    if len(sample.strip()) < _SHORTEST_CHARACTERS:
+        return UNKNOWN
+    language, confidence = _identifier().classify(sample)
+    return language if confidence >= _SURE else UNKNOWN
+
+
+def count_words(text: str) -> int:
+    """Count words: what spaces separate, and every two characters of scripts written without spaces."""
+    unspaced = len(_UNSPACED.findall(text))
+    if not unspaced:
+        return len(text.split())
+    return len(_UNSPACED.sub(" ", text).split()) + (unspaced + 1) // 2
+
+
+def estimate_tokens(text: str, language: str) -> int:
+    """Estimate how many tokens a text has, rather too many than too few.
+
+    The divisors are bytes per token of SmolLM2's vocabulary on English stories (3.6 to 4.2 measured), on
+    German and French (2.4 to 2.8) and on scripts beyond Latin (1.7 to 2.4). Larger vocabularies need fewer.
+    """
+    size = len(text.encode())
+    plain = sum(1 for character in text if character.isascii())
+    return round(plain / (3.6 if language == "en" else 2.4) + (size - plain) / 1.7)

@@ -1,0 +1,109 @@
+"""What passes through the library: a record for each story, a reject for each file that cannot be used."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Part = Literal["train", "validation", "test"]
+PARTS: tuple[Part, ...] = ("train", "validation", "test")
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Source(_Frozen):
+    """One version of one file that a person dropped."""
+
+    key: str
+    """Its path, with `/` between folders."""
+    version: str = ""
+    modified_at: str = ""
+    """When that version was written, as UTC ISO text; the newest of two duplicates stays."""
+
+
+class Message(_Frozen):
+    """One turn of a chat."""
+
+    role: Literal["user", "assistant"]
+    content: str
+
+
+class Record(_Frozen):
+    """One story, read and cleaned."""
+
+    kind: Literal["record"] = "record"
+    id: str
+    """First 16 hex digits of sha256 over the NFC text."""
+    title: str
+    text: str
+    source_key: str
+    source_version: str
+    entry: str | None = None
+    """File inside the zip."""
+    modified_at: str
+    position: int = 0
+    """Place among the stories of the same file, from 0."""
+    work: str
+    """Key that chapters of one book share: they belong to the same work."""
+    language: str
+    """ISO 639-1 code, or `und` where the text is too short to tell."""
+    words: int
+    messages: tuple[Message, ...] | None = None
+    """The chat itself, where the file held one; `text` is then the assistant's words."""
+
+
+class Reject(_Frozen):
+    """A file, or a part of one, that cannot be used, and what to do about it."""
+
+    kind: Literal["reject"] = "reject"
+    source_key: str
+    source_version: str
+    entry: str | None = None
+    """File inside the zip, or `line 7` of a .jsonl; None for the whole file."""
+    reason: str
+    cure: str
+
+
+class Duplicate(_Frozen):
+    """Two stories that say the same: one stays, one is left out."""
+
+    kept: str
+    """File of the story that stays."""
+    dropped: str
+    kind: Literal["exact", "near"]
+    similarity: float
+    """Estimated Jaccard similarity of five-word shingles, 0 to 1."""
+
+
+class PartSize(_Frozen):
+    """How large one part of the dataset is."""
+
+    stories: int = 0
+    words: int = 0
+    examples: int = 0
+
+
+class DataReport(_Frozen):
+    """What became of the files, in figures and in words."""
+
+    run_id: str
+    files: int
+    """Files looked at; `kept` of them gave at least one story."""
+    kept: int
+    rejected: Sequence[Reject]
+    stories: int
+    """Stories after duplicates were left out."""
+    words: int
+    languages: dict[str, int]
+    """Stories by ISO 639-1 code."""
+    duplicates: Sequence[Duplicate]
+    split: dict[Part, PartSize]
+    enough: bool
+    verdict: str
+    training_minutes_estimate: float
+    """At most the limit set for training, which is also the estimate for an instance not in our table."""
+    cost_estimate_usd: float | None
+    """Of training and evaluation; None for an instance whose price we do not know."""
+    price_date: str = Field(pattern=r"^\d{4}-\d{2}$")

@@ -1,0 +1,92 @@
+"""Zip archives, read defensively: nothing is unpacked to disk, and a bomb is refused before it goes off."""
+
+import io
+import stat
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import BinaryIO
+
+from stories.errors import UnreadableError
+from stories.readers import LARGEST_TEXT_BYTES, Draft, Flaw, find_reader
+
+SUFFIXES = (".zip",)
+
+_MOST_ENTRIES = 10_000
+_LARGEST_TOTAL_BYTES = 1024**3
+_HIGHEST_RATIO = 100
+_RATIO_MATTERS_FROM_BYTES = 1024**2
+_NESTED = {".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz"}
+_ENCRYPTED = 0x1
+_PACK_AGAIN = "Pack the stories into a new zip with your computer's own tool and drop it again."
+
+
+def read(stream: BinaryIO, name: str) -> Iterator[Draft | Flaw]:
+    """Yield the stories of every file in the archive, each named by its path inside."""
+    del name
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            entries = _checked_entries(archive)
+            for entry in entries:
+                yield from _read_entry(archive, entry)
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError) as error:
+        raise UnreadableError(f"The zip is damaged or of an unknown kind ({error}).", _PACK_AGAIN) from error
+
+
+def _checked_entries(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    entries = sorted((entry for entry in archive.infolist() if not entry.is_dir()), key=lambda entry: entry.filename)
+    if not entries:
+        raise UnreadableError("The zip holds no files.", "Put the stories into it and drop it again.")
+    if len(entries) > _MOST_ENTRIES:
+        raise UnreadableError(f"The zip holds more than {_MOST_ENTRIES} files.", "Split it into several zips.")
+    unpacked = sum(entry.file_size for entry in entries)
+    packed = sum(entry.compress_size for entry in entries)
+    if unpacked > _LARGEST_TOTAL_BYTES:
+        limit = _LARGEST_TOTAL_BYTES // 1024**2
+        raise UnreadableError(f"The zip unpacks to more than {limit} MB.", "Split it into several zips.")
+    if _is_bomb(unpacked, packed):
+        raise UnreadableError("The zip unpacks to far more than any text would (a zip bomb).", _PACK_AGAIN)
+    return entries
+
+
+def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[Draft | Flaw]:
+    try:
+        _check(entry)
+        reader = find_reader(entry.filename)
+        with io.BytesIO(_unpack(archive, entry)) as content:
+            for found in reader(content, entry.filename):
+                inner = f"{entry.filename}, {found.entry}" if found.entry else entry.filename
+                yield replace(found, entry=inner)
+    except UnreadableError as error:
+        yield Flaw(error.reason, error.cure, entry.filename)
+
+
+def _check(entry: zipfile.ZipInfo) -> None:
+    path, windows = PurePosixPath(entry.filename), PureWindowsPath(entry.filename)
+    if path.is_absolute() or windows.drive or windows.root or ".." in (*path.parts, *windows.parts):
+        raise UnreadableError("Its path leads out of the archive.", _PACK_AGAIN)
+    if stat.S_ISLNK(entry.external_attr >> 16):
+        raise UnreadableError("It is a link to another file.", "Put the file itself into the zip.")
+    if entry.flag_bits & _ENCRYPTED:
+        raise UnreadableError("It is protected by a password.", "Pack it again without a password.")
+    if path.suffix.lower() in _NESTED:
+        raise UnreadableError("It is an archive inside an archive.", "Unpack it and drop its stories, or its zip alone.")
+    if entry.file_size > LARGEST_TEXT_BYTES:
+        limit = LARGEST_TEXT_BYTES // 1024**2
+        raise UnreadableError(f"It is larger than {limit} MB.", "Split it into several files, for instance by chapter.")
+    if _is_bomb(entry.file_size, entry.compress_size):
+        raise UnreadableError("It unpacks to far more than any text would (a zip bomb).", _PACK_AGAIN)
+
+
+def _is_bomb(unpacked: int, packed: int) -> bool:
+    return unpacked > _RATIO_MATTERS_FROM_BYTES and unpacked > packed * _HIGHEST_RATIO
+
+
+def _unpack(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+    # zipfile stops at the size that the archive declares, which has been checked.
+    try:
+        return archive.read(entry)
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError, NotImplementedError) as error:
+        raise UnreadableError(f"It is damaged inside the zip ({error}).", _PACK_AGAIN) from error

@@ -1,0 +1,79 @@
+"""Records on disk, and in memory only what it takes to compare, order and split them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from stories.models import Record
+from stories.works import reading_order
+
+if TYPE_CHECKING:
+    from rensa import RMinHash
+
+Order = tuple[tuple[tuple[int, str], ...], int, str]
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """What is kept in memory of one record: about a kilobyte, however long the story."""
+
+    offset: int
+    id: str
+    name: str
+    """Its file, and the file inside that."""
+    order: Order
+    """Sorts stories as a person would read them, whatever order they came in."""
+    work: str
+    modified_at: str
+    language: str
+    words: int
+    is_chat: bool
+    digest: bytes
+    sketch: "RMinHash"
+
+
+class RecordStore:
+    """A file of records that are read again one at a time, in any order."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the store, emptying it."""
+        self._file = path.open("wb+")
+        self.entries: list[Entry] = []
+
+    def __enter__(self) -> "RecordStore":
+        """Return the open store."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close its file."""
+        self._file.close()
+
+    def add(self, record: Record, digest: bytes, sketch: "RMinHash") -> None:
+        """Write a record and remember where it stands."""
+        offset = self._file.seek(0, 2)
+        self._file.write(record.model_dump_json().encode() + b"\n")
+        name = f"{record.source_key} ({record.entry})" if record.entry else record.source_key
+        path = f"{record.source_key}/{record.entry}" if record.entry else record.source_key
+        self.entries.append(
+            Entry(
+                offset=offset,
+                id=record.id,
+                name=name,
+                order=(reading_order(path), record.position, path),
+                work=record.work,
+                modified_at=record.modified_at,
+                language=record.language,
+                words=record.words,
+                is_chat=record.messages is not None,
+                digest=digest,
+                sketch=sketch,
+            )
+        )
+
+    def read(self, entry: Entry) -> Record:
+        """Read one record back."""
+        self._file.seek(entry.offset)
+        return Record.model_validate_json(self._file.readline())

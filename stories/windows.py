@@ -1,0 +1,109 @@
+"""Cuts a story into windows that fit the model's context, at the ends of paragraphs and sentences."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from stories.language import estimate_tokens
+
+# After a full stop, its closing quote and space: a capital, a digit or an opening quote begins a sentence.
+# Chinese and Japanese put no space there.
+_SENTENCE_END = re.compile(r"(?:[.!?…]+[\"'”’»)\]]*\s+(?=[\"'“‘«(\[—–]*[^\W_a-z])|[。！？]+[」』”]*)")
+_ABBREVIATION = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|St|Prof|Rev|Capt|Col|Gen|Lt|Sgt|Messrs|Jr|Sr|[A-Z])\.\s+\Z")
+_PARAGRAPH_END = re.compile(r"\n{2,}")
+_FULL_ENOUGH = 0.7
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """A sentence with the white space after it."""
+
+    text: str
+    tokens: int
+    ends_paragraph: bool
+
+
+def cut(text: str, most_tokens: int, language: str) -> list[str]:
+    """Cut a text into windows of about equal length; joined together they are the text again.
+
+    Args:
+        text: cleaned text.
+        most_tokens: estimated tokens of a window, at most.
+        language: ISO 639-1 code, for the estimate.
+    """
+    units = list(_units(text, most_tokens, language))
+    windows: list[str] = []
+    while units:
+        count = _next_window(units, most_tokens)
+        windows.append("".join(unit.text for unit in units[:count]))
+        del units[:count]
+    return windows
+
+
+def tail(text: str, most_tokens: int, language: str) -> str:
+    """Return the last sentences of a text that fit, or the end of its last sentence."""
+    kept = ""
+    for unit in reversed(list(_units(text, most_tokens, language))):
+        if kept and estimate_tokens(unit.text + kept, language) > most_tokens:
+            break
+        kept = unit.text + kept
+    return kept.strip()
+
+
+def _next_window(units: list[_Unit], most_tokens: int) -> int:
+    """Return how many units the next window takes.
+
+    What is left is shared out evenly, so that no window at the end is a mere scrap; within reach of that
+    share a window ends where a paragraph ends.
+    """
+    left = sum(unit.tokens for unit in units)
+    share = left / max(1, -(-left // most_tokens))
+    size = 0
+    best, best_distance = 1, float("inf")
+    for count, unit in enumerate(units, start=1):
+        size += unit.tokens
+        if count > 1 and size > most_tokens:
+            break
+        reachable = unit.ends_paragraph and size >= share * _FULL_ENOUGH
+        distance = abs(size - share) * (0.25 if reachable else 1)
+        if distance < best_distance:
+            best, best_distance = count, distance
+    return best
+
+
+def _units(text: str, most_tokens: int, language: str) -> Iterator[_Unit]:
+    start = 0
+    for end, ends_paragraph in _boundaries(text):
+        sentence = text[start:end]
+        tokens = estimate_tokens(sentence, language)
+        if tokens <= most_tokens:
+            yield _Unit(sentence, tokens, ends_paragraph)
+        else:
+            yield from _pieces(sentence, tokens, most_tokens, language)
+        start = end
+
+
+def _boundaries(text: str) -> Iterator[tuple[int, bool]]:
+    ends = {found.end(): False for found in _SENTENCE_END.finditer(text) if not _is_abbreviation(text, found.end())}
+    ends |= {found.end(): True for found in _PARAGRAPH_END.finditer(text)}
+    if text:
+        ends[len(text)] = True
+    yield from sorted(ends.items())
+
+
+def _is_abbreviation(text: str, end: int) -> bool:
+    return bool(_ABBREVIATION.search(text, max(0, end - 12), end))
+
+
+def _pieces(sentence: str, tokens: int, most_tokens: int, language: str) -> Iterator[_Unit]:
+    """Cut a sentence longer than a window between words; where there are no spaces, between characters."""
+    length = max(1, len(sentence) * most_tokens // (2 * tokens))
+    start = 0
+    while start < len(sentence):
+        end = min(start + length, len(sentence))
+        space = max(sentence.rfind(mark, start, end) for mark in " \n")
+        if end < len(sentence) and space > start:
+            end = space + 1
+        piece = sentence[start:end]
+        yield _Unit(piece, estimate_tokens(piece, language), end == len(sentence))
+        start = end

@@ -1,0 +1,71 @@
+"""Which files belong to one work: the chapters of a book must not stand on both sides of the split."""
+
+import itertools
+import re
+from pathlib import PurePosixPath
+
+_WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_ROMAN = {"i": 1, "v": 5, "x": 10, "l": 50, "c": 100}
+_NUMBER = rf"(?:\d{{1,4}}|[ivxlc]{{1,7}}|{'|'.join(_WORDS)})"
+_CHAPTER_WORD = r"(?:chapter|chap|ch|part|pt|book|volume|vol|episode|ep|scene|act|canto|letter|section|kapitel|chapitre|cap[ií]tulo|capitolo|глава)"
+_CHAPTER = re.compile(rf"(?:^|[-_. ]){_CHAPTER_WORD}[-_. ]*{_NUMBER}(?=$|[-_. ])", re.I)
+_LEADING_NUMBER = re.compile(r"^\d{1,4}(?=$|[-_. ])")
+_TRAILING_NUMBER = re.compile(r"(?<=[^\W\d_])[-_. ]*\d{1,4}$")
+
+
+def work_key(path: str) -> str:
+    """Return the key that all files of one work share.
+
+    `emma/chapter-01.txt` and `emma/chapter-02.txt` are siblings, and so are `emma-01.txt` and `emma-02.txt`.
+    Numbered files are taken for chapters: wrongly so, they are only kept together; wrongly not, chapters
+    of one book would stand on both sides of the split.
+    """
+    file = PurePosixPath(path)
+    stem = file.stem
+    for pattern in (_CHAPTER, _TRAILING_NUMBER):
+        found = pattern.search(stem)
+        if found:
+            return _key(file, stem[: found.start()])
+    if _LEADING_NUMBER.match(stem):
+        return _key(file, "")
+    return _key(file, stem)
+
+
+def work_title(work: str) -> str | None:
+    """Return a title for a work from its key, or None where it has no name of its own."""
+    folder, _, stem = work.rpartition("/")
+    name = stem or folder.rpartition("/")[2]
+    words = re.sub(r"[-_.\s]+", " ", name).strip()
+    return words[:1].upper() + words[1:] or None
+
+
+def is_chapter_title(title: str) -> bool:
+    """Tell whether a title only counts, as "Chapter 3" or "XII" do, and so needs its work's name beside it."""
+    return bool(_CHAPTER.match(title) or re.fullmatch(_NUMBER, title, re.I))
+
+
+def reading_order(path: str) -> tuple[tuple[int, str], ...]:
+    """Return a sort key that puts chapter 2 before chapter 10, and chapter IX before chapter X."""
+    spelled = _CHAPTER.sub(lambda found: _with_digits(found[0]), path.casefold())
+    parts = re.findall(r"\d+|\D+", spelled)
+    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in parts)
+
+
+def _with_digits(chapter: str) -> str:
+    word, number = re.fullmatch(rf"(.*?)({_NUMBER})", chapter, re.I).groups()  # type: ignore[union-attr]
+    return f"{word}{_value(number)}"
+
+
+def _value(number: str) -> int:
+    if number.isdigit():
+        return int(number)
+    if number in _WORDS:
+        return _WORDS.index(number) + 1
+    values = [_ROMAN[letter] for letter in number]
+    return sum(
+        -value if value < following else value for value, following in itertools.pairwise([*values, 0])
+    )
+
+
+def _key(file: PurePosixPath, stem: str) -> str:
+    return f"{file.parent}/{stem.strip('-_. ').casefold()}".removeprefix("./")
