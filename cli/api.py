@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import httpx
 import openai
+from openai.types.chat import ChatCompletionMessageParam
 
 from cli.connection import TIMEOUT, Connection
 from cli.errors import CommandError
@@ -51,20 +52,20 @@ class StoryloomApi:
         listed: list[dict[str, Any]] = self._get("/stories")["stories"]
         return listed
 
-    def upload(self, path: Path, name: str, on_bytes: Callable[[int], None] = lambda _: None) -> str:
-        """Sends one file into the bucket as `name`, reporting bytes as they leave; gives its key."""
-        size = path.stat().st_size
+    def upload(self, content: BinaryIO, size: int, name: str) -> str:
+        """Sends `size` bytes into the stories bucket as `name`; gives the key.
+
+        Wrap `content` (rich.progress.wrap_file) to see the bytes leave.
+        """
         if size > MAXIMUM_UPLOAD_BYTES:
             raise CommandError(
-                f"{path} has {size / 1e6:.0f} MB; one file may have {MAXIMUM_UPLOAD_BYTES / 1e6:.0f} MB.",
+                f"{name} has {size / 1e6:.0f} MB; one file may have {MAXIMUM_UPLOAD_BYTES / 1e6:.0f} MB.",
                 "Split it, zip it, or copy it into the bucket with `aws s3 cp`.",
             )
         form = self._answer(self._http.post("/stories", json={"name": name, "size": size}))
-        with path.open("rb") as content:
-            reported = _ReportingFile(content, on_bytes)
-            response = httpx.post(
-                form["url"], data=form["fields"], files={"file": (path.name, reported)}, timeout=TIMEOUT
-            )
+        response = httpx.post(
+            form["url"], data=form["fields"], files={"file": (name, content)}, timeout=TIMEOUT
+        )
         if response.is_error:
             raise CommandError(f"The bucket refused {name}: {response.status_code} {response.text[:300]}")
         key: str = form["key"]
@@ -87,7 +88,7 @@ class StoryloomApi:
         try:
             stream = client.chat.completions.create(
                 model=model,
-                messages=messages,  # type: ignore[arg-type]  # the openai types want one class a role
+                messages=cast("list[ChatCompletionMessageParam]", messages),
                 max_tokens=max_tokens,
                 stream=True,
             )
@@ -100,7 +101,7 @@ class StoryloomApi:
                     pieces.append(piece)
                     yield piece, None
         except openai.APIStatusError as error:
-            raise _refused(error.response) from error
+            raise _refused(error.status_code, error.response.text) from error
         except openai.APIError as error:
             raise CommandError(f"The answer broke off: {error}.", "Ask again.") from error
         yield "", Answer("".join(pieces), first, time.monotonic() - started, answered_by, fingerprint)
@@ -110,40 +111,15 @@ class StoryloomApi:
 
     def _answer(self, response: httpx.Response) -> dict[str, Any]:
         if response.is_error:
-            raise _refused(response)
+            raise _refused(response.status_code, response.text)
         content: dict[str, Any] = response.json()
         return content
 
 
-class _ReportingFile:
-    """A file that says how many bytes were read from it, for a progress bar."""
-
-    def __init__(self, content: BinaryIO, on_bytes: Callable[[int], None]) -> None:
-        self._content = content
-        self._on_bytes = on_bytes
-
-    def read(self, size: int = -1) -> bytes:
-        piece = self._content.read(size)
-        self._on_bytes(len(piece))
-        return piece
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self._content.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._content.tell()
-
-    def fileno(self) -> int:
-        return self._content.fileno()
-
-    def __iter__(self) -> Iterator[bytes]:
-        while piece := self.read(64 * 1024):
-            yield piece
-
-
-def _refused(response: httpx.Response) -> CommandError:
+def _refused(status: int, body: str) -> CommandError:
+    """The API's own message and cure, from its JSON error."""
     try:
-        error = response.json()["error"]
+        error = json.loads(body)["error"]
         return CommandError(error["message"], error.get("cure", ""))
     except (ValueError, KeyError, TypeError):
-        return CommandError(f"{response.request.url} answered {response.status_code}: {response.text[:300]}")
+        return CommandError(f"The API answered {status}: {body[:300]}")

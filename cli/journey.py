@@ -87,7 +87,8 @@ def drop_stories(api: StoryloomApi, folder: Path, console: Console) -> int:
     ) as progress:
         task = progress.add_task(f"uploading {len(files)} files", total=total)
         for path, name in files:
-            api.upload(path, name, lambda sent: progress.advance(task, sent))
+            with path.open("rb") as content:
+                api.upload(progress.wrap_file(content, task_id=task), path.stat().st_size, name)
     console.print(f"uploaded {len(files)} files from {folder}", highlight=False)
     return len(files)
 

@@ -1,4 +1,4 @@
-"""One real journey for all tests of this folder: deployed once, run once, on free ports, in its own folder."""
+"""One real journey for all tests here: deployed once, run once, on free ports, in its own folder."""
 
 from __future__ import annotations
 
@@ -70,7 +70,11 @@ class Deployed:
         self.client("lambda").invoke(
             FunctionName=self.outputs["StartRunFunctionName"], Payload=json.dumps({"reason": "manual"})
         )
-        return wait_for(lambda: next((r["run_id"] for r in self.api.runs() if r["run_id"] not in known), None))
+
+        def new_one() -> str | None:
+            return next((str(run["run_id"]) for run in self.api.runs() if run["run_id"] not in known), None)
+
+        return wait_for(new_one)
 
     def finished_run(self, run_id: str, timeout_s: float = RUN_SECONDS) -> dict[str, Any]:
         """The run's record once it has ended."""

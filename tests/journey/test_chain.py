@@ -1,4 +1,4 @@
-"""The chain is real: what the run says is what Step Functions, the job's log, its metrics and the model say."""
+"""The chain is real: the run record says what Step Functions, the job's log and metrics and the model say."""
 
 from __future__ import annotations
 
@@ -88,11 +88,15 @@ def test_the_adapter_that_answers_is_the_one_this_run_made(
     deployed: Deployed, first_run: dict[str, Any]
 ) -> None:
     bucket = deployed.outputs["ArtifactsBucketName"]
-    adapter = deployed.client("s3").get_object(
-        Bucket=bucket,
-        Key=f"runs/{first_run['run_id']}/training/{first_run['training_job']}"
-        "/output/model/adapter_model.safetensors",
-    )["Body"].read()
+    adapter = (
+        deployed.client("s3")
+        .get_object(
+            Bucket=bucket,
+            Key=f"runs/{first_run['run_id']}/training/{first_run['training_job']}"
+            "/output/model/adapter_model.safetensors",
+        )["Body"]
+        .read()
+    )
     made = hashlib.sha256(adapter).hexdigest()
     assert made == first_run["adapter_sha256"]
 

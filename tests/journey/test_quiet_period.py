@@ -16,9 +16,7 @@ FILES = 200
 LONG_ENOUGH_S = 25
 
 
-def test_200_files_in_a_minute_start_exactly_one_run(
-    deployed: Deployed, first_run: dict[str, Any]
-) -> None:
+def test_200_files_in_a_minute_start_exactly_one_run(deployed: Deployed, first_run: dict[str, Any]) -> None:
     deployed.empty_bucket()
     time.sleep(LONG_ENOUGH_S)
     before = len(deployed.executions())

@@ -39,9 +39,7 @@ def test_a_prompt_beyond_the_limit_is_413(deployed: Deployed) -> None:
     assert str(limit) in _error(response)["message"].replace(",", "")
 
 
-def test_an_empty_bucket_ends_the_run_before_training(
-    deployed: Deployed, first_run: dict[str, Any]
-) -> None:
+def test_an_empty_bucket_ends_the_run_before_training(deployed: Deployed, first_run: dict[str, Any]) -> None:
     deployed.empty_bucket()
     run = deployed.finished_run(deployed.start_run())
     assert run["status"] == "stopped_early"

@@ -1,0 +1,67 @@
+import io
+from typing import Any
+
+from rich.console import Console
+
+from cli.api import Answer
+from cli.journey import demo_result
+from cli.progress import perplexities, run_panel, runs_table
+
+RUN: dict[str, Any] = {
+    "run_id": "20260101-000000-abcd",
+    "status": "succeeded",
+    "message": "v1 is live",
+    "base_perplexity": 40.0,
+    "tuned_perplexity": 30.0,
+    "states": [
+        {"name": "Begin", "status": "succeeded", "started_at": "2026-01-01T00:00:00Z", "seconds": 0.5},
+        {"name": "WaitForEndpoint", "status": "succeeded", "seconds": 10.0},
+        {"name": "WaitForEndpoint", "status": "succeeded", "seconds": 10.0},
+        {"name": "Announce", "status": "running", "seconds": None},
+    ],
+    "metrics": [{"step": 20, "train_loss": 2.5, "validation_loss": None}],
+}
+
+
+def _printed(content: Any) -> str:
+    out = io.StringIO()
+    Console(file=out, width=200).print(content)
+    return out.getvalue()
+
+
+def test_perplexities_are_compared_in_percent() -> None:
+    assert perplexities(RUN) == "40.0 → 30.0 (25% lower)"
+    assert perplexities({"base_perplexity": 40.0}) == ""
+
+
+def test_a_run_shows_its_states_its_loss_and_its_outcome() -> None:
+    shown = _printed(run_panel(RUN))
+    for part in ("20260101-000000-abcd", "Begin", "10 s", "step 20", "train loss 2.500", "v1 is live"):
+        assert part in shown
+    assert "validation loss" not in shown
+
+
+def test_a_failed_run_shows_where_why_and_the_end_of_the_log() -> None:
+    failure = {
+        "step": "Train",
+        "error": "States.TaskFailed",
+        "cause": "out of memory",
+        "log_tail": "last words",
+    }
+    shown = _printed(run_panel({**RUN, "status": "failed", "failure": failure}))
+    for part in ("Train", "out of memory", "last words"):
+        assert part in shown
+
+
+def test_the_list_has_a_line_a_run() -> None:
+    shown = _printed(runs_table([RUN, {"run_id": "other", "status": "running", "step": "Train"}]))
+    assert "25% lower" in shown
+    assert "other" in shown
+
+
+def test_the_demo_adds_up_the_visits_of_a_state() -> None:
+    answer = Answer("Sit in.", 0.51234, 2.0, "v1", "abcd")
+    result = demo_result(RUN, answer, 100.04)
+    assert result["steps"] == {"Begin": 0.5, "WaitForEndpoint": 20.0, "Announce": 0.0}
+    assert result["reply"] == "Sit in."
+    assert result["first_token_s"] == 0.512
