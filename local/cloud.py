@@ -10,23 +10,20 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from local import certificate, processes
 from local.environment import REGION, Folders, client_environment, endpoint, server_environment
+from local.errors import LocalCloudError
 
 START_SECONDS = 60.0
 """How long the cloud may take to answer before it counts as failed (usually a few seconds)."""
 
 _PACKAGE_ROOT = Path(__file__).resolve().parent.parent
-
-
-class LocalCloudError(RuntimeError):
-    """The local cloud cannot do what was asked; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +38,13 @@ class LocalCloud:
     state: Path
     port: int = 4566
     page_port: int = 8400
+    context: Mapping[str, str] = field(default_factory=dict)
+    """CDK context on top of what the app gets on one machine."""
+
+    @property
+    def page_url(self) -> str:
+        """Where a browser finds the page."""
+        return f"http://localhost:{self.page_port}"
 
     @property
     def folders(self) -> Folders:
@@ -59,7 +63,7 @@ class LocalCloud:
             _require_free(port)
         self._prepare()
         supervisor = self._start()
-        self._describe(pid=supervisor.pid, process_group=supervisor.pid, started_at=_now())
+        self.describe(pid=supervisor.pid, process_group=supervisor.pid, started_at=_now())
         try:
             self._wait_until_it_answers(supervisor)
         except BaseException:
@@ -85,7 +89,7 @@ class LocalCloud:
                 path.unlink(missing_ok=True)
 
     def status(self) -> dict[str, Any]:
-        """`cloud.json`, with `running` (bool) and without the environment's secrets resolved anew."""
+        """What `cloud.json` says, and `running`: whether this cloud's processes are there and answer."""
         described = self.description()
         pid = described.get("pid")
         mine = {process.pid for process in processes.belonging_to(processes.cloud_id(self.state))}
@@ -105,9 +109,6 @@ class LocalCloud:
 
     def describe(self, **changes: object) -> None:
         """Write `changes` into `cloud.json`, which only its owner may read."""
-        self._describe(**changes)
-
-    def _describe(self, **changes: object) -> None:
         path = self.folders.description
         merged = {**self.description(), **changes}
         staging = path.with_suffix(f".{secrets.token_hex(4)}")
@@ -129,10 +130,10 @@ class LocalCloud:
         folders.state.chmod(0o700)
         for name in ("aws-config", "aws-credentials"):
             (folders.home / name).touch()
-        self._describe(
+        self.describe(
             port=self.port,
             page_port=self.page_port,
-            url=f"http://localhost:{self.page_port}",
+            url=self.page_url,
             environment=self.environment(),
         )
 

@@ -45,12 +45,29 @@ class Folders:
         return self.state / "sagemaker"
 
     @property
+    def assembly(self) -> Path:
+        return self.state / "cdk.out"
+
+    @property
+    def outputs(self) -> Path:
+        return self.state / "outputs.json"
+
+    @property
     def description(self) -> Path:
         return self.state / "cloud.json"
 
     def transient(self) -> list[Path]:
         """What stopping the cloud removes: MiniStack keeps its state in memory, so this is useless then."""
-        return [self.temporary, self.data, self.tls, self.home, self.sagemaker, self.description]
+        return [
+            self.temporary,
+            self.data,
+            self.tls,
+            self.home,
+            self.sagemaker,
+            self.assembly,
+            self.outputs,
+            self.description,
+        ]
 
 
 def endpoint(port: int) -> str:
