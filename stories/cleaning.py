@@ -22,6 +22,8 @@ _GUTENBERG_END = re.compile(r"^\*\*\* ?END OF (?:THE|THIS) PROJECT GUTENBERG .*$
 _LIST_ITEM = re.compile(r"^\s*(?:[-*•+]|\d{1,3}[.)])\s")
 _INDENTED = re.compile(r"^(?: {2,}|\t)\S")
 
+_HYPHENS_AND_DASHES = "-\u2010\u2013\u2014"
+
 _NARROWEST_WRAP = 55
 _WIDEST_WRAP = 100
 _UNEVEN_WRAP = 10
@@ -122,7 +124,7 @@ def _join(lines: list[str]) -> str:
 
 def _needs_no_space(before: str, after: str) -> bool:
     # A word broken at its hyphen or dash has no space there; Chinese and Japanese have none anywhere.
-    if before[-1:] in "-‐–—" and not before[-2:-1].isspace():
+    if before[-1:] in _HYPHENS_AND_DASHES and not before[-2:-1].isspace():
         return True
     return _is_wide(before[-1:]) and _is_wide(after[:1])
 

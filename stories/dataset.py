@@ -1,4 +1,4 @@
-"""Records in, a dataset and its report out. The same records give the same bytes, in whatever order they come."""
+"""Records in, a dataset and its report out: the same bytes for the same records, whatever their order."""
 
 import json
 from collections import Counter
@@ -67,7 +67,9 @@ def assemble(lines: Iterable[Record | Reject], options: Options, folder: Path) -
         run_id=options.run_id,
         files=len(files.seen),
         kept=len(files.kept),
-        rejected=sorted(files.rejects, key=lambda reject: (reject.source_key, reject.entry or "", reject.reason)),
+        rejected=sorted(
+            files.rejects, key=lambda reject: (reject.source_key, reject.entry or "", reject.reason)
+        ),
         stories=len(entries),
         words=words,
         languages=dict(sorted(Counter(entry.language for entry in entries).items())),

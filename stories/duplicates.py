@@ -28,7 +28,9 @@ def fingerprint(record: Record) -> tuple[bytes, RMinHash]:
     """
     said = (message.content for message in record.messages) if record.messages else (record.text,)
     words = _WORD.findall(" ".join(said).casefold())
-    shingles = {" ".join(words[i : i + _SHINGLE_WORDS]) for i in range(max(1, len(words) - _SHINGLE_WORDS + 1))}
+    shingles = {
+        " ".join(words[i : i + _SHINGLE_WORDS]) for i in range(max(1, len(words) - _SHINGLE_WORDS + 1))
+    }
     sketch = RMinHash(num_perm=_PERMUTATIONS, seed=_SEED)
     sketch.update(sorted(shingles))
     return hashlib.sha256(" ".join(words).encode()).digest(), sketch
@@ -53,7 +55,9 @@ def leave_out(entries: Iterable[Entry]) -> tuple[list[Entry], list[Duplicate]]:
             continue
         nearest, similarity = _nearest(entry, kept, index.query(entry.sketch))
         if nearest is not None:
-            near = Duplicate(kept=nearest.name, dropped=entry.name, kind="near", similarity=round(similarity, 3))
+            near = Duplicate(
+                kept=nearest.name, dropped=entry.name, kind="near", similarity=round(similarity, 3)
+            )
             pairs.append((entry, near))
             continue
         index.insert(len(kept), entry.sketch)

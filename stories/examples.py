@@ -62,7 +62,9 @@ def window_tokens(sequence_length: int) -> int:
     return max(_SMALLEST_WINDOW_TOKENS, sequence_length - _RESERVED_TOKENS)
 
 
-def build(record: Record, begin: int, end: int | None, *, chat: bool, sequence_length: int) -> Iterator[Example]:
+def build(
+    record: Record, begin: int, end: int | None, *, chat: bool, sequence_length: int
+) -> Iterator[Example]:
     """Yield the examples of a story, or of its part between two character positions.
 
     The windows of the story follow each other without overlap: each word of it is learnt once, or, where it
@@ -102,7 +104,11 @@ def _passed_through(record: Record, title: str, messages: tuple[Message, ...], *
     if chat:
         turns = [_turn(message.role, message.content) for message in messages]
         return {"story_id": record.id, "title": title, "messages": turns}
-    return {"story_id": record.id, "title": title, "text": "\n\n".join(message.content for message in messages)}
+    return {
+        "story_id": record.id,
+        "title": title,
+        "text": "\n\n".join(message.content for message in messages),
+    }
 
 
 def _ask(record: Record, title: str, before: str, window: str) -> tuple[str, str]:
@@ -110,7 +116,9 @@ def _ask(record: Record, title: str, before: str, window: str) -> tuple[str, str
     lot = int(record.id, 16) + len(before)
     if before:
         said = tail(before, _TAIL_TOKENS, record.language)
-        return _CONTINUE_REQUESTS[lot % len(_CONTINUE_REQUESTS)].format(title=title, text=said), window.strip()
+        return _CONTINUE_REQUESTS[lot % len(_CONTINUE_REQUESTS)].format(
+            title=title, text=said
+        ), window.strip()
     opening, _, rest = window.partition("\n\n")
     fits = estimate_tokens(opening, record.language) <= _OPENING_TOKENS
     if lot % _ONE_IN_SO_MANY_OPENINGS == 0 and rest.strip() and fits:

@@ -10,7 +10,9 @@ _SAMPLE_CHARACTERS = 4000
 _SURE = 0.5
 _SHORTEST_CHARACTERS = 40
 # Scripts written without spaces: Han, kana, Thai, Lao, Khmer, Burmese. Two such characters count as a word.
-_UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]")
+_UNSPACED = re.compile(
+    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]"
+)
 
 
 class _Identifier(Protocol):

@@ -4,7 +4,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import IO
 
 from stories.cleaning import clean
 from stories.errors import UnreadableError
@@ -20,7 +20,7 @@ _LONGEST_TITLE_CHARACTERS = 200
 _log = logging.getLogger(__name__)
 
 
-def read_file(source: Source, stream: BinaryIO) -> Iterator[Record | Reject]:
+def read_file(source: Source, stream: IO[bytes]) -> Iterator[Record | Reject]:
     """Yield a record for each story of a file and a reject for each part that cannot be used.
 
     At least one of them is yielded for every file, so that no file is ever lost without a reason.

@@ -93,7 +93,9 @@ def _assign(works: dict[str, list[Entry]], total: int, *, guarantee: bool) -> di
     tested = words = 0
     while queue:
         size = _words(works[queue[0]])
-        enough = words >= total * _ENOUGH_TEST or (tested >= _FEWEST_TEST_STORIES and words >= total * _LEAST_TEST)
+        enough = words >= total * _ENOUGH_TEST or (
+            tested >= _FEWEST_TEST_STORIES and words >= total * _LEAST_TEST
+        )
         drawn = draw(queue[0]) < TEST and words + size <= total * _MOST_TEST
         if not drawn and (enough or not guarantee):
             break

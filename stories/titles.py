@@ -39,4 +39,6 @@ def title_from_name(name: str) -> str:
 
 def _looks_like_title(line: str) -> bool:
     short = 0 < len(line) <= _LONGEST_TITLE_CHARACTERS and len(line.split()) <= _MOST_TITLE_WORDS
-    return short and "\n" not in line and not _SENTENCE_END.search(line) and not line.startswith(("“", '"', "—"))
+    return (
+        short and "\n" not in line and not _SENTENCE_END.search(line) and not line.startswith(("“", '"', "—"))
+    )

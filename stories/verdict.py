@@ -21,12 +21,12 @@ def _too_little(report: DataReport, minimum_words: int) -> str:
     if report.words < minimum_words:
         return (
             f"{have}; training needs at least {minimum_words:,}. Drop at least "
-            f"{_count(minimum_words - report.words, 'more word')} of stories into the bucket and a new run starts by "
-            "itself. Nothing was spent on a GPU."
+            f"{_count(minimum_words - report.words, 'more word')} of stories into the bucket and a new run "
+            "starts by itself. Nothing was spent on a GPU."
         )
     return (
-        f"{have}, which cannot be divided into some to learn from and some to be tested on. Drop more stories, or "
-        "the same ones as separate files, and a new run starts by itself. Nothing was spent on a GPU."
+        f"{have}, which cannot be divided into some to learn from and some to test with. Drop more stories, "
+        "or the same ones as separate files, and a new run starts by itself. Nothing was spent on a GPU."
     )
 
 
@@ -63,10 +63,13 @@ def _left_out(report: DataReport) -> list[str]:
 
 
 def _effort(report: DataReport) -> str:
-    minutes = f"Training should take about {_count(max(1, round(report.training_minutes_estimate)), 'minute')}"
+    minutes = (
+        f"Training should take about {_count(max(1, round(report.training_minutes_estimate)), 'minute')}"
+    )
     if report.cost_estimate_usd is None:
         return f"{minutes} at most; the price of this instance type is not known here."
-    return f"{minutes} and, with the test, cost about ${report.cost_estimate_usd:.2f} (on demand, {report.price_date})."
+    cost = f"${report.cost_estimate_usd:.2f} (on demand, {report.price_date})"
+    return f"{minutes} and, with the test, cost about {cost}."
 
 
 def _count(number: int, one: str, many: str | None = None) -> str:

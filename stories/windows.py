@@ -6,9 +6,13 @@ from dataclasses import dataclass
 
 from stories.language import estimate_tokens
 
+_OPENING = "\"'\u201c\u2018\u00ab(\\[\u2014\u2013"
+_CLOSING = "\"'\u201d\u2019\u00bb)\\]"
 # After a full stop, its closing quote and space: a capital, a digit or an opening quote begins a sentence.
-# Chinese and Japanese put no space there.
-_SENTENCE_END = re.compile(r"(?:[.!?…]+[\"'”’»)\]]*\s+(?=[\"'“‘«(\[—–]*[^\W_a-z])|[。！？]+[」』”]*)")
+# Chinese and Japanese, whose stops are the wide ones, put no space there.
+_SENTENCE_END = re.compile(
+    rf"[.!?\u2026]+[{_CLOSING}]*\s+(?=[{_OPENING}]*[^\W_a-z])|[\u3002\uff01\uff1f]+[\u300d\u300f\u201d]*"
+)
 _ABBREVIATION = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|St|Prof|Rev|Capt|Col|Gen|Lt|Sgt|Messrs|Jr|Sr|[A-Z])\.\s+\Z")
 _PARAGRAPH_END = re.compile(r"\n{2,}")
 _FULL_ENOUGH = 0.7
@@ -84,7 +88,11 @@ def _units(text: str, most_tokens: int, language: str) -> Iterator[_Unit]:
 
 
 def _boundaries(text: str) -> Iterator[tuple[int, bool]]:
-    ends = {found.end(): False for found in _SENTENCE_END.finditer(text) if not _is_abbreviation(text, found.end())}
+    ends = {
+        found.end(): False
+        for found in _SENTENCE_END.finditer(text)
+        if not _is_abbreviation(text, found.end())
+    }
     ends |= {found.end(): True for found in _PARAGRAPH_END.finditer(text)}
     if text:
         ends[len(text)] = True

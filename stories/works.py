@@ -7,7 +7,10 @@ from pathlib import PurePosixPath
 _WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _ROMAN = {"i": 1, "v": 5, "x": 10, "l": 50, "c": 100}
 _NUMBER = rf"(?:\d{{1,4}}|[ivxlc]{{1,7}}|{'|'.join(_WORDS)})"
-_CHAPTER_WORD = r"(?:chapter|chap|ch|part|pt|book|volume|vol|episode|ep|scene|act|canto|letter|section|kapitel|chapitre|cap[ií]tulo|capitolo|глава)"
+_CHAPTER_WORD = (
+    "(?:chapter|chap|ch|part|pt|book|volume|vol|episode|ep|scene|act|canto|letter|section"
+    "|kapitel|chapitre|cap[ií]tulo|capitolo|глава)"
+)
 _CHAPTER = re.compile(rf"(?:^|[-_. ]){_CHAPTER_WORD}[-_. ]*{_NUMBER}(?=$|[-_. ])", re.I)
 _LEADING_NUMBER = re.compile(r"^\d{1,4}(?=$|[-_. ])")
 _TRAILING_NUMBER = re.compile(r"(?<=[^\W\d_])[-_. ]*\d{1,4}$")
@@ -40,7 +43,7 @@ def work_title(work: str) -> str | None:
 
 
 def is_chapter_title(title: str) -> bool:
-    """Tell whether a title only counts, as "Chapter 3" or "XII" do, and so needs its work's name beside it."""
+    """Tell whether a title only counts, as "Chapter 3" and "XII" do, and needs its work's name beside it."""
     return bool(_CHAPTER.match(title) or re.fullmatch(_NUMBER, title, re.I))
 
 

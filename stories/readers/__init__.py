@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import PurePosixPath
-from typing import BinaryIO, Protocol
+from typing import IO, Protocol
 
 from stories.errors import UnreadableError
 from stories.models import Message
@@ -44,7 +44,7 @@ class Flaw:
 class Read(Protocol):
     """What a reader module offers."""
 
-    def __call__(self, stream: BinaryIO, name: str) -> Iterator[Draft | Flaw]:
+    def __call__(self, stream: IO[bytes], name: str) -> Iterator[Draft | Flaw]:
         """Yield what the stream holds."""
 
 
@@ -65,18 +65,28 @@ def find_reader(name: str) -> Read:
         UnreadableError: the file is no story, or no reader knows its format.
     """
     file = PurePosixPath(name)
-    if file.name.startswith((".", "~$")) or "__MACOSX" in file.parts or file.name in {"Thumbs.db", "desktop.ini"}:
-        raise UnreadableError("It is a file of the operating system, not a story.", "Nothing needs to be done.")
+    if (
+        file.name.startswith((".", "~$"))
+        or "__MACOSX" in file.parts
+        or file.name in {"Thumbs.db", "desktop.ini"}
+    ):
+        raise UnreadableError(
+            "It is a file of the operating system, not a story.", "Nothing needs to be done."
+        )
     suffix = file.suffix.lower()
     reader = readers().get(suffix)
     if reader is None:
         known = ", ".join(sorted(readers()))
-        what = f"Files that end in {suffix} cannot be read." if suffix else "Its name has no ending such as .txt."
+        what = (
+            f"Files that end in {suffix} cannot be read."
+            if suffix
+            else "Its name has no ending such as .txt."
+        )
         raise UnreadableError(what, f"Save it in one of these formats: {known}.")
     return reader
 
 
-def read_whole(stream: BinaryIO) -> bytes:
+def read_whole(stream: IO[bytes]) -> bytes:
     """Read a text file to its end.
 
     Raises:
@@ -85,7 +95,9 @@ def read_whole(stream: BinaryIO) -> bytes:
     data = stream.read(LARGEST_TEXT_BYTES + 1)
     if len(data) > LARGEST_TEXT_BYTES:
         limit = LARGEST_TEXT_BYTES // 1024**2
-        raise UnreadableError(f"It is larger than {limit} MB.", "Split it into several files, for instance by chapter.")
+        raise UnreadableError(
+            f"It is larger than {limit} MB.", "Split it into several files, for instance by chapter."
+        )
     if not data.strip(b" \t\r\n\0"):
         raise UnreadableError("It is empty.", "Put the story's text into it and drop it again.")
     return data

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import BinaryIO
+from typing import IO
 
 from stories.errors import UnreadableError
 from stories.readers import LARGEST_TEXT_BYTES, Draft, Flaw, find_reader
@@ -23,7 +23,7 @@ _ENCRYPTED = 0x1
 _PACK_AGAIN = "Pack the stories into a new zip with your computer's own tool and drop it again."
 
 
-def read(stream: BinaryIO, name: str) -> Iterator[Draft | Flaw]:
+def read(stream: IO[bytes], name: str) -> Iterator[Draft | Flaw]:
     """Yield the stories of every file in the archive, each named by its path inside."""
     del name
     try:
@@ -36,11 +36,15 @@ def read(stream: BinaryIO, name: str) -> Iterator[Draft | Flaw]:
 
 
 def _checked_entries(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    entries = sorted((entry for entry in archive.infolist() if not entry.is_dir()), key=lambda entry: entry.filename)
+    entries = sorted(
+        (entry for entry in archive.infolist() if not entry.is_dir()), key=lambda entry: entry.filename
+    )
     if not entries:
         raise UnreadableError("The zip holds no files.", "Put the stories into it and drop it again.")
     if len(entries) > _MOST_ENTRIES:
-        raise UnreadableError(f"The zip holds more than {_MOST_ENTRIES} files.", "Split it into several zips.")
+        raise UnreadableError(
+            f"The zip holds more than {_MOST_ENTRIES} files.", "Split it into several zips."
+        )
     unpacked = sum(entry.file_size for entry in entries)
     packed = sum(entry.compress_size for entry in entries)
     if unpacked > _LARGEST_TOTAL_BYTES:
@@ -72,10 +76,14 @@ def _check(entry: zipfile.ZipInfo) -> None:
     if entry.flag_bits & _ENCRYPTED:
         raise UnreadableError("It is protected by a password.", "Pack it again without a password.")
     if path.suffix.lower() in _NESTED:
-        raise UnreadableError("It is an archive inside an archive.", "Unpack it and drop its stories, or its zip alone.")
+        raise UnreadableError(
+            "It is an archive inside an archive.", "Unpack it and drop its stories, or its zip alone."
+        )
     if entry.file_size > LARGEST_TEXT_BYTES:
         limit = LARGEST_TEXT_BYTES // 1024**2
-        raise UnreadableError(f"It is larger than {limit} MB.", "Split it into several files, for instance by chapter.")
+        raise UnreadableError(
+            f"It is larger than {limit} MB.", "Split it into several files, for instance by chapter."
+        )
     if _is_bomb(entry.file_size, entry.compress_size):
         raise UnreadableError("It unpacks to far more than any text would (a zip bomb).", _PACK_AGAIN)
 
@@ -88,5 +96,13 @@ def _unpack(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
     # zipfile stops at the size that the archive declares, which has been checked.
     try:
         return archive.read(entry)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError, NotImplementedError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        OSError,
+        RuntimeError,
+        ValueError,
+        NotImplementedError,
+    ) as error:
         raise UnreadableError(f"It is damaged inside the zip ({error}).", _PACK_AGAIN) from error

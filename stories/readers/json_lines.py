@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import IO, Any, AnyStr
 
 from stories.encoding import decode, detect
 from stories.errors import UnreadableError
@@ -17,14 +17,19 @@ _MOST_FLAWS = 20
 _SNIFF_BYTES = 64 * 1024
 _TEXT_FIELDS = ("text", "story", "content", "body")
 _TITLE_FIELDS = ("title", "name")
-_PAIRS = (("prompt", "completion"), ("prompt", "response"), ("instruction", "output"), ("instruction", "response"))
+_PAIRS = (
+    ("prompt", "completion"),
+    ("prompt", "response"),
+    ("instruction", "output"),
+    ("instruction", "response"),
+)
 _SHAPE = (
     'Write one JSON object a line: {"title": …, "text": …}, {"prompt": …, "completion": …} or '
     '{"messages": [{"role": "user", "content": …}, {"role": "assistant", "content": …}]}.'
 )
 
 
-def read(stream: BinaryIO, name: str) -> Iterator[Draft | Flaw]:
+def read(stream: IO[bytes], name: str) -> Iterator[Draft | Flaw]:
     """Yield a story for each line; after 20 bad lines the rest of them are only counted."""
     del name
     flaws = found = 0
@@ -44,16 +49,27 @@ def read(stream: BinaryIO, name: str) -> Iterator[Draft | Flaw]:
         raise UnreadableError("It is empty.", _SHAPE)
 
 
-def _lines(stream: BinaryIO) -> Iterator[bytes]:
+def _lines(stream: IO[bytes]) -> Iterator[bytes]:
+    """Yield the lines in UTF-8; of a line beyond the limit only its beginning."""
     start = stream.read(_SNIFF_BYTES)
     stream.seek(-len(start), io.SEEK_CUR)
     encoding = detect(start) if start[:2] in {b"\xff\xfe", b"\xfe\xff"} or b"\0" in start else "utf-8"
-    if encoding != "utf-8":
+    if encoding == "utf-8":
+        yield from _bounded_lines(stream)
+    else:
         text = io.TextIOWrapper(stream, encoding=encoding, errors="replace")
-        yield from (line.encode("utf-8", "replace") for line in text)
-        return
+        yield from (line.encode("utf-8", "replace") for line in _bounded_lines(text))
+
+
+def _bounded_lines(stream: IO[AnyStr]) -> Iterator[AnyStr]:
     while line := stream.readline(_LONGEST_LINE_BYTES):
         yield line
+        while len(line) == _LONGEST_LINE_BYTES and not _ends(line):
+            line = stream.readline(_LONGEST_LINE_BYTES)
+
+
+def _ends(line: str | bytes) -> bool:
+    return line.endswith("\n") if isinstance(line, str) else line.endswith(b"\n")
 
 
 def _draft(line: bytes) -> Draft:
@@ -64,7 +80,9 @@ def _draft(line: bytes) -> Draft:
         return Draft(_said(messages), title, messages=messages, one_of_many=True)
     text = _first(fields, _TEXT_FIELDS)
     if text is None:
-        raise UnreadableError(f"It has none of the fields we know, only {', '.join(map(repr, fields))[:200]}.", _SHAPE)
+        raise UnreadableError(
+            f"It has none of the fields we know, only {', '.join(map(repr, fields))[:200]}.", _SHAPE
+        )
     return Draft(text, title, one_of_many=True)
 
 
@@ -80,7 +98,9 @@ def _chat(fields: dict[str, Any]) -> tuple[Message, ...] | None:
 
 def _parse(line: bytes) -> dict[str, Any]:
     if len(line) >= _LONGEST_LINE_BYTES:
-        raise UnreadableError("The line is longer than 10 MB.", "Give each story its own line, and split books.")
+        raise UnreadableError(
+            "The line is longer than 10 MB.", "Give each story its own line, and split books."
+        )
     try:
         fields = json.loads(decode(line))
     except (ValueError, RecursionError) as error:
@@ -91,7 +111,9 @@ def _parse(line: bytes) -> dict[str, Any]:
 
 
 def _first(fields: dict[str, Any], names: tuple[str, ...]) -> str | None:
-    return next((fields[name] for name in names if isinstance(fields.get(name), str) and fields[name].strip()), None)
+    return next(
+        (fields[name] for name in names if isinstance(fields.get(name), str) and fields[name].strip()), None
+    )
 
 
 def _messages(turns: object) -> tuple[Message, ...]:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO
+from typing import IO
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -19,7 +19,7 @@ _LONGEST_LINE_OF_VERSE = 55
 _FEWEST_LINES_OF_VERSE = 2
 
 
-def read(stream: BinaryIO, name: str) -> Iterator[Draft | Flaw]:
+def read(stream: IO[bytes], name: str) -> Iterator[Draft | Flaw]:
     """Yield the one story of a Markdown file; its title is in its front matter or its first heading."""
     del name
     source = re.sub(r"\r\n?", "\n", decode(read_whole(stream)))
@@ -65,7 +65,9 @@ def _block_text(token: Token) -> str:
 def _inline_text(children: Sequence[Token]) -> str:
     text = "".join(_span_text(child) for child in children)
     lines = text.split("\v")
-    is_verse = len(lines) >= _FEWEST_LINES_OF_VERSE and all(len(line) <= _LONGEST_LINE_OF_VERSE for line in lines)
+    is_verse = len(lines) >= _FEWEST_LINES_OF_VERSE and all(
+        len(line) <= _LONGEST_LINE_OF_VERSE for line in lines
+    )
     return ("\n" if is_verse else " ").join(lines)
 
 
