@@ -42,32 +42,40 @@ def _start_or_owe(run_id: str, reason: str) -> dict[str, Any]:
         if _has_ended(run_id):
             return _outcome(False, run_id, "This run has been: its call was delivered twice.")
         if lock.acquire(run_id, execution_arn):
-            return _execute(run_id, reason)
+            return _execute_or_free(run_id, reason)
         held = lock.holder()
         if held is None:
             continue
         if held.run_id == run_id:
+            # Delivered twice. The first delivery may have died before it started the execution.
             return _execute(run_id, reason)
         if _is_going(held):
             if lock.owe_one_more(held.run_id):
                 return _outcome(False, held.run_id, "A run is going; one more will start after it.")
         elif lock.take_over(run_id, execution_arn, held):
             log.warning("Took the lock of a run that ended without freeing it", extra={"dead": held.run_id})
-            return _execute(run_id, reason)
+            return _execute_or_free(run_id, reason)
     raise RuntimeError("The run's lock changed hands ten times in a row. Start the run again.")
 
 
-def _execute(run_id: str, reason: str) -> dict[str, Any]:
+def _execute_or_free(run_id: str, reason: str) -> dict[str, Any]:
     try:
-        # Idempotent: the same name with the same input is the same execution.
-        aws.stepfunctions().start_execution(
+        return _execute(run_id, reason)
+    except Exception:
+        handover.free(run_id)
+        raise
+
+
+def _execute(run_id: str, reason: str) -> dict[str, Any]:
+    client = aws.stepfunctions()
+    try:
+        client.start_execution(
             stateMachineArn=_state_machine_arn(),
             name=run_id,
             input=json.dumps({"run_id": run_id, "reason": reason}),
         )
-    except Exception:
-        handover.free(run_id)
-        raise
+    except client.exceptions.ExecutionAlreadyExists:
+        return _outcome(False, run_id, "This run has been started: its call was delivered twice.")
     return _outcome(True, run_id, f"Run {run_id} started: {reason}.")
 
 

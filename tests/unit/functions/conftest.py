@@ -1,0 +1,221 @@
+"""A MiniStack for the functions: real table, buckets, topic, schedules and executions, without the stacks."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from shared import aws, clock, versions
+from shared.models import ModelVersion
+from tests.unit.functions.sagemaker_stand_in import StandIn, serve
+
+ACCOUNT = "123456789012"
+BASE_MODEL = {
+    "name": "smollm2-135m",
+    "id": "HuggingFaceTB/SmolLM2-135M-Instruct",
+    "slug": "smollm2-135m",
+    "revision": "r1",
+    "chat": True,
+    "context_length": 8192,
+    "parameters_millions": 135,
+    "gated": False,
+}
+Call = Callable[..., dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class House:
+    """What one test deployed to."""
+
+    table: str
+    stories: str
+    artifacts: str
+    topic_arn: str
+    state_machine_arn: str
+    schedule_group: str
+
+
+@pytest.fixture(scope="session")
+def cloud_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start MiniStack on a free port, without IAM and TLS: the journey's tests have both."""
+    folder = tmp_path_factory.mktemp("ministack")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {
+        **os.environ,
+        "GATEWAY_PORT": str(port),
+        "BIND_HOST": "127.0.0.1",
+        "PERSIST_STATE": "0",
+        "S3_PERSIST": "0",
+        "S3_DATA_DIR": str(folder / "s3"),
+        "STATE_DIR": str(folder / "state"),
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
+        "TMPDIR": str(folder),
+        "HOME": str(folder),
+        "MINISTACK_ACCOUNT_ID": ACCOUNT,
+        "LOG_LEVEL": "WARNING",
+    }
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ministack"], env=environment, stdout=log, stderr=subprocess.STDOUT
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait_for(url, folder / "log")
+        yield url
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _wait_for(url: str, log: Path) -> None:
+    for _ in range(200):
+        try:
+            httpx.get(f"{url}/_ministack/health", trust_env=False)
+        except httpx.TransportError:
+            time.sleep(0.1)
+        else:
+            return
+    raise RuntimeError(f"MiniStack did not start:\n{log.read_text()[-2000:]}")
+
+
+@pytest.fixture
+def sagemaker() -> Iterator[StandIn]:
+    """A SageMaker that the test directs."""
+    stand_in = StandIn()
+    server = serve(stand_in)
+    yield stand_in
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def house(cloud_url: str, sagemaker: StandIn, monkeypatch: pytest.MonkeyPatch) -> House:
+    """Make what the Storage and Pipeline stacks would, named for this test alone, and the environment."""
+    for name in [name for name in os.environ if name.startswith(("AWS_", "STORYLOOM_"))]:
+        monkeypatch.delenv(name)
+    for name, value in {
+        "AWS_ENDPOINT_URL": cloud_url,
+        "AWS_ENDPOINT_URL_SAGEMAKER": sagemaker.url,
+        "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": sagemaker.url,
+        "AWS_ACCESS_KEY_ID": ACCOUNT,
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "POWERTOOLS_LOG_LEVEL": "WARNING",
+    }.items():
+        monkeypatch.setenv(name, value)
+    forget_clients()
+    made = _make(f"t{uuid.uuid4().hex[:10]}")
+    for name, value in _environment(made).items():
+        monkeypatch.setenv(f"STORYLOOM_{name}", value)
+    return made
+
+
+def forget_clients() -> None:
+    """Have the next call make its client afresh, for this test's endpoints."""
+    for make in vars(aws).values():
+        if hasattr(make, "cache_clear"):
+            make.cache_clear()
+
+
+def _make(tag: str) -> House:
+    aws.dynamodb().create_table(
+        TableName=tag,
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        AttributeDefinitions=[
+            {"AttributeName": "pk", "AttributeType": "S"},
+            {"AttributeName": "sk", "AttributeType": "S"},
+        ],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    for bucket in (f"{tag}-stories", f"{tag}-artifacts"):
+        aws.s3().create_bucket(Bucket=bucket)
+    aws.s3().put_bucket_versioning(Bucket=f"{tag}-stories", VersioningConfiguration={"Status": "Enabled"})
+    topic = aws.sns().create_topic(Name=tag)["TopicArn"]
+    # Waits, so that a run goes on until the test ends it.
+    definition = {"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 600, "End": True}}}
+    machine = aws.stepfunctions().create_state_machine(
+        name=tag, definition=json.dumps(definition), roleArn=f"arn:aws:iam::{ACCOUNT}:role/machine"
+    )
+    aws.scheduler().create_schedule_group(Name=tag)
+    return House(tag, f"{tag}-stories", f"{tag}-artifacts", topic, machine["stateMachineArn"], tag)
+
+
+def _environment(made: House) -> dict[str, str]:
+    return {
+        "NAME": "storyloom",
+        "TABLE": made.table,
+        "STORIES_BUCKET": made.stories,
+        "ARTIFACTS_BUCKET": made.artifacts,
+        "BASE_MODEL": json.dumps(BASE_MODEL),
+        "START_RUN_ARN": f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:start_run",
+        "SCHEDULE_NAME": "quiet",
+        "SCHEDULE_GROUP": made.schedule_group,
+        "SCHEDULE_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/schedule",
+        "QUIET_SECONDS": "300",
+        "STATE_MACHINE_ARN": made.state_machine_arn,
+        "TOPIC_ARN": made.topic_arn,
+        "MINIMUM_IMPROVEMENT_PERCENT": "2",
+        "MODEL_PACKAGE_GROUP": "storyloom",
+        "HOSTING_IMAGE": "763104351884.dkr.ecr.us-east-1.amazonaws.com/vllm:1",
+        "HOSTING_INSTANCE": "ml.g6.xlarge",
+        "HOSTING_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/hosting",
+        "ENDPOINT_NAME": "storyloom",
+        "INFERENCE_AMI": "al2023-ami-sagemaker-inference-gpu-4-1",
+        "IDLE_MINUTES": "15",
+        "KEEPER_FUNCTION": "keeper",
+    }
+
+
+class Context(LambdaContext):
+    """A Lambda context with ten minutes left."""
+
+    def __init__(self) -> None:
+        self._function_name = "test"
+        self._memory_limit_in_mb = 128
+        self._invoked_function_arn = "arn:aws:lambda:us-east-1:123456789012:function:test"
+        self._aws_request_id = "test"
+
+    @staticmethod
+    def get_remaining_time_in_millis() -> int:
+        return 600_000
+
+
+@pytest.fixture
+def context() -> LambdaContext:
+    """A Lambda context."""
+    return Context()
+
+
+@pytest.fixture
+def live_v1(house: House) -> str:
+    """Make `v1` live, with its bundle; returns its bundle's URI."""
+    model = ModelVersion(
+        version="v1",
+        run_id="20260901-100000-aaaa",
+        status="approved",
+        adapter_uri=f"s3://{house.artifacts}/runs/20260901-100000-aaaa/training/job/output/model/",
+        adapter_sha256="a" * 64,
+        base_model=str(BASE_MODEL["id"]),
+        base_revision="r1",
+        base_perplexity=30.0,
+        tuned_perplexity=24.0,
+        created_at=clock.stamp(),
+    )
+    versions.save(model)
+    return versions.make_live(model, f"s3://{house.artifacts}/hosting/v1/").bundle_uri

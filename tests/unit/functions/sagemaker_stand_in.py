@@ -1,0 +1,185 @@
+"""SageMaker's control plane and runtime over HTTP, as small as the functions' tests need them.
+
+The real local SageMaker starts real model servers; here a test decides what the endpoint does. Requests come
+from real boto3, which checks them against the service model, and refusals have SageMaker's words.
+"""
+
+import json
+import threading
+import time
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from local.plugin.sagemaker.event_stream import failure, payload_part
+
+Body = dict[str, Any]
+
+
+class RefusalError(Exception):
+    """A ValidationException."""
+
+
+@dataclass
+class StandIn:
+    """What SageMaker holds, and what its endpoint answers."""
+
+    url: str = ""
+    endpoint: Body | None = None
+    models: dict[str, Body] = field(default_factory=dict)
+    configs: dict[str, Body] = field(default_factory=dict)
+    packages: list[Body] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
+    asked: list[Body] = field(default_factory=list)
+    answers: list[Body] = field(default_factory=list)
+    """What InvokeEndpoint answers, in turn."""
+    stream: list[bytes] = field(default_factory=list)
+    """Payload parts of InvokeEndpointWithResponseStream."""
+    part_seconds: float = 0.0
+    dies: bool = False
+    """Whether the stream ends with a ModelStreamError."""
+    hung_up: threading.Event = field(default_factory=threading.Event)
+    model_error: tuple[int, str] | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def in_service(self) -> None:
+        """Finish whatever the endpoint is doing."""
+        assert self.endpoint is not None
+        self.endpoint["EndpointStatus"] = "InService"
+        self.endpoint["EndpointConfigName"] = self.endpoint.pop("wanted", self.endpoint["EndpointConfigName"])
+
+    def created(self) -> int:
+        """How many endpoints were made."""
+        return self.calls.count("CreateEndpoint")
+
+    def control(self, operation: str, body: Body) -> Body:
+        with self.lock:
+            answer: Body = getattr(self, f"_{operation}")(body)
+            self.calls.append(operation)
+            return answer
+
+    def _CreateModel(self, body: Body) -> Body:  # noqa: N802
+        return self._once(self.models, body["ModelName"], body, "model")
+
+    def _CreateEndpointConfig(self, body: Body) -> Body:  # noqa: N802
+        return self._once(self.configs, body["EndpointConfigName"], body, "endpoint configuration")
+
+    def _once(self, kept: dict[str, Body], name: str, body: Body, kind: str) -> Body:
+        if name in kept:
+            raise RefusalError(f'Cannot create already existing {kind} "arn:aws:sagemaker:::{name}".')
+        kept[name] = body
+        return {"ModelArn": f"arn:{name}", "EndpointConfigArn": f"arn:{name}"}
+
+    def _DescribeEndpoint(self, body: Body) -> Body:  # noqa: N802
+        if self.endpoint is None:
+            raise RefusalError(f'Could not find endpoint "arn:aws:sagemaker:::{body["EndpointName"]}".')
+        return {name: value for name, value in self.endpoint.items() if name != "wanted"}
+
+    def _CreateEndpoint(self, body: Body) -> Body:  # noqa: N802
+        if self.endpoint is not None:
+            raise RefusalError('Cannot create already existing endpoint "arn:aws:sagemaker:::it".')
+        if body["EndpointConfigName"] not in self.configs:
+            raise RefusalError("Could not find endpoint configuration.")
+        now = time.time()
+        self.endpoint = {
+            "EndpointName": body["EndpointName"],
+            "EndpointArn": f"arn:aws:sagemaker:us-east-1:123456789012:endpoint/{body['EndpointName']}",
+            "EndpointConfigName": body["EndpointConfigName"],
+            "EndpointStatus": "Creating",
+            "CreationTime": now,
+            "LastModifiedTime": now,
+        }
+        return {"EndpointArn": self.endpoint["EndpointArn"]}
+
+    def _UpdateEndpoint(self, body: Body) -> Body:  # noqa: N802
+        assert self.endpoint is not None
+        if self.endpoint["EndpointStatus"] not in {"InService", "Failed"}:
+            raise RefusalError('Cannot update in-progress endpoint "arn:aws:sagemaker:::it".')
+        self.endpoint |= {"EndpointStatus": "Updating", "wanted": body["EndpointConfigName"]}
+        return {"EndpointArn": self.endpoint["EndpointArn"]}
+
+    def _DeleteEndpoint(self, body: Body) -> Body:  # noqa: N802
+        if self.endpoint is None:
+            raise RefusalError(f'Could not find endpoint "arn:aws:sagemaker:::{body["EndpointName"]}".')
+        self.endpoint = None
+        return {}
+
+    def _CreateModelPackage(self, body: Body) -> Body:  # noqa: N802
+        self.packages.append(body)
+        return {"ModelPackageArn": f"arn:aws:sagemaker:::model-package/storyloom/{len(self.packages)}"}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One request, of either API."""
+
+    protocol_version = "HTTP/1.1"
+    stand_in: StandIn
+
+    def do_POST(self) -> None:
+        raw = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path.startswith("/endpoints/"):
+            self._runtime(json.loads(raw))
+            return
+        operation = self.headers["X-Amz-Target"].partition(".")[2]
+        try:
+            self._json(200, self.stand_in.control(operation, json.loads(raw)))
+        except RefusalError as refusal:
+            self._json(400, {"__type": "ValidationException", "message": str(refusal)})
+
+    def _runtime(self, request: Body) -> None:
+        it = self.stand_in
+        it.asked.append(request)
+        if it.endpoint is None:
+            self._json(400, {"Message": "Endpoint it not found."}, {"x-amzn-errortype": "ValidationError"})
+        elif it.model_error is not None:
+            status, message = it.model_error
+            body = {"OriginalStatusCode": status, "OriginalMessage": message, "Message": "Received an error"}
+            self._json(424, body, {"x-amzn-errortype": "ModelError"})
+        elif self.path.endswith("invocations"):
+            self._json(200, it.answers.pop(0))
+        else:
+            self._stream()
+
+    def _stream(self) -> None:
+        it = self.stand_in
+        self.send_response(200)
+        self.send_header("Content-Type", "application/vnd.amazon.eventstream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        try:
+            for part in it.stream:
+                self._chunk(payload_part(part))
+                time.sleep(it.part_seconds)
+            if it.dies:
+                self._chunk(failure("ModelStreamError", b'{"Message": "The container died."}'))
+            self._chunk(b"")
+        except OSError:
+            it.hung_up.set()
+            self.close_connection = True
+
+    def _chunk(self, data: bytes) -> None:
+        self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+        self.wfile.flush()
+
+    def _json(self, status: int, body: Body, headers: dict[str, str] | None = None) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/x-amz-json-1.1")
+        self.send_header("Content-Length", str(len(data)))
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+
+def serve(stand_in: StandIn) -> ThreadingHTTPServer:
+    """Start it on a free port; the caller shuts it down."""
+    handler = type("Handler", (_Handler,), {"stand_in": stand_in})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    stand_in.url = f"http://127.0.0.1:{server.server_address[1]}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server

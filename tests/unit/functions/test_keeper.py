@@ -1,0 +1,161 @@
+"""The keeper: one endpoint however many ask, none while nobody does, and the table put right."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from keeper import handler as keeper
+from keeper.handler import handler
+
+from shared import clock, endpoint, hosting, lock, table
+from tests.unit.functions.conftest import House
+from tests.unit.functions.sagemaker_stand_in import StandIn
+
+TICK = {"source": "aws.scheduler"}
+
+
+def _awake(sagemaker: StandIn, context: LambdaContext) -> None:
+    handler({"action": "wake"}, context)
+    sagemaker.in_service()
+    handler(TICK, context)
+    assert hosting.state().status == "awake"
+
+
+def _last_used(minutes_ago: float) -> None:
+    then = clock.text(clock.now() - timedelta(minutes=minutes_ago))
+    table.update("HOSTING", "STATE", {"last_used_at": then, "since": then})
+
+
+def test_nothing_is_woken_before_there_is_a_model(
+    house: House, sagemaker: StandIn, context: LambdaContext
+) -> None:
+    assert handler({"action": "wake"}, context)["status"] == "asleep"
+    assert sagemaker.calls == []
+
+
+def test_racing_wakes_make_one_endpoint(
+    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
+) -> None:
+    with ThreadPoolExecutor(10) as pool:
+        states = list(pool.map(lambda _: handler({"action": "wake"}, context), range(20)))
+    assert sagemaker.created() == 1
+    assert {state["status"] for state in states} == {"waking"}
+    (variant,) = next(iter(sagemaker.configs.values()))["ProductionVariants"]
+    assert variant["InferenceAmiVersion"] == "al2023-ami-sagemaker-inference-gpu-4-1"
+
+
+def test_waking_ends_awake_and_is_measured(
+    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
+) -> None:
+    handler({"action": "wake"}, context)
+    assert handler(TICK, context)["status"] == "waking"
+    time.sleep(0.2)
+    sagemaker.in_service()
+    assert handler(TICK, context)["status"] == "awake"
+    measured = hosting.state().wake_seconds
+    assert measured is not None
+    assert 0.1 < measured < 10
+
+
+def test_an_idle_endpoint_is_deleted_and_a_used_one_is_kept(
+    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
+) -> None:
+    _awake(sagemaker, context)
+    _last_used(minutes_ago=14)
+    assert handler(TICK, context)["status"] == "awake"
+    assert sagemaker.endpoint is not None
+    _last_used(minutes_ago=16)
+    assert handler(TICK, context)["status"] == "asleep"
+    assert sagemaker.endpoint is None
+
+
+def test_a_message_that_arrives_during_the_decision_keeps_it_awake(
+    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
+) -> None:
+    _awake(sagemaker, context)
+    _last_used(minutes_ago=16)
+    seen = hosting.state()
+    assert hosting.touch()
+    assert not hosting.mark_asleep(seen, "Idle.")
+    assert hosting.state().status == "awake"
+
+
+def test_sleep_by_hand_and_wake_again(
+    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
+) -> None:
+    _awake(sagemaker, context)
+    assert handler({"action": "sleep"}, context)["status"] == "asleep"
+    assert sagemaker.endpoint is None
+    assert handler({"action": "wake"}, context)["status"] == "waking"
+    assert sagemaker.created() == 2
+
+
+def test_no_endpoint_outlives_the_longest_life(
+    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
+) -> None:
+    _awake(sagemaker, context)
+    assert sagemaker.endpoint is not None
+    sagemaker.endpoint["CreationTime"] = time.time() - keeper.LONGEST_LIFE.total_seconds() - 60
+    assert handler(TICK, context)["status"] == "asleep"
+    assert sagemaker.endpoint is None
+
+
+def test_an_endpoint_deleted_by_hand_is_noticed(
+    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
+) -> None:
+    _awake(sagemaker, context)
+    sagemaker.endpoint = None
+    assert handler(TICK, context)["status"] == "asleep"
+
+
+def test_a_wake_that_died_before_making_the_endpoint_is_finished(
+    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
+) -> None:
+    config = endpoint.ensure_config("v1", live_v1)
+    assert hosting.claim_waking("v1", config)
+    handler(TICK, context)
+    assert sagemaker.created() == 1
+
+
+def test_an_endpoint_that_nobody_answers_for_is_deleted(
+    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
+) -> None:
+    _awake(sagemaker, context)
+    table.update("HOSTING", "STATE", {"status": "asleep"})
+    handler(TICK, context)
+    assert sagemaker.endpoint is None
+
+
+def test_a_failed_endpoint_says_why_and_is_tried_again_later(
+    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
+) -> None:
+    handler({"action": "wake"}, context)
+    assert sagemaker.endpoint is not None
+    sagemaker.endpoint |= {"EndpointStatus": "Failed", "FailureReason": "No capacity for ml.g6.xlarge."}
+    state = handler(TICK, context)
+    assert state["status"] == "failing"
+    assert state["message"] == "No capacity for ml.g6.xlarge."
+    handler({"action": "wake"}, context)
+    assert sagemaker.created() == 1, "not tried again at once"
+    table.update("HOSTING", "STATE", {"since": clock.text(clock.now() - timedelta(minutes=2))})
+    assert handler({"action": "wake"}, context)["status"] == "waking"
+    assert sagemaker.created() == 2
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_a_configuration_left_by_a_dead_deployment_is_put_back(
+    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext, running: bool
+) -> None:
+    _awake(sagemaker, context)
+    assert sagemaker.endpoint is not None
+    before = sagemaker.endpoint["EndpointConfigName"]
+    candidate = endpoint.ensure_config("v2", live_v1.replace("v1", "v2"))
+    endpoint.converge(candidate)
+    sagemaker.in_service()
+    if running:
+        assert lock.acquire("20260901-110000-bbbb", "arn")
+    handler(TICK, context)
+    wanted = sagemaker.endpoint.get("wanted", sagemaker.endpoint["EndpointConfigName"])
+    assert wanted == (candidate if running else before)

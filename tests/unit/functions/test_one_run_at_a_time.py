@@ -1,0 +1,150 @@
+"""Many stories, one run: the quiet period, the lock, and the run that is owed."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from announce.handler import handler as announce
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from quiet_timer.handler import handler as quiet_timer
+from record_failure.handler import handler as record_failure
+from start_run.handler import handler as start_run
+
+from shared import aws, clock, lock, runs
+from tests.unit.functions.conftest import House
+
+
+def _created(key: str) -> dict[str, Any]:
+    return {"detail-type": "Object Created", "detail": {"object": {"key": key}}}
+
+
+def _schedules(house: House) -> list[str]:
+    answer = aws.scheduler().list_schedules(GroupName=house.schedule_group)
+    return [schedule["Name"] for schedule in answer["Schedules"]]
+
+
+def _executions(house: House, status: str = "RUNNING") -> list[str]:
+    answer = aws.stepfunctions().list_executions(
+        stateMachineArn=house.state_machine_arn,
+        statusFilter=status,  # type: ignore[arg-type]
+    )
+    return [execution["name"] for execution in answer["executions"]]
+
+
+def test_200_stories_make_one_schedule(house: House, context: LambdaContext) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: quiet_timer(_created(f"story {n}.txt"), context), range(200)))
+    assert _schedules(house) == ["quiet"]
+    schedule = aws.scheduler().get_schedule(Name="quiet", GroupName=house.schedule_group)
+    assert schedule["ActionAfterCompletion"] == "DELETE"
+    told = json.loads(schedule["Target"]["Input"])
+    ahead = (clock.instant(told["due"]) - clock.now()).total_seconds()
+    assert 290 < ahead <= 300
+    assert schedule["ScheduleExpression"] == f"at({told['due'][:19]})"
+
+
+def test_a_folder_marker_starts_nothing(house: House, context: LambdaContext) -> None:
+    assert quiet_timer(_created("novels/"), context) == {"due": None}
+    assert _schedules(house) == []
+
+
+def test_racing_starts_make_one_run_and_owe_one(house: House, context: LambdaContext) -> None:
+    with ThreadPoolExecutor(12) as pool:
+        outcomes = list(pool.map(lambda n: start_run({"reason": f"race {n}"}, context), range(12)))
+    assert sum(outcome["started"] for outcome in outcomes) == 1
+    assert len(_executions(house)) == 1
+    assert len({outcome["run_id"] for outcome in outcomes}) == 1
+    held = lock.holder()
+    assert held is not None
+    assert held.pending
+
+
+def test_a_call_delivered_twice_is_one_run(house: House, context: LambdaContext) -> None:
+    call = {"reason": "stories arrived", "due": clock.stamp()}
+    first = start_run(call, context)
+    second = start_run(call, context)
+    assert first["run_id"] == second["run_id"]
+    assert len(_executions(house)) == 1
+    held = lock.holder()
+    assert held is not None
+    assert not held.pending
+    runs.finish(first["run_id"], "succeeded", "Done.")
+    late = start_run(call, context)
+    assert not late["started"]
+    assert len(_executions(house)) == 1
+
+
+def test_the_owed_run_is_set_once(house: House, context: LambdaContext) -> None:
+    run_id = start_run({}, context)["run_id"]
+    for _ in range(3):
+        assert not start_run({"reason": "more stories"}, context)["started"]
+    ending = {"run_id": run_id, "outcome": "succeeded", "message": "Done."}
+    assert announce(ending, context) == {"one_more": True}
+    assert _schedules(house) == ["quiet"]
+    assert lock.holder() is None
+    aws.scheduler().delete_schedule(Name="quiet", GroupName=house.schedule_group)
+    assert announce(ending, context) == {"one_more": False}
+    assert _schedules(house) == []
+
+
+def test_no_owed_run_without_new_stories(house: House, context: LambdaContext) -> None:
+    run_id = start_run({}, context)["run_id"]
+    announce({"run_id": run_id, "outcome": "stopped_early", "message": "Too little text."}, context)
+    assert _schedules(house) == []
+    assert lock.holder() is None
+
+
+def test_the_lock_of_a_dead_run_is_taken_over(house: House, context: LambdaContext) -> None:
+    dead = start_run({}, context)
+    held = lock.holder()
+    assert held is not None
+    aws.stepfunctions().stop_execution(executionArn=held.execution_arn)
+    alive = start_run({}, context)
+    assert alive["started"]
+    assert alive["run_id"] != dead["run_id"]
+    assert _executions(house) == [alive["run_id"]]
+
+
+def test_a_fresh_lock_without_execution_is_left_alone(house: House, context: LambdaContext) -> None:
+    arn = f"{house.state_machine_arn.replace(':stateMachine:', ':execution:')}:starting"
+    assert lock.acquire("starting", arn)
+    assert not start_run({}, context)["started"]
+    held = lock.holder()
+    assert held is not None
+    assert held.run_id == "starting"
+
+
+def test_an_old_lock_without_execution_is_taken_over(
+    house: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arn = f"{house.state_machine_arn.replace(':stateMachine:', ':execution:')}:lost"
+    with monkeypatch.context() as patch:
+        patch.setattr(clock, "stamp", lambda: clock.text(clock.now() - timedelta(minutes=3)))
+        assert lock.acquire("lost", arn)
+    assert start_run({}, context)["started"]
+
+
+def test_a_failed_start_frees_the_lock(
+    house: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STORYLOOM_STATE_MACHINE_ARN", house.state_machine_arn + "-gone")
+    with pytest.raises(Exception, match="StateMachineDoesNotExist"):
+        start_run({}, context)
+    assert lock.holder() is None
+
+
+def test_an_aborted_run_is_recorded_and_frees_the_lock(house: House, context: LambdaContext) -> None:
+    run_id = start_run({}, context)["run_id"]
+    runs.enter(run_id, "Read")
+    start_run({"reason": "more"}, context)
+    detail = {"name": run_id, "status": "ABORTED", "executionArn": "arn", "error": None, "cause": None}
+    event = {"detail-type": "Step Functions Execution Status Change", "detail": detail}
+    told = record_failure(event, context)
+    assert told["message"] == "Read failed: Somebody stopped the run."
+    run = runs.get(run_id)
+    assert run is not None
+    assert run.status == "failed"
+    assert lock.holder() is None
+    assert _schedules(house) == ["quiet"]
