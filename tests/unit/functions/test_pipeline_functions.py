@@ -1,0 +1,345 @@
+"""Begin, gate, register, deploy and smoke test: what each leaves in the bucket, the table and SageMaker."""
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+from announce.handler import handler as announce
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from begin.handler import AnotherRunIsGoing
+from begin.handler import handler as begin
+from deploy.bundle import IncompleteModelError, serving_config
+from deploy.handler import handler as deploy
+from gate.handler import handler as gate
+from register.handler import handler as register
+from smoke_test.checks import Answer, SmokeTestFailed, judge
+from smoke_test.handler import handler as smoke_test
+
+from shared import aws, hosting, layout, lock, runs, table, versions
+from tests.unit.functions.conftest import House
+from tests.unit.functions.sagemaker_stand_in import StandIn
+
+RUN = "20260902-090000-cccc"
+SHA = "c" * 64
+
+
+def _put(bucket: str, key: str, body: bytes = b"x") -> None:
+    aws.s3().put_object(Bucket=bucket, Key=key, Body=body)
+
+
+def _begin(context: LambdaContext, run_id: str = RUN) -> dict[str, Any]:
+    event = {"run_id": run_id, "reason": "stories arrived", "execution_arn": f"arn:execution:{run_id}"}
+    return begin(event, context)
+
+
+def test_the_manifest_is_the_newest_versions_without_folders_and_deleted_files(
+    house: House, context: LambdaContext
+) -> None:
+    for number in range(1500):
+        _put(house.stories, f"stories/{number:04}.txt", b"Once upon a time.")
+    _put(house.stories, "novels/")
+    _put(house.stories, "gone.txt")
+    aws.s3().delete_object(Bucket=house.stories, Key="gone.txt")
+    second = aws.s3().put_object(Bucket=house.stories, Key="stories/0007.txt", Body=b"Twice upon a time.")
+    begun = _begin(context)
+    assert begun["files"] == 1500
+    assert begun["live"] is None
+    assert begun["manifest"] == {"bucket": house.artifacts, "key": layout.manifest(RUN)}
+    body = aws.s3().get_object(Bucket=house.artifacts, Key=layout.manifest(RUN))["Body"].read()
+    lines = [json.loads(line) for line in body.splitlines()]
+    assert len(lines) == 1500
+    (seventh,) = [line for line in lines if line["key"] == "stories/0007.txt"]
+    assert seventh["version_id"] == second["VersionId"]
+    assert seventh["size"] == 18
+    assert seventh["etag"] == second["ETag"].strip('"')
+    run = runs.get(RUN)
+    assert run is not None
+    assert (run.status, run.files, run.reason) == ("running", 1500, "stories arrived")
+    held = lock.holder()
+    assert held is not None
+    assert held.run_id == RUN
+
+
+def test_a_run_started_by_hand_beside_another_is_refused(house: House, context: LambdaContext) -> None:
+    _begin(context)
+    with pytest.raises(AnotherRunIsGoing, match=f"Run {RUN} has the lock"):
+        _begin(context, "20260902-090001-dddd")
+
+
+def test_begin_names_the_live_adapter_of_the_same_base_only(
+    house: House, context: LambdaContext, live_v1: str
+) -> None:
+    assert _begin(context)["live"]["version"] == "v1"
+    table.update("MODELS", "v1", {"base_revision": "another"})
+    assert _begin(context)["live"] is None
+
+
+def _jobs(house: House) -> dict[str, Any]:
+    return {
+        "training_job_name": f"storyloom-train-{RUN}",
+        "processing_job_name": f"storyloom-evaluate-{RUN}",
+        "training_output_uri": f"s3://{house.artifacts}/runs/{RUN}/training/",
+        "evaluation_output_uri": f"s3://{house.artifacts}/runs/{RUN}/evaluation/",
+    }
+
+
+def _gate(
+    house: House, context: LambdaContext, base: float, tuned: float, live: float | None
+) -> dict[str, Any]:
+    evaluation = {
+        "base": {"perplexity": base, "tokens": 10},
+        "candidate": {"perplexity": tuned, "tokens": 10},
+        "live": {"perplexity": live, "tokens": 10} if live else None,
+        "adapter_sha256": SHA,
+        "samples": [],
+    }
+    _put(house.artifacts, layout.evaluation_json(RUN), json.dumps(evaluation).encode())
+    return gate({"run_id": RUN, "jobs": _jobs(house)}, context)
+
+
+@pytest.mark.parametrize(
+    ("base", "tuned", "live", "deploys", "words"),
+    [
+        (30.0, 24.0, None, True, "20.0% lower"),
+        (30.0, 29.4, None, True, "2.0% lower"),
+        (30.0, 29.5, None, False, "not better enough than the base model"),
+        (30.0, 35.0, None, False, "not better enough than the base model"),
+        (30.0, 24.0, 25.0, True, "20.0% lower"),
+        (30.0, 24.0, 24.0, False, "not better than the one that is live"),
+        (30.0, float("nan"), 25.0, False, "diverged"),
+    ],
+)
+def test_the_gate(
+    *,
+    house: House,
+    context: LambdaContext,
+    base: float,
+    tuned: float,
+    live: float | None,
+    deploys: bool,
+    words: str,
+) -> None:
+    decided = _gate(house, context, base, tuned, live)
+    assert decided["deploy"] is deploys
+    assert words in decided["decision"]
+    assert decided["adapter_uri"].endswith(f"/training/storyloom-train-{RUN}/output/model/")
+    json.dumps(decided, allow_nan=False)
+    run = runs.get(RUN)
+    assert run is not None
+    assert run.message == decided["decision"]
+    assert run.adapter_sha256 == SHA
+
+
+def test_register_makes_one_version_however_often_it_is_tried(
+    house: House, context: LambdaContext, sagemaker: StandIn
+) -> None:
+    decided = _gate(house, context, 30.0, 24.0, None)
+    first = register({"run_id": RUN, "gate": decided}, context)
+    assert register({"run_id": RUN, "gate": decided}, context) == first
+    assert first["version"] == "v1"
+    (package,) = sagemaker.packages
+    assert package["ModelApprovalStatus"] == "Approved"
+    assert package["CustomerMetadataProperties"]["tuned_perplexity"] == "24.0000"
+    quality = package["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"]
+    assert quality == f"s3://{house.artifacts}/{layout.evaluation_json(RUN)}"
+    model = versions.get("v1")
+    assert model is not None
+    assert (model.status, model.adapter_sha256) == ("approved", SHA)
+
+
+def _registered(house: House, context: LambdaContext) -> dict[str, Any]:
+    """Everything before Deploy: base model and adapter in the bucket, the version registered."""
+    base = layout.base_model("smollm2-135m", "r1")
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "staged.json"):
+        _put(house.artifacts, base + name, name.encode())
+    adapter = layout.adapter(RUN, f"storyloom-train-{RUN}")
+    _put(house.artifacts, f"{adapter}adapter_model.safetensors")
+    _put(house.artifacts, f"{adapter}adapter_config.json", b'{"r": 12}')
+    decided = _gate(house, context, 30.0, 24.0, None)
+    registered = register({"run_id": RUN, "gate": decided}, context)
+    return {"run_id": RUN, "gate": decided, "registered": registered}
+
+
+def _keys(house: House, prefix: str) -> set[str]:
+    listed = aws.s3().list_objects_v2(Bucket=house.artifacts, Prefix=prefix).get("Contents", [])
+    return {entry["Key"].removeprefix(prefix) for entry in listed}
+
+
+def _answer(
+    version: str, text: str = "Good morning to you, my dear.", reason: str = "stop"
+) -> dict[str, Any]:
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": reason}
+    return {"model": version, "choices": [choice]}
+
+
+def test_the_first_model_is_deployed_tested_and_made_live(
+    house: House, context: LambdaContext, sagemaker: StandIn
+) -> None:
+    event = _registered(house, context)
+    deployment = deploy(event, context)
+    assert _keys(house, "hosting/v1/") == {
+        "serving.yaml",
+        "base/config.json",
+        "base/model.safetensors",
+        "base/tokenizer.json",
+        "adapters/v1/adapter_model.safetensors",
+        "adapters/v1/adapter_config.json",
+    }
+    served = aws.s3().get_object(Bucket=house.artifacts, Key="hosting/v1/serving.yaml")["Body"].read()
+    config = yaml.safe_load(served)
+    assert config["max-lora-rank"] == 16
+    assert json.loads(config["lora-modules"][0]) == {"name": "v1", "path": "/opt/ml/model/adapters/v1"}
+    (model,) = sagemaker.models.values()
+    assert model["EnableNetworkIsolation"] is True
+    assert model["PrimaryContainer"]["Environment"] == {"SM_VLLM_CONFIG": "/opt/ml/model/serving.yaml"}
+    assert model["PrimaryContainer"]["ModelDataSource"]["S3DataSource"]["S3Uri"].endswith("/hosting/v1/")
+    looking = {"run_id": RUN, "deployment": deployment}
+    assert smoke_test(looking, context)["status"] == "waiting"
+    assert hosting.state().status == "waking"
+    assert versions.live() is None
+    sagemaker.in_service()
+    sagemaker.answers = [_answer("v1")]
+    assert smoke_test(looking, context)["status"] == "passed"
+    assert sagemaker.asked[0]["model"] == "v1"
+    live = versions.live()
+    assert live is not None
+    assert (live.version, live.previous, live.adapter_sha256) == ("v1", None, SHA)
+    assert hosting.state().status == "awake"
+    model_now = versions.get("v1")
+    assert model_now is not None
+    assert model_now.status == "live"
+    assert sagemaker.created() == 1
+
+
+def _second(house: House, context: LambdaContext, sagemaker: StandIn, live_v1: str) -> dict[str, Any]:
+    """v1 live and awake, v2 deployed over it and in service."""
+    table.count_up("POINTERS", "VERSIONS")
+    old = layout.split(versions.get("v1").adapter_uri)[1]  # type: ignore[union-attr]
+    _put(house.artifacts, f"{old}adapter_model.safetensors")
+    _put(house.artifacts, f"{old}adapter_config.json", b'{"r": 8}')
+    from keeper.handler import handler as keeper
+
+    keeper({"action": "wake"}, context)
+    sagemaker.in_service()
+    keeper({}, context)
+    event = _registered(house, context)
+    deployment = deploy(event, context)
+    assert hosting.state().status == "awake", "the live version goes on answering"
+    assert sagemaker.calls.count("UpdateEndpoint") == 1
+    assert "adapters/v1/adapter_config.json" in _keys(house, "hosting/v2/")
+    sagemaker.in_service()
+    return {"run_id": RUN, "deployment": deployment}
+
+
+def test_the_second_model_replaces_the_first_and_keeps_it_at_hand(
+    house: House, context: LambdaContext, sagemaker: StandIn, live_v1: str
+) -> None:
+    looking = _second(house, context, sagemaker, live_v1)
+    sagemaker.answers = [_answer("v2")]
+    assert smoke_test(looking, context)["status"] == "passed"
+    live = versions.live()
+    assert live is not None
+    assert (live.version, live.previous) == ("v2", "v1")
+    assert versions.get("v1").status == "previous"  # type: ignore[union-attr]
+    # A retry after the pointer was moved changes nothing.
+    sagemaker.answers = [_answer("v2")]
+    assert smoke_test(looking, context)["status"] == "passed"
+    assert versions.live() == live
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (_answer("base"), "'base' answered"),
+        (_answer("v2", ""), "empty answer"),
+        (_answer("v2", "\ufffd\x00\x01\x02" * 20), "no text"),
+        (_answer("v2", "the hill " * 60, "length"), "never stops"),
+        ({"object": "nonsense"}, "form of a chat completion"),
+    ],
+)
+def test_a_bad_second_model_is_rolled_back(
+    *,
+    house: House,
+    context: LambdaContext,
+    sagemaker: StandIn,
+    live_v1: str,
+    answer: dict[str, Any],
+    why: str,
+) -> None:
+    looking = _second(house, context, sagemaker, live_v1)
+    sagemaker.answers = [answer] * 3
+    with pytest.raises(SmokeTestFailed, match=why):
+        smoke_test(looking, context)
+    assert sagemaker.endpoint is not None
+    assert "-v1-" in sagemaker.endpoint["wanted"]
+    live = versions.live()
+    assert live is not None
+    assert live.version == "v1"
+    assert versions.get("v2").status == "failed"  # type: ignore[union-attr]
+    assert hosting.state().version == "v1"
+
+
+def test_an_update_that_sagemaker_rolls_back_fails_the_smoke_test(
+    house: House, context: LambdaContext, sagemaker: StandIn, live_v1: str
+) -> None:
+    looking = _second(house, context, sagemaker, live_v1)
+    assert sagemaker.endpoint is not None
+    (old,) = [name for name in sagemaker.configs if "-v1-" in name]
+    sagemaker.endpoint |= {
+        "EndpointConfigName": old,
+        "FailureReason": "CannotStartContainerError: driver too old.",
+    }
+    with pytest.raises(SmokeTestFailed, match="driver too old"):
+        smoke_test(looking, context)
+    assert hosting.state().status == "awake"
+    assert hosting.state().version == "v1"
+
+
+def test_a_bad_first_model_leaves_no_endpoint(
+    house: House, context: LambdaContext, sagemaker: StandIn
+) -> None:
+    deployment = deploy(_registered(house, context), context)
+    sagemaker.in_service()
+    sagemaker.answers = [_answer("base")]
+    with pytest.raises(SmokeTestFailed):
+        smoke_test({"run_id": RUN, "deployment": deployment}, context)
+    assert sagemaker.endpoint is None
+    assert hosting.state().status == "failing"
+    assert versions.live() is None
+
+
+def test_a_bundle_is_not_made_from_half_an_adapter(house: House, context: LambdaContext) -> None:
+    event = _registered(house, context)
+    key = f"{layout.adapter(RUN, f'storyloom-train-{RUN}')}adapter_model.safetensors"
+    aws.s3().delete_object(Bucket=house.artifacts, Key=key)
+    with pytest.raises(IncompleteModelError, match="lacks adapter_model"):
+        deploy(event, context)
+
+
+def test_the_context_and_rank_fit_vllm() -> None:
+    config = yaml.safe_load(serving_config(["v3"], rank=20, context_length=1024))
+    assert config["max-lora-rank"] == 32
+    assert config["max-model-len"] == 1024
+
+
+def test_an_answer_in_any_script_is_text() -> None:
+    for text in ("おはようございます。今日はいい天気ですね。", "Dobré ráno, příteli.", "صباح الخير يا صديقي"):
+        assert judge("v1", [Answer("v1", text, True)]) == "v1 answers and stops."
+
+
+def test_long_answers_alone_do_not_fail() -> None:
+    text = " ".join(f"word{number}" for number in range(200))
+    assert "ran to the limit" in judge("v1", [Answer("v1", text, False)] * 3)
+
+
+def test_announce_tells_the_figures(house: House, context: LambdaContext) -> None:
+    _begin(context)
+    runs.enter(RUN, "Gate", base_perplexity=30.0, tuned_perplexity=24.0, version="v1", stories=12, words=9000)
+    announce({"run_id": RUN, "outcome": "succeeded", "message": "v1 answers and stops."}, context)
+    run = runs.get(RUN)
+    assert run is not None
+    assert run.status == "succeeded"
+    assert run.ended_at is not None
+    assert runs.is_announced(RUN)
+    assert lock.holder() is None
