@@ -4,6 +4,7 @@ Everything else of the plug-in speaks to these functions. MiniStack has no types
 """
 
 import hashlib
+import io
 import json
 import os
 import secrets
@@ -12,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from botocore.parsers import BaseCBORParser
 from ministack import app
 from ministack.core import iam_actions, iam_evaluator, responses, router
 from ministack.services import eventbridge as eventbridge_service
@@ -170,7 +172,17 @@ def _trusts(statement: dict[str, Any], service: str) -> bool:
     services = principal.get("Service", []) if isinstance(principal, dict) else []
     services = [services] if isinstance(services, str) else services
     may_assume = bool({"sts:AssumeRole", "sts:*", "*"} & {*actions})
-    return statement.get("Effect") == "Allow" and service in services and may_assume
+    request = iam_evaluator.EvalContext(
+        principal_arn=service,
+        principal_type="Service",
+        principal_account=ACCOUNT,
+        action="sts:AssumeRole",
+        resource_arn="*",
+        region=REGION,
+        service_context={"aws:sourceaccount": ACCOUNT},
+    )
+    conditions = iam_evaluator._conditions_met(statement.get("Condition") or {}, request)
+    return statement.get("Effect") == "Allow" and service in services and may_assume and bool(conditions)
 
 
 def assume_role(role_arn: str, session: str) -> Credentials:
@@ -211,3 +223,29 @@ def put_event(source: str, detail_type: str, detail: dict[str, Any], resources: 
         "Resources": resources,
     }
     eventbridge_service._put_events({"Entries": [entry]}, allow_aws_source=True)
+
+
+# CloudWatch -------------------------------------------------------------------------------------
+
+
+def supply_metric_namespace() -> None:
+    """Give IAM the condition key ``cloudwatch:namespace`` of PutMetricData, which MiniStack leaves out."""
+    known = iam_actions.request_tag_context
+
+    def context(service: str, action: str, body: bytes, parameters: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = known(service, action, body, parameters)
+        if action == "cloudwatch:PutMetricData" and (namespace := _namespace(body, parameters)):
+            found = {**found, "cloudwatch:namespace": namespace}
+        return found
+
+    iam_actions.request_tag_context = context
+
+
+def _namespace(body: bytes, parameters: dict[str, Any]) -> str:
+    """The request's Namespace, in any of CloudWatch's three protocols."""
+    if body[:1] == b"{":
+        return str(json.loads(body).get("Namespace", ""))
+    if given := parameters.get("Namespace"):
+        return str(given[0] if isinstance(given, list) else given)
+    decoded = BaseCBORParser().parse_data_item(io.BufferedReader(io.BytesIO(body)))
+    return str(decoded.get("Namespace", "")) if isinstance(decoded, dict) else ""

@@ -1,6 +1,6 @@
 """SageMaker on one machine: jobs and endpoints are real processes, and every request is checked."""
 
-from local.plugin.ministack_adapter import Response, register_service
+from local.plugin.ministack_adapter import Response, register_service, supply_metric_namespace
 from local.plugin.sagemaker import api, runtime
 
 
@@ -14,4 +14,5 @@ async def _handle(
 
 def install() -> None:
     """Make MiniStack answer for SageMaker and its runtime (both sign their requests as ``sagemaker``)."""
+    supply_metric_namespace()
     register_service("sagemaker", _handle, ["SageMaker."])
