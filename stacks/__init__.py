@@ -1,0 +1,1 @@
+"""The stacks of the app: what `cdk deploy` makes in an account."""

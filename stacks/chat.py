@@ -1,0 +1,159 @@
+"""Chat: sign-in, API, page, and the keeper that lets the endpoint sleep."""
+
+from pathlib import Path
+
+from aws_cdk import Aws, Duration, Stack
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_lambda as lambda_
+from constructs import Construct
+
+from stacks.function_bundles import FunctionBundles
+from stacks.functions import Function
+from stacks.hosting import Hosting
+from stacks.job_logs import TRAINING_LOG, read_job_logs
+from stacks.page import Page
+from stacks.permissions import allow
+from stacks.pipeline import PipelineStack
+from stacks.references import publish
+from stacks.rest_api import LONGEST_ANSWER, RestApi
+from stacks.settings import Settings
+from stacks.sign_in import SignIn
+from stacks.storage import StorageStack
+
+# https://awslabs.github.io/aws-lambda-web-adapter/getting-started/zip-packages.html
+_WEB_ADAPTER_ACCOUNT, _WEB_ADAPTER_VERSION = "753240598075", 26
+_WEB_SERVER_PORT = "8080"
+_KEEPER_EVERY = Duration.minutes(5)
+
+
+class ChatStack(Stack):
+    """Everything between a person and the endpoint."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        settings: Settings,
+        storage: StorageStack,
+        pipeline: PipelineStack,
+        bundles: FunctionBundles,
+        built_page: Path,
+        **stack_props: object,
+    ) -> None:
+        """Make the stack."""
+        super().__init__(scope, id_, description="Storyloom: chat page and API", **stack_props)  # type: ignore[arg-type]
+        self._settings, self._bundles = settings, bundles
+        self._storage = storage.seen_from(self)
+        hosting = pipeline.hosting_seen_from(self)
+        sign_in = SignIn(self, "SignIn", settings=settings)
+        keeper = self._keeper(hosting)
+        chat_api = self._chat_api(hosting, keeper, *pipeline.machine_seen_from(self))
+        authorizer = self._authorizer(sign_in)
+        rest_api = RestApi(self, "Api", api=chat_api.function, authorizer=authorizer.function)
+        page = Page(
+            self,
+            "Page",
+            settings=settings,
+            storage=self._storage,
+            api=rest_api.api,
+            client_id=sign_in.client.user_pool_client_id,
+            built_page=built_page,
+        )
+        publish(self, "PageUrl", page.url, "Chat here")
+        publish(self, "ApiUrl", rest_api.api.url.rstrip("/"), "The API, without /api")
+        publish(self, "ApiName", rest_api.api.rest_api_name, "Name of the API in CloudWatch's metrics")
+        publish(self, "UserPoolId", sign_in.pool.user_pool_id, "People who may sign in")
+        publish(self, "UserPoolClientId", sign_in.client.user_pool_client_id, "The page, to Cognito")
+        publish(
+            self, "KeeperFunctionName", keeper.function.function_name, "Wakes the endpoint and lets it sleep"
+        )
+        publish(self, "EndpointName", settings.name, "The endpoint, which exists only while it is used")
+        publish(
+            self, "DistributionId", page.distribution.distribution_id, "CloudFront's distribution of the page"
+        )
+
+    def _function(self, name: str, timeout: Duration, memory_mb: int = 512) -> Function:
+        return Function(
+            self,
+            name,
+            settings=self._settings,
+            bundles=self._bundles,
+            storage=self._storage,
+            timeout=timeout,
+            memory_mb=memory_mb,
+        )
+
+    def _keeper(self, hosting: Hosting) -> Function:
+        keeper = self._function("keeper", Duration.minutes(2))
+        keeper.may_use_table("GetItem", "PutItem", "UpdateItem")
+        hosting.managed_by(keeper)
+        events.Rule(
+            self,
+            "KeeperTick",
+            description="Storyloom: is the endpoint still used?",
+            schedule=events.Schedule.rate(_KEEPER_EVERY),
+            targets=[
+                targets.LambdaFunction(
+                    keeper.function, event=events.RuleTargetInput.from_object({"action": "tick"})
+                )
+            ],
+        )
+        return keeper
+
+    def _chat_api(
+        self, hosting: Hosting, keeper: Function, state_machine_arn: str, executions_arn: str
+    ) -> Function:
+        layer_arn = (
+            f"arn:{Aws.PARTITION}:lambda:{Aws.REGION}:{_WEB_ADAPTER_ACCOUNT}:layer:"
+            f"LambdaAdapterLayerX86:{_WEB_ADAPTER_VERSION}"
+        )
+        chat_api = Function(
+            self,
+            "chat_api",
+            settings=self._settings,
+            bundles=self._bundles,
+            storage=self._storage,
+            timeout=LONGEST_ANSWER,
+            memory_mb=1024,
+            handler="run.sh",
+            layers=[lambda_.LayerVersion.from_layer_version_arn(self, "WebAdapter", layer_arn)],
+            environment={
+                "AWS_LAMBDA_EXEC_WRAPPER": "/opt/bootstrap",
+                "AWS_LWA_INVOKE_MODE": "response_stream",
+                "AWS_LWA_PORT": _WEB_SERVER_PORT,
+                "AWS_LWA_READINESS_CHECK_PATH": "/api/health",
+                "STORYLOOM_KEEPER_FUNCTION": keeper.function.function_name,
+                "STORYLOOM_STATE_MACHINE_ARN": state_machine_arn,
+                "STORYLOOM_BROWSER_ENDPOINT": self._settings.browser_endpoint,
+            },
+        )
+        chat_api.may_use_table("GetItem", "Query", "UpdateItem")
+        hosting.asked_by(chat_api, streaming=True)
+        allow(chat_api.role, ["lambda:InvokeFunction"], [keeper.arn])
+        allow(
+            chat_api.role,
+            ["states:GetExecutionHistory"],
+            [executions_arn],
+            wildcard_because="an execution is named by its run",
+        )
+        allow(chat_api.role, ["s3:ListBucket"], [self._storage.stories_arn])
+        allow(
+            chat_api.role,
+            ["s3:PutObject"],
+            [self._storage.stories()],
+            wildcard_because="a person names their stories as they like; the presigned form allows one key",
+        )
+        chat_api.may_list_artifacts("runs/*")
+        chat_api.may_read_artifacts("runs/*/report.json")
+        read_job_logs(chat_api, "logs:FilterLogEvents", jobs=(TRAINING_LOG,))
+        return chat_api
+
+    def _authorizer(self, sign_in: SignIn) -> Function:
+        authorizer = self._function("authorizer", Duration.seconds(15), memory_mb=512)
+        authorizer.function.add_environment("STORYLOOM_USER_POOL_ID", sign_in.pool.user_pool_id)
+        authorizer.function.add_environment(
+            "STORYLOOM_USER_POOL_CLIENT_ID", sign_in.client.user_pool_client_id
+        )
+        return authorizer

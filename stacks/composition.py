@@ -1,0 +1,70 @@
+"""Puts the four stacks together."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from aws_cdk import App, Environment, Tags
+
+from stacks.chat import ChatStack
+from stacks.function_bundles import FunctionBundles
+from stacks.operations import OperationsStack
+from stacks.pipeline import PipelineStack
+from stacks.settings import Settings
+from stacks.storage import StorageStack
+
+DEFAULT_REGION = "us-east-1"
+
+
+@dataclass(frozen=True)
+class Stacks:
+    """The app's stacks."""
+
+    storage: StorageStack
+    pipeline: PipelineStack
+    chat: ChatStack
+    operations: OperationsStack
+
+
+def compose(
+    app: App, settings: Settings, *, built_page: Path, account: str | None = None, region: str | None = None
+) -> Stacks:
+    """Make the stacks.
+
+    Args:
+        app: to make them in.
+        settings: what a person chose.
+        built_page: folder of the built chat page.
+        account: AWS account; None makes templates for any.
+        region: AWS region; None makes templates for any, with container images of `DEFAULT_REGION`.
+
+    Raises:
+        FunctionMissingError, PackagesMissingError, PageMissingError: something has to be set up first; the
+            message says how.
+    """
+    props = {"env": Environment(account=account, region=region)}
+    bundles = FunctionBundles(settings.function_python)
+    storage = StorageStack(app, f"{settings.title}-Storage", settings=settings, **props)
+    pipeline = PipelineStack(
+        app,
+        f"{settings.title}-Pipeline",
+        settings=settings,
+        storage=storage,
+        bundles=bundles,
+        image_region=region or DEFAULT_REGION,
+        **props,
+    )
+    chat = ChatStack(
+        app,
+        f"{settings.title}-Chat",
+        settings=settings,
+        storage=storage,
+        pipeline=pipeline,
+        bundles=bundles,
+        built_page=built_page,
+        **props,
+    )
+    operations = OperationsStack(
+        app, f"{settings.title}-Operations", settings=settings, pipeline=pipeline, chat=chat, **props
+    )
+    Tags.of(app).add("storyloom:app", settings.name)
+    return Stacks(storage, pipeline, chat, operations)

@@ -1,0 +1,69 @@
+"""Copying files of the checkout into a bucket at deploy time, with the CDK's own deployment function."""
+
+from collections.abc import Sequence
+
+from aws_cdk import RemovalPolicy
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_s3_deployment as s3_deployment
+from constructs import Construct
+
+from stacks.permissions import acknowledge, acknowledge_generated_policy
+
+
+def deploy_files(
+    scope: Construct,
+    id_: str,
+    *,
+    bucket: s3.IBucket,
+    sources: Sequence[s3_deployment.ISource],
+    prefix: str | None = None,
+    prune: bool,
+    retain_on_delete: bool,
+    cache_control: Sequence[s3_deployment.CacheControl] = (),
+) -> s3_deployment.BucketDeployment:
+    """Copy files into a bucket.
+
+    Args:
+        scope: where; one call a stack, because the stack's deployment function has one log group.
+        id_: of the deployment.
+        bucket: where the files go.
+        sources: folders, or data written at deploy time.
+        prefix: key prefix without a slash at its end.
+        prune: whether other files below the prefix are deleted.
+        retain_on_delete: whether the files stay when the stack goes.
+        cache_control: for browsers.
+    """
+    log_group = logs.LogGroup(
+        scope, f"{id_}Log", retention=logs.RetentionDays.ONE_MONTH, removal_policy=RemovalPolicy.DESTROY
+    )
+    deployment = s3_deployment.BucketDeployment(
+        scope,
+        id_,
+        destination_bucket=bucket,
+        sources=list(sources),
+        destination_key_prefix=prefix,
+        prune=prune,
+        retain_on_delete=retain_on_delete,
+        cache_control=list(cache_control) or None,
+        memory_limit=512,
+        log_group=log_group,
+    )
+    _acknowledge_deployer(deployment)
+    return deployment
+
+
+def _acknowledge_deployer(deployment: s3_deployment.BucketDeployment) -> None:
+    role = deployment.handler_role
+    acknowledge_generated_policy(
+        role,
+        "the CDK writes the policy of its deployment function: it reads its assets and writes this one bucket",
+    )
+    acknowledge(
+        role,
+        "AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole]",
+        "the CDK gives its deployment function this policy, for its log",
+    )
+    function = role.node.scope
+    assert function is not None  # noqa: S101 - for the type checker
+    acknowledge(function, "AwsSolutions-L1", "the CDK chooses the runtime of its own deployment function")

@@ -1,0 +1,115 @@
+"""Put the functions' code together: one folder a group, which becomes one Lambda zip.
+
+The asset's hash is made here from what matters (sources, pinned packages, Python version) and not from the
+bundle's bytes, so that two checkouts with the same sources make the same template.
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from functools import cached_property
+from pathlib import Path
+
+from aws_cdk import AssetHashType
+from aws_cdk import aws_lambda as lambda_
+
+from stacks.function_groups import CHECKOUT, GROUPS, FunctionGroup
+from stacks.function_packages import fetched_packages
+
+_NOT_CODE = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
+# Part of every hash: raise it when the way a bundle is put together changes.
+_LAYOUT = "1"
+
+
+class FunctionMissingError(Exception):
+    """A function that the stacks deploy has no folder."""
+
+
+class FunctionBundles:
+    """The code of all functions, for one Python version."""
+
+    def __init__(self, python: str) -> None:
+        """Check that every function is there and its packages are fetched.
+
+        Raises:
+            FunctionMissingError: names what is missing.
+            PackagesMissingError: names the command that fetches them.
+        """
+        self.python = python
+        missing = [
+            str(path.relative_to(CHECKOUT))
+            for group in GROUPS
+            for path in _entries(group)
+            if not path.exists()
+        ]
+        if missing:
+            raise FunctionMissingError(
+                f"The functions' code is not complete: {', '.join(missing)} is missing."
+            )
+        self._packages = {group.name: fetched_packages(group, python) for group in GROUPS}
+
+    def code(self, group: FunctionGroup) -> lambda_.Code:
+        """Return a group's code, ready to deploy; a new object each time, as each stack needs its own."""
+        folder, digest = self._bundles[group.name]
+        return lambda_.Code.from_asset(str(folder), asset_hash=digest, asset_hash_type=AssetHashType.CUSTOM)
+
+    @cached_property
+    def _bundles(self) -> dict[str, tuple[Path, str]]:
+        """Folder and digest of each group, laid out once."""
+        bundles = {}
+        for group in GROUPS:
+            digest = _digest(group, self._packages[group.name])
+            bundles[group.name] = (_bundle(group, digest, self._packages[group.name]), digest)
+        return bundles
+
+
+def content_digest(folder: Path) -> str:
+    """Hash a folder's files by relative path and content; sha256, 64 hex."""
+    digest = hashlib.sha256()
+    for file in _files(folder):
+        digest.update(str(file.relative_to(folder)).encode() + b"\0")
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _files(folder: Path) -> list[Path]:
+    def hidden(path: Path) -> bool:
+        parts = path.relative_to(folder).parts
+        return path.suffix == ".pyc" or any(part.startswith(".") or part == "__pycache__" for part in parts)
+
+    return sorted(path for path in folder.rglob("*") if path.is_file() and not hidden(path))
+
+
+def _entries(group: FunctionGroup) -> list[Path]:
+    """Everything of the checkout that goes into a group's zip."""
+    in_lambda = [CHECKOUT / "lambda" / name for name in (*group.functions, "shared", *group.at_the_root)]
+    return [*in_lambda, *(CHECKOUT / name for name in group.libraries)]
+
+
+def _digest(group: FunctionGroup, packages: Path) -> str:
+    digest = hashlib.sha256(f"{_LAYOUT}\n{packages.name}\n".encode())  # packages are named by their own hash
+    for entry in _entries(group):
+        content = content_digest(entry) if entry.is_dir() else hashlib.sha256(entry.read_bytes()).hexdigest()
+        digest.update(f"{entry.relative_to(CHECKOUT)} {content}\n".encode())
+    return digest.hexdigest()
+
+
+def _bundle(group: FunctionGroup, digest: str, packages: Path) -> Path:
+    """Lay a group's folder out, unless it is there already; returns it."""
+    folder = CHECKOUT / ".build" / "bundles" / f"{group.name}-{digest[:16]}"
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".bundling-") as scratch:
+        target = Path(scratch) / "bundle"
+        # Packages are hundreds of megabytes that nobody changes: link them instead of copying.
+        shutil.copytree(packages, target, copy_function=os.link)
+        for entry in _entries(group):
+            if entry.is_dir():
+                shutil.copytree(entry, target / entry.name, ignore=_NOT_CODE)
+            else:
+                shutil.copy2(entry, target / entry.name)
+        if not folder.is_dir():  # another synth may have been faster
+            target.rename(folder)
+    return folder

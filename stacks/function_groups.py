@@ -1,0 +1,59 @@
+"""Which functions there are, and which of them share one code asset."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class FunctionGroup:
+    """Functions that are deployed from one zip, because they need the same packages."""
+
+    name: str
+    """Also the name of `lambda/requirements/<name>.txt`."""
+    functions: tuple[str, ...]
+    """Folders of `lambda/`."""
+    libraries: tuple[str, ...] = ()
+    """Top-level packages of the checkout that they import."""
+    at_the_root: tuple[str, ...] = ()
+    """Files below `lambda/` that go to the root of the zip: start scripts, which Lambda looks for there."""
+
+    @property
+    def requirements(self) -> Path:
+        """The pinned packages of the group."""
+        return CHECKOUT / "lambda" / "requirements" / f"{self.name}.txt"
+
+
+CONTROL = FunctionGroup(
+    "control",
+    (
+        "quiet_timer",
+        "start_run",
+        "begin",
+        "stage_base_model",
+        "gate",
+        "register",
+        "deploy",
+        "smoke_test",
+        "announce",
+        "record_failure",
+        "keeper",
+    ),
+)
+STORIES = FunctionGroup("stories", ("read_stories", "assemble"), libraries=("stories",))
+API = FunctionGroup("api", ("chat_api", "authorizer"), at_the_root=("chat_api/run.sh",))
+
+GROUPS = (CONTROL, STORIES, API)
+
+
+def group_of(function: str) -> FunctionGroup:
+    """Return the group that a function is deployed with.
+
+    Raises:
+        KeyError: where no group has it.
+    """
+    for group in GROUPS:
+        if function in group.functions:
+            return group
+    raise KeyError(f"No group of stacks/function_groups.py has the function {function!r}.")

@@ -1,0 +1,184 @@
+"""The chat page: static files behind CloudFront, and the API under the same origin."""
+
+from pathlib import Path
+
+from aws_cdk import Aws, Duration, RemovalPolicy
+from aws_cdk import aws_apigateway as apigateway
+from aws_cdk import aws_cloudfront as cloudfront
+from aws_cdk import aws_cloudfront_origins as origins
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_s3_deployment as s3_deployment
+from constructs import Construct
+
+from stacks.file_deployment import deploy_files
+from stacks.permissions import acknowledge
+from stacks.references import Storage
+from stacks.settings import Settings
+
+
+class PageMissingError(Exception):
+    """The page has not been built."""
+
+
+class Page(Construct):
+    """The bucket of the page, its distribution, and `config.json` beside it."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        settings: Settings,
+        storage: Storage,
+        api: apigateway.RestApi,
+        client_id: str,
+        built_page: Path,
+    ) -> None:
+        """Make the page.
+
+        Args:
+            scope: where.
+            id_: of the construct.
+            settings: of the app.
+            storage: its stories bucket takes the browser's uploads.
+            api: behind `/api/*`.
+            client_id: of the user pool.
+            built_page: folder of the built page.
+
+        Raises:
+            PageMissingError: the folder has no built page; names the command that makes it.
+        """
+        super().__init__(scope, id_)
+        if not (built_page / "index.html").is_file():
+            raise PageMissingError(
+                f"The page is not built: {built_page.name}/index.html is missing. Build it with: make web"
+            )
+        self._settings, self._storage = settings, storage
+        bucket = self._bucket()
+        self.distribution = self._distribution(bucket, api)
+        deploy_files(
+            self,
+            "Files",
+            bucket=bucket,
+            sources=[
+                s3_deployment.Source.asset(str(built_page)),
+                s3_deployment.Source.json_data("config.json", self._config(client_id)),
+            ],
+            prune=True,
+            retain_on_delete=False,  # an empty bucket can be deleted with the stack
+            # Files are small: the browser asks each time whether they changed, so a deployment shows at once.
+            cache_control=[
+                s3_deployment.CacheControl.set_public(),
+                s3_deployment.CacheControl.max_age(Duration.seconds(0)),
+                s3_deployment.CacheControl.must_revalidate(),
+            ],
+        )
+
+    @property
+    def url(self) -> str:
+        """Where a person opens the page."""
+        return self._settings.browser_endpoint or f"https://{self.distribution.distribution_domain_name}"
+
+    def _config(self, client_id: str) -> dict[str, str]:
+        return {
+            "region": Aws.REGION,
+            "user_pool_client_id": client_id,
+            "cognito_endpoint": f"{self._cognito}/",
+        }
+
+    @property
+    def _cognito(self) -> str:
+        local = self._settings.browser_endpoint
+        return f"{local}/aws/cognito-idp" if local else f"https://cognito-idp.{Aws.REGION}.amazonaws.com"
+
+    @property
+    def _uploads(self) -> str:
+        local = self._settings.browser_endpoint
+        return local or f"https://{self._storage.stories_bucket}.s3.{Aws.REGION}.{Aws.URL_SUFFIX}"
+
+    def _bucket(self) -> s3.Bucket:
+        bucket = s3.Bucket(
+            self,
+            "Bucket",
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            encryption=s3.BucketEncryption.S3_MANAGED,
+            enforce_ssl=True,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        acknowledge(
+            bucket,
+            "AwsSolutions-S1",
+            "it holds the built page, which everybody may see, and only CloudFront reads it",
+        )
+        return bucket
+
+    def _distribution(self, bucket: s3.Bucket, api: apigateway.RestApi) -> cloudfront.Distribution:
+        distribution = cloudfront.Distribution(
+            self,
+            "Distribution",
+            comment=f"{self._settings.title}: chat page",
+            default_root_object="index.html",
+            price_class=cloudfront.PriceClass.PRICE_CLASS_100,
+            http_version=cloudfront.HttpVersion.HTTP2_AND_3,
+            default_behavior=cloudfront.BehaviorOptions(
+                origin=origins.S3BucketOrigin.with_origin_access_control(bucket),
+                viewer_protocol_policy=cloudfront.ViewerProtocolPolicy.REDIRECT_TO_HTTPS,
+                cache_policy=cloudfront.CachePolicy.CACHING_OPTIMIZED,
+                compress=True,
+                response_headers_policy=self._headers(),
+            ),
+            additional_behaviors={
+                "/api/*": cloudfront.BehaviorOptions(
+                    origin=origins.RestApiOrigin(api, read_timeout=Duration.seconds(60)),
+                    viewer_protocol_policy=cloudfront.ViewerProtocolPolicy.HTTPS_ONLY,
+                    allowed_methods=cloudfront.AllowedMethods.ALLOW_ALL,
+                    cache_policy=cloudfront.CachePolicy.CACHING_DISABLED,
+                    origin_request_policy=cloudfront.OriginRequestPolicy.ALL_VIEWER_EXCEPT_HOST_HEADER,
+                    compress=False,  # compressing would hold a stream back
+                )
+            },
+        )
+        for rule, reason in {
+            "AwsSolutions-CFR1": "a writer may be anywhere",
+            "AwsSolutions-CFR2": "a web ACL costs more each month than the app at rest; what it would guard needs a sign-in",
+            "AwsSolutions-CFR3": "an access log would be a second bucket; API Gateway logs every call of the API",
+            "AwsSolutions-CFR4": "CloudFront fixes the policy of its own domain name; a minimum version needs a certificate and a domain",
+        }.items():
+            acknowledge(distribution, rule, reason)
+        return distribution
+
+    def _headers(self) -> cloudfront.ResponseHeadersPolicy:
+        policy = "; ".join(
+            (
+                "default-src 'none'",
+                "script-src 'self'",
+                "style-src 'self'",
+                "img-src 'self' data:",
+                "font-src 'self'",
+                f"connect-src 'self' {self._cognito}/ {self._uploads}",
+                "base-uri 'none'",
+                "form-action 'none'",
+                "frame-ancestors 'none'",
+            )
+        )
+        return cloudfront.ResponseHeadersPolicy(
+            self,
+            "Headers",
+            comment="Storyloom: what the page's browser may do",
+            security_headers_behavior=cloudfront.ResponseSecurityHeadersBehavior(
+                content_security_policy=cloudfront.ResponseHeadersContentSecurityPolicy(
+                    content_security_policy=policy, override=True
+                ),
+                content_type_options=cloudfront.ResponseHeadersContentTypeOptions(override=True),
+                frame_options=cloudfront.ResponseHeadersFrameOptions(
+                    frame_option=cloudfront.HeadersFrameOption.DENY, override=True
+                ),
+                referrer_policy=cloudfront.ResponseHeadersReferrerPolicy(
+                    referrer_policy=cloudfront.HeadersReferrerPolicy.NO_REFERRER, override=True
+                ),
+                strict_transport_security=cloudfront.ResponseHeadersStrictTransportSecurity(
+                    access_control_max_age=Duration.days(365), include_subdomains=True, override=True
+                ),
+            ),
+        )

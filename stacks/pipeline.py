@@ -1,0 +1,224 @@
+"""Pipeline: from stories in the bucket to a hosted model."""
+
+from aws_cdk import Aws, Duration, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_s3_deployment as s3_deployment
+from aws_cdk import aws_sagemaker as sagemaker
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sns_subscriptions as subscriptions
+from constructs import Construct
+
+from stacks.container_images import hosting_image, training_image
+from stacks.file_deployment import deploy_files
+from stacks.function_bundles import FunctionBundles, content_digest
+from stacks.function_groups import CHECKOUT
+from stacks.functions import Function
+from stacks.hosting import Hosting
+from stacks.job_logs import JOB_LOGS, read_job_logs
+from stacks.job_roles import hosting_role, job_role
+from stacks.permissions import allow, arn
+from stacks.references import publish, published
+from stacks.settings import Settings
+from stacks.state_machine import FUNCTION_SECONDS, Pipeline
+from stacks.storage import StorageStack
+from stacks.trigger import QuietPeriod, on_new_story, on_unrecorded_end, started_by
+
+_TRAINING_CODE = CHECKOUT / "training_code"
+_MEMORY_MB = {"begin": 1024, "read_stories": 2048, "assemble": 4096, "stage_base_model": 2048, "deploy": 1024}
+
+
+class PipelineStack(Stack):
+    """The state machine, its functions, their roles, and what triggers it."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        settings: Settings,
+        storage: StorageStack,
+        bundles: FunctionBundles,
+        image_region: str,
+        **stack_props: object,
+    ) -> None:
+        """Make the stack."""
+        super().__init__(scope, id_, description="Storyloom: from stories to a hosted model", **stack_props)  # type: ignore[arg-type]
+        self._settings, self._bundles = settings, bundles
+        self._storage = storage.seen_from(self)
+        image = training_image(image_region, settings.training_instance)
+        self._hosting_image = hosting_image(image_region, settings.hosting_instance)
+        self._job_role = job_role(self, settings, self._storage, image)
+        hosting = hosting_role(self, settings, self._storage, self._hosting_image)
+        self._hosting = Hosting(settings, self._hosting_image, hosting.role_arn)
+        self._functions = {name: self._function(name, seconds) for name, seconds in FUNCTION_SECONDS.items()}
+        self._topic = _topic(self, settings)
+        training_code_prefix = _deploy_training_code(self, self._storage.artifacts_bucket)
+        self._equip_data_functions(training_code_prefix)
+        self._equip_model_functions()
+        self._pipeline = Pipeline(
+            self, "Pipeline", settings=settings, storage=self._storage, job_role=self._job_role
+        )
+        start_run = self._trigger(self._pipeline)
+        machine = self._pipeline.define(self._functions, image)
+        machine.node.add_dependency(self.node.find_child("TrainingCode"))
+        publish(self, "StateMachineArn", self._pipeline.arn, "The pipeline")
+        publish(self, "TopicArn", self._topic.topic_arn, "Messages about runs and alarms")
+        publish(self, "StartRunFunctionName", start_run.function.function_name, "Starts a run by hand")
+        publish(self, "HostingRoleArn", hosting.role_arn, "Role of the endpoint")
+
+    def hosting_seen_from(self, consumer: Stack) -> Hosting:
+        """The endpoint, for a stack that wakes it or asks it."""
+        return Hosting(self._settings, self._hosting_image, published(self, consumer, "HostingRoleArn"))
+
+    def machine_seen_from(self, consumer: Stack) -> tuple[str, str]:
+        """ARNs of the state machine and of its executions, for another stack."""
+        consumer.add_stack_dependency(self)
+        return self._pipeline.arn, self._pipeline.executions_arn
+
+    def _function(self, name: str, seconds: int) -> Function:
+        return Function(
+            self,
+            name,
+            settings=self._settings,
+            bundles=self._bundles,
+            storage=self._storage,
+            timeout=Duration.seconds(seconds),
+            memory_mb=_MEMORY_MB.get(name, 512),
+        )
+
+    def _trigger(self, pipeline: Pipeline) -> Function:
+        """Make what starts a run, and what sets the timer for one more; returns `start_run`."""
+        start_run, quiet_timer = self._function("start_run", 60), self._function("quiet_timer", 60)
+        start_run.may_use_table("GetItem", "PutItem", "UpdateItem", "DeleteItem")
+        started_by(start_run, pipeline.arn, pipeline.executions_arn)
+        quiet_period = QuietPeriod(self, "QuietPeriod", settings=self._settings, start_run=start_run)
+        for function in (quiet_timer, self._functions["announce"], self._functions["record_failure"]):
+            quiet_period.movable_by(function)
+        on_new_story(self, self._storage, quiet_timer)
+        on_unrecorded_end(self, pipeline.arn, self._functions["record_failure"])
+        return start_run
+
+    def _equip_data_functions(self, training_code_prefix: str) -> None:
+        functions, storage, settings = self._functions, self._storage, self._settings
+        begin, read, assemble = functions["begin"], functions["read_stories"], functions["assemble"]
+        begin.may_use_table("GetItem", "PutItem", "UpdateItem")
+        allow(begin.role, ["s3:ListBucketVersions"], [storage.stories_arn])
+        begin.may_write_artifacts("runs/*/manifest.jsonl")
+        read.may_use_table("GetItem", "UpdateItem")
+        allow(
+            read.role,
+            ["s3:GetObject", "s3:GetObjectVersion"],
+            [storage.stories()],
+            wildcard_because="a person names their stories as they like",
+        )
+        read.may_write_artifacts("runs/*/read/*")
+        assemble.may_use_table("GetItem", "UpdateItem")
+        assemble.may_list_artifacts("runs/*", "training-code/*")
+        assemble.may_read_artifacts("runs/*")
+        assemble.may_write_artifacts("runs/*/dataset/*", "runs/*/report.json")
+        uri = f"s3://{storage.artifacts_bucket}/{training_code_prefix}/"
+        for name, value in (
+            ("STORYLOOM_MINIMUM_WORDS", str(settings.minimum_words)),
+            ("STORYLOOM_MAX_TRAINING_MINUTES", str(settings.max_training_minutes)),
+            ("STORYLOOM_TRAINING_INSTANCE", settings.training_instance),
+            ("STORYLOOM_TRAINING_CODE_URI", uri),
+        ):
+            assemble.function.add_environment(name, value)
+
+    def _equip_model_functions(self) -> None:
+        self._equip_stage_base_model(self._functions["stage_base_model"])
+        self._equip_gate(self._functions["gate"])
+        self._equip_register(self._functions["register"])
+        self._equip_deployment(self._functions["deploy"], self._functions["smoke_test"])
+        self._equip_endings(self._functions["announce"], self._functions["record_failure"])
+
+    def _equip_stage_base_model(self, stage: Function) -> None:
+        stage.may_use_table("GetItem", "UpdateItem")
+        stage.may_list_artifacts("base-models/*")
+        stage.may_read_artifacts("base-models/*")
+        stage.may_write_artifacts("base-models/*")
+        secret = self._settings.huggingface_token_secret
+        if secret:
+            allow(
+                stage.role,
+                ["secretsmanager:GetSecretValue"],
+                # Secrets Manager adds six characters to a secret's name.
+                [arn("secretsmanager", f"secret:{secret}-??????")],
+            )
+            stage.function.add_environment("STORYLOOM_HUGGINGFACE_TOKEN_SECRET", secret)
+
+    def _equip_gate(self, gate: Function) -> None:
+        gate.may_use_table("GetItem", "UpdateItem")
+        gate.may_read_artifacts("runs/*/evaluation/*")
+        gate.function.add_environment(
+            "STORYLOOM_MINIMUM_IMPROVEMENT_PERCENT", f"{self._settings.minimum_improvement_percent:g}"
+        )
+
+    def _equip_register(self, register: Function) -> None:
+        group = sagemaker.CfnModelPackageGroup(
+            self,
+            "ModelPackages",
+            model_package_group_name=self._settings.name,
+            model_package_group_description="Storyloom's trained versions",
+        )
+        register.may_use_table("GetItem", "PutItem", "UpdateItem")
+        allow(
+            register.role,
+            ["sagemaker:CreateModelPackage"],
+            [
+                arn("sagemaker", f"model-package-group/{self._settings.name}"),
+                arn("sagemaker", f"model-package/{self._settings.name}/*"),
+            ],
+            wildcard_because="the registry numbers the packages of the group",
+        )
+        register.function.add_environment("STORYLOOM_MODEL_PACKAGE_GROUP", self._settings.name)
+        register.function.add_environment("STORYLOOM_HOSTING_IMAGE", self._hosting_image)
+        register.node.add_dependency(group)
+
+    def _equip_deployment(self, deploy: Function, smoke_test: Function) -> None:
+        deploy.may_list_artifacts("base-models/*", "runs/*", "hosting/*")
+        deploy.may_read_artifacts("base-models/*", "runs/*", "hosting/*")
+        deploy.may_write_artifacts("hosting/*")
+        for function in (deploy, smoke_test):
+            function.may_use_table("GetItem", "PutItem", "UpdateItem")
+            self._hosting.managed_by(function)
+        self._hosting.asked_by(smoke_test)
+
+    def _equip_endings(self, announce: Function, record_failure: Function) -> None:
+        for function in (announce, record_failure):
+            function.may_use_table("GetItem", "UpdateItem", "DeleteItem")
+            allow(function.role, ["sns:Publish"], [self._topic.topic_arn])
+            function.function.add_environment("STORYLOOM_TOPIC_ARN", self._topic.topic_arn)
+        read_job_logs(record_failure, "logs:DescribeLogStreams", "logs:GetLogEvents", jobs=JOB_LOGS)
+
+
+def _topic(scope: Construct, settings: Settings) -> sns.Topic:
+    topic = sns.Topic(scope, "Messages", display_name="Storyloom", enforce_ssl=True)
+    # A topic with a policy of its own has no default one: CloudWatch's alarms must be named.
+    topic.add_to_resource_policy(
+        iam.PolicyStatement(
+            principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+            actions=["sns:Publish"],
+            resources=[topic.topic_arn],
+            conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
+        )
+    )
+    if settings.admin_email:
+        topic.add_subscription(subscriptions.EmailSubscription(settings.admin_email))
+    return topic
+
+
+def _deploy_training_code(scope: Construct, artifacts_bucket: str) -> str:
+    """Copy the training code to the artifacts bucket, once for each version of it; returns its prefix."""
+    prefix = f"training-code/{content_digest(_TRAINING_CODE)[:16]}"
+    deploy_files(
+        scope,
+        "TrainingCode",
+        bucket=s3.Bucket.from_bucket_name(scope, "ArtifactsBucket", artifacts_bucket),
+        sources=[s3_deployment.Source.asset(str(_TRAINING_CODE), exclude=["**/__pycache__", "**/*.pyc"])],
+        prefix=prefix,
+        prune=False,  # runs that are going still read the version before
+        retain_on_delete=True,
+    )
+    return prefix

@@ -1,0 +1,51 @@
+"""What one stack tells another: named outputs, read with a weak reference.
+
+See docs/decisions/0002-cross-stack-references.md.
+"""
+
+from dataclasses import dataclass
+
+from aws_cdk import Aws, CfnOutput, Fn, Stack
+
+
+def publish(stack: Stack, key: str, value: str, description: str) -> None:
+    """Make a value an output of a stack, under exactly this key."""
+    CfnOutput(stack, key, value=value, description=description)
+
+
+def published(producer: Stack, consumer: Stack, key: str) -> str:
+    """Read an output of another stack, which is deployed first."""
+    consumer.add_stack_dependency(producer)
+    return Fn.get_stack_output(producer.stack_name, key)
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Names of what the Storage stack keeps, as another stack sees them."""
+
+    stories_bucket: str
+    artifacts_bucket: str
+    table: str
+
+    @property
+    def table_arn(self) -> str:
+        """ARN of the table."""
+        return f"arn:{Aws.PARTITION}:dynamodb:{Aws.REGION}:{Aws.ACCOUNT_ID}:table/{self.table}"
+
+    @property
+    def stories_arn(self) -> str:
+        """ARN of the stories bucket."""
+        return f"arn:{Aws.PARTITION}:s3:::{self.stories_bucket}"
+
+    @property
+    def artifacts_arn(self) -> str:
+        """ARN of the artifacts bucket."""
+        return f"arn:{Aws.PARTITION}:s3:::{self.artifacts_bucket}"
+
+    def stories(self, keys: str = "*") -> str:
+        """ARN of some objects of the stories bucket."""
+        return f"{self.stories_arn}/{keys}"
+
+    def artifacts(self, keys: str) -> str:
+        """ARN of some objects of the artifacts bucket, such as `artifacts("runs/*")`."""
+        return f"{self.artifacts_arn}/{keys}"

@@ -1,0 +1,150 @@
+"""The REST API: one streaming function behind API Gateway, closed to who is not signed in."""
+
+import json
+
+from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import aws_apigateway as apigateway
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from constructs import Construct
+
+from stacks.functions import LOG_RETENTION
+from stacks.permissions import acknowledge
+
+STAGE = "prod"
+LONGEST_ANSWER = Duration.minutes(5)
+"""API Gateway could stream for 15 minutes; no story of a small model takes as long as this."""
+_REQUESTS_A_SECOND, _BURST = 20, 40
+
+# API Gateway's own refusals, in the words and the form of the API's: (status, type, message, cure).
+_REFUSALS: dict[str, tuple[int, str, str, str]] = {
+    "UNAUTHORIZED": (401, "not_signed_in", "This needs a sign-in.", "Sign in and send: Authorization: Bearer <ID token>."),
+    "ACCESS_DENIED": (401, "not_signed_in", "The sign-in is not valid.", "Sign in again."),
+    "EXPIRED_TOKEN": (401, "not_signed_in", "The sign-in has expired.", "Sign in again."),
+    "MISSING_AUTHENTICATION_TOKEN": (404, "not_found", "There is no such path.", "The paths begin with /api; docs/api.md lists them."),
+    "REQUEST_TOO_LARGE": (413, "too_large", "The request is larger than 10 MB.", "Shorten it; upload stories with POST /api/stories."),
+    "THROTTLED": (429, "too_many_requests", "Too many requests at once.", "Wait a few seconds and try again."),
+    "QUOTA_EXCEEDED": (429, "too_many_requests", "The quota is used up.", "Try again later."),
+    "AUTHORIZER_FAILURE": (500, "sign_in_unavailable", "The sign-in could not be checked.", "Try again in a few seconds."),
+    "AUTHORIZER_CONFIGURATION_ERROR": (500, "sign_in_unavailable", "The sign-in could not be checked.", "Deploy the Chat stack again."),
+    "INTEGRATION_TIMEOUT": (504, "timeout", "The API took too long to begin its answer.", "Try again."),
+    "INTEGRATION_FAILURE": (502, "unavailable", "The API could not be reached.", "Try again in a few seconds."),
+    "DEFAULT_4XX": (400, "invalid_request", "The request was not understood.", "Compare it with docs/api.md."),
+    "DEFAULT_5XX": (500, "unavailable", "Something went wrong on our side.", "Try again in a few seconds."),
+}  # fmt: skip
+
+
+class RestApi(Construct):
+    """`/api/health` for everybody, everything else below `/api` for who is signed in."""
+
+    def __init__(
+        self, scope: Construct, id_: str, *, api: lambda_.IFunction, authorizer: lambda_.IFunction
+    ) -> None:
+        """Make the API.
+
+        Args:
+            scope: where.
+            id_: of the construct.
+            api: function that answers through the Lambda Web Adapter.
+            authorizer: function that checks a bearer token.
+        """
+        super().__init__(scope, id_)
+        log_group = logs.LogGroup(
+            self, "AccessLog", retention=LOG_RETENTION, removal_policy=RemovalPolicy.DESTROY
+        )
+        self.api = apigateway.RestApi(
+            self,
+            "Api",
+            rest_api_name=f"{scope.node.id} API",
+            description="Storyloom's API",
+            endpoint_configuration=apigateway.EndpointConfiguration(
+                types=[
+                    apigateway.EndpointType.REGIONAL
+                ]  # edge-optimized ones cut a stream after 30 s of silence
+            ),
+            deploy_options=apigateway.StageOptions(
+                stage_name=STAGE,
+                throttling_rate_limit=_REQUESTS_A_SECOND,
+                throttling_burst_limit=_BURST,
+                access_log_destination=apigateway.LogGroupLogDestination(log_group),
+                access_log_format=apigateway.AccessLogFormat.json_with_standard_fields(
+                    caller=False,
+                    http_method=True,
+                    ip=True,
+                    protocol=True,
+                    request_time=True,
+                    resource_path=True,
+                    response_length=True,
+                    status=True,
+                    user=False,
+                ),
+                logging_level=apigateway.MethodLoggingLevel.ERROR,
+                data_trace_enabled=False,  # it would write prompts and answers into the log
+                metrics_enabled=True,
+            ),
+            cloud_watch_role=True,
+            cloud_watch_role_removal_policy=RemovalPolicy.RETAIN,  # an account has one, all its APIs use it
+        )
+        self._routes(api, authorizer)
+        self._refusals()
+        self._acknowledge()
+
+    def _routes(self, api: lambda_.IFunction, authorizer: lambda_.IFunction) -> None:
+        streaming = apigateway.LambdaIntegration(
+            api,
+            response_transfer_mode=apigateway.ResponseTransferMode.STREAM,
+            timeout=LONGEST_ANSWER,
+            scope_permission_to_method=False,
+        )
+        signed_in = apigateway.RequestAuthorizer(
+            self,
+            "SignedIn",
+            handler=authorizer,
+            identity_sources=[apigateway.IdentitySource.header("Authorization")],
+            results_cache_ttl=Duration.seconds(0),  # a sign-in that has expired is refused at once
+        )
+        root = self.api.root.add_resource("api")
+        health = root.add_resource("health")
+        open_method = health.add_method("GET", streaming)
+        rest = root.add_resource("{proxy+}")
+        closed = rest.add_method(
+            "ANY", streaming, authorizer=signed_in, authorization_type=apigateway.AuthorizationType.CUSTOM
+        )
+        acknowledge(open_method, "AwsSolutions-APIG4", "the health check says only that the API is up")
+        acknowledge(open_method, "AwsSolutions-COG4", "the health check says only that the API is up")
+        acknowledge(
+            closed,
+            "AwsSolutions-COG4",
+            "a Lambda authorizer checks the same Cognito token, and will check programs' API keys, which a "
+            "Cognito authorizer cannot",
+        )
+
+    def _refusals(self) -> None:
+        for kind, (status, type_, message, cure) in _REFUSALS.items():
+            body = {"error": {"type": type_, "message": message, "cure": cure}}
+            self.api.add_gateway_response(
+                kind.title().replace("_", ""),
+                type=apigateway.ResponseType.of(kind),
+                status_code=str(status),
+                templates={"application/json": json.dumps(body)},
+            )
+
+    def _acknowledge(self) -> None:
+        acknowledge(
+            self.api,
+            "AwsSolutions-APIG2",
+            "the function validates every request against its typed models and says what is wrong in the "
+            "API's own form, which API Gateway's validator cannot",
+        )
+        acknowledge(
+            self.api.deployment_stage,
+            "AwsSolutions-APIG3",
+            "a web ACL costs more each month than the app at rest; requests are throttled and signed in",
+        )
+        role = self.api.node.find_child("CloudWatchRole")
+        acknowledge(
+            role,
+            "AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/"
+            "AmazonAPIGatewayPushToCloudWatchLogs]",
+            "API Gateway takes one logging role an account, with this policy, which AWS keeps for it",
+        )

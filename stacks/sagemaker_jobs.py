@@ -1,0 +1,130 @@
+"""The two SageMaker jobs as states of the state machine.
+
+They are written as SageMaker's own requests: the CDK's task for training has neither spot nor checkpoints.
+"""
+
+from typing import Any
+
+from aws_cdk import Aws
+
+from stacks.settings import Settings
+
+_JOBS = "$.assembled.jobs"
+_MINUTE = 60
+_HOUR = 60 * _MINUTE
+_GRACE_MINUTES = 30
+"""Training ends by itself at `max_training_minutes`; loading and saving get this much more."""
+_SPOT_WAIT_HOURS = 8
+"""How long a job may wait for spot machines beside its own time."""
+_EVALUATION_SECONDS = 2 * _HOUR
+
+METRIC_DEFINITIONS = [
+    {"Name": "train:loss", "Regex": "metric train_loss=([0-9.eE+-]+)"},
+    {"Name": "validation:loss", "Regex": "metric validation_loss=([0-9.eE+-]+)"},
+    {"Name": "train:tokens_per_second", "Regex": "metric tokens_per_second=([0-9.eE+-]+)"},
+]
+
+# What SageMaker answers while it is busy. A job that exists already has another error name, so a retry
+# never starts a second one.
+RETRY_BUSY = [
+    {
+        "ErrorEquals": ["SageMaker.AmazonSageMakerException", "SageMaker.ThrottlingException"],
+        "IntervalSeconds": 5,
+        "MaxAttempts": 4,
+        "BackoffRate": 3,
+        "JitterStrategy": "FULL",
+    }
+]
+
+
+def train_state(settings: Settings, role_arn: str, image: str) -> dict[str, Any]:
+    """State `Train`: `createTrainingJob.sync` with spot, checkpoints, a time limit and no network."""
+    runtime = training_seconds(settings)
+    stopping = {"MaxRuntimeInSeconds": runtime}
+    if settings.spot:
+        stopping["MaxWaitTimeInSeconds"] = longest_training_wait(settings)
+    request = {
+        "TrainingJobName.$": f"{_JOBS}.training_job_name",
+        "RoleArn": role_arn,
+        "AlgorithmSpecification": {
+            "TrainingImage": image,
+            "TrainingInputMode": "File",
+            "ContainerEntrypoint": ["python3", "/opt/ml/input/data/code/train.py"],
+            "MetricDefinitions": METRIC_DEFINITIONS,
+        },
+        "HyperParameters.$": f"{_JOBS}.hyperparameters",
+        "InputDataConfig.$": f"{_JOBS}.training_channels",
+        "OutputDataConfig": {"S3OutputPath.$": f"{_JOBS}.training_output_uri", "CompressionType": "NONE"},
+        "CheckpointConfig": {"S3Uri.$": f"{_JOBS}.checkpoint_uri"},
+        "ResourceConfig": {
+            "InstanceType": settings.training_instance,
+            "InstanceCount": 1,
+            "VolumeSizeInGB": 100,
+        },
+        "StoppingCondition": stopping,
+        "EnableManagedSpotTraining": settings.spot,
+        "EnableNetworkIsolation": True,
+        "Tags": _tags(settings),
+    }
+    return _job("createTrainingJob", request, longest_training_wait(settings) + _HOUR, "$.trained")
+
+
+def evaluate_state(settings: Settings, role_arn: str, image: str) -> dict[str, Any]:
+    """State `Evaluate`: `createProcessingJob.sync` on the training image, with no network."""
+    request = {
+        "ProcessingJobName.$": f"{_JOBS}.processing_job_name",
+        "RoleArn": role_arn,
+        "AppSpecification": {
+            "ImageUri": image,
+            "ContainerEntrypoint": ["python3", "/opt/ml/processing/input/code/evaluate.py"],
+        },
+        "ProcessingInputs.$": f"{_JOBS}.processing_inputs",
+        "ProcessingOutputConfig": {
+            "Outputs": [
+                {
+                    "OutputName": "evaluation",
+                    "S3Output": {
+                        "S3Uri.$": f"{_JOBS}.evaluation_output_uri",
+                        "LocalPath": "/opt/ml/processing/output",
+                        "S3UploadMode": "EndOfJob",
+                    },
+                }
+            ]
+        },
+        "ProcessingResources": {
+            "ClusterConfig": {
+                "InstanceType": settings.training_instance,
+                "InstanceCount": 1,
+                "VolumeSizeInGB": 100,
+            }
+        },
+        "StoppingCondition": {"MaxRuntimeInSeconds": _EVALUATION_SECONDS},
+        "NetworkConfig": {"EnableNetworkIsolation": True},
+        "Tags": _tags(settings),
+    }
+    return _job("createProcessingJob", request, _EVALUATION_SECONDS + _HOUR, "$.evaluated")
+
+
+def training_seconds(settings: Settings) -> int:
+    """`MaxRuntimeInSeconds` of the training job."""
+    return (settings.max_training_minutes + _GRACE_MINUTES) * _MINUTE
+
+
+def longest_training_wait(settings: Settings) -> int:
+    """Seconds after which a training job has ended in any case, the wait for spot machines included."""
+    return training_seconds(settings) + (_SPOT_WAIT_HOURS * _HOUR if settings.spot else 0)
+
+
+def _job(operation: str, request: dict[str, Any], timeout_seconds: int, result_path: str) -> dict[str, Any]:
+    return {
+        "Type": "Task",
+        "Resource": f"arn:{Aws.PARTITION}:states:::sagemaker:{operation}.sync",
+        "Parameters": request,
+        "ResultPath": result_path,
+        "TimeoutSeconds": timeout_seconds,
+        "Retry": RETRY_BUSY,
+    }
+
+
+def _tags(settings: Settings) -> list[dict[str, str]]:
+    return [{"Key": "storyloom:app", "Value": settings.name}]

@@ -1,0 +1,227 @@
+"""The settings a person changes: the one place that reads the CDK context.
+
+`read` turns the context into a frozen, typed model, or raises one error that lists every wrong value with
+its key and its cure.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Annotated, Any, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from stacks import catalogue, instances
+from stacks.catalogue import CatalogueModel
+
+_EMAIL = r"^$|^[^@\s<>\"']+@[^@\s<>\"']+\.[^@\s<>\"'.]+$"
+_BROWSER_ENDPOINT = r"^$|^https?://[A-Za-z0-9.-]+(:\d{1,5})?$"
+
+
+class Settings(BaseModel):
+    """What a person may change; `docs/settings.md` says more about each."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,18}[a-z0-9]$")] = "storyloom"
+    """Prefix of everything made at run time."""
+    admin_email: Annotated[str, Field(pattern=_EMAIL, max_length=128)] = ""
+    base_model: str = "smollm2-1.7b"
+    base_model_revision: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,64}$")] = ""
+    training_instance: str = "ml.g6.xlarge"
+    hosting_instance: str = "ml.g6.xlarge"
+    spot: bool = True
+    max_training_minutes: Annotated[int, Field(ge=1, le=5 * 24 * 60 - 30)] = 240
+    quiet_seconds: Annotated[int, Field(ge=5, le=24 * 60 * 60)] = 300
+    idle_minutes: Annotated[float, Field(gt=0, le=24 * 60)] = 15
+    minimum_words: Annotated[int, Field(ge=1)] = 5000
+    minimum_improvement_percent: Annotated[float, Field(ge=0, lt=100)] = 2
+    monthly_budget_usd: Annotated[float, Field(gt=0)] = 50
+    huggingface_token_secret: Annotated[str, Field(pattern=r"^[A-Za-z0-9/_+=.@-]{0,256}$")] = ""
+    inference_ami: Annotated[str, Field(pattern=r"^[a-z0-9-]{0,63}$")] = (
+        "al2023-ami-sagemaker-inference-gpu-4-1"
+    )
+    function_python: Annotated[str, Field(pattern=r"^3\.1[1-4]$")] = "3.14"
+    browser_endpoint: Annotated[str, Field(pattern=_BROWSER_ENDPOINT)] = ""
+
+    @property
+    def model(self) -> CatalogueModel:
+        """The chosen base model."""
+        return catalogue.find(self.base_model, self.base_model_revision)
+
+    @property
+    def title(self) -> str:
+        """`name` with its first letter upper-cased: the beginning of the stacks' names."""
+        return self.name[0].upper() + self.name[1:]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One wrong value."""
+
+    key: str
+    value: object
+    reason: str
+    cure: str
+
+    def __str__(self) -> str:
+        return f"{self.key} = {json.dumps(self.value, default=repr)}: {self.reason}. {self.cure}."
+
+
+class SettingsError(ValueError):
+    """One or more settings are wrong; its text lists each with its cure."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        self.faults = faults
+        lines = "\n".join(f"  - {fault}" for fault in faults)
+        super().__init__(
+            f"Storyloom cannot use these settings:\n{lines}\n"
+            'Change them in cdk.json under "context", or give them as -c key=value. docs/settings.md explains each.'
+        )
+
+
+_CURES = {
+    "name": "Use 3 to 20 of a-z, 0-9 and -, beginning with a letter and not ending with -",
+    "admin_email": "Give an e-mail address such as writer@example.com, or leave it empty",
+    "base_model": f"Give one of {', '.join(catalogue.names())}, or the id of a causal model as owner/name",
+    "base_model_revision": "Give a commit, tag or branch of the model's repository, or leave it empty",
+    "training_instance": "Give a GPU instance such as ml.g6.xlarge",
+    "hosting_instance": "Give a GPU instance such as ml.g6.xlarge",
+    "spot": "Give true or false",
+    "max_training_minutes": "Give whole minutes from 1 to 7170 (SageMaker ends a job after five days)",
+    "quiet_seconds": "Give whole seconds from 5 to 86400",
+    "idle_minutes": "Give minutes above 0, 1440 at most",
+    "minimum_words": "Give a whole number of words, 1 or more",
+    "minimum_improvement_percent": "Give a percentage from 0 to below 100",
+    "monthly_budget_usd": "Give an amount of dollars above 0",
+    "huggingface_token_secret": "Give the name of a secret in Secrets Manager, or leave it empty",
+    "inference_ami": "Give one of SageMaker's InferenceAmiVersion names, or leave it empty",
+    "function_python": "Give 3.11, 3.12, 3.13 or 3.14",
+    "browser_endpoint": "Give http://localhost:PORT, or leave it empty on AWS",
+}
+
+# A context also holds the CDK's own flags and look-ups, none of which is written like our keys.
+_LIKE_A_SETTING = re.compile(r"^[a-z][a-z_]*$")
+_INSTANCE_NAME = re.compile(r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")
+
+
+def read(context: Mapping[str, Any]) -> Settings:
+    """Read the settings from the app's whole context.
+
+    Args:
+        context: `app.node.get_all_context()`; keys that belong to the CDK are passed over.
+
+    Raises:
+        SettingsError: lists every wrong value.
+    """
+    given = {key: value for key, value in context.items() if _LIKE_A_SETTING.match(key)}
+    faults = [_unknown_key(key, given.pop(key)) for key in sorted(set(given) - set(Settings.model_fields))]
+    settings, wrong = _validated(given)
+    faults += wrong
+    faults += _choice_faults(settings, skip={fault.key for fault in wrong})
+    if faults:
+        raise SettingsError(faults)
+    return settings
+
+
+def _unknown_key(key: str, value: object) -> Fault:
+    close = get_close_matches(key, list(Settings.model_fields), n=1)
+    cure = f"Did you mean {close[0]}" if close else f"The settings are {', '.join(Settings.model_fields)}"
+    return Fault(key, value, "there is no such setting", cure)
+
+
+def _validated(given: dict[str, Any]) -> tuple[Settings, list[Fault]]:
+    """Validate one value after another, so that each wrong one is told and the others can still be checked."""
+    try:
+        return Settings.model_validate(given), []
+    except ValidationError as error:
+        faults = {
+            str(problem["loc"][0]): Fault(
+                key=str(problem["loc"][0]),
+                value=problem["input"],
+                reason=_plain(problem["msg"]),
+                cure=_CURES[str(problem["loc"][0])],
+            )
+            for problem in error.errors()
+        }
+    right = {key: value for key, value in given.items() if key not in faults}
+    return Settings.model_validate(right), list(faults.values())
+
+
+def _plain(message: str) -> str:
+    """Say pydantic's message without its regular expressions, which help nobody."""
+    if "pattern" in message:
+        return "it is not written as it must be"
+    return message[0].lower() + message[1:]
+
+
+def _choice_faults(settings: Settings, skip: set[str]) -> list[Fault]:
+    """Check what no single field can: that the model exists and fits, and that the instances have GPUs."""
+    faults = []
+    for key in ("training_instance", "hosting_instance"):
+        fault = None if key in skip else _instance_fault(key, getattr(settings, key))
+        if fault:
+            faults.append(fault)
+            skip = skip | {key}
+    if "base_model" in skip:
+        return faults
+    try:
+        model = settings.model
+    except catalogue.UnsuitableModelError as error:
+        return [Fault("base_model", settings.base_model, error.reason, error.cure), *faults]
+    for purpose in get_args(instances.Purpose):
+        if f"{purpose}_instance" not in skip:
+            faults += _fit_faults(settings, model, purpose)
+    if model.gated and not settings.huggingface_token_secret and "huggingface_token_secret" not in skip:
+        faults.append(_gated_fault(settings, model))
+    return faults
+
+
+def _instance_fault(key: str, instance: str) -> Fault | None:
+    if instance in instances.GPU_OF_INSTANCE:
+        return None
+    if instance.startswith(instances.TOO_OLD_FOR_CUDA_13):
+        return Fault(key, instance, "its GPU is too old for the containers, which need CUDA 13", _CURES[key])
+    if f"ml.{instance}" in instances.GPU_OF_INSTANCE:
+        return Fault(key, instance, "SageMaker's instances begin with ml.", f"Give ml.{instance}")
+    close = get_close_matches(instance, list(instances.GPU_OF_INSTANCE), n=3)
+    cure = f"Give a GPU instance, such as {', '.join(close)}" if close else _CURES[key]
+    reason = (
+        "this instance has no GPU that we know"
+        if _INSTANCE_NAME.match(instance)
+        else "it is no instance type"
+    )
+    return Fault(key, instance, reason, cure)
+
+
+def _fit_faults(settings: Settings, model: CatalogueModel, purpose: instances.Purpose) -> list[Fault]:
+    key = f"{purpose}_instance"
+    instance = getattr(settings, key)
+    gpu = instances.GPU_OF_INSTANCE[instance]
+    needed_gb = instances.memory_needed_gb(model.parameters_millions, purpose)
+    if not model.parameters_millions or needed_gb <= gpu.memory_gb:
+        return []
+    fitting = instances.smallest_that_fits(model.parameters_millions, purpose)
+    return [
+        Fault(
+            key,
+            instance,
+            f"{model.name} needs about {math.ceil(needed_gb)} GB of GPU memory for {purpose}, "
+            f"and its {gpu.name} has {gpu.memory_gb}",
+            f"Give {fitting}, or a smaller base_model" if fitting else "Choose a smaller base_model",
+        )
+    ]
+
+
+def _gated_fault(settings: Settings, model: CatalogueModel) -> Fault:
+    return Fault(
+        "base_model",
+        settings.base_model,
+        f"it is gated: its owner ({model.id.split('/')[0]}) wants the {model.licence} licence accepted first",
+        f"Accept it at https://huggingface.co/{model.id}, make a read token at "
+        "https://huggingface.co/settings/tokens, keep it with: aws secretsmanager create-secret "
+        "--name storyloom/huggingface --secret-string TOKEN, and set huggingface_token_secret to that name",
+    )

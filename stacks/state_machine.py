@@ -1,0 +1,287 @@
+"""The pipeline's states: what follows what, what is retried, and where every failure goes.
+
+The page of contracts lists each state's input and result. The definition is written in Amazon States
+Language itself, so that the console, the documentation and this file show the same words.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from aws_cdk import Aws, Duration, RemovalPolicy, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from stacks.functions import LOG_RETENTION, Function
+from stacks.permissions import acknowledge, allow, arn, may_pass
+from stacks.references import Storage
+from stacks.sagemaker_jobs import evaluate_state, longest_training_wait, train_state
+from stacks.settings import Settings
+
+_MINUTE = 60
+_FILES_A_BATCH = 20
+_BATCHES_AT_ONCE = 40
+_ENDPOINT_POLL_SECONDS = 10
+_NO_STORIES = (
+    "The bucket has no stories yet, so nothing was trained and nothing was spent on a GPU. "
+    "Drop .txt, .md, .jsonl or .zip files into it: a run starts by itself."
+)
+
+# What Lambda answers while it is busy or changing; the function has not run then, or may run again.
+_RETRY_LAMBDA = [
+    {
+        "ErrorEquals": [
+            "Lambda.ClientExecutionTimeoutException",
+            "Lambda.ServiceException",
+            "Lambda.AWSLambdaException",
+            "Lambda.SdkClientException",
+            "Lambda.TooManyRequestsException",
+        ],
+        "IntervalSeconds": 2,
+        "MaxAttempts": 6,
+        "BackoffRate": 2,
+        "JitterStrategy": "FULL",
+    }
+]
+_CATCH = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.failure", "Next": "RecordFailure"}]
+
+# How long each function's state may take; the function's own time limit is the first number.
+FUNCTION_SECONDS = {
+    "begin": 15 * _MINUTE,
+    "read_stories": 15 * _MINUTE,
+    "assemble": 15 * _MINUTE,
+    "stage_base_model": 15 * _MINUTE,
+    "gate": 2 * _MINUTE,
+    "register": 2 * _MINUTE,
+    "deploy": 15 * _MINUTE,
+    "smoke_test": 5 * _MINUTE,
+    "announce": 2 * _MINUTE,
+    "record_failure": 2 * _MINUTE,
+}
+_WAITING_SECONDS = 60  # for Lambda to begin, on top
+
+
+def definition(
+    settings: Settings, functions: Mapping[str, Function], job_role_arn: str, training_image: str
+) -> dict[str, Any]:
+    """Write the whole definition.
+
+    Args:
+        settings: of the app.
+        functions: by name; the ten of `FUNCTION_SECONDS`.
+        job_role_arn: role of the SageMaker jobs.
+        training_image: container of both jobs.
+    """
+
+    def call(function: str, payload: dict[str, Any], result_path: str | None, then: str) -> dict[str, Any]:
+        return {
+            "Type": "Task",
+            "Resource": functions[function].arn,
+            "Parameters": payload,
+            "ResultPath": result_path,
+            "TimeoutSeconds": FUNCTION_SECONDS[function] + _WAITING_SECONDS,
+            "Retry": _RETRY_LAMBDA,
+            "Catch": _CATCH,
+            "Next": then,
+        }
+
+    run = {"run_id.$": "$.run_id"}
+    begin = {**run, "reason.$": "$.reason", "execution_arn.$": "$$.Execution.Id"}
+    states = {
+        "Begin": call("begin", begin, "$.begun", "AnyStories"),
+        "AnyStories": _choice({"Variable": "$.begun.files", "NumericGreaterThan": 0}, "Read", "NoStories"),
+        "NoStories": {
+            "Type": "Pass",
+            "Result": {"message": _NO_STORIES},
+            "ResultPath": "$.assembled",
+            "Next": "StopEarly",
+        },
+        "Read": _read_all(functions["read_stories"]),
+        "Assemble": call("assemble", {**run, "begun.$": "$.begun"}, "$.assembled", "EnoughText"),
+        "EnoughText": _choice(
+            {"Variable": "$.assembled.enough", "BooleanEquals": True}, "StageBaseModel", "StopEarly"
+        ),
+        "StopEarly": _ending("stopped_early", "$.assembled.message"),
+        "StageBaseModel": call("stage_base_model", run, "$.staged", "Staged"),
+        "Staged": _choice({"Variable": "$.staged.done", "BooleanEquals": True}, "Train", "StageBaseModel"),
+        "Train": {**train_state(settings, job_role_arn, training_image), "Catch": _CATCH, "Next": "Evaluate"},
+        "Evaluate": {
+            **evaluate_state(settings, job_role_arn, training_image),
+            "Catch": _CATCH,
+            "Next": "Gate",
+        },
+        "Gate": call("gate", {**run, "jobs.$": "$.assembled.jobs"}, "$.gate", "Register"),
+        "Register": call("register", {**run, "gate.$": "$.gate"}, "$.registered", "WorthDeploying"),
+        "WorthDeploying": _choice(
+            {"Variable": "$.gate.deploy", "BooleanEquals": True}, "Deploy", "NotBetter"
+        ),
+        "NotBetter": _ending("not_better", "$.gate.decision"),
+        "Deploy": call(
+            "deploy",
+            {**run, "gate.$": "$.gate", "registered.$": "$.registered"},
+            "$.deployment",
+            "WaitForEndpoint",
+        ),
+        "WaitForEndpoint": {"Type": "Wait", "Seconds": _ENDPOINT_POLL_SECONDS, "Next": "SmokeTest"},
+        "SmokeTest": call("smoke_test", {**run, "deployment.$": "$.deployment"}, "$.smoke", "Deployed"),
+        "Deployed": _choice(
+            {"Variable": "$.smoke.status", "StringEquals": "passed"}, "Succeeded", "WaitForEndpoint"
+        ),
+        "Succeeded": _ending("succeeded", "$.gate.decision"),
+        "Announce": _last(
+            call(
+                "announce",
+                {**run, "outcome.$": "$.ending.outcome", "message.$": "$.ending.message"},
+                "$.announced",
+                "",
+            )
+        ),
+        "RecordFailure": {
+            **call("record_failure", {**run, "failure.$": "$.failure"}, None, "Failed"),
+            # Recording it failed too: the execution must still end with the error that came first.
+            "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": None, "Next": "Failed"}],
+        },
+        "Failed": {"Type": "Fail", "ErrorPath": "$.failure.Error", "CausePath": "$.failure.Cause"},
+    }
+    return {"Comment": "From stories to a chat", "StartAt": "Begin", "States": states}
+
+
+class Pipeline(Construct):
+    """The state machine with its role, its log and its permissions."""
+
+    def __init__(
+        self, scope: Construct, id_: str, *, settings: Settings, storage: Storage, job_role: iam.Role
+    ) -> None:
+        """Prepare the state machine's role and name; `define` makes the machine itself.
+
+        The functions that start or watch executions need the machine's ARN while the machine needs theirs, so
+        its name is made here and not by CloudFormation.
+        """
+        super().__init__(scope, id_)
+        self._settings, self._storage, self._job_role = settings, storage, job_role
+        self._name = f"{Stack.of(self).stack_name}-{self.node.addr[-8:]}"
+        self.arn = arn("states", f"stateMachine:{self._name}")
+        self.executions_arn = arn("states", f"execution:{self._name}:*")
+        self._role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("states.amazonaws.com"))
+
+    def define(self, functions: Mapping[str, Function], training_image: str) -> sfn.StateMachine:
+        """Make the state machine."""
+        self._allow_its_tasks(functions)
+        states = definition(self._settings, functions, self._job_role.role_arn, training_image)
+        machine = sfn.StateMachine(
+            self,
+            "StateMachine",
+            state_machine_name=self._name,
+            definition_body=sfn.DefinitionBody.from_string(json.dumps(states)),
+            role=self._role,
+            timeout=Duration.seconds(longest_training_wait(self._settings) + 12 * 60 * _MINUTE),
+            tracing_enabled=True,
+            logs=sfn.LogOptions(
+                destination=logs.LogGroup(
+                    self,
+                    "Log",
+                    # Step Functions needs this prefix: without it the log's resource policy grows too long.
+                    log_group_name=f"/aws/vendedlogs/states/{self._name}",
+                    retention=LOG_RETENTION,
+                    removal_policy=RemovalPolicy.DESTROY,
+                ),
+                level=sfn.LogLevel.ALL,
+                include_execution_data=False,  # states carry messages and names of the writer's files
+            ),
+        )
+        acknowledge(
+            self._role,
+            "AwsSolutions-IAM5[Resource::*]",
+            "log delivery and X-Ray have no ARNs to name; these are the statements that the CDK adds for both",
+        )
+        return machine
+
+    def _allow_its_tasks(self, functions: Mapping[str, Function]) -> None:
+        name, role = self._settings.name, self._role
+        allow(role, ["lambda:InvokeFunction"], [functions[function].arn for function in FUNCTION_SECONDS])
+        for kind, job in (("Training", "train"), ("Processing", "evaluate")):
+            allow(
+                role,
+                [
+                    *(f"sagemaker:{verb}{kind}Job" for verb in ("Create", "Describe", "Stop")),
+                    "sagemaker:AddTags",
+                    "sagemaker:ListTags",
+                ],
+                [arn("sagemaker", f"{kind.lower()}-job/{name}-{job}-*")],
+                wildcard_because="a job is named by its run, which does not exist yet",
+            )
+        # `.sync` learns of a job's end through these rules, which Step Functions makes itself.
+        rules = [
+            f"rule/StepFunctionsGetEventsForSageMaker{kind}JobsRule" for kind in ("Training", "Processing")
+        ]
+        allow(
+            role,
+            ["events:PutTargets", "events:PutRule", "events:DescribeRule"],
+            [arn("events", rule) for rule in rules],
+        )
+        may_pass(role, self._job_role.role_arn, "sagemaker.amazonaws.com")
+        allow(
+            role,
+            ["s3:GetObject"],
+            [self._storage.artifacts("runs/*/manifest.jsonl")],
+            wildcard_because="the manifest lies below its run's id",
+        )
+        # The Distributed Map starts its children as executions of this same machine.
+        allow(role, ["states:StartExecution"], [self.arn])
+        allow(
+            role,
+            ["states:DescribeExecution", "states:StopExecution"],
+            [self.executions_arn, arn("states", f"execution:{self._name}/*")],
+            wildcard_because="the children of the Distributed Map are named at run time",
+        )
+
+
+def _read_all(reader: Function) -> dict[str, Any]:
+    """State `Read`: a Distributed Map, so ten files and ten million are the same state."""
+    read_batch = {
+        "Type": "Task",
+        "Resource": reader.arn,
+        "TimeoutSeconds": FUNCTION_SECONDS["read_stories"] + _WAITING_SECONDS,
+        "Retry": _RETRY_LAMBDA,
+        "End": True,
+    }
+    return {
+        "Type": "Map",
+        "Label": "Read",
+        "ItemReader": {
+            "Resource": f"arn:{Aws.PARTITION}:states:::s3:getObject",
+            "ReaderConfig": {"InputType": "JSONL"},
+            "Parameters": {"Bucket.$": "$.begun.manifest.bucket", "Key.$": "$.begun.manifest.key"},
+        },
+        "ItemBatcher": {"MaxItemsPerBatch": _FILES_A_BATCH, "BatchInput": {"run_id.$": "$.run_id"}},
+        "MaxConcurrency": _BATCHES_AT_ONCE,
+        "ItemProcessor": {
+            # Standard, not express: a batch of large archives may take longer than an express child's 5 minutes.
+            "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+            "StartAt": "ReadBatch",
+            "States": {"ReadBatch": read_batch},
+        },
+        "ResultPath": None,
+        "Catch": _CATCH,
+        "Next": "Assemble",
+    }
+
+
+def _choice(condition: dict[str, Any], yes: str, no: str) -> dict[str, Any]:
+    return {"Type": "Choice", "Choices": [{**condition, "Next": yes}], "Default": no}
+
+
+def _ending(outcome: str, message_path: str) -> dict[str, Any]:
+    return {
+        "Type": "Pass",
+        "Parameters": {"outcome": outcome, "message.$": message_path},
+        "ResultPath": "$.ending",
+        "Next": "Announce",
+    }
+
+
+def _last(state: dict[str, Any]) -> dict[str, Any]:
+    """End the execution after this state."""
+    return {key: value for key, value in state.items() if key != "Next"} | {"End": True}

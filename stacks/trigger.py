@@ -1,0 +1,96 @@
+"""What starts a run: stories arrive, the bucket becomes quiet, and exactly one run starts."""
+
+from collections.abc import Mapping
+
+from aws_cdk import Aws
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_scheduler as scheduler
+from constructs import Construct
+
+from stacks.functions import Function
+from stacks.permissions import allow, arn, may_pass
+from stacks.references import Storage
+from stacks.settings import Settings
+
+_SCHEDULE_NAME = "quiet"
+
+
+class QuietPeriod(Construct):
+    """The one-time schedule that each new story moves forward.
+
+    The schedule itself is made at run time; here are its group, its role, and who may move it.
+    """
+
+    def __init__(self, scope: Construct, id_: str, *, settings: Settings, start_run: Function) -> None:
+        """Make the group and the role that calls `start_run`."""
+        super().__init__(scope, id_)
+        self._settings = settings
+        self._start_run = start_run
+        self._group = scheduler.CfnScheduleGroup(self, "Group")
+        self._role = iam.Role(
+            self,
+            "Role",
+            assumed_by=iam.ServicePrincipal(
+                "scheduler.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}}
+            ),
+        )
+        allow(self._role, ["lambda:InvokeFunction"], [start_run.arn])
+
+    def movable_by(self, function: Function) -> None:
+        """Let a function set the timer, and tell it how."""
+        schedule = arn("scheduler", f"schedule/{self._group.ref}/{_SCHEDULE_NAME}")
+        allow(function.role, ["scheduler:CreateSchedule", "scheduler:UpdateSchedule"], [schedule])
+        may_pass(function.role, self._role.role_arn, "scheduler.amazonaws.com")
+        variables: Mapping[str, str] = {
+            "STORYLOOM_START_RUN_ARN": self._start_run.arn,
+            "STORYLOOM_SCHEDULE_NAME": _SCHEDULE_NAME,
+            "STORYLOOM_SCHEDULE_GROUP": self._group.ref,
+            "STORYLOOM_SCHEDULE_ROLE_ARN": self._role.role_arn,
+            "STORYLOOM_QUIET_SECONDS": str(self._settings.quiet_seconds),
+        }
+        for name, value in variables.items():
+            function.function.add_environment(name, value)
+
+
+def on_new_story(scope: Construct, storage: Storage, quiet_timer: Function) -> None:
+    """Call the timer for each object that arrives in the stories bucket."""
+    events.Rule(
+        scope,
+        "StoryArrived",
+        description="Storyloom: a story arrived",
+        event_pattern=events.EventPattern(
+            source=["aws.s3"],
+            detail_type=["Object Created"],
+            detail={"bucket": {"name": [storage.stories_bucket]}},
+        ),
+        targets=[targets.LambdaFunction(quiet_timer.function)],
+    )
+
+
+def on_unrecorded_end(scope: Construct, machine_arn: str, record_failure: Function) -> None:
+    """Record the ends that no state can catch: somebody stopped the run, or it ran out of time."""
+    events.Rule(
+        scope,
+        "RunCutOff",
+        description="Storyloom: a run was stopped or timed out",
+        event_pattern=events.EventPattern(
+            source=["aws.states"],
+            detail_type=["Step Functions Execution Status Change"],
+            detail={"stateMachineArn": [machine_arn], "status": ["ABORTED", "TIMED_OUT"]},
+        ),
+        targets=[targets.LambdaFunction(record_failure.function)],
+    )
+
+
+def started_by(function: Function, machine_arn: str, executions_arn: str) -> None:
+    """Let `start_run` start executions and see whether one is going."""
+    allow(function.role, ["states:StartExecution"], [machine_arn])
+    allow(
+        function.role,
+        ["states:DescribeExecution"],
+        [executions_arn],
+        wildcard_because="an execution is named by its run",
+    )
+    function.function.add_environment("STORYLOOM_STATE_MACHINE_ARN", machine_arn)
