@@ -51,7 +51,7 @@ _CONTINUE_REQUESTS = (
 
 _ONE_IN_SO_MANY_OPENINGS = 4
 _TAIL_TOKENS = 48
-_OPENING_TOKENS = 80
+_OPENING_TOKENS = 120
 # The chat template with its system prompt, the words of a request, a title and a tail.
 _RESERVED_TOKENS = 120
 _SMALLEST_WINDOW_TOKENS = 32

@@ -141,9 +141,9 @@ def _sections(entry: Entry, members: int, sectioner: Sectioner) -> list[Piece]:
 
 
 def _take_last(units: list[Piece], words: float) -> list[Piece]:
-    """Move the last unit, and more until there are so many words, out of the list."""
-    taken: list[Piece] = []
-    while units and (not taken or sum(piece.words for piece in taken) < words):
+    """Move the last unit out of the list, and more until their words come closest to so many."""
+    taken = [units.pop()] if units else []
+    while units and sum(piece.words for piece in taken) + units[-1].words / 2 < words:
         taken.insert(0, units.pop())
     return taken
 

@@ -3,9 +3,11 @@
 import re
 from pathlib import PurePosixPath
 
+from stories.language import count_words
+
 _LONGEST_TITLE_CHARACTERS = 100
 _MOST_TITLE_WORDS = 14
-_SENTENCE_END = re.compile(r"[.,;:…]$")
+_SENTENCE_END = re.compile("[.,;:\u2026\u3001\u3002]$")
 _BYLINE = re.compile(r"^by\s+\S.{0,60}$", re.I)
 _MARKUP = re.compile(r"^[#=*_~\s]+|[#=*_~\s]+$")
 
@@ -38,7 +40,7 @@ def title_from_name(name: str) -> str:
 
 
 def _looks_like_title(line: str) -> bool:
-    short = 0 < len(line) <= _LONGEST_TITLE_CHARACTERS and len(line.split()) <= _MOST_TITLE_WORDS
+    short = 0 < len(line) <= _LONGEST_TITLE_CHARACTERS and count_words(line) <= _MOST_TITLE_WORDS
     return (
         short and "\n" not in line and not _SENTENCE_END.search(line) and not line.startswith(("“", '"', "—"))
     )

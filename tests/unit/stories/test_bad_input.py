@@ -1,4 +1,4 @@
-"""Every file that cannot be used is a reject with a reason and a cure in plain words; none is an exception."""
+"""Every file that cannot be used is a reject with a reason and a cure in plain words, never an exception."""
 
 import io
 import json
