@@ -1,0 +1,221 @@
+"""What MiniStack's REST APIs lack: streamed answers, and the permission to invoke a function.
+
+An integration whose URI ends in ``/response-streaming-invocations`` passes the function's answer on
+as it comes. On AWS a managed Python runtime cannot stream by itself, only through the Web Adapter;
+the same holds here.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from local.plugin import ministack_web
+from local.plugin.ministack_adapter import Receive, Response, Send, streaming_body
+from local.plugin.ministack_web import Execution, Function, Invoker, RestCall, Throttled
+from local.plugin.web_adapter import AppPool, AppProcess, WebAppError, WebFunction
+from local.plugin.web_request import Event, response_headers, to_http, to_proxy_response
+
+GATEWAY = "apigateway.amazonaws.com"
+LONGEST_STREAM_SECONDS = 15 * 60.0
+"""API Gateway ends a streamed answer after this."""
+
+_log = logging.getLogger(__name__)
+_pool = AppPool()
+
+
+def install() -> None:
+    """Add all of it to the MiniStack of this process."""
+    ministack_web.keep_transfer_mode()
+    ministack_web.wrap_lambda_proxy(_with_streaming)
+    ministack_web.guard_authorizers(_permitted)
+    ministack_web.wrap_warm_executor(_run_web_function)
+    ministack_web.on_code_or_settings_change(_pool.retire)
+
+
+def _with_streaming(original: Invoker) -> Invoker:
+    async def invoke(call: RestCall) -> Response:
+        function = call.function
+        if function is None or not (
+            call.integration.get("credentials") or _permitted(function, call.source_arn)
+        ):
+            error: Response = ministack_web.gateway_error("API_CONFIGURATION_ERROR", "Internal server error")
+            return error
+        if not call.integration.get("uri", "").endswith("/response-streaming-invocations"):
+            return await original(call)
+        web_function = function.as_web_function()
+        if web_function is None:
+            _log.error(
+                "%s is called with a streaming integration but does not stream: a Python function needs the "
+                "Lambda Web Adapter (AWS_LAMBDA_EXEC_WRAPPER=/opt/bootstrap) for it.",
+                function.name,
+            )
+            return _bad_gateway()
+        return await _stream(function, web_function, call.event)
+
+    return invoke
+
+
+def _permitted(function: Function, source_arn: str) -> bool:
+    allowed = ministack_web.service_may_invoke(function, GATEWAY, source_arn)
+    if not allowed:
+        _log.error(
+            "API Gateway may not invoke %s for %s: the function's policy has no statement that allows "
+            "lambda:InvokeFunction to %s from there (AWS::Lambda::Permission).",
+            function.name,
+            source_arn,
+            GATEWAY,
+        )
+    return allowed
+
+
+def _bad_gateway() -> Response:
+    body = json.dumps({"message": "Internal server error"}).encode()
+    return 502, {"Content-Type": "application/json", "x-amzn-ErrorType": "InternalServerErrorException"}, body
+
+
+# Streamed ---------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Run:
+    """One streamed invocation on its way."""
+
+    function: Function
+    request_id: str
+    process: AppProcess
+    started: float
+    cleanup: contextlib.AsyncExitStack
+
+    @property
+    def seconds_left(self) -> float:
+        longest = min(self.function.timeout_seconds, LONGEST_STREAM_SECONDS)
+        return max(0.0, self.started + longest - time.monotonic())
+
+
+async def _stream(function: Function, web_function: WebFunction, event: Event) -> Response:
+    request_id = str(uuid.uuid4())
+    async with contextlib.AsyncExitStack() as cleanup:
+        try:
+            cleanup.enter_context(function.concurrency_slot())
+            process = await cleanup.enter_async_context(_leased(web_function))
+        except Throttled:
+            return 429, {"Content-Type": "application/json"}, b'{"message":"Too Many Requests"}'
+        except WebAppError as error:
+            function.write_log(request_id, str(error), 0, failed=True)
+            return _bad_gateway()
+        run = _Run(function, request_id, process, time.monotonic(), cleanup)
+        answer = await _first_byte(run, event)
+        if answer is None:
+            return _bad_gateway()
+        run.cleanup = cleanup.pop_all()  # from here on the runner cleans up, when the last byte is out
+        return answer.status_code, response_headers(answer), streaming_body(_runner(run, answer))  # type: ignore[return-value]
+
+
+@contextlib.asynccontextmanager
+async def _leased(function: WebFunction) -> AsyncIterator[AppProcess]:
+    process = await asyncio.to_thread(_pool.lease, function)
+    try:
+        yield process
+    finally:
+        await asyncio.to_thread(_pool.release, process)
+
+
+async def _first_byte(run: _Run, event: Event) -> httpx.Response | None:
+    """Send the request and return once the status and the headers are there; None when it fails."""
+    client = await run.cleanup.enter_async_context(httpx.AsyncClient(trust_env=False, verify=False))  # noqa: S501 (plain HTTP to our own process)
+    request = to_http(event, run.process.url, run.function.invocation(run.request_id))
+    try:
+        async with asyncio.timeout(run.seconds_left):
+            answer = await client.send(request, stream=True)
+    except TimeoutError:
+        _time_out(run)
+        return None
+    except httpx.TransportError as error:
+        _finish(run, f"The web server broke the connection: {error!r}")
+        return None
+    run.cleanup.push_async_callback(answer.aclose)
+    return answer
+
+
+def _runner(run: _Run, answer: httpx.Response) -> Any:
+    async def runner(send: Send, receive: Receive) -> None:
+        """Pass pieces on as they come, until the end, the timeout, or the caller's goodbye."""
+        async with run.cleanup:
+            pump = asyncio.create_task(_pump(answer, send))
+            goodbye = asyncio.create_task(_disconnected(receive))
+            done, pending = await asyncio.wait(
+                {pump, goodbye}, timeout=run.seconds_left, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
+            if not done:
+                _time_out(run)
+            elif pump in done and pump.exception() is not None:
+                _finish(run, f"The web server broke off its answer: {pump.exception()!r}")
+            else:
+                _finish(run)
+
+    return runner
+
+
+async def _pump(answer: httpx.Response, send: Send) -> None:
+    async for piece in answer.aiter_raw():
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _time_out(run: _Run) -> None:
+    """What AWS does: the environment is gone, and the log says so."""
+    _pool.kill(run.process)
+    _finish(run, f"{run.request_id} Task timed out after {run.function.timeout_seconds:.2f} seconds")
+
+
+def _finish(run: _Run, failure: str = "") -> None:
+    milliseconds = round((time.monotonic() - run.started) * 1000)
+    text = "\n".join(filter(None, [run.process.take_log(), failure]))
+    run.function.write_log(run.request_id, text, milliseconds, failed=bool(failure))
+
+
+# In one piece -----------------------------------------------------------------------------------
+
+
+def _run_web_function(function: Function, event: Event, request_id: str) -> Execution | None:
+    """An invocation of a web function that answers in one piece; None for any other function."""
+    web_function = function.as_web_function()
+    if web_function is None:
+        return None
+    try:
+        process = _pool.lease(web_function)
+    except WebAppError as error:
+        return _failure("Runtime.ExitError", str(error))
+    try:
+        with httpx.Client(trust_env=False, verify=False, timeout=function.timeout_seconds) as client:  # noqa: S501 (plain HTTP to our own process)
+            request = to_http(event, process.url, function.invocation(request_id))
+            request.extensions["timeout"] = httpx.Timeout(function.timeout_seconds).as_dict()
+            return {"body": to_proxy_response(client.send(request)), "log": process.take_log()}
+    except httpx.TimeoutException:
+        _pool.kill(process)
+        return _failure("Sandbox.Timedout", f"Task timed out after {function.timeout_seconds:.2f} seconds")
+    except (httpx.TransportError, ValueError) as error:
+        return _failure(type(error).__name__, str(error), process.take_log())
+    finally:
+        _pool.release(process)
+
+
+def _failure(kind: str, message: str, log: str = "") -> Execution:
+    text = "\n".join(filter(None, [log, message]))
+    return {"body": {"errorMessage": message, "errorType": kind}, "error": True, "log": text}

@@ -1,0 +1,306 @@
+"""The Lambda Web Adapter on one machine: runs a function's own web server and finds it for each request.
+
+On AWS the adapter is a layer: a function whose environment says
+``AWS_LAMBDA_EXEC_WRAPPER=/opt/bootstrap`` starts its handler string as a script from its package, and
+the adapter turns each invocation into an HTTP request to the port that the script listens on. Here
+the same script runs as a subprocess with the same variables. This module knows processes and HTTP;
+what it needs from MiniStack comes in as a `WebFunction`.
+"""
+
+import contextlib
+import io
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import zipfile
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import psutil
+
+EXEC_WRAPPER = "/opt/bootstrap"
+"""Value of ``AWS_LAMBDA_EXEC_WRAPPER`` that says: this function runs under the Web Adapter."""
+
+INIT_SECONDS = 10.0
+"""How long AWS gives a function to initialise before it counts the function's own timeout."""
+
+PROCESSES_PER_FUNCTION = 2
+"""More concurrent requests than this share the processes: a laptop is not a fleet."""
+
+IDLE_SECONDS = 300.0
+"""A second process that nobody needed for this long is stopped; the first one stays warm."""
+
+STOP_SECONDS = 2.0
+_LOG_LINES_KEPT = 10_000
+
+
+class WebAppError(RuntimeError):
+    """A function's web server cannot be used; the message says which, why and what to check."""
+
+
+@dataclass(frozen=True)
+class WebFunction:
+    """One version of one function as the adapter sees it."""
+
+    identity: str
+    """``account:region:name:version``: what processes are kept by."""
+
+    generation: str
+    """Changes with every change of code or settings; older processes are then replaced."""
+
+    start_script: str
+    """The handler string: a path inside the package."""
+
+    code: bytes = field(repr=False)
+    """The package, a zip."""
+
+    environment: Mapping[str, str] = field(repr=False)
+    """The whole environment, with the role's credentials, but without the port and the task root."""
+
+    timeout_seconds: float
+
+
+class AppProcess:
+    """One running web server of a function: on AWS, one execution environment."""
+
+    def __init__(self, function: WebFunction) -> None:
+        self.function = function
+        self.requests = 0
+        self.last_used = time.monotonic()
+        self.retired = False
+        self.port = _free_port()
+        self._folder = Path(tempfile.mkdtemp(prefix="web-adapter-"))
+        self._lines: deque[str] = deque(maxlen=_LOG_LINES_KEPT)
+        self._process: subprocess.Popen[str] | None = None
+        self._started = threading.Event()
+        self._error: WebAppError | None = None
+        threading.Thread(target=self._start, name=f"start-{function.identity}", daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        """Where the server listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has answered its readiness check and still runs."""
+        return self._started.is_set() and self._error is None and self.alive
+
+    @property
+    def alive(self) -> bool:
+        """False once the server has ended; true while it still starts."""
+        return self._error is None and (self._process is None or self._process.poll() is None)
+
+    def wait_until_ready(self) -> None:
+        """Block until the server answers. Raises `WebAppError` when it does not."""
+        self._started.wait()
+        if self._error is not None:
+            raise self._error
+
+    def take_log(self) -> str:
+        """What the server has printed since the last call."""
+        lines = []
+        with contextlib.suppress(IndexError):
+            while True:
+                lines.append(self._lines.popleft())
+        return "\n".join(lines)
+
+    def stop(self) -> None:
+        """End the server with everything it started, and remove its files."""
+        if self._process is not None:
+            _stop_tree(self._process)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _start(self) -> None:
+        try:
+            self._run(_unpack(self.function.code, self._folder))
+            self._wait_for_answer()
+        except WebAppError as error:
+            self._error = error
+            self.stop()
+        except OSError as error:
+            script = self.function.start_script
+            self._error = WebAppError(
+                f"Function {self.function.identity}: its start script {script!r} does not run: {error}. "
+                "The handler must name an executable script in the package, such as run.sh."
+            )
+            self.stop()
+        finally:
+            self._started.set()
+
+    def _run(self, task_root: Path) -> None:
+        environment = {
+            **self.function.environment,
+            # `python` in the script is the interpreter that runs this machine's other functions.
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+            "LAMBDA_TASK_ROOT": str(task_root),
+            "_HANDLER": self.function.start_script,
+            "AWS_LWA_PORT": str(self.port),
+            "PORT": str(self.port),
+        }
+        self._process = subprocess.Popen(
+            [str(task_root / self.function.start_script)],
+            cwd=task_root,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+        threading.Thread(target=self._read_log, args=(self._process,), daemon=True).start()
+
+    def _read_log(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None  # noqa: S101 (asked for with PIPE)
+        for line in process.stdout:
+            self._lines.append(line.rstrip("\n"))
+
+    def _wait_for_answer(self) -> None:
+        """The adapter's readiness check: GET until any status below 500 comes back."""
+        path = self.function.environment.get("AWS_LWA_READINESS_CHECK_PATH", "/")
+        deadline = time.monotonic() + INIT_SECONDS + self.function.timeout_seconds
+        with httpx.Client(base_url=self.url, timeout=5, trust_env=False) as client:
+            while time.monotonic() < deadline:
+                if not self.alive:
+                    time.sleep(0.1)  # its last words are still on their way
+                    raise WebAppError(
+                        f"Function {self.function.identity} ended while it started:\n{self._tail()}"
+                    )
+                with contextlib.suppress(httpx.TransportError):
+                    if client.get(path).status_code < 500:
+                        return
+                time.sleep(0.02)
+        raise WebAppError(
+            f"Function {self.function.identity} does not answer on port {self.port}. Its start script must "
+            f"listen on $PORT (or $AWS_LWA_PORT), not on a fixed one. It printed:\n{self._tail()}"
+        )
+
+    def _tail(self) -> str:
+        return "\n".join(list(self._lines)[-12:])
+
+
+class AppPool:
+    """The running web servers of all functions. Safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._processes: dict[str, list[AppProcess]] = {}
+
+    def lease(self, function: WebFunction) -> AppProcess:
+        """A ready server of `function`, started if need be. Give it back with `release`.
+
+        Raises `WebAppError` when the server cannot be started.
+        """
+        with self._lock:
+            process = self._choose(function)
+            process.requests += 1
+            process.last_used = time.monotonic()
+        try:
+            process.wait_until_ready()
+        except WebAppError:
+            self._forget(process)
+            raise
+        return process
+
+    def release(self, process: AppProcess) -> None:
+        """Give back what `lease` gave."""
+        with self._lock:
+            process.requests -= 1
+            process.last_used = time.monotonic()
+            done = process.retired and process.requests == 0
+        if done:
+            process.stop()
+
+    def kill(self, process: AppProcess) -> None:
+        """Stop a server at once, whoever still uses it (a timeout on AWS ends the environment too)."""
+        self._forget(process)
+        process.stop()
+
+    def retire(self, prefix: str = "") -> None:
+        """Stop the servers whose identity starts with `prefix`: now, or after their last request."""
+        with self._lock:
+            doomed = [key for key in self._processes if key.startswith(prefix)]
+            processes = [process for key in doomed for process in self._processes.pop(key)]
+        self._stop_unused(processes)
+
+    def _choose(self, function: WebFunction) -> AppProcess:
+        """Prefer an idle server, then a busy one while another starts; called with the lock held."""
+        known = self._processes.get(function.identity, [])
+        kept = [
+            process
+            for process in known
+            if process.alive and process.function.generation == function.generation
+        ]
+        surplus = [process for process in kept[1:] if _idle(process)]
+        kept = [process for process in kept if process not in surplus]
+        discarded = [process for process in known if process not in kept]
+        if discarded:
+            threading.Thread(target=self._stop_unused, args=(discarded,), daemon=True).start()
+        busy = all(process.requests for process in kept)
+        if busy and len(kept) < PROCESSES_PER_FUNCTION:
+            kept.append(AppProcess(function))
+        self._processes[function.identity] = kept
+        return min(kept, key=lambda process: (not process.ready, process.requests))
+
+    def _forget(self, process: AppProcess) -> None:
+        with self._lock:
+            process.retired = True
+            siblings = self._processes.get(process.function.identity, [])
+            if process in siblings:
+                siblings.remove(process)
+
+    def _stop_unused(self, processes: list[AppProcess]) -> None:
+        with self._lock:
+            for process in processes:
+                process.retired = True
+            unused = [process for process in processes if process.requests == 0]
+        for process in unused:
+            process.stop()
+
+
+def _idle(process: AppProcess) -> bool:
+    return process.requests == 0 and time.monotonic() - process.last_used > IDLE_SECONDS
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _unpack(code: bytes, folder: Path) -> Path:
+    """Unpack a function's zip with the file modes it holds, as Lambda does (scripts stay executable)."""
+    root = folder / "task"
+    with zipfile.ZipFile(io.BytesIO(code)) as archive:
+        archive.extractall(root)
+        for member in archive.infolist():
+            mode = member.external_attr >> 16
+            if mode and not member.is_dir():
+                (root / member.filename).chmod(mode & 0o777 | 0o600)
+    return root
+
+
+def _stop_tree(process: subprocess.Popen[str]) -> None:
+    """Stop a process and its descendants: a start script that does not `exec` leaves the server below it."""
+    try:
+        root = psutil.Process(process.pid)
+        tree = [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        tree = []
+    for member in tree:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.terminate()
+    _, alive = psutil.wait_procs(tree, timeout=STOP_SECONDS)
+    for member in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.kill()
+    process.wait(timeout=STOP_SECONDS)
