@@ -17,6 +17,7 @@ from cli.connection import LOCAL_STATE, connect, sign_in_and_keep
 from cli.errors import CommandError
 from cli.progress import follow_run, run_panel, runs_table
 from local.cloud import LocalCloud
+from local.errors import LocalCloudError
 
 app = typer.Typer(
     help="Storyloom: your stories in, your own story-telling model out.\n\n"
@@ -42,10 +43,10 @@ def main() -> None:
     """Runs the command line; a `CommandError` becomes two lines on standard error and exit code 1."""
     try:
         app()
-    except CommandError as error:
-        notes.print(f"[red]{error.message}[/]" if notes.is_terminal else error.message, highlight=False)
-        if error.cure:
-            notes.print(error.cure, highlight=False)
+    except (CommandError, LocalCloudError) as error:
+        notes.print(str(error), style="red", highlight=False, markup=False)
+        if isinstance(error, CommandError) and error.cure:
+            notes.print(error.cure, highlight=False, markup=False)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
