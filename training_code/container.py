@@ -1,0 +1,122 @@
+"""SageMaker's container contract: where things are, how a job ends, and how it tells why it failed."""
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+TERMINATED = 128 + signal.SIGTERM
+"""Exit code of a job that was told to stop and saved its state."""
+
+FAILURE_CHARACTERS = 1024
+"""SageMaker shows this much of the failure file as the job's FailureReason."""
+
+
+class JobError(Exception):
+    """Something a person can mend. The message says what, where and how; it never quotes a story."""
+
+
+@dataclass(frozen=True)
+class TrainingPaths:
+    """The folders of a training job: `SM_*` variables where set, else SageMaker's own under `/opt/ml`."""
+
+    hyperparameters: Path
+    train: Path
+    validation: Path
+    base_model: Path
+    model: Path
+    """What is written here is the job's result."""
+    checkpoints: Path
+    """Kept in step with S3 by SageMaker; comes back after a spot interruption."""
+    failure: Path
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "TrainingPaths":
+        """Read `SM_MODEL_DIR`, `SM_CHANNEL_*`, …; what they leave out lies beside them as in `/opt/ml`."""
+        model = Path(environment.get("SM_MODEL_DIR", "/opt/ml/model"))
+        root = model.parent
+        config = Path(environment.get("SM_INPUT_CONFIG_DIR", root / "input" / "config"))
+
+        def channel(name: str) -> Path:
+            return Path(environment.get(f"SM_CHANNEL_{name.upper()}", root / "input" / "data" / name))
+
+        return cls(
+            hyperparameters=config / "hyperparameters.json",
+            train=channel("train"),
+            validation=channel("validation"),
+            base_model=channel("model"),
+            model=model,
+            checkpoints=root / "checkpoints",
+            failure=Path(environment.get("SM_OUTPUT_DIR", root / "output")) / "failure",
+        )
+
+
+@dataclass(frozen=True)
+class ProcessingPaths:
+    """The folders of the evaluation job, under `/opt/ml/processing`."""
+
+    base_model: Path
+    candidate: Path
+    live: Path
+    """Absent when no model is live yet, or the live one has another base."""
+    test: Path
+    train: Path
+    output: Path
+    failure: Path
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "ProcessingPaths":
+        """`STORYLOOM_PROCESSING_ROOT` stands for `/opt/ml/processing` where it is set."""
+        root = Path(environment.get("STORYLOOM_PROCESSING_ROOT", "/opt/ml/processing"))
+        return cls(
+            base_model=root / "input" / "model",
+            candidate=root / "input" / "candidate",
+            live=root / "input" / "live",
+            test=root / "input" / "test",
+            train=root / "input" / "train",
+            output=root / "output",
+            failure=root.parent / "output" / "message",
+        )
+
+
+class StopSignal:
+    """Remembers that SIGTERM came, so that the loop can end at a place where its state is whole.
+
+    SageMaker sends SIGTERM two minutes before it takes a spot machine away or ends a stopped job.
+    """
+
+    def __init__(self) -> None:
+        self.received = False
+        signal.signal(signal.SIGTERM, self._remember)
+
+    def _remember(self, number: int, frame: FrameType | None) -> None:
+        self.received = True
+
+
+def run_job(job: Callable[[], int], failure: Path) -> int:
+    """Run `job` and return its exit code; turn whatever goes wrong into one clear message.
+
+    The message goes to the failure file, which SageMaker shows as the reason, and is the last line on stderr.
+    """
+    try:
+        return job()
+    except JobError as error:
+        message = str(error)
+    except MemoryError:
+        message = "The machine ran out of memory. Choose a smaller base model or a larger instance."
+    except Exception as error:
+        traceback.print_exc()
+        message = f"Unexpected {type(error).__name__}: {first_line(error)}"
+    failure.parent.mkdir(parents=True, exist_ok=True)
+    failure.write_text(message[:FAILURE_CHARACTERS], encoding="utf-8")
+    print(message, file=sys.stderr, flush=True)
+    return 1
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its type's name when it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,229 @@
+"""From example lines to token sequences with a mask of what is taught, and from those to batches.
+
+Every example is a row of its own, so no attention crosses from one story into another. Rows of similar
+length share a batch, which keeps padding small without packing several stories into a row.
+"""
+
+import json
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from training_code.container import JobError
+
+NOT_TAUGHT = -100
+"""Label that PyTorch's cross-entropy leaves out."""
+
+POOL_BATCHES = 8
+"""Rows are sorted by length within pools of about this many batches, then the batches are shuffled."""
+
+
+@dataclass(frozen=True)
+class TokenSequence:
+    """Token ids of one row, and for each whether the model is taught to say it."""
+
+    tokens: tuple[int, ...]
+    taught: tuple[bool, ...]
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows padded on the right to one length; shapes [rows, length]."""
+
+    input_ids: torch.Tensor
+    labels: torch.Tensor
+    """The next token at each place, or NOT_TAUGHT."""
+
+    @property
+    def taught_tokens(self) -> int:
+        return int((self.labels != NOT_TAUGHT).sum())
+
+
+def read_examples(folder: Path, part: str) -> list[dict[str, Any]]:
+    """All examples in the folder's .jsonl files, in the files' order.
+
+    Raises:
+        JobError: no folder, no example, or a line that is not an example; names file and line only.
+    """
+    examples: list[dict[str, Any]] = []
+    for path in sorted(folder.glob("**/*.jsonl")) if folder.is_dir() else ():
+        with path.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    examples.append(_parse(line, f"{path.name}, line {number}"))
+    if not examples:
+        raise JobError(
+            f"The {part} dataset is empty: no example in {folder}. "
+            "Add more stories, or lower the minimum_words setting only if you know why."
+        )
+    return examples
+
+
+def _parse(line: str, where: str) -> dict[str, Any]:
+    try:
+        example = json.loads(line)
+    except ValueError:
+        example = None
+    if not isinstance(example, dict) or not (example.get("messages") or example.get("text")):
+        raise JobError(
+            f"{where} is not an example: it needs `messages` or `text`. Prepare the dataset again."
+        )
+    return example
+
+
+def encode(example: dict[str, Any], tokenizer: Any, end_tokens: frozenset[int]) -> TokenSequence:
+    """Tokens and mask of one example: the assistant's words of a chat, or all of a plain text.
+
+    The end token is always taught, else the tuned model never stops.
+
+    Raises:
+        JobError: a chat for a tokenizer without a chat template.
+    """
+    if "messages" in example:
+        if not tokenizer.chat_template:
+            raise JobError(
+                "The examples are chats but this base model's tokenizer has no chat template. "
+                "Choose an instruct model, or prepare the dataset as plain text."
+            )
+        return _encode_chat(example["messages"], tokenizer, end_tokens)
+    tokens = _closed(tokenizer(example["text"])["input_ids"], tokenizer, end_tokens)
+    # The first token is only ever read, never predicted.
+    return TokenSequence(tuple(tokens), (False, *[True] * (len(tokens) - 1)))
+
+
+def _encode_chat(
+    messages: Sequence[dict[str, str]], tokenizer: Any, end_tokens: frozenset[int]
+) -> TokenSequence:
+    """Prompt and answer are tokenised apart, as they are when the model answers for real."""
+    tokens: list[int] = []
+    taught: list[bool] = []
+    rendered = ""
+    for index, message in enumerate(messages):
+        if message["role"] != "assistant":
+            continue
+        before = render(messages[:index], tokenizer, for_answer=True)
+        after = render(messages[: index + 1], tokenizer)
+        if not after.startswith(before):
+            raise JobError(
+                "This base model's chat template rewrites the prompt once it is answered, "
+                "so the answer cannot be told apart. Choose another base model."
+            )
+        if not before.startswith(rendered):
+            # Some templates shorten earlier answers: then only the later ones are as the model will see them.
+            tokens, taught, rendered = [], [], ""
+        prompt = _ids(before[len(rendered) :], tokenizer)
+        answer = _closed(_ids(after[len(before) :], tokenizer), tokenizer, end_tokens)
+        taught_here = _through_last(answer, end_tokens)
+        tokens += prompt + answer
+        taught += [False] * len(prompt) + [place < taught_here for place in range(len(answer))]
+        rendered = after
+    return TokenSequence(tuple(tokens), tuple(taught))
+
+
+def render(messages: Sequence[dict[str, str]], tokenizer: Any, for_answer: bool = False) -> str:
+    """The chat as the model reads it; `for_answer` ends where its answer begins."""
+    text: str = tokenizer.apply_chat_template(
+        list(messages), tokenize=False, add_generation_prompt=for_answer
+    )
+    return text
+
+
+def _ids(text: str, tokenizer: Any) -> list[int]:
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids
+
+
+def _closed(tokens: list[int], tokenizer: Any, end_tokens: frozenset[int]) -> list[int]:
+    """The tokens with an end token, where the template or the tokenizer did not put one."""
+    return tokens if end_tokens.intersection(tokens[1:]) else [*tokens, tokenizer.eos_token_id]
+
+
+def _through_last(tokens: Sequence[int], end_tokens: frozenset[int]) -> int:
+    """How many tokens there are up to and with the last end token (templates add a line break after it)."""
+    return max(place for place, token in enumerate(tokens) if token in end_tokens) + 1
+
+
+def windows(sequence: TokenSequence, length: int) -> Iterator[TokenSequence]:
+    """Cut a sequence into rows of at most `length` tokens; each token is taught at most once.
+
+    A row begins with the last token of the one before it, so that every token has one to follow.
+    """
+    start = 0
+    while True:
+        end = start + length
+        window = TokenSequence(
+            sequence.tokens[start:end],
+            (False, *sequence.taught[start + 1 : end]),
+        )
+        if any(window.taught):
+            yield window
+        if end >= len(sequence):
+            return
+        start = end - 1
+
+
+def prepare(
+    examples: Iterable[dict[str, Any]], tokenizer: Any, end_tokens: frozenset[int], length: int
+) -> list[TokenSequence]:
+    """Rows of at most `length` tokens for all examples."""
+    return [row for example in examples for row in windows(encode(example, tokenizer, end_tokens), length)]
+
+
+def plan_batches(lengths: Sequence[int], batch_tokens: int, epochs: int, seed: int) -> list[list[int]]:
+    """Row numbers of every step of the whole training, in order; the same for the same arguments.
+
+    A step's rows times its longest row is at most `batch_tokens` (or it is a single row).
+    """
+    shuffle = random.Random(seed)  # noqa: S311 (order of stories, not a secret)
+    steps: list[list[int]] = []
+    for _ in range(epochs):
+        order = list(range(len(lengths)))
+        shuffle.shuffle(order)
+        epoch = [step for pool in _pools(order, lengths, batch_tokens) for step in pool]
+        shuffle.shuffle(epoch)
+        steps += epoch
+    return steps
+
+
+def _pools(order: Sequence[int], lengths: Sequence[int], batch_tokens: int) -> Iterator[list[list[int]]]:
+    rows: list[int] = []
+    tokens = 0
+    for row in order:
+        rows.append(row)
+        tokens += lengths[row]
+        if tokens >= POOL_BATCHES * batch_tokens:
+            yield group_by_length(rows, lengths, batch_tokens)
+            rows, tokens = [], 0
+    if rows:
+        yield group_by_length(rows, lengths, batch_tokens)
+
+
+def group_by_length(rows: Sequence[int], lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
+    """Rows of similar length together, each group padded to at most `batch_tokens` tokens."""
+    groups: list[list[int]] = []
+    for row in sorted(rows, key=lambda row: lengths[row], reverse=True):
+        if groups and (len(groups[-1]) + 1) * lengths[groups[-1][0]] <= batch_tokens:
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    return groups
+
+
+def collate(rows: Sequence[TokenSequence], device: torch.device) -> Batch:
+    """Pad on the right. Causal attention never looks there, so no attention mask is needed."""
+    longest = max(len(row) for row in rows)
+    input_ids = torch.zeros(len(rows), longest, dtype=torch.long)
+    labels = torch.full((len(rows), longest), NOT_TAUGHT, dtype=torch.long)
+    for place, row in enumerate(rows):
+        tokens = torch.tensor(row.tokens)
+        input_ids[place, : len(row)] = tokens
+        follows = torch.where(torch.tensor(row.taught)[1:], tokens[1:], NOT_TAUGHT)
+        labels[place, : len(row) - 1] = follows
+    return Batch(input_ids.to(device), labels.to(device))

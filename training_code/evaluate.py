@@ -1,0 +1,177 @@
+"""The evaluation job: what the new adapter is worth, against its base and the model that answers now.
+
+    python3 /opt/ml/processing/input/code/evaluate.py
+
+Writes `evaluation.json` for the gate and `evaluation.html` for people.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+if __name__ == "__main__":
+    # As in train.py: this folder is the package, whatever it is called where the job runs.
+    import types
+
+    _package = types.ModuleType("training_code")
+    _package.__path__ = [str(Path(__file__).resolve().parent)]
+    sys.modules["training_code"] = _package
+    sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).resolve().parent]
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import transformers
+
+from training_code.container import JobError, ProcessingPaths, run_job
+from training_code.data import TokenSequence, collate, group_by_length, prepare, read_examples
+from training_code.loss import ChunkedLoss
+from training_code.metrics import log_metric
+from training_code.model import ADAPTER_WEIGHTS, end_tokens, load_adapter, load_base, load_tokenizer
+from training_code.perplexity import Surprise, measure
+from training_code.precision import Numerics, choose
+from training_code.report import to_html
+from training_code.samples import CopyDetector, choose_prompts, write_samples
+
+WINDOW_TOKENS = 1024
+BATCH_TOKENS = 4096
+SAMPLE_PROMPTS = 3
+SAMPLE_TOKENS = 80
+SAMPLE_SECONDS = 25.0
+"""For all models together. A GPU needs a fraction; on two cores a model writes about 40 tokens a second."""
+
+SEED = 17
+
+
+def main() -> int:
+    """Run the job that SageMaker describes; the exit code."""
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    paths = ProcessingPaths.from_environment()
+    return run_job(lambda: evaluate(paths), paths.failure)
+
+
+def evaluate(paths: ProcessingPaths) -> int:
+    """Score every model and write the two files; 0.
+
+    Raises:
+        JobError: unusable data, base model or adapter, or a candidate whose loss is not a number.
+    """
+    started = time.monotonic()
+    test = read_examples(paths.test, "test")
+    training = read_examples(paths.train, "train")
+    tokenizer = load_tokenizer(paths.base_model)
+    numerics = choose()
+    models = Contenders(paths, numerics)
+    ends = end_tokens(models.base, tokenizer)
+    length = min(WINDOW_TOKENS, getattr(models.base.config, "max_position_embeddings", None) or WINDOW_TOKENS)
+    rows = prepare(test, tokenizer, ends, length)
+
+    scores = {name: score(models, name, rows, numerics) for name in models.names}
+    if not math.isfinite(scores["candidate"].loss):
+        raise JobError("The new adapter's loss is not a number. Train again with a lower learning_rate.")
+    prompts = choose_prompts(test, SAMPLE_PROMPTS)
+    answers = {name: sample(models, name, tokenizer, prompts, numerics) for name in models.names}
+
+    result = summarise(scores, prompts, answers, texts_of(training))
+    result["adapter_sha256"] = sha256(paths.candidate / ADAPTER_WEIGHTS)
+    result["test_stories"] = len({example.get("story_id") for example in test})
+    paths.output.mkdir(parents=True, exist_ok=True)
+    (paths.output / "evaluation.html").write_text(to_html(result), encoding="utf-8")
+    (paths.output / "evaluation.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(f"Evaluated {', '.join(models.names)} in {time.monotonic() - started:.0f} s.", flush=True)
+    return 0
+
+
+class Contenders:
+    """The base model, loaded once, and the adapters that can be switched onto it."""
+
+    def __init__(self, paths: ProcessingPaths, numerics: Numerics) -> None:
+        self.base = load_base(paths.base_model, numerics)
+        self.model = load_adapter(self.base, paths.candidate, "candidate")
+        self.names = ["base", "candidate"]
+        if (paths.live / ADAPTER_WEIGHTS).exists():
+            load_adapter(self.model, paths.live, "live")
+            self.names.append("live")
+
+    def switched_to(self, name: str) -> AbstractContextManager[object]:
+        """A context in which the model is the named one."""
+        if name == "base":
+            context: AbstractContextManager[object] = self.model.disable_adapter()
+            return context
+        self.model.set_adapter(name)
+        return nullcontext()
+
+
+def score(models: Contenders, name: str, rows: Sequence[TokenSequence], numerics: Numerics) -> Surprise:
+    """How surprised the named model is by the rows' taught tokens."""
+    groups = group_by_length(range(len(rows)), [len(row) for row in rows], BATCH_TOKENS)
+    batches = (collate([rows[row] for row in group], numerics.device) for group in groups)
+    with models.switched_to(name), numerics.autocast():
+        surprise = measure(ChunkedLoss(models.model), batches)
+    log_metric(f"{name}_perplexity", surprise.perplexity, 0)
+    return surprise
+
+
+def sample(
+    models: Contenders, name: str, tokenizer: Any, prompts: Sequence[str], numerics: Numerics
+) -> list[str]:
+    """The named model's answer to each prompt; the same seed for all."""
+    seconds = SAMPLE_SECONDS / len(models.names)
+    with models.switched_to(name), numerics.autocast():
+        return write_samples(
+            models.model, tokenizer, prompts, max_tokens=SAMPLE_TOKENS, max_seconds=seconds, seed=SEED
+        )
+
+
+def summarise(
+    scores: dict[str, Surprise],
+    prompts: Sequence[str],
+    answers: dict[str, list[str]],
+    training_texts: Sequence[str],
+) -> dict[str, Any]:
+    """The content of `evaluation.json`, but for the adapter's hash and the number of stories."""
+    figures = {
+        name: {"perplexity": round(surprise.perplexity, 4), "tokens": surprise.tokens}
+        for name, surprise in scores.items()
+    }
+    base, candidate = scores["base"].perplexity, scores["candidate"].perplexity
+    return {
+        "base": figures["base"],
+        "candidate": figures["candidate"],
+        "live": figures.get("live"),
+        "improvement_percent": round(100 * (base - candidate) / base, 2),
+        "copy_rate": round(CopyDetector(training_texts).rate(answers["candidate"]), 4),
+        "samples": [
+            {
+                "prompt": prompt,
+                "base": answers["base"][place],
+                "candidate": answers["candidate"][place],
+                "live": answers["live"][place] if "live" in answers else None,
+            }
+            for place, prompt in enumerate(prompts)
+        ],
+    }
+
+
+def texts_of(examples: Sequence[dict[str, Any]]) -> list[str]:
+    """The stories' own words: the assistant's turns, or the plain text."""
+    return [
+        " ".join(turn["content"] for turn in example["messages"] if turn["role"] == "assistant")
+        if "messages" in example
+        else str(example["text"])
+        for example in examples
+    ]
+
+
+def sha256(path: Path) -> str:
+    """The file's sha256 as 64 lower-case hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

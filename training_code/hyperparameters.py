@@ -1,0 +1,120 @@
+"""The job's settings: SageMaker hands them over as strings, this turns them into typed, checked values."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from training_code.container import JobError
+
+Precision = Literal["auto", "bf16", "fp32"]
+
+
+def _between(default: float, low: float, high: float) -> Any:
+    return field(default=default, metadata={"low": low, "high": high})
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """How to train. The defaults suit a small model and a few dozen stories (figures in docs/training.md).
+
+    Dataclasses rather than pydantic: the job cannot install anything, and only the standard library is sure.
+    """
+
+    epochs: int = _between(4, 1, 1000)
+    """Times each example is seen, unless time runs out or the validation loss stops falling."""
+    learning_rate: float = _between(1e-3, 1e-7, 1.0)
+    """At its highest, after the warm-up."""
+    lora_rank: int = _between(16, 1, 512)
+    sequence_length: int = _between(512, 16, 131_072)
+    """Tokens; longer examples are cut into windows of this length, none of their text is lost."""
+    batch_tokens: int = _between(2048, 16, 4_194_304)
+    """Tokens of one optimiser step, padding included."""
+    max_seconds: float = _between(14_400, 1, 432_000)
+    """The job ends by itself after this, loading included, and keeps its best adapter."""
+    eval_fraction_seconds: float = _between(0.1, 0.0, 0.5)
+    """Share of the time that measuring the validation loss may take."""
+    patience: int = _between(3, 1, 1000)
+    """Measurements of the validation loss without improvement before training ends early."""
+    warmup_fraction: float = _between(0.05, 0.0, 0.9)
+    """Share of the steps in which the learning rate rises."""
+    checkpoint_seconds: float = _between(0.0, 0.0, 86_400)
+    """Seconds between checkpoints; 0 computes them from `max_seconds`."""
+    lora_dropout: float = _between(0.0, 0.0, 0.9)
+    weight_decay: float = _between(0.0, 0.0, 1.0)
+    max_gradient_norm: float = _between(1.0, 1e-3, 1000.0)
+    seed: int = _between(17, 0, 2**31 - 1)
+    precision: Precision = "auto"
+    """`auto` measures on a CPU and takes bf16 on a GPU that has it."""
+
+    @classmethod
+    def from_strings(cls, values: Mapping[str, object]) -> "Hyperparameters":
+        """Convert and check every value.
+
+        Raises:
+            JobError: names all wrong settings at once, each with what it may be.
+        """
+        known = {setting.name: setting for setting in dataclasses.fields(cls)}
+        wrong: list[str] = []
+        typed: dict[str, Any] = {}
+        for name, text in values.items():
+            if name.startswith(("_", "sagemaker_")):
+                continue  # SageMaker's own, such as _tuning_objective_metric
+            if name not in known:
+                wrong.append(f"{name} is unknown (known: {', '.join(sorted(known))})")
+                continue
+            try:
+                typed[name] = _convert(known[name], text)
+            except ValueError as error:
+                wrong.append(str(error))
+        if not wrong:
+            settings = cls(**typed)
+            if settings.batch_tokens >= settings.sequence_length:
+                return settings
+            wrong.append(
+                f"batch_tokens is {settings.batch_tokens}, it must be at least sequence_length "
+                f"({settings.sequence_length})"
+            )
+        raise JobError("Wrong hyperparameter: " + "; ".join(wrong) + ". Correct it and start the job again.")
+
+    @classmethod
+    def load(cls, path: Path, environment: Mapping[str, str] = os.environ) -> "Hyperparameters":
+        """Read `SM_HPS` where it is set, else SageMaker's hyperparameters.json; neither means all defaults.
+
+        Raises:
+            JobError: they do not hold a JSON object, or a value is wrong.
+        """
+        text = environment.get("SM_HPS") or (path.read_text(encoding="utf-8") if path.exists() else "{}")
+        try:
+            values = json.loads(text)
+        except ValueError:
+            values = None
+        if not isinstance(values, dict):
+            raise JobError(
+                f"The hyperparameters (SM_HPS or {path}) must be a JSON object of names and values."
+            )
+        return cls.from_strings(values)
+
+
+def _convert(setting: "dataclasses.Field[Any]", given: object) -> Any:
+    """The typed value of one setting; ValueError says what was expected."""
+    text = str(given).strip().strip('"')  # the SageMaker SDK sends JSON, so strings come quoted
+    if setting.type == Precision:
+        if text not in get_args(Precision):
+            raise ValueError(
+                f"{setting.name} is {text!r}, it must be one of {', '.join(get_args(Precision))}"
+            )
+        return text
+    low, high = setting.metadata["low"], setting.metadata["high"]
+    kind = "a whole number" if setting.type is int else "a number"
+    expected = f"{setting.name} is {text[:40]!r}, it must be {kind} from {low:g} to {high:g}"
+    try:
+        value = int(text) if setting.type is int else float(text)
+    except ValueError:
+        raise ValueError(expected) from None
+    if not low <= value <= high:
+        raise ValueError(expected)
+    return value

@@ -1,0 +1,106 @@
+"""Loading the base model and its tokenizer, putting the adapter on it, and saving the adapter."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+# Jobs have no network. Without this, libraries first wait for time-outs to find that out.
+os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from training_code.container import JobError, first_line
+from training_code.hyperparameters import Hyperparameters
+from training_code.precision import Numerics
+
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The base model's tokenizer.
+
+    Raises:
+        JobError: it cannot be read, or it has no end token.
+    """
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    except Exception as error:  # transformers raises many types here, all meaning the same
+        raise _unreadable("tokenizer", folder, error) from error
+    if tokenizer.eos_token_id is None:
+        raise JobError(
+            "The base model's tokenizer has no end token (eos_token), so a tuned model would never stop. "
+            "Choose another base model, or set eos_token in its tokenizer_config.json."
+        )
+    return tokenizer
+
+
+def load_base(folder: Path, numerics: Numerics) -> Any:
+    """The base model in `numerics`' format on its device, frozen, without the cache of generation.
+
+    Raises:
+        JobError: the folder holds no model that transformers can read.
+    """
+    try:
+        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=numerics.dtype)
+    except Exception as error:
+        raise _unreadable("model", folder, error) from error
+    model.requires_grad_(False)
+    return model.to(numerics.device)
+
+
+def _unreadable(what: str, folder: Path, error: Exception) -> JobError:
+    return JobError(
+        f"The base model's {what} in {folder} cannot be read ({first_line(error)}). "
+        "Delete its folder under base-models/ in the artifacts bucket and run again to stage it anew."
+    )
+
+
+def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Every token at which generation ends: the tokenizer's, and those of the generation config."""
+    configured = model.generation_config.eos_token_id
+    extra = configured if isinstance(configured, list) else [configured]
+    return frozenset(token for token in [tokenizer.eos_token_id, *extra] if token is not None)
+
+
+def add_adapter(base: Any, settings: Hyperparameters) -> Any:
+    """Put a new LoRA adapter on every linear layer but the output head (GPT-2's Conv1D included)."""
+    torch.manual_seed(settings.seed)
+    config = LoraConfig(
+        r=settings.lora_rank,
+        lora_alpha=2 * settings.lora_rank,
+        lora_dropout=settings.lora_dropout,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+    model = get_peft_model(base, config)
+    # peft notes where the base was read from, which is a path inside a container that is gone by then.
+    model.peft_config["default"].base_model_name_or_path = None
+    return model
+
+
+def load_adapter(base: Any, folder: Path, name: str) -> Any:
+    """Put a trained adapter on the base, or on a model that already has others, under `name`.
+
+    Raises:
+        JobError: the folder holds no adapter, or one for another base.
+    """
+    try:
+        if isinstance(base, PeftModel):
+            base.load_adapter(folder, adapter_name=name)
+            return base
+        return PeftModel.from_pretrained(base, folder, adapter_name=name)
+    except Exception as error:
+        raise JobError(
+            f"The {name} adapter in {folder} does not fit this base model ({first_line(error)}). "
+            "Train it again on this base."
+        ) from error
+
+
+def save_adapter(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Write the adapter in PEFT's layout with the tokenizer."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder, save_embedding_layers=False)
+    (folder / "README.md").unlink(missing_ok=True)  # peft's empty form of a model card
+    tokenizer.save_pretrained(folder)
