@@ -1,4 +1,4 @@
-"""CloudFormation types that MiniStack lacks: ``AWS::SageMaker::*`` and ``AWS::Budgets::Budget``."""
+"""CloudFormation types that MiniStack lacks: SageMaker's, ``Budgets::Budget``, ``Cognito::UserPoolUser``."""
 
 import time
 from functools import partial
@@ -11,6 +11,7 @@ from local.plugin.ministack_cloudformation import (
     ResourceType,
     add_resource_type,
     call_budgets,
+    call_cognito,
 )
 from local.plugin.sagemaker import api, endpoints
 from local.plugin.sagemaker.errors import ApiError
@@ -47,6 +48,14 @@ def install() -> None:
             delete=partial(_removed, "Endpoint"),
             update=_endpoint_updated,
             replaced_by=("EndpointName",),
+        ),
+    )
+    add_resource_type(
+        "AWS::Cognito::UserPoolUser",
+        ResourceType(
+            create=_person_made,
+            delete=_person_removed,
+            replaced_by=("UserPoolId", "Username"),
         ),
     )
     add_resource_type(
@@ -159,3 +168,15 @@ def _budget_made(name: str, given: Properties) -> Created:
         },
     )
     return str(budget["BudgetName"]), {}
+
+
+def _person_made(name: str, given: Properties) -> Created:
+    username = str(given.get("Username") or name)
+    members = ("UserPoolId", "UserAttributes", "DesiredDeliveryMediums", "MessageAction", "ClientMetadata")
+    request = {member: given[member] for member in members if member in given}
+    call_cognito("AdminCreateUser", {**request, "Username": username})
+    return username, {}
+
+
+def _person_removed(username: str, given: Properties) -> None:
+    call_cognito("AdminDeleteUser", {"UserPoolId": given["UserPoolId"], "Username": username})

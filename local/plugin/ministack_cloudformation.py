@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ministack.services import budgets
+from ministack.services import budgets, cognito
 from ministack.services.cloudformation import provisioners
 
 Properties = dict[str, Any]
@@ -53,3 +53,17 @@ def call_budgets(action: str, request: dict[str, Any]) -> None:
     status, _, body = budgets._DISPATCH[action](request)
     if status >= 400:
         raise ValueError(str(json.loads(body).get("message", body)))
+
+
+def call_cognito(action: str, request: dict[str, Any]) -> dict[str, Any]:
+    """One call of Cognito user pools (``AdminCreateUser``). Raises ValueError with its message."""
+    functions = {
+        "AdminCreateUser": cognito._admin_create_user,
+        "AdminUpdateUserAttributes": cognito._admin_update_user_attributes,
+        "AdminDeleteUser": cognito._admin_delete_user,
+    }
+    status, _, body = functions[action](request)
+    answer: dict[str, Any] = json.loads(body) if body else {}
+    if status >= 400:
+        raise ValueError(str(answer.get("message", answer)))
+    return answer
