@@ -17,7 +17,7 @@ from stories.reading import read_file
 
 log = Logger(service="read_stories")
 
-LARGEST_FILE_BYTES = 400 * 1024**2
+LARGEST_FILE_BYTES = 200 * 1024**2
 """What fits the function's temporary disk beside the records."""
 _IN_MEMORY_BYTES = 8 * 1024**2
 _GONE = {"NoSuchKey", "NoSuchVersion", "404"}

@@ -42,6 +42,11 @@ def release(held: Lock) -> bool:
     return table.delete(*_KEY, only_if=unchanged)
 
 
+def drop(run_id: str) -> None:
+    """Free the lock of a run that never began, whatever is owed."""
+    table.delete(*_KEY, only_if=Attr("run_id").eq(run_id))
+
+
 def _fresh(run_id: str, execution_arn: str) -> dict[str, object]:
     lock = Lock(run_id=run_id, execution_arn=execution_arn, acquired_at=clock.stamp())
     return lock.model_dump()

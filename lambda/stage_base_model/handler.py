@@ -97,14 +97,14 @@ class VerifiedStream:
         self._count = 0
         self._digest = hashlib.sha256()
 
-    def read(self, size: int) -> bytes:
-        """Return the next `size` bytes, fewer at the end.
+    def read(self, size: int = -1) -> bytes:
+        """Return the next `size` bytes, fewer at the end; all that are left where it is negative.
 
         Raises:
             OutOfTime: past the deadline.
             HubError: at the end, where length or digest are wrong.
         """
-        while len(self._kept) < size:
+        while size < 0 or len(self._kept) < size:
             if time.monotonic() > self._deadline:
                 raise OutOfTime(self._file.name)
             chunk = next(self._chunks, None)
@@ -114,8 +114,9 @@ class VerifiedStream:
             self._digest.update(chunk)
             self._count += len(chunk)
             self._kept += chunk
-        data = bytes(self._kept[:size])
-        del self._kept[:size]
+        end = len(self._kept) if size < 0 else size
+        data = bytes(self._kept[:end])
+        del self._kept[:end]
         return data
 
     def _verify(self) -> None:

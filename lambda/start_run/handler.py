@@ -6,7 +6,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from shared import aws, clock, environment, handover, lock, runs
+from shared import aws, clock, environment, lock, runs
 from shared.models import Lock
 
 log = Logger(service="start_run")
@@ -62,7 +62,8 @@ def _execute_or_free(run_id: str, reason: str) -> dict[str, Any]:
     try:
         return _execute(run_id, reason)
     except Exception:
-        handover.free(run_id)
+        # Nothing is forgotten: the scheduler calls again, and that run reads every story there is.
+        lock.drop(run_id)
         raise
 
 

@@ -87,7 +87,7 @@ def _jobs(house: House) -> dict[str, Any]:
 def _gate(
     house: House, context: LambdaContext, base: float, tuned: float, live: float | None
 ) -> dict[str, Any]:
-    evaluation = {
+    evaluation: dict[str, Any] = {
         "base": {"perplexity": base, "tokens": 10},
         "candidate": {"perplexity": tuned, "tokens": 10},
         "live": {"perplexity": live, "tokens": 10} if live else None,

@@ -1,0 +1,128 @@
+"""A failed job's own words reach the run record and the message, once, and free the lock."""
+
+import contextlib
+import json
+from typing import Any
+
+import boto3
+import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from record_failure.handler import handler as record_failure
+
+from shared import aws, failures, lock, runs
+from tests.unit.functions.conftest import House
+
+RUN = "20260903-090000-eeee"
+GROUP = "/aws/sagemaker/TrainingJobs"
+
+
+@pytest.fixture
+def letters(house: House) -> Any:
+    """A queue that is subscribed to the topic; calling it returns the letters so far."""
+    sqs = boto3.client("sqs")
+    queue = sqs.create_queue(QueueName=house.table)["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    aws.sns().subscribe(TopicArn=house.topic_arn, Protocol="sqs", Endpoint=arn)
+
+    def read() -> list[dict[str, str]]:
+        found = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", [])
+        return [json.loads(message["Body"]) for message in found]
+
+    return read
+
+
+def _log(job: str, lines: list[str]) -> None:
+    client = aws.logs()
+    with contextlib.suppress(client.exceptions.ResourceAlreadyExistsException):
+        client.create_log_group(logGroupName=GROUP)
+    stream = f"{job}/algo-1-1"
+    client.create_log_stream(logGroupName=GROUP, logStreamName=stream)
+    events = [{"timestamp": 1_788_000_000_000 + n, "message": line} for n, line in enumerate(lines)]
+    client.put_log_events(logGroupName=GROUP, logStreamName=stream, logEvents=events)  # type: ignore[arg-type]
+
+
+def _caught(job: str) -> dict[str, Any]:
+    cause = {
+        "TrainingJobName": job,
+        "TrainingJobStatus": "Failed",
+        "FailureReason": "AlgorithmError: the training data has no examples, exit code: 1",
+    }
+    return {"run_id": RUN, "failure": {"Error": "States.TaskFailed", "Cause": json.dumps(cause)}}
+
+
+def test_a_failed_training_job_shows_the_end_of_its_own_log(
+    house: House, context: LambdaContext, letters: Any
+) -> None:
+    job = f"{house.table}-train-{RUN}"
+    _log(job, [f"line {number}" for number in range(100)])
+    assert lock.acquire(RUN, "arn")
+    runs.enter(RUN, "StageBaseModel")
+    told = record_failure(_caught(job), context)
+    run = runs.get(RUN)
+    assert run is not None
+    assert run.failure is not None
+    assert run.status == "failed"
+    assert run.step == run.failure.step == "Train"
+    assert run.message == told["message"] == f"Train failed: {run.failure.cause}"
+    assert "no examples" in run.failure.cause
+    assert run.failure.log_tail == "\n".join(f"line {number}" for number in range(80, 100))
+    assert lock.holder() is None
+    (letter,) = letters()
+    assert letter["Subject"] == "Storyloom: a run failed in Train"
+    assert run.message in letter["Message"]
+    assert "line 99" in letter["Message"]
+
+
+def test_the_failure_is_told_once(house: House, context: LambdaContext, letters: Any) -> None:
+    runs.enter(RUN, "Train")
+    record_failure(_caught(f"{house.table}-none"), context)
+    record_failure(_caught(f"{house.table}-none"), context)
+    detail = {"name": RUN, "status": "FAILED", "error": "States.TaskFailed", "cause": "other words"}
+    record_failure({"detail-type": "Step Functions Execution Status Change", "detail": detail}, context)
+    run = runs.get(RUN)
+    assert run is not None
+    assert "no examples" in (run.message or "")
+    assert len(letters()) == 1
+
+
+def test_a_run_that_succeeded_stays_so(house: House, context: LambdaContext, letters: Any) -> None:
+    runs.enter(RUN, "Announce")
+    runs.finish(RUN, "succeeded", "v1 answers and stops.")
+    record_failure(_caught("late"), context)
+    run = runs.get(RUN)
+    assert run is not None
+    assert run.status == "succeeded"
+    assert letters() == []
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "step", "words"),
+    [
+        (
+            "HubError",
+            '{"errorType": "HubError", "errorMessage": "It is gated."}',
+            "StageBaseModel",
+            "It is gated.",
+        ),
+        ("States.Timeout", "", "Read", "No reason was given."),
+        ("States.DataLimitExceeded", "The state is too large.", "Read", "The state is too large."),
+        (
+            "States.TaskFailed",
+            '{"ProcessingJobName": "p", "ExitMessage": "no test stories", "ProcessingJobStatus": "Failed"}',
+            "Evaluate",
+            "no test stories",
+        ),
+        (
+            "States.TaskFailed",
+            '{"TrainingJobName": "t", "TrainingJobStatus": "Stopped"}',
+            "Train",
+            "The job ended as Stopped and gave no reason.",
+        ),
+    ],
+)
+def test_every_kind_of_cause_becomes_words(
+    house: House, error: str, cause: str, step: str, words: str
+) -> None:
+    failure = failures.explain(step, error, cause)
+    assert failure.cause == words
+    assert failures.sentence(failure) == f"{step} failed: {words}"
