@@ -15,7 +15,7 @@ from stories.readers import LARGEST_TEXT_BYTES, Draft, Flaw, find_reader
 SUFFIXES = (".zip",)
 
 _MOST_ENTRIES = 10_000
-_LARGEST_TOTAL_BYTES = 1024**3
+_LARGEST_TOTAL_BYTES = 256 * 1024**2
 _HIGHEST_RATIO = 100
 _RATIO_MATTERS_FROM_BYTES = 1024**2
 _NESTED = {".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz"}

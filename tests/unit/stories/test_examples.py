@@ -20,7 +20,8 @@ DIALOGUE = (
 
 
 def _record(text: str = prose(1), title: str = "The Well") -> Record:
-    return only_record(read("tales/the-well.md", f"# {title}\n\n{text}".encode()))
+    record = only_record(read("tales/the-well.md", f"# {title}\n\n{text}".encode()))
+    return record.model_copy(update={"language": "en"})
 
 
 @pytest.mark.parametrize("words", [12, 100, 280, 600, 3000])
