@@ -8,11 +8,12 @@ import pytest
 from assemble import handler as assemble
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from begin.handler import latest_versions
+from botocore.model import ServiceModel, Shape, StructureShape
 from botocore.validate import ParamValidator
 from read_stories import handler as read_stories
 
 from shared import aws, layout, runs
-from tests.unit.functions.conftest import BASE_MODEL, House
+from tests.unit.functions.conftest import House
 from tests.unit.stories.material import prose, zipped
 from training_code.hyperparameters import Hyperparameters
 
@@ -109,15 +110,15 @@ def test_the_jobs_are_what_sagemaker_and_the_container_take(settings: House, con
         "CheckpointConfig": {"S3Uri": jobs["checkpoint_uri"]},
     }
     for name, value in training.items():
-        shape = model.shape_for("CreateTrainingJobRequest").members[name]
+        shape = _member(model, "CreateTrainingJobRequest", name)
         assert not ParamValidator().validate(value, shape).has_errors(), name
-    shape = model.shape_for("CreateProcessingJobRequest").members["ProcessingInputs"]
+    shape = _member(model, "CreateProcessingJobRequest", "ProcessingInputs")
     assert not ParamValidator().validate(jobs["processing_inputs"], shape).has_errors()
     # And the container's own settings whether it understands them.
     typed = Hyperparameters.from_strings(jobs["hyperparameters"])
     assert typed.max_seconds == 180
     assert typed.lora_rank <= 16
-    assert typed.sequence_length <= BASE_MODEL["context_length"]
+    assert typed.sequence_length <= typed.batch_tokens
 
 
 def test_without_a_live_model_there_is_nothing_to_compare_with(
@@ -179,6 +180,12 @@ def test_the_newer_version_of_a_story_is_the_one_that_counts(settings: House, co
     (line,) = _object(settings, key).splitlines()
     assert json.loads(line)["text"] == prose(2)
     assert json.loads(line)["modified_at"].endswith("Z")
+
+
+def _member(model: ServiceModel, request: str, name: str) -> Shape:
+    shape = model.shape_for(request)
+    assert isinstance(shape, StructureShape)
+    return shape.members[name]
 
 
 def _inputs(jobs: dict[str, Any]) -> dict[str, str]:
