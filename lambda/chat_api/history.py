@@ -102,11 +102,14 @@ def training_log(job_name: str) -> tuple[list[Metric], Progress | None]:
     metrics: dict[int, Metric] = {}
     progress: Progress | None = None
     pages = client.get_paginator("filter_log_events").paginate(
-        logGroupName=_TRAINING_LOG, logStreamNamePrefix=f"{job_name}/", filterPattern="?metric ?progress"
+        logGroupName=_TRAINING_LOG, logStreamNamePrefix=f"{job_name}/", filterPattern='"step="'
     )
     try:
         for page in pages:
             for event in page["events"]:
+                # MiniStack does not narrow by the prefix.
+                if not event.get("logStreamName", "").startswith(f"{job_name}/"):
+                    continue
                 line = event.get("message", "")
                 if found := _METRIC.search(line):
                     step = int(found["step"])

@@ -1,0 +1,48 @@
+"""The API as it runs for real: uvicorn, started by the function's own start script."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+CHECKOUT = Path(__file__).parents[3]
+
+
+@contextmanager
+def running() -> Iterator[str]:
+    """Start `run.sh` with this process's environment; yields the server's URL."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    environment = {
+        **os.environ,
+        "LAMBDA_TASK_ROOT": str(CHECKOUT / "lambda"),
+        "AWS_LWA_PORT": port,
+        "PYTHON": sys.executable,
+    }
+    process = subprocess.Popen([CHECKOUT / "lambda" / "chat_api" / "run.sh"], env=environment)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait(url, process)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _wait(url: str, process: "subprocess.Popen[bytes]") -> None:
+    for _ in range(300):
+        if process.poll() is not None:
+            raise RuntimeError(f"run.sh ended with {process.returncode}")
+        try:
+            if httpx.get(f"{url}/api/health", trust_env=False).json() == {"ok": True}:
+                return
+        except httpx.TransportError:
+            time.sleep(0.1)
+    raise RuntimeError("run.sh did not answer within 30 seconds")

@@ -1,0 +1,180 @@
+"""Status, runs and stories, and the committed description of the API."""
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from chat_api import openapi, waking
+from chat_api.app import create_app
+from fastapi.testclient import TestClient
+
+from shared import aws, hosting, layout, runs
+from tests.unit.functions.conftest import House
+
+CONTEXT = {"x-amzn-request-context": json.dumps({"authorizer": {"sub": "u1"}})}
+RUN = "20260904-090000-ffff"
+
+
+@pytest.fixture
+def api(house: House, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    """The app, called as the Web Adapter calls it; no keeper is deployed."""
+    monkeypatch.setattr(waking, "call_keeper", lambda action: None)
+    with TestClient(create_app(), headers=CONTEXT) as client:
+        yield client
+
+
+def test_the_committed_description_is_the_api() -> None:
+    committed = Path(__file__).parents[3] / "docs" / "openapi.json"
+    assert committed.read_text() == openapi.document(), (
+        "The API changed. Write its description again: "
+        "PYTHONPATH=lambda python -m chat_api.openapi > docs/openapi.json"
+    )
+
+
+def test_the_status_of_an_empty_house(api: TestClient) -> None:
+    status = api.get("/api/status").json()
+    assert status["hosting"]["status"] == "asleep"
+    assert status["live"] is None
+    assert status["run"] is None
+    assert status["base_model"] == {"name": "smollm2-135m", "id": "HuggingFaceTB/SmolLM2-135M-Instruct"}
+
+
+def test_the_status_of_a_live_model(api: TestClient, live_v1: str) -> None:
+    hosting.mark_awake("v1", "config")
+    status = api.get("/api/status").json()
+    assert status["hosting"]["status"] == "awake"
+    assert status["live"]["version"] == "v1"
+    assert status["live"]["tuned_perplexity"] == 24.0
+    assert api.post("/api/wake").status_code == 202
+
+
+def _execute(house: House, definition: dict[str, Any]) -> str:
+    machine = aws.stepfunctions().create_state_machine(
+        name=f"{house.table}-walk",
+        definition=json.dumps(definition),
+        roleArn="arn:aws:iam::123456789012:role/machine",
+    )
+    arn = aws.stepfunctions().start_execution(stateMachineArn=machine["stateMachineArn"])["executionArn"]
+    for _ in range(100):
+        if aws.stepfunctions().describe_execution(executionArn=arn)["status"] != "RUNNING":
+            break
+        if definition["StartAt"] == "Long":
+            break
+        time.sleep(0.1)
+    return arn
+
+
+def test_a_run_shows_its_states_report_and_losses(api: TestClient, house: House) -> None:
+    loop = [{"Variable": "$.again", "BooleanEquals": True, "Next": "Once"}]
+    definition: dict[str, Any] = {
+        "StartAt": "Begin",
+        "States": {
+            "Begin": {"Type": "Pass", "Result": True, "ResultPath": "$.again", "Next": "Look"},
+            "Look": {"Type": "Wait", "Seconds": 1, "Next": "Again"},
+            "Again": {"Type": "Choice", "Choices": loop, "Default": "Broken"},
+            "Once": {"Type": "Pass", "Result": False, "ResultPath": "$.again", "Next": "Look"},
+            "Broken": {"Type": "Fail", "Error": "Oh", "Cause": "No."},
+        },
+    }
+    arn = _execute(house, definition)
+    runs.enter(RUN, "Train", execution_arn=arn, training_job=f"{house.table}-train")
+    report = {"run_id": RUN, "stories": 24}
+    aws.s3().put_object(Bucket=house.artifacts, Key=layout.report(RUN), Body=json.dumps(report).encode())
+    lines = [
+        "loading the model",
+        "metric train_loss=3.25 step=10",
+        "progress step=10 of=120 seconds=33",
+        "metric validation_loss=3.5e0 step=20",
+        "metric train_loss=2.75 step=20",
+        "progress step=20 of=120 seconds=61.5",
+    ]
+    logs, group = aws.logs(), "/aws/sagemaker/TrainingJobs"
+    with contextlib.suppress(logs.exceptions.ResourceAlreadyExistsException):
+        logs.create_log_group(logGroupName=group)
+    stream = f"{house.table}-train/algo-1-1"
+    logs.create_log_stream(logGroupName=group, logStreamName=stream)
+    now = int(time.time() * 1000)
+    logs.put_log_events(
+        logGroupName=group,
+        logStreamName=stream,
+        logEvents=[{"timestamp": now + n, "message": line} for n, line in enumerate(lines)],
+    )
+    run = api.get(f"/api/runs/{RUN}").json()
+    assert [state["name"] for state in run["states"]] == ["Begin", "Look", "Again", "Once", "Broken"]
+    assert [state["status"] for state in run["states"]] == ["succeeded"] * 4 + ["failed"]
+    assert 1.9 < run["states"][1]["seconds"] < 4, "a state that loops counts from first to last"
+    assert run["report"] == report
+    assert run["metrics"] == [
+        {"step": 10, "train_loss": 3.25, "validation_loss": None},
+        {"step": 20, "train_loss": 2.75, "validation_loss": 3.5},
+    ]
+    assert run["progress"] == {"step": 20, "of": 120, "seconds": 61.5}
+
+
+def test_a_running_state_is_the_runs_step(api: TestClient, house: House) -> None:
+    definition = {"StartAt": "Long", "States": {"Long": {"Type": "Wait", "Seconds": 600, "End": True}}}
+    arn = _execute(house, definition)
+    runs.enter(RUN, "StageBaseModel", execution_arn=arn)
+    for _ in range(50):
+        run = api.get("/api/status").json()["run"]
+        if run["step"] == "Long":
+            break
+        time.sleep(0.1)
+    assert run["step"] == "Long"
+    detail = api.get(f"/api/runs/{RUN}").json()
+    assert detail["step"] == "Long"
+    assert detail["states"][-1]["status"] == "running"
+    assert detail["metrics"] is None
+
+
+def test_runs_are_listed_newest_first(api: TestClient) -> None:
+    for number in range(3):
+        runs.enter(f"2026090{number}-090000-aaaa", "Begin")
+    listed = [run["run_id"] for run in api.get("/api/runs").json()["runs"]]
+    assert listed == ["20260902-090000-aaaa", "20260901-090000-aaaa", "20260900-090000-aaaa"]
+    answer = api.get("/api/runs/20250101-000000-0000")
+    assert answer.status_code == 404
+    assert answer.json()["error"]["cure"] == "GET /api/runs lists the runs."
+
+
+def test_a_story_is_uploaded_with_the_form_and_listed(
+    api: TestClient, house: House, cloud_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    form = api.post("/api/stories", json={"name": "tales/The Hill.txt", "size": 11}).json()
+    assert form["key"] == "tales/The Hill.txt"
+    assert form["url"] == f"{cloud_url.replace('://', f'://{house.stories}.')}"
+    uploaded = httpx.post(
+        f"{cloud_url}/{house.stories}", data=form["fields"], files={"file": b"Once upon a"}, trust_env=False
+    )
+    assert uploaded.status_code in {200, 204}, uploaded.text
+    (story,) = api.get("/api/stories").json()["stories"]
+    assert (story["key"], story["size"]) == ("tales/The Hill.txt", 11)
+    monkeypatch.setenv("STORYLOOM_BROWSER_ENDPOINT", "http://localhost:8400/")
+    local = api.post("/api/stories", json={"name": "a.txt", "size": 1}).json()
+    assert local["url"] == f"http://localhost:8400/aws/s3/{house.stories}"
+
+
+def test_a_file_over_the_limit_is_refused(api: TestClient) -> None:
+    answer = api.post("/api/stories", json={"name": "epic.txt", "size": 50 * 2**20 + 1})
+    assert answer.status_code == 413
+    assert "storyloom upload" in answer.json()["error"]["cure"]
+
+
+@pytest.mark.parametrize("name", ["../x.txt", "/", "..", "a/", "bad\x00name.txt", "a/../../x"])
+def test_a_name_that_leads_elsewhere_is_refused(api: TestClient, name: str) -> None:
+    answer = api.post("/api/stories", json={"name": name, "size": 1})
+    assert answer.status_code == 422
+
+
+def test_an_unforeseen_error_is_json_too(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORYLOOM_TABLE", "no-such-table")
+    with TestClient(create_app(), headers=CONTEXT, raise_server_exceptions=False) as client:
+        answer = client.get("/api/runs")
+    assert answer.status_code == 500
+    assert answer.json()["error"]["type"] == "internal_error"
+    assert "no-such-table" not in answer.text

@@ -1,0 +1,75 @@
+"""Wherever the network cuts the endpoint's answer, the same events come out."""
+
+import json
+from typing import Any
+
+from chat_api.events import EventReader, as_chunk
+from chat_api.openai_schema import gather
+from hypothesis import given
+from hypothesis import strategies as st
+
+CUTS = st.lists(st.integers(0, 10_000), max_size=12)
+TEXTS = st.text(st.characters(codec="utf-8"), min_size=0, max_size=30)
+
+
+def _chunk(text: str) -> dict[str, Any]:
+    return {"id": "c", "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]}
+
+
+def _cut(data: bytes, cuts: list[int]) -> list[bytes]:
+    places = sorted({cut % (len(data) + 1) for cut in cuts})
+    return [data[start:end] for start, end in zip([0, *places], [*places, len(data)], strict=True)]
+
+
+def _read(parts: list[bytes]) -> list[str]:
+    reader = EventReader()
+    return [data for part in parts for data in reader.feed(part)] + list(reader.close())
+
+
+@given(
+    st.lists(TEXTS, max_size=6),
+    CUTS,
+    st.sampled_from(["\n", "\r\n"]),
+)
+def test_any_cutting_of_server_sent_events_gives_the_same(
+    texts: list[str], cuts: list[int], end: str
+) -> None:
+    events = [json.dumps(_chunk(text), ensure_ascii=False) for text in texts] + ["[DONE]"]
+    stream = "".join(f"data: {event}{end}{end}" for event in events).encode()
+    assert _read(_cut(stream, cuts)) == events
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=6), CUTS, st.booleans())
+def test_any_cutting_of_json_lines_gives_the_same(texts: list[str], cuts: list[int], ended: bool) -> None:
+    lines = [json.dumps(_chunk(text)) for text in texts]
+    stream = ("\n".join(lines) + ("\n" if ended else "")).encode()
+    assert _read(_cut(stream, cuts)) == lines
+
+
+def test_every_single_byte_apart() -> None:
+    stream = ': hello\nevent: message\ndata: {"a":\ndata: "é"}\n\ndata:[DONE]\n\n'.encode()
+    assert _read([bytes([byte]) for byte in stream]) == ['{"a":\n"é"}', "[DONE]"]
+
+
+def test_lmi_tokens_become_chunks() -> None:
+    line = '{"token": {"id": 5, "text": " hill"}, "details": {"finish_reason": "eos_token"}}'
+    chunk = as_chunk(line, "v2")
+    assert chunk is not None
+    assert chunk["choices"][0] == {"index": 0, "delta": {"content": " hill"}, "finish_reason": "stop"}
+    assert chunk["model"] == "v2"
+    assert as_chunk("garbage", "v2") is None
+    assert as_chunk('{"neither": 1}', "v2") is None
+
+
+def test_chunks_are_gathered_by_choice() -> None:
+    def part(index: int, text: str, reason: str | None = None) -> dict[str, Any]:
+        choice = {"index": index, "delta": {"content": text}, "finish_reason": reason}
+        return {"id": "x", "model": "v2", "system_fingerprint": "f", "choices": [choice]}
+
+    usage = {"id": "x", "choices": [], "usage": {"total_tokens": 9}}
+    whole = gather([part(1, "b"), part(0, "a"), part(0, "A", "stop"), part(1, "B", "length"), usage], "v2")
+    assert [choice["message"]["content"] for choice in whole["choices"]] == ["aA", "bB"]
+    assert [choice["finish_reason"] for choice in whole["choices"]] == ["stop", "length"]
+    assert whole["usage"] == {"total_tokens": 9}
+    assert whole["system_fingerprint"] == "f"
+    assert whole["object"] == "chat.completion"
