@@ -46,7 +46,7 @@ class _Files:
 def assemble(lines: Iterable[Record | Reject], options: Options, folder: Path) -> DataReport:
     """Write `train/`, `validation/` and `test/examples.jsonl` into a folder and report on them.
 
-    Memory holds about a kilobyte a story; the texts wait on disk, in the same folder, until they are needed.
+    Memory holds a kilobyte or so of each story; the texts wait on disk, in the same folder.
 
     Args:
         lines: what `read_file` yielded for all files, in any order.
@@ -94,7 +94,7 @@ def _collect(lines: Iterable[Record | Reject], store: RecordStore) -> _Files:
             files.rejects.append(line)
         else:
             files.kept.add(file)
-            store.add(line, *duplicates.fingerprint(line))
+            store.add(line, duplicates.fingerprint(line))
     return files
 
 

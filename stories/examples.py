@@ -51,6 +51,7 @@ _CONTINUE_REQUESTS = (
 
 _ONE_IN_SO_MANY_OPENINGS = 4
 _TAIL_TOKENS = 48
+_REACH_CHARACTERS = 2000
 _OPENING_TOKENS = 120
 # The chat template with its system prompt, the words of a request, a title and a tail.
 _RESERVED_TOKENS = 120
@@ -81,17 +82,17 @@ def build(
     if record.messages is not None:
         yield _passed_through(record, title, record.messages, chat=chat)
         return
-    most_tokens = window_tokens(sequence_length)
-    before = record.text[:begin]
-    for window in cut(record.text[begin:end], most_tokens, record.language):
+    position = begin
+    for window in cut(record.text[begin:end], window_tokens(sequence_length), record.language):
+        before = record.text[max(0, position - _REACH_CHARACTERS) : position]
         if chat:
-            request, answer = _ask(record, title, before, window)
+            request, answer = _ask(record, title, int(record.id, 16) + position, before, window)
             turns: list[Turn] = [_turn("user", request), _turn("assistant", answer)]
             yield {"story_id": record.id, "title": title, "messages": turns}
         else:
             text = window.strip() if before else f"{title}\n\n{window.strip()}"
             yield {"story_id": record.id, "title": title, "text": text}
-        before += window
+        position += len(window)
 
 
 def full_title(record: Record) -> str:
@@ -111,9 +112,8 @@ def _passed_through(record: Record, title: str, messages: tuple[Message, ...], *
     }
 
 
-def _ask(record: Record, title: str, before: str, window: str) -> tuple[str, str]:
-    """Return a request that this window of the story answers, and the answer."""
-    lot = int(record.id, 16) + len(before)
+def _ask(record: Record, title: str, lot: int, before: str, window: str) -> tuple[str, str]:
+    """Return a request that this window of the story answers, and the answer; the lot chooses its wording."""
     if before:
         said = tail(before, _TAIL_TOKENS, record.language)
         return _CONTINUE_REQUESTS[lot % len(_CONTINUE_REQUESTS)].format(

@@ -52,5 +52,5 @@ def estimate_tokens(text: str, language: str) -> int:
     German and French (2.4 to 2.8) and on scripts beyond Latin (1.7 to 2.4). Larger vocabularies need fewer.
     """
     size = len(text.encode())
-    plain = sum(1 for character in text if character.isascii())
+    plain = len(text.encode("ascii", "ignore"))
     return round(plain / (3.6 if language == "en" else 2.4) + (size - plain) / 1.7)

@@ -67,14 +67,14 @@ class Reject(_Frozen):
 
 
 class Duplicate(_Frozen):
-    """Two stories that say the same: one stays, one is left out."""
+    """Two stories that say the same, or one of which is part of the other: one stays, one is left out."""
 
     kept: str
     """File of the story that stays."""
     dropped: str
-    kind: Literal["exact", "near"]
+    kind: Literal["exact", "near", "part"]
     similarity: float
-    """Estimated Jaccard similarity of five-word shingles, 0 to 1."""
+    """Estimated from five-word shingles, 0 to 1: Jaccard; for a part, the share of it that the whole has."""
 
 
 class PartSize(_Frozen):

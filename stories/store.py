@@ -1,5 +1,6 @@
 """Records on disk, and in memory only what it takes to compare, order and split them."""
 
+from array import array
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,8 +16,20 @@ Order = tuple[tuple[tuple[int, str], ...], int, str]
 
 
 @dataclass(frozen=True, eq=False)
+class Fingerprint:
+    """What a text is recognised by."""
+
+    digest: bytes
+    """sha256 of its words alone."""
+    sketch: "RMinHash"
+    """MinHash of its five-word shingles."""
+    sample: "array[int]"
+    """The hashes of one in sixteen of them: always the same ones, so that samples can be compared."""
+
+
+@dataclass(frozen=True, eq=False)
 class Entry:
-    """What is kept in memory of one record: about a kilobyte, however long the story."""
+    """What is kept in memory of one record: about a kilobyte, and four bytes for every sixteen words."""
 
     offset: int
     id: str
@@ -29,8 +42,7 @@ class Entry:
     language: str
     words: int
     is_chat: bool
-    digest: bytes
-    sketch: "RMinHash"
+    fingerprint: Fingerprint
 
 
 class RecordStore:
@@ -51,7 +63,7 @@ class RecordStore:
         """Close its file."""
         self._file.close()
 
-    def add(self, record: Record, digest: bytes, sketch: "RMinHash") -> None:
+    def add(self, record: Record, fingerprint: Fingerprint) -> None:
         """Write a record and remember where it stands."""
         offset = self._file.seek(0, 2)
         self._file.write(record.model_dump_json().encode() + b"\n")
@@ -68,8 +80,7 @@ class RecordStore:
                 language=record.language,
                 words=record.words,
                 is_chat=record.messages is not None,
-                digest=digest,
-                sketch=sketch,
+                fingerprint=fingerprint,
             )
         )
 

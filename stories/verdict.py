@@ -58,7 +58,9 @@ def _left_out(report: DataReport) -> list[str]:
     elif report.rejected:
         said.append(f"{_count(len(report.rejected), 'part')} of files could not be used; the list says why.")
     if report.duplicates:
-        said.append(f"{_count(len(report.duplicates), 'story', 'stories')} said the same as a newer one.")
+        said.append(
+            f"{_count(len(report.duplicates), 'story', 'stories')} said the same as another and counted once."
+        )
     return said
 
 

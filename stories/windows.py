@@ -1,7 +1,7 @@
 """Cuts a story into windows that fit the model's context, at the ends of paragraphs and sentences."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from stories.language import estimate_tokens
@@ -16,6 +16,8 @@ _SENTENCE_END = re.compile(
 _ABBREVIATION = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|St|Prof|Rev|Capt|Col|Gen|Lt|Sgt|Messrs|Jr|Sr|[A-Z])\.\s+\Z")
 _PARAGRAPH_END = re.compile(r"\n{2,}")
 _FULL_ENOUGH = 0.7
+# An end of a paragraph may be four times as far from the even share as an end of a sentence.
+_PARAGRAPH_ADVANTAGE = 0.25
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,14 @@ def cut(text: str, most_tokens: int, language: str) -> list[str]:
         language: ISO 639-1 code, for the estimate.
     """
     units = list(_units(text, most_tokens, language))
+    left = sum(unit.tokens for unit in units)
     windows: list[str] = []
-    while units:
-        count = _next_window(units, most_tokens)
-        windows.append("".join(unit.text for unit in units[:count]))
-        del units[:count]
+    start = 0
+    while start < len(units):
+        end = _window_end(units, start, left, most_tokens)
+        windows.append("".join(unit.text for unit in units[start:end]))
+        left -= sum(unit.tokens for unit in units[start:end])
+        start = end
     return windows
 
 
@@ -54,24 +59,23 @@ def tail(text: str, most_tokens: int, language: str) -> str:
     return kept.strip()
 
 
-def _next_window(units: list[_Unit], most_tokens: int) -> int:
-    """Return how many units the next window takes.
+def _window_end(units: Sequence[_Unit], start: int, left: int, most_tokens: int) -> int:
+    """Return where the window ends that begins with this unit, when so many tokens are left.
 
     What is left is shared out evenly, so that no window at the end is a mere scrap; within reach of that
     share a window ends where a paragraph ends.
     """
-    left = sum(unit.tokens for unit in units)
     share = left / max(1, -(-left // most_tokens))
     size = 0
-    best, best_distance = 1, float("inf")
-    for count, unit in enumerate(units, start=1):
-        size += unit.tokens
-        if count > 1 and size > most_tokens:
+    best, best_distance = start + 1, float("inf")
+    for number in range(start, len(units)):
+        size += units[number].tokens
+        if number > start and size > most_tokens:
             break
-        reachable = unit.ends_paragraph and size >= share * _FULL_ENOUGH
-        distance = abs(size - share) * (0.25 if reachable else 1)
+        at_paragraph = units[number].ends_paragraph and size >= share * _FULL_ENOUGH
+        distance = abs(size - share) * (_PARAGRAPH_ADVANTAGE if at_paragraph else 1)
         if distance < best_distance:
-            best, best_distance = count, distance
+            best, best_distance = number + 1, distance
     return best
 
 

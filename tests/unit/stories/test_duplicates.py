@@ -63,3 +63,22 @@ def test_a_file_whose_only_story_is_a_duplicate_still_counts_as_kept(assembled: 
     lines = read("one.txt", prose(1).encode()) + read("two.txt", prose(1).encode())
     report, _ = assembled(lines)
     assert (report.files, report.kept, report.stories) == (2, 2, 1)
+
+
+def test_a_story_inside_a_collection_is_left_out(assembled: Assemble) -> None:
+    collection = "\n\n".join(prose(seed) for seed in range(40, 50)).encode()
+    lines = read("collection.txt", collection, OLD) + read("single.txt", prose(44).encode(), NEW)
+    report, parts = assembled(lines + _others())
+    (pair,) = report.duplicates
+    assert (pair.kept, pair.dropped, pair.kind) == ("collection.txt", "single.txt", "part")
+    assert pair.similarity > 0.9
+    assert b"".join(parts.values()).count(prose(44)[-120:].encode()) <= 1
+
+
+def test_a_common_notice_does_not_make_stories_parts_of_each_other(assembled: Assemble) -> None:
+    notice = prose(500, 200)
+    lines = read_all(
+        {f"tale-of-{name}.txt": f"{notice}\n\n{prose(ord(name))}".encode() for name in "abcdefgh"}
+    )
+    report, _ = assembled(lines)
+    assert not report.duplicates
