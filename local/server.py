@@ -6,6 +6,8 @@
 import asyncio
 import os
 import signal
+import ssl
+from typing import Any
 
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
@@ -27,11 +29,18 @@ def main() -> None:
 async def _serve(application: object) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_report)
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stopping.set)
     await serve(application, _configuration(), shutdown_trigger=stopping.wait)  # type: ignore[arg-type]
     # Worker threads of running invocations would keep the interpreter alive; the supervisor sweeps them.
     os._exit(0)
+
+
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what went wrong, but not a client that left without closing TLS: every SDK does."""
+    if not isinstance(context.get("exception"), TimeoutError | ssl.SSLError):
+        loop.default_exception_handler(context)
 
 
 def _configuration() -> Config:

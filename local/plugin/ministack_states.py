@@ -19,6 +19,9 @@ from local.environment import ACCOUNT, REGION
 
 Json = dict[str, Any]
 
+MAP_CHILDREN = 4
+"""How many children of a Distributed Map work at once: each is a process of this machine."""
+
 
 class TaskError(states._ExecutionError):  # type: ignore[misc]
     """A task fails with `error` and `cause`, which Retry and Catch see."""
@@ -150,6 +153,8 @@ def around_distributed_maps(
         token = _current.set(Execution(record))
         try:
             check(_current.get())
+            asked = int(state.get("MaxConcurrency") or MAP_CHILDREN)
+            state = {**state, "MaxConcurrency": min(asked, MAP_CHILDREN)}
             if "ItemBatcher" not in state:
                 return run(state, raw, effective, iterator, record, context)
             items = _items(state, effective, context)

@@ -1,0 +1,118 @@
+"""The part of `ministack_adapter` for EventBridge, its Scheduler and what they call."""
+
+import contextvars
+import json
+from collections.abc import Callable
+from typing import Any
+
+from ministack import app
+from ministack.core import iam_actions, iam_evaluator
+from ministack.services import eventbridge, lambda_svc, scheduler
+
+from local.environment import ACCOUNT, REGION
+from local.plugin.ministack_adapter import Response
+
+Json = dict[str, Any]
+Dispatch = Callable[[str, str], None]
+"""(function's ARN, payload)"""
+
+
+def name_schedules_by_group() -> None:
+    """Let IAM see ``schedule/<group>/<name>``: MiniStack takes every schedule for one of ``default``."""
+    known = iam_actions.extract_resource_arn
+
+    def resource_arn(service: str, method: str, path: str, *rest: Any) -> str:
+        arn = str(known(service, method, path, *rest))
+        if service != "scheduler" or ":schedule/" not in arn:
+            return arn
+        _, body, query, *_ = rest
+        given = query.get("groupName") or (json.loads(body).get("GroupName") if body else None) or "default"
+        group = given[0] if isinstance(given, list) else given
+        return f"{arn.partition(':schedule/')[0]}:schedule/{group}/{arn.rpartition('/')[2]}"
+
+    iam_actions.extract_resource_arn = resource_arn
+
+
+def before_saving_schedules(
+    check: Callable[[dict[str, str], dict[str, list[str]], Json], tuple[int, str, str] | None],
+) -> None:
+    """Call `check` with headers, query and body before a schedule is made or moved.
+
+    It returns nothing, or the status, code and message that refuse the request.
+    """
+    handle = app.SERVICE_HANDLERS["scheduler"]
+
+    async def handler(
+        method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, list[str]]
+    ) -> Response:
+        if method in ("POST", "PUT") and path.startswith("/schedules/"):
+            if refused := check(headers, query, json.loads(body or b"{}")):
+                status, code, message = refused
+                content = json.dumps({"Message": message}).encode()
+                return status, {"Content-Type": "application/json", "x-amzn-errortype": code}, content
+            scheduler._schedule_last_fired.pop((ACCOUNT, REGION, _key(path, body)), None)
+        answer: Response = await handle(method, path, headers, body, query)
+        return answer
+
+    app.SERVICE_HANDLERS["scheduler"] = handler
+
+
+def _key(path: str, body: bytes) -> str:
+    group = json.loads(body or b"{}").get("GroupName", "default")
+    return f"{group}/{path.rpartition('/')[2]}"
+
+
+def tick_schedules_every(seconds: float) -> None:
+    """How often due schedules are looked for."""
+    scheduler._SCHEDULE_TICK_INTERVAL = seconds
+
+
+def before_targets(check: Callable[[Json, Json], bool]) -> None:
+    """Call `check` with target and rule (or schedule) before an event is delivered; False drops it."""
+    invoke = eventbridge._invoke_target
+
+    def invoke_target(target: Json, event: Json, rule: Json, view: Any = None) -> None:
+        if check(target, rule):
+            invoke(target, event, rule, view)
+
+    eventbridge._invoke_target = invoke_target
+
+
+def queue_functions(enqueue: Callable[[str, Callable[[], None]], None]) -> None:
+    """Hand each asynchronous call of a function to `enqueue` (function's ARN, what to run)."""
+
+    def dispatch(arn: str, payload: str) -> None:
+        func, config, name = lambda_svc._get_func_record_for_ref(arn)
+        if not func or not config:
+            return
+        record = lambda_svc._execution_record_for_config(func, config)
+        event = json.loads(payload)
+        context = contextvars.copy_context()
+
+        def run() -> None:
+            context.run(lambda_svc._execute_function_with_config_scope, record, event)
+
+        enqueue(str(name), run)
+
+    eventbridge._dispatch_to_lambda = dispatch
+
+
+def service_may_invoke(function_arn: str, service: str, source_arn: str) -> bool:
+    """Whether the function's own policy (``AWS::Lambda::Permission``) lets an AWS service call it."""
+    found = lambda_svc.function_policy_for_arn(function_arn)
+    policy = found[0] if found else {}
+    request = iam_evaluator.EvalContext(
+        principal_arn=service,
+        principal_type="Service",
+        principal_account=ACCOUNT,
+        action="lambda:InvokeFunction",
+        resource_arn=function_arn,
+        region=REGION,
+        service_context={"aws:sourcearn": source_arn, "aws:sourceaccount": ACCOUNT},
+    )
+    return any(
+        statement.get("Effect") == "Allow"
+        and iam_evaluator._service_principal_matches(statement.get("Principal"), service)
+        and iam_evaluator._conditions_met(statement.get("Condition") or {}, request)
+        for statement in policy.get("Statement", [])
+    )
