@@ -18,7 +18,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from shared import aws, clock, versions
 from shared.models import ModelVersion
-from tests.unit.functions.sagemaker_stand_in import StandIn, serve
+from tests.unit.functions.sagemaker_stand_in import Stage, StandIn
 
 ACCOUNT = "123456789012"
 BASE_MODEL = {
@@ -73,12 +73,14 @@ def cloud_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             [sys.executable, "-m", "ministack"], env=environment, stdout=log, stderr=subprocess.STDOUT
         )
     url = f"http://127.0.0.1:{port}"
+    _forget_clients()
     try:
         _wait_for(url, folder / "log")
         yield url
     finally:
         process.kill()
         process.wait()
+        _forget_clients()
 
 
 def _wait_for(url: str, log: Path) -> None:
@@ -92,25 +94,31 @@ def _wait_for(url: str, log: Path) -> None:
     raise RuntimeError(f"MiniStack did not start:\n{log.read_text()[-2000:]}")
 
 
+@pytest.fixture(scope="session")
+def stage() -> Iterator[Stage]:
+    """Where the tests' SageMakers answer."""
+    server = Stage()
+    yield server
+    server.close()
+
+
 @pytest.fixture
-def sagemaker() -> Iterator[StandIn]:
+def sagemaker(stage: Stage) -> StandIn:
     """A SageMaker that the test directs."""
     stand_in = StandIn()
-    server = serve(stand_in)
-    yield stand_in
-    server.shutdown()
-    server.server_close()
+    stage.enter(stand_in)
+    return stand_in
 
 
 @pytest.fixture
-def house(cloud_url: str, sagemaker: StandIn, monkeypatch: pytest.MonkeyPatch) -> House:
+def house(cloud_url: str, stage: Stage, sagemaker: StandIn, monkeypatch: pytest.MonkeyPatch) -> House:
     """Make what the Storage and Pipeline stacks would, named for this test alone, and the environment."""
     for name in [name for name in os.environ if name.startswith(("AWS_", "STORYLOOM_"))]:
         monkeypatch.delenv(name)
     for name, value in {
         "AWS_ENDPOINT_URL": cloud_url,
-        "AWS_ENDPOINT_URL_SAGEMAKER": sagemaker.url,
-        "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": sagemaker.url,
+        "AWS_ENDPOINT_URL_SAGEMAKER": stage.url,
+        "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": stage.url,
         "AWS_ACCESS_KEY_ID": ACCOUNT,
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_REGION": "us-east-1",
@@ -119,15 +127,14 @@ def house(cloud_url: str, sagemaker: StandIn, monkeypatch: pytest.MonkeyPatch) -
         "POWERTOOLS_LOG_LEVEL": "WARNING",
     }.items():
         monkeypatch.setenv(name, value)
-    forget_clients()
     made = _make(f"t{uuid.uuid4().hex[:10]}")
     for name, value in _environment(made).items():
         monkeypatch.setenv(f"STORYLOOM_{name}", value)
     return made
 
 
-def forget_clients() -> None:
-    """Have the next call make its client afresh, for this test's endpoints."""
+def _forget_clients() -> None:
+    """Have the next call make its client afresh: these are for this MiniStack."""
     for make in vars(aws).values():
         if hasattr(make, "cache_clear"):
             make.cache_clear()

@@ -24,7 +24,6 @@ class RefusalError(Exception):
 class StandIn:
     """What SageMaker holds, and what its endpoint answers."""
 
-    url: str = ""
     endpoint: Body | None = None
     models: dict[str, Body] = field(default_factory=dict)
     configs: dict[str, Body] = field(default_factory=dict)
@@ -175,11 +174,22 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def serve(stand_in: StandIn) -> ThreadingHTTPServer:
-    """Start it on a free port; the caller shuts it down."""
-    handler = type("Handler", (_Handler,), {"stand_in": stand_in})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    stand_in.url = f"http://127.0.0.1:{server.server_address[1]}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server
+class Stage:
+    """The server, which lasts, so that boto3's clients do; each test puts a stand-in of its own on it."""
+
+    def __init__(self) -> None:
+        """Start on a free port."""
+        self._handler = type("Handler", (_Handler,), {})
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def enter(self, stand_in: StandIn) -> None:
+        """Have this stand-in answer from now on."""
+        self._handler.stand_in = stand_in  # type: ignore[attr-defined]
+
+    def close(self) -> None:
+        """Stop."""
+        self._server.shutdown()
+        self._server.server_close()
