@@ -1,0 +1,44 @@
+"""Time and money are estimated from what is known, and never guessed from what is not."""
+
+from collections.abc import Callable
+
+import pytest
+
+from stories.estimate import INSTANCES, estimate
+from tests.unit.stories.material import Assembled, prose, read_all
+
+_STORIES = {f"tale-of-{chr(97 + number)}.txt": prose(number).encode() for number in range(12)}
+
+
+def test_training_never_takes_longer_than_its_limit() -> None:
+    assert estimate(10**12, 1700, "ml.g6.xlarge", 240).minutes == 240
+    assert estimate(10**6, 135, "ml.g6.xlarge", 3).minutes == 3
+
+
+def test_cost_is_the_hours_of_training_and_evaluation() -> None:
+    found = estimate(10**12, 1700, "ml.g6.xlarge", 230)
+    assert found.cost_usd == pytest.approx(4 * 1.13)
+
+
+@pytest.mark.parametrize("instance", sorted(INSTANCES))
+def test_more_text_and_larger_models_take_longer(instance: str) -> None:
+    small, text, model = (
+        estimate(tokens, millions, instance, 10_000).minutes
+        for tokens, millions in ((10**7, 360), (10**8, 360), (10**7, 3000))
+    )
+    assert small < min(text, model)
+
+
+def test_the_price_of_an_unknown_instance_is_not_guessed(assembled: Callable[..., Assembled]) -> None:
+    report, _ = assembled(read_all(_STORIES), instance="ml.p99.huge", most_minutes=77)
+    assert report.cost_estimate_usd is None
+    assert report.training_minutes_estimate == 77
+    assert "price of this instance type is not known" in report.verdict
+
+
+def test_the_report_says_what_it_will_take(assembled: Callable[..., Assembled]) -> None:
+    report, _ = assembled(read_all(_STORIES))
+    assert report.enough
+    assert f"${report.cost_estimate_usd:.2f}" in report.verdict
+    assert report.price_date in report.verdict
+    assert sum(report.languages.values()) == report.stories == 12
