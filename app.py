@@ -17,7 +17,7 @@ _BUILT_PAGE = Path(__file__).resolve().parent / "web" / "dist"
 
 def main() -> int:
     """Synthesize; returns the exit status."""
-    app = App(analytics_reporting=False)
+    app = App(analytics_reporting=False, performance_reporting=False)
     try:
         composition.compose(
             app,

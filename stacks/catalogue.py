@@ -269,15 +269,15 @@ def _refuse_unsuitable(choice: str) -> None:
     repository = choice.rsplit("/", 1)[-1]
     if _CLOSED.match(repository):
         raise UnsuitableModelError(
-            "its weights are closed: its owner sells answers and lets nobody fine-tune it on their own machines",
+            "its weights are closed: its owner sells answers and gives nobody the model to train",
             "Choose an open model of the same kind: qwen3-4b or llama-3.1-8b (gated) for quality, "
             "smollm2-1.7b for price; gpt2-xl is the last GPT whose weights are open and small",
         )
     if _ENCODERS.search(repository):
         raise UnsuitableModelError(
-            "it is an encoder: it reads text and fills gaps, it cannot write a story word after word",
-            "Choose a causal language model of about the same size: smollm2-135m or gpt2 where you would take "
-            "BERT-base, smollm2-360m or gpt2-medium where you would take BERT-large",
+            "it is an encoder: it reads text and fills gaps, and cannot write a story word by word",
+            "Choose a causal language model of about its size: smollm2-135m or gpt2 in place of BERT-base, "
+            "smollm2-360m or gpt2-medium in place of BERT-large",
         )
     if _SEQUENCE_TO_SEQUENCE.search(repository):
         raise UnsuitableModelError(

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from aws_cdk import Aws, Duration, Stack
+from aws_cdk import Aws, Duration, Environment, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_lambda as lambda_
@@ -40,10 +40,10 @@ class ChatStack(Stack):
         pipeline: PipelineStack,
         bundles: FunctionBundles,
         built_page: Path,
-        **stack_props: object,
+        env: Environment,
     ) -> None:
         """Make the stack."""
-        super().__init__(scope, id_, description="Storyloom: chat page and API", **stack_props)  # type: ignore[arg-type]
+        super().__init__(scope, id_, description="Storyloom: chat page and API", env=env)
         self._settings, self._bundles = settings, bundles
         self._storage = storage.seen_from(self)
         hosting = pipeline.hosting_seen_from(self)

@@ -41,9 +41,9 @@ def compose(
         FunctionMissingError, PackagesMissingError, PageMissingError: something has to be set up first; the
             message says how.
     """
-    props = {"env": Environment(account=account, region=region)}
+    env = Environment(account=account, region=region)
     bundles = FunctionBundles(settings.function_python)
-    storage = StorageStack(app, f"{settings.title}-Storage", settings=settings, **props)
+    storage = StorageStack(app, f"{settings.title}-Storage", settings=settings, env=env)
     pipeline = PipelineStack(
         app,
         f"{settings.title}-Pipeline",
@@ -51,7 +51,7 @@ def compose(
         storage=storage,
         bundles=bundles,
         image_region=region or DEFAULT_REGION,
-        **props,
+        env=env,
     )
     chat = ChatStack(
         app,
@@ -61,10 +61,10 @@ def compose(
         pipeline=pipeline,
         bundles=bundles,
         built_page=built_page,
-        **props,
+        env=env,
     )
     operations = OperationsStack(
-        app, f"{settings.title}-Operations", settings=settings, pipeline=pipeline, chat=chat, **props
+        app, f"{settings.title}-Operations", settings=settings, pipeline=pipeline, chat=chat, env=env
     )
     Tags.of(app).add("storyloom:app", settings.name)
     return Stacks(storage, pipeline, chat, operations)

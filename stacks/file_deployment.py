@@ -57,7 +57,7 @@ def _acknowledge_deployer(deployment: s3_deployment.BucketDeployment) -> None:
     role = deployment.handler_role
     acknowledge_generated_policy(
         role,
-        "the CDK writes the policy of its deployment function: it reads its assets and writes this one bucket",
+        "the CDK writes the policy of its own function: it reads its assets and writes this one bucket",
     )
     acknowledge(
         role,

@@ -5,7 +5,6 @@ bundle's bytes, so that two checkouts with the same sources make the same templa
 """
 
 import hashlib
-import os
 import shutil
 import tempfile
 from functools import cached_property
@@ -103,8 +102,7 @@ def _bundle(group: FunctionGroup, digest: str, packages: Path) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".bundling-") as scratch:
         target = Path(scratch) / "bundle"
-        # Packages are hundreds of megabytes that nobody changes: link them instead of copying.
-        shutil.copytree(packages, target, copy_function=os.link)
+        shutil.copytree(packages, target, copy_function=_link_or_copy)
         for entry in _entries(group):
             if entry.is_dir():
                 shutil.copytree(entry, target / entry.name, ignore=_NOT_CODE)
@@ -113,3 +111,11 @@ def _bundle(group: FunctionGroup, digest: str, packages: Path) -> Path:
         if not folder.is_dir():  # another synth may have been faster
             target.rename(folder)
     return folder
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    """Link a file: packages have tens of megabytes that nobody changes. Copy it across file systems."""
+    try:
+        Path(target).hardlink_to(source)
+    except OSError:
+        shutil.copy2(source, target)

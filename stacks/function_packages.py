@@ -91,8 +91,8 @@ def _check_size(group: FunctionGroup, target: Path) -> None:
     size_mb = sum(file.stat().st_size for file in target.rglob("*") if file.is_file()) / 1e6
     if size_mb > _LAMBDA_LIMIT_MB:
         raise ValueError(
-            f"The packages of {group.requirements.name} have {size_mb:.0f} MB; Lambda takes {_LAMBDA_LIMIT_MB} MB "
-            "with the functions' own code. Remove a package."
+            f"The packages of {group.requirements.name} have {size_mb:.0f} MB; Lambda takes "
+            f"{_LAMBDA_LIMIT_MB} MB with the functions' own code. Remove a package."
         )
 
 

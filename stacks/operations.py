@@ -1,6 +1,6 @@
 """Operations: what a person looks at, and what wakes them."""
 
-from aws_cdk import Aws, Duration, Stack
+from aws_cdk import Aws, Duration, Environment, Stack
 from aws_cdk import aws_budgets as budgets
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
@@ -29,10 +29,10 @@ class OperationsStack(Stack):
         settings: Settings,
         pipeline: PipelineStack,
         chat: ChatStack,
-        **stack_props: object,
+        env: Environment,
     ) -> None:
         """Make the stack."""
-        super().__init__(scope, id_, description="Storyloom: dashboard, alarms and budget", **stack_props)  # type: ignore[arg-type]
+        super().__init__(scope, id_, description="Storyloom: dashboard, alarms and budget", env=env)
         topic = sns.Topic.from_topic_arn(self, "Messages", published(pipeline, self, "TopicArn"))
         metrics = _Metrics(
             settings, pipeline.machine_seen_from(self)[0], api_name=published(chat, self, "ApiName")
@@ -86,7 +86,8 @@ def _alarms(scope: Construct, metrics: _Metrics, topic: sns.ITopic) -> list[clou
             scope,
             "EndpointAwakeForHours",
             metrics.endpoint_machine("CPUUtilization", "SampleCount", Duration.hours(1)),
-            f"The endpoint has been up, and billing, for {_ENDPOINT_HOURS} hours. Put it to sleep with: storyloom sleep",
+            f"The endpoint has been up, and billing, for {_ENDPOINT_HOURS} hours. "
+            "Put it to sleep with: storyloom sleep",
             periods=_ENDPOINT_HOURS,
         ),
     ]
@@ -100,6 +101,7 @@ def _alarm(
     id_: str,
     metric: cloudwatch.Metric,
     description: str,
+    *,
     threshold: int = 1,
     periods: int = 1,
 ) -> cloudwatch.Alarm:

@@ -141,9 +141,9 @@ class Page(Construct):
         )
         for rule, reason in {
             "AwsSolutions-CFR1": "a writer may be anywhere",
-            "AwsSolutions-CFR2": "a web ACL costs more each month than the app at rest; what it would guard needs a sign-in",
-            "AwsSolutions-CFR3": "an access log would be a second bucket; API Gateway logs every call of the API",
-            "AwsSolutions-CFR4": "CloudFront fixes the policy of its own domain name; a minimum version needs a certificate and a domain",
+            "AwsSolutions-CFR2": "a web ACL costs more a month than the app at rest; the API needs a sign-in",
+            "AwsSolutions-CFR3": "it would need a second bucket; API Gateway logs every call of the API",
+            "AwsSolutions-CFR4": "CloudFront fixes the policy of its own domain; another needs a certificate",
         }.items():
             acknowledge(distribution, rule, reason)
         return distribution

@@ -1,6 +1,6 @@
 """Pipeline: from stories in the bucket to a hosted model."""
 
-from aws_cdk import Aws, Duration, Stack
+from aws_cdk import Aws, Duration, Environment, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_deployment as s3_deployment
@@ -40,10 +40,10 @@ class PipelineStack(Stack):
         storage: StorageStack,
         bundles: FunctionBundles,
         image_region: str,
-        **stack_props: object,
+        env: Environment,
     ) -> None:
         """Make the stack."""
-        super().__init__(scope, id_, description="Storyloom: from stories to a hosted model", **stack_props)  # type: ignore[arg-type]
+        super().__init__(scope, id_, description="Storyloom: from stories to a hosted model", env=env)
         self._settings, self._bundles = settings, bundles
         self._storage = storage.seen_from(self)
         image = training_image(image_region, settings.training_instance)

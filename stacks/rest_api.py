@@ -1,7 +1,5 @@
 """The REST API: one streaming function behind API Gateway, closed to who is not signed in."""
 
-import json
-
 from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_lambda as lambda_
@@ -9,29 +7,13 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from stacks.functions import LOG_RETENTION
+from stacks.gateway_refusals import REFUSALS
 from stacks.permissions import acknowledge
 
 STAGE = "prod"
 LONGEST_ANSWER = Duration.minutes(5)
 """API Gateway could stream for 15 minutes; no story of a small model takes as long as this."""
 _REQUESTS_A_SECOND, _BURST = 20, 40
-
-# API Gateway's own refusals, in the words and the form of the API's: (status, type, message, cure).
-_REFUSALS: dict[str, tuple[int, str, str, str]] = {
-    "UNAUTHORIZED": (401, "not_signed_in", "This needs a sign-in.", "Sign in and send: Authorization: Bearer <ID token>."),
-    "ACCESS_DENIED": (401, "not_signed_in", "The sign-in is not valid.", "Sign in again."),
-    "EXPIRED_TOKEN": (401, "not_signed_in", "The sign-in has expired.", "Sign in again."),
-    "MISSING_AUTHENTICATION_TOKEN": (404, "not_found", "There is no such path.", "The paths begin with /api; docs/api.md lists them."),
-    "REQUEST_TOO_LARGE": (413, "too_large", "The request is larger than 10 MB.", "Shorten it; upload stories with POST /api/stories."),
-    "THROTTLED": (429, "too_many_requests", "Too many requests at once.", "Wait a few seconds and try again."),
-    "QUOTA_EXCEEDED": (429, "too_many_requests", "The quota is used up.", "Try again later."),
-    "AUTHORIZER_FAILURE": (500, "sign_in_unavailable", "The sign-in could not be checked.", "Try again in a few seconds."),
-    "AUTHORIZER_CONFIGURATION_ERROR": (500, "sign_in_unavailable", "The sign-in could not be checked.", "Deploy the Chat stack again."),
-    "INTEGRATION_TIMEOUT": (504, "timeout", "The API took too long to begin its answer.", "Try again."),
-    "INTEGRATION_FAILURE": (502, "unavailable", "The API could not be reached.", "Try again in a few seconds."),
-    "DEFAULT_4XX": (400, "invalid_request", "The request was not understood.", "Compare it with docs/api.md."),
-    "DEFAULT_5XX": (500, "unavailable", "Something went wrong on our side.", "Try again in a few seconds."),
-}  # fmt: skip
 
 
 class RestApi(Construct):
@@ -85,6 +67,7 @@ class RestApi(Construct):
             cloud_watch_role=True,
             cloud_watch_role_removal_policy=RemovalPolicy.RETAIN,  # an account has one, all its APIs use it
         )
+        self.api.node.try_remove_child("Endpoint")  # an output of the construct's own, beside ours
         self._routes(api, authorizer)
         self._refusals()
         self._acknowledge()
@@ -120,13 +103,12 @@ class RestApi(Construct):
         )
 
     def _refusals(self) -> None:
-        for kind, (status, type_, message, cure) in _REFUSALS.items():
-            body = {"error": {"type": type_, "message": message, "cure": cure}}
+        for refusal in REFUSALS:
             self.api.add_gateway_response(
-                kind.title().replace("_", ""),
-                type=apigateway.ResponseType.of(kind),
-                status_code=str(status),
-                templates={"application/json": json.dumps(body)},
+                refusal.kind.title().replace("_", ""),
+                type=apigateway.ResponseType.of(refusal.kind),
+                status_code=str(refusal.status),
+                templates={"application/json": refusal.body},
             )
 
     def _acknowledge(self) -> None:

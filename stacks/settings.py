@@ -79,7 +79,8 @@ class SettingsError(ValueError):
         lines = "\n".join(f"  - {fault}" for fault in faults)
         super().__init__(
             f"Storyloom cannot use these settings:\n{lines}\n"
-            'Change them in cdk.json under "context", or give them as -c key=value. docs/settings.md explains each.'
+            'Change them in cdk.json under "context", or give them as -c key=value. '
+            "docs/settings.md explains each."
         )
 
 
@@ -134,7 +135,7 @@ def _unknown_key(key: str, value: object) -> Fault:
 
 
 def _validated(given: dict[str, Any]) -> tuple[Settings, list[Fault]]:
-    """Validate one value after another, so that each wrong one is told and the others can still be checked."""
+    """Validate the values; the settings returned have the defaults where a value is wrong."""
     try:
         return Settings.model_validate(given), []
     except ValidationError as error:

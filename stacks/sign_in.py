@@ -40,7 +40,7 @@ class SignIn(Construct):
         acknowledge(
             self.pool,
             "AwsSolutions-COG8",
-            "threat protection of the Plus plan bills each user each month, more than the rest of this app at rest",
+            "the Plus plan bills each user each month for threat protection, more than this app at rest",
         )
         self.client = self.pool.add_client(
             "Page",

@@ -194,7 +194,7 @@ class Pipeline(Construct):
         acknowledge(
             self._role,
             "AwsSolutions-IAM5[Resource::*]",
-            "log delivery and X-Ray have no ARNs to name; these are the statements that the CDK adds for both",
+            "log delivery and X-Ray have no ARNs to name; the CDK adds these statements for both",
         )
         return machine
 
@@ -258,7 +258,7 @@ def _read_all(reader: Function) -> dict[str, Any]:
         "ItemBatcher": {"MaxItemsPerBatch": _FILES_A_BATCH, "BatchInput": {"run_id.$": "$.run_id"}},
         "MaxConcurrency": _BATCHES_AT_ONCE,
         "ItemProcessor": {
-            # Standard, not express: a batch of large archives may take longer than an express child's 5 minutes.
+            # Standard: a batch of large archives may take longer than an express child's 5 minutes.
             "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
             "StartAt": "ReadBatch",
             "States": {"ReadBatch": read_batch},

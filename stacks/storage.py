@@ -1,6 +1,6 @@
 """Storage: what outlives every other stack. Nothing here is deleted with the stack."""
 
-from aws_cdk import Duration, RemovalPolicy, Stack
+from aws_cdk import Duration, Environment, RemovalPolicy, Stack
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
@@ -18,9 +18,9 @@ _NO_ACCESS_LOG = (
 class StorageStack(Stack):
     """The stories, what is made of them, and the table."""
 
-    def __init__(self, scope: Construct, id_: str, *, settings: Settings, **stack_props: object) -> None:
+    def __init__(self, scope: Construct, id_: str, *, settings: Settings, env: Environment) -> None:
         """Make the stack."""
-        super().__init__(scope, id_, description="Storyloom: stories, artifacts and records", **stack_props)  # type: ignore[arg-type]
+        super().__init__(scope, id_, description="Storyloom: stories, artifacts and records", env=env)
         stories = _stories_bucket(self, settings)
         artifacts = _artifacts_bucket(self)
         table = _table(self)
@@ -38,18 +38,12 @@ class StorageStack(Stack):
 
 
 def _stories_bucket(scope: Construct, settings: Settings) -> s3.Bucket:
-    bucket = s3.Bucket(
+    bucket = _kept_bucket(
         scope,
         "Stories",
         versioned=True,  # a run reads the versions of its manifest, whatever is dropped meanwhile
-        **_private_and_kept(),  # type: ignore[arg-type]
-        lifecycle_rules=[
-            s3.LifecycleRule(
-                # Only half-sent uploads: nothing that a person dropped is ever deleted, old versions included.
-                id="AbortHalfSentUploads",
-                abort_incomplete_multipart_upload_after=Duration.days(7),
-            )
-        ],
+        # Nothing that a person dropped is ever deleted, old versions included.
+        lifecycle_rules=[_no_half_sent_uploads()],
         cors=[
             s3.CorsRule(
                 # The page uploads with a presigned POST, which is itself the permission.
@@ -66,45 +60,54 @@ def _stories_bucket(scope: Construct, settings: Settings) -> s3.Bucket:
     resource.notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(
         event_bridge_configuration=s3.CfnBucket.EventBridgeConfigurationProperty(event_bridge_enabled=True)
     )
-    acknowledge(bucket, "AwsSolutions-S1", _NO_ACCESS_LOG)
     return bucket
 
 
 def _artifacts_bucket(scope: Construct) -> s3.Bucket:
+    # Datasets, reports and adapters of old runs stay readable, only cheaper.
+    old_runs = s3.LifecycleRule(
+        id="OldRunsToInfrequentAccess",
+        prefix="runs/",
+        transitions=[
+            s3.Transition(storage_class=s3.StorageClass.INFREQUENT_ACCESS, transition_after=Duration.days(90))
+        ],
+    )
+    return _kept_bucket(
+        scope, "Artifacts", versioned=False, lifecycle_rules=[_no_half_sent_uploads(), old_runs]
+    )
+
+
+def _kept_bucket(
+    scope: Construct,
+    id_: str,
+    *,
+    versioned: bool,
+    lifecycle_rules: list[s3.LifecycleRule],
+    cors: list[s3.CorsRule] | None = None,
+) -> s3.Bucket:
+    """Make a private bucket that outlives the stack."""
     bucket = s3.Bucket(
         scope,
-        "Artifacts",
-        **_private_and_kept(),  # type: ignore[arg-type]
-        lifecycle_rules=[
-            s3.LifecycleRule(
-                id="AbortHalfSentUploads", abort_incomplete_multipart_upload_after=Duration.days(7)
-            ),
-            s3.LifecycleRule(
-                # Datasets, reports and adapters of old runs stay readable, only cheaper.
-                id="OldRunsToInfrequentAccess",
-                prefix="runs/",
-                transitions=[
-                    s3.Transition(
-                        storage_class=s3.StorageClass.INFREQUENT_ACCESS, transition_after=Duration.days(90)
-                    )
-                ],
-            ),
-        ],
+        id_,
+        versioned=versioned,
+        lifecycle_rules=lifecycle_rules,
+        cors=cors,
+        block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+        # S3's own key: a KMS key of ours would cost a dollar a month and a call an object, and anyone who may
+        # read the objects could use it all the same.
+        encryption=s3.BucketEncryption.S3_MANAGED,
+        enforce_ssl=True,
+        object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+        removal_policy=RemovalPolicy.RETAIN,
     )
     acknowledge(bucket, "AwsSolutions-S1", _NO_ACCESS_LOG)
     return bucket
 
 
-def _private_and_kept() -> dict[str, object]:
-    return {
-        "block_public_access": s3.BlockPublicAccess.BLOCK_ALL,
-        # S3's own key: a KMS key of ours would cost a dollar a month and a call an object, and anyone who may
-        # read the objects could use it all the same.
-        "encryption": s3.BucketEncryption.S3_MANAGED,
-        "enforce_ssl": True,
-        "object_ownership": s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
-        "removal_policy": RemovalPolicy.RETAIN,
-    }
+def _no_half_sent_uploads() -> s3.LifecycleRule:
+    return s3.LifecycleRule(
+        id="AbortHalfSentUploads", abort_incomplete_multipart_upload_after=Duration.days(7)
+    )
 
 
 def _table(scope: Construct) -> dynamodb.Table:
