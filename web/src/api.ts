@@ -7,10 +7,11 @@ export interface Problem {
   cure: string | null;
 }
 
-/** The model is being hosted but cannot answer yet. */
+/** The model cannot answer yet. */
 export interface Waking {
+  /** `asleep`, `waking`, `failing` or `unavailable`. */
   stage: string;
-  /** Seconds until it should answer, counted from its start; null when unknown. */
+  /** Seconds from now until it should answer; null when unknown. */
   expectedSeconds: number | null;
 }
 

@@ -7,6 +7,8 @@ export interface Hosting {
   version?: string | null;
   since?: string | null;
   message?: string | null;
+  /** Seconds from now until it answers, while it wakes. */
+  expected_seconds?: number | null;
 }
 
 export interface LiveModel {
@@ -31,7 +33,7 @@ export interface Failure {
   step?: string | null;
   error?: string | null;
   cause?: string | null;
-  log_tail?: string | string[] | null;
+  log_tail?: string | null;
 }
 
 export interface Run {
@@ -52,7 +54,7 @@ export interface Run {
   failure?: Failure | null;
 }
 
-/** One state of the execution; a state that ran several times comes several times. */
+/** One state of the execution. */
 export interface StateRecord {
   name: string;
   status: string;
@@ -63,7 +65,7 @@ export interface StateRecord {
 export interface Reject {
   source_key: string;
   source_version?: string | null;
-  /** The file inside a zip, or null. */
+  /** The file inside a zip or the line of a .jsonl, or null. */
   entry: string | null;
   reason: string;
   cure: string;
@@ -83,7 +85,7 @@ export interface DataReport {
   stories: number;
   words: number;
   languages: Record<string, number>;
-  duplicates: { kept: string; dropped: string; kind: "exact" | "near"; similarity: number }[];
+  duplicates: { kept: string; dropped: string; kind: "exact" | "near" | "part"; similarity: number }[];
   split: { train: Part; validation: Part; test: Part };
   enough: boolean;
   verdict: string;
@@ -98,10 +100,19 @@ export interface LossPoint {
   validation_loss?: number | null;
 }
 
+/** How far the training is. */
+export interface TrainingProgress {
+  step: number;
+  of: number;
+  /** Seconds since its first step. */
+  seconds: number;
+}
+
 export interface RunDetail extends Run {
   states?: StateRecord[];
   report?: DataReport | null;
   metrics?: LossPoint[] | null;
+  progress?: TrainingProgress | null;
 }
 
 export interface StoryFile {

@@ -1,7 +1,7 @@
 import { useState } from "preact/hooks";
 import { type Api, type Problem, problemOf } from "./api";
 import type { HostingStatus, Status } from "./contract";
-import { instant } from "./format";
+import { duration, instant } from "./format";
 import { ProblemNotice } from "./notices";
 import type { Polled } from "./poll";
 
@@ -87,6 +87,12 @@ function Facts({ status: { live, hosting, base_model } }: { status: Status }) {
         <>
           <dt>Since</dt>
           <dd>{instant(hosting.since)}</dd>
+        </>
+      )}
+      {hosting.status === "waking" && hosting.expected_seconds != null && (
+        <>
+          <dt>Ready in</dt>
+          <dd>about {duration(hosting.expected_seconds)}</dd>
         </>
       )}
     </dl>

@@ -12,7 +12,7 @@ export const SendIcon = () => <Icon path="M10 16V4M4.5 9.5 10 4l5.5 5.5" />;
 export const StopIcon = () => <Icon path="M6 6h8v8H6z" />;
 export const CopyIcon = () => <Icon path="M7 7V4h9v9h-3M4 7h9v9H4z" />;
 export const AgainIcon = () => <Icon path="M15.5 10a5.5 5.5 0 1 1-1.8-4.1M15.5 3.5v3h-3" />;
-export const OnIcon = () => <Icon path="M4 10h11M10.5 5.5 15 10l-4.500 4.500" />;
+export const OnIcon = () => <Icon path="M4 10h11M10.5 5.5 15 10l-4.5 4.5" />;
 export const BeforeIcon = () => <Icon path="M12 5l-5 5 5 5" />;
 export const NextIcon = () => <Icon path="M8 5l5 5-5 5" />;
 export const UploadIcon = () => <Icon path="M10 13V4M6 8l4-4 4 4M4 13v3h12v-3" />;
@@ -23,7 +23,10 @@ export function LoomMark() {
     <svg class="loom" viewBox="0 0 32 32" aria-hidden="true">
       <rect width="32" height="32" rx="7" />
       <path class="warp" d="M10 6v20M16 6v20M22 6v20" />
-      <path class="weft" d="M6 11h6M20 11h6M14 11h4M6 21h6M20 21h6M14 21h4M6 16h2M12 16h8M24 16h2" />
+      <path class="gap" d="M6 10h20M6 16h20M6 22h20" />
+      <path class="weft" d="M6 10h20M6 16h20M6 22h20" />
+      <path class="gap" d="M10 13.8v4.4M22 13.8v4.4M16 7.8v4.4M16 19.8v4.4" />
+      <path class="warp" d="M10 13.8v4.4M22 13.8v4.4M16 7.8v4.4M16 19.8v4.4" />
     </svg>
   );
 }

@@ -9,8 +9,9 @@ const WAKING_LIMIT_MS = 30 * 60_000;
 /** How long to wait between two tries when the API does not say, and the bounds when it does, in seconds. */
 const RETRY = { usual: 5, least: 1, most: 30 };
 
-/** A service that is busy for a moment (no `stage` in its answer) is asked this many more times. */
-const BUSY_TRIES = 3;
+/** A model that is on its way will answer; anything else that says 503 is asked this many more times. */
+const ON_ITS_WAY = ["asleep", "waking"];
+const OTHER_TRIES = 3;
 
 /** The clock, so that tests need not wait. */
 export interface Pace {
@@ -48,15 +49,18 @@ async function askUntilAwake(
   pace: Pace,
 ): Promise<Response> {
   const started = pace.now();
-  let busyTries = 0;
+  let otherTries = 0;
   for (;;) {
     try {
       return await api.chat(request, signal);
     } catch (error) {
       if (!(error instanceof ApiError) || error.status !== 503) throw error;
-      if (error.waking === null) busyTries += 1;
-      else tell({ type: "waking", ...error.waking, at: pace.now() });
-      if (busyTries > BUSY_TRIES || pace.now() - started > WAKING_LIMIT_MS) throw error;
+      if (error.waking !== null && ON_ITS_WAY.includes(error.waking.stage)) {
+        tell({ type: "waking", ...error.waking, at: pace.now() });
+      } else {
+        otherTries += 1;
+      }
+      if (otherTries > OTHER_TRIES || pace.now() - started > WAKING_LIMIT_MS) throw error;
       await pace.wait(clamped(error.retryAfter ?? RETRY.usual), signal);
     }
   }

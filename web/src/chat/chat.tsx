@@ -12,7 +12,7 @@ import type { Limits, Talk } from "./use-conversation";
 export type Choice = Voice | "both";
 
 /** How much to write, in tokens; a token is about three quarters of a word. */
-export const LENGTHS = { short: 200, page: 600, long: 1500 } as const;
+export const LENGTHS = { short: 200, page: 500, long: 1000 } as const;
 export type Length = keyof typeof LENGTHS;
 
 /** Characters of a prompt before the API has told its own limit. */
@@ -38,10 +38,11 @@ export function Chat({ talk, status }: { talk: Talk; status: Status | undefined 
   };
   const followEnd = useFollowingEnd(talk.conversation);
 
-  const ask = (prompt: string) => {
+  const say = (prompt: string, voices: Voice[]) => {
     followEnd();
-    talk.ask(prompt, choice === "both" ? ["storyloom", "base"] : [choice], limits);
+    talk.ask(prompt, voices, limits);
   };
+  const ask = (prompt: string) => say(prompt, choice === "both" ? ["storyloom", "base"] : [choice]);
 
   return (
     <>
@@ -58,7 +59,7 @@ export function Chat({ talk, status }: { talk: Talk; status: Status | undefined 
               busy={talk.busy}
               onAgain={(voice) => talk.askAgain(turn.id, voice, limits)}
               onTake={(voice, shown) => talk.chooseTake(turn.id, voice, shown)}
-              onGoOn={() => ask(GO_ON)}
+              onGoOn={(voice) => say(GO_ON, [voice])}
             />
           ))}
         </ol>

@@ -77,11 +77,11 @@ export function Composer(props: Props) {
           onKeyDown={onKeyDown}
         />
         {busy ? (
-          <button type="button" class="round stop" onClick={stop} aria-label="Stop" title="Stop (Esc)">
+          <button key="stop" type="button" class="round stop" onClick={stop} aria-label="Stop" title="Stop (Esc)">
             <StopIcon />
           </button>
         ) : (
-          <button class="round primary" aria-label="Send" title="Send (Enter)" disabled={tooLong || prompt.trim() === ""}>
+          <button key="send" class="round primary" aria-label="Send" title="Send (Enter)" disabled={tooLong || prompt.trim() === ""}>
             <SendIcon />
           </button>
         )}
@@ -118,7 +118,7 @@ export function Composer(props: Props) {
         </label>
         {!props.empty && (
           <button type="button" class="bare" onClick={props.onClear}>
-            New conversation
+            Start over
           </button>
         )}
       </div>

@@ -12,9 +12,10 @@ export type TakeState = "asked" | "waking" | "streaming" | "done" | "cut" | "sto
 
 export interface WakingState {
   stage: string;
-  expectedSeconds: number | null;
-  /** Milliseconds since 1970 at which the waking was first seen. */
+  /** When the waking was first seen, in milliseconds since 1970. */
   since: number;
+  /** When the model should answer, by the API's newest guess; null when it has none. */
+  readyAt: number | null;
 }
 
 /** One try at an answer. Asking again adds a take and keeps the ones before. */
@@ -95,8 +96,8 @@ function takeAfter(take: Take, news: TakeNews): Take {
         state: "waking",
         waking: {
           stage: news.stage,
-          expectedSeconds: news.expectedSeconds ?? take.waking?.expectedSeconds ?? null,
           since: take.waking?.since ?? news.at,
+          readyAt: news.expectedSeconds === null ? null : news.at + news.expectedSeconds * 1000,
         },
       };
     case "words":

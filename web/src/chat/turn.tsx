@@ -15,7 +15,7 @@ interface Props {
   busy: boolean;
   onAgain: (voice: Voice) => void;
   onTake: (voice: Voice, shown: number) => void;
-  onGoOn: () => void;
+  onGoOn: (voice: Voice) => void;
 }
 
 /** One prompt and its answer, or its two answers beside each other. */
@@ -35,7 +35,7 @@ export function TurnView({ turn, last, busy, onAgain, onTake, onGoOn }: Props) {
             busy={busy}
             onAgain={() => onAgain(answer.voice)}
             onTake={(shown) => onTake(answer.voice, shown)}
-            onGoOn={onGoOn}
+            onGoOn={() => onGoOn(answer.voice)}
           />
         ))}
       </div>
@@ -106,18 +106,18 @@ function Prose({ text }: { text: string }) {
   );
 }
 
-function WakingNotice({ waking: { expectedSeconds, since } }: { waking: WakingState }) {
-  const elapsed = Math.max(0, (useNow(1) - since) / 1000);
-  const left = expectedSeconds === null ? null : expectedSeconds - elapsed;
+function WakingNotice({ waking: { since, readyAt } }: { waking: WakingState }) {
+  const now = useNow(1);
+  const left = readyAt === null ? null : (readyAt - now) / 1000;
   return (
     <div class="waking">
       <p role="status">Your storyteller was asleep and is waking up. Your message is kept and goes out by itself.</p>
       <progress
         aria-label="Waking"
-        max={expectedSeconds ?? 1}
-        value={expectedSeconds === null ? undefined : Math.min(elapsed, expectedSeconds * 0.97)}
+        // Never quite full before the first word is there.
+        value={readyAt === null ? undefined : Math.min((now - since) / Math.max(readyAt - since, 1), 0.97)}
       />
-      <p class="quiet small" data-expected={expectedSeconds ?? undefined}>
+      <p class="quiet small">
         {remaining(left)}
       </p>
     </div>

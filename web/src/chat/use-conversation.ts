@@ -7,6 +7,9 @@ import { keepConversation, keptConversation } from "./storage";
 /** How often a growing answer is written to the tab's storage, in milliseconds. */
 const KEEP_EVERY_MS = 400;
 
+const USUAL_ANSWER_TOKENS = 512;
+const CHARACTERS_A_TOKEN = 3;
+
 /** What bounds a request. */
 export interface Limits {
   /** Characters of one prompt with the conversation before it. */
@@ -40,7 +43,7 @@ export function useConversation(api: Api, owner: string): Talk {
     async (turns: Conversation["turns"], index: number, voice: Voice, takeId: string, limits: Limits) => {
       const stop = new AbortController();
       stops.current.add(stop);
-      const messages = messagesFor(turns, index, voice, limits.promptCharacters);
+      const messages = messagesFor(turns, index, voice, roomForConversation(limits));
       const request = { model: voice, messages, max_tokens: limits.answerTokens };
       await answer(api, request, stop.signal, (news) => dispatch({ ...news, takeId }));
       stops.current.delete(stop);
@@ -80,6 +83,12 @@ export function useConversation(api: Api, owner: string): Talk {
       dispatch({ type: "cleared" });
     },
   };
+}
+
+/** The limit of the API leaves room for a usual answer; a longer one takes its room from what came before. */
+function roomForConversation({ promptCharacters, answerTokens }: Limits): number {
+  const beyondUsual = Math.max(0, answerTokens - USUAL_ANSWER_TOKENS);
+  return promptCharacters - beyondUsual * CHARACTERS_A_TOKEN;
 }
 
 function useKeeping(owner: string, conversation: Conversation): void {

@@ -114,7 +114,7 @@ function scales(points: LossPoint[], width: number) {
     y: (loss: number) => MARGIN.top + ((high - loss) / (high - low)) * plotHeight,
     stepAt: (pixel: number) => from + ((pixel - MARGIN.left) / plotWidth) * (to - from),
     yTicks,
-    xTicks: ticks(from, to, 5).filter((tick) => tick >= from && tick <= to && Number.isInteger(tick)),
+    xTicks: ticks(from, to, 7).filter((tick) => tick >= from && tick <= to && Number.isInteger(tick)),
   };
 }
 

@@ -39,29 +39,20 @@ function Tile({ label, value, bad = false }: { label: string; value: string; bad
 function Rejected({ rejects }: { rejects: Reject[] }) {
   if (rejects.length === 0) return null;
   return (
-    <div class="scrolls" tabIndex={0} role="region" aria-label="Files that could not be used">
-      <table class="rejects">
-        <caption>Files that could not be used</caption>
-        <thead>
-          <tr>
-            <th scope="col">File</th>
-            <th scope="col">Why</th>
-            <th scope="col">What helps</th>
-          </tr>
-        </thead>
-        <tbody>
-          {rejects.map((reject) => (
-            <tr key={`${reject.source_key} ${reject.entry}`}>
-              <th scope="row">
-                {reject.source_key}
-                {reject.entry !== null && <span class="quiet"> › {reject.entry}</span>}
-              </th>
-              <td>{reject.reason}</td>
-              <td>{reject.cure}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
+    <div>
+      <h3>What could not be used, and what helps</h3>
+      <ul class="rejects">
+        {rejects.map((reject) => (
+          <li key={`${reject.source_key} ${reject.entry}`}>
+            <strong>
+              {reject.source_key}
+              {reject.entry !== null && ` › ${reject.entry}`}
+            </strong>
+            <br />
+            {reject.reason} <span class="quiet">{reject.cure}</span>
+          </li>
+        ))}
+      </ul>
     </div>
   );
 }
@@ -74,12 +65,17 @@ function Duplicates({ report: { duplicates } }: { report: DataReport }) {
       <ul>
         {duplicates.map(({ kept, dropped, kind, similarity }) => (
           <li key={dropped}>
-            {dropped} is {kind === "exact" ? "the same as" : `${Math.round(similarity * 100)}% like`} {kept}
+            {dropped} is {likeness(kind, similarity)} {kept}
           </li>
         ))}
       </ul>
     </details>
   );
+}
+
+function likeness(kind: DataReport["duplicates"][number]["kind"], similarity: number): string {
+  if (kind === "exact") return "the same as";
+  return kind === "part" ? "a part of" : `${Math.round(similarity * 100)}% like`;
 }
 
 function Split({ report: { split } }: { report: DataReport }) {

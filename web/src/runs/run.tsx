@@ -1,6 +1,6 @@
 import { useCallback } from "preact/hooks";
 import type { Api } from "../api";
-import type { RunDetail } from "../contract";
+import type { RunDetail, TrainingProgress } from "../contract";
 import { duration, instant } from "../format";
 import { ProblemNotice } from "../notices";
 import { usePoll } from "../poll";
@@ -10,7 +10,7 @@ import { LossChart } from "./loss-chart";
 import { Report } from "./report";
 import { StatusBadge } from "./runs";
 import { type Step, stepsOf } from "./steps";
-import { logLines } from "./words";
+import { trainingInWords } from "./words";
 
 /** One run: its steps, its learning, its data and its outcome, followed while it goes on. */
 export function RunView({ api, runId }: { api: Api; runId: string }) {
@@ -67,7 +67,7 @@ function RunContent({ run }: { run: RunDetail }) {
 
 function FailureCard({ run }: { run: RunDetail }) {
   const { failure } = run;
-  const log = logLines(failure?.log_tail);
+  const log = failure?.log_tail?.trimEnd() ?? "";
   return (
     <section class="card failure">
       <h2>Why it failed</h2>
@@ -94,6 +94,7 @@ const STATE_WORDS: Record<Step["state"], string> = {
   done: "done",
   failed: "failed",
   skipped: "not needed",
+  unreached: "not reached",
 };
 
 function Steps({ run }: { run: RunDetail }) {
@@ -107,9 +108,21 @@ function Steps({ run }: { run: RunDetail }) {
             <span class={step.seconds === null ? "" : "unseen"}>{STATE_WORDS[step.state]} </span>
             {timeOf(step, now)}
           </span>
+          {step.name === "Train" && step.state === "running" && run.progress && (
+            <Training progress={run.progress} />
+          )}
         </li>
       ))}
     </ol>
+  );
+}
+
+function Training({ progress }: { progress: TrainingProgress }) {
+  return (
+    <span class="training">
+      <progress aria-label="Training" max={progress.of} value={progress.step} />
+      <span class="quiet small">{trainingInWords(progress)}</span>
+    </span>
   );
 }
 

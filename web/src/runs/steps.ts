@@ -19,7 +19,7 @@ type StepName = (typeof STEPS)[number]["name"];
 /** States of the machine that belong to a step without being one; all others not named here decide, not do. */
 const BELONGS_TO: Record<string, StepName> = { WaitForEndpoint: "Deploy", SmokeTest: "Deploy" };
 
-export type StepState = "waiting" | "running" | "done" | "failed" | "skipped";
+export type StepState = "waiting" | "running" | "done" | "failed" | "skipped" | "unreached";
 
 export interface Step {
   name: string;
@@ -61,7 +61,8 @@ function stateOf(visits: StateRecord[], run: Run, name: string): StepState {
   if (visits.length === 0) {
     // The record is written before the history shows it.
     if (running && stepName(run.step ?? "") === name) return "running";
-    return running ? "waiting" : "skipped";
+    if (running) return "waiting";
+    return run.status === "failed" ? "unreached" : "skipped";
   }
   if (visits.some((visit) => /fail|timed|abort/i.test(visit.status)) && !running) return "failed";
   const underWay = visits.some((visit) => /run/i.test(visit.status)) || stepName(run.step ?? "") === name;

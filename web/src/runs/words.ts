@@ -1,4 +1,5 @@
-import type { Run, RunStatus } from "../contract";
+import type { Run, RunStatus, TrainingProgress } from "../contract";
+import { count, duration } from "../format";
 
 /** What became of a run, in a word or two. */
 export const STATUS_WORDS: Record<RunStatus, string> = {
@@ -28,8 +29,9 @@ export function perplexityInWords(base: number, tuned: number): string {
   return `${how} That is no real difference.`;
 }
 
-/** The last lines of a failed job's log, however the record keeps them. */
-export function logLines(tail: string | string[] | null | undefined): string {
-  if (tail == null) return "";
-  return (Array.isArray(tail) ? tail.join("\n") : tail).trimEnd();
+/** How far the training is, in words. The rest is guessed from the pace so far. */
+export function trainingInWords({ step, of, seconds }: TrainingProgress): string {
+  const left = step > 0 ? (seconds / step) * Math.max(of - step, 0) : null;
+  const where = `Step ${count(step)} of ${count(of)}`;
+  return left === null || left < 1 ? where : `${where}, about ${duration(left)} left`;
 }

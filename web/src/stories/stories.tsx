@@ -6,7 +6,7 @@ import { counted, fileSize, instant } from "../format";
 import { UploadIcon } from "../icons";
 import { ProblemNotice } from "../notices";
 import { usePoll } from "../poll";
-import { droppedFiles } from "./dropped";
+import { chosenFiles, droppedFiles, type NamedFile } from "./dropped";
 import { tally, type Upload } from "./uploads";
 import { type Uploads, useUploads } from "./use-uploads";
 
@@ -43,7 +43,7 @@ function useReloadOnceArrived({ uploads }: Uploads, reload: () => void): void {
   }, [open, done, reload]);
 }
 
-function DropZone({ onFiles }: { onFiles: (files: File[]) => void }) {
+function DropZone({ onFiles }: { onFiles: (files: NamedFile[]) => void }) {
   const [over, setOver] = useState(false);
   const [problem, setProblem] = useState<Problem | null>(null);
   const input = useRef<HTMLInputElement>(null);
@@ -85,7 +85,7 @@ function DropZone({ onFiles }: { onFiles: (files: File[]) => void }) {
           tabIndex={-1}
           aria-label="Story files"
           onChange={(event) => {
-            onFiles(Array.from(event.currentTarget.files ?? []));
+            onFiles(chosenFiles(event.currentTarget.files));
             event.currentTarget.value = ""; // so that the same file can be chosen again
           }}
         />

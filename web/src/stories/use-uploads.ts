@@ -1,6 +1,7 @@
 import { useCallback, useEffect, useReducer, useRef } from "preact/hooks";
 import { type Api, problemOf } from "../api";
 import { refusal, sendFile, UploadError } from "../upload";
+import type { NamedFile } from "./dropped";
 import { type Upload, uploadsAfter } from "./uploads";
 
 /** Files sent at the same time: enough to fill a home connection, few enough to show steady progress. */
@@ -8,7 +9,7 @@ const AT_ONCE = 3;
 
 export interface Uploads {
   uploads: Upload[];
-  add(files: File[]): void;
+  add(files: NamedFile[]): void;
   /** Send a file again that failed or was stopped. */
   retry(id: string): void;
   stop(id: string): void;
@@ -19,7 +20,7 @@ export interface Uploads {
 /** The files being sent to the bucket, a few at a time. */
 export function useUploads(api: Api): Uploads {
   const [uploads, dispatch] = useReducer(uploadsAfter, []);
-  const files = useRef(new Map<string, File>());
+  const files = useRef(new Map<string, NamedFile>());
   const stops = useRef(new Map<string, AbortController>());
 
   useEffect(() => {
@@ -30,9 +31,9 @@ export function useUploads(api: Api): Uploads {
   }, []);
 
   const send = useCallback(
-    async (id: string, file: File, signal: AbortSignal) => {
+    async (id: string, { name, file }: NamedFile, signal: AbortSignal) => {
       try {
-        const ticket = await api.uploadTicket(file.name, file.size);
+        const ticket = await api.uploadTicket(name, file.size);
         signal.throwIfAborted();
         await sendFile(ticket, file, (part) => dispatch({ type: "progress", id, part }), signal);
         dispatch({ type: "done", id });
@@ -62,14 +63,14 @@ export function useUploads(api: Api): Uploads {
   return {
     uploads,
     add(added) {
-      const entries = added.map((file) => ({
+      const entries = added.map(({ name, file }) => ({
         id: crypto.randomUUID(),
-        name: file.name,
+        name,
         size: file.size,
         problem: refusal(file),
         file,
       }));
-      for (const { id, file } of entries) files.current.set(id, file);
+      for (const { id, name, file } of entries) files.current.set(id, { name, file });
       dispatch({ type: "added", uploads: entries.map(({ file: _, ...upload }) => upload) });
     },
     retry: (id) => dispatch({ type: "waiting", id }),

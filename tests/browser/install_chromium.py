@@ -1,0 +1,39 @@
+"""Makes sure that there is a Chromium for the page's tests: the system's, else Playwright's, else the distribution's.
+
+Called by ``make test``. It installs nothing where one is found; the distribution's package needs root.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+from tests.browser.conftest import find_chromium
+
+
+def main() -> None:
+    """Finds a Chromium or installs one; exits with what was tried where neither is possible."""
+    if find_chromium():
+        return
+    if _succeeds([sys.executable, "-m", "playwright", "install", "--only-shell", "chromium"]):
+        return
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        _succeeds(["apt-get", "update", "-qq"])
+        if _succeeds(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"]):
+            return
+    sys.exit(
+        "There is no Chromium for the page's tests, and neither Playwright's download nor apt-get could bring one. "
+        "Install Chromium or Chrome, or name it in STORYLOOM_CHROMIUM, and run this again."
+    )
+
+
+def _succeeds(command: list[str]) -> bool:
+    sys.stdout.write(f"trying {' '.join(command)}\n")
+    sys.stdout.flush()
+    return subprocess.run(command, check=False, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"}).returncode == 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""The page as a person meets it: what tests do and read, without knowing how it is built."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Locator, Page, expect
+
+_WATCH = """
+article => {
+  const seen = window.storyloomSeen = [];
+  const look = () => {
+    const text = document.querySelector(article)?.innerText ?? "";
+    if (text !== "" && text !== seen.at(-1)) seen.push(text);
+  };
+  new MutationObserver(look).observe(document.body, {subtree: true, childList: true, characterData: true});
+}
+"""
+
+
+class SignInPage:
+    """The sign-in."""
+
+    def __init__(self, page: Page) -> None:
+        """Work on a tab that shows, or will show, the sign-in."""
+        self.page = page
+
+    def open(self, url: str) -> "SignInPage":
+        """Go to the page's address."""
+        self.page.goto(url)
+        expect(self.page.get_by_label("E-mail")).to_be_visible()
+        return self
+
+    def sign_in(self, email: str, password: str) -> None:
+        """Fill in and send the form; what comes of it is the caller's to look at."""
+        self.page.get_by_label("E-mail").fill(email)
+        self.page.get_by_label("Password").fill(password)
+        self.page.get_by_role("button", name="Sign in").click()
+
+    def choose_password(self, password: str, again: str | None = None) -> None:
+        """Answer a first sign-in with an own password."""
+        self.page.get_by_label("New password").fill(password)
+        self.page.get_by_label("The same again").fill(password if again is None else again)
+        self.page.get_by_role("button", name="Save and sign in").click()
+
+    def problem(self) -> Locator:
+        """What the page says went wrong."""
+        return self.page.get_by_role("alert")
+
+
+class ChatPage:
+    """The conversation."""
+
+    def __init__(self, page: Page) -> None:
+        """Work on a tab where somebody is signed in."""
+        self.page = page
+
+    def open(self) -> "ChatPage":
+        """Show the chat and wait until one can write."""
+        self.page.get_by_role("link", name="Chat", exact=True).click()
+        expect(self.prompt()).to_be_visible()
+        return self
+
+    def prompt(self) -> Locator:
+        """The field for the prompt."""
+        return self.page.get_by_label("Your prompt")
+
+    def choose(self, who: str) -> None:
+        """Choose who answers: `My storyteller`, `Base model` or `Side by side`."""
+        self.page.get_by_role("radio", name=who).check(force=True)
+
+    def send(self, prompt: str) -> None:
+        """Write a prompt and send it."""
+        self.prompt().fill(prompt)
+        self.page.get_by_role("button", name="Send").click()
+
+    def stop(self) -> None:
+        """Stop the answer being written."""
+        self.page.get_by_role("button", name="Stop").click()
+
+    def answer(self, voice: str = "storyloom") -> Locator:
+        """The newest answer of `storyloom` or `base`; its `data-state` says how far it is."""
+        return self.page.locator(f'article[data-voice="{voice}"]').last
+
+    def answer_prose(self, voice: str = "storyloom") -> Locator:
+        """Only the words of the newest answer."""
+        return self.answer(voice).locator(".prose")
+
+    def answer_text(self, voice: str = "storyloom") -> str:
+        """The words of the newest answer as they stand now."""
+        return self.answer_prose(voice).inner_text()
+
+    def expect_state(self, state: str, voice: str = "storyloom", timeout_ms: float = 5_000) -> None:
+        """Wait for the newest answer to be `streaming`, `done`, `cut`, `stopped`, `waking` or `broken`."""
+        expect(self.answer(voice)).to_have_attribute("data-state", state, timeout=timeout_ms)
+
+    def watch(self, voice: str = "storyloom") -> Callable[[], list[str]]:
+        """Record each distinct text that the first answer of `voice` shows; returns how to read the record.
+
+        Call it before `send`, in a conversation without answers.
+        """
+        self.page.evaluate(_WATCH, f'article[data-voice="{voice}"] .prose')
+
+        def seen() -> list[str]:
+            texts: list[str] = self.page.evaluate("() => window.storyloomSeen")
+            return texts
+
+        return seen
+
+
+class StoriesPage:
+    """The list of stories and the way to add some."""
+
+    def __init__(self, page: Page) -> None:
+        """Work on a tab where somebody is signed in."""
+        self.page = page
+
+    def open(self) -> "StoriesPage":
+        """Show the stories."""
+        self.page.get_by_role("link", name="Stories", exact=True).click()
+        expect(self.page.get_by_role("heading", name="Stories", level=1)).to_be_visible()
+        return self
+
+    def choose_files(self, files: list[Path]) -> None:
+        """Choose files in the file dialog."""
+        self.page.get_by_label("Story files").set_input_files(files)
+
+    def drop_files(self, files: dict[str, str]) -> None:
+        """Drop files, given as name and text, onto the page as a mouse would."""
+        transfer: Any = self.page.evaluate_handle(
+            """files => {
+              const transfer = new DataTransfer();
+              for (const [name, text] of Object.entries(files)) transfer.items.add(new File([text], name));
+              return transfer;
+            }""",
+            files,
+        )
+        self.page.locator(".drop").dispatch_event("drop", {"dataTransfer": transfer})
+
+    def uploads(self) -> Locator:
+        """The list of files being sent."""
+        return self.page.get_by_role("region", name="Uploads")
+
+    def stories(self) -> Locator:
+        """One row for each story in the bucket."""
+        return self.page.locator("table.stories tbody tr")
+
+
+class RunsPage:
+    """The list of runs and the view of one."""
+
+    def __init__(self, page: Page) -> None:
+        """Work on a tab where somebody is signed in."""
+        self.page = page
+
+    def open(self) -> "RunsPage":
+        """Show the list."""
+        self.page.get_by_role("link", name="Runs", exact=True).click()
+        expect(self.page.get_by_role("heading", name="Runs", level=1)).to_be_visible()
+        return self
+
+    def rows(self) -> Locator:
+        """One link for each run, newest first."""
+        return self.page.locator("a.run-row")
+
+    def open_run(self, index: int = 0) -> None:
+        """Open the run at that place of the list."""
+        self.rows().nth(index).click()
+        expect(self.page.get_by_role("heading", name="Steps")).to_be_visible()
+
+    def step_states(self) -> dict[str, str]:
+        """How far each of the ten steps is: `waiting`, `running`, `done`, `failed` or `skipped`, by its name."""
+        return {
+            str(step.get_attribute("data-step")): str(step.get_attribute("data-state"))
+            for step in self.page.locator("ol.steps > li").all()
+        }
+
+    def status(self) -> str:
+        """The word on the open run's badge."""
+        return self.page.locator(".run-head .badge").inner_text()

@@ -1,0 +1,172 @@
+"""Bodies of the API as `docs/contracts.md` describes them, for the server of the page's tests."""
+
+from typing import Any
+
+Json = dict[str, Any]
+
+
+def status() -> Json:
+    """An awake host with the live version v2."""
+    return {
+        "hosting": {"status": "awake", "version": "v2", "since": "2026-09-30T18:00:00.000Z", "message": None},
+        "live": {
+            "version": "v2",
+            "run_id": "20260930-170000-beef",
+            "base_perplexity": 27.4,
+            "tuned_perplexity": 18.2,
+            "created_at": "2026-09-30T17:40:00.000Z",
+        },
+        "run": None,
+        "base_model": {"name": "smollm2-135m", "id": "HuggingFaceTB/SmolLM2-135M-Instruct"},
+        "limits": {"prompt_characters": 4000},
+    }
+
+
+def stories() -> list[Json]:
+    """Two story files."""
+    return [
+        {"key": "the-ferry.txt", "size": 6_120, "modified_at": "2026-09-29T09:12:00.000Z"},
+        {"key": "winter/lamplighter.md", "size": 8_904, "modified_at": "2026-09-28T20:40:00.000Z"},
+    ]
+
+
+def _state(name: str, seconds: float | None, state: str = "succeeded") -> Json:
+    return {"name": name, "status": state, "started_at": "2026-09-30T17:00:00.000Z", "seconds": seconds}
+
+
+def metrics() -> list[Json]:
+    """A learning curve of 120 steps, the held-back stories measured every 20."""
+    points: list[Json] = []
+    for step in range(2, 122, 2):
+        loss = 2.35 + 1.1 * 0.965**step + 0.07 * ((step * 37 % 11) / 11 - 0.5)
+        validation = round(2.62 + 0.7 * 0.97**step, 3) if step % 20 == 0 else None
+        points.append({"step": step, "train_loss": round(loss, 3), "validation_loss": validation})
+    return points
+
+
+def report() -> Json:
+    """A data report with two rejected files and one duplicate."""
+    return {
+        "run_id": "20260930-170000-beef",
+        "files": 27,
+        "kept": 25,
+        "rejected": [
+            {
+                "source_key": "scan.pdf",
+                "source_version": "1",
+                "entry": None,
+                "reason": "The file has pictures of pages but no text.",
+                "cure": "Run it through text recognition first, or save it as text.",
+            },
+            {
+                "source_key": "old-drafts.zip",
+                "source_version": "1",
+                "entry": "notes/empty.txt",
+                "reason": "The file is empty.",
+                "cure": "Remove it, or write something into it.",
+            },
+        ],
+        "stories": 24,
+        "words": 26_480,
+        "languages": {"en": 23, "de": 1},
+        "duplicates": [
+            {"kept": "the-ferry.txt", "dropped": "copy of the-ferry.txt", "kind": "near", "similarity": 0.97}
+        ],
+        "split": {
+            "train": {"stories": 19, "words": 21_200, "examples": 88},
+            "validation": {"stories": 2, "words": 2_300, "examples": 9},
+            "test": {"stories": 3, "words": 2_980, "examples": 12},
+        },
+        "enough": True,
+        "verdict": "That is enough to learn a voice from.",
+        "training_minutes_estimate": 3.2,
+        "cost_estimate_usd": 0.06,
+        "price_date": "2026-09",
+    }
+
+
+def succeeded_run() -> Json:
+    """A run that trained v2 and brought it to the page."""
+    return {
+        "run_id": "20260930-170000-beef",
+        "status": "succeeded",
+        "step": "Announce",
+        "message": "Version v2 is live: 34% less surprised by your stories than the base model.",
+        "started_at": "2026-09-30T17:00:00.000Z",
+        "ended_at": "2026-09-30T17:06:20.000Z",
+        "files": 27,
+        "stories": 24,
+        "words": 26_480,
+        "base_perplexity": 27.4,
+        "tuned_perplexity": 18.2,
+        "live_perplexity": 20.9,
+        "version": "v2",
+        "failure": None,
+        "states": [
+            _state("Begin", 0.8),
+            _state("AnyStories", 0),
+            _state("Read", 4.1),
+            _state("Assemble", 2.6),
+            _state("EnoughText", 0),
+            _state("StageBaseModel", 0.9),
+            _state("Staged", 0),
+            _state("Train", 201.0),
+            _state("Evaluate", 84.5),
+            _state("Gate", 0.5),
+            _state("Register", 0.9),
+            _state("WorthDeploying", 0),
+            _state("Deploy", 3.2),
+            _state("WaitForEndpoint", 10.0),
+            _state("SmokeTest", 1.0),
+            _state("WaitForEndpoint", 10.0),
+            _state("SmokeTest", 2.0),
+            _state("Announce", 0.6),
+        ],
+        "report": report(),
+        "metrics": metrics(),
+    }
+
+
+def running_run() -> Json:
+    """A run in the middle of its training."""
+    run = succeeded_run()
+    return {
+        **run,
+        "run_id": "20260930-180000-cafe",
+        "status": "running",
+        "step": "Train",
+        "message": None,
+        "started_at": "2026-09-30T18:00:00.000Z",
+        "ended_at": None,
+        "base_perplexity": None,
+        "tuned_perplexity": None,
+        "live_perplexity": None,
+        "version": None,
+        "states": [*run["states"][:7], _state("Train", None, "running")],
+        "metrics": run["metrics"][:22],
+        "progress": {"step": 44, "of": 120, "seconds": 74.0},
+    }
+
+
+def failed_run() -> Json:
+    """A run whose training job ended with an error."""
+    run = succeeded_run()
+    return {
+        **run,
+        "run_id": "20260930-160000-dead",
+        "status": "failed",
+        "step": "Train",
+        "message": "The training job ended with an error.",
+        "base_perplexity": None,
+        "tuned_perplexity": None,
+        "live_perplexity": None,
+        "version": None,
+        "failure": {
+            "step": "Train",
+            "error": "AlgorithmError",
+            "cause": "The GPU ran out of memory; try a larger training_instance or a smaller base model.",
+            "log_tail": "step 10 of 120\ntorch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB",
+        },
+        "states": [*run["states"][:7], _state("Train", 33.0, "failed"), _state("RecordFailure", 0.4)],
+        "metrics": [],
+    }

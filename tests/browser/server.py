@@ -1,0 +1,275 @@
+"""A small real server that speaks the page's contracts: config.json, Cognito, S3's presigned POST, `/api`.
+
+It exists so that the page can be tested alone, in every situation the whole cloud seldom gets into: a model
+that wakes, a sign-in that expires, a run that failed. What it promises is written in `docs/contracts.md`.
+"""
+
+import asyncio
+import base64
+import email
+import json
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+Json = dict[str, Any]
+
+EMAIL = "writer@example.com"
+PASSWORD = "Warp-and-weft-9"
+FIRST_PASSWORD = "First-password-1"
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+class Answers:
+    """What the model says, let out by the test word by word, so that no test depends on timing."""
+
+    def __init__(self) -> None:
+        """Start with one short answer, all of it let out at once."""
+        self.words: dict[str, list[str]] = {
+            "storyloom": ["The ", "tide ", "went ", "out, ", "and ", "Ilse ", "with ", "it.\n\n", "Nobody ", "spoke."],
+            "base": ["Once ", "upon ", "a ", "time, ", "the ", "end."],
+        }
+        self.finish = "stop"
+        self.requests: list[Json] = []
+        self.disconnects = 0
+        self._let_out = threading.Semaphore(0)
+        self._freely = threading.Event()
+        self._freely.set()
+
+    def hold(self) -> None:
+        """Let no word out until `release`."""
+        self._freely.clear()
+
+    def release(self, words: int) -> None:
+        """Let out that many more words."""
+        self._let_out.release(words)
+
+    def release_all(self) -> None:
+        """Let everything out from now on."""
+        self._freely.set()
+
+    def next_may_leave(self) -> bool:
+        """Take the leave for one word, if there is one."""
+        return self._freely.is_set() or self._let_out.acquire(blocking=False)
+
+
+class StoryloomServer:
+    """The server and everything a test may arrange or look at. Attributes may be changed while it runs."""
+
+    def __init__(self, page: Path) -> None:
+        """Serve the built page in the folder `page` on a free port of this machine; `start` begins."""
+        self.answers = Answers()
+        self.waking: list[Json] = []
+        """Bodies of 503 answers that the next chat requests get before one succeeds."""
+        self.chat_error: tuple[int, Json] | None = None
+        self.status: Json = {}
+        self.runs: list[Json] = []
+        self.stories: list[Json] = []
+        self.uploads: dict[str, bytes] = {}
+        self.upload_refusal: tuple[int, str] | None = None
+        self.wakes = 0
+        self.sign_ins_valid = True
+        self.refreshes = 0
+        self.must_choose_password = False
+        self._page = page
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://localhost:{self._socket.getsockname()[1]}"
+        config = uvicorn.Config(self._app(), log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._thread.start()
+        deadline = time.monotonic() + 10
+        while not self._server.started:
+            if time.monotonic() > deadline:
+                raise TimeoutError("The test server did not start within 10 s.")
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """Stop answering, held answers included."""
+        self.answers.release_all()
+        self._server.should_exit = True
+        self._thread.join(timeout=10)
+        self._socket.close()
+
+    def _app(self) -> ASGIApp:
+        routes = [
+            Route("/config.json", self._config),
+            Route("/aws/cognito-idp/", self._cognito, methods=["POST"]),
+            Route("/aws/s3/stories", self._s3, methods=["POST"]),
+            Route("/api/status", self._authorized(self._status)),
+            Route("/api/wake", self._authorized(self._wake), methods=["POST"]),
+            Route("/api/v1/chat/completions", self._authorized(self._chat), methods=["POST"]),
+            Route("/api/runs", self._authorized(self._runs)),
+            Route("/api/runs/{run_id}", self._authorized(self._run)),
+            Route("/api/stories", self._authorized(self._stories), methods=["GET"]),
+            Route("/api/stories", self._authorized(self._ticket), methods=["POST"]),
+            Mount("/", StaticFiles(directory=self._page, html=True)),
+        ]
+        return Starlette(routes=routes, middleware=[Middleware(_SecurityHeaders)])
+
+    async def _config(self, _: Request) -> Response:
+        return JSONResponse(
+            {
+                "region": "eu-west-1",
+                "user_pool_client_id": "page",
+                "cognito_endpoint": f"{self.url}/aws/cognito-idp/",
+            }
+        )
+
+    async def _cognito(self, request: Request) -> Response:
+        action = request.headers["X-Amz-Target"].removeprefix("AWSCognitoIdentityProviderService.")
+        body = await request.json()
+        if action == "RevokeToken":
+            return JSONResponse({})
+        if action == "RespondToAuthChallenge":
+            return JSONResponse({"AuthenticationResult": _tokens()})
+        if body["AuthFlow"] == "REFRESH_TOKEN_AUTH":
+            return self._refresh()
+        given = body["AuthParameters"]
+        if given == {"USERNAME": EMAIL, "PASSWORD": FIRST_PASSWORD} and self.must_choose_password:
+            challenge = {"ChallengeName": "NEW_PASSWORD_REQUIRED", "Session": "s", "ChallengeParameters": {}}
+            return JSONResponse(challenge)
+        if given == {"USERNAME": EMAIL, "PASSWORD": PASSWORD}:
+            self.sign_ins_valid = True
+            return JSONResponse({"AuthenticationResult": _tokens()})
+        return _cognito_refusal("Incorrect username or password.")
+
+    def _refresh(self) -> Response:
+        if not self.sign_ins_valid:
+            return _cognito_refusal("Refresh Token has expired")
+        self.refreshes += 1
+        tokens = _tokens()
+        del tokens["RefreshToken"]
+        return JSONResponse({"AuthenticationResult": tokens})
+
+    def _authorized(self, route: Callable[[Request], Any]) -> Callable[[Request], Any]:
+        async def checked(request: Request) -> Response:
+            token = request.headers.get("Authorization", "")
+            if not token.startswith("Bearer ") or not self.sign_ins_valid:
+                return _error(401, "unauthorized", "The sign-in is missing or has expired.", "Sign in again.")
+            response: Response = await route(request)
+            return response
+
+        return checked
+
+    async def _status(self, _: Request) -> Response:
+        return JSONResponse(self.status)
+
+    async def _wake(self, _: Request) -> Response:
+        self.wakes += 1
+        self.status["hosting"]["status"] = "waking"
+        return JSONResponse(self.status["hosting"], status_code=202)
+
+    async def _chat(self, request: Request) -> Response:
+        body = await request.json()
+        self.answers.requests.append(body)
+        if self.chat_error is not None:
+            status, error = self.chat_error
+            return JSONResponse({"error": error}, status_code=status)
+        if self.waking:
+            return JSONResponse(self.waking.pop(0), status_code=503, headers={"Retry-After": "1"})
+        return StreamingResponse(self._stream(request, body["model"]), media_type="text/event-stream")
+
+    async def _stream(self, request: Request, model: str) -> AsyncIterator[str]:
+        answering = {"storyloom": "v2"}.get(model, model)
+        for word in self.answers.words[model]:
+            while not self.answers.next_may_leave():
+                if await request.is_disconnected():
+                    self.answers.disconnects += 1
+                    return
+                await asyncio.sleep(0.01)
+            yield _event(answering, {"content": word}, None)
+        yield _event(answering, {}, self.answers.finish)
+        yield "data: [DONE]\n\n"
+
+    async def _runs(self, _: Request) -> Response:
+        return JSONResponse({"runs": self.runs})
+
+    async def _run(self, request: Request) -> Response:
+        wanted = request.path_params["run_id"]
+        for run in self.runs:
+            if run["run_id"] == wanted:
+                return JSONResponse(run)
+        return _error(404, "no_such_run", f"There is no run {wanted}.", "Pick one from the list.")
+
+    async def _stories(self, _: Request) -> Response:
+        return JSONResponse({"stories": self.stories})
+
+    async def _ticket(self, request: Request) -> Response:
+        body = await request.json()
+        fields = {"key": body["name"], "policy": "signed-policy", "x-amz-signature": "signature"}
+        return JSONResponse({"url": f"{self.url}/aws/s3/stories", "fields": fields, "key": body["name"]})
+
+    async def _s3(self, request: Request) -> Response:
+        if self.upload_refusal is not None:
+            status, code = self.upload_refusal
+            return Response(f"<Error><Code>{code}</Code></Error>", status_code=status)
+        form = _form(request.headers["Content-Type"], await request.body())
+        # As on S3, what follows the file is ignored and what it needs comes before.
+        if list(form)[-1] != "file" or "policy" not in form:
+            return Response("<Error><Code>InvalidArgument</Code></Error>", status_code=400)
+        key, content = form["key"].decode(), form["file"]
+        self.uploads[key] = content
+        self.stories.insert(0, {"key": key, "size": len(content), "modified_at": "2026-09-30T18:04:05.123Z"})
+        return Response(status_code=204)
+
+
+class _SecurityHeaders:
+    """Sends the content security policy that the page has to live under, with every answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"].append((b"content-security-policy", CONTENT_SECURITY_POLICY.encode()))
+                message["headers"].append((b"x-content-type-options", b"nosniff"))
+            await send(message)
+
+        await self._app(scope, receive, with_headers)
+
+
+def _form(content_type: str, body: bytes) -> dict[str, bytes]:
+    message = email.message_from_bytes(f"Content-Type: {content_type}\r\n\r\n".encode() + body)
+    parts = [part for part in message.walk() if not part.is_multipart()]
+    fields = {str(part.get_param("name", header="content-disposition")): part for part in parts}
+    return {name: bytes(part.get_payload(decode=True) or b"") for name, part in fields.items()}
+
+
+def _event(model: str, delta: Json, finish: str | None) -> str:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    chunk = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": model, "choices": [choice]}
+    return f"data: {json.dumps(chunk)}\n\n"
+
+
+def _tokens() -> Json:
+    claims = base64.urlsafe_b64encode(json.dumps({"email": EMAIL}).encode()).decode().rstrip("=")
+    return {"IdToken": f"e30.{claims}.c2ln", "RefreshToken": "refresh", "ExpiresIn": 3600}
+
+
+def _cognito_refusal(message: str) -> Response:
+    return JSONResponse({"__type": "NotAuthorizedException", "message": message}, status_code=400)
+
+
+def _error(status: int, kind: str, message: str, cure: str) -> Response:
+    return JSONResponse({"error": {"type": kind, "message": message, "cure": cure}}, status_code=status)
