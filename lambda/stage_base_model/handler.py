@@ -18,7 +18,8 @@ log = Logger(service="stage_base_model")
 
 _RESERVE_SECONDS = 30
 """Left of the function's time for ending an upload cleanly."""
-_IN_PARTS = TransferConfig(multipart_threshold=64 * 2**20, multipart_chunksize=64 * 2**20, max_concurrency=4)
+# boto3 holds ten parts of a stream in memory: 160 MB. 10,000 parts, S3's limit, are 160 GB.
+_IN_PARTS = TransferConfig(multipart_threshold=16 * 2**20, multipart_chunksize=16 * 2**20, max_concurrency=4)
 
 
 class OutOfTime(Exception):  # noqa: N818 - a signal to go on in the next call, not an error
