@@ -50,7 +50,7 @@ class TrainingPaths:
             validation=channel("validation"),
             base_model=channel("model"),
             model=model,
-            checkpoints=root / "checkpoints",
+            checkpoints=Path(environment.get("SM_CHECKPOINT_DIR", root / "checkpoints")),
             failure=Path(environment.get("SM_OUTPUT_DIR", root / "output")) / "failure",
         )
 

@@ -5,13 +5,17 @@
 Writes `evaluation.json` for the gate and `evaluation.html` for people.
 """
 
+import os
 import sys
 import time
+import warnings
 from pathlib import Path
 
 if __name__ == "__main__":
-    # As in train.py: this folder is the package, whatever it is called where the job runs.
+    # As in train.py: threads sleep while they wait, and this folder is the package, whatever its name here.
     import types
+
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
     _package = types.ModuleType("training_code")
     _package.__path__ = [str(Path(__file__).resolve().parent)]
@@ -50,6 +54,7 @@ SEED = 17
 def main() -> int:
     """Run the job that SageMaker describes; the exit code."""
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    warnings.filterwarnings("ignore", category=FutureWarning)  # libraries' talk about each other
     paths = ProcessingPaths.from_environment()
     return run_job(lambda: evaluate(paths), paths.failure)
 

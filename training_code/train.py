@@ -6,8 +6,10 @@ It ends by itself when its epochs are done, its time is up or the validation los
 writes the best adapter it had. Interrupted, it goes on from its last checkpoint.
 """
 
+import os
 import sys
 import time
+import warnings
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -17,6 +19,9 @@ if __name__ == "__main__":
     import types
 
     STARTED = time.monotonic()
+    # Read when torch is imported: threads that sleep while they wait, rather than spin, leave the processor
+    # to whatever else runs on the machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _package = types.ModuleType("training_code")
     _package.__path__ = [str(Path(__file__).resolve().parent)]
     sys.modules["training_code"] = _package
@@ -44,6 +49,7 @@ from training_code.schedule import TimeBudget
 def main(started: float) -> int:
     """Run the job that SageMaker describes; the exit code. `started` is `time.monotonic()` at its start."""
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    warnings.filterwarnings("ignore", category=FutureWarning)  # libraries' talk about each other
     paths = TrainingPaths.from_environment()
     return run_job(lambda: train(paths, started), paths.failure)
 

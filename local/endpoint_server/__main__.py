@@ -1,0 +1,49 @@
+"""Starts the endpoint: `python -m local.endpoint_server --model-dir DIR --port N`."""
+
+import argparse
+import os
+import sys
+import warnings
+from pathlib import Path
+
+# Read when torch and transformers are imported. Threads that sleep while they wait, rather than spin, leave
+# the other core to whatever else runs on this machine; and nothing here may look for a model on the internet.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
+
+import uvicorn
+from transformers.utils import logging
+
+from local.endpoint_server.app import create_app
+from local.endpoint_server.config import ServingConfigError, read_serving_config
+from local.endpoint_server.models import load_models
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Load the models and serve them on 127.0.0.1 until SIGTERM; 1 when there is nothing to serve."""
+    parser = argparse.ArgumentParser(prog="python -m local.endpoint_server")
+    parser.add_argument("--model-dir", type=Path, required=True, help="folder with serving.yaml")
+    parser.add_argument("--port", type=int, required=True)
+    options = parser.parse_args(arguments)
+    warnings.filterwarnings("ignore", category=FutureWarning)  # libraries' talk about each other
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        models = load_models(read_serving_config(options.model_dir))
+    except ServingConfigError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"Serving {', '.join(models.by_name)} on port {options.port}.", flush=True)
+    # Only this machine may ask: on AWS it is SageMaker that guards the container.
+    uvicorn.run(
+        create_app(models),
+        host="127.0.0.1",
+        port=options.port,
+        http="h11",
+        access_log=False,
+        log_level="warning",
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,191 @@
+"""The HTTP side of the endpoint: SageMaker's `/ping` and `/invocations`, and vLLM's `/v1` beside them."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+from pydantic import ValidationError
+
+from local.endpoint_server.engine import Engine, Piece, Ticket
+from local.endpoint_server.models import LoadedModel, LoadedModels
+from local.endpoint_server.sampling import Sampling
+from local.endpoint_server.schema import ApiError, ChatRequest, Envelope
+
+
+def create_app(models: LoadedModels) -> FastAPI:
+    """The application over loaded models, with the engine that writes its answers."""
+    engine = Engine(models)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await asyncio.to_thread(engine.stop)
+
+    app = FastAPI(lifespan=lifespan, openapi_url=None)
+    service = ChatService(models, engine)
+
+    @app.exception_handler(ApiError)
+    async def refuse(_: Request, error: Exception) -> Response:
+        assert isinstance(error, ApiError)  # noqa: S101 (registered for nothing else)
+        return JSONResponse(error.body(), error.status)
+
+    @app.get("/ping")
+    async def ping() -> Response:
+        return JSONResponse({"active": engine.active})
+
+    @app.get("/v1/models")
+    async def list_models() -> Response:
+        cards = [{"id": name, "object": "model", "owned_by": "storyloom"} for name in models.by_name]
+        return JSONResponse({"object": "list", "data": cards})
+
+    app.add_api_route("/invocations", service.complete, methods=["POST"])
+    app.add_api_route("/v1/chat/completions", service.complete, methods=["POST"])
+    return app
+
+
+class ChatService:
+    """Answers chat completion requests."""
+
+    def __init__(self, models: LoadedModels, engine: Engine) -> None:
+        self._models = models
+        self._engine = engine
+
+    async def complete(self, request: Request) -> Response:
+        """Check the request, hand it to the engine, and answer whole or as server-sent events.
+
+        Raises:
+            ApiError: 400 for a wrong or too long request, 404 for an unknown model.
+        """
+        chat = _parse(await request.body())
+        model = self._model(chat.model)
+        answer = Answer(self._engine, model.name, self._prompt(chat), self._sampling(chat))
+        envelope = Envelope(model.name, model.fingerprint)
+        if chat.stream:
+            events = _events(answer, envelope, request, chat.wants_usage)
+            return StreamingResponse(events, media_type="text/event-stream")
+        return await _whole(answer, envelope, request)
+
+    def _model(self, name: str) -> LoadedModel:
+        try:
+            return self._models.by_name[name]
+        except KeyError:
+            known = ", ".join(self._models.by_name)
+            raise ApiError(
+                404, "model_not_found", f"The model `{name[:60]}` is not loaded here. Loaded: {known}."
+            ) from None
+
+    def _prompt(self, chat: ChatRequest) -> list[int]:
+        tokenizer = self._models.tokenizer
+        if not tokenizer.chat_template:
+            raise ApiError(400, "no_chat_template", "The base model has no chat template: it cannot chat.")
+        messages = [{"role": message.role, "content": message.text} for message in chat.messages]
+        try:
+            text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        except Exception:  # templates raise what they like, for roles or an order they do not know
+            raise ApiError(
+                400, "invalid_messages", "The model's chat template does not take these roles in this order."
+            ) from None
+        prompt: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+        if len(prompt) >= self._models.max_length:
+            raise ApiError(
+                400,
+                "context_length_exceeded",
+                f"This model's maximum context length is {self._models.max_length} tokens, "
+                f"but the messages have {len(prompt)}. Shorten them.",
+            )
+        return prompt
+
+    def _sampling(self, chat: ChatRequest) -> Sampling:
+        models = self._models
+        return Sampling(
+            temperature=models.default_temperature if chat.temperature is None else chat.temperature,
+            top_p=models.default_top_p if chat.top_p is None else chat.top_p,
+            max_tokens=chat.max_completion_tokens or chat.max_tokens or models.max_length,
+            stop=chat.stop_strings,
+            seed=chat.seed,
+        )
+
+
+class Answer:
+    """The pieces of one answer, carried from the engine's thread to this event loop."""
+
+    def __init__(self, engine: Engine, model: str, prompt: list[int], sampling: Sampling) -> None:
+        self._pieces: asyncio.Queue[Piece] = asyncio.Queue()
+        self._engine = engine
+        loop = asyncio.get_running_loop()
+
+        def deliver(piece: Piece) -> None:
+            with suppress(RuntimeError):  # the loop is closed: the server is going down
+                loop.call_soon_threadsafe(self._pieces.put_nowait, piece)
+
+        self._ticket = Ticket(model, prompt, sampling, deliver)
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens of the prompt."""
+        return len(self._ticket.prompt)
+
+    async def pieces(self, request: Request) -> AsyncIterator[Piece]:
+        """All pieces, up to the one with a finish reason; stops the engine's work when the client leaves."""
+        watcher = asyncio.create_task(self._cancel_on_disconnect(request))
+        self._engine.submit(self._ticket)
+        try:
+            while True:
+                piece = await self._pieces.get()
+                yield piece
+                if piece.finish_reason is not None:
+                    return
+        finally:
+            self._ticket.cancel()
+            watcher.cancel()
+
+    async def _cancel_on_disconnect(self, request: Request) -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        self._ticket.cancel()
+
+
+async def _whole(answer: Answer, envelope: Envelope, request: Request) -> Response:
+    text: list[str] = []
+    last = Piece("")
+    async for last in answer.pieces(request):
+        text.append(last.text)
+    if last.finish_reason == "error":
+        raise ApiError(500, "model_failed", last.error, kind="server_error")
+    reason = last.finish_reason or "stop"
+    body = envelope.whole("".join(text), reason, answer.prompt_tokens, last.completion_tokens)
+    return JSONResponse(body)
+
+
+async def _events(
+    answer: Answer, envelope: Envelope, request: Request, wants_usage: bool
+) -> AsyncIterator[bytes]:
+    yield _event(envelope.chunk({"role": "assistant", "content": ""}))
+    async for piece in answer.pieces(request):
+        if piece.finish_reason == "error":
+            yield _event(ApiError(500, "model_failed", piece.error, kind="server_error").body())
+            return
+        if piece.text:
+            yield _event(envelope.chunk({"content": piece.text}))
+        if piece.finish_reason is not None:
+            yield _event(envelope.chunk({}, piece.finish_reason))
+            if wants_usage:
+                yield _event(envelope.usage_chunk(answer.prompt_tokens, piece.completion_tokens))
+    yield b"data: [DONE]\n\n"
+
+
+def _event(content: dict[str, object]) -> bytes:
+    return f"data: {json.dumps(content, ensure_ascii=False)}\n\n".encode()
+
+
+def _parse(body: bytes) -> ChatRequest:
+    try:
+        return ChatRequest.model_validate_json(body)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc'])) or 'body'}: {problem['msg']}" for problem in error.errors()
+        )
+        raise ApiError(400, "invalid_request", f"Not a chat completion request: {problems}.") from None

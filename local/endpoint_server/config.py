@@ -1,0 +1,86 @@
+"""Reads `serving.yaml`, the `--config` file of vLLM, as far as it says which models to serve."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+CONTAINER_FOLDER = "/opt/ml/model"
+DEFAULT_MAX_LENGTH = 4096
+DTYPES = ("auto", "float32", "bfloat16")
+
+
+class ServingConfigError(Exception):
+    """The model folder cannot be served; the message names the file and what is wrong in it."""
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    """One adapter, and the name that requests ask for it by."""
+
+    name: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class ServingConfig:
+    """The models of one folder."""
+
+    base: Path
+    base_names: tuple[str, ...]
+    adapters: tuple[AdapterConfig, ...]
+    max_length: int
+    """Tokens of prompt and answer together."""
+    dtype: str
+    """`float32`, `bfloat16`, or `auto` for whichever is fast on this processor."""
+
+
+def read_serving_config(model_folder: Path) -> ServingConfig:
+    """Read `model_folder/serving.yaml`; `/opt/ml/model` in it means `model_folder`.
+
+    Raises:
+        ServingConfigError: the file or a folder it names is missing, or an entry has another form.
+    """
+    file = model_folder / "serving.yaml"
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError:
+        raise ServingConfigError(f"{file} is missing: it says which models to serve.") from None
+    except yaml.YAMLError as error:
+        raise ServingConfigError(f"{file} is not YAML: {error}") from None
+    if not isinstance(values, dict) or "model" not in values:
+        raise ServingConfigError(f"{file} must say `model: {CONTAINER_FOLDER}/base`.")
+    names = values.get("served-model-name", ["base"])
+    modules = values.get("lora-modules") or []
+    return ServingConfig(
+        base=_folder(values["model"], model_folder, file),
+        base_names=tuple([names] if isinstance(names, str) else names),
+        adapters=tuple(_adapter(entry, model_folder, file) for entry in modules),
+        max_length=int(values.get("max-model-len", DEFAULT_MAX_LENGTH)),
+        dtype=_dtype(values.get("dtype", "auto"), file),
+    )
+
+
+def _dtype(name: str, file: Path) -> str:
+    if name not in DTYPES:
+        raise ServingConfigError(f"{file} says dtype: {name}; it must be one of {', '.join(DTYPES)}.")
+    return name
+
+
+def _adapter(entry: Any, model_folder: Path, file: Path) -> AdapterConfig:
+    try:
+        parsed = json.loads(entry) if isinstance(entry, str) else entry
+        return AdapterConfig(str(parsed["name"]), _folder(parsed["path"], model_folder, file))
+    except (ValueError, KeyError, TypeError):
+        raise ServingConfigError(
+            f"{file}: each entry of lora-modules must be a JSON object with `name` and `path`."
+        ) from None
+
+
+def _folder(text: str, model_folder: Path, file: Path) -> Path:
+    path = Path(str(text).replace(CONTAINER_FOLDER, str(model_folder), 1))
+    if not path.is_dir():
+        raise ServingConfigError(f"{file} names {text}, and {path} is not a folder.")
+    return path
