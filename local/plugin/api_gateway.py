@@ -108,10 +108,11 @@ async def _stream(function: Function, web_function: WebFunction, event: Event) -
             process = await cleanup.enter_async_context(_leased(web_function))
         except Throttled:
             return 429, {"Content-Type": "application/json"}, b'{"message":"Too Many Requests"}'
-        except WebAppError as error:
-            function.write_log(request_id, str(error), 0, failed=True)
+        except WebAppError:  # its log says why
+            function.count_invocation(0, failed=True)
             return _bad_gateway()
         run = _Run(function, request_id, process, time.monotonic(), cleanup)
+        process.log(f"START RequestId: {request_id} Version: $LATEST")
         answer = await _first_byte(run, event)
         if answer is None:
             return _bad_gateway()
@@ -128,9 +129,14 @@ async def _leased(function: WebFunction) -> AsyncIterator[AppProcess]:
         await asyncio.to_thread(_pool.release, process)
 
 
+def _client() -> httpx.AsyncClient:
+    # Plain HTTP to our own process; the function's timeout counts, not the client's.
+    return httpx.AsyncClient(trust_env=False, verify=False, timeout=None)  # noqa: S501, S113
+
+
 async def _first_byte(run: _Run, event: Event) -> httpx.Response | None:
     """Send the request and return once the status and the headers are there; None when it fails."""
-    client = await run.cleanup.enter_async_context(httpx.AsyncClient(trust_env=False, verify=False))  # noqa: S501 (plain HTTP to our own process)
+    client = await run.cleanup.enter_async_context(_client())
     request = to_http(event, run.process.url, run.function.invocation(run.request_id))
     try:
         async with asyncio.timeout(run.seconds_left):
@@ -181,13 +187,16 @@ async def _disconnected(receive: Receive) -> None:
 def _time_out(run: _Run) -> None:
     """What AWS does: the environment is gone, and the log says so."""
     _pool.kill(run.process)
-    _finish(run, f"{run.request_id} Task timed out after {run.function.timeout_seconds:.2f} seconds")
+    _finish(run, f"Task timed out after {run.function.timeout_seconds:.2f} seconds")
 
 
 def _finish(run: _Run, failure: str = "") -> None:
     milliseconds = round((time.monotonic() - run.started) * 1000)
-    text = "\n".join(filter(None, [run.process.take_log(), failure]))
-    run.function.write_log(run.request_id, text, milliseconds, failed=bool(failure))
+    if failure:
+        run.process.log(f"{run.request_id} {failure}")
+    run.process.log(f"END RequestId: {run.request_id}")
+    run.process.log(f"REPORT RequestId: {run.request_id}\tDuration: {milliseconds} ms")
+    run.function.count_invocation(milliseconds, failed=bool(failure))
 
 
 # In one piece -----------------------------------------------------------------------------------
@@ -206,16 +215,15 @@ def _run_web_function(function: Function, event: Event, request_id: str) -> Exec
         with httpx.Client(trust_env=False, verify=False, timeout=function.timeout_seconds) as client:  # noqa: S501 (plain HTTP to our own process)
             request = to_http(event, process.url, function.invocation(request_id))
             request.extensions["timeout"] = httpx.Timeout(function.timeout_seconds).as_dict()
-            return {"body": to_proxy_response(client.send(request)), "log": process.take_log()}
+            return {"body": to_proxy_response(client.send(request)), "log": ""}
     except httpx.TimeoutException:
         _pool.kill(process)
         return _failure("Sandbox.Timedout", f"Task timed out after {function.timeout_seconds:.2f} seconds")
     except (httpx.TransportError, ValueError) as error:
-        return _failure(type(error).__name__, str(error), process.take_log())
+        return _failure(type(error).__name__, str(error))
     finally:
         _pool.release(process)
 
 
-def _failure(kind: str, message: str, log: str = "") -> Execution:
-    text = "\n".join(filter(None, [log, message]))
-    return {"body": {"errorMessage": message, "errorType": kind}, "error": True, "log": text}
+def _failure(kind: str, message: str) -> Execution:
+    return {"body": {"errorMessage": message, "errorType": kind}, "error": True, "log": message}

@@ -7,12 +7,15 @@ that use it.
 import contextlib
 import hashlib
 import json
+import time
+import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from ministack.core import iam_evaluator, lambda_runtime
-from ministack.services import apigateway_v1, lambda_svc
+from ministack.services import apigateway_v1, cloudwatch_logs, lambda_svc
 from ministack.services.cloudformation import custom_resource, provisioners
 
 from local.environment import REGION
@@ -78,6 +81,7 @@ class Function:
             code=self.record["code_zip"],
             environment=self._environment(),
             timeout_seconds=self.timeout_seconds,
+            open_log=lambda: FunctionLog(self),
         )
 
     def _environment(self) -> dict[str, str]:
@@ -98,14 +102,35 @@ class Function:
         finally:
             lambda_svc._release_execution_slot(slot)
 
-    def write_log(self, request_id: str, text: str, milliseconds: int, *, failed: bool) -> None:
-        """Write one invocation into CloudWatch Logs and its metrics into CloudWatch."""
-        self.in_scope(lambda_svc._emit_lambda_logs, self.record, request_id, text, failed, milliseconds)
+    def count_invocation(self, milliseconds: int, *, failed: bool) -> None:
+        """Write one invocation into CloudWatch's metrics of the function."""
         self.in_scope(lambda_svc._emit_lambda_metrics, self.name, float(milliseconds), failed, throttle=False)
 
     def in_scope(self, call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         """Call into MiniStack as the account and the region of this function."""
         return lambda_svc._run_with_function_config_scope(self.record, call, *arguments, **named)
+
+
+class FunctionLog:
+    """A stream in CloudWatch Logs for one running environment of a function, written to as it prints."""
+
+    def __init__(self, function: Function) -> None:
+        """Open a stream in the function's log group, which is made if need be."""
+        self._function = function
+        configured = (function.configuration.get("LoggingConfig") or {}).get("LogGroup")
+        group = configured or f"/aws/lambda/{function.name}"
+        version = function.configuration.get("Version", "$LATEST")
+        stream = f"{datetime.now(UTC):%Y/%m/%d}/[{version}]{uuid.uuid4().hex}"
+        self._where = {"logGroupName": group, "logStreamName": stream}
+        # One that exists is left as it is.
+        function.in_scope(cloudwatch_logs._create_log_group, {"logGroupName": group})
+        function.in_scope(cloudwatch_logs._create_log_stream, self._where)
+
+    def __call__(self, line: str) -> None:
+        """Write one line, with the time of now."""
+        event = {"timestamp": int(time.time() * 1000), "message": line}
+        put = {**self._where, "logEvents": [event]}
+        self._function.in_scope(cloudwatch_logs._put_log_events, put)
 
 
 def web_identity_prefix(function_arn: str) -> str:

@@ -19,7 +19,7 @@ import threading
 import time
 import zipfile
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,8 +38,10 @@ PROCESSES_PER_FUNCTION = 2
 IDLE_SECONDS = 300.0
 """A second process that nobody needed for this long is stopped; the first one stays warm."""
 
+LAST_LINES = 12
+"""How much of what a server printed goes into the message when it fails to start."""
+
 STOP_SECONDS = 2.0
-_LOG_LINES_KEPT = 10_000
 
 
 class WebAppError(RuntimeError):
@@ -67,6 +69,9 @@ class WebFunction:
 
     timeout_seconds: float
 
+    open_log: Callable[[], Callable[[str], None]] = field(repr=False)
+    """Opens one log stream; called once a process, with each line it prints thereafter."""
+
 
 class AppProcess:
     """One running web server of a function: on AWS, one execution environment."""
@@ -78,7 +83,8 @@ class AppProcess:
         self.retired = False
         self.port = _free_port()
         self._folder = Path(tempfile.mkdtemp(prefix="web-adapter-"))
-        self._lines: deque[str] = deque(maxlen=_LOG_LINES_KEPT)
+        self.log = function.open_log()
+        self._last_lines: deque[str] = deque(maxlen=LAST_LINES)
         self._process: subprocess.Popen[str] | None = None
         self._started = threading.Event()
         self._error: WebAppError | None = None
@@ -105,14 +111,6 @@ class AppProcess:
         if self._error is not None:
             raise self._error
 
-    def take_log(self) -> str:
-        """What the server has printed since the last call."""
-        lines = []
-        with contextlib.suppress(IndexError):
-            while True:
-                lines.append(self._lines.popleft())
-        return "\n".join(lines)
-
     def stop(self) -> None:
         """End the server with everything it started, and remove its files."""
         if self._process is not None:
@@ -124,17 +122,22 @@ class AppProcess:
             self._run(_unpack(self.function.code, self._folder))
             self._wait_for_answer()
         except WebAppError as error:
-            self._error = error
-            self.stop()
+            self._give_up(error)
         except OSError as error:
             script = self.function.start_script
-            self._error = WebAppError(
-                f"Function {self.function.identity}: its start script {script!r} does not run: {error}. "
-                "The handler must name an executable script in the package, such as run.sh."
+            self._give_up(
+                WebAppError(
+                    f"Function {self.function.identity}: its start script {script!r} does not run: {error}. "
+                    "The handler must name an executable script in the package, such as run.sh."
+                )
             )
-            self.stop()
         finally:
             self._started.set()
+
+    def _give_up(self, error: WebAppError) -> None:
+        self._error = error
+        self.log(str(error))
+        self.stop()
 
     def _run(self, task_root: Path) -> None:
         environment = {
@@ -161,7 +164,8 @@ class AppProcess:
     def _read_log(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None  # noqa: S101 (asked for with PIPE)
         for line in process.stdout:
-            self._lines.append(line.rstrip("\n"))
+            self._last_lines.append(line.rstrip("\n"))
+            self.log(line.rstrip("\n"))
 
     def _wait_for_answer(self) -> None:
         """The adapter's readiness check: GET until any status below 500 comes back."""
@@ -184,7 +188,7 @@ class AppProcess:
         )
 
     def _tail(self) -> str:
-        return "\n".join(list(self._lines)[-12:])
+        return "\n".join(self._last_lines)
 
 
 class AppPool:

@@ -1,0 +1,124 @@
+"""A person signs in, changes a first password, stays signed in, and nobody else comes in."""
+
+import base64
+import json
+import time
+from typing import Any
+
+import pytest
+
+from tests.local.web.conftest import WebApp
+
+pytestmark = pytest.mark.cloud
+
+
+def _claims(token: str) -> dict[str, Any]:
+    body = token.split(".")[1]
+    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+    return claims
+
+
+def _status(web: WebApp, headers: dict[str, str]) -> int:
+    with web.http(web.front_door, headers=headers) as client:
+        return client.get("/api/echo/me").status_code
+
+
+def test_a_name_and_a_password_open_the_api(web: WebApp) -> None:
+    name, password = web.new_person()
+    tokens = web.initiate(name, password)["AuthenticationResult"]
+    claims = _claims(tokens["IdToken"])
+    assert claims["iss"] == f"https://cognito-idp.us-east-1.amazonaws.com/{web.outputs['UserPoolId']}"
+    assert claims["aud"] == web.outputs["UserPoolClientId"]
+    assert claims["token_use"] == "id"
+    assert time.time() + 3000 < claims["exp"] < time.time() + 3700
+    assert _status(web, {"Authorization": f"Bearer {tokens['IdToken']}"}) == 200
+
+
+def test_a_first_password_has_to_be_changed(web: WebApp) -> None:
+    name, password = web.new_person(temporary=True)
+    challenge = web.initiate(name, password)
+    assert challenge["ChallengeName"] == "NEW_PASSWORD_REQUIRED"
+    answer = web.cognito(
+        "RespondToAuthChallenge",
+        {
+            "ClientId": web.outputs["UserPoolClientId"],
+            "ChallengeName": "NEW_PASSWORD_REQUIRED",
+            "Session": challenge["Session"],
+            "ChallengeResponses": {"USERNAME": name, "NEW_PASSWORD": f"{password}-new"},
+        },
+    ).json()
+    token = answer["AuthenticationResult"]["IdToken"]
+    assert _status(web, {"Authorization": f"Bearer {token}"}) == 200
+    assert web.initiate(name, password)["__type"].endswith("NotAuthorizedException")
+    assert "AuthenticationResult" in web.initiate(name, f"{password}-new")
+
+
+def test_a_session_goes_on_with_its_refresh_token(web: WebApp) -> None:
+    tokens = web.initiate(*web.new_person())["AuthenticationResult"]
+    answer = web.cognito(
+        "InitiateAuth",
+        {
+            "AuthFlow": "REFRESH_TOKEN_AUTH",
+            "ClientId": web.outputs["UserPoolClientId"],
+            "AuthParameters": {"REFRESH_TOKEN": tokens["RefreshToken"]},
+        },
+    ).json()["AuthenticationResult"]
+    assert _status(web, {"Authorization": f"Bearer {answer['IdToken']}"}) == 200
+
+
+def test_a_wrong_password_and_a_wrong_refresh_token_are_refused(web: WebApp) -> None:
+    name, _ = web.new_person()
+    answer = web.cognito(
+        "InitiateAuth",
+        {
+            "AuthFlow": "USER_PASSWORD_AUTH",
+            "ClientId": web.outputs["UserPoolClientId"],
+            "AuthParameters": {"USERNAME": name, "PASSWORD": "wrong"},
+        },
+    )
+    assert (answer.status_code, answer.json()["__type"].rpartition("#")[2]) == (400, "NotAuthorizedException")
+    answer = web.cognito(
+        "InitiateAuth",
+        {
+            "AuthFlow": "REFRESH_TOKEN_AUTH",
+            "ClientId": web.outputs["UserPoolClientId"],
+            "AuthParameters": {"REFRESH_TOKEN": "made up"},
+        },
+    )
+    assert (answer.status_code, answer.json()["__type"].rpartition("#")[2]) == (400, "NotAuthorizedException")
+
+
+def test_the_administrators_api_is_not_open_to_the_browser(web: WebApp) -> None:
+    answer = web.cognito(
+        "AdminCreateUser", {"UserPoolId": web.outputs["UserPoolId"], "Username": "x@y.example"}
+    )
+    assert answer.status_code >= 400
+    assert "User" not in answer.json()
+
+
+@pytest.mark.parametrize("kind", ["none", "access token", "tampered", "cut off"])
+def test_nobody_else_comes_in_and_is_told_what_to_do(web: WebApp, kind: str) -> None:
+    tokens = web.initiate(*web.new_person())["AuthenticationResult"]
+    head, body, signature = tokens["IdToken"].split(".")
+    other = base64.urlsafe_b64encode(json.dumps({**_claims(tokens["IdToken"]), "sub": "me"}).encode())
+    headers = {
+        "none": {},
+        "access token": {"Authorization": f"Bearer {tokens['AccessToken']}"},
+        "tampered": {"Authorization": f"Bearer {head}.{other.decode().rstrip('=')}.{signature}"},
+        "cut off": {"Authorization": f"Bearer {head}.{body[:-4]}.{signature}"},
+    }[kind]
+    with web.http(web.front_door, headers=headers) as client:
+        answer = client.get("/api/echo/me")
+    assert answer.status_code == 401
+    assert answer.json() == {
+        "error": {"type": "unauthorized", "message": "Unauthorized", "cure": "Sign in again."}
+    }
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["content-type"] == "application/json"
+
+
+def test_an_answer_in_the_authorizers_cache_lets_only_its_own_token_in(web: WebApp) -> None:
+    """The authorizer's answer is kept for the token that it was given for, and for no other."""
+    assert _status(web, web.signed_in) == 200
+    assert _status(web, {"Authorization": "Bearer " + "x" * 40}) == 401
+    assert _status(web, web.signed_in) == 200
