@@ -1,5 +1,6 @@
 """Loading the base model and its tokenizer, putting the adapter on it, and saving the adapter."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -74,10 +75,7 @@ def add_adapter(base: Any, settings: Hyperparameters) -> Any:
         target_modules="all-linear",
         task_type="CAUSAL_LM",
     )
-    model = get_peft_model(base, config)
-    # peft notes where the base was read from, which is a path inside a container that is gone by then.
-    model.peft_config["default"].base_model_name_or_path = None
-    return model
+    return get_peft_model(base, config)
 
 
 def load_adapter(base: Any, folder: Path, name: str) -> Any:
@@ -103,4 +101,8 @@ def save_adapter(model: Any, tokenizer: Any, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)  # peft's empty form of a model card
+    # peft notes where the base was read from: a path inside a container that is gone by then.
+    config = folder / "adapter_config.json"
+    values = {**json.loads(config.read_text(encoding="utf-8")), "base_model_name_or_path": None}
+    config.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     tokenizer.save_pretrained(folder)

@@ -1,0 +1,75 @@
+"""A training job's folders, with a tiny model and a few tales in them."""
+
+import json
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.tiny_model import chat_example, save_tiny_model, write_examples
+from training_code.container import TrainingPaths
+
+TALES = ["the sea took the bell and the bell sang on " * n for n in range(1, 4)]
+
+
+@dataclass
+class Job:
+    """What stands for `/opt/ml` in a test."""
+
+    root: Path
+
+    @property
+    def paths(self) -> TrainingPaths:
+        return TrainingPaths.from_environment({"SM_MODEL_DIR": str(self.root / "model")})
+
+    def settings(self, **values: Any) -> None:
+        config = self.root / "input" / "config"
+        config.mkdir(parents=True, exist_ok=True)
+        strings = {name: str(value) for name, value in values.items()}
+        (config / "hyperparameters.json").write_text(json.dumps(strings), encoding="utf-8")
+
+    def result(self) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads((self.root / "model" / "training.json").read_text())
+        return content
+
+    def metrics(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.root / "model" / "metrics.jsonl").read_text().splitlines()]
+
+
+SMALL: dict[str, Any] = {
+    "precision": "fp32",
+    "sequence_length": 160,
+    "batch_tokens": 320,
+    "lora_rank": 4,
+    "learning_rate": 0.02,
+}
+
+
+@pytest.fixture(scope="session")
+def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("base"))
+
+
+def make_job(root: Path, base_model: Path) -> Job:
+    data = root / "input" / "data"
+    write_examples(data / "train", [chat_example(n, TALES[n % 3]) for n in range(12)])
+    write_examples(data / "validation", [chat_example(n, TALES[n % 3]) for n in range(20, 23)])
+    (data / "model").symlink_to(base_model)
+    job = Job(root)
+    job.settings(**SMALL, epochs=3)
+    return job
+
+
+@pytest.fixture
+def job(tmp_path: Path, base_model: Path) -> Job:
+    return make_job(tmp_path / "ml", base_model)
+
+
+@pytest.fixture(autouse=True)
+def _own_signal_handler() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,126 @@
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.tiny_model import END, chat_example, tiny_tokenizer
+from training_code.container import JobError
+from training_code.data import (
+    NOT_TAUGHT,
+    TokenSequence,
+    collate,
+    encode,
+    plan_batches,
+    read_examples,
+    windows,
+)
+
+TOKENIZER: Any = tiny_tokenizer()
+ENDS = frozenset([TOKENIZER.eos_token_id])
+
+
+def taught_text(sequence: TokenSequence) -> str:
+    tokens = [token for token, taught in zip(sequence.tokens, sequence.taught, strict=True) if taught]
+    return str(TOKENIZER.decode(tokens))
+
+
+def test_only_the_answer_and_its_end_are_taught() -> None:
+    sequence = encode(chat_example(1, "Once, a bell."), TOKENIZER, ENDS)
+    assert taught_text(sequence) == f"Once, a bell.{END}"
+    assert str(TOKENIZER.decode(list(sequence.tokens))).startswith("<|im_start|>user\nTell me tale 1.")
+
+
+def test_every_answer_of_a_longer_chat_is_taught() -> None:
+    turns = [
+        {"role": role, "content": text}
+        for role, text in [("user", "a?"), ("assistant", "one"), ("user", "b?"), ("assistant", "two")]
+    ]
+    assert taught_text(encode({"messages": turns}, TOKENIZER, ENDS)) == f"one{END}two{END}"
+
+
+def test_the_prompt_has_the_tokens_that_it_has_when_the_model_is_asked() -> None:
+    example = chat_example(1, "Once.")
+    sequence = encode(example, TOKENIZER, ENDS)
+    asked = TOKENIZER.apply_chat_template(
+        example["messages"][:1], add_generation_prompt=True, return_dict=False
+    )
+    assert list(sequence.tokens[: len(asked)]) == asked
+    assert not any(sequence.taught[: len(asked)]) and sequence.taught[len(asked)]
+
+
+def test_plain_text_is_taught_whole_and_ends() -> None:
+    sequence = encode({"text": "Once."}, TOKENIZER, ENDS)
+    assert taught_text(sequence) == f"nce.{END}"
+
+
+def test_a_template_without_an_end_gets_one() -> None:
+    tokenizer: Any = tiny_tokenizer()
+    tokenizer.chat_template = "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"  # noqa: E501
+    assert taught_text(encode(chat_example(1, "Once."), tokenizer, ENDS)) == f"Once.{END}"
+
+
+def test_a_template_that_shortens_earlier_answers_teaches_the_last_one() -> None:
+    tokenizer: Any = tiny_tokenizer()
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ m['role'] }}:{% if m['role'] == 'user' or loop.last %}{{ m['content'] }}"
+        "{% else %}…{% endif %}<|im_end|>{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
+    )
+    turns = [
+        {"role": role, "content": text}
+        for role, text in [("user", "a?"), ("assistant", "one"), ("user", "b?"), ("assistant", "two")]
+    ]
+    assert taught_text(encode({"messages": turns}, tokenizer, ENDS)) == f"two{END}"
+
+
+def test_chats_need_a_chat_template() -> None:
+    with pytest.raises(JobError, match="no chat template"):
+        encode(chat_example(1, "x"), tiny_tokenizer(chat=False), ENDS)
+
+
+@given(st.lists(st.booleans(), min_size=2, max_size=60), st.integers(2, 20))
+def test_windows_teach_each_token_once_with_the_token_before_it(taught: list[bool], length: int) -> None:
+    taught[0] = False
+    whole = TokenSequence(tuple(range(len(taught))), tuple(taught))
+    seen: list[int] = []
+    for window in windows(whole, length):
+        assert len(window) <= length and not window.taught[0]
+        assert list(window.tokens) == list(range(window.tokens[0], window.tokens[-1] + 1))
+        seen += [token for token, says in zip(window.tokens, window.taught, strict=True) if says]
+    assert seen == [token for token in whole.tokens if whole.taught[token]]
+
+
+@given(st.lists(st.integers(2, 50), min_size=1, max_size=80), st.integers(0, 5), st.integers(1, 3))
+def test_every_row_comes_once_an_epoch_and_batches_fit(lengths: list[int], seed: int, epochs: int) -> None:
+    plan = plan_batches(lengths, 64, epochs, seed)
+    counts = Counter(row for step in plan for row in step)
+    assert counts == dict.fromkeys(range(len(lengths)), epochs)
+    assert all(len(step) == 1 or len(step) * max(lengths[row] for row in step) <= 64 for step in plan)
+    assert plan == plan_batches(lengths, 64, epochs, seed)
+
+
+def test_labels_are_the_tokens_that_follow() -> None:
+    rows = [
+        TokenSequence((5, 6, 7, 8), (False, False, True, True)),
+        TokenSequence((9, 10), (False, True)),
+    ]
+    batch = collate(rows, torch.device("cpu"))
+    none = NOT_TAUGHT
+    assert batch.labels.tolist() == [[none, 7, 8, none], [10, none, none, none]]
+    assert batch.taught_tokens == 3
+
+
+def test_an_empty_dataset_says_so(tmp_path: Path) -> None:
+    (tmp_path / "examples.jsonl").write_text("\n")
+    with pytest.raises(JobError, match="The train dataset is empty"):
+        read_examples(tmp_path, "train")
+
+
+def test_a_broken_line_is_named_and_not_quoted(tmp_path: Path) -> None:
+    (tmp_path / "examples.jsonl").write_text('{"text": "fine"}\n{"secret tale"\n')
+    with pytest.raises(JobError, match=r"examples\.jsonl, line 2") as caught:
+        read_examples(tmp_path, "train")
+    assert "secret" not in str(caught.value)
