@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from assemble import plan
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import TypeAdapter
 
+from assemble import plan
 from shared import aws, environment, layout, runs
 from stories.dataset import Options
 from stories.dataset import assemble as assemble_dataset

@@ -1,8 +1,9 @@
 """The REST API: one FastAPI app, under `/api`."""
 
-from chat_api import completions, errors, pipeline, stories
 from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel
+
+from chat_api import completions, errors, pipeline, stories
 
 
 class Health(BaseModel):

@@ -7,14 +7,14 @@ from contextlib import aclosing
 from typing import Any
 
 from aws_lambda_powertools import Logger
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+
 from chat_api import limits, upstream, waking
 from chat_api.errors import ApiError, ErrorBody
 from chat_api.events import DONE, EventReader, as_chunk, sse
 from chat_api.identity import SignedIn
 from chat_api.openai_schema import ChatRequest, ModelCard, ModelList, gather
-from fastapi import APIRouter, Response
-from fastapi.responses import JSONResponse, StreamingResponse
-
 from shared import clock, environment, hosting, versions
 from shared.models import LivePointer
 

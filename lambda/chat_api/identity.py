@@ -3,9 +3,10 @@
 import json
 from typing import Annotated
 
-from chat_api.errors import unauthorized
 from fastapi import Depends, Header
 from pydantic import BaseModel, ValidationError
+
+from chat_api.errors import unauthorized
 
 
 class User(BaseModel):

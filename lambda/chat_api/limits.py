@@ -1,7 +1,6 @@
 """How much may be asked at once."""
 
 from chat_api.errors import ApiError
-
 from shared import environment
 
 UPLOAD_BYTES = 50 * 2**20

@@ -2,12 +2,12 @@
 
 from typing import Annotated, Any
 
-from chat_api import history, limits, waking
-from chat_api.errors import ApiError, ErrorBody
-from chat_api.identity import SignedIn
 from fastapi import APIRouter, Path
 from pydantic import BaseModel
 
+from chat_api import history, limits, waking
+from chat_api.errors import ApiError, ErrorBody
+from chat_api.identity import SignedIn
 from shared import clock, environment, hosting, runs, versions
 from shared.models import HostingState, HostingStatus, Run
 

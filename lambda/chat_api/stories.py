@@ -2,12 +2,12 @@
 
 import posixpath
 
-from chat_api import limits
-from chat_api.errors import ApiError, ErrorBody
-from chat_api.identity import SignedIn
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
+from chat_api import limits
+from chat_api.errors import ApiError, ErrorBody
+from chat_api.identity import SignedIn
 from shared import aws, clock, environment
 
 router = APIRouter(tags=["Stories"], responses={401: {"model": ErrorBody}})

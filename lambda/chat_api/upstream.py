@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, EventStreamError
+
 from chat_api import waking
 from chat_api.errors import ApiError
-
 from shared import aws, environment
 
 

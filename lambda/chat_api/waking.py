@@ -5,7 +5,6 @@ import time
 from typing import Literal
 
 from chat_api.errors import ApiError
-
 from shared import aws, clock, environment, hosting
 from shared.models import HostingState
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from deploy import bundle
 
+from deploy import bundle
 from shared import endpoint, environment, hosting, runs, versions
 
 log = Logger(service="deploy")

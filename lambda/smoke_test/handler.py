@@ -6,10 +6,10 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
-from smoke_test.checks import Answer, SmokeTestFailed, judge
 
 from shared import aws, clock, endpoint, environment, hosting, runs, versions
 from shared.models import ModelVersion
+from smoke_test.checks import Answer, SmokeTestFailed, judge
 
 log = Logger(service="smoke_test")
 

@@ -10,9 +10,9 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
-from stage_base_model.hub import Hub, HubError, HubFile
 
 from shared import aws, environment, layout, runs
+from stage_base_model.hub import Hub, HubError, HubFile
 
 log = Logger(service="stage_base_model")
 

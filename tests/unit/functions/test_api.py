@@ -9,10 +9,10 @@ from typing import Any
 
 import httpx
 import pytest
-from chat_api import openapi, waking
-from chat_api.app import create_app
 from fastapi.testclient import TestClient
 
+from chat_api import openapi, waking
+from chat_api.app import create_app
 from shared import aws, hosting, layout, runs
 from tests.unit.functions.conftest import House
 

@@ -8,10 +8,10 @@ from typing import Any
 import boto3
 import jwt
 import pytest
-from authorizer import handler as authorizer
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from authorizer import handler as authorizer
 from tests.unit.functions.conftest import House
 
 ARN = "arn:aws:execute-api:us-east-1:123456789012:abc123/prod/GET/api/status"

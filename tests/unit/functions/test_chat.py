@@ -8,11 +8,11 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from chat_api import waking
-from chat_api.app import create_app
 from fastapi.testclient import TestClient
 from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
 
+from chat_api import waking
+from chat_api.app import create_app
 from shared import aws, clock, endpoint, hosting, table
 from tests.unit.functions.api_server import running
 from tests.unit.functions.conftest import House

@@ -5,13 +5,13 @@ from typing import Any
 
 import botocore.session
 import pytest
-from assemble import handler as assemble
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from begin.handler import latest_versions
 from botocore.model import ServiceModel, Shape, StructureShape
 from botocore.validate import ParamValidator
-from read_stories import handler as read_stories
 
+from assemble import handler as assemble
+from begin.handler import latest_versions
+from read_stories import handler as read_stories
 from shared import aws, layout, runs
 from tests.unit.functions.conftest import House
 from tests.unit.stories.material import prose, zipped

@@ -3,10 +3,11 @@
 import json
 from typing import Any
 
-from chat_api.events import EventReader, as_chunk
-from chat_api.openai_schema import gather
 from hypothesis import given
 from hypothesis import strategies as st
+
+from chat_api.events import EventReader, as_chunk
+from chat_api.openai_schema import gather
 
 CUTS = st.lists(st.integers(0, 10_000), max_size=12)
 TEXTS = st.text(st.characters(codec="utf-8"), min_size=0, max_size=30)

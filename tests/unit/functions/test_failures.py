@@ -7,8 +7,8 @@ from typing import Any
 import boto3
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from record_failure.handler import handler as record_failure
 
+from record_failure.handler import handler as record_failure
 from shared import aws, failures, lock, runs
 from tests.unit.functions.conftest import House
 

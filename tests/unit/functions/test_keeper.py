@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
+
 from keeper import handler as keeper
 from keeper.handler import handler
-
 from shared import clock, endpoint, hosting, lock, table
 from tests.unit.functions.conftest import House
 from tests.unit.functions.sagemaker_stand_in import StandIn

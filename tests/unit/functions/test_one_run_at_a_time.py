@@ -6,13 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from announce.handler import handler as announce
 from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from announce.handler import handler as announce
 from quiet_timer.handler import handler as quiet_timer
 from record_failure.handler import handler as record_failure
-from start_run.handler import handler as start_run
-
 from shared import aws, clock, lock, runs
+from start_run.handler import handler as start_run
 from tests.unit.functions.conftest import House
 
 

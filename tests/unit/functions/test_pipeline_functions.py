@@ -6,18 +6,18 @@ from typing import Any
 
 import pytest
 import yaml
-from announce.handler import handler as announce
 from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from announce.handler import handler as announce
 from begin.handler import AnotherRunIsGoing
 from begin.handler import handler as begin
 from deploy.bundle import IncompleteModelError, serving_config
 from deploy.handler import handler as deploy
 from gate.handler import handler as gate
 from register.handler import handler as register
+from shared import aws, hosting, layout, lock, runs, table, versions
 from smoke_test.checks import Answer, SmokeTestFailed, judge
 from smoke_test.handler import handler as smoke_test
-
-from shared import aws, hosting, layout, lock, runs, table, versions
 from tests.unit.functions.conftest import House
 from tests.unit.functions.sagemaker_stand_in import StandIn
 

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from boto3.s3.transfer import TransferConfig
+
+from shared import aws, layout, runs
 from stage_base_model import handler as staging
 from stage_base_model.handler import handler
 from stage_base_model.hub import HubError
-
-from shared import aws, layout, runs
 from tests.unit.functions.conftest import BASE_MODEL, Context, House
 
 COMMIT = "f" * 40
