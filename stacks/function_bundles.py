@@ -101,16 +101,21 @@ def _bundle(group: FunctionGroup, digest: str, packages: Path) -> Path:
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".bundling-") as scratch:
-        target = Path(scratch) / "bundle"
-        shutil.copytree(packages, target, copy_function=_link_or_copy)
-        for entry in _entries(group):
-            if entry.is_dir():
-                shutil.copytree(entry, target / entry.name, ignore=_NOT_CODE)
-            else:
-                shutil.copy2(entry, target / entry.name)
+        bundle = lay_out(group, packages, Path(scratch) / "bundle")
         if not folder.is_dir():  # another synth may have been faster
-            target.rename(folder)
+            bundle.rename(folder)
     return folder
+
+
+def lay_out(group: FunctionGroup, packages: Path, target: Path) -> Path:
+    """Put a group's packages, functions, shared code and start scripts into a new folder; returns it."""
+    shutil.copytree(packages, target, copy_function=_link_or_copy)
+    for entry in _entries(group):
+        if entry.is_dir():
+            shutil.copytree(entry, target / entry.name, ignore=_NOT_CODE)
+        else:
+            shutil.copy2(entry, target / entry.name)
+    return target
 
 
 def _link_or_copy(source: str, target: str) -> None:

@@ -1,0 +1,142 @@
+"""The settings: every wrong value gets one plain error, and nothing else ever does."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stacks.settings import Settings, SettingsError, read
+
+_CHECKOUT = Path(__file__).resolve().parents[3]
+
+
+def _faults(**context: Any) -> dict[str, str]:
+    with pytest.raises(SettingsError) as caught:
+        read(context)
+    return {fault.key: str(fault) for fault in caught.value.faults}
+
+
+def test_the_defaults_of_cdk_json_are_those_of_the_model() -> None:
+    context = json.loads((_CHECKOUT / "cdk.json").read_text())["context"]
+    assert read(context) == Settings()
+    assert set(context) == set(Settings.model_fields)
+
+
+def test_values_of_the_command_line_are_strings() -> None:
+    settings = read(
+        {"spot": "false", "quiet_seconds": "5", "idle_minutes": "0.5", "monthly_budget_usd": "20"}
+    )
+    assert (settings.spot, settings.quiet_seconds) == (False, 5)
+    assert (settings.idle_minutes, settings.monthly_budget_usd) == (0.5, 20)
+
+
+def test_keys_of_the_cdk_are_passed_over() -> None:
+    assert read({"aws:cdk:enable-path-metadata": True, "@aws-cdk/core:x": "y", "tree-x": {}}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("name", "Storyloom", "3 to 20 of a-z"),
+        ("name", "ab", "3 to 20"),
+        ("name", "a" * 21, "3 to 20"),
+        ("name", "story-", "not ending with -"),
+        ("admin_email", "writer", "writer@example.com"),
+        ("base_model", "smolm2-1.7b", "The closest are smollm2-1.7b"),
+        ("base_model", "zzz", "The catalogue has smollm2-135m"),
+        ("base_model_revision", "a b", "commit, tag or branch"),
+        ("training_instance", "ml.m5.xlarge", "no GPU"),
+        ("training_instance", "g6.xlarge", "Give ml.g6.xlarge"),
+        ("hosting_instance", "ml.p3.2xlarge", "CUDA 13"),
+        ("hosting_instance", "a big one", "no instance type"),
+        ("spot", "maybe", "true or false"),
+        ("max_training_minutes", 0, "whole minutes"),
+        ("max_training_minutes", 7171, "five days"),
+        ("quiet_seconds", "4", "from 5"),
+        ("quiet_seconds", 5.5, "whole seconds"),
+        ("idle_minutes", 0, "above 0"),
+        ("minimum_words", -1, "1 or more"),
+        ("minimum_improvement_percent", 100, "below 100"),
+        ("monthly_budget_usd", -5, "above 0"),
+        ("monthly_budget_usd", "NaN", "above 0"),
+        ("huggingface_token_secret", "a b", "Secrets Manager"),
+        ("inference_ami", "AL2023!", "InferenceAmiVersion"),
+        ("function_python", "3.9", "3.11, 3.12"),
+        ("browser_endpoint", "localhost:8400", "http://localhost:PORT"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_cure(key: str, value: Any, says: str) -> None:
+    faults = _faults(**{key: value})
+    assert list(faults) == [key]
+    assert says in faults[key]
+    assert json.dumps(value) in faults[key]
+    assert "pattern" not in faults[key], "a regular expression helps nobody"
+
+
+def test_all_wrong_values_are_told_at_once() -> None:
+    faults = _faults(spot="maybe", quiet_seconds=1, base_model="gpt-3", training_instance="ml.m5.xlarge")
+    assert set(faults) == {"spot", "quiet_seconds", "base_model", "training_instance"}
+
+
+def test_a_mistyped_key_is_not_taken_silently() -> None:
+    assert "Did you mean quiet_seconds" in _faults(quite_seconds=60)["quite_seconds"]
+
+
+def test_a_model_too_large_for_its_instance_is_told_what_fits() -> None:
+    faults = _faults(base_model="llama-3.1-8b", huggingface_token_secret="hf")
+    assert "Give ml.g6e.xlarge" in faults["training_instance"]
+    assert read(
+        {
+            "base_model": "llama-3.1-8b",
+            "huggingface_token_secret": "hf",
+            "training_instance": "ml.g6e.xlarge",
+        }
+    ).model.gated
+
+
+def test_a_gated_model_needs_a_token_and_says_how_to_get_one() -> None:
+    fault = _faults(base_model="llama-3.2-1b")["base_model"]
+    assert "https://huggingface.co/meta-llama/Llama-3.2-1B-Instruct" in fault
+    assert "create-secret" in fault
+
+
+def test_a_model_may_be_named_by_its_id() -> None:
+    model = read({"base_model": "EleutherAI/pythia-410m", "base_model_revision": "step3000"}).model
+    assert (model.id, model.revision, model.slug) == (
+        "EleutherAI/pythia-410m",
+        "step3000",
+        "eleutherai--pythia-410m",
+    )
+
+
+def test_the_page_of_settings_explains_each() -> None:
+    page, _, _ = (_CHECKOUT / "docs" / "settings.md").read_text().partition("## The catalogue")
+    assert re.findall(r"^\| `(\w+)`", page, re.M) == list(Settings.model_fields)
+
+
+_VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=30),
+    st.lists(st.integers(), max_size=2),
+)
+
+
+@given(st.dictionaries(st.sampled_from(list(Settings.model_fields)), _VALUES))
+def test_whatever_is_given_is_taken_or_told(context: dict[str, Any]) -> None:
+    try:
+        settings = read(context)
+    except SettingsError as error:
+        keys = {fault.key for fault in error.faults}
+        # An instance that is too small is told although only the model was given.
+        assert keys <= set(context) | {"training_instance", "hosting_instance"}
+        assert all(fault.cure for fault in error.faults)
+    else:
+        assert Settings.model_validate(settings.model_dump()) == settings
+        assert settings.model.id
