@@ -101,15 +101,23 @@ def summary(record: Record) -> Record:
     return {key: record[key] for key in keys.split() if key in record}
 
 
-def answering(name: str) -> Fleet:
-    """The servers that answer now. Raises `ApiError` (the runtime's) when there are none."""
+def take(name: str) -> Fleet:
+    """The servers that answer now, kept for one request: the caller gives them back.
+
+    Raises `ApiError` (the runtime's) when there are none.
+    """
     live = _LIVE.get(name)
     if STORE.get(ENDPOINT, name) is None or live is None:
         raise ApiError("ValidationError", f"Endpoint {name} not found.")
-    if live.answering is None:
-        status = get(name)["EndpointStatus"]
-        raise ApiError("ValidationError", f"Endpoint {name} is not InService: its status is {status}.")
-    return live.answering
+    while True:
+        fleet = live.answering
+        if fleet is None:
+            status = get(name)["EndpointStatus"]
+            raise ApiError("ValidationError", f"Endpoint {name} is not InService: its status is {status}.")
+        fleet.take()
+        if live.answering is fleet:
+            return fleet
+        fleet.give_back()  # replaced in between: it may be stopping already
 
 
 def _in_background(name: str, config: Record) -> None:
@@ -135,7 +143,7 @@ def _roll_out(name: str, config: Record) -> None:
             before, live.answering = live.answering, fleet
             _settle(name, live, config, None)
             if before:
-                before.stop()
+                threading.Thread(target=before.retire, name=f"retire-{name}", daemon=True).start()
             fleet = None
         finally:
             live.starting = None

@@ -24,6 +24,9 @@ HEALTH_SECONDS = 300
 """How long a container may take to answer /ping when its variant does not say."""
 
 RESTART_SECONDS = 1.0
+DRAIN_SECONDS = 300.0
+"""How long servers that were replaced may go on answering what they were asked before."""
+
 SERVER_VARIABLE = "STORYLOOM_ENDPOINT_SERVER"
 """Names another module that serves ``--model-dir DIR --port N``: vLLM for a check, a probe in a test."""
 
@@ -50,6 +53,8 @@ class Fleet:
     _last_lines: str = ""
     _gave_up: threading.Event = field(default_factory=threading.Event)
     _healthy: bool = False
+    _in_use: int = 0
+    _idle: threading.Condition = field(default_factory=threading.Condition)
 
     @classmethod
     def of(cls, endpoint: str, config: Record) -> "Fleet":
@@ -75,6 +80,23 @@ class Fleet:
         threading.Thread(target=self._keep_running, name=f"server-{self.endpoint}", daemon=True).start()
         self._wait_until_healthy()
         self._healthy = True
+
+    def take(self) -> None:
+        """A request begins: until `give_back` the servers stay, also when others take their place."""
+        with self._idle:
+            self._in_use += 1
+
+    def give_back(self) -> None:
+        """The request has ended."""
+        with self._idle:
+            self._in_use -= 1
+            self._idle.notify_all()
+
+    def retire(self) -> None:
+        """Stop when the last request has been answered."""
+        with self._idle:
+            self._idle.wait_for(lambda: self._in_use == 0, timeout=DRAIN_SECONDS)
+        self.stop()
 
     def stop(self) -> None:
         """End the process and remove its folder."""

@@ -41,50 +41,47 @@ async def handle(path: str, headers: dict[str, str], query: dict[str, list[str]]
         authorize_request(headers, query, f"sagemaker:{action}", arn("endpoint", name))
         if len(body) > BODY_BYTES:
             raise ApiError("ValidationError", f"The body is over the limit of {BODY_BYTES} bytes.")
-        fleet = endpoints.answering(name)
+        fleet = endpoints.take(name)
     except Denied as denied:
         return _error(ApiError("AccessDeniedException", denied.message))
     except ApiError as error:
         return _error(error)
-    variant = str(fleet.variant["VariantName"])
     request = httpx.Request(
         "POST",
         f"{fleet.url}/invocations",
         headers={_PASSED[key]: value for key, value in headers.items() if key in _PASSED},
         content=body,
     )
-    if streamed:
-        return await _stream(request, variant, name)
-    return await _answer(request, variant, name)
+    async with AsyncExitStack() as stack:
+        stack.callback(fleet.give_back)
+        variant = str(fleet.variant["VariantName"])
+        try:
+            if streamed:
+                return await _stream(request, variant, name, stack)
+            return await _answer(request, variant, name)
+        except httpx.HTTPError as error:
+            return _error(_unreachable(name, error))
 
 
 async def _answer(request: httpx.Request, variant: str, name: str) -> Response:
     async with httpx.AsyncClient(timeout=ANSWER_SECONDS, trust_env=False) as client:
-        try:
-            answer = await client.send(request)
-        except httpx.HTTPError as error:
-            return _error(_unreachable(name, error))
+        answer = await client.send(request)
     if answer.is_error:
         return _error(_model_error(answer.status_code, answer.text, name), answer)
     return 200, _headers(answer, variant), answer.content
 
 
-async def _stream(request: httpx.Request, variant: str, name: str) -> Response:
-    stack = AsyncExitStack()
-    try:
-        client = await stack.enter_async_context(httpx.AsyncClient(timeout=STREAM_SECONDS, trust_env=False))
-        answer = await client.send(request, stream=True)
-        stack.push_async_callback(answer.aclose)
-        if answer.is_error:
-            text = (await answer.aread()).decode(errors="replace")
-            await stack.aclose()
-            return _error(_model_error(answer.status_code, text, name), answer)
-    except httpx.HTTPError as error:
-        await stack.aclose()
-        return _error(_unreachable(name, error))
+async def _stream(request: httpx.Request, variant: str, name: str, stack: AsyncExitStack) -> Response:
+    client = await stack.enter_async_context(httpx.AsyncClient(timeout=STREAM_SECONDS, trust_env=False))
+    answer = await client.send(request, stream=True)
+    stack.push_async_callback(answer.aclose)
+    if answer.is_error:
+        text = (await answer.aread()).decode(errors="replace")
+        return _error(_model_error(answer.status_code, text, name), answer)
+    open_until_sent = stack.pop_all()
 
     async def run(send: Send, receive: Receive) -> None:
-        async with stack:
+        async with open_until_sent:
             await _pump(answer.aiter_raw(), send, receive)
 
     headers = {

@@ -175,6 +175,7 @@ class _Training:
             self._enter("Downloading", "Downloading input data")
             self._download()
             self._configure()
+            self.job.check_stop()
             self._enter("Training", "Training image download completed. Training in progress.")
             started = time.time()
             self.job.update(TrainingStartTime=started)
@@ -208,7 +209,6 @@ class _Training:
             _WORKING.pop(self.job.name, None)
 
     def _enter(self, status: str, message: str) -> None:
-        self.job.check_stop()
         self._close_transition()
         record = STORE.get("training-job", self.job.name) or {}
         transitions = record.get("SecondaryStatusTransitions", [])

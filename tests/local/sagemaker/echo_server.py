@@ -1,0 +1,75 @@
+"""The smallest server that an endpoint can have: it streams its model's words back, slowly.
+
+Started by the local SageMaker with ``--model-dir`` and ``--port``. What it was asked decides what it does.
+"""
+
+import argparse
+import json
+import sys
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+PIECE_SECONDS = 0.3
+
+
+def handler(folder: Path) -> type[BaseHTTPRequestHandler]:
+    """A request handler that answers with the words of ``words.txt``."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self._whole(200, b"{}")
+
+        def do_POST(self) -> None:
+            asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            if asked.get("refuse"):
+                self._whole(400, b'{"error":{"message":"no such model"}}')
+            elif asked.get("die"):
+                sys.stdout.flush()
+                self.server.shutdown()
+            elif asked.get("stream"):
+                self._stream()
+            else:
+                self._whole(200, (folder / "words.txt").read_bytes())
+
+        def _whole(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def _stream(self) -> None:
+            self.send_response(200)
+            self.send_header("content-type", "text/event-stream")
+            self.send_header("transfer-encoding", "chunked")
+            self.end_headers()
+            try:
+                for word in (folder / "words.txt").read_text().split():
+                    piece = f"data: {word}\n\n".encode()
+                    self.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+                    self.wfile.flush()
+                    time.sleep(PIECE_SECONDS)
+                self.wfile.write(b"0\r\n\r\n")
+                print("stream finished", flush=True)
+            except OSError:
+                print("caller hung up", flush=True)
+
+    return Handler
+
+
+def main() -> None:
+    """Serve until stopped; a model without words is a model that cannot be loaded."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model-dir", type=Path, required=True)
+    parser.add_argument("--port", type=int, required=True)
+    options = parser.parse_args()
+    if not (options.model_dir / "words.txt").exists():
+        raise SystemExit("this model has no words")
+    ThreadingHTTPServer(("127.0.0.1", options.port), handler(options.model_dir)).serve_forever()
+
+
+if __name__ == "__main__":
+    main()
