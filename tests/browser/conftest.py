@@ -37,7 +37,10 @@ def find_chromium() -> str | None:
     named = os.environ.get("STORYLOOM_CHROMIUM")
     if named:
         return named
-    found = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"))
+    found = (
+        shutil.which(name)
+        for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    )
     return next((path for path in found if path), None)
 
 
@@ -48,8 +51,8 @@ def chromium() -> Iterator[Browser]:
         executable = find_chromium()
         if executable is None and not Path(playwright.chromium.executable_path).exists():
             pytest.fail(
-                "There is no Chromium to drive. Install one (`apt-get install chromium`, or `playwright install "
-                "chromium`), or name it in STORYLOOM_CHROMIUM."
+                "There is no Chromium to drive. Install one (`apt-get install chromium`, or "
+                "`playwright install chromium`), or name it in STORYLOOM_CHROMIUM."
             )
         browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_FLAGS)
         yield browser
@@ -63,7 +66,9 @@ def built_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     node = Path(sys.executable).parent / "node"
     command = str(node) if node.exists() else shutil.which("node")
     if command is None or not vite.exists():
-        pytest.fail("The page's tools are not installed: run `npm ci` in web/ with the Node of the environment.")
+        pytest.fail(
+            "The page's tools are not installed: run `npm ci` in web/ with the Node of the environment."
+        )
     folder = tmp_path_factory.mktemp("page")
     arguments = [command, str(vite), "build", "--outDir", str(folder), "--emptyOutDir", "--logLevel", "warn"]
     result = subprocess.run(arguments, cwd=WEB, capture_output=True, text=True, check=False)

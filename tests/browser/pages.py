@@ -169,7 +169,10 @@ class RunsPage:
         expect(self.page.get_by_role("heading", name="Steps")).to_be_visible()
 
     def step_states(self) -> dict[str, str]:
-        """How far each of the ten steps is: `waiting`, `running`, `done`, `failed` or `skipped`, by its name."""
+        """How far each of the ten steps is, by its name.
+
+        `waiting`, `running`, `done`, `failed`, `skipped` (not needed) or `unreached` (after a failure).
+        """
         return {
             str(step.get_attribute("data-step")): str(step.get_attribute("data-state"))
             for step in self.page.locator("ol.steps > li").all()

@@ -165,7 +165,7 @@ def failed_run() -> Json:
             "step": "Train",
             "error": "AlgorithmError",
             "cause": "The GPU ran out of memory; try a larger training_instance or a smaller base model.",
-            "log_tail": "step 10 of 120\ntorch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB",
+            "log_tail": "step 10 of 120\ntorch.OutOfMemoryError: CUDA out of memory. Tried to get 2 GiB",
         },
         "states": [*run["states"][:7], _state("Train", 33.0, "failed"), _state("RecordFailure", 0.4)],
         "metrics": [],

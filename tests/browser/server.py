@@ -42,7 +42,18 @@ class Answers:
     def __init__(self) -> None:
         """Start with one short answer, all of it let out at once."""
         self.words: dict[str, list[str]] = {
-            "storyloom": ["The ", "tide ", "went ", "out, ", "and ", "Ilse ", "with ", "it.\n\n", "Nobody ", "spoke."],
+            "storyloom": [
+                "The ",
+                "tide ",
+                "went ",
+                "out, ",
+                "and ",
+                "Ilse ",
+                "with ",
+                "it.\n\n",
+                "Nobody ",
+                "spoke.",
+            ],
             "base": ["Once ", "upon ", "a ", "time, ", "the ", "end."],
         }
         self.finish = "stop"
@@ -75,8 +86,8 @@ class StoryloomServer:
     def __init__(self, page: Path) -> None:
         """Serve the built page in the folder `page` on a free port of this machine; `start` begins."""
         self.answers = Answers()
-        self.waking: list[Json] = []
-        """Bodies of 503 answers that the next chat requests get before one succeeds."""
+        self.waking: Json | None = None
+        """The error of the 503 that chat requests get while the model wakes."""
         self.chat_error: tuple[int, Json] | None = None
         self.status: Json = {}
         self.runs: list[Json] = []
@@ -92,7 +103,9 @@ class StoryloomServer:
         self.url = f"http://localhost:{self._socket.getsockname()[1]}"
         config = uvicorn.Config(self._app(), log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
         self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True
+        )
 
     def start(self) -> None:
         """Begin to answer."""
@@ -185,21 +198,24 @@ class StoryloomServer:
         if self.chat_error is not None:
             status, error = self.chat_error
             return JSONResponse({"error": error}, status_code=status)
-        if self.waking:
-            return JSONResponse(self.waking.pop(0), status_code=503, headers={"Retry-After": "1"})
-        return StreamingResponse(self._stream(request, body["model"]), media_type="text/event-stream")
+        if self.waking is not None:
+            return JSONResponse({"error": self.waking}, status_code=503, headers={"Retry-After": "1"})
+        return StreamingResponse(self._stream(body["model"]), media_type="text/event-stream")
 
-    async def _stream(self, request: Request, model: str) -> AsyncIterator[str]:
+    async def _stream(self, model: str) -> AsyncIterator[str]:
         answering = {"storyloom": "v2"}.get(model, model)
-        for word in self.answers.words[model]:
-            while not self.answers.next_may_leave():
-                if await request.is_disconnected():
-                    self.answers.disconnects += 1
-                    return
-                await asyncio.sleep(0.01)
-            yield _event(answering, {"content": word}, None)
-        yield _event(answering, {}, self.answers.finish)
-        yield "data: [DONE]\n\n"
+        finished = False
+        try:
+            for word in self.answers.words[model]:
+                while not self.answers.next_may_leave():
+                    await asyncio.sleep(0.01)
+                yield _event(answering, {"content": word}, None)
+            yield _event(answering, {}, self.answers.finish)
+            yield "data: [DONE]\n\n"
+            finished = True
+        finally:
+            # Starlette ends this stream early when, and only when, the browser has hung up.
+            self.answers.disconnects += not finished
 
     async def _runs(self, _: Request) -> Response:
         return JSONResponse({"runs": self.runs})

@@ -6,9 +6,7 @@ import { Shell } from "./shell";
 import { SignIn } from "./sign-in";
 
 type Who =
-  | { is: "unknown" }
-  | { is: "out"; notice: string | null; byChoice: boolean }
-  | { is: "in"; email: string };
+  { is: "unknown" } | { is: "out"; notice: string | null; byChoice: boolean } | { is: "in"; email: string };
 
 /** The whole page: the sign-in, or the rooms behind it. */
 export function App({ session }: { session: Session }) {

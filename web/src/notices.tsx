@@ -2,7 +2,13 @@ import type { ComponentChildren } from "preact";
 import type { Problem } from "./api";
 
 /** A problem and what helps, said once and read aloud. */
-export function ProblemNotice({ problem, children }: { problem: Problem | null; children?: ComponentChildren }) {
+export function ProblemNotice({
+  problem,
+  children,
+}: {
+  problem: Problem | null;
+  children?: ComponentChildren;
+}) {
   if (problem === null) return null;
   return (
     <div class="notice bad" role="alert">

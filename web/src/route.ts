@@ -1,6 +1,7 @@
 import { useEffect, useState } from "preact/hooks";
 
-export type Route = { view: "chat" } | { view: "stories" } | { view: "runs" } | { view: "run"; runId: string };
+export type Route =
+  { view: "chat" } | { view: "stories" } | { view: "runs" } | { view: "run"; runId: string };
 
 /** Read the view from the address's fragment; anything unknown is the chat. */
 export function routeOf(hash: string): Route {

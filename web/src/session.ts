@@ -107,7 +107,9 @@ export class Session {
 }
 
 function isRefusal(error: CognitoError): boolean {
-  return ["NotAuthorizedException", "UserNotFoundException", "InvalidParameterException"].includes(error.code);
+  return ["NotAuthorizedException", "UserNotFoundException", "InvalidParameterException"].includes(
+    error.code,
+  );
 }
 
 /** Read the e-mail out of a token. Its signature is the server's to check; here it is only shown. */

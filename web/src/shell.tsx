@@ -2,6 +2,7 @@ import type { ComponentChildren } from "preact";
 import { useCallback, useEffect, useRef } from "preact/hooks";
 import type { Api } from "./api";
 import { Chat } from "./chat/chat";
+import { awaitsWaking } from "./chat/state";
 import { useConversation } from "./chat/use-conversation";
 import type { Status } from "./contract";
 import { HostingPanel } from "./hosting";
@@ -19,14 +20,19 @@ const TITLES: Record<Route["view"], string> = {
   run: "Run",
 };
 
+/** How often to look at a model that is waking, in seconds. */
+const WAKING_SECONDS = 4;
+
 /** Everything behind the sign-in: header, the view that the address names, the state of the model. */
 export function Shell({ api, email, onSignOut }: { api: Api; email: string; onSignOut: () => void }) {
   const route = useRoute();
   const talk = useConversation(api, email);
+  const waking = awaitsWaking(talk.conversation);
   const status = usePoll(
     useCallback((signal: AbortSignal) => api.status(signal), [api]),
-    secondsBetweenStatuses,
+    (status) => (waking ? WAKING_SECONDS : secondsBetweenStatuses(status)),
   );
+  useReloadOnChange(waking, status.reload);
   const main = useRef<HTMLElement>(null);
   useTitleAndFocus(route, main);
 
@@ -74,8 +80,17 @@ function NavLink({ to, current, children }: { to: string; current: boolean; chil
 }
 
 function secondsBetweenStatuses(status: Status | undefined): number {
-  if (status === undefined || status.hosting.status === "waking") return 4;
+  if (status === undefined || status.hosting.status === "waking") return WAKING_SECONDS;
   return status.run?.status === "running" ? 10 : 30;
+}
+
+/** Look at once when a message has begun to wake the model, and when it is answered. */
+function useReloadOnChange(waking: boolean, reload: () => void): void {
+  const before = useRef(waking);
+  useEffect(() => {
+    if (before.current !== waking) reload();
+    before.current = waking;
+  }, [waking, reload]);
 }
 
 function useTitleAndFocus(route: Route, main: { current: HTMLElement | null }): void {

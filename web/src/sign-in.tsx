@@ -50,7 +50,10 @@ export function SignIn({ session, notice, onSignedIn }: Props) {
           </p>
         )}
         {challenge === null ? (
-          <PasswordForm busy={busy} onSubmit={(email, password) => attempt(() => session.signIn(email, password))} />
+          <PasswordForm
+            busy={busy}
+            onSubmit={(email, password) => attempt(() => session.signIn(email, password))}
+          />
         ) : (
           <NewPasswordForm
             busy={busy}
@@ -64,7 +67,13 @@ export function SignIn({ session, notice, onSignedIn }: Props) {
   );
 }
 
-function PasswordForm({ busy, onSubmit }: { busy: boolean; onSubmit: (email: string, password: string) => void }) {
+function PasswordForm({
+  busy,
+  onSubmit,
+}: {
+  busy: boolean;
+  onSubmit: (email: string, password: string) => void;
+}) {
   const submit = (event: TargetedSubmitEvent<HTMLFormElement>) => {
     event.preventDefault();
     const form = new FormData(event.currentTarget);
@@ -107,7 +116,16 @@ function NewPasswordForm({ busy, email, onProblem, onSubmit }: NewPasswordProps)
   return (
     <form onSubmit={submit}>
       <p class="quiet">Welcome. Your first password was only for coming in: choose one of your own.</p>
-      <input class="unseen" type="email" name="email" autocomplete="username" value={email} readOnly tabIndex={-1} aria-hidden="true" />
+      <input
+        class="unseen"
+        type="email"
+        name="email"
+        autocomplete="username"
+        value={email}
+        readOnly
+        tabIndex={-1}
+        aria-hidden="true"
+      />
       <label>
         New password
         <input ref={first} name="password" type="password" autocomplete="new-password" required />

@@ -6,7 +6,13 @@ import { VOICE_NAMES } from "./turn";
 export function Announcer({ turn }: { turn: Turn | undefined }) {
   const answers = turn?.answers ?? [];
   return (
-    <div class="unseen" role="log" aria-live="polite" aria-relevant="additions" aria-label="Answer as it is written">
+    <div
+      class="unseen"
+      role="log"
+      aria-live="polite"
+      aria-relevant="additions"
+      aria-label="Answer as it is written"
+    >
       {answers.map((answer) => {
         const take = shownTake(answer);
         const sentences = completeSentences(take.text, !underWay(take));

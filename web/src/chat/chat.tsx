@@ -88,7 +88,9 @@ function Welcome({ status, onPick }: { status: Status | undefined; onPick: (prom
       {status !== undefined && status.live === null ? (
         <NoStorytellerYet status={status} />
       ) : (
-        <p class="quiet">Give your storyteller a first line, a place or a person, and read along as it writes.</p>
+        <p class="quiet">
+          Give your storyteller a first line, a place or a person, and read along as it writes.
+        </p>
       )}
       <ul class="suggestions" aria-label="Ideas to begin with">
         {SUGGESTIONS.map((suggestion) => (

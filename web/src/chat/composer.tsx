@@ -77,11 +77,24 @@ export function Composer(props: Props) {
           onKeyDown={onKeyDown}
         />
         {busy ? (
-          <button key="stop" type="button" class="round stop" onClick={stop} aria-label="Stop" title="Stop (Esc)">
+          <button
+            key="stop"
+            type="button"
+            class="round stop"
+            onClick={stop}
+            aria-label="Stop"
+            title="Stop (Esc)"
+          >
             <StopIcon />
           </button>
         ) : (
-          <button key="send" class="round primary" aria-label="Send" title="Send (Enter)" disabled={tooLong || prompt.trim() === ""}>
+          <button
+            key="send"
+            class="round primary"
+            aria-label="Send"
+            title="Send (Enter)"
+            disabled={tooLong || prompt.trim() === ""}
+          >
             <SendIcon />
           </button>
         )}
@@ -108,7 +121,10 @@ export function Composer(props: Props) {
         </fieldset>
         <label class="length">
           <span class="unseen">Length of the answer</span>
-          <select value={props.length} onChange={(event) => props.onLength(event.currentTarget.value as Length)}>
+          <select
+            value={props.length}
+            onChange={(event) => props.onLength(event.currentTarget.value as Length)}
+          >
             {(Object.keys(LENGTHS) as Length[]).map((length) => (
               <option key={length} value={length}>
                 {LENGTH_LABELS[length]}

@@ -168,6 +168,13 @@ export function underWay(take: Take): boolean {
   return take.state === "asked" || take.state === "waking" || take.state === "streaming";
 }
 
+/** Whether an answer waits for its model to wake. */
+export function awaitsWaking(conversation: Conversation): boolean {
+  return conversation.turns.some((turn) =>
+    turn.answers.some((answer) => shownTake(answer).state === "waking"),
+  );
+}
+
 /** Whether any answer is still being written. */
 export function busy(conversation: Conversation): boolean {
   return conversation.turns.some((turn) => turn.answers.some((answer) => answer.takes.some(underWay)));
@@ -195,11 +202,7 @@ export function messagesFor(
     if (said === "") continue; // a prompt without an answer would only confuse the model
     characters += earlier.prompt.length + said.length;
     if (characters > limit) break;
-    messages = [
-      { role: "user", content: earlier.prompt },
-      { role: "assistant", content: said },
-      ...messages,
-    ];
+    messages = [{ role: "user", content: earlier.prompt }, { role: "assistant", content: said }, ...messages];
   }
   return messages;
 }

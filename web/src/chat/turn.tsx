@@ -3,7 +3,15 @@ import { useState } from "preact/hooks";
 import { duration } from "../format";
 import { AgainIcon, BeforeIcon, CopyIcon, NextIcon, OnIcon } from "../icons";
 import { ProblemNotice } from "../notices";
-import { type Answer, shownTake, type Take, type Turn, underWay, type Voice, type WakingState } from "./state";
+import {
+  type Answer,
+  shownTake,
+  type Take,
+  type Turn,
+  underWay,
+  type Voice,
+  type WakingState,
+} from "./state";
 import { paragraphs } from "./text";
 import { useNow } from "../use-now";
 
@@ -111,15 +119,15 @@ function WakingNotice({ waking: { since, readyAt } }: { waking: WakingState }) {
   const left = readyAt === null ? null : (readyAt - now) / 1000;
   return (
     <div class="waking">
-      <p role="status">Your storyteller was asleep and is waking up. Your message is kept and goes out by itself.</p>
+      <p role="status">
+        Your storyteller was asleep and is waking up. Your message is kept and goes out by itself.
+      </p>
       <progress
         aria-label="Waking"
         // Never quite full before the first word is there.
         value={readyAt === null ? undefined : Math.min((now - since) / Math.max(readyAt - since, 1), 0.97)}
       />
-      <p class="quiet small">
-        {remaining(left)}
-      </p>
+      <p class="quiet small">{remaining(left)}</p>
     </div>
   );
 }

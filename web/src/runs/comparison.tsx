@@ -13,7 +13,11 @@ export function Comparison({ base, tuned, live, version }: Props) {
   const rows = [
     { key: "base", label: "Base model", value: base },
     ...(live === null ? [] : [{ key: "live", label: "Storyteller before", value: live }]),
-    { key: "tuned", label: version === null ? "New storyteller" : `New storyteller, ${version}`, value: tuned },
+    {
+      key: "tuned",
+      label: version === null ? "New storyteller" : `New storyteller, ${version}`,
+      value: tuned,
+    },
   ];
   const widest = Math.max(...rows.map((row) => row.value));
   return (

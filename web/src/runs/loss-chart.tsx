@@ -25,7 +25,8 @@ export function LossChart({ points }: { points: LossPoint[] }) {
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (by === undefined) return;
     event.preventDefault();
-    const at = picked === null ? sorted.length - 1 : sorted.findIndex((point) => point.step === picked.step) + by;
+    const at =
+      picked === null ? sorted.length - 1 : sorted.findIndex((point) => point.step === picked.step) + by;
     setPicked(sorted[Math.min(Math.max(at, 0), sorted.length - 1)] ?? null);
   };
 
@@ -66,7 +67,13 @@ export function LossChart({ points }: { points: LossPoint[] }) {
           </text>
         ))}
         {picked !== null && (
-          <line class="cross" x1={x(picked.step)} x2={x(picked.step)} y1={MARGIN.top} y2={HEIGHT - MARGIN.bottom} />
+          <line
+            class="cross"
+            x1={x(picked.step)}
+            x2={x(picked.step)}
+            y1={MARGIN.top}
+            y2={HEIGHT - MARGIN.bottom}
+          />
         )}
         {SERIES.map(({ key }) => (
           <Line key={key} series={key} points={measured(sorted, key)} x={x} y={y} />
@@ -87,7 +94,9 @@ interface LineProps {
 }
 
 function Line({ series, points, x, y }: LineProps) {
-  const path = points.map(({ step, loss }, index) => `${index === 0 ? "M" : "L"}${x(step)},${y(loss)}`).join("");
+  const path = points
+    .map(({ step, loss }, index) => `${index === 0 ? "M" : "L"}${x(step)},${y(loss)}`)
+    .join("");
   // Few measurements far apart: without dots one would not see where they are.
   const dots = series === "validation_loss" || points.length === 1 ? points : [];
   return (

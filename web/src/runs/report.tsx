@@ -61,7 +61,9 @@ function Duplicates({ report: { duplicates } }: { report: DataReport }) {
   if (duplicates.length === 0) return null;
   return (
     <details>
-      <summary>{counted(duplicates.length, "story was", "stories were")} left out as the same as another</summary>
+      <summary>
+        {counted(duplicates.length, "story was", "stories were")} left out as the same as another
+      </summary>
       <ul>
         {duplicates.map(({ kept, dropped, kind, similarity }) => (
           <li key={dropped}>

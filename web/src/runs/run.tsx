@@ -102,7 +102,12 @@ function Steps({ run }: { run: RunDetail }) {
   return (
     <ol class="steps">
       {stepsOf(run).map((step) => (
-        <li key={step.name} data-step={step.name} data-state={step.state} aria-current={step.state === "running" ? "step" : undefined}>
+        <li
+          key={step.name}
+          data-step={step.name}
+          data-state={step.state}
+          aria-current={step.state === "running" ? "step" : undefined}
+        >
           <span class="step-title">{step.title}</span>
           <span class="step-time">
             <span class={step.seconds === null ? "" : "unseen"}>{STATE_WORDS[step.state]} </span>

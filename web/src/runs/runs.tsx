@@ -22,7 +22,8 @@ export function Runs({ api }: { api: Api }) {
       {runs === undefined && problem === null && <p class="quiet">Loading…</p>}
       {runs?.length === 0 && (
         <p class="notice">
-          No run yet. <a href="#/stories">Add your stories</a>; a run starts by itself soon after the last one.
+          No run yet. <a href="#/stories">Add your stories</a>; a run starts by itself soon after the last
+          one.
         </p>
       )}
       <ul class="run-list">

@@ -26,14 +26,18 @@ async function filesIn(entry: FileSystemEntry): Promise<NamedFile[]> {
   // Files such as .DS_Store are the computer's own, not stories.
   if (entry.name.startsWith(".")) return [];
   if (entry.isFile) {
-    const file = await new Promise<File>((resolve, reject) => (entry as FileSystemFileEntry).file(resolve, reject));
+    const file = await new Promise<File>((resolve, reject) =>
+      (entry as FileSystemFileEntry).file(resolve, reject),
+    );
     return [{ name: entry.fullPath.replace(/^\/+/, ""), file }];
   }
   const inside: NamedFile[] = [];
   const reader = (entry as FileSystemDirectoryEntry).createReader();
   for (;;) {
     // A reader hands out a folder in parts and says with an empty one that it is done.
-    const part = await new Promise<FileSystemEntry[]>((resolve, reject) => reader.readEntries(resolve, reject));
+    const part = await new Promise<FileSystemEntry[]>((resolve, reject) =>
+      reader.readEntries(resolve, reject),
+    );
     if (part.length === 0) return inside;
     for (const child of part) inside.push(...(await filesIn(child)));
   }

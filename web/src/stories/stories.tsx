@@ -114,7 +114,12 @@ function UploadList({ uploads: { uploads, retry, stop, clear } }: { uploads: Upl
       </div>
       <ul class="uploads">
         {uploads.map((upload) => (
-          <UploadRow key={upload.id} upload={upload} onRetry={() => retry(upload.id)} onStop={() => stop(upload.id)} />
+          <UploadRow
+            key={upload.id}
+            upload={upload}
+            onRetry={() => retry(upload.id)}
+            onStop={() => stop(upload.id)}
+          />
         ))}
       </ul>
     </section>
@@ -192,7 +197,9 @@ function StoryTable({ stories }: { stories: StoryFile[] }) {
           ))}
         </tbody>
       </table>
-      {hidden > 0 && <button onClick={() => setAll(true)}>Show {counted(hidden, "more file", "more files")}</button>}
+      {hidden > 0 && (
+        <button onClick={() => setAll(true)}>Show {counted(hidden, "more file", "more files")}</button>
+      )}
     </>
   );
 }

@@ -55,8 +55,14 @@ function newUpload(file: { id: string; name: string; size: number; problem: Prob
 }
 
 /** How many files have arrived, of how many, and how many could not. */
-export function tally(uploads: readonly Upload[]): { done: number; failed: number; all: number; open: number } {
-  const having = (...states: UploadState[]) => uploads.filter((upload) => states.includes(upload.state)).length;
+export function tally(uploads: readonly Upload[]): {
+  done: number;
+  failed: number;
+  all: number;
+  open: number;
+} {
+  const having = (...states: UploadState[]) =>
+    uploads.filter((upload) => states.includes(upload.state)).length;
   return {
     done: having("done"),
     failed: having("failed", "refused"),

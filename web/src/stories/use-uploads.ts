@@ -39,7 +39,8 @@ export function useUploads(api: Api): Uploads {
         dispatch({ type: "done", id });
       } catch (error) {
         if (signal.aborted) dispatch({ type: "stopped", id });
-        else dispatch({ type: "failed", id, problem: error instanceof UploadError ? error : problemOf(error) });
+        else
+          dispatch({ type: "failed", id, problem: error instanceof UploadError ? error : problemOf(error) });
       } finally {
         stops.current.delete(id);
       }

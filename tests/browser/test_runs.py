@@ -1,0 +1,125 @@
+"""Watching a run: its steps, its learning, its data, its outcome."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser import samples
+from tests.browser.pages import RunsPage
+from tests.browser.server import StoryloomServer
+
+pytestmark = pytest.mark.browser
+
+
+def test_the_list_shows_how_each_run_went(signed_in: Page, storyloom: StoryloomServer) -> None:
+    storyloom.runs = [samples.running_run(), samples.succeeded_run(), samples.failed_run()]
+    rows = RunsPage(signed_in).open().rows()
+    expect(rows).to_have_count(3)
+    expect(rows.nth(0)).to_contain_text("Running")
+    expect(rows.nth(1)).to_contain_text("v2 · 24 stories · 34% less surprised · 6 min 20 s")
+    expect(rows.nth(2)).to_contain_text("AlgorithmError")
+
+
+def test_a_first_visit_says_how_runs_begin(signed_in: Page) -> None:
+    RunsPage(signed_in).open()
+    expect(signed_in.get_by_text("No run yet.")).to_be_visible()
+
+
+def test_a_succeeded_run_explains_itself(signed_in: Page, storyloom: StoryloomServer) -> None:
+    storyloom.runs = [samples.succeeded_run()]
+    runs = RunsPage(signed_in).open()
+    runs.open_run()
+    assert runs.status() == "Succeeded"
+    steps = runs.step_states()
+    assert len(steps) == 10
+    assert set(steps.values()) == {"done"}
+    train = signed_in.locator('[data-step="Train"]')
+    expect(train).to_contain_text("3 min 21 s")
+    expect(signed_in.locator('[data-step="Deploy"]')).to_contain_text("26 s")
+    expect(signed_in.get_by_text("34% less surprised by your way of writing")).to_be_visible()
+
+
+def test_the_learning_curve_can_be_read_off(signed_in: Page, storyloom: StoryloomServer) -> None:
+    storyloom.runs = [samples.succeeded_run()]
+    runs = RunsPage(signed_in).open()
+    runs.open_run()
+    chart = signed_in.get_by_role("img", name="Learning curve")
+    expect(chart.locator("g.train_loss path")).to_have_attribute("d", path_through(60))
+    expect(chart.locator("g.validation_loss circle")).to_have_count(6)
+    chart.focus()
+    chart.press("ArrowLeft")
+    expect(
+        signed_in.get_by_text("Step 120: 2.38 on stories it learns from, 2.64 on stories held back")
+    ).to_be_visible()
+    chart.press("ArrowLeft")
+    expect(signed_in.get_by_text("Step 118:")).to_be_visible()
+
+
+def test_a_running_run_moves_on_by_itself(signed_in: Page, storyloom: StoryloomServer) -> None:
+    storyloom.runs = [samples.running_run()]
+    runs = RunsPage(signed_in).open()
+    runs.open_run()
+    assert runs.step_states()["Train"] == "running"
+    assert runs.step_states()["Evaluate"] == "waiting"
+    expect(signed_in.get_by_text("Step 44 of 120")).to_be_visible()
+    run = samples.running_run()
+    storyloom.runs = [
+        {**run, "progress": {"step": 90, "of": 120, "seconds": 150}, "metrics": samples.metrics()[:45]}
+    ]
+    expect(signed_in.get_by_text("Step 90 of 120")).to_be_visible(timeout=10_000)
+    storyloom.runs = [{**samples.succeeded_run(), "run_id": run["run_id"]}]
+    expect(signed_in.locator(".run-head .badge")).to_have_text("Succeeded", timeout=10_000)
+
+
+def test_rejected_files_come_with_reason_and_cure(signed_in: Page, storyloom: StoryloomServer) -> None:
+    storyloom.runs = [samples.succeeded_run()]
+    RunsPage(signed_in).open().open_run()
+    rejects = signed_in.locator(".rejects li")
+    expect(rejects).to_have_count(2)
+    expect(rejects.nth(0)).to_contain_text("The file has pictures of pages but no text.")
+    expect(rejects.nth(0)).to_contain_text("save it as text")
+    expect(rejects.nth(1)).to_contain_text("notes/empty.txt")
+
+
+def test_a_failed_run_shows_its_reason_and_its_log(signed_in: Page, storyloom: StoryloomServer) -> None:
+    storyloom.runs = [samples.failed_run()]
+    runs = RunsPage(signed_in).open()
+    runs.open_run()
+    expect(signed_in.get_by_text("The GPU ran out of memory")).to_be_visible()
+    log = signed_in.get_by_role("region", name="The last lines of its log")
+    expect(log).to_contain_text("torch.OutOfMemoryError: CUDA out of memory.")
+    assert runs.step_states()["Train"] == "failed"
+    assert runs.step_states()["Evaluate"] == "unreached"
+
+
+def test_a_run_that_ended_early_says_why(signed_in: Page, storyloom: StoryloomServer) -> None:
+    run = samples.succeeded_run()
+    message = "There are 1,200 words; a storyteller needs 5,000. Add more stories."
+    outcome = {
+        "status": "stopped_early",
+        "message": message,
+        "base_perplexity": None,
+        "tuned_perplexity": None,
+    }
+    report = {**samples.report(), "enough": False, "verdict": message}
+    states = [*run["states"][:4], run["states"][-1]]
+    storyloom.runs = [
+        {**run, **outcome, "version": None, "states": states, "report": report, "metrics": None}
+    ]
+    runs = RunsPage(signed_in).open()
+    runs.open_run()
+    expect(signed_in.get_by_text(message).first).to_be_visible()
+    assert runs.step_states()["Train"] == "skipped"
+
+
+def test_an_unknown_run_is_not_a_blank_page(signed_in: Page, storyloom: StoryloomServer) -> None:
+    signed_in.goto(f"{storyloom.url}/#/runs/20200101-000000-0000")
+    expect(
+        signed_in.get_by_text("There is no run 20200101-000000-0000. Pick one from the list.")
+    ).to_be_visible()
+
+
+def path_through(points: int) -> re.Pattern[str]:
+    """A path through that many points."""
+    return re.compile(rf"^M[^ML]+(L[^ML]+){{{points - 1}}}$")

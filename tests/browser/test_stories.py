@@ -1,0 +1,68 @@
+"""Bringing stories in."""
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.pages import StoriesPage
+from tests.browser.server import StoryloomServer
+
+pytestmark = pytest.mark.browser
+
+
+def test_the_stories_are_listed(signed_in: Page) -> None:
+    stories = StoriesPage(signed_in).open().stories()
+    expect(stories).to_have_count(2)
+    expect(stories.nth(1)).to_contain_text("winter/lamplighter.md")
+    expect(stories.nth(1)).to_contain_text("8.7 KB")
+
+
+def test_chosen_files_arrive_whole(signed_in: Page, storyloom: StoryloomServer, tmp_path: Path) -> None:
+    tale = tmp_path / "tale.txt"
+    tale.write_bytes("Já, „wäre“ 🧵\r\n".encode() * 2000)
+    other = tmp_path / "other.md"
+    other.write_text("# Other")
+    page = StoriesPage(signed_in).open()
+    page.choose_files([tale, other])
+    expect(page.uploads()).to_contain_text("2 of 2 files uploaded. That is all of them.")
+    assert storyloom.uploads == {"tale.txt": tale.read_bytes(), "other.md": other.read_bytes()}
+    expect(page.stories()).to_have_count(4)
+
+
+def test_dropped_files_arrive_too(signed_in: Page, storyloom: StoryloomServer) -> None:
+    page = StoriesPage(signed_in).open()
+    page.drop_files({"dropped.txt": "Once."})
+    expect(page.uploads()).to_contain_text("1 of 1 file uploaded")
+    assert storyloom.uploads == {"dropped.txt": b"Once."}
+
+
+def test_many_files_all_arrive(signed_in: Page, storyloom: StoryloomServer) -> None:
+    page = StoriesPage(signed_in).open()
+    page.drop_files({f"tale-{number:02}.txt": f"Tale {number}" for number in range(40)})
+    expect(page.uploads()).to_contain_text("40 of 40 files uploaded")
+    assert len(storyloom.uploads) == 40
+
+
+def test_an_empty_file_is_refused_before_it_is_sent(signed_in: Page, storyloom: StoryloomServer) -> None:
+    page = StoriesPage(signed_in).open()
+    page.drop_files({"empty.txt": "", "full.txt": "Once."})
+    expect(page.uploads()).to_contain_text("The file is empty.")
+    expect(page.uploads()).to_contain_text("1 of 2 files uploaded, 1 not")
+    assert list(storyloom.uploads) == ["full.txt"]
+
+
+def test_a_refused_upload_says_why_and_can_be_repeated(signed_in: Page, storyloom: StoryloomServer) -> None:
+    storyloom.upload_refusal = (403, "AccessDenied")
+    page = StoriesPage(signed_in).open()
+    page.drop_files({"tale.txt": "Once."})
+    expect(page.uploads()).to_contain_text("The permission to upload has expired. Try again.")
+    storyloom.upload_refusal = None
+    signed_in.get_by_role("button", name="Upload tale.txt again").click()
+    expect(page.uploads()).to_contain_text("1 of 1 file uploaded")
+
+
+def test_an_empty_bucket_says_what_to_bring(signed_in: Page, storyloom: StoryloomServer) -> None:
+    storyloom.stories = []
+    StoriesPage(signed_in).open()
+    expect(signed_in.get_by_text("No stories yet.")).to_be_visible()

@@ -1,0 +1,171 @@
+import { describe, expect, it } from "vitest";
+import type { RunDetail, StateRecord } from "../src/contract";
+import { duration, fileSize } from "../src/format";
+import { pauseAfter } from "../src/poll";
+import { routeOf, runAddress } from "../src/route";
+import { measured, nearestStep, ticks } from "../src/runs/loss-scale";
+import { STEPS, stepsOf, stepTitle } from "../src/runs/steps";
+import { improvement, perplexityInWords, trainingInWords } from "../src/runs/words";
+
+const state = (name: string, seconds = 1, status = "succeeded"): StateRecord => ({
+  name,
+  status,
+  started_at: "2026-09-30T17:00:00.000Z",
+  seconds,
+});
+const run = (fields: Partial<RunDetail>): RunDetail => ({ run_id: "r", status: "running", ...fields });
+const states = (fields: Partial<RunDetail>) =>
+  Object.fromEntries(stepsOf(run(fields)).map((step) => [step.name, step.state]));
+
+describe("stepsOf", () => {
+  it("shows the ten steps before anything has happened", () => {
+    expect(stepsOf(run({ step: null })).map((step) => step.state)).toEqual(Array(10).fill("waiting"));
+    expect(STEPS).toHaveLength(10);
+  });
+
+  it("follows a run in its training", () => {
+    const seen = states({
+      step: "Train",
+      states: [
+        state("Begin"),
+        state("AnyStories"),
+        state("Read"),
+        state("Assemble"),
+        state("EnoughText"),
+        state("StageBaseModel"),
+        state("Staged"),
+        state("Train", 40, "running"),
+      ],
+    });
+    expect(seen).toMatchObject({
+      StageBaseModel: "done",
+      Train: "running",
+      Evaluate: "waiting",
+      Announce: "waiting",
+    });
+  });
+
+  it("counts waiting for the endpoint and the smoke test as bringing it to the page", () => {
+    const all = STEPS.map(({ name }) => state(name, 1));
+    const steps = stepsOf(
+      run({
+        status: "succeeded",
+        step: "Announce",
+        states: [...all, state("WaitForEndpoint", 20), state("SmokeTest", 2)],
+      }),
+    );
+    expect(steps.find((step) => step.name === "Deploy")).toMatchObject({ state: "done", seconds: 23 });
+    expect(steps.every((step) => step.state === "done")).toBe(true);
+    const waiting = states({
+      step: "WaitForEndpoint",
+      states: [...all.slice(0, 9), state("WaitForEndpoint", 3, "running")],
+    });
+    expect(waiting).toMatchObject({ Deploy: "running", Announce: "waiting" });
+  });
+
+  it("shows where a run failed, and what it never reached", () => {
+    const seen = states({
+      status: "failed",
+      step: "RecordFailure",
+      failure: { step: "Train", error: "AlgorithmError", cause: "c" },
+      states: [state("Begin"), state("Train", 3, "failed"), state("RecordFailure")],
+    });
+    expect(seen).toMatchObject({
+      Begin: "done",
+      Train: "failed",
+      Evaluate: "unreached",
+      Announce: "unreached",
+    });
+  });
+
+  it("shows the step that failed even if its history is gone", () => {
+    expect(states({ status: "failed", failure: { step: "SmokeTest" }, states: [] })["Deploy"]).toBe("failed");
+  });
+
+  it("shows what a polite early end had no need of", () => {
+    const seen = states({
+      status: "stopped_early",
+      step: "Announce",
+      states: [state("Begin"), state("Read"), state("Assemble"), state("StopEarly"), state("Announce")],
+    });
+    expect(seen).toMatchObject({ Assemble: "done", Train: "skipped", Announce: "done" });
+  });
+
+  it("names any state by its step", () => {
+    expect(stepTitle("SmokeTest")).toBe(stepTitle("Deploy"));
+    expect(stepTitle(undefined)).toBe("Starting");
+  });
+});
+
+describe("words", () => {
+  it("explains perplexity and its change", () => {
+    expect(perplexityInWords(27.4, 18.2)).toMatch(/among 27.*among 18.*34% less surprised/s);
+    expect(perplexityInWords(20, 24)).toMatch(/20% more surprised/);
+    expect(perplexityInWords(8.04, 8.01)).toMatch(/among 8\.0.*no real difference/s);
+  });
+
+  it("has no improvement before both were measured", () => {
+    expect(improvement({ base_perplexity: 20, tuned_perplexity: null })).toBeNull();
+    expect(improvement({ base_perplexity: 20, tuned_perplexity: 15 })).toBe(25);
+  });
+
+  it("guesses the rest of the training from its pace", () => {
+    expect(trainingInWords({ step: 40, of: 120, seconds: 60 })).toBe("Step 40 of 120, about 2 min left");
+    expect(trainingInWords({ step: 0, of: 120, seconds: 0 })).toBe("Step 0 of 120");
+    expect(trainingInWords({ step: 120, of: 120, seconds: 60 })).toBe("Step 120 of 120");
+  });
+});
+
+describe("loss scale", () => {
+  it("covers the data with round numbers", () => {
+    expect(ticks(2.31, 3.4, 4)).toEqual([2, 2.5, 3, 3.5]);
+    expect(ticks(2, 2, 4).length).toBeGreaterThan(1);
+    const fine = ticks(0.011, 0.019, 4);
+    expect(fine[0]).toBeLessThanOrEqual(0.011);
+    expect(fine.at(-1)).toBeGreaterThanOrEqual(0.019);
+  });
+
+  it("skips what was not measured and sorts by step", () => {
+    const points = [
+      { step: 4, train_loss: 2 },
+      { step: 2, train_loss: 3, validation_loss: null },
+    ];
+    expect(measured(points, "train_loss")).toEqual([
+      { step: 2, loss: 3 },
+      { step: 4, loss: 2 },
+    ]);
+    expect(measured(points, "validation_loss")).toEqual([]);
+    expect(nearestStep(points, 3.4)?.step).toBe(4);
+    expect(nearestStep([], 1)).toBeNull();
+  });
+});
+
+describe("the rest", () => {
+  it("reads the view from the address, back and forth", () => {
+    expect(routeOf("")).toEqual({ view: "chat" });
+    expect(routeOf("#/stories")).toEqual({ view: "stories" });
+    expect(routeOf("#/runs")).toEqual({ view: "runs" });
+    expect(routeOf(runAddress("20260930-170000-beef"))).toEqual({
+      view: "run",
+      runId: "20260930-170000-beef",
+    });
+    expect(routeOf("#/nonsense")).toEqual({ view: "chat" });
+  });
+
+  it("asks less often the longer something fails", () => {
+    expect([0, 1, 2, 9].map((failures) => pauseAfter(failures, 5, null))).toEqual([5, 10, 20, 60]);
+    expect(pauseAfter(1, 5, 30)).toBe(30);
+    expect(pauseAfter(1, 5, 900)).toBe(60);
+  });
+
+  it("writes durations and sizes as people do", () => {
+    expect([0.2, 45, 200, 3600, 4000].map(duration)).toEqual([
+      "under 1 s",
+      "45 s",
+      "3 min 20 s",
+      "1 h",
+      "1 h 6 min",
+    ]);
+    expect([0, 2048, 1_572_864, 52_428_800].map(fileSize)).toEqual(["0 B", "2 KB", "1.5 MB", "50 MB"]);
+  });
+});
