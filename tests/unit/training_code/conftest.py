@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.unit.tiny_model import chat_example, save_tiny_model, write_examples
 from training_code.container import TrainingPaths
@@ -73,3 +74,9 @@ def _own_signal_handler() -> Iterator[None]:
     before = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    """Products this small are slower on two threads, and far slower where another process has the core."""
+    torch.set_num_threads(1)
