@@ -61,10 +61,10 @@ class LocalCloud:
         self.down()  # whatever a crash has left
         for port in (self.port, self.page_port):
             _require_free(port)
-        self._prepare()
-        supervisor = self._start()
-        self.describe(pid=supervisor.pid, process_group=supervisor.pid, started_at=_now())
         try:
+            self._prepare()
+            supervisor = self._start()
+            self.describe(pid=supervisor.pid, process_group=supervisor.pid, started_at=_now())
             self._wait_until_it_answers(supervisor)
         except BaseException:
             self.down()

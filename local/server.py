@@ -27,14 +27,12 @@ def main() -> None:
 
 
 async def _serve(application: object) -> None:
-    stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_report)
     for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, stopping.set)
-    await serve(application, _configuration(), shutdown_trigger=stopping.wait)  # type: ignore[arg-type]
-    # Worker threads of running invocations would keep the interpreter alive; the supervisor sweeps them.
-    os._exit(0)
+        # Nothing is kept, so there is nothing to finish: not even the clients' idle connections.
+        loop.add_signal_handler(signum, os._exit, 0)
+    await serve(application, _configuration())  # type: ignore[arg-type]
 
 
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -50,7 +48,6 @@ def _configuration() -> Config:
     config.certfile = os.environ["MINISTACK_SSL_CERT"]
     config.keyfile = os.environ["MINISTACK_SSL_KEY"]
     config.keep_alive_timeout = 75
-    config.graceful_timeout = 0.5
     config.loglevel = "WARNING"
     return config
 

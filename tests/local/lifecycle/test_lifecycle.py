@@ -1,0 +1,169 @@
+"""The local cloud starts in seconds and leaves nothing behind, however it ends."""
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from local.cloud import LocalCloud
+from local.errors import LocalCloudError
+from local.processes import MARKER, belonging_to, cloud_id
+from tests.local.sagemaker.conftest import free_port
+
+pytestmark = pytest.mark.cloud
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Iterator[LocalCloud]:
+    """A cloud that is not up yet, and is down in any case when the test ends."""
+    made = LocalCloud(CHECKOUT, tmp_path / "state", free_port(), free_port())
+    yield made
+    made.down()
+
+
+def test_up_takes_seconds_and_down_leaves_nothing(cloud: LocalCloud, tmp_path: Path) -> None:
+    elsewhere = _outside(cloud)
+    started = time.monotonic()
+    cloud.up()
+    assert time.monotonic() - started < 20  # three at rest; this machine may be busy
+    assert cloud.status()["running"]
+    assert cloud.description()["process_group"] == os.getpgid(cloud.description()["pid"])
+    assert stat.S_IMODE((cloud.state / "cloud.json").stat().st_mode) == 0o600
+
+    cloud.down()
+    _assert_gone(cloud)
+    assert [path.name for path in cloud.state.iterdir()] == ["logs"]
+    assert [path.name for path in tmp_path.iterdir()] == ["state"]
+    assert _outside(cloud) == elsewhere
+
+
+def test_up_twice_is_up_once(cloud: LocalCloud) -> None:
+    cloud.up()
+    pid = cloud.description()["pid"]
+    cloud.up()
+    assert cloud.description()["pid"] == pid
+
+
+@pytest.mark.parametrize("part", ["local.supervisor", "local.server", "local.front_door"])
+def test_killing_any_part_ends_them_all(cloud: LocalCloud, part: str) -> None:
+    cloud.up()
+    _straggler(cloud)
+    [victim] = [process for process in _mine(cloud) if part in process.cmdline()]
+    victim.kill()
+    _until(lambda: not _mine(cloud))
+    cloud.down()
+    _assert_gone(cloud)
+
+
+def test_down_after_the_whole_group_was_killed(cloud: LocalCloud) -> None:
+    cloud.up()
+    straggler = _straggler(cloud)
+    os.killpg(cloud.description()["process_group"], signal.SIGKILL)
+    assert straggler.is_running()  # it has a session of its own, as a job has
+    cloud.down()
+    _assert_gone(cloud)
+
+
+def test_down_without_anything_to_stop(cloud: LocalCloud) -> None:
+    cloud.down()
+    assert cloud.status() == {"running": False}
+
+
+def test_two_clouds_stand_side_by_side(cloud: LocalCloud, tmp_path: Path) -> None:
+    other = LocalCloud(CHECKOUT, tmp_path / "other", free_port(), free_port())
+    try:
+        cloud.up()
+        other.up()
+        cloud.down()
+        assert other.status()["running"]
+        _assert_gone(cloud)
+    finally:
+        other.down()
+
+
+def test_a_port_in_use_is_named(cloud: LocalCloud) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", cloud.port))
+        taken.listen()
+        with pytest.raises(LocalCloudError, match=f"Port {cloud.port} of this machine is in use"):
+            cloud.up()
+    _assert_gone(cloud)
+
+
+def test_ctrl_c_while_it_starts_leaves_nothing(cloud: LocalCloud) -> None:
+    program = textwrap.dedent(f"""
+        from pathlib import Path
+        from local.cloud import LocalCloud
+        checkout, state = Path({str(CHECKOUT)!r}), Path({str(cloud.state)!r})
+        LocalCloud(checkout, state, {cloud.port}, {cloud.page_port}).up()
+    """)
+    starting = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=CHECKOUT, start_new_session=True, stderr=subprocess.DEVNULL
+    )
+    _until(lambda: bool(_mine(cloud)))
+    starting.send_signal(signal.SIGINT)
+    assert starting.wait(timeout=30) != 0
+    _assert_gone(cloud)
+
+
+def test_a_foreign_account_is_out_of_reach(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "my-real-account")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "real")
+    cloud.up()
+    for process in _mine(cloud):
+        environment = process.environ()
+        assert "AWS_PROFILE" not in environment
+        assert "AWS_SESSION_TOKEN" not in environment
+        assert environment["AWS_SHARED_CREDENTIALS_FILE"].startswith(str(cloud.state))
+
+
+def _mine(cloud: LocalCloud) -> list[psutil.Process]:
+    return belonging_to(cloud_id(cloud.state))
+
+
+def _straggler(cloud: LocalCloud) -> psutil.Process:
+    """A process like a job's: of the cloud, but in a session of its own, and deaf to SIGTERM."""
+    ignoring = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+    deaf = f"{ignoring}; print(1, flush=True); time.sleep(99)"
+    started = subprocess.Popen(
+        [sys.executable, "-c", deaf],
+        env={**os.environ, MARKER: cloud_id(cloud.state)},
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+    )
+    assert started.stdout
+    started.stdout.readline()
+    return psutil.Process(started.pid)
+
+
+def _outside(cloud: LocalCloud) -> set[str]:
+    """What lies where programs like to leave things, but what other programs leave there."""
+    places = [Path("/tmp"), Path.home()]
+    names = {f"{place}/{path.name}" for place in places for path in place.iterdir()}
+    return {name for name in names if "ministack" in name or name.endswith((".aws", ".cdk"))}
+
+
+def _until(holds: object, seconds: float = 20) -> None:
+    assert callable(holds)
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "not within the time"
+        time.sleep(0.1)
+
+
+def _assert_gone(cloud: LocalCloud) -> None:
+    assert _mine(cloud) == []
+    for port in (cloud.port, cloud.page_port):
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", port)) != 0
