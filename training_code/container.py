@@ -106,11 +106,11 @@ def run_job(job: Callable[[], int], failure: Path) -> int:
         return job()
     except JobError as error:
         message = str(error)
-    except MemoryError:
-        message = "The machine ran out of memory. Choose a smaller base model or a larger instance."
     except Exception as error:
         traceback.print_exc()
         message = f"Unexpected {type(error).__name__}: {first_line(error)}"
+        if isinstance(error, MemoryError) or "out of memory" in str(error):
+            message = "The machine ran out of memory. Choose a smaller base model or a larger instance."
     failure.parent.mkdir(parents=True, exist_ok=True)
     failure.write_text(message[:FAILURE_CHARACTERS], encoding="utf-8")
     print(message, file=sys.stderr, flush=True)

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import random
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -69,6 +70,7 @@ class TrainingLoop:
             [len(row) for row in data.train], settings.batch_tokens, settings.epochs, settings.seed
         )
         self.micro_batch_tokens = settings.batch_tokens
+        self._validation_groups = self._shuffled_groups(data.validation)
         self.checkpoint_folder = checkpoint_folder
         self.fingerprint = checkpoints.fingerprint(
             settings, data.train, model.get_base_model().config.to_json_string()
@@ -179,6 +181,12 @@ class TrainingLoop:
             "or choose a smaller base model or an instance with more memory."
         )
 
+    def _shuffled_groups(self, rows: Sequence[TokenSequence]) -> list[list[TokenSequence]]:
+        """Rows in batches, in an order in which the first few batches stand for all."""
+        groups = group_by_length(range(len(rows)), [len(row) for row in rows], self.settings.batch_tokens)
+        random.Random(self.settings.seed).shuffle(groups)  # noqa: S311 (not a secret)
+        return [[rows[row] for row in group] for group in groups]
+
     def _batches(self, rows: Sequence[TokenSequence], batch_tokens: int) -> Iterator[Batch]:
         lengths = [len(row) for row in rows]
         for group in group_by_length(range(len(rows)), lengths, batch_tokens):
@@ -200,7 +208,7 @@ class TrainingLoop:
         progress = self.progress
         started = time.monotonic()
         allowed = self.settings.eval_fraction_seconds * self.settings.max_seconds / 8
-        batches = self._batches(self.data.validation, self.settings.batch_tokens)
+        batches = (collate(rows, self.numerics.device) for rows in self._validation_groups)
         with self.numerics.autocast():
             if progress.validation_batches is None:
                 surprise = measure(self.losses, batches, seconds=allowed)
