@@ -1,4 +1,4 @@
-"""Makes sure that there is a Chromium for the page's tests: the system's, else Playwright's, else the distribution's.
+"""Brings a Chromium for the page's tests: the system's, else Playwright's, else the distribution's.
 
 Called by ``make test``. It installs nothing where one is found; the distribution's package needs root.
 """
@@ -24,7 +24,7 @@ def main() -> None:
         if _succeeds(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"]):
             return
     sys.exit(
-        "There is no Chromium for the page's tests, and neither Playwright's download nor apt-get could bring one. "
+        "There is no Chromium for the page's tests; neither Playwright's download nor apt-get brought one. "
         "Install Chromium or Chrome, or name it in STORYLOOM_CHROMIUM, and run this again."
     )
 
@@ -32,7 +32,8 @@ def main() -> None:
 def _succeeds(command: list[str]) -> bool:
     sys.stdout.write(f"trying {' '.join(command)}\n")
     sys.stdout.flush()
-    return subprocess.run(command, check=False, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"}).returncode == 0
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    return subprocess.run(command, check=False, env=environment).returncode == 0
 
 
 if __name__ == "__main__":
