@@ -93,12 +93,23 @@ class Aws:
 
     def allow(self, role: str, allowed: dict[str, str]) -> None:
         """Replace what the role may do."""
-        statements = [
-            {"Effect": "Allow", "Action": action, "Resource": resource}
-            for action, resource in allowed.items()
-        ]
         self.client("iam").put_role_policy(
-            RoleName=role.rpartition("/")[2], PolicyName="allowed", PolicyDocument=_document(statements)
+            RoleName=role.rpartition("/")[2],
+            PolicyName="allowed",
+            PolicyDocument=_document(_statements(allowed)),
+        )
+
+    def user(self, service: str, allowed: dict[str, str]) -> Any:
+        """A client of somebody who may do only this."""
+        iam = self.client("iam")
+        name = f"user-{uuid4().hex[:8]}"
+        iam.create_user(UserName=name)
+        iam.put_user_policy(
+            UserName=name, PolicyName="allowed", PolicyDocument=_document(_statements(allowed))
+        )
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        return self.client(
+            service, aws_access_key_id=key["AccessKeyId"], aws_secret_access_key=key["SecretAccessKey"]
         )
 
     def training_job(self, role: str, hyperparameters: dict[str, str] | None = None, **changes: Any) -> str:
@@ -181,6 +192,10 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _statements(allowed: dict[str, str]) -> list[dict[str, Any]]:
+    return [{"Effect": "Allow", "Action": action, "Resource": on} for action, on in allowed.items()]
 
 
 def _document(statements: list[dict[str, Any]]) -> str:

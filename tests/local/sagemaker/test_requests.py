@@ -1,6 +1,5 @@
 """Every request is validated and authorized as on AWS, before anything happens."""
 
-import json
 from typing import Any
 from uuid import uuid4
 
@@ -80,7 +79,7 @@ CALLER = {
 
 @pytest.mark.parametrize("missing", CALLER)
 def test_a_caller_needs_every_permission(aws: Aws, job_role: str, missing: str) -> None:
-    caller = _as_role(aws, {action: on for action, on in CALLER.items() if action != missing})
+    caller = aws.user("sagemaker", {action: on for action, on in CALLER.items() if action != missing})
     request = training_request(f"job-{uuid4().hex[:8]}", job_role)
     with pytest.raises(ClientError) as refused:
         caller.create_training_job(**request, Tags=[{"Key": "app", "Value": "test"}])
@@ -90,7 +89,7 @@ def test_a_caller_needs_every_permission(aws: Aws, job_role: str, missing: str) 
 
 
 def test_a_caller_with_the_permissions_may(aws: Aws, job_role: str) -> None:
-    caller = _as_role(aws, CALLER)
+    caller = aws.user("sagemaker", CALLER)
     name = f"job-{uuid4().hex[:8]}"
     arn = caller.create_training_job(
         **training_request(name, job_role), Tags=[{"Key": "app", "Value": "test"}]
@@ -176,17 +175,3 @@ def _input(name: str, prefix: str) -> dict[str, Any]:
             "S3InputMode": "File",
         },
     }
-
-
-def _as_role(aws: Aws, allowed: dict[str, str]) -> Any:
-    """SageMaker as somebody who may do only this."""
-    iam = aws.client("iam")
-    name = f"user-{uuid4().hex[:8]}"
-    iam.create_user(UserName=name)
-    statements = [{"Effect": "Allow", "Action": action, "Resource": on} for action, on in allowed.items()]
-    document = json.dumps({"Version": "2012-10-17", "Statement": statements})
-    iam.put_user_policy(UserName=name, PolicyName="allowed", PolicyDocument=document)
-    key = iam.create_access_key(UserName=name)["AccessKey"]
-    return aws.client(
-        "sagemaker", aws_access_key_id=key["AccessKeyId"], aws_secret_access_key=key["SecretAccessKey"]
-    )
