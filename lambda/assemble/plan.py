@@ -82,7 +82,7 @@ def jobs(
         chosen: its hyperparameters.
         live: `{"version", "adapter_uri"}` of the model that answers now, where it has the same base.
     """
-    training_job = f"{common.name}-train-{run_id}"
+    training_job = layout.training_job(common.name, run_id)
     bucket = common.artifacts_bucket
     model = layout.uri(bucket, layout.base_model(common.base_model.slug, common.base_model.revision))
     parts: dict[Part, str] = {

@@ -119,8 +119,7 @@ def one_run(run_id: Annotated[str, Path(pattern=r"^[0-9a-f-]{1,40}$")], user: Si
     if run is None:
         raise ApiError(404, "not_found", f"There is no run {run_id}.", "GET /api/runs lists the runs.")
     states = history.states(run.execution_arn) if run.execution_arn else []
-    job = run.training_job or f"{environment.common().name}-train-{run_id}"
-    metrics, progress = history.training_log(job)
+    metrics, progress = history.training_log(run.training_job) if run.training_job else ([], None)
     known = run.model_dump()
     if run.status == "running" and states:
         known["step"] = states[-1].name

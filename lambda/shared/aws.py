@@ -41,8 +41,8 @@ def dynamodb() -> "DynamoDBClient":
 
 @cache
 def s3() -> "S3Client":
-    """Return the S3 client."""
-    return boto3.client("s3", config=_PATIENT)
+    """Return the S3 client; it presigns with SigV4, since S3 refuses the older SigV2 in most places."""
+    return boto3.client("s3", config=_PATIENT.merge(Config(signature_version="s3v4")))
 
 
 @cache

@@ -78,6 +78,11 @@ def adapter(run_id: str, job_name: str) -> str:
     return f"{training(run_id)}{job_name}/output/model/"
 
 
+def training_job(name: str, run_id: str) -> str:
+    """Name the training job of a run."""
+    return f"{name}-train-{run_id}"
+
+
 def checkpoints(run_id: str) -> str:
     """Prefix of the training checkpoints."""
     return f"{run(run_id)}checkpoints/"

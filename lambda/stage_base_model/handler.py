@@ -53,7 +53,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             return {"done": False, "files_left": left}
         _mark_complete(bucket, commit, files)
         log.info("Staged", extra={"base_model": base.id, "commit": commit})
-    runs.enter(run_id, "Train", "Waiting for a training machine.")
+    job = layout.training_job(common.name, run_id)
+    runs.enter(run_id, "Train", "Waiting for a training machine.", training_job=job)
     return {"done": True, "files_left": 0}
 
 

@@ -18,6 +18,9 @@ from cli import journey
 from cli.api import StoryloomApi
 from cli.progress import FINISHED
 from local.cloud import LocalCloud
+from tests.browser.conftest import chromium, context, page
+
+__all__ = ["chromium", "context", "page"]  # the browser's fixtures serve here too
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 STATE = CHECKOUT / ".local-cloud-journey"
@@ -58,10 +61,9 @@ class Deployed:
     def empty_bucket(self) -> None:
         """Takes the stories out again, so that the next test starts from none."""
         bucket = self.client("s3")
-        for page in bucket.get_paginator("list_objects_v2").paginate(
-            Bucket=self.outputs["StoriesBucketName"]
-        ):
-            for entry in page.get("Contents", []):
+        listing = bucket.get_paginator("list_objects_v2").paginate(Bucket=self.outputs["StoriesBucketName"])
+        for listed in listing:
+            for entry in listed.get("Contents", []):
                 bucket.delete_object(Bucket=self.outputs["StoriesBucketName"], Key=entry["Key"])
 
     def start_run(self) -> str:

@@ -146,6 +146,7 @@ def test_a_story_is_uploaded_with_the_form_and_listed(
     api: TestClient, house: House, cloud_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     form = api.post("/api/stories", json={"name": "tales/The Hill.txt", "size": 11}).json()
+    assert form["fields"]["x-amz-algorithm"] == "AWS4-HMAC-SHA256"
     assert form["key"] == "tales/The Hill.txt"
     assert form["url"] == f"{cloud_url.replace('://', f'://{house.stories}.')}"
     uploaded = httpx.post(
