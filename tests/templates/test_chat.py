@@ -1,0 +1,171 @@
+"""Between a person and the model: who is let in, what the browser may do, how an answer streams."""
+
+import json
+from pathlib import Path
+
+import pytest
+from aws_cdk import App
+from aws_cdk.assertions import Match, Template
+
+from stacks import settings
+from stacks.composition import compose
+from stacks.page import PageMissingError
+from tests.templates.conftest import EMAIL, Synthesized, flat
+
+
+@pytest.fixture
+def chat(synthesized: Synthesized) -> Template:
+    """The template of the Chat stack."""
+    return synthesized.chat
+
+
+def test_only_the_health_check_is_open(chat: Template) -> None:
+    methods = {
+        method["Properties"]["HttpMethod"]: method["Properties"]
+        for method in chat.find_resources("AWS::ApiGateway::Method").values()
+    }
+    assert set(methods) == {"GET", "ANY"}
+    assert methods["GET"]["AuthorizationType"] == "NONE"
+    assert flat(methods["GET"]["ResourceId"]).startswith("<Apiapihealth")
+    assert methods["ANY"]["AuthorizationType"] == "CUSTOM"
+    assert methods["ANY"]["AuthorizerId"]
+
+
+def test_a_sign_in_is_checked_at_every_call(chat: Template) -> None:
+    chat.has_resource_properties(
+        "AWS::ApiGateway::Authorizer",
+        {
+            "Type": "REQUEST",
+            "IdentitySource": "method.request.header.Authorization",
+            "AuthorizerResultTtlInSeconds": 0,
+        },
+    )
+
+
+def test_answers_stream(chat: Template) -> None:
+    for method in chat.find_resources("AWS::ApiGateway::Method").values():
+        integration = method["Properties"]["Integration"]
+        assert integration["ResponseTransferMode"] == "STREAM"
+        assert flat(integration["Uri"]).endswith("/response-streaming-invocations")
+        assert integration["TimeoutInMillis"] == 300_000
+    chat.has_resource_properties(
+        "AWS::ApiGateway::RestApi", {"EndpointConfiguration": {"Types": ["REGIONAL"]}}
+    )
+    chat.has_resource_properties(
+        "AWS::Lambda::Function",
+        {
+            "Handler": "run.sh",
+            "Timeout": 300,
+            "Layers": [
+                {"Fn::Join": ["", Match.array_with([":753240598075:layer:LambdaAdapterLayerX86:26"])]}
+            ],
+            "Environment": {
+                "Variables": Match.object_like(
+                    {
+                        "AWS_LAMBDA_EXEC_WRAPPER": "/opt/bootstrap",
+                        "AWS_LWA_INVOKE_MODE": "response_stream",
+                        "AWS_LWA_PORT": "8080",
+                    }
+                )
+            },
+        },
+    )
+
+
+def test_api_gateways_own_refusals_say_what_to_do(chat: Template) -> None:
+    refusals = {
+        response["Properties"]["ResponseType"]: response["Properties"]
+        for response in chat.find_resources("AWS::ApiGateway::GatewayResponse").values()
+    }
+    expected = {"UNAUTHORIZED": "401", "EXPIRED_TOKEN": "401", "REQUEST_TOO_LARGE": "413", "THROTTLED": "429"}
+    assert expected.items() <= {kind: refusal["StatusCode"] for kind, refusal in refusals.items()}.items()
+    for kind, refusal in refusals.items():
+        error = json.loads(refusal["ResponseTemplates"]["application/json"])["error"]
+        assert all(error[part] for part in ("type", "message", "cure")), kind
+
+
+def test_no_prompt_is_logged_and_nobody_may_flood(chat: Template) -> None:
+    (stage,) = chat.find_resources("AWS::ApiGateway::Stage").values()
+    (all_methods,) = stage["Properties"]["MethodSettings"]
+    assert all_methods["DataTraceEnabled"] is False
+    assert all_methods["ThrottlingRateLimit"] == 20
+    assert "$context.identity.user" not in stage["Properties"]["AccessLogSetting"]["Format"]
+
+
+def test_nobody_signs_up_by_themselves(chat: Template) -> None:
+    chat.has_resource_properties(
+        "AWS::Cognito::UserPool",
+        {
+            "AdminCreateUserConfig": {"AllowAdminCreateUserOnly": True},
+            "UsernameAttributes": ["email"],
+            "Policies": {"PasswordPolicy": Match.object_like({"MinimumLength": 12, "RequireSymbols": True})},
+        },
+    )
+    chat.has_resource_properties(
+        "AWS::Cognito::UserPoolClient",
+        {
+            "ExplicitAuthFlows": ["ALLOW_USER_PASSWORD_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"],
+            "GenerateSecret": False,
+            "PreventUserExistenceErrors": "ENABLED",
+        },
+    )
+
+
+def test_the_first_person_is_invited(chat: Template, other: Synthesized) -> None:
+    chat.has_resource_properties("AWS::Cognito::UserPoolUser", {"Username": EMAIL})
+    other.chat.resource_count_is("AWS::Cognito::UserPoolUser", 0)
+    other.pipeline.resource_count_is("AWS::SNS::Subscription", 0)
+
+
+def test_the_page_may_run_and_reach_only_its_own(chat: Template) -> None:
+    (policy,) = chat.find_resources("AWS::CloudFront::ResponseHeadersPolicy").values()
+    headers = policy["Properties"]["ResponseHeadersPolicyConfig"]["SecurityHeadersConfig"]
+    csp = flat(headers["ContentSecurityPolicy"]["ContentSecurityPolicy"])
+    rules = dict(rule.split(" ", 1) for rule in csp.split("; "))
+    assert rules["default-src"] == "'none'"
+    assert rules["script-src"] == rules["style-src"] == "'self'"
+    assert rules["frame-ancestors"] == "'none'"
+    assert rules["connect-src"].split() == [
+        "'self'",
+        "https://cognito-idp.<AWS::Region>.amazonaws.com/",
+        "https://<StoriesBucketName>.s3.<AWS::Region>.<AWS::URLSuffix>",
+    ]
+    assert "unsafe" not in csp
+    assert headers["StrictTransportSecurity"]["AccessControlMaxAgeSec"] >= 31_536_000
+
+
+def test_on_one_machine_the_page_reaches_the_front_door(other: Synthesized) -> None:
+    chat = other.chat
+    (policy,) = chat.find_resources("AWS::CloudFront::ResponseHeadersPolicy").values()
+    headers = policy["Properties"]["ResponseHeadersPolicyConfig"]["SecurityHeadersConfig"]
+    csp = flat(headers["ContentSecurityPolicy"]["ContentSecurityPolicy"])
+    assert "connect-src 'self' http://localhost:8400/aws/cognito-idp/ http://localhost:8400;" in csp
+    chat.has_output("PageUrl", {"Value": "http://localhost:8400"})
+
+
+def test_page_and_api_share_one_origin_over_https(chat: Template) -> None:
+    (distribution,) = chat.find_resources("AWS::CloudFront::Distribution").values()
+    config = distribution["Properties"]["DistributionConfig"]
+    assert config["DefaultCacheBehavior"]["ViewerProtocolPolicy"] == "redirect-to-https"
+    (api,) = config["CacheBehaviors"]
+    assert api["PathPattern"] == "/api/*"
+    assert api["Compress"] is False, "compressing would hold a stream back"
+    assert "POST" in api["AllowedMethods"]
+    assert api["CachePolicyId"] == "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"  # CachingDisabled
+    assert api["OriginRequestPolicyId"] == "b689b0a8-53d0-40ab-baf2-68738e2966ac"  # AllViewerExceptHostHeader
+    assert [origin for origin in config["Origins"] if origin.get("OriginAccessControlId")]
+
+
+def test_the_keeper_looks_every_five_minutes(chat: Template) -> None:
+    chat.has_resource_properties(
+        "AWS::Events::Rule",
+        {
+            "ScheduleExpression": "rate(5 minutes)",
+            "Targets": [Match.object_like({"Input": '{"action":"tick"}'})],
+        },
+    )
+
+
+def test_a_page_that_is_not_built_names_the_command(tmp_path: Path) -> None:
+    with pytest.raises(PageMissingError, match="make web"):
+        compose(App(), settings.read({}), built_page=tmp_path / "dist")

@@ -1,0 +1,154 @@
+"""Who may do what: nothing more than the work needs, and every wildcard has its reason."""
+
+import re
+from typing import Any
+
+import pytest
+from cdk_nag import AwsSolutionsChecks
+
+from stacks.function_groups import GROUPS
+from tests.templates.conftest import Synthesized, flat, statements
+
+# What the CDK writes for its own deployment function; see stacks/file_deployment.py.
+_CDKS_OWN = "CustomCDKBucketDeployment"
+
+# Actions that AWS lets nobody limit to a resource, and the condition that limits them where there is one.
+_WITHOUT_RESOURCE = {
+    "cloudwatch:PutMetricData": "cloudwatch:namespace",
+    "ecr:GetAuthorizationToken": None,
+    "logs:CreateLogDelivery": None,
+    "logs:GetLogDelivery": None,
+    "logs:UpdateLogDelivery": None,
+    "logs:DeleteLogDelivery": None,
+    "logs:ListLogDeliveries": None,
+    "logs:PutResourcePolicy": None,
+    "logs:DescribeResourcePolicies": None,
+    "logs:DescribeLogGroups": None,
+    "xray:PutTraceSegments": None,
+    "xray:PutTelemetryRecords": None,
+    "xray:GetSamplingRules": None,
+    "xray:GetSamplingTargets": None,
+}
+
+
+def _own_statements(synthesized: Synthesized) -> list[tuple[str, dict[str, Any]]]:
+    return [
+        (name, statement)
+        for name, policy in synthesized.resources("AWS::IAM::Policy")
+        if not name.startswith(_CDKS_OWN)
+        for statement in statements(policy)
+    ]
+
+
+def test_every_function_has_a_role_of_its_own(synthesized: Synthesized) -> None:
+    functions = {
+        name: resource
+        for name, resource in synthesized.resources("AWS::Lambda::Function")
+        if not name.startswith(_CDKS_OWN)
+    }
+    assert len(functions) == sum(len(group.functions) for group in GROUPS)
+    roles = [flat(function["Properties"]["Role"]) for function in functions.values()]
+    assert len(set(roles)) == len(functions)
+
+
+def test_no_action_has_a_wildcard(synthesized: Synthesized) -> None:
+    for name, statement in _own_statements(synthesized):
+        assert not [action for action in statement["Action"] if "*" in action], name
+
+
+def test_all_resources_are_named_but_where_aws_knows_none(synthesized: Synthesized) -> None:
+    everything = [
+        (name, action, statement)
+        for name, statement in _own_statements(synthesized)
+        if "*" in statement["Resource"]
+        for action in statement["Action"]
+    ]
+    assert everything, "the allow-list is used"
+    for name, action, statement in everything:
+        assert action in _WITHOUT_RESOURCE, f"{name} may {action} on everything"
+        key = _WITHOUT_RESOURCE[action]
+        if key:
+            assert key in statement["Condition"]["StringEquals"], name
+
+
+def test_a_wildcard_never_covers_a_whole_kind(synthesized: Synthesized) -> None:
+    """`endpoint/*` would be every endpoint of the account; `model/storyloom-*` is ours."""
+    for name, statement in _own_statements(synthesized):
+        for resource in statement["Resource"]:
+            # arn:partition:service:region:account:kind/name
+            if resource.startswith("arn:") and ":s3:::" not in resource:
+                kind_and_name = resource.split(":", 5)[5]
+                assert not re.match(r"^[A-Za-z-]*[/:]?\*", kind_and_name), f"{name}: {resource}"
+
+
+def test_only_prefixes_of_the_artifacts_bucket_are_open(synthesized: Synthesized) -> None:
+    for name, statement in _own_statements(synthesized):
+        for resource in statement["Resource"]:
+            assert not resource.endswith("<ArtifactsBucketName>/*"), f"{name} may use all artifacts"
+
+
+def test_nobody_may_delete_a_story(synthesized: Synthesized) -> None:
+    for name, statement in _own_statements(synthesized):
+        deleting = [action for action in statement["Action"] if action.startswith("s3:Delete")]
+        assert not deleting, name
+
+
+def test_only_four_functions_touch_the_endpoint(synthesized: Synthesized) -> None:
+    touching = {
+        re.sub(r"Role.*", "", name)
+        for name, statement in _own_statements(synthesized)
+        if any(action.startswith("sagemaker:") and "Endpoint" in action for action in statement["Action"])
+    }
+    assert touching == {"Deploy", "SmokeTest", "Keeper", "ChatApi"}
+
+
+@pytest.mark.parametrize(
+    ("function", "action", "resource"),
+    [
+        ("Begin", "s3:ListBucketVersions", r"<StoriesBucketName>$"),
+        ("ReadStories", "s3:GetObjectVersion", r"<StoriesBucketName>/\*$"),
+        ("Gate", "s3:GetObject", r"<ArtifactsBucketName>/runs/\*/evaluation/\*$"),
+        ("Deploy", "sagemaker:CreateEndpoint", r":endpoint/storyloom$"),
+        ("Keeper", "sagemaker:DeleteEndpoint", r":endpoint/storyloom$"),
+        ("QuietTimer", "scheduler:UpdateSchedule", r":schedule/<QuietPeriodGroup\w+>/quiet$"),
+        ("StartRun", "states:StartExecution", r":stateMachine:Storyloom-Pipeline-[0-9a-f]{8}$"),
+        ("ChatApi", "sagemaker:InvokeEndpointWithResponseStream", r":endpoint/storyloom$"),
+        ("ChatApi", "lambda:InvokeFunction", r"^<KeeperFunction\w+\.Arn>$"),
+        ("PipelineRole", "sagemaker:CreateTrainingJob", r":training-job/storyloom-train-\*$"),
+        ("JobRole", "s3:PutObject", r"<ArtifactsBucketName>/runs/\*$"),
+        ("HostingRole", "s3:GetObject", r"<ArtifactsBucketName>/hosting/\*$"),
+    ],
+)
+def test_a_permission_is_exactly_what_the_work_needs(
+    synthesized: Synthesized, function: str, action: str, resource: str
+) -> None:
+    allowed = [
+        statement["Resource"]
+        for name, statement in _own_statements(synthesized)
+        if name.startswith(function) and action in statement["Action"]
+    ]
+    assert allowed, f"{function} may not {action}"
+    assert any(re.search(resource, one) for one in allowed[0])
+    assert len(allowed) == 1
+
+
+def test_a_role_can_be_passed_to_one_service_only(synthesized: Synthesized) -> None:
+    passing = [s for _, s in _own_statements(synthesized) if "iam:PassRole" in s["Action"]]
+    assert passing
+    for statement in passing:
+        assert statement["Condition"]["StringEquals"]["iam:PassedToService"]
+        assert all("*" not in resource for resource in statement["Resource"])
+
+
+def test_managed_policies_are_only_where_aws_insists(synthesized: Synthesized) -> None:
+    with_policies = {
+        re.sub(r"[0-9A-F]{8}$", "", name)
+        for name, role in synthesized.resources("AWS::IAM::Role")
+        if role["Properties"].get("ManagedPolicyArns") and not name.startswith(_CDKS_OWN)
+    }
+    assert with_policies == {"ApiCloudWatchRole"}
+
+
+def test_cdk_nag_finds_nothing_that_is_not_acknowledged(synthesized: Synthesized) -> None:
+    report = AwsSolutionsChecks(synthesized.app).validate_scope(synthesized.app)
+    assert [violation.rule_name for violation in report.violations] == []

@@ -1,0 +1,200 @@
+"""The pipeline: every state can be reached, every failure goes one way, every job has its limits."""
+
+from typing import Any
+
+import boto3
+import pytest
+from botocore.validate import ParamValidator
+
+from tests.templates.conftest import Synthesized, definition, flat
+
+States = dict[str, Any]
+_RUN = "20261122-031640-ce3f"
+_JOBS = {
+    "$.assembled.jobs.training_job_name": f"storyloom-train-{_RUN}",
+    "$.assembled.jobs.hyperparameters": {"epochs": "3"},
+    "$.assembled.jobs.training_channels": [
+        {
+            "ChannelName": "train",
+            "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://a/b/"}},
+        }
+    ],
+    "$.assembled.jobs.training_output_uri": "s3://a/runs/x/training/",
+    "$.assembled.jobs.checkpoint_uri": "s3://a/runs/x/checkpoints/",
+    "$.assembled.jobs.processing_job_name": f"storyloom-evaluate-{_RUN}",
+    "$.assembled.jobs.processing_inputs": [
+        {
+            "InputName": "code",
+            "S3Input": {
+                "S3Uri": "s3://a/b/",
+                "S3DataType": "S3Prefix",
+                "LocalPath": "/opt/ml/processing/input/code",
+            },
+        }
+    ],
+    "$.assembled.jobs.evaluation_output_uri": "s3://a/runs/x/evaluation/",
+}
+
+
+def _next(state: dict[str, Any]) -> set[str]:
+    after = {state.get("Next"), state.get("Default")}
+    after |= {choice["Next"] for choice in state.get("Choices", [])}
+    after |= {catch["Next"] for catch in state.get("Catch", [])}
+    return after - {None}  # type: ignore[return-value]
+
+
+def test_every_state_is_reached_and_leads_somewhere(synthesized: Synthesized) -> None:
+    machine = definition(synthesized)
+    reached, waiting = set(), {machine["StartAt"]}
+    while waiting:
+        name = waiting.pop()
+        reached.add(name)
+        waiting |= _next(machine["States"][name]) - reached
+    assert reached == set(machine["States"])
+    for name, state in machine["States"].items():
+        assert _next(state) or state.get("End") or state["Type"] == "Fail", name
+
+
+def test_the_ten_steps_stand_in_their_order(states: States) -> None:
+    steps = ["Begin", "Read", "Assemble", "StageBaseModel", "Train", "Evaluate", "Gate", "Register", "Deploy"]
+    assert [name for name in states if name in steps] == steps
+    path, name = [], "Begin"
+    while name != "Announce":
+        path.append(name)
+        state = states[name]
+        # The happy way: what a choice is there for.
+        name = state["Choices"][0]["Next"] if state["Type"] == "Choice" else state["Next"]
+    assert [name for name in path if name in steps] == steps
+
+
+@pytest.mark.parametrize("kind", ["Task", "Map"])
+def test_every_task_has_a_catch_into_the_one_failure_path(states: States, kind: str) -> None:
+    tasks = {name: state for name, state in states.items() if state["Type"] == kind}
+    assert tasks
+    for name, state in tasks.items():
+        (catch,) = state["Catch"]
+        assert catch["ErrorEquals"] == ["States.ALL"], name
+        if name == "RecordFailure":
+            assert catch["Next"] == "Failed", "recording failed: end with the error that came first"
+            assert catch["ResultPath"] is None
+        else:
+            assert (catch["Next"], catch["ResultPath"]) == ("RecordFailure", "$.failure"), name
+
+
+def test_every_task_has_a_time_limit_and_retries_only_what_can_be_retried(states: States) -> None:
+    tasks = {name: state for name, state in states.items() if state["Type"] == "Task"}
+    tasks |= states["Read"]["ItemProcessor"]["States"]
+    assert len(tasks) == 12
+    for name, state in tasks.items():
+        assert 0 < state["TimeoutSeconds"] <= 6 * 24 * 3600, name
+        errors = [error for retry in state["Retry"] for error in retry["ErrorEquals"]]
+        assert errors, name
+        assert "States.ALL" not in errors, "a failure of our own code fails again"
+        assert all(retry["MaxAttempts"] <= 6 for retry in state["Retry"]), name
+
+
+def test_a_function_is_stopped_before_its_state(synthesized: Synthesized, states: States) -> None:
+    seconds = {
+        f"<{name}.Arn>": function["Properties"]["Timeout"]
+        for name, function in synthesized.resources("AWS::Lambda::Function")
+    }
+    tasks = {name: state for name, state in states.items() if state.get("Resource") in seconds}
+    assert len(tasks) == 9
+    for name, state in tasks.items():
+        assert seconds[state["Resource"]] < state["TimeoutSeconds"], name
+
+
+def test_the_training_job_is_a_request_that_sagemaker_takes(states: States) -> None:
+    request = _filled(states["Train"]["Parameters"])
+    _validate("CreateTrainingJob", request)
+    assert request["EnableNetworkIsolation"] is True
+    assert request["EnableManagedSpotTraining"] is True
+    stopping = request["StoppingCondition"]
+    assert stopping["MaxRuntimeInSeconds"] == (240 + 30) * 60
+    assert stopping["MaxWaitTimeInSeconds"] >= stopping["MaxRuntimeInSeconds"]
+    assert states["Train"]["TimeoutSeconds"] > stopping["MaxWaitTimeInSeconds"]
+    assert request["CheckpointConfig"]["S3Uri"]
+    assert request["OutputDataConfig"]["CompressionType"] == "NONE"
+    assert request["ResourceConfig"]["InstanceType"] == "ml.g6.xlarge"
+    assert "Environment" not in request
+    assert {metric["Name"] for metric in request["AlgorithmSpecification"]["MetricDefinitions"]} == {
+        "train:loss",
+        "validation:loss",
+        "train:tokens_per_second",
+    }
+
+
+def test_the_evaluation_job_is_a_request_that_sagemaker_takes(states: States) -> None:
+    request = _filled(states["Evaluate"]["Parameters"])
+    _validate("CreateProcessingJob", request)
+    assert request["NetworkConfig"] == {"EnableNetworkIsolation": True}
+    assert request["StoppingCondition"]["MaxRuntimeInSeconds"] < states["Evaluate"]["TimeoutSeconds"]
+    training = states["Train"]["Parameters"]["AlgorithmSpecification"]["TrainingImage"]
+    assert request["AppSpecification"]["ImageUri"] == training
+
+
+def test_the_validator_would_find_a_wrong_field(states: States) -> None:
+    request = _filled(states["Train"]["Parameters"]) | {"SpotTraining": True}
+    with pytest.raises(AssertionError, match="SpotTraining"):
+        _validate("CreateTrainingJob", request)
+
+
+def test_without_spot_nothing_waits_for_it(other: Synthesized) -> None:
+    states = definition(other)["States"]
+    request = _filled(states["Train"]["Parameters"])
+    _validate("CreateTrainingJob", request)
+    assert request["EnableManagedSpotTraining"] is False
+    assert request["StoppingCondition"] == {"MaxRuntimeInSeconds": 33 * 60}
+
+
+def test_reading_is_a_distributed_map_over_the_manifest(states: States) -> None:
+    read = states["Read"]
+    assert read["ItemProcessor"]["ProcessorConfig"]["Mode"] == "DISTRIBUTED"
+    assert read["ItemReader"]["ReaderConfig"] == {"InputType": "JSONL"}
+    assert read["ItemBatcher"]["MaxItemsPerBatch"] == 20
+    assert read["ResultPath"] is None, "ten million results would not fit into the state"
+
+
+def test_the_machine_is_traced_and_logs_no_words_of_a_story(synthesized: Synthesized) -> None:
+    (machine,) = synthesized.pipeline.find_resources("AWS::StepFunctions::StateMachine").values()
+    logging = machine["Properties"]["LoggingConfiguration"]
+    assert (logging["Level"], logging["IncludeExecutionData"]) == ("ALL", False)
+    assert machine["Properties"]["TracingConfiguration"] == {"Enabled": True}
+    (log,) = [
+        group
+        for name, group in synthesized.pipeline.find_resources("AWS::Logs::LogGroup").items()
+        if name.startswith("PipelineLog")
+    ]
+    assert log["Properties"]["LogGroupName"].startswith("/aws/vendedlogs/states/")
+
+
+def test_stories_set_the_timer_and_cut_off_runs_are_recorded(synthesized: Synthesized) -> None:
+    rules = {
+        rule["Properties"]["EventPattern"]["detail-type"][0]: rule["Properties"]
+        for rule in synthesized.pipeline.find_resources("AWS::Events::Rule").values()
+    }
+    story = rules["Object Created"]
+    assert flat(story["EventPattern"]["detail"]["bucket"]["name"][0]) == "<StoriesBucketName>"
+    assert flat(story["Targets"][0]["Arn"]).startswith("<QuietTimer")
+    cut_off = rules["Step Functions Execution Status Change"]
+    assert cut_off["EventPattern"]["detail"]["status"] == ["ABORTED", "TIMED_OUT"]
+    assert flat(cut_off["Targets"][0]["Arn"]).startswith("<RecordFailure")
+
+
+def _filled(value: Any) -> Any:
+    """Put in what the run puts in: `"Field.$": path` becomes `"Field": the value at that path`."""
+    if isinstance(value, list):
+        return [_filled(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name.removesuffix(".$"): _JOBS[part] if name.endswith(".$") else _filled(part)
+        for name, part in value.items()
+    }
+
+
+def _validate(operation: str, request: dict[str, Any]) -> None:
+    model = boto3.client("sagemaker", region_name="us-east-1").meta.service_model.operation_model(operation)
+    assert model.input_shape is not None
+    report = ParamValidator().validate(request, model.input_shape)
+    assert not report.has_errors(), report.generate_report()

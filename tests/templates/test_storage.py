@@ -1,0 +1,68 @@
+"""What a person dropped and what was made of it stays, and stays private."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from aws_cdk.assertions import Match
+
+from tests.templates.conftest import Synthesized
+
+
+def _buckets(synthesized: Synthesized) -> dict[str, Mapping[str, Any]]:
+    return dict(synthesized.storage.find_resources("AWS::S3::Bucket"))
+
+
+def test_nothing_is_deleted_with_the_stack(synthesized: Synthesized) -> None:
+    kept = {**_buckets(synthesized), **synthesized.storage.find_resources("AWS::DynamoDB::Table")}
+    assert len(kept) == 3
+    for name, resource in kept.items():
+        assert resource["DeletionPolicy"] == "Retain", name
+        assert resource["UpdateReplacePolicy"] == "Retain", name
+
+
+def test_no_object_ever_expires(synthesized: Synthesized) -> None:
+    for name, bucket in _buckets(synthesized).items():
+        for rule in bucket["Properties"]["LifecycleConfiguration"]["Rules"]:
+            assert not [key for key in rule if "Expir" in key], name
+
+
+def test_stories_keep_all_their_versions_and_tell_eventbridge(synthesized: Synthesized) -> None:
+    synthesized.storage.has_resource_properties(
+        "AWS::S3::Bucket",
+        {
+            "VersioningConfiguration": {"Status": "Enabled"},
+            "NotificationConfiguration": {"EventBridgeConfiguration": {"EventBridgeEnabled": True}},
+            "CorsConfiguration": {"CorsRules": [Match.object_like({"AllowedMethods": ["POST"]})]},
+        },
+    )
+
+
+@pytest.mark.parametrize("stack", ["storage", "chat"])
+def test_buckets_are_private_encrypted_and_refuse_plain_http(synthesized: Synthesized, stack: str) -> None:
+    template = synthesized.templates[stack]
+    buckets = template.find_resources("AWS::S3::Bucket")
+    policies = template.find_resources("AWS::S3::BucketPolicy")
+    assert buckets
+    for name, bucket in buckets.items():
+        assert all(bucket["Properties"]["PublicAccessBlockConfiguration"].values()), name
+        assert bucket["Properties"]["BucketEncryption"], name
+        (policy,) = [p for p in policies.values() if p["Properties"]["Bucket"] == {"Ref": name}]
+        statements = policy["Properties"]["PolicyDocument"]["Statement"]
+        refused = [s for s in statements if s["Effect"] == "Deny"]
+        assert refused[0]["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}, name
+        assert not [s for s in statements if s["Effect"] == "Allow" and s["Principal"] in ("*", {"AWS": "*"})]
+
+
+def test_the_table_can_be_put_back_to_any_second(synthesized: Synthesized) -> None:
+    synthesized.storage.has_resource_properties(
+        "AWS::DynamoDB::Table",
+        {
+            "BillingMode": "PAY_PER_REQUEST",
+            "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True},
+            "KeySchema": [
+                {"AttributeName": "pk", "KeyType": "HASH"},
+                {"AttributeName": "sk", "KeyType": "RANGE"},
+            ],
+        },
+    )
