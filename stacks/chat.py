@@ -87,7 +87,7 @@ class ChatStack(Stack):
 
     def _keeper(self, hosting: Hosting) -> Function:
         keeper = self._function("keeper", Duration.minutes(2))
-        keeper.may_use_table("GetItem", "PutItem", "UpdateItem")
+        keeper.may_use_table("GetItem", "UpdateItem")
         hosting.managed_by(keeper)
         events.Rule(
             self,

@@ -25,7 +25,7 @@ from stacks.storage import StorageStack
 from stacks.trigger import QuietPeriod, on_new_story, on_unrecorded_end, started_by
 
 _TRAINING_CODE = CHECKOUT / "training_code"
-_MEMORY_MB = {"begin": 1024, "read_stories": 2048, "assemble": 4096, "stage_base_model": 2048, "deploy": 1024}
+_MEMORY_MB = {"begin": 1024, "read_stories": 2048, "assemble": 4096, "stage_base_model": 1024, "deploy": 1024}
 
 
 class PipelineStack(Stack):
@@ -105,7 +105,6 @@ class PipelineStack(Stack):
         begin.may_use_table("GetItem", "PutItem", "UpdateItem")
         allow(begin.role, ["s3:ListBucketVersions"], [storage.stories_arn])
         begin.may_write_artifacts("runs/*/manifest.jsonl")
-        read.may_use_table("GetItem", "UpdateItem")
         allow(
             read.role,
             ["s3:GetObject", "s3:GetObjectVersion"],
@@ -113,9 +112,9 @@ class PipelineStack(Stack):
             wildcard_because="a person names their stories as they like",
         )
         read.may_write_artifacts("runs/*/read/*")
-        assemble.may_use_table("GetItem", "UpdateItem")
-        assemble.may_list_artifacts("runs/*", "training-code/*")
-        assemble.may_read_artifacts("runs/*")
+        assemble.may_use_table("UpdateItem")
+        assemble.may_list_artifacts("runs/*/read/*")
+        assemble.may_read_artifacts("runs/*/read/*")
         assemble.may_write_artifacts("runs/*/dataset/*", "runs/*/report.json")
         uri = f"s3://{storage.artifacts_bucket}/{training_code_prefix}/"
         for name, value in (
@@ -134,7 +133,7 @@ class PipelineStack(Stack):
         self._equip_endings(self._functions["announce"], self._functions["record_failure"])
 
     def _equip_stage_base_model(self, stage: Function) -> None:
-        stage.may_use_table("GetItem", "UpdateItem")
+        stage.may_use_table("UpdateItem")
         stage.may_list_artifacts("base-models/*")
         stage.may_read_artifacts("base-models/*")
         stage.may_write_artifacts("base-models/*")
@@ -149,7 +148,7 @@ class PipelineStack(Stack):
             stage.function.add_environment("STORYLOOM_HUGGINGFACE_TOKEN_SECRET", secret)
 
     def _equip_gate(self, gate: Function) -> None:
-        gate.may_use_table("GetItem", "UpdateItem")
+        gate.may_use_table("UpdateItem")
         gate.may_read_artifacts("runs/*/evaluation/*")
         gate.function.add_environment(
             "STORYLOOM_MINIMUM_IMPROVEMENT_PERCENT", f"{self._settings.minimum_improvement_percent:g}"
@@ -177,12 +176,13 @@ class PipelineStack(Stack):
         register.node.add_dependency(group)
 
     def _equip_deployment(self, deploy: Function, smoke_test: Function) -> None:
-        deploy.may_list_artifacts("base-models/*", "runs/*", "hosting/*")
-        deploy.may_read_artifacts("base-models/*", "runs/*", "hosting/*")
+        deploy.may_use_table("GetItem", "UpdateItem")
+        deploy.may_list_artifacts("base-models/*", "runs/*/training/*", "hosting/*")
+        deploy.may_read_artifacts("base-models/*", "runs/*/training/*", "hosting/*")
         deploy.may_write_artifacts("hosting/*")
-        for function in (deploy, smoke_test):
-            function.may_use_table("GetItem", "PutItem", "UpdateItem")
-            self._hosting.managed_by(function)
+        self._hosting.managed_by(deploy)
+        smoke_test.may_use_table("GetItem", "PutItem", "UpdateItem")
+        self._hosting.managed_by(smoke_test)  # it puts the version back that was live
         self._hosting.asked_by(smoke_test)
 
     def _equip_endings(self, announce: Function, record_failure: Function) -> None:
