@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from local.processes import MARKER, stop_all
+from local.processes import MARKER, kill_all, stop_all
 
 POLL_SECONDS = 0.2
 
@@ -67,7 +67,7 @@ def stop_with_parent() -> None:
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(0.5)
-        stop_all(os.environ[MARKER])
+        kill_all(os.environ[MARKER])
         os._exit(1)
 
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
