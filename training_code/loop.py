@@ -29,8 +29,8 @@ from training_code.schedule import (
     validation_interval,
 )
 
-PACE_STEPS = 2
-"""Steps after which the pace is known well enough to plan by."""
+PACE_STEPS = 1
+"""Steps after which the pace is known well enough to plan by (the first is on the slow side)."""
 
 Ending = Literal["all epochs", "time", "no more improvement", "stopped"]
 
