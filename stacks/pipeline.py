@@ -95,6 +95,7 @@ class PipelineStack(Stack):
         quiet_period = QuietPeriod(self, "QuietPeriod", settings=self._settings, start_run=start_run)
         for function in (quiet_timer, self._functions["announce"], self._functions["record_failure"]):
             quiet_period.movable_by(function)
+        pipeline.explained_to(self._functions["record_failure"])
         on_new_story(self, self._storage, quiet_timer)
         on_unrecorded_end(self, pipeline.arn, self._functions["record_failure"])
         return start_run

@@ -30,8 +30,9 @@ RETRY_BUSY = [
     {
         "ErrorEquals": ["SageMaker.AmazonSageMakerException", "SageMaker.ThrottlingException"],
         "IntervalSeconds": 5,
-        "MaxAttempts": 4,
-        "BackoffRate": 3,
+        # The same name stands for a missing permission, which no waiting mends: half a minute in all.
+        "MaxAttempts": 3,
+        "BackoffRate": 2,
         "JitterStrategy": "FULL",
     }
 ]

@@ -198,6 +198,19 @@ class Pipeline(Construct):
         )
         return machine
 
+    def explained_to(self, function: Function) -> None:
+        """Let a function read why a batch of the Distributed Map failed."""
+        allow(
+            function.role,
+            ["states:ListMapRuns", "states:ListExecutions", "states:DescribeExecution"],
+            [
+                self.executions_arn,
+                arn("states", f"mapRun:{self._name}/*"),
+                arn("states", f"execution:{self._name}/*"),
+            ],
+            wildcard_because="the Distributed Map's runs and children are named at run time",
+        )
+
     def _allow_its_tasks(self, functions: Mapping[str, Function]) -> None:
         name, role = self._settings.name, self._role
         allow(role, ["lambda:InvokeFunction"], [functions[function].arn for function in FUNCTION_SECONDS])

@@ -38,8 +38,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         failure = _ending(run_id, detail)
     else:
         run_id = event["run_id"]
-        caught = event["failure"]
-        failure = failures.explain(_step(run_id), caught.get("Error", ""), caught.get("Cause", ""))
+        failure = failures.explain(_step(run_id), *_error_and_cause(run_id, event["failure"]))
     return {"run_id": run_id, "message": _record(run_id, failure)}
 
 
@@ -67,6 +66,15 @@ def _ending(run_id: str, detail: dict[str, Any]) -> Failure:
     if detail.get("cause"):
         return failures.explain(_step(run_id), detail.get("error") or detail["status"], detail["cause"])
     return Failure(step=_step(run_id), error=detail.get("error") or detail["status"], cause=words)
+
+
+def _error_and_cause(run_id: str, caught: dict[str, str]) -> tuple[str, str]:
+    """What the Catch says; for the Distributed Map, what its failed child says."""
+    error, cause = caught.get("Error", ""), caught.get("Cause", "")
+    run = runs.get(run_id)
+    if error == failures.TOO_MANY_FAILED and run is not None and run.execution_arn:
+        return failures.first_failed_batch(run.execution_arn) or (error, cause)
+    return error, cause
 
 
 def _step(run_id: str) -> str:

@@ -9,6 +9,7 @@ from shared import aws
 from shared.models import Failure
 
 LOG_LINES = 20
+TOO_MANY_FAILED = "States.ExceedToleratedFailureThreshold"
 _JOBS = {
     # Field of the job's description that names it: the state that runs it, and its CloudWatch log group.
     "TrainingJobName": ("Train", "/aws/sagemaker/TrainingJobs"),
@@ -33,6 +34,25 @@ def explain(step: str, error: str, cause: str) -> Failure:
         kind = str(said.get("errorType") or error)
         return Failure(step=step, error=kind, cause=str(said["errorMessage"]))
     return Failure(step=step, error=error, cause=cause or "No reason was given.")
+
+
+def first_failed_batch(execution_arn: str) -> tuple[str, str] | None:
+    """Error and cause of a failed child of the execution's Distributed Map; None where there is none.
+
+    The Map's own cause says only that too many children failed.
+    """
+    states = aws.stepfunctions()
+    try:
+        for run in states.list_map_runs(executionArn=execution_arn)["mapRuns"]:
+            failed = states.list_executions(mapRunArn=run["mapRunArn"], statusFilter="FAILED", maxResults=1)[
+                "executions"
+            ]
+            for child in failed:
+                told = states.describe_execution(executionArn=child["executionArn"])
+                return told.get("error", ""), told.get("cause", "")
+    except ClientError as error:
+        return TOO_MANY_FAILED, f"A batch failed, and why could not be read: {error}"
+    return None
 
 
 def sentence(failure: Failure) -> str:
