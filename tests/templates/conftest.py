@@ -40,9 +40,9 @@ class Synthesized:
             yield from template.find_resources(type_).items()
 
 
-def synthesize(built_page: Path, **context: Any) -> Synthesized:
+def synthesize(built_page: Path, outdir: Path, **context: Any) -> Synthesized:
     """Make the app as `app.py` does, without its checks."""
-    app = App(analytics_reporting=False, performance_reporting=False)
+    app = App(outdir=str(outdir), analytics_reporting=False, performance_reporting=False)
     stacks = compose(app, settings.read({"admin_email": EMAIL, **context}), built_page=built_page)
     templates = {name: Template.from_stack(stack) for name, stack in vars(stacks).items()}
     return Synthesized(app=app, stacks=stacks, **templates)
@@ -57,16 +57,17 @@ def built_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def synthesized(built_page: Path) -> Synthesized:
+def synthesized(built_page: Path, tmp_path_factory: pytest.TempPathFactory) -> Synthesized:
     """The app with its default settings."""
-    return synthesize(built_page)
+    return synthesize(built_page, tmp_path_factory.mktemp("assembly"))
 
 
 @pytest.fixture(scope="session")
-def other(built_page: Path) -> Synthesized:
+def other(built_page: Path, tmp_path_factory: pytest.TempPathFactory) -> Synthesized:
     """The app with most settings changed: a second one, on one machine, without an address."""
     return synthesize(
         built_page,
+        tmp_path_factory.mktemp("assembly"),
         name="fables",
         admin_email="",
         spot="false",

@@ -168,4 +168,4 @@ def test_the_keeper_looks_every_five_minutes(chat: Template) -> None:
 
 def test_a_page_that_is_not_built_names_the_command(tmp_path: Path) -> None:
     with pytest.raises(PageMissingError, match="make web"):
-        compose(App(), settings.read({}), built_page=tmp_path / "dist")
+        compose(App(outdir=str(tmp_path / "assembly")), settings.read({}), built_page=tmp_path / "dist")

@@ -1,5 +1,7 @@
 """A wildcard in a permission needs a reason, and the reason acknowledges exactly that finding."""
 
+from pathlib import Path
+
 import pytest
 from aws_cdk import App, Stack, assertions
 from aws_cdk import aws_iam as iam
@@ -8,6 +10,12 @@ from cdk_nag import AwsSolutionsChecks
 
 from stacks.permissions import UnexplainedWildcardError, allow
 from stacks.references import publish, published
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> App:
+    """An app that writes nothing outside the test's folder."""
+    return App(outdir=str(tmp_path))
 
 
 def _role(app: App) -> tuple[Stack, iam.Role]:
@@ -20,26 +28,25 @@ def _findings(app: App) -> list[str]:
     return [violation.rule_name for violation in report.violations]
 
 
-def test_a_wildcard_without_a_reason_is_refused() -> None:
-    _, role = _role(App())
+def test_a_wildcard_without_a_reason_is_refused(app: App) -> None:
+    _, role = _role(app)
     with pytest.raises(UnexplainedWildcardError, match="say why"):
         allow(role, ["s3:GetObject"], ["arn:aws:s3:::bucket/*"])
 
 
-def test_a_reason_without_a_wildcard_is_refused() -> None:
-    _, role = _role(App())
+def test_a_reason_without_a_wildcard_is_refused(app: App) -> None:
+    _, role = _role(app)
     with pytest.raises(UnexplainedWildcardError, match="no wildcard"):
         allow(role, ["s3:GetObject"], ["arn:aws:s3:::bucket/key"], wildcard_because="just in case")
 
 
-def test_actions_are_named_one_by_one() -> None:
-    _, role = _role(App())
+def test_actions_are_named_one_by_one(app: App) -> None:
+    _, role = _role(app)
     with pytest.raises(UnexplainedWildcardError, match="one by one"):
         allow(role, ["s3:*"], ["arn:aws:s3:::bucket/key"], wildcard_because="lazy")
 
 
-def test_a_reason_acknowledges_only_its_own_finding() -> None:
-    app = App()
+def test_a_reason_acknowledges_only_its_own_finding(app: App) -> None:
     stack, role = _role(app)
     bucket = s3.Bucket.from_bucket_name(stack, "Bucket", "bucket")
     named = iam.Role(stack, "Named", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
@@ -51,8 +58,7 @@ def test_a_reason_acknowledges_only_its_own_finding() -> None:
     assert _findings(app) == ["AwsSolutions-IAM5[Resource::*]"]
 
 
-def test_a_wildcard_below_another_stacks_output_is_acknowledged_too() -> None:
-    app = App()
+def test_a_wildcard_below_another_stacks_output_is_acknowledged_too(app: App) -> None:
     producer = Stack(app, "Producer")
     publish(producer, "BucketName", "some-bucket", "a bucket")
     stack, role = _role(app)
