@@ -61,7 +61,9 @@ class _Walk:
 
     def __init__(self) -> None:
         self._started: dict[str, datetime] = {}
-        self._ended: dict[str, datetime] = {}
+        self._entered: dict[str, datetime] = {}
+        self._spent: dict[str, float] = {}
+        self._ended: set[str] = set()
         self._failed: set[str] = set()
         self._now: str | None = None
         self._over: datetime | None = None
@@ -71,9 +73,10 @@ class _Walk:
         if kind.endswith("StateEntered"):
             self._now = event["stateEnteredEventDetails"]["name"]
             self._started.setdefault(self._now, at)
-            self._ended.pop(self._now, None)
+            self._entered[self._now] = at
+            self._ended.discard(self._now)
         elif kind.endswith("StateExited"):
-            self._ended[event["stateExitedEventDetails"]["name"]] = at
+            self._leave(event["stateExitedEventDetails"]["name"], at)
         elif kind.startswith("Execution") and kind != "ExecutionStarted":
             self._over = at
             if kind != "ExecutionSucceeded" and self._now is not None and self._now not in self._ended:
@@ -84,15 +87,22 @@ class _Walk:
             # A retry that went well.
             self._failed.discard(self._now)
 
+    def _leave(self, name: str, at: datetime) -> None:
+        """Add up the visits: a state of a loop has been left between them."""
+        self._spent[name] = self._spent.get(name, 0.0) + (at - self._entered[name]).total_seconds()
+        self._ended.add(name)
+
     def states(self) -> list[State]:
         return [self._state(name, started) for name, started in self._started.items()]
 
     def _state(self, name: str, started: datetime) -> State:
-        ended = self._ended.get(name) or self._over
-        status: Literal["running", "succeeded", "failed"] = "succeeded" if ended else "running"
+        ended = name in self._ended
+        status: Literal["running", "succeeded", "failed"] = "succeeded" if ended or self._over else "running"
         if name in self._failed:
             status = "failed"
-        seconds = ((ended or clock.now()) - started).total_seconds()
+        seconds = self._spent.get(name, 0.0)
+        if not ended:
+            seconds += ((self._over or clock.now()) - self._entered[name]).total_seconds()
         return State(name=name, status=status, started_at=clock.text(started), seconds=round(seconds, 2))
 
 

@@ -103,6 +103,7 @@ class ChatService:
         return Sampling(
             temperature=models.default_temperature if chat.temperature is None else chat.temperature,
             top_p=models.default_top_p if chat.top_p is None else chat.top_p,
+            repetition_penalty=models.repetition_penalty,
             max_tokens=chat.max_completion_tokens or chat.max_tokens or models.max_length,
             stop=chat.stop_strings,
             seed=chat.seed,

@@ -35,6 +35,8 @@ class ServingConfig:
     """Tokens of prompt and answer together."""
     dtype: str
     """`float32`, `bfloat16`, or `auto` for whichever is fast on this processor."""
+    generation: dict[str, float]
+    """`override-generation-config`: what a request that does not say gets, before the model's own file."""
 
 
 def read_serving_config(model_folder: Path) -> ServingConfig:
@@ -60,7 +62,17 @@ def read_serving_config(model_folder: Path) -> ServingConfig:
         adapters=tuple(_adapter(entry, model_folder, file) for entry in modules),
         max_length=int(values.get("max-model-len", DEFAULT_MAX_LENGTH)),
         dtype=_dtype(values.get("dtype", "auto"), file),
+        generation=_generation(values.get("override-generation-config", "{}"), file),
     )
+
+
+def _generation(text: str, file: Path) -> dict[str, float]:
+    try:
+        return {str(name): float(value) for name, value in json.loads(text).items()}
+    except (ValueError, TypeError, AttributeError):
+        raise ServingConfigError(
+            f"{file}: override-generation-config must be a JSON object of numbers."
+        ) from None
 
 
 def _dtype(name: str, file: Path) -> str:

@@ -60,7 +60,7 @@ class _Row:
         """Tokens in the cache."""
         self.count = 0
         self.finished = False
-        self._chooser = TokenChooser(ticket.sampling)
+        self._chooser = TokenChooser(ticket.sampling, ticket.prompt)
         self._text = TextStream(models.tokenizer, ticket.sampling.stop)
         self._end_tokens = models.end_tokens
         self._limit = min(ticket.sampling.max_tokens, models.max_length - len(ticket.prompt))

@@ -39,6 +39,7 @@ class LoadedModels:
     max_length: int
     default_temperature: float
     default_top_p: float
+    repetition_penalty: float
 
 
 def load_models(config: ServingConfig) -> LoadedModels:
@@ -54,14 +55,20 @@ def load_models(config: ServingConfig) -> LoadedModels:
         merged = _merge(config.base, adapter.path, dtype)
         models[adapter.name] = LoadedModel(adapter.name, merged, _fingerprint([weights]))
     generation = base.generation_config
+
+    def default(name: str) -> float:
+        own = getattr(generation, name, None)
+        return config.generation.get(name, 1.0 if own is None else float(own))
+
     context = getattr(base.config, "max_position_embeddings", None) or config.max_length
     return LoadedModels(
         by_name=models,
         tokenizer=tokenizer,
         end_tokens=_end_tokens(tokenizer, generation.eos_token_id),
         max_length=min(config.max_length, context),
-        default_temperature=1.0 if generation.temperature is None else generation.temperature,
-        default_top_p=1.0 if generation.top_p is None else generation.top_p,
+        default_temperature=default("temperature"),
+        default_top_p=default("top_p"),
+        repetition_penalty=default("repetition_penalty"),
     )
 
 

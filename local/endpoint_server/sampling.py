@@ -1,5 +1,6 @@
 """From logits to the next token, and from tokens to text that may be shown."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ class Sampling:
     temperature: float
     """0 always takes the likeliest."""
     top_p: float
+    repetition_penalty: float
+    """1 changes nothing; above it, tokens of the prompt and of the answer so far become less likely."""
     max_tokens: int
     stop: tuple[str, ...]
     seed: int | None
@@ -22,8 +25,9 @@ class Sampling:
 class TokenChooser:
     """Chooses tokens for one request, with a random stream of its own, so that a seed repeats an answer."""
 
-    def __init__(self, sampling: Sampling) -> None:
+    def __init__(self, sampling: Sampling, prompt: Sequence[int]) -> None:
         self._sampling = sampling
+        self._seen = set(prompt)
         self._random = torch.Generator()
         if sampling.seed is None:
             self._random.seed()
@@ -32,9 +36,23 @@ class TokenChooser:
 
     def choose(self, logits: torch.Tensor) -> int:
         """The next token for logits of shape [vocabulary]."""
+        token = self._draw(self._penalized(logits.float()))
+        self._seen.add(token)
+        return token
+
+    def _penalized(self, logits: torch.Tensor) -> torch.Tensor:
+        """CTRL's repetition penalty, as vLLM and transformers apply it (arXiv:1909.05858, section 4.1)."""
+        penalty = self._sampling.repetition_penalty
+        if penalty == 1:
+            return logits
+        seen = torch.tensor(sorted(self._seen), dtype=torch.long)
+        scores = logits[seen]
+        return logits.index_copy(0, seen, torch.where(scores < 0, scores * penalty, scores / penalty))
+
+    def _draw(self, logits: torch.Tensor) -> int:
         if self._sampling.temperature == 0:
             return int(logits.argmax())
-        probabilities = torch.softmax(logits.float() / self._sampling.temperature, dim=-1)
+        probabilities = torch.softmax(logits / self._sampling.temperature, dim=-1)
         if self._sampling.top_p < 1:
             likely, order = probabilities.sort(descending=True)
             # A token stays if those before it do not already make up top_p; the first always stays.

@@ -16,7 +16,9 @@ pytestmark = [pytest.mark.cloud, pytest.mark.journey]
 
 # States that a good first run does not visit, each with its reason.
 NOT_VISITED = {
+    "NoStories": "only a run on an empty bucket",
     "StopEarly": "only a run without enough text ends early",
+    "NotBetter": "only a candidate that does not pass the gate",
     "RecordFailure": "only a run with a failed state records a failure",
     "Failed": "the end of a failed run",
 }
