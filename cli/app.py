@@ -141,7 +141,7 @@ def local_up(
 ) -> None:
     """Start AWS on this machine and deploy the app to it; it stays up until `storyloom local down`."""
     places = _places(state, port, page_port)
-    cloud = LocalCloud(places.checkout, places.state, places.port, places.page_port)
+    cloud = places.cloud()
     try:
         journey.start_and_deploy(cloud, notes)
     except BaseException:
@@ -156,7 +156,7 @@ def local_up(
 
 @local_app.command("down")
 def local_down(state: State = LOCAL_STATE, as_json: AsJson = False) -> None:
-    """Stop it: every process, every port; also after a crash. What it stored stays in its state folder."""
+    """Stop it: every process, every port; also after a crash. What it held goes with it."""
     LocalCloud(_checkout(), _checkout() / state).down()
     if as_json:
         _print_json({"down": True})

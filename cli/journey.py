@@ -6,13 +6,14 @@ import json
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from cli.api import Answer, StoryloomApi
@@ -28,12 +29,17 @@ RUN_TIMEOUT_S = 3600
 
 @dataclass(frozen=True)
 class Places:
-    """Where a local cloud lives: its state folder and its two ports."""
+    """Where a local cloud lives, on which ports, and settings of its app beside the local ones."""
 
     checkout: Path
     state: Path
     port: int
     page_port: int
+    context: Mapping[str, str] = field(default_factory=dict)
+
+    def cloud(self) -> LocalCloud:
+        """The local cloud of these places, not started."""
+        return LocalCloud(self.checkout, self.state, self.port, self.page_port, self.context)
 
 
 def free_port(preferred: int) -> int:
@@ -52,7 +58,7 @@ def free_port(preferred: int) -> int:
 @contextmanager
 def running_cloud(places: Places, console: Console) -> Iterator[LocalCloud]:
     """A deployed local cloud for the length of a block; it is stopped whatever happens in it."""
-    cloud = LocalCloud(places.checkout, places.state, places.port, places.page_port)
+    cloud = places.cloud()
     try:
         start_and_deploy(cloud, console)
         yield cloud
@@ -68,8 +74,23 @@ def start_and_deploy(cloud: LocalCloud, console: Console) -> None:
         cloud.up()
     console.print(f"AWS on this machine is up ({time.monotonic() - started:.0f} s)", highlight=False)
     started = time.monotonic()
-    cloud.deploy(lambda line: console.print(f"  {line}", style="dim", highlight=False, markup=False))
+    with console.status("deploying") as status:
+        cloud.deploy(_DeployLines(console, status.update))
     console.print(f"deployed ({time.monotonic() - started:.0f} s)", highlight=False)
+
+
+class _DeployLines:
+    """Of the CDK's many lines a person sees the newest; what stays is a line a stack."""
+
+    def __init__(self, console: Console, show: Callable[[str], None]) -> None:
+        self._console = console
+        self._show = show
+
+    def __call__(self, line: str) -> None:
+        words = line.strip()
+        self._show(f"deploying: {escape(words[: self._console.width - 20])}")
+        if words.startswith(("✅", "❌", "Converting", "Staging")):
+            self._console.print(f"  {words}", highlight=False, markup=False)
 
 
 def signed_in(cloud: LocalCloud) -> StoryloomApi:

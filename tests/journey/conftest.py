@@ -16,7 +16,7 @@ from rich.console import Console
 
 from cli import journey
 from cli.api import StoryloomApi
-from cli.progress import FINISHED
+from cli.progress import FINISHED, follow_run, wait_for_new_run
 from local.cloud import LocalCloud
 from tests.browser.conftest import chromium, context, page
 
@@ -26,6 +26,8 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 STATE = CHECKOUT / ".local-cloud-journey"
 SAMPLE_STORIES = CHECKOUT / "sample_stories"
 RUN_SECONDS = 900
+# far more than the quiet period and the schedule's grain: what has not started by then does not start
+LONG_ENOUGH_S = 20
 T = TypeVar("T")
 
 pytestmark = [pytest.mark.cloud, pytest.mark.journey]
@@ -66,6 +68,12 @@ class Deployed:
             for entry in listed.get("Contents", []):
                 bucket.delete_object(Bucket=self.outputs["StoriesBucketName"], Key=entry["Key"])
 
+    def drop_and_finish(self, texts: dict[str, bytes]) -> dict[str, Any]:
+        """Drops files and gives the record of the run that they start, once it has ended."""
+        known = {run["run_id"] for run in self.api.runs()}
+        self.drop(texts)
+        return self.finished_run(wait_for_new_run(self.api, known, timeout_s=120))
+
     def start_run(self) -> str:
         """Starts a run by hand, as the quiet timer does, and gives its id."""
         known = {run["run_id"] for run in self.api.runs()}
@@ -103,7 +111,8 @@ def wait_for(probe: Callable[[], T | None], timeout_s: float = 60.0) -> T:
 def deployed() -> Iterator[Deployed]:
     """The unmodified app on AWS on this machine, deployed by the real CDK CLI."""
     shutil.rmtree(STATE, ignore_errors=True)
-    places = journey.Places(CHECKOUT, STATE, journey.free_port(4676), journey.free_port(8510))
+    ports = journey.free_port(4676), journey.free_port(8510)
+    places = journey.Places(CHECKOUT, STATE, *ports, {"max_training_minutes": "1"})
     with journey.running_cloud(places, Console(stderr=True)) as cloud:
         environment = cloud.environment()
         session = boto3.Session(
@@ -125,7 +134,31 @@ def deployed() -> Iterator[Deployed]:
     shutil.rmtree(STATE, ignore_errors=True)
 
 
+@dataclass(frozen=True)
+class FirstDrop:
+    """What came of dropping the sample stories, and one late file while they trained."""
+
+    run: dict[str, Any]
+    executions: list[dict[str, Any]]
+    """Every execution of the state machine, newest first, once nothing more can start."""
+
+
 @pytest.fixture(scope="session")
-def first_run(deployed: Deployed) -> dict[str, Any]:
+def first_drop(deployed: Deployed) -> FirstDrop:
+    """Drops the sample stories and, while they train, one late file instead; waits for both runs."""
+    console = Console(stderr=True)
+    journey.drop_stories(deployed.api, SAMPLE_STORIES, console)
+    run_id = wait_for_new_run(deployed.api, set(), timeout_s=120)
+    wait_for(lambda: "Train" in [s["name"] for s in deployed.api.run(run_id)["states"]] or None, 120)
+    deployed.empty_bucket()
+    deployed.drop({"late.txt": b"A late story, and a short one. " * 10})
+    run = follow_run(deployed.api, run_id, console, RUN_SECONDS)
+    deployed.finished_run(wait_for_new_run(deployed.api, {run_id}, timeout_s=120))
+    time.sleep(LONG_ENOUGH_S)
+    return FirstDrop(run, deployed.executions())
+
+
+@pytest.fixture(scope="session")
+def first_run(first_drop: FirstDrop) -> dict[str, Any]:
     """The record of the run that dropping the sample stories started, once it has ended."""
-    return journey.drop_and_follow(deployed.api, SAMPLE_STORIES, Console(stderr=True))
+    return first_drop.run

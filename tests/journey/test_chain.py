@@ -10,7 +10,7 @@ from typing import Any
 import openai
 import pytest
 
-from tests.journey.conftest import Deployed
+from tests.journey.conftest import SAMPLE_STORIES, Deployed
 
 pytestmark = [pytest.mark.cloud, pytest.mark.journey]
 
@@ -131,10 +131,17 @@ def test_the_openai_client_streams_tokens_one_after_another(
     assert 0 < chunks[-1].usage.completion_tokens <= 40
 
 
-def test_nothing_that_was_dropped_has_been_changed(deployed: Deployed, first_run: dict[str, Any]) -> None:
-    versions = deployed.client("s3").list_object_versions(Bucket=deployed.outputs["StoriesBucketName"])
-    assert "DeleteMarkers" not in versions
-    assert len(versions["Versions"]) == first_run["files"]
+def test_nothing_that_was_dropped_is_gone(deployed: Deployed, first_run: dict[str, Any]) -> None:
+    """Whoever deletes a story themselves still has its version: the run trained on exactly these bytes."""
+    s3 = deployed.client("s3")
+    manifest = s3.get_object(
+        Bucket=deployed.outputs["ArtifactsBucketName"], Key=f"runs/{first_run['run_id']}/manifest.jsonl"
+    )["Body"].read()
+    for line in map(json.loads, manifest.splitlines()):
+        kept = s3.get_object(
+            Bucket=deployed.outputs["StoriesBucketName"], Key=line["key"], VersionId=line["version_id"]
+        )["Body"].read()
+        assert kept == (SAMPLE_STORIES.parent / line["key"]).read_bytes()
 
 
 def _openai_client(deployed: Deployed) -> openai.OpenAI:

@@ -7,13 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.journey.conftest import Deployed, wait_for
+from tests.journey.conftest import LONG_ENOUGH_S, Deployed, FirstDrop, wait_for
 
 pytestmark = [pytest.mark.cloud, pytest.mark.journey]
 
 FILES = 200
-# far more than the quiet period and the schedule's grain: what has not started by then does not start
-LONG_ENOUGH_S = 25
 
 
 def test_200_files_in_a_minute_start_exactly_one_run(deployed: Deployed, first_run: dict[str, Any]) -> None:
@@ -28,3 +26,13 @@ def test_200_files_in_a_minute_start_exactly_one_run(deployed: Deployed, first_r
     assert len(deployed.executions()) == before + 1
     newest = deployed.api.runs()[0]
     assert deployed.finished_run(newest["run_id"])["files"] == FILES
+
+
+def test_a_file_dropped_while_it_trains_starts_exactly_one_run_afterwards(
+    deployed: Deployed, first_drop: FirstDrop
+) -> None:
+    assert len(first_drop.executions) == 2
+    second, first = first_drop.executions
+    assert first["name"] == first_drop.run["run_id"]
+    assert second["startDate"] >= first["stopDate"]
+    assert deployed.api.run(second["name"])["files"] == 1

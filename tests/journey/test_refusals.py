@@ -54,18 +54,16 @@ def test_too_little_text_says_how_much_is_needed_and_lists_what_it_could_not_rea
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as packed:
         packed.writestr("../outside.txt", "a story that wants to escape " * 20)
-    deployed.drop(
+    run = deployed.drop_and_finish(
         {
             "short.txt": b"Once upon a time there was a very short story. " * 20,
             "picture.txt": bytes(range(256)) * 40,
             "trick.zip": archive.getvalue(),
         }
     )
-    run_id = deployed.start_run()
-    run = deployed.finished_run(run_id)
     assert run["status"] == "stopped_early"
     assert "words" in run["message"]
-    report = deployed.api.run(run_id)["report"]
+    report = deployed.api.run(run["run_id"])["report"]
     rejected = {reject["source_key"]: reject for reject in report["rejected"]}
     assert set(rejected) == {"picture.txt", "trick.zip"}
     assert all(reject["reason"] and reject["cure"] for reject in rejected.values())
