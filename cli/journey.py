@@ -25,6 +25,8 @@ from local.cloud import LocalCloud
 
 PROMPT = "Tell me a story about a lost umbrella."
 RUN_TIMEOUT_S = 3600
+DEMO_TOKENS = 160
+"""Enough to hear the voice; two cores write about ten tokens a second."""
 
 
 @dataclass(frozen=True)
@@ -124,9 +126,11 @@ def drop_and_follow(api: StoryloomApi, folder: Path, console: Console) -> dict[s
     return follow_run(api, run_id, console, RUN_TIMEOUT_S)
 
 
-def ask(api: StoryloomApi, prompt: str, console: Console, model: str = "storyloom") -> Answer:
+def ask(
+    api: StoryloomApi, prompt: str, console: Console, model: str = "storyloom", max_tokens: int = 400
+) -> Answer:
     """Asks once, printing the answer as it comes."""
-    for piece, answer in api.chat([{"role": "user", "content": prompt}], model):
+    for piece, answer in api.chat([{"role": "user", "content": prompt}], model, max_tokens):
         console.print(piece, end="", highlight=False, markup=False, soft_wrap=True)
         if answer is not None:
             console.print()
@@ -148,7 +152,7 @@ def demo(places: Places, stories: Path, console: Console) -> str:
         run = drop_and_follow(api, stories, console)
         if run["status"] != "succeeded":
             raise CommandError(f"The run ended as {run['status']}: {run.get('message', '')}")
-        answer = ask(api, PROMPT, console)
+        answer = ask(api, PROMPT, console, max_tokens=DEMO_TOKENS)
         result = demo_result(run, answer, time.monotonic() - started)
     shutil.rmtree(places.state, ignore_errors=True)
     return json.dumps(result, ensure_ascii=False)
