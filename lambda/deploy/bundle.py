@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 # What a request that does not say gets. Small models told to continue a story fall into loops without the
 # penalty; it multiplies, so that a word's first repetition costs as much as its tenth.
-_STORYTELLING = {"temperature": 0.8, "top_p": 0.95, "repetition_penalty": 1.15}
+_STORYTELLING = {"temperature": 0.7, "top_p": 0.95, "repetition_penalty": 1.1}
 _MODEL_DIR = "/opt/ml/model"
 _CONTEXT_TOKENS = 4096
 """Longest context served; more would cost GPU memory that small instances need for concurrent chats."""
