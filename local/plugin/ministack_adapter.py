@@ -128,21 +128,6 @@ def authorize_role_somewhere(role_arn: str, session: str, action: str) -> None:
     raise Denied(_denial(action, principal, "*", "ImplicitDeny"))
 
 
-def name_resources(service: str, arn_of: Callable[[str, bytes, dict[str, list[str]]], str | None]) -> None:
-    """Let IAM see the resource that `arn_of` (path, body, query) reads from a request of `service`.
-
-    Where it gives None, MiniStack's own reading stands.
-    """
-    own = iam_actions.extract_resource_arn
-
-    def extract(asked: str, method: str, path: str, *rest: Any) -> str:
-        _headers, body, query, *_ = rest
-        named = arn_of(path, body, query) if asked == service else None
-        return named or str(own(asked, method, path, *rest))
-
-    iam_actions.extract_resource_arn = extract
-
-
 def _role_policies(role_arn: str) -> tuple[Any, Any]:
     name = role_arn.rsplit("/", 1)[-1]
     limits = iam_evaluator._permissions_boundary(iam_service._roles, name, ACCOUNT)
