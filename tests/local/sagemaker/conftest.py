@@ -207,10 +207,10 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
     """A running cloud with a bucket that holds the jobs' code and data."""
     state = tmp_path_factory.mktemp("sagemaker-cloud")
     cloud = LocalCloud(Path.cwd(), state, free_port(), free_port())
-    serving = pytest.MonkeyPatch()
-    serving.setenv("STORYLOOM_ENDPOINT_SERVER", "tests.local.sagemaker.echo_server")
     try:
-        cloud.up()
+        with pytest.MonkeyPatch.context() as serving:  # for this cloud alone: others host real models
+            serving.setenv("STORYLOOM_ENDPOINT_SERVER", "tests.local.sagemaker.echo_server")
+            cloud.up()
         account = Aws(cloud)
         s3 = account.client("s3")
         s3.create_bucket(Bucket=BUCKET)
@@ -219,7 +219,6 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
         s3.put_object(Bucket=BUCKET, Key="words/words.txt", Body="once upon a time")
         yield account
     finally:
-        serving.undo()
         cloud.down()
 
 
