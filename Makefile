@@ -27,10 +27,11 @@ demo: setup  ## the whole way once; the last line is one JSON object (STORIES=fo
 down:  ## stop the app that `make run` or a crash left up
 	storyloom local down
 
+# Two processes: while the tests of one wait for a cloud, those of the other use the processor.
 test: setup $(VENV)/.installed-dev lint  ## every test that needs no AWS account
 	$(BIN)/python -m tests.browser.install_chromium
 	cd web && npm test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test-quick: setup $(VENV)/.installed-dev  ## the unit and template tests
 	$(BIN)/python -m pytest tests/unit tests/templates
