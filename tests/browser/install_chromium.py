@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 
-from tests.browser.conftest import find_chromium
+from tests.browser.chromium import find_chromium
 
 
 def main() -> None:

@@ -18,9 +18,6 @@ from cli import journey
 from cli.api import StoryloomApi
 from cli.progress import FINISHED, follow_run, wait_for_new_run
 from local.cloud import LocalCloud
-from tests.browser.conftest import chromium, context, page
-
-__all__ = ["chromium", "context", "page"]  # the browser's fixtures serve here too
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 STATE = CHECKOUT / ".local-cloud-journey"

@@ -129,13 +129,17 @@ class Aws:
         )
 
     def log(self, group: str, prefix: str) -> list[str]:
-        """The lines of the streams of `group` that start with `prefix`."""
-        pages = self.client("logs").get_paginator("filter_log_events")
-        return [
-            event["message"]
-            for page in pages.paginate(logGroupName=group, logStreamNamePrefix=prefix)
-            for event in page["events"]
-        ]
+        """The lines of the streams of `group` that start with `prefix`; none before the first is written."""
+        logs = self.client("logs")
+        pages = logs.get_paginator("filter_log_events")
+        try:
+            return [
+                event["message"]
+                for page in pages.paginate(logGroupName=group, logStreamNamePrefix=prefix)
+                for event in page["events"]
+            ]
+        except logs.exceptions.ResourceNotFoundException:
+            return []
 
     def keys(self, prefix: str) -> list[str]:
         """The objects below a prefix of the bucket."""

@@ -1,0 +1,76 @@
+"""A real Chromium and its tabs, for every test that looks at the page."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+
+# --no-sandbox: as root, Chromium refuses to start with it. The others keep it from calling home.
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def find_chromium() -> str | None:
+    """Return the browser to drive, or None to let Playwright use its own.
+
+    `STORYLOOM_CHROMIUM` wins, then a Chromium or Chrome of this machine.
+    """
+    named = os.environ.get("STORYLOOM_CHROMIUM")
+    if named:
+        return named
+    found = (
+        shutil.which(name)
+        for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    )
+    return next((path for path in found if path), None)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """One browser for all tests; each test gets a fresh context in it."""
+    with sync_playwright() as playwright:
+        executable = find_chromium()
+        if executable is None and not Path(playwright.chromium.executable_path).exists():
+            pytest.fail(
+                "There is no Chromium to drive. Install one (`apt-get install chromium`, or "
+                "`playwright install chromium`), or name it in STORYLOOM_CHROMIUM."
+            )
+        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def context(chromium: Browser) -> Iterator[BrowserContext]:
+    """A fresh browser profile in which every breach of the content security policy or script error counts."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 860}, locale="en-GB")
+    context.set_default_timeout(10_000)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Iterator[Page]:
+    """A tab; the test fails if the page raised an error or broke its content security policy."""
+    page = context.new_page()
+    errors: list[str] = []
+
+    def listen(message: ConsoleMessage) -> None:
+        # A refused request is logged by the browser by itself: many tests arrange for one.
+        if message.type == "error" and not message.text.startswith("Failed to load resource"):
+            errors.append(message.text)
+
+    page.on("console", listen)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    assert errors == [], "The page raised errors in the browser"
