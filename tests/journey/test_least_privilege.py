@@ -14,15 +14,15 @@ from tests.journey.conftest import SAMPLE_STORIES, Deployed
 
 pytestmark = [pytest.mark.cloud, pytest.mark.journey]
 
-# (part of the role's logical name, the action taken away)
+# (part of the role's name, the action taken away)
 NEEDED = [
-    ("Begin", "s3:ListBucketVersions"),
-    ("ReadStories", "s3:GetObjectVersion"),
-    ("Assemble", "s3:PutObject"),
-    ("StateMachine", "lambda:InvokeFunction"),
-    ("StateMachine", "sagemaker:CreateTrainingJob"),
-    ("StateMachine", "iam:PassRole"),
-    ("Training", "s3:GetObject"),
+    ("BeginRole", "s3:ListBucketVersions"),
+    ("ReadStoriesRole", "s3:GetObjectVersion"),
+    ("AssembleRole", "s3:PutObject"),
+    ("PipelineRole", "lambda:InvokeFunction"),
+    ("PipelineRole", "sagemaker:CreateTrainingJob"),
+    ("PipelineRole", "iam:PassRole"),
+    ("JobRole", "s3:GetObject"),
 ]
 
 
@@ -30,7 +30,7 @@ NEEDED = [
 def stories_again(deployed: Deployed, first_run: dict[str, Any]) -> None:
     """The stories are in the bucket, and no run is on: the one they start fails in its first state."""
     deployed.empty_bucket()
-    with _without(deployed, "Begin", "s3:ListBucketVersions"):
+    with _without(deployed, "BeginRole", "s3:ListBucketVersions"):
         texts = {f"again/{path.name}": path.read_bytes() for path in SAMPLE_STORIES.iterdir()}
         assert deployed.drop_and_finish(texts)["status"] == "failed"
 
