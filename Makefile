@@ -27,11 +27,14 @@ demo: setup  ## the whole way once; the last line is one JSON object (STORIES=fo
 down:  ## stop the app that `make run` or a crash left up
 	storyloom local down
 
-# Two processes: while the tests of one wait for a cloud, those of the other use the processor.
+# The journey mostly waits for its cloud: it runs beside the other tests, in a process of its own.
 test: setup $(VENV)/.installed-dev lint  ## every test that needs no AWS account
 	$(BIN)/python -m tests.browser.install_chromium
 	cd web && npm test
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest tests/journey >.journey-tests.log 2>&1 & journey=$$!; \
+	$(BIN)/python -m pytest --ignore tests/journey; rest=$$?; \
+	wait $$journey; journey=$$?; cat .journey-tests.log; rm -f .journey-tests.log; \
+	exit $$((rest > journey ? rest : journey))
 
 test-quick: setup $(VENV)/.installed-dev  ## the unit and template tests
 	$(BIN)/python -m pytest tests/unit tests/templates
