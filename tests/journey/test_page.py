@@ -49,7 +49,10 @@ def test_a_stopped_answer_keeps_what_was_said(writer: Page) -> None:
 
 def test_the_run_and_its_report_are_on_the_page(writer: Page, first_run: dict[str, Any]) -> None:
     RunsPage(writer).open()
-    expect(writer.get_by_text(first_run["run_id"]).first).to_be_visible()
+    link = writer.locator(f'a[href="#/runs/{first_run["run_id"]}"]')
+    expect(link).to_contain_text("Succeeded")
+    link.click()
+    expect(writer.get_by_role("heading", name="Steps")).to_be_visible()
 
 
 def test_an_upload_reaches_the_bucket_through_the_presigned_form(
