@@ -77,11 +77,7 @@ class Deployed:
         self.client("lambda").invoke(
             FunctionName=self.outputs["StartRunFunctionName"], Payload=json.dumps({"reason": "manual"})
         )
-
-        def new_one() -> str | None:
-            return next((str(run["run_id"]) for run in self.api.runs() if run["run_id"] not in known), None)
-
-        return wait_for(new_one)
+        return wait_for_new_run(self.api, known, timeout_s=60)
 
     def finished_run(self, run_id: str, timeout_s: float = RUN_SECONDS) -> dict[str, Any]:
         """The run's record once it has ended."""
@@ -117,17 +113,7 @@ def deployed() -> Iterator[Deployed]:
             aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
             region_name=environment["AWS_REGION"],
         )
-        formation = session.client(
-            "cloudformation",
-            endpoint_url=environment["AWS_ENDPOINT_URL"],
-            verify=environment["AWS_CA_BUNDLE"],
-        )
-        outputs = {
-            output["OutputKey"]: output["OutputValue"]
-            for stack in formation.describe_stacks()["Stacks"]
-            for output in stack.get("Outputs", [])
-        }
-        yield Deployed(cloud, session, outputs, journey.signed_in(cloud))
+        yield Deployed(cloud, session, cloud.description()["outputs"], journey.signed_in(cloud))
     shutil.rmtree(STATE, ignore_errors=True)
 
 
