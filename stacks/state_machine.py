@@ -23,7 +23,7 @@ from stacks.settings import Settings
 _MINUTE = 60
 _FILES_A_BATCH = 20
 _BATCHES_AT_ONCE = 40
-_ENDPOINT_POLL_SECONDS = 10
+_ENDPOINT_POLL_SECONDS = 5
 _NO_STORIES = (
     "The bucket has no stories yet, so nothing was trained and nothing was spent on a GPU. "
     "Drop .txt, .md, .jsonl or .zip files into it: a run starts by itself."

@@ -70,15 +70,17 @@ def on_new_story(scope: Construct, storage: Storage, quiet_timer: Function) -> N
 
 
 def on_unrecorded_end(scope: Construct, machine_arn: str, record_failure: Function) -> None:
-    """Record the ends that no state can catch: somebody stopped the run, or it ran out of time."""
+    """Record the ends that no state can catch: the run was stopped, ran out of time, or could not record its
+    failure itself.
+    """
     events.Rule(
         scope,
         "RunCutOff",
-        description="Storyloom: a run was stopped or timed out",
+        description="Storyloom: a run was stopped, timed out or failed",
         event_pattern=events.EventPattern(
             source=["aws.states"],
             detail_type=["Step Functions Execution Status Change"],
-            detail={"stateMachineArn": [machine_arn], "status": ["ABORTED", "TIMED_OUT"]},
+            detail={"stateMachineArn": [machine_arn], "status": ["ABORTED", "FAILED", "TIMED_OUT"]},
         ),
         targets=[targets.LambdaFunction(record_failure.function)],
     )

@@ -30,6 +30,32 @@ class Message(_Frozen):
     content: str
 
 
+ChangeKind = Literal[
+    "mojibake",
+    "invisible characters",
+    "wrapped lines",
+    "hyphenation",
+    "page numbers",
+    "running heads",
+    "contents",
+    "licence",
+    "white space",
+]
+
+
+class Change(_Frozen):
+    """One kind of change that cleaning made to a story."""
+
+    kind: ChangeKind
+    places: int
+    """How often."""
+    removed: int
+    """Characters less than before; negative where some were added."""
+    before: str
+    """What the first place looked like, at most 200 characters."""
+    after: str
+
+
 class Record(_Frozen):
     """One story, read and cleaned."""
 
@@ -52,6 +78,9 @@ class Record(_Frozen):
     words: int
     messages: tuple[Message, ...] | None = None
     """The chat itself, where the file held one; `text` is then the assistant's words."""
+    characters_read: int = 0
+    """Of the text before cleaning. Less what `changes` removed, it is the length of title and text."""
+    changes: tuple[Change, ...] = ()
 
 
 class Reject(_Frozen):
@@ -64,6 +93,8 @@ class Reject(_Frozen):
     """File inside the zip, or `line 7` of a .jsonl; None for the whole file."""
     reason: str
     cure: str
+    characters: int = 0
+    """Of text that was read and is not used; 0 where none could be read."""
 
 
 class Duplicate(_Frozen):

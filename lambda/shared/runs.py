@@ -47,9 +47,13 @@ def enter(run_id: str, step: str, message: str | None = None, **fields: Any) -> 
 
 
 def finish(run_id: str, status: RunStatus, message: str, **fields: Any) -> bool:
-    """Record how a run ended; returns False where it had ended before."""
-    changes = {"run_id": run_id, "status": status, "message": message, "ended_at": clock.stamp(), **fields}
-    return table.update(_PARTITION, run_id, changes, only_if=_GOING)
+    """Record how a run ended; returns False where it had ended before.
+
+    One that failed before its first state could write the record gets it here.
+    """
+    now = clock.stamp()
+    changes = {"run_id": run_id, "status": status, "message": message, "ended_at": now, **fields}
+    return table.update(_PARTITION, run_id, changes, only_if=_GOING, if_absent={"started_at": now})
 
 
 def get(run_id: str) -> Run | None:

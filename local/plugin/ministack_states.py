@@ -138,6 +138,19 @@ def before_reading_items(check: Callable[[Execution, str, Json], None]) -> None:
     states._read_map_items = read_items
 
 
+def name_map_runs() -> None:
+    """Let IAM see the map run that a request names: MiniStack asks for ``*`` instead."""
+    known = iam_actions.extract_resource_arn
+
+    def resource_arn(service: str, method: str, path: str, headers: Any, body: Any, *rest: Any) -> str:
+        arn = str(known(service, method, path, headers, body, *rest))
+        if service != "states" or arn != "*":
+            return arn
+        return str(json.loads(body or b"{}").get("mapRunArn") or arn)
+
+    iam_actions.extract_resource_arn = resource_arn
+
+
 def around_distributed_maps(
     check: Callable[[Execution], None], batch: Callable[[list[Any], Json, Json], list[Json]]
 ) -> None:

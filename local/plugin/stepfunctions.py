@@ -69,6 +69,7 @@ def install() -> None:
     states.before_tasks(_authorize_task)
     states.cancel_after_timeout()
     states.before_reading_items(_authorize_reader)
+    states.name_map_runs()
     states.around_distributed_maps(_authorize_map, _batches)
     states.keep_the_first_end()
     states.time_out_machines()

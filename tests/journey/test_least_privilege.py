@@ -17,7 +17,9 @@ pytestmark = [pytest.mark.cloud, pytest.mark.journey]
 # (part of the role's name, the action taken away)
 NEEDED = [
     ("BeginRole", "s3:ListBucketVersions"),
+    ("ReadStoriesRole", "s3:GetObjectVersion"),
     ("AssembleRole", "s3:PutObject"),
+    ("PipelineRole", "lambda:InvokeFunction"),
     ("PipelineRole", "sagemaker:CreateTrainingJob"),
     ("PipelineRole", "iam:PassRole"),
     ("JobRole", "s3:GetObject"),

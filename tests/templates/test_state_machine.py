@@ -177,7 +177,7 @@ def test_stories_set_the_timer_and_cut_off_runs_are_recorded(synthesized: Synthe
     assert flat(story["EventPattern"]["detail"]["bucket"]["name"][0]) == "<StoriesBucketName>"
     assert flat(story["Targets"][0]["Arn"]).startswith("<QuietTimer")
     cut_off = rules["Step Functions Execution Status Change"]
-    assert cut_off["EventPattern"]["detail"]["status"] == ["ABORTED", "TIMED_OUT"]
+    assert cut_off["EventPattern"]["detail"]["status"] == ["ABORTED", "FAILED", "TIMED_OUT"]
     assert flat(cut_off["Targets"][0]["Arn"]).startswith("<RecordFailure")
 
 

@@ -145,6 +145,19 @@ def test_it_batches_the_items_and_waits_for_the_job(machine: Machine) -> None:
     assert tags == [{"Key": "MANAGED_BY_AWS", "Value": "STARTED_BY_STEP_FUNCTIONS"}]
 
 
+def test_the_batches_of_one_machine_can_be_allowed_by_name(machine: Machine) -> None:
+    execution, _ = machine.start()
+    machine.ended(execution)
+    [run] = machine.aws.client("stepfunctions").list_map_runs(executionArn=execution)["mapRuns"]
+    own = machine.arn.replace(":stateMachine:", ":mapRun:") + "/*"
+
+    reader = machine.aws.user("stepfunctions", {"states:ListExecutions": own})
+    assert len(reader.list_executions(mapRunArn=run["mapRunArn"])["executions"]) == 3
+    stranger = machine.aws.user("stepfunctions", {"states:ListExecutions": own.replace("/*", "-other/*")})
+    with pytest.raises(ClientError, match=r"not authorized to perform: states:ListExecutions"):
+        stranger.list_executions(mapRunArn=run["mapRunArn"])
+
+
 def test_a_failed_job_is_a_failed_task_with_the_jobs_description(machine: Machine) -> None:
     execution, job = machine.start(fail_with="1", words="the stories are too short")
     ended = machine.ended(execution)

@@ -148,3 +148,14 @@ def test_an_aborted_run_is_recorded_and_frees_the_lock(house: House, context: La
     assert run.status == "failed"
     assert lock.holder() is None
     assert _schedules(house) == ["quiet"]
+
+
+def test_a_run_that_failed_before_its_first_state_is_recorded(house: House, context: LambdaContext) -> None:
+    run_id = start_run({}, context)["run_id"]
+    cause = "The state machine's role is not authorized to perform: lambda:InvokeFunction"
+    detail = {"name": run_id, "status": "FAILED", "error": "Lambda.AWSLambdaException", "cause": cause}
+    record_failure({"detail-type": "Step Functions Execution Status Change", "detail": detail}, context)
+    [run] = runs.latest()
+    assert (run.run_id, run.status, run.message) == (run_id, "failed", f"Begin failed: {cause}")
+    assert run.started_at == run.ended_at
+    assert lock.holder() is None
