@@ -30,6 +30,8 @@ class Draft:
     messages: tuple[Message, ...] | None = None
     one_of_many: bool = False
     """Whether it is one story among others in its file, so that the file's name does not name its work."""
+    is_chapter: bool = False
+    """Whether it is a chapter of its file: all chapters of a file are one work, and none is cut further."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Flaw:
     reason: str
     cure: str
     entry: str | None = None
+    characters: int = 0
+    """Of text that was read and is not used; 0 where none could be read."""
 
 
 class Read(Protocol):
