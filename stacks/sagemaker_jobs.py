@@ -8,15 +8,14 @@ from typing import Any
 from aws_cdk import Aws
 
 from stacks.settings import Settings
+from stories.estimate import GRACE_MINUTES, LONGEST_EVALUATION_MINUTES
 
 _JOBS = "$.assembled.jobs"
 _MINUTE = 60
 _HOUR = 60 * _MINUTE
-_GRACE_MINUTES = 30
-"""Training ends by itself at `max_training_minutes`; loading and saving get this much more."""
 _SPOT_WAIT_HOURS = 8
 """How long a job may wait for spot machines beside its own time."""
-_EVALUATION_SECONDS = 2 * _HOUR
+_EVALUATION_SECONDS = LONGEST_EVALUATION_MINUTES * _MINUTE
 
 METRIC_DEFINITIONS = [
     {"Name": "train:loss", "Regex": "metric train_loss=([0-9.eE+-]+)"},
@@ -108,7 +107,7 @@ def evaluate_state(settings: Settings, role_arn: str, image: str) -> dict[str, A
 
 def training_seconds(settings: Settings) -> int:
     """`MaxRuntimeInSeconds` of the training job."""
-    return (settings.max_training_minutes + _GRACE_MINUTES) * _MINUTE
+    return (settings.max_training_minutes + GRACE_MINUTES) * _MINUTE
 
 
 def longest_training_wait(settings: Settings) -> int:

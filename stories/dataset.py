@@ -12,7 +12,8 @@ from stories.examples import build
 from stories.language import count_words, estimate_tokens
 from stories.models import PARTS, DataReport, PartSize, Record, Reject
 from stories.store import Entry, RecordStore
-from stories.verdict import verdict
+from stories.summary import CleaningTally, File, lengths, outcomes
+from stories.verdict import grade, verdict
 from stories.windows import cut
 
 
@@ -32,15 +33,20 @@ class Options:
     """SageMaker training instance type."""
     most_minutes: float
     """When training ends by itself."""
+    base_model: str = ""
+    """Its name, for the report."""
+    spot: bool = False
+    """Whether training waits for spare machines, which cost less."""
 
 
 @dataclass
 class _Files:
     """Which files there were, and which of them gave a story."""
 
-    seen: set[tuple[str, str]] = field(default_factory=set)
-    kept: set[tuple[str, str]] = field(default_factory=set)
+    seen: set[File] = field(default_factory=set)
+    kept: set[File] = field(default_factory=set)
     rejects: list[Reject] = field(default_factory=list)
+    tally: CleaningTally = field(default_factory=CleaningTally)
 
 
 def assemble(lines: Iterable[Record | Reject], options: Options, folder: Path) -> DataReport:
@@ -63,6 +69,8 @@ def assemble(lines: Iterable[Record | Reject], options: Options, folder: Path) -
     tokens = sizes["train"].examples * options.sequence_length * options.epochs
     effort = estimate(tokens, options.parameters_millions, options.instance, options.most_minutes)
     words = sum(entry.words for entry in entries)
+    judged, words_to_next_grade = grade(words, options.minimum_words)
+    enough = words >= options.minimum_words and all(size.examples for size in sizes.values())
     data_report = DataReport(
         run_id=options.run_id,
         files=len(files.seen),
@@ -75,14 +83,38 @@ def assemble(lines: Iterable[Record | Reject], options: Options, folder: Path) -
         languages=dict(sorted(Counter(entry.language for entry in entries).items())),
         duplicates=pairs,
         split=sizes,
-        enough=words >= options.minimum_words and all(size.examples for size in sizes.values()),
+        enough=enough,
         verdict="",
         training_minutes_estimate=effort.minutes,
-        cost_estimate_usd=effort.cost_usd,
+        cost_estimate_usd=effort.on_demand_usd,
         price_date=PRICE_DATE,
+        grade=judged if enough else "far too little",
+        words_to_next_grade=words_to_next_grade if enough else max(0, options.minimum_words - words),
+        works=len({entry.work for entry in entries}),
+        languages_words=_words_by_language(entries),
+        lengths=lengths(entry.words for entry in entries),
+        outcomes=outcomes(
+            files.seen,
+            files.kept,
+            {entry.file for entry in entries},
+            {(reject.source_key, reject.source_version) for reject in files.rejects},
+        ),
+        cleaning=files.tally.cleaning(),
+        base_model=options.base_model,
+        instance=options.instance,
+        spot=options.spot,
+        cost_estimate_spot_usd=effort.spot_usd,
+        cost_at_most_usd=effort.at_most_usd,
     )
     said = verdict(data_report, options.minimum_words, len(split.large_works))
     return data_report.model_copy(update={"verdict": said})
+
+
+def _words_by_language(entries: Iterable[Entry]) -> dict[str, int]:
+    words: Counter[str] = Counter()
+    for entry in entries:
+        words[entry.language] += entry.words
+    return dict(sorted(words.items()))
 
 
 def _collect(lines: Iterable[Record | Reject], store: RecordStore) -> _Files:
@@ -94,6 +126,7 @@ def _collect(lines: Iterable[Record | Reject], store: RecordStore) -> _Files:
             files.rejects.append(line)
         else:
             files.kept.add(file)
+            files.tally.add(line)
             store.add(line, duplicates.fingerprint(line))
     return files
 

@@ -4,13 +4,18 @@ from dataclasses import dataclass
 
 PRICE_DATE = "2026-09"
 
+GRACE_MINUTES = 30
+"""What loading and saving get beside the limit of training, before SageMaker stops the job."""
+LONGEST_EVALUATION_MINUTES = 120
+"""When SageMaker stops the evaluation."""
+
 
 @dataclass(frozen=True)
 class Instance:
     """A SageMaker training instance."""
 
     usd_per_hour: float
-    """On demand, us-east-1. Spot is often less than half of it."""
+    """On demand, us-east-1."""
     teraflops: float
     """Dense bfloat16, from its maker."""
 
@@ -20,6 +25,9 @@ INSTANCES = {
     "ml.g5.xlarge": Instance(usd_per_hour=1.41, teraflops=70),
     "ml.g6e.xlarge": Instance(usd_per_hour=2.61, teraflops=362),
 }
+
+# Spot prices change by the hour and are often a third of those on demand: half errs on the dear side.
+_SPOT_SHARE = 0.5
 
 # What a plain training loop reaches of a GPU's peak, and the work of a token: two operations a parameter
 # forward, two backward through frozen weights, two to compute activations again.
@@ -31,12 +39,15 @@ _EVALUATION_MINUTES = 10.0
 
 @dataclass(frozen=True)
 class Estimate:
-    """What training takes."""
+    """What training takes. Costs are of training and evaluation, None where the price is not known."""
 
     minutes: float
-    """Of training; the limit where the instance's speed is not known."""
-    cost_usd: float | None
-    """Of training and evaluation; None where the price is not known."""
+    """Of training; the limit where the instance's speed or the model's size is not known."""
+    on_demand_usd: float | None
+    spot_usd: float | None
+    """Training on spot; evaluation never is."""
+    at_most_usd: float | None
+    """On demand until SageMaker stops both jobs."""
 
 
 def estimate(tokens: int, parameters_millions: int, instance: str, most_minutes: float) -> Estimate:
@@ -44,14 +55,26 @@ def estimate(tokens: int, parameters_millions: int, instance: str, most_minutes:
 
     Args:
         tokens: of all epochs.
-        parameters_millions: size of the base model.
+        parameters_millions: size of the base model; 0 where it is not known.
         instance: SageMaker instance type.
         most_minutes: when training ends by itself.
     """
     known = INSTANCES.get(instance)
     if known is None:
-        return Estimate(most_minutes, None)
-    operations = tokens * parameters_millions * 1e6 * _OPERATIONS_PER_PARAMETER
-    minutes = _START_MINUTES + operations / (known.teraflops * 1e12 * _UTILISATION) / 60
-    minutes = round(min(minutes, most_minutes), 1)
-    return Estimate(minutes, round((minutes + _EVALUATION_MINUTES) / 60 * known.usd_per_hour, 2))
+        return Estimate(most_minutes, None, None, None)
+    minutes = most_minutes
+    if parameters_millions:
+        operations = tokens * parameters_millions * 1e6 * _OPERATIONS_PER_PARAMETER
+        needed = _START_MINUTES + operations / (known.teraflops * 1e12 * _UTILISATION) / 60
+        minutes = round(min(needed, most_minutes), 1)
+    longest = most_minutes + GRACE_MINUTES + LONGEST_EVALUATION_MINUTES
+    return Estimate(
+        minutes=minutes,
+        on_demand_usd=_usd(minutes + _EVALUATION_MINUTES, known),
+        spot_usd=_usd(minutes * _SPOT_SHARE + _EVALUATION_MINUTES, known),
+        at_most_usd=_usd(longest, known),
+    )
+
+
+def _usd(minutes: float, instance: Instance) -> float:
+    return round(minutes / 60 * instance.usd_per_hour, 2)

@@ -108,6 +108,55 @@ class Duplicate(_Frozen):
     """Estimated from five-word shingles, 0 to 1: Jaccard; for a part, the share of it that the whole has."""
 
 
+class Cleaning(_Frozen):
+    """What cleaning changed in all stories, of one kind, with the first place as a sample."""
+
+    kind: ChangeKind
+    stories: int
+    """How many stories it was found in."""
+    places: int
+    removed: int
+    """Characters less than before; negative where some were added."""
+    source: str
+    """File of the sample."""
+    before: str
+    after: str
+
+
+class Outcomes(_Frozen):
+    """What became of the files, each counted once."""
+
+    used: int = 0
+    """All that was in them went into the dataset."""
+    partly: int = 0
+    """Some of it did; the rest was rejected."""
+    repeated: int = 0
+    """They hold nothing that is not in another file too."""
+    rejected: int = 0
+
+
+class LengthRange(_Frozen):
+    """How many stories are of about one length."""
+
+    from_words: int
+    to_words: int | None
+    """Up to, not including; None where there is no end."""
+    stories: int
+
+
+class Lengths(_Frozen):
+    """How long the stories are, in words; a chapter counts as a story."""
+
+    shortest: int = 0
+    median: int = 0
+    longest: int = 0
+    ranges: tuple[LengthRange, ...] = ()
+    """From the shortest story's range to the longest's, without gaps."""
+
+
+Grade = Literal["far too little", "too little", "enough", "plenty"]
+
+
 class PartSize(_Frozen):
     """How large one part of the dataset is."""
 
@@ -132,9 +181,32 @@ class DataReport(_Frozen):
     duplicates: Sequence[Duplicate]
     split: dict[Part, PartSize]
     enough: bool
+    """Whether training goes ahead; it does with too little as well, but not with far too little."""
     verdict: str
     training_minutes_estimate: float
-    """At most the limit set for training, which is also the estimate for an instance not in our table."""
+    """At most the limit set for training, which is also the estimate where speed or size are not known."""
     cost_estimate_usd: float | None
-    """Of training and evaluation; None for an instance whose price we do not know."""
+    """Of training and evaluation, on demand; None for an instance whose price we do not know."""
     price_date: str = Field(pattern=r"^\d{4}-\d{2}$")
+    grade: Grade = "far too little"
+    """Of the number of words."""
+    words_to_next_grade: int = 0
+    """How many more words reach the next grade; 0 where there is none."""
+    works: int = 0
+    """Books and single stories; the chapters of a book are one work."""
+    languages_words: dict[str, int] = {}
+    """Words by ISO 639-1 code."""
+    lengths: Lengths = Lengths()
+    outcomes: Outcomes = Outcomes()
+    cleaning: Sequence[Cleaning] = ()
+    """Kinds of change that were made, the most frequent first."""
+    base_model: str = ""
+    """The model that will be taught, as the settings name it."""
+    instance: str = ""
+    """SageMaker instance type of training and evaluation."""
+    spot: bool = False
+    """Whether training waits for spare machines, which cost less."""
+    cost_estimate_spot_usd: float | None = None
+    """The same with training on spot; evaluation never is."""
+    cost_at_most_usd: float | None = None
+    """What the time limits of both jobs allow, on demand: the bill for them cannot be higher."""

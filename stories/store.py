@@ -35,6 +35,8 @@ class Entry:
     id: str
     name: str
     """Its file, and the file inside that."""
+    file: tuple[str, str]
+    """Key and version of its file."""
     order: Order
     """Sorts stories as a person would read them, whatever order they came in."""
     work: str
@@ -74,6 +76,7 @@ class RecordStore:
                 offset=offset,
                 id=record.id,
                 name=name,
+                file=(record.source_key, record.source_version),
                 order=(reading_order(path), record.position, path),
                 work=record.work,
                 modified_at=record.modified_at,

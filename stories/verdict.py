@@ -1,6 +1,30 @@
 """Says in words what became of the files: whether it is enough, what it will take, what to look at."""
 
-from stories.models import DataReport
+from stories.models import DataReport, Grade
+
+CLEAR_CHANGE_WORDS = 25_000
+"""A slim book: about eighty pages, or ten short stories."""
+PLENTY_WORDS = 100_000
+"""A novel."""
+
+
+def grade(words: int, minimum_words: int) -> tuple[Grade, int]:
+    """Judge an amount of text.
+
+    Args:
+        words: there are.
+        minimum_words: that training needs.
+
+    Returns:
+        the grade, and how many more words reach the next one; 0 for the last.
+    """
+    if words < minimum_words:
+        return "far too little", minimum_words - words
+    if words < CLEAR_CHANGE_WORDS:
+        return "too little", CLEAR_CHANGE_WORDS - words
+    if words < PLENTY_WORDS:
+        return "enough", PLENTY_WORDS - words
+    return "plenty", 0
 
 
 def verdict(report: DataReport, minimum_words: int, works_cut: int) -> str:
@@ -13,7 +37,27 @@ def verdict(report: DataReport, minimum_words: int, works_cut: int) -> str:
     """
     if not report.enough:
         return " ".join([_too_little(report, minimum_words), *_left_out(report)])
-    return " ".join([_used(report), *_large_works(report, works_cut), *_left_out(report), _effort(report)])
+    return " ".join(
+        [
+            _judged(report),
+            _used(report),
+            *_large_works(report, works_cut),
+            *_left_out(report),
+            _effort(report),
+        ]
+    )
+
+
+def _judged(report: DataReport) -> str:
+    """Say what to expect of a training with this much text."""
+    if report.grade == "too little":
+        return (
+            "This is too little for a sure result: expect repetition and a faint change of voice. "
+            f"Add about {_rounded(report.words_to_next_grade):,} words."
+        )
+    if report.grade == "enough":
+        return "This is enough for a clear change of voice."
+    return "This is plenty: expect a clear change of voice, and room for the model to vary."
 
 
 def _too_little(report: DataReport, minimum_words: int) -> str:
@@ -70,8 +114,19 @@ def _effort(report: DataReport) -> str:
     )
     if report.cost_estimate_usd is None:
         return f"{minutes} at most; the price of this instance type is not known here."
-    cost = f"${report.cost_estimate_usd:.2f} (on demand, {report.price_date})"
-    return f"{minutes} and, with the test, cost about {cost}."
+    cost = f"${report.cost_estimate_usd:.2f} on demand"
+    if report.spot:
+        cost = f"${report.cost_estimate_spot_usd:.2f} on spot machines, or {cost}"
+    return (
+        f"{minutes} and, with the test, cost about {cost} (prices of {report.price_date}). "
+        f"The time limits keep it below ${report.cost_at_most_usd:.2f} in any case."
+    )
+
+
+def _rounded(words: int) -> int:
+    """Round up to a figure that one can remember: two digits."""
+    step = 10 ** max(0, len(str(words)) - 2)
+    return -(-words // step) * step
 
 
 def _count(number: int, one: str, many: str | None = None) -> str:

@@ -17,7 +17,7 @@ def test_training_never_takes_longer_than_its_limit() -> None:
 
 def test_cost_is_the_hours_of_training_and_evaluation() -> None:
     found = estimate(10**12, 1700, "ml.g6.xlarge", 230)
-    assert found.cost_usd == pytest.approx(4 * 1.13)
+    assert found.on_demand_usd == pytest.approx(4 * 1.13)
 
 
 @pytest.mark.parametrize("instance", sorted(INSTANCES))
