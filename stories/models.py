@@ -40,6 +40,7 @@ ChangeKind = Literal[
     "contents",
     "licence",
     "white space",
+    "title",
 ]
 
 
@@ -63,6 +64,8 @@ class Record(_Frozen):
     id: str
     """First 16 hex digits of sha256 over the NFC text."""
     title: str
+    title_read: bool = True
+    """Whether the title stood in the file; else it is made of the file's name."""
     text: str
     source_key: str
     source_version: str
@@ -79,8 +82,13 @@ class Record(_Frozen):
     messages: tuple[Message, ...] | None = None
     """The chat itself, where the file held one; `text` is then the assistant's words."""
     characters_read: int = 0
-    """Of the text before cleaning. Less what `changes` removed, it is the length of title and text."""
+    """Of the text before cleaning. Less what `changes` removed, it is `characters_kept`."""
     changes: tuple[Change, ...] = ()
+
+    @property
+    def characters_kept(self) -> int:
+        """Length of the text, and of the title where it stood in the file."""
+        return len(self.text) + (len(self.title) if self.title_read else 0)
 
 
 class Reject(_Frozen):
