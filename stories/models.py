@@ -105,15 +105,20 @@ class Reject(_Frozen):
     """Of text that was read and is not used; 0 where none could be read."""
 
 
+DuplicateKind = Literal["exact", "near", "draft", "part"]
+
+
 class Duplicate(_Frozen):
     """Two stories that say the same, or one of which is part of the other: one stays, one is left out."""
 
     kept: str
     """File of the story that stays."""
     dropped: str
-    kind: Literal["exact", "near", "part"]
+    kind: DuplicateKind
     similarity: float
     """Estimated from five-word shingles, 0 to 1: Jaccard; for a part, the share of it that the whole has."""
+    why: str = ""
+    """In words: what makes them one story, and why this one stays."""
 
 
 class Cleaning(_Frozen):
@@ -179,6 +184,8 @@ class DataReport(_Frozen):
     run_id: str
     files: int
     """Files looked at; `kept` of them gave at least one story."""
+    files_from_cache: int = 0
+    """Of `files`, how many had not changed since a run before, so that they were not read again."""
     kept: int
     rejected: Sequence[Reject]
     stories: int
@@ -198,6 +205,8 @@ class DataReport(_Frozen):
     price_date: str = Field(pattern=r"^\d{4}-\d{2}$")
     grade: Grade = "far too little"
     """Of the number of words."""
+    minimum_words: int = 0
+    """Words that training needs; with fewer the grade is "far too little"."""
     words_to_next_grade: int = 0
     """How many more words reach the next grade; 0 where there is none."""
     works: int = 0
