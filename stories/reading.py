@@ -31,7 +31,7 @@ def read_file(source: Source, stream: IO[bytes]) -> Iterator[Record | Reject]:
     """
     position = 0
     try:
-        for found in find_reader(source.key)(stream, source.key):
+        for found in find_reader(source.key, stream)(stream, source.key):
             result = _reject(source, found) if isinstance(found, Flaw) else _record(source, found, position)
             position += 1
             yield result

@@ -20,6 +20,7 @@ _HIGHEST_RATIO = 100
 _RATIO_MATTERS_FROM_BYTES = 1024**2
 _NESTED = {".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz"}
 _ENCRYPTED = 0x1
+_UNPACK = "Unpack it and drop its stories, or its zip alone."
 _PACK_AGAIN = "Pack the stories into a new zip with your computer's own tool and drop it again."
 
 
@@ -58,8 +59,10 @@ def _checked_entries(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
 def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[Draft | Flaw]:
     try:
         _check(entry)
-        reader = find_reader(entry.filename)
         with io.BytesIO(_unpack(archive, entry)) as content:
+            reader = find_reader(entry.filename, content)
+            if reader is read:
+                raise UnreadableError("It is an archive inside an archive.", _UNPACK)
             for found in reader(content, entry.filename):
                 inner = f"{entry.filename}, {found.entry}" if found.entry else entry.filename
                 yield replace(found, entry=inner)
@@ -76,9 +79,7 @@ def _check(entry: zipfile.ZipInfo) -> None:
     if entry.flag_bits & _ENCRYPTED:
         raise UnreadableError("It is protected by a password.", "Pack it again without a password.")
     if path.suffix.lower() in _NESTED:
-        raise UnreadableError(
-            "It is an archive inside an archive.", "Unpack it and drop its stories, or its zip alone."
-        )
+        raise UnreadableError("It is an archive inside an archive.", _UNPACK)
     if entry.file_size > LARGEST_TEXT_BYTES:
         limit = LARGEST_TEXT_BYTES // 1024**2
         raise UnreadableError(
