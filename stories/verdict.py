@@ -125,7 +125,7 @@ def _effort(report: DataReport) -> str:
 
 def _rounded(words: int) -> int:
     """Round up to a figure that one can remember: two digits."""
-    step = 10 ** max(0, len(str(words)) - 2)
+    step: int = 10 ** max(0, len(str(words)) - 2)
     return -(-words // step) * step
 
 
