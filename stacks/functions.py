@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 
-from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import Duration, RemovalPolicy, Size
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
@@ -32,6 +32,7 @@ class Function(Construct):
         storage: Storage,
         timeout: Duration,
         memory_mb: int = 512,
+        disk_mb: int = 512,
         environment: Mapping[str, str] | None = None,
         handler: str = "",
         layers: Sequence[lambda_.ILayerVersion] = (),
@@ -46,6 +47,7 @@ class Function(Construct):
             storage: buckets and table, which every function knows.
             timeout: after which Lambda stops it.
             memory_mb: memory; the share of a processor grows with it.
+            disk_mb: temporary disk.
             environment: variables beside those of every function.
             handler: where it is not `<name>.handler.handler`.
             layers: Lambda layers.
@@ -67,6 +69,7 @@ class Function(Construct):
             log_group=log_group,
             timeout=timeout,
             memory_size=memory_mb,
+            ephemeral_storage_size=Size.mebibytes(disk_mb),
             layers=list(layers),
             environment={**_common_environment(name, settings, storage), **(environment or {})},
         )
@@ -103,6 +106,15 @@ class Function(Construct):
             ["s3:PutObject", "s3:AbortMultipartUpload"],
             [self._storage.artifacts(key) for key in keys],
             wildcard_because="run ids, versions and file names below these prefixes are made at run time",
+        )
+
+    def may_delete_artifacts(self, *keys: str) -> None:
+        """Allow deleting objects of the artifacts bucket below some prefixes."""
+        allow(
+            self.role,
+            ["s3:DeleteObject"],
+            [self._storage.artifacts(key) for key in keys],
+            wildcard_because="file names below these prefixes are made at run time",
         )
 
     def may_list_artifacts(self, *prefixes: str) -> None:

@@ -72,8 +72,11 @@ def _artifacts_bucket(scope: Construct) -> s3.Bucket:
             s3.Transition(storage_class=s3.StorageClass.INFREQUENT_ACCESS, transition_after=Duration.days(90))
         ],
     )
+    # What files gave when they were read. What runs still use is written anew in time, so this is what no run
+    # has used for a while. Runs delete what they find of deleted stories; this is for when there is no run.
+    unused_cache = s3.LifecycleRule(id="ForgetUnusedCache", prefix="cache/", expiration=Duration.days(30))
     return _kept_bucket(
-        scope, "Artifacts", versioned=False, lifecycle_rules=[_no_half_sent_uploads(), old_runs]
+        scope, "Artifacts", versioned=False, lifecycle_rules=[_no_half_sent_uploads(), old_runs, unused_cache]
     )
 
 

@@ -3,12 +3,15 @@
 import json
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from shared import aws, environment, layout, lock, runs, versions
+from begin.cache import CachedFiles
+from shared import aws, clock, environment, layout, lock, runs, versions
+from shared.batches import Item, grouped
 
 log = Logger(service="begin")
 
@@ -19,14 +22,14 @@ class AnotherRunIsGoing(Exception):  # noqa: N818 - the name is what a person re
 
 @log.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Write the manifest and say what is live.
+    """Write the manifest, forget the text of stories that are gone, and say what is live.
 
     Args:
         event: `{"run_id", "reason", "execution_arn"}`.
         context: Lambda's.
 
     Returns:
-        `{"files": n, "manifest": {"bucket", "key"}, "live": {"version", "adapter_uri"} or None}`
+        `{"files": n, "batches": {"bucket", "key"}, "live": {"version", "adapter_uri"} or None}`
 
     Raises:
         AnotherRunIsGoing: where this execution does not have the lock and cannot get it.
@@ -36,14 +39,16 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     known = {"reason": event["reason"], "execution_arn": event["execution_arn"]}
     runs.enter(run_id, "Begin", "Listing the stories.", **known)
     common = environment.common()
-    key = layout.manifest(run_id)
-    files = _freeze(common.stories_bucket, common.artifacts_bucket, key)
+    cached = CachedFiles.listed(common.artifacts_bucket)
+    files = _freeze(common.stories_bucket, common.artifacts_bucket, run_id, cached)
+    forgotten = cached.forget_the_rest()
     runs.enter(run_id, "Read", f"Reading {files} files.", files=files)
-    log.info("The manifest is frozen", extra={"run_id": run_id, "files": files})
-    return {"files": files, "manifest": {"bucket": common.artifacts_bucket, "key": key}, "live": _live()}
+    log.info("The manifest is frozen", extra={"run_id": run_id, "files": files, "forgotten": forgotten})
+    batches = {"bucket": common.artifacts_bucket, "key": layout.batches(run_id)}
+    return {"files": files, "batches": batches, "live": _live()}
 
 
-def latest_versions(bucket: str) -> Iterator[dict[str, Any]]:
+def latest_versions(bucket: str) -> Iterator[Item]:
     """List the newest version of every object that is not deleted; folder markers are left out."""
     pages = aws.s3().get_paginator("list_object_versions").paginate(Bucket=bucket)
     for page in pages:
@@ -54,19 +59,30 @@ def latest_versions(bucket: str) -> Iterator[dict[str, Any]]:
                     "version_id": version["VersionId"],
                     "size": version["Size"],
                     "etag": version["ETag"].strip('"'),
+                    "modified_at": clock.text(version["LastModified"]),
                 }
 
 
-def _freeze(stories: str, artifacts: str, key: str) -> int:
-    # Through a file: a million stories are 150 MB of lines, and the function need not hold them.
-    count = 0
-    with tempfile.TemporaryFile() as lines:
-        for version in latest_versions(stories):
-            lines.write(json.dumps(version, ensure_ascii=False).encode() + b"\n")
-            count += 1
-        lines.seek(0)
-        aws.s3().upload_fileobj(lines, artifacts, key, ExtraArgs={"ContentType": "application/x-ndjson"})
+def _freeze(stories: str, artifacts: str, run_id: str, cached: CachedFiles) -> int:
+    """Write the manifest and its batches; returns how many files there are."""
+    # Through files: a million stories are 200 MB of lines, and the function need not hold them.
+    with ExitStack() as stack:
+        manifest, batches = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(2))
+        count = 0
+        for batch in grouped(latest_versions(stories)):
+            batches.write(_line(batch))
+            for item in batch["files"]:
+                manifest.write(_line(item))
+                cached.keep(item)
+            count += len(batch["files"])
+        for lines, key in ((manifest, layout.manifest(run_id)), (batches, layout.batches(run_id))):
+            lines.seek(0)
+            aws.s3().upload_fileobj(lines, artifacts, key, ExtraArgs={"ContentType": "application/x-ndjson"})
     return count
+
+
+def _line(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode() + b"\n"
 
 
 def _hold_lock(run_id: str, execution_arn: str) -> None:

@@ -43,6 +43,11 @@ def manifest(run_id: str) -> str:
     return f"{run(run_id)}manifest.jsonl"
 
 
+def batches(run_id: str) -> str:
+    """Key of the same list in batches, one a line: what the Distributed Map goes through."""
+    return f"{run(run_id)}batches.jsonl"
+
+
 def read_prefix(run_id: str) -> str:
     """Prefix of the records and rejects."""
     return f"{run(run_id)}read/"
@@ -51,6 +56,20 @@ def read_prefix(run_id: str) -> str:
 def read_batch(run_id: str, batch_digest: str) -> str:
     """Key of one batch's records and rejects; the digest is sha256 hex of the batch."""
     return f"{read_prefix(run_id)}{batch_digest[:16]}.jsonl"
+
+
+CACHED_STORIES = "cache/stories/"
+"""Prefix of what files gave when they were read; what lies below may be deleted at any time."""
+
+
+def cached_file(file_digest: str) -> str:
+    """Prefix of what one file gave; the digest is sha256 hex of its name and content."""
+    return f"{CACHED_STORIES}{file_digest[:32]}/"
+
+
+def cached_stories(file_digest: str, reader: str) -> str:
+    """Key of the records and rejects that one version of the reading code, `reader`, made of a file."""
+    return f"{cached_file(file_digest)}{reader}.jsonl"
 
 
 def dataset(run_id: str, part: str) -> str:
@@ -66,6 +85,11 @@ def examples(run_id: str, part: str) -> str:
 def report(run_id: str) -> str:
     """Key of the data report."""
     return f"{run(run_id)}report.json"
+
+
+def report_page(run_id: str) -> str:
+    """Key of the data report as a page."""
+    return f"{run(run_id)}report.html"
 
 
 def training(run_id: str) -> str:

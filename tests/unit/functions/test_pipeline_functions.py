@@ -49,7 +49,7 @@ def test_the_manifest_is_the_newest_versions_without_folders_and_deleted_files(
     begun = _begin(context)
     assert begun["files"] == 1100
     assert begun["live"] is None
-    assert begun["manifest"] == {"bucket": house.artifacts, "key": layout.manifest(RUN)}
+    assert begun["batches"] == {"bucket": house.artifacts, "key": layout.batches(RUN)}
     body = aws.s3().get_object(Bucket=house.artifacts, Key=layout.manifest(RUN))["Body"].read()
     lines = [json.loads(line) for line in body.splitlines()]
     assert len(lines) == 1100

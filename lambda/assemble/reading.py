@@ -1,0 +1,51 @@
+"""What the batches of a run gave, streamed: memory holds one record, and disk a few batches."""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO, Annotated
+
+from pydantic import Field, TypeAdapter
+
+from shared import aws, layout
+from shared.ahead import ahead
+from shared.batches import Tally
+from stories.models import Record, Reject
+
+_AT_ONCE = 4
+_LINE: TypeAdapter[Record | Reject | Tally] = TypeAdapter(
+    Annotated[Record | Reject | Tally, Field(discriminator="kind")]
+)
+
+
+@dataclass
+class RunStories:
+    """The records and rejects of a run, to be gone through once."""
+
+    bucket: str
+    run_id: str
+    from_cache: int = 0
+    """Files that were not read again, of those gone through so far."""
+
+    def __iter__(self) -> Iterator[Record | Reject]:
+        """Yield them one at a time."""
+        for batch in ahead(self._download, self._keys(), _AT_ONCE):
+            with batch:
+                for line in batch:
+                    parsed = _LINE.validate_json(line)
+                    if isinstance(parsed, Tally):
+                        self.from_cache += parsed.from_cache
+                    else:
+                        yield parsed
+
+    def _keys(self) -> Iterator[str]:
+        pages = aws.s3().get_paginator("list_objects_v2")
+        for page in pages.paginate(Bucket=self.bucket, Prefix=layout.read_prefix(self.run_id)):
+            for found in page.get("Contents", []):
+                yield found["Key"]
+
+    def _download(self, key: str) -> IO[bytes]:
+        lines = tempfile.TemporaryFile()  # noqa: SIM115 - closed by its reader
+        aws.s3().download_fileobj(self.bucket, key, lines)
+        lines.seek(0)
+        return lines
