@@ -48,8 +48,8 @@ def read_file(source: Source, stream: IO[bytes]) -> Iterator[Record | Reject]:
 
 def _record(source: Source, draft: Draft, position: int) -> Record | Reject:
     name = draft.entry or source.key
-    text = clean(draft.text)
-    title = " ".join(clean(draft.title or "").split())[:_LONGEST_TITLE_CHARACTERS]
+    text = clean(draft.text).text
+    title = " ".join(clean(draft.title or "").text.split())[:_LONGEST_TITLE_CHARACTERS]
     if not title:
         title, text = take_title(text, name) if draft.messages is None else (title_from_name(name), text)
     words = count_words(text)
@@ -87,7 +87,7 @@ def _work(source: Source, draft: Draft, story_id: str) -> str:
 def _clean_messages(messages: tuple[Message, ...] | None) -> tuple[Message, ...] | None:
     if messages is None:
         return None
-    return tuple(Message(role=message.role, content=clean(message.content)) for message in messages)
+    return tuple(Message(role=message.role, content=clean(message.content).text) for message in messages)
 
 
 def _reject(source: Source, flaw: Flaw) -> Reject:

@@ -4,7 +4,7 @@
 
 import pytest
 
-from stories.cleaning import clean
+from stories.cleaning import clean as clean_and_account
 from tests.unit.stories.material import prose
 
 WRAPPED = """It is a truth not much acknowledged that a keeper of the light who has
@@ -31,6 +31,13 @@ Yours,
 Nobody"""
 
 
+def clean(text: str) -> str:
+    """Clean a text, holding that every character is accounted for."""
+    cleaned = clean_and_account(text)
+    assert len(text) - sum(change.removed for change in cleaned.changes) == len(cleaned.text)
+    return cleaned.text
+
+
 @pytest.mark.parametrize(
     ("damaged", "whole"),
     [
@@ -39,7 +46,7 @@ Nobody"""
         ("cafe\u0301", "café"),
         ("so\u00adft hy\u200bphens\ufeff", "soft hyphens"),
         ("a\x00b\x07c\x1bd", "abcd"),
-        ("one\x0ctwo", "one\n\ntwo"),
+        ("One.\x0cTwo.", "One.\n\nTwo."),
         ("one   \n\n\n\n\t\ntwo\n\n", "one\n\ntwo"),
     ],
 )

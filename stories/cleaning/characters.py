@@ -1,0 +1,64 @@
+"""Characters that are not what the author typed: mojibake, invisible ones, line ends of other systems."""
+
+import re
+import unicodedata
+
+import ftfy
+from ftfy.badness import is_bad
+from ftfy.fixes import fix_surrogates, remove_terminal_escapes
+
+from stories.cleaning.ledger import Edit
+
+# Only damage is mended. What an author may have meant (curly quotes, ligatures, wide letters) stays.
+_FTFY = ftfy.TextFixerConfig(
+    unescape_html=False,
+    uncurl_quotes=False,
+    fix_latin_ligatures=False,
+    fix_character_width=False,
+    explain=False,
+)
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_OTHER_LINE_ENDS = re.compile("\r\n?|[\v\x85\u2028\u2029]")
+# Of the controls only tab, line feed and form feed mean something. Joiners between letters stay, and so do
+# soft hyphens, which are taken out with the other hyphens.
+_INVISIBLE = re.compile(
+    r"[\x00-\x08\x0e-\x1f\x7f-\x9f\u200b\u2060\u206a-\u206f\ufeff\ufff9-\ufffc\ufffe\uffff]"
+)
+
+
+def unify_line_ends(text: str) -> Edit:
+    """End every line with a line feed, whatever system wrote it."""
+    whole, places = _OTHER_LINE_ENDS.subn(_line_end, text)
+    return Edit(whole, places)
+
+
+def _line_end(found: re.Match[str]) -> str:
+    return "\n\n" if found[0] == "\u2029" else "\n"
+
+
+def mend_mojibake(text: str) -> Edit:
+    """Mend text that was read in the wrong encoding once, such as `itâ€™s`."""
+    if not _BEYOND_ASCII.search(text):
+        return Edit(text)
+    if _SURROGATE.search(text):
+        text = fix_surrogates(text)
+    if not is_bad(text):
+        return Edit(text, 1)
+    lines = text.split("\n")
+    # ftfy's own look at every line of a novel would take longer than all other cleaning together.
+    bad = {number: ftfy.fix_text(line, _FTFY) for number, line in enumerate(lines) if is_bad(line)}
+    changed = {number: line for number, line in bad.items() if line != lines[number]}
+    if not changed:
+        return Edit(text, 1)
+    for number, line in changed.items():
+        lines[number] = line
+    return Edit("\n".join(lines), len(changed))
+
+
+def drop_invisible(text: str) -> Edit:
+    """Take out what nobody sees (controls, zero-width spaces) and compose letters with their accents."""
+    if "\x1b" in text:
+        text = remove_terminal_escapes(text)
+    text, places = _INVISIBLE.subn("", text)
+    return Edit(unicodedata.normalize("NFC", text), places)

@@ -1,0 +1,176 @@
+"""Tables of contents: a list, before the story, of the headings that stand in it."""
+
+import bisect
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+
+from stories.cleaning.ledger import Edit
+
+_TITLE = re.compile(
+    r"^\W*(?:(?:table of )?contents|inhalt(?:sverzeichnis)?|table des mati[eè]res|sommaire|[ií]ndice|"
+    r"contenido|indice|sommario|inhoud|оглавление|содержание|目次|目录)\W*$",
+    re.I,
+)
+_NUMBERED = re.compile(r"^\s*(\S.{0,90}?)(?:(?:\s*[.…·_]){3,}\s*|\s{2,}|\t\s*)(\d{1,4})\s*$")
+_CHAPTER = re.compile(
+    r"(?:(?:chapter|part|book|volume|letter|kapitel|teil|chapitre|cap[ií]tulo|capitolo|глава)\s*)?"
+    r"(?:\d{1,3}|[ivxlc]{1,7})",
+    re.I,
+)
+_WORD = re.compile(r"\w+")
+_LONGEST_ENTRY = 100
+_LONGEST_ENTRY_WORDS = 20
+_SHORTEST_LINE_OF_PROSE = 40
+_LINES_FROM_HEADING_TO_PROSE = 3
+_MOST_LINES = 2000
+_FEWEST_UNDER_A_TITLE = 2
+_FEWEST_ALONE = 4
+_SHARE_UNDER_A_TITLE = 0.5
+_SHARE_ALONE = 0.7
+_SHORTEST_CHAPTER = 200
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """The lines of a text that are not empty."""
+
+    lines: list[str]
+    starts: list[int]
+    """Where each begins in the text, in characters."""
+    headings: dict[str, list[int]]
+    """By form: which lines stand alone and are soon followed by prose."""
+
+    def heading_after(self, number: int, form: str) -> int | None:
+        """Return the first heading of a form after a line, or None."""
+        places = self.headings.get(form, [])
+        place = bisect.bisect_right(places, number)
+        return places[place] if place < len(places) else None
+
+
+def drop_contents(text: str) -> Edit:
+    """Take out the table of contents before a story, with its title."""
+    dropped: list[str] = []
+    while found := _find(text):
+        begin, end = found
+        dropped.append(text[begin:end])
+        text = text[:begin] + text[end:]
+    return Edit(text, len(dropped), dropped[0].strip(), "") if dropped else Edit(text)
+
+
+def _find(text: str) -> tuple[int, int] | None:
+    """Return where the first table of contents begins and ends, in characters."""
+    read = _read(text)
+    front = sum(1 for start in read.starts[:_MOST_LINES] if start <= len(text) // 2)
+    for number in range(front):
+        if _TITLE.match(read.lines[number]):
+            entries = _entries(read, number + 1, titled=True)
+            if len(entries) >= _FEWEST_UNDER_A_TITLE and _are_dense(entries, number, _SHARE_UNDER_A_TITLE):
+                return _span(read, number, entries[-1])
+    number = 0
+    while number < front:
+        entries = _entries(read, number, titled=False)
+        if len(entries) >= _FEWEST_ALONE and _is_list(read, entries):
+            return _span(read, number, entries[-1])
+        number = entries[-1] + 1 if entries else number + 1
+    return None
+
+
+def _read(text: str) -> _Lines:
+    lines: list[str] = []
+    starts: list[int] = []
+    gaps: list[bool] = []
+    start, gap = 0, True
+    for line in text.split("\n"):
+        if line and not line.isspace():
+            lines.append(line)
+            starts.append(start)
+            gaps.append(gap)
+            gap = False
+        else:
+            gap = True
+        start += len(line) + 1
+    return _Lines(lines, starts, _headings(lines, [*gaps, True, True]))
+
+
+def _headings(lines: list[str], gap_before: list[bool]) -> dict[str, list[int]]:
+    """Return the lines, alone or two together, that prose follows; `gap_before` goes two beyond the end."""
+    found: defaultdict[str, list[int]] = defaultdict(list)
+    for number, line in enumerate(lines):
+        if len(line) > _LONGEST_ENTRY:
+            continue
+        begins, ends = gap_before[number], gap_before[number + 1]
+        alone = (begins and (ends or gap_before[number + 2])) or (ends and gap_before[number - 1])
+        following = lines[number + 1 : number + 1 + _LINES_FROM_HEADING_TO_PROSE]
+        if alone and any(len(after) >= _SHORTEST_LINE_OF_PROSE for after in following):
+            found[_form(line)].append(number)
+    return found
+
+
+def _form(line: str) -> str:
+    numbered = _NUMBERED.match(line)
+    return " ".join(_WORD.findall(numbered[1] if numbered else line)).casefold()
+
+
+def _entries(read: _Lines, begin: int, *, titled: bool) -> list[int]:
+    """Return the lines from a place on that are entries of a table, up to where the story begins."""
+    entries: list[int] = []
+    end = len(read.lines)
+    first = ""
+    for number in range(begin, len(read.lines)):
+        line = read.lines[number]
+        is_story = number >= end or (len(entries) > 1 and _form(line) == first)
+        if is_story or len(line) > _LONGEST_ENTRY or (not entries and number > begin):
+            break
+        if _is_entry(read, number, titled=titled):
+            if not entries:
+                first = _form(line)
+                end = read.heading_after(number, first) or end
+            entries.append(number)
+        # An entry too long for its line takes two, the first of which looks like none.
+        elif entries and number - entries[-1] > 1:
+            break
+    return entries
+
+
+def _is_entry(read: _Lines, number: int, *, titled: bool) -> bool:
+    line = read.lines[number]
+    return bool(
+        _NUMBERED.match(line) or _recurrence(read, number) or (titled and _CHAPTER.match(line.strip()))
+    )
+
+
+def _recurrence(read: _Lines, number: int) -> int | None:
+    """Return the line where an entry stands as a heading, whole or with its number on a line of its own."""
+    form = _form(read.lines[number])
+    whole = read.heading_after(number, form)
+    words = form.split()
+    if whole is not None or not 1 < len(words) <= _LONGEST_ENTRY_WORDS:
+        return whole
+    for cut in range(1, len(words)):
+        label, rest = " ".join(words[:cut]), " ".join(words[cut:])
+        if _CHAPTER.fullmatch(label) and (place := read.heading_after(number, rest)) is not None:
+            return place
+    return None
+
+
+def _are_dense(entries: list[int], begin: int, share: float) -> bool:
+    return len(entries) >= (entries[-1] - begin) * share
+
+
+def _is_list(read: _Lines, entries: list[int]) -> bool:
+    """Tell whether entries without a title over them are a table: growing page numbers, or far chapters."""
+    if not _are_dense(entries, entries[0] - 1, _SHARE_ALONE):
+        return False
+    numbers = [int(found[2]) for entry in entries if (found := _NUMBERED.match(read.lines[entry]))]
+    if len(numbers) >= len(entries) * _SHARE_ALONE:
+        return numbers == sorted(numbers) and numbers[0] < numbers[-1]
+    places = [place for entry in entries if (place := _recurrence(read, entry)) is not None]
+    distinct = {_form(read.lines[entry]) for entry in entries}
+    if len(places) < len(entries) * _SHARE_ALONE or len(distinct) < len(entries) * _SHARE_ALONE:
+        return False
+    return read.starts[max(places)] - read.starts[min(places)] >= _SHORTEST_CHAPTER * (len(entries) - 1)
+
+
+def _span(read: _Lines, first: int, last: int) -> tuple[int, int]:
+    return read.starts[first], read.starts[last] + len(read.lines[last])

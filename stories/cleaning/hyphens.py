@@ -1,0 +1,62 @@
+"""Words broken at the end of a line become whole; words that have a hyphen of their own keep it."""
+
+import re
+from collections import Counter
+
+from stories.cleaning.ledger import Edit
+
+SOFT_HYPHEN = "\u00ad"
+
+_BROKEN = re.compile(r"([^\W\d_]+)[-\u2010\u00ac]([ \t]*\n[ \t]*)(?=([^\W\d_]+))")
+_WORD = re.compile(r"[^\W\d_]+(?:[-\u2010][^\W\d_]+)*")
+_SHORTEST_WORD_OF_A_COMPOUND = 3
+
+
+def mark_broken_words(text: str) -> str:
+    """Turn the hyphens that only break a word into soft hyphens, which are dropped when lines are joined."""
+    if not _BROKEN.search(text):
+        return text
+    words = Counter(word.casefold().replace("\u2010", "-") for word in _WORD.findall(text))
+    broken = [(found[1].casefold(), found[3].casefold()) for found in _BROKEN.finditer(text)]
+    # Halves of broken words are no words: what is left is what the text writes elsewhere.
+    words.subtract(half for pair in broken for half in pair)
+    hyphenates = any(_is_known_broken(*pair, words) for pair in broken)
+
+    def marked(found: re.Match[str]) -> str:
+        left, right = found[1], found[3]
+        keeps = (
+            text[found.start() - 1 : found.start()] in {"-", "\u2010"}
+            or (right[0].isupper() and not left.isupper())
+            or _is_compound(left.casefold(), right.casefold(), words, hyphenates)
+        )
+        return found[0] if keeps else f"{left}{SOFT_HYPHEN}{found[2]}"
+
+    return _BROKEN.sub(marked, text)
+
+
+def drop_soft_hyphens(text: str) -> Edit:
+    """Take out hyphens that show only where a line ends, and make the word whole."""
+    if SOFT_HYPHEN not in text:
+        return Edit(text)
+    whole, places = re.subn(r"\u00ad(?:[ \t]*\n[ \t]*(?=\w))?", "", text)
+    place = text.index(SOFT_HYPHEN)
+    start = max(0, place - 60)
+    before = text[start : place + 60].replace(SOFT_HYPHEN, "-\n", 1).replace("\n\n", "\n")
+    return Edit(
+        whole, places, before.replace(SOFT_HYPHEN, "-"), text[start : place + 60].replace(SOFT_HYPHEN, "")
+    )
+
+
+def _is_known_broken(left: str, right: str, words: Counter[str]) -> bool:
+    return words[left + right] > words[f"{left}-{right}"]
+
+
+def _is_compound(left: str, right: str, words: Counter[str], hyphenates: bool) -> bool:
+    """Decide by how the text writes the word elsewhere, else by whether both halves are words."""
+    joined, hyphenated = words[left + right], words[f"{left}-{right}"]
+    if joined or hyphenated:
+        return hyphenated >= joined
+    if all(len(half) >= _SHORTEST_WORD_OF_A_COMPOUND and words[half] > 0 for half in (left, right)):
+        return True
+    # Who breaks no known word in two breaks lines only at hyphens that were there.
+    return not hyphenates

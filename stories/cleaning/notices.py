@@ -1,0 +1,114 @@
+"""What distributors put around a text: licences, imprints and requests, none of which the author wrote."""
+
+# ruff: noqa: RUF001 - the quotation marks are those that notices have
+
+import re
+
+from stories.cleaning.ledger import Edit
+
+_START = re.compile(
+    r"^\*{3} ?START OF (?:THE|THIS) PROJECT GUTENBERG[^*]{0,400}?\*{3}[^\n]*$"
+    r"|^\*{3} ?START OF (?:THE|THIS) PROJECT GUTENBERG [^\n]*$"
+    r"|^\*END\*? ?THE SMALL PRINT[^\n]*$",
+    re.M | re.I,
+)
+_END = re.compile(
+    r"^(?:\*{3} ?END OF (?:THE|THIS) PROJECT GUTENBERG [^\n]*"
+    r"|End of (?:the |this )?Project Gutenberg(?:['’]s)? [^\n]*"
+    r"|\*{3} ?START: FULL LICENSE[^\n]*|THE FULL PROJECT GUTENBERG(?:-TM|™)? LICENSE[^\n]*)$",
+    re.M | re.I,
+)
+_MAY_HOLD_A_NOTICE = re.compile(
+    r"gutenberg|standard ?ebooks|smashwords|archive of our own|archiveofourown|feedbooks|all rights reserved|"
+    r"licen[sc]ed? |isbn|reproduc|digital copy|google",
+    re.I,
+)
+# Each of these says by itself that a paragraph is about the file and not in the story.
+_NOTICE = re.compile(
+    r"no part of (?:this|the) (?:e-?book|book|publication|work|story)[^.]{0,60}"
+    r" may be (?:re|used|copied|stored)"
+    r"|(?:e-?book|book|story|work|edition) is licen[sc]ed (?:for your personal|under|to you)"
+    r"|smashwords edition|license notes|thank you for respecting the hard work"
+    r"|(?:posted )?originally (?:posted )?on the archive of our own"
+    r"|please drop by the archive and comment"
+    r"|(?:brought to you|published|provided) by (?:feedbooks|standard ?ebooks|project gutenberg)"
+    r"|volunteer.driven effort[^.]{0,80}standard ebooks|product of many hours of hard work by volunteers"
+    r"|(?:produced|prepared|transcribed|scanned|proofread)\b[^.]{0,80}"
+    r"(?:proofread|project gutenberg|pgdp|volunteer|internet archive)"
+    r"|standardebooks\.org|gutenberg\.(?:org|net)|www\.smashwords|feedbooks\.com|archiveofourown\.org"
+    r"|this is a digital copy of a book that was preserved for generations"
+    r"|(?:this is a work of fiction|names, characters)[^.]{0,80}"
+    r"(?:names|characters|coincidental|products? of the author)"
+    r"|all rights reserved|\bISBN(?:-1[03])?:? ?[\d-]{9,}"
+    r"|creative commons attribution|public domain dedication"
+    r"|may do (?:almost )?anything (?:that )?you (?:like|want) with (?:it|this)"
+    r"|you may copy it, give it away or re-?use it",
+    re.I,
+)
+# These say it only beside a notice.
+_COMPANION = re.compile(
+    r"^(?:copyright\b|©|\(c\)|published\b|first published\b|(?:e-?book|print|first|second|kindle) edition\b|"
+    r"edition:|cover (?:art|design)\b|https?://|www\.|rating:|archive warnings?:|category:|fandoms?:|"
+    r"relationships?:|characters?:|additional tags:|language:|series:|stats:|collections:|"
+    r"uncopyright$|imprint$|colophon$|licen[sc]e(?: notes)?$|release date\b|posting date\b|credits:|"
+    r"character set encoding\b|title:|author:|illustrator:|translator:)",
+    re.I,
+)
+_GAP = re.compile(r"(\n[ \t]*(?:\n[ \t]*)+|\f)")
+_PARAGRAPHS_AT_AN_EDGE = 40
+_LONGEST_COMPANION = 250
+_LONGEST_NOTICE = 3000
+
+
+def drop_notices(text: str) -> Edit:
+    """Take out a distributor's notices before and after the text."""
+    if not _MAY_HOLD_A_NOTICE.search(text):
+        return Edit(text)
+    inside, places = _between_markers(text)
+    kept, dropped = _without_notices(inside)
+    first = next((line for line in text.split("\n") if line and line not in kept[:2000]), "")
+    return Edit(kept, places + dropped, "", "") if not first else Edit(kept, places + dropped, first, "")
+
+
+def _between_markers(text: str) -> tuple[str, int]:
+    """Keep what stands between Project Gutenberg's marks, of each book where a file holds several."""
+    marks = sorted(
+        [(found.start(), found.end(), True) for found in _START.finditer(text)]
+        + [(found.start(), found.end(), False) for found in _END.finditer(text)]
+    )
+    if not marks:
+        return text, 0
+    kept: list[str] = []
+    begin: int | None = None if marks[0][2] else 0
+    for start, end, is_start in marks:
+        if is_start:
+            begin = end
+        elif begin is not None:
+            kept.append(text[begin:start])
+            begin = None
+    if begin is not None:
+        kept.append(text[begin:])
+    return "\n\n".join(kept), len(marks)
+
+
+def _without_notices(text: str) -> tuple[str, int]:
+    pieces = _GAP.split(text)
+    paragraphs = range(0, len(pieces), 2)
+    dropped: set[int] = set()
+    for zone in (paragraphs[:_PARAGRAPHS_AT_AN_EDGE], paragraphs[-_PARAGRAPHS_AT_AN_EDGE:]):
+        notices = {number for number in zone if _is_notice(pieces[number])}
+        if notices:
+            dropped |= notices | {number for number in zone if _is_companion(pieces[number])}
+    for number in dropped:
+        pieces[number] = ""
+    return ("".join(pieces), len(dropped)) if dropped else (text, 0)
+
+
+def _is_notice(paragraph: str) -> bool:
+    if len(paragraph) > _LONGEST_NOTICE:
+        return False
+    return bool(_NOTICE.search(" ".join(paragraph.split())))
+
+
+def _is_companion(paragraph: str) -> bool:
+    return len(paragraph) <= _LONGEST_COMPANION and bool(_COMPANION.match(paragraph.strip()))
