@@ -1,0 +1,142 @@
+"""Chats as programs export them, made into turns that a model can be trained on."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from stories.errors import UnreadableError
+from stories.models import Message
+
+CHAT_FIELDS = ("messages", "conversations", "conversation", "chat_messages", "mapping")
+CHAT_SHAPE = '{"messages": [{"role": "user", "content": …}, {"role": "assistant", "content": …}]}'
+
+_ROLE_FIELDS = ("role", "from", "sender", "author")
+_SAID_FIELDS = ("content", "value", "text")
+_ROLES = {
+    **dict.fromkeys(("user", "human", "prompter"), "user"),
+    **dict.fromkeys(("assistant", "gpt", "chatgpt", "bot", "ai", "model"), "assistant"),
+    **dict.fromkeys(("system", "developer"), "system"),
+}
+_CURE = f"Write each chat like this: {CHAT_SHAPE}."
+
+
+class _Turn(NamedTuple):
+    role: str
+    said: str
+
+
+def chat_in(fields: Mapping[str, object]) -> tuple[Message, ...] | None:
+    """Return the chat among a row's fields, checked: turns alternate, and the assistant has the last word.
+
+    Known are `messages` as OpenAI writes them, the `conversations` of ShareGPT, the `chat_messages` of
+    Claude's export and the `mapping` of ChatGPT's. A system message is put before the user's first words,
+    since not every model has a place for it. Turns of one side in a row are joined.
+
+    Args:
+        fields: by lower-case name; a table's cell may hold the chat as JSON.
+
+    Returns:
+        the chat; None where the row has none.
+
+    Raises:
+        UnreadableError: it has one that cannot be used.
+    """
+    name = next((name for name in CHAT_FIELDS if fields.get(name) not in (None, "")), None)
+    if name is None:
+        return None
+    value = _parsed(fields[name])
+    if name == "mapping":
+        turns = _exported_turns(value, fields.get("current_node"))
+    elif isinstance(value, list):
+        turns = [_turn(turn) for turn in value]
+    else:
+        raise _no_list()
+    return _alternating(turns)
+
+
+def _parsed(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        parsed: object = json.loads(value)
+    except (ValueError, RecursionError) as error:
+        raise _no_list() from error
+    return parsed
+
+
+def _no_list() -> UnreadableError:
+    return UnreadableError("Its messages are not a list of {role, content} with text in them.", _CURE)
+
+
+def _turn(turn: object) -> _Turn:
+    if not isinstance(turn, Mapping):
+        raise _no_list()
+    role = _ROLES.get(_role(turn))
+    said = next((text for name in _SAID_FIELDS if (text := _text(turn.get(name)))), "")
+    if role is None or not said.strip():
+        raise _no_list()
+    return _Turn(role, said)
+
+
+def _role(turn: Mapping[str, object]) -> str:
+    role = next((turn[name] for name in _ROLE_FIELDS if name in turn), None)
+    if isinstance(role, Mapping):
+        role = role.get("role")
+    return role.strip().casefold() if isinstance(role, str) else ""
+
+
+def _text(content: object) -> str:
+    """Return what a turn says: plainly, or in parts of which some may be pictures."""
+    if isinstance(content, Mapping):
+        content = content.get("parts", content.get("text"))
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        return ""
+    parts = (part.get("text") if isinstance(part, Mapping) else part for part in content)
+    return "\n\n".join(part for part in parts if isinstance(part, str) and part)
+
+
+def _exported_turns(mapping: object, current: object) -> list[_Turn]:
+    """Follow ChatGPT's tree of messages from the last one that was shown up to the first."""
+    if not isinstance(mapping, Mapping):
+        raise _no_list()
+    turns: list[_Turn] = []
+    node = current if current in mapping else next(reversed(mapping), None)
+    for _ in range(len(mapping)):
+        found = mapping.get(node)
+        if not isinstance(found, Mapping):
+            break
+        message = found.get("message")
+        # Between them are hidden turns: settings, tools, empty beginnings.
+        if (
+            isinstance(message, Mapping)
+            and _role(message) in _ROLES
+            and _text(message.get("content")).strip()
+        ):
+            turns.append(_turn(message))
+        node = found.get("parent")
+        if not isinstance(node, str):
+            break
+    return turns[::-1]
+
+
+def _alternating(turns: Iterable[_Turn]) -> tuple[Message, ...]:
+    system: list[str] = []
+    joined: list[_Turn] = []
+    for turn in turns:
+        if turn.role == "system":
+            system.append(turn.said)
+        elif joined and joined[-1].role == turn.role:
+            joined[-1] = _Turn(turn.role, f"{joined[-1].said}\n\n{turn.said}")
+        else:
+            joined.append(turn)
+    if not joined or len(joined) % 2 or joined[0].role != "user":
+        raise UnreadableError(
+            "Its messages do not alternate between user and assistant, ending with the assistant.", _CURE
+        )
+    first = "\n\n".join([*system, joined[0].said])
+    said = [first, *(turn.said for turn in joined[1:])]
+    return tuple(
+        Message(role="assistant" if number % 2 else "user", content=text) for number, text in enumerate(said)
+    )

@@ -1,0 +1,141 @@
+"""Reads a JSON file of any size one value at a time, so that memory holds one story and not the file."""
+
+import io
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from stories.errors import UnreadableError
+from stories.rows import LONGEST_ROW, fields_of
+
+_CHUNK_CHARACTERS = 64 * 1024
+_LONGEST_WORD = 16
+"""In characters: `-Infinity` and `\\u0000` may be cut anywhere."""
+_CURE = "Check the file with a program that knows JSON, or save each story as a .txt file of its own."
+_DECODER = json.JSONDecoder(object_pairs_hook=fields_of, strict=False)
+_SPACE = re.compile(r"[ \t\r\n\ufeff\0]*")
+
+
+@dataclass(frozen=True)
+class Value:
+    """One value of a JSON file."""
+
+    value: object
+    line: int
+    """Line on which it begins, from 1."""
+    characters: int
+
+
+class JsonValues:
+    """Takes values and punctuation off a text, one after another."""
+
+    def __init__(self, text: io.TextIOBase) -> None:
+        """Begin at the text's present position."""
+        self._text = text
+        self._buffer = ""
+        self._position = 0
+        self._lines_before = 1
+        self._ended = False
+
+    @property
+    def line(self) -> int:
+        """The line of the present position, from 1."""
+        return self._lines_before + self._buffer.count("\n", 0, self._position)
+
+    def peek(self) -> str:
+        """Return the next character that is no white space; empty at the end."""
+        while True:
+            self._position = _SPACE.match(self._buffer, self._position).end()  # type: ignore[union-attr]
+            if self._position < len(self._buffer):
+                return self._buffer[self._position]
+            if not self._fill():
+                return ""
+
+    def skip(self, character: str) -> bool:
+        """Step over a character, where it is the next one."""
+        if self.peek() != character:
+            return False
+        self._position += 1
+        return True
+
+    def take(self) -> Value:
+        """Return the next value.
+
+        Raises:
+            UnreadableError: it is damaged, cut off or longer than any story.
+        """
+        self.peek()
+        wanted = _CHUNK_CHARACTERS
+        while True:
+            try:
+                value, end = _DECODER.raw_decode(self._buffer, self._position)
+            except (ValueError, RecursionError) as error:
+                if self._ended or not self._may_go_on(error):
+                    raise self._damaged(error) from error
+            else:
+                # A number may go on as well.
+                if end < len(self._buffer) or self._ended:
+                    break
+            if len(self._buffer) - self._position > LONGEST_ROW:
+                raise UnreadableError(
+                    f"One of its texts, from line {self.line} on, is longer than 10 MB or is never closed.",
+                    "Give each story its own row, and split books by chapter.",
+                )
+            # Twice as much each time, or trying again and again would take forever.
+            self._fill(wanted)
+            wanted *= 2
+        found = Value(value, self.line, end - self._position)
+        self._position = end
+        return found
+
+    def _may_go_on(self, error: Exception) -> bool:
+        """Tell whether a value may be whole with what comes after the buffer."""
+        if not isinstance(error, json.JSONDecodeError):
+            return False
+        return error.msg.startswith("Unterminated") or error.pos > len(self._buffer) - _LONGEST_WORD
+
+    def _fill(self, characters: int = _CHUNK_CHARACTERS) -> bool:
+        more = self._text.read(characters)
+        self._ended = not more
+        self._lines_before += self._buffer.count("\n", 0, self._position)
+        self._buffer = self._buffer[self._position :] + more
+        self._position = 0
+        return bool(more)
+
+    def _damaged(self, error: Exception) -> UnreadableError:
+        if isinstance(error, json.JSONDecodeError) and error.pos >= len(self._buffer.rstrip()) - 1:
+            return UnreadableError("It is not JSON to its end: it seems to be cut off.", _CURE)
+        line = self.line
+        if isinstance(error, json.JSONDecodeError):
+            line += self._buffer.count("\n", self._position, error.pos)
+        return UnreadableError(f"It is not JSON from line {line} on.", _CURE)
+
+
+def expect(values: JsonValues, character: str) -> None:
+    """Step over a character that must be there.
+
+    Raises:
+        UnreadableError: another is there.
+    """
+    if not values.skip(character):
+        what = "cut off" if not values.peek() else f"damaged on line {values.line}"
+        raise UnreadableError(f"It is not JSON: it is {what}.", _CURE)
+
+
+def items(values: JsonValues) -> Iterator[Value]:
+    """Yield the items of a list, of which the next character is the first.
+
+    Raises:
+        UnreadableError: the list is damaged or cut off; items before that have been yielded.
+    """
+    expect(values, "[")
+    if values.skip("]"):
+        return
+    while True:
+        yield values.take()
+        if values.skip("]"):
+            return
+        expect(values, ",")
+        if values.skip("]"):  # a comma after the last item, as people write it
+            return

@@ -1,0 +1,181 @@
+"""What a row means, of a table or of a JSON file: a story, a request with its answer, or a chat.
+
+The names of the columns are the same in all of these formats, and only this module knows them.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from stories.chats import CHAT_FIELDS, CHAT_SHAPE, chat_in
+from stories.errors import UnreadableError
+from stories.models import Message
+from stories.readers import Draft, Flaw
+
+MOST_FLAWS = 20
+"""After so many rows that cannot be used the others are only counted."""
+LONGEST_ROW = 10 * 1024**2
+"""In characters."""
+
+TEXT_FIELDS = ("text", "story", "content", "body")
+"""Where a story stands, in order of preference."""
+_TITLE_FIELDS = ("title", "name", "heading")
+_PAIRS = (
+    ("prompt", "completion"),
+    ("prompt", "response"),
+    ("prompt", "answer"),
+    ("prompt", "output"),
+    ("prompt", "story"),
+    ("instruction", "output"),
+    ("instruction", "response"),
+    ("instruction", "completion"),
+    ("question", "answer"),
+    ("user", "assistant"),
+    ("input", "output"),
+)
+PROSE_FIELDS = {*TEXT_FIELDS, *(answer for _, answer in _PAIRS)}
+"""Which fields may hold commas and line ends by the thousand."""
+_MORE_OF_THE_REQUEST = {"instruction": "input"}
+_KNOWN = {*TEXT_FIELDS, *CHAT_FIELDS, *(name for pair in _PAIRS for name in pair)}
+# What programs write into a cell that has nothing in it.
+_NOTHING = {"", "nan", "null", "none", "n/a", "<na>"}
+_LONGEST_LIST_CHARACTERS = 200
+
+COLUMNS = "“text” and “title”, “prompt” and “completion”, or “messages”"
+_CURE = (
+    f"Name the columns or fields {COLUMNS}. In JSON that is "
+    f'{{"title": …, "text": …}}, {{"prompt": …, "completion": …}} or {CHAT_SHAPE}.'
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row as it was found."""
+
+    place: str
+    """For the report: `line 7`."""
+    fields: Mapping[str, object] | UnreadableError
+    """By their names; or why there are none."""
+    characters: int
+    """How long it is."""
+
+
+def row(place: str, value: object, characters: int) -> Row:
+    """Make a row of a JSON value: an object with named fields, or a text that stands for itself."""
+    if isinstance(value, dict):
+        return Row(place, value, characters)
+    if isinstance(value, str):
+        return Row(place, {TEXT_FIELDS[0]: value}, characters)
+    return Row(
+        place, UnreadableError("It is neither text nor an object with named fields.", _CURE), characters
+    )
+
+
+class Repeated:
+    """Stands for the value of a field that has two of them."""
+
+
+def drafts(rows: Iterable[Row]) -> Iterator[Draft | Flaw]:
+    """Yield a story for each row, and a flaw for each that cannot be used; from 20 on these are counted."""
+    unused = characters = 0
+    for row in rows:
+        try:
+            if isinstance(row.fields, UnreadableError):
+                raise row.fields
+            yield _draft(row.fields)
+        except UnreadableError as error:
+            unused += 1
+            if unused <= MOST_FLAWS:
+                yield Flaw(error.reason, error.cure, entry=row.place, characters=row.characters)
+            else:
+                characters += row.characters
+    if unused > MOST_FLAWS:
+        reason = f"{unused - MOST_FLAWS} more rows cannot be used."
+        yield Flaw(reason, _CURE, entry="further rows", characters=characters)
+
+
+def check_columns(names: Iterable[str]) -> None:
+    """Check that a table's columns can hold a story.
+
+    Raises:
+        UnreadableError: none of them is known, or one that is known is there twice.
+    """
+    found = [column_name(name) for name in names]
+    known = set(found) & _KNOWN
+    if not known & {*TEXT_FIELDS, *CHAT_FIELDS} and not any({*pair} <= known for pair in _PAIRS):
+        raise UnreadableError(
+            f"Its first row names no column that we know, only {_listed(found)}.",
+            f"Name the columns in the first row: {COLUMNS}.",
+        )
+    twice = next((name for name in found if name in known and found.count(name) > 1), None)
+    if twice is not None:
+        raise UnreadableError(f"It has two columns named “{twice}”.", "Give each column a name of its own.")
+
+
+def column_name(name: str) -> str:
+    """Return the name of a column as it is looked for: `Text ` is `text`."""
+    return name.strip().strip("\ufeff").strip().casefold().replace(" ", "_")
+
+
+def fields_of(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Make a JSON object's fields of its names and values, as `object_pairs_hook`.
+
+    A field that holds text and is there twice, saying different things, is `Repeated`.
+    """
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        for name, value in pairs:
+            if column_name(name) in _KNOWN and value != fields[name]:
+                fields[name] = Repeated()
+    return fields
+
+
+def _draft(found: Mapping[str, object]) -> Draft:
+    fields = {column_name(str(name)): value for name, value in reversed(list(found.items()))}
+    for name, value in fields.items():
+        if isinstance(value, Repeated):
+            raise UnreadableError(f"It has “{name}” twice, with different text.", "Keep one of the two.")
+    title = _title(fields)
+    messages = chat_in(fields) or _pair(fields)
+    if messages:
+        said = "\n\n".join(message.content for message in messages if message.role == "assistant")
+        return Draft(said, title, messages=messages, one_of_many=True)
+    text = next((text for name in TEXT_FIELDS if (text := _text(fields, name))), None)
+    if text is None:
+        raise UnreadableError(_why_no_text(fields), _CURE)
+    return Draft(text, title, one_of_many=True)
+
+
+def _pair(fields: Mapping[str, object]) -> tuple[Message, ...] | None:
+    for asked, answered in _PAIRS:
+        request, answer = _text(fields, asked), _text(fields, answered)
+        if request and answer:
+            more = _text(fields, _MORE_OF_THE_REQUEST.get(asked, ""))
+            request = f"{request}\n\n{more}" if more else request
+            return Message(role="user", content=request), Message(role="assistant", content=answer)
+    return None
+
+
+def _text(fields: Mapping[str, object], name: str) -> str | None:
+    value = fields.get(name)
+    return value if isinstance(value, str) and value.strip().casefold() not in _NOTHING else None
+
+
+def _title(fields: Mapping[str, object]) -> str | None:
+    values = (fields.get(name) for name in _TITLE_FIELDS)
+    titles = (str(value).strip() for value in values if isinstance(value, str | int))
+    return next((title for title in titles if title.casefold() not in _NOTHING), None)
+
+
+def _why_no_text(fields: Mapping[str, object]) -> str:
+    known = [name for name in fields if name in _KNOWN]
+    if not known:
+        return f"It has none of the fields we know, only {_listed(fields)}."
+    empty = next((name for name in reversed(known) if _text(fields, name) is None), None)
+    if empty is None:
+        return f"It has “{known[-1]}”, but nothing that answers it."
+    is_nothing = fields[empty] in (None, "") or isinstance(fields[empty], str | float)
+    return f"Its “{empty}” is empty." if is_nothing else f"Its “{empty}” is no text."
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"“{name}”" for name in names)[:_LONGEST_LIST_CHARACTERS] or "none"
