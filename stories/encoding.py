@@ -41,6 +41,7 @@ _MOST_CONTROL_CHARACTERS = 0.02
 _MOST_DAMAGE = 0.02
 _FEW_ZEROS = 0.05
 _UNLIKELY_CATEGORIES = {"Cn", "Co", "Cs", "Cc"}
+_BREAKS = re.compile("[ \n\u3000-\u3002\uff0c]")
 _BLANK_LINE = re.compile(r"\n[ \t\r]*\n|\f")
 
 
@@ -196,10 +197,11 @@ def _wide_without_mark(data: bytes) -> str:
         encoding: _unlikely(sample, encoding)
         for encoding in ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")
     }
-    best = min(unlikely, key=unlikely.__getitem__)
-    if unlikely[best] > _MOST_DAMAGE:
+    likely = [encoding for encoding, share in unlikely.items() if share <= _MOST_DAMAGE]
+    if not likely:
         raise UnreadableError("It holds binary data, not text.", _SAVE_AS_TEXT)
-    return best
+    # Latin letters the wrong way round are Chinese characters, but spaces and line ends are nothing usual.
+    return max(likely, key=lambda encoding: len(_BREAKS.findall(sample.decode(encoding, "replace"))))
 
 
 def _unlikely(sample: bytes, encoding: str) -> float:

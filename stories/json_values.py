@@ -104,7 +104,7 @@ class JsonValues:
         return bool(more)
 
     def _damaged(self, error: Exception) -> UnreadableError:
-        if isinstance(error, json.JSONDecodeError) and error.pos >= len(self._buffer.rstrip()) - 1:
+        if self._may_go_on(error):
             return UnreadableError("It is not JSON to its end: it seems to be cut off.", _CURE)
         line = self.line
         if isinstance(error, json.JSONDecodeError):

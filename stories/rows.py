@@ -41,10 +41,9 @@ _NOTHING = {"", "nan", "null", "none", "n/a", "<na>"}
 _LONGEST_LIST_CHARACTERS = 200
 
 COLUMNS = "“text” and “title”, “prompt” and “completion”, or “messages”"
-_CURE = (
-    f"Name the columns or fields {COLUMNS}. In JSON that is "
-    f'{{"title": …, "text": …}}, {{"prompt": …, "completion": …}} or {CHAT_SHAPE}.'
-)
+_NAME_FIELDS = f"Name the columns {COLUMNS}."
+_FILL = "Put the text into it, or leave the row out."
+_SHAPES = f'Write {{"title": …, "text": …}}, {{"prompt": …, "completion": …}} or {CHAT_SHAPE}.'
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def row(place: str, value: object, characters: int) -> Row:
     if isinstance(value, str):
         return Row(place, {TEXT_FIELDS[0]: value}, characters)
     return Row(
-        place, UnreadableError("It is neither text nor an object with named fields.", _CURE), characters
+        place, UnreadableError("It is neither text nor an object with named fields.", _SHAPES), characters
     )
 
 
@@ -90,7 +89,7 @@ def drafts(rows: Iterable[Row]) -> Iterator[Draft | Flaw]:
                 characters += row.characters
     if unused > MOST_FLAWS:
         reason = f"{unused - MOST_FLAWS} more rows cannot be used."
-        yield Flaw(reason, _CURE, entry="further rows", characters=characters)
+        yield Flaw(reason, "Mend them as the ones above.", entry="further rows", characters=characters)
 
 
 def check_columns(names: Iterable[str]) -> None:
@@ -141,7 +140,7 @@ def _draft(found: Mapping[str, object]) -> Draft:
         return Draft(said, title, messages=messages, one_of_many=True)
     text = next((text for name in TEXT_FIELDS if (text := _text(fields, name))), None)
     if text is None:
-        raise UnreadableError(_why_no_text(fields), _CURE)
+        raise _no_text(fields)
     return Draft(text, title, one_of_many=True)
 
 
@@ -166,15 +165,15 @@ def _title(fields: Mapping[str, object]) -> str | None:
     return next((title for title in titles if title.casefold() not in _NOTHING), None)
 
 
-def _why_no_text(fields: Mapping[str, object]) -> str:
+def _no_text(fields: Mapping[str, object]) -> UnreadableError:
     known = [name for name in fields if name in _KNOWN]
     if not known:
-        return f"It has none of the fields we know, only {_listed(fields)}."
+        return UnreadableError(f"It has none of the columns we know, only {_listed(fields)}.", _NAME_FIELDS)
     empty = next((name for name in reversed(known) if _text(fields, name) is None), None)
     if empty is None:
-        return f"It has “{known[-1]}”, but nothing that answers it."
+        return UnreadableError(f"It has “{known[-1]}”, but nothing that answers it.", _NAME_FIELDS)
     is_nothing = fields[empty] in (None, "") or isinstance(fields[empty], str | float)
-    return f"Its “{empty}” is empty." if is_nothing else f"Its “{empty}” is no text."
+    return UnreadableError(f"Its “{empty}” is {'empty' if is_nothing else 'no text'}.", _FILL)
 
 
 def _listed(names: Iterable[str]) -> str:

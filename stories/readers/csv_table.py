@@ -1,7 +1,7 @@
 """Tables: one story a row, in columns that their first row names."""
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import IO, TextIO
 
 from stories.encoding import open_text
@@ -12,7 +12,11 @@ from stories.rows import LONGEST_ROW, PROSE_FIELDS, Row, check_columns, column_n
 SUFFIXES = (".csv", ".tsv", ".tab")
 
 _DELIMITERS = (",", ";", "\t", "|")
-_QUOTE_CURE = 'Put each text in quotation marks ("…"), and write a quotation mark inside it twice ("").'
+_MOST_READ_AGAIN = 10 * LONGEST_ROW
+_QUOTES = UnreadableError(
+    "Its quotation marks do not match, or it is longer than 10 MB.",
+    'Put each text in quotation marks ("…"), and write a quotation mark inside it twice ("").',
+)
 # The csv module's own limit is 128 KB, less than a long story.
 csv.field_size_limit(LONGEST_ROW)
 
@@ -22,72 +26,131 @@ def read(stream: IO[bytes], name: str) -> Iterator[Draft | Flaw]:
     del name
     text = open_text(stream)
     try:
-        yield from drafts(_rows(_Lines(text)))
+        yield from drafts(_Table(text).rows())
     finally:
         text.detach()
 
 
 class _Lines:
-    """A table's lines for the csv module, which tells when it has asked for more than there are."""
+    """A table's lines, which can be read again from the second line of a row that went wrong."""
 
     def __init__(self, text: TextIO) -> None:
         self._text = text
-        self._first: list[str] = []
-        self.ended = False
-        self.characters = 0
+        self._taken: list[str] = []
+        self._waiting: list[str] = []
+        self._may_read_again = _MOST_READ_AGAIN
+        self.line = 0
 
     def __iter__(self) -> "_Lines":
         return self
 
     def __next__(self) -> str:
-        line = self._first.pop() if self._first else self._read()
+        line = self._waiting.pop() if self._waiting else self._read()
         if not line:
-            self.ended = True
             raise StopIteration
-        self.characters += len(line)
+        self.line += 1
+        self._taken.append(line)
         return line
 
-    def put_back(self, line: str) -> None:
-        """Yield this line once more."""
-        self.characters -= len(line)
-        self._first.append(line)
+    def begin_row(self) -> None:
+        """Remember where a row begins."""
+        self._taken = []
+
+    @property
+    def row_characters(self) -> int:
+        """Characters since the row began."""
+        return sum(map(len, self._taken))
+
+    def back_to(self, line: int) -> bool:
+        """Go back to where the row has had so many lines; False where that has happened too often."""
+        again = self._taken[line:]
+        self._may_read_again -= sum(map(len, again))
+        if self._may_read_again < 0:
+            return False
+        self._waiting += reversed(again)
+        self._taken = self._taken[:line]
+        self.line -= len(again)
+        return True
 
     def _read(self) -> str:
         line = self._text.readline(LONGEST_ROW)
+        end = line
+        while len(end) == LONGEST_ROW and not end.endswith(("\n", "\r")):
+            end = self._text.readline(LONGEST_ROW)
         if len(line) == LONGEST_ROW:
-            raise _too_long()
+            self._taken.append(line)
+            self.line += 1
+            raise _QUOTES
         return line.replace("\0", "")
 
 
-def _rows(lines: _Lines) -> Iterator[Row]:
-    table = csv.reader(lines, delimiter=_delimiter(lines))
-    header = _header(table)
-    while True:
-        line, before = table.line_num + 1, lines.characters
+class _Table:
+    """The rows of one table."""
+
+    def __init__(self, text: TextIO) -> None:
+        self._lines = _Lines(text)
+        first = next(self._lines, "")
+        # Excel may name the delimiter in a line before the header.
+        is_named = first.casefold().startswith("sep=") and len(first.strip()) == len("sep=;")
+        if not is_named:
+            self._lines.back_to(0)
+        self._delimiter = first[4] if is_named else _delimiter(first)
+        self._cells = csv.reader(
+            self._lines,
+            delimiter=self._delimiter,
+            strict=True,
+            skipinitialspace=f"{self._delimiter} " in first,
+        )
+        self._header = self._read_header()
+
+    def rows(self) -> Iterator[Row]:
+        """Yield the rows below the header; one that goes wrong costs itself and not those below it."""
+        lines = self._lines
+        while True:
+            lines.begin_row()
+            first = lines.line + 1
+            try:
+                cells = next(self._cells, None)
+            except UnreadableError as error:
+                yield Row(f"line {first}", error, lines.row_characters)
+                continue
+            except csv.Error:
+                goes_on = lines.back_to(1)
+                place = f"line {first}" if goes_on else f"from line {first} on"
+                yield Row(place, _QUOTES, lines.row_characters)
+                if goes_on:
+                    continue
+                return
+            if cells is None:
+                return
+            if any(cell.strip() for cell in cells):
+                yield Row(f"line {first}", self._fields(cells), lines.row_characters)
+
+    def _read_header(self) -> list[str]:
         try:
-            cells = next(table, None)
-        except (csv.Error, UnreadableError):
-            yield Row(f"from line {line} on", _too_long(), lines.characters - before)
-            return
-        if cells is None:
-            return
-        if not any(cell.strip() for cell in cells):
-            continue
-        characters = lines.characters - before
-        if lines.ended:
-            # The last row is complete before the table's end has been seen, unless a text in it never ends.
-            yield Row(f"from line {line} on", _never_closed(), characters)
-            return
-        yield Row(f"line {line}", _fields(header, cells, table.dialect.delimiter), characters)
+            names = next((cells for cells in self._cells if any(cell.strip() for cell in cells)), None)
+        except csv.Error as error:
+            raise UnreadableError(f"In its first row: {_QUOTES.reason}", _QUOTES.cure) from error
+        if names is None:
+            raise UnreadableError("It is empty.", "Put stories into it and drop it again.")
+        check_columns(names)
+        return [column_name(name) for name in names]
+
+    def _fields(self, cells: list[str]) -> dict[str, object] | UnreadableError:
+        columns = len(self._header)
+        if any(cell.strip() for cell in cells[columns:]):
+            if self._header[-1] not in PROSE_FIELDS:
+                return UnreadableError(
+                    f"It has {len(cells)} columns where the first row has {columns}.", _QUOTES.cure
+                )
+            # The text stands last and has the delimiter in it, without quotation marks: joined, it is whole.
+            cells = [*cells[: columns - 1], self._delimiter.join(cells[columns - 1 :])]
+        missing = [""] * (columns - len(cells))
+        return {name: cell for name, cell in zip(self._header, cells + missing, strict=False) if name}
 
 
-def _delimiter(lines: _Lines) -> str:
+def _delimiter(first: str) -> str:
     """Return what stands between the columns: what makes the most columns that we know of the first row."""
-    first = next(lines, "")
-    # Excel may name it in a line before the header.
-    if first.casefold().startswith("sep="):
-        return first[4:5]
-    lines.put_back(first)
 
     def known(delimiter: str) -> tuple[bool, int]:
         names = next(csv.reader([first], delimiter=delimiter), [])
@@ -98,34 +161,3 @@ def _delimiter(lines: _Lines) -> str:
         return True, len(names)
 
     return max(_DELIMITERS, key=known)
-
-
-def _header(table: Iterable[list[str]]) -> list[str]:
-    names = next((cells for cells in table if any(cell.strip() for cell in cells)), None)
-    if names is None:
-        raise UnreadableError("It is empty.", "Put stories into it and drop it again.")
-    check_columns(names)
-    return [column_name(name) for name in names]
-
-
-def _fields(header: list[str], cells: list[str], delimiter: str) -> dict[str, object] | UnreadableError:
-    too_many = len(cells) - len(header)
-    if too_many > 0 and any(cell.strip() for cell in cells[len(header) :]):
-        if header[-1] not in PROSE_FIELDS:
-            return UnreadableError(
-                f"It has {len(cells)} columns where the first row has {len(header)}.", _QUOTE_CURE
-            )
-        # The text stands last and has the delimiter in it, without quotation marks: it is whole again joined.
-        cells = [*cells[: len(header) - 1], delimiter.join(cells[len(header) - 1 :])]
-    return {name: cell for name, cell in zip(header, cells, strict=False) if name}
-
-
-def _too_long() -> UnreadableError:
-    return UnreadableError(
-        "A text in it is longer than 10 MB, or a quotation mark that opens a text is never closed.",
-        _QUOTE_CURE,
-    )
-
-
-def _never_closed() -> UnreadableError:
-    return UnreadableError("A quotation mark that opens a text is never closed.", _QUOTE_CURE)

@@ -31,6 +31,8 @@ def _rows(values: JsonValues) -> Iterator[Row]:
             found += 1
             yield row(f"item {found}, line {value.line}", value.value, value.characters)
     except UnreadableError as error:
+        if not found:
+            raise
         yield Row(f"after item {found}", error, 0)
         return
     if not found:
