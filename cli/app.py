@@ -13,11 +13,16 @@ from rich.console import Console
 
 from cli import journey
 from cli.api import StoryloomApi
+from cli.browser import cached_page, show, write_private
+from cli.check import check as check_folder
+from cli.check import read_settings
+from cli.check_summary import summary
 from cli.connection import LOCAL_STATE, connect, sign_in_and_keep
 from cli.errors import CommandError
 from cli.progress import follow_run, run_panel, runs_table
 from local.cloud import LocalCloud
 from local.errors import LocalCloudError
+from stories.report import to_html
 
 app = typer.Typer(
     help="Storyloom: your stories in, your own story-telling model out.\n\n"
@@ -75,6 +80,57 @@ def login(
     """Sign in to a Storyloom on AWS, once; later commands find it."""
     kept = sign_in_and_keep(url, email, password)
     notes.print(f"signed in; {kept} remembers it (delete the file to sign out)", highlight=False)
+
+
+@app.command()
+def check(
+    folder: Folder,
+    *,
+    html: Annotated[Path | None, typer.Option(help="Write the report as a page into this file.")] = None,
+    show_page: Annotated[bool, typer.Option("--open/--no-open", help="Show the page in the browser.")] = True,
+    base_model: Annotated[str, typer.Option(help="Another base model than cdk.json's: qwen3-4b, …")] = "",
+    instance: Annotated[str, typer.Option(help="Another machine to train on than cdk.json's.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """See what your stories will make, before anything is uploaded or spent.
+
+    Reads a folder on this machine exactly as the pipeline would: says which files can be used, why the others
+    cannot and what helps, whether it is enough, and what training would take and cost. Nothing leaves this
+    machine, and nothing in the folder is changed. Hidden files and folders, and folders that are only linked
+    to, are passed over, as `storyloom upload` does.
+
+    Exit code 0: there is enough to begin. 1: not yet, or the folder cannot be read.
+
+    Examples:
+
+      storyloom check ~/stories
+
+      storyloom check ~/stories --base-model llama-3.1-8b --instance ml.g6e.xlarge
+
+      storyloom check ~/stories --json | jq .cost_at_most_usd
+    """
+    if html is not None and html.resolve().is_relative_to(folder.resolve()):
+        raise CommandError(
+            f"{html} would lie among your stories and be read as one.", "Name a file outside of the folder."
+        )
+    try:
+        report = check_folder(folder, read_settings(_checkout(), base_model, instance), notes)
+    except KeyboardInterrupt:
+        notes.print("Stopped. Nothing was uploaded, and nothing in the folder was changed.")
+        raise typer.Exit(130) from None
+    if as_json:
+        sys.stdout.write(report.model_dump_json() + "\n")
+    else:
+        out.print(summary(report), highlight=False)
+    page = html or cached_page("check.html")
+    if html is not None or (show_page and not as_json):
+        write_private(page, to_html(report))
+        shown = show_page and not as_json and show(page)
+        notes.print(
+            f"{'shown in the browser' if shown else 'the page'}: {page}", highlight=False, markup=False
+        )
+    if not report.enough:
+        raise typer.Exit(1)
 
 
 @app.command()

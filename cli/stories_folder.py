@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from cli.errors import CommandError
 
 
 def story_files(folder: Path) -> list[tuple[Path, str]]:
-    """Every file below `folder` (or the one file), with the key it gets; hidden files stay behind.
+    """Every file below `folder` (or the one file), with the key it gets.
+
+    Hidden files and folders stay behind. A link to a file is that file; a link to a folder is not followed,
+    since it may lead in a circle.
 
     Raises:
         CommandError: nothing there, or nothing in it.
     """
     if folder.is_file():
-        return [(folder, folder.name)]
+        return [(folder, _key(folder.name))]
     if not folder.is_dir():
         raise CommandError(f"There is no folder {folder}.", "Give the folder that holds your stories.")
+    name = folder.name if folder.name not in {"", ".."} else folder.resolve().name
     found = [
-        (path, f"{folder.name}/{path.relative_to(folder).as_posix()}")
+        (path, _key(f"{name}/{path.relative_to(folder).as_posix()}"))
         for path in sorted(folder.rglob("*"))
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]
     if not found:
         raise CommandError(f"The folder {folder} holds no file.", "Put stories into it, or name another.")
     return found
+
+
+def _key(path: str) -> str:
+    """A key is UTF-8 text; of a name in an older encoding the letters that cannot be told are replaced."""
+    return os.fsencode(path).decode(errors="replace")

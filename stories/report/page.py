@@ -2,32 +2,20 @@
 
 import base64
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from stories.models import DataReport, Reject
+from stories.models import DataReport
 from stories.report import figures, words
+from stories.report.faults import faults
 
 _HERE = Path(__file__).parent
 _MOST_REASONS = 200
 _MOST_NAMES = 100
 _MOST_PAIRS = 500
-
-
-@dataclass
-class Fault:
-    """What some files have in common: a reason and its cure."""
-
-    reason: str
-    cure: str
-    names: list[str] = field(default_factory=list)
-    count: int = 0
-    """Names in all, of which `names` has the first hundred."""
 
 
 def to_html(report: DataReport) -> str:
@@ -37,7 +25,7 @@ def to_html(report: DataReport) -> str:
     file can make it do so.
     """
     css = (_HERE / "report.css").read_text(encoding="utf-8")
-    faults = _faults(report.rejected)
+    found = faults(report.rejected, _MOST_NAMES)
     return _template().render(
         report=report,
         css=Markup(css),  # noqa: S704 - our own file
@@ -48,8 +36,8 @@ def to_html(report: DataReport) -> str:
         split=figures.split_shares(report),
         lengths=figures.length_bars(report.lengths.ranges),
         languages=figures.language_bars(report.languages_words, report.languages),
-        faults=faults[:_MOST_REASONS],
-        faults_not_shown=sum(fault.count for fault in faults[_MOST_REASONS:]),
+        faults=found[:_MOST_REASONS],
+        faults_not_shown=sum(fault.count for fault in found[_MOST_REASONS:]),
         pairs=report.duplicates[:_MOST_PAIRS],
         changes=words.CHANGES,
     )
@@ -74,15 +62,3 @@ def _template() -> Template:
         "sample": words.sample,
     }
     return environment.get_template("report.html.jinja")
-
-
-def _faults(rejects: Iterable[Reject]) -> Sequence[Fault]:
-    """Put files with the same fault together, the most frequent fault first."""
-    faults: dict[tuple[str, str], Fault] = {}
-    for reject in rejects:
-        fault = faults.setdefault((reject.reason, reject.cure), Fault(reject.reason, reject.cure))
-        fault.count += 1
-        if len(fault.names) < _MOST_NAMES:
-            entry = f": {reject.entry}" if reject.entry else ""
-            fault.names.append(f"{reject.source_key}{entry}")
-    return sorted(faults.values(), key=lambda fault: -fault.count)

@@ -1,0 +1,92 @@
+"""A data report on the terminal: what was kept, what was not and why, the verdict, the cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from stories.models import DataReport, Grade
+from stories.report.faults import Fault, faults
+from stories.report.words import count, counted, dollars, language, minutes, shown
+
+_STYLES: dict[Grade, str] = {
+    "far too little": "red",
+    "too little": "yellow",
+    "enough": "green",
+    "plenty": "green",
+}
+_MOST_REASONS = 12
+_MOST_NAMES = 5
+
+
+def summary(report: DataReport) -> RenderableType:
+    """Show a report in about a screenful."""
+    parts: list[RenderableType] = [
+        Text(report.verdict, style=_STYLES[report.grade]),
+        Text(),
+        _figures(report),
+    ]
+    if report.rejected:
+        parts += [Text(), Text("What could not be used, and what helps", style="bold"), *_faults(report)]
+    return Padding(Group(*parts), (1, 0))
+
+
+def _figures(report: DataReport) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for name, value in _rows(report):
+        table.add_row(name, value)
+    return table
+
+
+def _rows(report: DataReport) -> Iterator[tuple[str, str]]:
+    outcomes = report.outcomes
+    said = [f"{count(outcomes.used)} used"]
+    said += [f"{count(outcomes.partly)} used in part"] if outcomes.partly else []
+    said += [f"{count(outcomes.repeated)} say what another says"] if outcomes.repeated else []
+    said += [f"{count(outcomes.rejected)} not used"] if outcomes.rejected else []
+    yield f"{counted(report.files, 'file')}", ", ".join(said)
+    works = f" in {counted(report.works, 'work')}" if report.works < report.stories else ""
+    yield (
+        "stories",
+        f"{count(report.stories)}{works}; the middle one has {counted(report.lengths.median, 'word')}",
+    )
+    languages = sorted(report.languages_words.items(), key=lambda item: -item[1])
+    named = ", ".join(f"{language(code)} {count(words)}" for code, words in languages[:6])
+    yield "words", f"{count(report.words)}{f' ({named})' if len(languages) > 1 else ''}"
+    if not report.enough:
+        return
+    yield "teaches", f"{report.base_model} on {report.instance}"
+    yield "training", f"about {minutes(report.training_minutes_estimate)}"
+    yield "cost", _cost(report)
+
+
+def _cost(report: DataReport) -> str:
+    if report.cost_estimate_usd is None:
+        return "not known for this instance: see aws.amazon.com/sagemaker/pricing"
+    cost = dollars(report.cost_estimate_usd)
+    if report.spot:
+        cost = f"about {dollars(report.cost_estimate_spot_usd)} on spot, {cost} on demand"
+    else:
+        cost = f"about {cost}"
+    return f"{cost}; never above {dollars(report.cost_at_most_usd)} (prices of {report.price_date})"
+
+
+def _faults(report: DataReport) -> Iterator[RenderableType]:
+    found = faults(report.rejected, _MOST_NAMES)
+    for fault in found[:_MOST_REASONS]:
+        yield Text.assemble(("✗ ", "red"), shown(fault.reason), " ", (shown(fault.cure), "dim"))
+        yield Padding(Text(_names(fault), overflow="fold"), (0, 0, 0, 2))
+    left = sum(fault.count for fault in found[_MOST_REASONS:])
+    if left:
+        yield Text(f"and {count(left)} more; --html or --json has all of them", style="dim")
+
+
+def _names(fault: Fault) -> str:
+    more = fault.count - len(fault.names)
+    return ", ".join(map(shown, fault.names)) + (f" and {count(more)} more" if more else "")
