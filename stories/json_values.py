@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from stories.errors import UnreadableError
 from stories.rows import LONGEST_ROW, fields_of
@@ -89,7 +90,7 @@ class JsonValues:
         self._position = end
         return found
 
-    def _may_go_on(self, error: Exception) -> bool:
+    def _may_go_on(self, error: Exception) -> TypeGuard[json.JSONDecodeError]:
         """Tell whether a value may be whole with what comes after the buffer."""
         if not isinstance(error, json.JSONDecodeError):
             return False
@@ -104,7 +105,7 @@ class JsonValues:
         return bool(more)
 
     def _damaged(self, error: Exception) -> UnreadableError:
-        if self._may_go_on(error):
+        if self._may_go_on(error) and error.pos > self._position:
             return UnreadableError("It is not JSON to its end: it seems to be cut off.", _CURE)
         line = self.line
         if isinstance(error, json.JSONDecodeError):

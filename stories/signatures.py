@@ -91,10 +91,10 @@ _OFFICE_KINDS = (
 )
 # By a file that only they have inside; a zip with none of these is just a zip.
 _ZIP_KINDS = {
-    "word/document.xml": ".docx",
     "META-INF/container.xml": ".epub",
     "content.xml": ".odt",
 }
+_OFFICE_TYPES = "[Content_Types].xml"
 _FOREIGN_ZIPS = {
     "xl/workbook.xml": ("an Excel workbook", _AS_CSV),
     "ppt/presentation.xml": ("a PowerPoint presentation", _AS_WORD),
@@ -172,6 +172,9 @@ def _zip_kind(stream: IO[bytes]) -> str:
     for name, (what, cure) in _FOREIGN_ZIPS.items():
         if name in names:
             raise _foreign(what, cure)
+    # Not every program calls the document itself word/document.xml.
+    if _OFFICE_TYPES in names and any(name.startswith("word/") for name in names):
+        return ".docx"
     return next((suffix for name, suffix in _ZIP_KINDS.items() if name in names), ".zip")
 
 

@@ -23,8 +23,8 @@ from stories.signatures import HEAD_BYTES, sniff
 LARGEST_TEXT_BYTES = 50 * 1024 * 1024
 """Of a file that has to be held in memory as a whole."""
 
-_ZIPPED = {".docx", ".epub", ".odt"}
-_SIGNED = {*_ZIPPED, ".pdf", ".rtf", ".zip", ".doc"}
+_ZIPPED = {".docx", ".docm", ".dotx", ".dotm", ".epub", ".odt", ".ott"}
+_SIGNED = {*_ZIPPED, ".pdf", ".rtf", ".zip", ".doc", ".dot"}
 """Endings of formats whose files tell by their first bytes what they are."""
 _SUFFIX = re.compile(r"\.[a-z][a-z0-9]{0,9}")
 
