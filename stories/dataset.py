@@ -2,19 +2,20 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from stories import duplicates, splitting
 from stories.estimate import PRICE_DATE, estimate
 from stories.examples import build
-from stories.language import count_words, estimate_tokens
+from stories.ledger import Ledger
 from stories.models import PARTS, DataReport, PartSize, Record, Reject
 from stories.store import Entry, RecordStore
 from stories.summary import CleaningTally, File, lengths, outcomes
 from stories.verdict import grade, verdict
-from stories.windows import cut
+
+LEDGER_FILE = "ledger.json"
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,12 @@ class _Files:
     tally: CleaningTally = field(default_factory=CleaningTally)
 
 
-def assemble(lines: Iterable[Record | Reject], options: Options, folder: Path) -> DataReport:
+def assemble(
+    lines: Iterable[Record | Reject], options: Options, folder: Path, ledger: Ledger | None = None
+) -> DataReport:
     """Write `train/`, `validation/` and `test/examples.jsonl` into a folder and report on them.
+
+    `ledger.json` beside them remembers the split: given to the next call it keeps every story on its side.
 
     Memory holds a kilobyte or so of each story; the texts wait on disk, in the same folder.
 
@@ -58,14 +63,16 @@ def assemble(lines: Iterable[Record | Reject], options: Options, folder: Path) -
         lines: what `read_file` yielded for all files, in any order.
         options: what the dataset is made for.
         folder: an empty folder with room for twice the text.
+        ledger: of the dataset before this one; None for the first.
     """
     waiting = folder / "records.jsonl"
     with RecordStore(waiting) as store:
         files = _collect(lines, store)
-        entries, pairs = duplicates.leave_out(store.entries)
-        split = splitting.split(entries, lambda entry, count: _sections(store, entry, count))
+        entries, left_out = duplicates.leave_out(store.entries)
+        split = splitting.split(entries, left_out, lambda entry: store.read(entry).text, ledger or Ledger())
         sizes = {part: _write(store, split.parts[part], options, folder / part) for part in PARTS}
     waiting.unlink()
+    (folder / LEDGER_FILE).write_text(split.ledger.to_json(), encoding="utf-8", newline="\n")
     tokens = sizes["train"].examples * options.sequence_length * options.epochs
     effort = estimate(tokens, options.parameters_millions, options.instance, options.most_minutes)
     words = sum(entry.words for entry in entries)
@@ -81,7 +88,7 @@ def assemble(lines: Iterable[Record | Reject], options: Options, folder: Path) -
         stories=len(entries),
         words=words,
         languages=dict(sorted(Counter(entry.language for entry in entries).items())),
-        duplicates=pairs,
+        duplicates=[pair.duplicate for pair in left_out],
         split=sizes,
         enough=enough,
         verdict="",
@@ -90,6 +97,7 @@ def assemble(lines: Iterable[Record | Reject], options: Options, folder: Path) -
         price_date=PRICE_DATE,
         grade=judged if enough else "far too little",
         words_to_next_grade=words_to_next_grade if enough else max(0, options.minimum_words - words),
+        minimum_words=options.minimum_words,
         works=len({entry.work for entry in entries}),
         languages_words=_words_by_language(entries),
         lengths=lengths(entry.words for entry in entries),
@@ -129,14 +137,6 @@ def _collect(lines: Iterable[Record | Reject], store: RecordStore) -> _Files:
             files.tally.add(line)
             store.add(line, duplicates.fingerprint(line))
     return files
-
-
-def _sections(store: RecordStore, entry: Entry, count: int) -> Iterator[tuple[int, int, int]]:
-    text = store.read(entry).text
-    begin = 0
-    for section in cut(text, max(1, estimate_tokens(text, entry.language) // count), entry.language):
-        yield begin, begin + len(section), count_words(section)
-        begin += len(section)
 
 
 def _write(store: RecordStore, pieces: Sequence[splitting.Piece], options: Options, folder: Path) -> PartSize:

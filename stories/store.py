@@ -39,6 +39,7 @@ class Entry:
     """Key and version of its file."""
     order: Order
     """Sorts stories as a person would read them, whatever order they came in."""
+    title: str
     work: str
     modified_at: str
     language: str
@@ -78,6 +79,7 @@ class RecordStore:
                 name=name,
                 file=(record.source_key, record.source_version),
                 order=(reading_order(path), record.position, path),
+                title=record.title,
                 work=record.work,
                 modified_at=record.modified_at,
                 language=record.language,

@@ -81,7 +81,7 @@ def _window_end(units: Sequence[_Unit], start: int, left: int, most_tokens: int)
 
 def _units(text: str, most_tokens: int, language: str) -> Iterator[_Unit]:
     start = 0
-    for end, ends_paragraph in _boundaries(text):
+    for end, ends_paragraph in boundaries(text):
         sentence = text[start:end]
         tokens = estimate_tokens(sentence, language)
         if tokens <= most_tokens:
@@ -91,7 +91,8 @@ def _units(text: str, most_tokens: int, language: str) -> Iterator[_Unit]:
         start = end
 
 
-def _boundaries(text: str) -> Iterator[tuple[int, bool]]:
+def boundaries(text: str) -> Iterator[tuple[int, bool]]:
+    """Yield where sentences and paragraphs end, and whether it is a paragraph that ends there."""
     ends = {
         found.end(): False
         for found in _SENTENCE_END.finditer(text)

@@ -25,7 +25,13 @@ def test_the_newest_of_two_equal_stories_stays(assembled: Assemble) -> None:
     for lines in (old + new, new + old):
         report, _ = assembled(lines + _others())
         assert list(report.duplicates) == [
-            Duplicate(kept="second.txt", dropped="first.txt", kind="exact", similarity=1.0)
+            Duplicate(
+                kept="second.txt",
+                dropped="first.txt",
+                kind="exact",
+                similarity=1.0,
+                why="The two are the same word for word. The newer one stays.",
+            )
         ]
         assert report.stories == 9
 

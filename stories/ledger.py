@@ -1,0 +1,97 @@
+"""What the split remembers from one run to the next, so that no story ever moves from test to train.
+
+It holds hashes only, no name and no text, and forgets nothing: a story that is deleted and comes back is on
+the side where it was.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from stories.models import Part
+from stories.store import Entry
+
+Side = Part | Literal["gap", "cut"]
+"""A part; or `gap`, used for nothing because it stands between two parts of one work; or `cut`, where the
+passages of a text are on different sides."""
+
+HELD_OUT: tuple[Part, Part] = ("test", "validation")
+_STRICTEST_FIRST: tuple[Side, ...] = ("test", "validation", "cut", "gap", "train")
+
+
+class Ledger(BaseModel):
+    """Which side every story was ever on."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: Literal[1] = 1
+    stories: dict[str, Side] = {}
+    """By the hash of their words: the same text is on the same side wherever it is filed."""
+    works: dict[str, Side] = {}
+    """By the hash of the work's key: a new chapter, or one that was rewritten, follows its work."""
+    places: dict[str, Side] = {}
+    """By the hash of file and position there, for the chapters of works that are on several sides."""
+    passages: dict[str, Part] = {}
+    """Passages that are held out of works too large to be held out whole, by the hash of their words."""
+
+    def to_json(self) -> str:
+        """Return the ledger as JSON: one line a story, the same bytes for the same content."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, indent=0) + "\n"
+
+    def side_of(self, entry: Entry) -> Side | None:
+        """Return where this text was, or else the chapter at its place; None where neither is known."""
+        return self.stories.get(_text_key(entry)) or self.places.get(place_key(entry))
+
+    def side_of_work(self, work: str) -> Side | None:
+        """Return where a work's stories go; None where they are on several sides, or new."""
+        return self.works.get(hashed(work))
+
+    def knows(self, part: Part) -> bool:
+        """Tell whether anything was ever in a part."""
+        return part in self.stories.values() or part in self.passages.values()
+
+    def remember(self, entry: Entry, side: Side) -> None:
+        """Write down where a story is."""
+        self.stories[_text_key(entry)] = side
+
+    def remember_work(self, work: str, sides: Mapping[Entry, Side]) -> None:
+        """Write down where the stories of a work are."""
+        for entry, side in sides.items():
+            self.remember(entry, side)
+        if len(set(sides.values())) == 1:
+            self.works[hashed(work)] = next(iter(sides.values()))
+            return
+        self.works.pop(hashed(work), None)
+        self.places |= {place_key(entry): side for entry, side in sides.items()}
+
+    def without_train(self) -> "Ledger":
+        """Return what it remembers of all that is not trained on."""
+        return Ledger(
+            stories={story: side for story, side in self.stories.items() if side != "train"},
+            works={work: side for work, side in self.works.items() if side != "train"},
+            places={place: side for place, side in self.places.items() if side != "train"},
+            passages=self.passages,
+        )
+
+
+def hashed(name: str) -> str:
+    """Return the first 16 hex digits of a name's sha256."""
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def place_key(entry: Entry) -> str:
+    """Return the hash of where a story stands: its file and its position there."""
+    _, position, path = entry.order
+    return hashed(f"{path}#{position}")
+
+
+def _text_key(entry: Entry) -> str:
+    return entry.fingerprint.digest.hex()[:16]
+
+
+def strictest(sides: Iterable[Side | None]) -> Side | None:
+    """Return the side that holds for all of these: what was held out must never be trained on."""
+    return min(filter(None, sides), key=_STRICTEST_FIRST.index, default=None)
