@@ -6,6 +6,7 @@ from aws_cdk import Aws, Duration, Environment, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
 from stacks.function_bundles import FunctionBundles
@@ -15,10 +16,11 @@ from stacks.job_logs import TRAINING_LOG, read_job_logs
 from stacks.page import Page
 from stacks.permissions import allow
 from stacks.pipeline import PipelineStack
-from stacks.references import publish
+from stacks.references import page_url_parameter, publish
 from stacks.rest_api import LONGEST_ANSWER, RestApi
 from stacks.settings import Settings
 from stacks.sign_in import SignIn
+from stacks.state_machine import Pipeline
 from stacks.storage import StorageStack
 
 # https://awslabs.github.io/aws-lambda-web-adapter/getting-started/zip-packages.html
@@ -49,7 +51,7 @@ class ChatStack(Stack):
         hosting = pipeline.hosting_seen_from(self)
         sign_in = SignIn(self, "SignIn", settings=settings)
         keeper = self._keeper(hosting)
-        chat_api = self._chat_api(hosting, keeper, *pipeline.machine_seen_from(self))
+        chat_api = self._chat_api(hosting, keeper, pipeline.machine_seen_from(self))
         authorizer = self._authorizer(sign_in)
         rest_api = RestApi(self, "Api", api=chat_api.function, authorizer=authorizer.function)
         page = Page(
@@ -60,6 +62,13 @@ class ChatStack(Stack):
             api=rest_api.api,
             client_id=sign_in.client.user_pool_client_id,
             built_page=built_page,
+        )
+        ssm.StringParameter(
+            self,
+            "PageAddress",
+            parameter_name=page_url_parameter(settings),
+            string_value=page.url,
+            description="Storyloom: where messages send people",
         )
         publish(self, "PageUrl", page.url, "Chat here")
         publish(self, "ApiUrl", rest_api.api.url.rstrip("/"), "The API, without /api")
@@ -102,9 +111,7 @@ class ChatStack(Stack):
         )
         return keeper
 
-    def _chat_api(
-        self, hosting: Hosting, keeper: Function, state_machine_arn: str, executions_arn: str
-    ) -> Function:
+    def _chat_api(self, hosting: Hosting, keeper: Function, machine: Pipeline) -> Function:
         layer_arn = (
             f"arn:{Aws.PARTITION}:lambda:{Aws.REGION}:{_WEB_ADAPTER_ACCOUNT}:layer:"
             f"LambdaAdapterLayerX86:{_WEB_ADAPTER_VERSION}"
@@ -125,7 +132,7 @@ class ChatStack(Stack):
                 "AWS_LWA_PORT": _WEB_SERVER_PORT,
                 "AWS_LWA_READINESS_CHECK_PATH": "/api/health",
                 "STORYLOOM_KEEPER_FUNCTION": keeper.function.function_name,
-                "STORYLOOM_STATE_MACHINE_ARN": state_machine_arn,
+                "STORYLOOM_STATE_MACHINE_ARN": machine.arn,
                 "STORYLOOM_BROWSER_ENDPOINT": self._settings.browser_endpoint,
             },
         )
@@ -135,9 +142,10 @@ class ChatStack(Stack):
         allow(
             chat_api.role,
             ["states:GetExecutionHistory"],
-            [executions_arn],
+            [machine.executions_arn],
             wildcard_because="an execution is named by its run",
         )
+        machine.answered_by(chat_api)
         allow(chat_api.role, ["s3:ListBucket"], [self._storage.stories_arn])
         allow(
             chat_api.role,

@@ -31,6 +31,7 @@ CONTROL = FunctionGroup(
         "quiet_timer",
         "start_run",
         "begin",
+        "ask_approval",
         "stage_base_model",
         "gate",
         "register",

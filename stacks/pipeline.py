@@ -18,14 +18,17 @@ from stacks.hosting import Hosting
 from stacks.job_logs import JOB_LOGS, read_job_logs
 from stacks.job_roles import hosting_role, job_role
 from stacks.permissions import allow, arn
-from stacks.references import publish, published
+from stacks.references import page_url_parameter, publish, published
 from stacks.settings import Settings
 from stacks.state_machine import FUNCTION_SECONDS, Pipeline
 from stacks.storage import StorageStack
 from stacks.trigger import QuietPeriod, on_new_story, on_unrecorded_end, started_by
 
 _TRAINING_CODE = CHECKOUT / "training_code"
-_MEMORY_MB = {"begin": 1024, "read_stories": 2048, "assemble": 4096, "stage_base_model": 1024, "deploy": 1024}
+_MEMORY_MB = {"begin": 2048, "read_stories": 2048, "assemble": 4096, "stage_base_model": 1024, "deploy": 1024}
+# read_stories: a file of 200 MB, and up to 256 MB of text out of an archive, twice: for the run and to keep.
+# assemble: all text, and the same text as examples.
+_DISK_MB = {"read_stories": 2048, "assemble": 10240}
 
 
 class PipelineStack(Stack):
@@ -56,6 +59,7 @@ class PipelineStack(Stack):
         training_code_prefix = _deploy_training_code(self, self._storage.artifacts_bucket)
         self._equip_data_functions(training_code_prefix)
         self._equip_model_functions()
+        self._equip_question(self._functions["ask_approval"])
         self._pipeline = Pipeline(
             self, "Pipeline", settings=settings, storage=self._storage, job_role=self._job_role
         )
@@ -71,10 +75,10 @@ class PipelineStack(Stack):
         """The endpoint, for a stack that wakes it or asks it."""
         return Hosting(self._settings, self._hosting_image, published(self, consumer, "HostingRoleArn"))
 
-    def machine_seen_from(self, consumer: Stack) -> tuple[str, str]:
-        """ARNs of the state machine and of its executions, for another stack."""
+    def machine_seen_from(self, consumer: Stack) -> Pipeline:
+        """The state machine, for another stack."""
         consumer.add_stack_dependency(self)
-        return self._pipeline.arn, self._pipeline.executions_arn
+        return self._pipeline
 
     def _function(self, name: str, seconds: int) -> Function:
         return Function(
@@ -85,6 +89,7 @@ class PipelineStack(Stack):
             storage=self._storage,
             timeout=Duration.seconds(seconds),
             memory_mb=_MEMORY_MB.get(name, 512),
+            disk_mb=_DISK_MB.get(name, 512),
         )
 
     def _trigger(self, pipeline: Pipeline) -> Function:
@@ -96,6 +101,8 @@ class PipelineStack(Stack):
         for function in (quiet_timer, self._functions["announce"], self._functions["record_failure"]):
             quiet_period.movable_by(function)
         pipeline.explained_to(self._functions["record_failure"])
+        for function in (start_run, self._functions["ask_approval"]):
+            pipeline.answered_by(function)  # new stories answer for a run that waits
         on_new_story(self, self._storage, quiet_timer)
         on_unrecorded_end(self, pipeline.arn, self._functions["record_failure"])
         return start_run
@@ -105,26 +112,43 @@ class PipelineStack(Stack):
         begin, read, assemble = functions["begin"], functions["read_stories"], functions["assemble"]
         begin.may_use_table("GetItem", "PutItem", "UpdateItem")
         allow(begin.role, ["s3:ListBucketVersions"], [storage.stories_arn])
-        begin.may_write_artifacts("runs/*/manifest.jsonl")
+        begin.may_write_artifacts("runs/*/manifest.jsonl", "runs/*/batches.jsonl")
+        begin.may_list_artifacts("cache/stories/*")
+        begin.may_delete_artifacts("cache/stories/*")
         allow(
             read.role,
             ["s3:GetObject", "s3:GetObjectVersion"],
             [storage.stories()],
             wildcard_because="a person names their stories as they like",
         )
-        read.may_write_artifacts("runs/*/read/*")
+        read.may_write_artifacts("runs/*/read/*", "cache/stories/*")
+        read.may_list_artifacts("cache/stories/*")
+        read.may_read_artifacts("cache/stories/*")
         assemble.may_use_table("UpdateItem")
         assemble.may_list_artifacts("runs/*/read/*")
         assemble.may_read_artifacts("runs/*/read/*")
-        assemble.may_write_artifacts("runs/*/dataset/*", "runs/*/report.json")
+        assemble.may_write_artifacts("runs/*/dataset/*", "runs/*/report.json", "runs/*/report.html")
         uri = f"s3://{storage.artifacts_bucket}/{training_code_prefix}/"
         for name, value in (
             ("STORYLOOM_MINIMUM_WORDS", str(settings.minimum_words)),
             ("STORYLOOM_MAX_TRAINING_MINUTES", str(settings.max_training_minutes)),
             ("STORYLOOM_TRAINING_INSTANCE", settings.training_instance),
             ("STORYLOOM_TRAINING_CODE_URI", uri),
+            ("STORYLOOM_SPOT", str(settings.spot).lower()),
+            ("STORYLOOM_ASK_BEFORE_TRAINING", str(settings.ask_before_training).lower()),
         ):
             assemble.function.add_environment(name, value)
+
+    def _equip_question(self, ask: Function) -> None:
+        ask.may_use_table("GetItem", "UpdateItem")
+        self._may_tell(ask)
+        parameter = page_url_parameter(self._settings)
+        allow(ask.role, ["ssm:GetParameter"], [arn("ssm", f"parameter{parameter}")])
+        ask.function.add_environment("STORYLOOM_PAGE_URL_PARAMETER", parameter)
+
+    def _may_tell(self, function: Function) -> None:
+        allow(function.role, ["sns:Publish"], [self._topic.topic_arn])
+        function.function.add_environment("STORYLOOM_TOPIC_ARN", self._topic.topic_arn)
 
     def _equip_model_functions(self) -> None:
         self._equip_stage_base_model(self._functions["stage_base_model"])
@@ -189,8 +213,7 @@ class PipelineStack(Stack):
     def _equip_endings(self, announce: Function, record_failure: Function) -> None:
         for function in (announce, record_failure):
             function.may_use_table("GetItem", "UpdateItem", "DeleteItem")
-            allow(function.role, ["sns:Publish"], [self._topic.topic_arn])
-            function.function.add_environment("STORYLOOM_TOPIC_ARN", self._topic.topic_arn)
+            self._may_tell(function)
         read_job_logs(record_failure, "logs:DescribeLogStreams", "logs:GetLogEvents", jobs=JOB_LOGS)
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from aws_cdk import Aws, CfnOutput, Fn, Stack
 
+from stacks.settings import Settings
+
 
 def publish(stack: Stack, key: str, value: str, description: str) -> None:
     """Make a value an output of a stack, under exactly this key."""
@@ -17,6 +19,15 @@ def published(producer: Stack, consumer: Stack, key: str) -> str:
     """Read an output of another stack, which is deployed first."""
     consumer.add_stack_dependency(producer)
     return Fn.get_stack_output(producer.stack_name, key)
+
+
+def page_url_parameter(settings: Settings) -> str:
+    """Name of the Systems Manager parameter with the page's address.
+
+    The Chat stack, which makes the page, is deployed after the Pipeline stack, whose messages name it: so the
+    address is read when a message is sent.
+    """
+    return f"/{settings.name}/page-url"
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ class Settings(BaseModel):
     quiet_seconds: Annotated[int, Field(ge=5, le=24 * 60 * 60)] = 300
     idle_minutes: Annotated[float, Field(gt=0, le=24 * 60)] = 15
     minimum_words: Annotated[int, Field(ge=1)] = 5000
+    ask_before_training: bool = False
     minimum_improvement_percent: Annotated[float, Field(ge=0, lt=100)] = 2
     monthly_budget_usd: Annotated[float, Field(gt=0)] = 50
     huggingface_token_secret: Annotated[str, Field(pattern=r"^[A-Za-z0-9/_+=.@-]{0,256}$")] = ""
@@ -96,6 +97,7 @@ _CURES = {
     "quiet_seconds": "Give whole seconds from 5 to 86400",
     "idle_minutes": "Give minutes above 0, 1440 at most",
     "minimum_words": "Give a whole number of words, 1 or more",
+    "ask_before_training": "Give true or false",
     "minimum_improvement_percent": "Give a percentage from 0 to below 100",
     "monthly_budget_usd": "Give an amount of dollars above 0",
     "huggingface_token_secret": "Give the name of a secret in Secrets Manager, or leave it empty",

@@ -14,14 +14,15 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
+from stacks.approval import APPROVAL_SECONDS, approval_states
 from stacks.functions import LOG_RETENTION, Function
 from stacks.permissions import acknowledge, allow, arn, may_pass
 from stacks.references import Storage
 from stacks.sagemaker_jobs import evaluate_state, longest_training_wait, train_state
 from stacks.settings import Settings
+from stacks.states import choice, ending
 
 _MINUTE = 60
-_FILES_A_BATCH = 20
 _BATCHES_AT_ONCE = 40
 _ENDPOINT_POLL_SECONDS = 5
 _NO_STORIES = (
@@ -45,6 +46,16 @@ _RETRY_LAMBDA = [
         "JitterStrategy": "FULL",
     }
 ]
+# A function whose process was killed, for memory or with its machine, or that ran out of time. What it read
+# until then is kept, so that a retry goes on from there.
+_RETRY_KILLED = [
+    {
+        "ErrorEquals": ["Lambda.Unknown", "Runtime.ExitError", "Sandbox.Timedout", "States.Timeout"],
+        "IntervalSeconds": 2,
+        "MaxAttempts": 2,
+        "BackoffRate": 2,
+    }
+]
 _CATCH = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.failure", "Next": "RecordFailure"}]
 
 # How long each function's state may take; the function's own time limit is the first number.
@@ -52,6 +63,7 @@ FUNCTION_SECONDS = {
     "begin": 15 * _MINUTE,
     "read_stories": 15 * _MINUTE,
     "assemble": 15 * _MINUTE,
+    "ask_approval": 2 * _MINUTE,
     "stage_base_model": 15 * _MINUTE,
     "gate": 2 * _MINUTE,
     "register": 2 * _MINUTE,
@@ -70,7 +82,7 @@ def definition(
 
     Args:
         settings: of the app.
-        functions: by name; the ten of `FUNCTION_SECONDS`.
+        functions: by name; those of `FUNCTION_SECONDS`.
         job_role_arn: role of the SageMaker jobs.
         training_image: container of both jobs.
     """
@@ -91,21 +103,24 @@ def definition(
     begin = {**run, "reason.$": "$.reason", "execution_arn.$": "$$.Execution.Id"}
     states = {
         "Begin": call("begin", begin, "$.begun", "AnyStories"),
-        "AnyStories": _choice({"Variable": "$.begun.files", "NumericGreaterThan": 0}, "Read", "NoStories"),
+        "AnyStories": choice({"Variable": "$.begun.files", "NumericGreaterThan": 0}, "Read", "NoStories"),
         "NoStories": {
             "Type": "Pass",
             "Result": {"message": _NO_STORIES},
             "ResultPath": "$.assembled",
             "Next": "StopEarly",
         },
-        "Read": _read_all(functions["read_stories"]),
+        "Read": {**read_state(functions["read_stories"].arn), "Catch": _CATCH, "Next": "Assemble"},
         "Assemble": call("assemble", {**run, "begun.$": "$.begun"}, "$.assembled", "EnoughText"),
-        "EnoughText": _choice(
-            {"Variable": "$.assembled.enough", "BooleanEquals": True}, "StageBaseModel", "StopEarly"
+        "EnoughText": choice(
+            {"Variable": "$.assembled.enough", "BooleanEquals": True}, "TrainAtOnce", "StopEarly"
         ),
-        "StopEarly": _ending("stopped_early", "$.assembled.message"),
+        "StopEarly": ending("stopped_early", {"message.$": "$.assembled.message"}),
+        **approval_states(
+            functions["ask_approval"], then="StageBaseModel", retry=_RETRY_LAMBDA, catch=_CATCH
+        ),
         "StageBaseModel": call("stage_base_model", run, "$.staged", "Staged"),
-        "Staged": _choice({"Variable": "$.staged.done", "BooleanEquals": True}, "Train", "StageBaseModel"),
+        "Staged": choice({"Variable": "$.staged.done", "BooleanEquals": True}, "Train", "StageBaseModel"),
         "Train": {**train_state(settings, job_role_arn, training_image), "Catch": _CATCH, "Next": "Evaluate"},
         "Evaluate": {
             **evaluate_state(settings, job_role_arn, training_image),
@@ -114,10 +129,8 @@ def definition(
         },
         "Gate": call("gate", {**run, "jobs.$": "$.assembled.jobs"}, "$.gate", "Register"),
         "Register": call("register", {**run, "gate.$": "$.gate"}, "$.registered", "WorthDeploying"),
-        "WorthDeploying": _choice(
-            {"Variable": "$.gate.deploy", "BooleanEquals": True}, "Deploy", "NotBetter"
-        ),
-        "NotBetter": _ending("not_better", "$.gate.decision"),
+        "WorthDeploying": choice({"Variable": "$.gate.deploy", "BooleanEquals": True}, "Deploy", "NotBetter"),
+        "NotBetter": ending("not_better", {"message.$": "$.gate.decision"}),
         "Deploy": call(
             "deploy",
             {**run, "gate.$": "$.gate", "registered.$": "$.registered"},
@@ -126,10 +139,10 @@ def definition(
         ),
         "WaitForEndpoint": {"Type": "Wait", "Seconds": _ENDPOINT_POLL_SECONDS, "Next": "SmokeTest"},
         "SmokeTest": call("smoke_test", {**run, "deployment.$": "$.deployment"}, "$.smoke", "Deployed"),
-        "Deployed": _choice(
+        "Deployed": choice(
             {"Variable": "$.smoke.status", "StringEquals": "passed"}, "Succeeded", "WaitForEndpoint"
         ),
-        "Succeeded": _ending("succeeded", "$.gate.decision"),
+        "Succeeded": ending("succeeded", {"message.$": "$.gate.decision"}),
         "Announce": _last(
             call(
                 "announce",
@@ -176,7 +189,9 @@ class Pipeline(Construct):
             state_machine_name=self._name,
             definition_body=sfn.DefinitionBody.from_string(json.dumps(states)),
             role=self._role,
-            timeout=Duration.seconds(longest_training_wait(self._settings) + 12 * 60 * _MINUTE),
+            timeout=Duration.seconds(
+                longest_training_wait(self._settings) + APPROVAL_SECONDS + 12 * 60 * _MINUTE
+            ),
             tracing_enabled=True,
             logs=sfn.LogOptions(
                 destination=logs.LogGroup(
@@ -197,6 +212,14 @@ class Pipeline(Construct):
             "log delivery and X-Ray have no ARNs to name; the CDK adds these statements for both",
         )
         return machine
+
+    def answered_by(self, function: Function) -> None:
+        """Let a function answer a task that waits with its token.
+
+        IAM's reference lists no resource for this action, but Step Functions does check it against the state
+        machine of the token's task; that is also what the CDK's `grant_task_response` names.
+        """
+        allow(function.role, ["states:SendTaskSuccess"], [self.arn])
 
     def explained_to(self, function: Function) -> None:
         """Let a function read why a batch of the Distributed Map failed."""
@@ -238,8 +261,8 @@ class Pipeline(Construct):
         allow(
             role,
             ["s3:GetObject"],
-            [self._storage.artifacts("runs/*/manifest.jsonl")],
-            wildcard_because="the manifest lies below its run's id",
+            [self._storage.artifacts("runs/*/batches.jsonl")],
+            wildcard_because="the list of batches lies below its run's id",
         )
         # The Distributed Map starts its children as executions of this same machine.
         allow(role, ["states:StartExecution"], [self.arn])
@@ -251,13 +274,17 @@ class Pipeline(Construct):
         )
 
 
-def _read_all(reader: Function) -> dict[str, Any]:
-    """State `Read`: a Distributed Map, so ten files and ten million are the same state."""
+def read_state(reader_arn: str) -> dict[str, Any]:
+    """State `Read`: a Distributed Map over the batches, so ten files and ten million are the same state.
+
+    Args:
+        reader_arn: of the function that reads one batch.
+    """
     read_batch = {
         "Type": "Task",
-        "Resource": reader.arn,
+        "Resource": reader_arn,
         "TimeoutSeconds": FUNCTION_SECONDS["read_stories"] + _WAITING_SECONDS,
-        "Retry": _RETRY_LAMBDA,
+        "Retry": _RETRY_LAMBDA + _RETRY_KILLED,
         "End": True,
     }
     return {
@@ -266,9 +293,10 @@ def _read_all(reader: Function) -> dict[str, Any]:
         "ItemReader": {
             "Resource": f"arn:{Aws.PARTITION}:states:::s3:getObject",
             "ReaderConfig": {"InputType": "JSONL"},
-            "Parameters": {"Bucket.$": "$.begun.manifest.bucket", "Key.$": "$.begun.manifest.key"},
+            "Parameters": {"Bucket.$": "$.begun.batches.bucket", "Key.$": "$.begun.batches.key"},
         },
-        "ItemBatcher": {"MaxItemsPerBatch": _FILES_A_BATCH, "BatchInput": {"run_id.$": "$.run_id"}},
+        # Begin made the batches: it knows how large the files are, and an ItemBatcher only how many.
+        "ItemSelector": {"run_id.$": "$.run_id", "files.$": "$$.Map.Item.Value.files"},
         "MaxConcurrency": _BATCHES_AT_ONCE,
         "ItemProcessor": {
             # Standard: a batch of large archives may take longer than an express child's 5 minutes.
@@ -277,21 +305,6 @@ def _read_all(reader: Function) -> dict[str, Any]:
             "States": {"ReadBatch": read_batch},
         },
         "ResultPath": None,
-        "Catch": _CATCH,
-        "Next": "Assemble",
-    }
-
-
-def _choice(condition: dict[str, Any], yes: str, no: str) -> dict[str, Any]:
-    return {"Type": "Choice", "Choices": [{**condition, "Next": yes}], "Default": no}
-
-
-def _ending(outcome: str, message_path: str) -> dict[str, Any]:
-    return {
-        "Type": "Pass",
-        "Parameters": {"outcome": outcome, "message.$": message_path},
-        "ResultPath": "$.ending",
-        "Next": "Announce",
     }
 
 

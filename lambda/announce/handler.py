@@ -10,6 +10,7 @@ from shared.models import Run
 
 log = Logger(service="announce")
 
+# Who declined knows it, and the run that supersedes one asks again: those two are told nobody.
 _SUBJECTS = {
     "succeeded": "Storyloom: your new model answers",
     "not_better": "Storyloom: the new model was not better",
@@ -22,7 +23,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Record the outcome, free the lock, tell the owner. Calling it twice tells once.
 
     Args:
-        event: `{"run_id", "outcome": "succeeded", "not_better" or "stopped_early", "message"}`.
+        event: `{"run_id", "outcome": "succeeded", "not_better", "stopped_early", "declined" or "superseded",
+            "message"}`.
         context: Lambda's.
 
     Returns:
@@ -33,7 +35,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     runs.finish(run_id, outcome, message)
     one_more = handover.free(run_id)
     run = runs.get(run_id)
-    if run is not None:
+    if run is not None and outcome in _SUBJECTS:
         announcement.tell_once(run_id, _SUBJECTS[outcome], _letter(run, one_more))
     log.info("The run has ended", extra={"run_id": run_id, "outcome": outcome, "one_more": one_more})
     return {"one_more": one_more}

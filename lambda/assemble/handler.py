@@ -1,23 +1,21 @@
 """Makes the dataset of a run out of what was read, reports on it, and lays out the jobs that follow."""
 
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from pydantic import TypeAdapter
 
 from assemble import plan
+from assemble.reading import RunStories
 from shared import aws, environment, layout, runs
-from stories.dataset import Options
+from stories import recipe
 from stories.dataset import assemble as assemble_dataset
-from stories.models import PARTS, DataReport, Record, Reject
+from stories.models import PARTS, DataReport
+from stories.report import to_html
 
 log = Logger(service="assemble")
-
-_LINE: TypeAdapter[Record | Reject] = TypeAdapter(Record | Reject)
 
 
 class FilesLostError(Exception):
@@ -33,7 +31,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         context: Lambda's.
 
     Returns:
-        `{"enough", "message", "words", "stories", "jobs"}`; the jobs as docs/contracts.md has them.
+        `{"enough", "ask_before_training", "message", "words", "stories", "estimate", "jobs"}`; estimate and
+        jobs as docs/contracts.md has them.
 
     Raises:
         FilesLostError: where the report does not account for every file.
@@ -43,47 +42,45 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     runs.enter(run_id, "Assemble", "Putting the dataset together.")
     common = environment.common()
     settings = environment.read(environment.Assembly)
-    hyperparameters = plan.hyperparameters(common.base_model, settings.max_training_minutes)
-    options = Options(
-        run_id=run_id,
-        chat=common.base_model.chat,
-        sequence_length=hyperparameters.sequence_length,
-        epochs=hyperparameters.epochs,
+    hyperparameters = recipe.hyperparameters(common.base_model, settings.max_training_minutes)
+    options = recipe.options(
+        run_id,
+        common.base_model,
         minimum_words=settings.minimum_words,
-        parameters_millions=common.base_model.parameters_millions,
         instance=settings.training_instance,
-        most_minutes=settings.max_training_minutes,
+        spot=settings.spot,
+        max_training_minutes=settings.max_training_minutes,
     )
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        report = assemble_dataset(_lines(common.artifacts_bucket, run_id), options, folder)
+        read = RunStories(common.artifacts_bucket, run_id)
+        report = assemble_dataset(read, options, folder)
+        report = report.model_copy(update={"files_from_cache": read.from_cache})
         _account_for(report, begun["files"])
         _publish(report, common.artifacts_bucket, folder)
     runs.enter(
-        run_id, "Assemble", report.verdict, files=report.files, stories=report.stories, words=report.words
+        run_id,
+        "Assemble",
+        report.verdict,
+        files=report.files,
+        files_from_cache=report.files_from_cache,
+        stories=report.stories,
+        words=report.words,
     )
     log.info("Assembled", extra={"run_id": run_id, "words": report.words, "enough": report.enough})
     return {
         "enough": report.enough,
+        "ask_before_training": settings.ask_before_training,
         "message": report.verdict,
         "words": report.words,
         "stories": report.stories,
+        "estimate": {
+            "training_minutes": report.training_minutes_estimate,
+            "cost_usd": report.cost_estimate_usd,
+            "price_date": report.price_date,
+        },
         "jobs": plan.jobs(common, settings, run_id, hyperparameters, begun.get("live")),
     }
-
-
-def _lines(bucket: str, run_id: str) -> Iterator[Record | Reject]:
-    """Yield every record and reject of the run, one at a time."""
-    pages = (
-        aws.s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=layout.read_prefix(run_id))
-    )
-    for page in pages:
-        for found in page.get("Contents", []):
-            with tempfile.TemporaryFile() as lines:
-                aws.s3().download_fileobj(bucket, found["Key"], lines)
-                lines.seek(0)
-                for line in lines:
-                    yield _LINE.validate_json(line)
 
 
 def _account_for(report: DataReport, files: int) -> None:
@@ -99,6 +96,15 @@ def _publish(report: DataReport, bucket: str, folder: Path) -> None:
     for part in PARTS:
         path = folder / part / "examples.jsonl"
         s3.upload_file(str(path), bucket, layout.examples(report.run_id, part))
-    body = report.model_dump_json(indent=2).encode()
-    key = layout.report(report.run_id)
-    s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json")
+    s3.put_object(
+        Bucket=bucket,
+        Key=layout.report(report.run_id),
+        Body=report.model_dump_json(indent=2).encode(),
+        ContentType="application/json",
+    )
+    s3.put_object(
+        Bucket=bucket,
+        Key=layout.report_page(report.run_id),
+        Body=to_html(report).encode(),
+        ContentType="text/html; charset=utf-8",
+    )

@@ -1,69 +1,14 @@
-"""How to train, and the jobs that do it: plain data, made from the settings and the run."""
+"""The jobs of a run: plain data, made from the settings and the run."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from typing import Any
 
 from shared import layout
-from shared.environment import Assembly, BaseModelChoice, Common
+from shared.environment import Assembly, Common
 from stories.models import Part
+from stories.recipe import Hyperparameters
 
 _INPUTS = "/opt/ml/processing/input"
-
-
-@dataclass(frozen=True)
-class Hyperparameters:
-    """The settings of training that depend on the model and the time; others keep their defaults."""
-
-    epochs: int
-    learning_rate: float
-    lora_rank: int
-    sequence_length: int
-    """Tokens the model is trained on at a time."""
-    batch_tokens: int
-    """Tokens of one step of the optimiser."""
-    max_seconds: int
-    seed: int
-
-    def as_strings(self) -> dict[str, str]:
-        """Return them as SageMaker wants them."""
-        return {name: str(value) for name, value in asdict(self).items()}
-
-
-@dataclass(frozen=True)
-class _Size:
-    """What suits models up to a size. Larger models learn from smaller steps and remember longer passages."""
-
-    parameters_millions: float
-    learning_rate: float
-    sequence_length: int
-    batch_tokens: int
-
-
-_SIZES = (
-    _Size(200, 1e-3, 512, 2048),
-    _Size(500, 6e-4, 1024, 8192),
-    _Size(2000, 3e-4, 2048, 16384),
-    _Size(float("inf"), 2e-4, 2048, 16384),
-)
-_EPOCHS = 4
-# The endpoint reserves memory for adapters of this rank (max-lora-rank in serving.yaml).
-_LORA_RANK = 16
-_SEED = 17
-
-
-def hyperparameters(base_model: BaseModelChoice, max_training_minutes: int) -> Hyperparameters:
-    """Choose the hyperparameters for a model."""
-    size = next(size for size in _SIZES if base_model.parameters_millions <= size.parameters_millions)
-    return Hyperparameters(
-        epochs=_EPOCHS,
-        learning_rate=size.learning_rate,
-        lora_rank=_LORA_RANK,
-        sequence_length=min(size.sequence_length, base_model.context_length),
-        batch_tokens=size.batch_tokens,
-        max_seconds=max_training_minutes * 60,
-        seed=_SEED,
-    )
 
 
 def jobs(

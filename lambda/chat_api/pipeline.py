@@ -1,11 +1,12 @@
 """The runs, the model's state, and waking it."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter
 from pydantic import BaseModel
 
 from chat_api import history, limits, waking
+from chat_api.approval import RunId
 from chat_api.errors import ApiError, ErrorBody
 from chat_api.identity import SignedIn
 from shared import clock, environment, hosting, runs, versions
@@ -113,7 +114,7 @@ def list_runs(user: SignedIn) -> Runs:
 
 
 @router.get("/runs/{run_id}", responses={404: {"model": ErrorBody}})
-def one_run(run_id: Annotated[str, Path(pattern=r"^[0-9a-f-]{1,40}$")], user: SignedIn) -> RunDetail:
+def one_run(run_id: RunId, user: SignedIn) -> RunDetail:
     """Show one run: where it is, what it read, how its loss falls."""
     run = runs.get(run_id)
     if run is None:
@@ -121,7 +122,7 @@ def one_run(run_id: Annotated[str, Path(pattern=r"^[0-9a-f-]{1,40}$")], user: Si
     states = history.states(run.execution_arn) if run.execution_arn else []
     metrics, progress = history.training_log(run.training_job) if run.training_job else ([], None)
     known = run.model_dump()
-    if run.status == "running" and states:
+    if run.going and states:
         known["step"] = states[-1].name
     return RunDetail(
         **known,
@@ -134,7 +135,7 @@ def one_run(run_id: Annotated[str, Path(pattern=r"^[0-9a-f-]{1,40}$")], user: Si
 
 def _with_step_now(run: Run) -> Run:
     """The functions record their own states; while a job trains, only Step Functions knows the state."""
-    if run.status != "running" or not run.execution_arn:
+    if not run.going or not run.execution_arn:
         return run
     states = history.states(run.execution_arn)
     return run.model_copy(update={"step": states[-1].name}) if states else run

@@ -3,10 +3,15 @@
 from shared import aws, environment, runs
 
 
+def tell(subject: str, text: str) -> None:
+    """Send a message."""
+    topic = environment.read(environment.Messages).topic_arn
+    aws.sns().publish(TopicArn=topic, Subject=subject[:100], Message=text)
+
+
 def tell_once(run_id: str, subject: str, text: str) -> None:
     """Send the message of how a run ended; a second call for the same run sends nothing."""
     if runs.is_announced(run_id):
         return
-    topic = environment.read(environment.Messages).topic_arn
-    aws.sns().publish(TopicArn=topic, Subject=subject[:100], Message=text)
+    tell(subject, text)
     runs.mark_announced(run_id)

@@ -70,6 +70,15 @@ class Assembly(_Group):
     max_training_minutes: int
     training_instance: str
     training_code_uri: str
+    spot: bool
+    ask_before_training: bool
+
+
+class Question(_Group):
+    """Where the owner answers whether to train."""
+
+    page_url_parameter: str
+    """Name of the Systems Manager parameter with the page's address, which another stack knows."""
 
 
 class Staging(_Group):

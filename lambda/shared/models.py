@@ -2,11 +2,23 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from shared.clock import Utc
 
-RunStatus = Literal["running", "succeeded", "not_better", "stopped_early", "failed"]
+RunStatus = Literal[
+    "running",
+    "waiting",
+    "succeeded",
+    "not_better",
+    "stopped_early",
+    "declined",
+    "superseded",
+    "failed",
+]
+"""`waiting`: for somebody's yes before training. The last six are ends."""
+GOING: frozenset[RunStatus] = frozenset({"running", "waiting"})
+ApprovalAnswer = Literal["approved", "declined", "superseded"]
 VersionStatus = Literal["approved", "rejected", "live", "previous", "failed"]
 HostingStatus = Literal["asleep", "waking", "awake", "failing"]
 
@@ -40,7 +52,11 @@ class Run(_Item):
     ended_at: Utc | None = None
     execution_arn: str | None = None
     reason: str | None = None
+    waits_until: Utc | None = None
+    """Of a run that asks before it trains: when it ends by itself if nobody answers."""
     files: int | None = None
+    files_from_cache: int | None = None
+    """Of `files`, how many had not changed and were not read again."""
     stories: int | None = None
     words: int | None = None
     training_job: str | None = None
@@ -51,6 +67,25 @@ class Run(_Item):
     version: str | None = None
     adapter_sha256: str | None = None
     failure: Failure | None = None
+
+    @property
+    def going(self) -> bool:
+        """Whether the run has not ended yet."""
+        return self.status in GOING
+
+
+class Approval(_Item):
+    """The question whether to train, and its answer. Only who has `task_token` can let the run go on."""
+
+    run_id: str
+    task_token: str = Field(repr=False)
+    """Step Functions' own; never shown and never logged."""
+    answer: ApprovalAnswer | None = None
+    answered_by: str | None = None
+    """E-mail address of the person; None where new stories answered."""
+    answered_at: Utc | None = None
+    told_at: Utc | None = None
+    """When the owner was asked."""
 
 
 class Lock(_Item):

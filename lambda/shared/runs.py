@@ -8,10 +8,10 @@ from typing import Any
 from boto3.dynamodb.conditions import Attr
 
 from shared import clock, table
-from shared.models import Run, RunStatus
+from shared.models import GOING, Run, RunStatus
 
 _PARTITION = "RUNS"
-_GOING = Attr("status").not_exists() | Attr("status").eq("running")
+_GOING = Attr("status").not_exists() | Attr("status").is_in(sorted(GOING))
 
 
 def new_id(at: datetime, seed: str | None = None) -> str:
@@ -39,11 +39,22 @@ def enter(run_id: str, step: str, message: str | None = None, **fields: Any) -> 
 
     A run that somebody started by hand gets its record here. One that has ended stays ended.
     """
-    changes: dict[str, Any] = {"run_id": run_id, "step": step, **fields}
+    changes: dict[str, Any] = {"run_id": run_id, "status": "running", "step": step, **fields}
     if message is not None:
         changes["message"] = message
-    known = {"status": "running", "started_at": clock.stamp()}
-    table.update(_PARTITION, run_id, changes, only_if=_GOING, if_absent=known)
+    table.update(_PARTITION, run_id, changes, only_if=_GOING, if_absent={"started_at": clock.stamp()})
+
+
+def wait(run_id: str, step: str, message: str, until: clock.Utc) -> None:
+    """Record that a run waits in this state for somebody's answer; it may have ended meanwhile."""
+    changes = {"status": "waiting", "step": step, "message": message, "waits_until": until}
+    table.update(_PARTITION, run_id, changes, only_if=_GOING)
+
+
+def resume(run_id: str, message: str) -> None:
+    """Record that a run waits no more, unless its next state has said so already."""
+    waiting = Attr("status").eq("waiting")
+    table.update(_PARTITION, run_id, {"status": "running", "message": message}, only_if=waiting)
 
 
 def finish(run_id: str, status: RunStatus, message: str, **fields: Any) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from shared import aws, clock, environment, lock, runs
+from shared import approvals, aws, clock, environment, lock, runs
 from shared.models import Lock
 
 log = Logger(service="start_run")
@@ -51,11 +51,18 @@ def _start_or_owe(run_id: str, reason: str) -> dict[str, Any]:
             return _execute(run_id, reason)
         if _is_going(held):
             if lock.owe_one_more(held.run_id):
-                return _outcome(False, held.run_id, "A run is going; one more will start after it.")
+                return _owed(held.run_id)
         elif lock.take_over(run_id, execution_arn, held):
             log.warning("Took the lock of a run that ended without freeing it", extra={"dead": held.run_id})
             return _execute_or_free(run_id, reason)
     raise RuntimeError("The run's lock changed hands ten times in a row. Start the run again.")
+
+
+def _owed(going: str) -> dict[str, Any]:
+    # What a waiting run asks about is no longer all there is, and it has spent nothing: it makes room.
+    if approvals.supersede(going):
+        return _outcome(False, going, "The run that waited for a yes makes room for one with all stories.")
+    return _outcome(False, going, "A run is going; one more will start after it.")
 
 
 def _execute_or_free(run_id: str, reason: str) -> dict[str, Any]:
@@ -91,7 +98,7 @@ def _is_going(held: Lock) -> bool:
 
 def _has_ended(run_id: str) -> bool:
     run = runs.get(run_id)
-    return run is not None and run.status != "running"
+    return run is not None and not run.going
 
 
 def _execution_arn(run_id: str) -> str:

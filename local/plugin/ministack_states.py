@@ -66,6 +66,11 @@ class Execution:
 _current: contextvars.ContextVar[Execution] = contextvars.ContextVar("storyloom_execution")
 
 
+_asking: contextvars.ContextVar[str | None] = contextvars.ContextVar("storyloom_task_token", default=None)
+_asked_by: dict[str, Execution] = {}
+"""By task token, also of tasks that have ended: the execution that gave the token away."""
+
+
 def current_execution() -> Execution:
     """The execution on whose behalf this thread works."""
     return _current.get()
@@ -100,8 +105,14 @@ def before_tasks(check: Callable[[Execution, str, Json], None]) -> None:
         return invoke(resource, content)
 
     def invoke_with_callback(resource: str, content: Json, token: str, state: Json) -> Any:
-        check(_current.get(), resource, content)
-        return callback(resource, content, token, state)
+        execution = _current.get()
+        check(execution, resource, content)
+        _asked_by[token] = execution
+        asking = _asking.set(token)
+        try:
+            return callback(resource, content, token, state)
+        finally:
+            _asking.reset(asking)
 
     states._execute_task = execute_task
     states._invoke_resource = invoke_resource
@@ -138,15 +149,51 @@ def before_reading_items(check: Callable[[Execution, str, Json], None]) -> None:
     states._read_map_items = read_items
 
 
-def name_map_runs() -> None:
-    """Let IAM see the map run that a request names: MiniStack asks for ``*`` instead."""
+def end_callbacks() -> None:
+    """End a task that waits for a callback when its function fails, and when its execution is stopped.
+
+    MiniStack would wait on for as long as the task's TimeoutSeconds.
+    """
+    call, emit = states._call_lambda, states._emit_execution_status_event
+
+    def call_lambda(function: str, event: Any) -> Any:
+        try:
+            return call(function, event)
+        except states._ExecutionError as error:
+            _end_callback(_asking.get(), error.error, error.cause)
+            raise
+
+    def emit_status(record: Json) -> None:
+        if record["status"] != "RUNNING":
+            for token in [token for token, asker in list(_asked_by.items()) if asker.record is record]:
+                _end_callback(token, "States.Runtime", "The execution has ended.")
+        emit(record)
+
+    states._call_lambda = call_lambda
+    states._emit_execution_status_event = emit_status
+
+
+def _end_callback(token: str | None, error: str, cause: str) -> None:
+    task = states._task_tokens.get(token)
+    if task:
+        task["error"] = {"Error": error, "Cause": cause}
+        task["event"].set()
+
+
+def name_map_runs_and_tasks() -> None:
+    """Let IAM see the map run that a request names, and the machine of the task whose token it holds.
+
+    MiniStack asks for ``*`` instead.
+    """
     known = iam_actions.extract_resource_arn
 
     def resource_arn(service: str, method: str, path: str, headers: Any, body: Any, *rest: Any) -> str:
         arn = str(known(service, method, path, headers, body, *rest))
         if service != "states" or arn != "*":
             return arn
-        return str(json.loads(body or b"{}").get("mapRunArn") or arn)
+        named = json.loads(body or b"{}")
+        task = _asked_by.get(named.get("taskToken", ""))
+        return task.state_machine_arn if task else str(named.get("mapRunArn") or arn)
 
     iam_actions.extract_resource_arn = resource_arn
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import boto3
 import httpx
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -32,6 +33,7 @@ BASE_MODEL = {
     "gated": False,
 }
 Call = Callable[..., dict[str, Any]]
+Letters = Callable[[], list[dict[str, str]]]
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,23 @@ def _environment(made: House) -> dict[str, str]:
         "INFERENCE_AMI": "al2023-ami-sagemaker-inference-gpu-4-1",
         "IDLE_MINUTES": "15",
         "KEEPER_FUNCTION": "keeper",
+        "PAGE_URL_PARAMETER": f"/{made.table}/page-url",
     }
+
+
+@pytest.fixture
+def letters(house: House) -> Letters:
+    """A queue that is subscribed to the topic; calling it returns the letters so far."""
+    sqs = boto3.client("sqs")
+    queue = sqs.create_queue(QueueName=house.table)["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    aws.sns().subscribe(TopicArn=house.topic_arn, Protocol="sqs", Endpoint=arn)
+
+    def read() -> list[dict[str, str]]:
+        found = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", [])
+        return [json.loads(message["Body"]) for message in found]
+
+    return read
 
 
 class Context(LambdaContext):

@@ -4,31 +4,15 @@ import contextlib
 import json
 from typing import Any
 
-import boto3
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from record_failure.handler import handler as record_failure
 from shared import aws, failures, lock, runs
-from tests.unit.functions.conftest import House
+from tests.unit.functions.conftest import House, Letters
 
 RUN = "20260903-090000-eeee"
 GROUP = "/aws/sagemaker/TrainingJobs"
-
-
-@pytest.fixture
-def letters(house: House) -> Any:
-    """A queue that is subscribed to the topic; calling it returns the letters so far."""
-    sqs = boto3.client("sqs")
-    queue = sqs.create_queue(QueueName=house.table)["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    aws.sns().subscribe(TopicArn=house.topic_arn, Protocol="sqs", Endpoint=arn)
-
-    def read() -> list[dict[str, str]]:
-        found = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", [])
-        return [json.loads(message["Body"]) for message in found]
-
-    return read
 
 
 def _log(job: str, lines: list[str]) -> None:
@@ -51,7 +35,7 @@ def _caught(job: str) -> dict[str, Any]:
 
 
 def test_a_failed_training_job_shows_the_end_of_its_own_log(
-    house: House, context: LambdaContext, letters: Any
+    house: House, context: LambdaContext, letters: Letters
 ) -> None:
     job = f"{house.table}-train-{RUN}"
     _log(job, [f"line {number}" for number in range(100)])
@@ -73,7 +57,7 @@ def test_a_failed_training_job_shows_the_end_of_its_own_log(
     assert "line 99" in letter["Message"]
 
 
-def test_the_failure_is_told_once(house: House, context: LambdaContext, letters: Any) -> None:
+def test_the_failure_is_told_once(house: House, context: LambdaContext, letters: Letters) -> None:
     runs.enter(RUN, "Train")
     record_failure(_caught(f"{house.table}-none"), context)
     record_failure(_caught(f"{house.table}-none"), context)
@@ -85,7 +69,7 @@ def test_the_failure_is_told_once(house: House, context: LambdaContext, letters:
     assert len(letters()) == 1
 
 
-def test_a_run_that_succeeded_stays_so(house: House, context: LambdaContext, letters: Any) -> None:
+def test_a_run_that_succeeded_stays_so(house: House, context: LambdaContext, letters: Letters) -> None:
     runs.enter(RUN, "Announce")
     runs.finish(RUN, "succeeded", "v1 answers and stops.")
     record_failure(_caught("late"), context)

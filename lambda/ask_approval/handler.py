@@ -1,0 +1,83 @@
+"""Asks the owner whether to train: what was found, what it would cost, and where to answer."""
+
+from datetime import timedelta
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities import parameters
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from shared import announcement, approvals, clock, environment, lock, runs
+
+log = Logger(service="ask_approval")
+
+STATE = "AwaitApproval"
+_SUBJECT = "Storyloom: a run waits for your yes before it trains"
+
+
+@log.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Keep the token that lets the run go on, and ask the owner. Calling it twice asks by mail once.
+
+    Args:
+        event: `{"run_id", "task_token", "days", "verdict", "estimate": {"training_minutes", "cost_usd" or
+            None, "price_date"}}`; after that many days the state machine ends the run by itself.
+        context: Lambda's.
+
+    Returns:
+        `{"asked": False where stories that came meanwhile have ended the run instead}`
+    """
+    run_id = event["run_id"]
+    approvals.ask(run_id, event["task_token"])
+    # Read after the token is kept, and start_run looks for a token after it notes new stories: whichever
+    # comes second sees the other.
+    held = lock.holder()
+    if held is not None and held.run_id == run_id and held.pending and approvals.supersede(run_id):
+        log.info("New stories came before the question", extra={"run_id": run_id})
+        return {"asked": False}
+    until = clock.text(clock.now() + timedelta(days=event["days"]))
+    question = f"{event['verdict']} {price_words(event['estimate'])}"
+    runs.wait(run_id, STATE, f"Waiting for your yes. {question}", until)
+    _tell_once(run_id, question, event["days"])
+    log.info("Asked", extra={"run_id": run_id, "until": until})
+    return {"asked": True}
+
+
+def price_words(estimate: dict[str, Any]) -> str:
+    """Say what training would take and cost."""
+    minutes, cost = max(1, round(estimate["training_minutes"])), estimate["cost_usd"]
+    takes = f"Training would take about {minutes} minute{'s' * (minutes != 1)}"
+    if cost is None:
+        return f"{takes}; what it costs is not known, since we have no price for this machine."
+    price = "less than $0.01" if cost < 0.01 else f"about ${cost:.2f}"
+    return f"{takes} and cost {price} (prices of {estimate['price_date']})."
+
+
+def _tell_once(run_id: str, question: str, days: int) -> None:
+    asked = approvals.get(run_id)
+    if asked is None or asked.told_at is not None:
+        return
+    lines = [
+        question,
+        "",
+        f"Answer on the page: {_page_of(run_id)}",
+        f"Or at a command line: storyloom approve {run_id}",
+        f"                      storyloom decline {run_id}",
+        "",
+        "Nothing is spent on a GPU before you say yes. "
+        f"Without an answer the run ends by itself after {days} days. "
+        "If you add stories before you answer, a run with all of them takes its place and asks again.",
+    ]
+    announcement.tell(_SUBJECT, "\n".join(lines))
+    approvals.mark_told(run_id)
+
+
+def _page_of(run_id: str) -> str:
+    """The address of the run's view. Without it the question must still reach the owner."""
+    name = environment.read(environment.Question).page_url_parameter
+    try:
+        url = parameters.get_parameter(name)
+    except parameters.exceptions.GetParameterError:
+        log.warning("The page's address is not known", extra={"parameter": name})
+        return f"under Runs, run {run_id}"
+    return f"{str(url).rstrip('/')}/#/runs/{run_id}"
