@@ -4,20 +4,38 @@ import hashlib
 import logging
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import IO
 
+from stories.chapters import find_chapters
 from stories.cleaning import clean
 from stories.errors import UnreadableError
 from stories.language import count_words, identify
-from stories.models import Message, Record, Reject, Source
+from stories.models import Change, Message, Record, Reject, Source
 from stories.readers import Draft, Flaw, find_reader
+from stories.structure import around_the_story, is_told
 from stories.titles import take_title, title_from_name
 from stories.works import work_key
 
 FEWEST_WORDS = 10
 _LONGEST_TITLE_CHARACTERS = 200
+_LONGEST_SAMPLE_CHARACTERS = 200
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Cleaned:
+    """A story, or a chapter of one, after cleaning."""
+
+    text: str
+    """Its title is in it where `title` is None."""
+    title: str | None
+    characters_read: int
+    """Before cleaning, the title's included where it stood in the file."""
+    changes: tuple[Change, ...]
+    messages: tuple[Message, ...] | None = None
+    is_chapter: bool = False
 
 
 def read_file(source: Source, stream: IO[bytes]) -> Iterator[Record | Reject]:
@@ -32,9 +50,9 @@ def read_file(source: Source, stream: IO[bytes]) -> Iterator[Record | Reject]:
     position = 0
     try:
         for found in find_reader(source.key, stream)(stream, source.key):
-            result = _reject(source, found) if isinstance(found, Flaw) else _record(source, found, position)
-            position += 1
-            yield result
+            for result in _results(source, found, position):
+                position += 1
+                yield result
         if not position:
             raise UnreadableError("No story was found in it.", "Check that it holds text.")
     except UnreadableError as error:
@@ -46,22 +64,78 @@ def read_file(source: Source, stream: IO[bytes]) -> Iterator[Record | Reject]:
         yield _reject(source, Flaw(reason, "Save it as plain text (.txt, UTF-8) and drop it again."))
 
 
-def _record(source: Source, draft: Draft, position: int) -> Record | Reject:
-    name = draft.entry or source.key
-    text = clean(draft.text).text
-    title = " ".join(clean(draft.title or "").text.split())[:_LONGEST_TITLE_CHARACTERS]
-    if not title:
-        title, text = take_title(text, name) if draft.messages is None else (title_from_name(name), text)
+def _results(source: Source, found: Draft | Flaw, position: int) -> Iterator[Record | Reject]:
+    if isinstance(found, Flaw):
+        yield _reject(source, found)
+        return
+    whole = _clean(found)
+    pieces, unused = _cut(whole, found)
+    if unused:
+        flaw = around_the_story(unused)
+        entry = f"{found.entry}, {flaw.entry}" if found.entry else flaw.entry
+        yield _reject(source, replace(flaw, entry=entry))
+        position += 1
+    for number, piece in enumerate(pieces):
+        yield _record(source, found, piece, position + number)
+
+
+def _clean(draft: Draft) -> _Cleaned:
+    cleaned = clean(draft.text)
+    return _Cleaned(
+        cleaned.text,
+        draft.title,
+        len(draft.text) + len(draft.title or ""),
+        cleaned.changes,
+        _clean_messages(draft.messages),
+        draft.is_chapter,
+    )
+
+
+def _cut(whole: _Cleaned, draft: Draft) -> tuple[list[_Cleaned], int]:
+    """Return the chapters that only the text's own lines tell, and how many characters are in none of them.
+
+    All that cleaning changed is put down to the first of them.
+    """
+    if draft.messages is not None or draft.is_chapter or draft.one_of_many:
+        return [whole], 0
+    chapters = find_chapters(whole.text)
+    if not chapters:
+        return [whole], 0
+    pieces = [
+        _Cleaned(
+            whole.text[chapter.body : chapter.end].strip("\n"),
+            chapter.title,
+            chapter.end - chapter.begin,
+            (),
+            is_chapter=True,
+        )
+        for chapter in chapters
+    ]
+    front = whole.text[: chapters[0].begin]
+    unused = len(whole.text) - chapters[-1].end
+    if is_told(front.split("\n\n")):
+        pieces.insert(0, _Cleaned(front.strip("\n"), None, len(front), (), is_chapter=True))
+    else:
+        unused += len(front)
+    removed = whole.characters_read - len(whole.text)
+    pieces[0] = replace(pieces[0], characters_read=pieces[0].characters_read + removed, changes=whole.changes)
+    return pieces, unused
+
+
+def _record(source: Source, draft: Draft, piece: _Cleaned, position: int) -> Record | Reject:
+    title, text, title_read = _titled(piece, draft.entry or source.key)
     words = count_words(text)
-    messages = _clean_messages(draft.messages)
-    fewest = FEWEST_WORDS if messages is None else 1
-    if words < fewest or not all(message.content for message in messages or ()):
+    fewest = FEWEST_WORDS if piece.messages is None else 1
+    if words < fewest or not all(message.content for message in piece.messages or ()):
         reason = f"It has only {words} words; a story needs at least {fewest}."
-        return _reject(source, Flaw(reason, "Add the story's text, or leave the file out.", draft.entry))
+        entry = ", ".join(filter(None, (draft.entry, title if piece.is_chapter else None))) or None
+        cure = "Add the story's text, or leave the file out."
+        return _reject(source, Flaw(reason, cure, entry, piece.characters_read))
     story_id = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return Record(
+    record = Record(
         id=story_id,
         title=title,
+        title_read=title_read,
         text=text,
         source_key=source.key,
         source_version=source.version,
@@ -71,8 +145,37 @@ def _record(source: Source, draft: Draft, position: int) -> Record | Reject:
         work=_work(source, draft, story_id),
         language=identify(text),
         words=words,
-        messages=messages,
+        messages=piece.messages,
+        characters_read=piece.characters_read,
+        changes=piece.changes,
     )
+    return _accounted(record, piece)
+
+
+def _titled(piece: _Cleaned, name: str) -> tuple[str, str, bool]:
+    """Return a story's title, its text without it, and whether the title stood in the file."""
+    title = " ".join(clean(piece.title or "").text.split())[:_LONGEST_TITLE_CHARACTERS]
+    if title:
+        return title, piece.text, True
+    if piece.messages is not None:
+        return title_from_name(name), piece.text, False
+    title, text = take_title(piece.text, name)
+    return title, text, text != piece.text
+
+
+def _accounted(record: Record, piece: _Cleaned) -> Record:
+    """Put down to the title what taking it out, and making one line of it, removed or added."""
+    rest = record.characters_read - sum(change.removed for change in record.changes) - record.characters_kept
+    if not rest:
+        return record
+    change = Change(
+        kind="title",
+        places=1,
+        removed=rest,
+        before=(piece.title or piece.text)[:_LONGEST_SAMPLE_CHARACTERS],
+        after=record.title[:_LONGEST_SAMPLE_CHARACTERS],
+    )
+    return record.model_copy(update={"changes": (*record.changes, change)})
 
 
 def _work(source: Source, draft: Draft, story_id: str) -> str:
@@ -97,4 +200,5 @@ def _reject(source: Source, flaw: Flaw) -> Reject:
         entry=flaw.entry,
         reason=flaw.reason,
         cure=flaw.cure,
+        characters=flaw.characters,
     )

@@ -1,17 +1,18 @@
 """Which files belong to one work: the chapters of a book must not stand on both sides of the split."""
 
-import itertools
 import re
 from pathlib import PurePosixPath
 
-_WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-_ROMAN = {"i": 1, "v": 5, "x": 10, "l": 50, "c": 100}
-_NUMBER = rf"(?:\d{{1,4}}|[ivxlc]{{1,7}}|{'|'.join(_WORDS)})"
+from stories.numbers import BARE_NUMBER, NUMBER, value
+
 _CHAPTER_WORD = (
     "(?:chapter|chap|ch|part|pt|book|volume|vol|episode|ep|scene|act|canto|letter|section"
     "|kapitel|chapitre|cap[ií]tulo|capitolo|глава)"
 )
-_CHAPTER = re.compile(rf"(?:^|[-_. ]){_CHAPTER_WORD}[-_. ]*{_NUMBER}(?=$|[-_. ])", re.I)
+_CHAPTER = re.compile(rf"(?:^|[-_. ]){_CHAPTER_WORD}[-_. ]*{NUMBER}(?=$|[-_. ])", re.I)
+_ONLY_NUMBER = re.compile(BARE_NUMBER, re.I)
+# "Volume II, Chapter 3" is a title of a chapter inside a part.
+_PART_PREFIX = re.compile(rf"^{_CHAPTER_WORD}[-_. ]*{NUMBER}, ", re.I)
 _LEADING_NUMBER = re.compile(r"^\d{1,4}(?=$|[-_. ])")
 _TRAILING_NUMBER = re.compile(r"(?<=[^\W\d_])[-_. ]*\d{1,4}$")
 
@@ -44,7 +45,8 @@ def work_title(work: str) -> str | None:
 
 def is_chapter_title(title: str) -> bool:
     """Tell whether a title only counts, as "Chapter 3" and "XII" do, and needs its work's name beside it."""
-    return bool(_CHAPTER.match(title) or re.fullmatch(_NUMBER, title, re.I))
+    title = _PART_PREFIX.sub("", title)
+    return bool(_CHAPTER.match(title) or _ONLY_NUMBER.fullmatch(title))
 
 
 def reading_order(path: str) -> tuple[tuple[int, str], ...]:
@@ -55,19 +57,8 @@ def reading_order(path: str) -> tuple[tuple[int, str], ...]:
 
 
 def _with_digits(chapter: str) -> str:
-    word, number = re.fullmatch(rf"(.*?)({_NUMBER})", chapter, re.I).groups()  # type: ignore[union-attr]
-    return f"{word}{_value(number)}"
-
-
-def _value(number: str) -> int:
-    if number.isdigit():
-        return int(number)
-    if number in _WORDS:
-        return _WORDS.index(number) + 1
-    values = [_ROMAN[letter] for letter in number]
-    return sum(
-        -value if value < following else value for value, following in itertools.pairwise([*values, 0])
-    )
+    word, number = re.fullmatch(rf"(.*?)({NUMBER})", chapter, re.I).groups()  # type: ignore[union-attr]
+    return f"{word}{value(number)}"
 
 
 def _key(file: PurePosixPath, stem: str) -> str:

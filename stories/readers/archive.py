@@ -14,7 +14,7 @@ from stories.readers import LARGEST_TEXT_BYTES, Draft, Flaw, find_reader
 
 SUFFIXES = (".zip",)
 
-_MOST_ENTRIES = 10_000
+MOST_ENTRIES = 10_000
 _LARGEST_TOTAL_BYTES = 256 * 1024**2
 _HIGHEST_RATIO = 100
 _RATIO_MATTERS_FROM_BYTES = 1024**2
@@ -42,9 +42,9 @@ def _checked_entries(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     )
     if not entries:
         raise UnreadableError("The zip holds no files.", "Put the stories into it and drop it again.")
-    if len(entries) > _MOST_ENTRIES:
+    if len(entries) > MOST_ENTRIES:
         raise UnreadableError(
-            f"The zip holds more than {_MOST_ENTRIES} files.", "Split it into several zips."
+            f"The zip holds more than {MOST_ENTRIES} files.", "Split it into several zips."
         )
     unpacked = sum(entry.file_size for entry in entries)
     packed = sum(entry.compress_size for entry in entries)
@@ -59,7 +59,7 @@ def _checked_entries(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
 def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[Draft | Flaw]:
     try:
         _check(entry)
-        with io.BytesIO(_unpack(archive, entry)) as content:
+        with io.BytesIO(unpack(archive, entry)) as content:
             reader = find_reader(entry.filename, content)
             if reader is read:
                 raise UnreadableError("It is an archive inside an archive.", _UNPACK)
@@ -76,10 +76,19 @@ def _check(entry: zipfile.ZipInfo) -> None:
         raise UnreadableError("Its path leads out of the archive.", _PACK_AGAIN)
     if stat.S_ISLNK(entry.external_attr >> 16):
         raise UnreadableError("It is a link to another file.", "Put the file itself into the zip.")
-    if entry.flag_bits & _ENCRYPTED:
-        raise UnreadableError("It is protected by a password.", "Pack it again without a password.")
     if path.suffix.lower() in _NESTED:
         raise UnreadableError("It is an archive inside an archive.", _UNPACK)
+    check_packing(entry)
+
+
+def check_packing(entry: zipfile.ZipInfo) -> None:
+    """Check that a file inside a zip can be unpacked, and is not too large for that.
+
+    Raises:
+        UnreadableError: it is protected by a password, larger than any story, or a bomb.
+    """
+    if entry.flag_bits & _ENCRYPTED:
+        raise UnreadableError("It is protected by a password.", "Save it again without a password.")
     if entry.file_size > LARGEST_TEXT_BYTES:
         limit = LARGEST_TEXT_BYTES // 1024**2
         raise UnreadableError(
@@ -93,7 +102,12 @@ def _is_bomb(unpacked: int, packed: int) -> bool:
     return unpacked > _RATIO_MATTERS_FROM_BYTES and unpacked > packed * _HIGHEST_RATIO
 
 
-def _unpack(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+def unpack(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+    """Unpack a file that has been checked.
+
+    Raises:
+        UnreadableError: it is damaged.
+    """
     # zipfile stops at the size that the archive declares, which has been checked.
     try:
         return archive.read(entry)

@@ -1,0 +1,222 @@
+"""HTML to paragraphs and headings: what a reader of the page would read, and nothing of what frames it."""
+
+import re
+from dataclasses import dataclass, field
+
+from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+from stories.errors import UnreadableError
+from stories.structure import Block
+
+_SKIPPED = (
+    "script style template noscript nav footer svg math form button select textarea input iframe object "
+    "audio video canvas head map dialog rt rp"
+)
+_BLOCKS = (
+    "address article aside blockquote body caption center dd details div dl dt fieldset figcaption figure "
+    "header hr html li main ol p pre section summary table tbody td tfoot th thead tr ul"
+)
+_SKIPPED_TAGS = frozenset(_SKIPPED.split())
+_BLOCK_TAGS = frozenset(_BLOCKS.split())
+_HEADINGS = {f"h{level}": level for level in range(1, 7)}
+_LOWEST_LEVEL = 6
+_INSIDE_STORY = {"article", "main", "section"}
+_FOOTNOTES = {"footnote", "footnotes", "endnote", "endnotes", "rearnote", "rearnotes"}
+_NOTE_MARKS = {"noteref", "doc-noteref", "backlink", "doc-backlink"}
+_PAGE_BREAKS = {"pagebreak", "doc-pagebreak"}
+_AROUND = {
+    *("cover", "titlepage", "halftitlepage", "copyright-page", "toc", "colophon", "imprint", "imprimatur"),
+    *("index", "bibliography", "loi", "lot", "landmarks", "page-list"),
+}
+_WHITE_SPACE = re.compile(r"[ \t\r\n\f]+")
+_HIDDEN = re.compile(r"display\s*:\s*none", re.I)
+_ENTITY_DECLARATION = re.compile(r"<!ENTITY", re.I)
+_PROLOG_CHARACTERS = 64 * 1024
+_XHTML = re.compile(r"<\?xml|xmlns=.http://www\.w3\.org/1999/xhtml", re.I)
+# HTML's parser knows no `<a id="x"/>`: the link would never end, and neither would a `<title/>`.
+_SELF_CLOSED = re.compile(
+    r"<((?!(?:area|base|br|col|embed|hr|img|input|link|meta|source|track|wbr)\b)[a-z][\w:-]*)(\s[^<>]*?)?/>",
+    re.I,
+)
+_SCENE_BREAK = "* * *"
+
+
+@dataclass
+class Page:
+    """What an HTML document says."""
+
+    title: str | None
+    """Of its `<title>`."""
+    blocks: list[Block] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """Its footnotes, which are no part of the story."""
+    unused: int = 0
+    """Characters of pages such as a title page that an e-book marks as such."""
+
+
+@dataclass
+class _Paragraph:
+    """The paragraph being put together."""
+
+    pieces: list[str] = field(default_factory=list)
+    level: int = 0
+    is_preformatted: bool = False
+
+    def add(self, text: str) -> None:
+        self.pieces.append(text if self.is_preformatted else _WHITE_SPACE.sub(" ", text))
+
+    def take(self) -> str:
+        text = "".join(self.pieces)
+        self.pieces.clear()
+        if self.is_preformatted:
+            return text.strip("\n")
+        text = re.sub(r" *\n *", "\n", re.sub(" {2,}", " ", text))
+        return text.strip(" \n")
+
+
+def read_page(html: str, *, is_book: bool = False) -> Page:
+    """Read an HTML document.
+
+    Args:
+        html: its source.
+        is_book: whether all of it is the story, as in an e-book; else its main part is looked for.
+
+    Raises:
+        UnreadableError: it defines entities of its own, as bombs do and books do not.
+    """
+    prolog = html[:_PROLOG_CHARACTERS]
+    if _ENTITY_DECLARATION.search(prolog):
+        raise UnreadableError(
+            "It defines abbreviations (XML entities) that could blow up to any size.",
+            "Save it again in the program that made it, or as plain text (.txt).",
+        )
+    if _XHTML.search(prolog):
+        html = _SELF_CLOSED.sub(r"<\1\2></\1>", html)
+    tree = LexborHTMLParser(html)
+    named = tree.css_first("head > title")
+    page = Page(" ".join(named.text().split()) or None if named else None)
+    if tree.body is not None:
+        _walk(tree.body if is_book else _main_part(tree.body), page, is_book=is_book)
+    return page
+
+
+def _main_part(body: LexborNode) -> LexborNode:
+    """Return the element that holds the story, where the page names one."""
+    for name in ("main", "article"):
+        found = body.css(name)
+        if len(found) == 1 and len(found[0].text()) * 2 > len(body.text()):
+            return found[0]
+    return body
+
+
+def _walk(root: LexborNode, page: Page, *, is_book: bool) -> None:
+    # Not by recursion: a page may be nested as deeply as it likes.
+    paragraph = _Paragraph()
+    node: LexborNode | None = root
+    while node is not None:
+        skipped = _skip(node, page, is_book=is_book)
+        if not skipped:
+            _enter(node, paragraph, page)
+            child = node.child
+            if child is not None:
+                node = child
+                continue
+            _leave(node, paragraph, page)
+        node = _next(node, root, paragraph, page)
+    _flush(paragraph, page)
+
+
+def _next(node: LexborNode, root: LexborNode, paragraph: _Paragraph, page: Page) -> LexborNode | None:
+    """Return the node that follows in reading order, closing the elements that end before it."""
+    current: LexborNode | None = node
+    while current is not None and current.mem_id != root.mem_id:
+        following = current.next
+        if following is not None:
+            return following
+        current = current.parent
+        if current is not None:
+            _leave(current, paragraph, page)
+    return None
+
+
+def _skip(node: LexborNode, page: Page, *, is_book: bool) -> bool:
+    tag = node.tag
+    if tag == "-text":
+        return False
+    if tag is None or tag.startswith("-") or tag in _SKIPPED_TAGS:
+        return True
+    attributes = node.attributes
+    if not attributes and tag not in {"aside", "header"}:
+        return False
+    kinds = {
+        *(attributes.get("epub:type") or "").split(),
+        *(attributes.get("role") or "").removeprefix("doc-").split(),
+    }
+    if kinds & _FOOTNOTES:
+        page.notes.append(node.text())
+        return True
+    if kinds & _AROUND:
+        page.unused += len(node.text())
+        return True
+    return (
+        bool(kinds & (_NOTE_MARKS | _PAGE_BREAKS | {"navigation", "banner", "contentinfo"}))
+        or "hidden" in attributes
+        or bool(_HIDDEN.search(attributes.get("style") or ""))
+        or (tag == "aside" and not is_book)
+        or (tag == "header" and not is_book and not _is_inside_story(node))
+    )
+
+
+def _is_inside_story(node: LexborNode) -> bool:
+    parent = node.parent
+    while parent is not None:
+        if parent.tag in _INSIDE_STORY:
+            return True
+        parent = parent.parent
+    return False
+
+
+def _enter(node: LexborNode, paragraph: _Paragraph, page: Page) -> None:
+    tag = node.tag or ""
+    if tag == "-text":
+        paragraph.add(node.text_content or "")
+    elif tag == "br":
+        paragraph.pieces.append("\n")
+    elif tag == "hr":
+        _flush(paragraph, page)
+        page.blocks.append(Block(_SCENE_BREAK))
+    elif tag in _HEADINGS or tag == "hgroup":
+        if not paragraph.level:
+            _flush(paragraph, page)
+        # A group of headings, or one inside another, is one heading as high as the highest.
+        paragraph.level = min(paragraph.level or _LOWEST_LEVEL, _HEADINGS.get(tag, _LOWEST_LEVEL))
+    elif tag in _BLOCK_TAGS:
+        _separate(paragraph, page)
+        paragraph.is_preformatted = paragraph.is_preformatted or tag == "pre"
+
+
+def _leave(node: LexborNode, paragraph: _Paragraph, page: Page) -> None:
+    tag = node.tag or ""
+    if tag in _HEADINGS and node.parent is not None and node.parent.tag == "hgroup":
+        paragraph.pieces.append("\n")
+    elif tag in _HEADINGS or tag == "hgroup":
+        _flush(paragraph, page)
+        paragraph.level = 0
+    elif tag in _BLOCK_TAGS:
+        _separate(paragraph, page)
+        if tag == "pre":
+            paragraph.is_preformatted = False
+
+
+def _separate(paragraph: _Paragraph, page: Page) -> None:
+    """End the paragraph; inside a heading only its line."""
+    if paragraph.level:
+        paragraph.pieces.append("\n")
+    else:
+        _flush(paragraph, page)
+
+
+def _flush(paragraph: _Paragraph, page: Page) -> None:
+    text = paragraph.take()
+    if text.strip():
+        page.blocks.append(Block(text, paragraph.level))

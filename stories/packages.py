@@ -1,0 +1,106 @@
+"""Documents that are zips of XML (.docx, .epub, .odt), opened without trust."""
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
+
+from lxml import etree
+
+from stories.errors import UnreadableError
+from stories.readers.archive import MOST_ENTRIES, check_packing, unpack
+
+_SAVE_AGAIN = "Open it in the program that made it and save it again, or save it as plain text (.txt)."
+_LARGEST_TOTAL_BYTES = 256 * 1024**2
+
+
+class Package:
+    """The files inside a document, each checked before it is unpacked."""
+
+    def __init__(self, archive: zipfile.ZipFile, kind: str) -> None:
+        """Take an open zip.
+
+        Args:
+            archive: the zip.
+            kind: what the document is called, for messages: "Word document".
+        """
+        self._archive = archive
+        self._kind = kind
+        self._left = _LARGEST_TOTAL_BYTES
+        self._entries = {entry.filename: entry for entry in archive.infolist()}
+
+    def names(self) -> list[str]:
+        """Return the paths inside."""
+        return list(self._entries)
+
+    def read(self, path: str) -> bytes:
+        """Unpack one file.
+
+        Raises:
+            UnreadableError: it is missing, too large, damaged or protected by a password.
+        """
+        entry = self._entries.get(path)
+        if entry is None:
+            raise UnreadableError(f"It is no {self._kind}: it has no {path} inside.", _SAVE_AGAIN)
+        check_packing(entry)
+        self._left -= entry.file_size
+        if self._left < 0:
+            limit = _LARGEST_TOTAL_BYTES // 1024**2
+            raise UnreadableError(
+                f"It unpacks to more than {limit} MB.", "Split it, for instance by chapter."
+            )
+        return unpack(self._archive, entry)
+
+    def read_xml(self, path: str) -> etree._Element:
+        """Parse one file as XML.
+
+        Raises:
+            UnreadableError: as `read`; or it is no XML, or defines entities, as bombs do.
+        """
+        return parse_xml(self.read(path), self._kind)
+
+
+@contextmanager
+def open_package(stream: IO[bytes], kind: str) -> Iterator[Package]:
+    """Open a document that is a zip.
+
+    Args:
+        stream: its bytes, seekable.
+        kind: what it should be: "Word document".
+
+    Raises:
+        UnreadableError: it is no zip, or a damaged one.
+    """
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            if len(archive.infolist()) > MOST_ENTRIES:
+                raise UnreadableError(f"It holds more than {MOST_ENTRIES} files inside.", _SAVE_AGAIN)
+            yield Package(archive, kind)
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError) as error:
+        raise UnreadableError(f"It is no {kind}, or it is damaged.", _SAVE_AGAIN) from error
+
+
+def parse_xml(data: bytes, kind: str) -> etree._Element:
+    """Parse XML that may come from anybody.
+
+    Raises:
+        UnreadableError: it is no XML, or defines entities, as bombs do.
+    """
+    parser = etree.XMLParser(
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
+    )
+    try:
+        root = etree.fromstring(data, parser)
+    except (etree.XMLSyntaxError, LookupError, ValueError) as error:
+        raise UnreadableError(f"It is a damaged {kind} ({error}).", _SAVE_AGAIN) from error
+    definitions = root.getroottree().docinfo.internalDTD
+    if definitions is not None and next(definitions.iterentities(), None) is not None:
+        raise UnreadableError(
+            "It defines abbreviations (XML entities) that could blow up to any size.", _SAVE_AGAIN
+        )
+    return root

@@ -1,0 +1,275 @@
+"""Cuts a document that marks its headings into chapters, and leaves out what stands around them."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+from stories.language import count_words
+from stories.numbers import BARE_NUMBER, NUMBER
+from stories.readers import Draft, Flaw
+from stories.works import is_chapter_title
+
+_PART_WORD = (
+    "(?:part|book|volume|vol\\.|act|akt|teil|buch|band|partie|livre|tome|parte|libro|volumen|том|часть|книга)"
+)
+PART = re.compile(rf"^{_PART_WORD}\s+(?:the\s+)?{NUMBER}(?!\w)", re.I)
+"""Beginning of a heading of a part, such as "Volume II", below which chapters stand."""
+
+_APPARATUS = re.compile(
+    r"(?:(?:table of )?contents|inhalt|inhaltsverzeichnis|table des mati[eè]res|sommaire|[ií]ndice|sommario"
+    r"|содержание|оглавление|目次|目录|cover|(?:half[- ]?)?title(?: ?page)?|un?copyright|copyright(?: page)?"
+    r"|colophon|imprint|impressum|credits|about the (?:author|publisher)|also by .*|by the same author"
+    r"|index|bibliography|(?:foot|end)?notes|list of illustrations|transcriber.s notes?)\W*",
+    re.I,
+)
+_LEGAL = re.compile(r"©|\(c\) ?\d{4}|all rights reserved|\bISBN\b|alle rechte|tous droits", re.I)
+
+_FEWEST_WORDS_OF_FRONT_MATTER = 50
+_FEWEST_WORDS_OF_A_TOLD_PARAGRAPH = 15
+_FEWEST_WORDS_OF_A_SECTION = 40
+_FEWEST_WORDS_OF_A_PART = 10
+
+
+@dataclass(frozen=True)
+class Block:
+    """A paragraph, or a heading with its level, 1 being the highest."""
+
+    text: str
+    level: int = 0
+    """0 for a paragraph."""
+
+
+@dataclass
+class _Section:
+    """A heading and the paragraphs below it."""
+
+    heading: str
+    level: int
+    paragraphs: list[str] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return "\n\n".join(self.paragraphs)
+
+    @property
+    def characters(self) -> int:
+        return len(self.heading) + len(self.text)
+
+
+def to_drafts(blocks: Iterable[Block], title: str | None = None) -> Iterator[Draft | Flaw]:
+    """Yield a draft for each chapter; one for the whole where its headings do not mark chapters.
+
+    Args:
+        blocks: the document in reading order.
+        title: what the document says it is called, for one without headings.
+    """
+    sections = _merge_headings(_cut(blocks))
+    told, unused = _without_apparatus(sections)
+    level = _chapter_level(told)
+    if level is None:
+        yield from _whole(told, title)
+    else:
+        chapters, skipped = _chapters(told, level)
+        unused += skipped
+        yield from chapters
+    if unused:
+        yield around_the_story(unused)
+
+
+def around_the_story(characters: int) -> Flaw:
+    """Account for title page, contents and the like.
+
+    Args:
+        characters: their length.
+    """
+    return Flaw(
+        "Its title page, contents or other pages around the story are left out: they tell nothing.",
+        "Nothing needs to be done.",
+        "pages around the story",
+        characters,
+    )
+
+
+def is_told(paragraphs: Iterable[str]) -> bool:
+    """Tell whether what stands before the first chapter is worth learning: a preface, not a title page."""
+    told = [part for part in paragraphs if not _LEGAL.search(part)]
+    words = [count_words(part) for part in told]
+    return (
+        sum(count for count in words if count >= _FEWEST_WORDS_OF_A_TOLD_PARAGRAPH)
+        >= _FEWEST_WORDS_OF_FRONT_MATTER
+    )
+
+
+def is_apparatus(heading: str) -> bool:
+    """Tell whether a heading stands over contents, a copyright notice or another page that tells nothing."""
+    return bool(_APPARATUS.fullmatch(heading.strip()))
+
+
+def joined_heading(lines: Sequence[str]) -> str:
+    """Make one line of a heading's lines: "CHAPTER I" over "The Party" is "CHAPTER I: The Party"."""
+    lines = [line for line in (" ".join(line.split()) for line in lines) if line]
+    if len(lines) > 1 and is_chapter_title(lines[0].rstrip(".:")):
+        return f"{lines[0].rstrip('.:')}: {' '.join(lines[1:])}"
+    return " ".join(lines)
+
+
+def _cut(blocks: Iterable[Block]) -> list[_Section]:
+    sections = [_Section("", 0)]
+    for block in blocks:
+        if not block.text.strip():
+            continue
+        if block.level:
+            sections.append(_Section(joined_heading(block.text.split("\n")), block.level))
+        else:
+            sections[-1].paragraphs.append(block.text)
+    return [section for section in sections if section.heading or section.paragraphs]
+
+
+def _merge_headings(sections: list[_Section]) -> list[_Section]:
+    """Join a heading that only counts with the name that stands below it as a heading of its own."""
+    merged: list[_Section] = []
+    for section in sections:
+        last = merged[-1] if merged else None
+        if (
+            last
+            and not last.paragraphs
+            and not PART.match(last.heading)
+            and is_chapter_title(last.heading.rstrip(".:"))
+            and not _counts(section.heading)
+            and section.level >= last.level
+        ):
+            merged[-1] = _Section(
+                joined_heading([last.heading, section.heading]), last.level, section.paragraphs
+            )
+        else:
+            merged.append(section)
+    return merged
+
+
+def _counts(heading: str) -> bool:
+    return is_chapter_title(heading.rstrip(".:")) or bool(re.match(rf"{BARE_NUMBER}(?!\w)", heading, re.I))
+
+
+def _without_apparatus(sections: Sequence[_Section]) -> tuple[list[_Section], int]:
+    """Leave out contents and the like, each with the sections below it."""
+    kept: list[_Section] = []
+    unused = 0
+    below: int | None = None
+    for section in sections:
+        if below is not None and section.level > below:
+            unused += section.characters
+            continue
+        below = section.level if section.heading and is_apparatus(section.heading) else None
+        if below is None:
+            kept.append(section)
+        else:
+            unused += section.characters
+    return kept, unused
+
+
+def _chapter_level(sections: Sequence[_Section]) -> int | None:
+    """Return the level of the headings that begin chapters; None where there are no chapters."""
+    counts = Counter(section.level for section in sections if section.heading)
+    levels = sorted(level for level, count in counts.items() if count > 1)
+    for level in levels:
+        if level != levels[-1] and _is_level_of_parts(sections, level):
+            continue
+        words = [count_words(text) for text in _texts(sections, level)]
+        counting = sum(is_chapter_title(section.heading) for section in sections if section.level == level)
+        if counting * 2 > counts[level] or (words and median(words) >= _FEWEST_WORDS_OF_A_SECTION):
+            return level
+    return None
+
+
+def _is_level_of_parts(sections: Sequence[_Section], level: int) -> bool:
+    """Tell whether most headings of a level only hold headings below them."""
+    at_level = [number for number, section in enumerate(sections) if section.level == level]
+    holders = sum(
+        count_words(sections[number].text) < _FEWEST_WORDS_OF_FRONT_MATTER
+        and number + 1 < len(sections)
+        and sections[number + 1].level > level
+        and (not is_chapter_title(sections[number].heading) or bool(PART.match(sections[number].heading)))
+        for number in at_level
+    )
+    return holders * 2 > len(at_level)
+
+
+def _texts(sections: Sequence[_Section], level: int) -> list[str]:
+    texts: list[str] = []
+    for section in sections:
+        if section.level == level:
+            texts.append(section.text)
+        elif section.level > level and texts:
+            texts[-1] += "\n\n" + section.text
+    return texts
+
+
+def _whole(sections: Sequence[_Section], title: str | None) -> Iterator[Draft]:
+    """Yield all as one story; its first heading is its title where nothing stands before it."""
+    parts: list[str] = []
+    heading: str | None = None
+    for section in sections:
+        if section.heading and heading is None and not parts:
+            heading = section.heading
+        elif section.heading:
+            parts.append(section.heading)
+        parts += section.paragraphs
+    text = "\n\n".join(parts)
+    if text:
+        yield Draft(text, heading or title)
+
+
+def _chapters(sections: Sequence[_Section], level: int) -> tuple[list[Draft], int]:
+    """Return the chapters, and how many characters of title pages are left out."""
+    drafts: list[Draft] = []
+    unused = 0
+    part = ""
+    for section in _with_subsections(sections, level):
+        is_chapter = section.level == level and not _is_empty_part(section)
+        if is_chapter and section.paragraphs:
+            drafts.append(_chapter(section, part))
+            continue
+        part = section.heading if PART.match(section.heading) else part
+        if not is_chapter and is_told(section.paragraphs):
+            drafts.append(Draft(section.text, section.heading or None, is_chapter=True))
+        else:
+            unused += len(section.text) if section.heading == part else section.characters
+    return drafts, unused
+
+
+def _with_subsections(sections: Sequence[_Section], level: int) -> list[_Section]:
+    """Put what stands below the chapters' level, headings too, into its chapter's text."""
+    result: list[_Section] = []
+    for section in sections:
+        if section.level > level and result and result[-1].level == level:
+            result[-1].paragraphs += [section.heading, *section.paragraphs]
+        else:
+            result.append(_Section(section.heading, section.level, list(section.paragraphs)))
+    return result
+
+
+def _is_empty_part(section: _Section) -> bool:
+    return bool(PART.match(section.heading)) and count_words(section.text) < _FEWEST_WORDS_OF_A_PART
+
+
+def _chapter(section: _Section, part: str) -> Draft:
+    title = f"{part}, {section.heading}" if part and is_chapter_title(section.heading) else section.heading
+    return Draft(section.text, title, is_chapter=True)
+
+
+def notes_left_out(notes: Sequence[str]) -> Iterator[Flaw]:
+    """Account for footnotes, which would interrupt the story.
+
+    Args:
+        notes: their texts.
+    """
+    if notes:
+        many = f"Its {len(notes)} footnotes are" if len(notes) > 1 else "Its footnote is"
+        yield Flaw(
+            f"{many} left out: in a story they would stand in the middle of sentences.",
+            "Put what belongs to the story into its text; else nothing needs to be done.",
+            "footnotes",
+            sum(map(len, notes)),
+        )
