@@ -19,7 +19,6 @@ NEEDED = [
     ("BeginRole", "s3:ListBucketVersions"),
     ("ReadStoriesRole", "s3:GetObjectVersion"),
     ("AssembleRole", "s3:PutObject"),
-    ("PipelineRole", "lambda:InvokeFunction"),
     ("PipelineRole", "sagemaker:CreateTrainingJob"),
     ("PipelineRole", "iam:PassRole"),
     ("JobRole", "s3:GetObject"),
