@@ -24,7 +24,7 @@ _NEAREST_PAGES = 2
 _ALIKE = 0.85
 _MOST_KNOWN_HEADS = 8
 _LONGEST_TITLE_PAGE = 400
-_WHOLE_BOOK_SHARE = 0.5
+_WHOLE_BOOK_SHARE = 0.3
 
 
 class _Line(NamedTuple):
@@ -82,12 +82,13 @@ def _form(line: str) -> tuple[str, int | None]:
 
 def _groups(lines: list[_Line]) -> Iterator[list[_Line]]:
     """Put lines together that say the same and carry no number, the same, or the page's."""
-    same: defaultdict[tuple[str, str, int | None], list[_Line]] = defaultdict(list)
-    for line in lines:
-        same[line.form, "constant", line.number].append(line)
+    same: defaultdict[tuple[str, str, int | None], dict[int, _Line]] = defaultdict(dict)
+    # Of two such lines on one page, the outer one is the head and the inner one may be a title.
+    for line in sorted(lines, key=lambda line: line.line if line.at_top else -line.line):
+        same[line.form, "constant", line.number].setdefault(line.page, line)
         if line.number is not None and not _CHAPTER_WORD.match(line.form):
-            same[line.form, "counting", line.number - line.page].append(line)
-    yield from (same[key] for key in sorted(same, key=str))
+            same[line.form, "counting", line.number - line.page].setdefault(line.page, line)
+    yield from (list(same[key].values()) for key in sorted(same, key=str))
 
 
 def _is_running(group: list[_Line]) -> bool:

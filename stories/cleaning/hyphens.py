@@ -20,14 +20,14 @@ def mark_broken_words(text: str) -> str:
     broken = [(found[1].casefold(), found[3].casefold()) for found in _BROKEN.finditer(text)]
     # Halves of broken words are no words: what is left is what the text writes elsewhere.
     words.subtract(half for pair in broken for half in pair)
-    hyphenates = any(_is_known_broken(*pair, words) for pair in broken)
+    balance = sum(_leaning(*pair, words) for pair in broken)
 
     def marked(found: re.Match[str]) -> str:
         left, right = found[1], found[3]
         keeps = (
             text[found.start() - 1 : found.start()] in {"-", "\u2010"}
             or (right[0].isupper() and not left.isupper())
-            or _is_compound(left.casefold(), right.casefold(), words, hyphenates)
+            or _is_compound(left.casefold(), right.casefold(), words, balance > 0)
         )
         return found[0] if keeps else f"{left}{SOFT_HYPHEN}{found[2]}"
 
@@ -47,16 +47,17 @@ def drop_soft_hyphens(text: str) -> Edit:
     )
 
 
-def _is_known_broken(left: str, right: str, words: Counter[str]) -> bool:
-    return words[left + right] > words[f"{left}-{right}"]
+def _leaning(left: str, right: str, words: Counter[str]) -> int:
+    """Return 1 for a word that stands whole elsewhere, -1 for one that has a hyphen elsewhere, else 0."""
+    joined, hyphenated = words[left + right], words[f"{left}-{right}"]
+    return (joined > hyphenated) - (joined < hyphenated)
 
 
 def _is_compound(left: str, right: str, words: Counter[str], hyphenates: bool) -> bool:
     """Decide by how the text writes the word elsewhere, else by whether both halves are words."""
-    joined, hyphenated = words[left + right], words[f"{left}-{right}"]
-    if joined or hyphenated:
-        return hyphenated >= joined
+    if leaning := _leaning(left, right, words):
+        return leaning < 0
     if all(len(half) >= _SHORTEST_WORD_OF_A_COMPOUND and words[half] > 0 for half in (left, right)):
         return True
-    # Who breaks no known word in two breaks lines only at hyphens that were there.
+    # Who breaks hardly any known word in two breaks lines only at hyphens that were there.
     return not hyphenates
