@@ -69,7 +69,8 @@ class _Page:
 
     def __init__(self, lines: Sequence[Line]) -> None:
         self._lines = lines
-        self._height = statistics.median(line.height for line in lines)
+        # One of the heights: a page of two lines has none in the middle.
+        self._height = statistics.median_low(line.height for line in lines)
         body = [line for line in lines if abs(line.height - self._height) <= _OTHER_SIZE * self._height]
         self.left = _usual([line.left for line in body])
         self.width = max(line.right for line in body) - self.left
