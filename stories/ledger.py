@@ -31,9 +31,9 @@ class Ledger(BaseModel):
     stories: dict[str, Side] = {}
     """By the hash of their words: the same text is on the same side wherever it is filed."""
     works: dict[str, Side] = {}
-    """By the hash of the work's key: a new chapter, or one that was rewritten, follows its work."""
+    """By the hash of the work's key: a new chapter follows its work."""
     places: dict[str, Side] = {}
-    """By the hash of file and position there, for the chapters of works that are on several sides."""
+    """By the hash of file and position there: a story that was revised stays where it was."""
     passages: dict[str, Part] = {}
     """Passages that are held out of works too large to be held out whole, by the hash of their words."""
 
@@ -42,7 +42,7 @@ class Ledger(BaseModel):
         return json.dumps(self.model_dump(mode="json"), sort_keys=True, indent=0) + "\n"
 
     def side_of(self, entry: Entry) -> Side | None:
-        """Return where this text was, or else the chapter at its place; None where neither is known."""
+        """Return where this text was, or else what stood at its place; None where neither is known."""
         return self.stories.get(_text_key(entry)) or self.places.get(place_key(entry))
 
     def side_of_work(self, work: str) -> Side | None:
@@ -56,6 +56,7 @@ class Ledger(BaseModel):
     def remember(self, entry: Entry, side: Side) -> None:
         """Write down where a story is."""
         self.stories[_text_key(entry)] = side
+        self.places[place_key(entry)] = side
 
     def remember_work(self, work: str, sides: Mapping[Entry, Side]) -> None:
         """Write down where the stories of a work are."""
@@ -63,18 +64,17 @@ class Ledger(BaseModel):
             self.remember(entry, side)
         if len(set(sides.values())) == 1:
             self.works[hashed(work)] = next(iter(sides.values()))
-            return
-        self.works.pop(hashed(work), None)
-        self.places |= {place_key(entry): side for entry, side in sides.items()}
+        else:
+            self.works.pop(hashed(work), None)
 
-    def without_train(self) -> "Ledger":
-        """Return what it remembers of all that is not trained on."""
-        return Ledger(
-            stories={story: side for story, side in self.stories.items() if side != "train"},
-            works={work: side for work, side in self.works.items() if side != "train"},
-            places={place: side for place, side in self.places.items() if side != "train"},
-            passages=self.passages,
-        )
+    def without(self, entries: Iterable[Entry]) -> "Ledger":
+        """Return what it remembers of all others."""
+        free = self.model_copy(deep=True)
+        for entry in entries:
+            free.stories.pop(_text_key(entry), None)
+            free.places.pop(place_key(entry), None)
+            free.works.pop(hashed(entry.work), None)
+        return free
 
 
 def hashed(name: str) -> str:

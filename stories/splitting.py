@@ -26,6 +26,7 @@ _FEWEST_TEST_STORIES = 2
 _LEAST_TEST = 0.05
 _ENOUGH_TEST = 0.1
 _LEAST_VALIDATION = 0.03
+_LEAST_HELD_OUT: dict[Part, float] = {"test": _ENOUGH_TEST, "validation": _LEAST_VALIDATION}
 _MOST: dict[Part, float] = {"test": 0.15, "validation": 0.1}
 _LAST: dict[Part, float] = {"test": 0.1, "validation": 0.05}
 _FEWEST_CHAPTERS = 8
@@ -68,10 +69,27 @@ def split(entries: Sequence[Entry], left_out: Sequence[LeftOut], text_of: TextOf
         ledger: of the split before this one; an empty one for the first.
     """
     result = _Splitting(entries, left_out, text_of, ledger, ledger).run()
-    if any(ledger.knows(part) and not result.parts[part] for part in HELD_OUT):
-        # All that was held out is deleted. What was trained on may be held out; never the other way round.
-        result = _Splitting(entries, left_out, text_of, ledger.without_train(), ledger).run()
+    lost = [part for part in HELD_OUT if ledger.knows(part) and not result.parts[part]]
+    if lost:
+        # It is deleted: some that was trained on is held out now, never the other way round.
+        free = ledger.without(_released(entries, result, sum(_LEAST_HELD_OUT[part] for part in lost)))
+        result = _Splitting(entries, left_out, text_of, free, ledger).run()
     return result
+
+
+def _released(entries: Sequence[Entry], before: Split, share: float) -> list[Entry]:
+    """Choose whole works out of train, in the order of their lots, that make up a share of the words."""
+    trained = {piece.entry for piece in before.parts["train"]}
+    works: defaultdict[str, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        works[entry.work].append(entry)
+    released: list[Entry] = []
+    for work in sorted(works, key=lambda work: (draw(work), work)):
+        if _words(released) >= share * _words(entries):
+            break
+        if trained.issuperset(works[work]):
+            released += works[work]
+    return released
 
 
 def draw(work: str) -> float:
@@ -179,9 +197,11 @@ class _Splitting:
         """Hold out the last tenth of a work for the test and what stands before it for validation."""
         if len(members) < _FEWEST_CHAPTERS:
             found = list(itertools.chain.from_iterable(self._passages(entry) for entry in members))
-            chosen = choose_last(found, _LAST["test"], _LAST["validation"])
-            if chosen:
-                self._split.ledger.passages = chosen | self._split.ledger.passages
+            held_out = self._split.ledger.passages
+            # Of a work that has come back under another name, what was held out is known.
+            if not any(passage.key in held_out for passage in found):
+                held_out |= choose_last(found, _LAST["test"], _LAST["validation"])
+            if any(passage.key in held_out for passage in found):
                 self._cut(work, members)
             else:
                 self._place_whole(work, dict.fromkeys(members, "train"))
