@@ -12,7 +12,8 @@ from statistics import median
 
 from stories.language import count_words
 from stories.numbers import BARE_NUMBER, CHINESE_NUMBER, NUMBER, value
-from stories.structure import PART, joined_heading
+from stories.structure import PART
+from stories.titles import is_chapter_name, joined_heading
 
 _LONGEST_HEADING_CHARACTERS = 100
 _MOST_HEADING_LINES = 3
@@ -36,9 +37,10 @@ _NAMED = re.compile(
     r"|conclusion)(?:\s*[.:\u2013\u2014-]\s*(?P<name>.+))?[.:]?",
     re.I,
 )
-_MARKUP = re.compile(r"^[\s#=*_~\[(-]+|[\s#=*_~\])-]+$")
+# What dresses up a number in plain text: "## 3 ##", "[Chapter 3]", "- XII -".
+_MARKUP = re.compile(r"^[\s#=*_~]+|[\s#=*_~]+$")
+_FRAMED = re.compile(r"[\[(](?P<inside>[^\])]+)[\])]|-+\s*(?P<between>.+?)\s*-+")
 _SENTENCE_END = re.compile(r"[.!?\u2026,;]['\"\u201d\u2019\u00bb]?$")
-_SPEECH = "\"'\u201c\u2018\u00ab\u201e\u2014\u2013-"
 _PARAGRAPH = re.compile(r"[^\n]+(?:\n[^\n]+)*")
 
 _BARE_KIND, _NAMED_KIND = "number", "name"
@@ -110,8 +112,7 @@ def _candidates(text: str) -> Iterator[_Heading]:
 
 
 def _as_heading(paragraph: re.Match[str]) -> _Heading | None:
-    lines = [_MARKUP.sub("", line) for line in paragraph[0].strip("\n").split("\n")]
-    lines = [line for line in lines if line]
+    lines = [line for line in map(_undressed, paragraph[0].split("\n")) if line]
     if not lines or len(lines) > _MOST_HEADING_LINES:
         return None
     kind, number, name = _parse(lines[0])
@@ -127,6 +128,12 @@ def _as_heading(paragraph: re.Match[str]) -> _Heading | None:
         joined_heading(lines),
         is_bare=not name and len(lines) == 1,
     )
+
+
+def _undressed(line: str) -> str:
+    plain = _MARKUP.sub("", line)
+    framed = _FRAMED.fullmatch(plain)
+    return framed["inside"] or framed["between"] if framed else plain
 
 
 def _parse(line: str) -> tuple[str, int | None, str]:
@@ -220,22 +227,10 @@ def _with_name(text: str, heading: _Heading) -> _Heading:
     if not heading.is_bare or PART.match(heading.title):
         return heading
     following = _PARAGRAPH.search(text, heading.end)
-    if not following or not _is_name(following[0].strip("\n")):
+    if not following or not is_chapter_name(following[0]):
         return heading
-    title = joined_heading([heading.title, _MARKUP.sub("", following[0])])
+    title = joined_heading([heading.title, following[0]])
     return replace(heading, end=following.end(), title=title)
-
-
-def _is_name(paragraph: str) -> bool:
-    """Tell whether a paragraph below "CHAPTER I" is its name: a short line, no sentence and no speech."""
-    name = _MARKUP.sub("", paragraph)
-    return (
-        "\n" not in paragraph
-        and 0 < len(name) <= _LONGEST_HEADING_CHARACTERS
-        and not _SENTENCE_END.search(name)
-        and not name[0].islower()
-        and name[0] not in _SPEECH
-    )
 
 
 def _chapters(text: str, headings: Sequence[_Heading]) -> Iterator[Chapter]:

@@ -9,7 +9,8 @@ from statistics import median
 from stories.language import count_words
 from stories.numbers import BARE_NUMBER, NUMBER
 from stories.readers import Draft, Flaw
-from stories.works import is_chapter_title
+from stories.titles import joined_heading
+from stories.works import is_chapter_title, is_only_number
 
 _PART_WORD = (
     "(?:part|book|volume|vol\\.|act|akt|teil|buch|band|partie|livre|tome|parte|libro|volumen|том|часть|книга)"
@@ -58,12 +59,13 @@ class _Section:
         return len(self.heading) + len(self.text)
 
 
-def to_drafts(blocks: Iterable[Block], title: str | None = None) -> Iterator[Draft | Flaw]:
+def to_drafts(blocks: Iterable[Block], title: str | None = None, left_out: int = 0) -> Iterator[Draft | Flaw]:
     """Yield a draft for each chapter; one for the whole where its headings do not mark chapters.
 
     Args:
         blocks: the document in reading order.
         title: what the document says it is called, for one without headings.
+        left_out: characters of title pages and the like that are not among the blocks.
     """
     sections = _merge_headings(_cut(blocks))
     told, unused = _without_apparatus(sections)
@@ -74,8 +76,8 @@ def to_drafts(blocks: Iterable[Block], title: str | None = None) -> Iterator[Dra
         chapters, skipped = _chapters(told, level)
         unused += skipped
         yield from chapters
-    if unused:
-        yield around_the_story(unused)
+    if unused or left_out:
+        yield around_the_story(unused + left_out)
 
 
 def around_the_story(characters: int) -> Flaw:
@@ -107,14 +109,6 @@ def is_apparatus(heading: str) -> bool:
     return bool(_APPARATUS.fullmatch(heading.strip()))
 
 
-def joined_heading(lines: Sequence[str]) -> str:
-    """Make one line of a heading's lines: "CHAPTER I" over "The Party" is "CHAPTER I: The Party"."""
-    lines = [line for line in (" ".join(line.split()) for line in lines) if line]
-    if len(lines) > 1 and is_chapter_title(lines[0].rstrip(".:")):
-        return f"{lines[0].rstrip('.:')}: {' '.join(lines[1:])}"
-    return " ".join(lines)
-
-
 def _cut(blocks: Iterable[Block]) -> list[_Section]:
     sections = [_Section("", 0)]
     for block in blocks:
@@ -136,7 +130,7 @@ def _merge_headings(sections: list[_Section]) -> list[_Section]:
             last
             and not last.paragraphs
             and not PART.match(last.heading)
-            and is_chapter_title(last.heading.rstrip(".:"))
+            and is_only_number(last.heading)
             and not _counts(section.heading)
             and section.level >= last.level
         ):
@@ -149,7 +143,7 @@ def _merge_headings(sections: list[_Section]) -> list[_Section]:
 
 
 def _counts(heading: str) -> bool:
-    return is_chapter_title(heading.rstrip(".:")) or bool(re.match(rf"{BARE_NUMBER}(?!\w)", heading, re.I))
+    return is_chapter_title(heading) or bool(re.match(rf"{BARE_NUMBER}(?!\w)", heading, re.I))
 
 
 def _without_apparatus(sections: Sequence[_Section]) -> tuple[list[_Section], int]:
@@ -184,16 +178,18 @@ def _chapter_level(sections: Sequence[_Section]) -> int | None:
 
 
 def _is_level_of_parts(sections: Sequence[_Section], level: int) -> bool:
-    """Tell whether most headings of a level only hold headings below them."""
-    at_level = [number for number, section in enumerate(sections) if section.level == level]
-    holders = sum(
-        count_words(sections[number].text) < _FEWEST_WORDS_OF_FRONT_MATTER
-        and number + 1 < len(sections)
-        and sections[number + 1].level > level
-        and (not is_chapter_title(sections[number].heading) or bool(PART.match(sections[number].heading)))
-        for number in at_level
-    )
-    return holders * 2 > len(at_level)
+    """Tell whether most words stand below headings of a deeper level, under ones that only hold those."""
+    words = held = 0
+    is_holder = False
+    for section in sections:
+        count = count_words(section.text)
+        if section.level <= level:
+            is_part = bool(PART.match(section.heading)) or not is_chapter_title(section.heading)
+            is_holder = section.level == level and is_part and count < _FEWEST_WORDS_OF_FRONT_MATTER
+        elif is_holder:
+            held += count
+        words += count
+    return held * 2 > words
 
 
 def _texts(sections: Sequence[_Section], level: int) -> list[str]:

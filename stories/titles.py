@@ -1,15 +1,18 @@
 """What a story is called: its first heading, else its first line, else the name of its file."""
 
 import re
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from stories.language import count_words
+from stories.works import is_only_number
 
 _LONGEST_TITLE_CHARACTERS = 100
 _MOST_TITLE_WORDS = 14
 _SENTENCE_END = re.compile("[.,;:\u2026\u3001\u3002]$")
 _BYLINE = re.compile(r"^by\s+\S.{0,60}$", re.I)
 _MARKUP = re.compile(r"^[#=*_~\s]+|[#=*_~\s]+$")
+_SPEECH = "\"'\u201c\u2018\u00ab\u201e\u2014\u2013-"
 
 
 def take_title(text: str, name: str) -> tuple[str, str]:
@@ -26,10 +29,33 @@ def take_title(text: str, name: str) -> tuple[str, str]:
     title = _MARKUP.sub("", first)
     if not rest.strip() or not _looks_like_title(title):
         return title_from_name(name), text
+    below, _, after = rest.partition("\n\n")
+    if after.strip() and is_only_number(title) and is_chapter_name(below):
+        title, rest = joined_heading([title, below]), after
     byline, _, after = rest.partition("\n\n")
     if after.strip() and _BYLINE.match(byline.strip()):
         rest = after
     return title, rest.lstrip("\n")
+
+
+def joined_heading(lines: Sequence[str]) -> str:
+    """Make one line of a heading's lines: "CHAPTER I" over "The Party" is "CHAPTER I: The Party"."""
+    lines = [line for line in (" ".join(_MARKUP.sub("", line).split()) for line in lines) if line]
+    if len(lines) > 1 and is_only_number(lines[0]):
+        return f"{lines[0].rstrip('.:')}: {' '.join(lines[1:])}"
+    return " ".join(lines)
+
+
+def is_chapter_name(paragraph: str) -> bool:
+    """Tell whether a paragraph below "CHAPTER I" is its name: a short line, no sentence and no speech."""
+    name = _MARKUP.sub("", paragraph)
+    return (
+        "\n" not in name
+        and 0 < len(name) <= _LONGEST_TITLE_CHARACTERS
+        and not _SENTENCE_END.search(name)
+        and not name[0].islower()
+        and name[0] not in _SPEECH
+    )
 
 
 def title_from_name(name: str) -> str:

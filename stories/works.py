@@ -9,10 +9,8 @@ _CHAPTER_WORD = (
     "(?:chapter|chap|ch|part|pt|book|volume|vol|episode|ep|scene|act|canto|letter|section"
     "|kapitel|chapitre|cap[ií]tulo|capitolo|глава)"
 )
-_CHAPTER = re.compile(rf"(?:^|[-_. ]){_CHAPTER_WORD}[-_. ]*{NUMBER}(?=$|[-_. ])", re.I)
-_ONLY_NUMBER = re.compile(BARE_NUMBER, re.I)
-# "Volume II, Chapter 3" is a title of a chapter inside a part.
-_PART_PREFIX = re.compile(rf"^{_CHAPTER_WORD}[-_. ]*{NUMBER}, ", re.I)
+_CHAPTER = re.compile(rf"(?:^|[-_. ]){_CHAPTER_WORD}[-_. ]*{NUMBER}(?=$|[-_. :,])", re.I)
+_ONLY_NUMBER = re.compile(rf"(?:{_CHAPTER_WORD}[-_. ]*(?:the )?{NUMBER}|{BARE_NUMBER})[.:]?", re.I)
 _LEADING_NUMBER = re.compile(r"^\d{1,4}(?=$|[-_. ])")
 _TRAILING_NUMBER = re.compile(r"(?<=[^\W\d_])[-_. ]*\d{1,4}$")
 
@@ -44,9 +42,13 @@ def work_title(work: str) -> str | None:
 
 
 def is_chapter_title(title: str) -> bool:
-    """Tell whether a title only counts, as "Chapter 3" and "XII" do, and needs its work's name beside it."""
-    title = _PART_PREFIX.sub("", title)
-    return bool(_CHAPTER.match(title) or _ONLY_NUMBER.fullmatch(title))
+    """Tell whether a title counts, as "Chapter 3: The Door" does, and needs its work's name beside it."""
+    return bool(_CHAPTER.match(title)) or is_only_number(title)
+
+
+def is_only_number(title: str) -> bool:
+    """Tell whether a title does nothing but count, as "Chapter 3" and "XII" do."""
+    return bool(_ONLY_NUMBER.fullmatch(title))
 
 
 def reading_order(path: str) -> tuple[tuple[int, str], ...]:

@@ -13,7 +13,7 @@ from stories.errors import UnreadableError
 from stories.markup import Page, read_page
 from stories.packages import Package, open_package
 from stories.readers import Draft, Flaw
-from stories.structure import Block, around_the_story, is_apparatus, notes_left_out, to_drafts
+from stories.structure import Block, is_apparatus, notes_left_out, to_drafts
 
 SUFFIXES = (".epub",)
 
@@ -72,10 +72,8 @@ def read(stream: IO[bytes], name: str) -> Iterator[Draft | Flaw]:
             "The e-book has no text, perhaps only pictures of its pages.",
             "Run text recognition (OCR) over it, or drop a copy that holds text.",
         )
-    yield from to_drafts(blocks, book.title)
+    yield from to_drafts(blocks, book.title, unused)
     yield from notes_left_out(notes)
-    if unused:
-        yield around_the_story(unused)
 
 
 def _decode_page(data: bytes) -> str:

@@ -27,7 +27,7 @@ def read(stream: IO[bytes], name: str) -> Iterator[Draft | Flaw]:
             "The page has no text of its own; a program in it would fetch that from elsewhere.",
             "Open it in a browser, copy the story into an editor and save it as plain text (.txt).",
         )
-    yield from to_drafts(page.blocks, page.title)
+    yield from to_drafts(page.blocks, page.title, page.unused)
     yield from notes_left_out(page.notes)
 
 
