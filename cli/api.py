@@ -48,6 +48,14 @@ class StoryloomApi:
     def run(self, run_id: str) -> dict[str, Any]:
         return self._get(f"/runs/{run_id}")
 
+    def approve(self, run_id: str) -> dict[str, Any]:
+        """Says yes to a run that waits; gives its record."""
+        return self._answer(self._http.post(f"/runs/{run_id}/approve"))
+
+    def decline(self, run_id: str) -> dict[str, Any]:
+        """Says no to a run that waits; gives its record."""
+        return self._answer(self._http.post(f"/runs/{run_id}/decline"))
+
     def stories(self) -> list[dict[str, Any]]:
         listed: list[dict[str, Any]] = self._get("/stories")["stories"]
         return listed

@@ -39,6 +39,7 @@ notes = Console(stderr=True)  # progress goes here, so that --json leaves standa
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else.")]
 Folder = Annotated[Path, typer.Argument(help="A folder of stories, or one file.")]
+RunId = Annotated[str, typer.Argument(help="The run's id, as `storyloom runs` lists it.")]
 State = Annotated[Path, typer.Option(help="The folder that holds everything of this local cloud.")]
 Port = Annotated[int, typer.Option(help="The port AWS's APIs answer on; another is taken when it is busy.")]
 PagePort = Annotated[int, typer.Option(help="The port of the page; another is taken when it is busy.")]
@@ -162,6 +163,26 @@ def runs(
     _print_json(run) if as_json else out.print(run_panel(run))
     if run["status"] == "failed":
         raise typer.Exit(1)
+
+
+@app.command()
+def approve(run_id: RunId, as_json: AsJson = False) -> None:
+    """Say yes to a run that waits before it trains (setting ask_before_training)."""
+    _say_answer(StoryloomApi(connect()).approve(run_id), as_json)
+
+
+@app.command()
+def decline(run_id: RunId, as_json: AsJson = False) -> None:
+    """Say no to a run that waits: it ends, nothing is spent on a GPU, your stories stay as they are."""
+    _say_answer(StoryloomApi(connect()).decline(run_id), as_json)
+
+
+def _say_answer(run: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        _print_json(run)
+        return
+    out.print(f"run {run['run_id']}: {run.get('message') or run['status']}", highlight=False, markup=False)
+    out.print(f"Watch it with: storyloom runs {run['run_id']} --follow", highlight=False, markup=False)
 
 
 @app.command()

@@ -15,7 +15,7 @@ from cli.api import StoryloomApi
 from cli.errors import CommandError
 
 POLL_SECONDS = 2.0
-FINISHED = {"succeeded", "not_better", "stopped_early", "failed"}
+FINISHED = {"succeeded", "not_better", "stopped_early", "declined", "superseded", "failed"}
 _MARKS = {"succeeded": "[green]✓[/]", "failed": "[red]✗[/]", "running": "[yellow]…[/]"}
 
 
@@ -59,11 +59,22 @@ def run_panel(run: dict[str, Any]) -> RenderableType:
         lines.append(Text(_metric_line(metrics[-1])))
     if run.get("message"):
         lines.append(Text(run["message"]))
+    if run["status"] == "waiting":
+        lines.append(Text(how_to_answer(run), style="bold"))
     if run["status"] == "failed" and (failure := run.get("failure")):
         lines.append(Text(f"{failure.get('step', '')}: {failure.get('cause', '')}", style="red"))
         if failure.get("log_tail"):
             lines.append(Text(str(failure["log_tail"]), style="dim"))
     return Group(*lines)
+
+
+def how_to_answer(run: dict[str, Any]) -> str:
+    """How to say yes or no to a run that waits, and by when."""
+    until = f" before {run['waits_until'][:16].replace('T', ' ')} UTC" if run.get("waits_until") else ""
+    return (
+        f"It goes on when you say so{until}: "
+        f"storyloom approve {run['run_id']} (or: storyloom decline {run['run_id']})"
+    )
 
 
 def _metric_line(metric: dict[str, Any]) -> str:
@@ -113,10 +124,12 @@ class _StateLines:
         lines = [f"  {state['name']}" for state in run.get("states", [])]
         if metrics := run.get("metrics"):
             lines.append(f"    {_metric_line(metrics[-1])}")
+        if run["status"] == "waiting":
+            lines += [f"    {run.get('message') or ''}", f"    {how_to_answer(run)}"]
         for line in lines:
             if line not in self._said:
                 self._said.add(line)
-                self._console.print(line, highlight=False)
+                self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _poll(

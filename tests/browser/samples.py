@@ -123,6 +123,7 @@ def succeeded_run() -> Json:
             _state("Announce", 0.6),
         ],
         "report": report(),
+        "report_url": "http://localhost:9/aws/s3/artifacts/runs/20260930-170000-beef/report.html?X-Amz-Signature=1",
         "metrics": metrics(),
     }
 
@@ -145,6 +146,22 @@ def running_run() -> Json:
         "states": [*run["states"][:7], _state("Train", None, "running")],
         "metrics": run["metrics"][:22],
         "progress": {"step": 44, "of": 120, "seconds": 74.0},
+    }
+
+
+def waiting_run() -> Json:
+    """A run that asks before it trains."""
+    run = running_run()
+    return {
+        **run,
+        "run_id": "20260930-190000-f00d",
+        "status": "waiting",
+        "step": "AwaitApproval",
+        "message": "Waiting for your yes. That is enough to learn a voice from.",
+        "waits_until": "2026-10-07T19:00:00.000Z",
+        "states": [*run["states"][:5], _state("TrainAtOnce", 0), _state("AwaitApproval", 65.0, "running")],
+        "metrics": None,
+        "progress": None,
     }
 
 

@@ -91,6 +91,10 @@ class StoryloomServer:
         self.chat_error: tuple[int, Json] | None = None
         self.status: Json = {}
         self.runs: list[Json] = []
+        self.answers_given: list[tuple[str, str]] = []
+        """Run and `approve` or `decline`, in their order."""
+        self.answer_refusal: Json | None = None
+        """The error of the 409 that an answer gets, because another came first."""
         self.stories: list[Json] = []
         self.uploads: dict[str, bytes] = {}
         self.upload_refusal: tuple[int, str] | None = None
@@ -133,6 +137,7 @@ class StoryloomServer:
             Route("/api/v1/chat/completions", self._authorized(self._chat), methods=["POST"]),
             Route("/api/runs", self._authorized(self._runs)),
             Route("/api/runs/{run_id}", self._authorized(self._run)),
+            Route("/api/runs/{run_id}/{answer}", self._authorized(self._answer), methods=["POST"]),
             Route("/api/stories", self._authorized(self._stories), methods=["GET"]),
             Route("/api/stories", self._authorized(self._ticket), methods=["POST"]),
             Mount("/", StaticFiles(directory=self._page, html=True)),
@@ -226,6 +231,16 @@ class StoryloomServer:
             if run["run_id"] == wanted:
                 return JSONResponse(run)
         return _error(404, "no_such_run", f"There is no run {wanted}.", "Pick one from the list.")
+
+    async def _answer(self, request: Request) -> Response:
+        if self.answer_refusal is not None:
+            return JSONResponse({"error": self.answer_refusal}, status_code=409)
+        run_id, answer = request.path_params["run_id"], request.path_params["answer"]
+        self.answers_given.append((run_id, answer))
+        (run,) = [run for run in self.runs if run["run_id"] == run_id]
+        # As the API does: the run is recorded as running until its next state has begun.
+        run.update(status="running", message=f"{EMAIL} said {answer}.")
+        return JSONResponse(run)
 
     async def _stories(self, _: Request) -> Response:
         return JSONResponse({"stories": self.stories})

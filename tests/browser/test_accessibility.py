@@ -1,7 +1,7 @@
 """Every view by axe's rules, in light and dark, and by keyboard alone."""
 
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -47,7 +47,7 @@ def _violations(page: Page) -> list[str]:
 
 
 def test_axe_finds_nothing_on_any_view(visitor: Page, storyloom: StoryloomServer) -> None:
-    storyloom.runs = [samples.running_run(), samples.succeeded_run(), samples.failed_run()]
+    storyloom.runs = _all_kinds_of_runs()
     found: dict[str, list[str]] = {}
 
     def check(view: str) -> None:
@@ -63,6 +63,10 @@ def test_axe_finds_nothing_on_any_view(visitor: Page, storyloom: StoryloomServer
         show()
         check(view)
     assert found == {view: [] for view in found}
+
+
+def _all_kinds_of_runs() -> list[dict[str, Any]]:
+    return [samples.running_run(), samples.succeeded_run(), samples.failed_run(), samples.waiting_run()]
 
 
 def _views(page: Page, storyloom: StoryloomServer) -> dict[str, Callable[[], None]]:
@@ -100,10 +104,11 @@ def _views(page: Page, storyloom: StoryloomServer) -> dict[str, Callable[[], Non
         "side by side": pair,
         "waking": waking,
         "stories": uploads,
-        "runs": lambda: expect(runs.open().rows()).to_have_count(3),
+        "runs": lambda: expect(runs.open().rows()).to_have_count(4),
         "running run": run(0),
         "succeeded run": run(1),
         "failed run": run(2),
+        "run that waits": run(3),
         "panel": panel,
     }
 
@@ -129,7 +134,7 @@ def test_the_keyboard_is_enough(signed_in: Page, storyloom: StoryloomServer) -> 
 @pytest.mark.parametrize("width", [320, 390, 768, 1280])
 def test_no_view_scrolls_sideways(signed_in: Page, storyloom: StoryloomServer, width: int) -> None:
     signed_in.set_viewport_size({"width": width, "height": 800})
-    storyloom.runs = [samples.running_run(), samples.succeeded_run(), samples.failed_run()]
+    storyloom.runs = _all_kinds_of_runs()
     for view, show in _views(signed_in, storyloom).items():
         show()
         beyond = signed_in.evaluate("() => document.documentElement.scrollWidth - innerWidth")

@@ -72,6 +72,49 @@ def test_a_running_run_moves_on_by_itself(signed_in: Page, storyloom: StoryloomS
     expect(signed_in.locator(".run-head .badge")).to_have_text("Succeeded", timeout=10_000)
 
 
+def test_the_whole_report_opens_in_a_tab_of_its_own(signed_in: Page, storyloom: StoryloomServer) -> None:
+    run = samples.succeeded_run()
+    storyloom.runs = [run]
+    RunsPage(signed_in).open().open_run()
+    link = signed_in.get_by_role("link", name="The whole report")
+    expect(link).to_have_attribute("href", run["report_url"])
+    with signed_in.context.expect_page() as opened:
+        link.click()
+    assert opened.value.evaluate("window.opener") is None
+
+
+@pytest.mark.parametrize(("button", "answer"), [("Yes, train", "approve"), ("No, end this run", "decline")])
+def test_a_run_that_waits_is_answered_on_the_page(
+    signed_in: Page, storyloom: StoryloomServer, button: str, answer: str
+) -> None:
+    run = samples.waiting_run()
+    storyloom.runs = [run]
+    runs = RunsPage(signed_in).open()
+    expect(runs.rows().nth(0)).to_contain_text("Waits for you")
+    runs.open_run()
+    assert runs.step_states()["AwaitApproval"] == "running"
+    assert runs.step_states()["StageBaseModel"] == "waiting"
+    question = signed_in.locator(".question")
+    expect(question).to_contain_text("That is enough to learn a voice from.")
+    expect(question).to_contain_text("about 3 min 12 s and cost about $0.06 (prices of 2026-09)")
+    expect(question).to_contain_text("Nothing is spent on a GPU before you say yes.")
+    expect(question).to_contain_text("Oct 7, 2026")
+    signed_in.get_by_role("button", name=button).click()
+    expect(question).to_have_count(0)
+    assert storyloom.answers_given == [(run["run_id"], answer)]
+    expect(signed_in.locator(".run-head .badge")).to_have_text("Running")
+
+
+def test_an_answer_that_came_too_late_says_so(signed_in: Page, storyloom: StoryloomServer) -> None:
+    storyloom.runs = [samples.waiting_run()]
+    message = "Somebody has said no to this run already."
+    storyloom.answer_refusal = {"type": "already_answered", "message": message, "cure": "Look at the run."}
+    RunsPage(signed_in).open().open_run()
+    signed_in.get_by_role("button", name="Yes, train").click()
+    expect(signed_in.get_by_role("alert")).to_contain_text(message)
+    assert storyloom.answers_given == []
+
+
 def test_rejected_files_come_with_reason_and_cure(signed_in: Page, storyloom: StoryloomServer) -> None:
     storyloom.runs = [samples.succeeded_run()]
     RunsPage(signed_in).open().open_run()

@@ -116,6 +116,8 @@ def test_only_four_functions_touch_the_endpoint(synthesized: Synthesized) -> Non
         ("QuietTimer", "scheduler:UpdateSchedule", r":schedule/<QuietPeriodGroup\w+>/quiet$"),
         ("StartRun", "states:StartExecution", r":stateMachine:Storyloom-Pipeline-[0-9a-f]{8}$"),
         ("ChatApi", "sagemaker:InvokeEndpointWithResponseStream", r":endpoint/storyloom$"),
+        ("ChatApi", "states:SendTaskSuccess", r":stateMachine:Storyloom-Pipeline-[0-9a-f]{8}$"),
+        ("AskApproval", "ssm:GetParameter", r":parameter/storyloom/page-url$"),
         ("ChatApi", "lambda:InvokeFunction", r"^<KeeperFunction\w+\.Arn>$"),
         ("PipelineRole", "sagemaker:CreateTrainingJob", r":training-job/storyloom-train-\*$"),
         ("JobRole", "s3:PutObject", r"<ArtifactsBucketName>/runs/\*$"),

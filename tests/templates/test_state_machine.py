@@ -72,7 +72,8 @@ def test_every_task_has_a_catch_into_the_one_failure_path(states: States, kind: 
     tasks = {name: state for name, state in states.items() if state["Type"] == kind}
     assert tasks
     for name, state in tasks.items():
-        (catch,) = state["Catch"]
+        *polite, catch = state["Catch"]
+        assert [one["Next"] for one in polite] == ["NoAnswer"] * (name == "AwaitApproval")
         assert catch["ErrorEquals"] == ["States.ALL"], name
         if name == "RecordFailure":
             assert catch["Next"] == "Failed", "recording failed: end with the error that came first"
@@ -84,9 +85,10 @@ def test_every_task_has_a_catch_into_the_one_failure_path(states: States, kind: 
 def test_every_task_has_a_time_limit_and_retries_only_what_can_be_retried(states: States) -> None:
     tasks = {name: state for name, state in states.items() if state["Type"] == "Task"}
     tasks |= states["Read"]["ItemProcessor"]["States"]
-    assert len(tasks) == 12
+    assert len(tasks) == 13
     for name, state in tasks.items():
-        assert 0 < state["TimeoutSeconds"] <= 6 * 24 * 3600, name
+        longest = 7 if name == "AwaitApproval" else 6
+        assert 0 < state["TimeoutSeconds"] <= longest * 24 * 3600, name
         errors = [error for retry in state["Retry"] for error in retry["ErrorEquals"]]
         assert errors, name
         assert "States.ALL" not in errors, "a failure of our own code fails again"
@@ -151,8 +153,56 @@ def test_reading_is_a_distributed_map_over_the_manifest(states: States) -> None:
     read = states["Read"]
     assert read["ItemProcessor"]["ProcessorConfig"]["Mode"] == "DISTRIBUTED"
     assert read["ItemReader"]["ReaderConfig"] == {"InputType": "JSONL"}
-    assert read["ItemBatcher"]["MaxItemsPerBatch"] == 20
+    assert read["ItemReader"]["Parameters"]["Key.$"] == "$.begun.batches.key"
+    assert read["ItemSelector"] == {"run_id.$": "$.run_id", "files.$": "$$.Map.Item.Value.files"}
     assert read["ResultPath"] is None, "ten million results would not fit into the state"
+
+
+def test_before_any_money_is_spent_the_run_asks_where_the_setting_says_so(states: States) -> None:
+    ask = states["TrainAtOnce"]
+    assert states["EnoughText"]["Choices"][0]["Next"] == "TrainAtOnce"
+    assert ask["Choices"] == [
+        {"Variable": "$.assembled.ask_before_training", "BooleanEquals": False, "Next": "StageBaseModel"}
+    ]
+    assert ask["Default"] == "AwaitApproval"
+    wait = states["AwaitApproval"]
+    assert wait["Resource"].endswith(":states:::lambda:invoke.waitForTaskToken")
+    assert wait["Parameters"]["Payload"]["task_token.$"] == "$$.Task.Token"
+    answers = {choice["StringEquals"]: choice["Next"] for choice in states["Approved"]["Choices"]}
+    assert answers == {"approved": "StageBaseModel", "declined": "Declined"}
+    assert states["Approved"]["Default"] == "Superseded"
+    for name in ("Declined", "Superseded", "NoAnswer"):
+        assert states[name]["Next"] == "Announce"
+        assert "nothing was spent on a GPU" in states[name]["Parameters"]["message"]
+
+
+def test_a_run_that_waited_to_the_last_has_time_to_train(synthesized: Synthesized, states: States) -> None:
+    whole = definition(synthesized)["TimeoutSeconds"]
+    assert whole > states["AwaitApproval"]["TimeoutSeconds"] + states["Train"]["TimeoutSeconds"]
+    assert states["AwaitApproval"]["TimeoutSeconds"] == 7 * 24 * 3600
+    assert "within 7 days" in states["NoAnswer"]["Parameters"]["message"]
+    assert states["AwaitApproval"]["Parameters"]["Payload"]["days"] == 7
+
+
+def test_assemble_knows_the_setting(synthesized: Synthesized, other: Synthesized) -> None:
+    told = [
+        function["Properties"]["Environment"]["Variables"]["STORYLOOM_ASK_BEFORE_TRAINING"]
+        for app in (synthesized, other)
+        for name, function in app.resources("AWS::Lambda::Function")
+        if name.startswith("Assemble")
+    ]
+    assert told == ["false", "true"]
+
+
+def test_messages_find_the_page(synthesized: Synthesized) -> None:
+    (parameter,) = synthesized.chat.find_resources("AWS::SSM::Parameter").values()
+    assert flat(parameter["Properties"]["Value"]).startswith("https://")
+    (ask,) = [
+        function["Properties"]["Environment"]["Variables"]
+        for name, function in synthesized.resources("AWS::Lambda::Function")
+        if name.startswith("AskApproval")
+    ]
+    assert ask["STORYLOOM_PAGE_URL_PARAMETER"] == parameter["Properties"]["Name"] == "/storyloom/page-url"
 
 
 def test_the_machine_is_traced_and_logs_no_words_of_a_story(synthesized: Synthesized) -> None:

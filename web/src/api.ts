@@ -61,6 +61,16 @@ export class Api {
     return this.json(`/runs/${encodeURIComponent(runId)}`, withSignal(signal));
   }
 
+  /** Say yes to a run that waits before it trains; saying it again changes nothing. */
+  approve(runId: string): Promise<Run> {
+    return this.json(`/runs/${encodeURIComponent(runId)}/approve`, { method: "POST" });
+  }
+
+  /** Say no to it. */
+  decline(runId: string): Promise<Run> {
+    return this.json(`/runs/${encodeURIComponent(runId)}/decline`, { method: "POST" });
+  }
+
   async stories(signal?: AbortSignal): Promise<StoryFile[]> {
     return (await this.json<{ stories: StoryFile[] }>("/stories", withSignal(signal))).stories;
   }

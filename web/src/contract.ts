@@ -27,7 +27,22 @@ export interface Status {
   limits: { prompt_characters: number };
 }
 
-export type RunStatus = "running" | "succeeded" | "not_better" | "stopped_early" | "failed";
+export type RunStatus =
+  | "running"
+  /** For somebody's yes before it trains. */
+  | "waiting"
+  | "succeeded"
+  | "not_better"
+  | "stopped_early"
+  | "declined"
+  /** Stories came while it waited; a run with all of them took its place. */
+  | "superseded"
+  | "failed";
+
+/** Whether a run has not ended yet. */
+export function isGoing(status: RunStatus): boolean {
+  return status === "running" || status === "waiting";
+}
 
 export interface Failure {
   step?: string | null;
@@ -44,6 +59,8 @@ export interface Run {
   started_at?: string | null;
   ended_at?: string | null;
   reason?: string | null;
+  /** When a run that waits ends by itself. */
+  waits_until?: string | null;
   files?: number | null;
   stories?: number | null;
   words?: number | null;
@@ -90,7 +107,8 @@ export interface DataReport {
   enough: boolean;
   verdict: string;
   training_minutes_estimate: number;
-  cost_estimate_usd: number;
+  /** null where the price of the instance is not known. */
+  cost_estimate_usd: number | null;
   price_date: string;
 }
 
@@ -111,6 +129,8 @@ export interface TrainingProgress {
 export interface RunDetail extends Run {
   states?: StateRecord[];
   report?: DataReport | null;
+  /** Where the data report can be read as a page; the link works for an hour. */
+  report_url?: string | null;
   metrics?: LossPoint[] | null;
   progress?: TrainingProgress | null;
 }

@@ -5,7 +5,7 @@ import { pauseAfter } from "../src/poll";
 import { routeOf, runAddress } from "../src/route";
 import { measured, nearestStep, ticks } from "../src/runs/loss-scale";
 import { STEPS, stepsOf, stepTitle } from "../src/runs/steps";
-import { improvement, perplexityInWords, trainingInWords } from "../src/runs/words";
+import { improvement, perplexityInWords, priceInWords, trainingInWords } from "../src/runs/words";
 
 const state = (name: string, seconds = 1, status = "succeeded"): StateRecord => ({
   name,
@@ -91,6 +91,28 @@ describe("stepsOf", () => {
     expect(seen).toMatchObject({ Assemble: "done", Train: "skipped", Announce: "done" });
   });
 
+  it("has one more step for a run that asks before it trains", () => {
+    const before = [state("Begin"), state("Read"), state("Assemble"), state("TrainAtOnce")];
+    const asking = run({
+      status: "waiting",
+      step: "AwaitApproval",
+      states: [...before, state("AwaitApproval", 60, "running")],
+    });
+    const steps = stepsOf(asking);
+    expect(steps.map((step) => step.name).slice(2, 5)).toEqual(["Assemble", "AwaitApproval", "StageBaseModel"]);
+    expect(steps.slice(2, 5).map((step) => step.state)).toEqual(["done", "running", "waiting"]);
+    expect(stepTitle("AwaitApproval")).toBe("Wait for your yes");
+  });
+
+  it("does not call an unanswered question a failure", () => {
+    const seen = states({
+      status: "stopped_early",
+      step: "Announce",
+      states: [state("Assemble"), state("AwaitApproval", 604800, "failed"), state("Announce")],
+    });
+    expect(seen).toMatchObject({ AwaitApproval: "done", Train: "skipped", Announce: "done" });
+  });
+
   it("names any state by its step", () => {
     expect(stepTitle("SmokeTest")).toBe(stepTitle("Deploy"));
     expect(stepTitle(undefined)).toBe("Starting");
@@ -107,6 +129,14 @@ describe("words", () => {
   it("has no improvement before both were measured", () => {
     expect(improvement({ base_perplexity: 20, tuned_perplexity: null })).toBeNull();
     expect(improvement({ base_perplexity: 20, tuned_perplexity: 15 })).toBe(25);
+  });
+
+  it("says what training would cost", () => {
+    const report = { training_minutes_estimate: 12.4, cost_estimate_usd: 0.456, price_date: "2026-09" };
+    expect(priceInWords(report)).toBe(
+      "Training would take about 12 min 24 s and cost about $0.46 (prices of 2026-09).",
+    );
+    expect(priceInWords({ ...report, cost_estimate_usd: null })).toMatch(/not known/);
   });
 
   it("guesses the rest of the training from its pace", () => {

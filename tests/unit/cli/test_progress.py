@@ -5,7 +5,7 @@ from rich.console import Console
 
 from cli.api import Answer
 from cli.journey import demo_result
-from cli.progress import perplexities, run_panel, runs_table
+from cli.progress import FINISHED, _StateLines, perplexities, run_panel, runs_table
 
 RUN: dict[str, Any] = {
     "run_id": "20260101-000000-abcd",
@@ -51,6 +51,31 @@ def test_a_failed_run_shows_where_why_and_the_end_of_the_log() -> None:
     shown = _printed(run_panel({**RUN, "status": "failed", "failure": failure}))
     for part in ("Train", "out of memory", "last words"):
         assert part in shown
+
+
+def test_a_run_that_waits_says_how_to_answer() -> None:
+    waiting = {
+        **RUN,
+        "status": "waiting",
+        "message": "Waiting for your yes. Training would cost about $0.46.",
+        "waits_until": "2026-01-08T00:00:00.000Z",
+    }
+    for shown in (_printed(run_panel(waiting)), _lines(waiting)):
+        assert "about $0.46" in shown
+        assert "before 2026-01-08 00:00 UTC" in shown
+        assert "storyloom approve 20260101-000000-abcd" in shown
+        assert "storyloom decline 20260101-000000-abcd" in shown
+    assert "approve" not in _printed(run_panel(RUN))
+    assert "waiting" not in FINISHED
+
+
+def _lines(run: dict[str, Any]) -> str:
+    out = io.StringIO()
+    say = _StateLines(Console(file=out, width=60))
+    say(run)
+    say(run)
+    assert out.getvalue().count("approve") == 1, "said once, however long it waits"
+    return out.getvalue()
 
 
 def test_the_list_has_a_line_a_run() -> None:

@@ -60,6 +60,7 @@ def test_keys_of_the_cdk_are_passed_over() -> None:
         ("quiet_seconds", 5.5, "whole seconds"),
         ("idle_minutes", 0, "above 0"),
         ("minimum_words", -1, "1 or more"),
+        ("ask_before_training", "perhaps", "true or false"),
         ("minimum_improvement_percent", 100, "below 100"),
         ("monthly_budget_usd", -5, "above 0"),
         ("monthly_budget_usd", "NaN", "above 0"),

@@ -104,6 +104,14 @@ function Welcome({ status, onPick }: { status: Status | undefined; onPick: (prom
 }
 
 function NoStorytellerYet({ status: { run } }: { status: Status }) {
+  if (run?.status === "waiting") {
+    return (
+      <p class="notice">
+        Your stories are read. Before your storyteller is made,{" "}
+        <a href={runAddress(run.run_id)}>say yes to what it costs</a>.
+      </p>
+    );
+  }
   if (run?.status === "running") {
     return (
       <p class="notice">

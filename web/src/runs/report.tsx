@@ -2,11 +2,18 @@ import type { DataReport, Reject } from "../contract";
 import { count, counted, dollars, duration, language } from "../format";
 
 /** What the run found in the stories: kept, rejected and why, words, how they were split. */
-export function Report({ report }: { report: DataReport }) {
+export function Report({ report, url }: { report: DataReport; url: string | null }) {
   return (
     <section class="card">
       <h2>Your stories</h2>
       <p>{report.verdict}</p>
+      {url !== null && (
+        <p>
+          <a href={url} target="_blank" rel="noopener noreferrer">
+            The whole report<span class="unseen"> (opens in a new tab)</span>
+          </a>
+        </p>
+      )}
       <dl class="tiles">
         <Tile label="files read" value={count(report.files)} />
         <Tile label="stories" value={count(report.stories)} />
@@ -19,8 +26,10 @@ export function Report({ report }: { report: DataReport }) {
       <Languages languages={report.languages} />
       {report.enough && (
         <p class="quiet small">
-          Training was estimated at {duration(report.training_minutes_estimate * 60)} and{" "}
-          {dollars(report.cost_estimate_usd)} (prices of {report.price_date}).
+          Training was estimated at {duration(report.training_minutes_estimate * 60)}
+          {report.cost_estimate_usd !== null &&
+            ` and ${dollars(report.cost_estimate_usd)} on demand (prices of ${report.price_date})`}
+          .
         </p>
       )}
     </section>

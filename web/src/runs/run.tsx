@@ -1,43 +1,48 @@
 import { useCallback } from "preact/hooks";
 import type { Api } from "../api";
-import type { RunDetail, TrainingProgress } from "../contract";
+import { isGoing, type RunDetail, type TrainingProgress } from "../contract";
 import { duration, instant } from "../format";
 import { ProblemNotice } from "../notices";
 import { usePoll } from "../poll";
 import { useNow } from "../use-now";
+import { ApprovalCard } from "./approval";
 import { Comparison } from "./comparison";
 import { LossChart } from "./loss-chart";
 import { Report } from "./report";
 import { StatusBadge } from "./runs";
-import { type Step, stepsOf } from "./steps";
+import { APPROVAL, type Step, stepsOf } from "./steps";
 import { trainingInWords } from "./words";
 
 /** One run: its steps, its learning, its data and its outcome, followed while it goes on. */
 export function RunView({ api, runId }: { api: Api; runId: string }) {
-  const { value: run, problem } = usePoll(
+  const { value: run, problem, reload } = usePoll(
     useCallback((signal: AbortSignal) => api.run(runId, signal), [api, runId]),
-    (run) => (run === undefined || run.status === "running" ? 4 : 60),
+    (run) => (run === undefined || isGoing(run.status) ? 4 : 60),
   );
   return (
     <>
       <p class="crumb">
         <a href="#/runs">All runs</a>
       </p>
-      {run === undefined ? <h1>Run {runId}</h1> : <RunContent run={run} />}
+      {run === undefined ? <h1>Run {runId}</h1> : <RunContent api={api} run={run} reload={reload} />}
       {run === undefined && problem === null && <p class="quiet">Loading…</p>}
       <ProblemNotice problem={problem} />
     </>
   );
 }
 
-function RunContent({ run }: { run: RunDetail }) {
+function RunContent({ api, run, reload }: { api: Api; run: RunDetail; reload: () => void }) {
   return (
     <>
       <div class="run-head">
         <h1>Run of {run.started_at ? instant(run.started_at) : run.run_id}</h1>
         <StatusBadge run={run} />
       </div>
-      {run.message && <p class="lede">{run.message}</p>}
+      {run.status === "waiting" ? (
+        <ApprovalCard api={api} run={run} onAnswered={reload} />
+      ) : (
+        run.message && <p class="lede">{run.message}</p>
+      )}
       {run.failure && <FailureCard run={run} />}
       {run.base_perplexity != null && run.tuned_perplexity != null && (
         <Comparison
@@ -57,7 +62,7 @@ function RunContent({ run }: { run: RunDetail }) {
           <LossChart points={run.metrics} />
         </section>
       )}
-      {run.report && <Report report={run.report} />}
+      {run.report && <Report report={run.report} url={run.report_url ?? null} />}
       <p class="quiet small">
         Run <code>{run.run_id}</code>
       </p>
@@ -97,6 +102,10 @@ const STATE_WORDS: Record<Step["state"], string> = {
   unreached: "not reached",
 };
 
+function wordOf(step: Step): string {
+  return step.name === APPROVAL.name && step.state === "running" ? "waits for you" : STATE_WORDS[step.state];
+}
+
 function Steps({ run }: { run: RunDetail }) {
   const now = useNow(1);
   return (
@@ -110,7 +119,7 @@ function Steps({ run }: { run: RunDetail }) {
         >
           <span class="step-title">{step.title}</span>
           <span class="step-time">
-            <span class={step.seconds === null ? "" : "unseen"}>{STATE_WORDS[step.state]} </span>
+            <span class={step.seconds === null ? "" : "unseen"}>{wordOf(step)} </span>
             {timeOf(step, now)}
           </span>
           {step.name === "Train" && step.state === "running" && run.progress && (

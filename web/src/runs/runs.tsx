@@ -1,6 +1,6 @@
 import { useCallback } from "preact/hooks";
 import type { Api } from "../api";
-import type { Run } from "../contract";
+import { isGoing, type Run } from "../contract";
 import { counted, duration, instant } from "../format";
 import { ProblemNotice } from "../notices";
 import { usePoll } from "../poll";
@@ -12,7 +12,7 @@ import { improvement, STATUS_WORDS } from "./words";
 export function Runs({ api }: { api: Api }) {
   const { value: runs, problem } = usePoll(
     useCallback((signal: AbortSignal) => api.runs(signal), [api]),
-    (runs) => (runs?.some((run) => run.status === "running") ? 5 : 30),
+    (runs) => (runs?.some((run) => isGoing(run.status)) ? 5 : 30),
   );
   return (
     <>
@@ -56,7 +56,7 @@ export function StatusBadge({ run }: { run: Run }) {
 }
 
 function summary(run: Run): string {
-  if (run.status === "running") return stepTitle(run.step);
+  if (isGoing(run.status)) return stepTitle(run.step);
   if (run.status === "failed") return run.failure?.error ?? run.message ?? "See why";
   const parts: string[] = [];
   if (run.version) parts.push(run.version);

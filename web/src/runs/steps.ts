@@ -1,4 +1,4 @@
-import type { Run, RunDetail, StateRecord } from "../contract";
+import { isGoing, type Run, type RunDetail, type StateRecord } from "../contract";
 
 /** The ten steps of a run, in order, as the writer reads them. */
 export const STEPS = [
@@ -13,6 +13,9 @@ export const STEPS = [
   { name: "Deploy", title: "Bring it to the page" },
   { name: "Announce", title: "Finish" },
 ] as const;
+
+/** The step between preparing and fetching, of a run that asks before it trains. */
+export const APPROVAL = { name: "AwaitApproval", title: "Wait for your yes" } as const;
 
 type StepName = (typeof STEPS)[number]["name"];
 
@@ -30,10 +33,10 @@ export interface Step {
   seconds: number | null;
 }
 
-/** How far a run has come: its execution's history folded into the ten steps. */
+/** How far a run has come: its execution's history folded into the ten steps, and its question if it asks. */
 export function stepsOf(run: RunDetail): Step[] {
   const failedStep = run.status === "failed" ? stepName(run.failure?.step ?? run.step ?? "") : null;
-  return STEPS.map(({ name, title }) => {
+  return stepsFor(run).map(({ name, title }) => {
     const visits = (run.states ?? []).filter((state) => stepName(state.name) === name);
     const state = name === failedStep ? "failed" : stateOf(visits, run, name);
     return {
@@ -46,10 +49,15 @@ export function stepsOf(run: RunDetail): Step[] {
   });
 }
 
+function stepsFor(run: RunDetail): readonly { name: string; title: string }[] {
+  const asks = run.step === APPROVAL.name || run.states?.some((state) => state.name === APPROVAL.name);
+  return asks ? STEPS.flatMap<{ name: string; title: string }>((step) => (step.name === "Assemble" ? [step, APPROVAL] : [step])) : STEPS;
+}
+
 /** What a run is doing, by the name of its state. */
 export function stepTitle(state: string | null | undefined): string {
   const name = stepName(state ?? "");
-  return STEPS.find((step) => step.name === name)?.title ?? "Starting";
+  return [...STEPS, APPROVAL].find((step) => step.name === name)?.title ?? "Starting";
 }
 
 function stepName(state: string): string {
@@ -57,14 +65,15 @@ function stepName(state: string): string {
 }
 
 function stateOf(visits: StateRecord[], run: Run, name: string): StepState {
-  const running = run.status === "running";
+  const running = isGoing(run.status);
   if (visits.length === 0) {
     // The record is written before the history shows it.
     if (running && stepName(run.step ?? "") === name) return "running";
     if (running) return "waiting";
     return run.status === "failed" ? "unreached" : "skipped";
   }
-  if (visits.some((visit) => /fail|timed|abort/i.test(visit.status)) && !running) return "failed";
+  // A question that nobody answered in time is no failure of the run.
+  if (visits.some((visit) => /fail|timed|abort/i.test(visit.status)) && run.status === "failed") return "failed";
   const underWay = visits.some((visit) => /run/i.test(visit.status)) || stepName(run.step ?? "") === name;
   return running && underWay ? "running" : "done";
 }

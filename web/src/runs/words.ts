@@ -1,12 +1,15 @@
-import type { Run, RunStatus, TrainingProgress } from "../contract";
-import { count, duration } from "../format";
+import type { DataReport, Run, RunStatus, TrainingProgress } from "../contract";
+import { count, dollars, duration } from "../format";
 
 /** What became of a run, in a word or two. */
 export const STATUS_WORDS: Record<RunStatus, string> = {
   running: "Running",
+  waiting: "Waits for you",
   succeeded: "Succeeded",
   not_better: "Not better",
   stopped_early: "Stopped early",
+  declined: "Declined",
+  superseded: "Replaced",
   failed: "Failed",
 };
 
@@ -27,6 +30,16 @@ export function perplexityInWords(base: number, tuned: number): string {
   if (change >= 1) return `${how} It is ${Math.round(change)}% less surprised by your way of writing.`;
   if (change <= -1) return `${how} It is ${Math.round(-change)}% more surprised: this training did not help.`;
   return `${how} That is no real difference.`;
+}
+
+/** What training would take and cost, before any of it is spent. */
+export function priceInWords(
+  report: Pick<DataReport, "training_minutes_estimate" | "cost_estimate_usd" | "price_date">,
+): string {
+  const takes = `Training would take about ${duration(report.training_minutes_estimate * 60)}`;
+  const { cost_estimate_usd: cost } = report;
+  if (cost == null) return `${takes}; what it costs is not known, since we have no price for this machine.`;
+  return `${takes} and cost about ${dollars(cost)} (prices of ${report.price_date}).`;
 }
 
 /** How far the training is, in words. The rest is guessed from the pace so far. */
