@@ -102,6 +102,7 @@ class FrontDoor:
             routes=[
                 Route("/aws/cognito-idp/", self.sign_in, methods=["POST"]),
                 Route("/aws/s3/{bucket:str}", self.upload, methods=["POST"]),
+                Route("/aws/s3/{object:path}", self.download, methods=["GET"]),
                 Route("/{path:path}", self.serve, methods=_METHODS),
             ]
         )
@@ -113,6 +114,10 @@ class FrontDoor:
     async def upload(self, request: Request) -> Response:
         """S3's presigned POST."""
         return await self._pass_on(request, f"/{request.path_params['bucket']}", {})
+
+    async def download(self, request: Request) -> Response:
+        """S3's presigned GET; it was signed for the cloud's own address, which `_pass_on` uses."""
+        return await self._pass_on(request, _raw_path(request).removeprefix("/aws/s3"), {})
 
     async def serve(self, request: Request) -> Response:
         """What CloudFront would answer: an API's stage straight away, else through the distribution."""

@@ -154,7 +154,7 @@ class ChatStack(Stack):
             wildcard_because="a person names their stories as they like; the presigned form allows one key",
         )
         chat_api.may_list_artifacts("runs/*")
-        chat_api.may_read_artifacts("runs/*/report.json")
+        chat_api.may_read_artifacts("runs/*/report.json", "runs/*/report.html")
         read_job_logs(chat_api, "logs:FilterLogEvents", jobs=(TRAINING_LOG,))
         return chat_api
 

@@ -12,7 +12,7 @@ File = tuple[str, str]
 
 # Words at which one range of lengths ends and the next begins: a page, an anecdote, a short story, a novella,
 # a novel. The same for everybody, so that two reports can be compared.
-_EDGES = (0, 250, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000)
+_EDGES = (0, 100, 250, 500, 1_000, 1_500, 2_000, 3_000, 5_000, 10_000, 20_000, 50_000, 100_000)
 
 
 class CleaningTally:

@@ -4,6 +4,7 @@ import json
 import re
 from datetime import datetime
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 from pydantic import BaseModel
@@ -129,6 +130,28 @@ def training_log(job_name: str) -> tuple[list[Metric], Progress | None]:
     except client.exceptions.ResourceNotFoundException:
         return [], None
     return [metrics[step] for step in sorted(metrics)], progress
+
+
+REPORT_LINK_SECONDS = 3600
+"""How long a link to a report's page works."""
+
+
+def report_link(run_id: str) -> str:
+    """Return a link to a run's data report as a page, which needs no sign-in while it lasts.
+
+    It leads to the bucket itself: the page is then of another origin than the app, and whatever it held could
+    reach nothing of it.
+    """
+    bucket, key = environment.common().artifacts_bucket, layout.report_page(run_id)
+    link = aws.s3().generate_presigned_url(
+        "get_object", Params={"Bucket": bucket, "Key": key}, ExpiresIn=REPORT_LINK_SECONDS
+    )
+    endpoint = environment.read(environment.Api).browser_endpoint
+    if not endpoint:
+        return link
+    # On one machine the browser comes in by the front door, which passes it on to where it was signed for.
+    parts = urlsplit(link)
+    return f"{endpoint.rstrip('/')}/aws/s3{parts.path}?{parts.query}"
 
 
 def report(run_id: str) -> dict[str, Any] | None:

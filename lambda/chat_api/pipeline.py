@@ -71,6 +71,8 @@ class RunDetail(Run):
 
     states: list[history.State]
     report: dict[str, Any] | None = None
+    report_url: str | None = None
+    """Where the data report can be read as a page, for an hour."""
     metrics: list[history.Metric] | None = None
     progress: history.Progress | None = None
 
@@ -122,12 +124,14 @@ def one_run(run_id: RunId, user: SignedIn) -> RunDetail:
     states = history.states(run.execution_arn) if run.execution_arn else []
     metrics, progress = history.training_log(run.training_job) if run.training_job else ([], None)
     known = run.model_dump()
+    report = history.report(run_id)
     if run.going and states:
         known["step"] = states[-1].name
     return RunDetail(
         **known,
         states=states,
-        report=history.report(run_id),
+        report=report,
+        report_url=history.report_link(run_id) if report else None,
         metrics=metrics or None,
         progress=progress if run.status == "running" else None,
     )

@@ -11,10 +11,9 @@ from read_stories import cache
 from shared import aws, environment
 from shared.ahead import ahead
 from shared.batches import Item
-from stories.models import Reject
+from stories.limits import too_large
+from stories.models import Reject, Source
 
-LARGEST_FILE_BYTES = 200 * 1024**2
-"""What fits the function's temporary disk beside what is read from it."""
 _IN_MEMORY_BYTES = 8 * 1024**2
 # Most of a small file's time is the way to S3 and back. The reading itself is one file after another: the
 # function has little more than one processor, and PDFium must not be used by two threads at once.
@@ -40,11 +39,9 @@ def fetch_ahead(items: Iterable[Item]) -> Iterator[Fetched]:
 
 
 def _fetch(item: Item) -> Fetched:
-    if item["size"] > LARGEST_FILE_BYTES:
-        limit = LARGEST_FILE_BYTES // 1024**2
-        return _rejected(
-            item, f"It is larger than {limit} MB.", "Split it into several files and drop those."
-        )
+    refused = too_large(Source(key=item["key"]), item["size"])
+    if refused:
+        return _rejected(item, refused.reason, refused.cure)
     known = cache.find(item)
     if known:
         return Fetched(item, stories=known.stories, keep=known.is_old, from_cache=True)

@@ -119,7 +119,7 @@ def language_bars(words: Mapping[str, int], stories: Mapping[str, int]) -> tuple
             language(code),
             words[code],
             _percent(words[code], most),
-            "1 story" if stories.get(code) == 1 else f"{stories.get(code, 0):,} stories",
+            f"{stories.get(code, 0):,}",
         )
         for code in in_order
     )

@@ -57,6 +57,7 @@ def _template() -> Template:
         "counted": words.counted,
         "dollars": words.dollars,
         "minutes": words.minutes,
+        "month": words.month,
         "likeness": words.likeness,
         "shown": words.shown,
         "sample": words.sample,

@@ -1,5 +1,6 @@
 """Figures and names as people say them."""
 
+import calendar
 import json
 import unicodedata
 from functools import cache
@@ -8,10 +9,10 @@ from pathlib import Path
 from stories.models import ChangeKind, Duplicate, Grade
 
 HEADLINES: dict[Grade, str] = {
-    "far too little": "Not enough to learn from yet",
-    "too little": "A start, but too little for a sure result",
-    "enough": "Enough for a clear change of voice",
-    "plenty": "Plenty for a clear change of voice",
+    "far too little": "Not enough stories yet",
+    "too little": "You can begin, but more would help",
+    "enough": "Your stories are ready",
+    "plenty": "Your stories are ready, and there are plenty",
 }
 
 CHANGES: dict[ChangeKind, tuple[str, str]] = {
@@ -55,6 +56,12 @@ def counted(number: int, one: str, many: str = "") -> str:
 def dollars(amount: float | None) -> str:
     """Write a price; None is not known."""
     return "not known" if amount is None else f"${amount:,.2f}"
+
+
+def month(date: str) -> str:
+    """Write a month: `2026-09` is `September 2026`."""
+    year, _, number = date.partition("-")
+    return f"{calendar.month_name[int(number)]} {year}"
 
 
 def minutes(amount: float) -> str:
