@@ -42,6 +42,7 @@ _MOST_DAMAGE = 0.02
 _FEW_ZEROS = 0.05
 _UNLIKELY_CATEGORIES = {"Cn", "Co", "Cs", "Cc"}
 _BREAKS = re.compile("[ \n\u3000-\u3002\uff0c]")
+_CONTROLS = re.compile("[\x01-\x08\x0e-\x1a\x1c-\x1f]")
 _BLANK_LINE = re.compile(r"\n[ \t\r]*\n|\f")
 
 
@@ -167,7 +168,8 @@ codecs.register_error(_MEND, _mend)
 def _is_mostly_utf8(data: bytes) -> bool:
     """Tell whether bytes are UTF-8, but for a cut end or a few that came from elsewhere."""
     try:
-        data.decode("utf-8")
+        # Halves of characters, as some programs write emoji, are put together afterwards.
+        data.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError as error:
         if error.end == len(data) and error.reason == "unexpected end of data":
             return True
@@ -256,7 +258,7 @@ def _decodes(data: bytes, encoding: str) -> bool:
 
 
 def _refuse_binary(text: str) -> None:
-    controls = sum(1 for character in text if character < " " and character not in "\0\t\n\v\f\r\x1b")
+    controls = len(_CONTROLS.findall(text))
     if controls > len(text) * _MOST_CONTROL_CHARACTERS:
         raise UnreadableError("It holds binary data, not text.", _SAVE_AS_TEXT)
     if text.count("\ufffd") > len(text) * _MOST_DAMAGE:

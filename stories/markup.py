@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from stories.errors import UnreadableError
+from stories.nesting import check_nesting
 from stories.structure import Block
 
 _SKIPPED = (
@@ -82,7 +83,8 @@ def read_page(html: str, *, is_book: bool = False) -> Page:
         is_book: whether all of it is the story, as in an e-book; else its main part is looked for.
 
     Raises:
-        UnreadableError: it defines entities of its own, as bombs do and books do not.
+        UnreadableError: it defines entities of its own, as bombs do and books do not; or it is nested without
+            end.
     """
     prolog = html[:_PROLOG_CHARACTERS]
     if _ENTITY_DECLARATION.search(prolog):
@@ -92,6 +94,7 @@ def read_page(html: str, *, is_book: bool = False) -> Page:
         )
     if _XHTML.search(prolog):
         html = _SELF_CLOSED.sub(r"<\1\2></\1>", html)
+    check_nesting(html)
     tree = LexborHTMLParser(html)
     named = tree.css_first("head > title")
     page = Page(" ".join(named.text().split()) or None if named else None)

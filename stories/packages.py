@@ -11,7 +11,8 @@ from stories.errors import UnreadableError
 from stories.readers.archive import MOST_ENTRIES, check_packing, unpack
 
 _SAVE_AGAIN = "Open it in the program that made it and save it again, or save it as plain text (.txt)."
-_LARGEST_TOTAL_BYTES = 256 * 1024**2
+# Of text; pictures are never unpacked.
+_LARGEST_TOTAL_BYTES = 64 * 1024**2
 
 
 class Package:

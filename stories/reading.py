@@ -18,6 +18,7 @@ from stories.titles import take_title, title_from_name
 from stories.works import work_key
 
 FEWEST_WORDS = 10
+_LETTER = re.compile(r"[^\W_]")
 _LONGEST_TITLE_CHARACTERS = 200
 _LONGEST_SAMPLE_CHARACTERS = 200
 
@@ -124,7 +125,8 @@ def _cut(whole: _Cleaned, draft: Draft) -> tuple[list[_Cleaned], int]:
 
 def _record(source: Source, draft: Draft, piece: _Cleaned, position: int) -> Record | Reject:
     title, text, title_read = _titled(piece, draft.entry or source.key)
-    words = count_words(text)
+    # A text of rules and dashes has none.
+    words = count_words(text) if _LETTER.search(text) else 0
     fewest = FEWEST_WORDS if piece.messages is None else 1
     if words < fewest or not all(message.content for message in piece.messages or ()):
         reason = f"It has only {words} words; a story needs at least {fewest}."

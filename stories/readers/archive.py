@@ -33,7 +33,7 @@ def read(stream: IO[bytes], name: str) -> Iterator[Draft | Flaw]:
             for entry in entries:
                 yield from _read_entry(archive, entry)
     except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError) as error:
-        raise UnreadableError(f"The zip is damaged or of an unknown kind ({error}).", _PACK_AGAIN) from error
+        raise UnreadableError("The zip is damaged or of an unknown kind.", _PACK_AGAIN) from error
 
 
 def _checked_entries(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
@@ -43,9 +43,7 @@ def _checked_entries(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     if not entries:
         raise UnreadableError("The zip holds no files.", "Put the stories into it and drop it again.")
     if len(entries) > MOST_ENTRIES:
-        raise UnreadableError(
-            f"The zip holds more than {MOST_ENTRIES} files.", "Split it into several zips."
-        )
+        raise UnreadableError(f"The zip holds more than {MOST_ENTRIES} files.", "Split it into several zips.")
     unpacked = sum(entry.file_size for entry in entries)
     packed = sum(entry.compress_size for entry in entries)
     if unpacked > _LARGEST_TOTAL_BYTES:
@@ -120,4 +118,4 @@ def unpack(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
         ValueError,
         NotImplementedError,
     ) as error:
-        raise UnreadableError(f"It is damaged inside the zip ({error}).", _PACK_AGAIN) from error
+        raise UnreadableError("It is damaged inside the zip.", _PACK_AGAIN) from error

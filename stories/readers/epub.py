@@ -109,7 +109,9 @@ def _read_book(package: Package) -> _Book:
         for reference in root.iterfind("{*}spine/{*}itemref")
         if reference.get("linear") != "no" and reference.get("idref") in items
     ]
-    spine = [item for item in spine if item.media_type in _PAGE_TYPES and item.path in names]
+    # Once each, even where a bomb's list names a page a thousand times.
+    pages = {item.path: item for item in spine if item.media_type in _PAGE_TYPES and item.path in names}
+    spine = list(pages.values())
     if not spine:
         raise UnreadableError(
             "The e-book does not say in which order its pages are read, or they are missing.",

@@ -48,7 +48,7 @@ def prose(seed: int, words: int = 600) -> str:
     return "\n\n".join(" ".join(sentences[start : start + 5]) for start in range(0, len(sentences), 5))
 
 
-def zipped(files: Files) -> bytes:
+def zipped(files: Mapping[str, bytes] | Mapping[str | zipfile.ZipInfo, bytes]) -> bytes:
     """Pack files."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
