@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from aws_cdk import Aws, Duration, RemovalPolicy, Stack
+from aws_cdk import Aws, RemovalPolicy, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_stepfunctions as sfn
@@ -72,6 +72,7 @@ FUNCTION_SECONDS = {
     "announce": 2 * _MINUTE,
     "record_failure": 2 * _MINUTE,
 }
+_ALL_ELSE_SECONDS = 12 * 60 * _MINUTE  # of a run beside the wait for a yes and the training
 _WAITING_SECONDS = 60  # for Lambda to begin, on top
 
 
@@ -158,7 +159,13 @@ def definition(
         },
         "Failed": {"Type": "Fail", "ErrorPath": "$.failure.Error", "CausePath": "$.failure.Cause"},
     }
-    return {"Comment": "From stories to a chat", "StartAt": "Begin", "States": states}
+    return {
+        "Comment": "From stories to a chat",
+        "StartAt": "Begin",
+        # Here and not as a property of the construct, which puts it only into definitions that it wrote.
+        "TimeoutSeconds": APPROVAL_SECONDS + longest_training_wait(settings) + _ALL_ELSE_SECONDS,
+        "States": states,
+    }
 
 
 class Pipeline(Construct):
@@ -189,9 +196,6 @@ class Pipeline(Construct):
             state_machine_name=self._name,
             definition_body=sfn.DefinitionBody.from_string(json.dumps(states)),
             role=self._role,
-            timeout=Duration.seconds(
-                longest_training_wait(self._settings) + APPROVAL_SECONDS + 12 * 60 * _MINUTE
-            ),
             tracing_enabled=True,
             logs=sfn.LogOptions(
                 destination=logs.LogGroup(
