@@ -13,6 +13,7 @@ from assemble import handler as assemble
 from begin.handler import latest_versions
 from read_stories import handler as read_stories
 from shared import aws, layout, runs
+from stories.limits import LARGEST_FILE_BYTES
 from tests.unit.functions.conftest import House
 from tests.unit.stories.material import prose, zipped
 from training_code.hyperparameters import Hyperparameters
@@ -29,6 +30,8 @@ def settings(house: House, monkeypatch: pytest.MonkeyPatch) -> House:
         "MAX_TRAINING_MINUTES": "3",
         "TRAINING_INSTANCE": "ml.g6.xlarge",
         "TRAINING_CODE_URI": f"s3://{house.artifacts}/training-code/abc/",
+        "SPOT": "true",
+        "ASK_BEFORE_TRAINING": "false",
     }.items():
         monkeypatch.setenv(f"STORYLOOM_{name}", value)
     return house
@@ -44,10 +47,10 @@ def _run(house: House, context: LambdaContext, live: dict[str, str] | None = Non
     items = list(latest_versions(house.stories))
     runs.create(RUN, "arn:aws:states:::execution", "test")
     for start in range(0, len(items), 20):
-        batch = {"BatchInput": {"run_id": RUN}, "Items": items[start : start + 20]}
-        counted = read_stories.handler(batch, context)
-        assert counted["records"] + counted["rejects"] >= len(batch["Items"])
-    begun = {"files": len(items), "manifest": {"bucket": house.artifacts, "key": "k"}, "live": live}
+        batch = items[start : start + 20]
+        counted = read_stories.handler({"run_id": RUN, "files": batch}, context)
+        assert counted["records"] + counted["rejects"] >= len(batch)
+    begun = {"files": len(items), "batches": {"bucket": house.artifacts, "key": "k"}, "live": live}
     return assemble.handler({"run_id": RUN, "begun": begun}, context)
 
 
@@ -121,6 +124,22 @@ def test_the_jobs_are_what_sagemaker_and_the_container_take(settings: House, con
     assert typed.sequence_length <= typed.batch_tokens
 
 
+@pytest.mark.parametrize("ask", [True, False])
+def test_the_state_machine_is_told_whether_to_ask_and_what_it_would_cost(
+    settings: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch, ask: bool
+) -> None:
+    monkeypatch.setenv("STORYLOOM_ASK_BEFORE_TRAINING", str(ask).lower())
+    _drop(settings, {f"tale-of-{chr(97 + number)}.txt": prose(number).encode() for number in range(12)})
+    answer = _run(settings, context)
+    assert answer["ask_before_training"] is ask
+    report = json.loads(_object(settings, layout.report(RUN)))
+    assert answer["estimate"] == {
+        "training_minutes": report["training_minutes_estimate"],
+        "cost_usd": report["cost_estimate_usd"],
+        "price_date": report["price_date"],
+    }
+
+
 def test_without_a_live_model_there_is_nothing_to_compare_with(
     settings: House, context: LambdaContext
 ) -> None:
@@ -139,18 +158,18 @@ def test_too_little_text_ends_the_run_with_a_reason(settings: House, context: La
 
 def test_a_retried_batch_does_not_count_twice(settings: House, context: LambdaContext) -> None:
     _drop(settings, {f"tale-of-{chr(97 + number)}.txt": prose(number).encode() for number in range(12)})
-    batch = {"BatchInput": {"run_id": RUN}, "Items": list(latest_versions(settings.stories))}
+    batch = {"run_id": RUN, "files": list(latest_versions(settings.stories))}
     read_stories.handler(batch, context)
-    first = {key: _object(settings, key) for key in _keys(settings)}
+    first = {key: _object(settings, key).splitlines()[:-1] for key in _keys(settings)}
     read_stories.handler(batch, context)
-    assert {key: _object(settings, key) for key in _keys(settings)} == first
+    assert {key: _object(settings, key).splitlines()[:-1] for key in _keys(settings)} == first
     assert len(first) == 1
 
 
 def test_a_lost_batch_is_noticed(settings: House, context: LambdaContext) -> None:
     _drop(settings, {f"tale-of-{chr(97 + number)}.txt": prose(number).encode() for number in range(12)})
     items = list(latest_versions(settings.stories))
-    read_stories.handler({"BatchInput": {"run_id": RUN}, "Items": items[:5]}, context)
+    read_stories.handler({"run_id": RUN, "files": items[:5]}, context)
     with pytest.raises(assemble.FilesLostError, match="12 files, but 5"):
         assemble.handler({"run_id": RUN, "begun": {"files": 12, "live": None}}, context)
 
@@ -161,9 +180,9 @@ def test_a_file_deleted_meanwhile_and_one_too_large_are_rejected(
     _drop(settings, {"gone.txt": prose(1).encode(), "stays.txt": prose(2).encode()})
     items = list(latest_versions(settings.stories))
     aws.s3().delete_object(Bucket=settings.stories, Key="gone.txt", VersionId=items[0]["version_id"])
-    huge = {"key": "huge.zip", "version_id": "x", "size": read_stories.LARGEST_FILE_BYTES + 1, "etag": "e"}
-    answer = read_stories.handler({"BatchInput": {"run_id": RUN}, "Items": [*items, huge]}, context)
-    assert answer == {"records": 1, "rejects": 2}
+    huge = {**items[0], "key": "huge.zip", "version_id": "x", "size": LARGEST_FILE_BYTES + 1}
+    answer = read_stories.handler({"run_id": RUN, "files": [*items, huge]}, context)
+    assert answer == {"records": 1, "rejects": 2, "from_cache": 0}
     lines = [json.loads(line) for key in _keys(settings) for line in _object(settings, key).splitlines()]
     reasons = {line["source_key"]: line["reason"] for line in lines if line["kind"] == "reject"}
     assert "deleted" in reasons["gone.txt"]
@@ -173,11 +192,9 @@ def test_a_file_deleted_meanwhile_and_one_too_large_are_rejected(
 def test_the_newer_version_of_a_story_is_the_one_that_counts(settings: House, context: LambdaContext) -> None:
     _drop(settings, {"one.txt": prose(1).encode()})
     _drop(settings, {"one.txt": prose(2).encode()})
-    read_stories.handler(
-        {"BatchInput": {"run_id": RUN}, "Items": list(latest_versions(settings.stories))}, context
-    )
+    read_stories.handler({"run_id": RUN, "files": list(latest_versions(settings.stories))}, context)
     (key,) = _keys(settings)
-    (line,) = _object(settings, key).splitlines()
+    line, _ = _object(settings, key).splitlines()
     assert json.loads(line)["text"] == prose(2)
     assert json.loads(line)["modified_at"].endswith("Z")
 
