@@ -55,6 +55,7 @@ def is_chapter_name(paragraph: str) -> bool:
         and not _SENTENCE_END.search(name)
         and not name[0].islower()
         and name[0] not in _SPEECH
+        and not is_only_number(name)
     )
 
 

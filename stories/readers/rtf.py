@@ -14,6 +14,11 @@ SUFFIXES = (".rtf",)
 _LARGEST_TEXT_CHARACTERS = 20 * 1024 * 1024
 # Pictures are hundreds of thousands of hexadecimal digits, which no word is.
 _PICTURE = re.compile(r"[0-9a-fA-F\r\n]{256,}")
+_FONT_TABLE = re.compile(r"\{\\fonttbl")
+_BRACE = re.compile(r"[{}]")
+_FONT = re.compile(r"\\f(?P<number>\d{1,5})(?!\d)")
+_CHARSET = re.compile(r"\\fcharset(?P<number>\d{1,3})(?!\d)")
+_LONGEST_FONT_CHARACTERS = 1000
 _LINE = re.compile(r"\\(?:line|softline)(?![a-z]) ?")
 _LINE_SEPARATOR = "\u2028"
 _SAVE_AS_TEXT = "Open it in a word processor and save it as .docx or as plain text (.txt)."
@@ -41,8 +46,32 @@ def _to_text(source: str) -> str:
     source = _LINE.sub(r"\\uc1\\u8232 ?", source)
     # The space keeps the address behind a link out of the text.
     source = source.replace("\\fldinst{", "\\fldinst {")
+    source = _with_plain_fonts(source)
     try:
         text: str = rtf_to_text(source, errors="replace")  # type: ignore[no-untyped-call]
     except (ValueError, LookupError, IndexError, OverflowError, RecursionError, TypeError) as error:
         raise UnreadableError("It is a damaged rich text document.", _SAVE_AS_TEXT) from error
     return re.sub(r"\n+", "\n\n", text.replace("\r", "")).replace(_LINE_SEPARATOR, "\n").strip()
+
+
+def _with_plain_fonts(source: str) -> str:
+    """Reduce the table of fonts to each font's number and code page, all that is needed of it.
+
+    striprtf looks for them in a way that takes hours on a table that is made to be slow.
+    """
+    found = _FONT_TABLE.search(source)
+    if not found:
+        return source
+    depth, end = 0, len(source)
+    for brace in _BRACE.finditer(source, found.start()):
+        depth += 1 if brace[0] == "{" else -1
+        if not depth:
+            end = brace.end()
+            break
+    fonts: list[str] = []
+    for entry in source[found.end() : end].split(";"):
+        font = _FONT.search(entry[:_LONGEST_FONT_CHARACTERS])
+        charset = _CHARSET.search(entry[:_LONGEST_FONT_CHARACTERS])
+        if font and charset:
+            fonts.append(f"{{\\f{font['number']}\\fcharset{charset['number']} any;}}")
+    return f"{source[: found.start()]}{{\\fonttbl{''.join(fonts)}}}{source[end:]}"
