@@ -7,10 +7,11 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from assemble import plan
+from assemble import plan, remembered
 from assemble.reading import RunStories
 from shared import aws, environment, layout, runs
 from stories import recipe
+from stories.dataset import LEDGER_FILE
 from stories.dataset import assemble as assemble_dataset
 from stories.models import PARTS, DataReport
 from stories.report import to_html
@@ -36,6 +37,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
     Raises:
         FilesLostError: where the report does not account for every file.
+        LedgerUnreadableError: where what the split remembers was changed by hand.
     """
     run_id = event["run_id"]
     begun = event["begun"]
@@ -54,10 +56,12 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         read = RunStories(common.artifacts_bucket, run_id)
-        report = assemble_dataset(read, options, folder)
+        ledger = remembered.ledger_for(common.artifacts_bucket, run_id)
+        report = assemble_dataset(read, options, folder, ledger)
         report = report.model_copy(update={"files_from_cache": read.from_cache})
         _account_for(report, begun["files"])
         _publish(report, common.artifacts_bucket, folder)
+        remembered.remember(common.artifacts_bucket, (folder / LEDGER_FILE).read_bytes())
     runs.enter(
         run_id,
         "Assemble",

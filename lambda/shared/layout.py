@@ -72,6 +72,15 @@ def cached_stories(file_digest: str, reader: str) -> str:
     return f"{cached_file(file_digest)}{reader}.jsonl"
 
 
+LEDGER = "split/ledger.json"
+"""Key of what the split remembers from run to run."""
+
+
+def ledger_used(run_id: str) -> str:
+    """Key of the ledger that a run's split was made with."""
+    return f"{run(run_id)}ledger.json"
+
+
 def dataset(run_id: str, part: str) -> str:
     """Prefix of one part of the dataset: `train`, `validation` or `test`."""
     return f"{run(run_id)}dataset/{part}/"

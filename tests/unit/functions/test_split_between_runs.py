@@ -1,0 +1,92 @@
+"""The split's ledger goes from run to run, and stays with each run so that it can be repeated."""
+
+import json
+from typing import Any
+
+import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from assemble import handler as assemble
+from assemble.remembered import LedgerUnreadableError
+from begin.handler import latest_versions
+from read_stories import handler as read_stories
+from shared import aws, layout, runs
+from tests.unit.functions.conftest import House
+from tests.unit.stories.material import prose
+
+FIRST, SECOND, THIRD = (f"20260901-12000{number}-abcd" for number in range(3))
+
+
+@pytest.fixture
+def settings(house: House, monkeypatch: pytest.MonkeyPatch) -> House:
+    """The variables of assemble."""
+    for name, value in {
+        "MINIMUM_WORDS": "1000",
+        "MAX_TRAINING_MINUTES": "3",
+        "TRAINING_INSTANCE": "ml.g6.xlarge",
+        "TRAINING_CODE_URI": f"s3://{house.artifacts}/training-code/abc/",
+        "SPOT": "true",
+        "ASK_BEFORE_TRAINING": "false",
+    }.items():
+        monkeypatch.setenv(f"STORYLOOM_{name}", value)
+    return house
+
+
+def _drop(house: House, letters: str) -> None:
+    for letter in letters:
+        body = prose(ord(letter), 240).encode()
+        aws.s3().put_object(Bucket=house.stories, Key=f"tale of {letter}.txt", Body=body)
+
+
+def _run(house: House, context: LambdaContext, run_id: str) -> dict[str, Any]:
+    items = list(latest_versions(house.stories))
+    runs.create(run_id, "arn:aws:states:::execution", "test")
+    read_stories.handler({"run_id": run_id, "files": items}, context)
+    return assemble.handler({"run_id": run_id, "begun": {"files": len(items), "live": None}}, context)
+
+
+def _object(house: House, key: str) -> bytes:
+    return aws.s3().get_object(Bucket=house.artifacts, Key=key)["Body"].read()
+
+
+def _dataset(house: House, run_id: str) -> dict[str, bytes]:
+    return {part: _object(house, layout.examples(run_id, part)) for part in ("train", "validation", "test")}
+
+
+def _sides(dataset: dict[str, bytes]) -> dict[str, str]:
+    return {
+        json.loads(line)["story_id"]: part for part, lines in dataset.items() for line in lines.splitlines()
+    }
+
+
+def test_a_run_starts_from_the_ledger_of_the_last(settings: House, context: LambdaContext) -> None:
+    _drop(settings, "abcdefgh")
+    _run(settings, context, FIRST)
+    before = _sides(_dataset(settings, FIRST))
+    _drop(settings, "ijklmnopqrst")
+    _run(settings, context, SECOND)
+    after = _sides(_dataset(settings, SECOND))
+    assert before.items() <= after.items()
+    assert len(after) == 20
+    _run(settings, context, THIRD)
+    assert _dataset(settings, THIRD) == _dataset(settings, SECOND)
+    assert _object(settings, layout.LEDGER) == _object(settings, layout.ledger_used(THIRD))
+
+
+def test_a_retried_function_makes_the_same_dataset(settings: House, context: LambdaContext) -> None:
+    _drop(settings, "abcdefgh")
+    _run(settings, context, FIRST)
+    _drop(settings, "ijkl")
+    _run(settings, context, SECOND)
+    first, used = _dataset(settings, SECOND), _object(settings, layout.ledger_used(SECOND))
+    assert used != _object(settings, layout.LEDGER)
+    assemble.handler({"run_id": SECOND, "begun": {"files": 12, "live": None}}, context)
+    assert _dataset(settings, SECOND) == first
+    assert _object(settings, layout.ledger_used(SECOND)) == used
+
+
+def test_a_ledger_changed_by_hand_is_named(settings: House, context: LambdaContext) -> None:
+    aws.s3().put_object(Bucket=settings.artifacts, Key=layout.LEDGER, Body=b'{"format": 9}')
+    _drop(settings, "ab")
+    with pytest.raises(LedgerUnreadableError, match=r"split/ledger\.json.*delete it"):
+        _run(settings, context, FIRST)
