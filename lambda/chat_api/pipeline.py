@@ -131,7 +131,7 @@ def one_run(run_id: RunId, user: SignedIn) -> RunDetail:
         **known,
         states=states,
         report=report,
-        report_url=history.report_link(run_id) if report else None,
+        report_url=None if report is None else history.report_link(run_id),
         metrics=metrics or None,
         progress=progress if run.status == "running" else None,
     )

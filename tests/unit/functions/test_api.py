@@ -109,11 +109,30 @@ def test_a_run_shows_its_states_report_and_losses(api: TestClient, house: House)
     assert [state["status"] for state in run["states"]] == ["succeeded"] * 4 + ["failed"]
     assert 1.9 < run["states"][1]["seconds"] < 4, "a state that loops counts from first to last"
     assert run["report"] == report
+    page = b"<!doctype html><title>The report</title>"
+    aws.s3().put_object(
+        Bucket=house.artifacts, Key=layout.report_page(RUN), Body=page, ContentType="text/html"
+    )
+    opened = httpx.get(run["report_url"], trust_env=False)
+    assert (opened.status_code, opened.content) == (200, page)
+    assert opened.headers["content-type"] == "text/html"
+    assert "X-Amz-Expires=3600" in run["report_url"]
     assert run["metrics"] == [
         {"step": 10, "train_loss": 3.25, "validation_loss": None},
         {"step": 20, "train_loss": 2.75, "validation_loss": 3.5},
     ]
     assert run["progress"] == {"step": 20, "of": 120, "seconds": 61.5}
+
+
+def test_on_one_machine_the_report_is_reached_through_the_front_door(
+    api: TestClient, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs.create(RUN, "", "test")
+    assert api.get(f"/api/runs/{RUN}").json()["report_url"] is None
+    aws.s3().put_object(Bucket=house.artifacts, Key=layout.report(RUN), Body=b"{}")
+    monkeypatch.setenv("STORYLOOM_BROWSER_ENDPOINT", "http://localhost:8400")
+    link = api.get(f"/api/runs/{RUN}").json()["report_url"]
+    assert link.startswith(f"http://localhost:8400/aws/s3/{house.artifacts}/runs/{RUN}/report.html?X-Amz-")
 
 
 def test_a_running_state_is_the_runs_step(api: TestClient, house: House) -> None:
