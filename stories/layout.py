@@ -15,13 +15,18 @@ _PARAGRAPH_GAP = 1.3
 """Of the usual distance between lines."""
 _INDENT = 0.7
 """Of the height of a line, as are the figures below it."""
-_SIDE_BY_SIDE = 0.6
-_WIDE_SPACE = 1.5
+_SAME_MARGIN = 0.3
+_SIDE_BY_SIDE = 0.3
+_LAST_WORD = 1.5
+_WIDE_SPACE = 3.0
 _OTHER_SIZE = 0.2
 _DROP_CAP_HEIGHT = 1.6
 _SLACK = 1.0
 _BROKEN_WORD = re.compile(r"[^\W\d_][-\u2010]$")
 _FEWEST_ROWS_OF_COLUMNS = 4
+_PARTED_SHARE = 0.8
+_NARROWEST_COLUMN = 0.2
+"""Of the page's width."""
 _PAGES_REMEMBERED = 10
 
 
@@ -50,17 +55,26 @@ class Layout:
 
     def page_text(self, lines: Sequence[Line]) -> str:
         """Return a page's text with its paragraphs, in reading order."""
-        ordered = _with_drop_caps(_in_reading_order([line for line in lines if line.text.strip()]))
-        if not ordered:
-            return ""
-        page = _Page(ordered)
+        columns = _columns(_with_drop_caps([line for line in lines if line.text.strip()]))
+        if len(columns) == 1 and columns[0]:
+            return self._column_text(columns[0])
+        text = ""
+        for column in filter(None, columns):
+            # Whether a paragraph goes on in the next column is not told by the layout, but by its words.
+            following = Layout()._column_text(column)
+            goes_on = text.endswith(" ") and following[:1].islower()
+            text = text + ("\n" if goes_on else "\n\n") * bool(text) + following
+        return text
+
+    def _column_text(self, lines: Sequence[Line]) -> str:
+        page = _Page(lines)
         self._widths.append(page.width)
         width = max(self._widths)
         parts: list[str] = []
-        for number, line in enumerate(ordered[:-1]):
+        for number, line in enumerate(lines[:-1]):
             parts.extend((line.text.strip(), page.separator(number, width)))
-        last = ordered[-1]
-        is_full = last.right - page.left >= width - _WIDE_SPACE * last.height
+        last = lines[-1]
+        is_full = last.right - page.left >= width - _LAST_WORD * last.height
         return "".join(parts) + last.text.strip() + (" " if is_full else "")
 
 
@@ -103,10 +117,15 @@ class _Page:
         """Tell whether the next line's first word would not have fitted, or the line ends within a word."""
         if _BROKEN_WORD.search(line.text) and following.text[:1].islower():
             return True
+        close = _SAME_MARGIN * self._height
+        if min(abs(following.left - self.left), abs(following.left - line.left)) > close:
+            return False  # centred
         character = (line.right - line.left) / len(line.text)
         word = following.text.split(maxsplit=1)[0]
         used = line.right - self.left + character * (len(word) + 1)
-        return used > width - _SLACK * self._height
+        # Lines of verse begin with capitals: before one the line has to be full indeed.
+        slack = 0 if word[:1].isupper() else _SLACK * self._height
+        return used > width - slack
 
     def _ends_paragraph(self, number: int, width: float) -> bool:
         """Tell whether a line that is not full ends prose: the one before it went on in it."""
@@ -138,16 +157,37 @@ def _usual(values: Sequence[float]) -> float:
     return Counter(round(value * 2) / 2 for value in values).most_common(1)[0][0]
 
 
-def _in_reading_order(lines: list[Line]) -> list[Line]:
-    """Order lines from top to bottom; columns stay as the document has them."""
-    by_height = sorted(lines, key=lambda line: (-line.bottom, line.left))
-    rows = _rows(by_height)
-    if sum(len(row) > 1 for row in rows) < _FEWEST_ROWS_OF_COLUMNS:
-        return [_merged(row) for row in rows]
-    first, last = rows[0], rows[-1]
-    edges = [*(first if len(first) == 1 else []), *(last if len(last) == 1 else [])]
-    inner = [line for line in lines if line not in edges]
-    return [*edges[:1], *inner, *edges[1:]] if len(first) == 1 else [*inner, *edges]
+def _columns(lines: list[Line]) -> list[list[Line]]:
+    """Return the lines from top to bottom, in stretches one column wide, in reading order."""
+    rows = _rows(sorted(lines, key=lambda line: (-line.bottom, line.left)))
+    gutter = _gutter(rows)
+    if gutter is None:
+        return [[_merged(row) for row in rows]]
+    columns: list[list[Line]] = []
+    left: list[Line] = []
+    right: list[Line] = []
+    for line in itertools.chain.from_iterable(rows):
+        if line.left < gutter < line.right:
+            # A line across both columns ends what stands above it.
+            columns.extend((left, right, [line]))
+            left, right = [], []
+        else:
+            (left if line.right <= gutter else right).append(line)
+    return [column for column in (*columns, left, right) if column]
+
+
+def _gutter(rows: list[list[Line]]) -> float | None:
+    """Return where the space between two columns is, or None where there is one column."""
+    pairs = [sorted(row, key=lambda line: line.left) for row in rows if len(row) == 2]
+    if len(pairs) < _FEWEST_ROWS_OF_COLUMNS:
+        return None
+    gutter = statistics.median((one.right + other.left) / 2 for one, other in pairs)
+    parted = sum(one.right <= gutter <= other.left for one, other in pairs)
+    narrower = statistics.median(min(one.right - one.left, other.right - other.left) for one, other in pairs)
+    page = max(line.right for row in rows for line in row) - min(line.left for row in rows for line in row)
+    # The page numbers of a table of contents are no column.
+    is_column = parted >= len(pairs) * _PARTED_SHARE and narrower >= page * _NARROWEST_COLUMN
+    return gutter if is_column else None
 
 
 def _rows(lines: list[Line]) -> list[list[Line]]:
@@ -183,23 +223,22 @@ def _merged(row: list[Line]) -> Line:
 
 
 def _with_drop_caps(lines: list[Line]) -> list[Line]:
-    """Put a letter that is two lines high before the line that it begins."""
-    ordered: list[Line] = []
-    cap: Line | None = None
-    for line in lines:
-        if cap is not None and line.top <= cap.top + cap.height and line.top > cap.bottom:
-            ordered.append(replace(line, text=cap.text.strip() + line.text.lstrip()))
-            cap = None
-            continue
-        if cap is not None:
-            ordered.append(cap)
-            cap = None
-        if len(line.text.strip()) == 1 and line.text.strip().isalpha() and _is_large(line, lines):
-            cap = line
+    """Put a letter that is several lines high before the line that it begins."""
+    caps = [line for line in lines if line.text.isalpha() and len(line.text) == 1 and _is_large(line, lines)]
+    others = [line for line in lines if line not in caps]
+    for cap in caps:
+        beside = [
+            line
+            for line in others
+            if line.left >= cap.left and cap.bottom < (line.bottom + line.top) / 2 < cap.top + cap.height / 2
+        ]
+        if beside:
+            first = max(beside, key=lambda line: line.top)
+            others[others.index(first)] = replace(first, text=cap.text + first.text.lstrip())
         else:
-            ordered.append(line)
-    return [*ordered, cap] if cap is not None else ordered
+            others.append(cap)
+    return others
 
 
-def _is_large(line: Line, lines: list[Line]) -> bool:
+def _is_large(line: Line, lines: Sequence[Line]) -> bool:
     return line.height > _DROP_CAP_HEIGHT * statistics.median(other.height for other in lines)

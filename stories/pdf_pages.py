@@ -1,6 +1,6 @@
 """Run as a program: writes the text of a PDF file, page by page, to its standard output.
 
-`python -m stories.pdf_pages FILE`. Pages are separated by form feeds. The exit status says why it stopped.
+`python -m stories.pdf_pages FILE`. Each page ends with a form feed. The exit status says why it stopped.
 It is a program of its own because PDF files are read by a library in C++: what crashes it, hangs it or fills
 the memory must not take the run with it.
 """
@@ -22,6 +22,8 @@ PAGE_END = "\f"
 MOST_PAGES = 5000
 LARGEST_TEXT_BYTES = 50 * 1024**2
 MEMORY_BYTES = 1024**3
+WIDE_GAP = 1.0
+"""Of a line's height: no gap between words is as wide, unless something else begins there."""
 _LINE_ENDS = re.compile("\r\n?|\n|[\ufffe\x02]")
 # What pdfium puts in place of a hyphen at the end of a line.
 _HYPHENS = "\ufffe\x02"
@@ -46,8 +48,8 @@ def main(path: str) -> Stopped:
         if len(document) > MOST_PAGES:
             return Stopped.PAGES
         written = 0
-        for number, text in enumerate(_pages(document)):
-            data = (PAGE_END * bool(number) + text).encode("utf-8", "replace")
+        for text in _pages(document):
+            data = (text + PAGE_END).encode("utf-8", "replace")
             written += len(data)
             if written > LARGEST_TEXT_BYTES:
                 return Stopped.TEXT
@@ -80,12 +82,28 @@ def _lines(page: pypdfium2.PdfTextPage) -> Iterator[Line]:
     for end in [*_LINE_ENDS.finditer(text), None]:
         stop = end.start() if end else len(text)
         hyphen = "-" if end and end[0] in _HYPHENS else ""
-        if text[begin:stop].strip():
-            yield _line(page, text, begin, stop, hyphen)
+        *pieces, last = _pieces(page, text, begin, stop)
+        yield from (_line(page, text, *piece) for piece in pieces)
+        if text[slice(*last)].strip():
+            yield _line(page, text, *last, hyphen)
         begin = end.end() if end else stop
 
 
-def _line(page: pypdfium2.PdfTextPage, text: str, begin: int, stop: int, hyphen: str) -> Line:
+def _pieces(page: pypdfium2.PdfTextPage, text: str, begin: int, stop: int) -> Iterator[tuple[int, int]]:
+    """Part what stands in one row but far apart, such as the lines of two columns."""
+    space = text.find(" ", begin + 1, stop - 1)
+    while space > 0:
+        # The document's own spaces are narrow; those that pdfium puts in stand for a gap of any width.
+        if raw.FPDFText_IsGenerated(page, space) == 1 and text[begin:space].strip():
+            before, after = _box(page, space - 1), _box(page, space + 1)
+            if after.left - before.right > WIDE_GAP * (before.top - before.bottom):
+                yield begin, space
+                begin = space + 1
+        space = text.find(" ", space + 1, stop - 1)
+    yield begin, stop
+
+
+def _line(page: pypdfium2.PdfTextPage, text: str, begin: int, stop: int, hyphen: str = "") -> Line:
     content = text[begin:stop]
     first = begin + len(content) - len(content.lstrip())
     last = stop - 1 - (len(content) - len(content.rstrip()))

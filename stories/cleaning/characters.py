@@ -1,5 +1,7 @@
 """Characters that are not what the author typed: mojibake, invisible ones, line ends of other systems."""
 
+# ruff: noqa: RUF001 - the unusual characters are what is looked for
+
 import re
 import unicodedata
 
@@ -17,7 +19,13 @@ _FTFY = ftfy.TextFixerConfig(
     fix_character_width=False,
     explain=False,
 )
-_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
+# Where text that was read in the wrong encoding can be: a control, or two signs beyond ASCII side by side
+# that are not both typography, or the first half of an accented letter whose second half became a space.
+_TYPOGRAPHY = "\xa0«»–—‘’“”…"
+_SUSPECT = re.compile(
+    rf"[\x80-\x9f]|[^\x00-\x7f{_TYPOGRAPHY}][^\x00-\x7f]"
+    rf"|[^\x00-\x7f][^\x00-\x7f{_TYPOGRAPHY}]|[ÂÃÎÐÑØÙàâãîðñ] "
+)
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _OTHER_LINE_ENDS = re.compile("\r\n?|[\v\x85\u2028\u2029]")
 # Of the controls only tab, line feed and form feed mean something. Joiners between letters stay, and so do
@@ -39,21 +47,20 @@ def _line_end(found: re.Match[str]) -> str:
 
 def mend_mojibake(text: str) -> Edit:
     """Mend text that was read in the wrong encoding once, such as `itâ€™s`."""
-    if not _BEYOND_ASCII.search(text):
+    if text.isascii():
         return Edit(text)
     if _SURROGATE.search(text):
         text = fix_surrogates(text)
-    if not is_bad(text):
-        return Edit(text, 1)
+    if not _SUSPECT.search(text):
+        return Edit(text)
     lines = text.split("\n")
-    # ftfy's own look at every line of a novel would take longer than all other cleaning together.
-    bad = {number: ftfy.fix_text(line, _FTFY) for number, line in enumerate(lines) if is_bad(line)}
-    changed = {number: line for number, line in bad.items() if line != lines[number]}
-    if not changed:
-        return Edit(text, 1)
-    for number, line in changed.items():
-        lines[number] = line
-    return Edit("\n".join(lines), len(changed))
+    places = 0
+    for number, line in enumerate(lines):
+        # ftfy's own look at every line of a novel would take longer than all other cleaning together.
+        if not line.isascii() and _SUSPECT.search(line) and is_bad(line):
+            lines[number] = ftfy.fix_text(line, _FTFY)
+            places += lines[number] != line
+    return Edit("\n".join(lines), places)
 
 
 def drop_invisible(text: str) -> Edit:

@@ -20,7 +20,7 @@ _CHAPTER = re.compile(
 )
 _WORD = re.compile(r"\w+")
 _LONGEST_ENTRY = 100
-_LONGEST_ENTRY_WORDS = 20
+_LONGEST_LABEL_WORDS = 2
 _SHORTEST_LINE_OF_PROSE = 40
 _LINES_FROM_HEADING_TO_PROSE = 3
 _MOST_LINES = 2000
@@ -145,9 +145,9 @@ def _recurrence(read: _Lines, number: int) -> int | None:
     form = _form(read.lines[number])
     whole = read.heading_after(number, form)
     words = form.split()
-    if whole is not None or not 1 < len(words) <= _LONGEST_ENTRY_WORDS:
+    if whole is not None:
         return whole
-    for cut in range(1, len(words)):
+    for cut in range(1, min(len(words), _LONGEST_LABEL_WORDS + 1)):
         label, rest = " ".join(words[:cut]), " ".join(words[cut:])
         if _CHAPTER.fullmatch(label) and (place := read.heading_after(number, rest)) is not None:
             return place

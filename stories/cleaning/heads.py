@@ -67,10 +67,16 @@ def _edge_lines(number: int, page: list[str]) -> Iterator[_Line]:
     filled = [index for index, line in enumerate(page) if line.strip()]
     for edge in (filled[:_LINES_AT_AN_EDGE], filled[-_LINES_AT_AN_EDGE:]):
         for index in edge:
-            if len(page[index]) <= _LONGEST_HEAD:
+            if len(page[index]) <= _LONGEST_HEAD and not _is_amid_a_paragraph(page, index):
                 form, value = _form(page[index])
                 if form:
                     yield _Line(number, index, form, value, at_top=index in filled[:_LINES_AT_AN_EDGE])
+
+
+def _is_amid_a_paragraph(page: list[str], index: int) -> bool:
+    """Tell whether a space at a line's end says that it goes on, or that the line before it does."""
+    goes_on = page[index].endswith(" ") and index + 1 < len(page) and bool(page[index + 1].strip())
+    return goes_on or (index > 0 and bool(page[index - 1].strip()) and page[index - 1].endswith(" "))
 
 
 def _form(line: str) -> tuple[str, int | None]:

@@ -18,11 +18,6 @@ _END = re.compile(
     r"|\*{3} ?START: FULL LICENSE[^\n]*|THE FULL PROJECT GUTENBERG(?:-TM|™)? LICENSE[^\n]*)$",
     re.M | re.I,
 )
-_MAY_HOLD_A_NOTICE = re.compile(
-    r"gutenberg|standard ?ebooks|smashwords|archive of our own|archiveofourown|feedbooks|all rights reserved|"
-    r"licen[sc]ed? |isbn|reproduc|digital copy|google",
-    re.I,
-)
 # Each of these says by itself that a paragraph is about the file and not in the story.
 _NOTICE = re.compile(
     r"no part of (?:this|the) (?:e-?book|book|publication|work|story)[^.]{0,60}"
@@ -56,22 +51,26 @@ _COMPANION = re.compile(
 )
 _GAP = re.compile(r"(\n[ \t]*(?:\n[ \t]*)+|\f)")
 _PARAGRAPHS_AT_AN_EDGE = 40
+_CHARACTERS_AT_AN_EDGE = 20_000
 _LONGEST_COMPANION = 250
 _LONGEST_NOTICE = 3000
 
 
 def drop_notices(text: str) -> Edit:
     """Take out a distributor's notices before and after the text."""
-    if not _MAY_HOLD_A_NOTICE.search(text):
-        return Edit(text)
     inside, places = _between_markers(text)
+    edges = (inside[:_CHARACTERS_AT_AN_EDGE], inside[-_CHARACTERS_AT_AN_EDGE:])
+    if not any(_NOTICE.search(" ".join(edge.split())) for edge in edges):
+        return Edit(inside, places)
     kept, dropped = _without_notices(inside)
-    first = next((line for line in text.split("\n") if line and line not in kept[:2000]), "")
-    return Edit(kept, places + dropped, "", "") if not first else Edit(kept, places + dropped, first, "")
+    return Edit(kept, places + dropped)
 
 
 def _between_markers(text: str) -> tuple[str, int]:
     """Keep what stands between Project Gutenberg's marks, of each book where a file holds several."""
+    lowered = text.lower()
+    if "gutenberg" not in lowered and "small print" not in lowered:
+        return text, 0
     marks = sorted(
         [(found.start(), found.end(), True) for found in _START.finditer(text)]
         + [(found.start(), found.end(), False) for found in _END.finditer(text)]

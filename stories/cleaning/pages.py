@@ -98,10 +98,12 @@ def _numbered_lines(pages: list[list[str]]) -> list[tuple[int, int]]:
         if (number := _number(page[line])) is not None
     ]
     votes = Counter(offset for offset, _, _ in found)
+    filled = sum(any(line.strip() for line in page) for page in pages)
+    # A single page has nothing to compare its number with: it is believed to be the first.
     return [
         (index, line)
         for offset, index, line in found
-        if votes[offset] >= min(_FEWEST_PAGES_NUMBERED, max(2, len(pages)))
+        if votes[offset] >= min(_FEWEST_PAGES_NUMBERED, filled) and (filled > 1 or offset == 1)
     ]
 
 

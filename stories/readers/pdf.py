@@ -37,16 +37,16 @@ _CURES = {
 
 
 def read(stream: IO[bytes], name: str) -> Iterator[Draft | Flaw]:
-    """Yield the one text of a PDF document, its pages separated by form feeds.
+    """Yield the one text of a PDF document, each of its pages ending with a form feed.
 
     Raises:
         UnreadableError: it is locked, damaged, too large, takes too long, or holds no text.
     """
     del name
     text = _extract(stream)
-    pages = text.count(PAGE_END) + 1
+    pages = text.count(PAGE_END)
     letters = sum(character.isalpha() for character in text)
-    if letters < _FEWEST_LETTERS_A_PAGE * pages:
+    if letters < _FEWEST_LETTERS_A_PAGE * max(1, pages):
         raise UnreadableError(
             "It has pictures of pages but no text, as a scanned book does.",
             "Have its text recognised (OCR), for instance by the free OCRmyPDF, and drop the result.",
