@@ -126,8 +126,9 @@ class PipelineStack(Stack):
         read.may_read_artifacts("cache/stories/*")
         assemble.may_use_table("UpdateItem")
         assemble.may_list_artifacts("runs/*/read/*")
-        assemble.may_read_artifacts("runs/*/read/*")
-        assemble.may_write_artifacts("runs/*/dataset/*", "runs/*/report.json", "runs/*/report.html")
+        ledgers = ("runs/*/ledger.json", "split/ledger.json")
+        assemble.may_read_artifacts("runs/*/read/*", *ledgers)
+        assemble.may_write_artifacts("runs/*/dataset/*", "runs/*/report.json", "runs/*/report.html", *ledgers)
         uri = f"s3://{storage.artifacts_bucket}/{training_code_prefix}/"
         for name, value in (
             ("STORYLOOM_MINIMUM_WORDS", str(settings.minimum_words)),
