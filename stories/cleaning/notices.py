@@ -40,6 +40,14 @@ _NOTICE = re.compile(
     r"|you may copy it, give it away or re-?use it",
     re.I,
 )
+# One of these stands in each of them. Looking for words is a hundred times faster than for all of the above.
+_WORDS_OF_NOTICES = (
+    *("no part of", "licen", "smashwords", "the hard work", "archive of our own", "archive and comment"),
+    *("feedbooks", "standard", "gutenberg", "volunteer", "proofread", "pgdp", "internet archive"),
+    *("archiveofourown", "digital copy of a book", "work of fiction", "names, characters"),
+    *("all rights reserved", "isbn", "creative commons", "public domain dedication", "may do "),
+    "you may copy it",
+)
 # These say it only beside a notice.
 _COMPANION = re.compile(
     r"^(?:copyright\b|©|\(c\)|published\b|first published\b|(?:e-?book|print|first|second|kindle) edition\b|"
@@ -60,7 +68,7 @@ def drop_notices(text: str) -> Edit:
     """Take out a distributor's notices before and after the text."""
     inside, places = _between_markers(text)
     edges = (inside[:_CHARACTERS_AT_AN_EDGE], inside[-_CHARACTERS_AT_AN_EDGE:])
-    if not any(_NOTICE.search(" ".join(edge.split())) for edge in edges):
+    if not any(map(_holds_a_notice, edges)):
         return Edit(inside, places)
     kept, dropped = _without_notices(inside)
     return Edit(kept, places + dropped)
@@ -106,7 +114,13 @@ def _without_notices(text: str) -> tuple[str, int]:
 def _is_notice(paragraph: str) -> bool:
     if len(paragraph) > _LONGEST_NOTICE:
         return False
-    return bool(_NOTICE.search(" ".join(paragraph.split())))
+    return _holds_a_notice(paragraph)
+
+
+def _holds_a_notice(text: str) -> bool:
+    text = " ".join(text.split())
+    lowered = text.lower()
+    return any(word in lowered for word in _WORDS_OF_NOTICES) and bool(_NOTICE.search(text))
 
 
 def _is_companion(paragraph: str) -> bool:
