@@ -37,7 +37,8 @@ def visitor(
     context.close()
 
 
-def _violations(page: Page) -> list[str]:
+def violations(page: Page) -> list[str]:
+    """What axe, which must be in the page already, has to say against it."""
     found = page.evaluate(
         "async rules => (await axe.run(document, {runOnly: rules})).violations"
         ".map(v => `${v.impact} ${v.id}: ${v.help}: ${v.nodes.map(n => n.html).join(' ')}`)",
@@ -51,7 +52,7 @@ def test_axe_finds_nothing_on_any_view(visitor: Page, storyloom: StoryloomServer
     found: dict[str, list[str]] = {}
 
     def check(view: str) -> None:
-        found[view] = _violations(visitor)
+        found[view] = violations(visitor)
 
     expect(visitor.get_by_label("E-mail")).to_be_visible()
     check("sign-in")

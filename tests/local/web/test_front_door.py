@@ -1,7 +1,9 @@
 """The browser's one address: page, API and uploads, as CloudFront would serve them."""
 
+import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -90,6 +92,29 @@ def test_the_forms_conditions_are_kept(
     assert refusal[1] in answer.text
     listed = web.client("s3").list_objects_v2(Bucket=web.outputs["UploadsBucket"], Prefix="kept.txt")
     assert listed["KeyCount"] == 0
+
+
+def _link(web: WebApp, key: str) -> str:
+    """A presigned GET as a function makes it, led through the front door as the API does."""
+    bucket = web.outputs["UploadsBucket"]
+    web.client("s3").put_object(Bucket=bucket, Key=key, Body=b"<h1>A report</h1>", ContentType="text/html")
+    signed = web.client("s3").generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": key})
+    parts = urlsplit(signed)
+    return f"/aws/s3{parts.path}?{parts.query}"
+
+
+def test_a_page_is_opened_by_a_presigned_link(browser: httpx.Client, web: WebApp) -> None:
+    answer = browser.get(_link(web, "runs/ä b/report.html"))
+    assert answer.status_code == 200, answer.text
+    assert answer.text == "<h1>A report</h1>"
+    assert answer.headers["content-type"] == "text/html"
+
+
+def test_without_its_signature_a_link_opens_nothing(browser: httpx.Client, web: WebApp) -> None:
+    link = _link(web, "runs/1/report.html")
+    assert browser.get(link.partition("?")[0]).status_code == 403
+    assert browser.get(link.replace("/runs/1/", "/runs/2/")).status_code == 403
+    assert browser.get(re.sub("(Signature=)[0-9a-f]{8}", r"\g<1>00000000", link)).status_code == 403
 
 
 def test_before_a_deployment_the_door_says_so_and_beside_another_cloud(tmp_path: Path, web: WebApp) -> None:

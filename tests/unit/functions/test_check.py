@@ -2,6 +2,7 @@
 
 import json
 import os
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +52,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 def _pipeline(house: House, folder: Path, context: LambdaContext) -> dict[str, Any]:
-    for path, key in story_files(folder):
+    paths = {key: path for path, key in story_files(folder)}
+    for key, path in paths.items():
         aws.s3().put_object(Bucket=house.stories, Key=key, Body=path.read_bytes())
-        # Of two copies the newest stays; in the bucket a file is as old as its upload.
-        uploaded = aws.s3().head_object(Bucket=house.stories, Key=key)["LastModified"].timestamp()
-        os.utime(path, (uploaded, uploaded))
     items = list(latest_versions(house.stories))
+    for item in items:
+        # Of two copies the newest stays; in the bucket a file is as old as its upload.
+        uploaded = datetime.fromisoformat(item["modified_at"]).timestamp()
+        os.utime(paths[item["key"]], (uploaded, uploaded))
     runs.create(RUN, "arn:aws:states:::execution", "test")
     for start in range(0, len(items), 7):
         read_stories.handler({"run_id": RUN, "files": items[start : start + 7]}, context)
