@@ -1,12 +1,15 @@
 """Which language a story is in, how many words it has, and about how many tokens."""
 
 import re
+from collections import Counter
 from functools import cache
 from typing import Protocol
 
 UNKNOWN = "und"
 
-_SAMPLE_CHARACTERS = 4000
+_SAMPLE_CHARACTERS = 800
+_MOST_SAMPLES = 5
+_MOSTLY = 0.6
 _SURE = 0.5
 _SHORTEST_CHARACTERS = 40
 # Scripts written without spaces: Han, kana, Thai, Lao, Khmer, Burmese. Two such characters count as a word.
@@ -29,10 +32,21 @@ def _identifier() -> _Identifier:
 
 
 def identify(text: str) -> str:
-    """Return the ISO 639-1 code of a text's language, or `und` where it is too short or too mixed to tell."""
-    sample = text[:_SAMPLE_CHARACTERS]
-    if len(sample.strip()) < _SHORTEST_CHARACTERS:
+    """Return the ISO 639-1 code of a text's language, or `und` where it is too short or too mixed to tell.
+
+    Samples from the whole text are looked at, so that a foreword in another language does not decide; the
+    language of most of them is the text's.
+    """
+    if len(text[: 2 * _SAMPLE_CHARACTERS].strip()) < _SHORTEST_CHARACTERS:
         return UNKNOWN
+    samples = min(_MOST_SAMPLES, max(1, len(text) // _SAMPLE_CHARACTERS))
+    starts = (len(text) * number // samples for number in range(samples))
+    found = Counter(_identify_sample(text[start : start + _SAMPLE_CHARACTERS]) for start in starts)
+    language, often = found.most_common(1)[0]
+    return language if often >= samples * _MOSTLY else UNKNOWN
+
+
+def _identify_sample(sample: str) -> str:
     language, confidence = _identifier().classify(sample)
     return language if confidence >= _SURE else UNKNOWN
 

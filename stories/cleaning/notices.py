@@ -34,7 +34,7 @@ _NOTICE = re.compile(
     r"|this is a digital copy of a book that was preserved for generations"
     r"|(?:this is a work of fiction|names, characters)[^.]{0,80}"
     r"(?:names|characters|coincidental|products? of the author)"
-    r"|all rights reserved|\bISBN(?:-1[03])?:? ?[\d-]{9,}"
+    r"|(?:^|(?:copyright|©)[^“”\"]{0,120})all rights reserved|\bISBN(?:-1[03])?:? ?[\d-]{9,}"
     r"|creative commons attribution|public domain dedication"
     r"|may do (?:almost )?anything (?:that )?you (?:like|want) with (?:it|this)"
     r"|you may copy it, give it away or re-?use it",

@@ -169,7 +169,7 @@ def test_columns_are_read_one_after_the_other() -> None:
     book = FPDF(format="A4")
     book.set_font("Times", size=10)
     book.add_page()
-    columns = [textwrap.wrap(prose(seed, 240), 45)[:40] for seed in (1, 2)]
+    columns = [textwrap.wrap(prose(seed, 240), 45)[:20] for seed in (1, 2)]
     # Line by line across both columns, as some programs write them.
     for number, row in enumerate(zip(*columns, strict=True)):
         for x, text in zip((20, 110), row, strict=True):
