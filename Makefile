@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # transformers and the hub client never reach out: the base model is a file of this checkout
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help setup run demo down test test-quick lint web synth clean
+.PHONY: bench-formats help setup run demo down test test-quick lint web synth clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -46,6 +46,9 @@ lint: $(VENV)/.installed-dev  ## ruff, mypy --strict and the rooms' borders
 	lint-imports
 
 web: web/dist/index.html  ## build the page
+
+bench-formats: setup  ## one book in every format: words kept, chapters, heads left (STORIES=folder of chapters)
+	$(BIN)/python -m benchmarks.formats "$(STORIES)"
 
 synth: setup  ## the CloudFormation templates, without network or credentials
 	node_modules/.bin/cdk synth --quiet
