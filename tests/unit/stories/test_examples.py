@@ -80,7 +80,7 @@ def test_first_requests_vary_and_some_give_the_opening() -> None:
         record = _record(prose(seed, 300), title="The Well")
         first = next(build(record, 0, None, chat=True, sequence_length=512))
         request, answer = (turn["content"] for turn in first["messages"])
-        if "The Well" in request:
+        if "the well" in request.casefold():
             requests[request] += 1
             assert record.text.startswith(answer)
         else:
@@ -133,3 +133,12 @@ def test_a_longer_sequence_gives_longer_windows() -> None:
     assert counts == sorted(counts, reverse=True)
     assert len(set(counts)) == 3
     assert window_tokens(16) > 0
+
+
+def test_only_the_last_window_ends() -> None:
+    for chat in (True, False):
+        examples = list(build(_record(prose(9, 1500)), 0, None, chat=chat, sequence_length=512))
+        assert [example.get("ends", True) for example in examples] == [False] * (len(examples) - 1) + [True]
+    record = _record(prose(9, 1500))
+    part = list(build(record, 0, len(record.text) // 2, chat=True, sequence_length=512))
+    assert not any(example.get("ends", True) for example in part)

@@ -1,0 +1,150 @@
+"""The words of requests, in the languages that we know well enough to ask in."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Wordings:
+    """Ways to ask for a story. Placeholders: title, who, where, topic, text."""
+
+    title: tuple[str, ...]
+    chapter: tuple[str, ...]
+    who: tuple[str, ...]
+    who_where: tuple[str, ...]
+    where: tuple[str, ...]
+    topic: tuple[str, ...]
+    opening: tuple[str, ...]
+    following: tuple[str, ...]
+    conjunction: str
+    """Between two names."""
+
+
+_ENGLISH = Wordings(
+    title=(
+        "Tell me the story of “{title}”.",
+        "Write a story called “{title}”.",
+        "Tell me a story called “{title}”.",
+        "I would like to hear the story “{title}”.",
+        "Write the story “{title}”.",
+        "Please tell me “{title}”.",
+    ),
+    chapter=(
+        "Write “{title}”.",
+        "Tell me what happens in “{title}”.",
+        "I would like to read “{title}”.",
+    ),
+    who=(
+        "Tell me a story about {who}.",
+        "Write a story about {who}.",
+        "I'd like a story about {who}, please.",
+        "Can you tell me something that happened to {who}?",
+    ),
+    who_where=(
+        "Tell me a story about {who}. It should take place in {where}.",
+        "Write a story about {who}, set in {where}.",
+        "I'd like to hear about {who} and what happened in {where}.",
+    ),
+    where=(
+        "Tell me a story that takes place in {where}.",
+        "Write a story set in {where}.",
+        "What happened in {where}? Tell me a story.",
+    ),
+    topic=(
+        "Tell me a story about {topic}.",
+        "Write a story about {topic}.",
+        "Please tell me about {topic}.",
+        "I want to hear the one about {topic}.",
+    ),
+    opening=(
+        "Here is how a story begins. Tell me the rest.\n\n{text}",
+        "Continue this story:\n\n{text}",
+        "A story opens like this. What happens then?\n\n{text}",
+    ),
+    following=(
+        "Continue the story “{title}”:\n\n{text}",
+        "Go on with “{title}” from here:\n\n{text}",
+        "What happens next in “{title}”?\n\n{text}",
+    ),
+    conjunction=" and ",
+)
+
+_WORDINGS = {
+    "en": _ENGLISH,
+    "de": Wordings(
+        title=("Erzähl mir die Geschichte „{title}“.", "Schreib eine Geschichte mit dem Titel „{title}“."),
+        chapter=("Schreib „{title}“.", "Erzähl mir, was in „{title}“ geschieht."),
+        who=("Erzähl mir eine Geschichte über {who}.", "Schreib eine Geschichte, in der {who} vorkommt."),
+        who_where=("Erzähl mir eine Geschichte über {who}. Sie soll in {where} spielen.",),
+        where=("Erzähl mir eine Geschichte, die in {where} spielt.", "Was ist in {where} geschehen?"),
+        topic=(),
+        opening=("So beginnt eine Geschichte. Erzähl sie weiter.\n\n{text}", "Führe fort:\n\n{text}"),
+        following=("Wie geht „{title}“ weiter?\n\n{text}", "Setze „{title}“ hier fort:\n\n{text}"),
+        conjunction=" und ",
+    ),
+    "fr": Wordings(
+        title=("Raconte-moi l'histoire « {title} ».", "Écris une histoire intitulée « {title} »."),
+        chapter=("Écris « {title} ».", "Raconte-moi ce qui se passe dans « {title} »."),
+        who=("Raconte-moi une histoire sur {who}.", "Écris une histoire avec {who}."),
+        who_where=("Raconte-moi une histoire sur {who}, qui se passe à {where}.",),
+        where=("Raconte-moi une histoire qui se passe à {where}.", "Que s'est-il passé à {where} ?"),
+        topic=(),
+        opening=("Voici le début d'une histoire. Raconte la suite.\n\n{text}", "Continue :\n\n{text}"),
+        following=(
+            "Que se passe-t-il ensuite dans « {title} » ?\n\n{text}",
+            "Continue « {title} » :\n\n{text}",
+        ),
+        conjunction=" et ",
+    ),
+    "es": Wordings(
+        title=("Cuéntame la historia «{title}».", "Escribe una historia titulada «{title}»."),
+        chapter=("Escribe «{title}».", "Cuéntame qué pasa en «{title}»."),
+        who=("Cuéntame una historia sobre {who}.", "Escribe una historia con {who}."),
+        who_where=("Cuéntame una historia sobre {who} que transcurra en {where}.",),
+        where=("Cuéntame una historia que transcurra en {where}.", "¿Qué pasó en {where}?"),
+        topic=(),
+        opening=(
+            "Así empieza una historia. Cuéntame el resto.\n\n{text}",
+            "Continúa esta historia:\n\n{text}",
+        ),
+        following=("¿Qué pasa después en «{title}»?\n\n{text}", "Continúa «{title}»:\n\n{text}"),
+        conjunction=" y ",
+    ),
+    "it": Wordings(
+        title=("Raccontami la storia «{title}».", "Scrivi una storia intitolata «{title}»."),
+        chapter=("Scrivi «{title}».", "Raccontami che cosa succede in «{title}»."),
+        who=("Raccontami una storia su {who}.", "Scrivi una storia con {who}."),
+        who_where=("Raccontami una storia su {who}, ambientata a {where}.",),
+        where=("Raccontami una storia ambientata a {where}.", "Che cosa è successo a {where}?"),
+        topic=(),
+        opening=("Così comincia una storia. Raccontami il resto.\n\n{text}", "Continua:\n\n{text}"),
+        following=("Che cosa succede poi in «{title}»?\n\n{text}", "Continua «{title}»:\n\n{text}"),
+        conjunction=" e ",
+    ),
+    "pt": Wordings(
+        title=("Conta-me a história «{title}».", "Escreve uma história chamada «{title}»."),
+        chapter=("Escreve «{title}».", "Conta-me o que acontece em «{title}»."),
+        who=("Conta-me uma história sobre {who}.", "Escreve uma história com {who}."),
+        who_where=("Conta-me uma história sobre {who} que se passe em {where}.",),
+        where=("Conta-me uma história que se passe em {where}.", "O que aconteceu em {where}?"),
+        topic=(),
+        opening=("Assim começa uma história. Conta-me o resto.\n\n{text}", "Continua:\n\n{text}"),
+        following=("O que acontece depois em «{title}»?\n\n{text}", "Continua «{title}»:\n\n{text}"),
+        conjunction=" e ",
+    ),
+    "nl": Wordings(
+        title=("Vertel me het verhaal “{title}”.", "Schrijf een verhaal met de titel “{title}”."),
+        chapter=("Schrijf “{title}”.", "Vertel me wat er gebeurt in “{title}”."),
+        who=("Vertel me een verhaal over {who}.", "Schrijf een verhaal met {who}."),
+        who_where=("Vertel me een verhaal over {who} dat zich afspeelt in {where}.",),
+        where=("Vertel me een verhaal dat zich afspeelt in {where}.", "Wat is er gebeurd in {where}?"),
+        topic=(),
+        opening=("Zo begint een verhaal. Vertel de rest.\n\n{text}", "Ga verder:\n\n{text}"),
+        following=("Hoe gaat “{title}” verder?\n\n{text}", "Ga hier verder met “{title}”:\n\n{text}"),
+        conjunction=" en ",
+    ),
+}
+
+
+def wordings(language: str) -> Wordings:
+    """Return the wordings of a language; English ones for a language that we do not ask in."""
+    return _WORDINGS.get(language, _ENGLISH)
