@@ -1,7 +1,7 @@
 """From example lines to token sequences with a mask of what is taught, and from those to batches.
 
-Every example is a row of its own, so no attention crosses from one story into another. Rows of similar
-length share a batch, which keeps padding small without packing several stories into a row.
+A batch is several rows one after another in one sequence, see `packing`: nothing is padded, and no attention
+crosses from one story into another.
 """
 
 import json
@@ -18,8 +18,8 @@ from training_code.container import JobError
 NOT_TAUGHT = -100
 """Label that PyTorch's cross-entropy leaves out."""
 
-POOL_BATCHES = 8
-"""Rows are sorted by length within pools of about this many batches, then the batches are shuffled."""
+OPEN_STEPS = 8
+"""A row goes into the first of about this many unfinished steps that has room for it."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,15 @@ class TokenSequence:
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows padded on the right to one length; shapes [rows, length]."""
+    """Rows one after another; shapes [1, tokens]."""
 
     input_ids: torch.Tensor
+    position_ids: torch.Tensor
+    """Each token's place in its own row."""
     labels: torch.Tensor
     """The next token at each place, or NOT_TAUGHT."""
+    lengths: tuple[int, ...]
+    """Tokens of each row."""
 
     @property
     def taught_tokens(self) -> int:
@@ -81,7 +85,8 @@ def _parse(line: str, where: str) -> dict[str, Any]:
 def encode(example: dict[str, Any], tokenizer: Any, end_tokens: frozenset[int]) -> TokenSequence:
     """Tokens and mask of one example: the assistant's words of a chat, or all of a plain text.
 
-    The end token is always taught, else the tuned model never stops.
+    The end token is taught where the story ends, else the tuned model never stops; an example with `ends` false
+    breaks off, and there it is not taught, else the model stops in the middle.
 
     Raises:
         JobError: a chat for a tokenizer without a chat template.
@@ -92,16 +97,21 @@ def encode(example: dict[str, Any], tokenizer: Any, end_tokens: frozenset[int]) 
                 "The examples are chats but this base model's tokenizer has no chat template. "
                 "Choose an instruct model, or prepare the dataset as plain text."
             )
-        return _encode_chat(example["messages"], tokenizer, end_tokens)
-    tokens = _closed(tokenizer(example["text"])["input_ids"], tokenizer, end_tokens)
+        return _encode_chat(example["messages"], tokenizer, end_tokens, ends=example.get("ends", True))
+    tokens = tokenizer(example["text"])["input_ids"]
+    if example.get("ends", True):
+        tokens = _closed(tokens, tokenizer, end_tokens)
+    elif tokens[-1] in end_tokens:  # some tokenizers put one after every text
+        tokens = tokens[:-1]
     # The first token is only ever read, never predicted.
     return TokenSequence(tuple(tokens), (False, *[True] * (len(tokens) - 1)))
 
 
 def _encode_chat(
-    messages: Sequence[dict[str, str]], tokenizer: Any, end_tokens: frozenset[int]
+    messages: Sequence[dict[str, str]], tokenizer: Any, end_tokens: frozenset[int], *, ends: bool
 ) -> TokenSequence:
     """Prompt and answer are tokenised apart, as they are when the model answers for real."""
+    last = max((index for index, message in enumerate(messages) if message["role"] == "assistant"), default=-1)
     tokens: list[int] = []
     taught: list[bool] = []
     rendered = ""
@@ -120,7 +130,7 @@ def _encode_chat(
             tokens, taught, rendered = [], [], ""
         prompt = _ids(before[len(rendered) :], tokenizer)
         answer = _closed(_ids(after[len(before) :], tokenizer), tokenizer, end_tokens)
-        taught_here = _through_last(answer, end_tokens)
+        taught_here = _through_last(answer, end_tokens) - (index == last and not ends)
         tokens += prompt + answer
         taught += [False] * len(prompt) + [place < taught_here for place in range(len(answer))]
         rendered = after
@@ -176,54 +186,65 @@ def prepare(
     return [row for example in examples for row in windows(encode(example, tokenizer, end_tokens), length)]
 
 
-def plan_batches(lengths: Sequence[int], batch_tokens: int, epochs: int, seed: int) -> list[list[int]]:
+def plan_steps(lengths: Sequence[int], batch_tokens: int, epochs: int, seed: int) -> list[list[int]]:
     """Row numbers of every step of the whole training, in order; the same for the same arguments.
 
-    A step's rows times its longest row is at most `batch_tokens` (or it is a single row).
+    A step's rows have at most `batch_tokens` tokens together (or it is a single row).
     """
     shuffle = random.Random(seed)  # noqa: S311 (order of stories, not a secret)
     steps: list[list[int]] = []
     for _ in range(epochs):
         order = list(range(len(lengths)))
         shuffle.shuffle(order)
-        epoch = [step for pool in _pools(order, lengths, batch_tokens) for step in pool]
-        shuffle.shuffle(epoch)
-        steps += epoch
+        steps += _first_fit(order, lengths, batch_tokens)
     return steps
 
 
-def _pools(order: Sequence[int], lengths: Sequence[int], batch_tokens: int) -> Iterator[list[list[int]]]:
-    rows: list[int] = []
-    tokens = 0
+def _first_fit(order: Sequence[int], lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
+    """Steps that are nearly full, without sorting: every step stays a fair sample of all lengths."""
+    unfinished: list[list[int]] = []
+    room: list[int] = []
     for row in order:
-        rows.append(row)
-        tokens += lengths[row]
-        if tokens >= POOL_BATCHES * batch_tokens:
-            yield group_by_length(rows, lengths, batch_tokens)
-            rows, tokens = [], 0
-    if rows:
-        yield group_by_length(rows, lengths, batch_tokens)
+        place = next((n for n, left in enumerate(room) if lengths[row] <= left), None)
+        if place is not None:
+            unfinished[place].append(row)
+            room[place] -= lengths[row]
+            continue
+        if len(unfinished) == OPEN_STEPS:
+            fullest = min(range(OPEN_STEPS), key=room.__getitem__)
+            yield unfinished.pop(fullest)
+            room.pop(fullest)
+        unfinished.append([row])
+        room.append(batch_tokens - lengths[row])
+    yield from unfinished
 
 
-def group_by_length(rows: Sequence[int], lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
-    """Rows of similar length together, each group padded to at most `batch_tokens` tokens."""
-    groups: list[list[int]] = []
-    for row in sorted(rows, key=lambda row: lengths[row], reverse=True):
-        if groups and (len(groups[-1]) + 1) * lengths[groups[-1][0]] <= batch_tokens:
-            groups[-1].append(row)
-        else:
-            groups.append([row])
-    return groups
+def in_batches(rows: Iterable[TokenSequence], batch_tokens: int, device: torch.device) -> Iterator[Batch]:
+    """The rows in their order, as many to a batch as `batch_tokens` hold (at least one)."""
+    together: list[TokenSequence] = []
+    for row in rows:
+        if together and sum(map(len, together)) + len(row) > batch_tokens:
+            yield collate(together, device)
+            together = []
+        together.append(row)
+    if together:
+        yield collate(together, device)
 
 
 def collate(rows: Sequence[TokenSequence], device: torch.device) -> Batch:
-    """Pad on the right. Causal attention never looks there, so no attention mask is needed."""
-    longest = max(len(row) for row in rows)
-    input_ids = torch.zeros(len(rows), longest, dtype=torch.long)
-    labels = torch.full((len(rows), longest), NOT_TAUGHT, dtype=torch.long)
-    for place, row in enumerate(rows):
-        tokens = torch.tensor(row.tokens)
-        input_ids[place, : len(row)] = tokens
-        follows = torch.where(torch.tensor(row.taught)[1:], tokens[1:], NOT_TAUGHT)
-        labels[place, : len(row) - 1] = follows
-    return Batch(input_ids.to(device), labels.to(device))
+    """Put the rows one after another; the last token of each is followed by nothing."""
+    input_ids = torch.tensor([token for row in rows for token in row.tokens])
+    labels = torch.tensor(
+        [
+            token if taught else NOT_TAUGHT
+            for row in rows
+            for token, taught in zip((*row.tokens[1:], NOT_TAUGHT), (*row.taught[1:], False), strict=True)
+        ]
+    )
+    places = torch.cat([torch.arange(len(row)) for row in rows])
+    return Batch(
+        input_ids=input_ids[None].to(device),
+        position_ids=places[None].to(device),
+        labels=labels[None].to(device),
+        lengths=tuple(len(row) for row in rows),
+    )

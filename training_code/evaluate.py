@@ -33,10 +33,11 @@ from typing import Any
 import transformers
 
 from training_code.container import JobError, ProcessingPaths, run_job
-from training_code.data import Batch, TokenSequence, collate, group_by_length, prepare, read_examples
+from training_code.data import Batch, TokenSequence, in_batches, prepare, read_examples
 from training_code.loss import ChunkedLoss
 from training_code.metrics import log_metric
 from training_code.model import ADAPTER_WEIGHTS, end_tokens, load_adapter, load_base, load_tokenizer
+from training_code.packing import use_packed_attention
 from training_code.perplexity import Surprise, measure
 from training_code.precision import Numerics, choose
 from training_code.report import to_html
@@ -79,12 +80,14 @@ def evaluate(paths: ProcessingPaths) -> int:
     length = min(WINDOW_TOKENS, getattr(models.base.config, "max_position_embeddings", None) or WINDOW_TOKENS)
     rows = prepare(test, tokenizer, ends, length)
 
-    batches = shuffled_batches(rows, numerics)
+    attention = models.base.config._attn_implementation
+    batches = shuffled_batches(rows, numerics, packs=use_packed_attention(models.base))
     scores = {"base": score(models, "base", batches, numerics, seconds=SCORE_SECONDS)}
     batches = batches[: scores["base"].batches]
     scores |= {name: score(models, name, batches, numerics) for name in models.names[1:]}
     if not math.isfinite(scores["candidate"].loss):
         raise JobError("The new adapter's loss is not a number. Train again with a lower learning_rate.")
+    models.base.set_attn_implementation(attention)  # generation keeps a cache, packed rows have none
     prompts = choose_prompts(test, SAMPLE_PROMPTS)
     answers = {name: sample(models, name, tokenizer, prompts, numerics) for name in models.names}
 
@@ -118,11 +121,11 @@ class Contenders:
         return nullcontext()
 
 
-def shuffled_batches(rows: Sequence[TokenSequence], numerics: Numerics) -> list[Batch]:
+def shuffled_batches(rows: Sequence[TokenSequence], numerics: Numerics, *, packs: bool) -> list[Batch]:
     """All rows in batches, in an order in which the first few batches stand for all."""
-    groups = group_by_length(range(len(rows)), [len(row) for row in rows], BATCH_TOKENS)
-    random.Random(SEED).shuffle(groups)  # noqa: S311 (not a secret)
-    return [collate([rows[row] for row in group], numerics.device) for group in groups]
+    order = list(rows)
+    random.Random(SEED).shuffle(order)  # noqa: S311 (not a secret)
+    return list(in_batches(order, BATCH_TOKENS if packs else 0, numerics.device))
 
 
 def score(

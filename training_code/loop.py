@@ -5,6 +5,7 @@ import math
 import random
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -15,10 +16,12 @@ from peft import get_peft_model_state_dict, set_peft_model_state_dict
 from training_code import checkpoints
 from training_code.checkpoints import Progress, Tensors
 from training_code.container import JobError, StopSignal
-from training_code.data import Batch, TokenSequence, collate, group_by_length, plan_batches
+from training_code.data import Batch, TokenSequence, in_batches, plan_steps
 from training_code.hyperparameters import Hyperparameters
 from training_code.loss import ChunkedLoss
+from training_code.merged import MergedAdapters
 from training_code.metrics import Row, log_metric, log_progress
+from training_code.packing import use_packed_attention
 from training_code.perplexity import measure
 from training_code.precision import Numerics
 from training_code.schedule import (
@@ -63,14 +66,18 @@ class TrainingLoop:
         self.settings = settings
         self.numerics = numerics
         self.stop = stop
+        self._packs = use_packed_attention(model.get_base_model())
+        self._merged = MergedAdapters(model) if MergedAdapters.can_merge(model) else None
         self.losses = ChunkedLoss(model)
         trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.AdamW(trainable, lr=0.0, weight_decay=settings.weight_decay)
-        self.plan = plan_batches(
+        self.plan = plan_steps(
             [len(row) for row in data.train], settings.batch_tokens, settings.epochs, settings.seed
         )
         self.micro_batch_tokens = settings.batch_tokens
-        self._validation_groups = self._shuffled_groups(data.validation)
+        self._validation_rows = list(data.validation)
+        # So that the first few batches stand for all.
+        random.Random(settings.seed).shuffle(self._validation_rows)  # noqa: S311 (not a secret)
         self.checkpoint_folder = checkpoint_folder
         self.fingerprint = checkpoints.fingerprint(
             settings, data.train, model.get_base_model().config.to_json_string()
@@ -138,6 +145,7 @@ class TrainingLoop:
                 f"(now {self.settings.learning_rate:g}) or set precision to fp32, and run again."
             )
         self.optimizer.step()
+        self._refresh()
         progress.step += 1
         progress.tokens += sum(sum(row.taught) for row in rows)
         seconds = time.monotonic() - started
@@ -157,7 +165,7 @@ class TrainingLoop:
     def _gradients(self, rows: Sequence[TokenSequence]) -> float:
         self.optimizer.zero_grad()
         taught = sum(sum(row.taught) for row in rows)
-        with self.numerics.autocast():
+        with self._computing():
             return sum(
                 self.losses.backward(batch, divisor=taught)
                 for batch in self._batches(rows, self.micro_batch_tokens)
@@ -181,16 +189,16 @@ class TrainingLoop:
             "or choose a smaller base model or an instance with more memory."
         )
 
-    def _shuffled_groups(self, rows: Sequence[TokenSequence]) -> list[list[TokenSequence]]:
-        """Rows in batches, in an order in which the first few batches stand for all."""
-        groups = group_by_length(range(len(rows)), [len(row) for row in rows], self.settings.batch_tokens)
-        random.Random(self.settings.seed).shuffle(groups)  # noqa: S311 (not a secret)
-        return [[rows[row] for row in group] for group in groups]
-
     def _batches(self, rows: Sequence[TokenSequence], batch_tokens: int) -> Iterator[Batch]:
-        lengths = [len(row) for row in rows]
-        for group in group_by_length(range(len(rows)), lengths, batch_tokens):
-            yield collate([rows[row] for row in group], self.numerics.device)
+        return in_batches(rows, batch_tokens if self._packs else 0, self.numerics.device)
+
+    def _computing(self) -> AbstractContextManager[object]:
+        """Merged adapters come in the base weights' format by themselves; peft's own need to be cast."""
+        return nullcontext() if self._merged else self.numerics.autocast()
+
+    def _refresh(self) -> None:
+        if self._merged:
+            self._merged.refresh()
 
     def _validation_is_due(self) -> bool:
         progress = self.progress
@@ -208,8 +216,8 @@ class TrainingLoop:
         progress = self.progress
         started = time.monotonic()
         allowed = self.settings.eval_fraction_seconds * self.settings.max_seconds / 8
-        batches = (collate(rows, self.numerics.device) for rows in self._validation_groups)
-        with self.numerics.autocast():
+        batches = self._batches(self._validation_rows, self.settings.batch_tokens)
+        with self._computing():
             if progress.validation_batches is None:
                 surprise = measure(self.losses, batches, seconds=allowed)
                 progress.validation_batches = surprise.batches
@@ -270,6 +278,7 @@ class TrainingLoop:
             return Progress()
         progress, adapter = restored
         set_peft_model_state_dict(self.model, adapter)
+        self._refresh()
         print(f"Going on from step {progress.step} of an earlier attempt.", flush=True)
         return progress
 

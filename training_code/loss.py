@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from training_code import packing
 from training_code.data import NOT_TAUGHT, Batch
 
 CHUNK_TOKENS = 256
@@ -40,14 +41,10 @@ class ChunkedLoss:
         gathered = torch.empty_like(hidden)
         total = 0.0
         for piece in _pieces(len(labels)):
-            part = hidden[piece].detach().requires_grad_()
-            loss = self._cross_entropy(self._head(part), labels[piece]) / divisor
-            loss.backward()  # type: ignore[no-untyped-call]
-            assert part.grad is not None  # noqa: S101 (backward has just set it)
-            gathered[piece] = part.grad
-            total += float(loss.detach())
-        hidden.backward(gathered)  # type: ignore[no-untyped-call]
-        return total
+            piece_loss, gathered[piece] = self._with_gradient(hidden[piece].detach(), labels[piece])
+            total += piece_loss
+        hidden.backward(gathered.div_(divisor))  # type: ignore[no-untyped-call]
+        return total / divisor
 
     @torch.no_grad()
     def total(self, batch: Batch) -> float:
@@ -58,14 +55,36 @@ class ChunkedLoss:
         pieces = _pieces(len(labels))
         return sum(float(self._cross_entropy(self._head(hidden[piece]), labels[piece])) for piece in pieces)
 
+    @torch.no_grad()
+    def _with_gradient(self, hidden: torch.Tensor, labels: torch.Tensor) -> tuple[float, torch.Tensor]:
+        """The loss of a piece, and its gradient at `hidden` [taught, width].
+
+        The gradient of cross-entropy at the logits is softmax minus one at the label: it is written over the
+        logits, where autograd would keep both.
+        """
+        logits = self._head(hidden).float()
+        chosen = logits.gather(1, labels[:, None])
+        normaliser = logits.logsumexp(dim=1, keepdim=True)
+        loss = float((normaliser - chosen).sum())
+        gradient = logits.sub_(normaliser).exp_()
+        gradient.scatter_add_(1, labels[:, None], torch.full_like(chosen, -1.0))
+        weight = self._head.weight
+        return loss, (gradient.to(weight.dtype) @ weight).to(hidden.dtype)
+
     def _taught(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """What the head would read where a token is taught [taught, width], and those tokens [taught]."""
-        hidden = self._body(input_ids=batch.input_ids, use_cache=False).last_hidden_state
+        packing.set_lengths(batch.lengths)
+        hidden = self._body(
+            input_ids=batch.input_ids, position_ids=batch.position_ids, use_cache=False
+        ).last_hidden_state
         taught = batch.labels != NOT_TAUGHT
         return hidden[taught], batch.labels[taught]
 
     def _whole(self, batch: Batch) -> torch.Tensor:
-        logits = self.model(input_ids=batch.input_ids, use_cache=False).logits
+        packing.set_lengths(batch.lengths)
+        logits = self.model(
+            input_ids=batch.input_ids, position_ids=batch.position_ids, use_cache=False
+        ).logits
         return self._cross_entropy(logits.flatten(0, 1), batch.labels.flatten())
 
     @staticmethod
@@ -74,10 +93,11 @@ class ChunkedLoss:
 
     @torch.no_grad()
     def _measure_head(self, causal: Any) -> bool:
-        """Whether head(body(x)) is what the model itself says; some scale or cap their logits after it."""
+        """Whether a frozen head(body(x)) is what the model itself says; some cap their logits after it."""
         probe = torch.arange(8, device=causal.device)[None]
+        packing.set_lengths([8])
         expected = causal(input_ids=probe, use_cache=False).logits.float()
-        if self._head is None:
+        if type(self._head) is not torch.nn.Linear or self._head.weight.requires_grad:
             return False
         hidden = self._body(input_ids=probe, use_cache=False).last_hidden_state
         return bool(torch.allclose(self._head(hidden).float(), expected, rtol=1e-2, atol=1e-2))

@@ -14,7 +14,7 @@ from training_code.data import (
     TokenSequence,
     collate,
     encode,
-    plan_batches,
+    plan_steps,
     read_examples,
     windows,
 )
@@ -32,6 +32,14 @@ def test_only_the_answer_and_its_end_are_taught() -> None:
     sequence = encode(chat_example(1, "Once, a bell."), TOKENIZER, ENDS)
     assert taught_text(sequence) == f"Once, a bell.{END}"
     assert str(TOKENIZER.decode(list(sequence.tokens))).startswith("<|im_start|>user\nTell me tale 1.")
+
+
+def test_where_a_story_breaks_off_no_end_is_taught() -> None:
+    broken_off = {**chat_example(1, "Once, a bell."), "ends": False}
+    assert taught_text(encode(broken_off, TOKENIZER, ENDS)) == "Once, a bell."
+    plain = encode({"text": "Once.", "ends": False}, TOKENIZER, ENDS)
+    assert taught_text(plain) == "nce."
+    assert not ENDS.intersection(plain.tokens)
 
 
 def test_every_answer_of_a_longer_chat_is_taught() -> None:
@@ -94,12 +102,12 @@ def test_windows_teach_each_token_once_with_the_token_before_it(taught: list[boo
 
 
 @given(st.lists(st.integers(2, 50), min_size=1, max_size=80), st.integers(0, 5), st.integers(1, 3))
-def test_every_row_comes_once_an_epoch_and_batches_fit(lengths: list[int], seed: int, epochs: int) -> None:
-    plan = plan_batches(lengths, 64, epochs, seed)
+def test_every_row_comes_once_an_epoch_and_steps_fit(lengths: list[int], seed: int, epochs: int) -> None:
+    plan = plan_steps(lengths, 64, epochs, seed)
     counts = Counter(row for step in plan for row in step)
     assert counts == dict.fromkeys(range(len(lengths)), epochs)
-    assert all(len(step) == 1 or len(step) * max(lengths[row] for row in step) <= 64 for step in plan)
-    assert plan == plan_batches(lengths, 64, epochs, seed)
+    assert all(len(step) == 1 or sum(lengths[row] for row in step) <= 64 for step in plan)
+    assert plan == plan_steps(lengths, 64, epochs, seed)
 
 
 def test_labels_are_the_tokens_that_follow() -> None:
@@ -109,7 +117,10 @@ def test_labels_are_the_tokens_that_follow() -> None:
     ]
     batch = collate(rows, torch.device("cpu"))
     none = NOT_TAUGHT
-    assert batch.labels.tolist() == [[none, 7, 8, none], [10, none, none, none]]
+    assert batch.input_ids.tolist() == [[5, 6, 7, 8, 9, 10]]
+    assert batch.position_ids.tolist() == [[0, 1, 2, 3, 0, 1]]
+    assert batch.labels.tolist() == [[none, 7, 8, none, 10, none]]
+    assert batch.lengths == (4, 2)
     assert batch.taught_tokens == 3
 
 

@@ -1,17 +1,18 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch.nn import functional
-from transformers import Gemma2Config, Gemma2ForCausalLM
+from transformers import Gemma2Config, Gemma2ForCausalLM, MistralConfig, MistralForCausalLM
 
 from tests.unit.tiny_model import VOCABULARY, save_tiny_model
-from training_code.data import NOT_TAUGHT, TokenSequence, collate
+from training_code.data import NOT_TAUGHT, TokenSequence, collate, in_batches
 from training_code.hyperparameters import Hyperparameters
 from training_code.loss import ChunkedLoss
 from training_code.model import add_adapter, load_base
-from training_code.perplexity import measure
+from training_code.packing import use_packed_attention
 from training_code.precision import Numerics
 
 CPU = Numerics(torch.device("cpu"), torch.float32)
@@ -38,8 +39,8 @@ def with_adapter(base: Any) -> Any:
     return model
 
 
-def capped() -> Any:
-    """Gemma 2 caps its logits after the head."""
+def capped(attention_cap: float | None = None) -> Any:
+    """Gemma 2 caps its logits after the head, and can cap those of its attention."""
     config = Gemma2Config(
         vocab_size=VOCABULARY,
         hidden_size=32,
@@ -49,6 +50,7 @@ def capped() -> Any:
         num_key_value_heads=1,
         head_dim=16,
         final_logit_softcapping=0.5,
+        attn_logit_softcapping=attention_cap,
         initializer_range=0.5,
     )
     model: Any = Gemma2ForCausalLM(config)
@@ -63,17 +65,35 @@ def model(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     return with_adapter(load_base(save_tiny_model(tmp_path, request.param), CPU))
 
 
-def test_loss_and_gradient_are_those_of_the_whole_logits(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def one_by_one(model: Any) -> torch.Tensor:
+    """The mean token loss as plain transformers computes it, a row at a time."""
+    nats, taught = torch.zeros(()), 0
+    for row in rows():
+        tokens = torch.tensor([row.tokens])
+        labels = torch.where(torch.tensor([row.taught])[:, 1:], tokens[:, 1:], NOT_TAUGHT)
+        logits = model(input_ids=tokens).logits[0, :-1]
+        nats = nats + functional.cross_entropy(logits, labels[0], ignore_index=NOT_TAUGHT, reduction="sum")
+        taught += int((labels != NOT_TAUGHT).sum())
+    return nats / taught
+
+
+def test_packed_loss_and_gradient_are_those_of_each_row_s_whole_logits(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("training_code.loss.CHUNK_TOKENS", 16)
-    batch = collate(rows(), CPU.device)
-    logits = model(input_ids=batch.input_ids).logits
-    expected = functional.cross_entropy(logits.flatten(0, 1), batch.labels.flatten(), ignore_index=NOT_TAUGHT)
+    expected = one_by_one(model)
     torch.autograd.backward(expected)
     gradients = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()
 
-    loss = ChunkedLoss(model).backward(batch, divisor=batch.taught_tokens)
+    packs = use_packed_attention(model.get_base_model())
+    losses = ChunkedLoss(model)
+    batches = list(in_batches(rows(), 10_000 if packs else 0, CPU.device))
+    loss = sum(
+        losses.backward(batch, divisor=sum(each.taught_tokens for each in batches)) for batch in batches
+    )
 
+    assert len(batches) == 1
     assert loss == pytest.approx(float(expected.detach()), rel=1e-5)
     assert gradients and any(float(gradient.abs().max()) > 1e-4 for gradient in gradients.values())
     for name, parameter in model.named_parameters():
@@ -87,10 +107,49 @@ def test_only_a_plain_head_is_applied_apart(tmp_path: Path) -> None:
     assert not ChunkedLoss(capped())._head_is_plain
 
 
-def test_padding_and_company_change_nothing(model: Any) -> None:
-    """Each row scores the same alone as beside longer ones: nothing is seen across rows or from padding."""
+def test_another_story_beside_it_changes_a_story_s_loss_by_no_bit(model: Any) -> None:
+    """Nor does it receive any of its gradient: what is not seen cannot be pushed."""
+    assert use_packed_attention(model.get_base_model())
+    first, second, *_ = rows()
+    other = TokenSequence(tuple(reversed(second.tokens)), second.taught)
+    alone = TokenSequence(second.tokens, (False,) * len(second))  # beside it, but not taught
     losses = ChunkedLoss(model)
-    together = measure(losses, [collate(rows(), CPU.device)])
-    apart = measure(losses, [collate([row], CPU.device) for row in rows()])
-    assert together.nats == pytest.approx(apart.nats, rel=1e-5)
-    assert together.tokens == apart.tokens == sum(sum(row.taught[1:]) for row in rows())
+    beside = [
+        collate([first, alone], CPU.device),
+        collate([first, replace(other, taught=alone.taught)], CPU.device),
+    ]
+
+    assert losses.total(beside[0]) == losses.total(beside[1])
+    gradients = []
+    for batch in beside:
+        model.zero_grad()
+        losses.backward(batch, divisor=1)
+        gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+    assert all(torch.equal(one, two) for one, two in zip(*gradients, strict=True))
+
+
+def test_long_rows_look_back_as_far_as_the_model_does(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = MistralConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        sliding_window=16,
+    )
+    model: Any = MistralForCausalLM(config).requires_grad_(False)
+    model = with_adapter(model)
+    expected = float(one_by_one(model))
+    assert use_packed_attention(model.get_base_model())
+    batch = collate(rows(), CPU.device)
+    assert ChunkedLoss(model).total(batch) / batch.taught_tokens == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_model_with_an_attention_of_its_own_keeps_it() -> None:
+    model = capped(attention_cap=0.01)
+    model.set_attn_implementation("eager")
+    before = model.config._attn_implementation
+    assert not use_packed_attention(model)
+    assert model.config._attn_implementation == before

@@ -163,7 +163,7 @@ def test_it_stops_when_the_validation_loss_no_longer_falls(job: Job) -> None:
         job.root / "input" / "data" / "validation",
         [{"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": "ZQX#" * 20}]}],
     )
-    job.settings(**SMALL, epochs=200, patience=2)
+    job.settings(**{**SMALL, "learning_rate": 0.1}, epochs=200, patience=2)
     assert run(job) == 0
     result = job.result()
     assert result["ended_by"] == "no more improvement"
