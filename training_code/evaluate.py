@@ -32,6 +32,7 @@ from typing import Any
 
 import transformers
 
+from training_code.allocator import keep_freed_memory
 from training_code.container import JobError, ProcessingPaths, run_job
 from training_code.data import Batch, TokenSequence, in_batches, prepare, read_examples
 from training_code.loss import ChunkedLoss
@@ -58,6 +59,7 @@ SEED = 17
 
 def main() -> int:
     """Run the job that SageMaker describes; the exit code."""
+    keep_freed_memory()
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     warnings.filterwarnings("ignore", category=FutureWarning)  # libraries' talk about each other
     paths = ProcessingPaths.from_environment()

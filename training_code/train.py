@@ -37,6 +37,7 @@ import torch
 import transformers
 
 from training_code import metrics
+from training_code.allocator import keep_freed_memory
 from training_code.container import TERMINATED, StopSignal, TrainingPaths, run_job
 from training_code.data import prepare, read_examples
 from training_code.hyperparameters import Hyperparameters
@@ -48,6 +49,7 @@ from training_code.schedule import TimeBudget
 
 def main(started: float) -> int:
     """Run the job that SageMaker describes; the exit code. `started` is `time.monotonic()` at its start."""
+    keep_freed_memory()
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     warnings.filterwarnings("ignore", category=FutureWarning)  # libraries' talk about each other
     paths = TrainingPaths.from_environment()
