@@ -85,8 +85,8 @@ def _parse(line: str, where: str) -> dict[str, Any]:
 def encode(example: dict[str, Any], tokenizer: Any, end_tokens: frozenset[int]) -> TokenSequence:
     """Tokens and mask of one example: the assistant's words of a chat, or all of a plain text.
 
-    The end token is taught where the story ends, else the tuned model never stops; an example with `ends` false
-    breaks off, and there it is not taught, else the model stops in the middle.
+    The end token is taught where the story ends, else the tuned model never stops. An example whose `ends` is
+    false breaks off: there it is not taught, else the model would stop in the middle.
 
     Raises:
         JobError: a chat for a tokenizer without a chat template.
