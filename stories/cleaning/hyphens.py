@@ -2,38 +2,68 @@
 
 import re
 from collections import Counter
+from typing import NamedTuple
 
 from stories.cleaning.ledger import Edit
 
 SOFT_HYPHEN = "\u00ad"
 
-_BROKEN = re.compile(r"([^\W\d_]+)[-\u2010\u00ac]([ \t]*\n[ \t]*)(?=([^\W\d_]+))")
-_HYPHEN_AT_LINE_END = re.compile(r"[-\u2010\u00ac][ \t]*\n")
-_WORD = re.compile(r"[^\W\d_]+(?:[-\u2010][^\W\d_]+)*")
+_BROKEN = re.compile(r"(?<=[^\W\d_])[-\u2010\u00ac](?=[ \t]*\n[ \t]*([^\W\d_]+))")
+_LAST_WORD = re.compile(r"[^\W\d_]+$")
+_WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
+_LONGEST_HALF = 40
 _SHORTEST_WORD_OF_A_COMPOUND = 3
 _FEWEST_STRANGE = 3
 
 
+class _Break(NamedTuple):
+    """A hyphen at the end of a line, and what is on both sides of it."""
+
+    place: int
+    left: str
+    right: str
+    before: str
+    """The character before the left half; a hyphen where the word has several."""
+
+
 def mark_broken_words(text: str) -> str:
     """Turn the hyphens that only break a word into soft hyphens, which are dropped when lines are joined."""
-    if not _HYPHEN_AT_LINE_END.search(text):
+    breaks = [_break(text, found) for found in _BROKEN.finditer(text)]
+    if not breaks:
         return text
-    words = Counter(word.casefold().replace("\u2010", "-") for word in _WORD.findall(text))
-    broken = [(found[1].casefold(), found[3].casefold()) for found in _BROKEN.finditer(text)]
-    # Halves of broken words are no words: what is left is what the text writes elsewhere.
-    words.subtract(half for pair in broken for half in pair)
-    hyphenates = _breaks_words(broken, words)
-
-    def marked(found: re.Match[str]) -> str:
-        left, right = found[1], found[3]
+    pairs = [(one.left.casefold(), one.right.casefold()) for one in breaks]
+    words = _count(text, pairs)
+    hyphenates = _breaks_words(pairs, words)
+    parts: list[str] = []
+    end = 0
+    for one, pair in zip(breaks, pairs, strict=True):
         keeps = (
-            text[found.start() - 1 : found.start()] in {"-", "\u2010"}
-            or (right[0].isupper() and not left.isupper())
-            or _is_compound(left.casefold(), right.casefold(), words, hyphenates)
+            one.before in {"-", "\u2010"}
+            or (one.right[0].isupper() and not one.left.isupper())
+            or _is_compound(*pair, words, hyphenates)
         )
-        return found[0] if keeps else f"{left}{SOFT_HYPHEN}{found[2]}"
+        if not keeps:
+            parts.extend((text[end : one.place], SOFT_HYPHEN))
+            end = one.place + 1
+    return "".join((*parts, text[end:]))
 
-    return _BROKEN.sub(marked, text)
+
+def _break(text: str, found: re.Match[str]) -> _Break:
+    start = max(0, found.start() - _LONGEST_HALF)
+    last = _LAST_WORD.search(text[start : found.start()])
+    left = last[0] if last else ""
+    before = found.start() - len(left)
+    return _Break(found.start(), left, found[1], text[before - 1 : before])
+
+
+def _count(text: str, pairs: list[tuple[str, str]]) -> Counter[str]:
+    """Count how often the text has each word that these may be, whole, with a hyphen, or as two."""
+    wanted = {form for left, right in pairs for form in (left + right, f"{left}-{right}", left, right)}
+    found = _WORD.findall(text.casefold().replace("\u2010", "-"))
+    words = Counter(word for word in found if word in wanted)
+    # Halves of broken words are no words: what is left is what the text writes elsewhere.
+    words.subtract(half for pair in pairs for half in pair)
+    return words
 
 
 def drop_soft_hyphens(text: str) -> Edit:
