@@ -111,7 +111,7 @@ def _encode_chat(
     messages: Sequence[dict[str, str]], tokenizer: Any, end_tokens: frozenset[int], *, ends: bool
 ) -> TokenSequence:
     """Prompt and answer are tokenised apart, as they are when the model answers for real."""
-    last = max((index for index, message in enumerate(messages) if message["role"] == "assistant"), default=-1)
+    last = max((place for place, turn in enumerate(messages) if turn["role"] == "assistant"), default=-1)
     tokens: list[int] = []
     taught: list[bool] = []
     rendered = ""
