@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # transformers and the hub client never reach out: the base model is a file of this checkout
 export HF_HUB_OFFLINE := 1
 
-.PHONY: bench-formats help setup run demo down test test-quick lint web synth clean
+.PHONY: bench-formats help setup run demo down test test-quick lint web synth pictures clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -52,6 +52,9 @@ bench-formats: setup  ## one book in every format: words kept, chapters, heads l
 
 synth: setup  ## the CloudFormation templates, without network or credentials
 	node_modules/.bin/cdk synth --quiet
+
+pictures: setup $(VENV)/.installed-dev  ## take the pictures of the data report in docs/ again
+	$(BIN)/python -m docs.pictures.make
 
 clean: down  ## remove everything that was made here
 	rm -rf $(VENV) node_modules web/node_modules web/dist .build .cache .local-cloud* cdk.out

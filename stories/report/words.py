@@ -15,6 +15,7 @@ HEADLINES: dict[Grade, str] = {
     "plenty": "Your stories are ready, and there are plenty",
 }
 
+# What a reader would call a change: that a title stands beside its text and no longer in it is none.
 CHANGES: dict[ChangeKind, tuple[str, str]] = {
     "mojibake": ("Garbled letters mended", "Letters that an older program had saved in the wrong alphabet."),
     "invisible characters": (
@@ -79,6 +80,8 @@ def likeness(pair: Duplicate) -> str:
         return "is word for word the same as"
     if pair.kind == "part":
         return "is a part of"
+    if pair.kind == "draft":
+        return "is another draft of"
     return f"is {pair.similarity:.0%} the same as"
 
 
@@ -88,8 +91,8 @@ def shown(name: str) -> str:
 
 
 def sample(text: str) -> str:
-    """Make a passage safe to look at; its lines stay lines."""
-    return _replaced(text, but="\n\t")
+    """Make a passage safe to look at; its lines stay lines, and the end of a page is one too."""
+    return _replaced(text.replace("\f", "\n").strip("\n"), but="\n\t")
 
 
 def _replaced(text: str, but: str) -> str:
