@@ -5,6 +5,7 @@ A line is a heading only as one of a sequence: "Chapter 1", "Chapter 2", "Chapte
 
 import itertools
 import re
+import string
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -38,7 +39,7 @@ _NAMED = re.compile(
     re.I,
 )
 # What dresses up a number in plain text: "## 3 ##", "[Chapter 3]", "- XII -".
-_MARKUP = re.compile(r"^[\s#=*_~]+|[\s#=*_~]+$")
+_MARKUP = f"#=*_~\u00a0\u3000{string.whitespace}"
 _FRAMED = re.compile(r"[\[(](?P<inside>[^\])]+)[\])]|-+\s*(?P<between>.+?)\s*-+")
 _SENTENCE_END = re.compile(r"[.!?\u2026,;]['\"\u201d\u2019\u00bb]?$")
 _PARAGRAPH = re.compile(r"[^\n]+(?:\n[^\n]+)*")
@@ -131,7 +132,7 @@ def _as_heading(paragraph: re.Match[str]) -> _Heading | None:
 
 
 def _undressed(line: str) -> str:
-    plain = _MARKUP.sub("", line)
+    plain = line.strip(_MARKUP)
     framed = _FRAMED.fullmatch(plain)
     return framed["inside"] or framed["between"] if framed else plain
 

@@ -1,6 +1,7 @@
 """What a story is called: its first heading, else its first line, else the name of its file."""
 
 import re
+import string
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
@@ -11,7 +12,8 @@ _LONGEST_TITLE_CHARACTERS = 100
 _MOST_TITLE_WORDS = 14
 _SENTENCE_END = re.compile("[.,;:\u2026\u3001\u3002]$")
 _BYLINE = re.compile(r"^by\s+\S.{0,60}$", re.I)
-_MARKUP = re.compile(r"^[#=*_~\s]+|[#=*_~\s]+$")
+# Stripped, and not matched: a pattern for the end of a text begins anew at each of a million asterisks.
+_MARKUP = f"#=*_~\u00a0\u3000{string.whitespace}"
 _SPEECH = "\"'\u201c\u2018\u00ab\u201e\u2014\u2013-"
 
 
@@ -26,7 +28,7 @@ def take_title(text: str, name: str) -> tuple[str, str]:
         name: path of the file, the last part of which may name the story.
     """
     first, _, rest = text.partition("\n\n")
-    title = _MARKUP.sub("", first)
+    title = first.strip(_MARKUP)
     if not rest.strip() or not _looks_like_title(title):
         return title_from_name(name), text
     below, _, after = rest.partition("\n\n")
@@ -40,7 +42,7 @@ def take_title(text: str, name: str) -> tuple[str, str]:
 
 def joined_heading(lines: Sequence[str]) -> str:
     """Make one line of a heading's lines: "CHAPTER I" over "The Party" is "CHAPTER I: The Party"."""
-    lines = [line for line in (" ".join(_MARKUP.sub("", line).split()) for line in lines) if line]
+    lines = [line for line in (" ".join(line.strip(_MARKUP).split()) for line in lines) if line]
     if len(lines) > 1 and is_only_number(lines[0]):
         return f"{lines[0].rstrip('.:')}: {' '.join(lines[1:])}"
     return " ".join(lines)
@@ -48,7 +50,7 @@ def joined_heading(lines: Sequence[str]) -> str:
 
 def is_chapter_name(paragraph: str) -> bool:
     """Tell whether a paragraph below "CHAPTER I" is its name: a short line, no sentence and no speech."""
-    name = _MARKUP.sub("", paragraph)
+    name = paragraph.strip(_MARKUP)
     return (
         "\n" not in name
         and 0 < len(name) <= _LONGEST_TITLE_CHARACTERS

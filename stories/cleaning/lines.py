@@ -7,7 +7,8 @@ import unicodedata
 from stories.cleaning.ledger import Edit
 
 _PARAGRAPH_END = re.compile(r"\n{2,}")
-_EDGE_SPACE = re.compile(r"[^\S\n]+$", re.M)
+# Only from where the space begins, or a million spaces would be looked at a million times each.
+_EDGE_SPACE = re.compile(r"(?<![^\S\n])[^\S\n]+$", re.M)
 _LIST_ITEM = re.compile(r"^\s*(?:[-*•+]|\d{1,3}[.)])\s")
 _INDENTED = re.compile(r"^(?: {2,}|\t)\S")
 # RFC 3676: a line that ends with a space goes on in the next one. The reader of PDF files writes it so where

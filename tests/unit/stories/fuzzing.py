@@ -1,0 +1,277 @@
+"""Feeds each reader files that are nearly right, for as long as one likes: `make fuzz SECONDS=60`.
+
+What it looks for: a reader that breaks, that takes longer than any file of that size should, or fills the
+memory. The seeds of chance are printed, so that a finding can be made again.
+"""
+
+import argparse
+import io
+import json
+import random
+import re
+import signal
+import sys
+import time
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from stories.readers import readers
+from tests.unit.stories import documents
+from tests.unit.stories.bad_files import KINDS
+from tests.unit.stories.material import prose, read, zipped
+
+_TEXT = prose(5, 120)
+_MOST_SECONDS = 5
+_MOST_MEGABYTES = 300
+_MOST_SEED_BYTES = 60_000
+# The text of `It could not be read (SomeError).`, which stands for a reader that broke.
+_BROKEN = re.compile(r"^It could not be read \((\w+)\)")
+_WORDS: tuple[bytes, ...] = (
+    *(
+        b"\0",
+        b"\xff",
+        b"\xff\xfe",
+        b"\xef\xbb\xbf",
+        b"\xed\xa0\xbd",
+        b"\x1b$B",
+        b"~{",
+        b"\r",
+        b"\f",
+        b"\n\n\n",
+    ),
+    *(
+        b"<p>",
+        b"</p>",
+        b"<div>",
+        b"<table>",
+        b"<!--",
+        b"<![CDATA[",
+        b"&lt;",
+        b"&#0;",
+        b"&#xD800;",
+        b"<svg><style>",
+    ),
+    *(b"<!DOCTYPE a [<!ENTITY b 'c'>]>", b"<w:p>", b"<text:p>", b"xmlns:w=''", b"<?xml version='1.1'?>"),
+    *(b"{", b"}", b"\\'", b"\\u-1?", b"\\bin9999999999 ", b"\\par", b"\\uc99999", b"{\\*\\"),
+    *(
+        b'"',
+        b'""',
+        b",",
+        b";",
+        b"\t",
+        b"[",
+        b"]",
+        b":",
+        b"NaN",
+        b"1e999",
+        b"-",
+        b"null",
+        b'"text"',
+        b'"messages"',
+    ),
+    *(
+        b"9" * 5000,
+        b"-1",
+        b"4294967295",
+        b"obj",
+        b"stream",
+        b"/Kids [2 0 R]",
+        b"/Filter /LZWDecode",
+        b"PK\x05\x06",
+    ),
+    *(
+        b"# ",
+        b"> " * 200,
+        b"- " * 50,
+        b"```",
+        b"*" * 99,
+        b"[" * 500,
+        b"|",
+        b"---\n",
+        b"<b " * 50,
+        b"Chapter 1\n\n",
+    ),
+)
+
+
+@dataclass
+class Findings:
+    """What became of one reader."""
+
+    executions: int = 0
+    slowest_seconds: float = 0.0
+    largest_megabytes: float = 0.0
+    faults: list[str] = field(default_factory=list)
+
+
+class _TooSlowError(BaseException):
+    """Beyond `Exception`, so that nobody who forgives a reader forgives this."""
+
+
+def seeds(suffix: str) -> list[bytes]:
+    """Return small files of a format: right ones, and what the table of bad files has of it."""
+    right: dict[str, Callable[[], bytes]] = {
+        ".docx": lambda: documents.docx(_TEXT),
+        ".epub": lambda: documents.epub(_TEXT),
+        ".odt": lambda: documents.odt(_TEXT),
+        ".rtf": lambda: documents.rtf(_TEXT),
+        ".html": lambda: documents.html(_TEXT),
+        ".pdf": lambda: documents.pdf(_TEXT),
+        ".md": f"---\ntitle: A\n---\n# A\n\n{_TEXT}\n\n> *b* [c](d)\n\n- e\n".encode,
+        ".csv": f'title,text\nA,"{_TEXT}"\nB,"{_TEXT}"\n'.encode,
+        ".json": lambda: json.dumps({"stories": [{"title": "A", "text": _TEXT}, {"messages": []}]}).encode(),
+        ".jsonl": (json.dumps({"text": _TEXT}) + "\n" + json.dumps({"prompt": "a"}) + "\n").encode,
+        ".zip": lambda: zipped({"a.txt": _TEXT.encode(), "b/c.docx": documents.docx(_TEXT)}),
+        ".txt": f"The Well\n\n{_TEXT}".encode,
+    }
+    made = [right[suffix]()] if suffix in right else []
+    bad = (kind.make() for kind in KINDS if kind.name.endswith(suffix))
+    return made + [content for content in bad if 0 < len(content) <= _MOST_SEED_BYTES]
+
+
+def fuzz(suffix: str, seconds: float, seed: int = 0) -> Findings:
+    """Feed a reader for so many seconds.
+
+    Args:
+        suffix: of the files, such as `.docx`.
+        seconds: how long.
+        seed: of chance; execution n of a seed is always the same.
+    """
+    found = Findings()
+    corpus = seeds(suffix)
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        content = _mutated(random.Random(f"{seed}:{suffix}:{found.executions}"), corpus)  # noqa: S311
+        fault = _feed(suffix, content, found)
+        if fault:
+            found.faults.append(f"{suffix}, seed {seed}, execution {found.executions}: {fault}")
+        found.executions += 1
+    return found
+
+
+def _feed(suffix: str, content: bytes, found: Findings) -> str:
+    _forget_peak()
+    before = _megabytes("VmRSS")
+    started = time.perf_counter()
+    fault = ""
+    try:
+        with _alarm(_MOST_SECONDS):
+            lines = read(f"a{suffix}", content)
+        broken = next((hit[1] for line in lines if (hit := _BROKEN.match(getattr(line, "reason", "")))), "")
+        fault = broken or ("" if lines else "neither a story nor a reason")
+    except _TooSlowError:
+        fault = f"longer than {_MOST_SECONDS} s"
+    except Exception as error:
+        fault = f"{type(error).__name__}: {error}"
+    found.slowest_seconds = max(found.slowest_seconds, time.perf_counter() - started)
+    grown = _megabytes("VmHWM") - before
+    found.largest_megabytes = max(found.largest_megabytes, grown)
+    return fault or (f"{grown:.0f} MB" if grown > _MOST_MEGABYTES else "")
+
+
+def _mutated(chance: random.Random, corpus: list[bytes]) -> bytes:
+    content = chance.choice(corpus)
+    if content.startswith(b"PK") and chance.random() < 0.7:
+        inside = _mutated_inside(chance, content)
+        if inside is not None:
+            return inside
+    return _changed(chance, content, corpus)
+
+
+def _mutated_inside(chance: random.Random, content: bytes) -> bytes | None:
+    """Change one file inside a zip and pack it again: bytes changed in the packed form rarely get far."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            files = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, zlib.error):
+        return None
+    if not files:
+        return None
+    name = chance.choice(sorted(files))
+    files[name] = _changed(chance, files[name], [*files.values()])
+    return zipped(files)
+
+
+def _changed(chance: random.Random, content: bytes, others: list[bytes]) -> bytes:
+    changed = bytearray(content)
+    for _ in range(chance.choice((1, 1, 2, 4, 16))):
+        at = chance.randrange(len(changed) + 1)
+        length = chance.choice((1, 2, 8, 64, 512))
+        match chance.randrange(7):
+            case 0 if at < len(changed):
+                changed[at] ^= 1 << chance.randrange(8)
+            case 1:
+                changed[at : at + length] = chance.randbytes(length)
+            case 2:
+                del changed[at : at + length]
+            case 3:
+                changed[at:at] = changed[at : at + length] * chance.choice((1, 2, 20))
+            case 4:
+                changed[at:at] = chance.choice(_WORDS) * chance.choice((1, 1, 3, 300))
+            case 5:
+                other = chance.choice(others)
+                start = chance.randrange(len(other) + 1)
+                changed[at:at] = other[start : start + length]
+            case _:
+                if chance.random() < 0.2:
+                    del changed[at:]
+    return bytes(changed)
+
+
+@contextmanager
+def _alarm(seconds: int) -> Iterator[None]:
+    def ring(_signal: int, _frame: FrameType | None) -> None:
+        raise _TooSlowError
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _forget_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def _megabytes(name: str) -> float:
+    found = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(found[1]) / 1024 if found else 0.0
+
+
+def formats() -> list[str]:
+    """Return one file suffix for each reader."""
+    by_reader = {reader.__module__: suffix for suffix, reader in reversed(list(readers().items()))}
+    return sorted(by_reader.values())
+
+
+def main() -> int:
+    """Fuzz every reader, or those named, and print a line for each."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60, help="for each reader")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("suffixes", nargs="*", help="such as .docx; all by default")
+    chosen = parser.parse_args()
+    faults = 0
+    for suffix in chosen.suffixes or formats():
+        found = fuzz(suffix, chosen.seconds, chosen.seed)
+        print(
+            f"{suffix:7} {found.executions:7} files, slowest {found.slowest_seconds:.2f} s, "
+            f"largest {found.largest_megabytes:.0f} MB, {len(found.faults)} faults",
+            flush=True,
+        )
+        for fault in found.faults[:20]:
+            print(f"        {fault}", flush=True)
+        faults += len(found.faults)
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
