@@ -3,6 +3,7 @@ PYTHON ?= python3
 STORIES ?= sample_stories
 PORT ?= 4566
 PAGE_PORT ?= 8400
+SECONDS ?= 60
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # transformers and the hub client never reach out: the base model is a file of this checkout
 export HF_HUB_OFFLINE := 1
 
-.PHONY: bench-formats help setup run demo down test test-quick lint web synth pictures clean
+.PHONY: bench-formats help setup run demo down test test-quick fuzz lint web synth pictures clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -38,6 +39,9 @@ test: setup $(VENV)/.installed-dev lint  ## every test that needs no AWS account
 
 test-quick: setup $(VENV)/.installed-dev  ## the unit and template tests
 	$(BIN)/python -m pytest tests/unit tests/templates
+
+fuzz: $(VENV)/.installed-dev  ## files that are nearly right, for SECONDS at each reader
+	$(BIN)/python -m tests.unit.stories.fuzzing --seconds $(SECONDS)
 
 lint: $(VENV)/.installed-dev  ## ruff, mypy --strict and the rooms' borders
 	ruff check .

@@ -109,8 +109,8 @@ class Findings:
     faults: list[str] = field(default_factory=list)
 
 
-class _TooSlowError(BaseException):
-    """Beyond `Exception`, so that nobody who forgives a reader forgives this."""
+class TooSlowError(BaseException):
+    """A file took too long. Beyond `Exception`, so that nobody who forgives a reader forgives this."""
 
 
 def seeds(suffix: str) -> list[bytes]:
@@ -160,11 +160,11 @@ def _feed(suffix: str, content: bytes, found: Findings) -> str:
     started = time.perf_counter()
     fault = ""
     try:
-        with _alarm(_MOST_SECONDS):
+        with alarm(_MOST_SECONDS):
             lines = read(f"a{suffix}", content)
         broken = next((hit[1] for line in lines if (hit := _BROKEN.match(getattr(line, "reason", "")))), "")
         fault = broken or ("" if lines else "neither a story nor a reason")
-    except _TooSlowError:
+    except TooSlowError:
         fault = f"longer than {_MOST_SECONDS} s"
     except Exception as error:
         fault = f"{type(error).__name__}: {error}"
@@ -224,9 +224,11 @@ def _changed(chance: random.Random, content: bytes, others: list[bytes]) -> byte
 
 
 @contextmanager
-def _alarm(seconds: int) -> Iterator[None]:
+def alarm(seconds: int) -> Iterator[None]:
+    """Raise `TooSlowError` in what is still running after so many seconds."""
+
     def ring(_signal: int, _frame: FrameType | None) -> None:
-        raise _TooSlowError
+        raise TooSlowError
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.alarm(seconds)

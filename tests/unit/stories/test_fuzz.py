@@ -2,7 +2,11 @@
 
 import pytest
 
-from tests.unit.stories.fuzzing import formats, fuzz
+from tests.unit.stories.fuzzing import alarm, formats, fuzz
+from tests.unit.stories.material import prose, read
+
+_UNITS = (" ", "\n", "\t", "a", "A", "0", "*", "-", "_", ".", "—", "(", "<", "&", "\\", "{", "I", "|", "漢")
+_PAIRS = ("a ", "a-", ". ", " \n", "a\n", "- ", "* ", "I ", "1.", "a=", "&a", "\r\n", "- \n", "* * * ")
 
 
 @pytest.mark.parametrize("suffix", formats())
@@ -10,3 +14,13 @@ def test_a_reader_survives_files_that_are_nearly_right(suffix: str) -> None:
     found = fuzz(suffix, seconds=2)
     assert found.executions > 10
     assert found.faults == []
+
+
+@pytest.mark.parametrize("unit", [*_UNITS, *_PAIRS])
+def test_a_line_of_one_thing_over_and_over_takes_no_time(unit: str) -> None:
+    # A pattern that begins anew at each character takes several seconds for one of these.
+    again = unit * (30_000 // len(unit))
+    text = prose(1, 60)
+    with alarm(5):
+        read("within.txt", f"{text[:80]} {again} {text}".encode())
+        read("apart.txt", f"{text}\n\n{again}\n\n{text}".encode())
