@@ -29,6 +29,7 @@ class RunStories:
 
     def __iter__(self) -> Iterator[Record | Reject]:
         """Yield them one at a time."""
+        aws.s3()  # made here: two threads would make two at once, and boto3 is not made for that
         for batch in ahead(self._download, self._keys(), _AT_ONCE):
             with batch:
                 for line in batch:

@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import IO, Annotated
 
+from botocore.exceptions import ClientError
 from pydantic import Field, TypeAdapter
 
 import stories as library
@@ -44,7 +45,9 @@ def find(item: Item) -> Known | None:
     """Look up what a file gave; None where it is not known."""
     try:
         found = aws.s3().get_object(Bucket=_bucket(), Key=_key(item))
-    except aws.s3().exceptions.NoSuchKey:
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "NoSuchKey":
+            raise
         return None
     stories = new_stories()
     for chunk in found["Body"].iter_chunks(1024**2):

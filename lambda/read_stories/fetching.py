@@ -35,6 +35,7 @@ class Fetched:
 
 def fetch_ahead(items: Iterable[Item]) -> Iterator[Fetched]:
     """Yield the files in their order, each as soon as it is here."""
+    aws.s3()  # made here: two threads would make two at once, and boto3 is not made for that
     return ahead(_fetch, items, _AT_ONCE)
 
 
