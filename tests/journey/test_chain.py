@@ -18,6 +18,11 @@ pytestmark = [pytest.mark.cloud, pytest.mark.journey]
 NOT_VISITED = {
     "NoStories": "only a run on an empty bucket",
     "StopEarly": "only a run without enough text ends early",
+    "AwaitApproval": "only where ask_before_training is on",
+    "Approved": "only where somebody was asked",
+    "Declined": "only where somebody said no",
+    "Superseded": "only where stories came before the answer",
+    "NoAnswer": "only where nobody answered in time",
     "NotBetter": "only a candidate that does not pass the gate",
     "RecordFailure": "only a run with a failed state records a failure",
     "Failed": "the end of a failed run",

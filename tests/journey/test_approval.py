@@ -1,0 +1,115 @@
+"""A run that asks before it trains: really waiting in the state machine, answered, or replaced."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from cli.errors import CommandError
+from cli.progress import wait_for_new_run
+from tests.journey.conftest import LONG_ENOUGH_S, SAMPLE_STORIES, Deployed, wait_for
+from tests.journey.permissions import without
+
+pytestmark = [pytest.mark.cloud, pytest.mark.journey]
+
+
+@pytest.fixture(scope="module")
+def asking(deployed: Deployed, first_run: dict[str, Any]) -> Iterator[Deployed]:
+    """The same deployment with the setting on: all that the setting changes is this variable."""
+    deployed.empty_bucket()
+    functions = deployed.client("lambda")
+    (name,) = [
+        function["FunctionName"]
+        for page in functions.get_paginator("list_functions").paginate()
+        for function in page["Functions"]
+        if "ASK_BEFORE_TRAINING" in str(function.get("Environment"))
+    ]
+    before = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    changed = {**before, "STORYLOOM_ASK_BEFORE_TRAINING": "true"}
+    functions.update_function_configuration(FunctionName=name, Environment={"Variables": changed})
+    yield deployed
+    functions.update_function_configuration(FunctionName=name, Environment={"Variables": before})
+    deployed.empty_bucket()
+
+
+def _waits(deployed: Deployed, run_id: str) -> dict[str, Any]:
+    def waiting() -> dict[str, Any] | None:
+        run = deployed.api.run(run_id)
+        assert run["status"] in {"running", "waiting"}, run
+        return run if run["status"] == "waiting" else None
+
+    return wait_for(waiting, 180)
+
+
+def _drop_samples(deployed: Deployed, folder: str) -> str:
+    """Drop the sample stories into the empty bucket; returns the run that they start."""
+    deployed.empty_bucket()
+    known = {run["run_id"] for run in deployed.api.runs()}
+    deployed.drop({f"{folder}/{path.name}": path.read_bytes() for path in SAMPLE_STORIES.iterdir()})
+    return wait_for_new_run(deployed.api, known, timeout_s=120)
+
+
+def test_a_declined_run_spends_nothing_and_makes_room(asking: Deployed) -> None:
+    live = asking.api.status()["live"]
+    files = len(list(SAMPLE_STORIES.iterdir()))
+    run = _waits(asking, _drop_samples(asking, "declined"))
+    assert run["step"] == "AwaitApproval"
+    assert run["report"]["verdict"] in run["message"]
+    assert f"(prices of {run['report']['price_date']})" in run["message"]
+    assert not run.get("training_job")
+
+    asking.api.decline(run["run_id"])
+    ended = asking.finished_run(run["run_id"])
+    assert ended["status"] == "declined", ended
+    assert "nothing was spent" in ended["message"]
+    names = [state["name"] for state in ended["states"]]
+    assert "StageBaseModel" not in names
+    assert names[-1] == "Announce"
+    asking.api.decline(run["run_id"])
+    with pytest.raises(CommandError, match="said no"):
+        asking.api.approve(run["run_id"])
+    assert len(asking.api.stories()) == files
+    assert asking.api.status()["live"] == live
+
+
+def test_stories_that_arrive_take_the_place_of_the_run_that_waits(asking: Deployed) -> None:
+    """And exactly one run follows it, which reads all of them, asks, and trains when somebody says yes."""
+    first = _waits(asking, _drop_samples(asking, "replaced"))
+    executions = len(asking.executions())
+    known = {run["run_id"] for run in asking.api.runs()}
+    asking.drop({"replaced/one-more.txt": b"A story that came while the others waited. " * 20})
+    ended = asking.finished_run(first["run_id"], timeout_s=120)
+    assert ended["status"] == "superseded", ended
+    second = _waits(asking, wait_for_new_run(asking.api, known, timeout_s=120))
+    assert second["files"] == first["files"] + 1
+    time.sleep(LONG_ENOUGH_S)
+    assert len(asking.executions()) == executions + 1
+
+    # The answer is written, but Step Functions cannot be told: given again, it is delivered.
+    with without(asking, "ChatApiRole", "states:SendTaskSuccess"):
+        with pytest.raises(CommandError, match="went wrong"):
+            asking.api.approve(second["run_id"])
+        assert asking.api.run(second["run_id"])["status"] == "waiting"
+    approved = asking.api.approve(second["run_id"])
+    assert "said yes" in approved["message"] or approved["step"] != "AwaitApproval"
+
+    def training() -> dict[str, Any] | None:
+        run = asking.api.run(second["run_id"])
+        return run if "Train" in [state["name"] for state in run["states"]] else None
+
+    run = wait_for(training, 180)
+    assert run["status"] == "running"
+    asking.client("stepfunctions").stop_execution(executionArn=run["execution_arn"])
+    assert asking.finished_run(second["run_id"])["status"] == "failed"
+
+
+def test_who_is_not_signed_in_answers_nothing(asking: Deployed) -> None:
+    for answer in ("approve", "decline"):
+        response = httpx.post(f"{asking.api.connection.url}/api/runs/20260101-000000-0000/{answer}")
+        assert response.status_code == 401
+    with pytest.raises(CommandError, match="There is no run"):
+        asking.api.approve("20260101-000000-0000")
