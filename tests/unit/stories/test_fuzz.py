@@ -21,6 +21,7 @@ def test_a_line_of_one_thing_over_and_over_takes_no_time(unit: str) -> None:
     # A pattern that begins anew at each character takes several seconds for one of these.
     again = unit * (30_000 // len(unit))
     text = prose(1, 60)
+    read("warm.txt", text.encode())
     with alarm(5):
         read("within.txt", f"{text[:80]} {again} {text}".encode())
         read("apart.txt", f"{text}\n\n{again}\n\n{text}".encode())
