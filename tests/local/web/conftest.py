@@ -17,6 +17,7 @@ from typing import Any
 import boto3
 import httpx
 import pytest
+from botocore.config import Config
 
 from local.cloud import LocalCloud
 
@@ -50,7 +51,7 @@ class WebApp:
         ).groups()  # type: ignore[union-attr]
         return f"https://127.0.0.1:{self.cloud.port}/_aws/execute-api/{api}/{stage}"
 
-    def client(self, service: str) -> Any:
+    def client(self, service: str, **config: Any) -> Any:
         """A boto3 client of the account's administrator."""
         environment = self.cloud.environment()
         session: Any = boto3.Session(
@@ -59,7 +60,10 @@ class WebApp:
             region_name=environment["AWS_REGION"],
         )
         return session.client(
-            service, endpoint_url=environment["AWS_ENDPOINT_URL"], verify=environment["AWS_CA_BUNDLE"]
+            service,
+            endpoint_url=environment["AWS_ENDPOINT_URL"],
+            verify=environment["AWS_CA_BUNDLE"],
+            config=Config(**config),
         )
 
     def http(self, base: str, **named: Any) -> httpx.Client:

@@ -98,7 +98,8 @@ def _link(web: WebApp, key: str) -> str:
     """A presigned GET as a function makes it, led through the front door as the API does."""
     bucket = web.outputs["UploadsBucket"]
     web.client("s3").put_object(Bucket=bucket, Key=key, Body=b"<h1>A report</h1>", ContentType="text/html")
-    signed = web.client("s3").generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": key})
+    signer = web.client("s3", signature_version="s3v4")
+    signed = signer.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": key})
     parts = urlsplit(signed)
     return f"/aws/s3{parts.path}?{parts.query}"
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from cli import reading
 from cli.check import read_settings
 from cli.errors import CommandError
 from cli.reading import StoryFile, read_all
@@ -151,21 +152,29 @@ def test_a_file_that_may_not_be_read_is_listed(tmp_path: Path) -> None:
     assert "No such file" in line.reason
 
 
-def _large_folder(folder: Path) -> list[StoryFile]:
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processors, and processes that are worth starting for little text."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(reading, "_WORTH_A_PROCESS_BYTES", 100_000)
+    monkeypatch.setattr(reading, "_BATCH_BYTES", 100_000)
+
+
+def _large_folder(folder: Path, words: int = 1000) -> list[StoryFile]:
     """More text than one process is left alone with."""
     folder.mkdir()
     files = []
     for number in range(40):
         path = folder / f"tale-of-{chr(97 + number % 26)}{chr(97 + number // 26)}.txt"
-        path.write_text(prose(number, 30_000), encoding="utf-8")
+        path.write_text(prose(number, words), encoding="utf-8")
         files.append(StoryFile(path, f"tales/{path.name}", path.stat().st_size))
     return files
 
 
+@pytest.mark.usefixtures("impatient")
 def test_several_processes_read_the_same_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = _large_folder(tmp_path / "tales")
     (tmp_path / "read").mkdir()
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
     told: list[int] = []
     several = list(read_all(files, told.append, tmp_path / "read"))
     assert sum(told) == sum(file.size for file in files)
@@ -180,7 +189,7 @@ def test_several_processes_read_the_same_as_one(tmp_path: Path, monkeypatch: pyt
 
 
 def test_ctrl_c_stops_every_process_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    _large_folder(tmp_path / "tales")
+    _large_folder(tmp_path / "tales", words=30_000)
     work = tmp_path / "temporary"
     work.mkdir()
     process = subprocess.Popen(
@@ -208,11 +217,9 @@ def test_ctrl_c_stops_every_process_and_leaves_nothing_behind(tmp_path: Path) ->
     assert alive == []
 
 
-def test_a_reading_process_that_the_system_ends_is_said_plainly(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    files = _large_folder(tmp_path / "tales")
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+@pytest.mark.usefixtures("impatient")
+def test_a_reading_process_that_the_system_ends_is_said_plainly(tmp_path: Path) -> None:
+    files = _large_folder(tmp_path / "tales", words=10_000)
     with tempfile.TemporaryDirectory() as read:
         lines = read_all(files, lambda _: None, Path(read))
         next(lines)
