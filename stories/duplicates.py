@@ -1,6 +1,7 @@
 """Finds stories that say the same as another: word for word, nearly, as a draft of it or as a part of it."""
 
 import hashlib
+import math
 import re
 import zlib
 from array import array
@@ -32,6 +33,7 @@ _WORD = re.compile(r"\w+")
 _SAMPLED_ONE_IN = 16
 # Fewer tell too little: a text of fewer than about 130 words is not looked for inside others.
 _FEWEST_SAMPLED = 8
+_ONE_SIZE = 1.5
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def fingerprint(record: Record) -> Fingerprint:
         " ".join(words[i : i + _SHINGLE_WORDS]) for i in range(max(1, len(words) - _SHINGLE_WORDS + 1))
     }
     sketch = RMinHash(num_perm=_PERMUTATIONS, seed=_SEED)
-    sketch.update(sorted(shingles))
+    sketch.update(list(shingles))  # a minimum does not depend on the order
     hashes = (zlib.crc32(shingle.encode()) for shingle in shingles)
     return Fingerprint(
         digest=hashlib.sha256(" ".join(words).encode()).digest(),
@@ -162,7 +164,8 @@ def _without_parts(entries: Sequence[Entry]) -> tuple[list[Entry], list[LeftOut]
     owners: dict[int, Entry] = {}
     kept: list[Entry] = []
     pairs: list[LeftOut] = []
-    for entry in sorted(entries, key=lambda entry: (-entry.words, entry.order)):
+    newest_first = sorted(entries, key=_newness, reverse=True)
+    for entry in sorted(newest_first, key=_size_class, reverse=True):
         sample = entry.fingerprint.sample
         found = Counter(owners[number] for number in sample if number in owners)
         owner, shared = max(found.items(), key=lambda item: item[1], default=(None, 0))
@@ -173,6 +176,11 @@ def _without_parts(entries: Sequence[Entry]) -> tuple[list[Entry], list[LeftOut]
             owners.setdefault(number, entry)
         kept.append(entry)
     return kept, pairs
+
+
+def _size_class(entry: Entry) -> int:
+    """Return a number that texts of about one size share: of those the newer one is to stay."""
+    return round(math.log(max(1, entry.words), _ONE_SIZE))
 
 
 def _nearest(entry: Entry, kept: Sequence[Entry], candidates: Iterable[int]) -> tuple[Entry | None, float]:
@@ -209,9 +217,7 @@ def _draft(entry: Entry, stays: Entry, similarity: float, name: str) -> LeftOut:
 
 
 def _part(entry: Entry, stays: Entry, share: float) -> LeftOut:
-    return _pair(
-        entry, stays, "part", share, f"{_percent(share)} of it stands in the larger text, which stays."
-    )
+    return _pair(entry, stays, "part", share, f"{_percent(share)} of it stands in the text that stays.")
 
 
 def _in_the_larger(twin: LeftOut, owners: dict[Entry, LeftOut]) -> LeftOut:
@@ -219,7 +225,7 @@ def _in_the_larger(twin: LeftOut, owners: dict[Entry, LeftOut]) -> LeftOut:
     part = owners.get(twin.stays)
     if part is None:
         return twin
-    why = f"It says the same as {twin.stays.name}, which stands in the larger text. The larger text stays."
+    why = f"It says the same as {twin.stays.name}, which stands in the text that stays."
     changed = {"kept": part.stays.name, "kind": "part", "why": why}
     return replace(twin, stays=part.stays, duplicate=twin.duplicate.model_copy(update=changed))
 

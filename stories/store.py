@@ -29,7 +29,7 @@ class Fingerprint:
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """What is kept in memory of one record: about a kilobyte, and four bytes for every sixteen words."""
+    """What is kept in memory of one record: not its text."""
 
     offset: int
     id: str

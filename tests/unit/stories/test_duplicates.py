@@ -2,6 +2,9 @@
 
 from collections.abc import Callable
 
+import pytest
+
+from stories.drafts import draft_name
 from stories.models import Duplicate
 from tests.unit.stories.material import Assembled, Lines, prose, read, read_all
 
@@ -88,3 +91,85 @@ def test_a_common_notice_does_not_make_stories_parts_of_each_other(assembled: As
     )
     report, _ = assembled(lines)
     assert not report.duplicates
+
+
+@pytest.mark.parametrize(
+    ("early", "late"),
+    [
+        ("the ferry.txt", "the ferry v2.txt"),
+        ("the-ferry-draft.txt", "the-ferry.txt"),
+        ("The Ferry (draft 2).txt", "the_ferry_final.txt"),
+        ("drafts/the ferry 2024-03-01.txt", "drafts/the ferry 2024-11-20.txt"),
+        ("the ferry v9.txt", "the ferry v10.txt"),
+        ("fähre entwurf.txt", "fähre endfassung.txt"),
+    ],
+)
+def test_of_two_drafts_dropped_together_the_later_by_name_stays(
+    assembled: Assemble, early: str, late: str
+) -> None:
+    # A fifth of the wording is the same: two stories, if they were not of one name.
+    first = prose(1, 400)
+    second = "\n\n".join([first[: len(first) // 3], prose(2, 260)])
+    for one, other in ((early, late), (late, early)):
+        report, _ = assembled(read_all({one: first.encode(), other: second.encode()}) + _others())
+        (pair,) = report.duplicates
+        assert (pair.kept, pair.dropped, pair.kind) == (late, early, "draft")
+        assert 0.1 < pair.similarity < 0.5
+        assert "two drafts of one story. The one that stays is the later one by its name." in pair.why
+    report, _ = assembled(
+        read_all({"the ferry.txt": first.encode(), "eels.txt": second.encode()}) + _others()
+    )
+    assert not report.duplicates
+
+
+def test_the_newer_draft_stays_whatever_its_name(assembled: Assemble) -> None:
+    lines = read("ferry final.txt", prose(1).encode(), OLD)
+    lines += read("ferry draft.txt", _revised(prose(1), 14).encode(), NEW)
+    (pair,) = assembled(lines + _others())[0].duplicates
+    assert (pair.kept, pair.kind) == ("ferry draft.txt", "draft")
+    assert pair.why.endswith("The newer one stays.")
+
+
+def test_a_story_told_anew_is_no_draft(assembled: Assemble) -> None:
+    lines = read_all({"the ferry.txt": prose(1).encode(), "the ferry (retold) v2.txt": prose(2).encode()})
+    lines += read_all({"the ferry final.txt": _revised(prose(1), 4).encode()})
+    assert not assembled(lines + _others())[0].duplicates
+
+
+def test_numbered_stories_are_no_drafts() -> None:
+    assert draft_name("the ferry 2").story == "the ferry 2"
+    assert draft_name("The Last Ferry").story == "the last ferry"
+    assert draft_name("Copy of the ferry (3)") == draft_name("the ferry (3)")
+    assert draft_name("the ferry v2 final").revision > draft_name("the ferry v3").revision
+
+
+def test_of_a_chain_of_revisions_what_stays_is_unlike(assembled: Assemble) -> None:
+    texts = [prose(1)]
+    for number in range(6):
+        words = texts[-1].split(" ")
+        texts.append(
+            " ".join(
+                f"new{number}" if place % 18 == number * 5 % 18 else word for place, word in enumerate(words)
+            )
+        )
+    ages = [f"2026-0{1 + number}-01T00:00:00.000Z" for number in range(7)]
+    lines = [
+        line
+        for number, (text, age) in enumerate(zip(texts, ages, strict=True))
+        for line in read(f"tale of {'abcdefg'[number]}.txt", text.encode(), age)
+    ]
+    report, _ = assembled(lines)
+    kept = {pair.kept for pair in report.duplicates}
+    dropped = {pair.dropped for pair in report.duplicates}
+    assert "tale of g.txt" in kept, report.duplicates
+    assert not kept & dropped
+    assert report.stories == 7 - len(dropped) >= 2
+
+
+def test_what_stands_for_a_twin_is_in_the_dataset(assembled: Assemble) -> None:
+    collection = "\n\n".join(prose(seed) for seed in range(40, 50)).encode()
+    lines = read("collection.txt", collection, OLD) + read_all({"single.txt": prose(44).encode()})
+    lines += read("again.txt", prose(44).encode(), OLD)
+    report, _ = assembled(lines + _others())
+    assert {(pair.kept, pair.kind) for pair in report.duplicates} == {("collection.txt", "part")}
+    assert "says the same as single.txt" in report.duplicates[0].why
