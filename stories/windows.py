@@ -13,9 +13,11 @@ _CLOSING = "\"'\u201d\u2019\u00bb)\\]"
 _SENTENCE_END = re.compile(
     rf"[.!?\u2026]+[{_CLOSING}]*\s+(?=[{_OPENING}]*[^\W_a-z])|[\u3002\uff01\uff1f]+[\u300d\u300f\u201d]*"
 )
-_ABBREVIATION = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|St|Prof|Rev|Capt|Col|Gen|Lt|Sgt|Messrs|Jr|Sr|[A-Z])\.\s+\Z")
+_ABBREVIATION = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|St|Prof|Rev|Capt|Col|Gen|Lt|Sgt|Messrs|Jr|Sr|[A-Z])\.\s+")
 _PARAGRAPH_END = re.compile(r"\n{2,}")
 _FULL_ENOUGH = 0.7
+# Twice what the estimate allows, so that what fits never reaches the beginning of this much text.
+_MOST_CHARACTERS_A_TOKEN = 8
 # An end of a paragraph may be four times as far from the even share as an end of a sentence.
 _PARAGRAPH_ADVANTAGE = 0.25
 
@@ -52,7 +54,8 @@ def cut(text: str, most_tokens: int, language: str) -> list[str]:
 def tail(text: str, most_tokens: int, language: str) -> str:
     """Return the last sentences of a text that fit, or the end of its last sentence."""
     kept = ""
-    for unit in reversed(list(_units(text, most_tokens, language))):
+    near_the_end = text[-most_tokens * _MOST_CHARACTERS_A_TOKEN :]
+    for unit in reversed(list(_units(near_the_end, most_tokens, language))):
         if kept and estimate_tokens(unit.text + kept, language) > most_tokens:
             break
         kept = unit.text + kept
@@ -93,19 +96,12 @@ def _units(text: str, most_tokens: int, language: str) -> Iterator[_Unit]:
 
 def boundaries(text: str) -> Iterator[tuple[int, bool]]:
     """Yield where sentences and paragraphs end, and whether it is a paragraph that ends there."""
-    ends = {
-        found.end(): False
-        for found in _SENTENCE_END.finditer(text)
-        if not _is_abbreviation(text, found.end())
-    }
+    abbreviations = {found.end() for found in _ABBREVIATION.finditer(text)}
+    ends = {found.end(): False for found in _SENTENCE_END.finditer(text) if found.end() not in abbreviations}
     ends |= {found.end(): True for found in _PARAGRAPH_END.finditer(text)}
     if text:
         ends[len(text)] = True
     yield from sorted(ends.items())
-
-
-def _is_abbreviation(text: str, end: int) -> bool:
-    return bool(_ABBREVIATION.search(text, max(0, end - 12), end))
 
 
 def _pieces(sentence: str, tokens: int, most_tokens: int, language: str) -> Iterator[_Unit]:
