@@ -9,3 +9,11 @@ class UnreadableError(Exception):
         super().__init__(f"{reason} {cure}")
         self.reason = reason
         self.cure = cure
+
+
+def unforeseen(error: Exception) -> UnreadableError:
+    """Return what a person is told where a file breaks a parser in a way that nobody foresaw."""
+    return UnreadableError(
+        f"It could not be read ({type(error).__name__}).",
+        "Save it as plain text (.txt, UTF-8) and drop it again.",
+    )

@@ -77,7 +77,7 @@ def open_package(stream: IO[bytes], kind: str) -> Iterator[Package]:
             if len(archive.infolist()) > MOST_ENTRIES:
                 raise UnreadableError(f"It holds more than {MOST_ENTRIES} files inside.", _SAVE_AGAIN)
             yield Package(archive, kind)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, UnicodeDecodeError) as error:
         raise UnreadableError(f"It is no {kind}, or it is damaged.", _SAVE_AGAIN) from error
 
 

@@ -9,7 +9,7 @@ from typing import IO
 
 from stories.chapters import find_chapters
 from stories.cleaning import clean
-from stories.errors import UnreadableError
+from stories.errors import UnreadableError, unforeseen
 from stories.language import count_words, identify
 from stories.models import Change, Message, Record, Reject, Source
 from stories.readers import Draft, Flaw, find_reader
@@ -61,8 +61,8 @@ def read_file(source: Source, stream: IO[bytes]) -> Iterator[Record | Reject]:
     except Exception as error:
         # A file that breaks a parser in a way that nobody foresaw costs one file, never the run.
         _log.exception("A reader failed on %s", source.key)
-        reason = f"It could not be read ({type(error).__name__})."
-        yield _reject(source, Flaw(reason, "Save it as plain text (.txt, UTF-8) and drop it again."))
+        found_out = unforeseen(error)
+        yield _reject(source, Flaw(found_out.reason, found_out.cure))
 
 
 def _results(source: Source, found: Draft | Flaw, position: int) -> Iterator[Record | Reject]:

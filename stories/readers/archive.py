@@ -1,6 +1,7 @@
 """Zip archives, read defensively: nothing is unpacked to disk, and a bomb is refused before it goes off."""
 
 import io
+import logging
 import stat
 import zipfile
 import zlib
@@ -9,10 +10,12 @@ from dataclasses import replace
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import IO
 
-from stories.errors import UnreadableError
+from stories.errors import UnreadableError, unforeseen
 from stories.readers import LARGEST_TEXT_BYTES, Draft, Flaw, find_reader
 
 SUFFIXES = (".zip",)
+
+_log = logging.getLogger(__name__)
 
 MOST_ENTRIES = 10_000
 _LARGEST_TOTAL_BYTES = 256 * 1024**2
@@ -32,7 +35,7 @@ def read(stream: IO[bytes], name: str) -> Iterator[Draft | Flaw]:
             entries = _checked_entries(archive)
             for entry in entries:
                 yield from _read_entry(archive, entry)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, UnicodeDecodeError) as error:
         raise UnreadableError("The zip is damaged or of an unknown kind.", _PACK_AGAIN) from error
 
 
@@ -66,6 +69,10 @@ def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[Dr
                 yield replace(found, entry=inner)
     except UnreadableError as error:
         yield Flaw(error.reason, error.cure, entry.filename)
+    except Exception as error:
+        _log.exception("A reader failed on a file in a zip")
+        told = unforeseen(error)
+        yield Flaw(told.reason, told.cure, entry.filename)
 
 
 def _check(entry: zipfile.ZipInfo) -> None:

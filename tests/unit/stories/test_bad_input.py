@@ -170,6 +170,17 @@ def test_a_bad_entry_of_a_zip_is_named() -> None:
     assert (reject.entry, record.entry) == ("b/a.txt", "good.txt")
 
 
+def test_a_reader_that_breaks_on_a_file_in_a_zip_costs_that_file_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(json_lines, "drafts", _explode)
+    packed = zipped({"a.txt": STORY, "b.jsonl": b'{"text": "x"}\n', "c.txt": STORY + b" more"})
+    first, broken, last = read("stories.zip", packed)
+    assert isinstance(broken, Reject)
+    assert (broken.entry, "RuntimeError" in broken.reason) == ("b.jsonl", True)
+    assert (first.entry, last.entry) == ("a.txt", "c.txt")
+
+
 def _explode(*_: object) -> None:
     raise RuntimeError("a parser nobody trusts")
 

@@ -46,6 +46,13 @@ def _oddly_packed_zip() -> bytes:
     return _patched_zip(10, struct.pack("<H", 99), 8, struct.pack("<H", 99))
 
 
+def _zip_with_a_garbled_name() -> bytes:
+    packed = bytearray(zipped({"stör.txt": STORY.encode()}))
+    start = packed.rindex("stör".encode())
+    packed[start + 3] = 0x41
+    return bytes(packed)
+
+
 def _zip_with_damage() -> bytes:
     packed = bytearray(zipped({"story.txt": STORY.encode()}))
     packed[200] ^= 0xFF
@@ -79,6 +86,7 @@ ARCHIVES = [
     refused("not a zip", "a.zip", always(b"PK\x03\x04 but not really"), "damaged"),
     refused("zip cut short", "a.zip", lambda: zipped({"a.txt": STORY.encode()})[:-60], "damaged"),
     refused("zip with damage inside", "a.zip", _zip_with_damage, "damaged"),
+    refused("zip with a garbled name", "a.zip", _zip_with_a_garbled_name, "damaged"),
     refused("zip bomb", "a.zip", lambda: zipped({f"{n}.txt": b"a" * 1_000_000 for n in range(40)}), "bomb"),
     refused("zip of overlapping files", "a.zip", _zip_of_overlapping_files, "bomb"),
     refused("zip that lies about its sizes", "a.zip", _lying_zip, "damaged"),
