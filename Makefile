@@ -49,6 +49,9 @@ lint: $(VENV)/.installed-dev  ## ruff, mypy --strict and the rooms' borders
 	mypy
 	lint-imports
 
+bench-prepare: setup $(VENV)/.installed-dev .build/bench-venv/.installed  ## files/s, growth, memory, and how others compare (STORIES=folder)
+	$(BIN)/python -m benchmarks.prepare --stories "$(STORIES)" --others .build/bench-venv/bin/python
+
 web: web/dist/index.html  ## build the page
 
 bench-formats: setup  ## one book in every format: words kept, chapters, heads left (STORIES=folder of chapters)
@@ -87,6 +90,12 @@ web/node_modules/.installed: web/package-lock.json $(VENV)/.installed
 
 web/dist/index.html: web/node_modules/.installed $(shell find web/src web/public web/index.html web/vite.config.ts -type f 2>/dev/null)
 	cd web && npm run --silent build
+	touch $@
+
+# what the preparation is compared with has packages of its own, which nothing else here needs
+.build/bench-venv/.installed: benchmarks/requirements.txt | $(VENV)/bin/python
+	$(BIN)/python -m venv .build/bench-venv
+	.build/bench-venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r benchmarks/requirements.txt
 	touch $@
 
 .build/functions/.fetched: $(wildcard lambda/requirements/*.txt) $(VENV)/.installed

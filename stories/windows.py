@@ -18,6 +18,7 @@ _PARAGRAPH_END = re.compile(r"\n{2,}")
 _FULL_ENOUGH = 0.7
 # Twice what the estimate allows, so that what fits never reaches the beginning of this much text.
 _MOST_CHARACTERS_A_TOKEN = 8
+_SHORTEST_END = 500  # characters
 # An end of a paragraph may be four times as far from the even share as an end of a sentence.
 _PARAGRAPH_ADVANTAGE = 0.25
 
@@ -54,7 +55,7 @@ def cut(text: str, most_tokens: int, language: str) -> list[str]:
 def tail(text: str, most_tokens: int, language: str) -> str:
     """Return the last sentences of a text that fit, or the end of its last sentence."""
     kept = ""
-    near_the_end = text[-most_tokens * _MOST_CHARACTERS_A_TOKEN :]
+    near_the_end = text[-max(_SHORTEST_END, most_tokens * _MOST_CHARACTERS_A_TOKEN) :]
     for unit in reversed(list(_units(near_the_end, most_tokens, language))):
         if kept and estimate_tokens(unit.text + kept, language) > most_tokens:
             break

@@ -12,12 +12,19 @@ from local.plugin import ministack_web
 MARK = "storyloom.raised"
 """Key under which the worker process hands an exception over instead of a result."""
 
+PROCESS_DIED = {
+    "errorType": "Runtime.ExitError",
+    "errorMessage": "Error: Runtime exited without providing a reason",
+}
+"""What Lambda answers for a function whose process ended before it did."""
+
 
 def install() -> None:
     """Add it to the MiniStack of this process."""
     source = inspect.getsource(describe_exception)
     ministack_web.prepend_to_python_worker(source)
     ministack_web.hand_over_exceptions(f"{{{MARK!r}: {describe_exception.__name__}(e)}}", MARK)
+    ministack_web.name_dead_processes(PROCESS_DIED)
     ministack_web.fail_broken_custom_resources()
 
 

@@ -11,6 +11,7 @@ from begin.handler import latest_versions
 from read_stories import cache, fetching
 from read_stories import handler as read_stories
 from shared import aws, clock, layout, lock
+from stories.reading import read_file
 from tests.unit.functions.conftest import House
 from tests.unit.stories.material import prose, zipped
 
@@ -145,7 +146,6 @@ def test_a_batch_that_was_cut_off_goes_on_where_it_was(
     house: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _drop(house, {f"{letter}.txt": prose(ord(letter)).encode() for letter in "abcdef"})
-    read_file = read_stories.read_file
 
     def read_until_d(source: Any, content: Any) -> Any:
         if source.key == "d.txt":

@@ -1,0 +1,248 @@
+"""2,000 files through the real state and the real function, one of whose processes is killed at work."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from local.cloud import LocalCloud
+from shared import layout
+from shared.batches import Item, grouped
+from stacks.function_bundles import lay_out
+from stacks.function_groups import STORIES
+from stacks.function_packages import fetch
+from stacks.state_machine import read_state
+from tests.local.sagemaker.conftest import Aws, free_port, until
+
+pytestmark = pytest.mark.cloud
+
+FILES = 2000
+RUN_SECONDS = 300.0
+"""A quarter of a minute on a quiet machine; this is for a busy one."""
+STORIES_BUCKET, ARTIFACTS_BUCKET = "reading-stories", "reading-artifacts"
+FUNCTION = "read-stories"
+RUN = "20260901-120000-abcd"
+WORDS = ("ship", "lantern", "orchard", "winter", "sister", "bread", "letter", "owl", "harbour", "clock")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The state `Read` on its own, with the function as it is deployed, and 2,000 stories."""
+
+    aws: Aws
+    machine_arn: str
+    items: list[Item]
+
+    def start(self, run_id: str) -> str:
+        """Start a run that reads the stories; returns its execution's ARN."""
+        batches = "\n".join(json.dumps(batch) for batch in grouped(self.items))
+        key = layout.batches(run_id)
+        self.aws.client("s3").put_object(Bucket=ARTIFACTS_BUCKET, Key=key, Body=batches)
+        begun = {"batches": {"bucket": ARTIFACTS_BUCKET, "key": key}}
+        given = json.dumps({"run_id": run_id, "begun": begun})
+        states = self.aws.client("stepfunctions")
+        return str(states.start_execution(stateMachineArn=self.machine_arn, input=given)["executionArn"])
+
+    def ended(self, execution: str) -> dict[str, Any]:
+        """The execution's description when it has ended."""
+        states = self.aws.client("stepfunctions")
+        return until(
+            lambda: states.describe_execution(executionArn=execution),
+            lambda seen: seen["status"] != "RUNNING",
+            seconds=RUN_SECONDS,
+        )
+
+    def children(self, execution: str) -> list[dict[str, Any]]:
+        """The children of the execution's Distributed Map, each with its history."""
+        states = self.aws.client("stepfunctions")
+        [run] = states.list_map_runs(executionArn=execution)["mapRuns"]
+        pages = states.get_paginator("list_executions").paginate(mapRunArn=run["mapRunArn"])
+        children = [child for page in pages for child in page["executions"]]
+        for child in children:
+            history = states.get_execution_history(executionArn=child["executionArn"])
+            child["events"] = history["events"]
+        return children
+
+    def why(self, execution: str) -> list[str]:
+        """Why children failed."""
+        details = [
+            event["taskFailedEventDetails"]
+            for child in self.children(execution)
+            for event in child["events"]
+            if event["type"] == "TaskFailed"
+        ]
+        return [f"{found['error']}: {json.loads(found['cause'])['errorMessage']}" for found in details]
+
+    def keys(self, prefix: str) -> list[str]:
+        """The objects below a prefix of the artifacts."""
+        pages = self.aws.client("s3").get_paginator("list_objects_v2")
+        listed = pages.paginate(Bucket=ARTIFACTS_BUCKET, Prefix=prefix)
+        return [found["Key"] for page in listed for found in page.get("Contents", [])]
+
+    def lines(self, run_id: str) -> list[dict[str, Any]]:
+        """Everything that was read in a run."""
+        s3 = self.aws.client("s3")
+        bodies = [
+            s3.get_object(Bucket=ARTIFACTS_BUCKET, Key=key)["Body"].read()
+            for key in self.keys(layout.read_prefix(run_id))
+        ]
+        return [json.loads(line) for body in bodies for line in body.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def reading(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reading]:
+    """Deploy it, and drop the stories."""
+    folder = tmp_path_factory.mktemp("reading")
+    cloud = LocalCloud(Path.cwd(), folder / "cloud", free_port(), free_port())
+    try:
+        cloud.up()
+        aws = Aws(cloud)
+        items = drop_stories(aws)
+        deploy_function(aws, folder)
+        yield Reading(aws, deploy_machine(aws), items)
+    finally:
+        cloud.down()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def drop_stories(aws: Aws) -> list[Item]:
+    """Drop 2,000 stories of a dozen words, and return their manifest."""
+    s3 = aws.client("s3")
+    for bucket in (STORIES_BUCKET, ARTIFACTS_BUCKET):
+        s3.create_bucket(Bucket=bucket)
+    s3.put_bucket_versioning(Bucket=STORIES_BUCKET, VersioningConfiguration={"Status": "Enabled"})
+
+    def drop(number: int) -> Item:
+        key = f"tales/tale {number:04} of {WORDS[number % 10]}s.txt"
+        said = " ".join(WORDS[int(digit)] for digit in f"{number:04}")
+        text = f"Number {number} told of {said}, and then it slept until noon.".encode()
+        put = s3.put_object(Bucket=STORIES_BUCKET, Key=key, Body=text)
+        return {
+            "key": key,
+            "version_id": put["VersionId"],
+            "size": len(text),
+            "etag": put["ETag"].strip('"'),
+            "modified_at": "2026-09-01T12:00:00.000Z",
+        }
+
+    with ThreadPoolExecutor(4) as pool:
+        return list(pool.map(drop, range(FILES)))
+
+
+def deploy_function(aws: Aws, folder: Path) -> None:
+    """Deploy read_stories from the same files as the stack does."""
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    bundle = lay_out(STORIES, fetch(STORIES, python), folder / "bundle")
+    with zipfile.ZipFile(folder / "bundle.zip", "w") as archive:
+        for file in sorted(bundle.rglob("*")):
+            archive.write(file, file.relative_to(bundle))
+    aws.client("s3").upload_file(str(folder / "bundle.zip"), ARTIFACTS_BUCKET, "bundle.zip")
+    below = f"arn:aws:s3:::{ARTIFACTS_BUCKET}"
+    role = aws.role(
+        "lambda.amazonaws.com",
+        {
+            "s3:GetObjectVersion": f"arn:aws:s3:::{STORIES_BUCKET}/*",
+            "s3:GetObject": f"{below}/cache/stories/*",
+            "s3:ListBucket": below,
+            "s3:PutObject": f"{below}/*",
+        },
+    )
+    model = {"name": "m", "id": "o/m", "slug": "m", "revision": "r", "gated": False, "chat": True}
+    functions = aws.client("lambda")
+    functions.create_function(
+        FunctionName=FUNCTION,
+        Runtime=f"python{python}",
+        Role=role,
+        Handler="read_stories.handler.handler",
+        Code={"S3Bucket": ARTIFACTS_BUCKET, "S3Key": "bundle.zip"},
+        Timeout=60,
+        Environment={
+            "Variables": {
+                "STORYLOOM_NAME": "storyloom",
+                "STORYLOOM_TABLE": "none",
+                "STORYLOOM_STORIES_BUCKET": STORIES_BUCKET,
+                "STORYLOOM_ARTIFACTS_BUCKET": ARTIFACTS_BUCKET,
+                "STORYLOOM_BASE_MODEL": json.dumps(
+                    {**model, "context_length": 8192, "parameters_millions": 135}
+                ),
+            }
+        },
+    )
+    functions.get_waiter("function_active_v2").wait(FunctionName=FUNCTION)
+
+
+def deploy_machine(aws: Aws) -> str:
+    """Deploy the state `Read` as the pipeline has it, and nothing else."""
+    function = aws.client("lambda").get_function(FunctionName=FUNCTION)["Configuration"]["FunctionArn"]
+    definition = {"StartAt": "Read", "States": {"Read": {**read_state(function), "End": True}}}
+    # The CDK's word for `aws` until it is deployed.
+    text = re.sub(r"\$\{Token\[AWS\.Partition\.\d+\]\}", "aws", json.dumps(definition))
+    role = aws.role(
+        "states.amazonaws.com",
+        {
+            "lambda:InvokeFunction": function,
+            "s3:GetObject": f"arn:aws:s3:::{ARTIFACTS_BUCKET}/runs/*/batches.jsonl",
+            "states:StartExecution": "*",
+        },
+    )
+    created = aws.client("stepfunctions").create_state_machine(name="reading", roleArn=role, definition=text)
+    return str(created["stateMachineArn"])
+
+
+def workers_at_work(aws: Aws) -> list[psutil.Process]:
+    """The function's processes that have begun: those with a connection to S3."""
+    processes = psutil.Process(aws.cloud.description()["pid"]).children(recursive=True)
+    found = [
+        process for process in processes if f"ministack-lambda-{FUNCTION}" in " ".join(process.cmdline())
+    ]
+    return [process for process in found if process.net_connections()]
+
+
+def test_a_killed_child_is_retried_without_loss_or_double(reading: Reading) -> None:
+    execution = reading.start(RUN)
+    until(
+        lambda: {"at work": workers_at_work(reading.aws), "kept": reading.keys(layout.CACHED_STORIES)},
+        lambda seen: bool(seen["at work"] and len(seen["kept"]) >= 10),
+    )
+    [victim, *_] = workers_at_work(reading.aws)
+    assert reading.keys(layout.read_prefix(RUN)) == [], "no batch has ended, so this process is in mid-way"
+    os.kill(victim.pid, signal.SIGKILL)
+
+    ended = reading.ended(execution)
+    assert ended["status"] == "SUCCEEDED", reading.why(execution)
+    assert len(json.dumps(ended["output"])) < 1000, "what the children returned does not come back"
+    children = reading.children(execution)
+    assert len(children) == FILES // 100
+    assert {child["status"] for child in children} == {"SUCCEEDED"}
+    [why] = reading.why(execution)
+    assert why.startswith("Runtime.ExitError"), "one child was killed, once"
+
+    lines = reading.lines(RUN)
+    told = Counter(line["source_key"] for line in lines if line["kind"] == "record")
+    assert told == Counter(item["key"] for item in reading.items), "each story once"
+    assert sum(line["files"] for line in lines if line["kind"] == "tally") == FILES
+    assert not [line for line in lines if line["kind"] == "reject"]
+
+
+def test_the_next_run_reads_no_file_again_and_gives_the_same(reading: Reading) -> None:
+    again = "20260902-120000-bbbb"
+    assert reading.ended(reading.start(again))["status"] == "SUCCEEDED"
+    lines = reading.lines(again)
+    assert sum(line["from_cache"] for line in lines if line["kind"] == "tally") == FILES
+
+    def stories(found: list[dict[str, Any]]) -> list[str]:
+        return sorted(json.dumps(line) for line in found if line["kind"] == "record")
+
+    assert stories(lines) == stories(reading.lines(RUN))
