@@ -32,6 +32,8 @@ class TrainingPaths:
     """What is written here is the job's result."""
     checkpoints: Path
     """Kept in step with S3 by SageMaker; comes back after a spot interruption."""
+    tensorboard: Path
+    """Event files, which SageMaker uploads while the job runs."""
     failure: Path
 
     @classmethod
@@ -40,6 +42,7 @@ class TrainingPaths:
         model = Path(environment.get("SM_MODEL_DIR", "/opt/ml/model"))
         root = model.parent
         config = Path(environment.get("SM_INPUT_CONFIG_DIR", root / "input" / "config"))
+        output = Path(environment.get("SM_OUTPUT_DIR", root / "output"))
 
         def channel(name: str) -> Path:
             return Path(environment.get(f"SM_CHANNEL_{name.upper()}", root / "input" / "data" / name))
@@ -51,7 +54,8 @@ class TrainingPaths:
             base_model=channel("model"),
             model=model,
             checkpoints=Path(environment.get("SM_CHECKPOINT_DIR", root / "checkpoints")),
-            failure=Path(environment.get("SM_OUTPUT_DIR", root / "output")) / "failure",
+            tensorboard=output / "tensorboard",
+            failure=output / "failure",
         )
 
 

@@ -11,28 +11,42 @@ from typing import Any, Literal, get_args
 from training_code.container import JobError
 
 Precision = Literal["auto", "bf16", "fp32"]
+Quantization = Literal["auto", "none", "nf4"]
+MergeAdapters = Literal["auto", "yes", "no"]
+
+AUTO = 0
+"""A number that is left to `choices`; so is the word `auto`."""
+
+_WORDS = (Precision, Quantization, MergeAdapters)
 
 
 def _between(default: float, low: float, high: float) -> Any:
     return field(default=default, metadata={"low": low, "high": high})
 
 
+def _chosen(low: float, high: float) -> Any:
+    """A number that is chosen for the data, the base model and the machine where nobody gives it."""
+    return field(default=AUTO, metadata={"low": low, "high": high, "auto": True})
+
+
 @dataclass(frozen=True)
 class Hyperparameters:
-    """How to train. The defaults suit a small model and a few dozen stories (figures in docs/training.md).
+    """How to train. What is AUTO here is filled in by `choices`, which knows what it depends on.
 
     Dataclasses rather than pydantic: the job cannot install anything, and only the standard library is sure.
     """
 
-    epochs: int = _between(4, 1, 1000)
+    epochs: int = _chosen(1, 1000)
     """Times each example is seen, unless time runs out or the validation loss stops falling."""
-    learning_rate: float = _between(1e-3, 1e-7, 1.0)
+    learning_rate: float = _chosen(1e-7, 1.0)
     """At its highest, after the warm-up."""
-    lora_rank: int = _between(16, 1, 512)
-    sequence_length: int = _between(512, 16, 131_072)
+    lora_rank: int = _chosen(1, 512)
+    sequence_length: int = _chosen(16, 131_072)
     """Tokens; longer examples are cut into windows of this length, none of their text is lost."""
-    batch_tokens: int = _between(2048, 16, 4_194_304)
-    """Tokens of one optimiser step, padding included."""
+    batch_tokens: int = _chosen(16, 4_194_304)
+    """Tokens of one optimiser step."""
+    micro_batch_tokens: int = _chosen(16, 4_194_304)
+    """Tokens that go through the model at once; where there are fewer than a step's, gradients add up."""
     max_seconds: float = _between(14_400, 1, 432_000)
     """The job ends by itself after this, loading included, and keeps its best adapter."""
     eval_fraction_seconds: float = _between(0.1, 0.0, 0.5)
@@ -49,6 +63,16 @@ class Hyperparameters:
     seed: int = _between(17, 0, 2**31 - 1)
     precision: Precision = "auto"
     """`auto` measures on a CPU and takes bf16 on a GPU that has it."""
+    quantization: Quantization = "auto"
+    """`nf4` keeps the frozen base in 4 bits (QLoRA; needs a GPU and bitsandbytes)."""
+    merge_adapters: MergeAdapters = "auto"
+    """Whether to compute with merged copies of the weights: faster, and twice the memory of the weights."""
+    usd_per_hour: float = _between(0.0, 0.0, 100_000.0)
+    """Price of the machines together, on demand; 0 where it is not known."""
+    price_date: str = ""
+    """Of what day `usd_per_hour` is."""
+    base_revision: str = ""
+    """Which revision of the base model this is; only noted."""
 
     @classmethod
     def from_strings(cls, values: Mapping[str, object]) -> "Hyperparameters":
@@ -72,7 +96,7 @@ class Hyperparameters:
                 wrong.append(str(error))
         if not wrong:
             settings = cls(**typed)
-            if settings.batch_tokens >= settings.sequence_length:
+            if settings.batch_tokens == AUTO or settings.batch_tokens >= settings.sequence_length:
                 return settings
             wrong.append(
                 f"batch_tokens is {settings.batch_tokens}, it must be at least sequence_length "
@@ -102,15 +126,20 @@ class Hyperparameters:
 def _convert(setting: "dataclasses.Field[Any]", given: object) -> Any:
     """The typed value of one setting; ValueError says what was expected."""
     text = str(given).strip().strip('"')  # the SageMaker SDK sends JSON, so strings come quoted
-    if setting.type == Precision:
-        if text not in get_args(Precision):
-            raise ValueError(
-                f"{setting.name} is {text!r}, it must be one of {', '.join(get_args(Precision))}"
-            )
+    if setting.type is str:
         return text
+    if setting.type in _WORDS:
+        allowed = get_args(setting.type)
+        if text not in allowed:
+            raise ValueError(f"{setting.name} is {text[:40]!r}, it must be one of {', '.join(allowed)}")
+        return text
+    may_be_auto = setting.metadata.get("auto", False)
+    if may_be_auto and text == "auto":
+        return AUTO
     low, high = setting.metadata["low"], setting.metadata["high"]
     kind = "a whole number" if setting.type is int else "a number"
     expected = f"{setting.name} is {text[:40]!r}, it must be {kind} from {low:g} to {high:g}"
+    expected += " or auto" if may_be_auto else ""
     try:
         value = int(text) if setting.type is int else float(text)
     except ValueError:

@@ -20,7 +20,7 @@ from training_code.data import Batch, TokenSequence, in_batches, plan_steps
 from training_code.hyperparameters import Hyperparameters
 from training_code.loss import ChunkedLoss
 from training_code.merged import MergedAdapters
-from training_code.metrics import Row, log_metric, log_progress
+from training_code.metrics import Monitor, log_progress
 from training_code.packing import use_packed_attention
 from training_code.perplexity import measure
 from training_code.precision import Numerics
@@ -59,6 +59,7 @@ class TrainingLoop:
         budget: TimeBudget,
         stop: StopSignal,
         checkpoint_folder: Path,
+        monitor: Monitor | None = None,
     ) -> None:
         """Resumes from the checkpoint in `checkpoint_folder` where it is of the same data and settings."""
         self.model = model
@@ -66,15 +67,17 @@ class TrainingLoop:
         self.settings = settings
         self.numerics = numerics
         self.stop = stop
+        self.monitor = monitor or Monitor()
         self._packs = use_packed_attention(model.get_base_model())
-        self._merged = MergedAdapters(model) if MergedAdapters.can_merge(model) else None
+        merge = settings.merge_adapters != "no" and MergedAdapters.can_merge(model)
+        self._merged = MergedAdapters(model) if merge else None
         self.losses = ChunkedLoss(model)
         trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.AdamW(trainable, lr=0.0, weight_decay=settings.weight_decay)
         self.plan = plan_steps(
             [len(row) for row in data.train], settings.batch_tokens, settings.epochs, settings.seed
         )
-        self.micro_batch_tokens = settings.batch_tokens
+        self.micro_batch_tokens = settings.micro_batch_tokens or settings.batch_tokens
         self._validation_rows = list(data.validation)
         # So that the first few batches stand for all.
         random.Random(settings.seed).shuffle(self._validation_rows)  # noqa: S311 (not a secret)
@@ -224,7 +227,6 @@ class TrainingLoop:
             else:
                 surprise = measure(self.losses, itertools.islice(batches, progress.validation_batches))
         self._validation_seconds = time.monotonic() - started
-        log_metric("validation_loss", surprise.loss, progress.step)
         if progress.first_loss is None:
             progress.first_loss = surprise.loss
         if surprise.loss < progress.best_loss:
@@ -237,19 +239,16 @@ class TrainingLoop:
 
     def _note_validation(self, loss: float) -> None:
         """Put the loss into the step's row (before the first step there is none yet)."""
+        measured = self.monitor.validation(self.progress.step, loss, self.budget.elapsed())
         rows = self.progress.rows
         if rows and rows[-1].step == self.progress.step:
             rows[-1] = replace(rows[-1], validation_loss=loss)
         else:
-            rows.append(Row(self.progress.step, None, loss, None, 0.0, round(self.budget.elapsed(), 2)))
+            rows.append(measured)
 
     def _report(self, loss: float, tokens_per_second: float, rate: float, total: int) -> None:
         step, seconds = self.progress.step, self.budget.elapsed()
-        self.progress.rows.append(
-            Row(step, round(loss, 6), None, round(tokens_per_second, 1), rate, round(seconds, 2))
-        )
-        log_metric("train_loss", loss, step)
-        log_metric("tokens_per_second", tokens_per_second, step)
+        self.progress.rows.append(self.monitor.step(step, loss, tokens_per_second, rate, seconds))
         log_progress(step, max(step, total), seconds)
 
     def _time_for_validations(self) -> float:

@@ -28,7 +28,6 @@ if __name__ == "__main__":
     sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).resolve().parent]
 
 import dataclasses
-import hashlib
 import json
 from typing import Any
 
@@ -36,15 +35,27 @@ import peft
 import torch
 import transformers
 
-from training_code import metrics
+from training_code import choices, metrics
 from training_code.allocator import keep_freed_memory
 from training_code.container import TERMINATED, StopSignal, TrainingPaths, run_job
 from training_code.data import prepare, read_examples
 from training_code.hyperparameters import Hyperparameters
 from training_code.loop import Data, TrainingLoop
-from training_code.model import add_adapter, end_tokens, load_base, load_tokenizer, save_adapter
+from training_code.machine import Machine, peak_flops
+from training_code.metrics import Monitor
+from training_code.model import (
+    add_adapter,
+    base_shape,
+    end_tokens,
+    flops_per_token,
+    load_base,
+    load_tokenizer,
+    save_adapter,
+)
 from training_code.precision import Numerics, choose
+from training_code.provenance import base_hash, folder_hash
 from training_code.schedule import TimeBudget
+from training_code.trackers import open_trackers
 
 
 def main(started: float) -> int:
@@ -63,17 +74,20 @@ def train(paths: TrainingPaths, started: float) -> int:
         JobError: a wrong setting, unusable data or base model, a loss that is not a number, no memory.
     """
     stop = StopSignal()
-    settings = Hyperparameters.load(paths.hyperparameters)
+    given = Hyperparameters.load(paths.hyperparameters)
     examples = {
         "train": read_examples(paths.train, "train"),
         "validation": read_examples(paths.validation, "validation"),
     }
     tokenizer = load_tokenizer(paths.base_model)
-    numerics = choose(settings.precision)
-    base = load_base(paths.base_model, numerics)
+    numerics = choose(given.precision)
+    dtype = "fp32" if numerics.dtype == torch.float32 else "bf16"
+    shape, machine = base_shape(paths.base_model), Machine.here(numerics.device)
+    chosen = choices.choose_for_base(given, shape, machine, dtype)
+    base = load_base(paths.base_model, numerics, chosen.settings.quantization)
 
     ends = end_tokens(base, tokenizer)
-    length = min(settings.sequence_length, context_length(base, settings.sequence_length))
+    length = min(chosen.settings.sequence_length, shape.context or chosen.settings.sequence_length)
     data = Data(
         train=prepare(examples["train"], tokenizer, ends, length),
         validation=prepare(examples["validation"], tokenizer, ends, length),
@@ -84,8 +98,20 @@ def train(paths: TrainingPaths, started: float) -> int:
         flush=True,
     )
 
+    size = choices.DataSize(
+        tokens=sum(len(row) for row in data.train), taught=sum(sum(row.taught) for row in data.train)
+    )
+    settings = choices.choose_for_data(chosen, size, shape, machine, dtype).settings
     budget = TimeBudget(settings.max_seconds, started)
     model = add_adapter(base, settings)
+    monitor = Monitor(
+        device=numerics.device,
+        flops_per_token=flops_per_token(model, length),
+        peak_flops=peak_flops(numerics),
+        usd_per_hour=settings.usd_per_hour,
+        live_file=paths.model / "metrics.jsonl",
+        trackers=open_trackers(paths.tensorboard, dataclasses.asdict(settings)),
+    )
     loop = TrainingLoop(
         model,
         data,
@@ -94,12 +120,14 @@ def train(paths: TrainingPaths, started: float) -> int:
         budget=budget,
         stop=stop,
         checkpoint_folder=paths.checkpoints,
+        monitor=monitor,
     )
     ending = loop.run()
+    monitor.close()
 
     save_adapter(model, tokenizer, paths.model)
     metrics.write_rows(loop.progress.rows, paths.model / "metrics.jsonl")
-    record = describe(loop, ending, numerics)
+    record = {**describe(loop, ending, numerics), "chosen": chosen.record(), **origin(paths)}
     (paths.model / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     print(
         f"Ended after {loop.progress.step} steps and {loop.progress.seconds:.0f} s ({ending}); "
@@ -109,9 +137,17 @@ def train(paths: TrainingPaths, started: float) -> int:
     return TERMINATED if ending == "stopped" else 0
 
 
-def context_length(model: Any, otherwise: int) -> int:
-    """Tokens the model can read at once, as its config says, or `otherwise` where it does not."""
-    return int(getattr(model.config, "max_position_embeddings", None) or otherwise)
+def origin(paths: TrainingPaths) -> dict[str, Any]:
+    """Hashes of all that went in: the same ones, on the same machine, give the same adapter."""
+    code = Path(__file__).resolve().parent
+    return {
+        "code_sha256": folder_hash(code, "*.py"),
+        "data_sha256": {
+            "train": folder_hash(paths.train, "**/*.jsonl"),
+            "validation": folder_hash(paths.validation, "**/*.jsonl"),
+        },
+        "base_model_sha256": base_hash(paths.base_model),
+    }
 
 
 def describe(loop: TrainingLoop, ending: str, numerics: Numerics) -> dict[str, Any]:
@@ -120,7 +156,6 @@ def describe(loop: TrainingLoop, ending: str, numerics: Numerics) -> dict[str, A
     return {
         "settings": dataclasses.asdict(loop.settings),
         "seed": loop.settings.seed,
-        "code_sha256": code_hash(Path(__file__).resolve().parent),
         "precision": str(numerics.dtype).removeprefix("torch."),
         "device": str(numerics.device),
         "versions": {
@@ -139,14 +174,6 @@ def describe(loop: TrainingLoop, ending: str, numerics: Numerics) -> dict[str, A
             "best_step": progress.best_step,
         },
     }
-
-
-def code_hash(folder: Path) -> str:
-    """sha256 over the names and contents of the Python files in a folder."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
 
 
 if __name__ == "__main__":

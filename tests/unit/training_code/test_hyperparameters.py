@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from training_code.container import JobError
-from training_code.hyperparameters import Hyperparameters
+from training_code.hyperparameters import AUTO, Hyperparameters
 
 
 def test_strings_become_typed_values() -> None:
@@ -27,13 +27,26 @@ def test_values_quoted_by_the_sagemaker_sdk_are_read() -> None:
         ("learning_rate", "nan", "learning_rate is 'nan'"),
         ("precision", "int4", "one of auto, bf16, fp32"),
         ("rank", "8", "rank is unknown"),
-        ("batch_tokens", "100", "batch_tokens is 100, it must be at least sequence_length"),
+        ("quantization", "int8", "quantization is 'int8', it must be one of auto, none, nf4"),
+        ("learning_rate", "best", "from 1e-07 to 1 or auto"),
+        ("seed", "auto", "seed is 'auto', it must be a whole number"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_it_may_be(name: str, value: str, said: str) -> None:
     with pytest.raises(JobError) as caught:
         Hyperparameters.from_strings({name: value})
     assert said in str(caught.value)
+
+
+def test_a_step_holds_a_row() -> None:
+    with pytest.raises(JobError, match=r"batch_tokens is 100, it must be at least sequence_length \(512\)"):
+        Hyperparameters.from_strings({"batch_tokens": "100", "sequence_length": "512"})
+
+
+def test_what_is_auto_is_left_open_as_if_it_were_not_there() -> None:
+    open_values = {"epochs": "auto", "learning_rate": '"auto"', "lora_rank": "auto", "quantization": "auto"}
+    assert Hyperparameters.from_strings(open_values) == Hyperparameters()
+    assert Hyperparameters().epochs == AUTO
 
 
 def test_all_wrong_values_are_named_at_once() -> None:
