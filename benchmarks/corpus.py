@@ -9,8 +9,6 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from docx import Document
-
 _PARAGRAPH_SENTENCES = 5
 _WRAPPED_AT = 72
 _CHAPTER_CHARACTERS = 20_000
@@ -103,14 +101,37 @@ def _html(path: Path, title: str, paragraphs: list[str]) -> None:
     path.write_text(f"<!doctype html>{_html_page(title, paragraphs)}", encoding="utf-8")
 
 
+_WORDPROCESSING = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+_OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument"
+_PACKAGE = "http://schemas.openxmlformats.org/package/2006"
+
+
 def _docx(path: Path, title: str, paragraphs: list[str]) -> None:
-    document = Document()
-    document.add_heading(title, level=0)
+    body = [_word_paragraph(title, "Title")]
     for heading, chapter in _chapters(paragraphs):
-        document.add_heading(heading, level=1)
-        for paragraph in chapter:
-            document.add_paragraph(paragraph)
-    document.save(str(path))
+        body += [_word_paragraph(heading, "Heading1"), *map(_word_paragraph, chapter)]
+    main = "application/vnd.openxmlformats-officedocument.wordprocessingml.document.main+xml"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(
+            "[Content_Types].xml",
+            f'<Types xmlns="{_PACKAGE}/content-types"><Default Extension="rels" ContentType='
+            '"application/vnd.openxmlformats-package.relationships+xml"/>'
+            f'<Override PartName="/word/document.xml" ContentType="{main}"/></Types>',
+        )
+        archive.writestr(
+            "_rels/.rels",
+            f'<Relationships xmlns="{_PACKAGE}/relationships">'
+            f'<Relationship Id="r1" Type="{_OFFICE}" Target="word/document.xml"/></Relationships>',
+        )
+        archive.writestr(
+            "word/document.xml",
+            f'<w:document xmlns:w="{_WORDPROCESSING}"><w:body>{"".join(body)}</w:body></w:document>',
+        )
+
+
+def _word_paragraph(text: str, style: str = "") -> str:
+    properties = f'<w:pPr><w:pStyle w:val="{style}"/></w:pPr>' if style else ""
+    return f"<w:p>{properties}<w:r><w:t>{html.escape(text)}</w:t></w:r></w:p>"
 
 
 _CONTAINER = (
