@@ -20,7 +20,10 @@ _EVALUATION_SECONDS = LONGEST_EVALUATION_MINUTES * _MINUTE
 METRIC_DEFINITIONS = [
     {"Name": "train:loss", "Regex": "metric train_loss=([0-9.eE+-]+)"},
     {"Name": "validation:loss", "Regex": "metric validation_loss=([0-9.eE+-]+)"},
-    {"Name": "train:tokens_per_second", "Regex": "metric tokens_per_second=([0-9.eE+-]+)"},
+    *(
+        {"Name": f"train:{name}", "Regex": f"metric {name}=([0-9.eE+-]+)"}
+        for name in ("tokens_per_second", "learning_rate", "peak_fraction", "memory_gib", "cost_usd")
+    ),
 ]
 
 # What SageMaker answers while it is busy. A job that exists already has another error name, so a retry
@@ -56,6 +59,7 @@ def train_state(settings: Settings, role_arn: str, image: str) -> dict[str, Any]
         "InputDataConfig.$": f"{_JOBS}.training_channels",
         "OutputDataConfig": {"S3OutputPath.$": f"{_JOBS}.training_output_uri", "CompressionType": "NONE"},
         "CheckpointConfig": {"S3Uri.$": f"{_JOBS}.checkpoint_uri"},
+        "TensorBoardOutputConfig": {"S3OutputPath.$": f"{_JOBS}.tensorboard_uri"},
         "ResourceConfig": {
             "InstanceType": settings.training_instance,
             "InstanceCount": 1,

@@ -1,6 +1,7 @@
-"""How a base model is taught: what its size decides about the dataset, the training and the estimate."""
+"""How a base model is taught: what its size decides about the dataset and the estimate."""
 
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import dataclass
 from typing import Protocol
 
 from stories.dataset import Options
@@ -27,55 +28,28 @@ class OpenModel(Protocol):
 
 
 @dataclass(frozen=True)
-class Hyperparameters:
-    """The settings of training that depend on the model and the time; others keep their defaults."""
+class Recipe:
+    """What is fixed when the dataset is made; the training job chooses all else (docs/decisions/0006)."""
 
-    epochs: int
-    learning_rate: float
-    lora_rank: int
     sequence_length: int
-    """Tokens the model is trained on at a time."""
-    batch_tokens: int
-    """Tokens of one step of the optimiser."""
+    """Tokens the model is trained on at a time, for which the examples are cut."""
     max_seconds: int
     seed: int
 
-    def as_strings(self) -> dict[str, str]:
-        """Return them as SageMaker wants them."""
-        return {name: str(value) for name, value in asdict(self).items()}
 
-
-@dataclass(frozen=True)
-class _Size:
-    """What suits models up to a size. Larger models learn from smaller steps and remember longer passages."""
-
-    parameters_millions: float
-    learning_rate: float
-    sequence_length: int
-    batch_tokens: int
-
-
-_SIZES = (
-    _Size(200, 1e-3, 512, 2048),
-    _Size(500, 6e-4, 1024, 8192),
-    _Size(2000, 3e-4, 2048, 16384),
-    _Size(float("inf"), 2e-4, 2048, 16384),
-)
-_EPOCHS = 4
-# The endpoint reserves memory for adapters of this rank (max-lora-rank in serving.yaml).
-_LORA_RANK = 16
+_LENGTHS = ((200, 512), (500, 1024), (math.inf, 2048))
+"""Up to so many million parameters, rows of so many tokens: larger models remember longer passages."""
 _SEED = 17
 
+MOST_EPOCHS = 4
+"""The training job chooses no more, and fewer for little text: the estimate errs on the dear side."""
 
-def hyperparameters(model: OpenModel, max_training_minutes: int) -> Hyperparameters:
-    """Choose how to teach a model."""
-    size = next(size for size in _SIZES if model.parameters_millions <= size.parameters_millions)
-    return Hyperparameters(
-        epochs=_EPOCHS,
-        learning_rate=size.learning_rate,
-        lora_rank=_LORA_RANK,
-        sequence_length=min(size.sequence_length, model.context_length),
-        batch_tokens=size.batch_tokens,
+
+def recipe(model: OpenModel, max_training_minutes: int) -> Recipe:
+    """Choose how a model's dataset is cut, and how long it is taught."""
+    length = next(length for most, length in _LENGTHS if model.parameters_millions <= most)
+    return Recipe(
+        sequence_length=min(length, model.context_length),
         max_seconds=max_training_minutes * 60,
         seed=_SEED,
     )
@@ -94,12 +68,12 @@ def options(
         spot: whether training waits for spare machines.
         max_training_minutes: when training ends by itself.
     """
-    chosen = hyperparameters(model, max_training_minutes)
+    chosen = recipe(model, max_training_minutes)
     return Options(
         run_id=run_id,
         chat=model.chat,
         sequence_length=chosen.sequence_length,
-        epochs=chosen.epochs,
+        epochs=MOST_EPOCHS,
         minimum_words=minimum_words,
         parameters_millions=model.parameters_millions,
         instance=instance,

@@ -44,7 +44,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     runs.enter(run_id, "Assemble", "Putting the dataset together.")
     common = environment.common()
     settings = environment.read(environment.Assembly)
-    hyperparameters = recipe.hyperparameters(common.base_model, settings.max_training_minutes)
+    chosen = recipe.recipe(common.base_model, settings.max_training_minutes)
     options = recipe.options(
         run_id,
         common.base_model,
@@ -83,7 +83,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             "cost_usd": report.cost_estimate_usd,
             "price_date": report.price_date,
         },
-        "jobs": plan.jobs(common, settings, run_id, hyperparameters, begun.get("live")),
+        "jobs": plan.jobs(common, settings, run_id, chosen, begun.get("live")),
     }
 
 

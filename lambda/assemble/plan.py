@@ -1,12 +1,14 @@
 """The jobs of a run: plain data, made from the settings and the run."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from shared import layout
 from shared.environment import Assembly, Common
+from stories.estimate import INSTANCES, PRICE_DATE
 from stories.models import Part
-from stories.recipe import Hyperparameters
+from stories.recipe import Recipe
 
 _INPUTS = "/opt/ml/processing/input"
 
@@ -15,7 +17,7 @@ def jobs(
     common: Common,
     settings: Assembly,
     run_id: str,
-    chosen: Hyperparameters,
+    chosen: Recipe,
     live: Mapping[str, str] | None,
 ) -> dict[str, Any]:
     """Lay out the training and the evaluation of a run.
@@ -24,7 +26,7 @@ def jobs(
         common: the settings of every function.
         settings: the settings of the dataset's function.
         run_id: the run.
-        chosen: its hyperparameters.
+        chosen: what the dataset was made for.
         live: `{"version", "adapter_uri"}` of the model that answers now, where it has the same base.
     """
     training_job = layout.training_job(common.name, run_id)
@@ -52,14 +54,23 @@ def jobs(
         inputs["live"] = live["adapter_uri"]
     return {
         "training_job_name": training_job,
-        "hyperparameters": chosen.as_strings(),
+        "hyperparameters": _hyperparameters(common, settings, chosen),
         "training_channels": [_channel(name, uri) for name, uri in channels.items()],
         "training_output_uri": layout.uri(bucket, layout.training(run_id)),
+        "tensorboard_uri": layout.uri(bucket, layout.tensorboard(run_id)),
         "checkpoint_uri": layout.uri(bucket, layout.checkpoints(run_id)),
         "processing_job_name": f"{common.name}-evaluate-{run_id}",
         "processing_inputs": [_processing_input(name, uri) for name, uri in inputs.items()],
         "evaluation_output_uri": layout.uri(bucket, layout.evaluation(run_id)),
     }
+
+
+def _hyperparameters(common: Common, settings: Assembly, chosen: Recipe) -> dict[str, str]:
+    """Only what the job cannot know: it chooses the rest from the data, the base and its machine."""
+    values = {**asdict(chosen), "base_revision": common.base_model.revision}
+    if price := INSTANCES.get(settings.training_instance):
+        values |= {"usd_per_hour": price.usd_per_hour, "price_date": PRICE_DATE}
+    return {name: str(value) for name, value in values.items()}
 
 
 def _channel(name: str, uri: str) -> dict[str, Any]:

@@ -116,6 +116,11 @@ def training_job(name: str, run_id: str) -> str:
     return f"{name}-train-{run_id}"
 
 
+def tensorboard(run_id: str) -> str:
+    """Prefix of the training job's event files for TensorBoard."""
+    return f"{run(run_id)}tensorboard/"
+
+
 def checkpoints(run_id: str) -> str:
     """Prefix of the training checkpoints."""
     return f"{run(run_id)}checkpoints/"
@@ -129,6 +134,11 @@ def evaluation(run_id: str) -> str:
 def evaluation_json(run_id: str) -> str:
     """Key of the evaluation that the gate reads."""
     return f"{evaluation(run_id)}evaluation.json"
+
+
+def evaluation_page(run_id: str) -> str:
+    """Key of the same evaluation as a page."""
+    return f"{evaluation(run_id)}evaluation.html"
 
 
 def hosting(version: str) -> str:

@@ -21,6 +21,7 @@ _JOBS = {
     ],
     "$.assembled.jobs.training_output_uri": "s3://a/runs/x/training/",
     "$.assembled.jobs.checkpoint_uri": "s3://a/runs/x/checkpoints/",
+    "$.assembled.jobs.tensorboard_uri": "s3://a/runs/x/tensorboard/",
     "$.assembled.jobs.processing_job_name": f"storyloom-evaluate-{_RUN}",
     "$.assembled.jobs.processing_inputs": [
         {
@@ -119,11 +120,8 @@ def test_the_training_job_is_a_request_that_sagemaker_takes(states: States) -> N
     assert request["OutputDataConfig"]["CompressionType"] == "NONE"
     assert request["ResourceConfig"]["InstanceType"] == "ml.g6.xlarge"
     assert "Environment" not in request
-    assert {metric["Name"] for metric in request["AlgorithmSpecification"]["MetricDefinitions"]} == {
-        "train:loss",
-        "validation:loss",
-        "train:tokens_per_second",
-    }
+    named = {metric["Name"] for metric in request["AlgorithmSpecification"]["MetricDefinitions"]}
+    assert {"train:loss", "validation:loss", "train:tokens_per_second", "train:cost_usd"} <= named
 
 
 def test_the_evaluation_job_is_a_request_that_sagemaker_takes(states: States) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from local.plugin.sagemaker import job as jobs
 from local.plugin.sagemaker.checks import require_trusted, start_folder
+from local.plugin.sagemaker.container import translate
 from local.plugin.sagemaker.errors import in_use, invalid
 from local.plugin.sagemaker.job import TRAINING, Job, JobFailed, JobStopped, write_json
 from local.plugin.sagemaker.store import STORE, Record, arn, shown
@@ -325,9 +326,19 @@ class _Training:
                 if any((self._output / "data").iterdir()):
                     upload_archive(s3, self._output / "data", base.child("output.tar.gz"), self.job.root)
                 artifacts = str(base.child("model.tar.gz"))
+            self._upload_tensorboard()
         except jobs.DATA_ERRORS as error:
             raise jobs.data_error(f"Upload of the model to {base}", error) from error
         self.job.update(ModelArtifacts={"S3ModelArtifacts": artifacts}, TrainingEndTime=time.time())
+
+    def _upload_tensorboard(self) -> None:
+        config = self.request.get("TensorBoardOutputConfig")
+        if config:
+            local = config.get("LocalPath", "/opt/ml/output/tensorboard")
+            folder = Path(translate(local, self.job.root))
+            folder.mkdir(parents=True, exist_ok=True)
+            target = S3Uri.parse(config["S3OutputPath"]).child(f"{self.job.name}/tensorboard-output")
+            upload_folder(self.job.clients.s3, folder, target)
 
     def _keep_times(self, started: float) -> None:
         seconds = max(1, round(time.time() - started))

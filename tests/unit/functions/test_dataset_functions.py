@@ -16,7 +16,7 @@ from shared import aws, layout, runs
 from stories.limits import LARGEST_FILE_BYTES
 from tests.unit.functions.conftest import House
 from tests.unit.stories.material import prose, zipped
-from training_code.hyperparameters import Hyperparameters
+from training_code.hyperparameters import AUTO, Hyperparameters
 
 RUN = "20260901-120000-abcd"
 LIVE = {"version": "v1", "adapter_uri": "s3://bucket/runs/old/training/job/output/model/"}
@@ -111,6 +111,7 @@ def test_the_jobs_are_what_sagemaker_and_the_container_take(settings: House, con
         "InputDataConfig": jobs["training_channels"],
         "OutputDataConfig": {"S3OutputPath": jobs["training_output_uri"], "CompressionType": "NONE"},
         "CheckpointConfig": {"S3Uri": jobs["checkpoint_uri"]},
+        "TensorBoardOutputConfig": {"S3OutputPath": jobs["tensorboard_uri"]},
     }
     for name, value in training.items():
         shape = _member(model, "CreateTrainingJobRequest", name)
@@ -120,8 +121,9 @@ def test_the_jobs_are_what_sagemaker_and_the_container_take(settings: House, con
     # And the container's own settings whether it understands them.
     typed = Hyperparameters.from_strings(jobs["hyperparameters"])
     assert typed.max_seconds == 180
-    assert typed.lora_rank <= 16
-    assert typed.sequence_length <= typed.batch_tokens
+    assert typed.epochs == typed.learning_rate == typed.lora_rank == typed.batch_tokens == AUTO
+    assert typed.sequence_length == 512
+    assert (typed.usd_per_hour, typed.price_date) == (1.13, "2026-09")
 
 
 @pytest.mark.parametrize("ask", [True, False])
