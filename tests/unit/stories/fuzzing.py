@@ -212,7 +212,7 @@ def _changed(chance: random.Random, content: bytes, others: list[bytes]) -> byte
             case 3:
                 changed[at:at] = changed[at : at + length] * chance.choice((1, 2, 20))
             case 4:
-                changed[at:at] = chance.choice(_WORDS) * chance.choice((1, 1, 3, 300))
+                changed[at:at] = (chance.choice(_WORDS) * chance.choice((1, 1, 3, 300)))[:_MOST_SEED_BYTES]
             case 5:
                 other = chance.choice(others)
                 start = chance.randrange(len(other) + 1)
