@@ -1,6 +1,8 @@
 """SageMaker's container contract: where things are, how a job ends, and how it tells why it failed."""
 
+import errno
 import os
+import shutil
 import signal
 import sys
 import traceback
@@ -14,6 +16,11 @@ TERMINATED = 128 + signal.SIGTERM
 
 FAILURE_CHARACTERS = 1024
 """SageMaker shows this much of the failure file as the job's FailureReason."""
+
+STOP_FILE = "STORYLOOM_STOP_FILE"
+"""Environment variable: the file whose appearance stands for SIGTERM in a process that a launcher started."""
+
+DISK_FULL = "The job's disk is full. Give the job a larger volume (VolumeSizeInGB), or lower lora_rank."
 
 
 class JobError(Exception):
@@ -93,12 +100,20 @@ class StopSignal:
     SageMaker sends SIGTERM two minutes before it takes a spot machine away or ends a stopped job.
     """
 
-    def __init__(self) -> None:
-        self.received = False
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        """Takes over SIGTERM; a launcher says it with a file, which `environment` names."""
+        self._told = False
+        named = environment.get(STOP_FILE)
+        self._file = Path(named) if named else None
         signal.signal(signal.SIGTERM, self._remember)
 
+    @property
+    def received(self) -> bool:
+        """Whether to stop as soon as it can be done."""
+        return self._told or (self._file is not None and self._file.exists())
+
     def _remember(self, number: int, frame: FrameType | None) -> None:
-        self.received = True
+        self._told = True
 
 
 def run_job(job: Callable[[], int], failure: Path) -> int:
@@ -106,19 +121,49 @@ def run_job(job: Callable[[], int], failure: Path) -> int:
 
     The message goes to the failure file, which SageMaker shows as the reason, and is the last line on stderr.
     """
+    if STOP_FILE not in os.environ:
+        failure.unlink(missing_ok=True)
     try:
         return job()
     except JobError as error:
         message = str(error)
     except Exception as error:
         traceback.print_exc()
-        message = f"Unexpected {type(error).__name__}: {first_line(error)}"
-        if isinstance(error, MemoryError) or "out of memory" in str(error):
-            message = "The machine ran out of memory. Choose a smaller base model or a larger instance."
-    failure.parent.mkdir(parents=True, exist_ok=True)
-    failure.write_text(message[:FAILURE_CHARACTERS], encoding="utf-8")
+        message = _words_for(error)
+        if failure.exists():
+            # Another of this job's processes has said what is wrong, and this error comes of it.
+            return 1
     print(message, file=sys.stderr, flush=True)
+    try:
+        failure.parent.mkdir(parents=True, exist_ok=True)
+        failure.write_text(message[:FAILURE_CHARACTERS], encoding="utf-8")
+    except OSError:
+        pass  # on a full disk the log has to do
     return 1
+
+
+def _words_for(error: Exception) -> str:
+    if is_disk_full(error):
+        return DISK_FULL
+    if isinstance(error, MemoryError) or "out of memory" in str(error):
+        return "The machine ran out of memory. Choose a smaller base model or a larger instance."
+    return f"Unexpected {type(error).__name__}: {first_line(error)}"
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error, of whatever library, means that."""
+    return getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error)
+
+
+def require_room(folder: Path, needed: int) -> None:
+    """Make sure that `needed` bytes can be written into the folder.
+
+    Raises:
+        JobError: the disk has less room.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(folder).free < needed:
+        raise JobError(DISK_FULL)
 
 
 def first_line(error: BaseException) -> str:

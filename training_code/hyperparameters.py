@@ -13,11 +13,12 @@ from training_code.container import JobError
 Precision = Literal["auto", "bf16", "fp32"]
 Quantization = Literal["auto", "none", "nf4"]
 MergeAdapters = Literal["auto", "yes", "no"]
+Sharding = Literal["auto", "none", "full"]
 
 AUTO = 0
 """A number that is left to `choices`; so is the word `auto`."""
 
-_WORDS = (Precision, Quantization, MergeAdapters)
+_WORDS = (Precision, Quantization, MergeAdapters, Sharding)
 
 
 def _between(default: float, low: float, high: float) -> Any:
@@ -57,6 +58,8 @@ class Hyperparameters:
     """Share of the steps in which the learning rate rises."""
     checkpoint_seconds: float = _between(0.0, 0.0, 86_400)
     """Seconds between checkpoints; 0 computes them from `max_seconds`."""
+    checkpoint_steps: int = _between(0, 0, 1_000_000)
+    """Steps between checkpoints; 0 goes by the seconds."""
     lora_dropout: float = _between(0.0, 0.0, 0.9)
     weight_decay: float = _between(0.0, 0.0, 1.0)
     max_gradient_norm: float = _between(1.0, 1e-3, 1000.0)
@@ -67,6 +70,8 @@ class Hyperparameters:
     """`nf4` keeps the frozen base in 4 bits (QLoRA; needs a GPU and bitsandbytes)."""
     merge_adapters: MergeAdapters = "auto"
     """Whether to compute with merged copies of the weights: faster, and twice the memory of the weights."""
+    sharding: Sharding = "auto"
+    """Whether several GPUs divide the frozen base among them: `full`, `none`, or where it asks for it."""
     usd_per_hour: float = _between(0.0, 0.0, 100_000.0)
     """Price of the machines together, on demand; 0 where it is not known."""
     price_date: str = ""

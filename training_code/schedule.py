@@ -29,6 +29,29 @@ class TimeBudget:
         return self.limit * (1 - SHUTDOWN_SHARE) - self.elapsed()
 
 
+@dataclass
+class Pace:
+    """The mean time of a step, leaving out the first, in which memory is allocated and kernels are chosen."""
+
+    steps: int = 0
+    first: float = 0.0
+    others: float = 0.0
+    """Seconds of all steps but the first."""
+
+    def add(self, seconds: float) -> None:
+        """Count one more step."""
+        self.steps += 1
+        if self.steps == 1:
+            self.first = seconds
+        else:
+            self.others += seconds
+
+    @property
+    def seconds_per_step(self) -> float:
+        """0 before the first step."""
+        return self.others / (self.steps - 1) if self.steps > 1 else self.first
+
+
 def learning_rate(step: int, total: int, settings: Hyperparameters) -> float:
     """Rises in a line over the warm-up, then falls along a cosine to zero at step `total`."""
     warmup = max(1, round(total * settings.warmup_fraction))

@@ -18,7 +18,8 @@ if __name__ == "__main__":
     # such as our `evaluate` from standing in the way of libraries of the same name.
     import types
 
-    STARTED = time.monotonic()
+    # Where a launcher starts this again for each GPU, the job has begun before.
+    STARTED = float(os.environ.setdefault("STORYLOOM_STARTED", str(time.monotonic())))
     # Read when torch is imported: threads that sleep while they wait, rather than spin, leave the processor
     # to whatever else runs on the machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -29,18 +30,29 @@ if __name__ == "__main__":
 
 import dataclasses
 import json
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import peft
 import torch
 import transformers
 
-from training_code import choices, metrics
+from training_code import choices, metrics, sharding
 from training_code.allocator import keep_freed_memory
-from training_code.container import TERMINATED, StopSignal, TrainingPaths, run_job
+from training_code.checkpoints import Checkpoints
+from training_code.container import (
+    STOP_FILE,
+    TERMINATED,
+    JobError,
+    StopSignal,
+    TrainingPaths,
+    run_job,
+)
 from training_code.data import prepare, read_examples
+from training_code.distributed import Team
 from training_code.hyperparameters import Hyperparameters
-from training_code.loop import Data, TrainingLoop
+from training_code.launch import Cluster, launch
+from training_code.loop import Data, Ending, Folders, TrainingLoop
 from training_code.machine import Machine, peak_flops
 from training_code.metrics import Monitor
 from training_code.model import (
@@ -64,27 +76,56 @@ def main(started: float) -> int:
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     warnings.filterwarnings("ignore", category=FutureWarning)  # libraries' talk about each other
     paths = TrainingPaths.from_environment()
-    return run_job(lambda: train(paths, started), paths.failure)
+    if STOP_FILE in os.environ:
+        return run_job(lambda: train_in_team(paths, started), paths.failure)
+    return run_job(lambda: start(paths, started), paths.failure)
 
 
-def train(paths: TrainingPaths, started: float) -> int:
+def start(paths: TrainingPaths, started: float) -> int:
+    """Train in this process, or in one for each GPU where there are several or other instances."""
+    cluster = Cluster.read(paths.hyperparameters.parent)
+    if cluster.needs_launcher:
+        return launch(cluster, Path(__file__).resolve(), paths.failure)
+    return train(paths, started)
+
+
+def train_in_team(paths: TrainingPaths, started: float) -> int:
+    """Train as one of several processes. One that stops early has not failed: the launcher knows why."""
+    team = Team.join()
+    if not team.is_first:
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (all would say the same)
+    train(paths, started, team)
+    team.leave()
+    return 0
+
+
+def train(paths: TrainingPaths, started: float, team: Team | None = None) -> int:
     """Train one adapter; 0, or TERMINATED when SIGTERM came first (the best so far is written all the same).
 
     Raises:
-        JobError: a wrong setting, unusable data or base model, a loss that is not a number, no memory.
+        JobError: a wrong setting, unusable data or base model, a loss that is not a number, a full disk.
     """
     stop = StopSignal()
+    team = team or Team()
     given = Hyperparameters.load(paths.hyperparameters)
     examples = {
         "train": read_examples(paths.train, "train"),
         "validation": read_examples(paths.validation, "validation"),
     }
     tokenizer = load_tokenizer(paths.base_model)
-    numerics = choose(given.precision)
-    dtype = "fp32" if numerics.dtype == torch.float32 else "bf16"
+    # What an earlier attempt computed in is not measured again: it might come out differently.
+    numerics = choose(Checkpoints(paths.checkpoints).precision() or given.precision)
+    numerics = replace(numerics, dtype=team.same(numerics.dtype))
+    dtype: Literal["fp32", "bf16"] = "fp32" if numerics.dtype == torch.float32 else "bf16"
     shape, machine = base_shape(paths.base_model), Machine.here(numerics.device)
+    weights = shape.parameters * numerics.dtype.itemsize
+    sharded = sharding.is_needed(given.sharding, weights, machine, team)
+    if sharded:
+        given = replace(given, quantization="none", merge_adapters="no")
+        machine = sharding.with_others(machine, weights, team)
     chosen = choices.choose_for_base(given, shape, machine, dtype)
-    base = load_base(paths.base_model, numerics, chosen.settings.quantization)
+    where = replace(numerics, device=torch.device("cpu")) if sharded else numerics
+    base = load_base(paths.base_model, where, chosen.settings.quantization)
 
     ends = end_tokens(base, tokenizer)
     length = min(chosen.settings.sequence_length, shape.context or chosen.settings.sequence_length)
@@ -92,9 +133,11 @@ def train(paths: TrainingPaths, started: float) -> int:
         train=prepare(examples["train"], tokenizer, ends, length),
         validation=prepare(examples["validation"], tokenizer, ends, length),
     )
+    require_enough(data)
     print(
         f"Training on {len(examples['train'])} examples ({len(data.train)} rows, "
-        f"{sum(len(row) for row in data.train)} tokens) in {numerics.dtype} on {numerics.device}.",
+        f"{sum(len(row) for row in data.train)} tokens) in {numerics.dtype} on {numerics.device}"
+        + (f" and {team.size - 1} more." if team.size > 1 else "."),
         flush=True,
     )
 
@@ -102,39 +145,67 @@ def train(paths: TrainingPaths, started: float) -> int:
         tokens=sum(len(row) for row in data.train), taught=sum(sum(row.taught) for row in data.train)
     )
     settings = choices.choose_for_data(chosen, size, shape, machine, dtype).settings
-    budget = TimeBudget(settings.max_seconds, started)
     model = add_adapter(base, settings)
+    flops = flops_per_token(model, length)
+    if sharded:
+        sharding.shard(model, numerics.device, team)
+    peak = peak_flops(numerics)
     monitor = Monitor(
         device=numerics.device,
-        flops_per_token=flops_per_token(model, length),
-        peak_flops=peak_flops(numerics),
+        flops_per_token=flops,
+        peak_flops=peak and peak * team.size,
         usd_per_hour=settings.usd_per_hour,
-        live_file=paths.model / "metrics.jsonl",
-        trackers=open_trackers(paths.tensorboard, dataclasses.asdict(settings)),
+        live_file=paths.model / "metrics.jsonl" if team.is_first else None,
+        trackers=open_trackers(paths.tensorboard, dataclasses.asdict(settings)) if team.is_first else (),
     )
     loop = TrainingLoop(
         model,
         data,
         settings,
         numerics=numerics,
-        budget=budget,
+        budget=TimeBudget(settings.max_seconds, started),
         stop=stop,
-        checkpoint_folder=paths.checkpoints,
+        folders=Folders(paths.checkpoints, paths.model),
         monitor=monitor,
+        team=team,
+        sharded=sharded,
     )
     ending = loop.run()
     monitor.close()
-
-    save_adapter(model, tokenizer, paths.model)
-    metrics.write_rows(loop.progress.rows, paths.model / "metrics.jsonl")
-    record = {**describe(loop, ending, numerics), "chosen": chosen.record(), **origin(paths)}
-    (paths.model / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    print(
-        f"Ended after {loop.progress.step} steps and {loop.progress.seconds:.0f} s ({ending}); "
-        f"validation loss {loop.progress.first_loss:.4f} before, {loop.progress.best_loss:.4f} at its best.",
-        flush=True,
-    )
+    if team.is_first:
+        save_adapter(model, tokenizer, paths.model)
+        metrics.write_rows(loop.progress.rows, paths.model / "metrics.jsonl")
+        record = {**describe(loop, ending, numerics), "chosen": chosen.record(), **origin(paths)}
+        (paths.model / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    print(last_words(loop, ending), flush=True)
     return TERMINATED if ending == "stopped" else 0
+
+
+def require_enough(data: Data) -> None:
+    """Refuse what nothing can be learned from.
+
+    Raises:
+        JobError: there is but one row to learn from, or none to measure by.
+    """
+    if len(data.train) < 2:
+        tokens = sum(len(row) for row in data.train)
+        raise JobError(
+            f"The train dataset has a single short example ({tokens} tokens), which a model would only "
+            "learn by heart. Add more stories and run again."
+        )
+    if not data.validation:
+        raise JobError(
+            "The validation dataset has no text that could be measured. Add more stories and run again."
+        )
+
+
+def last_words(loop: TrainingLoop, ending: Ending) -> str:
+    """How it went, in one line."""
+    progress = loop.progress
+    line = f"Ended after {progress.step} steps and {progress.seconds:.0f} s ({ending})"
+    if progress.first_loss is None or progress.best_loss is None:
+        return f"{line}; the validation loss was not measured yet."
+    return f"{line}; validation loss {progress.first_loss:.4f} before, {progress.best_loss:.4f} at its best."
 
 
 def origin(paths: TrainingPaths) -> dict[str, Any]:
@@ -167,6 +238,8 @@ def describe(loop: TrainingLoop, ending: str, numerics: Numerics) -> dict[str, A
         "steps": progress.step,
         "planned_steps": len(loop.plan),
         "taught_tokens": progress.tokens,
+        "processes": loop.team.size,
+        "memory_ran_out": progress.memory_ran_out,
         "seconds": round(progress.seconds, 1),
         "metrics": {
             "validation_loss_before": progress.first_loss,

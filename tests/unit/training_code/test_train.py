@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -21,11 +20,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import training_code
 from tests.unit.tiny_model import save_tiny_model, write_examples
 from tests.unit.training_code.conftest import SMALL, TALES, Job, make_job
-from training_code import checkpoints, loop
-from training_code.container import TERMINATED, run_job
+from training_code.container import run_job
 from training_code.data import collate, prepare, read_examples
 from training_code.loss import ChunkedLoss
-from training_code.metrics import log_progress
 from training_code.perplexity import measure
 from training_code.train import train
 
@@ -36,18 +33,6 @@ def run(job: Job) -> int:
 
 def weights(job: Job) -> dict[str, torch.Tensor]:
     return load_file(job.root / "model" / "adapter_model.safetensors")
-
-
-def stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Send a real SIGTERM once the step is done."""
-    reported = log_progress
-
-    def report(done: int, of: int, seconds: float) -> None:
-        reported(done, of, seconds)
-        if done == step:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    monkeypatch.setattr(loop, "log_progress", report)
 
 
 def test_it_learns_and_writes_all_that_the_contract_names(
@@ -104,49 +89,6 @@ def test_the_same_seed_gives_the_same_adapter_and_another_does_not(
     assert any(not torch.equal(value, weights(other)[name]) for name, value in weights(job).items())
 
 
-def test_resumed_after_sigterm_it_ends_as_if_never_stopped(
-    job: Job, tmp_path: Path, base_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = make_job(tmp_path / "whole", base_model)
-    for each in (job, whole):
-        each.settings(**SMALL, epochs=3, lora_dropout=0.2)  # dropout needs the random state back as well
-    assert run(whole) == 0
-
-    with monkeypatch.context() as patch:
-        stop_at(4, patch)
-        assert run(job) == TERMINATED
-    assert job.result()["ended_by"] == "stopped" and job.result()["steps"] == 4
-    assert not job.paths.failure.exists()
-
-    assert run(job) == 0
-    assert job.result()["steps"] == whole.result()["steps"] > 4
-    losses = [row["train_loss"] for row in whole.metrics()]
-    assert [row["train_loss"] for row in job.metrics()] == pytest.approx(losses)
-    for name, value in weights(whole).items():
-        torch.testing.assert_close(weights(job)[name], value, rtol=1e-5, atol=1e-7)
-
-
-def test_a_damaged_or_foreign_checkpoint_is_named_and_training_starts_anew(
-    job: Job, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
-        stop_at(2, patch)
-        assert run(job) == TERMINATED
-    job.settings(**SMALL, epochs=2)
-    assert run(job) == 0
-    assert "of other data or settings" in capfd.readouterr().out
-    file = job.paths.checkpoints / checkpoints.FILE_NAME
-    file.write_bytes(file.read_bytes()[:1000])
-    assert run(job) == 0
-    assert "is damaged" in capfd.readouterr().out
-
-
-def test_checkpoints_are_written_while_it_trains(job: Job) -> None:
-    job.settings(**SMALL, epochs=3, checkpoint_seconds=0.001)
-    assert run(job) == 0
-    assert [path.name for path in job.paths.checkpoints.iterdir()] == [checkpoints.FILE_NAME]
-
-
 def test_it_ends_within_its_time_and_keeps_its_best(job: Job) -> None:
     job.settings(**SMALL, epochs=1000, max_seconds=4, patience=1000)
     started = time.monotonic()
@@ -190,7 +132,7 @@ def memory_for_one_row(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     gradients = ChunkedLoss.backward
 
     def backward(self: Any, batch: Any, divisor: float) -> float:
-        if len(batch.input_ids) > 1:
+        if len(batch.lengths) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return gradients(self, batch, divisor)
 
@@ -205,6 +147,7 @@ def test_short_of_memory_it_takes_smaller_bites_and_learns_the_same(
     assert run(roomy) == 0
     request.getfixturevalue("memory_for_one_row")
     assert run(job) == 0
+    assert job.result()["memory_ran_out"] and not roomy.result()["memory_ran_out"]
     for name, value in weights(roomy).items():
         torch.testing.assert_close(weights(job)[name], value, rtol=1e-2, atol=1e-3)
 
@@ -252,6 +195,30 @@ def no_examples(job: Job) -> None:
     (job.paths.train / "examples.jsonl").unlink()
 
 
+def one_example(job: Job) -> None:
+    examples = job.paths.train / "examples.jsonl"
+    examples.write_text(examples.read_text().splitlines()[0])
+
+
+def unknown_base(job: Job) -> None:
+    copy = job.root / "unknown"
+    shutil.copytree(job.paths.base_model.resolve(), copy)
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, "model_type": "of-tomorrow"}))
+    job.paths.base_model.unlink()
+    job.paths.base_model.symlink_to(copy)
+
+
+def no_base(job: Job) -> None:
+    job.paths.base_model.unlink()
+
+
+def full_disk(job: Job) -> None:
+    """The device on which every write fails as on a full disk stands where the adapter will be written."""
+    job.paths.model.mkdir()
+    (job.paths.model / "training.json").symlink_to("/dev/full")
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
@@ -260,6 +227,10 @@ def no_examples(job: Job) -> None:
         (no_end_token, "no end token"),
         (spoil_weights, "not a number at step 1. Lower learning_rate"),
         (cut_weights, "cannot be read"),
+        (one_example, "single short example"),
+        (unknown_base, "cannot be read"),
+        (no_base, "cannot be read"),
+        (full_disk, "The job's disk is full"),
     ],
 )
 def test_each_failure_is_one_clear_message(
@@ -270,7 +241,7 @@ def test_each_failure_is_one_clear_message(
     message = job.paths.failure.read_text()
     assert said in message and len(message) <= 1024
     assert capfd.readouterr().err.splitlines()[-1] == message
-    assert "Traceback" not in message
+    assert "Traceback" not in message and not any(word in message for word in ("bell", "sea"))
 
 
 def test_sagemaker_can_start_the_file_from_a_folder_named_code(job: Job) -> None:

@@ -1,0 +1,249 @@
+"""Whatever ends a training, the next attempt goes on as if nothing had happened.
+
+Each attempt is a process of its own, forked from one that has loaded the libraries, and is really killed.
+"""
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.unit.training_code.conftest import SMALL, Job, make_job
+from training_code import checkpoints, loop
+from training_code.container import TERMINATED, run_job
+from training_code.metrics import log_progress
+from training_code.train import train
+
+STEPS = 8
+EVERY = 2
+LOG = "log.txt"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _warm() -> Iterator[None]:
+    """Forked processes find the libraries loaded."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload([__name__])
+    yield
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, base_model: Path) -> Job:
+    """A training that nobody interrupts."""
+    job = resumable(tmp_path_factory.mktemp("whole") / "ml", base_model)
+    assert attempt(job) == 0
+    assert job.result()["steps"] == STEPS
+    return job
+
+
+def resumable(root: Path, base_model: Path) -> Job:
+    job = make_job(root, base_model)
+    # With dropout the random state has to come back as well.
+    job.settings(**{**SMALL, "batch_tokens": 460}, epochs=2, lora_dropout=0.2, checkpoint_steps=EVERY)
+    return job
+
+
+def run(root: Path, kill_after: int) -> None:
+    """One attempt, in a process of its own; `kill_after` a step it kills itself, -1 for never."""
+    torch.set_num_threads(1)
+    job = Job(root)
+    output = os.open(root / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(output, 1)
+
+    def report(done: int, of: int, seconds: float) -> None:
+        log_progress(done, of, seconds)
+        if done == kill_after:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    loop.log_progress = report
+    raise SystemExit(run_job(lambda: train(job.paths, time.monotonic()), job.paths.failure))
+
+
+def started(job: Job, kill_after: int = -1) -> BaseProcess:
+    process = multiprocessing.get_context("forkserver").Process(target=run, args=(job.root, kill_after))
+    process.start()
+    return process
+
+
+def attempt(job: Job, kill_after: int = -1) -> int | None:
+    process = started(job, kill_after)
+    process.join(60)
+    return process.exitcode
+
+
+def log(job: Job) -> str:
+    return (job.root / LOG).read_text()
+
+
+def steps_done(job: Job) -> list[int]:
+    """The steps of all attempts, in the order in which they were done."""
+    return [
+        int(line.split()[1].removeprefix("step="))
+        for line in log(job).splitlines()
+        if line.startswith("progress")
+    ]
+
+
+def assert_same(job: Job, whole: Job) -> None:
+    assert job.result()["steps"] == whole.result()["steps"]
+    for mine, its in zip(job.metrics(), whole.metrics(), strict=True):
+        assert mine["step"] == its["step"]
+        assert mine["train_loss"] == pytest.approx(its["train_loss"], abs=1e-6)
+        assert mine["learning_rate"] == its["learning_rate"]
+    ours = load_file(job.root / "model" / "adapter_model.safetensors")
+    for name, value in load_file(whole.root / "model" / "adapter_model.safetensors").items():
+        torch.testing.assert_close(ours[name], value, rtol=0, atol=1e-6)
+    for name in ("validation_loss", "validation_loss_before"):
+        assert job.result()["metrics"][name] == pytest.approx(whole.result()["metrics"][name], abs=1e-6)
+
+
+@pytest.mark.parametrize("step", range(1, STEPS + 1))
+def test_killed_at_any_step_it_repeats_one_interval_at_most_and_ends_the_same(
+    step: int, tmp_path: Path, base_model: Path, whole: Job
+) -> None:
+    job = resumable(tmp_path / "ml", base_model)
+    assert attempt(job, kill_after=step) == -signal.SIGKILL
+    assert not (job.root / "model" / "training.json").exists()
+    assert attempt(job) == 0
+    assert_same(job, whole)
+    assert len(steps_done(job)) - STEPS <= EVERY
+
+
+def test_killed_again_and_again_it_still_gets_there(tmp_path: Path, base_model: Path, whole: Job) -> None:
+    job = resumable(tmp_path / "ml", base_model)
+    for step in (3, 5, 7):
+        assert attempt(job, kill_after=step) == -signal.SIGKILL
+    assert attempt(job) == 0
+    assert_same(job, whole)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_told_to_stop_at_any_moment_it_saves_and_repeats_nothing(
+    seed: int, tmp_path: Path, base_model: Path, whole: Job
+) -> None:
+    job = resumable(tmp_path / "ml", base_model)
+    moment = random.Random(seed)  # noqa: S311 (a moment, not a secret)
+    process = started(job)
+    wanted = moment.randrange(1, STEPS)
+    while process.is_alive() and (not (job.root / LOG).exists() or len(steps_done(job)) < wanted):
+        time.sleep(0.002)
+    time.sleep(moment.uniform(0, 0.03))
+    told = time.monotonic()
+    process.terminate()
+    process.join(60)
+    assert time.monotonic() - told < 10, "SageMaker waits for two minutes"
+    if process.exitcode == 0:
+        pytest.skip("it had just ended")
+    assert process.exitcode == TERMINATED
+    assert job.result()["ended_by"] == "stopped" and not job.paths.failure.exists()
+    assert attempt(job) == 0
+    assert_same(job, whole)
+    assert steps_done(job) == list(range(1, STEPS + 1)), "no step is done twice"
+
+
+def test_told_to_stop_before_the_first_step_it_ends_at_once(
+    tmp_path: Path, base_model: Path, whole: Job
+) -> None:
+    job = resumable(tmp_path / "ml", base_model)
+    process = started(job)
+    while process.is_alive() and not (job.root / LOG).exists():
+        time.sleep(0.001)
+    time.sleep(0.1)
+    process.terminate()
+    process.join(60)
+    assert attempt(job) == 0
+    assert_same(job, whole)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda content: content[: len(content) // 2],
+        lambda content: b"",
+        lambda content: content[:-9] + b"x" * 9,
+    ],
+    ids=["cut", "empty", "changed"],
+)
+def test_a_spoilt_newest_checkpoint_gives_way_to_the_one_before(
+    spoil: object, tmp_path: Path, base_model: Path, whole: Job
+) -> None:
+    job = resumable(tmp_path / "ml", base_model)
+    attempt(job, kill_after=7)
+    files = [job.paths.checkpoints / name for name in checkpoints.FILE_NAMES]
+    assert sorted(job.paths.checkpoints.iterdir()) == files, "the two newest and nothing else"
+    newest = max(files, key=step_of)
+    assert {step_of(file) for file in files} == {4, 6}
+    newest.write_bytes(spoil(newest.read_bytes()))  # type: ignore[operator]
+    assert attempt(job) == 0
+    assert f"{newest.name} is damaged" in log(job)
+    assert "Going on from step 4 " in log(job)
+    assert_same(job, whole)
+
+
+def step_of(file: Path) -> int:
+    with file.open("rb") as content:
+        return int(json.loads(content.readline())["step"])
+
+
+def test_what_a_killed_writing_left_is_no_checkpoint(tmp_path: Path, base_model: Path, whole: Job) -> None:
+    job = resumable(tmp_path / "ml", base_model)
+    attempt(job, kill_after=5)
+    (job.paths.checkpoints / ".checkpoint.partial").write_bytes(b"half of something")
+    assert attempt(job) == 0
+    assert_same(job, whole)
+
+
+def test_a_checkpoint_of_other_settings_is_named_and_not_used(
+    tmp_path: Path, base_model: Path, whole: Job
+) -> None:
+    job = resumable(tmp_path / "ml", base_model)
+    job.settings(**SMALL, epochs=2, checkpoint_steps=1)
+    attempt(job, kill_after=3)
+    settings = whole.root / "input" / "config" / "hyperparameters.json"
+    (job.root / "input" / "config" / "hyperparameters.json").write_bytes(settings.read_bytes())
+    assert attempt(job) == 0
+    assert "of other data or settings" in log(job)
+    assert_same(job, whole)
+
+
+def test_a_full_disk_costs_the_checkpoint_and_not_the_training(
+    tmp_path: Path, base_model: Path, whole: Job
+) -> None:
+    job = resumable(tmp_path / "ml", base_model)
+    job.paths.checkpoints.mkdir()
+    # The device on which every write fails as on a full disk.
+    (job.paths.checkpoints / ".checkpoint.partial").symlink_to("/dev/full")
+    assert attempt(job) == 0
+    assert log(job).count("was not written (No space left on device)") == 1
+    assert_same(job, whole)
+
+
+def test_without_room_for_the_adapter_it_does_not_train_on(
+    tmp_path: Path, base_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = resumable(tmp_path / "ml", base_model)
+    job.paths.checkpoints.mkdir()
+    (job.paths.checkpoints / ".checkpoint.partial").symlink_to("/dev/full")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 100}))
+    assert run_job(lambda: train(job.paths, time.monotonic()), job.paths.failure) == 1
+    assert "disk is full" in job.paths.failure.read_text()
+    assert not (job.root / "model" / "training.json").exists()
+
+
+def test_the_schedule_goes_on_with_the_pace_that_was_measured(tmp_path: Path) -> None:
+    kept = checkpoints.Checkpoints(tmp_path, "this")
+    progress = checkpoints.Progress(step=3, validate_every=5, micro_batch_tokens=64)
+    progress.pace.add(2.0)
+    progress.pace.add(1.0)
+    assert kept.save(checkpoints.Checkpoint(progress, {}, {}, []))
+    found = checkpoints.Checkpoints(tmp_path, "this").load()
+    assert found is not None and found.progress == progress
+    assert found.progress.pace.seconds_per_step == 1.0
