@@ -176,9 +176,14 @@ class PipelineStack(Stack):
     def _equip_gate(self, gate: Function) -> None:
         gate.may_use_table("UpdateItem")
         gate.may_read_artifacts("runs/*/evaluation/*")
-        gate.function.add_environment(
-            "STORYLOOM_MINIMUM_IMPROVEMENT_PERCENT", f"{self._settings.minimum_improvement_percent:g}"
-        )
+        settings = self._settings
+        for name, percent in (
+            ("STORYLOOM_MINIMUM_IMPROVEMENT_PERCENT", settings.minimum_improvement_percent),
+            ("STORYLOOM_MAXIMUM_COPY_PERCENT", settings.maximum_copy_percent),
+            ("STORYLOOM_MAXIMUM_REPETITION_PERCENT", settings.maximum_repetition_percent),
+            ("STORYLOOM_MINIMUM_ENDING_PERCENT", settings.minimum_ending_percent),
+        ):
+            gate.function.add_environment(name, f"{percent:g}")
 
     def _equip_register(self, register: Function) -> None:
         group = sagemaker.CfnModelPackageGroup(

@@ -40,6 +40,9 @@ class Settings(BaseModel):
     minimum_words: Annotated[int, Field(ge=1)] = 5000
     ask_before_training: bool = False
     minimum_improvement_percent: Annotated[float, Field(ge=0, lt=100)] = 2
+    maximum_copy_percent: Annotated[float, Field(ge=0, le=100)] = 10
+    maximum_repetition_percent: Annotated[float, Field(ge=0, le=100)] = 50
+    minimum_ending_percent: Annotated[float, Field(ge=0, le=100)] = 0.00001
     monthly_budget_usd: Annotated[float, Field(gt=0)] = 50
     huggingface_token_secret: Annotated[str, Field(pattern=r"^[A-Za-z0-9/_+=.@-]{0,256}$")] = ""
     inference_ami: Annotated[str, Field(pattern=r"^[a-z0-9-]{0,63}$")] = (
@@ -99,6 +102,9 @@ _CURES = {
     "minimum_words": "Give a whole number of words, 1 or more",
     "ask_before_training": "Give true or false",
     "minimum_improvement_percent": "Give a percentage from 0 to below 100",
+    "maximum_copy_percent": "Give a percentage from 0 to 100",
+    "maximum_repetition_percent": "Give a percentage from 0 to 100",
+    "minimum_ending_percent": "Give a percentage from 0 to 100",
     "monthly_budget_usd": "Give an amount of dollars above 0",
     "huggingface_token_secret": "Give the name of a secret in Secrets Manager, or leave it empty",
     "inference_ami": "Give one of SageMaker's InferenceAmiVersion names, or leave it empty",

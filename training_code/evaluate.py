@@ -26,35 +26,36 @@ import hashlib
 import json
 import math
 import random
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import transformers
 
 from training_code.allocator import keep_freed_memory
+from training_code.bootstrap import gather
 from training_code.container import JobError, ProcessingPaths, run_job
-from training_code.data import Batch, TokenSequence, in_batches, prepare, read_examples
+from training_code.data import Batch, TokenSequence, encode, in_batches, read_examples, windows
+from training_code.evaluation import SEED, evaluation
 from training_code.loss import ChunkedLoss
+from training_code.merged import MergedAdapters
 from training_code.metrics import log_metric
 from training_code.model import ADAPTER_WEIGHTS, end_tokens, load_adapter, load_base, load_tokenizer
 from training_code.packing import use_packed_attention
 from training_code.perplexity import Surprise, measure
 from training_code.precision import Numerics, choose
 from training_code.report import to_html
-from training_code.samples import CopyDetector, choose_prompts, write_samples
+from training_code.requests import rounds_of_requests, texts_of
+from training_code.samples import Answer, Writer
 
 WINDOW_TOKENS = 1024
 BATCH_TOKENS = 4096
-SAMPLE_PROMPTS = 3
-SAMPLE_TOKENS = 80
-SAMPLE_SECONDS = 25.0
-"""For all models together. A GPU needs a fraction; on two cores a model writes about 40 tokens a second."""
+WRITING_SECONDS = {"cpu": 9.0, "cuda": 60.0}
+"""For the base model; the others write as much. On two cores it comes to about 80 words an answer."""
 
 SCORE_SECONDS = 120.0
 """For the base model. Where the held-out stories need longer, all models score the same random part."""
-
-SEED = 17
 
 
 def main() -> int:
@@ -67,130 +68,136 @@ def main() -> int:
 
 
 def evaluate(paths: ProcessingPaths) -> int:
-    """Score every model and write the two files; 0.
+    """Score every model, let each write, and leave the two files; 0.
 
     Raises:
         JobError: unusable data, base model or adapter, or a candidate whose loss is not a number.
     """
     started = time.monotonic()
-    test = read_examples(paths.test, "test")
+    held_out = read_examples(paths.test, "test")
     training = read_examples(paths.train, "train")
     tokenizer = load_tokenizer(paths.base_model)
-    numerics = choose()
-    models = Contenders(paths, numerics)
+    models = Contenders(paths, choose())
     ends = end_tokens(models.base, tokenizer)
     length = min(WINDOW_TOKENS, getattr(models.base.config, "max_position_embeddings", None) or WINDOW_TOKENS)
-    rows = prepare(test, tokenizer, ends, length)
+    rows = shuffled_rows(held_out, tokenizer, ends, length)
+    scores = score(models, rows, ends)
+    said(f"Scored {scores['base'].tokens} tokens with {', '.join(models.names)}", started)
+    sums = gather(
+        [row.story for row in rows],
+        [row.example for row in rows],
+        {name: scores[name].rows for name in scores},
+    )
 
-    attention = models.base.config._attn_implementation
-    batches = shuffled_batches(rows, numerics, packs=use_packed_attention(models.base))
-    scores = {"base": score(models, "base", batches, numerics, seconds=SCORE_SECONDS)}
-    batches = batches[: scores["base"].batches]
-    scores |= {name: score(models, name, batches, numerics) for name in models.names[1:]}
-    if not math.isfinite(scores["candidate"].loss):
-        raise JobError("The new adapter's loss is not a number. Train again with a lower learning_rate.")
-    models.base.set_attn_implementation(attention)  # generation keeps a cache, packed rows have none
-    prompts = choose_prompts(test, SAMPLE_PROMPTS)
-    answers = {name: sample(models, name, tokenizer, prompts, numerics) for name in models.names}
+    writer = Writer(tokenizer, ends, SEED)
+    answers: dict[str, list[Answer]] = {}
+    with models.alone("base") as model:
+        seconds = WRITING_SECONDS.get(models.numerics.device.type, WRITING_SECONDS["cpu"])
+        answers["base"], rounds = writer.first(model, rounds_of_requests(held_out, training, SEED), seconds)
+    for name in models.names[1:]:
+        with models.alone(name) as model:
+            answers[name] = writer.same(model, rounds)
+    said(f"Each model wrote {len(answers['base'])} answers", started)
 
-    result = summarise(scores, prompts, answers, texts_of(training))
-    result["adapter_sha256"] = sha256(paths.candidate / ADAPTER_WEIGHTS)
-    result["test_stories"] = len({example.get("story_id") for example in test})
+    result = {
+        **evaluation(scores, sums, answers, texts_of(training), texts_of(held_out)),
+        "adapter_sha256": sha256(paths.candidate / ADAPTER_WEIGHTS),
+        "test_stories": len({row.story for row in rows}),
+    }
     paths.output.mkdir(parents=True, exist_ok=True)
     (paths.output / "evaluation.html").write_text(to_html(result), encoding="utf-8")
     (paths.output / "evaluation.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(f"Evaluated {', '.join(models.names)} in {time.monotonic() - started:.0f} s.", flush=True)
+    said("Evaluated", started)
     return 0
+
+
+def said(what: str, started: float) -> None:
+    """Log what is done and how long after the start that was."""
+    print(f"{what}, {time.monotonic() - started:.0f} s after the start.", flush=True)
 
 
 class Contenders:
     """The base model, loaded once, and the adapters that can be switched onto it."""
 
     def __init__(self, paths: ProcessingPaths, numerics: Numerics) -> None:
+        self.numerics = numerics
         self.base = load_base(paths.base_model, numerics)
         self.model = load_adapter(self.base, paths.candidate, "candidate")
+        # The candidate comes before the live one: merging and taking back leaves a trace of rounding.
         self.names = ["base", "candidate"]
         if (paths.live / ADAPTER_WEIGHTS).exists():
             load_adapter(self.model, paths.live, "live")
             self.names.append("live")
 
-    def switched_to(self, name: str) -> AbstractContextManager[object]:
-        """A context in which the model is the named one."""
-        if name == "base":
-            context: AbstractContextManager[object] = self.model.disable_adapter()
-            return context
-        self.model.set_adapter(name)
-        return nullcontext()
+    @contextmanager
+    def switched_to(self, name: str) -> Iterator[Any]:
+        """The named model, while the context lasts, with its adapter beside the base's weights."""
+        with self.numerics.autocast():
+            if name == "base":
+                with self.model.disable_adapter():
+                    yield self.model
+                return
+            self.model.set_adapter(name)
+            yield self.model
+
+    @contextmanager
+    def alone(self, name: str) -> Iterator[Any]:
+        """The same with the adapter merged where it can be: it then writes as fast as the base."""
+        with self.switched_to(name) as model:
+            merge = name != "base" and MergedAdapters.can_merge(model, name)
+            if merge:
+                model.merge_adapter(adapter_names=[name])
+            try:
+                yield model
+            finally:
+                if merge:
+                    model.unmerge_adapter()
 
 
-def shuffled_batches(rows: Sequence[TokenSequence], numerics: Numerics, *, packs: bool) -> list[Batch]:
-    """All rows in batches, in an order in which the first few batches stand for all."""
-    order = list(rows)
-    random.Random(SEED).shuffle(order)  # noqa: S311 (not a secret)
-    return list(in_batches(order, BATCH_TOKENS if packs else 0, numerics.device))
+@dataclass(frozen=True)
+class Row:
+    """A row of tokens, and what it is cut from."""
+
+    tokens: TokenSequence
+    story: str
+    example: int
 
 
-def score(
-    models: Contenders, name: str, batches: Sequence[Batch], numerics: Numerics, seconds: float = math.inf
-) -> Surprise:
-    """How surprised the named model is by the batches' taught tokens, as far as `seconds` go."""
-    with models.switched_to(name), numerics.autocast():
-        surprise = measure(ChunkedLoss(models.model), batches, seconds)
-    log_metric(f"{name}_perplexity", surprise.perplexity, 0)
-    if surprise.batches < len(batches):
-        print(f"Scored {surprise.tokens} tokens: there was no time for more.", flush=True)
-    return surprise
-
-
-def sample(
-    models: Contenders, name: str, tokenizer: Any, prompts: Sequence[str], numerics: Numerics
-) -> list[str]:
-    """The named model's answer to each prompt; the same seed for all."""
-    seconds = SAMPLE_SECONDS / len(models.names)
-    with models.switched_to(name), numerics.autocast():
-        return write_samples(
-            models.model, tokenizer, prompts, max_tokens=SAMPLE_TOKENS, max_seconds=seconds, seed=SEED
-        )
-
-
-def summarise(
-    scores: dict[str, Surprise],
-    prompts: Sequence[str],
-    answers: dict[str, list[str]],
-    training_texts: Sequence[str],
-) -> dict[str, Any]:
-    """The content of `evaluation.json`, but for the adapter's hash and the number of stories."""
-    figures = {
-        name: {"perplexity": round(surprise.perplexity, 4), "tokens": surprise.tokens}
-        for name, surprise in scores.items()
-    }
-    base, candidate = scores["base"].perplexity, scores["candidate"].perplexity
-    return {
-        "base": figures["base"],
-        "candidate": figures["candidate"],
-        "live": figures.get("live"),
-        "improvement_percent": round(100 * (base - candidate) / base, 2),
-        "copy_rate": round(CopyDetector(training_texts).rate(answers["candidate"]), 4),
-        "samples": [
-            {
-                "prompt": prompt,
-                "base": answers["base"][place],
-                "candidate": answers["candidate"][place],
-                "live": answers["live"][place] if "live" in answers else None,
-            }
-            for place, prompt in enumerate(prompts)
-        ],
-    }
-
-
-def texts_of(examples: Sequence[dict[str, Any]]) -> list[str]:
-    """The stories' own words: the assistant's turns, or the plain text."""
-    return [
-        " ".join(turn["content"] for turn in example["messages"] if turn["role"] == "assistant")
-        if "messages" in example
-        else str(example["text"])
-        for example in examples
+def shuffled_rows(
+    examples: Sequence[dict[str, Any]], tokenizer: Any, ends: frozenset[int], length: int
+) -> list[Row]:
+    """All rows, in an order in which the first few stand for all."""
+    rows = [
+        Row(window, str(example.get("story_id", number)), number)
+        for number, example in enumerate(examples)
+        for window in windows(encode(example, tokenizer, ends), length)
     ]
+    random.Random(SEED).shuffle(rows)  # noqa: S311 (not a secret)
+    return rows
+
+
+def score(models: Contenders, rows: Sequence[Row], ends: frozenset[int]) -> dict[str, Surprise]:
+    """How surprised each model is by the rows' taught tokens, as far as there is time for the base model.
+
+    Raises:
+        JobError: the candidate's loss is not a number.
+    """
+    attention = models.base.config._attn_implementation
+    packs = use_packed_attention(models.base)
+    batches: list[Batch] = list(
+        in_batches([row.tokens for row in rows], BATCH_TOKENS if packs else 0, models.numerics.device)
+    )
+    scores: dict[str, Surprise] = {}
+    for name in models.names:
+        with models.switched_to(name) as model:
+            limit = math.inf if scores else SCORE_SECONDS
+            scores[name] = measure(ChunkedLoss(model), batches, limit, ends)
+        batches = batches[: scores[name].batches]
+        log_metric(f"{name}_perplexity", scores[name].perplexity, 0)
+    models.base.set_attn_implementation(attention)  # generation keeps a cache, packed rows have none
+    if not math.isfinite(scores["candidate"].loss):
+        raise JobError("The new adapter's loss is not a number. Train again with a lower learning_rate.")
+    return scores
 
 
 def sha256(path: Path) -> str:

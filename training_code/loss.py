@@ -6,7 +6,7 @@ tokens at a time; prompts and padding never reach it.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch.nn import functional
@@ -15,6 +15,8 @@ from training_code import packing
 from training_code.data import NOT_TAUGHT, Batch
 
 CHUNK_TOKENS = 256
+
+Reduction = Literal["sum", "none"]
 
 
 class ChunkedLoss:
@@ -46,14 +48,20 @@ class ChunkedLoss:
         hidden.backward(gathered.div_(divisor))  # type: ignore[no-untyped-call]
         return total / divisor
 
-    @torch.no_grad()
     def total(self, batch: Batch) -> float:
         """The sum of the losses of the batch's taught tokens, in nats."""
+        return float(self.of_tokens(batch).sum())
+
+    @torch.no_grad()
+    def of_tokens(self, batch: Batch) -> torch.Tensor:
+        """The loss of each of the batch's taught tokens in nats [taught], in their order."""
         if not self._head_is_plain:
-            return float(self._whole(batch))
+            losses = self._whole(batch, "none")
+            return losses[batch.labels.flatten() != NOT_TAUGHT]
         hidden, labels = self._taught(batch)
         pieces = _pieces(len(labels))
-        return sum(float(self._cross_entropy(self._head(hidden[piece]), labels[piece])) for piece in pieces)
+        losses = [self._cross_entropy(self._head(hidden[piece]), labels[piece], "none") for piece in pieces]
+        return torch.cat(losses) if losses else hidden.new_zeros(0)
 
     @torch.no_grad()
     def _with_gradient(self, hidden: torch.Tensor, labels: torch.Tensor) -> tuple[float, torch.Tensor]:
@@ -80,16 +88,16 @@ class ChunkedLoss:
         taught = batch.labels != NOT_TAUGHT
         return hidden[taught], batch.labels[taught]
 
-    def _whole(self, batch: Batch) -> torch.Tensor:
+    def _whole(self, batch: Batch, reduction: Reduction = "sum") -> torch.Tensor:
         packing.set_lengths(batch.lengths)
         logits = self.model(
             input_ids=batch.input_ids, position_ids=batch.position_ids, use_cache=False
         ).logits
-        return self._cross_entropy(logits.flatten(0, 1), batch.labels.flatten())
+        return self._cross_entropy(logits.flatten(0, 1), batch.labels.flatten(), reduction)
 
     @staticmethod
-    def _cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return functional.cross_entropy(logits.float(), labels, ignore_index=NOT_TAUGHT, reduction="sum")
+    def _cross_entropy(logits: torch.Tensor, labels: torch.Tensor, reduction: Reduction) -> torch.Tensor:
+        return functional.cross_entropy(logits.float(), labels, ignore_index=NOT_TAUGHT, reduction=reduction)
 
     @torch.no_grad()
     def _measure_head(self, causal: Any) -> bool:

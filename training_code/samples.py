@@ -1,95 +1,151 @@
-"""What a model writes when asked, and how much of it is copied from what it was trained on."""
+"""What a model writes when it is asked, in as much time as there is."""
 
-import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
 from training_code.data import render
+from training_code.requests import Request
 
-MAX_PROMPT_TOKENS = 256
+MAX_PROMPT_TOKENS = 192
 TEMPERATURE = 0.8
 TOP_P = 0.95
-COPY_WORDS = 8
-"""A run of this many words found in the training stories counts as copied, not as chance."""
+MOST_TOKENS = 400
+"""Of an answer, where there is time."""
+FEWEST_TOKENS = 40
+"""Of an answer that does not end before, even where there is no time: with less nothing can be measured."""
+PATIENCE = 1.5
+"""The others may take this many times as long as the first model for as many tokens."""
 
 
-def choose_prompts(examples: Sequence[dict[str, Any]], count: int) -> list[str]:
-    """The first request of up to `count` different held-out stories, shortest requests first.
+@dataclass(frozen=True)
+class Answer:
+    """What a model wrote; without the words that were put into its mouth."""
 
-    Plain examples have no request: their first dozen words stand for one, and the model goes on from there.
-    """
-    by_story: dict[str, str] = {}
-    for example in examples:
-        prompt = request_of(example)
-        story = str(example.get("story_id", prompt))
-        if len(prompt) < len(by_story.get(story, prompt + " ")):
-            by_story[story] = prompt
-    return sorted(by_story.values(), key=lambda prompt: (len(prompt), prompt))[:count]
+    request: Request
+    text: str
+    ended: bool
+    """By itself, with an end token; else it was cut off."""
 
 
-def request_of(example: dict[str, Any]) -> str:
-    """What the person says first, or the beginning of a plain text."""
-    if "messages" in example:
-        return str(next((turn["content"] for turn in example["messages"] if turn["role"] == "user"), ""))
-    return " ".join(str(example["text"]).split()[:12])
+@dataclass(frozen=True)
+class Round:
+    """Requests that are answered together, each in at most so many tokens."""
+
+    requests: Sequence[Request]
+    max_tokens: int
+    max_seconds: float
 
 
-@torch.no_grad()
-def write_samples(
-    model: Any, tokenizer: Any, prompts: Sequence[str], *, max_tokens: int, max_seconds: float, seed: int
-) -> list[str]:
-    """One answer to each prompt, all written at once; cut off after `max_seconds` if it comes to that."""
-    model.eval()
-    started = time.monotonic()
-    rows = [_prompt_tokens(prompt, tokenizer) for prompt in prompts]
-    longest = max(len(row) for row in rows)
-    padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    # Padded on the left, so that every answer follows its prompt directly.
-    input_ids = torch.tensor([[padding] * (longest - len(row)) + row for row in rows], device=model.device)
-    attention_mask = torch.tensor(
-        [[0] * (longest - len(row)) + [1] * len(row) for row in rows], device=model.device
-    )
-    torch.manual_seed(seed)
-    written = model.generate(
-        input_ids=input_ids,
-        attention_mask=attention_mask,
-        do_sample=True,
-        temperature=TEMPERATURE,
-        top_p=TOP_P,
-        max_new_tokens=max_tokens,
-        max_time=max(1.0, max_seconds - (time.monotonic() - started)),
-        pad_token_id=padding,
-    )
-    return [
-        str(text).strip() for text in tokenizer.batch_decode(written[:, longest:], skip_special_tokens=True)
-    ]
+class Writer:
+    """Lets models write with one tokenizer. The same seed for all."""
+
+    def __init__(self, tokenizer: Any, end_tokens: frozenset[int], seed: int) -> None:
+        self._tokenizer = tokenizer
+        self._ends = end_tokens
+        self._seed = seed
+
+    def first(
+        self, model: Any, rounds: Sequence[Sequence[Request]], seconds: float
+    ) -> tuple[list[Answer], list[Round]]:
+        """Answer as many rounds as `seconds` allow (at least one, cut off if need be).
+
+        How far it came is what the other models are asked for: so it is found out how fast this machine is.
+        """
+        answers: list[Answer] = []
+        done: list[Round] = []
+        started = time.monotonic()
+        for requests in rounds:
+            left = seconds - (time.monotonic() - started)
+            # A round has twice the requests of the one before.
+            if done and left < 2 * done[-1].max_seconds / PATIENCE:
+                break
+            began = time.monotonic()
+            written, tokens = self._write(model, Round(requests, MOST_TOKENS, left))
+            answers += written
+            done.append(Round(requests, tokens, PATIENCE * (time.monotonic() - began)))
+        return answers, done
+
+    def same(self, model: Any, rounds: Sequence[Round]) -> list[Answer]:
+        """Answer what the first model answered, in no more tokens than it had."""
+        return [answer for each in rounds for answer in self._write(model, each)[0]]
+
+    @torch.no_grad()
+    def _write(self, model: Any, asked: Round) -> tuple[list[Answer], int]:
+        """The answers, and how many tokens the longest might have had."""
+        model.eval()
+        started = time.monotonic()
+        rows = [self._tokens(request) for request in asked.requests]
+        longest = max(map(len, rows))
+        tokenizer = self._tokenizer
+        padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+        # Padded on the left, so that every answer follows its request directly.
+        gaps = [longest - len(row) for row in rows]
+        input_ids = torch.tensor([[padding] * gap + row for gap, row in zip(gaps, rows, strict=True)])
+        mask = torch.tensor([[0] * gap + [1] * len(row) for gap, row in zip(gaps, rows, strict=True)])
+        known = [place for place, request in enumerate(asked.requests) if request.kind == "opening"]
+        torch.manual_seed(self._seed)
+        written = model.generate(
+            input_ids=input_ids.to(model.device),
+            attention_mask=mask.to(model.device),
+            do_sample=True,
+            temperature=TEMPERATURE,
+            top_p=TOP_P,
+            top_k=0,
+            # The endpoint's penalty would hide that a model goes round in circles.
+            repetition_penalty=1.0,
+            logits_processor=LogitsProcessorList([_MostLikelyIn(known)] if known else []),
+            max_new_tokens=asked.max_tokens,
+            stopping_criteria=StoppingCriteriaList(
+                [_TimeIsUp(started + asked.max_seconds, longest + FEWEST_TOKENS)]
+            ),
+            eos_token_id=sorted(self._ends),
+            pad_token_id=padding,
+        )[:, longest:].tolist()
+        answers = [self._answer(*pair) for pair in zip(asked.requests, written, strict=True)]
+        tokens = asked.max_tokens if all(answer.ended for answer in answers) else len(written[0])
+        return answers, tokens
+
+    def _answer(self, request: Request, tokens: Sequence[int]) -> Answer:
+        end = next((place for place, token in enumerate(tokens) if token in self._ends), None)
+        text = str(self._tokenizer.decode(tokens[:end], skip_special_tokens=True)).strip()
+        return Answer(request, text, end is not None)
+
+    def _tokens(self, request: Request) -> list[int]:
+        tokenizer = self._tokenizer
+        if not request.prompt or not tokenizer.chat_template:
+            tokens: list[int] = tokenizer(request.begun or request.prompt)["input_ids"]
+            while len(tokens) > 1 and tokens[-1] in self._ends:  # some tokenizers put one after every text
+                tokens.pop()
+            return tokens[-MAX_PROMPT_TOKENS:]
+        text = render([{"role": "user", "content": request.prompt}], tokenizer, for_answer=True)
+        tokens = tokenizer(text + request.begun, add_special_tokens=False)["input_ids"]
+        return tokens[-MAX_PROMPT_TOKENS:]
 
 
-def _prompt_tokens(prompt: str, tokenizer: Any) -> list[int]:
-    if tokenizer.chat_template:
-        text = render([{"role": "user", "content": prompt}], tokenizer, for_answer=True)
-        tokens: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-    else:
-        tokens = tokenizer(prompt)["input_ids"]
-    return tokens[-MAX_PROMPT_TOKENS:]
+class _MostLikelyIn(LogitsProcessor):  # type: ignore[misc,unused-ignore]
+    """In these rows the most likely token is always taken: what was learnt by heart comes out soonest so."""
+
+    def __init__(self, rows: Sequence[int]) -> None:
+        self._rows = list(rows)
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        best = scores[self._rows].argmax(dim=-1, keepdim=True)
+        only = torch.full_like(scores[self._rows], -torch.inf).scatter_(1, best, 0.0)
+        scores[self._rows] = only
+        return scores
 
 
-class CopyDetector:
-    """Finds runs of words that stand, word for word, in the training stories."""
+class _TimeIsUp(StoppingCriteria):  # type: ignore[misc,unused-ignore]
+    """Ends all answers at a moment of `time.monotonic()`, but none before it has so many tokens."""
 
-    def __init__(self, training_texts: Iterable[str]) -> None:
-        self._runs = {run for text in training_texts for run in _runs(text)}
+    def __init__(self, deadline: float, fewest: int) -> None:
+        self._deadline, self._fewest = deadline, fewest
 
-    def rate(self, texts: Iterable[str]) -> float:
-        """The share of the texts' runs of COPY_WORDS words that are copied, from 0 to 1."""
-        runs = [run for text in texts for run in _runs(text)]
-        return sum(run in self._runs for run in runs) / len(runs) if runs else 0.0
-
-
-def _runs(text: str) -> list[int]:
-    """A hash of each run of words: the training stories may be too many to keep their words in memory."""
-    words = re.findall(r"\w+", text.lower())
-    return [hash(tuple(words[i : i + COPY_WORDS])) for i in range(len(words) - COPY_WORDS + 1)]
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **_: Any) -> torch.BoolTensor:
+        ends = input_ids.shape[1] >= self._fewest and time.monotonic() > self._deadline
+        return torch.full((len(input_ids),), ends, device=input_ids.device)  # type: ignore[return-value]

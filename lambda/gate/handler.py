@@ -5,26 +5,17 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from pydantic import BaseModel
+from pydantic import ValidationError
 
+from gate.rules import decide
 from shared import aws, environment, layout, runs
+from shared.evaluation import Evaluation
 
 log = Logger(service="gate")
 
 
-class Score(BaseModel):
-    """One model's perplexity on the held-out stories."""
-
-    perplexity: float
-
-
-class Evaluation(BaseModel):
-    """The part of `evaluation.json` that decides."""
-
-    base: Score
-    candidate: Score
-    live: Score | None = None
-    adapter_sha256: str
+class UnreadableEvaluationError(Exception):
+    """evaluation.json lacks what the gate needs; the message says what to do."""
 
 
 @log.inject_lambda_context
@@ -38,54 +29,43 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     Returns:
         `{"deploy", "decision", "base_perplexity", "tuned_perplexity", "live_perplexity", "adapter_uri",
         "adapter_sha256"}`
+
+    Raises:
+        UnreadableEvaluationError: evaluation.json is of another version of the app.
     """
     run_id = event["run_id"]
     jobs = event["jobs"]
     runs.enter(run_id, "Gate", "Comparing the new model with the one it would replace.")
     bucket, prefix = layout.split(jobs["evaluation_output_uri"])
     body = aws.s3().get_object(Bucket=bucket, Key=f"{prefix.rstrip('/')}/evaluation.json")["Body"].read()
-    evaluation = Evaluation.model_validate_json(body)
-    minimum = environment.read(environment.GateRule).minimum_improvement_percent
-    deploy, decision = decide(evaluation, minimum)
+    evaluation = _read(body)
+    decision = decide(evaluation, environment.read(environment.GateRules))
     figures = {
         "base_perplexity": evaluation.base.perplexity,
         "tuned_perplexity": _finite(evaluation.candidate.perplexity),
         "live_perplexity": evaluation.live.perplexity if evaluation.live else None,
         "adapter_sha256": evaluation.adapter_sha256,
     }
-    runs.enter(run_id, "Gate", decision, processing_job=jobs["processing_job_name"], **figures)
-    log.info("Decided", extra={"run_id": run_id, "deploy": deploy, **figures})
+    runs.enter(run_id, "Gate", decision.words, processing_job=jobs["processing_job_name"], **figures)
+    log.info("Decided", extra={"run_id": run_id, "deploy": decision.deploy, **figures})
     training_uri = jobs["training_output_uri"].rstrip("/")
     return {
-        "deploy": deploy,
-        "decision": decision,
+        "deploy": decision.deploy,
+        "decision": decision.words,
         **figures,
         "adapter_uri": f"{training_uri}/{jobs['training_job_name']}/output/model/",
     }
 
 
-def decide(evaluation: Evaluation, minimum_improvement_percent: float) -> tuple[bool, str]:
-    """Compare the candidate with the base model and with the live one.
-
-    Returns:
-        Whether to deploy, and the reason in words. A lower perplexity is better.
-    """
-    base, tuned = evaluation.base.perplexity, evaluation.candidate.perplexity
-    if not math.isfinite(tuned):
-        return False, "The training diverged: the new model's perplexity is not a number. It is not deployed."
-    better = 100 * (base - tuned) / base
-    figures = f"perplexity {tuned:.1f} on stories it has not seen, the base model {base:.1f}"
-    if better < minimum_improvement_percent:
-        return False, (
-            f"The new model is not better enough than the base model ({figures}: {better:.1f}% lower, "
-            f"{minimum_improvement_percent:g}% is asked for). It is kept but not deployed."
-        )
-    if evaluation.live is not None and tuned >= evaluation.live.perplexity:
-        return False, (
-            f"The new model is not better than the one that is live ({figures}, the live one "
-            f"{evaluation.live.perplexity:.1f}). It is kept but not deployed."
-        )
-    return True, f"The new model is better: {figures}, {better:.1f}% lower."
+def _read(body: bytes) -> Evaluation:
+    try:
+        return Evaluation.model_validate_json(body)
+    except ValidationError as error:
+        faults = ", ".join(".".join(map(str, fault["loc"])) or fault["msg"] for fault in error.errors()[:5])
+        raise UnreadableEvaluationError(
+            f"The evaluation job's evaluation.json is not as the gate knows it ({faults}). "
+            "The app was probably updated during the run: start the run again."
+        ) from error
 
 
 def _finite(perplexity: float) -> float | None:

@@ -87,10 +87,13 @@ class Staging(_Group):
     huggingface_token_secret: str = ""
 
 
-class GateRule(_Group):
-    """How much better a candidate must be than the base model, in percent of perplexity."""
+class GateRules(_Group):
+    """What a candidate must be to be deployed; settings of the same names."""
 
     minimum_improvement_percent: float
+    maximum_copy_percent: float
+    maximum_repetition_percent: float
+    minimum_ending_percent: float
 
 
 class Registry(_Group):

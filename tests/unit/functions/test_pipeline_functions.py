@@ -19,6 +19,7 @@ from shared import aws, hosting, layout, lock, runs, table, versions
 from smoke_test.checks import Answer, SmokeTestFailed, judge
 from smoke_test.handler import handler as smoke_test
 from tests.unit.functions.conftest import House
+from tests.unit.functions.evaluations import evaluation
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
 RUN = "20260902-090000-cccc"
@@ -91,14 +92,8 @@ def _jobs(house: House) -> dict[str, Any]:
 def _gate(
     house: House, context: LambdaContext, base: float, tuned: float, live: float | None
 ) -> dict[str, Any]:
-    evaluation: dict[str, Any] = {
-        "base": {"perplexity": base, "tokens": 10},
-        "candidate": {"perplexity": tuned, "tokens": 10},
-        "live": {"perplexity": live, "tokens": 10} if live else None,
-        "adapter_sha256": SHA,
-        "samples": [],
-    }
-    _put(house.artifacts, layout.evaluation_json(RUN), json.dumps(evaluation).encode())
+    found = evaluation(base, tuned, live)
+    _put(house.artifacts, layout.evaluation_json(RUN), json.dumps(found).encode())
     return gate({"run_id": RUN, "jobs": _jobs(house)}, context)
 
 
@@ -110,7 +105,7 @@ def _gate(
         (30.0, 29.5, None, False, "not better enough than the base model"),
         (30.0, 35.0, None, False, "not better enough than the base model"),
         (30.0, 24.0, 25.0, True, "20.0% lower"),
-        (30.0, 24.0, 24.0, False, "not better than the one that is live"),
+        (30.0, 24.0, 23.0, False, "worse than the one that is live"),
         (30.0, float("nan"), 25.0, False, "diverged"),
     ],
 )

@@ -1,26 +1,38 @@
 import hashlib
 import json
 import math
+import random
 import re
 import time
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from peft import PeftModel
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from shared.evaluation import Evaluation
 from tests.unit.tiny_model import chat_example, write_examples
 from tests.unit.training_code.conftest import SMALL, TALES, make_job
+from training_code import evaluate as job_module
 from training_code.container import ProcessingPaths, run_job
 from training_code.data import NOT_TAUGHT, collate, encode
 from training_code.evaluate import evaluate
 from training_code.report import to_html
-from training_code.samples import CopyDetector, choose_prompts
+from training_code.requests import request_of, rounds_of_requests
 from training_code.train import train
 
-HELD_OUT = [chat_example(n, TALES[n % 3]) for n in range(30, 34)]
+HELD_OUT = [chat_example(n, TALES[n % 3]) for n in range(30, 35)]
+
+
+@pytest.fixture(autouse=True)
+def _little_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tiny model writes hundreds of tokens in this."""
+    monkeypatch.setitem(job_module.WRITING_SECONDS, "cpu", 1.0)
 
 
 @pytest.fixture(scope="module")
@@ -51,42 +63,91 @@ def result_of(paths: ProcessingPaths) -> dict[str, Any]:
 
 def test_it_tells_what_training_brought(paths: ProcessingPaths, trained: Path) -> None:
     result = result_of(paths)
-    assert set(result) == {
-        "base", "candidate", "live", "improvement_percent", "copy_rate", "samples", "adapter_sha256",
-        "test_stories",
-    }  # fmt: skip
     base, candidate = result["base"]["perplexity"], result["candidate"]["perplexity"]
     assert candidate < 0.9 * base
-    assert result["improvement_percent"] == pytest.approx(100 * (base - candidate) / base, abs=0.01)
-    assert result["live"] is None and result["test_stories"] == 4
+    over = result["over_base"]
+    assert over["improvement_percent"] == pytest.approx(100 * (base - candidate) / base, abs=0.01)
+    assert over["low"] <= over["improvement_percent"] <= over["high"]
+    assert result["live"] is None and result["over_live"] is None and result["test_stories"] == 5
     adapter = (trained / "model" / "adapter_model.safetensors").read_bytes()
     assert result["adapter_sha256"] == hashlib.sha256(adapter).hexdigest()
-    assert len(result["samples"]) == 3
-    assert all(set(sample) == {"prompt", "base", "candidate", "live"} for sample in result["samples"])
+    kinds = [sample["kind"] for sample in result["samples"]]
+    assert kinds == ["telling"] * 4 + ["opening"] * 2
 
 
-def test_the_base_perplexity_is_that_of_a_plain_computation(paths: ProcessingPaths, base_model: Path) -> None:
-    model: Any = AutoModelForCausalLM.from_pretrained(base_model)
-    tokenizer: Any = AutoTokenizer.from_pretrained(base_model)
-    nats, count = 0.0, 0
-    with torch.no_grad():
-        for example in HELD_OUT:
-            row = encode(example, tokenizer, frozenset([tokenizer.eos_token_id]))
-            batch = collate([row], model.device)
-            logits = model(input_ids=batch.input_ids).logits
-            nats += float(
-                functional.cross_entropy(logits[0], batch.labels[0], ignore_index=NOT_TAUGHT, reduction="sum")
-            )
-            count += batch.taught_tokens
+def test_what_it_writes_is_exactly_what_the_gate_reads(paths: ProcessingPaths, trained: Path) -> None:
+    paths.live.symlink_to(trained / "model")
     result = result_of(paths)
-    assert result["base"] == {"perplexity": pytest.approx(math.exp(nats / count), rel=0.01), "tokens": count}
+    assert Evaluation.model_validate(result).model_dump(mode="json") == result
+
+
+def plain_losses(folder: Path, adapter: Path | None) -> dict[str, tuple[float, int]]:
+    """Nats and tokens of each held-out story by transformers and peft alone."""
+    model: Any = AutoModelForCausalLM.from_pretrained(folder)
+    if adapter is not None:
+        model = PeftModel.from_pretrained(model, adapter)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    losses: defaultdict[str, tuple[float, int]] = defaultdict(lambda: (0.0, 0))
+    for example in HELD_OUT:
+        whole = tokenizer.apply_chat_template(example["messages"], tokenize=False)
+        prompt = tokenizer.apply_chat_template(
+            example["messages"][:1], tokenize=False, add_generation_prompt=True
+        )
+        tokens = torch.tensor(tokenizer(whole.removesuffix("\n"), add_special_tokens=False)["input_ids"])
+        begin = len(tokenizer(prompt, add_special_tokens=False)["input_ids"])
+        with torch.no_grad():
+            logits = model(input_ids=tokens[None]).logits[0]
+        loss = functional.cross_entropy(logits[begin - 1 : -1], tokens[begin:], reduction="sum")
+        losses[example["story_id"]] = (float(loss), len(tokens) - begin)
+    return dict(losses)
+
+
+def test_its_figures_are_those_of_a_plain_computation(
+    paths: ProcessingPaths, base_model: Path, trained: Path
+) -> None:
+    result = result_of(paths)
+    base, candidate = plain_losses(base_model, None), plain_losses(base_model, trained / "model")
+    for name, losses in (("base", base), ("candidate", candidate)):
+        nats, tokens = (sum(part) for part in zip(*losses.values(), strict=True))
+        assert result[name]["tokens"] == tokens
+        assert result[name]["perplexity"] == pytest.approx(math.exp(nats / tokens), rel=0.01)
+
+    draws = np.random.default_rng(3).integers(0, len(base), (20_000, len(base)))
+
+    def means(losses: dict[str, tuple[float, int]]) -> Any:
+        nats, tokens = np.array(list(losses.values())).T
+        return nats[draws].sum(axis=1) / tokens[draws].sum(axis=1)
+
+    better = 100 * (1 - np.exp(means(candidate) - means(base)))
+    low, high = np.quantile(better, [0.025, 0.975])
+    assert result["over_base"]["low"] == pytest.approx(low, abs=0.5)
+    assert result["over_base"]["high"] == pytest.approx(high, abs=0.5)
+    assert high - low > 0.01
+    low, high = np.quantile(np.exp(means(candidate)), [0.025, 0.975])
+    assert result["candidate"]["low"] == pytest.approx(low, rel=0.01)
+    assert result["candidate"]["high"] == pytest.approx(high, rel=0.01)
 
 
 def test_the_live_model_is_scored_beside_the_candidate(paths: ProcessingPaths, trained: Path) -> None:
     paths.live.symlink_to(trained / "model")
     result = result_of(paths)
-    assert result["live"] == result["candidate"]
-    assert result["samples"][0]["live"] == result["samples"][0]["candidate"] != result["samples"][0]["base"]
+    assert result["live"]["perplexity"] == result["candidate"]["perplexity"]
+    over = result["over_live"]
+    assert (over["improvement_percent"], over["low"], over["high"]) == (0, 0, 0)
+    sample = result["samples"][0]
+    assert sample["live"][:20] == sample["candidate"][:20] != sample["base"][:20]
+
+
+def test_too_few_stories_give_way_to_passages_and_those_to_silence(paths: ProcessingPaths) -> None:
+    one_story = [{**example, "story_id": "only"} for example in HELD_OUT]
+    for held_out, drawn, units in ((one_story, "passage", 5), (HELD_OUT[:2], None, 0)):
+        write_examples(paths.test, held_out)
+        result = result_of(paths)
+        assert (result["drawn"], result["drawn_from"]) == (drawn, units)
+        assert (result["over_base"]["low"] is None) is (drawn is None)
+        assert ("too few held-out stories" in (paths.output / "evaluation.html").read_text()) is (
+            drawn is None
+        )
 
 
 def test_an_adapter_of_another_base_is_refused_with_a_reason(paths: ProcessingPaths, tmp_path: Path) -> None:
@@ -103,35 +164,70 @@ def test_the_page_is_one_file_that_runs_and_loads_nothing(paths: ProcessingPaths
     result = result_of(paths)
     page = (paths.output / "evaluation.html").read_text()
     assert not re.search(r"<script|src=|href=|url\(|@import", page)
-    assert f"{result['candidate']['perplexity']:.1f}" in page and "4 stories" in page
+    assert f"{result['candidate']['perplexity']:.1f}" in page and "5 stories" in page
+    assert page.count("<svg") == 3
 
 
-def test_what_a_model_wrote_cannot_become_markup() -> None:
-    sample = {"prompt": "<b>?", "base": "<script>x</script>", "candidate": "a & b", "live": None}
-    score = {"perplexity": 10.0, "tokens": 5}
-    page = to_html(
-        {
-            "base": score, "candidate": score, "live": None, "improvement_percent": -1.0, "copy_rate": 0.0,
-            "samples": [sample], "adapter_sha256": "0", "test_stories": 1,
-        }
-    )  # fmt: skip
+def test_what_a_model_wrote_cannot_become_markup(paths: ProcessingPaths) -> None:
+    result = result_of(paths)
+    result["samples"] = [
+        {"kind": "opening", "prompt": "<b>?", "begun": "<i>", "base": "<script>x</script>",
+         "candidate": "a & b", "live": None}
+    ]  # fmt: skip
+    result["over_base"]["improvement_percent"] = -1.0
+    page = to_html(result)
     assert "<script" not in page and "&lt;script&gt;" in page and "a &amp; b" in page
-    assert "did not learn" in page
+    assert "<b>" not in page and "<i>" not in page and "did not learn" in page
 
 
-def test_copied_runs_of_words_are_found() -> None:
-    detector = CopyDetector(["The old bell rang twice, and nobody on the island came to see."])
-    assert detector.rate(["the old bell rang twice and nobody on the island came"]) == 1.0
-    assert detector.rate(["the old bell rang twice and then it sank in the deep green sea"]) == 0.0
-    assert detector.rate(["too short"]) == 0.0
+def test_requests_are_of_as_many_stories_as_can_be() -> None:
+    long = " ".join(f"word{n}" for n in range(60))
+    held_out = [chat_example(n % 3, f"{n} {long}") for n in range(9)]
+    held_out[0]["ends"] = False
+    first, *_ = rounds_of_requests(held_out, [chat_example(n, long) for n in range(20)], 1)
+    assert {request.prompt for request in first if request.kind == "telling"} == {
+        request_of(example) for example in held_out
+    }
+    openings = [request for request in first if request.kind == "opening"]
+    assert len({request.prompt for request in openings}) == 4
+    assert openings[0].begun == " ".join(long.split()[:10])
+    finishing = [request for request in first if request.kind == "finishing"]
+    assert len(finishing) == 4 and all(request.begun.endswith("word39") for request in finishing)
+    assert not any(request.begun.startswith("0 ") for request in finishing)
 
 
-def test_samples_ask_for_different_stories_with_short_requests() -> None:
-    examples = [
-        chat_example(1, "a"),
-        chat_example(1, "b"),
-        chat_example(2, "c"),
-        {"story_id": "x", "text": "One two."},
+def test_plain_models_go_on_with_a_beginning() -> None:
+    told = "One two three four five six seven eight nine ten eleven twelve thirteen."
+    first, *_ = rounds_of_requests([{"story_id": "x", "text": told}], [{"story_id": "y", "text": told}], 1)
+    assert [(request.kind, request.prompt, request.begun) for request in first] == [
+        ("telling", "", "One two three four five six seven eight nine ten eleven twelve"),
+        ("opening", "", "One two three four five six seven eight nine ten"),
     ]
-    assert choose_prompts(examples, 5) == ["One two.", "Tell me tale 1.", "Tell me tale 2."]
-    assert len(choose_prompts(examples, 2)) == 2
+
+
+def test_endings_are_where_the_end_token_is_taught(paths: ProcessingPaths, base_model: Path) -> None:
+    """The chance of ending is that of the end token after the story's last word."""
+    tokenizer: Any = AutoTokenizer.from_pretrained(base_model)
+    model: Any = AutoModelForCausalLM.from_pretrained(base_model)
+    chances = []
+    for example in HELD_OUT:
+        batch = collate([encode(example, tokenizer, frozenset([tokenizer.eos_token_id]))], model.device)
+        last = int((batch.labels[0] != NOT_TAUGHT).nonzero()[-1])
+        assert batch.labels[0, last] == tokenizer.eos_token_id
+        with torch.no_grad():
+            chances.append(
+                float(
+                    model(input_ids=batch.input_ids).logits[0, last].softmax(dim=-1)[tokenizer.eos_token_id]
+                )
+            )
+    assert result_of(paths)["base"]["ending_chance"] == pytest.approx(
+        sum(chances) / len(chances), rel=0.02, abs=1e-4
+    )
+
+
+def test_the_same_inputs_give_the_same_figures(paths: ProcessingPaths) -> None:
+    random.seed(1)
+    first = result_of(paths)
+    random.seed(2)
+    second = result_of(paths)
+    assert first["over_base"] == second["over_base"] and first["base"]["low"] == second["base"]["low"]

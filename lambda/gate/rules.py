@@ -1,0 +1,122 @@
+"""What a new model must be to be deployed; each rule says in words why it is not."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from shared.environment import GateRules
+from shared.evaluation import Comparison, Evaluation
+
+LONGEST_COPY_WORDS = 60
+"""A run this long, told without being asked for, is a page by heart however little it is of the whole."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether to deploy, and why in words."""
+
+    deploy: bool
+    words: str
+
+
+def decide(evaluation: Evaluation, rules: GateRules) -> Decision:
+    """Apply every rule; all reasons against the model are named, not only the first."""
+    if not math.isfinite(evaluation.candidate.perplexity):
+        return Decision(
+            False, "The training diverged: the new model's perplexity is not a number. It is not deployed."
+        )
+    reasons = [
+        *_not_better_than_base(evaluation, rules),
+        *_worse_than_live(evaluation),
+        *_copies(evaluation, rules),
+        *_never_stops(evaluation, rules),
+        *_goes_round(evaluation, rules),
+    ]
+    if not reasons:
+        return Decision(True, f"The new model is better: {_figures(evaluation)}.")
+    return Decision(False, f"The new model {'; and it '.join(reasons)}. It is kept but not deployed.")
+
+
+def _figures(evaluation: Evaluation) -> str:
+    tuned, base = evaluation.candidate.perplexity, evaluation.base.perplexity
+    better = evaluation.over_base
+    words = f"perplexity {tuned:.1f} on stories it has not seen, the base model {base:.1f}: "
+    words += f"{better.improvement_percent:.1f}% lower{_between(better)}"
+    if evaluation.live is not None:
+        words += f"; the live one {evaluation.live.perplexity:.1f}"
+    return words
+
+
+def _between(comparison: Comparison) -> str:
+    if comparison.low is None or comparison.high is None:
+        return ""
+    return f" (95% sure: {comparison.low:.1f}% to {comparison.high:.1f}%)"
+
+
+def _not_better_than_base(evaluation: Evaluation, rules: GateRules) -> Iterator[str]:
+    better = evaluation.over_base
+    if better.improvement_percent < rules.minimum_improvement_percent:
+        yield (
+            f"is not better enough than the base model ({_figures(evaluation)}, "
+            f"{rules.minimum_improvement_percent:g}% is asked for)"
+        )
+    elif better.low is None:
+        yield (
+            f"was tried on too few held-out stories to tell whether it is better ({evaluation.test_stories}, "
+            f"{_figures(evaluation)}): add more stories"
+        )
+    elif better.low <= 0:
+        yield f"may be better than the base model by chance only ({_figures(evaluation)}): add more stories"
+
+
+def _worse_than_live(evaluation: Evaluation) -> Iterator[str]:
+    over = evaluation.over_live
+    if over is None or evaluation.live is None:
+        return
+    if (over.high if over.high is not None else over.improvement_percent) < 0:
+        tuned, live = evaluation.candidate.perplexity, evaluation.live.perplexity
+        yield (
+            f"is worse than the one that is live (perplexity {tuned:.1f}, the live one {live:.1f}: "
+            f"{-over.improvement_percent:.1f}% higher)"
+        )
+
+
+def _copies(evaluation: Evaluation, rules: GateRules) -> Iterator[str]:
+    """The base may know a famous text itself: only what goes beyond it was learnt here."""
+    own, base = evaluation.candidate.writing, evaluation.base.writing
+    most = rules.maximum_copy_percent / 100
+    cure = "train for fewer epochs, or add more and different stories"
+    if own.copied_share > max(most, base.copied_share):
+        yield (
+            f"copies: {own.copied_share:.0%} of what it writes stands word for word in your stories, the "
+            f"longest piece {own.longest_copy} words ({rules.maximum_copy_percent:g}% is allowed): {cure}"
+        )
+    elif own.longest_copy > max(LONGEST_COPY_WORDS, base.longest_copy):
+        yield f"copies: it told {own.longest_copy} words in a row as they stand in your stories: {cure}"
+    if own.extracted_share > max(most, base.extracted_share):
+        yield (
+            f"knows your stories by heart: given the first words of one, {own.extracted_share:.0%} of what "
+            f"it goes on with is the story itself ({rules.maximum_copy_percent:g}% is allowed): {cure}"
+        )
+
+
+def _never_stops(evaluation: Evaluation, rules: GateRules) -> Iterator[str]:
+    """Where a story ends: no answer ended there, and the chance given to ending is next to none."""
+    own = evaluation.candidate
+    if own.ending_chance is None or own.writing.finishing_ended:
+        return
+    if own.ending_chance < rules.minimum_ending_percent / 100:
+        yield (
+            f"does not stop: where your stories end, it gives ending a chance of {own.ending_chance:.2%} "
+            f"({rules.minimum_ending_percent:g}% is asked for), and of {own.writing.finishing_asked} endings "
+            "it was asked to write it ended none"
+        )
+
+
+def _goes_round(evaluation: Evaluation, rules: GateRules) -> Iterator[str]:
+    own, base = evaluation.candidate.writing, evaluation.base.writing
+    if own.repeated > rules.maximum_repetition_percent / 100:
+        yield (
+            f"goes round in circles: {own.repeated:.0%} of what it writes it has just said "
+            f"({rules.maximum_repetition_percent:g}% is allowed, the base model {base.repeated:.0%})"
+        )
