@@ -84,6 +84,8 @@ class Approval(_Item):
     answered_by: str | None = None
     """E-mail address of the person; None where new stories answered."""
     answered_at: Utc | None = None
+    delivered_at: Utc | None = None
+    """When Step Functions took the answer."""
     told_at: Utc | None = None
     """When the owner was asked."""
 

@@ -31,10 +31,11 @@ class Machine:
     def start(self) -> tuple[str, str]:
         """Returns the execution's ARN and the task's token."""
         execution = self.aws.client("stepfunctions").start_execution(stateMachineArn=self.arn)
-        messages = until(
-            lambda: self.aws.client("sqs").receive_message(QueueUrl=self.queue).get("Messages", []), bool
+        received = until(
+            lambda: self.aws.client("sqs").receive_message(QueueUrl=self.queue),
+            lambda answer: bool(answer.get("Messages")),
         )
-        return execution["executionArn"], json.loads(messages[0]["Body"])["token"]
+        return execution["executionArn"], json.loads(received["Messages"][0]["Body"])["token"]
 
 
 @pytest.fixture(scope="module")
@@ -81,14 +82,14 @@ def test_nobody_answers_for_an_execution_that_was_stopped(machine: Machine) -> N
     states = machine.aws.client("stepfunctions")
     states.stop_execution(executionArn=execution)
 
-    def refused() -> str:
+    def error() -> dict[str, Any]:
         try:
             states.send_task_success(taskToken=token, output="{}")
-        except ClientError as error:
-            return str(error.response["Error"]["Code"])
-        return ""
+        except ClientError as refused:
+            return {**refused.response["Error"]}
+        return {}
 
-    assert until(refused, bool) == "TaskDoesNotExist"
+    assert until(error, bool)["Code"] == "TaskDoesNotExist"
     assert states.describe_execution(executionArn=execution)["status"] == "ABORTED"
 
 
