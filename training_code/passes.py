@@ -32,7 +32,7 @@ class Passes:
         self._model = model
         self._numerics = numerics
         self._team = team
-        self._sharded = sharded
+        self.sharded = sharded
         self.progress = progress
         self._packs = use_packed_attention(model.get_base_model())
         merge = merge and not sharded and MergedAdapters.can_merge(model)
@@ -60,7 +60,7 @@ class Passes:
         taught = sum(sum(row.taught) for row in rows)
         mine = self._team.share(rows)
         loss = self._within_memory(
-            lambda: self._backward(mine, rows[0], taught), max(map(len, rows)), in_lockstep=self._sharded
+            lambda: self._backward(mine, rows[0], taught), max(map(len, rows)), in_lockstep=self.sharded
         )
         self._team.sum_gradients(self._trainable)
         return self._team.total(loss)[0]
@@ -84,7 +84,7 @@ class Passes:
     def _backward(self, mine: Sequence[TokenSequence], any_row: TokenSequence, taught: int) -> float:
         self._model.zero_grad()
         batches = self._batches(mine)
-        if self._sharded:
+        if self.sharded:
             batches = self._in_step(list(batches), any_row)
         with self._computing():
             return sum(self._losses.backward(batch, divisor=taught) for batch in batches)
@@ -100,7 +100,7 @@ class Passes:
             batch = next(mine, None)
             if not team.agree(batch is not None):
                 break
-            if batch is None and self._sharded:
+            if batch is None and self.sharded:
                 batch = self._blank(rows[0])
             elif batch is not None:
                 measured += len(batch.lengths)

@@ -26,7 +26,7 @@ def is_needed(setting: Sharding, weights: float, machine: Machine, team: Team) -
     if team.size == 1 or setting == "none":
         return False
     too_large = machine.kind == "cuda" and weights > WORTHWHILE_SHARE * machine.memory
-    return setting == "full" or bool(team.agree(too_large))
+    return setting == "full" or too_large
 
 
 def with_others(machine: Machine, weights: float, team: Team) -> Machine:

@@ -239,6 +239,7 @@ def describe(loop: TrainingLoop, ending: str, numerics: Numerics) -> dict[str, A
         "planned_steps": len(loop.plan),
         "taught_tokens": progress.tokens,
         "processes": loop.team.size,
+        "sharded": loop.passes.sharded,
         "memory_ran_out": progress.memory_ran_out,
         "seconds": round(progress.seconds, 1),
         "metrics": {

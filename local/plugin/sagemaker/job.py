@@ -72,6 +72,7 @@ class Job:
     telemetry: Telemetry = field(init=False)
     container: Container | None = None
     _stop_reason: str = ""
+    _interrupt_at: tuple[str, str] | None = None
 
     def __post_init__(self) -> None:
         self.clients = RoleClients(assume_role(self.role_arn, "SageMaker"))
@@ -93,6 +94,10 @@ class Job:
         self._stop_reason = "Stopped"
         if self.container:
             self.container.stop("Stopped")
+
+    def interrupt_at(self, line_start: str, reason: str) -> None:
+        """Stop the next container, for `reason`, once its log has a line that begins with `line_start`."""
+        self._interrupt_at = (line_start, reason)
 
     def check_stop(self) -> None:
         """Between two steps: raise JobStopped when the job was stopped meanwhile."""
@@ -117,7 +122,7 @@ class Job:
         self, command: list[str], environment: dict[str, str], seconds: int | None, tick: Callable[[], None]
     ) -> Ended:
         """The job's own code. Raises JobFailed when it cannot be started."""
-        self.container = Container(self.root, command, environment, self.telemetry.line)
+        self.container = Container(self.root, command, environment, self._line)
         self.check_stop()
         try:
             return self.container.run(seconds, tick)
@@ -125,6 +130,12 @@ class Job:
             raise JobFailed(
                 f"AlgorithmError: cannot run {command[0]}: {error.strerror}, exit code: 127"
             ) from error
+
+    def _line(self, text: str) -> None:
+        self.telemetry.line(text)
+        if self._interrupt_at and self.container and text.startswith(self._interrupt_at[0]):
+            self.container.stop(self._interrupt_at[1])
+            self._interrupt_at = None
 
     def _live(self, work: Callable[["Job"], None]) -> None:
         self.telemetry.start()

@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from local.plugin.sagemaker import job as jobs
-from local.plugin.sagemaker.checks import require_trusted, start_folder
-from local.plugin.sagemaker.container import translate
+from local.plugin.sagemaker.checks import start_folder
+from local.plugin.sagemaker.container import Ended, translate
 from local.plugin.sagemaker.errors import in_use, invalid
 from local.plugin.sagemaker.job import TRAINING, Job, JobFailed, JobStopped, write_json
 from local.plugin.sagemaker.store import STORE, Record, arn, shown
 from local.plugin.sagemaker.telemetry import MetricDefinition
+from local.plugin.sagemaker.training_request import SPOT_INTERRUPTION_TAG, check
 from local.plugin.sagemaker.transfer import (
     FolderSync,
     S3Uri,
     download_prefix,
+    remove,
     unpack_archives,
     upload_archive,
     upload_folder,
@@ -29,7 +31,7 @@ _WORKING: dict[str, Job] = {}
 
 def create(request: Record) -> Record:
     """CreateTrainingJob."""
-    _check(request)
+    check(request)
     name = request["TrainingJobName"]
     now = time.time()
     record = {
@@ -41,7 +43,7 @@ def create(request: Record) -> Record:
         "CreationTime": now,
         "LastModifiedTime": now,
         "EnableNetworkIsolation": request.get("EnableNetworkIsolation", False),
-        "EnableInterContainerTrafficEncryption": False,
+        "EnableInterContainerTrafficEncryption": request.get("EnableInterContainerTrafficEncryption", False),
         "EnableManagedSpotTraining": request.get("EnableManagedSpotTraining", False),
         "ProfilingStatus": "Disabled",
     }
@@ -63,7 +65,8 @@ def create(request: Record) -> Record:
         {"TrainingJobName": name},
     )
     _WORKING[name] = work
-    work.start(lambda started: _Training(started, request).run())
+    interrupt = {tag["Key"]: tag["Value"] for tag in request.get("Tags", [])}.get(SPOT_INTERRUPTION_TAG, "")
+    work.start(lambda started: _Training(started, request, interrupt).run())
     return {"TrainingJobArn": arn("training-job", name)}
 
 
@@ -101,66 +104,8 @@ def _get(name: str) -> Record:
     return record
 
 
-def _check(request: Record) -> None:
-    """What the service model cannot say."""
-    algorithm = request.get("AlgorithmSpecification")
-    for member in ("AlgorithmSpecification", "ResourceConfig", "StoppingCondition"):
-        if member not in request:
-            raise invalid(f"{member} is required for this training job.")
-    if not algorithm or bool(algorithm.get("TrainingImage")) == bool(algorithm.get("AlgorithmName")):
-        raise invalid("You must specify exactly one of TrainingImage and AlgorithmName.")
-    if not algorithm.get("ContainerEntrypoint"):
-        raise invalid(
-            "On this machine a training job needs AlgorithmSpecification.ContainerEntrypoint: "
-            "there is no image whose own entrypoint could be run."
-        )
-    for definition in algorithm.get("MetricDefinitions", []):
-        try:
-            re.compile(definition["Regex"])
-        except re.error as error:
-            raise invalid(f"Invalid regular expression in metric {definition['Name']}: {error}") from error
-    _check_spot(request)
-    _check_channels(request)
-    require_trusted(request["RoleArn"])
-
-
-def _check_spot(request: Record) -> None:
-    stopping = request["StoppingCondition"]
-    longest_wait = stopping.get("MaxWaitTimeInSeconds")
-    runtime = stopping.get("MaxRuntimeInSeconds", 86400)
-    if request.get("EnableManagedSpotTraining"):
-        if longest_wait is None or longest_wait < runtime:
-            raise invalid(
-                "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to "
-                "MaxRuntimeInSeconds"
-            )
-    elif longest_wait is not None:
-        raise invalid("MaxWaitTimeInSeconds is only allowed when EnableManagedSpotTraining is true.")
-
-
-def _check_channels(request: Record) -> None:
-    channels = request.get("InputDataConfig", [])
-    names = [channel["ChannelName"] for channel in channels]
-    if len(set(names)) != len(names):
-        raise invalid("Channel names must be unique.")
-    for channel in channels:
-        source = channel["DataSource"].get("S3DataSource")
-        if source is None or source["S3DataType"] != "S3Prefix":
-            raise invalid(
-                f"On this machine channel {channel['ChannelName']} must be an S3Prefix S3DataSource."
-            )
-        _uri(source["S3Uri"])
-    if request["ResourceConfig"].get("InstanceCount", 1) != 1:
-        raise invalid(
-            "On this machine a training job has one instance: set ResourceConfig.InstanceCount to 1."
-        )
-
-
-def _uri(text: str) -> S3Uri:
-    try:
-        return S3Uri.parse(text)
-    except ValueError as error:
-        raise invalid(f"The S3 URI {text} is not valid") from error
+_INTERRUPTED = "Interrupted"
+"""SageMaker's secondary status of a job whose spot machine is gone."""
 
 
 @dataclass
@@ -169,25 +114,18 @@ class _Training:
 
     job: Job
     request: Record
+    interrupt_after: str = ""
+    """Take the spot machine away at a log line that begins so; empty for never."""
     checkpoints: FolderSync | None = None
+    _seconds: float = 0.0
+    """Training time of all machines so far."""
 
     def run(self) -> None:
         try:
-            self._enter("Downloading", "Downloading input data")
-            self._download()
-            self._configure()
-            self.job.check_stop()
-            self._enter("Training", "Training image download completed. Training in progress.")
-            started = time.time()
-            self.job.update(TrainingStartTime=started)
-            algorithm = self.request["AlgorithmSpecification"]
-            ended = self.job.run_container(
-                [*algorithm["ContainerEntrypoint"], *algorithm.get("ContainerArguments", [])],
-                self._environment(),
-                self.request["StoppingCondition"].get("MaxRuntimeInSeconds", 86400),
-                self._tick,
-            )
-            self._keep_times(started)
+            ended = self._attempt()
+            while ended.stopped_by == _INTERRUPTED:
+                self._move()
+                ended = self._attempt()
             if ended.exit_code != 0 and not ended.stopped_by:
                 raise JobFailed(self._failure(ended.exit_code, ended.last_lines))
             # Whatever a stopped job has written is kept too, as SageMaker does.
@@ -208,6 +146,39 @@ class _Training:
             raise
         finally:
             _WORKING.pop(self.job.name, None)
+
+    def _attempt(self) -> Ended:
+        """Everything on one machine, until the job's process ends."""
+        self._enter("Downloading", "Downloading input data")
+        self._download()
+        self._configure()
+        self.job.check_stop()
+        self._enter("Training", "Training image download completed. Training in progress.")
+        started = time.time()
+        if not self._seconds:
+            self.job.update(TrainingStartTime=started)
+        if self.interrupt_after:
+            self.job.interrupt_at(self.interrupt_after, _INTERRUPTED)
+            self.interrupt_after = ""
+        algorithm = self.request["AlgorithmSpecification"]
+        longest = self.request["StoppingCondition"].get("MaxRuntimeInSeconds", 86400)
+        ended = self.job.run_container(
+            [*algorithm["ContainerEntrypoint"], *algorithm.get("ContainerArguments", [])],
+            self._environment(),
+            max(1, round(longest - self._seconds)),
+            self._tick,
+        )
+        self._keep_times(started)
+        return ended
+
+    def _move(self) -> None:
+        """A spot machine was taken away: only what has reached S3 comes along to the next."""
+        self._push_checkpoints()
+        self._enter(_INTERRUPTED, "Training job interrupted: the spot capacity was reclaimed.")
+        remove(self.job.root)
+        self.job.root.mkdir(parents=True)
+        self.job.check_stop()
+        self._enter("Starting", "Launching requested ML instances")
 
     def _enter(self, status: str, message: str) -> None:
         self._close_transition()
@@ -341,7 +312,8 @@ class _Training:
             upload_folder(self.job.clients.s3, folder, target)
 
     def _keep_times(self, started: float) -> None:
-        seconds = max(1, round(time.time() - started))
+        self._seconds += time.time() - started
+        seconds = max(1, round(self._seconds))
         self.job.update(TrainingTimeInSeconds=seconds, BillableTimeInSeconds=seconds)
 
     def _final_metrics(self) -> dict[str, Any]:

@@ -58,12 +58,12 @@ def run(root: Path, kill_after: int) -> None:
     output = os.open(root / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)
 
-    def report(done: int, of: int, seconds: float) -> None:
-        log_progress(done, of, seconds)
-        if done == kill_after:
+    def report(step: int, of: int, seconds: float) -> None:
+        log_progress(step, of, seconds)
+        if step == kill_after:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    loop.log_progress = report
+    pytest.MonkeyPatch().setattr(loop, "log_progress", report)
     raise SystemExit(run_job(lambda: train(job.paths, time.monotonic()), job.paths.failure))
 
 

@@ -1,0 +1,75 @@
+"""What a CreateTrainingJob request must hold beyond what the service model can say."""
+
+import re
+
+from local.plugin.sagemaker.checks import require_trusted
+from local.plugin.sagemaker.errors import invalid
+from local.plugin.sagemaker.store import Record
+from local.plugin.sagemaker.transfer import S3Uri
+
+SPOT_INTERRUPTION_TAG = "local:interrupt-spot-after"
+"""Tag of a managed spot job: once its log has a line that begins with the value, its machine is gone."""
+
+
+def check(request: Record) -> None:
+    """What the service model cannot say."""
+    algorithm = request.get("AlgorithmSpecification")
+    for member in ("AlgorithmSpecification", "ResourceConfig", "StoppingCondition"):
+        if member not in request:
+            raise invalid(f"{member} is required for this training job.")
+    if not algorithm or bool(algorithm.get("TrainingImage")) == bool(algorithm.get("AlgorithmName")):
+        raise invalid("You must specify exactly one of TrainingImage and AlgorithmName.")
+    if not algorithm.get("ContainerEntrypoint"):
+        raise invalid(
+            "On this machine a training job needs AlgorithmSpecification.ContainerEntrypoint: "
+            "there is no image whose own entrypoint could be run."
+        )
+    for definition in algorithm.get("MetricDefinitions", []):
+        try:
+            re.compile(definition["Regex"])
+        except re.error as error:
+            raise invalid(f"Invalid regular expression in metric {definition['Name']}: {error}") from error
+    _check_spot(request)
+    _check_channels(request)
+    require_trusted(request["RoleArn"])
+
+
+def _check_spot(request: Record) -> None:
+    stopping = request["StoppingCondition"]
+    longest_wait = stopping.get("MaxWaitTimeInSeconds")
+    runtime = stopping.get("MaxRuntimeInSeconds", 86400)
+    if request.get("EnableManagedSpotTraining"):
+        if longest_wait is None or longest_wait < runtime:
+            raise invalid(
+                "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to "
+                "MaxRuntimeInSeconds"
+            )
+    elif longest_wait is not None:
+        raise invalid("MaxWaitTimeInSeconds is only allowed when EnableManagedSpotTraining is true.")
+    elif any(tag["Key"] == SPOT_INTERRUPTION_TAG for tag in request.get("Tags", [])):
+        raise invalid(f"Only a job with EnableManagedSpotTraining can have the tag {SPOT_INTERRUPTION_TAG}.")
+
+
+def _check_channels(request: Record) -> None:
+    channels = request.get("InputDataConfig", [])
+    names = [channel["ChannelName"] for channel in channels]
+    if len(set(names)) != len(names):
+        raise invalid("Channel names must be unique.")
+    for channel in channels:
+        source = channel["DataSource"].get("S3DataSource")
+        if source is None or source["S3DataType"] != "S3Prefix":
+            raise invalid(
+                f"On this machine channel {channel['ChannelName']} must be an S3Prefix S3DataSource."
+            )
+        _uri(source["S3Uri"])
+    if request["ResourceConfig"].get("InstanceCount", 1) != 1:
+        raise invalid(
+            "On this machine a training job has one instance: set ResourceConfig.InstanceCount to 1."
+        )
+
+
+def _uri(text: str) -> S3Uri:
+    try:
+        return S3Uri.parse(text)
+    except ValueError as error:
+        raise invalid(f"The S3 URI {text} is not valid") from error

@@ -1,0 +1,108 @@
+"""A managed spot machine is taken away from the real training code, and the job goes on on another one."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from botocore.exceptions import ClientError
+from safetensors.torch import load
+
+import training_code
+from local.plugin.sagemaker.training_request import SPOT_INTERRUPTION_TAG
+from tests.local.sagemaker.conftest import BUCKET, Aws, training_request, until
+from tests.unit.tiny_model import chat_example, save_tiny_model, write_examples
+
+pytestmark = pytest.mark.cloud
+
+LOGS = "/aws/sagemaker/TrainingJobs"
+CHANNELS = ("code", "model", "train", "validation")
+SETTINGS = {
+    "precision": "fp32",
+    "sequence_length": "160",
+    "batch_tokens": "320",
+    "learning_rate": "0.02",
+    "lora_rank": "4",
+    "lora_dropout": "0.2",
+    "epochs": "12",
+    "checkpoint_steps": "7",
+}
+INTERRUPTED = [{"Key": SPOT_INTERRUPTION_TAG, "Value": "progress step=9 "}]
+
+
+@pytest.fixture(scope="module")
+def data(aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The real code, a tiny model and a few tales in S3; their prefix."""
+    root = tmp_path_factory.mktemp("spot")
+    save_tiny_model(root / "model")
+    for part, numbers in (("train", range(12)), ("validation", range(20, 23))):
+        write_examples(root / part, [chat_example(n, "and the bell sang on " * (1 + n % 3)) for n in numbers])
+    files = [(f"{path.parent.name}/{path.name}", path) for path in root.rglob("*") if path.is_file()]
+    files += [(f"code/{path.name}", path) for path in Path(training_code.__file__).parent.glob("*.*")]
+    for key, path in files:
+        aws.client("s3").put_object(Bucket=BUCKET, Key=f"spot/{key}", Body=path.read_bytes())
+    return f"s3://{BUCKET}/spot"
+
+
+def train(aws: Aws, role: str, data: str, name: str, **changes: Any) -> dict[str, Any]:
+    """A managed spot job with the real code, when it has ended."""
+    request = {
+        **training_request(name, role),
+        "HyperParameters": SETTINGS,
+        "InputDataConfig": [
+            {
+                "ChannelName": channel,
+                "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"{data}/{channel}/"}},
+            }
+            for channel in CHANNELS
+        ],
+        "CheckpointConfig": {"S3Uri": f"s3://{BUCKET}/checkpoints/{name}/"},
+        "EnableManagedSpotTraining": True,
+        "StoppingCondition": {"MaxRuntimeInSeconds": 300, "MaxWaitTimeInSeconds": 600},
+        **changes,
+    }
+    sagemaker = aws.client("sagemaker")
+    sagemaker.create_training_job(**request)
+    return until(
+        lambda: sagemaker.describe_training_job(TrainingJobName=name),
+        lambda job: job["TrainingJobStatus"] in ("Completed", "Failed", "Stopped"),
+        300,
+    )
+
+
+def adapter(aws: Aws, name: str) -> dict[str, torch.Tensor]:
+    key = f"out/{name}/output/model/adapter_model.safetensors"
+    return load(aws.client("s3").get_object(Bucket=BUCKET, Key=key)["Body"].read())
+
+
+def test_an_interrupted_spot_job_ends_with_the_same_adapter(aws: Aws, job_role: str, data: str) -> None:
+    whole = train(aws, job_role, data, "spot-whole")
+    interrupted = train(aws, job_role, data, "spot-interrupted", Tags=INTERRUPTED)
+
+    for job in (whole, interrupted):
+        assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
+    assert [step["Status"] for step in interrupted["SecondaryStatusTransitions"]] == [
+        "Downloading",
+        "Training",
+        "Interrupted",
+        "Starting",
+        "Downloading",
+        "Training",
+        "Uploading",
+    ]
+    log = aws.log(LOGS, "spot-interrupted/algo-1-")
+    assert any(line.startswith("Going on from step ") for line in log)
+    steps = [line.split()[1] for line in log if line.startswith("progress ")]
+    assert len(steps) == len(set(steps)), "the machine was given time to save: no step is done twice"
+    assert sorted(aws.keys("checkpoints/spot-interrupted/")) == [
+        "checkpoints/spot-interrupted/checkpoint-a.pt",
+        "checkpoints/spot-interrupted/checkpoint-b.pt",
+    ]
+    ours = adapter(aws, "spot-interrupted")
+    for name, value in adapter(aws, "spot-whole").items():
+        torch.testing.assert_close(ours[name], value, rtol=0, atol=1e-6)
+
+
+def test_only_a_spot_machine_can_be_taken_away(aws: Aws, job_role: str) -> None:
+    with pytest.raises(ClientError, match="EnableManagedSpotTraining"):
+        aws.training_job(job_role, Tags=INTERRUPTED)

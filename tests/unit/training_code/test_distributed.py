@@ -1,0 +1,161 @@
+"""Several real processes, which meet as SageMaker's would, train the same adapter as one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.unit.training_code.conftest import SMALL, Job, make_job
+from training_code import train as script
+from training_code.container import TERMINATED, JobError, run_job
+from training_code.data import TokenSequence
+from training_code.distributed import Team
+from training_code.hyperparameters import Sharding
+from training_code.launch import Cluster
+from training_code.machine import Machine
+from training_code.sharding import is_needed, with_others
+from training_code.train import train
+
+
+def started(job: Job, hosts: tuple[str, ...], current: str, processes: int) -> subprocess.Popen[str]:
+    """`train.py` as SageMaker starts it on one instance."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(job.root),
+        "OMP_NUM_THREADS": "1",
+        "SM_MODEL_DIR": str(job.paths.model),
+        "SM_HOSTS": json.dumps(hosts),
+        "SM_CURRENT_HOST": current,
+        "SM_NUM_GPUS": str(processes),
+    }
+    return subprocess.Popen(
+        [sys.executable, str(script.__file__)],
+        env=environment,
+        cwd=job.root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def ended(process: subprocess.Popen[str], code: int = 0) -> str:
+    """All it said; it must end with this exit code."""
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == code, output
+    return output
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory, base_model: Path) -> Job:
+    """The same training by one process."""
+    job = make_job(tmp_path_factory.mktemp("alone") / "ml", base_model)
+    assert run_job(lambda: train(job.paths, time.monotonic()), job.paths.failure) == 0
+    return job
+
+
+def assert_same_curve(job: Job, alone: Job) -> None:
+    for mine, its in zip(job.metrics(), alone.metrics(), strict=True):
+        assert mine["step"] == its["step"]
+        for name in ("train_loss", "validation_loss"):
+            if mine[name] is not None and its[name] is not None:
+                assert mine[name] == pytest.approx(its[name], abs=1e-3)
+    assert job.result()["metrics"]["validation_loss"] == pytest.approx(
+        alone.result()["metrics"]["validation_loss"], abs=1e-3
+    )
+    ours = load_file(job.root / "model" / "adapter_model.safetensors")
+    for name, value in load_file(alone.root / "model" / "adapter_model.safetensors").items():
+        torch.testing.assert_close(ours[name], value, rtol=1e-2, atol=1e-3)
+
+
+def test_two_instances_learn_what_one_does(tmp_path: Path, base_model: Path, alone: Job) -> None:
+    hosts = ("127.0.0.1", "localhost")  # two names of this machine that it can find
+    jobs = [make_job(tmp_path / host, base_model) for host in hosts]
+    processes = [started(job, hosts, host, 1) for job, host in zip(jobs, hosts, strict=True)]
+    for process in processes:
+        ended(process)
+    assert jobs[0].result()["processes"] == 2 and not jobs[0].result()["sharded"]
+    assert_same_curve(jobs[0], alone)
+    assert not (jobs[1].root / "model" / "training.json").exists(), "the first instance writes"
+
+
+def test_with_a_divided_base_all_stop_at_the_same_step_and_go_on_to_the_same_adapter(
+    job: Job, alone: Job
+) -> None:
+    job.settings(**SMALL, epochs=3, sharding="full")
+    process = started(job, ("algo-1",), "algo-1", 2)
+    output = process.stdout
+    assert output is not None
+    next(line for line in output if line.startswith("progress step=3 "))
+    process.send_signal(signal.SIGTERM)
+    ended(process, TERMINATED)
+    stopped_at = job.result()["steps"]
+    assert job.result()["ended_by"] == "stopped" and 3 <= stopped_at < alone.result()["steps"]
+    rest = ended(started(job, ("algo-1",), "algo-1", 2))
+    assert f"Going on from step {stopped_at} " in rest
+    assert job.result()["processes"] == 2 and job.result()["sharded"]
+    assert rest.count(f"progress step={stopped_at + 1} ") == 1, "one of them speaks for all"
+    assert_same_curve(job, alone)
+
+
+def test_what_is_wrong_is_said_once(job: Job) -> None:
+    job.settings(**SMALL, epochs="lots")
+    ended(started(job, ("algo-1",), "algo-1", 2), 1)
+    assert "epochs is 'lots'" in job.paths.failure.read_text()
+
+
+def test_the_instances_are_those_that_sagemaker_names(tmp_path: Path) -> None:
+    assert not Cluster.read(tmp_path, {}).needs_launcher
+    (tmp_path / "resourceconfig.json").write_text(
+        json.dumps(
+            {
+                "current_host": "algo-2",
+                "hosts": ["algo-2", "algo-1"],
+                "network_interface_name": "eth0",
+            }
+        )
+    )
+    cluster = Cluster.read(tmp_path, {"SM_NUM_GPUS": "4"})
+    assert cluster == Cluster(("algo-1", "algo-2"), "algo-2", 4, "eth0") and cluster.needs_launcher
+    with pytest.raises(JobError, match=r"algo-9.*not among"):
+        Cluster.read(tmp_path, {"SM_CURRENT_HOST": "algo-9"})
+
+
+def test_a_share_has_every_row_once_and_about_as_many_tokens() -> None:
+    rows = [TokenSequence((n,) * n, (True,) * n) for n in (50, 9, 30, 20, 11, 40)]
+    shares = [Team(rank, 3).share(rows) for rank in range(3)]
+    assert sorted(len(row) for share in shares for row in share) == [9, 11, 20, 30, 40, 50]
+    assert {sum(map(len, share)) for share in shares} <= set(range(49, 62))
+    assert Team().share(rows) is rows
+
+
+GIB = 1024**3
+
+
+@pytest.mark.parametrize(
+    ("setting", "weights", "kind", "size", "needed"),
+    [
+        ("auto", 20 * GIB, "cuda", 1, False),
+        ("none", 20 * GIB, "cuda", 4, False),
+        ("full", 1 * GIB, "cpu", 4, True),
+        ("auto", 20 * GIB, "cpu", 4, False),
+        ("auto", 10 * GIB, "cuda", 4, False),
+        ("auto", 20 * GIB, "cuda", 4, True),
+    ],
+)
+def test_the_base_is_divided_where_it_has_to_be(
+    setting: Sharding, weights: int, kind: Any, size: int, needed: bool
+) -> None:
+    assert is_needed(setting, weights, Machine(kind, 24 * GIB, False), Team(0, size)) is needed
+
+
+def test_a_divided_base_leaves_room() -> None:
+    machine = with_others(Machine("cuda", 24 * GIB, False), 16 * GIB, Team(0, 4))
+    assert machine.memory == 36 * GIB
