@@ -46,7 +46,7 @@ def train_state(settings: Settings, role_arn: str, image: str) -> dict[str, Any]
     stopping = {"MaxRuntimeInSeconds": runtime}
     if settings.spot:
         stopping["MaxWaitTimeInSeconds"] = longest_training_wait(settings)
-    request = {
+    request: dict[str, Any] = {
         "TrainingJobName.$": f"{_JOBS}.training_job_name",
         "RoleArn": role_arn,
         "AlgorithmSpecification": {
@@ -62,7 +62,7 @@ def train_state(settings: Settings, role_arn: str, image: str) -> dict[str, Any]
         "TensorBoardOutputConfig": {"S3OutputPath.$": f"{_JOBS}.tensorboard_uri"},
         "ResourceConfig": {
             "InstanceType": settings.training_instance,
-            "InstanceCount": 1,
+            "InstanceCount": settings.instance_count,
             "VolumeSizeInGB": 100,
         },
         "StoppingCondition": stopping,
@@ -70,6 +70,9 @@ def train_state(settings: Settings, role_arn: str, image: str) -> dict[str, Any]
         "EnableNetworkIsolation": True,
         "Tags": _tags(settings),
     }
+    if settings.instance_count > 1:
+        # What they tell each other comes from the stories.
+        request["EnableInterContainerTrafficEncryption"] = True
     return _job("createTrainingJob", request, longest_training_wait(settings) + _HOUR, "$.trained")
 
 

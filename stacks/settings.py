@@ -33,6 +33,8 @@ class Settings(BaseModel):
     base_model_revision: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,64}$")] = ""
     training_instance: str = "ml.g6.xlarge"
     hosting_instance: str = "ml.g6.xlarge"
+    instance_count: Annotated[int, Field(ge=1, le=16)] = 1
+    """How many training instances share one training."""
     spot: bool = True
     max_training_minutes: Annotated[int, Field(ge=1, le=5 * 24 * 60 - 30)] = 240
     quiet_seconds: Annotated[int, Field(ge=5, le=24 * 60 * 60)] = 300
@@ -95,6 +97,7 @@ _CURES = {
     "base_model_revision": "Give a commit, tag or branch of the model's repository, or leave it empty",
     "training_instance": "Give a GPU instance such as ml.g6.xlarge",
     "hosting_instance": "Give a GPU instance such as ml.g6.xlarge",
+    "instance_count": "Give a whole number of training instances from 1 to 16",
     "spot": "Give true or false",
     "max_training_minutes": "Give whole minutes from 1 to 7170 (SageMaker ends a job after five days)",
     "quiet_seconds": "Give whole seconds from 5 to 86400",

@@ -6,6 +6,8 @@ import boto3
 import pytest
 from botocore.validate import ParamValidator
 
+from stacks.sagemaker_jobs import train_state
+from stacks.settings import Settings
 from tests.templates.conftest import Synthesized, definition, flat
 
 States = dict[str, Any]
@@ -122,6 +124,15 @@ def test_the_training_job_is_a_request_that_sagemaker_takes(states: States) -> N
     assert "Environment" not in request
     named = {metric["Name"] for metric in request["AlgorithmSpecification"]["MetricDefinitions"]}
     assert {"train:loss", "validation:loss", "train:tokens_per_second", "train:cost_usd"} <= named
+
+
+def test_instances_that_train_together_talk_encrypted(states: States) -> None:
+    train = train_state(Settings(instance_count=2), "arn:aws:iam::123456789012:role/training", "image")
+    request = _filled(train["Parameters"])
+    _validate("CreateTrainingJob", request)
+    assert request["ResourceConfig"]["InstanceCount"] == 2
+    assert request["EnableInterContainerTrafficEncryption"] is True
+    assert states["Train"]["Parameters"]["ResourceConfig"]["InstanceCount"] == 1
 
 
 def test_the_evaluation_job_is_a_request_that_sagemaker_takes(states: States) -> None:

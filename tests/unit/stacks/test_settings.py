@@ -53,6 +53,7 @@ def test_keys_of_the_cdk_are_passed_over() -> None:
         ("training_instance", "g6.xlarge", "Give ml.g6.xlarge"),
         ("hosting_instance", "ml.p3.2xlarge", "CUDA 13"),
         ("hosting_instance", "a big one", "no instance type"),
+        ("instance_count", 0, "from 1 to 16"),
         ("spot", "maybe", "true or false"),
         ("max_training_minutes", 0, "whole minutes"),
         ("max_training_minutes", 7171, "five days"),
