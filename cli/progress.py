@@ -12,10 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.api import StoryloomApi
+from cli.curve import LossCurve
 from cli.errors import CommandError
 
 POLL_SECONDS = 2.0
-FINISHED = {"succeeded", "not_better", "stopped_early", "declined", "superseded", "failed"}
+FINISHED = {"succeeded", "not_better", "pending_approval", "stopped_early", "declined", "superseded", "failed"}
 _MARKS = {"succeeded": "[green]✓[/]", "failed": "[red]✗[/]", "running": "[yellow]…[/]"}
 
 
@@ -56,7 +57,7 @@ def run_panel(run: dict[str, Any]) -> RenderableType:
         )
     lines: list[RenderableType] = [Text(f"run {run['run_id']}: {run['status']}"), table]
     if metrics := run.get("metrics"):
-        lines.append(Text(_metric_line(metrics[-1])))
+        lines += [LossCurve(metrics), Text(_training_line(metrics[-1], run.get("progress")))]
     if run.get("message"):
         lines.append(Text(run["message"]))
     if run["status"] == "waiting":
@@ -77,12 +78,32 @@ def how_to_answer(run: dict[str, Any]) -> str:
     )
 
 
-def _metric_line(metric: dict[str, Any]) -> str:
+def _training_line(metric: dict[str, Any], progress: dict[str, Any] | None) -> str:
+    """`step 30  train loss 2.500  of 120 steps  512 tokens/s  about 3 min left  …`, as far as it is known."""
     parts = [f"step {metric['step']}"] if metric.get("step") is not None else []
     for name in ("train_loss", "validation_loss"):
         if metric.get(name) is not None:
             parts.append(f"{name.replace('_', ' ')} {metric[name]:.3f}")
-    return "  ".join(parts)
+    return "  ".join(parts + _pace(progress or {}))
+
+
+def _pace(progress: dict[str, Any]) -> list[str]:
+    parts = []
+    if step := progress.get("step"):
+        of = progress["of"]
+        parts += [f"of {of} steps", f"about {_duration(progress['seconds'] * (of - step) / step)} left"]
+    if progress.get("tokens_per_second") is not None:
+        parts.append(f"{progress['tokens_per_second']:,.0f} tokens/s")
+    if progress.get("cost_usd") is not None:
+        parts.append(f"${progress['cost_usd']:.2f} so far at the price on demand")
+    return parts
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def wait_for_new_run(
@@ -123,7 +144,7 @@ class _StateLines:
     def __call__(self, run: dict[str, Any]) -> None:
         lines = [f"  {state['name']}" for state in run.get("states", [])]
         if metrics := run.get("metrics"):
-            lines.append(f"    {_metric_line(metrics[-1])}")
+            lines.append(f"    {_training_line(metrics[-1], run.get('progress'))}")
         if run["status"] == "waiting":
             lines += [f"    {run.get('message') or ''}", f"    {how_to_answer(run)}"]
         for line in lines:

@@ -23,9 +23,9 @@ RUN: dict[str, Any] = {
 }
 
 
-def _printed(content: Any) -> str:
+def _printed(content: Any, width: int = 200) -> str:
     out = io.StringIO()
-    Console(file=out, width=200).print(content)
+    Console(file=out, width=width).print(content)
     return out.getvalue()
 
 
@@ -39,6 +39,53 @@ def test_a_run_shows_its_states_its_loss_and_its_outcome() -> None:
     for part in ("20260101-000000-abcd", "Begin", "10 s", "step 20", "train loss 2.500", "v1 is live"):
         assert part in shown
     assert "validation loss" not in shown
+
+
+TRAINING: dict[str, Any] = {
+    **RUN,
+    "status": "running",
+    "metrics": [
+        {
+            "step": step,
+            "train_loss": 3.5 - step / 20,
+            "validation_loss": 3.4 - step / 40 if step % 5 == 0 else None,
+        }
+        for step in range(21)
+    ],
+    "progress": {"step": 20, "of": 60, "seconds": 120.0, "tokens_per_second": 1512.4, "cost_usd": 0.038},
+}
+
+
+def test_a_training_shows_its_curves_and_how_long_it_will_take() -> None:
+    shown = _printed(run_panel(TRAINING), width=100)
+    for part in (
+        "stories it learns from",
+        "stories held back",
+        "of 60 steps",
+        "about 4 min left",
+        "1,512 tokens/s",
+    ):
+        assert part in shown
+    assert "$0.04 so far" in shown
+    assert len(set(shown) & {chr(0x2800 + dots) for dots in range(1, 256)}) > 5, "lines are drawn"
+    for label in ("3.50", "2.50", "20"):  # the axes span the data
+        assert label in shown
+    assert max(len(line) for line in shown.splitlines()) <= 100
+
+
+def test_a_curve_needs_two_points_and_room() -> None:
+    one = {**TRAINING, "metrics": TRAINING["metrics"][:1]}
+    assert "stories held back" not in _printed(run_panel(one))
+    assert "stories held back" not in _printed(run_panel(TRAINING), width=35)
+
+
+def test_where_no_curve_can_be_drawn_the_figures_come_as_lines() -> None:
+    out = io.StringIO()
+    _StateLines(Console(file=out, width=60))(TRAINING)
+    line = out.getvalue().splitlines()[-1]
+    assert line.startswith(
+        "    step 20  train loss 2.500  validation loss 2.900  of 60 steps  about 4 min left"
+    )
 
 
 def test_a_failed_run_shows_where_why_and_the_end_of_the_log() -> None:
