@@ -35,9 +35,11 @@ def clean(text: str) -> Cleaned:
     ledger = Ledger()
     for _ in range(_MOST_PASSES):
         cleaned = _clean_once(text, ledger)
-        if cleaned == text:
-            break
+        # Nothing but the empty lines around it went: there is nothing new to find.
+        is_clean = cleaned == text.strip()
         text = cleaned
+        if is_clean:
+            break
     return Cleaned(text, ledger.changes())
 
 

@@ -70,7 +70,9 @@ def test_what_is_saved_is_peft_s_own(model: Any) -> None:
 def test_layers_that_are_not_plain_keep_their_own_way(tmp_path: Path) -> None:
     llama = save_tiny_model(tmp_path / "llama")
     assert MergedAdapters.can_merge(add_adapter(load_base(llama, CPU), Hyperparameters(lora_rank=4)))
-    assert not MergedAdapters.can_merge(add_adapter(load_base(llama, CPU), Hyperparameters(lora_rank=4, lora_dropout=0.1)))
+    assert not MergedAdapters.can_merge(
+        add_adapter(load_base(llama, CPU), Hyperparameters(lora_rank=4, lora_dropout=0.1))
+    )
     gpt2 = save_tiny_model(tmp_path / "gpt2", "gpt2")
     assert not MergedAdapters.can_merge(add_adapter(load_base(gpt2, CPU), Hyperparameters(lora_rank=4)))
     dora = LoraConfig(use_dora=True, target_modules="all-linear", task_type="CAUSAL_LM")
