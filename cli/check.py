@@ -64,6 +64,7 @@ def check(folder: Path, settings: app_settings.Settings, console: Console) -> Da
         settings.model,
         minimum_words=settings.minimum_words,
         instance=settings.training_instance,
+        instances=settings.instance_count,
         spot=settings.spot,
         max_training_minutes=settings.max_training_minutes,
     )

@@ -134,6 +134,7 @@ class PipelineStack(Stack):
             ("STORYLOOM_MINIMUM_WORDS", str(settings.minimum_words)),
             ("STORYLOOM_MAX_TRAINING_MINUTES", str(settings.max_training_minutes)),
             ("STORYLOOM_TRAINING_INSTANCE", settings.training_instance),
+            ("STORYLOOM_INSTANCE_COUNT", str(settings.instance_count)),
             ("STORYLOOM_TRAINING_CODE_URI", uri),
             ("STORYLOOM_SPOT", str(settings.spot).lower()),
             ("STORYLOOM_ASK_BEFORE_TRAINING", str(settings.ask_before_training).lower()),

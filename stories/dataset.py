@@ -37,6 +37,8 @@ class Options:
     base_model: str = ""
     """Its name, for the report."""
     spot: bool = False
+    instances: int = 1
+    """How many train together."""
     """Whether training waits for spare machines, which cost less."""
 
 
@@ -74,7 +76,9 @@ def assemble(
     waiting.unlink()
     (folder / LEDGER_FILE).write_text(split.ledger.to_json(), encoding="utf-8", newline="\n")
     tokens = sizes["train"].examples * options.sequence_length * options.epochs
-    effort = estimate(tokens, options.parameters_millions, options.instance, options.most_minutes)
+    effort = estimate(
+        tokens, options.parameters_millions, options.instance, options.most_minutes, options.instances
+    )
     words = sum(entry.words for entry in entries)
     judged, words_to_next_grade = grade(words, options.minimum_words)
     enough = words >= options.minimum_words and all(size.examples for size in sizes.values())

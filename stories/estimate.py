@@ -50,7 +50,9 @@ class Estimate:
     """On demand until SageMaker stops both jobs."""
 
 
-def estimate(tokens: int, parameters_millions: int, instance: str, most_minutes: float) -> Estimate:
+def estimate(
+    tokens: int, parameters_millions: int, instance: str, most_minutes: float, instances: int = 1
+) -> Estimate:
     """Estimate training time and cost.
 
     Args:
@@ -58,6 +60,7 @@ def estimate(tokens: int, parameters_millions: int, instance: str, most_minutes:
         parameters_millions: size of the base model; 0 where it is not known.
         instance: SageMaker instance type.
         most_minutes: when training ends by itself.
+        instances: how many train together. One evaluates.
     """
     known = INSTANCES.get(instance)
     if known is None:
@@ -65,13 +68,14 @@ def estimate(tokens: int, parameters_millions: int, instance: str, most_minutes:
     minutes = most_minutes
     if parameters_millions:
         operations = tokens * parameters_millions * 1e6 * _OPERATIONS_PER_PARAMETER
-        needed = _START_MINUTES + operations / (known.teraflops * 1e12 * _UTILISATION) / 60
+        needed = _START_MINUTES + operations / (instances * known.teraflops * 1e12 * _UTILISATION) / 60
         minutes = round(min(needed, most_minutes), 1)
-    longest = most_minutes + GRACE_MINUTES + LONGEST_EVALUATION_MINUTES
+    longest = instances * (most_minutes + GRACE_MINUTES) + LONGEST_EVALUATION_MINUTES
+    paid = instances * minutes
     return Estimate(
         minutes=minutes,
-        on_demand_usd=_usd(minutes + _EVALUATION_MINUTES, known),
-        spot_usd=_usd(minutes * _SPOT_SHARE + _EVALUATION_MINUTES, known),
+        on_demand_usd=_usd(paid + _EVALUATION_MINUTES, known),
+        spot_usd=_usd(paid * _SPOT_SHARE + _EVALUATION_MINUTES, known),
         at_most_usd=_usd(longest, known),
     )
 

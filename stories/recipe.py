@@ -56,7 +56,14 @@ def recipe(model: OpenModel, max_training_minutes: int) -> Recipe:
 
 
 def options(
-    run_id: str, model: OpenModel, *, minimum_words: int, instance: str, spot: bool, max_training_minutes: int
+    run_id: str,
+    model: OpenModel,
+    *,
+    minimum_words: int,
+    instance: str,
+    instances: int = 1,
+    spot: bool,
+    max_training_minutes: int,
 ) -> Options:
     """Say what a dataset is made for.
 
@@ -65,6 +72,7 @@ def options(
         model: that will be taught.
         minimum_words: words that training needs.
         instance: SageMaker training instance type.
+        instances: how many of them train together.
         spot: whether training waits for spare machines.
         max_training_minutes: when training ends by itself.
     """
@@ -80,4 +88,5 @@ def options(
         most_minutes=max_training_minutes,
         base_model=model.name,
         spot=spot,
+        instances=instances,
     )

@@ -50,6 +50,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         common.base_model,
         minimum_words=settings.minimum_words,
         instance=settings.training_instance,
+        instances=settings.instance_count,
         spot=settings.spot,
         max_training_minutes=settings.max_training_minutes,
     )

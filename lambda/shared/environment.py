@@ -69,6 +69,7 @@ class Assembly(_Group):
     minimum_words: int
     max_training_minutes: int
     training_instance: str
+    instance_count: int = 1
     training_code_uri: str
     spot: bool
     ask_before_training: bool

@@ -20,6 +20,15 @@ def test_cost_is_the_hours_of_training_and_evaluation() -> None:
     assert found.on_demand_usd == pytest.approx(4 * 1.13)
 
 
+def test_two_instances_train_faster_and_are_both_paid_for() -> None:
+    one = estimate(10**9, 1700, "ml.g6.xlarge", 10_000)
+    two = estimate(10**9, 1700, "ml.g6.xlarge", 10_000, instances=2)
+    assert one.minutes / 2 < two.minutes < one.minutes * 0.6
+    assert one.on_demand_usd and two.on_demand_usd and one.at_most_usd and two.at_most_usd
+    assert one.on_demand_usd < two.on_demand_usd < one.on_demand_usd * 1.2
+    assert two.at_most_usd > one.at_most_usd * 1.9
+
+
 @pytest.mark.parametrize("instance", sorted(INSTANCES))
 def test_more_text_and_larger_models_take_longer(instance: str) -> None:
     small, text, model = (
