@@ -73,7 +73,7 @@ class Hyperparameters:
     sharding: Sharding = "auto"
     """Whether several GPUs divide the frozen base among them: `full`, `none`, or where it asks for it."""
     usd_per_hour: float = _between(0.0, 0.0, 100_000.0)
-    """Price of the machines together, on demand; 0 where it is not known."""
+    """Price of one instance, on demand; 0 where it is not known."""
     price_date: str = ""
     """Of what day `usd_per_hour` is."""
     base_revision: str = ""

@@ -154,7 +154,7 @@ def train(paths: TrainingPaths, started: float, team: Team | None = None) -> int
         device=numerics.device,
         flops_per_token=flops,
         peak_flops=peak and peak * team.size,
-        usd_per_hour=settings.usd_per_hour,
+        usd_per_hour=settings.usd_per_hour * len(Cluster.read(paths.hyperparameters.parent).hosts),
         live_file=paths.model / "metrics.jsonl" if team.is_first else None,
         trackers=open_trackers(paths.tensorboard, dataclasses.asdict(settings)) if team.is_first else (),
     )
