@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from shared import aws, clock, environment, layout
 
 _METRIC = re.compile(r"metric (?P<name>train_loss|validation_loss)=(?P<value>[-+0-9.eE]+) step=(?P<step>\d+)")
+_FIGURE = re.compile(r"metric (?P<name>tokens_per_second|cost_usd)=(?P<value>[-+0-9.eE]+) step=")
 _PROGRESS = re.compile(r"progress step=(?P<step>\d+) of=(?P<of>\d+) seconds=(?P<seconds>[0-9.]+)")
 _TRAINING_LOG = "/aws/sagemaker/TrainingJobs"
 
@@ -39,6 +40,9 @@ class Progress(BaseModel):
     step: int
     of: int
     seconds: float
+    tokens_per_second: float | None = None
+    cost_usd: float | None = None
+    """So far, at the instance's price on demand."""
 
 
 def states(execution_arn: str) -> list[State]:
@@ -112,6 +116,7 @@ def training_log(job_name: str) -> tuple[list[Metric], Progress | None]:
     client = aws.logs()
     metrics: dict[int, Metric] = {}
     progress: Progress | None = None
+    figures: dict[str, float] = {}
     pages = client.get_paginator("filter_log_events").paginate(
         logGroupName=_TRAINING_LOG, logStreamNamePrefix=f"{job_name}/", filterPattern='"step="'
     )
@@ -125,11 +130,13 @@ def training_log(job_name: str) -> tuple[list[Metric], Progress | None]:
                 if found := _METRIC.search(line):
                     step = int(found["step"])
                     setattr(metrics.setdefault(step, Metric(step=step)), found["name"], float(found["value"]))
+                elif found := _FIGURE.search(line):
+                    figures[found["name"]] = float(found["value"])
                 elif found := _PROGRESS.search(line):
                     progress = Progress.model_validate(found.groupdict())
     except client.exceptions.ResourceNotFoundException:
         return [], None
-    return [metrics[step] for step in sorted(metrics)], progress
+    return [metrics[step] for step in sorted(metrics)], progress and progress.model_copy(update=figures)
 
 
 REPORT_LINK_SECONDS = 3600
