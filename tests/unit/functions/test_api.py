@@ -91,6 +91,8 @@ def test_a_run_shows_its_states_report_and_losses(api: TestClient, house: House)
         "progress step=10 of=120 seconds=33",
         "metric validation_loss=3.5e0 step=20",
         "metric train_loss=2.75 step=20",
+        "metric tokens_per_second=511.5 step=20",
+        "metric cost_usd=0.0193 step=20",
         "progress step=20 of=120 seconds=61.5",
     ]
     logs, group = aws.logs(), "/aws/sagemaker/TrainingJobs"
@@ -121,7 +123,13 @@ def test_a_run_shows_its_states_report_and_losses(api: TestClient, house: House)
         {"step": 10, "train_loss": 3.25, "validation_loss": None},
         {"step": 20, "train_loss": 2.75, "validation_loss": 3.5},
     ]
-    assert run["progress"] == {"step": 20, "of": 120, "seconds": 61.5}
+    assert run["progress"] == {
+        "step": 20,
+        "of": 120,
+        "seconds": 61.5,
+        "tokens_per_second": 511.5,
+        "cost_usd": 0.0193,
+    }
 
 
 def test_on_one_machine_the_report_is_reached_through_the_front_door(
