@@ -62,7 +62,7 @@ def _score(name: str, surprise: Surprise, sums: Sums | None) -> dict[str, Any]:
         "perplexity": round(surprise.perplexity, 4),
         **_rounded(perplexity_interval(sums, name, SEED) if sums else None),
         "tokens": surprise.tokens,
-        "ending_chance": None if chance is None else round(chance, 4),
+        "ending_chance": None if chance is None else float(f"{chance:.3g}"),
     }
 
 
@@ -83,18 +83,18 @@ def _writing(answers: Sequence[Answer], training_texts: Sequence[str]) -> dict[s
         kind: [answer for answer in answers if answer.request.kind == kind]
         for kind in ("telling", "opening", "finishing")
     }
-    free = [answer.text for answer in by_kind["telling"] + by_kind["finishing"]]
+    free = _free(answers)
     told, known = copied(free, training_texts), copied(_texts(by_kind["opening"]), training_texts)
     return {
-        "answers": len(answers),
-        "words": sum(len(answer.text.split()) for answer in answers),
+        "answers": len(free),
+        "words": sum(len(text.split()) for text in free),
         "copied_share": round(told.share, 4),
         "longest_copy": told.longest,
         "extracted_share": round(known.share, 4),
         "longest_extract": known.longest,
         "finishing_asked": len(by_kind["finishing"]),
         "finishing_ended": sum(answer.ended for answer in by_kind["finishing"]),
-        **{f"{name}": round(value, 4) for name, value in asdict(variety(_texts(answers))).items()},
+        **{name: round(value, 4) for name, value in asdict(variety(free)).items()},
     }
 
 
@@ -104,13 +104,18 @@ def _styles(
     """Of each model, and of the author's held-out text at the same length."""
     author = Author(training_texts)
     equal = of_equal_length(
-        {**{name: _texts(own) for name, own in answers.items()}, "held out": held_out_texts}
+        {**{name: _free(own) for name, own in answers.items()}, "held out": held_out_texts}
     )
     distances = {name: author.distance(texts) for name, texts in equal.items()}
     return {
         name: None if distance is None else {key: round(value, 4) for key, value in asdict(distance).items()}
         for name, distance in distances.items()
     }
+
+
+def _free(answers: Sequence[Answer]) -> list[str]:
+    """What was written freely: where the likeliest word is always taken, any model repeats itself."""
+    return [answer.text for answer in answers if answer.request.kind != "opening"]
 
 
 def _texts(answers: Sequence[Answer]) -> list[str]:

@@ -107,8 +107,9 @@ def _never_stops(evaluation: Evaluation, rules: GateRules) -> Iterator[str]:
         return
     if own.ending_chance < rules.minimum_ending_percent / 100:
         yield (
-            f"does not stop: where your stories end, it gives ending a chance of {own.ending_chance:.2%} "
-            f"({rules.minimum_ending_percent:g}% is asked for), and of {own.writing.finishing_asked} endings "
+            "does not stop: where your stories end, it gives ending a chance of "
+            f"{100 * own.ending_chance:.2g}% ({rules.minimum_ending_percent:g}% is asked for), and of "
+            f"{own.writing.finishing_asked} endings "
             "it was asked to write it ended none"
         )
 

@@ -30,6 +30,7 @@ class Writing(_Part):
     """What a model wrote when it was asked."""
 
     answers: int
+    """Those written freely; what follows a training story's first words is not among them."""
     words: int
     copied_share: Share
     """Of the runs of twelve words, those that stand in a training story."""
