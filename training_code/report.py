@@ -154,7 +154,7 @@ def _style(evaluation: dict[str, Any]) -> str:
         rows += (
             f"<span>{name}</span>{scale(marks, f'Distance from your writing, {name.lower()}')}"
             f'<span class="figure">{"nearer" if closer else "not nearer"}</span>'
-            f'<span></span><span class="note">{words}</span><span></span>'
+            f'<span class="note">{words}</span>'
         )
     entries = [("author", "you, in a story it has not seen"), *((key, NAMES[key]) for key in styles)]
     return f"""<section>
