@@ -69,8 +69,7 @@ def _hyperparameters(common: Common, settings: Assembly, chosen: Recipe) -> dict
     """Only what the job cannot know: it chooses the rest from the data, the base and its machine."""
     values = {**asdict(chosen), "base_revision": common.base_model.revision}
     if price := INSTANCES.get(settings.training_instance):
-        together = settings.instance_count * price.usd_per_hour
-        values |= {"usd_per_hour": round(together, 4), "price_date": PRICE_DATE}
+        values |= {"usd_per_hour": price.usd_per_hour, "price_date": PRICE_DATE}
     return {name: str(value) for name, value in values.items()}
 
 

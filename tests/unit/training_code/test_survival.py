@@ -31,7 +31,7 @@ LOG = "log.txt"
 @pytest.fixture(scope="module", autouse=True)
 def _warm() -> Iterator[None]:
     """Forked processes find the libraries loaded."""
-    multiprocessing.get_context("forkserver").set_forkserver_preload([__name__])
+    multiprocessing.get_context("forkserver").set_forkserver_preload([__name__, "torch.utils.tensorboard"])
     yield
 
 
