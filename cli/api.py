@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Literal, cast
 
 import httpx
 import openai
@@ -55,6 +55,17 @@ class StoryloomApi:
     def decline(self, run_id: str) -> dict[str, Any]:
         """Says no to a run that waits; gives its record."""
         return self._answer(self._http.post(f"/runs/{run_id}/decline"))
+
+    def models(self) -> list[dict[str, Any]]:
+        """Every version of the model, newest first."""
+        listed: list[dict[str, Any]] = self._get("/models")["models"]
+        return listed
+
+    def decide_version(
+        self, version: str, decision: Literal["activate", "approve", "reject"]
+    ) -> dict[str, Any]:
+        """Says what is to become of a version; gives what was done, in words, and the version."""
+        return self._answer(self._http.post(f"/models/{version}/{decision}"))
 
     def stories(self) -> list[dict[str, Any]]:
         listed: list[dict[str, Any]] = self._get("/stories")["stories"]

@@ -14,7 +14,7 @@ from stacks.functions import Function
 from stacks.hosting import Hosting
 from stacks.job_logs import TRAINING_LOG, read_job_logs
 from stacks.page import Page
-from stacks.permissions import allow
+from stacks.permissions import allow, arn
 from stacks.pipeline import PipelineStack
 from stacks.references import page_url_parameter, publish
 from stacks.rest_api import LONGEST_ANSWER, RestApi
@@ -52,6 +52,7 @@ class ChatStack(Stack):
         sign_in = SignIn(self, "SignIn", settings=settings)
         keeper = self._keeper(hosting)
         chat_api = self._chat_api(hosting, keeper, pipeline.machine_seen_from(self))
+        self._let_choose_versions(chat_api, keeper, pipeline.start_run_seen_from(self))
         authorizer = self._authorizer(sign_in)
         rest_api = RestApi(self, "Api", api=chat_api.function, authorizer=authorizer.function)
         page = Page(
@@ -138,7 +139,6 @@ class ChatStack(Stack):
         )
         chat_api.may_use_table("GetItem", "Query", "UpdateItem")
         hosting.asked_by(chat_api, streaming=True)
-        allow(chat_api.role, ["lambda:InvokeFunction"], [keeper.arn])
         allow(
             chat_api.role,
             ["states:GetExecutionHistory"],
@@ -154,9 +154,23 @@ class ChatStack(Stack):
             wildcard_because="a person names their stories as they like; the presigned form allows one key",
         )
         chat_api.may_list_artifacts("runs/*")
-        chat_api.may_read_artifacts("runs/*/report.json", "runs/*/report.html")
+        chat_api.may_read_artifacts(
+            "runs/*/report.json", "runs/*/report.html", "runs/*/evaluation/evaluation.html"
+        )
         read_job_logs(chat_api, "logs:FilterLogEvents", jobs=(TRAINING_LOG,))
         return chat_api
+
+    def _let_choose_versions(self, chat_api: Function, keeper: Function, start_run: str) -> None:
+        """Let the API wake the model, say yes or no to a version in the registry, and have another answer."""
+        called = [keeper.arn, arn("lambda", f"function:{start_run}")]
+        allow(chat_api.role, ["lambda:InvokeFunction"], called)
+        chat_api.function.add_environment("STORYLOOM_START_RUN_FUNCTION", start_run)
+        allow(
+            chat_api.role,
+            ["sagemaker:UpdateModelPackage"],
+            [arn("sagemaker", f"model-package/{self._settings.name}/*")],
+            wildcard_because="the registry numbers the packages of the group",
+        )
 
     def _authorizer(self, sign_in: SignIn) -> Function:
         authorizer = self._function("authorizer", Duration.seconds(15), memory_mb=512)

@@ -31,6 +31,8 @@ CONTROL = FunctionGroup(
         "quiet_timer",
         "start_run",
         "begin",
+        "activate",
+        "version_decided",
         "ask_approval",
         "stage_base_model",
         "gate",

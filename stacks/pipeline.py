@@ -22,7 +22,7 @@ from stacks.references import page_url_parameter, publish, published
 from stacks.settings import Settings
 from stacks.state_machine import FUNCTION_SECONDS, Pipeline
 from stacks.storage import StorageStack
-from stacks.trigger import QuietPeriod, on_new_story, on_unrecorded_end, started_by
+from stacks.trigger import QuietPeriod, on_decision, on_new_story, on_unrecorded_end, started_by
 
 _TRAINING_CODE = CHECKOUT / "training_code"
 _MEMORY_MB = {"begin": 2048, "read_stories": 2048, "assemble": 4096, "stage_base_model": 1024, "deploy": 1024}
@@ -75,6 +75,10 @@ class PipelineStack(Stack):
         """The endpoint, for a stack that wakes it or asks it."""
         return Hosting(self._settings, self._hosting_image, published(self, consumer, "HostingRoleArn"))
 
+    def start_run_seen_from(self, consumer: Stack) -> str:
+        """Name of the function that starts runs, for another stack."""
+        return published(self, consumer, "StartRunFunctionName")
+
     def machine_seen_from(self, consumer: Stack) -> Pipeline:
         """The state machine, for another stack."""
         consumer.add_stack_dependency(self)
@@ -104,8 +108,17 @@ class PipelineStack(Stack):
         for function in (start_run, self._functions["ask_approval"]):
             pipeline.answered_by(function)  # new stories answer for a run that waits
         on_new_story(self, self._storage, quiet_timer)
+        self._hear_decisions(start_run)
         on_unrecorded_end(self, pipeline.arn, self._functions["record_failure"])
         return start_run
+
+    def _hear_decisions(self, start_run: Function) -> None:
+        """Make what has a version deployed after somebody's yes in the registry."""
+        decided = self._function("version_decided", 60)
+        decided.may_use_table("Query", "UpdateItem")
+        allow(decided.role, ["lambda:InvokeFunction"], [start_run.arn])
+        decided.function.add_environment("STORYLOOM_START_RUN_ARN", start_run.arn)
+        on_decision(self, self._settings.name, decided)
 
     def _equip_data_functions(self, training_code_prefix: str) -> None:
         functions, storage, settings = self._functions, self._storage, self._settings
@@ -144,9 +157,12 @@ class PipelineStack(Stack):
     def _equip_question(self, ask: Function) -> None:
         ask.may_use_table("GetItem", "UpdateItem")
         self._may_tell(ask)
+        self._knows_the_page(ask)
+
+    def _knows_the_page(self, function: Function) -> None:
         parameter = page_url_parameter(self._settings)
-        allow(ask.role, ["ssm:GetParameter"], [arn("ssm", f"parameter{parameter}")])
-        ask.function.add_environment("STORYLOOM_PAGE_URL_PARAMETER", parameter)
+        allow(function.role, ["ssm:GetParameter"], [arn("ssm", f"parameter{parameter}")])
+        function.function.add_environment("STORYLOOM_PAGE_URL_PARAMETER", parameter)
 
     def _may_tell(self, function: Function) -> None:
         allow(function.role, ["sns:Publish"], [self._topic.topic_arn])
@@ -205,9 +221,11 @@ class PipelineStack(Stack):
         )
         register.function.add_environment("STORYLOOM_MODEL_PACKAGE_GROUP", self._settings.name)
         register.function.add_environment("STORYLOOM_HOSTING_IMAGE", self._hosting_image)
+        register.function.add_environment("STORYLOOM_APPROVAL", self._settings.approval)
         register.node.add_dependency(group)
 
     def _equip_deployment(self, deploy: Function, smoke_test: Function) -> None:
+        self._functions["activate"].may_use_table("GetItem", "PutItem", "UpdateItem")
         deploy.may_use_table("GetItem", "UpdateItem")
         deploy.may_list_artifacts("base-models/*", "runs/*/training/*", "hosting/*")
         deploy.may_read_artifacts("base-models/*", "runs/*/training/*", "hosting/*")
@@ -221,6 +239,7 @@ class PipelineStack(Stack):
         for function in (announce, record_failure):
             function.may_use_table("GetItem", "UpdateItem", "DeleteItem")
             self._may_tell(function)
+        self._knows_the_page(announce)
         read_job_logs(record_failure, "logs:DescribeLogStreams", "logs:GetLogEvents", jobs=JOB_LOGS)
 
 

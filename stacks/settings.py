@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -19,6 +19,8 @@ from stacks.catalogue import CatalogueModel
 
 _EMAIL = r"^$|^[^@\s<>\"']+@[^@\s<>\"']+\.[^@\s<>\"'.]+$"
 _BROWSER_ENDPOINT = r"^$|^https?://[A-Za-z0-9.-]+(:\d{1,5})?$"
+
+Approval = Literal["automatic", "manual"]
 
 
 class Settings(BaseModel):
@@ -45,6 +47,8 @@ class Settings(BaseModel):
     maximum_copy_percent: Annotated[float, Field(ge=0, le=100)] = 10
     maximum_repetition_percent: Annotated[float, Field(ge=0, le=100)] = 50
     minimum_ending_percent: Annotated[float, Field(ge=0, le=100)] = 0.00001
+    approval: Approval = "automatic"
+    """Whether a version that passed the gate answers at once, or after somebody's yes."""
     monthly_budget_usd: Annotated[float, Field(gt=0)] = 50
     huggingface_token_secret: Annotated[str, Field(pattern=r"^[A-Za-z0-9/_+=.@-]{0,256}$")] = ""
     inference_ami: Annotated[str, Field(pattern=r"^[a-z0-9-]{0,63}$")] = (
@@ -108,6 +112,7 @@ _CURES = {
     "maximum_copy_percent": "Give a percentage from 0 to 100",
     "maximum_repetition_percent": "Give a percentage from 0 to 100",
     "minimum_ending_percent": "Give a percentage from 0 to 100",
+    "approval": "Give automatic or manual",
     "monthly_budget_usd": "Give an amount of dollars above 0",
     "huggingface_token_secret": "Give the name of a secret in Secrets Manager, or leave it empty",
     "inference_ami": "Give one of SageMaker's InferenceAmiVersion names, or leave it empty",

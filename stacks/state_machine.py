@@ -60,6 +60,7 @@ _CATCH = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.failure", "Next": "Re
 
 # How long each function's state may take; the function's own time limit is the first number.
 FUNCTION_SECONDS = {
+    "activate": 2 * _MINUTE,
     "begin": 15 * _MINUTE,
     "read_stories": 15 * _MINUTE,
     "assemble": 15 * _MINUTE,
@@ -102,7 +103,17 @@ def definition(
 
     run = {"run_id.$": "$.run_id"}
     begin = {**run, "reason.$": "$.reason", "execution_arn.$": "$$.Execution.Id"}
+    register = {
+        **run,
+        "gate.$": "$.gate",
+        "training_job.$": "$.assembled.jobs.training_job_name",
+        "stories.$": "$.assembled.stories",
+        "words.$": "$.assembled.words",
+    }
     states = {
+        # A run that is started with a version trains nothing: it deploys what there is, as every run does.
+        "OnlyActivate": choice({"Variable": "$.version", "IsPresent": True}, "Activate", "Begin"),
+        "Activate": call("activate", {**begin, "version.$": "$.version"}, "$.registered", "Deploy"),
         "Begin": call("begin", begin, "$.begun", "AnyStories"),
         "AnyStories": choice({"Variable": "$.begun.files", "NumericGreaterThan": 0}, "Read", "NoStories"),
         "NoStories": {
@@ -129,21 +140,26 @@ def definition(
             "Next": "Gate",
         },
         "Gate": call("gate", {**run, "jobs.$": "$.assembled.jobs"}, "$.gate", "Register"),
-        "Register": call("register", {**run, "gate.$": "$.gate"}, "$.registered", "WorthDeploying"),
-        "WorthDeploying": choice({"Variable": "$.gate.deploy", "BooleanEquals": True}, "Deploy", "NotBetter"),
-        "NotBetter": ending("not_better", {"message.$": "$.gate.decision"}),
+        "Register": call("register", register, "$.registered", "WorthDeploying"),
+        "WorthDeploying": {
+            "Type": "Choice",
+            "Choices": [
+                {"Variable": "$.registered.status", "StringEquals": status, "Next": state}
+                for status, state in (("approved", "Deploy"), ("pending", "PendingApproval"))
+            ],
+            "Default": "NotBetter",
+        },
+        "NotBetter": ending("not_better", {"message.$": "$.registered.message"}),
+        "PendingApproval": ending("pending_approval", {"message.$": "$.registered.message"}),
         "Deploy": call(
-            "deploy",
-            {**run, "gate.$": "$.gate", "registered.$": "$.registered"},
-            "$.deployment",
-            "WaitForEndpoint",
+            "deploy", {**run, "version.$": "$.registered.version"}, "$.deployment", "WaitForEndpoint"
         ),
         "WaitForEndpoint": {"Type": "Wait", "Seconds": _ENDPOINT_POLL_SECONDS, "Next": "SmokeTest"},
         "SmokeTest": call("smoke_test", {**run, "deployment.$": "$.deployment"}, "$.smoke", "Deployed"),
         "Deployed": choice(
             {"Variable": "$.smoke.status", "StringEquals": "passed"}, "Succeeded", "WaitForEndpoint"
         ),
-        "Succeeded": ending("succeeded", {"message.$": "$.gate.decision"}),
+        "Succeeded": ending("succeeded", {"message.$": "$.registered.message"}),
         "Announce": _last(
             call(
                 "announce",
@@ -161,7 +177,7 @@ def definition(
     }
     return {
         "Comment": "From stories to a chat",
-        "StartAt": "Begin",
+        "StartAt": "OnlyActivate",
         # Here and not as a property of the construct, which puts it only into definitions that it wrote.
         "TimeoutSeconds": APPROVAL_SECONDS + longest_training_wait(settings) + _ALL_ELSE_SECONDS,
         "States": states,

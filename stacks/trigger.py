@@ -15,12 +15,13 @@ from stacks.references import Storage
 from stacks.settings import Settings
 
 _SCHEDULE_NAME = "quiet"
+_DEPLOY_SCHEDULE_NAME = "deploy"
 
 
 class QuietPeriod(Construct):
-    """The one-time schedule that each new story moves forward.
+    """The one-time schedule that each new story moves forward, and that of a version that has to wait.
 
-    The schedule itself is made at run time; here are its group, its role, and who may move it.
+    The schedules themselves are made at run time; here are their group, their role, and who may move them.
     """
 
     def __init__(self, scope: Construct, id_: str, *, settings: Settings, start_run: Function) -> None:
@@ -40,12 +41,16 @@ class QuietPeriod(Construct):
 
     def movable_by(self, function: Function) -> None:
         """Let a function set the timer, and tell it how."""
-        schedule = arn("scheduler", f"schedule/{self._group.ref}/{_SCHEDULE_NAME}")
-        allow(function.role, ["scheduler:CreateSchedule", "scheduler:UpdateSchedule"], [schedule])
+        schedules = [
+            arn("scheduler", f"schedule/{self._group.ref}/{name}")
+            for name in (_SCHEDULE_NAME, _DEPLOY_SCHEDULE_NAME)
+        ]
+        allow(function.role, ["scheduler:CreateSchedule", "scheduler:UpdateSchedule"], schedules)
         may_pass(function.role, self._role.role_arn, "scheduler.amazonaws.com")
         variables: Mapping[str, str] = {
             "STORYLOOM_START_RUN_ARN": self._start_run.arn,
             "STORYLOOM_SCHEDULE_NAME": _SCHEDULE_NAME,
+            "STORYLOOM_DEPLOY_SCHEDULE_NAME": _DEPLOY_SCHEDULE_NAME,
             "STORYLOOM_SCHEDULE_GROUP": self._group.ref,
             "STORYLOOM_SCHEDULE_ROLE_ARN": self._role.role_arn,
             "STORYLOOM_QUIET_SECONDS": str(self._settings.quiet_seconds),
@@ -66,6 +71,24 @@ def on_new_story(scope: Construct, storage: Storage, quiet_timer: Function) -> N
             detail={"bucket": {"name": [storage.stories_bucket]}},
         ),
         targets=[targets.LambdaFunction(quiet_timer.function)],
+    )
+
+
+def on_decision(scope: Construct, model_package_group: str, version_decided: Function) -> None:
+    """Hear of a yes or no to a version, wherever it is said: in the registry all of them come together."""
+    events.Rule(
+        scope,
+        "DecisionHeard",
+        description="Storyloom: somebody said yes or no to a version",
+        event_pattern=events.EventPattern(
+            source=["aws.sagemaker"],
+            detail_type=["SageMaker Model Package State Change"],
+            detail={
+                "ModelPackageGroupName": [model_package_group],
+                "ModelApprovalStatus": ["Approved", "Rejected"],
+            },
+        ),
+        targets=[targets.LambdaFunction(version_decided.function)],
     )
 
 

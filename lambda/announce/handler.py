@@ -5,7 +5,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from shared import announcement, handover, runs
+from shared import announcement, handover, page, runs
 from shared.models import Run
 
 log = Logger(service="announce")
@@ -14,6 +14,7 @@ log = Logger(service="announce")
 _SUBJECTS = {
     "succeeded": "Storyloom: your new model answers",
     "not_better": "Storyloom: the new model was not better",
+    "pending_approval": "Storyloom: a new model waits for your yes",
     "stopped_early": "Storyloom: the run stopped early",
 }
 
@@ -23,8 +24,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Record the outcome, free the lock, tell the owner. Calling it twice tells once.
 
     Args:
-        event: `{"run_id", "outcome": "succeeded", "not_better", "stopped_early", "declined" or "superseded",
-            "message"}`.
+        event: `{"run_id", "outcome": "succeeded", "not_better", "pending_approval", "stopped_early",
+            "declined" or "superseded", "message"}`.
         context: Lambda's.
 
     Returns:
@@ -54,6 +55,19 @@ def _letter(run: Run, one_more: bool) -> str:
             f"Perplexity on unseen stories: base {run.base_perplexity:.1f}, new {run.tuned_perplexity:.1f} "
             "(lower is better)"
         )
+    if run.status == "pending_approval" and run.version is not None:
+        lines += _question(run.version)
     if one_more:
         lines += ["", "Stories arrived during the run: one more run starts when the bucket is quiet."]
     return "\n".join(lines)
+
+
+def _question(version: str) -> list[str]:
+    return [
+        "",
+        f"Say yes or no on the page: {page.link('models', 'under Models')}",
+        f"Or at a command line: storyloom models approve {version}",
+        f"                      storyloom models reject {version}",
+        "",
+        "Nothing changes before you say yes, and it may wait as long as you like.",
+    ]

@@ -4,10 +4,9 @@ from datetime import timedelta
 from typing import Any
 
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.utilities import parameters
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from shared import announcement, approvals, clock, environment, lock, runs
+from shared import announcement, approvals, clock, lock, page, runs
 
 log = Logger(service="ask_approval")
 
@@ -60,7 +59,7 @@ def _tell_once(run_id: str, question: str, days: int) -> None:
     lines = [
         question,
         "",
-        f"Answer on the page: {_page_of(run_id)}",
+        f"Answer on the page: {page.link(f'runs/{run_id}', f'under Runs, run {run_id}')}",
         f"Or at a command line: storyloom approve {run_id}",
         f"                      storyloom decline {run_id}",
         "",
@@ -70,14 +69,3 @@ def _tell_once(run_id: str, question: str, days: int) -> None:
     ]
     announcement.tell(_SUBJECT, "\n".join(lines))
     approvals.mark_told(run_id)
-
-
-def _page_of(run_id: str) -> str:
-    """The address of the run's view. Without it the question must still reach the owner."""
-    name = environment.read(environment.Question).page_url_parameter
-    try:
-        url = parameters.get_parameter(name)
-    except parameters.exceptions.GetParameterError:
-        log.warning("The page's address is not known", extra={"parameter": name})
-        return f"under Runs, run {run_id}"
-    return f"{str(url).rstrip('/')}/#/runs/{run_id}"

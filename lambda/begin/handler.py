@@ -16,10 +16,6 @@ from shared.batches import Item, grouped
 log = Logger(service="begin")
 
 
-class AnotherRunIsGoing(Exception):  # noqa: N818 - the name is what a person reads in the console
-    """This execution was started by hand while another has the lock."""
-
-
 @log.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Write the manifest, forget the text of stories that are gone, and say what is live.
@@ -32,10 +28,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         `{"files": n, "batches": {"bucket", "key"}, "live": {"version", "adapter_uri"} or None}`
 
     Raises:
-        AnotherRunIsGoing: where this execution does not have the lock and cannot get it.
+        shared.lock.AnotherRunIsGoing: where this execution does not have the lock and cannot get it.
     """
     run_id = event["run_id"]
-    _hold_lock(run_id, event["execution_arn"])
+    lock.hold(run_id, event["execution_arn"])
     known = {"reason": event["reason"], "execution_arn": event["execution_arn"]}
     runs.enter(run_id, "Begin", "Listing the stories.", **known)
     common = environment.common()
@@ -83,16 +79,6 @@ def _freeze(stories: str, artifacts: str, run_id: str, cached: CachedFiles) -> i
 
 def _line(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode() + b"\n"
-
-
-def _hold_lock(run_id: str, execution_arn: str) -> None:
-    if lock.acquire(run_id, execution_arn):
-        return
-    held = lock.holder()
-    if held is not None and held.run_id != run_id:
-        raise AnotherRunIsGoing(
-            f"Run {held.run_id} has the lock. Wait until it ends; a run that stories start does so by itself."
-        )
 
 
 def _live() -> dict[str, str] | None:

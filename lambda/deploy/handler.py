@@ -6,26 +6,29 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deploy import bundle
-from shared import endpoint, environment, hosting, runs, versions
+from shared import clock, endpoint, environment, hosting, runs, versions
 
 log = Logger(service="deploy")
 
 
 @log.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Bundle the new version with the live one, and start the endpoint's change.
+    """Bundle a version with the live one, and start the endpoint's change.
 
     Args:
-        event: `{"run_id", "gate", "registered"}`.
+        event: `{"run_id", "version"}`.
         context: Lambda's.
 
     Returns:
-        `{"version", "bundle_uri", "endpoint_config"}`
+        `{"version", "bundle_uri", "endpoint_config", "started_at"}`
     """
     run_id = event["run_id"]
-    version = event["registered"]["version"]
+    version = event["version"]
+    model = versions.get(version)
+    if model is None:
+        raise bundle.IncompleteModelError(f"{version} is not registered.")
     runs.enter(run_id, "Deploy", f"Putting {version} and the base model together for the endpoint.")
-    adapters = {version: event["gate"]["adapter_uri"], **_previous(version)}
+    adapters = {version: model.adapter_uri, **_previous(version)}
     bundle_uri = bundle.build(version, adapters)
     config = endpoint.ensure_config(version, bundle_uri)
     # A retry of this state, or of the run, may ask SageMaker again for what it refused before.
@@ -36,7 +39,12 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     progress = endpoint.converge(config)
     runs.enter(run_id, "SmokeTest", progress.message)
     log.info("Deploying", extra={"run_id": run_id, "version": version, "endpoint_config": config})
-    return {"version": version, "bundle_uri": bundle_uri, "endpoint_config": config}
+    return {
+        "version": version,
+        "bundle_uri": bundle_uri,
+        "endpoint_config": config,
+        "started_at": clock.stamp(),
+    }
 
 
 def _previous(version: str) -> dict[str, str]:

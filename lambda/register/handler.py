@@ -1,14 +1,24 @@
 """Registers the trained adapter as a numbered version, in the Model Registry and in the table."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from shared import aws, clock, environment, layout, runs, versions
-from shared.models import ModelVersion
+from shared.models import ModelVersion, VersionStatus
+
+if TYPE_CHECKING:
+    from mypy_boto3_sagemaker.literals import ModelApprovalStatusType
 
 log = Logger(service="register")
+
+_IN_THE_REGISTRY: "Mapping[VersionStatus, ModelApprovalStatusType]" = {
+    "pending": "PendingManualApproval",
+    "approved": "Approved",
+    "rejected": "Rejected",
+}
 
 
 @log.inject_lambda_context
@@ -16,23 +26,24 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Make the version; a retry finds the version that the first try made.
 
     Args:
-        event: `{"run_id", "gate"}`.
+        event: `{"run_id", "gate", "training_job", "stories", "words"}`.
         context: Lambda's.
 
     Returns:
-        `{"version", "model_package_arn"}`
+        `{"version", "model_package_arn", "status", "message"}`: the status is approved, which deploys it;
+        pending, where a person has to say yes first; or rejected, by the gate.
     """
     run_id, gate = event["run_id"], event["gate"]
     version = _version_of(run_id)
     runs.enter(run_id, "Register", f"Registering {version}.", version=version)
     known = versions.get(version)
     if known is not None and known.model_package_arn is not None:
-        return {"version": version, "model_package_arn": known.model_package_arn}
+        return _answer(known)
     base = environment.common().base_model
     model = ModelVersion(
         version=version,
         run_id=run_id,
-        status="approved" if gate["deploy"] else "rejected",
+        status=_status(gate["deploy"]),
         adapter_uri=gate["adapter_uri"],
         adapter_sha256=gate["adapter_sha256"],
         base_model=base.id,
@@ -40,12 +51,34 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         base_perplexity=gate["base_perplexity"],
         tuned_perplexity=gate["tuned_perplexity"],
         live_perplexity=gate["live_perplexity"],
+        decision=gate["decision"],
+        stories=event["stories"],
+        words=event["words"],
+        training_job=event["training_job"],
         created_at=clock.stamp(),
     )
     arn = _create_package(model, gate["decision"])
-    versions.save(model.model_copy(update={"model_package_arn": arn}))
+    model = model.model_copy(update={"model_package_arn": arn})
+    versions.save(model)
     log.info("Registered", extra={"run_id": run_id, "version": version, "model_package": arn})
-    return {"version": version, "model_package_arn": arn}
+    return _answer(model)
+
+
+def _status(passed_the_gate: bool) -> VersionStatus:
+    if not passed_the_gate:
+        return "rejected"
+    approval = environment.read(environment.Registry).approval
+    return "approved" if approval == "automatic" else "pending"
+
+
+def _answer(model: ModelVersion) -> dict[str, Any]:
+    waits = f" {model.version} waits for your yes before it answers." if model.status == "pending" else ""
+    return {
+        "version": model.version,
+        "model_package_arn": model.model_package_arn,
+        "status": model.status,
+        "message": f"{model.decision}{waits}",
+    }
 
 
 def _version_of(run_id: str) -> str:
@@ -56,9 +89,15 @@ def _version_of(run_id: str) -> str:
 def _create_package(model: ModelVersion, decision: str) -> str:
     registry = environment.read(environment.Registry)
     bucket = environment.common().artifacts_bucket
+    evaluation = layout.uri(bucket, layout.evaluation_json(model.run_id))
     facts = {
         "version": model.version,
         "run_id": model.run_id,
+        "training_job": model.training_job,
+        "stories": None if model.stories is None else str(model.stories),
+        "words": None if model.words is None else str(model.words),
+        "data_manifest": layout.uri(bucket, layout.manifest(model.run_id)),
+        "evaluation_report": layout.uri(bucket, layout.evaluation_page(model.run_id)),
         "base_model": model.base_model,
         "base_revision": model.base_revision,
         "adapter_sha256": model.adapter_sha256,
@@ -66,11 +105,10 @@ def _create_package(model: ModelVersion, decision: str) -> str:
         "tuned_perplexity": _figure(model.tuned_perplexity),
         "live_perplexity": _figure(model.live_perplexity),
     }
-    evaluation = layout.uri(bucket, layout.evaluation_json(model.run_id))
     answer = aws.sagemaker().create_model_package(
         ModelPackageGroupName=registry.model_package_group,
         ModelPackageDescription=f"{model.version}: {decision}"[:1024],
-        ModelApprovalStatus="Approved" if model.status == "approved" else "Rejected",
+        ModelApprovalStatus=_IN_THE_REGISTRY[model.status],
         InferenceSpecification={
             "Containers": [
                 {
@@ -88,8 +126,15 @@ def _create_package(model: ModelVersion, decision: str) -> str:
             "SupportedResponseMIMETypes": ["application/json", "text/event-stream"],
         },
         ModelMetrics={
-            "ModelQuality": {"Statistics": {"ContentType": "application/json", "S3Uri": evaluation}}
+            "ModelQuality": {"Statistics": {"ContentType": "application/json", "S3Uri": evaluation}},
+            "ModelDataQuality": {
+                "Statistics": {
+                    "ContentType": "application/json",
+                    "S3Uri": layout.uri(bucket, layout.report(model.run_id)),
+                }
+            },
         },
+        MetadataProperties={"GeneratedBy": model.training_job or model.run_id},
         CustomerMetadataProperties={name: value for name, value in facts.items() if value},
     )
     return answer["ModelPackageArn"]

@@ -4,7 +4,7 @@ This is the only module that reads them. Each class is one group of variables; a
 it needs, so a missing variable names itself only where it is missed.
 """
 
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -48,10 +48,12 @@ class Common(_Group):
 
 
 class Schedule(_Group):
-    """The quiet-period timer: an EventBridge Scheduler one-time schedule that calls start_run."""
+    """The timers: EventBridge Scheduler one-time schedules that call start_run."""
 
     start_run_arn: str
     schedule_name: str
+    deploy_schedule_name: str
+    """Of the schedule for a version that waits for the run before it to end."""
     schedule_group: str
     schedule_role_arn: str
     quiet_seconds: int
@@ -75,8 +77,8 @@ class Assembly(_Group):
     ask_before_training: bool
 
 
-class Question(_Group):
-    """Where the owner answers whether to train."""
+class Page(_Group):
+    """Where the owner reads and answers."""
 
     page_url_parameter: str
     """Name of the Systems Manager parameter with the page's address, which another stack knows."""
@@ -102,6 +104,8 @@ class Registry(_Group):
 
     model_package_group: str
     hosting_image: str
+    approval: Literal["automatic", "manual"]
+    """Whether a version that passed the gate is deployed at once, or waits for somebody's yes."""
 
 
 class Hosting(_Group):
@@ -115,6 +119,12 @@ class Hosting(_Group):
     idle_minutes: float
 
 
+class Starter(_Group):
+    """The function that starts runs."""
+
+    start_run_arn: str
+
+
 class Messages(_Group):
     """The topic that tells the person who owns the stories."""
 
@@ -126,6 +136,7 @@ class Api(_Group):
 
     endpoint_name: str
     keeper_function: str
+    start_run_function: str
     state_machine_arn: str
     browser_endpoint: str = ""
 

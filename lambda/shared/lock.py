@@ -8,18 +8,45 @@ from shared.models import Lock
 _KEY = ("LOCK", "PIPELINE")
 
 
+class AnotherRunIsGoing(Exception):  # noqa: N818 - the name is what a person reads in the console
+    """This execution was started by hand while another has the lock."""
+
+
+def hold(run_id: str, execution_arn: str) -> None:
+    """Have the lock, which whoever started the run has taken for it; one started by hand takes it here.
+
+    Raises:
+        AnotherRunIsGoing: where another run has it.
+    """
+    if acquire(run_id, execution_arn):
+        return
+    held = holder()
+    if held is not None and held.run_id != run_id:
+        raise AnotherRunIsGoing(
+            f"Run {held.run_id} has the lock. Wait until it ends; a run that stories start does so by itself."
+        )
+
+
 def acquire(run_id: str, execution_arn: str) -> bool:
     """Take the free lock; returns False where somebody has it."""
     return table.put(*_KEY, _fresh(run_id, execution_arn), only_if=Attr("pk").not_exists())
 
 
-def take_over(run_id: str, execution_arn: str, dead: Lock) -> bool:
+def take_over(run_id: str, execution_arn: str, dead: Lock, *, owed: bool, wanted_version: str | None) -> bool:
     """Take the lock of a run that has ended without freeing it.
+
+    Args:
+        run_id: who takes it.
+        execution_arn: its execution.
+        dead: the lock as it was read.
+        owed: whether one more run with all stories is owed after this one.
+        wanted_version: version that is to be deployed after it.
 
     Returns False where the lock changed hands meanwhile.
     """
     still_dead = Attr("run_id").eq(dead.run_id) & Attr("acquired_at").eq(dead.acquired_at)
-    return table.put(*_KEY, _fresh(run_id, execution_arn), only_if=still_dead)
+    fresh = {**_fresh(run_id, execution_arn), "pending": owed, "wanted_version": wanted_version}
+    return table.put(*_KEY, fresh, only_if=still_dead)
 
 
 def holder() -> Lock | None:
@@ -33,12 +60,22 @@ def owe_one_more(run_id: str) -> bool:
     return table.update(*_KEY, {"pending": True}, only_if=Attr("run_id").eq(run_id))
 
 
+def owe_deployment(run_id: str, version: str) -> bool:
+    """Note that this version is to be deployed when this run has ended; returns False where it has.
+
+    Of several wishes the last counts.
+    """
+    return table.update(*_KEY, {"wanted_version": version}, only_if=Attr("run_id").eq(run_id))
+
+
 def release(held: Lock) -> bool:
     """Free the lock exactly as it was read; returns False where it changed since.
 
-    The condition includes `pending`: a run owed after it was read must not be forgotten.
+    The condition includes what is owed: a run owed after it was read must not be forgotten.
     """
+    wanted = Attr("wanted_version")
     unchanged = Attr("run_id").eq(held.run_id) & Attr("pending").eq(held.pending)
+    unchanged &= wanted.eq(held.wanted_version) if held.wanted_version else wanted.not_exists()
     return table.delete(*_KEY, only_if=unchanged)
 
 

@@ -11,15 +11,19 @@ RunStatus = Literal[
     "waiting",
     "succeeded",
     "not_better",
+    "pending_approval",
     "stopped_early",
     "declined",
     "superseded",
     "failed",
 ]
-"""`waiting`: for somebody's yes before training. The last six are ends."""
+"""`waiting`: for somebody's yes before training; that and `running` are going, the others are ends.
+
+`pending_approval`: the run has ended, and its version waits for somebody's yes before it answers.
+"""
 GOING: frozenset[RunStatus] = frozenset({"running", "waiting"})
 ApprovalAnswer = Literal["approved", "declined", "superseded"]
-VersionStatus = Literal["approved", "rejected", "live", "previous", "failed"]
+VersionStatus = Literal["pending", "approved", "rejected", "live", "previous", "failed"]
 HostingStatus = Literal["asleep", "waking", "awake", "failing"]
 
 
@@ -98,10 +102,12 @@ class Lock(_Item):
     acquired_at: Utc
     pending: bool = False
     """Stories came meanwhile: one more run is owed."""
+    wanted_version: str | None = None
+    """Somebody asked meanwhile that this version answers: a run that deploys it is owed."""
 
 
 class ModelVersion(_Item):
-    """One trained adapter that passed or failed the gate."""
+    """One trained adapter: what it was made of, how good it is, and what became of it."""
 
     version: str
     run_id: str
@@ -114,7 +120,20 @@ class ModelVersion(_Item):
     base_perplexity: float | None = None
     tuned_perplexity: float | None = None
     live_perplexity: float | None = None
+    decision: str | None = None
+    """The gate's words."""
+    stories: int | None = None
+    words: int | None = None
+    training_job: str | None = None
     created_at: Utc
+    decided_by: str | None = None
+    """E-mail address of the person who said yes or no to it here; None where nobody did."""
+    decided_at: Utc | None = None
+
+    @property
+    def number(self) -> int:
+        """Place in the order of versions: 12 of `v12`."""
+        return int(self.version.removeprefix("v"))
 
 
 class LivePointer(_Item):

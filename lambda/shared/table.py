@@ -110,6 +110,18 @@ def newest(pk: str, limit: int) -> list[Item]:
     return items
 
 
+def every(pk: str) -> list[Item]:
+    """Read all items of a partition that has few."""
+    items: list[Item] = []
+    fields: dict[str, Any] = {"KeyConditionExpression": Key("pk").eq(pk), "ConsistentRead": True}
+    while True:
+        answer = aws.dynamodb().query(TableName=_name(), **fields)
+        items += answer["Items"]
+        if "LastEvaluatedKey" not in answer:
+            return items
+        fields["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+
 def without_none(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Drop the attributes that are None: an absent attribute says the same."""
     return {name: value for name, value in attributes.items() if value is not None}

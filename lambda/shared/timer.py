@@ -1,10 +1,13 @@
-"""The quiet-period timer: one one-time schedule, moved forward by each new story."""
+"""The timers: one-time schedules that call start_run, for stories and for a version that has to wait."""
 
 import json
 from datetime import timedelta
 from typing import Any
 
 from shared import aws, clock, environment
+
+_SOON_SECONDS = 5
+"""A schedule must lie in the future when it is made."""
 
 
 def restart(reason: str) -> str:
@@ -15,9 +18,20 @@ def restart(reason: str) -> str:
         scheduler delivers twice.
     """
     schedule = environment.read(environment.Schedule)
-    due = clock.now() + timedelta(seconds=schedule.quiet_seconds)
+    return _set(schedule.schedule_name, schedule.quiet_seconds, {"reason": reason})
+
+
+def deploy_soon(version: str, reason: str) -> str:
+    """Have start_run called for a version as soon as a schedule can fire; returns when, as text."""
+    schedule = environment.read(environment.Schedule)
+    return _set(schedule.deploy_schedule_name, _SOON_SECONDS, {"reason": reason, "version": version})
+
+
+def _set(name: str, seconds: int, call: dict[str, str]) -> str:
+    schedule = environment.read(environment.Schedule)
+    due = clock.now() + timedelta(seconds=seconds)
     fields: dict[str, Any] = {
-        "Name": schedule.schedule_name,
+        "Name": name,
         "GroupName": schedule.schedule_group,
         "ScheduleExpression": f"at({due:%Y-%m-%dT%H:%M:%S})",
         "ScheduleExpressionTimezone": "UTC",
@@ -26,7 +40,7 @@ def restart(reason: str) -> str:
         "Target": {
             "Arn": schedule.start_run_arn,
             "RoleArn": schedule.schedule_role_arn,
-            "Input": json.dumps({"reason": reason, "due": clock.text(due)}),
+            "Input": json.dumps({**call, "due": clock.text(due)}),
         },
     }
     _create_or_move(fields)

@@ -1,6 +1,9 @@
 """The versions of the model, and the pointer to the one that answers."""
 
+from collections.abc import Collection
 from typing import Any
+
+from boto3.dynamodb.conditions import Attr
 
 from shared import aws, clock, environment, table
 from shared.models import LivePointer, ModelVersion, VersionStatus
@@ -21,6 +24,17 @@ def get(version: str) -> ModelVersion | None:
     return ModelVersion.model_validate(item) if item else None
 
 
+def every() -> list[ModelVersion]:
+    """Read all versions, newest first."""
+    found = [ModelVersion.model_validate(item) for item in table.every(_MODELS)]
+    return sorted(found, key=lambda model: -model.number)
+
+
+def of_package(model_package_arn: str) -> ModelVersion | None:
+    """Read the version that is this package of the Model Registry."""
+    return next((model for model in every() if model.model_package_arn == model_package_arn), None)
+
+
 def save(model: ModelVersion) -> None:
     """Write one version."""
     table.put(_MODELS, model.version, model.model_dump())
@@ -29,6 +43,29 @@ def save(model: ModelVersion) -> None:
 def set_status(version: str, status: VersionStatus) -> None:
     """Change what a version is good for."""
     table.update(_MODELS, version, {"status": status})
+
+
+def decide(version: str, status: VersionStatus, only_from: Collection[VersionStatus]) -> bool:
+    """Change what a version is good for, as somebody decided; returns False where it was none of these."""
+    allowed = Attr("status").is_in(sorted(only_from))
+    return table.update(_MODELS, version, {"status": status}, only_if=allowed)
+
+
+def note_decider(version: str, by: str) -> None:
+    """Note who said yes or no to a version, and when."""
+    table.update(_MODELS, version, {"decided_by": by, "decided_at": clock.stamp()})
+
+
+def undeployable(model: ModelVersion) -> str | None:
+    """Say why a version cannot answer as the app is set now; None where it can."""
+    base = environment.common().base_model
+    if (model.base_model, model.base_revision) == (base.id, base.revision):
+        return None
+    return (
+        f"{model.version} was made from {model.base_model} ({model.base_revision[:12]}), and the app is set "
+        f"to {base.id} ({base.revision[:12]}). Set base_model and base_model_revision back in cdk.json and "
+        "deploy; then it can answer again."
+    )
 
 
 def live() -> LivePointer | None:

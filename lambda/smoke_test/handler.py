@@ -27,7 +27,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Look once at the deployment; the state machine calls again until it has passed.
 
     Args:
-        event: `{"run_id", "deployment": {"version", "bundle_uri", "endpoint_config"}}`.
+        event: `{"run_id", "deployment": {"version", "bundle_uri", "endpoint_config", "started_at"}}`.
         context: Lambda's.
 
     Returns:
@@ -42,7 +42,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     if candidate is None:
         raise SmokeTestFailed(f"{version} is not registered.")
     try:
-        message = _look(candidate, config)
+        message = _look(candidate, deployment)
     except SmokeTestFailed as failure:
         versions.set_status(version, "failed")
         _put_back(version, str(failure))
@@ -59,13 +59,13 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     return {"status": "passed", "message": message}
 
 
-def _look(candidate: ModelVersion, config: str) -> str | None:
+def _look(candidate: ModelVersion, deployment: dict[str, str]) -> str | None:
     """Return what the test saw, or None while the endpoint is not ready."""
-    progress = endpoint.converge(config)
+    progress = endpoint.converge(deployment["endpoint_config"])
     if progress.state == "failed":
         raise SmokeTestFailed(f"SageMaker could not host {candidate.version}: {progress.message}")
     if progress.state == "waiting":
-        if clock.seconds_since(candidate.created_at) > _GIVE_UP_SECONDS:
+        if clock.seconds_since(deployment["started_at"]) > _GIVE_UP_SECONDS:
             raise SmokeTestFailed(
                 f"The endpoint did not take {candidate.version} within {_GIVE_UP_SECONDS // 60} minutes."
             )

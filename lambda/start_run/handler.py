@@ -1,4 +1,7 @@
-"""Starts a run, unless one is going: then notes that exactly one more is owed."""
+"""Starts a run, unless one is going: then notes that exactly one more is owed.
+
+A run makes a model of all stories; one that is started with a version only has that version answer.
+"""
 
 import json
 from typing import Any
@@ -20,8 +23,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Start one run of the pipeline, or owe one.
 
     Args:
-        event: `{"reason": words, "due": when the timer fired}`, both optional. The run id is made from
-            `due`, so that a call which the scheduler delivers twice is one run.
+        event: `{"reason": words, "due": when the timer fired, "version": what to deploy}`, all optional. The
+            run id is made from `due`, so that a call which is delivered twice is one run. Without a version
+            the run reads all stories.
         context: Lambda's.
 
     Returns:
@@ -29,33 +33,61 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """
     reason = str(event.get("reason") or "started by hand")
     due = event.get("due")
-    run_id = runs.new_id(clock.instant(due), seed=due) if due else runs.new_id(clock.now())
-    outcome = _start_or_owe(run_id, reason)
+    version = event.get("version")
+    seed = f"{due}{version or ''}"
+    run_id = runs.new_id(clock.instant(due), seed=seed) if due else runs.new_id(clock.now())
+    outcome = _start_or_owe(run_id, reason, version)
     log.info(outcome["message"], extra={"run_id": outcome["run_id"], "started": outcome["started"]})
     return outcome
 
 
-def _start_or_owe(run_id: str, reason: str) -> dict[str, Any]:
+def _start_or_owe(run_id: str, reason: str, version: str | None) -> dict[str, Any]:
     execution_arn = _execution_arn(run_id)
     # The lock may change hands between any two calls; each time round looks afresh.
     for _ in range(10):
         if _has_ended(run_id):
             return _outcome(False, run_id, "This run has been: its call was delivered twice.")
         if lock.acquire(run_id, execution_arn):
-            return _execute_or_free(run_id, reason)
+            return _execute_or_free(run_id, reason, version)
         held = lock.holder()
         if held is None:
             continue
         if held.run_id == run_id:
             # Delivered twice. The first delivery may have died before it started the execution.
-            return _execute(run_id, reason)
+            return _execute(run_id, reason, version)
         if _is_going(held):
-            if lock.owe_one_more(held.run_id):
-                return _owed(held.run_id)
-        elif lock.take_over(run_id, execution_arn, held):
+            owed = _owe(held.run_id, version)
+            if owed is not None:
+                return owed
+        elif _take_over(run_id, execution_arn, held, version):
             log.warning("Took the lock of a run that ended without freeing it", extra={"dead": held.run_id})
-            return _execute_or_free(run_id, reason)
+            return _execute_or_free(run_id, reason, version)
     raise RuntimeError("The run's lock changed hands ten times in a row. Start the run again.")
+
+
+def _take_over(run_id: str, execution_arn: str, dead: Lock, version: str | None) -> bool:
+    """Take a dead run's lock, and with it what was owed after that run and is not what this one does."""
+    if version is None:
+        return lock.take_over(run_id, execution_arn, dead, owed=False, wanted_version=dead.wanted_version)
+    return lock.take_over(run_id, execution_arn, dead, owed=dead.pending, wanted_version=None)
+
+
+def _owe(going: str, version: str | None) -> dict[str, Any] | None:
+    """Note what is owed after the run that is going; None where it has just ended."""
+    if version is not None:
+        return _owed_version(going, version) if lock.owe_deployment(going, version) else None
+    return _owed(going) if lock.owe_one_more(going) else None
+
+
+def _owed_version(going: str, version: str) -> dict[str, Any]:
+    run = runs.get(going)
+    if run is not None and run.status == "waiting":
+        return _outcome(
+            False,
+            going,
+            f"Run {going} waits for a yes or a no. {version} answers as soon as that run has ended.",
+        )
+    return _outcome(False, going, f"Run {going} is going. {version} answers as soon as that run has ended.")
 
 
 def _owed(going: str) -> dict[str, Any]:
@@ -65,22 +97,23 @@ def _owed(going: str) -> dict[str, Any]:
     return _outcome(False, going, "A run is going; one more will start after it.")
 
 
-def _execute_or_free(run_id: str, reason: str) -> dict[str, Any]:
+def _execute_or_free(run_id: str, reason: str, version: str | None) -> dict[str, Any]:
     try:
-        return _execute(run_id, reason)
+        return _execute(run_id, reason, version)
     except Exception:
         # Nothing is forgotten: the scheduler calls again, and that run reads every story there is.
         lock.drop(run_id)
         raise
 
 
-def _execute(run_id: str, reason: str) -> dict[str, Any]:
+def _execute(run_id: str, reason: str, version: str | None) -> dict[str, Any]:
     client = aws.stepfunctions()
+    told = {"run_id": run_id, "reason": reason} | ({"version": version} if version else {})
     try:
         client.start_execution(
             stateMachineArn=_state_machine_arn(),
             name=run_id,
-            input=json.dumps({"run_id": run_id, "reason": reason}),
+            input=json.dumps(told),
         )
     except client.exceptions.ExecutionAlreadyExists:
         return _outcome(False, run_id, "This run has been started: its call was delivered twice.")

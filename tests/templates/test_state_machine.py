@@ -88,7 +88,7 @@ def test_every_task_has_a_catch_into_the_one_failure_path(states: States, kind: 
 def test_every_task_has_a_time_limit_and_retries_only_what_can_be_retried(states: States) -> None:
     tasks = {name: state for name, state in states.items() if state["Type"] == "Task"}
     tasks |= states["Read"]["ItemProcessor"]["States"]
-    assert len(tasks) == 13
+    assert len(tasks) == 14
     for name, state in tasks.items():
         longest = 7 if name == "AwaitApproval" else 6
         assert 0 < state["TimeoutSeconds"] <= longest * 24 * 3600, name
@@ -104,7 +104,7 @@ def test_a_function_is_stopped_before_its_state(synthesized: Synthesized, states
         for name, function in synthesized.resources("AWS::Lambda::Function")
     }
     tasks = {name: state for name, state in states.items() if state.get("Resource") in seconds}
-    assert len(tasks) == 9
+    assert len(tasks) == 10
     for name, state in tasks.items():
         assert seconds[state["Resource"]] < state["TimeoutSeconds"], name
 
@@ -165,6 +165,38 @@ def test_reading_is_a_distributed_map_over_the_manifest(states: States) -> None:
     assert read["ItemReader"]["Parameters"]["Key.$"] == "$.begun.batches.key"
     assert read["ItemSelector"] == {"run_id.$": "$.run_id", "files.$": "$$.Map.Item.Value.files"}
     assert read["ResultPath"] is None, "ten million results would not fit into the state"
+
+
+def test_a_version_that_is_there_is_deployed_as_a_new_one_is(
+    synthesized: Synthesized, states: States
+) -> None:
+    entry = states[definition(synthesized)["StartAt"]]
+    assert entry["Choices"] == [{"Variable": "$.version", "IsPresent": True, "Next": "Activate"}]
+    assert entry["Default"] == "Begin"
+    assert (states["Activate"]["Next"], states["Activate"]["ResultPath"]) == ("Deploy", "$.registered")
+    assert states["Deploy"]["Parameters"]["version.$"] == "$.registered.version"
+    assert states["Register"]["ResultPath"] == "$.registered"
+
+
+def test_only_what_is_approved_is_deployed(states: States) -> None:
+    worth = states["WorthDeploying"]
+    after = {choice["StringEquals"]: choice["Next"] for choice in worth["Choices"]}
+    assert after == {"approved": "Deploy", "pending": "PendingApproval"}
+    assert worth["Default"] == "NotBetter"
+    assert states["PendingApproval"]["Parameters"]["outcome"] == "pending_approval"
+
+
+def test_a_decision_in_the_registry_is_heard(synthesized: Synthesized) -> None:
+    (rule,) = [
+        rule["Properties"]
+        for rule in synthesized.pipeline.find_resources("AWS::Events::Rule").values()
+        if rule["Properties"]["EventPattern"]["source"] == ["aws.sagemaker"]
+    ]
+    assert rule["EventPattern"]["detail"] == {
+        "ModelPackageGroupName": ["storyloom"],
+        "ModelApprovalStatus": ["Approved", "Rejected"],
+    }
+    assert flat(rule["Targets"][0]["Arn"]).startswith("<VersionDecided")
 
 
 def test_before_any_money_is_spent_the_run_asks_where_the_setting_says_so(states: States) -> None:

@@ -1,4 +1,14 @@
-import type { ChatRequest, Hosting, Run, RunDetail, Status, StoryFile, UploadTicket } from "./contract";
+import type {
+  ChatRequest,
+  Hosting,
+  Model,
+  Run,
+  RunDetail,
+  Status,
+  StoryFile,
+  UploadTicket,
+  VersionDecision,
+} from "./contract";
 import { SignInExpired } from "./session";
 
 /** Something that went wrong, in words for the person: what, and what to do about it. */
@@ -69,6 +79,16 @@ export class Api {
   /** Say no to it. */
   decline(runId: string): Promise<Run> {
     return this.json(`/runs/${encodeURIComponent(runId)}/decline`, { method: "POST" });
+  }
+
+  async models(signal?: AbortSignal): Promise<Model[]> {
+    return (await this.json<{ models: Model[] }>("/models", withSignal(signal))).models;
+  }
+
+  /** Say what is to become of a version; what was done comes back in words. */
+  async decide(version: string, decision: VersionDecision): Promise<string> {
+    const path = `/models/${encodeURIComponent(version)}/${decision}`;
+    return (await this.json<{ message: string }>(path, { method: "POST" })).message;
   }
 
   async stories(signal?: AbortSignal): Promise<StoryFile[]> {

@@ -33,6 +33,8 @@ export type RunStatus =
   | "waiting"
   | "succeeded"
   | "not_better"
+  /** It has ended, and its version waits for somebody's yes. */
+  | "pending_approval"
   | "stopped_early"
   | "declined"
   /** Stories came while it waited; a run with all of them took its place. */
@@ -70,6 +72,27 @@ export interface Run {
   version?: string | null;
   failure?: Failure | null;
 }
+
+export type VersionStatus = "pending" | "approved" | "rejected" | "live" | "previous" | "failed";
+
+/** One version of the model. */
+export interface Model {
+  version: string;
+  run_id: string;
+  status: VersionStatus;
+  base_model: string;
+  base_perplexity?: number | null;
+  tuned_perplexity?: number | null;
+  /** The gate's words. */
+  decision?: string | null;
+  stories?: number | null;
+  words?: number | null;
+  created_at: string;
+  decided_by?: string | null;
+}
+
+/** What may be asked of a version. */
+export type VersionDecision = "activate" | "approve" | "reject";
 
 /** One state of the execution. */
 export interface StateRecord {
@@ -131,6 +154,8 @@ export interface RunDetail extends Run {
   report?: DataReport | null;
   /** Where the data report can be read as a page; the link works for an hour. */
   report_url?: string | null;
+  /** Where the evaluation can be read as a page; the link works for an hour. */
+  evaluation_url?: string | null;
   metrics?: LossPoint[] | null;
   progress?: TrainingProgress | null;
 }

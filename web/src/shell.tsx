@@ -7,6 +7,7 @@ import { useConversation } from "./chat/use-conversation";
 import type { Status } from "./contract";
 import { HostingPanel } from "./hosting";
 import { LoomMark } from "./icons";
+import { Models } from "./models/models";
 import { usePoll } from "./poll";
 import { type Route, useRoute } from "./route";
 import { RunView } from "./runs/run";
@@ -18,6 +19,7 @@ const TITLES: Record<Route["view"], string> = {
   stories: "Stories",
   runs: "Runs",
   run: "Run",
+  models: "Versions",
 };
 
 /** How often to look at a model that is waking, in seconds. */
@@ -56,6 +58,9 @@ export function Shell({ api, email, onSignOut }: { api: Api; email: string; onSi
           <NavLink to="#/runs" current={route.view === "runs" || route.view === "run"}>
             Runs
           </NavLink>
+          <NavLink to="#/models" current={route.view === "models"}>
+            Versions
+          </NavLink>
         </nav>
         <div class="top-end">
           <HostingPanel api={api} status={status} email={email} onSignOut={onSignOut} />
@@ -64,6 +69,7 @@ export function Shell({ api, email, onSignOut }: { api: Api; email: string; onSi
       <main id="main" ref={main} tabIndex={-1} class={`view ${route.view}-view`}>
         {route.view === "chat" && <Chat talk={talk} status={status.value} />}
         {route.view === "stories" && <Stories api={api} />}
+        {route.view === "models" && <Models api={api} />}
         {route.view === "runs" && <Runs api={api} />}
         {route.view === "run" && <RunView api={api} runId={route.runId} key={route.runId} />}
       </main>

@@ -18,6 +18,15 @@ const states = (fields: Partial<RunDetail>) =>
   Object.fromEntries(stepsOf(run(fields)).map((step) => [step.name, step.state]));
 
 describe("stepsOf", () => {
+  it("shows the three steps of a run that only has a version answer again", () => {
+    const seen = stepsOf(run({ step: "SmokeTest", states: [state("OnlyActivate"), state("Activate"), state("Deploy")] }));
+    expect(seen.map(({ name, state }) => [name, state])).toEqual([
+      ["Activate", "done"],
+      ["Deploy", "running"],
+      ["Announce", "waiting"],
+    ]);
+  });
+
   it("shows the ten steps before anything has happened", () => {
     expect(stepsOf(run({ step: null })).map((step) => step.state)).toEqual(Array(10).fill("waiting"));
     expect(STEPS).toHaveLength(10);

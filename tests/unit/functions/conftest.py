@@ -174,6 +174,7 @@ def _environment(made: House) -> dict[str, str]:
         "BASE_MODEL": json.dumps(BASE_MODEL),
         "START_RUN_ARN": f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:start_run",
         "SCHEDULE_NAME": "quiet",
+        "DEPLOY_SCHEDULE_NAME": "deploy",
         "SCHEDULE_GROUP": made.schedule_group,
         "SCHEDULE_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/schedule",
         "QUIET_SECONDS": "300",
@@ -184,6 +185,7 @@ def _environment(made: House) -> dict[str, str]:
         "MAXIMUM_REPETITION_PERCENT": "50",
         "MINIMUM_ENDING_PERCENT": "0.00001",
         "MODEL_PACKAGE_GROUP": "storyloom",
+        "APPROVAL": "automatic",
         "HOSTING_IMAGE": "763104351884.dkr.ecr.us-east-1.amazonaws.com/vllm:1",
         "HOSTING_INSTANCE": "ml.g6.xlarge",
         "HOSTING_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/hosting",
@@ -191,6 +193,7 @@ def _environment(made: House) -> dict[str, str]:
         "INFERENCE_AMI": "al2023-ami-sagemaker-inference-gpu-4-1",
         "IDLE_MINUTES": "15",
         "KEEPER_FUNCTION": "keeper",
+        "START_RUN_FUNCTION": "start_run",
         "PAGE_URL_PARAMETER": f"/{made.table}/page-url",
     }
 

@@ -107,6 +107,11 @@ class StandIn:
         self.packages.append(body)
         return {"ModelPackageArn": f"arn:aws:sagemaker:::model-package/storyloom/{len(self.packages)}"}
 
+    def _UpdateModelPackage(self, body: Body) -> Body:  # noqa: N802
+        number = int(body["ModelPackageArn"].rpartition("/")[2])
+        self.packages[number - 1] |= body
+        return {"ModelPackageArn": body["ModelPackageArn"]}
+
 
 class _Handler(BaseHTTPRequestHandler):
     """One request, of either API."""

@@ -9,13 +9,13 @@ import yaml
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from announce.handler import handler as announce
-from begin.handler import AnotherRunIsGoing
 from begin.handler import handler as begin
 from deploy.bundle import IncompleteModelError, serving_config
 from deploy.handler import handler as deploy
 from gate.handler import handler as gate
 from register.handler import handler as register
 from shared import aws, hosting, layout, lock, runs, table, versions
+from shared.lock import AnotherRunIsGoing
 from smoke_test.checks import Answer, SmokeTestFailed, judge
 from smoke_test.handler import handler as smoke_test
 from tests.unit.functions.conftest import House
@@ -130,21 +130,34 @@ def test_the_gate(
     assert run.adapter_sha256 == SHA
 
 
+def _to_register(decided: dict[str, Any]) -> dict[str, Any]:
+    job = f"storyloom-train-{RUN}"
+    return {"run_id": RUN, "gate": decided, "training_job": job, "stories": 12, "words": 34567}
+
+
 def test_register_makes_one_version_however_often_it_is_tried(
     house: House, context: LambdaContext, sagemaker: StandIn
 ) -> None:
     decided = _gate(house, context, 30.0, 24.0, None)
-    first = register({"run_id": RUN, "gate": decided}, context)
-    assert register({"run_id": RUN, "gate": decided}, context) == first
+    first = register(_to_register(decided), context)
+    assert register(_to_register(decided), context) == first
     assert first["version"] == "v1"
     (package,) = sagemaker.packages
     assert package["ModelApprovalStatus"] == "Approved"
     assert package["CustomerMetadataProperties"]["tuned_perplexity"] == "24.0000"
     quality = package["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"]
     assert quality == f"s3://{house.artifacts}/{layout.evaluation_json(RUN)}"
+    data = package["ModelMetrics"]["ModelDataQuality"]["Statistics"]["S3Uri"]
+    assert data == f"s3://{house.artifacts}/{layout.report(RUN)}"
+    known = package["CustomerMetadataProperties"]
+    assert known["data_manifest"] == f"s3://{house.artifacts}/{layout.manifest(RUN)}"
+    assert (known["base_revision"], known["adapter_sha256"]) == ("r1", SHA)
+    assert (known["run_id"], known["training_job"]) == (RUN, f"storyloom-train-{RUN}")
+    assert package["MetadataProperties"] == {"GeneratedBy": f"storyloom-train-{RUN}"}
     model = versions.get("v1")
     assert model is not None
     assert (model.status, model.adapter_sha256) == ("approved", SHA)
+    assert (model.stories, model.words, model.decision) == (12, 34567, decided["decision"])
 
 
 def _registered(house: House, context: LambdaContext) -> dict[str, Any]:
@@ -156,8 +169,8 @@ def _registered(house: House, context: LambdaContext) -> dict[str, Any]:
     _put(house.artifacts, f"{adapter}adapter_model.safetensors")
     _put(house.artifacts, f"{adapter}adapter_config.json", b'{"r": 12}')
     decided = _gate(house, context, 30.0, 24.0, None)
-    registered = register({"run_id": RUN, "gate": decided}, context)
-    return {"run_id": RUN, "gate": decided, "registered": registered}
+    registered = register(_to_register(decided), context)
+    return {"run_id": RUN, "version": registered["version"]}
 
 
 def _keys(house: House, prefix: str) -> set[str]:

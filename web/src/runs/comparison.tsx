@@ -6,10 +6,12 @@ interface Props {
   /** The storyteller that answered when the run began, or null. */
   live: number | null;
   version: string | null;
+  /** Of the evaluation as a page. */
+  url: string | null;
 }
 
 /** How unsure each model was of stories it had never seen: bars, figures and a sentence. */
-export function Comparison({ base, tuned, live, version }: Props) {
+export function Comparison({ base, tuned, live, version, url }: Props) {
   const rows = [
     { key: "base", label: "Base model", value: base },
     ...(live === null ? [] : [{ key: "live", label: "Storyteller before", value: live }]),
@@ -24,6 +26,13 @@ export function Comparison({ base, tuned, live, version }: Props) {
     <section class="card">
       <h2>Did it learn your voice?</h2>
       <p>{perplexityInWords(base, tuned)}</p>
+      {url !== null && (
+        <p>
+          <a href={url} target="_blank" rel="noopener noreferrer">
+            The whole evaluation<span class="unseen"> (opens in a new tab)</span>
+          </a>
+        </p>
+      )}
       <table class="bars">
         <caption>Perplexity on unseen stories; lower is better</caption>
         <tbody>

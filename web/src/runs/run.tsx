@@ -50,6 +50,7 @@ function RunContent({ api, run, reload }: { api: Api; run: RunDetail; reload: ()
           tuned={run.tuned_perplexity}
           live={run.live_perplexity ?? null}
           version={run.version ?? null}
+          url={run.evaluation_url ?? null}
         />
       )}
       <section class="card">

@@ -17,6 +17,9 @@ export const STEPS = [
 /** The step between preparing and fetching, of a run that asks before it trains. */
 export const APPROVAL = { name: "AwaitApproval", title: "Wait for your yes" } as const;
 
+/** Looking at the version, of a run that trains nothing and only has one answer again. */
+const ACTIVATE = { name: "Activate", title: "Look at the version" } as const;
+
 type StepName = (typeof STEPS)[number]["name"];
 
 /** States of the machine that belong to a step without being one; all others not named here decide, not do. */
@@ -50,6 +53,8 @@ export function stepsOf(run: RunDetail): Step[] {
 }
 
 function stepsFor(run: RunDetail): readonly { name: string; title: string }[] {
+  const activates = run.step === ACTIVATE.name || run.states?.some((state) => state.name === ACTIVATE.name);
+  if (activates) return [ACTIVATE, ...STEPS.filter(({ name }) => name === "Deploy" || name === "Announce")];
   const asks = run.step === APPROVAL.name || run.states?.some((state) => state.name === APPROVAL.name);
   return asks ? STEPS.flatMap<{ name: string; title: string }>((step) => (step.name === "Assemble" ? [step, APPROVAL] : [step])) : STEPS;
 }
@@ -57,7 +62,7 @@ function stepsFor(run: RunDetail): readonly { name: string; title: string }[] {
 /** What a run is doing, by the name of its state. */
 export function stepTitle(state: string | null | undefined): string {
   const name = stepName(state ?? "");
-  return [...STEPS, APPROVAL].find((step) => step.name === name)?.title ?? "Starting";
+  return [...STEPS, APPROVAL, ACTIVATE].find((step) => step.name === name)?.title ?? "Starting";
 }
 
 function stepName(state: string): string {

@@ -7,6 +7,7 @@ export const STATUS_WORDS: Record<RunStatus, string> = {
   waiting: "Waits for you",
   succeeded: "Succeeded",
   not_better: "Not better",
+  pending_approval: "Waits for you",
   stopped_early: "Stopped early",
   declined: "Declined",
   superseded: "Replaced",

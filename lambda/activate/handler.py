@@ -1,0 +1,58 @@
+"""Begins a run that trains nothing: it only has a version answer that there is already."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from shared import lock, runs, versions
+
+log = Logger(service="activate")
+
+
+class NotDeployable(Exception):  # noqa: N818 - the name is what a person reads in the console
+    """This version cannot answer."""
+
+
+@log.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Look whether the version can answer; what follows is a deployment like every other.
+
+    Args:
+        event: `{"run_id", "reason", "execution_arn", "version"}`.
+        context: Lambda's.
+
+    Returns:
+        What `Register` returns for a new version: `{"version", "model_package_arn", "status", "message"}`.
+
+    Raises:
+        NotDeployable: where there is no such version, it was not approved, or it fits no longer.
+        shared.lock.AnotherRunIsGoing: where this execution does not have the lock and cannot get it.
+    """
+    run_id, version = event["run_id"], event["version"]
+    lock.hold(run_id, event["execution_arn"])
+    known = {"reason": event["reason"], "execution_arn": event["execution_arn"]}
+    runs.enter(run_id, "Activate", f"Looking at {version}.", **known)
+    model = versions.get(version)
+    if model is None:
+        raise NotDeployable(f"There is no version {version}. storyloom models lists the versions.")
+    if model.status in {"pending", "rejected"}:
+        raise NotDeployable(
+            f"{version} is {model.status}: say yes to it first, with storyloom models approve {version}."
+        )
+    misfit = versions.undeployable(model)
+    if misfit is not None:
+        raise NotDeployable(misfit)
+    figures = {
+        "base_perplexity": model.base_perplexity,
+        "tuned_perplexity": model.tuned_perplexity,
+        "adapter_sha256": model.adapter_sha256,
+    }
+    runs.enter(run_id, "Activate", f"{version} can answer.", version=version, **figures)
+    log.info("Activating", extra={"run_id": run_id, "version": version})
+    return {
+        "version": version,
+        "model_package_arn": model.model_package_arn,
+        "status": "approved",
+        "message": f"{version} answers: {event['reason']}.",
+    }

@@ -1,0 +1,166 @@
+"""The versions of the model: which there are, which answers, and saying yes or no to one."""
+
+import json
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+from pydantic import BaseModel
+
+from chat_api.errors import ApiError, ErrorBody
+from chat_api.identity import SignedIn, User
+from shared import aws, clock, environment, versions
+from shared.models import ModelVersion, VersionStatus
+
+router = APIRouter(
+    prefix="/models",
+    tags=["Models"],
+    responses={401: {"model": ErrorBody}, 404: {"model": ErrorBody}, 409: {"model": ErrorBody}},
+)
+
+Version = Annotated[str, Path(pattern=r"^v[1-9][0-9]{0,8}$")]
+
+_YES: frozenset[VersionStatus] = frozenset({"approved", "live", "previous"})
+
+
+class Model(BaseModel):
+    """One version of the model."""
+
+    version: str
+    run_id: str
+    status: VersionStatus
+    base_model: str
+    base_revision: str
+    adapter_sha256: str
+    model_package_arn: str | None
+    """The version in SageMaker's Model Registry."""
+    base_perplexity: float | None
+    tuned_perplexity: float | None
+    live_perplexity: float | None
+    """Of the version that answered when this one was made."""
+    decision: str | None
+    """The gate's words."""
+    stories: int | None
+    words: int | None
+    training_job: str | None
+    created_at: clock.Utc
+    decided_by: str | None
+    decided_at: clock.Utc | None
+
+
+class Models(BaseModel):
+    """Every version, newest first."""
+
+    models: list[Model]
+
+
+class Decided(BaseModel):
+    """What was done, in words, and the version as it is now; what was asked for follows in the background."""
+
+    message: str
+    model: Model
+
+
+@router.get("")
+def list_versions(user: SignedIn) -> Models:
+    """List the versions with what each was made of and how good it is."""
+    return Models(models=[_shown(model) for model in versions.every()])
+
+
+@router.post("/{version}/activate", status_code=202)
+def activate(version: Version, user: SignedIn) -> Decided:
+    """Have an approved version answer, such as the one before. One that answers already goes on doing so."""
+    model = _model(version)
+    if model.status == "live":
+        return _decided(model, f"{version} answers already.")
+    if model.status in {"pending", "rejected"}:
+        raise ApiError(
+            409,
+            "not_approved",
+            f"{version} is {model.status}, so it cannot answer.",
+            f"Say yes to it: POST /api/models/{version}/approve, or storyloom models approve {version}.",
+        )
+    _refuse_misfit(model)
+    call = {"reason": f"{_name(user)} chose {version}", "version": version}
+    answer = aws.lambdas().invoke(
+        FunctionName=environment.read(environment.Api).start_run_function, Payload=json.dumps(call).encode()
+    )
+    started = json.loads(answer["Payload"].read())
+    if "FunctionError" in answer:
+        raise RuntimeError(f"start_run failed: {started.get('errorMessage')}")
+    return _decided(model, str(started["message"]))
+
+
+@router.post("/{version}/approve", status_code=202)
+def approve(version: Version, user: SignedIn) -> Decided:
+    """Say yes to a version that waits, or that the gate refused: it is deployed. Again changes nothing."""
+    model = _model(version)
+    if model.status in _YES:
+        return _decided(model, f"{version} is approved already.")
+    if model.status == "failed":
+        raise ApiError(
+            409,
+            "was_approved",
+            f"{version} was approved, and its deployment failed.",
+            f"Try it again: POST /api/models/{version}/activate, or storyloom models activate {version}.",
+        )
+    _refuse_misfit(model)
+    _say(model, "Approved", user)
+    return _decided(model, f"You said yes to {version}. It answers as soon as the endpoint has it.")
+
+
+@router.post("/{version}/reject", status_code=202)
+def reject(version: Version, user: SignedIn) -> Decided:
+    """Say no to a version: it is kept, and never answers. Saying it again changes nothing."""
+    model = _model(version)
+    if model.status == "rejected":
+        return _decided(model, f"{version} is rejected already.")
+    if model.status in {"live", "previous"}:
+        raise ApiError(
+            409,
+            "in_use",
+            f"{version} is loaded: it answers, or is kept at hand to go back to.",
+            "Have another version answer first, with activate.",
+        )
+    _say(model, "Rejected", user)
+    return _decided(model, f"You said no to {version}. It is kept, and does not answer.")
+
+
+def _say(model: ModelVersion, decision: str, user: User) -> None:
+    """Write the decision into the registry, whose event has the rest done, as after one in its console."""
+    if model.model_package_arn is None:
+        raise RuntimeError(f"{model.version} is in no registry.")
+    aws.sagemaker().update_model_package(
+        ModelPackageArn=model.model_package_arn,
+        ModelApprovalStatus="Approved" if decision == "Approved" else "Rejected",
+        ApprovalDescription=f"{decision} by {_name(user)}",
+    )
+    versions.note_decider(model.version, _name(user))
+
+
+def _refuse_misfit(model: ModelVersion) -> None:
+    misfit = versions.undeployable(model)
+    if misfit is not None:
+        raise ApiError(
+            409, "other_base_model", misfit, "Or choose a version of the base model that is set now."
+        )
+
+
+def _model(version: str) -> ModelVersion:
+    model = versions.get(version)
+    if model is None:
+        raise ApiError(
+            404, "not_found", f"There is no version {version}.", "GET /api/models lists the versions."
+        )
+    return model
+
+
+def _decided(model: ModelVersion, message: str) -> Decided:
+    return Decided(message=message, model=_shown(_model(model.version)))
+
+
+def _shown(model: ModelVersion) -> Model:
+    return Model.model_validate(model.model_dump())
+
+
+def _name(user: User) -> str:
+    return user.email or user.username or user.sub

@@ -1,0 +1,288 @@
+"""Versions: a yes before one answers, going back to an earlier one, and one lock for all of it."""
+
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from fastapi.testclient import TestClient
+
+from activate.handler import NotDeployable
+from activate.handler import handler as activate
+from announce.handler import handler as announce
+from chat_api.app import create_app
+from register.handler import handler as register
+from shared import aws, clock, lock, runs, table, versions
+from shared.models import ModelVersion, VersionStatus
+from start_run.handler import handler as start_run
+from tests.unit.functions.conftest import ACCOUNT, BASE_MODEL, House, Letters
+from tests.unit.functions.sagemaker_stand_in import StandIn
+from version_decided.handler import handler as version_decided
+
+RUN = "20260906-090000-eeee"
+EMAIL = "writer@example.com"
+CONTEXT = {"x-amzn-request-context": json.dumps({"authorizer": {"sub": "u1", "email": EMAIL}})}
+
+
+class Lambdas:
+    """Calls start_run itself, at once, where the functions would have Lambda call it."""
+
+    def __init__(self, context: LambdaContext) -> None:
+        self._context = context
+
+    def invoke(self, FunctionName: str, Payload: bytes, InvocationType: str = "") -> dict[str, Any]:  # noqa: N803
+        assert FunctionName.rpartition(":")[2] == "start_run"
+        outcome = start_run(json.loads(Payload), self._context)
+        return {"Payload": io.BytesIO(json.dumps(outcome).encode())}
+
+
+@pytest.fixture
+def api(house: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    """The app, for a person who has signed in; what it has started is started here."""
+    monkeypatch.setattr(aws, "lambdas", lambda: Lambdas(context))
+    with TestClient(create_app(), headers=CONTEXT) as client:
+        yield client
+
+
+def _gate(deploy: bool) -> dict[str, Any]:
+    return {
+        "deploy": deploy,
+        "decision": "The new model is better." if deploy else "It is not better.",
+        "base_perplexity": 30.0,
+        "tuned_perplexity": 24.0 if deploy else 31.0,
+        "live_perplexity": None,
+        "adapter_uri": "s3://a/runs/x/training/j/output/model/",
+        "adapter_sha256": "e" * 64,
+    }
+
+
+def _register(context: LambdaContext, *, deploy: bool = True, run_id: str = RUN) -> dict[str, Any]:
+    event = {"run_id": run_id, "gate": _gate(deploy), "training_job": "j", "stories": 3, "words": 999}
+    return register(event, context)
+
+
+def _save(version: str, status: VersionStatus, revision: str = "r1") -> None:
+    model = ModelVersion(
+        version=version,
+        run_id=RUN,
+        status=status,
+        adapter_uri="s3://a/m/",
+        adapter_sha256="b" * 64,
+        model_package_arn=f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:model-package/storyloom/{version[1:]}",
+        base_model=str(BASE_MODEL["id"]),
+        base_revision=revision,
+        created_at=clock.stamp(),
+    )
+    versions.save(model)
+
+
+def _decision(arn: str, status: str) -> dict[str, Any]:
+    return {
+        "detail-type": "SageMaker Model Package State Change",
+        "time": "2026-09-06T10:00:00Z",
+        "detail": {"ModelPackageArn": arn, "ModelApprovalStatus": status},
+    }
+
+
+def _status(version: str) -> str:
+    model = versions.get(version)
+    assert model is not None
+    return model.status
+
+
+def _going(house: House) -> list[dict[str, Any]]:
+    """Inputs of the executions that go on."""
+    client = aws.stepfunctions()
+    found = client.list_executions(stateMachineArn=house.state_machine_arn, statusFilter="RUNNING")
+    return [
+        json.loads(client.describe_execution(executionArn=execution["executionArn"])["input"])
+        for execution in found["executions"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("setting", "deploy", "status", "in_the_registry"),
+    [
+        ("automatic", True, "approved", "Approved"),
+        ("manual", True, "pending", "PendingManualApproval"),
+        ("manual", False, "rejected", "Rejected"),
+    ],
+)
+def test_the_setting_decides_who_approves(
+    *,
+    house: House,
+    context: LambdaContext,
+    sagemaker: StandIn,
+    monkeypatch: pytest.MonkeyPatch,
+    setting: str,
+    deploy: bool,
+    status: str,
+    in_the_registry: str,
+) -> None:
+    monkeypatch.setenv("STORYLOOM_APPROVAL", setting)
+    registered = _register(context, deploy=deploy)
+    assert registered["status"] == status == _status(registered["version"])
+    assert sagemaker.packages[0]["ModelApprovalStatus"] == in_the_registry
+    assert ("waits for your yes" in registered["message"]) is (status == "pending")
+
+
+def test_the_owner_is_told_how_to_answer(house: House, context: LambdaContext, letters: Letters) -> None:
+    boto3.client("ssm").put_parameter(
+        Name=f"/{house.table}/page-url", Value="https://page.example/", Type="String", Overwrite=True
+    )
+    lock.acquire(RUN, "arn:e")
+    runs.enter(RUN, "Register", version="v3")
+    announce({"run_id": RUN, "outcome": "pending_approval", "message": "v3 waits for your yes."}, context)
+    (letter,) = letters()
+    assert letter["Subject"] == "Storyloom: a new model waits for your yes"
+    for part in ("https://page.example/#/models", "storyloom models approve v3", "models reject v3"):
+        assert part in letter["Message"]
+    assert lock.holder() is None, "a model may wait for weeks; the next run must not"
+
+
+def test_a_yes_on_the_page_goes_through_the_registry_and_deploys(
+    *,
+    house: House,
+    context: LambdaContext,
+    sagemaker: StandIn,
+    api: TestClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("STORYLOOM_APPROVAL", "manual")
+    arn = _register(context)["model_package_arn"]
+    answer = api.post("/api/models/v1/approve")
+    assert answer.status_code == 202
+    assert answer.json()["model"]["decided_by"] == EMAIL
+    assert sagemaker.packages[0]["ModelApprovalStatus"] == "Approved"
+    assert EMAIL in sagemaker.packages[0]["ApprovalDescription"]
+    assert _going(house) == [], "only the registry's event starts the deployment"
+
+    event = _decision(arn, "Approved")
+    assert version_decided(event, context) == {"version": "v1", "changed": True}
+    assert version_decided(event, context) == {"version": "v1", "changed": False}
+    (told,) = _going(house)
+    assert told["version"] == "v1"
+    assert _status("v1") == "approved"
+    assert api.post("/api/models/v1/approve").json()["message"] == "v1 is approved already."
+
+
+def test_a_crash_before_the_yes_is_noted_starts_one_run(
+    house: House, context: LambdaContext, api: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _save("v4", "pending")
+    event = _decision(f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:model-package/storyloom/4", "Approved")
+    with monkeypatch.context() as broken:
+        broken.setattr(versions, "decide", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            version_decided(event, context)
+    assert version_decided(event, context)["changed"]
+    assert len(_going(house)) == 1
+    held = lock.holder()
+    assert held is not None
+    assert held.wanted_version is None
+
+
+def test_a_package_that_a_run_approves_by_itself_starts_nothing_more(
+    house: House, context: LambdaContext, api: TestClient
+) -> None:
+    arn = _register(context)["model_package_arn"]
+    assert version_decided(_decision(arn, "Approved"), context)["changed"] is False
+    assert version_decided(_decision("arn:none", "Approved"), context)["version"] is None
+    assert _going(house) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("pending", "rejected"), ("approved", "rejected"), ("live", "live"), ("previous", "previous")],
+)
+def test_a_no_leaves_what_answers(
+    house: House, context: LambdaContext, before: VersionStatus, after: str
+) -> None:
+    _save("v2", before)
+    arn = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:model-package/storyloom/2"
+    assert version_decided(_decision(arn, "Rejected"), context)["changed"] is (before != after)
+    assert _status("v2") == after
+
+
+def test_going_back_is_a_run_that_deploys(house: House, context: LambdaContext, api: TestClient) -> None:
+    _save("v1", "previous")
+    answer = api.post("/api/models/v1/activate")
+    assert answer.status_code == 202
+    (told,) = _going(house)
+    assert (told["version"], told["reason"]) == ("v1", f"{EMAIL} chose v1")
+    registered = activate({**told, "execution_arn": "arn:e"}, context)
+    assert (registered["version"], registered["status"]) == ("v1", "approved")
+    run = runs.get(told["run_id"])
+    assert run is not None
+    assert (run.step, run.version) == ("Activate", "v1")
+
+
+@pytest.mark.parametrize(
+    ("status", "call", "kind"),
+    [
+        ("pending", "activate", "not_approved"),
+        ("rejected", "activate", "not_approved"),
+        ("failed", "approve", "was_approved"),
+        ("live", "reject", "in_use"),
+        ("previous", "reject", "in_use"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_a_cure(
+    house: House, api: TestClient, status: VersionStatus, call: str, kind: str
+) -> None:
+    _save("v5", status)
+    answer = api.post(f"/api/models/v5/{call}")
+    assert (answer.status_code, answer.json()["error"]["type"]) == (409, kind)
+    assert answer.json()["error"]["cure"]
+    assert _status("v5") == status
+    assert api.post(f"/api/models/v6/{call}").status_code == 404
+
+
+def test_a_version_of_another_base_is_refused_everywhere(
+    house: House, context: LambdaContext, api: TestClient
+) -> None:
+    _save("v1", "approved", revision="older")
+    assert api.post("/api/models/v1/activate").json()["error"]["type"] == "other_base_model"
+    event = {"run_id": RUN, "reason": "by hand", "execution_arn": "arn:e", "version": "v1"}
+    with pytest.raises(NotDeployable, match="Set base_model"):
+        activate(event, context)
+
+
+def test_what_is_chosen_during_a_run_comes_after_it(
+    house: House, context: LambdaContext, api: TestClient
+) -> None:
+    going = start_run({"reason": "stories arrived"}, context)["run_id"]
+    start_run({"reason": "more stories"}, context)
+    _save("v1", "previous")
+    assert (
+        f"Run {going} is going. v1 answers as soon as"
+        in api.post("/api/models/v1/activate").json()["message"]
+    )
+    announce({"run_id": going, "outcome": "succeeded", "message": "Done."}, context)
+    assert lock.holder() is None
+    listed = aws.scheduler().list_schedules(GroupName=house.schedule_group)["Schedules"]
+    assert sorted(schedule["Name"] for schedule in listed) == ["deploy", "quiet"]
+    target = aws.scheduler().get_schedule(Name="deploy", GroupName=house.schedule_group)["Target"]
+    assert json.loads(target["Input"])["version"] == "v1"
+
+
+def test_a_dead_lock_loses_nothing_that_is_owed(house: House, context: LambdaContext) -> None:
+    dead = "arn:aws:states:us-east-1:123456789012:execution:gone:x"
+    lock.acquire("20260801-000000-dead", dead)
+    lock.owe_one_more("20260801-000000-dead")
+    table.update("LOCK", "PIPELINE", {"acquired_at": "2026-08-01T00:00:00.000Z"})
+    assert start_run({"version": "v1", "reason": "chosen"}, context)["started"]
+    held = lock.holder()
+    assert held is not None
+    assert held.pending, "the stories' run is still owed"
+
+
+def test_versions_are_listed_newest_first(house: House, api: TestClient) -> None:
+    for number in (1, 2, 10):
+        _save(f"v{number}", "approved")
+    listed = api.get("/api/models").json()["models"]
+    assert [model["version"] for model in listed] == ["v10", "v2", "v1"]
+    assert "adapter_uri" not in listed[0]
