@@ -139,20 +139,33 @@ def training_log(job_name: str) -> tuple[list[Metric], Progress | None]:
     return [metrics[step] for step in sorted(metrics)], progress and progress.model_copy(update=figures)
 
 
-REPORT_LINK_SECONDS = 3600
-"""How long a link to a report's page works."""
+PAGE_LINK_SECONDS = 3600
+"""How long a link to a run's page works."""
 
 
 def report_link(run_id: str) -> str:
-    """Return a link to a run's data report as a page, which needs no sign-in while it lasts.
+    """Return a link to a run's data report as a page, which needs no sign-in while it lasts."""
+    return _link(layout.report_page(run_id))
+
+
+def evaluation_link(run_id: str) -> str | None:
+    """Return such a link to a run's evaluation; None where there is no page of it."""
+    bucket, key = environment.common().artifacts_bucket, layout.evaluation_page(run_id)
+    # Runs of before there was such a page have the figures only.
+    found = aws.s3().list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)
+    return _link(key) if found["KeyCount"] else None
+
+
+def _link(key: str) -> str:
+    """A presigned link to a page in the artifacts bucket.
 
     It leads to the bucket itself: the page is then of another origin than the app, and whatever it held could
     reach nothing of it.
     """
-    bucket, key = environment.common().artifacts_bucket, layout.report_page(run_id)
-    link = aws.s3().generate_presigned_url(
-        "get_object", Params={"Bucket": bucket, "Key": key}, ExpiresIn=REPORT_LINK_SECONDS
-    )
+    bucket = environment.common().artifacts_bucket
+    # What a job wrote has no type in the bucket, and the browser would save it instead of showing it.
+    shown = {"Bucket": bucket, "Key": key, "ResponseContentType": "text/html"}
+    link = aws.s3().generate_presigned_url("get_object", Params=shown, ExpiresIn=PAGE_LINK_SECONDS)
     endpoint = environment.read(environment.Api).browser_endpoint
     if not endpoint:
         return link

@@ -73,6 +73,8 @@ class RunDetail(Run):
     report: dict[str, Any] | None = None
     report_url: str | None = None
     """Where the data report can be read as a page, for an hour."""
+    evaluation_url: str | None = None
+    """Where the evaluation of the new model can be read as a page, for an hour."""
     metrics: list[history.Metric] | None = None
     progress: history.Progress | None = None
 
@@ -132,6 +134,7 @@ def one_run(run_id: RunId, user: SignedIn) -> RunDetail:
         states=states,
         report=report,
         report_url=None if report is None else history.report_link(run_id),
+        evaluation_url=None if run.base_perplexity is None else history.evaluation_link(run_id),
         metrics=metrics or None,
         progress=progress if run.status == "running" else None,
     )

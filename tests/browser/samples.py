@@ -124,6 +124,8 @@ def succeeded_run() -> Json:
         ],
         "report": report(),
         "report_url": "http://localhost:9/aws/s3/artifacts/runs/20260930-170000-beef/report.html?X-Amz-Signature=1",
+        "evaluation_url": "http://localhost:9/aws/s3/artifacts/runs/20260930-170000-beef/evaluation/"
+        "evaluation.html?X-Amz-Signature=1",
         "metrics": metrics(),
     }
 

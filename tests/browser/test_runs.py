@@ -72,12 +72,17 @@ def test_a_running_run_moves_on_by_itself(signed_in: Page, storyloom: StoryloomS
     expect(signed_in.locator(".run-head .badge")).to_have_text("Succeeded", timeout=10_000)
 
 
-def test_the_whole_report_opens_in_a_tab_of_its_own(signed_in: Page, storyloom: StoryloomServer) -> None:
+@pytest.mark.parametrize(
+    ("name", "field"), [("The whole report", "report_url"), ("The whole evaluation", "evaluation_url")]
+)
+def test_a_page_of_its_own_opens_in_a_tab_of_its_own(
+    signed_in: Page, storyloom: StoryloomServer, name: str, field: str
+) -> None:
     run = samples.succeeded_run()
     storyloom.runs = [run]
     RunsPage(signed_in).open().open_run()
-    link = signed_in.get_by_role("link", name="The whole report")
-    expect(link).to_have_attribute("href", run["report_url"])
+    link = signed_in.get_by_role("link", name=name)
+    expect(link).to_have_attribute("href", run[field])
     with signed_in.context.expect_page() as opened:
         link.click()
     assert opened.value.evaluate("window.opener") is None

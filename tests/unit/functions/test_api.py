@@ -132,6 +132,19 @@ def test_a_run_shows_its_states_report_and_losses(api: TestClient, house: House)
     }
 
 
+def test_the_evaluation_is_read_as_a_page(api: TestClient, house: House) -> None:
+    runs.create(RUN, "", "test")
+    page, key = b"<!doctype html><title>How the new model did</title>", layout.evaluation_page(RUN)
+    aws.s3().put_object(Bucket=house.artifacts, Key=key, Body=page)
+    assert api.get(f"/api/runs/{RUN}").json()["evaluation_url"] is None, "before the gate has read it"
+    runs.enter(RUN, "Gate", base_perplexity=27.4, tuned_perplexity=18.2)
+    opened = httpx.get(api.get(f"/api/runs/{RUN}").json()["evaluation_url"], trust_env=False)
+    assert (opened.status_code, opened.content) == (200, page)
+    assert opened.headers["content-type"] == "text/html", "though the job gave it no type"
+    aws.s3().delete_object(Bucket=house.artifacts, Key=key)
+    assert api.get(f"/api/runs/{RUN}").json()["evaluation_url"] is None
+
+
 def test_on_one_machine_the_report_is_reached_through_the_front_door(
     api: TestClient, house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,7 +153,8 @@ def test_on_one_machine_the_report_is_reached_through_the_front_door(
     aws.s3().put_object(Bucket=house.artifacts, Key=layout.report(RUN), Body=b"{}")
     monkeypatch.setenv("STORYLOOM_BROWSER_ENDPOINT", "http://localhost:8400")
     link = api.get(f"/api/runs/{RUN}").json()["report_url"]
-    assert link.startswith(f"http://localhost:8400/aws/s3/{house.artifacts}/runs/{RUN}/report.html?X-Amz-")
+    assert link.startswith(f"http://localhost:8400/aws/s3/{house.artifacts}/runs/{RUN}/report.html?")
+    assert "X-Amz-Signature=" in link
 
 
 def test_a_running_state_is_the_runs_step(api: TestClient, house: House) -> None:
