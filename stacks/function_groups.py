@@ -35,6 +35,7 @@ CONTROL = FunctionGroup(
         "version_decided",
         "ask_approval",
         "stage_base_model",
+        "choose_best",
         "gate",
         "register",
         "deploy",

@@ -150,6 +150,9 @@ class PipelineStack(Stack):
             ("STORYLOOM_INSTANCE_COUNT", str(settings.instance_count)),
             ("STORYLOOM_TRAINING_CODE_URI", uri),
             ("STORYLOOM_SPOT", str(settings.spot).lower()),
+            ("STORYLOOM_TUNE", str(settings.tune).lower()),
+            ("STORYLOOM_TUNING_JOBS", str(settings.tuning_jobs)),
+            ("STORYLOOM_TUNING_BUDGET_USD", f"{settings.tuning_budget_usd:g}"),
             ("STORYLOOM_ASK_BEFORE_TRAINING", str(settings.ask_before_training).lower()),
         ):
             assemble.function.add_environment(name, value)
@@ -170,6 +173,7 @@ class PipelineStack(Stack):
 
     def _equip_model_functions(self) -> None:
         self._equip_stage_base_model(self._functions["stage_base_model"])
+        self._functions["choose_best"].may_use_table("UpdateItem")
         self._equip_gate(self._functions["gate"])
         self._equip_register(self._functions["register"])
         self._equip_deployment(self._functions["deploy"], self._functions["smoke_test"])

@@ -76,6 +76,41 @@ def train_state(settings: Settings, role_arn: str, image: str) -> dict[str, Any]
     return _job("createTrainingJob", request, longest_training_wait(settings) + _HOUR, "$.trained")
 
 
+def tune_state(settings: Settings, role_arn: str, image: str) -> dict[str, Any]:
+    """State `Tune`: `createHyperParameterTuningJob.sync`, whose trials are training jobs like `Train`'s.
+
+    Two things are not: a tuning job names no command, so the image's own entrypoint runs the script that the
+    hyperparameters name; and trials have no checkpoints, for all of them would share one folder.
+    """
+    train = train_state(settings, role_arn, image)["Parameters"]
+    own = ("RoleArn", "OutputDataConfig", "StoppingCondition", "EnableManagedSpotTraining")
+    request = {
+        "HyperParameterTuningJobName.$": f"{_JOBS}.tuning.job_name",
+        "HyperParameterTuningJobConfig": {
+            "Strategy": "Bayesian",
+            "HyperParameterTuningJobObjective": {"Type": "Minimize", "MetricName": "validation:loss"},
+            "ResourceLimits.$": f"{_JOBS}.tuning.resource_limits",
+            "ParameterRanges.$": f"{_JOBS}.tuning.parameter_ranges",
+            "TrainingJobEarlyStoppingType": "Auto",
+        },
+        "TrainingJobDefinition": {
+            **{name: train[name] for name in own},
+            "StaticHyperParameters.$": f"{_JOBS}.tuning.static_hyperparameters",
+            "AlgorithmSpecification": {
+                name: train["AlgorithmSpecification"][name]
+                for name in ("TrainingImage", "TrainingInputMode", "MetricDefinitions")
+            },
+            "InputDataConfig.$": f"{_JOBS}.training_channels",
+            # One machine each: the budget counts them so.
+            "ResourceConfig": {**train["ResourceConfig"], "InstanceCount": 1},
+            "EnableNetworkIsolation": True,
+        },
+        "Tags": _tags(settings),
+    }
+    longest = longest_training_wait(settings) + _HOUR
+    return _job("createHyperParameterTuningJob", request, longest, "$.trained")
+
+
 def evaluate_state(settings: Settings, role_arn: str, image: str) -> dict[str, Any]:
     """State `Evaluate`: `createProcessingJob.sync` on the training image, with no network."""
     request = {

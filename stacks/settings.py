@@ -43,6 +43,11 @@ class Settings(BaseModel):
     idle_minutes: Annotated[float, Field(gt=0, le=24 * 60)] = 15
     minimum_words: Annotated[int, Field(ge=1)] = 5000
     ask_before_training: bool = False
+    tune: bool = False
+    """Whether to try several ranks, learning rates and epochs, and keep the best."""
+    tuning_jobs: Annotated[int, Field(ge=2, le=100)] = 6
+    tuning_budget_usd: Annotated[float, Field(gt=0)] = 10
+    """What a run's search may cost at most."""
     minimum_improvement_percent: Annotated[float, Field(ge=0, lt=100)] = 2
     maximum_copy_percent: Annotated[float, Field(ge=0, le=100)] = 10
     maximum_repetition_percent: Annotated[float, Field(ge=0, le=100)] = 50
@@ -108,6 +113,9 @@ _CURES = {
     "idle_minutes": "Give minutes above 0, 1440 at most",
     "minimum_words": "Give a whole number of words, 1 or more",
     "ask_before_training": "Give true or false",
+    "tune": "Give true or false",
+    "tuning_jobs": "Give how many trainings a search may have, from 2 to 100",
+    "tuning_budget_usd": "Give an amount of dollars above 0",
     "minimum_improvement_percent": "Give a percentage from 0 to below 100",
     "maximum_copy_percent": "Give a percentage from 0 to 100",
     "maximum_repetition_percent": "Give a percentage from 0 to 100",

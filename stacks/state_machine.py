@@ -18,7 +18,7 @@ from stacks.approval import APPROVAL_SECONDS, approval_states
 from stacks.functions import LOG_RETENTION, Function
 from stacks.permissions import acknowledge, allow, arn, may_pass
 from stacks.references import Storage
-from stacks.sagemaker_jobs import evaluate_state, longest_training_wait, train_state
+from stacks.sagemaker_jobs import evaluate_state, longest_training_wait, train_state, tune_state
 from stacks.settings import Settings
 from stacks.states import choice, ending
 
@@ -66,6 +66,7 @@ FUNCTION_SECONDS = {
     "assemble": 15 * _MINUTE,
     "ask_approval": 2 * _MINUTE,
     "stage_base_model": 15 * _MINUTE,
+    "choose_best": 2 * _MINUTE,
     "gate": 2 * _MINUTE,
     "register": 2 * _MINUTE,
     "deploy": 15 * _MINUTE,
@@ -132,7 +133,16 @@ def definition(
             functions["ask_approval"], then="StageBaseModel", retry=_RETRY_LAMBDA, catch=_CATCH
         ),
         "StageBaseModel": call("stage_base_model", run, "$.staged", "Staged"),
-        "Staged": choice({"Variable": "$.staged.done", "BooleanEquals": True}, "Train", "StageBaseModel"),
+        "Staged": choice({"Variable": "$.staged.done", "BooleanEquals": True}, "TrainOnce", "StageBaseModel"),
+        # One machine serves both settings: Assemble says whether there is money for a search.
+        "TrainOnce": choice({"Variable": "$.assembled.tune", "BooleanEquals": False}, "Train", "Tune"),
+        "Tune": {**tune_state(settings, job_role_arn, training_image), "Catch": _CATCH, "Next": "ChooseBest"},
+        "ChooseBest": call(
+            "choose_best",
+            {**run, "jobs.$": "$.assembled.jobs", "tuned.$": "$.trained"},
+            "$.assembled.jobs",
+            "Evaluate",
+        ),
         "Train": {**train_state(settings, job_role_arn, training_image), "Catch": _CATCH, "Next": "Evaluate"},
         "Evaluate": {
             **evaluate_state(settings, job_role_arn, training_image),
@@ -257,7 +267,12 @@ class Pipeline(Construct):
     def _allow_its_tasks(self, functions: Mapping[str, Function]) -> None:
         name, role = self._settings.name, self._role
         allow(role, ["lambda:InvokeFunction"], [functions[function].arn for function in FUNCTION_SECONDS])
-        for kind, job in (("Training", "train"), ("Processing", "evaluate")):
+        tuning = f"hyper-parameter-tuning-job/{name[:11].rstrip('-')}-*"
+        for kind, jobs in (
+            ("Training", f"training-job/{name}-train-*"),
+            ("HyperParameterTuning", tuning),
+            ("Processing", f"processing-job/{name}-evaluate-*"),
+        ):
             allow(
                 role,
                 [
@@ -265,12 +280,13 @@ class Pipeline(Construct):
                     "sagemaker:AddTags",
                     "sagemaker:ListTags",
                 ],
-                [arn("sagemaker", f"{kind.lower()}-job/{name}-{job}-*")],
+                [arn("sagemaker", jobs)],
                 wildcard_because="a job is named by its run, which does not exist yet",
             )
         # `.sync` learns of a job's end through these rules, which Step Functions makes itself.
         rules = [
-            f"rule/StepFunctionsGetEventsForSageMaker{kind}JobsRule" for kind in ("Training", "Processing")
+            f"rule/StepFunctionsGetEventsForSageMaker{kind}JobsRule"
+            for kind in ("Training", "Tuning", "Processing")
         ]
         allow(
             role,

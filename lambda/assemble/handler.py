@@ -7,7 +7,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from assemble import plan, remembered
+from assemble import plan, remembered, tuning
 from assemble.reading import RunStories
 from shared import aws, environment, layout, runs
 from stories import recipe
@@ -32,8 +32,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         context: Lambda's.
 
     Returns:
-        `{"enough", "ask_before_training", "message", "words", "stories", "estimate", "jobs"}`; estimate and
-        jobs as docs/contracts.md has them.
+        `{"enough", "ask_before_training", "message", "words", "stories", "estimate", "tune", "jobs"}`;
+        estimate and jobs as docs/contracts.md has them.
 
     Raises:
         FilesLostError: where the report does not account for every file.
@@ -73,6 +73,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         words=report.words,
     )
     log.info("Assembled", extra={"run_id": run_id, "words": report.words, "enough": report.enough})
+    jobs = plan.jobs(common, settings, run_id, chosen, begun.get("live"))
+    search = tuning.search(
+        common, settings, run_id, jobs["hyperparameters"], report.training_minutes_estimate
+    )
     return {
         "enough": report.enough,
         "ask_before_training": settings.ask_before_training,
@@ -84,7 +88,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             "cost_usd": report.cost_estimate_usd,
             "price_date": report.price_date,
         },
-        "jobs": plan.jobs(common, settings, run_id, chosen, begun.get("live")),
+        "tune": search is not None,
+        "jobs": {**jobs, "tuning": search},
     }
 
 

@@ -75,6 +75,9 @@ class Assembly(_Group):
     training_code_uri: str
     spot: bool
     ask_before_training: bool
+    tune: bool
+    tuning_jobs: int
+    tuning_budget_usd: float
 
 
 class Page(_Group):

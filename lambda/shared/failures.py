@@ -30,6 +30,8 @@ def explain(step: str, error: str, cause: str) -> Failure:
         if field in said:
             job = str(said[field])
             return Failure(step=state, error=error, cause=_job_cause(said), log_tail=log_tail(log_group, job))
+    if "HyperParameterTuningJobName" in said:
+        return Failure(step="Tune", error=error, cause=_job_cause(said))
     if "errorMessage" in said:
         kind = str(said.get("errorType") or error)
         return Failure(step=step, error=kind, cause=str(said["errorMessage"]))

@@ -121,6 +121,11 @@ def tensorboard(run_id: str) -> str:
     return f"{run(run_id)}tensorboard/"
 
 
+def tuning_job(name: str, run_id: str) -> str:
+    """Name the tuning job of a run: 32 characters at most, so a long name of the app is cut."""
+    return f"{name[:11].rstrip('-')}-{run_id}"
+
+
 def checkpoints(run_id: str) -> str:
     """Prefix of the training checkpoints."""
     return f"{run(run_id)}checkpoints/"

@@ -1,6 +1,6 @@
 """Step Functions as on AWS: the state machine's own role is asked before every task, and SageMaker jobs.
 
-``arn:aws:states:::sagemaker:createTrainingJob[.sync]`` and ``createProcessingJob[.sync]`` run the
+``arn:aws:states:::sagemaker:createTrainingJob[.sync]``, tuning and processing alike, run the
 local SageMaker's jobs; a ``.sync`` task waits for the end, and stops the job when it is aborted.
 """
 
@@ -45,6 +45,13 @@ JOBS = {
         "TrainingJobStatus",
         "training-job",
         "StepFunctionsGetEventsForSageMakerTrainingJobsRule",
+    ),
+    "createHyperParameterTuningJob": JobKind(
+        "HyperParameterTuningJob",
+        "HyperParameterTuningJobName",
+        "HyperParameterTuningJobStatus",
+        "hyper-parameter-tuning-job",
+        "StepFunctionsGetEventsForSageMakerTuningJobsRule",
     ),
     "createProcessingJob": JobKind(
         "ProcessingJob",

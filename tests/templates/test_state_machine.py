@@ -21,6 +21,16 @@ _JOBS = {
             "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://a/b/"}},
         }
     ],
+    "$.assembled.jobs.tuning.job_name": f"storyloom-{_RUN}",
+    "$.assembled.jobs.tuning.resource_limits": {
+        "MaxNumberOfTrainingJobs": 6,
+        "MaxParallelTrainingJobs": 2,
+        "MaxRuntimeInSeconds": 3600,
+    },
+    "$.assembled.jobs.tuning.parameter_ranges": {
+        "CategoricalParameterRanges": [{"Name": "lora_rank", "Values": ["8", "16"]}]
+    },
+    "$.assembled.jobs.tuning.static_hyperparameters": {"sagemaker_program": "train.py"},
     "$.assembled.jobs.training_output_uri": "s3://a/runs/x/training/",
     "$.assembled.jobs.checkpoint_uri": "s3://a/runs/x/checkpoints/",
     "$.assembled.jobs.tensorboard_uri": "s3://a/runs/x/tensorboard/",
@@ -88,7 +98,7 @@ def test_every_task_has_a_catch_into_the_one_failure_path(states: States, kind: 
 def test_every_task_has_a_time_limit_and_retries_only_what_can_be_retried(states: States) -> None:
     tasks = {name: state for name, state in states.items() if state["Type"] == "Task"}
     tasks |= states["Read"]["ItemProcessor"]["States"]
-    assert len(tasks) == 14
+    assert len(tasks) == 16
     for name, state in tasks.items():
         longest = 7 if name == "AwaitApproval" else 6
         assert 0 < state["TimeoutSeconds"] <= longest * 24 * 3600, name
@@ -104,7 +114,7 @@ def test_a_function_is_stopped_before_its_state(synthesized: Synthesized, states
         for name, function in synthesized.resources("AWS::Lambda::Function")
     }
     tasks = {name: state for name, state in states.items() if state.get("Resource") in seconds}
-    assert len(tasks) == 10
+    assert len(tasks) == 11
     for name, state in tasks.items():
         assert seconds[state["Resource"]] < state["TimeoutSeconds"], name
 
@@ -133,6 +143,25 @@ def test_instances_that_train_together_talk_encrypted(states: States) -> None:
     assert request["ResourceConfig"]["InstanceCount"] == 2
     assert request["EnableInterContainerTrafficEncryption"] is True
     assert states["Train"]["Parameters"]["ResourceConfig"]["InstanceCount"] == 1
+
+
+def test_the_search_is_a_request_that_sagemaker_takes(states: States) -> None:
+    request = _filled(states["Tune"]["Parameters"])
+    _validate("CreateHyperParameterTuningJob", request)
+    assert request["HyperParameterTuningJobConfig"]["TrainingJobEarlyStoppingType"] == "Auto"
+    metrics = request["TrainingJobDefinition"]["AlgorithmSpecification"]["MetricDefinitions"]
+    objective = request["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]
+    assert objective["MetricName"] in {metric["Name"] for metric in metrics}
+    assert request["TrainingJobDefinition"]["EnableNetworkIsolation"] is True
+    assert len(request["HyperParameterTuningJobName"]) <= 32
+    assert states["TrainOnce"]["Choices"][0] == {
+        "Variable": "$.assembled.tune",
+        "BooleanEquals": False,
+        "Next": "Train",
+    }
+    assert states["TrainOnce"]["Default"] == "Tune"
+    assert (states["Tune"]["Next"], states["ChooseBest"]["Next"]) == ("ChooseBest", "Evaluate")
+    assert states["ChooseBest"]["ResultPath"] == "$.assembled.jobs"
 
 
 def test_the_evaluation_job_is_a_request_that_sagemaker_takes(states: States) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from local.plugin.ministack_adapter import Denied, Response, authorize_request
-from local.plugin.sagemaker import endpoints, models, processing, registry, training
+from local.plugin.sagemaker import endpoints, models, processing, registry, training, tuning
 from local.plugin.sagemaker.checks import PRINCIPAL
 from local.plugin.sagemaker.errors import ApiError, invalid
 from local.plugin.sagemaker.lists import answer_list
@@ -63,6 +63,7 @@ def _tagged(request: Record) -> list[str]:
 
 
 _JOB, _PROCESSING = "TrainingJobName", "ProcessingJobName"
+_TUNING = "HyperParameterTuningJobName"
 _GROUP, _CONFIG = "ModelPackageGroupName", "EndpointConfigName"
 
 OPERATIONS: dict[str, Operation] = {
@@ -70,6 +71,11 @@ OPERATIONS: dict[str, Operation] = {
     "DescribeTrainingJob": Operation(training.describe, _on("training-job", _JOB)),
     "StopTrainingJob": Operation(training.stop, _on("training-job", _JOB)),
     "ListTrainingJobs": Operation(answer_list("training-job", _JOB, training.summary), _anywhere),
+    "CreateHyperParameterTuningJob": Operation(tuning.create, _on(tuning.KIND, _TUNING)),
+    "DescribeHyperParameterTuningJob": Operation(tuning.describe, _on(tuning.KIND, _TUNING)),
+    "StopHyperParameterTuningJob": Operation(tuning.stop, _on(tuning.KIND, _TUNING)),
+    "ListHyperParameterTuningJobs": Operation(answer_list(tuning.KIND, _TUNING, tuning.summary), _anywhere),
+    "ListTrainingJobsForHyperParameterTuningJob": Operation(tuning.list_trials, _on(tuning.KIND, _TUNING)),
     "CreateProcessingJob": Operation(processing.create, _on("processing-job", _PROCESSING)),
     "DescribeProcessingJob": Operation(processing.describe, _on("processing-job", _PROCESSING)),
     "StopProcessingJob": Operation(processing.stop, _on("processing-job", _PROCESSING)),
@@ -124,8 +130,8 @@ def perform(name: str, request: Record, authorize: Authorize) -> Record:
         authorize(f"sagemaker:{name}", resource, {})
     if request.get("Tags") and name.startswith("Create"):
         authorize("sagemaker:AddTags", resources[0], {})
-    for member in ("RoleArn", "ExecutionRoleArn"):
-        if role := request.get(member):
+    for holder in (request, request.get("TrainingJobDefinition") or {}):
+        for role in filter(None, (holder.get("RoleArn"), holder.get("ExecutionRoleArn"))):
             authorize("iam:PassRole", role, {"iam:PassedToService": PRINCIPAL})
     return found.answer(request)
 

@@ -53,7 +53,12 @@ def _common_filters(record: Record, request: Record, name_member: str) -> bool:
 
 
 def _status(record: Record) -> str:
-    members = ("TrainingJobStatus", "ProcessingJobStatus", "EndpointStatus")
+    members = (
+        "TrainingJobStatus",
+        "ProcessingJobStatus",
+        "HyperParameterTuningJobStatus",
+        "EndpointStatus",
+    )
     return next((str(record[member]) for member in members if member in record), "")
 
 

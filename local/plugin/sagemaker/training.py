@@ -15,7 +15,7 @@ from local.plugin.sagemaker.errors import in_use, invalid
 from local.plugin.sagemaker.job import TRAINING, Job, JobFailed, JobStopped, write_json
 from local.plugin.sagemaker.store import STORE, Record, arn, shown
 from local.plugin.sagemaker.telemetry import MetricDefinition
-from local.plugin.sagemaker.training_request import SPOT_INTERRUPTION_TAG, check
+from local.plugin.sagemaker.training_request import SPOT_INTERRUPTION_TAG, check, entrypoint
 from local.plugin.sagemaker.transfer import (
     FolderSync,
     S3Uri,
@@ -160,10 +160,9 @@ class _Training:
         if self.interrupt_after:
             self.job.interrupt_at(self.interrupt_after, _INTERRUPTED)
             self.interrupt_after = ""
-        algorithm = self.request["AlgorithmSpecification"]
         longest = self.request["StoppingCondition"].get("MaxRuntimeInSeconds", 86400)
         ended = self.job.run_container(
-            [*algorithm["ContainerEntrypoint"], *algorithm.get("ContainerArguments", [])],
+            entrypoint(self.request),
             self._environment(),
             max(1, round(longest - self._seconds)),
             self._tick,

@@ -19,11 +19,7 @@ def check(request: Record) -> None:
             raise invalid(f"{member} is required for this training job.")
     if not algorithm or bool(algorithm.get("TrainingImage")) == bool(algorithm.get("AlgorithmName")):
         raise invalid("You must specify exactly one of TrainingImage and AlgorithmName.")
-    if not algorithm.get("ContainerEntrypoint"):
-        raise invalid(
-            "On this machine a training job needs AlgorithmSpecification.ContainerEntrypoint: "
-            "there is no image whose own entrypoint could be run."
-        )
+    entrypoint(request)
     for definition in algorithm.get("MetricDefinitions", []):
         try:
             re.compile(definition["Regex"])
@@ -32,6 +28,35 @@ def check(request: Record) -> None:
     _check_spot(request)
     _check_channels(request)
     require_trusted(request["RoleArn"])
+
+
+def entrypoint(request: Record) -> list[str]:
+    """The command that the container runs.
+
+    A tuning job cannot name one, so there the image's own must do: SageMaker's framework containers run the
+    script `sagemaker_program` of the folder `sagemaker_submit_directory`, both of them hyperparameters, with
+    all others as its arguments.
+    """
+    algorithm = request["AlgorithmSpecification"]
+    if algorithm.get("ContainerEntrypoint"):
+        return [*algorithm["ContainerEntrypoint"], *algorithm.get("ContainerArguments", [])]
+    given = {name: str(value) for name, value in request.get("HyperParameters", {}).items()}
+    folder, program = (
+        given.get(name, "").strip('"') for name in ("sagemaker_submit_directory", "sagemaker_program")
+    )
+    if not folder or not program:
+        raise invalid(
+            "On this machine a training job needs AlgorithmSpecification.ContainerEntrypoint, or the "
+            "hyperparameters sagemaker_submit_directory and sagemaker_program: there is no image whose own "
+            "entrypoint could be run."
+        )
+    arguments = [
+        word
+        for name, value in sorted(given.items())
+        if not name.startswith("sagemaker_")
+        for word in (f"--{name}", value)
+    ]
+    return ["python3", f"{folder}/{program}", *arguments]
 
 
 def _check_spot(request: Record) -> None:

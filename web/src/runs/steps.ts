@@ -23,7 +23,12 @@ const ACTIVATE = { name: "Activate", title: "Look at the version" } as const;
 type StepName = (typeof STEPS)[number]["name"];
 
 /** States of the machine that belong to a step without being one; all others not named here decide, not do. */
-const BELONGS_TO: Record<string, StepName> = { WaitForEndpoint: "Deploy", SmokeTest: "Deploy" };
+const BELONGS_TO: Record<string, StepName> = {
+  WaitForEndpoint: "Deploy",
+  SmokeTest: "Deploy",
+  Tune: "Train",
+  ChooseBest: "Train",
+};
 
 export type StepState = "waiting" | "running" | "done" | "failed" | "skipped" | "unreached";
 

@@ -1,0 +1,56 @@
+"""After a search: its best trial is the run's training job from here on."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from shared import runs
+
+log = Logger(service="choose_best")
+
+
+class NoTrialSucceeded(Exception):  # noqa: N818 - the name is what a person reads in the console
+    """A search ended without a model."""
+
+
+@log.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Put the best trial where the training job of a run without a search stands.
+
+    Args:
+        event: `{"run_id", "jobs", "tuned"}`: the jobs as `Assemble` made them, and SageMaker's description of
+            the tuning job.
+        context: Lambda's.
+
+    Returns:
+        The jobs, with the best trial as their training job and its adapter as the candidate.
+
+    Raises:
+        NoTrialSucceeded: where there is none.
+    """
+    run_id, jobs = event["run_id"], event["jobs"]
+    best = event["tuned"].get("BestTrainingJob")
+    if best is None:
+        raise NoTrialSucceeded(
+            "No trial of the search made a model. Raise tuning_budget_usd, or turn tune off, and run again."
+        )
+    name = str(best["TrainingJobName"])
+    runs.enter(run_id, "ChooseBest", _words(event["tuned"], best), training_job=name)
+    log.info("Chose", extra={"run_id": run_id, "training_job": name})
+    adapter = f"{jobs['training_output_uri'].rstrip('/')}/{name}/output/model/"
+    inputs = [
+        {**one, "S3Input": {**one["S3Input"], "S3Uri": adapter}} if one["InputName"] == "candidate" else one
+        for one in jobs["processing_inputs"]
+    ]
+    return {**jobs, "training_job_name": name, "processing_inputs": inputs}
+
+
+def _words(tuned: dict[str, Any], best: dict[str, Any]) -> str:
+    trials = sum(tuned.get("TrainingJobStatusCounters", {}).values())
+    chosen = best["TunedHyperParameters"]
+    rate = float(chosen["learning_rate"])
+    return (
+        f"The best of {trials} trials learnt with rank {chosen['lora_rank']}, learning rate {rate:.2g} and "
+        f"{chosen['epochs']} epochs at most."
+    )

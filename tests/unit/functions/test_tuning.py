@@ -1,0 +1,87 @@
+"""The search: what it may cost is decided before it starts, and its best trial goes on."""
+
+import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from assemble import tuning
+from choose_best.handler import NoTrialSucceeded
+from choose_best.handler import handler as choose_best
+from shared import environment, runs
+from shared.environment import Assembly
+from stories.estimate import INSTANCES
+from tests.unit.functions.conftest import House
+
+RUN = "20260907-090000-ffff"
+
+
+def _settings(*, budget: float, jobs: int = 6, tune: bool = True, instance: str = "ml.g6.xlarge") -> Assembly:
+    return Assembly.model_construct(
+        tune=tune,
+        tuning_jobs=jobs,
+        tuning_budget_usd=budget,
+        training_instance=instance,
+        max_training_minutes=240,
+    )
+
+
+@pytest.mark.parametrize(
+    ("budget", "minutes", "trials"),
+    [(10, 10, 6), (1, 10, 5), (0.5, 10, 2), (0.3, 10, 0), (10, 600, 0), (1, 0.0, 6)],
+)
+def test_the_budget_decides_how_many_trials(house: House, budget: float, minutes: float, trials: int) -> None:
+    search = tuning.search(environment.common(), _settings(budget=budget), RUN, {"seed": "17"}, minutes)
+    if not trials:
+        assert search is None
+        return
+    assert search is not None
+    limits = search["resource_limits"]
+    assert limits["MaxNumberOfTrainingJobs"] == trials
+    price = INSTANCES["ml.g6.xlarge"].usd_per_hour
+    assert limits["MaxParallelTrainingJobs"] * limits["MaxRuntimeInSeconds"] / 3600 * price <= budget
+
+
+def test_no_search_where_it_is_off_or_its_price_is_not_known(house: House) -> None:
+    common = environment.common()
+    assert tuning.search(common, _settings(budget=10, tune=False), RUN, {}, 10) is None
+    assert tuning.search(common, _settings(budget=10, instance="ml.p5.48xlarge"), RUN, {}, 10) is None
+
+
+def test_what_is_tuned_is_not_fixed_as_well(house: House) -> None:
+    given = {"seed": "17", "epochs": "3", "lora_rank": "16", "learning_rate": "0.001"}
+    search = tuning.search(environment.common(), _settings(budget=10), RUN, given, 10)
+    assert search is not None
+    fixed = search["static_hyperparameters"]
+    assert fixed["seed"] == "17"
+    assert not fixed.keys() & {"epochs", "lora_rank", "learning_rate"}
+    assert len(search["job_name"]) <= 32
+
+
+def test_the_best_trial_takes_the_training_jobs_place(house: House, context: LambdaContext) -> None:
+    jobs = {
+        "training_job_name": "storyloom-train-x",
+        "training_output_uri": "s3://a/runs/x/training/",
+        "processing_inputs": [
+            {"InputName": "candidate", "S3Input": {"S3Uri": "s3://a/old/", "LocalPath": "/p"}},
+            {"InputName": "test", "S3Input": {"S3Uri": "s3://a/test/"}},
+        ],
+    }
+    chosen = {"lora_rank": "32", "learning_rate": "0.00042", "epochs": "3"}
+    tuned = {
+        "TrainingJobStatusCounters": {"Completed": 4, "Stopped": 2},
+        "BestTrainingJob": {"TrainingJobName": "storyloom-x-003-ab", "TunedHyperParameters": chosen},
+    }
+    after = choose_best({"run_id": RUN, "jobs": jobs, "tuned": tuned}, context)
+    assert after["training_job_name"] == "storyloom-x-003-ab"
+    candidate, test = after["processing_inputs"]
+    assert candidate["S3Input"] == {
+        "S3Uri": "s3://a/runs/x/training/storyloom-x-003-ab/output/model/",
+        "LocalPath": "/p",
+    }
+    assert test == jobs["processing_inputs"][1]
+    run = runs.get(RUN)
+    assert run is not None
+    assert (
+        run.message == "The best of 6 trials learnt with rank 32, learning rate 0.00042 and 3 epochs at most."
+    )
+    with pytest.raises(NoTrialSucceeded, match="tuning_budget_usd"):
+        choose_best({"run_id": RUN, "jobs": jobs, "tuned": {}}, context)
