@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.cloud, pytest.mark.journey]
 # (part of the role's name, the action taken away)
 NEEDED = [
     ("BeginRole", "s3:ListBucketVersions"),
-    ("ReadStoriesRole", "s3:GetObjectVersion"),
+    ("ReadStoriesRole", "s3:PutObject"),
     ("AssembleRole", "s3:PutObject"),
     ("PipelineRole", "sagemaker:CreateTrainingJob"),
     ("PipelineRole", "iam:PassRole"),
