@@ -16,7 +16,15 @@ from cli.curve import LossCurve
 from cli.errors import CommandError
 
 POLL_SECONDS = 2.0
-FINISHED = {"succeeded", "not_better", "pending_approval", "stopped_early", "declined", "superseded", "failed"}
+FINISHED = {
+    "succeeded",
+    "not_better",
+    "pending_approval",
+    "stopped_early",
+    "declined",
+    "superseded",
+    "failed",
+}
 _MARKS = {"succeeded": "[green]✓[/]", "failed": "[red]✗[/]", "running": "[yellow]…[/]"}
 
 
