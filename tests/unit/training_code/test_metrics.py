@@ -1,0 +1,149 @@
+"""The figures of a running job, and where they go."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from stacks.sagemaker_jobs import METRIC_DEFINITIONS
+from tests.unit.tiny_model import save_tiny_model
+from training_code import metrics
+from training_code.hyperparameters import Hyperparameters
+from training_code.machine import Machine, memory_used, peak_flops
+from training_code.metrics import Monitor
+from training_code.model import add_adapter, base_shape, flops_per_token, load_base
+from training_code.precision import Numerics
+from training_code.trackers import open_trackers
+
+CPU = Numerics(torch.device("cpu"), torch.float32)
+
+
+def test_a_step_has_its_speed_its_share_of_the_peak_its_memory_and_its_cost() -> None:
+    monitor = Monitor(flops_per_token=2e9, peak_flops=1e12, usd_per_hour=1.13)
+    row = monitor.step(3, 2.5, 125.0, 1e-3, 1800.0)
+    assert (row.step, row.train_loss, row.tokens_per_second, row.learning_rate) == (3, 2.5, 125.0, 1e-3)
+    assert row.peak_fraction == 0.25
+    assert row.cost_usd == 0.565
+    assert row.memory_gib is not None and 0.05 < row.memory_gib < 64
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    row = Monitor().step(1, 2.5, 125.0, 1e-3, 1800.0)
+    assert (row.peak_fraction, row.cost_usd) == (None, None)
+
+
+def test_every_metric_definition_finds_its_figure_in_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    import re
+
+    monitor = Monitor(flops_per_token=2e9, peak_flops=1e12, usd_per_hour=1.13)
+    monitor.step(1, 2.5, 125.0, 1e-3, 1800.0)
+    monitor.validation(1, 2.25, 1801.0)
+    out = capsys.readouterr().out
+    found = {each["Name"]: re.search(each["Regex"], out) for each in METRIC_DEFINITIONS}
+    values = {name: float(match.group(1)) for name, match in found.items() if match is not None}
+    assert values.pop("train:memory_gib") > 0
+    assert values == {
+        "train:loss": 2.5,
+        "validation:loss": 2.25,
+        "train:tokens_per_second": 125.0,
+        "train:learning_rate": 0.001,
+        "train:peak_fraction": 0.25,
+        "train:cost_usd": 0.565,
+    }
+
+
+def test_slow_figures_are_not_logged_at_every_step(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monitor = Monitor(usd_per_hour=1.0)
+    for step in range(1, 6):
+        monitor.step(step, 2.5, 125.0, 1e-3, 10.0 * step)
+    assert capsys.readouterr().out.count("cost_usd") == 1
+    monkeypatch.setattr(metrics, "SLOW_SECONDS", 0.0)
+    monitor.step(6, 2.5, 125.0, 1e-3, 60.0)
+    assert "cost_usd=0.0167 step=6" in capsys.readouterr().out
+
+
+def test_rows_can_be_read_while_the_job_runs(tmp_path: Path) -> None:
+    monitor = Monitor(live_file=tmp_path / "model" / "metrics.jsonl")
+    monitor.validation(0, 3.0, 1.0)
+    monitor.step(1, 2.5, 125.0, 1e-3, 2.0)
+    rows = [json.loads(line) for line in (tmp_path / "model" / "metrics.jsonl").read_text().splitlines()]
+    assert [(row["step"], row["train_loss"], row["validation_loss"]) for row in rows] == [
+        (0, None, 3.0),
+        (1, 2.5, None),
+    ]
+
+
+def _show(monitor: Monitor) -> None:
+    monitor.validation(0, 3.0, 1.0)
+    monitor.step(1, 2.5, 125.0, 1e-3, 2.0)
+    monitor.close()
+
+
+def test_tensorboard_reads_the_event_files(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    _show(Monitor(trackers=open_trackers(tmp_path, {}, {})))
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert [(event.step, event.value) for event in events.Scalars("train_loss")] == [(1, 2.5)]
+    assert [(event.step, event.value) for event in events.Scalars("validation_loss")] == [(0, 3.0)]
+    assert "memory_gib" in events.Tags()["scalars"]
+
+
+def test_mlflow_gets_settings_and_figures_and_an_attempt_goes_on_in_the_same_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    uri = (tmp_path / "runs").as_uri()
+    environment = {"MLFLOW_TRACKING_URI": uri, "TRAINING_JOB_NAME": "storyloom-train-1"}
+    for _ in range(2):
+        _show(Monitor(trackers=open_trackers(tmp_path / "events", {"epochs": 3}, environment)))
+    client: Any = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name("storyloom")
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {"epochs": "3"}
+    assert run.data.metrics["train_loss"] == 2.5
+    assert len(client.get_metric_history(run.info.run_id, "train_loss")) == 2
+
+
+def test_a_tracker_that_fails_says_so_once_and_stops_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment = {"MLFLOW_TRACKING_URI": "arn:aws:sagemaker:eu-west-1:1:mlflow-tracking-server/x"}
+    _show(Monitor(trackers=open_trackers(tmp_path, {}, environment)))
+    out = capsys.readouterr().out
+    assert out.count("MLflow gets no figures") == 1
+    assert "needs the package sagemaker-mlflow" in out
+
+
+def test_the_work_of_a_token_is_that_of_its_products(tmp_path: Path) -> None:
+    base = load_base(save_tiny_model(tmp_path), CPU)
+    # Two layers of width 32: q and o 32x32, k and v 32x16, three of 32x64; a head of 259 words.
+    weights = 2 * (2 * 32 * 32 + 2 * 32 * 16 + 3 * 32 * 64) + 32 * 259
+    assert flops_per_token(base, 0) == 4 * weights
+    assert flops_per_token(base, 100) == 4 * weights + 6 * 2 * 32 * 100
+    assert flops_per_token(add_adapter(base, Hyperparameters(lora_rank=4)), 0) == 4 * weights
+
+
+def test_the_shape_of_a_base_is_read_without_loading_it(tmp_path: Path) -> None:
+    shape = base_shape(save_tiny_model(tmp_path, context=300))
+    base = load_base(tmp_path, CPU)
+    assert shape.parameters == sum(parameter.numel() for parameter in base.parameters())
+    assert (shape.layers, shape.hidden, shape.intermediate, shape.context) == (2, 32, 64, 300)
+    other = base_shape(save_tiny_model(tmp_path / "gpt2", "gpt2"))
+    assert (other.layers, other.hidden, other.intermediate, other.context) == (2, 32, 128, 512)
+
+
+def test_the_machine_is_measured() -> None:
+    machine = Machine.here(torch.device("cpu"))
+    assert (machine.kind, machine.four_bit) == ("cpu", False)
+    assert machine.memory > memory_used(torch.device("cpu")) * 2**30
+    measured = peak_flops(CPU)
+    assert measured is not None and 1e9 < measured < 1e15
