@@ -1,7 +1,8 @@
 """What a model writes when it is asked, in as much time as there is."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ from training_code.requests import Request
 MAX_PROMPT_TOKENS = 192
 TEMPERATURE = 0.8
 TOP_P = 0.95
+LIKELIEST = 512
+"""As many tokens are drawn from at most: to sort a whole vocabulary each time would take most of the time."""
 MOST_TOKENS = 400
 """Of an answer, where there is time."""
 FEWEST_TOKENS = 40
@@ -89,23 +92,21 @@ class Writer:
         mask = torch.tensor([[0] * gap + [1] * len(row) for gap, row in zip(gaps, rows, strict=True)])
         known = [place for place, request in enumerate(asked.requests) if request.kind == "opening"]
         torch.manual_seed(self._seed)
-        written = model.generate(
-            input_ids=input_ids.to(model.device),
-            attention_mask=mask.to(model.device),
-            do_sample=True,
-            temperature=TEMPERATURE,
-            top_p=TOP_P,
-            top_k=0,
-            # The endpoint's penalty would hide that a model goes round in circles.
-            repetition_penalty=1.0,
-            logits_processor=LogitsProcessorList([_MostLikelyIn(known)] if known else []),
-            max_new_tokens=asked.max_tokens,
-            stopping_criteria=StoppingCriteriaList(
-                [_TimeIsUp(started + asked.max_seconds, longest + FEWEST_TOKENS)]
-            ),
-            eos_token_id=sorted(self._ends),
-            pad_token_id=padding,
-        )[:, longest:].tolist()
+        with _last_place_in_one_piece(model):
+            written = model.generate(
+                input_ids=input_ids.to(model.device),
+                attention_mask=mask.to(model.device),
+                do_sample=False,  # _Draw leaves one token to choose
+                # The endpoint's penalty would hide that a model goes round in circles.
+                repetition_penalty=1.0,
+                logits_processor=LogitsProcessorList([_Draw(known)]),
+                max_new_tokens=asked.max_tokens,
+                stopping_criteria=StoppingCriteriaList(
+                    [_TimeIsUp(started + asked.max_seconds, longest + FEWEST_TOKENS)]
+                ),
+                eos_token_id=sorted(self._ends),
+                pad_token_id=padding,
+            )[:, longest:].tolist()
         answers = [self._answer(*pair) for pair in zip(asked.requests, written, strict=True)]
         tokens = asked.max_tokens if all(answer.ended for answer in answers) else len(written[0])
         return answers, tokens
@@ -127,17 +128,34 @@ class Writer:
         return tokens[-MAX_PROMPT_TOKENS:]
 
 
-class _MostLikelyIn(LogitsProcessor):  # type: ignore[misc,unused-ignore]
-    """In these rows the most likely token is always taken: what was learnt by heart comes out soonest so."""
+@contextmanager
+def _last_place_in_one_piece(model: Any) -> Iterator[None]:
+    """The head's input made contiguous: a slice of the prompt has torch copy the vocabulary for each row."""
+    hook = model.get_output_embeddings().register_forward_pre_hook(
+        lambda _, inputs: (inputs[0].contiguous(), *inputs[1:])
+    )
+    try:
+        yield
+    finally:
+        hook.remove()
 
-    def __init__(self, rows: Sequence[int]) -> None:
-        self._rows = list(rows)
+
+class _Draw(LogitsProcessor):  # type: ignore[misc,unused-ignore]
+    """Draws each row's next token, and leaves that one only.
+
+    In the rows `known` it is the most likely one: what was learnt by heart comes out soonest so.
+    """
+
+    def __init__(self, known: Sequence[int]) -> None:
+        self._known = list(known)
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        best = scores[self._rows].argmax(dim=-1, keepdim=True)
-        only = torch.full_like(scores[self._rows], -torch.inf).scatter_(1, best, 0.0)
-        scores[self._rows] = only
-        return scores
+        best, tokens = (scores / TEMPERATURE).topk(min(LIKELIEST, scores.shape[-1]))
+        shares = best.softmax(dim=-1)
+        shares[shares.cumsum(dim=-1) - shares >= TOP_P] = 0.0
+        drawn = tokens.gather(1, shares.multinomial(1))
+        drawn[self._known] = tokens[self._known, :1]
+        return torch.full_like(scores, -torch.inf).scatter_(1, drawn, 0.0)  # type: ignore[return-value]
 
 
 class _TimeIsUp(StoppingCriteria):  # type: ignore[misc,unused-ignore]

@@ -18,6 +18,7 @@ from shared.evaluation import Evaluation
 from tests.unit.tiny_model import chat_example, save_tiny_model, write_examples
 from tests.unit.training_code.conftest import SMALL, Job
 from training_code import evaluate as job_module
+from training_code import samples
 from training_code.container import ProcessingPaths
 from training_code.data import NOT_TAUGHT, encode
 from training_code.evaluate import evaluate
@@ -39,6 +40,7 @@ OTHER_DOINGS = ("sat", "ate", "woke", "lay", "left", "ran")
 @pytest.fixture(autouse=True)
 def _little_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(job_module.WRITING_SECONDS, "cpu", 1.0)
+    monkeypatch.setattr(samples, "FEWEST_TOKENS", 160)  # of one letter each
 
 
 def tale(number: int, places: tuple[str, ...] = PLACES, doings: tuple[str, ...] = DOINGS) -> str:
@@ -127,6 +129,14 @@ def test_shuffled_words_are_worse_than_what_is_live(good: Job, base_model: Path,
     found, refusal = judged(bad, base_model, live=good.root / "model")
     assert found.over_live is not None and found.over_live.high is not None and found.over_live.high < 0
     assert "is worse than the one that is live" in refusal
+
+
+def test_one_story_repeated_is_known_by_heart(base_model: Path, tmp_path: Path) -> None:
+    one = [chat_example(500, tale(500)) for _ in range(24)]
+    bad = trained(tmp_path / "ml", base_model, one, epochs=12, lora_rank=16)
+    found, refusal = judged(bad, base_model)
+    assert found.candidate.writing.longest_extract >= 12, found.candidate
+    assert "knows your stories by heart" in refusal
 
 
 def test_noise_is_not_better_than_the_base(good: Job, base_model: Path, tmp_path: Path) -> None:
