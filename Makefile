@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # transformers and the hub client never reach out: the base model is a file of this checkout
 export HF_HUB_OFFLINE := 1
 
-.PHONY: bench-formats help setup run demo down test test-quick fuzz lint web synth pictures clean
+.PHONY: bench-prepare bench-formats bench-train bench-gpu bench-perplexity help setup run demo down test test-quick fuzz lint web synth pictures clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -51,6 +51,15 @@ lint: $(VENV)/.installed-dev  ## ruff, mypy --strict and the rooms' borders
 
 bench-prepare: setup $(VENV)/.installed-dev .build/bench-venv/.installed  ## files/s, growth, memory, and how others compare (STORIES=folder)
 	$(BIN)/python -m benchmarks.prepare --stories "$(STORIES)" --others .build/bench-venv/bin/python
+
+bench-train: setup .build/bench-train-venv/.installed  ## tokens/s against Trainer and TRL, in turns; loss, memory, share of the limit (STORIES=folder)
+	$(BIN)/python -m benchmarks.train --stories "$(STORIES)" --peers .build/bench-train-venv/bin/python
+
+bench-gpu: setup .build/bench-train-venv/.installed  ## the same on a GPU, in the shapes of larger models, LoRA and QLoRA
+	$(BIN)/python -m benchmarks.train_gpu --peers .build/bench-train-venv/bin/python
+
+bench-perplexity: setup  ## how fast held-out perplexity falls in three minutes (STORIES=folder of one novel)
+	$(BIN)/python -m benchmarks.perplexity_per_minute "$(STORIES)"
 
 web: web/dist/index.html  ## build the page
 
@@ -96,6 +105,13 @@ web/dist/index.html: web/node_modules/.installed $(shell find web/src web/public
 .build/bench-venv/.installed: benchmarks/requirements.txt | $(VENV)/bin/python
 	$(BIN)/python -m venv .build/bench-venv
 	.build/bench-venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r benchmarks/requirements.txt
+	touch $@
+
+# the trainers that ours is compared with: they take torch and transformers from .venv, which must stay as it is
+.build/bench-train-venv/.installed: benchmarks/requirements-train.txt constraints.txt $(VENV)/.installed
+	$(BIN)/python -m venv .build/bench-train-venv
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$$(.build/bench-train-venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/storyloom.pth"
+	.build/bench-train-venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r benchmarks/requirements-train.txt -c constraints.txt
 	touch $@
 
 .build/functions/.fetched: $(wildcard lambda/requirements/*.txt) $(VENV)/.installed

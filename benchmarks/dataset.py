@@ -1,0 +1,43 @@
+"""Stories of a folder as the dataset that the pipeline would make of them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from stories import recipe
+from stories.dataset import assemble
+from stories.models import DataReport, Record, Reject, Source
+from stories.reading import read_file
+
+
+@dataclass(frozen=True)
+class SmallModel:
+    """The base model on one machine, as the recipe sees it."""
+
+    name: str = "smollm2-135m"
+    chat: bool = True
+    context_length: int = 8192
+    parameters_millions: int = 135
+
+
+def _lines(folder: Path) -> Iterator[Record | Reject]:
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        source = Source(key=str(path.relative_to(folder)), modified_at="2026-01-01T00:00:00.000Z")
+        with path.open("rb") as stream:
+            yield from read_file(source, stream)
+
+
+def make(stories: Path, into: Path) -> DataReport:
+    """Write `train/`, `validation/` and `test/examples.jsonl` of the stories into a folder.
+
+    Raises:
+        SystemExit: the folder holds no story.
+    """
+    options = recipe.options(
+        "bench", SmallModel(), minimum_words=1, instance="ml.g6.xlarge", spot=True, max_training_minutes=60
+    )
+    into.mkdir(parents=True, exist_ok=True)
+    report = assemble(_lines(stories), options, into)
+    if not report.stories:
+        raise SystemExit(f"{stories} holds no story. Name a folder of stories with STORIES=folder.")
+    return report
