@@ -56,8 +56,8 @@ class ChunkedLoss:
     def of_tokens(self, batch: Batch) -> torch.Tensor:
         """The loss of each of the batch's taught tokens in nats [taught], in their order."""
         if not self._head_is_plain:
-            losses = self._whole(batch, "none")
-            return losses[batch.labels.flatten() != NOT_TAUGHT]
+            whole = self._whole(batch, "none")
+            return whole[batch.labels.flatten() != NOT_TAUGHT]
         hidden, labels = self._taught(batch)
         pieces = _pieces(len(labels))
         losses = [self._cross_entropy(self._head(hidden[piece]), labels[piece], "none") for piece in pieces]

@@ -74,7 +74,7 @@ def measure(
 def _rows(token_losses: torch.Tensor, batch: Batch, end_tokens: frozenset[int]) -> list[RowSurprise]:
     """Divide a batch's losses [taught] among its rows."""
     rows = []
-    for labels in batch.labels[0].cpu().split(list(batch.lengths)):
+    for labels in torch.split(batch.labels[0].cpu(), list(batch.lengths)):
         taught = labels[labels != NOT_TAUGHT].tolist()
         own, token_losses = token_losses[: len(taught)], token_losses[len(taught) :]
         rows.append(RowSurprise(float(own.sum()), len(taught), _endings(own, taught, end_tokens)))

@@ -1,5 +1,7 @@
 """Each setting that chooses itself, over the cases that it tells apart."""
 
+from typing import Any
+
 import pytest
 
 from stories import recipe
@@ -148,7 +150,13 @@ def test_what_goes_through_the_model_at_once_fits_the_memory() -> None:
 
 
 def test_what_was_given_stays_and_is_not_explained() -> None:
-    given = {"epochs": 9, "learning_rate": 0.5, "lora_rank": 3, "sequence_length": 64, "batch_tokens": 128}
+    given: dict[str, Any] = {
+        "epochs": 9,
+        "learning_rate": 0.5,
+        "lora_rank": 3,
+        "sequence_length": 64,
+        "batch_tokens": 128,
+    }
     result = chosen(**given)
     assert {name: getattr(result.settings, name) for name in given} == given
     assert not set(given) & set(result.reasons)

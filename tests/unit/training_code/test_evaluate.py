@@ -13,12 +13,13 @@ import pytest
 import torch
 from peft import PeftModel
 from torch.nn import functional
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, TopPLogitsWarper
 
 from shared.evaluation import Evaluation
 from tests.unit.tiny_model import chat_example, write_examples
 from tests.unit.training_code.conftest import SMALL, TALES, make_job
 from training_code import evaluate as job_module
+from training_code import samples
 from training_code.container import ProcessingPaths, run_job
 from training_code.data import NOT_TAUGHT, collate, encode
 from training_code.evaluate import evaluate
@@ -231,3 +232,19 @@ def test_the_same_inputs_give_the_same_figures(paths: ProcessingPaths) -> None:
     random.seed(2)
     second = result_of(paths)
     assert first["over_base"] == second["over_base"] and first["base"]["low"] == second["base"]["low"]
+
+
+def test_tokens_are_drawn_from_the_nucleus_as_transformers_takes_it() -> None:
+    torch.manual_seed(0)
+    scores: Any = 1.2 * torch.randn(3, 400)
+    before: Any = torch.zeros(3, 1)
+    nucleus = TopPLogitsWarper(samples.TOP_P)(before, scores / samples.TEMPERATURE)
+    draw = samples._Draw(known=[1])
+    drawn = torch.stack([draw(before, scores).argmax(dim=1) for _ in range(4000)])
+    assert (drawn[:, 1] == scores[1].argmax()).all(), "of a known story the likeliest"
+    for row in (0, 2):
+        expected = nucleus[row].softmax(dim=0)
+        assert 10 < (expected > 0).sum() < 300
+        seen = torch.bincount(drawn[:, row], minlength=400) / len(drawn)
+        assert (expected[seen > 0] > 0).all(), "nothing outside the nucleus"
+        assert (seen - expected).abs().max() < 0.03
