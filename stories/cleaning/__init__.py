@@ -36,7 +36,7 @@ def clean(text: str) -> Cleaned:
     for _ in range(_MOST_PASSES):
         cleaned = _clean_once(text, ledger)
         # Nothing but the empty lines around it went: there is nothing new to find.
-        is_clean = cleaned == text.strip()
+        is_clean = cleaned == text.strip(" \n")
         text = cleaned
         if is_clean:
             break

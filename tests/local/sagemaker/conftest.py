@@ -131,15 +131,18 @@ class Aws:
     def log(self, group: str, prefix: str) -> list[str]:
         """The lines of the streams of `group` that start with `prefix`; none before the first is written."""
         logs = self.client("logs")
-        pages = logs.get_paginator("filter_log_events")
         try:
-            return [
-                event["message"]
-                for page in pages.paginate(logGroupName=group, logStreamNamePrefix=prefix)
-                for event in page["events"]
-            ]
+            # Stream by stream: MiniStack's FilterLogEvents looks at no prefix.
+            streams = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=prefix)["logStreams"]
         except logs.exceptions.ResourceNotFoundException:
             return []
+        return [
+            event["message"]
+            for stream in streams
+            for event in logs.get_log_events(
+                logGroupName=group, logStreamName=stream["logStreamName"], startFromHead=True
+            )["events"]
+        ]
 
     def keys(self, prefix: str) -> list[str]:
         """The objects below a prefix of the bucket."""
