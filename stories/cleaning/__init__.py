@@ -35,11 +35,9 @@ def clean(text: str) -> Cleaned:
     ledger = Ledger()
     for _ in range(_MOST_PASSES):
         cleaned = _clean_once(text, ledger)
-        # Nothing but the empty lines around it went: there is nothing new to find.
-        is_clean = cleaned == text.strip(" \n")
-        text = cleaned
-        if is_clean:
+        if cleaned == text:
             break
+        text = cleaned
     return Cleaned(text, ledger.changes())
 
 
