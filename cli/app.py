@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -19,6 +18,7 @@ from cli.check import read_settings
 from cli.check_summary import summary
 from cli.connection import LOCAL_STATE, connect, sign_in_and_keep
 from cli.errors import CommandError
+from cli.output import AsJson, print_json
 from cli.progress import follow_run, run_panel, runs_table
 from local.cloud import LocalCloud
 from local.errors import LocalCloudError
@@ -38,7 +38,6 @@ app.add_typer(models.app, name="models")
 out = Console()
 notes = Console(stderr=True)  # progress goes here, so that --json leaves standard output clean
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else.")]
 Folder = Annotated[Path, typer.Argument(help="A folder of stories, or one file.")]
 RunId = Annotated[str, typer.Argument(help="The run's id, as `storyloom runs` lists it.")]
 State = Annotated[Path, typer.Option(help="The folder that holds everything of this local cloud.")]
@@ -67,10 +66,6 @@ def _places(state: Path, port: int, page_port: int) -> journey.Places:
     return journey.Places(
         _checkout(), _checkout() / state, journey.free_port(port), journey.free_port(page_port)
     )
-
-
-def _print_json(content: Any) -> None:
-    sys.stdout.write(json.dumps(content, ensure_ascii=False) + "\n")
 
 
 @app.command()
@@ -141,7 +136,7 @@ def upload(folder: Folder, as_json: AsJson = False) -> None:
     api = StoryloomApi(connect())
     count = journey.drop_stories(api, folder, notes)
     if as_json:
-        _print_json({"files": count, "stories_in_bucket": len(api.stories())})
+        print_json({"files": count, "stories_in_bucket": len(api.stories())})
 
 
 @app.command()
@@ -158,10 +153,10 @@ def runs(
             raise CommandError("There is no run to follow.", "Start one with `storyloom upload FOLDER`.")
         run_id = listed[0]["run_id"]
     if run_id is None:
-        _print_json(listed) if as_json else out.print(runs_table(listed))
+        print_json(listed) if as_json else out.print(runs_table(listed))
         return
     run = follow_run(api, run_id, notes) if follow else api.run(run_id)
-    _print_json(run) if as_json else out.print(run_panel(run))
+    print_json(run) if as_json else out.print(run_panel(run))
     if run["status"] == "failed":
         raise typer.Exit(1)
 
@@ -180,7 +175,7 @@ def decline(run_id: RunId, as_json: AsJson = False) -> None:
 
 def _say_answer(run: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        _print_json(run)
+        print_json(run)
         return
     out.print(f"run {run['run_id']}: {run.get('message') or run['status']}", highlight=False, markup=False)
     out.print(f"Watch it with: storyloom runs {run['run_id']} --follow", highlight=False, markup=False)
@@ -197,7 +192,7 @@ def chat(
     if prompt is not None:
         answer = journey.ask(api, prompt, notes if as_json else out, model)
         if as_json:
-            _print_json(answer.__dict__)
+            print_json(answer.__dict__)
         return
     messages: list[dict[str, str]] = []
     while True:
@@ -227,7 +222,7 @@ def local_up(
         raise
     record = cloud.status()
     if as_json:
-        _print_json({"url": record["url"], "sign_in": record["sign_in"]})
+        print_json({"url": record["url"], "sign_in": record["sign_in"]})
     else:
         _say_where(record)
 
@@ -237,7 +232,7 @@ def local_down(state: State = LOCAL_STATE, as_json: AsJson = False) -> None:
     """Stop it: every process, every port; also after a crash. What it held goes with it."""
     LocalCloud(_checkout(), _checkout() / state).down()
     if as_json:
-        _print_json({"down": True})
+        print_json({"down": True})
 
 
 @local_app.command("run")

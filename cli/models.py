@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +11,7 @@ from rich.table import Table
 from cli.api import StoryloomApi
 from cli.connection import connect
 from cli.errors import CommandError
+from cli.output import AsJson, print_json
 from cli.progress import perplexities
 
 app = typer.Typer(
@@ -21,7 +20,6 @@ app = typer.Typer(
 )
 out = Console()
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else.")]
 Version = Annotated[str, typer.Argument(help="A version, such as v3.")]
 
 _COMPARED = (
@@ -48,7 +46,7 @@ def models(context: typer.Context, as_json: AsJson = False) -> None:
         return
     listed = StoryloomApi(connect()).models()
     if as_json:
-        _print_json(listed)
+        print_json(listed)
     elif listed:
         out.print(models_table(listed))
     else:
@@ -65,7 +63,7 @@ def compare(first: Version, second: Version, as_json: AsJson = False) -> None:
             raise CommandError(f"There is no version {version}.", f"The versions are: {known}.")
     pair = [listed[first], listed[second]]
     if as_json:
-        _print_json(pair)
+        print_json(pair)
         return
     out.print(comparison_table(*pair))
     out.print(closeness(*pair), highlight=False)
@@ -147,10 +145,6 @@ def _shown(model: dict[str, Any], field: str) -> str:
 
 def _say(decided: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        _print_json(decided)
+        print_json(decided)
     else:
         out.print(decided["message"], highlight=False, markup=False)
-
-
-def _print_json(content: Any) -> None:
-    sys.stdout.write(json.dumps(content, ensure_ascii=False) + "\n")

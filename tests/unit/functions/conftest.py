@@ -231,6 +231,21 @@ class Context(LambdaContext):
 
 
 @pytest.fixture
+def settings(house: House, monkeypatch: pytest.MonkeyPatch) -> House:
+    """The variables of assemble."""
+    for name, value in {
+        "MINIMUM_WORDS": "5000",
+        "MAX_TRAINING_MINUTES": "3",
+        "TRAINING_INSTANCE": "ml.g6.xlarge",
+        "TRAINING_CODE_URI": f"s3://{house.artifacts}/training-code/abc/",
+        "SPOT": "true",
+        "ASK_BEFORE_TRAINING": "false",
+    }.items():
+        monkeypatch.setenv(f"STORYLOOM_{name}", value)
+    return house
+
+
+@pytest.fixture
 def context() -> LambdaContext:
     """A Lambda context."""
     return Context()

@@ -22,21 +22,6 @@ RUN = "20260901-120000-abcd"
 LIVE = {"version": "v1", "adapter_uri": "s3://bucket/runs/old/training/job/output/model/"}
 
 
-@pytest.fixture
-def settings(house: House, monkeypatch: pytest.MonkeyPatch) -> House:
-    """The variables of assemble."""
-    for name, value in {
-        "MINIMUM_WORDS": "5000",
-        "MAX_TRAINING_MINUTES": "3",
-        "TRAINING_INSTANCE": "ml.g6.xlarge",
-        "TRAINING_CODE_URI": f"s3://{house.artifacts}/training-code/abc/",
-        "SPOT": "true",
-        "ASK_BEFORE_TRAINING": "false",
-    }.items():
-        monkeypatch.setenv(f"STORYLOOM_{name}", value)
-    return house
-
-
 def _drop(house: House, files: dict[str, bytes]) -> None:
     for key, content in files.items():
         aws.s3().put_object(Bucket=house.stories, Key=key, Body=content)

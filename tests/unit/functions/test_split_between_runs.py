@@ -18,18 +18,10 @@ FIRST, SECOND, THIRD = (f"20260901-12000{number}-abcd" for number in range(3))
 
 
 @pytest.fixture
-def settings(house: House, monkeypatch: pytest.MonkeyPatch) -> House:
-    """The variables of assemble."""
-    for name, value in {
-        "MINIMUM_WORDS": "1000",
-        "MAX_TRAINING_MINUTES": "3",
-        "TRAINING_INSTANCE": "ml.g6.xlarge",
-        "TRAINING_CODE_URI": f"s3://{house.artifacts}/training-code/abc/",
-        "SPOT": "true",
-        "ASK_BEFORE_TRAINING": "false",
-    }.items():
-        monkeypatch.setenv(f"STORYLOOM_{name}", value)
-    return house
+def settings(settings: House, monkeypatch: pytest.MonkeyPatch) -> House:
+    """Fewer words are enough here."""
+    monkeypatch.setenv("STORYLOOM_MINIMUM_WORDS", "1000")
+    return settings
 
 
 def _drop(house: House, letters: str) -> None:
