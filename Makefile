@@ -28,14 +28,23 @@ demo: setup  ## the whole way once; the last line is one JSON object (STORIES=fo
 down:  ## stop the app that `make run` or a crash left up
 	storyloom local down
 
-# The journey mostly waits for its cloud: it runs beside the other tests, in a process of its own.
-test: setup $(VENV)/.installed-dev lint  ## every test that needs no AWS account
+# Three groups side by side: two of them mostly wait for their clouds and browsers. Each prints when it ends.
+test: setup $(VENV)/.installed-dev  ## every test that needs no AWS account
 	$(BIN)/python -m tests.browser.install_chromium
+	$(MAKE) --no-print-directory --jobs=4 --output-sync=target --keep-going test-journey test-cloud test-code lint
+
+.PHONY: test-journey test-cloud test-code
+test-journey:
+	$(BIN)/python -m pytest tests/journey
+
+test-cloud:
+	$(BIN)/python -m pytest tests/local tests/templates
+
+# Models of a few thousand weights gain nothing from more threads; what else runs beside them does.
+test-code: export OMP_NUM_THREADS := 1
+test-code:
 	cd web && npm test
-	@$(BIN)/python -m pytest tests/journey >.journey-tests.log 2>&1 & journey=$$!; \
-	$(BIN)/python -m pytest --ignore tests/journey; rest=$$?; \
-	wait $$journey; journey=$$?; cat .journey-tests.log; rm -f .journey-tests.log; \
-	exit $$((rest > journey ? rest : journey))
+	$(BIN)/python -m pytest tests/unit tests/browser
 
 test-quick: setup $(VENV)/.installed-dev  ## the unit and template tests
 	$(BIN)/python -m pytest tests/unit tests/templates

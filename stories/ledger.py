@@ -67,14 +67,30 @@ class Ledger(BaseModel):
         else:
             self.works.pop(hashed(work), None)
 
-    def without(self, entries: Iterable[Entry]) -> "Ledger":
-        """Return what it remembers of all others."""
-        free = self.model_copy(deep=True)
+    def released(self, entries: Iterable[Entry], present: Iterable[Entry]) -> "Ledger":
+        """Return what it remembers when these entries may be held out, though they were trained on.
+
+        What was trained on and is not present is forgotten with them: it may be an older draft of one of
+        these, and must not be trained on again when it comes back.
+        """
+        here = list(present)
+        free = self.model_copy(
+            update={
+                "stories": _still_held(self.stories, {_text_key(entry) for entry in here}),
+                "works": _still_held(self.works, {hashed(entry.work) for entry in here}),
+                "places": _still_held(self.places, {place_key(entry) for entry in here}),
+                "passages": dict(self.passages),
+            }
+        )
         for entry in entries:
             free.stories.pop(_text_key(entry), None)
             free.places.pop(place_key(entry), None)
             free.works.pop(hashed(entry.work), None)
         return free
+
+
+def _still_held(book: Mapping[str, Side], present: set[str]) -> dict[str, Side]:
+    return {key: side for key, side in book.items() if side != "train" or key in present}
 
 
 def hashed(name: str) -> str:

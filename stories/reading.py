@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import IO
 
 from stories.chapters import find_chapters
-from stories.cleaning import clean
+from stories.cleaning import clean, clean_line
 from stories.errors import UnreadableError, unforeseen
 from stories.language import count_words, identify
 from stories.models import Change, Message, Record, Reject, Source
@@ -134,7 +134,8 @@ def _record(source: Source, draft: Draft, piece: _Cleaned, position: int) -> Rec
         cure = "Add the story's text, or leave the file out."
         return _reject(source, Flaw(reason, cure, entry, piece.characters_read))
     story_id = hashlib.sha256(text.encode()).hexdigest()[:16]
-    record = Record(
+    kept = len(text) + (len(title) if title_read else 0)
+    return Record(
         id=story_id,
         title=title,
         title_read=title_read,
@@ -149,14 +150,13 @@ def _record(source: Source, draft: Draft, piece: _Cleaned, position: int) -> Rec
         words=words,
         messages=piece.messages,
         characters_read=piece.characters_read,
-        changes=piece.changes,
+        changes=(*piece.changes, *_put_down_to_the_title(piece, title, kept)),
     )
-    return _accounted(record, piece)
 
 
 def _titled(piece: _Cleaned, name: str) -> tuple[str, str, bool]:
     """Return a story's title, its text without it, and whether the title stood in the file."""
-    title = " ".join(clean(piece.title or "").text.split())[:_LONGEST_TITLE_CHARACTERS]
+    title = clean_line(piece.title or "")[:_LONGEST_TITLE_CHARACTERS]
     if title:
         return title, piece.text, True
     if piece.messages is not None:
@@ -165,19 +165,17 @@ def _titled(piece: _Cleaned, name: str) -> tuple[str, str, bool]:
     return title, text, text != piece.text
 
 
-def _accounted(record: Record, piece: _Cleaned) -> Record:
-    """Put down to the title what taking it out, and making one line of it, removed or added."""
-    rest = record.characters_read - sum(change.removed for change in record.changes) - record.characters_kept
-    if not rest:
-        return record
-    change = Change(
-        kind="title",
-        places=1,
-        removed=rest,
-        before=(piece.title or piece.text)[:_LONGEST_SAMPLE_CHARACTERS],
-        after=record.title[:_LONGEST_SAMPLE_CHARACTERS],
-    )
-    return record.model_copy(update={"changes": (*record.changes, change)})
+def _put_down_to_the_title(piece: _Cleaned, title: str, kept: int) -> Iterator[Change]:
+    """Account for what taking the title out, and making one line of it, removed or added."""
+    rest = piece.characters_read - sum(change.removed for change in piece.changes) - kept
+    if rest:
+        yield Change(
+            kind="title",
+            places=1,
+            removed=rest,
+            before=(piece.title or piece.text)[:_LONGEST_SAMPLE_CHARACTERS],
+            after=title[:_LONGEST_SAMPLE_CHARACTERS],
+        )
 
 
 def _work(source: Source, draft: Draft, story_id: str) -> str:

@@ -5,6 +5,7 @@ The names of the columns are the same in all of these formats, and only this mod
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from stories.chats import CHAT_FIELDS, CHAT_SHAPE, chat_in
 from stories.errors import UnreadableError
@@ -110,6 +111,7 @@ def check_columns(names: Iterable[str]) -> None:
         raise UnreadableError(f"It has two columns named “{twice}”.", "Give each column a name of its own.")
 
 
+@lru_cache(maxsize=1000)
 def column_name(name: str) -> str:
     """Return the name of a column as it is looked for: `Text ` is `text`."""
     return name.strip().strip("\ufeff").strip().casefold().replace(" ", "_")
@@ -146,6 +148,8 @@ def _draft(found: Mapping[str, object]) -> Draft:
 
 def _pair(fields: Mapping[str, object]) -> tuple[Message, ...] | None:
     for asked, answered in _PAIRS:
+        if asked not in fields or answered not in fields:
+            continue
         request, answer = _text(fields, asked), _text(fields, answered)
         if request and answer:
             more = _text(fields, _MORE_OF_THE_REQUEST.get(asked, ""))

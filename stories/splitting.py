@@ -68,12 +68,13 @@ def split(entries: Sequence[Entry], left_out: Sequence[LeftOut], text_of: TextOf
         text_of: reads a text that is too large to be on one side.
         ledger: of the split before this one; an empty one for the first.
     """
-    result = _Splitting(entries, left_out, text_of, ledger, ledger).run()
+    result = _Splitting(entries, left_out, text_of, ledger).run()
     lost = [part for part in HELD_OUT if ledger.knows(part) and not result.parts[part]]
     if lost:
         # It is deleted: some that was trained on is held out now, never the other way round.
-        free = ledger.without(_released(entries, result, sum(_LEAST_HELD_OUT[part] for part in lost)))
-        result = _Splitting(entries, left_out, text_of, free, ledger).run()
+        chosen = _released(entries, result, sum(_LEAST_HELD_OUT[part] for part in lost))
+        present = itertools.chain(entries, (twin.entry for twin in left_out))
+        result = _Splitting(entries, left_out, text_of, ledger.released(chosen, present)).run()
     return result
 
 
@@ -106,7 +107,6 @@ class _Splitting:
         left_out: Sequence[LeftOut],
         text_of: TextOf,
         known: Ledger,
-        before: Ledger,
     ) -> None:
         self._text_of = text_of
         self._known = known
@@ -118,7 +118,7 @@ class _Splitting:
         for entry in entries:
             self._works[entry.work].append(entry)
         self._total = _words(entries)
-        self._split = Split({part: [] for part in PARTS}, before.model_copy(deep=True))
+        self._split = Split({part: [] for part in PARTS}, known.model_copy(deep=True))
         self._sides: dict[Entry, Side] = {}
         self._placed_words: Counter[Side] = Counter()
 
@@ -217,6 +217,10 @@ class _Splitting:
         """Divide a work at its passages, as the ledger has them."""
         found = [(entry, passage) for entry in members for passage in self._passages(entry)]
         held_out = self._split.ledger.passages
+        for entry, passage in found:
+            # A story that was held out whole, before the work was cut, stays so when it comes back.
+            if (side := self._sides.get(entry)) in HELD_OUT:
+                held_out.setdefault(passage.key, side)
         alone = [passage for _, passage in found]
         while True:
             where = sides(alone, held_out)

@@ -12,6 +12,8 @@ _CHAPTER_WORD = (
 _CHAPTER = re.compile(rf"(?:^|[-_. ]){_CHAPTER_WORD}[-_. ]*{NUMBER}(?=$|[-_. :,])", re.I)
 _ONLY_NUMBER = re.compile(rf"(?:{_CHAPTER_WORD}[-_. ]*(?:the )?{NUMBER}|{BARE_NUMBER})[.:]?", re.I)
 _LEADING_NUMBER = re.compile(r"^\d{1,4}(?=$|[-_. ])")
+_UNUSUAL = re.compile(r"^/|(?:^|/)\.?(?:/|$)")
+"""A path that has another, shorter form: `./a`, `a//b`, `a/`."""
 _TRAILING_NUMBER = re.compile(r"(?<=[^\W\d_])[-_. ]*\d{1,4}$")
 
 
@@ -22,15 +24,19 @@ def work_key(path: str) -> str:
     Numbered files are taken for chapters: wrongly so, they are only kept together; wrongly not, chapters
     of one book would stand on both sides of the split.
     """
-    file = PurePosixPath(path)
-    stem = file.stem
+    if _UNUSUAL.search(path):
+        path = str(PurePosixPath(path))
+    folder, _, name = path.rpartition("/")
+    # As pathlib has it: the suffix follows the last dot, unless the name begins or ends with that.
+    stem, dot, suffix = name.rpartition(".")
+    stem = stem if stem and dot and suffix else name
     for pattern in (_CHAPTER, _TRAILING_NUMBER):
         found = pattern.search(stem)
         if found:
-            return _key(file, stem[: found.start()])
+            return _key(folder, stem[: found.start()])
     if _LEADING_NUMBER.match(stem):
-        return _key(file, "")
-    return _key(file, stem)
+        return _key(folder, "")
+    return _key(folder, stem)
 
 
 def work_title(work: str) -> str | None:
@@ -63,5 +69,6 @@ def _with_digits(chapter: str) -> str:
     return f"{word}{value(number)}"
 
 
-def _key(file: PurePosixPath, stem: str) -> str:
-    return f"{file.parent}/{stem.strip('-_. ').casefold()}".removeprefix("./")
+def _key(folder: str, stem: str) -> str:
+    name = stem.strip("-_. ").casefold()
+    return f"{folder}/{name}" if folder else name

@@ -14,11 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+from training_code.container import STOP_FILE, TERMINATED, JobError, StopSignal, TrainingPaths, run_job
 
-from training_code.container import STOP_FILE, TERMINATED, JobError, StopSignal
-
+_ALONE = -1
 PORT = 29_400
 """Where the first instance can be met; SageMaker lets a job's instances talk on any port."""
 
@@ -52,13 +50,36 @@ class Cluster:
         current = environment.get("SM_CURRENT_HOST") or told.get("current_host") or hosts[0]
         if current not in hosts:
             raise JobError(f"This instance ({current}) is not among those of the job: {', '.join(hosts)}.")
-        gpus = int(environment.get("SM_NUM_GPUS") or torch.cuda.device_count())
+        gpus = int(environment.get("SM_NUM_GPUS") or _visible_gpus())
         return cls(tuple(hosts), current, max(1, gpus), told.get("network_interface_name"))
 
     @property
     def needs_launcher(self) -> bool:
         """Whether more than this process is to train."""
         return len(self.hosts) > 1 or self.processes > 1
+
+
+def start_others(script: Path) -> int | None:
+    """Run `script` once for each GPU of this instance and wait; the job's exit code.
+
+    None where this process is itself to train: it is alone, or was started from here.
+    """
+    if STOP_FILE in os.environ:
+        return None
+    paths = TrainingPaths.from_environment()
+    code = run_job(lambda: _launch_if_needed(paths, script), paths.failure)
+    return None if code == _ALONE else code
+
+
+def _launch_if_needed(paths: TrainingPaths, script: Path) -> int:
+    cluster = Cluster.read(paths.hyperparameters.parent)
+    return launch(cluster, script, paths.failure) if cluster.needs_launcher else _ALONE
+
+
+def _visible_gpus() -> int:
+    import torch  # noqa: PLC0415 (takes seconds, and SageMaker often tells)
+
+    return torch.cuda.device_count()
 
 
 def launch(cluster: Cluster, script: Path, failure: Path) -> int:
@@ -101,6 +122,8 @@ class _Launched(threading.Thread):
         self.error: BaseException | None = None
 
     def run(self) -> None:
+        from torch.distributed.launcher.api import LaunchConfig, elastic_launch  # noqa: PLC0415 (seconds)
+
         cluster = self._cluster
         several = len(cluster.hosts) > 1
         config = LaunchConfig(

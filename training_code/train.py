@@ -28,6 +28,12 @@ if __name__ == "__main__":
     sys.modules["training_code"] = _package
     sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).resolve().parent]
 
+    # Before the libraries are imported, which takes seconds: a process that only starts others needs none.
+    from training_code.launch import start_others
+
+    if (_code := start_others(Path(__file__).resolve())) is not None:
+        raise SystemExit(_code)
+
 import dataclasses
 import json
 from dataclasses import replace
@@ -51,7 +57,7 @@ from training_code.container import (
 from training_code.data import prepare, read_examples
 from training_code.distributed import Team
 from training_code.hyperparameters import Hyperparameters
-from training_code.launch import Cluster, launch
+from training_code.launch import Cluster
 from training_code.loop import Data, Ending, Folders, TrainingLoop
 from training_code.machine import Machine, peak_flops
 from training_code.metrics import Monitor
@@ -78,15 +84,7 @@ def main(started: float) -> int:
     paths = TrainingPaths.from_environment()
     if STOP_FILE in os.environ:
         return run_job(lambda: train_in_team(paths, started), paths.failure)
-    return run_job(lambda: start(paths, started), paths.failure)
-
-
-def start(paths: TrainingPaths, started: float) -> int:
-    """Train in this process, or in one for each GPU where there are several or other instances."""
-    cluster = Cluster.read(paths.hyperparameters.parent)
-    if cluster.needs_launcher:
-        return launch(cluster, Path(__file__).resolve(), paths.failure)
-    return train(paths, started)
+    return run_job(lambda: train(paths, started), paths.failure)
 
 
 def train_in_team(paths: TrainingPaths, started: float) -> int:

@@ -11,12 +11,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
 
-import uvicorn
-from transformers.utils import logging
-
-from local.endpoint_server.app import create_app
-from local.endpoint_server.config import ServingConfigError, read_serving_config
-from local.endpoint_server.models import load_models
+from local.endpoint_server.config import ServingConfig, ServingConfigError, read_serving_config
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,23 +21,29 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, required=True)
     options = parser.parse_args(arguments)
     warnings.filterwarnings("ignore", category=FutureWarning)  # libraries' talk about each other
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        models = load_models(read_serving_config(options.model_dir))
+        _serve(read_serving_config(options.model_dir), options.port)
     except ServingConfigError as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"Serving {', '.join(models.by_name)} on port {options.port}.", flush=True)
+    return 0
+
+
+def _serve(config: ServingConfig, port: int) -> None:
+    # Imported here, for it takes seconds: what is wrong with the folder is said before.
+    import uvicorn  # noqa: PLC0415
+    from transformers.utils import logging  # noqa: PLC0415
+
+    from local.endpoint_server.app import create_app  # noqa: PLC0415
+    from local.endpoint_server.models import load_models  # noqa: PLC0415
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    models = load_models(config)
+    print(f"Serving {', '.join(models.by_name)} on port {port}.", flush=True)
     # Only this machine may ask: on AWS it is SageMaker that guards the container.
     uvicorn.run(
-        create_app(models),
-        host="127.0.0.1",
-        port=options.port,
-        http="h11",
-        access_log=False,
-        log_level="warning",
+        create_app(models), host="127.0.0.1", port=port, http="h11", access_log=False, log_level="warning"
     )
-    return 0
 
 
 if __name__ == "__main__":

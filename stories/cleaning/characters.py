@@ -27,6 +27,7 @@ _SUSPECT = re.compile(
     rf"|[^\x00-\x7f][^\x00-\x7f{_TYPOGRAPHY}]|[ÂÃÎÐÑØÙàâãîðñ] "
 )
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
+_IN_OTHER_LINE_ENDS = re.compile("[\r\v\x85\u2028\u2029]")
 _OTHER_LINE_ENDS = re.compile("\r\n?|[\v\x85\u2028\u2029]")
 # Of the controls only tab, line feed and form feed mean something. Joiners between letters stay, and so do
 # soft hyphens, which are taken out with the other hyphens.
@@ -37,8 +38,15 @@ _INVISIBLE = re.compile(
 
 def unify_line_ends(text: str) -> Edit:
     """End every line with a line feed, whatever system wrote it."""
+    if not _IN_OTHER_LINE_ENDS.search(text):  # which costs a tenth of what the other does
+        return Edit(text)
     whole, places = _OTHER_LINE_ENDS.subn(_line_end, text)
     return Edit(whole, places)
+
+
+def trim(text: str) -> Edit:
+    """Take out the empty lines before and after a text."""
+    return Edit(text.strip("\r\n"))
 
 
 def _line_end(found: re.Match[str]) -> str:

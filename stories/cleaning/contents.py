@@ -19,6 +19,7 @@ _CHAPTER = re.compile(
     re.I,
 )
 _WORD = re.compile(r"\w+")
+_GOES_ON = (",", ";")
 _LONGEST_ENTRY = 100
 _LONGEST_LABEL_WORDS = 2
 _SHORTEST_LINE_OF_PROSE = 40
@@ -50,6 +51,8 @@ class _Lines:
 
 def drop_contents(text: str) -> Edit:
     """Take out the table of contents before a story, with its title."""
+    if text.count("\n") < _FEWEST_UNDER_A_TITLE:
+        return Edit(text)
     dropped: list[str] = []
     while found := _find(text):
         begin, end = found
@@ -166,6 +169,9 @@ def _is_list(read: _Lines, entries: list[int]) -> bool:
     if len(numbers) >= len(entries) * _SHARE_ALONE:
         return numbers == sorted(numbers) and numbers[0] < numbers[-1]
     places = [place for entry in entries if (place := _recurrence(read, entry)) is not None]
+    # Verse that a story explains line by line comes again as well, but its lines go on in the next.
+    if any(read.lines[entry].rstrip().endswith(_GOES_ON) for entry in entries):
+        return False
     distinct = {_form(read.lines[entry]) for entry in entries}
     if len(places) < len(entries) * _SHARE_ALONE or len(distinct) < len(entries) * _SHARE_ALONE:
         return False

@@ -8,7 +8,8 @@ from stories.cleaning.ledger import Edit
 
 SOFT_HYPHEN = "\u00ad"
 
-_BROKEN = re.compile(r"(?<=[^\W\d_])[-\u2010\u00ac](?=[ \t]*\n[ \t]*([^\W\d_]+))")
+# The hyphen comes first, since few characters are one: what stands before it is looked at only then.
+_BROKEN = re.compile(r"[-\u2010\u00ac](?<=[^\W\d_][-\u2010\u00ac])(?=[ \t]*\n[ \t]*([^\W\d_]+))")
 _LAST_WORD = re.compile(r"[^\W\d_]+$")
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 _LONGEST_HALF = 40
@@ -28,6 +29,8 @@ class _Break(NamedTuple):
 
 def mark_broken_words(text: str) -> str:
     """Turn the hyphens that only break a word into soft hyphens, which are dropped when lines are joined."""
+    if "\n" not in text:
+        return text
     breaks = [_break(text, found) for found in _BROKEN.finditer(text)]
     if not breaks:
         return text

@@ -7,8 +7,7 @@ import unicodedata
 from stories.cleaning.ledger import Edit
 
 _PARAGRAPH_END = re.compile(r"\n{2,}")
-# Only from where the space begins, or a million spaces would be looked at a million times each.
-_EDGE_SPACE = re.compile(r"(?<![^\S\n])[^\S\n]+$", re.M)
+_LONGER_GAP = re.compile(r"\n{3,}")
 _LIST_ITEM = re.compile(r"^\s*(?:[-*•+]|\d{1,3}[.)])\s")
 _INDENTED = re.compile(r"^(?: {2,}|\t)\S")
 # RFC 3676: a line that ends with a space goes on in the next one. The reader of PDF files writes it so where
@@ -56,7 +55,10 @@ def unwrap(text: str) -> Edit:
 
 def tidy(text: str) -> Edit:
     """Take out space at the ends of lines, and all but one of the empty lines between paragraphs."""
-    stripped, places = _EDGE_SPACE.subn("", text)
+    lines = text.split("\n")
+    bare = [line.rstrip() for line in lines]
+    places = sum(line != other for line, other in zip(lines, bare, strict=True))
+    stripped = "\n".join(bare)
     paragraphs = _PARAGRAPH_END.split(stripped.strip())
     # A single line has no shape for its indentation to be part of; lines of verse do.
     tidied = "\n\n".join(part if "\n" in part else part.strip() for part in paragraphs).strip()
@@ -64,7 +66,7 @@ def tidy(text: str) -> Edit:
 
 
 def _count_longer_gaps(text: str) -> int:
-    return len(re.findall(r"\n{3,}", text))
+    return len(_LONGER_GAP.findall(text)) if "\n\n\n" in text else 0
 
 
 def _wrap_width(lines: list[str]) -> int | None:

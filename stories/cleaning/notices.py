@@ -3,6 +3,7 @@
 # ruff: noqa: RUF001 - the quotation marks are those that notices have
 
 import re
+from collections.abc import Iterator
 
 from stories.cleaning.ledger import Edit
 
@@ -40,7 +41,8 @@ _NOTICE = re.compile(
     r"|you may copy it, give it away or re-?use it",
     re.I,
 )
-# One of these stands in each of them. Looking for words is a hundred times faster than for all of the above.
+# One of these stands in each of them. Looking for words is a hundred times faster than for all of the above,
+# which are then looked for around the words alone.
 _WORDS_OF_NOTICES = (
     *("no part of", "licen", "smashwords", "the hard work", "archive of our own", "archive and comment"),
     *("feedbooks", "standard", "gutenberg", "volunteer", "proofread", "pgdp", "internet archive"),
@@ -62,12 +64,14 @@ _PARAGRAPHS_AT_AN_EDGE = 40
 _CHARACTERS_AT_AN_EDGE = 20_000
 _LONGEST_COMPANION = 250
 _LONGEST_NOTICE = 3000
+_WIDEST_PHRASE = 250
+"""Characters that one phrase of a notice takes at most."""
 
 
 def drop_notices(text: str) -> Edit:
     """Take out a distributor's notices before and after the text."""
     inside, places = _between_markers(text)
-    edges = (inside[:_CHARACTERS_AT_AN_EDGE], inside[-_CHARACTERS_AT_AN_EDGE:])
+    edges = {inside[:_CHARACTERS_AT_AN_EDGE], inside[-_CHARACTERS_AT_AN_EDGE:]}
     if not any(map(_holds_a_notice, edges)):
         return Edit(inside, places)
     kept, dropped = _without_notices(inside)
@@ -120,7 +124,20 @@ def _is_notice(paragraph: str) -> bool:
 def _holds_a_notice(text: str) -> bool:
     text = " ".join(text.split())
     lowered = text.lower()
-    return any(word in lowered for word in _WORDS_OF_NOTICES) and bool(_NOTICE.search(text))
+    if len(lowered) != len(text):
+        return bool(_NOTICE.search(text))
+    return any(
+        _NOTICE.search(text, max(0, place - _WIDEST_PHRASE), place + _WIDEST_PHRASE)
+        for word in [word for word in _WORDS_OF_NOTICES if word in lowered]
+        for place in _places(word, lowered)
+    )
+
+
+def _places(word: str, text: str) -> Iterator[int]:
+    place = text.find(word)
+    while place >= 0:
+        yield place
+        place = text.find(word, place + 1)
 
 
 def _is_companion(paragraph: str) -> bool:

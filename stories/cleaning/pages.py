@@ -120,6 +120,8 @@ def _number(line: str) -> int | None:
 
 def _break_at_numbers(text: str) -> tuple[str, int]:
     """Put a page's end where numbers count upwards in the middle of sentences, as chapters' never do."""
+    if text.count("\n") < _FEWEST_FLAT_NUMBERS:
+        return text, 0
     lines = text.split("\n")
     chain = _longest_count(_candidates(lines))
     interrupted = sum(_interrupts(lines, line) for line in chain)

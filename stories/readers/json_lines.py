@@ -12,6 +12,7 @@ from stories.rows import LONGEST_ROW, Row, drafts, fields_of, row
 SUFFIXES = (".jsonl", ".ndjson")
 
 _CURE = 'Write one JSON object a line, such as {"title": …, "text": …} or {"prompt": …, "completion": …}.'
+_DECODER = json.JSONDecoder(object_pairs_hook=fields_of, strict=False)
 _BEGINNING_BYTES = 4096
 _SPACE = " \t\r\n\ufeff\0"
 
@@ -67,7 +68,7 @@ def _value(line: str) -> object:
             "The line is longer than 10 MB.", "Give each story its own line, and split books."
         )
     try:
-        value: object = json.loads(line.strip(_SPACE), object_pairs_hook=fields_of, strict=False)
+        value: object = _DECODER.decode(line.strip(_SPACE))
     except json.JSONDecodeError as error:
         if line.lstrip(_SPACE).startswith("{") and not line.endswith(("\n", "\r")):
             raise UnreadableError("It is not JSON to its end: the last line is cut off.", _CURE) from error

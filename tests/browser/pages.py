@@ -181,3 +181,29 @@ class RunsPage:
     def status(self) -> str:
         """The word on the open run's badge."""
         return self.page.locator(".run-head .badge").inner_text()
+
+
+class VersionsPage:
+    """The versions of the storyteller."""
+
+    def __init__(self, page: Page) -> None:
+        """Work on a tab where somebody is signed in."""
+        self.page = page
+
+    def open(self) -> "VersionsPage":
+        """Show them."""
+        self.page.get_by_role("link", name="Versions", exact=True).click()
+        expect(self.page.get_by_role("heading", name="Versions", level=1)).to_be_visible()
+        return self
+
+    def card(self, version: str) -> Locator:
+        """What is said of one version."""
+        return self.page.get_by_role("region", name=version, exact=True)
+
+    def choices(self, version: str) -> list[str]:
+        """What may be done with a version."""
+        return self.card(version).get_by_role("button").all_inner_texts()
+
+    def choose(self, version: str, label: str) -> None:
+        """Do it."""
+        self.card(version).get_by_role("button", name=f"{label}: {version}").click()

@@ -30,6 +30,27 @@ def stories() -> list[Json]:
     ]
 
 
+def models() -> list[Json]:
+    """A version in each status, newest first."""
+    statuses = ("pending", "live", "previous", "approved", "rejected", "failed")
+    return [
+        {
+            "version": f"v{len(statuses) - place}",
+            "run_id": "20260930-170000-beef",
+            "status": status,
+            "base_model": "smollm2-135m",
+            "base_perplexity": 27.4,
+            "tuned_perplexity": 18.2 + place,
+            "decision": "34% less surprised by stories that it had not seen.",
+            "stories": 32,
+            "words": 44_714,
+            "created_at": "2026-09-30T17:40:00.000Z",
+            "decided_by": None if status == "pending" else "the gate",
+        }
+        for place, status in enumerate(statuses)
+    ]
+
+
 def _state(name: str, seconds: float | None, state: str = "succeeded") -> Json:
     return {"name": name, "status": state, "started_at": "2026-09-30T17:00:00.000Z", "seconds": seconds}
 

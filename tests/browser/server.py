@@ -95,6 +95,11 @@ class StoryloomServer:
         """Run and `approve` or `decline`, in their order."""
         self.answer_refusal: Json | None = None
         """The error of the 409 that an answer gets, because another came first."""
+        self.models: list[Json] = []
+        self.decisions: list[tuple[str, str]] = []
+        """Version and `approve`, `reject` or `activate`, in their order."""
+        self.decision_refusal: Json | None = None
+        """The error of the 409 that a decision gets."""
         self.stories: list[Json] = []
         self.uploads: dict[str, bytes] = {}
         self.upload_refusal: tuple[int, str] | None = None
@@ -138,6 +143,8 @@ class StoryloomServer:
             Route("/api/runs", self._authorized(self._runs)),
             Route("/api/runs/{run_id}", self._authorized(self._run)),
             Route("/api/runs/{run_id}/{answer}", self._authorized(self._answer), methods=["POST"]),
+            Route("/api/models", self._authorized(self._models)),
+            Route("/api/models/{version}/{decision}", self._authorized(self._decide), methods=["POST"]),
             Route("/api/stories", self._authorized(self._stories), methods=["GET"]),
             Route("/api/stories", self._authorized(self._ticket), methods=["POST"]),
             Mount("/", StaticFiles(directory=self._page, html=True)),
@@ -241,6 +248,19 @@ class StoryloomServer:
         # As the API does: the run is recorded as running until its next state has begun.
         run.update(status="running", message=f"{EMAIL} said {answer}.")
         return JSONResponse(run)
+
+    async def _models(self, _: Request) -> Response:
+        return JSONResponse({"models": self.models})
+
+    async def _decide(self, request: Request) -> Response:
+        if self.decision_refusal is not None:
+            return JSONResponse({"error": self.decision_refusal}, status_code=409)
+        version, decision = request.path_params["version"], request.path_params["decision"]
+        self.decisions.append((version, decision))
+        (model,) = [model for model in self.models if model["version"] == version]
+        # As the API does: a version that is to answer is hosted first, and only then live.
+        model["status"] = "rejected" if decision == "reject" else "approved"
+        return JSONResponse({"message": f"{version}: {decision} it is.", "model": model})
 
     async def _stories(self, _: Request) -> Response:
         return JSONResponse({"stories": self.stories})

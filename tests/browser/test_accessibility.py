@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser import samples
 from tests.browser.conftest import WEB
-from tests.browser.pages import ChatPage, RunsPage, SignInPage, StoriesPage
+from tests.browser.pages import ChatPage, RunsPage, SignInPage, StoriesPage, VersionsPage
 from tests.browser.server import EMAIL, PASSWORD, StoryloomServer
 
 pytestmark = pytest.mark.browser
@@ -49,6 +49,7 @@ def violations(page: Page) -> list[str]:
 
 def test_axe_finds_nothing_on_any_view(visitor: Page, storyloom: StoryloomServer) -> None:
     storyloom.runs = _all_kinds_of_runs()
+    storyloom.models = samples.models()
     found: dict[str, list[str]] = {}
 
     def check(view: str) -> None:
@@ -105,6 +106,7 @@ def _views(page: Page, storyloom: StoryloomServer) -> dict[str, Callable[[], Non
         "side by side": pair,
         "waking": waking,
         "stories": uploads,
+        "versions": lambda: expect(VersionsPage(page).open().card("v6")).to_be_visible(),
         "runs": lambda: expect(runs.open().rows()).to_have_count(4),
         "running run": run(0),
         "succeeded run": run(1),
@@ -136,6 +138,7 @@ def test_the_keyboard_is_enough(signed_in: Page, storyloom: StoryloomServer) -> 
 def test_no_view_scrolls_sideways(signed_in: Page, storyloom: StoryloomServer, width: int) -> None:
     signed_in.set_viewport_size({"width": width, "height": 800})
     storyloom.runs = _all_kinds_of_runs()
+    storyloom.models = samples.models()
     for view, show in _views(signed_in, storyloom).items():
         show()
         beyond = signed_in.evaluate("() => document.documentElement.scrollWidth - innerWidth")

@@ -134,18 +134,19 @@ def seeds(suffix: str) -> list[bytes]:
     return made + [content for content in bad if 0 < len(content) <= _MOST_SEED_BYTES]
 
 
-def fuzz(suffix: str, seconds: float, seed: int = 0) -> Findings:
+def fuzz(suffix: str, seconds: float, seed: int = 0, fewest: int = 0) -> Findings:
     """Feed a reader for so many seconds.
 
     Args:
         suffix: of the files, such as `.docx`.
         seconds: how long.
         seed: of chance; execution n of a seed is always the same.
+        fewest: executions, however long they take.
     """
     found = Findings()
     corpus = seeds(suffix)
     ends = time.monotonic() + seconds
-    while time.monotonic() < ends:
+    while time.monotonic() < ends or found.executions < fewest:
         content = _mutated(random.Random(f"{seed}:{suffix}:{found.executions}"), corpus)  # noqa: S311
         fault = _feed(suffix, content, found)
         if fault:

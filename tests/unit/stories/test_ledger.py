@@ -131,6 +131,20 @@ def test_where_all_that_was_held_out_is_deleted_others_take_its_place(part: str)
     assert moved == {("train", part)}
 
 
+def test_what_was_held_out_in_their_place_stays_so_when_an_old_draft_comes_back() -> None:
+    files = _tales(range(24))
+    runs = Runs()
+    _, parts = runs.run(files)
+    titles = {json.loads(line)["title"].casefold() for line in parts["train"].splitlines()}
+    trained = {path: text for path, text in files.items() if path[:-4] in titles}
+    revised = {path: text.replace(b". ", b". And ", 1) for path, text in trained.items()}
+    _, parts = runs.run(revised)
+    tested = _sentences(parts["test"])
+    assert tested
+    _, parts = runs.run(files)
+    assert not tested & _sentences(parts["train"])
+
+
 def test_a_novel_keeps_its_held_out_chapters_when_it_grows() -> None:
     runs = Runs()
     _, parts = runs.run(_chapters(range(1, 31)))
@@ -142,6 +156,17 @@ def test_a_novel_keeps_its_held_out_chapters_when_it_grows() -> None:
     # Chapter 31 follows a chapter that is tested on, and is left out.
     assert new == ["train"] * 9
     assert report.words - sum(size.words for size in report.split.values()) == 2 * 360
+
+
+def test_a_novel_that_was_cut_down_keeps_its_held_out_chapters_when_they_come_back() -> None:
+    runs = Runs()
+    _, parts = runs.run(_chapters(range(1, 11), 120))
+    tested = _sentences(parts["test"])
+    assert tested & _said(prose(5010, 120))
+    _, parts = runs.run(_chapters(range(1, 3), 120))
+    tested |= _sentences(parts["test"])
+    _, parts = runs.run(_chapters(range(1, 17), 120))
+    assert not tested & _sentences(parts["train"])
 
 
 def test_a_text_keeps_its_held_out_passages_when_it_grows_and_is_revised() -> None:

@@ -12,6 +12,12 @@ from stories.cleaning.ledger import LONGEST_SAMPLE_CHARACTERS
 from tests.unit.stories.material import prose
 
 CHAPTERS = ("The Well", "A Letter for Nobody", "What the Cat Saw", "The Second Well", "An End of It")
+RIDDLE = [
+    "My first is a gate for the tide,",
+    "My second is paid at the toll;",
+    "My whole is a wall,",
+    "Tell me all.",
+]
 
 
 def accounted(text: str) -> Cleaned:
@@ -140,12 +146,16 @@ def test_tables_of_contents_go(table: str) -> None:
     [
         f"{prose(1)}\n\n“No.”\n\n“Yes.”\n\n“No.”\n\n“Yes.”\n\n{prose(2)}\n\n“No.”\n\n“Yes.”",
         "\n\n".join(["Oh the eel,\nthe eel,\nthe eel that was owed,\nand never was paid.", prose(1, 60)] * 4),
+        "\n\n".join(
+            [prose(1, 300), "\n".join(RIDDLE), prose(2, 200)]
+            + [f"{line}\n\n{prose(number, 200)}" for number, line in enumerate(RIDDLE, 3)]
+        ),
         f"2 eggs\n100 g flour\n300 ml milk\n4 apples\n\n{prose(3, 100)}",
         f"{prose(1)}\n\n— Dis-moi, fit-il…\n\n— Non !\n\n«Mañana», dijo.\n\n{prose(2)}",
         f"{prose(1)}\n\n1\n\n{prose(2)}\n\n2\n\n{prose(3)}",
         f"{prose(1)}\n\n“All rights reserved,” he said. The book was licensed.\n\n{prose(2)}",
     ],
-    ids=["dialogue", "refrain", "recipe", "dashes", "sections", "licence in the story"],
+    ids=["dialogue", "refrain", "explained verse", "recipe", "dashes", "sections", "licence in the story"],
 )
 def test_what_looks_like_it_and_is_the_story_stays(text: str) -> None:
     assert accounted(text) == Cleaned(text, ())

@@ -93,7 +93,7 @@ def test_it_ends_within_its_time_and_keeps_its_best(job: Job) -> None:
     job.settings(**SMALL, epochs=1000, max_seconds=4, patience=1000)
     started = time.monotonic()
     assert run(job) == 0
-    assert time.monotonic() - started < 6
+    assert time.monotonic() - started < 30, "loading and saving included"
     result = job.result()
     assert result["ended_by"] == "time" and 3 < result["seconds"] < 4.5
     assert result["metrics"]["validation_loss"] < result["metrics"]["validation_loss_before"]

@@ -1,0 +1,71 @@
+"""The adapter is anybody's: plain peft opens and merges it, and plain transformers reads what was merged."""
+
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from tests.unit.tiny_model import chat_example, save_tiny_model, write_examples
+from tests.unit.training_code.conftest import SMALL, TALES, Job
+from training_code.container import run_job
+from training_code.model import load_adapter, load_base
+from training_code.precision import Numerics
+from training_code.train import train
+
+TOKENS = 48
+OPENINGS = ("the sea", "the bell took", "and the")
+
+
+def trained(root: Path, kind: Literal["llama", "gpt2"]) -> Job:
+    """A job that learnt a tale well enough to tell some of it."""
+    base = save_tiny_model(root / "base", kind, chat=kind == "llama", spread=0.2)
+    data = root / "ml" / "input" / "data"
+    for part in ("train", "validation"):
+        rows = [chat_example(n, tale) for n, tale in enumerate(TALES * 4)]
+        plain = [{"story_id": str(n), "text": tale} for n, tale in enumerate(TALES * 4)]
+        write_examples(data / part, rows if kind == "llama" else plain)
+    (data / "model").symlink_to(base)
+    job = Job(root / "ml")
+    job.settings(**SMALL, epochs=6)
+    assert run_job(lambda: train(job.paths, time.monotonic()), job.paths.failure) == 0
+    return job
+
+
+def told(model: Any, tokenizer: Any) -> list[list[int]]:
+    """The greedy continuation of each opening, as tokens."""
+    model.eval()
+    found = []
+    for opening in OPENINGS:
+        given = tokenizer(opening, return_tensors="pt")
+        with torch.no_grad():
+            written = model.generate(
+                **given, max_new_tokens=TOKENS, do_sample=False, pad_token_id=tokenizer.eos_token_id
+            )
+        found.append(written[0, given["input_ids"].shape[1] :].tolist())
+    return found
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_plain_peft_opens_and_merges_it_and_the_text_stays_the_same(
+    kind: Literal["llama", "gpt2"], tmp_path: Path
+) -> None:
+    job = trained(tmp_path, kind)
+    base, adapter = tmp_path / "base", job.root / "model"
+    tokenizer: Any = AutoTokenizer.from_pretrained(adapter)
+    bare: Any = AutoModelForCausalLM.from_pretrained(base)
+    before = told(bare, tokenizer)
+
+    ours = load_adapter(load_base(base, Numerics(torch.device("cpu"), torch.float32)), adapter, "mine")
+    expected = told(ours, tokenizer)
+    assert expected != before, "the adapter changes what is told"
+
+    opened: Any = PeftModel.from_pretrained(bare, adapter)
+    assert told(opened, tokenizer) == expected
+    opened.merge_and_unload().save_pretrained(tmp_path / "merged")
+    merged: Any = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
+    assert not any("lora" in name for name, _ in merged.named_parameters())
+    assert told(merged, tokenizer) == expected
