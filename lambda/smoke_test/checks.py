@@ -43,7 +43,7 @@ def judge(version: str, answers: list[Answer]) -> str:
         return f"{version} answers and stops."
     if all(loops(answer.text) for answer in answers):
         raise SmokeTestFailed(f"{version} repeats itself and never stops.")
-    return f"{version} answers, but every answer ran to the limit of the test."
+    return f"{version} answers; it was told to stop at the limit of the test."
 
 
 def readable_share(text: str) -> float:

@@ -9,12 +9,12 @@ from botocore.exceptions import ClientError
 
 from shared import aws, clock, endpoint, environment, hosting, runs, versions
 from shared.models import ModelVersion
-from smoke_test.checks import Answer, SmokeTestFailed, judge
+from smoke_test.checks import Answer, SmokeTestFailed, judge, loops
 
 log = Logger(service="smoke_test")
 
 _GIVE_UP_SECONDS = 45 * 60
-_TOKENS = 256
+_TOKENS = 128
 _PROMPTS = (
     "Say good morning in one short sentence.",
     "Tell me a story in two sentences.",
@@ -73,7 +73,8 @@ def _look(candidate: ModelVersion, deployment: dict[str, str]) -> str | None:
     answers: list[Answer] = []
     for prompt in _PROMPTS:
         answers.append(_ask(candidate.version, prompt))
-        if answers[-1].stopped:
+        # Only where all of them go round in circles has it failed: the others are asked for a second opinion.
+        if answers[-1].stopped or not loops(answers[-1].text):
             break
     return judge(candidate.version, answers)
 

@@ -261,6 +261,30 @@ def test_the_second_model_replaces_the_first_and_keeps_it_at_hand(
 
 
 @pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        ([_answer("v2")], "answers and stops"),
+        ([_answer("v2", "A long tale of the quay", "length")], "told to stop at the limit"),
+        ([_answer("v2", "the hill " * 60, "length"), _answer("v2")], "answers and stops"),
+    ],
+    ids=["short", "long", "one of two in circles"],
+)
+def test_it_asks_no_more_than_it_needs(
+    *,
+    house: House,
+    context: LambdaContext,
+    sagemaker: StandIn,
+    live_v1: str,
+    answers: list[dict[str, Any]],
+    said: str,
+) -> None:
+    looking = _second(house, context, sagemaker, live_v1)
+    sagemaker.answers = [*answers]
+    assert said in smoke_test(looking, context)["message"]
+    assert sagemaker.answers == [], "each was asked for"
+
+
+@pytest.mark.parametrize(
     ("answer", "why"),
     [
         (_answer("base"), "'base' answered"),
@@ -342,7 +366,7 @@ def test_an_answer_in_any_script_is_text() -> None:
 
 def test_long_answers_alone_do_not_fail() -> None:
     text = " ".join(f"word{number}" for number in range(200))
-    assert "ran to the limit" in judge("v1", [Answer("v1", text, False)] * 3)
+    assert "told to stop at the limit" in judge("v1", [Answer("v1", text, False)] * 3)
 
 
 def test_announce_tells_the_figures(house: House, context: LambdaContext) -> None:
