@@ -7,6 +7,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ from local.cloud import LocalCloud
 
 PROMPT = "Tell me a story about a lost umbrella."
 RUN_TIMEOUT_S = 3600
+UPLOADS_AT_ONCE = 4
 DEMO_TOKENS = 160
 """Enough to hear the voice; two cores write about ten tokens a second."""
 
@@ -109,9 +111,16 @@ def drop_stories(api: StoryloomApi, folder: Path, console: Console) -> int:
         TextColumn("{task.description}"), BarColumn(), DownloadColumn(), console=console, transient=True
     ) as progress:
         task = progress.add_task(f"uploading {len(files)} files", total=total)
-        for path, name in files:
+
+        def upload(file: tuple[Path, str]) -> None:
+            path, name = file
             with path.open("rb") as content:
                 api.upload(progress.wrap_file(content, task_id=task), path.stat().st_size, name)
+
+        # Small files wait for answers most of the time.
+        with ThreadPoolExecutor(UPLOADS_AT_ONCE) as pool:
+            for _ in pool.map(upload, files):
+                pass
     console.print(f"uploaded {len(files)} files from {folder}", highlight=False)
     return len(files)
 

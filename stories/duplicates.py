@@ -52,9 +52,8 @@ def fingerprint(record: Record) -> Fingerprint:
     """
     said = (message.content for message in record.messages) if record.messages else (record.text,)
     words = _WORD.findall(" ".join(said).casefold())
-    shingles = {
-        " ".join(words[i : i + _SHINGLE_WORDS]) for i in range(max(1, len(words) - _SHINGLE_WORDS + 1))
-    }
+    runs = zip(*(words[start:] for start in range(_SHINGLE_WORDS)), strict=False)
+    shingles = set(map(" ".join, runs)) or {" ".join(words)}
     sketch = RMinHash(num_perm=_PERMUTATIONS, seed=_SEED)
     sketch.update(list(shingles))  # a minimum does not depend on the order
     hashes = (zlib.crc32(shingle.encode()) for shingle in shingles)

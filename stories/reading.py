@@ -58,6 +58,9 @@ def read_file(source: Source, stream: IO[bytes]) -> Iterator[Record | Reject]:
             raise UnreadableError("No story was found in it.", "Check that it holds text.")
     except UnreadableError as error:
         yield _reject(source, Flaw(error.reason, error.cure))
+    except UnicodeError:
+        # Some of Python's older codecs give up on an escape sequence that is cut, told to mend it or not.
+        yield _reject(source, Flaw("Its characters are damaged: no encoding fits.", "Save it anew as UTF-8."))
     except Exception as error:
         # A file that breaks a parser in a way that nobody foresaw costs one file, never the run.
         _log.exception("A reader failed on %s", source.key)

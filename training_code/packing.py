@@ -4,9 +4,8 @@ The linear layers, which are most of the work, run over all rows at once; attent
 one story says cannot reach another, not even through rounding. Places start at 0 in every row.
 """
 
-import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,11 +58,6 @@ def use_packed_attention(model: Any) -> bool:
     return False
 
 
-def _spans(lengths: Sequence[int]) -> Iterator[slice]:
-    edges = itertools.accumulate(lengths, initial=0)
-    return (slice(begin, end) for begin, end in itertools.pairwise(edges))
-
-
 # The lengths differ from step to step, and each would be compiled anew.
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch has no types for it
 def _attend(  # noqa: PLR0917 (the signature that transformers calls)
@@ -82,18 +76,22 @@ def _attend(  # noqa: PLR0917 (the signature that transformers calls)
     if grouped and query.device.type == "cpu":  # the fast kernel there wants as many keys as queries
         key, value = (_repeated(part, query.shape[1]) for part in (key, value))
         grouped = False
+    # Split at once: the gradients of slices would each be a tensor of all places, mostly zeros, to add up.
+    rows = zip(
+        *(torch.split(part, list(_layout.lengths), dim=2) for part in (query, key, value)), strict=True
+    )
     attended = [
         functional.scaled_dot_product_attention(
-            query[:, :, span],
-            key[:, :, span],
-            value[:, :, span],
-            attn_mask=(near := _near(span.stop - span.start, sliding_window, query.device)),
+            of_row,
+            to_row,
+            value_of_row,
+            attn_mask=(near := _near(of_row.shape[2], sliding_window, query.device)),
             is_causal=near is None,
             scale=scaling,
             dropout_p=dropout,
             enable_gqa=grouped,
         )
-        for span in _spans(_layout.lengths)
+        for of_row, to_row, value_of_row in rows
     ]
     return torch.cat(attended, dim=2).transpose(1, 2).contiguous(), None
 

@@ -79,6 +79,12 @@ TABLES = [
         1,
         "not JSON",
     ),
+    refused(
+        "JSON Lines with a Japanese escape that is cut",
+        "a.jsonl",
+        always(b"\x1b$B\x1b$x\xd1\x9d\x14\xc6\x14s"),
+        "no encoding fits",
+    ),
     refused("JSON Lines that are empty", "a.jsonl", always(b"\n\n"), "empty"),
     refused(
         "JSON Lines of lists", "a.jsonl", always(b'["Once upon a time"]\n'), "neither text nor an object"
