@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,10 +63,11 @@ def _checkout() -> Path:
     return Path(__file__).resolve().parent.parent
 
 
-def _places(state: Path, port: int, page_port: int) -> journey.Places:
-    return journey.Places(
-        _checkout(), _checkout() / state, journey.free_port(port), journey.free_port(page_port)
-    )
+def _places(
+    state: Path, port: int, page_port: int, context: Mapping[str, str] | None = None
+) -> journey.Places:
+    ports = journey.free_port(port), journey.free_port(page_port)
+    return journey.Places(_checkout(), _checkout() / state, *ports, context or {})
 
 
 @app.command()
@@ -263,7 +265,8 @@ def local_demo(
     page_port: PagePort = 8410,
 ) -> None:
     """`make demo`: the whole way once, then stop. The last line is one JSON object."""
-    sys.stdout.write(journey.demo(_places(state, port, page_port), stories, notes) + "\n")
+    places = _places(state, port, page_port, journey.DEMO_SETTINGS)
+    sys.stdout.write(journey.demo(places, stories, notes) + "\n")
 
 
 def _say_where(record: dict[str, Any]) -> None:

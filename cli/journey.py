@@ -27,6 +27,8 @@ from local.cloud import LocalCloud
 PROMPT = "Tell me a story about a lost umbrella."
 RUN_TIMEOUT_S = 3600
 UPLOADS_AT_ONCE = 4
+DEMO_SETTINGS = {"max_training_minutes": "2"}
+"""So that the whole way takes under six minutes; `make run`, whose model is talked with, trains for three."""
 DEMO_TOKENS = 160
 """Enough to hear the voice; two cores write about ten tokens a second."""
 

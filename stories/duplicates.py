@@ -1,6 +1,7 @@
 """Finds stories that say the same as another: word for word, nearly, as a draft of it or as a part of it."""
 
 import hashlib
+import itertools
 import math
 import re
 import zlib
@@ -29,6 +30,7 @@ _PERMUTATIONS = 128
 _BANDS = 64
 _SEED = 17
 _SHINGLE_WORDS = 5
+_BATCH_WORDS = 2000
 _WORD = re.compile(r"\w+")
 _SAMPLED_ONE_IN = 16
 # Fewer tell too little: a text of fewer than about 130 words is not looked for inside others.
@@ -51,17 +53,26 @@ def fingerprint(record: Record) -> Fingerprint:
     Case, punctuation, white space and line breaks do not count. Of a chat the questions count too.
     """
     said = (message.content for message in record.messages) if record.messages else (record.text,)
-    words = _WORD.findall(" ".join(said).casefold())
-    runs = zip(*(words[start:] for start in range(_SHINGLE_WORDS)), strict=False)
-    shingles = set(map(" ".join, runs)) or {" ".join(words)}
+    words = (found[0] for found in _WORD.finditer(" ".join(said).casefold()))
+    digest = hashlib.sha256()
     sketch = RMinHash(num_perm=_PERMUTATIONS, seed=_SEED)
-    sketch.update(list(shingles))  # a minimum does not depend on the order
-    hashes = (zlib.crc32(shingle.encode()) for shingle in shingles)
-    return Fingerprint(
-        digest=hashlib.sha256(" ".join(words).encode()).digest(),
-        sketch=sketch,
-        sample=array("I", sorted(number for number in hashes if number % _SAMPLED_ONE_IN == 0)),
-    )
+    sample: set[int] = set()
+    last: list[str] = []
+    # In batches, so that the shingles of a novel never exist at once.
+    while batch := list(itertools.islice(words, _BATCH_WORDS)):
+        digest.update((" " if last else "").encode() + " ".join(batch).encode())
+        batch = last + batch
+        shingles = _shingles(batch)
+        sketch.update(shingles)  # a minimum does not depend on the order
+        hashes = (zlib.crc32(shingle.encode()) for shingle in shingles)
+        sample.update(number for number in hashes if number % _SAMPLED_ONE_IN == 0)
+        last = batch[1 - _SHINGLE_WORDS :]
+    return Fingerprint(digest=digest.digest(), sketch=sketch, sample=array("I", sorted(sample)))
+
+
+def _shingles(words: list[str]) -> list[str]:
+    runs = zip(*(words[start:] for start in range(_SHINGLE_WORDS)), strict=False)
+    return list(set(map(" ".join, runs))) or [" ".join(words)]
 
 
 def leave_out(entries: Iterable[Entry]) -> tuple[list[Entry], list[LeftOut]]:
