@@ -1,7 +1,7 @@
 """What the split remembers from one run to the next, so that no story ever moves from test to train.
 
-It holds hashes only, no name and no text, and forgets nothing: a story that is deleted and comes back is on
-the side where it was.
+It holds hashes only, no name and no text. A story that is deleted and comes back is on the side where it was.
+Only when others are held out in the place of all that was is deleted training text forgotten (`released`).
 """
 
 import hashlib
