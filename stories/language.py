@@ -52,8 +52,6 @@ def identify(text: str) -> str:
     """
     if len(text[: 2 * _SAMPLE_CHARACTERS].strip()) < _SHORTEST_CHARACTERS:
         return UNKNOWN
-    if len(text) < 2 * _SAMPLE_CHARACTERS:
-        return _identify_sample(text[:_SAMPLE_CHARACTERS])
     samples = min(_MOST_SAMPLES, max(1, len(text) // _SAMPLE_CHARACTERS))
     needed = math.ceil(samples * _MOSTLY)
     found: Counter[str] = Counter()
@@ -91,8 +89,6 @@ def estimate_tokens(text: str, language: str) -> int:
     The divisors are bytes per token of SmolLM2's vocabulary on English stories (3.6 to 4.2 measured), on
     German and French (2.4 to 2.8) and on scripts beyond Latin (1.7 to 2.4). Larger vocabularies need fewer.
     """
-    if text.isascii():
-        return round(len(text) / (3.6 if language == "en" else 2.4))
-    size = len(text.encode())
-    plain = len(text.encode("ascii", "ignore"))
-    return round(plain / (3.6 if language == "en" else 2.4) + (size - plain) / 1.7)
+    plain = len(text) if text.isascii() else len(text.encode("ascii", "ignore"))
+    beyond = 0 if plain == len(text) else len(text.encode()) - plain
+    return round(plain / (3.6 if language == "en" else 2.4) + beyond / 1.7)

@@ -148,7 +148,7 @@ def _draft(found: Mapping[str, object]) -> Draft:
 
 def _pair(fields: Mapping[str, object]) -> tuple[Message, ...] | None:
     for asked, answered in _PAIRS:
-        if asked not in fields or answered not in fields:
+        if asked not in fields or answered not in fields:  # as in nearly every row, for nearly every pair
             continue
         request, answer = _text(fields, asked), _text(fields, answered)
         if request and answer:

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from shared import aws, clock, endpoint, environment, hosting, runs, versions
 from shared.models import ModelVersion
-from smoke_test.checks import Answer, SmokeTestFailed, judge, loops
+from smoke_test.checks import Answer, SmokeTestFailed, is_sound, judge
 
 log = Logger(service="smoke_test")
 
@@ -73,8 +73,7 @@ def _look(candidate: ModelVersion, deployment: dict[str, str]) -> str | None:
     answers: list[Answer] = []
     for prompt in _PROMPTS:
         answers.append(_ask(candidate.version, prompt))
-        # Only where all of them go round in circles has it failed: the others are asked for a second opinion.
-        if answers[-1].stopped or not loops(answers[-1].text):
+        if is_sound(answers[-1]):
             break
     return judge(candidate.version, answers)
 

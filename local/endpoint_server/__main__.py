@@ -31,13 +31,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _serve(config: ServingConfig, port: int) -> None:
     # Imported here, for it takes seconds: what is wrong with the folder is said before.
-    import uvicorn  # noqa: PLC0415
-    from transformers.utils import logging  # noqa: PLC0415
+    import uvicorn  # noqa: PLC0415 (seconds)
+    from transformers.utils import logging  # noqa: PLC0415 (seconds)
 
-    from local.endpoint_server.app import create_app  # noqa: PLC0415
-    from local.endpoint_server.models import load_models  # noqa: PLC0415
+    from local.endpoint_server.app import create_app  # noqa: PLC0415 (seconds)
+    from local.endpoint_server.models import load_models  # noqa: PLC0415 (seconds)
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers has no types for it
     models = load_models(config)
     print(f"Serving {', '.join(models.by_name)} on port {port}.", flush=True)
     # Only this machine may ask: on AWS it is SageMaker that guards the container.

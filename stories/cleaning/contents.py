@@ -51,8 +51,6 @@ class _Lines:
 
 def drop_contents(text: str) -> Edit:
     """Take out the table of contents before a story, with its title."""
-    if text.count("\n") < _FEWEST_UNDER_A_TITLE:
-        return Edit(text)
     dropped: list[str] = []
     while found := _find(text):
         begin, end = found

@@ -29,8 +29,6 @@ class _Break(NamedTuple):
 
 def mark_broken_words(text: str) -> str:
     """Turn the hyphens that only break a word into soft hyphens, which are dropped when lines are joined."""
-    if "\n" not in text:
-        return text
     breaks = [_break(text, found) for found in _BROKEN.finditer(text)]
     if not breaks:
         return text

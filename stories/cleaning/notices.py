@@ -124,7 +124,7 @@ def _is_notice(paragraph: str) -> bool:
 def _holds_a_notice(text: str) -> bool:
     text = " ".join(text.split())
     lowered = text.lower()
-    if len(lowered) != len(text):
+    if len(lowered) != len(text):  # a few letters become two: places in one are not those in the other
         return bool(_NOTICE.search(text))
     return any(
         _NOTICE.search(text, max(0, place - _WIDEST_PHRASE), place + _WIDEST_PHRASE)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from playwright.sync_api import Locator, Page, expect
 
@@ -108,18 +108,26 @@ class ChatPage:
         return seen
 
 
-class StoriesPage:
-    """The list of stories and the way to add some."""
+class _View:
+    """A view that has a link in the navigation and a heading of the same name."""
+
+    name: str
 
     def __init__(self, page: Page) -> None:
         """Work on a tab where somebody is signed in."""
         self.page = page
 
-    def open(self) -> "StoriesPage":
-        """Show the stories."""
-        self.page.get_by_role("link", name="Stories", exact=True).click()
-        expect(self.page.get_by_role("heading", name="Stories", level=1)).to_be_visible()
+    def open(self) -> Self:
+        """Show it."""
+        self.page.get_by_role("link", name=self.name, exact=True).click()
+        expect(self.page.get_by_role("heading", name=self.name, level=1)).to_be_visible()
         return self
+
+
+class StoriesPage(_View):
+    """The list of stories and the way to add some."""
+
+    name = "Stories"
 
     def choose_files(self, files: list[Path]) -> None:
         """Choose files in the file dialog."""
@@ -146,18 +154,10 @@ class StoriesPage:
         return self.page.locator("table.stories tbody tr")
 
 
-class RunsPage:
+class RunsPage(_View):
     """The list of runs and the view of one."""
 
-    def __init__(self, page: Page) -> None:
-        """Work on a tab where somebody is signed in."""
-        self.page = page
-
-    def open(self) -> "RunsPage":
-        """Show the list."""
-        self.page.get_by_role("link", name="Runs", exact=True).click()
-        expect(self.page.get_by_role("heading", name="Runs", level=1)).to_be_visible()
-        return self
+    name = "Runs"
 
     def rows(self) -> Locator:
         """One link for each run, newest first."""
@@ -183,18 +183,10 @@ class RunsPage:
         return self.page.locator(".run-head .badge").inner_text()
 
 
-class VersionsPage:
+class VersionsPage(_View):
     """The versions of the storyteller."""
 
-    def __init__(self, page: Page) -> None:
-        """Work on a tab where somebody is signed in."""
-        self.page = page
-
-    def open(self) -> "VersionsPage":
-        """Show them."""
-        self.page.get_by_role("link", name="Versions", exact=True).click()
-        expect(self.page.get_by_role("heading", name="Versions", level=1)).to_be_visible()
-        return self
+    name = "Versions"
 
     def card(self, version: str) -> Locator:
         """What is said of one version."""

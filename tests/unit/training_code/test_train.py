@@ -91,9 +91,9 @@ def test_the_same_seed_gives_the_same_adapter_and_another_does_not(
 
 def test_it_ends_within_its_time_and_keeps_its_best(job: Job) -> None:
     job.settings(**SMALL, epochs=1000, max_seconds=4, patience=1000)
-    started = time.monotonic()
+    started = time.process_time()  # of which a busy machine gives no more than of the clock's
     assert run(job) == 0
-    assert time.monotonic() - started < 30, "loading and saving included"
+    assert time.process_time() - started < 6
     result = job.result()
     assert result["ended_by"] == "time" and 3 < result["seconds"] < 4.5
     assert result["metrics"]["validation_loss"] < result["metrics"]["validation_loss_before"]
