@@ -40,11 +40,12 @@ test-journey:
 test-cloud:
 	$(BIN)/python -m pytest tests/local tests/templates
 
-# Models of a few thousand weights gain nothing from more threads; what else runs beside them does.
+# Models of a few thousand weights gain nothing from more threads; what else runs beside them does. The journey
+# takes longest, and what it waits for is the processor: the others leave it the larger part.
 test-code: export OMP_NUM_THREADS := 1
 test-code:
 	cd web && npm test
-	$(BIN)/python -m pytest tests/unit tests/browser
+	nice -n 5 $(BIN)/python -m pytest tests/unit tests/browser
 
 test-quick: setup $(VENV)/.installed-dev  ## the unit and template tests
 	$(BIN)/python -m pytest tests/unit tests/templates

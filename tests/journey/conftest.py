@@ -21,7 +21,8 @@ from local.cloud import LocalCloud
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 STATE = CHECKOUT / ".local-cloud-journey"
-SAMPLE_STORIES = CHECKOUT / "sample_stories"
+STORIES = sorted((CHECKOUT / "sample_stories").iterdir())[:7]
+"""Enough that the model learns from them in one reading, which ends after the same steps on any machine."""
 RUN_SECONDS = 900
 # far more than the quiet period and the schedule's grain: what has not started by then does not start
 LONG_ENOUGH_S = 20
@@ -105,7 +106,8 @@ def deployed() -> Iterator[Deployed]:
     """The unmodified app on AWS on this machine, deployed by the real CDK CLI."""
     shutil.rmtree(STATE, ignore_errors=True)
     ports = journey.free_port(4676), journey.free_port(8510)
-    places = journey.Places(CHECKOUT, STATE, *ports, {"max_training_minutes": "1"})
+    # far longer than that training takes: a busy machine may take its time
+    places = journey.Places(CHECKOUT, STATE, *ports, {"max_training_minutes": "10"})
     with journey.running_cloud(places, Console(stderr=True)) as cloud:
         environment = cloud.environment()
         session = boto3.Session(
@@ -127,10 +129,14 @@ class FirstDrop:
 
 
 @pytest.fixture(scope="session")
-def first_drop(deployed: Deployed) -> FirstDrop:
-    """Drops the sample stories and, while they train, one late file instead; waits for both runs."""
+def first_drop(deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> FirstDrop:
+    """Drops stories and, while they train, one late file instead; waits for both runs."""
     console = Console(stderr=True)
-    journey.drop_stories(deployed.api, SAMPLE_STORIES, console)
+    folder = tmp_path_factory.mktemp("writer") / STORIES[0].parent.name
+    folder.mkdir()
+    for story in STORIES:
+        shutil.copy(story, folder)
+    journey.drop_stories(deployed.api, folder, console)
     run_id = wait_for_new_run(deployed.api, set(), timeout_s=120)
     wait_for(lambda: "Train" in [s["name"] for s in deployed.api.run(run_id)["states"]] or None, 120)
     deployed.empty_bucket()
@@ -143,5 +149,5 @@ def first_drop(deployed: Deployed) -> FirstDrop:
 
 @pytest.fixture(scope="session")
 def first_run(first_drop: FirstDrop) -> dict[str, Any]:
-    """The record of the run that dropping the sample stories started, once it has ended."""
+    """The record of the run that dropping the stories started, once it has ended."""
     return first_drop.run

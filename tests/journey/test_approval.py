@@ -11,7 +11,7 @@ import pytest
 
 from cli.errors import CommandError
 from cli.progress import wait_for_new_run
-from tests.journey.conftest import LONG_ENOUGH_S, SAMPLE_STORIES, Deployed, wait_for
+from tests.journey.conftest import LONG_ENOUGH_S, STORIES, Deployed, wait_for
 from tests.journey.permissions import without
 
 pytestmark = [pytest.mark.cloud, pytest.mark.journey]
@@ -45,18 +45,18 @@ def _waits(deployed: Deployed, run_id: str) -> dict[str, Any]:
     return wait_for(waiting, 180)
 
 
-def _drop_samples(deployed: Deployed, folder: str) -> str:
-    """Drop the sample stories into the empty bucket; returns the run that they start."""
+def _drop_stories(deployed: Deployed, folder: str) -> str:
+    """Drop stories into the empty bucket; returns the run that they start."""
     deployed.empty_bucket()
     known = {run["run_id"] for run in deployed.api.runs()}
-    deployed.drop({f"{folder}/{path.name}": path.read_bytes() for path in SAMPLE_STORIES.iterdir()})
+    deployed.drop({f"{folder}/{path.name}": path.read_bytes() for path in STORIES})
     return wait_for_new_run(deployed.api, known, timeout_s=120)
 
 
 def test_a_declined_run_spends_nothing_and_makes_room(asking: Deployed) -> None:
     live = asking.api.status()["live"]
-    files = len(list(SAMPLE_STORIES.iterdir()))
-    run = _waits(asking, _drop_samples(asking, "declined"))
+    files = len(STORIES)
+    run = _waits(asking, _drop_stories(asking, "declined"))
     assert run["step"] == "AwaitApproval"
     assert run["report"]["verdict"] in run["message"]
     assert f"(prices of {run['report']['price_date']})" in run["message"]
@@ -78,7 +78,7 @@ def test_a_declined_run_spends_nothing_and_makes_room(asking: Deployed) -> None:
 
 def test_stories_that_arrive_take_the_place_of_the_run_that_waits(asking: Deployed) -> None:
     """And exactly one run follows it, which reads all of them, asks, and trains when somebody says yes."""
-    first = _waits(asking, _drop_samples(asking, "replaced"))
+    first = _waits(asking, _drop_stories(asking, "replaced"))
     executions = len(asking.executions())
     known = {run["run_id"] for run in asking.api.runs()}
     asking.drop({"replaced/one-more.txt": b"A story that came while the others waited. " * 20})

@@ -10,7 +10,7 @@ from typing import Any
 import openai
 import pytest
 
-from tests.journey.conftest import SAMPLE_STORIES, Deployed
+from tests.journey.conftest import CHECKOUT, Deployed
 
 pytestmark = [pytest.mark.cloud, pytest.mark.journey]
 
@@ -150,7 +150,7 @@ def test_nothing_that_was_dropped_is_gone(deployed: Deployed, first_run: dict[st
         kept = s3.get_object(
             Bucket=deployed.outputs["StoriesBucketName"], Key=line["key"], VersionId=line["version_id"]
         )["Body"].read()
-        assert kept == (SAMPLE_STORIES.parent / line["key"]).read_bytes()
+        assert kept == (CHECKOUT / line["key"]).read_bytes()
 
 
 def _openai_client(deployed: Deployed) -> openai.OpenAI:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.journey.conftest import SAMPLE_STORIES, Deployed
+from tests.journey.conftest import STORIES, Deployed
 from tests.journey.permissions import without
 
 pytestmark = [pytest.mark.cloud, pytest.mark.journey]
@@ -28,7 +28,7 @@ def stories_again(deployed: Deployed, first_run: dict[str, Any]) -> None:
     """The stories are in the bucket, and no run is on: the one they start fails in its first state."""
     deployed.empty_bucket()
     with without(deployed, "BeginRole", "s3:ListBucketVersions"):
-        texts = {f"again/{path.name}": path.read_bytes() for path in SAMPLE_STORIES.iterdir()}
+        texts = {f"again/{path.name}": path.read_bytes() for path in STORIES}
         assert deployed.drop_and_finish(texts)["status"] == "failed"
 
 
