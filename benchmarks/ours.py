@@ -18,7 +18,12 @@ from stories.dataset import assemble
 from stories.models import Record, Reject, Source
 from stories.reading import read_file
 
-_WARM_UP = b"Once upon a time there was a benchmark, and it had loaded everything before it began.\n" * 5
+_WARM_UP = {
+    "english.txt": "Once upon a time there was a benchmark, and it had loaded everything before it began.\n"
+    * 5,
+    # what is not plainly English loads the model that tells languages
+    "deutsch.txt": "Es war einmal ein Vergleich, der hatte alles geladen, bevor er begann.\n" * 5,
+}
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,8 @@ def _lines(folder: Path, counts: dict[str, int]) -> Iterator[Record | Reject]:
 def main() -> None:
     """Measure, and print seconds, peak memory and what was found."""
     task, folder = sys.argv[1], Path(sys.argv[2])
-    list(read_file(Source(key="warm-up.txt"), io.BytesIO(_WARM_UP)))
+    for name, text in _WARM_UP.items():
+        list(read_file(Source(key=name), io.BytesIO(text.encode())))
     counts = {"record": 0, "reject": 0}
     begin = time.perf_counter()
     lines = _lines(folder, counts)

@@ -26,6 +26,8 @@ SMALL_FILE = 2_000
 NOVEL = 500_000
 STEEPEST = 1.1
 """The largest exponent that still counts as growing in step with the input."""
+FLAT = 1.2
+"""The largest corpus may take so many times the smallest one's memory."""
 TURNS = 3
 
 
@@ -156,6 +158,10 @@ def main() -> None:
         for name, slope in steepness.items()
         if slope > STEEPEST
     ]
+    for name, rows in (("files", many), ("megabytes", large)):
+        peaks = [row["prepare"]["peak_mb"] for row in rows]
+        if max(peaks) > FLAT * peaks[0]:
+            failures.append(f"memory grows with {name}: from {peaks[0]:.0f} to {max(peaks):.0f} MB")
     failures += [f"slower than another: {ratio:.2f} times its speed" for ratio in ratios if ratio < 1]
     print(json.dumps({"exponents": steepness, "ratios": ratios, "failures": failures}))
     raise SystemExit(1 if failures else 0)

@@ -9,9 +9,10 @@ from pathlib import Path
 from stories import duplicates, splitting
 from stories.estimate import PRICE_DATE, estimate
 from stories.examples import build
+from stories.fingerprint import fingerprint
 from stories.ledger import Ledger
 from stories.models import PARTS, DataReport, PartSize, Record, Reject
-from stories.store import Entry, RecordStore
+from stories.store import Entry, RecordStore, record_store
 from stories.summary import CleaningTally, File, lengths, outcomes
 from stories.verdict import grade, verdict
 
@@ -37,9 +38,9 @@ class Options:
     base_model: str = ""
     """Its name, for the report."""
     spot: bool = False
+    """Whether training waits for spare machines, which cost less."""
     instances: int = 1
     """How many train together."""
-    """Whether training waits for spare machines, which cost less."""
 
 
 @dataclass
@@ -59,21 +60,19 @@ def assemble(
 
     `ledger.json` beside them remembers the split: given to the next call it keeps every story on its side.
 
-    Memory holds about 13 kB of each story, most of it to find near-duplicates with; the texts wait on disk.
+    Memory holds about 2 kB of each story, however long it is; all else waits on disk.
 
     Args:
         lines: what `read_file` yielded for all files, in any order.
         options: what the dataset is made for.
-        folder: an empty folder with room for twice the text.
+        folder: an empty folder with room for three times the text.
         ledger: of the dataset before this one; None for the first.
     """
-    waiting = folder / "records.jsonl"
-    with RecordStore(waiting) as store:
+    with record_store(folder) as store:
         files = _collect(lines, store)
-        entries, left_out = duplicates.leave_out(store.entries)
+        entries, left_out = duplicates.leave_out(store)
         split = splitting.split(entries, left_out, lambda entry: store.read(entry).text, ledger or Ledger())
         sizes = {part: _write(store, split.parts[part], options, folder / part) for part in PARTS}
-    waiting.unlink()
     (folder / LEDGER_FILE).write_text(split.ledger.to_json(), encoding="utf-8", newline="\n")
     tokens = sizes["train"].examples * options.sequence_length * options.epochs
     effort = estimate(
@@ -139,7 +138,7 @@ def _collect(lines: Iterable[Record | Reject], store: RecordStore) -> _Files:
         else:
             files.kept.add(file)
             files.tally.add(line)
-            store.add(line, duplicates.fingerprint(line))
+            store.add(line, fingerprint(line))
     return files
 
 

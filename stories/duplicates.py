@@ -1,21 +1,18 @@
 """Finds stories that say the same as another: word for word, nearly, as a draft of it or as a part of it."""
 
-import hashlib
-import itertools
 import math
-import re
 import zlib
 from array import array
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from rensa import RMinHash, RMinHashLSH
-
 from stories.drafts import draft_name, story_names
-from stories.models import Duplicate, DuplicateKind, Record
-from stories.store import Entry, Fingerprint
+from stories.fingerprint import jaccard
+from stories.models import Duplicate, DuplicateKind
+from stories.postings import Postings
+from stories.store import Entry, RecordStore
 
 NEAR = 0.5
 """Jaccard similarity of five-word shingles from which two stories are one. A story with every twelfth word
@@ -25,14 +22,10 @@ DRAFT = 0.1
 DRAFT_INSIDE = 0.2
 """Or so much of the shorter one stands in the longer one: the draft was a sketch of it."""
 
-_PERMUTATIONS = 128
-# Two rows a band: at 0.5, a pair goes unseen once in a hundred million.
-_BANDS = 64
-_SEED = 17
-_SHINGLE_WORDS = 5
-_BATCH_WORDS = 2000
-_WORD = re.compile(r"\w+")
-_SAMPLED_ONE_IN = 16
+# Two of a sketch's values are a band: of two stories at 0.5, all 64 differ once in a hundred million.
+_BAND = 2
+_GOLDEN = 0x9E3779B97F4A7C15
+_63_BITS = 2**63 - 1
 # Fewer tell too little: a text of fewer than about 130 words is not looked for inside others.
 _FEWEST_SAMPLED = 8
 _ONE_SIZE = 1.5
@@ -47,35 +40,7 @@ class LeftOut:
     duplicate: Duplicate
 
 
-def fingerprint(record: Record) -> Fingerprint:
-    """Return what a record's text is recognised by.
-
-    Case, punctuation, white space and line breaks do not count. Of a chat the questions count too.
-    """
-    said = (message.content for message in record.messages) if record.messages else (record.text,)
-    words = (found[0] for found in _WORD.finditer(" ".join(said).casefold()))
-    digest = hashlib.sha256()
-    sketch = RMinHash(num_perm=_PERMUTATIONS, seed=_SEED)
-    sample: set[int] = set()
-    last: list[str] = []
-    # In batches, so that the shingles of a novel never exist at once.
-    while batch := list(itertools.islice(words, _BATCH_WORDS)):
-        digest.update((" " if last else "").encode() + " ".join(batch).encode())
-        batch = last + batch
-        shingles = _shingles(batch)
-        sketch.update(shingles)  # a minimum does not depend on the order
-        hashes = (zlib.crc32(shingle.encode()) for shingle in shingles)
-        sample.update(number for number in hashes if number % _SAMPLED_ONE_IN == 0)
-        last = batch[1 - _SHINGLE_WORDS :]
-    return Fingerprint(digest=digest.digest(), sketch=sketch, sample=array("I", sorted(sample)))
-
-
-def _shingles(words: list[str]) -> list[str]:
-    runs = zip(*(words[start:] for start in range(_SHINGLE_WORDS)), strict=False)
-    return list(set(map(" ".join, runs))) or [" ".join(words)]
-
-
-def leave_out(entries: Iterable[Entry]) -> tuple[list[Entry], list[LeftOut]]:
+def leave_out(store: RecordStore) -> tuple[list[Entry], list[LeftOut]]:
     """Leave out every story that says the same as a newer one, or that is part of a larger one.
 
     A story is compared with those that stay, the newest first. So of a chain, where the second is near the
@@ -84,9 +49,9 @@ def leave_out(entries: Iterable[Entry]) -> tuple[list[Entry], list[LeftOut]]:
     Returns:
         the stories that stay, and those that do not; both in reading order.
     """
-    in_order = sorted(entries, key=lambda entry: entry.order)
-    whole, twins = _without_twins(in_order)
-    kept, parts = _without_parts(whole)
+    in_order = sorted(store.entries, key=lambda entry: entry.order)
+    whole, twins = _without_twins(sorted(in_order, key=_newness, reverse=True), store)
+    kept, parts = _without_parts(sorted(whole, key=_size_class, reverse=True), store)
     owners = {part.entry: part for part in parts}
     pairs = parts + [_in_the_larger(twin, owners) for twin in twins]
     return (
@@ -97,93 +62,143 @@ def leave_out(entries: Iterable[Entry]) -> tuple[list[Entry], list[LeftOut]]:
 
 def _newness(entry: Entry) -> tuple[str, tuple[int, int], str]:
     """Sort by age: by day, then by what the name says, since files dropped together are all of one day."""
-    name = PurePosixPath(entry.order[2]).stem
+    name = PurePosixPath(entry.path).stem
     return entry.modified_at[:10], draft_name(name).revision, entry.modified_at
 
 
-def _without_twins(in_order: Sequence[Entry]) -> tuple[list[Entry], list[LeftOut]]:
-    index = RMinHashLSH(threshold=NEAR, num_perm=_PERMUTATIONS, num_bands=_BANDS)
-    drafts = _Drafts(in_order)
+def _without_twins(newest_first: Sequence[Entry], store: RecordStore) -> tuple[list[Entry], list[LeftOut]]:
+    likely = _LikelyTwins(newest_first, store)
+    drafts = _Drafts(newest_first, store)
     exact: dict[bytes, Entry] = {}
     kept: list[Entry] = []
     pairs: list[LeftOut] = []
-    for entry in sorted(in_order, key=_newness, reverse=True):
-        twin = exact.get(entry.fingerprint.digest)
-        if twin is not None:
-            pairs.append(_exact(entry, twin))
+    for place, entry in enumerate(newest_first):
+        pair = _exact(entry, exact.get(entry.digest)) or likely.find(place) or drafts.find(place)
+        if pair is not None:
+            pairs.append(pair)
             continue
-        nearest, similarity = _nearest(entry, kept, index.query(entry.fingerprint.sketch))
-        if nearest is not None:
-            pairs.append(_near(entry, nearest, similarity))
-            continue
-        draft = drafts.find(entry)
-        if draft is not None:
-            pairs.append(draft)
-            continue
-        index.insert(len(kept), entry.fingerprint.sketch)
-        drafts.add(entry)
-        exact[entry.fingerprint.digest] = entry
+        likely.stays(place)
+        drafts.stays(place)
+        exact[entry.digest] = entry
         kept.append(entry)
     return kept, pairs
+
+
+class _LikelyTwins:
+    """Finds the story that is nearest to one among those whose sketch has a band in common with it."""
+
+    def __init__(self, stories: Sequence[Entry], store: RecordStore) -> None:
+        """Stories go by their place in the sequence."""
+        self._stories = stories
+        self._store = store
+        self._postings = Postings(store.database, "bands")
+        for place, entry in enumerate(stories):
+            self._postings.add(place, _bands(store.sketch(entry)))
+        self._postings.settle()
+
+    def stays(self, place: int) -> None:
+        """Compare later ones with this story."""
+        self._postings.claim(place)
+
+    def find(self, place: int) -> LeftOut | None:
+        """Return the pair of a story and the nearest one that stays, if that is near."""
+        entry = self._stories[place]
+        sketch = self._store.sketch(entry)
+        scored = [
+            (jaccard(sketch, self._store.sketch(self._stories[other])), -other)
+            for other in self._postings.claimants(place)
+        ]
+        similarity, other = max(scored, default=(0.0, 0))
+        return _near(entry, self._stories[-other], similarity) if similarity >= NEAR else None
+
+
+def _bands(sketch: "array[int]") -> set[int]:
+    """Return a number for every band, of 63 bits: the same number for the same values in the same band."""
+    pairs = zip(sketch[::_BAND], sketch[1::_BAND], strict=True)
+    return {(number * _GOLDEN ^ one << 32 ^ other) & _63_BITS for number, (one, other) in enumerate(pairs)}
 
 
 class _Drafts:
     """Finds a story of the same name that shares some of its wording, though not half of it."""
 
-    def __init__(self, entries: Iterable[Entry]) -> None:
-        # Most names come once and need no memory; a file's own chapters are no drafts of each other.
-        files = {(name, entry.order[2]) for entry in entries for name in _names(entry)}
-        self._shared = {name for name, count in Counter(name for name, _ in files).items() if count > 1}
-        self._owners: defaultdict[tuple[str, int], list[Entry]] = defaultdict(list)
+    def __init__(self, stories: Sequence[Entry], store: RecordStore) -> None:
+        """Stories go by their place in the sequence."""
+        self._stories = stories
+        self._store = store
+        self._shared = _shared_names(stories)
+        self._postings = Postings(store.database, "drafts")
+        for place, entry in enumerate(stories):
+            spaces = {_space(name) for name in _names(entry) & self._shared}
+            if spaces:
+                sample = store.sample(entry)
+                self._postings.add(place, (space | number for space in spaces for number in sample))
+        self._postings.settle()
 
-    def add(self, entry: Entry) -> None:
-        """Remember a story that stays."""
-        for name in _names(entry) & self._shared:
-            for number in entry.fingerprint.sample:
-                self._owners[name, number].append(entry)
+    def stays(self, place: int) -> None:
+        """Compare later ones with this story."""
+        self._postings.claim(place)
 
-    def find(self, entry: Entry) -> LeftOut | None:
-        """Return the pair with the later draft that shares the most with this one, where there is one."""
-        shared: Counter[Entry] = Counter()
-        names: dict[Entry, str] = {}
+    def find(self, place: int) -> LeftOut | None:
+        """Return the pair with the later draft that shares the most with a story, where there is one."""
+        entry = self._stories[place]
+        shared: Counter[int] = Counter()
+        names: dict[int, str] = {}
         for name in sorted(_names(entry) & self._shared):
-            found = Counter(
-                other for number in entry.fingerprint.sample for other in self._owners.get((name, number), ())
-            )
+            space = _space(name)
+            found = self._postings.claimants(place, space, space | 2**32 - 1)
             shared |= found
             names |= dict.fromkeys(found, name)
-        best: LeftOut | None = None
-        for other, count in shared.items():
-            if other.order[2] == entry.order[2]:
-                continue
-            similarity = other.fingerprint.sketch.jaccard(entry.fingerprint.sketch)
-            fewest = min(len(other.fingerprint.sample), len(entry.fingerprint.sample))
-            inside = count / fewest if fewest >= _FEWEST_SAMPLED else 0.0
-            is_draft = similarity >= DRAFT or inside >= DRAFT_INSIDE
-            if is_draft and (best is None or similarity > best.duplicate.similarity):
-                best = _draft(entry, other, similarity, names[other])
-        return best
+        pairs = (self._draft(entry, other, shared[other], names[other]) for other in sorted(shared))
+        return max(filter(None, pairs), key=lambda pair: pair.duplicate.similarity, default=None)
+
+    def _draft(self, entry: Entry, place: int, shared: int, name: str) -> LeftOut | None:
+        other = self._stories[place]
+        if other.path == entry.path:
+            return None
+        similarity = jaccard(self._store.sketch(other), self._store.sketch(entry))
+        fewest = min(len(self._store.sample(other)), len(self._store.sample(entry)))
+        inside = shared / fewest if fewest >= _FEWEST_SAMPLED else 0.0
+        is_draft = similarity >= DRAFT or inside >= DRAFT_INSIDE
+        return _draft(entry, other, similarity, name) if is_draft else None
 
 
-def _without_parts(entries: Sequence[Entry]) -> tuple[list[Entry], list[LeftOut]]:
+def _shared_names(entries: Iterable[Entry]) -> set[str]:
+    """Return the names that stories of several files have (a file's own chapters are no drafts)."""
+    files: dict[str, str] = {}
+    shared: set[str] = set()
+    for entry in entries:
+        for name in _names(entry):
+            if files.setdefault(name, entry.path) != entry.path:
+                shared.add(name)
+    return shared
+
+
+def _space(name: str) -> int:
+    """Return where the numbers of a name's stories begin, among those of all names."""
+    return (zlib.crc32(name.encode("utf-8", "surrogatepass")) >> 1) << 32
+
+
+def _without_parts(largest_first: Sequence[Entry], store: RecordStore) -> tuple[list[Entry], list[LeftOut]]:
     """Leave out stories that stand in a larger text, such as a chapter beside its whole book.
 
     The two are too different in size for their similarity to show it; the share of the smaller one's shingles
     that the larger one has does.
     """
-    owners: dict[int, Entry] = {}
+    postings = Postings(store.database, "parts", first_keeps=True)
+    for place, entry in enumerate(largest_first):
+        postings.add(place, store.sample(entry))
+    postings.settle()
     kept: list[Entry] = []
     pairs: list[LeftOut] = []
-    newest_first = sorted(entries, key=_newness, reverse=True)
-    for entry in sorted(newest_first, key=_size_class, reverse=True):
-        sample = entry.fingerprint.sample
-        found = Counter(owners[number] for number in sample if number in owners)
-        owner, shared = max(found.items(), key=lambda item: item[1], default=(None, 0))
-        if owner is not None and len(sample) >= _FEWEST_SAMPLED and shared >= len(sample) * NEAR:
-            pairs.append(_part(entry, owner, shared / len(sample)))
-            continue
-        for number in sample:
-            owners.setdefault(number, entry)
+    for place, entry in enumerate(largest_first):
+        found = postings.claimants(place)
+        owner = min(found, key=lambda other: (-found[other], other), default=None)
+        if owner is not None:
+            sampled = len(store.sample(entry))
+            if sampled >= _FEWEST_SAMPLED and found[owner] >= sampled * NEAR:
+                pairs.append(_part(entry, largest_first[owner], found[owner] / sampled))
+                continue
+        postings.claim(place)
         kept.append(entry)
     return kept, pairs
 
@@ -193,18 +208,13 @@ def _size_class(entry: Entry) -> int:
     return round(math.log(max(1, entry.words), _ONE_SIZE))
 
 
-def _nearest(entry: Entry, kept: Sequence[Entry], candidates: Iterable[int]) -> tuple[Entry | None, float]:
-    sketch = entry.fingerprint.sketch
-    scored = [(kept[number].fingerprint.sketch.jaccard(sketch), -number) for number in candidates]
-    similarity, number = max(scored, default=(0.0, 0))
-    return (kept[-number], similarity) if similarity >= NEAR else (None, similarity)
-
-
 def _names(entry: Entry) -> frozenset[str]:
-    return story_names(entry.order[2], entry.title)
+    return story_names(entry.path, entry.title)
 
 
-def _exact(entry: Entry, stays: Entry) -> LeftOut:
+def _exact(entry: Entry, stays: Entry | None) -> LeftOut | None:
+    if stays is None:
+        return None
     return _pair(
         entry, stays, "exact", 1.0, f"The two are the same word for word. {_why_it_stays(stays, entry)}"
     )
@@ -212,7 +222,7 @@ def _exact(entry: Entry, stays: Entry) -> LeftOut:
 
 def _near(entry: Entry, stays: Entry, similarity: float) -> LeftOut:
     names = sorted(_names(entry) & _names(stays))
-    if names and entry.order[2] != stays.order[2]:
+    if names and entry.path != stays.path:
         return _draft(entry, stays, similarity, names[0])
     why = f"{_percent(similarity)} of their wording is the same. {_why_it_stays(stays, entry)}"
     return _pair(entry, stays, "near", similarity, why)

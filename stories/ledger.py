@@ -100,12 +100,11 @@ def hashed(name: str) -> str:
 
 def place_key(entry: Entry) -> str:
     """Return the hash of where a story stands: its file and its position there."""
-    _, position, path = entry.order
-    return hashed(f"{path}#{position}")
+    return hashed(f"{entry.path}#{entry.position}")
 
 
 def _text_key(entry: Entry) -> str:
-    return entry.fingerprint.digest.hex()[:16]
+    return entry.digest.hex()[:16]
 
 
 def strictest(sides: Iterable[Side | None]) -> Side | None:

@@ -32,7 +32,7 @@ _LAST: dict[Part, float] = {"test": 0.1, "validation": 0.05}
 _FEWEST_CHAPTERS = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Piece:
     """A story, or the part of it between two character positions."""
 
@@ -149,7 +149,7 @@ class _Splitting:
 
     def _remembered(self, entry: Entry) -> Side | None:
         """Return the side of a story that the ledger knows, or for which it knows a duplicate."""
-        duplicates = self._stood_for[entry]
+        duplicates = self._stood_for.get(entry, ())
         return strictest(
             [
                 self._known.side_of(entry),

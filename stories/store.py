@@ -1,91 +1,95 @@
-"""Records on disk, and in memory only what it takes to compare, order and split them."""
+"""Records and their fingerprints on disk, and in memory only what it takes to order and split them."""
 
+import sqlite3
+import sys
 from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import BinaryIO
 
+from stories.fingerprint import Fingerprint
 from stories.models import Record
+from stories.postings import Arrays, open_scratch
 from stories.works import reading_order
-
-if TYPE_CHECKING:
-    from rensa import RMinHash
 
 Order = tuple[tuple[tuple[int, str], ...], int, str]
 
 
-@dataclass(frozen=True, eq=False)
-class Fingerprint:
-    """What a text is recognised by."""
-
-    digest: bytes
-    """sha256 of its words alone."""
-    sketch: "RMinHash"
-    """MinHash of its five-word shingles."""
-    sample: "array[int]"
-    """The hashes of one in sixteen of them: always the same ones, so that samples can be compared."""
-
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Entry:
     """What is kept in memory of one record: not its text."""
 
+    number: int
+    """Counts the records, from 0."""
     offset: int
     id: str
-    name: str
-    """Its file, and the file inside that."""
     file: tuple[str, str]
     """Key and version of its file."""
-    order: Order
-    """Sorts stories as a person would read them, whatever order they came in."""
+    inside: str | None
+    """The file inside that, where it is an archive."""
+    position: int
+    """Of the story in its file."""
     title: str
     work: str
     modified_at: str
     language: str
     words: int
     is_chat: bool
-    fingerprint: Fingerprint
+    digest: bytes
+    """sha256 of its words alone."""
+
+    @property
+    def name(self) -> str:
+        """Its file, and the file inside that."""
+        return f"{self.file[0]} ({self.inside})" if self.inside else self.file[0]
+
+    @property
+    def path(self) -> str:
+        """Its file as if an archive were a folder."""
+        return f"{self.file[0]}/{self.inside}" if self.inside else self.file[0]
+
+    @property
+    def order(self) -> Order:
+        """Sorts stories as a person would read them, whatever order they came in."""
+        return reading_order(self.path), self.position, self.path
 
 
 class RecordStore:
     """A file of records that are read again one at a time, in any order."""
 
-    def __init__(self, path: Path) -> None:
-        """Open the store, emptying it."""
-        self._file = path.open("wb+")
+    def __init__(self, file: BinaryIO, database: sqlite3.Connection) -> None:
+        """Begin with no record."""
         self.entries: list[Entry] = []
-
-    def __enter__(self) -> "RecordStore":
-        """Return the open store."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close its file."""
-        self._file.close()
+        self.database = database
+        """For what others have to remember for the time that the store is open."""
+        self._file = file
+        self._sketches = Arrays(database, "sketches")
+        self._samples = Arrays(database, "samples")
 
     def add(self, record: Record, fingerprint: Fingerprint) -> None:
         """Write a record and remember where it stands."""
+        number = len(self.entries)
+        self._sketches[number] = fingerprint.sketch
+        self._samples[number] = fingerprint.sample
         offset = self._file.seek(0, 2)
         self._file.write(record.model_dump_json().encode() + b"\n")
-        name = f"{record.source_key} ({record.entry})" if record.entry else record.source_key
-        path = f"{record.source_key}/{record.entry}" if record.entry else record.source_key
         self.entries.append(
             Entry(
+                number=number,
                 offset=offset,
                 id=record.id,
-                name=name,
                 file=(record.source_key, record.source_version),
-                order=(reading_order(path), record.position, path),
+                inside=record.entry,
+                position=record.position,
                 title=record.title,
                 work=record.work,
                 modified_at=record.modified_at,
-                language=record.language,
+                language=sys.intern(record.language),
                 words=record.words,
                 is_chat=record.messages is not None,
-                fingerprint=fingerprint,
+                digest=fingerprint.digest,
             )
         )
 
@@ -93,3 +97,25 @@ class RecordStore:
         """Read one record back."""
         self._file.seek(entry.offset)
         return Record.model_validate_json(self._file.readline())
+
+    def sketch(self, entry: Entry) -> "array[int]":
+        """Read a record's `Fingerprint.sketch` back."""
+        return self._sketches[entry.number]
+
+    def sample(self, entry: Entry) -> "array[int]":
+        """Read a record's `Fingerprint.sample` back."""
+        return self._samples[entry.number]
+
+
+@contextmanager
+def record_store(folder: Path) -> Iterator[RecordStore]:
+    """Open an empty store, whose files in this folder are gone afterwards."""
+    records, scratch = folder / "records.jsonl", folder / "scratch.sqlite"
+    database = open_scratch(scratch)
+    try:
+        with records.open("wb+") as file:
+            yield RecordStore(file, database)
+    finally:
+        database.close()
+        records.unlink(missing_ok=True)
+        scratch.unlink(missing_ok=True)

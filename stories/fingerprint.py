@@ -1,0 +1,70 @@
+"""What a text is recognised by when it comes again, as it was or changed."""
+
+import hashlib
+import itertools
+import re
+import zlib
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rensa import RMinHash
+
+from stories.models import Record
+
+PERMUTATIONS = 128
+SAMPLED_ONE_IN = 16
+
+_SEED = 17
+_SHINGLE_WORDS = 5
+_BATCH_WORDS = 2000
+_WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Of one text."""
+
+    digest: bytes
+    """sha256 of its words alone."""
+    sketch: "array[int]"
+    """MinHash of its five-word shingles: their least value under each of `PERMUTATIONS` hash functions."""
+    sample: "array[int]"
+    """The hashes of one in `SAMPLED_ONE_IN` of them, ascending: of two texts the same ones are sampled."""
+
+
+def fingerprint(record: Record) -> Fingerprint:
+    """Return what a record's text is recognised by.
+
+    Case, punctuation, white space and line breaks do not count. Of a chat the questions count too.
+    """
+    digest = hashlib.sha256()
+    sketch = RMinHash(num_perm=PERMUTATIONS, seed=_SEED)
+    sample: set[int] = set()
+    last: list[str] = []
+    words = _words(record)
+    # In batches, so that the shingles of a novel never exist at once.
+    while batch := list(itertools.islice(words, _BATCH_WORDS)):
+        digest.update((" " if last else "").encode() + " ".join(batch).encode())
+        batch = last + batch
+        shingles = _shingles(batch)
+        sketch.update(shingles)  # a minimum does not depend on the order
+        hashes = (zlib.crc32(shingle.encode()) for shingle in shingles)
+        sample.update(number for number in hashes if number % SAMPLED_ONE_IN == 0)
+        last = batch[1 - _SHINGLE_WORDS :]
+    return Fingerprint(digest.digest(), array("I", sketch.digest()), array("I", sorted(sample)))
+
+
+def jaccard(one: "array[int]", other: "array[int]") -> float:
+    """Return the Jaccard similarity of two texts' shingles, as far as their sketches show it."""
+    return sum(map(int.__eq__, one, other)) / PERMUTATIONS
+
+
+def _words(record: Record) -> Iterator[str]:
+    said = (message.content for message in record.messages) if record.messages else (record.text,)
+    return (found[0] for found in _WORD.finditer(" ".join(said).casefold()))
+
+
+def _shingles(words: list[str]) -> list[str]:
+    runs = zip(*(words[start:] for start in range(_SHINGLE_WORDS)), strict=False)
+    return list(set(map(" ".join, runs))) or [" ".join(words)]
