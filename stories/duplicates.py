@@ -22,8 +22,10 @@ DRAFT = 0.1
 DRAFT_INSIDE = 0.2
 """Or so much of the shorter one stands in the longer one: the draft was a sketch of it."""
 
-# Two of a sketch's values are a band: of two stories at 0.5, all 64 differ once in a hundred million.
+# Two of a sketch's values are a band. Sketches of which half the values agree have 16 bands in common, and fewer
+# than three less than once in a million million; stories that are not near hardly ever have so many.
 _BAND = 2
+_FEWEST_BANDS = 3
 _GOLDEN = 0x9E3779B97F4A7C15
 _63_BITS = 2**63 - 1
 # Fewer tell too little: a text of fewer than about 130 words is not looked for inside others.
@@ -106,7 +108,8 @@ class _LikelyTwins:
         sketch = self._store.sketch(entry)
         scored = [
             (jaccard(sketch, self._store.sketch(self._stories[other])), -other)
-            for other in self._postings.claimants(place)
+            for other, bands in self._postings.claimants(place).items()
+            if bands >= _FEWEST_BANDS
         ]
         similarity, other = max(scored, default=(0.0, 0))
         return _near(entry, self._stories[-other], similarity) if similarity >= NEAR else None

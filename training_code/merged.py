@@ -6,11 +6,16 @@ v = Bᵀ dy, dB = s dy uᵀ and dA = s v xᵀ (the gradients of LoRA, arXiv 2106
 The adapters stay what peft made them, in fp32, and are saved by peft.
 """
 
+import types
 from typing import Any
 
 import torch
 from peft.tuners.lora import Linear as LoraLinear
 from torch.nn import functional
+
+
+_MERGED = "storyloom_merged"
+"""Name of the buffer with the merged weight [out, in], in each LoRA layer."""
 
 
 class _MergedProduct(torch.autograd.Function):
@@ -53,9 +58,11 @@ class MergedAdapters:
         """Take over the forward pass of every LoRA layer for which `can_merge` holds."""
         self._adapter = adapter
         self._layers: list[Any] = [module for module in model.modules() if isinstance(module, LoraLinear)]
-        self._merged = [torch.empty_like(layer.get_base_layer().weight) for layer in self._layers]
-        for layer, merged in zip(self._layers, self._merged, strict=True):
-            layer.forward = self._forward_of(layer, merged)
+        for layer in self._layers:
+            merged = torch.empty_like(layer.get_base_layer().weight)
+            layer.register_buffer(_MERGED, merged, persistent=False)
+            # One function for all layers, not a closure each: compiled, it is compiled once.
+            layer.forward = types.MethodType(_forward, layer)
         self.refresh()
 
     @staticmethod
@@ -67,24 +74,24 @@ class MergedAdapters:
     @torch.no_grad()
     def refresh(self) -> None:
         """Merge the adapters as they are now; to be called whenever they have changed."""
-        for layer, merged in zip(self._layers, self._merged, strict=True):
-            down, up = self._matrices(layer)
+        for layer in self._layers:
+            down, up = layer.lora_A[self._adapter].weight, layer.lora_B[self._adapter].weight
             weight = layer.get_base_layer().weight
             change = up.to(weight.dtype) @ down.to(weight.dtype)
-            torch.add(weight, change, alpha=layer.scaling[self._adapter], out=merged)
+            torch.add(weight, change, alpha=layer.scaling[self._adapter], out=getattr(layer, _MERGED))
 
-    def _matrices(self, layer: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        return layer.lora_A[self._adapter].weight, layer.lora_B[self._adapter].weight
 
-    def _forward_of(self, layer: Any, merged: torch.Tensor) -> Any:
-        down, up = self._matrices(layer)
-        bias, scaling = layer.get_base_layer().bias, layer.scaling[self._adapter]
-
-        def forward(x: torch.Tensor) -> torch.Tensor:
-            product: torch.Tensor = _MergedProduct.apply(x, merged, bias, down, up, scaling)  # type: ignore[no-untyped-call]
-            return product
-
-        return forward
+def _forward(layer: Any, x: torch.Tensor) -> torch.Tensor:
+    (adapter,) = layer.active_adapters
+    product: torch.Tensor = _MergedProduct.apply(  # type: ignore[no-untyped-call]
+        x,
+        getattr(layer, _MERGED),
+        layer.get_base_layer().bias,
+        layer.lora_A[adapter].weight,
+        layer.lora_B[adapter].weight,
+        layer.scaling[adapter],
+    )
+    return product
 
 
 def _is_plain(layer: Any, adapter: str) -> bool:

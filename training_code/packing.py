@@ -13,6 +13,8 @@ import torch
 from torch.nn import functional
 from transformers import AttentionInterface
 
+from training_code import blockwise
+
 NAME = "storyloom_packed"
 
 _PROBE_LENGTHS = (5, 3)
@@ -72,6 +74,10 @@ def _attend(  # noqa: PLR0917 (the signature that transformers calls)
     **others: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attention of each row to itself; query [1, heads, places, width], key and value with fewer heads."""
+    longest = max(_layout.lengths)
+    if not dropout and (sliding_window is None or longest <= sliding_window) and blockwise.can_attend(query):
+        width = query.shape[3]
+        return blockwise.attend(query, key, value, _layout.lengths, scaling or width**-0.5), None
     grouped = query.shape[1] != key.shape[1]
     if grouped and query.device.type == "cpu":  # the fast kernel there wants as many keys as queries
         key, value = (_repeated(part, query.shape[1]) for part in (key, value))
