@@ -85,6 +85,8 @@ def storyloom(contest: Contest, contestant: Contestant, rows: list[TokenSequence
         seed=contest.seed,
         quantization="nf4" if contest.quantized else "none",
         merge_adapters="no" if contest.quantized else "yes",
+        # as the job chooses for a training of more than five minutes
+        compile_layers="yes" if numerics.device.type == "cpu" and contestant.precision == "bf16" else "no",
     )
     model = add_adapter(load_base(Path(contest.base), numerics, settings.quantization), settings)
     scratch = Path(contest.scratch)

@@ -22,8 +22,8 @@ DRAFT = 0.1
 DRAFT_INSIDE = 0.2
 """Or so much of the shorter one stands in the longer one: the draft was a sketch of it."""
 
-# Two of a sketch's values are a band. Sketches of which half the values agree have 16 bands in common, and fewer
-# than three less than once in a million million; stories that are not near hardly ever have so many.
+# Two of a sketch's values are a band. Sketches of which half the values agree have 16 bands in common, and
+# fewer than three less than once in a million million; stories that are not near hardly ever have so many.
 _BAND = 2
 _FEWEST_BANDS = 3
 _GOLDEN = 0x9E3779B97F4A7C15

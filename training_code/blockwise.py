@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 BLOCK = 128
-"""Queries at once: their scores stay in the cache, and half of what a later query must not see is left out."""
+"""Queries at once: their scores stay in the cache, and most of what they must not see is not computed."""
 
 _flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 
@@ -74,7 +74,9 @@ class _Blockwise(torch.autograd.Function):
         d_query, d_key, d_value = (torch.empty_like(part) for part in (query, key, value))
         for row, normaliser in zip(_rows(context.lengths), normalisers, strict=True):
             d_query[0, :, row], d_key[0, :, row], d_value[0, :, row] = _of_row(
-                *(part[0, :, row] for part in (query, key, value)),
+                query[0, :, row],
+                key[0, :, row],
+                value[0, :, row],
                 out[0, row].transpose(0, 1),
                 gradients[0][0, row].transpose(0, 1),
                 normaliser[0],
@@ -97,11 +99,11 @@ def _of_row(  # noqa: PLR0917 (the parts of one formula)
     groups = key.shape[0]
     shared = heads // groups
     key, value = key.contiguous(), value.contiguous()
-    query = (query * scale).unflatten(0, (groups, shared))
+    query = (query * scale).view(groups, shared, length, width)
     mean = (gradient.float() * out.float()).sum(-1)
-    gradient, less_mean, less_normaliser = (
-        part.unflatten(0, (groups, shared))
-        for part in (gradient, *(part.neg().to(query.dtype)[..., None] for part in (mean, normaliser)))
+    gradient = gradient.reshape(groups, shared, length, width)
+    less_mean, less_normaliser = (
+        part.neg().to(query.dtype).view(groups, shared, length, 1) for part in (mean, normaliser)
     )
     d_query = query.new_empty(groups, shared, length, width)
     d_key, d_value = (query.new_zeros(groups, length, width, dtype=torch.float32) for _ in range(2))
@@ -113,9 +115,9 @@ def _of_row(  # noqa: PLR0917 (the parts of one formula)
         )
         to_key, to_value = key[:, :end], value[:, :end]
         weights = torch.baddbmm(of_normaliser, of_query, to_key.transpose(1, 2)).exp_()
-        weights.unflatten(1, (shared, -1))[..., begin:].tril_()
+        weights.view(groups, shared, -1, end)[..., begin:].tril_()
         of_scores = torch.baddbmm(of_mean, of_gradient, to_value.transpose(1, 2)).mul_(weights)
-        d_query[:, :, begin:end] = torch.bmm(of_scores, to_key).unflatten(1, (shared, -1))
+        d_query[:, :, begin:end] = torch.bmm(of_scores, to_key).view(groups, shared, -1, width)
         d_key[:, :end] += torch.bmm(of_scores.transpose(1, 2), of_query)
         d_value[:, :end] += torch.bmm(weights.transpose(1, 2), of_gradient)
     return d_query.flatten(0, 1).mul_(scale), d_key.to(key.dtype), d_value.to(value.dtype)

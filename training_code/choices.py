@@ -44,6 +44,11 @@ _STEPS = 100
 _SMALLEST_BATCH = 1024
 _LARGEST_BATCH = {"cpu": 2048, "cuda": 16_384}
 
+_COMPILING_PAYS = 100_000 * 135 * MILLION
+"""Tokens times parameters from which a training is long enough to earn back the time of compiling: at 135
+million parameters about five minutes."""
+_COMPILING_PAYS_SECONDS = 300
+
 _USABLE = 0.85
 """Share of the memory that may be planned with; the rest is fragments and what libraries take."""
 _HEAD_CHUNK = 256
@@ -124,6 +129,7 @@ def choose_for_data(chosen: Chosen, data: DataSize, base: BaseShape, machine: Ma
     _choose_rank(chosen, data)
     _choose_batch(chosen, data, machine)
     _choose_memory(chosen, base, machine, dtype)
+    _choose_compiling(chosen, data, base, machine, dtype)
     return chosen
 
 
@@ -215,6 +221,20 @@ def _choose_memory(chosen: Chosen, base: BaseShape, machine: Machine, dtype: str
     chosen.choose(
         "micro_batch_tokens", micro, f"{fit} of a step's tokens fit {_gib(machine.memory)} GiB of memory"
     )
+
+
+def _choose_compiling(chosen: Chosen, data: DataSize, base: BaseShape, machine: Machine, dtype: str) -> None:
+    """Only where it was measured: bf16 on a processor, with merged adapters."""
+    settings = chosen.settings
+    work = data.tokens * settings.epochs * base.parameters
+    if machine.kind != "cpu" or dtype != "bf16" or settings.merge_adapters != "yes":
+        chosen.choose("compile_layers", "no", "it is known to pay only for merged adapters in bf16 on a CPU")
+    elif not machine.compiler:
+        chosen.choose("compile_layers", "no", "there is no C++ compiler (g++)")
+    elif work < _COMPILING_PAYS or settings.max_seconds < _COMPILING_PAYS_SECONDS:
+        chosen.choose("compile_layers", "no", "so short a training would not earn back the half minute")
+    else:
+        chosen.choose("compile_layers", "yes", "so long a training earns back the half minute that it takes")
 
 
 def _fixed_bytes(settings: Hyperparameters, base: BaseShape, kept: str) -> float:

@@ -12,13 +12,13 @@ from training_code.container import JobError
 
 Precision = Literal["auto", "bf16", "fp32"]
 Quantization = Literal["auto", "none", "nf4"]
-MergeAdapters = Literal["auto", "yes", "no"]
+YesOrNo = Literal["auto", "yes", "no"]
 Sharding = Literal["auto", "none", "full"]
 
 AUTO = 0
 """A number that is left to `choices`; so is the word `auto`."""
 
-_WORDS = (Precision, Quantization, MergeAdapters, Sharding)
+_WORDS = (Precision, Quantization, YesOrNo, Sharding)
 
 
 def _between(default: float, low: float, high: float) -> Any:
@@ -68,7 +68,9 @@ class Hyperparameters:
     """`auto` measures on a CPU and takes bf16 on a GPU that has it."""
     quantization: Quantization = "auto"
     """`nf4` keeps the frozen base in 4 bits (QLoRA; needs a GPU and bitsandbytes)."""
-    merge_adapters: MergeAdapters = "auto"
+    compile_layers: YesOrNo = "auto"
+    """Whether to compile the decoder layers first: half a minute and a C++ compiler, for faster steps."""
+    merge_adapters: YesOrNo = "auto"
     """Whether to compute with merged copies of the weights: faster, and twice the memory of the weights."""
     sharding: Sharding = "auto"
     """Whether several GPUs divide the frozen base among them: `full`, `none`, or where it asks for it."""

@@ -29,6 +29,8 @@ from training_code.schedule import (
 
 PACE_STEPS = 1
 """Steps after which the pace is known well enough to plan by (the first is on the slow side)."""
+PACE_STEPS_COMPILED = 2
+"""The same where the first step waits for the compiler."""
 
 Ending = Literal["all epochs", "time", "no more improvement", "stopped"]
 _ENDINGS: tuple[Ending, ...] = ("all epochs", "time", "no more improvement", "stopped")
@@ -104,10 +106,19 @@ class TrainingLoop:
         )
         self.progress = Progress(micro_batch_tokens=settings.micro_batch_tokens or settings.batch_tokens)
         merge = settings.merge_adapters != "no"
-        self.passes = Passes(model, numerics, self.team, self.progress, merge=merge, sharded=sharded)
+        self.passes = Passes(
+            model,
+            numerics,
+            self.team,
+            self.progress,
+            merge=merge,
+            sharded=sharded,
+            compiled=settings.compile_layers == "yes",
+        )
         # Each process drops other units of its own rows.
         torch.manual_seed(settings.seed + self.team.rank)
         self._resume()
+        self._pace_steps = PACE_STEPS_COMPILED if settings.compile_layers == "yes" else PACE_STEPS
         self.budget = replace(budget, spent_before=self.progress.seconds)
         self._checkpointed_at = (self.progress.step, time.monotonic())
 
@@ -133,7 +144,7 @@ class TrainingLoop:
     def total_steps(self) -> int:
         """Steps of the whole training: all epochs, or as many as the time allows at the pace measured."""
         pace = self.progress.pace
-        if pace.steps < PACE_STEPS:
+        if pace.steps < self._pace_steps:
             return len(self.plan)
         left = self.budget.left() - self._time_for_validations()
         return int(
@@ -198,7 +209,7 @@ class TrainingLoop:
 
     def _validation_is_due(self) -> bool:
         progress = self.progress
-        if progress.validate_every is None and progress.pace.steps >= PACE_STEPS:
+        if progress.validate_every is None and progress.pace.steps >= self._pace_steps:
             progress.validate_every = validation_interval(
                 self.total_steps(),
                 progress.pace.seconds_per_step,

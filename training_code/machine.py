@@ -10,6 +10,7 @@ from typing import Literal
 
 import torch
 
+from training_code.compiled import can_compile
 from training_code.precision import PROBE_SHAPE, Numerics, products_per_second
 
 GIBIBYTE = 2**30
@@ -40,6 +41,8 @@ class Machine:
     """Bytes: of the GPU, or the main memory that the job may use."""
     four_bit: bool
     """Whether the base can be kept in 4 bits here."""
+    compiler: bool = False
+    """Whether layers can be compiled for the processor."""
 
     @classmethod
     def here(cls, device: torch.device) -> "Machine":
@@ -47,7 +50,7 @@ class Machine:
         if device.type == "cuda":
             memory = torch.cuda.get_device_properties(device).total_memory
             return cls("cuda", memory, importlib.util.find_spec("bitsandbytes") is not None)
-        return cls("cpu", _main_memory(), False)
+        return cls("cpu", _main_memory(), False, can_compile())
 
 
 def _main_memory() -> int:

@@ -13,7 +13,6 @@ import torch
 from peft.tuners.lora import Linear as LoraLinear
 from torch.nn import functional
 
-
 _MERGED = "storyloom_merged"
 """Name of the buffer with the merged weight [out, in], in each LoRA layer."""
 

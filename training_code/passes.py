@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 
 from training_code.checkpoints import Progress
+from training_code.compiled import compile_layers, uncompiled
 from training_code.container import JobError
 from training_code.data import NOT_TAUGHT, Batch, TokenSequence, collate, in_batches
 from training_code.distributed import Team
@@ -26,9 +27,20 @@ class Passes:
     """Forward and backward passes of one model; what it did to stay within memory is in the progress."""
 
     def __init__(
-        self, model: Any, numerics: Numerics, team: Team, progress: Progress, *, merge: bool, sharded: bool
+        self,
+        model: Any,
+        numerics: Numerics,
+        team: Team,
+        progress: Progress,
+        *,
+        merge: bool,
+        sharded: bool,
+        compiled: bool = False,
     ) -> None:
-        """`sharded` models compute in lockstep: every process makes as many passes as the others."""
+        """`sharded` models compute in lockstep: every process makes as many passes as the others.
+
+        Only merged adapters are compiled: peft's own passes look different from layer to layer.
+        """
         self._model = model
         self._numerics = numerics
         self._team = team
@@ -38,6 +50,8 @@ class Passes:
         merge = merge and not sharded and MergedAdapters.can_merge(model)
         self._merged = MergedAdapters(model) if merge else None
         self._losses = ChunkedLoss(model)
+        if compiled and merge:
+            compile_layers(model)
         self._trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
 
     def restore(self, progress: Progress) -> None:
@@ -105,7 +119,7 @@ class Passes:
             elif batch is not None:
                 measured += len(batch.lengths)
             if batch is not None:
-                with self._computing():
+                with uncompiled(), self._computing():
                     surprise = measure(self._losses, [batch])
                 nats, tokens = nats + surprise.nats, tokens + surprise.tokens
             if team.agree(stopping()):

@@ -170,7 +170,7 @@ def test_nothing_stays_open_and_every_choice_has_its_reason_in_the_log_and_the_r
     record = result.record()
     assert set(record) == {
         "quantization", "sequence_length", "epochs", "learning_rate",
-        "lora_rank", "batch_tokens", "merge_adapters", "micro_batch_tokens",
+        "lora_rank", "batch_tokens", "merge_adapters", "micro_batch_tokens", "compile_layers",
     }  # fmt: skip
     for name, choice in record.items():
         assert choice["value"] not in {AUTO, "auto"}
@@ -183,3 +183,23 @@ def test_nothing_stays_open_and_every_choice_has_its_reason_in_the_log_and_the_r
 
 def test_the_estimate_of_the_data_report_counts_with_the_most_epochs() -> None:
     assert recipe.MOST_EPOCHS == choices.MOST_EPOCHS
+
+
+@pytest.mark.parametrize(
+    ("changes", "answer", "because"),
+    [
+        ({"tokens": 60_000}, "yes", "earns back"),
+        ({"tokens": 20_000}, "no", "would not earn back"),
+        ({"tokens": 60_000, "max_seconds": 180}, "no", "would not earn back"),
+        ({"tokens": 60_000, "dtype": "fp32"}, "no", "known to pay only"),
+        ({"tokens": 60_000, "machine": Machine("cpu", 8 * GIBIBYTE, False)}, "no", "no C++ compiler"),
+        ({"tokens": 60_000, "machine": Machine("cuda", 80 * GIBIBYTE, False)}, "no", "known to pay only"),
+    ],
+)
+def test_layers_are_compiled_where_the_training_is_long_enough(
+    changes: dict[str, Any], answer: str, because: str
+) -> None:
+    with_compiler = {"machine": Machine("cpu", 8 * GIBIBYTE, False, compiler=True)}
+    result = chosen(**{**with_compiler, **changes})
+    assert result.settings.compile_layers == answer
+    assert because in result.reasons["compile_layers"]

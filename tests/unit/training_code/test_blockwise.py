@@ -1,0 +1,78 @@
+"""Attention in blocks of queries: the gradients of plain attention, and none from one row to another."""
+
+import itertools
+
+import pytest
+import torch
+from torch.nn import functional
+
+from training_code import blockwise
+
+HEADS, KEY_HEADS, WIDTH = 6, 2, 16
+LENGTHS = [(1,), (blockwise.BLOCK,), (blockwise.BLOCK + 1, 5), (300, 1, 131)]
+
+
+def parts(places: int) -> list[torch.Tensor]:
+    torch.manual_seed(places)
+    return [
+        torch.randn(1, places, heads, WIDTH).bfloat16().transpose(1, 2).requires_grad_()
+        for heads in (HEADS, KEY_HEADS, KEY_HEADS)
+    ]
+
+
+def plain(parts: list[torch.Tensor], lengths: tuple[int, ...]) -> torch.Tensor:
+    """The same in fp32 by PyTorch's own function, row by row."""
+    rows = [slice(*ends) for ends in itertools.pairwise([0, *itertools.accumulate(lengths)])]
+    query, key, value = parts
+    attended = [
+        functional.scaled_dot_product_attention(
+            query[:, :, row], key[:, :, row], value[:, :, row], is_causal=True, scale=0.3, enable_gqa=True
+        )
+        for row in rows
+    ]
+    return torch.cat(attended, dim=2).transpose(1, 2)
+
+
+def attend(parts: list[torch.Tensor], lengths: tuple[int, ...]) -> torch.Tensor:
+    query, key, value = parts
+    return blockwise.attend(query, key, value, lengths, 0.3)
+
+
+@pytest.mark.parametrize("lengths", LENGTHS, ids=str)
+def test_output_and_gradients_are_those_of_plain_attention(lengths: tuple[int, ...]) -> None:
+    ours = parts(sum(lengths))
+    exact = [part.detach().float().requires_grad_() for part in ours]
+    upstream = torch.randn(1, sum(lengths), HEADS, WIDTH).bfloat16()
+
+    attended = attend(ours, lengths)
+    expected = plain(exact, lengths)
+    attended.backward(upstream)  # type: ignore[no-untyped-call]
+    expected.backward(upstream.float())  # type: ignore[no-untyped-call]
+
+    assert error(attended, expected) < 0.01
+    for part, other in zip(ours, exact, strict=True):
+        assert part.grad is not None and other.grad is not None
+        assert part.grad.dtype == torch.bfloat16
+        if float(other.grad.norm()) > 1e-3:
+            assert error(part.grad, other.grad) < 0.02
+        else:  # a row of one token attends to itself whatever its query
+            assert float(part.grad.norm()) < 0.02 * float(upstream.norm())
+
+
+def error(value: torch.Tensor, expected: torch.Tensor) -> float:
+    return float(((value.float() - expected).norm() / expected.norm()).detach())
+
+
+def test_what_one_row_says_changes_no_gradient_of_another_by_a_bit() -> None:
+    lengths = (150, 90)
+    gradients = []
+    for changed in (False, True):
+        ours = parts(sum(lengths))
+        if changed:
+            with torch.no_grad():
+                for part in ours:
+                    part[:, :, lengths[0] :] += 3
+        attend(ours, lengths).float().square().sum().backward()  # type: ignore[no-untyped-call]
+        gradients.append([part.grad[:, :, : lengths[0]] for part in ours if part.grad is not None])
+    for one, other in zip(*gradients, strict=True):
+        assert torch.equal(one, other)

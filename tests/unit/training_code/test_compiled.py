@@ -1,0 +1,57 @@
+"""Compiled layers learn what plain ones do."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.unit.tiny_model import save_tiny_model
+from training_code import compiled
+from training_code.checkpoints import Progress
+from training_code.data import TokenSequence
+from training_code.distributed import Team
+from training_code.hyperparameters import Hyperparameters
+from training_code.model import add_adapter, load_base
+from training_code.passes import Passes
+from training_code.precision import Numerics
+
+CPU = Numerics(torch.device("cpu"), torch.float32)
+STEPS = [(20, 12), (9, 30)]
+
+
+Step = tuple[float, float, list[torch.Tensor]]
+"""Loss, loss of a validation, gradients."""
+
+
+def steps(folder: Path, *, compiled_too: bool) -> list[Step]:
+    model = add_adapter(load_base(folder, CPU), Hyperparameters(lora_rank=4)).train()
+    torch.manual_seed(1)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.05)
+    progress = Progress(micro_batch_tokens=64)
+    passes = Passes(model, CPU, Team(), progress, merge=True, sharded=False, compiled=compiled_too)
+    seen = []
+    for lengths in STEPS:
+        rows = [TokenSequence(tuple(range(5, 5 + length)), (True,) * length) for length in lengths]
+        loss = passes.gradients(rows)
+        measured = passes.validation_loss(rows, lambda: False, None)
+        assert measured is not None
+        gradients = [p.grad.clone() for p in model.parameters() if p.grad is not None]
+        seen.append((loss, measured[0], gradients))
+    return seen
+
+
+def test_compiled_layers_give_the_same_losses_and_gradients(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # all but the kernels, which take a minute to build and are not ours
+    monkeypatch.setattr(compiled, "BACKEND", "aot_eager")
+    base = save_tiny_model(tmp_path / "base")
+    plain, ours = (steps(base, compiled_too=answer) for answer in (False, True))
+    assert torch._dynamo.utils.counters["frames"]["ok"] > 0, "nothing was compiled"
+    for (loss, validation, gradients), (expected, expected_too, those) in zip(ours, plain, strict=True):
+        assert loss == pytest.approx(expected, abs=1e-5)
+        assert validation == pytest.approx(expected_too, abs=1e-5)
+        for gradient, other in zip(gradients, those, strict=True):
+            torch.testing.assert_close(gradient, other, rtol=1e-3, atol=1e-6)
