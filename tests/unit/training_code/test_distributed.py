@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 import torch
+from peft import PeftModel
 from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
 
 from tests.unit.training_code.conftest import SMALL, Job, make_job
 from training_code import train as script
@@ -86,8 +88,18 @@ def test_two_instances_learn_what_one_does(tmp_path: Path, base_model: Path, alo
     assert not (jobs[1].root / "model" / "training.json").exists(), "the first instance writes"
 
 
+def logits(base_model: Path, job: Job | None) -> torch.Tensor:
+    """What one process makes of the base, with the job's adapter opened by plain peft."""
+    model: Any = AutoModelForCausalLM.from_pretrained(base_model, dtype=torch.float32)
+    if job is not None:
+        model = PeftModel.from_pretrained(model, job.root / "model")
+    with torch.no_grad():
+        said: torch.Tensor = model.eval()(input_ids=torch.arange(5, 45)[None]).logits
+    return said
+
+
 def test_with_a_divided_base_all_stop_at_the_same_step_and_go_on_to_the_same_adapter(
-    job: Job, alone: Job
+    job: Job, base_model: Path, alone: Job
 ) -> None:
     job.settings(**SMALL, epochs=3, sharding="full")
     process = started(job, ("algo-1",), "algo-1", 2)
@@ -103,6 +115,10 @@ def test_with_a_divided_base_all_stop_at_the_same_step_and_go_on_to_the_same_ada
     assert job.result()["processes"] == 2 and job.result()["sharded"]
     assert rest.count(f"progress step={stopped_at + 1} ") == 1, "one of them speaks for all"
     assert_same_curve(job, alone)
+    opened, expected, bare = (logits(base_model, of) for of in (job, alone, None))
+    learnt = float((expected - bare).norm())
+    assert learnt > 0
+    assert float((opened - expected).norm()) < 0.05 * learnt
 
 
 def test_what_is_wrong_is_said_once(job: Job) -> None:
