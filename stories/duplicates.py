@@ -87,7 +87,7 @@ def _without_twins(newest_first: Sequence[Entry], store: RecordStore) -> tuple[l
 
 
 class _LikelyTwins:
-    """Finds the story that is nearest to one among those whose sketch has a band in common with it."""
+    """Finds the story that is nearest to one, among those whose sketches share bands with its own."""
 
     def __init__(self, stories: Sequence[Entry], store: RecordStore) -> None:
         """Stories go by their place in the sequence."""
