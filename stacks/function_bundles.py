@@ -1,12 +1,14 @@
-"""Put the functions' code together: one folder a group, which becomes one Lambda zip.
+"""Put the functions' code together: one Lambda zip a group.
 
 The asset's hash is made here from what matters (sources, pinned packages, Python version) and not from the
-bundle's bytes, so that two checkouts with the same sources make the same template.
+bundle's bytes, so that two checkouts with the same sources make the same template. The zip is made once and
+kept: the CDK would copy and pack the same hundreds of megabytes again for each deployment.
 """
 
 import hashlib
 import shutil
 import tempfile
+import zipfile
 from functools import cached_property
 from pathlib import Path
 
@@ -18,7 +20,10 @@ from stacks.function_packages import fetched_packages
 
 _NOT_CODE = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
 # Part of every hash: raise it when the way a bundle is put together changes.
-_LAYOUT = "1"
+_LAYOUT = "2"
+
+# The fastest: a few percent more to upload, and a third of the time to pack.
+_COMPRESSION = 1
 
 
 class FunctionMissingError(Exception):
@@ -50,12 +55,12 @@ class FunctionBundles:
 
     def code(self, group: FunctionGroup) -> lambda_.Code:
         """Return a group's code, ready to deploy; a new object each time, as each stack needs its own."""
-        folder, digest = self._bundles[group.name]
-        return lambda_.Code.from_asset(str(folder), asset_hash=digest, asset_hash_type=AssetHashType.CUSTOM)
+        bundle, digest = self._bundles[group.name]
+        return lambda_.Code.from_asset(str(bundle), asset_hash=digest, asset_hash_type=AssetHashType.CUSTOM)
 
     @cached_property
     def _bundles(self) -> dict[str, tuple[Path, str]]:
-        """Folder and digest of each group, laid out once."""
+        """Zip and digest of each group, made once."""
         bundles = {}
         for group in GROUPS:
             digest = _digest(group, self._packages[group.name])
@@ -95,16 +100,26 @@ def _digest(group: FunctionGroup, packages: Path) -> str:
 
 
 def _bundle(group: FunctionGroup, digest: str, packages: Path) -> Path:
-    """Lay a group's folder out, unless it is there already; returns it."""
-    folder = CHECKOUT / ".build" / "bundles" / f"{group.name}-{digest[:16]}"
-    if folder.is_dir():
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".bundling-") as scratch:
+    """Make a group's zip, unless it is there already; returns it."""
+    made = CHECKOUT / ".build" / "bundles" / f"{group.name}-{digest[:16]}.zip"
+    if made.exists():
+        return made
+    made.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=made.parent, prefix=".bundling-") as scratch:
         bundle = lay_out(group, packages, Path(scratch) / "bundle")
-        if not folder.is_dir():  # another synth may have been faster
-            bundle.rename(folder)
-    return folder
+        pack(bundle, Path(scratch) / made.name).replace(made)  # another synth may have been faster
+    return made
+
+
+def pack(folder: Path, target: Path) -> Path:
+    """Zip a folder's files with their permissions: the same bytes for the same files; returns the zip."""
+    with zipfile.ZipFile(target, "w") as packed:
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            entry = zipfile.ZipInfo(file.relative_to(folder).as_posix())  # with a date of its own: 1980
+            entry.external_attr = (file.stat().st_mode & 0xFFFF) << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            packed.writestr(entry, file.read_bytes(), compresslevel=_COMPRESSION)
+    return target
 
 
 def lay_out(group: FunctionGroup, packages: Path, target: Path) -> Path:

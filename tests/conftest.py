@@ -1,10 +1,16 @@
-"""What all tests share: one browser, for the page and for the journey; and patience on a busy machine."""
+"""What all tests share: one browser for page and journey, patience on a busy machine, ears for Ctrl-C."""
+
+import signal
 
 from hypothesis import HealthCheck, settings
 
 from tests.browser.chromium import chromium, context, page
 
 __all__ = ["chromium", "context", "page"]
+
+# What a shell starts in the background ignores Ctrl-C, and so would all that the tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The groups of `make test` share two processors: that an example took long says nothing of what it tests.
 settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])

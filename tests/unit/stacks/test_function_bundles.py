@@ -1,6 +1,7 @@
 """The functions' code: fetched beforehand, hashed by what matters, and told plainly where it is missing."""
 
 import subprocess
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,23 @@ def test_a_bundle_has_functions_shared_code_packages_and_start_script(tmp_path: 
     }
     assert (bundle / "run.sh").stat().st_mode & 0o111, "Lambda starts it as a program"
     assert not list(bundle.rglob("__pycache__"))
+
+
+def test_a_zip_has_the_same_bytes_for_the_same_files_and_keeps_permissions(tmp_path: Path) -> None:
+    for place, names in (("one", ("a.py", "b.py")), ("two", ("b.py", "a.py"))):
+        folder = tmp_path / place
+        (folder / "package").mkdir(parents=True)
+        for name in names:
+            (folder / "package" / name).write_text(f"# {name}\n")
+        (folder / "run.sh").write_text("#!/bin/sh\n")
+        (folder / "run.sh").chmod(0o755)
+    one, two = (
+        function_bundles.pack(tmp_path / place, tmp_path / f"{place}.zip") for place in ("one", "two")
+    )
+    assert one.read_bytes() == two.read_bytes()
+    with zipfile.ZipFile(one) as packed:
+        assert packed.namelist() == ["package/a.py", "package/b.py", "run.sh"]
+        assert packed.read("package/b.py") == b"# b.py\n"
+        modes = {entry.filename: entry.external_attr >> 16 & 0o777 for entry in packed.infolist()}
+    assert modes["run.sh"] == 0o755
+    assert modes["package/a.py"] & 0o111 == 0
