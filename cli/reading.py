@@ -79,7 +79,7 @@ def _read_in_processes(
 ) -> Iterator[Line]:
     under_way: dict[Future[None], tuple[list[StoryFile], Path]] = {}
     with _pool(processes) as pool:
-        with _interrupts_ignored():
+        with interrupts_held_back():
             for number, batch in enumerate(batches):
                 lines = folder / f"{number}.jsonl"
                 under_way[pool.submit(_read_batch, batch, lines)] = (batch, lines)
@@ -108,13 +108,19 @@ def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
 
 
 @contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Let processes that start meanwhile ignore Ctrl-C, which a terminal sends to all: we end them."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def interrupts_held_back() -> Iterator[None]:
+    """Let processes that start meanwhile be deaf to Ctrl-C, which a terminal sends to all: we end them.
+
+    One that comes meanwhile is not lost, it arrives when the block is over.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows, where processes inherit nothing of the kind
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _stopped(under_way: Iterable[tuple[list[StoryFile], Path]]) -> CommandError:

@@ -16,7 +16,7 @@ import pytest
 from cli import reading
 from cli.check import read_settings
 from cli.errors import CommandError
-from cli.reading import StoryFile, read_all
+from cli.reading import StoryFile, interrupts_held_back, read_all
 from stories.models import DataReport, Record
 from tests.unit.stories.material import prose
 
@@ -186,6 +186,19 @@ def test_several_processes_read_the_same_as_one(tmp_path: Path, monkeypatch: pyt
     )
     assert all(isinstance(line, Record) for line in alone)
     assert list((tmp_path / "read").iterdir()) == []
+
+
+def test_ctrl_c_while_reading_processes_start_is_not_lost_and_they_are_deaf_to_it() -> None:
+    started = None
+    with pytest.raises(KeyboardInterrupt), interrupts_held_back():
+        os.kill(os.getpid(), signal.SIGINT)
+        started = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    assert started is not None
+    started.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        started.wait(timeout=0.5)
+    started.kill()
+    started.wait()
 
 
 def test_ctrl_c_stops_every_process_and_leaves_nothing_behind(tmp_path: Path) -> None:
