@@ -111,7 +111,7 @@ def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
 def interrupts_held_back() -> Iterator[None]:
     """Let processes that start meanwhile be deaf to Ctrl-C, which a terminal sends to all: we end them.
 
-    One that comes meanwhile is not lost, it arrives when the block is over.
+    One that comes meanwhile is not lost: it arrives when the block is over, or at another thread at once.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows, where processes inherit nothing of the kind
         yield

@@ -191,8 +191,8 @@ def test_several_processes_read_the_same_as_one(tmp_path: Path, monkeypatch: pyt
 def test_ctrl_c_while_reading_processes_start_is_not_lost_and_they_are_deaf_to_it() -> None:
     started = None
     with pytest.raises(KeyboardInterrupt), interrupts_held_back():
-        os.kill(os.getpid(), signal.SIGINT)
         started = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        os.kill(os.getpid(), signal.SIGINT)
     assert started is not None
     started.send_signal(signal.SIGINT)
     with pytest.raises(subprocess.TimeoutExpired):
