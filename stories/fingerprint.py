@@ -12,9 +12,8 @@ from rensa import RMinHash
 
 from stories.models import Record
 
-PERMUTATIONS = 128
-SAMPLED_ONE_IN = 16
-
+_PERMUTATIONS = 128
+_SAMPLED_ONE_IN = 16
 _SEED = 17
 _SHINGLE_WORDS = 5
 _BATCH_WORDS = 2000
@@ -28,9 +27,9 @@ class Fingerprint:
     digest: bytes
     """sha256 of its words alone."""
     sketch: "array[int]"
-    """MinHash of its five-word shingles: their least value under each of `PERMUTATIONS` hash functions."""
+    """MinHash of its five-word shingles: their least value under each of 128 hash functions."""
     sample: "array[int]"
-    """The hashes of one in `SAMPLED_ONE_IN` of them, ascending: of two texts the same ones are sampled."""
+    """The hashes of one in sixteen of them, ascending: of two texts the same ones are sampled."""
 
 
 def fingerprint(record: Record) -> Fingerprint:
@@ -39,7 +38,7 @@ def fingerprint(record: Record) -> Fingerprint:
     Case, punctuation, white space and line breaks do not count. Of a chat the questions count too.
     """
     digest = hashlib.sha256()
-    sketch = RMinHash(num_perm=PERMUTATIONS, seed=_SEED)
+    sketch = RMinHash(num_perm=_PERMUTATIONS, seed=_SEED)
     sample: set[int] = set()
     last: list[str] = []
     words = _words(record)
@@ -50,14 +49,14 @@ def fingerprint(record: Record) -> Fingerprint:
         shingles = _shingles(batch)
         sketch.update(shingles)  # a minimum does not depend on the order
         hashes = (zlib.crc32(shingle.encode()) for shingle in shingles)
-        sample.update(number for number in hashes if number % SAMPLED_ONE_IN == 0)
+        sample.update(number for number in hashes if number % _SAMPLED_ONE_IN == 0)
         last = batch[1 - _SHINGLE_WORDS :]
     return Fingerprint(digest.digest(), array("I", sketch.digest()), array("I", sorted(sample)))
 
 
 def jaccard(one: "array[int]", other: "array[int]") -> float:
     """Return the Jaccard similarity of two texts' shingles, as far as their sketches show it."""
-    return sum(map(int.__eq__, one, other)) / PERMUTATIONS
+    return sum(map(int.__eq__, one, other)) / _PERMUTATIONS
 
 
 def _words(record: Record) -> Iterator[str]:

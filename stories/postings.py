@@ -7,10 +7,10 @@ of those that do not is found by sorting, which SQLite does in a few megabytes h
 import sqlite3
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
-CACHE_KIBIBYTES = 8_000
+_CACHE_KIBIBYTES = 8_000
 _LARGEST = 2**63 - 1
 
 
@@ -22,7 +22,7 @@ def open_scratch(path: Path) -> sqlite3.Connection:
         "synchronous=OFF",
         "locking_mode=EXCLUSIVE",
         "temp_store=FILE",
-        f"cache_size=-{CACHE_KIBIBYTES}",
+        f"cache_size=-{_CACHE_KIBIBYTES}",
     ):
         connection.execute(f"PRAGMA {setting}")
     connection.execute("BEGIN")
@@ -44,9 +44,9 @@ class Postings:
         self._added, self._shared, self._claimed = (
             f"{name}_{part}" for part in ("added", "shared", "claimed")
         )
-        self._run(f"CREATE TABLE {self._added} (number INTEGER, story INTEGER)")
+        self._database.execute(f"CREATE TABLE {self._added} (number INTEGER, story INTEGER)")
         key = "number" if first_keeps else "number, story"
-        self._run(
+        self._database.execute(
             f"CREATE TABLE {self._claimed} (number INTEGER, story INTEGER, PRIMARY KEY ({key})) WITHOUT ROWID"
         )
 
@@ -58,16 +58,16 @@ class Postings:
 
     def settle(self) -> None:
         """Keep what at least two stories have; to be called once, after the last `add`."""
-        self._run(f"CREATE INDEX {self._added}_numbers ON {self._added} (number, story)")
-        self._run(
+        self._database.execute(f"CREATE INDEX {self._added}_numbers ON {self._added} (number, story)")
+        self._database.execute(
             f"CREATE TABLE {self._shared} (story INTEGER, number INTEGER, PRIMARY KEY (story, number))"
             " WITHOUT ROWID"
         )
-        self._run(
+        self._database.execute(
             f"INSERT INTO {self._shared} SELECT story, number FROM {self._added} WHERE number IN"
             f" (SELECT number FROM {self._added} GROUP BY number HAVING count(*) > 1) ORDER BY 1, 2"
         )
-        self._run(f"DROP TABLE {self._added}")
+        self._database.execute(f"DROP TABLE {self._added}")
 
     def claimants(self, story: int, lowest: int = 0, highest: int = _LARGEST) -> Counter[int]:
         """Return how many of a story's numbers others have claimed, by claimant; only those in a range."""
@@ -81,13 +81,10 @@ class Postings:
 
     def claim(self, story: int) -> None:
         """Claim a story's numbers, as far as they are free."""
-        self._run(
+        self._database.execute(
             f"INSERT OR IGNORE INTO {self._claimed} SELECT number, story FROM {self._shared} WHERE story = ?",
             (story,),
         )
-
-    def _run(self, statement: str, values: Sequence[int] = ()) -> None:
-        self._database.execute(statement, values)
 
 
 class Arrays:

@@ -39,8 +39,14 @@ def attend(
     Returns:
         [1, places, heads, width].
     """
+    # torch has no types for it
     attended: torch.Tensor = _Blockwise.apply(query, key, value, tuple(lengths), scale)  # type: ignore[no-untyped-call]
     return attended
+
+
+def repeated(part: torch.Tensor, heads: int) -> torch.Tensor:
+    """Keys or values [1, fewer heads, places, width], each repeated for the heads that share it."""
+    return part.repeat_interleave(heads // part.shape[1], dim=1)
 
 
 class _Blockwise(torch.autograd.Function):
@@ -55,7 +61,7 @@ class _Blockwise(torch.autograd.Function):
     ) -> torch.Tensor:
         _, heads, places, width = query.shape
         # the forward kernel wants as many keys as queries
-        keys, values = (part.repeat_interleave(heads // part.shape[1], dim=1) for part in (key, value))
+        keys, values = (repeated(part, heads) for part in (key, value))
         out = query.new_empty(1, places, heads, width)
         normalisers = []
         for row in _rows(lengths):

@@ -82,6 +82,7 @@ class MergedAdapters:
 
 def _forward(layer: Any, x: torch.Tensor) -> torch.Tensor:
     (adapter,) = layer.active_adapters
+    # torch has no types for it
     product: torch.Tensor = _MergedProduct.apply(  # type: ignore[no-untyped-call]
         x,
         getattr(layer, _MERGED),

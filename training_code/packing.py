@@ -80,7 +80,7 @@ def _attend(  # noqa: PLR0917 (the signature that transformers calls)
         return blockwise.attend(query, key, value, _layout.lengths, scaling or width**-0.5), None
     grouped = query.shape[1] != key.shape[1]
     if grouped and query.device.type == "cpu":  # the fast kernel there wants as many keys as queries
-        key, value = (_repeated(part, query.shape[1]) for part in (key, value))
+        key, value = (blockwise.repeated(part, query.shape[1]) for part in (key, value))
         grouped = False
     # Split at once: the gradients of slices would each be a tensor of all places, mostly zeros, to add up.
     rows = zip(
@@ -100,11 +100,6 @@ def _attend(  # noqa: PLR0917 (the signature that transformers calls)
         for of_row, to_row, value_of_row in rows
     ]
     return torch.cat(attended, dim=2).transpose(1, 2).contiguous(), None
-
-
-def _repeated(part: torch.Tensor, heads: int) -> torch.Tensor:
-    rows, few, places, width = part.shape
-    return part[:, :, None].expand(rows, few, heads // few, places, width).reshape(rows, heads, places, width)
 
 
 def _near(length: int, window: int | None, device: torch.device) -> torch.Tensor | None:
