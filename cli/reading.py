@@ -95,14 +95,18 @@ def _read_in_processes(
 
 @contextmanager
 def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
-    """Hold processes; whatever ends the block early ends them at once."""
+    """Hold processes; whatever ends the block early ends them at once, and waits until the pool has noticed.
+
+    Unless waited for, the thread that looks after the pool closes its pipe while Python, on its way out,
+    writes into it, and a traceback follows the last word.
+    """
     pool = ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))
     try:
         yield pool
     except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
         for child in multiprocessing.active_children():
             child.terminate()
+        pool.shutdown(cancel_futures=True)
         raise
     pool.shutdown()
 

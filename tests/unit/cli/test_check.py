@@ -1,12 +1,14 @@
 """`storyloom check` as a person runs it: a program of its own, on a real folder."""
 
 import json
+import multiprocessing
 import os
 import signal
 import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -186,6 +188,19 @@ def test_several_processes_read_the_same_as_one(tmp_path: Path, monkeypatch: pyt
     )
     assert all(isinstance(line, Record) for line in alone)
     assert list((tmp_path / "read").iterdir()) == []
+
+
+@pytest.mark.usefixtures("impatient")
+def test_reading_that_is_given_up_leaves_no_process_and_no_thread(tmp_path: Path) -> None:
+    files = _large_folder(tmp_path / "tales", words=30_000)
+    (tmp_path / "read").mkdir()
+    before = set(threading.enumerate())
+    lines = read_all(files, lambda _: None, tmp_path / "read")
+    next(lines)
+    assert multiprocessing.active_children()
+    lines.close()
+    assert multiprocessing.active_children() == []
+    assert set(threading.enumerate()) <= before
 
 
 def test_ctrl_c_while_reading_processes_start_is_not_lost_and_they_are_deaf_to_it() -> None:
