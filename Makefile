@@ -28,12 +28,12 @@ demo: setup  ## the whole way once; the last line is one JSON object (STORIES=fo
 down:  ## stop the app that `make run` or a crash left up
 	storyloom local down
 
-# Three groups side by side: two of them mostly wait for their clouds and browsers. Each prints when it ends.
+# Four groups side by side, so that no processor waits for the last one. Each prints when it ends.
 test: setup $(VENV)/.installed-dev  ## every test that needs no AWS account
 	$(BIN)/python -m tests.browser.install_chromium
-	$(MAKE) --no-print-directory --jobs=4 --output-sync=target --keep-going test-journey test-cloud test-code lint
+	$(MAKE) --no-print-directory --jobs=5 --output-sync=target --keep-going test-journey test-cloud test-training test-code lint
 
-.PHONY: test-journey test-cloud test-code
+.PHONY: test-journey test-cloud test-training test-code
 test-journey:
 	$(BIN)/python -m pytest tests/journey
 
@@ -41,11 +41,15 @@ test-cloud:
 	$(BIN)/python -m pytest tests/local tests/templates
 
 # Models of a few thousand weights gain nothing from more threads; what else runs beside them does. The journey
-# takes longest, and what it waits for is the processor: the others leave it the larger part.
-test-code: export OMP_NUM_THREADS := 1
+# takes longest, and what it waits for is the processor: these two leave it the larger part.
+TRAINING_TESTS := tests/unit/training_code tests/unit/endpoint tests/unit/benchmarks
+test-training test-code: export OMP_NUM_THREADS := 1
+test-training:
+	nice -n 5 $(BIN)/python -m pytest $(TRAINING_TESTS)
+
 test-code:
 	cd web && npm test
-	nice -n 5 $(BIN)/python -m pytest tests/unit tests/browser
+	nice -n 5 $(BIN)/python -m pytest tests/unit tests/browser $(TRAINING_TESTS:%=--ignore=%)
 
 test-quick: setup $(VENV)/.installed-dev  ## the unit and template tests
 	$(BIN)/python -m pytest tests/unit tests/templates

@@ -6,14 +6,15 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Literal, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
 
 import httpx
-import openai
-from openai.types.chat import ChatCompletionMessageParam
 
 from cli.connection import TIMEOUT, Connection
 from cli.errors import CommandError
+
+if TYPE_CHECKING:
+    from openai.types.chat import ChatCompletionMessageParam
 
 MAXIMUM_UPLOAD_BYTES = 50 * 1024 * 1024
 
@@ -97,6 +98,8 @@ class StoryloomApi:
 
         While the model wakes, the `openai` client waits as the API's Retry-After says, and asks again.
         """
+        import openai  # noqa: PLC0415 (most of a second, which no other command has to wait)
+
         client = openai.OpenAI(
             base_url=f"{self.connection.url}/api/v1", api_key=self.connection.id_token, max_retries=60
         )

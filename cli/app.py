@@ -14,16 +14,12 @@ from rich.console import Console
 from cli import journey, models
 from cli.api import StoryloomApi
 from cli.browser import cached_page, show, write_private
-from cli.check import check as check_folder
-from cli.check import read_settings
-from cli.check_summary import summary
 from cli.connection import LOCAL_STATE, connect, sign_in_and_keep
 from cli.errors import CommandError
 from cli.output import AsJson, print_json
 from cli.progress import follow_run, run_panel, runs_table
 from local.cloud import LocalCloud
 from local.errors import LocalCloudError
-from stories.report import to_html
 
 app = typer.Typer(
     help="Storyloom: your stories in, your own story-telling model out.\n\n"
@@ -108,6 +104,12 @@ def check(
 
       storyloom check ~/stories --json | jq .cost_at_most_usd
     """
+    # The readers take a third of a second to load, which no other command has to wait.
+    from cli.check import check as check_folder  # noqa: PLC0415
+    from cli.check import read_settings  # noqa: PLC0415
+    from cli.check_summary import summary  # noqa: PLC0415
+    from stories.report import to_html  # noqa: PLC0415
+
     if html is not None and html.resolve().is_relative_to(folder.resolve()):
         raise CommandError(
             f"{html} would lie among your stories and be read as one.", "Name a file outside of the folder."
