@@ -136,7 +136,7 @@ function remaining(left: number | null): string {
   if (left === null) return "This takes a few minutes.";
   if (left <= 0) return "A little longer than usual; still waking.";
   // To ten seconds: a figure that ticks each second pulls the eye.
-  return `About ${duration(Math.max(10, Math.ceil(left / 10) * 10))} left.`;
+  return `About ${duration(Math.max(10, Math.round(left / 10) * 10))} left.`;
 }
 
 function Takes({ answer, onTake }: { answer: Answer; onTake: (shown: number) => void }) {
