@@ -25,13 +25,14 @@ from benchmarks import dataset
 from benchmarks.train_data import rows_of, write_rows
 from benchmarks.train_limit import MatrixRate, needed_per_token
 from benchmarks.train_turns import CHECKOUT, Contest, Contestant, Precision, Process, Turn
+from training_code import processors
 from training_code.data import TokenSequence, in_batches, read_examples
 from training_code.loss import ChunkedLoss
-from training_code.machine import GIBIBYTE
 from training_code.model import load_adapter, load_base
 from training_code.packing import use_packed_attention
 from training_code.perplexity import measure
 from training_code.precision import Numerics, choose
+from training_code.processors import GIBIBYTE
 
 BASE = CHECKOUT / ".cache" / "base-model"
 ROUNDS = 4
@@ -45,7 +46,7 @@ AS_RUN, HELPED, OF_LIMIT = 2.0, 1.5, 0.35
 LOSS_TOLERANCE = 0.02
 """Nats a token by which our held-out loss may be above the best peer's."""
 
-NEEDED_GIB = 6
+NEEDED_GIB = 10
 """A contestant's peak, at most."""
 
 OURS = "Storyloom"
@@ -78,8 +79,13 @@ Heat = list[Contestant]
 
 
 def heats(precision: Precision) -> list[Heat]:
-    """The peers as their users run them; and with what of ours needs no change to their code."""
-    ours = Contestant(OURS, "storyloom", precision)
+    """The peers as their users run them; then each with what of ours needs no change to its code."""
+    together = processors.worthwhile_processes(BASE)
+    ours = Contestant(OURS, "storyloom", precision, processes=together)
+    helped: list[Contestant] = [
+        Contestant("Trainer, helped", "trainer", precision, helped=True, processes=together),
+        Contestant("TRL, helped", "sft", precision, helped=True, padding_free=True, processes=together),
+    ]
     return [
         [
             ours,
@@ -87,11 +93,7 @@ def heats(precision: Precision) -> list[Heat]:
             # TRL recomputes activations by default; its documentation recommends packing.
             Contestant("TRL, as run", "sft", precision, checkpointed=True, padding_free=True),
         ],
-        [
-            ours,
-            Contestant("Trainer, helped", "trainer", precision, helped=True),
-            Contestant("TRL, helped", "sft", precision, helped=True, padding_free=True),
-        ],
+        *([ours, peer] for peer in helped),
     ]
 
 
@@ -225,14 +227,16 @@ def main() -> None:
 
 def verdict(ran: Sequence[Ran], losses: Mapping[str, float], needed: float, rate: MatrixRate) -> None:
     """Say what follows from the figures, and end the process with 0 where the promises hold."""
-    as_run, helped = ran
+    as_run, *helped = ran
     peers_loss = min(loss for name, loss in losses.items() if name not in {OURS, "base"})
     speed = statistics.median(turn.speed for heat in ran for turn in heat.ours.turns)
     result = {
         "times_best_as_run": as_run.times_best_peer(lambda turn: turn.speed),
-        "times_best_helped": helped.times_best_peer(lambda turn: turn.speed),
+        "times_best_helped": min(heat.times_best_peer(lambda turn: turn.speed) for heat in helped),
         "times_best_as_run_per_core": as_run.times_best_peer(lambda turn: turn.speed_of_two_cores),
-        "times_best_helped_per_core": helped.times_best_peer(lambda turn: turn.speed_of_two_cores),
+        "times_best_helped_per_core": min(
+            heat.times_best_peer(lambda turn: turn.speed_of_two_cores) for heat in helped
+        ),
         "share_of_limit": speed * needed / rate.median,
         "loss_above_best_peer": losses[OURS] - peers_loss,
     }

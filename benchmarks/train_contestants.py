@@ -28,6 +28,7 @@ from benchmarks.train_turns import Contest, Contestant, Turns
 from training_code.allocator import keep_freed_memory
 from training_code.container import StopSignal
 from training_code.data import NOT_TAUGHT, TokenSequence
+from training_code.distributed import Team
 from training_code.hyperparameters import Hyperparameters
 from training_code.loop import Data, Folders, TrainingLoop
 from training_code.metrics import Monitor, Row
@@ -49,7 +50,8 @@ def main() -> None:
         model = storyloom(contest, contestant, rows, channel)
     else:
         model = peer(contest, contestant, rows, channel)
-    model.save_pretrained(adapter, save_embedding_layers=False)
+    if channel is not None:
+        model.save_pretrained(adapter, save_embedding_layers=False)
 
 
 class _TurnMonitor(Monitor):
@@ -88,6 +90,7 @@ def storyloom(contest: Contest, contestant: Contestant, rows: list[TokenSequence
         # as the job chooses for a training of more than five minutes
         compile_layers="yes" if numerics.device.type == "cpu" and contestant.precision == "bf16" else "no",
     )
+    team = Team.join()
     model = add_adapter(load_base(Path(contest.base), numerics, settings.quantization), settings)
     scratch = Path(contest.scratch)
     monitor = _TurnMonitor(device=numerics.device)
@@ -100,10 +103,12 @@ def storyloom(contest: Contest, contestant: Contestant, rows: list[TokenSequence
         stop=StopSignal(),
         folders=Folders(scratch / "checkpoints", scratch / "result"),
         monitor=monitor,
+        team=team,
     )
     monitor.tokens = [sum(len(rows[row]) for row in step) for step in loop.plan]
     monitor.turns = Turns(len(loop.plan), channel)
     loop.run()
+    team.leave()
     return model
 
 
@@ -204,7 +209,7 @@ def _arguments(contest: Contest, contestant: Contestant, rows: list[TokenSequenc
     return {
         "output_dir": str(Path(contest.scratch) / f"{contestant.folder}-output"),
         "num_train_epochs": 1,
-        "per_device_train_batch_size": max(1, round(contest.batch_tokens / mean)),
+        "per_device_train_batch_size": max(1, round(contest.batch_tokens / mean / contestant.processes)),
         "learning_rate": contest.learning_rate,
         "lr_scheduler_type": "cosine",
         "bf16": contestant.precision in {"bf16", "bf16 autocast"},

@@ -7,6 +7,7 @@ keeps: its compiled kernels, its memory, its optimiser.
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,7 +17,9 @@ from pathlib import Path
 from typing import IO, Any, Literal, NoReturn
 
 import torch
+from torch import distributed
 
+from training_code import processors
 from training_code.machine import memory_used
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -64,6 +67,8 @@ class Contestant:
     """Whether activations are computed again in the backward pass."""
     padding_free: bool = False
     """Whether it puts rows one after another (Trainer's flattening collator, TRL's packing)."""
+    processes: int = 1
+    """That train together, each with its share of the processors, as torchrun would start them."""
 
     @property
     def folder(self) -> str:
@@ -79,9 +84,9 @@ class Turn:
     """That are not padding."""
     seconds: float
     cpu_seconds: float
-    """Of all threads."""
+    """Of all threads of all its processes."""
     memory_gib: float
-    """At its most so far: of the GPU where there is one, else of the process."""
+    """At its most so far: of the GPU where there is one, else of all its processes."""
     ended: bool
     """Whether all rows have been trained on."""
     profile: list[tuple[str, float]]
@@ -99,18 +104,23 @@ class Turn:
 
 
 class Turns:
-    """The contestant's side. The first turn is its warm-up, of one step, and begins by itself."""
+    """The contestant's side. The first turn is its warm-up, of one step, and begins by itself.
 
-    def __init__(self, steps: int, channel: IO[str]) -> None:
-        """`steps`: of the whole training; `channel`: where turns are reported."""
+    Of several processes each has one; the first reports, and tells the others when to go on.
+    """
+
+    def __init__(self, steps: int, channel: IO[str] | None) -> None:
+        """`steps`: of the whole training; `channel`: where turns are reported, None in all but the first."""
         self._channel = channel
         self._left = 1
         self._send({"steps": steps})
         self._begin(profile=False)
 
     @classmethod
-    def take_channel(cls) -> IO[str]:
+    def take_channel(cls) -> IO[str] | None:
         """The standard output, for reports alone: whatever else is printed goes to the error output."""
+        if int(os.environ.get("RANK", "0")):
+            return None
         channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
         os.dup2(2, 1)
         return channel
@@ -125,12 +135,19 @@ class Turns:
         seconds, cpu_seconds = time.perf_counter() - self._started, time.process_time() - self._cpu_started
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         profile = self._profiled()
-        turn = Turn(self._tokens, seconds, cpu_seconds, memory_used(device), ended, profile)
+        cpu_seconds, memory = _sums(cpu_seconds, memory_used(device))
+        turn = Turn(self._tokens, seconds, cpu_seconds, memory, ended, profile)
         self._send(asdict(turn))
         if not ended:
-            order = json.loads(sys.stdin.readline())
+            order = self._next_order()
             self._left = order["steps"]
             self._begin(order["profile"])
+
+    def _next_order(self) -> dict[str, Any]:
+        order = [json.loads(sys.stdin.readline()) if self._channel else {}]
+        if distributed.is_initialized():
+            distributed.broadcast_object_list(order, src=0)
+        return order[0]
 
     def _begin(self, profile: bool) -> None:
         self._tokens = 0
@@ -149,7 +166,8 @@ class Turns:
         return [(name, times[name] / whole) for name in most]
 
     def _send(self, message: dict[str, Any]) -> None:
-        print(json.dumps(message), file=self._channel, flush=True)
+        if self._channel:
+            print(json.dumps(message), file=self._channel, flush=True)
 
 
 class Process:
@@ -162,12 +180,20 @@ class Process:
         self.contestant = contestant
         self.turns: list[Turn] = []
         self._log = Path(contest.scratch) / f"{contestant.folder}.log"
+        team = [{**environment, **more} for more in _team_variables(contestant.processes)]
         settings = json.dumps({"contest": asdict(contest), "contestant": asdict(contestant)})
+        command = [python, "-m", "benchmarks.train_contestants", settings]
         with self._log.open("w", encoding="utf-8") as log:
+            self._others = [
+                subprocess.Popen(
+                    command, cwd=CHECKOUT, env=more, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                )
+                for more in team[1:]
+            ]
             self._process = subprocess.Popen(
-                [python, "-m", "benchmarks.train_contestants", settings],
+                command,
                 cwd=CHECKOUT,
-                env=dict(environment),
+                env=team[0],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -201,8 +227,10 @@ class Process:
 
     def stop(self) -> None:
         """End it, wherever it is."""
-        self._process.kill()
-        self._process.wait()
+        everyone: list[subprocess.Popen[Any]] = [self._process, *self._others]
+        for process in everyone:
+            process.kill()
+            process.wait()
 
     @property
     def memory_gib(self) -> float:
@@ -227,6 +255,32 @@ class Process:
         tail = self._log.read_text(encoding="utf-8")[-3000:]
         hint = " It was killed: the machine may have too little memory." if status == -signal.SIGKILL else ""
         raise SystemExit(f"{self.contestant.name} ended with status {status}.{hint}\n{tail}")
+
+
+def _team_variables(processes: int) -> list[dict[str, str]]:
+    """What torchrun would put into each process's environment; nothing for a single one."""
+    if processes == 1:
+        return [{}]
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    shared = {
+        "WORLD_SIZE": str(processes),
+        "LOCAL_WORLD_SIZE": str(processes),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "OMP_NUM_THREADS": str(max(1, processors.count() // processes)),
+    }
+    return [{**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)]
+
+
+def _sums(*values: float) -> list[float]:
+    """Each value summed over the processes that train together."""
+    if not distributed.is_initialized():
+        return list(values)
+    together = torch.tensor(values, dtype=torch.float64)
+    distributed.all_reduce(together)
+    sums: list[float] = together.tolist()
+    return sums
 
 
 def _wait_for_gpu() -> None:

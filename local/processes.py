@@ -23,14 +23,14 @@ def cloud_id(state: Path) -> str:
     return hashlib.sha256(str(state.resolve()).encode()).hexdigest()[:16]
 
 
-def belonging_to(identifier: str) -> list[psutil.Process]:
-    """Every live process that carries `identifier`, but the one that asks."""
+def belonging_to(identifier: str, marker: str = MARKER) -> list[psutil.Process]:
+    """Every live process that carries `identifier` in the variable `marker`, but the one that asks."""
     found = []
     for process in psutil.process_iter():
         if process.pid == os.getpid():
             continue
         try:
-            if process.environ().get(MARKER) == identifier and process.status() != psutil.STATUS_ZOMBIE:
+            if process.environ().get(marker) == identifier and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess, OSError):
             continue  # another user's process, or one that has just ended
@@ -57,13 +57,13 @@ def stop_all(identifier: str, grace_seconds: float = GRACE_SECONDS) -> int:
     )
 
 
-def kill_all(identifier: str) -> None:
-    """Kill every process that carries `identifier` at once: after a crash there is nothing to finish.
+def kill_all(identifier: str, marker: str = MARKER) -> None:
+    """Kill every process that carries `identifier` at once: there is nothing to finish, as after a crash.
 
     The youngest first: where several of a cloud's own parts do this at the same time, each has
     killed the jobs before it comes to the other parts.
     """
-    while processes := belonging_to(identifier):
+    while processes := belonging_to(identifier, marker):
         for process in sorted(processes, key=_started, reverse=True):
             _signal(process, kill=True)
         psutil.wait_procs(processes, timeout=1)

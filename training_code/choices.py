@@ -9,7 +9,8 @@ from typing import Any
 
 from training_code.container import JobError
 from training_code.hyperparameters import AUTO, Hyperparameters
-from training_code.machine import GIBIBYTE, Machine
+from training_code.machine import Machine
+from training_code.processors import GIBIBYTE
 
 MILLION = 1_000_000
 

@@ -1,4 +1,4 @@
-"""The processes that train together: one for each GPU of each instance, or a single one.
+"""The processes that train together: one for each GPU of each instance, some that share processors, or one.
 
 They share the plan, each computes its part of every step, and all know the same at every step's end. What a
 clock decides is agreed on, because no two clocks say the same.
@@ -24,10 +24,11 @@ TIMEOUT = timedelta(minutes=30)
 class Team:
     """This process among those that train together. Without others every method does nothing at no cost."""
 
-    def __init__(self, rank: int = 0, size: int = 1) -> None:
-        """`rank` counts from 0; the first process writes and speaks for all."""
+    def __init__(self, rank: int = 0, size: int = 1, on_instance: int = 1) -> None:
+        """`rank` counts from 0, and the first process speaks for all; `on_instance`: those on this one."""
         self.rank = rank
         self.size = size
+        self.on_instance = on_instance
 
     @classmethod
     def join(cls, environment: Mapping[str, str] = os.environ) -> "Team":
@@ -40,7 +41,8 @@ class Team:
             torch.cuda.set_device(int(environment["LOCAL_RANK"]))
             backend = "cpu:gloo,cuda:nccl"
         distributed.init_process_group(backend, timeout=TIMEOUT)
-        return cls(distributed.get_rank(), distributed.get_world_size())
+        on_instance = int(environment.get("LOCAL_WORLD_SIZE", 1))
+        return cls(distributed.get_rank(), distributed.get_world_size(), on_instance)
 
     @property
     def is_first(self) -> bool:

@@ -1,4 +1,6 @@
-"""Starts one training process for each GPU of this instance, with PyTorch's own elastic launcher.
+"""Starts the training processes of this instance with PyTorch's own elastic launcher: one for each GPU.
+
+Without a GPU, two share the processors where the base model is worth it (`processors`).
 
 Jobs name their entry point (docs/decisions/0005), so no toolkit does it: `train.py` is started once on each
 instance, and starts itself again through here.
@@ -14,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from training_code import processors
 from training_code.container import STOP_FILE, TERMINATED, JobError, StopSignal, TrainingPaths, run_job
 
 _ALONE = -1
@@ -28,22 +31,24 @@ class Cluster:
     hosts: tuple[str, ...]
     current: str
     processes: int
-    """On each instance: its GPUs, or one without any."""
+    """On each instance: its GPUs, or without any as many as share the processors."""
     interface: str | None = None
     """The network interface to the other instances."""
+    threads: int | None = None
+    """Of each process, where they share the processors; None leaves them to the libraries."""
 
     @classmethod
-    def read(cls, config: Path, environment: Mapping[str, str] = os.environ) -> "Cluster":
+    def read(cls, paths: TrainingPaths, environment: Mapping[str, str] = os.environ) -> "Cluster":
         """From `SM_HOSTS`, `SM_CURRENT_HOST` and `SM_NUM_GPUS` where set, else from SageMaker's own file.
 
         Args:
-            config: the folder of `resourceconfig.json`.
+            paths: the job's; `resourceconfig.json` lies beside the hyperparameters.
             environment: the process's.
 
         Raises:
             JobError: this instance is not among them.
         """
-        path = config / "resourceconfig.json"
+        path = paths.hyperparameters.with_name("resourceconfig.json")
         told = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         hosts = json.loads(environment["SM_HOSTS"]) if "SM_HOSTS" in environment else told.get("hosts")
         hosts = sorted(hosts or ["localhost"])
@@ -51,7 +56,9 @@ class Cluster:
         if current not in hosts:
             raise JobError(f"This instance ({current}) is not among those of the job: {', '.join(hosts)}.")
         gpus = int(environment.get("SM_NUM_GPUS") or _visible_gpus())
-        return cls(tuple(hosts), current, max(1, gpus), told.get("network_interface_name"))
+        processes = gpus or processors.worthwhile_processes(paths.base_model)
+        threads = None if gpus or processes == 1 else max(1, processors.count() // processes)
+        return cls(tuple(hosts), current, processes, told.get("network_interface_name"), threads)
 
     @property
     def needs_launcher(self) -> bool:
@@ -60,7 +67,7 @@ class Cluster:
 
 
 def start_others(script: Path) -> int | None:
-    """Run `script` once for each GPU of this instance and wait; the job's exit code.
+    """Run `script` as often as this instance needs it and wait; the job's exit code.
 
     None where this process is itself to train: it is alone, or was started from here.
     """
@@ -72,7 +79,7 @@ def start_others(script: Path) -> int | None:
 
 
 def _launch_if_needed(paths: TrainingPaths, script: Path) -> int:
-    cluster = Cluster.read(paths.hyperparameters.parent)
+    cluster = Cluster.read(paths)
     return launch(cluster, script, paths.failure) if cluster.needs_launcher else _ALONE
 
 
@@ -83,7 +90,7 @@ def _visible_gpus() -> int:
 
 
 def launch(cluster: Cluster, script: Path, failure: Path) -> int:
-    """Run `script` once for each GPU and wait for all; the job's exit code.
+    """Run `script` in each process and wait for all; the job's exit code.
 
     SIGTERM is not the launcher's to handle: it would kill the processes after half a minute. They are told by
     a file instead, stop at the same step and save.
@@ -97,6 +104,8 @@ def launch(cluster: Cluster, script: Path, failure: Path) -> int:
         if cluster.interface and len(cluster.hosts) > 1:
             os.environ.setdefault("NCCL_SOCKET_IFNAME", cluster.interface)
             os.environ.setdefault("GLOO_SOCKET_IFNAME", cluster.interface)
+        if cluster.threads:
+            os.environ.setdefault("OMP_NUM_THREADS", str(cluster.threads))
         ended = _Launched(cluster, script)
         ended.start()
         while ended.is_alive():

@@ -1,19 +1,17 @@
 """What the job runs on: how much memory there is, and how fast matrix products can be at most."""
 
 import importlib.util
-import os
 import resource
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import torch
 
+from training_code import processors
 from training_code.compiled import can_compile
 from training_code.precision import PROBE_SHAPE, Numerics, products_per_second
-
-GIBIBYTE = 2**30
+from training_code.processors import GIBIBYTE
 
 # Dense bf16 products with fp32 sums, in 10^12 operations a second, from the makers' data sheets.
 # The first name that the GPU's own name contains counts.
@@ -29,8 +27,6 @@ _GPU_TERAFLOPS: dict[str, float] = {
     "RTX PRO 6000": 503,
 }
 
-_CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-
 
 @dataclass(frozen=True)
 class Machine:
@@ -38,27 +34,24 @@ class Machine:
 
     kind: Literal["cpu", "cuda"]
     memory: int
-    """Bytes: of the GPU, or the main memory that the job may use."""
+    """Bytes: of the GPU, or of the main memory that the job may use."""
     four_bit: bool
     """Whether the base can be kept in 4 bits here."""
     compiler: bool = False
     """Whether layers can be compiled for the processor."""
 
     @classmethod
-    def here(cls, device: torch.device) -> "Machine":
-        """The machine at hand. Whole memory rather than what is free: a resumed job must choose the same."""
+    def here(cls, device: torch.device, processes: int = 1) -> "Machine":
+        """The machine at hand. Whole memory rather than what is free: a resumed job must choose the same.
+
+        Args:
+            device: of this process.
+            processes: that train on this instance; without a GPU they share its memory.
+        """
         if device.type == "cuda":
             memory = torch.cuda.get_device_properties(device).total_memory
             return cls("cuda", memory, importlib.util.find_spec("bitsandbytes") is not None)
-        return cls("cpu", _main_memory(), False, can_compile())
-
-
-def _main_memory() -> int:
-    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limits = [
-        Path(name).read_text(encoding="ascii").strip() for name in _CGROUP_LIMITS if Path(name).exists()
-    ]
-    return min([installed, *(int(limit) for limit in limits if limit.isdigit())])
+        return cls("cpu", processors.memory() // processes, False, can_compile())
 
 
 def memory_used(device: torch.device) -> float:

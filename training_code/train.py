@@ -18,7 +18,7 @@ if __name__ == "__main__":
     # such as our `evaluate` from standing in the way of libraries of the same name.
     import types
 
-    # Where a launcher starts this again for each GPU, the job has begun before.
+    # Where a launcher starts this again for each process, the job has begun before.
     STARTED = float(os.environ.setdefault("STORYLOOM_STARTED", str(time.monotonic())))
     # Read when torch is imported: threads that sleep while they wait, rather than spin, leave the processor
     # to whatever else runs on the machine.
@@ -115,7 +115,7 @@ def train(paths: TrainingPaths, started: float, team: Team | None = None) -> int
     numerics = choose(Checkpoints(paths.checkpoints).precision() or given.precision)
     numerics = replace(numerics, dtype=team.same(numerics.dtype))
     dtype: Literal["fp32", "bf16"] = "fp32" if numerics.dtype == torch.float32 else "bf16"
-    shape, machine = base_shape(paths.base_model), Machine.here(numerics.device)
+    shape, machine = base_shape(paths.base_model), Machine.here(numerics.device, team.on_instance)
     weights = shape.parameters * numerics.dtype.itemsize
     sharded = sharding.is_needed(given.sharding, weights, machine, team)
     if sharded:
@@ -152,7 +152,7 @@ def train(paths: TrainingPaths, started: float, team: Team | None = None) -> int
         device=numerics.device,
         flops_per_token=flops,
         peak_flops=peak and peak * team.size,
-        usd_per_hour=settings.usd_per_hour * len(Cluster.read(paths.hyperparameters.parent).hosts),
+        usd_per_hour=settings.usd_per_hour * len(Cluster.read(paths).hosts),
         live_file=paths.model / "metrics.jsonl" if team.is_first else None,
         trackers=open_trackers(paths.tensorboard, dataclasses.asdict(settings)) if team.is_first else (),
     )

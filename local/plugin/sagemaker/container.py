@@ -8,18 +8,22 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from local.environment import inherited
-from local.processes import MARKER
+from local.processes import MARKER, kill_all
 
 TERM_SECONDS = 120.0
 """SageMaker sends SIGTERM and gives a container two minutes before SIGKILL."""
 
 POLL_SECONDS = 0.1
 LAST_LINES = 30
+
+CONTAINER_MARKER = "STORYLOOM_LOCAL_CONTAINER"
+"""An environment variable that all of a container's processes carry, whatever sessions they start."""
 
 _PYTHONS = {"python", "python3"}
 _KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "OMP_NUM_THREADS")
@@ -42,6 +46,7 @@ class Container:
     command: list[str]
     environment: dict[str, str]
     on_line: Callable[[str], None]
+    _id: str = field(default_factory=lambda: uuid.uuid4().hex)
     _stop_reason: str = ""
     _grace_seconds: float = TERM_SECONDS
     _process: subprocess.Popen[str] | None = None
@@ -97,7 +102,7 @@ class Container:
                 while_running()
                 next_call = time.monotonic() + 1
             time.sleep(POLL_SECONDS)
-        self._signal(signal.SIGKILL)  # whatever it started and left behind
+        kill_all(self._id, CONTAINER_MARKER)  # whatever it started and left behind
 
     def _signal(self, signum: int) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -128,6 +133,7 @@ class Container:
         return {
             **{name: own[name] for name in _KEPT if name in own},
             MARKER: os.environ[MARKER],
+            CONTAINER_MARKER: self._id,
             "HOME": str(home),
             "TMPDIR": str(temporary),
             "PYTHONUNBUFFERED": "1",

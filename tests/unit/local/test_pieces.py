@@ -97,6 +97,20 @@ def test_a_container_deaf_to_sigterm_is_killed_with_its_children(
         assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
+def test_what_a_container_started_in_a_session_of_its_own_ends_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(MARKER, "test")
+    launcher = (
+        "import subprocess, sys; sleep = [sys.executable, '-c', 'import time; time.sleep(60)'];"
+        " print(subprocess.Popen(sleep, start_new_session=True).pid)"
+    )
+    lines: list[str] = []
+    assert python(tmp_path, launcher, lines).run(20, lambda: None).exit_code == 0
+    (pid,) = map(int, lines)
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
 @given(reason=some.text(min_size=0, max_size=3000))
 def test_a_failure_reason_is_never_too_long(reason: str) -> None:
     shortened = shorten(reason)

@@ -9,7 +9,8 @@ from training_code import choices
 from training_code.choices import BaseShape, DataSize
 from training_code.container import JobError
 from training_code.hyperparameters import AUTO, Hyperparameters
-from training_code.machine import GIBIBYTE, Machine
+from training_code.machine import Machine
+from training_code.processors import GIBIBYTE
 
 SMALL = BaseShape(134_515_008, 30, 576, 1536, 49_152, 8192)
 BASES = {

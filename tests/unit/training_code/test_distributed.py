@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from tests.unit.training_code.conftest import SMALL, Job, make_job
+from training_code import processors
 from training_code import train as script
 from training_code.container import TERMINATED, JobError, run_job
 from training_code.data import TokenSequence
@@ -25,6 +26,8 @@ from training_code.launch import Cluster
 from training_code.machine import Machine
 from training_code.sharding import is_needed, with_others
 from training_code.train import train
+
+GIB = 1024**3
 
 
 def started(job: Job, hosts: tuple[str, ...], current: str, processes: int) -> subprocess.Popen[str]:
@@ -127,9 +130,9 @@ def test_what_is_wrong_is_said_once(job: Job) -> None:
     assert "epochs is 'lots'" in job.paths.failure.read_text()
 
 
-def test_the_instances_are_those_that_sagemaker_names(tmp_path: Path) -> None:
-    assert not Cluster.read(tmp_path, {}).needs_launcher
-    (tmp_path / "resourceconfig.json").write_text(
+def test_the_instances_are_those_that_sagemaker_names(job: Job) -> None:
+    assert not Cluster.read(job.paths, {"SM_NUM_GPUS": "0"}).needs_launcher
+    job.paths.hyperparameters.with_name("resourceconfig.json").write_text(
         json.dumps(
             {
                 "current_host": "algo-2",
@@ -138,10 +141,41 @@ def test_the_instances_are_those_that_sagemaker_names(tmp_path: Path) -> None:
             }
         )
     )
-    cluster = Cluster.read(tmp_path, {"SM_NUM_GPUS": "4"})
+    cluster = Cluster.read(job.paths, {"SM_NUM_GPUS": "4"})
     assert cluster == Cluster(("algo-1", "algo-2"), "algo-2", 4, "eth0") and cluster.needs_launcher
     with pytest.raises(JobError, match=r"algo-9.*not among"):
-        Cluster.read(tmp_path, {"SM_CURRENT_HOST": "algo-9"})
+        Cluster.read(job.paths, {"SM_CURRENT_HOST": "algo-9"})
+
+
+@pytest.mark.parametrize(
+    ("megabytes", "machine", "expected"),
+    [
+        (269, (2, 16), (2, 1)),
+        (269, (8, 64), (2, 4)),
+        (269, (1, 16), (1, None)),
+        (269, (2, 7), (1, None)),
+        (1, (2, 16), (1, None)),
+        (16_000, (8, 64), (1, None)),
+    ],
+    ids=["two cores", "eight cores", "one core", "little memory", "a tiny base", "a base that fits once"],
+)
+def test_without_a_gpu_two_processes_share_the_processors(
+    megabytes: int,
+    machine: tuple[int, int],
+    expected: tuple[int, int | None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    paths = Job(tmp_path).paths
+    paths.base_model.mkdir(parents=True)
+    with (paths.base_model / "model.safetensors").open("wb") as file:
+        file.truncate(megabytes * 2**20)
+    cores, gibibytes = machine
+    monkeypatch.setattr(processors, "count", lambda: cores)
+    monkeypatch.setattr(processors, "memory", lambda: gibibytes * GIB)
+    cluster = Cluster.read(paths, {"SM_NUM_GPUS": "0"})
+    assert (cluster.processes, cluster.threads) == expected
+    assert Cluster.read(paths, {"SM_NUM_GPUS": "1"}).processes == 1
 
 
 def test_a_share_has_every_row_once_and_about_as_many_tokens() -> None:
@@ -150,9 +184,6 @@ def test_a_share_has_every_row_once_and_about_as_many_tokens() -> None:
     assert sorted(len(row) for share in shares for row in share) == [9, 11, 20, 30, 40, 50]
     assert {sum(map(len, share)) for share in shares} <= set(range(49, 62))
     assert Team().share(rows) is rows
-
-
-GIB = 1024**3
 
 
 @pytest.mark.parametrize(
