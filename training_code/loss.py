@@ -15,6 +15,8 @@ from training_code import packing
 from training_code.data import NOT_TAUGHT, Batch
 
 CHUNK_TOKENS = 256
+_CPU_ROWS = 16
+"""Of a chunk's logits that a processor turns into gradients at a time: so many in fp32 stay in its cache."""
 
 Reduction = Literal["sum", "none"]
 
@@ -70,14 +72,19 @@ class ChunkedLoss:
         The gradient of cross-entropy at the logits is softmax minus one at the label: it is written over the
         logits, where autograd would keep both.
         """
-        logits = self._head(hidden).float()
-        chosen = logits.gather(1, labels[:, None])
-        normaliser = logits.logsumexp(dim=1, keepdim=True)
-        loss = float((normaliser - chosen).sum())
-        gradient = logits.sub_(normaliser).exp_()
-        gradient.scatter_add_(1, labels[:, None], torch.full_like(chosen, -1.0))
+        logits = self._head(hidden)
+        loss = torch.zeros((), device=logits.device)
+        at_once = _CPU_ROWS if logits.device.type == "cpu" else CHUNK_TOKENS
+        for rows, label in zip(logits.split(at_once), labels[:, None].split(at_once), strict=True):
+            part = rows.float()
+            chosen = part.gather(1, label)
+            largest = part.amax(dim=1, keepdim=True)
+            normaliser = part.sub_(largest).exp_().sum(dim=1, keepdim=True)
+            loss += (normaliser.log() + largest - chosen).sum()
+            part.div_(normaliser).scatter_add_(1, label, torch.full_like(chosen, -1.0))
+            rows.copy_(part)
         weight = self._head.weight
-        return loss, (gradient.to(weight.dtype) @ weight).to(hidden.dtype)
+        return float(loss), (logits.to(weight.dtype) @ weight).to(hidden.dtype)
 
     def _taught(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """What the head would read where a token is taught [taught, width], and those tokens [taught]."""
