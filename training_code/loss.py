@@ -75,14 +75,13 @@ class ChunkedLoss:
         logits = self._head(hidden)
         loss = torch.zeros((), device=logits.device)
         at_once = _CPU_ROWS if logits.device.type == "cpu" else CHUNK_TOKENS
-        for rows, label in zip(logits.split(at_once), labels[:, None].split(at_once), strict=True):
-            part = rows.float()
+        for rows in _pieces(len(labels), at_once):
+            part, label = logits[rows].float(), labels[rows, None]
             chosen = part.gather(1, label)
             largest = part.amax(dim=1, keepdim=True)
             normaliser = part.sub_(largest).exp_().sum(dim=1, keepdim=True)
             loss += (normaliser.log() + largest - chosen).sum()
-            part.div_(normaliser).scatter_add_(1, label, torch.full_like(chosen, -1.0))
-            rows.copy_(part)
+            logits[rows] = part.div_(normaliser).scatter_add_(1, label, torch.full_like(chosen, -1.0))
         weight = self._head.weight
         return float(loss), (logits.to(weight.dtype) @ weight).to(hidden.dtype)
 
@@ -118,5 +117,5 @@ class ChunkedLoss:
         return bool(torch.allclose(self._head(hidden).float(), expected, rtol=1e-2, atol=1e-2))
 
 
-def _pieces(length: int) -> Iterator[slice]:
-    return (slice(start, start + CHUNK_TOKENS) for start in range(0, length, CHUNK_TOKENS))
+def _pieces(length: int, size: int = CHUNK_TOKENS) -> Iterator[slice]:
+    return (slice(start, start + size) for start in range(0, length, size))
