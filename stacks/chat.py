@@ -135,6 +135,7 @@ class ChatStack(Stack):
                 "STORYLOOM_KEEPER_FUNCTION": keeper.function.function_name,
                 "STORYLOOM_STATE_MACHINE_ARN": machine.arn,
                 "STORYLOOM_BROWSER_ENDPOINT": self._settings.browser_endpoint,
+                "STORYLOOM_DAILY_TOKENS": str(self._settings.daily_tokens_per_person),
             },
         )
         chat_api.may_use_table("GetItem", "Query", "UpdateItem")
@@ -174,6 +175,7 @@ class ChatStack(Stack):
 
     def _authorizer(self, sign_in: SignIn) -> Function:
         authorizer = self._function("authorizer", Duration.seconds(15), memory_mb=512)
+        authorizer.may_use_table("GetItem")
         authorizer.function.add_environment("STORYLOOM_USER_POOL_ID", sign_in.pool.user_pool_id)
         authorizer.function.add_environment(
             "STORYLOOM_USER_POOL_CLIENT_ID", sign_in.client.user_pool_client_id

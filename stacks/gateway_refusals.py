@@ -21,7 +21,7 @@ class Refusal:
         return json.dumps({"error": {"type": self.type, "message": self.message, "cure": self.cure}})
 
 
-_SIGN_IN = "Sign in and send the header Authorization: Bearer <ID token>."
+_SIGN_IN = "Sign in and send the header Authorization: Bearer <ID token>, or an API key in its place."
 _TRY_AGAIN = "Try again in a few seconds."
 _PATHS = "The paths are in docs/openapi.json; they begin with /api."
 

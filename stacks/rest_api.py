@@ -1,4 +1,4 @@
-"""The REST API: one streaming function behind API Gateway, closed to who is not signed in."""
+"""The REST API: one streaming function behind API Gateway, closed to who has neither sign-in nor key."""
 
 from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_apigateway as apigateway
@@ -17,7 +17,7 @@ _REQUESTS_A_SECOND, _BURST = 20, 40
 
 
 class RestApi(Construct):
-    """`/api/health` for everybody, everything else below `/api` for who is signed in."""
+    """`/api/health` for everybody, everything else below `/api` for who has a sign-in or a key."""
 
     def __init__(
         self, scope: Construct, id_: str, *, api: lambda_.IFunction, authorizer: lambda_.IFunction
@@ -28,7 +28,7 @@ class RestApi(Construct):
             scope: where.
             id_: of the construct.
             api: function that answers through the Lambda Web Adapter.
-            authorizer: function that checks a bearer token.
+            authorizer: function that checks a bearer token or key.
         """
         super().__init__(scope, id_)
         log_group = logs.LogGroup(
@@ -84,7 +84,7 @@ class RestApi(Construct):
             "SignedIn",
             handler=authorizer,
             identity_sources=[apigateway.IdentitySource.header("Authorization")],
-            results_cache_ttl=Duration.seconds(0),  # a sign-in that has expired is refused at once
+            results_cache_ttl=Duration.seconds(0),  # an expired sign-in or a revoked key is refused at once
         )
         root = self.api.root.add_resource("api")
         health = root.add_resource("health")
@@ -98,8 +98,8 @@ class RestApi(Construct):
         acknowledge(
             closed,
             "AwsSolutions-COG4",
-            "a Lambda authorizer checks the same Cognito token, and will check programs' API keys, which a "
-            "Cognito authorizer cannot",
+            "a Lambda authorizer checks the same Cognito token, and programs' API keys, which a Cognito "
+            "authorizer cannot",
         )
 
     def _refusals(self) -> None:

@@ -124,5 +124,7 @@ def _table(scope: Construct) -> dynamodb.Table:
         point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
             point_in_time_recovery_enabled=True
         ),
+        # What a caller used on a day that is over; nothing else has the attribute.
+        time_to_live_attribute="expires_at",
         removal_policy=RemovalPolicy.RETAIN,
     )

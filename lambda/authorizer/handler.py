@@ -1,4 +1,4 @@
-"""API Gateway's authorizer: lets in who holds a valid Cognito ID token, and says who it is."""
+"""API Gateway's authorizer: lets in who holds a valid Cognito ID token or API key, and says who it is."""
 
 import os
 import ssl
@@ -9,7 +9,7 @@ import jwt
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from shared import environment
+from shared import environment, keys
 
 log = Logger(service="authorizer")
 
@@ -17,7 +17,7 @@ _LEEWAY_SECONDS = 30
 
 
 class Unauthorized(Exception):  # noqa: N818 - API Gateway answers 401 to exactly this message
-    """The token is missing, expired or not ours."""
+    """The token or key is missing, expired, revoked or not ours."""
 
 
 @log.inject_lambda_context
@@ -26,13 +26,13 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
     Returns:
         A policy for every route of the stage, so that API Gateway may keep it for the token's other calls,
-        and `context` with `sub`, `username` and `email`.
+        and `context` with `sub`, `username`, `email` and `scopes`, and a key's `requests_per_minute`.
 
     Raises:
         Unauthorized: API Gateway turns it into 401; why is logged, without the token.
     """
     try:
-        claims = verify(_bearer(event.get("headers") or {}))
+        who = _who(_bearer(event.get("headers") or {}))
     except jwt.PyJWKClientConnectionError:
         # Not the caller's fault: a 401 would sign everybody out.
         raise
@@ -40,18 +40,41 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         log.info("Refused a token", extra={"why": str(error)})
         raise Unauthorized("Unauthorized") from None
     return {
-        "principalId": claims["sub"],
+        "principalId": who["sub"],
         "policyDocument": {
             "Version": "2012-10-17",
             "Statement": [
                 {"Action": "execute-api:Invoke", "Effect": "Allow", "Resource": _stage(event["methodArn"])}
             ],
         },
-        "context": {
-            "sub": claims["sub"],
-            "username": claims.get("cognito:username", claims["sub"]),
-            "email": claims.get("email", ""),
-        },
+        "context": who,
+    }
+
+
+def _who(bearer: str) -> dict[str, str]:
+    """Find out who asks: a program by its key, a person by their ID token."""
+    return _program(bearer) if bearer.startswith(keys.PREFIX) else _person(verify(bearer))
+
+
+def _program(text: str) -> dict[str, str]:
+    key = keys.check(text)
+    if key is None:
+        raise jwt.InvalidTokenError("not a key that works")
+    return {
+        "sub": f"key:{key.key_id}",
+        "username": key.name,
+        "email": key.created_by_email,
+        "scopes": " ".join(key.scopes),
+        "requests_per_minute": str(key.requests_per_minute),
+    }
+
+
+def _person(claims: dict[str, Any]) -> dict[str, str]:
+    return {
+        "sub": claims["sub"],
+        "username": claims.get("cognito:username", claims["sub"]),
+        "email": claims.get("email", ""),
+        "scopes": " ".join(keys.PERSON_SCOPES),
     }
 
 

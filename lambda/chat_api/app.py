@@ -3,7 +3,7 @@
 from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel
 
-from chat_api import approval, completions, errors, pipeline, stories, versions
+from chat_api import api_keys, approval, completions, errors, pipeline, stories, versions
 
 
 class Health(BaseModel):
@@ -28,6 +28,7 @@ def create_app() -> FastAPI:
     api.include_router(versions.router)
     api.include_router(stories.router)
     api.include_router(completions.router)
+    api.include_router(api_keys.router)
 
     @api.get("/health", tags=["Pipeline"])
     def health() -> Health:

@@ -4,15 +4,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 
-from chat_api.errors import ApiError, ErrorBody
-from chat_api.identity import SignedIn, User
+from chat_api.errors import ApiError, refusals
+from chat_api.identity import MayWrite, User
 from shared import approvals, runs
 from shared.models import ApprovalAnswer, Run
 
-router = APIRouter(
-    tags=["Pipeline"],
-    responses={401: {"model": ErrorBody}, 404: {"model": ErrorBody}, 409: {"model": ErrorBody}},
-)
+router = APIRouter(tags=["Pipeline"], responses=refusals(404, 409))
 
 RunId = Annotated[str, Path(pattern=r"^[0-9a-f-]{1,40}$")]
 
@@ -24,13 +21,13 @@ _CAME_FIRST: dict[ApprovalAnswer, str] = {
 
 
 @router.post("/runs/{run_id}/approve")
-def approve(run_id: RunId, user: SignedIn) -> Run:
+def approve(run_id: RunId, user: MayWrite) -> Run:
     """Say yes: the run that waits goes on and trains. Saying it again changes nothing."""
     return _answer(run_id, "approved", user)
 
 
 @router.post("/runs/{run_id}/decline")
-def decline(run_id: RunId, user: SignedIn) -> Run:
+def decline(run_id: RunId, user: MayWrite) -> Run:
     """Say no: the run that waits ends, and nothing is spent on a GPU. Saying it again changes nothing."""
     return _answer(run_id, "declined", user)
 
@@ -40,9 +37,8 @@ def _answer(run_id: str, given: ApprovalAnswer, user: User) -> Run:
     question = approvals.get(run_id)
     if run.status != "waiting" and (question is None or question.answer is None):
         raise _nothing(run)
-    by = user.email or user.username or user.sub
     try:
-        approvals.answer(run_id, given, by)
+        approvals.answer(run_id, given, user.called)
     except approvals.AnsweredOtherwiseError as error:
         raise ApiError(
             409,
@@ -53,7 +49,7 @@ def _answer(run_id: str, given: ApprovalAnswer, user: User) -> Run:
     except approvals.NothingToAnswerError:
         raise _nothing(_run(run_id)) from None
     said = "It trains." if given == "approved" else "It ends here."
-    runs.resume(run_id, f"{by} said {'yes' if given == 'approved' else 'no'}. {said}")
+    runs.resume(run_id, f"{user.called} said {'yes' if given == 'approved' else 'no'}. {said}")
     return _run(run_id)
 
 

@@ -11,11 +11,12 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from chat_api import limits, upstream, waking
-from chat_api.errors import ApiError, ErrorBody
+from chat_api.errors import ApiError, refusals
 from chat_api.events import DONE, EventReader, as_chunk, sse
-from chat_api.identity import SignedIn
+from chat_api.identity import MayChat
+from chat_api.metering import Meter
 from chat_api.openai_schema import ChatRequest, ModelCard, ModelList, gather
-from shared import clock, environment, hosting, versions
+from shared import clock, environment, hosting, usage, versions
 from shared.models import LivePointer
 
 log = Logger(service="chat_api")
@@ -23,13 +24,10 @@ router = APIRouter(prefix="/v1", tags=["OpenAI"])
 
 LIVE_NAME = "storyloom"
 BASE_NAME = "base"
-_REFUSALS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorBody} for status in (401, 404, 409, 413, 422, 502, 503)
-}
 
 
-@router.get("/models", responses={401: {"model": ErrorBody}})
-def list_models(user: SignedIn) -> ModelList:
+@router.get("/models", responses=refusals())
+def list_models(user: MayChat) -> ModelList:
     """List the models that can be asked: the live version as `storyloom`, each loaded version, the base."""
     pointer = versions.live()
     if pointer is None:
@@ -38,16 +36,21 @@ def list_models(user: SignedIn) -> ModelList:
     return ModelList(data=[ModelCard(id=name, created=created) for name in _names(pointer)])
 
 
-@router.post("/chat/completions", response_model=None, responses=_REFUSALS)
-async def complete(request: ChatRequest, user: SignedIn) -> Response:
+@router.post("/chat/completions", response_model=None, responses=refusals(404, 409, 413, 422, 502, 503))
+async def complete(request: ChatRequest, user: MayChat) -> Response:
     """Answer a chat. With `stream`, server-sent events; they end with `[DONE]`, or with an `error` event."""
-    limits.check(request.characters)
+    limits.check(request)
     version = await asyncio.to_thread(_ready_version, request.model)
     body = request.model_dump(exclude_unset=True)
     # Always streamed from the endpoint: SageMaker ends an answer in one piece after 60 seconds.
     body |= {"model": version, "stream": True, "stream_options": {"include_usage": True}}
-    answer = await upstream.ask(body)
-    events = _chunks(answer, version)
+    ticket = await asyncio.to_thread(limits.admit, user.sub)
+    try:
+        answer = await upstream.ask(body)
+    except BaseException:
+        await asyncio.to_thread(usage.end, ticket, tokens=0)
+        raise
+    events = _chunks(answer, version, Meter(ticket, request.characters))
     if request.stream:
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         stream = _as_sse(events, answer, request.wants_usage)
@@ -55,7 +58,7 @@ async def complete(request: ChatRequest, user: SignedIn) -> Response:
     return await _in_one_piece(events, version)
 
 
-async def _chunks(answer: upstream.Answer, version: str) -> AsyncIterator[dict[str, Any]]:
+async def _chunks(answer: upstream.Answer, version: str, meter: Meter) -> AsyncIterator[dict[str, Any]]:
     """Yield OpenAI chunks. A stream that breaks off is an `AnswerBroke`, however it broke."""
     reader = EventReader()
     finished = False
@@ -67,17 +70,20 @@ async def _chunks(answer: upstream.Answer, version: str) -> AsyncIterator[dict[s
                         return
                     chunk = as_chunk(data, version)
                     if chunk is not None:
+                        meter.hear(chunk)
                         finished = finished or _is_last(chunk)
                         yield _checked(chunk)
         for data in reader.close():
             chunk = None if data == DONE else as_chunk(data, version)
             finished = finished or data == DONE or (chunk is not None and _is_last(chunk))
             if chunk is not None:
+                meter.hear(chunk)
                 yield _checked(chunk)
         if not finished:
             raise upstream.AnswerBroke("The stream ended before the answer did.")
     finally:
         answer.close()
+        await meter.close()
 
 
 def _checked(chunk: dict[str, Any]) -> dict[str, Any]:

@@ -67,8 +67,13 @@ def unauthorized() -> ApiError:
         401,
         "unauthorized",
         "You are not signed in, or your sign-in has expired.",
-        "Sign in again and send the new ID token as: Authorization: Bearer <token>.",
+        "Sign in again and send the new ID token, or an API key, as: Authorization: Bearer <token>.",
     )
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Describe a route's errors: those given, and those that every route with a sign-in has."""
+    return {status: {"model": ErrorBody} for status in (401, 403, *statuses, 429)}
 
 
 def install(app: FastAPI) -> None:

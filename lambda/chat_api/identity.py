@@ -1,20 +1,50 @@
-"""Who is asking, as API Gateway's authorizer found out."""
+"""Who is asking, as API Gateway's authorizer found out, and what they may do."""
 
 import json
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Header
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, ValidationError
 
-from chat_api.errors import unauthorized
+from chat_api import limits
+from chat_api.errors import ApiError, unauthorized
+from shared import keys, usage
+from shared.models import KeyScope
+
+Scope = KeyScope | Literal["keys"]
+
+_KEY = "key:"
+
+
+def _words(written: Any) -> Any:
+    # The authorizer can pass text only.
+    return frozenset(written.split()) if isinstance(written, str) else written
 
 
 class User(BaseModel):
-    """A person who has signed in."""
+    """A person who has signed in, or a program with a key."""
 
     sub: str
+    """A person's in Cognito, or `key:<id>`."""
     username: str = ""
+    """Of a key: its name."""
     email: str = ""
+    """Of a key: of who made it."""
+    scopes: Annotated[frozenset[str], BeforeValidator(_words)] = frozenset()
+    requests_per_minute: int | None = None
+    """Of a key; None for a person."""
+
+    @property
+    def key_id(self) -> str | None:
+        """The key's id; None for a person."""
+        return self.sub.removeprefix(_KEY) if self.sub.startswith(_KEY) else None
+
+    @property
+    def called(self) -> str:
+        """What to write down as the one who did something."""
+        name = self.email or self.username or self.sub
+        return name if self.key_id is None else f"{name} (API key {self.username})"
 
 
 def signed_in(
@@ -23,16 +53,49 @@ def signed_in(
     """Return the user that the authorizer put into the request's context.
 
     The Web Adapter sets the header itself, whatever a client sends. API Gateway lets nobody without a
-    token through; this is the second lock.
+    token or key through; this is the second lock.
 
     Raises:
-        ApiError: 401 where there is none.
+        ApiError: 401 where there is none, 429 where a key asks too often.
     """
     try:
         context = json.loads(x_amzn_request_context or "{}")
-        return User.model_validate(context["authorizer"])
+        user = User.model_validate(context["authorizer"])
     except (ValueError, LookupError, TypeError, ValidationError):
         raise unauthorized() from None
+    _count(user)
+    return user
 
 
-SignedIn = Annotated[User, Depends(signed_in)]
+def _count(user: User) -> None:
+    """Count a key's request; a person's are few."""
+    if user.key_id is None or user.requests_per_minute is None:
+        return
+    requests = usage.count_request(user.sub)
+    if requests == 1:
+        # Once a minute is often enough for a day.
+        keys.note_use(user.key_id)
+    limits.check_rate(requests, user.requests_per_minute)
+
+
+def _requires(scope: Scope) -> Callable[[User], User]:
+    def allowed(user: Annotated[User, Depends(signed_in)]) -> User:
+        if scope not in user.scopes:
+            raise _not_allowed(scope)
+        return user
+
+    return allowed
+
+
+def _not_allowed(scope: Scope) -> ApiError:
+    if scope == "keys":
+        cure = "Sign in, and send the ID token instead of a key: no key can have this scope."
+    else:
+        cure = f"Use a key with it; storyloom keys create NAME --scope {scope} makes one."
+    return ApiError(403, "not_allowed", f"This needs the scope {scope}, which this key does not have.", cure)
+
+
+MayChat = Annotated[User, Depends(_requires("chat"))]
+MayRead = Annotated[User, Depends(_requires("read"))]
+MayWrite = Annotated[User, Depends(_requires("write"))]
+MayManageKeys = Annotated[User, Depends(_requires("keys"))]

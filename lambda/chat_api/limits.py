@@ -1,33 +1,153 @@
-"""How much may be asked at once."""
+"""How much may be asked: at once, in a minute and in a day. Each limit has one message."""
+
+import math
+from datetime import timedelta
 
 from chat_api.errors import ApiError
-from shared import environment
+from chat_api.openai_schema import ChatRequest
+from shared import clock, environment, usage
 
 UPLOAD_BYTES = 50 * 2**20
 """The greatest story file that a browser may send; larger ones go through the command line."""
+MESSAGES = 200
+"""How many messages a chat may have."""
+ANSWERS_AT_ONCE = 4
+"""How many answers may be written for one caller at the same time."""
+CHARACTERS_A_TOKEN = 3
+"""A cautious guess: English has about four. The endpoint itself refuses what still does not fit."""
 _SERVED_TOKENS = 4096
 _ANSWER_TOKENS = 512
-_CHARACTERS_A_TOKEN = 3
-"""A cautious guess: English has about four. The endpoint itself refuses what still does not fit."""
+
+
+def context_tokens() -> int:
+    """Return how long a chat and its answer may be together."""
+    return min(environment.common().base_model.context_length, _SERVED_TOKENS)
 
 
 def prompt_characters() -> int:
     """Return how long all messages of a request may be together."""
-    context = min(environment.common().base_model.context_length, _SERVED_TOKENS)
-    return max(context - _ANSWER_TOKENS, context // 2) * _CHARACTERS_A_TOKEN
+    context = context_tokens()
+    return max(context - _ANSWER_TOKENS, context // 2) * CHARACTERS_A_TOKEN
 
 
-def check(characters: int) -> None:
-    """Refuse a prompt that is too long.
+def daily_tokens() -> int:
+    """Return how many tokens each caller may use in a day."""
+    return environment.read(environment.Budget).daily_tokens
+
+
+def check(request: ChatRequest) -> None:
+    """Refuse a chat that is too long, or that leaves no room for the answer that it asks for.
 
     Raises:
-        ApiError: 413, with the limit.
+        ApiError: 413 or 422, with the limit.
     """
+    if len(request.messages) > MESSAGES:
+        raise _too_many_messages(len(request.messages))
     limit = prompt_characters()
-    if characters > limit:
+    if request.characters > limit:
+        raise _prompt_too_long(request.characters, limit)
+    left = context_tokens() - tokens_of(request.characters)
+    if request.answer_tokens > left:
+        raise _answer_too_long(request.answer_tokens, left)
+
+
+def admit(caller: str) -> usage.Ticket:
+    """Let a caller have one more answer.
+
+    Returns:
+        The ticket, to be given back with `usage.end`.
+
+    Raises:
+        ApiError: 429 where the day's tokens are spent, or too many answers are being written.
+    """
+    ticket, today = usage.begin(caller)
+    refusal = _refusal(today)
+    if refusal is not None:
+        usage.end(ticket, tokens=0)
+        raise refusal
+    return ticket
+
+
+def check_rate(requests: int, limit: int) -> None:
+    """Refuse a key that has asked too often in this minute.
+
+    Raises:
+        ApiError: 429, with the limit.
+    """
+    if requests > limit:
+        seconds = 60 - clock.now().second
         raise ApiError(
-            413,
-            "prompt_too_long",
-            f"The chat has {characters} characters; the model takes {limit}.",
-            f"Shorten the prompt by {characters - limit} characters or more, or start a new chat.",
+            429,
+            "too_many_requests",
+            f"This key may ask {limit} times a minute, and has.",
+            f"Wait {seconds} seconds, or make a key that may ask more often.",
+            headers={"Retry-After": str(seconds)},
         )
+
+
+def tokens_of(characters: int) -> int:
+    """Guess how many tokens a text has."""
+    return math.ceil(characters / CHARACTERS_A_TOKEN)
+
+
+def _refusal(today: usage.Today) -> ApiError | None:
+    if today.tokens >= daily_tokens():
+        return _budget_spent(today.tokens)
+    if today.answering > ANSWERS_AT_ONCE:
+        return _too_many_at_once()
+    return None
+
+
+def _too_many_messages(messages: int) -> ApiError:
+    return ApiError(
+        413,
+        "too_many_messages",
+        f"The chat has {messages} messages; it may have {MESSAGES}.",
+        f"Leave out the oldest {messages - MESSAGES} or more, or start a new chat.",
+    )
+
+
+def _prompt_too_long(characters: int, limit: int) -> ApiError:
+    return ApiError(
+        413,
+        "prompt_too_long",
+        f"The chat has {characters} characters; the model takes {limit}.",
+        f"Shorten the prompt by {characters - limit} characters or more, or start a new chat.",
+    )
+
+
+def _answer_too_long(asked: int, left: int) -> ApiError:
+    return ApiError(
+        422,
+        "answer_too_long",
+        f"max_tokens is {asked}; this chat leaves the model room for {left}.",
+        f"Ask for {left} tokens at most, or shorten the chat.",
+    )
+
+
+def _budget_spent(tokens: int) -> ApiError:
+    seconds = _seconds_until_midnight()
+    return ApiError(
+        429,
+        "daily_budget_spent",
+        f"Today's {daily_tokens()} tokens are used up: {tokens} were used.",
+        "Go on after midnight UTC, or have daily_tokens_per_person raised in cdk.json.",
+        # OpenAI's clients would try again at once: they do not wait for longer than a minute.
+        headers={"Retry-After": str(seconds), "x-should-retry": "false"},
+    )
+
+
+def _too_many_at_once() -> ApiError:
+    return ApiError(
+        429,
+        "too_many_at_once",
+        f"{ANSWERS_AT_ONCE} answers are being written for you already, which is as many as there may be.",
+        "Wait until one of them has ended, or stop one.",
+        headers={"Retry-After": "5"},
+    )
+
+
+def _seconds_until_midnight() -> int:
+    now = clock.now()
+    midnight = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    return math.ceil((midnight - now).total_seconds())

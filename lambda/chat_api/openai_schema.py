@@ -58,6 +58,11 @@ class ChatRequest(BaseModel):
         return sum(message.characters for message in self.messages)
 
     @property
+    def answer_tokens(self) -> int:
+        """How long the answer may be, as far as the request says; 0 where it does not."""
+        return self.max_completion_tokens or self.max_tokens or 0
+
+    @property
     def wants_usage(self) -> bool:
         """Whether a stream's reader asked for the chunk with the counts of tokens, which has no choices."""
         return self.stream_options is not None and self.stream_options.include_usage

@@ -7,12 +7,12 @@ from pydantic import BaseModel
 
 from chat_api import history, limits, waking
 from chat_api.approval import RunId
-from chat_api.errors import ApiError, ErrorBody
-from chat_api.identity import SignedIn
-from shared import clock, environment, hosting, runs, versions
+from chat_api.errors import ApiError, refusals
+from chat_api.identity import MayChat, MayRead, User
+from shared import clock, environment, hosting, runs, usage, versions
 from shared.models import HostingState, HostingStatus, Run
 
-router = APIRouter(tags=["Pipeline"], responses={401: {"model": ErrorBody}})
+router = APIRouter(tags=["Pipeline"], responses=refusals())
 
 
 class Hosting(BaseModel):
@@ -44,9 +44,28 @@ class BaseModelName(BaseModel):
 
 
 class Limits(BaseModel):
-    """How much may be asked at once."""
+    """How much may be asked."""
 
+    messages: int
+    """Of a chat."""
     prompt_characters: int
+    """Of all messages of a chat together."""
+    context_tokens: int
+    """Of a chat and its answer together."""
+    answers_at_once: int
+    """How many may be written for one caller at the same time."""
+    requests_per_minute: int | None
+    """Of the key that asks; null for a person."""
+    upload_bytes: int
+    """Of one story file."""
+
+
+class Usage(BaseModel):
+    """What the caller has used of the day, which begins at midnight UTC."""
+
+    tokens_today: int
+    daily_tokens: int
+    """How many there may be."""
 
 
 class Status(BaseModel):
@@ -58,6 +77,7 @@ class Status(BaseModel):
     """The newest run."""
     base_model: BaseModelName
     limits: Limits
+    usage: Usage
 
 
 class Runs(BaseModel):
@@ -80,7 +100,7 @@ class RunDetail(Run):
 
 
 @router.get("/status", response_model_exclude_none=False)
-def status(user: SignedIn) -> Status:
+def status(user: MayChat) -> Status:
     """Say what the model and the newest run are doing."""
     base = environment.common().base_model
     newest = runs.latest(1)
@@ -89,12 +109,13 @@ def status(user: SignedIn) -> Status:
         live=_live(),
         run=_with_step_now(newest[0]) if newest else None,
         base_model=BaseModelName(name=base.name, id=base.id),
-        limits=Limits(prompt_characters=limits.prompt_characters()),
+        limits=_limits(user),
+        usage=Usage(tokens_today=usage.today(user.sub).tokens, daily_tokens=limits.daily_tokens()),
     )
 
 
-@router.post("/wake", status_code=202, responses={409: {"model": ErrorBody}})
-def wake(user: SignedIn) -> Hosting:
+@router.post("/wake", status_code=202, responses=refusals(409))
+def wake(user: MayChat) -> Hosting:
     """Wake the model, so that it is ready when the message is written."""
     if versions.live() is None:
         raise ApiError(
@@ -112,13 +133,13 @@ def wake(user: SignedIn) -> Hosting:
 
 
 @router.get("/runs")
-def list_runs(user: SignedIn) -> Runs:
+def list_runs(user: MayRead) -> Runs:
     """List the newest runs."""
     return Runs(runs=runs.latest())
 
 
-@router.get("/runs/{run_id}", responses={404: {"model": ErrorBody}})
-def one_run(run_id: RunId, user: SignedIn) -> RunDetail:
+@router.get("/runs/{run_id}", responses=refusals(404))
+def one_run(run_id: RunId, user: MayRead) -> RunDetail:
     """Show one run: where it is, what it read, how its loss falls."""
     run = runs.get(run_id)
     if run is None:
@@ -146,6 +167,17 @@ def _with_step_now(run: Run) -> Run:
         return run
     states = history.states(run.execution_arn)
     return run.model_copy(update={"step": states[-1].name}) if states else run
+
+
+def _limits(user: User) -> Limits:
+    return Limits(
+        messages=limits.MESSAGES,
+        prompt_characters=limits.prompt_characters(),
+        context_tokens=limits.context_tokens(),
+        answers_at_once=limits.ANSWERS_AT_ONCE,
+        requests_per_minute=user.requests_per_minute,
+        upload_bytes=limits.UPLOAD_BYTES,
+    )
 
 
 def _hosting() -> Hosting:

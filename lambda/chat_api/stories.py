@@ -6,11 +6,11 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from chat_api import limits
-from chat_api.errors import ApiError, ErrorBody
-from chat_api.identity import SignedIn
+from chat_api.errors import ApiError, refusals
+from chat_api.identity import MayRead, MayWrite
 from shared import aws, clock, environment
 
-router = APIRouter(tags=["Stories"], responses={401: {"model": ErrorBody}})
+router = APIRouter(tags=["Stories"], responses=refusals())
 
 _LISTED = 5000
 _SECONDS_TO_UPLOAD = 900
@@ -48,7 +48,7 @@ class UploadForm(BaseModel):
 
 
 @router.get("/stories")
-def list_stories(user: SignedIn) -> Stories:
+def list_stories(user: MayRead) -> Stories:
     """List the files in the stories bucket."""
     pages = aws.s3().get_paginator("list_objects_v2").paginate(Bucket=environment.common().stories_bucket)
     stories = [
@@ -60,8 +60,8 @@ def list_stories(user: SignedIn) -> Stories:
     return Stories(stories=sorted(stories, key=lambda story: story.modified_at, reverse=True)[:_LISTED])
 
 
-@router.post("/stories", responses={413: {"model": ErrorBody}, 422: {"model": ErrorBody}})
-def offer_upload(story: NewStory, user: SignedIn) -> UploadForm:
+@router.post("/stories", responses=refusals(413, 422))
+def offer_upload(story: NewStory, user: MayWrite) -> UploadForm:
     """Give permission to upload one file, for 15 minutes and 50 MB at most."""
     if story.size > limits.UPLOAD_BYTES:
         raise ApiError(

@@ -6,16 +6,12 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 from pydantic import BaseModel
 
-from chat_api.errors import ApiError, ErrorBody
-from chat_api.identity import SignedIn, User
+from chat_api.errors import ApiError, refusals
+from chat_api.identity import MayRead, MayWrite, User
 from shared import aws, clock, environment, versions
 from shared.models import ModelVersion, VersionStatus
 
-router = APIRouter(
-    prefix="/models",
-    tags=["Models"],
-    responses={401: {"model": ErrorBody}, 404: {"model": ErrorBody}, 409: {"model": ErrorBody}},
-)
+router = APIRouter(prefix="/models", tags=["Models"], responses=refusals(404, 409))
 
 Version = Annotated[str, Path(pattern=r"^v[1-9][0-9]{0,8}$")]
 
@@ -61,13 +57,13 @@ class Decided(BaseModel):
 
 
 @router.get("")
-def list_versions(user: SignedIn) -> Models:
+def list_versions(user: MayRead) -> Models:
     """List the versions with what each was made of and how good it is."""
     return Models(models=[_shown(model) for model in versions.every()])
 
 
 @router.post("/{version}/activate", status_code=202)
-def activate(version: Version, user: SignedIn) -> Decided:
+def activate(version: Version, user: MayWrite) -> Decided:
     """Have an approved version answer, such as the one before. One that answers already goes on doing so."""
     model = _model(version)
     if model.status == "live":
@@ -80,7 +76,7 @@ def activate(version: Version, user: SignedIn) -> Decided:
             f"Say yes to it: POST /api/models/{version}/approve, or storyloom models approve {version}.",
         )
     _refuse_misfit(model)
-    call = {"reason": f"{_name(user)} chose {version}", "version": version}
+    call = {"reason": f"{user.called} chose {version}", "version": version}
     answer = aws.lambdas().invoke(
         FunctionName=environment.read(environment.Api).start_run_function, Payload=json.dumps(call).encode()
     )
@@ -91,7 +87,7 @@ def activate(version: Version, user: SignedIn) -> Decided:
 
 
 @router.post("/{version}/approve", status_code=202)
-def approve(version: Version, user: SignedIn) -> Decided:
+def approve(version: Version, user: MayWrite) -> Decided:
     """Say yes to a version that waits, or that the gate refused: it is deployed. Again changes nothing."""
     model = _model(version)
     if model.status in _YES:
@@ -109,7 +105,7 @@ def approve(version: Version, user: SignedIn) -> Decided:
 
 
 @router.post("/{version}/reject", status_code=202)
-def reject(version: Version, user: SignedIn) -> Decided:
+def reject(version: Version, user: MayWrite) -> Decided:
     """Say no to a version: it is kept, and never answers. Saying it again changes nothing."""
     model = _model(version)
     if model.status == "rejected":
@@ -132,9 +128,9 @@ def _say(model: ModelVersion, decision: str, user: User) -> None:
     aws.sagemaker().update_model_package(
         ModelPackageArn=model.model_package_arn,
         ModelApprovalStatus="Approved" if decision == "Approved" else "Rejected",
-        ApprovalDescription=f"{decision} by {_name(user)}",
+        ApprovalDescription=f"{decision} by {user.called}",
     )
-    versions.note_decider(model.version, _name(user))
+    versions.note_decider(model.version, user.called)
 
 
 def _refuse_misfit(model: ModelVersion) -> None:
@@ -160,7 +156,3 @@ def _decided(model: ModelVersion, message: str) -> Decided:
 
 def _shown(model: ModelVersion) -> Model:
     return Model.model_validate(model.model_dump())
-
-
-def _name(user: User) -> str:
-    return user.email or user.username or user.sub

@@ -23,6 +23,16 @@ def stamp() -> Utc:
     return text(now())
 
 
+def day() -> str:
+    """Return today, in UTC, as `2026-09-30`."""
+    return stamp()[:10]
+
+
+def minute() -> str:
+    """Return this minute, in UTC, as `2026-09-30T18:04`."""
+    return stamp()[:16]
+
+
 def instant(written: Utc) -> datetime:
     """Read an instant back from its text."""
     return pydantic.TypeAdapter(datetime).validate_python(written)

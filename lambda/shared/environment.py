@@ -144,6 +144,12 @@ class Api(_Group):
     browser_endpoint: str = ""
 
 
+class Budget(_Group):
+    """How much each caller may ask."""
+
+    daily_tokens: int
+
+
 class SignIn(_Group):
     """The Cognito user pool whose tokens the API accepts."""
 

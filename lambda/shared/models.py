@@ -25,6 +25,8 @@ GOING: frozenset[RunStatus] = frozenset({"running", "waiting"})
 ApprovalAnswer = Literal["approved", "declined", "superseded"]
 VersionStatus = Literal["pending", "approved", "rejected", "live", "previous", "failed"]
 HostingStatus = Literal["asleep", "waking", "awake", "failing"]
+KeyScope = Literal["chat", "read", "write"]
+"""What a program may do: ask the model, read runs, versions and stories, or change them."""
 
 
 class _Item(BaseModel):
@@ -159,3 +161,22 @@ class HostingState(_Item):
     message: str | None = None
     wake_seconds: float | None = None
     """How long the last waking took, the best guess for the next one."""
+
+
+class ApiKey(_Item):
+    """A program's key; its text is known to whoever made it alone."""
+
+    key_id: str
+    secret_sha256: str = Field(repr=False)
+    """Never shown and never logged."""
+    name: str
+    scopes: list[KeyScope]
+    requests_per_minute: int
+    created_by: str
+    """`sub` of the person who made it."""
+    created_by_email: str = ""
+    created_at: Utc
+    revoked_at: Utc | None = None
+    """When it ceased to work; None while it works."""
+    last_used_on: str | None = None
+    """The day (UTC), as `2026-09-30`."""

@@ -86,15 +86,48 @@ def delete(pk: str, sk: str, only_if: ConditionBase | None = None) -> bool:
 
 def count_up(pk: str, sk: str) -> int:
     """Add one to a counter, atomically, and return its new value (1 the first time)."""
+    return int(add(pk, sk, {"n": 1})["n"])
+
+
+def add(
+    pk: str,
+    sk: str,
+    additions: Mapping[str, int | set[str]],
+    *,
+    removals: Mapping[str, set[str]] | None = None,
+    changes: Mapping[str, int] | None = None,
+) -> Item:
+    """Add to numbers and sets of an item in one atomic write, making the item where there is none.
+
+    Args:
+        pk: partition key.
+        sk: sort key.
+        additions: what to add, to a number or to a set.
+        removals: what to take out of sets.
+        changes: numbers to set, whatever they were.
+
+    Returns:
+        The item as it is then.
+    """
+    clauses: list[str] = []
+    names: dict[str, str] = {}
+    values: dict[str, Any] = {}
+    for verb, given, between in (("ADD", additions, " "), ("DELETE", removals, " "), ("SET", changes, " = ")):
+        parts = []
+        for name, value in (given or {}).items():
+            number = len(names)
+            names[f"#n{number}"], values[f":v{number}"] = name, value
+            parts.append(f"#n{number}{between}:v{number}")
+        clauses += [f"{verb} {', '.join(parts)}"] * bool(parts)
     answer = aws.dynamodb().update_item(
         TableName=_name(),
         Key={"pk": pk, "sk": sk},
-        UpdateExpression="ADD #n :one",
-        ExpressionAttributeNames={"#n": "n"},
-        ExpressionAttributeValues={":one": 1},
-        ReturnValues="UPDATED_NEW",
+        UpdateExpression=" ".join(clauses),
+        ExpressionAttributeNames=names,
+        ExpressionAttributeValues=values,
+        ReturnValues="ALL_NEW",
     )
-    return int(str(answer["Attributes"]["n"]))
+    return dict(answer["Attributes"])
 
 
 def newest(pk: str, limit: int) -> list[Item]:

@@ -197,6 +197,7 @@ def _environment(made: House) -> dict[str, str]:
         "IDLE_MINUTES": "15",
         "KEEPER_FUNCTION": "keeper",
         "START_RUN_FUNCTION": "start_run",
+        "DAILY_TOKENS": "200000",
         "PAGE_URL_PARAMETER": f"/{made.table}/page-url",
     }
 
@@ -214,6 +215,12 @@ def letters(house: House) -> Letters:
         return [json.loads(message["Body"]) for message in found]
 
     return read
+
+
+def asked_by(sub: str = "u1", scopes: str = "chat read write keys", **more: str) -> dict[str, str]:
+    """The header that the Web Adapter gives the API: who asks, as the authorizer found out."""
+    who = {"sub": sub, "scopes": scopes, **more}
+    return {"x-amzn-request-context": json.dumps({"authorizer": who})}
 
 
 class Context(LambdaContext):

@@ -14,9 +14,9 @@ from fastapi.testclient import TestClient
 from chat_api import openapi, waking
 from chat_api.app import create_app
 from shared import aws, hosting, layout, runs
-from tests.unit.functions.conftest import House
+from tests.unit.functions.conftest import House, asked_by
 
-CONTEXT = {"x-amzn-request-context": json.dumps({"authorizer": {"sub": "u1"}})}
+CONTEXT = asked_by()
 RUN = "20260904-090000-ffff"
 
 

@@ -19,11 +19,11 @@ from chat_api.app import create_app
 from record_failure.handler import handler as record_failure
 from shared import approvals, aws, clock, lock, runs, table
 from start_run.handler import handler as start_run
-from tests.unit.functions.conftest import House, Letters
+from tests.unit.functions.conftest import House, Letters, asked_by
 
 RUN = "20260905-090000-aaaa"
 EMAIL = "writer@example.com"
-CONTEXT = {"x-amzn-request-context": json.dumps({"authorizer": {"sub": "u1", "email": EMAIL}})}
+CONTEXT = asked_by(email=EMAIL)
 ESTIMATE = {"training_minutes": 12.4, "cost_usd": 0.456, "price_date": "2026-09"}
 
 

@@ -15,10 +15,10 @@ from chat_api import waking
 from chat_api.app import create_app
 from shared import aws, clock, endpoint, hosting, table
 from tests.unit.functions.api_server import running
-from tests.unit.functions.conftest import House
+from tests.unit.functions.conftest import House, asked_by
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
-CONTEXT = {"x-amzn-request-context": json.dumps({"authorizer": {"sub": "u1", "username": "writer"}})}
+CONTEXT = asked_by(username="writer")
 MESSAGES: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Tell me of the hill."}]
 HELLO = {"messages": MESSAGES}
 WORDS = ["The ", "hill ", "was ", "— ", "as ever — ", "listening."]

@@ -18,13 +18,13 @@ from register.handler import handler as register
 from shared import aws, clock, lock, runs, table, versions
 from shared.models import ModelVersion, VersionStatus
 from start_run.handler import handler as start_run
-from tests.unit.functions.conftest import ACCOUNT, BASE_MODEL, House, Letters
+from tests.unit.functions.conftest import ACCOUNT, BASE_MODEL, House, Letters, asked_by
 from tests.unit.functions.sagemaker_stand_in import StandIn
 from version_decided.handler import handler as version_decided
 
 RUN = "20260906-090000-eeee"
 EMAIL = "writer@example.com"
-CONTEXT = {"x-amzn-request-context": json.dumps({"authorizer": {"sub": "u1", "email": EMAIL}})}
+CONTEXT = asked_by(email=EMAIL)
 
 
 class Lambdas:

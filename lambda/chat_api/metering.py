@@ -1,0 +1,51 @@
+"""Counts what an answer takes, and writes it down when the answer has ended, however it ended."""
+
+import asyncio
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from botocore.exceptions import BotoCoreError, ClientError
+
+from chat_api import limits
+from shared import usage
+
+log = Logger(service="chat_api")
+
+_closing: set[asyncio.Task[None]] = set()
+"""Holds on to the tasks: the event loop itself would let them be collected."""
+
+
+class Meter:
+    """Counts the tokens of one answer."""
+
+    def __init__(self, ticket: usage.Ticket, prompt_characters: int) -> None:
+        """Take the ticket that the answer was let in with."""
+        self._ticket = ticket
+        self._guessed = limits.tokens_of(prompt_characters)
+        self._told: int | None = None
+
+    @property
+    def tokens(self) -> int:
+        """Prompt and answer: as the model counted them, or a guess where it was cut off before it said."""
+        return self._guessed if self._told is None else self._told
+
+    def hear(self, chunk: dict[str, Any]) -> None:
+        """Count a chunk: one token, until the last says how many there were."""
+        if chunk.get("usage"):
+            self._told = int(chunk["usage"]["total_tokens"])
+        elif chunk.get("choices"):
+            self._guessed += 1
+
+    async def close(self) -> None:
+        """Write the tokens down, also for a caller who has hung up: that ends this task, not the writing."""
+        task = asyncio.create_task(asyncio.to_thread(self._write))
+        _closing.add(task)
+        task.add_done_callback(_closing.discard)
+        await asyncio.shield(task)
+
+    def _write(self) -> None:
+        try:
+            usage.end(self._ticket, self.tokens)
+        except (BotoCoreError, ClientError):
+            # The answer has been given; it is not taken back for this.
+            log.exception("Could not write down the tokens of an answer")

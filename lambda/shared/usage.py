@@ -1,0 +1,86 @@
+"""What each caller uses: tokens a day, answers at once, and how often a key asks in a minute.
+
+A caller is a person's `sub` or `key:<id>`. A day and a minute have an item each, which the table forgets by
+itself (`expires_at`).
+"""
+
+import uuid
+from dataclasses import dataclass
+
+from shared import clock, table
+from shared.table import Item
+
+LONGEST_ANSWER_SECONDS = 300
+"""Longer than an answer can take: the API's own timeout. A function that died leaves its answer behind."""
+_DAY_IS_KEPT, _MINUTE_IS_KEPT = 2 * 86_400, 3_600
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """One answer that is being written."""
+
+    caller: str
+    day: str
+    entry: str
+    """In the day's set of answers: `<request id>@<seconds since 1970>`."""
+
+
+@dataclass(frozen=True)
+class Today:
+    """What a caller has used today (UTC)."""
+
+    tokens: int = 0
+    answering: int = 0
+    """How many answers are being written now."""
+
+
+def begin(caller: str) -> tuple[Ticket, Today]:
+    """Note that an answer is asked for.
+
+    One atomic write both notes it and counts, so that two questions at once cannot both be the last allowed.
+
+    Returns:
+        The ticket for `end`, and the day with this answer in it.
+    """
+    ticket = Ticket(caller, clock.day(), f"{uuid.uuid4().hex}@{_seconds()}")
+    item = table.add(
+        _partition(caller),
+        ticket.day,
+        {"active": {ticket.entry}},
+        changes={"expires_at": _seconds() + _DAY_IS_KEPT},
+    )
+    return ticket, _today(item)
+
+
+def end(ticket: Ticket, tokens: int) -> None:
+    """Note that an answer has ended, and what it took."""
+    table.add(_partition(ticket.caller), ticket.day, {"tokens": tokens}, removals={"active": {ticket.entry}})
+
+
+def today(caller: str) -> Today:
+    """Read what a caller has used today."""
+    return _today(table.get(_partition(caller), clock.day()) or {})
+
+
+def count_request(caller: str) -> int:
+    """Count a request; returns how many there were in this minute, with this one."""
+    expires_at = _seconds() + _MINUTE_IS_KEPT
+    item = table.add(_partition(caller), clock.minute(), {"requests": 1}, changes={"expires_at": expires_at})
+    return int(item["requests"])
+
+
+def _today(item: Item) -> Today:
+    fresh = [entry for entry in item.get("active", ()) if not _is_stale(entry)]
+    return Today(tokens=int(item.get("tokens", 0)), answering=len(fresh))
+
+
+def _is_stale(entry: str) -> bool:
+    return _seconds() - int(entry.rpartition("@")[2]) > LONGEST_ANSWER_SECONDS
+
+
+def _seconds() -> int:
+    return int(clock.now().timestamp())
+
+
+def _partition(caller: str) -> str:
+    return f"USAGE#{caller}"
