@@ -68,6 +68,20 @@ class StoryloomApi:
         """Says what is to become of a version; gives what was done, in words, and the version."""
         return self._answer(self._http.post(f"/models/{version}/{decision}"))
 
+    def keys(self) -> list[dict[str, Any]]:
+        """Every API key, newest first, without what would let anybody use it."""
+        listed: list[dict[str, Any]] = self._get("/keys")["keys"]
+        return listed
+
+    def create_key(self, name: str, scopes: list[str], requests_per_minute: int) -> dict[str, Any]:
+        """Makes a key; `key` of the answer is its text, which is not given again."""
+        wanted = {"name": name, "scopes": scopes, "requests_per_minute": requests_per_minute}
+        return self._answer(self._http.post("/keys", json=wanted))
+
+    def revoke_key(self, key_id: str) -> dict[str, Any]:
+        """Has a key work no longer; gives the key."""
+        return self._answer(self._http.delete(f"/keys/{key_id}"))
+
     def stories(self) -> list[dict[str, Any]]:
         listed: list[dict[str, Any]] = self._get("/stories")["stories"]
         return listed

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from cli import journey, models
+from cli import journey, keys, models
 from cli.api import StoryloomApi
 from cli.browser import cached_page, show, write_private
 from cli.connection import LOCAL_STATE, connect, sign_in_and_keep
@@ -31,6 +31,7 @@ app = typer.Typer(
 local_app = typer.Typer(help="AWS on this machine: no account, no GPU, no Docker.", no_args_is_help=True)
 app.add_typer(local_app, name="local")
 app.add_typer(models.app, name="models")
+app.add_typer(keys.app, name="keys")
 
 out = Console()
 notes = Console(stderr=True)  # progress goes here, so that --json leaves standard output clean

@@ -118,6 +118,7 @@ def test_only_four_functions_touch_the_endpoint(synthesized: Synthesized) -> Non
         ("ChatApi", "sagemaker:InvokeEndpointWithResponseStream", r":endpoint/storyloom$"),
         ("ChatApi", "states:SendTaskSuccess", r":stateMachine:Storyloom-Pipeline-[0-9a-f]{8}$"),
         ("AskApproval", "ssm:GetParameter", r":parameter/storyloom/page-url$"),
+        ("Authorizer", "dynamodb:GetItem", r":table/<TableName>$"),
         ("ChatApi", "lambda:InvokeFunction", r"^<KeeperFunction\w+\.Arn>$"),
         ("PipelineRole", "sagemaker:CreateTrainingJob", r":training-job/storyloom-train-\*$"),
         ("JobRole", "s3:PutObject", r"<ArtifactsBucketName>/runs/\*$"),

@@ -24,7 +24,29 @@ export interface Status {
   live: LiveModel | null;
   run: Run | null;
   base_model: { name: string; id: string };
-  limits: { prompt_characters: number };
+  limits: Limits;
+  usage: Usage;
+}
+
+/** How much may be asked. */
+export interface Limits {
+  /** Of a chat. */
+  messages: number;
+  /** Of all messages of a chat together. */
+  prompt_characters: number;
+  /** Of a chat and its answer together. */
+  context_tokens: number;
+  answers_at_once: number;
+  /** Of the key that asks; null for a person. */
+  requests_per_minute: number | null;
+  /** Of one story file. */
+  upload_bytes: number;
+}
+
+/** What the caller has used of the day, which begins at midnight UTC. */
+export interface Usage {
+  tokens_today: number;
+  daily_tokens: number;
 }
 
 export type RunStatus =

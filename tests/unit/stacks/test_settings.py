@@ -65,6 +65,7 @@ def test_keys_of_the_cdk_are_passed_over() -> None:
         ("minimum_improvement_percent", 100, "below 100"),
         ("monthly_budget_usd", -5, "above 0"),
         ("monthly_budget_usd", "NaN", "above 0"),
+        ("daily_tokens_per_person", 0, "1 or more"),
         ("huggingface_token_secret", "a b", "Secrets Manager"),
         ("inference_ami", "AL2023!", "InferenceAmiVersion"),
         ("function_python", "3.9", "3.11, 3.12"),

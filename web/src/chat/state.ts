@@ -201,7 +201,7 @@ export function messagesFor(
     const said = saidBy(earlier, voice);
     if (said === "") continue; // a prompt without an answer would only confuse the model
     characters += earlier.prompt.length + said.length;
-    if (characters > limit) break;
+    if (characters > limit || messages.length + 2 > MOST_MESSAGES) break;
     messages = [{ role: "user", content: earlier.prompt }, { role: "assistant", content: said }, ...messages];
   }
   return messages;

@@ -1,0 +1,215 @@
+"""API keys: made once, checked before the API, and every route behind the scope it needs."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from fastapi.testclient import TestClient
+
+from authorizer import handler as authorizer
+from chat_api.app import create_app
+from chat_api.identity import User
+from shared import clock, keys, table
+from shared.models import KeyScope
+from tests.unit.functions.conftest import House, asked_by
+
+ARN = "arn:aws:execute-api:us-east-1:123456789012:abc123/prod/GET/api/status"
+EMAIL = "writer@example.com"
+OPEN = {("GET", "/api/health")}
+
+
+@pytest.fixture
+def api(house: House) -> Iterator[TestClient]:
+    """The app, without anybody signed in."""
+    with TestClient(create_app()) as client:
+        yield client
+
+
+def _made(*scopes: KeyScope, per_minute: int = 60) -> str:
+    _, text = keys.make("nightly", scopes or ("chat",), per_minute, by="u1", email=EMAIL)
+    return text
+
+
+def _authorized(text: str, context: LambdaContext) -> dict[str, Any]:
+    event = {"type": "REQUEST", "methodArn": ARN, "headers": {"Authorization": f"Bearer {text}"}}
+    return authorizer.handler(event, context)
+
+
+def test_a_key_opens_the_api_to_its_scopes(house: House, context: LambdaContext) -> None:
+    text = _made("read", "chat", per_minute=7)
+    answer = _authorized(text, context)
+    key_id = text.split("-")[1]
+    assert answer["principalId"] == f"key:{key_id}"
+    assert answer["context"] == {
+        "sub": f"key:{key_id}",
+        "username": "nightly",
+        "email": EMAIL,
+        "scopes": "chat read",
+        "requests_per_minute": "7",
+    }
+
+
+def test_a_wrong_or_revoked_key_is_unauthorized(house: House, context: LambdaContext) -> None:
+    text = _made()
+    head, secret = text[:16], text[16:]
+    flipped = ("B" if secret[0] == "A" else "A") + secret[1:]
+    other = keys.make("other", ["chat"], 60, by="u1", email=EMAIL)[1]
+    wrong = [
+        head,
+        head + flipped,
+        head + other[16:],
+        f"sl-{'0' * 12}-{secret}",
+        text + "A",
+        "sl-",
+    ]
+    for guess in wrong:
+        with pytest.raises(authorizer.Unauthorized, match=r"^Unauthorized$"):
+            _authorized(guess, context)
+    assert _authorized(text, context)["context"]["sub"].startswith("key:")
+    keys.revoke(text.split("-")[1])
+    with pytest.raises(authorizer.Unauthorized, match=r"^Unauthorized$"):
+        _authorized(text, context)
+
+
+def test_the_key_itself_is_nowhere(
+    house: House, context: LambdaContext, capfd: pytest.CaptureFixture[str]
+) -> None:
+    text = _made()
+    secret = text[16:]
+    _authorized(text, context)
+    with pytest.raises(authorizer.Unauthorized):
+        _authorized(text + "A", context)
+    (item,) = table.every("KEYS")
+    assert secret not in repr(item)
+    said = capfd.readouterr()
+    assert secret not in said.out + said.err
+    (key,) = keys.every()
+    assert key.secret_sha256 not in repr(key)
+
+
+def test_a_person_makes_lists_and_revokes_keys(api: TestClient, context: LambdaContext) -> None:
+    person = asked_by(email=EMAIL)
+    wanted = {"name": "nightly", "scopes": ["read"], "requests_per_minute": 5}
+    made = api.post("/api/keys", json=wanted, headers=person)
+    assert made.status_code == 201
+    assert made.headers["cache-control"] == "no-store"
+    key = made.json()
+    assert _authorized(key["key"], context)["context"]["scopes"] == "read"
+    (listed,) = api.get("/api/keys", headers=person).json()["keys"]
+    assert listed == {name: value for name, value in key.items() if name != "key"}
+    assert (listed["name"], listed["created_by_email"], listed["revoked_at"]) == ("nightly", EMAIL, None)
+    assert "sha256" not in made.text
+    revoked = api.delete(f"/api/keys/{key['key_id']}", headers=person).json()
+    assert revoked["revoked_at"]
+    again = api.delete(f"/api/keys/{key['key_id']}", headers=person)
+    assert (again.status_code, again.json()) == (200, revoked)
+    assert api.get("/api/keys", headers=person).json()["keys"] == [revoked]
+    missing = api.delete(f"/api/keys/{'0' * 12}", headers=person)
+    assert missing.status_code == 404
+    assert keys.get("0" * 12) is None, "revoking makes nothing"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "where"),
+    [
+        ({"name": ""}, "name"),
+        ({"name": "a\nb"}, "name"),
+        ({"scopes": []}, "scopes"),
+        ({"scopes": ["keys"]}, "scopes.0"),
+        ({"requests_per_minute": 0}, "requests_per_minute"),
+        ({"requests_per_minute": 601}, "requests_per_minute"),
+    ],
+)
+def test_a_key_that_cannot_be_is_refused(api: TestClient, wrong: dict[str, Any], where: str) -> None:
+    wanted = {"name": "nightly", "scopes": ["read"], **wrong}
+    answer = api.post("/api/keys", json=wanted, headers=asked_by())
+    assert answer.status_code == 422
+    assert answer.json()["error"]["message"].startswith(where)
+
+
+def test_keys_are_listed_newest_first(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    for second in (3, 1, 2):
+        monkeypatch.setattr(clock, "stamp", lambda at=second: f"2026-09-30T18:04:0{at}.000Z")
+        keys.make(f"made {second}", ["chat"], 60, by="u1", email=EMAIL)
+    assert [key.name for key in keys.every()] == ["made 3", "made 2", "made 1"]
+
+
+def test_a_key_may_ask_so_often_in_a_minute(api: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    key, _ = keys.make("nightly", ["read"], 2, by="u1", email=EMAIL)
+    asks = asked_by(sub=f"key:{key.key_id}", scopes="read", requests_per_minute="2")
+    moment = clock.instant("2026-09-30T18:04:40.000Z")
+    monkeypatch.setattr(clock, "now", lambda: moment)
+    assert [api.get("/api/runs", headers=asks).status_code for _ in range(2)] == [200, 200]
+    answer = api.get("/api/runs", headers=asks)
+    assert answer.status_code == 429
+    assert answer.headers["retry-after"] == "20"
+    error = answer.json()["error"]
+    assert error["type"] == "too_many_requests"
+    assert "2 times a minute" in error["message"]
+    used = keys.get(key.key_id)
+    assert used is not None
+    assert used.last_used_on == "2026-09-30"
+    moment = clock.instant("2026-09-30T18:05:00.000Z")
+    assert api.get("/api/runs", headers=asks).status_code == 200
+    (minute, *_) = table.every(f"USAGE#key:{key.key_id}")
+    assert minute["expires_at"] > moment.timestamp()
+    assert api.get("/api/runs", headers=asked_by()).status_code == 200, "people's requests are not counted"
+
+
+def test_what_a_key_does_is_told_from_what_its_maker_does() -> None:
+    program = User(sub="key:0123456789ab", username="nightly", email=EMAIL)
+    assert program.called == f"{EMAIL} (API key nightly)"
+    assert User(sub="u1", username="u1", email=EMAIL).called == EMAIL
+    assert User(sub="u1").called == "u1"
+
+
+def _routes() -> list[tuple[str, str]]:
+    document = create_app().openapi()
+    return [(method.upper(), path) for path, known in document["paths"].items() for method in known]
+
+
+CLOSED = sorted(set(_routes()) - OPEN)
+
+
+def _ask(api: TestClient, route: tuple[str, str], headers: dict[str, str] | None = None) -> Any:
+    method, path = route
+    # What is asked for matters to nobody yet: who asks comes first.
+    return api.request(method, re.sub(r"\{\w+\}", "x", path), headers=headers)
+
+
+@pytest.mark.parametrize("route", CLOSED, ids=" ".join)
+def test_no_route_escapes_the_sign_in(api: TestClient, route: tuple[str, str]) -> None:
+    answer = _ask(api, route)
+    assert answer.status_code == 401
+    assert answer.json()["error"]["type"] == "unauthorized"
+
+
+@pytest.mark.parametrize("route", CLOSED, ids=" ".join)
+def test_every_route_needs_the_one_scope_that_the_documentation_says(
+    api: TestClient, route: tuple[str, str]
+) -> None:
+    answer = _ask(api, route, asked_by(sub="key:0123456789ab", scopes=""))
+    assert answer.status_code == 403
+    error = answer.json()["error"]
+    assert error["type"] == "not_allowed"
+    (scope,) = re.findall(r"needs the scope (\w+)", error["message"])
+    assert scope in keys.PERSON_SCOPES
+    written = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
+    assert f"| `{' '.join(route)}` | `{scope}` |" in written
+    others = " ".join(set(keys.PERSON_SCOPES) - {scope})
+    assert _ask(api, route, asked_by(scopes=others)).status_code == 403
+    assert _ask(api, route, asked_by(scopes="nothing")).json() == answer.json()
+
+
+def test_health_is_all_that_is_open(api: TestClient) -> None:
+    assert len(CLOSED) == len(_routes()) - 1
+    assert api.get("/api/health").status_code == 200
+
+
+def test_a_context_without_scopes_may_do_nothing(api: TestClient) -> None:
+    context = {"x-amzn-request-context": json.dumps({"authorizer": {"sub": "u1"}})}
+    assert api.get("/api/runs", headers=context).status_code == 403
