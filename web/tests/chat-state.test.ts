@@ -8,6 +8,7 @@ import {
   EMPTY,
   messagesFor,
   shownTake,
+  type Turn,
 } from "../src/chat/state";
 import { forgetConversation, keepConversation, keptConversation } from "../src/chat/storage";
 import { completeSentences, paragraphs } from "../src/chat/text";
@@ -131,6 +132,14 @@ describe("messagesFor", () => {
     expect(messagesFor(turns, 1, "base", all)).toHaveLength(3);
     expect(messagesFor(turns, 1, "base", all - 1)).toEqual([{ role: "user", content: "And then?" }]);
     expect(messagesFor(turns, 1, "base", 0)).toHaveLength(1);
+  });
+
+  it("leaves out the oldest turns beyond the messages that the API takes", () => {
+    const [answered, prompt] = turns as [Turn, Turn];
+    const long = [...Array<Turn>(150).fill(answered), prompt];
+    expect(messagesFor(long, 150, "base", 100_000)).toHaveLength(199);
+    expect(messagesFor(long, 99, "base", 100_000)).toHaveLength(199);
+    expect(messagesFor(long, 98, "base", 100_000)).toHaveLength(197);
   });
 
   it("leaves out a turn that got no answer", () => {

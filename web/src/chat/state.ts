@@ -180,6 +180,9 @@ export function busy(conversation: Conversation): boolean {
   return conversation.turns.some((turn) => turn.answers.some((answer) => answer.takes.some(underWay)));
 }
 
+/** The most that the API takes in one chat. */
+const MOST_MESSAGES = 200;
+
 /**
  * What to send for the turn at `index`: the prompt and as much of the conversation before it as fits.
  *
