@@ -88,7 +88,7 @@ class Approval(_Item):
     """Step Functions' own; never shown and never logged."""
     answer: ApprovalAnswer | None = None
     answered_by: str | None = None
-    """E-mail address of the person; None where new stories answered."""
+    """E-mail address of the person, and the API key where a program said it; None where new stories did."""
     answered_at: Utc | None = None
     delivered_at: Utc | None = None
     """When Step Functions took the answer."""
@@ -129,7 +129,7 @@ class ModelVersion(_Item):
     training_job: str | None = None
     created_at: Utc
     decided_by: str | None = None
-    """E-mail address of the person who said yes or no to it here; None where nobody did."""
+    """E-mail address of the person who said yes or no to it here, and the API key where a program did."""
     decided_at: Utc | None = None
 
     @property

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from botocore.exceptions import ClientError
 from fastapi.testclient import TestClient
 
 from chat_api import limits
@@ -76,6 +77,18 @@ def test_what_the_model_refused_costs_nothing(awake: StandIn, api: TestClient) -
     awake.model_error = (500, "CUDA error")
     assert api.post(CHAT, json=HELLO).status_code == 502
     assert usage.today("u1") == usage.Today(tokens=0, answering=0)
+
+
+def test_an_answer_is_not_taken_back_where_its_tokens_cannot_be_written_down(
+    awake: StandIn, api: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(ticket: usage.Ticket, tokens: int) -> None:
+        raise ClientError({"Error": {"Code": "InternalServerError", "Message": "Oh."}}, "UpdateItem")
+
+    monkeypatch.setattr(usage, "end", fail)
+    answer = api.post(CHAT, json={**HELLO, "stream": True})
+    assert answer.status_code == 200
+    assert answer.text.endswith("data: [DONE]\n\n")
 
 
 def test_hanging_up_does_not_escape_the_budget(awake: StandIn) -> None:
