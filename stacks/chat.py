@@ -140,6 +140,7 @@ class ChatStack(Stack):
         )
         chat_api.may_use_table("GetItem", "Query", "UpdateItem")
         hosting.asked_by(chat_api, streaming=True)
+        hosting.priced_for(chat_api)
         allow(
             chat_api.role,
             ["states:GetExecutionHistory"],

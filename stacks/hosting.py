@@ -1,10 +1,12 @@
 """What a function needs to make, change, ask and delete the endpoint."""
 
+import json
 from dataclasses import dataclass
 
 from stacks.functions import Function
 from stacks.permissions import allow, arn, may_pass
 from stacks.settings import Settings
+from stories.estimate import INSTANCES, PRICE_DATE
 
 VARIANT = "main"
 """Name of the endpoint's one production variant; its metrics carry it."""
@@ -49,10 +51,17 @@ class Hosting:
         allow(function.role, actions, [arn("sagemaker", f"endpoint/{self.settings.name}")])
         function.function.add_environment("STORYLOOM_ENDPOINT_NAME", self.settings.name)
 
+    def priced_for(self, function: Function) -> None:
+        """Tell a function what the endpoint's machines cost."""
+        prices = {name: instance.usd_per_hour for name, instance in INSTANCES.items()}
+        function.function.add_environment("STORYLOOM_HOSTING_PRICES", json.dumps(prices))
+        function.function.add_environment("STORYLOOM_PRICE_DATE", PRICE_DATE)
+
     def _describe_to(self, function: Function) -> None:
         variables = {
             "STORYLOOM_HOSTING_IMAGE": self.image,
             "STORYLOOM_HOSTING_INSTANCE": self.settings.hosting_instance,
+            "STORYLOOM_HOSTING_FALLBACK_INSTANCES": json.dumps(self.settings.fallbacks),
             "STORYLOOM_HOSTING_ROLE_ARN": self.role_arn,
             "STORYLOOM_ENDPOINT_NAME": self.settings.name,
             "STORYLOOM_INFERENCE_AMI": self.settings.inference_ami,

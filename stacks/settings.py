@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from stacks import catalogue, instances
 from stacks.catalogue import CatalogueModel
@@ -21,6 +21,16 @@ _EMAIL = r"^$|^[^@\s<>\"']+@[^@\s<>\"']+\.[^@\s<>\"'.]+$"
 _BROWSER_ENDPOINT = r"^$|^https?://[A-Za-z0-9.-]+(:\d{1,5})?$"
 
 Approval = Literal["automatic", "manual"]
+
+
+def _listed(value: object) -> object:
+    """Split what a command line gives: `a,b`."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 
 class Settings(BaseModel):
@@ -35,6 +45,8 @@ class Settings(BaseModel):
     base_model_revision: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,64}$")] = ""
     training_instance: str = "ml.g6.xlarge"
     hosting_instance: str = "ml.g6.xlarge"
+    hosting_fallback_instances: Names = ("ml.g5.xlarge", "ml.g6e.xlarge")
+    """Tried one after the other where there is no `hosting_instance` to be had."""
     instance_count: Annotated[int, Field(ge=1, le=16)] = 1
     """How many training instances share one training."""
     spot: bool = True
@@ -68,6 +80,16 @@ class Settings(BaseModel):
     def model(self) -> CatalogueModel:
         """The chosen base model."""
         return catalogue.find(self.base_model, self.base_model_revision)
+
+    @property
+    def fallbacks(self) -> list[str]:
+        """Those of `hosting_fallback_instances` that the model fits into: the default list knows no model."""
+        needed_gb = instances.memory_needed_gb(self.model.parameters_millions, "hosting")
+        return [
+            name
+            for name in dict.fromkeys(self.hosting_fallback_instances)
+            if name != self.hosting_instance and instances.GPU_OF_INSTANCE[name].memory_gb >= needed_gb
+        ]
 
     @property
     def title(self) -> str:
@@ -108,6 +130,7 @@ _CURES = {
     "base_model_revision": "Give a commit, tag or branch of the model's repository, or leave it empty",
     "training_instance": "Give a GPU instance such as ml.g6.xlarge",
     "hosting_instance": "Give a GPU instance such as ml.g6.xlarge",
+    "hosting_fallback_instances": "Give GPU instances such as ml.g5.xlarge,ml.g6e.xlarge, or leave it empty",
     "instance_count": "Give a whole number of training instances from 1 to 16",
     "spot": "Give true or false",
     "max_training_minutes": "Give whole minutes from 1 to 7170 (SageMaker ends a job after five days)",
@@ -194,6 +217,9 @@ def _choice_faults(settings: Settings, skip: set[str]) -> list[Fault]:
         if fault:
             faults.append(fault)
             skip = skip | {key}
+    fallbacks = settings.hosting_fallback_instances
+    wrong = [_instance_fault("hosting_fallback_instances", instance) for instance in fallbacks]
+    faults += [fault for fault in wrong if fault]
     if "base_model" in skip:
         return faults
     try:
@@ -201,8 +227,12 @@ def _choice_faults(settings: Settings, skip: set[str]) -> list[Fault]:
     except catalogue.UnsuitableModelError as error:
         return [Fault("base_model", settings.base_model, error.reason, error.cure), *faults]
     for purpose in get_args(instances.Purpose):
-        if f"{purpose}_instance" not in skip:
-            faults += _fit_faults(settings, model, purpose)
+        key = f"{purpose}_instance"
+        if key not in skip:
+            faults += _fit_faults(key, getattr(settings, key), model, purpose)
+    if not any(wrong) and fallbacks != Settings.model_fields["hosting_fallback_instances"].default:
+        for instance in fallbacks:
+            faults += _fit_faults("hosting_fallback_instances", instance, model, "hosting")
     if model.gated and not settings.huggingface_token_secret and "huggingface_token_secret" not in skip:
         faults.append(_gated_fault(settings, model))
     return faults
@@ -225,9 +255,7 @@ def _instance_fault(key: str, instance: str) -> Fault | None:
     return Fault(key, instance, reason, cure)
 
 
-def _fit_faults(settings: Settings, model: CatalogueModel, purpose: instances.Purpose) -> list[Fault]:
-    key = f"{purpose}_instance"
-    instance = getattr(settings, key)
+def _fit_faults(key: str, instance: str, model: CatalogueModel, purpose: instances.Purpose) -> list[Fault]:
     gpu = instances.GPU_OF_INSTANCE[instance]
     needed_gb = instances.memory_needed_gb(model.parameters_millions, purpose)
     if not model.parameters_millions or needed_gb <= gpu.memory_gb:

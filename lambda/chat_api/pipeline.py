@@ -5,11 +5,11 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from chat_api import history, limits, waking
+from chat_api import costs, history, limits, waking
 from chat_api.approval import RunId
 from chat_api.errors import ApiError, refusals
 from chat_api.identity import MayChat, MayRead, User
-from shared import clock, environment, hosting, runs, usage, versions
+from shared import clock, environment, hosting, machines, runs, usage, versions
 from shared.models import HostingState, HostingStatus, Run
 
 router = APIRouter(tags=["Pipeline"], responses=refusals())
@@ -24,6 +24,13 @@ class Hosting(BaseModel):
     message: str | None
     expected_seconds: int | None = None
     """While it wakes: a guess of how long until it answers."""
+    instance: str | None = None
+    """The machine that hosts it, or is to host it while it wakes."""
+    cost_this_month_usd: float | None
+    """What the endpoint has cost since the month began (UTC), with what runs now, at prices on demand; None
+    where the price of a machine is not known."""
+    price_date: str
+    """Of what month the prices are."""
 
 
 class Live(BaseModel):
@@ -125,7 +132,7 @@ def wake(user: MayChat) -> Hosting:
             "Add stories; a run starts by itself when the bucket has been quiet for a while.",
         )
     state = hosting.state()
-    if state.status in {"asleep", "failing"}:
+    if state.status == "asleep" or (state.status == "failing" and not hosting.retry_seconds(state)):
         waking.call_keeper("wake")
         told = state.model_copy(update={"status": "waking", "since": clock.stamp(), "message": "Waking."})
         return _described(told)
@@ -194,6 +201,9 @@ def _described(state: HostingState) -> Hosting:
         since=state.since,
         message=state.message,
         expected_seconds=waking.expected_seconds(state) if state.status == "waking" else None,
+        instance=machines.instance_of(state.endpoint_config) if state.status in {"waking", "awake"} else None,
+        cost_this_month_usd=costs.this_month_usd(),
+        price_date=costs.price_date(),
     )
 
 

@@ -49,11 +49,12 @@ def wake() -> ApiError:
 def not_awake(state: HostingState) -> ApiError:
     """Describe a model that does not answer yet."""
     expected = expected_seconds(state)
+    resting = hosting.retry_seconds(state)
     stage = "waking" if state.status == "awake" else state.status
     words = {
         "asleep": "The model was asleep, to cost nothing. It is being woken.",
         "waking": "The model is waking.",
-        "failing": f"The model could not be started: {state.message or 'no reason was given'}. Trying again.",
+        "failing": _why_not(state) + ("" if resting else " Trying again."),
     }
     return ApiError(
         503,
@@ -66,8 +67,13 @@ def not_awake(state: HostingState) -> ApiError:
     )
 
 
+def _why_not(state: HostingState) -> str:
+    reason = (state.message or "no reason was given").rstrip(".")
+    return f"The model could not be started: {reason}."
+
+
 def expected_seconds(state: HostingState) -> int:
     """Guess how long until the model answers, from how long it took last time."""
     usual = state.wake_seconds or _USUAL_SECONDS
     gone = clock.seconds_since(state.since) if state.status == "waking" and state.since else 0
-    return max(2, round(usual - gone))
+    return max(2, round(usual - gone + hosting.retry_seconds(state)))

@@ -6,7 +6,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deploy import bundle
-from shared import clock, endpoint, environment, hosting, runs, versions
+from shared import clock, endpoint, environment, hosting, machines, runs, versions
 
 log = Logger(service="deploy")
 
@@ -30,10 +30,13 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     runs.enter(run_id, "Deploy", f"Putting {version} and the base model together for the endpoint.")
     adapters = {version: model.adapter_uri, **_previous(version)}
     bundle_uri = bundle.build(version, adapters)
-    config = endpoint.ensure_config(version, bundle_uri)
+    found = endpoint.describe()
+    # An endpoint that had to take another machine of the list stays on it.
+    instance = machines.staying_with(found.config if found else None)
+    config = endpoint.ensure_config(version, bundle_uri, instance)
     # A retry of this state, or of the run, may ask SageMaker again for what it refused before.
-    hosting.note_request(None)
-    if endpoint.describe() is None:
+    hosting.forget_refusals()
+    if found is None:
         hosting.mark_waking(version, config)
     hosting.touch(at_once=True)
     progress = endpoint.converge(config)

@@ -6,7 +6,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from shared import clock, endpoint, environment, hosting, lock, versions
+from shared import capacity, clock, endpoint, environment, hosting, lock, machines, meter, versions
 from shared.endpoint import Endpoint
 from shared.models import HostingState
 
@@ -14,8 +14,10 @@ log = Logger(service="keeper")
 
 LONGEST_LIFE = timedelta(hours=24)
 """No endpoint bills for longer than this in one piece, whatever the table says; the next message wakes it."""
+LONGEST_CHANGE = timedelta(minutes=90)
+"""A change that takes longer hangs: SageMaker gives up the slowest start that we allow before that."""
 _SETTLING_SECONDS = 60
-"""For this long whoever woke the endpoint is left to make it, and a failure is not tried again."""
+"""For this long whoever woke the endpoint is left to make it."""
 
 
 @log.inject_lambda_context
@@ -48,16 +50,21 @@ def wake() -> None:
         return
     state = hosting.state()
     age = clock.seconds_since(state.since) if state.since else float("inf")
-    if state.status in {"waking", "failing"} and age < _SETTLING_SECONDS:
+    if hosting.retry_seconds(state) or _is_deployed_now(state):
+        return
+    if state.status == "waking" and age < _SETTLING_SECONDS:
         return
     if state.status in {"waking", "awake"} and endpoint.describe() is not None:
         return
-    config = endpoint.ensure_config(live.version, live.bundle_uri)
+    if state.status == "waking" and state.tried:
+        _make()
+        return
+    config = endpoint.ensure_config(live.version, live.bundle_uri, machines.choices()[0])
     if state.status in {"waking", "awake"}:
         # The table says more than there is: someone deleted the endpoint, or died before making it.
         hosting.mark_asleep(state, "The endpoint was gone.")
     if hosting.claim_waking(live.version, config):
-        endpoint.converge(config)
+        _make()
 
 
 def sleep(why: str) -> None:
@@ -68,65 +75,127 @@ def sleep(why: str) -> None:
 
 def tick() -> None:
     """Compare the table with SageMaker, put right what differs, and end what is idle or too old."""
-    state, found = hosting.state(), endpoint.describe()
+    found = endpoint.describe()
+    # Before the table is asked: what must go goes, also where the table cannot be read or a run is going.
+    if found is not None and (why := _overdue(found)):
+        _remove(found, why)
+        return
+    meter.look(found.machine if found else None, found.seen_at if found else clock.now())
+    state = hosting.state()
     if found is None:
         _without_endpoint(state)
-    elif clock.now() - found.created_at > LONGEST_LIFE and not found.busy:
-        if hosting.mark_asleep(state, "Deleted after the longest life of an endpoint; a message wakes it."):
-            endpoint.delete()
     elif found.status == "InService":
         _in_service(state, found)
     elif not found.busy:
         _broken(state, found)
 
 
+def _overdue(found: Endpoint) -> str | None:
+    """Say why an endpoint has to go whatever the table says; None where it may stay."""
+    if found.status == "Deleting":
+        return None
+    if clock.now() - found.created_at > LONGEST_LIFE:
+        return "Deleted after the longest life of an endpoint; a message wakes it."
+    if found.busy and clock.now() - found.changed_at > LONGEST_CHANGE:
+        minutes = LONGEST_CHANGE.total_seconds() / 60
+        return f"Deleted after it hung in {found.status} for {minutes:g} minutes; a message wakes it."
+    return None
+
+
+def _remove(found: Endpoint, why: str) -> None:
+    if endpoint.delete():
+        hosting.mark_asleep(hosting.state(), why)
+    else:
+        meter.look(found.machine, found.seen_at)
+
+
+def _make() -> None:
+    """Make the endpoint that the table wants, on the first machine that the account may have."""
+    for _ in machines.choices():
+        state = hosting.state()
+        if state.status != "waking" or not state.endpoint_config:
+            return
+        progress = endpoint.converge(state.endpoint_config)
+        if progress.state != "failed":
+            return
+        _give_up(state, state.endpoint_config, progress.message)
+
+
+def _give_up(state: HostingState, config: str, reason: str) -> None:
+    """Have the next machine tried where this one could not be had; else record why it does not wake."""
+    short, live = capacity.shortage(reason), versions.live()
+    if short is None or live is None:
+        hosting.mark_failing(reason)
+        return
+    refused = machines.instance_of(config) or machines.choices()[0]
+    why = capacity.pass_over(state, refused, short, live.version, live.bundle_uri)
+    if why is not None:
+        hosting.mark_failing(why, {**state.tried, refused: short})
+
+
 def _without_endpoint(state: HostingState) -> None:
     if state.status == "awake":
         hosting.mark_asleep(state, "The endpoint was deleted; a message wakes it.")
-    elif state.status == "waking" and state.endpoint_config:
-        endpoint.converge(state.endpoint_config)
+    elif state.status == "waking" and not _is_deployed_now(state):
+        _make()
 
 
 def _in_service(state: HostingState, found: Endpoint) -> None:
     if state.status == "asleep":
         # Deleting it failed, or it was made behind our back: it bills, so it goes.
         endpoint.delete()
-        return
-    if lock.holder() is None:
-        wanted = _wanted_config()
-        if wanted is None:
-            endpoint.delete()
-            hosting.mark_asleep(state, "No version is live.")
-            return
-        if found.config != wanted[1] and state.requested != wanted[1]:
-            endpoint.converge(wanted[1])
-            return
-        if state.status != "awake":
-            hosting.mark_awake(*wanted)
-            return
+    elif state.status == "awake" and _idle(state):
+        # Before anything else that may fail, and would keep it for ever.
+        _fall_asleep(state)
+    elif lock.holder() is None:
+        _without_run(state, found)
     elif state.status != "awake" and state.version and found.config == state.endpoint_config:
         hosting.mark_awake(state.version, found.config)
+
+
+def _without_run(state: HostingState, found: Endpoint) -> None:
+    """Have the live version answer, on whichever machine of the list it is."""
+    live = versions.live()
+    if live is None:
+        if hosting.mark_asleep(state, "No version is live."):
+            endpoint.delete()
         return
-    _sleep_if_idle(state)
+    wanted = endpoint.ensure_config(live.version, live.bundle_uri, machines.staying_with(found.config))
+    if wanted not in {found.config, state.requested}:
+        if endpoint.converge(wanted).state == "failed":
+            # There is no second machine to change it with: it starts anew when it has slept.
+            hosting.note_request(wanted)
+    elif state.status != "awake":
+        hosting.mark_awake(live.version, wanted)
 
 
-def _sleep_if_idle(state: HostingState) -> None:
-    minutes = environment.read(environment.Hosting).idle_minutes
+def _idle(state: HostingState) -> bool:
     used = state.last_used_at or state.since
-    if used is None or clock.seconds_since(used) < minutes * 60:
-        return
-    if hosting.mark_asleep(state, f"Asleep after {minutes:g} minutes without a message; a message wakes it."):
+    return used is not None and clock.seconds_since(used) >= _idle_minutes() * 60
+
+
+def _fall_asleep(state: HostingState) -> None:
+    why = f"Asleep after {_idle_minutes():g} minutes without a message; a message wakes it."
+    if hosting.mark_asleep(state, why):
         endpoint.delete()
 
 
+def _idle_minutes() -> float:
+    return environment.read(environment.Hosting).idle_minutes
+
+
 def _broken(state: HostingState, found: Endpoint) -> None:
+    if _is_deployed_now(state):
+        return
+    # What was not asked for since the waking began is left over: it only goes.
+    if state.status == "awake" or (state.status == "waking" and state.requested == found.config):
+        # Recorded before it is deleted: a crash in between is found here again, and ends the same.
+        _give_up(state, found.config, found.failure or f"The endpoint was {found.status}.")
     endpoint.delete()
-    if state.status != "asleep":
-        hosting.mark_failing(found.failure or f"The endpoint was {found.status}.")
 
 
-def _wanted_config() -> tuple[str, str] | None:
+def _is_deployed_now(state: HostingState) -> bool:
+    """Whether a run is bringing up a version: its smoke test then sees to what breaks."""
     live = versions.live()
-    if live is None:
-        return None
-    return live.version, endpoint.ensure_config(live.version, live.bundle_uri)
+    candidate = live is None or state.version != live.version
+    return state.status == "waking" and candidate and lock.holder() is not None

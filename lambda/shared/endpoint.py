@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from botocore.exceptions import ClientError
 
-from shared import aws, environment, hosting
+from shared import aws, clock, environment, hosting, machines, meter
 
 SERVING_CONFIG = "/opt/ml/model/serving.yaml"
 VARIANT = "main"
@@ -24,6 +24,9 @@ class Endpoint:
     status: str
     config: str
     created_at: datetime
+    changed_at: datetime
+    """When its status last changed."""
+    seen_at: datetime
     failure: str | None
 
     @property
@@ -36,6 +39,13 @@ class Endpoint:
         """Whether it takes requests; a blue/green update goes on answering."""
         return self.status in {_IN_SERVICE, "Updating", "SystemUpdating", "RollingBack"}
 
+    @property
+    def machine(self) -> meter.Machine | None:
+        """What bills; None where its machine never came, or is going."""
+        if self.status in {"Failed", "Deleting"}:
+            return None
+        return meter.Machine(machines.instance_of(self.config) or "unknown", self.created_at)
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -47,6 +57,7 @@ class Progress:
 
 def describe() -> Endpoint | None:
     """Look at the endpoint; None where there is none."""
+    seen_at = clock.now()
     try:
         found = aws.sagemaker().describe_endpoint(EndpointName=_settings().endpoint_name)
     except ClientError as error:
@@ -57,24 +68,26 @@ def describe() -> Endpoint | None:
         status=found["EndpointStatus"],
         config=found.get("EndpointConfigName", ""),
         created_at=found["CreationTime"],
+        changed_at=found["LastModifiedTime"],
+        seen_at=seen_at,
         failure=found.get("FailureReason"),
     )
 
 
-def ensure_config(version: str, bundle_uri: str) -> str:
-    """Make the SageMaker model and endpoint configuration of a bundle where they are missing.
+def ensure_config(version: str, bundle_uri: str, instance: str) -> str:
+    """Make the SageMaker model and endpoint configuration of a bundle on a machine where they are missing.
 
-    The name holds a digest of the bundle and the hosting settings: the same settings find what is there,
-    and a changed instance type or image makes another configuration.
+    The name holds the machine and a digest of the bundle and the hosting settings: the same settings find
+    what is there, and a changed instance type or image makes another configuration.
 
     Returns:
         The endpoint configuration's name; the model's is the same.
     """
     settings = _settings()
-    facts = [bundle_uri, settings.hosting_image, settings.hosting_instance, settings.inference_ami]
+    facts = [bundle_uri, settings.hosting_image, instance, settings.inference_ami]
     facts.append(settings.hosting_role_arn)
     digest = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:8]
-    name = f"{settings.endpoint_name}-{version}-{digest}"
+    name = machines.config_name(settings.endpoint_name, version, instance, digest)
     _create_once(
         "create_model",
         ModelName=name,
@@ -91,7 +104,7 @@ def ensure_config(version: str, bundle_uri: str) -> str:
     variant: dict[str, Any] = {
         "VariantName": VARIANT,
         "ModelName": name,
-        "InstanceType": settings.hosting_instance,
+        "InstanceType": instance,
         "InitialInstanceCount": 1,
         "ModelDataDownloadTimeoutInSeconds": _START_SECONDS,
         "ContainerStartupHealthCheckTimeoutInSeconds": _START_SECONDS,
@@ -110,8 +123,8 @@ def converge(wanted: str) -> Progress:
     """
     found = describe()
     if found is None:
-        _create(wanted)
-        return Progress("waiting", "The machine that hosts the model is starting.")
+        refusal = _create(wanted)
+        return refusal or Progress("waiting", "The machine that hosts the model is starting.")
     if found.busy:
         return Progress("waiting", f"The endpoint is {found.status.lower()}.")
     refused = hosting.state().requested == wanted
@@ -122,8 +135,10 @@ def converge(wanted: str) -> Progress:
     if refused:
         reason = found.failure or "The new configuration did not come into service."
         return Progress("failed", f"SageMaker put the configuration before it back. {reason}")
-    _update(wanted)
-    return Progress("waiting", "The endpoint is taking the new model; the one before it answers until then.")
+    refusal = _update(wanted)
+    return refusal or Progress(
+        "waiting", "The endpoint is taking the new model; the one before it answers until then."
+    )
 
 
 def _give_up_or_remove(broken: Endpoint, refused: bool) -> Progress:
@@ -133,40 +148,62 @@ def _give_up_or_remove(broken: Endpoint, refused: bool) -> Progress:
     return Progress("waiting", "A broken endpoint is being removed first.")
 
 
-def delete() -> None:
-    """Delete the endpoint; nothing happens where there is none or it is going already."""
+def delete() -> bool:
+    """Delete the endpoint, and settle what it has cost.
+
+    Returns:
+        False where SageMaker does not allow it yet; True where it goes, or there is none.
+    """
+    found = describe()
+    if found is not None and found.status == "Deleting":
+        return True
     try:
         aws.sagemaker().delete_endpoint(EndpointName=_settings().endpoint_name)
     except ClientError as error:
-        if not _is_missing(error) and not _is_refused(error):
+        if _is_refused(error):
+            return False
+        if not _is_missing(error):
             raise
+        found = None
+    meter.end(found.machine if found else None, clock.now())
+    return True
 
 
-def _create(config: str) -> None:
+def _create(config: str) -> Progress | None:
+    """Make the endpoint; returns what to say where the account may have no such machine."""
     settings = _settings()
     try:
         aws.sagemaker().create_endpoint(EndpointName=settings.endpoint_name, EndpointConfigName=config)
     except ClientError as error:
-        if "already exist" not in error.response["Error"]["Message"]:
+        if _is_over_quota(error):
+            return _over_quota(error)
+        if not _is_there(error):
             raise
+        # Somebody else's, perhaps in another configuration: ours has not been asked for.
+        return None
     hosting.note_request(config)
+    return None
 
 
-def _update(config: str) -> None:
+def _update(config: str) -> Progress | None:
+    """Change the endpoint; returns what to say where the account may not have a second machine meanwhile."""
     try:
         aws.sagemaker().update_endpoint(EndpointName=_settings().endpoint_name, EndpointConfigName=config)
     except ClientError as error:
+        if _is_over_quota(error):
+            return _over_quota(error)
         if not _is_refused(error):
             raise
-        return
+        return None
     hosting.note_request(config)
+    return None
 
 
 def _create_once(operation: str, **fields: Any) -> None:
     try:
         getattr(aws.sagemaker(), operation)(**fields)
     except ClientError as error:
-        if "already exist" not in error.response["Error"]["Message"]:
+        if not _is_there(error):
             raise
 
 
@@ -177,6 +214,18 @@ def _is_missing(error: ClientError) -> bool:
 def _is_refused(error: ClientError) -> bool:
     # "Cannot update in-progress endpoint": somebody else's change is under way.
     return "in-progress" in error.response["Error"]["Message"].lower()
+
+
+def _is_there(error: ClientError) -> bool:
+    return "already exist" in error.response["Error"]["Message"]
+
+
+def _is_over_quota(error: ClientError) -> bool:
+    return error.response["Error"]["Code"] == "ResourceLimitExceeded"
+
+
+def _over_quota(error: ClientError) -> Progress:
+    return Progress("failed", f"ResourceLimitExceeded: {error.response['Error']['Message']}")
 
 
 def _settings() -> environment.Hosting:

@@ -116,10 +116,21 @@ class Hosting(_Group):
 
     hosting_image: str
     hosting_instance: str
+    hosting_fallback_instances: list[str] = []
+    """What is tried, one after the other, where there is none of `hosting_instance`."""
     hosting_role_arn: str
     endpoint_name: str
     inference_ami: str = ""
     idle_minutes: float
+
+
+class Prices(_Group):
+    """What the endpoint's machines cost."""
+
+    hosting_prices: dict[str, float]
+    """US dollars an hour, on demand, by instance type."""
+    price_date: str
+    """Of what month they are."""
 
 
 class Starter(_Group):

@@ -8,11 +8,15 @@ from datetime import timedelta
 
 from boto3.dynamodb.conditions import Attr, ConditionBase
 
-from shared import clock, table
-from shared.models import HostingState
+from shared import clock, machines, table
+from shared.models import HostingState, Shortage
 
 _KEY = ("HOSTING", "STATE")
 _TOUCH_EVERY = timedelta(minutes=1)
+_FAILED_SECONDS = 60
+"""For this long an endpoint that failed is not tried again."""
+CAPACITY_SECONDS = 600
+"""The same where no machine of the list could be had: they seldom come back at once."""
 
 
 def state() -> HostingState:
@@ -28,9 +32,10 @@ def claim_waking(version: str, endpoint_config: str) -> bool:
         "version": version,
         "endpoint_config": endpoint_config,
         "requested": None,
+        "tried": None,
         "since": clock.stamp(),
         "last_used_at": clock.stamp(),
-        "message": "Starting the machine that hosts the model.",
+        "message": _starting(endpoint_config),
     }
     return table.update(*_KEY, changes, only_if=resting)
 
@@ -42,7 +47,7 @@ def mark_waking(version: str, endpoint_config: str) -> None:
         "version": version,
         "endpoint_config": endpoint_config,
         "since": clock.stamp(),
-        "message": "Starting the machine that hosts the model.",
+        "message": _starting(endpoint_config),
     }
     table.update(*_KEY, changes)
 
@@ -74,14 +79,45 @@ def mark_asleep(seen: HostingState, message: str) -> bool:
     return table.update(*_KEY, changes, only_if=unchanged)
 
 
-def mark_failing(message: str) -> None:
-    """Record why the endpoint cannot be brought up."""
-    table.update(*_KEY, {"status": "failing", "since": clock.stamp(), "message": message})
+def mark_failing(message: str, tried: dict[str, Shortage] | None = None) -> None:
+    """Record why the endpoint cannot be brought up.
+
+    Args:
+        message: the reason, with its cure.
+        tried: where that is a lack of machines, which were tried.
+    """
+    changes = {"status": "failing", "since": clock.stamp(), "message": message, "tried": tried}
+    table.update(*_KEY, changes)
 
 
-def note_request(endpoint_config: str | None) -> None:
-    """Record which configuration SageMaker last accepted for the endpoint; None forgets it."""
+def note_shortage(seen: HostingState, tried: dict[str, Shortage], endpoint_config: str, message: str) -> bool:
+    """Record that the endpoint is to be made in another configuration, on the next machine of the list.
+
+    Returns False where the state changed since it was seen. An endpoint that answers goes on in its own.
+    """
+    changes: dict[str, object] = {"tried": tried, "requested": None, "message": message}
+    if seen.status == "waking":
+        changes |= {"endpoint_config": endpoint_config, "since": clock.stamp()}
+    unchanged = Attr("status").eq(seen.status) & Attr("since").eq(seen.since)
+    return table.update(*_KEY, changes, only_if=unchanged)
+
+
+def retry_seconds(state: HostingState) -> float:
+    """Return for how long a failed endpoint is not tried again; 0 where it may be, or did not fail."""
+    if state.status != "failing" or state.since is None:
+        return 0
+    wait = CAPACITY_SECONDS if state.tried else _FAILED_SECONDS
+    return max(0, wait - clock.seconds_since(state.since))
+
+
+def note_request(endpoint_config: str) -> None:
+    """Record which configuration SageMaker last accepted for the endpoint."""
     table.update(*_KEY, {"requested": endpoint_config})
+
+
+def forget_refusals() -> None:
+    """Have everything tried again that SageMaker refused before."""
+    table.update(*_KEY, {"requested": None, "tried": None})
 
 
 def touch(at_once: bool = False) -> bool:
@@ -95,3 +131,8 @@ def touch(at_once: bool = False) -> bool:
         before = clock.text(clock.now() - _TOUCH_EVERY)
         awake = awake & (Attr("last_used_at").not_exists() | Attr("last_used_at").lt(before))
     return table.update(*_KEY, {"last_used_at": clock.stamp()}, only_if=awake)
+
+
+def _starting(endpoint_config: str) -> str:
+    instance = machines.instance_of(endpoint_config)
+    return f"Starting the machine that hosts the model{f' ({instance})' if instance else ''}."

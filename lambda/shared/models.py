@@ -27,6 +27,8 @@ VersionStatus = Literal["pending", "approved", "rejected", "live", "previous", "
 HostingStatus = Literal["asleep", "waking", "awake", "failing"]
 KeyScope = Literal["chat", "read", "write"]
 """What a program may do: ask the model, read runs, versions and stories, or change them."""
+Shortage = Literal["capacity", "quota"]
+"""Why there is no machine: AWS has none free, or the account may not have one more."""
 
 
 class _Item(BaseModel):
@@ -161,6 +163,8 @@ class HostingState(_Item):
     message: str | None = None
     wake_seconds: float | None = None
     """How long the last waking took, the best guess for the next one."""
+    tried: dict[str, Shortage] = {}
+    """Instance types that could not be had since this waking began, and why."""
 
 
 class ApiKey(_Item):
@@ -180,3 +184,16 @@ class ApiKey(_Item):
     """When it ceased to work; None while it works."""
     last_used_on: str | None = None
     """The day (UTC), as `2026-09-30`."""
+
+
+class Meter(_Item):
+    """How long the endpoint has been there this month (`shared.meter`)."""
+
+    month: str = ""
+    """In UTC, as `2026-09`."""
+    seconds: dict[str, float] = {}
+    """By instance type."""
+    counted_until: Utc | None = None
+    """Up to here everything has been counted."""
+    instance: str | None = None
+    """What was there then; None where nothing was."""

@@ -7,7 +7,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
-from shared import aws, clock, endpoint, environment, hosting, runs, versions
+from shared import aws, capacity, clock, endpoint, environment, hosting, machines, runs, versions
 from shared.models import ModelVersion
 from smoke_test.checks import Answer, SmokeTestFailed, is_sound, judge
 
@@ -37,12 +37,13 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         SmokeTestFailed: after the version that was live was put back.
     """
     run_id, deployment = event["run_id"], event["deployment"]
-    version, config = deployment["version"], deployment["endpoint_config"]
+    version = deployment["version"]
     candidate = versions.get(version)
     if candidate is None:
         raise SmokeTestFailed(f"{version} is not registered.")
+    config = _config_now(deployment)
     try:
-        message = _look(candidate, deployment)
+        message = _look(candidate, deployment, config)
     except SmokeTestFailed as failure:
         versions.set_status(version, "failed")
         _put_back(version, str(failure))
@@ -59,11 +60,26 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     return {"status": "passed", "message": message}
 
 
-def _look(candidate: ModelVersion, deployment: dict[str, str]) -> str | None:
+def _config_now(deployment: dict[str, str]) -> str:
+    """Return the configuration to deploy: the run's, or where there is none of its machine the next one's."""
+    config, tried = deployment["endpoint_config"], hosting.state().tried
+    instance = capacity.next_choice(tried)
+    if instance is None or machines.instance_of(config) not in tried:
+        return config
+    return endpoint.ensure_config(deployment["version"], deployment["bundle_uri"], instance)
+
+
+def _look(candidate: ModelVersion, deployment: dict[str, str], config: str) -> str | None:
     """Return what the test saw, or None while the endpoint is not ready."""
-    progress = endpoint.converge(deployment["endpoint_config"])
+    if endpoint.describe() is None and hosting.state().status != "waking":
+        # Also where the keeper had to delete it meanwhile: it is awaited, and not to be tidied away.
+        hosting.mark_waking(candidate.version, config)
+    progress = endpoint.converge(config)
     if progress.state == "failed":
-        raise SmokeTestFailed(f"SageMaker could not host {candidate.version}: {progress.message}")
+        why = _try_next_machine(deployment, config, progress.message)
+        if why is None:
+            return None
+        raise SmokeTestFailed(f"SageMaker could not host {candidate.version}: {why}")
     if progress.state == "waiting":
         if clock.seconds_since(deployment["started_at"]) > _GIVE_UP_SECONDS:
             raise SmokeTestFailed(
@@ -76,6 +92,15 @@ def _look(candidate: ModelVersion, deployment: dict[str, str]) -> str | None:
         if is_sound(answers[-1]):
             break
     return judge(candidate.version, answers)
+
+
+def _try_next_machine(deployment: dict[str, str], config: str, reason: str) -> str | None:
+    """Have the next look try another machine where there is none of this; else return why it failed."""
+    short, refused = capacity.shortage(reason), machines.instance_of(config)
+    if short is None or refused is None:
+        return reason
+    state = hosting.state()
+    return capacity.pass_over(state, refused, short, deployment["version"], deployment["bundle_uri"])
 
 
 def _ask(version: str, prompt: str) -> Answer:
@@ -106,12 +131,14 @@ def _ask(version: str, prompt: str) -> Answer:
 
 def _put_back(version: str, why: str) -> None:
     live = versions.live()
-    hosting.note_request(None)
+    hosting.forget_refusals()
     if live is None:
         endpoint.delete()
         hosting.mark_failing(f"{version} did not pass its smoke test: {why}")
         return
-    config = endpoint.ensure_config(live.version, live.bundle_uri)
+    before = endpoint.describe()
+    instance = machines.staying_with(before.config if before else None)
+    config = endpoint.ensure_config(live.version, live.bundle_uri, instance)
     progress = endpoint.converge(config)
     found = endpoint.describe()
     if found is not None and found.answers:

@@ -49,7 +49,7 @@ def _parts(stream: bytes, size: int = 37) -> list[bytes]:
 @pytest.fixture
 def awake(house: House, live_v1: str, sagemaker: StandIn) -> StandIn:
     """v1 live and answering, its stream cut without regard to events and characters."""
-    config = endpoint.ensure_config("v1", live_v1)
+    config = endpoint.ensure_config("v1", live_v1, "ml.g6.xlarge")
     endpoint.converge(config)
     sagemaker.in_service()
     hosting.mark_awake("v1", config)

@@ -113,7 +113,7 @@ def test_an_endpoint_deleted_by_hand_is_noticed(
 def test_a_wake_that_died_before_making_the_endpoint_is_finished(
     house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
 ) -> None:
-    config = endpoint.ensure_config("v1", live_v1)
+    config = endpoint.ensure_config("v1", live_v1, "ml.g6.xlarge")
     assert hosting.claim_waking("v1", config)
     handler(TICK, context)
     assert sagemaker.created() == 1
@@ -151,7 +151,7 @@ def test_a_configuration_left_by_a_dead_deployment_is_put_back(
     _awake(sagemaker, context)
     assert sagemaker.endpoint is not None
     before = sagemaker.endpoint["EndpointConfigName"]
-    candidate = endpoint.ensure_config("v2", live_v1.replace("v1", "v2"))
+    candidate = endpoint.ensure_config("v2", live_v1.replace("v1", "v2"), "ml.g6.xlarge")
     endpoint.converge(candidate)
     sagemaker.in_service()
     if running:

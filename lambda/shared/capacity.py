@@ -1,0 +1,64 @@
+"""Where AWS has no machine for the model: the next of the list, and when all were tried, what helps."""
+
+from shared import endpoint, hosting, machines
+from shared.models import HostingState, Shortage
+
+# SageMaker says it in a failed endpoint's FailureReason, or refuses the call with ResourceLimitExceeded:
+# "Unable to provision requested ML compute capacity due to InsufficientInstanceCapacity error."
+# "The account-level service limit 'ml.g6.xlarge for endpoint usage' is 0 Instances, …"
+_QUOTA = ("resourcelimitexceeded", "service limit", "servicequotaexceeded")
+_CAPACITY = ("insufficientinstancecapacity", "insufficientcapacity", "ml compute capacity", "capacityerror")
+_WORDS: dict[Shortage, str] = {"capacity": "AWS has none free", "quota": "over the account's quota"}
+_QUOTA_PAGE = "https://console.aws.amazon.com/servicequotas/home/services/sagemaker/quotas"
+
+
+def shortage(reason: str | None) -> Shortage | None:
+    """Say what is short where this is why an endpoint could not be made; None where it is something else."""
+    told = (reason or "").lower()
+    if any(sign in told for sign in _QUOTA):
+        return "quota"
+    return "capacity" if any(sign in told for sign in _CAPACITY) else None
+
+
+def next_choice(tried: dict[str, Shortage]) -> str | None:
+    """Return the first machine of the list that has not been tried; None where all have been."""
+    return next((instance for instance in machines.choices() if instance not in tried), None)
+
+
+def pass_over(
+    state: HostingState, refused: str, short: Shortage, version: str, bundle_uri: str
+) -> str | None:
+    """Note that there is none of a machine now, and that the next of the list is to host a version.
+
+    Doing it again with the same state changes nothing.
+
+    Returns:
+        The words to end with where all machines were tried, else None.
+    """
+    tried = {**state.tried, refused: short}
+    instance = next_choice(tried)
+    if instance is None:
+        return nothing_left(tried)
+    if tried != state.tried:
+        config = endpoint.ensure_config(version, bundle_uri, instance)
+        hosting.note_shortage(
+            state, tried, config, f"{_list(tried)}. Trying {instance}, the next of the list."
+        )
+    return None
+
+
+def nothing_left(tried: dict[str, Shortage]) -> str:
+    """Say what was tried and what helps."""
+    return (
+        f"There is no machine to host the model now: {_list(tried)}. "
+        f"The first is tried again with the first message after {hosting.CAPACITY_SECONDS // 60} minutes. "
+        f'Where it stays so: raise the quotas "for endpoint usage" at {_QUOTA_PAGE}, name other machines in '
+        "hosting_instance and hosting_fallback_instances of cdk.json, or deploy to another region."
+    )
+
+
+def _list(tried: dict[str, Shortage]) -> str:
+    # The table keeps no order; those that the settings name no more come last.
+    order = [*machines.choices(), *tried]
+    known = dict.fromkeys(instance for instance in order if instance in tried)
+    return ", ".join(f"{instance} ({_WORDS[tried[instance]]})" for instance in known)
