@@ -38,12 +38,12 @@ def look(machine: Machine | None, at: datetime) -> None:
         machine: what was seen; None where there was nothing that bills.
         at: when it was seen.
     """
-    _move(machine, at, still_there=machine is not None)
+    _move(machine, at, ended=False)
 
 
 def end(machine: Machine | None, at: datetime) -> None:
     """Count what was there up to its end."""
-    _move(machine, at, still_there=False)
+    _move(machine, at, ended=True)
 
 
 def seconds_this_month(meter: Meter, at: datetime) -> dict[str, float]:
@@ -51,18 +51,22 @@ def seconds_this_month(meter: Meter, at: datetime) -> dict[str, float]:
     return _counted(meter, None, at)
 
 
-def _move(machine: Machine | None, at: datetime, *, still_there: bool) -> None:
+def _move(machine: Machine | None, at: datetime, *, ended: bool) -> None:
     for _ in range(_TRIES):
         before = read()
+        counted_until = clock.instant(before.counted_until) if before.counted_until else None
         if machine is None and before.instance is None:
             return
-        if before.counted_until is not None and at <= clock.instant(before.counted_until):
-            return
+        if counted_until is not None and at <= counted_until:
+            if not ended:
+                return
+            # Its end is its end, also where another has just counted up to this instant.
+            at = counted_until
         after = Meter(
             month=_month(at),
             seconds=_counted(before, machine, at),
             counted_until=clock.text(at),
-            instance=machine.instance if machine and still_there else None,
+            instance=machine.instance if machine and not ended else None,
         )
         if _write(before, after):
             return

@@ -1,0 +1,187 @@
+"""SageMaker's endpoint API in memory, with a clock of its own, failures on demand, and its own bill."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from shared import machines
+
+CAPACITY = "Unable to provision requested ML compute capacity due to InsufficientInstanceCapacity error."
+_BUSY = {"Creating", "Updating", "RollingBack", "Deleting"}
+
+
+class Crashed(Exception):  # noqa: N818 - what happens to a function, not an error of its own
+    """The function died before this call."""
+
+
+@dataclass
+class Time:
+    """A clock that only the test moves."""
+
+    now: datetime = datetime(2026, 9, 30, 12, tzinfo=UTC)
+
+    def pass_by(self, **length: float) -> None:
+        self.now += timedelta(**length)
+
+
+@dataclass
+class Trouble:
+    """Which of the next calls does not go through, and how."""
+
+    after: int | None = None
+    crash: bool = True
+    happened: bool = False
+
+    def strike(self, operation: str) -> None:
+        if self.after is None:
+            return
+        self.after -= 1
+        if self.after >= 0:
+            return
+        self.after = None if not self.crash else -1
+        self.happened = True
+        if self.crash:
+            raise Crashed(operation)
+        raise _error("InternalFailure", "The request processing has failed.", operation)
+
+
+class Troubled:
+    """A client of which any call may not go through."""
+
+    def __init__(self, client: Any, trouble: Trouble) -> None:
+        """Stand between a client and its callers."""
+        self._client, self._trouble = client, trouble
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._client, name)
+        if not callable(found) or name == "exceptions":
+            return found
+
+        def call(**fields: Any) -> Any:
+            self._trouble.strike(name)
+            return found(**fields)
+
+        return call
+
+
+@dataclass
+class EndpointMachine:
+    """One account's endpoint, and what it is billed for."""
+
+    time: Time
+    status: str | None = None
+    config: str = ""
+    wanted: str = ""
+    created_at: datetime | None = None
+    changed_at: datetime | None = None
+    failure: str | None = None
+    short: dict[str, str] = field(default_factory=dict)
+    """Instance types that cannot be had: `capacity` or `quota`."""
+    billed: list[tuple[datetime, datetime]] = field(default_factory=list)
+    billing_since: datetime | None = None
+    ended_unseen: bool = False
+    """Whether billing ended by SageMaker's or somebody's doing since this was last asked."""
+
+    def describe_endpoint(self, **_: Any) -> dict[str, Any]:
+        self._must_exist("DescribeEndpoint")
+        found = {
+            "EndpointStatus": self.status,
+            "EndpointConfigName": self.config,
+            "CreationTime": self.created_at,
+            "LastModifiedTime": self.changed_at,
+        }
+        return found if self.failure is None else {**found, "FailureReason": self.failure}
+
+    def create_model(self, **_: Any) -> None:
+        """Every model is there already."""
+
+    def create_endpoint_config(self, **_: Any) -> None:
+        """Every configuration is there already."""
+
+    def create_endpoint(self, *, EndpointConfigName: str, **_: Any) -> None:  # noqa: N803
+        if self.status is not None:
+            raise _error("ValidationException", "Cannot create already existing endpoint.", "CreateEndpoint")
+        self._within_quota(EndpointConfigName, "CreateEndpoint")
+        self.config = self.wanted = EndpointConfigName
+        self.created_at = self.billing_since = self.time.now
+        self.failure = None
+        self._become("Creating")
+
+    def update_endpoint(self, *, EndpointConfigName: str, **_: Any) -> None:  # noqa: N803
+        self._must_exist("UpdateEndpoint")
+        self._must_rest("UpdateEndpoint")
+        self._within_quota(EndpointConfigName, "UpdateEndpoint")
+        self.wanted, self.failure = EndpointConfigName, None
+        self._become("Updating")
+
+    def delete_endpoint(self, **_: Any) -> None:
+        self._must_exist("DeleteEndpoint")
+        self._must_rest("DeleteEndpoint")
+        self._stop_billing()
+        self._become("Deleting")
+
+    def go_on(self, well: bool) -> None:
+        """Take the next step of whatever is going on."""
+        instance = machines.instance_of(self.wanted) or ""
+        well = well and self.short.get(instance) != "capacity"
+        reason = CAPACITY if self.short.get(instance) == "capacity" else "The container did not start."
+        if self.status == "Creating":
+            self._become("InService") if well else self._fail(reason)
+        elif self.status == "Updating":
+            if well:
+                self.config = self.wanted
+            self.failure = None if well else reason
+            self._become("InService" if well else "RollingBack")
+        elif self.status == "RollingBack":
+            self._become("InService")
+        elif self.status == "Deleting":
+            self._vanish()
+
+    def deleted_by_hand(self) -> None:
+        """Have it gone behind everybody's back."""
+        if self.status is not None and self.status not in _BUSY:
+            self.ended_unseen = self.ended_unseen or self.billing_since is not None
+            self._stop_billing()
+            self._vanish()
+
+    def billed_seconds(self, since: datetime) -> float:
+        """Say how long it has billed since an instant, until now."""
+        open_one = [(self.billing_since, self.time.now)] if self.billing_since else []
+        stretches = [*self.billed, *open_one]
+        return sum(max(0.0, (stop - max(start, since)).total_seconds()) for start, stop in stretches)
+
+    def _fail(self, reason: str) -> None:
+        self.failure, self.ended_unseen = reason, True
+        self._stop_billing()
+        self._become("Failed")
+
+    def _stop_billing(self) -> None:
+        if self.billing_since is not None:
+            self.billed.append((self.billing_since, self.time.now))
+            self.billing_since = None
+
+    def _become(self, status: str) -> None:
+        self.status, self.changed_at = status, self.time.now
+
+    def _vanish(self) -> None:
+        self.status = self.created_at = self.changed_at = self.failure = None
+
+    def _must_exist(self, operation: str) -> None:
+        if self.status is None:
+            raise _error("ValidationException", 'Could not find endpoint "storyloom".', operation)
+
+    def _must_rest(self, operation: str) -> None:
+        if self.status in _BUSY:
+            raise _error("ValidationException", "Cannot update in-progress endpoint.", operation)
+
+    def _within_quota(self, config: str, operation: str) -> None:
+        instance = machines.instance_of(config)
+        if self.short.get(instance or "") == "quota":
+            limit = f"The account-level service limit '{instance} for endpoint usage' is 0 Instances."
+            raise _error("ResourceLimitExceeded", limit, operation)
+
+
+def _error(code: str, message: str, operation: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": message}}, operation)

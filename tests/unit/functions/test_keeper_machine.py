@@ -1,0 +1,265 @@
+"""The endpoint's states under everything that can happen to them, in any order: nothing bills unnoticed."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import ClientError
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from chat_api import completions, waking
+from chat_api.errors import ApiError
+from deploy import bundle
+from deploy.handler import handler as deploy
+from keeper import handler as keeper
+from shared import aws, clock, hosting, lock, meter, table, versions
+from shared.models import ModelVersion
+from smoke_test import handler as smoke_test
+from smoke_test.checks import Answer, SmokeTestFailed
+from tests.unit.functions.conftest import House
+from tests.unit.functions.endpoint_machine import Crashed, EndpointMachine, Time, Trouble, Troubled
+
+IDLE = timedelta(minutes=15)
+RUN = "20260930-120000-aaaa"
+_PLAIN = settings(max_examples=12, stateful_step_count=25)
+_HAPPENS = (Crashed, ClientError, SmokeTestFailed, ApiError)
+"""How a function may end when a call does not go through: Lambda notes it, and nobody repairs anything."""
+
+
+class World:
+    """The real functions over a table, with SageMaker, time and trouble in the test's hands."""
+
+    def __init__(self, house: House, context: LambdaContext, patch: pytest.MonkeyPatch) -> None:
+        """Put the stand-ins in their places."""
+        self.house, self.context = house, context
+        self.time, self.trouble = Time(), Trouble()
+        self.sagemaker = EndpointMachine(self.time)
+        self.sound = True
+        real = aws.dynamodb()
+        patch.setattr(aws, "sagemaker", lambda: Troubled(self.sagemaker, self.trouble))
+        patch.setattr(aws, "dynamodb", lambda: Troubled(real, self.trouble))
+        patch.setattr(clock, "now", lambda: self.time.now)
+        patch.setattr(waking, "call_keeper", self.keeper)
+        patch.setattr(smoke_test, "_ask", self._answer)
+        patch.setattr(bundle, "build", lambda version, adapters: f"s3://{house.artifacts}/hosting/{version}/")
+
+    def begin(self) -> None:
+        """Start afresh: no endpoint, v1 live, nobody running."""
+        self.time.now, self.trouble.after = Time().now, None
+        vars(self.sagemaker).update(vars(EndpointMachine(self.time)))
+        for key in (("HOSTING", "STATE"), ("HOSTING", "METER"), ("LOCK", "PIPELINE"), ("POINTERS", "LIVE")):
+            table.delete(*key)
+        self.live("v1")
+
+    def live(self, version: str) -> None:
+        versions.make_live(self.register(version), f"s3://{self.house.artifacts}/hosting/{version}/")
+
+    def register(self, version: str) -> ModelVersion:
+        model = ModelVersion(
+            version=version,
+            run_id=RUN,
+            status="approved",
+            adapter_uri=f"s3://{self.house.artifacts}/runs/{RUN}/training/job/output/model/",
+            adapter_sha256="a" * 64,
+            base_model="HuggingFaceTB/SmolLM2-135M-Instruct",
+            base_revision="r1",
+            created_at=clock.stamp(),
+        )
+        versions.save(model)
+        return model
+
+    def keeper(self, action: str) -> None:
+        keeper.handler({"action": action}, self.context)
+
+    def message(self) -> None:
+        """Somebody writes: what the chat API does before and after it asks the endpoint."""
+        waking._last_nudge = float("-inf")
+        with contextlib.suppress(ApiError):
+            completions._ready_version("storyloom")
+            if self.sagemaker.status not in {"InService", "Updating", "RollingBack"}:
+                raise waking.wake()
+            hosting.touch()
+
+    def deploy(self, version: str) -> dict[str, Any]:
+        self.register(version)
+        return deploy({"run_id": RUN, "version": version}, self.context)
+
+    def _answer(self, version: str, prompt: str) -> Answer:
+        return Answer(model=version if self.sound else "base", text="Good morning.", stopped=True)
+
+
+class Keeping(RuleBasedStateMachine):
+    """What may happen, and what must hold."""
+
+    world: World
+
+    @initialize()
+    def begin(self) -> None:
+        self.world.begin()
+        self.deployment: dict[str, Any] | None = None
+        self.number = 1
+        self.calm_ticks_beyond_idle = 0
+        self.unseen = False
+        self.difference = 0.0
+
+    @contextlib.contextmanager
+    def _disturbed(self) -> Iterator[None]:
+        """Let a call not go through, where the test planned so."""
+        trouble, before = self.world.trouble, meter.read().counted_until
+        try:
+            yield
+        except _HAPPENS:
+            self.unseen = self.unseen or trouble.happened
+        finally:
+            trouble.after, trouble.happened = None, False
+        self._check_the_bill(before)
+
+    def _do(self, action: Callable[[], object], trouble: tuple[int, bool] | None = None) -> None:
+        with self._disturbed():
+            if trouble is not None:
+                self.world.trouble.after, self.world.trouble.crash = trouble
+            action()
+
+    def _check_the_bill(self, before: str | None) -> None:
+        """Compare with SageMaker's own bill whenever the meter has moved."""
+        self.unseen, self.world.sagemaker.ended_unseen = (
+            self.unseen or self.world.sagemaker.ended_unseen,
+            False,
+        )
+        read = meter.read()
+        if read.counted_until in {None, before}:
+            return
+        now = clock.instant(str(read.counted_until))
+        assert now == self.world.time.now
+        month = now.replace(day=1, hour=0, minute=0)
+        difference = sum(read.seconds.values()) - self.world.sagemaker.billed_seconds(month)
+        stretch = (now - clock.instant(before)).total_seconds() if before else 24 * 3600
+        another_month = before is not None and before[:7] != read.month
+        allowed = stretch if self.unseen else 0
+        assert abs(difference - (0 if another_month else self.difference)) <= allowed + 1
+        self.difference, self.unseen = difference, False
+
+    troubles = st.none() | st.tuples(st.integers(0, 9), st.booleans())
+
+    @rule(trouble=troubles)
+    def somebody_writes(self, trouble: tuple[int, bool] | None) -> None:
+        self._do(self.world.message, trouble)
+
+    @rule(trouble=troubles)
+    def put_to_sleep_by_hand(self, trouble: tuple[int, bool] | None) -> None:
+        self._do(lambda: self.world.keeper("sleep"), trouble)
+
+    @rule(trouble=troubles)
+    def tick(self, trouble: tuple[int, bool] | None) -> None:
+        self._do(lambda: self.world.keeper("tick"), trouble)
+        if trouble is None:
+            self._check_the_limits()
+
+    def _check_the_limits(self) -> None:
+        sagemaker, now = self.world.sagemaker, self.world.time.now
+        if sagemaker.status not in {"InService", "Failed"}:
+            self.calm_ticks_beyond_idle = 0
+            return
+        assert sagemaker.created_at is not None
+        assert now - sagemaker.created_at <= keeper.LONGEST_LIFE
+        used = hosting.state().last_used_at
+        beyond = used is None or now - clock.instant(used) >= IDLE
+        self.calm_ticks_beyond_idle = (
+            self.calm_ticks_beyond_idle + 1 if beyond and lock.holder() is None else 0
+        )
+        assert self.calm_ticks_beyond_idle <= 2
+
+    @rule(minutes=st.sampled_from([1, 4, 11, 16, 95, 23 * 60]))
+    def time_passes(self, minutes: int) -> None:
+        self.world.time.pass_by(minutes=minutes)
+
+    @rule(well=st.booleans())
+    def sagemaker_goes_on(self, well: bool) -> None:
+        self.world.sagemaker.go_on(well)
+
+    @rule(
+        instance=st.sampled_from(["ml.g6.xlarge", "ml.g5.xlarge", "ml.g6e.xlarge"]),
+        why=st.sampled_from(["capacity", "quota", None]),
+    )
+    def machines_come_and_go(self, instance: str, why: str | None) -> None:
+        self.world.sagemaker.short.pop(instance, None)
+        if why is not None:
+            self.world.sagemaker.short[instance] = why
+
+    @rule()
+    def deleted_behind_our_back(self) -> None:
+        self.world.sagemaker.deleted_by_hand()
+
+    @rule()
+    def another_version_becomes_live(self) -> None:
+        if self.deployment is None:
+            self.number += 1
+            self.world.live(f"v{self.number}")
+
+    @rule(trouble=troubles)
+    def a_run_deploys(self, trouble: tuple[int, bool] | None) -> None:
+        if self.deployment is None and lock.acquire(RUN, "arn"):
+            self.number += 1
+            self._do(self._deploy, trouble)
+
+    def _deploy(self) -> None:
+        self.deployment = self.world.deploy(f"v{self.number}")
+
+    @rule(trouble=troubles, sound=st.booleans())
+    def the_smoke_test_looks(self, trouble: tuple[int, bool] | None, sound: bool) -> None:
+        if self.deployment is not None:
+            self.world.sound = sound
+            self._do(self._smoke_test, trouble)
+
+    def _smoke_test(self) -> None:
+        try:
+            looked = smoke_test.handler({"run_id": RUN, "deployment": self.deployment}, self.world.context)
+        except SmokeTestFailed:
+            self.the_run_ends()
+            raise
+        if looked["status"] == "passed":
+            self.the_run_ends()
+
+    @rule()
+    def the_run_ends(self) -> None:
+        lock.drop(RUN)
+        self.deployment = None
+
+    @invariant()
+    def what_there_is_is_counted_or_will_be(self) -> None:
+        found = self.world.sagemaker
+        assert (found.billing_since is None) or found.status is not None
+
+    def teardown(self) -> None:
+        """From wherever it is, calm ticks and SageMaker's progress lead to agreement."""
+        if not hasattr(self, "deployment"):
+            return
+        self.the_run_ends()
+        for _ in range(14):
+            self.world.sagemaker.go_on(well=True)
+            self.world.time.pass_by(minutes=1)
+            self._do(lambda: self.world.keeper("tick"))
+        status, found = hosting.state().status, self.world.sagemaker
+        assert (status, found.status) in {("awake", "InService"), ("asleep", None), ("failing", None)}
+        if status == "awake":
+            assert found.config == hosting.state().endpoint_config
+        read = meter.read()
+        assert (read.instance is not None) == (status == "awake")
+
+
+@pytest.fixture
+def world(house: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A world of its own."""
+    made = World(house, context, monkeypatch)
+    made.begin()
+    return made
+
+
+def test_from_any_state_it_comes_to_rest_and_nothing_bills_unnoticed(world: World) -> None:
+    machine = type("KeepingHere", (Keeping,), {"world": world})
+    run_state_machine_as_test(machine, settings=_PLAIN)
