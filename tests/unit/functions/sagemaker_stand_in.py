@@ -17,7 +17,11 @@ Body = dict[str, Any]
 
 
 class RefusalError(Exception):
-    """A ValidationException."""
+    """A ValidationException, or what `code` says."""
+
+    def __init__(self, message: str, code: str = "ValidationException") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 @dataclass
@@ -38,6 +42,9 @@ class StandIn:
     dies: bool = False
     """Whether the stream ends with a ModelStreamError."""
     hung_up: threading.Event = field(default_factory=threading.Event)
+    over_quota: set[str] = field(default_factory=set)
+    """Instance types that the account may not have."""
+    refuses_to_delete: bool = False
     model_error: tuple[int, str] | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -79,6 +86,7 @@ class StandIn:
             raise RefusalError('Cannot create already existing endpoint "arn:aws:sagemaker:::it".')
         if body["EndpointConfigName"] not in self.configs:
             raise RefusalError("Could not find endpoint configuration.")
+        self._within_quota(self.configs[body["EndpointConfigName"]])
         now = time.time()
         self.endpoint = {
             "EndpointName": body["EndpointName"],
@@ -90,6 +98,12 @@ class StandIn:
         }
         return {"EndpointArn": self.endpoint["EndpointArn"]}
 
+    def _within_quota(self, config: Body) -> None:
+        instance = config["ProductionVariants"][0]["InstanceType"]
+        if instance in self.over_quota:
+            limit = f"The account-level service limit '{instance} for endpoint usage' is 0 Instances."
+            raise RefusalError(limit, "ResourceLimitExceeded")
+
     def _UpdateEndpoint(self, body: Body) -> Body:  # noqa: N802
         assert self.endpoint is not None
         if self.endpoint["EndpointStatus"] not in {"InService", "Failed"}:
@@ -100,6 +114,8 @@ class StandIn:
     def _DeleteEndpoint(self, body: Body) -> Body:  # noqa: N802
         if self.endpoint is None:
             raise RefusalError(f'Could not find endpoint "arn:aws:sagemaker:::{body["EndpointName"]}".')
+        if self.refuses_to_delete:
+            raise RefusalError('Cannot update in-progress endpoint "arn:aws:sagemaker:::it".')
         self.endpoint = None
         return {}
 
@@ -128,7 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             self._json(200, self.stand_in.control(operation, json.loads(raw)))
         except RefusalError as refusal:
-            self._json(400, {"__type": "ValidationException", "message": str(refusal)})
+            self._json(400, {"__type": refusal.code, "message": str(refusal)})
 
     def _runtime(self, request: Body) -> None:
         it = self.stand_in

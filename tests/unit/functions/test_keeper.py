@@ -6,10 +6,11 @@ from datetime import timedelta
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import ClientError
 
 from keeper import handler as keeper
 from keeper.handler import handler
-from shared import clock, endpoint, hosting, lock, table
+from shared import clock, endpoint, hosting, lock, machines, table
 from tests.unit.functions.conftest import House
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
@@ -159,3 +160,126 @@ def test_a_configuration_left_by_a_dead_deployment_is_put_back(
     handler(TICK, context)
     wanted = sagemaker.endpoint.get("wanted", sagemaker.endpoint["EndpointConfigName"])
     assert wanted == (candidate if running else before)
+
+
+CAPACITY = "Unable to provision requested ML compute capacity due to InsufficientInstanceCapacity error."
+
+
+def _machine(sagemaker: StandIn) -> str | None:
+    assert sagemaker.endpoint is not None
+    return machines.instance_of(sagemaker.endpoint["EndpointConfigName"])
+
+
+def _has_no_machine(sagemaker: StandIn) -> None:
+    assert sagemaker.endpoint is not None
+    sagemaker.endpoint |= {"EndpointStatus": "Failed", "FailureReason": CAPACITY}
+
+
+def test_where_there_is_no_machine_the_next_of_the_list_is_tried(
+    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
+) -> None:
+    assert "ml.g6.xlarge" in handler({"action": "wake"}, context)["message"]
+    _has_no_machine(sagemaker)
+    state = handler(TICK, context)
+    assert state["status"] == "waking"
+    assert state["message"] == "ml.g6.xlarge (AWS has none free). Trying ml.g5.xlarge, the next of the list."
+    handler(TICK, context)
+    assert _machine(sagemaker) == "ml.g5.xlarge"
+    sagemaker.in_service()
+    assert handler(TICK, context)["status"] == "awake"
+    handler(TICK, context)
+    assert _machine(sagemaker) == "ml.g5.xlarge", "it stays where it is"
+    handler({"action": "sleep"}, context)
+    handler({"action": "wake"}, context)
+    assert _machine(sagemaker) == "ml.g6.xlarge", "the first choice comes first again"
+
+
+def test_where_the_quota_allows_no_machine_the_next_is_tried_at_once(
+    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
+) -> None:
+    sagemaker.over_quota = {"ml.g6.xlarge"}
+    state = handler({"action": "wake"}, context)
+    assert (state["status"], _machine(sagemaker)) == ("waking", "ml.g5.xlarge")
+    assert "ml.g6.xlarge (over the account's quota)" in state["message"]
+
+
+def test_where_all_machines_were_tried_it_says_so_and_rests(
+    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
+) -> None:
+    sagemaker.over_quota = {"ml.g6.xlarge", "ml.g6e.xlarge"}
+    handler({"action": "wake"}, context)
+    _has_no_machine(sagemaker)
+    state = handler(TICK, context)
+    if state["status"] == "waking":
+        state = handler(TICK, context)
+    assert state["status"] == "failing"
+    for words in (
+        "ml.g6.xlarge (over the account's quota), ml.g5.xlarge (AWS has none free), ml.g6e.xlarge (over",
+        "servicequotas",
+        "hosting_fallback_instances",
+        "another region",
+    ):
+        assert words in state["message"]
+    assert sagemaker.endpoint is None
+    sagemaker.over_quota = set()
+    for minutes, status in ((9, "failing"), (11, "waking")):
+        then = clock.text(clock.now() - timedelta(minutes=minutes))
+        table.update("HOSTING", "STATE", {"since": then})
+        assert handler({"action": "wake"}, context)["status"] == status
+    assert _machine(sagemaker) == "ml.g6.xlarge"
+
+
+@pytest.mark.parametrize("status", ["Creating", "Updating", "RollingBack"])
+def test_a_change_that_hangs_is_ended_as_soon_as_sagemaker_allows(
+    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext, status: str
+) -> None:
+    _awake(sagemaker, context)
+    assert lock.acquire("20260901-110000-bbbb", "arn")
+    assert sagemaker.endpoint is not None
+    changed = time.time() - keeper.LONGEST_CHANGE.total_seconds()
+    sagemaker.endpoint |= {"EndpointStatus": status, "LastModifiedTime": changed + 60}
+    handler(TICK, context)
+    sagemaker.endpoint |= {"LastModifiedTime": changed - 60}
+    sagemaker.refuses_to_delete = True
+    handler(TICK, context)
+    assert sagemaker.endpoint is not None
+    sagemaker.refuses_to_delete = False
+    assert handler(TICK, context)["status"] == "asleep"
+    assert sagemaker.endpoint is None
+
+
+def test_the_longest_life_holds_during_a_run_and_without_a_table(
+    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _awake(sagemaker, context)
+    assert lock.acquire("20260901-110000-bbbb", "arn")
+    assert sagemaker.endpoint is not None
+    sagemaker.endpoint["CreationTime"] = time.time() - keeper.LONGEST_LIFE.total_seconds() - 60
+    monkeypatch.setenv("STORYLOOM_TABLE", "there-is-none")
+    with pytest.raises(ClientError):
+        handler(TICK, context)
+    assert sagemaker.endpoint is None
+
+
+def test_what_cannot_be_made_keeps_no_idle_endpoint(
+    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _awake(sagemaker, context)
+    _last_used(minutes_ago=16)
+    monkeypatch.setattr(endpoint, "ensure_config", lambda *_: 1 / 0)
+    assert handler(TICK, context)["status"] == "asleep"
+    assert sagemaker.endpoint is None
+
+
+def test_an_endpoint_that_another_made_first_was_not_refused(
+    house: House, live_v1: str, sagemaker: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = endpoint.ensure_config("v1", live_v1, "ml.g6.xlarge")
+    second = endpoint.ensure_config("v2", live_v1.replace("v1", "v2"), "ml.g6.xlarge")
+    endpoint.converge(first)
+    with monkeypatch.context() as late:
+        late.setattr(endpoint, "describe", lambda: None)
+        assert endpoint.converge(second).state == "waiting"
+    sagemaker.in_service()
+    assert endpoint.converge(second).state == "waiting", "now it is updated"
+    assert sagemaker.calls.count("UpdateEndpoint") == 1

@@ -53,6 +53,7 @@ def test_keys_of_the_cdk_are_passed_over() -> None:
         ("training_instance", "g6.xlarge", "Give ml.g6.xlarge"),
         ("hosting_instance", "ml.p3.2xlarge", "CUDA 13"),
         ("hosting_instance", "a big one", "no instance type"),
+        ("hosting_fallback_instances", 5, "leave it empty"),
         ("instance_count", 0, "from 1 to 16"),
         ("spot", "maybe", "true or false"),
         ("max_training_minutes", 0, "whole minutes"),
@@ -78,6 +79,48 @@ def test_a_wrong_value_is_named_with_its_cure(key: str, value: Any, says: str) -
     assert says in faults[key]
     assert json.dumps(value) in faults[key]
     assert "pattern" not in faults[key], "a regular expression helps nobody"
+
+
+@pytest.mark.parametrize(
+    ("given", "read_as"),
+    [
+        ("ml.g5.xlarge, ml.g6e.2xlarge", ["ml.g5.xlarge", "ml.g6e.2xlarge"]),
+        (["ml.g6e.xlarge", "ml.g6.xlarge"], ["ml.g6e.xlarge"]),
+        ("", []),
+        ([], []),
+    ],
+)
+def test_other_machines_are_a_list_or_names_with_commas(given: str | list[str], read_as: list[str]) -> None:
+    assert read({"hosting_fallback_instances": given}).fallbacks == read_as
+
+
+def test_of_the_default_machines_those_count_that_the_model_fits() -> None:
+    large = {
+        "base_model": "llama-3.1-8b",
+        "huggingface_token_secret": "hf",
+        "training_instance": "ml.g6e.xlarge",
+    }
+    assert read(large).fallbacks == ["ml.g5.xlarge", "ml.g6e.xlarge"]
+    larger = {"base_model": "someone/story-14B", "training_instance": "ml.g6e.xlarge"}
+    assert read({**larger, "hosting_instance": "ml.g6e.xlarge"}).fallbacks == []
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        ("ml.g5.xlarge,ml.m5.xlarge", "no GPU"),
+        ("g5.xlarge", "Give ml.g5.xlarge"),
+        (["ml.p3.2xlarge"], "CUDA 13"),
+    ],
+)
+def test_another_machine_must_be_one_that_can_host(names: str | list[str], says: str) -> None:
+    assert says in _faults(hosting_fallback_instances=names)["hosting_fallback_instances"]
+
+
+def test_another_machine_that_is_named_must_be_large_enough() -> None:
+    larger = {"base_model": "someone/story-14B", "training_instance": "ml.g6e.xlarge"}
+    faults = _faults(**larger, hosting_instance="ml.g6e.xlarge", hosting_fallback_instances="ml.g5.xlarge")
+    assert "GB of GPU memory for hosting" in faults["hosting_fallback_instances"]
 
 
 def test_all_wrong_values_are_told_at_once() -> None:
