@@ -9,6 +9,12 @@ export interface Hosting {
   message?: string | null;
   /** Seconds from now until it answers, while it wakes. */
   expected_seconds?: number | null;
+  /** The machine that hosts it, while there is one. */
+  instance?: string | null;
+  /** What the endpoint has cost since the month began (UTC); null where a price is not known. */
+  cost_this_month_usd?: number | null;
+  /** Of what month the prices are. */
+  price_date?: string;
 }
 
 export interface LiveModel {

@@ -1,7 +1,7 @@
 import { useState } from "preact/hooks";
 import { type Api, type Problem, problemOf } from "./api";
 import type { HostingStatus, Status } from "./contract";
-import { duration, instant } from "./format";
+import { dollars, duration, instant } from "./format";
 import { ProblemNotice } from "./notices";
 import type { Polled } from "./poll";
 
@@ -76,7 +76,7 @@ export function HostingPanel({ api, status, email, onSignOut }: Props) {
   );
 }
 
-function Facts({ status: { live, hosting, base_model } }: { status: Status }) {
+export function Facts({ status: { live, hosting, base_model } }: { status: Status }) {
   return (
     <dl class="facts">
       <dt>Version</dt>
@@ -93,6 +93,18 @@ function Facts({ status: { live, hosting, base_model } }: { status: Status }) {
         <>
           <dt>Ready in</dt>
           <dd>about {duration(hosting.expected_seconds)}</dd>
+        </>
+      )}
+      {hosting.instance && (
+        <>
+          <dt>Machine</dt>
+          <dd>{hosting.instance}</dd>
+        </>
+      )}
+      {hosting.cost_this_month_usd != null && (
+        <>
+          <dt>This month</dt>
+          <dd>{dollars(hosting.cost_this_month_usd)}</dd>
         </>
       )}
     </dl>

@@ -1,0 +1,39 @@
+// @vitest-environment jsdom
+import { h, render } from "preact";
+import { describe, expect, it } from "vitest";
+import type { Hosting, Status } from "../src/contract";
+import { Facts } from "../src/hosting";
+
+const status = (hosting: Partial<Hosting>): Status => ({
+  hosting: { status: "awake", ...hosting },
+  live: null,
+  run: null,
+  base_model: { name: "smollm2-135m", id: "HuggingFaceTB/SmolLM2-135M-Instruct" },
+  limits: { prompt_characters: 4000 },
+});
+
+/** What the panel says, each fact with its name. */
+function facts(hosting: Partial<Hosting>): Record<string, string> {
+  const place = document.createElement("div");
+  render(h(Facts, { status: status(hosting) }), place);
+  const texts = (tag: string) => [...place.querySelectorAll(tag)].map((element) => element.textContent ?? "");
+  const words = texts("dd");
+  return Object.fromEntries(texts("dt").map((name, place) => [name, words[place] ?? ""]));
+}
+
+describe("Facts", () => {
+  it("says what the endpoint has cost this month, and on which machine it is", () => {
+    const seen = facts({ cost_this_month_usd: 0.4237, price_date: "2026-09", instance: "ml.g5.xlarge" });
+    expect(seen).toMatchObject({ "This month": "$0.42", Machine: "ml.g5.xlarge" });
+  });
+
+  it("says that nothing was spent", () => {
+    expect(facts({ status: "asleep", cost_this_month_usd: 0 })["This month"]).toBe("$0.00");
+  });
+
+  it("says no sum where the price is not known, nor where the API is an older one", () => {
+    expect(facts({ cost_this_month_usd: null })).not.toHaveProperty("This month");
+    expect(facts({})).not.toHaveProperty("This month");
+    expect(facts({ instance: null })).not.toHaveProperty("Machine");
+  });
+});
