@@ -231,7 +231,7 @@ class Keeping(RuleBasedStateMachine):
         self.deployment = None
 
     @invariant()
-    def what_there_is_is_counted_or_will_be(self) -> None:
+    def nothing_bills_without_an_endpoint(self) -> None:
         found = self.world.sagemaker
         assert (found.billing_since is None) or found.status is not None
 

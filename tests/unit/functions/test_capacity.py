@@ -1,0 +1,76 @@
+"""A deployment where machines are short: the version goes to the next, and the one before it stays."""
+
+import pytest
+
+from shared import capacity, hosting, lock, machines, versions
+from smoke_test import handler as smoke_test
+from smoke_test.checks import SmokeTestFailed
+from tests.unit.functions.test_keeper_machine import RUN, World, world
+
+__all__ = ["world"]
+
+
+def _looks(world: World, deployment: dict[str, str], *, times: int = 8) -> str:
+    """Look as the state machine does, while SageMaker goes on and the keeper ticks; returns the end."""
+    status = "waiting"
+    for _ in range(times):
+        world.time.pass_by(minutes=1)
+        world.sagemaker.go_on(well=True)
+        world.keeper("tick")
+        status = smoke_test.handler({"run_id": RUN, "deployment": deployment}, world.context)["status"]
+        if status == "passed":
+            break
+    return status
+
+
+@pytest.mark.parametrize("why", ["capacity", "quota"])
+@pytest.mark.parametrize("awake", [True, False])
+def test_a_version_is_deployed_to_the_next_machine(world: World, why: str, awake: bool) -> None:
+    if awake:
+        world.message()
+        world.sagemaker.go_on(well=True)
+        world.keeper("tick")
+    assert lock.acquire(RUN, "arn")
+    world.sagemaker.short["ml.g6.xlarge"] = why
+    deployment = world.deploy("v2")
+    assert _looks(world, deployment) == "passed"
+    state = hosting.state()
+    assert (state.status, state.version) == ("awake", "v2")
+    assert machines.instance_of(world.sagemaker.config) == "ml.g5.xlarge"
+    assert state.endpoint_config == world.sagemaker.config
+    assert versions.live().version == "v2"  # type: ignore[union-attr]
+
+
+def test_without_any_machine_the_deployment_says_what_was_tried(world: World) -> None:
+    world.message()
+    world.sagemaker.go_on(well=True)
+    world.keeper("tick")
+    assert lock.acquire(RUN, "arn")
+    world.sagemaker.short = dict.fromkeys(machines.choices(), "quota")
+    deployment = world.deploy("v2")
+    with pytest.raises(
+        SmokeTestFailed, match=r"could not host v2: .*ml\.g6e\.xlarge \(over the account's quota\)"
+    ):
+        _looks(world, deployment)
+    assert hosting.state().version == "v1"
+    assert "-v1-g6-xlarge-" in world.sagemaker.config
+
+
+@pytest.mark.parametrize(
+    ("reason", "short"),
+    [
+        (
+            "Unable to provision requested ML compute capacity due to InsufficientInstanceCapacity error.",
+            "capacity",
+        ),
+        ("CapacityError: Unable to provision requested ML compute capacity. Please retry.", "capacity"),
+        (
+            "ResourceLimitExceeded: The account-level service limit 'ml.g6.xlarge for endpoint usage' is 0.",
+            "quota",
+        ),
+        ("CannotStartContainerError: driver too old.", None),
+        (None, None),
+    ],
+)
+def test_a_shortage_is_told_from_other_failures(reason: str | None, short: str | None) -> None:
+    assert capacity.shortage(reason) == short
