@@ -165,8 +165,8 @@ def _without_run(state: HostingState, found: Endpoint) -> None:
         if endpoint.converge(wanted).state == "failed":
             # There is no second machine to change it with: it starts anew when it has slept.
             hosting.note_request(wanted)
-    elif state.status != "awake":
-        hosting.mark_awake(live.version, wanted)
+    elif state.status != "awake" or state.endpoint_config != found.config:
+        hosting.mark_awake(live.version, found.config)
 
 
 def _idle(state: HostingState) -> bool:

@@ -74,3 +74,31 @@ def test_without_any_machine_the_deployment_says_what_was_tried(world: World) ->
 )
 def test_a_shortage_is_told_from_other_failures(reason: str | None, short: str | None) -> None:
     assert capacity.shortage(reason) == short
+
+
+def test_the_table_says_what_answers_where_no_second_machine_lets_it_change(world: World) -> None:
+    world.message()
+    world.sagemaker.go_on(well=True)
+    world.keeper("tick")
+    world.live("v2")
+    world.sagemaker.short["ml.g6.xlarge"] = "quota"
+    world.keeper("tick")
+    world.sagemaker.short.clear()
+    world.keeper("tick")
+    assert hosting.state().endpoint_config == world.sagemaker.config
+    world.keeper("sleep")
+    world.sagemaker.go_on(well=True)
+    world.message()
+    assert "-v2-g6-xlarge-" in world.sagemaker.config
+
+
+def test_the_table_says_what_answers_after_the_keeper_changed_it(world: World) -> None:
+    world.message()
+    world.sagemaker.go_on(well=True)
+    world.keeper("tick")
+    world.live("v2")
+    world.keeper("tick")
+    world.sagemaker.go_on(well=True)
+    world.keeper("tick")
+    state = hosting.state()
+    assert (state.version, state.endpoint_config) == ("v2", world.sagemaker.config)

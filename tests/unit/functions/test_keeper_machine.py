@@ -26,7 +26,7 @@ from tests.unit.functions.endpoint_machine import Crashed, EndpointMachine, Time
 
 IDLE = timedelta(minutes=15)
 RUN = "20260930-120000-aaaa"
-_PLAIN = settings(max_examples=12, stateful_step_count=25)
+_PLAIN = settings(max_examples=8, stateful_step_count=25)
 _HAPPENS = (Crashed, ClientError, SmokeTestFailed, ApiError)
 """How a function may end when a call does not go through: Lambda notes it, and nobody repairs anything."""
 
