@@ -34,7 +34,7 @@ GUESSED = 7
 @pytest.fixture
 def awake(house: House, live_v1: str, sagemaker: StandIn) -> StandIn:
     """v1 live and answering with three words."""
-    config = endpoint.ensure_config("v1", live_v1)
+    config = endpoint.ensure_config("v1", live_v1, "ml.g6.xlarge")
     endpoint.converge(config)
     sagemaker.in_service()
     hosting.mark_awake("v1", config)
