@@ -1,4 +1,4 @@
-"""`/v1/chat/completions` and `/v1/models`, as OpenAI's clients expect them."""
+"""`/v1/chat/completions`, `/v1/completions` and `/v1/models`, as OpenAI's clients expect them."""
 
 import asyncio
 import json
@@ -13,9 +13,10 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from chat_api import limits, upstream, waking
 from chat_api.errors import ApiError, refusals
 from chat_api.events import DONE, EventReader, as_chunk, sse
-from chat_api.identity import MayChat
+from chat_api.forms import Form, gather
+from chat_api.identity import MayChat, User
 from chat_api.metering import Meter
-from chat_api.openai_schema import ChatRequest, ModelCard, ModelList, gather
+from chat_api.openai_schema import AnswerRequest, ChatRequest, CompletionRequest, ModelCard, ModelList
 from shared import clock, environment, hosting, usage, versions
 from shared.models import LivePointer
 
@@ -37,8 +38,18 @@ def list_models(user: MayChat) -> ModelList:
 
 
 @router.post("/chat/completions", response_model=None, responses=refusals(404, 409, 413, 422, 502, 503))
-async def complete(request: ChatRequest, user: MayChat) -> Response:
+async def chat(request: ChatRequest, user: MayChat) -> Response:
     """Answer a chat. With `stream`, server-sent events; they end with `[DONE]`, or with an `error` event."""
+    return await _answer(request, user)
+
+
+@router.post("/completions", response_model=None, responses=refusals(404, 409, 413, 422, 502, 503))
+async def complete(request: CompletionRequest, user: MayChat) -> Response:
+    """Go on with a text, without any chat around it. With `stream`, server-sent events as for a chat."""
+    return await _answer(request, user)
+
+
+async def _answer(request: AnswerRequest, user: User) -> Response:
     limits.check(request)
     version = await asyncio.to_thread(_ready_version, request.model)
     body = request.model_dump(exclude_unset=True)
@@ -50,15 +61,17 @@ async def complete(request: ChatRequest, user: MayChat) -> Response:
     except BaseException:
         await asyncio.to_thread(usage.end, ticket, tokens=0)
         raise
-    events = _chunks(answer, version, Meter(ticket, request.characters))
+    events = _chunks(answer, version, request.form, Meter(ticket, request.characters))
     if request.stream:
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         stream = _as_sse(events, answer, request.wants_usage)
         return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
-    return await _in_one_piece(events, version)
+    return await _in_one_piece(events, version, request.form)
 
 
-async def _chunks(answer: upstream.Answer, version: str, meter: Meter) -> AsyncIterator[dict[str, Any]]:
+async def _chunks(
+    answer: upstream.Answer, version: str, form: Form, meter: Meter
+) -> AsyncIterator[dict[str, Any]]:
     """Yield OpenAI chunks. A stream that breaks off is an `AnswerBroke`, however it broke."""
     reader = EventReader()
     finished = False
@@ -68,13 +81,13 @@ async def _chunks(answer: upstream.Answer, version: str, meter: Meter) -> AsyncI
                 for data in reader.feed(part):
                     if data == DONE:
                         return
-                    chunk = as_chunk(data, version)
+                    chunk = as_chunk(data, version, form)
                     if chunk is not None:
                         meter.hear(chunk)
                         finished = finished or _is_last(chunk)
                         yield _checked(chunk)
         for data in reader.close():
-            chunk = None if data == DONE else as_chunk(data, version)
+            chunk = None if data == DONE else as_chunk(data, version, form)
             finished = finished or data == DONE or (chunk is not None and _is_last(chunk))
             if chunk is not None:
                 meter.hear(chunk)
@@ -114,7 +127,7 @@ async def _as_sse(
         await asyncio.to_thread(hosting.touch)
 
 
-async def _in_one_piece(chunks: AsyncIterator[dict[str, Any]], version: str) -> Response:
+async def _in_one_piece(chunks: AsyncIterator[dict[str, Any]], version: str, form: Form) -> Response:
     heard: list[dict[str, Any]] = []
     try:
         async for chunk in chunks:
@@ -123,8 +136,8 @@ async def _in_one_piece(chunks: AsyncIterator[dict[str, Any]], version: str) -> 
         log.warning("An answer broke off", extra={"why": str(broke)[:300]})
         error = _broken()
         # The words that came are paid for, and may be all that the person needs.
-        return JSONResponse({**gather(heard, version), **error.body}, error.status)
-    return JSONResponse(gather(heard, version))
+        return JSONResponse({**gather(heard, version, form), **error.body}, error.status)
+    return JSONResponse(gather(heard, version, form))
 
 
 def _broken() -> ApiError:

@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from chat_api.forms import Form
+
 DONE = "[DONE]"
 
 
@@ -43,12 +45,13 @@ class EventReader:
         # Comments and the fields event, id and retry carry nothing of OpenAI's protocol.
 
 
-def as_chunk(data: str, model: str) -> dict[str, Any] | None:
-    """Read one event's data as an OpenAI chat completion chunk.
+def as_chunk(data: str, model: str, form: Form) -> dict[str, Any] | None:
+    """Read one event's data as a chunk of OpenAI's.
 
     Args:
         data: JSON: a chunk, an error, or LMI's older `{"token": {"text": …}}`.
         model: what to call the model where the event does not say.
+        form: what kind of answer it is, where the event does not say.
 
     Returns:
         The chunk, or None where the data is nothing we know.
@@ -60,23 +63,23 @@ def as_chunk(data: str, model: str) -> dict[str, Any] | None:
     if not isinstance(parsed, dict):
         return None
     if "token" in parsed and "choices" not in parsed:
-        return _from_lmi(parsed, model)
+        return _from_lmi(parsed, model, form)
     return parsed if "choices" in parsed or "error" in parsed else None
 
 
-def _from_lmi(line: dict[str, Any], model: str) -> dict[str, Any]:
+def _from_lmi(line: dict[str, Any], model: str, form: Form) -> dict[str, Any]:
     details = line.get("details") or {}
     reason = details.get("finish_reason")
     ours = "stop" if reason in {"eos_token", "stop_sequence"} else reason
     return {
-        "id": "chatcmpl-lmi",
-        "object": "chat.completion.chunk",
+        "id": f"{form.id_prefix}-lmi",
+        "object": form.chunk,
         "created": 0,
         "model": model,
         "choices": [
             {
                 "index": 0,
-                "delta": {"content": line["token"].get("text", "")},
+                **form.piece(line["token"].get("text", "")),
                 "finish_reason": ours,
             }
         ],

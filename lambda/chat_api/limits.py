@@ -4,7 +4,7 @@ import math
 from datetime import timedelta
 
 from chat_api.errors import ApiError
-from chat_api.openai_schema import ChatRequest
+from chat_api.openai_schema import AnswerRequest, ChatRequest
 from shared import clock, environment, usage
 
 UPLOAD_BYTES = 50 * 2**20
@@ -35,20 +35,20 @@ def daily_tokens() -> int:
     return environment.read(environment.Budget).daily_tokens
 
 
-def check(request: ChatRequest) -> None:
-    """Refuse a chat that is too long, or that leaves no room for the answer that it asks for.
+def check(request: AnswerRequest) -> None:
+    """Refuse what is too long, or leaves no room for the answer that it asks for.
 
     Raises:
         ApiError: 413 or 422, with the limit.
     """
-    if len(request.messages) > MESSAGES:
+    if isinstance(request, ChatRequest) and len(request.messages) > MESSAGES:
         raise _too_many_messages(len(request.messages))
     limit = prompt_characters()
     if request.characters > limit:
-        raise _prompt_too_long(request.characters, limit)
+        raise _prompt_too_long(request, limit)
     left = context_tokens() - tokens_of(request.characters)
     if request.answer_tokens > left:
-        raise _answer_too_long(request.answer_tokens, left)
+        raise _answer_too_long(request, left)
 
 
 def admit(caller: str) -> usage.Ticket:
@@ -107,21 +107,23 @@ def _too_many_messages(messages: int) -> ApiError:
     )
 
 
-def _prompt_too_long(characters: int, limit: int) -> ApiError:
+def _prompt_too_long(request: AnswerRequest, limit: int) -> ApiError:
+    over = request.characters - limit
+    instead = ", or start a new chat" if isinstance(request, ChatRequest) else ""
     return ApiError(
         413,
         "prompt_too_long",
-        f"The chat has {characters} characters; the model takes {limit}.",
-        f"Shorten the prompt by {characters - limit} characters or more, or start a new chat.",
+        f"The {request.named} has {request.characters} characters; the model takes {limit}.",
+        f"Shorten the prompt by {over} characters or more{instead}.",
     )
 
 
-def _answer_too_long(asked: int, left: int) -> ApiError:
+def _answer_too_long(request: AnswerRequest, left: int) -> ApiError:
     return ApiError(
         422,
         "answer_too_long",
-        f"max_tokens is {asked}; this chat leaves the model room for {left}.",
-        f"Ask for {left} tokens at most, or shorten the chat.",
+        f"max_tokens is {request.answer_tokens}; this {request.named} leaves the model room for {left}.",
+        f"Ask for {left} tokens at most, or shorten the {request.named}.",
     )
 
 

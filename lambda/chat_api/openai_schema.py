@@ -1,8 +1,11 @@
-"""The part of OpenAI's chat completion schema that we check; the rest passes through to the model."""
+"""The part of OpenAI's schemas that we check; the rest passes through to the model."""
 
-from typing import Any, Literal
+from abc import ABC, abstractmethod
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from chat_api.forms import CHAT, COMPLETION, Form
 
 
 class TextPart(BaseModel):
@@ -34,23 +37,58 @@ class StreamOptions(BaseModel):
     include_usage: bool = False
 
 
-class ChatRequest(BaseModel):
-    """A chat completion request. Fields not named here pass through to the model."""
+class AnswerRequest(BaseModel, ABC):
+    """What a chat and a completion have in common. Fields not named here pass through to the model."""
 
     model_config = ConfigDict(extra="allow")
 
+    form: ClassVar[Form]
+    named: ClassVar[str]
+    """What messages to people call what is asked."""
+    other: ClassVar[str]
+    """The field that would make it the other kind of request."""
+
     model: str = "storyloom"
     """`storyloom` for the live version, a version (`v2`), or `base`."""
-    messages: list[Message] = Field(min_length=1)
     stream: bool = False
     stream_options: StreamOptions | None = None
     max_tokens: int | None = Field(default=None, ge=1)
-    max_completion_tokens: int | None = Field(default=None, ge=1)
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
     n: int | None = Field(default=None, ge=1, le=4)
     seed: int | None = None
     stop: str | list[str] | None = None
+
+    @model_validator(mode="after")
+    def _is_of_one_kind(self) -> Self:
+        # The model server goes by the fields: with both it would read the one that no limit was held to.
+        if self.other in (self.model_extra or {}):
+            raise ValueError(f"a {self.named} has no {self.other}")
+        return self
+
+    @property
+    @abstractmethod
+    def characters(self) -> int:
+        """Length of all text."""
+
+    @property
+    def answer_tokens(self) -> int:
+        """How long the answer may be, as far as the request says; 0 where it does not."""
+        return self.max_tokens or 0
+
+    @property
+    def wants_usage(self) -> bool:
+        """Whether a stream's reader asked for the chunk with the counts of tokens, which has no choices."""
+        return self.stream_options is not None and self.stream_options.include_usage
+
+
+class ChatRequest(AnswerRequest):
+    """A chat completion request. Fields not named here pass through to the model."""
+
+    form, named, other = CHAT, "chat", "prompt"
+
+    messages: list[Message] = Field(min_length=1)
+    max_completion_tokens: int | None = Field(default=None, ge=1)
 
     @property
     def characters(self) -> int:
@@ -62,10 +100,22 @@ class ChatRequest(BaseModel):
         """How long the answer may be, as far as the request says; 0 where it does not."""
         return self.max_completion_tokens or self.max_tokens or 0
 
+
+Text = Annotated[str, Field(min_length=1)]
+
+
+class CompletionRequest(AnswerRequest):
+    """A text that the model goes on with. Fields not named here pass through to the model."""
+
+    form, named, other = COMPLETION, "prompt", "messages"
+
+    prompt: Text | Annotated[list[Text], Field(min_length=1, max_length=1)]
+    """One text; OpenAI's clients may send it as a list."""
+
     @property
-    def wants_usage(self) -> bool:
-        """Whether a stream's reader asked for the chunk with the counts of tokens, which has no choices."""
-        return self.stream_options is not None and self.stream_options.include_usage
+    def characters(self) -> int:
+        """Length of the text."""
+        return len(self.prompt) if isinstance(self.prompt, str) else len(self.prompt[0])
 
 
 class ModelCard(BaseModel):
@@ -83,27 +133,3 @@ class ModelList(BaseModel):
 
     object: Literal["list"] = "list"
     data: list[ModelCard]
-
-
-def gather(chunks: list[dict[str, Any]], model: str) -> dict[str, Any]:
-    """Put the chunks of a stream together to one chat completion."""
-    choices: dict[int, dict[str, Any]] = {}
-    whole: dict[str, Any] = {"id": "chatcmpl", "object": "chat.completion", "created": 0, "model": model}
-    for chunk in chunks:
-        whole |= {
-            name: chunk[name]
-            for name in ("id", "created", "model", "system_fingerprint", "usage")
-            if chunk.get(name)
-        }
-        for part in chunk.get("choices", []):
-            choice = choices.setdefault(
-                part.get("index", 0),
-                {
-                    "index": part.get("index", 0),
-                    "message": {"role": "assistant", "content": ""},
-                    "finish_reason": None,
-                },
-            )
-            choice["message"]["content"] += (part.get("delta") or {}).get("content") or ""
-            choice["finish_reason"] = part.get("finish_reason") or choice["finish_reason"]
-    return {**whole, "choices": [choices[index] for index in sorted(choices)]}

@@ -68,7 +68,7 @@ class Answer:
 
 
 async def ask(request: dict[str, Any]) -> Answer:
-    """Send a chat completion request to the endpoint.
+    """Send a request to the endpoint: the model server knows a chat from a completion by its fields.
 
     Raises:
         ApiError: 503 while the endpoint is not there, 413 and 422 for what the model refuses, 502 else.

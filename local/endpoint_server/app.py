@@ -12,7 +12,14 @@ from pydantic import ValidationError
 from local.endpoint_server.engine import Engine, Piece, Ticket
 from local.endpoint_server.models import LoadedModel, LoadedModels
 from local.endpoint_server.sampling import Sampling
-from local.endpoint_server.schema import ApiError, ChatRequest, Envelope
+from local.endpoint_server.schema import (
+    AnswerRequest,
+    ApiError,
+    ChatRequest,
+    CompletionEnvelope,
+    CompletionRequest,
+    Envelope,
+)
 
 
 def create_app(models: LoadedModels) -> FastAPI:
@@ -25,7 +32,7 @@ def create_app(models: LoadedModels) -> FastAPI:
         await asyncio.to_thread(engine.stop)
 
     app = FastAPI(lifespan=lifespan, openapi_url=None)
-    service = ChatService(models, engine)
+    service = AnswerService(models, engine)
 
     @app.exception_handler(ApiError)
     async def refuse(_: Request, error: Exception) -> Response:
@@ -41,13 +48,13 @@ def create_app(models: LoadedModels) -> FastAPI:
         cards = [{"id": name, "object": "model", "owned_by": "storyloom"} for name in models.by_name]
         return JSONResponse({"object": "list", "data": cards})
 
-    app.add_api_route("/invocations", service.complete, methods=["POST"])
-    app.add_api_route("/v1/chat/completions", service.complete, methods=["POST"])
+    for path in ("/invocations", "/v1/chat/completions", "/v1/completions"):
+        app.add_api_route(path, service.complete, methods=["POST"])
     return app
 
 
-class ChatService:
-    """Answers chat completion requests."""
+class AnswerService:
+    """Answers chats and completions; the body's fields say which it is, as with vLLM's `/invocations`."""
 
     def __init__(self, models: LoadedModels, engine: Engine) -> None:
         self._models = models
@@ -59,12 +66,12 @@ class ChatService:
         Raises:
             ApiError: 400 for a wrong or too long request, 404 for an unknown model.
         """
-        chat = _parse(await request.body())
-        model = self._model(chat.model)
-        answer = Answer(self._engine, model.name, self._prompt(chat), self._sampling(chat))
-        envelope = Envelope(model.name, model.fingerprint)
-        if chat.stream:
-            events = _events(answer, envelope, request, chat.wants_usage)
+        asked = _parse(await request.body())
+        model = self._model(asked.model)
+        answer = Answer(self._engine, model.name, self._prompt(asked), self._sampling(asked))
+        envelope = _envelope(asked, model)
+        if asked.stream:
+            events = _events(answer, envelope, request, asked.wants_usage)
             return StreamingResponse(events, media_type="text/event-stream")
         return await _whole(answer, envelope, request)
 
@@ -77,7 +84,24 @@ class ChatService:
                 404, "model_not_found", f"The model `{name[:60]}` is not loaded here. Loaded: {known}."
             ) from None
 
-    def _prompt(self, chat: ChatRequest) -> list[int]:
+    def _prompt(self, asked: ChatRequest | CompletionRequest) -> list[int]:
+        prompt = self._chat_tokens(asked) if isinstance(asked, ChatRequest) else self._text_tokens(asked)
+        if not prompt:
+            raise ApiError(400, "invalid_request", "The prompt has no text: there is nothing to go on with.")
+        if len(prompt) >= self._models.max_length:
+            raise ApiError(
+                400,
+                "context_length_exceeded",
+                f"This model's maximum context length is {self._models.max_length} tokens, "
+                f"but the prompt has {len(prompt)}. Shorten it.",
+            )
+        return prompt
+
+    def _text_tokens(self, completion: CompletionRequest) -> list[int]:
+        tokens: list[int] = self._models.tokenizer(completion.text)["input_ids"]
+        return tokens
+
+    def _chat_tokens(self, chat: ChatRequest) -> list[int]:
         tokenizer = self._models.tokenizer
         if not tokenizer.chat_template:
             raise ApiError(400, "no_chat_template", "The base model has no chat template: it cannot chat.")
@@ -88,25 +112,18 @@ class ChatService:
             raise ApiError(
                 400, "invalid_messages", "The model's chat template does not take these roles in this order."
             ) from None
-        prompt: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-        if len(prompt) >= self._models.max_length:
-            raise ApiError(
-                400,
-                "context_length_exceeded",
-                f"This model's maximum context length is {self._models.max_length} tokens, "
-                f"but the messages have {len(prompt)}. Shorten them.",
-            )
-        return prompt
+        tokens: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+        return tokens
 
-    def _sampling(self, chat: ChatRequest) -> Sampling:
+    def _sampling(self, asked: AnswerRequest) -> Sampling:
         models = self._models
         return Sampling(
-            temperature=models.default_temperature if chat.temperature is None else chat.temperature,
-            top_p=models.default_top_p if chat.top_p is None else chat.top_p,
+            temperature=models.default_temperature if asked.temperature is None else asked.temperature,
+            top_p=models.default_top_p if asked.top_p is None else asked.top_p,
             repetition_penalty=models.repetition_penalty,
-            max_tokens=chat.max_completion_tokens or chat.max_tokens or models.max_length,
-            stop=chat.stop_strings,
-            seed=chat.seed,
+            max_tokens=asked.answer_tokens or models.max_length,
+            stop=asked.stop_strings,
+            seed=asked.seed,
         )
 
 
@@ -164,15 +181,16 @@ async def _whole(answer: Answer, envelope: Envelope, request: Request) -> Respon
 async def _events(
     answer: Answer, envelope: Envelope, request: Request, wants_usage: bool
 ) -> AsyncIterator[bytes]:
-    yield _event(envelope.chunk({"role": "assistant", "content": ""}))
+    for chunk in envelope.opening():
+        yield _event(chunk)
     async for piece in answer.pieces(request):
         if piece.finish_reason == "error":
             yield _event(ApiError(500, "model_failed", piece.error, kind="server_error").body())
             return
         if piece.text:
-            yield _event(envelope.chunk({"content": piece.text}))
+            yield _event(envelope.piece(piece.text))
         if piece.finish_reason is not None:
-            yield _event(envelope.chunk({}, piece.finish_reason))
+            yield _event(envelope.ending(piece.finish_reason))
             if wants_usage:
                 yield _event(envelope.usage_chunk(answer.prompt_tokens, piece.completion_tokens))
     yield b"data: [DONE]\n\n"
@@ -182,11 +200,28 @@ def _event(content: dict[str, object]) -> bytes:
     return f"data: {json.dumps(content, ensure_ascii=False)}\n\n".encode()
 
 
-def _parse(body: bytes) -> ChatRequest:
+def _envelope(asked: AnswerRequest, model: LoadedModel) -> Envelope:
+    kind = CompletionEnvelope if isinstance(asked, CompletionRequest) else Envelope
+    return kind(model.name, model.fingerprint)
+
+
+def _parse(body: bytes) -> ChatRequest | CompletionRequest:
     try:
+        if _is_completion(body):
+            return CompletionRequest.model_validate_json(body)
         return ChatRequest.model_validate_json(body)
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, problem['loc'])) or 'body'}: {problem['msg']}" for problem in error.errors()
         )
-        raise ApiError(400, "invalid_request", f"Not a chat completion request: {problems}.") from None
+        raise ApiError(
+            400, "invalid_request", f"Neither a chat nor a completion request: {problems}."
+        ) from None
+
+
+def _is_completion(body: bytes) -> bool:
+    try:
+        fields = json.loads(body)
+    except ValueError:
+        return False
+    return isinstance(fields, dict) and "prompt" in fields and "messages" not in fields

@@ -194,6 +194,44 @@ def test_the_openai_client_works_unchanged(server: Server) -> None:
         client.chat.completions.create(model="v9", messages=messages)
 
 
+def test_a_prompt_is_gone_on_with_as_transformers_does(server: Server) -> None:
+    model: Any = AutoModelForCausalLM.from_pretrained(server.folder / "base")
+    tokenizer: Any = AutoTokenizer.from_pretrained(server.folder / "base")
+    prompt = tokenizer("Once upon a hill", return_tensors="pt")
+    with torch.no_grad():
+        written = model.generate(**prompt, max_new_tokens=24, do_sample=False)
+    expected = tokenizer.decode(written[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True)
+    body = {"model": "base", "prompt": "Once upon a hill", "temperature": 0, "max_tokens": 24}
+    answer = httpx.post(f"{server.url}/invocations", json=body, timeout=60).json()
+    assert answer["choices"] == [
+        {"index": 0, "text": expected.rstrip("\ufffd"), "logprobs": None, "finish_reason": "length"}
+    ]
+    assert answer["object"] == "text_completion"
+    assert answer["usage"]["prompt_tokens"] == prompt["input_ids"].shape[1]
+
+
+def test_a_completion_streams_the_same_text(server: Server) -> None:
+    client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="none")
+    whole = client.completions.create(model="v2", prompt=["The hill"], temperature=0)
+    assert whole.usage and whole.usage.completion_tokens == 16, "OpenAI's default"
+    chunks = list(
+        client.completions.create(
+            model="v2", prompt="The hill", temperature=0, stream=True, stream_options={"include_usage": True}
+        )
+    )
+    assert {chunk.object for chunk in chunks} == {"text_completion"}
+    assert "".join(chunk.choices[0].text for chunk in chunks[:-1]) == whole.choices[0].text
+    assert [chunk.choices[0].finish_reason for chunk in chunks[-3:-1]] == [None, "length"]
+    assert (chunks[-1].choices, chunks[-1].usage) == ([], whole.usage)
+
+
+@pytest.mark.parametrize("prompt", ["", [], ["a", "b"], [1, 2], "x" * CONTEXT])
+def test_a_prompt_that_cannot_be_is_refused(server: Server, prompt: Any) -> None:
+    response = httpx.post(f"{server.url}/invocations", json={"model": "v1", "prompt": prompt}, timeout=60)
+    assert response.status_code == 400
+    assert response.json()["error"]["message"]
+
+
 def test_only_this_machine_can_ask(server: Server) -> None:
     listening = [
         line.split()[1]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chat_api.events import EventReader, as_chunk
-from chat_api.openai_schema import gather
+from chat_api.forms import CHAT, COMPLETION, gather
 
 CUTS = st.lists(st.integers(0, 10_000), max_size=12)
 TEXTS = st.text(st.characters(codec="utf-8"), min_size=0, max_size=30)
@@ -54,12 +54,15 @@ def test_every_single_byte_apart() -> None:
 
 def test_lmi_tokens_become_chunks() -> None:
     line = '{"token": {"id": 5, "text": " hill"}, "details": {"finish_reason": "eos_token"}}'
-    chunk = as_chunk(line, "v2")
+    chunk = as_chunk(line, "v2", CHAT)
     assert chunk is not None
     assert chunk["choices"][0] == {"index": 0, "delta": {"content": " hill"}, "finish_reason": "stop"}
     assert chunk["model"] == "v2"
-    assert as_chunk("garbage", "v2") is None
-    assert as_chunk('{"neither": 1}', "v2") is None
+    text = as_chunk(line, "v2", COMPLETION)
+    assert text is not None
+    assert (text["object"], text["choices"][0]["text"]) == ("text_completion", " hill")
+    assert as_chunk("garbage", "v2", CHAT) is None
+    assert as_chunk('{"neither": 1}', "v2", CHAT) is None
 
 
 def test_chunks_are_gathered_by_choice() -> None:
@@ -68,7 +71,8 @@ def test_chunks_are_gathered_by_choice() -> None:
         return {"id": "x", "model": "v2", "system_fingerprint": "f", "choices": [choice]}
 
     usage = {"id": "x", "choices": [], "usage": {"total_tokens": 9}}
-    whole = gather([part(1, "b"), part(0, "a"), part(0, "A", "stop"), part(1, "B", "length"), usage], "v2")
+    parts = [part(1, "b"), part(0, "a"), part(0, "A", "stop"), part(1, "B", "length"), usage]
+    whole = gather(parts, "v2", CHAT)
     assert [choice["message"]["content"] for choice in whole["choices"]] == ["aA", "bB"]
     assert [choice["finish_reason"] for choice in whole["choices"]] == ["stop", "length"]
     assert whole["usage"] == {"total_tokens": 9}

@@ -1,0 +1,78 @@
+"""What sets the answer to a chat and a completion of a text apart. All else about them is the same."""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+
+class Form(ABC):
+    """How OpenAI writes one kind of answer."""
+
+    id_prefix: ClassVar[str]
+    whole: ClassVar[str]
+    """The `object` of an answer in one piece."""
+    chunk: ClassVar[str]
+    """The `object` of an event of a stream."""
+
+    @abstractmethod
+    def text_of(self, choice: dict[str, Any]) -> str:
+        """Read the text that a chunk's choice adds."""
+
+    @abstractmethod
+    def piece(self, text: str) -> dict[str, Any]:
+        """Write a piece of text as a chunk's choice has it."""
+
+    @abstractmethod
+    def said(self, text: str) -> dict[str, Any]:
+        """Write the whole text as the choice of an answer in one piece has it."""
+
+
+class _Chat(Form):
+    id_prefix, whole, chunk = "chatcmpl", "chat.completion", "chat.completion.chunk"
+
+    def text_of(self, choice: dict[str, Any]) -> str:
+        return (choice.get("delta") or {}).get("content") or ""
+
+    def piece(self, text: str) -> dict[str, Any]:
+        return {"delta": {"content": text}}
+
+    def said(self, text: str) -> dict[str, Any]:
+        return {"message": {"role": "assistant", "content": text}}
+
+
+class _Completion(Form):
+    id_prefix, whole, chunk = "cmpl", "text_completion", "text_completion"
+
+    def text_of(self, choice: dict[str, Any]) -> str:
+        return choice.get("text") or ""
+
+    def piece(self, text: str) -> dict[str, Any]:
+        return {"text": text, "logprobs": None}
+
+    def said(self, text: str) -> dict[str, Any]:
+        return self.piece(text)
+
+
+CHAT: Form = _Chat()
+COMPLETION: Form = _Completion()
+
+
+def gather(chunks: list[dict[str, Any]], model: str, form: Form) -> dict[str, Any]:
+    """Put the chunks of a stream together to one answer."""
+    texts: dict[int, str] = {}
+    reasons: dict[int, str | None] = {}
+    whole: dict[str, Any] = {"id": form.id_prefix, "object": form.whole, "created": 0, "model": model}
+    for chunk in chunks:
+        whole |= {
+            name: chunk[name]
+            for name in ("id", "created", "model", "system_fingerprint", "usage")
+            if chunk.get(name)
+        }
+        for choice in chunk.get("choices", []):
+            index = choice.get("index", 0)
+            texts[index] = texts.get(index, "") + form.text_of(choice)
+            reasons[index] = choice.get("finish_reason") or reasons.get(index)
+    choices = [
+        {"index": index, **form.said(texts[index]), "finish_reason": reasons[index]}
+        for index in sorted(texts)
+    ]
+    return {**whole, "choices": choices}
