@@ -151,7 +151,8 @@ class ChatStack(Stack):
         allow(chat_api.role, ["s3:ListBucket"], [self._storage.stories_arn])
         allow(
             chat_api.role,
-            ["s3:PutObject"],
+            # Deleting puts a marker on a story; s3:DeleteObjectVersion, which would lose it, nobody has.
+            ["s3:PutObject", "s3:DeleteObject"],
             [self._storage.stories()],
             wildcard_because="a person names their stories as they like; the presigned form allows one key",
         )

@@ -1,8 +1,10 @@
 """The stories in the bucket, and permission to add one. Nothing here can delete or replace for good."""
 
 import posixpath
+import shlex
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
 from chat_api import limits
@@ -11,6 +13,8 @@ from chat_api.identity import MayRead, MayWrite
 from shared import aws, clock, environment
 
 router = APIRouter(tags=["Stories"], responses=refusals())
+
+Key = Annotated[str, Path(max_length=1024, description="The story's key, folders and all.")]
 
 _LISTED = 5000
 _SECONDS_TO_UPLOAD = 900
@@ -47,6 +51,13 @@ class UploadForm(BaseModel):
     key: str
 
 
+class Deleted(BaseModel):
+    """A story that is in the bucket no more, and in words how to get it back."""
+
+    key: str
+    message: str
+
+
 @router.get("/stories")
 def list_stories(user: MayRead) -> Stories:
     """List the files in the stories bucket."""
@@ -80,6 +91,28 @@ def offer_upload(story: NewStory, user: MayWrite) -> UploadForm:
         ExpiresIn=_SECONDS_TO_UPLOAD,
     )
     return UploadForm(url=_browser_url(bucket), fields=post["fields"], key=key)
+
+
+@router.delete("/stories/{key:path}", responses=refusals(404, 422))
+def delete_story(key: Key, user: MayWrite) -> Deleted:
+    """Take a story out of the bucket. Its text is kept; the message says how to get it back."""
+    bucket = environment.common().stories_bucket
+    if not _is_there(bucket, key):
+        raise ApiError(404, "not_found", f"There is no story {key!r}.", "GET /api/stories lists the stories.")
+    # Without a version this puts a delete marker on top, and that is all the API's role may do.
+    marker = aws.s3().delete_object(Bucket=bucket, Key=key)["VersionId"]
+    back = ["aws", "s3api", "delete-object", "--bucket", bucket, "--key", key, "--version-id", marker]
+    return Deleted(
+        key=key,
+        message=f"{key} is deleted; the next run does without it. The bucket keeps its text under a delete "
+        f"marker. To get it back, remove the marker: {shlex.join(back)}",
+    )
+
+
+def _is_there(bucket: str, key: str) -> bool:
+    """Whether a key is in the bucket: of all that begin with it, S3 lists it first."""
+    first = aws.s3().list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("Contents", [])
+    return [entry["Key"] for entry in first] == [key]
 
 
 def _key(name: str) -> str:

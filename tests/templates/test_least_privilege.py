@@ -93,7 +93,16 @@ def test_nobody_may_delete_anything_but_what_can_be_made_again(synthesized: Synt
         for name, statement in _own_statements(synthesized)
         if any(action.startswith("s3:Delete") for action in statement["Action"])
     ]
-    assert deleting == [("Begin", ["arn:<AWS::Partition>:s3:::<ArtifactsBucketName>/cache/stories/*"])]
+    assert deleting == [
+        ("Begin", ["arn:<AWS::Partition>:s3:::<ArtifactsBucketName>/cache/stories/*"]),
+        ("ChatApi", ["arn:<AWS::Partition>:s3:::<StoriesBucketName>/*"]),
+    ]
+
+
+def test_nobody_may_remove_a_version_of_a_story(synthesized: Synthesized) -> None:
+    actions = {action for _, statement in _own_statements(synthesized) for action in statement["Action"]}
+    assert "s3:DeleteObject" in actions, "a marker on a story, which is versioned"
+    assert "s3:DeleteObjectVersion" not in actions
 
 
 def test_only_four_functions_touch_the_endpoint(synthesized: Synthesized) -> None:

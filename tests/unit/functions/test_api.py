@@ -2,10 +2,12 @@
 
 import contextlib
 import json
+import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -199,6 +201,43 @@ def test_a_story_is_uploaded_with_the_form_and_listed(
     monkeypatch.setenv("STORYLOOM_BROWSER_ENDPOINT", "http://localhost:8400/")
     local = api.post("/api/stories", json={"name": "a.txt", "size": 1}).json()
     assert local["url"] == f"http://localhost:8400/aws/s3/{house.stories}"
+
+
+def _versions(house: House, key: str) -> list[str]:
+    listed = aws.s3().list_object_versions(Bucket=house.stories, Prefix=key)
+    return [version["VersionId"] for version in listed.get("Versions", [])]
+
+
+@pytest.mark.parametrize("key", ["a.txt", "tales/The Hill, it's 100%? #1.txt", "böse/ü+1&.txt"])
+def test_a_deleted_story_is_gone_and_can_be_got_back(api: TestClient, house: House, key: str) -> None:
+    for name in (key, f"{key}.bak"):
+        aws.s3().put_object(Bucket=house.stories, Key=name, Body=b"Once")
+    before = _versions(house, key)
+    answer = api.delete(f"/api/stories/{quote(key)}")
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["key"] == key
+    assert [story["key"] for story in api.get("/api/stories").json()["stories"]] == [f"{key}.bak"]
+    assert _versions(house, key) == before, "nothing that was dropped is lost"
+    # what the message says, done
+    command = shlex.split(answer.json()["message"].partition("remove the marker: ")[2])
+    assert command[:3] == ["aws", "s3api", "delete-object"]
+    said = dict(zip(command[3::2], command[4::2], strict=True))
+    aws.s3().delete_object(Bucket=said["--bucket"], Key=said["--key"], VersionId=said["--version-id"])
+    assert aws.s3().get_object(Bucket=house.stories, Key=key)["Body"].read() == b"Once"
+
+
+@pytest.mark.parametrize("key", ["none.txt", "tale", "", "tales/"])
+def test_a_story_that_is_not_there_cannot_be_deleted(api: TestClient, house: House, key: str) -> None:
+    aws.s3().put_object(Bucket=house.stories, Key="tales/a.txt", Body=b"Once")
+    answer = api.delete(f"/api/stories/{key}")
+    assert answer.status_code == 404
+    assert answer.json()["error"]["cure"] == "GET /api/stories lists the stories."
+    assert "DeleteMarkers" not in aws.s3().list_object_versions(Bucket=house.stories)
+
+
+def test_a_story_deleted_twice_is_not_found(api: TestClient, house: House) -> None:
+    aws.s3().put_object(Bucket=house.stories, Key="a.txt", Body=b"Once")
+    assert [api.delete("/api/stories/a.txt").status_code for _ in range(2)] == [200, 404]
 
 
 def test_a_file_over_the_limit_is_refused(api: TestClient) -> None:
