@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
+from urllib.parse import quote
 
 import httpx
 
@@ -49,6 +50,14 @@ class StoryloomApi:
     def run(self, run_id: str) -> dict[str, Any]:
         return self._get(f"/runs/{run_id}")
 
+    def start_run(self) -> dict[str, Any]:
+        """Starts a run with all stories; says in words what came of it."""
+        return self._answer(self._http.post("/runs"))
+
+    def stop_run(self, run_id: str) -> dict[str, Any]:
+        """Stops a run that is going; its record says so a moment later."""
+        return self._answer(self._http.post(f"/runs/{run_id}/stop"))
+
     def approve(self, run_id: str) -> dict[str, Any]:
         """Says yes to a run that waits; gives its record."""
         return self._answer(self._http.post(f"/runs/{run_id}/approve"))
@@ -85,6 +94,10 @@ class StoryloomApi:
     def stories(self) -> list[dict[str, Any]]:
         listed: list[dict[str, Any]] = self._get("/stories")["stories"]
         return listed
+
+    def delete_story(self, key: str) -> dict[str, Any]:
+        """Takes a story out of the bucket; says in words how to get it back."""
+        return self._answer(self._http.delete(f"/stories/{quote(key)}"))
 
     def upload(self, content: BinaryIO, size: int, name: str) -> str:
         """Sends `size` bytes into the stories bucket as `name`; gives the key.

@@ -145,6 +145,44 @@ def upload(folder: Folder, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def delete(
+    key: Annotated[str, typer.Argument(help="The story's key: its file name, with its folders.")],
+    as_json: AsJson = False,
+) -> None:
+    """Take a story out of the bucket. The bucket keeps its text; what is printed says how to get it back."""
+    _say(StoryloomApi(connect()).delete_story(key), as_json)
+
+
+@app.command()
+def start(as_json: AsJson = False) -> None:
+    """Start a run with all stories now, without new ones. While a run is going, one more follows it."""
+    started = StoryloomApi(connect()).start_run()
+    _say(started, as_json)
+    if not as_json:
+        _say_how_to_watch(started["run_id"])
+
+
+@app.command()
+def stop(run_id: RunId, as_json: AsJson = False) -> None:
+    """Stop a run that is going, with its job. Your stories and what answers stay as they are."""
+    _say(StoryloomApi(connect()).stop_run(run_id), as_json)
+    if not as_json:
+        _say_how_to_watch(run_id)
+
+
+def _say(done: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(done)
+    else:
+        # A command that is to be copied must not be cut into lines.
+        out.print(done["message"], highlight=False, markup=False, soft_wrap=True)
+
+
+def _say_how_to_watch(run_id: str) -> None:
+    out.print(f"Watch it with: storyloom runs {run_id} --follow", highlight=False, markup=False)
+
+
+@app.command()
 def runs(
     run_id: Annotated[str | None, typer.Argument(help="One run's id; without it, all of them.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Watch it until it ends.")] = False,
@@ -183,7 +221,7 @@ def _say_answer(run: dict[str, Any], as_json: bool) -> None:
         print_json(run)
         return
     out.print(f"run {run['run_id']}: {run.get('message') or run['status']}", highlight=False, markup=False)
-    out.print(f"Watch it with: storyloom runs {run['run_id']} --follow", highlight=False, markup=False)
+    _say_how_to_watch(run["run_id"])
 
 
 @app.command()

@@ -36,7 +36,7 @@ Scopes = Annotated[
     typer.Option(
         "--scope",
         help="What it allows; give it again for another. chat: ask the model. read: runs, versions and "
-        "stories. write: upload, answer runs, decide on versions.",
+        "stories. write: upload, delete, start, stop and answer runs, decide on versions.",
     ),
 ]
 PerMinute = Annotated[int, typer.Option("--per-minute", help="How often it may ask in a minute.")]

@@ -143,7 +143,7 @@ class ChatStack(Stack):
         hosting.priced_for(chat_api)
         allow(
             chat_api.role,
-            ["states:GetExecutionHistory"],
+            ["states:GetExecutionHistory", "states:StopExecution"],
             [machine.executions_arn],
             wildcard_because="an execution is named by its run",
         )

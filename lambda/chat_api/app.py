@@ -3,7 +3,7 @@
 from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel
 
-from chat_api import api_keys, approval, completions, errors, pipeline, stories, versions
+from chat_api import api_keys, approval, completions, control, errors, pipeline, stories, versions
 
 
 class Health(BaseModel):
@@ -25,6 +25,7 @@ def create_app() -> FastAPI:
     api = APIRouter(prefix="/api")
     api.include_router(pipeline.router)
     api.include_router(approval.router)
+    api.include_router(control.router)
     api.include_router(versions.router)
     api.include_router(stories.router)
     api.include_router(completions.router)

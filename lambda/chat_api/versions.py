@@ -1,14 +1,14 @@
 """The versions of the model: which there are, which answers, and saying yes or no to one."""
 
-import json
 from typing import Annotated
 
 from fastapi import APIRouter, Path
 from pydantic import BaseModel
 
+from chat_api import control
 from chat_api.errors import ApiError, refusals
 from chat_api.identity import MayRead, MayWrite, User
-from shared import aws, clock, environment, versions
+from shared import aws, clock, versions
 from shared.models import ModelVersion, VersionStatus
 
 router = APIRouter(prefix="/models", tags=["Models"], responses=refusals(404, 409))
@@ -77,12 +77,7 @@ def activate(version: Version, user: MayWrite) -> Decided:
         )
     _refuse_misfit(model)
     call = {"reason": f"{user.called} chose {version}", "version": version}
-    answer = aws.lambdas().invoke(
-        FunctionName=environment.read(environment.Api).start_run_function, Payload=json.dumps(call).encode()
-    )
-    started = json.loads(answer["Payload"].read())
-    if "FunctionError" in answer:
-        raise RuntimeError(f"start_run failed: {started.get('errorMessage')}")
+    started = control.ask_for_run(call)
     return _decided(model, str(started["message"]))
 
 

@@ -55,7 +55,8 @@ def _record(run_id: str, failure: Failure) -> str:
     letter = [run.message or message, "", f"Run: {run_id}", f"Step: {told.step}", f"Error: {told.error}"]
     if told.log_tail:
         letter += ["", "The last lines of the job's log:", told.log_tail]
-    announcement.tell_once(run_id, f"Storyloom: a run failed in {told.step}", "\n".join(letter))
+    subject = f"Storyloom: a run {failures.ended(told)} in {told.step}"
+    announcement.tell_once(run_id, subject, "\n".join(letter))
     if newly:
         log.error("The run failed", extra={"run_id": run_id, "step": told.step, "error_name": told.error})
     return run.message or message

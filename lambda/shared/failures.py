@@ -9,6 +9,8 @@ from shared import aws
 from shared.models import Failure
 
 LOG_LINES = 20
+STOPPED = "Stopped"
+"""Error name of an execution that a person stopped over the API; the cause says who."""
 TOO_MANY_FAILED = "States.ExceedToleratedFailureThreshold"
 _JOBS = {
     # Field of the job's description that names it: the state that runs it, and its CloudWatch log group.
@@ -59,7 +61,12 @@ def first_failed_batch(execution_arn: str) -> tuple[str, str] | None:
 
 def sentence(failure: Failure) -> str:
     """One sentence for the run record, the page and the message."""
-    return f"{failure.step} failed: {failure.cause}"
+    return f"{failure.step} {ended(failure)}: {failure.cause}"
+
+
+def ended(failure: Failure) -> str:
+    """How the run ended there, in a word or two."""
+    return "was stopped" if failure.error == STOPPED else "failed"
 
 
 def log_tail(log_group: str, job: str) -> str | None:

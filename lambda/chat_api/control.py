@@ -1,0 +1,85 @@
+"""Starting a run by hand, and stopping one."""
+
+import json
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from chat_api.approval import RunId
+from chat_api.errors import ApiError, refusals
+from chat_api.identity import MayWrite
+from shared import aws, environment, failures, runs
+from shared.models import Run
+
+router = APIRouter(tags=["Pipeline"], responses=refusals())
+
+
+class Started(BaseModel):
+    """What came of the wish for a run."""
+
+    started: bool
+    """False where a run is going: one more follows it."""
+    run_id: str
+    """The run that is going now."""
+    message: str
+
+
+class Stopping(BaseModel):
+    """A run that is being stopped; its record says so when it has ended."""
+
+    run_id: str
+    message: str
+
+
+@router.post("/runs", status_code=202)
+def start(user: MayWrite) -> Started:
+    """Start a run with all stories, without waiting for new ones. While one is going, one more follows it."""
+    return Started.model_validate(ask_for_run({"reason": f"{user.called} started it"}))
+
+
+@router.post("/runs/{run_id}/stop", status_code=202, responses=refusals(404, 409))
+def stop(run_id: RunId, user: MayWrite) -> Stopping:
+    """Stop a run that is going: its job ends too, and what it has made so far is kept."""
+    run = runs.get(run_id)
+    if run is None:
+        raise ApiError(404, "not_found", f"There is no run {run_id}.", "GET /api/runs lists the runs.")
+    if not run.going:
+        raise _has_ended(run)
+    client = aws.stepfunctions()
+    try:
+        # The end of the execution has the rest done: the record, the lock, the message to the owner.
+        client.stop_execution(
+            executionArn=run.execution_arn or _execution_arn(run_id),
+            error=failures.STOPPED,
+            cause=f"{user.called} stopped the run.",
+        )
+    except client.exceptions.ExecutionDoesNotExist:
+        raise _has_ended(run) from None
+    return Stopping(run_id=run_id, message=f"Run {run_id} is being stopped.")
+
+
+def ask_for_run(call: dict[str, Any]) -> dict[str, Any]:
+    """Call start_run, which starts a run or notes that one is owed; returns what it says."""
+    answer = aws.lambdas().invoke(
+        FunctionName=environment.read(environment.Api).start_run_function, Payload=json.dumps(call).encode()
+    )
+    said: dict[str, Any] = json.loads(answer["Payload"].read())
+    if "FunctionError" in answer:
+        raise RuntimeError(f"start_run failed: {said.get('errorMessage')}")
+    return said
+
+
+def _execution_arn(run_id: str) -> str:
+    """Where a run's record has none: the execution is named by its run."""
+    machine = environment.read(environment.Api).state_machine_arn
+    return f"{machine.replace(':stateMachine:', ':execution:')}:{run_id}"
+
+
+def _has_ended(run: Run) -> ApiError:
+    return ApiError(
+        409,
+        "has_ended",
+        f"Run {run.run_id} has ended: there is nothing to stop.",
+        f"Look at how it ended: GET /api/runs/{run.run_id}",
+    )

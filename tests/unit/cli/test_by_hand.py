@@ -1,0 +1,80 @@
+"""`storyloom start`, `stop` and `delete`: what they ask the API for, and what they say."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from cli import app as commands
+from cli.api import StoryloomApi
+from cli.app import app
+from cli.connection import Connection
+from cli.errors import CommandError
+
+RUN = "20260101-000000-abcd"
+KEY = "tales/The Hill, 100%? #1.txt"
+LONG = f"{KEY} is deleted. To get it back, remove the marker: aws s3api delete-object --key '{KEY}'" * 2
+ANSWERS: dict[str, dict[str, Any]] = {
+    "start": {"started": True, "run_id": RUN, "message": f"Run {RUN} started: ada started it."},
+    "stop": {"run_id": RUN, "message": f"Run {RUN} is being stopped."},
+    "delete": {"key": KEY, "message": LONG},
+}
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """The calls that reached the API: method, and path as it was sent."""
+    seen: list[tuple[str, str]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        path = request.url.raw_path.decode()
+        seen.append((request.method, path))
+        if path.endswith("/gone/stop"):
+            refusal = {"message": "Run gone has ended.", "cure": "Look at how it ended."}
+            return httpx.Response(409, json={"error": refusal})
+        kind = "delete" if request.method == "DELETE" else "stop" if path.endswith("/stop") else "start"
+        return httpx.Response(200, json=ANSWERS[kind])
+
+    client = StoryloomApi(Connection("https://page.example", "token"))
+    http = httpx.Client(base_url="https://page.example/api", transport=httpx.MockTransport(answer))
+    monkeypatch.setattr(client, "_http", http)
+    monkeypatch.setattr(commands, "connect", lambda: None)
+    monkeypatch.setattr(commands, "StoryloomApi", lambda connection: client)
+    return seen
+
+
+def run(*arguments: str) -> str:
+    done = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_starting_says_what_came_of_it_and_how_to_watch(asked: list[tuple[str, str]]) -> None:
+    said = run("start")
+    assert f"Run {RUN} started: ada started it." in said
+    assert f"storyloom runs {RUN} --follow" in said
+    assert asked == [("POST", "/api/runs")]
+
+
+def test_stopping_names_the_run(asked: list[tuple[str, str]]) -> None:
+    assert f"Run {RUN} is being stopped." in run("stop", RUN)
+    assert asked == [("POST", f"/api/runs/{RUN}/stop")]
+
+
+def test_a_run_that_has_ended_is_refused_in_the_words_of_the_api(asked: list[tuple[str, str]]) -> None:
+    with pytest.raises(CommandError, match="Run gone has ended"):
+        run("stop", "gone")
+
+
+def test_a_key_is_sent_whole_and_the_way_back_is_one_line(asked: list[tuple[str, str]]) -> None:
+    assert run("delete", KEY) == f"{LONG}\n"
+    assert asked == [("DELETE", "/api/stories/tales/The%20Hill%2C%20100%25%3F%20%231.txt")]
+
+
+@pytest.mark.parametrize("arguments", [("start",), ("stop", RUN), ("delete", KEY)])
+def test_as_json_it_is_the_answer_of_the_api(
+    asked: list[tuple[str, str]], arguments: tuple[str, ...]
+) -> None:
+    assert json.loads(run(*arguments, "--json")) == ANSWERS[arguments[0]]

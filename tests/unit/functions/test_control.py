@@ -1,0 +1,141 @@
+"""Starting a run by hand, and stopping one: by whom, and what becomes of its record and its lock."""
+
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from fastapi.testclient import TestClient
+
+from chat_api.app import create_app
+from record_failure.handler import handler as record_failure
+from shared import aws, lock, runs
+from start_run.handler import handler as start_run
+from tests.unit.functions.conftest import House, Letters, asked_by
+
+EMAIL = "writer@example.com"
+RUN = "20260907-090000-eeee"
+
+
+class Lambdas:
+    """Calls start_run itself, at once, where the API would have Lambda call it."""
+
+    def __init__(self, context: LambdaContext) -> None:
+        self._context = context
+
+    def invoke(self, FunctionName: str, Payload: bytes) -> dict[str, Any]:  # noqa: N803
+        assert FunctionName == "start_run"
+        outcome = start_run(json.loads(Payload), self._context)
+        return {"Payload": io.BytesIO(json.dumps(outcome).encode())}
+
+
+@pytest.fixture
+def api(house: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    """The app, for a person who has signed in."""
+    monkeypatch.setattr(aws, "lambdas", lambda: Lambdas(context))
+    with TestClient(create_app(), headers=asked_by(email=EMAIL), raise_server_exceptions=False) as client:
+        yield client
+
+
+def _started(api: TestClient) -> str:
+    """Start a run as a person does, and write the record that its first state would."""
+    run_id: str = api.post("/api/runs").json()["run_id"]
+    held = lock.holder()
+    assert held is not None
+    runs.create(run_id, held.execution_arn, "by hand")
+    return run_id
+
+
+def _ended(run_id: str) -> dict[str, Any]:
+    """What EventBridge says of the run's execution, which has ended."""
+    run = runs.get(run_id)
+    assert run is not None
+    told: Any = aws.stepfunctions().describe_execution(executionArn=run.execution_arn or "")
+    detail = {"name": run_id, **{key: told.get(key) for key in ("status", "error", "cause")}}
+    return {"detail-type": "Step Functions Execution Status Change", "detail": detail}
+
+
+def test_a_person_starts_a_run(api: TestClient, house: House) -> None:
+    answer = api.post("/api/runs")
+    assert answer.status_code == 202
+    told = answer.json()
+    assert told["started"]
+    assert told["message"] == f"Run {told['run_id']} started: {EMAIL} started it."
+    (execution,) = aws.stepfunctions().list_executions(stateMachineArn=house.state_machine_arn)["executions"]
+    assert execution["name"] == told["run_id"]
+
+
+def test_while_a_run_is_going_one_more_follows_it(api: TestClient) -> None:
+    first = _started(api)
+    again = api.post("/api/runs")
+    assert again.status_code == 202
+    assert again.json() == {
+        "started": False,
+        "run_id": first,
+        "message": "A run is going; one more will start after it.",
+    }
+    held = lock.holder()
+    assert held is not None
+    assert held.pending
+
+
+def test_a_run_that_cannot_be_started_is_an_error(api: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing:
+        def invoke(self, **call: Any) -> dict[str, Any]:
+            return {"FunctionError": "Unhandled", "Payload": io.BytesIO(b'{"errorMessage": "Oh."}')}
+
+    monkeypatch.setattr(aws, "lambdas", Failing)
+    assert api.post("/api/runs").status_code == 500
+
+
+@pytest.mark.parametrize(
+    ("who", "name"),
+    [
+        ({"email": EMAIL}, EMAIL),
+        (
+            {"sub": "key:0123456789ab", "username": "nightly", "email": EMAIL, "scopes": "write"},
+            f"{EMAIL} (API key nightly)",
+        ),
+    ],
+)
+def test_a_stopped_run_says_who_stopped_it_and_frees_the_lock(
+    *, api: TestClient, context: LambdaContext, letters: Letters, who: dict[str, str], name: str
+) -> None:
+    run_id = _started(api)
+    runs.enter(run_id, "Train")
+    answer = api.post(f"/api/runs/{run_id}/stop", headers=asked_by(**who))
+    assert answer.status_code == 202, answer.text
+    assert answer.json() == {"run_id": run_id, "message": f"Run {run_id} is being stopped."}
+    event = _ended(run_id)
+    assert event["detail"]["status"] == "ABORTED"
+    record_failure(event, context)
+    run = runs.get(run_id)
+    assert run is not None
+    assert (run.status, run.message) == ("failed", f"Train was stopped: {name} stopped the run.")
+    assert lock.holder() is None
+    (letter,) = letters()
+    assert letter["Subject"] == "Storyloom: a run was stopped in Train"
+    assert name in letter["Message"]
+    late = api.post(f"/api/runs/{run_id}/stop")
+    assert (late.status_code, late.json()["error"]["type"]) == (409, "has_ended")
+
+
+def test_stopping_twice_at_once_is_stopping_once(api: TestClient, context: LambdaContext) -> None:
+    run_id = _started(api)
+    assert [api.post(f"/api/runs/{run_id}/stop").status_code for _ in range(2)] == [202, 202]
+    record_failure(_ended(run_id), context)
+    assert lock.holder() is None
+
+
+def test_a_run_whose_execution_is_gone_has_ended(api: TestClient) -> None:
+    runs.enter(RUN, "Train")
+    answer = api.post(f"/api/runs/{RUN}/stop")
+    assert (answer.status_code, answer.json()["error"]["type"]) == (409, "has_ended")
+
+
+def test_a_run_that_there_is_not(api: TestClient) -> None:
+    answer = api.post(f"/api/runs/{RUN}/stop")
+    assert answer.status_code == 404
+    assert answer.json()["error"]["cure"] == "GET /api/runs lists the runs."
