@@ -32,7 +32,7 @@ def _piece(text: str, reason: str | None = None) -> bytes:
 @pytest.fixture
 def awake(house: House, live_v1: str, sagemaker: StandIn) -> StandIn:
     """v1 live, and going on with a text as vLLM does."""
-    config = endpoint.ensure_config("v1", live_v1)
+    config = endpoint.ensure_config("v1", live_v1, "ml.g6.xlarge")
     endpoint.converge(config)
     sagemaker.in_service()
     hosting.mark_awake("v1", config)
