@@ -50,6 +50,14 @@ class StoryloomApi:
     def run(self, run_id: str) -> dict[str, Any]:
         return self._get(f"/runs/{run_id}")
 
+    def wake(self) -> dict[str, Any]:
+        """Wakes the model; gives what is known of its hosting."""
+        return self._answer(self._http.post("/wake"))
+
+    def sleep(self) -> dict[str, Any]:
+        """Puts the model to sleep; gives what is known of its hosting."""
+        return self._answer(self._http.post("/sleep"))
+
     def start_run(self) -> dict[str, Any]:
         """Starts a run with all stories; says in words what came of it."""
         return self._answer(self._http.post("/runs"))

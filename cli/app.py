@@ -170,12 +170,24 @@ def stop(run_id: RunId, as_json: AsJson = False) -> None:
         _say_how_to_watch(run_id)
 
 
+@app.command()
+def wake(as_json: AsJson = False) -> None:
+    """Wake the model, so that it is ready when you write. From then on its machine bills until it sleeps."""
+    _say(StoryloomApi(connect()).wake(), as_json)
+
+
+@app.command()
+def sleep(as_json: AsJson = False) -> None:
+    """Put the model to sleep now, for everybody: its machine goes, and bills no more. A message wakes it."""
+    _say(StoryloomApi(connect()).sleep(), as_json)
+
+
 def _say(done: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(done)
     else:
         # A command that is to be copied must not be cut into lines.
-        out.print(done["message"], highlight=False, markup=False, soft_wrap=True)
+        out.print(done["message"] or done["status"], highlight=False, markup=False, soft_wrap=True)
 
 
 def _say_how_to_watch(run_id: str) -> None:

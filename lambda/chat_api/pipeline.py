@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from chat_api import costs, history, limits, waking
 from chat_api.approval import RunId
 from chat_api.errors import ApiError, refusals
-from chat_api.identity import MayChat, MayRead, User
+from chat_api.identity import MayChat, MayRead, MayWrite, User
 from shared import clock, environment, hosting, machines, runs, usage, versions
 from shared.models import HostingState, HostingStatus, Run
 
@@ -137,6 +137,14 @@ def wake(user: MayChat) -> Hosting:
         told = state.model_copy(update={"status": "waking", "since": clock.stamp(), "message": "Waking."})
         return _described(told)
     return _hosting()
+
+
+@router.post("/sleep", status_code=202)
+def sleep(user: MayWrite) -> Hosting:
+    """Put the model to sleep now, for everybody: its machine goes, and bills no more. A message wakes it."""
+    waking.call_keeper("sleep")
+    words = f"{user.called} puts it to sleep; a message wakes it."
+    return _described(hosting.state().model_copy(update={"status": "asleep", "message": words}))
 
 
 @router.get("/runs")

@@ -15,7 +15,7 @@ _NUDGE_SECONDS = 4.0
 _last_nudge = float("-inf")
 
 
-def call_keeper(action: Literal["wake", "tick"]) -> None:
+def call_keeper(action: Literal["wake", "sleep", "tick"]) -> None:
     """Have the keeper act, without waiting for it."""
     aws.lambdas().invoke(
         FunctionName=environment.read(environment.Api).keeper_function,

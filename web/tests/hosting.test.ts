@@ -9,7 +9,15 @@ const status = (hosting: Partial<Hosting>): Status => ({
   live: null,
   run: null,
   base_model: { name: "smollm2-135m", id: "HuggingFaceTB/SmolLM2-135M-Instruct" },
-  limits: { prompt_characters: 4000 },
+  limits: {
+    messages: 200,
+    prompt_characters: 4000,
+    context_tokens: 4096,
+    answers_at_once: 4,
+    requests_per_minute: null,
+    upload_bytes: 50 * 2 ** 20,
+  },
+  usage: { tokens_today: 0, daily_tokens: 200_000 },
 });
 
 /** What the panel says, each fact with its name. */

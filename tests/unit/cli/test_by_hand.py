@@ -1,4 +1,4 @@
-"""`storyloom start`, `stop` and `delete`: what they ask the API for, and what they say."""
+"""`storyloom start`, `stop`, `delete`, `wake` and `sleep`: what they ask the API for, and what they say."""
 
 import json
 from typing import Any
@@ -19,6 +19,8 @@ LONG = f"{KEY} is deleted. To get it back, remove the marker: aws s3api delete-o
 ANSWERS: dict[str, dict[str, Any]] = {
     "start": {"started": True, "run_id": RUN, "message": f"Run {RUN} started: ada started it."},
     "stop": {"run_id": RUN, "message": f"Run {RUN} is being stopped."},
+    "wake": {"status": "waking", "message": "Starting the machine that hosts the model."},
+    "sleep": {"status": "asleep", "message": "ada puts it to sleep; a message wakes it."},
     "delete": {"key": KEY, "message": LONG},
 }
 
@@ -34,7 +36,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
         if path.endswith("/gone/stop"):
             refusal = {"message": "Run gone has ended.", "cure": "Look at how it ended."}
             return httpx.Response(409, json={"error": refusal})
-        kind = "delete" if request.method == "DELETE" else "stop" if path.endswith("/stop") else "start"
+        last = path.rpartition("/")[2]
+        kind = "delete" if request.method == "DELETE" else last if last in ANSWERS else "start"
         return httpx.Response(200, json=ANSWERS[kind])
 
     client = StoryloomApi(Connection("https://page.example", "token"))
@@ -61,6 +64,12 @@ def test_starting_says_what_came_of_it_and_how_to_watch(asked: list[tuple[str, s
 def test_stopping_names_the_run(asked: list[tuple[str, str]]) -> None:
     assert f"Run {RUN} is being stopped." in run("stop", RUN)
     assert asked == [("POST", f"/api/runs/{RUN}/stop")]
+
+
+@pytest.mark.parametrize("command", ["wake", "sleep"])
+def test_waking_and_sleeping_say_what_comes_of_it(command: str, asked: list[tuple[str, str]]) -> None:
+    assert ANSWERS[command]["message"] in run(command)
+    assert asked == [("POST", f"/api/{command}")]
 
 
 def test_a_run_that_has_ended_is_refused_in_the_words_of_the_api(asked: list[tuple[str, str]]) -> None:

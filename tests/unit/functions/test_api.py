@@ -55,6 +55,19 @@ def test_the_status_of_a_live_model(api: TestClient, live_v1: str) -> None:
     assert api.post("/api/wake").status_code == 202
 
 
+def test_a_model_is_put_to_sleep_by_hand(
+    api: TestClient, live_v1: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(waking, "call_keeper", asked.append)
+    hosting.mark_awake("v1", "config")
+    answer = api.post("/api/sleep")
+    assert answer.status_code == 202
+    assert answer.json()["status"] == "asleep"
+    assert "puts it to sleep" in answer.json()["message"]
+    assert asked == ["sleep"]
+
+
 def _execute(house: House, definition: dict[str, Any]) -> str:
     machine = aws.stepfunctions().create_state_machine(
         name=f"{house.table}-walk",
