@@ -20,6 +20,7 @@ from tests.unit.stories.material import only_reject, prose, read, read_all, zipp
 STORY = prose(1).encode()
 _CHECKOUT = Path(__file__).parents[3]
 _MOST_SECONDS = 10.0
+"""Of the processor: by the clock a busy machine takes longer, which says nothing of the reader."""
 # What a person who writes stories need not know.
 _JARGON = re.compile(
     r"Traceback|Error\b|Exception|(?-i:None)\b|0x[0-9a-f]|\bbytes?\b|\bparser?\b|\btoken|\bcodec|\bstream\b|errno",
@@ -30,9 +31,9 @@ _JARGON = re.compile(
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.what)
 def test_a_file_is_used_or_says_why_not(kind: Kind) -> None:
     content = kind.make()
-    started = time.perf_counter()
+    started = time.process_time()
     lines = read_all({"before.txt": prose(90).encode(), kind.name: content, "z.txt": prose(91).encode()})
-    assert time.perf_counter() - started < _MOST_SECONDS
+    assert time.process_time() - started < _MOST_SECONDS
     assert [line.source_key for line in lines[:: len(lines) - 1]] == ["before.txt", "z.txt"]
     records = [line for line in lines[1:-1] if isinstance(line, Record)]
     rejects = [line for line in lines[1:-1] if isinstance(line, Reject)]
