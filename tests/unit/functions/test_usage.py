@@ -140,7 +140,7 @@ def test_openais_client_does_not_ask_again_all_day(awake: StandIn, monkeypatch: 
         started = time.monotonic()
         with pytest.raises(openai.RateLimitError, match="used up"):
             client.chat.completions.create(model="storyloom", **HELLO)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30, "sixty tries would take minutes"
 
 
 def test_only_so_many_answers_are_written_at_once(awake: StandIn, api: TestClient) -> None:
