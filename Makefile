@@ -4,14 +4,19 @@ STORIES ?= sample_stories
 PORT ?= 4566
 PAGE_PORT ?= 8400
 SECONDS ?= 60
+CASES ?= 1000
+SEED ?= 1
 
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # transformers and the hub client never reach out: the base model is a file of this checkout
 export HF_HUB_OFFLINE := 1
+# the packages are installed uncompiled; where a shell forbids Python to keep what it compiles, every process would
+# compile torch, transformers and aws_cdk again, some for half a minute
+export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: bench-prepare bench-formats bench-train bench-gpu bench-perplexity help setup run demo down test test-quick fuzz lint web synth pictures clean
+.PHONY: test-vllm bench-chat bench-prepare bench-formats bench-train bench-gpu bench-perplexity help setup run demo down test test-quick fuzz fuzz-api lint web openapi synth pictures clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -40,19 +45,25 @@ test-journey:
 test-cloud:
 	$(BIN)/python -m pytest tests/local tests/templates
 
-# Models of a few thousand weights gain nothing from more threads; what else runs beside them does. The journey
-# takes longest, and what it waits for is the processor: these two leave it the larger part.
+# Models of a few thousand weights gain nothing from more threads; what else runs beside them does. The journey and
+# the cloud wait for what they start, and take longest: the others, which only compute, leave them the larger part.
 TRAINING_TESTS := tests/unit/training_code tests/unit/endpoint tests/unit/benchmarks
 test-training test-code: export OMP_NUM_THREADS := 1
 test-training:
-	nice -n 5 $(BIN)/python -m pytest $(TRAINING_TESTS)
+	nice -n 3 $(BIN)/python -m pytest $(TRAINING_TESTS)
 
 test-code:
-	cd web && npm test
-	nice -n 5 $(BIN)/python -m pytest tests/unit tests/browser $(TRAINING_TESTS:%=--ignore=%)
+	cd web && nice -n 3 npm test
+	nice -n 3 $(BIN)/python -m pytest tests/unit tests/browser $(TRAINING_TESTS:%=--ignore=%)
 
 test-quick: setup $(VENV)/.installed-dev  ## the unit and template tests
 	$(BIN)/python -m pytest tests/unit tests/templates
+
+fuzz-api: setup $(VENV)/.installed-dev  ## what nobody would ask, CASES times of each operation of the API (SEED=number, ONLY=paths)
+	FUZZ_CASES=$(CASES) FUZZ_SEED=$(SEED) FUZZ_ONLY="$(ONLY)" $(BIN)/python -m pytest tests/unit/functions/test_api_fuzzing.py -p no:randomly --timeout 0 -s -q
+
+test-vllm: setup $(VENV)/.installed-dev .build/vllm-venv/.installed  ## real vLLM serves our bundle (ten minutes, and 2 GB the first time)
+	$(BIN)/python -m pytest -s tests/vllm
 
 fuzz: $(VENV)/.installed-dev  ## files that are nearly right, for SECONDS at each reader
 	$(BIN)/python -m tests.unit.stories.fuzzing --seconds $(SECONDS)
@@ -60,7 +71,7 @@ fuzz: $(VENV)/.installed-dev  ## files that are nearly right, for SECONDS at eac
 lint: $(VENV)/.installed-dev  ## ruff, mypy --strict and the rooms' borders
 	ruff check .
 	ruff format --check .
-	mypy
+	nice -n 10 mypy
 	lint-imports
 
 bench-prepare: setup $(VENV)/.installed-dev .build/bench-venv/.installed  ## files/s, growth, memory, and how others compare (STORIES=folder)
@@ -72,6 +83,9 @@ bench-train: setup .build/bench-train-venv/.installed  ## tokens/s against Train
 bench-gpu: setup .build/bench-train-venv/.installed  ## the same on a GPU, in the shapes of larger models, LoRA and QLoRA
 	$(BIN)/python -m benchmarks.train_gpu --peers .build/bench-train-venv/bin/python
 
+bench-chat: setup  ## the whole path against the bare engine: first token, tokens/s, memory (STORIES=folder)
+	PYTHONPATH=lambda $(BIN)/python -m benchmarks.chat --stories "$(STORIES)"
+
 bench-perplexity: setup  ## how fast held-out perplexity falls in three minutes (STORIES=folder of one novel)
 	$(BIN)/python -m benchmarks.perplexity_per_minute "$(STORIES)"
 
@@ -79,6 +93,10 @@ web: web/dist/index.html  ## build the page
 
 bench-formats: setup  ## one book in every format: words kept, chapters, heads left (STORIES=folder of chapters)
 	$(BIN)/python -m benchmarks.formats "$(STORIES)"
+
+openapi: setup web/node_modules/.installed  ## write docs/openapi.json, and the page's types from it
+	PYTHONPATH=lambda $(BIN)/python -m chat_api.openapi > docs/openapi.json
+	cd web && npm run --silent contract
 
 synth: setup  ## the CloudFormation templates, without network or credentials
 	node_modules/.bin/cdk synth --quiet
@@ -126,6 +144,13 @@ web/dist/index.html: web/node_modules/.installed $(shell find web/src web/public
 	$(BIN)/python -m venv .build/bench-train-venv
 	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$$(.build/bench-train-venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/storyloom.pth"
 	.build/bench-train-venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r benchmarks/requirements-train.txt -c constraints.txt
+	touch $@
+
+# vLLM's packages are others than ours; torch is .venv's. Compiled here, for each start would do so four times.
+.build/vllm-venv/.installed: local/requirements-vllm.txt $(VENV)/.installed
+	$(BIN)/python -m venv .build/vllm-venv
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$$(.build/vllm-venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/storyloom.pth"
+	.build/vllm-venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r local/requirements-vllm.txt
 	touch $@
 
 .build/functions/.fetched: $(wildcard lambda/requirements/*.txt) $(VENV)/.installed

@@ -201,7 +201,7 @@ def main() -> None:
     given = _arguments()
     if given.tokens < FEWEST_TOKENS:
         raise SystemExit(f"--tokens is {given.tokens}, it must be at least {FEWEST_TOKENS}: five steps.")
-    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers.utils.logging.disable_progress_bar()
     numerics = choose()
     precision: Precision = "bf16" if numerics.dtype == torch.bfloat16 else "fp32"
     preload = given.preload or ctypes.util.find_library("tcmalloc_minimal")

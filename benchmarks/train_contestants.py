@@ -112,7 +112,7 @@ def storyloom(contest: Contest, contestant: Contestant, rows: list[TokenSequence
     return model
 
 
-class _TurnCallback(TrainerCallback):
+class _TurnCallback(TrainerCallback):  # type: ignore[misc]  # transformers' types are not read
     """Hears of each step of transformers' Trainer."""
 
     def __init__(self, channel: Any) -> None:
@@ -157,7 +157,7 @@ def peer(contest: Contest, contestant: Contestant, rows: list[TokenSequence], ch
             model=_with_adapter(model, lora, contest),
             args=TrainingArguments(**_arguments(contest, contestant, rows)),
             train_dataset=dataset,
-            data_collator=DataCollatorWithFlattening()  # type: ignore[no-untyped-call]
+            data_collator=DataCollatorWithFlattening()
             if contestant.padding_free
             else DataCollatorForSeq2Seq(tokenizer, padding=True),
             callbacks=[callback],
@@ -183,9 +183,7 @@ def _with_adapter(model: Any, lora: Any, contest: Contest) -> Any:
     from peft import get_peft_model, prepare_model_for_kbit_training  # noqa: PLC0415 - beside its use
 
     if contest.quantized:
-        model = prepare_model_for_kbit_training(  # type: ignore[no-untyped-call]
-            model, use_gradient_checkpointing=False
-        )
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
     return get_peft_model(model, lora)
 
 
@@ -193,7 +191,7 @@ def _base_of_peer(contest: Contest, contestant: Contestant) -> Any:
     dtype = torch.float32 if contestant.precision in {"fp32", "bf16 autocast"} else torch.bfloat16
     more: dict[str, Any] = {}
     if contest.quantized:
-        more["quantization_config"] = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+        more["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=torch.bfloat16,
         )  # fmt: skip

@@ -76,7 +76,7 @@ def make_base(shape: Shape, folder: Path, device: torch.device) -> None:
     values = asdict(shape)
     config: Any = AutoConfig.for_model(values.pop("model_type"), **values)
     with device:
-        model: Any = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)  # type: ignore[no-untyped-call]
+        model: Any = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
     model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(TOKENIZER).save_pretrained(folder)
 
@@ -144,7 +144,7 @@ def main() -> None:
             "This machine has no GPU that PyTorch can use, so there is nothing to measure. "
             "With --tiny the same code runs on the processor, to see that it works."
         )
-    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers.utils.logging.disable_progress_bar()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     numerics = Numerics(device, torch.bfloat16)
     shapes = TINY if given.tiny else {name: SHAPES[name] for name in given.shapes}

@@ -38,7 +38,7 @@ def shapes_of(base: Path) -> tuple[Shapes, tuple[int, int], Any]:
     """The linear layers of a base model, its head, and its config; no weights are read."""
     config: Any = AutoConfig.from_pretrained(base)
     with torch.device("meta"):
-        model: Any = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+        model: Any = AutoModelForCausalLM.from_config(config)
     head = model.get_output_embeddings()
     layers = [
         module for module in model.modules() if isinstance(module, torch.nn.Linear) and module is not head

@@ -268,7 +268,7 @@ def _team_variables(processes: int) -> list[dict[str, str]]:
         "LOCAL_WORLD_SIZE": str(processes),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
-        "OMP_NUM_THREADS": str(max(1, processors.count() // processes)),
+        "OMP_NUM_THREADS": str(processors.threads_of_each(processes)),
     }
     return [{**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)]
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionMessageParam
 
 MAXIMUM_UPLOAD_BYTES = 50 * 1024 * 1024
+LONG_TIMEOUT = httpx.Timeout(300.0, connect=10.0)
+"""For what reads or writes thousands of lines, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -118,13 +120,38 @@ class StoryloomApi:
                 "Split it, zip it, or copy it into the bucket with `aws s3 cp`.",
             )
         form = self._answer(self._http.post("/stories", json={"name": name, "size": size}))
-        response = httpx.post(
-            form["url"], data=form["fields"], files={"file": (name, content)}, timeout=TIMEOUT
-        )
-        if response.is_error:
-            raise CommandError(f"The bucket refused {name}: {response.status_code} {response.text[:300]}")
-        key: str = form["key"]
-        return key
+        return _send(form, content, name)
+
+    def batches(self) -> list[dict[str, Any]]:
+        """Your batches, newest first."""
+        listed: list[dict[str, Any]] = self._get("/batches")["batches"]
+        return listed
+
+    def make_batch(self, wanted: dict[str, Any], content: BinaryIO) -> dict[str, Any]:
+        """Makes a batch and sends its file of prompts; nothing is spent. Gives the batch."""
+        made = self._answer(self._http.post("/batches", json=wanted))
+        _send(made["upload"], content, wanted["name"])
+        batch: dict[str, Any] = made["batch"]
+        return batch
+
+    def batch(self, batch_id: str) -> dict[str, Any]:
+        return self._get(f"/batches/{quote(batch_id)}")
+
+    def check_batch(self, batch_id: str) -> dict[str, Any]:
+        """Has the lines of a batch read, and its cost estimated; gives the batch."""
+        return self._answer(self._http.post(f"/batches/{quote(batch_id)}/check", timeout=LONG_TIMEOUT))
+
+    def start_batch(self, batch_id: str) -> dict[str, Any]:
+        """Starts a batch that has been checked: from here on it costs."""
+        return self._answer(self._http.post(f"/batches/{quote(batch_id)}/start"))
+
+    def stop_batch(self, batch_id: str) -> dict[str, Any]:
+        """Stops a batch; what it has answered is kept."""
+        return self._answer(self._http.post(f"/batches/{quote(batch_id)}/stop"))
+
+    def batch_results(self, batch_id: str) -> dict[str, Any]:
+        """Counts of the lines of a batch that has ended, and a link to their answers."""
+        return self._answer(self._http.get(f"/batches/{quote(batch_id)}/results", timeout=LONG_TIMEOUT))
 
     def chat(
         self, messages: list[dict[str, str]], model: str = "storyloom", max_tokens: int = 400
@@ -171,6 +198,15 @@ class StoryloomApi:
             raise _refused(response.status_code, response.text)
         content: dict[str, Any] = response.json()
         return content
+
+
+def _send(form: dict[str, Any], content: BinaryIO, name: str) -> str:
+    """Sends a file with a presigned form; gives its key."""
+    response = httpx.post(form["url"], data=form["fields"], files={"file": (name, content)}, timeout=TIMEOUT)
+    if response.is_error:
+        raise CommandError(f"The bucket refused {name}: {response.status_code} {response.text[:300]}")
+    key: str = form["key"]
+    return key
 
 
 def _refused(status: int, body: str) -> CommandError:

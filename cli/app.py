@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from cli import journey, keys, models
+from cli import batch, journey, keys, models
 from cli.api import StoryloomApi
 from cli.browser import cached_page, show, write_private
 from cli.connection import LOCAL_STATE, connect, sign_in_and_keep
@@ -32,6 +32,7 @@ local_app = typer.Typer(help="AWS on this machine: no account, no GPU, no Docker
 app.add_typer(local_app, name="local")
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
+app.command()(batch.batch)
 
 out = Console()
 notes = Console(stderr=True)  # progress goes here, so that --json leaves standard output clean
@@ -106,10 +107,10 @@ def check(
       storyloom check ~/stories --json | jq .cost_at_most_usd
     """
     # The readers take a third of a second to load, which no other command has to wait.
-    from cli.check import check as check_folder  # noqa: PLC0415
-    from cli.check import read_settings  # noqa: PLC0415
-    from cli.check_summary import summary  # noqa: PLC0415
-    from stories.report import to_html  # noqa: PLC0415
+    from cli.check import check as check_folder  # noqa: PLC0415 (slow)
+    from cli.check import read_settings  # noqa: PLC0415 (slow)
+    from cli.check_summary import summary  # noqa: PLC0415 (slow)
+    from stories.report import to_html  # noqa: PLC0415 (slow)
 
     if html is not None and html.resolve().is_relative_to(folder.resolve()):
         raise CommandError(

@@ -103,7 +103,7 @@ def convert(source: Path, folder: Path) -> None:
     # The file's own name for the model is a training-run label; users and adapters should see the real one.
     model.config._model_name_or_path = MODEL_ID
     # Without do_sample, servers that read this file ignore a request's temperature.
-    model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
+    model.generation_config = GenerationConfig(
         do_sample=True,
         temperature=0.7,
         top_p=0.95,

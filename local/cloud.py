@@ -1,16 +1,19 @@
 """`LocalCloud`: AWS on this machine, as one object with a beginning and an end."""
 
+import contextlib
 import json
 import secrets
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -139,7 +142,7 @@ class LocalCloud:
 
     def _start(self) -> subprocess.Popen[bytes]:
         environment = server_environment(self.folders, self._certificate(), self.port, self.page_port)
-        with (self.folders.logs / "supervisor.log").open("ab") as log:
+        with (self.folders.logs / "supervisor.log").open("ab") as log, _ctrl_c_afterwards():
             return subprocess.Popen(
                 [sys.executable, "-m", "local.supervisor"],
                 cwd=_PACKAGE_ROOT,
@@ -175,6 +178,22 @@ class LocalCloud:
         for log in sorted(self.folders.logs.glob("*.log")):
             lines += [f"[{log.name}] {line}" for line in log.read_text(errors="replace").splitlines()[-8:]]
         return "\n".join(lines)
+
+
+@contextlib.contextmanager
+def _ctrl_c_afterwards() -> Iterator[None]:
+    """Let a Ctrl-C wait: until a new process runs its program, nobody knows it for one of this cloud's."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals come to the main thread only
+        return
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda signum, _: came.append(signum))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _now() -> str:

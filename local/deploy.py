@@ -66,6 +66,7 @@ def context(cloud: "LocalCloud") -> dict[str, str]:
         "admin_email": ADMIN_EMAIL,
         "minimum_words": "2000",
         "idle_minutes": "15",
+        "watch_minutes": "0.1",
         **cloud.context,
     }
 

@@ -13,6 +13,9 @@ ACCOUNT = "123456789012"
 REGION = "us-east-1"
 SECRET = "storyloom-local-root"  # noqa: S105 (opens nothing but a server on this machine's loopback)
 
+SERVER_VARIABLE = "STORYLOOM_ENDPOINT_SERVER"
+"""Names another module that serves ``--model-dir DIR --port N``: vLLM for a check, a probe in a test."""
+
 
 @dataclass(frozen=True)
 class Folders:
@@ -41,6 +44,11 @@ class Folders:
         return self.state / "logs"
 
     @property
+    def mail(self) -> Path:
+        """What Cognito has sent, in the order of its numbers."""
+        return self.state / "mail"
+
+    @property
     def sagemaker(self) -> Path:
         return self.state / "sagemaker"
 
@@ -63,6 +71,7 @@ class Folders:
             self.data,
             self.tls,
             self.home,
+            self.mail,
             self.sagemaker,
             self.assembly,
             self.outputs,
@@ -83,7 +92,9 @@ def client_environment(folders: Folders, certificate: Certificate, port: int) ->
         "AWS_SECRET_ACCESS_KEY": SECRET,
         "AWS_DEFAULT_REGION": REGION,
         "AWS_REGION": REGION,
-        "AWS_CA_BUNDLE": str(certificate.bundle),
+        # The SDKs speak to this cloud only, and read the file for every connection: the bundle's 145
+        # authorities would take 60 ms of a processor each time.
+        "AWS_CA_BUNDLE": str(certificate.certificate),
         "REQUESTS_CA_BUNDLE": str(certificate.bundle),
         "SSL_CERT_FILE": str(certificate.bundle),
         "NODE_EXTRA_CA_CERTS": str(certificate.certificate),
@@ -135,6 +146,7 @@ def server_environment(
         "TMPDIR": str(folders.temporary),
         "HOME": str(folders.home),
         "XDG_CACHE_HOME": str(folders.home / ".cache"),
-        "PYTHONDONTWRITEBYTECODE": "1",
+        # What is compiled once is kept: torch and transformers take a job 16 seconds of a processor.
+        "PYTHONDONTWRITEBYTECODE": "",
         "PYTHONUNBUFFERED": "1",
     }

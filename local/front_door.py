@@ -17,23 +17,25 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import boto3
-import httpx
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+from yarl import URL
 
+from local import next_server
 from local.supervisor import stop_with_parent
 
 REFRESH_SECONDS = 5.0
 """How old the knowledge of the distribution may be: a new deployment is seen after this."""
 
-CONNECT_SECONDS = 10.0
 _KEEP_ALIVE_SECONDS = 30.0  # less than the 75 s after which the server closes an idle connection
 _NOT_PASSED_ON = frozenset(
     ("connection", "host", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade")
@@ -89,12 +91,12 @@ class FrontDoor:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._endpoint = environment["AWS_ENDPOINT_URL"]
         self._distribution = Distribution(environment)
-        self._client = httpx.AsyncClient(
-            verify=ssl.create_default_context(cafile=environment["AWS_CA_BUNDLE"]),
-            timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
-            limits=httpx.Limits(max_connections=None, keepalive_expiry=_KEEP_ALIVE_SECONDS),
-            trust_env=False,
-        )
+        self._trust = ssl.create_default_context(cafile=environment["AWS_CA_BUNDLE"])
+
+    @cached_property
+    def _client(self) -> aiohttp.ClientSession:
+        # Made on first use: it belongs to the event loop that runs then.
+        return next_server.session(self._trust, idle_seconds=_KEEP_ALIVE_SECONDS)
 
     def application(self) -> Starlette:
         """The routes, narrowest first."""
@@ -141,23 +143,28 @@ class FrontDoor:
         query = f"?{request.url.query}" if request.url.query else ""
         has_body = "content-length" in passed or "transfer-encoding" in request.headers
         body = _RequestBody(request, empty=not has_body)
-        outgoing = httpx.Request(
+        asking = self._ask(
             request.method,
-            self._endpoint + path + query,
-            headers={name: value for name, value in merged.items() if value is not None},
-            content=body.pieces() if has_body else None,
+            URL(self._endpoint + path + query, encoded=True),
+            {name: value for name, value in merged.items() if value is not None},
+            body.pieces() if has_body else None,
         )
         try:
-            answer = await _unless_disconnected(self._client.send(outgoing, stream=True), body)
-        except httpx.TransportError as error:
+            answer = await _unless_disconnected(asking, body)
+        except next_server.ERRORS as error:
             return PlainTextResponse(f"The local cloud does not answer: {error!r}\n", status_code=502)
         if answer is None:
             return Response(status_code=_CLIENT_CLOSED_REQUEST)
-        response = StreamingResponse(_body(answer), status_code=answer.status_code)
+        response = StreamingResponse(_body(answer), status_code=answer.status)
         response.raw_headers = [
-            (name, value) for name, value in answer.headers.raw if name.lower().decode() not in _NOT_PASSED_ON
+            (name, value) for name, value in answer.raw_headers if name.lower().decode() not in _NOT_PASSED_ON
         ]
         return response
+
+    async def _ask(
+        self, method: str, url: URL, headers: Mapping[str, str], body: AsyncIterator[bytes] | None
+    ) -> aiohttp.ClientResponse:
+        return await self._client.request(method, url, headers=headers, data=body, allow_redirects=False)
 
 
 class _RequestBody:
@@ -182,10 +189,10 @@ class _RequestBody:
 
 
 async def _unless_disconnected(
-    sending: Coroutine[Any, Any, httpx.Response], body: _RequestBody
-) -> httpx.Response | None:
+    asking: Coroutine[Any, Any, aiohttp.ClientResponse], body: _RequestBody
+) -> aiohttp.ClientResponse | None:
     """The answer's head, or None when the browser went away before it came."""
-    answer = asyncio.create_task(sending)
+    answer = asyncio.create_task(asking)
     goodbye = asyncio.create_task(body.disconnected())
     try:
         await asyncio.wait({answer, goodbye}, return_when=asyncio.FIRST_COMPLETED)
@@ -197,12 +204,12 @@ async def _unless_disconnected(
         goodbye.cancel()
 
 
-async def _body(answer: httpx.Response) -> AsyncIterator[bytes]:
+async def _body(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
     try:
-        async for piece in answer.aiter_raw():
+        async for piece in answer.content.iter_any():
             yield piece
     finally:
-        await answer.aclose()
+        answer.close()  # a connection whose answer was read to its end has gone back by itself
 
 
 def _raw_path(request: Request) -> str:
@@ -257,6 +264,7 @@ def main(arguments: list[str] | None = None) -> None:
             log_level="warning",
             timeout_keep_alive=75,
             timeout_graceful_shutdown=1,
+            proxy_headers=False,
         )
 
 

@@ -5,8 +5,10 @@ everything a cloud starts carries an environment variable, ``STORYLOOM_LOCAL_CLO
 children inherit, and a sweep finds them by it, also when the cloud itself was killed.
 """
 
+import contextlib
 import hashlib
 import os
+import time
 from pathlib import Path
 
 import psutil
@@ -16,6 +18,11 @@ MARKER = "STORYLOOM_LOCAL_CLOUD"
 
 GRACE_SECONDS = 3.0
 """How long a process may take to end by itself after SIGTERM."""
+
+_KERNEL = 2
+"""The parent of the kernel's own threads, which never have an environment."""
+_LOOKS = 20
+_BETWEEN_LOOKS_SECONDS = 0.005
 
 
 def cloud_id(state: Path) -> str:
@@ -30,10 +37,31 @@ def belonging_to(identifier: str, marker: str = MARKER) -> list[psutil.Process]:
         if process.pid == os.getpid():
             continue
         try:
-            if process.environ().get(marker) == identifier and process.status() != psutil.STATUS_ZOMBIE:
+            if _environment(process).get(marker) == identifier and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess, OSError):
             continue  # another user's process, or one that has just ended
+    return found
+
+
+def _environment(process: psutil.Process) -> dict[str, str]:
+    """Read a process's environment. For a moment, while it begins to run its program, it shows none."""
+    found: dict[str, str] = process.environ()
+    for _ in range(_LOOKS):
+        if found or process.ppid() == _KERNEL or process.status() == psutil.STATUS_ZOMBIE:
+            break
+        time.sleep(_BETWEEN_LOOKS_SECONDS)
+        found = process.environ()
+    return found
+
+
+def running(identifier: str, module: str) -> list[psutil.Process]:
+    """Those processes of a cloud that run a Python module, such as its model servers."""
+    found = []
+    for process in belonging_to(identifier):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if module in process.cmdline():
+                found.append(process)
     return found
 
 

@@ -22,6 +22,7 @@ from stacks.settings import Settings
 from stacks.sign_in import SignIn
 from stacks.state_machine import Pipeline
 from stacks.storage import StorageStack
+from stacks.transforms import LONGEST_PACKING, Transforms
 
 # https://awslabs.github.io/aws-lambda-web-adapter/getting-started/zip-packages.html
 _WEB_ADAPTER_ACCOUNT, _WEB_ADAPTER_VERSION = "753240598075", 26
@@ -51,8 +52,12 @@ class ChatStack(Stack):
         hosting = pipeline.hosting_seen_from(self)
         sign_in = SignIn(self, "SignIn", settings=settings)
         keeper = self._keeper(hosting)
+        transforms = pipeline.transforms_seen_from(self)
+        start_transform = self._start_transform(transforms)
         chat_api = self._chat_api(hosting, keeper, pipeline.machine_seen_from(self))
-        self._let_choose_versions(chat_api, keeper, pipeline.start_run_seen_from(self))
+        self._let_choose_versions(chat_api)
+        self._let_answer_batches(chat_api, keeper, transforms)
+        self._let_call(chat_api, keeper, start_transform, pipeline.start_run_seen_from(self))
         authorizer = self._authorizer(sign_in)
         rest_api = RestApi(self, "Api", api=chat_api.function, authorizer=authorizer.function)
         page = Page(
@@ -99,6 +104,7 @@ class ChatStack(Stack):
         keeper = self._function("keeper", Duration.minutes(2))
         keeper.may_use_table("GetItem", "UpdateItem")
         hosting.managed_by(keeper)
+        hosting.scaled_by(keeper)
         events.Rule(
             self,
             "KeeperTick",
@@ -138,7 +144,7 @@ class ChatStack(Stack):
                 "STORYLOOM_DAILY_TOKENS": str(self._settings.daily_tokens_per_person),
             },
         )
-        chat_api.may_use_table("GetItem", "Query", "UpdateItem")
+        chat_api.may_use_table("BatchGetItem", "GetItem", "Query", "UpdateItem")
         hosting.asked_by(chat_api, streaming=True)
         hosting.priced_for(chat_api)
         allow(
@@ -163,17 +169,43 @@ class ChatStack(Stack):
         read_job_logs(chat_api, "logs:FilterLogEvents", jobs=(TRAINING_LOG,))
         return chat_api
 
-    def _let_choose_versions(self, chat_api: Function, keeper: Function, start_run: str) -> None:
-        """Let the API wake the model, say yes or no to a version in the registry, and have another answer."""
-        called = [keeper.arn, arn("lambda", f"function:{start_run}")]
+    def _let_call(
+        self, chat_api: Function, keeper: Function, start_transform: Function, start_run: str
+    ) -> None:
+        """Let the API wake the model, start batches and runs, and have another version answer."""
+        called = [keeper.arn, start_transform.arn, arn("lambda", f"function:{start_run}")]
         allow(chat_api.role, ["lambda:InvokeFunction"], called)
         chat_api.function.add_environment("STORYLOOM_START_RUN_FUNCTION", start_run)
+        name = start_transform.function.function_name
+        chat_api.function.add_environment("STORYLOOM_START_TRANSFORM_FUNCTION", name)
+
+    def _let_choose_versions(self, chat_api: Function) -> None:
+        """Let the API say yes or no to a version in the registry."""
         allow(
             chat_api.role,
             ["sagemaker:UpdateModelPackage"],
             [arn("sagemaker", f"model-package/{self._settings.name}/*")],
             wildcard_because="the registry numbers the packages of the group",
         )
+
+    def _start_transform(self, transforms: Transforms) -> Function:
+        start_transform = self._function("start_transform", LONGEST_PACKING, memory_mb=1769)
+        start_transform.may_use_table("GetItem", "UpdateItem")
+        start_transform.may_list_artifacts("hosting/*", "transforms/model/*")
+        start_transform.may_read_artifacts("hosting/*")
+        start_transform.may_write_artifacts("transforms/model/*")
+        transforms.made_by(start_transform)
+        return start_transform
+
+    def _let_answer_batches(self, chat_api: Function, keeper: Function, transforms: Transforms) -> None:
+        """Let the API read prompts and give answers, and the keeper see that jobs end."""
+        transforms.ended_by(keeper)
+        transforms.all_watched_by(keeper)
+        transforms.ended_by(chat_api)
+        transforms.described_to(chat_api)
+        chat_api.may_list_artifacts("transforms/batch/*")
+        chat_api.may_read_artifacts("transforms/batch/*")
+        chat_api.may_write_artifacts("transforms/batch/*")
 
     def _authorizer(self, sign_in: SignIn) -> Function:
         authorizer = self._function("authorizer", Duration.seconds(15), memory_mb=512)

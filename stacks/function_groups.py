@@ -43,6 +43,7 @@ CONTROL = FunctionGroup(
         "announce",
         "record_failure",
         "keeper",
+        "start_transform",
     ),
 )
 STORIES = FunctionGroup("stories", ("read_stories", "assemble"), libraries=("stories",))

@@ -18,7 +18,8 @@ class Refusal:
     @property
     def body(self) -> str:
         """The JSON that is sent."""
-        return json.dumps({"error": {"type": self.type, "message": self.message, "cure": self.cure}})
+        error = {"type": self.type, "message": self.message, "cure": self.cure, "code": self.type}
+        return json.dumps({"error": error})
 
 
 _SIGN_IN = "Sign in and send the header Authorization: Bearer <ID token>, or an API key in its place."
@@ -26,9 +27,9 @@ _TRY_AGAIN = "Try again in a few seconds."
 _PATHS = "The paths are in docs/openapi.json; they begin with /api."
 
 REFUSALS = (
-    Refusal("UNAUTHORIZED", 401, "not_signed_in", "This needs a valid sign-in.", _SIGN_IN),
-    Refusal("ACCESS_DENIED", 401, "not_signed_in", "This sign-in is not allowed here.", _SIGN_IN),
-    Refusal("EXPIRED_TOKEN", 401, "not_signed_in", "The sign-in has expired.", _SIGN_IN),
+    Refusal("UNAUTHORIZED", 401, "unauthorized", "This needs a valid sign-in.", _SIGN_IN),
+    Refusal("ACCESS_DENIED", 401, "unauthorized", "This sign-in is not allowed here.", _SIGN_IN),
+    Refusal("EXPIRED_TOKEN", 401, "unauthorized", "The sign-in has expired.", _SIGN_IN),
     Refusal("MISSING_AUTHENTICATION_TOKEN", 404, "not_found", "There is no such path.", _PATHS),
     Refusal(
         "REQUEST_TOO_LARGE",

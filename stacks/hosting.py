@@ -3,13 +3,21 @@
 import json
 from dataclasses import dataclass
 
+from aws_cdk import Aws
+
 from stacks.functions import Function
 from stacks.permissions import allow, arn, may_pass
+from stacks.rollback import alarm_names
 from stacks.settings import Settings
 from stories.estimate import INSTANCES, PRICE_DATE
 
-VARIANT = "main"
-"""Name of the endpoint's one production variant; its metrics carry it."""
+_AUTO_SCALING = "sagemaker.application-autoscaling.amazonaws.com"
+_OF_SAGEMAKER = {
+    "StringEquals": {
+        "application-autoscaling:service-namespace": "sagemaker",
+        "application-autoscaling:scalable-dimension": "sagemaker:variant:DesiredInstanceCount",
+    }
+}
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,72 @@ class Hosting:
             wildcard_because=named,
         )
         may_pass(function.role, self.role_arn, "sagemaker.amazonaws.com")
+        allow(
+            function.role,
+            # SageMaker asks for the first with the permissions of whoever has it watch an alarm.
+            ["cloudwatch:DescribeAlarms", "cloudwatch:DescribeAlarmHistory"],
+            [arn("cloudwatch", f"alarm:{alarm}") for alarm in alarm_names(self.settings)],
+        )
+        # Also where nothing is scaled now: it may have been before the settings changed.
+        self._auto_scaling(function, "DeregisterScalableTarget")
+        if self.settings.hosting_max_instances > 1:
+            self._answer_auto_scaling(function)
         self._describe_to(function)
+
+    def scaled_by(self, function: Function) -> None:
+        """Let a function that manages the endpoint also have its number of machines follow the load."""
+        # Without scaling it still lets go what scaling of before has started.
+        endpoint = arn("sagemaker", f"endpoint/{self.settings.name}")
+        allow(function.role, ["sagemaker:UpdateEndpointWeightsAndCapacities"], [endpoint])
+        if self.settings.hosting_max_instances == 1:
+            return
+        self._auto_scaling(function, "RegisterScalableTarget", "PutScalingPolicy")
+        allow(
+            function.role,
+            [f"application-autoscaling:Describe{kind}" for kind in ("ScalableTargets", "ScalingPolicies")],
+            ["*"],
+            wildcard_because="Application Auto Scaling lists targets and policies of a service, not by ARN",
+        )
+        allow(
+            function.role,
+            ["iam:CreateServiceLinkedRole"],
+            [
+                f"arn:{Aws.PARTITION}:iam::{Aws.ACCOUNT_ID}:role/aws-service-role/{_AUTO_SCALING}/"
+                "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
+            ],
+            conditions={"StringEquals": {"iam:AWSServiceName": _AUTO_SCALING}},
+        )
+
+    def _auto_scaling(self, function: Function, *actions: str) -> None:
+        allow(
+            function.role,
+            [f"application-autoscaling:{action}" for action in actions],
+            [arn("application-autoscaling", "scalable-target/*")],
+            wildcard_because="AWS numbers scalable targets; a condition limits them to SageMaker's instances",
+            conditions=_OF_SAGEMAKER,
+        )
+
+    def _answer_auto_scaling(self, function: Function) -> None:
+        """Allow what Application Auto Scaling asks with the caller's permissions before it does anything.
+
+        https://docs.aws.amazon.com/autoscaling/application/userguide/security_iam_permission_validation.html
+        """
+        name = self.settings.name
+        allow(
+            function.role,
+            ["sagemaker:DescribeEndpointConfig"],
+            [arn("sagemaker", f"endpoint-config/{name}-*")],
+            wildcard_because="models and endpoint configurations are named by their version, "
+            "which is made at run time",
+        )
+        allow(
+            function.role,
+            ["cloudwatch:PutMetricAlarm", "cloudwatch:DescribeAlarms", "cloudwatch:DeleteAlarms"],
+            ["*"],
+            wildcard_because="Application Auto Scaling asks without the name of an alarm; a condition limits "
+            "this to what an AWS service asks on the function's behalf",
+            conditions={"Bool": {"aws:ViaAWSService": "true"}},
+        )
 
     def asked_by(self, function: Function, *, streaming: bool = False) -> None:
         """Let a function ask the endpoint for answers."""
@@ -66,6 +139,10 @@ class Hosting:
             "STORYLOOM_ENDPOINT_NAME": self.settings.name,
             "STORYLOOM_INFERENCE_AMI": self.settings.inference_ami,
             "STORYLOOM_IDLE_MINUTES": f"{self.settings.idle_minutes:g}",
+            "STORYLOOM_HOSTING_MAX_INSTANCES": str(self.settings.hosting_max_instances),
+            "STORYLOOM_ANSWERS_PER_INSTANCE": str(self.settings.answers_per_instance),
+            "STORYLOOM_WATCH_MINUTES": f"{self.settings.watch_minutes:g}",
+            "STORYLOOM_ROLLBACK_ALARMS": json.dumps(alarm_names(self.settings)),
         }
         for name, value in variables.items():
             function.function.add_environment(name, value)

@@ -41,6 +41,9 @@ GPU_OF_INSTANCE: dict[str, Gpu] = {
     "ml.p5.48xlarge": _H100,
 }
 
+NO_TRANSFORMS = ("ml.p",)
+"""What transform jobs cannot have, of the instances above: `TransformInstanceType` lists none of these."""
+
 # The containers are built with CUDA 13, which dropped everything before Turing.
 TOO_OLD_FOR_CUDA_13 = ("ml.p2.", "ml.p3.", "ml.p3dn.")
 

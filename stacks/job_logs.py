@@ -4,6 +4,7 @@ from stacks.functions import Function
 from stacks.permissions import allow, arn
 
 TRAINING_LOG = "/aws/sagemaker/TrainingJobs"
+TRANSFORM_LOG = "/aws/sagemaker/TransformJobs"
 JOB_LOGS = (TRAINING_LOG, "/aws/sagemaker/ProcessingJobs")
 
 

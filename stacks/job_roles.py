@@ -5,9 +5,10 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from stacks.container_images import registry_account
-from stacks.job_logs import JOB_LOGS
+from stacks.job_logs import JOB_LOGS, TRANSFORM_LOG
 from stacks.permissions import allow, arn
 from stacks.references import Storage
+from stacks.rollback import alarm_names
 from stacks.settings import Settings
 
 
@@ -46,6 +47,35 @@ def hosting_role(scope: Construct, settings: Settings, storage: Storage, image: 
     _list_artifacts(role, storage, "hosting/*")
     _write_logs(role, [f"/aws/sagemaker/Endpoints/{settings.name}"])
     _put_metrics(role, ["/aws/sagemaker/Endpoints", "AWS/SageMaker"])
+    # SageMaker looks at the alarms that take a deployment back with the endpoint's role.
+    allow(
+        role,
+        ["cloudwatch:DescribeAlarms"],
+        [arn("cloudwatch", f"alarm:{alarm}") for alarm in alarm_names(settings)],
+    )
+    _pull_image(role, image)
+    return role
+
+
+def transform_role(scope: Construct, storage: Storage, image: str) -> iam.Role:
+    """Role of the transform jobs: reads the packed model and the requests, writes the answers."""
+    role = _sagemaker_role(scope, "TransformRole", "Storyloom: transform jobs")
+    named = "a model is named by its version, requests and answers by their batch"
+    allow(
+        role,
+        ["s3:GetObject"],
+        [storage.artifacts(keys) for keys in ("transforms/model/*", "transforms/batch/*/requests/*")],
+        wildcard_because=named,
+    )
+    allow(
+        role,
+        ["s3:PutObject", "s3:AbortMultipartUpload"],
+        [storage.artifacts("transforms/batch/*/answers/*")],
+        wildcard_because=named,
+    )
+    _list_artifacts(role, storage, "transforms/model/*", "transforms/batch/*/requests/*")
+    _write_logs(role, [TRANSFORM_LOG])
+    _put_metrics(role, [TRANSFORM_LOG])
     _pull_image(role, image)
     return role
 

@@ -8,10 +8,11 @@ from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from stacks.chat import ChatStack
-from stacks.hosting import VARIANT
+from stacks.permissions import arn
 from stacks.pipeline import PipelineStack
 from stacks.references import publish, published
 from stacks.rest_api import STAGE
+from stacks.rollback import VARIANT, alarm_names
 from stacks.settings import Settings
 
 _ENDPOINT_HOURS = 6
@@ -38,7 +39,7 @@ class OperationsStack(Stack):
             settings, pipeline.machine_seen_from(self).arn, api_name=published(chat, self, "ApiName")
         )
         alarms = _alarms(self, metrics, topic)
-        dashboard = _dashboard(self, metrics, alarms)
+        dashboard = _dashboard(self, metrics, [*alarms, *_rollback_alarms(self, settings)])
         _budget(self, settings)
         url = f"https://{Aws.REGION}.console.aws.amazon.com/cloudwatch/home#dashboards:name={dashboard.dashboard_name}"
         publish(self, "DashboardUrl", url, "Runs, endpoint and API at a glance")
@@ -96,6 +97,14 @@ def _alarms(scope: Construct, metrics: _Metrics, topic: sns.ITopic) -> list[clou
     return list(alarms)
 
 
+def _rollback_alarms(scope: Construct, settings: Settings) -> list[cloudwatch.IAlarm]:
+    """The Pipeline stack's alarms, to show."""
+    return [
+        cloudwatch.Alarm.from_alarm_arn(scope, name, arn("cloudwatch", f"alarm:{name}"))
+        for name in alarm_names(settings)
+    ]
+
+
 def _alarm(
     scope: Construct,
     id_: str,
@@ -149,7 +158,7 @@ def _dashboard(scope: Construct, metrics: _Metrics, alarms: list[cloudwatch.IAla
                 cloudwatch.GraphWidget(
                     title="Questions to the model",
                     left=[metrics.endpoint("Invocations", "Sum", hour)],
-                    right=[metrics.endpoint("ModelLatency", "p90", hour)],
+                    right=[metrics.endpoint("FirstChunkModelLatency", "p90", hour)],
                     width=12,
                 ),
                 cloudwatch.GraphWidget(

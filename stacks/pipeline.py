@@ -16,12 +16,14 @@ from stacks.function_groups import CHECKOUT
 from stacks.functions import Function
 from stacks.hosting import Hosting
 from stacks.job_logs import JOB_LOGS, read_job_logs
-from stacks.job_roles import hosting_role, job_role
+from stacks.job_roles import hosting_role, job_role, transform_role
 from stacks.permissions import allow, arn
 from stacks.references import page_url_parameter, publish, published
+from stacks.rollback import rollback_alarms
 from stacks.settings import Settings
 from stacks.state_machine import FUNCTION_SECONDS, Pipeline
 from stacks.storage import StorageStack
+from stacks.transforms import Transforms
 from stacks.trigger import QuietPeriod, on_decision, on_new_story, on_unrecorded_end, started_by
 
 _TRAINING_CODE = CHECKOUT / "training_code"
@@ -56,6 +58,7 @@ class PipelineStack(Stack):
         self._hosting = Hosting(settings, self._hosting_image, hosting.role_arn)
         self._functions = {name: self._function(name, seconds) for name, seconds in FUNCTION_SECONDS.items()}
         self._topic = _topic(self, settings)
+        rollback_alarms(self, settings, self._topic)
         training_code_prefix = _deploy_training_code(self, self._storage.artifacts_bucket)
         self._equip_data_functions(training_code_prefix)
         self._equip_model_functions()
@@ -70,10 +73,16 @@ class PipelineStack(Stack):
         publish(self, "TopicArn", self._topic.topic_arn, "Messages about runs and alarms")
         publish(self, "StartRunFunctionName", start_run.function.function_name, "Starts a run by hand")
         publish(self, "HostingRoleArn", hosting.role_arn, "Role of the endpoint")
+        transforms = transform_role(self, self._storage, self._hosting_image)
+        publish(self, "TransformRoleArn", transforms.role_arn, "Role of the transform jobs")
 
     def hosting_seen_from(self, consumer: Stack) -> Hosting:
         """The endpoint, for a stack that wakes it or asks it."""
         return Hosting(self._settings, self._hosting_image, published(self, consumer, "HostingRoleArn"))
+
+    def transforms_seen_from(self, consumer: Stack) -> Transforms:
+        """The transform jobs, for a stack that makes them."""
+        return Transforms(self._settings, self._hosting_image, published(self, consumer, "TransformRoleArn"))
 
     def start_run_seen_from(self, consumer: Stack) -> str:
         """Name of the function that starts runs, for another stack."""
@@ -231,8 +240,9 @@ class PipelineStack(Stack):
     def _equip_deployment(self, deploy: Function, smoke_test: Function) -> None:
         self._functions["activate"].may_use_table("GetItem", "PutItem", "UpdateItem")
         deploy.may_use_table("GetItem", "UpdateItem")
-        deploy.may_list_artifacts("base-models/*", "runs/*/training/*", "hosting/*")
-        deploy.may_read_artifacts("base-models/*", "runs/*/training/*", "hosting/*")
+        made = ("base-models/*", "runs/*/training/*", "runs/*/evaluation/merged/*", "hosting/*")
+        deploy.may_list_artifacts(*made)
+        deploy.may_read_artifacts(*made)
         deploy.may_write_artifacts("hosting/*")
         self._hosting.managed_by(deploy)
         smoke_test.may_use_table("GetItem", "PutItem", "UpdateItem")

@@ -11,8 +11,8 @@ from stacks.gateway_refusals import REFUSALS
 from stacks.permissions import acknowledge
 
 STAGE = "prod"
-LONGEST_ANSWER = Duration.minutes(5)
-"""API Gateway could stream for 15 minutes; no story of a small model takes as long as this."""
+LONGEST_ANSWER = Duration.minutes(15)
+"""As long as API Gateway and Lambda allow: a stream may wait for a model that is being woken."""
 _REQUESTS_A_SECOND, _BURST = 20, 40
 
 

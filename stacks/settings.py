@@ -53,6 +53,12 @@ class Settings(BaseModel):
     max_training_minutes: Annotated[int, Field(ge=1, le=5 * 24 * 60 - 30)] = 240
     quiet_seconds: Annotated[int, Field(ge=5, le=24 * 60 * 60)] = 300
     idle_minutes: Annotated[float, Field(gt=0, le=24 * 60)] = 15
+    hosting_max_instances: Annotated[int, Field(ge=1, le=4)] = 1
+    """How many machines may answer at once; with one there is no scaling."""
+    answers_per_instance: Annotated[int, Field(ge=1, le=256)] = 8
+    """How many answers a machine writes at once before another one is asked for."""
+    watch_minutes: Annotated[float, Field(ge=0, le=15)] = 5
+    """For how long alarms may take a new version back; 0 watches nothing."""
     minimum_words: Annotated[int, Field(ge=1)] = 5000
     ask_before_training: bool = False
     tune: bool = False
@@ -73,6 +79,8 @@ class Settings(BaseModel):
     inference_ami: Annotated[str, Field(pattern=r"^[a-z0-9-]{0,63}$")] = (
         "al2023-ami-sagemaker-inference-gpu-4-1"
     )
+    transform_ami: Annotated[str, Field(pattern=r"^[a-z0-9-]{0,63}$")] = "al2-ami-sagemaker-batch-gpu-535"
+    """`TransformAmiVersion` of batches' machines: the newest driver that SageMaker has for them."""
     function_python: Annotated[str, Field(pattern=r"^3\.1[1-4]$")] = "3.14"
     browser_endpoint: Annotated[str, Field(pattern=_BROWSER_ENDPOINT)] = ""
 
@@ -90,6 +98,12 @@ class Settings(BaseModel):
             for name in dict.fromkeys(self.hosting_fallback_instances)
             if name != self.hosting_instance and instances.GPU_OF_INSTANCE[name].memory_gb >= needed_gb
         ]
+
+    @property
+    def transform_instances(self) -> list[str]:
+        """The machines that may host the model and that transform jobs can have, the first choice first."""
+        machines = [self.hosting_instance, *self.fallbacks]
+        return [name for name in machines if not name.startswith(instances.NO_TRANSFORMS)]
 
     @property
     def title(self) -> str:
@@ -136,6 +150,9 @@ _CURES = {
     "max_training_minutes": "Give whole minutes from 1 to 7170 (SageMaker ends a job after five days)",
     "quiet_seconds": "Give whole seconds from 5 to 86400",
     "idle_minutes": "Give minutes above 0, 1440 at most",
+    "hosting_max_instances": "Give a whole number of machines from 1 to 4; each of them is paid for",
+    "answers_per_instance": "Give a whole number of answers from 1 to 256",
+    "watch_minutes": "Give minutes from 0 to 15",
     "minimum_words": "Give a whole number of words, 1 or more",
     "ask_before_training": "Give true or false",
     "tune": "Give true or false",
@@ -150,6 +167,7 @@ _CURES = {
     "daily_tokens_per_person": "Give a whole number of tokens, 1 or more",
     "huggingface_token_secret": "Give the name of a secret in Secrets Manager, or leave it empty",
     "inference_ami": "Give one of SageMaker's InferenceAmiVersion names, or leave it empty",
+    "transform_ami": "Give one of SageMaker's TransformAmiVersion names, or leave it empty",
     "function_python": "Give 3.11, 3.12, 3.13 or 3.14",
     "browser_endpoint": "Give http://localhost:PORT, or leave it empty on AWS",
 }

@@ -75,8 +75,13 @@ def _artifacts_bucket(scope: Construct) -> s3.Bucket:
     # What files gave when they were read. What runs still use is written anew in time, so this is what no run
     # has used for a while. Runs delete what they find of deleted stories; this is for when there is no run.
     unused_cache = s3.LifecycleRule(id="ForgetUnusedCache", prefix="cache/", expiration=Duration.days(30))
+    # Prompts and answers of batches, and the model packed for them, which is packed again when it is wanted.
+    batches = s3.LifecycleRule(id="ForgetBatches", prefix="transforms/", expiration=Duration.days(30))
     return _kept_bucket(
-        scope, "Artifacts", versioned=False, lifecycle_rules=[_no_half_sent_uploads(), old_runs, unused_cache]
+        scope,
+        "Artifacts",
+        versioned=False,
+        lifecycle_rules=[_no_half_sent_uploads(), old_runs, unused_cache, batches],
     )
 
 

@@ -18,12 +18,14 @@ class Instance:
     """On demand, us-east-1."""
     teraflops: float
     """Dense bfloat16, from its maker."""
+    gigabytes_per_second: float
+    """How fast it reads its memory, from its maker."""
 
 
 INSTANCES = {
-    "ml.g6.xlarge": Instance(usd_per_hour=1.13, teraflops=121),
-    "ml.g5.xlarge": Instance(usd_per_hour=1.41, teraflops=70),
-    "ml.g6e.xlarge": Instance(usd_per_hour=2.61, teraflops=362),
+    "ml.g6.xlarge": Instance(usd_per_hour=1.13, teraflops=121, gigabytes_per_second=300),
+    "ml.g5.xlarge": Instance(usd_per_hour=1.41, teraflops=70, gigabytes_per_second=600),
+    "ml.g6e.xlarge": Instance(usd_per_hour=2.61, teraflops=362, gigabytes_per_second=864),
 }
 
 # Spot prices change by the hour and are often a third of those on demand: half errs on the dear side.
@@ -33,6 +35,11 @@ _SPOT_SHARE = 0.5
 # forward, two backward through frozen weights, two to compute activations again.
 _UTILISATION = 0.25
 _OPERATIONS_PER_PARAMETER = 6
+# For each token of an answer all weights are read once, two bytes a parameter, for all answers that are
+# written at the same time. Half of what the memory could do is what is counted on, and no more than a hundred
+# tokens a second of each answer: reading is not all there is to do.
+_READING_SHARE = 0.5
+_MOST_TOKENS_OF_AN_ANSWER = 100.0
 _START_MINUTES = 5.0
 _EVALUATION_MINUTES = 10.0
 
@@ -78,6 +85,22 @@ def estimate(
         spot_usd=_usd(paid * _SPOT_SHARE + _EVALUATION_MINUTES, known),
         at_most_usd=_usd(longest, known),
     )
+
+
+def answer_tokens_per_second(parameters_millions: int, instance: str, at_once: int) -> float | None:
+    """Estimate how fast a model writes; None where the instance or the model's size is not known.
+
+    Args:
+        parameters_millions: size of the base model; 0 where it is not known.
+        instance: SageMaker instance type.
+        at_once: how many answers are written at the same time.
+    """
+    known = INSTANCES.get(instance)
+    if known is None or not parameters_millions:
+        return None
+    weights_gb = 2 * parameters_millions / 1000
+    of_each = min(_READING_SHARE * known.gigabytes_per_second / weights_gb, _MOST_TOKENS_OF_AN_ANSWER)
+    return round(at_once * of_each, 1)
 
 
 def _usd(minutes: float, instance: Instance) -> float:

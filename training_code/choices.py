@@ -10,7 +10,7 @@ from typing import Any
 from training_code.container import JobError
 from training_code.hyperparameters import AUTO, Hyperparameters
 from training_code.machine import Machine
-from training_code.processors import GIBIBYTE
+from training_code.processors import GIBIBYTE, USABLE
 
 MILLION = 1_000_000
 
@@ -50,8 +50,6 @@ _COMPILING_PAYS = 100_000 * 135 * MILLION
 million parameters about five minutes."""
 _COMPILING_PAYS_SECONDS = 300
 
-_USABLE = 0.85
-"""Share of the memory that may be planned with; the rest is fragments and what libraries take."""
 _HEAD_CHUNK = 256
 _BYTES = {"bf16": 2.0, "fp32": 4.0, "nf4": 0.6}
 """A weight's; nf4 with its scales and the layers that stay in bf16."""
@@ -135,7 +133,7 @@ def choose_for_data(chosen: Chosen, data: DataSize, base: BaseShape, machine: Ma
 
 
 def _choose_quantization(chosen: Chosen, base: BaseShape, machine: Machine, dtype: str) -> None:
-    usable = _USABLE * machine.memory
+    usable = USABLE * machine.memory
     needs, has = _gib(base.parameters * _BYTES[dtype]), f"{_gib(machine.memory)} GiB"
     fits = _fixed_bytes(chosen.settings, base, dtype) + _activation_bytes(base, 1) < usable
     four_bit = _fixed_bytes(chosen.settings, base, "nf4") < usable
@@ -204,7 +202,7 @@ def _choose_batch(chosen: Chosen, data: DataSize, machine: Machine) -> None:
 def _choose_memory(chosen: Chosen, base: BaseShape, machine: Machine, dtype: str) -> None:
     settings = chosen.settings
     kept = "nf4" if settings.quantization == "nf4" else dtype
-    room = _USABLE * machine.memory - _fixed_bytes(settings, base, kept)
+    room = USABLE * machine.memory - _fixed_bytes(settings, base, kept)
     copies = base.parameters * _BYTES[kept]
     row = _activation_bytes(base, settings.sequence_length)
     if kept == "nf4":

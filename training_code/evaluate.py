@@ -2,9 +2,11 @@
 
     python3 /opt/ml/processing/input/code/evaluate.py
 
-Writes `evaluation.json` for the gate and `evaluation.html` for people.
+Writes `evaluation.json` for the gate and `evaluation.html` for people; and the candidate's weights, merged
+into the base's, where the base cannot be hosted with an adapter.
 """
 
+import gc
 import os
 import sys
 import time
@@ -21,6 +23,7 @@ if __name__ == "__main__":
     _package.__path__ = [str(Path(__file__).resolve().parent)]
     sys.modules["training_code"] = _package
     sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).resolve().parent]
+    gc.disable()  # as in train.py, while libraries are imported
 
 import hashlib
 import json
@@ -40,6 +43,7 @@ from training_code.data import Batch, TokenSequence, encode, in_batches, read_ex
 from training_code.evaluation import SEED, evaluation
 from training_code.loss import ChunkedLoss
 from training_code.merged import MergedAdapters
+from training_code.merging import is_hosted_merged, write_merged
 from training_code.metrics import log_metric
 from training_code.model import ADAPTER_WEIGHTS, end_tokens, load_adapter, load_base, load_tokenizer
 from training_code.packing import use_packed_attention
@@ -54,6 +58,9 @@ BATCH_TOKENS = 4096
 WRITING_SECONDS = {"cpu": 7.0, "cuda": 60.0}
 """For the base model; the others write as much."""
 
+MERGED_FOLDER = "merged"
+"""Of the merged weights, beside the two files."""
+
 SCORE_SECONDS = 120.0
 """For the base model. Where the held-out stories need longer, all models score the same random part."""
 
@@ -61,23 +68,38 @@ SCORE_SECONDS = 120.0
 def main() -> int:
     """Run the job that SageMaker describes; the exit code."""
     keep_freed_memory()
-    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers.utils.logging.disable_progress_bar()
     warnings.filterwarnings("ignore", category=FutureWarning)  # libraries' talk about each other
     paths = ProcessingPaths.from_environment()
     return run_job(lambda: evaluate(paths), paths.failure)
 
 
 def evaluate(paths: ProcessingPaths) -> int:
-    """Score every model, let each write, and leave the two files; 0.
+    """Judge the candidate, and write its merged weights where its base is hosted only so; 0.
 
     Raises:
         JobError: unusable data, base model or adapter, or a candidate whose loss is not a number.
     """
     started = time.monotonic()
+    numerics = choose()
+    judge(paths, numerics, started)
+    if is_hosted_merged(paths.base_model):
+        gc.collect()  # the judged models are gone, but for circles in them; the base is loaded once more
+        write_merged(paths.base_model, paths.candidate, paths.output / MERGED_FOLDER, numerics.device)
+        said("Wrote the merged weights", started)
+    return 0
+
+
+def judge(paths: ProcessingPaths, numerics: Numerics, started: float) -> None:
+    """Score every model, let each write, and leave the two files.
+
+    Raises:
+        JobError: unusable data, base model or adapter, or a candidate whose loss is not a number.
+    """
     held_out = read_examples(paths.test, "test")
     training = read_examples(paths.train, "train")
     tokenizer = load_tokenizer(paths.base_model)
-    models = Contenders(paths, choose())
+    models = Contenders(paths, numerics)
     ends = end_tokens(models.base, tokenizer)
     length = min(WINDOW_TOKENS, getattr(models.base.config, "max_position_embeddings", None) or WINDOW_TOKENS)
     rows = shuffled_rows(held_out, tokenizer, ends, length)
@@ -108,7 +130,6 @@ def evaluate(paths: ProcessingPaths) -> int:
     (paths.output / "evaluation.html").write_text(to_html(result), encoding="utf-8")
     (paths.output / "evaluation.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     said("Evaluated", started)
-    return 0
 
 
 def said(what: str, started: float) -> None:
@@ -210,4 +231,6 @@ def sha256(path: Path) -> str:
 
 
 if __name__ == "__main__":
+    gc.freeze()
+    gc.enable()
     raise SystemExit(main())

@@ -57,7 +57,7 @@ class Cluster:
             raise JobError(f"This instance ({current}) is not among those of the job: {', '.join(hosts)}.")
         gpus = int(environment.get("SM_NUM_GPUS") or _visible_gpus())
         processes = gpus or processors.worthwhile_processes(paths.base_model)
-        threads = None if gpus or processes == 1 else max(1, processors.count() // processes)
+        threads = None if gpus or processes == 1 else processors.threads_of_each(processes)
         return cls(tuple(hosts), current, processes, told.get("network_interface_name"), threads)
 
     @property

@@ -77,7 +77,7 @@ def load_base(folder: Path, numerics: Numerics, quantization: Quantization = "no
         JobError: the folder holds no model that transformers can read.
     """
     in_4_bits: dict[str, Any] = {
-        "quantization_config": BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+        "quantization_config": BitsAndBytesConfig(
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,

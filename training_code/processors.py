@@ -19,7 +19,8 @@ _COPIES = 4
 """Of the base model's file in each process: twice as wide in fp32, and once more with the adapter merged."""
 _ACTIVATIONS_BYTES = 2.5 * GIBIBYTE
 """What a process takes beside them: the libraries, and what the backward pass finds again."""
-_USABLE = 0.85
+USABLE = 0.85
+"""Share of the memory that may be planned with; the rest is fragments and what libraries take."""
 
 
 def count() -> int:
@@ -27,6 +28,11 @@ def count() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def threads_of_each(processes: int) -> int:
+    """Threads of each of several processes that share the processors."""
+    return max(1, count() // processes)
 
 
 def memory() -> int:
@@ -46,6 +52,6 @@ def worthwhile_processes(base_model: Path) -> int:
     """
     weights = sum(file.stat().st_size for file in base_model.glob("*.safetensors"))
     needed = _SHARED_BY * (_COPIES * weights + _ACTIVATIONS_BYTES)
-    if count() < _SHARED_BY or weights < _WORTHWHILE_BYTES or needed > _USABLE * memory():
+    if count() < _SHARED_BY or weights < _WORTHWHILE_BYTES or needed > USABLE * memory():
         return 1
     return _SHARED_BY

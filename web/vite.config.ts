@@ -15,5 +15,7 @@ export default defineConfig({
   },
   test: {
     include: ["tests/**/*.test.ts"],
+    // The files share one worker: to start one for each took longer than the tests.
+    isolate: false,
   },
 });

@@ -4,10 +4,11 @@ from typing import Annotated
 
 from aws_lambda_powertools import Logger
 from fastapi import APIRouter, Path, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from chat_api.errors import ApiError, refusals
 from chat_api.identity import MayManageKeys
+from chat_api.numbers import WHOLE
 from shared import clock, keys
 from shared.models import ApiKey, KeyScope
 
@@ -41,10 +42,12 @@ class Keys(BaseModel):
 class WantedKey(BaseModel):
     """A key that somebody wants for a program."""
 
+    model_config = ConfigDict(strict=True)
+
     name: str = Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")
     scopes: list[KeyScope] = Field(min_length=1)
     """`chat` asks the model, `read` reads runs, versions and stories, `write` changes them."""
-    requests_per_minute: int = Field(default=60, ge=1, le=600)
+    requests_per_minute: Annotated[int, Field(ge=1, le=600), WHOLE] = 60
 
 
 class MadeKey(Key):
@@ -60,7 +63,7 @@ def list_keys(user: MayManageKeys) -> Keys:
     return Keys(keys=[_shown(key) for key in keys.every()])
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, responses=refusals(422))
 def make_key(wanted: WantedKey, user: MayManageKeys, response: Response) -> MadeKey:
     """Make a key. Only this answer has its text."""
     key, text = keys.make(
@@ -71,7 +74,7 @@ def make_key(wanted: WantedKey, user: MayManageKeys, response: Response) -> Made
     return MadeKey(**_shown(key).model_dump(), key=text)
 
 
-@router.delete("/{key_id}", responses=refusals(404))
+@router.delete("/{key_id}", responses=refusals(404, 422))
 def revoke_key(key_id: KeyId, user: MayManageKeys) -> Key:
     """Revoke a key: it works no longer, from the next request on. Revoking it again changes nothing."""
     key = keys.revoke(key_id)

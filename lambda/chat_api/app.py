@@ -1,9 +1,9 @@
 """The REST API: one FastAPI app, under `/api`."""
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from pydantic import BaseModel
 
-from chat_api import api_keys, approval, completions, control, errors, pipeline, stories, versions
+from chat_api import api_keys, approval, completions, control, errors, pipeline, stories, transforms, versions
 
 
 class Health(BaseModel):
@@ -21,22 +21,17 @@ def create_app() -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        # API Gateway and CloudFront know the app by other addresses than it would redirect to.
+        redirect_slashes=False,
     )
-    api = APIRouter(prefix="/api")
-    api.include_router(pipeline.router)
-    api.include_router(approval.router)
-    api.include_router(control.router)
-    api.include_router(versions.router)
-    api.include_router(stories.router)
-    api.include_router(completions.router)
-    api.include_router(api_keys.router)
+    for room in (pipeline, approval, control, versions, stories, completions, transforms, api_keys):
+        app.include_router(room.router, prefix="/api")
 
-    @api.get("/health", tags=["Pipeline"])
+    @app.get("/api/health", tags=["Pipeline"])
     def health() -> Health:
         """Say that the web server runs; needs no sign-in."""
         return Health()
 
-    app.include_router(api)
     errors.install(app)
     return app
 

@@ -9,7 +9,7 @@ from chat_api.identity import MayWrite, User
 from shared import approvals, runs
 from shared.models import ApprovalAnswer, Run
 
-router = APIRouter(tags=["Pipeline"], responses=refusals(404, 409))
+router = APIRouter(tags=["Pipeline"], responses=refusals(404, 409, 422))
 
 RunId = Annotated[str, Path(pattern=r"^[0-9a-f-]{1,40}$")]
 

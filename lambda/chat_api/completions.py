@@ -4,69 +4,142 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from chat_api import limits, upstream, waking
-from chat_api.errors import ApiError, refusals
-from chat_api.events import DONE, EventReader, as_chunk, sse
+from chat_api import limits, upstream, waiting, waking
+from chat_api.answers import ChatAnswer, ChatChunk, CompletionAnswer, CompletionChunk, described
+from chat_api.errors import ApiError, refusals, unforeseen
+from chat_api.events import DONE, EventReader, as_chunk, comment, sse
 from chat_api.forms import Form, gather
-from chat_api.identity import MayChat, User
-from chat_api.metering import Meter
+from chat_api.identity import Asker, MayAsk, MayChat
+from chat_api.metering import Meter, returned_on_failure
 from chat_api.openai_schema import AnswerRequest, ChatRequest, CompletionRequest, ModelCard, ModelList
+from chat_api.waiting import Patience, WaitSeconds
 from shared import clock, environment, hosting, usage, versions
-from shared.models import LivePointer
+from shared.models import HostingState, LivePointer
 
 log = Logger(service="chat_api")
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
 
-LIVE_NAME = "storyloom"
+LIVE_NAME = versions.LIVE_NAME
 BASE_NAME = "base"
+_REFUSALS = refusals(404, 409, 413, 422, 502, 503)
 
 
 @router.get("/models", responses=refusals())
 def list_models(user: MayChat) -> ModelList:
-    """List the models that can be asked: the live version as `storyloom`, each loaded version, the base."""
+    """List the models that can be asked: the live version as `storyloom`, each loaded version, the base.
+
+    Where the base model can only be hosted merged, the live version alone.
+    """
     pointer = versions.live()
     if pointer is None:
         return ModelList(data=[])
     created = int(clock.instant(pointer.updated_at).timestamp())
-    return ModelList(data=[ModelCard(id=name, created=created) for name in _names(pointer)])
+    return ModelList(data=[ModelCard(id=name, created=created) for name in names(pointer)])
 
 
-@router.post("/chat/completions", response_model=None, responses=refusals(404, 409, 413, 422, 502, 503))
-async def chat(request: ChatRequest, user: MayChat) -> Response:
+@router.post("/chat/completions", response_model=None, responses=_REFUSALS | described(ChatAnswer, ChatChunk))
+async def chat(request: ChatRequest, asker: MayAsk, wait: WaitSeconds) -> Response:
     """Answer a chat. With `stream`, server-sent events; they end with `[DONE]`, or with an `error` event."""
-    return await _answer(request, user)
+    return await _answer(request, asker, wait)
 
 
-@router.post("/completions", response_model=None, responses=refusals(404, 409, 413, 422, 502, 503))
-async def complete(request: CompletionRequest, user: MayChat) -> Response:
+@router.post(
+    "/completions", response_model=None, responses=_REFUSALS | described(CompletionAnswer, CompletionChunk)
+)
+async def complete(request: CompletionRequest, asker: MayAsk, wait: WaitSeconds) -> Response:
     """Go on with a text, without any chat around it. With `stream`, server-sent events as for a chat."""
-    return await _answer(request, user)
+    return await _answer(request, asker, wait)
 
 
-async def _answer(request: AnswerRequest, user: User) -> Response:
-    limits.check(request)
-    version = await asyncio.to_thread(_ready_version, request.model)
+async def _answer(request: AnswerRequest, asker: Asker, wait: int) -> Response:
+    limits.check(request, limits.context_tokens())
+    if request.stream and wait:
+        await asker.counted
+        # A model that there is not gets its own status, as without waiting.
+        await asyncio.to_thread(lambda: _name_of(request.model, versions.live()))
+        ticket = await asyncio.to_thread(limits.admit, asker.sub)
+        return _streamed(_after_waiting(request, ticket, Patience(wait)))
+    model, ticket = await _model_and_ticket(request.model, asker)
+    async with returned_on_failure(ticket):
+        answer = await _ask(request, model)
+    events = _chunks(answer, model.version, request.form, Meter(ticket, request.characters))
+    if request.stream:
+        return _streamed(_as_sse(events, answer, model, request.wants_usage))
+    return await _in_one_piece(events, model.version, request.form)
+
+
+async def _model_and_ticket(asked: str, asker: Asker) -> tuple["_Model", usage.Ticket]:
+    """Look for the model, let the caller in and count the request at the same time.
+
+    Each takes a way to the table and back. What follows from them waits for all: nobody who may not ask
+    has the model woken.
+    """
+    counted, ticket, found = await asyncio.gather(
+        asker.counted,
+        asyncio.to_thread(limits.admit, asker.sub),
+        asyncio.to_thread(hosting.state_and_live),
+        return_exceptions=True,
+    )
+    if isinstance(ticket, BaseException):
+        raise counted if isinstance(counted, BaseException) else ticket
+    async with returned_on_failure(ticket):
+        for failure in (counted, found):
+            if isinstance(failure, BaseException):
+                raise failure
+        assert not isinstance(found, BaseException)  # noqa: S101 - for the type checker
+        return await _ready(asked, *found), ticket
+
+
+async def _ask(request: AnswerRequest, model: "_Model") -> upstream.Answer:
     body = request.model_dump(exclude_unset=True)
     # Always streamed from the endpoint: SageMaker ends an answer in one piece after 60 seconds.
-    body |= {"model": version, "stream": True, "stream_options": {"include_usage": True}}
-    ticket = await asyncio.to_thread(limits.admit, user.sub)
+    body |= {"model": model.version, "stream": True, "stream_options": {"include_usage": True}}
+    return await upstream.ask(body)
+
+
+async def _after_waiting(
+    request: AnswerRequest, ticket: usage.Ticket, patience: Patience
+) -> AsyncIterator[bytes]:
+    """Say how far the model is until it answers, then pass its answer on."""
+    async with returned_on_failure(ticket):
+        while True:
+            try:
+                model = await _ready(request.model, *await asyncio.to_thread(hosting.state_and_live))
+                answer = await _ask(request, model)
+                break
+            except ApiError as refusal:
+                if not patience.bears(refusal):
+                    raise
+                yield comment(waiting.progress(refusal))
+            await asyncio.sleep(waiting.LOOK_SECONDS)
+    events = _chunks(answer, model.version, request.form, Meter(ticket, request.characters))
+    async for event in _as_sse(events, answer, model, request.wants_usage):
+        yield event
+
+
+def _streamed(events: AsyncIterator[bytes]) -> StreamingResponse:
+    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+    return StreamingResponse(_with_errors(events), media_type="text/event-stream", headers=headers)
+
+
+async def _with_errors(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Say what is wrong in the stream itself: it has begun, with 200."""
     try:
-        answer = await upstream.ask(body)
-    except BaseException:
-        await asyncio.to_thread(usage.end, ticket, tokens=0)
-        raise
-    events = _chunks(answer, version, request.form, Meter(ticket, request.characters))
-    if request.stream:
-        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-        stream = _as_sse(events, answer, request.wants_usage)
-        return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
-    return await _in_one_piece(events, version, request.form)
+        async with aclosing(events):  # type: ignore[type-var]  # it is a generator
+            async for event in events:
+                yield event
+    except ApiError as refusal:
+        yield sse(json.dumps(refusal.body))
+    except Exception:
+        log.exception("Unforeseen error in a stream")
+        yield sse(json.dumps(unforeseen().body))
 
 
 async def _chunks(
@@ -111,7 +184,7 @@ def _is_last(chunk: dict[str, Any]) -> bool:
 
 
 async def _as_sse(
-    chunks: AsyncIterator[dict[str, Any]], answer: upstream.Answer, wants_usage: bool
+    chunks: AsyncIterator[dict[str, Any]], answer: upstream.Answer, model: "_Model", wants_usage: bool
 ) -> AsyncIterator[bytes]:
     try:
         async for chunk in chunks:
@@ -119,12 +192,12 @@ async def _as_sse(
                 yield sse(json.dumps(chunk, ensure_ascii=False, separators=(",", ":")))
         yield sse(DONE)
     except upstream.AnswerBroke as broke:
-        # What was said has been sent and stays; this says that it is not all.
+        # What was said has been sent and stays; the error says that it is not all.
         log.warning("An answer broke off", extra={"why": str(broke)[:300]})
-        yield sse(json.dumps(_broken().body))
+        raise _broken() from broke
     finally:
         answer.close()
-        await asyncio.to_thread(hosting.touch)
+        await _touch(model.last_used_at)
 
 
 async def _in_one_piece(chunks: AsyncIterator[dict[str, Any]], version: str, form: Form) -> Response:
@@ -149,40 +222,79 @@ def _broken() -> ApiError:
     )
 
 
-def _ready_version(asked: str) -> str:
-    """Return the name that the endpoint knows the asked model by, when it is awake.
+@dataclass(frozen=True)
+class _Model:
+    """The model that is asked."""
+
+    version: str
+    """What the endpoint knows it by."""
+    last_used_at: clock.Utc | None
+    """When it was used before, as the table says."""
+
+
+async def _ready(asked: str, state: HostingState, pointer: LivePointer | None) -> _Model:
+    """Return the model that was asked for, when it is awake.
 
     Raises:
         ApiError: 409 before the first model, 404 for an unknown one, 503 where it has to be woken first.
     """
-    pointer = versions.live()
-    if pointer is None:
-        raise ApiError(
-            409,
-            "no_model_yet",
-            "There is no model yet: none has been trained and deployed.",
-            "Add stories; a run starts by itself when the bucket has been quiet for a while.",
-        )
-    names = _names(pointer)
-    if asked not in names:
-        raise ApiError(
-            404,
-            "model_not_found",
-            f"There is no model {asked!r} to ask.",
-            f"Ask one of: {', '.join(names)}.",
-        )
-    state = hosting.state()
+    version = await asyncio.to_thread(_name_of, asked, pointer)
     if state.status != "awake":
-        raise waking.wake()
-    if not state.last_used_at or clock.seconds_since(state.last_used_at) > 60:
-        hosting.touch()
-    return pointer.version if asked == LIVE_NAME else asked
+        raise await asyncio.to_thread(waking.wake)
+    await _touch(state.last_used_at)
+    return _Model(version, state.last_used_at)
 
 
-def _names(pointer: LivePointer) -> list[str]:
-    names = [LIVE_NAME, pointer.version]
+async def _touch(last_used_at: clock.Utc | None) -> None:
+    """Note that the model is used. It is noted once a minute, so mostly nothing has to be written."""
+    if not last_used_at or clock.seconds_since(last_used_at) > hosting.TOUCH_EVERY.total_seconds():
+        await asyncio.to_thread(hosting.touch)
+
+
+def _name_of(asked: str, pointer: LivePointer | None) -> str:
+    if pointer is None:
+        raise no_model_yet()
+    if asked == LIVE_NAME and pointer.merged:
+        # The endpoint's own name for its only version: while it takes another, either of them answers to it.
+        return LIVE_NAME
+    if asked in {LIVE_NAME, pointer.version}:
+        return pointer.version
+    if asked not in names(pointer):
+        raise unknown_model(asked, pointer)
+    return asked
+
+
+def no_model_yet() -> ApiError:
+    """There is nothing to ask before the first version."""
+    return ApiError(
+        409,
+        "no_model_yet",
+        "There is no model yet: none has been trained and deployed.",
+        "Add stories; a run starts by itself when the bucket has been quiet for a while.",
+    )
+
+
+def unknown_model(asked: str, pointer: LivePointer) -> ApiError:
+    """Somebody asked for a model that is not loaded."""
+    cure = f"Ask one of: {', '.join(names(pointer))}."
+    if not pointer.merged or (asked != BASE_NAME and versions.get(asked) is None):
+        return ApiError(404, "model_not_found", f"There is no model {asked!r} to ask.", cure)
+    alone = (
+        f"{asked} cannot be asked: {pointer.version} is loaded alone, merged with its base model "
+        f"({environment.common().base_model.id}), which the model server cannot host with adapters."
+    )
+    if asked != BASE_NAME:
+        cure += f" To have {asked} answer instead: storyloom models activate {asked}."
+    return ApiError(404, "model_not_found", alone, cure)
+
+
+def names(pointer: LivePointer) -> list[str]:
+    """Return the names of the models that can be asked: the live version's first."""
+    known = [LIVE_NAME, pointer.version]
+    if pointer.merged:
+        return known
     previous = versions.get(pointer.previous) if pointer.previous else None
     base = environment.common().base_model
     if previous is not None and (previous.base_model, previous.base_revision) == (base.id, base.revision):
-        names.append(previous.version)
-    return [*names, BASE_NAME]
+        known.append(previous.version)
+    return [*known, BASE_NAME]

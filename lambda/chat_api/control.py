@@ -38,7 +38,7 @@ def start(user: MayWrite) -> Started:
     return Started.model_validate(ask_for_run({"reason": f"{user.called} started it"}))
 
 
-@router.post("/runs/{run_id}/stop", status_code=202, responses=refusals(404, 409))
+@router.post("/runs/{run_id}/stop", status_code=202, responses=refusals(404, 409, 422))
 def stop(run_id: RunId, user: MayWrite) -> Stopping:
     """Stop a run that is going: its job ends too, and what it has made so far is kept."""
     run = runs.get(run_id)

@@ -1,12 +1,83 @@
-"""What the endpoint has cost this month."""
+"""What the model's machines have cost this month, and what a batch will."""
 
-from shared import clock, environment, meter
+import math
+from typing import TypedDict
+
+from chat_api.errors import ApiError
+from shared import clock, environment, meter, transforms
+from shared.models import Transform
+
+_START_MINUTES = 12.0
+"""Until a transform job's first answer: its machine, its model, and vLLM's first start on it."""
+_MOST_HOURS = 12.0
+"""A batch that is expected to take longer is refused."""
+_SPARE_MINUTES = 30.0
+_STOPPING_MINUTES = 10.0
+"""The keeper looks every five minutes, and SageMaker takes a while to stop a job."""
+
+
+class BatchPrice(TypedDict):
+    """What a batch is expected to take, and when it is stopped. Costs are None where no price is known."""
+
+    minutes_estimate: float | None
+    cost_estimate_usd: float | None
+    longest_minutes: float
+    cost_at_most_usd: float | None
+    price_date: str
+
+
+def of_batch(answer_tokens: int, instance: str) -> BatchPrice:
+    """Estimate what a batch takes, on the dear side: as if every answer were as long as it may be.
+
+    Args:
+        answer_tokens: of all answers together.
+        instance: the machine.
+
+    Raises:
+        ApiError: 413 where it would take too long.
+    """
+    speed = environment.read(environment.TransformMachines).transform_tokens_per_second.get(instance)
+    minutes = None if speed is None else round(_START_MINUTES + answer_tokens / speed / 60, 1)
+    if minutes is not None and minutes > _MOST_HOURS * 60:
+        raise ApiError(
+            413,
+            "batch_too_long",
+            f"The batch would take about {minutes / 60:.0f} hours; it may take {_MOST_HOURS:g}.",
+            "Divide it into several files, or ask for shorter answers (max_tokens).",
+        )
+    expected = _MOST_HOURS * 60 if minutes is None else minutes
+    longest = math.ceil(2 * expected + _SPARE_MINUTES)
+    return BatchPrice(
+        minutes_estimate=minutes,
+        cost_estimate_usd=_usd(minutes, instance),
+        longest_minutes=longest,
+        cost_at_most_usd=_usd(longest + _STOPPING_MINUTES, instance),
+        price_date=price_date(),
+    )
+
+
+def so_far_usd(batch: Transform) -> float | None:
+    """Return what a batch has cost until now; None where its machine's price is not known."""
+    if batch.started_at is None:
+        return 0.0
+    until = clock.instant(batch.ended_at) if batch.ended_at else clock.now()
+    return _usd((until - clock.instant(batch.started_at)).total_seconds() / 60, batch.instance)
+
+
+def _usd(minutes: float | None, instance: str) -> float | None:
+    price = environment.read(environment.Prices).hosting_prices.get(instance)
+    return None if price is None or minutes is None else round(price * minutes / 60, 2)
 
 
 def this_month_usd() -> float | None:
-    """Return US dollars since the month began (UTC), with what runs now; None where a price is not known."""
-    prices = environment.read(environment.Prices).hosting_prices
-    seconds = meter.seconds_this_month(meter.read(), clock.now())
+    """Return US dollars since the month began (UTC), of the endpoint and of batches, with what runs now.
+
+    None where a price is not known.
+    """
+    prices, now = environment.read(environment.Prices).hosting_prices, clock.now()
+    seconds = meter.seconds_this_month(meter.read(), now)
+    for instance, length in transforms.seconds_this_month(now).items():
+        seconds[instance] = seconds.get(instance, 0.0) + length
     if not seconds.keys() <= prices.keys():
         return None
     return round(sum(prices[instance] * length / 3600 for instance, length in seconds.items()), 4)

@@ -89,3 +89,8 @@ def _from_lmi(line: dict[str, Any], model: str, form: Form) -> dict[str, Any]:
 def sse(data: str) -> bytes:
     """Write one server-sent event."""
     return f"data: {data}\n\n".encode()
+
+
+def comment(text: str) -> bytes:
+    """Write one line that clients of server-sent events pass over."""
+    return f": {' '.join(text.split())}\n\n".encode()

@@ -4,11 +4,11 @@ import json
 import re
 from datetime import datetime
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 from pydantic import BaseModel
 
+from chat_api import links
 from shared import aws, clock, environment, layout
 
 _METRIC = re.compile(r"metric (?P<name>train_loss|validation_loss)=(?P<value>[-+0-9.eE]+) step=(?P<step>\d+)")
@@ -139,13 +139,9 @@ def training_log(job_name: str) -> tuple[list[Metric], Progress | None]:
     return [metrics[step] for step in sorted(metrics)], progress and progress.model_copy(update=figures)
 
 
-PAGE_LINK_SECONDS = 3600
-"""How long a link to a run's page works."""
-
-
 def report_link(run_id: str) -> str:
     """Return a link to a run's data report as a page, which needs no sign-in while it lasts."""
-    return _link(layout.report_page(run_id))
+    return links.fetch_link(layout.report_page(run_id), "text/html")
 
 
 def evaluation_link(run_id: str) -> str | None:
@@ -153,25 +149,7 @@ def evaluation_link(run_id: str) -> str | None:
     bucket, key = environment.common().artifacts_bucket, layout.evaluation_page(run_id)
     # Runs of before there was such a page have the figures only.
     found = aws.s3().list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)
-    return _link(key) if found["KeyCount"] else None
-
-
-def _link(key: str) -> str:
-    """A presigned link to a page in the artifacts bucket.
-
-    It leads to the bucket itself: the page is then of another origin than the app, and whatever it held could
-    reach nothing of it.
-    """
-    bucket = environment.common().artifacts_bucket
-    # What a job wrote has no type in the bucket, and the browser would save it instead of showing it.
-    shown = {"Bucket": bucket, "Key": key, "ResponseContentType": "text/html"}
-    link = aws.s3().generate_presigned_url("get_object", Params=shown, ExpiresIn=PAGE_LINK_SECONDS)
-    endpoint = environment.read(environment.Api).browser_endpoint
-    if not endpoint:
-        return link
-    # On one machine the browser comes in by the front door, which passes it on to where it was signed for.
-    parts = urlsplit(link)
-    return f"{endpoint.rstrip('/')}/aws/s3{parts.path}?{parts.query}"
+    return links.fetch_link(key, "text/html") if found["KeyCount"] else None
 
 
 def report(run_id: str) -> dict[str, Any] | None:

@@ -1,10 +1,13 @@
 """Who is asking, as API Gateway's authorizer found out, and what they may do."""
 
+import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from fastapi import Depends, Header
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from chat_api import limits
@@ -15,6 +18,14 @@ from shared.models import KeyScope
 Scope = KeyScope | Literal["keys"]
 
 _KEY = "key:"
+
+# For the API's description only: API Gateway's authorizer has checked it already.
+_BEARER = HTTPBearer(
+    scheme_name="SignIn",
+    bearerFormat="JWT",
+    description="A person's Cognito ID token, or a program's API key (`sl-…`).",
+    auto_error=False,
+)
 
 
 def _words(written: Any) -> Any:
@@ -47,8 +58,8 @@ class User(BaseModel):
         return name if self.key_id is None else f"{name} (API key {self.username})"
 
 
-def signed_in(
-    x_amzn_request_context: Annotated[str | None, Header(include_in_schema=False)] = None,
+async def _identified(
+    request: Request, _bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
 ) -> User:
     """Return the user that the authorizer put into the request's context.
 
@@ -56,13 +67,24 @@ def signed_in(
     token or key through; this is the second lock.
 
     Raises:
-        ApiError: 401 where there is none, 429 where a key asks too often.
+        ApiError: 401 where there is none.
     """
     try:
-        context = json.loads(x_amzn_request_context or "{}")
-        user = User.model_validate(context["authorizer"])
+        context = json.loads(request.headers.get("x-amzn-request-context", "{}"))
+        return User.model_validate(context["authorizer"])
     except (ValueError, LookupError, TypeError, ValidationError):
         raise unauthorized() from None
+
+
+Identified = Annotated[User, Depends(_identified)]
+
+
+def signed_in(user: Identified) -> User:
+    """Return the user, once the request is counted.
+
+    Raises:
+        ApiError: 401 where there is none, 429 where a key asks too often.
+    """
     _count(user)
     return user
 
@@ -80,11 +102,32 @@ def _count(user: User) -> None:
 
 def _requires(scope: Scope) -> Callable[[User], User]:
     def allowed(user: Annotated[User, Depends(signed_in)]) -> User:
-        if scope not in user.scopes:
-            raise _not_allowed(scope)
+        _check_scope(user, scope)
         return user
 
     return allowed
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Who wants an answer of the model. The request is being counted while others look for the model."""
+
+    sub: str
+    counted: "asyncio.Task[None]"
+    """To be awaited before the model is asked or woken: raises a 429 where a key asks too often."""
+
+
+async def _asker(user: Identified) -> Asker:
+    counted = asyncio.create_task(asyncio.to_thread(_count, user))
+    # A malformed request is refused before anybody waits for this; it counts all the same.
+    counted.add_done_callback(lambda task: task.cancelled() or task.exception())
+    _check_scope(user, "chat")
+    return Asker(user.sub, counted)
+
+
+def _check_scope(user: User, scope: Scope) -> None:
+    if scope not in user.scopes:
+        raise _not_allowed(scope)
 
 
 def _not_allowed(scope: Scope) -> ApiError:
@@ -95,6 +138,7 @@ def _not_allowed(scope: Scope) -> ApiError:
     return ApiError(403, "not_allowed", f"This needs the scope {scope}, which this key does not have.", cure)
 
 
+MayAsk = Annotated[Asker, Depends(_asker)]
 MayChat = Annotated[User, Depends(_requires("chat"))]
 MayRead = Annotated[User, Depends(_requires("read"))]
 MayWrite = Annotated[User, Depends(_requires("write"))]

@@ -9,6 +9,10 @@ from shared import clock, environment, usage
 
 UPLOAD_BYTES = 50 * 2**20
 """The greatest story file that a browser may send; larger ones go through the command line."""
+BATCH_BYTES = 20 * 2**20
+"""The greatest file of prompts of a batch."""
+BATCH_LINES = 10_000
+"""How many prompts a batch may have."""
 MESSAGES = 200
 """How many messages a chat may have."""
 ANSWERS_AT_ONCE = 4
@@ -24,9 +28,8 @@ def context_tokens() -> int:
     return min(environment.common().base_model.context_length, _SERVED_TOKENS)
 
 
-def prompt_characters() -> int:
-    """Return how long all messages of a request may be together."""
-    context = context_tokens()
+def prompt_characters(context: int) -> int:
+    """Return how long all messages of a request may be together, with a context of so many tokens."""
     return max(context - _ANSWER_TOKENS, context // 2) * CHARACTERS_A_TOKEN
 
 
@@ -35,18 +38,22 @@ def daily_tokens() -> int:
     return environment.read(environment.Budget).daily_tokens
 
 
-def check(request: AnswerRequest) -> None:
+def check(request: AnswerRequest, context: int) -> None:
     """Refuse what is too long, or leaves no room for the answer that it asks for.
+
+    Args:
+        request: a chat or a completion.
+        context: how many tokens it and its answer may have together.
 
     Raises:
         ApiError: 413 or 422, with the limit.
     """
     if isinstance(request, ChatRequest) and len(request.messages) > MESSAGES:
         raise _too_many_messages(len(request.messages))
-    limit = prompt_characters()
+    limit = prompt_characters(context)
     if request.characters > limit:
         raise _prompt_too_long(request, limit)
-    left = context_tokens() - tokens_of(request.characters)
+    left = context - tokens_of(request.characters)
     if request.answer_tokens > left:
         raise _answer_too_long(request, left)
 

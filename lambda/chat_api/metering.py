@@ -1,6 +1,8 @@
 """Counts what an answer takes, and writes it down when the answer has ended, however it ended."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from aws_lambda_powertools import Logger
@@ -37,15 +39,36 @@ class Meter:
             self._guessed += 1
 
     async def close(self) -> None:
-        """Write the tokens down, also for a caller who has hung up: that ends this task, not the writing."""
-        task = asyncio.create_task(asyncio.to_thread(self._write))
-        _closing.add(task)
-        task.add_done_callback(_closing.discard)
-        await asyncio.shield(task)
+        """Write the tokens down."""
+        await _end(self._ticket, self.tokens)
 
-    def _write(self) -> None:
-        try:
-            usage.end(self._ticket, self.tokens)
-        except (BotoCoreError, ClientError):
-            # The answer has been given; it is not taken back for this.
-            log.exception("Could not write down the tokens of an answer")
+
+@asynccontextmanager
+async def returned_on_failure(ticket: usage.Ticket) -> AsyncIterator[None]:
+    """Give the ticket back where this block fails: its answer was not even begun."""
+    try:
+        yield
+    except BaseException:
+        await give_back(ticket)
+        raise
+
+
+async def give_back(ticket: usage.Ticket) -> None:
+    """Take no tokens for what was not answered."""
+    await _end(ticket, tokens=0)
+
+
+async def _end(ticket: usage.Ticket, tokens: int) -> None:
+    """Return a ticket, also for a caller who has hung up: that ends this task, not the writing."""
+    task = asyncio.create_task(asyncio.to_thread(_write, ticket, tokens))
+    _closing.add(task)
+    task.add_done_callback(_closing.discard)
+    await asyncio.shield(task)
+
+
+def _write(ticket: usage.Ticket, tokens: int) -> None:
+    try:
+        usage.end(ticket, tokens)
+    except (BotoCoreError, ClientError):
+        # The answer has been given; it is not taken back for this.
+        log.exception("Could not write down the tokens of an answer")

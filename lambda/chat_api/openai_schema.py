@@ -6,10 +6,13 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from chat_api.forms import CHAT, COMPLETION, Form
+from chat_api.numbers import WHOLE, Positive, Whole
 
 
 class TextPart(BaseModel):
     """A piece of a message."""
+
+    model_config = ConfigDict(strict=True)
 
     type: Literal["text"]
     text: str
@@ -18,7 +21,7 @@ class TextPart(BaseModel):
 class Message(BaseModel):
     """One turn of a chat."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", strict=True)
 
     role: Literal["system", "developer", "user", "assistant"]
     content: str | list[TextPart]
@@ -34,13 +37,16 @@ class Message(BaseModel):
 class StreamOptions(BaseModel):
     """What a stream carries beside text."""
 
+    model_config = ConfigDict(strict=True)
+
     include_usage: bool = False
 
 
 class AnswerRequest(BaseModel, ABC):
     """What a chat and a completion have in common. Fields not named here pass through to the model."""
 
-    model_config = ConfigDict(extra="allow")
+    # Strict, as OpenAI's own API is: else true would be a temperature of 1.
+    model_config = ConfigDict(extra="allow", strict=True)
 
     form: ClassVar[Form]
     named: ClassVar[str]
@@ -52,11 +58,11 @@ class AnswerRequest(BaseModel, ABC):
     """`storyloom` for the live version, a version (`v2`), or `base`."""
     stream: bool = False
     stream_options: StreamOptions | None = None
-    max_tokens: int | None = Field(default=None, ge=1)
+    max_tokens: Positive | None = None
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
-    n: int | None = Field(default=None, ge=1, le=4)
-    seed: int | None = None
+    n: Annotated[int, Field(ge=1, le=4), WHOLE] | None = None
+    seed: Whole | None = None
     stop: str | list[str] | None = None
 
     @model_validator(mode="after")
@@ -88,7 +94,7 @@ class ChatRequest(AnswerRequest):
     form, named, other = CHAT, "chat", "prompt"
 
     messages: list[Message] = Field(min_length=1)
-    max_completion_tokens: int | None = Field(default=None, ge=1)
+    max_completion_tokens: Positive | None = None
 
     @property
     def characters(self) -> int:

@@ -5,12 +5,12 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from chat_api import costs, history, limits, waking
+from chat_api import completions, costs, history, limits, waking
 from chat_api.approval import RunId
 from chat_api.errors import ApiError, refusals
 from chat_api.identity import MayChat, MayRead, MayWrite, User
-from shared import clock, environment, hosting, machines, runs, usage, versions
-from shared.models import HostingState, HostingStatus, Run
+from shared import clock, environment, hosting, machines, runs, transforms, usage, versions
+from shared.models import HostingState, HostingStatus, LivePointer, Run
 
 router = APIRouter(tags=["Pipeline"], responses=refusals())
 
@@ -65,6 +65,12 @@ class Limits(BaseModel):
     """Of the key that asks; null for a person."""
     upload_bytes: int
     """Of one story file."""
+    batch_bytes: int
+    """Of a file of prompts."""
+    batch_lines: int
+    """How many prompts a batch may have."""
+    batches_at_once: int
+    """Of all people together."""
 
 
 class Usage(BaseModel):
@@ -83,6 +89,8 @@ class Status(BaseModel):
     run: Run | None
     """The newest run."""
     base_model: BaseModelName
+    models: list[str]
+    """What can be asked, as `GET /api/v1/models` lists it; empty before the first version."""
     limits: Limits
     usage: Usage
 
@@ -111,11 +119,13 @@ def status(user: MayChat) -> Status:
     """Say what the model and the newest run are doing."""
     base = environment.common().base_model
     newest = runs.latest(1)
+    pointer = versions.live()
     return Status(
         hosting=_hosting(),
-        live=_live(),
+        live=_live(pointer),
         run=_with_step_now(newest[0]) if newest else None,
         base_model=BaseModelName(name=base.name, id=base.id),
+        models=completions.names(pointer) if pointer else [],
         limits=_limits(user),
         usage=Usage(tokens_today=usage.today(user.sub).tokens, daily_tokens=limits.daily_tokens()),
     )
@@ -153,7 +163,7 @@ def list_runs(user: MayRead) -> Runs:
     return Runs(runs=runs.latest())
 
 
-@router.get("/runs/{run_id}", responses=refusals(404))
+@router.get("/runs/{run_id}", responses=refusals(404, 422))
 def one_run(run_id: RunId, user: MayRead) -> RunDetail:
     """Show one run: where it is, what it read, how its loss falls."""
     run = runs.get(run_id)
@@ -185,13 +195,17 @@ def _with_step_now(run: Run) -> Run:
 
 
 def _limits(user: User) -> Limits:
+    context = limits.context_tokens()
     return Limits(
         messages=limits.MESSAGES,
-        prompt_characters=limits.prompt_characters(),
-        context_tokens=limits.context_tokens(),
+        prompt_characters=limits.prompt_characters(context),
+        context_tokens=context,
         answers_at_once=limits.ANSWERS_AT_ONCE,
         requests_per_minute=user.requests_per_minute,
         upload_bytes=limits.UPLOAD_BYTES,
+        batch_bytes=limits.BATCH_BYTES,
+        batch_lines=limits.BATCH_LINES,
+        batches_at_once=transforms.AT_ONCE,
     )
 
 
@@ -215,7 +229,6 @@ def _described(state: HostingState) -> Hosting:
     )
 
 
-def _live() -> Live | None:
-    pointer = versions.live()
+def _live(pointer: LivePointer | None) -> Live | None:
     model = versions.get(pointer.version) if pointer else None
     return Live.model_validate(model.model_dump()) if model else None

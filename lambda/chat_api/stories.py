@@ -5,11 +5,13 @@ import shlex
 from typing import Annotated
 
 from fastapi import APIRouter, Path
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from chat_api import limits
+from chat_api import limits, links
 from chat_api.errors import ApiError, refusals
 from chat_api.identity import MayRead, MayWrite
+from chat_api.links import UploadForm
+from chat_api.numbers import Positive
 from shared import aws, clock, environment
 
 router = APIRouter(tags=["Stories"], responses=refusals())
@@ -17,7 +19,6 @@ router = APIRouter(tags=["Stories"], responses=refusals())
 Key = Annotated[str, Path(max_length=1024, description="The story's key, folders and all.")]
 
 _LISTED = 5000
-_SECONDS_TO_UPLOAD = 900
 
 
 class Story(BaseModel):
@@ -38,17 +39,16 @@ class Stories(BaseModel):
 class NewStory(BaseModel):
     """A file that somebody wants to add."""
 
-    name: str = Field(min_length=1, max_length=512)
-    size: int = Field(ge=1)
+    model_config = ConfigDict(strict=True)
+
+    name: str = Field(
+        min_length=1,
+        max_length=512,
+        description="Printable characters, with or without folders, and no way out of them.",
+        json_schema_extra={"format": "file-name"},
+    )
+    size: Positive
     """Bytes."""
-
-
-class UploadForm(BaseModel):
-    """A presigned S3 POST: send `fields` and then `file`, as multipart form data, to `url`."""
-
-    url: str
-    fields: dict[str, str]
-    key: str
 
 
 class Deleted(BaseModel):
@@ -83,14 +83,7 @@ def offer_upload(story: NewStory, user: MayWrite) -> UploadForm:
             "Split the file, or upload it with: storyloom upload FILE",
         )
     key = _key(story.name)
-    bucket = environment.common().stories_bucket
-    post = aws.s3().generate_presigned_post(
-        Bucket=bucket,
-        Key=key,
-        Conditions=[["content-length-range", 1, limits.UPLOAD_BYTES]],
-        ExpiresIn=_SECONDS_TO_UPLOAD,
-    )
-    return UploadForm(url=_browser_url(bucket), fields=post["fields"], key=key)
+    return links.upload_form(environment.common().stories_bucket, key, limits.UPLOAD_BYTES)
 
 
 @router.delete("/stories/{key:path}", responses=refusals(404, 422))
@@ -127,12 +120,3 @@ def _key(name: str) -> str:
             "Send the file's own name, such as story.txt.",
         )
     return key
-
-
-def _browser_url(bucket: str) -> str:
-    endpoint = environment.read(environment.Api).browser_endpoint
-    if endpoint:
-        return f"{endpoint.rstrip('/')}/aws/s3/{bucket}"
-    # The bucket's regional name: the global one redirects, and browsers do not follow that with a form.
-    scheme, _, host = aws.s3().meta.endpoint_url.partition("://")
-    return f"{scheme}://{bucket}.{host}"

@@ -11,10 +11,11 @@ from chat_api.identity import MayRead, MayWrite, User
 from shared import aws, clock, versions
 from shared.models import ModelVersion, VersionStatus
 
-router = APIRouter(prefix="/models", tags=["Models"], responses=refusals(404, 409))
+router = APIRouter(prefix="/models", tags=["Models"], responses=refusals())
 
 Version = Annotated[str, Path(pattern=r"^v[1-9][0-9]{0,8}$")]
 
+_REFUSALS = refusals(404, 409, 422)
 _YES: frozenset[VersionStatus] = frozenset({"approved", "live", "previous"})
 
 
@@ -62,7 +63,7 @@ def list_versions(user: MayRead) -> Models:
     return Models(models=[_shown(model) for model in versions.every()])
 
 
-@router.post("/{version}/activate", status_code=202)
+@router.post("/{version}/activate", status_code=202, responses=_REFUSALS)
 def activate(version: Version, user: MayWrite) -> Decided:
     """Have an approved version answer, such as the one before. One that answers already goes on doing so."""
     model = _model(version)
@@ -81,7 +82,7 @@ def activate(version: Version, user: MayWrite) -> Decided:
     return _decided(model, str(started["message"]))
 
 
-@router.post("/{version}/approve", status_code=202)
+@router.post("/{version}/approve", status_code=202, responses=_REFUSALS)
 def approve(version: Version, user: MayWrite) -> Decided:
     """Say yes to a version that waits, or that the gate refused: it is deployed. Again changes nothing."""
     model = _model(version)
@@ -99,7 +100,7 @@ def approve(version: Version, user: MayWrite) -> Decided:
     return _decided(model, f"You said yes to {version}. It answers as soon as the endpoint has it.")
 
 
-@router.post("/{version}/reject", status_code=202)
+@router.post("/{version}/reject", status_code=202, responses=_REFUSALS)
 def reject(version: Version, user: MayWrite) -> Decided:
     """Say no to a version: it is kept, and never answers. Saying it again changes nothing."""
     model = _model(version)

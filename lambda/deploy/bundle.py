@@ -1,12 +1,20 @@
-"""The hosting bundle: base model and adapters in one S3 folder that the endpoint loads as it is."""
+"""The hosting bundle: one S3 folder that the endpoint loads as it is.
+
+It holds the base model and adapters; or, where vLLM cannot serve the base with adapters, one version's
+merged weights.
+"""
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from boto3.s3.transfer import TransferConfig
 
-from shared import aws, environment, layout
+from shared import aws, environment, layout, staged, versions
+from shared.models import ModelVersion
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CopySourceTypeDef, ObjectTypeDef
@@ -18,6 +26,8 @@ _MODEL_DIR = "/opt/ml/model"
 _CONTEXT_TOKENS = 4096
 """Longest context served; more would cost GPU memory that small instances need for concurrent chats."""
 _VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+_NAME_ADAPTER = Path(__file__).with_name("name_adapter.py")
+"""What `endpoint.CONTAINER_VARIABLES` has the container load from the bundle."""
 # S3 copies objects over 5 GB in parts only; larger parts than the default mean fewer calls.
 _IN_PARTS = TransferConfig(
     multipart_threshold=512 * 2**20, multipart_chunksize=256 * 2**20, max_concurrency=10
@@ -28,29 +38,116 @@ class IncompleteModelError(Exception):
     """A folder that the bundle is made from lacks files."""
 
 
-def build(version: str, adapters: dict[str, str]) -> str:
+@dataclass(frozen=True)
+class Bundle:
+    """What the endpoint is to load."""
+
+    uri: str
+    """S3 URI, with a slash at its end."""
+    merged: bool
+    """It has one version, and neither the base nor another."""
+
+
+def build(candidate: ModelVersion, previous: ModelVersion | None) -> Bundle:
     """Copy everything the endpoint needs below `hosting/<version>/`, inside S3.
 
     What an earlier try has copied is not copied again.
 
     Args:
-        version: the version that the bundle is for.
-        adapters: S3 URI of each adapter's folder by version, newest first.
-
-    Returns:
-        The bundle's S3 URI, with a slash at its end.
+        candidate: the version that the bundle is for.
+        previous: the one to keep at hand, of the same base; where the base cannot be hosted with adapters
+            there is no room for it.
 
     Raises:
-        IncompleteModelError: where the base model or an adapter is not complete.
+        IncompleteModelError: where the base model, the merged weights or an adapter are not complete.
     """
     common = environment.common()
-    bucket, base = common.artifacts_bucket, common.base_model
-    source = layout.base_model(base.slug, base.revision)
-    if not _copy_folder(bucket, source, bucket, layout.hosted_base(version)):
+    base, version = common.base_model, candidate.version
+    there = staged.read()
+    if there is None:
+        source = layout.uri(common.artifacts_bucket, layout.base_model(base.slug, base.revision))
         raise IncompleteModelError(
-            f"The base model is not in {layout.uri(bucket, source)}. Start the run again: it is staged first."
+            f"The base model is not in {source}. Start the run again: it is staged first."
         )
-    rank = 1
+    merged = there.hosting == "merged"
+    config = common_config(base.context_length)
+    if merged:
+        _copy_merged(candidate)
+        config |= merged_config(version)
+    else:
+        _copy_base(version)
+        adapters = {model.version: model.adapter_uri for model in (candidate, previous) if model is not None}
+        config |= adapters_config(list(adapters), _copy_adapters(version, adapters))
+    if not base.chat:
+        _copy_chat_template(candidate)
+        config["chat-template"] = f"{_MODEL_DIR}/{layout.CHAT_TEMPLATE}"
+    text = yaml.safe_dump(config, sort_keys=False, width=1000)
+    _put(layout.serving_yaml(version), text.encode())
+    _put(f"{layout.hosting(version)}{_NAME_ADAPTER.name}", _NAME_ADAPTER.read_bytes())
+    return Bundle(layout.uri(common.artifacts_bucket, layout.hosting(version)), merged)
+
+
+def adapters_config(adapters: list[str], rank: int) -> dict[str, Any]:
+    """The part of vLLM's configuration for a base with adapters.
+
+    Args:
+        adapters: versions, newest first.
+        rank: the greatest LoRA rank among them.
+    """
+    return {
+        "served-model-name": ["base"],
+        "enable-lora": True,
+        "max-lora-rank": next((allowed for allowed in _VLLM_RANKS if allowed >= rank), rank),
+        # Of 1, vLLM's default, chats with one version would wait until those with the other have ended.
+        "max-loras": len(adapters),
+        "lora-modules": [
+            json.dumps({"name": name, "path": f"{_MODEL_DIR}/adapters/{name}"}) for name in adapters
+        ],
+    }
+
+
+def merged_config(version: str) -> dict[str, Any]:
+    """The part of vLLM's configuration for one version that is merged into its base.
+
+    Answers name the version, the first of its names. By the second the API asks for whichever version the
+    endpoint has: while one takes over from another, only one of them is there to be asked.
+    """
+    return {"served-model-name": [version, versions.LIVE_NAME]}
+
+
+def common_config(context_length: int) -> dict[str, Any]:
+    """The part of vLLM's configuration for any base, which can take `context_length` tokens."""
+    return {
+        "model": f"{_MODEL_DIR}/base",
+        "max-model-len": min(context_length, _CONTEXT_TOKENS),
+        "override-generation-config": json.dumps(_STORYTELLING),
+    }
+
+
+def _copy_base(version: str, *, but: Callable[[str], bool] = lambda name: False) -> set[str]:
+    """Copy the staged base model, but for the files of these names; returns the names."""
+    common = environment.common()
+    source = layout.base_model(common.base_model.slug, common.base_model.revision)
+    bucket = common.artifacts_bucket
+    return _copy_folder(bucket, source, bucket, layout.hosted_base(version), but=but)
+
+
+def _copy_merged(model: ModelVersion) -> None:
+    """Copy the merged weights in place of the base's own, and the rest of the base beside them."""
+    bucket, source = environment.common().artifacts_bucket, layout.merged(model.run_id)
+    target = layout.hosted_base(model.version)
+    weights = _copy_folder(bucket, source, bucket, target, but=lambda name: not _is_weights(name))
+    if not any(name.endswith(".safetensors") for name in weights):
+        raise IncompleteModelError(
+            f"{model.version} has no merged weights in {layout.uri(bucket, source)}, and its base model "
+            "cannot be hosted with an adapter. Start a run: it makes a version that has them."
+        )
+    _copy_base(model.version, but=_is_weights)
+
+
+def _copy_adapters(version: str, adapters: dict[str, str]) -> int:
+    """Copy adapters, of which the S3 folders are given; returns their greatest rank."""
+    bucket, rank = environment.common().artifacts_bucket, 1
     for name, uri in adapters.items():
         adapter_bucket, prefix = layout.split(uri)
         copied = _copy_folder(adapter_bucket, prefix, bucket, layout.hosted_adapter(version, name))
@@ -58,41 +155,44 @@ def build(version: str, adapters: dict[str, str]) -> str:
         if missing:
             raise IncompleteModelError(f"The adapter {name} in {uri} lacks {', '.join(sorted(missing))}.")
         rank = max(rank, _rank(adapter_bucket, prefix))
-    config = serving_config(list(adapters), rank, base.context_length)
-    aws.s3().put_object(Bucket=bucket, Key=layout.serving_yaml(version), Body=config.encode())
-    return layout.uri(bucket, layout.hosting(version))
+    return rank
 
 
-def serving_config(adapters: list[str], rank: int, context_length: int) -> str:
-    """Write vLLM's configuration file.
-
-    Args:
-        adapters: versions, newest first.
-        rank: the greatest LoRA rank among them.
-        context_length: tokens that the base model can take.
-    """
-    config = {
-        "model": f"{_MODEL_DIR}/base",
-        "served-model-name": ["base"],
-        "enable-lora": True,
-        "max-lora-rank": next((allowed for allowed in _VLLM_RANKS if allowed >= rank), rank),
-        "max-model-len": min(context_length, _CONTEXT_TOKENS),
-        "override-generation-config": json.dumps(_STORYTELLING),
-        "lora-modules": [
-            json.dumps({"name": name, "path": f"{_MODEL_DIR}/adapters/{name}"}) for name in adapters
-        ],
-    }
-    return yaml.safe_dump(config, sort_keys=False, width=1000)
+def _copy_chat_template(model: ModelVersion) -> None:
+    bucket, prefix = layout.split(model.adapter_uri)
+    found = _objects(bucket, f"{prefix}{layout.CHAT_TEMPLATE}")
+    if not found:
+        raise IncompleteModelError(
+            f"{model.version} does not say how a chat becomes a text for its base model: there is no "
+            f"{layout.CHAT_TEMPLATE} in {model.adapter_uri}. Start a run: it makes a version that does."
+        )
+    template = aws.s3().get_object(Bucket=bucket, Key=f"{prefix}{layout.CHAT_TEMPLATE}")["Body"].read()
+    _put(layout.chat_template(model.version), template)
 
 
-def _copy_folder(from_bucket: str, from_prefix: str, to_bucket: str, to_prefix: str) -> set[str]:
-    """Copy a folder's objects, all but `staged.json`; returns their names below the folder."""
+def _is_weights(name: str) -> bool:
+    return name.endswith((".safetensors", ".safetensors.index.json"))
+
+
+def _put(key: str, body: bytes) -> None:
+    aws.s3().put_object(Bucket=environment.common().artifacts_bucket, Key=key, Body=body)
+
+
+def _copy_folder(
+    from_bucket: str,
+    from_prefix: str,
+    to_bucket: str,
+    to_prefix: str,
+    *,
+    but: Callable[[str], bool] = lambda name: False,
+) -> set[str]:
+    """Copy a folder's objects, all but `staged.json` and those named; returns the copied ones' names."""
     s3 = aws.s3()
     there = {entry["Key"]: entry["Size"] for entry in _objects(to_bucket, to_prefix)}
     names: set[str] = set()
     for entry in _objects(from_bucket, from_prefix):
         name = entry["Key"].removeprefix(from_prefix)
-        if not name or name.endswith("/") or name == "staged.json":
+        if not name or name.endswith("/") or name == "staged.json" or but(name):
             continue
         names.add(name)
         if there.get(to_prefix + name) != entry["Size"]:

@@ -7,20 +7,21 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deploy import bundle
 from shared import clock, endpoint, environment, hosting, machines, runs, versions
+from shared.models import ModelVersion
 
 log = Logger(service="deploy")
 
 
 @log.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Bundle a version with the live one, and start the endpoint's change.
+    """Bundle a version, with the live one where it can be, and start the endpoint's change.
 
     Args:
         event: `{"run_id", "version"}`.
         context: Lambda's.
 
     Returns:
-        `{"version", "bundle_uri", "endpoint_config", "started_at"}`
+        `{"version", "bundle_uri", "merged", "endpoint_config", "started_at"}`
     """
     run_id = event["run_id"]
     version = event["version"]
@@ -28,35 +29,35 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     if model is None:
         raise bundle.IncompleteModelError(f"{version} is not registered.")
     runs.enter(run_id, "Deploy", f"Putting {version} and the base model together for the endpoint.")
-    adapters = {version: model.adapter_uri, **_previous(version)}
-    bundle_uri = bundle.build(version, adapters)
+    made = bundle.build(model, _previous(version))
     found = endpoint.describe()
     # An endpoint that had to take another machine of the list stays on it.
     instance = machines.staying_with(found.config if found else None)
-    config = endpoint.ensure_config(version, bundle_uri, instance)
+    config = endpoint.ensure_config(version, made.uri, instance)
     # A retry of this state, or of the run, may ask SageMaker again for what it refused before.
     hosting.forget_refusals()
     if found is None:
         hosting.mark_waking(version, config)
     hosting.touch(at_once=True)
-    progress = endpoint.converge(config)
+    progress = endpoint.converge(config, watched=True)
     runs.enter(run_id, "SmokeTest", progress.message)
     log.info("Deploying", extra={"run_id": run_id, "version": version, "endpoint_config": config})
     return {
         "version": version,
-        "bundle_uri": bundle_uri,
+        "bundle_uri": made.uri,
+        "merged": made.merged,
         "endpoint_config": config,
         "started_at": clock.stamp(),
     }
 
 
-def _previous(version: str) -> dict[str, str]:
-    """Return the live version's adapter, where it fits this base model, so that going back is instant."""
+def _previous(version: str) -> ModelVersion | None:
+    """Return the live version, where it fits this base model, so that going back is instant."""
     pointer = versions.live()
     if pointer is None or pointer.version == version:
-        return {}
+        return None
     model = versions.get(pointer.version)
     base = environment.common().base_model
     if model is None or (model.base_model, model.base_revision) != (base.id, base.revision):
-        return {}
-    return {model.version: model.adapter_uri}
+        return None
+    return model

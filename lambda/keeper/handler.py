@@ -6,7 +6,8 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from shared import capacity, clock, endpoint, environment, hosting, lock, machines, meter, versions
+from keeper import transforms
+from shared import capacity, clock, endpoint, environment, hosting, lock, machines, meter, scaling, versions
 from shared.endpoint import Endpoint
 from shared.models import HostingState
 
@@ -37,7 +38,11 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     elif action == "sleep":
         sleep("Put to sleep by hand.")
     else:
-        tick()
+        try:
+            tick()
+        finally:
+            # Whatever becomes of the endpoint: a transform job bills too.
+            transforms.tick()
     state = hosting.state()
     log.info(f"After {action}", extra={"hosting": state.status, "version": state.version})
     return state.model_dump()
@@ -88,6 +93,19 @@ def tick() -> None:
         _in_service(state, found)
     elif not found.busy:
         _broken(state, found)
+    _scale()
+
+
+def _scale() -> None:
+    """Have the load scale what answers, and nothing else be scaled.
+
+    Last, since nothing that ends a bill may wait for it; looked at anew, since the tick may have changed it.
+    """
+    found = endpoint.describe()
+    if found is None or found.status == "Deleting":
+        scaling.stop()
+    elif found.status == "InService" and hosting.state().status == "awake":
+        scaling.follow_load(found.instances)
 
 
 def _overdue(found: Endpoint) -> str | None:

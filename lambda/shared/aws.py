@@ -10,6 +10,7 @@ import boto3
 from botocore.config import Config
 
 if TYPE_CHECKING:
+    from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient
     from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_lambda import LambdaClient
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 # default of five attempts does.
 _PATIENT = Config(retries={"mode": "standard", "max_attempts": 10}, connect_timeout=5, read_timeout=60)
 
+# Lambda gives a process one question at a time; on one machine it has many, and one connection more than are
+# kept is made anew for each call.
+_KEPT_CONNECTIONS = Config(max_pool_connections=64)
+
 # An answer is never asked for twice: a retry of a half-read stream would pay for the tokens again.
 _ANSWERS = Config(retries={"mode": "standard", "max_attempts": 1}, connect_timeout=5, read_timeout=290)
 
@@ -36,7 +41,7 @@ def dynamodb() -> "DynamoDBClient":
 
     It is the client inside boto3's resource: the resource itself must not be shared between threads.
     """
-    return boto3.resource("dynamodb", config=_PATIENT).meta.client
+    return boto3.resource("dynamodb", config=_PATIENT.merge(_KEPT_CONNECTIONS)).meta.client
 
 
 @cache
@@ -66,7 +71,13 @@ def sagemaker() -> "SageMakerClient":
 @cache
 def sagemaker_runtime() -> "SageMakerRuntimeClient":
     """Return the client that asks the endpoint for answers."""
-    return boto3.client("sagemaker-runtime", config=_ANSWERS)
+    return boto3.client("sagemaker-runtime", config=_ANSWERS.merge(_KEPT_CONNECTIONS))
+
+
+@cache
+def application_autoscaling() -> "ApplicationAutoScalingClient":
+    """Return the client of what adds and removes the endpoint's machines."""
+    return boto3.client("application-autoscaling", config=_PATIENT)
 
 
 @cache

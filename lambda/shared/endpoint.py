@@ -1,18 +1,29 @@
 """The SageMaker endpoint: looked at, and moved step by step towards the configuration it should have."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import ClientError
 
-from shared import aws, clock, environment, hosting, machines, meter
+from shared import aws, clock, environment, hosting, machines, meter, rollback, scaling
 
-SERVING_CONFIG = "/opt/ml/model/serving.yaml"
-VARIANT = "main"
+if TYPE_CHECKING:
+    from mypy_boto3_sagemaker.type_defs import ProductionVariantSummaryTypeDef
+
+CONTAINER_VARIABLES = {
+    "SM_VLLM_CONFIG": "/opt/ml/model/serving.yaml",
+    # The file says so too; where this is missing the container's entry point says /opt/ml/model, and wins.
+    "SM_VLLM_MODEL": "/opt/ml/model/base",
+    "CUSTOM_FASTAPI_MIDDLEWARE_PRE_POST_PROCESS": "name_adapter.py:NameAdapter",
+}
+"""What the model's container is told; the paths and the module lie in the bundle."""
 _START_SECONDS = 1200
 """How long the container may take to load the model; vLLM compiles for minutes on its first start."""
+_ROUTING = "LEAST_OUTSTANDING_REQUESTS"
+"""Of several machines the one with the fewest answers under way; by chance, one would write most of them."""
 _BUSY = {"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"}
 _IN_SERVICE = "InService"
 
@@ -28,6 +39,8 @@ class Endpoint:
     """When its status last changed."""
     seen_at: datetime
     failure: str | None
+    instances: int = 1
+    """How many machines answer."""
 
     @property
     def busy(self) -> bool:
@@ -44,7 +57,8 @@ class Endpoint:
         """What bills; None where its machine never came, or is going."""
         if self.status in {"Failed", "Deleting"}:
             return None
-        return meter.Machine(machines.instance_of(self.config) or "unknown", self.created_at)
+        instance = machines.instance_of(self.config) or "unknown"
+        return meter.Machine(instance, self.created_at, self.instances)
 
 
 @dataclass(frozen=True)
@@ -71,7 +85,13 @@ def describe() -> Endpoint | None:
         changed_at=found["LastModifiedTime"],
         seen_at=seen_at,
         failure=found.get("FailureReason"),
+        instances=_instances(found.get("ProductionVariants", [])),
     )
+
+
+def _instances(variants: Sequence["ProductionVariantSummaryTypeDef"]) -> int:
+    # While the first one is being looked for there are none; it is counted, as it may bill already.
+    return max(1, sum(variant.get("CurrentInstanceCount", 0) for variant in variants))
 
 
 def ensure_config(version: str, bundle_uri: str, instance: str) -> str:
@@ -84,8 +104,8 @@ def ensure_config(version: str, bundle_uri: str, instance: str) -> str:
         The endpoint configuration's name; the model's is the same.
     """
     settings = _settings()
-    facts = [bundle_uri, settings.hosting_image, instance, settings.inference_ami]
-    facts.append(settings.hosting_role_arn)
+    facts = [bundle_uri, settings.hosting_image, instance, settings.inference_ami, _ROUTING]
+    facts += [settings.hosting_role_arn, *CONTAINER_VARIABLES.values()]
     digest = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:8]
     name = machines.config_name(settings.endpoint_name, version, instance, digest)
     _create_once(
@@ -96,16 +116,17 @@ def ensure_config(version: str, bundle_uri: str, instance: str) -> str:
             "ModelDataSource": {
                 "S3DataSource": {"S3Uri": bundle_uri, "S3DataType": "S3Prefix", "CompressionType": "None"}
             },
-            "Environment": {"SM_VLLM_CONFIG": SERVING_CONFIG},
+            "Environment": CONTAINER_VARIABLES,
         },
         ExecutionRoleArn=settings.hosting_role_arn,
         EnableNetworkIsolation=True,
     )
     variant: dict[str, Any] = {
-        "VariantName": VARIANT,
+        "VariantName": machines.VARIANT,
         "ModelName": name,
         "InstanceType": instance,
         "InitialInstanceCount": 1,
+        "RoutingConfig": {"RoutingStrategy": _ROUTING},
         "ModelDataDownloadTimeoutInSeconds": _START_SECONDS,
         "ContainerStartupHealthCheckTimeoutInSeconds": _START_SECONDS,
     }
@@ -115,11 +136,16 @@ def ensure_config(version: str, bundle_uri: str, instance: str) -> str:
     return name
 
 
-def converge(wanted: str) -> Progress:
+def converge(wanted: str, *, watched: bool = False) -> Progress:
     """Move the endpoint one step towards this configuration: make it, change it, wait, or give up.
 
     It may be called as often as one likes, by several functions at once: SageMaker refuses all but the
     first of racing calls, and that refusal counts as waiting.
+
+    Args:
+        wanted: the configuration.
+        watched: have SageMaker put the one before it back when an alarm rings soon after the change. Not
+            where what is known to be good is put back: the alarms may still ring for what it replaces.
     """
     found = describe()
     if found is None:
@@ -133,9 +159,9 @@ def converge(wanted: str) -> Progress:
     if found.config == wanted:
         return Progress("ready", "The endpoint is in service.")
     if refused:
-        reason = found.failure or "The new configuration did not come into service."
+        reason = found.failure or rollback.why(found) or "The new configuration did not come into service."
         return Progress("failed", f"SageMaker put the configuration before it back. {reason}")
-    refusal = _update(wanted)
+    refusal = _update(wanted, watched=watched)
     return refusal or Progress(
         "waiting", "The endpoint is taking the new model; the one before it answers until then."
     )
@@ -166,6 +192,8 @@ def delete() -> bool:
             raise
         found = None
     meter.end(found.machine if found else None, clock.now())
+    # Last: what no longer scales anything costs nothing, and the keeper's next tick finds what is left here.
+    scaling.stop()
     return True
 
 
@@ -185,10 +213,19 @@ def _create(config: str) -> Progress | None:
     return None
 
 
-def _update(config: str) -> Progress | None:
+def _update(config: str, *, watched: bool) -> Progress | None:
     """Change the endpoint; returns what to say where the account may not have a second machine meanwhile."""
+    scaling.stop()
+    watch = watched and rollback.watch_seconds() > 0
+    deployment: dict[str, Any] = {"DeploymentConfig": _watch()} if watch else {}
     try:
-        aws.sagemaker().update_endpoint(EndpointName=_settings().endpoint_name, EndpointConfigName=config)
+        aws.sagemaker().update_endpoint(
+            EndpointName=_settings().endpoint_name,
+            EndpointConfigName=config,
+            # As many machines as the load has asked for, not the one of the configuration.
+            RetainAllVariantProperties=True,
+            **deployment,
+        )
     except ClientError as error:
         if _is_over_quota(error):
             return _over_quota(error)
@@ -197,6 +234,19 @@ def _update(config: str) -> Progress | None:
         return None
     hosting.note_request(config)
     return None
+
+
+def _watch() -> dict[str, Any]:
+    """All questions go to the new machines at once; the old ones stay until the alarms have kept quiet."""
+    seconds = rollback.watch_seconds()
+    return {
+        "BlueGreenUpdatePolicy": {
+            "TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0},
+            "TerminationWaitInSeconds": seconds,
+            "MaximumExecutionTimeoutInSeconds": 2 * _START_SECONDS + seconds,
+        },
+        "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": alarm} for alarm in rollback.alarms()]},
+    }
 
 
 def _create_once(operation: str, **fields: Any) -> None:

@@ -4,7 +4,9 @@ This is the only module that reads them. Each class is one group of variables; a
 it needs, so a missing variable names itself only where it is missed.
 """
 
-from typing import Literal, TypeVar
+import os
+from functools import lru_cache
+from typing import Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -122,6 +124,29 @@ class Hosting(_Group):
     endpoint_name: str
     inference_ami: str = ""
     idle_minutes: float
+    hosting_max_instances: int = 1
+    """More than one: as many as the load asks for, up to this."""
+    answers_per_instance: float = 8
+    """How many answers a machine writes at once before another one is asked for."""
+    watch_minutes: float = 0
+    """How long a new version's alarms are watched while the machines of the one before it stay."""
+    rollback_alarms: list[str] = []
+
+
+class TransformMachines(_Group):
+    """The machines that transform jobs may run on."""
+
+    transform_tokens_per_second: dict[str, float | None]
+    """How many tokens of answers a second each is expected to write; None where nobody knows. The first is
+    taken where nobody says otherwise."""
+
+
+class TransformJobs(_Group):
+    """What a transform job is made of."""
+
+    hosting_image: str
+    transform_role_arn: str
+    transform_ami: str = ""
 
 
 class Prices(_Group):
@@ -152,6 +177,7 @@ class Api(_Group):
     keeper_function: str
     start_run_function: str
     state_machine_arn: str
+    start_transform_function: str
     browser_endpoint: str = ""
 
 
@@ -177,6 +203,13 @@ def read(group: type[GroupT]) -> GroupT:
     Raises:
         MissingEnvironmentError: names each variable that is missing or malformed.
     """
+    written = tuple(os.environ.get(f"STORYLOOM_{name.upper()}") for name in group.model_fields)
+    return cast(GroupT, _read(group, written))
+
+
+@lru_cache(maxsize=64)
+def _read(group: type[_Group], written: tuple[str | None, ...]) -> _Group:
+    """Read a group once for what is `written`: each call to the table asks for its name."""
     try:
         return group()
     except ValidationError as error:

@@ -8,11 +8,12 @@ from datetime import timedelta
 
 from boto3.dynamodb.conditions import Attr, ConditionBase
 
-from shared import clock, machines, table
-from shared.models import HostingState, Shortage
+from shared import clock, machines, table, versions
+from shared.models import HostingState, LivePointer, Shortage
 
 _KEY = ("HOSTING", "STATE")
-_TOUCH_EVERY = timedelta(minutes=1)
+TOUCH_EVERY = timedelta(minutes=1)
+"""How often it is written down that the model is used."""
 _FAILED_SECONDS = 60
 """For this long an endpoint that failed is not tried again."""
 CAPACITY_SECONDS = 600
@@ -22,6 +23,12 @@ CAPACITY_SECONDS = 600
 def state() -> HostingState:
     """Read the state; before the first deployment the model is asleep."""
     return HostingState.model_validate(table.get(*_KEY) or {})
+
+
+def state_and_live() -> tuple[HostingState, LivePointer | None]:
+    """Read the state and which version answers, in one call: every question to the model begins with it."""
+    kept, pointer = table.get_all([_KEY, versions.LIVE])
+    return HostingState.model_validate(kept or {}), versions.read_pointer(pointer)
 
 
 def claim_waking(version: str, endpoint_config: str) -> bool:
@@ -128,7 +135,7 @@ def touch(at_once: bool = False) -> bool:
     """
     awake: ConditionBase = Attr("status").is_in(["awake", "waking"])
     if not at_once:
-        before = clock.text(clock.now() - _TOUCH_EVERY)
+        before = clock.text(clock.now() - TOUCH_EVERY)
         awake = awake & (Attr("last_used_at").not_exists() | Attr("last_used_at").lt(before))
     return table.update(*_KEY, {"last_used_at": clock.stamp()}, only_if=awake)
 

@@ -4,6 +4,8 @@ from urllib.parse import urlsplit
 
 ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
 """What the endpoint needs of a PEFT adapter folder."""
+CHAT_TEMPLATE = "chat_template.jinja"
+"""Beside an adapter that learnt plain texts: how a chat becomes such a text."""
 
 
 def uri(bucket: str, key: str) -> str:
@@ -146,6 +148,11 @@ def evaluation_page(run_id: str) -> str:
     return f"{evaluation(run_id)}evaluation.html"
 
 
+def merged(run_id: str) -> str:
+    """Prefix of the base's weights with the run's adapter added, where the base is hosted only so."""
+    return f"{evaluation(run_id)}merged/"
+
+
 def hosting(version: str) -> str:
     """Prefix of one version's hosting bundle."""
     return f"hosting/{version}/"
@@ -157,10 +164,59 @@ def serving_yaml(version: str) -> str:
 
 
 def hosted_base(version: str) -> str:
-    """Prefix of the bundle's base model."""
+    """Prefix of the weights that a bundle's server starts with: the base model's, or the merged ones."""
     return f"{hosting(version)}base/"
+
+
+def chat_template(version: str) -> str:
+    """Key of how a bundle for a base without chats makes a text of one."""
+    return f"{hosting(version)}{CHAT_TEMPLATE}"
 
 
 def hosted_adapter(version: str, adapter_version: str) -> str:
     """Prefix of one adapter in a version's bundle."""
     return f"{hosting(version)}adapters/{adapter_version}/"
+
+
+TRANSFORMS = "transforms/"
+"""Prefix of everything about batches; it is forgotten after 30 days."""
+
+
+def transform_job(name: str, batch_id: str) -> str:
+    """Name the transform job of a batch."""
+    return f"{name}-batch-{batch_id}"
+
+
+def transform_model(version: str) -> str:
+    """Key of a version's hosting bundle as one archive: transform jobs take no folder."""
+    return f"{TRANSFORMS}model/{version}/model.tar.gz"
+
+
+def transform(batch_id: str) -> str:
+    """Prefix of one batch."""
+    return f"{TRANSFORMS}batch/{batch_id}/"
+
+
+def prompts(batch_id: str) -> str:
+    """Key of the file of prompts, as somebody sent it."""
+    return f"{transform(batch_id)}prompts"
+
+
+def requests(batch_id: str) -> str:
+    """Prefix of the same prompts as requests to the model, one a line, in parts."""
+    return f"{transform(batch_id)}requests/"
+
+
+def request_part(batch_id: str, number: int) -> str:
+    """Key of one part of the requests; the first is number 0."""
+    return f"{requests(batch_id)}{number:05}.jsonl"
+
+
+def answers(batch_id: str) -> str:
+    """Prefix that the transform job writes under: what `00000.jsonl` gave is `00000.jsonl.out`."""
+    return f"{transform(batch_id)}answers/"
+
+
+def results(batch_id: str) -> str:
+    """Key of all answers, put together as OpenAI's batches give them."""
+    return f"{transform(batch_id)}results.jsonl"

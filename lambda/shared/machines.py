@@ -4,6 +4,8 @@ import re
 
 from shared import environment
 
+VARIANT = "main"
+"""Name of the endpoint's one production variant."""
 _CONFIG = re.compile(r".+-v\d+-(?P<family>[a-z0-9]+)-(?P<size>[a-z0-9]+)-[0-9a-f]{8}")
 
 

@@ -2,7 +2,8 @@
 
 One watermark, `counted_until`, only ever moves forward, and each move is conditional on where it stood: of
 two that look at once one counts, what a crash left out is counted at the next look, and a look that is older
-than the watermark counts nothing. One machine is counted; the second one of a blue/green update is not.
+than the watermark counts nothing. All machines are counted that answer; where their number changed between
+two looks, the larger of both counts. Those that a blue/green update starts beside them are not counted.
 """
 
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ class Machine:
     instance: str
     """Its type; `unknown` where nobody knows."""
     made_at: datetime
+    instances: int = 1
+    """How many of them."""
 
 
 def read() -> Meter:
@@ -67,6 +70,7 @@ def _move(machine: Machine | None, at: datetime, *, ended: bool) -> None:
             seconds=_counted(before, machine, at),
             counted_until=clock.text(at),
             instance=machine.instance if machine and not ended else None,
+            instances=machine.instances if machine and not ended else 1,
         )
         if _write(before, after):
             return
@@ -76,15 +80,17 @@ def _counted(meter: Meter, machine: Machine | None, at: datetime) -> dict[str, f
     """Return the month's seconds with the stretch between the watermark and an instant."""
     seconds = dict(meter.seconds) if meter.month == _month(at) else {}
     until = clock.instant(meter.counted_until) if meter.counted_until else None
-    stretches: list[tuple[str, datetime, datetime]] = []
+    stretches: list[tuple[str, int, datetime, datetime]] = []
     another = machine is not None and (until is None or machine.made_at > until)
     if meter.instance and until:
         # One that went unseen, with another in its place, lived until then at most.
-        stretches.append((meter.instance, until, machine.made_at if machine and another else at))
+        most = meter.instances if machine is None or another else max(meter.instances, machine.instances)
+        stretches.append((meter.instance, most, until, machine.made_at if machine and another else at))
     if machine and (another or not meter.instance):
-        stretches.append((machine.instance, max(machine.made_at, until or machine.made_at), at))
-    for instance, start, stop in stretches:
-        length = (stop - max(start, _first_of_month(at))).total_seconds()
+        since = max(machine.made_at, until or machine.made_at)
+        stretches.append((machine.instance, machine.instances, since, at))
+    for instance, instances, start, stop in stretches:
+        length = instances * (stop - max(start, _first_of_month(at))).total_seconds()
         if length > 0:
             seconds[instance] = round(seconds.get(instance, 0) + length, 3)
     return seconds

@@ -27,6 +27,13 @@ VersionStatus = Literal["pending", "approved", "rejected", "live", "previous", "
 HostingStatus = Literal["asleep", "waking", "awake", "failing"]
 KeyScope = Literal["chat", "read", "write"]
 """What a program may do: ask the model, read runs, versions and stories, or change them."""
+TransformStatus = Literal[
+    "uploading", "checked", "preparing", "running", "stopping", "completed", "failed", "stopped"
+]
+"""`uploading`: made, its file has not been checked; `checked`: waits for its start, and costs nothing until
+then; `preparing`: the model is packed for it; the last three are ends.
+"""
+TRANSFORM_GOING: frozenset[TransformStatus] = frozenset({"preparing", "running", "stopping"})
 Shortage = Literal["capacity", "quota"]
 """Why there is no machine: AWS has none free, or the account may not have one more."""
 
@@ -146,6 +153,8 @@ class LivePointer(_Item):
     version: str
     previous: str | None = None
     bundle_uri: str
+    merged: bool = False
+    """The bundle has this version alone: neither `previous` nor the base can be asked."""
     adapter_sha256: str
     updated_at: Utc
 
@@ -197,3 +206,52 @@ class Meter(_Item):
     """Up to here everything has been counted."""
     instance: str | None = None
     """What was there then; None where nothing was."""
+    instances: int = 1
+    """How many of them."""
+
+
+class Transform(_Item):
+    """A batch: many prompts, answered by one transform job (`shared.transforms`)."""
+
+    batch_id: str
+    status: TransformStatus
+    owner: str
+    """`sub` of who made it; nobody else sees it."""
+    created_by: str
+    """E-mail address of the person, and the API key where a program made it."""
+    created_at: Utc
+    since: Utc
+    """When it came into this status."""
+    name: str
+    """Of the file of prompts, as its owner calls it."""
+    model: str
+    """Which model answers the lines that name none, as the API calls it."""
+    max_tokens: int
+    """Of an answer whose line does not say."""
+    instance: str
+    message: str | None = None
+    lines: int | None = None
+    lines_a_part: int | None = None
+    version: str | None = None
+    """The version that was live when the lines were checked: its bundle answers."""
+    bundle_uri: str | None = None
+    answer_tokens: int | None = None
+    """Of all answers together, where each is as long as it may be."""
+    minutes_estimate: float | None = None
+    cost_estimate_usd: float | None = None
+    """None where the machine's price is not known."""
+    longest_minutes: float | None = None
+    """After this the job is stopped."""
+    cost_at_most_usd: float | None = None
+    price_date: str | None = None
+    job_name: str | None = None
+    started_at: Utc | None = None
+    """From when SageMaker bills it."""
+    ended_at: Utc | None = None
+    expires_at: int = 0
+    """Seconds since 1970: then the table forgets it."""
+
+    @property
+    def going(self) -> bool:
+        """Whether a machine works for it, or soon will."""
+        return self.status in TRANSFORM_GOING

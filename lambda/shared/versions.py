@@ -8,8 +8,11 @@ from boto3.dynamodb.conditions import Attr
 from shared import aws, clock, environment, table
 from shared.models import LivePointer, ModelVersion, VersionStatus
 
+LIVE_NAME = "storyloom"
+"""What callers call the version that answers, whichever it is."""
 _MODELS = "MODELS"
-_LIVE = ("POINTERS", "LIVE")
+LIVE = ("POINTERS", "LIVE")
+"""Where the table has the pointer."""
 _COUNTER = ("POINTERS", "VERSIONS")
 
 
@@ -70,14 +73,23 @@ def undeployable(model: ModelVersion) -> str | None:
 
 def live() -> LivePointer | None:
     """Read which version answers, or None before the first."""
-    item = table.get(*_LIVE)
+    return read_pointer(table.get(*LIVE))
+
+
+def read_pointer(item: table.Item | None) -> LivePointer | None:
+    """Read the pointer from its item in the table, or None where there is none yet."""
     return LivePointer.model_validate(item) if item else None
 
 
-def make_live(candidate: ModelVersion, bundle_uri: str) -> LivePointer:
+def make_live(candidate: ModelVersion, bundle_uri: str, *, merged: bool = False) -> LivePointer:
     """Move the pointer to a version that passed its smoke test, and the statuses with it, all or nothing.
 
     Making the live version live again changes nothing.
+
+    Args:
+        candidate: the version.
+        bundle_uri: what the endpoint loads.
+        merged: whether that has this version alone.
     """
     before = live()
     if before is not None and before.version == candidate.version:
@@ -86,11 +98,12 @@ def make_live(candidate: ModelVersion, bundle_uri: str) -> LivePointer:
         version=candidate.version,
         previous=before.version if before else None,
         bundle_uri=bundle_uri,
+        merged=merged,
         adapter_sha256=candidate.adapter_sha256,
         updated_at=clock.stamp(),
     )
     name = environment.common().table
-    item = {**table.without_none(pointer.model_dump()), "pk": _LIVE[0], "sk": _LIVE[1]}
+    item = {**table.without_none(pointer.model_dump()), "pk": LIVE[0], "sk": LIVE[1]}
     operations: list[Any] = [{"Put": {"TableName": name, "Item": item}}, _status(candidate.version, "live")]
     if before is not None:
         operations.append(_status(before.version, "previous"))

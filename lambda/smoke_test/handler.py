@@ -7,7 +7,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
-from shared import aws, capacity, clock, endpoint, environment, hosting, machines, runs, versions
+from shared import aws, capacity, clock, endpoint, environment, hosting, machines, rollback, runs, versions
 from shared.models import ModelVersion
 from smoke_test.checks import Answer, SmokeTestFailed, is_sound, judge
 
@@ -20,6 +20,12 @@ _PROMPTS = (
     "Tell me a story in two sentences.",
     "What is your name? Answer in a few words.",
 )
+_BEGINNINGS = (
+    "Once upon a time there was a lighthouse by the sea, and",
+    "The morning after the storm, she opened the door and",
+    "Nobody in the village remembered when the clock had stopped.",
+)
+"""For a base without chats, which goes on with what it is given."""
 
 
 @log.inject_lambda_context
@@ -27,7 +33,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Look once at the deployment; the state machine calls again until it has passed.
 
     Args:
-        event: `{"run_id", "deployment": {"version", "bundle_uri", "endpoint_config", "started_at"}}`.
+        event: `{"run_id", "deployment": {"version", "bundle_uri", "merged", "endpoint_config",
+            "started_at"}}`.
         context: Lambda's.
 
     Returns:
@@ -52,7 +59,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         hosting.touch(at_once=True)
         runs.enter(run_id, "SmokeTest", f"Waiting for the endpoint to host {version}.")
         return {"status": "waiting", "message": "The endpoint is not ready yet."}
-    pointer = versions.make_live(candidate, deployment["bundle_uri"])
+    pointer = versions.make_live(candidate, deployment["bundle_uri"], merged=bool(deployment.get("merged")))
     hosting.mark_awake(version, config)
     facts = {"version": version, "adapter_sha256": pointer.adapter_sha256}
     runs.enter(run_id, "Announce", message, **facts)
@@ -60,41 +67,42 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     return {"status": "passed", "message": message}
 
 
-def _config_now(deployment: dict[str, str]) -> str:
+def _config_now(deployment: dict[str, Any]) -> str:
     """Return the configuration to deploy: the run's, or where there is none of its machine the next one's."""
-    config, tried = deployment["endpoint_config"], hosting.state().tried
+    config, tried = str(deployment["endpoint_config"]), hosting.state().tried
     instance = capacity.next_choice(tried)
     if instance is None or machines.instance_of(config) not in tried:
         return config
     return endpoint.ensure_config(deployment["version"], deployment["bundle_uri"], instance)
 
 
-def _look(candidate: ModelVersion, deployment: dict[str, str], config: str) -> str | None:
+def _look(candidate: ModelVersion, deployment: dict[str, Any], config: str) -> str | None:
     """Return what the test saw, or None while the endpoint is not ready."""
     if endpoint.describe() is None and hosting.state().status != "waking":
         # Also where the keeper had to delete it meanwhile: it is awaited, and not to be tidied away.
         hosting.mark_waking(candidate.version, config)
-    progress = endpoint.converge(config)
+    progress = endpoint.converge(config, watched=True)
     if progress.state == "failed":
         why = _try_next_machine(deployment, config, progress.message)
         if why is None:
             return None
         raise SmokeTestFailed(f"SageMaker could not host {candidate.version}: {why}")
     if progress.state == "waiting":
-        if clock.seconds_since(deployment["started_at"]) > _GIVE_UP_SECONDS:
+        give_up = _GIVE_UP_SECONDS + rollback.watch_seconds()
+        if clock.seconds_since(deployment["started_at"]) > give_up:
             raise SmokeTestFailed(
-                f"The endpoint did not take {candidate.version} within {_GIVE_UP_SECONDS // 60} minutes."
+                f"The endpoint did not take {candidate.version} within {give_up // 60} minutes."
             )
         return None
     answers: list[Answer] = []
-    for prompt in _PROMPTS:
+    for prompt in _PROMPTS if environment.common().base_model.chat else _BEGINNINGS:
         answers.append(_ask(candidate.version, prompt))
         if is_sound(answers[-1]):
             break
     return judge(candidate.version, answers)
 
 
-def _try_next_machine(deployment: dict[str, str], config: str, reason: str) -> str | None:
+def _try_next_machine(deployment: dict[str, Any], config: str, reason: str) -> str | None:
     """Have the next look try another machine where there is none of this; else return why it failed."""
     short, refused = capacity.shortage(reason), machines.instance_of(config)
     if short is None or refused is None:

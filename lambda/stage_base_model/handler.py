@@ -1,7 +1,6 @@
 """Copies a pinned revision of the base model into the artifacts bucket, once, a stretch at a time."""
 
 import hashlib
-import json
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,7 +10,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
-from shared import aws, environment, layout, runs
+from shared import aws, environment, layout, runs, staged
+from shared.staged import Staged
+from stage_base_model.architectures import UnservedModelError, hosting_way
 from stage_base_model.hub import Hub, HubError, HubFile
 
 log = Logger(service="stage_base_model")
@@ -30,6 +31,8 @@ class OutOfTime(Exception):  # noqa: N818 - a signal to go on in the next call, 
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Copy files until they are all there or the time is up; the state machine calls again until done.
 
+    How versions of the model will be hosted is decided here, from its architecture, before a GPU is paid for.
+
     Args:
         event: `{"run_id"}`.
         context: Lambda's; its remaining time is the time box.
@@ -39,20 +42,28 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
     Raises:
         HubError: where the hub refuses the model, or a file is too large for one call.
+        UnservedModelError: where vLLM cannot host what would be trained.
     """
     run_id = event["run_id"]
     common = environment.common()
-    base, bucket = common.base_model, common.artifacts_bucket
-    if _size(bucket, layout.staged_marker(base.slug, base.revision)) is None:
+    base = common.base_model
+    there = staged.read()
+    if there is None:
         runs.enter(run_id, "StageBaseModel", f"Copying {base.id} into your bucket, once.")
         hub = Hub(base.id, _token())
         commit = hub.commit(base.revision)
         files = hub.files(commit)
+        architecture, hosting = hosting_way(base.id, hub.read(commit, "config.json"))
         left = _stage(hub, commit, files, context.get_remaining_time_in_millis)
         if left:
             return {"done": False, "files_left": left}
-        _mark_complete(bucket, commit, files)
-        log.info("Staged", extra={"base_model": base.id, "commit": commit})
+        listed = {"commit": commit, "files": _listed(files)}
+        staged.write(Staged(architecture=architecture, hosting=hosting, **listed))
+        log.info("Staged", extra={"base_model": base.id, "commit": commit, "hosting": hosting})
+    elif there.hosting is None:
+        # Whoever copied it here, an older version of the app or a person, did not look at this.
+        architecture, hosting = hosting_way(base.id, _own_config())
+        staged.write(there.model_copy(update={"architecture": architecture, "hosting": hosting}))
     job = layout.training_job(common.name, run_id)
     runs.enter(run_id, "Train", "Waiting for a training machine.", training_job=job)
     return {"done": True, "files_left": 0}
@@ -130,19 +141,24 @@ class VerifiedStream:
             )
 
 
-def _mark_complete(bucket: str, commit: str, files: list[HubFile]) -> None:
-    _, prefix = _place()
-    listed = {
+def _listed(files: list[HubFile]) -> dict[str, dict[str, Any]]:
+    """Name each file's size and hash."""
+    bucket, prefix = _place()
+    return {
         file.name: {"bytes": file.size, "sha256": file.sha256 or _sha256(bucket, prefix + file.name)}
         for file in files
     }
-    base = environment.common().base_model
-    aws.s3().put_object(
-        Bucket=bucket,
-        Key=layout.staged_marker(base.slug, base.revision),
-        Body=json.dumps({"commit": commit, "files": listed}, indent=2).encode(),
-        ContentType="application/json",
-    )
+
+
+def _own_config() -> bytes:
+    """Read the `config.json` of a model that is in the bucket already."""
+    bucket, prefix = _place()
+    if _size(bucket, f"{prefix}config.json") is None:
+        raise UnservedModelError(
+            f"The base model in {layout.uri(bucket, prefix)} has no config.json. Delete that folder and "
+            "start the run again: it is copied anew."
+        )
+    return aws.s3().get_object(Bucket=bucket, Key=f"{prefix}config.json")["Body"].read()
 
 
 def _sha256(bucket: str, key: str) -> str:

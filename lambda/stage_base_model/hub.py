@@ -12,6 +12,8 @@ _NEEDED = re.compile(
     r"config\.json|generation_config\.json|.+\.safetensors|.+\.safetensors\.index\.json"
     r"|tokenizer.*|special_tokens_map\.json|added_tokens\.json|vocab\.(json|txt)|merges\.txt"
     r"|spiece\.model|chat_template.*"
+    # Of a model that can also see, such as gemma-3-4b, vLLM makes the processor though nobody sends pictures.
+    r"|(pre)?processor_config\.json"
 )
 # Mistral's repositories hold the same weights a second time, in their own format.
 _TWICE = re.compile(r"consolidated.*")
@@ -80,6 +82,11 @@ class Hub:
                 "Choose a model with safetensors as base_model in cdk.json."
             )
         return sorted(files, key=lambda file: file.size)
+
+    def read(self, commit: str, name: str) -> bytes:
+        """Return the whole of a small file."""
+        with self.download(commit, name) as chunks:
+            return b"".join(chunks)
 
     @contextmanager
     def download(self, commit: str, name: str) -> Iterator[Iterator[bytes]]:

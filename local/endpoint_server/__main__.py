@@ -1,6 +1,7 @@
 """Starts the endpoint: `python -m local.endpoint_server --model-dir DIR --port N`."""
 
 import argparse
+import gc
 import os
 import sys
 import warnings
@@ -30,6 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _serve(config: ServingConfig, port: int) -> None:
+    # Until the model is there it makes millions of objects and no garbage: looking for some takes a while.
+    gc.disable()
     # Imported here, for it takes seconds: what is wrong with the folder is said before.
     import uvicorn  # noqa: PLC0415 (seconds)
     from transformers.utils import logging  # noqa: PLC0415 (seconds)
@@ -37,12 +40,19 @@ def _serve(config: ServingConfig, port: int) -> None:
     from local.endpoint_server.app import create_app  # noqa: PLC0415 (seconds)
     from local.endpoint_server.models import load_models  # noqa: PLC0415 (seconds)
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers has no types for it
+    logging.disable_progress_bar()
     models = load_models(config)
+    gc.freeze()
+    gc.enable()
     print(f"Serving {', '.join(models.by_name)} on port {port}.", flush=True)
     # Only this machine may ask: on AWS it is SageMaker that guards the container.
     uvicorn.run(
-        create_app(models), host="127.0.0.1", port=port, http="h11", access_log=False, log_level="warning"
+        create_app(models),
+        host="127.0.0.1",
+        port=port,
+        access_log=False,
+        log_level="warning",
+        timeout_keep_alive=75,
     )
 
 

@@ -30,6 +30,7 @@ class ServingConfig:
 
     base: Path
     base_names: tuple[str, ...]
+    """What requests may call it; answers give the first."""
     adapters: tuple[AdapterConfig, ...]
     max_length: int
     """Tokens of prompt and answer together."""
@@ -37,6 +38,8 @@ class ServingConfig:
     """`float32`, `bfloat16`, or `auto` for whichever is fast on this processor."""
     generation: dict[str, float]
     """`override-generation-config`: what a request that does not say gets, before the model's own file."""
+    chat_template: str | None
+    """`chat-template`: in place of the tokenizer's own."""
 
 
 def read_serving_config(model_folder: Path) -> ServingConfig:
@@ -63,6 +66,7 @@ def read_serving_config(model_folder: Path) -> ServingConfig:
         max_length=int(values.get("max-model-len", DEFAULT_MAX_LENGTH)),
         dtype=_dtype(values.get("dtype", "auto"), file),
         generation=_generation(values.get("override-generation-config", "{}"), file),
+        chat_template=_template(values.get("chat-template"), model_folder, file),
     )
 
 
@@ -91,8 +95,22 @@ def _adapter(entry: Any, model_folder: Path, file: Path) -> AdapterConfig:
         ) from None
 
 
+def _template(text: Any, model_folder: Path, file: Path) -> str | None:
+    if text is None:
+        return None
+    path = _here(text, model_folder)
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        raise ServingConfigError(f"{file} names {text}, and there is no file {path}.") from None
+
+
+def _here(text: Any, model_folder: Path) -> Path:
+    return Path(str(text).replace(CONTAINER_FOLDER, str(model_folder), 1))
+
+
 def _folder(text: str, model_folder: Path, file: Path) -> Path:
-    path = Path(str(text).replace(CONTAINER_FOLDER, str(model_folder), 1))
+    path = _here(text, model_folder)
     if not path.is_dir():
         raise ServingConfigError(f"{file} names {text}, and {path} is not a folder.")
     return path

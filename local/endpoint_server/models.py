@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.pytorch_utils import Conv1D
 
-from local.endpoint_server.config import ServingConfig
+from local.endpoint_server.config import ServingConfig, ServingConfigError
 
 FINGERPRINT_DIGITS = 16
 PROBE_SECONDS = 0.1
@@ -46,10 +47,14 @@ def load_models(config: ServingConfig) -> LoadedModels:
     """Load everything that `config` names, in the number format that is fast on this processor."""
     dtype = fast_dtype() if config.dtype == "auto" else getattr(torch, config.dtype)
     tokenizer: Any = AutoTokenizer.from_pretrained(config.base)
+    if config.chat_template is not None:
+        tokenizer.chat_template = config.chat_template
     base = _load(config.base, dtype)
-    models: dict[str, LoadedModel] = {}
-    for name in config.base_names:
-        models[name] = LoadedModel(name, base, _fingerprint(sorted(config.base.glob("*.safetensors"))))
+    if config.adapters:
+        _refuse_conv1d(base)
+    # By whichever of its names it was asked, it answers by the first, as in vLLM.
+    first = LoadedModel(config.base_names[0], base, _fingerprint(sorted(config.base.glob("*.safetensors"))))
+    models = dict.fromkeys(config.base_names, first)
     for adapter in config.adapters:
         weights = adapter.path / "adapter_model.safetensors"
         merged = _merge(config.base, adapter.path, dtype)
@@ -92,6 +97,15 @@ def _products(dtype: torch.dtype) -> int:
 def _load(folder: Path, dtype: torch.dtype) -> Any:
     network: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
     return network.eval()
+
+
+def _refuse_conv1d(network: Any) -> None:
+    """Refuse adapters on a GPT-2: peft can, but vLLM cannot, and what works here must work there."""
+    if any(isinstance(module, Conv1D) for module in network.modules()):
+        raise ServingConfigError(
+            f"{type(network).__name__} does not support LoRA in vLLM. Serve merged weights instead: no "
+            "lora-modules, and `model` the folder that has them."
+        )
 
 
 def _merge(base: Path, adapter: Path, dtype: torch.dtype) -> Any:

@@ -13,10 +13,14 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
+import aiohttp
 import httpx
+from yarl import URL
 
+from local import next_server
 from local.plugin import ministack_web
 from local.plugin.ministack_adapter import Receive, Response, Send, streaming_body
 from local.plugin.ministack_web import Execution, Function, Invoker, RestCall, Throttled
@@ -118,41 +122,49 @@ async def _stream(function: Function, web_function: WebFunction, event: Event) -
         if answer is None:
             return _bad_gateway()
         run.cleanup = cleanup.pop_all()  # from here on the runner cleans up, when the last byte is out
-        return answer.status_code, response_headers(answer), streaming_body(_runner(run, answer))  # type: ignore[return-value]
+        return answer.status, response_headers(answer.headers.items()), streaming_body(_runner(run, answer))  # type: ignore[return-value]
 
 
 @contextlib.asynccontextmanager
 async def _leased(function: WebFunction) -> AsyncIterator[AppProcess]:
-    process = await asyncio.to_thread(_pool.lease, function)
+    process = _pool.reserve(function)
     try:
+        if not process.ready:
+            await asyncio.to_thread(_pool.wait_until_ready, process)
         yield process
     finally:
-        await asyncio.to_thread(_pool.release, process)
+        _pool.release(process)
 
 
-def _client() -> httpx.AsyncClient:
-    # Plain HTTP to our own process; the function's timeout counts, not the client's.
-    return httpx.AsyncClient(trust_env=False, verify=False, timeout=None)  # noqa: S501, S113
+@cache
+def _client() -> aiohttp.ClientSession:
+    # The function's timeout counts, not the client's.
+    return next_server.session()
 
 
-async def _first_byte(run: _Run, event: Event) -> httpx.Response | None:
+async def _first_byte(run: _Run, event: Event) -> aiohttp.ClientResponse | None:
     """Send the request and return once the status and the headers are there; None when it fails."""
-    client = await run.cleanup.enter_async_context(_client())
     request = to_http(event, run.process.url, run.function.invocation(run.request_id))
     try:
         async with asyncio.timeout(run.seconds_left):
-            answer = await client.send(request, stream=True)
+            answer = await _client().request(
+                request.method,
+                URL(str(request.url), encoded=True),
+                headers=request.headers.multi_items(),
+                data=request.content,
+                allow_redirects=False,
+            )
     except TimeoutError:
         _time_out(run)
         return None
-    except httpx.TransportError as error:
+    except aiohttp.ClientError as error:
         _finish(run, f"The web server broke the connection: {error!r}")
         return None
-    run.cleanup.push_async_callback(answer.aclose)
+    run.cleanup.callback(answer.close)
     return answer
 
 
-def _runner(run: _Run, answer: httpx.Response) -> Any:
+def _runner(run: _Run, answer: aiohttp.ClientResponse) -> Any:
     async def runner(send: Send, receive: Receive) -> None:
         """Pass pieces on as they come, until the end, the timeout, or the caller's goodbye."""
         async with run.cleanup:
@@ -174,8 +186,8 @@ def _runner(run: _Run, answer: httpx.Response) -> Any:
     return runner
 
 
-async def _pump(answer: httpx.Response, send: Send) -> None:
-    async for piece in answer.aiter_raw():
+async def _pump(answer: aiohttp.ClientResponse, send: Send) -> None:
+    async for piece in answer.content.iter_any():
         await send({"type": "http.response.body", "body": piece, "more_body": True})
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 

@@ -66,8 +66,9 @@ class WebFunction:
     code: bytes = field(repr=False)
     """The package, a zip."""
 
-    environment: Mapping[str, str] = field(repr=False)
-    """The whole environment, with the role's credentials, but without the port and the task root."""
+    environment: Callable[[], Mapping[str, str]] = field(repr=False)
+    """Makes the whole environment, with the role's credentials, but without the port and the task root;
+    called once a process."""
 
     timeout_seconds: float
 
@@ -119,8 +120,9 @@ class AppProcess:
 
     def _start(self) -> None:
         try:
-            self._run(_unpacked(self.function.code))
-            self._wait_for_answer()
+            environment = self.function.environment()
+            self._run(_unpacked(self.function.code), environment)
+            self._wait_for_answer(environment.get("AWS_LWA_READINESS_CHECK_PATH", "/"))
         except WebAppError as error:
             self._give_up(error)
         except OSError as error:
@@ -139,9 +141,9 @@ class AppProcess:
         self.log(str(error))
         self.stop()
 
-    def _run(self, task_root: Path) -> None:
+    def _run(self, task_root: Path, configured: Mapping[str, str]) -> None:
         environment = {
-            **self.function.environment,
+            **configured,
             # `python` in the script is the interpreter that runs this machine's other functions.
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
             "LAMBDA_TASK_ROOT": str(task_root),
@@ -169,9 +171,8 @@ class AppProcess:
             self._last_lines.append(line.rstrip("\n"))
             self.log(line.rstrip("\n"))
 
-    def _wait_for_answer(self) -> None:
+    def _wait_for_answer(self, path: str) -> None:
         """The adapter's readiness check: GET until any status below 500 comes back."""
-        path = self.function.environment.get("AWS_LWA_READINESS_CHECK_PATH", "/")
         deadline = time.monotonic() + INIT_SECONDS + self.function.timeout_seconds
         with httpx.Client(base_url=self.url, timeout=5, trust_env=False) as client:
             while time.monotonic() < deadline:
@@ -205,16 +206,25 @@ class AppPool:
 
         Raises `WebAppError` when the server cannot be started.
         """
+        process = self.reserve(function)
+        self.wait_until_ready(process)
+        return process
+
+    def reserve(self, function: WebFunction) -> AppProcess:
+        """A server of `function` that may still be starting. Never waits; give it back with `release`."""
         with self._lock:
             process = self._choose(function)
             process.requests += 1
             process.last_used = time.monotonic()
+        return process
+
+    def wait_until_ready(self, process: AppProcess) -> None:
+        """Block until a reserved server answers. Raises `WebAppError` when it cannot be started."""
         try:
             process.wait_until_ready()
         except WebAppError:
             self._forget(process)
             raise
-        return process
 
     def release(self, process: AppProcess) -> None:
         """Give back what `lease` gave."""
@@ -223,7 +233,7 @@ class AppPool:
             process.last_used = time.monotonic()
             done = process.retired and process.requests == 0
         if done:
-            process.stop()
+            threading.Thread(target=process.stop, name="stop-web-app", daemon=True).start()
 
     def kill(self, process: AppProcess) -> None:
         """Stop a server at once, whoever still uses it (a timeout on AWS ends the environment too)."""

@@ -7,6 +7,7 @@ The same translation as the Lambda Web Adapter's: the request's context travels 
 import base64
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -94,12 +95,12 @@ def _context_headers(event: Event, invocation: Invocation) -> list[tuple[str, st
     ]
 
 
-def response_headers(response: httpx.Response) -> Headers:
-    """The response's headers without those of the connection; a repeated one (Set-Cookie) has a list."""
+def response_headers(received: Iterable[tuple[str, str]]) -> Headers:
+    """A response's headers without those of the connection; a repeated one (Set-Cookie) has a list."""
     collected: dict[str, list[str]] = {}
-    for name, value in response.headers.multi_items():
+    for name, value in received:
         if name.lower() not in HOP_BY_HOP | _GATEWAY_OWNS:
-            collected.setdefault(name, []).append(value)
+            collected.setdefault(name.lower(), []).append(value)
     return {name: values[0] if len(values) == 1 else values for name, values in collected.items()}
 
 
@@ -108,7 +109,7 @@ def to_proxy_response(response: httpx.Response) -> dict[str, Any]:
 
     `response` is read and its body decoded already, so its encoding and length no longer hold.
     """
-    headers = response_headers(response)
+    headers = response_headers(response.headers.multi_items())
     for name in ("content-encoding", "content-length"):
         headers.pop(name, None)
     text = response.headers.get("content-type", "text/").startswith(_TEXT_TYPES)

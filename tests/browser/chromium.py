@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 # --no-sandbox: as root, Chromium refuses to start with it. The others keep it from calling home.
 CHROMIUM_FLAGS = [
@@ -18,6 +18,10 @@ CHROMIUM_FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+
+PATIENCE_MS = 30_000
+"""For what a test waits for, on a machine that is busy with other tests."""
 
 
 def find_chromium() -> str | None:
@@ -38,6 +42,7 @@ def find_chromium() -> str | None:
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """One browser for all tests; each test gets a fresh context in it."""
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         executable = find_chromium()
         if executable is None and not Path(playwright.chromium.executable_path).exists():
@@ -54,7 +59,7 @@ def chromium() -> Iterator[Browser]:
 def context(chromium: Browser) -> Iterator[BrowserContext]:
     """A fresh browser profile in which every breach of the content security policy or script error counts."""
     context = chromium.new_context(viewport={"width": 1280, "height": 860}, locale="en-GB")
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(PATIENCE_MS)
     yield context
     context.close()
 

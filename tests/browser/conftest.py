@@ -10,11 +10,18 @@ import pytest
 from playwright.sync_api import Page
 
 from tests.browser import samples
-from tests.browser.pages import SignInPage
-from tests.browser.server import EMAIL, PASSWORD, StoryloomServer
+from tests.browser.server import REFRESH_TOKEN, StoryloomServer
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 WEB = CHECKOUT / "web"
+
+# Once: whoever signs out on this tab stays out.
+_SIGNED_IN_BEFORE = f"""
+if (window.name === "") {{
+  window.name = "opened";
+  sessionStorage.setItem("storyloom.refresh-token", "{REFRESH_TOKEN}");
+}}
+"""
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +54,8 @@ def storyloom(built_page: Path) -> Iterator[StoryloomServer]:
 
 @pytest.fixture
 def signed_in(page: Page, storyloom: StoryloomServer) -> Page:
-    """A tab in which the writer is signed in."""
-    SignInPage(page).open(storyloom.url).sign_in(EMAIL, PASSWORD)
+    """A tab in which the writer signed in before, so that it opens with what the page remembers of that."""
+    page.add_init_script(_SIGNED_IN_BEFORE)
+    page.goto(storyloom.url)
     page.get_by_role("navigation", name="Main").wait_for()
     return page

@@ -37,6 +37,12 @@ class SignInPage:
         self.page.get_by_label("Password").fill(password)
         self.page.get_by_role("button", name="Sign in").click()
 
+    def ask_for_code(self, email: str) -> None:
+        """Have a code sent, for a forgotten password."""
+        self.page.get_by_role("button", name="I forgot my password").click()
+        self.page.get_by_label("E-mail").fill(email)
+        self.page.get_by_role("button", name="Send me a code").click()
+
     def choose_password(self, password: str, again: str | None = None) -> None:
         """Answer a first sign-in with an own password."""
         self.page.get_by_label("New password").fill(password)
@@ -181,6 +187,64 @@ class RunsPage(_View):
     def status(self) -> str:
         """The word on the open run's badge."""
         return self.page.locator(".run-head .badge").inner_text()
+
+
+class Question:
+    """The question before something that is not easily undone."""
+
+    def __init__(self, page: Page) -> None:
+        """Work on a tab that shows, or will show, a question."""
+        self.box = page.get_by_role("dialog").and_(page.locator("dialog"))
+
+    def answer(self, words: str) -> None:
+        """Press one of its buttons."""
+        self.box.get_by_role("button", name=words, exact=True).click()
+
+
+class HostingPanel:
+    """What is behind the state of the storyteller in the header."""
+
+    def __init__(self, page: Page) -> None:
+        """Work on a tab where somebody is signed in."""
+        self.page = page
+        self.box = page.locator("#hosting-panel")
+
+    def open(self) -> "HostingPanel":
+        """Show it."""
+        self.page.locator("button.hosting").click()
+        expect(self.box.get_by_role("button", name="Sign out")).to_be_visible()
+        return self
+
+    def button(self, words: str) -> Locator:
+        """One of its buttons."""
+        return self.box.get_by_role("button", name=words)
+
+
+class KeysPage:
+    """The keys of programs."""
+
+    def __init__(self, page: Page) -> None:
+        """Work on a tab where somebody is signed in."""
+        self.page = page
+
+    def open(self) -> "KeysPage":
+        """Show it, by the link in the panel."""
+        HostingPanel(self.page).open().box.get_by_role("link", name="API keys").click()
+        expect(self.page.get_by_role("heading", name="API keys", level=1)).to_be_visible()
+        return self
+
+    def make(self, name: str) -> None:
+        """Ask for a key with the usual choices, or those that were made before."""
+        self.page.get_by_label("Name, to know it by").fill(name)
+        self.page.get_by_role("button", name="Make the key").click()
+
+    def made(self) -> Locator:
+        """The card of a new key."""
+        return self.page.locator("section[aria-labelledby=made-key]")
+
+    def revoke(self, name: str) -> None:
+        """Ask to revoke a key; what comes of it is for the question that follows."""
+        self.page.get_by_role("button", name=f"Revoke {name}").click()
 
 
 class VersionsPage(_View):

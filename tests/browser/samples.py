@@ -8,7 +8,16 @@ Json = dict[str, Any]
 def status() -> Json:
     """An awake host with the live version v2."""
     return {
-        "hosting": {"status": "awake", "version": "v2", "since": "2026-09-30T18:00:00.000Z", "message": None},
+        "hosting": {
+            "status": "awake",
+            "version": "v2",
+            "since": "2026-09-30T18:00:00.000Z",
+            "message": None,
+            "expected_seconds": None,
+            "instance": "ml.g6.xlarge",
+            "cost_this_month_usd": 1.875,
+            "price_date": "2026-09",
+        },
         "live": {
             "version": "v2",
             "run_id": "20260930-170000-beef",
@@ -18,6 +27,7 @@ def status() -> Json:
         },
         "run": None,
         "base_model": {"name": "smollm2-135m", "id": "HuggingFaceTB/SmolLM2-135M-Instruct"},
+        "models": ["storyloom", "v2", "v1", "base"],
         "limits": {
             "messages": 200,
             "prompt_characters": 4000,
@@ -25,8 +35,11 @@ def status() -> Json:
             "answers_at_once": 4,
             "requests_per_minute": None,
             "upload_bytes": 50 * 2**20,
+            "batch_bytes": 20 * 2**20,
+            "batch_lines": 10_000,
+            "batches_at_once": 2,
         },
-        "usage": {"tokens_today": 0, "daily_tokens": 200_000},
+        "usage": {"tokens_today": 1_240, "daily_tokens": 200_000},
     }
 
 
@@ -36,6 +49,22 @@ def stories() -> list[Json]:
         {"key": "the-ferry.txt", "size": 6_120, "modified_at": "2026-09-29T09:12:00.000Z"},
         {"key": "winter/lamplighter.md", "size": 8_904, "modified_at": "2026-09-28T20:40:00.000Z"},
     ]
+
+
+def keys() -> list[Json]:
+    """A key that works and one that has been revoked."""
+    key = {
+        "key_id": "3f9c0a7be1d2",
+        "name": "nightly",
+        "scopes": ["chat", "read"],
+        "requests_per_minute": 60,
+        "created_by_email": "writer@example.com",
+        "created_at": "2026-09-29T09:12:00.000Z",
+        "revoked_at": None,
+        "last_used_on": "2026-09-30",
+    }
+    revoked = {"key_id": "0a1b2c3d4e5f", "name": "old", "revoked_at": "2026-09-30T10:00:00.000Z"}
+    return [key, {**key, **revoked, "last_used_on": None}]
 
 
 def models() -> list[Json]:

@@ -29,6 +29,9 @@ Json = dict[str, Any]
 EMAIL = "writer@example.com"
 PASSWORD = "Warp-and-weft-9"
 FIRST_PASSWORD = "First-password-1"
+RESET_CODE = "271828"
+REFRESH_TOKEN = "refresh"
+MADE_KEY = "sl-9d8e7f6a5b4c-Zm9yLXRlc3RzLW9ubHk"
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
@@ -104,9 +107,21 @@ class StoryloomServer:
         self.uploads: dict[str, bytes] = {}
         self.upload_refusal: tuple[int, str] | None = None
         self.wakes = 0
+        self.sleeps = 0
+        self.sleep_refusal: tuple[int, Json] | None = None
+        self.stopped: list[str] = []
+        """Runs that were asked to stop, in their order."""
+        self.stop_refusal: tuple[int, Json] | None = None
+        self.starts = 0
+        self.delete_refusal: tuple[int, Json] | None = None
+        self.keys: list[Json] = []
+        self.keys_wanted: list[Json] = []
+        self.key_refusal: tuple[int, Json] | None = None
         self.sign_ins_valid = True
         self.refreshes = 0
         self.must_choose_password = False
+        self.password = PASSWORD
+        self.codes_sent_to: list[str] = []
         self._page = page
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://localhost:{self._socket.getsockname()[1]}"
@@ -139,14 +154,21 @@ class StoryloomServer:
             Route("/aws/s3/stories", self._s3, methods=["POST"]),
             Route("/api/status", self._authorized(self._status)),
             Route("/api/wake", self._authorized(self._wake), methods=["POST"]),
+            Route("/api/sleep", self._authorized(self._sleep), methods=["POST"]),
             Route("/api/v1/chat/completions", self._authorized(self._chat), methods=["POST"]),
-            Route("/api/runs", self._authorized(self._runs)),
+            Route("/api/runs", self._authorized(self._runs), methods=["GET"]),
+            Route("/api/runs", self._authorized(self._start), methods=["POST"]),
             Route("/api/runs/{run_id}", self._authorized(self._run)),
+            Route("/api/runs/{run_id}/stop", self._authorized(self._stop), methods=["POST"]),
             Route("/api/runs/{run_id}/{answer}", self._authorized(self._answer), methods=["POST"]),
             Route("/api/models", self._authorized(self._models)),
             Route("/api/models/{version}/{decision}", self._authorized(self._decide), methods=["POST"]),
             Route("/api/stories", self._authorized(self._stories), methods=["GET"]),
             Route("/api/stories", self._authorized(self._ticket), methods=["POST"]),
+            Route("/api/stories/{key:path}", self._authorized(self._delete), methods=["DELETE"]),
+            Route("/api/keys", self._authorized(self._keys), methods=["GET"]),
+            Route("/api/keys", self._authorized(self._make_key), methods=["POST"]),
+            Route("/api/keys/{key_id}", self._authorized(self._revoke), methods=["DELETE"]),
             Mount("/", StaticFiles(directory=self._page, html=True)),
         ]
         return Starlette(routes=routes, middleware=[Middleware(_SecurityHeaders)])
@@ -163,20 +185,30 @@ class StoryloomServer:
     async def _cognito(self, request: Request) -> Response:
         action = request.headers["X-Amz-Target"].removeprefix("AWSCognitoIdentityProviderService.")
         body = await request.json()
-        if action == "RevokeToken":
-            return JSONResponse({})
-        if action == "RespondToAuthChallenge":
-            return JSONResponse({"AuthenticationResult": _tokens()})
+        if action in {"ForgotPassword", "ConfirmForgotPassword"}:
+            return self._reset(body)
+        always = {"RevokeToken": {}, "RespondToAuthChallenge": {"AuthenticationResult": _tokens()}}
+        if action in always:
+            return JSONResponse(always[action])
         if body["AuthFlow"] == "REFRESH_TOKEN_AUTH":
             return self._refresh()
         given = body["AuthParameters"]
         if given == {"USERNAME": EMAIL, "PASSWORD": FIRST_PASSWORD} and self.must_choose_password:
             challenge = {"ChallengeName": "NEW_PASSWORD_REQUIRED", "Session": "s", "ChallengeParameters": {}}
             return JSONResponse(challenge)
-        if given == {"USERNAME": EMAIL, "PASSWORD": PASSWORD}:
+        if given == {"USERNAME": EMAIL, "PASSWORD": self.password}:
             self.sign_ins_valid = True
             return JSONResponse({"AuthenticationResult": _tokens()})
         return _cognito_refusal("Incorrect username or password.")
+
+    def _reset(self, given: Json) -> Response:
+        if "ConfirmationCode" not in given:
+            self.codes_sent_to.append(given["Username"])
+            return JSONResponse({"CodeDeliveryDetails": {"Destination": "w***@e***"}})
+        if given["ConfirmationCode"] != RESET_CODE:
+            return _cognito_refusal("Invalid verification code provided", "CodeMismatchException")
+        self.password = given["Password"]
+        return JSONResponse({})
 
     def _refresh(self) -> Response:
         if not self.sign_ins_valid:
@@ -202,6 +234,13 @@ class StoryloomServer:
     async def _wake(self, _: Request) -> Response:
         self.wakes += 1
         self.status["hosting"]["status"] = "waking"
+        return JSONResponse(self.status["hosting"], status_code=202)
+
+    async def _sleep(self, _: Request) -> Response:
+        if self.sleep_refusal is not None:
+            return _refused(self.sleep_refusal)
+        self.sleeps += 1
+        self.status["hosting"].update(status="asleep", instance=None)
         return JSONResponse(self.status["hosting"], status_code=202)
 
     async def _chat(self, request: Request) -> Response:
@@ -239,6 +278,20 @@ class StoryloomServer:
                 return JSONResponse(run)
         return _error(404, "no_such_run", f"There is no run {wanted}.", "Pick one from the list.")
 
+    async def _start(self, _: Request) -> Response:
+        self.starts += 1
+        going = self.runs[0]["run_id"]
+        message = f"Run {going} is going; one more run follows it."
+        return JSONResponse({"started": False, "run_id": going, "message": message}, status_code=202)
+
+    async def _stop(self, request: Request) -> Response:
+        if self.stop_refusal is not None:
+            return _refused(self.stop_refusal)
+        run_id = request.path_params["run_id"]
+        self.stopped.append(run_id)
+        message = f"Run {run_id} is being stopped."
+        return JSONResponse({"run_id": run_id, "message": message}, status_code=202)
+
     async def _answer(self, request: Request) -> Response:
         if self.answer_refusal is not None:
             return JSONResponse({"error": self.answer_refusal}, status_code=409)
@@ -264,6 +317,40 @@ class StoryloomServer:
 
     async def _stories(self, _: Request) -> Response:
         return JSONResponse({"stories": self.stories})
+
+    async def _delete(self, request: Request) -> Response:
+        if self.delete_refusal is not None:
+            return _refused(self.delete_refusal)
+        key = request.path_params["key"]
+        self.stories = [story for story in self.stories if story["key"] != key]
+        back = f"aws s3api delete-object --bucket stories --key {key} --version-id 1"
+        return JSONResponse({"key": key, "message": f"{key} is deleted. To get it back: {back}"})
+
+    async def _keys(self, _: Request) -> Response:
+        return JSONResponse({"keys": self.keys})
+
+    async def _make_key(self, request: Request) -> Response:
+        if self.key_refusal is not None:
+            return _refused(self.key_refusal)
+        wanted = await request.json()
+        self.keys_wanted.append(wanted)
+        key = {
+            **wanted,
+            "key_id": "9d8e7f6a5b4c",
+            "created_by_email": EMAIL,
+            "created_at": "2026-09-30T18:04:05.123Z",
+            "revoked_at": None,
+            "last_used_on": None,
+        }
+        self.keys.insert(0, key)
+        return JSONResponse({**key, "key": MADE_KEY}, status_code=201)
+
+    async def _revoke(self, request: Request) -> Response:
+        if self.key_refusal is not None:
+            return _refused(self.key_refusal)
+        (key,) = [key for key in self.keys if key["key_id"] == request.path_params["key_id"]]
+        key["revoked_at"] = "2026-09-30T18:10:00.000Z"
+        return JSONResponse(key)
 
     async def _ticket(self, request: Request) -> Response:
         body = await request.json()
@@ -315,11 +402,16 @@ def _event(model: str, delta: Json, finish: str | None) -> str:
 
 def _tokens() -> Json:
     claims = base64.urlsafe_b64encode(json.dumps({"email": EMAIL}).encode()).decode().rstrip("=")
-    return {"IdToken": f"e30.{claims}.c2ln", "RefreshToken": "refresh", "ExpiresIn": 3600}
+    return {"IdToken": f"e30.{claims}.c2ln", "RefreshToken": REFRESH_TOKEN, "ExpiresIn": 3600}
 
 
-def _cognito_refusal(message: str) -> Response:
-    return JSONResponse({"__type": "NotAuthorizedException", "message": message}, status_code=400)
+def _cognito_refusal(message: str, kind: str = "NotAuthorizedException") -> Response:
+    return JSONResponse({"__type": kind, "message": message}, status_code=400)
+
+
+def _refused(refusal: tuple[int, Json]) -> Response:
+    status, error = refusal
+    return JSONResponse({"error": error}, status_code=status)
 
 
 def _error(status: int, kind: str, message: str, cure: str) -> Response:

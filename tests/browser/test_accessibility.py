@@ -8,7 +8,16 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser import samples
 from tests.browser.conftest import WEB
-from tests.browser.pages import ChatPage, RunsPage, SignInPage, StoriesPage, VersionsPage
+from tests.browser.pages import (
+    ChatPage,
+    HostingPanel,
+    KeysPage,
+    Question,
+    RunsPage,
+    SignInPage,
+    StoriesPage,
+    VersionsPage,
+)
 from tests.browser.server import EMAIL, PASSWORD, StoryloomServer
 
 pytestmark = pytest.mark.browser
@@ -50,6 +59,7 @@ def violations(page: Page) -> list[str]:
 def test_axe_finds_nothing_on_any_view(visitor: Page, storyloom: StoryloomServer) -> None:
     storyloom.runs = _all_kinds_of_runs()
     storyloom.models = samples.models()
+    storyloom.keys = samples.keys()
     found: dict[str, list[str]] = {}
 
     def check(view: str) -> None:
@@ -60,6 +70,11 @@ def test_axe_finds_nothing_on_any_view(visitor: Page, storyloom: StoryloomServer
     SignInPage(visitor).sign_in(EMAIL, "wrong")
     expect(SignInPage(visitor).problem()).to_be_visible()
     check("wrong password")
+    SignInPage(visitor).ask_for_code(EMAIL)
+    expect(visitor.get_by_label("Code from the e-mail")).to_be_focused()
+    check("code")
+    visitor.get_by_role("button", name="Send another code").click()
+    visitor.get_by_role("button", name="Back to the sign-in").click()
     SignInPage(visitor).sign_in(EMAIL, PASSWORD)
     for view, show in _views(visitor, storyloom).items():
         show()
@@ -98,8 +113,25 @@ def _views(page: Page, storyloom: StoryloomServer) -> dict[str, Callable[[], Non
         expect(stories.uploads()).to_contain_text("1 of 2 files uploaded")
 
     def panel() -> None:
-        page.locator("button.hosting").click()
-        expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+        HostingPanel(page).open()
+
+    def keys() -> None:
+        page.keyboard.press("Escape")
+        shown = KeysPage(page).open()
+        shown.make("try")
+        expect(shown.made()).to_be_visible()
+
+    def revoking() -> None:
+        KeysPage(page).revoke("nightly")
+        expect(Question(page).box).to_be_visible()
+
+    def deletion() -> None:
+        Question(page).answer("Keep it")
+        stories.open()
+        page.get_by_role("button", name="Delete winter/lamplighter.md").click()
+        expect(Question(page).box).to_be_visible()
+        Question(page).answer("Delete it")
+        expect(page.get_by_text("lamplighter.md is deleted.")).to_be_visible()
 
     return {
         "empty chat": lambda: expect(chat.prompt()).to_be_visible(),
@@ -113,6 +145,9 @@ def _views(page: Page, storyloom: StoryloomServer) -> dict[str, Callable[[], Non
         "failed run": run(2),
         "run that waits": run(3),
         "panel": panel,
+        "keys": keys,
+        "revoking a key": revoking,
+        "a deleted story": deletion,
     }
 
 
@@ -139,6 +174,7 @@ def test_no_view_scrolls_sideways(signed_in: Page, storyloom: StoryloomServer, w
     signed_in.set_viewport_size({"width": width, "height": 800})
     storyloom.runs = _all_kinds_of_runs()
     storyloom.models = samples.models()
+    storyloom.keys = samples.keys()
     for view, show in _views(signed_in, storyloom).items():
         show()
         beyond = signed_in.evaluate("() => document.documentElement.scrollWidth - innerWidth")

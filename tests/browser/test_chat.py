@@ -130,6 +130,17 @@ def test_both_models_answer_side_by_side(signed_in: Page, storyloom: StoryloomSe
     assert own == {"storyloom": WHOLE, "base": "Once upon a time, the end."}
 
 
+def test_a_base_that_cannot_be_asked_is_not_offered(signed_in: Page, storyloom: StoryloomServer) -> None:
+    storyloom.status["models"] = ["storyloom", "v2"]
+    signed_in.reload()
+    expect(signed_in.get_by_role("button", name=re.compile("Storyteller: Awake"))).to_be_visible()
+    expect(signed_in.get_by_text("Base model", exact=True)).to_have_count(0)
+    chat = ChatPage(signed_in)
+    chat.send("Begin.")
+    chat.expect_state("done")
+    assert [request["model"] for request in storyloom.answers.requests] == ["storyloom"]
+
+
 def test_another_take_keeps_the_one_before(signed_in: Page, storyloom: StoryloomServer) -> None:
     chat = ChatPage(signed_in)
     chat.send("Begin.")
@@ -234,15 +245,6 @@ def test_without_a_model_the_page_says_what_to_do(signed_in: Page, storyloom: St
     storyloom.status["run"] = samples.running_run()
     signed_in.reload()
     expect(signed_in.get_by_role("link", name="Train", exact=True)).to_be_visible()
-
-
-def test_a_sleeping_model_can_be_woken_beforehand(signed_in: Page, storyloom: StoryloomServer) -> None:
-    storyloom.status["hosting"]["status"] = "asleep"
-    signed_in.reload()
-    signed_in.get_by_role("button", name=re.compile("Storyteller: Asleep")).click()
-    signed_in.get_by_role("button", name="Wake it now").click()
-    expect(signed_in.get_by_role("button", name=re.compile("Storyteller: Waking"))).to_be_visible()
-    assert storyloom.wakes == 1
 
 
 def test_a_screen_reader_hears_sentences(signed_in: Page, storyloom: StoryloomServer) -> None:

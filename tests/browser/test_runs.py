@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser import samples
-from tests.browser.pages import RunsPage
+from tests.browser.pages import Question, RunsPage
 from tests.browser.server import StoryloomServer
 
 pytestmark = pytest.mark.browser
@@ -118,6 +118,66 @@ def test_an_answer_that_came_too_late_says_so(signed_in: Page, storyloom: Storyl
     signed_in.get_by_role("button", name="Yes, train").click()
     expect(signed_in.get_by_role("alert")).to_contain_text(message)
     assert storyloom.answers_given == []
+
+
+def test_a_run_is_started_by_hand_after_a_word_about_its_cost(
+    signed_in: Page, storyloom: StoryloomServer
+) -> None:
+    storyloom.runs = [samples.running_run()]
+    RunsPage(signed_in).open()
+    signed_in.get_by_role("button", name="Start a run now").click()
+    question = Question(signed_in)
+    expect(question.box).to_contain_text("the machine that trains is billed")
+    expect(question.box).to_contain_text("A run is going already. One more follows it.")
+    question.answer("Not now")
+    expect(question.box).to_have_count(0)
+    assert storyloom.starts == 0
+    signed_in.get_by_role("button", name="Start a run now").press("Enter")
+    question.answer("Start one after it")
+    expect(signed_in.get_by_text("one more run follows it")).to_be_visible()
+    assert storyloom.starts == 1
+    signed_in.get_by_role("link", name="Look at the run that is going").click()
+    expect(signed_in.get_by_role("heading", name="Steps")).to_be_visible()
+
+
+def test_a_run_is_stopped_after_a_word_about_what_is_lost(
+    signed_in: Page, storyloom: StoryloomServer
+) -> None:
+    run = samples.running_run()
+    run["progress"]["cost_usd"] = 0.34
+    storyloom.runs = [run]
+    RunsPage(signed_in).open().open_run()
+    stop = signed_in.get_by_role("button", name="Stop this run")
+    stop.click()
+    question = Question(signed_in)
+    expect(question.box).to_contain_text("Its training has cost about $0.34 so far")
+    expect(question.box).to_contain_text("what it has learned is lost")
+    expect(question.box.get_by_role("button", name="Let it go on")).to_be_focused()
+    signed_in.keyboard.press("Escape")
+    expect(question.box).to_have_count(0)
+    expect(stop).to_be_focused()
+    assert storyloom.stopped == []
+    stop.click()
+    question.answer("Stop it")
+    expect(signed_in.get_by_text(f"Run {run['run_id']} is being stopped.")).to_be_visible()
+    assert storyloom.stopped == [run["run_id"]]
+    failure = {"step": "Train", "error": "Stopped", "cause": "writer@example.com stopped the run."}
+    storyloom.runs = [{**run, "status": "failed", "failure": failure, "progress": None}]
+    expect(signed_in.get_by_text("writer@example.com stopped the run.")).to_be_visible(timeout=10_000)
+    expect(stop).to_have_count(0)
+
+
+def test_a_run_that_ended_meanwhile_is_not_stopped(signed_in: Page, storyloom: StoryloomServer) -> None:
+    storyloom.runs = [samples.running_run()]
+    error = {"type": "has_ended", "message": "The run has ended.", "cure": "Look at how it ended."}
+    storyloom.stop_refusal = (409, error)
+    RunsPage(signed_in).open().open_run()
+    signed_in.get_by_role("button", name="Stop this run").click()
+    question = Question(signed_in)
+    question.answer("Stop it")
+    expect(question.box.get_by_role("alert")).to_have_text("The run has ended. Look at how it ended.")
+    question.answer("Let it go on")
+    expect(question.box).to_have_count(0)
 
 
 def test_rejected_files_come_with_reason_and_cure(signed_in: Page, storyloom: StoryloomServer) -> None:

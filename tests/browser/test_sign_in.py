@@ -6,7 +6,14 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.pages import ChatPage, SignInPage, StoriesPage
-from tests.browser.server import EMAIL, FIRST_PASSWORD, PASSWORD, StoryloomServer
+from tests.browser.server import (
+    EMAIL,
+    FIRST_PASSWORD,
+    PASSWORD,
+    REFRESH_TOKEN,
+    RESET_CODE,
+    StoryloomServer,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -36,16 +43,37 @@ def test_a_first_sign_in_asks_for_an_own_password(page: Page, storyloom: Storylo
     expect(ChatPage(page).prompt()).to_be_visible()
 
 
-def test_a_reload_stays_signed_in_without_a_stored_id_token(
-    signed_in: Page, storyloom: StoryloomServer
-) -> None:
-    stored = signed_in.evaluate(
+def test_a_forgotten_password_is_chosen_anew_with_a_code(page: Page, storyloom: StoryloomServer) -> None:
+    door = SignInPage(page).open(storyloom.url)
+    page.get_by_label("E-mail").fill(EMAIL)
+    page.get_by_role("button", name="I forgot my password").click()
+    expect(page.get_by_label("E-mail")).to_have_value(EMAIL)
+    page.get_by_role("button", name="Back to the sign-in").click()
+    door.ask_for_code(EMAIL)
+    expect(page.get_by_label("Code from the e-mail")).to_be_focused()
+    assert storyloom.codes_sent_to == [EMAIL]
+
+    page.get_by_label("Code from the e-mail").fill("000000")
+    door.choose_password("Own-password-2")
+    expect(door.problem()).to_contain_text("That is not the code.")
+    page.get_by_label("Code from the e-mail").fill(RESET_CODE)
+    door.choose_password("Own-password-2", again="Own-pasword-2")
+    expect(door.problem()).to_contain_text("not the same")
+    door.choose_password("Own-password-2")
+    expect(ChatPage(page).prompt()).to_be_visible()
+    assert storyloom.password == "Own-password-2"
+
+
+def test_a_reload_stays_signed_in_without_a_stored_id_token(page: Page, storyloom: StoryloomServer) -> None:
+    SignInPage(page).open(storyloom.url).sign_in(EMAIL, PASSWORD)
+    expect(ChatPage(page).prompt()).to_be_visible()
+    stored = page.evaluate(
         "() => JSON.stringify({...sessionStorage, ...localStorage, cookie: document.cookie})"
     )
-    assert "refresh" in stored
+    assert REFRESH_TOKEN in stored
     assert not re.search(r"e30\.", stored), "the ID token belongs in memory only"
-    signed_in.reload()
-    expect(ChatPage(signed_in).prompt()).to_be_visible()
+    page.reload()
+    expect(ChatPage(page).prompt()).to_be_visible()
     assert storyloom.refreshes == 1
 
 

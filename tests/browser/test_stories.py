@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.pages import StoriesPage
+from tests.browser.pages import Question, StoriesPage
 from tests.browser.server import StoryloomServer
 
 pytestmark = pytest.mark.browser
@@ -60,6 +60,39 @@ def test_a_refused_upload_says_why_and_can_be_repeated(signed_in: Page, storyloo
     storyloom.upload_refusal = None
     signed_in.get_by_role("button", name="Upload tale.txt again").click()
     expect(page.uploads()).to_contain_text("1 of 1 file uploaded")
+
+
+def test_a_story_is_deleted_and_the_way_back_is_said(signed_in: Page, storyloom: StoryloomServer) -> None:
+    page = StoriesPage(signed_in).open()
+    question = Question(signed_in)
+    delete = signed_in.get_by_role("button", name="Delete winter/lamplighter.md")
+    delete.click()
+    expect(question.box).to_contain_text("It can be got back: add the file again")
+    question.answer("Keep it")
+    expect(page.stories()).to_have_count(2)
+    expect(delete).to_be_focused()
+    delete.press("Enter")
+    question.answer("Delete it")
+    expect(page.stories()).to_have_count(1)
+    notice = signed_in.get_by_text("winter/lamplighter.md is deleted. To get it back: aws s3api")
+    expect(notice).to_be_focused()
+    assert [story["key"] for story in storyloom.stories] == ["the-ferry.txt"]
+
+
+def test_a_story_that_cannot_be_deleted_says_why(signed_in: Page, storyloom: StoryloomServer) -> None:
+    error = {
+        "type": "not_found",
+        "message": "There is no story 'the-ferry.txt'.",
+        "cure": "Look at the list.",
+    }
+    storyloom.delete_refusal = (404, error)
+    page = StoriesPage(signed_in).open()
+    signed_in.get_by_role("button", name="Delete the-ferry.txt").click()
+    question = Question(signed_in)
+    question.answer("Delete it")
+    expect(question.box.get_by_role("alert")).to_contain_text("There is no story 'the-ferry.txt'.")
+    question.answer("Keep it")
+    expect(page.stories()).to_have_count(2)
 
 
 def test_an_empty_bucket_says_what_to_bring(signed_in: Page, storyloom: StoryloomServer) -> None:

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import boto3
+import psutil
 import pytest
 from rich.console import Console
 
 from cli import journey
 from cli.api import StoryloomApi
 from cli.progress import FINISHED, follow_run, wait_for_new_run
+from local import processes
 from local.cloud import LocalCloud
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -51,6 +53,10 @@ class Deployed:
             stateMachineArn=self.outputs["StateMachineArn"]
         )["executions"]
         return listed
+
+    def engines(self) -> list[psutil.Process]:
+        """The model servers behind the endpoint."""
+        return processes.running(processes.cloud_id(self.cloud.folders.state), "local.endpoint_server")
 
     def drop(self, texts: dict[str, bytes]) -> None:
         """Puts files straight into the stories bucket, as `aws s3 cp` would."""

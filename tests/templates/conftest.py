@@ -73,6 +73,7 @@ def other(built_page: Path, tmp_path_factory: pytest.TempPathFactory) -> Synthes
         spot="false",
         ask_before_training="true",
         max_training_minutes="3",
+        hosting_max_instances="3",
         monthly_budget_usd="20",
         browser_endpoint="http://localhost:8400",
     )

@@ -47,7 +47,7 @@ def test_answers_stream(chat: Template) -> None:
         integration = method["Properties"]["Integration"]
         assert integration["ResponseTransferMode"] == "STREAM"
         assert flat(integration["Uri"]).endswith("/response-streaming-invocations")
-        assert integration["TimeoutInMillis"] == 300_000
+        assert integration["TimeoutInMillis"] == 900_000
     chat.has_resource_properties(
         "AWS::ApiGateway::RestApi", {"EndpointConfiguration": {"Types": ["REGIONAL"]}}
     )
@@ -55,7 +55,7 @@ def test_answers_stream(chat: Template) -> None:
         "AWS::Lambda::Function",
         {
             "Handler": "run.sh",
-            "Timeout": 300,
+            "Timeout": 900,
             "Layers": [
                 {"Fn::Join": ["", Match.array_with([":753240598075:layer:LambdaAdapterLayerX86:26"])]}
             ],
@@ -82,6 +82,8 @@ def test_api_gateways_own_refusals_say_what_to_do(chat: Template) -> None:
     for kind, refusal in refusals.items():
         error = json.loads(refusal["ResponseTemplates"]["application/json"])["error"]
         assert all(error[part] for part in ("type", "message", "cure")), kind
+        assert error["code"] == error["type"], "as in the API's own errors"
+        assert (error["type"] == "unauthorized") == (refusal["StatusCode"] == "401")
 
 
 def test_no_prompt_is_logged_and_nobody_may_flood(chat: Template) -> None:

@@ -12,6 +12,8 @@ from tests.templates.conftest import Synthesized, flat, statements
 # What the CDK writes for its own deployment function; see stacks/file_deployment.py.
 _CDKS_OWN = "CustomCDKBucketDeployment"
 
+SCALED = "sagemaker:variant:DesiredInstanceCount"
+
 # Actions that AWS lets nobody limit to a resource, and the condition that limits them where there is one.
 _WITHOUT_RESOURCE = {
     "cloudwatch:PutMetricData": "cloudwatch:namespace",
@@ -24,6 +26,7 @@ _WITHOUT_RESOURCE = {
     "logs:PutResourcePolicy": None,
     "logs:DescribeResourcePolicies": None,
     "logs:DescribeLogGroups": None,
+    "sagemaker:ListTransformJobs": None,
     "xray:PutTraceSegments": None,
     "xray:PutTelemetryRecords": None,
     "xray:GetSamplingRules": None,
@@ -75,6 +78,11 @@ def test_a_wildcard_never_covers_a_whole_kind(synthesized: Synthesized) -> None:
     """`endpoint/*` would be every endpoint of the account; `model/storyloom-*` is ours."""
     for name, statement in _own_statements(synthesized):
         for resource in statement["Resource"]:
+            if resource.endswith(":scalable-target/*"):
+                # AWS numbers them: a condition limits what they scale.
+                limits = statement["Condition"]["StringEquals"]
+                assert limits["application-autoscaling:scalable-dimension"] == SCALED, name
+                continue
             # arn:partition:service:region:account:kind/name
             if resource.startswith("arn:") and ":s3:::" not in resource:
                 kind_and_name = resource.split(":", 5)[5]
@@ -132,6 +140,10 @@ def test_only_four_functions_touch_the_endpoint(synthesized: Synthesized) -> Non
         ("PipelineRole", "sagemaker:CreateTrainingJob", r":training-job/storyloom-train-\*$"),
         ("JobRole", "s3:PutObject", r"<ArtifactsBucketName>/runs/\*$"),
         ("HostingRole", "s3:GetObject", r"<ArtifactsBucketName>/hosting/\*$"),
+        ("TransformRole", "s3:GetObject", r"<ArtifactsBucketName>/transforms/batch/\*/requests/\*$"),
+        ("TransformRole", "s3:PutObject", r"<ArtifactsBucketName>/transforms/batch/\*/answers/\*$"),
+        ("StartTransform", "sagemaker:CreateTransformJob", r":transform-job/storyloom-batch-\*$"),
+        ("Keeper", "sagemaker:StopTransformJob", r":transform-job/storyloom-batch-\*$"),
     ],
 )
 def test_a_permission_is_exactly_what_the_work_needs(
@@ -145,6 +157,57 @@ def test_a_permission_is_exactly_what_the_work_needs(
     assert allowed, f"{function} may not {action}"
     assert any(re.search(resource, one) for one in allowed[0])
     assert len(allowed) == 1
+
+
+def _of(synthesized: Synthesized, function: str, action: str) -> list[dict[str, Any]]:
+    return [
+        statement
+        for name, statement in _own_statements(synthesized)
+        if name.startswith(function) and action in statement["Action"]
+    ]
+
+
+def test_nobody_may_scale_what_has_one_machine(synthesized: Synthesized) -> None:
+    actions = {action for _, statement in _own_statements(synthesized) for action in statement["Action"]}
+    assert "application-autoscaling:DeregisterScalableTarget" in actions, "what settings before have made"
+    for action in ("application-autoscaling:RegisterScalableTarget", "iam:CreateServiceLinkedRole"):
+        assert action not in actions
+    assert "cloudwatch:PutMetricAlarm" not in actions
+
+
+def test_only_the_keeper_has_the_load_scale_the_endpoint(other: Synthesized) -> None:
+    for action in ("RegisterScalableTarget", "PutScalingPolicy"):
+        ((name, statement),) = [
+            (name, statement)
+            for name, statement in _own_statements(other)
+            if f"application-autoscaling:{action}" in statement["Action"]
+        ]
+        assert name.startswith("Keeper")
+        assert statement["Condition"]["StringEquals"] == {
+            "application-autoscaling:service-namespace": "sagemaker",
+            "application-autoscaling:scalable-dimension": SCALED,
+        }
+    (linked,) = _of(other, "Keeper", "iam:CreateServiceLinkedRole")
+    assert linked["Condition"]["StringEquals"] == {
+        "iam:AWSServiceName": "sagemaker.application-autoscaling.amazonaws.com"
+    }
+
+
+@pytest.mark.parametrize("function", ["Keeper", "Deploy", "SmokeTest"])
+def test_alarms_of_others_are_beyond_every_function(other: Synthesized, function: str) -> None:
+    """Application Auto Scaling asks for alarms without a name, and only it may."""
+    for action in ("cloudwatch:PutMetricAlarm", "cloudwatch:DeleteAlarms"):
+        (asked,) = _of(other, function, action)
+        assert asked["Condition"] == {"Bool": {"aws:ViaAWSService": "true"}}
+    own = _of(other, function, "cloudwatch:DescribeAlarmHistory")
+    alarms = [resource.rpartition(":")[2] for statement in own for resource in statement["Resource"]]
+    assert alarms == ["fables-endpoint-errors", "fables-endpoint-latency"]
+
+
+def test_sagemaker_may_look_at_the_alarms_that_take_a_deployment_back(synthesized: Synthesized) -> None:
+    (looking,) = _of(synthesized, "HostingRole", "cloudwatch:DescribeAlarms")
+    alarms = [resource.rpartition(":")[2] for resource in looking["Resource"]]
+    assert alarms == ["storyloom-endpoint-errors", "storyloom-endpoint-latency"]
 
 
 def test_a_role_can_be_passed_to_one_service_only(synthesized: Synthesized) -> None:
@@ -164,6 +227,8 @@ def test_managed_policies_are_only_where_aws_insists(synthesized: Synthesized) -
     assert with_policies == {"ApiCloudWatchRole"}
 
 
-def test_cdk_nag_finds_nothing_that_is_not_acknowledged(synthesized: Synthesized) -> None:
-    report = AwsSolutionsChecks(synthesized.app).validate_scope(synthesized.app)
+@pytest.mark.parametrize("which", ["synthesized", "other"])
+def test_cdk_nag_finds_nothing_that_is_not_acknowledged(which: str, request: pytest.FixtureRequest) -> None:
+    app = request.getfixturevalue(which).app
+    report = AwsSolutionsChecks(app).validate_scope(app)
     assert [violation.rule_name for violation in report.violations] == []

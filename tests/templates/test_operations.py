@@ -1,13 +1,16 @@
 """What wakes a person: failures, a machine that is up for hours, money."""
 
+import json
+
 from tests.templates.conftest import EMAIL, Synthesized, flat
 
 
 def test_every_alarm_tells_somebody(synthesized: Synthesized) -> None:
-    alarms = synthesized.operations.find_resources("AWS::CloudWatch::Alarm")
-    assert len(alarms) == 4
+    alarms = dict(synthesized.resources("AWS::CloudWatch::Alarm"))
+    assert len(alarms) == 6
     for name, alarm in alarms.items():
-        assert [flat(action) for action in alarm["Properties"]["AlarmActions"]] == ["<TopicArn>"], name
+        (told,) = [flat(action) for action in alarm["Properties"]["AlarmActions"]]
+        assert told == "<TopicArn>" or told.startswith("<Messages"), name
         assert alarm["Properties"]["TreatMissingData"] == "notBreaching", name
     (policy,) = synthesized.pipeline.find_resources("AWS::SNS::TopicPolicy").values()
     allowed = [
@@ -34,11 +37,26 @@ def test_an_endpoint_that_is_up_for_hours_is_told(synthesized: Synthesized) -> N
     )
 
 
-def test_the_variant_is_the_one_that_the_functions_make() -> None:
-    from shared import endpoint
-    from stacks import hosting
+def test_errors_and_slow_answers_of_the_endpoint_take_a_deployment_back(synthesized: Synthesized) -> None:
+    alarms = {
+        alarm["Properties"]["AlarmName"]: alarm["Properties"]
+        for alarm in synthesized.pipeline.find_resources("AWS::CloudWatch::Alarm").values()
+    }
+    errors, latency = alarms["storyloom-endpoint-errors"], alarms["storyloom-endpoint-latency"]
+    assert (errors["MetricName"], errors["Statistic"]) == ("Invocation5XXErrors", "Sum")
+    assert (latency["MetricName"], latency["ExtendedStatistic"]) == ("FirstChunkModelLatency", "p90")
+    assert latency["Threshold"] == 20 * 1_000_000, "microseconds"
+    assert all(alarm["Period"] == 60 for alarm in alarms.values()), "they ring within the watch"
+    functions = synthesized.pipeline.find_resources("AWS::Lambda::Function").values()
+    told = [f["Properties"]["Environment"]["Variables"].get("STORYLOOM_ROLLBACK_ALARMS") for f in functions]
+    assert [json.loads(names) for names in told if names] == [list(alarms), list(alarms)]
 
-    assert hosting.VARIANT == endpoint.VARIANT
+
+def test_the_variant_is_the_one_that_the_functions_make() -> None:
+    from shared import machines
+    from stacks import rollback
+
+    assert rollback.VARIANT == machines.VARIANT
 
 
 def test_the_budget_mails_its_owner(synthesized: Synthesized) -> None:

@@ -13,6 +13,7 @@ _NAMES = {
     "<ArtifactsBucketName>": "artifacts",
     "table/<TableName>": "table",
     "<HostingRoleArn>": "HostingRole",
+    "<TransformRoleArn>": "TransformRole",
 }
 
 

@@ -46,7 +46,10 @@ def test_what_one_stack_reads_another_publishes(synthesized: Synthesized) -> Non
     ("stack", "keys"),
     [
         ("storage", {"StoriesBucketName", "ArtifactsBucketName", "TableName"}),
-        ("pipeline", {"StateMachineArn", "TopicArn", "StartRunFunctionName", "HostingRoleArn"}),
+        (
+            "pipeline",
+            {"StateMachineArn", "TopicArn", "StartRunFunctionName", "HostingRoleArn", "TransformRoleArn"},
+        ),
         (
             "chat",
             {
@@ -80,6 +83,7 @@ def test_physical_names_are_given_only_where_they_must_be(synthesized: Synthesiz
         ("AWS::StepFunctions::StateMachine", "StateMachineName"),  # decisions/0002
         ("AWS::Logs::LogGroup", "LogGroupName"),  # Step Functions' prefix
         ("AWS::SageMaker::ModelPackageGroup", "ModelPackageGroupName"),  # required
+        ("AWS::CloudWatch::Alarm", "AlarmName"),  # decisions/0009
     }
 
 

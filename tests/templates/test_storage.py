@@ -22,7 +22,7 @@ def test_nothing_is_deleted_with_the_stack(synthesized: Synthesized) -> None:
         assert resource["UpdateReplacePolicy"] == "Retain", name
 
 
-def test_nothing_but_what_can_be_made_again_ever_expires(synthesized: Synthesized) -> None:
+def test_nothing_but_the_cache_and_batches_ever_expires(synthesized: Synthesized) -> None:
     expiring = [
         (re.sub(r"[0-9A-F]{8}$", "", name), rule.get("Prefix"), rule[key])
         for name, bucket in _buckets(synthesized).items()
@@ -30,7 +30,7 @@ def test_nothing_but_what_can_be_made_again_ever_expires(synthesized: Synthesize
         for key in rule
         if "Expir" in key
     ]
-    assert expiring == [("Artifacts", "cache/", 30)]
+    assert expiring == [("Artifacts", "cache/", 30), ("Artifacts", "transforms/", 30)]
 
 
 def test_stories_keep_all_their_versions_and_tell_eventbridge(synthesized: Synthesized) -> None:

@@ -25,7 +25,9 @@ def _copy_of_the_checkout(folder: Path) -> Path:
     page.mkdir(parents=True)
     (page / "index.html").write_text("<!doctype html><title>Storyloom</title>")
     (folder / ".build").mkdir()
-    (folder / ".build" / "functions").symlink_to(_CHECKOUT / ".build" / "functions")
+    for made in ("functions", "container-images.json"):
+        if (_CHECKOUT / ".build" / made).exists():
+            (folder / ".build" / made).symlink_to(_CHECKOUT / ".build" / made)
     return folder
 
 
@@ -38,9 +40,9 @@ def _synth(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         "AWS_EC2_METADATA_DISABLED": "true",
         "HTTPS_PROXY": _NOWHERE,
         "HTTP_PROXY": _NOWHERE,
-        "PYTHONDONTWRITEBYTECODE": "1",
-        # Unpacking the CDK takes jsii 10 seconds; it may keep what it unpacked.
-        "JSII_RUNTIME_PACKAGE_CACHE_ROOT": str(_CHECKOUT / ".cache" / "jsii"),
+        "PYTHONDONTWRITEBYTECODE": "",
+        # Only what was unpacked and compiled before: neither says anything about the templates.
+        **{name: os.environ[name] for name in ("JSII_RUNTIME_PACKAGE_CACHE_ROOT", "NODE_COMPILE_CACHE")},
         "JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION": "1",
     }
     cdk = _CHECKOUT / "node_modules" / ".bin" / "cdk"

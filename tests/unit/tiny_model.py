@@ -26,9 +26,7 @@ def tiny_tokenizer(chat: bool = True, end: bool = True) -> Any:
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     backend.decoder = decoders.ByteLevel()
     backend.add_special_tokens(SPECIAL)
-    tokenizer: Any = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=backend, **({"eos_token": END} if end else {})
-    )
+    tokenizer: Any = PreTrainedTokenizerFast(tokenizer_object=backend, **({"eos_token": END} if end else {}))
     if chat:
         tokenizer.chat_template = CHAT_TEMPLATE
     return tokenizer
@@ -72,6 +70,7 @@ def save_tiny_model(
                 resid_pdrop=0.0,
                 embd_pdrop=0.0,
                 attn_pdrop=0.0,
+                initializer_range=spread,
                 bos_token_id=VOCABULARY - 1,
                 eos_token_id=VOCABULARY - 1,
             )

@@ -1,14 +1,22 @@
+import createClient from "openapi-fetch";
 import type {
   ChatRequest,
+  ErrorDetail,
   Hosting,
+  Key,
+  MadeKey,
   Model,
   Run,
   RunDetail,
+  Started,
   Status,
+  Stopping,
   StoryFile,
   UploadTicket,
   VersionDecision,
+  WantedKey,
 } from "./contract";
+import type { paths } from "./openapi";
 import { SignInExpired } from "./session";
 
 /** Something that went wrong, in words for the person: what, and what to do about it. */
@@ -47,106 +55,158 @@ export interface TokenSource {
   renew(): Promise<string>;
 }
 
+/** The API's routes, as `docs/openapi.json` has them. Each throws ApiError, SignInExpired or a network error. */
 export class Api {
+  private readonly client;
+
   constructor(
     private readonly session: TokenSource,
     /** Called once a request finds that the sign-in is over. */
     private readonly onExpired: () => void,
-    private readonly base = "/api",
-  ) {}
+    origin = "",
+  ) {
+    this.client = createClient<paths>({
+      baseUrl: origin,
+      fetch: (request) => this.send(request),
+      pathSerializer: pathWithFolders,
+    });
+  }
 
   status(signal?: AbortSignal): Promise<Status> {
-    return this.json("/status", withSignal(signal));
+    return body(this.client.GET("/api/status", withSignal(signal)));
   }
 
   wake(): Promise<Hosting> {
-    return this.json("/wake", { method: "POST" });
+    return body(this.client.POST("/api/wake"));
+  }
+
+  /** Put the model to sleep, for everybody. */
+  sleep(): Promise<Hosting> {
+    return body(this.client.POST("/api/sleep"));
   }
 
   async runs(signal?: AbortSignal): Promise<Run[]> {
-    return (await this.json<{ runs: Run[] }>("/runs", withSignal(signal))).runs;
+    return (await body(this.client.GET("/api/runs", withSignal(signal)))).runs;
   }
 
-  run(runId: string, signal?: AbortSignal): Promise<RunDetail> {
-    return this.json(`/runs/${encodeURIComponent(runId)}`, withSignal(signal));
+  async run(runId: string, signal?: AbortSignal): Promise<RunDetail> {
+    const path = { run_id: runId };
+    const run = await body(this.client.GET("/api/runs/{run_id}", { params: { path }, ...withSignal(signal) }));
+    return run as RunDetail; // its report has no schema of its own
+  }
+
+  /** Start a run with all stories; while one is going, one more follows it. */
+  startRun(): Promise<Started> {
+    return body(this.client.POST("/api/runs"));
+  }
+
+  /** Stop a run that is going; its record says so a moment later. */
+  stopRun(runId: string): Promise<Stopping> {
+    return body(this.client.POST("/api/runs/{run_id}/stop", { params: { path: { run_id: runId } } }));
   }
 
   /** Say yes to a run that waits before it trains; saying it again changes nothing. */
   approve(runId: string): Promise<Run> {
-    return this.json(`/runs/${encodeURIComponent(runId)}/approve`, { method: "POST" });
+    return body(this.client.POST("/api/runs/{run_id}/approve", { params: { path: { run_id: runId } } }));
   }
 
   /** Say no to it. */
   decline(runId: string): Promise<Run> {
-    return this.json(`/runs/${encodeURIComponent(runId)}/decline`, { method: "POST" });
+    return body(this.client.POST("/api/runs/{run_id}/decline", { params: { path: { run_id: runId } } }));
   }
 
   async models(signal?: AbortSignal): Promise<Model[]> {
-    return (await this.json<{ models: Model[] }>("/models", withSignal(signal))).models;
+    return (await body(this.client.GET("/api/models", withSignal(signal)))).models;
   }
 
   /** Say what is to become of a version; what was done comes back in words. */
   async decide(version: string, decision: VersionDecision): Promise<string> {
-    const path = `/models/${encodeURIComponent(version)}/${decision}`;
-    return (await this.json<{ message: string }>(path, { method: "POST" })).message;
+    const path = `/api/models/{version}/${decision}` as const;
+    return (await body(this.client.POST(path, { params: { path: { version } } }))).message;
   }
 
   async stories(signal?: AbortSignal): Promise<StoryFile[]> {
-    return (await this.json<{ stories: StoryFile[] }>("/stories", withSignal(signal))).stories;
+    return (await body(this.client.GET("/api/stories", withSignal(signal)))).stories;
   }
 
   /** Ask for leave to upload one file of `size` bytes. */
   uploadTicket(name: string, size: number): Promise<UploadTicket> {
-    return this.json("/stories", post({ name, size }));
+    return body(this.client.POST("/api/stories", { body: { name, size } }));
   }
 
-  /** Ask for an answer as a stream of server-sent events. Throws ApiError, SignInExpired or a network error. */
-  chat(request: ChatRequest, signal: AbortSignal): Promise<Response> {
-    return this.request("/v1/chat/completions", { ...post({ ...request, stream: true }), signal });
+  /** Take a story out of the bucket; how to get it back comes back in words. */
+  async deleteStory(key: string): Promise<string> {
+    return (await body(this.client.DELETE("/api/stories/{key}", { params: { path: { key } } }))).message;
   }
 
-  private async json<T>(path: string, init: RequestInit): Promise<T> {
-    const response = await this.request(path, init);
-    return (await response.json()) as T;
+  async keys(signal?: AbortSignal): Promise<Key[]> {
+    return (await body(this.client.GET("/api/keys", withSignal(signal)))).keys;
   }
 
-  private async request(path: string, init: RequestInit): Promise<Response> {
+  /** Make a key. Only this answer has its text. */
+  makeKey(wanted: WantedKey): Promise<MadeKey> {
+    return body(this.client.POST("/api/keys", { body: wanted }));
+  }
+
+  /** Have a key work no longer; doing it again changes nothing. */
+  revokeKey(keyId: string): Promise<Key> {
+    return body(this.client.DELETE("/api/keys/{key_id}", { params: { path: { key_id: keyId } } }));
+  }
+
+  /** Ask for an answer as a stream of server-sent events. */
+  async chat(request: ChatRequest, signal: AbortSignal): Promise<Response> {
+    const streamed = { ...request, stream: true };
+    const answer = await this.client.POST("/api/v1/chat/completions", {
+      body: streamed,
+      signal,
+      parseAs: "stream",
+    });
+    return answer.response;
+  }
+
+  private async send(request: Request): Promise<Response> {
     try {
-      return await this.authorized(path, init);
+      return await this.authorized(request);
     } catch (error) {
       if (error instanceof SignInExpired) this.onExpired();
       throw error;
     }
   }
 
-  private async authorized(path: string, init: RequestInit): Promise<Response> {
-    let response = await this.send(path, init, await this.session.token());
+  private async authorized(request: Request): Promise<Response> {
+    const again = request.clone(); // a body can be sent once
+    let response = await fetch(withToken(request, await this.session.token()));
     // The server may find a token expired that this machine's clock finds good: renew once, then believe it.
-    if (response.status === 401) response = await this.send(path, init, await this.session.renew());
+    if (response.status === 401) response = await fetch(withToken(again, await this.session.renew()));
     if (response.status === 401) throw new SignInExpired();
     if (!response.ok) throw await apiError(response);
     return response;
   }
-
-  private send(path: string, init: RequestInit, token: string): Promise<Response> {
-    const headers = new Headers(init.headers);
-    headers.set("Authorization", `Bearer ${token}`);
-    return fetch(this.base + path, { ...init, headers });
-  }
 }
 
-function post(body: object): RequestInit {
-  return { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+function withToken(request: Request, token: string): Request {
+  request.headers.set("Authorization", `Bearer ${token}`);
+  return request;
 }
 
-function withSignal(signal: AbortSignal | undefined): RequestInit {
+/** A story's key may have folders: their slashes are part of the path. */
+function pathWithFolders(path: string, values: Record<string, unknown>): string {
+  const encoded = (name: string) => encodeURIComponent(String(values[name])).replaceAll("%2F", "/");
+  return path.replace(/\{(\w+)\}/g, (_, name: string) => encoded(name));
+}
+
+/** The body of an answer; anything but an answer has been thrown by then. */
+async function body<T>(call: Promise<{ data?: T }>): Promise<T> {
+  return (await call).data as T;
+}
+
+function withSignal(signal: AbortSignal | undefined): { signal?: AbortSignal } {
   return signal === undefined ? {} : { signal };
 }
 
+/** An error as the API words it, or as API Gateway does. */
 interface ErrorBody {
-  error?: { type?: string; message?: string; cure?: string; stage?: string; expected_seconds?: number };
-  stage?: string;
-  expected_seconds?: number;
+  error?: Partial<ErrorDetail>;
   message?: string;
 }
 
@@ -164,9 +224,8 @@ async function apiError(response: Response): Promise<ApiError> {
 }
 
 function waking(body: ErrorBody): Waking | null {
-  const stage = body.error?.stage ?? body.stage;
-  if (stage === undefined) return null;
-  return { stage, expectedSeconds: body.error?.expected_seconds ?? body.expected_seconds ?? null };
+  const { stage, expected_seconds } = body.error ?? {};
+  return stage == null ? null : { stage, expectedSeconds: expected_seconds ?? null };
 }
 
 function seconds(header: string | null): number | null {

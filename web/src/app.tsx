@@ -3,7 +3,7 @@ import { Api, problemOf } from "./api";
 import { forgetConversation } from "./chat/storage";
 import { type Session, SignInExpired } from "./session";
 import { Shell } from "./shell";
-import { SignIn } from "./sign-in";
+import { SignIn } from "./sign-in/sign-in";
 
 type Who =
   { is: "unknown" } | { is: "out"; notice: string | null; byChoice: boolean } | { is: "in"; email: string };

@@ -58,6 +58,20 @@ export class Cognito {
     });
   }
 
+  /** Have a code sent by e-mail. Cognito does not tell whether anybody has this address. */
+  async sendResetCode(email: string): Promise<void> {
+    await this.call("ForgotPassword", { Username: email });
+  }
+
+  /** Set a new password with the code from the e-mail. */
+  async resetPassword(email: string, code: string, password: string): Promise<void> {
+    await this.call("ConfirmForgotPassword", {
+      Username: email,
+      ConfirmationCode: code,
+      Password: password,
+    });
+  }
+
   /** Get a fresh ID token. Throws CognitoError `NotAuthorizedException` once the sign-in has expired. */
   async refresh(refreshToken: string): Promise<Tokens> {
     const answer = await this.authenticate("", "InitiateAuth", {
@@ -119,7 +133,7 @@ export function signInProblem(error: unknown): string {
     case "UserNotFoundException":
       return "The e-mail address or the password is not right.";
     case "PasswordResetRequiredException":
-      return "Your password has to be reset first. Ask the person who set up Storyloom for a new one.";
+      return "Your password has to be chosen anew: press “I forgot my password”.";
     case "UserNotConfirmedException":
       return "This account is not confirmed yet. Ask the person who set up Storyloom to confirm it.";
     case "InvalidPasswordException":
@@ -132,6 +146,29 @@ export function signInProblem(error: unknown): string {
       return "Too many tries in a short time. Wait a minute, then try again.";
     default:
       return `Sign-in did not work: ${error.message}`;
+  }
+}
+
+/** Say in plain words why a password could not be chosen anew and what helps. */
+export function resetProblem(error: unknown): string {
+  switch (error instanceof CognitoError ? error.code : "") {
+    case "CodeMismatchException":
+      return "That is not the code. Take it from the newest e-mail.";
+    case "ExpiredCodeException":
+      return "This code is no longer good. Have another one sent.";
+    case "NotAuthorizedException":
+      if (/disabled/i.test(String(error))) return signInProblem(error);
+      // Nobody who never came in has a password that could be forgotten.
+      return "You have not signed in before: use the first password, which came by e-mail. If it has expired, ask the person who set up Storyloom to send a new one.";
+    case "InvalidParameterException":
+      return "No code can be sent: your e-mail address was never confirmed. Ask the person who set up Storyloom for a new password.";
+    case "CodeDeliveryFailureException":
+      return "The e-mail could not be sent. Try again in a few minutes.";
+    case "LimitExceededException":
+    case "TooManyFailedAttemptsException":
+      return "Too many tries. Wait an hour, then have another code sent.";
+    default:
+      return signInProblem(error);
   }
 }
 

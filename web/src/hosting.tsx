@@ -1,9 +1,10 @@
-import { useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import { type Api, type Problem, problemOf } from "./api";
 import type { HostingStatus, Status } from "./contract";
 import { dollars, duration, instant } from "./format";
 import { ProblemNotice } from "./notices";
 import type { Polled } from "./poll";
+import { costInWords, usageInWords } from "./usage";
 
 const WORDS: Record<HostingStatus, { label: string; meaning: string }> = {
   asleep: {
@@ -25,18 +26,23 @@ interface Props {
 /** The state of the hosted model as a button in the header; behind it the details, the wake switch, sign out. */
 export function HostingPanel({ api, status, email, onSignOut }: Props) {
   const [problem, setProblem] = useState<Problem | null>(null);
+  const [sending, setSending] = useState(false);
+  const panel = useRef<HTMLDivElement>(null);
   const hosting = status.value?.hosting;
   const words = hosting === undefined ? null : WORDS[hosting.status];
   const label = words?.label ?? (status.problem === null ? "…" : "No answer");
 
-  const wake = async () => {
+  const ask = async (wish: () => Promise<unknown>) => {
     setProblem(null);
+    setSending(true);
     try {
-      await api.wake();
+      await wish();
       status.reload();
+      panel.current?.focus(); // the button that was pressed gives way to its opposite
     } catch (error) {
       setProblem(problemOf(error));
     }
+    setSending(false);
   };
 
   return (
@@ -53,7 +59,15 @@ export function HostingPanel({ api, status, email, onSignOut }: Props) {
       <p class="unseen" role="status">
         {words === null ? "" : `Your storyteller: ${words.label}.`}
       </p>
-      <div id="hosting-panel" class="panel" popover="auto" role="dialog" aria-label="Storyteller and account">
+      <div
+        ref={panel}
+        id="hosting-panel"
+        class="panel"
+        popover="auto"
+        role="dialog"
+        aria-label="Storyteller and account"
+        tabIndex={-1}
+      >
         <h2>Your storyteller</h2>
         {words !== null && (
           <p>
@@ -62,21 +76,43 @@ export function HostingPanel({ api, status, email, onSignOut }: Props) {
         )}
         {hosting?.message && <p class="quiet">{hosting.message}</p>}
         {status.value !== undefined && <Facts status={status.value} />}
+        {hosting !== undefined && <p>{costInWords(hosting)}</p>}
         {(problem ?? status.problem) !== null && <ProblemNotice problem={problem ?? status.problem} />}
         {status.value?.live && (hosting?.status === "asleep" || hosting?.status === "failing") && (
-          <button class="primary" onClick={wake}>
+          <button class="primary" disabled={sending} onClick={() => void ask(() => api.wake())}>
             Wake it now
           </button>
         )}
+        {(hosting?.status === "awake" || hosting?.status === "waking") && (
+          <>
+            <button
+              disabled={sending}
+              aria-describedby="sleep-meaning"
+              onClick={() => void ask(() => api.sleep())}
+            >
+              Put it to sleep now
+            </button>
+            <p id="sleep-meaning" class="quiet small">
+              For everybody: its machine goes and bills no more, and an answer being written breaks off. The next
+              message wakes it, which takes a few minutes.
+            </p>
+          </>
+        )}
         <hr />
         <p class="quiet">Signed in as {email}</p>
+        <p>
+          <a href="#/keys" onClick={() => panel.current?.hidePopover()}>
+            API keys
+          </a>{" "}
+          <span class="quiet">for programs of yours</span>
+        </p>
         <button onClick={onSignOut}>Sign out</button>
       </div>
     </>
   );
 }
 
-export function Facts({ status: { live, hosting, base_model } }: { status: Status }) {
+export function Facts({ status: { live, hosting, base_model, usage } }: { status: Status }) {
   return (
     <dl class="facts">
       <dt>Version</dt>
@@ -107,6 +143,8 @@ export function Facts({ status: { live, hosting, base_model } }: { status: Statu
           <dd>{dollars(hosting.cost_this_month_usd)}</dd>
         </>
       )}
+      <dt>You today</dt>
+      <dd>{usageInWords(usage)}</dd>
     </dl>
   );
 }

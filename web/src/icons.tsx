@@ -16,6 +16,7 @@ export const OnIcon = () => <Icon path="M4 10h11M10.5 5.5 15 10l-4.5 4.5" />;
 export const BeforeIcon = () => <Icon path="M12 5l-5 5 5 5" />;
 export const NextIcon = () => <Icon path="M8 5l5 5-5 5" />;
 export const UploadIcon = () => <Icon path="M10 13V4M6 8l4-4 4 4M4 13v3h12v-3" />;
+export const BinIcon = () => <Icon path="M4 6h12M8 6V4h4v2M5.5 6l.8 10h7.4l.8-10M8.5 9v4M11.5 9v4" />;
 
 /** The mark of Storyloom: threads in a loom. */
 export function LoomMark() {

@@ -50,6 +50,16 @@ export class Session {
     return this.accept(await this.cognito.choosePassword(challenge, password));
   }
 
+  /** Have a code sent to the e-mail address, for who has forgotten the password. */
+  sendResetCode(email: string): Promise<void> {
+    return this.cognito.sendResetCode(email);
+  }
+
+  /** Choose a new password with the code from the e-mail. */
+  resetPassword(email: string, code: string, password: string): Promise<void> {
+    return this.cognito.resetPassword(email, code, password);
+  }
+
   /** Return a valid ID token, renewed if need be. Throws SignInExpired. */
   async token(): Promise<string> {
     if (this.idToken !== null && this.now() < this.renewAt) return this.idToken;

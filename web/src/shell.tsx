@@ -7,6 +7,7 @@ import { useConversation } from "./chat/use-conversation";
 import type { Status } from "./contract";
 import { HostingPanel } from "./hosting";
 import { LoomMark } from "./icons";
+import { Keys } from "./keys/keys";
 import { Models } from "./models/models";
 import { usePoll } from "./poll";
 import { type Route, useRoute } from "./route";
@@ -20,6 +21,7 @@ const TITLES: Record<Route["view"], string> = {
   runs: "Runs",
   run: "Run",
   models: "Versions",
+  keys: "API keys",
 };
 
 /** How often to look at a model that is waking, in seconds. */
@@ -70,6 +72,7 @@ export function Shell({ api, email, onSignOut }: { api: Api; email: string; onSi
         {route.view === "chat" && <Chat talk={talk} status={status.value} />}
         {route.view === "stories" && <Stories api={api} />}
         {route.view === "models" && <Models api={api} />}
+        {route.view === "keys" && <Keys api={api} usage={status.value?.usage} />}
         {route.view === "runs" && <Runs api={api} />}
         {route.view === "run" && <RunView api={api} runId={route.runId} key={route.runId} />}
       </main>

@@ -3,12 +3,22 @@ import { h, render } from "preact";
 import { describe, expect, it } from "vitest";
 import type { Hosting, Status } from "../src/contract";
 import { Facts } from "../src/hosting";
+import { usageInWords, wordsOf } from "../src/usage";
 
 const status = (hosting: Partial<Hosting>): Status => ({
-  hosting: { status: "awake", ...hosting },
+  hosting: {
+    status: "awake",
+    version: null,
+    since: null,
+    message: null,
+    cost_this_month_usd: null,
+    price_date: "2026-09",
+    ...hosting,
+  },
   live: null,
   run: null,
   base_model: { name: "smollm2-135m", id: "HuggingFaceTB/SmolLM2-135M-Instruct" },
+  models: [],
   limits: {
     messages: 200,
     prompt_characters: 4000,
@@ -16,6 +26,9 @@ const status = (hosting: Partial<Hosting>): Status => ({
     answers_at_once: 4,
     requests_per_minute: null,
     upload_bytes: 50 * 2 ** 20,
+    batch_bytes: 20 * 2 ** 20,
+    batch_lines: 10_000,
+    batches_at_once: 2,
   },
   usage: { tokens_today: 0, daily_tokens: 200_000 },
 });
@@ -39,9 +52,16 @@ describe("Facts", () => {
     expect(facts({ status: "asleep", cost_this_month_usd: 0 })["This month"]).toBe("$0.00");
   });
 
-  it("says no sum where the price is not known, nor where the API is an older one", () => {
+  it("says no sum where the price is not known", () => {
     expect(facts({ cost_this_month_usd: null })).not.toHaveProperty("This month");
-    expect(facts({})).not.toHaveProperty("This month");
     expect(facts({ instance: null })).not.toHaveProperty("Machine");
+  });
+});
+
+describe("usageInWords", () => {
+  it("counts in words, a token about three quarters of one", () => {
+    expect(usageInWords({ tokens_today: 1_240, daily_tokens: 200_000 })).toBe("about 930 of 150,000 words");
+    expect(wordsOf(0)).toBe("0");
+    expect(wordsOf(10)).toBe("8");
   });
 });

@@ -5,15 +5,15 @@ import { pauseAfter } from "../src/poll";
 import { routeOf, runAddress } from "../src/route";
 import { measured, nearestStep, ticks } from "../src/runs/loss-scale";
 import { STEPS, stepsOf, stepTitle } from "../src/runs/steps";
-import { improvement, perplexityInWords, priceInWords, trainingInWords } from "../src/runs/words";
+import { improvement, perplexityInWords, priceInWords, spentInWords, trainingInWords } from "../src/runs/words";
 
-const state = (name: string, seconds = 1, status = "succeeded"): StateRecord => ({
+const state = (name: string, seconds = 1, status: StateRecord["status"] = "succeeded"): StateRecord => ({
   name,
   status,
   started_at: "2026-09-30T17:00:00.000Z",
   seconds,
 });
-const run = (fields: Partial<RunDetail>): RunDetail => ({ run_id: "r", status: "running", ...fields });
+const run = (fields: Partial<RunDetail>): RunDetail => ({ run_id: "r", status: "running", states: [], ...fields });
 const states = (fields: Partial<RunDetail>) =>
   Object.fromEntries(stepsOf(run(fields)).map((step) => [step.name, step.state]));
 
@@ -88,7 +88,7 @@ describe("stepsOf", () => {
   });
 
   it("shows the step that failed even if its history is gone", () => {
-    expect(states({ status: "failed", failure: { step: "SmokeTest" }, states: [] })["Deploy"]).toBe("failed");
+    expect(states({ status: "failed", failure: { step: "SmokeTest", error: "e", cause: "c" }, states: [] })["Deploy"]).toBe("failed");
   });
 
   it("shows what a polite early end had no need of", () => {
@@ -206,5 +206,18 @@ describe("the rest", () => {
       "1 h 6 min",
     ]);
     expect([0, 2048, 1_572_864, 52_428_800].map(fileSize)).toEqual(["0 B", "2 KB", "1.5 MB", "50 MB"]);
+  });
+});
+
+describe("spentInWords", () => {
+  it("says what the training has cost", () => {
+    const progress = { step: 4, of: 9, seconds: 60, cost_usd: 0.021 };
+    expect(spentInWords(run({ progress, states: [state("Train")] }))).toContain("about $0.02 so far");
+  });
+
+  it("says that nothing is spent before it trains, and nothing that it does not know after", () => {
+    expect(spentInWords(run({ states: [state("Begin"), state("Read")] }))).toContain("Nothing has been spent");
+    expect(spentInWords(run({ states: [state("Train")] }))).toContain("is not known");
+    expect(spentInWords(run({ states: [state("Tune")] }))).toContain("is not known");
   });
 });

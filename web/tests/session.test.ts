@@ -1,7 +1,7 @@
 // @vitest-environment jsdom
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Api, ApiError, problemOf } from "../src/api";
-import { Cognito, CognitoError, signInProblem } from "../src/cognito";
+import { Cognito, CognitoError, resetProblem, signInProblem } from "../src/cognito";
 import { Session, SignInExpired } from "../src/session";
 import { type Reply, TestServer } from "./test-server";
 
@@ -110,6 +110,41 @@ describe("Session", () => {
   });
 });
 
+describe("A forgotten password", () => {
+  it("is chosen anew with a code, by the names that Cognito has for it", async () => {
+    server.replies({ body: { CodeDeliveryDetails: {} } }, { body: {} });
+    await session.sendResetCode(EMAIL);
+    await session.resetPassword(EMAIL, "123456", "Own-password-2");
+    expect(server.requests).toMatchObject([
+      {
+        target: "AWSCognitoIdentityProviderService.ForgotPassword",
+        body: { ClientId: "page", Username: EMAIL },
+      },
+      {
+        target: "AWSCognitoIdentityProviderService.ConfirmForgotPassword",
+        body: { Username: EMAIL, ConfirmationCode: "123456", Password: "Own-password-2" },
+      },
+    ]);
+    expect(session.begun).toBe(false);
+  });
+
+  it.each([
+    ["CodeMismatchException", "", /not the code/],
+    ["ExpiredCodeException", "", /another one sent/],
+    ["NotAuthorizedException", "User password cannot be reset in the current state.", /first password/],
+    ["NotAuthorizedException", "User is disabled.", /switched off/],
+    ["InvalidParameterException", "no registered/verified email", /never confirmed/],
+    ["LimitExceededException", "Attempt limit exceeded", /Wait an hour/],
+    ["InvalidPasswordException", "Password must have symbols", /must have symbols/],
+  ])("says what helps against %s: %s", (code, message, expected) => {
+    expect(resetProblem(new CognitoError(code, message))).toMatch(expected);
+  });
+
+  it("tells a lost connection from a wrong code", () => {
+    expect(resetProblem(new TypeError("fetch failed"))).toMatch(/cannot be reached/);
+  });
+});
+
 describe("signInProblem", () => {
   it.each([
     ["Incorrect username or password.", /password is not right/],
@@ -140,7 +175,7 @@ describe("Api", () => {
   });
   beforeEach(() => {
     expired = 0;
-    api = new Api(source("old", "new"), () => (expired += 1), `${server.url}api`);
+    api = new Api(source("old", "new"), () => (expired += 1), server.url);
   });
 
   it("sends the token and reads the body", async () => {
@@ -154,6 +189,21 @@ describe("Api", () => {
     expect(await api.stories()).toEqual([]);
     expect(server.requests.map((request) => request.authorization)).toEqual(["Bearer old", "Bearer new"]);
     expect(expired).toBe(0);
+  });
+
+  it("sends the body once more with the new token", async () => {
+    server.replies({ status: 401, body: {} }, { status: 201, body: {} });
+    await api.makeKey({ name: "nightly", scopes: ["chat"] });
+    expect(server.requests.map((request) => [request.authorization, request.body])).toEqual([
+      ["Bearer old", { name: "nightly", scopes: ["chat"] }],
+      ["Bearer new", { name: "nightly", scopes: ["chat"] }],
+    ]);
+  });
+
+  it("keeps the folders of a story's key", async () => {
+    server.replies({ body: { key: "k", message: "Gone." } });
+    expect(await api.deleteStory("winter/old & new?.txt")).toBe("Gone.");
+    expect(server.requests[0]?.path).toBe("/api/stories/winter/old%20%26%20new%3F.txt");
   });
 
   it("asks to sign in after a second 401", async () => {

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from local.plugin.ministack_adapter import Denied, Response, authorize_request
-from local.plugin.sagemaker import endpoints, models, processing, registry, training, tuning
+from local.plugin.sagemaker import endpoints, models, processing, registry, training, transform, tuning
 from local.plugin.sagemaker.checks import PRINCIPAL
 from local.plugin.sagemaker.errors import ApiError, invalid
 from local.plugin.sagemaker.lists import answer_list
@@ -63,7 +63,7 @@ def _tagged(request: Record) -> list[str]:
 
 
 _JOB, _PROCESSING = "TrainingJobName", "ProcessingJobName"
-_TUNING = "HyperParameterTuningJobName"
+_TUNING, _TRANSFORM = "HyperParameterTuningJobName", "TransformJobName"
 _GROUP, _CONFIG = "ModelPackageGroupName", "EndpointConfigName"
 
 OPERATIONS: dict[str, Operation] = {
@@ -82,6 +82,10 @@ OPERATIONS: dict[str, Operation] = {
     "ListProcessingJobs": Operation(
         answer_list("processing-job", _PROCESSING, processing.summary), _anywhere
     ),
+    "CreateTransformJob": Operation(transform.create, _on("transform-job", _TRANSFORM)),
+    "DescribeTransformJob": Operation(transform.describe, _on("transform-job", _TRANSFORM)),
+    "StopTransformJob": Operation(transform.stop, _on("transform-job", _TRANSFORM)),
+    "ListTransformJobs": Operation(answer_list("transform-job", _TRANSFORM, transform.summary), _anywhere),
     "CreateModel": Operation(models.create, _on("model", "ModelName")),
     "DescribeModel": Operation(models.describe, _on("model", "ModelName")),
     "DeleteModel": Operation(models.delete, _on("model", "ModelName")),
@@ -94,6 +98,9 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "CreateEndpoint": Operation(endpoints.create, _on_endpoint),
     "UpdateEndpoint": Operation(endpoints.update, _on_endpoint),
+    "UpdateEndpointWeightsAndCapacities": Operation(
+        endpoints.update_capacities, _on("endpoint", "EndpointName")
+    ),
     "DescribeEndpoint": Operation(endpoints.describe, _on("endpoint", "EndpointName")),
     "DeleteEndpoint": Operation(endpoints.delete, _on("endpoint", "EndpointName")),
     "ListEndpoints": Operation(answer_list("endpoint", "EndpointName", endpoints.summary), _anywhere),
@@ -133,6 +140,9 @@ def perform(name: str, request: Record, authorize: Authorize) -> Record:
     for holder in (request, request.get("TrainingJobDefinition") or {}):
         for role in filter(None, (holder.get("RoleArn"), holder.get("ExecutionRoleArn"))):
             authorize("iam:PassRole", role, {"iam:PassedToService": PRINCIPAL})
+    rollback = (request.get("DeploymentConfig") or {}).get("AutoRollbackConfiguration") or {}
+    for alarm in rollback.get("Alarms") or []:
+        authorize("cloudwatch:DescribeAlarms", endpoints.alarm_arn(alarm["AlarmName"]), {})
     return found.answer(request)
 
 

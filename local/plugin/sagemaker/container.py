@@ -137,7 +137,8 @@ class Container:
             "HOME": str(home),
             "TMPDIR": str(temporary),
             "PYTHONUNBUFFERED": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",
+            # Whatever this cloud was started in: the next job shall not compile torch and transformers again.
+            "PYTHONDONTWRITEBYTECODE": "",
             **{name: translate(value, self.root) for name, value in self.environment.items()},
         }
 

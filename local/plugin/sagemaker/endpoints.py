@@ -1,31 +1,41 @@
-"""Endpoints: CreateEndpoint, UpdateEndpoint, DescribeEndpoint, DeleteEndpoint, ListEndpoints.
+"""Endpoints: CreateEndpoint, UpdateEndpoint and its kin, DescribeEndpoint, DeleteEndpoint, ListEndpoints.
 
-An update is blue/green as on SageMaker: the old server answers until the new one is healthy, and
-goes on answering when the new one never is.
+An update is blue/green as on SageMaker: the old servers answer until the new ones are healthy, and go on
+answering when they never are. Where alarms were named the old ones stay for the time that was named, and
+answer again when one of them rings.
 """
 
 import logging
 import threading
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from local.plugin.ministack_adapter import put_event
+from local.environment import ACCOUNT, REGION
+from local.plugin.ministack_adapter import Denied, authorize_role, put_event
+from local.plugin.ministack_cloudwatch import missing_alarms, ringing
 from local.plugin.sagemaker import models
 from local.plugin.sagemaker.errors import ApiError, invalid, not_found
 from local.plugin.sagemaker.fleet import Fleet, FleetFailed
+from local.plugin.sagemaker.instances import Instances
 from local.plugin.sagemaker.job import event_detail, shorten
 from local.plugin.sagemaker.store import STORE, Record, arn, shown
 
 ENDPOINT = "endpoint"
+SCALABLE = "scalable-target"
+"""Kind of Application Auto Scaling's targets in the store, by their resource's id."""
+WATCH_SECONDS = 0.5
+"""How often alarms are looked at while an update may still be taken back."""
 logger = logging.getLogger("storyloom.sagemaker")
 
 
 @dataclass
 class _Live:
-    """The servers of one endpoint: the one that answers, and the one that is being started."""
+    """The servers of one endpoint: those that answer, are being started, and may have to answer again."""
 
-    answering: Fleet | None = None
-    starting: Fleet | None = None
+    answering: Instances | None = None
+    starting: Instances | None = None
+    before: Instances | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
     deleted: bool = False
 
@@ -52,7 +62,7 @@ def create(request: Record) -> Record:
     STORE.tag(arn(ENDPOINT, name), request.get("Tags", []))
     _LIVE[name] = _Live()
     _announce(name)
-    _in_background(name, config)
+    _in_background(_roll_out, name, config, record["ProductionVariants"], _Watch())
     return {"EndpointArn": arn(ENDPOINT, name)}
 
 
@@ -60,14 +70,63 @@ def update(request: Record) -> Record:
     """UpdateEndpoint."""
     name, config_name = request["EndpointName"], request["EndpointConfigName"]
     config = models.get_config(config_name)
+    watch = _Watch.of(request.get("DeploymentConfig") or {})
+    if gone := missing_alarms(watch.alarms):
+        raise invalid(f"Could not find the alarms {gone}. Name alarms that CloudWatch has in this region.")
     with STORE.locked():
         record = get(name)
-        if record["EndpointStatus"] not in ("InService", "Failed"):
-            raise invalid(f'Cannot update in-progress endpoint "{arn(ENDPOINT, name)}".')
+        _must_rest(record)
+        _must_not_scale_another_machine(record, config)
         STORE.update(ENDPOINT, name, EndpointStatus="Updating", FailureReason=None)
+    retained = request.get("RetainAllVariantProperties", False)
+    variants = _variants(config, record["ProductionVariants"] if retained else [])
     _announce(name)
-    _in_background(name, config)
+    _in_background(_roll_out, name, config, variants, watch)
     return {"EndpointArn": arn(ENDPOINT, name)}
+
+
+def _must_rest(record: Record) -> None:
+    if record["EndpointStatus"] not in ("InService", "Failed"):
+        raise invalid(f'Cannot update in-progress endpoint "{record["EndpointArn"]}".')
+
+
+def _must_not_scale_another_machine(record: Record, config: Record) -> None:
+    before = models.get_config(record["EndpointConfigName"])["ProductionVariants"][0]
+    after = config["ProductionVariants"][0]
+    resource = f"endpoint/{record['EndpointName']}/variant/{before['VariantName']}"
+    same = all(before.get(key) == after.get(key) for key in ("VariantName", "InstanceType"))
+    if not same and STORE.get(SCALABLE, resource):
+        raise invalid(
+            f"The variant {before['VariantName']} is a target for auto scaling: deregister it before its "
+            "instance type is changed or it is removed."
+        )
+
+
+def update_capacities(request: Record) -> Record:
+    """UpdateEndpointWeightsAndCapacities: servers are started or ended until there are as many as asked."""
+    name, (wanted, *more) = request["EndpointName"], request["DesiredWeightsAndCapacities"]
+    with STORE.locked():
+        record = get(name)
+        _must_rest(record)
+        (variant,) = record["ProductionVariants"]
+        if more or wanted["VariantName"] != variant["VariantName"]:
+            raise invalid(f"The endpoint has one variant, {variant['VariantName']}.")
+        count = wanted.get("DesiredInstanceCount", variant["DesiredInstanceCount"])
+        if count < 1:
+            raise invalid("DesiredInstanceCount must be 1 or more.")
+        asked = {**variant, "DesiredInstanceCount": count}
+        STORE.update(ENDPOINT, name, EndpointStatus="Updating", ProductionVariants=[asked])
+    _announce(name)
+    _in_background(_scale, name, count)
+    return {"EndpointArn": arn(ENDPOINT, name)}
+
+
+def load(name: str) -> list[int] | None:
+    """How many requests each server of an endpoint in service is answering; None where there is none."""
+    record, live = STORE.get(ENDPOINT, name), _LIVE.get(name)
+    if record is None or live is None or live.answering is None or record["EndpointStatus"] != "InService":
+        return None
+    return [server.in_use for server in live.answering.servers]
 
 
 def describe(request: Record) -> Record:
@@ -110,85 +169,150 @@ def take(name: str) -> Fleet:
     if STORE.get(ENDPOINT, name) is None or live is None:
         raise ApiError("ValidationError", f"Endpoint {name} not found.")
     while True:
-        fleet = live.answering
-        if fleet is None:
+        answering = live.answering
+        server = answering.take() if answering else None
+        if server is not None:
+            return server
+        if answering is live.answering:
             status = get(name)["EndpointStatus"]
             raise ApiError("ValidationError", f"Endpoint {name} is not InService: its status is {status}.")
-        fleet.take()
-        if live.answering is fleet:
-            return fleet
-        fleet.give_back()  # replaced in between: it may be stopping already
 
 
-def _in_background(name: str, config: Record) -> None:
-    threading.Thread(target=_roll_out, args=(name, config), name=f"endpoint-{name}", daemon=True).start()
+def _in_background(work: Callable[..., None], name: str, *arguments: object) -> None:
+    threading.Thread(target=work, args=(name, *arguments), name=f"endpoint-{name}", daemon=True).start()
 
 
-def _roll_out(name: str, config: Record) -> None:
+@dataclass(frozen=True)
+class _Watch:
+    """Which alarms take an update back, and for how long they may."""
+
+    alarms: tuple[str, ...] = ()
+    seconds: float = 0
+
+    @classmethod
+    def of(cls, deployment: Record) -> "_Watch":
+        """What a DeploymentConfig asks for."""
+        alarms = (deployment.get("AutoRollbackConfiguration") or {}).get("Alarms") or []
+        policy = deployment.get("BlueGreenUpdatePolicy") or {}
+        if policy.get("TrafficRoutingConfiguration", {}).get("Type", "ALL_AT_ONCE") != "ALL_AT_ONCE":
+            raise invalid("On this machine an update moves all the traffic at once.")
+        names = tuple(alarm["AlarmName"] for alarm in alarms)
+        return cls(names, policy.get("TerminationWaitInSeconds", 0))
+
+
+def _roll_out(name: str, config: Record, variants: list[Record], watch: _Watch) -> None:
     """Start the configuration's servers and move the traffic to them, or keep what answers now."""
     live = _LIVE.get(name)
     if live is None:
         return
     with live.lock:
-        fleet = None
+        fresh = live.starting = Instances(name, config)
         try:
-            fleet = live.starting = Fleet.of(name, config)
-            fleet.start()
+            fresh.scale(variants[0]["DesiredInstanceCount"])
+            failure = _change_over(name, live, fresh, watch)
         except FleetFailed as failed:
-            _settle(name, live, config, shorten(str(failed)))
+            failure = str(failed)
         except Exception as error:  # an endpoint must not stay in Creating for ever
             logger.exception("Endpoint %s", name)
-            _settle(name, live, config, shorten(f"InternalServerError: {error}"))
+            failure = f"InternalServerError: {error}"
+        if failure is None:
+            changes = {"EndpointConfigName": config["EndpointConfigName"], "ProductionVariants": variants}
+            _settle(name, live, None, **changes)
         else:
-            before, live.answering = live.answering, fleet
-            _settle(name, live, config, None)
-            if before:
-                threading.Thread(target=before.retire, name=f"retire-{name}", daemon=True).start()
-            fleet = None
-        finally:
-            live.starting = None
-            if fleet:
-                fleet.stop()
-            if live.deleted and live.answering:
-                live.answering.stop()
+            _settle(name, live, shorten(failure))
+            fresh.retire()
+        live.starting = None
+        if live.deleted and live.answering:
+            live.answering.stop()
 
 
-def _settle(name: str, live: _Live, config: Record, failure: str | None) -> None:
+def _change_over(name: str, live: _Live, fresh: Instances, watch: _Watch) -> str | None:
+    """Have the new servers answer; returns why the old ones answer again where an alarm rang in time."""
+    live.before, live.answering = live.answering, fresh
+    failure = _ring_of(watch, live, fresh) if live.before else None
+    if failure is not None:
+        STORE.update(ENDPOINT, name, EndpointStatus="RollingBack")
+        _announce(name)
+        live.answering = live.before
+    elif live.before:
+        live.before.retire()
+    live.before = None
+    return failure
+
+
+def _ring_of(watch: _Watch, live: _Live, fresh: Instances) -> str | None:
+    """Watch the alarms, with the role of the model, for as long as was asked."""
+    deadline = time.monotonic() + watch.seconds
+    role = fresh.servers[0].model["ExecutionRoleArn"]
+    try:
+        for alarm in watch.alarms:
+            authorize_role(role, "SageMaker", "cloudwatch:DescribeAlarms", alarm_arn(alarm))
+    except Denied as denied:
+        return denied.message
+    while not live.deleted:
+        if rang := ringing(watch.alarms):
+            return f"The deployment was rolled back because an alarm is in state ALARM: {', '.join(rang)}."
+        if time.monotonic() >= deadline:
+            break
+        time.sleep(WATCH_SECONDS)
+    return None
+
+
+def alarm_arn(name: str) -> str:
+    """ARN of a CloudWatch alarm."""
+    return f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{name}"
+
+
+def _scale(name: str, count: int) -> None:
+    live = _LIVE.get(name)
+    if live is None:
+        return
+    with live.lock:
+        answering, failure = live.answering, None
+        if answering is None:
+            return
+        try:
+            answering.scale(count)
+        except FleetFailed as failed:
+            failure = shorten(str(failed))
+        record = STORE.get(ENDPOINT, name)
+        if record:
+            variant = {**record["ProductionVariants"][0], "CurrentInstanceCount": len(answering.servers)}
+            _settle(name, live, failure, ProductionVariants=[variant])
+
+
+def _settle(name: str, live: _Live, failure: str | None, **changes: object) -> None:
     if live.deleted:
         return
-    if failure is None:
-        STORE.update(
-            ENDPOINT,
-            name,
-            EndpointStatus="InService",
-            EndpointConfigName=config["EndpointConfigName"],
-            ProductionVariants=_variants(config),
-            FailureReason=None,
-        )
-    else:
-        rolled_back = "InService" if live.answering else "Failed"
-        STORE.update(ENDPOINT, name, EndpointStatus=rolled_back, FailureReason=failure)
+    status = "InService" if failure is None or live.answering else "Failed"
+    STORE.update(ENDPOINT, name, EndpointStatus=status, FailureReason=failure, **changes)
     _announce(name)
 
 
 def _delete(name: str, live: _Live) -> None:
-    for fleet in (live.starting, live.answering):
-        if fleet:
-            fleet.stop()
+    for instances in (live.starting, live.answering, live.before):
+        if instances:
+            instances.stop()
     STORE.remove(ENDPOINT, name)
 
 
-def _variants(config: Record) -> list[Record]:
-    return [
-        {
-            "VariantName": variant["VariantName"],
-            "CurrentWeight": variant.get("InitialVariantWeight", 1.0),
-            "DesiredWeight": variant.get("InitialVariantWeight", 1.0),
-            "CurrentInstanceCount": variant.get("InitialInstanceCount", 1),
-            "DesiredInstanceCount": variant.get("InitialInstanceCount", 1),
-        }
-        for variant in config["ProductionVariants"]
-    ]
+def _variants(config: Record, retained: Sequence[Record] = ()) -> list[Record]:
+    """The variants of a configuration; those that are `retained` keep their number of instances."""
+    counts = {variant["VariantName"]: variant["DesiredInstanceCount"] for variant in retained}
+    variants = []
+    for variant in config["ProductionVariants"]:
+        weight = variant.get("InitialVariantWeight", 1.0)
+        count = counts.get(variant["VariantName"], variant.get("InitialInstanceCount", 1))
+        variants.append(
+            {
+                "VariantName": variant["VariantName"],
+                "CurrentWeight": weight,
+                "DesiredWeight": weight,
+                "CurrentInstanceCount": count,
+                "DesiredInstanceCount": count,
+            }
+        )
+    return variants
 
 
 def _announce(name: str) -> None:

@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class ApiError(Exception):
-    """An error of the API: `code` as SDKs name the exception, `message` for people."""
+    """An error of the API: `code` as SDKs name the exception, `message` for people.
+
+    Not frozen: a context manager that it passes through writes its traceback into it.
+    """
 
     code: str
     message: str

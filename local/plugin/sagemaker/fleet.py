@@ -1,4 +1,4 @@
-"""The server process behind an endpoint: downloads the model, starts, waits for /ping, restarts."""
+"""The server process behind an endpoint or a transform job: downloads the model, starts, pings, restarts."""
 
 import os
 import socket
@@ -10,6 +10,7 @@ import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from local.environment import SERVER_VARIABLE
 from local.plugin.ministack_adapter import assume_role
 from local.plugin.sagemaker import job as jobs
 from local.plugin.sagemaker import models
@@ -26,9 +27,6 @@ HEALTH_SECONDS = 300
 RESTART_SECONDS = 1.0
 DRAIN_SECONDS = 300.0
 """How long servers that were replaced may go on answering what they were asked before."""
-
-SERVER_VARIABLE = "STORYLOOM_ENDPOINT_SERVER"
-"""Names another module that serves ``--model-dir DIR --port N``: vLLM for a check, a probe in a test."""
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[3]
 
@@ -68,7 +66,7 @@ class Fleet:
             variant,
             model,
             start_folder(f"endpoints/{endpoint}", f"{time.time_ns():x}"),
-            _free_port(),
+            free_port(),
             Telemetry(clients, f"/aws/sagemaker/Endpoints/{endpoint}", stream),
             clients,
         )
@@ -91,6 +89,11 @@ class Fleet:
         with self._idle:
             self._in_use -= 1
             self._idle.notify_all()
+
+    @property
+    def in_use(self) -> int:
+        """How many requests it is answering."""
+        return self._in_use
 
     def retire(self) -> None:
         """Stop when the last request has been answered."""
@@ -185,7 +188,8 @@ def _ping(url: str) -> bool:
         return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback that nobody has."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""What training and processing jobs share: their life as a thread, and the words for how they failed."""
+"""What jobs of several kinds share: their life as a thread, and the words for how they failed."""
 
 import json
 import logging
@@ -36,12 +36,14 @@ class JobStopped(Exception):  # noqa: N818
 
 @dataclass(frozen=True)
 class Kind:
-    """What tells the two kinds of jobs apart."""
+    """What tells the kinds of jobs apart."""
 
     name: str
     status: str
     log_group: str
     detail_type: str
+    stream: str = "{job}/algo-1-{time}"
+    """Name of a job's log stream; the time is in seconds."""
 
 
 TRAINING = Kind(
@@ -56,6 +58,14 @@ PROCESSING = Kind(
     "/aws/sagemaker/ProcessingJobs",
     "SageMaker Processing Job State Change",
 )
+TRANSFORM = Kind(
+    "transform-job",
+    "TransformJobStatus",
+    "/aws/sagemaker/TransformJobs",
+    "SageMaker Transform Job State Change",
+    "{job}/i-{time}/data-log",
+)
+_ARNS = ("TrainingJobArn", "ProcessingJobArn", "TransformJobArn")
 
 
 @dataclass
@@ -79,7 +89,7 @@ class Job:
         self.telemetry = Telemetry(
             self.clients,
             self.kind.log_group,
-            f"{self.name}/algo-1-{int(time.time())}",
+            self.kind.stream.format(job=self.name, time=int(time.time())),
             self.definitions,
             self.kind.log_group,
             self.dimensions,
@@ -90,7 +100,7 @@ class Job:
         threading.Thread(target=self._live, args=(work,), name=f"job-{self.name}", daemon=True).start()
 
     def stop(self) -> None:
-        """StopTrainingJob or StopProcessingJob."""
+        """StopTrainingJob, StopProcessingJob or StopTransformJob."""
         self._stop_reason = "Stopped"
         if self.container:
             self.container.stop("Stopped")
@@ -115,7 +125,7 @@ class Job:
         record = STORE.get(self.kind.name, self.name)
         if record is None:
             return
-        arn = next(str(record[key]) for key in ("TrainingJobArn", "ProcessingJobArn") if key in record)
+        arn = next(str(record[key]) for key in _ARNS if key in record)
         put_event("aws.sagemaker", self.kind.detail_type, event_detail(record), [arn])
 
     def run_container(

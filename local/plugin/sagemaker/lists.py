@@ -56,6 +56,7 @@ def _status(record: Record) -> str:
     members = (
         "TrainingJobStatus",
         "ProcessingJobStatus",
+        "TransformJobStatus",
         "HyperParameterTuningJobStatus",
         "EndpointStatus",
     )

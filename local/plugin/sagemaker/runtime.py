@@ -9,12 +9,15 @@ import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from functools import cache
 
-import httpx
+import aiohttp
 
+from local import next_server
 from local.plugin.ministack_adapter import Denied, Receive, Response, Send, authorize_request, streaming_body
 from local.plugin.sagemaker import endpoints, event_stream
 from local.plugin.sagemaker.errors import ApiError
+from local.plugin.sagemaker.metrics import Invocation
 from local.plugin.sagemaker.store import arn
 
 PATH = re.compile(r"^/endpoints/(?P<name>[^/]+)/invocations(?P<stream>-response-stream)?$")
@@ -46,55 +49,58 @@ async def handle(path: str, headers: dict[str, str], query: dict[str, list[str]]
         return _error(ApiError("AccessDeniedException", denied.message))
     except ApiError as error:
         return _error(error)
-    request = httpx.Request(
-        "POST",
-        f"{fleet.url}/invocations",
-        headers={_PASSED[key]: value for key, value in headers.items() if key in _PASSED},
-        content=body,
-    )
+    passed = {_PASSED[key]: value for key, value in headers.items() if key in _PASSED}
     async with AsyncExitStack() as stack:
         stack.callback(fleet.give_back)
-        variant = str(fleet.variant["VariantName"])
+        measured = Invocation(name, str(fleet.variant["VariantName"]))
         try:
-            if streamed:
-                return await _stream(request, variant, name, stack)
-            return await _answer(request, variant, name)
-        except httpx.HTTPError as error:
+            answer = await _client(STREAM_SECONDS if streamed else ANSWER_SECONDS).post(
+                f"{fleet.url}/invocations", headers=passed, data=body
+            )
+            stack.callback(answer.close)
+            if streamed and answer.ok:
+                return _stream(answer, measured, stack)
+            return await _in_one_piece(answer, measured)
+        except next_server.ERRORS as error:
+            measured.answered(503)
             return _error(_unreachable(name, error))
 
 
-async def _answer(request: httpx.Request, variant: str, name: str) -> Response:
-    async with httpx.AsyncClient(timeout=ANSWER_SECONDS, trust_env=False) as client:
-        answer = await client.send(request)
-    if answer.is_error:
-        return _error(_model_error(answer.status_code, answer.text, name), answer)
-    return 200, _headers(answer, variant), answer.content
+@cache
+def _client(seconds: float) -> aiohttp.ClientSession:
+    return next_server.session(answer_seconds=seconds)
 
 
-async def _stream(request: httpx.Request, variant: str, name: str, stack: AsyncExitStack) -> Response:
-    client = await stack.enter_async_context(httpx.AsyncClient(timeout=STREAM_SECONDS, trust_env=False))
-    answer = await client.send(request, stream=True)
-    stack.push_async_callback(answer.aclose)
-    if answer.is_error:
-        text = (await answer.aread()).decode(errors="replace")
-        return _error(_model_error(answer.status_code, text, name), answer)
+async def _in_one_piece(answer: aiohttp.ClientResponse, measured: Invocation) -> Response:
+    body = await answer.read()
+    measured.answered(answer.status)
+    if answer.ok:
+        measured.complete()
+        return 200, _headers(answer, measured.variant), body
+    text = body.decode(errors="replace")
+    original: dict[str, object] = {"OriginalMessage": text, "OriginalStatusCode": answer.status}
+    return _error(_model_error(answer.status, text, measured.endpoint), original)
+
+
+def _stream(answer: aiohttp.ClientResponse, measured: Invocation, stack: AsyncExitStack) -> Response:
+    measured.answered(answer.status)
     open_until_sent = stack.pop_all()
 
     async def run(send: Send, receive: Receive) -> None:
         async with open_until_sent:
-            await _pump(answer.aiter_raw(), send, receive)
+            await _pump(answer.content.iter_any(), send, receive, measured)
 
     headers = {
         "Content-Type": "application/vnd.amazon.eventstream",
         "X-Amzn-SageMaker-Content-Type": answer.headers.get("content-type", "application/octet-stream"),
-        "x-Amzn-Invoked-Production-Variant": variant,
+        "x-Amzn-Invoked-Production-Variant": measured.variant,
     }
     return 200, headers, streaming_body(run)
 
 
-async def _pump(pieces: AsyncIterator[bytes], send: Send, receive: Receive) -> None:
+async def _pump(pieces: AsyncIterator[bytes], send: Send, receive: Receive, measured: Invocation) -> None:
     """Pass the pieces on until they end or the caller hangs up."""
-    passing = asyncio.create_task(_pass_on(pieces, send))
+    passing = asyncio.create_task(_pass_on(pieces, send, measured))
     hangup = asyncio.create_task(_hangup(receive))
     done, pending = await asyncio.wait({passing, hangup}, return_when=asyncio.FIRST_COMPLETED)
     for task in pending:
@@ -104,13 +110,15 @@ async def _pump(pieces: AsyncIterator[bytes], send: Send, receive: Receive) -> N
         await passing
 
 
-async def _pass_on(pieces: AsyncIterator[bytes], send: Send) -> None:
+async def _pass_on(pieces: AsyncIterator[bytes], send: Send, measured: Invocation) -> None:
     try:
         async for piece in pieces:
+            measured.chunk()
             await send(
                 {"type": "http.response.body", "body": event_stream.payload_part(piece), "more_body": True}
             )
-    except httpx.HTTPError as error:
+    except next_server.ERRORS as error:
+        measured.broke_off()
         body = json.dumps(
             {"Message": f"The model's answer broke off: {error}", "ErrorCode": "ModelInvocationFailed"}
         )
@@ -124,7 +132,7 @@ async def _hangup(receive: Receive) -> None:
         pass
 
 
-def _headers(answer: httpx.Response, variant: str) -> dict[str, str]:
+def _headers(answer: aiohttp.ClientResponse, variant: str) -> dict[str, str]:
     headers = {
         "Content-Type": answer.headers.get("content-type", "application/octet-stream"),
         "x-Amzn-Invoked-Production-Variant": variant,
@@ -145,17 +153,15 @@ def _model_error(status: int, text: str, name: str) -> ApiError:
     )
 
 
-def _unreachable(name: str, error: httpx.HTTPError) -> ApiError:
-    if isinstance(error, httpx.TimeoutException):
+def _unreachable(name: str, error: Exception) -> ApiError:
+    if isinstance(error, TimeoutError):
         return _model_error(
             500, "Your invocation timed out while waiting for a response from container primary.", name
         )
     return _model_error(503, f"The server does not answer: {type(error).__name__}", name)
 
 
-def _error(error: ApiError, answer: httpx.Response | None = None) -> Response:
-    body: dict[str, object] = {"Message": error.message}
-    if answer is not None:
-        body |= {"OriginalMessage": answer.text, "OriginalStatusCode": answer.status_code}
+def _error(error: ApiError, original: dict[str, object] | None = None) -> Response:
+    body: dict[str, object] = {"Message": error.message, **(original or {})}
     headers = {"Content-Type": "application/json", "x-amzn-errortype": error.code}
     return error.status, headers, json.dumps(body).encode()

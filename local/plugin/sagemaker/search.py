@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from statistics import mean, median
 from typing import Any
 
-from scipy.stats import qmc  # type: ignore[import-untyped]
-
 from local.plugin.sagemaker.errors import invalid
 from local.plugin.sagemaker.store import Record
 
@@ -88,6 +86,8 @@ def points(ranges: Record, seed: int) -> Iterator[dict[str, str]]:
     for kind, axis in axes:
         if kind != "Categorical":
             _bounds(axis)
+    from scipy.stats import qmc  # type: ignore[import-untyped]  # noqa: PLC0415 (it takes as long as all else here)
+
     sobol = qmc.Sobol(len(axes), rng=seed)
     return _walk(sobol, axes)
 

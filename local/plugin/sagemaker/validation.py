@@ -1,4 +1,4 @@
-"""Checks a request against SageMaker's own service model, as botocore carries it.
+"""Checks a request against the service's own model, as botocore carries it.
 
 botocore's client checks types and required members; the service also checks enumerations,
 patterns, lengths and ranges. Both are done here, so a wrong field fails here as it would on AWS.
@@ -31,21 +31,22 @@ _PYTHON_TYPES: dict[str, Types] = {
 
 
 @functools.cache
-def service_model() -> ServiceModel:
-    """SageMaker's model; loaded once (it is large)."""
-    return botocore.session.get_session().get_service_model("sagemaker")
+def service_model(service: str = "sagemaker") -> ServiceModel:
+    """A service's model; loaded once (SageMaker's is large)."""
+    return botocore.session.get_session().get_service_model(service)
 
 
-def operation(name: str) -> OperationModel:
-    """The model of operation `name`. Raises `ApiError` for one that SageMaker does not have."""
-    if name not in service_model().operation_names:
-        raise ApiError("UnknownOperationException", f"SageMaker has no operation {name}.")
-    return service_model().operation_model(name)
+def operation(name: str, service: str = "sagemaker") -> OperationModel:
+    """The model of operation `name`. Raises `ApiError` for one that the service does not have."""
+    model = service_model(service)
+    if name not in model.operation_names:
+        raise ApiError("UnknownOperationException", f"{model.metadata['serviceId']} has no operation {name}.")
+    return model.operation_model(name)
 
 
-def validate(operation_name: str, request: dict[str, Any]) -> None:
+def validate(operation_name: str, request: dict[str, Any], service: str = "sagemaker") -> None:
     """Raise `ApiError` (ValidationException) that lists everything wrong with `request`."""
-    shape = operation(operation_name).input_shape
+    shape = operation(operation_name, service).input_shape
     problems: list[str] = []
     _check(shape, request, "", problems)
     if problems:

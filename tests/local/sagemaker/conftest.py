@@ -16,7 +16,7 @@ from local.cloud import LocalCloud
 from local.environment import ACCOUNT, REGION
 
 BUCKET = "jobs-bucket"
-JOB_SECONDS = 60.0
+JOB_SECONDS = 180.0
 
 TRAIN = """
 import json, os, signal, sys, time
@@ -101,11 +101,17 @@ class Aws:
 
     def user(self, service: str, allowed: dict[str, str]) -> Any:
         """A client of somebody who may do only this."""
+        return self.user_with(service, _statements(allowed))
+
+    def user_with(self, service: str, statements: list[dict[str, Any]]) -> Any:
+        """A client of somebody who may do what these statements of a policy allow."""
         iam = self.client("iam")
         name = f"user-{uuid4().hex[:8]}"
         iam.create_user(UserName=name)
         iam.put_user_policy(
-            UserName=name, PolicyName="allowed", PolicyDocument=_document(_statements(allowed))
+            UserName=name,
+            PolicyName="allowed",
+            PolicyDocument=_document([{"Effect": "Allow", **statement} for statement in statements]),
         )
         key = iam.create_access_key(UserName=name)["AccessKey"]
         return self.client(
@@ -190,7 +196,7 @@ def until(
     while time.monotonic() < deadline:
         if done(seen := look()):
             return seen
-        time.sleep(0.1)
+        time.sleep(0.2)
     raise AssertionError(f"not done after {seconds} s: {seen}")
 
 
@@ -217,6 +223,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
     try:
         with pytest.MonkeyPatch.context() as serving:  # for this cloud alone: others host real models
             serving.setenv("STORYLOOM_ENDPOINT_SERVER", "tests.local.sagemaker.echo_server")
+            serving.setenv("STORYLOOM_SCALING_PERIOD", "0.1")
             cloud.up()
         account = Aws(cloud)
         s3 = account.client("s3")

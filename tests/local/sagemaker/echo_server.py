@@ -6,15 +6,20 @@ Started by the local SageMaker with ``--model-dir`` and ``--port``. What it was 
 import argparse
 import json
 import sys
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 PIECE_SECONDS = 0.3
+TOGETHER_SECONDS = 30.0
 
 
 def handler(folder: Path) -> type[BaseHTTPRequestHandler]:
-    """A request handler that answers with the words of ``words.txt``."""
+    """A request handler that answers with the words of ``words.txt``, or with what it is to echo."""
+    barriers: dict[int, threading.Barrier] = {}
+    lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -26,13 +31,29 @@ def handler(folder: Path) -> type[BaseHTTPRequestHandler]:
             asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
             if asked.get("refuse"):
                 self._whole(400, b'{"error":{"message":"no such model"}}')
+            elif asked.get("break"):
+                self._whole(500, b'{"error":{"message":"out of memory"}}')
             elif asked.get("die"):
                 sys.stdout.flush()
                 self.server.shutdown()
+            elif "echo" in asked:
+                self._echo(asked)
             elif asked.get("stream"):
                 self._stream()
             else:
                 self._whole(200, (folder / "words.txt").read_bytes())
+
+        def _echo(self, asked: dict[str, Any]) -> None:
+            time.sleep(asked.get("seconds", 0))
+            if parties := asked.get("together"):
+                with lock:
+                    barrier = barriers.setdefault(parties, threading.Barrier(parties))
+                try:
+                    barrier.wait(TOGETHER_SECONDS)
+                except threading.BrokenBarrierError:
+                    self._whole(400, b"not so many came together")
+                    return
+            self._whole(200, json.dumps({"echo": asked["echo"]}).encode())
 
         def _whole(self, status: int, body: bytes) -> None:
             self.send_response(status)

@@ -143,7 +143,7 @@ def _stream(aws: Aws, endpoint: str) -> Any:
     )["Body"]
 
 
-def _config(aws: Aws, role: str, words: str | None) -> str:
+def _config(aws: Aws, role: str, words: str | None, instance: str = "ml.g6.xlarge") -> str:
     """An endpoint configuration whose model says `words`."""
     name = f"model-{uuid4().hex[:8]}"
     aws.client("s3").put_object(
@@ -156,7 +156,7 @@ def _config(aws: Aws, role: str, words: str | None) -> str:
         ExecutionRoleArn=role,
         PrimaryContainer={"Image": "any", "ModelDataSource": {"S3DataSource": source}},
     )
-    variant = {"VariantName": "only", "ModelName": name, "InstanceType": "ml.g6.xlarge"}
+    variant = {"VariantName": "only", "ModelName": name, "InstanceType": instance}
     sagemaker.create_endpoint_config(
         EndpointConfigName=name, ProductionVariants=[{**variant, "InitialInstanceCount": 1}]
     )
@@ -185,5 +185,12 @@ def _servers(aws: Aws, endpoint: str) -> list[psutil.Process]:
     return [
         process
         for process in belonging_to(cloud_id(aws.cloud.state))
-        if any(f"endpoints/{endpoint}/" in part for part in process.cmdline())
+        if any(f"endpoints/{endpoint}/" in part for part in _command(process))
     ]
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:  # it has just ended
+        return []

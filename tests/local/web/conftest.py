@@ -92,7 +92,11 @@ class WebApp:
         admin = self.client("cognito-idp")
         pool = self.outputs["UserPoolId"]
         admin.admin_create_user(
-            UserPoolId=pool, Username=name, TemporaryPassword=password, MessageAction="SUPPRESS"
+            UserPoolId=pool,
+            Username=name,
+            UserAttributes=[{"Name": "email", "Value": name}, {"Name": "email_verified", "Value": "true"}],
+            TemporaryPassword=password,
+            MessageAction="SUPPRESS",
         )
         if not temporary:
             admin.admin_set_user_password(UserPoolId=pool, Username=name, Password=password, Permanent=True)

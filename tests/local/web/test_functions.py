@@ -1,5 +1,6 @@
 """Python functions run as on AWS: their handler's path, their role, their errors, their time."""
 
+import base64
 import io
 import json
 import sys
@@ -21,7 +22,11 @@ class TooTired(Exception):
     pass
 
 def handler(event, context):
+    if event == "silence":
+        return None
     print("asked for", event)
+    if event == "mumble":
+        return sys.stderr.write("no line feed at the end")
     if event == "raise":
         raise TooTired("not today")
     if event == "sleep":
@@ -100,6 +105,24 @@ def test_its_log_has_what_it_printed_and_how_it_failed(function: Function, web: 
     text = "\n".join(event["message"] for event in events)
     assert "asked for raise" in text
     assert "[ERROR] TooTired: not today" in text
+
+
+def test_its_log_ends_with_the_last_thing_it_wrote(function: Function) -> None:
+    said = function.client.invoke(FunctionName=function.name, Payload=b'"mumble"', LogType="Tail")
+    lines = base64.b64decode(said["LogResult"]).decode().splitlines()
+    assert "asked for mumble" in lines
+    assert "no line feed at the end" in lines
+
+
+def test_a_function_that_prints_nothing_is_not_waited_for(function: Function) -> None:
+    def seconds() -> float:
+        begun = time.monotonic()
+        assert function("silence") == ("", None)
+        return time.monotonic() - begun
+
+    seconds()
+    # MiniStack by itself listens for 50 ms longer than the function takes; whatever else runs, one is quick.
+    assert min(seconds() for _ in range(30)) < 0.05
 
 
 def test_it_acts_under_its_role(function: Function) -> None:

@@ -2,11 +2,13 @@
 
 import base64
 import json
+import re
 import time
 from typing import Any
 
 import pytest
 
+from local.environment import Folders
 from tests.local.web.conftest import WebApp
 
 pytestmark = pytest.mark.cloud
@@ -51,6 +53,56 @@ def test_a_first_password_has_to_be_changed(web: WebApp) -> None:
     assert _status(web, {"Authorization": f"Bearer {token}"}) == 200
     assert web.initiate(name, password)["__type"].endswith("NotAuthorizedException")
     assert "AuthenticationResult" in web.initiate(name, f"{password}-new")
+
+
+def _ask_for_code(web: WebApp, name: str) -> str:
+    """Have a code sent; returns it as the mail has it, or "" where there is no new mail."""
+    folder = Folders(web.cloud.state).mail
+    before = set(folder.glob("*.txt"))
+    asked = web.cognito("ForgotPassword", {"ClientId": web.outputs["UserPoolClientId"], "Username": name})
+    assert asked.status_code == 200
+    mails = [mail.read_text() for mail in set(folder.glob("*.txt")) - before]
+    assert all(name in mail for mail in mails)
+    return "".join(re.findall(r"\b\d{6}\b", "".join(mails)))
+
+
+def _reset(web: WebApp, name: str, code: str, password: str) -> str:
+    """Choose a new password; returns how it was refused, or ""."""
+    client = web.outputs["UserPoolClientId"]
+    given = {"ClientId": client, "Username": name, "ConfirmationCode": code, "Password": password}
+    return str(web.cognito("ConfirmForgotPassword", given).json().get("__type", "")).rpartition("#")[2]
+
+
+def test_a_forgotten_password_is_chosen_anew_with_the_code_from_the_mail(web: WebApp) -> None:
+    name, password = web.new_person()
+    code = _ask_for_code(web, name)
+    another = _ask_for_code(web, name)
+    assert len(code) == len(another) == 6
+    if code != another:
+        assert _reset(web, name, code, f"{password}-new") == "CodeMismatchException"
+    assert _reset(web, name, another, f"{password}-new") == ""
+    assert "AuthenticationResult" in web.initiate(name, f"{password}-new")
+    assert web.initiate(name, password)["__type"].endswith("NotAuthorizedException")
+    assert _reset(web, name, another, password) == "ExpiredCodeException"
+
+
+def test_a_code_is_not_to_be_guessed(web: WebApp) -> None:
+    name, password = web.new_person()
+    code = _ask_for_code(web, name)
+    wrong = f"{(int(code) + 1) % 10**6:06}"
+    assert [_reset(web, name, wrong, password) for _ in range(5)] == ["CodeMismatchException"] * 5
+    assert _reset(web, name, code, f"{password}-new") == "ExpiredCodeException"
+    assert "AuthenticationResult" in web.initiate(name, password)
+
+
+def test_nobody_learns_who_may_come_in_from_asking_for_a_code(web: WebApp) -> None:
+    assert _ask_for_code(web, "stranger@example.com") == ""
+
+
+def test_mail_is_for_the_owner_of_the_cloud_only(web: WebApp) -> None:
+    _ask_for_code(web, web.new_person()[0])
+    folder = Folders(web.cloud.state).mail
+    assert {path.stat().st_mode & 0o077 for path in [folder, *folder.glob("*.txt")]} == {0}
 
 
 def test_a_session_goes_on_with_its_refresh_token(web: WebApp) -> None:

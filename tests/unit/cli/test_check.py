@@ -249,7 +249,7 @@ def test_ctrl_c_stops_every_process_and_leaves_nothing_behind(tmp_path: Path) ->
         text=True,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not list(work.glob("storyloom-check-*/read/*.jsonl")) and time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)

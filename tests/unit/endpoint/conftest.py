@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,10 @@ class Server:
         return hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
 
 
+START_SECONDS = 600.0
+"""For a machine on which three other groups of tests run: its processors start it in four."""
+
+
 def start(folder: Path, port: int) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "local.endpoint_server", "--model-dir", str(folder), "--port", str(port)],
@@ -114,20 +119,30 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@contextmanager
+def serving(folder: Path) -> Iterator[Server]:
+    """The server over a folder, from its first answer to a ping on."""
+    port = free_port()
+    process = start(folder, port)
+    url = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + START_SECONDS
+    try:
+        while True:
+            try:
+                assert httpx.get(f"{url}/ping").status_code == 200
+                break
+            except httpx.TransportError:
+                assert process.poll() is None, process.stdout.read() if process.stdout else ""
+                assert time.monotonic() < deadline, "the server did not come up"
+                time.sleep(0.1)
+        yield Server(url, port, folder, process)
+    finally:
+        process.terminate()
+        code = process.wait(timeout=20)
+    assert code in (0, -15)
+
+
 @pytest.fixture(scope="session")
 def server(model_folder: Path) -> Iterator[Server]:
-    port = free_port()
-    process = start(model_folder, port)
-    url = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 180
-    while True:
-        try:
-            assert httpx.get(f"{url}/ping").status_code == 200
-            break
-        except httpx.TransportError:
-            assert process.poll() is None, process.stdout.read() if process.stdout else ""
-            assert time.monotonic() < deadline, "the server did not come up"
-            time.sleep(0.1)
-    yield Server(url, port, model_folder, process)
-    process.terminate()
-    assert process.wait(timeout=20) in (0, -15)
+    with serving(model_folder) as it:
+        yield it

@@ -2,6 +2,7 @@
 
 import socket
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.unit.endpoint.conftest import CONTEXT, Server, free_port, start, write_serving_config
+from tests.unit.endpoint.contract import CHECKS, Engine, Reply
 
 
 def text_of(response: httpx.Response) -> str:
@@ -34,6 +36,26 @@ def greedy(folder: Path, version: str, text: str, tokens: int) -> str:
     with torch.no_grad():
         written = model.generate(**prompt, max_new_tokens=tokens, do_sample=False)
     return str(tokenizer.decode(written[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True))
+
+
+class OverHttp:
+    """The small server as the contract asks it."""
+
+    def __init__(self, server: Server) -> None:
+        self._url = f"{server.url}/invocations"
+
+    def ask(self, body: bytes) -> Reply:
+        answer = httpx.post(self._url, content=body, timeout=60)
+        return Reply(answer.status_code, answer.json())
+
+    def stream(self, body: bytes) -> list[bytes]:
+        with httpx.stream("POST", self._url, content=body, timeout=60) as answer:
+            return list(answer.iter_raw())
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_it_keeps_the_contract(server: Server, check: Callable[[Engine], None]) -> None:
+    check(OverHttp(server))
 
 
 @pytest.mark.parametrize("model", ["base", "v1", "v2"])
@@ -137,7 +159,7 @@ def test_writing_ends_when_a_reader_without_stream_gives_up(server: Server) -> N
 
 
 def wait_until_idle(server: Server) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while server.active():
         assert time.monotonic() < deadline, "it goes on writing for nobody"
         time.sleep(0.05)
@@ -255,5 +277,5 @@ def test_a_folder_that_cannot_be_served_says_why(tmp_path: Path, values: dict[st
     (tmp_path / "base").mkdir()
     write_serving_config(tmp_path, **{"lora-modules": [], **values})
     process = start(tmp_path, free_port())
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == 1 and said in output and "Traceback" not in output

@@ -1,5 +1,6 @@
 """A MiniStack for the functions: real table, buckets, topic, schedules and executions, without the stacks."""
 
+import io
 import json
 import os
 import socket
@@ -10,15 +11,17 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import boto3
 import httpx
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from shared import aws, clock, versions
+from keeper.handler import handler as keeper
+from shared import aws, clock, endpoint, hosting, versions
 from shared.models import ModelVersion
+from start_run.handler import handler as start_run
 from tests.unit.functions.sagemaker_stand_in import Stage, StandIn
 
 ACCOUNT = "123456789012"
@@ -121,6 +124,7 @@ def house(cloud_url: str, stage: Stage, sagemaker: StandIn, monkeypatch: pytest.
         "AWS_ENDPOINT_URL": cloud_url,
         "AWS_ENDPOINT_URL_SAGEMAKER": stage.url,
         "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": stage.url,
+        "AWS_ENDPOINT_URL_APPLICATION_AUTO_SCALING": stage.url,
         "AWS_ACCESS_KEY_ID": ACCOUNT,
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_REGION": "us-east-1",
@@ -198,8 +202,16 @@ def _environment(made: House) -> dict[str, str]:
         "ENDPOINT_NAME": "storyloom",
         "INFERENCE_AMI": "al2023-ami-sagemaker-inference-gpu-4-1",
         "IDLE_MINUTES": "15",
+        "HOSTING_MAX_INSTANCES": "1",
+        "ANSWERS_PER_INSTANCE": "8",
+        "WATCH_MINUTES": "5",
+        "ROLLBACK_ALARMS": f'["{made.table}-endpoint-errors", "{made.table}-endpoint-latency"]',
         "KEEPER_FUNCTION": "keeper",
         "START_RUN_FUNCTION": "start_run",
+        "START_TRANSFORM_FUNCTION": "start_transform",
+        "TRANSFORM_TOKENS_PER_SECOND": '{"ml.g6.xlarge": 800.0, "ml.g5.xlarge": 1600.0}',
+        "TRANSFORM_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/transform",
+        "TRANSFORM_AMI": "al2-ami-sagemaker-batch-gpu-535",
         "DAILY_TOKENS": "200000",
         "PAGE_URL_PARAMETER": f"/{made.table}/page-url",
     }
@@ -224,6 +236,21 @@ def asked_by(sub: str = "u1", scopes: str = "chat read write keys", **more: str)
     """The header that the Web Adapter gives the API: who asks, as the authorizer found out."""
     who = {"sub": sub, "scopes": scopes, **more}
     return {"x-amzn-request-context": json.dumps({"authorizer": who})}
+
+
+class Lambdas:
+    """Calls start_run and the keeper themselves, at once, where the functions would have Lambda call them."""
+
+    _HANDLERS: ClassVar = {"start_run": start_run, "keeper": keeper}
+
+    def __init__(self, context: LambdaContext) -> None:
+        self._context = context
+
+    # boto3 names its arguments so
+    def invoke(self, FunctionName: str, Payload: bytes, InvocationType: str = "") -> dict[str, Any]:  # noqa: N803
+        handler = self._HANDLERS[FunctionName.rpartition(":")[2]]
+        outcome = handler(json.loads(Payload), self._context)
+        return {"Payload": io.BytesIO(json.dumps(outcome).encode())}
 
 
 class Context(LambdaContext):
@@ -278,3 +305,19 @@ def live_v1(house: House) -> str:
     )
     versions.save(model)
     return versions.make_live(model, f"s3://{house.artifacts}/hosting/v1/").bundle_uri
+
+
+@pytest.fixture
+def lambdas_at_once(context: LambdaContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No Lambda is deployed here: what the functions have it start is started in their place."""
+    monkeypatch.setattr(aws, "lambdas", lambda: Lambdas(context))
+
+
+@pytest.fixture
+def awake_v1(house: House, live_v1: str, sagemaker: StandIn) -> StandIn:
+    """v1 live and in service; what it answers is for the test to say."""
+    config = endpoint.ensure_config("v1", live_v1, "ml.g6.xlarge")
+    endpoint.converge(config)
+    sagemaker.in_service()
+    hosting.mark_awake("v1", config)
+    return sagemaker

@@ -1,4 +1,4 @@
-"""SageMaker's endpoint API in memory, with a clock of its own, failures on demand, and its own bill."""
+"""SageMaker's endpoint API and Application Auto Scaling in memory, with a clock, failures and a bill."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -59,9 +59,9 @@ class Troubled:
         if not callable(found) or name == "exceptions":
             return found
 
-        def call(**fields: Any) -> Any:
+        def call(*names: str, **fields: Any) -> Any:
             self._trouble.strike(name)
-            return found(**fields)
+            return found(*names, **fields)
 
         return call
 
@@ -79,10 +79,15 @@ class EndpointMachine:
     failure: str | None = None
     short: dict[str, str] = field(default_factory=dict)
     """Instance types that cannot be had: `capacity` or `quota`."""
-    billed: list[tuple[datetime, datetime]] = field(default_factory=list)
+    instances: int = 1
+    scalable: dict[str, Any] | None = None
+    """The scalable target, while one is registered."""
+    policy: dict[str, Any] | None = None
+    billed: list[tuple[datetime, datetime, int]] = field(default_factory=list)
+    """From when to when, and how many machines."""
     billing_since: datetime | None = None
     ended_unseen: bool = False
-    """Whether billing ended by SageMaker's or somebody's doing since this was last asked."""
+    """Whether billing ended or changed by SageMaker's or somebody's doing since this was last asked."""
 
     def describe_endpoint(self, **_: Any) -> dict[str, Any]:
         self._must_exist("DescribeEndpoint")
@@ -91,8 +96,14 @@ class EndpointMachine:
             "EndpointConfigName": self.config,
             "CreationTime": self.created_at,
             "LastModifiedTime": self.changed_at,
+            "ProductionVariants": [{"VariantName": "main", "CurrentInstanceCount": self.instances}],
         }
         return found if self.failure is None else {**found, "FailureReason": self.failure}
+
+    def get_paginator(self, operation: str) -> "_NoJobs":
+        """No transform job is going: those have tests of their own."""
+        assert operation == "list_transform_jobs"
+        return _NoJobs()
 
     def create_model(self, **_: Any) -> None:
         """Every model is there already."""
@@ -100,19 +111,24 @@ class EndpointMachine:
     def create_endpoint_config(self, **_: Any) -> None:
         """Every configuration is there already."""
 
+    # boto3 names its arguments so
     def create_endpoint(self, *, EndpointConfigName: str, **_: Any) -> None:  # noqa: N803
         if self.status is not None:
             raise _error("ValidationException", "Cannot create already existing endpoint.", "CreateEndpoint")
         self._within_quota(EndpointConfigName, "CreateEndpoint")
         self.config = self.wanted = EndpointConfigName
         self.created_at = self.billing_since = self.time.now
-        self.failure = None
+        self.failure, self.instances = None, 1
         self._become("Creating")
 
+    # boto3 names its arguments so
     def update_endpoint(self, *, EndpointConfigName: str, **_: Any) -> None:  # noqa: N803
         self._must_exist("UpdateEndpoint")
         self._must_rest("UpdateEndpoint")
         self._within_quota(EndpointConfigName, "UpdateEndpoint")
+        changes = machines.instance_of(EndpointConfigName) != machines.instance_of(self.config)
+        if changes and self.scalable is not None:
+            raise _error("ValidationException", "It must be deregistered first.", "UpdateEndpoint")
         self.wanted, self.failure = EndpointConfigName, None
         self._become("Updating")
 
@@ -121,6 +137,55 @@ class EndpointMachine:
         self._must_rest("DeleteEndpoint")
         self._stop_billing()
         self._become("Deleting")
+
+    # boto3 names its arguments so
+    def update_endpoint_weights_and_capacities(
+        self,
+        *,
+        DesiredWeightsAndCapacities: list[dict[str, Any]],  # noqa: N803
+        **_: Any,
+    ) -> None:
+        self._must_exist("UpdateEndpointWeightsAndCapacities")
+        self._must_rest("UpdateEndpointWeightsAndCapacities")
+        self._have(DesiredWeightsAndCapacities[0]["DesiredInstanceCount"])
+
+    # boto3 names its arguments so
+    def register_scalable_target(self, *, MinCapacity: int, MaxCapacity: int, **_: Any) -> None:  # noqa: N803
+        self._must_exist("RegisterScalableTarget")
+        self.scalable = {"MinCapacity": MinCapacity, "MaxCapacity": MaxCapacity}
+
+    def describe_scalable_targets(self, **_: Any) -> dict[str, Any]:
+        return {"ScalableTargets": [self.scalable] if self.scalable else []}
+
+    def deregister_scalable_target(self, **_: Any) -> None:
+        if self.scalable is None:
+            raise _error("ObjectNotFoundException", "No scalable target.", "DeregisterScalableTarget")
+        self.scalable = self.policy = None
+
+    def put_scaling_policy(self, **fields: Any) -> None:
+        if self.scalable is None:
+            raise _error("ObjectNotFoundException", "No scalable target.", "PutScalingPolicy")
+        self.policy = fields
+
+    def describe_scaling_policies(self, **_: Any) -> dict[str, Any]:
+        return {"ScalingPolicies": [self.policy] if self.policy else []}
+
+    def describe_alarm_history(self, **_: Any) -> dict[str, Any]:
+        """No alarm has ever rung."""
+        return {"AlarmHistoryItems": []}
+
+    def load_asks_for(self, instances: int) -> None:
+        """Scale, where there is a policy to scale by."""
+        if self.status == "InService" and self.scalable is not None and self.policy is not None:
+            low, high = self.scalable["MinCapacity"], self.scalable["MaxCapacity"]
+            self._have(min(high, max(low, instances)))
+
+    def _have(self, instances: int) -> None:
+        if instances != self.instances and self.billing_since is not None:
+            self.ended_unseen = True
+            self._stop_billing()
+            self.billing_since = self.time.now
+        self.instances = instances
 
     def go_on(self, well: bool) -> None:
         """Take the next step of whatever is going on."""
@@ -147,10 +212,12 @@ class EndpointMachine:
             self._vanish()
 
     def billed_seconds(self, since: datetime) -> float:
-        """Say how long it has billed since an instant, until now."""
-        open_one = [(self.billing_since, self.time.now)] if self.billing_since else []
-        stretches = [*self.billed, *open_one]
-        return sum(max(0.0, (stop - max(start, since)).total_seconds()) for start, stop in stretches)
+        """Say how long its machines have billed together since an instant, until now."""
+        open_one = [(self.billing_since, self.time.now, self.instances)] if self.billing_since else []
+        return sum(
+            count * max(0.0, (stop - max(start, since)).total_seconds())
+            for start, stop, count in [*self.billed, *open_one]
+        )
 
     def _fail(self, reason: str) -> None:
         self.failure, self.ended_unseen = reason, True
@@ -159,7 +226,7 @@ class EndpointMachine:
 
     def _stop_billing(self) -> None:
         if self.billing_since is not None:
-            self.billed.append((self.billing_since, self.time.now))
+            self.billed.append((self.billing_since, self.time.now, self.instances))
             self.billing_since = None
 
     def _become(self, status: str) -> None:
@@ -181,6 +248,11 @@ class EndpointMachine:
         if self.short.get(instance or "") == "quota":
             limit = f"The account-level service limit '{instance} for endpoint usage' is 0 Instances."
             raise _error("ResourceLimitExceeded", limit, operation)
+
+
+class _NoJobs:
+    def paginate(self, **_: Any) -> list[dict[str, Any]]:
+        return [{"TransformJobSummaries": []}]
 
 
 def _error(code: str, message: str, operation: str) -> ClientError:

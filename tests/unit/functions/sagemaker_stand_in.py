@@ -1,12 +1,14 @@
-"""SageMaker's control plane and runtime over HTTP, as small as the functions' tests need them.
+"""SageMaker, its runtime and Application Auto Scaling over HTTP, as small as the functions' tests need them.
 
 The real local SageMaker starts real model servers; here a test decides what the endpoint does. Requests come
 from real boto3, which checks them against the service model, and refusals have SageMaker's words.
 """
 
 import json
+import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -34,6 +36,8 @@ class StandIn:
     packages: list[Body] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     asked: list[Body] = field(default_factory=list)
+    meet: Callable[[int, Body], None] | None = None
+    """Called with the number of each question and the question: decides what it meets."""
     answers: list[Body] = field(default_factory=list)
     """What InvokeEndpoint answers, in turn."""
     stream: list[bytes] = field(default_factory=list)
@@ -45,7 +49,14 @@ class StandIn:
     over_quota: set[str] = field(default_factory=set)
     """Instance types that the account may not have."""
     refuses_to_delete: bool = False
+    scalable: Body | None = None
+    """Application Auto Scaling's scalable target, with the endpoint's variant as its resource."""
+    policy: Body | None = None
+    updates: list[Body] = field(default_factory=list)
+    """What UpdateEndpoint was asked."""
     model_error: tuple[int, str] | None = None
+    jobs: dict[str, Body] = field(default_factory=dict)
+    """Transform jobs by name."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def in_service(self) -> None:
@@ -88,7 +99,15 @@ class StandIn:
             raise RefusalError("Could not find endpoint configuration.")
         self._within_quota(self.configs[body["EndpointConfigName"]])
         now = time.time()
+        variant = self.configs[body["EndpointConfigName"]]["ProductionVariants"][0]
         self.endpoint = {
+            "ProductionVariants": [
+                {
+                    "VariantName": variant["VariantName"],
+                    "CurrentInstanceCount": variant["InitialInstanceCount"],
+                    "DesiredInstanceCount": variant["InitialInstanceCount"],
+                }
+            ],
             "EndpointName": body["EndpointName"],
             "EndpointArn": f"arn:aws:sagemaker:us-east-1:123456789012:endpoint/{body['EndpointName']}",
             "EndpointConfigName": body["EndpointConfigName"],
@@ -108,8 +127,47 @@ class StandIn:
         assert self.endpoint is not None
         if self.endpoint["EndpointStatus"] not in {"InService", "Failed"}:
             raise RefusalError('Cannot update in-progress endpoint "arn:aws:sagemaker:::it".')
+        if self.scalable is not None and self._changes_machine(body["EndpointConfigName"]):
+            raise RefusalError("The variant(s) main must be deregistered as a target for autoscaling first.")
+        self.updates.append(body)
         self.endpoint |= {"EndpointStatus": "Updating", "wanted": body["EndpointConfigName"]}
         return {"EndpointArn": self.endpoint["EndpointArn"]}
+
+    def _changes_machine(self, wanted: str) -> bool:
+        assert self.endpoint is not None
+        names = (wanted, self.endpoint["EndpointConfigName"])
+        before, after = (self.configs[name]["ProductionVariants"][0]["InstanceType"] for name in names)
+        return bool(before != after)
+
+    def _UpdateEndpointWeightsAndCapacities(self, body: Body) -> Body:  # noqa: N802
+        assert self.endpoint is not None
+        (wanted,) = body["DesiredWeightsAndCapacities"]
+        self.endpoint["ProductionVariants"][0]["CurrentInstanceCount"] = wanted["DesiredInstanceCount"]
+        return {"EndpointArn": self.endpoint["EndpointArn"]}
+
+    def _RegisterScalableTarget(self, body: Body) -> Body:  # noqa: N802
+        if self.endpoint is None:
+            raise RefusalError(f"The resource {body['ResourceId']} is not there.")
+        self.scalable = {**body, "CreationTime": time.time(), "RoleARN": "arn:aws:iam:::role/linked"}
+        return {"ScalableTargetARN": "arn:aws:application-autoscaling:::scalable-target/1"}
+
+    def _DescribeScalableTargets(self, body: Body) -> Body:  # noqa: N802
+        return {"ScalableTargets": [self.scalable] if self.scalable else []}
+
+    def _DeregisterScalableTarget(self, body: Body) -> Body:  # noqa: N802
+        if self.scalable is None:
+            raise RefusalError("No scalable target found.", "ObjectNotFoundException")
+        self.scalable = self.policy = None
+        return {}
+
+    def _PutScalingPolicy(self, body: Body) -> Body:  # noqa: N802
+        if self.scalable is None:
+            raise RefusalError("No scalable target registered.", "ObjectNotFoundException")
+        self.policy = {**body, "PolicyARN": "arn:aws:autoscaling:::policy/1", "CreationTime": time.time()}
+        return {"PolicyARN": self.policy["PolicyARN"], "Alarms": []}
+
+    def _DescribeScalingPolicies(self, body: Body) -> Body:  # noqa: N802
+        return {"ScalingPolicies": [self.policy] if self.policy else []}
 
     def _DeleteEndpoint(self, body: Body) -> Body:  # noqa: N802
         if self.endpoint is None:
@@ -118,6 +176,40 @@ class StandIn:
             raise RefusalError('Cannot update in-progress endpoint "arn:aws:sagemaker:::it".')
         self.endpoint = None
         return {}
+
+    def _CreateTransformJob(self, body: Body) -> Body:  # noqa: N802
+        if body["ModelName"] not in self.models:
+            raise RefusalError(f'Could not find model "{body["ModelName"]}".')
+        instance = body["TransformResources"]["InstanceType"]
+        if instance in self.over_quota:
+            limit = f"The account-level service limit '{instance} for transform job usage' is 0 Instances."
+            raise RefusalError(limit, "ResourceLimitExceeded")
+        if body["TransformJobName"] in self.jobs:
+            raise RefusalError("Job name must be unique.", "ResourceInUse")
+        state = {"TransformJobStatus": "InProgress", "CreationTime": time.time()}
+        self.jobs[body["TransformJobName"]] = {**body, **state}
+        return {"TransformJobArn": f"arn:{body['TransformJobName']}"}
+
+    def _DescribeTransformJob(self, body: Body) -> Body:  # noqa: N802
+        if body["TransformJobName"] not in self.jobs:
+            raise RefusalError(f"Could not find requested job with name: {body['TransformJobName']}")
+        return self.jobs[body["TransformJobName"]]
+
+    def _StopTransformJob(self, body: Body) -> Body:  # noqa: N802
+        job = self._DescribeTransformJob(body)
+        if job["TransformJobStatus"] != "InProgress":
+            raise RefusalError("The request was rejected because the transform job has ended.")
+        job["TransformJobStatus"] = "Stopping"
+        return {}
+
+    def _ListTransformJobs(self, body: Body) -> Body:  # noqa: N802
+        found = [
+            job
+            for name, job in self.jobs.items()
+            if body["NameContains"] in name and job["TransformJobStatus"] == body["StatusEquals"]
+        ]
+        members = ("TransformJobName", "TransformJobStatus", "CreationTime")
+        return {"TransformJobSummaries": [{member: job[member] for member in members} for job in found]}
 
     def _CreateModelPackage(self, body: Body) -> Body:  # noqa: N802
         self.packages.append(body)
@@ -149,6 +241,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _runtime(self, request: Body) -> None:
         it = self.stand_in
         it.asked.append(request)
+        if it.meet is not None:
+            it.meet(len(it.asked), request)
         if it.endpoint is None:
             self._json(400, {"Message": "Endpoint it not found."}, {"x-amzn-errortype": "ValidationError"})
         elif it.model_error is not None:
@@ -195,14 +289,23 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+class _Server(ThreadingHTTPServer):
+    """Says nothing of a client that hangs up."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
 class Stage:
     """The server, which lasts, so that boto3's clients do; each test puts a stand-in of its own on it."""
 
     def __init__(self) -> None:
         """Start on a free port."""
         self._handler = type("Handler", (_Handler,), {})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), self._handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 

@@ -14,7 +14,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from chat_api import openapi, waking
-from chat_api.app import create_app
+from chat_api.app import app
 from shared import aws, hosting, layout, runs
 from tests.unit.functions.conftest import House, asked_by
 
@@ -26,7 +26,7 @@ RUN = "20260904-090000-ffff"
 def api(house: House, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
     """The app, called as the Web Adapter calls it; no keeper is deployed."""
     monkeypatch.setattr(waking, "call_keeper", lambda action: None)
-    with TestClient(create_app(), headers=CONTEXT) as client:
+    with TestClient(app, headers=CONTEXT) as client:
         yield client
 
 
@@ -36,6 +36,58 @@ def test_the_committed_description_is_the_api() -> None:
         "The API changed. Write its description again: "
         "PYTHONPATH=lambda python -m chat_api.openapi > docs/openapi.json"
     )
+
+
+def test_every_error_is_described_in_the_one_form_and_every_route_but_one_needs_a_sign_in() -> None:
+    description = app.openapi()
+    for path, methods in description["paths"].items():
+        for method, operation in methods.items():
+            assert operation.get("security") == (None if path == "/api/health" else [{"SignIn": []}])
+            for status, answer in operation["responses"].items():
+                if int(status) >= 400:
+                    (schema,) = (content["schema"] for content in answer["content"].values())
+                    assert schema == {"$ref": "#/components/schemas/ErrorBody"}, f"{method} {path} {status}"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/api/runs", "GET, POST"),
+        ("OPTIONS", "/api/keys", "GET, POST"),
+        ("GET", "/api/stories/tales/a.txt", "DELETE"),
+        ("POST", "/api/health", "GET"),
+    ],
+)
+def test_a_method_that_is_not_there_is_told_which_are(
+    api: TestClient, method: str, path: str, allowed: str
+) -> None:
+    answer = api.request(method, path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+    assert answer.json()["error"]["type"] == "method_not_allowed"
+
+
+def test_a_slash_too_many_leads_nowhere(api: TestClient) -> None:
+    answer = api.get("/api/runs/", follow_redirects=False)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"name": "\xff.txt", "size": 1}', b'{"name": "a", "size": ' + b"9" * 5000 + b"}", b"[" * 50_000, b"{"],
+    ids=["no UTF-8", "a number without end", "too deep", "cut off"],
+)
+def test_a_body_that_cannot_be_read_is_malformed(api: TestClient, body: bytes) -> None:
+    answer = api.post("/api/stories", content=body, headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["error"]["type"]) == (422, "invalid_request")
+
+
+@pytest.mark.parametrize("size", [True, "1", 1.5, None])
+def test_a_size_is_a_number(api: TestClient, size: Any) -> None:
+    answer = api.post("/api/stories", json={"name": "a.txt", "size": size})
+    assert answer.status_code == 422
+    assert answer.json()["error"]["message"].startswith("size")
+    whole = api.post("/api/stories", json={"name": "a.txt", "size": 7.0})
+    assert whole.status_code == 200, "JSON has one kind of number"
 
 
 def test_the_status_of_an_empty_house(api: TestClient) -> None:
@@ -267,7 +319,7 @@ def test_a_name_that_leads_elsewhere_is_refused(api: TestClient, name: str) -> N
 
 def test_an_unforeseen_error_is_json_too(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STORYLOOM_TABLE", "no-such-table")
-    with TestClient(create_app(), headers=CONTEXT, raise_server_exceptions=False) as client:
+    with TestClient(app, headers=CONTEXT, raise_server_exceptions=False) as client:
         answer = client.get("/api/runs")
     assert answer.status_code == 500
     assert answer.json()["error"]["type"] == "internal_error"

@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 from announce.handler import handler as announce
 from ask_approval.handler import handler as ask_approval
 from ask_approval.handler import price_words
-from chat_api.app import create_app
+from chat_api.app import app
 from record_failure.handler import handler as record_failure
 from shared import approvals, aws, clock, lock, runs, table
 from start_run.handler import handler as start_run
@@ -96,7 +96,7 @@ def waiting(house: House, context: LambdaContext) -> Waiting:
 @pytest.fixture
 def api(house: House) -> Iterator[TestClient]:
     """The app, called as the Web Adapter calls it for a person who has signed in."""
-    with TestClient(create_app(), headers=CONTEXT) as client:
+    with TestClient(app, headers=CONTEXT) as client:
         yield client
 
 

@@ -1,46 +1,33 @@
 """The authorizer, with tokens that a real (local) Cognito issued."""
 
+import base64
+import hmac
+import json
 import os
 import time
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-import boto3
 import jwt
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from hypothesis import HealthCheck, example, given, settings, strategies
 
 from authorizer import handler as authorizer
 from tests.unit.functions.conftest import House
+from tests.unit.functions.people import SignedIn, somebody
 
 ARN = "arn:aws:execute-api:us-east-1:123456789012:abc123/prod/GET/api/status"
-PASSWORD = "Correct-horse-7"
 
 
 @pytest.fixture
-def tokens(house: House, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Sign somebody in; returns Cognito's tokens."""
-    cognito = boto3.client("cognito-idp")
-    pool = cognito.create_user_pool(PoolName=house.table)["UserPool"]["Id"]
-    flows = ["ALLOW_USER_PASSWORD_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"]
-    client = cognito.create_user_pool_client(
-        UserPoolId=pool,
-        ClientName="page",
-        ExplicitAuthFlows=flows,  # type: ignore[arg-type]
-    )["UserPoolClient"]["ClientId"]
-    email = {"Name": "email", "Value": "writer@example.com"}
-    cognito.admin_create_user(UserPoolId=pool, Username="writer", UserAttributes=[email])  # type: ignore[list-item]
-    cognito.admin_set_user_password(UserPoolId=pool, Username="writer", Password=PASSWORD, Permanent=True)
-    monkeypatch.setenv("STORYLOOM_USER_POOL_ID", pool)
-    monkeypatch.setenv("STORYLOOM_USER_POOL_CLIENT_ID", client)
-    authorizer._keys.cache_clear()
-    answer: Any = cognito.initiate_auth(
-        ClientId=client,
-        AuthFlow="USER_PASSWORD_AUTH",
-        AuthParameters={"USERNAME": "writer", "PASSWORD": PASSWORD},
-    )
-    return dict(answer["AuthenticationResult"])
+def person(house: House) -> Iterator[SignedIn]:
+    """Somebody who has signed in."""
+    with somebody(house.table) as signed_in:
+        yield signed_in
 
 
 def _ask(header: str | None, context: LambdaContext) -> dict[str, Any]:
@@ -48,8 +35,8 @@ def _ask(header: str | None, context: LambdaContext) -> dict[str, Any]:
     return authorizer.handler({"type": "REQUEST", "methodArn": ARN, "headers": headers}, context)
 
 
-def test_an_id_token_opens_the_whole_stage(tokens: dict[str, str], context: LambdaContext) -> None:
-    answer = _ask(f"Bearer {tokens['IdToken']}", context)
+def test_an_id_token_opens_the_whole_stage(person: SignedIn, context: LambdaContext) -> None:
+    answer = _ask(f"Bearer {person.id_token}", context)
     (statement,) = answer["policyDocument"]["Statement"]
     assert statement["Effect"] == "Allow"
     assert statement["Resource"] == "arn:aws:execute-api:us-east-1:123456789012:abc123/prod/*"
@@ -63,21 +50,21 @@ def _forged(claims: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer not.a.token", "Basic d3JpdGVyOng="])
-def test_no_token_is_unauthorized(header: str | None, tokens: dict[str, str], context: LambdaContext) -> None:
+def test_no_token_is_unauthorized(header: str | None, person: SignedIn, context: LambdaContext) -> None:
     with pytest.raises(authorizer.Unauthorized, match=r"^Unauthorized$"):
         _ask(header, context)
 
 
 def test_other_tokens_are_unauthorized(
-    tokens: dict[str, str], context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+    person: SignedIn, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    genuine = tokens["IdToken"]
+    genuine = person.id_token
     claims = jwt.decode(genuine, options={"verify_signature": False})
     kid = jwt.get_unverified_header(genuine)["kid"]
     unsigned = jwt.encode(claims, "", algorithm="none", headers={"kid": kid})
     head, body, signature = genuine.split(".")
     spoiled = f"{head}.{body}.{signature[:-8]}AAAAAAAA"
-    for token in (tokens["AccessToken"], _forged(claims), unsigned, spoiled):
+    for token in (person.access_token, _forged(claims), unsigned, spoiled):
         with pytest.raises(authorizer.Unauthorized):
             _ask(f"Bearer {token}", context)
     monkeypatch.setenv("STORYLOOM_USER_POOL_CLIENT_ID", "another-client")
@@ -85,10 +72,44 @@ def test_other_tokens_are_unauthorized(
         _ask(f"Bearer {genuine}", context)
 
 
-def test_an_expired_token_is_unauthorized(
-    tokens: dict[str, str], context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+def test_a_token_signed_with_the_public_key_is_unauthorized(person: SignedIn, context: LambdaContext) -> None:
+    claims = jwt.decode(person.id_token, options={"verify_signature": False})
+    kid = jwt.get_unverified_header(person.id_token)["kid"]
+    pool_keys = authorizer._keys(authorizer._issuer(person.pool))
+    public = pool_keys.get_signing_key(kid).key.public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    parts = ({"alg": "HS256", "typ": "JWT", "kid": kid}, claims)
+    said = ".".join(
+        base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts
+    )
+    signature = base64.urlsafe_b64encode(hmac.digest(public, said.encode(), "sha256")).rstrip(b"=").decode()
+    with pytest.raises(authorizer.Unauthorized):
+        _ask(f"Bearer {said}.{signature}", context)
+
+
+# What is inside the dots is base64 of anything, or not even that.
+_PARTS = strategies.text(strategies.characters(codec="ascii"), max_size=40) | strategies.binary(
+    max_size=60
+).map(lambda part: base64.urlsafe_b64encode(part).decode())
+_DEEP = base64.urlsafe_b64encode(b"[" * 6000).decode()
+
+
+@given(parts=strategies.lists(_PARTS, min_size=1, max_size=4), prefix=strategies.sampled_from(["", "sl-"]))
+@example(parts=[_DEEP, "e30", "x"], prefix="")
+@example(parts=["eyJhbGciOiJSUzI1NiIsImtpZCI6IngifQ", _DEEP, "x"], prefix="")
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_comes_as_a_token_is_unauthorized_and_no_failure(
+    person: SignedIn, context: LambdaContext, parts: list[str], prefix: str
 ) -> None:
-    expires = jwt.decode(tokens["IdToken"], options={"verify_signature": False})["exp"]
+    with pytest.raises(authorizer.Unauthorized):
+        _ask(f"Bearer {prefix}{'.'.join(parts)}", context)
+
+
+def test_an_expired_token_is_unauthorized(
+    person: SignedIn, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expires = jwt.decode(person.id_token, options={"verify_signature": False})["exp"]
     late = expires - time.time() + 60
 
     class Later(datetime):
@@ -98,13 +119,13 @@ def test_an_expired_token_is_unauthorized(
 
     monkeypatch.setattr("jwt.api_jwt.datetime", Later)
     with pytest.raises(authorizer.Unauthorized):
-        _ask(f"Bearer {tokens['IdToken']}", context)
+        _ask(f"Bearer {person.id_token}", context)
 
 
 def test_unreachable_keys_are_not_the_callers_fault(
-    tokens: dict[str, str], context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+    person: SignedIn, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(os.environ, "AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     authorizer._keys.cache_clear()
     with pytest.raises(jwt.PyJWKClientConnectionError):
-        _ask(f"Bearer {tokens['IdToken']}", context)
+        _ask(f"Bearer {person.id_token}", context)

@@ -38,7 +38,8 @@ def test_a_version_is_deployed_to_the_next_machine(world: World, why: str, awake
     assert (state.status, state.version) == ("awake", "v2")
     assert machines.instance_of(world.sagemaker.config) == "ml.g5.xlarge"
     assert state.endpoint_config == world.sagemaker.config
-    assert versions.live().version == "v2"  # type: ignore[union-attr]
+    live = versions.live()
+    assert live is not None and live.version == "v2"
 
 
 def test_without_any_machine_the_deployment_says_what_was_tried(world: World) -> None:

@@ -12,8 +12,8 @@ from fastapi.testclient import TestClient
 from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
 
 from chat_api import waking
-from chat_api.app import create_app
-from shared import aws, clock, endpoint, hosting, table
+from chat_api.app import app
+from shared import aws, clock, hosting, table
 from tests.unit.functions.api_server import running
 from tests.unit.functions.conftest import House, asked_by
 from tests.unit.functions.sagemaker_stand_in import StandIn
@@ -47,20 +47,16 @@ def _parts(stream: bytes, size: int = 37) -> list[bytes]:
 
 
 @pytest.fixture
-def awake(house: House, live_v1: str, sagemaker: StandIn) -> StandIn:
+def awake(awake_v1: StandIn) -> StandIn:
     """v1 live and answering, its stream cut without regard to events and characters."""
-    config = endpoint.ensure_config("v1", live_v1, "ml.g6.xlarge")
-    endpoint.converge(config)
-    sagemaker.in_service()
-    hosting.mark_awake("v1", config)
-    sagemaker.stream = _parts(_sse())
-    return sagemaker
+    awake_v1.stream = _parts(_sse())
+    return awake_v1
 
 
 @pytest.fixture
 def api(house: House) -> Iterator[TestClient]:
     """The app in this process, called as the Web Adapter calls it."""
-    with TestClient(create_app(), headers=CONTEXT, raise_server_exceptions=False) as client:
+    with TestClient(app, headers=CONTEXT, raise_server_exceptions=False) as client:
         yield client
 
 
@@ -220,6 +216,10 @@ def test_what_the_model_refuses(
         ({"messages": [{"role": "poet", "content": "x"}]}, "messages.0.role"),
         ({**HELLO, "temperature": 3}, "temperature"),
         ({**HELLO, "max_tokens": 0}, "max_tokens"),
+        ({**HELLO, "temperature": True}, "temperature"),
+        ({**HELLO, "seed": "7"}, "seed"),
+        ({**HELLO, "stream": "yes"}, "stream"),
+        ({**HELLO, "stream_options": {"include_usage": 1}}, "stream_options.include_usage"),
     ],
 )
 def test_a_malformed_request_says_where(api: TestClient, body: dict[str, Any], where: str) -> None:
@@ -258,7 +258,7 @@ def test_use_is_noted_once_a_minute(awake: StandIn, api: TestClient) -> None:
 
 def test_no_sign_in_no_answer(house: House) -> None:
     aws.dynamodb()
-    with TestClient(create_app()) as client:
+    with TestClient(app) as client:
         routes = ["/api/status", "/api/runs", "/api/runs/x", "/api/stories", "/api/v1/models"]
         answers = [client.get(route) for route in routes]
         answers += [client.post("/api/wake"), client.post("/api/v1/chat/completions", json=HELLO)]

@@ -8,8 +8,8 @@ import openai
 import pytest
 from fastapi.testclient import TestClient
 
-from chat_api.app import create_app
-from shared import endpoint, hosting, usage
+from chat_api.app import app
+from shared import usage
 from tests.unit.functions.api_server import running
 from tests.unit.functions.conftest import House, asked_by
 from tests.unit.functions.sagemaker_stand_in import StandIn
@@ -30,26 +30,22 @@ def _piece(text: str, reason: str | None = None) -> bytes:
 
 
 @pytest.fixture
-def awake(house: House, live_v1: str, sagemaker: StandIn) -> StandIn:
+def awake(awake_v1: StandIn) -> StandIn:
     """v1 live, and going on with a text as vLLM does."""
-    config = endpoint.ensure_config("v1", live_v1, "ml.g6.xlarge")
-    endpoint.converge(config)
-    sagemaker.in_service()
-    hosting.mark_awake("v1", config)
     counts = {"prompt_tokens": 4, "completion_tokens": 5, "total_tokens": 9}
-    sagemaker.stream = [
+    awake_v1.stream = [
         *map(_piece, WORDS),
         _piece("", "length"),
         _event([], usage=counts),
         b"data: [DONE]\n\n",
     ]
-    return sagemaker
+    return awake_v1
 
 
 @pytest.fixture
 def api(house: House) -> Iterator[TestClient]:
     """The app, for a person who has signed in."""
-    with TestClient(create_app(), headers=PERSON, raise_server_exceptions=False) as client:
+    with TestClient(app, headers=PERSON, raise_server_exceptions=False) as client:
         yield client
 
 

@@ -1,7 +1,6 @@
 """Starting a run by hand, and stopping one: by whom, and what becomes of its record and its lock."""
 
 import io
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,33 +8,19 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from fastapi.testclient import TestClient
 
-from chat_api.app import create_app
+from chat_api.app import app
 from record_failure.handler import handler as record_failure
 from shared import aws, lock, runs
-from start_run.handler import handler as start_run
 from tests.unit.functions.conftest import House, Letters, asked_by
 
 EMAIL = "writer@example.com"
 RUN = "20260907-090000-eeee"
 
 
-class Lambdas:
-    """Calls start_run itself, at once, where the API would have Lambda call it."""
-
-    def __init__(self, context: LambdaContext) -> None:
-        self._context = context
-
-    def invoke(self, FunctionName: str, Payload: bytes) -> dict[str, Any]:  # noqa: N803
-        assert FunctionName == "start_run"
-        outcome = start_run(json.loads(Payload), self._context)
-        return {"Payload": io.BytesIO(json.dumps(outcome).encode())}
-
-
 @pytest.fixture
-def api(house: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+def api(house: House, lambdas_at_once: None) -> Iterator[TestClient]:
     """The app, for a person who has signed in."""
-    monkeypatch.setattr(aws, "lambdas", lambda: Lambdas(context))
-    with TestClient(create_app(), headers=asked_by(email=EMAIL), raise_server_exceptions=False) as client:
+    with TestClient(app, headers=asked_by(email=EMAIL), raise_server_exceptions=False) as client:
         yield client
 
 

@@ -11,7 +11,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from fastapi.testclient import TestClient
 
 from authorizer import handler as authorizer
-from chat_api.app import create_app
+from chat_api.app import app
 from chat_api.identity import User
 from shared import clock, keys, table
 from shared.models import KeyScope
@@ -25,7 +25,7 @@ OPEN = {("GET", "/api/health")}
 @pytest.fixture
 def api(house: House) -> Iterator[TestClient]:
     """The app, without anybody signed in."""
-    with TestClient(create_app()) as client:
+    with TestClient(app) as client:
         yield client
 
 
@@ -122,6 +122,7 @@ def test_a_person_makes_lists_and_revokes_keys(api: TestClient, context: LambdaC
         ({"scopes": ["keys"]}, "scopes.0"),
         ({"requests_per_minute": 0}, "requests_per_minute"),
         ({"requests_per_minute": 601}, "requests_per_minute"),
+        ({"requests_per_minute": "60"}, "requests_per_minute"),
     ],
 )
 def test_a_key_that_cannot_be_is_refused(api: TestClient, wrong: dict[str, Any], where: str) -> None:
@@ -168,7 +169,7 @@ def test_what_a_key_does_is_told_from_what_its_maker_does() -> None:
 
 
 def _routes() -> list[tuple[str, str]]:
-    document = create_app().openapi()
+    document = app.openapi()
     return [(method.upper(), path) for path, known in document["paths"].items() for method in known]
 
 

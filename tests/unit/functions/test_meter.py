@@ -89,3 +89,18 @@ def test_without_a_price_no_sum_is_told(house: House, monkeypatch: pytest.Monkey
     monkeypatch.setattr(clock, "now", lambda: _after(hours=1))
     meter.look(Machine("ml.p5.4xlarge", MADE), _after(minutes=30))
     assert costs.this_month_usd() is None
+
+
+def test_every_machine_counts(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    meter.look(Machine("ml.g6.xlarge", MADE, instances=3), _after(minutes=5))
+    assert _seconds() == {"ml.g6.xlarge": 900}
+    monkeypatch.setattr(clock, "now", lambda: _after(minutes=20))
+    assert costs.this_month_usd() == round(1.13, 4)
+
+
+def test_machines_that_came_or_went_between_two_looks_count_for_all_of_it(house: House) -> None:
+    meter.look(G6, _after(minutes=5))
+    meter.look(Machine("ml.g6.xlarge", MADE, instances=2), _after(minutes=10))
+    assert _seconds() == {"ml.g6.xlarge": 900}
+    meter.end(G6, _after(minutes=15))
+    assert _seconds() == {"ml.g6.xlarge": 1500}

@@ -10,7 +10,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from announce.handler import handler as announce
 from begin.handler import handler as begin
-from deploy.bundle import IncompleteModelError, serving_config
+from deploy.bundle import IncompleteModelError, adapters_config
 from deploy.handler import handler as deploy
 from gate.handler import handler as gate
 from register.handler import handler as register
@@ -163,8 +163,9 @@ def test_register_makes_one_version_however_often_it_is_tried(
 def _registered(house: House, context: LambdaContext) -> dict[str, Any]:
     """Everything before Deploy: base model and adapter in the bucket, the version registered."""
     base = layout.base_model("smollm2-135m", "r1")
-    for name in ("config.json", "model.safetensors", "tokenizer.json", "staged.json"):
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
         _put(house.artifacts, base + name, name.encode())
+    _put(house.artifacts, f"{base}staged.json", b'{"hosting": "adapters"}')
     adapter = layout.adapter(RUN, f"storyloom-train-{RUN}")
     _put(house.artifacts, f"{adapter}adapter_model.safetensors")
     _put(house.artifacts, f"{adapter}adapter_config.json", b'{"r": 12}')
@@ -192,6 +193,7 @@ def test_the_first_model_is_deployed_tested_and_made_live(
     deployment = deploy(event, context)
     assert _keys(house, "hosting/v1/") == {
         "serving.yaml",
+        "name_adapter.py",
         "base/config.json",
         "base/model.safetensors",
         "base/tokenizer.json",
@@ -201,10 +203,16 @@ def test_the_first_model_is_deployed_tested_and_made_live(
     served = aws.s3().get_object(Bucket=house.artifacts, Key="hosting/v1/serving.yaml")["Body"].read()
     config = yaml.safe_load(served)
     assert config["max-lora-rank"] == 16
+    assert config["max-model-len"] == 4096
+    assert "chat-template" not in config
     assert json.loads(config["lora-modules"][0]) == {"name": "v1", "path": "/opt/ml/model/adapters/v1"}
     (model,) = sagemaker.models.values()
     assert model["EnableNetworkIsolation"] is True
-    assert model["PrimaryContainer"]["Environment"] == {"SM_VLLM_CONFIG": "/opt/ml/model/serving.yaml"}
+    assert model["PrimaryContainer"]["Environment"] == {
+        "SM_VLLM_CONFIG": "/opt/ml/model/serving.yaml",
+        "SM_VLLM_MODEL": "/opt/ml/model/base",
+        "CUSTOM_FASTAPI_MIDDLEWARE_PRE_POST_PROCESS": "name_adapter.py:NameAdapter",
+    }
     assert model["PrimaryContainer"]["ModelDataSource"]["S3DataSource"]["S3Uri"].endswith("/hosting/v1/")
     looking = {"run_id": RUN, "deployment": deployment}
     assert smoke_test(looking, context)["status"] == "waiting"
@@ -353,10 +361,10 @@ def test_a_bundle_is_not_made_from_half_an_adapter(house: House, context: Lambda
         deploy(event, context)
 
 
-def test_the_context_and_rank_fit_vllm() -> None:
-    config = yaml.safe_load(serving_config(["v3"], rank=20, context_length=1024))
+def test_the_rank_fits_vllm() -> None:
+    config = adapters_config(["v3", "v2"], rank=20)
     assert config["max-lora-rank"] == 32
-    assert config["max-model-len"] == 1024
+    assert config["max-loras"] == 2
 
 
 def test_an_answer_in_any_script_is_text() -> None:

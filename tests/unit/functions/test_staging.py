@@ -15,17 +15,20 @@ from boto3.s3.transfer import TransferConfig
 
 from shared import aws, layout, runs
 from stage_base_model import handler as staging
+from stage_base_model.architectures import UnservedModelError
 from stage_base_model.handler import handler
 from stage_base_model.hub import HubError
 from tests.unit.functions.conftest import BASE_MODEL, Context, House
 
 COMMIT = "f" * 40
 FILES = {
-    "config.json": b'{"model_type": "llama"}',
+    "config.json": b'{"architectures": ["LlamaForCausalLM"]}',
     "generation_config.json": b"{}",
     "tokenizer.json": b"{}",
     "tokenizer_config.json": b"{}",
     "chat_template.jinja": b"{{ messages }}",
+    "preprocessor_config.json": b"{}",
+    "processor_config.json": b"{}",
     "model-00001-of-00002.safetensors": b"a" * (9 * 2**20),
     "model-00002-of-00002.safetensors": b"b" * 1000,
     "model.safetensors.index.json": b"{}",
@@ -115,6 +118,7 @@ def test_only_the_needed_files_are_staged_and_listed_with_their_hashes(
     assert handler({"run_id": "r"}, context) == {"done": True, "files_left": 0}
     staged = _staged(house)
     assert staged["commit"] == COMMIT
+    assert (staged["architecture"], staged["hosting"]) == ("LlamaForCausalLM", "adapters")
     assert set(staged["files"]) == NEEDED
     for name, facts in staged["files"].items():
         assert facts == {"bytes": len(FILES[name]), "sha256": hashlib.sha256(FILES[name]).hexdigest()}
@@ -127,8 +131,53 @@ def test_only_the_needed_files_are_staged_and_listed_with_their_hashes(
 
 def test_a_staged_model_is_not_asked_for_again(house: House, hub: SmallHub, context: LambdaContext) -> None:
     key = layout.staged_marker("smollm2-135m", "r1")
-    aws.s3().put_object(Bucket=house.artifacts, Key=key, Body=b"{}")
+    aws.s3().put_object(Bucket=house.artifacts, Key=key, Body=b'{"hosting": "adapters"}')
     assert handler({"run_id": "r"}, context)["done"]
+    assert hub.asked == []
+
+
+@pytest.mark.parametrize(
+    ("architecture", "hosting"),
+    [("LlamaForCausalLM", "adapters"), ("GPT2LMHeadModel", "merged"), ("MixtralForCausalLM", "merged")],
+)
+def test_how_versions_will_be_hosted_is_decided_by_the_architecture(
+    house: House, hub: SmallHub, context: LambdaContext, architecture: str, hosting: str
+) -> None:
+    hub.files["config.json"] = json.dumps({"architectures": [architecture]}).encode()
+    assert handler({"run_id": "r"}, context)["done"]
+    assert (_staged(house)["architecture"], _staged(house)["hosting"]) == (architecture, hosting)
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        (b'{"architectures": ["GPTNeoForCausalLM"]}', "GPTNeoForCausalLM"),
+        (b'{"architectures": []}', "names none"),
+        (b"[", "names none"),
+    ],
+    ids=["unknown", "none", "no JSON"],
+)
+def test_what_could_not_be_hosted_is_refused_before_anything_large_is_copied(
+    house: House, hub: SmallHub, context: LambdaContext, config: bytes, named: str
+) -> None:
+    hub.files["config.json"] = config
+    with pytest.raises(UnservedModelError, match=named):
+        handler({"run_id": "r"}, context)
+    assert not any("safetensors" in path for path in hub.asked)
+    assert "Contents" not in aws.s3().list_objects_v2(Bucket=house.artifacts, Prefix="base-models/")
+
+
+def test_a_model_that_was_staged_before_this_was_asked_is_looked_at_too(
+    house: House, hub: SmallHub, context: LambdaContext
+) -> None:
+    prefix = layout.base_model("smollm2-135m", "r1")
+    aws.s3().put_object(Bucket=house.artifacts, Key=f"{prefix}staged.json", Body=b'{"files": {"a": {}}}')
+    with pytest.raises(UnservedModelError, match=r"has no config\.json"):
+        handler({"run_id": "r"}, context)
+    config = b'{"architectures": ["GPT2LMHeadModel"]}'
+    aws.s3().put_object(Bucket=house.artifacts, Key=f"{prefix}config.json", Body=config)
+    assert handler({"run_id": "r"}, context)["done"]
+    assert (_staged(house)["hosting"], _staged(house)["files"]) == ("merged", {"a": {}})
     assert hub.asked == []
 
 
@@ -140,10 +189,10 @@ def test_a_damaged_file_is_never_kept(house: House, hub: SmallHub, context: Lamb
     kept = {e["Key"] for e in aws.s3().list_objects_v2(Bucket=house.artifacts, Prefix=prefix)["Contents"]}
     assert prefix + hub.damaged not in kept
     assert prefix + "model-00002-of-00002.safetensors" in kept
-    hub.damaged, before = None, len(hub.asked)
+    hub_file, hub.damaged, before = hub.damaged, None, len(hub.asked)
     assert handler({"run_id": "r"}, context)["done"]
     fetched = [path.rpartition("/")[2] for path in hub.asked[before:] if "/resolve/" in path]
-    assert fetched == ["model-00001-of-00002.safetensors"], "what arrived whole is not fetched again"
+    assert fetched == ["config.json", hub_file], "what arrived whole is not fetched again"
 
 
 class Hurried(Context):
@@ -162,7 +211,7 @@ def test_it_goes_on_in_the_next_call_when_the_time_is_up(
     hub.slow, before = None, len(hub.asked)
     assert handler({"run_id": "r"}, context)["done"]
     fetched = [path.rpartition("/")[2] for path in hub.asked[before:] if "/resolve/" in path]
-    assert fetched == ["model-00001-of-00002.safetensors"]
+    assert fetched == ["config.json", "model-00001-of-00002.safetensors"]
 
 
 def test_a_file_that_never_fits_a_call_is_an_error(house: House, hub: SmallHub) -> None:

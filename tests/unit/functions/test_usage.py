@@ -12,9 +12,9 @@ import pytest
 from botocore.exceptions import ClientError
 from fastapi.testclient import TestClient
 
-from chat_api import limits
-from chat_api.app import create_app
-from shared import clock, endpoint, hosting, table, usage
+from chat_api import limits, waking
+from chat_api.app import app
+from shared import clock, hosting, table, usage
 from stacks.rest_api import LONGEST_ANSWER
 from tests.unit.functions.api_server import running
 from tests.unit.functions.conftest import House, asked_by
@@ -32,20 +32,16 @@ GUESSED = 7
 
 
 @pytest.fixture
-def awake(house: House, live_v1: str, sagemaker: StandIn) -> StandIn:
+def awake(awake_v1: StandIn) -> StandIn:
     """v1 live and answering with three words."""
-    config = endpoint.ensure_config("v1", live_v1, "ml.g6.xlarge")
-    endpoint.converge(config)
-    sagemaker.in_service()
-    hosting.mark_awake("v1", config)
-    sagemaker.stream = [WORD] * 3 + [END, COUNTED, DONE]
-    return sagemaker
+    awake_v1.stream = [WORD] * 3 + [END, COUNTED, DONE]
+    return awake_v1
 
 
 @pytest.fixture
 def api(house: House) -> Iterator[TestClient]:
     """The app, for a person who has signed in."""
-    with TestClient(create_app(), headers=PERSON, raise_server_exceptions=False) as client:
+    with TestClient(app, headers=PERSON, raise_server_exceptions=False) as client:
         yield client
 
 
@@ -132,6 +128,34 @@ def test_a_spent_budget_is_refused_until_midnight(
     assert api.post(CHAT, json=HELLO).status_code == 200
 
 
+@pytest.mark.parametrize("more", [{}, {"stream": True}, {"stream": True, "wait": True}])
+def test_a_key_that_asks_too_often_has_nothing_asked_or_woken(
+    awake: StandIn, api: TestClient, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
+) -> None:
+    woken: list[str] = []
+    monkeypatch.setattr(waking, "call_keeper", woken.append)
+    monkeypatch.setattr(clock, "now", lambda: clock.instant("2026-09-30T18:04:40.000Z"))
+    headers = asked_by(sub="key:0123456789ab", scopes="chat", requests_per_minute="1")
+    if more.pop("wait", False):
+        headers["Prefer"] = "wait=5"
+    assert api.post(CHAT, json=HELLO, headers=headers).status_code == 200
+    assert hosting.mark_asleep(hosting.state(), "Nobody asked.")
+    refused = api.post(CHAT, json={**HELLO, **more}, headers=headers)
+    assert (refused.status_code, refused.json()["error"]["type"]) == (429, "too_many_requests")
+    assert (len(awake.asked), woken) == (1, [])
+    assert usage.today("key:0123456789ab").answering == 0
+
+
+def test_a_malformed_question_of_a_key_counts_too(awake: StandIn, api: TestClient) -> None:
+    headers = asked_by(sub="key:0123456789ab", scopes="chat", requests_per_minute="60")
+    assert api.post(CHAT, json={"messages": 1}, headers=headers).status_code == 422
+
+    def counted() -> int:
+        return sum(int(item.get("requests", 0)) for item in table.every("USAGE#key:0123456789ab"))
+
+    _wait_until(lambda: counted() == 1)
+
+
 def test_openais_client_does_not_ask_again_all_day(awake: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STORYLOOM_DAILY_TOKENS", "1")
     with running() as url:
@@ -171,9 +195,9 @@ def test_an_answer_whose_function_died_is_forgotten(house: House, monkeypatch: p
     moment = clock.instant("2026-09-30T12:00:00.000Z")
     monkeypatch.setattr(clock, "now", lambda: moment)
     usage.begin("u1")
-    moment = clock.instant("2026-09-30T12:05:00.000Z")
+    moment = clock.instant("2026-09-30T12:15:00.000Z")
     assert usage.today("u1").answering == 1
-    moment = clock.instant("2026-09-30T12:05:01.000Z")
+    moment = clock.instant("2026-09-30T12:15:01.000Z")
     assert usage.today("u1").answering == 0
     assert usage.begin("u1")[1].answering == 1
     assert LONGEST_ANSWER.to_seconds() == usage.LONGEST_ANSWER_SECONDS
@@ -209,5 +233,8 @@ def test_the_status_names_every_limit(api: TestClient) -> None:
         "answers_at_once": 4,
         "requests_per_minute": 9,
         "upload_bytes": 50 * 2**20,
+        "batch_bytes": 20 * 2**20,
+        "batch_lines": 10_000,
+        "batches_at_once": 2,
     }
     assert api.get("/api/status").json()["limits"]["requests_per_minute"] is None

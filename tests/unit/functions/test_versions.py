@@ -1,6 +1,5 @@
 """Versions: a yes before one answers, going back to an earlier one, and one lock for all of it."""
 
-import io
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +12,7 @@ from fastapi.testclient import TestClient
 from activate.handler import NotDeployable
 from activate.handler import handler as activate
 from announce.handler import handler as announce
-from chat_api.app import create_app
+from chat_api.app import app
 from register.handler import handler as register
 from shared import aws, clock, lock, runs, table, versions
 from shared.models import ModelVersion, VersionStatus
@@ -27,23 +26,10 @@ EMAIL = "writer@example.com"
 CONTEXT = asked_by(email=EMAIL)
 
 
-class Lambdas:
-    """Calls start_run itself, at once, where the functions would have Lambda call it."""
-
-    def __init__(self, context: LambdaContext) -> None:
-        self._context = context
-
-    def invoke(self, FunctionName: str, Payload: bytes, InvocationType: str = "") -> dict[str, Any]:  # noqa: N803
-        assert FunctionName.rpartition(":")[2] == "start_run"
-        outcome = start_run(json.loads(Payload), self._context)
-        return {"Payload": io.BytesIO(json.dumps(outcome).encode())}
-
-
 @pytest.fixture
-def api(house: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+def api(house: House, lambdas_at_once: None) -> Iterator[TestClient]:
     """The app, for a person who has signed in; what it has started is started here."""
-    monkeypatch.setattr(aws, "lambdas", lambda: Lambdas(context))
-    with TestClient(create_app(), headers=CONTEXT) as client:
+    with TestClient(app, headers=CONTEXT) as client:
         yield client
 
 

@@ -57,6 +57,11 @@ def python(root: Path, program: str, lines: list[str]) -> Container:
     return Container(root, ["python3", "-c", program], {"MINE": "/opt/ml/x"}, lines.append)
 
 
+def is_over(pid: int) -> bool:
+    """Whether a process has ended, be it that nobody has asked how."""
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
 def test_a_container_gets_its_own_environment_and_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,8 +98,7 @@ def test_a_container_deaf_to_sigterm_is_killed_with_its_children(
     ended = container.run(None, lambda: None)
     assert (ended.exit_code, ended.stopped_by) == (-9, "Stopped")
     assert time.monotonic() - started < 15
-    for pid in map(int, lines):
-        assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    assert all(is_over(int(line)) for line in lines)
 
 
 def test_what_a_container_started_in_a_session_of_its_own_ends_with_it(
@@ -108,7 +112,7 @@ def test_what_a_container_started_in_a_session_of_its_own_ends_with_it(
     lines: list[str] = []
     assert python(tmp_path, launcher, lines).run(20, lambda: None).exit_code == 0
     (pid,) = map(int, lines)
-    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    assert is_over(pid)
 
 
 @given(reason=some.text(min_size=0, max_size=3000))
@@ -150,6 +154,14 @@ def test_everything_the_server_writes_is_below_the_state_folder(tmp_path: Path) 
     for name in ("TMPDIR", "HOME", "S3_DATA_DIR", "STATE_DIR", "AWS_CONFIG_FILE", "XDG_CACHE_HOME"):
         assert Path(environment[name]).is_relative_to(tmp_path), name
     assert (environment["AUTH"], environment["USE_SSL"]) == ("true", "1")
+
+
+def test_an_sdk_reads_one_certificate_for_a_connection_and_a_download_all(tmp_path: Path) -> None:
+    environment = server_environment(
+        Folders(tmp_path), certificate.ensure(tmp_path / "tls", "us-east-1"), 1, 2
+    )
+    assert Path(environment["AWS_CA_BUNDLE"]).read_text().count("BEGIN CERTIFICATE") == 1
+    assert Path(environment["SSL_CERT_FILE"]).read_text().count("BEGIN CERTIFICATE") > 10
 
 
 def test_a_sweep_stops_what_is_marked_and_nothing_else(tmp_path: Path) -> None:

@@ -5,10 +5,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+import botocore.session
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stacks.instances import GPU_OF_INSTANCE
 from stacks.settings import Settings, SettingsError, read
 
 _CHECKOUT = Path(__file__).resolve().parents[3]
@@ -61,6 +63,9 @@ def test_keys_of_the_cdk_are_passed_over() -> None:
         ("quiet_seconds", "4", "from 5"),
         ("quiet_seconds", 5.5, "whole seconds"),
         ("idle_minutes", 0, "above 0"),
+        ("hosting_max_instances", 5, "from 1 to 4"),
+        ("answers_per_instance", 0, "from 1 to 256"),
+        ("watch_minutes", 16, "from 0 to 15"),
         ("minimum_words", -1, "1 or more"),
         ("ask_before_training", "perhaps", "true or false"),
         ("minimum_improvement_percent", 100, "below 100"),
@@ -69,6 +74,7 @@ def test_keys_of_the_cdk_are_passed_over() -> None:
         ("daily_tokens_per_person", 0, "1 or more"),
         ("huggingface_token_secret", "a b", "Secrets Manager"),
         ("inference_ami", "AL2023!", "InferenceAmiVersion"),
+        ("transform_ami", "Newest!", "TransformAmiVersion"),
         ("function_python", "3.9", "3.11, 3.12"),
         ("browser_endpoint", "localhost:8400", "http://localhost:PORT"),
     ],
@@ -186,3 +192,14 @@ def test_whatever_is_given_is_taken_or_told(context: dict[str, Any]) -> None:
     else:
         assert Settings.model_validate(settings.model_dump()) == settings
         assert settings.model.id
+
+
+def test_batches_run_on_machines_that_transform_jobs_can_have() -> None:
+    shape: Any = (
+        botocore.session.get_session().get_service_model("sagemaker").shape_for("TransformInstanceType")
+    )
+    allowed = set(shape.enum)
+    for instance in GPU_OF_INSTANCE:
+        # p2, p3 and the like are too old for the containers
+        fits = read({"hosting_instance": instance, "hosting_fallback_instances": ""}).transform_instances
+        assert fits == ([instance] if instance in allowed else []), instance

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from stories.estimate import INSTANCES, estimate
+from stories.estimate import INSTANCES, answer_tokens_per_second, estimate
 from tests.unit.stories.material import Assembled, prose, read_all
 
 _STORIES = {f"tale-of-{chr(97 + number)}.txt": prose(number).encode() for number in range(12)}
@@ -51,3 +51,17 @@ def test_the_report_says_what_it_will_take(assembled: Callable[..., Assembled]) 
     assert f"${report.cost_estimate_usd:.2f}" in report.verdict
     assert report.price_date in report.verdict
     assert sum(report.languages.values()) == report.stories == 12
+
+
+def test_answers_are_as_fast_as_half_of_the_memory_allows() -> None:
+    # 8,030 million parameters are 16.06 GB to read for each token, 432 GB a second are counted on
+    assert answer_tokens_per_second(8030, "ml.g6e.xlarge", 16) == pytest.approx(16 * 432 / 16.06, abs=0.1)
+
+
+def test_a_small_model_is_not_as_fast_as_its_memory() -> None:
+    assert answer_tokens_per_second(135, "ml.g6.xlarge", 16) == 1600
+
+
+def test_the_speed_of_what_nobody_knows_is_not_made_up() -> None:
+    assert answer_tokens_per_second(135, "ml.g99.xlarge", 16) is None
+    assert answer_tokens_per_second(0, "ml.g6.xlarge", 16) is None

@@ -53,7 +53,7 @@ def started(job: Job, hosts: tuple[str, ...], current: str, processes: int) -> s
 
 def ended(process: subprocess.Popen[str], code: int = 0) -> str:
     """All it said; it must end with this exit code."""
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == code, output
     return output
 

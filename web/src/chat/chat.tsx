@@ -29,7 +29,10 @@ const SUGGESTIONS = [
 
 /** The conversation. */
 export function Chat({ talk, status }: { talk: Talk; status: Status | undefined }) {
-  const [choice, setChoice] = useState<Choice>("storyloom");
+  const [chosen, setChoice] = useState<Choice>("storyloom");
+  // Some base models can be hosted only with the stories merged in: then there is no base to ask.
+  const comparable = status === undefined || status.live === null || status.models.includes("base");
+  const choice = comparable ? chosen : "storyloom";
   const [length, setLength] = useState<Length>("page");
   const { turns } = talk.conversation;
   const limits: Limits = {
@@ -69,6 +72,7 @@ export function Chat({ talk, status }: { talk: Talk; status: Status | undefined 
         busy={talk.busy}
         empty={turns.length === 0}
         choice={choice}
+        comparable={comparable}
         length={length}
         limit={limits.promptCharacters}
         onChoice={setChoice}

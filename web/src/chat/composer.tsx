@@ -16,6 +16,8 @@ interface Props {
   busy: boolean;
   empty: boolean;
   choice: Choice;
+  /** Whether the base model can be asked beside the storyteller. */
+  comparable: boolean;
   length: Length;
   /** Characters that a prompt may have. */
   limit: number;
@@ -104,21 +106,23 @@ export function Composer(props: Props) {
           `${count(prompt.length)} of ${count(limit)} characters${tooLong ? ": shorten it a little" : ""}`}
       </p>
       <div class="composer-options">
-        <fieldset class="segments">
-          <legend class="unseen">Who answers</legend>
-          {CHOICES.map(({ value, label }) => (
-            <label key={value}>
-              <input
-                type="radio"
-                name="voice"
-                value={value}
-                checked={props.choice === value}
-                onChange={() => props.onChoice(value)}
-              />
-              <span>{label}</span>
-            </label>
-          ))}
-        </fieldset>
+        {props.comparable && (
+          <fieldset class="segments">
+            <legend class="unseen">Who answers</legend>
+            {CHOICES.map(({ value, label }) => (
+              <label key={value}>
+                <input
+                  type="radio"
+                  name="voice"
+                  value={value}
+                  checked={props.choice === value}
+                  onChange={() => props.onChoice(value)}
+                />
+                <span>{label}</span>
+              </label>
+            ))}
+          </fieldset>
+        )}
         <label class="length">
           <span class="unseen">Length of the answer</span>
           <select

@@ -1,5 +1,5 @@
 import type { Problem } from "../api";
-import type { ChatMessage } from "../contract";
+import type { ChatRequest } from "../contract";
 
 /** A model the page can talk with, under its name in the API. */
 export type Voice = "storyloom" | "base";
@@ -195,10 +195,10 @@ export function messagesFor(
   index: number,
   voice: Voice,
   limit: number,
-): ChatMessage[] {
+): ChatRequest["messages"] {
   const turn = turns[index];
   if (turn === undefined) throw new Error(`There is no turn ${index}.`);
-  let messages: ChatMessage[] = [{ role: "user", content: turn.prompt }];
+  let messages: ChatRequest["messages"] = [{ role: "user", content: turn.prompt }];
   let characters = turn.prompt.length;
   for (const earlier of turns.slice(0, index).reverse()) {
     const said = saidBy(earlier, voice);

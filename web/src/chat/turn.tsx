@@ -1,7 +1,7 @@
 import { memo } from "preact/compat";
-import { useState } from "preact/hooks";
+import { CopyButton } from "../copy";
 import { duration } from "../format";
-import { AgainIcon, BeforeIcon, CopyIcon, NextIcon, OnIcon } from "../icons";
+import { AgainIcon, BeforeIcon, NextIcon, OnIcon } from "../icons";
 import { ProblemNotice } from "../notices";
 import {
   type Answer,
@@ -159,22 +159,5 @@ function Takes({ answer, onTake }: { answer: Answer; onTake: (shown: number) => 
         <NextIcon />
       </button>
     </span>
-  );
-}
-
-function CopyButton({ text }: { text: string }) {
-  const [label, setLabel] = useState("Copy");
-  const copy = async () => {
-    const copied = await navigator.clipboard.writeText(text).then(
-      () => true,
-      () => false,
-    );
-    setLabel(copied ? "Copied" : "Not allowed to copy");
-    setTimeout(() => setLabel("Copy"), 2000);
-  };
-  return (
-    <button class="bare" onClick={copy}>
-      <CopyIcon /> <span aria-live="polite">{label}</span>
-    </button>
   );
 }

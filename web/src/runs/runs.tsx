@@ -5,12 +5,17 @@ import { counted, duration, instant } from "../format";
 import { ProblemNotice } from "../notices";
 import { usePoll } from "../poll";
 import { runAddress } from "../route";
+import { StartRun } from "./start";
 import { stepTitle } from "./steps";
 import { improvement, STATUS_WORDS } from "./words";
 
 /** All runs, newest first. */
 export function Runs({ api }: { api: Api }) {
-  const { value: runs, problem } = usePoll(
+  const {
+    value: runs,
+    problem,
+    reload,
+  } = usePoll(
     useCallback((signal: AbortSignal) => api.runs(signal), [api]),
     (runs) => (runs?.some((run) => isGoing(run.status)) ? 5 : 30),
   );
@@ -18,6 +23,7 @@ export function Runs({ api }: { api: Api }) {
     <>
       <h1>Runs</h1>
       <p class="quiet lede">Each run reads your stories afresh and makes a storyteller from them.</p>
+      <StartRun api={api} going={runs?.some((run) => isGoing(run.status)) ?? false} onStarted={reload} />
       <ProblemNotice problem={problem} />
       {runs === undefined && problem === null && <p class="quiet">Loading…</p>}
       {runs?.length === 0 && (

@@ -45,7 +45,7 @@ export interface Step {
 export function stepsOf(run: RunDetail): Step[] {
   const failedStep = run.status === "failed" ? stepName(run.failure?.step ?? run.step ?? "") : null;
   return stepsFor(run).map(({ name, title }) => {
-    const visits = (run.states ?? []).filter((state) => stepName(state.name) === name);
+    const visits = run.states.filter((state) => stepName(state.name) === name);
     const state = name === failedStep ? "failed" : stateOf(visits, run, name);
     return {
       name,
@@ -58,9 +58,9 @@ export function stepsOf(run: RunDetail): Step[] {
 }
 
 function stepsFor(run: RunDetail): readonly { name: string; title: string }[] {
-  const activates = run.step === ACTIVATE.name || run.states?.some((state) => state.name === ACTIVATE.name);
+  const activates = run.step === ACTIVATE.name || run.states.some((state) => state.name === ACTIVATE.name);
   if (activates) return [ACTIVATE, ...STEPS.filter(({ name }) => name === "Deploy" || name === "Announce")];
-  const asks = run.step === APPROVAL.name || run.states?.some((state) => state.name === APPROVAL.name);
+  const asks = run.step === APPROVAL.name || run.states.some((state) => state.name === APPROVAL.name);
   return asks ? STEPS.flatMap<{ name: string; title: string }>((step) => (step.name === "Assemble" ? [step, APPROVAL] : [step])) : STEPS;
 }
 

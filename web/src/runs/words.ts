@@ -1,4 +1,4 @@
-import type { DataReport, Run, RunStatus, TrainingProgress } from "../contract";
+import type { DataReport, Run, RunDetail, RunStatus, TrainingProgress } from "../contract";
 import { count, dollars, duration } from "../format";
 
 /** What became of a run, in a word or two. */
@@ -41,6 +41,18 @@ export function priceInWords(
   const { cost_estimate_usd: cost } = report;
   if (cost == null) return `${takes}; what it costs is not known, since we have no price for this machine.`;
   return `${takes} and cost about ${dollars(cost)} (prices of ${report.price_date}).`;
+}
+
+/** States in which a run pays for machines of its own. */
+const BILLED = ["Train", "Tune", "Evaluate"];
+
+/** What a run that is going has cost so far. */
+export function spentInWords({ progress, states }: Pick<RunDetail, "progress" | "states">): string {
+  if (progress?.cost_usd != null) {
+    return `Its training has cost about ${dollars(progress.cost_usd)} so far, and costs no more once it is stopped.`;
+  }
+  if (!states.some((state) => BILLED.includes(state.name))) return "Nothing has been spent on a machine to train yet.";
+  return "What it has cost so far is not known here; it costs no more once it is stopped.";
 }
 
 /** How far the training is, in words. The rest is guessed from the pace so far. */

@@ -3,9 +3,10 @@ import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { type Api, type Problem, problemOf } from "../api";
 import type { StoryFile } from "../contract";
 import { counted, fileSize, instant } from "../format";
-import { UploadIcon } from "../icons";
+import { BinIcon, UploadIcon } from "../icons";
 import { ProblemNotice } from "../notices";
 import { usePoll } from "../poll";
+import { DeletedNotice, DeleteStory } from "./delete";
 import { chosenFiles, droppedFiles, type NamedFile } from "./dropped";
 import { tally, type Upload } from "./uploads";
 import { type Uploads, useUploads } from "./use-uploads";
@@ -20,6 +21,8 @@ export function Stories({ api }: { api: Api }) {
     () => 30,
   );
   const uploads = useUploads(api);
+  const [deleting, setDeleting] = useState<string | null>(null);
+  const [deleted, setDeleted] = useState<string | null>(null);
   useReloadOnceArrived(uploads, list.reload);
   return (
     <>
@@ -30,7 +33,19 @@ export function Stories({ api }: { api: Api }) {
       <DropZone onFiles={uploads.add} />
       <UploadList uploads={uploads} />
       <ProblemNotice problem={list.problem} />
-      {list.value !== undefined && <StoryTable stories={list.value} />}
+      {deleted !== null && <DeletedNotice message={deleted} />}
+      {list.value !== undefined && <StoryTable stories={list.value} onDelete={setDeleting} />}
+      {deleting !== null && (
+        <DeleteStory
+          api={api}
+          storyKey={deleting}
+          onClose={() => setDeleting(null)}
+          onDeleted={(message) => {
+            setDeleted(message);
+            list.reload();
+          }}
+        />
+      )}
     </>
   );
 }
@@ -163,7 +178,7 @@ function UploadRow({ upload, onRetry, onStop }: { upload: Upload; onRetry: () =>
   );
 }
 
-function StoryTable({ stories }: { stories: StoryFile[] }) {
+function StoryTable({ stories, onDelete }: { stories: StoryFile[]; onDelete: (key: string) => void }) {
   const [all, setAll] = useState(false);
   if (stories.length === 0) {
     return <p class="notice">No stories yet. A handful of short stories, or one novel, is a good start.</p>;
@@ -185,6 +200,7 @@ function StoryTable({ stories }: { stories: StoryFile[] }) {
             <th scope="col" class="figure">
               Added
             </th>
+            <td class="figure" />
           </tr>
         </thead>
         <tbody>
@@ -193,6 +209,11 @@ function StoryTable({ stories }: { stories: StoryFile[] }) {
               <th scope="row">{story.key}</th>
               <td class="figure">{fileSize(story.size)}</td>
               <td class="figure">{instant(story.modified_at)}</td>
+              <td class="figure">
+                <button class="bare" aria-label={`Delete ${story.key}`} onClick={() => onDelete(story.key)}>
+                  <BinIcon />
+                </button>
+              </td>
             </tr>
           ))}
         </tbody>

@@ -37,7 +37,10 @@ class WebStack(Stack):
         )
         self.pool = cognito.UserPool(self, "Pool", self_sign_up_enabled=False)
         self.client = self.pool.add_client(
-            "Page", auth_flows=cognito.AuthFlow(user_password=True), generate_secret=False
+            "Page",
+            auth_flows=cognito.AuthFlow(user_password=True),
+            generate_secret=False,
+            prevent_user_existence_errors=True,
         )
         self.uploads = s3.Bucket(self, "Uploads", removal_policy=RemovalPolicy.DESTROY)
         self.site = s3.Bucket(self, "Site", removal_policy=RemovalPolicy.DESTROY)

@@ -1,0 +1,115 @@
+"""Asks one way for many answers at once, and keeps when each piece of them came."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from chat_api.events import DONE, EventReader, as_chunk
+from chat_api.forms import CHAT
+
+ANSWER_TOKENS = 48
+SETTLING_SECONDS = 0.3
+QUESTIONS = (
+    "Tell me a story about a lost umbrella.",
+    "Who lives at the harbour, and what do they want?",
+    "Tell me about the night the bell rang by itself.",
+    "What does the baker say when it rains?",
+)
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to the model."""
+
+    name: str
+    url: str
+    model: str
+    headers: tuple[Mapping[str, str], ...]
+    """Each caller's: a stream takes the next, because a caller may have a few answers at once only."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One answer: seconds until its first text, and how fast the rest came."""
+
+    first_token: float
+    seconds: float
+    tokens: int
+
+    @property
+    def tokens_a_second(self) -> float:
+        """Of the tokens after the first."""
+        return (self.tokens - 1) / (self.seconds - self.first_token)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Answers that were asked for at the same moment."""
+
+    answers: tuple[Answered, ...]
+    seconds: float
+
+    @property
+    def tokens_a_second(self) -> float:
+        """Of all streams together, from the first question to the last token."""
+        return sum(answer.tokens for answer in self.answers) / self.seconds
+
+
+async def ask_all(way: Way, streams: int, number: int) -> Batch:
+    """Ask in so many streams at once; `number` chooses the questions."""
+    # With 16 at once some wait for longer than httpx would keep a connection, or the engine's server.
+    kept = httpx.Limits(keepalive_expiry=60)
+    async with httpx.AsyncClient(timeout=600, trust_env=False, limits=kept) as client:
+        # The connections are there already, as a page's or a program's are, and what an answer leaves to do
+        # when it has ended is done: nobody asks anew in the same moment.
+        await asyncio.gather(*(_ask(client, way, place, number + place) for place in range(streams)))
+        await asyncio.sleep(SETTLING_SECONDS)
+        started = time.perf_counter()
+        answers = await asyncio.gather(
+            *(_ask(client, way, place, number + place, ANSWER_TOKENS) for place in range(streams))
+        )
+    return Batch(tuple(answers), time.perf_counter() - started)
+
+
+async def _ask(client: httpx.AsyncClient, way: Way, place: int, number: int, tokens: int = 2) -> Answered:
+    body: dict[str, Any] = {
+        "model": way.model,
+        "messages": [{"role": "user", "content": QUESTIONS[number % len(QUESTIONS)]}],
+        "max_tokens": tokens,
+        "temperature": 0,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    arrived: list[tuple[float, bytes]] = []
+    started = time.perf_counter()
+    headers = way.headers[place % len(way.headers)]
+    async with client.stream("POST", way.url, json=body, headers=headers) as response:
+        if response.is_error:
+            raise SystemExit(f"{way.name}: {response.status_code} {(await response.aread()).decode()[:300]}")
+        async for piece in response.aiter_raw():
+            arrived.append((time.perf_counter() - started, piece))
+    return _answered(way, arrived)
+
+
+def _answered(way: Way, arrived: list[tuple[float, bytes]]) -> Answered:
+    """Read the pieces after the clock has stopped: this costs the processor what the engine needs."""
+    reader, first, tokens = EventReader(), None, 0
+    for seconds, piece in arrived:
+        for data in reader.feed(piece):
+            chunk = None if data == DONE else as_chunk(data, way.model, CHAT)
+            if chunk is None:
+                continue
+            if "error" in chunk:
+                raise SystemExit(f"{way.name}: {chunk['error']}")
+            if first is None and any(choice["delta"].get("content") for choice in chunk["choices"]):
+                first = seconds
+            tokens = (chunk.get("usage") or {}).get("completion_tokens", tokens)
+    if first is None or not tokens:
+        raise SystemExit(f"{way.name}: an answer without text")
+    return Answered(first, arrived[-1][0], tokens)

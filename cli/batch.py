@@ -1,0 +1,293 @@
+"""`storyloom batch`: a file of prompts in, a file of answers out; asked for before anything is spent."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from cli.api import LONG_TIMEOUT, StoryloomApi
+from cli.connection import connect
+from cli.errors import CommandError
+from cli.output import AsJson, print_json
+
+POLL_SECONDS = 3.0
+RENEW_SECONDS = 30 * 60
+"""A sign-in lasts an hour, a batch may take longer."""
+PATIENCE = 20
+"""So many looks in a row may fail before the command gives up; the batch goes on without it."""
+ENDS = {"completed", "failed", "stopped"}
+
+out = Console()
+notes = Console(stderr=True)
+
+File = Annotated[
+    Path | None,
+    typer.Argument(
+        help="Prompts, one a line. Not needed with --resume, --stop or --list.", show_default=False
+    ),
+]
+Model = Annotated[str, typer.Option(help="Who answers: storyloom (the live version), v1, v2 … or base.")]
+Out = Annotated[
+    Path | None, typer.Option("--out", help="Where the answers go; else beside FILE, as NAME.answers.jsonl.")
+]
+MaxTokens = Annotated[int, typer.Option(help="How long an answer may be, where its line does not say.")]
+Instance = Annotated[str | None, typer.Option(help="Another machine of the settings, such as ml.g5.xlarge.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before it costs.")]
+Resume = Annotated[
+    str | None, typer.Option(metavar="ID", help="Go on watching a batch, and fetch its answers.")
+]
+Stop = Annotated[str | None, typer.Option(metavar="ID", help="Stop a batch; what it has answered is kept.")]
+Listed = Annotated[bool, typer.Option("--list", help="List your batches.")]
+
+
+def batch(
+    file: File = None,
+    model: Model = "storyloom",
+    out_file: Out = None,
+    max_tokens: MaxTokens = 400,
+    instance: Instance = None,
+    *,
+    yes: Yes = False,
+    resume: Resume = None,
+    stop: Stop = None,
+    listed: Listed = False,
+    as_json: AsJson = False,
+) -> None:
+    """Have many prompts answered at once, by a machine that goes when it is done.
+
+    FILE has a prompt on each line. A line is plain text, {"prompt": "…"}, {"messages": [...]}, or a line of
+    OpenAI's batch files; a "custom_id" comes back with its answer. A line may name a model and settings.
+
+    The file is sent and read first. You are told how many lines there are, what they will take and cost, and
+    at most, and asked; a line that cannot be used is named with its number, and nothing is spent. Then a
+    SageMaker transform job answers, and the answers are written as OpenAI's batches give them.
+
+    Ctrl-C leaves the batch going: storyloom batch --resume ID watches it again and fetches its answers.
+
+    Exit code 0: every line is answered. 1: not all, or nothing began.
+
+    Examples:
+
+      storyloom batch prompts.jsonl
+
+      storyloom batch prompts.txt --model base --max-tokens 200 --out answers.jsonl --yes
+
+      storyloom batch --resume 20261122-201530-1f3c
+
+      jq -r .response.body.choices[0].message.content prompts.answers.jsonl
+    """
+    if sum([file is not None, resume is not None, stop is not None, listed]) != 1:
+        raise CommandError(
+            "Name a file of prompts, or one of --resume, --stop and --list.",
+            "storyloom batch --help says more.",
+        )
+    api = StoryloomApi(connect())
+    if listed:
+        found = api.batches()
+        print_json(found) if as_json else out.print(batches_table(found))
+    elif stop is not None:
+        stopped = api.stop_batch(stop)
+        print_json(stopped) if as_json else _say(f"batch {stop}: {stopped['status']}. {_message(stopped)}")
+    elif resume is not None:
+        known = api.batch(resume)
+        if known["status"] in {"uploading", "checked"}:
+            raise CommandError(f"Batch {resume} has never begun.", "Start a new one: storyloom batch FILE")
+        _see_through(resume, _free(out_file or _beside(Path(known["name"]))), as_json)
+    elif file is not None:
+        target = _free(out_file or _beside(file))
+        wanted = {"model": model, "max_tokens": max_tokens, "instance": instance}
+        started = _started(api, file, wanted, yes=yes)
+        _see_through(started, target, as_json)
+
+
+def _started(api: StoryloomApi, file: Path, wanted: dict[str, Any], *, yes: bool) -> str:
+    """Sends the file, says what it will cost, asks, and starts; gives the batch's id."""
+    if not file.is_file():
+        raise CommandError(f"There is no file {file}.", "Give a file with a prompt on each line.")
+    size = file.stat().st_size
+    if not size:
+        raise CommandError(f"{file} is empty.", "Give a file with a prompt on each line.")
+    with file.open("rb") as content, notes.status(f"sending {file.name}"):
+        made = api.make_batch({**wanted, "name": file.name, "size": size}, content)
+    batch_id = str(made["batch_id"])
+    try:
+        with notes.status("reading the lines"):
+            checked = api.check_batch(batch_id)
+        notes.print(price_in_words(checked), highlight=False, markup=False, soft_wrap=True)
+        if not yes:
+            _ask()
+        api.start_batch(batch_id)
+    except BaseException:
+        # It has not begun, and nobody would start it now.
+        with suppress(CommandError, httpx.HTTPError):
+            api.stop_batch(batch_id)
+        raise
+    return batch_id
+
+
+def _somebody_is_there() -> bool:
+    return sys.stdin.isatty()
+
+
+def _ask() -> None:
+    if not _somebody_is_there():
+        raise CommandError("Nobody can be asked here, and nothing was spent.", "Say yes with --yes.")
+    if not typer.confirm("Start it?", err=True):
+        raise CommandError("Nothing was started, and nothing was spent.")
+
+
+def price_in_words(checked: dict[str, Any]) -> str:
+    """What a batch will take and cost, in a few lines."""
+    lines, machine = f"{checked['lines']:,} prompts", checked["instance"]
+    if checked["minutes_estimate"] is None:
+        takes = "how long it takes is not known"
+    else:
+        takes = f"about {checked['minutes_estimate']:,.0f} minutes"
+    if checked["cost_at_most_usd"] is None:
+        costs = "its price is not known: see aws.amazon.com/sagemaker/pricing"
+    else:
+        about = checked["cost_estimate_usd"]
+        costs = "" if about is None else f"about ${about:.2f}, "
+        costs += f"never above ${checked['cost_at_most_usd']:.2f} (prices of {checked['price_date']})"
+    longest = f"It is stopped after {checked['longest_minutes']:,.0f} minutes."
+    asked = f"{checked['model']} ({checked['version']} is live)"
+    return f"{lines} for {asked} on {machine}: {takes}; {costs}.\n{longest}"
+
+
+def _see_through(batch_id: str, target: Path, as_json: bool) -> None:
+    """Watches a batch until it has ended, and writes its answers."""
+    try:
+        ended = follow(batch_id)
+        results = _fetched(batch_id, target)
+    except KeyboardInterrupt:
+        _say_how_to_come_back(batch_id, target)
+        raise typer.Exit(130) from None
+    except httpx.HTTPError as error:
+        _say_how_to_come_back(batch_id, target)
+        raise CommandError(f"Storyloom does not answer: {error}.") from error
+    if as_json:
+        print_json({"batch": ended, **results, "out": str(target)})
+    else:
+        _say(f"{_message(ended)} {results['answered']:,} answers are in {target}.")
+        if results["failed"]:
+            _say(f"{results['failed']:,} lines have no answer; the file says so in their place.")
+        if ended.get("cost_usd") is not None:
+            _say(f"cost: about ${ended['cost_usd']:.2f}")
+    if results["failed"]:
+        raise typer.Exit(1)
+
+
+def follow(batch_id: str, pause: Callable[[float], None] = time.sleep) -> dict[str, Any]:
+    """Shows a batch until it has ended, and gives it."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    api, signed_in = StoryloomApi(connect()), time.monotonic()
+    failures = 0
+    with Progress(*columns, console=notes, transient=True) as progress:
+        bar = progress.add_task("starting", total=None)
+        said = ""
+        while True:
+            try:
+                if time.monotonic() - signed_in > RENEW_SECONDS:
+                    api, signed_in = StoryloomApi(connect()), time.monotonic()
+                seen = api.batch(batch_id)
+                failures = 0
+            except httpx.TransportError:
+                failures += 1
+                if failures > PATIENCE:
+                    raise
+                pause(POLL_SECONDS)
+                continue
+            words = f"{seen['status']}: {_message(seen)}"
+            progress.update(bar, description=words, total=seen["lines"], completed=seen["answered"])
+            if words != said and not notes.is_terminal:
+                notes.print(f"  {words}", highlight=False, markup=False, soft_wrap=True)
+            said = words
+            if seen["status"] in ENDS:
+                return seen
+            pause(POLL_SECONDS)
+
+
+def _fetched(batch_id: str, target: Path) -> dict[str, Any]:
+    """Writes the answers, whole or not at all; gives what came of the lines."""
+    results = StoryloomApi(connect()).batch_results(batch_id)
+    unfinished = target.with_name(f".{target.name}.part")
+    with httpx.stream("GET", results.pop("url"), timeout=LONG_TIMEOUT) as answer:
+        if answer.is_error:
+            answer.read()
+            raise CommandError(
+                f"The answers could not be fetched: {answer.status_code} {answer.text[:300]}",
+                f"Try again: storyloom batch --resume {batch_id}",
+            )
+        with unfinished.open("wb") as file:
+            for chunk in answer.iter_bytes():
+                file.write(chunk)
+    unfinished.replace(target)
+    return results
+
+
+def _free(target: Path) -> Path:
+    """Refuses to write over a file, before anything is spent."""
+    if target.exists():
+        raise CommandError(f"{target} is there already.", "Name another file with --out, or move it away.")
+    if not target.resolve().parent.is_dir():
+        raise CommandError(f"There is no folder {target.parent} to write into.", "Name another with --out.")
+    return target
+
+
+def _beside(file: Path) -> Path:
+    return file.with_name(f"{file.stem}.answers.jsonl")
+
+
+def _say_how_to_come_back(batch_id: str, target: Path) -> None:
+    notes.print("The batch goes on without this command.", highlight=False)
+    for what, option in (
+        ("come back", f"--resume {batch_id} --out {target}"),
+        ("stop it", f"--stop {batch_id}"),
+    ):
+        notes.print(f"  {what}: storyloom batch {option}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _message(batch: dict[str, Any]) -> str:
+    return str(batch.get("message") or "")
+
+
+def _say(words: str) -> None:
+    out.print(words, highlight=False, markup=False, soft_wrap=True)
+
+
+def batches_table(listed: list[dict[str, Any]]) -> Table:
+    """One line a batch."""
+    table = Table(box=None, header_style="bold")
+    for column in ("id", "status", "file", "model", "answered", "cost", "message"):
+        table.add_column(column)
+    for one in listed:
+        lines = "" if one["lines"] is None else f"{one['answered']:,} of {one['lines']:,}"
+        cost = "" if one["cost_usd"] is None else f"${one['cost_usd']:.2f}"
+        # A name is what somebody typed; rich would read [brackets] in it as a style.
+        cells = (one["batch_id"], one["status"], one["name"], one["model"], lines, cost, _message(one))
+        table.add_row(*(Text(cell) for cell in cells))
+    return table

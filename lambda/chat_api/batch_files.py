@@ -1,0 +1,154 @@
+"""What a batch has in the artifacts bucket: the file that was sent, requests and answers in parts, results.
+
+SageMaker writes the answers of a part when all of them are there, and none where one line of it failed. So a
+batch has many parts: they say how far it is, and a line that fails, or a job that is stopped, loses one part.
+"""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from chat_api.prompt_lines import Line
+from shared import aws, environment, layout
+from shared.models import Transform
+
+_FEWEST_A_PART = 32
+"""A part's last answers leave the model half idle, so parts are not smaller."""
+_MOST_PARTS = 100
+_WRITERS = 8
+_IDS = "custom_ids.json"
+_NOT_ANSWERED = {
+    "code": "not_answered",
+    "message": "The job ended before this line was answered, or the model refused it or a line near it.",
+}
+
+
+@dataclass
+class Tally:
+    """What came of the lines."""
+
+    answered: int = 0
+    failed: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+def sent(batch_id: str) -> bytes | None:
+    """Read the file of prompts; None before it has been sent."""
+    return _read(layout.prompts(batch_id))
+
+
+def lines_a_part(lines: int) -> int:
+    """Say how many lines each part has, the last one excepted."""
+    return max(_FEWEST_A_PART, -(-lines // _MOST_PARTS))
+
+
+def write_requests(batch_id: str, lines: list[Line]) -> None:
+    """Write the requests in parts, and what their answers will be found by."""
+    size = lines_a_part(len(lines))
+    bodies = {layout.transform(batch_id) + _IDS: json.dumps([line.custom_id for line in lines])}
+    for number, start in enumerate(range(0, len(lines), size)):
+        part = "".join(f"{json.dumps(line.body)}\n" for line in lines[start : start + size])
+        bodies[layout.request_part(batch_id, number)] = part
+    bucket = environment.common().artifacts_bucket
+
+    def put(key: str) -> None:
+        aws.s3().put_object(Bucket=bucket, Key=key, Body=bodies[key].encode())
+
+    with ThreadPoolExecutor(_WRITERS) as pool:
+        list(pool.map(put, bodies))
+
+
+def lines_answered(batch: Transform) -> int:
+    """Count the lines of the parts that are answered."""
+    if not batch.lines or not batch.lines_a_part or not batch.job_name:
+        return 0
+    if batch.status == "completed":
+        return batch.lines
+    last = (batch.lines - 1) // batch.lines_a_part
+    full = batch.lines_a_part
+    return sum(
+        batch.lines - last * full if number == last else full for number in _answer_keys(batch.batch_id)
+    )
+
+
+def put_together(batch: Transform) -> Tally | None:
+    """Write the answers of all lines into one file, in the order of the lines, as OpenAI's batches give them.
+
+    Returns:
+        What came of the lines; None where the batch's files are there no more.
+    """
+    ids = _read(layout.transform(batch.batch_id) + _IDS)
+    if ids is None:
+        return None
+    tally = Tally()
+    bucket, key = environment.common().artifacts_bucket, layout.results(batch.batch_id)
+    with tempfile.TemporaryFile() as file:
+        for line in _results(batch, json.loads(ids), tally):
+            file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+        file.seek(0)
+        aws.s3().upload_fileobj(file, bucket, key)
+    return tally
+
+
+def _results(batch: Transform, ids: list[str], tally: Tally) -> Iterator[dict[str, Any]]:
+    keys, size = _answer_keys(batch.batch_id), int(batch.lines_a_part or 1)
+    for number, start in enumerate(range(0, len(ids), size)):
+        part = ids[start : start + size]
+        answers = _answers(keys.get(number), len(part))
+        for position, custom_id in enumerate(part):
+            answer = answers[position] if answers else None
+            yield _result(f"{batch.batch_id}-{start + position + 1}", custom_id, answer, tally)
+
+
+def _result(result_id: str, custom_id: str, answer: dict[str, Any] | None, tally: Tally) -> dict[str, Any]:
+    common = {"id": result_id, "custom_id": custom_id}
+    if answer is None or "choices" not in answer:
+        tally.failed += 1
+        return {**common, "response": None, "error": _NOT_ANSWERED}
+    tally.answered += 1
+    usage = answer.get("usage") or {}
+    tally.prompt_tokens += int(usage.get("prompt_tokens") or 0)
+    tally.completion_tokens += int(usage.get("completion_tokens") or 0)
+    response = {"status_code": 200, "request_id": str(answer.get("id", result_id)), "body": answer}
+    return {**common, "response": response, "error": None}
+
+
+def _answers(key: str | None, wanted: int) -> list[dict[str, Any]] | None:
+    """Read a part's answers; None where there are none, or not one for each line."""
+    content = _read(key) if key else None
+    if content is None:
+        return None
+    try:
+        answers = [json.loads(line) for line in content.split(b"\n") if line.strip()]
+    except ValueError:
+        return None
+    return answers if len(answers) == wanted else None
+
+
+def _answer_keys(batch_id: str) -> dict[int, str]:
+    """The keys of the answers by number of their part."""
+    pages = (
+        aws.s3()
+        .get_paginator("list_objects_v2")
+        .paginate(Bucket=environment.common().artifacts_bucket, Prefix=layout.answers(batch_id))
+    )
+    found = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+    # Whatever folders SageMaker puts between: a part is known by its name.
+    names = {key: key.rpartition("/")[2].partition(".")[0] for key in found if key.endswith(".jsonl.out")}
+    return {int(name): key for key, name in names.items() if name.isdigit()}
+
+
+def _read(key: str) -> bytes | None:
+    try:
+        answer = aws.s3().get_object(Bucket=environment.common().artifacts_bucket, Key=key)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
+            return None
+        raise
+    return answer["Body"].read()

@@ -1,0 +1,60 @@
+"""Links into the buckets that need no sign-in while they last: to send a file, and to fetch one."""
+
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel
+
+from shared import aws, environment
+
+_SECONDS_TO_UPLOAD = 900
+SECONDS_TO_FETCH = 3600
+"""How long a link to something works."""
+
+
+class UploadForm(BaseModel):
+    """A presigned S3 POST: send `fields` and then `file`, as multipart form data, to `url`."""
+
+    url: str
+    fields: dict[str, str]
+    key: str
+
+
+def upload_form(bucket: str, key: str, most_bytes: int) -> UploadForm:
+    """Give permission to put one object of so many bytes at most, for 15 minutes."""
+    post = aws.s3().generate_presigned_post(
+        Bucket=bucket,
+        Key=key,
+        Conditions=[["content-length-range", 1, most_bytes]],
+        ExpiresIn=_SECONDS_TO_UPLOAD,
+    )
+    return UploadForm(url=_browser_url(bucket), fields=post["fields"], key=key)
+
+
+def fetch_link(key: str, content_type: str) -> str:
+    """Return a link to an object of the artifacts bucket.
+
+    It leads to the bucket itself: what it holds is then of another origin than the app, and could reach
+    nothing of it.
+
+    Args:
+        key: of the object.
+        content_type: as which it is shown; what a job wrote has no type in the bucket.
+    """
+    bucket = environment.common().artifacts_bucket
+    shown = {"Bucket": bucket, "Key": key, "ResponseContentType": content_type}
+    link = aws.s3().generate_presigned_url("get_object", Params=shown, ExpiresIn=SECONDS_TO_FETCH)
+    endpoint = environment.read(environment.Api).browser_endpoint
+    if not endpoint:
+        return link
+    # On one machine the browser comes in by the front door, which passes it on to where it was signed for.
+    parts = urlsplit(link)
+    return f"{endpoint.rstrip('/')}/aws/s3{parts.path}?{parts.query}"
+
+
+def _browser_url(bucket: str) -> str:
+    endpoint = environment.read(environment.Api).browser_endpoint
+    if endpoint:
+        return f"{endpoint.rstrip('/')}/aws/s3/{bucket}"
+    # The bucket's regional name: the global one redirects, and browsers do not follow that with a form.
+    scheme, _, host = aws.s3().meta.endpoint_url.partition("://")
+    return f"{scheme}://{bucket}.{host}"

@@ -1,0 +1,193 @@
+"""Reads the file of prompts of a batch: each line becomes a request that the model will take.
+
+A line is what `POST /v1/chat/completions` or `/v1/completions` takes, a line of OpenAI's batch files around
+one of them, or plain text. Every line is held to the same limits as a request of its own, before any machine
+is paid for: a job that meets a line that the model refuses loses the lines around it too.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from chat_api import limits
+from chat_api.errors import ApiError
+from chat_api.openai_schema import AnswerRequest, ChatRequest, CompletionRequest
+
+_URLS: dict[str, type[AnswerRequest]] = {
+    "/v1/chat/completions": ChatRequest,
+    "/v1/completions": CompletionRequest,
+}
+_CUSTOM_ID_CHARACTERS = 64
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the file, understood."""
+
+    number: int
+    """As editors count: the first is 1."""
+    custom_id: str
+    """What its answer is found by."""
+    body: dict[str, Any]
+    """The request, as the model server takes it."""
+    answer_tokens: int
+    """How many tokens its answers may have."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the lines are read by."""
+
+    models: Mapping[str, str]
+    """The model server's name of each model that may be asked, by the API's."""
+    model: str
+    """Asked by the lines that name none."""
+    max_tokens: int
+    """Of an answer whose line does not say."""
+    chat: bool
+    """Whether plain text is asked as in a chat; a plain base model goes on with it instead."""
+    context: int
+    """How many tokens a prompt and its answer may have together."""
+
+
+class _BadLine(Exception):  # noqa: N818 - what the line is
+    """Why a line cannot be used, and what helps."""
+
+    def __init__(self, message: str, cure: str) -> None:
+        super().__init__(message)
+        self.message, self.cure = message, cure
+
+
+def read(content: bytes, rules: Rules) -> list[Line]:
+    """Read a whole file; empty lines are passed over.
+
+    Raises:
+        ApiError: 422 for the first line that cannot be used, 413 for too many lines.
+    """
+    lines: list[Line] = []
+    numbers: dict[str, int] = {}
+    # Not `splitlines`: a JSON string may hold other characters that it takes for ends of lines.
+    for number, text in enumerate(_text(content).split("\n"), start=1):
+        if not text.strip():
+            continue
+        if len(lines) == limits.BATCH_LINES:
+            raise _too_many_lines()
+        try:
+            line = _line(number, text.strip(), rules)
+            if line.custom_id in numbers:
+                raise _BadLine(
+                    f"it has the custom_id {line.custom_id!r} of line {numbers[line.custom_id]}",
+                    "Give each line a custom_id of its own, or none.",
+                )
+        except _BadLine as bad:
+            raise _refused(number, bad.message, bad.cure) from None
+        except ApiError as error:
+            raise _refused(number, error.detail.message, error.detail.cure) from None
+        numbers[line.custom_id] = number
+        lines.append(line)
+    if not lines:
+        raise ApiError(422, "empty_batch", "The file has no prompt in it.", "Put a prompt on each line.")
+    return lines
+
+
+def _text(content: bytes) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        number = content.count(b"\n", 0, error.start) + 1
+        raise _refused(number, "it is not UTF-8", "Save the file as UTF-8 and send it again.") from None
+
+
+def _line(number: int, text: str, rules: Rules) -> Line:
+    fields = _fields(text, rules)
+    custom_id = _custom_id(fields.pop("custom_id", None), number)
+    kind, body = _request(fields)
+    request = _validated(kind, body)
+    if request.stream:
+        raise _BadLine("it asks for a stream, and a batch has none", "Leave out its stream.")
+    asked = request.model if "model" in request.model_fields_set else rules.model
+    if asked not in rules.models:
+        known = ", ".join(rules.models)
+        raise _BadLine(f"there is no model {asked!r} to ask", f"Ask one of: {known}.")
+    if not request.answer_tokens:
+        request = request.model_copy(update={"max_tokens": rules.max_tokens})
+    limits.check(request, rules.context)
+    body = request.model_dump(exclude_unset=True, exclude={"stream", "stream_options"})
+    body["model"] = rules.models[asked]
+    return Line(number, custom_id, body, request.answer_tokens * (request.n or 1))
+
+
+def _fields(text: str, rules: Rules) -> dict[str, Any]:
+    """Read a line's fields; plain text becomes those that it stands for."""
+    try:
+        value = json.loads(text) if text[0] in '{["' else text
+    except ValueError as error:
+        if text[0] != "{":
+            return _plain(text, rules)  # what somebody says, in quotes
+        # Python's message quotes nothing of the line.
+        raise _BadLine(f"it is no JSON ({error})", "Write one whole JSON object on a line.") from None
+    if isinstance(value, str) and value.strip():
+        return _plain(value, rules)
+    if not isinstance(value, dict):
+        raise _BadLine("it is no JSON object", "Write one request, or one text, on each line.")
+    return value
+
+
+def _plain(text: str, rules: Rules) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": text}]} if rules.chat else {"prompt": text}
+
+
+def _custom_id(given: Any, number: int) -> str:
+    if given is None:
+        return f"line-{number}"
+    if not isinstance(given, str) or not 0 < len(given) <= _CUSTOM_ID_CHARACTERS:
+        raise _BadLine(
+            "its custom_id is no text of 1 to 64 characters", "Shorten its custom_id, or leave it out."
+        )
+    return given
+
+
+def _request(fields: dict[str, Any]) -> tuple[type[AnswerRequest], dict[str, Any]]:
+    """Take the request out of OpenAI's envelope where there is one, and tell which kind it is."""
+    if "body" not in fields:
+        return (CompletionRequest if "prompt" in fields else ChatRequest), fields
+    body, url = fields["body"], str(fields.get("url"))
+    if url not in _URLS or fields.get("method", "POST") != "POST":
+        raise _BadLine(
+            "its method and url are of no batch that we know",
+            f"Give the method POST and the url {' or '.join(_URLS)}.",
+        )
+    if not isinstance(body, dict):
+        raise _BadLine("its body is no JSON object", "Put the request into its body.")
+    return _URLS[url], body
+
+
+def _validated(kind: type[AnswerRequest], body: dict[str, Any]) -> AnswerRequest:
+    try:
+        return kind.model_validate(body)
+    except ValidationError as error:
+        # The faulty input itself stays out: it may be a prompt.
+        faults = "; ".join(
+            f"{'.'.join(str(part) for part in fault['loc']) or 'the request'}: {fault['msg']}"
+            for fault in error.errors()
+        )
+        raise _BadLine(
+            f"it is no {kind.named} ({faults})",
+            'Write a text, {"prompt": "…"} or {"messages": [{"role": "user", "content": "…"}]}.',
+        ) from None
+
+
+def _refused(number: int, message: str, cure: str) -> ApiError:
+    return ApiError(422, "bad_line", f"Line {number}: {message.rstrip('.')}.", cure, line=number)
+
+
+def _too_many_lines() -> ApiError:
+    return ApiError(
+        413,
+        "too_many_lines",
+        f"The file has more than {limits.BATCH_LINES} prompts, which is as many as a batch may have.",
+        "Divide it into several files.",
+    )

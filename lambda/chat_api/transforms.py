@@ -1,0 +1,320 @@
+"""Batches: many prompts answered at once by a SageMaker transform job, for the price of its machine."""
+
+import json
+from typing import Annotated
+
+from aws_lambda_powertools import Logger
+from botocore.exceptions import BotoCoreError, ClientError
+from fastapi import APIRouter, Path
+from pydantic import BaseModel, Field
+
+from chat_api import batch_files, completions, costs, limits, links, prompt_lines
+from chat_api.errors import ApiError, refusals
+from chat_api.identity import MayRead, MayWrite, User
+from chat_api.links import UploadForm
+from shared import aws, clock, environment, layout, transform_jobs, transforms, versions
+from shared.models import LivePointer, Transform, TransformStatus
+
+log = Logger(service="chat_api")
+router = APIRouter(prefix="/batches", tags=["Batches"], responses=refusals())
+
+BatchId = Annotated[str, Path(pattern=r"^\d{8}-\d{6}-[0-9a-f]{4}$")]
+
+_BEFORE_START: frozenset[TransformStatus] = frozenset({"uploading", "checked"})
+_RETRY_SECONDS = 60
+
+
+class WantedBatch(BaseModel):
+    """A file of prompts that somebody wants answered."""
+
+    name: str = Field(default="prompts.jsonl", min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")
+    size: int = Field(ge=1)
+    """Bytes."""
+    model: str = Field(default=completions.LIVE_NAME, max_length=64)
+    """Answers the lines that name none: `storyloom` (the live version), a loaded version, or `base`."""
+    max_tokens: int = Field(default=400, ge=1)
+    """Of an answer whose line does not say."""
+    instance: str | None = Field(default=None, max_length=64)
+    """The machine; without it, the first of those that host the model and that transform jobs can have."""
+
+
+class Batch(BaseModel):
+    """A batch, and how far it is."""
+
+    batch_id: str
+    status: TransformStatus
+    message: str | None
+    name: str
+    model: str
+    version: str | None
+    """The version that was live when the lines were checked."""
+    max_tokens: int
+    instance: str
+    lines: int | None
+    answered: int
+    """Lines whose answers are there; they come in parts of some dozens."""
+    created_at: clock.Utc
+    since: clock.Utc
+    """When it came into this status."""
+    started_at: clock.Utc | None
+    """From when its machine bills."""
+    ended_at: clock.Utc | None
+    minutes_estimate: float | None
+    cost_estimate_usd: float | None
+    """At the price on demand; null where it is not known."""
+    longest_minutes: float | None
+    """After this it is stopped."""
+    cost_at_most_usd: float | None
+    cost_usd: float | None
+    """Until now."""
+    price_date: str | None
+
+
+class MadeBatch(BaseModel):
+    """A new batch, and the form to send its file with."""
+
+    batch: Batch
+    upload: UploadForm
+
+
+class Batches(BaseModel):
+    """Your batches, newest first, 50 at most."""
+
+    batches: list[Batch]
+
+
+class Results(BaseModel):
+    """Where the answers of a batch lie, and what came of its lines."""
+
+    url: str
+    """A link to the answers, good for an hour: a line each, as OpenAI's batches give them."""
+    answered: int
+    failed: int
+    """Lines without an answer; the file says so in their place."""
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@router.get("")
+def list_batches(user: MayRead) -> Batches:
+    """List your batches."""
+    return Batches(batches=[_shown(batch) for batch in transforms.of(user.sub)])
+
+
+@router.post("", status_code=201, responses=refusals(404, 409, 413, 422))
+def make_batch(wanted: WantedBatch, user: MayWrite) -> MadeBatch:
+    """Make a batch, and give permission to send its file of prompts, for 15 minutes. Nothing is spent yet."""
+    if wanted.size > limits.BATCH_BYTES:
+        raise ApiError(
+            413,
+            "file_too_large",
+            f"{wanted.name} has {wanted.size / 2**20:.0f} MB; a file of prompts may have "
+            f"{limits.BATCH_BYTES // 2**20} MB.",
+            "Divide it into several files.",
+        )
+    if wanted.model not in _models():
+        raise completions.unknown_model(wanted.model, _live())
+    batch = transforms.create(
+        owner=user.sub,
+        created_by=user.called,
+        name=wanted.name,
+        model=wanted.model,
+        max_tokens=wanted.max_tokens,
+        instance=_instance(wanted.instance),
+    )
+    bucket, key = environment.common().artifacts_bucket, layout.prompts(batch.batch_id)
+    return MadeBatch(batch=_shown(batch), upload=links.upload_form(bucket, key, limits.BATCH_BYTES))
+
+
+@router.get("/{batch_id}", responses=refusals(404, 422))
+def one_batch(batch_id: BatchId, user: MayRead) -> Batch:
+    """Show one batch: how far it is, what it may cost, and why it failed."""
+    return _shown(_now(batch_id, user))
+
+
+@router.post("/{batch_id}/check", responses=refusals(404, 409, 413, 422))
+def check_batch(batch_id: BatchId, user: MayWrite) -> Batch:
+    """Read the file that was sent, line by line, and say what its answers will take and cost.
+
+    Nothing is spent yet. The first line that cannot be used is refused with its number; send the file again,
+    and check it again.
+    """
+    batch = _own(batch_id, user)
+    if batch.status not in _BEFORE_START:
+        raise _has_begun(batch)
+    live = _live()
+    content = batch_files.sent(batch_id)
+    if content is None:
+        raise ApiError(
+            409, "not_uploaded", f"Batch {batch_id} has no file yet.", "Send it with the form of its making."
+        )
+    chat, context = environment.common().base_model.chat, limits.context_tokens()
+    rules = prompt_lines.Rules(_models(), batch.model, batch.max_tokens, chat, context)
+    lines = prompt_lines.read(content, rules)
+    answer_tokens = sum(line.answer_tokens for line in lines)
+    price = costs.of_batch(answer_tokens, batch.instance)
+    batch_files.write_requests(batch_id, lines)
+    moved = transforms.move(
+        batch_id,
+        "checked",
+        _BEFORE_START,
+        message="Checked. It begins, and costs, when it is started.",
+        lines=len(lines),
+        lines_a_part=batch_files.lines_a_part(len(lines)),
+        version=live.version,
+        bundle_uri=live.bundle_uri,
+        answer_tokens=answer_tokens,
+        **price,
+    )
+    if not moved:
+        raise _has_begun(_own(batch_id, user))
+    return _shown(_own(batch_id, user))
+
+
+@router.post("/{batch_id}/start", status_code=202, responses=refusals(404, 409, 422))
+def start_batch(batch_id: BatchId, user: MayWrite) -> Batch:
+    """Start a batch that has been checked: from here on it costs. Starting it again changes nothing."""
+    batch = _own(batch_id, user)
+    if batch.status == "uploading":
+        raise ApiError(
+            409,
+            "not_checked",
+            f"Batch {batch_id} has not been checked.",
+            f"Send its file, then: POST /api/batches/{batch_id}/check",
+        )
+    if batch.status == "checked":
+        if not transforms.take_place(batch_id):
+            raise _too_many_batches()
+        message = "The model is packed for the job, unless that has been done lately."
+        if transforms.move(batch_id, "preparing", {"checked"}, message=message):
+            _call_start_transform(batch_id)
+            log.info("Started a batch", extra={"batch_id": batch_id, "by": user.sub, "lines": batch.lines})
+    batch = _own(batch_id, user)
+    if not batch.going:
+        transforms.free_place(batch_id)  # somebody stopped it just now
+    return _shown(batch)
+
+
+@router.post("/{batch_id}/stop", status_code=202, responses=refusals(404, 409, 422))
+def stop_batch(batch_id: BatchId, user: MayWrite) -> Batch:
+    """Stop a batch: its machine goes. What it has answered is kept."""
+    batch = _now(batch_id, user)
+    why = f"{user.called} stopped it."
+    if batch.status in {"uploading", "checked", "preparing"}:
+        transforms.finish(batch_id, "stopped", {"uploading", "checked", "preparing"}, why)
+        batch = _own(batch_id, user)
+    if batch.status == "running" and transforms.move(batch_id, "stopping", {"running"}, message=why):
+        transform_jobs.stop(str(batch.job_name))
+    elif batch.status in {"completed", "failed"}:
+        raise ApiError(
+            409,
+            "has_ended",
+            f"Batch {batch_id} has ended: there is nothing to stop.",
+            f"Fetch its answers: GET /api/batches/{batch_id}/results",
+        )
+    return _shown(_own(batch_id, user))
+
+
+@router.get("/{batch_id}/results", responses=refusals(404, 409, 422))
+def results(batch_id: BatchId, user: MayRead) -> Results:
+    """Give a link to the answers of a batch that has ended, also of one that was stopped or failed."""
+    batch = _now(batch_id, user)
+    if batch.going or batch.status in _BEFORE_START:
+        raise ApiError(
+            409,
+            "not_finished",
+            f"Batch {batch_id} has not ended: it is {batch.status}.",
+            f"Look how far it is: GET /api/batches/{batch_id}",
+        )
+    tally = batch_files.put_together(batch)
+    if tally is None:
+        raise ApiError(
+            404,
+            "not_found",
+            f"Batch {batch_id} has no answers: it never began, or they are older than 30 days.",
+            "Make a new batch.",
+        )
+    return Results(url=links.fetch_link(layout.results(batch_id), "application/jsonl"), **vars(tally))
+
+
+def _own(batch_id: str, user: User) -> Transform:
+    batch = transforms.get(batch_id)
+    if batch is None or batch.owner != user.sub:
+        raise ApiError(
+            404, "not_found", f"You have no batch {batch_id}.", "GET /api/batches lists your batches."
+        )
+    return batch
+
+
+def _now(batch_id: str, user: User) -> Transform:
+    """Read a batch as SageMaker sees it now."""
+    batch = _own(batch_id, user)
+    return transform_jobs.watch(batch) if batch.going else batch
+
+
+def _shown(batch: Transform) -> Batch:
+    found = {"answered": batch_files.lines_answered(batch), "cost_usd": costs.so_far_usd(batch)}
+    return Batch.model_validate(batch.model_dump() | found)
+
+
+def _live() -> LivePointer:
+    pointer = versions.live()
+    if pointer is None:
+        raise completions.no_model_yet()
+    return pointer
+
+
+def _models() -> dict[str, str]:
+    """The names that a line may ask for, and those that the model server knows them by."""
+    pointer = _live()
+    names = completions.names(pointer)
+    return {name: pointer.version if name == completions.LIVE_NAME else name for name in names}
+
+
+def _instance(wanted: str | None) -> str:
+    known = list(environment.read(environment.TransformMachines).transform_tokens_per_second)
+    if not known:
+        raise ApiError(
+            409,
+            "no_machine_for_batches",
+            "None of the machines that may host the model can have a transform job.",
+            "Name one with ml.g5, ml.g6 or ml.g6e in hosting_fallback_instances of cdk.json, and deploy.",
+        )
+    if wanted is not None and wanted not in known:
+        raise ApiError(
+            422, "unknown_machine", f"A batch cannot run on {wanted}.", f"Name one of: {', '.join(known)}."
+        )
+    return wanted or known[0]
+
+
+def _call_start_transform(batch_id: str) -> None:
+    try:
+        aws.lambdas().invoke(
+            FunctionName=environment.read(environment.Api).start_transform_function,
+            InvocationType="Event",
+            Payload=json.dumps({"batch_id": batch_id}).encode(),
+        )
+    except (BotoCoreError, ClientError):
+        # Nobody works on it: it can be started again.
+        transforms.move(batch_id, "checked", {"preparing"})
+        transforms.free_place(batch_id)
+        raise
+
+
+def _has_begun(batch: Transform) -> ApiError:
+    return ApiError(
+        409,
+        "has_begun",
+        f"Batch {batch.batch_id} is {batch.status}: its lines are what they are.",
+        "Make a new batch for other lines.",
+    )
+
+
+def _too_many_batches() -> ApiError:
+    return ApiError(
+        429,
+        "too_many_batches",
+        f"{transforms.AT_ONCE} batches are going already, which is as many as there may be.",
+        "Start it again when one of them has ended.",
+        headers={"Retry-After": str(_RETRY_SECONDS), "x-should-retry": "false"},
+    )

@@ -1,0 +1,21 @@
+"""What a tick does about batches: no transform job is forgotten, none goes on beyond its time."""
+
+from aws_lambda_powertools import Logger
+
+from shared import environment, layout, transform_jobs, transforms
+
+log = Logger(service="keeper")
+
+
+def tick() -> None:
+    """Stop what has gone on for too long, and put the records right."""
+    # Before the table is asked: what must end ends, also where the table cannot be read.
+    overdue = transform_jobs.stop_overdue(layout.transform_job(environment.common().name, ""))
+    if overdue:
+        log.warning("Stopped transform jobs that nobody ended", extra={"jobs": overdue})
+    for batch_id in transforms.going():
+        batch = transforms.get(batch_id)
+        if batch is None:
+            transforms.free_place(batch_id)
+        else:
+            transform_jobs.watch(batch)

@@ -1,0 +1,44 @@
+"""What a new version is watched for while the one before it can still take over, and what made it do so."""
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from shared import aws, environment
+
+if TYPE_CHECKING:
+    from shared.endpoint import Endpoint
+
+_SLACK = timedelta(minutes=15)
+"""How long SageMaker may need to put the old machines back after an alarm."""
+
+
+def alarms() -> list[str]:
+    """Names of the CloudWatch alarms that have the version before put back."""
+    return _settings().rollback_alarms
+
+
+def why(put_back: "Endpoint") -> str | None:
+    """Say which alarms rang before SageMaker put a configuration back; None where none did.
+
+    SageMaker leaves the endpoint's FailureReason empty after some rollbacks.
+    """
+    since = put_back.changed_at - timedelta(seconds=watch_seconds()) - _SLACK
+    rang = []
+    for alarm in alarms():
+        history = aws.cloudwatch().describe_alarm_history(
+            AlarmName=alarm, HistoryItemType="StateUpdate", StartDate=since, EndDate=put_back.seen_at
+        )["AlarmHistoryItems"]
+        if any(item["HistorySummary"].endswith("to ALARM") for item in history):
+            rang.append(alarm)
+    if not rang:
+        return None
+    return f"While the new one was watched, an alarm rang: {', '.join(rang)}."
+
+
+def watch_seconds() -> int:
+    """For how long a new version is watched before the machines of the one before it go."""
+    return round(_settings().watch_minutes * 60)
+
+
+def _settings() -> environment.Hosting:
+    return environment.read(environment.Hosting)

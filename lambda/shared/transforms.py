@@ -1,0 +1,122 @@
+"""Batches: many prompts, each a line of a file, that one SageMaker transform job answers.
+
+A record says how far a batch is. It is written before anything that bills is made, and every change is
+conditional on the status it was decided from, so that a start, a stop and a tick of the keeper that come at
+once settle on one outcome. Which batches are going is kept beside the records, as a set that one atomic write
+both changes and counts.
+"""
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from typing import Any
+
+from boto3.dynamodb.conditions import Attr
+
+from shared import clock, runs, table
+from shared.models import Transform, TransformStatus
+
+AT_ONCE = 2
+"""How many may be going at the same time, of all people together."""
+_PARTITION = "BATCHES"
+_GOING_KEY = ("HOSTING", "BATCHES")
+_LISTED = 50
+_KEPT = timedelta(days=60)
+"""Records outlive their files, which go after 30 days, by as long as the month's cost needs them."""
+
+
+def create(
+    *, owner: str, created_by: str, name: str, model: str, max_tokens: int, instance: str
+) -> Transform:
+    """Write a new batch's record, which waits for its file."""
+    now = clock.now()
+    batch = Transform(
+        batch_id=runs.new_id(now),
+        status="uploading",
+        owner=owner,
+        created_by=created_by,
+        created_at=clock.text(now),
+        since=clock.text(now),
+        name=name,
+        model=model,
+        max_tokens=max_tokens,
+        instance=instance,
+        message="Waits for its file.",
+        expires_at=int((now + _KEPT).timestamp()),
+    )
+    fields = batch.model_dump()
+    table.update(_PARTITION, batch.batch_id, fields, only_if=Attr("pk").not_exists())
+    return batch
+
+
+def get(batch_id: str) -> Transform | None:
+    """Read one batch."""
+    item = table.get(_PARTITION, batch_id)
+    return Transform.model_validate(item) if item else None
+
+
+def of(owner: str) -> list[Transform]:
+    """Read somebody's batches, newest first, 50 at most."""
+    items = sorted(table.every(_PARTITION), key=lambda item: str(item["sk"]), reverse=True)
+    return [Transform.model_validate(item) for item in items if item["owner"] == owner][:_LISTED]
+
+
+def move(
+    batch_id: str, status: TransformStatus, only_from: Collection[TransformStatus], **changes: Any
+) -> bool:
+    """Bring a batch into another status; returns False where it was in none of these."""
+    fields = {"status": status, "since": clock.stamp(), **changes}
+    return table.update(_PARTITION, batch_id, fields, only_if=Attr("status").is_in(sorted(only_from)))
+
+
+def note(batch_id: str, **changes: Any) -> None:
+    """Write down what was learnt of a batch, whatever its status."""
+    table.update(_PARTITION, batch_id, changes, only_if=Attr("pk").exists())
+
+
+def finish(
+    batch_id: str,
+    status: TransformStatus,
+    only_from: Collection[TransformStatus],
+    message: str,
+    **changes: Any,
+) -> bool:
+    """End a batch and free its place; returns False where it was in none of these statuses."""
+    ended = move(batch_id, status, only_from, message=message, **changes)
+    if ended:
+        free_place(batch_id)
+    return ended
+
+
+def take_place(batch_id: str) -> bool:
+    """Note that a batch is going; returns False, and notes nothing, where as many are as there may be."""
+    taken = set(table.add(*_GOING_KEY, {"going": {batch_id}})["going"])
+    if len(taken) > AT_ONCE:
+        free_place(batch_id)
+        return False
+    return True
+
+
+def free_place(batch_id: str) -> None:
+    """Note that a batch is going no more."""
+    table.add(*_GOING_KEY, {}, removals={"going": {batch_id}})
+
+
+def going() -> list[str]:
+    """Read the ids of those that are going; one that has just ended may be among them."""
+    return sorted((table.get(*_GOING_KEY) or {}).get("going", ()))
+
+
+def seconds_this_month(at: datetime) -> dict[str, float]:
+    """Return for how long transform jobs have billed in the month of an instant, by instance type."""
+    month = at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    seconds: dict[str, float] = {}
+    # One that was made on the last day of the month before may bill in this one.
+    for item in table.every(_PARTITION, since=f"{month - timedelta(days=2):%Y%m%d}"):
+        batch = Transform.model_validate(item)
+        if batch.started_at is None:
+            continue
+        until = clock.instant(batch.ended_at) if batch.ended_at else at
+        length = (until - max(clock.instant(batch.started_at), month)).total_seconds()
+        if length > 0:
+            seconds[batch.instance] = seconds.get(batch.instance, 0.0) + length
+    return seconds

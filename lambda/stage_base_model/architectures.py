@@ -1,0 +1,76 @@
+"""How vLLM can host a base model, by the architecture that its `config.json` names.
+
+The names are those of vLLM 0.30.0, the hosting container's, as far as transformers can train them too
+(`tests/vllm` compares them with vLLM itself). What is in neither list is refused before anything is paid for.
+"""
+
+import json
+
+from shared.staged import HostingWay
+
+# Dense models whose every linear layer vLLM can put an adapter on. vLLM says of more that they take adapters,
+# such as mixtures of experts, but not to which of their layers; those are merged, which always works.
+ADAPTERS = frozenset({
+    "Gemma2ForCausalLM", "Gemma3ForCausalLM", "Gemma3ForConditionalGeneration", "GemmaForCausalLM",
+    "GraniteForCausalLM", "LlamaForCausalLM", "MistralForCausalLM", "Phi3ForCausalLM", "Qwen2ForCausalLM",
+    "Qwen3ForCausalLM",
+})  # fmt: skip
+MERGED = frozenset({
+    "AXK1ForCausalLM", "AfmoeForCausalLM", "ApertusForCausalLM", "ArceeForCausalLM", "BloomForCausalLM",
+    "Cohere2ForCausalLM", "Cohere2MoeForCausalLM", "CohereForCausalLM", "CwmForCausalLM",
+    "DbrxForCausalLM", "DeepseekV2ForCausalLM", "DeepseekV32ForCausalLM", "DeepseekV3ForCausalLM",
+    "DeepseekV4ForCausalLM", "Ernie4_5ForCausalLM", "Ernie4_5_MoeForCausalLM", "Exaone4ForCausalLM",
+    "ExaoneMoeForCausalLM", "FalconForCausalLM", "FalconH1ForCausalLM", "FalconMambaForCausalLM",
+    "FlexOlmoForCausalLM", "GPT2LMHeadModel", "GPTBigCodeForCausalLM", "GPTJForCausalLM",
+    "GPTNeoXForCausalLM", "Gemma3nForCausalLM", "Gemma4ForCausalLM", "Glm4ForCausalLM",
+    "Glm4MoeForCausalLM", "Glm4MoeLiteForCausalLM", "GlmForCausalLM", "GlmMoeDsaForCausalLM",
+    "GptOssForCausalLM", "GraniteMoeForCausalLM", "GraniteMoeHybridForCausalLM",
+    "GraniteMoeSWAForCausalLM", "GraniteMoeSharedForCausalLM", "GraniteSWAForCausalLM", "HYV3ForCausalLM",
+    "HYV4ForCausalLM", "HrmTextForCausalLM", "HunYuanDenseV1ForCausalLM", "HunYuanMoEV1ForCausalLM",
+    "HyperCLOVAXForCausalLM", "InklingForCausalLM", "Jais2ForCausalLM", "JambaForCausalLM",
+    "KimiLinearForCausalLM", "LagunaForCausalLM", "Lfm2ForCausalLM", "Lfm2MoeForCausalLM",
+    "Llama4ForCausalLM", "LongcatFlashForCausalLM", "Mamba2ForCausalLM", "MambaForCausalLM",
+    "MellumForCausalLM", "MiMoV2FlashForCausalLM", "MiniCPM3ForCausalLM", "MiniMaxM2ForCausalLM",
+    "Ministral3ForCausalLM", "MixtralForCausalLM", "NemotronForCausalLM", "NemotronHForCausalLM",
+    "OPTForCausalLM", "Olmo2ForCausalLM", "Olmo3ForCausalLM", "OlmoForCausalLM", "OlmoHybridForCausalLM",
+    "OlmoeForCausalLM", "PhiForCausalLM", "Qwen2MoeForCausalLM", "Qwen3MoeForCausalLM",
+    "Qwen3NextForCausalLM", "Qwen3_5ForCausalLM", "Qwen3_5MoeForCausalLM", "Qwen4ExpForCausalLM",
+    "SeedOssForCausalLM", "SmolLM3ForCausalLM", "StableLmForCausalLM", "Starcoder2ForCausalLM",
+    "VaultGemmaForCausalLM", "Zamba2ForCausalLM",
+})  # fmt: skip
+
+
+class UnservedModelError(Exception):
+    """A base model that could be trained and then not be hosted; the message says what to choose instead."""
+
+
+def hosting_way(model_id: str, config_json: bytes) -> tuple[str, HostingWay]:
+    """Read which architecture a model has, and how versions of it are hosted.
+
+    Args:
+        model_id: `owner/name`, for the message.
+        config_json: the model's own file.
+
+    Raises:
+        UnservedModelError: where vLLM does not know the architecture, or the file names none.
+    """
+    named = _named(config_json)
+    for architecture in named:
+        if architecture in ADAPTERS:
+            return architecture, "adapters"
+        if architecture in MERGED:
+            return architecture, "merged"
+    raise UnservedModelError(
+        f"{model_id} is a model of the kind {', '.join(named) or '(its config.json names none)'}, which vLLM "
+        "0.30.0, the server that answers, is not known to host. Nothing was spent. Choose another base_model "
+        "in cdk.json, such as smollm2-1.7b or qwen3-1.7b, and deploy."
+    )
+
+
+def _named(config_json: bytes) -> list[str]:
+    try:
+        config = json.loads(config_json)
+    except ValueError:
+        return []
+    named = config.get("architectures") if isinstance(config, dict) else None
+    return [str(name) for name in named] if isinstance(named, list) else []

@@ -1,0 +1,94 @@
+"""A hosting bundle as one .tar.gz, which is how SageMaker's transform jobs want a model.
+
+The archive is written while it is sent: neither memory nor disk ever holds more than a few parts of it.
+Weights do not get smaller by compressing, so they are stored as they are.
+"""
+
+import tarfile
+import zlib
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from boto3.s3.transfer import TransferConfig
+
+from shared import aws, clock, environment, layout
+
+_CHUNK = 2**20
+_AS_GZIP = 31
+"""zlib's window bits for a gzip header around what is stored."""
+_FRESH = timedelta(days=29)
+"""The bucket forgets an archive after 30 days: an older one could go while a job wants it."""
+# boto3 holds ten parts of a stream in memory: 160 MB. 10,000 parts, S3's limit, are 160 GB.
+_IN_PARTS = TransferConfig(multipart_threshold=16 * 2**20, multipart_chunksize=16 * 2**20, max_concurrency=4)
+
+
+class NoBundleError(Exception):
+    """There is nothing to pack: the version has no hosting bundle."""
+
+
+def ensure(version: str, bundle_uri: str) -> str:
+    """Pack a version's hosting bundle, unless that has been done lately.
+
+    Args:
+        version: that the bundle is for.
+        bundle_uri: its S3 URI, with a slash at its end.
+
+    Returns:
+        The archive's S3 URI.
+
+    Raises:
+        NoBundleError: where the bundle has no files.
+    """
+    bucket, key = environment.common().artifacts_bucket, layout.transform_model(version)
+    listed = aws.s3().list_objects_v2(Bucket=bucket, Prefix=key).get("Contents", [])
+    fresh = any(clock.now() - entry["LastModified"] < _FRESH for entry in listed)
+    if not fresh:
+        body: Any = _Stream(_packed(bundle_uri))
+        aws.s3().upload_fileobj(body, bucket, key, Config=_IN_PARTS)
+    return layout.uri(bucket, key)
+
+
+def _packed(bundle_uri: str) -> Iterator[bytes]:
+    """Yield the bytes of the archive."""
+    gzip = zlib.compressobj(level=0, wbits=_AS_GZIP)
+    for chunk in _tar(bundle_uri):
+        yield gzip.compress(chunk)
+    yield gzip.flush()
+
+
+def _tar(bundle_uri: str) -> Iterator[bytes]:
+    bucket, prefix = layout.split(bundle_uri)
+    pages = aws.s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    files = [entry for page in pages for entry in page.get("Contents", []) if not entry["Key"].endswith("/")]
+    if not files:
+        raise NoBundleError(f"{bundle_uri} is empty. Activate the version again: that makes its bundle anew.")
+    for entry in files:
+        header = tarfile.TarInfo(entry["Key"].removeprefix(prefix))
+        header.size = entry["Size"]
+        yield header.tobuf(tarfile.GNU_FORMAT)
+        # The very object that was listed, so that its length is what the header says.
+        body = aws.s3().get_object(Bucket=bucket, Key=entry["Key"], IfMatch=entry["ETag"])["Body"]
+        yield from body.iter_chunks(_CHUNK)
+        yield bytes(-entry["Size"] % tarfile.BLOCKSIZE)
+    yield bytes(2 * tarfile.BLOCKSIZE)
+
+
+class _Stream:
+    """Chunks as boto3 reads them."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._kept = bytearray()
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next `size` bytes, fewer at the end; all that are left where it is negative."""
+        while size < 0 or len(self._kept) < size:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                break
+            self._kept += chunk
+        end = len(self._kept) if size < 0 else size
+        data = bytes(self._kept[:end])
+        del self._kept[:end]
+        return data

@@ -1,0 +1,59 @@
+"""Packs the model of a batch, where that has not been done, and makes its transform job."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import ClientError
+
+from shared import environment, layout, transform_jobs, transforms
+from shared.models import Transform
+from start_transform import archive
+
+log = Logger(service="start_transform")
+
+_REFUSED = {"ResourceLimitExceeded", "ValidationException"}
+"""What SageMaker answers where trying again helps nobody."""
+
+
+@log.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Bring a batch from `preparing` to `running`. Calling it again goes on where a call before ended.
+
+    Args:
+        event: `{"batch_id"}`.
+        context: Lambda's.
+
+    Returns:
+        `{"batch_id", "status"}`
+    """
+    batch = transforms.get(event["batch_id"])
+    if batch is not None and batch.status in {"preparing", "running"}:
+        batch = _begin(batch)
+    status = batch.status if batch else None
+    log.info("After starting a batch", extra={"batch_id": event["batch_id"], "status": status})
+    return {"batch_id": event["batch_id"], "status": status}
+
+
+def _begin(batch: Transform) -> Transform | None:
+    try:
+        model_uri = archive.ensure(str(batch.version), str(batch.bundle_uri))
+    except archive.NoBundleError as error:
+        transforms.finish(batch.batch_id, "failed", {batch.status}, str(error))
+        return transforms.get(batch.batch_id)
+    job = layout.transform_job(environment.common().name, batch.batch_id)
+    message = f"Waiting for its machine ({batch.instance})."
+    if batch.status == "preparing":
+        # Before the job is made: whoever stops the batch from now on finds which job to stop.
+        transforms.move(batch.batch_id, "running", {"preparing"}, job_name=job, message=message)
+    claimed = transforms.get(batch.batch_id)
+    if claimed is None or claimed.status != "running":
+        return claimed  # somebody stopped it meanwhile
+    try:
+        transform_jobs.create(claimed, model_uri)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in _REFUSED:
+            raise
+        why = transform_jobs.refusal(error, claimed.instance)
+        transforms.finish(claimed.batch_id, "failed", {"running"}, why)
+    return transforms.get(batch.batch_id)

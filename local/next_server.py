@@ -1,0 +1,33 @@
+"""Asks the next server on a request's way. What it answers is passed on piece by piece, as it comes."""
+
+import ssl
+
+import aiohttp
+
+CONNECT_SECONDS = 10.0
+_LONGEST_HEADER = 64 * 1024
+
+ERRORS = (aiohttp.ClientError, TimeoutError)
+"""The server cannot be reached, hangs up in the middle of its answer, or does not answer in time."""
+
+
+def session(
+    trust: ssl.SSLContext | None = None, *, idle_seconds: float = 2.0, answer_seconds: float | None = None
+) -> aiohttp.ClientSession:
+    """Make a client that keeps its connections, adds no header of its own, and leaves bodies as they are.
+
+    Args:
+        trust: whose certificates to trust; None for a server of ours that speaks plain HTTP.
+        idle_seconds: how long an unused connection stays open. It must be less than the server keeps it, or
+            a question meets a server that hangs up: uvicorn keeps it for 5 seconds.
+        answer_seconds: how long the server may be silent.
+    """
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=idle_seconds, ssl=trust or False),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=answer_seconds),
+        auto_decompress=False,
+        skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+        max_line_size=_LONGEST_HEADER,
+        max_field_size=_LONGEST_HEADER,
+    )

@@ -1,0 +1,91 @@
+"""CloudWatch's metrics and alarms for what this plug-in runs, and two things that MiniStack's alarms lack.
+
+MiniStack evaluates an alarm over every resource's metric of its name and forgets the dimensions, and an alarm
+that rings goes on ringing when no more data come, whatever TreatMissingData says.
+"""
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from ministack.services import cloudwatch
+
+_COMPARE = {
+    "GreaterThanOrEqualToThreshold": lambda value, threshold: value >= threshold,
+    "GreaterThanThreshold": lambda value, threshold: value > threshold,
+    "LessThanThreshold": lambda value, threshold: value < threshold,
+    "LessThanOrEqualToThreshold": lambda value, threshold: value <= threshold,
+}
+
+
+def install() -> None:
+    """Have alarms evaluated over their own dimensions and their own periods."""
+    cloudwatch._evaluate_alarm = _evaluate
+
+
+def record(namespace: str, values: dict[str, float], dimensions: dict[str, str]) -> None:
+    """Publish metrics of an AWS service, by name, and see which alarms ring."""
+    for name, value in values.items():
+        cloudwatch.record_metric(namespace, name, value, dimensions=dimensions)
+    cloudwatch._evaluate_all_alarms()
+
+
+def missing_alarms(names: Iterable[str]) -> list[str]:
+    """Those of some alarms that are not there."""
+    return [name for name in names if name not in cloudwatch._alarms]
+
+
+def ringing(names: Iterable[str]) -> list[str]:
+    """Those of some alarms that are in state ALARM now."""
+    alarms = [cloudwatch._alarms[name] for name in names if name in cloudwatch._alarms]
+    for alarm in alarms:
+        _evaluate(alarm)
+    return [str(alarm["AlarmName"]) for alarm in alarms if alarm["StateValue"] == "ALARM"]
+
+
+def _evaluate(alarm: dict[str, Any]) -> None:
+    """Set the alarm's state from the last periods of its metric."""
+    compare = _COMPARE.get(alarm.get("ComparisonOperator", ""))
+    if not alarm.get("MetricName") or compare is None:
+        return
+    period, periods = alarm.get("Period", 60), alarm.get("EvaluationPeriods", 1)
+    values = _values(alarm, period, periods)
+    if not any(value is not None for value in values) and not _has_word_for_missing(alarm):
+        return
+    missing = alarm.get("TreatMissingData") == "breaching"
+    breaching = [missing if value is None else compare(value, alarm["Threshold"]) for value in values]
+    enough = sum(breaching) >= (alarm.get("DatapointsToAlarm") or periods)
+    _become(
+        alarm, "ALARM" if enough else "OK", f"{sum(breaching)} of {periods} periods breached the threshold"
+    )
+
+
+def _has_word_for_missing(alarm: dict[str, Any]) -> bool:
+    return alarm.get("TreatMissingData") in ("breaching", "notBreaching")
+
+
+def _values(alarm: dict[str, Any], period: float, periods: int) -> list[float | None]:
+    """The statistic of each of the last periods; None where there are no data."""
+    dimensions = {one["Name"]: one["Value"] for one in alarm.get("Dimensions") or []}
+    key = (alarm["Namespace"], alarm["MetricName"], cloudwatch._dims_key(dimensions))
+    points = cloudwatch._metrics.get(key) or []
+    statistic = alarm.get("ExtendedStatistic") or alarm.get("Statistic") or "Average"
+    now = time.time()
+    values = []
+    for nth in range(periods):
+        end = now - nth * period
+        within = [point for point in points if end - period < point["Timestamp"] <= end]
+        stats = cloudwatch._calc_stats(within)
+        values.append(cloudwatch._stat_value(stats, statistic, within) if stats else None)
+    return values
+
+
+def _become(alarm: dict[str, Any], state: str, why: str) -> None:
+    before = alarm["StateValue"]
+    if state == before:
+        return
+    reason = f"Threshold Crossed: {why} ({alarm['Threshold']:g})."
+    alarm.update(StateValue=state, StateReason=reason, StateUpdatedTimestamp=int(time.time()))
+    cloudwatch._record_history(alarm["AlarmName"], before, state, reason)
+    cloudwatch._dispatch_alarm_actions(alarm, before, state, reason)
+    cloudwatch._evaluate_parent_alarms(alarm)

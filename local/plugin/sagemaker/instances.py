@@ -1,0 +1,79 @@
+"""The instances of one endpoint configuration: a server each, of which a request takes the least busy."""
+
+import threading
+from dataclasses import dataclass, field
+
+from local.plugin.sagemaker.fleet import Fleet, FleetFailed
+from local.plugin.sagemaker.store import Record
+
+
+@dataclass
+class Instances:
+    """As many servers of the same model as were asked for."""
+
+    endpoint: str
+    config: Record
+    servers: tuple[Fleet, ...] = ()
+    """Those that answer."""
+    _starting: Fleet | None = None
+    _stopped: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def scale(self, count: int) -> None:
+        """Start or end servers until there are so many; those that end finish what they were asked.
+
+        Raises FleetFailed where one cannot be started; those before it answer.
+        """
+        while len(self.servers) < count:
+            self._add()
+        ending, self.servers = self.servers[count:], self.servers[:count]
+        _retire(ending)
+
+    def take(self) -> Fleet | None:
+        """The server that the next request goes to, kept for it; None where there is none."""
+        while servers := self.servers:
+            server = min(servers, key=lambda one: one.in_use)
+            server.take()
+            if server in self.servers:
+                return server
+            server.give_back()  # ended in between: it may be stopping already
+        return None
+
+    def retire(self) -> None:
+        """Stop each server when it has answered what it was asked."""
+        ending, self.servers = self.servers, ()
+        _retire(ending)
+
+    def stop(self) -> None:
+        """End all servers, also one that is being started."""
+        with self._lock:
+            self._stopped = True
+            ending = [*self.servers, *([self._starting] if self._starting else [])]
+            self.servers = ()
+        for server in ending:
+            server.stop()
+
+    def _add(self) -> None:
+        with self._lock:
+            if self._stopped:
+                raise FleetFailed("The endpoint was deleted.")
+            server = self._starting = Fleet.of(self.endpoint, self.config)
+        try:
+            server.start()
+        except BaseException:
+            server.stop()
+            raise
+        finally:
+            with self._lock:
+                self._starting = None
+        with self._lock:
+            if not self._stopped:
+                self.servers = (*self.servers, server)
+                return
+        server.stop()
+        raise FleetFailed("The endpoint was deleted.")
+
+
+def _retire(servers: tuple[Fleet, ...]) -> None:
+    for server in servers:
+        threading.Thread(target=server.retire, name=f"retire-{server.endpoint}", daemon=True).start()

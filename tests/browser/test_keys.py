@@ -1,0 +1,88 @@
+"""Keys for programs: made, shown once, tried, revoked."""
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser import samples
+from tests.browser.pages import KeysPage, Question
+from tests.browser.server import MADE_KEY, StoryloomServer
+
+pytestmark = pytest.mark.browser
+
+
+def test_each_key_says_what_it_may_do_and_revoked_ones_stay_aside(
+    signed_in: Page, storyloom: StoryloomServer
+) -> None:
+    storyloom.keys = samples.keys()
+    KeysPage(signed_in).open()
+    working = signed_in.get_by_role("listitem").filter(has_text="nightly")
+    expect(working).to_contain_text(
+        "May ask your storyteller; look at stories, runs and versions; 60 requests a minute."
+    )
+    expect(working).to_contain_text("by writer@example.com, last used on 2026-09-30.")
+    old = signed_in.get_by_role("heading", name="old")
+    expect(old).to_be_hidden()
+    signed_in.get_by_text("1 revoked key").click()
+    expect(old).to_be_visible()
+    expect(signed_in.get_by_role("button", name="Revoke old")).to_have_count(0)
+    expect(signed_in.get_by_text("Each key may use about 150,000 words a day.")).to_be_visible()
+
+
+def test_a_new_key_is_shown_once_with_a_line_to_try_it(signed_in: Page, storyloom: StoryloomServer) -> None:
+    signed_in.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=storyloom.url)
+    page = KeysPage(signed_in).open()
+    signed_in.get_by_label("look at stories, runs and versions").check()
+    signed_in.get_by_label("Requests a minute, at most").fill("30")
+    page.make("  nightly ")
+    expect(page.made()).to_be_focused()
+    expect(page.made()).to_contain_text(MADE_KEY)
+    assert storyloom.keys_wanted == [
+        {"name": "nightly", "scopes": ["chat", "read"], "requests_per_minute": 30}
+    ]
+    page.made().get_by_role("button", name="Copy the key").click()
+    expect(page.made().get_by_role("button", name="Copied")).to_be_visible()
+    assert signed_in.evaluate("() => navigator.clipboard.readText()") == MADE_KEY
+    line = page.made().get_by_label("Line to try it").inner_text()
+    assert line.startswith(f"curl -N {storyloom.url}/api/v1/chat/completions ")
+    assert f'"Authorization: Bearer {MADE_KEY}"' in line
+    page.made().get_by_role("button", name="I have it, hide it").click()
+    expect(signed_in.get_by_role("heading", name="nightly")).to_be_visible()
+    assert MADE_KEY not in signed_in.content()
+    stored = signed_in.evaluate("() => JSON.stringify({...sessionStorage, ...localStorage})")
+    assert MADE_KEY not in stored
+
+
+def test_a_key_that_may_do_nothing_is_not_made(signed_in: Page, storyloom: StoryloomServer) -> None:
+    page = KeysPage(signed_in).open()
+    signed_in.get_by_label("ask your storyteller").uncheck()
+    page.make("nothing")
+    expect(signed_in.get_by_role("alert")).to_contain_text("Choose at least one thing it may do.")
+    signed_in.get_by_label("Name, to know it by").fill("   ")
+    signed_in.get_by_label("ask your storyteller").check()
+    signed_in.get_by_role("button", name="Make the key").click()
+    assert storyloom.keys_wanted == []
+
+
+def test_a_refused_key_says_why(signed_in: Page, storyloom: StoryloomServer) -> None:
+    error = {"type": "invalid_request", "message": "body.name: too odd.", "cure": "Choose another name."}
+    storyloom.key_refusal = (422, error)
+    KeysPage(signed_in).open().make("odd")
+    expect(signed_in.get_by_role("alert")).to_have_text("body.name: too odd. Choose another name.")
+    expect(signed_in.get_by_label("Name, to know it by")).to_have_value("odd")
+
+
+def test_a_key_is_revoked_after_a_word_about_what_follows(
+    signed_in: Page, storyloom: StoryloomServer
+) -> None:
+    storyloom.keys = samples.keys()
+    page = KeysPage(signed_in).open()
+    question = Question(signed_in)
+    page.revoke("nightly")
+    expect(question.box).to_contain_text("refused from its next request on")
+    question.answer("Keep it")
+    expect(signed_in.get_by_role("button", name="Revoke nightly")).to_be_focused()
+    page.revoke("nightly")
+    question.answer("Revoke it")
+    expect(signed_in.get_by_text("nightly works no longer.")).to_be_visible()
+    expect(signed_in.get_by_text("2 revoked keys")).to_be_visible()
+    assert all(key["revoked_at"] for key in storyloom.keys)

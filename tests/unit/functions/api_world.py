@@ -1,0 +1,100 @@
+"""Something of everything that the API can be asked for, and a model that answers, breaks off and sleeps."""
+
+import json
+from typing import Any
+
+from keeper import handler as keeper
+from shared import aws, clock, keys, runs, table, transforms, versions
+from shared.models import ModelVersion, VersionStatus
+from tests.unit.functions.conftest import ACCOUNT, BASE_MODEL, House
+from tests.unit.functions.people import EMAIL
+from tests.unit.functions.sagemaker_stand_in import Body, StandIn
+
+_RUN = "20260904-090000-ffff"
+_WORDS = ("The ", "hill ", "was — ", "as ever — ", "listening.")
+_REQUESTS_A_MINUTE = 25
+_MINUTES_AWAKE = 6
+_KEPT = 20
+_OTHERS: dict[str, VersionStatus] = {
+    "v2": "previous",
+    "v3": "pending",
+    "v4": "rejected",
+    "v5": "failed",
+    "v6": "approved",
+}
+
+
+class World:
+    """A house in use, whose time goes by with the requests."""
+
+    def __init__(self, house: House, sagemaker: StandIn) -> None:
+        """Furnish a house in which v1 is awake."""
+        self._sagemaker, self._requests = sagemaker, 0
+        sagemaker.meet = self._meet
+        for key in ("The Hill.txt", "tales/ö.txt", "tales/well.txt"):
+            aws.s3().put_object(Bucket=house.stories, Key=key, Body=b"Once")
+        sagemaker.packages.append({})  # v1's
+        for version, status in _OTHERS.items():
+            _save(version, status)
+            sagemaker.packages.append({})
+        runs.enter(_RUN, "Train")
+        runs.finish(_RUN, "failed", "The machine was taken away.")
+        keys.make("nightly", ["read"], 60, by="somebody", email=EMAIL)
+
+    def go_on(self) -> None:
+        """Let the time of one request go by; every minute the keeper looks, as its schedule has it."""
+        self._requests += 1
+        minute, second = divmod(self._requests, _REQUESTS_A_MINUTE)
+        if second:
+            return
+        _forget()
+        if self._sagemaker.endpoint is not None:
+            self._sagemaker.in_service()
+        if minute % _MINUTES_AWAKE:
+            keeper.tick()
+        else:
+            keeper.sleep("Asleep for a while.")
+
+    def _meet(self, number: int, request: Body) -> None:
+        """Decide how the model takes the question with this number: well, mostly."""
+        self._sagemaker.stream = _written("messages" in request)
+        self._sagemaker.dies = number % 7 == 0
+        self._sagemaker.model_error = (500, "CUDA error") if number % 11 == 0 else None
+
+
+def _forget() -> None:
+    """Keep a few of what piles up: listing thousands of keys and batches would take longer than all else."""
+    for partition in (keys._PARTITION, transforms._PARTITION):
+        for item in table.every(partition)[_KEPT:]:
+            table.delete(partition, item["sk"])
+
+
+def _save(version: str, status: VersionStatus) -> None:
+    model = ModelVersion(
+        version=version,
+        run_id=_RUN,
+        status=status,
+        adapter_uri="s3://a/m/",
+        adapter_sha256="b" * 64,
+        model_package_arn=f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:model-package/storyloom/{version[1:]}",
+        base_model=str(BASE_MODEL["id"]),
+        base_revision="r1",
+        created_at=clock.stamp(),
+    )
+    versions.save(model)
+
+
+def _written(chat: bool) -> list[bytes]:
+    """What vLLM sends for a chat, or for a completion of a text."""
+    kind = "chat.completion.chunk" if chat else "text_completion"
+
+    def event(choices: list[dict[str, Any]], **more: Any) -> bytes:
+        chunk = {"id": "c1", "object": kind, "created": 5, "model": "v1", "choices": choices, **more}
+        return f"data: {json.dumps(chunk, ensure_ascii=False)}\n\n".encode()
+
+    def piece(text: str, reason: str | None = None) -> bytes:
+        said: dict[str, Any] = {"delta": {"content": text}} if chat else {"text": text, "logprobs": None}
+        return event([{"index": 0, **said, "finish_reason": reason}])
+
+    counts = {"prompt_tokens": 4, "completion_tokens": 5, "total_tokens": 9}
+    return [*map(piece, _WORDS), piece("", "stop"), event([], usage=counts), b"data: [DONE]\n\n"]

@@ -1,0 +1,145 @@
+"""What a line of a batch may be, and what is said of one that cannot be used."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chat_api import limits, prompt_lines
+from chat_api.errors import ApiError
+from chat_api.prompt_lines import Line, Rules
+
+MODELS = {"storyloom": "v2", "v2": "v2", "v1": "v1", "base": "base"}
+RULES = Rules(MODELS, "storyloom", 100, chat=True, context=4096)
+
+
+def _read(*lines: Any, rules: Rules = RULES) -> list[Line]:
+    written = [line if isinstance(line, str) else json.dumps(line) for line in lines]
+    return prompt_lines.read("\n".join(written).encode(), rules)
+
+
+def _refusal(*lines: Any) -> ApiError:
+    with pytest.raises(ApiError) as refused:
+        _read(*lines)
+    assert refused.value.detail.cure
+    return refused.value
+
+
+ASKED = [{"role": "user", "content": "Tell me of the hill."}]
+KINDS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "plain text": ("Tell me of the hill.", {"messages": ASKED}),
+    "plain text that begins with a quote": (
+        '"Come in," said the goose.',
+        {"messages": [{"role": "user", "content": '"Come in," said the goose.'}]},
+    ),
+    "a JSON text": ('"Tell me of the hill."', {"messages": ASKED}),
+    "a chat": ({"messages": ASKED}, {"messages": ASKED}),
+    "a completion": ({"prompt": "Once upon a hill"}, {"prompt": "Once upon a hill"}),
+    "OpenAI's batch line": (
+        {"custom_id": "x", "method": "POST", "url": "/v1/chat/completions", "body": {"messages": ASKED}},
+        {"messages": ASKED},
+    ),
+    "OpenAI's batch line with a completion": (
+        {"custom_id": "x", "method": "POST", "url": "/v1/completions", "body": {"prompt": "Once"}},
+        {"prompt": "Once"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("line", "asks"), KINDS.values(), ids=KINDS.keys())
+def test_a_line_becomes_what_the_model_takes(line: Any, asks: dict[str, Any]) -> None:
+    (read,) = _read(line)
+    assert read.body == {**asks, "max_tokens": 100, "model": "v2"}
+
+
+def test_a_plain_base_model_goes_on_with_plain_text() -> None:
+    (line,) = _read("Once upon a hill", rules=Rules(MODELS, "base", 100, chat=False, context=4096))
+    assert line.body == {"prompt": "Once upon a hill", "max_tokens": 100, "model": "base"}
+
+
+def test_a_line_may_say_more_than_the_batch_does() -> None:
+    said = {"messages": ASKED, "model": "base", "max_tokens": 7, "temperature": 0, "top_k": 3, "n": 2}
+    (line,) = _read({**said, "custom_id": "mine"})
+    assert line.body == said
+    assert (line.custom_id, line.answer_tokens) == ("mine", 14)
+
+
+def test_lines_are_counted_as_editors_do() -> None:
+    lines = _read("", "one", "", "two\r")
+    assert [(line.number, line.custom_id) for line in lines] == [(2, "line-2"), (4, "line-4")]
+    assert lines[1].body["messages"][0]["content"] == "two"
+
+
+BAD: dict[str, tuple[Any, str]] = {
+    "half a JSON object": ('{"prompt": "Once', "it is no JSON"),
+    "a list": ([{"prompt": "Once"}], "no JSON object"),
+    "neither messages nor prompt": ({"text": "Once"}, "messages"),
+    "both": ({"messages": ASKED, "prompt": "Once"}, "has no messages"),
+    "an unknown model": ({"prompt": "Once", "model": "gpt-4"}, "there is no model 'gpt-4'"),
+    "a stream": ({"prompt": "Once", "stream": True}, "a stream"),
+    "too long a prompt": ("x" * 20_000, "20000 characters"),
+    "too long an answer": ({"prompt": "Once", "max_tokens": 5000}, "max_tokens is 5000"),
+    "a temperature of fire": ({"prompt": "Once", "temperature": 9}, "temperature"),
+    "another method": ({"method": "GET", "url": "/v1/completions", "body": {"prompt": "x"}}, "method"),
+    "embeddings": ({"method": "POST", "url": "/v1/embeddings", "body": {"input": "x"}}, "url"),
+    "a body that is none": ({"method": "POST", "url": "/v1/completions", "body": "x"}, "body"),
+    "a custom_id that is a number": ({"prompt": "Once", "custom_id": 5}, "custom_id"),
+    "a custom_id that is taken": ({"prompt": "Once", "custom_id": "line-1"}, "of line 1"),
+}
+
+
+@pytest.mark.parametrize(("line", "says"), BAD.values(), ids=BAD.keys())
+def test_a_bad_line_is_named(line: Any, says: str) -> None:
+    refusal = _refusal("a good one", "", line)
+    assert (refusal.status, refusal.detail.type, refusal.detail.line) == (422, "bad_line", 3)
+    assert refusal.detail.message.startswith("Line 3: ")
+    assert says in refusal.detail.message
+
+
+def test_a_refusal_does_not_repeat_what_was_written() -> None:
+    secret = "the butler did it"
+    refusal = _refusal({"messages": [{"role": "murderer", "content": secret}]})
+    assert secret not in json.dumps(refusal.body)
+
+
+def test_a_file_has_prompts_and_not_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _refusal("", "  ").detail.type == "empty_batch"
+    monkeypatch.setattr(limits, "BATCH_LINES", 2)
+    assert len(_read("one", "two", "")) == 2
+    assert _refusal("one", "two", "three").status == 413
+
+
+def test_another_encoding_is_named_with_its_line() -> None:
+    with pytest.raises(ApiError, match="Line 2: it is not UTF-8"):
+        prompt_lines.read("good\ncafé".encode("latin-1"), RULES)
+    assert prompt_lines.read("\ufeffgood".encode(), RULES)[0].body["messages"][0]["content"] == "good"
+
+
+@given(
+    st.text(max_size=60)
+    | st.recursive(
+        st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(max_size=8),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(
+                    ["prompt", "messages", "body", "url", "method", "model", "n", "custom_id", "role"]
+                ),
+                inner,
+                max_size=4,
+            )
+        ),
+        max_leaves=8,
+    ).map(json.dumps)
+)
+def test_whatever_a_line_is_it_is_read_or_refused(text: str) -> None:
+    try:
+        lines = prompt_lines.read(text.encode(errors="replace"), RULES)
+    except ApiError as error:
+        assert error.status in {413, 422}
+    else:
+        assert all(
+            "\n" not in json.dumps(line.body) and line.body["model"] in MODELS.values() for line in lines
+        )

@@ -1,0 +1,188 @@
+"""More machines while the load asks for them, and a deployment that an alarm takes back."""
+
+import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import ClientError
+
+from keeper.handler import handler
+from shared import aws, endpoint, environment, hosting
+from tests.unit.functions.conftest import House
+from tests.unit.functions.sagemaker_stand_in import StandIn
+
+TICK = {"action": "tick"}
+RESOURCE = "endpoint/storyloom/variant/main"
+
+
+@pytest.fixture
+def scaled(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An app that may have up to three machines."""
+    monkeypatch.setenv("STORYLOOM_HOSTING_MAX_INSTANCES", "3")
+
+
+def _awake(sagemaker: StandIn, context: LambdaContext) -> None:
+    handler({"action": "wake"}, context)
+    sagemaker.in_service()
+    assert handler(TICK, context)["status"] == "awake"
+
+
+def test_what_answers_is_scaled_by_the_answers_that_are_being_written(
+    live_v1: str, scaled: None, sagemaker: StandIn, context: LambdaContext
+) -> None:
+    handler({"action": "wake"}, context)
+    handler(TICK, context)
+    assert sagemaker.scalable is None, "not before it answers"
+    sagemaker.in_service()
+    handler(TICK, context)
+    assert sagemaker.scalable is not None
+    assert (sagemaker.scalable["ResourceId"], sagemaker.scalable["MaxCapacity"]) == (RESOURCE, 3)
+    assert sagemaker.policy is not None
+    tracked = sagemaker.policy["TargetTrackingScalingPolicyConfiguration"]
+    assert tracked["TargetValue"] == 8
+    assert tracked["PredefinedMetricSpecification"] == {
+        "PredefinedMetricType": "SageMakerVariantConcurrentRequestsPerModelHighResolution"
+    }
+    before = len(sagemaker.calls)
+    handler(TICK, context)
+    changes = {"RegisterScalableTarget", "PutScalingPolicy", "UpdateEndpointWeightsAndCapacities"}
+    assert changes.isdisjoint(sagemaker.calls[before:]), "a second tick changes nothing"
+
+
+def test_one_machine_is_scaled_by_nobody(
+    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
+) -> None:
+    _awake(sagemaker, context)
+    assert "RegisterScalableTarget" not in sagemaker.calls
+    assert sagemaker.scalable is None
+
+
+def test_nothing_scales_what_sleeps(
+    live_v1: str, scaled: None, sagemaker: StandIn, context: LambdaContext
+) -> None:
+    _awake(sagemaker, context)
+    handler({"action": "sleep"}, context)
+    assert (sagemaker.endpoint, sagemaker.scalable, sagemaker.policy) == (None, None, None)
+
+
+def test_what_a_deletion_by_hand_left_behind_is_taken_away(
+    live_v1: str, scaled: None, sagemaker: StandIn, context: LambdaContext
+) -> None:
+    _awake(sagemaker, context)
+    sagemaker.endpoint = None
+    handler(TICK, context)
+    assert (sagemaker.scalable, sagemaker.policy) == (None, None)
+
+
+@pytest.mark.parametrize("most", [1, 2])
+@pytest.mark.usefixtures("live_v1", "scaled")
+def test_a_lower_limit_lets_machines_go(
+    sagemaker: StandIn,
+    context: LambdaContext,
+    monkeypatch: pytest.MonkeyPatch,
+    most: int,
+) -> None:
+    _awake(sagemaker, context)
+    assert sagemaker.endpoint is not None
+    sagemaker.endpoint["ProductionVariants"][0]["CurrentInstanceCount"] = 3
+    monkeypatch.setenv("STORYLOOM_HOSTING_MAX_INSTANCES", str(most))
+    handler(TICK, context)
+    assert sagemaker.endpoint["ProductionVariants"][0]["CurrentInstanceCount"] == most
+    assert (sagemaker.scalable or {}).get("MaxCapacity") == (2 if most == 2 else None)
+
+
+def test_an_endpoint_on_another_machine_is_scaled_again(
+    live_v1: str, scaled: None, sagemaker: StandIn, context: LambdaContext
+) -> None:
+    _awake(sagemaker, context)
+    other = endpoint.ensure_config("v1", live_v1, "ml.g5.xlarge")
+    assert endpoint.converge(other).state == "waiting"
+    assert sagemaker.scalable is None, "SageMaker refuses the change before"
+    assert sagemaker.updates[-1]["RetainAllVariantProperties"] is True
+    sagemaker.in_service()
+    handler(TICK, context)
+    assert sagemaker.scalable is not None
+
+
+def test_scaling_that_cannot_be_ended_does_not_keep_a_machine(
+    live_v1: str,
+    scaled: None,
+    sagemaker: StandIn,
+    context: LambdaContext,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _awake(sagemaker, context)
+    refused = ClientError({"Error": {"Code": "InternalServiceException"}}, "DeregisterScalableTarget")
+
+    class Broken:
+        def deregister_scalable_target(self, **_: str) -> None:
+            raise refused
+
+    with monkeypatch.context() as broken:
+        broken.setattr(aws, "application_autoscaling", Broken)
+        with pytest.raises(ClientError):
+            handler({"action": "sleep"}, context)
+    assert sagemaker.endpoint is None
+    handler(TICK, context)
+    assert sagemaker.scalable is None, "the next tick ends it"
+
+
+def _candidate(live: str) -> str:
+    return endpoint.ensure_config("v2", live.replace("v1", "v2"), "ml.g6.xlarge")
+
+
+def test_a_new_version_is_watched_while_the_one_before_it_stays(
+    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
+) -> None:
+    _awake(sagemaker, context)
+    endpoint.converge(_candidate(live_v1), watched=True)
+    deployment = sagemaker.updates[-1]["DeploymentConfig"]
+    policy = deployment["BlueGreenUpdatePolicy"]
+    assert policy["TrafficRoutingConfiguration"]["Type"] == "ALL_AT_ONCE"
+    assert policy["TerminationWaitInSeconds"] == 300
+    names = [alarm["AlarmName"] for alarm in deployment["AutoRollbackConfiguration"]["Alarms"]]
+    assert names == environment.read(environment.Hosting).rollback_alarms
+    assert len(names) == 2
+
+
+def test_what_is_put_back_is_not_taken_back_by_alarms_for_what_it_replaces(
+    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
+) -> None:
+    _awake(sagemaker, context)
+    endpoint.converge(_candidate(live_v1))
+    assert "DeploymentConfig" not in sagemaker.updates[-1]
+
+
+@pytest.mark.parametrize("rings", [True, False])
+def test_a_rollback_says_which_alarm_rang(
+    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext, rings: bool
+) -> None:
+    _awake(sagemaker, context)
+    candidate = _candidate(live_v1)
+    endpoint.converge(candidate, watched=True)
+    errors, latency = environment.read(environment.Hosting).rollback_alarms
+    for alarm in (errors, latency):
+        _make_alarm(alarm)
+    if rings:
+        for value in ("ALARM", "OK"):  # it is quiet again before anybody looks
+            aws.cloudwatch().set_alarm_state(AlarmName=errors, StateValue=value, StateReason="A test.")
+    assert sagemaker.endpoint is not None
+    sagemaker.endpoint.pop("wanted")
+    sagemaker.in_service()
+    progress = endpoint.converge(candidate, watched=True)
+    assert progress.state == "failed"
+    assert "put the configuration before it back" in progress.message
+    assert (errors in progress.message) is rings
+    assert latency not in progress.message
+    assert hosting.state().requested == candidate
+
+
+def _make_alarm(name: str) -> None:
+    aws.cloudwatch().put_metric_alarm(
+        AlarmName=name,
+        Namespace="AWS/SageMaker",
+        MetricName=f"Of-{name}",
+        Statistic="Sum",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=3,
+        ComparisonOperator="GreaterThanOrEqualToThreshold",
+    )

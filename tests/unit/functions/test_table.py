@@ -1,0 +1,37 @@
+"""The table's own calls, where they do more than pass values on."""
+
+from typing import Any
+
+import pytest
+
+from shared import aws, table
+from tests.unit.functions.conftest import House
+
+
+def test_items_read_together_come_in_the_order_that_was_asked(house: House) -> None:
+    table.put("POINTERS", "LIVE", {"version": "v1"})
+    table.put("HOSTING", "STATE", {"status": "awake"})
+    state, nothing, live = table.get_all([("HOSTING", "STATE"), ("MODELS", "v7"), ("POINTERS", "LIVE")])
+    assert (state, nothing, live) == (
+        {"pk": "HOSTING", "sk": "STATE", "status": "awake"},
+        None,
+        {"pk": "POINTERS", "sk": "LIVE", "version": "v1"},
+    )
+
+
+def test_what_dynamodb_had_no_room_for_is_asked_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    table.put("POINTERS", "LIVE", {"version": "v1"})
+    table.put("HOSTING", "STATE", {"status": "awake"})
+    whole: Any = aws.dynamodb().batch_get_item
+    calls: list[int] = []
+
+    def one_at_a_time(RequestItems: dict[str, Any]) -> dict[str, Any]:  # noqa: N803 - boto3 names it so
+        ((name, asked),) = RequestItems.items()
+        first, *rest = asked["Keys"]
+        calls.append(len(asked["Keys"]))
+        answer = whole(RequestItems={name: {**asked, "Keys": [first]}})
+        return {**answer, "UnprocessedKeys": {name: {**asked, "Keys": rest}} if rest else {}}
+
+    monkeypatch.setattr(aws.dynamodb(), "batch_get_item", one_at_a_time)
+    state, live = table.get_all([("HOSTING", "STATE"), ("POINTERS", "LIVE")])
+    assert (state is not None, live is not None, calls) == (True, True, [2, 1])

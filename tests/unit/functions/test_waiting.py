@@ -1,0 +1,203 @@
+"""A stream that asks to wait hears how far the model is, and then its answer."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import openai
+import pytest
+import uvicorn
+from fastapi.testclient import TestClient
+
+from chat_api import waiting, waking
+from chat_api.app import app
+from shared import clock, hosting, table, usage
+from tests.unit.functions.conftest import House, asked_by
+from tests.unit.functions.sagemaker_stand_in import StandIn
+
+CALLER = asked_by("u1")
+HELLO: dict[str, Any] = {"messages": [{"role": "user", "content": "Tell me a story."}], "stream": True}
+WORDS = ["Once", " upon", " a hill"]
+
+
+def _event(choice: dict[str, Any]) -> bytes:
+    return f"data: {json.dumps({'id': 'c', 'choices': [{'index': 0, **choice}]})}\n\n".encode()
+
+
+@pytest.fixture
+def asleep(awake_v1: StandIn, monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    """v1 live and asleep; once awake it answers."""
+    awake_v1.stream = [_event({"delta": {"content": word}, "finish_reason": None}) for word in WORDS]
+    awake_v1.stream += [_event({"delta": {}, "finish_reason": "stop"}), b"data: [DONE]\n\n"]
+    hosting.mark_asleep(hosting.state(), "Idle.")
+    monkeypatch.setattr(waiting, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(waking, "_NUDGE_SECONDS", 0.0)
+    return awake_v1
+
+
+@pytest.fixture
+def keeper(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Wakes the model as the keeper would: it is awake when it has been looked at for the second time."""
+    calls: list[str] = []
+
+    def call(action: str) -> None:
+        calls.append(action)
+        awake = calls.count("tick") >= 2
+        table.update("HOSTING", "STATE", {"status": "awake" if awake else "waking", "since": clock.stamp()})
+
+    monkeypatch.setattr(waking, "call_keeper", call)
+    return calls
+
+
+@pytest.fixture
+def api(house: House) -> Iterator[TestClient]:
+    """The app, for a person who has signed in."""
+    with TestClient(app, headers=CALLER, raise_server_exceptions=False) as client:
+        yield client
+
+
+def _ask(api: TestClient, prefer: str) -> list[str]:
+    answer = api.post("/api/v1/chat/completions", json=HELLO, headers={"Prefer": prefer})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
+    return answer.text.split("\n\n")[:-1]
+
+
+@pytest.mark.parametrize("prefer", ["wait=600", 'respond-async, Wait="600"', "wait=600; handling=lenient"])
+def test_it_hears_how_far_the_model_is_and_then_the_answer(
+    asleep: StandIn, api: TestClient, keeper: list[str], prefer: str
+) -> None:
+    events = _ask(api, prefer)
+    comments = [event for event in events if event.startswith(": ")]
+    assert comments[0].startswith(": asleep: The model was asleep")
+    assert comments[1].startswith(": waking: The model is waking. About ")
+    assert len(comments) == 3 and events[:3] == comments, "nothing but comments before the answer"
+    said = [json.loads(event.removeprefix("data: ")) for event in events[3:-1]]
+    assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in said) == "".join(WORDS)
+    assert events[-1] == "data: [DONE]"
+    assert keeper == ["wake", "tick", "tick"]
+    assert usage.today("u1").answering == 0
+
+
+@contextmanager
+def _served() -> Iterator[str]:
+    """The app of this process, with what a test has put in place of the keeper, at an address of its own."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def test_openais_client_passes_the_comments_over(asleep: StandIn, keeper: list[str]) -> None:
+    with _served() as url:
+        client = openai.OpenAI(
+            base_url=f"{url}/api/v1", api_key="token", default_headers={**CALLER, "Prefer": "wait=600"}
+        )
+        stream = client.chat.completions.create(
+            model="storyloom", messages=[{"role": "user", "content": "Tell me a story."}], stream=True
+        )
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == "".join(WORDS)
+
+
+@pytest.mark.parametrize("prefer", ["", "wait=0", "wait=soon", "await=600", "respond-async"])
+def test_without_asking_to_wait_it_is_told_to_come_back(
+    asleep: StandIn, api: TestClient, keeper: list[str], prefer: str
+) -> None:
+    answer = api.post("/api/v1/chat/completions", json=HELLO, headers={"Prefer": prefer})
+    assert (answer.status_code, answer.json()["error"]["type"]) == (503, "model_asleep")
+
+
+def test_an_answer_in_one_piece_does_not_wait(asleep: StandIn, api: TestClient, keeper: list[str]) -> None:
+    body = {**HELLO, "stream": False}
+    answer = api.post("/api/v1/chat/completions", json=body, headers={"Prefer": "wait=600"})
+    assert answer.status_code == 503
+
+
+def test_patience_ends_with_what_it_waited_for(
+    asleep: StandIn, api: TestClient, keeper: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "LOOK_SECONDS", 0.7)
+    *comments, last = _ask(api, "wait=1")
+    assert len(comments) == 1
+    error = json.loads(last.removeprefix("data: "))["error"]
+    assert (error["type"], error["stage"]) == ("model_waking", "waking")
+    assert "Send the same message again" in error["cure"]
+    assert usage.today("u1").answering == 0
+
+
+@pytest.mark.parametrize("before", ["asleep", "failing"])
+def test_a_model_that_cannot_be_started_is_not_waited_for(
+    asleep: StandIn, api: TestClient, monkeypatch: pytest.MonkeyPatch, before: str
+) -> None:
+    def fail(_: str) -> None:
+        hosting.mark_failing("There is no machine.")
+
+    if before == "failing":
+        hosting.mark_failing("There was no machine yesterday.")
+        table.update("HOSTING", "STATE", {"since": "2026-01-01T00:00:00Z"})
+    monkeypatch.setattr(waking, "call_keeper", fail)
+    *comments, last = _ask(api, "wait=600")
+    assert len(comments) == 1
+    error = json.loads(last.removeprefix("data: "))["error"]
+    assert error["type"] == "model_failing"
+    assert "There is no machine." in error["message"]
+    assert usage.today("u1").answering == 0
+
+
+def test_an_endpoint_that_goes_while_it_is_asked_is_waited_for(
+    asleep: StandIn, api: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table.update("HOSTING", "STATE", {"status": "awake"})
+    gone, asleep.endpoint = asleep.endpoint, None
+    calls: list[str] = []
+
+    def call(action: str) -> None:
+        calls.append(action)
+        asleep.endpoint = gone
+
+    monkeypatch.setattr(waking, "call_keeper", call)
+    events = _ask(api, "wait=600")
+    assert events[0].startswith(": waking: ") and events[-1] == "data: [DONE]"
+    assert calls == ["wake"]
+
+
+def test_what_nobody_foresaw_is_said_in_the_stream(
+    asleep: StandIn, api: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(_: str) -> None:
+        raise ZeroDivisionError("a secret")
+
+    monkeypatch.setattr(waking, "call_keeper", stumble)
+    (only,) = _ask(api, "wait=600")
+    assert json.loads(only.removeprefix("data: "))["error"]["type"] == "internal_error"
+    assert "secret" not in only
+    assert usage.today("u1").answering == 0
+
+
+def _unknown(body: dict[str, Any]) -> dict[str, Any]:
+    return {**body, "model": "v9"}
+
+
+def _too_long(body: dict[str, Any]) -> dict[str, Any]:
+    return {**body, "messages": [{"role": "user", "content": "word " * 10_000}]}
+
+
+@pytest.mark.parametrize(("spoil", "status"), [(_unknown, 404), (_too_long, 413)])
+def test_what_no_waiting_helps_is_refused_at_once(
+    asleep: StandIn,
+    api: TestClient,
+    keeper: list[str],
+    spoil: Callable[[dict[str, Any]], dict[str, Any]],
+    status: int,
+) -> None:
+    answer = api.post("/api/v1/chat/completions", json=spoil(HELLO), headers={"Prefer": "wait=600"})
+    assert answer.status_code == status
+    assert keeper == []

@@ -1,0 +1,28 @@
+import type { Hosting, Usage } from "./contract";
+import { count, dollars } from "./format";
+
+/** A token is about three quarters of a word. */
+const WORDS_A_TOKEN = 0.75;
+
+/** How many words some tokens are, about; `1,234` tokens → `930`. */
+export function wordsOf(tokens: number): string {
+  const words = tokens * WORDS_A_TOKEN;
+  return count(words < 100 ? Math.round(words) : Math.round(words / 10) * 10);
+}
+
+/** What the person has used of the day. */
+export function usageInWords({ tokens_today, daily_tokens }: Usage): string {
+  return `about ${wordsOf(tokens_today)} of ${wordsOf(daily_tokens)} words`;
+}
+
+/** What hosting has cost this month and what it goes on to cost, for somebody who fears a bill. */
+export function costInWords(hosting: Hosting): string {
+  const { cost_this_month_usd: cost, status, price_date } = hosting;
+  const now = status === "awake" || status === "waking" ? " Its machine is billed until it sleeps." : "";
+  if (cost === null) return `What it has cost this month is not known: we have no price for its machine.${now}`;
+  if (cost === 0) return `Its machine has cost nothing this month.${now}`;
+  return (
+    `Its machine has cost ${dollars(cost)} since the month began (prices of ${price_date}); ` +
+    `training is billed apart.${now}`
+  );
+}
