@@ -118,7 +118,12 @@ export function ResetForm({ busy, email, onProblem, onSubmit, onAnother }: Reset
   );
 }
 
-function Email({ address, known }: { address?: RefObject<HTMLInputElement>; known: string }) {
+interface EmailProps {
+  address?: RefObject<HTMLInputElement | null> | null;
+  known: string;
+}
+
+function Email({ address = null, known }: EmailProps) {
   return (
     <label>
       E-mail
