@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 
 from cli.errors import CommandError
 from cli.progress import wait_for_new_run
-from tests.journey.conftest import LONG_ENOUGH_S, STORIES, Deployed, wait_for
+from tests.journey.conftest import PATIENCE_S, STORIES, Deployed, wait_for
 from tests.journey.permissions import without
 
 pytestmark = [pytest.mark.cloud, pytest.mark.journey]
@@ -20,7 +19,7 @@ pytestmark = [pytest.mark.cloud, pytest.mark.journey]
 @pytest.fixture(scope="module")
 def asking(deployed: Deployed, first_run: dict[str, Any]) -> Iterator[Deployed]:
     """The same deployment with the setting on: all that the setting changes is this variable."""
-    deployed.empty_bucket()
+    deployed.start_afresh()
     functions = deployed.client("lambda")
     (name,) = [
         function["FunctionName"]
@@ -42,15 +41,15 @@ def _waits(deployed: Deployed, run_id: str) -> dict[str, Any]:
         assert run["status"] in {"running", "waiting"}, run
         return run if run["status"] == "waiting" else None
 
-    return wait_for(waiting, 180)
+    return wait_for(waiting)
 
 
 def _drop_stories(deployed: Deployed, folder: str) -> str:
     """Drop stories into the empty bucket; returns the run that they start."""
-    deployed.empty_bucket()
+    deployed.start_afresh()
     known = {run["run_id"] for run in deployed.api.runs()}
     deployed.drop({f"{folder}/{path.name}": path.read_bytes() for path in STORIES})
-    return wait_for_new_run(deployed.api, known, timeout_s=120)
+    return wait_for_new_run(deployed.api, known, PATIENCE_S)
 
 
 def test_a_declined_run_spends_nothing_and_makes_room(asking: Deployed) -> None:
@@ -82,12 +81,10 @@ def test_stories_that_arrive_take_the_place_of_the_run_that_waits(asking: Deploy
     executions = len(asking.executions())
     known = {run["run_id"] for run in asking.api.runs()}
     asking.drop({"replaced/one-more.txt": b"A story that came while the others waited. " * 20})
-    ended = asking.finished_run(first["run_id"], timeout_s=120)
+    ended = asking.finished_run(first["run_id"])
     assert ended["status"] == "superseded", ended
-    second = _waits(asking, wait_for_new_run(asking.api, known, timeout_s=120))
+    second = _waits(asking, wait_for_new_run(asking.api, known, PATIENCE_S))
     assert second["files"] == first["files"] + 1
-    time.sleep(LONG_ENOUGH_S)
-    assert len(asking.executions()) == executions + 1
 
     # The answer is written, but Step Functions cannot be told: given again, it is delivered.
     with without(asking, "ChatApiRole", "states:SendTaskSuccess"):
@@ -101,10 +98,13 @@ def test_stories_that_arrive_take_the_place_of_the_run_that_waits(asking: Deploy
         run = asking.api.run(second["run_id"])
         return run if "Train" in [state["name"] for state in run["states"]] else None
 
-    run = wait_for(training, 180)
+    run = wait_for(training)
     assert run["status"] == "running"
     asking.client("stepfunctions").stop_execution(executionArn=run["execution_arn"])
     assert asking.finished_run(second["run_id"])["status"] == "failed"
+    asking.empty_bucket()
+    asking.wait_for_rest()
+    assert len(asking.executions()) == executions + 1
 
 
 def test_who_is_not_signed_in_answers_nothing(asking: Deployed) -> None:

@@ -31,7 +31,7 @@ def test_a_batch_is_answered_by_a_transform_job(deployed: Deployed, first_run: d
         seen = api.batch(batch_id)
         return seen if seen["status"] in ENDS else None
 
-    batch = wait_for(ended, timeout_s=300)
+    batch = wait_for(ended)
     assert batch["status"] == "completed", batch
     results = api.batch_results(batch_id)
     assert (results["answered"], results["failed"]) == (2, 0)

@@ -24,7 +24,7 @@ NEXT = "v90"
 
 def _engine_beside(deployed: Deployed, others: list[psutil.Process]) -> psutil.Process:
     """The next model server that starts beside those that run."""
-    return wait_for(lambda: next((one for one in deployed.engines() if one not in others), None), 120)
+    return wait_for(lambda: next((one for one in deployed.engines() if one not in others), None))
 
 
 def _events(deployed: Deployed, prefer: str = "") -> Iterator[str]:
@@ -99,7 +99,7 @@ def test_killed_during_a_deployment(
     deployed.api.decide_version(another_version, "activate")
     _engine_beside(deployed, answering).kill()
     (run_id,) = {run["run_id"] for run in deployed.api.runs()} - known
-    run = deployed.finished_run(run_id, timeout_s=180)
+    run = deployed.finished_run(run_id)
     assert run["status"] == "failed"
     assert f"SageMaker could not host {another_version}" in run["message"]
     assert "did not pass the ping health check" in run["message"]

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.journey.conftest import LONG_ENOUGH_S, Deployed, FirstDrop, wait_for
+from cli.progress import wait_for_new_run
+from tests.journey.conftest import PATIENCE_S, Deployed, FirstDrop
 
 pytestmark = [pytest.mark.cloud, pytest.mark.journey]
 
@@ -15,17 +16,16 @@ FILES = 200
 
 
 def test_200_files_in_a_minute_start_exactly_one_run(deployed: Deployed, first_run: dict[str, Any]) -> None:
-    deployed.empty_bucket()
-    time.sleep(LONG_ENOUGH_S)
+    deployed.start_afresh()
     before = len(deployed.executions())
+    known = {run["run_id"] for run in deployed.api.runs()}
     started = time.monotonic()
     deployed.drop({f"many/{n:03}.txt": f"Story {n}. Not much happens in it.".encode() for n in range(FILES)})
     assert time.monotonic() - started < 60
-    wait_for(lambda: len(deployed.executions()) > before or None, 90)
-    time.sleep(LONG_ENOUGH_S)
+    run = deployed.finished_run(wait_for_new_run(deployed.api, known, PATIENCE_S))
+    deployed.wait_for_rest()
     assert len(deployed.executions()) == before + 1
-    newest = deployed.api.runs()[0]
-    assert deployed.finished_run(newest["run_id"])["files"] == FILES
+    assert run["files"] == FILES
 
 
 def test_a_file_dropped_while_it_trains_starts_exactly_one_run_afterwards(

@@ -40,7 +40,7 @@ def test_a_prompt_beyond_the_limit_is_413(deployed: Deployed) -> None:
 
 
 def test_an_empty_bucket_ends_the_run_before_training(deployed: Deployed, first_run: dict[str, Any]) -> None:
-    deployed.empty_bucket()
+    deployed.start_afresh()
     run = deployed.finished_run(deployed.start_run())
     assert run["status"] == "stopped_early"
     assert "empty" in run["message"] or "no " in run["message"].lower()
@@ -50,7 +50,7 @@ def test_an_empty_bucket_ends_the_run_before_training(deployed: Deployed, first_
 def test_too_little_text_says_how_much_is_needed_and_lists_what_it_could_not_read(
     deployed: Deployed, first_run: dict[str, Any]
 ) -> None:
-    deployed.empty_bucket()
+    deployed.start_afresh()
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as packed:
         packed.writestr("../outside.txt", "a story that wants to escape " * 20)
