@@ -94,7 +94,7 @@ web: web/dist/index.html  ## build the page
 bench-formats: setup  ## one book in every format: words kept, chapters, heads left (STORIES=folder of chapters)
 	$(BIN)/python -m benchmarks.formats "$(STORIES)"
 
-openapi: setup web/node_modules/.installed  ## write docs/openapi.json, and the page's types from it
+openapi: $(VENV)/.installed web/node_modules/.installed  ## write docs/openapi.json, and the page's types from it
 	PYTHONPATH=lambda $(BIN)/python -m chat_api.openapi > docs/openapi.json
 	cd web && npm run --silent contract
 

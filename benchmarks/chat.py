@@ -1,6 +1,6 @@
 """Chats through the whole path against the bare engine: time to the first token, tokens/s, memory.
 
-    PYTHONPATH=lambda python -m benchmarks.chat [--stories FOLDER] [--rounds 5] [--minutes 5] [--shared]
+    PYTHONPATH=lambda python -m benchmarks.chat [--stories FOLDER] [--rounds 4] [--minutes 5] [--shared]
 
 Deploys the app to AWS on this machine, makes a model from the stories, and asks it the same questions in two
 ways, in turns: through the front door (CloudFront's place), API Gateway, the Web Adapter, the app and the
@@ -38,7 +38,7 @@ from local.environment import SERVER_VARIABLE
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 STATE = CHECKOUT / ".local-cloud-bench"
-STREAMS = {1: 4, 4: 2, 16: 1}
+STREAMS = {1: 3, 4: 2, 16: 1}
 """How many at once, and for how many rounds each of `--rounds` counts: the fewer, the more chance decides."""
 FIRST_TOKEN_SECONDS = 0.030
 """What the path may add until the first token, at the median."""
@@ -177,7 +177,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--stories", type=Path, default=CHECKOUT / "sample_stories")
     parser.add_argument(
-        "--rounds", type=int, default=5, help="for 16 streams; twice as many for 4, and 4 times for 1"
+        "--rounds", type=int, default=4, help="for 16 streams; twice as many for 4, and 3 times for 1"
     )
     parser.add_argument("--minutes", type=float, default=5, help="for which the memory is watched")
     parser.add_argument("--shared", action="store_true", help="no processor for the engine alone")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,11 @@ import httpx
 from chat_api.events import DONE, EventReader, as_chunk
 from chat_api.forms import CHAT
 
-ANSWER_TOKENS = 48
+ANSWER_TOKENS = 32, 64
+"""The shortest and the longest answer that is asked for."""
+QUESTIONS_EACH = 3
+START_SECONDS = 2.0
+"""Within which the streams begin, each at its own moment."""
 SETTLING_SECONDS = 0.3
 QUESTIONS = (
     "Tell me a story about a lost umbrella.",
@@ -50,7 +55,7 @@ class Answered:
 
 @dataclass(frozen=True)
 class Batch:
-    """Answers that were asked for at the same moment."""
+    """The answers of streams that ran beside each other."""
 
     answers: tuple[Answered, ...]
     seconds: float
@@ -62,22 +67,34 @@ class Batch:
 
 
 async def ask_all(way: Way, streams: int, number: int) -> Batch:
-    """Ask in so many streams at once; `number` chooses the questions."""
+    """Have so many streams ask, each a few questions, one after the other; `number` chooses what they ask.
+
+    As those of several people do, they begin at different moments and ask for answers of different lengths:
+    a question comes while the others are being answered.
+    """
     # With 16 at once some wait for longer than httpx would keep a connection, or the engine's server.
     kept = httpx.Limits(keepalive_expiry=60)
     async with httpx.AsyncClient(timeout=600, trust_env=False, limits=kept) as client:
-        # The connections are there already, as a page's or a program's are, and what an answer leaves to do
-        # when it has ended is done: nobody asks anew in the same moment.
-        await asyncio.gather(*(_ask(client, way, place, number + place) for place in range(streams)))
+        # The connections are there already, as a page's or a program's are.
+        await asyncio.gather(*(_ask(client, way, place, number + place, 2) for place in range(streams)))
         await asyncio.sleep(SETTLING_SECONDS)
         started = time.perf_counter()
-        answers = await asyncio.gather(
-            *(_ask(client, way, place, number + place, ANSWER_TOKENS) for place in range(streams))
-        )
-    return Batch(tuple(answers), time.perf_counter() - started)
+        answered = await asyncio.gather(*(_stream(client, way, place, number) for place in range(streams)))
+        seconds = time.perf_counter() - started
+    return Batch(tuple(answer for answers in answered for answer in answers), seconds)
 
 
-async def _ask(client: httpx.AsyncClient, way: Way, place: int, number: int, tokens: int = 2) -> Answered:
+async def _stream(client: httpx.AsyncClient, way: Way, place: int, number: int) -> list[Answered]:
+    """Ask a few questions; each way is asked the same, at the same moments of its own."""
+    chance = random.Random(f"{number}/{place}")  # noqa: S311 - no secret
+    await asyncio.sleep(chance.uniform(0, START_SECONDS) if place else 0)
+    return [
+        await _ask(client, way, place, number + place + turn, chance.randint(*ANSWER_TOKENS))
+        for turn in range(QUESTIONS_EACH)
+    ]
+
+
+async def _ask(client: httpx.AsyncClient, way: Way, place: int, number: int, tokens: int) -> Answered:
     body: dict[str, Any] = {
         "model": way.model,
         "messages": [{"role": "user", "content": QUESTIONS[number % len(QUESTIONS)]}],

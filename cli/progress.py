@@ -97,9 +97,10 @@ def _training_line(metric: dict[str, Any], progress: dict[str, Any] | None) -> s
 
 def _pace(progress: dict[str, Any]) -> list[str]:
     parts = []
-    if step := progress.get("step"):
-        of = progress["of"]
-        parts += [f"of {of} steps", f"about {_duration(progress['seconds'] * (of - step) / step)} left"]
+    if progress.get("step"):
+        parts.append(f"of {progress['of']} steps")
+    if progress.get("seconds_left"):
+        parts.append(f"about {_duration(progress['seconds_left'])} left")
     if progress.get("tokens_per_second") is not None:
         parts.append(f"{progress['tokens_per_second']:,.0f} tokens/s")
     if progress.get("cost_usd") is not None:

@@ -114,7 +114,8 @@ def definition(
     states = {
         # A run that is started with a version trains nothing: it deploys what there is, as every run does.
         "OnlyActivate": choice({"Variable": "$.version", "IsPresent": True}, "Activate", "Begin"),
-        "Activate": call("activate", {**begin, "version.$": "$.version"}, "$.registered", "Deploy"),
+        "Activate": call("activate", {**begin, "version.$": "$.version"}, "$.registered", "AtHand"),
+        "AtHand": choice({"Variable": "$.registered.at_hand", "BooleanEquals": True}, "Succeeded", "Deploy"),
         "Begin": call("begin", begin, "$.begun", "AnyStories"),
         "AnyStories": choice({"Variable": "$.begun.files", "NumericGreaterThan": 0}, "Read", "NoStories"),
         "NoStories": {

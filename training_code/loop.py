@@ -259,7 +259,9 @@ class TrainingLoop:
     def _report(self, loss: float, tokens_per_second: float, rate: float, total: int) -> None:
         step, seconds = self.progress.step, self.budget.elapsed()
         self.progress.rows.append(self.monitor.step(step, loss, tokens_per_second, rate, seconds))
-        log_progress(step, max(step, total), seconds)
+        # Before the pace is known all epochs are planned, for which there may be no time.
+        left = min(self.progress.pace.seconds_per_step * (total - step), self.budget.left())
+        log_progress(step, max(step, total), seconds, max(0.0, left))
 
     def _time_for_validations(self) -> float:
         progress = self.progress

@@ -121,9 +121,9 @@ def log_metric(name: str, value: float, step: int) -> None:
     print(f"metric {name}={value:.6g} step={step}", flush=True)
 
 
-def log_progress(step: int, of: int, seconds: float) -> None:
-    """`progress step=10 of=120 seconds=33`."""
-    print(f"progress step={step} of={of} seconds={seconds:.0f}", flush=True)
+def log_progress(step: int, of: int, seconds: float, left: float) -> None:
+    """`progress step=10 of=120 seconds=33 left=363`."""
+    print(f"progress step={step} of={of} seconds={seconds:.0f} left={left:.0f}", flush=True)
 
 
 def write_rows(rows: Sequence[Row], path: Path) -> None:

@@ -13,7 +13,10 @@ from shared import aws, clock, environment, layout
 
 _METRIC = re.compile(r"metric (?P<name>train_loss|validation_loss)=(?P<value>[-+0-9.eE]+) step=(?P<step>\d+)")
 _FIGURE = re.compile(r"metric (?P<name>tokens_per_second|cost_usd)=(?P<value>[-+0-9.eE]+) step=")
-_PROGRESS = re.compile(r"progress step=(?P<step>\d+) of=(?P<of>\d+) seconds=(?P<seconds>[0-9.]+)")
+_PROGRESS = re.compile(
+    r"progress step=(?P<step>\d+) of=(?P<of>\d+) seconds=(?P<seconds>[0-9.]+)"
+    r"( left=(?P<seconds_left>[0-9.]+))?"
+)
 _TRAINING_LOG = "/aws/sagemaker/TrainingJobs"
 
 
@@ -40,6 +43,8 @@ class Progress(BaseModel):
     step: int
     of: int
     seconds: float
+    seconds_left: float | None = None
+    """By its pace so far, and no more than it may take."""
     tokens_per_second: float | None = None
     cost_usd: float | None = None
     """So far, at the instance's price on demand."""

@@ -33,7 +33,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     found = endpoint.describe()
     # An endpoint that had to take another machine of the list stays on it.
     instance = machines.staying_with(found.config if found else None)
-    config = endpoint.ensure_config(version, made.uri, instance)
+    config = endpoint.ensure_config(made.uri, instance)
     # A retry of this state, or of the run, may ask SageMaker again for what it refused before.
     hosting.forget_refusals()
     if found is None:

@@ -64,7 +64,7 @@ def wake() -> None:
     if state.status == "waking" and state.tried:
         _make()
         return
-    config = endpoint.ensure_config(live.version, live.bundle_uri, machines.choices()[0])
+    config = endpoint.ensure_config(live.bundle_uri, machines.choices()[0])
     if state.status in {"waking", "awake"}:
         # The table says more than there is: someone deleted the endpoint, or died before making it.
         hosting.mark_asleep(state, "The endpoint was gone.")
@@ -146,7 +146,7 @@ def _give_up(state: HostingState, config: str, reason: str) -> None:
         hosting.mark_failing(reason)
         return
     refused = machines.instance_of(config) or machines.choices()[0]
-    why = capacity.pass_over(state, refused, short, live.version, live.bundle_uri)
+    why = capacity.pass_over(state, refused, short, live.bundle_uri)
     if why is not None:
         hosting.mark_failing(why, {**state.tried, refused: short})
 
@@ -178,7 +178,7 @@ def _without_run(state: HostingState, found: Endpoint) -> None:
         if hosting.mark_asleep(state, "No version is live."):
             endpoint.delete()
         return
-    wanted = endpoint.ensure_config(live.version, live.bundle_uri, machines.staying_with(found.config))
+    wanted = endpoint.ensure_config(live.bundle_uri, machines.staying_with(found.config))
     if wanted not in {found.config, state.requested}:
         if endpoint.converge(wanted).state == "failed":
             # There is no second machine to change it with: it starts anew when it has slept.

@@ -25,10 +25,8 @@ def next_choice(tried: dict[str, Shortage]) -> str | None:
     return next((instance for instance in machines.choices() if instance not in tried), None)
 
 
-def pass_over(
-    state: HostingState, refused: str, short: Shortage, version: str, bundle_uri: str
-) -> str | None:
-    """Note that there is none of a machine now, and that the next of the list is to host a version.
+def pass_over(state: HostingState, refused: str, short: Shortage, bundle_uri: str) -> str | None:
+    """Note that there is none of a machine now, and that the next of the list is to host a bundle.
 
     Doing it again with the same state changes nothing.
 
@@ -40,7 +38,7 @@ def pass_over(
     if instance is None:
         return nothing_left(tried)
     if tried != state.tried:
-        config = endpoint.ensure_config(version, bundle_uri, instance)
+        config = endpoint.ensure_config(bundle_uri, instance)
         hosting.note_shortage(
             state, tried, config, f"{_list(tried)}. Trying {instance}, the next of the list."
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import ClientError
 
-from shared import aws, clock, environment, hosting, machines, meter, rollback, scaling
+from shared import aws, clock, environment, hosting, layout, machines, meter, rollback, scaling
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker.type_defs import ProductionVariantSummaryTypeDef
@@ -94,11 +94,12 @@ def _instances(variants: Sequence["ProductionVariantSummaryTypeDef"]) -> int:
     return max(1, sum(variant.get("CurrentInstanceCount", 0) for variant in variants))
 
 
-def ensure_config(version: str, bundle_uri: str, instance: str) -> str:
+def ensure_config(bundle_uri: str, instance: str) -> str:
     """Make the SageMaker model and endpoint configuration of a bundle on a machine where they are missing.
 
-    The name holds the machine and a digest of the bundle and the hosting settings: the same settings find
-    what is there, and a changed instance type or image makes another configuration.
+    The name holds the version that the bundle was made for, the machine, and a digest of the bundle and the
+    hosting settings: the same settings find what is there, and a changed instance type or image makes another
+    configuration. Which version of the bundle answers changes nothing.
 
     Returns:
         The endpoint configuration's name; the model's is the same.
@@ -107,7 +108,7 @@ def ensure_config(version: str, bundle_uri: str, instance: str) -> str:
     facts = [bundle_uri, settings.hosting_image, instance, settings.inference_ami, _ROUTING]
     facts += [settings.hosting_role_arn, *CONTAINER_VARIABLES.values()]
     digest = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:8]
-    name = machines.config_name(settings.endpoint_name, version, instance, digest)
+    name = machines.config_name(settings.endpoint_name, layout.bundled_for(bundle_uri), instance, digest)
     _create_once(
         "create_model",
         ModelName=name,

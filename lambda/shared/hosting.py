@@ -75,6 +75,14 @@ def mark_awake(version: str, endpoint_config: str) -> None:
     table.update(*_KEY, changes)
 
 
+def note_version(version: str) -> None:
+    """Record that another of the loaded versions answers; where none answers now, waking tells which does."""
+    seen = state()
+    changes = {"version": version} | ({"message": f"{version} answers."} if seen.status == "awake" else {})
+    if seen.status in {"awake", "waking"}:
+        table.update(*_KEY, changes, only_if=Attr("since").eq(seen.since))
+
+
 def mark_asleep(seen: HostingState, message: str) -> bool:
     """Record that there is no endpoint; returns False where someone used or woke it since it was seen."""
     unchanged: ConditionBase = (

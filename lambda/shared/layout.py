@@ -158,6 +158,11 @@ def hosting(version: str) -> str:
     return f"hosting/{version}/"
 
 
+def bundled_for(bundle_uri: str) -> str:
+    """Return the version that a hosting bundle was made for; another one in it may answer instead."""
+    return bundle_uri.rstrip("/").rpartition("/")[2]
+
+
 def serving_yaml(version: str) -> str:
     """Key of the endpoint's configuration."""
     return f"{hosting(version)}serving.yaml"

@@ -81,6 +81,23 @@ def read_pointer(item: table.Item | None) -> LivePointer | None:
     return LivePointer.model_validate(item) if item else None
 
 
+def kept_at_hand(model: ModelVersion) -> LivePointer | None:
+    """Return the pointer where its bundle has this version: it answers, or is kept beside the one that does.
+
+    None where it would have to be deployed.
+    """
+    pointer = live()
+    if pointer is None or pointer.version == model.version:
+        return pointer
+    answering = get(pointer.version)
+    beside = pointer.previous == model.version and not pointer.merged
+    return pointer if beside and answering is not None and _same_base(answering, model) else None
+
+
+def _same_base(one: ModelVersion, other: ModelVersion) -> bool:
+    return (one.base_model, one.base_revision) == (other.base_model, other.base_revision)
+
+
 def make_live(candidate: ModelVersion, bundle_uri: str, *, merged: bool = False) -> LivePointer:
     """Move the pointer to a version that passed its smoke test, and the statuses with it, all or nothing.
 

@@ -73,7 +73,7 @@ def _config_now(deployment: dict[str, Any]) -> str:
     instance = capacity.next_choice(tried)
     if instance is None or machines.instance_of(config) not in tried:
         return config
-    return endpoint.ensure_config(deployment["version"], deployment["bundle_uri"], instance)
+    return endpoint.ensure_config(deployment["bundle_uri"], instance)
 
 
 def _look(candidate: ModelVersion, deployment: dict[str, Any], config: str) -> str | None:
@@ -108,7 +108,7 @@ def _try_next_machine(deployment: dict[str, Any], config: str, reason: str) -> s
     if short is None or refused is None:
         return reason
     state = hosting.state()
-    return capacity.pass_over(state, refused, short, deployment["version"], deployment["bundle_uri"])
+    return capacity.pass_over(state, refused, short, deployment["bundle_uri"])
 
 
 def _ask(version: str, prompt: str) -> Answer:
@@ -146,7 +146,7 @@ def _put_back(version: str, why: str) -> None:
         return
     before = endpoint.describe()
     instance = machines.staying_with(before.config if before else None)
-    config = endpoint.ensure_config(live.version, live.bundle_uri, instance)
+    config = endpoint.ensure_config(live.bundle_uri, instance)
     progress = endpoint.converge(config)
     found = endpoint.describe()
     if found is not None and found.answers:

@@ -27,11 +27,10 @@ class NoBundleError(Exception):
     """There is nothing to pack: the version has no hosting bundle."""
 
 
-def ensure(version: str, bundle_uri: str) -> str:
-    """Pack a version's hosting bundle, unless that has been done lately.
+def ensure(bundle_uri: str) -> str:
+    """Pack a hosting bundle, unless that has been done lately.
 
     Args:
-        version: that the bundle is for.
         bundle_uri: its S3 URI, with a slash at its end.
 
     Returns:
@@ -40,7 +39,8 @@ def ensure(version: str, bundle_uri: str) -> str:
     Raises:
         NoBundleError: where the bundle has no files.
     """
-    bucket, key = environment.common().artifacts_bucket, layout.transform_model(version)
+    bucket = environment.common().artifacts_bucket
+    key = layout.transform_model(layout.bundled_for(bundle_uri))
     listed = aws.s3().list_objects_v2(Bucket=bucket, Prefix=key).get("Contents", [])
     fresh = any(clock.now() - entry["LastModified"] < _FRESH for entry in listed)
     if not fresh:

@@ -37,7 +37,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 def _begin(batch: Transform) -> Transform | None:
     try:
-        model_uri = archive.ensure(str(batch.version), str(batch.bundle_uri))
+        model_uri = archive.ensure(str(batch.bundle_uri))
     except archive.NoBundleError as error:
         transforms.finish(batch.batch_id, "failed", {batch.status}, str(error))
         return transforms.get(batch.batch_id)

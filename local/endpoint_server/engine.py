@@ -19,8 +19,12 @@ from transformers import DynamicCache
 from local.endpoint_server.models import LoadedModels
 from local.endpoint_server.sampling import Sampling, TextStream, TokenChooser
 
-MAX_ROWS = 8
+MAX_ROWS = 16
 """Answers written at once by one model; more wait their turn."""
+MAX_PLACES = 32_768
+"""Tokens of all answers that are written at once, each as long as the longest can get: what is kept of them
+(23 KB a token in bf16 with SmolLM2-135M) must fit into the memory.
+"""
 
 FinishReason = Literal["stop", "length", "cancelled", "error"]
 
@@ -50,6 +54,11 @@ class Ticket:
         self.cancelled.set()
 
 
+def _longest(ticket: Ticket, models: LoadedModels) -> int:
+    """Tokens of a prompt with its answer, as long as it may get."""
+    return min(len(ticket.prompt) + ticket.sampling.max_tokens, models.max_length)
+
+
 class _Row:
     """One answer being written."""
 
@@ -63,7 +72,7 @@ class _Row:
         self._chooser = TokenChooser(ticket.sampling, ticket.prompt)
         self._text = TextStream(models.tokenizer, ticket.sampling.stop)
         self._end_tokens = models.end_tokens
-        self._limit = min(ticket.sampling.max_tokens, models.max_length - len(ticket.prompt))
+        self.longest = _longest(ticket, models)
 
     def take(self, logits: torch.Tensor) -> None:
         """Choose the next token and deliver what it adds; logits of shape [vocabulary]."""
@@ -78,7 +87,7 @@ class _Row:
         text = self._text.add(self.last_token)
         if self._text.stopped:
             self._finish("stop", text)
-        elif self.count >= self._limit:
+        elif len(self.ticket.prompt) + self.count >= self.longest:
             self._finish("length", text + self._text.close())
         elif text:
             self.ticket.deliver(Piece(text))
@@ -103,6 +112,12 @@ class _Batch:
         self._cache: Any = DynamicCache()
         self._mask = torch.zeros(0, 0, dtype=torch.long)
         """Which places of the cache are real, [rows, length]; the others are padding on the left."""
+
+    def has_room(self, ticket: Ticket) -> bool:
+        """Whether one more answer can be written beside the others."""
+        longest = max([row.longest for row in self.rows], default=0)
+        places = (len(self.rows) + 1) * max(longest, _longest(ticket, self._models))
+        return not self.rows or (len(self.rows) < MAX_ROWS and places <= MAX_PLACES)
 
     def admit(self, ticket: Ticket) -> None:
         """Read a prompt, choose its first token, and put it beside the others."""
@@ -217,13 +232,16 @@ class Engine:
         """Start those waiting requests whose model has room, in the order they came."""
         with self._wake:
             tickets, self._waiting = list(self._waiting), deque()
+        left: list[Ticket] = []
         for ticket in tickets:
             batch = self._batches[ticket.model]
-            if len(batch.rows) < MAX_ROWS:
+            # None goes ahead of an earlier one, however little room it needs: that might wait for ever.
+            if batch.has_room(ticket) and all(ticket.model != earlier.model for earlier in left):
                 self._guard(batch, partial(batch.admit, ticket), ticket)
             else:
-                with self._wake:
-                    self._waiting.append(ticket)
+                left.append(ticket)
+        with self._wake:
+            self._waiting.extendleft(reversed(left))
 
     @staticmethod
     def _guard(batch: _Batch, work: Callable[[], None], ticket: Ticket | None = None) -> None:

@@ -205,7 +205,7 @@ def running_run() -> Json:
         "version": None,
         "states": [*run["states"][:7], _state("Train", None, "running")],
         "metrics": run["metrics"][:22],
-        "progress": {"step": 44, "of": 120, "seconds": 74.0},
+        "progress": {"step": 44, "of": 120, "seconds": 74.0, "seconds_left": 128.0},
     }
 
 

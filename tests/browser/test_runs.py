@@ -65,7 +65,11 @@ def test_a_running_run_moves_on_by_itself(signed_in: Page, storyloom: StoryloomS
     expect(signed_in.get_by_text("Step 44 of 120")).to_be_visible()
     run = samples.running_run()
     storyloom.runs = [
-        {**run, "progress": {"step": 90, "of": 120, "seconds": 150}, "metrics": samples.metrics()[:45]}
+        {
+            **run,
+            "progress": {"step": 90, "of": 120, "seconds": 150, "seconds_left": 50},
+            "metrics": samples.metrics()[:45],
+        }
     ]
     expect(signed_in.get_by_text("Step 90 of 120")).to_be_visible(timeout=10_000)
     storyloom.runs = [{**samples.succeeded_run(), "run_id": run["run_id"]}]

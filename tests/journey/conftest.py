@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import time
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 import boto3
 import psutil
 import pytest
+from boto3.dynamodb.conditions import Key
 from rich.console import Console
 
 from cli import journey
@@ -30,6 +32,7 @@ PATIENCE_S = 300
 """How long what must come may take: a busy machine may take its time, and only a failure waits so long."""
 REST_S = 5
 """No run between a timer that has fired and the execution it starts stays unseen for so long."""
+_FURTHER = itertools.count(90)
 T = TypeVar("T")
 
 pytestmark = [pytest.mark.cloud, pytest.mark.journey]
@@ -49,6 +52,20 @@ class Deployed:
         return self.session.client(  # type: ignore[call-overload]
             service, endpoint_url=environment["AWS_ENDPOINT_URL"], verify=environment["AWS_CA_BUNDLE"]
         )
+
+    def table(self) -> Any:
+        """The app's one table."""
+        environment = self.cloud.environment()
+        resource: Any = self.session.resource(
+            "dynamodb", endpoint_url=environment["AWS_ENDPOINT_URL"], verify=environment["AWS_CA_BUNDLE"]
+        )
+        return resource.Table(self.outputs["TableName"])
+
+    def answers_as(self, version: str) -> None:
+        """Asks, and fails where another version answers."""
+        *_, (_, answer) = self.api.chat([{"role": "user", "content": "Good morning."}], max_tokens=8)
+        assert answer is not None and answer.text
+        assert answer.model == version
 
     def executions(self) -> list[dict[str, Any]]:
         listed: list[dict[str, Any]] = self.client("stepfunctions").list_executions(
@@ -178,3 +195,16 @@ def first_drop(deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> 
 def first_run(first_drop: FirstDrop) -> dict[str, Any]:
     """The record of the run that dropping the stories started, once it has ended."""
     return first_drop.run
+
+
+@pytest.fixture
+def another_version(deployed: Deployed, first_run: dict[str, Any]) -> str:
+    """A further approved version, of its own for each test: the first one's adapter by another name."""
+    table = deployed.table()
+    (item,) = table.query(KeyConditionExpression=Key("pk").eq("MODELS") & Key("sk").eq(first_run["version"]))[
+        "Items"
+    ]
+    # no run of these tests makes so many versions
+    name = f"v{next(_FURTHER)}"
+    table.put_item(Item={**item, "sk": name, "version": name, "status": "approved"})
+    return name

@@ -10,7 +10,6 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from boto3.dynamodb.conditions import Key
 
 from shared import clock
 from tests.journey.conftest import Deployed, wait_for
@@ -18,8 +17,6 @@ from tests.journey.conftest import Deployed, wait_for
 pytestmark = [pytest.mark.cloud, pytest.mark.journey]
 
 QUESTION = [{"role": "user", "content": "Tell me a long story about the harbour."}]
-NEXT = "v90"
-"""No run of these tests makes so many versions."""
 
 
 def _engine_beside(deployed: Deployed, others: list[psutil.Process]) -> psutil.Process:
@@ -49,14 +46,8 @@ def _error(event: str) -> dict[str, Any]:
     return error
 
 
-def _answers(deployed: Deployed, version: str) -> None:
-    *_, (_, answer) = deployed.api.chat([{"role": "user", "content": "Good morning."}], max_tokens=8)
-    assert answer is not None and answer.text
-    assert answer.model == version
-
-
 def test_killed_in_mid_answer(deployed: Deployed, first_run: dict[str, Any]) -> None:
-    _answers(deployed, first_run["version"])
+    deployed.answers_as(first_run["version"])
     events = _events(deployed)
     heard = [next(events) for _ in range(4)]
     (engine,) = deployed.engines()
@@ -68,33 +59,13 @@ def test_killed_in_mid_answer(deployed: Deployed, first_run: dict[str, Any]) -> 
     assert _error(heard[-1])["type"] == "answer_broke_off"
     assert _error(heard[-1])["cure"]
     # SageMaker starts a container that died once again.
-    _answers(deployed, first_run["version"])
-
-
-def _table(deployed: Deployed) -> Any:
-    environment = deployed.cloud.environment()
-    resource: Any = deployed.session.resource(
-        "dynamodb", endpoint_url=environment["AWS_ENDPOINT_URL"], verify=environment["AWS_CA_BUNDLE"]
-    )
-    return resource.Table(deployed.outputs["TableName"])
-
-
-@pytest.fixture
-def another_version(deployed: Deployed, first_run: dict[str, Any]) -> Iterator[str]:
-    """A further approved version: the first one's adapter by another name."""
-    table = _table(deployed)
-    (item,) = table.query(KeyConditionExpression=Key("pk").eq("MODELS") & Key("sk").eq(first_run["version"]))[
-        "Items"
-    ]
-    table.put_item(Item={**item, "sk": NEXT, "version": NEXT, "status": "approved"})
-    yield NEXT
-    table.delete_item(Key={"pk": "MODELS", "sk": NEXT})
+    deployed.answers_as(first_run["version"])
 
 
 def test_killed_during_a_deployment(
     deployed: Deployed, first_run: dict[str, Any], another_version: str
 ) -> None:
-    _answers(deployed, first_run["version"])
+    deployed.answers_as(first_run["version"])
     answering, known = deployed.engines(), {run["run_id"] for run in deployed.api.runs()}
     deployed.api.decide_version(another_version, "activate")
     _engine_beside(deployed, answering).kill()
@@ -103,12 +74,12 @@ def test_killed_during_a_deployment(
     assert run["status"] == "failed"
     assert f"SageMaker could not host {another_version}" in run["message"]
     assert "did not pass the ping health check" in run["message"]
-    _answers(deployed, first_run["version"])
+    deployed.answers_as(first_run["version"])
 
 
 def _let_pass(deployed: Deployed, seconds: float) -> None:
     """Make the endpoint's failure so many seconds older, of the minute for which it is not tried again."""
-    table, key = _table(deployed), {"pk": "HOSTING", "sk": "STATE"}
+    table, key = deployed.table(), {"pk": "HOSTING", "sk": "STATE"}
     failed = clock.instant(str(table.get_item(Key=key)["Item"]["since"]))
     earlier = clock.text(failed - timedelta(seconds=seconds))
     table.update_item(
@@ -130,4 +101,4 @@ def test_killed_while_waking(deployed: Deployed, first_run: dict[str, Any]) -> N
     assert "Send the same message again in about" in error["cure"]
     _let_pass(deployed, seconds=50)
     # The next try is not yet allowed: OpenAI's client waits for it, as the answer says.
-    _answers(deployed, first_run["version"])
+    deployed.answers_as(first_run["version"])

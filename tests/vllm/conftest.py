@@ -143,7 +143,7 @@ def hosted(
             _forget_clients()
             _put_models(account, base_model, adapters)
             made = bundle.build(_registered("v2"), _registered("v1"))
-            config = endpoint.ensure_config("v2", made.uri, "ml.g6.xlarge")
+            config = endpoint.ensure_config(made.uri, "ml.g6.xlarge")
             aws.sagemaker().create_endpoint(EndpointName=ENDPOINT, EndpointConfigName=config)
             settled = until(
                 lambda: dict(aws.sagemaker().describe_endpoint(EndpointName=ENDPOINT)),

@@ -1104,6 +1104,8 @@ export interface components {
             of: number;
             /** Seconds */
             seconds: number;
+            /** Seconds Left */
+            seconds_left?: number | null;
             /** Tokens Per Second */
             tokens_per_second?: number | null;
             /** Cost Usd */

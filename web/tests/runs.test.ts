@@ -149,9 +149,9 @@ describe("words", () => {
   });
 
   it("guesses the rest of the training from its pace", () => {
-    expect(trainingInWords({ step: 40, of: 120, seconds: 60 })).toBe("Step 40 of 120, about 2 min left");
+    expect(trainingInWords({ step: 40, of: 120, seconds: 60, seconds_left: 120 })).toBe("Step 40 of 120, about 2 min left");
     expect(trainingInWords({ step: 0, of: 120, seconds: 0 })).toBe("Step 0 of 120");
-    expect(trainingInWords({ step: 120, of: 120, seconds: 60 })).toBe("Step 120 of 120");
+    expect(trainingInWords({ step: 120, of: 120, seconds: 60, seconds_left: 0 })).toBe("Step 120 of 120");
   });
 });
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks import chat_engine
+from benchmarks import chat_engine, chat_streams
 from benchmarks.chat import in_turns
 from benchmarks.chat_processes import Look, growth, milliseconds_a_token
-from benchmarks.chat_streams import ANSWER_TOKENS, Way, ask_all
+from benchmarks.chat_streams import QUESTIONS_EACH, Way, ask_all
 from tests.unit.coroutines import outcome
 
 
@@ -52,13 +52,23 @@ def model() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     server.server_close()
 
 
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams begin at once, and ask again at once."""
+    monkeypatch.setattr(chat_streams, "START_SECONDS", 0.01)
+    monkeypatch.setattr(chat_streams, "SETTLING_SECONDS", 0.0)
+
+
 def test_an_answer_is_counted_as_the_model_counts_it(model: tuple[str, list[dict[str, Any]]]) -> None:
     url, asked = model
     batch = outcome(ask_all(Way("a way", url, "v1", ({"X-Caller": "a"}, {"X-Caller": "b"})), 3, 0))
-    assert [answer.tokens for answer in batch.answers] == [ANSWER_TOKENS] * 3
+    counted = [request["max_tokens"] for request in asked if request["max_tokens"] > 2]
+    assert sorted(answer.tokens for answer in batch.answers) == sorted(counted)
+    assert len(set(counted)) > 3, "answers of different lengths"
     assert all(0 < answer.first_token <= answer.seconds <= batch.seconds for answer in batch.answers)
-    assert batch.tokens_a_second == pytest.approx(3 * ANSWER_TOKENS / batch.seconds)
-    assert sorted(request["caller"] for request in asked) == ["a"] * 4 + ["b"] * 2
+    assert batch.tokens_a_second == pytest.approx(sum(counted) / batch.seconds)
+    each = 1 + QUESTIONS_EACH
+    assert sorted(request["caller"] for request in asked) == ["a"] * 2 * each + ["b"] * each
     assert all(request["temperature"] == 0 and request["stream"] for request in asked)
 
 
@@ -69,10 +79,14 @@ def test_both_ways_are_asked_the_same_in_turns(model: tuple[str, list[dict[str, 
     assert {name: len(batches) for name, batches in ran.items()} == {"path": 3, "engine": 3}
 
     def questions(way: str) -> list[str]:
-        return sorted(json.dumps(request["messages"]) for request in asked if request["path"] == way)
+        return sorted(
+            json.dumps([request["messages"], request["max_tokens"]])
+            for request in asked
+            if request["path"] == way
+        )
 
     assert questions("/path") == questions("/engine")
-    order = [request["path"] for request in asked[::4]]
+    order = [request["path"] for request in asked[:: 2 * (1 + QUESTIONS_EACH)]]
     assert order == ["/engine", "/path", "/path", "/engine", "/engine", "/path"]
 
 

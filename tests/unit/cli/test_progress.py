@@ -52,7 +52,14 @@ TRAINING: dict[str, Any] = {
         }
         for step in range(21)
     ],
-    "progress": {"step": 20, "of": 60, "seconds": 120.0, "tokens_per_second": 1512.4, "cost_usd": 0.038},
+    "progress": {
+        "step": 20,
+        "of": 60,
+        "seconds": 120.0,
+        "seconds_left": 240.0,
+        "tokens_per_second": 1512.4,
+        "cost_usd": 0.038,
+    },
 }
 
 

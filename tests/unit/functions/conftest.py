@@ -316,7 +316,7 @@ def lambdas_at_once(context: LambdaContext, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture
 def awake_v1(house: House, live_v1: str, sagemaker: StandIn) -> StandIn:
     """v1 live and in service; what it answers is for the test to say."""
-    config = endpoint.ensure_config("v1", live_v1, "ml.g6.xlarge")
+    config = endpoint.ensure_config(live_v1, "ml.g6.xlarge")
     endpoint.converge(config)
     sagemaker.in_service()
     hosting.mark_awake("v1", config)

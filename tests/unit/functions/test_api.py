@@ -160,7 +160,7 @@ def test_a_run_shows_its_states_report_and_losses(api: TestClient, house: House)
         "metric train_loss=2.75 step=20",
         "metric tokens_per_second=511.5 step=20",
         "metric cost_usd=0.0193 step=20",
-        "progress step=20 of=120 seconds=61.5",
+        "progress step=20 of=120 seconds=61.5 left=307",
     ]
     logs, group = aws.logs(), "/aws/sagemaker/TrainingJobs"
     with contextlib.suppress(logs.exceptions.ResourceAlreadyExistsException):
@@ -194,6 +194,7 @@ def test_a_run_shows_its_states_report_and_losses(api: TestClient, house: House)
         "step": 20,
         "of": 120,
         "seconds": 61.5,
+        "seconds_left": 307.0,
         "tokens_per_second": 511.5,
         "cost_usd": 0.0193,
     }

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from keeper import handler as keeper
 from keeper.handler import handler
-from shared import clock, endpoint, hosting, lock, machines, table
+from shared import clock, endpoint, hosting, lock, machines, table, versions
 from tests.unit.functions.conftest import House
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
@@ -103,6 +103,27 @@ def test_no_endpoint_outlives_the_longest_life(
     assert sagemaker.endpoint is None
 
 
+def test_an_endpoint_stays_as_it_is_when_its_other_version_answers(
+    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
+) -> None:
+    """Also when it is woken: both versions are in the same bundle."""
+    _awake(sagemaker, context)
+    before, config = list(sagemaker.calls), hosting.state().endpoint_config
+    v1 = versions.get("v1")
+    assert v1 is not None
+    other = v1.model_copy(update={"version": "v2", "adapter_sha256": "c" * 64})
+    versions.save(other)
+    versions.make_live(other, live_v1)
+    hosting.note_version("v2")
+    state = handler(TICK, context)
+    assert (state["status"], hosting.state().version) == ("awake", "v2")
+    assert sagemaker.calls[len(before) :].count("UpdateEndpoint") == 0
+    handler({"action": "sleep"}, context)
+    sagemaker.endpoint = None
+    _awake(sagemaker, context)
+    assert (hosting.state().version, hosting.state().endpoint_config) == ("v2", config)
+
+
 def test_an_endpoint_deleted_by_hand_is_noticed(
     house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
 ) -> None:
@@ -114,7 +135,7 @@ def test_an_endpoint_deleted_by_hand_is_noticed(
 def test_a_wake_that_died_before_making_the_endpoint_is_finished(
     house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
 ) -> None:
-    config = endpoint.ensure_config("v1", live_v1, "ml.g6.xlarge")
+    config = endpoint.ensure_config(live_v1, "ml.g6.xlarge")
     assert hosting.claim_waking("v1", config)
     handler(TICK, context)
     assert sagemaker.created() == 1
@@ -152,7 +173,7 @@ def test_a_configuration_left_by_a_dead_deployment_is_put_back(
     _awake(sagemaker, context)
     assert sagemaker.endpoint is not None
     before = sagemaker.endpoint["EndpointConfigName"]
-    candidate = endpoint.ensure_config("v2", live_v1.replace("v1", "v2"), "ml.g6.xlarge")
+    candidate = endpoint.ensure_config(live_v1.replace("v1", "v2"), "ml.g6.xlarge")
     endpoint.converge(candidate)
     sagemaker.in_service()
     if running:
@@ -274,8 +295,8 @@ def test_what_cannot_be_made_keeps_no_idle_endpoint(
 def test_an_endpoint_that_another_made_first_was_not_refused(
     house: House, live_v1: str, sagemaker: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = endpoint.ensure_config("v1", live_v1, "ml.g6.xlarge")
-    second = endpoint.ensure_config("v2", live_v1.replace("v1", "v2"), "ml.g6.xlarge")
+    first = endpoint.ensure_config(live_v1, "ml.g6.xlarge")
+    second = endpoint.ensure_config(live_v1.replace("v1", "v2"), "ml.g6.xlarge")
     endpoint.converge(first)
     with monkeypatch.context() as late:
         late.setattr(endpoint, "describe", lambda: None)

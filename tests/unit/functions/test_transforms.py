@@ -394,7 +394,7 @@ def test_batches_are_in_the_months_cost(house: House) -> None:
 
 
 def test_the_archive_has_the_bundle_and_is_made_once(house: House, api: TestClient, live_v1: str) -> None:
-    uri = archive.ensure("v1", live_v1)
+    uri = archive.ensure(live_v1)
     assert uri == f"s3://{house.artifacts}/{layout.transform_model('v1')}"
 
     def packed() -> dict[str, Any]:
@@ -409,7 +409,7 @@ def test_the_archive_has_the_bundle_and_is_made_once(house: House, api: TestClie
         }
         content = tar.extractfile("base/model.safetensors")
         assert content is not None and content.read() == b"w" * 3_000_000
-    archive.ensure("v1", live_v1)
+    archive.ensure(live_v1)
     assert packed()["LastModified"] == first["LastModified"]
 
 

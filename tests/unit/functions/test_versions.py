@@ -14,7 +14,7 @@ from activate.handler import handler as activate
 from announce.handler import handler as announce
 from chat_api.app import app
 from register.handler import handler as register
-from shared import aws, clock, lock, runs, table, versions
+from shared import aws, clock, hosting, lock, runs, table, versions
 from shared.models import ModelVersion, VersionStatus
 from start_run.handler import handler as start_run
 from tests.unit.functions.conftest import ACCOUNT, BASE_MODEL, House, Letters, asked_by
@@ -201,9 +201,63 @@ def test_going_back_is_a_run_that_deploys(house: House, context: LambdaContext, 
     assert (told["version"], told["reason"]) == ("v1", f"{EMAIL} chose v1")
     registered = activate({**told, "execution_arn": "arn:e"}, context)
     assert (registered["version"], registered["status"]) == ("v1", "approved")
+    assert not registered["at_hand"]
     run = runs.get(told["run_id"])
     assert run is not None
     assert (run.step, run.version) == ("Activate", "v1")
+
+
+V2_BUNDLE = "s3://a/hosting/v2/"
+
+
+def _live_v2_after_v1(*, merged: bool = False, v2_revision: str = "r1") -> None:
+    """Have v2 answer, from a bundle that it shares with v1."""
+    for version, revision in (("v1", "r1"), ("v2", v2_revision)):
+        _save(version, "approved", revision)
+        model = versions.get(version)
+        assert model is not None
+        versions.make_live(model, f"s3://a/hosting/{version}/", merged=merged)
+
+
+def _activate(version: str, context: LambdaContext) -> dict[str, Any]:
+    started = start_run({"reason": "by hand", "version": version}, context)
+    event = {"run_id": started["run_id"], "reason": "by hand", "version": version}
+    held = lock.holder()
+    assert held is not None
+    for _ in range(2):  # Step Functions may call once more, when the first call did its work and then died
+        registered = activate({**event, "execution_arn": held.execution_arn}, context)
+    return registered
+
+
+@pytest.mark.parametrize("status", ["asleep", "awake"])
+def test_a_version_that_is_loaded_answers_at_once(
+    house: House, context: LambdaContext, sagemaker: StandIn, status: str
+) -> None:
+    _live_v2_after_v1()
+    if status == "awake":
+        hosting.mark_awake("v2", "storyloom-v2-g6-xlarge-0f3c2a1b")
+    assert _activate("v1", context)["at_hand"]
+    pointer = versions.live()
+    assert pointer is not None
+    assert (pointer.version, pointer.previous, pointer.bundle_uri) == ("v1", "v2", V2_BUNDLE)
+    assert pointer.adapter_sha256 == "b" * 64
+    assert (_status("v1"), _status("v2")) == ("live", "previous")
+    assert sagemaker.calls == [], "what sleeps goes on sleeping, and what answers goes on answering"
+    state = hosting.state()
+    assert state.status == status
+    if status == "awake":
+        assert (state.version, state.message) == ("v1", "v1 answers.")
+
+
+@pytest.mark.parametrize("how", [{"merged": True}, {"v2_revision": "r2"}])
+def test_a_version_that_is_not_loaded_is_deployed(
+    house: House, context: LambdaContext, how: dict[str, Any]
+) -> None:
+    """One that is loaded alone, merged with its base; or beside one of another base, which is set no more."""
+    _live_v2_after_v1(**how)
+    assert not _activate("v1", context)["at_hand"]
+    pointer = versions.live()
+    assert pointer is not None and pointer.version == "v2"
 
 
 @pytest.mark.parametrize(

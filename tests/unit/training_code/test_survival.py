@@ -58,8 +58,8 @@ def run(root: Path, kill_after: int) -> None:
     output = os.open(root / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)
 
-    def report(step: int, of: int, seconds: float) -> None:
-        log_progress(step, of, seconds)
+    def report(step: int, of: int, seconds: float, left: float) -> None:
+        log_progress(step, of, seconds, left)
         if step == kill_after:
             os.kill(os.getpid(), signal.SIGKILL)
 

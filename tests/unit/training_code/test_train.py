@@ -56,7 +56,7 @@ def test_it_learns_and_writes_all_that_the_contract_names(
     assert re.search(r"^metric train_loss=([0-9.eE+-]+) step=1$", out, re.M)
     assert re.search(r"^metric validation_loss=([0-9.eE+-]+) step=0$", out, re.M)
     assert re.search(r"^metric tokens_per_second=([0-9.eE+-]+) step=1$", out, re.M)
-    assert re.search(rf"^progress step={result['steps']} of={result['steps']} seconds=\d+$", out, re.M)
+    assert re.search(rf"^progress step={result['steps']} of={result['steps']} seconds=\d+ left=0$", out, re.M)
     assert "bell" not in out, "no story text in the log"
     rows = job.metrics()
     assert [row["step"] for row in rows] == list(range(result["steps"] + 1))
@@ -89,13 +89,15 @@ def test_the_same_seed_gives_the_same_adapter_and_another_does_not(
     assert any(not torch.equal(value, weights(other)[name]) for name, value in weights(job).items())
 
 
-def test_it_ends_within_its_time_and_keeps_its_best(job: Job) -> None:
+def test_it_ends_within_its_time_and_keeps_its_best(job: Job, capfd: pytest.CaptureFixture[str]) -> None:
     job.settings(**SMALL, epochs=1000, max_seconds=4, patience=1000)
     started = time.process_time()  # of which a busy machine gives no more than of the clock's
     assert run(job) == 0
     assert time.process_time() - started < 6
     result = job.result()
     assert result["ended_by"] == "time" and 3 < result["seconds"] < 4.5
+    told = re.findall(r"^progress step=\d+ of=\d+ seconds=(\d+) left=(\d+)$", capfd.readouterr().out, re.M)
+    assert told and all(int(seconds) + int(left) <= 5 for seconds, left in told), "no more than it may take"
     assert result["metrics"]["validation_loss"] < result["metrics"]["validation_loss_before"]
     assert job.metrics()[-1]["learning_rate"] < 0.1 * SMALL["learning_rate"], "the cosine came to its end"
 

@@ -55,9 +55,8 @@ export function spentInWords({ progress, states }: Pick<RunDetail, "progress" | 
   return "What it has cost so far is not known here; it costs no more once it is stopped.";
 }
 
-/** How far the training is, in words. The rest is guessed from the pace so far. */
-export function trainingInWords({ step, of, seconds }: TrainingProgress): string {
-  const left = step > 0 ? (seconds / step) * Math.max(of - step, 0) : null;
+/** How far the training is, in words. */
+export function trainingInWords({ step, of, seconds_left: left }: TrainingProgress): string {
   const where = `Step ${count(step)} of ${count(of)}`;
-  return left === null || left < 1 ? where : `${where}, about ${duration(left)} left`;
+  return left == null || left < 1 ? where : `${where}, about ${duration(left)} left`;
 }
