@@ -17,9 +17,9 @@ from chat_api.forms import CHAT
 ANSWER_TOKENS = 32, 64
 """The shortest and the longest answer that is asked for."""
 QUESTIONS_EACH = 3
-START_SECONDS = 2.0
-"""Within which the streams begin, each at its own moment."""
-SETTLING_SECONDS = 0.3
+PAUSE_SECONDS = 0.3, 1.5
+"""Before each question, the shortest and the longest. Nobody asks in the very moment in which an answer ends;
+a question that did would reach the bare engine between two of its steps, and by the path during the next."""
 QUESTIONS = (
     "Tell me a story about a lost umbrella.",
     "Who lives at the harbour, and what do they want?",
@@ -57,41 +57,39 @@ class Answered:
 class Batch:
     """The answers of streams that ran beside each other."""
 
+    streams: int
     answers: tuple[Answered, ...]
-    seconds: float
 
     @property
     def tokens_a_second(self) -> float:
-        """Of all streams together, from the first question to the last token."""
-        return sum(answer.tokens for answer in self.answers) / self.seconds
+        """Of all streams together, each while it is answered: from the question to the last token."""
+        answering = sum(answer.seconds for answer in self.answers)
+        return self.streams * sum(answer.tokens for answer in self.answers) / answering
 
 
 async def ask_all(way: Way, streams: int, number: int) -> Batch:
     """Have so many streams ask, each a few questions, one after the other; `number` chooses what they ask.
 
-    As those of several people do, they begin at different moments and ask for answers of different lengths:
-    a question comes while the others are being answered.
+    As those of several people do, they ask at different moments, for answers of different lengths: a question
+    comes while the others are being answered.
     """
     # With 16 at once some wait for longer than httpx would keep a connection, or the engine's server.
     kept = httpx.Limits(keepalive_expiry=60)
     async with httpx.AsyncClient(timeout=600, trust_env=False, limits=kept) as client:
         # The connections are there already, as a page's or a program's are.
         await asyncio.gather(*(_ask(client, way, place, number + place, 2) for place in range(streams)))
-        await asyncio.sleep(SETTLING_SECONDS)
-        started = time.perf_counter()
         answered = await asyncio.gather(*(_stream(client, way, place, number) for place in range(streams)))
-        seconds = time.perf_counter() - started
-    return Batch(tuple(answer for answers in answered for answer in answers), seconds)
+    return Batch(streams, tuple(answer for answers in answered for answer in answers))
 
 
 async def _stream(client: httpx.AsyncClient, way: Way, place: int, number: int) -> list[Answered]:
-    """Ask a few questions; each way is asked the same, at the same moments of its own."""
+    """Ask a few questions; each way is asked the same, after the same pauses."""
     chance = random.Random(f"{number}/{place}")  # noqa: S311 - no secret
-    await asyncio.sleep(chance.uniform(0, START_SECONDS) if place else 0)
-    return [
-        await _ask(client, way, place, number + place + turn, chance.randint(*ANSWER_TOKENS))
-        for turn in range(QUESTIONS_EACH)
-    ]
+    answers = []
+    for turn in range(QUESTIONS_EACH):
+        await asyncio.sleep(chance.uniform(*PAUSE_SECONDS))
+        answers.append(await _ask(client, way, place, number + place + turn, chance.randint(*ANSWER_TOKENS)))
+    return answers
 
 
 async def _ask(client: httpx.AsyncClient, way: Way, place: int, number: int, tokens: int) -> Answered:

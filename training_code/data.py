@@ -18,8 +18,10 @@ from training_code.container import JobError
 NOT_TAUGHT = -100
 """Label that PyTorch's cross-entropy leaves out."""
 
-OPEN_STEPS = 8
-"""A row goes into the first of about this many unfinished steps that has room for it."""
+OPEN_BINS = 8
+"""A row goes into the first of this many unfinished bins that has room for it."""
+PAIRED_TOGETHER = 16
+"""Halves of steps among which those of about the same length find each other."""
 
 
 @dataclass(frozen=True)
@@ -189,19 +191,25 @@ def prepare(
 def plan_steps(lengths: Sequence[int], batch_tokens: int, epochs: int, seed: int) -> list[list[int]]:
     """Row numbers of every step of the whole training, in order; the same for the same arguments.
 
-    A step's rows have at most `batch_tokens` tokens together (or it is a single row).
+    A step's rows have at most `batch_tokens` tokens together (or it is a single row). They are two halves of
+    about the same length where two of the longest rows fit: two processes that train together then hardly
+    wait for each other. How many there are makes no difference to the plan.
     """
     shuffle = random.Random(seed)  # noqa: S311 (order of stories, not a secret)
+    in_halves = 2 * max(lengths, default=0) <= batch_tokens
     steps: list[list[int]] = []
     for _ in range(epochs):
         order = list(range(len(lengths)))
         shuffle.shuffle(order)
-        steps += _first_fit(order, lengths, batch_tokens)
+        if in_halves:
+            steps += _paired(list(_first_fit(order, lengths, batch_tokens // 2)), lengths)
+        else:
+            steps += _first_fit(order, lengths, batch_tokens)
     return steps
 
 
-def _first_fit(order: Sequence[int], lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Steps that are nearly full, without sorting: every step stays a fair sample of all lengths."""
+def _first_fit(order: Sequence[int], lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
+    """Bins of rows that are nearly full, without sorting: each stays a fair sample of all lengths."""
     unfinished: list[list[int]] = []
     room: list[int] = []
     for row in order:
@@ -210,13 +218,23 @@ def _first_fit(order: Sequence[int], lengths: Sequence[int], batch_tokens: int) 
             unfinished[place].append(row)
             room[place] -= lengths[row]
             continue
-        if len(unfinished) == OPEN_STEPS:
-            fullest = min(range(OPEN_STEPS), key=room.__getitem__)
+        if len(unfinished) == OPEN_BINS:
+            fullest = min(range(OPEN_BINS), key=room.__getitem__)
             yield unfinished.pop(fullest)
             room.pop(fullest)
         unfinished.append([row])
-        room.append(batch_tokens - lengths[row])
+        room.append(tokens - lengths[row])
     yield from unfinished
+
+
+def _paired(halves: Sequence[list[int]], lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Steps of two halves that are alike in length, near where they were; the last may be a half."""
+    for start in range(0, len(halves), PAIRED_TOGETHER):
+        near = range(start, min(start + PAIRED_TOGETHER, len(halves)))
+        by_length = sorted(near, key=lambda half: sum(lengths[row] for row in halves[half]))
+        pairs = (sorted(by_length[place : place + 2]) for place in range(0, len(by_length), 2))
+        for pair in sorted(pairs):
+            yield [row for half in pair for row in halves[half]]
 
 
 def in_batches(rows: Iterable[TokenSequence], batch_tokens: int, device: torch.device) -> Iterator[Batch]:

@@ -17,7 +17,7 @@ SETTINGS: dict[str, Any] = {
     "precision": "fp32", "sequence_length": 160, "batch_tokens": 320, "lora_rank": 4, "learning_rate": 0.02,
 }  # fmt: skip
 STEPS = 6
-GOLDEN = [5.53759, 5.45583, 5.3973, 5.38591, 5.38005, 5.37225]
+GOLDEN = [5.53759, 5.45357, 5.39866, 5.38759, 5.38028, 5.37656]
 """Written down from a run of the plain code; a change of them is a change of what is learnt."""
 
 
