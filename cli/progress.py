@@ -13,7 +13,9 @@ from rich.text import Text
 
 from cli.api import StoryloomApi
 from cli.curve import LossCurve
+from cli.durations import in_words
 from cli.errors import CommandError
+from cli.trials import trial_lines, trials_table
 
 POLL_SECONDS = 2.0
 FINISHED = {
@@ -64,6 +66,8 @@ def run_panel(run: dict[str, Any]) -> RenderableType:
             f"{seconds:.0f} s" if seconds is not None else "",
         )
     lines: list[RenderableType] = [Text(f"run {run['run_id']}: {run['status']}"), table]
+    if search := run.get("search"):
+        lines.append(trials_table(search))
     if metrics := run.get("metrics"):
         lines += [LossCurve(metrics), Text(_training_line(metrics[-1], run.get("progress")))]
     if run.get("message"):
@@ -100,19 +104,12 @@ def _pace(progress: dict[str, Any]) -> list[str]:
     if progress.get("step"):
         parts.append(f"of {progress['of']} steps")
     if progress.get("seconds_left"):
-        parts.append(f"about {_duration(progress['seconds_left'])} left")
+        parts.append(f"about {in_words(progress['seconds_left'])} left")
     if progress.get("tokens_per_second") is not None:
         parts.append(f"{progress['tokens_per_second']:,.0f} tokens/s")
     if progress.get("cost_usd") is not None:
         parts.append(f"${progress['cost_usd']:.2f} so far at the price on demand")
     return parts
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def wait_for_new_run(
@@ -152,6 +149,8 @@ class _StateLines:
 
     def __call__(self, run: dict[str, Any]) -> None:
         lines = [f"  {state['name']}" for state in run.get("states", [])]
+        if search := run.get("search"):
+            lines += [f"    {line}" for line in trial_lines(search)]
         if metrics := run.get("metrics"):
             lines.append(f"    {_training_line(metrics[-1], run.get('progress'))}")
         if run["status"] == "waiting":

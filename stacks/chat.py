@@ -154,6 +154,7 @@ class ChatStack(Stack):
             wildcard_because="an execution is named by its run",
         )
         machine.answered_by(chat_api)
+        machine.searches_seen_by(chat_api)
         allow(chat_api.role, ["s3:ListBucket"], [self._storage.stories_arn])
         allow(
             chat_api.role,

@@ -265,13 +265,29 @@ class Pipeline(Construct):
             wildcard_because="the Distributed Map's runs and children are named at run time",
         )
 
+    def searches_seen_by(self, function: Function) -> None:
+        """Let a function read how the trials of a search are doing."""
+        allow(
+            function.role,
+            [
+                "sagemaker:DescribeHyperParameterTuningJob",
+                "sagemaker:ListTrainingJobsForHyperParameterTuningJob",
+            ],
+            [arn("sagemaker", self._searches)],
+            wildcard_because="a tuning job is named by its run",
+        )
+
+    @property
+    def _searches(self) -> str:
+        """The tuning jobs, whose names have room for so much of the app's."""
+        return f"hyper-parameter-tuning-job/{self._settings.name[:11].rstrip('-')}-*"
+
     def _allow_its_tasks(self, functions: Mapping[str, Function]) -> None:
         name, role = self._settings.name, self._role
         allow(role, ["lambda:InvokeFunction"], [functions[function].arn for function in FUNCTION_SECONDS])
-        tuning = f"hyper-parameter-tuning-job/{name[:11].rstrip('-')}-*"
         for kind, jobs in (
             ("Training", f"training-job/{name}-train-*"),
-            ("HyperParameterTuning", tuning),
+            ("HyperParameterTuning", self._searches),
             ("Processing", f"processing-job/{name}-evaluate-*"),
         ):
             allow(

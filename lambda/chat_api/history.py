@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -142,6 +143,12 @@ def training_log(job_name: str) -> tuple[list[Metric], Progress | None]:
     except client.exceptions.ResourceNotFoundException:
         return [], None
     return [metrics[step] for step in sorted(metrics)], progress and progress.model_copy(update=figures)
+
+
+def last_validation_loss(metrics: Sequence[Metric]) -> float | None:
+    """Give the loss on the validation stories as it was measured last; None before it has been."""
+    measured = (metric.validation_loss for metric in reversed(metrics))
+    return next((loss for loss in measured if loss is not None), None)
 
 
 def report_link(run_id: str) -> str:

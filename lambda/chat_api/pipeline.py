@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from chat_api import completions, costs, history, limits, waking
+from chat_api import completions, costs, history, limits, trials, waking
 from chat_api.approval import RunId
 from chat_api.errors import ApiError, refusals
 from chat_api.identity import MayChat, MayRead, MayWrite, User
@@ -112,6 +112,8 @@ class RunDetail(Run):
     """Where the evaluation of the new model can be read as a page, for an hour."""
     metrics: list[history.Metric] | None = None
     progress: history.Progress | None = None
+    search: trials.Search | None = None
+    """Of a run with `tune` on."""
 
 
 @router.get("/status", response_model_exclude_none=False)
@@ -183,6 +185,7 @@ def one_run(run_id: RunId, user: MayRead) -> RunDetail:
         evaluation_url=None if run.base_perplexity is None else history.evaluation_link(run_id),
         metrics=metrics or None,
         progress=progress if run.status == "running" else None,
+        search=trials.of_run(run_id) if any(state.name == trials.STATE for state in states) else None,
     )
 
 

@@ -209,6 +209,39 @@ def running_run() -> Json:
     }
 
 
+def searching_run() -> Json:
+    """A run in the middle of its search."""
+    run = running_run()
+    trial = {
+        "status": "succeeded",
+        "best": False,
+        "lora_rank": 16,
+        "learning_rate": 0.000_423_1,
+        "epochs": 3,
+        "seconds": 300.5,
+        "validation_loss": 2.5,
+        "progress": None,
+    }
+    going = {"status": "running", "seconds": 0.0, "validation_loss": None, "progress": run["progress"]}
+    return {
+        **run,
+        "run_id": "20260930-183000-5ea2",
+        "step": "Tune",
+        "states": [*run["states"][:7], _state("Tune", None, "running")],
+        "metrics": None,
+        "progress": None,
+        "search": {
+            "of": 6,
+            "cost_usd": 0.42,
+            "trials": [
+                {**trial, "best": True},
+                {**trial, "status": "stopped", "lora_rank": 8, "validation_loss": 3.125},
+                {**trial, **going, "lora_rank": 32},
+            ],
+        },
+    }
+
+
 def waiting_run() -> Json:
     """A run that asks before it trains."""
     run = running_run()

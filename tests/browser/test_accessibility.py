@@ -83,7 +83,13 @@ def test_axe_finds_nothing_on_any_view(visitor: Page, storyloom: StoryloomServer
 
 
 def _all_kinds_of_runs() -> list[dict[str, Any]]:
-    return [samples.running_run(), samples.succeeded_run(), samples.failed_run(), samples.waiting_run()]
+    return [
+        samples.running_run(),
+        samples.succeeded_run(),
+        samples.failed_run(),
+        samples.waiting_run(),
+        samples.searching_run(),
+    ]
 
 
 def _views(page: Page, storyloom: StoryloomServer) -> dict[str, Callable[[], None]]:
@@ -139,11 +145,12 @@ def _views(page: Page, storyloom: StoryloomServer) -> dict[str, Callable[[], Non
         "waking": waking,
         "stories": uploads,
         "versions": lambda: expect(VersionsPage(page).open().card("v6")).to_be_visible(),
-        "runs": lambda: expect(runs.open().rows()).to_have_count(4),
+        "runs": lambda: expect(runs.open().rows()).to_have_count(5),
         "running run": run(0),
         "succeeded run": run(1),
         "failed run": run(2),
         "run that waits": run(3),
+        "run that searches": run(4),
         "panel": panel,
         "keys": keys,
         "revoking a key": revoking,

@@ -76,6 +76,23 @@ def test_a_running_run_moves_on_by_itself(signed_in: Page, storyloom: StoryloomS
     expect(signed_in.locator(".run-head .badge")).to_have_text("Succeeded", timeout=10_000)
 
 
+def test_a_search_shows_what_each_trial_tried(signed_in: Page, storyloom: StoryloomServer) -> None:
+    storyloom.runs = [samples.searching_run()]
+    runs = RunsPage(signed_in).open()
+    runs.open_run()
+    assert runs.step_states()["Train"] == "running"
+    expect(signed_in.get_by_text("trial 3 of at most 6")).to_be_visible()
+    expect(signed_in.get_by_text("have cost about $0.42 so far")).to_be_visible()
+    trials = signed_in.get_by_role("region", name="Trials").get_by_role("row")
+    expect(trials).to_have_count(4)
+    shown = [trials.nth(place).get_by_role("cell").all_inner_texts() for place in range(1, 4)]
+    assert shown == [
+        ["16", "0.00042", "up to 3", "2.500", "5 min 1 s", "the best so far"],
+        ["8", "0.00042", "up to 3", "3.125", "5 min 1 s", "stopped early: it fell behind"],
+        ["32", "0.00042", "up to 3", "", "", "Step 44 of 120, about 2 min 8 s left"],
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "field"), [("The whole report", "report_url"), ("The whole evaluation", "evaluation_url")]
 )

@@ -12,26 +12,17 @@ from cli.errors import CommandError
 from cli.progress import wait_for_new_run
 from tests.journey.conftest import PATIENCE_S, STORIES, Deployed, wait_for
 from tests.journey.permissions import without
+from tests.journey.settings import changed
 
 pytestmark = [pytest.mark.cloud, pytest.mark.journey]
 
 
 @pytest.fixture(scope="module")
 def asking(deployed: Deployed, first_run: dict[str, Any]) -> Iterator[Deployed]:
-    """The same deployment with the setting on: all that the setting changes is this variable."""
+    """The same deployment with the setting on."""
     deployed.start_afresh()
-    functions = deployed.client("lambda")
-    (name,) = [
-        function["FunctionName"]
-        for page in functions.get_paginator("list_functions").paginate()
-        for function in page["Functions"]
-        if "ASK_BEFORE_TRAINING" in str(function.get("Environment"))
-    ]
-    before = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
-    changed = {**before, "STORYLOOM_ASK_BEFORE_TRAINING": "true"}
-    functions.update_function_configuration(FunctionName=name, Environment={"Variables": changed})
-    yield deployed
-    functions.update_function_configuration(FunctionName=name, Environment={"Variables": before})
+    with changed(deployed, STORYLOOM_ASK_BEFORE_TRAINING="true"):
+        yield deployed
     deployed.empty_bucket()
 
 

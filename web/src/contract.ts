@@ -16,6 +16,9 @@ export type Stopping = Schemas["Stopping"];
 export type StateRecord = Schemas["State"];
 export type LossPoint = Schemas["Metric"];
 export type TrainingProgress = Schemas["Progress"];
+/** The trials of a run with `tune` on. */
+export type Search = Schemas["Search"];
+export type Trial = Schemas["Trial"];
 
 /** One version of the model. */
 export type Model = Schemas["Model"];

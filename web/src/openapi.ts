@@ -1239,6 +1239,7 @@ export interface components {
             /** Metrics */
             metrics?: components["schemas"]["Metric"][] | null;
             progress?: components["schemas"]["Progress"] | null;
+            search?: components["schemas"]["Search"] | null;
         };
         /**
          * Runs
@@ -1247,6 +1248,18 @@ export interface components {
         Runs: {
             /** Runs */
             runs: components["schemas"]["Run"][];
+        };
+        /**
+         * Search
+         * @description The trials that have begun, in their order.
+         */
+        Search: {
+            /** Of */
+            of: number;
+            /** Trials */
+            trials: components["schemas"]["Trial"][];
+            /** Cost Usd */
+            cost_usd: number | null;
         };
         /**
          * Started
@@ -1358,6 +1371,30 @@ export interface components {
             total_tokens: number;
         } & {
             [key: string]: unknown;
+        };
+        /**
+         * Trial
+         * @description One training of a search.
+         */
+        Trial: {
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "running" | "succeeded" | "stopped" | "failed";
+            /** Best */
+            best: boolean;
+            /** Lora Rank */
+            lora_rank: number;
+            /** Learning Rate */
+            learning_rate: number;
+            /** Epochs */
+            epochs: number;
+            /** Seconds */
+            seconds: number;
+            /** Validation Loss */
+            validation_loss?: number | null;
+            progress?: components["schemas"]["Progress"] | null;
         };
         /**
          * UploadForm

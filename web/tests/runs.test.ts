@@ -5,7 +5,7 @@ import { pauseAfter } from "../src/poll";
 import { routeOf, runAddress } from "../src/route";
 import { measured, nearestStep, ticks } from "../src/runs/loss-scale";
 import { STEPS, stepsOf, stepTitle } from "../src/runs/steps";
-import { improvement, perplexityInWords, priceInWords, spentInWords, trainingInWords } from "../src/runs/words";
+import { improvement, perplexityInWords, priceInWords, spentInWords, trainingInWords, trialInWords } from "../src/runs/words";
 
 const state = (name: string, seconds = 1, status: StateRecord["status"] = "succeeded"): StateRecord => ({
   name,
@@ -155,6 +155,16 @@ describe("words", () => {
   });
 });
 
+describe("trialInWords", () => {
+  it("says how far a trial is, or how it ended", () => {
+    const progress = { step: 11, of: 40, seconds: 20 };
+    expect(trialInWords({ status: "running", best: false, progress })).toBe("Step 11 of 40");
+    expect(trialInWords({ status: "running", best: false })).toBe("trains");
+    expect(trialInWords({ status: "stopped", best: false })).toBe("stopped early: it fell behind");
+    expect(trialInWords({ status: "succeeded", best: true })).toBe("the best so far");
+  });
+});
+
 describe("loss scale", () => {
   it("covers the data with round numbers", () => {
     expect(ticks(2.31, 3.4, 4)).toEqual([2, 2.5, 3, 3.5]);
@@ -213,6 +223,8 @@ describe("spentInWords", () => {
   it("says what the training has cost", () => {
     const progress = { step: 4, of: 9, seconds: 60, cost_usd: 0.021 };
     expect(spentInWords(run({ progress, states: [state("Train")] }))).toContain("about $0.02 so far");
+    const search = { of: 6, trials: [], cost_usd: 0.42 };
+    expect(spentInWords(run({ search, states: [state("Tune")] }))).toContain("about $0.42 so far");
   });
 
   it("says that nothing is spent before it trains, and nothing that it does not know after", () => {

@@ -95,6 +95,51 @@ def test_where_no_curve_can_be_drawn_the_figures_come_as_lines() -> None:
     )
 
 
+_TRIAL: dict[str, Any] = {
+    "status": "succeeded",
+    "best": False,
+    "lora_rank": 16,
+    "learning_rate": 0.00042,
+    "epochs": 3,
+    "seconds": 300.5,
+    "validation_loss": 2.5,
+    "progress": None,
+}
+_GOING: dict[str, Any] = {
+    "status": "running",
+    "seconds": 0.0,
+    "validation_loss": None,
+    "progress": {"step": 11, "of": 40, "seconds": 20.0},
+}
+SEARCHING: dict[str, Any] = {
+    **RUN,
+    "status": "running",
+    "metrics": None,
+    "search": {"of": 6, "cost_usd": 0.2003, "trials": [{**_TRIAL, "best": True}, {**_TRIAL, **_GOING}]},
+}
+
+
+def test_a_search_shows_each_trial_and_the_best_so_far() -> None:
+    shown = _printed(run_panel(SEARCHING), width=100)
+    assert "Trial 2 of at most 6" in shown
+    assert "$0.20 so far at the price on demand" in shown
+    (best,) = [line for line in shown.splitlines() if "★" in line]
+    assert best.split() == ["★", "1", "16", "0.00042", "up", "to", "3", "2.500", "5", "min", "done"]
+    assert "step 11 of 40" in shown
+
+
+def test_a_log_says_when_a_trial_begins_and_ends() -> None:
+    out = io.StringIO()
+    lines = _StateLines(Console(file=out, width=60))
+    lines(SEARCHING)
+    lines(SEARCHING)
+    assert out.getvalue().splitlines()[-3:] == [
+        "    trial 1 of at most 6: rank 16, learning rate 0.00042, up to 3 epochs",
+        "    trial 1: done, validation loss 2.500",
+        "    trial 2 of at most 6: rank 16, learning rate 0.00042, up to 3 epochs",
+    ]
+
+
 def test_a_failed_run_shows_where_why_and_the_end_of_the_log() -> None:
     failure = {
         "step": "Train",

@@ -57,6 +57,8 @@ class StandIn:
     model_error: tuple[int, str] | None = None
     jobs: dict[str, Body] = field(default_factory=dict)
     """Transform jobs by name."""
+    search: Body | None = None
+    """What DescribeHyperParameterTuningJob tells, with the `trials` of the list beside it."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def in_service(self) -> None:
@@ -210,6 +212,19 @@ class StandIn:
         ]
         members = ("TransformJobName", "TransformJobStatus", "CreationTime")
         return {"TransformJobSummaries": [{member: job[member] for member in members} for job in found]}
+
+    def _DescribeHyperParameterTuningJob(self, body: Body) -> Body:  # noqa: N802
+        if self.search is None or self.search["HyperParameterTuningJobName"] != next(iter(body.values())):
+            raise RefusalError("Hyperparameter tuning job could not be found.", "ResourceNotFound")
+        return {name: value for name, value in self.search.items() if name != "trials"}
+
+    def _ListTrainingJobsForHyperParameterTuningJob(self, body: Body) -> Body:  # noqa: N802
+        self._DescribeHyperParameterTuningJob({"name": body["HyperParameterTuningJobName"]})
+        assert self.search is not None and body["SortOrder"] == "Ascending"
+        # a page each
+        place = int(body.get("NextToken", 0))
+        more = {"NextToken": str(place + 1)} if place + 1 < len(self.search["trials"]) else {}
+        return {"TrainingJobSummaries": self.search["trials"][place : place + 1], **more}
 
     def _CreateModelPackage(self, body: Body) -> Body:  # noqa: N802
         self.packages.append(body)

@@ -15,8 +15,9 @@ from fastapi.testclient import TestClient
 
 from chat_api import openapi, waking
 from chat_api.app import app
-from shared import aws, hosting, layout, runs
+from shared import aws, environment, hosting, layout, runs
 from tests.unit.functions.conftest import House, asked_by
+from tests.unit.functions.sagemaker_stand_in import StandIn
 
 CONTEXT = asked_by()
 RUN = "20260904-090000-ffff"
@@ -136,6 +137,21 @@ def _execute(house: House, definition: dict[str, Any]) -> str:
     return arn
 
 
+def _log(job: str, *lines: str) -> None:
+    """What a training job has said."""
+    logs, group = aws.logs(), "/aws/sagemaker/TrainingJobs"
+    with contextlib.suppress(logs.exceptions.ResourceAlreadyExistsException):
+        logs.create_log_group(logGroupName=group)
+    stream = f"{job}/algo-1-1"
+    logs.create_log_stream(logGroupName=group, logStreamName=stream)
+    now = int(time.time() * 1000)
+    logs.put_log_events(
+        logGroupName=group,
+        logStreamName=stream,
+        logEvents=[{"timestamp": now + n, "message": line} for n, line in enumerate(lines)],
+    )
+
+
 def test_a_run_shows_its_states_report_and_losses(api: TestClient, house: House) -> None:
     loop = [{"Variable": "$.again", "BooleanEquals": True, "Next": "Once"}]
     definition: dict[str, Any] = {
@@ -152,7 +168,8 @@ def test_a_run_shows_its_states_report_and_losses(api: TestClient, house: House)
     runs.enter(RUN, "Train", execution_arn=arn, training_job=f"{house.table}-train")
     report = {"run_id": RUN, "stories": 24}
     aws.s3().put_object(Bucket=house.artifacts, Key=layout.report(RUN), Body=json.dumps(report).encode())
-    lines = [
+    _log(
+        f"{house.table}-train",
         "loading the model",
         "metric train_loss=3.25 step=10",
         "progress step=10 of=120 seconds=33",
@@ -161,17 +178,6 @@ def test_a_run_shows_its_states_report_and_losses(api: TestClient, house: House)
         "metric tokens_per_second=511.5 step=20",
         "metric cost_usd=0.0193 step=20",
         "progress step=20 of=120 seconds=61.5 left=307",
-    ]
-    logs, group = aws.logs(), "/aws/sagemaker/TrainingJobs"
-    with contextlib.suppress(logs.exceptions.ResourceAlreadyExistsException):
-        logs.create_log_group(logGroupName=group)
-    stream = f"{house.table}-train/algo-1-1"
-    logs.create_log_stream(logGroupName=group, logStreamName=stream)
-    now = int(time.time() * 1000)
-    logs.put_log_events(
-        logGroupName=group,
-        logStreamName=stream,
-        logEvents=[{"timestamp": now + n, "message": line} for n, line in enumerate(lines)],
     )
     run = api.get(f"/api/runs/{RUN}").json()
     assert [state["name"] for state in run["states"]] == ["Begin", "Look", "Again", "Once", "Broken"]
@@ -198,6 +204,67 @@ def test_a_run_shows_its_states_report_and_losses(api: TestClient, house: House)
         "tokens_per_second": 511.5,
         "cost_usd": 0.0193,
     }
+
+
+def _told_of_trial(name: str, status: str, **more: Any) -> dict[str, Any]:
+    """As ListTrainingJobsForHyperParameterTuningJob tells of it."""
+    return {
+        "TrainingJobName": name,
+        "TrainingJobArn": f"arn:{name}",
+        "CreationTime": 1_790_000_000,
+        "TrainingJobStatus": status,
+        "TunedHyperParameters": {"lora_rank": "16", "learning_rate": "0.00042", "epochs": "3.0"},
+        **more,
+    }
+
+
+def test_a_run_shows_the_trials_of_its_search(api: TestClient, house: House, sagemaker: StandIn) -> None:
+    arn = _execute(house, {"StartAt": "Tune", "States": {"Tune": {"Type": "Pass", "End": True}}})
+    runs.enter(RUN, "Assemble", execution_arn=arn)
+    assert api.get(f"/api/runs/{RUN}").json()["search"] is None, "SageMaker does not know of it yet"
+    done = {"TrainingStartTime": 1_790_000_100, "TrainingEndTime": 1_790_000_400.5}
+    loss = {"MetricName": "validation:loss", "Value": 2.5}
+    sagemaker.search = {
+        "HyperParameterTuningJobName": layout.tuning_job(environment.common().name, RUN),
+        "HyperParameterTuningJobArn": "arn:search",
+        "HyperParameterTuningJobStatus": "InProgress",
+        "CreationTime": 1_790_000_000,
+        "TrainingJobStatusCounters": {},
+        "ObjectiveStatusCounters": {},
+        "HyperParameterTuningJobConfig": {
+            "Strategy": "Bayesian",
+            "ResourceLimits": {"MaxNumberOfTrainingJobs": 6, "MaxParallelTrainingJobs": 2},
+        },
+        "TrainingJobDefinition": {
+            "StaticHyperParameters": {"usd_per_hour": "1.2"},
+            "ResourceConfig": {"InstanceType": "ml.g6.xlarge", "InstanceCount": 2, "VolumeSizeInGB": 100},
+        },
+        "BestTrainingJob": _told_of_trial("one", "Completed"),
+        "trials": [
+            _told_of_trial("one", "Completed", **done, FinalHyperParameterTuningJobObjectiveMetric=loss),
+            _told_of_trial("two", "Stopped", **done),
+            _told_of_trial("three", "Failed"),
+            _told_of_trial(f"{house.table}-four", "InProgress"),
+        ],
+    }
+    _log(
+        f"{house.table}-four",
+        "metric validation_loss=3.5 step=0",
+        "metric validation_loss=3.25 step=10",
+        "metric train_loss=3 step=11",
+        "progress step=11 of=40 seconds=20",
+    )
+    search = api.get(f"/api/runs/{RUN}").json()["search"]
+    assert search["of"] == 6
+    assert search["cost_usd"] == pytest.approx(2 * 300.5 * 2 * 1.2 / 3600, abs=1e-4)
+    assert [trial["status"] for trial in search["trials"]] == ["succeeded", "stopped", "failed", "running"]
+    assert [trial["best"] for trial in search["trials"]] == [True, False, False, False]
+    first, second, _, last = search["trials"]
+    assert (first["lora_rank"], first["learning_rate"], first["epochs"]) == (16, 0.00042, 3)
+    assert (first["seconds"], first["validation_loss"]) == (300.5, 2.5)
+    assert second["validation_loss"] is None, "it was stopped before it measured one"
+    assert (last["validation_loss"], last["seconds"]) == (3.25, 0)
+    assert (last["progress"]["step"], last["progress"]["of"]) == (11, 40)
 
 
 def test_the_evaluation_is_read_as_a_page(api: TestClient, house: House) -> None:

@@ -10,6 +10,7 @@ import { Comparison } from "./comparison";
 import { LossChart } from "./loss-chart";
 import { Report } from "./report";
 import { StatusBadge } from "./runs";
+import { SearchTable } from "./search";
 import { StopRun } from "./stop";
 import { APPROVAL, type Step, stepsOf } from "./steps";
 import { trainingInWords } from "./words";
@@ -59,6 +60,7 @@ function RunContent({ api, run, reload }: { api: Api; run: RunDetail; reload: ()
         <h2>Steps</h2>
         <Steps run={run} />
       </section>
+      {run.search && run.search.trials.length > 0 && <SearchTable search={run.search} />}
       {run.metrics && run.metrics.length > 0 && (
         <section class="card">
           <h2>Learning</h2>

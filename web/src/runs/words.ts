@@ -1,4 +1,4 @@
-import type { DataReport, Run, RunDetail, RunStatus, TrainingProgress } from "../contract";
+import type { DataReport, Run, RunDetail, RunStatus, TrainingProgress, Trial } from "../contract";
 import { count, dollars, duration } from "../format";
 
 /** What became of a run, in a word or two. */
@@ -47,9 +47,14 @@ export function priceInWords(
 const BILLED = ["Train", "Tune", "Evaluate"];
 
 /** What a run that is going has cost so far. */
-export function spentInWords({ progress, states }: Pick<RunDetail, "progress" | "states">): string {
-  if (progress?.cost_usd != null) {
-    return `Its training has cost about ${dollars(progress.cost_usd)} so far, and costs no more once it is stopped.`;
+export function spentInWords({
+  progress,
+  search,
+  states,
+}: Pick<RunDetail, "progress" | "search" | "states">): string {
+  const cost = search?.cost_usd ?? progress?.cost_usd;
+  if (cost != null) {
+    return `Its training has cost about ${dollars(cost)} so far, and costs no more once it is stopped.`;
   }
   if (!states.some((state) => BILLED.includes(state.name))) return "Nothing has been spent on a machine to train yet.";
   return "What it has cost so far is not known here; it costs no more once it is stopped.";
@@ -59,4 +64,17 @@ export function spentInWords({ progress, states }: Pick<RunDetail, "progress" | 
 export function trainingInWords({ step, of, seconds_left: left }: TrainingProgress): string {
   const where = `Step ${count(step)} of ${count(of)}`;
   return left == null || left < 1 ? where : `${where}, about ${duration(left)} left`;
+}
+
+const TRIAL_WORDS: Record<Trial["status"], string> = {
+  running: "trains",
+  succeeded: "done",
+  stopped: "stopped early: it fell behind",
+  failed: "failed",
+};
+
+/** What a trial of a search is doing, or how it ended. */
+export function trialInWords({ status, best, progress }: Pick<Trial, "status" | "best" | "progress">): string {
+  if (best) return "the best so far";
+  return status === "running" && progress ? trainingInWords(progress) : TRIAL_WORDS[status];
 }
