@@ -13,6 +13,11 @@ from tests.journey.settings import changed
 pytestmark = [pytest.mark.cloud, pytest.mark.journey]
 
 TRIALS = 2
+QUICK = {
+    "STORYLOOM_TUNE": "true",
+    "STORYLOOM_TUNING_JOBS": str(TRIALS),
+    "STORYLOOM_MAX_TRAINING_MINUTES": "1",
+}
 SEARCH_SECONDS = 600
 
 
@@ -26,7 +31,7 @@ def test_the_best_of_its_trials_goes_on_to_the_evaluation(
     deployed: Deployed, first_run: dict[str, Any]
 ) -> None:
     deployed.start_afresh()
-    with changed(deployed, STORYLOOM_TUNE="true", STORYLOOM_TUNING_JOBS=str(TRIALS)):
+    with changed(deployed, **QUICK):
         known = {run["run_id"] for run in deployed.api.runs()}
         deployed.drop({f"search/{path.name}": path.read_bytes() for path in STORIES})
         run_id = wait_for_new_run(deployed.api, known, PATIENCE_S)
