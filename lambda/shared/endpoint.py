@@ -146,7 +146,8 @@ def converge(wanted: str, *, watched: bool = False) -> Progress:
     Args:
         wanted: the configuration.
         watched: have SageMaker put the one before it back when an alarm rings soon after the change. Not
-            where what is known to be good is put back: the alarms may still ring for what it replaces.
+            where what is known to be good is put back, nor while an alarm rings already: it rings for what
+            is to be replaced, and would keep it.
     """
     found = describe()
     if found is None:
@@ -217,7 +218,7 @@ def _create(config: str) -> Progress | None:
 def _update(config: str, *, watched: bool) -> Progress | None:
     """Change the endpoint; returns what to say where the account may not have a second machine meanwhile."""
     scaling.stop()
-    watch = watched and rollback.watch_seconds() > 0
+    watch = watched and rollback.watch_seconds() > 0 and not rollback.ringing()
     deployment: dict[str, Any] = {"DeploymentConfig": _watch()} if watch else {}
     try:
         aws.sagemaker().update_endpoint(

@@ -17,6 +17,22 @@ def alarms() -> list[str]:
     return _settings().rollback_alarms
 
 
+def ringing() -> bool:
+    """Whether one of the alarms rings now: before a change it rings for what is to be replaced."""
+    return any(_last_change(alarm).endswith("to ALARM") for alarm in alarms())
+
+
+def _last_change(alarm: str) -> str:
+    """What CloudWatch said of the alarm's last change of state; nothing where it has not changed for long.
+
+    DescribeAlarms would say the state itself, but where AWS refuses it, it names `alarm:*`: permission for
+    two alarms may not be enough.
+    """
+    history = aws.cloudwatch().describe_alarm_history(AlarmName=alarm, HistoryItemType="StateUpdate")
+    newest = max(history["AlarmHistoryItems"], key=lambda item: item["Timestamp"], default=None)
+    return newest["HistorySummary"] if newest else ""
+
+
 def why(put_back: "Endpoint") -> str | None:
     """Say which alarms rang before SageMaker put a configuration back; None where none did.
 

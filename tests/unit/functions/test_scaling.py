@@ -151,6 +151,23 @@ def test_what_is_put_back_is_not_taken_back_by_alarms_for_what_it_replaces(
     assert "DeploymentConfig" not in sagemaker.updates[-1]
 
 
+def test_an_alarm_that_rings_already_rings_for_what_is_replaced(
+    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
+) -> None:
+    """Whoever goes back because the live version fails would be sent back to it."""
+    _awake(sagemaker, context)
+    errors, _ = environment.read(environment.Hosting).rollback_alarms
+    _make_alarm(errors)
+    for state in ("OK", "ALARM"):
+        aws.cloudwatch().set_alarm_state(AlarmName=errors, StateValue=state, StateReason="A test.")
+    endpoint.converge(_candidate(live_v1), watched=True)
+    assert "DeploymentConfig" not in sagemaker.updates[-1]
+    aws.cloudwatch().set_alarm_state(AlarmName=errors, StateValue="OK", StateReason="It is quiet again.")
+    sagemaker.in_service()
+    endpoint.converge(live_v1, watched=True)
+    assert "DeploymentConfig" in sagemaker.updates[-1]
+
+
 @pytest.mark.parametrize("rings", [True, False])
 def test_a_rollback_says_which_alarm_rang(
     house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext, rings: bool
