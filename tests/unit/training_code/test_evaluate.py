@@ -23,6 +23,7 @@ from training_code import samples
 from training_code.container import ProcessingPaths, run_job
 from training_code.data import NOT_TAUGHT, collate, encode
 from training_code.evaluate import evaluate
+from training_code.precision import choose
 from training_code.report import to_html
 from training_code.requests import request_of, rounds_of_requests
 from training_code.train import train
@@ -226,7 +227,11 @@ def test_endings_are_where_the_end_token_is_taught(paths: ProcessingPaths, base_
     )
 
 
-def test_the_same_inputs_give_the_same_figures(paths: ProcessingPaths) -> None:
+def test_the_same_inputs_give_the_same_figures(
+    paths: ProcessingPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Which format is faster is measured, and on a busy machine another may be so a second later.
+    monkeypatch.setattr(job_module, "choose", lambda: choose("fp32"))
     random.seed(1)
     first = result_of(paths)
     random.seed(2)
