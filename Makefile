@@ -16,7 +16,7 @@ export HF_HUB_OFFLINE := 1
 # compile torch, transformers and aws_cdk again, some for half a minute
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: test-vllm bench-chat bench-prepare bench-formats bench-train bench-gpu bench-perplexity help setup run demo down test test-quick fuzz fuzz-api lint web openapi synth pictures clean
+.PHONY: test-aws-facts test-vllm bench-chat bench-prepare bench-formats bench-train bench-gpu bench-perplexity help setup run demo down test test-quick fuzz fuzz-api lint web openapi synth pictures clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -58,6 +58,9 @@ test-code:
 
 test-quick: setup $(VENV)/.installed-dev  ## the unit and template tests
 	$(BIN)/python -m pytest tests/unit tests/templates
+
+test-aws-facts: setup $(VENV)/.installed-dev  ## the tests of docs/aws-behaviour.md
+	$(BIN)/python -m pytest -m aws_fact
 
 fuzz-api: setup $(VENV)/.installed-dev  ## what nobody would ask, CASES times of each operation of the API (SEED=number, ONLY=paths)
 	FUZZ_CASES=$(CASES) FUZZ_SEED=$(SEED) FUZZ_ONLY="$(ONLY)" $(BIN)/python -m pytest tests/unit/functions/test_api_fuzzing.py -p no:randomly --timeout 0 -s -q

@@ -1,0 +1,94 @@
+"""The service quotas that an app with these settings needs, by the names that AWS gives them.
+
+One source for all who ask: `storyloom doctor` before a deployment, the pipeline before it pays for a training,
+and `docs/settings.md`. A quota is compared by its name, because Service Quotas numbers the quotas of every
+instance type and shows the numbers nowhere else.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from stacks.settings import Settings
+
+ServiceCode = Literal["sagemaker", "lambda"]
+
+LAMBDA_CONCURRENCY = "Concurrent executions"
+"""Name of Lambda's quota; its code is L-B99A9384 everywhere."""
+
+
+@dataclass(frozen=True)
+class QuotaNeed:
+    """One quota, and how much of it the app uses."""
+
+    service: ServiceCode
+    name: str
+    """As Service Quotas names it, such as `ml.g6.xlarge for endpoint usage`."""
+    minimum: int
+    """Below this, `purpose` fails."""
+    recommended: int
+    """Below this, `purpose` works with the limitation that `if_less` describes."""
+    purpose: str
+    """What needs it, as the middle of a sentence: `training on spot`."""
+    if_less: str = ""
+    """What is different between `minimum` and `recommended`; empty if they are equal."""
+    optional: bool = False
+    """Whether the app works without it: another instance of a list takes its place, or nobody may use it."""
+
+
+def needed(settings: Settings) -> list[QuotaNeed]:
+    """List the quotas, in the order in which a run meets them."""
+    training = "spot training job" if settings.spot else "training job"
+    return [
+        QuotaNeed(
+            "lambda",
+            LAMBDA_CONCURRENCY,
+            minimum=10,
+            recommended=100,
+            purpose="the functions",
+            if_less="stories are read by fewer functions at once, and a busy page may have to wait",
+        ),
+        QuotaNeed(
+            "sagemaker",
+            f"{settings.training_instance} for {training} usage",
+            minimum=settings.instance_count,
+            recommended=settings.instance_count,
+            purpose="training on spot capacity" if settings.spot else "training",
+        ),
+        QuotaNeed(
+            "sagemaker",
+            f"{settings.training_instance} for processing job usage",
+            minimum=1,
+            recommended=1,
+            purpose="the evaluation",
+        ),
+        QuotaNeed(
+            "sagemaker",
+            f"{settings.hosting_instance} for endpoint usage",
+            minimum=1,
+            recommended=2 * settings.hosting_max_instances,
+            purpose="the endpoint",
+            if_less="a new version cannot start beside the one that answers, so chat pauses for the change",
+        ),
+        *(
+            QuotaNeed(
+                "sagemaker",
+                f"{instance} for endpoint usage",
+                minimum=1,
+                recommended=1,
+                purpose="the endpoint if there is no capacity for the first choice",
+                optional=True,
+            )
+            for instance in settings.fallbacks
+        ),
+        *(
+            QuotaNeed(
+                "sagemaker",
+                f"{instance} for transform job usage",
+                minimum=1,
+                recommended=1,
+                purpose="batches",
+                optional=True,
+            )
+            for instance in settings.transform_instances[:1]
+        ),
+    ]
