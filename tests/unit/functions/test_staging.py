@@ -115,7 +115,10 @@ def _staged(house: House) -> dict[str, Any]:
 def test_only_the_needed_files_are_staged_and_listed_with_their_hashes(
     house: House, hub: SmallHub, context: LambdaContext
 ) -> None:
-    assert handler({"run_id": "r"}, context) == {"done": True, "files_left": 0}
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context) == {
+        "done": True,
+        "files_left": 0,
+    }
     staged = _staged(house)
     assert staged["commit"] == COMMIT
     assert (staged["architecture"], staged["hosting"]) == ("LlamaForCausalLM", "adapters")
@@ -132,7 +135,7 @@ def test_only_the_needed_files_are_staged_and_listed_with_their_hashes(
 def test_a_staged_model_is_not_asked_for_again(house: House, hub: SmallHub, context: LambdaContext) -> None:
     key = layout.staged_marker("smollm2-135m", "r1")
     aws.s3().put_object(Bucket=house.artifacts, Key=key, Body=b'{"hosting": "adapters"}')
-    assert handler({"run_id": "r"}, context)["done"]
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
     assert hub.asked == []
 
 
@@ -144,7 +147,7 @@ def test_how_versions_will_be_hosted_is_decided_by_the_architecture(
     house: House, hub: SmallHub, context: LambdaContext, architecture: str, hosting: str
 ) -> None:
     hub.files["config.json"] = json.dumps({"architectures": [architecture]}).encode()
-    assert handler({"run_id": "r"}, context)["done"]
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
     assert (_staged(house)["architecture"], _staged(house)["hosting"]) == (architecture, hosting)
 
 
@@ -162,7 +165,7 @@ def test_what_could_not_be_hosted_is_refused_before_anything_large_is_copied(
 ) -> None:
     hub.files["config.json"] = config
     with pytest.raises(UnservedModelError, match=named):
-        handler({"run_id": "r"}, context)
+        handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)
     assert not any("safetensors" in path for path in hub.asked)
     assert "Contents" not in aws.s3().list_objects_v2(Bucket=house.artifacts, Prefix="base-models/")
 
@@ -173,10 +176,10 @@ def test_a_model_that_was_staged_before_this_was_asked_is_looked_at_too(
     prefix = layout.base_model("smollm2-135m", "r1")
     aws.s3().put_object(Bucket=house.artifacts, Key=f"{prefix}staged.json", Body=b'{"files": {"a": {}}}')
     with pytest.raises(UnservedModelError, match=r"has no config\.json"):
-        handler({"run_id": "r"}, context)
+        handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)
     config = b'{"architectures": ["GPT2LMHeadModel"]}'
     aws.s3().put_object(Bucket=house.artifacts, Key=f"{prefix}config.json", Body=config)
-    assert handler({"run_id": "r"}, context)["done"]
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
     assert (_staged(house)["hosting"], _staged(house)["files"]) == ("merged", {"a": {}})
     assert hub.asked == []
 
@@ -184,13 +187,13 @@ def test_a_model_that_was_staged_before_this_was_asked_is_looked_at_too(
 def test_a_damaged_file_is_never_kept(house: House, hub: SmallHub, context: LambdaContext) -> None:
     hub.damaged = "model-00001-of-00002.safetensors"
     with pytest.raises(HubError, match="arrived damaged"):
-        handler({"run_id": "r"}, context)
+        handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)
     prefix = layout.base_model("smollm2-135m", "r1")
     kept = {e["Key"] for e in aws.s3().list_objects_v2(Bucket=house.artifacts, Prefix=prefix)["Contents"]}
     assert prefix + hub.damaged not in kept
     assert prefix + "model-00002-of-00002.safetensors" in kept
     hub_file, hub.damaged, before = hub.damaged, None, len(hub.asked)
-    assert handler({"run_id": "r"}, context)["done"]
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
     fetched = [path.rpartition("/")[2] for path in hub.asked[before:] if "/resolve/" in path]
     assert fetched == ["config.json", hub_file], "what arrived whole is not fetched again"
 
@@ -207,18 +210,21 @@ def test_it_goes_on_in_the_next_call_when_the_time_is_up(
     house: House, hub: SmallHub, context: LambdaContext
 ) -> None:
     hub.slow = "model-00001-of-00002.safetensors"
-    assert handler({"run_id": "r"}, Hurried()) == {"done": False, "files_left": 1}
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, Hurried()) == {
+        "done": False,
+        "files_left": 1,
+    }
     hub.slow, before = None, len(hub.asked)
-    assert handler({"run_id": "r"}, context)["done"]
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
     fetched = [path.rpartition("/")[2] for path in hub.asked[before:] if "/resolve/" in path]
     assert fetched == ["config.json", "model-00001-of-00002.safetensors"]
 
 
 def test_a_file_that_never_fits_a_call_is_an_error(house: House, hub: SmallHub) -> None:
     hub.slow = "model-00001-of-00002.safetensors"
-    assert not handler({"run_id": "r"}, Hurried())["done"]
+    assert not handler({"training_job": "storyloom-train-x", "run_id": "r"}, Hurried())["done"]
     with pytest.raises(HubError, match="does not download within one call"):
-        handler({"run_id": "r"}, Hurried())
+        handler({"training_job": "storyloom-train-x", "run_id": "r"}, Hurried())
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -227,7 +233,7 @@ def test_a_gated_model_says_what_to_do(
 ) -> None:
     hub.status = status
     with pytest.raises(HubError, match=r"Accept its licence .* huggingface_token_secret"):
-        handler({"run_id": "r"}, context)
+        handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)
 
 
 def test_the_token_comes_from_secrets_manager(
@@ -235,17 +241,17 @@ def test_the_token_comes_from_secrets_manager(
 ) -> None:
     aws.secretsmanager().create_secret(Name=house.table, SecretString="hf_secret\n")
     monkeypatch.setenv("STORYLOOM_HUGGINGFACE_TOKEN_SECRET", house.table)
-    handler({"run_id": "r"}, context)
+    handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)
     assert hub.tokens == {"Bearer hf_secret"}
 
 
 def test_pickled_weights_are_refused(house: House, hub: SmallHub, context: LambdaContext) -> None:
     hub.files = {name: body for name, body in FILES.items() if not name.endswith(".safetensors")}
     with pytest.raises(HubError, match=r"no \.safetensors weights"):
-        handler({"run_id": "r"}, context)
+        handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)
 
 
 def test_an_unknown_revision_is_named(house: House, hub: SmallHub, context: LambdaContext) -> None:
     hub.status = 404
     with pytest.raises(HubError, match="revision/r1"):
-        handler({"run_id": "r"}, context)
+        handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)
