@@ -24,6 +24,8 @@ class Account:
     profile: Profile = "usual"
     quotas: Mapping[str, float] = field(default_factory=dict)
     """Values by the quotas' names (`ml.g6.xlarge for endpoint usage`), in place of the profile's."""
+    not_offered: tuple[str, ...] = ()
+    """Instance types that the region does not have, such as `ml.g6e.xlarge`: there is no quota for them."""
     cloudfront_verified: bool = True
     """Whether AWS lets the account create CloudFront distributions; new accounts may have to ask first."""
 

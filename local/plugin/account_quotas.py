@@ -68,6 +68,8 @@ class Quota:
     def value(self) -> float:
         """How much the account may have now."""
         limits = current()
+        if not is_offered(self):
+            return 0
         by_profile = self.of_new if limits.profile == "new" else self.of_usual
         return limits.quotas.get(self.name, by_profile)
 
@@ -85,6 +87,11 @@ def account_file() -> Path:
 def instance_quota(instance_type: str, usage: str) -> Quota:
     """Find the quota of an instance type for a usage (`endpoint`, `spot training job` …)."""
     return catalogue()["sagemaker", f"{instance_type} for {usage} usage"]
+
+
+def is_offered(quota: Quota) -> bool:
+    """Whether this region has what the quota is for: what a region lacks has no quota there."""
+    return quota.name.partition(" ")[0] not in current().not_offered
 
 
 def lambda_concurrency() -> Quota:

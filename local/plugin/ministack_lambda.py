@@ -12,9 +12,12 @@ from ministack.core.responses import error_response_json
 from ministack.services import lambda_svc
 from ministack.services.cloudformation import provisioners
 
+from local.plugin.ministack_cloudformation import before_creating
+
 Json = dict[str, Any]
 Limit = Callable[[], int]
 
+FUNCTION = "AWS::Lambda::Function"
 LEAST_UNRESERVED = 100
 """What reservations must leave to the other functions; all of it in an account that has less."""
 _OWN_LIMIT = lambda_svc._ACCOUNT_CONCURRENCY_CAP
@@ -33,7 +36,9 @@ def limit_memory(most_mb: Limit) -> None:
 
     lambda_svc._create_function = create_function
     lambda_svc._update_config = update_config
-    _before_provisioning(lambda _, properties: _refuse_memory(properties, most_mb()))
+    before_creating(
+        FUNCTION, lambda _, properties: _refused_by_formation(_refuse_memory(properties, most_mb()))
+    )
 
 
 def _refuse_memory(asked: Json, most_mb: int) -> Any:
@@ -70,7 +75,11 @@ def limit_concurrency(most: Limit) -> None:
 
     lambda_svc._acquire_execution_slot = acquire
     lambda_svc._put_function_concurrency = put_concurrency
-    _before_provisioning(lambda name, properties: _refuse_reservation(name, properties, most()))
+    before_creating(
+        FUNCTION,
+        lambda name, asked: _refused_by_formation(_refuse_reservation(name, asked, most())),
+    )
+    _keep_reservations()
     _tell_the_limit(most)
 
 
@@ -95,21 +104,20 @@ def _refuse_reservation(name: str, asked: Json, most: int) -> Any:
     return error_response_json("InvalidParameterValueException", message, 400)
 
 
-def _before_provisioning(check: Callable[[str, Json], Any]) -> None:
-    """Ask `check` with the function's name and properties before CloudFormation makes it.
+def _refused_by_formation(refused: Any) -> str | None:
+    """Say a refusal of Lambda's API as CloudFormation does. What it changes goes through that API anyway."""
+    if refused is None:
+        return None
+    why = json.loads(refused[2])["message"]
+    return f'Resource handler returned message: "{why} (Service: Lambda, Status Code: 400)"'
 
-    A function that CloudFormation changes goes through Lambda's own API.
-    """
-    kind = provisioners._RESOURCE_HANDLERS["AWS::Lambda::Function"]
+
+def _keep_reservations() -> None:
+    """Let CloudFormation reserve concurrency, which MiniStack's forgets."""
+    kind = provisioners._RESOURCE_HANDLERS[FUNCTION]
     create = kind["create"]
 
     def provision(logical_id: str, properties: Json, stack: str) -> Any:
-        if refused := check(properties.get("FunctionName", logical_id), properties):
-            why = json.loads(refused[2])["message"]
-            raise ValueError(
-                f'Resource handler returned message: "{why} (Service: Lambda, Status Code: 400)" '
-                "(HandlerErrorCode: InvalidRequest)"
-            )
         created = create(logical_id, properties, stack)
         reserved = properties.get("ReservedConcurrentExecutions")
         if reserved is not None:
