@@ -1,4 +1,4 @@
-"""The part of `ministack_adapter` for CloudFront: what an account may not create until AWS has verified it."""
+"""The part of `ministack_adapter` for CloudFront: what an account may not create until it is verified."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,8 @@ from local.plugin.ministack_cloudformation import before_creating
 DISTRIBUTION = "AWS::CloudFront::Distribution"
 _REFUSAL = (
     "Your account must be verified before you can add new CloudFront resources. To verify your account, "
-    "please contact AWS Support (https://console.aws.amazon.com/support/home#/) and include this error message."
+    "please contact AWS Support (https://console.aws.amazon.com/support/home#/) and include this error "
+    "message."
 )
 
 

@@ -177,6 +177,7 @@ class _Search:
             {
                 **{key: value for key, value in definition.items() if key not in own},
                 "TrainingJobName": name,
+                "Tags": STORE.tags(arn(KIND, self.name)),
                 "HyperParameters": {
                     **definition.get("StaticHyperParameters", {}),
                     **chosen,
