@@ -2,7 +2,7 @@
 
 ``arn:aws:states:::sagemaker:createTrainingJob[.sync]``, tuning and processing alike, run the
 local SageMaker's jobs; a ``.sync`` task waits for the end, and stops the job when the execution is stopped.
-When the task or the execution times out the job goes on, because AWS documents a cancellation for aborts only.
+When the task or the execution times out the job goes on: AWS documents a cancellation for aborts only.
 """
 
 import json

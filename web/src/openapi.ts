@@ -1195,6 +1195,8 @@ export interface components {
             training_job?: string | null;
             /** Processing Job */
             processing_job?: string | null;
+            /** Tuning Job */
+            tuning_job?: string | null;
             /** Base Perplexity */
             base_perplexity?: number | null;
             /** Tuned Perplexity */
@@ -1255,6 +1257,8 @@ export interface components {
             training_job?: string | null;
             /** Processing Job */
             processing_job?: string | null;
+            /** Tuning Job */
+            tuning_job?: string | null;
             /** Base Perplexity */
             base_perplexity?: number | null;
             /** Tuned Perplexity */
