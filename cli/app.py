@@ -18,6 +18,7 @@ from cli.connection import LOCAL_STATE, connect, sign_in_and_keep
 from cli.errors import CommandError
 from cli.output import AsJson, print_json
 from cli.progress import follow_run, run_panel, runs_table
+from cli.verify.command import verify
 from local.cloud import LocalCloud
 from local.errors import LocalCloudError
 
@@ -33,6 +34,7 @@ app.add_typer(local_app, name="local")
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
 app.command()(batch.batch)
+app.command()(verify)
 
 out = Console()
 notes = Console(stderr=True)  # progress goes here, so that --json leaves standard output clean
