@@ -1,8 +1,8 @@
 """CloudWatch's metrics and alarms for what this plug-in runs, and three things that MiniStack's alarms lack.
 
 MiniStack evaluates an alarm over every resource's metric of its name and forgets the dimensions, an alarm
-that rings goes on ringing when no more data come, whatever TreatMissingData says, and an alarm's history does not
-list what its actions did.
+that rings goes on ringing when no more data come, whatever TreatMissingData says, and an alarm's history
+does not list what its actions did.
 """
 
 import json
