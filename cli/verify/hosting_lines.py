@@ -76,10 +76,8 @@ def prove_alarm(world: World) -> Proof:
     subscriptions = world.client("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
     mails = [one for one in subscriptions if one["Protocol"] == "email"]
     pending = [one for one in mails if one["SubscriptionArn"] == "PendingConfirmation"]
-    told = "nobody subscribes to it" if not subscriptions else f"{len(subscriptions)} subscribers"
-    if pending:
-        told += ", of whom some have not yet confirmed by the link in AWS's e-mail"
-    return Proof(f"CloudWatch told the topic; {told}")
+    told = f"of {len(subscriptions)} subscriptions {len(pending)} wait for the link in AWS's e-mail"
+    return Proof(f"CloudWatch published to the topic; {told}")
 
 
 def _actions(cloudwatch: Any, name: str) -> list[dict[str, Any]]:

@@ -162,6 +162,9 @@ def _tried(line: Line, world: World, left_usd: float) -> _Attempt:
         return _Attempt(Status.FAILED, str(error), world.cost_of_failure(line.on), error.cure)
     except CommandError as error:
         return _Attempt(Status.FAILED, error.message, world.cost_of_failure(line.on), error.cure)
+    except httpx.HTTPStatusError as error:
+        seen = f"{error.request.method} {error.request.url.path} answered {error.response.status_code}."
+        return _Attempt(Status.FAILED, seen, world.cost_of_failure(line.on))
     except httpx.HTTPError as error:
         return _Attempt(Status.FAILED, f"The app did not answer: {error!r}", world.cost_of_failure(line.on))
     except (ClientError, BotoCoreError) as error:

@@ -112,14 +112,13 @@ def outcome_table(lines: Sequence[LineResult]) -> Table:
     """Draw one row for each line, with a total."""
     table = Table(box=None, header_style="bold", padding=(0, 1))
     table.add_column("")
-    table.add_column("line")
+    table.add_column("line", overflow="fold")
     table.add_column("seconds", justify="right")
     table.add_column("cost", justify="right")
-    table.add_column("what was seen", overflow="fold")
     for line in lines:
-        seen = Text(line.detail)
+        cell = Text.assemble(line.title, (f"\n{line.detail}", "dim"))
         if line.cure:
-            seen.append(f"\n{line.cure}", style="bold")
+            cell.append(f"\n{line.cure}", style="bold")
         cost = "?" if line.cost_usd is None else f"${line.cost_usd:.2f}" if line.cost_usd else ""
-        table.add_row(_MARKS[line.status], line.title, f"{line.seconds:,.1f}", cost, seen)
+        table.add_row(_MARKS[line.status], cell, f"{line.seconds:,.1f}", cost)
     return table
