@@ -13,6 +13,7 @@ from constructs import Construct
 from stacks.file_deployment import deploy_files
 from stacks.permissions import acknowledge
 from stacks.references import Storage
+from stacks.s3_hosts import bucket_url
 from stacks.settings import Settings
 
 
@@ -93,8 +94,7 @@ class Page(Construct):
 
     @property
     def _uploads(self) -> str:
-        local = self._settings.browser_endpoint
-        return local or f"https://{self._storage.stories_bucket}.s3.{Aws.REGION}.{Aws.URL_SUFFIX}"
+        return self._settings.browser_endpoint or bucket_url(self._storage.stories_bucket)
 
     def _bucket(self) -> s3.Bucket:
         bucket = s3.Bucket(
