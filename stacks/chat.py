@@ -18,6 +18,7 @@ from stacks.permissions import allow, arn
 from stacks.pipeline import PipelineStack
 from stacks.references import page_url_parameter, publish
 from stacks.rest_api import LONGEST_ANSWER, RestApi
+from stacks.s3_hosts import S3_ENDPOINT
 from stacks.settings import Settings
 from stacks.sign_in import SignIn
 from stacks.state_machine import Pipeline
@@ -141,6 +142,7 @@ class ChatStack(Stack):
                 "STORYLOOM_KEEPER_FUNCTION": keeper.function.function_name,
                 "STORYLOOM_STATE_MACHINE_ARN": machine.arn,
                 "STORYLOOM_BROWSER_ENDPOINT": self._settings.browser_endpoint,
+                "STORYLOOM_S3_ENDPOINT": "" if self._settings.browser_endpoint else S3_ENDPOINT,
                 "STORYLOOM_DAILY_TOKENS": str(self._settings.daily_tokens_per_person),
             },
         )

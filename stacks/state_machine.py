@@ -38,13 +38,22 @@ _RETRY_LAMBDA = [
             "Lambda.ServiceException",
             "Lambda.AWSLambdaException",
             "Lambda.SdkClientException",
-            "Lambda.TooManyRequestsException",
         ],
         "IntervalSeconds": 2,
         "MaxAttempts": 6,
         "BackoffRate": 2,
         "JitterStrategy": "FULL",
-    }
+    },
+    # A new account may run ten functions at once: a batch then waits until those before it are read. Half a
+    # minute on average between attempts is enough for the longest batches, ten at a time.
+    {
+        "ErrorEquals": ["Lambda.TooManyRequestsException"],
+        "IntervalSeconds": 2,
+        "MaxAttempts": 500,
+        "BackoffRate": 2,
+        "MaxDelaySeconds": 60,
+        "JitterStrategy": "FULL",
+    },
 ]
 # A function whose process was killed, for memory or with its machine, or that ran out of time. What it read
 # until then is kept, so that a retry goes on from there.

@@ -46,7 +46,10 @@ def _stories_bucket(scope: Construct, settings: Settings) -> s3.Bucket:
         lifecycle_rules=[_no_half_sent_uploads()],
         cors=[
             s3.CorsRule(
-                # The page uploads with a presigned POST, which is itself the permission.
+                # The page uploads with a presigned POST, which is itself the permission: a browser sends no
+                # cookie to S3, so the page of another distribution can send nothing without one of our
+                # forms. Our own distribution's domain is made two stacks later, so it cannot stand here.
+                # Links to objects are opened as pages, which needs no rule.
                 allowed_methods=[s3.HttpMethods.POST],
                 allowed_origins=[settings.browser_endpoint or "https://*.cloudfront.net"],
                 allowed_headers=["*"],
