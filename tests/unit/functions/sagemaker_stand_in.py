@@ -131,6 +131,7 @@ class StandIn:
             raise RefusalError('Cannot update in-progress endpoint "arn:aws:sagemaker:::it".')
         if self.scalable is not None and self._changes_machine(body["EndpointConfigName"]):
             raise RefusalError("The variant(s) main must be deregistered as a target for autoscaling first.")
+        self._within_quota(self.configs[body["EndpointConfigName"]])
         self.updates.append(body)
         self.endpoint |= {"EndpointStatus": "Updating", "wanted": body["EndpointConfigName"]}
         return {"EndpointArn": self.endpoint["EndpointArn"]}
