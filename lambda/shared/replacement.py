@@ -36,16 +36,15 @@ def advance(version: str, config: str, since: clock.Utc) -> Phase:
         since: from when it has waited.
 
     Returns:
-        `waiting` for a quiet moment, while the live version goes on answering; `draining`: new questions wait,
-        answers that were begun are finished; `replacing`: the endpoint is being deleted.
+        `waiting` for a quiet moment, while the live version goes on answering; `draining`: new questions
+        wait, answers that were begun are finished; `replacing`: the endpoint is being deleted.
     """
     state = hosting.state()
     if state.status != "waking":
-        patience = LONGEST_WAIT_SECONDS if _gives_back(state) else float("inf")
-        if not is_quiet(state) and clock.seconds_since(since) < patience:
-            return "waiting"
         if not _gives_back(state):
             # The keeper lets it sleep when it is idle, and it is made with the new configuration then.
+            return "waiting"
+        if not is_quiet(state) and clock.seconds_since(since) < LONGEST_WAIT_SECONDS:
             return "waiting"
         hosting.mark_waking(version, config, f"{version} takes over. {_why(state)}")
         return "draining"
@@ -67,8 +66,8 @@ def describe(phase: Phase, version: str) -> str:
     state = hosting.state()
     if phase == "waiting" and not _gives_back(state):
         return (
-            f"{version} is ready. AWS has no second instance for it now, and the one that answers is not given "
-            "up, because it might not come back: the version starts when the model has slept."
+            f"{version} is ready. AWS has no second instance for it now, and the one that answers is not "
+            "given up, because it might not come back: the version starts when the model has slept."
         )
     if phase == "waiting":
         return (

@@ -27,7 +27,8 @@ log = Logger(service="smoke_test")
 
 _GIVE_UP_SECONDS = 45 * 60
 _HOW_TO_GO_ON = (
-    "The version is kept as it is and nothing is trained again: storyloom models activate {version} deploys it."
+    "The version is kept as it is and nothing is trained again: storyloom models activate {version} "
+    "deploys it."
 )
 _TOKENS = 128
 _PROMPTS = (
@@ -149,9 +150,7 @@ def _judge_answers(version: str) -> str:
     return judge(version, answers)
 
 
-def _fall_back_to_next_machine(
-    version: str, deployment: dict[str, Any], config: str, reason: str
-) -> None:
+def _fall_back_to_next_machine(version: str, deployment: dict[str, Any], config: str, reason: str) -> None:
     """Have the next look try another machine if there is none of this.
 
     Raises:

@@ -24,7 +24,7 @@ def one(world: World) -> Iterator[World]:
 
 
 def _look(world: World, deployment: dict[str, str], *, minutes: float = 1) -> str:
-    """Look once as the state machine does, after some time in which SageMaker goes on and the keeper ticks."""
+    """Look once as the state machine does; before it SageMaker goes on and the keeper ticks."""
     world.time.pass_by(minutes=minutes)
     world.sagemaker.go_on(well=True)
     world.keeper("tick")
