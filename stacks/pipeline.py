@@ -193,6 +193,8 @@ class PipelineStack(Stack):
         stage.may_list_artifacts("base-models/*")
         stage.may_read_artifacts("base-models/*")
         stage.may_write_artifacts("base-models/*")
+        stage.may_resume_artifacts("base-models/*")
+        stage.may_delete_artifacts("base-models/*")  # what arrived damaged, and how far the copy was
         secret = self._settings.huggingface_token_secret
         if secret:
             allow(

@@ -35,6 +35,11 @@ def staged_marker(slug: str, revision: str) -> str:
     return f"{base_model(slug, revision)}staged.json"
 
 
+def staging_progress(slug: str, revision: str) -> str:
+    """Key of how far the copy of a base model is; it is there only before the model is complete."""
+    return f"{base_model(slug, revision)}staging.json"
+
+
 def run(run_id: str) -> str:
     """Prefix of everything one run makes."""
     return f"runs/{run_id}/"
