@@ -40,6 +40,7 @@ CONTROL = FunctionGroup(
         "register",
         "deploy",
         "smoke_test",
+        "clean_up",
         "announce",
         "record_failure",
         "keeper",

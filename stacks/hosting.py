@@ -62,6 +62,25 @@ class Hosting:
             self._answer_auto_scaling(function)
         self._describe_to(function)
 
+    def tidied_by(self, function: Function) -> None:
+        """Let a function look at the endpoint, and delete models and configurations that it does not use."""
+        name = self.settings.name
+        allow(function.role, ["sagemaker:DescribeEndpoint"], [arn("sagemaker", f"endpoint/{name}")])
+        allow(
+            function.role,
+            ["sagemaker:DeleteEndpointConfig", "sagemaker:DeleteModel"],
+            [arn("sagemaker", f"{kind}/{name}-*") for kind in ("endpoint-config", "model")],
+            wildcard_because="models and endpoint configurations are named by their version, "
+            "which is made at run time",
+        )
+        allow(
+            function.role,
+            ["sagemaker:ListEndpointConfigs", "sagemaker:ListModels"],
+            ["*"],
+            wildcard_because="SageMaker lists the account's; the function goes by the names of this app",
+        )
+        self._describe_to(function)
+
     def scaled_by(self, function: Function) -> None:
         """Let a function that manages the endpoint also have its number of machines follow the load."""
         # Without scaling it still lets go what scaling of before has started.

@@ -186,6 +186,7 @@ class PipelineStack(Stack):
         self._equip_gate(self._functions["gate"])
         self._equip_register(self._functions["register"])
         self._equip_deployment(self._functions["deploy"], self._functions["smoke_test"])
+        self._equip_clean_up(self._functions["clean_up"])
         self._equip_endings(self._functions["announce"], self._functions["record_failure"])
 
     def _equip_stage_base_model(self, stage: Function) -> None:
@@ -246,10 +247,25 @@ class PipelineStack(Stack):
         deploy.may_list_artifacts(*made)
         deploy.may_read_artifacts(*made)
         deploy.may_write_artifacts("hosting/*")
+        deploy.may_read_tags_of_artifacts("hosting/*")
+        deploy.may_delete_artifacts("hosting/*")  # what is on its way out, before it is built again
         self._hosting.managed_by(deploy)
         smoke_test.may_use_table("GetItem", "PutItem", "UpdateItem")
         self._hosting.managed_by(smoke_test)  # it puts the version back that was live
         self._hosting.asked_by(smoke_test)
+
+    def _equip_clean_up(self, clean_up: Function) -> None:
+        clean_up.may_use_table("GetItem", "Query", "UpdateItem")
+        clean_up.may_list_artifacts("hosting/*", "transforms/model/*", "base-models/*", "runs/*")
+        clean_up.may_delete_artifacts(
+            "hosting/*",
+            "transforms/model/*",
+            "base-models/*",
+            "runs/*/checkpoints/*",
+            "runs/*/evaluation/merged/*",
+        )
+        clean_up.may_tag_artifacts("hosting/*")
+        self._hosting.tidied_by(clean_up)
 
     def _equip_endings(self, announce: Function, record_failure: Function) -> None:
         for function in (announce, record_failure):
