@@ -40,7 +40,7 @@ CONTROL = FunctionGroup(
         "register",
         "deploy",
         "smoke_test",
-        "clean_up",
+        "collect_garbage",
         "announce",
         "record_failure",
         "keeper",

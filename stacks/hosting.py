@@ -62,7 +62,7 @@ class Hosting:
             self._answer_auto_scaling(function)
         self._describe_to(function)
 
-    def tidied_by(self, function: Function) -> None:
+    def collected_by(self, function: Function) -> None:
         """Let a function look at the endpoint, and delete models and configurations that it does not use."""
         name = self.settings.name
         allow(function.role, ["sagemaker:DescribeEndpoint"], [arn("sagemaker", f"endpoint/{name}")])

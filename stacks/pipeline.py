@@ -186,7 +186,7 @@ class PipelineStack(Stack):
         self._equip_gate(self._functions["gate"])
         self._equip_register(self._functions["register"])
         self._equip_deployment(self._functions["deploy"], self._functions["smoke_test"])
-        self._equip_clean_up(self._functions["clean_up"])
+        self._equip_collect_garbage(self._functions["collect_garbage"])
         self._equip_endings(self._functions["announce"], self._functions["record_failure"])
 
     def _equip_stage_base_model(self, stage: Function) -> None:
@@ -254,18 +254,18 @@ class PipelineStack(Stack):
         self._hosting.managed_by(smoke_test)  # it puts the version back that was live
         self._hosting.asked_by(smoke_test)
 
-    def _equip_clean_up(self, clean_up: Function) -> None:
-        clean_up.may_use_table("GetItem", "Query", "UpdateItem")
-        clean_up.may_list_artifacts("hosting/*", "transforms/model/*", "base-models/*", "runs/*")
-        clean_up.may_delete_artifacts(
+    def _equip_collect_garbage(self, collect_garbage: Function) -> None:
+        collect_garbage.may_use_table("GetItem", "Query", "UpdateItem")
+        collect_garbage.may_list_artifacts("hosting/*", "transforms/model/*", "base-models/*", "runs/*")
+        collect_garbage.may_delete_artifacts(
             "hosting/*",
             "transforms/model/*",
             "base-models/*",
             "runs/*/checkpoints/*",
             "runs/*/evaluation/merged/*",
         )
-        clean_up.may_tag_artifacts("hosting/*")
-        self._hosting.tidied_by(clean_up)
+        collect_garbage.may_tag_artifacts("hosting/*")
+        self._hosting.collected_by(collect_garbage)
 
     def _equip_endings(self, announce: Function, record_failure: Function) -> None:
         for function in (announce, record_failure):

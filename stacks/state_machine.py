@@ -71,7 +71,7 @@ FUNCTION_SECONDS = {
     "register": 2 * _MINUTE,
     "deploy": 15 * _MINUTE,
     "smoke_test": 5 * _MINUTE,
-    "clean_up": 5 * _MINUTE,
+    "collect_garbage": 5 * _MINUTE,
     "announce": 2 * _MINUTE,
     "record_failure": 2 * _MINUTE,
 }
@@ -169,12 +169,12 @@ def definition(
         "WaitForEndpoint": {"Type": "Wait", "Seconds": _ENDPOINT_POLL_SECONDS, "Next": "SmokeTest"},
         "SmokeTest": call("smoke_test", {**run, "deployment.$": "$.deployment"}, "$.smoke", "Deployed"),
         "Deployed": choice(
-            {"Variable": "$.smoke.status", "StringEquals": "passed"}, "CleanUp", "WaitForEndpoint"
+            {"Variable": "$.smoke.status", "StringEquals": "passed"}, "CollectGarbage", "WaitForEndpoint"
         ),
         # The version answers: what cannot be deleted now is deleted after the next.
-        "CleanUp": {
-            **call("clean_up", run, "$.cleaned", "Succeeded"),
-            "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.cleaned", "Next": "Succeeded"}],
+        "CollectGarbage": {
+            **call("collect_garbage", run, "$.garbage", "Succeeded"),
+            "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.garbage", "Next": "Succeeded"}],
         },
         "Succeeded": ending("succeeded", {"message.$": "$.registered.message"}),
         "Announce": _last(

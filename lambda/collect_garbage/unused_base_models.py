@@ -1,7 +1,7 @@
 """Staged base models that the app is not set to, and no version is made of."""
 
-from clean_up import objects
-from clean_up.protected import Protected
+from collect_garbage import artifact_objects
+from collect_garbage.protected import Protected
 from shared import layout
 
 
@@ -11,7 +11,7 @@ def delete_unused(protected: Protected) -> int:
     One that a version which may answer again was made of stays: it is what its bundle is built from.
     """
     return sum(
-        objects.delete_below(layout.base_model(slug, revision))
-        for slug in objects.folders(layout.BASE_MODELS)
-        for revision in objects.folders(f"{layout.BASE_MODELS}{slug}/") - protected.revisions
+        artifact_objects.delete_below(layout.base_model(slug, revision))
+        for slug in artifact_objects.folders(layout.BASE_MODELS)
+        for revision in artifact_objects.folders(f"{layout.BASE_MODELS}{slug}/") - protected.revisions
     )

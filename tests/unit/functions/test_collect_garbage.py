@@ -8,7 +8,7 @@ import yaml
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
-from clean_up.handler import handler as clean_up
+from collect_garbage.handler import handler as collect_garbage
 from deploy.handler import handler as deploy
 from keeper.handler import handler as keeper
 from shared import aws, clock, endpoint, hosting, layout, table, transforms, versions
@@ -74,7 +74,7 @@ def _deploy(model: ModelVersion, sagemaker: StandIn, context: LambdaContext) -> 
     sagemaker.answers = [{"model": model.version, "choices": [choice]}]
     looked = smoke_test({"run_id": model.run_id, "deployment": deployment}, context)
     assert looked["status"] == "passed"
-    clean_up({"run_id": model.run_id}, context)
+    collect_garbage({"run_id": model.run_id}, context)
 
 
 @pytest.mark.aws_fact
@@ -135,7 +135,7 @@ def test_what_is_in_use_stays(staged: House, sagemaker: StandIn, context: Lambda
     assert sagemaker.endpoint is not None
     sagemaker.endpoint["EndpointConfigName"] = config
     _batch(staged, "v2")
-    clean_up({"run_id": _run(5)}, context)
+    collect_garbage({"run_id": _run(5)}, context)
     assert _bundles(staged) == {"v1", "v2", "v4", "v5"}
     assert config in sagemaker.configs and config in sagemaker.models
     assert unused not in sagemaker.configs and unused not in sagemaker.models
@@ -163,7 +163,7 @@ def test_nothing_goes_while_the_endpoint_changes(
     _put(staged, "hosting/v1/base/model.safetensors")
     assert sagemaker.endpoint is not None
     sagemaker.endpoint["EndpointStatus"] = status
-    assert clean_up({"run_id": _run(3)}, context) == {"deleted": 0}
+    assert collect_garbage({"run_id": _run(3)}, context) == {"deleted": 0}
     assert _bundles(staged) == {"v1", "v2", "v3"}
 
 
@@ -187,7 +187,7 @@ def test_a_call_that_died_is_finished_by_the_next(
         with pytest.raises(ClientError):
             _deploy(_trained(staged, 3), sagemaker, context)
     assert "v1" in _bundles(staged)
-    clean_up({"run_id": _run(3)}, context)
+    collect_garbage({"run_id": _run(3)}, context)
     assert _bundles(staged) == {"v2", "v3"}
     assert {name.split("-")[1] for name in sagemaker.models} == {"v2", "v3"}
 
@@ -199,7 +199,7 @@ def test_merged_weights_of_old_versions_go(staged: House, sagemaker: StandIn, co
     young = f"{clock.now():%Y%m%d-%H%M%S}-aaaa"
     _put(staged, f"{layout.merged(young)}model.safetensors")
     versions.make_live(versions.get("v1"), layout.uri(staged.artifacts, "hosting/v1/"), merged=True)  # type: ignore[arg-type]
-    clean_up({"run_id": _run(8)}, context)
+    collect_garbage({"run_id": _run(8)}, context)
     kept = {key.split("/")[1] for key in _keys(staged, "runs/") if "/merged/" in key}
     assert kept == {*map(_run, (1, 2, 4, 5, 6, 7, 8)), young}
 
@@ -212,7 +212,7 @@ def test_base_models_that_no_version_is_made_of_go(
     _put(staged, "base-models/gpt2/of-gpt2/model.safetensors")
     _put(staged, "base-models/qwen3/of-qwen/model.safetensors")
     _put(staged, "base-models/smollm2-135m/older/model.safetensors")
-    clean_up({"run_id": _run(2)}, context)
+    collect_garbage({"run_id": _run(2)}, context)
     assert {key.rpartition("/")[0] for key in _keys(staged, "base-models/")} == {
         "base-models/gpt2/of-gpt2",
         _BASE.rstrip("/"),

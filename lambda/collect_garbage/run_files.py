@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from clean_up import objects
-from clean_up.protected import Protected
+from collect_garbage import artifact_objects
+from collect_garbage.protected import Protected
 from shared import clock, layout
 
 _LONGEST_RUN = timedelta(days=14)
@@ -18,11 +18,11 @@ def delete_finished(run_id: str, protected: Protected) -> int:
         protected: what stays.
     """
     deleted = 0
-    for other in objects.folders(layout.RUNS):
+    for other in artifact_objects.folders(layout.RUNS):
         if other == run_id or _is_old(other):
-            deleted += objects.delete_below(layout.checkpoints(other))
+            deleted += artifact_objects.delete_below(layout.checkpoints(other))
         if other not in protected.merged_runs and _is_old(other):
-            deleted += objects.delete_below(layout.merged(other))
+            deleted += artifact_objects.delete_below(layout.merged(other))
     return deleted
 
 

@@ -4,14 +4,14 @@ from collections.abc import Iterator
 
 from botocore.exceptions import ClientError
 
-from clean_up.protected import Protected
+from collect_garbage.protected import Protected
 from shared import aws, environment, layout, machines, transform_jobs
 
 
 def delete_unused(protected: Protected) -> None:
     """Delete them, configurations first: an endpoint's own must never go while it uses it.
 
-    AWS would delete it, and UpdateEndpoint would be refused from then on.
+    SageMaker would delete it, and UpdateEndpoint would be refused from then on.
     """
     for config in _names("list_endpoint_configs", "EndpointConfigs", "EndpointConfigName", _endpoint()):
         if _is_unused(config, protected):

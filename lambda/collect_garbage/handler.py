@@ -9,11 +9,11 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from clean_up import base_models, bundles, hosting_resources, run_files
-from clean_up.protected import Protected
+from collect_garbage import retired_bundles, run_files, unused_base_models, unused_models
+from collect_garbage.protected import Protected
 from shared import endpoint, runs
 
-log = Logger(service="clean_up")
+log = Logger(service="collect_garbage")
 
 
 @log.inject_lambda_context
@@ -28,16 +28,16 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         `{"deleted": how many objects of S3 went}`
     """
     run_id = event["run_id"]
-    runs.enter(run_id, "CleanUp", "Deleting copies of the model that nothing needs any more.")
+    runs.enter(run_id, "CollectGarbage", "Deleting copies of the model that nothing needs any more.")
     found = endpoint.describe()
     if found is not None and found.busy:
-        # The endpoint may be given back what it had before. The next run cleans up.
+        # The endpoint may be given back what it had before. The next run collects it.
         return {"deleted": 0}
     protected = Protected.read(found)
     # First what names the objects, then the objects.
-    hosting_resources.delete_unused(protected)
-    deleted = bundles.delete_retired(protected)
+    unused_models.delete_unused(protected)
+    deleted = retired_bundles.delete_retired(protected)
     deleted += run_files.delete_finished(run_id, protected)
-    deleted += base_models.delete_unused(protected)
-    log.info("Cleaned up", extra={"run_id": run_id, "objects": deleted})
+    deleted += unused_base_models.delete_unused(protected)
+    log.info("Collected garbage", extra={"run_id": run_id, "objects": deleted})
     return {"deleted": deleted}

@@ -1,7 +1,7 @@
 """Hosting bundles: each is a copy of the base model, so only those that are in use stay."""
 
-from clean_up import objects
-from clean_up.protected import Protected
+from collect_garbage import artifact_objects
+from collect_garbage.protected import Protected
 from shared import layout
 
 
@@ -12,8 +12,8 @@ def delete_retired(protected: Protected) -> int:
     it has. Whoever builds a bundle again does not use what is tagged.
     """
     deleted = 0
-    for version in objects.folders(layout.HOSTING) - protected.bundles:
-        deleted += objects.delete_below(layout.hosting(version), tag_first=True)
-    for version in objects.folders(layout.TRANSFORM_MODELS) - protected.bundles - protected.batches:
-        deleted += objects.delete_below(layout.transform_model(version))
+    for version in artifact_objects.folders(layout.HOSTING) - protected.bundles:
+        deleted += artifact_objects.delete_below(layout.hosting(version), tag_first=True)
+    for version in artifact_objects.folders(layout.TRANSFORM_MODELS) - protected.bundles - protected.batches:
+        deleted += artifact_objects.delete_below(layout.transform_model(version))
     return deleted
