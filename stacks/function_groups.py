@@ -40,6 +40,7 @@ CONTROL = FunctionGroup(
         "register",
         "deploy",
         "smoke_test",
+        "collect_garbage",
         "announce",
         "record_failure",
         "keeper",

@@ -188,6 +188,7 @@ class PipelineStack(Stack):
         self._equip_gate(self._functions["gate"])
         self._equip_register(self._functions["register"])
         self._equip_deployment(self._functions["deploy"], self._functions["smoke_test"])
+        self._equip_collect_garbage(self._functions["collect_garbage"])
         self._equip_endings(self._functions["announce"], self._functions["record_failure"])
 
     def _equip_stage_base_model(self, stage: Function) -> None:
@@ -195,6 +196,8 @@ class PipelineStack(Stack):
         stage.may_list_artifacts("base-models/*")
         stage.may_read_artifacts("base-models/*")
         stage.may_write_artifacts("base-models/*")
+        stage.may_resume_artifacts("base-models/*")
+        stage.may_delete_artifacts("base-models/*")  # what arrived damaged, and how far the copy was
         secret = self._settings.huggingface_token_secret
         if secret:
             allow(
@@ -246,10 +249,25 @@ class PipelineStack(Stack):
         deploy.may_list_artifacts(*made)
         deploy.may_read_artifacts(*made)
         deploy.may_write_artifacts("hosting/*")
+        deploy.may_read_tags_of_artifacts("hosting/*")
+        deploy.may_delete_artifacts("hosting/*")  # what is on its way out, before it is built again
         self._hosting.managed_by(deploy)
         smoke_test.may_use_table("GetItem", "PutItem", "UpdateItem")
         self._hosting.managed_by(smoke_test)  # it puts the version back that was live
         self._hosting.asked_by(smoke_test)
+
+    def _equip_collect_garbage(self, collect_garbage: Function) -> None:
+        collect_garbage.may_use_table("GetItem", "Query", "UpdateItem")
+        collect_garbage.may_list_artifacts("hosting/*", "transforms/model/*", "base-models/*", "runs/*")
+        collect_garbage.may_delete_artifacts(
+            "hosting/*",
+            "transforms/model/*",
+            "base-models/*",
+            "runs/*/checkpoints/*",
+            "runs/*/evaluation/merged/*",
+        )
+        collect_garbage.may_tag_artifacts("hosting/*")
+        self._hosting.collected_by(collect_garbage)
 
     def _equip_endings(self, announce: Function, record_failure: Function) -> None:
         for function in (announce, record_failure):

@@ -80,6 +80,7 @@ FUNCTION_SECONDS = {
     "register": 2 * _MINUTE,
     "deploy": 15 * _MINUTE,
     "smoke_test": 5 * _MINUTE,
+    "collect_garbage": 5 * _MINUTE,
     "announce": 2 * _MINUTE,
     "record_failure": 2 * _MINUTE,
 }
@@ -177,8 +178,13 @@ def definition(
         "WaitForEndpoint": {"Type": "Wait", "Seconds": _ENDPOINT_POLL_SECONDS, "Next": "SmokeTest"},
         "SmokeTest": call("smoke_test", {**run, "deployment.$": "$.deployment"}, "$.smoke", "Deployed"),
         "Deployed": choice(
-            {"Variable": "$.smoke.status", "StringEquals": "passed"}, "Succeeded", "WaitForEndpoint"
+            {"Variable": "$.smoke.status", "StringEquals": "passed"}, "CollectGarbage", "WaitForEndpoint"
         ),
+        # The version answers: what cannot be deleted now is deleted after the next.
+        "CollectGarbage": {
+            **call("collect_garbage", run, "$.garbage", "Succeeded"),
+            "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.garbage", "Next": "Succeeded"}],
+        },
         "Succeeded": ending("succeeded", {"message.$": "$.registered.message"}),
         "Announce": _last(
             call(

@@ -80,11 +80,19 @@ def _artifacts_bucket(scope: Construct) -> s3.Bucket:
     unused_cache = s3.LifecycleRule(id="ForgetUnusedCache", prefix="cache/", expiration=Duration.days(30))
     # Prompts and answers of batches, and the model packed for them, which is packed again when it is wanted.
     batches = s3.LifecycleRule(id="ForgetBatches", prefix="transforms/", expiration=Duration.days(30))
+    # A bundle that goes is tagged, then deleted. This is for what is left when that breaks off; what is live
+    # has no such tag, however old it is.
+    retired = s3.LifecycleRule(
+        id="DeleteRetiredBundles",
+        prefix="hosting/",
+        tag_filters={"storyloom:retired": "true"},
+        expiration=Duration.days(1),
+    )
     return _kept_bucket(
         scope,
         "Artifacts",
         versioned=False,
-        lifecycle_rules=[_no_half_sent_uploads(), old_runs, unused_cache, batches],
+        lifecycle_rules=[_no_half_sent_uploads(), old_runs, unused_cache, batches, retired],
     )
 
 

@@ -47,14 +47,14 @@ def claim_waking(version: str, endpoint_config: str) -> bool:
     return table.update(*_KEY, changes, only_if=resting)
 
 
-def mark_waking(version: str, endpoint_config: str) -> None:
+def mark_waking(version: str, endpoint_config: str, message: str | None = None) -> None:
     """Record that the endpoint is being made, whoever asked for it."""
     changes = {
         "status": "waking",
         "version": version,
         "endpoint_config": endpoint_config,
         "since": clock.stamp(),
-        "message": _starting(endpoint_config),
+        "message": message or _starting(endpoint_config),
     }
     table.update(*_KEY, changes)
 
@@ -115,6 +115,11 @@ def note_shortage(seen: HostingState, tried: dict[str, Shortage], endpoint_confi
         changes |= {"endpoint_config": endpoint_config, "since": clock.stamp()}
     unchanged = Attr("status").eq(seen.status) & Attr("since").eq(seen.since)
     return table.update(*_KEY, changes, only_if=unchanged)
+
+
+def note_tried(tried: dict[str, Shortage]) -> None:
+    """Record which machines could not be had beside the one that answers."""
+    table.update(*_KEY, {"tried": tried})
 
 
 def retry_seconds(state: HostingState) -> float:

@@ -5,6 +5,7 @@ is `watch`: the keeper calls it at every tick, and the API whenever somebody loo
 """
 
 import hashlib
+import re
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -29,6 +30,7 @@ _NEVER_MADE = (
     "Its job was never made. Nothing was spent. Make a new batch; if that ends the same, look at the log of "
     "the function start_transform in CloudWatch Logs."
 )
+_MODEL_NAME = re.compile(r".+-batch-(?P<version>v\d+)-[0-9a-f]{8}")
 _QUOTA_PAGE = "https://console.aws.amazon.com/servicequotas/home/services/sagemaker/quotas"
 
 
@@ -89,6 +91,12 @@ def _model_name(batch: Transform, model_uri: str, settings: environment.Transfor
     facts = "\n".join([model_uri, settings.hosting_image, settings.transform_role_arn])
     digest = hashlib.sha256(facts.encode()).hexdigest()[:8]
     return f"{layout.transform_job(environment.common().name, str(batch.version))}-{digest}"
+
+
+def version_of_model(name: str) -> str | None:
+    """Read the version out of the name of a transform job's model; None if it is not named so."""
+    named = _MODEL_NAME.fullmatch(name)
+    return named["version"] if named else None
 
 
 def watch(batch: Transform) -> Transform:

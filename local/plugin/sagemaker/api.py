@@ -141,8 +141,8 @@ def perform(name: str, request: Record, authorize: Authorize) -> Record:
         for role in filter(None, (holder.get("RoleArn"), holder.get("ExecutionRoleArn"))):
             authorize("iam:PassRole", role, {"iam:PassedToService": PRINCIPAL})
     rollback = (request.get("DeploymentConfig") or {}).get("AutoRollbackConfiguration") or {}
-    for alarm in rollback.get("Alarms") or []:
-        authorize("cloudwatch:DescribeAlarms", endpoints.alarm_arn(alarm["AlarmName"]), {})
+    if rollback.get("Alarms"):
+        authorize("cloudwatch:DescribeAlarms", endpoints.ANY_ALARM, {})
     return found.answer(request)
 
 

@@ -129,8 +129,11 @@ class StandIn:
         assert self.endpoint is not None
         if self.endpoint["EndpointStatus"] not in {"InService", "Failed"}:
             raise RefusalError('Cannot update in-progress endpoint "arn:aws:sagemaker:::it".')
+        if self.endpoint["EndpointConfigName"] not in self.configs:
+            raise RefusalError("Could not find endpoint configuration.")
         if self.scalable is not None and self._changes_machine(body["EndpointConfigName"]):
             raise RefusalError("The variant(s) main must be deregistered as a target for autoscaling first.")
+        self._within_quota(self.configs[body["EndpointConfigName"]])
         self.updates.append(body)
         self.endpoint |= {"EndpointStatus": "Updating", "wanted": body["EndpointConfigName"]}
         return {"EndpointArn": self.endpoint["EndpointArn"]}
@@ -177,6 +180,24 @@ class StandIn:
         if self.refuses_to_delete:
             raise RefusalError('Cannot update in-progress endpoint "arn:aws:sagemaker:::it".')
         self.endpoint = None
+        return {}
+
+    def _ListEndpointConfigs(self, body: Body) -> Body:  # noqa: N802
+        found = [name for name in self.configs if body["NameContains"] in name]
+        return {"EndpointConfigs": [{"EndpointConfigName": name, **_listed(name)} for name in found]}
+
+    def _ListModels(self, body: Body) -> Body:  # noqa: N802
+        found = [name for name in self.models if body["NameContains"] in name]
+        return {"Models": [{"ModelName": name, **_listed(name)} for name in found]}
+
+    def _DeleteEndpointConfig(self, body: Body) -> Body:  # noqa: N802
+        if self.configs.pop(body["EndpointConfigName"], None) is None:
+            raise RefusalError("Could not find endpoint configuration.")
+        return {}
+
+    def _DeleteModel(self, body: Body) -> Body:  # noqa: N802
+        if self.models.pop(body["ModelName"], None) is None:
+            raise RefusalError("Could not find model.")
         return {}
 
     def _CreateTransformJob(self, body: Body) -> Body:  # noqa: N802
@@ -234,6 +255,11 @@ class StandIn:
         number = int(body["ModelPackageArn"].rpartition("/")[2])
         self.packages[number - 1] |= body
         return {"ModelPackageArn": body["ModelPackageArn"]}
+
+
+def _listed(name: str) -> Body:
+    arn = f"arn:aws:sagemaker:us-east-1:123456789012:any/{name}"
+    return {"CreationTime": time.time(), "EndpointConfigArn": arn, "ModelArn": arn}
 
 
 class _Handler(BaseHTTPRequestHandler):
