@@ -64,6 +64,10 @@ class StoryloomApi:
         """Starts a run with all stories; says in words what came of it."""
         return self._answer(self._http.post("/runs"))
 
+    def resume_run(self, run_id: str) -> dict[str, Any]:
+        """Take a failed run up again where it failed."""
+        return self._answer(self._http.post(f"/runs/{quote(run_id)}/resume"))
+
     def stop_run(self, run_id: str) -> dict[str, Any]:
         """Stops a run that is going; its record says so a moment later."""
         return self._answer(self._http.post(f"/runs/{run_id}/stop"))

@@ -1,5 +1,7 @@
 """Pipeline: from stories in the bucket to a hosted model."""
 
+import json
+
 from aws_cdk import Aws, Duration, Environment, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
@@ -18,6 +20,7 @@ from stacks.hosting import Hosting
 from stacks.job_logs import JOB_LOGS, read_job_logs
 from stacks.job_roles import hosting_role, job_role, transform_role
 from stacks.permissions import allow, arn
+from stacks.quotas import needed
 from stacks.references import page_url_parameter, publish, published
 from stacks.rollback import rollback_alarms
 from stacks.settings import Settings
@@ -116,12 +119,21 @@ class PipelineStack(Stack):
         for function in (quiet_timer, self._functions["announce"], self._functions["record_failure"]):
             quiet_period.movable_by(function)
         pipeline.explained_to(self._functions["record_failure"])
+        for function in (start_run, self._functions["record_failure"]):
+            pipeline.grant_read_history(function)
+        self._configure_resumption(start_run)
         for function in (start_run, self._functions["ask_approval"]):
             pipeline.answered_by(function)  # new stories answer for a run that waits
         on_new_story(self, self._storage, quiet_timer)
         self._hear_decisions(start_run)
         on_unrecorded_end(self, pipeline.arn, self._functions["record_failure"])
         return start_run
+
+    def _configure_resumption(self, start_run: Function) -> None:
+        """Let start_run see whether what a failed run made is still there."""
+        start_run.may_list_artifacts("runs/*")
+        instances = json.dumps(self._settings.evaluation_instances)
+        start_run.function.add_environment("STORYLOOM_PROCESSING_INSTANCES", instances)
 
     def _hear_decisions(self, start_run: Function) -> None:
         """Make what has a version deployed after somebody's yes in the registry."""
@@ -159,6 +171,7 @@ class PipelineStack(Stack):
             ("STORYLOOM_MAX_TRAINING_MINUTES", str(settings.max_training_minutes)),
             ("STORYLOOM_TRAINING_INSTANCE", settings.training_instance),
             ("STORYLOOM_INSTANCE_COUNT", str(settings.instance_count)),
+            ("STORYLOOM_PROCESSING_INSTANCES", json.dumps(settings.evaluation_instances)),
             ("STORYLOOM_TRAINING_CODE_URI", uri),
             ("STORYLOOM_SPOT", str(settings.spot).lower()),
             ("STORYLOOM_TUNE", str(settings.tune).lower()),
@@ -184,12 +197,35 @@ class PipelineStack(Stack):
 
     def _equip_model_functions(self) -> None:
         self._equip_stage_base_model(self._functions["stage_base_model"])
-        self._functions["choose_best"].may_use_table("UpdateItem")
+        for name in ("choose_best", "next_attempt"):
+            self._functions[name].may_use_table("UpdateItem")
+        self._functions["resume"].may_use_table("GetItem", "PutItem", "UpdateItem")
+        self._configure_preflight(self._functions["preflight"])
         self._equip_gate(self._functions["gate"])
         self._equip_register(self._functions["register"])
         self._equip_deployment(self._functions["deploy"], self._functions["smoke_test"])
         self._equip_collect_garbage(self._functions["collect_garbage"])
         self._equip_endings(self._functions["announce"], self._functions["record_failure"])
+
+    def _configure_preflight(self, preflight: Function) -> None:
+        preflight.may_use_table("UpdateItem")
+        allow(
+            preflight.role,
+            ["servicequotas:ListServiceQuotas", "servicequotas:ListAWSDefaultServiceQuotas"],
+            ["*"],
+            wildcard_because="listing quotas knows no resources",
+        )
+        quotas = [
+            {
+                "name": need.name,
+                "minimum": need.minimum,
+                "purpose": need.purpose,
+                "stands_in_for": need.stands_in_for,
+            }
+            for need in needed(self._settings)
+            if need.service == "sagemaker" and (not need.optional or need.stands_in_for)
+        ]
+        preflight.function.add_environment("STORYLOOM_QUOTAS", json.dumps(quotas))
 
     def _equip_stage_base_model(self, stage: Function) -> None:
         stage.may_use_table("UpdateItem")
@@ -245,7 +281,9 @@ class PipelineStack(Stack):
     def _equip_deployment(self, deploy: Function, smoke_test: Function) -> None:
         self._functions["activate"].may_use_table("GetItem", "PutItem", "UpdateItem")
         deploy.may_use_table("GetItem", "UpdateItem")
-        made = ("base-models/*", "runs/*/training/*", "runs/*/evaluation/merged/*", "hosting/*")
+        # Versions made before the evaluation unpacked the adapter have it among the training's output.
+        adapters = ("runs/*/evaluation/adapter/*", "runs/*/evaluation/merged/*", "runs/*/training/*")
+        made = ("base-models/*", *adapters, "hosting/*")
         deploy.may_list_artifacts(*made)
         deploy.may_read_artifacts(*made)
         deploy.may_write_artifacts("hosting/*")

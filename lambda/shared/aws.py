@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
     from mypy_boto3_scheduler import EventBridgeSchedulerClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_service_quotas import ServiceQuotasClient
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_stepfunctions import SFNClient
 
@@ -116,6 +117,12 @@ def sns() -> "SNSClient":
 def secretsmanager() -> "SecretsManagerClient":
     """Return the Secrets Manager client."""
     return boto3.client("secretsmanager", config=_PATIENT)
+
+
+@cache
+def service_quotas() -> "ServiceQuotasClient":
+    """Return the Service Quotas client."""
+    return boto3.client("service-quotas", config=_PATIENT)
 
 
 @cache

@@ -121,28 +121,32 @@ def training(run_id: str) -> str:
     return f"{run(run_id)}training/"
 
 
-def adapter(run_id: str, job_name: str) -> str:
-    """Prefix of the trained adapter."""
-    return f"{training(run_id)}{job_name}/output/model/"
+def model_archive(run_id: str, job_name: str) -> str:
+    """Key of the archive that SageMaker makes of a training job's model folder."""
+    return f"{training(run_id)}{job_name}/output/model.tar.gz"
 
 
-def training_job(name: str, run_id: str) -> str:
-    """Name the training job of a run."""
-    return f"{name}-train-{run_id}"
+def training_job(name: str, run_id: str, attempt: int = 1) -> str:
+    """Name an attempt at the training job of a run: SageMaker takes no name twice."""
+    return f"{name}-train-{run_id}{_again(attempt)}"
 
 
-def tensorboard(run_id: str) -> str:
-    """Prefix of the training job's event files for TensorBoard."""
-    return f"{run(run_id)}tensorboard/"
+def evaluation_job(name: str, run_id: str, attempt: int = 1) -> str:
+    """Name an attempt at the evaluation job of a run."""
+    return f"{name}-evaluate-{run_id}{_again(attempt)}"
 
 
-def tuning_job(name: str, run_id: str) -> str:
-    """Name the tuning job of a run: 32 characters at most, so a long name of the app is cut."""
-    return f"{name[:11].rstrip('-')}-{run_id}"
+def tuning_job(name: str, run_id: str, attempt: int = 1) -> str:
+    """Name an attempt at the tuning job of a run: 32 characters at most, so a long name of the app is cut."""
+    return f"{name[:9].rstrip('-')}-{run_id}{_again(attempt)}"
+
+
+def _again(attempt: int) -> str:
+    return f"-{attempt}" if attempt > 1 else ""
 
 
 def checkpoints(run_id: str) -> str:
-    """Prefix of the training checkpoints."""
+    """Prefix of the training checkpoints, and of the event files for TensorBoard."""
     return f"{run(run_id)}checkpoints/"
 
 
@@ -159,6 +163,11 @@ def evaluation_json(run_id: str) -> str:
 def evaluation_page(run_id: str) -> str:
     """Key of the same evaluation as a page."""
     return f"{evaluation(run_id)}evaluation.html"
+
+
+def adapter(run_id: str) -> str:
+    """Prefix of the trained adapter's files, which the evaluation unpacks."""
+    return f"{evaluation(run_id)}adapter/"
 
 
 def merged(run_id: str) -> str:

@@ -60,8 +60,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         # Whoever copied it here, an older version of the app or a person, did not look at this.
         architecture, hosting = hosting_way(base.id, _own_config())
         staged.write(there.model_copy(update={"architecture": architecture, "hosting": hosting}))
-    job = layout.training_job(common.name, run_id)
-    runs.enter(run_id, "Train", "Waiting for a training machine.", training_job=job)
+    runs.enter(run_id, "Train", "Waiting for a training machine.", training_job=event["training_job"])
     return {"done": True, "files_left": 0}
 
 

@@ -27,6 +27,8 @@ _WITHOUT_RESOURCE = {
     "logs:DescribeResourcePolicies": None,
     "logs:DescribeLogGroups": None,
     "sagemaker:ListTransformJobs": None,
+    "servicequotas:ListAWSDefaultServiceQuotas": None,
+    "servicequotas:ListServiceQuotas": None,
     "xray:PutTraceSegments": None,
     "xray:PutTelemetryRecords": None,
     "xray:GetSamplingRules": None,

@@ -100,6 +100,11 @@ export class Api {
     return body(this.client.POST("/api/runs"));
   }
 
+  /** Take a failed run up again where it failed. */
+  resumeRun(runId: string): Promise<Started> {
+    return body(this.client.POST("/api/runs/{run_id}/resume", { params: { path: { run_id: runId } } }));
+  }
+
   /** Stop a run that is going; its record says so a moment later. */
   stopRun(runId: string): Promise<Stopping> {
     return body(this.client.POST("/api/runs/{run_id}/stop", { params: { path: { run_id: runId } } }));

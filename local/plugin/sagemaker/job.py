@@ -131,10 +131,16 @@ class Job:
         put_event("aws.sagemaker", self.kind.detail_type, event_detail(record), [arn])
 
     def run_container(
-        self, command: list[str], environment: dict[str, str], seconds: int | None, tick: Callable[[], None]
+        self,
+        command: list[str],
+        environment: dict[str, str],
+        seconds: int | None,
+        tick: Callable[[], None],
+        *,
+        hears_sigterm: bool = True,
     ) -> Ended:
         """The job's own code. Raises JobFailed when it cannot be started."""
-        self.container = Container(self.root, command, environment, self._line)
+        self.container = Container(self.root, command, environment, self._line, hears_sigterm)
         self.check_stop()
         try:
             return self.container.run(seconds, tick)

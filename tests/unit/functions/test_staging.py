@@ -49,7 +49,7 @@ def _staged(house: House) -> dict[str, Any]:
 def test_only_the_needed_files_are_staged_and_listed_with_their_hashes(
     house: House, hub: SmallHub, context: LambdaContext
 ) -> None:
-    assert handler({"run_id": "r"}, context) == {"done": True, "files_left": 0}
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context) == {"done": True, "files_left": 0}
     staged = _staged(house)
     assert staged["commit"] == COMMIT
     assert (staged["architecture"], staged["hosting"]) == ("LlamaForCausalLM", "adapters")
@@ -66,7 +66,7 @@ def test_only_the_needed_files_are_staged_and_listed_with_their_hashes(
 def test_a_staged_model_is_not_asked_for_again(house: House, hub: SmallHub, context: LambdaContext) -> None:
     key = layout.staged_marker("smollm2-135m", "r1")
     aws.s3().put_object(Bucket=house.artifacts, Key=key, Body=b'{"hosting": "adapters"}')
-    assert handler({"run_id": "r"}, context)["done"]
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
     assert hub.asked == []
 
 
@@ -78,7 +78,7 @@ def test_how_versions_will_be_hosted_is_decided_by_the_architecture(
     house: House, hub: SmallHub, context: LambdaContext, architecture: str, hosting: str
 ) -> None:
     hub.files["config.json"] = json.dumps({"architectures": [architecture]}).encode()
-    assert handler({"run_id": "r"}, context)["done"]
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
     assert (_staged(house)["architecture"], _staged(house)["hosting"]) == (architecture, hosting)
 
 
@@ -96,7 +96,7 @@ def test_what_could_not_be_hosted_is_refused_before_anything_large_is_copied(
 ) -> None:
     hub.files["config.json"] = config
     with pytest.raises(UnservedModelError, match=named):
-        handler({"run_id": "r"}, context)
+        handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)
     assert not any("safetensors" in path for path in hub.asked)
     assert "Contents" not in aws.s3().list_objects_v2(Bucket=house.artifacts, Prefix="base-models/")
 
@@ -107,10 +107,10 @@ def test_a_model_that_was_staged_before_this_was_asked_is_looked_at_too(
     prefix = layout.base_model("smollm2-135m", "r1")
     aws.s3().put_object(Bucket=house.artifacts, Key=f"{prefix}staged.json", Body=b'{"files": {"a": {}}}')
     with pytest.raises(UnservedModelError, match=r"has no config\.json"):
-        handler({"run_id": "r"}, context)
+        handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)
     config = b'{"architectures": ["GPT2LMHeadModel"]}'
     aws.s3().put_object(Bucket=house.artifacts, Key=f"{prefix}config.json", Body=config)
-    assert handler({"run_id": "r"}, context)["done"]
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
     assert (_staged(house)["hosting"], _staged(house)["files"]) == ("merged", {"a": {}})
     assert hub.asked == []
 
@@ -124,11 +124,11 @@ def _names(house: House) -> set[str]:
 def test_a_damaged_file_is_never_kept(house: House, hub: SmallHub, context: LambdaContext) -> None:
     hub.damaged = SHARD
     with pytest.raises(HubError, match="arrived damaged twice"):
-        handler({"run_id": "r"}, context)
+        handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)
     assert SHARD not in _names(house)
     assert "model-00002-of-00002.safetensors" in _names(house)
     hub.damaged, before = None, len(hub.asked)
-    assert handler({"run_id": "r"}, context)["done"]
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
     fetched = [path.rpartition("/")[2] for path in hub.asked[before:] if "/resolve/" in path]
     assert fetched == ["config.json", SHARD], "what arrived whole is not fetched again"
     assert _names(house) == {*NEEDED, "staged.json"}
@@ -146,9 +146,9 @@ def test_it_goes_on_in_the_next_call_when_the_time_is_up(
     house: House, hub: SmallHub, context: LambdaContext
 ) -> None:
     hub.slow = SHARD
-    assert handler({"run_id": "r"}, Hurried()) == {"done": False, "files_left": 1}
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, Hurried()) == {"done": False, "files_left": 1}
     hub.slow = None
-    assert handler({"run_id": "r"}, context)["done"]
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
     assert _body(house) == FILES[SHARD]
 
 
@@ -180,7 +180,7 @@ def test_a_refusal_that_passes_is_waited_for(
     headers: dict[str, str],
 ) -> None:
     hub.hiccups[asked] = [Hiccup(status, headers)] * 2
-    assert handler({"run_id": "r"}, context)["done"]
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
     first, second = waits
     if headers:
         assert (first, second) == (55, 55)
@@ -192,10 +192,10 @@ def test_a_refusal_for_longer_than_the_call_may_take_is_left_to_the_next(
     house: House, hub: SmallHub, context: LambdaContext, waits: list[float]
 ) -> None:
     hub.hiccups[COMMIT] = [Hiccup(429, {"Retry-After": format_datetime(clock.now() + timedelta(days=1))})]
-    assert handler({"run_id": "r"}, context) == {"done": False, "files_left": 1}
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context) == {"done": False, "files_left": 1}
     (wait,) = waits
     assert 500 < wait < 600, "all that was left of this call's time"
-    assert handler({"run_id": "r"}, context)["done"]
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
 
 
 @pytest.mark.aws_fact
@@ -203,7 +203,7 @@ def test_a_connection_that_breaks_is_taken_up_where_it_broke(
     house: House, hub: SmallHub, context: LambdaContext, waits: list[float]
 ) -> None:
     hub.hiccups[SHARD] = [Hiccup(breaks_after=6 * 2**20), Hiccup(breaks_after=2 * 2**20)]
-    assert handler({"run_id": "r"}, context)["done"]
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
     first, second, third = hub.ranges[SHARD]
     assert first is None
     assert second == f"bytes={6 * 2**20}-"
@@ -217,10 +217,10 @@ def test_the_next_call_goes_on_in_the_middle_of_a_file(
     house: House, hub: SmallHub, context: LambdaContext, waits: list[float]
 ) -> None:
     hub.hiccups[SHARD] = [Hiccup(breaks_after=6 * 2**20), *[Hiccup(503)] * 7]
-    assert handler({"run_id": "r"}, context) == {"done": False, "files_left": 1}
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context) == {"done": False, "files_left": 1}
     assert SHARD not in _names(house), "half a file is no file"
     before = len(hub.ranges[SHARD])
-    assert handler({"run_id": "r"}, context)["done"]
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
     assert hub.ranges[SHARD][before:] == [f"bytes={PART}-"], "the whole parts are not asked for again"
     assert _body(house) == FILES[SHARD]
     assert _names(house) == {*NEEDED, "staged.json"}
@@ -230,7 +230,7 @@ def test_a_hub_that_knows_no_ranges_sends_the_file_again(
     house: House, hub: SmallHub, context: LambdaContext, waits: list[float]
 ) -> None:
     hub.hiccups[SHARD] = [Hiccup(breaks_after=6 * 2**20), Hiccup(ignores_range=True)]
-    assert handler({"run_id": "r"}, context)["done"]
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
     assert _body(house) == FILES[SHARD]
 
 
@@ -238,7 +238,7 @@ def test_a_file_that_changed_in_between_is_begun_anew(
     house: House, hub: SmallHub, context: LambdaContext, waits: list[float]
 ) -> None:
     hub.hiccups[SHARD] = [Hiccup(breaks_after=6 * 2**20, headers={"X-Linked-ETag": '"another"'})]
-    assert handler({"run_id": "r"}, context)["done"]
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
     assert hub.ranges[SHARD] == [None, f"bytes={6 * 2**20}-", None]
     assert _body(house) == FILES[SHARD]
 
@@ -250,9 +250,9 @@ def test_parts_that_do_not_belong_together_are_found_out(
     whole, hub.damaged = hub.files[SHARD], SHARD
     hub.hiccups[SHARD] = [Hiccup(breaks_after=6 * 2**20), *[Hiccup(503)] * 7]
     hub.etags[SHARD] = '"the same"'
-    assert not handler({"run_id": "r"}, context)["done"]
+    assert not handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
     hub.damaged = None
-    assert handler({"run_id": "r"}, context)["done"]
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
     assert _body(house) == whole
 
 
@@ -260,12 +260,12 @@ def test_an_upload_that_s3_has_forgotten_is_begun_anew(
     house: House, hub: SmallHub, context: LambdaContext, waits: list[float]
 ) -> None:
     hub.hiccups[SHARD] = [Hiccup(breaks_after=6 * 2**20), *[Hiccup(503)] * 7]
-    assert not handler({"run_id": "r"}, context)["done"]
+    assert not handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
     partial = progress.read().partial
     assert partial is not None
     key = layout.base_model("smollm2-135m", "r1") + SHARD
     aws.s3().abort_multipart_upload(Bucket=house.artifacts, Key=key, UploadId=partial.upload_id)
-    assert handler({"run_id": "r"}, context)["done"]
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
     assert _body(house) == FILES[SHARD]
 
 
@@ -275,12 +275,12 @@ def test_a_hub_that_never_answers_is_an_error_with_its_cure(
     hub.always[SHARD] = Hiccup(429)
     # The first call brings the other files, and so it has come further.
     for _ in range(6):
-        assert not handler({"run_id": "r"}, context)["done"]
+        assert not handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
     with pytest.raises(HubError, match=r"answered 429\. .*huggingface_token_secret"):
-        handler({"run_id": "r"}, context)
+        handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)
     assert sum(waits) > 300
     hub.always.clear()
-    assert handler({"run_id": "r"}, context)["done"], "a run that is started again goes on"
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"], "a run that is started again goes on"
 
 
 def test_what_will_not_pass_is_not_retried(
@@ -288,7 +288,7 @@ def test_what_will_not_pass_is_not_retried(
 ) -> None:
     hub.always[SHARD] = Hiccup(451)
     with pytest.raises(HubError, match="answered 451"):
-        handler({"run_id": "r"}, context)
+        handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)
     assert (waits, hub.downloads(SHARD)) == ([], 1)
 
 
@@ -298,7 +298,7 @@ def test_a_gated_model_says_what_to_do(
 ) -> None:
     hub.status = status
     with pytest.raises(HubError, match=r"Accept its licence .* huggingface_token_secret"):
-        handler({"run_id": "r"}, context)
+        handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)
     assert len(hub.asked) == 1, "asking again does not help"
 
 
@@ -307,17 +307,17 @@ def test_the_token_comes_from_secrets_manager(
 ) -> None:
     aws.secretsmanager().create_secret(Name=house.table, SecretString="hf_secret\n")
     monkeypatch.setenv("STORYLOOM_HUGGINGFACE_TOKEN_SECRET", house.table)
-    handler({"run_id": "r"}, context)
+    handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)
     assert hub.tokens == {"Bearer hf_secret"}
 
 
 def test_pickled_weights_are_refused(house: House, hub: SmallHub, context: LambdaContext) -> None:
     hub.files = {name: body for name, body in FILES.items() if not name.endswith(".safetensors")}
     with pytest.raises(HubError, match=r"no \.safetensors weights"):
-        handler({"run_id": "r"}, context)
+        handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)
 
 
 def test_an_unknown_revision_is_named(house: House, hub: SmallHub, context: LambdaContext) -> None:
     hub.status = 404
     with pytest.raises(HubError, match="revision/r1"):
-        handler({"run_id": "r"}, context)
+        handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)
