@@ -23,6 +23,8 @@ from local.plugin.sagemaker.transfer import remove
 
 REASON_CHARACTERS = 1024
 """FailureReason is at most this long."""
+CPU_STANDS_IN = "STORYLOOM_CPU_STANDS_IN"
+"""Variable of every job's container here: a job that needs a GPU must take the processor without it."""
 
 logger = logging.getLogger("storyloom.sagemaker")
 
@@ -220,8 +222,11 @@ def event_detail(record: Record) -> dict[str, Any]:
 
 
 def job_environment(clients: RoleClients, isolated: bool) -> dict[str, str]:
-    """Where the job runs. Under network isolation a container has no credentials: AWS cannot be reached."""
-    region = {"AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION}
+    """Where the job runs. Under network isolation a container has no credentials: AWS cannot be reached.
+
+    An instance with a GPU is this machine's processors, and the job is told that this is meant.
+    """
+    region = {"AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION, CPU_STANDS_IN: "1"}
     if isolated:
         return region
     return {**region, **clients.credentials.environment(), **connection()}

@@ -86,10 +86,11 @@ def test_how_versions_will_be_hosted_is_decided_by_the_architecture(
     ("config", "named"),
     [
         (b'{"architectures": ["GPTNeoForCausalLM"]}', "GPTNeoForCausalLM"),
+        (b'{"architectures": ["Gemma4ForCausalLM"]}', "training container .transformers 5.3.0."),
         (b'{"architectures": []}', "names none"),
         (b"[", "names none"),
     ],
-    ids=["unknown", "none", "no JSON"],
+    ids=["not hosted", "not trained", "none", "no JSON"],
 )
 def test_what_could_not_be_hosted_is_refused_before_anything_large_is_copied(
     house: House, hub: SmallHub, context: LambdaContext, config: bytes, named: str
