@@ -7,12 +7,14 @@ with what its readers skip: white space before JSON, a comment between server-se
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import aclosing
 from typing import Any, TypeVar
 
 from aws_lambda_powertools import Logger
-from fastapi.responses import Response, StreamingResponse
+from fastapi import Request, Response
+from fastapi.responses import StreamingResponse
+from fastapi.routing import APIRoute
 
 from chat_api.errors import ApiError, unforeseen
 
@@ -57,6 +59,19 @@ async def in_one_piece(
     return StreamingResponse(padded, media_type="application/json", headers={"Cache-Control": "no-cache"})
 
 
+class KeptAliveRoute(APIRoute):
+    """A route that answers in one piece and may take long."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the route's handler, whose response begins in time."""
+        handle = super().get_route_handler()
+
+        async def kept_alive(request: Request) -> Response:
+            return await in_one_piece(handle(request))
+
+        return kept_alive
+
+
 async def _padded(task: "asyncio.Task[Response]", between: float) -> AsyncIterator[bytes]:
     try:
         while not task.done():
@@ -77,8 +92,31 @@ def _late_body(task: "asyncio.Task[Response]") -> bytes:
         return json.dumps(unforeseen().body).encode()
 
 
-async def as_events(events: AsyncGenerator[bytes], silence: bytes, between: float) -> AsyncIterator[bytes]:
-    """Pass events on; say `silence` whenever none has come for so many seconds."""
+async def begun(work: Coroutine[Any, Any, AsyncGenerator[bytes]]) -> AsyncGenerator[bytes]:
+    """Return the events that `work` leads to; if that takes long, events that wait for it.
+
+    Raises:
+        Exception: what `work` raises, if it does so in time.
+    """
+    task = _kept(work)
+    await asyncio.wait({task}, timeout=FIRST_BYTE_SECONDS)
+    return task.result() if task.done() else _late_events(task)
+
+
+async def _late_events(task: "asyncio.Task[AsyncGenerator[bytes]]") -> AsyncGenerator[bytes]:
+    try:
+        async with aclosing(await task) as events:
+            async for event in events:
+                yield event
+    finally:
+        task.cancel()
+
+
+async def as_events(
+    events: AsyncGenerator[bytes], silence: bytes, between: float | None = None
+) -> AsyncGenerator[bytes]:
+    """Pass events on; say `silence` whenever none has come for a while."""
+    patience = BETWEEN_BYTES_SECONDS if between is None else between
     passed: asyncio.Queue[bytes | Exception | None] = asyncio.Queue(_EVENTS_AHEAD)
 
     async def read() -> None:
@@ -96,7 +134,7 @@ async def as_events(events: AsyncGenerator[bytes], silence: bytes, between: floa
     try:
         while True:
             try:
-                async with asyncio.timeout(between):
+                async with asyncio.timeout(patience):
                     item = await passed.get()
             except TimeoutError:
                 yield silence

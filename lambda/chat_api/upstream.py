@@ -3,10 +3,12 @@
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, EventStreamError
+from urllib3.exceptions import HTTPError
 
 from chat_api import waking
 from chat_api.errors import ApiError
@@ -17,11 +19,17 @@ class AnswerBroke(Exception):  # noqa: N818 - what happened, not a programming e
     """The model died in the middle of its answer."""
 
 
-class Answer:
-    """An answer being written: bytes as SageMaker passes them on.
+class AnswerCancelled(Exception):  # noqa: N818 - what happened, not a programming error
+    """The caller no longer wants the answer."""
 
-    boto3 blocks, so a thread reads. Closing stops it at the next token, and that ends the generation.
-    """
+
+LONGEST_ANSWER_SECONDS = 470.0
+"""SageMaker breaks a streamed answer off after eight minutes; before that it ends in good order."""
+_CLOSING_SECONDS = 2.0
+
+
+class Answer:
+    """An answer being written: bytes as SageMaker passes them on. boto3 blocks, so a thread reads."""
 
     def __init__(self, parts: Iterator[dict[str, Any]]) -> None:
         """Take the event stream of `invoke_endpoint_with_response_stream`."""
@@ -29,19 +37,44 @@ class Answer:
         self._loop = asyncio.get_running_loop()
         self._queue: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
         self._closed = threading.Event()
+        self._read_out = asyncio.Event()
         threading.Thread(target=self._read, name="answer", daemon=True).start()
 
-    def close(self) -> None:
-        """Stop reading; the connection to the endpoint is closed by the thread that reads it."""
+    def cancel(self) -> None:
+        """Have `chunks` end at once with `AnswerCancelled`."""
+        self._queue.put_nowait(AnswerCancelled())
+
+    async def close(self, *, by_itself: bool) -> None:
+        """Close the connection to the endpoint, also while the model is silent.
+
+        This waits until it is closed: Lambda stops a function's threads with its response, and one that was
+        stopped while it reads would hold the connection, and perhaps the generation, for as long.
+
+        Args:
+            by_itself: the answer is whole, so the connection is read to its end, and can be used again.
+        """
         self._closed.set()
+        if by_itself or self._read_out.is_set():
+            return
+        # botocore hides the response, and only urllib3 2.3 or newer can end another thread's reading.
+        shutdown = getattr(getattr(self._parts, "_raw_stream", None), "shutdown", None)
+        if shutdown is not None:
+            with suppress(OSError, ValueError, RuntimeError):  # it has just ended by itself
+                shutdown()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSING_SECONDS):
+                await self._read_out.wait()
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the bytes as they come.
 
         Raises:
-            AnswerBroke: where the stream ends with an error.
+            AnswerBroke: the stream ended with an error.
+            AnswerCancelled: `cancel` was called.
         """
         while (item := await self._queue.get()) is not None:
+            if isinstance(item, AnswerCancelled):
+                raise item
             if isinstance(item, Exception):
                 raise AnswerBroke(str(item)) from item
             yield item
@@ -52,19 +85,20 @@ class Answer:
                 if self._closed.is_set():
                     return
                 if "PayloadPart" in part:
-                    self._put(part["PayloadPart"]["Bytes"])
-            self._put(None)
-        except (EventStreamError, BotoCoreError, ClientError, OSError) as error:
-            self._put(error)
+                    self._tell(self._queue.put_nowait, part["PayloadPart"]["Bytes"])
+            self._tell(self._queue.put_nowait, None)
+        except (EventStreamError, BotoCoreError, ClientError, HTTPError, OSError) as error:
+            self._tell(self._queue.put_nowait, error)
         finally:
             close = getattr(self._parts, "close", None)
             if close is not None:
                 close()
+            self._tell(self._read_out.set)
 
-    def _put(self, item: bytes | Exception | None) -> None:
-        # The loop is closed where the server stops; nobody waits for the item then.
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._queue.put_nowait, item)
+    def _tell(self, tell: Callable[..., None], *news: bytes | Exception | None) -> None:
+        # The loop is closed when the server stops; nobody waits for the news then.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(tell, *news)
 
 
 async def ask(request: dict[str, Any]) -> Answer:

@@ -5,6 +5,7 @@ from real boto3, which checks them against the service model, and refusals have 
 """
 
 import json
+import select
 import sys
 import threading
 import time
@@ -45,6 +46,10 @@ class StandIn:
     part_seconds: float = 0.0
     dies: bool = False
     """Whether the stream ends with a ModelStreamError."""
+    breaks: bool = False
+    """Whether the connection breaks where the stream should end."""
+    begins_after: float = 0.0
+    """Seconds before the stream begins."""
     hung_up: threading.Event = field(default_factory=threading.Event)
     over_quota: set[str] = field(default_factory=set)
     """Instance types that the account may not have."""
@@ -271,6 +276,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _stream(self) -> None:
         it = self.stand_in
+        time.sleep(it.begins_after)
         self.send_response(200)
         self.send_header("Content-Type", "application/vnd.amazon.eventstream")
         self.send_header("Transfer-Encoding", "chunked")
@@ -278,13 +284,21 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             for part in it.stream:
                 self._chunk(payload_part(part))
-                time.sleep(it.part_seconds)
+                self._pause(it.part_seconds)
+            if it.breaks:
+                self.close_connection = True
+                return
             if it.dies:
                 self._chunk(failure("ModelStreamError", b'{"Message": "The container died."}'))
             self._chunk(b"")
         except OSError:
             it.hung_up.set()
             self.close_connection = True
+
+    def _pause(self, seconds: float) -> None:
+        """Sleep, unless the client hangs up meanwhile."""
+        if seconds and select.select([self.connection], [], [], seconds)[0]:
+            raise ConnectionResetError("The client has hung up.")
 
     def _chunk(self, data: bytes) -> None:
         self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
