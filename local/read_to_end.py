@@ -59,6 +59,10 @@ class ReadToEnd:
         if self._failure is not None:
             raise self._failure
 
+    def end(self) -> None:
+        """Read no more, if it is not at its end: the server sees its client go."""
+        self._task.cancel()
+
     async def _read(self) -> None:
         try:
             async for piece in self._answer.content.iter_any():

@@ -105,7 +105,7 @@ async def _begin(
     """Let the caller in, ask the model, and return its version and the chunks of its answer."""
     model, ticket = await _model_and_ticket(request.model, asker)
     async with returned_on_failure(ticket):
-        answer = await _ask(request, model)
+        answer = await _ask(request, model, watch)
     return model.version, _chunks(answer, model, request.form, Meter(ticket, request.characters), watch)
 
 
@@ -131,11 +131,11 @@ async def _model_and_ticket(asked: str, asker: Asker) -> tuple["_Model", usage.T
         return await _ready(asked, *found), ticket
 
 
-async def _ask(request: AnswerRequest, model: "_Model") -> upstream.Answer:
+async def _ask(request: AnswerRequest, model: "_Model", watch: CancelWatch) -> upstream.Answer:
     body = request.model_dump(exclude_unset=True)
     # Always streamed from the endpoint: SageMaker ends an answer in one piece after 60 seconds.
     body |= {"model": model.version, "stream": True, "stream_options": {"include_usage": True}}
-    return await upstream.ask(body)
+    return await upstream.ask(body, watch.answer_id)
 
 
 async def _after_waiting(
@@ -148,7 +148,7 @@ async def _after_waiting(
             while True:
                 try:
                     model = await _ready(request.model, *await asyncio.to_thread(hosting.state_and_live))
-                    answer = await _ask(request, model)
+                    answer = await _ask(request, model, watch)
                     break
                 except ApiError as refusal:
                     if not patience.bears(refusal):

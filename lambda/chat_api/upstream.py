@@ -25,14 +25,17 @@ class AnswerCancelled(Exception):  # noqa: N818 - what happened, not a programmi
 
 LONGEST_ANSWER_SECONDS = 470.0
 """SageMaker breaks a streamed answer off after eight minutes; before that it ends in good order."""
-_CLOSING_SECONDS = 2.0
+_ENDING_SECONDS = 1.0
+_TRIES_TO_END = 4
+"""An endpoint of several machines has the least busy one answer, which need not be the one that writes."""
 
 
 class Answer:
     """An answer being written: bytes as SageMaker passes them on. boto3 blocks, so a thread reads."""
 
-    def __init__(self, parts: Iterator[dict[str, Any]]) -> None:
-        """Take the event stream of `invoke_endpoint_with_response_stream`."""
+    def __init__(self, answer_id: str, parts: Iterator[dict[str, Any]]) -> None:
+        """Take the answer's name and the event stream of `invoke_endpoint_with_response_stream`."""
+        self._id = answer_id
         self._parts = parts
         self._loop = asyncio.get_running_loop()
         self._queue: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
@@ -45,7 +48,7 @@ class Answer:
         self._queue.put_nowait(AnswerCancelled())
 
     async def close(self, *, by_itself: bool) -> None:
-        """Close the connection to the endpoint, also while the model is silent.
+        """Have the model write no more, and close the connection to the endpoint.
 
         This waits until it is closed: Lambda stops a function's threads with its response, and one that was
         stopped while it reads would hold the connection, and perhaps the generation, for as long.
@@ -53,6 +56,8 @@ class Answer:
         Args:
             by_itself: the answer is whole, so the connection is read to its end, and can be used again.
         """
+        if not by_itself and not self._read_out.is_set():
+            await self._end_generation()
         self._closed.set()
         if by_itself or self._read_out.is_set():
             return
@@ -61,8 +66,22 @@ class Answer:
         if shutdown is not None:
             with suppress(OSError, ValueError, RuntimeError):  # it has just ended by itself
                 shutdown()
+        await self._wait_until_read_out()
+
+    async def _end_generation(self) -> None:
+        """Tell the model's server, which may not hear of a connection that is closed on this side."""
+        for _ in range(_TRIES_TO_END):
+            told = asyncio.create_task(asyncio.to_thread(_cancel, self._id))
+            await asyncio.wait({told}, timeout=_ENDING_SECONDS)
+            if not told.done() or told.result() is None:
+                return
+            if told.result():
+                await self._wait_until_read_out()
+                return
+
+    async def _wait_until_read_out(self) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(_CLOSING_SECONDS):
+            async with asyncio.timeout(_ENDING_SECONDS):
                 await self._read_out.wait()
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -101,17 +120,17 @@ class Answer:
             self._loop.call_soon_threadsafe(tell, *news)
 
 
-async def ask(request: dict[str, Any]) -> Answer:
+async def ask(request: dict[str, Any], answer_id: str) -> Answer:
     """Send a request to the endpoint: the model server knows a chat from a completion by its fields.
 
     Raises:
         ApiError: 503 while the endpoint is not there, 413 and 422 for what the model refuses, 502 else.
     """
-    parts = await asyncio.to_thread(_invoke, request)
-    return Answer(parts)
+    parts = await asyncio.to_thread(_invoke, request, answer_id)
+    return Answer(answer_id, parts)
 
 
-def _invoke(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _invoke(request: dict[str, Any], answer_id: str) -> Iterator[dict[str, Any]]:
     client = aws.sagemaker_runtime()
     name = environment.read(environment.Api).endpoint_name
     try:
@@ -119,6 +138,8 @@ def _invoke(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
             EndpointName=name,
             ContentType="application/json",
             Accept="text/event-stream",
+            # For the bundle's own code in the container: deploy/name_adapter.py.
+            CustomAttributes=f"storyloom-answer={answer_id}",
             Body=json.dumps(request).encode(),
         )
     except ClientError as error:
@@ -126,6 +147,24 @@ def _invoke(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
     except BotoCoreError as error:
         raise _unreachable(str(error)) from error
     return response["Body"]  # type: ignore[no-any-return]  # an iterable event stream
+
+
+def _cancel(answer_id: str) -> bool | None:
+    """End an answer in the container that writes it.
+
+    Returns:
+        Whether this was the container; None if none can be asked, as with an older bundle.
+    """
+    try:
+        response = aws.sagemaker_runtime().invoke_endpoint(
+            EndpointName=environment.read(environment.Api).endpoint_name,
+            ContentType="application/json",
+            CustomAttributes=f"storyloom-cancel={answer_id}",
+            Body=b"{}",
+        )
+        return bool(json.loads(response["Body"].read())["cancelled"])
+    except (BotoCoreError, ClientError, HTTPError, OSError, ValueError, LookupError, TypeError):
+        return None
 
 
 def _refusal(error: ClientError) -> ApiError:

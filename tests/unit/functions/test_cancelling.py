@@ -30,10 +30,11 @@ GUESSED = 7
 WITHIN_SECONDS = 3.0
 
 
-@pytest.fixture
-def endless(awake_v1: StandIn) -> StandIn:
-    """v1, live, with an answer that takes minutes."""
+@pytest.fixture(params=[True, False], ids=["new bundle", "old bundle"])
+def endless(awake_v1: StandIn, request: pytest.FixtureRequest) -> StandIn:
+    """v1, live, with an answer that takes minutes; its container can be told to end one, or cannot."""
     awake_v1.stream, awake_v1.part_seconds = [WORD] * 6000, 0.03
+    awake_v1.ends_when_told = request.param
     return awake_v1
 
 
@@ -71,6 +72,7 @@ def test_a_cancelled_stream_ends_in_another_process(endless: StandIn, api: TestC
         assert usage.today("u1").answering == 1
         assert _cancel(api, answer_id).status_code == 202
         assert endless.hung_up.wait(WITHIN_SECONDS), "the connection to the endpoint is closed"
+        assert (answer_id in endless.cancelled) == endless.ends_when_told
         _soon(lambda: usage.today("u1").answering == 0)
         said = [json.loads(line.removeprefix("data: ")) for line in lines if line]
     assert said[-1]["error"]["type"] == "answer_cancelled"
