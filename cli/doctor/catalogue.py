@@ -77,14 +77,7 @@ CHECKS = (
         QUOTAS,
         "Concurrent executions",
         lambda_checks.concurrency,
-        permissions=("lambda:GetAccountSettings", "servicequotas:GetAWSDefaultServiceQuota"),
-    ),
-    Check(
-        "memory",
-        QUOTAS,
-        "Memory of a function",
-        lambda_checks.memory,
-        permissions=("lambda:ListFunctions", "lambda:GetAccountSettings"),
+        permissions=lambda_checks.PERMISSIONS,
     ),
     Check(
         "base_model",

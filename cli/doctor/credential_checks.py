@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 
 import boto3
+import botocore.session
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -17,6 +18,7 @@ from botocore.exceptions import (
     SSOTokenLoadError,
     TokenRetrievalError,
     UnauthorizedSSOTokenError,
+    UnknownRegionError,
 )
 
 from cli.doctor.aws_account import PATIENCE, AwsAccount, code_of, unseen
@@ -66,22 +68,16 @@ def _session(profile: str) -> boto3.Session:
     try:
         return boto3.Session(profile_name=profile or None)
     except ProfileNotFound as error:
-        known = boto3.Session(profile_name=None).available_profiles if profile else _profiles()
-        close = get_close_matches(profile, known, n=1)
+        wanted = profile or os.environ.get("AWS_PROFILE", "")
+        known = list(botocore.session.Session().full_config.get("profiles", {}))
+        close = get_close_matches(wanted, known, n=1)
         cure = f"Did you mean {close[0]}? " if close else ""
         cure += (
-            f"The profiles are: {', '.join(known)}."
-            if known
-            else "There is no profile yet: aws configure sso"
+            f"The profiles are: {', '.join(known)}." if known else "There is none yet. Run: aws configure sso"
         )
-        raise SignInFailed(fault(_SUBJECT, f"{error}", cure, _IAM)) from error
-
-
-def _profiles() -> list[str]:
-    """List the profiles when the variable AWS_PROFILE names a wrong one."""
-    import botocore.session  # noqa: PLC0415 (only after a mistake)
-
-    return list(botocore.session.Session(profile=None).full_config.get("profiles", {}))
+        raise SignInFailed(
+            fault(_SUBJECT, f"there is no profile {wanted!r} in ~/.aws/config", cure, _IAM)
+        ) from error
 
 
 def _region(region: str | None, session: boto3.Session) -> Finding:
@@ -91,13 +87,13 @@ def _region(region: str | None, session: boto3.Session) -> Finding:
             f"none is set, so the CDK deploys to {REGION_OF_THE_CDK}",
             "Set AWS_REGION to the region nearest to you that has your instances, such as eu-west-1.",
         )
+    if region in _with_sagemaker(session, _partition(session, region)):
+        return ok("Region", region)
     known = [
         name
         for partition in session.get_available_partitions()
-        for name in session.get_available_regions("sagemaker", partition)
+        for name in _with_sagemaker(session, partition)
     ]
-    if region in known:
-        return ok("Region", region)
     close = get_close_matches(region, known, n=2)
     return fault(
         "Region",
@@ -105,6 +101,18 @@ def _region(region: str | None, session: boto3.Session) -> Finding:
         f"Did you mean {' or '.join(close)}?" if close else "Give one such as us-east-1 or eu-west-1.",
         "https://docs.aws.amazon.com/general/latest/gr/sagemaker.html",
     )
+
+
+def _partition(session: boto3.Session, region: str) -> str:
+    """Return the partition that a region of this form would be in, whether it exists or not."""
+    try:
+        return session.get_partition_for_region(region)
+    except UnknownRegionError:
+        return "aws"
+
+
+def _with_sagemaker(session: boto3.Session, partition: str) -> list[str]:
+    return session.get_available_regions("sagemaker", partition)
 
 
 def _caller(account: AwsAccount) -> Iterator[Finding]:

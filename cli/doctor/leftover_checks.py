@@ -28,11 +28,13 @@ JOB_PERMISSIONS = (
 )
 KEPT_PERMISSIONS = (
     "tag:GetResources",
+    "sagemaker:DescribeModelPackageGroup",
     "sagemaker:ListModelPackages",
     "logs:DescribeLogGroups",
     "cloudformation:DescribeStacks",
 )
-PARTS = ("Storage", "Pipeline", "Chat", "Operations")
+_STORAGE = "Storage"
+PARTS = (_STORAGE, "Pipeline", "Chat", "Operations")
 """The app's stacks are named after its name and these, and deployed in this order."""
 _DESTROY = "storyloom destroy"
 
@@ -63,13 +65,19 @@ def stacks(examination: Examination) -> Iterator[Finding]:
         return
     findings = [_state(account, name, description) for name, description in there.items()]
     missing = [name for name in found if name not in there]
-    if missing and not any(finding.status != "ok" for finding in findings):
-        yield warning(
-            "Stacks",
-            f"half there: {', '.join(there)} without {', '.join(missing)}",
-            "Deploy all of them together: npx cdk deploy --all",
-        )
+    if missing and all(finding.status == "ok" for finding in findings):
+        findings = [_half_there(list(there), missing)]
     yield from findings
+
+
+def _half_there(there: list[str], missing: list[str]) -> Finding:
+    if [name.rpartition("-")[-1] for name in there] == [_STORAGE]:
+        return ok(there[0], "kept from before: a deployment goes on with its stories and versions")
+    return warning(
+        "Stacks",
+        f"half there: {', '.join(there)} without {', '.join(missing)}",
+        "Deploy all of them together: npx cdk deploy --all",
+    )
 
 
 @dataclass(frozen=True)
@@ -259,8 +267,8 @@ def _kept_storage(account: AwsAccount, name: str) -> Iterator[Finding]:
         return
     yield warning(
         "Kept storage",
-        f"kept from an earlier deployment under this name: {', '.join(sorted(found))}",
-        "Nothing to do if you want to go on with them; docs/deploying.md says what becomes of them.",
+        f"of a deployment whose Storage stack is gone: {', '.join(sorted(found))}; a new one makes its own",
+        "Copy what you want of them into the new buckets with aws s3 sync; nothing else uses them any more.",
     )
 
 
@@ -268,9 +276,10 @@ def _packages(account: AwsAccount, group: str) -> int | None:
     """Count the versions of the model package group; None if there is no group."""
     client = account.client("sagemaker")
     try:
-        pages = client.get_paginator("list_model_packages").paginate(ModelPackageGroupName=group)
-        return sum(len(page["ModelPackageSummaryList"]) for page in pages)
+        client.describe_model_package_group(ModelPackageGroupName=group)
     except ClientError as error:
-        if code_of(error) in {"ValidationException", "ResourceNotFound"} and "not" in str(error):
+        if code_of(error) == "ValidationException" and "does not exist" in str(error):
             return None
         raise
+    pages = client.get_paginator("list_model_packages").paginate(ModelPackageGroupName=group)
+    return sum(len(page["ModelPackageSummaryList"]) for page in pages)
