@@ -112,7 +112,8 @@ async def _stream(function: Function, web_function: WebFunction, event: Event) -
             cleanup.enter_context(function.concurrency_slot())
             process = await cleanup.enter_async_context(_leased(web_function))
         except Throttled:
-            return 429, {"Content-Type": "application/json"}, b'{"message":"Too Many Requests"}'
+            error: Response = ministack_web.gateway_error("INTEGRATION_FAILURE", "Internal server error")
+            return error
         except WebAppError:  # its log says why
             function.count_invocation(0, failed=True)
             return _bad_gateway()

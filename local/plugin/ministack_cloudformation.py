@@ -48,6 +48,20 @@ def add_resource_type(name: str, kind: ResourceType) -> None:
     }
 
 
+def before_creating(name: str, check: Callable[[str, Properties], str | None]) -> None:
+    """Ask `check` with logical id and properties before a resource is made; it returns why not, or None."""
+    kind = provisioners._RESOURCE_HANDLERS[name]
+    create = kind["create"]
+
+    def create_checked(logical_id: str, properties: Properties, stack: str) -> Created:
+        if refusal := check(logical_id, properties):
+            raise ValueError(refusal)
+        made: Created = create(logical_id, properties, stack)
+        return made
+
+    kind["create"] = create_checked
+
+
 def call_budgets(action: str, request: dict[str, Any]) -> None:
     """One call of AWS Budgets. Raises ValueError with its message."""
     status, _, body = budgets._DISPATCH[action](request)

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import uuid4
 
 from ministack.core import iam_actions
 from ministack.core.responses import error_response_json
@@ -159,9 +160,10 @@ def end_callbacks() -> None:
     def call_lambda(function: str, event: Any) -> Any:
         try:
             return call(function, event)
-        except states._ExecutionError as error:
+        except states._ExecutionError as raised:
+            error = _throttled(raised) or raised
             _end_callback(_asking.get(), error.error, error.cause)
-            raise
+            raise error from None
 
     def emit_status(record: Json) -> None:
         if record["status"] != "RUNNING":
@@ -171,6 +173,16 @@ def end_callbacks() -> None:
 
     states._call_lambda = call_lambda
     states._emit_execution_status_event = emit_status
+
+
+def _throttled(error: Any) -> Any:
+    """Name a throttled call as Step Functions does; MiniStack calls it an error of the function."""
+    if '"__type": "TooManyRequestsException"' not in str(error.cause):
+        return None
+    return states._ExecutionError(
+        "Lambda.TooManyRequestsException",
+        f"Rate Exceeded. (Service: Lambda, Status Code: 429, Request ID: {uuid4()}) (SDK Attempt Count: 1)",
+    )
 
 
 def _end_callback(token: str | None, error: str, cause: str) -> None:

@@ -16,6 +16,7 @@ from local.environment import ACCOUNT, REGION
 from local.plugin.ministack_adapter import assume_role, put_event
 from local.plugin.sagemaker.aws import RoleClients
 from local.plugin.sagemaker.container import Container, Ended
+from local.plugin.sagemaker.instance_holds import Hold
 from local.plugin.sagemaker.store import STORE, Record, shown
 from local.plugin.sagemaker.telemetry import MetricDefinition, Telemetry
 from local.plugin.sagemaker.transfer import remove
@@ -78,6 +79,7 @@ class Job:
     role_arn: str
     definitions: list[MetricDefinition]
     dimensions: dict[str, str]
+    hold: Hold
     clients: RoleClients = field(init=False)
     telemetry: Telemetry = field(init=False)
     container: Container | None = None
@@ -167,8 +169,9 @@ class Job:
         self.finish(status, **changes)
 
     def finish(self, status: str, **changes: Any) -> None:
-        """The job's last change; its log and metrics are complete before anyone can see it."""
+        """Make the job's last change, when its log and metrics are complete and its instances are free."""
         self.telemetry.close()
+        self.hold.release()
         self.update(**{self.kind.status: status, "_finished": True, **changes})
 
 

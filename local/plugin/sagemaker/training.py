@@ -12,6 +12,7 @@ from local.plugin.sagemaker import job as jobs
 from local.plugin.sagemaker.checks import start_folder
 from local.plugin.sagemaker.container import Ended, translate
 from local.plugin.sagemaker.errors import in_use, invalid
+from local.plugin.sagemaker.instance_holds import acquire_for, training_instances
 from local.plugin.sagemaker.job import TRAINING, Job, JobFailed, JobStopped, write_json
 from local.plugin.sagemaker.store import STORE, Record, arn, shown
 from local.plugin.sagemaker.telemetry import MetricDefinition
@@ -52,6 +53,7 @@ def create(request: Record) -> Record:
             "Job name must be unique within an AWS account and region, and a training job with this name "
             f"already exists ({arn('training-job', name)})"
         )
+    hold = acquire_for("training-job", name, *training_instances(request))
     STORE.tag(arn("training-job", name), request.get("Tags", []))
     work = Job(
         TRAINING,
@@ -63,6 +65,7 @@ def create(request: Record) -> Record:
             for definition in request["AlgorithmSpecification"].get("MetricDefinitions", [])
         ],
         {"TrainingJobName": name},
+        hold,
     )
     _WORKING[name] = work
     interrupt = {tag["Key"]: tag["Value"] for tag in request.get("Tags", [])}.get(SPOT_INTERRUPTION_TAG, "")

@@ -15,6 +15,7 @@ from local.plugin.ministack_adapter import put_event
 from local.plugin.sagemaker import training
 from local.plugin.sagemaker.checks import require_trusted
 from local.plugin.sagemaker.errors import ApiError, in_use, invalid
+from local.plugin.sagemaker.instance_holds import require, training_instances
 from local.plugin.sagemaker.job import event_detail, shorten
 from local.plugin.sagemaker.search import Trial, better, points, too_bad
 from local.plugin.sagemaker.store import STORE, Record, arn, name_of, shown
@@ -121,6 +122,8 @@ def _check(request: Record) -> None:
     if both:
         raise invalid(f"Hyperparameters cannot be both static and tuned: {', '.join(sorted(both))}.")
     require_trusted(definition["RoleArn"])
+    instance_type, usage, count = training_instances(definition)
+    require(instance_type, usage, count * config["ResourceLimits"]["MaxParallelTrainingJobs"])
 
 
 @dataclass
@@ -136,6 +139,11 @@ class _Search:
         try:
             self._search()
             self._end(*self._outcome())
+        except (
+            ApiError
+        ) as refused:  # what is not documented is taken the strict way: no trial waits for a quota
+            self._stop_all()
+            self._end("Failed", shorten(str(refused)))
         except Exception as error:  # the API must never show a job that nobody works on any more
             logger.exception("Tuning job %s", self.name)
             self._end("Failed", shorten(f"InternalServerError: {error}"))
@@ -169,6 +177,7 @@ class _Search:
             {
                 **{key: value for key, value in definition.items() if key not in own},
                 "TrainingJobName": name,
+                "Tags": STORE.tags(arn(KIND, self.name)),
                 "HyperParameters": {
                     **definition.get("StaticHyperParameters", {}),
                     **chosen,
