@@ -21,7 +21,7 @@ def concurrency(examination: Examination) -> Iterator[Finding]:
     # A test of the templates holds every function to it, so that the account's limit need not be known.
     yield ok(
         "Memory of a function",
-        f"no function asks for more than {MEMORY_OF_NEW_ACCOUNTS_MB:,} MB, which new accounts have too; an "
-        "account's own limit no API of AWS shows",
+        f"no function asks for more than {MEMORY_OF_NEW_ACCOUNTS_MB:,} MB, which new accounts have too; no "
+        "API of AWS shows an account's own limit",
     )
     yield compared(concurrency_quota(examination), examination.account)

@@ -120,9 +120,9 @@ def compared(held: HeldQuota, account: AwsAccount) -> Finding:
     if held.value >= need.minimum:
         message = f"{held.value:g} of {need.recommended:g} for {need.purpose}: {need.if_less}"
         return warning(need.name, message, cure, link)
-    message = f"{held.value:g}, and {need.purpose} needs {need.minimum:g}"
+    message = f"{held.value:g}; {need.minimum:g} is needed for {need.purpose}"
     if need.optional:
-        return warning(need.name, f"{message}; the app works without", cure, link)
+        return warning(need.name, f"{message}, and the app works without", cure, link)
     return fault(need.name, message, cure, link)
 
 

@@ -73,7 +73,7 @@ def test_each_missing_quota_is_named_with_what_needs_it_and_the_page_that_raises
     assert {name for name, status in statuses.items() if status == "fault"} == {SPOT, PROCESSING, ENDPOINT}
     assert statuses[TRANSFORM] == statuses[FALLBACK] == "warning", "the app works without"
     spot = findings[SPOT]
-    assert spot.message == "0, and training on spot capacity needs 1"
+    assert spot.message == "0; 1 is needed for training on spot capacity"
     assert "storyloom doctor --fix" in spot.cure
     assert spot.link == (
         "https://eu-west-1.console.aws.amazon.com/servicequotas/home/services/sagemaker/quotas/" + code(SPOT)
@@ -94,7 +94,7 @@ def test_a_quota_that_was_never_applied_has_its_default(aws: StubbedAccount) -> 
     listed(aws, values, {**dict.fromkeys(names(), 0.0), PROCESSING: 4.0})
     findings = found(instance_quotas, examination(aws))
     assert findings[PROCESSING].status == "ok"
-    assert findings[SPOT].status == "fault" and findings[SPOT].message.startswith("0, ")
+    assert findings[SPOT].status == "fault" and findings[SPOT].message.startswith("0; ")
 
 
 @pytest.mark.aws_fact
