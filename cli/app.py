@@ -15,6 +15,7 @@ from cli import batch, journey, keys, models
 from cli.api import StoryloomApi
 from cli.browser import cached_page, show, write_private
 from cli.connection import LOCAL_STATE, connect, sign_in_and_keep
+from cli.doctor.command import doctor
 from cli.errors import CommandError
 from cli.output import AsJson, print_json
 from cli.progress import follow_run, run_panel, runs_table
@@ -36,6 +37,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
 app.command()(batch.batch)
 app.command()(verify)
+app.command()(doctor)
 
 out = Console()
 notes = Console(stderr=True)  # progress goes here, so that --json leaves standard output clean
