@@ -61,6 +61,27 @@ class Hosting:
             self._answer_auto_scaling(function)
         self._describe_to(function)
 
+    def removed_by(self, function: Function) -> None:
+        """Let a function delete this endpoint with its scaling, its configurations and its models."""
+        name = self.settings.name
+        named = "models and endpoint configurations are named by their version, which is made at run time"
+        allow(
+            function.role,
+            ["sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint"],
+            [arn("sagemaker", f"endpoint/{name}")],
+        )
+        for kind, action in (("endpoint-config", "DeleteEndpointConfig"), ("model", "DeleteModel")):
+            allow(
+                function.role,
+                [f"sagemaker:{action}"],
+                [arn("sagemaker", f"{kind}/{name}-*")],
+                wildcard_because=named,
+            )
+        self._auto_scaling(function, "DeregisterScalableTarget")
+        if self.settings.hosting_max_instances > 1:
+            self._answer_auto_scaling(function)
+        self._describe_to(function)
+
     def scaled_by(self, function: Function) -> None:
         """Let a function that manages the endpoint also have its number of machines follow the load."""
         # Without scaling it still lets go what scaling of before has started.

@@ -11,6 +11,7 @@ from botocore.config import Config
 
 if TYPE_CHECKING:
     from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient
+    from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_lambda import LambdaClient
@@ -108,3 +109,9 @@ def secretsmanager() -> "SecretsManagerClient":
 def lambdas() -> "LambdaClient":
     """Return the Lambda client."""
     return boto3.client("lambda", config=_PATIENT)
+
+
+@cache
+def cloudformation() -> "CloudFormationClient":
+    """Return the CloudFormation client."""
+    return boto3.client("cloudformation", config=_PATIENT)

@@ -59,6 +59,13 @@ def note_decider(version: str, by: str) -> None:
     table.update(_MODELS, version, {"decided_by": by, "decided_at": clock.stamp()})
 
 
+def forget_packages() -> None:
+    """Take the packages of the Model Registry out of the records: the registry is being deleted."""
+    for model in every():
+        if model.model_package_arn is not None:
+            table.update(_MODELS, model.version, {"model_package_arn": None})
+
+
 def undeployable(model: ModelVersion) -> str | None:
     """Say why a version cannot answer as the app is set now; None where it can."""
     base = environment.common().base_model

@@ -15,7 +15,7 @@ from local.plugin.ministack_adapter import put_event
 from local.plugin.sagemaker import training
 from local.plugin.sagemaker.checks import require_trusted
 from local.plugin.sagemaker.errors import ApiError, in_use, invalid
-from local.plugin.sagemaker.job import event_detail, shorten
+from local.plugin.sagemaker.job import delete_ended, event_detail, shorten
 from local.plugin.sagemaker.search import Trial, better, points, too_bad
 from local.plugin.sagemaker.store import STORE, Record, arn, name_of, shown
 
@@ -67,6 +67,12 @@ def stop(request: Record) -> Record:
     STORE.update(KIND, name, HyperParameterTuningJobStatus="Stopping")
     _WORKING[name].stopping.set()
     return {}
+
+
+def delete(request: Record) -> Record:
+    """DeleteHyperParameterTuningJob: the entry of the search; its trials are training jobs, and stay."""
+    name = request["HyperParameterTuningJobName"]
+    return delete_ended(KIND, name, str(_get(name)["HyperParameterTuningJobStatus"]))
 
 
 def summary(record: Record) -> Record:
@@ -169,6 +175,7 @@ class _Search:
             {
                 **{key: value for key, value in definition.items() if key not in own},
                 "TrainingJobName": name,
+                "Tags": self.request.get("Tags", []),
                 "HyperParameters": {
                     **definition.get("StaticHyperParameters", {}),
                     **chosen,
