@@ -106,9 +106,7 @@ def _jobs(settings: Settings) -> dict[str, list[str]]:
     search = f"{settings.name[:11].rstrip('-')}-*"  # a tuning job's name has room for so much of the app's
     return {
         "HyperParameterTuning": [f"hyper-parameter-tuning-job/{search}"],
-        "Training": list(
-            dict.fromkeys([f"training-job/{settings.name}-train-*", f"training-job/{search}"])
-        ),
+        "Training": list(dict.fromkeys([f"training-job/{settings.name}-train-*", f"training-job/{search}"])),
         "Processing": [f"processing-job/{settings.name}-evaluate-*"],
         "Transform": [f"transform-job/{settings.name}-batch-*"],
     }

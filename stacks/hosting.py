@@ -42,12 +42,10 @@ class Hosting:
             wildcard_because=named,
         )
         allow(function.role, ["sagemaker:CreateEndpointConfig"], [configs], wildcard_because=named)
-        allow(
-            function.role,
-            ["sagemaker:CreateModel"],
-            [arn("sagemaker", f"model/{name}-*")],
-            wildcard_because=named,
-        )
+        models = arn("sagemaker", f"model/{name}-*")
+        allow(function.role, ["sagemaker:CreateModel"], [models], wildcard_because=named)
+        # Each of them is made with the app's tag.
+        allow(function.role, ["sagemaker:AddTags"], [endpoint, configs, models], wildcard_because=named)
         may_pass(function.role, self.role_arn, "sagemaker.amazonaws.com")
         allow(
             function.role,

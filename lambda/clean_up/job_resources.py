@@ -9,13 +9,12 @@ from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
 from clean_up.remaining import Remaining, is_missing
-from shared import aws, environment, layout
+from shared import aws, environment, layout, tags
 
 log = Logger(service="clean_up", child=True)
 
 _RUN_ID = r"\d{8}-\d{6}-[0-9a-f]{4}"
 _AT_WORK = ("InProgress", "Stopping")
-_TAG = "storyloom:app"
 
 
 @dataclass(frozen=True)
@@ -131,13 +130,15 @@ def _is_ambiguous(kind: JobKind, job: str) -> bool:
 
 
 def _carries_our_tag(arn: str) -> bool:
-    tags = aws.sagemaker().list_tags(ResourceArn=arn)["Tags"]
-    return {"Key": _TAG, "Value": environment.common().name} in tags
+    found = aws.sagemaker().list_tags(ResourceArn=arn)["Tags"]
+    return all(tag in found for tag in tags.of_the_app())
 
 
 def _streams(group: str, prefix: str) -> list[str]:
-    pages = aws.logs().get_paginator("describe_log_streams").paginate(
-        logGroupName=group, logStreamNamePrefix=prefix
+    pages = (
+        aws.logs()
+        .get_paginator("describe_log_streams")
+        .paginate(logGroupName=group, logStreamNamePrefix=prefix)
     )
     try:
         return [stream["logStreamName"] for page in pages for stream in page["logStreams"]]

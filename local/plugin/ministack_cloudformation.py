@@ -1,4 +1,4 @@
-"""The part of `ministack_adapter` for CloudFormation: types that MiniStack lacks, and how stacks are deleted."""
+"""The part of `ministack_adapter` for CloudFormation: types that MiniStack lacks, and deletion."""
 
 import json
 from collections.abc import Callable
@@ -72,8 +72,8 @@ def call_cognito(action: str, request: dict[str, Any]) -> dict[str, Any]:
 def keep_dependencies_of_failures() -> None:
     """Leave what a resource depends on while that resource could not be deleted.
 
-    CloudFormation deletes in the reverse order of dependencies, so it never gets there; MiniStack goes on, and
-    a second deletion would find a custom resource without its function.
+    CloudFormation deletes in the reverse order of dependencies, so it never gets there; MiniStack goes on,
+    and a second deletion would find a custom resource without its function.
     """
     delete = stacks._delete_resource
 
