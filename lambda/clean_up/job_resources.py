@@ -90,13 +90,15 @@ def _jobs(kind: JobKind, status: str = "") -> Iterator[str]:
     """List this app's jobs, in one status or in all of them."""
     client: Any = aws.sagemaker()
     chosen = {"StatusEquals": status} if status else {}
+    arns: dict[str, str] = {}  # a name may contain both prefixes of training jobs
     for prefix in _prefixes(kind):
         pages = client.get_paginator(f"list_{kind.operation}s").paginate(NameContains=prefix, **chosen)
         for page in pages:
             for found in page[f"{kind.api}Summaries"]:
-                name, arn = str(found[f"{kind.api}Name"]), str(found[f"{kind.api}Arn"])
-                if _is_ours(kind, name) and (not _is_ambiguous(kind, name) or _carries_our_tag(arn)):
-                    yield name
+                arns[str(found[f"{kind.api}Name"])] = str(found[f"{kind.api}Arn"])
+    for name, arn in arns.items():
+        if _is_ours(kind, name) and (not _is_ambiguous(kind, name) or _carries_our_tag(arn)):
+            yield name
 
 
 def _prefixes(kind: JobKind) -> list[str]:
