@@ -63,7 +63,7 @@ def test_everything_goes_but_the_stories_and_comes_back_with_them(places: journe
     with journey.running_cloud(places, Console(stderr=True)) as cloud:
         house = _deployed(cloud)
         _make_v1_live(house)
-        key = house.api.create_key("program", ["read"], 60)["key"]
+        key = house.api.create_key("program", ["chat"], 60)["key"]
         assert _status_with(house, key) == httpx.codes.OK
         _start_training(house)
         with _answer_in_progress(house):
