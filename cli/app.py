@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from cli import batch, journey, keys, models
+from cli import batch, destroy, journey, keys, models
 from cli.api import StoryloomApi
 from cli.browser import cached_page, show, write_private
 from cli.connection import LOCAL_STATE, connect, sign_in_and_keep
@@ -38,6 +38,7 @@ app.add_typer(keys.app, name="keys")
 app.command()(batch.batch)
 app.command()(verify)
 app.command()(doctor)
+app.command()(destroy.destroy)
 
 out = Console()
 notes = Console(stderr=True)  # progress goes here, so that --json leaves standard output clean

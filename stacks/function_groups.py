@@ -48,6 +48,7 @@ CONTROL = FunctionGroup(
         "record_failure",
         "keeper",
         "start_transform",
+        "clean_up",
     ),
 )
 STORIES = FunctionGroup("stories", ("read_stories", "assemble"), libraries=("stories",))

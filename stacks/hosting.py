@@ -42,12 +42,10 @@ class Hosting:
             wildcard_because=named,
         )
         allow(function.role, ["sagemaker:CreateEndpointConfig"], [configs], wildcard_because=named)
-        allow(
-            function.role,
-            ["sagemaker:CreateModel"],
-            [arn("sagemaker", f"model/{name}-*")],
-            wildcard_because=named,
-        )
+        models = arn("sagemaker", f"model/{name}-*")
+        allow(function.role, ["sagemaker:CreateModel"], [models], wildcard_because=named)
+        # Each of them is made with the app's tag.
+        allow(function.role, ["sagemaker:AddTags"], [endpoint, configs, models], wildcard_because=named)
         may_pass(function.role, self.role_arn, "sagemaker.amazonaws.com")
         allow(
             function.role,
@@ -79,6 +77,27 @@ class Hosting:
             ["*"],
             wildcard_because="SageMaker lists the account's; the function goes by the names of this app",
         )
+        self._describe_to(function)
+
+    def removed_by(self, function: Function) -> None:
+        """Let a function delete this endpoint with its scaling, its configurations and its models."""
+        name = self.settings.name
+        named = "models and endpoint configurations are named by their version, which is made at run time"
+        allow(
+            function.role,
+            ["sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint"],
+            [arn("sagemaker", f"endpoint/{name}")],
+        )
+        for kind, action in (("endpoint-config", "DeleteEndpointConfig"), ("model", "DeleteModel")):
+            allow(
+                function.role,
+                [f"sagemaker:{action}"],
+                [arn("sagemaker", f"{kind}/{name}-*")],
+                wildcard_because=named,
+            )
+        self._auto_scaling(function, "DeregisterScalableTarget")
+        if self.settings.hosting_max_instances > 1:
+            self._answer_auto_scaling(function)
         self._describe_to(function)
 
     def scaled_by(self, function: Function) -> None:

@@ -1,16 +1,19 @@
 """Pipeline: from stories in the bucket to a hosted model."""
 
 import json
+from collections.abc import Sequence
 
 from aws_cdk import Aws, Duration, Environment, Stack
+from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_deployment as s3_deployment
 from aws_cdk import aws_sagemaker as sagemaker
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
-from constructs import Construct
+from constructs import Construct, IDependable
 
+from stacks.clean_up import LONGEST_CLEAN_UP, grant_clean_up, made_at_run_time
 from stacks.container_images import hosting_image, training_image
 from stacks.file_deployment import deploy_files
 from stacks.function_bundles import FunctionBundles, content_digest
@@ -80,6 +83,8 @@ class PipelineStack(Stack):
         publish(self, "HostingRoleArn", hosting.role_arn, "Role of the endpoint")
         transforms = transform_role(self, self._storage, self._hosting_image)
         publish(self, "TransformRoleArn", transforms.role_arn, "Role of the transform jobs")
+        needed = (machine, self._job_role, hosting, transforms, self._quiet_period.group)
+        self._clean_up(self._pipeline, needed)
 
     def hosting_seen_from(self, consumer: Stack) -> Hosting:
         """The endpoint, for a stack that wakes it or asks it."""
@@ -88,6 +93,10 @@ class PipelineStack(Stack):
     def transforms_seen_from(self, consumer: Stack) -> Transforms:
         """The transform jobs, for a stack that makes them."""
         return Transforms(self._settings, self._hosting_image, published(self, consumer, "TransformRoleArn"))
+
+    def clean_up_seen_from(self, consumer: Stack) -> str:
+        """ARN of the function that removes what was made at run time, for another stack."""
+        return arn("lambda", f"function:{published(self, consumer, 'CleanUpFunctionName')}")
 
     def start_run_seen_from(self, consumer: Stack) -> str:
         """Name of the function that starts runs, for another stack."""
@@ -116,6 +125,7 @@ class PipelineStack(Stack):
         start_run.may_use_table("GetItem", "PutItem", "UpdateItem", "DeleteItem")
         started_by(start_run, pipeline.arn, pipeline.executions_arn)
         quiet_period = QuietPeriod(self, "QuietPeriod", settings=self._settings, start_run=start_run)
+        self._quiet_period = quiet_period
         for function in (quiet_timer, self._functions["announce"], self._functions["record_failure"]):
             quiet_period.movable_by(function)
         pipeline.explained_to(self._functions["record_failure"])
@@ -124,9 +134,11 @@ class PipelineStack(Stack):
         self._configure_resumption(start_run)
         for function in (start_run, self._functions["ask_approval"]):
             pipeline.answered_by(function)  # new stories answer for a run that waits
-        on_new_story(self, self._storage, quiet_timer)
-        self._hear_decisions(start_run)
-        on_unrecorded_end(self, pipeline.arn, self._functions["record_failure"])
+        self._rules = (
+            on_new_story(self, self._storage, quiet_timer),
+            self._hear_decisions(start_run),
+            on_unrecorded_end(self, pipeline.arn, self._functions["record_failure"]),
+        )
         return start_run
 
     def _configure_resumption(self, start_run: Function) -> None:
@@ -135,13 +147,33 @@ class PipelineStack(Stack):
         instances = json.dumps(self._settings.evaluation_instances)
         start_run.function.add_environment("STORYLOOM_PROCESSING_INSTANCES", instances)
 
-    def _hear_decisions(self, start_run: Function) -> None:
+    def _clean_up(self, pipeline: Pipeline, needed: Sequence[IDependable]) -> None:
+        """Make what removes at deletion everything made at run time, after all that could start a run."""
+        clean_up = self._function("clean_up", int(LONGEST_CLEAN_UP.to_seconds()))
+        grant_clean_up(
+            clean_up,
+            self._settings,
+            hosting=self._hosting,
+            machine_arn=pipeline.arn,
+            executions_arn=pipeline.executions_arn,
+        )
+        self._quiet_period.deleted_by(clean_up)
+        made_at_run_time(
+            self,
+            clean_up_arn=clean_up.arn,
+            part="everything",
+            needs=(*needed, self._model_packages),
+            makers=self._rules,
+        )
+        publish(self, "CleanUpFunctionName", clean_up.function.function_name, "Removes what was made")
+
+    def _hear_decisions(self, start_run: Function) -> events.Rule:
         """Make what has a version deployed after somebody's yes in the registry."""
         decided = self._function("version_decided", 60)
         decided.may_use_table("Query", "UpdateItem")
         allow(decided.role, ["lambda:InvokeFunction"], [start_run.arn])
         decided.function.add_environment("STORYLOOM_START_RUN_ARN", start_run.arn)
-        on_decision(self, self._settings.name, decided)
+        return on_decision(self, self._settings.name, decided)
 
     def _equip_data_functions(self, training_code_prefix: str) -> None:
         functions, storage, settings = self._functions, self._storage, self._settings
@@ -257,7 +289,7 @@ class PipelineStack(Stack):
             gate.function.add_environment(name, f"{percent:g}")
 
     def _equip_register(self, register: Function) -> None:
-        group = sagemaker.CfnModelPackageGroup(
+        group = self._model_packages = sagemaker.CfnModelPackageGroup(
             self,
             "ModelPackages",
             model_package_group_name=self._settings.name,

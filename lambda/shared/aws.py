@@ -11,6 +11,7 @@ from botocore.config import Config
 
 if TYPE_CHECKING:
     from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient
+    from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_lambda import LambdaClient
@@ -129,3 +130,9 @@ def service_quotas() -> "ServiceQuotasClient":
 def lambdas() -> "LambdaClient":
     """Return the Lambda client."""
     return boto3.client("lambda", config=_PATIENT)
+
+
+@cache
+def cloudformation() -> "CloudFormationClient":
+    """Return the CloudFormation client."""
+    return boto3.client("cloudformation", config=_PATIENT)

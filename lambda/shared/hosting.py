@@ -94,6 +94,20 @@ def mark_asleep(seen: HostingState, message: str) -> bool:
     return table.update(*_KEY, changes, only_if=unchanged)
 
 
+def put_to_rest() -> None:
+    """Record that there is no endpoint any more because the deployment is being deleted."""
+    if state().status == "asleep":
+        return
+    changes = {
+        "status": "asleep",
+        "since": clock.stamp(),
+        "requested": None,
+        "tried": None,
+        "message": "The deployment that hosted the model was deleted; a message wakes the model in this one.",
+    }
+    table.update(*_KEY, changes)
+
+
 def mark_failing(message: str, tried: dict[str, Shortage] | None = None) -> None:
     """Record why the endpoint cannot be brought up.
 

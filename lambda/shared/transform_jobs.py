@@ -11,7 +11,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from shared import aws, capacity, clock, environment, layout, transforms
+from shared import aws, capacity, clock, environment, layout, tags, transforms
 from shared.endpoint import CONTAINER_VARIABLES
 from shared.models import Transform
 
@@ -56,6 +56,7 @@ def create(batch: Transform, model_uri: str) -> None:
         },
         ExecutionRoleArn=settings.transform_role_arn,
         EnableNetworkIsolation=True,
+        Tags=tags.of_the_app(),
     )
     resources: dict[str, Any] = {"InstanceType": batch.instance, "InstanceCount": 1}
     if settings.transform_ami:
@@ -83,6 +84,7 @@ def create(batch: Transform, model_uri: str) -> None:
             "AssembleWith": "Line",
         },
         TransformResources=resources,
+        Tags=tags.of_the_app(),
     )
 
 

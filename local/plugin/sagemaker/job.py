@@ -16,6 +16,7 @@ from local.environment import ACCOUNT, REGION
 from local.plugin.ministack_adapter import assume_role, put_event
 from local.plugin.sagemaker.aws import RoleClients
 from local.plugin.sagemaker.container import Container, Ended
+from local.plugin.sagemaker.errors import in_use
 from local.plugin.sagemaker.instance_holds import Hold
 from local.plugin.sagemaker.store import STORE, Record, shown
 from local.plugin.sagemaker.telemetry import MetricDefinition, Telemetry
@@ -181,6 +182,14 @@ class Job:
         self.telemetry.close()
         self.hold.release()
         self.update(**{self.kind.status: status, "_finished": True, **changes})
+
+
+def delete_ended(kind: str, name: str, status: str) -> Record:
+    """Delete a job's entry in SageMaker's list, which is allowed once the job has ended."""
+    if status in ("InProgress", "Stopping"):
+        raise in_use(f"The job {name} cannot be deleted: its status is {status}.")
+    STORE.remove(kind, name)
+    return {}
 
 
 def shorten(reason: str) -> str:
