@@ -11,13 +11,15 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from cli import batch, journey, keys, models
+from cli import batch, destroy, journey, keys, models
 from cli.api import StoryloomApi
 from cli.browser import cached_page, show, write_private
 from cli.connection import LOCAL_STATE, connect, sign_in_and_keep
+from cli.doctor.command import doctor
 from cli.errors import CommandError
 from cli.output import AsJson, print_json
 from cli.progress import follow_run, run_panel, runs_table
+from cli.verify.command import verify
 from local.account import Profile
 from local.cloud import LocalCloud
 from local.errors import LocalCloudError
@@ -34,6 +36,9 @@ app.add_typer(local_app, name="local")
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
 app.command()(batch.batch)
+app.command()(verify)
+app.command()(doctor)
+app.command()(destroy.destroy)
 
 out = Console()
 notes = Console(stderr=True)  # progress goes here, so that --json leaves standard output clean

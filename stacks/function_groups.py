@@ -43,10 +43,12 @@ CONTROL = FunctionGroup(
         "register",
         "deploy",
         "smoke_test",
+        "collect_garbage",
         "announce",
         "record_failure",
         "keeper",
         "start_transform",
+        "clean_up",
     ),
 )
 STORIES = FunctionGroup("stories", ("read_stories", "assemble"), libraries=("stories",))

@@ -1,8 +1,8 @@
 """GPU instances of SageMaker that the app knows, and what fits into them.
 
 Which jobs can have which instance is an enumeration of SageMaker's for each, which boto3 carries and does not
-check: tests compare them. Memory is per GPU: training and hosting both use one GPU, so an instance with four of
-them holds no larger model than its sibling with one.
+check: tests compare them. Memory is per GPU: training and hosting both use one GPU, so an instance with four
+of them holds no larger model than its sibling with one.
 """
 
 from dataclasses import dataclass

@@ -138,6 +138,8 @@ def evaluate_state(settings: Settings, role_arn: str, image: str) -> dict[str, A
             }
         },
         "StoppingCondition": {"MaxRuntimeInSeconds": _EVALUATION_SECONDS},
+        # It fails at once if it finds no GPU, as training does by its hyperparameter `accelerator`.
+        "Environment": {"STORYLOOM_ACCELERATOR": "gpu"},
         "NetworkConfig": {"EnableNetworkIsolation": True},
         "Tags": _tags(settings),
     }

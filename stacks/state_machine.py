@@ -38,13 +38,22 @@ _RETRY_LAMBDA = [
             "Lambda.ServiceException",
             "Lambda.AWSLambdaException",
             "Lambda.SdkClientException",
-            "Lambda.TooManyRequestsException",
         ],
         "IntervalSeconds": 2,
         "MaxAttempts": 6,
         "BackoffRate": 2,
         "JitterStrategy": "FULL",
-    }
+    },
+    # A new account may run ten functions at once: a batch then waits until those before it are read. Half a
+    # minute on average between attempts is enough for the longest batches, ten at a time.
+    {
+        "ErrorEquals": ["Lambda.TooManyRequestsException"],
+        "IntervalSeconds": 2,
+        "MaxAttempts": 500,
+        "BackoffRate": 2,
+        "MaxDelaySeconds": 60,
+        "JitterStrategy": "FULL",
+    },
 ]
 # A function whose process was killed, for memory or with its machine, or that ran out of time. What it read
 # until then is kept, so that a retry goes on from there.
@@ -82,6 +91,7 @@ FUNCTION_SECONDS = {
     "register": 2 * _MINUTE,
     "deploy": 15 * _MINUTE,
     "smoke_test": 5 * _MINUTE,
+    "collect_garbage": 5 * _MINUTE,
     "announce": 2 * _MINUTE,
     "record_failure": 2 * _MINUTE,
 }
@@ -232,8 +242,13 @@ def definition(
         "WaitForEndpoint": {"Type": "Wait", "Seconds": _ENDPOINT_POLL_SECONDS, "Next": "SmokeTest"},
         "SmokeTest": call("smoke_test", {**run, "deployment.$": "$.deployment"}, "$.smoke", "Deployed"),
         "Deployed": choice(
-            {"Variable": "$.smoke.status", "StringEquals": "passed"}, "Succeeded", "WaitForEndpoint"
+            {"Variable": "$.smoke.status", "StringEquals": "passed"}, "CollectGarbage", "WaitForEndpoint"
         ),
+        # The version answers: what cannot be deleted now is deleted after the next.
+        "CollectGarbage": {
+            **call("collect_garbage", run, "$.garbage", "Succeeded"),
+            "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.garbage", "Next": "Succeeded"}],
+        },
         "Succeeded": ending("succeeded", {"message.$": "$.registered.message"}),
         "Announce": _last(
             call(

@@ -42,6 +42,7 @@ from training_code.bootstrap import gather
 from training_code.container import JobError, ProcessingPaths, run_job
 from training_code.data import Batch, TokenSequence, encode, in_batches, read_examples, windows
 from training_code.evaluation import SEED, evaluation
+from training_code.gpu import ACCELERATOR, require_gpu
 from training_code.loss import ChunkedLoss
 from training_code.merged import MergedAdapters
 from training_code.merging import is_hosted_merged, write_merged
@@ -74,7 +75,12 @@ def main() -> int:
     transformers.utils.logging.disable_progress_bar()
     warnings.filterwarnings("ignore", category=FutureWarning)  # libraries' talk about each other
     paths = ProcessingPaths.from_environment()
-    return run_job(lambda: evaluate(paths), paths.failure)
+
+    def job() -> int:
+        require_gpu(os.environ.get(ACCELERATOR, "auto"))
+        return evaluate(paths)
+
+    return run_job(job, paths.failure)
 
 
 def evaluate(paths: ProcessingPaths) -> int:

@@ -72,7 +72,8 @@ def jobs(
 
 def _hyperparameters(common: Common, settings: Assembly, chosen: Recipe) -> dict[str, str]:
     """Only what the job cannot know: it chooses the rest from the data, the base and its machine."""
-    values = {**asdict(chosen), "base_revision": common.base_model.revision}
+    # Every instance of the settings has a GPU: a job that finds none is to fail, not to use the processor.
+    values = {**asdict(chosen), "base_revision": common.base_model.revision, "accelerator": "gpu"}
     if price := INSTANCES.get(settings.training_instance):
         values |= {"usd_per_hour": price.usd_per_hour, "price_date": PRICE_DATE}
     return {name: str(value) for name, value in values.items()} | ENTRY_POINT

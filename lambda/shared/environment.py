@@ -194,6 +194,9 @@ class Api(_Group):
     state_machine_arn: str
     start_transform_function: str
     browser_endpoint: str = ""
+    """Where the browser finds everything on one machine; empty on AWS."""
+    s3_endpoint: str = ""
+    """S3 in the app's region, as the browser reaches it; empty on one machine."""
 
 
 class Budget(_Group):

@@ -25,9 +25,13 @@ def split(s3_uri: str) -> tuple[str, str]:
     return parts.netloc, parts.path.removeprefix("/")
 
 
+BASE_MODELS = "base-models/"
+"""Prefix of all staged base models."""
+
+
 def base_model(slug: str, revision: str) -> str:
     """Prefix of a staged base model."""
-    return f"base-models/{slug}/{revision}/"
+    return f"{BASE_MODELS}{slug}/{revision}/"
 
 
 def staged_marker(slug: str, revision: str) -> str:
@@ -35,9 +39,18 @@ def staged_marker(slug: str, revision: str) -> str:
     return f"{base_model(slug, revision)}staged.json"
 
 
+def staging_progress(slug: str, revision: str) -> str:
+    """Key of how far the copy of a base model is; it is there only before the model is complete."""
+    return f"{base_model(slug, revision)}staging.json"
+
+
+RUNS = "runs/"
+"""Prefix of what all runs make."""
+
+
 def run(run_id: str) -> str:
     """Prefix of everything one run makes."""
-    return f"runs/{run_id}/"
+    return f"{RUNS}{run_id}/"
 
 
 def manifest(run_id: str) -> str:
@@ -162,9 +175,15 @@ def merged(run_id: str) -> str:
     return f"{evaluation(run_id)}merged/"
 
 
+HOSTING = "hosting/"
+"""Prefix of all hosting bundles."""
+RETIRED = "storyloom:retired"
+"""Tag of objects of a bundle that goes: the bucket's lifecycle deletes what has it, and nobody uses it."""
+
+
 def hosting(version: str) -> str:
     """Prefix of one version's hosting bundle."""
-    return f"hosting/{version}/"
+    return f"{HOSTING}{version}/"
 
 
 def bundled_for(bundle_uri: str) -> str:
@@ -201,9 +220,13 @@ def transform_job(name: str, batch_id: str) -> str:
     return f"{name}-batch-{batch_id}"
 
 
+TRANSFORM_MODELS = f"{TRANSFORMS}model/"
+"""Prefix of all packed models."""
+
+
 def transform_model(version: str) -> str:
     """Key of a version's hosting bundle as one archive: transform jobs take no folder."""
-    return f"{TRANSFORMS}model/{version}/model.tar.gz"
+    return f"{TRANSFORM_MODELS}{version}/model.tar.gz"
 
 
 def transform(batch_id: str) -> str:

@@ -69,6 +69,12 @@ def _ask_for_more(request: Record, caller: str) -> Record:
         raise ApiError(
             "IllegalArgumentException", "You must provide a quota value greater than the current quota value"
         )
+    # An account whose quota AWS has reduced cannot ask for less than everybody has.
+    if request["DesiredValue"] <= quota.default:
+        message = (
+            f"You must provide a quota value greater than the default quota value of {quota.default:.1f}"
+        )
+        raise ApiError("IllegalArgumentException", message)
     if any(one["QuotaCode"] == quota.code and one["Status"] in OPEN for one in _requests()):
         raise ApiError(
             "ResourceAlreadyExistsException",

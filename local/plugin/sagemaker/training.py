@@ -1,4 +1,4 @@
-"""Training jobs: CreateTrainingJob, DescribeTrainingJob, StopTrainingJob, ListTrainingJobs."""
+"""Training jobs: CreateTrainingJob and its family."""
 
 import json
 import os
@@ -96,6 +96,12 @@ def stop(request: Record) -> Record:
     STORE.update("training-job", name, TrainingJobStatus="Stopping", SecondaryStatus="Stopping")
     _WORKING[name].stop()
     return {}
+
+
+def delete(request: Record) -> Record:
+    """DeleteTrainingJob."""
+    name = request["TrainingJobName"]
+    return jobs.delete_ended("training-job", name, str(_get(name)["TrainingJobStatus"]))
 
 
 def summary(record: Record) -> Record:
