@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ def set_all(deployed: Deployed, value: float) -> None:
 
 
 @pytest.fixture
-def stories(deployed: Deployed) -> Iterator[dict[str, bytes]]:
+def stories(deployed: Deployed, first_run: dict[str, Any]) -> Iterator[dict[str, bytes]]:
     """Enough stories for a training; the quotas are ample again afterwards."""
     deployed.start_afresh()
     try:
