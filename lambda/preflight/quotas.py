@@ -1,11 +1,8 @@
 """SageMaker's quotas of the account, compared with what a run needs."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
-
-if TYPE_CHECKING:
-    from mypy_boto3_service_quotas import ServiceQuotasClient
 
 _SERVICE = "sagemaker"
 
@@ -29,7 +26,7 @@ class Quota(NamedTuple):
     code: str
 
 
-def read_quotas(client: "ServiceQuotasClient", names: set[str]) -> dict[str, Quota]:
+def read_quotas(client: Any, names: set[str]) -> dict[str, Quota]:
     """Read the quotas with these names, as far as AWS tells them.
 
     `ListServiceQuotas` leaves out a quota whose value is the default one in some accounts: those are read
@@ -39,8 +36,7 @@ def read_quotas(client: "ServiceQuotasClient", names: set[str]) -> dict[str, Quo
     for operation in ("list_service_quotas", "list_aws_default_service_quotas"):
         if names <= found.keys():
             break
-        pages: Any = client.get_paginator(operation)  # type: ignore[call-overload]
-        for page in pages.paginate(ServiceCode=_SERVICE):
+        for page in client.get_paginator(operation).paginate(ServiceCode=_SERVICE):
             for quota in page["Quotas"]:
                 if quota["QuotaName"] in names:
                     found.setdefault(quota["QuotaName"], Quota(quota["Value"], quota["QuotaCode"]))

@@ -4,7 +4,7 @@ Clients (unlike resources and sessions) may be shared between threads, which the
 """
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
     from mypy_boto3_scheduler import EventBridgeSchedulerClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
-    from mypy_boto3_service_quotas import ServiceQuotasClient
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_stepfunctions import SFNClient
 
@@ -121,7 +120,7 @@ def secretsmanager() -> "SecretsManagerClient":
 
 
 @cache
-def service_quotas() -> "ServiceQuotasClient":
+def service_quotas() -> Any:
     """Return the Service Quotas client."""
     return boto3.client("service-quotas", config=_PATIENT)
 
