@@ -26,6 +26,7 @@ from botocore.exceptions import (
 )
 
 from cli.errors import CommandError
+from local.cloud import LocalCloud
 
 _PATIENT = Config(retries={"mode": "standard", "max_attempts": 6}, connect_timeout=5, read_timeout=60)
 _SIGN_IN = (
@@ -76,6 +77,15 @@ class AwsTarget:
                 service, config=_PATIENT, **self.options
             )
         return self._clients[service]
+
+
+def chosen_target(checkout: Path, state: Path, profile: str, region: str) -> AwsTarget:
+    """The checkout's local cloud if it is up and neither profile nor region is named, else the account."""
+    if not profile and not region:
+        record = LocalCloud(checkout, checkout / state).status()
+        if record["running"]:
+            return on_local_cloud(record)
+    return on_aws(profile, region)
 
 
 def on_aws(profile: str, region: str) -> AwsTarget:
