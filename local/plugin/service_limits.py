@@ -1,0 +1,10 @@
+"""Sizes and contents that AWS's services refuse in every account."""
+
+from local.plugin import ministack_payloads
+
+
+def install() -> None:
+    """Hold the MiniStack of this process to them."""
+    ministack_payloads.limit_functions()
+    ministack_payloads.check_subjects()
+    ministack_payloads.keep_full_buckets()
