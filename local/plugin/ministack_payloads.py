@@ -1,6 +1,7 @@
 """The part of `ministack_adapter` for sizes and contents that AWS refuses and MiniStack takes.
 
-Lambda's variables and payloads, the subject of an e-mail, and a bucket that CloudFormation is to delete.
+Lambda's variables and payloads, the subject of an e-mail, a stage that logs without a role, and a full bucket
+that CloudFormation is to delete.
 """
 
 import json
@@ -8,7 +9,7 @@ import re
 from typing import Any
 
 from ministack.core.responses import error_response_json
-from ministack.services import lambda_svc, s3, sns
+from ministack.services import apigateway_v1, lambda_svc, s3, sns
 from ministack.services.cloudformation import provisioners
 
 from local.plugin.ministack_adapter import HttpRequest, Response, before_requests
@@ -107,6 +108,25 @@ def check_subjects() -> None:
         return publish(parameters)
 
     sns._publish = publish_checked
+
+
+def require_log_role() -> None:
+    """Refuse a stage that logs as long as the account's API Gateway has no role to write logs with."""
+
+    def check(_: str, properties: Json) -> str | None:
+        methods = properties.get("MethodSettings") or []
+        logs = properties.get("AccessLogSetting") or any(
+            method.get("LoggingLevel", "OFF") != "OFF" for method in methods
+        )
+        settings = apigateway_v1._account_settings.get("settings") or {}
+        if not logs or settings.get("cloudwatchRoleArn"):
+            return None
+        return (
+            'Resource handler returned message: "CloudWatch Logs role ARN must be set in account settings to '
+            'enable logging (Service: ApiGateway, Status Code: 400)"'
+        )
+
+    before_creating("AWS::ApiGateway::Stage", check)
 
 
 def keep_full_buckets() -> None:

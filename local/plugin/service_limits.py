@@ -7,4 +7,5 @@ def install() -> None:
     """Hold the MiniStack of this process to them."""
     ministack_payloads.limit_functions()
     ministack_payloads.check_subjects()
+    ministack_payloads.require_log_role()
     ministack_payloads.keep_full_buckets()

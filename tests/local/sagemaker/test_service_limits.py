@@ -85,6 +85,38 @@ def test_a_subject_has_less_than_100_characters_in_one_line(aws: Aws) -> None:
 
 
 @pytest.mark.aws_fact
+def test_a_stage_logs_only_if_the_account_has_a_role_for_it(aws: Aws) -> None:
+    formation, name = aws.client("cloudformation"), f"api-{uuid4().hex[:8]}"
+    api = {"Ref": "Api"}
+    log = {"DestinationArn": {"Fn::GetAtt": ["Log", "Arn"]}, "Format": "$context.requestId"}
+    method = {
+        "RestApiId": api,
+        "ResourceId": {"Fn::GetAtt": ["Api", "RootResourceId"]},
+        "HttpMethod": "GET",
+        "AuthorizationType": "NONE",
+        "Integration": {"Type": "MOCK"},
+    }
+    stage = {"RestApiId": api, "DeploymentId": {"Ref": "Deployment"}, "StageName": "live"}
+    deployment = {"Type": "AWS::ApiGateway::Deployment", "Properties": {"RestApiId": api}, "DependsOn": "Get"}
+    resources = {
+        "Api": {"Type": "AWS::ApiGateway::RestApi", "Properties": {"Name": name}},
+        "Log": {"Type": "AWS::Logs::LogGroup", "Properties": {"LogGroupName": name}},
+        "Get": {"Type": "AWS::ApiGateway::Method", "Properties": method},
+        "Deployment": deployment,
+        "Stage": {"Type": "AWS::ApiGateway::Stage", "Properties": {**stage, "AccessLogSetting": log}},
+    }
+    formation.create_stack(StackName=name, TemplateBody=json.dumps({"Resources": resources}))
+    until(
+        lambda: formation.describe_stacks(StackName=name)["Stacks"][0],
+        lambda stack: not stack["StackStatus"].endswith("IN_PROGRESS"),
+    )
+    events = formation.describe_stack_events(StackName=name)["StackEvents"]
+    reasons = [event.get("ResourceStatusReason", "") for event in events]
+    assert any("CloudWatch Logs role ARN must be set in account settings" in reason for reason in reasons)
+    formation.delete_stack(StackName=name)
+
+
+@pytest.mark.aws_fact
 def test_a_stack_does_not_delete_a_bucket_that_holds_something(aws: Aws) -> None:
     formation, s3, name = aws.client("cloudformation"), aws.client("s3"), f"full-{uuid4().hex[:8]}"
     bucket = {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": name}}
