@@ -129,7 +129,7 @@ def require_log_role() -> None:
     before_creating("AWS::ApiGateway::Stage", check)
 
 
-def keep_full_buckets() -> None:
+def refuse_to_delete_full_buckets() -> None:
     """Fail the deletion of a bucket that holds anything, when CloudFormation deletes it too."""
     kind = provisioners._RESOURCE_HANDLERS["AWS::S3::Bucket"]
     delete = kind["delete"]

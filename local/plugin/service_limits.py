@@ -8,4 +8,4 @@ def install() -> None:
     ministack_payloads.limit_functions()
     ministack_payloads.check_subjects()
     ministack_payloads.require_log_role()
-    ministack_payloads.keep_full_buckets()
+    ministack_payloads.refuse_to_delete_full_buckets()
