@@ -122,6 +122,6 @@ def _all() -> Iterator[Quota]:
     )
     model = botocore.session.get_session().get_service_model("sagemaker")
     for usage, enumeration in _USAGES.items():
-        for instance_type in model.shape_for(enumeration).enum:
+        for instance_type in model.shape_for(enumeration).metadata["enum"]:
             few = 0 if is_accelerated(instance_type) else CPU_INSTANCES_OF_NEW
             yield Quota("sagemaker", f"{instance_type} for {usage} usage", few, few, AMPLE_INSTANCES)

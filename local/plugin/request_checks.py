@@ -6,7 +6,6 @@ lengths and ranges. MiniStack checks few of them, so a value that AWS refuses wo
 
 import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -107,13 +106,15 @@ def _members(
 ) -> dict[str, Any]:
     """A REST request's members, gathered from its path, its query, its headers and its body."""
     shape = model.input_shape
+    if shape is None:
+        return {}
     members: dict[str, Any] = {}
-    for name, member in shape.members.items() if shape else ():
+    for name, member in shape.members.items():
         place, key = member.serialization.get("location"), member.serialization.get("name", name)
         if place == "uri":
             members[name] = unquote(in_path[key])
         elif place == "querystring" and key in request.query:
-            members[name] = _READ.get(member.type_name, lambda values: values[0])(request.query[key])
+            members[name] = _from_query(member.type_name, request.query[key])
         elif place == "header" and key.lower() in request.headers:
             members[name] = request.headers[key.lower()]
         elif place is None and key in body and "payload" not in shape.serialization:
@@ -121,8 +122,9 @@ def _members(
     return members
 
 
-_READ: dict[str, Callable[[list[str]], Any]] = {
-    "list": lambda values: values,
-    "integer": lambda values: int(values[0]),
-    "boolean": lambda values: values[0].lower() == "true",
-}
+def _from_query(kind: str, values: list[str]) -> Any:
+    if kind == "list":
+        return values
+    if kind == "boolean":
+        return values[0].lower() == "true"
+    return int(values[0]) if kind == "integer" and values[0].isdigit() else values[0]
