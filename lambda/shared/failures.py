@@ -10,6 +10,8 @@ from shared import aws, capacity
 from shared.models import Failure
 
 LOG_LINES = 20
+_LINE_CHARACTERS = 1_000
+"""A line may have 1 MB in CloudWatch; an item of the table has 400 KB, a message 256."""
 STOPPED = "Stopped"
 """Error name of an execution that a person stopped over the API; the cause says who."""
 TOO_MANY_FAILED = "States.ExceedToleratedFailureThreshold"
@@ -100,7 +102,7 @@ def log_tail(log_group: str, job: str) -> str | None:
                 limit=LOG_LINES,
                 startFromHead=False,
             )
-            lines += [event["message"].rstrip() for event in events["events"]]
+            lines += [event["message"].rstrip()[-_LINE_CHARACTERS:] for event in events["events"]]
     except client.exceptions.ResourceNotFoundException:
         return None
     except ClientError as error:

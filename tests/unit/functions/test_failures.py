@@ -57,6 +57,26 @@ def test_a_failed_training_job_shows_the_end_of_its_own_log(
     assert "line 99" in letter["Message"]
 
 
+@pytest.mark.aws_fact
+def test_lines_of_a_log_that_no_item_and_no_message_could_hold_are_cut(
+    house: House, context: LambdaContext, letters: Letters
+) -> None:
+    job = f"{house.table}-train-{RUN}"
+    # A progress bar redraws itself without a line feed, so the log has all of it as one line.
+    _log(job, ["step \r" * 35_000 + f"step {number} of 3" for number in range(3)])
+    runs.enter(RUN, "StageBaseModel")
+    record_failure(_caught(job), context)
+    run = runs.get(RUN)
+    assert run is not None
+    assert run.failure is not None
+    assert run.status == "failed"
+    lines = (run.failure.log_tail or "").split("\n")
+    assert [line[-11:] for line in lines] == ["step 0 of 3", "step 1 of 3", "step 2 of 3"]
+    assert all(len(line) == 1_000 for line in lines)
+    (letter,) = letters()
+    assert "step 2 of 3" in letter["Message"]
+
+
 def test_the_failure_is_told_once(house: House, context: LambdaContext, letters: Letters) -> None:
     runs.enter(RUN, "Train")
     record_failure(_caught(f"{house.table}-none"), context)
