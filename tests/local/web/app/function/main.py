@@ -10,7 +10,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
 app = FastAPI()
@@ -67,6 +67,13 @@ async def echo(request: Request, rest: str) -> dict[str, Any]:
         "identity": boto3.client("sts").get_caller_identity()["Arn"] if rest == "whoami" else "",
         "version": os.environ.get("VERSION_OF_TEST", ""),
     }
+
+
+@app.get("/api/status/{status}")
+def answer(status: int) -> Response:
+    if status == 0:
+        os._exit(1)  # as a process that is killed for its memory
+    return Response(status_code=status, headers={"Retry-After": "5"} if status == 503 else {})
 
 
 @app.get("/api/forbidden")
