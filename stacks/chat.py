@@ -9,6 +9,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
+from stacks.clean_up import made_at_run_time
 from stacks.function_bundles import FunctionBundles
 from stacks.functions import Function
 from stacks.hosting import Hosting
@@ -55,6 +56,13 @@ class ChatStack(Stack):
         keeper = self._keeper(hosting)
         transforms = pipeline.transforms_seen_from(self)
         start_transform = self._start_transform(transforms)
+        made_at_run_time(
+            self,
+            clean_up_arn=pipeline.clean_up_seen_from(self),
+            part="hosting",
+            # Whoever asks for an endpoint or a batch asks these, and so is gone before them.
+            makers=(keeper.function, start_transform.function),
+        )
         chat_api = self._chat_api(hosting, keeper, pipeline.machine_seen_from(self))
         self._let_choose_versions(chat_api)
         self._let_answer_batches(chat_api, keeper, transforms)

@@ -16,6 +16,9 @@ from stacks.references import Storage
 from stacks.s3_hosts import bucket_url
 from stacks.settings import Settings
 
+READ_TIMEOUT = Duration.seconds(60)
+"""How long CloudFront waits for the API's first byte, and between two packets; more needs a quota."""
+
 
 class PageMissingError(Exception):
     """The page has not been built."""
@@ -137,7 +140,7 @@ class Page(Construct):
             ),
             additional_behaviors={
                 "/api/*": cloudfront.BehaviorOptions(
-                    origin=origins.RestApiOrigin(api, read_timeout=Duration.seconds(60)),
+                    origin=origins.RestApiOrigin(api, read_timeout=READ_TIMEOUT),
                     viewer_protocol_policy=cloudfront.ViewerProtocolPolicy.HTTPS_ONLY,
                     allowed_methods=cloudfront.AllowedMethods.ALLOW_ALL,
                     cache_policy=cloudfront.CachePolicy.CACHING_DISABLED,

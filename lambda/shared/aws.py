@@ -11,6 +11,7 @@ from botocore.config import Config
 
 if TYPE_CHECKING:
     from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient
+    from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_lambda import LambdaClient
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
     from mypy_boto3_scheduler import EventBridgeSchedulerClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_service_quotas import ServiceQuotasClient
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_stepfunctions import SFNClient
 
@@ -119,6 +121,18 @@ def secretsmanager() -> "SecretsManagerClient":
 
 
 @cache
+def service_quotas() -> "ServiceQuotasClient":
+    """Return the Service Quotas client."""
+    return boto3.client("service-quotas", config=_PATIENT)
+
+
+@cache
 def lambdas() -> "LambdaClient":
     """Return the Lambda client."""
     return boto3.client("lambda", config=_PATIENT)
+
+
+@cache
+def cloudformation() -> "CloudFormationClient":
+    """Return the CloudFormation client."""
+    return boto3.client("cloudformation", config=_PATIENT)

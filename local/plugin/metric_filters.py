@@ -2,14 +2,14 @@
 
 import json
 
-from local.plugin import filter_patterns, ministack_cloudwatch, ministack_logs
-from local.plugin.ministack_logs import MetricFilter
+from local.plugin import filter_patterns, ministack_cloudwatch, ministack_log_metrics
+from local.plugin.ministack_log_metrics import MetricFilter
 
 
 def install() -> None:
     """Add it to the MiniStack of this process."""
-    ministack_logs.check_patterns(_fault)
-    ministack_logs.on_log_events(_count)
+    ministack_log_metrics.check_patterns(_fault)
+    ministack_log_metrics.on_log_events(_count)
 
 
 def _is_json(pattern: str) -> bool:
@@ -31,7 +31,7 @@ def _count(metric_filter: MetricFilter, lines: list[str]) -> None:
         matches = filter_patterns.compile_pattern(pattern)
         matching = [line for line in lines if matches(line)]
     else:
-        matching = [line for line in lines if ministack_logs.match_terms(pattern, line)]
+        matching = [line for line in lines if ministack_log_metrics.match_terms(pattern, line)]
     for line in matching:
         value = _value(metric_filter.value, line)
         if value is not None:

@@ -44,10 +44,7 @@ def wrap_rest_requests(
 
 
 def keep_access_log_settings() -> None:
-    """Keep a template's `AccessLogSetting` of a stage, which MiniStack drops.
-
-    It is refused, as API Gateway does, until the account has a role that may write logs.
-    """
+    """Keep a template's `AccessLogSetting` of a stage, which MiniStack drops."""
     handlers = provisioners._RESOURCE_HANDLERS["AWS::ApiGateway::Stage"]
     create, update = handlers["create"], handlers["update"]
 
@@ -66,9 +63,6 @@ def keep_access_log_settings() -> None:
 
 def _keep(properties: dict[str, Any]) -> None:
     setting = properties.get("AccessLogSetting") or {}
-    account = apigateway_v1._account_settings.get("settings") or {}
-    if setting and not account.get("cloudwatchRoleArn"):
-        raise ValueError("CloudWatch Logs role ARN must be set in account settings to enable logging")
     stage = apigateway_v1._stages_v1[properties["RestApiId"]][properties["StageName"]]
     stage["accessLogSettings"] = {
         name: setting[key]

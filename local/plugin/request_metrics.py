@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from local.plugin import ministack_cloudwatch, ministack_logs, ministack_requests
+from local.plugin import ministack_cloudwatch, ministack_log_metrics, ministack_requests
 from local.plugin.ministack_adapter import Response
 from local.plugin.ministack_requests import RestRequest
 
@@ -45,7 +45,7 @@ async def _recorded(request: RestRequest, answer: Callable[[], Awaitable[Respons
     if logging.get("destinationArn") and logging.get("format"):
         line = _line(logging["format"], _variables(request, status, headers, started))
         group = logging["destinationArn"].split(":log-group:")[1].removesuffix(":*")
-        ministack_logs.write_line(group, f"{datetime.now(UTC):%Y-%m-%d}", line, int(started * 1000))
+        ministack_log_metrics.write_line(group, f"{datetime.now(UTC):%Y-%m-%d}", line, int(started * 1000))
     return response
 
 
