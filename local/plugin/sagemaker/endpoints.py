@@ -160,10 +160,11 @@ def get(name: str) -> Record:
 
 
 def delete(request: Record) -> Record:
-    """DeleteEndpoint: its servers are stopped, also one that is still being started."""
+    """DeleteEndpoint: its servers are stopped. Refused while the endpoint is being created or changed."""
     name = request["EndpointName"]
-    get(name)
-    STORE.update(ENDPOINT, name, EndpointStatus="Deleting")
+    with STORE.locked():
+        _must_rest(get(name))
+        STORE.update(ENDPOINT, name, EndpointStatus="Deleting")
     _announce(name)
     live = _LIVE.pop(name)
     live.deleted = True
