@@ -87,7 +87,8 @@ def _gives_back(state: HostingState) -> bool:
 
 
 def _why(config: str) -> str:
+    instance = machines.instance_of(config)
     return (
-        f"The account's quota allows no second {machines.instance_of(config)} beside the one that answers, so "
-        "chat pauses for some minutes while the instance changes."
+        f"The account's quota allows no second {instance} beside the one that answers, so chat pauses for "
+        "some minutes while the instance changes."
     )
