@@ -51,6 +51,12 @@ def test_the_version_goes_live_by_replacement(
     kept = deployed.client("s3").list_objects_v2(Bucket=retired["Bucket"], Prefix="hosting/", Delimiter="/")
     bundles = {found["Prefix"] for found in kept["CommonPrefixes"]}
     assert bundles == {f"hosting/{version}/" for version in (first_run["version"], another_version)}
+    # it is loaded beside the new one, so that no second instance is needed; other tests expect it
+    known = {run["run_id"] for run in deployed.api.runs()}
+    deployed.api.decide_version(first_run["version"], "activate")
+    back = deployed.finished_run(wait_for_new_run(deployed.api, known, PATIENCE_S))
+    assert back["status"] == "succeeded", back
+    deployed.answers_as(first_run["version"])
 
 
 def _let_be_quiet(deployed: Deployed) -> None:
