@@ -140,7 +140,7 @@ class StandIn:
         if self.endpoint["EndpointStatus"] not in {"InService", "Failed"}:
             raise RefusalError('Cannot update in-progress endpoint "arn:aws:sagemaker:::it".')
         self._see("endpoint configuration")
-        if self.endpoint["EndpointConfigName"] not in self.configs:
+        if not {self.endpoint["EndpointConfigName"], body["EndpointConfigName"]} <= set(self.configs):
             raise RefusalError("Could not find endpoint configuration.")
         if self.scalable is not None and self._changes_machine(body["EndpointConfigName"]):
             raise RefusalError("The variant(s) main must be deregistered as a target for autoscaling first.")
