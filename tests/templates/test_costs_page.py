@@ -32,8 +32,9 @@ class AtRest:
 _LINES = (
     AtRest(
         ("AWS::S3::Bucket",),
-        "$0.023 a GB: 5 GB hold a model of 1.7 billion parameters, stories and some versions",
-        0.12,
+        "$0.023 a GB: 11 GB hold a model of 1.7 billion parameters, two copies of it in hosting bundles, "
+        "and ten versions",
+        0.26,
     ),
     AtRest(
         ("AWS::DynamoDB::Table",),

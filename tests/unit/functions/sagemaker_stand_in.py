@@ -59,6 +59,8 @@ class StandIn:
     """Set when a stream ended because its client went away, or cancelled it."""
     over_quota: set[str] = field(default_factory=set)
     """Instance types that the account may not have."""
+    unseen: int = 0
+    """So many of the next operations do not know yet what they depend on: it was made just now."""
     refuses_to_delete: bool = False
     scalable: Body | None = None
     """Application Auto Scaling's scalable target, with the endpoint's variant as its resource."""
@@ -92,7 +94,14 @@ class StandIn:
         return self._once(self.models, body["ModelName"], body, "model")
 
     def _CreateEndpointConfig(self, body: Body) -> Body:  # noqa: N802
+        if body["EndpointConfigName"] not in self.configs:
+            self._see("model")
         return self._once(self.configs, body["EndpointConfigName"], body, "endpoint configuration")
+
+    def _see(self, kind: str) -> None:
+        if self.unseen > 0:
+            self.unseen -= 1
+            raise RefusalError(f'Could not find {kind} "arn:aws:sagemaker:::new".')
 
     def _once(self, kept: dict[str, Body], name: str, body: Body, kind: str) -> Body:
         if name in kept:
@@ -108,6 +117,7 @@ class StandIn:
     def _CreateEndpoint(self, body: Body) -> Body:  # noqa: N802
         if self.endpoint is not None:
             raise RefusalError('Cannot create already existing endpoint "arn:aws:sagemaker:::it".')
+        self._see("endpoint configuration")
         if body["EndpointConfigName"] not in self.configs:
             raise RefusalError("Could not find endpoint configuration.")
         self._within_quota(self.configs[body["EndpointConfigName"]])
@@ -140,7 +150,8 @@ class StandIn:
         assert self.endpoint is not None
         if self.endpoint["EndpointStatus"] not in {"InService", "Failed"}:
             raise RefusalError('Cannot update in-progress endpoint "arn:aws:sagemaker:::it".')
-        if self.endpoint["EndpointConfigName"] not in self.configs:
+        self._see("endpoint configuration")
+        if not {self.endpoint["EndpointConfigName"], body["EndpointConfigName"]} <= set(self.configs):
             raise RefusalError("Could not find endpoint configuration.")
         if self.scalable is not None and self._changes_machine(body["EndpointConfigName"]):
             raise RefusalError("The variant(s) main must be deregistered as a target for autoscaling first.")
@@ -212,6 +223,7 @@ class StandIn:
         return {}
 
     def _CreateTransformJob(self, body: Body) -> Body:  # noqa: N802
+        self._see("model")
         if body["ModelName"] not in self.models:
             raise RefusalError(f'Could not find model "{body["ModelName"]}".')
         instance = body["TransformResources"]["InstanceType"]

@@ -164,7 +164,7 @@ def test_an_alarm_that_rings_already_rings_for_what_is_replaced(
     assert "DeploymentConfig" not in sagemaker.updates[-1]
     aws.cloudwatch().set_alarm_state(AlarmName=errors, StateValue="OK", StateReason="It is quiet again.")
     sagemaker.in_service()
-    endpoint.converge(live_v1, watched=True)
+    endpoint.converge(endpoint.ensure_config(live_v1, "ml.g6.xlarge"), watched=True)
     assert "DeploymentConfig" in sagemaker.updates[-1]
 
 
