@@ -15,6 +15,12 @@ _LINE_CHARACTERS = 1_000
 STOPPED = "Stopped"
 """Error name of an execution that a person stopped over the API; the cause says who."""
 TOO_MANY_FAILED = "States.ExceedToleratedFailureThreshold"
+# What the toolkit of SageMaker's framework images says of a script that ended without a word of its own.
+_SCRIPT_ENDED = re.compile(
+    r'ExecuteUserScriptError:\s*ExitCode (?P<code>-?\d+)\s*ErrorMessage "(?P<words>.*?)"?\s*'
+    r'(ExtraInfo "(?P<info>[^"]*)"\s*)?(Command ".*)?$',
+    re.DOTALL,
+)
 _QUOTA = re.compile(r"'([^']+ usage)'")
 _JOBS = {
     # Field of the job's description that names it: the state that runs it, and its CloudWatch log group.
@@ -113,7 +119,16 @@ def log_tail(log_group: str, job: str) -> str | None:
 def _job_cause(job: dict[str, Any]) -> str:
     reason = job.get("FailureReason") or job.get("ExitMessage")
     status = job.get("TrainingJobStatus") or job.get("ProcessingJobStatus") or "Failed"
-    return str(reason or f"The job ended as {status} and gave no reason.")
+    return _without_command(str(reason or f"The job ended as {status} and gave no reason."))
+
+
+def _without_command(reason: str) -> str:
+    """Leave out what the toolkit adds to a script's last words: its whole command line."""
+    ended = _SCRIPT_ENDED.search(reason)
+    if ended is None:
+        return reason
+    words = ended["info"] or ended["words"].strip() or "The training script ended without saying why"
+    return f"{reason[: ended.start()]}{words} (exit code {ended['code']})"
 
 
 def _json(text: str) -> dict[str, Any]:

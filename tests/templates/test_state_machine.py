@@ -155,6 +155,14 @@ def test_a_job_has_only_fields_that_step_functions_is_known_to_take(states: Stat
 
 
 @pytest.mark.aws_fact
+def test_sagemaker_ends_a_job_before_its_state_times_out(states: States) -> None:
+    training = states["Train"]["Parameters"]["StoppingCondition"]["MaxWaitTimeInSeconds"]
+    evaluation = states["Evaluate"]["Parameters"]["StoppingCondition"]["MaxRuntimeInSeconds"]
+    for name, longest in (("Train", training), ("Tune", training), ("Evaluate", evaluation)):
+        assert states[name]["TimeoutSeconds"] >= longest + 3600, "a timeout would leave the job running"
+
+
+@pytest.mark.aws_fact
 def test_no_job_uses_the_debugger(states: States) -> None:
     requests = [states["Train"]["Parameters"], states["Tune"]["Parameters"]["TrainingJobDefinition"]]
     for request in requests:

@@ -348,8 +348,19 @@ class _Training:
     def _failure(self, exit_code: int, last_lines: str) -> str:
         """The container's own words in ``/opt/ml/output/failure``, else the last lines of its output."""
         path = self._output / "failure"
+        if not path.exists() and submit_directory(self.request):
+            return f"AlgorithmError: {self._toolkit_words(exit_code, last_lines)}, exit code: 1"
         words = path.read_text(errors="replace").strip() if path.exists() else last_lines.strip()
         return f"AlgorithmError: {words[-(jobs.REASON_CHARACTERS - 60) :]}, exit code: {exit_code}"
+
+    def _toolkit_words(self, exit_code: int, last_lines: str) -> str:
+        """What the toolkit writes into the failure file of a script that left none."""
+        killed = 'ExtraInfo "OutOfMemory: Process killed by SIGKILL (signal 9)"\n' if exit_code == -9 else ""
+        text = (
+            f'ExecuteUserScriptError:\nExitCode {exit_code}\nErrorMessage "{last_lines.strip()}"\n{killed}'
+            f'Command "{" ".join(entrypoint(self.request))}"'
+        )
+        return text[: jobs.REASON_CHARACTERS - 60]
 
     @property
     def _data(self) -> Path:
