@@ -95,7 +95,8 @@ def log_tail(log_group: str, job: str) -> str | None:
 
 
 def _job_cause(job: dict[str, Any]) -> str:
-    reason = job.get("FailureReason") or job.get("ExitMessage")
+    # A processing job's own words are its exit message; its FailureReason only points to the log.
+    reason = job.get("ExitMessage") or job.get("FailureReason")
     status = job.get("TrainingJobStatus") or job.get("ProcessingJobStatus") or "Failed"
     return str(reason or f"The job ended as {status} and gave no reason.")
 

@@ -230,7 +230,10 @@ class _Training:
         for folder in (self._model, self._output / "data", self._checkpoint_folder):
             folder.mkdir(parents=True, exist_ok=True)
         write_json(config / "hyperparameters.json", self.request.get("HyperParameters", {}))
-        write_json(config / "resourceconfig.json", jobs.resource_config())
+        write_json(
+            config / "resourceconfig.json",
+            jobs.resource_config(self.request["ResourceConfig"]["InstanceType"]),
+        )
         write_json(
             config / "inputdataconfig.json",
             {
@@ -325,10 +328,19 @@ class _Training:
         }
 
     def _failure(self, exit_code: int, last_lines: str) -> str:
-        """The container's own words in ``/opt/ml/output/failure``, else the last lines of its output."""
+        """The first characters of ``/opt/ml/output/failure``, as SageMaker shows them.
+
+        Without that file there is no reason but the exit code, unless the image's own toolkit ran the script: it
+        then writes the file.
+        """
         path = self._output / "failure"
-        words = path.read_text(errors="replace").strip() if path.exists() else last_lines.strip()
-        return f"AlgorithmError: {words[-(jobs.REASON_CHARACTERS - 60) :]}, exit code: {exit_code}"
+        words = path.read_text(errors="replace") if path.exists() else ""
+        if not words and not self.request["AlgorithmSpecification"].get("ContainerEntrypoint"):
+            command = " ".join(entrypoint(self.request))
+            words = f'ExecuteUserScriptError:\nExitCode {exit_code}\nErrorMessage "{last_lines}"\nCommand "{command}"'
+            exit_code = 1
+        words = words[: jobs.REASON_CHARACTERS]
+        return f"AlgorithmError: {words}, exit code: {exit_code}"[: jobs.REASON_CHARACTERS]
 
     @property
     def _data(self) -> Path:

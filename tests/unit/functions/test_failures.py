@@ -79,6 +79,7 @@ def test_a_run_that_succeeded_stays_so(house: House, context: LambdaContext, let
     assert letters() == []
 
 
+@pytest.mark.aws_fact
 @pytest.mark.parametrize(
     ("error", "cause", "step", "words"),
     [
@@ -92,7 +93,8 @@ def test_a_run_that_succeeded_stays_so(house: House, context: LambdaContext, let
         ("States.DataLimitExceeded", "The state is too large.", "Read", "The state is too large."),
         (
             "States.TaskFailed",
-            '{"ProcessingJobName": "p", "ExitMessage": "no test stories", "ProcessingJobStatus": "Failed"}',
+            '{"ProcessingJobName": "p", "ExitMessage": "no test stories", "ProcessingJobStatus": "Failed", '
+            '"FailureReason": "AlgorithmError: See job logs for more information"}',
             "Evaluate",
             "no test stories",
         ),

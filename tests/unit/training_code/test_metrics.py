@@ -35,9 +35,9 @@ def test_what_is_not_known_is_left_out() -> None:
 
 def test_every_metric_definition_finds_its_figure_in_the_log(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("aws_cdk")  # not in the training image
-    from stacks.sagemaker_jobs import METRIC_DEFINITIONS
-
     import re
+
+    from stacks.sagemaker_jobs import METRIC_DEFINITIONS
 
     monitor = Monitor(flops_per_token=2e9, peak_flops=1e12, usd_per_hour=1.13)
     monitor.step(1, 2.5, 125.0, 1e-3, 1800.0)
