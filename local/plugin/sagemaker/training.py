@@ -330,14 +330,17 @@ class _Training:
     def _failure(self, exit_code: int, last_lines: str) -> str:
         """The first characters of ``/opt/ml/output/failure``, as SageMaker shows them.
 
-        Without that file there is no reason but the exit code, unless the image's own toolkit ran the script: it
-        then writes the file.
+        Without that file there is no reason but the exit code, unless the image's own toolkit ran the script:
+        it then writes the file.
         """
         path = self._output / "failure"
         words = path.read_text(errors="replace") if path.exists() else ""
         if not words and not self.request["AlgorithmSpecification"].get("ContainerEntrypoint"):
             command = " ".join(entrypoint(self.request))
-            words = f'ExecuteUserScriptError:\nExitCode {exit_code}\nErrorMessage "{last_lines}"\nCommand "{command}"'
+            words = (
+                f"ExecuteUserScriptError:\nExitCode {exit_code}\n"
+                f'ErrorMessage "{last_lines}"\nCommand "{command}"'
+            )
             exit_code = 1
         words = words[: jobs.REASON_CHARACTERS]
         return f"AlgorithmError: {words}, exit code: {exit_code}"[: jobs.REASON_CHARACTERS]

@@ -237,9 +237,8 @@ class StandIn:
 
     def _CreateModelPackage(self, body: Body) -> Body:  # noqa: N802
         self.packages.append(body)
-        return {
-            "ModelPackageArn": f"arn:aws:sagemaker:us-east-1:123456789012:model-package/storyloom/{len(self.packages)}"
-        }
+        package = f"model-package/storyloom/{len(self.packages)}"
+        return {"ModelPackageArn": f"arn:aws:sagemaker:us-east-1:123456789012:{package}"}
 
     def _UpdateModelPackage(self, body: Body) -> Body:  # noqa: N802
         number = int(body["ModelPackageArn"].rpartition("/")[2])
