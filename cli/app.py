@@ -11,13 +11,16 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from cli import batch, journey, keys, models
+from cli import batch, destroy, journey, keys, models
 from cli.api import StoryloomApi
 from cli.browser import cached_page, show, write_private
 from cli.connection import LOCAL_STATE, connect, sign_in_and_keep
+from cli.doctor.command import doctor
 from cli.errors import CommandError
 from cli.output import AsJson, print_json
 from cli.progress import follow_run, run_panel, runs_table
+from cli.verify.command import verify
+from local.account import Profile
 from local.cloud import LocalCloud
 from local.errors import LocalCloudError
 
@@ -33,6 +36,9 @@ app.add_typer(local_app, name="local")
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
 app.command()(batch.batch)
+app.command()(verify)
+app.command()(doctor)
+app.command()(destroy.destroy)
 
 out = Console()
 notes = Console(stderr=True)  # progress goes here, so that --json leaves standard output clean
@@ -41,6 +47,12 @@ Folder = Annotated[Path, typer.Argument(help="A folder of stories, or one file."
 RunId = Annotated[str, typer.Argument(help="The run's id, as `storyloom runs` lists it.")]
 State = Annotated[Path, typer.Option(help="The folder that holds everything of this local cloud.")]
 Port = Annotated[int, typer.Option(help="The port AWS's APIs answer on; another is taken when it is busy.")]
+AccountProfile = Annotated[
+    Profile,
+    typer.Option(
+        help="What AWS allows the account: usual, or new (no GPU quotas, 10 functions at once, 3,008 MB)."
+    ),
+]
 PagePort = Annotated[int, typer.Option(help="The port of the page; another is taken when it is busy.")]
 
 
@@ -62,10 +74,14 @@ def _checkout() -> Path:
 
 
 def _places(
-    state: Path, port: int, page_port: int, context: Mapping[str, str] | None = None
+    state: Path,
+    port: int,
+    page_port: int,
+    context: Mapping[str, str] | None = None,
+    account: Profile = "usual",
 ) -> journey.Places:
     ports = journey.free_port(port), journey.free_port(page_port)
-    return journey.Places(_checkout(), _checkout() / state, *ports, context or {})
+    return journey.Places(_checkout(), _checkout() / state, *ports, context or {}, account)
 
 
 @app.command()
@@ -155,9 +171,18 @@ def delete(
 
 
 @app.command()
-def start(as_json: AsJson = False) -> None:
-    """Start a run with all stories now, without new ones. While a run is going, one more follows it."""
-    started = StoryloomApi(connect()).start_run()
+def start(
+    from_run: Annotated[
+        str, typer.Option("--from", metavar="RUN", help="A failed run, to take up again where it failed.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Start a run with all stories now, without new ones. While a run is going, one more follows it.
+
+    With --from a failed run goes on where it failed and keeps what it has made: nothing is trained twice.
+    """
+    api = StoryloomApi(connect())
+    started = api.resume_run(from_run) if from_run else api.start_run()
     _say(started, as_json)
     if not as_json:
         _say_how_to_watch(started["run_id"])
@@ -266,10 +291,14 @@ def chat(
 
 @local_app.command("up")
 def local_up(
-    state: State = LOCAL_STATE, port: Port = 4566, page_port: PagePort = 8400, as_json: AsJson = False
+    state: State = LOCAL_STATE,
+    port: Port = 4566,
+    page_port: PagePort = 8400,
+    account: AccountProfile = "usual",
+    as_json: AsJson = False,
 ) -> None:
     """Start AWS on this machine and deploy the app to it; it stays up until `storyloom local down`."""
-    places = _places(state, port, page_port)
+    places = _places(state, port, page_port, account=account)
     cloud = places.cloud()
     try:
         journey.start_and_deploy(cloud, notes)
@@ -297,9 +326,10 @@ def local_run(
     state: State = LOCAL_STATE,
     port: Port = 4566,
     page_port: PagePort = 8400,
+    account: AccountProfile = "usual",
 ) -> None:
     """`make run`: start, deploy, drop a folder in, follow the run, then stay up until Ctrl-C."""
-    with journey.running_cloud(_places(state, port, page_port), notes) as cloud:
+    with journey.running_cloud(_places(state, port, page_port, account=account), notes) as cloud:
         run = journey.drop_and_follow(journey.signed_in(cloud), stories, notes)
         out.print(run_panel(run))
         _say_where(cloud.status())

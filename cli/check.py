@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
+from cli.app_context import ContextError, read_context
 from cli.errors import CommandError
 from cli.reading import Line, StoryFile, quieten, read_all
 from cli.stories_folder import story_files
@@ -29,7 +29,10 @@ def read_settings(checkout: Path, base_model: str, instance: str) -> app_setting
     Raises:
         CommandError: names every setting that is wrong.
     """
-    context = json.loads((checkout / "cdk.json").read_text(encoding="utf-8"))["context"]
+    try:
+        context = read_context(checkout)
+    except ContextError as error:
+        raise CommandError(str(error), error.cure) from error
     if base_model:
         # The commit in cdk.json is another model's; a gated one's token is asked for at its deployment.
         context |= {"base_model": base_model, "base_model_revision": "", "huggingface_token_secret": "later"}

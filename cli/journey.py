@@ -22,6 +22,7 @@ from cli.connection import sign_in
 from cli.errors import CommandError
 from cli.progress import follow_run, wait_for_new_run
 from cli.stories_folder import story_files
+from local.account import Profile
 from local.cloud import LocalCloud
 
 PROMPT = "Tell me a story about a lost umbrella."
@@ -42,10 +43,11 @@ class Places:
     port: int
     page_port: int
     context: Mapping[str, str] = field(default_factory=dict)
+    account: Profile = "usual"
 
     def cloud(self) -> LocalCloud:
         """The local cloud of these places, not started."""
-        return LocalCloud(self.checkout, self.state, self.port, self.page_port, self.context)
+        return LocalCloud(self.checkout, self.state, self.port, self.page_port, self.context, self.account)
 
 
 def free_port(preferred: int) -> int:

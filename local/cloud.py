@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from local import account as accounts
 from local import certificate, processes
 from local.environment import REGION, Folders, client_environment, endpoint, server_environment
 from local.errors import LocalCloudError
@@ -43,6 +44,8 @@ class LocalCloud:
     page_port: int = 8400
     context: Mapping[str, str] = field(default_factory=dict)
     """CDK context on top of what the app gets on one machine."""
+    account: accounts.Profile = "usual"
+    """What AWS allows this cloud's account (`local.account`)."""
 
     @property
     def page_url(self) -> str:
@@ -61,11 +64,13 @@ class LocalCloud:
         """
         if self.status()["running"]:
             return
+        quotas = accounts.read(self.folders.account).quotas
         self.down()  # whatever a crash has left
         for port in (self.port, self.page_port):
             _require_free(port)
         try:
             self._prepare()
+            accounts.write(self.folders.account, accounts.Account(self.account, quotas))
             supervisor = self._start()
             self.describe(pid=supervisor.pid, process_group=supervisor.pid, started_at=_now())
             self._wait_until_it_answers(supervisor)
@@ -90,6 +95,10 @@ class LocalCloud:
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
+
+    def set_quota(self, name: str, value: float) -> None:
+        """Give the account's quota `name` (`ml.g6.xlarge for endpoint usage`) another value, from now on."""
+        accounts.set_quota(self.folders.account, name, value)
 
     def status(self) -> dict[str, Any]:
         """What `cloud.json` says, and `running`: whether this cloud's processes are there and answer."""

@@ -61,6 +61,11 @@ class Folders:
         return self.state / "outputs.json"
 
     @property
+    def account(self) -> Path:
+        """What AWS allows this account (`local.account`)."""
+        return self.state / "account.json"
+
+    @property
     def description(self) -> Path:
         return self.state / "cloud.json"
 
@@ -75,6 +80,7 @@ class Folders:
             self.sagemaker,
             self.assembly,
             self.outputs,
+            self.account,
             self.description,
         ]
 

@@ -3,9 +3,15 @@
 from dataclasses import dataclass
 
 PRICE_DATE = "2026-09"
+AT_REST_USD = 0.16
+"""Of the deployed app in a month in which nobody does anything; docs/costs.md adds it up."""
+AT_REST_NOT_FREE_USD = 3.60
+"""More in an account that uses its free alarms and dashboards elsewhere."""
 
 GRACE_MINUTES = 30
 """What loading and saving get beside the limit of training, before SageMaker stops the job."""
+SPOT_WAIT_HOURS = 8
+"""How long a job may wait for spot machines beside its own time."""
 LONGEST_EVALUATION_MINUTES = 120
 """When SageMaker stops the evaluation."""
 
@@ -58,7 +64,13 @@ class Estimate:
 
 
 def estimate(
-    tokens: int, parameters_millions: int, instance: str, most_minutes: float, instances: int = 1
+    tokens: int,
+    parameters_millions: int,
+    instance: str,
+    most_minutes: float,
+    instances: int = 1,
+    *,
+    usd_per_hour: float | None = None,
 ) -> Estimate:
     """Estimate training time and cost.
 
@@ -68,10 +80,12 @@ def estimate(
         instance: SageMaker instance type.
         most_minutes: when training ends by itself.
         instances: how many train together. One evaluates.
+        usd_per_hour: of the instance where it is not in us-east-1; None takes our own price list.
     """
     known = INSTANCES.get(instance)
     if known is None:
         return Estimate(most_minutes, None, None, None)
+    price = known.usd_per_hour if usd_per_hour is None else usd_per_hour
     minutes = most_minutes
     if parameters_millions:
         operations = tokens * parameters_millions * 1e6 * _OPERATIONS_PER_PARAMETER
@@ -81,9 +95,9 @@ def estimate(
     paid = instances * minutes
     return Estimate(
         minutes=minutes,
-        on_demand_usd=_usd(paid + _EVALUATION_MINUTES, known),
-        spot_usd=_usd(paid * _SPOT_SHARE + _EVALUATION_MINUTES, known),
-        at_most_usd=_usd(longest, known),
+        on_demand_usd=_usd(paid + _EVALUATION_MINUTES, price),
+        spot_usd=_usd(paid * _SPOT_SHARE + _EVALUATION_MINUTES, price),
+        at_most_usd=_usd(longest, price),
     )
 
 
@@ -103,5 +117,5 @@ def answer_tokens_per_second(parameters_millions: int, instance: str, at_once: i
     return round(at_once * of_each, 1)
 
 
-def _usd(minutes: float, instance: Instance) -> float:
-    return round(minutes / 60 * instance.usd_per_hour, 2)
+def _usd(minutes: float, usd_per_hour: float) -> float:
+    return round(minutes / 60 * usd_per_hour, 2)

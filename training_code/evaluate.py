@@ -2,8 +2,8 @@
 
     python3 /opt/ml/processing/input/code/evaluate.py
 
-Writes `evaluation.json` for the gate and `evaluation.html` for people; and the candidate's weights, merged
-into the base's, where the base cannot be hosted with an adapter.
+Writes `evaluation.json` for the gate and `evaluation.html` for people; the candidate's adapter, unpacked; and
+its weights, merged into the base's, where the base cannot be hosted with an adapter.
 """
 
 import gc
@@ -31,12 +31,13 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import transformers
 
 from training_code.allocator import keep_freed_memory
+from training_code.archives import unpack_model
 from training_code.bootstrap import gather
 from training_code.container import JobError, ProcessingPaths, run_job
 from training_code.data import Batch, TokenSequence, encode, in_batches, read_examples, windows
@@ -59,6 +60,8 @@ BATCH_TOKENS = 4096
 WRITING_SECONDS = {"cpu": 7.0, "cuda": 60.0}
 """For the base model; the others write as much."""
 
+ADAPTER_FOLDER = "adapter"
+"""Of the candidate's adapter as files, beside the two files: hosting copies it from there."""
 MERGED_FOLDER = "merged"
 """Of the merged weights, beside the two files."""
 
@@ -87,6 +90,7 @@ def evaluate(paths: ProcessingPaths) -> int:
         JobError: unusable data, base model or adapter, or a candidate whose loss is not a number.
     """
     started = time.monotonic()
+    paths = replace(paths, candidate=unpack_model(paths.candidate, paths.output / ADAPTER_FOLDER))
     numerics = choose()
     judge(paths, numerics, started)
     if is_hosted_merged(paths.base_model):

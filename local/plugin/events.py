@@ -1,24 +1,20 @@
 """EventBridge and its Scheduler as on AWS: they act under a role or a function's permission, in order.
 
 A rule calls a function only where the function's own policy says so; a schedule calls its target
-with its role, which who makes the schedule must be allowed to pass. What is delivered to one
-function waits in a queue, as Lambda's asynchronous calls do, and two at a time are worked off: five
-hundred dropped files are not five hundred processes.
+with its role, which who makes the schedule must be allowed to pass. What is delivered to a function
+goes through Lambda's queue for asynchronous calls (`async_calls`).
 """
 
 import logging
-import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 from local.plugin import ministack_events
+from local.plugin.async_calls import AsyncQueues
 from local.plugin.ministack_adapter import Denied, authorize_request, authorize_role, role_trusts
 from local.plugin.ministack_events import Json
 
 SCHEDULER = "scheduler.amazonaws.com"
 EVENTS = "events.amazonaws.com"
 TICK_SECONDS = 1.0
-CALLS_AT_ONCE = 2
 
 logger = logging.getLogger("storyloom.events")
 
@@ -29,7 +25,7 @@ def install() -> None:
     ministack_events.before_saving_schedules(_check_schedule)
     ministack_events.tick_schedules_every(TICK_SECONDS)
     ministack_events.before_targets(_may_deliver)
-    ministack_events.queue_functions(_Queues().put)
+    ministack_events.queue_functions(AsyncQueues().put)
 
 
 def _check_schedule(
@@ -72,19 +68,3 @@ def _may_deliver(target: Json, rule: Json) -> bool:
         logger.warning("%s does not reach its target: %s", source, denied.message)
         return False
     return True
-
-
-class _Queues:
-    """One queue a function, each worked off by a few threads."""
-
-    def __init__(self) -> None:
-        self._pools: dict[str, ThreadPoolExecutor] = {}
-        self._lock = threading.Lock()
-
-    def put(self, function: str, call: Callable[[], None]) -> None:
-        """Call the function when its turn comes."""
-        with self._lock:
-            pool = self._pools.setdefault(
-                function, ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix=f"events-{function}")
-            )
-        pool.submit(call)

@@ -97,6 +97,11 @@ def authorize_request(
     raise Denied(_denial(action, refused.principal_arn, resource, refused.decision))
 
 
+def caller_arn(headers: dict[str, str], query: dict[str, list[str]]) -> str:
+    """ARN of whoever signed the request in hand."""
+    return str(sts_service._caller_identity(headers, query)["userArn"])
+
+
 def authorize_role(
     role_arn: str, session: str, action: str, resource: str, context: dict[str, str] | None = None
 ) -> None:

@@ -10,11 +10,10 @@ from ministack.core import iam_actions, iam_evaluator
 from ministack.services import eventbridge, lambda_svc, scheduler
 
 from local.environment import ACCOUNT, REGION
+from local.plugin.async_calls import MAXIMUM_AGE_SECONDS, MAXIMUM_RETRIES, AsyncCall, Outcome
 from local.plugin.ministack_adapter import Response
 
 Json = dict[str, Any]
-Dispatch = Callable[[str, str], None]
-"""(function's ARN, payload)"""
 
 
 def name_schedules_by_group() -> None:
@@ -78,23 +77,50 @@ def before_targets(check: Callable[[Json, Json], bool]) -> None:
     eventbridge._invoke_target = invoke_target
 
 
-def queue_functions(enqueue: Callable[[str, Callable[[], None]], None]) -> None:
-    """Hand each asynchronous call of a function to `enqueue` (function's ARN, what to run)."""
+def queue_functions(enqueue: Callable[[AsyncCall], None]) -> None:
+    """Hand each asynchronous call of a function to `enqueue`, whoever makes it."""
+
+    def invoke(record: Json, event: Any) -> None:
+        enqueue(_async_call(record, event))
 
     def dispatch(arn: str, payload: str) -> None:
-        func, config, name = lambda_svc._get_func_record_for_ref(arn)
-        if not func or not config:
-            return
-        record = lambda_svc._execution_record_for_config(func, config)
-        event = json.loads(payload)
-        context = contextvars.copy_context()
-
-        def run() -> None:
-            context.run(lambda_svc._execute_function_with_config_scope, record, event)
-
-        enqueue(str(name), run)
+        function, configuration, _ = lambda_svc._get_func_record_for_ref(arn)
+        if function and configuration:
+            invoke(lambda_svc._execution_record_for_config(function, configuration), json.loads(payload))
 
     eventbridge._dispatch_to_lambda = dispatch
+    lambda_svc.invoke_async_with_retry = invoke
+
+
+def _async_call(record: Json, event: Any) -> AsyncCall:
+    configuration = record.get("config") or record
+    name = str(configuration["FunctionName"])
+    settings = record.get("event_invoke_config") or (record.get("event_invoke_configs") or {}).get("$LATEST")
+    settings = settings or {}
+    destination = (settings.get("DestinationConfig") or {}).get("OnFailure", {}).get("Destination")
+    destination = destination or (configuration.get("DeadLetterConfig") or {}).get("TargetArn")
+    context = contextvars.copy_context()
+    last: Json = {}
+
+    def run() -> Outcome:
+        result = context.run(lambda_svc._execute_function_with_config_scope, record, event)
+        last.clear()
+        last.update(result)
+        if result.get("throttle"):
+            return "throttled"
+        return "failed" if result.get("error") else "done"
+
+    def give_up() -> None:
+        if destination:
+            context.run(lambda_svc._route_async_failure, destination, name, event, last)
+
+    return AsyncCall(
+        function=name,
+        run=run,
+        give_up=give_up,
+        retries=int(settings.get("MaximumRetryAttempts", MAXIMUM_RETRIES)),
+        age_seconds=float(settings.get("MaximumEventAgeInSeconds", MAXIMUM_AGE_SECONDS)),
+    )
 
 
 def service_may_invoke(function_arn: str, service: str, source_arn: str) -> bool:

@@ -163,7 +163,10 @@ def wrap_lambda_proxy(make: Callable[[Invoker], Invoker]) -> None:
 
         async def unchanged(_: RestCall) -> Any:
             scope = {"owner_account_id": account, "owner_region": region}
-            return await original(integration, api_id, stage_name, *rest, **scope, **named)
+            try:
+                return await original(integration, api_id, stage_name, *rest, **scope, **named)
+            except Throttled:
+                return gateway_error("INTEGRATION_FAILURE", "Internal server error")
 
         event = apigateway_v1._build_lambda_event_v1(api_id, stage_name, *rest, **named)
         reference = lambda_reference(integration.get("uri", ""))
@@ -177,6 +180,14 @@ def wrap_lambda_proxy(make: Callable[[Invoker], Invoker]) -> None:
         )
 
     apigateway_v1._invoke_lambda_proxy_v1 = invoke
+    shape = apigateway_v1._lambda_proxy_response
+
+    def response(result: Execution) -> Any:
+        if result.get("throttle"):  # a 429 that the function itself sends is another matter
+            raise Throttled("The function has reached a limit of its concurrency.")
+        return shape(result)
+
+    apigateway_v1._lambda_proxy_response = response
 
 
 def lambda_reference(uri: str) -> str:

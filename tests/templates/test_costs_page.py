@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from stories.estimate import AT_REST_NOT_FREE_USD, AT_REST_USD
 from tests.templates.conftest import Synthesized
 
 _PAGE = Path(__file__).resolve().parents[2] / "docs" / "costs.md"
@@ -77,7 +78,8 @@ _LINES = (
     AtRest(("AWS::SSM::Parameter",), "nothing: a standard parameter"),
     AtRest(("AWS::Budgets::Budget",), "nothing: it has no actions"),
     AtRest(
-        ("AWS::Lambda::LayerVersion", "Custom::CDKBucketDeployment"), "nothing: they work while deploying"
+        ("AWS::Lambda::LayerVersion", "Custom::CDKBucketDeployment", "Custom::MadeAtRunTime"),
+        "nothing: they work while deploying and deleting",
     ),
     AtRest(
         ("AWS::IAM::Policy", "AWS::IAM::Role", "AWS::Lambda::Permission", "AWS::S3::BucketPolicy"),
@@ -106,6 +108,12 @@ def test_the_page_has_a_line_for_every_resource(counts: Counter[str]) -> None:
 
 def test_an_idle_app_costs_less_than_a_dollar(counts: Counter[str]) -> None:
     assert sum(_list_price(line, counts) - _free(line, counts) for line in _LINES) < _MOST_USD
+
+
+def test_the_price_list_has_the_sums_of_the_page(counts: Counter[str]) -> None:
+    listed = sum(_list_price(line, counts) for line in _LINES)
+    free = sum(_free(line, counts) for line in _LINES)
+    assert (round(listed - free, 2), round(free, 2)) == (AT_REST_USD, AT_REST_NOT_FREE_USD)
 
 
 def _table(counts: Counter[str]) -> str:

@@ -17,6 +17,7 @@ from local.plugin.ministack_cloudwatch import missing_alarms, ringing
 from local.plugin.sagemaker import models
 from local.plugin.sagemaker.errors import ApiError, invalid, not_found
 from local.plugin.sagemaker.fleet import Fleet, FleetFailed
+from local.plugin.sagemaker.instance_holds import Hold, acquire, acquire_for
 from local.plugin.sagemaker.instances import Instances
 from local.plugin.sagemaker.job import event_detail, shorten
 from local.plugin.sagemaker.store import STORE, Record, arn, shown
@@ -26,6 +27,8 @@ SCALABLE = "scalable-target"
 """Kind of Application Auto Scaling's targets in the store, by their resource's id."""
 WATCH_SECONDS = 0.5
 """How often alarms are looked at while an update may still be taken back."""
+ANY_ALARM = f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:*"
+"""What DescribeAlarms is checked on, whichever alarms are named: refusals on AWS name it."""
 logger = logging.getLogger("storyloom.sagemaker")
 
 
@@ -59,10 +62,12 @@ def create(request: Record) -> Record:
     }
     if not STORE.add(ENDPOINT, name, record):
         raise invalid(f'Cannot create already existing endpoint "{arn(ENDPOINT, name)}".')
+    needed = _needed_instances(config, record["ProductionVariants"])
+    hold = acquire_for(ENDPOINT, name, *needed) if needed else None
     STORE.tag(arn(ENDPOINT, name), request.get("Tags", []))
     _LIVE[name] = _Live()
     _announce(name)
-    _in_background(_roll_out, name, config, record["ProductionVariants"], _Watch())
+    _in_background(_roll_out, name, config, record["ProductionVariants"], hold, _Watch())
     return {"EndpointArn": arn(ENDPOINT, name)}
 
 
@@ -77,12 +82,21 @@ def update(request: Record) -> Record:
         record = get(name)
         _must_rest(record)
         _must_not_scale_another_machine(record, config)
+        retained = request.get("RetainAllVariantProperties", False)
+        variants = _variants(config, record["ProductionVariants"] if retained else [])
+        needed = _needed_instances(config, variants)
+        # The old instances stay until the new ones answer, so the quota has to allow both.
+        hold = acquire(*needed) if needed else None
         STORE.update(ENDPOINT, name, EndpointStatus="Updating", FailureReason=None)
-    retained = request.get("RetainAllVariantProperties", False)
-    variants = _variants(config, record["ProductionVariants"] if retained else [])
     _announce(name)
-    _in_background(_roll_out, name, config, variants, watch)
+    _in_background(_roll_out, name, config, variants, hold, watch)
     return {"EndpointArn": arn(ENDPOINT, name)}
+
+
+def _needed_instances(config: Record, variants: list[Record]) -> tuple[str, str, int] | None:
+    """Type, usage and number of the instances; None for a serverless variant."""
+    instance_type = config["ProductionVariants"][0].get("InstanceType")
+    return (instance_type, "endpoint", variants[0]["DesiredInstanceCount"]) if instance_type else None
 
 
 def _must_rest(record: Record) -> None:
@@ -114,6 +128,9 @@ def update_capacities(request: Record) -> Record:
         count = wanted.get("DesiredInstanceCount", variant["DesiredInstanceCount"])
         if count < 1:
             raise invalid("DesiredInstanceCount must be 1 or more.")
+        answering = _LIVE[name].answering
+        if answering and answering.hold and count > len(answering.servers):
+            answering.hold.resize(count)
         asked = {**variant, "DesiredInstanceCount": count}
         STORE.update(ENDPOINT, name, EndpointStatus="Updating", ProductionVariants=[asked])
     _announce(name)
@@ -143,10 +160,11 @@ def get(name: str) -> Record:
 
 
 def delete(request: Record) -> Record:
-    """DeleteEndpoint: its servers are stopped, also one that is still being started."""
+    """DeleteEndpoint: its servers are stopped. Refused while the endpoint is being created or changed."""
     name = request["EndpointName"]
-    get(name)
-    STORE.update(ENDPOINT, name, EndpointStatus="Deleting")
+    with STORE.locked():
+        _must_rest(get(name))
+        STORE.update(ENDPOINT, name, EndpointStatus="Deleting")
     _announce(name)
     live = _LIVE.pop(name)
     live.deleted = True
@@ -200,13 +218,15 @@ class _Watch:
         return cls(names, policy.get("TerminationWaitInSeconds", 0))
 
 
-def _roll_out(name: str, config: Record, variants: list[Record], watch: _Watch) -> None:
+def _roll_out(name: str, config: Record, variants: list[Record], hold: Hold | None, watch: _Watch) -> None:
     """Start the configuration's servers and move the traffic to them, or keep what answers now."""
     live = _LIVE.get(name)
     if live is None:
+        if hold:
+            hold.release()
         return
     with live.lock:
-        fresh = live.starting = Instances(name, config)
+        fresh = live.starting = Instances(name, config, hold)
         try:
             fresh.scale(variants[0]["DesiredInstanceCount"])
             failure = _change_over(name, live, fresh, watch)
@@ -219,8 +239,8 @@ def _roll_out(name: str, config: Record, variants: list[Record], watch: _Watch) 
             changes = {"EndpointConfigName": config["EndpointConfigName"], "ProductionVariants": variants}
             _settle(name, live, None, **changes)
         else:
-            _settle(name, live, shorten(failure))
             fresh.retire()
+            _settle(name, live, shorten(failure))
         live.starting = None
         if live.deleted and live.answering:
             live.answering.stop()
@@ -245,8 +265,8 @@ def _ring_of(watch: _Watch, live: _Live, fresh: Instances) -> str | None:
     deadline = time.monotonic() + watch.seconds
     role = fresh.servers[0].model["ExecutionRoleArn"]
     try:
-        for alarm in watch.alarms:
-            authorize_role(role, "SageMaker", "cloudwatch:DescribeAlarms", alarm_arn(alarm))
+        if watch.alarms:
+            authorize_role(role, "SageMaker", "cloudwatch:DescribeAlarms", ANY_ALARM)
     except Denied as denied:
         return denied.message
     while not live.deleted:
@@ -256,11 +276,6 @@ def _ring_of(watch: _Watch, live: _Live, fresh: Instances) -> str | None:
             break
         time.sleep(WATCH_SECONDS)
     return None
-
-
-def alarm_arn(name: str) -> str:
-    """ARN of a CloudWatch alarm."""
-    return f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{name}"
 
 
 def _scale(name: str, count: int) -> None:
@@ -275,6 +290,8 @@ def _scale(name: str, count: int) -> None:
             answering.scale(count)
         except FleetFailed as failed:
             failure = shorten(str(failed))
+            if answering.hold:
+                answering.hold.resize(len(answering.servers))
         record = STORE.get(ENDPOINT, name)
         if record:
             variant = {**record["ProductionVariants"][0], "CurrentInstanceCount": len(answering.servers)}

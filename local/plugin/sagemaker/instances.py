@@ -4,6 +4,7 @@ import threading
 from dataclasses import dataclass, field
 
 from local.plugin.sagemaker.fleet import Fleet, FleetFailed
+from local.plugin.sagemaker.instance_holds import Hold
 from local.plugin.sagemaker.store import Record
 
 
@@ -13,6 +14,8 @@ class Instances:
 
     endpoint: str
     config: Record
+    hold: Hold | None
+    """Their part of the account's quota; None if a serverless variant has no instances."""
     servers: tuple[Fleet, ...] = ()
     """Those that answer."""
     _starting: Fleet | None = None
@@ -28,6 +31,8 @@ class Instances:
             self._add()
         ending, self.servers = self.servers[count:], self.servers[:count]
         _retire(ending)
+        if self.hold:
+            self.hold.resize(count)
 
     def take(self) -> Fleet | None:
         """The server that the next request goes to, kept for it; None where there is none."""
@@ -43,6 +48,7 @@ class Instances:
         """Stop each server when it has answered what it was asked."""
         ending, self.servers = self.servers, ()
         _retire(ending)
+        self._release()
 
     def stop(self) -> None:
         """End all servers, also one that is being started."""
@@ -52,6 +58,11 @@ class Instances:
             self.servers = ()
         for server in ending:
             server.stop()
+        self._release()
+
+    def _release(self) -> None:
+        if self.hold:
+            self.hold.release()
 
     def _add(self) -> None:
         with self._lock:

@@ -16,6 +16,8 @@ from local.environment import ACCOUNT, REGION
 from local.plugin.ministack_adapter import assume_role, put_event
 from local.plugin.sagemaker.aws import RoleClients
 from local.plugin.sagemaker.container import Container, Ended
+from local.plugin.sagemaker.errors import in_use
+from local.plugin.sagemaker.instance_holds import Hold
 from local.plugin.sagemaker.store import STORE, Record, shown
 from local.plugin.sagemaker.telemetry import MetricDefinition, Telemetry
 from local.plugin.sagemaker.transfer import remove
@@ -80,6 +82,7 @@ class Job:
     role_arn: str
     definitions: list[MetricDefinition]
     dimensions: dict[str, str]
+    hold: Hold
     clients: RoleClients = field(init=False)
     telemetry: Telemetry = field(init=False)
     container: Container | None = None
@@ -131,10 +134,16 @@ class Job:
         put_event("aws.sagemaker", self.kind.detail_type, event_detail(record), [arn])
 
     def run_container(
-        self, command: list[str], environment: dict[str, str], seconds: int | None, tick: Callable[[], None]
+        self,
+        command: list[str],
+        environment: dict[str, str],
+        seconds: int | None,
+        tick: Callable[[], None],
+        *,
+        hears_sigterm: bool = True,
     ) -> Ended:
         """The job's own code. Raises JobFailed when it cannot be started."""
-        self.container = Container(self.root, command, environment, self._line)
+        self.container = Container(self.root, command, environment, self._line, hears_sigterm)
         self.check_stop()
         try:
             return self.container.run(seconds, tick)
@@ -169,9 +178,18 @@ class Job:
         self.finish(status, **changes)
 
     def finish(self, status: str, **changes: Any) -> None:
-        """The job's last change; its log and metrics are complete before anyone can see it."""
+        """Make the job's last change, when its log and metrics are complete and its instances are free."""
         self.telemetry.close()
+        self.hold.release()
         self.update(**{self.kind.status: status, "_finished": True, **changes})
+
+
+def delete_ended(kind: str, name: str, status: str) -> Record:
+    """Delete a job's entry in SageMaker's list, which is allowed once the job has ended."""
+    if status in ("InProgress", "Stopping"):
+        raise in_use(f"The job {name} cannot be deleted: its status is {status}.")
+    STORE.remove(kind, name)
+    return {}
 
 
 def shorten(reason: str) -> str:

@@ -1,4 +1,4 @@
-"""Processing jobs: CreateProcessingJob, DescribeProcessingJob, StopProcessingJob, ListProcessingJobs."""
+"""Processing jobs: CreateProcessingJob and its family."""
 
 import os
 import time
@@ -8,6 +8,7 @@ from pathlib import Path
 from local.plugin.sagemaker import job as jobs
 from local.plugin.sagemaker.checks import require_trusted, start_folder
 from local.plugin.sagemaker.errors import in_use, invalid
+from local.plugin.sagemaker.instance_holds import acquire_for
 from local.plugin.sagemaker.job import PROCESSING, Job, JobFailed, JobStopped, write_json
 from local.plugin.sagemaker.store import STORE, Record, arn, shown
 from local.plugin.sagemaker.transfer import S3Uri, download_prefix, upload_folder
@@ -37,8 +38,11 @@ def create(request: Record) -> Record:
             "Job name must be unique within an AWS account and region, and a processing job with this name "
             f"already exists ({arn('processing-job', name)})"
         )
+    cluster = request["ProcessingResources"]["ClusterConfig"]
+    instances = cluster["InstanceType"], "processing job", cluster["InstanceCount"]
+    hold = acquire_for("processing-job", name, *instances)
     STORE.tag(arn("processing-job", name), request.get("Tags", []))
-    work = Job(PROCESSING, name, start_folder("processing", name), request["RoleArn"], [], {})
+    work = Job(PROCESSING, name, start_folder("processing", name), request["RoleArn"], [], {}, hold)
     _WORKING[name] = work
     work.start(lambda started: _Processing(started, request).run())
     return {"ProcessingJobArn": arn("processing-job", name)}
@@ -58,6 +62,12 @@ def stop(request: Record) -> Record:
     STORE.update("processing-job", name, ProcessingJobStatus="Stopping")
     _WORKING[name].stop()
     return {}
+
+
+def delete(request: Record) -> Record:
+    """DeleteProcessingJob."""
+    name = request["ProcessingJobName"]
+    return jobs.delete_ended("processing-job", name, str(_get(name)["ProcessingJobStatus"]))
 
 
 def summary(record: Record) -> Record:

@@ -86,6 +86,16 @@ class Store:
         with self._lock:
             return [{"Key": key, "Value": value} for key, value in self._tags.get(resource, {}).items()]
 
+    def tagged(self) -> list[tuple[str, list[dict[str, str]]]]:
+        """ARN and tags of every resource that exists."""
+        with self._lock:
+            return [
+                (resource, self.tags(resource))
+                for kind, records in self._records.items()
+                for resource in (arn(kind, name) for name in records)
+                if self._tags.get(resource)
+            ]
+
 
 def shown(record: Record) -> Record:
     """The record as Describe answers it."""

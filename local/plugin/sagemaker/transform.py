@@ -19,6 +19,7 @@ from local.plugin.sagemaker import models
 from local.plugin.sagemaker.checks import start_folder
 from local.plugin.sagemaker.errors import in_use, invalid
 from local.plugin.sagemaker.fleet import Fleet, FleetFailed, free_port
+from local.plugin.sagemaker.instance_holds import acquire_for
 from local.plugin.sagemaker.job import TRANSFORM, Job, JobFailed, JobStopped
 from local.plugin.sagemaker.store import STORE, Record, arn, shown
 from local.plugin.sagemaker.telemetry import Telemetry
@@ -53,8 +54,11 @@ def create(request: Record) -> Record:
             "Job name must be unique within an AWS account and region, and a transform job with this name "
             f"already exists ({arn('transform-job', name)})"
         )
+    resources = request["TransformResources"]
+    instances = resources["InstanceType"], "transform job", resources["InstanceCount"]
+    hold = acquire_for("transform-job", name, *instances)
     STORE.tag(arn("transform-job", name), request.get("Tags", []))
-    job = Job(TRANSFORM, name, start_folder("transform", name), model["ExecutionRoleArn"], [], {})
+    job = Job(TRANSFORM, name, start_folder("transform", name), model["ExecutionRoleArn"], [], {}, hold)
     work = _WORKING[name] = _Transform(job, request, model)
     job.start(lambda _: work.run())
     return {"TransformJobArn": arn("transform-job", name)}

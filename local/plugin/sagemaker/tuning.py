@@ -15,7 +15,8 @@ from local.plugin.ministack_adapter import put_event
 from local.plugin.sagemaker import training
 from local.plugin.sagemaker.checks import require_trusted
 from local.plugin.sagemaker.errors import ApiError, in_use, invalid
-from local.plugin.sagemaker.job import event_detail, shorten
+from local.plugin.sagemaker.instance_holds import require, training_instances
+from local.plugin.sagemaker.job import delete_ended, event_detail, shorten
 from local.plugin.sagemaker.search import Trial, better, points, too_bad
 from local.plugin.sagemaker.store import STORE, Record, arn, name_of, shown
 
@@ -67,6 +68,12 @@ def stop(request: Record) -> Record:
     STORE.update(KIND, name, HyperParameterTuningJobStatus="Stopping")
     _WORKING[name].stopping.set()
     return {}
+
+
+def delete(request: Record) -> Record:
+    """DeleteHyperParameterTuningJob: the entry of the search; its trials are training jobs, and stay."""
+    name = request["HyperParameterTuningJobName"]
+    return delete_ended(KIND, name, str(_get(name)["HyperParameterTuningJobStatus"]))
 
 
 def summary(record: Record) -> Record:
@@ -121,6 +128,8 @@ def _check(request: Record) -> None:
     if both:
         raise invalid(f"Hyperparameters cannot be both static and tuned: {', '.join(sorted(both))}.")
     require_trusted(definition["RoleArn"])
+    instance_type, usage, count = training_instances(definition)
+    require(instance_type, usage, count * config["ResourceLimits"]["MaxParallelTrainingJobs"])
 
 
 @dataclass
@@ -136,6 +145,11 @@ class _Search:
         try:
             self._search()
             self._end(*self._outcome())
+        except (
+            ApiError
+        ) as refused:  # what is not documented is taken the strict way: no trial waits for a quota
+            self._stop_all()
+            self._end("Failed", shorten(str(refused)))
         except Exception as error:  # the API must never show a job that nobody works on any more
             logger.exception("Tuning job %s", self.name)
             self._end("Failed", shorten(f"InternalServerError: {error}"))
@@ -169,6 +183,7 @@ class _Search:
             {
                 **{key: value for key, value in definition.items() if key not in own},
                 "TrainingJobName": name,
+                "Tags": STORE.tags(arn(KIND, self.name)),
                 "HyperParameters": {
                     **definition.get("StaticHyperParameters", {}),
                     **chosen,

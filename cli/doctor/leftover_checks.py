@@ -1,0 +1,285 @@
+"""What an earlier deployment under this name has left: stacks, the endpoint, jobs, and what is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from botocore.exceptions import ClientError
+
+from cli.doctor.aws_account import AwsAccount, code_of
+from cli.doctor.checks import Examination
+from cli.doctor.findings import Finding, fault, ok, warning
+from stories.estimate import INSTANCES
+
+STACK_PERMISSIONS = ("cloudformation:DescribeStacks", "cloudformation:DescribeStackEvents")
+ENDPOINT_PERMISSIONS = (
+    "sagemaker:DescribeEndpoint",
+    "sagemaker:DescribeEndpointConfig",
+    "cloudformation:DescribeStacks",
+)
+JOB_PERMISSIONS = (
+    "sagemaker:ListTrainingJobs",
+    "sagemaker:ListProcessingJobs",
+    "sagemaker:ListTransformJobs",
+    "sagemaker:ListHyperParameterTuningJobs",
+    "cloudformation:DescribeStacks",
+)
+KEPT_PERMISSIONS = (
+    "tag:GetResources",
+    "sagemaker:DescribeModelPackageGroup",
+    "sagemaker:ListModelPackages",
+    "logs:DescribeLogGroups",
+    "cloudformation:DescribeStacks",
+)
+_STORAGE = "Storage"
+PARTS = (_STORAGE, "Pipeline", "Chat", "Operations")
+"""The app's stacks are named after its name and these, and deployed in this order."""
+_DESTROY = "storyloom destroy"
+
+
+def stack_names(examination: Examination) -> list[str]:
+    """Name the app's stacks."""
+    return [f"{examination.settings.title}-{part}" for part in PARTS]
+
+
+def _described(account: AwsAccount, stack: str) -> dict[str, Any] | None:
+    """Describe a stack; None if there is none of this name."""
+    try:
+        (description,) = account.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+    except ClientError as error:
+        if code_of(error) == "ValidationError" and "does not exist" in str(error):
+            return None
+        raise
+    return None if description["StackStatus"] == "DELETE_COMPLETE" else dict(description)
+
+
+def stacks(examination: Examination) -> Iterator[Finding]:
+    """Look at each stack's state: of some of them a deployment cannot go on."""
+    account = examination.account
+    found = {name: _described(account, name) for name in stack_names(examination)}
+    there = {name: description for name, description in found.items() if description}
+    if not there:
+        yield ok("Stacks", f"none of this name ({', '.join(found)}): a first deployment")
+        return
+    findings = [_state(account, name, description) for name, description in there.items()]
+    missing = [name for name in found if name not in there]
+    if missing and all(finding.status == "ok" for finding in findings):
+        findings = [_half_there(list(there), missing)]
+    yield from findings
+
+
+def _half_there(there: list[str], missing: list[str]) -> Finding:
+    if [name.rpartition("-")[-1] for name in there] == [_STORAGE]:
+        return ok(there[0], "kept from before: a deployment goes on with its stories and versions")
+    return warning(
+        "Stacks",
+        f"half there: {', '.join(there)} without {', '.join(missing)}",
+        "Deploy all of them together: npx cdk deploy --all",
+    )
+
+
+@dataclass(frozen=True)
+class _StackState:
+    """What a state of CloudFormation means for the next deployment."""
+
+    status: Literal["warning", "fault"]
+    meaning: str
+    """With `{reason}` where the reason of the failure belongs."""
+    cure: str
+    """With `{stack}` and `{region}`."""
+
+
+_DELETE = "aws cloudformation delete-stack --stack-name {stack} --region {region}"
+_NOT_CREATED = _StackState(
+    "warning",
+    "its creation failed{reason}; cdk deploy deletes it and tries again",
+    f"Mend the reason first. To delete it now: {_DELETE}",
+)
+_STATES = {
+    "ROLLBACK_COMPLETE": _NOT_CREATED,
+    "ROLLBACK_FAILED": _NOT_CREATED,
+    "CREATE_FAILED": _StackState("fault", "its creation failed{reason}", f"Delete it: {_DELETE}"),
+    "DELETE_FAILED": _StackState(
+        "fault",
+        "its deletion failed{reason}; nothing can be deployed over it",
+        f"Finish the deletion: {_DESTROY}",
+    ),
+    "UPDATE_FAILED": _StackState(
+        "fault",
+        "its last update failed and was not taken back{reason}",
+        "Take it back: npx cdk rollback {stack}",
+    ),
+    "UPDATE_ROLLBACK_FAILED": _StackState(
+        "fault",
+        "neither its last update nor taking it back worked{reason}",
+        "Take it back: aws cloudformation continue-update-rollback --stack-name {stack} --region {region}",
+    ),
+    "REVIEW_IN_PROGRESS": _StackState(
+        "warning", "only a change set of it was made; cdk deploy replaces it", f"To delete it now: {_DELETE}"
+    ),
+}
+_CHANGING = _StackState(
+    "fault", "it is being changed at this moment", "Wait until that ends, then run this again."
+)
+
+
+def _state(account: AwsAccount, name: str, description: dict[str, Any]) -> Finding:
+    status = str(description["StackStatus"])
+    state = _STATES.get(status) or (_CHANGING if status.endswith("_IN_PROGRESS") else None)
+    if state is None:
+        return ok(name, f"deployed already ({status}); a deployment updates it")
+    reason = _first_reason(account, name) if "{reason}" in state.meaning else ""
+    return Finding(
+        state.status,
+        name,
+        f"{status}: {state.meaning.format(reason=reason)}",
+        state.cure.format(stack=name, region=account.region),
+        account.console(f"cloudformation/home#/stacks/events?stackId={description['StackId']}"),
+    )
+
+
+def _first_reason(account: AwsAccount, name: str) -> str:
+    """Say what failed first in the last operation: later failures only follow from it."""
+    try:
+        pages = (
+            account.client("cloudformation").get_paginator("describe_stack_events").paginate(StackName=name)
+        )
+        events = [event for page in pages for event in page["StackEvents"]]
+    except ClientError:
+        return ""
+    reason = ""
+    for event in events:  # newest first
+        status, why = event.get("ResourceStatus", ""), event.get("ResourceStatusReason", "")
+        if event.get("LogicalResourceId") == name and why == "User Initiated":
+            break
+        if status.endswith("_FAILED") and "cancelled" not in why and event.get("LogicalResourceId") != name:
+            reason = f" at {event['LogicalResourceId']}: {' '.join(why.split())[:240]}"
+    return reason
+
+
+def endpoint(examination: Examination) -> Iterator[Finding]:
+    """Look for an endpoint that is awake although no stack watches it."""
+    account, name, subject = examination.account, examination.settings.name, "Endpoint"
+    try:
+        found = account.client("sagemaker").describe_endpoint(EndpointName=name)
+    except ClientError as error:
+        if code_of(error) == "ValidationException" and "ould not find" in str(error):
+            yield ok(subject, f"none named {name}: nothing bills")
+            return
+        raise
+    if _described(account, f"{examination.settings.title}-Chat"):
+        yield ok(subject, f"{name} is {found['EndpointStatus']}, and its keeper puts it to sleep")
+        return
+    yield fault(
+        subject,
+        f"{name} of an earlier deployment is {found['EndpointStatus']}{_bill(account, found)}, and no keeper "
+        "is there to delete it",
+        f"Delete it: aws sagemaker delete-endpoint --endpoint-name {name} --region {account.region}",
+        account.console(f"sagemaker/home#/endpoints/{name}"),
+    )
+
+
+def _bill(account: AwsAccount, found: dict[str, Any]) -> str:
+    try:
+        config = account.client("sagemaker").describe_endpoint_config(
+            EndpointConfigName=found["EndpointConfigName"]
+        )
+    except ClientError:
+        return ""
+    instance = config["ProductionVariants"][0].get("InstanceType", "")
+    known = INSTANCES.get(instance)
+    return f" and bills ${known.usd_per_hour:.2f} an hour" if known else f" and bills an {instance}"
+
+
+def jobs(examination: Examination) -> Iterator[Finding]:
+    """Look for jobs that go on."""
+    account, name = examination.account, examination.settings.name
+    client = account.client("sagemaker")
+    running = []
+    for kind, summaries, field in (
+        ("training", "TrainingJobSummaries", "TrainingJobName"),
+        ("processing", "ProcessingJobSummaries", "ProcessingJobName"),
+        ("transform", "TransformJobSummaries", "TransformJobName"),
+        ("hyper_parameter_tuning", "HyperParameterTuningJobSummaries", "HyperParameterTuningJobName"),
+    ):
+        pages = client.get_paginator(f"list_{kind}_jobs").paginate(
+            NameContains=name, StatusEquals="InProgress"
+        )
+        names = (str(job[field]) for page in pages for job in page[summaries])
+        running += [job for job in names if job.startswith(f"{name}-")]
+    if not running:
+        yield ok("Jobs", "none of this name is running")
+        return
+    if _described(account, f"{examination.settings.title}-Pipeline"):
+        yield ok("Jobs", f"running: {', '.join(running)}; a deployment leaves them alone")
+        return
+    yield warning(
+        "Jobs",
+        f"of an earlier deployment still running, and paid for: {', '.join(running)}",
+        f"Stop them: {_DESTROY}",
+        account.console("sagemaker/home#/jobs"),
+    )
+
+
+def kept(examination: Examination) -> Iterator[Finding]:
+    """Look for what outlives a deployment on purpose, and for what should not."""
+    account, settings = examination.account, examination.settings
+    if not _described(account, f"{settings.title}-Storage"):
+        yield from _kept_storage(account, settings.name)
+    if _described(account, f"{settings.title}-Pipeline"):
+        return
+    packages = _packages(account, settings.name)
+    if packages is not None:
+        yield warning(
+            "Model packages",
+            f"the group {settings.name} of an earlier deployment is there, with {packages} versions",
+            f"To have it made anew, delete what is left first: {_DESTROY}",
+            account.console(f"sagemaker/home#/model-packages/{settings.name}"),
+        )
+    prefix = f"/aws/sagemaker/Endpoints/{settings.name}"
+    groups = account.client("logs").describe_log_groups(logGroupNamePrefix=prefix)["logGroups"]
+    if any(group["logGroupName"] == prefix for group in groups):
+        yield warning(
+            "Log group",
+            f"{prefix} of an earlier deployment is there, and its lines are kept",
+            f"Delete it: aws logs delete-log-group --log-group-name {prefix} --region {account.region}",
+        )
+
+
+def _kept_storage(account: AwsAccount, name: str) -> Iterator[Finding]:
+    pages = (
+        account.client("resourcegroupstaggingapi")
+        .get_paginator("get_resources")
+        .paginate(
+            TagFilters=[{"Key": "storyloom:app", "Values": [name]}],
+            ResourceTypeFilters=["s3", "dynamodb:table"],
+        )
+    )
+    found = [
+        entry["ResourceARN"].rsplit(":", 1)[-1].removeprefix("table/")
+        for page in pages
+        for entry in page["ResourceTagMappingList"]
+    ]
+    if not found:
+        yield ok("Kept storage", "no buckets or table of an earlier deployment")
+        return
+    yield warning(
+        "Kept storage",
+        f"of a deployment whose Storage stack is gone: {', '.join(sorted(found))}; a new one makes its own",
+        "Copy what you want of them into the new buckets with aws s3 sync; nothing else uses them any more.",
+    )
+
+
+def _packages(account: AwsAccount, group: str) -> int | None:
+    """Count the versions of the model package group; None if there is no group."""
+    client = account.client("sagemaker")
+    try:
+        client.describe_model_package_group(ModelPackageGroupName=group)
+    except ClientError as error:
+        if code_of(error) == "ValidationException" and "does not exist" in str(error):
+            return None
+        raise
+    pages = client.get_paginator("list_model_packages").paginate(ModelPackageGroupName=group)
+    return sum(len(page["ModelPackageSummaryList"]) for page in pages)

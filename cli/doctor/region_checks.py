@@ -1,0 +1,73 @@
+"""The region: whether it has the containers and the layer that the app is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from cli.doctor.aws_account import AwsAccount, code_of, is_denied
+from cli.doctor.checks import Examination
+from cli.doctor.findings import Finding, fault, ok
+
+IMAGE_PERMISSIONS = ("ecr:BatchGetImage",)
+LAYER_PERMISSIONS = ("lambda:GetLayerVersion",)
+WEB_ADAPTER = "arn:{partition}:lambda:{region}:753240598075:layer:LambdaAdapterLayerX86:26"
+_REGIONS = "Deploy to another region, such as us-east-1, us-west-2 or eu-west-1: set AWS_REGION."
+
+
+def images(examination: Examination) -> Iterator[Finding]:
+    """Check that AWS publishes both containers in the region."""
+    from stacks.container_images import hosting_image, training_image  # noqa: PLC0415 (a second at its first use)
+
+    settings, account = examination.settings, examination.account
+    for subject, find, instance in (
+        ("Training container", training_image, settings.training_instance),
+        ("Hosting container", hosting_image, settings.hosting_instance),
+    ):
+        try:
+            image = find(account.region, instance)
+        except ValueError as error:
+            reason = " ".join(str(error).split())[:160]
+            yield fault(subject, f"AWS publishes none in {account.region} ({reason})", _REGIONS)
+            continue
+        yield _published(subject, image, account)
+
+
+def _published(subject: str, image: str, account: AwsAccount) -> Finding:
+    registry, _, rest = image.partition("/")
+    repository, _, tag = rest.partition(":")
+    try:
+        answer: dict[str, Any] = account.client("ecr").batch_get_image(
+            registryId=registry.split(".")[0], repositoryName=repository, imageIds=[{"imageTag": tag}]
+        )
+    except ClientError as error:
+        if code_of(error) != "RepositoryNotFoundException":
+            raise
+        return fault(subject, f"AWS has no repository {repository} in {account.region}", _REGIONS)
+    if answer.get("images"):
+        return ok(subject, f"{repository}:{tag}")
+    return fault(subject, f"AWS has not published {repository}:{tag} in {account.region}", _REGIONS)
+
+
+def web_adapter(examination: Examination) -> Iterator[Finding]:
+    """Check that the layer of the API's function is published in the region."""
+    account = examination.account
+    subject = "Lambda Web Adapter"
+    arn = WEB_ADAPTER.format(partition=account.partition, region=account.region)
+    try:
+        account.client("lambda").get_layer_version_by_arn(Arn=arn)
+    except ClientError as error:
+        message = str(error.response.get("Error", {}).get("Message", ""))
+        # Of a layer that does not exist AWS says that its policy, which there is not, allows nothing.
+        not_there = code_of(error) == "ResourceNotFoundException" or "no resource-based policy" in message
+        if is_denied(error) and not not_there:
+            raise
+        if not not_there:
+            raise
+        yield fault(
+            subject, f"its publisher has no version {arn.rsplit(':', 1)[-1]} in {account.region}", _REGIONS
+        )
+        return
+    yield ok(subject, arn.split(":layer:")[1])

@@ -1,0 +1,68 @@
+"""The settings: all that are wrong, and what they mean if they are right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from cli.app_context import ContextError, read_context
+from cli.doctor.checks import Examination
+from cli.doctor.findings import Finding, fault, ok
+from stacks import settings as app_settings
+from stacks.settings import Settings, SettingsError
+
+
+def examine(checkout: Path, overrides: Mapping[str, str]) -> tuple[Examination, list[Finding]]:
+    """Read the settings as the app does; those that are wrong become findings, and have their defaults."""
+    try:
+        context: dict[str, Any] = read_context(checkout, overrides)
+    except ContextError as error:
+        everything = frozenset(Settings.model_fields)
+        found = fault("cdk.json", f"{error.file} {error.reason}", error.cure)
+        return Examination(checkout, {}, Settings(), everything), [found]
+    findings: list[Finding] = []
+    wrong = frozenset[str]()
+    try:
+        settings = app_settings.read(context)
+    except SettingsError as error:
+        findings = [
+            fault(setting.key, f"{setting.value!r}: {setting.reason}", f"{setting.cure}.")
+            for setting in error.faults
+        ]
+        wrong = frozenset(setting.key for setting in error.faults)
+        usable = {key: context[key] for key in context.keys() & Settings.model_fields.keys() - wrong}
+        settings = Settings.model_validate(usable)
+    if not findings:
+        findings = [ok("cdk.json", _summary(settings))]
+    return Examination(checkout, context, settings, wrong), findings
+
+
+def _summary(settings: Settings) -> str:
+    spot = " on spot" if settings.spot else ""
+    return (
+        f"{settings.name}: {settings.model.name}, trained{spot} with {settings.training_instance}, "
+        f"hosted on {settings.hosting_instance}"
+    )
+
+
+def e_mail(examination: Examination) -> Iterator[Finding]:
+    """Check that somebody can sign in, and is told what happens."""
+    email = examination.settings.admin_email
+    if not email:
+        yield fault(
+            "admin_email",
+            "empty: nobody could sign in, and nobody is told of runs, alarms and the budget",
+            "Set it in cdk.json, or give -c admin_email=you@example.com to doctor and to cdk deploy.",
+        )
+        return
+    yield ok(
+        "admin_email",
+        f"{email}: gets the first password (Cognito sends at most 50 e-mails a day), and SNS's question "
+        "whether to send messages, which has to be confirmed",
+    )
+    yield ok(
+        "monthly_budget_usd",
+        f"AWS Budgets writes to {email} at half and at all of ${examination.settings.monthly_budget_usd:g}, "
+        "and when the forecast passes it; it stops nothing",
+    )

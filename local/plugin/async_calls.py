@@ -1,0 +1,85 @@
+"""Lambda's queue for asynchronous calls: in order, a few at a time, and again when one fails or is throttled.
+
+An event that finds no concurrency waits and is tried again for six hours; a function that fails gets its
+event two more times, a minute and two minutes later. Five hundred dropped files are not as many processes.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Literal
+
+CALLS_AT_ONCE = 2
+"""Processes of one function, for asynchronous calls; a machine has no more room."""
+RETRY_VARIABLE = "STORYLOOM_ASYNC_RETRY"
+"""Seconds before the first retry of a call that failed; AWS's are 60, and a test has no minutes to wait."""
+THROTTLE_SECONDS, LONGEST_THROTTLE_SECONDS = 1.0, 300.0
+MAXIMUM_AGE_SECONDS = 6 * 3600.0
+MAXIMUM_RETRIES = 2
+
+Outcome = Literal["done", "failed", "throttled"]
+logger = logging.getLogger("storyloom.events")
+
+
+@dataclass
+class AsyncCall:
+    """One event on its way to one function."""
+
+    function: str
+    run: Callable[[], Outcome]
+    give_up: Callable[[], None] = lambda: None
+    """What happens to the event when no try is left: the function's destination for failures."""
+    retries: int = MAXIMUM_RETRIES
+    age_seconds: float = MAXIMUM_AGE_SECONDS
+    arrived: float = field(default_factory=time.monotonic)
+    failures: int = 0
+    throttles: int = 0
+
+    def next_try(self, outcome: Outcome) -> float | None:
+        """Seconds until the event is tried again; None if it is done, or no try is left."""
+        if outcome == "throttled":
+            self.throttles += 1
+            seconds = min(THROTTLE_SECONDS * 2 ** (self.throttles - 1), LONGEST_THROTTLE_SECONDS)
+        elif outcome == "failed" and self.failures < self.retries:
+            self.failures += 1
+            seconds = self.failures * float(os.environ.get(RETRY_VARIABLE, "60"))
+        else:
+            return None
+        return seconds if time.monotonic() - self.arrived + seconds <= self.age_seconds else None
+
+
+class AsyncQueues:
+    """One queue a function, each worked off by a few threads."""
+
+    def __init__(self) -> None:
+        """Start without any queue."""
+        self._pools: dict[str, ThreadPoolExecutor] = {}
+        self._lock = threading.Lock()
+
+    def put(self, call: AsyncCall) -> None:
+        """Call the function when its turn comes."""
+        with self._lock:
+            pool = self._pools.setdefault(
+                call.function, ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix=f"events-{call.function}")
+            )
+        pool.submit(self._deliver, call)
+
+    def _deliver(self, call: AsyncCall) -> None:
+        try:
+            outcome = call.run()
+        except Exception:
+            logger.exception("The asynchronous call of %s", call.function)
+            outcome = "failed"
+        seconds = call.next_try(outcome)
+        if seconds is not None:
+            logger.info("%s was %s: its event is tried again in %g s", call.function, outcome, seconds)
+            timer = threading.Timer(seconds, self.put, [call])
+            timer.daemon = True
+            timer.start()
+        elif outcome != "done":
+            logger.warning("%s was %s: its event is given up", call.function, outcome)
+            call.give_up()

@@ -1,0 +1,66 @@
+"""AWS's own registries of container images: they hold what the SageMaker SDK says that AWS publishes.
+
+An image is in the registry of its region only, and ECR answers for a registry of another account as for one's
+own. https://docs.aws.amazon.com/sagemaker/latest/dg-ecr-paths/sagemaker-algo-docker-registry-paths.html
+"""
+
+import importlib.util
+import json
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from local.plugin.ministack_ecr import answer_for_other_registries
+
+
+class Repository(NamedTuple):
+    """A repository of AWS's in one region."""
+
+    account: str
+    region: str
+    name: str
+
+
+def install() -> None:
+    """Have ECR answer for AWS's registries too."""
+    answer_for_other_registries(is_published)
+
+
+def is_published(account: str, region: str, name: str, tag: str) -> bool | None:
+    """Whether a registry has an image; None if it has no such repository."""
+    versions = _published().get(Repository(account, region, name))
+    return None if versions is None else tag.endswith(tuple(versions))
+
+
+@cache
+def _published() -> dict[Repository, set[str]]:
+    """The ends of the tags (`cu130-ubuntu22.04`) of each repository."""
+    found: dict[Repository, set[str]] = {}
+    for path in sorted(_descriptions().glob("*.json")):
+        for image in _images(json.loads(path.read_text())):
+            versions = image.get("container_version", {})
+            for region, account in image["registries"].items():
+                repository = Repository(account, region, image["repository"])
+                found.setdefault(repository, set()).update(versions.values())
+    return found
+
+
+def _images(node: Any) -> Iterator[dict[str, Any]]:
+    """Find the descriptions of images, which lie at different depths for each framework."""
+    if not isinstance(node, dict):
+        return
+    if isinstance(node.get("registries"), dict) and "repository" in node:
+        yield node
+    for inner in node.values():
+        yield from _images(inner)
+
+
+def _descriptions() -> Path:
+    # Importing the package would take seconds; only its files are wanted.
+    package = importlib.util.find_spec("sagemaker")
+    for folder in (package.submodule_search_locations or ()) if package else ():
+        descriptions = Path(folder) / "core" / "image_uri_config"
+        if descriptions.is_dir():
+            return descriptions
+    raise RuntimeError("The package sagemaker-core has no descriptions of images: an upgrade has moved them.")

@@ -1,0 +1,84 @@
+"""The instances that jobs and endpoints have now, held against the account's quotas.
+
+A hold is taken before anything starts, and given back when its instances have ended. What would exceed the
+quota is refused at once, in SageMaker's words.
+"""
+
+import threading
+from dataclasses import dataclass
+
+from local.plugin.account_quotas import instance_quota
+from local.plugin.sagemaker.errors import ApiError
+from local.plugin.sagemaker.store import STORE, Record
+
+_LOCK = threading.RLock()
+_HOLDS: list["Hold"] = []
+
+
+@dataclass(eq=False)
+class Hold:
+    """Instances of one type that are in use for one purpose."""
+
+    instance_type: str
+    usage: str
+    count: int
+
+    def resize(self, count: int) -> None:
+        """Have another number of instances. Raises `ApiError` if the quota does not allow it."""
+        with _LOCK:
+            require(self.instance_type, self.usage, count - self.count)
+            self.count = count
+
+    def release(self) -> None:
+        """Give the instances back. A second call does nothing."""
+        with _LOCK:
+            if self in _HOLDS:
+                _HOLDS.remove(self)
+
+
+def acquire(instance_type: str, usage: str, count: int) -> Hold:
+    """Take instances. Raises `ApiError` (ResourceLimitExceeded) if the quota does not allow it."""
+    with _LOCK:
+        require(instance_type, usage, count)
+        hold = Hold(instance_type, usage, count)
+        _HOLDS.append(hold)
+        return hold
+
+
+def acquire_for(kind: str, name: str, instance_type: str, usage: str, count: int) -> Hold:
+    """Take instances for a record that was just added; remove it again if the quota does not allow it."""
+    try:
+        return acquire(instance_type, usage, count)
+    except ApiError:
+        STORE.remove(kind, name)
+        raise
+
+
+def require(instance_type: str, usage: str, more: int) -> None:
+    """Raise `ApiError` unless the account may have so many more instances now."""
+    quota = instance_quota(instance_type, usage)
+    held = in_use(instance_type, usage)
+    if more <= 0 or held + more <= quota.value:
+        return
+    raise ApiError(
+        "ResourceLimitExceeded",
+        f"The account-level service limit '{quota.name}' is {quota.value:g} Instances, with current "
+        f"utilization of {held} Instances and a request delta of {more} Instances. Please use AWS Service "
+        "Quotas to request an increase for this quota. If AWS Service Quotas is not available, contact AWS "
+        "support to request an increase for this quota.",
+    )
+
+
+def in_use(instance_type: str, usage: str) -> int:
+    """Count the instances that are in use."""
+    with _LOCK:
+        return sum(
+            hold.count for hold in _HOLDS if (hold.instance_type, hold.usage) == (instance_type, usage)
+        )
+
+
+def training_instances(request: Record) -> tuple[str, str, int]:
+    """Say which instances a training job (or a tuning job's trial) needs: their type, usage and number."""
+    usage = "spot training job" if request.get("EnableManagedSpotTraining") else "training job"
+    resources = request["ResourceConfig"]
+    return resources["InstanceType"], usage, resources["InstanceCount"]

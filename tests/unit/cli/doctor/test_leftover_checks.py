@@ -1,0 +1,266 @@
+"""An earlier deployment under this name: half gone, awake, running, or kept."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from cli.doctor.leftover_checks import endpoint, jobs, kept, stacks
+from tests.unit.cli.doctor.conftest import REGION, StubbedAccount, examination, found
+
+NAMES = ("Storyloom-Storage", "Storyloom-Pipeline", "Storyloom-Chat", "Storyloom-Operations")
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+def stack(aws: StubbedAccount, name: str, status: str) -> None:
+    """Prepare DescribeStacks; without a status there is no such stack."""
+    if not status:
+        message = f"Stack with id {name} does not exist"
+        aws.refuses("cloudformation", "describe_stacks", "ValidationError", message)
+        return
+    description = {"StackName": name, "StackId": f"arn:{name}", "StackStatus": status, "CreationTime": NOW}
+    aws.answers("cloudformation", "describe_stacks", {"Stacks": [description]}, {"StackName": name})
+
+
+def all_stacks(aws: StubbedAccount, *statuses: str) -> None:
+    for name, status in zip(NAMES, statuses, strict=True):
+        stack(aws, name, status)
+
+
+def event(resource: str, status: str, reason: str = "") -> dict[str, Any]:
+    return {
+        "StackId": "arn",
+        "EventId": f"{resource}-{status}",
+        "StackName": "x",
+        "Timestamp": NOW,
+        "LogicalResourceId": resource,
+        "ResourceStatus": status,
+        "ResourceStatusReason": reason,
+    }
+
+
+def events(aws: StubbedAccount, *newest_first: dict[str, Any]) -> None:
+    aws.answers("cloudformation", "describe_stack_events", {"StackEvents": list(newest_first)})
+
+
+def test_nothing_there_is_a_first_deployment(aws: StubbedAccount) -> None:
+    all_stacks(aws, "", "", "", "")
+    (finding,) = found(stacks, examination(aws)).values()
+    assert finding.status == "ok" and "first deployment" in finding.message
+
+
+def test_a_whole_deployment_is_updated(aws: StubbedAccount) -> None:
+    all_stacks(aws, "CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "CREATE_COMPLETE")
+    findings = found(stacks, examination(aws))
+    assert list(findings) == list(NAMES)
+    assert {finding.status for finding in findings.values()} == {"ok"}
+
+
+def test_storage_that_was_kept_is_no_half_deployment(aws: StubbedAccount) -> None:
+    all_stacks(aws, "UPDATE_COMPLETE", "", "", "")
+    (finding,) = found(stacks, examination(aws)).values()
+    assert finding.status == "ok" and "goes on with its stories" in finding.message
+
+
+def test_half_a_deployment_is_a_warning(aws: StubbedAccount) -> None:
+    all_stacks(aws, "CREATE_COMPLETE", "CREATE_COMPLETE", "", "DELETE_COMPLETE")
+    (finding,) = found(stacks, examination(aws)).values()
+    assert finding.status == "warning"
+    assert "without Storyloom-Chat, Storyloom-Operations" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("status", "expected", "cure"),
+    [
+        ("CREATE_FAILED", "fault", "aws cloudformation delete-stack --stack-name Storyloom-Chat"),
+        ("DELETE_FAILED", "fault", "storyloom destroy"),
+        (
+            "UPDATE_ROLLBACK_FAILED",
+            "fault",
+            "aws cloudformation continue-update-rollback --stack-name Storyloom-Chat",
+        ),
+        ("UPDATE_FAILED", "fault", "npx cdk rollback Storyloom-Chat"),
+    ],
+)
+def test_a_state_that_takes_no_deployment_is_a_cross_with_what_failed_first(
+    aws: StubbedAccount, status: str, expected: str, cure: str
+) -> None:
+    all_stacks(aws, "CREATE_COMPLETE", "CREATE_COMPLETE", status, "")
+    events(
+        aws,
+        event("Storyloom-Chat", status),
+        event("ApiFunction", "CREATE_FAILED", "Resource creation cancelled"),
+        event("Page", "CREATE_FAILED", "Your account must be\nverified"),
+        event("Storyloom-Chat", "CREATE_IN_PROGRESS", "User Initiated"),
+        event("Old", "UPDATE_FAILED", "of the operation before"),
+    )
+    finding = found(stacks, examination(aws))["Storyloom-Chat"]
+    assert finding.status == expected
+    assert (
+        finding.message.startswith(f"{status}: ")
+        and "at Page: Your account must be verified" in finding.message
+    )
+    assert cure in finding.cure and finding.link.endswith("?stackId=arn:Storyloom-Chat")
+
+
+@pytest.mark.aws_fact
+@pytest.mark.parametrize("status", ["ROLLBACK_COMPLETE", "ROLLBACK_FAILED"])
+def test_a_stack_that_was_rolled_back_at_its_creation_is_deleted_by_the_cdk(
+    aws: StubbedAccount, status: str
+) -> None:
+    all_stacks(aws, status, "", "", "")
+    events(aws, event("Bucket", "CREATE_FAILED", "TooManyBuckets"))
+    (finding,) = found(stacks, examination(aws)).values()
+    assert finding.status == "warning"
+    assert "at Bucket: TooManyBuckets" in finding.message and "cdk deploy deletes it" in finding.message
+
+
+@pytest.mark.parametrize(
+    "status", ["UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS", "UPDATE_ROLLBACK_IN_PROGRESS"]
+)
+def test_a_stack_that_is_being_changed_is_a_cross(aws: StubbedAccount, status: str) -> None:
+    all_stacks(aws, "CREATE_COMPLETE", status, "", "")
+    finding = found(stacks, examination(aws))["Storyloom-Pipeline"]
+    assert finding.status == "fault" and "being changed" in finding.message
+
+
+def test_a_change_set_that_was_never_carried_out_is_a_warning(aws: StubbedAccount) -> None:
+    all_stacks(aws, "REVIEW_IN_PROGRESS", "", "", "")
+    (finding,) = found(stacks, examination(aws)).values()
+    assert finding.status == "warning"
+
+
+def test_events_that_may_not_be_read_do_not_hide_the_state(aws: StubbedAccount) -> None:
+    all_stacks(aws, "CREATE_FAILED", "", "", "")
+    aws.denies("cloudformation", "describe_stack_events", "cloudformation:DescribeStackEvents")
+    (finding,) = found(stacks, examination(aws)).values()
+    assert finding.message == "CREATE_FAILED: its creation failed"
+
+
+ENDPOINT = {
+    "EndpointName": "storyloom",
+    "EndpointArn": "arn:aws:sagemaker:eu-west-1:111122223333:endpoint/storyloom",
+    "EndpointConfigName": "storyloom-v1",
+    "EndpointStatus": "InService",
+    "CreationTime": NOW,
+    "LastModifiedTime": NOW,
+}
+
+
+def awake(aws: StubbedAccount) -> None:
+    aws.answers("sagemaker", "describe_endpoint", ENDPOINT)
+
+
+def test_no_endpoint_bills_nothing(aws: StubbedAccount) -> None:
+    aws.refuses(
+        "sagemaker", "describe_endpoint", "ValidationException", 'Could not find endpoint "storyloom".'
+    )
+    (finding,) = found(endpoint, examination(aws)).values()
+    assert finding.status == "ok" and "nothing bills" in finding.message
+
+
+def test_an_endpoint_with_its_keeper_is_as_it_should_be(aws: StubbedAccount) -> None:
+    awake(aws)
+    stack(aws, "Storyloom-Chat", "CREATE_COMPLETE")
+    (finding,) = found(endpoint, examination(aws)).values()
+    assert finding.status == "ok"
+
+
+def test_an_endpoint_that_nobody_watches_is_a_cross_with_what_it_costs(aws: StubbedAccount) -> None:
+    awake(aws)
+    stack(aws, "Storyloom-Chat", "")
+    variant = {
+        "VariantName": "All",
+        "ModelName": "m",
+        "InstanceType": "ml.g6.xlarge",
+        "InitialInstanceCount": 1,
+    }
+    config = {
+        "EndpointConfigName": "storyloom-v1",
+        "EndpointConfigArn": "arn:aws:sagemaker:eu-west-1:111122223333:endpoint-config/storyloom-v1",
+        "ProductionVariants": [variant],
+        "CreationTime": NOW,
+    }
+    aws.answers("sagemaker", "describe_endpoint_config", config)
+    (finding,) = found(endpoint, examination(aws)).values()
+    assert finding.status == "fault" and "bills $1.13 an hour" in finding.message
+    assert finding.cure.endswith(f"aws sagemaker delete-endpoint --endpoint-name storyloom --region {REGION}")
+
+
+def running(aws: StubbedAccount, *training: str) -> None:
+    summaries = [
+        {
+            "TrainingJobName": name,
+            "TrainingJobArn": "a" * 20,
+            "CreationTime": NOW,
+            "TrainingJobStatus": "InProgress",
+        }
+        for name in training
+    ]
+    aws.answers("sagemaker", "list_training_jobs", {"TrainingJobSummaries": summaries})
+    aws.answers("sagemaker", "list_processing_jobs", {"ProcessingJobSummaries": []})
+    aws.answers("sagemaker", "list_transform_jobs", {"TransformJobSummaries": []})
+    aws.answers("sagemaker", "list_hyper_parameter_tuning_jobs", {"HyperParameterTuningJobSummaries": []})
+
+
+def test_jobs_without_a_pipeline_are_named(aws: StubbedAccount) -> None:
+    running(aws, "storyloom-train-1", "my-storyloom-train-2")
+    stack(aws, "Storyloom-Pipeline", "")
+    (finding,) = found(jobs, examination(aws)).values()
+    assert finding.status == "warning"
+    assert "paid for: storyloom-train-1" in finding.message, "a job of another app is none of ours"
+    assert "my-storyloom" not in finding.message
+
+
+def test_jobs_of_a_pipeline_go_on(aws: StubbedAccount) -> None:
+    running(aws, "storyloom-train-1")
+    stack(aws, "Storyloom-Pipeline", "UPDATE_COMPLETE")
+    (finding,) = found(jobs, examination(aws)).values()
+    assert finding.status == "ok"
+
+
+def test_what_a_deleted_deployment_has_left_is_named(aws: StubbedAccount) -> None:
+    stack(aws, "Storyloom-Storage", "")
+    arns = [
+        "arn:aws:s3:::storyloom-storage-stories-1",
+        "arn:aws:dynamodb:eu-west-1:1:table/Storyloom-Records",
+    ]
+    mapped = {"ResourceTagMappingList": [{"ResourceARN": arn} for arn in arns]}
+    filters = [{"Key": "storyloom:app", "Values": ["storyloom"]}]
+    asked = {"TagFilters": filters, "ResourceTypeFilters": ["s3", "dynamodb:table"]}
+    aws.answers("resourcegroupstaggingapi", "get_resources", mapped, asked)
+    stack(aws, "Storyloom-Pipeline", "")
+    group = {
+        "ModelPackageGroupName": "storyloom",
+        "ModelPackageGroupArn": "arn:aws:sagemaker:eu-west-1:111122223333:model-package-group/storyloom",
+        "CreationTime": NOW,
+        "CreatedBy": {},
+        "ModelPackageGroupStatus": "Completed",
+    }
+    aws.answers("sagemaker", "describe_model_package_group", group)
+    package = {
+        "ModelPackageArn": "arn:aws:sagemaker:eu-west-1:111122223333:model-package/storyloom/1",
+        "CreationTime": NOW,
+        "ModelPackageStatus": "Completed",
+    }
+    aws.answers("sagemaker", "list_model_packages", {"ModelPackageSummaryList": [package]})
+    aws.answers(
+        "logs", "describe_log_groups", {"logGroups": [{"logGroupName": "/aws/sagemaker/Endpoints/storyloom"}]}
+    )
+    findings = found(kept, examination(aws))
+    assert {finding.status for finding in findings.values()} == {"warning"}
+    assert "Storyloom-Records, storyloom-storage-stories-1" in findings["Kept storage"].message
+    assert "with 1 versions" in findings["Model packages"].message
+    assert "/aws/sagemaker/Endpoints/storyloom" in findings["Log group"].cure
+
+
+def test_what_was_seen_before_a_permission_is_missing_is_kept(aws: StubbedAccount) -> None:
+    stack(aws, "Storyloom-Storage", "")
+    aws.answers("resourcegroupstaggingapi", "get_resources", {"ResourceTagMappingList": []})
+    stack(aws, "Storyloom-Pipeline", "")
+    aws.denies("sagemaker", "describe_model_package_group", "sagemaker:DescribeModelPackageGroup")
+    findings = list(found(kept, examination(aws)).values())
+    assert [finding.status for finding in findings] == ["ok", "warning"]
+    assert "sagemaker:DescribeModelPackageGroup" in findings[1].message
