@@ -1,8 +1,8 @@
 """The service quotas that an app with these settings needs, by the names that AWS gives them.
 
 One source for all who ask: `storyloom doctor` before a deployment, the pipeline before it pays for a
-training, and `docs/settings.md`. A quota is compared by its name, because Service Quotas numbers the quotas of
-every instance type and shows the numbers nowhere else.
+training, and `docs/settings.md`. A quota is compared by its name, because Service Quotas numbers the quotas
+of every instance type and shows the numbers nowhere else.
 """
 
 from dataclasses import dataclass

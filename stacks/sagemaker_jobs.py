@@ -41,7 +41,7 @@ RETRY_BUSY = [
 def train_state(settings: Settings, role_arn: str, image: str) -> dict[str, Any]:
     """State `Train`: `createTrainingJob.sync` with spot, checkpoints, a time limit and no network.
 
-    It has only fields that Step Functions is known to take (docs/decisions/0013): the image's own entry point
+    It has only fields that Step Functions is known to take (docs/decisions/0015): the image's own entry point
     runs the script that the hyperparameters name, and the model is an archive, which the evaluation unpacks.
     """
     runtime = training_seconds(settings)

@@ -11,7 +11,7 @@ from stories.models import Part
 from stories.recipe import Recipe
 
 _INPUTS = "/opt/ml/processing/input"
-# Step Functions may not know how a request names its command (docs/decisions/0013), and a tuning job cannot:
+# Step Functions may not know how a request names its command (docs/decisions/0015), and a tuning job cannot:
 # the toolkit of SageMaker's framework images runs the script that these two hyperparameters name.
 ENTRY_POINT = {"sagemaker_program": "train.py", "sagemaker_submit_directory": "/opt/ml/input/data/code"}
 

@@ -185,7 +185,7 @@ def one_run(run_id: RunId, user: MayRead) -> RunDetail:
         evaluation_url=None if run.base_perplexity is None else history.evaluation_link(run_id),
         metrics=metrics or None,
         progress=progress if run.status == "running" else None,
-        search=trials.of_run(run_id) if any(state.name == trials.STATE for state in states) else None,
+        search=trials.of_run(run) if any(state.name == trials.STATE for state in states) else None,
     )
 
 

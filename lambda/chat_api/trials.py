@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from chat_api import history
 from shared import aws, clock, environment, layout
+from shared.models import Run
 
 STATE = "Tune"
 """Of the state machine, in which a search goes on."""
@@ -46,10 +47,10 @@ class Search(BaseModel):
     """Of all of them so far, at the instance's price on demand; null where it is not known."""
 
 
-def of_run(run_id: str) -> Search | None:
-    """Read how far a run's search is; None where SageMaker has none by its name."""
+def of_run(run: Run) -> Search | None:
+    """Read how far a run's search is; None if SageMaker has none by its name."""
     client = aws.sagemaker()
-    name = layout.tuning_job(environment.common().name, run_id)
+    name = run.tuning_job or layout.tuning_job(environment.common().name, run.run_id)
     try:
         told = client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
     except ClientError as error:

@@ -13,6 +13,18 @@ LOG_LINES = 20
 STOPPED = "Stopped"
 """Error name of an execution that a person stopped over the API; the cause says who."""
 TOO_MANY_FAILED = "States.ExceedToleratedFailureThreshold"
+# What the toolkit of SageMaker's framework images says of a script that ended without a word of its own.
+_SCRIPT_ENDED = re.compile(
+    r'ExecuteUserScriptError:\s*ExitCode (?P<code>-?\d+)\s*ErrorMessage "(?P<words>.*?)"?\s*'
+    r'(ExtraInfo "(?P<info>[^"]*)"\s*)?(Command ".*)?$',
+    re.DOTALL,
+)
+_SILENT = "The training script ended without saying why"
+_KILLED = (
+    "The training script was killed, most likely because the instance's memory was full. Choose a smaller "
+    "base_model or a larger training_instance"
+)
+_SILENT_ENDINGS = {"-9": _KILLED, "137": _KILLED}
 _QUOTA = re.compile(r"'([^']+ usage)'")
 _JOBS = {
     # Field of the job's description that names it: the state that runs it, and its CloudWatch log group.
@@ -112,7 +124,16 @@ def _job_cause(job: dict[str, Any]) -> str:
     # A processing job's own words are its exit message; its FailureReason only points to the log.
     reason = job.get("ExitMessage") or job.get("FailureReason")
     status = job.get("TrainingJobStatus") or job.get("ProcessingJobStatus") or "Failed"
-    return str(reason or f"The job ended as {status} and gave no reason.")
+    return _without_command(str(reason or f"The job ended as {status} and gave no reason."))
+
+
+def _without_command(reason: str) -> str:
+    """Leave out what the toolkit adds to a script's last words: its whole command line."""
+    ended = _SCRIPT_ENDED.search(reason)
+    if ended is None:
+        return reason
+    words = ended["info"] or ended["words"].strip() or _SILENT_ENDINGS.get(ended["code"], _SILENT)
+    return f"{reason[: ended.start()]}{words} (exit code {ended['code']})"
 
 
 def _json(text: str) -> dict[str, Any]:

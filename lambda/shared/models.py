@@ -80,6 +80,8 @@ class Run(_Item):
     words: int | None = None
     training_job: str | None = None
     processing_job: str | None = None
+    tuning_job: str | None = None
+    """Of a run that was taken up again at its search; the first search is named by the run."""
     base_perplexity: float | None = None
     tuned_perplexity: float | None = None
     live_perplexity: float | None = None

@@ -54,12 +54,10 @@ def _resume(run_id: str, reason: str) -> dict[str, Any]:
     except resuming.CannotResume as refusal:
         return {**_outcome(False, run_id, str(refusal)), "refused": True}
     execution_arn = _execution_arn(planned.execution_name)
-    held = lock.holder()
-    if not lock.acquire(run_id, execution_arn) and held is not None and held.execution_arn != execution_arn:
-        if _is_going(held):
-            words = f"Run {held.run_id} is in progress. Take up run {run_id} again when it has ended."
-            return {**_outcome(False, run_id, words), "refused": True}
-        lock.take_over(run_id, execution_arn, held, owed=held.pending, wanted_version=held.wanted_version)
+    other = _lock_or_other(run_id, execution_arn)
+    if other is not None:
+        words = f"Run {other} is in progress. Take up run {run_id} again when it has ended."
+        return {**_outcome(False, run_id, words), "refused": True}
     client = aws.stepfunctions()
     told = {"run_id": run_id, "reason": reason, **planned.data}
     try:
@@ -72,7 +70,25 @@ def _resume(run_id: str, reason: str) -> dict[str, Any]:
         lock.drop(run_id)
         raise
     runs.reopen(run_id, execution_arn, planned.state, reason)
+    runs.enter(run_id, planned.state, **planned.job_names)
     return _outcome(True, run_id, f"Run {run_id} goes on where it failed: {reason}.")
+
+
+def _lock_or_other(run_id: str, execution_arn: str) -> str | None:
+    """Take the lock for this execution, which may have it already; else return the run in progress."""
+    for _ in range(10):
+        if lock.acquire(run_id, execution_arn):
+            return None
+        held = lock.holder()
+        if held is None:
+            continue
+        if held.execution_arn == execution_arn:
+            return None
+        if _is_going(held):
+            return held.run_id
+        if lock.take_over(run_id, execution_arn, held, owed=held.pending, wanted_version=held.wanted_version):
+            return None
+    raise RuntimeError("The run's lock changed hands ten times in a row. Try again.")
 
 
 def _start_or_owe(run_id: str, reason: str, version: str | None) -> dict[str, Any]:

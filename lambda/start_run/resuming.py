@@ -21,6 +21,8 @@ class Resumption(NamedTuple):
     """Where it goes on."""
     data: dict[str, Any]
     """What it is started with, beside the run's id and the reason."""
+    job_names: dict[str, str]
+    """Names of the jobs that will run, as the run's record has them."""
 
 
 def plan(run_id: str) -> Resumption:
@@ -46,7 +48,16 @@ def plan(run_id: str) -> Resumption:
     _require_what_was_made(run, failed)
     number = run.attempt + 1
     data = {**_with_fresh_names(run_id, failed), "resume": {"state": failed.resumes_at}}
-    return Resumption(f"{run_id}-{number}", failed.resumes_at, data)
+    names = _job_names(failed.name, data["assembled"]["jobs"]) if "assembled" in data else {}
+    return Resumption(f"{run_id}-{number}", failed.resumes_at, data, names)
+
+
+def _job_names(failed: str, jobs: dict[str, Any]) -> dict[str, str]:
+    if failed == "Tune":
+        return {"tuning_job": jobs["tuning"]["job_name"]}
+    if failed == "Train":
+        return {"training_job": jobs["training_job_name"]}
+    return {"processing_job": jobs["processing_job_name"]} if failed == "Evaluate" else {}
 
 
 def _with_fresh_names(run_id: str, failed: FailedState) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 Step Functions has its own copy of SageMaker's API for them and refuses a newer field, at run time only. AWS
 publishes no list any more. Known are the parameters of the developer guide's last list (October 2021), what
 the CDK's own task writes (`Environment`, `EnableNetworkIsolation`) and what public state machines run with
-(managed spot training, its checkpoints, encrypted traffic between instances); within each of them, the members
-that SageMaker's API had then. Everything else is refused, as AWS may do.
+(managed spot training, its checkpoints, encrypted traffic between instances); within each of them, the
+members that SageMaker's API had then. Everything else is refused, as AWS may do.
 """
 
 from typing import Any

@@ -8,7 +8,7 @@ import contextvars
 import json
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -36,7 +36,6 @@ class Execution:
     """The execution whose task is in hand."""
 
     record: Json
-    cancelled: threading.Event = field(default_factory=threading.Event)
 
     @property
     def role_arn(self) -> str:
@@ -59,9 +58,14 @@ class Execution:
         return str(self.record.get("stateMachineArn", ""))
 
     @property
-    def stopped(self) -> bool:
-        """Whether nobody waits for the task any more: aborted, or timed out."""
-        return self.record.get("status", "RUNNING") != "RUNNING" or self.cancelled.is_set()
+    def has_ended(self) -> bool:
+        """Whether nobody waits for the task any more."""
+        return str(self.record.get("status", "RUNNING")) != "RUNNING"
+
+    @property
+    def is_aborted(self) -> bool:
+        """Whether it was stopped, which cancels the job of a `.sync` task; a timeout does not."""
+        return str(self.record.get("status")) == "ABORTED"
 
 
 _current: contextvars.ContextVar[Execution] = contextvars.ContextVar("storyloom_execution")
@@ -100,7 +104,7 @@ def before_tasks(check: Callable[[Execution, str, Json], None]) -> None:
 
     def invoke_resource(resource: str, content: Json) -> Any:
         execution = _current.get()
-        if execution.stopped:  # a Retry of an execution that was aborted meanwhile
+        if execution.has_ended:  # a Retry of an execution that was aborted meanwhile
             raise TaskError("States.Runtime", "The execution has ended.")
         check(execution, resource, content)
         return invoke(resource, content)
@@ -118,24 +122,6 @@ def before_tasks(check: Callable[[Execution, str, Json], None]) -> None:
     states._execute_task = execute_task
     states._invoke_resource = invoke_resource
     states._invoke_with_callback = invoke_with_callback
-
-
-def cancel_after_timeout() -> None:
-    """Tell a task that its TimeoutSeconds have passed, so that it can stop what it waits for."""
-    with_timeout = states._invoke_resource_with_timeout
-
-    def invoke(resource: str, content: Json, timeout: float) -> Any:
-        execution = Execution(_current.get().record)
-        token = _current.set(execution)
-        try:
-            return with_timeout(resource, content, timeout)
-        except states._ExecutionError:
-            execution.cancelled.set()
-            raise
-        finally:
-            _current.reset(token)
-
-    states._invoke_resource_with_timeout = invoke
 
 
 def never_catch(errors: frozenset[str]) -> None:

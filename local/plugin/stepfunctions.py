@@ -1,7 +1,8 @@
 """Step Functions as on AWS: the state machine's own role is asked before every task, and SageMaker jobs.
 
 ``arn:aws:states:::sagemaker:createTrainingJob[.sync]``, tuning and processing alike, run the
-local SageMaker's jobs; a ``.sync`` task waits for the end, and stops the job when it is aborted.
+local SageMaker's jobs; a ``.sync`` task waits for the end, and stops the job when the execution is stopped.
+When the task or the execution times out the job goes on: AWS documents a cancellation for aborts only.
 """
 
 import json
@@ -80,7 +81,6 @@ _PLAIN_INTEGRATIONS = {
 def install() -> None:
     """Make MiniStack's state machines work under their roles, with SageMaker."""
     states.before_tasks(_authorize_task)
-    states.cancel_after_timeout()
     states.before_reading_items(_authorize_reader)
     states.name_map_runs_and_tasks()
     states.end_callbacks()
@@ -279,7 +279,7 @@ def _wait(execution: Execution, kind: JobKind, name: str) -> Json:
         status = described[kind.status_member]
         if status in ("Completed", "Failed", "Stopped"):
             break
-        if execution.stopped and status == "InProgress":
+        if execution.is_aborted and status == "InProgress":
             _call(execution, f"Stop{kind.operation}", {kind.name_member: name})
         time.sleep(POLL_SECONDS)
     shown = event_detail(described)

@@ -165,3 +165,21 @@ def test_nothing_in_the_code_makes_the_toolkit_install_packages(tmp_path: Path) 
     )
     said = in_container(program, str(CODE), SAGEMAKER_BASE_DIR=str(tmp_path))
     assert said.splitlines()[-1] == "PYTHON_PROGRAM False"
+
+
+@pytest.mark.aws_fact
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("print('step 1', flush=True); os.kill(os.getpid(), 9)", 'ExitCode -9\nErrorMessage ""\nCommand '),
+        ("print('step 1', flush=True); raise ValueError('it broke')", ' ValueError: it broke"\nCommand '),
+    ],
+    ids=["killed", "raised"],
+)
+def test_the_toolkit_quotes_a_script_that_left_no_words(tmp_path: Path, script: str, words: str) -> None:
+    (tmp_path / "channels" / "code").mkdir(parents=True)
+    (tmp_path / "channels" / "code" / "train.py").write_text(f"import os\n{script}\n")
+    job = Job(tmp_path, tmp_path / "channels")
+    assert job.run()[0] == 1
+    written = (job.root / "output" / "failure").read_text()
+    assert words in written and "step 1" not in written.partition("Command")[0].replace(script, "")

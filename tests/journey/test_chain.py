@@ -29,6 +29,13 @@ NOT_VISITED = {
     "ChooseBest": "only after a search",
     "PendingApproval": "only where approval is manual",
     "NotBetter": "only a candidate that does not pass the gate",
+    "Resume": "only a run that failed is taken up again",
+    "ResumeAt": "only a run that failed is taken up again",
+    "QuotasTooLow": "only where the account may not have the machines",
+    "TrainAgain": "only where AWS could not run the training",
+    "EvaluateAgain": "only where AWS could not run the evaluation",
+    "BeforeNextAttempt": "only where AWS could not run a job",
+    "NextAttempt": "only where AWS could not run a job",
     "RecordFailure": "only a run with a failed state records a failure",
     "Failed": "the end of a failed run",
 }
@@ -104,8 +111,7 @@ def test_the_adapter_that_answers_is_the_one_this_run_made(
         deployed.client("s3")
         .get_object(
             Bucket=bucket,
-            Key=f"runs/{first_run['run_id']}/training/{first_run['training_job']}"
-            "/evaluation/adapter/adapter_model.safetensors",
+            Key=f"runs/{first_run['run_id']}/evaluation/adapter/adapter_model.safetensors",
         )["Body"]
         .read()
     )

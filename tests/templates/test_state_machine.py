@@ -6,8 +6,8 @@ import pytest
 
 from local.plugin.integration_fields import unsupported
 from local.plugin.sagemaker.errors import ApiError
-from local.plugin.sagemaker.validation import validate
 from local.plugin.sagemaker.training_request import DEBUGGER
+from local.plugin.sagemaker.validation import validate
 from shared import resuming
 from stacks.sagemaker_jobs import train_state
 from stacks.settings import Settings
@@ -150,6 +150,14 @@ def test_the_training_job_is_a_request_that_sagemaker_takes(states: States) -> N
 def test_a_job_has_only_fields_that_step_functions_is_known_to_take(states: States, name: str) -> None:
     action = states[name]["Resource"].rpartition(":")[2].removesuffix(".sync")
     assert unsupported(action, _filled(states[name]["Parameters"])) == []
+
+
+@pytest.mark.aws_fact
+def test_sagemaker_ends_a_job_before_its_state_times_out(states: States) -> None:
+    training = states["Train"]["Parameters"]["StoppingCondition"]["MaxWaitTimeInSeconds"]
+    evaluation = states["Evaluate"]["Parameters"]["StoppingCondition"]["MaxRuntimeInSeconds"]
+    for name, longest in (("Train", training), ("Tune", training), ("Evaluate", evaluation)):
+        assert states[name]["TimeoutSeconds"] >= longest + 3600, "a timeout would leave the job running"
 
 
 @pytest.mark.aws_fact

@@ -1235,6 +1235,8 @@ export interface components {
             training_job?: string | null;
             /** Processing Job */
             processing_job?: string | null;
+            /** Tuning Job */
+            tuning_job?: string | null;
             /** Base Perplexity */
             base_perplexity?: number | null;
             /** Tuned Perplexity */
@@ -1295,6 +1297,8 @@ export interface components {
             training_job?: string | null;
             /** Processing Job */
             processing_job?: string | null;
+            /** Tuning Job */
+            tuning_job?: string | null;
             /** Base Perplexity */
             base_perplexity?: number | null;
             /** Tuned Perplexity */

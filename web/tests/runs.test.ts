@@ -27,6 +27,12 @@ describe("stepsOf", () => {
     ]);
   });
 
+  it("shows what a run has kept that was taken up again at its evaluation", () => {
+    const seen = states({ attempt: 2, step: "Gate", states: [state("Resume"), state("Evaluate"), state("Gate")] });
+    expect(Object.values(seen)).toEqual([...Array(6).fill("done"), "running", "waiting", "waiting", "waiting"]);
+    expect(seen.Gate).toBe("running");
+  });
+
   it("shows the ten steps before anything has happened", () => {
     expect(stepsOf(run({ step: null })).map((step) => step.state)).toEqual(Array(10).fill("waiting"));
     expect(STEPS).toHaveLength(10);

@@ -35,6 +35,7 @@ from local.plugin.sagemaker.transfer import (
 )
 
 _WORKING: dict[str, Job] = {}
+_NAMES_AN_ERROR = re.compile(r"[A-Za-z]+(Error|Exception)")
 
 
 def create(request: Record) -> Record:
@@ -355,16 +356,29 @@ class _Training:
         it then writes the file.
         """
         path = self._output / "failure"
-        words = path.read_text(errors="replace") if path.exists() else ""
-        if not words and not self.request["AlgorithmSpecification"].get("ContainerEntrypoint"):
-            command = " ".join(entrypoint(self.request))
-            words = (
-                f"ExecuteUserScriptError:\nExitCode {exit_code}\n"
-                f'ErrorMessage "{last_lines}"\nCommand "{command}"'
-            )
-            exit_code = 1
-        words = words[: jobs.REASON_CHARACTERS]
+        if path.exists():
+            words = path.read_text(errors="replace")[: jobs.REASON_CHARACTERS]
+        elif submit_directory(self.request):
+            words, exit_code = self._toolkit_words(exit_code, last_lines), 1
+        else:
+            words = ""
         return f"AlgorithmError: {words}, exit code: {exit_code}"[: jobs.REASON_CHARACTERS]
+
+    def _toolkit_words(self, exit_code: int, last_lines: str) -> str:
+        """What the toolkit writes into the failure file of a script that left none.
+
+        It quotes what the script wrote from the first line on that names an error: of a killed script, nothing.
+        """
+        lines = last_lines.strip().splitlines()
+        first = next(
+            (number for number, line in enumerate(lines) if _NAMES_AN_ERROR.search(line)), len(lines)
+        )
+        quoted = "\n".join(lines[first:])
+        text = (
+            f'ExecuteUserScriptError:\nExitCode {exit_code}\nErrorMessage "{quoted}"\n'
+            f'Command "{" ".join(entrypoint(self.request))}"'
+        )
+        return text[: jobs.REASON_CHARACTERS - 60]
 
     @property
     def _data(self) -> Path:

@@ -18,10 +18,6 @@ print("resources", (config / "resourceconfig.json").read_text(), flush=True)
 (Path(os.environ["SM_OUTPUT_DIR"]) / "failure").write_text("first " + "x" * 2000 + " last")
 raise SystemExit(7)
 """
-SILENT = """
-print("metric train_loss=1 step=1", flush=True)
-raise SystemExit(143)
-"""
 MESSAGE = """
 import os, sys
 from pathlib import Path
@@ -93,20 +89,6 @@ def test_a_training_job_is_told_its_instance(aws: Aws, job_role: str) -> None:
         if line.startswith("resources ")
     ]
     assert '"current_instance_type": "ml.g6.xlarge"' in line and '"instance_groups": [{' in line
-
-
-@pytest.mark.aws_fact
-def test_without_a_failure_file_the_toolkit_writes_one(aws: Aws, job_role: str) -> None:
-    code = "/opt/ml/input/data/code"
-    job = trained(
-        aws,
-        job_role,
-        SILENT,
-        AlgorithmSpecification={"TrainingImage": "any", "TrainingInputMode": "File"},
-        HyperParameters={"sagemaker_program": "train.py", "sagemaker_submit_directory": code},
-    )
-    assert job["FailureReason"].startswith("AlgorithmError: ExecuteUserScriptError:\nExitCode 143\n")
-    assert job["FailureReason"].endswith(", exit code: 1")
 
 
 @pytest.mark.aws_fact

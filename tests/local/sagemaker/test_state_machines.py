@@ -186,6 +186,20 @@ def test_a_stopped_execution_stays_stopped_and_stops_its_job(machine: Machine) -
     assert sagemaker.describe_training_job(TrainingJobName=job)["SecondaryStatus"] == "Stopped"
 
 
+@pytest.mark.aws_fact
+def test_a_task_that_times_out_leaves_its_job_running(machine: Machine, aws: Aws, job_role: str) -> None:
+    train = definition(job_role)["States"]["Train"] | {"TimeoutSeconds": 1}
+    states = aws.client("stepfunctions")
+    impatient = states.create_state_machine(
+        name=f"machine-{uuid4().hex[:8]}",
+        roleArn=machine.role,
+        definition=json.dumps({"StartAt": "Train", "States": {"Train": train}}),
+    )
+    execution, job = Machine(aws, impatient["stateMachineArn"], machine.role).start(seconds="3")
+    assert machine.ended(execution)["error"] == "States.Timeout"
+    assert aws.ended(job)["TrainingJobStatus"] == "Completed"
+
+
 @pytest.mark.parametrize("missing", [name for name in PERMISSIONS if name != "sagemaker:StopTrainingJob"])
 def test_a_role_without_a_permission_fails_the_execution_and_names_it(machine: Machine, missing: str) -> None:
     rest = {action: on for action, on in PERMISSIONS.items() if action != missing}

@@ -84,6 +84,25 @@ def test_a_failing_job_says_why(
     assert job["SecondaryStatus"] == "Failed"
 
 
+@pytest.mark.aws_fact
+@pytest.mark.parametrize(
+    ("hyperparameters", "reason"),
+    [
+        ({"fail_with": "3"}, 'AlgorithmError: ExecuteUserScriptError:\nExitCode 3\nErrorMessage ".*'),
+        ({"fail_with": "1", "words": "too few stories"}, "AlgorithmError: too few stories, exit code: 1"),
+    ],
+    ids=["its own words", "the script's"],
+)
+def test_the_toolkit_says_why_a_script_ended_if_the_script_did_not(
+    aws: Aws, job_role: str, hyperparameters: dict[str, str], reason: str
+) -> None:
+    started_by = {"sagemaker_program": "train.py", "sagemaker_submit_directory": "/opt/ml/input/data/code"}
+    algorithm = training_request("", job_role)["AlgorithmSpecification"]
+    named = {name: algorithm[name] for name in ("TrainingImage", "TrainingInputMode")}
+    job = aws.ended(aws.training_job(job_role, hyperparameters | started_by, AlgorithmSpecification=named))
+    assert re.fullmatch(reason, job["FailureReason"], re.DOTALL), job["FailureReason"]
+
+
 @pytest.mark.parametrize("missing", ["s3:GetObject", "s3:ListBucket", "s3:PutObject"])
 def test_a_role_without_a_permission_fails_the_job_and_names_it(aws: Aws, missing: str) -> None:
     allowed = {action: on for action, on in JOB_PERMISSIONS.items() if action != missing}

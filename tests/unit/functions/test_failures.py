@@ -57,6 +57,29 @@ def test_a_failed_training_job_shows_the_end_of_its_own_log(
     assert "line 99" in letter["Message"]
 
 
+@pytest.mark.parametrize(
+    ("toolkit", "told"),
+    [
+        (
+            'ErrorMessage ""\nExtraInfo "OutOfMemory: Process killed by SIGKILL (signal 9)"\n'
+            'Command "/usr/bin/python3 train.py --epochs 3"',
+            "AlgorithmError: OutOfMemory: Process killed by SIGKILL (signal 9) (exit code -9)",
+        ),
+        ('ErrorMessage "ValueError: no such \\"x\\" file"\nCommand "python3 train.py --seed 1', "no such"),
+        (
+            'ErrorMessage ""\nCommand "python3 train.py"',
+            "was killed, most likely because the instance's memory",
+        ),
+    ],
+)
+def test_what_the_toolkit_says_is_told_without_its_command(toolkit: str, told: str) -> None:
+    reason = f"AlgorithmError: ExecuteUserScriptError:\nExitCode -9\n{toolkit}, exit code: 1"
+    cause = json.dumps({"HyperParameterTuningJobName": "x", "FailureReason": reason})
+    failure = failures.explain("Tune", "States.TaskFailed", cause)
+    assert told in failure.cause
+    assert "Command" not in failure.cause and "train.py" not in failure.cause
+
+
 def test_the_failure_is_told_once(house: House, context: LambdaContext, letters: Letters) -> None:
     runs.enter(RUN, "Train")
     record_failure(_caught(f"{house.table}-none"), context)

@@ -27,8 +27,11 @@ const BELONGS_TO: Record<string, StepName> = {
   WaitForEndpoint: "Deploy",
   SmokeTest: "Deploy",
   CollectGarbage: "Deploy",
+  Preflight: "Assemble",
   Tune: "Train",
+  TrainAgain: "Train",
   ChooseBest: "Train",
+  EvaluateAgain: "Evaluate",
 };
 
 export type StepState = "waiting" | "running" | "done" | "failed" | "skipped" | "unreached";
@@ -45,9 +48,12 @@ export interface Step {
 /** How far a run has come: its execution's history folded into the ten steps, and its question if it asks. */
 export function stepsOf(run: RunDetail): Step[] {
   const failedStep = run.status === "failed" ? stepName(run.failure?.step ?? run.step ?? "") : null;
-  return stepsFor(run).map(({ name, title }) => {
+  const steps = stepsFor(run);
+  // A run that was taken up again did what comes before in an earlier execution.
+  const begins = (run.attempt ?? 1) > 1 ? steps.findIndex(({ name }) => isReached(run, name)) : 0;
+  return steps.map(({ name, title }, index) => {
     const visits = run.states.filter((state) => stepName(state.name) === name);
-    const state = name === failedStep ? "failed" : stateOf(visits, run, name);
+    const state = name === failedStep ? "failed" : index < begins ? "done" : stateOf(visits, run, name);
     return {
       name,
       title,
@@ -56,6 +62,10 @@ export function stepsOf(run: RunDetail): Step[] {
       seconds: state === "running" ? null : total(visits),
     };
   });
+}
+
+function isReached(run: RunDetail, name: string): boolean {
+  return stepName(run.step ?? "") === name || run.states.some((state) => stepName(state.name) === name);
 }
 
 function stepsFor(run: RunDetail): readonly { name: string; title: string }[] {
