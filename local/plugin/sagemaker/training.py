@@ -121,6 +121,14 @@ def _get(name: str) -> Record:
     return record
 
 
+def _typed(text: str) -> object:
+    """A hyperparameter as the toolkit reads it: JSON if it is some, else the text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
 _INTERRUPTED = "Interrupted"
 """SageMaker's secondary status of a job whose spot machine is gone."""
 
@@ -280,7 +288,12 @@ class _Training:
             ) from error
 
     def _environment(self) -> dict[str, str]:
-        hyperparameters = self.request.get("HyperParameters", {})
+        # What the toolkit keeps for itself is not told to the script.
+        hyperparameters = {
+            name: value
+            for name, value in self.request.get("HyperParameters", {}).items()
+            if not name.startswith("sagemaker_")
+        }
         channels = [channel["ChannelName"] for channel in self.request.get("InputDataConfig", [])]
         return {
             **jobs.job_environment(self.job.clients, self.request.get("EnableNetworkIsolation", False)),
@@ -295,7 +308,7 @@ class _Training:
             "SM_CHECKPOINT_DIR": str(self._checkpoint_folder),
             "SM_CHANNELS": json.dumps(channels),
             **{f"SM_CHANNEL_{name.upper()}": str(self._data / name) for name in channels},
-            "SM_HPS": json.dumps(hyperparameters),
+            "SM_HPS": json.dumps({name: _typed(value) for name, value in hyperparameters.items()}),
             **{f"SM_HP_{name.upper()}": value for name, value in hyperparameters.items()},
             "SM_HOSTS": '["algo-1"]',
             "SM_CURRENT_HOST": "algo-1",
@@ -367,7 +380,7 @@ class _Training:
     def _toolkit_words(self, exit_code: int, last_lines: str) -> str:
         """What the toolkit writes into the failure file of a script that left none.
 
-        It quotes what the script wrote from the first line on that names an error: of a killed script, nothing.
+        It quotes the script's output from the first line on that names an error: of a killed script, nothing.
         """
         lines = last_lines.strip().splitlines()
         first = next(
