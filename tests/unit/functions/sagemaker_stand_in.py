@@ -1,7 +1,8 @@
 """SageMaker, its runtime and Application Auto Scaling over HTTP, as small as the functions' tests need them.
 
-The real local SageMaker starts real model servers; here a test decides what the endpoint does. Requests come
-from real boto3, which checks them against the service model, and refusals have SageMaker's words.
+The real local SageMaker starts real model servers; here a test decides what the endpoint does. Requests are
+checked against the service model with its enumerations and patterns, which boto3 does not check, and refusals
+have SageMaker's words.
 """
 
 import json
@@ -14,9 +15,12 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from local.plugin.sagemaker.errors import ApiError
 from local.plugin.sagemaker.event_stream import failure, payload_part
+from local.plugin.sagemaker.validation import service_model, validate
 
 Body = dict[str, Any]
+SCALING = service_model("application-autoscaling")
 _ANSWER, _CANCEL = "storyloom-answer=", "storyloom-cancel="
 
 
@@ -85,6 +89,11 @@ class StandIn:
         return self.calls.count("CreateEndpoint")
 
     def control(self, operation: str, body: Body) -> Body:
+        scaling = operation in SCALING.operation_names
+        try:
+            validate(operation, body, "application-autoscaling" if scaling else "sagemaker")
+        except ApiError as error:
+            raise RefusalError(error.message, error.code) from error
         with self.lock:
             answer: Body = getattr(self, f"_{operation}")(body)
             self.calls.append(operation)
@@ -272,7 +281,8 @@ class StandIn:
 
     def _CreateModelPackage(self, body: Body) -> Body:  # noqa: N802
         self.packages.append(body)
-        return {"ModelPackageArn": f"arn:aws:sagemaker:::model-package/storyloom/{len(self.packages)}"}
+        package = f"model-package/storyloom/{len(self.packages)}"
+        return {"ModelPackageArn": f"arn:aws:sagemaker:us-east-1:123456789012:{package}"}
 
     def _UpdateModelPackage(self, body: Body) -> Body:  # noqa: N802
         number = int(body["ModelPackageArn"].rpartition("/")[2])

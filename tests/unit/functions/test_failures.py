@@ -86,7 +86,10 @@ def test_lines_of_a_log_that_no_item_and_no_message_could_hold_are_cut(
             "AlgorithmError: OutOfMemory: Process killed by SIGKILL (signal 9) (exit code -9)",
         ),
         ('ErrorMessage "ValueError: no such \\"x\\" file"\nCommand "python3 train.py --seed 1', "no such"),
-        ('ErrorMessage ""\nCommand "python3 train.py"', "The training script ended without saying why"),
+        (
+            'ErrorMessage ""\nCommand "python3 train.py"',
+            "was killed, most likely because the instance's memory",
+        ),
     ],
 )
 def test_what_the_toolkit_says_is_told_without_its_command(toolkit: str, told: str) -> None:
@@ -119,6 +122,7 @@ def test_a_run_that_succeeded_stays_so(house: House, context: LambdaContext, let
     assert letters() == []
 
 
+@pytest.mark.aws_fact
 @pytest.mark.parametrize(
     ("error", "cause", "step", "words"),
     [
@@ -132,7 +136,8 @@ def test_a_run_that_succeeded_stays_so(house: House, context: LambdaContext, let
         ("States.DataLimitExceeded", "The state is too large.", "Read", "The state is too large."),
         (
             "States.TaskFailed",
-            '{"ProcessingJobName": "p", "ExitMessage": "no test stories", "ProcessingJobStatus": "Failed"}',
+            '{"ProcessingJobName": "p", "ExitMessage": "no test stories", "ProcessingJobStatus": "Failed", '
+            '"FailureReason": "AlgorithmError: See job logs for more information"}',
             "Evaluate",
             "no test stories",
         ),
