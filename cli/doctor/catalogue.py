@@ -9,6 +9,7 @@ from cli.doctor import (
     cost_checks,
     lambda_checks,
     leftover_checks,
+    name_checks,
     page_checks,
     quota_checks,
     region_checks,
@@ -118,6 +119,7 @@ CHECKS = (
         permissions=leftover_checks.KEPT_PERMISSIONS,
         settings=("name",),
     ),
+    Check("names", LEFT, "Names", name_checks.names, permissions=name_checks.PERMISSIONS, settings=("name",)),
     Check(
         "costs",
         COSTS,
