@@ -1,5 +1,7 @@
 # Everything goes into this checkout: .venv (Python and Node), node_modules, .build, .cache, .local-cloud.
 PYTHON ?= python3
+# the training image has Python 3.12; where there is none, PYTHON stands in for it
+CONTAINER_PYTHON ?= $(shell for python in python3.12 "$$HOME"/.pyenv/versions/3.12.*/bin/python $(PYTHON); do "$$python" -c pass 2>/dev/null && echo "$$python" && break; done)
 STORIES ?= sample_stories
 PORT ?= 4566
 PAGE_PORT ?= 8400
@@ -16,7 +18,7 @@ export HF_HUB_OFFLINE := 1
 # compile torch, transformers and aws_cdk again, some for half a minute
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: test-aws-facts test-vllm bench-chat bench-prepare bench-formats bench-train bench-gpu bench-perplexity help setup run demo down test test-quick fuzz fuzz-api lint web openapi synth pictures clean
+.PHONY: test-aws-facts test-container test-vllm bench-chat bench-prepare bench-formats bench-train bench-gpu bench-perplexity help setup run demo down test test-quick fuzz fuzz-api lint web openapi synth pictures clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -47,8 +49,8 @@ test-cloud:
 
 # Models of a few thousand weights gain nothing from more threads; what else runs beside them does. The journey and
 # the cloud wait for what they start, and take longest: the others, which only compute, leave them the larger part.
-TRAINING_TESTS := tests/unit/training_code tests/unit/endpoint tests/unit/benchmarks
-test-training test-code: export OMP_NUM_THREADS := 1
+TRAINING_TESTS := tests/unit/training_code tests/unit/endpoint tests/unit/benchmarks tests/container
+test-training test-code test-container: export OMP_NUM_THREADS := 1
 test-training:
 	nice -n 3 $(BIN)/python -m pytest $(TRAINING_TESTS)
 
@@ -67,6 +69,10 @@ fuzz-api: setup $(VENV)/.installed-dev  ## what nobody would ask, CASES times of
 
 test-vllm: setup $(VENV)/.installed-dev .build/vllm-venv/.installed  ## real vLLM serves our bundle (ten minutes, and 2 GB the first time)
 	$(BIN)/python -m pytest -s tests/vllm
+
+test-container: setup $(VENV)/.installed-dev .build/container-venv/.installed  ## training_code/ with the training image's own versions, started by AWS's toolkit (5 minutes, and 4 GB the first time)
+	.build/container-venv/bin/python -m pytest -p no:cacheprovider --confcutdir=tests/unit/training_code tests/unit/training_code
+	STORYLOOM_CONTAINER_PYTHON=$(CURDIR)/.build/container-venv/bin/python $(BIN)/python -m pytest tests/container
 
 fuzz: $(VENV)/.installed-dev  ## files that are nearly right, for SECONDS at each reader
 	$(BIN)/python -m tests.unit.stories.fuzzing --seconds $(SECONDS)
@@ -154,6 +160,13 @@ web/dist/index.html: web/node_modules/.installed $(shell find web/src web/public
 	$(BIN)/python -m venv .build/vllm-venv
 	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$$(.build/vllm-venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/storyloom.pth"
 	.build/vllm-venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r local/requirements-vllm.txt
+	touch $@
+
+# the training image's packages, on its Python if there is one here
+.build/container-venv/.installed: tests/container/requirements.txt
+	@$(CONTAINER_PYTHON) -c 'import sys; v = sys.version.split()[0]; v.startswith("3.12.") or print("There is no Python 3.12 here, which the training image has: Python", v, "stands in for it. Name another with: make CONTAINER_PYTHON=… test-container")'
+	$(CONTAINER_PYTHON) -m venv --clear .build/container-venv
+	.build/container-venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps -r tests/container/requirements.txt
 	touch $@
 
 .build/functions/.fetched: $(wildcard lambda/requirements/*.txt) $(VENV)/.installed

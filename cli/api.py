@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
 from urllib.parse import quote
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 MAXIMUM_UPLOAD_BYTES = 50 * 1024 * 1024
 LONG_TIMEOUT = httpx.Timeout(300.0, connect=10.0)
 """For what reads or writes thousands of lines, in seconds."""
+CANCEL_TIMEOUT = httpx.Timeout(5.0)
+"""For somebody who wants to leave, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,10 @@ class StoryloomApi:
     def start_run(self) -> dict[str, Any]:
         """Starts a run with all stories; says in words what came of it."""
         return self._answer(self._http.post("/runs"))
+
+    def resume_run(self, run_id: str) -> dict[str, Any]:
+        """Take a failed run up again where it failed."""
+        return self._answer(self._http.post(f"/runs/{quote(run_id)}/resume"))
 
     def stop_run(self, run_id: str) -> dict[str, Any]:
         """Stops a run that is going; its record says so a moment later."""
@@ -158,7 +166,8 @@ class StoryloomApi:
     ) -> Iterator[tuple[str, Answer | None]]:
         """Streams an answer: pieces of text, and with the last, empty piece the whole `Answer`.
 
-        While the model wakes, the `openai` client waits as the API's Retry-After says, and asks again.
+        While the model wakes, the `openai` client waits as the API's Retry-After says, and asks again. An
+        answer that is not read to its end, as after Ctrl-C, is cancelled: on AWS hanging up does not end it.
         """
         import openai  # noqa: PLC0415 (most of a second, which no other command has to wait)
 
@@ -169,12 +178,14 @@ class StoryloomApi:
         first = 0.0
         pieces: list[str] = []
         answered_by, fingerprint = model, ""
+        answer_id, ended = str(uuid.uuid4()), False
         try:
             stream = client.chat.completions.create(
                 model=model,
                 messages=cast("list[ChatCompletionMessageParam]", messages),
                 max_tokens=max_tokens,
                 stream=True,
+                extra_headers={"X-Answer-Id": answer_id},
             )
             for chunk in stream:
                 answered_by = chunk.model or answered_by
@@ -184,11 +195,21 @@ class StoryloomApi:
                     first = first or time.monotonic() - started
                     pieces.append(piece)
                     yield piece, None
+            ended = True
         except openai.APIStatusError as error:
+            ended = True
             raise _refused(error.status_code, error.response.text) from error
         except openai.APIError as error:
             raise CommandError(f"The answer broke off: {error}.", "Ask again.") from error
+        finally:
+            if not ended:
+                self.cancel_answer(answer_id)
         yield "", Answer("".join(pieces), first, time.monotonic() - started, answered_by, fingerprint)
+
+    def cancel_answer(self, answer_id: str) -> None:
+        """Ends an answer of yours; one that cannot be reached ends by itself."""
+        with suppress(httpx.HTTPError):
+            self._http.post(f"/v1/answers/{answer_id}/cancel", timeout=CANCEL_TIMEOUT)
 
     def _get(self, path: str) -> dict[str, Any]:
         return self._answer(self._http.get(path))
@@ -197,6 +218,8 @@ class StoryloomApi:
         if response.is_error:
             raise _refused(response.status_code, response.text)
         content: dict[str, Any] = response.json()
+        if "error" in content:  # what failed after a slow answer had begun
+            raise _refused(response.status_code, response.text)
         return content
 
 

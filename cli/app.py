@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from cli import batch, journey, keys, models
+from cli import batch, destroy, journey, keys, models
 from cli.api import StoryloomApi
 from cli.browser import cached_page, show, write_private
 from cli.connection import LOCAL_STATE, connect, sign_in_and_keep
@@ -19,6 +19,7 @@ from cli.doctor.command import doctor
 from cli.errors import CommandError
 from cli.output import AsJson, print_json
 from cli.progress import follow_run, run_panel, runs_table
+from cli.verify.command import verify
 from local.account import Profile
 from local.cloud import LocalCloud
 from local.errors import LocalCloudError
@@ -35,7 +36,9 @@ app.add_typer(local_app, name="local")
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
 app.command()(batch.batch)
+app.command()(verify)
 app.command()(doctor)
+app.command()(destroy.destroy)
 
 out = Console()
 notes = Console(stderr=True)  # progress goes here, so that --json leaves standard output clean
@@ -168,9 +171,18 @@ def delete(
 
 
 @app.command()
-def start(as_json: AsJson = False) -> None:
-    """Start a run with all stories now, without new ones. While a run is going, one more follows it."""
-    started = StoryloomApi(connect()).start_run()
+def start(
+    from_run: Annotated[
+        str, typer.Option("--from", metavar="RUN", help="A failed run, to take up again where it failed.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Start a run with all stories now, without new ones. While a run is going, one more follows it.
+
+    With --from a failed run goes on where it failed and keeps what it has made: nothing is trained twice.
+    """
+    api = StoryloomApi(connect())
+    started = api.resume_run(from_run) if from_run else api.start_run()
     _say(started, as_json)
     if not as_json:
         _say_how_to_watch(started["run_id"])

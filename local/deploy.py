@@ -5,7 +5,7 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,12 +46,21 @@ def deploy(cloud: "LocalCloud", progress: Progress) -> None:
             bootstrapped.result()
         outputs = cdk.deploy()
         aws.stage(model.result(), outputs["ArtifactsBucketName"], progress)
-    sign_in = cloud.description().get("sign_in") or {
-        "email": ADMIN_EMAIL,
-        "password": aws.first_sign_in(outputs["UserPoolId"], ADMIN_EMAIL),
-    }
+    before = cloud.description()
+    pool = outputs["UserPoolId"]
+    # Another deployment has other people, although it has the same stories.
+    known = before.get("sign_in") if (before.get("outputs") or {}).get("UserPoolId") == pool else None
+    sign_in = known or {"email": ADMIN_EMAIL, "password": aws.first_sign_in(pool, ADMIN_EMAIL)}
     cloud.describe(sign_in=sign_in, outputs=outputs, url=cloud.page_url)
     progress(f"Ready at {cloud.page_url}")
+
+
+def destroy(cloud: "LocalCloud", progress: Progress, *stacks: str) -> None:
+    """``cdk destroy`` of some stacks of what was deployed, or of all of them.
+
+    Raises `LocalCloudError` with the last lines if it fails.
+    """
+    _Cdk(cloud, progress).destroy(stacks)
 
 
 def context(cloud: "LocalCloud") -> dict[str, str]:
@@ -109,6 +118,11 @@ class _Cdk:
         )
         stacks: dict[str, dict[str, str]] = json.loads(outputs.read_text())
         return {key: value for stack in stacks.values() for key, value in stack.items()}
+
+    def destroy(self, stacks: Sequence[str]) -> None:
+        """``cdk destroy`` of what was synthesized, with what depends on it."""
+        chosen = list(stacks) or ["--all"]
+        self._run(["destroy", *chosen, "--force", "--app", str(self._assembly)], self._folders.home)
 
     def _run(self, arguments: list[str], folder: Path) -> None:
         process = subprocess.Popen(

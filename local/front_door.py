@@ -3,7 +3,8 @@
 On AWS this is CloudFront. A local certificate would make every browser warn, while it treats
 ``localhost`` as a secure context over plain HTTP; so this door stands in front. It reads where to
 send a request from the distribution's own behaviours, and passes bytes on as they come: nothing is
-buffered or compressed, and when the browser goes away so does the request behind the door.
+buffered or compressed. As on AWS, an origin is given up when it is silent for longer than its read
+timeout, and hears nothing of a browser that goes away: its answer is read to the end.
 
 ``python -m local.front_door [--port 8400] [--cloud-json .local-cloud/cloud.json]``
 """
@@ -15,7 +16,8 @@ import json
 import os
 import ssl
 import time
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
@@ -25,12 +27,13 @@ import aiohttp
 import boto3
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from yarl import URL
 
 from local import next_server
+from local.read_to_end import ReadToEnd
 from local.supervisor import stop_with_parent
 
 REFRESH_SECONDS = 5.0
@@ -40,7 +43,9 @@ _KEEP_ALIVE_SECONDS = 30.0  # less than the 75 s after which the server closes a
 _NOT_PASSED_ON = frozenset(
     ("connection", "host", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade")
 )
-_CLIENT_CLOSED_REQUEST = 499  # nobody reads it; what servers log for it
+_READ_TIMEOUT_SECONDS = 30.0  # CloudFront's, unless an origin has its own
+_CONNECTION_ATTEMPTS = 3  # likewise
+_ASKED_AGAIN = frozenset(("GET", "HEAD"))
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
@@ -130,86 +135,78 @@ class FrontDoor:
         behaviour = _behaviour(distribution, request.url.path)
         origin = _origin(distribution, behaviour)
         host, _, rest = origin["DomainName"].partition(".")
+        patience = Patience.with_origin(origin)
         if not rest.startswith("execute-api."):
-            return await self._pass_on(request, _raw_path(request), {"host": distribution["DomainName"]})
+            headers = {"host": distribution["DomainName"]}
+            return await self._pass_on(request, _raw_path(request), headers, patience)
         stage = f"/_aws/execute-api/{host}{origin.get('OriginPath', '')}"
-        return await self._pass_on(request, stage + _raw_path(request), _api_headers(behaviour, origin))
+        headers_of_api = _api_headers(behaviour, origin)
+        return await self._pass_on(request, stage + _raw_path(request), headers_of_api, patience)
 
-    async def _pass_on(self, request: Request, path: str, headers: Mapping[str, str | None]) -> Response:
+    async def _pass_on(
+        self,
+        request: Request,
+        path: str,
+        headers: Mapping[str, str | None],
+        patience: "Patience | None" = None,
+    ) -> Response:
         """Send the request on; a None in `headers` takes that header away."""
         passed = {name: value for name, value in request.headers.items() if name not in _NOT_PASSED_ON}
         client = request.client.host if request.client else "127.0.0.1"
         merged = {**passed, "x-forwarded-for": client, **headers}
         query = f"?{request.url.query}" if request.url.query else ""
         has_body = "content-length" in passed or "transfer-encoding" in request.headers
-        body = _RequestBody(request, empty=not has_body)
-        asking = self._ask(
-            request.method,
-            URL(self._endpoint + path + query, encoded=True),
-            {name: value for name, value in merged.items() if value is not None},
-            body.pieces() if has_body else None,
-        )
+        patience = patience or Patience()
+        attempts = patience.attempts if request.method in _ASKED_AGAIN and not has_body else 1
         try:
-            answer = await _unless_disconnected(asking, body)
+            answer = await self._ask(
+                attempts,
+                request.method,
+                URL(self._endpoint + path + query, encoded=True),
+                headers={name: value for name, value in merged.items() if value is not None},
+                data=request.stream() if has_body else None,
+                timeout=patience.timeout,
+            )
+        except TimeoutError:
+            message = f"The origin did not answer within the read timeout ({patience.seconds} seconds).\n"
+            return PlainTextResponse(message, status_code=504, headers={"X-Cache": "Error from cloudfront"})
         except next_server.ERRORS as error:
             return PlainTextResponse(f"The local cloud does not answer: {error!r}\n", status_code=502)
-        if answer is None:
-            return Response(status_code=_CLIENT_CLOSED_REQUEST)
-        response = StreamingResponse(_body(answer), status_code=answer.status)
+        response = StreamingResponse(ReadToEnd(answer).pieces(), status_code=answer.status)
         response.raw_headers = [
             (name, value) for name, value in answer.raw_headers if name.lower().decode() not in _NOT_PASSED_ON
         ]
         return response
 
-    async def _ask(
-        self, method: str, url: URL, headers: Mapping[str, str], body: AsyncIterator[bytes] | None
-    ) -> aiohttp.ClientResponse:
-        return await self._client.request(method, url, headers=headers, data=body, allow_redirects=False)
+    async def _ask(self, attempts: int, method: str, url: URL, **named: Any) -> aiohttp.ClientResponse:
+        """Return the answer's head. Raises TimeoutError when none has come in any of the attempts."""
+        for _ in range(attempts - 1):
+            with contextlib.suppress(TimeoutError):
+                return await self._client.request(method, url, allow_redirects=False, **named)
+        return await self._client.request(method, url, allow_redirects=False, **named)
 
 
-class _RequestBody:
-    """The request's body on its way in, and afterwards the news that the browser went away."""
+@dataclass(frozen=True)
+class Patience:
+    """How long an origin may be silent, and how often a request that changes nothing is sent."""
 
-    def __init__(self, request: Request, *, empty: bool) -> None:
-        self._request = request
-        self._passed_on = asyncio.Event()
-        if empty:
-            self._passed_on.set()
+    seconds: float | None = None
+    """Until the first byte, and between two packets; None for what is not behind CloudFront."""
+    attempts: int = 1
 
-    async def pieces(self) -> AsyncIterator[bytes]:
-        async for piece in self._request.stream():
-            yield piece
-        self._passed_on.set()
+    @classmethod
+    def with_origin(cls, origin: Mapping[str, Any]) -> "Patience":
+        """As the distribution's configuration has it."""
+        custom = origin.get("CustomOriginConfig") or {}
+        seconds = float(custom.get("OriginReadTimeout", _READ_TIMEOUT_SECONDS))
+        return cls(seconds, int(origin.get("ConnectionAttempts", _CONNECTION_ATTEMPTS)))
 
-    async def disconnected(self) -> None:
-        """Return when the browser has gone. Both would read one channel, so the body comes first."""
-        await self._passed_on.wait()
-        while (await self._request.receive())["type"] != "http.disconnect":
-            pass
-
-
-async def _unless_disconnected(
-    asking: Coroutine[Any, Any, aiohttp.ClientResponse], body: _RequestBody
-) -> aiohttp.ClientResponse | None:
-    """The answer's head, or None when the browser went away before it came."""
-    answer = asyncio.create_task(asking)
-    goodbye = asyncio.create_task(body.disconnected())
-    try:
-        await asyncio.wait({answer, goodbye}, return_when=asyncio.FIRST_COMPLETED)
-        return answer.result() if answer.done() else None
-    except ClientDisconnect:
-        return None
-    finally:
-        answer.cancel()
-        goodbye.cancel()
-
-
-async def _body(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    try:
-        async for piece in answer.content.iter_any():
-            yield piece
-    finally:
-        answer.close()  # a connection whose answer was read to its end has gone back by itself
+    @property
+    def timeout(self) -> aiohttp.ClientTimeout:
+        """The same for the client."""
+        return aiohttp.ClientTimeout(
+            total=None, sock_connect=next_server.CONNECT_SECONDS, sock_read=self.seconds
+        )
 
 
 def _raw_path(request: Request) -> str:

@@ -9,6 +9,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
+from stacks.clean_up import made_at_run_time
 from stacks.function_bundles import FunctionBundles
 from stacks.functions import Function
 from stacks.hosting import Hosting
@@ -18,6 +19,7 @@ from stacks.permissions import allow, arn
 from stacks.pipeline import PipelineStack
 from stacks.references import page_url_parameter, publish
 from stacks.rest_api import LONGEST_ANSWER, RestApi
+from stacks.s3_hosts import S3_ENDPOINT
 from stacks.settings import Settings
 from stacks.sign_in import SignIn
 from stacks.state_machine import Pipeline
@@ -54,6 +56,13 @@ class ChatStack(Stack):
         keeper = self._keeper(hosting)
         transforms = pipeline.transforms_seen_from(self)
         start_transform = self._start_transform(transforms)
+        made_at_run_time(
+            self,
+            clean_up_arn=pipeline.clean_up_seen_from(self),
+            part="hosting",
+            # Whoever asks for an endpoint or a batch asks these, and so is gone before them.
+            makers=(keeper.function, start_transform.function),
+        )
         chat_api = self._chat_api(hosting, keeper, pipeline.machine_seen_from(self))
         self._let_choose_versions(chat_api)
         self._let_answer_batches(chat_api, keeper, transforms)
@@ -141,6 +150,7 @@ class ChatStack(Stack):
                 "STORYLOOM_KEEPER_FUNCTION": keeper.function.function_name,
                 "STORYLOOM_STATE_MACHINE_ARN": machine.arn,
                 "STORYLOOM_BROWSER_ENDPOINT": self._settings.browser_endpoint,
+                "STORYLOOM_S3_ENDPOINT": "" if self._settings.browser_endpoint else S3_ENDPOINT,
                 "STORYLOOM_DAILY_TOKENS": str(self._settings.daily_tokens_per_person),
             },
         )

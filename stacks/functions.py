@@ -108,6 +108,33 @@ class Function(Construct):
             wildcard_because="run ids, versions and file names below these prefixes are made at run time",
         )
 
+    def may_resume_artifacts(self, *keys: str) -> None:
+        """Allow looking at the parts of multipart uploads that an earlier call began."""
+        allow(
+            self.role,
+            ["s3:ListMultipartUploadParts"],
+            [self._storage.artifacts(key) for key in keys],
+            wildcard_because="file names below these prefixes are made at run time",
+        )
+
+    def may_tag_artifacts(self, *keys: str) -> None:
+        """Allow tagging objects of the artifacts bucket below some prefixes."""
+        allow(
+            self.role,
+            ["s3:PutObjectTagging"],
+            [self._storage.artifacts(key) for key in keys],
+            wildcard_because="versions and file names below these prefixes are made at run time",
+        )
+
+    def may_read_tags_of_artifacts(self, *keys: str) -> None:
+        """Allow reading the tags of objects below some prefixes."""
+        allow(
+            self.role,
+            ["s3:GetObjectTagging"],
+            [self._storage.artifacts(key) for key in keys],
+            wildcard_because="versions and file names below these prefixes are made at run time",
+        )
+
     def may_delete_artifacts(self, *keys: str) -> None:
         """Allow deleting objects of the artifacts bucket below some prefixes."""
         allow(

@@ -7,7 +7,7 @@ from aws_cdk import Aws
 
 from stacks.functions import Function
 from stacks.permissions import allow, arn, may_pass
-from stacks.rollback import alarm_names
+from stacks.rollback import alarm_names, allow_describing_alarms
 from stacks.settings import Settings
 from stories.estimate import INSTANCES, PRICE_DATE
 
@@ -42,20 +42,59 @@ class Hosting:
             wildcard_because=named,
         )
         allow(function.role, ["sagemaker:CreateEndpointConfig"], [configs], wildcard_because=named)
-        allow(
-            function.role,
-            ["sagemaker:CreateModel"],
-            [arn("sagemaker", f"model/{name}-*")],
-            wildcard_because=named,
-        )
+        models = arn("sagemaker", f"model/{name}-*")
+        allow(function.role, ["sagemaker:CreateModel"], [models], wildcard_because=named)
+        # Each of them is made with the app's tag.
+        allow(function.role, ["sagemaker:AddTags"], [endpoint, configs, models], wildcard_because=named)
         may_pass(function.role, self.role_arn, "sagemaker.amazonaws.com")
         allow(
             function.role,
-            # SageMaker asks for the first with the permissions of whoever has it watch an alarm.
-            ["cloudwatch:DescribeAlarms", "cloudwatch:DescribeAlarmHistory"],
+            ["cloudwatch:DescribeAlarmHistory"],
             [arn("cloudwatch", f"alarm:{alarm}") for alarm in alarm_names(self.settings)],
         )
+        # SageMaker asks for it with the permissions of whoever has it watch an alarm.
+        allow_describing_alarms(function.role)
         # Also where nothing is scaled now: it may have been before the settings changed.
+        self._auto_scaling(function, "DeregisterScalableTarget")
+        if self.settings.hosting_max_instances > 1:
+            self._answer_auto_scaling(function)
+        self._describe_to(function)
+
+    def collected_by(self, function: Function) -> None:
+        """Let a function look at the endpoint, and delete models and configurations that it does not use."""
+        name = self.settings.name
+        allow(function.role, ["sagemaker:DescribeEndpoint"], [arn("sagemaker", f"endpoint/{name}")])
+        allow(
+            function.role,
+            ["sagemaker:DeleteEndpointConfig", "sagemaker:DeleteModel"],
+            [arn("sagemaker", f"{kind}/{name}-*") for kind in ("endpoint-config", "model")],
+            wildcard_because="models and endpoint configurations are named by their version, "
+            "which is made at run time",
+        )
+        allow(
+            function.role,
+            ["sagemaker:ListEndpointConfigs", "sagemaker:ListModels"],
+            ["*"],
+            wildcard_because="SageMaker lists the account's; the function goes by the names of this app",
+        )
+        self._describe_to(function)
+
+    def removed_by(self, function: Function) -> None:
+        """Let a function delete this endpoint with its scaling, its configurations and its models."""
+        name = self.settings.name
+        named = "models and endpoint configurations are named by their version, which is made at run time"
+        allow(
+            function.role,
+            ["sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint"],
+            [arn("sagemaker", f"endpoint/{name}")],
+        )
+        for kind, action in (("endpoint-config", "DeleteEndpointConfig"), ("model", "DeleteModel")):
+            allow(
+                function.role,
+                [f"sagemaker:{action}"],
+                [arn("sagemaker", f"{kind}/{name}-*")],
+                wildcard_because=named,
+            )
         self._auto_scaling(function, "DeregisterScalableTarget")
         if self.settings.hosting_max_instances > 1:
             self._answer_auto_scaling(function)

@@ -1,7 +1,8 @@
 """GPU instances of SageMaker that the app knows, and what fits into them.
 
-Memory is per GPU: training and hosting both use one GPU, so an instance with four of them holds no larger
-model than its sibling with one.
+Which jobs can have which instance is an enumeration of SageMaker's for each, which boto3 carries and does not
+check: tests compare them. Memory is per GPU: training and hosting both use one GPU, so an instance with four
+of them holds no larger model than its sibling with one.
 """
 
 from dataclasses import dataclass
@@ -43,6 +44,9 @@ GPU_OF_INSTANCE: dict[str, Gpu] = {
 
 NO_TRANSFORMS = ("ml.p",)
 """What transform jobs cannot have, of the instances above: `TransformInstanceType` lists none of these."""
+
+NO_PROCESSING = ("ml.p4d.24xlarge", "ml.p4de.24xlarge", "ml.p5.48xlarge")
+"""What processing jobs cannot have, of the instances above: `ProcessingInstanceType` lists none of these."""
 
 # The containers are built with CUDA 13, which dropped everything before Turing.
 TOO_OLD_FOR_CUDA_13 = ("ml.p2.", "ml.p3.", "ml.p3dn.")

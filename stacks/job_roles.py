@@ -8,7 +8,7 @@ from stacks.container_images import registry_account
 from stacks.job_logs import JOB_LOGS, TRANSFORM_LOG
 from stacks.permissions import allow, arn
 from stacks.references import Storage
-from stacks.rollback import alarm_names
+from stacks.rollback import allow_describing_alarms
 from stacks.settings import Settings
 
 
@@ -48,11 +48,7 @@ def hosting_role(scope: Construct, settings: Settings, storage: Storage, image: 
     _write_logs(role, [f"/aws/sagemaker/Endpoints/{settings.name}"])
     _put_metrics(role, ["/aws/sagemaker/Endpoints", "AWS/SageMaker"])
     # SageMaker looks at the alarms that take a deployment back with the endpoint's role.
-    allow(
-        role,
-        ["cloudwatch:DescribeAlarms"],
-        [arn("cloudwatch", f"alarm:{alarm}") for alarm in alarm_names(settings)],
-    )
+    allow_describing_alarms(role)
     _pull_image(role, image)
     return role
 

@@ -13,7 +13,11 @@ from constructs import Construct
 from stacks.file_deployment import deploy_files
 from stacks.permissions import acknowledge
 from stacks.references import Storage
+from stacks.s3_hosts import bucket_url
 from stacks.settings import Settings
+
+READ_TIMEOUT = Duration.seconds(60)
+"""How long CloudFront waits for the API's first byte, and between two packets; more needs a quota."""
 
 
 class PageMissingError(Exception):
@@ -54,6 +58,8 @@ class Page(Construct):
                 f"The page is not built: {built_page.name}/index.html is missing. Build it with: make web"
             )
         self._settings, self._storage = settings, storage
+        # CloudFront's names are unique in the account, in all its regions.
+        self._global_name = f"{settings.name}-page-{Aws.REGION}"
         bucket = self._bucket()
         self.distribution = self._distribution(bucket, api)
         deploy_files(
@@ -93,8 +99,7 @@ class Page(Construct):
 
     @property
     def _uploads(self) -> str:
-        local = self._settings.browser_endpoint
-        return local or f"https://{self._storage.stories_bucket}.s3.{Aws.REGION}.{Aws.URL_SUFFIX}"
+        return self._settings.browser_endpoint or bucket_url(self._storage.stories_bucket)
 
     def _bucket(self) -> s3.Bucket:
         bucket = s3.Bucket(
@@ -122,7 +127,12 @@ class Page(Construct):
             price_class=cloudfront.PriceClass.PRICE_CLASS_100,
             http_version=cloudfront.HttpVersion.HTTP2_AND_3,
             default_behavior=cloudfront.BehaviorOptions(
-                origin=origins.S3BucketOrigin.with_origin_access_control(bucket),
+                origin=origins.S3BucketOrigin.with_origin_access_control(
+                    bucket,
+                    origin_access_control=cloudfront.S3OriginAccessControl(
+                        self, "OriginAccess", origin_access_control_name=self._global_name
+                    ),
+                ),
                 viewer_protocol_policy=cloudfront.ViewerProtocolPolicy.REDIRECT_TO_HTTPS,
                 cache_policy=cloudfront.CachePolicy.CACHING_OPTIMIZED,
                 compress=True,
@@ -130,7 +140,7 @@ class Page(Construct):
             ),
             additional_behaviors={
                 "/api/*": cloudfront.BehaviorOptions(
-                    origin=origins.RestApiOrigin(api, read_timeout=Duration.seconds(60)),
+                    origin=origins.RestApiOrigin(api, read_timeout=READ_TIMEOUT),
                     viewer_protocol_policy=cloudfront.ViewerProtocolPolicy.HTTPS_ONLY,
                     allowed_methods=cloudfront.AllowedMethods.ALLOW_ALL,
                     cache_policy=cloudfront.CachePolicy.CACHING_DISABLED,
@@ -165,6 +175,7 @@ class Page(Construct):
         return cloudfront.ResponseHeadersPolicy(
             self,
             "Headers",
+            response_headers_policy_name=self._global_name,
             comment="Storyloom: what the page's browser may do",
             security_headers_behavior=cloudfront.ResponseSecurityHeadersBehavior(
                 content_security_policy=cloudfront.ResponseHeadersContentSecurityPolicy(

@@ -1,14 +1,19 @@
 """Pipeline: from stories in the bucket to a hosted model."""
 
+import json
+from collections.abc import Sequence
+
 from aws_cdk import Aws, Duration, Environment, Stack
+from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_deployment as s3_deployment
 from aws_cdk import aws_sagemaker as sagemaker
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
-from constructs import Construct
+from constructs import Construct, IDependable
 
+from stacks.clean_up import LONGEST_CLEAN_UP, grant_clean_up, made_at_run_time
 from stacks.container_images import hosting_image, training_image
 from stacks.file_deployment import deploy_files
 from stacks.function_bundles import FunctionBundles, content_digest
@@ -18,6 +23,7 @@ from stacks.hosting import Hosting
 from stacks.job_logs import JOB_LOGS, read_job_logs
 from stacks.job_roles import hosting_role, job_role, transform_role
 from stacks.permissions import allow, arn
+from stacks.quotas import needed
 from stacks.references import page_url_parameter, publish, published
 from stacks.rollback import rollback_alarms
 from stacks.settings import Settings
@@ -27,7 +33,9 @@ from stacks.transforms import Transforms
 from stacks.trigger import QuietPeriod, on_decision, on_new_story, on_unrecorded_end, started_by
 
 _TRAINING_CODE = CHECKOUT / "training_code"
-_MEMORY_MB = {"begin": 2048, "read_stories": 2048, "assemble": 4096, "stage_base_model": 1024, "deploy": 1024}
+# The processor's share grows with the memory, which is why some have more than they need. A new account may
+# give a function 3,008 MB at most.
+_MEMORY_MB = {"begin": 2048, "read_stories": 2048, "assemble": 3008, "stage_base_model": 1024, "deploy": 1024}
 # read_stories: a file of 200 MB, and up to 256 MB of text out of an archive, twice: for the run and to keep.
 # assemble: all text, and the same text as examples.
 _DISK_MB = {"read_stories": 2048, "assemble": 10240}
@@ -75,6 +83,8 @@ class PipelineStack(Stack):
         publish(self, "HostingRoleArn", hosting.role_arn, "Role of the endpoint")
         transforms = transform_role(self, self._storage, self._hosting_image)
         publish(self, "TransformRoleArn", transforms.role_arn, "Role of the transform jobs")
+        needed = (machine, self._job_role, hosting, transforms, self._quiet_period.group)
+        self._clean_up(self._pipeline, needed)
 
     def hosting_seen_from(self, consumer: Stack) -> Hosting:
         """The endpoint, for a stack that wakes it or asks it."""
@@ -83,6 +93,10 @@ class PipelineStack(Stack):
     def transforms_seen_from(self, consumer: Stack) -> Transforms:
         """The transform jobs, for a stack that makes them."""
         return Transforms(self._settings, self._hosting_image, published(self, consumer, "TransformRoleArn"))
+
+    def clean_up_seen_from(self, consumer: Stack) -> str:
+        """ARN of the function that removes what was made at run time, for another stack."""
+        return arn("lambda", f"function:{published(self, consumer, 'CleanUpFunctionName')}")
 
     def start_run_seen_from(self, consumer: Stack) -> str:
         """Name of the function that starts runs, for another stack."""
@@ -111,23 +125,55 @@ class PipelineStack(Stack):
         start_run.may_use_table("GetItem", "PutItem", "UpdateItem", "DeleteItem")
         started_by(start_run, pipeline.arn, pipeline.executions_arn)
         quiet_period = QuietPeriod(self, "QuietPeriod", settings=self._settings, start_run=start_run)
+        self._quiet_period = quiet_period
         for function in (quiet_timer, self._functions["announce"], self._functions["record_failure"]):
             quiet_period.movable_by(function)
         pipeline.explained_to(self._functions["record_failure"])
+        for function in (start_run, self._functions["record_failure"]):
+            pipeline.grant_read_history(function)
+        self._configure_resumption(start_run)
         for function in (start_run, self._functions["ask_approval"]):
             pipeline.answered_by(function)  # new stories answer for a run that waits
-        on_new_story(self, self._storage, quiet_timer)
-        self._hear_decisions(start_run)
-        on_unrecorded_end(self, pipeline.arn, self._functions["record_failure"])
+        self._rules = (
+            on_new_story(self, self._storage, quiet_timer),
+            self._hear_decisions(start_run),
+            on_unrecorded_end(self, pipeline.arn, self._functions["record_failure"]),
+        )
         return start_run
 
-    def _hear_decisions(self, start_run: Function) -> None:
+    def _configure_resumption(self, start_run: Function) -> None:
+        """Let start_run see whether what a failed run made is still there."""
+        start_run.may_list_artifacts("runs/*")
+        instances = json.dumps(self._settings.evaluation_instances)
+        start_run.function.add_environment("STORYLOOM_PROCESSING_INSTANCES", instances)
+
+    def _clean_up(self, pipeline: Pipeline, needed: Sequence[IDependable]) -> None:
+        """Make what removes at deletion everything made at run time, after all that could start a run."""
+        clean_up = self._function("clean_up", int(LONGEST_CLEAN_UP.to_seconds()))
+        grant_clean_up(
+            clean_up,
+            self._settings,
+            hosting=self._hosting,
+            machine_arn=pipeline.arn,
+            executions_arn=pipeline.executions_arn,
+        )
+        self._quiet_period.deleted_by(clean_up)
+        made_at_run_time(
+            self,
+            clean_up_arn=clean_up.arn,
+            part="everything",
+            needs=(*needed, self._model_packages),
+            makers=self._rules,
+        )
+        publish(self, "CleanUpFunctionName", clean_up.function.function_name, "Removes what was made")
+
+    def _hear_decisions(self, start_run: Function) -> events.Rule:
         """Make what has a version deployed after somebody's yes in the registry."""
         decided = self._function("version_decided", 60)
         decided.may_use_table("Query", "UpdateItem")
         allow(decided.role, ["lambda:InvokeFunction"], [start_run.arn])
         decided.function.add_environment("STORYLOOM_START_RUN_ARN", start_run.arn)
-        on_decision(self, self._settings.name, decided)
+        return on_decision(self, self._settings.name, decided)
 
     def _equip_data_functions(self, training_code_prefix: str) -> None:
         functions, storage, settings = self._functions, self._storage, self._settings
@@ -157,6 +203,7 @@ class PipelineStack(Stack):
             ("STORYLOOM_MAX_TRAINING_MINUTES", str(settings.max_training_minutes)),
             ("STORYLOOM_TRAINING_INSTANCE", settings.training_instance),
             ("STORYLOOM_INSTANCE_COUNT", str(settings.instance_count)),
+            ("STORYLOOM_PROCESSING_INSTANCES", json.dumps(settings.evaluation_instances)),
             ("STORYLOOM_TRAINING_CODE_URI", uri),
             ("STORYLOOM_SPOT", str(settings.spot).lower()),
             ("STORYLOOM_TUNE", str(settings.tune).lower()),
@@ -182,17 +229,43 @@ class PipelineStack(Stack):
 
     def _equip_model_functions(self) -> None:
         self._equip_stage_base_model(self._functions["stage_base_model"])
-        self._functions["choose_best"].may_use_table("UpdateItem")
+        for name in ("choose_best", "next_attempt"):
+            self._functions[name].may_use_table("UpdateItem")
+        self._functions["resume"].may_use_table("GetItem", "PutItem", "UpdateItem")
+        self._configure_preflight(self._functions["preflight"])
         self._equip_gate(self._functions["gate"])
         self._equip_register(self._functions["register"])
         self._equip_deployment(self._functions["deploy"], self._functions["smoke_test"])
+        self._equip_collect_garbage(self._functions["collect_garbage"])
         self._equip_endings(self._functions["announce"], self._functions["record_failure"])
+
+    def _configure_preflight(self, preflight: Function) -> None:
+        preflight.may_use_table("UpdateItem")
+        allow(
+            preflight.role,
+            ["servicequotas:ListServiceQuotas", "servicequotas:ListAWSDefaultServiceQuotas"],
+            ["*"],
+            wildcard_because="listing quotas knows no resources",
+        )
+        quotas = [
+            {
+                "name": need.name,
+                "minimum": need.minimum,
+                "purpose": need.purpose,
+                "stands_in_for": need.stands_in_for,
+            }
+            for need in needed(self._settings)
+            if need.service == "sagemaker" and (not need.optional or need.stands_in_for)
+        ]
+        preflight.function.add_environment("STORYLOOM_QUOTAS", json.dumps(quotas))
 
     def _equip_stage_base_model(self, stage: Function) -> None:
         stage.may_use_table("UpdateItem")
         stage.may_list_artifacts("base-models/*")
         stage.may_read_artifacts("base-models/*")
         stage.may_write_artifacts("base-models/*")
+        stage.may_resume_artifacts("base-models/*")
+        stage.may_delete_artifacts("base-models/*")  # what arrived damaged, and how far the copy was
         secret = self._settings.huggingface_token_secret
         if secret:
             allow(
@@ -216,7 +289,7 @@ class PipelineStack(Stack):
             gate.function.add_environment(name, f"{percent:g}")
 
     def _equip_register(self, register: Function) -> None:
-        group = sagemaker.CfnModelPackageGroup(
+        group = self._model_packages = sagemaker.CfnModelPackageGroup(
             self,
             "ModelPackages",
             model_package_group_name=self._settings.name,
@@ -240,14 +313,31 @@ class PipelineStack(Stack):
     def _equip_deployment(self, deploy: Function, smoke_test: Function) -> None:
         self._functions["activate"].may_use_table("GetItem", "PutItem", "UpdateItem")
         deploy.may_use_table("GetItem", "UpdateItem")
-        made = ("base-models/*", "runs/*/training/*", "runs/*/evaluation/merged/*", "hosting/*")
+        # Versions made before the evaluation unpacked the adapter have it among the training's output.
+        adapters = ("runs/*/evaluation/adapter/*", "runs/*/evaluation/merged/*", "runs/*/training/*")
+        made = ("base-models/*", *adapters, "hosting/*")
         deploy.may_list_artifacts(*made)
         deploy.may_read_artifacts(*made)
         deploy.may_write_artifacts("hosting/*")
+        deploy.may_read_tags_of_artifacts("hosting/*")
+        deploy.may_delete_artifacts("hosting/*")  # what is on its way out, before it is built again
         self._hosting.managed_by(deploy)
         smoke_test.may_use_table("GetItem", "PutItem", "UpdateItem")
         self._hosting.managed_by(smoke_test)  # it puts the version back that was live
         self._hosting.asked_by(smoke_test)
+
+    def _equip_collect_garbage(self, collect_garbage: Function) -> None:
+        collect_garbage.may_use_table("GetItem", "Query", "UpdateItem")
+        collect_garbage.may_list_artifacts("hosting/*", "transforms/model/*", "base-models/*", "runs/*")
+        collect_garbage.may_delete_artifacts(
+            "hosting/*",
+            "transforms/model/*",
+            "base-models/*",
+            "runs/*/checkpoints/*",
+            "runs/*/evaluation/merged/*",
+        )
+        collect_garbage.may_tag_artifacts("hosting/*")
+        self._hosting.collected_by(collect_garbage)
 
     def _equip_endings(self, announce: Function, record_failure: Function) -> None:
         for function in (announce, record_failure):

@@ -1,8 +1,8 @@
 """The service quotas that an app with these settings needs, by the names that AWS gives them.
 
-One source for all who ask: `storyloom doctor` before a deployment, the pipeline before it pays for a training,
-and `docs/settings.md`. A quota is compared by its name, because Service Quotas numbers the quotas of every
-instance type and shows the numbers nowhere else.
+One source for all who ask: `storyloom doctor` before a deployment, the pipeline before it pays for a
+training, and `docs/settings.md`. A quota is compared by its name, because Service Quotas numbers the quotas of
+every instance type and shows the numbers nowhere else.
 """
 
 from dataclasses import dataclass
@@ -33,11 +33,17 @@ class QuotaNeed:
     """What is different between `minimum` and `recommended`; empty if they are equal."""
     optional: bool = False
     """Whether the app works without it: another instance of a list takes its place, or nobody may use it."""
+    stands_in_for: str = ""
+    """Name of the quota in whose place this one will do: that of the first choice among instances."""
 
 
 def needed(settings: Settings) -> list[QuotaNeed]:
     """List the quotas, in the order in which a run meets them."""
     training = "spot training job" if settings.spot else "training job"
+    # A search trains twice at the same time, with one instance each.
+    machines = max(settings.instance_count, 2 if settings.tune else 1)
+    evaluation = [f"{instance} for processing job usage" for instance in settings.evaluation_instances]
+    endpoint = f"{settings.hosting_instance} for endpoint usage"
     return [
         QuotaNeed(
             "lambda",
@@ -50,20 +56,25 @@ def needed(settings: Settings) -> list[QuotaNeed]:
         QuotaNeed(
             "sagemaker",
             f"{settings.training_instance} for {training} usage",
-            minimum=settings.instance_count,
-            recommended=settings.instance_count,
+            minimum=machines,
+            recommended=machines,
             purpose="training on spot capacity" if settings.spot else "training",
         ),
-        QuotaNeed(
-            "sagemaker",
-            f"{settings.training_instance} for processing job usage",
-            minimum=1,
-            recommended=1,
-            purpose="the evaluation",
+        *(
+            QuotaNeed(
+                "sagemaker",
+                name,
+                minimum=1,
+                recommended=1,
+                purpose="the evaluation" if first else "the evaluation if the first choice cannot be had",
+                optional=not first,
+                stands_in_for="" if first else evaluation[0],
+            )
+            for name, first in ((name, name == evaluation[0]) for name in evaluation)
         ),
         QuotaNeed(
             "sagemaker",
-            f"{settings.hosting_instance} for endpoint usage",
+            endpoint,
             minimum=1,
             recommended=2 * settings.hosting_max_instances,
             purpose="the endpoint",
@@ -77,6 +88,7 @@ def needed(settings: Settings) -> list[QuotaNeed]:
                 recommended=1,
                 purpose="the endpoint if there is no capacity for the first choice",
                 optional=True,
+                stands_in_for=endpoint,
             )
             for instance in settings.fallbacks
         ),

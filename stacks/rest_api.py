@@ -67,10 +67,23 @@ class RestApi(Construct):
             cloud_watch_role=True,
             cloud_watch_role_removal_policy=RemovalPolicy.RETAIN,  # an account has one, all its APIs use it
         )
+        self._own_execution_log()
         self.api.node.try_remove_child("Endpoint")  # an output of the construct's own, beside ours
         self._routes(api, authorizer)
         self._refusals()
         self._acknowledge()
+
+    def _own_execution_log(self) -> None:
+        """Make the log group of API Gateway's own name for it: one that it makes would outlive the stack."""
+        log_group = logs.LogGroup(
+            self,
+            "ExecutionLog",
+            log_group_name=f"API-Gateway-Execution-Logs_{self.api.rest_api_id}/{STAGE}",
+            retention=LOG_RETENTION,
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        # Before the first call, and still there until the last.
+        self.api.deployment_stage.node.add_dependency(log_group)
 
     def _routes(self, api: lambda_.IFunction, authorizer: lambda_.IFunction) -> None:
         streaming = apigateway.LambdaIntegration(

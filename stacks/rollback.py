@@ -7,9 +7,11 @@ Pipeline stack, which is deployed before whatever names them.
 from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
+from stacks.permissions import allow, arn
 from stacks.settings import Settings
 
 VARIANT = "main"
@@ -21,6 +23,16 @@ _FIRST_TOKEN_SECONDS = 20
 def alarm_names(settings: Settings) -> tuple[str, str]:
     """Names of the alarms, that of the errors first."""
     return f"{settings.name}-endpoint-errors", f"{settings.name}-endpoint-latency"
+
+
+def allow_describing_alarms(role: iam.Role) -> None:
+    """Let a role look at alarms, which AWS does not let one narrow down to some of them."""
+    allow(
+        role,
+        ["cloudwatch:DescribeAlarms"],
+        [arn("cloudwatch", "alarm:*")],
+        wildcard_because="AWS checks this action on alarm:*, whichever alarms are named; it only reads",
+    )
 
 
 def rollback_alarms(scope: Construct, settings: Settings, topic: sns.ITopic) -> None:

@@ -8,13 +8,11 @@ from typing import Any
 from aws_cdk import Aws
 
 from stacks.settings import Settings
-from stories.estimate import GRACE_MINUTES, LONGEST_EVALUATION_MINUTES
+from stories.estimate import GRACE_MINUTES, LONGEST_EVALUATION_MINUTES, SPOT_WAIT_HOURS
 
 _JOBS = "$.assembled.jobs"
 _MINUTE = 60
 _HOUR = 60 * _MINUTE
-_SPOT_WAIT_HOURS = 8
-"""How long a job may wait for spot machines beside its own time."""
 _EVALUATION_SECONDS = LONGEST_EVALUATION_MINUTES * _MINUTE
 
 METRIC_DEFINITIONS = [
@@ -41,7 +39,11 @@ RETRY_BUSY = [
 
 
 def train_state(settings: Settings, role_arn: str, image: str) -> dict[str, Any]:
-    """State `Train`: `createTrainingJob.sync` with spot, checkpoints, a time limit and no network."""
+    """State `Train`: `createTrainingJob.sync` with spot, checkpoints, a time limit and no network.
+
+    It has only fields that Step Functions is known to take (docs/decisions/0013): the image's own entry point
+    runs the script that the hyperparameters name, and the model is an archive, which the evaluation unpacks.
+    """
     runtime = training_seconds(settings)
     stopping = {"MaxRuntimeInSeconds": runtime}
     if settings.spot:
@@ -52,14 +54,12 @@ def train_state(settings: Settings, role_arn: str, image: str) -> dict[str, Any]
         "AlgorithmSpecification": {
             "TrainingImage": image,
             "TrainingInputMode": "File",
-            "ContainerEntrypoint": ["python3", "/opt/ml/input/data/code/train.py"],
             "MetricDefinitions": METRIC_DEFINITIONS,
         },
         "HyperParameters.$": f"{_JOBS}.hyperparameters",
         "InputDataConfig.$": f"{_JOBS}.training_channels",
-        "OutputDataConfig": {"S3OutputPath.$": f"{_JOBS}.training_output_uri", "CompressionType": "NONE"},
+        "OutputDataConfig": {"S3OutputPath.$": f"{_JOBS}.training_output_uri"},
         "CheckpointConfig": {"S3Uri.$": f"{_JOBS}.checkpoint_uri"},
-        "TensorBoardOutputConfig": {"S3OutputPath.$": f"{_JOBS}.tensorboard_uri"},
         "ResourceConfig": {
             "InstanceType": settings.training_instance,
             "InstanceCount": settings.instance_count,
@@ -79,11 +79,11 @@ def train_state(settings: Settings, role_arn: str, image: str) -> dict[str, Any]
 def tune_state(settings: Settings, role_arn: str, image: str) -> dict[str, Any]:
     """State `Tune`: `createHyperParameterTuningJob.sync`, whose trials are training jobs like `Train`'s.
 
-    Two things are not: a tuning job names no command, so the image's own entrypoint runs the script that the
-    hyperparameters name; and trials have no checkpoints, for all of them would share one folder.
+    They have no checkpoints, because all of them would share one folder, and a time limit of their own, which
+    keeps the whole search within its budget.
     """
     train = train_state(settings, role_arn, image)["Parameters"]
-    own = ("RoleArn", "OutputDataConfig", "StoppingCondition", "EnableManagedSpotTraining")
+    own = ("RoleArn", "AlgorithmSpecification", "OutputDataConfig", "EnableManagedSpotTraining")
     request = {
         "HyperParameterTuningJobName.$": f"{_JOBS}.tuning.job_name",
         "HyperParameterTuningJobConfig": {
@@ -96,10 +96,7 @@ def tune_state(settings: Settings, role_arn: str, image: str) -> dict[str, Any]:
         "TrainingJobDefinition": {
             **{name: train[name] for name in own},
             "StaticHyperParameters.$": f"{_JOBS}.tuning.static_hyperparameters",
-            "AlgorithmSpecification": {
-                name: train["AlgorithmSpecification"][name]
-                for name in ("TrainingImage", "TrainingInputMode", "MetricDefinitions")
-            },
+            "StoppingCondition.$": f"{_JOBS}.tuning.stopping_condition",
             "InputDataConfig.$": f"{_JOBS}.training_channels",
             # One machine each: the budget counts them so.
             "ResourceConfig": {**train["ResourceConfig"], "InstanceCount": 1},
@@ -135,12 +132,14 @@ def evaluate_state(settings: Settings, role_arn: str, image: str) -> dict[str, A
         },
         "ProcessingResources": {
             "ClusterConfig": {
-                "InstanceType": settings.training_instance,
+                "InstanceType.$": f"{_JOBS}.processing_instance",
                 "InstanceCount": 1,
                 "VolumeSizeInGB": 100,
             }
         },
         "StoppingCondition": {"MaxRuntimeInSeconds": _EVALUATION_SECONDS},
+        # It fails at once if it finds no GPU, as training does by its hyperparameter `accelerator`.
+        "Environment": {"STORYLOOM_ACCELERATOR": "gpu"},
         "NetworkConfig": {"EnableNetworkIsolation": True},
         "Tags": _tags(settings),
     }
@@ -154,7 +153,7 @@ def training_seconds(settings: Settings) -> int:
 
 def longest_training_wait(settings: Settings) -> int:
     """Seconds after which a training job has ended in any case, the wait for spot machines included."""
-    return training_seconds(settings) + (_SPOT_WAIT_HOURS * _HOUR if settings.spot else 0)
+    return training_seconds(settings) + (SPOT_WAIT_HOURS * _HOUR if settings.spot else 0)
 
 
 def _job(operation: str, request: dict[str, Any], timeout_seconds: int, result_path: str) -> dict[str, Any]:

@@ -106,6 +106,20 @@ class Settings(BaseModel):
         return [name for name in machines if not name.startswith(instances.NO_TRANSFORMS)]
 
     @property
+    def evaluation_instances(self) -> list[str]:
+        """The instances that can evaluate a model, first choice first: processing jobs have fewer types.
+
+        An evaluation holds the model as a training does, so what fits is decided by the same estimate.
+        """
+        named = (self.training_instance, self.hosting_instance, *self.hosting_fallback_instances)
+        needed_gb = instances.memory_needed_gb(self.model.parameters_millions, "training")
+        return [
+            name
+            for name in dict.fromkeys(named)
+            if name not in instances.NO_PROCESSING and instances.GPU_OF_INSTANCE[name].memory_gb >= needed_gb
+        ]
+
+    @property
     def title(self) -> str:
         """`name` with its first letter upper-cased: the beginning of the stacks' names."""
         return self.name[0].upper() + self.name[1:]
@@ -171,6 +185,8 @@ _CURES = {
     "function_python": "Give 3.11, 3.12, 3.13 or 3.14",
     "browser_endpoint": "Give http://localhost:PORT, or leave it empty on AWS",
 }
+
+_INSTANCE_KEYS = frozenset({"training_instance", "hosting_instance", "hosting_fallback_instances"})
 
 # A context also holds the CDK's own flags and look-ups, none of which is written like our keys.
 _LIKE_A_SETTING = re.compile(r"^[a-z][a-z_]*$")
@@ -251,6 +267,11 @@ def _choice_faults(settings: Settings, skip: set[str]) -> list[Fault]:
     if not any(wrong) and fallbacks != Settings.model_fields["hosting_fallback_instances"].default:
         for instance in fallbacks:
             faults += _fit_faults("hosting_fallback_instances", instance, model, "hosting")
+    if (
+        _INSTANCE_KEYS.isdisjoint(skip | {fault.key for fault in faults})
+        and not settings.evaluation_instances
+    ):
+        faults.append(_evaluation_fault(settings, model))
     if model.gated and not settings.huggingface_token_secret and "huggingface_token_secret" not in skip:
         faults.append(_gated_fault(settings, model))
     return faults
@@ -288,6 +309,18 @@ def _fit_faults(key: str, instance: str, model: CatalogueModel, purpose: instanc
             f"Give {fitting}, or a smaller base_model" if fitting else "Choose a smaller base_model",
         )
     ]
+
+
+def _evaluation_fault(settings: Settings, model: CatalogueModel) -> Fault:
+    fitting = instances.smallest_that_fits(model.parameters_millions, "training")
+    return Fault(
+        "training_instance",
+        settings.training_instance,
+        "SageMaker has no processing jobs on this instance, so the trained model could not be evaluated",
+        f"Give {fitting}, or add it to hosting_fallback_instances: the evaluation then runs on it"
+        if fitting
+        else "Choose a smaller base_model",
+    )
 
 
 def _gated_fault(settings: Settings, model: CatalogueModel) -> Fault:

@@ -38,13 +38,22 @@ _RETRY_LAMBDA = [
             "Lambda.ServiceException",
             "Lambda.AWSLambdaException",
             "Lambda.SdkClientException",
-            "Lambda.TooManyRequestsException",
         ],
         "IntervalSeconds": 2,
         "MaxAttempts": 6,
         "BackoffRate": 2,
         "JitterStrategy": "FULL",
-    }
+    },
+    # A new account may run ten functions at once: a batch then waits until those before it are read. Half a
+    # minute on average between attempts is enough for the longest batches, ten at a time.
+    {
+        "ErrorEquals": ["Lambda.TooManyRequestsException"],
+        "IntervalSeconds": 2,
+        "MaxAttempts": 500,
+        "BackoffRate": 2,
+        "MaxDelaySeconds": 60,
+        "JitterStrategy": "FULL",
+    },
 ]
 # A function whose process was killed, for memory or with its machine, or that ran out of time. What it read
 # until then is kept, so that a retry goes on from there.
@@ -57,6 +66,14 @@ _RETRY_KILLED = [
     }
 ]
 _CATCH = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.failure", "Next": "RecordFailure"}]
+# What a job says that failed, and SageMaker when it refuses one.
+_JOB_FAILED = [
+    "States.TaskFailed",
+    "SageMaker.ResourceLimitExceededException",
+    "SageMaker.AmazonSageMakerException",
+]
+# States at which a run that failed can go on, beside the first of them.
+RESUMABLE = ("ChooseBest", "Evaluate", "Gate", "Register", "Deploy")
 
 # How long each function's state may take; the function's own time limit is the first number.
 FUNCTION_SECONDS = {
@@ -66,11 +83,15 @@ FUNCTION_SECONDS = {
     "assemble": 15 * _MINUTE,
     "ask_approval": 2 * _MINUTE,
     "stage_base_model": 15 * _MINUTE,
+    "preflight": 5 * _MINUTE,
     "choose_best": 2 * _MINUTE,
+    "next_attempt": 2 * _MINUTE,
+    "resume": 2 * _MINUTE,
     "gate": 2 * _MINUTE,
     "register": 2 * _MINUTE,
     "deploy": 15 * _MINUTE,
     "smoke_test": 5 * _MINUTE,
+    "collect_garbage": 5 * _MINUTE,
     "announce": 2 * _MINUTE,
     "record_failure": 2 * _MINUTE,
 }
@@ -113,7 +134,23 @@ def definition(
     }
     states = {
         # A run that is started with a version trains nothing: it deploys what there is, as every run does.
-        "OnlyActivate": choice({"Variable": "$.version", "IsPresent": True}, "Activate", "Begin"),
+        # One that failed and is taken up again has the results of the states before the one that failed.
+        "Entry": {
+            "Type": "Choice",
+            "Choices": [
+                {"Variable": "$.resume", "IsPresent": True, "Next": "Resume"},
+                {"Variable": "$.version", "IsPresent": True, "Next": "Activate"},
+            ],
+            "Default": "Begin",
+        },
+        "Resume": call("resume", {**begin, "state.$": "$.resume.state"}, None, "ResumeAt"),
+        "ResumeAt": {
+            "Type": "Choice",
+            "Choices": [
+                {"Variable": "$.resume.state", "StringEquals": state, "Next": state} for state in RESUMABLE
+            ],
+            "Default": "Preflight",
+        },
         "Activate": call("activate", {**begin, "version.$": "$.version"}, "$.registered", "AtHand"),
         "AtHand": choice({"Variable": "$.registered.at_hand", "BooleanEquals": True}, "Succeeded", "Deploy"),
         "Begin": call("begin", begin, "$.begun", "AnyStories"),
@@ -127,13 +164,24 @@ def definition(
         "Read": {**read_state(functions["read_stories"].arn), "Catch": _CATCH, "Next": "Assemble"},
         "Assemble": call("assemble", {**run, "begun.$": "$.begun"}, "$.assembled", "EnoughText"),
         "EnoughText": choice(
-            {"Variable": "$.assembled.enough", "BooleanEquals": True}, "TrainAtOnce", "StopEarly"
+            {"Variable": "$.assembled.enough", "BooleanEquals": True}, "Preflight", "StopEarly"
         ),
+        # Before anybody is asked, and before a machine is paid for.
+        "Preflight": call("preflight", run, "$.preflight", "MayHaveAll"),
+        "MayHaveAll": choice(
+            {"Variable": "$.preflight.enough", "BooleanEquals": True}, "TrainAtOnce", "QuotasTooLow"
+        ),
+        "QuotasTooLow": ending("stopped_early", {"message.$": "$.preflight.message"}),
         "StopEarly": ending("stopped_early", {"message.$": "$.assembled.message"}),
         **approval_states(
             functions["ask_approval"], then="StageBaseModel", retry=_RETRY_LAMBDA, catch=_CATCH
         ),
-        "StageBaseModel": call("stage_base_model", run, "$.staged", "Staged"),
+        "StageBaseModel": call(
+            "stage_base_model",
+            {**run, "training_job.$": "$.assembled.jobs.training_job_name"},
+            "$.staged",
+            "Staged",
+        ),
         "Staged": choice({"Variable": "$.staged.done", "BooleanEquals": True}, "TrainOnce", "StageBaseModel"),
         # One machine serves both settings: Assemble says whether there is money for a search.
         "TrainOnce": choice({"Variable": "$.assembled.tune", "BooleanEquals": False}, "Train", "Tune"),
@@ -144,11 +192,37 @@ def definition(
             "$.assembled.jobs",
             "Evaluate",
         ),
-        "Train": {**train_state(settings, job_role_arn, training_image), "Catch": _CATCH, "Next": "Evaluate"},
+        "Train": {
+            **train_state(settings, job_role_arn, training_image),
+            "Catch": _or_again("TrainAgain"),
+            "Next": "Evaluate",
+        },
         "Evaluate": {
             **evaluate_state(settings, job_role_arn, training_image),
-            "Catch": _CATCH,
+            "Catch": _or_again("EvaluateAgain"),
             "Next": "Gate",
+        },
+        **{
+            f"{step}Again": call(
+                "next_attempt",
+                {**run, "step": step, "jobs.$": "$.assembled.jobs", "failure.$": "$.failure"},
+                "$.assembled.jobs",
+                "BeforeNextAttempt",
+            )
+            for step in ("Train", "Evaluate")
+        },
+        "BeforeNextAttempt": {
+            "Type": "Wait",
+            "SecondsPath": "$.assembled.jobs.wait_seconds",
+            "Next": "NextAttempt",
+        },
+        "NextAttempt": {
+            "Type": "Choice",
+            "Choices": [
+                {"Variable": "$.assembled.jobs.again", "StringEquals": step, "Next": step}
+                for step in ("Train", "Evaluate")
+            ],
+            "Default": "RecordFailure",
         },
         "Gate": call("gate", {**run, "jobs.$": "$.assembled.jobs"}, "$.gate", "Register"),
         "Register": call("register", register, "$.registered", "WorthDeploying"),
@@ -168,8 +242,13 @@ def definition(
         "WaitForEndpoint": {"Type": "Wait", "Seconds": _ENDPOINT_POLL_SECONDS, "Next": "SmokeTest"},
         "SmokeTest": call("smoke_test", {**run, "deployment.$": "$.deployment"}, "$.smoke", "Deployed"),
         "Deployed": choice(
-            {"Variable": "$.smoke.status", "StringEquals": "passed"}, "Succeeded", "WaitForEndpoint"
+            {"Variable": "$.smoke.status", "StringEquals": "passed"}, "CollectGarbage", "WaitForEndpoint"
         ),
+        # The version answers: what cannot be deleted now is deleted after the next.
+        "CollectGarbage": {
+            **call("collect_garbage", run, "$.garbage", "Succeeded"),
+            "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.garbage", "Next": "Succeeded"}],
+        },
         "Succeeded": ending("succeeded", {"message.$": "$.registered.message"}),
         "Announce": _last(
             call(
@@ -188,7 +267,7 @@ def definition(
     }
     return {
         "Comment": "From stories to a chat",
-        "StartAt": "OnlyActivate",
+        "StartAt": "Entry",
         # Here and not as a property of the construct, which puts it only into definitions that it wrote.
         "TimeoutSeconds": APPROVAL_SECONDS + longest_training_wait(settings) + _ALL_ELSE_SECONDS,
         "States": states,
@@ -252,6 +331,15 @@ class Pipeline(Construct):
         """
         allow(function.role, ["states:SendTaskSuccess"], [self.arn])
 
+    def grant_read_history(self, function: Function) -> None:
+        """Let a function read what a run has been through, to take it up again where it failed."""
+        allow(
+            function.role,
+            ["states:GetExecutionHistory"],
+            [self.executions_arn],
+            wildcard_because="an execution is named by its run",
+        )
+
     def explained_to(self, function: Function) -> None:
         """Let a function read why a batch of the Distributed Map failed."""
         allow(
@@ -280,7 +368,7 @@ class Pipeline(Construct):
     @property
     def _searches(self) -> str:
         """The tuning jobs, whose names have room for so much of the app's."""
-        return f"hyper-parameter-tuning-job/{self._settings.name[:11].rstrip('-')}-*"
+        return f"hyper-parameter-tuning-job/{self._settings.name[:9].rstrip('-')}-*"
 
     def _allow_its_tasks(self, functions: Mapping[str, Function]) -> None:
         name, role = self._settings.name, self._role
@@ -316,6 +404,12 @@ class Pipeline(Construct):
             ["s3:GetObject"],
             [self._storage.artifacts("runs/*/batches.jsonl")],
             wildcard_because="the list of batches lies below its run's id",
+        )
+        allow(
+            role,
+            ["s3:PutObject", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload"],
+            [self._storage.artifacts("runs/*/read-results/*")],
+            wildcard_because="the results of the Distributed Map lie below their run's id and the map run's",
         )
         # The Distributed Map starts its children as executions of this same machine.
         allow(role, ["states:StartExecution"], [self.arn])
@@ -357,8 +451,21 @@ def read_state(reader_arn: str) -> dict[str, Any]:
             "StartAt": "ReadBatch",
             "States": {"ReadBatch": read_batch},
         },
+        # Without it all results together may have 256 KiB, although the next line throws them away.
+        "ResultWriter": {
+            "Resource": f"arn:{Aws.PARTITION}:states:::s3:putObject",
+            "Parameters": {
+                "Bucket.$": "$.begun.batches.bucket",
+                "Prefix.$": "States.Format('runs/{}/read-results', $.run_id)",
+            },
+        },
         "ResultPath": None,
     }
+
+
+def _or_again(state: str) -> list[dict[str, Any]]:
+    """Catch a job's failure in a state that decides whether it is tried again."""
+    return [{"ErrorEquals": _JOB_FAILED, "ResultPath": "$.failure", "Next": state}, *_CATCH]
 
 
 def _last(state: dict[str, Any]) -> dict[str, Any]:

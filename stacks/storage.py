@@ -1,4 +1,8 @@
-"""Storage: what outlives every other stack. Nothing here is deleted with the stack."""
+"""Storage: what outlives every other stack.
+
+The stack is protected from deletion: it goes on holding the stories and the table when the others are
+deleted, and the next deployment under the same name goes on with them. See docs/decisions/0014-kept-storage.md.
+"""
 
 from aws_cdk import Duration, Environment, RemovalPolicy, Stack
 from aws_cdk import aws_dynamodb as dynamodb
@@ -14,13 +18,23 @@ _NO_ACCESS_LOG = (
     "second bucket that costs and grows; CloudTrail data events can be turned on where an audit asks for them"
 )
 
+# Kept whatever becomes of the stack, but for what a creation that failed has made: it is empty.
+_KEPT = RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
+
 
 class StorageStack(Stack):
     """The stories, what is made of them, and the table."""
 
     def __init__(self, scope: Construct, id_: str, *, settings: Settings, env: Environment) -> None:
         """Make the stack."""
-        super().__init__(scope, id_, description="Storyloom: stories, artifacts and records", env=env)
+        super().__init__(
+            scope,
+            id_,
+            description="Storyloom: stories, artifacts and records",
+            env=env,
+            # Deleting the app leaves this stack with what it holds; the next deployment finds it here.
+            termination_protection=True,
+        )
         stories = _stories_bucket(self, settings)
         artifacts = _artifacts_bucket(self)
         table = _table(self)
@@ -46,7 +60,10 @@ def _stories_bucket(scope: Construct, settings: Settings) -> s3.Bucket:
         lifecycle_rules=[_no_half_sent_uploads()],
         cors=[
             s3.CorsRule(
-                # The page uploads with a presigned POST, which is itself the permission.
+                # The page uploads with a presigned POST, which is itself the permission: a browser sends no
+                # cookie to S3, so the page of another distribution can send nothing without one of our
+                # forms. Our own distribution's domain is made two stacks later, so it cannot stand here.
+                # Links to objects are opened as pages, which needs no rule.
                 allowed_methods=[s3.HttpMethods.POST],
                 allowed_origins=[settings.browser_endpoint or "https://*.cloudfront.net"],
                 allowed_headers=["*"],
@@ -77,11 +94,19 @@ def _artifacts_bucket(scope: Construct) -> s3.Bucket:
     unused_cache = s3.LifecycleRule(id="ForgetUnusedCache", prefix="cache/", expiration=Duration.days(30))
     # Prompts and answers of batches, and the model packed for them, which is packed again when it is wanted.
     batches = s3.LifecycleRule(id="ForgetBatches", prefix="transforms/", expiration=Duration.days(30))
+    # A bundle that goes is tagged, then deleted. This is for what is left when that breaks off; what is live
+    # has no such tag, however old it is.
+    retired = s3.LifecycleRule(
+        id="DeleteRetiredBundles",
+        prefix="hosting/",
+        tag_filters={"storyloom:retired": "true"},
+        expiration=Duration.days(1),
+    )
     return _kept_bucket(
         scope,
         "Artifacts",
         versioned=False,
-        lifecycle_rules=[_no_half_sent_uploads(), old_runs, unused_cache, batches],
+        lifecycle_rules=[_no_half_sent_uploads(), old_runs, unused_cache, batches, retired],
     )
 
 
@@ -106,7 +131,7 @@ def _kept_bucket(
         encryption=s3.BucketEncryption.S3_MANAGED,
         enforce_ssl=True,
         object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
-        removal_policy=RemovalPolicy.RETAIN,
+        removal_policy=_KEPT,
     )
     acknowledge(bucket, "AwsSolutions-S1", _NO_ACCESS_LOG)
     return bucket
@@ -131,5 +156,5 @@ def _table(scope: Construct) -> dynamodb.Table:
         ),
         # What a caller used on a day that is over; nothing else has the attribute.
         time_to_live_attribute="expires_at",
-        removal_policy=RemovalPolicy.RETAIN,
+        removal_policy=_KEPT,
     )

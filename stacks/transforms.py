@@ -27,13 +27,11 @@ class Transforms:
 
     def made_by(self, function: Function) -> None:
         """Let a function make transform jobs with their models."""
-        allow(
-            function.role,
-            ["sagemaker:CreateModel"],
-            [arn("sagemaker", f"model/{self.settings.name}-batch-*")],
-            wildcard_because=_NAMED,
-        )
+        models = arn("sagemaker", f"model/{self.settings.name}-batch-*")
+        allow(function.role, ["sagemaker:CreateModel"], [models], wildcard_because=_NAMED)
         allow(function.role, ["sagemaker:CreateTransformJob"], [self._jobs], wildcard_because=_NAMED)
+        # Both are made with the app's tag.
+        allow(function.role, ["sagemaker:AddTags"], [models, self._jobs], wildcard_because=_NAMED)
         may_pass(function.role, self.role_arn, "sagemaker.amazonaws.com")
         for name, value in (
             ("STORYLOOM_HOSTING_IMAGE", self.image),

@@ -41,12 +41,27 @@ class QuietPeriod(Construct):
 
     def movable_by(self, function: Function) -> None:
         """Let a function set the timer, and tell it how."""
-        schedules = [
-            arn("scheduler", f"schedule/{self._group.ref}/{name}")
-            for name in (_SCHEDULE_NAME, _DEPLOY_SCHEDULE_NAME)
-        ]
-        allow(function.role, ["scheduler:CreateSchedule", "scheduler:UpdateSchedule"], schedules)
+        actions = ["scheduler:CreateSchedule", "scheduler:UpdateSchedule"]
+        allow(function.role, actions, self._schedules)
         may_pass(function.role, self._role.role_arn, "scheduler.amazonaws.com")
+        self._describe_to(function)
+
+    def deleted_by(self, function: Function) -> None:
+        """Let a function delete the timers."""
+        allow(function.role, ["scheduler:DeleteSchedule"], self._schedules)
+        self._describe_to(function)
+
+    @property
+    def group(self) -> scheduler.CfnScheduleGroup:
+        """The group of the timers; deleting it deletes them too."""
+        return self._group
+
+    @property
+    def _schedules(self) -> list[str]:
+        names = (_SCHEDULE_NAME, _DEPLOY_SCHEDULE_NAME)
+        return [arn("scheduler", f"schedule/{self._group.ref}/{name}") for name in names]
+
+    def _describe_to(self, function: Function) -> None:
         variables: Mapping[str, str] = {
             "STORYLOOM_START_RUN_ARN": self._start_run.arn,
             "STORYLOOM_SCHEDULE_NAME": _SCHEDULE_NAME,
@@ -59,9 +74,9 @@ class QuietPeriod(Construct):
             function.function.add_environment(name, value)
 
 
-def on_new_story(scope: Construct, storage: Storage, quiet_timer: Function) -> None:
+def on_new_story(scope: Construct, storage: Storage, quiet_timer: Function) -> events.Rule:
     """Call the timer for each object that arrives in the stories bucket."""
-    events.Rule(
+    return events.Rule(
         scope,
         "StoryArrived",
         description="Storyloom: a story arrived",
@@ -74,9 +89,9 @@ def on_new_story(scope: Construct, storage: Storage, quiet_timer: Function) -> N
     )
 
 
-def on_decision(scope: Construct, model_package_group: str, version_decided: Function) -> None:
+def on_decision(scope: Construct, model_package_group: str, version_decided: Function) -> events.Rule:
     """Hear of a yes or no to a version, wherever it is said: in the registry all of them come together."""
-    events.Rule(
+    return events.Rule(
         scope,
         "DecisionHeard",
         description="Storyloom: somebody said yes or no to a version",
@@ -92,11 +107,11 @@ def on_decision(scope: Construct, model_package_group: str, version_decided: Fun
     )
 
 
-def on_unrecorded_end(scope: Construct, machine_arn: str, record_failure: Function) -> None:
+def on_unrecorded_end(scope: Construct, machine_arn: str, record_failure: Function) -> events.Rule:
     """Record the ends that no state can catch: the run was stopped, ran out of time, or could not record its
     failure itself.
     """
-    events.Rule(
+    return events.Rule(
         scope,
         "RunCutOff",
         description="Storyloom: a run was stopped, timed out or failed",

@@ -10,6 +10,8 @@ AT_REST_NOT_FREE_USD = 3.60
 
 GRACE_MINUTES = 30
 """What loading and saving get beside the limit of training, before SageMaker stops the job."""
+SPOT_WAIT_HOURS = 8
+"""How long a job may wait for spot machines beside its own time."""
 LONGEST_EVALUATION_MINUTES = 120
 """When SageMaker stops the evaluation."""
 

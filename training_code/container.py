@@ -40,7 +40,7 @@ class TrainingPaths:
     checkpoints: Path
     """Kept in step with S3 by SageMaker; comes back after a spot interruption."""
     tensorboard: Path
-    """Event files, which SageMaker uploads while the job runs."""
+    """Event files, among the checkpoints: SageMaker uploads them while the job runs."""
     failure: Path
 
     @classmethod
@@ -50,6 +50,7 @@ class TrainingPaths:
         root = model.parent
         config = Path(environment.get("SM_INPUT_CONFIG_DIR", root / "input" / "config"))
         output = Path(environment.get("SM_OUTPUT_DIR", root / "output"))
+        checkpoints = Path(environment.get("SM_CHECKPOINT_DIR", root / "checkpoints"))
 
         def channel(name: str) -> Path:
             return Path(environment.get(f"SM_CHANNEL_{name.upper()}", root / "input" / "data" / name))
@@ -60,8 +61,8 @@ class TrainingPaths:
             validation=channel("validation"),
             base_model=channel("model"),
             model=model,
-            checkpoints=Path(environment.get("SM_CHECKPOINT_DIR", root / "checkpoints")),
-            tensorboard=output / "tensorboard",
+            checkpoints=checkpoints,
+            tensorboard=checkpoints / "tensorboard",
             failure=output / "failure",
         )
 
@@ -72,6 +73,7 @@ class ProcessingPaths:
 
     base_model: Path
     candidate: Path
+    """Holds the archive of the training job's model."""
     live: Path
     """Absent when no model is live yet, or the live one has another base."""
     test: Path

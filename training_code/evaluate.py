@@ -2,8 +2,8 @@
 
     python3 /opt/ml/processing/input/code/evaluate.py
 
-Writes `evaluation.json` for the gate and `evaluation.html` for people; and the candidate's weights, merged
-into the base's, where the base cannot be hosted with an adapter.
+Writes `evaluation.json` for the gate and `evaluation.html` for people; the candidate's adapter, unpacked; and
+its weights, merged into the base's, where the base cannot be hosted with an adapter.
 """
 
 import gc
@@ -31,16 +31,18 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import transformers
 
 from training_code.allocator import keep_freed_memory
+from training_code.archives import unpack_model
 from training_code.bootstrap import gather
 from training_code.container import JobError, ProcessingPaths, run_job
 from training_code.data import Batch, TokenSequence, encode, in_batches, read_examples, windows
 from training_code.evaluation import SEED, evaluation
+from training_code.gpu import ACCELERATOR, require_gpu
 from training_code.loss import ChunkedLoss
 from training_code.merged import MergedAdapters
 from training_code.merging import is_hosted_merged, write_merged
@@ -58,6 +60,8 @@ BATCH_TOKENS = 4096
 WRITING_SECONDS = {"cpu": 7.0, "cuda": 60.0}
 """For the base model; the others write as much."""
 
+ADAPTER_FOLDER = "adapter"
+"""Of the candidate's adapter as files, beside the two files: hosting copies it from there."""
 MERGED_FOLDER = "merged"
 """Of the merged weights, beside the two files."""
 
@@ -71,7 +75,12 @@ def main() -> int:
     transformers.utils.logging.disable_progress_bar()
     warnings.filterwarnings("ignore", category=FutureWarning)  # libraries' talk about each other
     paths = ProcessingPaths.from_environment()
-    return run_job(lambda: evaluate(paths), paths.failure)
+
+    def job() -> int:
+        require_gpu(os.environ.get(ACCELERATOR, "auto"))
+        return evaluate(paths)
+
+    return run_job(job, paths.failure)
 
 
 def evaluate(paths: ProcessingPaths) -> int:
@@ -81,6 +90,7 @@ def evaluate(paths: ProcessingPaths) -> int:
         JobError: unusable data, base model or adapter, or a candidate whose loss is not a number.
     """
     started = time.monotonic()
+    paths = replace(paths, candidate=unpack_model(paths.candidate, paths.output / ADAPTER_FOLDER))
     numerics = choose()
     judge(paths, numerics, started)
     if is_hosted_merged(paths.base_model):

@@ -14,11 +14,12 @@ Precision = Literal["auto", "bf16", "fp32"]
 Quantization = Literal["auto", "none", "nf4"]
 YesOrNo = Literal["auto", "yes", "no"]
 Sharding = Literal["auto", "none", "full"]
+Accelerator = Literal["auto", "gpu"]
 
 AUTO = 0
 """A number that is left to `choices`; so is the word `auto`."""
 
-_WORDS = (Precision, Quantization, YesOrNo, Sharding)
+_WORDS = (Precision, Quantization, YesOrNo, Sharding, Accelerator)
 
 
 def _between(default: float, low: float, high: float) -> Any:
@@ -74,6 +75,8 @@ class Hyperparameters:
     """Whether to compute with merged copies of the weights: faster, and twice the memory of the weights."""
     sharding: Sharding = "auto"
     """Whether several GPUs divide the frozen base among them: `full`, `none`, or where it asks for it."""
+    accelerator: Accelerator = "auto"
+    """`gpu` fails the job at once if no GPU computes; `auto` computes on whatever there is."""
     usd_per_hour: float = _between(0.0, 0.0, 100_000.0)
     """Price of one instance, on demand; 0 where it is not known."""
     price_date: str = ""

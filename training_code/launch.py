@@ -18,6 +18,8 @@ from pathlib import Path
 
 from training_code import processors
 from training_code.container import STOP_FILE, TERMINATED, JobError, StopSignal, TrainingPaths, run_job
+from training_code.gpu import require_gpu
+from training_code.hyperparameters import Hyperparameters
 
 _ALONE = -1
 PORT = 29_400
@@ -79,6 +81,7 @@ def start_others(script: Path) -> int | None:
 
 
 def _launch_if_needed(paths: TrainingPaths, script: Path) -> int:
+    require_gpu(Hyperparameters.load(paths.hyperparameters).accelerator)
     cluster = Cluster.read(paths)
     return launch(cluster, script, paths.failure) if cluster.needs_launcher else _ALONE
 

@@ -4,13 +4,16 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from shared import layout
+from shared import attempts, layout
 from shared.environment import Assembly, Common
 from stories.estimate import INSTANCES, PRICE_DATE
 from stories.models import Part
 from stories.recipe import Recipe
 
 _INPUTS = "/opt/ml/processing/input"
+# Step Functions may not know how a request names its command (docs/decisions/0013), and a tuning job cannot:
+# the toolkit of SageMaker's framework images runs the script that these two hyperparameters name.
+ENTRY_POINT = {"sagemaker_program": "train.py", "sagemaker_submit_directory": "/opt/ml/input/data/code"}
 
 
 def jobs(
@@ -46,31 +49,34 @@ def jobs(
     inputs = {
         "code": settings.training_code_uri,
         "model": model,
-        "candidate": layout.uri(bucket, layout.adapter(run_id, training_job)),
+        "candidate": layout.uri(bucket, layout.model_archive(run_id, training_job)),
         "test": parts["test"],
         "train": parts["train"],
     }
     if live is not None:
         inputs["live"] = live["adapter_uri"]
-    return {
+    evaluation = {
+        "processing_inputs": [_processing_input(name, uri) for name, uri in inputs.items()],
+        "evaluation_output_uri": layout.uri(bucket, layout.evaluation(run_id)),
+    }
+    training = {
+        "training_attempt": 1,
         "training_job_name": training_job,
         "hyperparameters": _hyperparameters(common, settings, chosen),
         "training_channels": [_channel(name, uri) for name, uri in channels.items()],
         "training_output_uri": layout.uri(bucket, layout.training(run_id)),
-        "tensorboard_uri": layout.uri(bucket, layout.tensorboard(run_id)),
         "checkpoint_uri": layout.uri(bucket, layout.checkpoints(run_id)),
-        "processing_job_name": f"{common.name}-evaluate-{run_id}",
-        "processing_inputs": [_processing_input(name, uri) for name, uri in inputs.items()],
-        "evaluation_output_uri": layout.uri(bucket, layout.evaluation(run_id)),
     }
+    return attempts.evaluation_attempt(run_id, {**training, **evaluation}, 1, settings.processing_instances)
 
 
 def _hyperparameters(common: Common, settings: Assembly, chosen: Recipe) -> dict[str, str]:
     """Only what the job cannot know: it chooses the rest from the data, the base and its machine."""
-    values = {**asdict(chosen), "base_revision": common.base_model.revision}
+    # Every instance of the settings has a GPU: a job that finds none is to fail, not to use the processor.
+    values = {**asdict(chosen), "base_revision": common.base_model.revision, "accelerator": "gpu"}
     if price := INSTANCES.get(settings.training_instance):
         values |= {"usd_per_hour": price.usd_per_hour, "price_date": PRICE_DATE}
-    return {name: str(value) for name, value in values.items()}
+    return {name: str(value) for name, value in values.items()} | ENTRY_POINT
 
 
 def _channel(name: str, uri: str) -> dict[str, Any]:

@@ -1,18 +1,19 @@
 """How many trials a search may have for its money: decided before the first of them starts."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from shared import layout
 from shared.environment import Assembly, Common
-from stories.estimate import GRACE_MINUTES, INSTANCES
+from stories.estimate import GRACE_MINUTES, INSTANCES, SPOT_WAIT_HOURS
 from stories.recipe import MOST_EPOCHS
 
 _AT_ONCE = 2
 """Trials side by side: more would be sooner done, and learn less from one another."""
 _FEWEST = 2
-_SHORTEST_SECONDS = 120
-"""SageMaker takes no shorter limit for a whole search."""
+_TRAINING_SHARE = 0.8
+"""Of a trial's time limit: the rest is for loading and saving."""
 
 _RANGES: dict[str, list[dict[str, Any]]] = {
     "CategoricalParameterRanges": [{"Name": "lora_rank", "Values": ["8", "16", "32"]}],
@@ -24,8 +25,6 @@ _RANGES: dict[str, list[dict[str, Any]]] = {
     ],
 }
 _TUNED = {one["Name"] for ranges in _RANGES.values() for one in ranges}
-# A tuning job cannot say what its containers run: SageMaker's framework images run the script named here.
-_SCRIPT = {"sagemaker_program": "train.py", "sagemaker_submit_directory": "/opt/ml/input/data/code"}
 
 
 def search(
@@ -37,8 +36,8 @@ def search(
 ) -> dict[str, Any] | None:
     """Lay out the search of a run.
 
-    The time limit is what holds the cap whatever the trials do: as many machines as work at once, for that
-    long, cost no more than the cap at prices on demand.
+    Each trial's time limit is what holds the cap whatever the trials do: all of them together, for that long,
+    cost no more than the cap at prices on demand.
 
     Args:
         common: the settings of every function.
@@ -48,27 +47,39 @@ def search(
         minutes: estimate of one training.
 
     Returns:
-        `{"job_name", "resource_limits", "parameter_ranges", "static_hyperparameters"}`, or None where there
-        is to be none: it is off, its cost cannot be known, or the cap pays for less than two trials.
+        `{"job_name", "attempt", "resource_limits", "parameter_ranges", "stopping_condition",
+        "static_hyperparameters"}`, or None if there is to be none: it is off, its cost cannot be known, or
+        the cap pays for less than two trials.
     """
     instance = INSTANCES.get(settings.training_instance)
     if not settings.tune or instance is None:
         return None
-    seconds = settings.tuning_budget_usd / instance.usd_per_hour * 3600
-    trials = min(settings.tuning_jobs, int(seconds / (60 * max(minutes, 1))))
-    at_once = min(_AT_ONCE, trials)
-    if trials < _FEWEST or seconds / at_once < _SHORTEST_SECONDS:
-        return None
-    # No longer than one training may take: the state machine waits no longer.
+    # All together no longer than one training may take: the state machine waits no longer.
     longest = (settings.max_training_minutes + GRACE_MINUTES) * 60
+    seconds = min(settings.tuning_budget_usd / instance.usd_per_hour * 3600, _AT_ONCE * longest)
+    trials = min(settings.tuning_jobs, int(seconds / (60 * max(minutes, 1))))
+    if trials < _FEWEST:
+        return None
     fixed = {name: value for name, value in hyperparameters.items() if name not in _TUNED}
+    rounds = math.ceil(trials / _AT_ONCE)
+    each = int(min(seconds / trials, longest / rounds))
+    fixed["max_seconds"] = f"{min(float(fixed['max_seconds']), _TRAINING_SHARE * each):g}"
     return {
         "job_name": layout.tuning_job(common.name, run_id),
+        "attempt": 1,
         "resource_limits": {
             "MaxNumberOfTrainingJobs": trials,
-            "MaxParallelTrainingJobs": at_once,
-            "MaxRuntimeInSeconds": min(int(seconds / at_once), longest),
+            "MaxParallelTrainingJobs": min(_AT_ONCE, trials),
         },
         "parameter_ranges": _RANGES,
-        "static_hyperparameters": {**fixed, **_SCRIPT},
+        "stopping_condition": _stopping_condition(each, rounds, spot=settings.spot),
+        "static_hyperparameters": fixed,
     }
+
+
+def _stopping_condition(seconds: int, rounds: int, *, spot: bool) -> dict[str, int]:
+    """Limit one trial; all rounds together wait no longer for spot machines than one training does."""
+    limit = {"MaxRuntimeInSeconds": seconds}
+    if spot:
+        limit["MaxWaitTimeInSeconds"] = seconds + SPOT_WAIT_HOURS * 3600 // rounds
+    return limit

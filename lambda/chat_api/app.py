@@ -3,7 +3,30 @@
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from chat_api import api_keys, approval, completions, control, errors, pipeline, stories, transforms, versions
+from chat_api import (
+    api_keys,
+    approval,
+    cancelling,
+    completions,
+    control,
+    errors,
+    pipeline,
+    stories,
+    transforms,
+    versions,
+)
+
+_ROOMS = (
+    pipeline,
+    approval,
+    control,
+    versions,
+    stories,
+    completions,
+    cancelling,
+    transforms,
+    api_keys,
+)
 
 
 class Health(BaseModel):
@@ -24,7 +47,7 @@ def create_app() -> FastAPI:
         # API Gateway and CloudFront know the app by other addresses than it would redirect to.
         redirect_slashes=False,
     )
-    for room in (pipeline, approval, control, versions, stories, completions, transforms, api_keys):
+    for room in _ROOMS:
         app.include_router(room.router, prefix="/api")
 
     @app.get("/api/health", tags=["Pipeline"])

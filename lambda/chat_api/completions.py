@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +12,12 @@ from aws_lambda_powertools import Logger
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from chat_api import limits, upstream, waiting, waking
+from chat_api import cancelling, keep_alive, limits, upstream, waiting, waking
 from chat_api.answers import ChatAnswer, ChatChunk, CompletionAnswer, CompletionChunk, described
+from chat_api.cancelling import AnswerId, CancelWatch
 from chat_api.errors import ApiError, refusals, unforeseen
 from chat_api.events import DONE, EventReader, as_chunk, comment, sse
-from chat_api.forms import Form, gather
+from chat_api.forms import Form, cut, gather
 from chat_api.identity import Asker, MayAsk, MayChat
 from chat_api.metering import Meter, returned_on_failure
 from chat_api.openai_schema import AnswerRequest, ChatRequest, CompletionRequest, ModelCard, ModelList
@@ -45,34 +47,66 @@ def list_models(user: MayChat) -> ModelList:
 
 
 @router.post("/chat/completions", response_model=None, responses=_REFUSALS | described(ChatAnswer, ChatChunk))
-async def chat(request: ChatRequest, asker: MayAsk, wait: WaitSeconds) -> Response:
+async def chat(request: ChatRequest, asker: MayAsk, wait: WaitSeconds, answer_id: AnswerId) -> Response:
     """Answer a chat. With `stream`, server-sent events; they end with `[DONE]`, or with an `error` event."""
-    return await _answer(request, asker, wait)
+    return await _answer(request, asker, wait, CancelWatch(answer_id, asker.sub))
 
 
 @router.post(
     "/completions", response_model=None, responses=_REFUSALS | described(CompletionAnswer, CompletionChunk)
 )
-async def complete(request: CompletionRequest, asker: MayAsk, wait: WaitSeconds) -> Response:
+async def complete(
+    request: CompletionRequest, asker: MayAsk, wait: WaitSeconds, answer_id: AnswerId
+) -> Response:
     """Go on with a text, without any chat around it. With `stream`, server-sent events as for a chat."""
-    return await _answer(request, asker, wait)
+    return await _answer(request, asker, wait, CancelWatch(answer_id, asker.sub))
 
 
-async def _answer(request: AnswerRequest, asker: Asker, wait: int) -> Response:
+async def _answer(request: AnswerRequest, asker: Asker, wait: int, watch: CancelWatch) -> Response:
     limits.check(request, limits.context_tokens())
-    if request.stream and wait:
+    if not request.stream:
+        response = await keep_alive.in_one_piece(_in_one_piece(request, asker, watch))
+    elif wait:
         await asker.counted
         # A model that there is not gets its own status, as without waiting.
         await asyncio.to_thread(lambda: _name_of(request.model, versions.live()))
         ticket = await asyncio.to_thread(limits.admit, asker.sub)
-        return _streamed(_after_waiting(request, ticket, Patience(wait)))
+        response = _streamed(_after_waiting(request, ticket, Patience(wait), watch))
+    else:
+        response = _streamed(await keep_alive.begun(_events(request, asker, watch)))
+    response.headers[cancelling.HEADER] = watch.answer_id
+    return response
+
+
+async def _events(request: AnswerRequest, asker: Asker, watch: CancelWatch) -> AsyncGenerator[bytes]:
+    """Ask, and return the events of the answer that has begun."""
+    _, chunks = await _begin(request, asker, watch)
+    return _as_sse(chunks, request.wants_usage)
+
+
+async def _in_one_piece(request: AnswerRequest, asker: Asker, watch: CancelWatch) -> Response:
+    version, chunks = await _begin(request, asker, watch)
+    heard: list[dict[str, Any]] = []
+    try:
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                heard.append(chunk)
+    except (upstream.AnswerBroke, upstream.AnswerCancelled) as why:
+        error = _ended_early(why)
+        # The words that came are paid for, and may be all that the person needs.
+        error.detail.answer = gather(heard, version, request.form)
+        return JSONResponse(error.body, error.status, error.headers)
+    return JSONResponse(gather(heard, version, request.form))
+
+
+async def _begin(
+    request: AnswerRequest, asker: Asker, watch: CancelWatch
+) -> tuple[str, AsyncGenerator[dict[str, Any]]]:
+    """Let the caller in, ask the model, and return its version and the chunks of its answer."""
     model, ticket = await _model_and_ticket(request.model, asker)
     async with returned_on_failure(ticket):
-        answer = await _ask(request, model)
-    events = _chunks(answer, model.version, request.form, Meter(ticket, request.characters))
-    if request.stream:
-        return _streamed(_as_sse(events, answer, model, request.wants_usage))
-    return await _in_one_piece(events, model.version, request.form)
+        answer = await _ask(request, model, watch)
+    return model.version, _chunks(answer, model, request.form, Meter(ticket, request.characters), watch)
 
 
 async def _model_and_ticket(asked: str, asker: Asker) -> tuple["_Model", usage.Ticket]:
@@ -97,42 +131,50 @@ async def _model_and_ticket(asked: str, asker: Asker) -> tuple["_Model", usage.T
         return await _ready(asked, *found), ticket
 
 
-async def _ask(request: AnswerRequest, model: "_Model") -> upstream.Answer:
+async def _ask(request: AnswerRequest, model: "_Model", watch: CancelWatch) -> upstream.Answer:
     body = request.model_dump(exclude_unset=True)
     # Always streamed from the endpoint: SageMaker ends an answer in one piece after 60 seconds.
     body |= {"model": model.version, "stream": True, "stream_options": {"include_usage": True}}
-    return await upstream.ask(body)
+    return await upstream.ask(body, watch.answer_id)
 
 
 async def _after_waiting(
-    request: AnswerRequest, ticket: usage.Ticket, patience: Patience
-) -> AsyncIterator[bytes]:
+    request: AnswerRequest, ticket: usage.Ticket, patience: Patience, watch: CancelWatch
+) -> AsyncGenerator[bytes]:
     """Say how far the model is until it answers, then pass its answer on."""
-    async with returned_on_failure(ticket):
-        while True:
-            try:
-                model = await _ready(request.model, *await asyncio.to_thread(hosting.state_and_live))
-                answer = await _ask(request, model)
-                break
-            except ApiError as refusal:
-                if not patience.bears(refusal):
-                    raise
-                yield comment(waiting.progress(refusal))
-            await asyncio.sleep(waiting.LOOK_SECONDS)
-    events = _chunks(answer, model.version, request.form, Meter(ticket, request.characters))
-    async for event in _as_sse(events, answer, model, request.wants_usage):
-        yield event
+    watch.start()
+    try:
+        async with returned_on_failure(ticket):
+            while True:
+                try:
+                    model = await _ready(request.model, *await asyncio.to_thread(hosting.state_and_live))
+                    answer = await _ask(request, model, watch)
+                    break
+                except ApiError as refusal:
+                    if not patience.bears(refusal):
+                        raise
+                    yield comment(waiting.progress(refusal))
+                await watch.sleep(waiting.LOOK_SECONDS)
+                if watch.cancelled:
+                    raise cancelling.answer_cancelled()
+        chunks = _chunks(answer, model, request.form, Meter(ticket, request.characters), watch)
+        async with aclosing(_as_sse(chunks, request.wants_usage)) as events:
+            async for event in events:
+                yield event
+    finally:
+        watch.stop()
 
 
-def _streamed(events: AsyncIterator[bytes]) -> StreamingResponse:
+def _streamed(events: AsyncGenerator[bytes]) -> StreamingResponse:
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    return StreamingResponse(_with_errors(events), media_type="text/event-stream", headers=headers)
+    lively = keep_alive.as_events(events, comment("The answer goes on."))
+    return StreamingResponse(_with_errors(lively), media_type="text/event-stream", headers=headers)
 
 
-async def _with_errors(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _with_errors(events: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
     """Say what is wrong in the stream itself: it has begun, with 200."""
     try:
-        async with aclosing(events):  # type: ignore[type-var]  # it is a generator
+        async with aclosing(events):
             async for event in events:
                 yield event
     except ApiError as refusal:
@@ -143,33 +185,47 @@ async def _with_errors(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 async def _chunks(
-    answer: upstream.Answer, version: str, form: Form, meter: Meter
-) -> AsyncIterator[dict[str, Any]]:
-    """Yield OpenAI chunks. A stream that breaks off is an `AnswerBroke`, however it broke."""
+    answer: upstream.Answer, model: "_Model", form: Form, meter: Meter, watch: CancelWatch
+) -> AsyncGenerator[dict[str, Any]]:
+    """Yield OpenAI chunks. A stream that breaks off is an `AnswerBroke`, however it broke.
+
+    Whatever ends it, the connection to the endpoint is closed, the caller's place is free and the tokens are
+    written down before this returns.
+    """
     reader = EventReader()
-    finished = False
+    ended, indices = False, set()
+    ends_at = time.monotonic() + upstream.LONGEST_ANSWER_SECONDS
+    watch.start()
+    watch.end_with(answer)
     try:
-        async with aclosing(answer.chunks()) as parts:  # type: ignore[type-var]  # it is a generator
+        async with aclosing(answer.chunks()) as parts:
             async for part in parts:
                 for data in reader.feed(part):
                     if data == DONE:
+                        ended = True
                         return
-                    chunk = as_chunk(data, version, form)
+                    chunk = as_chunk(data, model.version, form)
                     if chunk is not None:
                         meter.hear(chunk)
-                        finished = finished or _is_last(chunk)
+                        ended = ended or _is_last(chunk)
+                        indices |= {choice.get("index", 0) for choice in chunk.get("choices", [])}
                         yield _checked(chunk)
+                        if indices and not ended and time.monotonic() > ends_at:
+                            yield cut(chunk, indices, form)
+                            return
         for data in reader.close():
-            chunk = None if data == DONE else as_chunk(data, version, form)
-            finished = finished or data == DONE or (chunk is not None and _is_last(chunk))
+            chunk = None if data == DONE else as_chunk(data, model.version, form)
+            ended = ended or data == DONE or (chunk is not None and _is_last(chunk))
             if chunk is not None:
                 meter.hear(chunk)
                 yield _checked(chunk)
-        if not finished:
+        if not ended:
             raise upstream.AnswerBroke("The stream ended before the answer did.")
     finally:
-        answer.close()
+        watch.stop()
+        await answer.close(by_itself=ended)
         await meter.close()
+        await _touch(model.last_used_at)
 
 
 def _checked(chunk: dict[str, Any]) -> dict[str, Any]:
@@ -183,37 +239,22 @@ def _is_last(chunk: dict[str, Any]) -> bool:
     return any(choice.get("finish_reason") for choice in chunk.get("choices", []))
 
 
-async def _as_sse(
-    chunks: AsyncIterator[dict[str, Any]], answer: upstream.Answer, model: "_Model", wants_usage: bool
-) -> AsyncIterator[bytes]:
+async def _as_sse(chunks: AsyncGenerator[dict[str, Any]], wants_usage: bool) -> AsyncGenerator[bytes]:
     try:
-        async for chunk in chunks:
-            if chunk.get("choices") or wants_usage:
-                yield sse(json.dumps(chunk, ensure_ascii=False, separators=(",", ":")))
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                if chunk.get("choices") or wants_usage:
+                    yield sse(json.dumps(chunk, ensure_ascii=False, separators=(",", ":")))
         yield sse(DONE)
-    except upstream.AnswerBroke as broke:
+    except (upstream.AnswerBroke, upstream.AnswerCancelled) as why:
         # What was said has been sent and stays; the error says that it is not all.
-        log.warning("An answer broke off", extra={"why": str(broke)[:300]})
-        raise _broken() from broke
-    finally:
-        answer.close()
-        await _touch(model.last_used_at)
+        raise _ended_early(why) from why
 
 
-async def _in_one_piece(chunks: AsyncIterator[dict[str, Any]], version: str, form: Form) -> Response:
-    heard: list[dict[str, Any]] = []
-    try:
-        async for chunk in chunks:
-            heard.append(chunk)
-    except upstream.AnswerBroke as broke:
-        log.warning("An answer broke off", extra={"why": str(broke)[:300]})
-        error = _broken()
-        # The words that came are paid for, and may be all that the person needs.
-        return JSONResponse({**gather(heard, version, form), **error.body}, error.status)
-    return JSONResponse(gather(heard, version, form))
-
-
-def _broken() -> ApiError:
+def _ended_early(why: upstream.AnswerBroke | upstream.AnswerCancelled) -> ApiError:
+    if isinstance(why, upstream.AnswerCancelled):
+        return cancelling.answer_cancelled()
+    log.warning("An answer broke off", extra={"why": str(why)[:300]})
     return ApiError(
         502,
         "answer_broke_off",

@@ -1,4 +1,4 @@
-"""Starting a run by hand, and stopping one."""
+"""Starting a run by hand, stopping one, and taking one up again that failed."""
 
 import json
 from typing import Any
@@ -36,6 +36,17 @@ class Stopping(BaseModel):
 def start(user: MayWrite) -> Started:
     """Start a run with all stories, without waiting for new ones. While one is going, one more follows it."""
     return Started.model_validate(ask_for_run({"reason": f"{user.called} started it"}))
+
+
+@router.post("/runs/{run_id}/resume", status_code=202, responses=refusals(404, 409, 422))
+def resume(run_id: RunId, user: MayWrite) -> Started:
+    """Take a failed run up again where it failed: what it made until then, a training above all, is kept."""
+    if runs.get(run_id) is None:
+        raise ApiError(404, "not_found", f"There is no run {run_id}.", "GET /api/runs lists the runs.")
+    outcome = ask_for_run({"resume": run_id, "reason": f"{user.called} took it up again"})
+    if outcome.get("refused"):
+        raise ApiError(409, "cannot_resume", outcome["message"], f"Look at the run: GET /api/runs/{run_id}")
+    return Started.model_validate(outcome)
 
 
 @router.post("/runs/{run_id}/stop", status_code=202, responses=refusals(404, 409, 422))

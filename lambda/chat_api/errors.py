@@ -30,6 +30,8 @@ class ErrorDetail(BaseModel):
     """503: a guess of how long until the model answers."""
     line: int | None = None
     """Of a file of prompts: which line is wrong; the first is 1."""
+    answer: dict[str, Any] | None = None
+    """Of an answer in one piece that ended early: what it said until then."""
 
 
 class ErrorBody(BaseModel):

@@ -56,6 +56,18 @@ CHAT: Form = _Chat()
 COMPLETION: Form = _Completion()
 
 
+def cut(chunk: dict[str, Any], indices: set[int], form: Form) -> dict[str, Any]:
+    """Write the last chunk of an answer that ends for its length in time.
+
+    Args:
+        chunk: the one before.
+        indices: of the answer's choices.
+        form: what kind of answer it is.
+    """
+    choices = [{"index": index, **form.piece(""), "finish_reason": "length"} for index in sorted(indices)]
+    return {**chunk, "choices": choices}
+
+
 def gather(chunks: list[dict[str, Any]], model: str, form: Form) -> dict[str, Any]:
     """Put the chunks of a stream together to one answer."""
     texts: dict[int, str] = {}

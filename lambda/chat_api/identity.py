@@ -100,6 +100,12 @@ def _count(user: User) -> None:
     limits.check_rate(requests, user.requests_per_minute)
 
 
+def _may_cancel(user: Identified) -> User:
+    """Return the user without counting the request: a key at its limit can still stop what it pays for."""
+    _check_scope(user, "chat")
+    return user
+
+
 def _requires(scope: Scope) -> Callable[[User], User]:
     def allowed(user: Annotated[User, Depends(signed_in)]) -> User:
         _check_scope(user, scope)
@@ -139,6 +145,7 @@ def _not_allowed(scope: Scope) -> ApiError:
 
 
 MayAsk = Annotated[Asker, Depends(_asker)]
+MayCancel = Annotated[User, Depends(_may_cancel)]
 MayChat = Annotated[User, Depends(_requires("chat"))]
 MayRead = Annotated[User, Depends(_requires("read"))]
 MayWrite = Annotated[User, Depends(_requires("write"))]

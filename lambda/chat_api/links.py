@@ -21,13 +21,16 @@ class UploadForm(BaseModel):
 
 def upload_form(bucket: str, key: str, most_bytes: int) -> UploadForm:
     """Give permission to put one object of so many bytes at most, for 15 minutes."""
-    post = aws.s3().generate_presigned_post(
+    api = environment.read(environment.Api)
+    post = aws.s3_presigner(api.s3_endpoint).generate_presigned_post(
         Bucket=bucket,
         Key=key,
         Conditions=[["content-length-range", 1, most_bytes]],
         ExpiresIn=_SECONDS_TO_UPLOAD,
     )
-    return UploadForm(url=_browser_url(bucket), fields=post["fields"], key=key)
+    local = api.browser_endpoint.rstrip("/")
+    url = f"{local}/aws/s3/{bucket}" if local else post["url"]
+    return UploadForm(url=url, fields=post["fields"], key=key)
 
 
 def fetch_link(key: str, content_type: str) -> str:
@@ -42,19 +45,12 @@ def fetch_link(key: str, content_type: str) -> str:
     """
     bucket = environment.common().artifacts_bucket
     shown = {"Bucket": bucket, "Key": key, "ResponseContentType": content_type}
-    link = aws.s3().generate_presigned_url("get_object", Params=shown, ExpiresIn=SECONDS_TO_FETCH)
-    endpoint = environment.read(environment.Api).browser_endpoint
-    if not endpoint:
+    api = environment.read(environment.Api)
+    link = aws.s3_presigner(api.s3_endpoint).generate_presigned_url(
+        "get_object", Params=shown, ExpiresIn=SECONDS_TO_FETCH
+    )
+    if not api.browser_endpoint:
         return link
     # On one machine the browser comes in by the front door, which passes it on to where it was signed for.
     parts = urlsplit(link)
-    return f"{endpoint.rstrip('/')}/aws/s3{parts.path}?{parts.query}"
-
-
-def _browser_url(bucket: str) -> str:
-    endpoint = environment.read(environment.Api).browser_endpoint
-    if endpoint:
-        return f"{endpoint.rstrip('/')}/aws/s3/{bucket}"
-    # The bucket's regional name: the global one redirects, and browsers do not follow that with a form.
-    scheme, _, host = aws.s3().meta.endpoint_url.partition("://")
-    return f"{scheme}://{bucket}.{host}"
+    return f"{api.browser_endpoint.rstrip('/')}/aws/s3{parts.path}?{parts.query}"

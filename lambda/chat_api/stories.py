@@ -10,11 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from chat_api import limits, links
 from chat_api.errors import ApiError, refusals
 from chat_api.identity import MayRead, MayWrite
+from chat_api.keep_alive import KeptAliveRoute
 from chat_api.links import UploadForm
 from chat_api.numbers import Positive
 from shared import aws, clock, environment
 
-router = APIRouter(tags=["Stories"], responses=refusals())
+router = APIRouter(tags=["Stories"], responses=refusals(), route_class=KeptAliveRoute)
 
 Key = Annotated[str, Path(max_length=1024, description="The story's key, folders and all.")]
 

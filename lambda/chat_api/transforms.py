@@ -11,12 +11,13 @@ from pydantic import BaseModel, Field
 from chat_api import batch_files, completions, costs, limits, links, prompt_lines
 from chat_api.errors import ApiError, refusals
 from chat_api.identity import MayRead, MayWrite, User
+from chat_api.keep_alive import KeptAliveRoute
 from chat_api.links import UploadForm
 from shared import aws, clock, environment, layout, transform_jobs, transforms, versions
 from shared.models import LivePointer, Transform, TransformStatus
 
 log = Logger(service="chat_api")
-router = APIRouter(prefix="/batches", tags=["Batches"], responses=refusals())
+router = APIRouter(prefix="/batches", tags=["Batches"], responses=refusals(), route_class=KeptAliveRoute)
 
 BatchId = Annotated[str, Path(pattern=r"^\d{8}-\d{6}-[0-9a-f]{4}$")]
 

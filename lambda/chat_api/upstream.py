@@ -3,10 +3,12 @@
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, EventStreamError
+from urllib3.exceptions import HTTPError
 
 from chat_api import waking
 from chat_api.errors import ApiError
@@ -17,31 +19,81 @@ class AnswerBroke(Exception):  # noqa: N818 - what happened, not a programming e
     """The model died in the middle of its answer."""
 
 
+class AnswerCancelled(Exception):  # noqa: N818 - what happened, not a programming error
+    """The caller no longer wants the answer."""
+
+
+LONGEST_ANSWER_SECONDS = 470.0
+"""SageMaker breaks a streamed answer off after eight minutes; before that it ends in good order."""
+_ENDING_SECONDS = 1.0
+_TRIES_TO_END = 4
+"""An endpoint of several machines has the least busy one answer, which need not be the one that writes."""
+
+
 class Answer:
-    """An answer being written: bytes as SageMaker passes them on.
+    """An answer being written: bytes as SageMaker passes them on. boto3 blocks, so a thread reads."""
 
-    boto3 blocks, so a thread reads. Closing stops it at the next token, and that ends the generation.
-    """
-
-    def __init__(self, parts: Iterator[dict[str, Any]]) -> None:
-        """Take the event stream of `invoke_endpoint_with_response_stream`."""
+    def __init__(self, answer_id: str, parts: Iterator[dict[str, Any]]) -> None:
+        """Take the answer's name and the event stream of `invoke_endpoint_with_response_stream`."""
+        self._id = answer_id
         self._parts = parts
         self._loop = asyncio.get_running_loop()
         self._queue: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
         self._closed = threading.Event()
+        self._read_out = asyncio.Event()
         threading.Thread(target=self._read, name="answer", daemon=True).start()
 
-    def close(self) -> None:
-        """Stop reading; the connection to the endpoint is closed by the thread that reads it."""
+    def cancel(self) -> None:
+        """Have `chunks` end at once with `AnswerCancelled`."""
+        self._queue.put_nowait(AnswerCancelled())
+
+    async def close(self, *, by_itself: bool) -> None:
+        """Have the model write no more, and close the connection to the endpoint.
+
+        This waits until it is closed: Lambda stops a function's threads with its response, and one that was
+        stopped while it reads would hold the connection, and perhaps the generation, for as long.
+
+        Args:
+            by_itself: the answer is whole, so the connection is read to its end, and can be used again.
+        """
+        if not by_itself and not self._read_out.is_set():
+            await self._end_generation()
         self._closed.set()
+        if by_itself or self._read_out.is_set():
+            return
+        # botocore hides the response, and only urllib3 2.3 or newer can end another thread's reading.
+        shutdown = getattr(getattr(self._parts, "_raw_stream", None), "shutdown", None)
+        if shutdown is not None:
+            with suppress(OSError, ValueError, RuntimeError):  # it has just ended by itself
+                shutdown()
+        await self._wait_until_read_out()
+
+    async def _end_generation(self) -> None:
+        """Tell the model's server, which may not hear of a connection that is closed on this side."""
+        for _ in range(_TRIES_TO_END):
+            told = asyncio.create_task(asyncio.to_thread(_cancel, self._id))
+            await asyncio.wait({told}, timeout=_ENDING_SECONDS)
+            if not told.done() or told.result() is None:
+                return
+            if told.result():
+                await self._wait_until_read_out()
+                return
+
+    async def _wait_until_read_out(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_ENDING_SECONDS):
+                await self._read_out.wait()
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the bytes as they come.
 
         Raises:
-            AnswerBroke: where the stream ends with an error.
+            AnswerBroke: the stream ended with an error.
+            AnswerCancelled: `cancel` was called.
         """
         while (item := await self._queue.get()) is not None:
+            if isinstance(item, AnswerCancelled):
+                raise item
             if isinstance(item, Exception):
                 raise AnswerBroke(str(item)) from item
             yield item
@@ -52,32 +104,33 @@ class Answer:
                 if self._closed.is_set():
                     return
                 if "PayloadPart" in part:
-                    self._put(part["PayloadPart"]["Bytes"])
-            self._put(None)
-        except (EventStreamError, BotoCoreError, ClientError, OSError) as error:
-            self._put(error)
+                    self._tell(self._queue.put_nowait, part["PayloadPart"]["Bytes"])
+            self._tell(self._queue.put_nowait, None)
+        except (EventStreamError, BotoCoreError, ClientError, HTTPError, OSError) as error:
+            self._tell(self._queue.put_nowait, error)
         finally:
             close = getattr(self._parts, "close", None)
             if close is not None:
                 close()
+            self._tell(self._read_out.set)
 
-    def _put(self, item: bytes | Exception | None) -> None:
-        # The loop is closed where the server stops; nobody waits for the item then.
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._queue.put_nowait, item)
+    def _tell(self, tell: Callable[..., None], *news: bytes | Exception | None) -> None:
+        # The loop is closed when the server stops; nobody waits for the news then.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(tell, *news)
 
 
-async def ask(request: dict[str, Any]) -> Answer:
+async def ask(request: dict[str, Any], answer_id: str) -> Answer:
     """Send a request to the endpoint: the model server knows a chat from a completion by its fields.
 
     Raises:
         ApiError: 503 while the endpoint is not there, 413 and 422 for what the model refuses, 502 else.
     """
-    parts = await asyncio.to_thread(_invoke, request)
-    return Answer(parts)
+    parts = await asyncio.to_thread(_invoke, request, answer_id)
+    return Answer(answer_id, parts)
 
 
-def _invoke(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _invoke(request: dict[str, Any], answer_id: str) -> Iterator[dict[str, Any]]:
     client = aws.sagemaker_runtime()
     name = environment.read(environment.Api).endpoint_name
     try:
@@ -85,6 +138,8 @@ def _invoke(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
             EndpointName=name,
             ContentType="application/json",
             Accept="text/event-stream",
+            # For the bundle's own code in the container: deploy/name_adapter.py.
+            CustomAttributes=f"storyloom-answer={answer_id}",
             Body=json.dumps(request).encode(),
         )
     except ClientError as error:
@@ -92,6 +147,24 @@ def _invoke(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
     except BotoCoreError as error:
         raise _unreachable(str(error)) from error
     return response["Body"]  # type: ignore[no-any-return]  # an iterable event stream
+
+
+def _cancel(answer_id: str) -> bool | None:
+    """End an answer in the container that writes it.
+
+    Returns:
+        Whether this was the container; None if none can be asked, as with an older bundle.
+    """
+    try:
+        response = aws.sagemaker_runtime().invoke_endpoint(
+            EndpointName=environment.read(environment.Api).endpoint_name,
+            ContentType="application/json",
+            CustomAttributes=f"storyloom-cancel={answer_id}",
+            Body=b"{}",
+        )
+        return bool(json.loads(response["Body"].read())["cancelled"])
+    except (BotoCoreError, ClientError, HTTPError, OSError, ValueError, LookupError, TypeError):
+        return None
 
 
 def _refusal(error: ClientError) -> ApiError:

@@ -120,13 +120,23 @@ def reject(version: Version, user: MayWrite) -> Decided:
 def _say(model: ModelVersion, decision: str, user: User) -> None:
     """Write the decision into the registry, whose event has the rest done, as after one in its console."""
     if model.model_package_arn is None:
-        raise RuntimeError(f"{model.version} is in no registry.")
-    aws.sagemaker().update_model_package(
-        ModelPackageArn=model.model_package_arn,
-        ModelApprovalStatus="Approved" if decision == "Approved" else "Rejected",
-        ApprovalDescription=f"{decision} by {user.called}",
-    )
+        _decide_here(model, decision, user)
+    else:
+        aws.sagemaker().update_model_package(
+            ModelPackageArn=model.model_package_arn,
+            ModelApprovalStatus="Approved" if decision == "Approved" else "Rejected",
+            ApprovalDescription=f"{decision} by {user.called}",
+        )
     versions.note_decider(model.version, user.called)
+
+
+def _decide_here(model: ModelVersion, decision: str, user: User) -> None:
+    """Decide about a version of an earlier deployment, whose registry was deleted with it."""
+    if decision != "Approved":
+        versions.decide(model.version, "rejected", versions.MAY_BE_REJECTED)
+        return
+    control.ask_for_run({"reason": f"{user.called} approved {model.version}", "version": model.version})
+    versions.decide(model.version, "approved", versions.MAY_BE_APPROVED)
 
 
 def _refuse_misfit(model: ModelVersion) -> None:

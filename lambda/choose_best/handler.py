@@ -5,7 +5,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from shared import runs
+from shared import attempts, runs
 
 log = Logger(service="choose_best")
 
@@ -24,7 +24,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         context: Lambda's.
 
     Returns:
-        The jobs, with the best trial as their training job and its adapter as the candidate.
+        The jobs, with the best trial as their training job and its model as the candidate.
 
     Raises:
         NoTrialSucceeded: where there is none.
@@ -38,12 +38,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     name = str(best["TrainingJobName"])
     runs.enter(run_id, "ChooseBest", _words(event["tuned"], best), training_job=name)
     log.info("Chose", extra={"run_id": run_id, "training_job": name})
-    adapter = f"{jobs['training_output_uri'].rstrip('/')}/{name}/output/model/"
-    inputs = [
-        {**one, "S3Input": {**one["S3Input"], "S3Uri": adapter}} if one["InputName"] == "candidate" else one
-        for one in jobs["processing_inputs"]
-    ]
-    return {**jobs, "training_job_name": name, "processing_inputs": inputs}
+    archive = f"{jobs['training_output_uri'].rstrip('/')}/{name}/output/model.tar.gz"
+    return {**jobs, "training_job_name": name, "processing_inputs": attempts.candidate_inputs(jobs, archive)}
 
 
 def _words(tuned: dict[str, Any], best: dict[str, Any]) -> str:

@@ -69,6 +69,7 @@ def build(candidate: ModelVersion, previous: ModelVersion | None) -> Bundle:
         raise IncompleteModelError(
             f"The base model is not in {source}. Start the run again: it is staged first."
         )
+    _delete_retired(version)
     merged = there.hosting == "merged"
     config = common_config(base.context_length)
     if merged:
@@ -199,6 +200,15 @@ def _copy_folder(
             source: CopySourceTypeDef = {"Bucket": from_bucket, "Key": entry["Key"]}
             s3.copy(source, to_bucket, to_prefix + name, Config=_IN_PARTS)
     return names
+
+
+def _delete_retired(version: str) -> None:
+    """Delete what is on its way out: the bucket's lifecycle might delete it later, under the endpoint."""
+    bucket = environment.common().artifacts_bucket
+    for entry in _objects(bucket, layout.hosting(version)):
+        tags = aws.s3().get_object_tagging(Bucket=bucket, Key=entry["Key"])["TagSet"]
+        if any(tag["Key"] == layout.RETIRED for tag in tags):
+            aws.s3().delete_object(Bucket=bucket, Key=entry["Key"])
 
 
 def _objects(bucket: str, prefix: str) -> "list[ObjectTypeDef]":

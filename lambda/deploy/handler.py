@@ -38,9 +38,11 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     hosting.forget_refusals()
     if found is None:
         hosting.mark_waking(version, config)
-    hosting.touch(at_once=True)
     progress = endpoint.converge(config, watched=True)
-    runs.enter(run_id, "SmokeTest", progress.message)
+    if progress.state != "failed":
+        # While it changes it is not put to sleep. One that cannot be changed may.
+        hosting.touch(at_once=True)
+        runs.enter(run_id, "SmokeTest", progress.message)
     log.info("Deploying", extra={"run_id": run_id, "version": version, "endpoint_config": config})
     return {
         "version": version,

@@ -1,12 +1,18 @@
-"""Runs inside vLLM's container, from the bundle: makes the `model` of a request choose the adapter.
+"""Runs inside vLLM's container, from the bundle: what vLLM's `/invocations` lacks.
 
-vLLM's `/invocations` takes the adapter's name from a header that SageMaker sets for inference components
-only, and overwrites the body's `model` with it. Without the header every request, also one for a version that
-is not there, is silently answered by the base model. This puts the body's own `model` into that header.
+The `model` of a request chooses the adapter. vLLM takes the adapter's name from a header that SageMaker sets
+for inference components only, and overwrites the body's `model` with it. Without the header every request,
+also one for a version that is not there, is silently answered by the base model. This puts the body's own
+`model` into that header.
+
+An answer can be ended by another request. SageMaker does not say whether it tells the container of a caller
+who goes away, so an answer that its caller has named (`CustomAttributes`: `storyloom-answer=ID`) ends when a
+request says so (`storyloom-cancel=ID`): for vLLM its client has then disconnected.
 
 Nothing but the standard library may be imported here: the container's packages are not ours to know.
 """
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -17,6 +23,8 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 _HEADER = b"x-amzn-sagemaker-adapter-identifier"
+_ATTRIBUTES = b"x-amzn-sagemaker-custom-attributes"
+_ANSWER, _CANCEL = "storyloom-answer=", "storyloom-cancel="
 
 
 class NameAdapter:
@@ -25,11 +33,17 @@ class NameAdapter:
     def __init__(self, app: App) -> None:
         """Stand before the server."""
         self._app = app
+        self._cancels: dict[str, asyncio.Event] = {}
+        """Of the answers being written that have a name."""
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Pass a request on, one to `/invocations` with the header."""
+        """Pass a request on, one to `/invocations` with the header; end the answer that it cancels."""
         if scope["type"] != "http" or scope["path"] != "/invocations":
             await self._app(scope, receive, send)
+            return
+        attributes = dict(scope["headers"]).get(_ATTRIBUTES, b"").decode("latin-1")
+        if attributes.startswith(_CANCEL):
+            await _reply(send, {"cancelled": self._cancel(attributes.removeprefix(_CANCEL))})
             return
         read = [await receive()]
         while read[-1].get("more_body"):
@@ -44,7 +58,58 @@ class NameAdapter:
                 return message
             return await receive()
 
-        await self._app({**scope, "headers": [*others, *named]}, replay, send)
+        asked = {**scope, "headers": [*others, *named]}
+        if attributes.startswith(_ANSWER):
+            await self._answer(attributes.removeprefix(_ANSWER), asked, replay, send)
+        else:
+            await self._app(asked, replay, send)
+
+    def _cancel(self, answer_id: str) -> bool:
+        """End an answer; returns False if this server is not writing it."""
+        cancelled = self._cancels.get(answer_id)
+        if cancelled is not None:
+            cancelled.set()
+        return cancelled is not None
+
+    async def _answer(self, answer_id: str, scope: Message, receive: Receive, send: Send) -> None:
+        cancelled = self._cancels[answer_id] = asyncio.Event()
+        last: Message = {}
+
+        async def receive_or_disconnect() -> Message:
+            message = asyncio.ensure_future(receive())
+            ending = asyncio.ensure_future(cancelled.wait())
+            try:
+                await asyncio.wait({message, ending}, return_when=asyncio.FIRST_COMPLETED)
+                return message.result() if message.done() else {"type": "http.disconnect"}
+            finally:
+                message.cancel()
+                ending.cancel()
+
+        async def send_until_disconnect(message: Message) -> None:
+            nonlocal last
+            if cancelled.is_set():
+                # What a server says of a client that has gone: for frameworks that no longer listen for it.
+                raise OSError("The answer was cancelled.")
+            last = message
+            await send(message)
+
+        try:
+            await self._app(scope, receive_or_disconnect, send_until_disconnect)
+        except Exception:
+            # However the server's framework tells that its client has gone.
+            if not cancelled.is_set():
+                raise
+        finally:
+            self._cancels.pop(answer_id, None)
+        if cancelled.is_set() and (last.get("more_body") or last.get("type") == "http.response.start"):
+            # SageMaker sees an answer that ended, not a container that failed.
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _reply(send: Send, content: dict[str, bool]) -> None:
+    headers = [(b"content-type", b"application/json")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": json.dumps(content).encode()})
 
 
 def _model(body: bytes) -> str | None:

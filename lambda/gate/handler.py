@@ -48,12 +48,11 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     }
     runs.enter(run_id, "Gate", decision.words, processing_job=jobs["processing_job_name"], **figures)
     log.info("Decided", extra={"run_id": run_id, "deploy": decision.deploy, **figures})
-    training_uri = jobs["training_output_uri"].rstrip("/")
     return {
         "deploy": decision.deploy,
         "decision": decision.words,
         **figures,
-        "adapter_uri": f"{training_uri}/{jobs['training_job_name']}/output/model/",
+        "adapter_uri": f"{jobs['evaluation_output_uri'].rstrip('/')}/adapter/",
     }
 
 

@@ -155,7 +155,16 @@ def _without_endpoint(state: HostingState) -> None:
     if state.status == "awake":
         hosting.mark_asleep(state, "The endpoint was deleted; a message wakes it.")
     elif state.status == "waking" and not _is_deployed_now(state):
+        _forget_dead_deployment(state)
         _make()
+
+
+def _forget_dead_deployment(state: HostingState) -> None:
+    """Have the live version started, not the one that a run died with before it was tested."""
+    live = versions.live()
+    if live is not None and state.version != live.version:
+        hosting.forget_refusals()
+        hosting.mark_waking(live.version, endpoint.ensure_config(live.bundle_uri, machines.choices()[0]))
 
 
 def _in_service(state: HostingState, found: Endpoint) -> None:
@@ -180,8 +189,14 @@ def _without_run(state: HostingState, found: Endpoint) -> None:
         return
     wanted = endpoint.ensure_config(live.bundle_uri, machines.staying_with(found.config))
     if wanted not in {found.config, state.requested}:
-        if endpoint.converge(wanted).state == "failed":
-            # There is no second machine to change it with: it starts anew when it has slept.
+        if endpoint.converge(wanted).state != "failed":
+            return
+        if state.status != "awake":
+            # What a dead run left was never tested, and there is no second machine to change it with.
+            hosting.mark_waking(live.version, wanted)
+            endpoint.delete()
+        else:
+            # It starts anew when it has slept.
             hosting.note_request(wanted)
     elif state.status != "awake" or state.endpoint_config != found.config:
         hosting.mark_awake(live.version, found.config)

@@ -4,9 +4,11 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import ClientError
 
-from shared import announcement, failures, handover, runs, versions
+from shared import announcement, failures, handover, resuming, runs, versions
 from shared.models import Failure
+from shared.resuming import FailedState
 
 log = Logger(service="record_failure")
 
@@ -33,18 +35,25 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     if event.get("detail-type") == _STATUS_CHANGE:
         detail = event["detail"]
         if detail["status"] not in _ENDINGS:
-            return {"run_id": detail["name"], "message": ""}
-        run_id = str(detail["name"])
-        failure = _ending(run_id, detail)
+            return {"run_id": runs.id_of(str(detail["name"])), "message": ""}
+        run_id = runs.id_of(str(detail["name"]))
+        if _is_earlier(run_id, detail):
+            return {"run_id": run_id, "message": ""}
+        failed = _failed_state(run_id)
+        failure = _ending(_step(run_id, failed), detail)
     else:
         run_id = event["run_id"]
-        failure = failures.explain(_step(run_id), *_error_and_cause(run_id, event["failure"]))
-    return {"run_id": run_id, "message": _record(run_id, failure)}
+        failed = _failed_state(run_id)
+        failure = failures.explain(_step(run_id, failed), *_error_and_cause(run_id, event["failure"]))
+    return {"run_id": run_id, "message": _record(run_id, failure, can_go_on=failed is not None)}
 
 
-def _record(run_id: str, failure: Failure) -> str:
+def _record(run_id: str, failure: Failure, *, can_go_on: bool) -> str:
     message = failures.sentence(failure)
-    newly = runs.finish(run_id, "failed", message, step=failure.step, failure=failure.model_dump())
+    if can_go_on:
+        message = f"{message} To go on where it failed: {resuming.command(run_id)}"
+    facts = {"step": failure.step, "failure": failure.model_dump(), "can_resume": can_go_on}
+    newly = runs.finish(run_id, "failed", message, **facts)
     handover.free(run_id)
     run = runs.get(run_id)
     if run is None or run.status != "failed":
@@ -62,11 +71,27 @@ def _record(run_id: str, failure: Failure) -> str:
     return run.message or message
 
 
-def _ending(run_id: str, detail: dict[str, Any]) -> Failure:
+def _is_earlier(run_id: str, detail: dict[str, Any]) -> bool:
+    """Whether this is the late news of an execution that failed before its run was taken up again."""
+    run = runs.get(run_id)
+    return run is not None and run.attempt > runs.attempt_of(str(detail["name"]))
+
+
+def _failed_state(run_id: str) -> FailedState | None:
+    """The state to go on from; None if there is none, or its history cannot be read now."""
+    run = runs.get(run_id)
+    try:
+        return resuming.failed_state(run.execution_arn) if run is not None and run.execution_arn else None
+    except ClientError as error:
+        log.warning("The execution's history could not be read", extra={"run_id": run_id}, exc_info=error)
+        return None
+
+
+def _ending(step: str, detail: dict[str, Any]) -> Failure:
     words = _ENDINGS[detail["status"]]
     if detail.get("cause"):
-        return failures.explain(_step(run_id), detail.get("error") or detail["status"], detail["cause"])
-    return Failure(step=_step(run_id), error=detail.get("error") or detail["status"], cause=words)
+        return failures.explain(step, detail.get("error") or detail["status"], detail["cause"])
+    return Failure(step=step, error=detail.get("error") or detail["status"], cause=words)
 
 
 def _error_and_cause(run_id: str, caught: dict[str, str]) -> tuple[str, str]:
@@ -78,7 +103,10 @@ def _error_and_cause(run_id: str, caught: dict[str, str]) -> tuple[str, str]:
     return error, cause
 
 
-def _step(run_id: str) -> str:
+def _step(run_id: str, failed: FailedState | None) -> str:
+    """The state that failed: functions record theirs, and only Step Functions knows those of the jobs."""
+    if failed is not None:
+        return failed.name
     run = runs.get(run_id)
     return run.step if run is not None and run.step else "Begin"
 

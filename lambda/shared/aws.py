@@ -11,6 +11,7 @@ from botocore.config import Config
 
 if TYPE_CHECKING:
     from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient
+    from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_lambda import LambdaClient
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
     from mypy_boto3_scheduler import EventBridgeSchedulerClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_service_quotas import ServiceQuotasClient
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_stepfunctions import SFNClient
 
@@ -46,8 +48,22 @@ def dynamodb() -> "DynamoDBClient":
 
 @cache
 def s3() -> "S3Client":
-    """Return the S3 client; it presigns with SigV4, since S3 refuses the older SigV2 in most places."""
-    return boto3.client("s3", config=_PATIENT.merge(Config(signature_version="s3v4")))
+    """Return the S3 client."""
+    return boto3.client("s3", config=_PATIENT)
+
+
+@cache
+def s3_presigner(endpoint: str) -> "S3Client":
+    """Return the client that presigns forms and links for a browser.
+
+    It signs with SigV4, since S3 refuses the older SigV2 in most places. The bucket becomes part of the host
+    name, unless the host is an address.
+
+    Args:
+        endpoint: where the browser reaches the region's S3; empty leaves it to the environment.
+    """
+    presigning = Config(signature_version="s3v4", s3={"addressing_style": "virtual"})
+    return boto3.client("s3", endpoint_url=endpoint or None, config=_PATIENT.merge(presigning))
 
 
 @cache
@@ -105,6 +121,18 @@ def secretsmanager() -> "SecretsManagerClient":
 
 
 @cache
+def service_quotas() -> "ServiceQuotasClient":
+    """Return the Service Quotas client."""
+    return boto3.client("service-quotas", config=_PATIENT)
+
+
+@cache
 def lambdas() -> "LambdaClient":
     """Return the Lambda client."""
     return boto3.client("lambda", config=_PATIENT)
+
+
+@cache
+def cloudformation() -> "CloudFormationClient":
+    """Return the CloudFormation client."""
+    return boto3.client("cloudformation", config=_PATIENT)

@@ -9,7 +9,7 @@ from shared.models import HostingState, Shortage
 _QUOTA = ("resourcelimitexceeded", "service limit", "servicequotaexceeded")
 _CAPACITY = ("insufficientinstancecapacity", "insufficientcapacity", "ml compute capacity", "capacityerror")
 _WORDS: dict[Shortage, str] = {"capacity": "AWS has none free", "quota": "over the account's quota"}
-_QUOTA_PAGE = "https://console.aws.amazon.com/servicequotas/home/services/sagemaker/quotas"
+QUOTA_PAGE = "https://console.aws.amazon.com/servicequotas/home/services/sagemaker/quotas"
 
 
 def shortage(reason: str | None) -> Shortage | None:
@@ -50,7 +50,7 @@ def nothing_left(tried: dict[str, Shortage]) -> str:
     return (
         f"There is no machine to host the model now: {_list(tried)}. "
         f"The first is tried again with the first message after {hosting.CAPACITY_SECONDS // 60} minutes. "
-        f'Where it stays so: raise the quotas "for endpoint usage" at {_QUOTA_PAGE}, name other machines in '
+        f'Where it stays so: raise the quotas "for endpoint usage" at {QUOTA_PAGE}, name other machines in '
         "hosting_instance and hosting_fallback_instances of cdk.json, or deploy to another region."
     )
 

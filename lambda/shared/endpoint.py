@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import ClientError
 
-from shared import aws, clock, environment, hosting, layout, machines, meter, rollback, scaling
+from shared import aws, clock, environment, hosting, layout, machines, meter, rollback, scaling, tags
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker.type_defs import ProductionVariantSummaryTypeDef
@@ -121,6 +121,7 @@ def ensure_config(bundle_uri: str, instance: str) -> str:
         },
         ExecutionRoleArn=settings.hosting_role_arn,
         EnableNetworkIsolation=True,
+        Tags=tags.of_the_app(),
     )
     variant: dict[str, Any] = {
         "VariantName": machines.VARIANT,
@@ -133,7 +134,12 @@ def ensure_config(bundle_uri: str, instance: str) -> str:
     }
     if settings.inference_ami:
         variant["InferenceAmiVersion"] = settings.inference_ami
-    _create_once("create_endpoint_config", EndpointConfigName=name, ProductionVariants=[variant])
+    _create_once(
+        "create_endpoint_config",
+        EndpointConfigName=name,
+        ProductionVariants=[variant],
+        Tags=tags.of_the_app(),
+    )
     return name
 
 
@@ -203,7 +209,9 @@ def _create(config: str) -> Progress | None:
     """Make the endpoint; returns what to say where the account may have no such machine."""
     settings = _settings()
     try:
-        aws.sagemaker().create_endpoint(EndpointName=settings.endpoint_name, EndpointConfigName=config)
+        aws.sagemaker().create_endpoint(
+            EndpointName=settings.endpoint_name, EndpointConfigName=config, Tags=tags.of_the_app()
+        )
     except ClientError as error:
         if _is_over_quota(error):
             return _over_quota(error)

@@ -74,12 +74,27 @@ class Assembly(_Group):
     max_training_minutes: int
     training_instance: str
     instance_count: int = 1
+    processing_instances: list[str]
+    """Where the evaluation may run, the first choice first."""
     training_code_uri: str
     spot: bool
     ask_before_training: bool
     tune: bool
     tuning_jobs: int
     tuning_budget_usd: float
+
+
+class Evaluation(_Group):
+    """Where a model may be evaluated."""
+
+    processing_instances: list[str]
+
+
+class QuotaCheck(_Group):
+    """What the account must be allowed to have before a training is paid for."""
+
+    quotas: list[dict[str, str | int]]
+    """`{"name", "minimum", "purpose", "stands_in_for"}` of each of SageMaker's quotas (stacks/quotas.py)."""
 
 
 class Page(_Group):
@@ -179,6 +194,9 @@ class Api(_Group):
     state_machine_arn: str
     start_transform_function: str
     browser_endpoint: str = ""
+    """Where the browser finds everything on one machine; empty on AWS."""
+    s3_endpoint: str = ""
+    """S3 in the app's region, as the browser reaches it; empty on one machine."""
 
 
 class Budget(_Group):

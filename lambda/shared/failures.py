@@ -1,17 +1,19 @@
 """Turns what Step Functions and SageMaker say of a failure into words a person can act on."""
 
 import json
+import re
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from shared import aws
+from shared import aws, capacity
 from shared.models import Failure
 
 LOG_LINES = 20
 STOPPED = "Stopped"
 """Error name of an execution that a person stopped over the API; the cause says who."""
 TOO_MANY_FAILED = "States.ExceedToleratedFailureThreshold"
+_QUOTA = re.compile(r"'([^']+ usage)'")
 _JOBS = {
     # Field of the job's description that names it: the state that runs it, and its CloudWatch log group.
     "TrainingJobName": ("Train", "/aws/sagemaker/TrainingJobs"),
@@ -37,7 +39,19 @@ def explain(step: str, error: str, cause: str) -> Failure:
     if "errorMessage" in said:
         kind = str(said.get("errorType") or error)
         return Failure(step=step, error=kind, cause=str(said["errorMessage"]))
-    return Failure(step=step, error=error, cause=cause or "No reason was given.")
+    return Failure(step=step, error=error, cause=_with_cure(error, cause) or "No reason was given.")
+
+
+def _with_cure(error: str, cause: str) -> str:
+    """Say how to raise a quota if that is what refused a job."""
+    if capacity.shortage(f"{error} {cause}") != "quota":
+        return cause
+    named = _QUOTA.search(cause)
+    told = f'"{named[1]}"' if named else "it"
+    return (
+        f"{cause} Ask AWS to raise {told} at {capacity.QUOTA_PAGE}, or with: storyloom doctor --fix. "
+        "AWS answers within hours or days."
+    )
 
 
 def first_failed_batch(execution_arn: str) -> tuple[str, str] | None:

@@ -47,14 +47,14 @@ def claim_waking(version: str, endpoint_config: str) -> bool:
     return table.update(*_KEY, changes, only_if=resting)
 
 
-def mark_waking(version: str, endpoint_config: str) -> None:
+def mark_waking(version: str, endpoint_config: str, message: str | None = None) -> None:
     """Record that the endpoint is being made, whoever asked for it."""
     changes = {
         "status": "waking",
         "version": version,
         "endpoint_config": endpoint_config,
         "since": clock.stamp(),
-        "message": _starting(endpoint_config),
+        "message": message or _starting(endpoint_config),
     }
     table.update(*_KEY, changes)
 
@@ -94,6 +94,20 @@ def mark_asleep(seen: HostingState, message: str) -> bool:
     return table.update(*_KEY, changes, only_if=unchanged)
 
 
+def put_to_rest() -> None:
+    """Record that there is no endpoint any more because the deployment is being deleted."""
+    if state().status == "asleep":
+        return
+    changes = {
+        "status": "asleep",
+        "since": clock.stamp(),
+        "requested": None,
+        "tried": None,
+        "message": "The deployment that hosted the model was deleted; a message wakes the model in this one.",
+    }
+    table.update(*_KEY, changes)
+
+
 def mark_failing(message: str, tried: dict[str, Shortage] | None = None) -> None:
     """Record why the endpoint cannot be brought up.
 
@@ -115,6 +129,11 @@ def note_shortage(seen: HostingState, tried: dict[str, Shortage], endpoint_confi
         changes |= {"endpoint_config": endpoint_config, "since": clock.stamp()}
     unchanged = Attr("status").eq(seen.status) & Attr("since").eq(seen.since)
     return table.update(*_KEY, changes, only_if=unchanged)
+
+
+def note_tried(tried: dict[str, Shortage]) -> None:
+    """Record which machines could not be had beside the one that answers."""
+    table.update(*_KEY, {"tried": tried})
 
 
 def retry_seconds(state: HostingState) -> float:

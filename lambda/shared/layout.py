@@ -25,9 +25,13 @@ def split(s3_uri: str) -> tuple[str, str]:
     return parts.netloc, parts.path.removeprefix("/")
 
 
+BASE_MODELS = "base-models/"
+"""Prefix of all staged base models."""
+
+
 def base_model(slug: str, revision: str) -> str:
     """Prefix of a staged base model."""
-    return f"base-models/{slug}/{revision}/"
+    return f"{BASE_MODELS}{slug}/{revision}/"
 
 
 def staged_marker(slug: str, revision: str) -> str:
@@ -35,9 +39,18 @@ def staged_marker(slug: str, revision: str) -> str:
     return f"{base_model(slug, revision)}staged.json"
 
 
+def staging_progress(slug: str, revision: str) -> str:
+    """Key of how far the copy of a base model is; it is there only before the model is complete."""
+    return f"{base_model(slug, revision)}staging.json"
+
+
+RUNS = "runs/"
+"""Prefix of what all runs make."""
+
+
 def run(run_id: str) -> str:
     """Prefix of everything one run makes."""
-    return f"runs/{run_id}/"
+    return f"{RUNS}{run_id}/"
 
 
 def manifest(run_id: str) -> str:
@@ -108,28 +121,32 @@ def training(run_id: str) -> str:
     return f"{run(run_id)}training/"
 
 
-def adapter(run_id: str, job_name: str) -> str:
-    """Prefix of the trained adapter."""
-    return f"{training(run_id)}{job_name}/output/model/"
+def model_archive(run_id: str, job_name: str) -> str:
+    """Key of the archive that SageMaker makes of a training job's model folder."""
+    return f"{training(run_id)}{job_name}/output/model.tar.gz"
 
 
-def training_job(name: str, run_id: str) -> str:
-    """Name the training job of a run."""
-    return f"{name}-train-{run_id}"
+def training_job(name: str, run_id: str, attempt: int = 1) -> str:
+    """Name an attempt at the training job of a run: SageMaker takes no name twice."""
+    return f"{name}-train-{run_id}{_again(attempt)}"
 
 
-def tensorboard(run_id: str) -> str:
-    """Prefix of the training job's event files for TensorBoard."""
-    return f"{run(run_id)}tensorboard/"
+def evaluation_job(name: str, run_id: str, attempt: int = 1) -> str:
+    """Name an attempt at the evaluation job of a run."""
+    return f"{name}-evaluate-{run_id}{_again(attempt)}"
 
 
-def tuning_job(name: str, run_id: str) -> str:
-    """Name the tuning job of a run: 32 characters at most, so a long name of the app is cut."""
-    return f"{name[:11].rstrip('-')}-{run_id}"
+def tuning_job(name: str, run_id: str, attempt: int = 1) -> str:
+    """Name an attempt at the tuning job of a run: 32 characters at most, so a long name of the app is cut."""
+    return f"{name[:9].rstrip('-')}-{run_id}{_again(attempt)}"
+
+
+def _again(attempt: int) -> str:
+    return f"-{attempt}" if attempt > 1 else ""
 
 
 def checkpoints(run_id: str) -> str:
-    """Prefix of the training checkpoints."""
+    """Prefix of the training checkpoints, and of the event files for TensorBoard."""
     return f"{run(run_id)}checkpoints/"
 
 
@@ -148,14 +165,25 @@ def evaluation_page(run_id: str) -> str:
     return f"{evaluation(run_id)}evaluation.html"
 
 
+def adapter(run_id: str) -> str:
+    """Prefix of the trained adapter's files, which the evaluation unpacks."""
+    return f"{evaluation(run_id)}adapter/"
+
+
 def merged(run_id: str) -> str:
     """Prefix of the base's weights with the run's adapter added, where the base is hosted only so."""
     return f"{evaluation(run_id)}merged/"
 
 
+HOSTING = "hosting/"
+"""Prefix of all hosting bundles."""
+RETIRED = "storyloom:retired"
+"""Tag of objects of a bundle that goes: the bucket's lifecycle deletes what has it, and nobody uses it."""
+
+
 def hosting(version: str) -> str:
     """Prefix of one version's hosting bundle."""
-    return f"hosting/{version}/"
+    return f"{HOSTING}{version}/"
 
 
 def bundled_for(bundle_uri: str) -> str:
@@ -192,9 +220,13 @@ def transform_job(name: str, batch_id: str) -> str:
     return f"{name}-batch-{batch_id}"
 
 
+TRANSFORM_MODELS = f"{TRANSFORMS}model/"
+"""Prefix of all packed models."""
+
+
 def transform_model(version: str) -> str:
     """Key of a version's hosting bundle as one archive: transform jobs take no folder."""
-    return f"{TRANSFORMS}model/{version}/model.tar.gz"
+    return f"{TRANSFORM_MODELS}{version}/model.tar.gz"
 
 
 def transform(batch_id: str) -> str:

@@ -6,7 +6,7 @@ from shared import environment
 
 VARIANT = "main"
 """Name of the endpoint's one production variant."""
-_CONFIG = re.compile(r".+-v\d+-(?P<family>[a-z0-9]+)-(?P<size>[a-z0-9]+)-[0-9a-f]{8}")
+_CONFIG = re.compile(r".+-(?P<version>v\d+)-(?P<family>[a-z0-9]+)-(?P<size>[a-z0-9]+)-[0-9a-f]{8}")
 
 
 def choices() -> list[str]:
@@ -24,6 +24,12 @@ def instance_of(config: str | None) -> str | None:
     """Read the instance type out of a configuration's name; None where the name does not say it."""
     named = _CONFIG.fullmatch(config or "")
     return f"ml.{named['family']}.{named['size']}" if named else None
+
+
+def version_of(config: str | None) -> str | None:
+    """Read the version whose bundle a configuration is for out of its name; None if it is not named so."""
+    named = _CONFIG.fullmatch(config or "")
+    return named["version"] if named else None
 
 
 def staying_with(config: str | None) -> str:

@@ -66,6 +66,10 @@ class Run(_Item):
     started_at: Utc | None = None
     ended_at: Utc | None = None
     execution_arn: str | None = None
+    attempt: int = 1
+    """How often it was started: more than once if it failed and was taken up again where it failed."""
+    can_resume: bool = False
+    """Whether it failed at a state where it can be taken up again."""
     reason: str | None = None
     waits_until: Utc | None = None
     """Of a run that asks before it trains: when it ends by itself if nobody answers."""

@@ -23,10 +23,9 @@ def ringing() -> bool:
 
 
 def _last_change(alarm: str) -> str:
-    """What CloudWatch said of the alarm's last change of state; nothing where it has not changed for long.
+    """Return what CloudWatch wrote down of the alarm's last change of state; nothing if it is long ago.
 
-    DescribeAlarms would say the state itself, but where AWS refuses it, it names `alarm:*`: permission for
-    two alarms may not be enough.
+    The functions need the history anyway, to name the alarm after a rollback (see `why`).
     """
     history = aws.cloudwatch().describe_alarm_history(AlarmName=alarm, HistoryItemType="StateUpdate")
     newest = max(history["AlarmHistoryItems"], key=lambda item: item["Timestamp"], default=None)

@@ -11,6 +11,7 @@ from shared import clock, table
 from shared.models import GOING, Run, RunStatus
 
 _PARTITION = "RUNS"
+_ID_CHARACTERS = len("20261122-031640-ce3f")
 _GOING = Attr("status").not_exists() | Attr("status").is_in(sorted(GOING))
 
 
@@ -65,6 +66,36 @@ def finish(run_id: str, status: RunStatus, message: str, **fields: Any) -> bool:
     now = clock.stamp()
     changes = {"run_id": run_id, "status": status, "message": message, "ended_at": now, **fields}
     return table.update(_PARTITION, run_id, changes, only_if=_GOING, if_absent={"started_at": now})
+
+
+def reopen(run_id: str, execution_arn: str, step: str, reason: str) -> bool:
+    """Record that a run that failed goes on in a new execution, which is named by its attempt.
+
+    Returns False if it did not fail, or goes on already.
+    """
+    changes: dict[str, Any] = {
+        "status": "running",
+        "step": step,
+        "message": f"Going on where it failed: {reason}.",
+        "execution_arn": execution_arn,
+        "attempt": attempt_of(execution_arn),
+        "can_resume": None,
+        "failure": None,
+        "ended_at": None,
+        "announced_at": None,
+    }
+    return table.update(_PARTITION, run_id, changes, only_if=Attr("status").eq("failed"))
+
+
+def id_of(execution_name: str) -> str:
+    """Return the run that an execution belongs to; a run that is taken up again has several."""
+    return execution_name[:_ID_CHARACTERS]
+
+
+def attempt_of(execution_arn: str) -> int:
+    """Return which execution of its run this is; the first is number 1."""
+    name = execution_arn.rpartition(":")[2]
+    return int(name[_ID_CHARACTERS + 1 :] or 1)
 
 
 def get(run_id: str) -> Run | None:

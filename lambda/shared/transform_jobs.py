@@ -5,12 +5,13 @@ is `watch`: the keeper calls it at every tick, and the API whenever somebody loo
 """
 
 import hashlib
+import re
 from datetime import datetime, timedelta
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from shared import aws, capacity, clock, environment, layout, transforms
+from shared import aws, capacity, clock, environment, layout, tags, transforms
 from shared.endpoint import CONTAINER_VARIABLES
 from shared.models import Transform
 
@@ -29,6 +30,7 @@ _NEVER_MADE = (
     "Its job was never made. Nothing was spent. Make a new batch; if that ends the same, look at the log of "
     "the function start_transform in CloudWatch Logs."
 )
+_MODEL_NAME = re.compile(r".+-batch-(?P<version>v\d+)-[0-9a-f]{8}")
 _QUOTA_PAGE = "https://console.aws.amazon.com/servicequotas/home/services/sagemaker/quotas"
 
 
@@ -54,6 +56,7 @@ def create(batch: Transform, model_uri: str) -> None:
         },
         ExecutionRoleArn=settings.transform_role_arn,
         EnableNetworkIsolation=True,
+        Tags=tags.of_the_app(),
     )
     resources: dict[str, Any] = {"InstanceType": batch.instance, "InstanceCount": 1}
     if settings.transform_ami:
@@ -81,6 +84,7 @@ def create(batch: Transform, model_uri: str) -> None:
             "AssembleWith": "Line",
         },
         TransformResources=resources,
+        Tags=tags.of_the_app(),
     )
 
 
@@ -89,6 +93,12 @@ def _model_name(batch: Transform, model_uri: str, settings: environment.Transfor
     facts = "\n".join([model_uri, settings.hosting_image, settings.transform_role_arn])
     digest = hashlib.sha256(facts.encode()).hexdigest()[:8]
     return f"{layout.transform_job(environment.common().name, str(batch.version))}-{digest}"
+
+
+def version_of_model(name: str) -> str | None:
+    """Read the version out of the name of a transform job's model; None if it is not named so."""
+    named = _MODEL_NAME.fullmatch(name)
+    return named["version"] if named else None
 
 
 def watch(batch: Transform) -> Transform:

@@ -10,6 +10,9 @@ from shared.models import LivePointer, ModelVersion, VersionStatus
 
 LIVE_NAME = "storyloom"
 """What callers call the version that answers, whichever it is."""
+MAY_BE_APPROVED: frozenset[VersionStatus] = frozenset({"pending", "rejected"})
+# A version that answers, or may go on answering at once, is not rejected under the feet of who chats with it.
+MAY_BE_REJECTED: frozenset[VersionStatus] = frozenset({"pending", "approved", "failed"})
 _MODELS = "MODELS"
 LIVE = ("POINTERS", "LIVE")
 """Where the table has the pointer."""
@@ -57,6 +60,13 @@ def decide(version: str, status: VersionStatus, only_from: Collection[VersionSta
 def note_decider(version: str, by: str) -> None:
     """Note who said yes or no to a version, and when."""
     table.update(_MODELS, version, {"decided_by": by, "decided_at": clock.stamp()})
+
+
+def forget_packages() -> None:
+    """Take the packages of the Model Registry out of the records: the registry is being deleted."""
+    for model in every():
+        if model.model_package_arn is not None:
+            table.update(_MODELS, model.version, {"model_package_arn": None})
 
 
 def undeployable(model: ModelVersion) -> str | None:

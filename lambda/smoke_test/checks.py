@@ -20,6 +20,16 @@ class Answer:
 class SmokeTestFailed(Exception):  # noqa: N818 - the state machine and the docs know it by this name
     """The new version does not answer as it should; the version before it was put back."""
 
+    def __init__(self, message: str, *, blames_version: bool = True) -> None:
+        """Say what happened.
+
+        Args:
+            message: with what to do.
+            blames_version: False if the version was never tried, so that it may be deployed again as it is.
+        """
+        super().__init__(message)
+        self.blames_version = blames_version
+
 
 def judge(version: str, answers: list[Answer]) -> str:
     """Check the answers to the smoke test's prompts.

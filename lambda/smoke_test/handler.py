@@ -7,13 +7,29 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
-from shared import aws, capacity, clock, endpoint, environment, hosting, machines, rollback, runs, versions
+from shared import (
+    aws,
+    capacity,
+    clock,
+    endpoint,
+    environment,
+    hosting,
+    machines,
+    replacement,
+    rollback,
+    runs,
+    versions,
+)
 from shared.models import ModelVersion
 from smoke_test.checks import Answer, SmokeTestFailed, is_sound, judge
 
 log = Logger(service="smoke_test")
 
 _GIVE_UP_SECONDS = 45 * 60
+_HOW_TO_GO_ON = (
+    "The version is kept as it is and nothing is trained again: storyloom models activate {version} "
+    "deploys it."
+)
 _TOKENS = 128
 _PROMPTS = (
     "Say good morning in one short sentence.",
@@ -52,13 +68,13 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     try:
         message = _look(candidate, deployment, config)
     except SmokeTestFailed as failure:
-        versions.set_status(version, "failed")
+        if failure.blames_version:
+            versions.set_status(version, "failed")
         _put_back(version, str(failure))
         raise
-    if message is None:
-        hosting.touch(at_once=True)
-        runs.enter(run_id, "SmokeTest", f"Waiting for the endpoint to host {version}.")
-        return {"status": "waiting", "message": "The endpoint is not ready yet."}
+    except _NotReadyYet as waiting:
+        runs.enter(run_id, "SmokeTest", str(waiting))
+        return {"status": "waiting", "message": str(waiting)}
     pointer = versions.make_live(candidate, deployment["bundle_uri"], merged=bool(deployment.get("merged")))
     hosting.mark_awake(version, config)
     facts = {"version": version, "adapter_sha256": pointer.adapter_sha256}
@@ -76,39 +92,83 @@ def _config_now(deployment: dict[str, Any]) -> str:
     return endpoint.ensure_config(deployment["bundle_uri"], instance)
 
 
-def _look(candidate: ModelVersion, deployment: dict[str, Any], config: str) -> str | None:
-    """Return what the test saw, or None while the endpoint is not ready."""
+class _NotReadyYet(Exception):  # noqa: N818 - a signal to look again, not an error
+    """The endpoint does not host the version yet; the text says what it waits for."""
+
+
+def _look(candidate: ModelVersion, deployment: dict[str, Any], config: str) -> str:
+    """Return what the test saw.
+
+    Raises:
+        _NotReadyYet: while the endpoint is not ready.
+        SmokeTestFailed: if it never will be, or the version does not answer well.
+    """
+    version = candidate.version
+    if replacement.is_needed(config):
+        _check_the_time(version, deployment)
+        phase = replacement.advance(version, config, deployment["started_at"])
+        raise _NotReadyYet(replacement.describe(phase, version))
     if endpoint.describe() is None and hosting.state().status != "waking":
         # Also where the keeper had to delete it meanwhile: it is awaited, and not to be tidied away.
-        hosting.mark_waking(candidate.version, config)
+        hosting.forget_refusals()
+        hosting.mark_waking(version, config)
     progress = endpoint.converge(config, watched=True)
     if progress.state == "failed":
-        why = _try_next_machine(deployment, config, progress.message)
-        if why is None:
-            return None
-        raise SmokeTestFailed(f"SageMaker could not host {candidate.version}: {why}")
-    if progress.state == "waiting":
-        give_up = _GIVE_UP_SECONDS + rollback.watch_seconds()
-        if clock.seconds_since(deployment["started_at"]) > give_up:
-            raise SmokeTestFailed(
-                f"The endpoint did not take {candidate.version} within {give_up // 60} minutes."
-            )
-        return None
+        _fall_back_to_next_machine(version, deployment, config, progress.message)
+    elif progress.state == "waiting":
+        _check_the_time(version, deployment)
+        # It is not put to sleep while it changes.
+        hosting.touch(at_once=True)
+    if progress.state != "ready":
+        raise _NotReadyYet(f"Waiting for the endpoint to host {version}.")
+    return _judge_answers(version)
+
+
+def _check_the_time(version: str, deployment: dict[str, Any]) -> None:
+    state = hosting.state()
+    # From when the endpoint began to be made for it: it may have waited for a quiet moment before.
+    began = state.since if state.status == "waking" and state.version == version else None
+    give_up = _GIVE_UP_SECONDS + rollback.watch_seconds()
+    if clock.seconds_since(began or deployment["started_at"]) <= give_up:
+        return
+    live = versions.live()
+    if began is None and live is not None and state.tried:
+        raise SmokeTestFailed(
+            f"There was no second instance for {version} within {give_up // 60} minutes, and {live.version} "
+            f"goes on answering. {_HOW_TO_GO_ON.format(version=version)}",
+            blames_version=False,
+        )
+    raise SmokeTestFailed(f"The endpoint did not take {version} within {give_up // 60} minutes.")
+
+
+def _judge_answers(version: str) -> str:
     answers: list[Answer] = []
     for prompt in _PROMPTS if environment.common().base_model.chat else _BEGINNINGS:
-        answers.append(_ask(candidate.version, prompt))
+        answers.append(_ask(version, prompt))
         if is_sound(answers[-1]):
             break
-    return judge(candidate.version, answers)
+    return judge(version, answers)
 
 
-def _try_next_machine(deployment: dict[str, Any], config: str, reason: str) -> str | None:
-    """Have the next look try another machine where there is none of this; else return why it failed."""
+def _fall_back_to_next_machine(version: str, deployment: dict[str, Any], config: str, reason: str) -> None:
+    """Have the next look try another machine if there is none of this.
+
+    Raises:
+        SmokeTestFailed: if that is not why it failed, or no machine is left and nothing answers.
+    """
     short, refused = capacity.shortage(reason), machines.instance_of(config)
     if short is None or refused is None:
-        return reason
+        raise SmokeTestFailed(f"SageMaker could not host {version}: {reason}")
     state = hosting.state()
-    return capacity.pass_over(state, refused, short, deployment["bundle_uri"])
+    why = capacity.pass_over(state, refused, short, deployment["bundle_uri"])
+    if why is None:
+        return
+    if not replacement.another_answers(config):
+        raise SmokeTestFailed(
+            f"SageMaker could not host {version}: {why} {_HOW_TO_GO_ON.format(version=version)}",
+            blames_version=False,
+        )
+    hosting.note_tried({**state.tried, refused: short})
 
 
 def _ask(version: str, prompt: str) -> Answer:
@@ -148,6 +208,9 @@ def _put_back(version: str, why: str) -> None:
     instance = machines.staying_with(before.config if before else None)
     config = endpoint.ensure_config(live.bundle_uri, instance)
     progress = endpoint.converge(config)
+    if progress.state == "failed" and capacity.shortage(progress.message) == "quota":
+        # There is no instance to start the live version beside the one that did not pass.
+        endpoint.delete()
     found = endpoint.describe()
     if found is not None and found.answers:
         hosting.mark_awake(live.version, config)

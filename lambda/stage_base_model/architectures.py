@@ -1,7 +1,8 @@
 """How vLLM can host a base model, by the architecture that its `config.json` names.
 
-The names are those of vLLM 0.30.0, the hosting container's, as far as transformers can train them too
-(`tests/vllm` compares them with vLLM itself). What is in neither list is refused before anything is paid for.
+The names are those of vLLM 0.30.0, the hosting container's, as far as transformers 5.3.0, the training
+container's, can train them too (`tests/vllm` and `tests/container` compare them with both). What is in
+neither list is refused before anything is paid for.
 """
 
 import json
@@ -16,27 +17,22 @@ ADAPTERS = frozenset({
     "Qwen3ForCausalLM",
 })  # fmt: skip
 MERGED = frozenset({
-    "AXK1ForCausalLM", "AfmoeForCausalLM", "ApertusForCausalLM", "ArceeForCausalLM", "BloomForCausalLM",
-    "Cohere2ForCausalLM", "Cohere2MoeForCausalLM", "CohereForCausalLM", "CwmForCausalLM",
-    "DbrxForCausalLM", "DeepseekV2ForCausalLM", "DeepseekV32ForCausalLM", "DeepseekV3ForCausalLM",
-    "DeepseekV4ForCausalLM", "Ernie4_5ForCausalLM", "Ernie4_5_MoeForCausalLM", "Exaone4ForCausalLM",
+    "AfmoeForCausalLM", "ApertusForCausalLM", "ArceeForCausalLM", "BloomForCausalLM", "Cohere2ForCausalLM",
+    "CohereForCausalLM", "CwmForCausalLM", "DbrxForCausalLM", "DeepseekV2ForCausalLM",
+    "DeepseekV3ForCausalLM", "Ernie4_5ForCausalLM", "Ernie4_5_MoeForCausalLM", "Exaone4ForCausalLM",
     "ExaoneMoeForCausalLM", "FalconForCausalLM", "FalconH1ForCausalLM", "FalconMambaForCausalLM",
     "FlexOlmoForCausalLM", "GPT2LMHeadModel", "GPTBigCodeForCausalLM", "GPTJForCausalLM",
-    "GPTNeoXForCausalLM", "Gemma3nForCausalLM", "Gemma4ForCausalLM", "Glm4ForCausalLM",
-    "Glm4MoeForCausalLM", "Glm4MoeLiteForCausalLM", "GlmForCausalLM", "GlmMoeDsaForCausalLM",
-    "GptOssForCausalLM", "GraniteMoeForCausalLM", "GraniteMoeHybridForCausalLM",
-    "GraniteMoeSWAForCausalLM", "GraniteMoeSharedForCausalLM", "GraniteSWAForCausalLM", "HYV3ForCausalLM",
-    "HYV4ForCausalLM", "HrmTextForCausalLM", "HunYuanDenseV1ForCausalLM", "HunYuanMoEV1ForCausalLM",
-    "HyperCLOVAXForCausalLM", "InklingForCausalLM", "Jais2ForCausalLM", "JambaForCausalLM",
-    "KimiLinearForCausalLM", "LagunaForCausalLM", "Lfm2ForCausalLM", "Lfm2MoeForCausalLM",
-    "Llama4ForCausalLM", "LongcatFlashForCausalLM", "Mamba2ForCausalLM", "MambaForCausalLM",
-    "MellumForCausalLM", "MiMoV2FlashForCausalLM", "MiniCPM3ForCausalLM", "MiniMaxM2ForCausalLM",
-    "Ministral3ForCausalLM", "MixtralForCausalLM", "NemotronForCausalLM", "NemotronHForCausalLM",
-    "OPTForCausalLM", "Olmo2ForCausalLM", "Olmo3ForCausalLM", "OlmoForCausalLM", "OlmoHybridForCausalLM",
-    "OlmoeForCausalLM", "PhiForCausalLM", "Qwen2MoeForCausalLM", "Qwen3MoeForCausalLM",
-    "Qwen3NextForCausalLM", "Qwen3_5ForCausalLM", "Qwen3_5MoeForCausalLM", "Qwen4ExpForCausalLM",
-    "SeedOssForCausalLM", "SmolLM3ForCausalLM", "StableLmForCausalLM", "Starcoder2ForCausalLM",
-    "VaultGemmaForCausalLM", "Zamba2ForCausalLM",
+    "GPTNeoXForCausalLM", "Gemma3nForCausalLM", "Glm4ForCausalLM", "Glm4MoeForCausalLM",
+    "Glm4MoeLiteForCausalLM", "GlmForCausalLM", "GlmMoeDsaForCausalLM", "GptOssForCausalLM",
+    "GraniteMoeForCausalLM", "GraniteMoeHybridForCausalLM", "GraniteMoeSharedForCausalLM",
+    "HunYuanDenseV1ForCausalLM", "HunYuanMoEV1ForCausalLM", "Jais2ForCausalLM", "JambaForCausalLM",
+    "Lfm2ForCausalLM", "Lfm2MoeForCausalLM", "Llama4ForCausalLM", "LongcatFlashForCausalLM",
+    "Mamba2ForCausalLM", "MambaForCausalLM", "MiniMaxM2ForCausalLM", "Ministral3ForCausalLM",
+    "MixtralForCausalLM", "NemotronForCausalLM", "NemotronHForCausalLM", "OPTForCausalLM",
+    "Olmo2ForCausalLM", "Olmo3ForCausalLM", "OlmoForCausalLM", "OlmoHybridForCausalLM", "OlmoeForCausalLM",
+    "PhiForCausalLM", "Qwen2MoeForCausalLM", "Qwen3MoeForCausalLM", "Qwen3NextForCausalLM",
+    "Qwen3_5ForCausalLM", "Qwen3_5MoeForCausalLM", "SeedOssForCausalLM", "SmolLM3ForCausalLM",
+    "StableLmForCausalLM", "Starcoder2ForCausalLM", "VaultGemmaForCausalLM", "Zamba2ForCausalLM",
 })  # fmt: skip
 
 
@@ -52,7 +48,7 @@ def hosting_way(model_id: str, config_json: bytes) -> tuple[str, HostingWay]:
         config_json: the model's own file.
 
     Raises:
-        UnservedModelError: where vLLM does not know the architecture, or the file names none.
+        UnservedModelError: a container does not support the architecture, or the file names none.
     """
     named = _named(config_json)
     for architecture in named:
@@ -61,9 +57,10 @@ def hosting_way(model_id: str, config_json: bytes) -> tuple[str, HostingWay]:
         if architecture in MERGED:
             return architecture, "merged"
     raise UnservedModelError(
-        f"{model_id} is a model of the kind {', '.join(named) or '(its config.json names none)'}, which vLLM "
-        "0.30.0, the server that answers, is not known to host. Nothing was spent. Choose another base_model "
-        "in cdk.json, such as smollm2-1.7b or qwen3-1.7b, and deploy."
+        f"{model_id} is a model of the kind {', '.join(named) or '(its config.json names none)'}. The "
+        "training container (transformers 5.3.0) or the hosting container (vLLM 0.30.0) does not support it. "
+        "Nothing was spent. Choose another base_model in cdk.json, such as smollm2-1.7b or qwen3-1.7b, and "
+        "deploy."
     )
 
 

@@ -2,29 +2,31 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
 from shared import aws, environment, layout, runs, staged
 from shared.staged import Staged
+from stage_base_model import progress, resumable_upload
 from stage_base_model.architectures import UnservedModelError, hosting_way
-from stage_base_model.hub import Hub, HubError, HubFile
+from stage_base_model.hub import FileChanged, Hub, HubError, HubFile
+from stage_base_model.progress import PartialUpload, StagingProgress
+from stage_base_model.resumable_upload import ResumableUpload
+from stage_base_model.retrying import HubUnavailable, OutOfTime, RetryPolicy
 
 log = Logger(service="stage_base_model")
 
 _RESERVE_SECONDS = 30
 """Left of the function's time for ending an upload cleanly."""
-# boto3 holds ten parts of a stream in memory: 160 MB. 10,000 parts, S3's limit, are 160 GB.
-_IN_PARTS = TransferConfig(multipart_threshold=16 * 2**20, multipart_chunksize=16 * 2**20, max_concurrency=4)
+_CALLS_WITHOUT_BYTES = 6
+"""After so many in a row the hub is not asked again: each has been patient for minutes."""
 
 
-class OutOfTime(Exception):  # noqa: N818 - a signal to go on in the next call, not an error
-    """This call's time is up in the middle of a file."""
+class _DamagedFile(Exception):  # noqa: N818 - a signal to begin the file anew, not an error
+    """What arrived is not the hub's file."""
 
 
 @log.inject_lambda_context
@@ -41,8 +43,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         `{"done", "files_left"}`
 
     Raises:
-        HubError: where the hub refuses the model, or a file is too large for one call.
-        UnservedModelError: where vLLM cannot host what would be trained.
+        HubError: if the hub refuses the model, or has sent nothing for some calls.
+        UnservedModelError: if vLLM cannot host what would be trained.
     """
     run_id = event["run_id"]
     common = environment.common()
@@ -50,104 +52,136 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     there = staged.read()
     if there is None:
         runs.enter(run_id, "StageBaseModel", f"Copying {base.id} into your bucket, once.")
-        hub = Hub(base.id, _token())
-        commit = hub.commit(base.revision)
-        files = hub.files(commit)
-        architecture, hosting = hosting_way(base.id, hub.read(commit, "config.json"))
-        left = _stage(hub, commit, files, context.get_remaining_time_in_millis)
+        deadline = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS
+        left = _stage(Hub(base.id, _token(), RetryPolicy(deadline)))
         if left:
             return {"done": False, "files_left": left}
-        listed = {"commit": commit, "files": _listed(files)}
-        staged.write(Staged(architecture=architecture, hosting=hosting, **listed))
-        log.info("Staged", extra={"base_model": base.id, "commit": commit, "hosting": hosting})
     elif there.hosting is None:
         # Whoever copied it here, an older version of the app or a person, did not look at this.
         architecture, hosting = hosting_way(base.id, _own_config())
         staged.write(there.model_copy(update={"architecture": architecture, "hosting": hosting}))
-    job = layout.training_job(common.name, run_id)
-    runs.enter(run_id, "Train", "Waiting for a training machine.", training_job=job)
+    runs.enter(run_id, "Train", "Waiting for a training machine.", training_job=event["training_job"])
     return {"done": True, "files_left": 0}
 
 
-def _stage(hub: Hub, commit: str, files: list[HubFile], remaining_ms: Callable[[], int]) -> int:
-    """Copy what is missing; returns how many files are left."""
-    bucket, prefix = _place()
-    deadline = time.monotonic() + remaining_ms() / 1000 - _RESERVE_SECONDS
-    missing = [file for file in files if _size(bucket, prefix + file.name) != file.size]
-    for number, file in enumerate(missing):
-        try:
-            _copy(hub, commit, file, deadline)
-        except OutOfTime:
-            if number == 0:
-                raise HubError(
-                    f"{file.name} ({file.size / 1e9:.1f} GB) does not download within one call of the "
-                    "function. Start the run again; if it happens again, choose a model with smaller files."
-                ) from None
-            return len(missing) - number
-        log.info("Copied", extra={"file": file.name, "bytes": file.size})
+def _stage(hub: Hub) -> int:
+    """Copy what is missing, and then write the list; returns how many files are left for the next call.
+
+    Raises:
+        HubError: if it is of no use to go on.
+    """
+    before = progress.read()
+    done = before.model_copy(deep=True)
+    done.calls_without_bytes = 0
+    left = 1
+    try:
+        commit = hub.commit(environment.common().base_model.revision)
+        files = hub.files(commit)
+        architecture, hosting = hosting_way(hub.model_id, hub.read(commit, "config.json"))
+        missing = [file for file in files if file.name not in done.verified]
+        left = len(missing)
+        for file in missing:
+            done.verified[file.name] = _copy_verified(hub, commit, file, done)
+            log.info("Copied", extra={"file": file.name, "bytes": file.size})
+            progress.write(done)
+            left -= 1
+    except (HubUnavailable, OutOfTime) as stopped:
+        _note_call(before, done, stopped)
+        return left
+    listed = {file.name: {"bytes": file.size, "sha256": done.verified[file.name]} for file in files}
+    staged.write(Staged(architecture=architecture, hosting=hosting, commit=commit, files=listed))
+    progress.delete()
+    log.info("Staged", extra={"base_model": hub.model_id, "commit": commit, "hosting": hosting})
     return 0
 
 
-def _copy(hub: Hub, commit: str, file: HubFile, deadline: float) -> None:
-    bucket, prefix = _place()
-    with hub.download(commit, file.name) as chunks:
-        body: Any = VerifiedStream(chunks, file, deadline)
-        aws.s3().upload_fileobj(body, bucket, prefix + file.name, Config=_IN_PARTS)
+def _note_call(before: StagingProgress, done: StagingProgress, stopped: Exception) -> None:
+    """Keep how far this call came; a number of calls that came no further are the end."""
+    if not _came_further(before, done):
+        done.calls_without_bytes = before.calls_without_bytes + 1
+    progress.write(done)
+    log.warning("Not staged yet", extra={"why": str(stopped), "idle_calls": done.calls_without_bytes})
+    if done.calls_without_bytes >= _CALLS_WITHOUT_BYTES:
+        progress.write(done.model_copy(update={"calls_without_bytes": 0}))
+        raise HubError(
+            f"Hugging Face has sent nothing of {environment.common().base_model.id} for "
+            f"{_CALLS_WITHOUT_BYTES} calls of this function in a row; at last {stopped}. Nothing was spent "
+            "on a GPU, and what arrived is kept. Look at https://status.huggingface.co and start the run "
+            "again in an hour. If it answers 429 again, store an access token in AWS Secrets Manager and set "
+            "huggingface_token_secret in cdk.json: who signs in may ask more often."
+        )
 
 
-class VerifiedStream:
-    """A file being downloaded, as boto3 reads it; its last read fails where the bytes are not the right ones.
+def _came_further(before: StagingProgress, done: StagingProgress) -> bool:
+    return done.verified != before.verified or done.received > before.received
 
-    boto3 aborts the upload then, so no wrong or partial file ever appears in the bucket.
+
+def _copy_verified(hub: Hub, commit: str, file: HubFile, done: StagingProgress) -> str:
+    """Copy a file unless it is there whole; returns its sha256.
+
+    Raises:
+        HubError: if it arrived damaged twice.
     """
-
-    def __init__(self, chunks: Iterator[bytes], file: HubFile, deadline: float) -> None:
-        """Wrap the chunks of a file; `deadline` is on the monotonic clock, in seconds."""
-        self._chunks = chunks
-        self._file = file
-        self._deadline = deadline
-        self._kept = bytearray()
-        self._count = 0
-        self._digest = hashlib.sha256()
-
-    def read(self, size: int = -1) -> bytes:
-        """Return the next `size` bytes, fewer at the end; all that are left where it is negative.
-
-        Raises:
-            OutOfTime: past the deadline.
-            HubError: at the end, where length or digest are wrong.
-        """
-        while size < 0 or len(self._kept) < size:
-            if time.monotonic() > self._deadline:
-                raise OutOfTime(self._file.name)
-            chunk = next(self._chunks, None)
-            if chunk is None:
-                self._verify()
-                break
-            self._digest.update(chunk)
-            self._count += len(chunk)
-            self._kept += chunk
-        end = len(self._kept) if size < 0 else size
-        data = bytes(self._kept[:end])
-        del self._kept[:end]
-        return data
-
-    def _verify(self) -> None:
-        expected = self._file.sha256
-        if self._count != self._file.size or (expected and self._digest.hexdigest() != expected):
-            raise HubError(
-                f"{self._file.name} arrived damaged ({self._count} of {self._file.size} bytes). "
-                "Start the run again: what arrived whole is kept."
-            )
-
-
-def _listed(files: list[HubFile]) -> dict[str, dict[str, Any]]:
-    """Name each file's size and hash."""
     bucket, prefix = _place()
-    return {
-        file.name: {"bytes": file.size, "sha256": file.sha256 or _sha256(bucket, prefix + file.name)}
-        for file in files
-    }
+    key = prefix + file.name
+    while True:
+        try:
+            if _size(bucket, key) == file.size:
+                return _checked(file, _sha256(bucket, key, hub.retries), file.size)
+            if file.size <= resumable_upload.PART_BYTES:
+                body = hub.read(commit, file.name)
+                digest = _checked(file, hashlib.sha256(body).hexdigest(), len(body))
+                aws.s3().put_object(Bucket=bucket, Key=key, Body=body)
+                return digest
+            return _copy_in_parts(hub, commit, file, done)
+        except (_DamagedFile, FileChanged) as wrong:
+            _discard(bucket, key, done)
+            if file.name in done.restarted:
+                raise HubError(
+                    f"{file.name} arrived damaged twice ({file.size} bytes were expected). Start the run "
+                    "again: what arrived whole is kept."
+                ) from wrong
+            done.restarted.append(file.name)
+            progress.write(done)
+
+
+def _copy_in_parts(hub: Hub, commit: str, file: HubFile, done: StagingProgress) -> str:
+    bucket, prefix = _place()
+    partial = done.partial if done.partial and done.partial.name == file.name else None
+    upload = ResumableUpload(bucket, prefix + file.name, partial.upload_id if partial else None)
+    if partial is None or partial.upload_id != upload.upload_id:
+        partial = PartialUpload(name=file.name, upload_id=upload.upload_id)
+    done.partial = partial
+    progress.write(done)
+    download = hub.download(commit, file, upload.position, partial.etag)
+    try:
+        digest = upload.add(download.chunks())
+    finally:
+        partial.etag = download.etag
+        done.received += max(0, upload.position - partial.kept)
+        partial.kept = upload.position
+    if not upload.resumed:
+        _checked(file, digest, download.position)
+    upload.complete()
+    done.partial = None
+    # The parts of earlier calls were hashed then, but not together with these.
+    if upload.resumed:
+        return _checked(file, _sha256(bucket, prefix + file.name, hub.retries), file.size)
+    return digest
+
+
+def _checked(file: HubFile, digest: str, size: int) -> str:
+    if size != file.size or (file.sha256 and digest != file.sha256):
+        raise _DamagedFile(file.name)
+    return digest
+
+
+def _discard(bucket: str, key: str, done: StagingProgress) -> None:
+    """Delete what arrived of a file, whether whole or in parts."""
+    aws.s3().delete_object(Bucket=bucket, Key=key)
+    if done.partial is not None and key.endswith(done.partial.name):
+        ResumableUpload(bucket, key, done.partial.upload_id).abort()
+        done.partial = None
 
 
 def _own_config() -> bytes:
@@ -161,9 +195,10 @@ def _own_config() -> bytes:
     return aws.s3().get_object(Bucket=bucket, Key=f"{prefix}config.json")["Body"].read()
 
 
-def _sha256(bucket: str, key: str) -> str:
+def _sha256(bucket: str, key: str, retries: RetryPolicy) -> str:
     digest = hashlib.sha256()
     for chunk in aws.s3().get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(2**20):
+        retries.check_time(key)
         digest.update(chunk)
     return digest.hexdigest()
 

@@ -3,10 +3,11 @@
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import httpx
+
+from stage_base_model.retrying import TRANSIENT, RetryPolicy
 
 _NEEDED = re.compile(
     r"config\.json|generation_config\.json|.+\.safetensors|.+\.safetensors\.index\.json"
@@ -37,13 +38,15 @@ class HubFile:
 class Hub:
     """One model at one revision."""
 
-    def __init__(self, model_id: str, token: str | None) -> None:
+    def __init__(self, model_id: str, token: str | None, retries: RetryPolicy) -> None:
         """Open a connection.
 
         Args:
             model_id: `owner/name`.
             token: access token, needed for gated models.
+            retries: when to ask again.
         """
+        self._retries = retries
         self._model_id = model_id
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         # HF_ENDPOINT is the hub's own variable for a mirror.
@@ -51,14 +54,14 @@ class Hub:
             base_url=os.environ.get("HF_ENDPOINT", "https://huggingface.co"),
             headers=headers,
             follow_redirects=True,
-            timeout=httpx.Timeout(30, read=60),
+            # Shorter than what is left of the function's time when it stops receiving.
+            timeout=httpx.Timeout(10, read=20),
             transport=httpx.HTTPTransport(retries=3),
         )
 
     def commit(self, revision: str) -> str:
         """Resolve a branch, a tag or a commit to a commit."""
-        response = self._client.get(f"/api/models/{self._model_id}/revision/{revision}")
-        self._check(response)
+        response = self._get(f"/api/models/{self._model_id}/revision/{revision}")
         return str(response.json()["sha"])
 
     def files(self, commit: str) -> list[HubFile]:
@@ -67,8 +70,7 @@ class Hub:
         Raises:
             HubError: where the model has no safetensors weights.
         """
-        response = self._client.get(f"/api/models/{self._model_id}/tree/{commit}")
-        self._check(response)
+        response = self._get(f"/api/models/{self._model_id}/tree/{commit}")
         files = [
             HubFile(entry["path"], entry["size"], entry.get("lfs", {}).get("oid"))
             for entry in response.json()
@@ -85,15 +87,66 @@ class Hub:
 
     def read(self, commit: str, name: str) -> bytes:
         """Return the whole of a small file."""
-        with self.download(commit, name) as chunks:
-            return b"".join(chunks)
+        return self._get(self._path(commit, name)).content
 
-    @contextmanager
-    def download(self, commit: str, name: str) -> Iterator[Iterator[bytes]]:
-        """Stream one file's bytes."""
-        with self._client.stream("GET", f"/{self._model_id}/resolve/{commit}/{name}") as response:
+    def download(self, commit: str, file: HubFile, start: int, etag: str | None) -> "Download":
+        """Begin to stream one file, at byte `start`.
+
+        Args:
+            commit: of the repository.
+            file: which one.
+            start: how many bytes of it there are already.
+            etag: of the file that those bytes are from, if that is known.
+        """
+        return Download(self, self._path(commit, file.name), file, start, etag)
+
+    def open(self, path: str, start: int) -> httpx.Response:
+        """Return a response whose body has not been read, and whose status has been checked."""
+        # A compressed body could not be taken up again in its middle.
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
+        while True:
+            request = self._client.build_request("GET", path, headers=headers)
+            try:
+                response = self._client.send(request, stream=True)
+            except httpx.TransportError as error:
+                self._retries.wait(describe(error))
+                continue
+            if response.status_code not in TRANSIENT:
+                break
+            response.close()
+            self._retries.wait(f"it answered {response.status_code}", response)
+        try:
             self._check(response)
-            yield response.iter_bytes(2**20)
+        except BaseException:
+            response.close()
+            raise
+        return response
+
+    @property
+    def model_id(self) -> str:
+        """`owner/name`."""
+        return self._model_id
+
+    @property
+    def retries(self) -> RetryPolicy:
+        """When to ask again."""
+        return self._retries
+
+    def _get(self, path: str) -> httpx.Response:
+        while True:
+            response = self.open(path, 0)
+            try:
+                response.read()
+            except httpx.TransportError as error:
+                self._retries.wait(describe(error))
+            else:
+                self._retries.progressed()
+                return response
+            finally:
+                response.close()
+
+    def _path(self, commit: str, name: str) -> str:
+        return f"/{self._model_id}/resolve/{commit}/{name}"
 
     def _check(self, response: httpx.Response) -> None:
         if response.status_code in {401, 403}:
@@ -108,4 +161,71 @@ class Hub:
                 f"Hugging Face has no {response.url.path} for {self._model_id}. Check base_model and "
                 "base_model_revision in cdk.json."
             )
-        response.raise_for_status()
+        if response.is_error:
+            raise HubError(
+                f"Hugging Face answered {response.status_code} to {response.url.path}, which is not known to "
+                "pass by itself. Look at https://status.huggingface.co, then start the run again: what "
+                "arrived whole is kept."
+            )
+
+
+class Download:
+    """The rest of one file, in chunks. A connection that breaks is taken up again where it broke."""
+
+    def __init__(self, hub: Hub, path: str, file: HubFile, start: int, etag: str | None) -> None:
+        """Begin at byte `start`; nothing is asked for before the first chunk."""
+        self._hub, self._path, self._file = hub, path, file
+        self.position = start
+        """How many bytes of the file have been read, with those before `start`."""
+        self.etag = etag
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield what is left of the file.
+
+        Raises:
+            FileChanged: if the hub sends another file than the one whose beginning is there.
+            OutOfTime, HubUnavailable: the rest is for the next call of the function.
+        """
+        while self.position < self._file.size:
+            response = self._hub.open(self._path, self.position)
+            try:
+                yield from self._read(response)
+            except httpx.TransportError as error:
+                self._hub.retries.wait(describe(error))
+            finally:
+                response.close()
+
+    def _read(self, response: httpx.Response) -> Iterator[bytes]:
+        etag = _etag(response)
+        if self.position and self.etag and etag and etag != self.etag:
+            raise FileChanged(self._file.name)
+        self.etag = etag or self.etag
+        # A server that knows no ranges sends the whole file: what is there of it is read past.
+        to_skip = 0 if response.status_code == httpx.codes.PARTIAL_CONTENT else self.position
+        for chunk in response.iter_raw(2**20):
+            self._hub.retries.check_time(self._file.name)
+            if to_skip >= len(chunk):
+                to_skip -= len(chunk)
+                continue
+            rest = chunk[to_skip:]
+            to_skip = 0
+            self.position += len(rest)
+            self._hub.retries.progressed()
+            yield rest
+
+
+class FileChanged(Exception):  # noqa: N818 - a signal to begin the file anew, not an error
+    """The hub has another file by this name than before."""
+
+
+def describe(error: httpx.TransportError) -> str:
+    """Say what happened to a connection."""
+    return f"the connection broke off ({type(error).__name__}: {error})"
+
+
+def _etag(response: httpx.Response) -> str | None:
+    """Return what names the file's content: the hub's own word, if it redirects to where the file lies."""
+    for answer in (*response.history, response):
+        if linked := answer.headers.get("X-Linked-ETag"):
+            return str(linked)
+    return response.headers.get("ETag")

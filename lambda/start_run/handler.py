@@ -11,6 +11,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from shared import approvals, aws, clock, environment, lock, runs
 from shared.models import Lock
+from start_run import resuming
 
 log = Logger(service="start_run")
 
@@ -23,15 +24,20 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Start one run of the pipeline, or owe one.
 
     Args:
-        event: `{"reason": words, "due": when the timer fired, "version": what to deploy}`, all optional. The
-            run id is made from `due`, so that a call which is delivered twice is one run. Without a version
-            the run reads all stories.
+        event: `{"reason": words, "due": when the timer fired, "version": what to deploy, "resume": id of a
+            failed run}`, all optional. The run id is made from `due`, so that a call which is delivered twice
+            is one run. Without a version the run reads all stories; a failed one goes on where it failed.
         context: Lambda's.
 
     Returns:
-        `{"started": bool, "run_id", "message"}`; `run_id` is that of the run going now.
+        `{"started": bool, "run_id", "message"}`; `run_id` is that of the run going now. If a run cannot be
+        resumed, `refused` is true and the message says why.
     """
     reason = str(event.get("reason") or "started by hand")
+    if event.get("resume"):
+        outcome = _resume(str(event["resume"]), reason)
+        log.info(outcome["message"], extra={"run_id": outcome["run_id"], "started": outcome["started"]})
+        return outcome
     due = event.get("due")
     version = event.get("version")
     seed = f"{due}{version or ''}"
@@ -39,6 +45,34 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     outcome = _start_or_owe(run_id, reason, version)
     log.info(outcome["message"], extra={"run_id": outcome["run_id"], "started": outcome["started"]})
     return outcome
+
+
+def _resume(run_id: str, reason: str) -> dict[str, Any]:
+    """Start a failed run's next execution, unless any run is in progress."""
+    try:
+        planned = resuming.plan(run_id)
+    except resuming.CannotResume as refusal:
+        return {**_outcome(False, run_id, str(refusal)), "refused": True}
+    execution_arn = _execution_arn(planned.execution_name)
+    held = lock.holder()
+    if not lock.acquire(run_id, execution_arn) and held is not None and held.execution_arn != execution_arn:
+        if _is_going(held):
+            words = f"Run {held.run_id} is in progress. Take up run {run_id} again when it has ended."
+            return {**_outcome(False, run_id, words), "refused": True}
+        lock.take_over(run_id, execution_arn, held, owed=held.pending, wanted_version=held.wanted_version)
+    client = aws.stepfunctions()
+    told = {"run_id": run_id, "reason": reason, **planned.data}
+    try:
+        client.start_execution(
+            stateMachineArn=_state_machine_arn(), name=planned.execution_name, input=json.dumps(told)
+        )
+    except client.exceptions.ExecutionAlreadyExists:
+        return _outcome(False, run_id, f"Run {run_id} has been taken up again already.")
+    except Exception:
+        lock.drop(run_id)
+        raise
+    runs.reopen(run_id, execution_arn, planned.state, reason)
+    return _outcome(True, run_id, f"Run {run_id} goes on where it failed: {reason}.")
 
 
 def _start_or_owe(run_id: str, reason: str, version: str | None) -> dict[str, Any]:

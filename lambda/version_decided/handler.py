@@ -10,13 +10,8 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from shared import aws, environment, versions
-from shared.models import VersionStatus
 
 log = Logger(service="version_decided")
-
-# A version that answers, or may go on answering at once, is not rejected under the feet of who chats with it.
-_MAY_BE_APPROVED: frozenset[VersionStatus] = frozenset({"pending", "rejected"})
-_MAY_BE_REJECTED: frozenset[VersionStatus] = frozenset({"pending", "approved", "failed"})
 
 
 @log.inject_lambda_context
@@ -37,13 +32,13 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         log.info("No version is this package", extra={"model_package": arn})
         return {"version": None, "changed": False}
     if decision == "Approved":
-        changed = model.status in _MAY_BE_APPROVED
+        changed = model.status in versions.MAY_BE_APPROVED
         if changed:
             # First: after a crash in between, the retry starts the same run, which start_run knows.
             _deploy(model.version, event["time"])
-            versions.decide(model.version, "approved", _MAY_BE_APPROVED)
+            versions.decide(model.version, "approved", versions.MAY_BE_APPROVED)
     else:
-        changed = versions.decide(model.version, "rejected", _MAY_BE_REJECTED)
+        changed = versions.decide(model.version, "rejected", versions.MAY_BE_REJECTED)
     log.info("Decided", extra={"version": model.version, "decision": decision, "changed": changed})
     return {"version": model.version, "changed": changed}
 

@@ -12,6 +12,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
 
+from local.endpoint_server.bundle_code import middleware
 from local.endpoint_server.config import ServingConfig, ServingConfigError, read_serving_config
 
 
@@ -23,14 +24,14 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     warnings.filterwarnings("ignore", category=FutureWarning)  # libraries' talk about each other
     try:
-        _serve(read_serving_config(options.model_dir), options.port)
+        _serve(read_serving_config(options.model_dir), options.model_dir, options.port)
     except ServingConfigError as error:
         print(error, file=sys.stderr)
         return 1
     return 0
 
 
-def _serve(config: ServingConfig, port: int) -> None:
+def _serve(config: ServingConfig, model_folder: Path, port: int) -> None:
     # Until the model is there it makes millions of objects and no garbage: looking for some takes a while.
     gc.disable()
     # Imported here, for it takes seconds: what is wrong with the folder is said before.
@@ -47,7 +48,7 @@ def _serve(config: ServingConfig, port: int) -> None:
     print(f"Serving {', '.join(models.by_name)} on port {port}.", flush=True)
     # Only this machine may ask: on AWS it is SageMaker that guards the container.
     uvicorn.run(
-        create_app(models),
+        create_app(models, middleware(os.environ, model_folder)),
         host="127.0.0.1",
         port=port,
         access_log=False,

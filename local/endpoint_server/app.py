@@ -22,8 +22,13 @@ from local.endpoint_server.schema import (
 )
 
 
-def create_app(models: LoadedModels) -> FastAPI:
-    """The application over loaded models, with the engine that writes its answers."""
+def create_app(models: LoadedModels, middleware: type | None = None) -> FastAPI:
+    """The application over loaded models, with the engine that writes its answers.
+
+    Args:
+        models: loaded.
+        middleware: ASGI middleware of the bundle's own, if it brings some.
+    """
     engine = Engine(models)
 
     @asynccontextmanager
@@ -32,6 +37,8 @@ def create_app(models: LoadedModels) -> FastAPI:
         await asyncio.to_thread(engine.stop)
 
     app = FastAPI(lifespan=lifespan, openapi_url=None)
+    if middleware is not None:
+        app.add_middleware(middleware)
     service = AnswerService(models, engine)
 
     @app.exception_handler(ApiError)

@@ -2,7 +2,8 @@
 
 An integration whose URI ends in ``/response-streaming-invocations`` passes the function's answer on
 as it comes. On AWS a managed Python runtime cannot stream by itself, only through the Web Adapter;
-the same holds here.
+the same holds here. Nor does a function hear of a client that goes away: it runs to its end, and what
+it still writes is thrown away.
 """
 
 import asyncio
@@ -26,10 +27,13 @@ from local.plugin.ministack_adapter import Receive, Response, Send, streaming_bo
 from local.plugin.ministack_web import Execution, Function, Invoker, RestCall, Throttled
 from local.plugin.web_adapter import AppPool, AppProcess, WebAppError, WebFunction
 from local.plugin.web_request import Event, response_headers, to_http, to_proxy_response
+from local.read_to_end import ReadToEnd
 
 GATEWAY = "apigateway.amazonaws.com"
 LONGEST_STREAM_SECONDS = 15 * 60.0
-"""API Gateway ends a streamed answer after this."""
+"""API Gateway ends a streamed answer after this, or after the integration's own timeout."""
+IDLE_SECONDS = 5 * 60.0
+"""It ends a stream that says nothing for so long, of a regional API."""
 
 _log = logging.getLogger(__name__)
 _pool = AppPool()
@@ -63,7 +67,8 @@ def _with_streaming(original: Invoker) -> Invoker:
                 function.name,
             )
             return _bad_gateway()
-        return await _stream(function, web_function, call.event)
+        longest = min(float(call.integration.get("timeoutInMillis") or 29_000) / 1000, LONGEST_STREAM_SECONDS)
+        return await _stream(function, web_function, call.event, longest)
 
     return invoke
 
@@ -101,11 +106,11 @@ class _Run:
 
     @property
     def seconds_left(self) -> float:
-        longest = min(self.function.timeout_seconds, LONGEST_STREAM_SECONDS)
-        return max(0.0, self.started + longest - time.monotonic())
+        return max(0.0, self.started + self.function.timeout_seconds - time.monotonic())
 
 
-async def _stream(function: Function, web_function: WebFunction, event: Event) -> Response:
+async def _stream(function: Function, web_function: WebFunction, event: Event, longest: float) -> Response:
+    ends_at = time.monotonic() + longest
     request_id = str(uuid.uuid4())
     async with contextlib.AsyncExitStack() as cleanup:
         try:
@@ -119,11 +124,46 @@ async def _stream(function: Function, web_function: WebFunction, event: Event) -
             return _bad_gateway()
         run = _Run(function, request_id, process, time.monotonic(), cleanup)
         process.log(f"START RequestId: {request_id} Version: $LATEST")
+        run.cleanup = cleanup.pop_all()  # from here on `_run_to_end` cleans up, when the last byte is read
+    begun: asyncio.Future[tuple[aiohttp.ClientResponse, ReadToEnd] | None]
+    begun = asyncio.get_running_loop().create_future()
+    running = asyncio.create_task(_run_to_end(run, event, begun))
+    _running.add(running)
+    running.add_done_callback(_running.discard)
+    done, _ = await asyncio.wait({begun}, timeout=max(0.0, ends_at - time.monotonic()))
+    if not done:
+        return 504, {"Content-Type": "application/json"}, b'{"message":"Endpoint request timed out"}'
+    if (answering := begun.result()) is None:
+        return _bad_gateway()
+    answer, reading = answering
+    headers = response_headers(answer.headers.items())
+    return answer.status, headers, streaming_body(_runner(reading, ends_at))  # type: ignore[return-value]
+
+
+async def _run_to_end(
+    run: _Run, event: Event, begun: "asyncio.Future[tuple[aiohttp.ClientResponse, ReadToEnd] | None]"
+) -> None:
+    """Let the function run until it has said everything, or its time is up, whoever listens."""
+    async with run.cleanup:
         answer = await _first_byte(run, event)
         if answer is None:
-            return _bad_gateway()
-        run.cleanup = cleanup.pop_all()  # from here on the runner cleans up, when the last byte is out
-        return answer.status, response_headers(answer.headers.items()), streaming_body(_runner(run, answer))  # type: ignore[return-value]
+            begun.set_result(None)
+            return
+        reading = ReadToEnd(answer)
+        begun.set_result((answer, reading))
+        try:
+            async with asyncio.timeout(run.seconds_left):
+                await reading.ended()
+        except TimeoutError:
+            _time_out(run)
+        except aiohttp.ClientError as error:
+            _finish(run, f"The web server broke off its answer: {error!r}")
+        else:
+            _finish(run)
+
+
+_running: set[asyncio.Task[None]] = set()
+"""Holds on to the tasks: the event loop itself would let them be collected."""
 
 
 @contextlib.asynccontextmanager
@@ -161,41 +201,27 @@ async def _first_byte(run: _Run, event: Event) -> aiohttp.ClientResponse | None:
     except aiohttp.ClientError as error:
         _finish(run, f"The web server broke the connection: {error!r}")
         return None
-    run.cleanup.callback(answer.close)
     return answer
 
 
-def _runner(run: _Run, answer: aiohttp.ClientResponse) -> Any:
+def _runner(reading: ReadToEnd, ends_at: float) -> Any:
     async def runner(send: Send, receive: Receive) -> None:
-        """Pass pieces on as they come, until the end, the timeout, or the caller's goodbye."""
-        async with run.cleanup:
-            pump = asyncio.create_task(_pump(answer, send))
-            goodbye = asyncio.create_task(_disconnected(receive))
-            done, pending = await asyncio.wait(
-                {pump, goodbye}, timeout=run.seconds_left, return_when=asyncio.FIRST_COMPLETED
-            )
-            for task in pending:
-                task.cancel()
-            await asyncio.gather(*pending, return_exceptions=True)
-            if not done:
-                _time_out(run)
-            elif pump in done and pump.exception() is not None:
-                _finish(run, f"The web server broke off its answer: {pump.exception()!r}")
-            else:
-                _finish(run)
+        """Pass pieces on as they come, for as long as API Gateway lets a stream go on.
+
+        An answer that breaks off has no last frame: the client sees that it is not whole.
+        """
+        async with contextlib.aclosing(reading.pieces()) as pieces:  # type: ignore[type-var]  # a generator
+            with contextlib.suppress(TimeoutError, aiohttp.ClientError):
+                while True:
+                    async with asyncio.timeout(min(IDLE_SECONDS, ends_at - time.monotonic())):
+                        piece = await anext(pieces, None)
+                    await send(
+                        {"type": "http.response.body", "body": piece or b"", "more_body": piece is not None}
+                    )
+                    if piece is None:
+                        return
 
     return runner
-
-
-async def _pump(answer: aiohttp.ClientResponse, send: Send) -> None:
-    async for piece in answer.content.iter_any():
-        await send({"type": "http.response.body", "body": piece, "more_body": True})
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def _time_out(run: _Run) -> None:

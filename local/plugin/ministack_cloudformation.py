@@ -1,12 +1,12 @@
-"""The part of `ministack_adapter` for CloudFormation: resource types that MiniStack lacks."""
+"""The part of `ministack_adapter` for CloudFormation: types that MiniStack lacks, and deletion."""
 
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ministack.services import budgets, cognito
-from ministack.services.cloudformation import provisioners
+from ministack.services import budgets, cloudformation, cognito
+from ministack.services.cloudformation import provisioners, stacks
 
 Properties = dict[str, Any]
 Created = tuple[str, dict[str, Any]]
@@ -81,3 +81,55 @@ def call_cognito(action: str, request: dict[str, Any]) -> dict[str, Any]:
     if status >= 400:
         raise ValueError(str(answer.get("message", answer)))
     return answer
+
+
+def keep_dependencies_of_failures() -> None:
+    """Leave what a resource depends on while that resource could not be deleted.
+
+    CloudFormation deletes in the reverse order of dependencies, so it never gets there; MiniStack goes on,
+    and a second deletion would find a custom resource without its function.
+    """
+    delete = stacks._delete_resource
+
+    def delete_unless_needed(
+        type_: str,
+        physical_id: str,
+        properties: Properties,
+        stack_name: str | None = None,
+        logical_id: str | None = None,
+    ) -> None:
+        needed_by = _undeleted_dependents(stack_name, logical_id)
+        if needed_by:
+            raise ValueError(f"Not attempted: {', '.join(needed_by)} could not be deleted and needs it.")
+        delete(type_, physical_id, properties, stack_name, logical_id)
+
+    stacks._delete_resource = delete_unless_needed
+
+
+def _undeleted_dependents(stack_name: str | None, logical_id: str | None) -> list[str]:
+    """Resources of a stack in deletion that depend on this one and have failed to be deleted."""
+    stack = cloudformation._stacks.get(stack_name) or {}
+    if stack.get("StackStatus") != "DELETE_IN_PROGRESS":
+        return []
+    definitions = (stack.get("_template") or {}).get("Resources", {})
+    present = stack.get("_resources", {})
+    return sorted(
+        other
+        for other, resource in present.items()
+        if other != logical_id
+        and resource.get("ResourceStatus") == "DELETE_FAILED"
+        and logical_id in stacks._with_dependencies([other], definitions, set(present))
+    )
+
+
+def after_creating(type_: str, then: Callable[[Properties], None]) -> None:
+    """Call `then` with the properties of each resource of a type that has been created."""
+    handler = provisioners._RESOURCE_HANDLERS[type_]
+    create = handler["create"]
+
+    def create_and_tell(logical_id: str, properties: Properties, stack: str) -> Created:
+        created: Created = create(logical_id, properties, stack)
+        then(properties)
+        return created
+
+    handler["create"] = create_and_tell

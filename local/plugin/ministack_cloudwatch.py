@@ -1,9 +1,11 @@
-"""CloudWatch's metrics and alarms for what this plug-in runs, and two things that MiniStack's alarms lack.
+"""CloudWatch's metrics and alarms for what this plug-in runs, and three things that MiniStack's alarms lack.
 
-MiniStack evaluates an alarm over every resource's metric of its name and forgets the dimensions, and an alarm
-that rings goes on ringing when no more data come, whatever TreatMissingData says.
+MiniStack evaluates an alarm over every resource's metric of its name and forgets the dimensions, an alarm
+that rings goes on ringing when no more data come, whatever TreatMissingData says, and an alarm's history
+does not list what its actions did.
 """
 
+import json
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -19,8 +21,15 @@ _COMPARE = {
 
 
 def install() -> None:
-    """Have alarms evaluated over their own dimensions and their own periods."""
+    """Have alarms evaluated over their own dimensions and periods, and their actions in their history."""
     cloudwatch._evaluate_alarm = _evaluate
+    dispatch = cloudwatch._dispatch_alarm_actions
+
+    def dispatch_and_record(alarm: dict[str, Any], old: str, new: str, reason: str) -> None:
+        dispatch(alarm, old, new, reason)
+        _record_actions(alarm, new)
+
+    cloudwatch._dispatch_alarm_actions = dispatch_and_record
 
 
 def record(namespace: str, values: dict[str, float], dimensions: dict[str, str]) -> None:
@@ -41,6 +50,24 @@ def ringing(names: Iterable[str]) -> list[str]:
     for alarm in alarms:
         _evaluate(alarm)
     return [str(alarm["AlarmName"]) for alarm in alarms if alarm["StateValue"] == "ALARM"]
+
+
+def _record_actions(alarm: dict[str, Any], state: str) -> None:
+    """Note each action of a state in the alarm's history, as CloudWatch does when it has executed it."""
+    if not alarm.get("ActionsEnabled", True):
+        return
+    kind = {"ALARM": "AlarmActions", "OK": "OKActions"}.get(state, "InsufficientDataActions")
+    for action in alarm.get(kind) or []:
+        cloudwatch._history_entries().append(
+            {
+                "AlarmName": alarm["AlarmName"],
+                "AlarmType": "MetricAlarm",
+                "Timestamp": cloudwatch._ts_iso(time.time()),
+                "HistoryItemType": "Action",
+                "HistorySummary": f"Successfully executed action {action}",
+                "HistoryData": json.dumps({"actionState": "Succeeded", "notificationResource": action}),
+            }
+        )
 
 
 def _evaluate(alarm: dict[str, Any]) -> None:

@@ -138,6 +138,20 @@ def cancel_after_timeout() -> None:
     states._invoke_resource_with_timeout = invoke
 
 
+def never_catch(errors: frozenset[str]) -> None:
+    """Let these errors end the execution although a Retry or Catch names `States.ALL`, or them."""
+    retrier, catcher = states._find_matching_retrier, states._find_matching_catcher
+
+    def find_retrier(retriers: Any, error: str, counts: Any) -> Any:
+        return (None, None) if error in errors else retrier(retriers, error, counts)
+
+    def find_catcher(catchers: Any, error: str) -> Any:
+        return None if error in errors else catcher(catchers, error)
+
+    states._find_matching_retrier = find_retrier
+    states._find_matching_catcher = find_catcher
+
+
 def before_reading_items(check: Callable[[Execution, str, Json], None]) -> None:
     """Call `check` with execution, the ItemReader's resource and its parameters before it reads."""
     read = states._read_map_items
@@ -211,13 +225,16 @@ def name_map_runs_and_tasks() -> None:
 
 
 def around_distributed_maps(
-    check: Callable[[Execution], None], batch: Callable[[list[Any], Json, Json], list[Json]]
+    check: Callable[[Execution], None],
+    batch: Callable[[list[Any], Json, Json], list[Json]],
+    finish: Callable[[Json, Json, list[Any]], Any],
 ) -> None:
-    """Check before a Distributed Map starts its children, and give it an ItemBatcher.
+    """Check before a Distributed Map starts its children, and give it an ItemBatcher and a ResultWriter.
 
-    `batch` gets the items, the state's ItemBatcher and its resolved BatchInput.
+    `batch` gets the items, the state's ItemBatcher and its resolved BatchInput; `finish` the resolved
+    ResultWriter (empty if there is none), the map run and the children's results, and returns the result.
     """
-    run = states._run_distributed_map
+    run = _finished_by(finish)
 
     def run_map(  # noqa: PLR0917 (MiniStack's own signature)
         state: Json, raw: Any, effective: Any, iterator: Json, record: Json, context: Json
@@ -243,6 +260,27 @@ def around_distributed_maps(
             _current.reset(token)
 
     states._run_distributed_map = run_map
+
+
+def _finished_by(finish: Callable[[Json, Json, list[Any]], Any]) -> Callable[..., Any]:
+    """MiniStack's Distributed Map, whose result `finish` makes of the children's."""
+    run = states._run_distributed_map
+
+    def run_map(  # noqa: PLR0917 (MiniStack's own signature)
+        state: Json, raw: Any, effective: Any, iterator: Json, record: Json, context: Json
+    ) -> Any:
+        after = ("ResultSelector", "ResultPath", "OutputPath")
+        plain = {key: value for key, value in state.items() if key not in after}
+        results, following = run(plain, raw, effective, iterator, record, context)
+        writer = states._resolve_params_obj(state.get("ResultWriter") or {}, effective, context)
+        [map_run] = [
+            one for one in states._map_runs.values() if one["executionArn"] == record["executionArn"]
+        ][-1:]
+        result = states._apply_result_selector(state, finish(writer, map_run, results))
+        output = states._apply_result_path(state, raw, result)
+        return states._apply_output_path(state, output, context), following
+
+    return run_map
 
 
 def _items(state: Json, effective: Any, context: Json) -> list[Any]:

@@ -12,9 +12,12 @@ from uuid import uuid4
 
 from local.environment import ACCOUNT, REGION
 from local.plugin import ministack_states as states
-from local.plugin.ministack_adapter import Denied, authorize_role, authorize_role_somewhere
+from local.plugin.integration_fields import unsupported
+from local.plugin.ministack_adapter import Denied, assume_role, authorize_role, authorize_role_somewhere
+from local.plugin.ministack_limits import check_payload, enforce_limits
 from local.plugin.ministack_states import Execution, Json, TaskError, current_execution
 from local.plugin.sagemaker import api
+from local.plugin.sagemaker.aws import RoleClients
 from local.plugin.sagemaker.errors import ApiError
 from local.plugin.sagemaker.job import event_detail
 from local.plugin.sagemaker.store import arn
@@ -23,6 +26,9 @@ PREFIX = "arn:aws:states:::"
 POLL_SECONDS = 0.3
 BATCH_ITEMS = 100
 """How many items a batch has when the ItemBatcher does not say."""
+
+UNCAUGHT = frozenset({"States.Runtime", "States.DataLimitExceeded"})
+"""Errors that end the execution whatever its Retry and Catch say, `States.ALL` included."""
 
 _STEP_FUNCTIONS_TAG = {"Key": "MANAGED_BY_AWS", "Value": "STARTED_BY_STEP_FUNCTIONS"}
 
@@ -78,13 +84,15 @@ def install() -> None:
     states.before_reading_items(_authorize_reader)
     states.name_map_runs_and_tasks()
     states.end_callbacks()
-    states.around_distributed_maps(_authorize_map, _batches)
+    states.around_distributed_maps(_authorize_map, _batches, _map_result)
+    enforce_limits()
     states.keep_the_first_end()
     states.time_out_machines()
     states.before_saving_machines(_check_managed_rules)
     states.add_sdk_service("sagemaker", "SageMaker")
+    states.never_catch(UNCAUGHT)
     for action, kind in JOBS.items():
-        states.add_integration(f"{PREFIX}sagemaker:{action}", _runner(kind))
+        states.add_integration(f"{PREFIX}sagemaker:{action}", _runner(action, kind))
 
 
 # Permissions ------------------------------------------------------------------------------------
@@ -191,12 +199,47 @@ def _batches(items: list[Any], batcher: Json, shared: Json) -> list[Json]:
     return [{**({"BatchInput": shared} if shared else {}), "Items": group} for group in groups]
 
 
+_RESULT_ACTIONS = (
+    "s3:PutObject",
+    "s3:GetObject",
+    "s3:ListMultipartUploadParts",
+    "s3:AbortMultipartUpload",
+)
+"""What AWS asks a machine's role to be granted where a ResultWriter writes."""
+
+
+def _map_result(writer: Json, map_run: Json, results: list[Any]) -> Any:
+    """The result of a Distributed Map: those of all children, or where the ResultWriter has written them."""
+    if not writer:
+        check_payload(results, "The state 'Map' returned a result")
+        return results
+    execution = current_execution()
+    bucket = writer["Parameters"]["Bucket"]
+    folder = f"{writer['Parameters'].get('Prefix', '').strip('/')}/{map_run['mapRunArn'].rpartition(':')[2]}"
+    for action in _RESULT_ACTIONS:
+        _require(
+            execution, action, f"arn:aws:s3:::{bucket}/{folder}/manifest.json", "States.ResultWriterFailed"
+        )
+    s3 = RoleClients(assume_role(execution.role_arn, execution.name)).s3
+    succeeded = json.dumps(results).encode()
+    key = f"{folder}/SUCCEEDED_0.json"
+    s3.put_object(Bucket=bucket, Key=key, Body=succeeded)
+    files = {"FAILED": [], "PENDING": [], "SUCCEEDED": [{"Key": key, "Size": len(succeeded)}]}
+    manifest = {"DestinationBucket": bucket, "MapRunArn": map_run["mapRunArn"], "ResultFiles": files}
+    s3.put_object(Bucket=bucket, Key=f"{folder}/manifest.json", Body=json.dumps(manifest).encode())
+    return {
+        "MapRunArn": map_run["mapRunArn"],
+        "ResultWriterDetails": {"Bucket": bucket, "Key": f"{folder}/manifest.json"},
+    }
+
+
 # SageMaker jobs ---------------------------------------------------------------------------------
 
 
-def _runner(kind: JobKind) -> Any:
+def _runner(action: str, kind: JobKind) -> Any:
     def run(resource: str, content: Json) -> Json:
         execution = current_execution()
+        _refuse_unknown_fields(action, content)
         waits = resource.endswith(".sync")
         created = _call(execution, f"Create{kind.operation}", _with_tag(content, waits))
         if not waits:
@@ -211,6 +254,18 @@ def _runner(kind: JobKind) -> Any:
         return _wait(execution, kind, content[kind.name_member])
 
     return run
+
+
+def _refuse_unknown_fields(action: str, content: Json) -> None:
+    faults = [
+        f'The field "{name}" is not supported by Step Functions' for name in unsupported(action, content)
+    ]
+    if faults:
+        raise TaskError(
+            "States.Runtime",
+            f"The Parameters '{json.dumps(content)}' could not be used to start the Task: "
+            f"[{', '.join(faults)}]",
+        )
 
 
 def _with_tag(content: Json, managed: bool) -> Json:

@@ -75,6 +75,10 @@ class ChatPage:
         """Choose who answers: `My storyteller`, `Base model` or `Side by side`."""
         self.page.get_by_role("radio", name=who).check(force=True)
 
+    def choose_length(self, length: str) -> None:
+        """Choose how much to write: `A few lines`, `About a page` or `Long`."""
+        self.page.get_by_label("Length of the answer").select_option(label=length)
+
     def send(self, prompt: str) -> None:
         """Write a prompt and send it."""
         self.prompt().fill(prompt)

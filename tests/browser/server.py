@@ -61,7 +61,9 @@ class Answers:
         }
         self.finish = "stop"
         self.requests: list[Json] = []
-        self.disconnects = 0
+        self.ids: list[str | None] = []
+        """The `X-Answer-Id` of each request."""
+        self.cancelled: list[str] = []
         self._let_out = threading.Semaphore(0)
         self._freely = threading.Event()
         self._freely.set()
@@ -156,6 +158,7 @@ class StoryloomServer:
             Route("/api/wake", self._authorized(self._wake), methods=["POST"]),
             Route("/api/sleep", self._authorized(self._sleep), methods=["POST"]),
             Route("/api/v1/chat/completions", self._authorized(self._chat), methods=["POST"]),
+            Route("/api/v1/answers/{answer_id}/cancel", self._authorized(self._cancel), methods=["POST"]),
             Route("/api/runs", self._authorized(self._runs), methods=["GET"]),
             Route("/api/runs", self._authorized(self._start), methods=["POST"]),
             Route("/api/runs/{run_id}", self._authorized(self._run)),
@@ -246,6 +249,7 @@ class StoryloomServer:
     async def _chat(self, request: Request) -> Response:
         body = await request.json()
         self.answers.requests.append(body)
+        self.answers.ids.append(request.headers.get("X-Answer-Id"))
         if self.chat_error is not None:
             status, error = self.chat_error
             return JSONResponse({"error": error}, status_code=status)
@@ -255,18 +259,17 @@ class StoryloomServer:
 
     async def _stream(self, model: str) -> AsyncIterator[str]:
         answering = {"storyloom": "v2"}.get(model, model)
-        finished = False
-        try:
-            for word in self.answers.words[model]:
-                while not self.answers.next_may_leave():
-                    await asyncio.sleep(0.01)
-                yield _event(answering, {"content": word}, None)
-            yield _event(answering, {}, self.answers.finish)
-            yield "data: [DONE]\n\n"
-            finished = True
-        finally:
-            # Starlette ends this stream early when, and only when, the browser has hung up.
-            self.answers.disconnects += not finished
+        for word in self.answers.words[model]:
+            while not self.answers.next_may_leave():
+                await asyncio.sleep(0.01)
+            yield _event(answering, {"content": word}, None)
+        yield _event(answering, {}, self.answers.finish)
+        yield "data: [DONE]\n\n"
+
+    async def _cancel(self, request: Request) -> Response:
+        answer_id = request.path_params["answer_id"]
+        self.answers.cancelled.append(answer_id)
+        return JSONResponse({"answer_id": answer_id, "message": "It ends."}, status_code=202)
 
     async def _runs(self, _: Request) -> Response:
         return JSONResponse({"runs": self.runs})

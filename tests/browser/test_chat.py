@@ -43,7 +43,7 @@ def test_words_appear_one_after_another(signed_in: Page, storyloom: StoryloomSer
     assert storyloom.answers.requests[0]["stream"] is True
 
 
-def test_stop_keeps_the_words_and_hangs_up(signed_in: Page, storyloom: StoryloomServer) -> None:
+def test_stop_keeps_the_words_and_cancels_the_answer(signed_in: Page, storyloom: StoryloomServer) -> None:
     chat = ChatPage(signed_in)
     storyloom.answers.hold()
     chat.send("Begin.")
@@ -51,7 +51,7 @@ def test_stop_keeps_the_words_and_hangs_up(signed_in: Page, storyloom: Storyloom
     expect(chat.answer_prose()).to_have_text("The tide went out,")
     chat.stop()
     chat.expect_state("stopped")
-    _wait_until("The server sees the disconnect", 5, lambda: storyloom.answers.disconnects == 1)
+    _expect_cancelled(storyloom)
     assert chat.answer_text() == "The tide went out,"
     expect(chat.prompt()).to_be_focused()
     storyloom.answers.release_all()
@@ -59,6 +59,44 @@ def test_stop_keeps_the_words_and_hangs_up(signed_in: Page, storyloom: Storyloom
     chat.expect_state("done")
     said = [message["content"] for message in storyloom.answers.requests[-1]["messages"]]
     assert [text.strip() for text in said] == ["Begin.", "The tide went out,", "And then?"]
+
+
+def _expect_cancelled(storyloom: StoryloomServer) -> None:
+    """Wait for the page to cancel every answer that it has asked for, by the id that it asked with."""
+    answers = storyloom.answers
+    _wait_until("Each is cancelled", 5, lambda: len(answers.cancelled) == len(answers.ids) > 0)
+    assert answers.cancelled == answers.ids
+
+
+@pytest.mark.parametrize("how", ["reload", "another page", "close", "sign out"])
+def test_who_leaves_cancels_the_answers(signed_in: Page, storyloom: StoryloomServer, how: str) -> None:
+    chat = ChatPage(signed_in)
+    storyloom.answers.hold()
+    chat.choose("Side by side")
+    chat.send("Begin.")
+    _wait_until("Both are asked", 5, lambda: len(storyloom.answers.ids) == 2)
+    storyloom.answers.release(2)
+    if how == "reload":
+        signed_in.reload()
+    elif how == "another page":
+        signed_in.goto("about:blank")
+    elif how == "close":
+        # As a person closes a tab; without it the page gets no chance to say anything.
+        signed_in.close(run_before_unload=True)
+    else:
+        signed_in.get_by_role("button", name=re.compile("Details and account")).click()
+        signed_in.get_by_role("button", name="Sign out").click()
+    _wait_until("Both are cancelled", 5, lambda: len(storyloom.answers.cancelled) == 2)
+    assert set(storyloom.answers.cancelled) == set(storyloom.answers.ids)
+
+
+def test_an_answer_that_has_ended_is_not_cancelled(signed_in: Page, storyloom: StoryloomServer) -> None:
+    chat = ChatPage(signed_in)
+    chat.send("Begin.")
+    chat.expect_state("done")
+    signed_in.reload()
+    chat.expect_state("done")
+    assert storyloom.answers.cancelled == []
 
 
 def test_escape_stops_too(signed_in: Page, storyloom: StoryloomServer) -> None:

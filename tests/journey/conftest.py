@@ -15,6 +15,7 @@ import boto3
 import psutil
 import pytest
 from boto3.dynamodb.conditions import Key
+from playwright.sync_api import Page
 from rich.console import Console
 
 from cli import journey
@@ -22,6 +23,7 @@ from cli.api import StoryloomApi
 from cli.progress import FINISHED, follow_run, wait_for_new_run
 from local import processes
 from local.cloud import LocalCloud
+from tests.browser.pages import SignInPage
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 STATE = CHECKOUT / ".local-cloud-journey"
@@ -208,3 +210,12 @@ def another_version(deployed: Deployed, first_run: dict[str, Any]) -> str:
     name = f"v{next(_FURTHER)}"
     table.put_item(Item={**item, "sk": name, "version": name, "status": "approved"})
     return name
+
+
+@pytest.fixture
+def writer(page: Page, deployed: Deployed, first_run: dict[str, Any]) -> Page:
+    """A tab in which the first person of the deployment is signed in."""
+    record = deployed.cloud.description()
+    SignInPage(page).open(record["url"]).sign_in(record["sign_in"]["email"], record["sign_in"]["password"])
+    page.get_by_role("navigation", name="Main").wait_for()
+    return page

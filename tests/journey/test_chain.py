@@ -105,7 +105,7 @@ def test_the_adapter_that_answers_is_the_one_this_run_made(
         .get_object(
             Bucket=bucket,
             Key=f"runs/{first_run['run_id']}/training/{first_run['training_job']}"
-            "/output/model/adapter_model.safetensors",
+            "/evaluation/adapter/adapter_model.safetensors",
         )["Body"]
         .read()
     )

@@ -15,15 +15,6 @@ from tests.journey.conftest import Deployed, wait_for
 pytestmark = [pytest.mark.cloud, pytest.mark.journey, pytest.mark.browser]
 
 
-@pytest.fixture
-def writer(page: Page, deployed: Deployed, first_run: dict[str, Any]) -> Page:
-    """A tab in which the first person of the deployment is signed in."""
-    record = deployed.cloud.description()
-    SignInPage(page).open(record["url"]).sign_in(record["sign_in"]["email"], record["sign_in"]["password"])
-    page.get_by_role("navigation", name="Main").wait_for()
-    return page
-
-
 def test_tokens_appear_one_after_another(writer: Page) -> None:
     chat = ChatPage(writer).open()
     seen = chat.watch()

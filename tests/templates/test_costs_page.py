@@ -78,7 +78,8 @@ _LINES = (
     AtRest(("AWS::SSM::Parameter",), "nothing: a standard parameter"),
     AtRest(("AWS::Budgets::Budget",), "nothing: it has no actions"),
     AtRest(
-        ("AWS::Lambda::LayerVersion", "Custom::CDKBucketDeployment"), "nothing: they work while deploying"
+        ("AWS::Lambda::LayerVersion", "Custom::CDKBucketDeployment", "Custom::MadeAtRunTime"),
+        "nothing: they work while deploying and deleting",
     ),
     AtRest(
         ("AWS::IAM::Policy", "AWS::IAM::Role", "AWS::Lambda::Permission", "AWS::S3::BucketPolicy"),

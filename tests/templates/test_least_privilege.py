@@ -26,7 +26,15 @@ _WITHOUT_RESOURCE = {
     "logs:PutResourcePolicy": None,
     "logs:DescribeResourcePolicies": None,
     "logs:DescribeLogGroups": None,
+    "sagemaker:ListEndpointConfigs": None,
+    "sagemaker:ListHyperParameterTuningJobs": None,
+    "sagemaker:ListModelPackages": None,
+    "sagemaker:ListModels": None,
+    "sagemaker:ListProcessingJobs": None,
+    "sagemaker:ListTrainingJobs": None,
     "sagemaker:ListTransformJobs": None,
+    "servicequotas:ListAWSDefaultServiceQuotas": None,
+    "servicequotas:ListServiceQuotas": None,
     "xray:PutTraceSegments": None,
     "xray:PutTelemetryRecords": None,
     "xray:GetSamplingRules": None,
@@ -113,13 +121,13 @@ def test_nobody_may_remove_a_version_of_a_story(synthesized: Synthesized) -> Non
     assert "s3:DeleteObjectVersion" not in actions
 
 
-def test_only_four_functions_touch_the_endpoint(synthesized: Synthesized) -> None:
+def test_only_five_functions_touch_the_endpoint(synthesized: Synthesized) -> None:
     touching = {
         re.sub(r"Role.*", "", name)
         for name, statement in _own_statements(synthesized)
         if any(action.startswith("sagemaker:") and "Endpoint" in action for action in statement["Action"])
     }
-    assert touching == {"Deploy", "SmokeTest", "Keeper", "ChatApi"}
+    assert touching == {"Deploy", "SmokeTest", "Keeper", "ChatApi", "CleanUp"}
 
 
 @pytest.mark.parametrize(
@@ -144,6 +152,10 @@ def test_only_four_functions_touch_the_endpoint(synthesized: Synthesized) -> Non
         ("TransformRole", "s3:PutObject", r"<ArtifactsBucketName>/transforms/batch/\*/answers/\*$"),
         ("StartTransform", "sagemaker:CreateTransformJob", r":transform-job/storyloom-batch-\*$"),
         ("Keeper", "sagemaker:StopTransformJob", r":transform-job/storyloom-batch-\*$"),
+        ("CleanUp", "sagemaker:DeleteEndpoint", r":endpoint/storyloom$"),
+        ("CleanUp", "sagemaker:DeleteModelPackage", r":model-package/storyloom/\*$"),
+        ("CleanUp", "logs:DeleteLogStream", r":log-stream:storyloom-\*$"),
+        ("CleanUp", "cloudformation:DescribeStacks", r":stack/Storyloom-(Pipeline|Chat)/\*$"),
     ],
 )
 def test_a_permission_is_exactly_what_the_work_needs(
@@ -204,10 +216,13 @@ def test_alarms_of_others_are_beyond_every_function(other: Synthesized, function
     assert alarms == ["fables-endpoint-errors", "fables-endpoint-latency"]
 
 
-def test_sagemaker_may_look_at_the_alarms_that_take_a_deployment_back(synthesized: Synthesized) -> None:
-    (looking,) = _of(synthesized, "HostingRole", "cloudwatch:DescribeAlarms")
-    alarms = [resource.rpartition(":")[2] for resource in looking["Resource"]]
-    assert alarms == ["storyloom-endpoint-errors", "storyloom-endpoint-latency"]
+@pytest.mark.parametrize("role", ["HostingRole", "Deploy", "SmokeTest", "Keeper"])
+def test_alarms_are_described_by_whoever_has_sagemaker_watch_them(
+    synthesized: Synthesized, role: str
+) -> None:
+    (looking,) = _of(synthesized, role, "cloudwatch:DescribeAlarms")
+    assert looking["Action"] == "cloudwatch:DescribeAlarms", "this wildcard is for nothing else"
+    assert looking["Resource"].endswith(":alarm:*")
 
 
 def test_a_role_can_be_passed_to_one_service_only(synthesized: Synthesized) -> None:

@@ -48,7 +48,10 @@ def test_what_one_stack_reads_another_publishes(synthesized: Synthesized) -> Non
         ("storage", {"StoriesBucketName", "ArtifactsBucketName", "TableName"}),
         (
             "pipeline",
-            {"StateMachineArn", "TopicArn", "StartRunFunctionName", "HostingRoleArn", "TransformRoleArn"},
+            {
+                *("StateMachineArn", "TopicArn", "StartRunFunctionName", "CleanUpFunctionName"),
+                *("HostingRoleArn", "TransformRoleArn"),
+            },
         ),
         (
             "chat",

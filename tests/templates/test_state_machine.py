@@ -6,6 +6,9 @@ import boto3
 import pytest
 from botocore.validate import ParamValidator
 
+from local.plugin.integration_fields import unsupported
+from local.plugin.sagemaker.training_request import DEBUGGER
+from shared import resuming
 from stacks.sagemaker_jobs import train_state
 from stacks.settings import Settings
 from tests.templates.conftest import Synthesized, definition, flat
@@ -25,7 +28,10 @@ _JOBS = {
     "$.assembled.jobs.tuning.resource_limits": {
         "MaxNumberOfTrainingJobs": 6,
         "MaxParallelTrainingJobs": 2,
+    },
+    "$.assembled.jobs.tuning.stopping_condition": {
         "MaxRuntimeInSeconds": 3600,
+        "MaxWaitTimeInSeconds": 7200,
     },
     "$.assembled.jobs.tuning.parameter_ranges": {
         "CategoricalParameterRanges": [{"Name": "lora_rank", "Values": ["8", "16"]}]
@@ -33,8 +39,8 @@ _JOBS = {
     "$.assembled.jobs.tuning.static_hyperparameters": {"sagemaker_program": "train.py"},
     "$.assembled.jobs.training_output_uri": "s3://a/runs/x/training/",
     "$.assembled.jobs.checkpoint_uri": "s3://a/runs/x/checkpoints/",
-    "$.assembled.jobs.tensorboard_uri": "s3://a/runs/x/tensorboard/",
     "$.assembled.jobs.processing_job_name": f"storyloom-evaluate-{_RUN}",
+    "$.assembled.jobs.processing_instance": "ml.g6.xlarge",
     "$.assembled.jobs.processing_inputs": [
         {
             "InputName": "code",
@@ -86,7 +92,8 @@ def test_every_task_has_a_catch_into_the_one_failure_path(states: States, kind: 
     assert tasks
     for name, state in tasks.items():
         *polite, catch = state["Catch"]
-        assert [one["Next"] for one in polite] == ["NoAnswer"] * (name == "AwaitApproval")
+        after = {"AwaitApproval": ["NoAnswer"], "Train": ["TrainAgain"], "Evaluate": ["EvaluateAgain"]}
+        assert [one["Next"] for one in polite] == after.get(name, [])
         assert catch["ErrorEquals"] == ["States.ALL"], name
         if name == "RecordFailure":
             assert catch["Next"] == "Failed", "recording failed: end with the error that came first"
@@ -98,14 +105,17 @@ def test_every_task_has_a_catch_into_the_one_failure_path(states: States, kind: 
 def test_every_task_has_a_time_limit_and_retries_only_what_can_be_retried(states: States) -> None:
     tasks = {name: state for name, state in states.items() if state["Type"] == "Task"}
     tasks |= states["Read"]["ItemProcessor"]["States"]
-    assert len(tasks) == 16
+    assert len(tasks) == 20
     for name, state in tasks.items():
         longest = 7 if name == "AwaitApproval" else 6
         assert 0 < state["TimeoutSeconds"] <= longest * 24 * 3600, name
         errors = [error for retry in state["Retry"] for error in retry["ErrorEquals"]]
         assert errors, name
         assert "States.ALL" not in errors, "a failure of our own code fails again"
-        assert all(retry["MaxAttempts"] <= 6 for retry in state["Retry"]), name
+        ran = [
+            retry for retry in state["Retry"] if "Lambda.TooManyRequestsException" not in retry["ErrorEquals"]
+        ]
+        assert all(retry["MaxAttempts"] <= 6 for retry in ran), name
 
 
 def test_a_function_is_stopped_before_its_state(synthesized: Synthesized, states: States) -> None:
@@ -114,7 +124,7 @@ def test_a_function_is_stopped_before_its_state(synthesized: Synthesized, states
         for name, function in synthesized.resources("AWS::Lambda::Function")
     }
     tasks = {name: state for name, state in states.items() if state.get("Resource") in seconds}
-    assert len(tasks) == 11
+    assert len(tasks) == 15
     for name, state in tasks.items():
         assert seconds[state["Resource"]] < state["TimeoutSeconds"], name
 
@@ -129,11 +139,24 @@ def test_the_training_job_is_a_request_that_sagemaker_takes(states: States) -> N
     assert stopping["MaxWaitTimeInSeconds"] >= stopping["MaxRuntimeInSeconds"]
     assert states["Train"]["TimeoutSeconds"] > stopping["MaxWaitTimeInSeconds"]
     assert request["CheckpointConfig"]["S3Uri"]
-    assert request["OutputDataConfig"]["CompressionType"] == "NONE"
     assert request["ResourceConfig"]["InstanceType"] == "ml.g6.xlarge"
     assert "Environment" not in request
     named = {metric["Name"] for metric in request["AlgorithmSpecification"]["MetricDefinitions"]}
     assert {"train:loss", "validation:loss", "train:tokens_per_second", "train:cost_usd"} <= named
+
+
+@pytest.mark.aws_fact
+@pytest.mark.parametrize("name", ["Train", "Tune", "Evaluate"])
+def test_a_job_has_only_fields_that_step_functions_is_known_to_take(states: States, name: str) -> None:
+    action = states[name]["Resource"].rpartition(":")[2].removesuffix(".sync")
+    assert unsupported(action, _filled(states[name]["Parameters"])) == []
+
+
+@pytest.mark.aws_fact
+def test_no_job_uses_the_debugger(states: States) -> None:
+    requests = [states["Train"]["Parameters"], states["Tune"]["Parameters"]["TrainingJobDefinition"]]
+    for request in requests:
+        assert not request.keys() & set(DEBUGGER)
 
 
 def test_instances_that_train_together_talk_encrypted(states: States) -> None:
@@ -194,13 +217,33 @@ def test_reading_is_a_distributed_map_over_the_manifest(states: States) -> None:
     assert read["ItemReader"]["Parameters"]["Key.$"] == "$.begun.batches.key"
     assert read["ItemSelector"] == {"run_id.$": "$.run_id", "files.$": "$$.Map.Item.Value.files"}
     assert read["ResultPath"] is None, "ten million results would not fit into the state"
+    writer = read["ResultWriter"]["Parameters"]
+    assert writer["Prefix.$"] == "States.Format('runs/{}/read-results', $.run_id)"
+    assert writer["Bucket.$"] == "$.begun.batches.bucket", "all results together would end the execution"
+
+
+def test_a_failed_run_is_entered_at_the_state_that_failed(states: States) -> None:
+    assert states["Entry"]["Choices"][0]["Next"] == "Resume"
+    assert (states["Resume"]["Next"], states["Resume"]["ResultPath"]) == ("ResumeAt", None)
+    entered = [choice["Next"] for choice in states["ResumeAt"]["Choices"]] + [states["ResumeAt"]["Default"]]
+    assert set(entered) == set(resuming.STATES)
+
+
+def test_the_next_attempt_follows_its_decision(states: States) -> None:
+    for step in ("Train", "Evaluate"):
+        again = states[f"{step}Again"]
+        assert again["Parameters"]["step"] == step
+        assert (again["ResultPath"], again["Next"]) == ("$.assembled.jobs", "BeforeNextAttempt")
+    after = {choice["StringEquals"]: choice["Next"] for choice in states["NextAttempt"]["Choices"]}
+    assert after == {"Train": "Train", "Evaluate": "Evaluate"}
+    assert states["NextAttempt"]["Default"] == "RecordFailure"
 
 
 def test_a_version_that_is_there_is_deployed_as_a_new_one_is(
     synthesized: Synthesized, states: States
 ) -> None:
     entry = states[definition(synthesized)["StartAt"]]
-    assert entry["Choices"] == [{"Variable": "$.version", "IsPresent": True, "Next": "Activate"}]
+    assert entry["Choices"][1] == {"Variable": "$.version", "IsPresent": True, "Next": "Activate"}
     assert entry["Default"] == "Begin"
     assert (states["Activate"]["Next"], states["Activate"]["ResultPath"]) == ("AtHand", "$.registered")
     loaded = {"Variable": "$.registered.at_hand", "BooleanEquals": True, "Next": "Succeeded"}
@@ -232,7 +275,8 @@ def test_a_decision_in_the_registry_is_heard(synthesized: Synthesized) -> None:
 
 def test_before_any_money_is_spent_the_run_asks_where_the_setting_says_so(states: States) -> None:
     ask = states["TrainAtOnce"]
-    assert states["EnoughText"]["Choices"][0]["Next"] == "TrainAtOnce"
+    assert states["EnoughText"]["Choices"][0]["Next"] == "Preflight"
+    assert states["MayHaveAll"]["Choices"][0]["Next"] == "TrainAtOnce"
     assert ask["Choices"] == [
         {"Variable": "$.assembled.ask_before_training", "BooleanEquals": False, "Next": "StageBaseModel"}
     ]

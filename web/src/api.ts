@@ -49,6 +49,9 @@ export class ApiError extends Error {
   }
 }
 
+/** Ends an answer. It is sent by plain fetch: a tab that closes has no turn of the event loop to wait for. */
+const CANCEL = "/api/v1/answers/{answer_id}/cancel" satisfies keyof paths;
+
 /** Where requests get their ID token: the part of `Session` that the API needs. */
 export interface TokenSource {
   token(): Promise<string>;
@@ -58,12 +61,14 @@ export interface TokenSource {
 /** The API's routes, as `docs/openapi.json` has them. Each throws ApiError, SignInExpired or a network error. */
 export class Api {
   private readonly client;
+  /** The token of the newest request, for one that cannot wait for another. */
+  private newestToken: string | null = null;
 
   constructor(
     private readonly session: TokenSource,
     /** Called once a request finds that the sign-in is over. */
     private readonly onExpired: () => void,
-    origin = "",
+    private readonly origin = "",
   ) {
     this.client = createClient<paths>({
       baseUrl: origin,
@@ -98,6 +103,11 @@ export class Api {
   /** Start a run with all stories; while one is going, one more follows it. */
   startRun(): Promise<Started> {
     return body(this.client.POST("/api/runs"));
+  }
+
+  /** Take a failed run up again where it failed. */
+  resumeRun(runId: string): Promise<Started> {
+    return body(this.client.POST("/api/runs/{run_id}/resume", { params: { path: { run_id: runId } } }));
   }
 
   /** Stop a run that is going; its record says so a moment later. */
@@ -153,15 +163,36 @@ export class Api {
     return body(this.client.DELETE("/api/keys/{key_id}", { params: { path: { key_id: keyId } } }));
   }
 
-  /** Ask for an answer as a stream of server-sent events. */
-  async chat(request: ChatRequest, signal: AbortSignal): Promise<Response> {
+  /** Ask for an answer as a stream of server-sent events, under an id by which it can be cancelled. */
+  async chat(request: ChatRequest, answerId: string, signal: AbortSignal): Promise<Response> {
     const streamed = { ...request, stream: true };
     const answer = await this.client.POST("/api/v1/chat/completions", {
+      params: { header: { "X-Answer-Id": answerId } },
       body: streamed,
       signal,
       parseAs: "stream",
     });
     return answer.response;
+  }
+
+  /**
+   * End an answer, whether or not it has begun. Hanging up does not: AWS tells nobody of it.
+   *
+   * The request leaves at once, with the newest token, and outlives the page and the sign-in.
+   */
+  cancelAnswer(answerId: string): void {
+    const send = (token: string) =>
+      fetch(this.origin.replace(/\/$/, "") + CANCEL.replace("{answer_id}", answerId), {
+        method: "POST",
+        headers: { Authorization: `Bearer ${token}` },
+        keepalive: true,
+      });
+    if (this.newestToken === null) return; // nothing has been asked
+    send(this.newestToken)
+      .then(async (response) => {
+        if (response.status === 401) await send(await this.session.renew());
+      })
+      .catch(() => undefined); // the answer then ends by itself
   }
 
   private async send(request: Request): Promise<Response> {
@@ -175,9 +206,13 @@ export class Api {
 
   private async authorized(request: Request): Promise<Response> {
     const again = request.clone(); // a body can be sent once
-    let response = await fetch(withToken(request, await this.session.token()));
+    this.newestToken = await this.session.token();
+    let response = await fetch(withToken(request, this.newestToken));
     // The server may find a token expired that this machine's clock finds good: renew once, then believe it.
-    if (response.status === 401) response = await fetch(withToken(again, await this.session.renew()));
+    if (response.status === 401) {
+      this.newestToken = await this.session.renew();
+      response = await fetch(withToken(again, this.newestToken));
+    }
     if (response.status === 401) throw new SignInExpired();
     if (!response.ok) throw await apiError(response);
     return response;
@@ -195,9 +230,12 @@ function pathWithFolders(path: string, values: Record<string, unknown>): string 
   return path.replace(/\{(\w+)\}/g, (_, name: string) => encoded(name));
 }
 
-/** The body of an answer; anything but an answer has been thrown by then. */
-async function body<T>(call: Promise<{ data?: T }>): Promise<T> {
-  return (await call).data as T;
+/** The body of an answer. An error's status has been thrown by then, unless it came after a slow answer began. */
+async function body<T>(call: Promise<{ data?: T; response: Response }>): Promise<T> {
+  const { data, response } = await call;
+  const { error } = (data ?? {}) as ErrorBody;
+  if (error !== undefined) throw errorIn({ error }, response);
+  return data as T;
 }
 
 function withSignal(signal: AbortSignal | undefined): { signal?: AbortSignal } {
@@ -211,7 +249,10 @@ interface ErrorBody {
 }
 
 async function apiError(response: Response): Promise<ApiError> {
-  const body = (await response.json().catch(() => ({}))) as ErrorBody;
+  return errorIn((await response.json().catch(() => ({}))) as ErrorBody, response);
+}
+
+function errorIn(body: ErrorBody, response: Response): ApiError {
   const { error } = body;
   return new ApiError(
     response.status,

@@ -148,6 +148,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/runs/{run_id}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Resume
+         * @description Take a failed run up again where it failed: what it made until then, a training above all, is kept.
+         */
+        post: operations["resume_api_runs__run_id__resume_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/runs/{run_id}/stop": {
         parameters: {
             query?: never;
@@ -348,6 +368,29 @@ export interface paths {
          * @description Go on with a text, without any chat around it. With `stream`, server-sent events as for a chat.
          */
         post: operations["complete_api_v1_completions_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/answers/{answer_id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel
+         * @description End an answer of yours, named by its `X-Answer-Id`: what it said so far counts, no more is written.
+         *
+         *     It also holds for an answer that has not begun. Cancelling again, or an answer that has ended, changes
+         *     nothing.
+         */
+        post: operations["cancel_api_v1_answers__answer_id__cancel_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -617,6 +660,19 @@ export interface components {
             batches: components["schemas"]["Batch"][];
         };
         /**
+         * Cancelled
+         * @description An answer that ends now, or has ended.
+         */
+        Cancelled: {
+            /**
+             * Answer Id
+             * Format: uuid
+             */
+            answer_id: string;
+            /** Message */
+            message: string;
+        };
+        /**
          * ChatAnswer
          * @description An answer to a chat in one piece.
          */
@@ -813,6 +869,10 @@ export interface components {
             expected_seconds?: number | null;
             /** Line */
             line?: number | null;
+            /** Answer */
+            answer?: {
+                [key: string]: unknown;
+            } | null;
         };
         /**
          * Failure
@@ -1149,6 +1209,16 @@ export interface components {
             ended_at?: string | null;
             /** Execution Arn */
             execution_arn?: string | null;
+            /**
+             * Attempt
+             * @default 1
+             */
+            attempt?: number;
+            /**
+             * Can Resume
+             * @default false
+             */
+            can_resume?: boolean;
             /** Reason */
             reason?: string | null;
             /** Waits Until */
@@ -1199,6 +1269,16 @@ export interface components {
             ended_at?: string | null;
             /** Execution Arn */
             execution_arn?: string | null;
+            /**
+             * Attempt
+             * @default 1
+             */
+            attempt?: number;
+            /**
+             * Can Resume
+             * @default false
+             */
+            can_resume?: boolean;
             /** Reason */
             reason?: string | null;
             /** Waits Until */
@@ -1932,6 +2012,82 @@ export interface operations {
             };
         };
     };
+    resume_api_runs__run_id__resume_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Started"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     stop_api_runs__run_id__stop_post: {
         parameters: {
             query?: never;
@@ -2520,6 +2676,8 @@ export interface operations {
             header?: {
                 /** @description `wait=<seconds>` (RFC 7240) has a stream wait for a model that is not awake, for 780 seconds at most; what else it says is ignored. */
                 prefer?: string | null;
+                /** @description A UUID that you make, to cancel the answer by; without it the response names one. */
+                "X-Answer-Id"?: string | null;
             };
             path?: never;
             cookie?: never;
@@ -2629,6 +2787,8 @@ export interface operations {
             header?: {
                 /** @description `wait=<seconds>` (RFC 7240) has a stream wait for a model that is not awake, for 780 seconds at most; what else it says is ignored. */
                 prefer?: string | null;
+                /** @description A UUID that you make, to cancel the answer by; without it the response names one. */
+                "X-Answer-Id"?: string | null;
             };
             path?: never;
             cookie?: never;
@@ -2723,6 +2883,73 @@ export interface operations {
             };
             /** @description Service Unavailable */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    cancel_api_v1_answers__answer_id__cancel_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                answer_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Cancelled"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };

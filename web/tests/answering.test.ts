@@ -5,6 +5,7 @@ import type { TakeNews } from "../src/chat/state";
 import { encode, event, streamOf } from "./bytes";
 
 const REQUEST = { model: "storyloom", messages: [{ role: "user" as const, content: "Begin." }] };
+const QUESTION = { id: "11111111-2222-4333-8444-555555555555", request: REQUEST };
 
 /** A clock that moves only by being waited on. */
 function fastPace(): Pace & { waits: number[] } {
@@ -33,10 +34,13 @@ function waking(stage: string, retryAfter: number | null = 10): ApiError {
 /** An API that gives these answers one after another, the last one for ever. */
 function apiWith(...answers: (ApiError | Response)[]) {
   let asked = 0;
+  const cancelled: string[] = [];
   return {
     get asked() {
       return asked;
     },
+    cancelled,
+    cancelAnswer: (answerId: string) => void cancelled.push(answerId),
     chat: async (): Promise<Response> => {
       const next = answers[Math.min(asked, answers.length - 1)];
       asked += 1;
@@ -48,7 +52,7 @@ function apiWith(...answers: (ApiError | Response)[]) {
 
 async function news(api: ReturnType<typeof apiWith>, pace: Pace, signal = new AbortController().signal) {
   const told: TakeNews[] = [];
-  await answer(api, REQUEST, signal, (item) => told.push(item), pace);
+  await answer(api, QUESTION, signal, (item) => told.push(item), pace);
   return told;
 }
 
@@ -102,14 +106,43 @@ describe("answer", () => {
   it("stops while the model wakes", async () => {
     const stop = new AbortController();
     const pace = { ...fastPace(), wait: async () => stop.abort() };
+    const cancelled: string[] = [];
     const api = {
-      chat: async (_: object, signal: AbortSignal) => (
+      cancelAnswer: (answerId: string) => void cancelled.push(answerId),
+      chat: async (_: object, _id: string, signal: AbortSignal) => (
         signal.throwIfAborted(),
         Promise.reject(waking("waking"))
       ),
     };
     const told: TakeNews[] = [];
-    await answer(api, REQUEST, stop.signal, (item) => told.push(item), pace);
+    await answer(api, QUESTION, stop.signal, (item) => told.push(item), pace);
     expect(told.map((item) => item.type)).toEqual(["waking", "stopped"]);
+    expect(cancelled).toEqual([QUESTION.id]);
+  });
+
+  it("cancels at the API when it is stopped, at once, and keeps the words", async () => {
+    const stop = new AbortController();
+    const api = apiWith(spoken());
+    const told: TakeNews[] = [];
+    await answer(
+      api,
+      QUESTION,
+      stop.signal,
+      (item) => {
+        told.push(item);
+        stop.abort();
+        expect(api.cancelled).toEqual([QUESTION.id]);
+      },
+      fastPace(),
+    );
+    expect(told[0]).toEqual({ type: "words", text: "Hello", model: "v2" });
+  });
+
+  it("cancels nothing that has ended", async () => {
+    const stop = new AbortController();
+    const api = apiWith(spoken());
+    await answer(api, QUESTION, stop.signal, () => undefined, fastPace());
+    stop.abort();
+    expect(api.cancelled).toEqual([]);
   });
 });

@@ -19,7 +19,7 @@ const states = (fields: Partial<RunDetail>) =>
 
 describe("stepsOf", () => {
   it("shows the three steps of a run that only has a version answer again", () => {
-    const seen = stepsOf(run({ step: "SmokeTest", states: [state("OnlyActivate"), state("Activate"), state("Deploy")] }));
+    const seen = stepsOf(run({ step: "SmokeTest", states: [state("Entry"), state("Activate"), state("Deploy")] }));
     expect(seen.map(({ name, state }) => [name, state])).toEqual([
       ["Activate", "done"],
       ["Deploy", "running"],

@@ -5,6 +5,7 @@ import { Cognito, CognitoError, resetProblem, signInProblem } from "../src/cogni
 import { Session, SignInExpired } from "../src/session";
 import { type Reply, TestServer } from "./test-server";
 
+const ANSWER_ID = "11111111-2222-4333-8444-555555555555";
 const EMAIL = "writer@example.com";
 const idToken = (name: string) =>
   `e30.${btoa(JSON.stringify({ email: EMAIL, name })).replace(/=+$/, "")}.c2ln`;
@@ -223,7 +224,7 @@ describe("Api", () => {
     const error = { type: "model_asleep", message: "m", cure: "c", stage: "asleep", expected_seconds: 240 };
     server.replies({ status: 503, body: { error }, headers: { "Retry-After": "30" } });
     const thrown = await api
-      .chat({ model: "base", messages: [] }, new AbortController().signal)
+      .chat({ model: "base", messages: [] }, ANSWER_ID, new AbortController().signal)
       .catch((e: unknown) => e);
     expect(thrown).toBeInstanceOf(ApiError);
     expect(thrown).toMatchObject({ retryAfter: 30, waking: { stage: "asleep", expectedSeconds: 240 } });
@@ -235,6 +236,44 @@ describe("Api", () => {
       message: "The server answered with status 502.",
       cure: null,
     });
+  });
+
+  it("sees an error in the body of an answer that had begun", async () => {
+    const error = { type: "internal_error", message: "It went wrong.", cure: "Try again." };
+    server.replies({ status: 200, text: `   ${JSON.stringify({ error })}` });
+    expect(await api.stories().catch(problemOf)).toEqual({ message: error.message, cure: error.cure });
+  });
+
+  it("asks under the answer's id and cancels by it with the same token, without waiting", async () => {
+    server.replies({ text: "data: [DONE]\n\n" }, { status: 202 });
+    await api.chat({ model: "base", messages: [] }, ANSWER_ID, new AbortController().signal);
+    expect(server.requests[0]?.answerId).toBe(ANSWER_ID);
+    api.cancelAnswer(ANSWER_ID);
+    await expect.poll(() => server.requests.length).toBe(2);
+    expect(server.requests[1]).toMatchObject({
+      path: `/api/v1/answers/${ANSWER_ID}/cancel`,
+      authorization: "Bearer old",
+    });
+  });
+
+  it("cancels with a new token where the newest has expired", async () => {
+    server.replies({ body: { runs: [] } }, { status: 401 }, { status: 202 });
+    await api.runs();
+    api.cancelAnswer(ANSWER_ID);
+    await expect.poll(() => server.requests.length).toBe(3);
+    expect(server.requests.slice(1).map((request) => request.authorization)).toEqual([
+      "Bearer old",
+      "Bearer new",
+    ]);
+  });
+
+  it("cancels nothing before the first request, and minds no lost connection", async () => {
+    api.cancelAnswer(ANSWER_ID);
+    server.replies({ body: { runs: [] } });
+    await api.runs();
+    expect(server.requests).toHaveLength(1);
+    await server.stop();
+    api.cancelAnswer(ANSWER_ID);
   });
 
   it("calls a lost connection by its name", async () => {

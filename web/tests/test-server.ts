@@ -12,6 +12,7 @@ export interface Received {
   path: string;
   target: string | undefined;
   authorization: string | undefined;
+  answerId: string | undefined;
   contentType: string;
   raw: Buffer;
   body: unknown;
@@ -69,6 +70,7 @@ async function received(request: IncomingMessage): Promise<Received> {
     path: request.url ?? "",
     target: request.headers["x-amz-target"] as string | undefined,
     authorization,
+    answerId: request.headers["x-answer-id"] as string | undefined,
     contentType,
     raw,
     body: contentType.includes("json") && raw.length > 0 ? JSON.parse(raw.toString()) : null,

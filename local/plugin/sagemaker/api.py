@@ -71,17 +71,20 @@ OPERATIONS: dict[str, Operation] = {
     "DescribeTrainingJob": Operation(training.describe, _on("training-job", _JOB)),
     "StopTrainingJob": Operation(training.stop, _on("training-job", _JOB)),
     "ListTrainingJobs": Operation(answer_list("training-job", _JOB, training.summary), _anywhere),
+    "DeleteTrainingJob": Operation(training.delete, _on("training-job", _JOB)),
     "CreateHyperParameterTuningJob": Operation(tuning.create, _on(tuning.KIND, _TUNING)),
     "DescribeHyperParameterTuningJob": Operation(tuning.describe, _on(tuning.KIND, _TUNING)),
     "StopHyperParameterTuningJob": Operation(tuning.stop, _on(tuning.KIND, _TUNING)),
     "ListHyperParameterTuningJobs": Operation(answer_list(tuning.KIND, _TUNING, tuning.summary), _anywhere),
     "ListTrainingJobsForHyperParameterTuningJob": Operation(tuning.list_trials, _on(tuning.KIND, _TUNING)),
+    "DeleteHyperParameterTuningJob": Operation(tuning.delete, _on(tuning.KIND, _TUNING)),
     "CreateProcessingJob": Operation(processing.create, _on("processing-job", _PROCESSING)),
     "DescribeProcessingJob": Operation(processing.describe, _on("processing-job", _PROCESSING)),
     "StopProcessingJob": Operation(processing.stop, _on("processing-job", _PROCESSING)),
     "ListProcessingJobs": Operation(
         answer_list("processing-job", _PROCESSING, processing.summary), _anywhere
     ),
+    "DeleteProcessingJob": Operation(processing.delete, _on("processing-job", _PROCESSING)),
     "CreateTransformJob": Operation(transform.create, _on("transform-job", _TRANSFORM)),
     "DescribeTransformJob": Operation(transform.describe, _on("transform-job", _TRANSFORM)),
     "StopTransformJob": Operation(transform.stop, _on("transform-job", _TRANSFORM)),
@@ -141,8 +144,8 @@ def perform(name: str, request: Record, authorize: Authorize) -> Record:
         for role in filter(None, (holder.get("RoleArn"), holder.get("ExecutionRoleArn"))):
             authorize("iam:PassRole", role, {"iam:PassedToService": PRINCIPAL})
     rollback = (request.get("DeploymentConfig") or {}).get("AutoRollbackConfiguration") or {}
-    for alarm in rollback.get("Alarms") or []:
-        authorize("cloudwatch:DescribeAlarms", endpoints.alarm_arn(alarm["AlarmName"]), {})
+    if rollback.get("Alarms"):
+        authorize("cloudwatch:DescribeAlarms", endpoints.ANY_ALARM, {})
     return found.answer(request)
 
 

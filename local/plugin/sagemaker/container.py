@@ -46,6 +46,8 @@ class Container:
     command: list[str]
     environment: dict[str, str]
     on_line: Callable[[str], None]
+    hears_sigterm: bool = True
+    """False if another program runs the command and passes no signal on: it is killed without a warning."""
     _id: str = field(default_factory=lambda: uuid.uuid4().hex)
     _stop_reason: str = ""
     _grace_seconds: float = TERM_SECONDS
@@ -94,8 +96,9 @@ class Container:
             if deadline and now > deadline:
                 self.stop("MaxRuntimeExceeded")
             if self._stop_asked.is_set() and kill_at is None:
-                kill_at = now + self._grace_seconds
-                self._signal(signal.SIGTERM)
+                kill_at = now + (self._grace_seconds if self.hears_sigterm else 0)
+                if self.hears_sigterm:
+                    self._signal(signal.SIGTERM)
             if kill_at and now > kill_at:
                 self._signal(signal.SIGKILL)
             if now > next_call:

@@ -27,6 +27,8 @@ SCALABLE = "scalable-target"
 """Kind of Application Auto Scaling's targets in the store, by their resource's id."""
 WATCH_SECONDS = 0.5
 """How often alarms are looked at while an update may still be taken back."""
+ANY_ALARM = f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:*"
+"""What DescribeAlarms is checked on, whichever alarms are named: refusals on AWS name it."""
 logger = logging.getLogger("storyloom.sagemaker")
 
 
@@ -158,10 +160,11 @@ def get(name: str) -> Record:
 
 
 def delete(request: Record) -> Record:
-    """DeleteEndpoint: its servers are stopped, also one that is still being started."""
+    """DeleteEndpoint: its servers are stopped. Refused while the endpoint is being created or changed."""
     name = request["EndpointName"]
-    get(name)
-    STORE.update(ENDPOINT, name, EndpointStatus="Deleting")
+    with STORE.locked():
+        _must_rest(get(name))
+        STORE.update(ENDPOINT, name, EndpointStatus="Deleting")
     _announce(name)
     live = _LIVE.pop(name)
     live.deleted = True
@@ -262,8 +265,8 @@ def _ring_of(watch: _Watch, live: _Live, fresh: Instances) -> str | None:
     deadline = time.monotonic() + watch.seconds
     role = fresh.servers[0].model["ExecutionRoleArn"]
     try:
-        for alarm in watch.alarms:
-            authorize_role(role, "SageMaker", "cloudwatch:DescribeAlarms", alarm_arn(alarm))
+        if watch.alarms:
+            authorize_role(role, "SageMaker", "cloudwatch:DescribeAlarms", ANY_ALARM)
     except Denied as denied:
         return denied.message
     while not live.deleted:
@@ -273,11 +276,6 @@ def _ring_of(watch: _Watch, live: _Live, fresh: Instances) -> str | None:
             break
         time.sleep(WATCH_SECONDS)
     return None
-
-
-def alarm_arn(name: str) -> str:
-    """ARN of a CloudWatch alarm."""
-    return f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{name}"
 
 
 def _scale(name: str, count: int) -> None:

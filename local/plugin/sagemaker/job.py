@@ -16,6 +16,7 @@ from local.environment import ACCOUNT, REGION
 from local.plugin.ministack_adapter import assume_role, put_event
 from local.plugin.sagemaker.aws import RoleClients
 from local.plugin.sagemaker.container import Container, Ended
+from local.plugin.sagemaker.errors import in_use
 from local.plugin.sagemaker.instance_holds import Hold
 from local.plugin.sagemaker.store import STORE, Record, shown
 from local.plugin.sagemaker.telemetry import MetricDefinition, Telemetry
@@ -23,6 +24,8 @@ from local.plugin.sagemaker.transfer import remove
 
 REASON_CHARACTERS = 1024
 """FailureReason is at most this long."""
+CPU_STANDS_IN = "STORYLOOM_CPU_STANDS_IN"
+"""Variable of every job's container here: a job that needs a GPU must take the processor without it."""
 
 logger = logging.getLogger("storyloom.sagemaker")
 
@@ -131,10 +134,16 @@ class Job:
         put_event("aws.sagemaker", self.kind.detail_type, event_detail(record), [arn])
 
     def run_container(
-        self, command: list[str], environment: dict[str, str], seconds: int | None, tick: Callable[[], None]
+        self,
+        command: list[str],
+        environment: dict[str, str],
+        seconds: int | None,
+        tick: Callable[[], None],
+        *,
+        hears_sigterm: bool = True,
     ) -> Ended:
         """The job's own code. Raises JobFailed when it cannot be started."""
-        self.container = Container(self.root, command, environment, self._line)
+        self.container = Container(self.root, command, environment, self._line, hears_sigterm)
         self.check_stop()
         try:
             return self.container.run(seconds, tick)
@@ -173,6 +182,14 @@ class Job:
         self.telemetry.close()
         self.hold.release()
         self.update(**{self.kind.status: status, "_finished": True, **changes})
+
+
+def delete_ended(kind: str, name: str, status: str) -> Record:
+    """Delete a job's entry in SageMaker's list, which is allowed once the job has ended."""
+    if status in ("InProgress", "Stopping"):
+        raise in_use(f"The job {name} cannot be deleted: its status is {status}.")
+    STORE.remove(kind, name)
+    return {}
 
 
 def shorten(reason: str) -> str:
@@ -214,8 +231,11 @@ def event_detail(record: Record) -> dict[str, Any]:
 
 
 def job_environment(clients: RoleClients, isolated: bool) -> dict[str, str]:
-    """Where the job runs. Under network isolation a container has no credentials: AWS cannot be reached."""
-    region = {"AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION}
+    """Where the job runs. Under network isolation a container has no credentials: AWS cannot be reached.
+
+    An instance with a GPU is this machine's processors, and the job is told that this is meant.
+    """
+    region = {"AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION, CPU_STANDS_IN: "1"}
     if isolated:
         return region
     return {**region, **clients.credentials.environment(), **connection()}

@@ -1,4 +1,4 @@
-"""Processing jobs: CreateProcessingJob, DescribeProcessingJob, StopProcessingJob, ListProcessingJobs."""
+"""Processing jobs: CreateProcessingJob and its family."""
 
 import os
 import time
@@ -60,6 +60,12 @@ def stop(request: Record) -> Record:
     STORE.update("processing-job", name, ProcessingJobStatus="Stopping")
     _WORKING[name].stop()
     return {}
+
+
+def delete(request: Record) -> Record:
+    """DeleteProcessingJob."""
+    name = request["ProcessingJobName"]
+    return jobs.delete_ended("processing-job", name, str(_get(name)["ProcessingJobStatus"]))
 
 
 def summary(record: Record) -> Record:

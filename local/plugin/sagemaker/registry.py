@@ -70,6 +70,8 @@ def create(request: Record) -> Record:
     """CreateModelPackage: a version of a group, or a package without versions."""
     if bool(request.get("ModelPackageGroupName")) == bool(request.get("ModelPackageName")):
         raise invalid("You must specify exactly one of ModelPackageGroupName and ModelPackageName.")
+    if request.get("ModelPackageGroupName") and request.get("Tags"):
+        raise invalid("Tags cannot be supplied with ModelPackageGroupName: a version uses the group's tags.")
     versioned: dict[str, Any] = {}
     with STORE.locked():
         name = next_name(request)

@@ -1,10 +1,11 @@
 """The SageMaker runtime: InvokeEndpoint and InvokeEndpointWithResponseStream.
 
-Every piece of the model's answer is passed on as it comes; when the caller hangs up, the request
-to the model ends too, so it stops to generate.
+Every piece of the model's answer is passed on as it comes, for eight minutes at most. AWS does not say
+whether a container hears of a caller who hangs up, so here it does not: its answer is read to the end.
 """
 
 import asyncio
+import contextlib
 import json
 import re
 from collections.abc import AsyncIterator
@@ -19,11 +20,13 @@ from local.plugin.sagemaker import endpoints, event_stream
 from local.plugin.sagemaker.errors import ApiError
 from local.plugin.sagemaker.metrics import Invocation
 from local.plugin.sagemaker.store import arn
+from local.read_to_end import ReadToEnd
 
 PATH = re.compile(r"^/endpoints/(?P<name>[^/]+)/invocations(?P<stream>-response-stream)?$")
 BODY_BYTES = 25 * 1024 * 1024
 ANSWER_SECONDS = 60.0
 STREAM_SECONDS = 8 * 60.0
+"""How long a streamed answer may take from its first to its last byte."""
 
 _PASSED = {
     "content-type": "content-type",
@@ -57,9 +60,9 @@ async def handle(path: str, headers: dict[str, str], query: dict[str, list[str]]
             answer = await _client(STREAM_SECONDS if streamed else ANSWER_SECONDS).post(
                 f"{fleet.url}/invocations", headers=passed, data=body
             )
-            stack.callback(answer.close)
             if streamed and answer.ok:
                 return _stream(answer, measured, stack)
+            stack.callback(answer.close)
             return await _in_one_piece(answer, measured)
         except next_server.ERRORS as error:
             measured.answered(503)
@@ -84,11 +87,13 @@ async def _in_one_piece(answer: aiohttp.ClientResponse, measured: Invocation) ->
 
 def _stream(answer: aiohttp.ClientResponse, measured: Invocation, stack: AsyncExitStack) -> Response:
     measured.answered(answer.status)
-    open_until_sent = stack.pop_all()
+    reading = ReadToEnd(answer)
+    kept = asyncio.create_task(_keep_until_read(reading, stack.pop_all()))
+    _kept.add(kept)
+    kept.add_done_callback(_kept.discard)
 
     async def run(send: Send, receive: Receive) -> None:
-        async with open_until_sent:
-            await _pump(answer.content.iter_any(), send, receive, measured)
+        await _pass_on(reading.pieces(), send, measured)
 
     headers = {
         "Content-Type": "application/vnd.amazon.eventstream",
@@ -98,38 +103,40 @@ def _stream(answer: aiohttp.ClientResponse, measured: Invocation, stack: AsyncEx
     return 200, headers, streaming_body(run)
 
 
-async def _pump(pieces: AsyncIterator[bytes], send: Send, receive: Receive, measured: Invocation) -> None:
-    """Pass the pieces on until they end or the caller hangs up."""
-    passing = asyncio.create_task(_pass_on(pieces, send, measured))
-    hangup = asyncio.create_task(_hangup(receive))
-    done, pending = await asyncio.wait({passing, hangup}, return_when=asyncio.FIRST_COMPLETED)
-    for task in pending:
-        task.cancel()
-    await asyncio.gather(*pending, return_exceptions=True)
-    if passing in done:
-        await passing
+async def _keep_until_read(reading: ReadToEnd, stack: AsyncExitStack) -> None:
+    """Hold on to the server until its answer has ended, whoever reads it."""
+    async with stack:
+        with contextlib.suppress(*next_server.ERRORS):
+            async with asyncio.timeout(STREAM_SECONDS):
+                await reading.ended()
+        reading.end()
+
+
+_kept: set[asyncio.Task[None]] = set()
+"""Holds on to the tasks: the event loop itself would let them be collected."""
 
 
 async def _pass_on(pieces: AsyncIterator[bytes], send: Send, measured: Invocation) -> None:
     try:
-        async for piece in pieces:
-            measured.chunk()
-            await send(
-                {"type": "http.response.body", "body": event_stream.payload_part(piece), "more_body": True}
-            )
+        async with asyncio.timeout(STREAM_SECONDS):
+            async for piece in pieces:
+                measured.chunk()
+                part = event_stream.payload_part(piece)
+                await send({"type": "http.response.body", "body": part, "more_body": True})
     except next_server.ERRORS as error:
         measured.broke_off()
-        body = json.dumps(
-            {"Message": f"The model's answer broke off: {error}", "ErrorCode": "ModelInvocationFailed"}
-        )
-        failed = event_stream.failure("ModelStreamError", body.encode())
+        failed = event_stream.failure("ModelStreamError", _stream_error(error))
         await send({"type": "http.response.body", "body": failed, "more_body": True})
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _hangup(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+def _stream_error(error: Exception) -> bytes:
+    if isinstance(error, TimeoutError):
+        message = "Your model primary did not complete sending the inference response in the allotted time."
+        return json.dumps({"Message": message, "ErrorCode": "ModelInvocationTimeExceeded"}).encode()
+    return json.dumps(
+        {"Message": f"The model's answer broke off: {error}", "ErrorCode": "StreamBroken"}
+    ).encode()
 
 
 def _headers(answer: aiohttp.ClientResponse, variant: str) -> dict[str, str]:

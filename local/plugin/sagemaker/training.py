@@ -1,8 +1,9 @@
-"""Training jobs: CreateTrainingJob, DescribeTrainingJob, StopTrainingJob, ListTrainingJobs."""
+"""Training jobs: CreateTrainingJob and its family."""
 
 import json
 import os
 import re
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,13 @@ from local.plugin.sagemaker.instance_holds import acquire_for, training_instance
 from local.plugin.sagemaker.job import TRAINING, Job, JobFailed, JobStopped, write_json
 from local.plugin.sagemaker.store import STORE, Record, arn, shown
 from local.plugin.sagemaker.telemetry import MetricDefinition
-from local.plugin.sagemaker.training_request import SPOT_INTERRUPTION_TAG, check, entrypoint
+from local.plugin.sagemaker.training_request import (
+    CODE_FOLDER,
+    SPOT_INTERRUPTION_TAG,
+    check,
+    entrypoint,
+    submit_directory,
+)
 from local.plugin.sagemaker.transfer import (
     FolderSync,
     S3Uri,
@@ -89,6 +96,12 @@ def stop(request: Record) -> Record:
     STORE.update("training-job", name, TrainingJobStatus="Stopping", SecondaryStatus="Stopping")
     _WORKING[name].stop()
     return {}
+
+
+def delete(request: Record) -> Record:
+    """DeleteTrainingJob."""
+    name = request["TrainingJobName"]
+    return jobs.delete_ended("training-job", name, str(_get(name)["TrainingJobStatus"]))
 
 
 def summary(record: Record) -> Record:
@@ -169,6 +182,8 @@ class _Training:
             self._environment(),
             max(1, round(longest - self._seconds)),
             self._tick,
+            # The toolkit stands between, and passes no signal on.
+            hears_sigterm=not submit_directory(self.request),
         )
         self._keep_times(started)
         return ended
@@ -247,6 +262,19 @@ class _Training:
             },
         )
 
+        if source := submit_directory(self.request):
+            self._copy_code(Path(translate(source, self.job.root)))
+
+    def _copy_code(self, source: Path) -> None:
+        """Put the submitted folder where the toolkit runs it."""
+        try:
+            shutil.copytree(source, translate(CODE_FOLDER, self.job.root), dirs_exist_ok=True)
+        except OSError as error:
+            raise JobFailed(
+                "AlgorithmError: the toolkit cannot read sagemaker_submit_directory: "
+                f"{error.strerror}, exit code: 1"
+            ) from error
+
     def _environment(self) -> dict[str, str]:
         hyperparameters = self.request.get("HyperParameters", {})
         channels = [channel["ChannelName"] for channel in self.request.get("InputDataConfig", [])]
@@ -299,19 +327,9 @@ class _Training:
                 if any((self._output / "data").iterdir()):
                     upload_archive(s3, self._output / "data", base.child("output.tar.gz"), self.job.root)
                 artifacts = str(base.child("model.tar.gz"))
-            self._upload_tensorboard()
         except jobs.DATA_ERRORS as error:
             raise jobs.data_error(f"Upload of the model to {base}", error) from error
         self.job.update(ModelArtifacts={"S3ModelArtifacts": artifacts}, TrainingEndTime=time.time())
-
-    def _upload_tensorboard(self) -> None:
-        config = self.request.get("TensorBoardOutputConfig")
-        if config:
-            local = config.get("LocalPath", "/opt/ml/output/tensorboard")
-            folder = Path(translate(local, self.job.root))
-            folder.mkdir(parents=True, exist_ok=True)
-            target = S3Uri.parse(config["S3OutputPath"]).child(f"{self.job.name}/tensorboard-output")
-            upload_folder(self.job.clients.s3, folder, target)
 
     def _keep_times(self, started: float) -> None:
         self._seconds += time.time() - started

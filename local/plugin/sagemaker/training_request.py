@@ -9,6 +9,17 @@ from local.plugin.sagemaker.transfer import S3Uri
 
 SPOT_INTERRUPTION_TAG = "local:interrupt-spot-after"
 """Tag of a managed spot job: once its log has a line that begins with the value, its machine is gone."""
+DEBUGGER = (
+    "DebugHookConfig",
+    "DebugRuleConfigurations",
+    "ProfilerConfig",
+    "ProfilerRuleConfigurations",
+    "TensorBoardOutputConfig",
+)
+"""Members of SageMaker Debugger, which closed to new customers on 2026-07-30."""
+
+CODE_FOLDER = "/opt/ml/code"
+"""Where the toolkit of SageMaker's framework images puts the script that it runs."""
 
 
 def check(request: Record) -> None:
@@ -17,6 +28,12 @@ def check(request: Record) -> None:
     for member in ("AlgorithmSpecification", "ResourceConfig", "StoppingCondition"):
         if member not in request:
             raise invalid(f"{member} is required for this training job.")
+    for member in DEBUGGER:
+        if member in request:
+            raise invalid(
+                f"{member} is not supported for this account: Amazon SageMaker Debugger is no longer open to "
+                "new customers."
+            )
     if not algorithm or bool(algorithm.get("TrainingImage")) == bool(algorithm.get("AlgorithmName")):
         raise invalid("You must specify exactly one of TrainingImage and AlgorithmName.")
     entrypoint(request)
@@ -33,18 +50,16 @@ def check(request: Record) -> None:
 def entrypoint(request: Record) -> list[str]:
     """The command that the container runs.
 
-    A tuning job cannot name one, so there the image's own must do: SageMaker's framework containers run the
-    script `sagemaker_program` of the folder `sagemaker_submit_directory`, both of them hyperparameters, with
-    all others as its arguments.
+    A job that names none gets the image's own: the toolkit of SageMaker's framework images copies the folder
+    `sagemaker_submit_directory` to `/opt/ml/code` and runs its script `sagemaker_program` there, with all
+    other hyperparameters as its arguments.
     """
     algorithm = request["AlgorithmSpecification"]
     if algorithm.get("ContainerEntrypoint"):
         return [*algorithm["ContainerEntrypoint"], *algorithm.get("ContainerArguments", [])]
     given = {name: str(value) for name, value in request.get("HyperParameters", {}).items()}
-    folder, program = (
-        given.get(name, "").strip('"') for name in ("sagemaker_submit_directory", "sagemaker_program")
-    )
-    if not folder or not program:
+    program = given.get("sagemaker_program", "").strip('"')
+    if not submit_directory(request) or not program:
         raise invalid(
             "On this machine a training job needs AlgorithmSpecification.ContainerEntrypoint, or the "
             "hyperparameters sagemaker_submit_directory and sagemaker_program: there is no image whose own "
@@ -56,7 +71,14 @@ def entrypoint(request: Record) -> list[str]:
         if not name.startswith("sagemaker_")
         for word in (f"--{name}", value)
     ]
-    return ["python3", f"{folder}/{program}", *arguments]
+    return ["python3", f"{CODE_FOLDER}/{program}", *arguments]
+
+
+def submit_directory(request: Record) -> str:
+    """The folder whose script the toolkit runs; empty if the job names its command itself."""
+    if request["AlgorithmSpecification"].get("ContainerEntrypoint"):
+        return ""
+    return str(request.get("HyperParameters", {}).get("sagemaker_submit_directory", "")).strip('"')
 
 
 def _check_spot(request: Record) -> None:

@@ -16,7 +16,7 @@ from local.plugin.sagemaker import training
 from local.plugin.sagemaker.checks import require_trusted
 from local.plugin.sagemaker.errors import ApiError, in_use, invalid
 from local.plugin.sagemaker.instance_holds import require, training_instances
-from local.plugin.sagemaker.job import event_detail, shorten
+from local.plugin.sagemaker.job import delete_ended, event_detail, shorten
 from local.plugin.sagemaker.search import Trial, better, points, too_bad
 from local.plugin.sagemaker.store import STORE, Record, arn, name_of, shown
 
@@ -68,6 +68,12 @@ def stop(request: Record) -> Record:
     STORE.update(KIND, name, HyperParameterTuningJobStatus="Stopping")
     _WORKING[name].stopping.set()
     return {}
+
+
+def delete(request: Record) -> Record:
+    """DeleteHyperParameterTuningJob: the entry of the search; its trials are training jobs, and stay."""
+    name = request["HyperParameterTuningJobName"]
+    return delete_ended(KIND, name, str(_get(name)["HyperParameterTuningJobStatus"]))
 
 
 def summary(record: Record) -> Record:

@@ -193,8 +193,12 @@ def deploy_machine(aws: Aws) -> str:
         "states.amazonaws.com",
         {
             "lambda:InvokeFunction": function,
-            "s3:GetObject": f"arn:aws:s3:::{ARTIFACTS_BUCKET}/runs/*/batches.jsonl",
+            "s3:GetObject": f"arn:aws:s3:::{ARTIFACTS_BUCKET}/runs/*",
             "states:StartExecution": "*",
+            **{
+                f"s3:{action}": f"arn:aws:s3:::{ARTIFACTS_BUCKET}/runs/*/read-results/*"
+                for action in ("PutObject", "ListMultipartUploadParts", "AbortMultipartUpload")
+            },
         },
     )
     created = aws.client("stepfunctions").create_state_machine(name="reading", roleArn=role, definition=text)

@@ -262,6 +262,22 @@ def test_an_alarm_that_is_not_there_or_not_allowed_is_refused(aws: Aws, endpoint
         somebody.update_endpoint(**watched, DeploymentConfig=_watched(alarm, seconds=1))
 
 
+@pytest.mark.aws_fact
+def test_an_alarm_is_watched_for_whoever_may_describe_all_alarms(aws: Aws, endpoint: str, role: str) -> None:
+    candidate, alarm = _config(aws, role, "another story"), _alarm_on_errors(aws, endpoint)
+    watched = {
+        "EndpointName": endpoint,
+        "EndpointConfigName": candidate,
+        "DeploymentConfig": _watched(alarm, seconds=1),
+    }
+    alarms = "arn:aws:cloudwatch:*:*:alarm:"
+    allowed = {"sagemaker:UpdateEndpoint": "*", "cloudwatch:DescribeAlarms": f"{alarms}{alarm}"}
+    with pytest.raises(ClientError, match=r"cloudwatch:DescribeAlarms on resource: .*:alarm:\*"):
+        aws.user("sagemaker", allowed).update_endpoint(**watched)
+    allowed["cloudwatch:DescribeAlarms"] = f"{alarms}*"
+    assert aws.user("sagemaker", allowed).update_endpoint(**watched)["EndpointArn"]
+
+
 def _alarm_on_errors(aws: Aws, endpoint: str, period: int = 600) -> str:
     name = f"errors-of-{endpoint}"
     aws.client("cloudwatch").put_metric_alarm(

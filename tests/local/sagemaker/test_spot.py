@@ -27,6 +27,7 @@ SETTINGS = {
     "epochs": "12",
     "checkpoint_steps": "7",
 }
+ENTRY_POINT = {"sagemaker_program": "train.py", "sagemaker_submit_directory": "/opt/ml/input/data/code"}
 INTERRUPTED = [{"Key": SPOT_INTERRUPTION_TAG, "Value": "progress step=9 "}]
 
 
@@ -46,9 +47,12 @@ def data(aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def train(aws: Aws, role: str, data: str, name: str, **changes: Any) -> dict[str, Any]:
     """A managed spot job with the real code, when it has ended."""
+    started_by_toolkit = training_request(name, role)
+    for member in ("ContainerEntrypoint", "ContainerArguments"):
+        del started_by_toolkit["AlgorithmSpecification"][member]
     request = {
-        **training_request(name, role),
-        "HyperParameters": SETTINGS,
+        **started_by_toolkit,
+        "HyperParameters": SETTINGS | ENTRY_POINT,
         "InputDataConfig": [
             {
                 "ChannelName": channel,
@@ -75,7 +79,10 @@ def adapter(aws: Aws, name: str) -> dict[str, torch.Tensor]:
     return load(aws.client("s3").get_object(Bucket=BUCKET, Key=key)["Body"].read())
 
 
-def test_an_interrupted_spot_job_ends_with_the_same_adapter(aws: Aws, job_role: str, data: str) -> None:
+@pytest.mark.aws_fact
+def test_a_job_that_loses_its_spot_machine_without_a_warning_ends_with_the_same_adapter(
+    aws: Aws, job_role: str, data: str
+) -> None:
     whole = train(aws, job_role, data, "spot-whole")
     interrupted = train(aws, job_role, data, "spot-interrupted", Tags=INTERRUPTED)
 
@@ -93,11 +100,15 @@ def test_an_interrupted_spot_job_ends_with_the_same_adapter(aws: Aws, job_role: 
     log = aws.log(LOGS, "spot-interrupted/algo-1-")
     assert any(line.startswith("Going on from step ") for line in log)
     steps = [line.split()[1] for line in log if line.startswith("progress ")]
-    assert len(steps) == len(set(steps)), "the machine was given time to save: no step is done twice"
-    assert sorted(aws.keys("checkpoints/spot-interrupted/")) == [
-        "checkpoints/spot-interrupted/checkpoint-a.pt",
-        "checkpoints/spot-interrupted/checkpoint-b.pt",
-    ]
+    again = [step for step in set(steps) if steps.count(step) > 1]
+    assert 1 <= len(again) <= 7, (
+        "the toolkit passes no signal on: what came after the checkpoint is done again"
+    )
+    kept = {
+        key.removeprefix("checkpoints/spot-interrupted/") for key in aws.keys("checkpoints/spot-interrupted/")
+    }
+    assert {"checkpoint-a.pt", "checkpoint-b.pt"} < kept
+    assert any(name.startswith("tensorboard/events.out.tfevents.") for name in kept)
     ours = adapter(aws, "spot-interrupted")
     for name, value in adapter(aws, "spot-whole").items():
         torch.testing.assert_close(ours[name], value, rtol=0, atol=1e-6)

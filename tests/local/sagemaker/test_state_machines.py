@@ -30,6 +30,7 @@ PERMISSIONS = {
     "events:PutTargets": RULE,
     "events:DescribeRule": RULE,
 }
+ENTRY_POINT = {"sagemaker_program": "train.py", "sagemaker_submit_directory": "/opt/ml/input/data/code"}
 COUNT = """
 def handler(event, context):
     return {"items": len(event["Items"]), "run": event["BatchInput"]["run"]}
@@ -47,7 +48,7 @@ class Machine:
     def start(self, **hyperparameters: str) -> tuple[str, str]:
         """Returns the execution's ARN and the job's name."""
         job = f"job-{uuid4().hex[:8]}"
-        given = json.dumps({"job": job, "hyperparameters": hyperparameters})
+        given = json.dumps({"job": job, "hyperparameters": {**hyperparameters, **ENTRY_POINT}})
         execution = self.aws.client("stepfunctions").start_execution(stateMachineArn=self.arn, input=given)
         return execution["executionArn"], job
 
@@ -63,7 +64,10 @@ class Machine:
 def definition(job_role: str) -> dict[str, Any]:
     """The machine's definition."""
     request = training_request("", job_role)
-    del request["TrainingJobName"]
+    # What Step Functions is not known to take.
+    del request["TrainingJobName"], request["OutputDataConfig"]["CompressionType"]
+    for member in ("ContainerEntrypoint", "ContainerArguments"):
+        del request["AlgorithmSpecification"][member]
     count = {
         "Type": "Task",
         "Resource": "arn:aws:states:::lambda:invoke",
@@ -139,7 +143,7 @@ def test_it_batches_the_items_and_waits_for_the_job(machine: Machine) -> None:
     assert [batch["items"] for batch in output["counted"]] == [20, 20, 5]
     assert {batch["run"] for batch in output["counted"]} == {job}
     assert output["trained"]["TrainingJobStatus"] == "Completed"
-    assert output["trained"]["ModelArtifacts"]["S3ModelArtifacts"].endswith(f"{job}/output/model/")
+    assert output["trained"]["ModelArtifacts"]["S3ModelArtifacts"].endswith(f"{job}/output/model.tar.gz")
     arn = output["trained"]["TrainingJobArn"]
     tags = machine.aws.client("sagemaker").list_tags(ResourceArn=arn)["Tags"]
     assert tags == [{"Key": "MANAGED_BY_AWS", "Value": "STARTED_BY_STEP_FUNCTIONS"}]

@@ -47,6 +47,13 @@ def test_a_job_runs_its_code_and_leaves_model_log_and_metrics(aws: Aws, job_role
     assert [(point["Minimum"], point["Maximum"]) for point in statistics] == [(1.5, 2.5)]
 
 
+@pytest.mark.aws_fact
+@pytest.mark.parametrize("member", ["TensorBoardOutputConfig", "DebugHookConfig"])
+def test_debuggers_parameters_are_refused_to_new_customers(aws: Aws, job_role: str, member: str) -> None:
+    with pytest.raises(ClientError, match=f"{member}.*no longer open to new customers"):
+        aws.training_job(job_role, **{member: {"S3OutputPath": f"s3://{BUCKET}/events/"}})
+
+
 def test_a_second_job_finds_the_checkpoints_of_the_first(aws: Aws, job_role: str) -> None:
     config = {"S3Uri": f"s3://{BUCKET}/checkpoints/b/"}
     first = aws.training_job(job_role, {"fail_with": "1"}, CheckpointConfig=config)

@@ -1,15 +1,19 @@
-"""The API as it runs for real: uvicorn, started by the function's own start script."""
+"""The API behind uvicorn: as it runs for real, or in this process, with what a test has changed in it."""
 
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import uvicorn
+
+from chat_api.app import app
 
 CHECKOUT = Path(__file__).parents[3]
 
@@ -46,3 +50,18 @@ def _wait(url: str, process: "subprocess.Popen[bytes]") -> None:
         except httpx.TransportError:
             time.sleep(0.1)
     raise RuntimeError("run.sh did not answer within 30 seconds")
+
+
+@contextmanager
+def serving() -> Iterator[str]:
+    """Serve the app of this process; yields the server's URL."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()

@@ -190,6 +190,7 @@ def _environment(made: House) -> dict[str, str]:
         "MINIMUM_ENDING_PERCENT": "0.00001",
         "MODEL_PACKAGE_GROUP": "storyloom",
         "APPROVAL": "automatic",
+        "PROCESSING_INSTANCES": '["ml.g6.xlarge", "ml.g5.xlarge"]',
         "TUNE": "false",
         "TUNING_JOBS": "6",
         "TUNING_BUDGET_USD": "10",

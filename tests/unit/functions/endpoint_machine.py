@@ -79,6 +79,8 @@ class EndpointMachine:
     failure: str | None = None
     short: dict[str, str] = field(default_factory=dict)
     """Instance types that cannot be had: `capacity` or `quota`."""
+    quotas: dict[str, int] = field(default_factory=dict)
+    """How many instances of a type the account may have at once; as many as anybody asks for if not here."""
     instances: int = 1
     scalable: dict[str, Any] | None = None
     """The scalable target, while one is registered."""
@@ -125,7 +127,7 @@ class EndpointMachine:
     def update_endpoint(self, *, EndpointConfigName: str, **_: Any) -> None:  # noqa: N803
         self._must_exist("UpdateEndpoint")
         self._must_rest("UpdateEndpoint")
-        self._within_quota(EndpointConfigName, "UpdateEndpoint")
+        self._within_quota(EndpointConfigName, "UpdateEndpoint", beside=self.instances)
         changes = machines.instance_of(EndpointConfigName) != machines.instance_of(self.config)
         if changes and self.scalable is not None:
             raise _error("ValidationException", "It must be deregistered first.", "UpdateEndpoint")
@@ -243,11 +245,23 @@ class EndpointMachine:
         if self.status in _BUSY:
             raise _error("ValidationException", "Cannot update in-progress endpoint.", operation)
 
-    def _within_quota(self, config: str, operation: str) -> None:
-        instance = machines.instance_of(config)
-        if self.short.get(instance or "") == "quota":
-            limit = f"The account-level service limit '{instance} for endpoint usage' is 0 Instances."
-            raise _error("ResourceLimitExceeded", limit, operation)
+    def _within_quota(self, config: str, operation: str, beside: int = 0) -> None:
+        """Refuse what the account may not have; an update is blue/green and has both fleets for a while."""
+        instance = machines.instance_of(config) or ""
+        used = beside if instance == machines.instance_of(self.config) else 0
+        limit = 0 if self.short.get(instance) == "quota" else self.quotas.get(instance)
+        wanted = max(1, beside)
+        if limit is not None and used + wanted > limit:
+            raise _error("ResourceLimitExceeded", over_quota(instance, limit, used, wanted), operation)
+
+
+def over_quota(instance: str, limit: int, used: int, wanted: int) -> str:
+    """Say what SageMaker says of an account's quota for an endpoint's instances."""
+    return (
+        f"The account-level service limit '{instance} for endpoint usage' is {limit} Instances, with current "
+        f"utilization of {used} Instances and a request delta of {wanted} Instances. Please use AWS Service "
+        "Quotas to request an increase for this quota."
+    )
 
 
 class _NoJobs:

@@ -5,6 +5,7 @@ from real boto3, which checks them against the service model, and refusals have 
 """
 
 import json
+import select
 import sys
 import threading
 import time
@@ -16,6 +17,7 @@ from typing import Any
 from local.plugin.sagemaker.event_stream import failure, payload_part
 
 Body = dict[str, Any]
+_ANSWER, _CANCEL = "storyloom-answer=", "storyloom-cancel="
 
 
 class RefusalError(Exception):
@@ -45,7 +47,16 @@ class StandIn:
     part_seconds: float = 0.0
     dies: bool = False
     """Whether the stream ends with a ModelStreamError."""
+    breaks: bool = False
+    """Whether the connection breaks where the stream should end."""
+    begins_after: float = 0.0
+    """Seconds before the stream begins."""
+    ends_when_told: bool = True
+    """Whether the container has the code that ends an answer which another request cancels."""
+    cancelled: set[str] = field(default_factory=set)
+    """The answers that the container was told to end."""
     hung_up: threading.Event = field(default_factory=threading.Event)
+    """Set when a stream ended because its client went away, or cancelled it."""
     over_quota: set[str] = field(default_factory=set)
     """Instance types that the account may not have."""
     refuses_to_delete: bool = False
@@ -129,8 +140,11 @@ class StandIn:
         assert self.endpoint is not None
         if self.endpoint["EndpointStatus"] not in {"InService", "Failed"}:
             raise RefusalError('Cannot update in-progress endpoint "arn:aws:sagemaker:::it".')
+        if self.endpoint["EndpointConfigName"] not in self.configs:
+            raise RefusalError("Could not find endpoint configuration.")
         if self.scalable is not None and self._changes_machine(body["EndpointConfigName"]):
             raise RefusalError("The variant(s) main must be deregistered as a target for autoscaling first.")
+        self._within_quota(self.configs[body["EndpointConfigName"]])
         self.updates.append(body)
         self.endpoint |= {"EndpointStatus": "Updating", "wanted": body["EndpointConfigName"]}
         return {"EndpointArn": self.endpoint["EndpointArn"]}
@@ -177,6 +191,24 @@ class StandIn:
         if self.refuses_to_delete:
             raise RefusalError('Cannot update in-progress endpoint "arn:aws:sagemaker:::it".')
         self.endpoint = None
+        return {}
+
+    def _ListEndpointConfigs(self, body: Body) -> Body:  # noqa: N802
+        found = [name for name in self.configs if body["NameContains"] in name]
+        return {"EndpointConfigs": [{"EndpointConfigName": name, **_listed(name)} for name in found]}
+
+    def _ListModels(self, body: Body) -> Body:  # noqa: N802
+        found = [name for name in self.models if body["NameContains"] in name]
+        return {"Models": [{"ModelName": name, **_listed(name)} for name in found]}
+
+    def _DeleteEndpointConfig(self, body: Body) -> Body:  # noqa: N802
+        if self.configs.pop(body["EndpointConfigName"], None) is None:
+            raise RefusalError("Could not find endpoint configuration.")
+        return {}
+
+    def _DeleteModel(self, body: Body) -> Body:  # noqa: N802
+        if self.models.pop(body["ModelName"], None) is None:
+            raise RefusalError("Could not find model.")
         return {}
 
     def _CreateTransformJob(self, body: Body) -> Body:  # noqa: N802
@@ -236,6 +268,11 @@ class StandIn:
         return {"ModelPackageArn": body["ModelPackageArn"]}
 
 
+def _listed(name: str) -> Body:
+    arn = f"arn:aws:sagemaker:us-east-1:123456789012:any/{name}"
+    return {"CreationTime": time.time(), "EndpointConfigArn": arn, "ModelArn": arn}
+
+
 class _Handler(BaseHTTPRequestHandler):
     """One request, of either API."""
 
@@ -255,6 +292,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _runtime(self, request: Body) -> None:
         it = self.stand_in
+        attributes = self.headers["X-Amzn-SageMaker-Custom-Attributes"] or ""
+        if attributes.startswith(_CANCEL):
+            self._cancel(attributes.removeprefix(_CANCEL))
+            return
         it.asked.append(request)
         if it.meet is not None:
             it.meet(len(it.asked), request)
@@ -267,10 +308,19 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path.endswith("invocations"):
             self._json(200, it.answers.pop(0))
         else:
-            self._stream()
+            self._stream(attributes.removeprefix(_ANSWER))
 
-    def _stream(self) -> None:
+    def _cancel(self, answer_id: str) -> None:
+        if self.stand_in.ends_when_told:
+            self.stand_in.cancelled.add(answer_id)
+            self._json(200, {"cancelled": True})
+        else:
+            body = {"OriginalStatusCode": 400, "OriginalMessage": "No messages.", "Message": "An error"}
+            self._json(424, body, {"x-amzn-errortype": "ModelError"})
+
+    def _stream(self, answer_id: str) -> None:
         it = self.stand_in
+        time.sleep(it.begins_after)
         self.send_response(200)
         self.send_header("Content-Type", "application/vnd.amazon.eventstream")
         self.send_header("Transfer-Encoding", "chunked")
@@ -278,13 +328,26 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             for part in it.stream:
                 self._chunk(payload_part(part))
-                time.sleep(it.part_seconds)
+                self._pause(it.part_seconds, answer_id)
+                if answer_id in it.cancelled:
+                    it.hung_up.set()
+                    break
+            if it.breaks:
+                self.close_connection = True
+                return
             if it.dies:
                 self._chunk(failure("ModelStreamError", b'{"Message": "The container died."}'))
             self._chunk(b"")
         except OSError:
             it.hung_up.set()
             self.close_connection = True
+
+    def _pause(self, seconds: float, answer_id: str) -> None:
+        """Sleep, unless the client hangs up meanwhile or the answer is cancelled."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and answer_id not in self.stand_in.cancelled:
+            if select.select([self.connection], [], [], min(left, 0.05))[0]:
+                raise ConnectionResetError("The client has hung up.")
 
     def _chunk(self, data: bytes) -> None:
         self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")

@@ -324,10 +324,10 @@ def test_a_story_is_uploaded_with_the_form_and_listed(
     form = api.post("/api/stories", json={"name": "tales/The Hill.txt", "size": 11}).json()
     assert form["fields"]["x-amz-algorithm"] == "AWS4-HMAC-SHA256"
     assert form["key"] == "tales/The Hill.txt"
-    assert form["url"] == f"{cloud_url.replace('://', f'://{house.stories}.')}"
-    uploaded = httpx.post(
-        f"{cloud_url}/{house.stories}", data=form["fields"], files={"file": b"Once upon a"}, trust_env=False
+    assert form["url"].rstrip("/") == f"{cloud_url}/{house.stories}", (
+        "an address has no room for a bucket's name"
     )
+    uploaded = httpx.post(form["url"], data=form["fields"], files={"file": b"Once upon a"}, trust_env=False)
     assert uploaded.status_code in {200, 204}, uploaded.text
     (story,) = api.get("/api/stories").json()["stories"]
     assert (story["key"], story["size"]) == ("tales/The Hill.txt", 11)

@@ -123,10 +123,10 @@ def test_the_usage_chunk_comes_only_when_asked_for(awake: StandIn, api: TestClie
     assert unasked.headers["content-type"].startswith("text/event-stream")
 
 
-@pytest.mark.parametrize("how", ["dies", "ends", "error event"])
+@pytest.mark.parametrize("how", ["dies", "ends", "breaks", "error event"])
 def test_a_model_that_dies_keeps_what_it_said(awake: StandIn, api: TestClient, how: str) -> None:
     awake.stream = _parts(_sse(finish=False))
-    awake.dies = how == "dies"
+    awake.dies, awake.breaks = how == "dies", how == "breaks"
     if how == "error event":
         awake.stream.append(b'data: {"error": {"message": "CUDA out of memory", "code": 500}}\n\n')
     streamed = api.post("/api/v1/chat/completions", json={**HELLO, "stream": True})
@@ -136,8 +136,9 @@ def test_a_model_that_dies_keeps_what_it_said(awake: StandIn, api: TestClient, h
     assert json.loads(events[-1])["error"]["type"] == "answer_broke_off"
     whole = api.post("/api/v1/chat/completions", json=HELLO)
     assert whole.status_code == 502
-    assert whole.json()["choices"][0]["message"]["content"] == "".join(WORDS)
-    assert whole.json()["error"]["cure"]
+    error = whole.json()["error"]
+    assert error["answer"]["choices"][0]["message"]["content"] == "".join(WORDS)
+    assert error["cure"]
 
 
 def test_a_model_asleep_is_woken_and_says_when_it_will_answer(

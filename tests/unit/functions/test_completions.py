@@ -82,7 +82,7 @@ def test_a_completion_that_breaks_off_keeps_what_it_said(awake: StandIn, api: Te
     awake.stream, awake.dies = list(map(_piece, WORDS)), True
     whole = api.post(COMPLETE, json={"prompt": PROMPT})
     assert whole.status_code == 502
-    assert whole.json()["choices"][0]["text"] == "".join(WORDS)
+    assert whole.json()["error"]["answer"]["choices"][0]["text"] == "".join(WORDS)
     assert whole.json()["error"]["type"] == "answer_broke_off"
     streamed = api.post(COMPLETE, json={"prompt": PROMPT, "stream": True}).text
     assert "answer_broke_off" in streamed.rstrip().rpartition("\n\n")[2]

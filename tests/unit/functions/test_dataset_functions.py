@@ -75,7 +75,7 @@ def test_the_jobs_are_what_sagemaker_and_the_container_take(settings: House, con
     assert _inputs(jobs) == {
         "code": f"s3://{bucket}/training-code/abc/",
         "model": f"s3://{bucket}/base-models/smollm2-135m/r1/",
-        "candidate": f"s3://{bucket}/runs/{RUN}/training/storyloom-train-{RUN}/output/model/",
+        "candidate": f"s3://{bucket}/runs/{RUN}/training/storyloom-train-{RUN}/output/model.tar.gz",
         "test": f"s3://{bucket}/runs/{RUN}/dataset/test/",
         "train": f"s3://{bucket}/runs/{RUN}/dataset/train/",
         "live": LIVE["adapter_uri"],
@@ -94,9 +94,8 @@ def test_the_jobs_are_what_sagemaker_and_the_container_take(settings: House, con
         "TrainingJobName": jobs["training_job_name"],
         "HyperParameters": jobs["hyperparameters"],
         "InputDataConfig": jobs["training_channels"],
-        "OutputDataConfig": {"S3OutputPath": jobs["training_output_uri"], "CompressionType": "NONE"},
+        "OutputDataConfig": {"S3OutputPath": jobs["training_output_uri"]},
         "CheckpointConfig": {"S3Uri": jobs["checkpoint_uri"]},
-        "TensorBoardOutputConfig": {"S3OutputPath": jobs["tensorboard_uri"]},
     }
     for name, value in training.items():
         shape = _member(model, "CreateTrainingJobRequest", name)

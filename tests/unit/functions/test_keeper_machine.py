@@ -194,11 +194,14 @@ class Keeping(RuleBasedStateMachine):
 
     @rule(
         instance=st.sampled_from(["ml.g6.xlarge", "ml.g5.xlarge", "ml.g6e.xlarge"]),
-        why=st.sampled_from(["capacity", "quota", None]),
+        why=st.sampled_from(["capacity", "quota", "no second", None]),
     )
     def machines_come_and_go(self, instance: str, why: str | None) -> None:
         self.world.sagemaker.short.pop(instance, None)
-        if why is not None:
+        self.world.sagemaker.quotas.pop(instance, None)
+        if why == "no second":
+            self.world.sagemaker.quotas[instance] = 1
+        elif why is not None:
             self.world.sagemaker.short[instance] = why
 
     @rule(instances=st.integers(1, 5))

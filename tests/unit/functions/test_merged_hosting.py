@@ -47,7 +47,7 @@ def gpt2(house: House, monkeypatch: pytest.MonkeyPatch) -> House:
 
 def _trained(house: House, version: str, run_id: str = RUN, *, merged: bool = True) -> ModelVersion:
     """A version as its run leaves it."""
-    adapter = layout.adapter(run_id, "job")
+    adapter = layout.adapter(run_id)
     files = {f"{adapter}{name}": b"{}" for name in (*layout.ADAPTER_FILES, "tokenizer.json")}
     files[f"{adapter}chat_template.jinja"] = TEMPLATE
     if merged:

@@ -1,5 +1,6 @@
 """What the bundle brings into vLLM's container: a request's `model` is the header that vLLM goes by."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -66,3 +67,68 @@ def test_a_name_that_is_none_stays_one_that_is_none() -> None:
 
 def test_other_routes_are_left_alone() -> None:
     assert passed_on([b'{"model":"v2"}'], path="/v1/chat/completions")[0] == {}
+
+
+class _Streaming:
+    """Writes words until its client disconnects; hears of that in one of the two ways of the ASGI."""
+
+    def __init__(self, *, listens: bool) -> None:
+        self.listens, self.words, self.ended = listens, 0, False
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        await receive()
+        gone = asyncio.create_task(self._wait_for_disconnect(receive))
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        try:
+            while not (self.listens and gone.done()):
+                await send({"type": "http.response.body", "body": b"hill ", "more_body": True})
+                self.words += 1
+                await asyncio.sleep(0.01)
+        finally:
+            self.ended = True
+            gone.cancel()
+
+    @staticmethod
+    async def _wait_for_disconnect(receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+
+@pytest.mark.parametrize("listens", [True, False])
+def test_an_answer_ends_when_another_request_cancels_it(listens: bool) -> None:
+    server = _Streaming(listens=listens)
+    adapter = NameAdapter(server)
+    sent: list[Message] = []
+
+    async def ask(attributes: bytes, heard: list[Message]) -> None:
+        waiting = [{"type": "http.request", "body": b'{"model":"v2"}'}]
+
+        async def receive() -> Message:
+            return waiting.pop() if waiting else await asyncio.Future()
+
+        async def send(message: Message) -> None:
+            heard.append(message)
+
+        headers = [(b"x-amzn-sagemaker-custom-attributes", attributes)]
+        await adapter({"type": "http", "path": "/invocations", "headers": headers}, receive, send)
+
+    async def cancel(answer_id: bytes) -> dict[str, bool]:
+        heard: list[Message] = []
+        await ask(b"storyloom-cancel=" + answer_id, heard)
+        assert heard[0]["status"] == 200
+        said: dict[str, bool] = json.loads(heard[1]["body"])
+        return said
+
+    async def story() -> None:
+        writing = asyncio.create_task(ask(b"storyloom-answer=a1", sent))
+        while not server.words:
+            await asyncio.sleep(0.01)
+        assert await cancel(b"another") == {"cancelled": False}
+        assert not server.ended
+        assert await cancel(b"a1") == {"cancelled": True}
+        await asyncio.wait_for(writing, 5)
+        assert await cancel(b"a1") == {"cancelled": False}, "it has ended"
+
+    outcome(story())
+    assert server.ended
+    assert sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}, "in good order"

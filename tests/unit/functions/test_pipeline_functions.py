@@ -122,7 +122,7 @@ def test_the_gate(
     decided = _gate(house, context, base, tuned, live)
     assert decided["deploy"] is deploys
     assert words in decided["decision"]
-    assert decided["adapter_uri"].endswith(f"/training/storyloom-train-{RUN}/output/model/")
+    assert decided["adapter_uri"].endswith(f"/runs/{RUN}/evaluation/adapter/")
     json.dumps(decided, allow_nan=False)
     run = runs.get(RUN)
     assert run is not None
@@ -166,7 +166,7 @@ def _registered(house: House, context: LambdaContext) -> dict[str, Any]:
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
         _put(house.artifacts, base + name, name.encode())
     _put(house.artifacts, f"{base}staged.json", b'{"hosting": "adapters"}')
-    adapter = layout.adapter(RUN, f"storyloom-train-{RUN}")
+    adapter = layout.adapter(RUN)
     _put(house.artifacts, f"{adapter}adapter_model.safetensors")
     _put(house.artifacts, f"{adapter}adapter_config.json", b'{"r": 12}')
     decided = _gate(house, context, 30.0, 24.0, None)
@@ -355,7 +355,7 @@ def test_a_bad_first_model_leaves_no_endpoint(
 
 def test_a_bundle_is_not_made_from_half_an_adapter(house: House, context: LambdaContext) -> None:
     event = _registered(house, context)
-    key = f"{layout.adapter(RUN, f'storyloom-train-{RUN}')}adapter_model.safetensors"
+    key = f"{layout.adapter(RUN)}adapter_model.safetensors"
     aws.s3().delete_object(Bucket=house.artifacts, Key=key)
     with pytest.raises(IncompleteModelError, match="lacks adapter_model"):
         deploy(event, context)

@@ -1,108 +1,42 @@
 """Staging the base model, from a small hub that speaks Hugging Face's API over HTTP."""
 
-import contextlib
 import hashlib
 import json
-import threading
-import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from datetime import timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from boto3.s3.transfer import TransferConfig
 
-from shared import aws, layout, runs
-from stage_base_model import handler as staging
+from shared import aws, clock, layout, runs
+from stage_base_model import progress, resumable_upload, retrying
 from stage_base_model.architectures import UnservedModelError
 from stage_base_model.handler import handler
 from stage_base_model.hub import HubError
-from tests.unit.functions.conftest import BASE_MODEL, Context, House
+from tests.unit.functions.conftest import Context, House
+from tests.unit.functions.small_hub import COMMIT, FILES, NEEDED, SHARD, Hiccup, SmallHub
 
-COMMIT = "f" * 40
-FILES = {
-    "config.json": b'{"architectures": ["LlamaForCausalLM"]}',
-    "generation_config.json": b"{}",
-    "tokenizer.json": b"{}",
-    "tokenizer_config.json": b"{}",
-    "chat_template.jinja": b"{{ messages }}",
-    "preprocessor_config.json": b"{}",
-    "processor_config.json": b"{}",
-    "model-00001-of-00002.safetensors": b"a" * (9 * 2**20),
-    "model-00002-of-00002.safetensors": b"b" * 1000,
-    "model.safetensors.index.json": b"{}",
-    "consolidated.safetensors": b"twice",
-    "pytorch_model.bin": b"pickle",
-    "README.md": b"# Hello",
-}
-NEEDED = set(FILES) - {"consolidated.safetensors", "pytorch_model.bin", "README.md"}
-
-
-class SmallHub:
-    """What the hub holds, and what it was asked for."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        self.status = 200
-        self.files = dict(FILES)
-        self.damaged: str | None = None
-        self.slow: str | None = None
-        self.tokens: set[str | None] = set()
+PART = 5 * 2**20
 
 
 @pytest.fixture
 def hub(house: House, monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallHub]:
     """Serve it, in place of huggingface.co; what is larger than 5 MB is uploaded in parts."""
-    parts = TransferConfig(multipart_threshold=5 * 2**20, multipart_chunksize=5 * 2**20)
-    monkeypatch.setattr(staging, "_IN_PARTS", parts)
+    monkeypatch.setattr(resumable_upload, "PART_BYTES", PART)
     it = SmallHub()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            it.asked.append(self.path)
-            it.tokens.add(self.headers.get("Authorization"))
-            name = self.path.rpartition("/")[2]
-            if it.status != 200:
-                self._send(it.status, b"{}")
-            elif self.path == f"/api/models/{BASE_MODEL['id']}/revision/r1":
-                self._send(200, json.dumps({"sha": COMMIT}).encode())
-            elif self.path == f"/api/models/{BASE_MODEL['id']}/tree/{COMMIT}":
-                self._send(200, json.dumps([_entry(*file) for file in it.files.items()]).encode())
-            elif self.path.startswith(f"/{BASE_MODEL['id']}/resolve/{COMMIT}/"):
-                body = it.files[name]
-                self._send(200, b"z" * len(body) if name == it.damaged else body)
-            else:
-                self._send(404, b"{}")
-
-        def _send(self, status: int, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            half = len(body) // 2
-            self.wfile.write(body[:half])
-            if it.slow is not None and self.path.endswith(it.slow):
-                time.sleep(1.5)
-            # The client has hung up where the test let it run out of time.
-            with contextlib.suppress(OSError):
-                self.wfile.write(body[half:])
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_address[1]}")
+    monkeypatch.setenv("HF_ENDPOINT", it.url)
     yield it
-    server.shutdown()
-    server.server_close()
+    it.close()
 
 
-def _entry(name: str, body: bytes) -> dict[str, Any]:
-    entry: dict[str, Any] = {"type": "file", "path": name, "size": len(body)}
-    if name.endswith(".safetensors"):
-        entry["lfs"] = {"oid": hashlib.sha256(body).hexdigest(), "size": len(body)}
-    return entry
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long it would have waited before each further attempt."""
+    seconds: list[float] = []
+    monkeypatch.setattr(retrying, "_sleep", seconds.append)
+    return seconds
 
 
 def _staged(house: House) -> dict[str, Any]:
@@ -115,7 +49,7 @@ def _staged(house: House) -> dict[str, Any]:
 def test_only_the_needed_files_are_staged_and_listed_with_their_hashes(
     house: House, hub: SmallHub, context: LambdaContext
 ) -> None:
-    assert handler({"run_id": "r"}, context) == {"done": True, "files_left": 0}
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context) == {"done": True, "files_left": 0}
     staged = _staged(house)
     assert staged["commit"] == COMMIT
     assert (staged["architecture"], staged["hosting"]) == ("LlamaForCausalLM", "adapters")
@@ -132,7 +66,7 @@ def test_only_the_needed_files_are_staged_and_listed_with_their_hashes(
 def test_a_staged_model_is_not_asked_for_again(house: House, hub: SmallHub, context: LambdaContext) -> None:
     key = layout.staged_marker("smollm2-135m", "r1")
     aws.s3().put_object(Bucket=house.artifacts, Key=key, Body=b'{"hosting": "adapters"}')
-    assert handler({"run_id": "r"}, context)["done"]
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
     assert hub.asked == []
 
 
@@ -144,7 +78,7 @@ def test_how_versions_will_be_hosted_is_decided_by_the_architecture(
     house: House, hub: SmallHub, context: LambdaContext, architecture: str, hosting: str
 ) -> None:
     hub.files["config.json"] = json.dumps({"architectures": [architecture]}).encode()
-    assert handler({"run_id": "r"}, context)["done"]
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
     assert (_staged(house)["architecture"], _staged(house)["hosting"]) == (architecture, hosting)
 
 
@@ -152,17 +86,18 @@ def test_how_versions_will_be_hosted_is_decided_by_the_architecture(
     ("config", "named"),
     [
         (b'{"architectures": ["GPTNeoForCausalLM"]}', "GPTNeoForCausalLM"),
+        (b'{"architectures": ["Gemma4ForCausalLM"]}', "training container .transformers 5.3.0."),
         (b'{"architectures": []}', "names none"),
         (b"[", "names none"),
     ],
-    ids=["unknown", "none", "no JSON"],
+    ids=["not hosted", "not trained", "none", "no JSON"],
 )
 def test_what_could_not_be_hosted_is_refused_before_anything_large_is_copied(
     house: House, hub: SmallHub, context: LambdaContext, config: bytes, named: str
 ) -> None:
     hub.files["config.json"] = config
     with pytest.raises(UnservedModelError, match=named):
-        handler({"run_id": "r"}, context)
+        handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)
     assert not any("safetensors" in path for path in hub.asked)
     assert "Contents" not in aws.s3().list_objects_v2(Bucket=house.artifacts, Prefix="base-models/")
 
@@ -173,26 +108,31 @@ def test_a_model_that_was_staged_before_this_was_asked_is_looked_at_too(
     prefix = layout.base_model("smollm2-135m", "r1")
     aws.s3().put_object(Bucket=house.artifacts, Key=f"{prefix}staged.json", Body=b'{"files": {"a": {}}}')
     with pytest.raises(UnservedModelError, match=r"has no config\.json"):
-        handler({"run_id": "r"}, context)
+        handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)
     config = b'{"architectures": ["GPT2LMHeadModel"]}'
     aws.s3().put_object(Bucket=house.artifacts, Key=f"{prefix}config.json", Body=config)
-    assert handler({"run_id": "r"}, context)["done"]
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
     assert (_staged(house)["hosting"], _staged(house)["files"]) == ("merged", {"a": {}})
     assert hub.asked == []
 
 
-def test_a_damaged_file_is_never_kept(house: House, hub: SmallHub, context: LambdaContext) -> None:
-    hub.damaged = "model-00001-of-00002.safetensors"
-    with pytest.raises(HubError, match="arrived damaged"):
-        handler({"run_id": "r"}, context)
+def _names(house: House) -> set[str]:
     prefix = layout.base_model("smollm2-135m", "r1")
-    kept = {e["Key"] for e in aws.s3().list_objects_v2(Bucket=house.artifacts, Prefix=prefix)["Contents"]}
-    assert prefix + hub.damaged not in kept
-    assert prefix + "model-00002-of-00002.safetensors" in kept
-    hub_file, hub.damaged, before = hub.damaged, None, len(hub.asked)
-    assert handler({"run_id": "r"}, context)["done"]
+    listed = aws.s3().list_objects_v2(Bucket=house.artifacts, Prefix=prefix).get("Contents", [])
+    return {entry["Key"].removeprefix(prefix) for entry in listed}
+
+
+def test_a_damaged_file_is_never_kept(house: House, hub: SmallHub, context: LambdaContext) -> None:
+    hub.damaged = SHARD
+    with pytest.raises(HubError, match="arrived damaged twice"):
+        handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)
+    assert SHARD not in _names(house)
+    assert "model-00002-of-00002.safetensors" in _names(house)
+    hub.damaged, before = None, len(hub.asked)
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
     fetched = [path.rpartition("/")[2] for path in hub.asked[before:] if "/resolve/" in path]
-    assert fetched == ["config.json", hub_file], "what arrived whole is not fetched again"
+    assert fetched == ["config.json", SHARD], "what arrived whole is not fetched again"
+    assert _names(house) == {*NEEDED, "staged.json"}
 
 
 class Hurried(Context):
@@ -206,19 +146,151 @@ class Hurried(Context):
 def test_it_goes_on_in_the_next_call_when_the_time_is_up(
     house: House, hub: SmallHub, context: LambdaContext
 ) -> None:
-    hub.slow = "model-00001-of-00002.safetensors"
-    assert handler({"run_id": "r"}, Hurried()) == {"done": False, "files_left": 1}
-    hub.slow, before = None, len(hub.asked)
-    assert handler({"run_id": "r"}, context)["done"]
-    fetched = [path.rpartition("/")[2] for path in hub.asked[before:] if "/resolve/" in path]
-    assert fetched == ["config.json", "model-00001-of-00002.safetensors"]
+    hub.slow = SHARD
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, Hurried()) == {"done": False, "files_left": 1}
+    hub.slow = None
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
+    assert _body(house) == FILES[SHARD]
 
 
-def test_a_file_that_never_fits_a_call_is_an_error(house: House, hub: SmallHub) -> None:
-    hub.slow = "model-00001-of-00002.safetensors"
-    assert not handler({"run_id": "r"}, Hurried())["done"]
-    with pytest.raises(HubError, match="does not download within one call"):
-        handler({"run_id": "r"}, Hurried())
+def _body(house: House) -> bytes:
+    key = layout.base_model("smollm2-135m", "r1") + SHARD
+    return aws.s3().get_object(Bucket=house.artifacts, Key=key)["Body"].read()
+
+
+@pytest.mark.aws_fact
+@pytest.mark.parametrize(
+    ("asked", "status", "headers"),
+    [
+        ("r1", 429, {"Retry-After": "55"}),
+        (COMMIT, 502, {}),
+        ("config.json", 500, {}),
+        (SHARD, 429, {"RateLimit": '"resolvers";r=0;t=55'}),
+        (SHARD, 503, {}),
+        (SHARD, 504, {"Retry-After": "55"}),
+    ],
+)
+def test_a_refusal_that_passes_is_waited_for(
+    house: House,
+    hub: SmallHub,
+    context: LambdaContext,
+    waits: list[float],
+    *,
+    asked: str,
+    status: int,
+    headers: dict[str, str],
+) -> None:
+    hub.hiccups[asked] = [Hiccup(status, headers)] * 2
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
+    first, second = waits
+    if headers:
+        assert (first, second) == (55, 55)
+    else:
+        assert 0.5 <= first <= 1 <= second <= 2
+
+
+def test_a_refusal_for_longer_than_the_call_may_take_is_left_to_the_next(
+    house: House, hub: SmallHub, context: LambdaContext, waits: list[float]
+) -> None:
+    hub.hiccups[COMMIT] = [Hiccup(429, {"Retry-After": format_datetime(clock.now() + timedelta(days=1))})]
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context) == {"done": False, "files_left": 1}
+    (wait,) = waits
+    assert 500 < wait < 600, "all that was left of this call's time"
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
+
+
+@pytest.mark.aws_fact
+def test_a_connection_that_breaks_is_taken_up_where_it_broke(
+    house: House, hub: SmallHub, context: LambdaContext, waits: list[float]
+) -> None:
+    hub.hiccups[SHARD] = [Hiccup(breaks_after=6 * 2**20), Hiccup(breaks_after=2 * 2**20)]
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
+    first, second, third = hub.ranges[SHARD]
+    assert first is None
+    assert second == f"bytes={6 * 2**20}-"
+    assert third == f"bytes={8 * 2**20}-"
+    assert _body(house) == FILES[SHARD]
+    assert _staged(house)["files"][SHARD]["sha256"] == hashlib.sha256(FILES[SHARD]).hexdigest()
+
+
+@pytest.mark.aws_fact
+def test_the_next_call_goes_on_in_the_middle_of_a_file(
+    house: House, hub: SmallHub, context: LambdaContext, waits: list[float]
+) -> None:
+    hub.hiccups[SHARD] = [Hiccup(breaks_after=6 * 2**20), *[Hiccup(503)] * 7]
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context) == {"done": False, "files_left": 1}
+    assert SHARD not in _names(house), "half a file is no file"
+    before = len(hub.ranges[SHARD])
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
+    assert hub.ranges[SHARD][before:] == [f"bytes={PART}-"], "the whole parts are not asked for again"
+    assert _body(house) == FILES[SHARD]
+    assert _names(house) == {*NEEDED, "staged.json"}
+
+
+def test_a_hub_that_knows_no_ranges_sends_the_file_again(
+    house: House, hub: SmallHub, context: LambdaContext, waits: list[float]
+) -> None:
+    hub.hiccups[SHARD] = [Hiccup(breaks_after=6 * 2**20), Hiccup(ignores_range=True)]
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
+    assert _body(house) == FILES[SHARD]
+
+
+def test_a_file_that_changed_in_between_is_begun_anew(
+    house: House, hub: SmallHub, context: LambdaContext, waits: list[float]
+) -> None:
+    hub.hiccups[SHARD] = [Hiccup(breaks_after=6 * 2**20, headers={"X-Linked-ETag": '"another"'})]
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
+    assert hub.ranges[SHARD] == [None, f"bytes={6 * 2**20}-", None]
+    assert _body(house) == FILES[SHARD]
+
+
+def test_parts_that_do_not_belong_together_are_found_out(
+    house: House, hub: SmallHub, context: LambdaContext, waits: list[float]
+) -> None:
+    """The first part is damaged, and its hash died with the call that received it."""
+    whole, hub.damaged = hub.files[SHARD], SHARD
+    hub.hiccups[SHARD] = [Hiccup(breaks_after=6 * 2**20), *[Hiccup(503)] * 7]
+    hub.etags[SHARD] = '"the same"'
+    assert not handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
+    hub.damaged = None
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
+    assert _body(house) == whole
+
+
+def test_an_upload_that_s3_has_forgotten_is_begun_anew(
+    house: House, hub: SmallHub, context: LambdaContext, waits: list[float]
+) -> None:
+    hub.hiccups[SHARD] = [Hiccup(breaks_after=6 * 2**20), *[Hiccup(503)] * 7]
+    assert not handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
+    partial = progress.read().partial
+    assert partial is not None
+    key = layout.base_model("smollm2-135m", "r1") + SHARD
+    aws.s3().abort_multipart_upload(Bucket=house.artifacts, Key=key, UploadId=partial.upload_id)
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
+    assert _body(house) == FILES[SHARD]
+
+
+def test_a_hub_that_never_answers_is_an_error_with_its_cure(
+    house: House, hub: SmallHub, context: LambdaContext, waits: list[float]
+) -> None:
+    hub.always[SHARD] = Hiccup(429)
+    # The first call brings the other files, and so it has come further.
+    for _ in range(6):
+        assert not handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
+    with pytest.raises(HubError, match=r"answered 429\. .*huggingface_token_secret"):
+        handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)
+    assert sum(waits) > 300
+    hub.always.clear()
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"], "a run that is started again goes on"
+
+
+def test_what_will_not_pass_is_not_retried(
+    house: House, hub: SmallHub, context: LambdaContext, waits: list[float]
+) -> None:
+    hub.always[SHARD] = Hiccup(451)
+    with pytest.raises(HubError, match="answered 451"):
+        handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)
+    assert (waits, hub.downloads(SHARD)) == ([], 1)
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -227,7 +299,8 @@ def test_a_gated_model_says_what_to_do(
 ) -> None:
     hub.status = status
     with pytest.raises(HubError, match=r"Accept its licence .* huggingface_token_secret"):
-        handler({"run_id": "r"}, context)
+        handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)
+    assert len(hub.asked) == 1, "asking again does not help"
 
 
 def test_the_token_comes_from_secrets_manager(
@@ -235,17 +308,17 @@ def test_the_token_comes_from_secrets_manager(
 ) -> None:
     aws.secretsmanager().create_secret(Name=house.table, SecretString="hf_secret\n")
     monkeypatch.setenv("STORYLOOM_HUGGINGFACE_TOKEN_SECRET", house.table)
-    handler({"run_id": "r"}, context)
+    handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)
     assert hub.tokens == {"Bearer hf_secret"}
 
 
 def test_pickled_weights_are_refused(house: House, hub: SmallHub, context: LambdaContext) -> None:
     hub.files = {name: body for name, body in FILES.items() if not name.endswith(".safetensors")}
     with pytest.raises(HubError, match=r"no \.safetensors weights"):
-        handler({"run_id": "r"}, context)
+        handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)
 
 
 def test_an_unknown_revision_is_named(house: House, hub: SmallHub, context: LambdaContext) -> None:
     hub.status = 404
     with pytest.raises(HubError, match="revision/r1"):
-        handler({"run_id": "r"}, context)
+        handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)

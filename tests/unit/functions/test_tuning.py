@@ -8,10 +8,11 @@ from choose_best.handler import NoTrialSucceeded
 from choose_best.handler import handler as choose_best
 from shared import environment, runs
 from shared.environment import Assembly
-from stories.estimate import INSTANCES
+from stories.estimate import GRACE_MINUTES, INSTANCES, SPOT_WAIT_HOURS
 from tests.unit.functions.conftest import House
 
 RUN = "20260907-090000-ffff"
+GIVEN = {"seed": "17", "max_seconds": "14400"}
 
 
 def _settings(*, budget: float, jobs: int = 6, tune: bool = True, instance: str = "ml.g6.xlarge") -> Assembly:
@@ -21,6 +22,7 @@ def _settings(*, budget: float, jobs: int = 6, tune: bool = True, instance: str 
         tuning_budget_usd=budget,
         training_instance=instance,
         max_training_minutes=240,
+        spot=True,
     )
 
 
@@ -29,7 +31,7 @@ def _settings(*, budget: float, jobs: int = 6, tune: bool = True, instance: str 
     [(10, 10, 6), (1, 10, 5), (0.5, 10, 2), (0.3, 10, 0), (10, 600, 0), (1, 0.0, 6)],
 )
 def test_the_budget_decides_how_many_trials(house: House, budget: float, minutes: float, trials: int) -> None:
-    search = tuning.search(environment.common(), _settings(budget=budget), RUN, {"seed": "17"}, minutes)
+    search = tuning.search(environment.common(), _settings(budget=budget), RUN, GIVEN, minutes)
     if not trials:
         assert search is None
         return
@@ -37,7 +39,20 @@ def test_the_budget_decides_how_many_trials(house: House, budget: float, minutes
     limits = search["resource_limits"]
     assert limits["MaxNumberOfTrainingJobs"] == trials
     price = INSTANCES["ml.g6.xlarge"].usd_per_hour
-    assert limits["MaxParallelTrainingJobs"] * limits["MaxRuntimeInSeconds"] / 3600 * price <= budget
+    each = search["stopping_condition"]["MaxRuntimeInSeconds"]
+    assert trials * each / 3600 * price <= budget, (
+        "each trial's own limit keeps all of them within the budget"
+    )
+    assert float(search["static_hyperparameters"]["max_seconds"]) < each, "a trial has time to save"
+    assert set(limits) == {"MaxNumberOfTrainingJobs", "MaxParallelTrainingJobs"}
+
+
+def test_a_search_takes_no_longer_than_one_training_may(house: House) -> None:
+    search = tuning.search(environment.common(), _settings(budget=1000, jobs=7), RUN, GIVEN, 10)
+    assert search is not None
+    limit = search["stopping_condition"]
+    assert 4 * limit["MaxRuntimeInSeconds"] <= (240 + GRACE_MINUTES) * 60
+    assert 4 * (limit["MaxWaitTimeInSeconds"] - limit["MaxRuntimeInSeconds"]) <= SPOT_WAIT_HOURS * 3600
 
 
 def test_no_search_where_it_is_off_or_its_price_is_not_known(house: House) -> None:
@@ -47,7 +62,7 @@ def test_no_search_where_it_is_off_or_its_price_is_not_known(house: House) -> No
 
 
 def test_what_is_tuned_is_not_fixed_as_well(house: House) -> None:
-    given = {"seed": "17", "epochs": "3", "lora_rank": "16", "learning_rate": "0.001"}
+    given = {**GIVEN, "epochs": "3", "lora_rank": "16", "learning_rate": "0.001"}
     search = tuning.search(environment.common(), _settings(budget=10), RUN, given, 10)
     assert search is not None
     fixed = search["static_hyperparameters"]
@@ -74,7 +89,7 @@ def test_the_best_trial_takes_the_training_jobs_place(house: House, context: Lam
     assert after["training_job_name"] == "storyloom-x-003-ab"
     candidate, test = after["processing_inputs"]
     assert candidate["S3Input"] == {
-        "S3Uri": "s3://a/runs/x/training/storyloom-x-003-ab/output/model/",
+        "S3Uri": "s3://a/runs/x/training/storyloom-x-003-ab/output/model.tar.gz",
         "LocalPath": "/p",
     }
     assert test == jobs["processing_inputs"][1]

@@ -1,20 +1,17 @@
 """A stream that asks to wait hears how far the model is, and then its answer."""
 
 import json
-import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import openai
 import pytest
-import uvicorn
 from fastapi.testclient import TestClient
 
 from chat_api import waiting, waking
 from chat_api.app import app
 from shared import clock, hosting, table, usage
+from tests.unit.functions.api_server import serving
 from tests.unit.functions.conftest import House, asked_by
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
@@ -81,23 +78,8 @@ def test_it_hears_how_far_the_model_is_and_then_the_answer(
     assert usage.today("u1").answering == 0
 
 
-@contextmanager
-def _served() -> Iterator[str]:
-    """The app of this process, with what a test has put in place of the keeper, at an address of its own."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
-
-
 def test_openais_client_passes_the_comments_over(asleep: StandIn, keeper: list[str]) -> None:
-    with _served() as url:
+    with serving() as url:
         client = openai.OpenAI(
             base_url=f"{url}/api/v1", api_key="token", default_headers={**CALLER, "Prefer": "wait=600"}
         )

@@ -194,11 +194,46 @@ def test_whatever_is_given_is_taken_or_told(context: dict[str, Any]) -> None:
         assert settings.model.id
 
 
-def test_batches_run_on_machines_that_transform_jobs_can_have() -> None:
-    shape: Any = (
-        botocore.session.get_session().get_service_model("sagemaker").shape_for("TransformInstanceType")
+def _enumeration(shape_name: str) -> set[str]:
+    shape: Any = botocore.session.get_session().get_service_model("sagemaker").shape_for(shape_name)
+    return set(shape.enum)
+
+
+@pytest.mark.parametrize("shape_name", ["TrainingInstanceType", "ProductionVariantInstanceType"])
+def test_every_instance_can_train_and_host(shape_name: str) -> None:
+    assert set(GPU_OF_INSTANCE) <= _enumeration(shape_name)
+
+
+@pytest.mark.aws_fact
+def test_an_evaluation_runs_only_on_what_processing_jobs_can_have() -> None:
+    allowed = _enumeration("ProcessingInstanceType")
+    assert {"ml.p4d.24xlarge", "ml.p4de.24xlarge", "ml.p5.48xlarge"} == set(GPU_OF_INSTANCE) - allowed
+    for instance in GPU_OF_INSTANCE:
+        evaluated_on = read({"training_instance": instance}).evaluation_instances
+        assert set(evaluated_on) <= allowed
+        assert evaluated_on[0] == (instance if instance in allowed else "ml.g6.xlarge")
+
+
+def test_an_evaluation_has_room_for_the_model() -> None:
+    large = {"base_model": "someone/story-14B", "hosting_instance": "ml.g6e.xlarge"}
+    settings = read({**large, "training_instance": "ml.p4de.24xlarge"})
+    assert settings.evaluation_instances == ["ml.g6e.xlarge"], "an ml.g5.xlarge is too small"
+
+
+def test_a_training_that_nothing_could_evaluate_is_refused() -> None:
+    faults = _faults(
+        base_model="someone/story-30B",
+        training_instance="ml.p5.48xlarge",
+        hosting_instance="ml.p5.48xlarge",
+        hosting_fallback_instances="",
     )
-    allowed = set(shape.enum)
+    assert list(faults) == ["training_instance"]
+    assert "no processing jobs" in faults["training_instance"]
+    assert "Give ml.p5.4xlarge, or add it to hosting_fallback_instances" in faults["training_instance"]
+
+
+def test_batches_run_on_machines_that_transform_jobs_can_have() -> None:
+    allowed = _enumeration("TransformInstanceType")
     for instance in GPU_OF_INSTANCE:
         # p2, p3 and the like are too old for the containers
         fits = read({"hosting_instance": instance, "hosting_fallback_instances": ""}).transform_instances

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from tests.unit.tiny_model import chat_example, save_tiny_model, write_examples
+from training_code.archives import MODEL_ARCHIVE
 from training_code.container import TrainingPaths
 
 TALES = ["the sea took the bell and the bell sang on " * n for n in range(1, 4)]
@@ -62,6 +64,14 @@ def make_job(root: Path, base_model: Path) -> Job:
     job = Job(root)
     job.settings(**SMALL, epochs=3)
     return job
+
+
+def archive_model(model: Path, into: Path) -> None:
+    """Leave the archive that SageMaker makes of a training job's model folder."""
+    into.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(into / MODEL_ARCHIVE, "w:gz") as archive:
+        for path in sorted(model.iterdir()):
+            archive.add(path, arcname=path.name)
 
 
 @pytest.fixture

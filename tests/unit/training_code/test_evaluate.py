@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, TopPLogitsWarper
 
 from shared.evaluation import Evaluation
 from tests.unit.tiny_model import chat_example, write_examples
-from tests.unit.training_code.conftest import SMALL, TALES, make_job
+from tests.unit.training_code.conftest import SMALL, TALES, archive_model, make_job
 from training_code import evaluate as job_module
 from training_code import samples
 from training_code.container import ProcessingPaths, run_job
@@ -51,7 +51,7 @@ def paths(tmp_path: Path, trained: Path, base_model: Path) -> ProcessingPaths:
     root = tmp_path / "processing"
     (root / "input").mkdir(parents=True)
     (root / "input" / "model").symlink_to(base_model)
-    (root / "input" / "candidate").symlink_to(trained / "model")
+    archive_model(trained / "model", root / "input" / "candidate")
     (root / "input" / "train").symlink_to(trained / "input" / "data" / "train")
     write_examples(root / "input" / "test", HELD_OUT)
     return ProcessingPaths.from_environment({"STORYLOOM_PROCESSING_ROOT": str(root)})
@@ -156,8 +156,7 @@ def test_an_adapter_of_another_base_is_refused_with_a_reason(paths: ProcessingPa
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "adapter_config.json").write_text('{"peft_type": "LORA", "target_modules": ["nothing_here"]}')
-    paths.candidate.unlink()
-    paths.candidate.symlink_to(broken)
+    archive_model(broken, paths.candidate)
     assert run_job(lambda: evaluate(paths), paths.failure) == 1
     assert "does not fit this base model" in paths.failure.read_text()
 

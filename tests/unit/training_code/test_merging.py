@@ -12,7 +12,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from tests.unit.tiny_model import save_tiny_model, tiny_tokenizer, write_examples
-from tests.unit.training_code.conftest import SMALL, TALES, Job
+from tests.unit.training_code.conftest import SMALL, TALES, Job, archive_model
 from training_code import evaluate as job_module
 from training_code.container import ProcessingPaths
 from training_code.evaluate import evaluate
@@ -40,7 +40,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     inputs = root / "processing" / "input"
     write_examples(inputs / "test", [{"story_id": "f" * 16, "text": tale} for tale in TALES])
     (inputs / "train").symlink_to(data / "train")
-    (inputs / "candidate").symlink_to(job.root / "model")
+    archive_model(job.root / "model", inputs / "candidate")
     (inputs / "model").symlink_to(base)
     return root
 

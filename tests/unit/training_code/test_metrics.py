@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 
-from stacks.sagemaker_jobs import METRIC_DEFINITIONS
 from tests.unit.tiny_model import save_tiny_model
 from training_code import metrics
 from training_code.hyperparameters import Hyperparameters
@@ -35,7 +34,10 @@ def test_what_is_not_known_is_left_out() -> None:
 
 
 def test_every_metric_definition_finds_its_figure_in_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("aws_cdk")  # not in the training image
     import re
+
+    from stacks.sagemaker_jobs import METRIC_DEFINITIONS
 
     monitor = Monitor(flops_per_token=2e9, peak_flops=1e12, usd_per_hour=1.13)
     monitor.step(1, 2.5, 125.0, 1e-3, 1800.0)

@@ -16,7 +16,7 @@ from gate.rules import decide
 from shared.environment import GateRules
 from shared.evaluation import Evaluation
 from tests.unit.tiny_model import chat_example, save_tiny_model, write_examples
-from tests.unit.training_code.conftest import SMALL, Job
+from tests.unit.training_code.conftest import SMALL, Job, archive_model
 from training_code import evaluate as job_module
 from training_code import samples
 from training_code.container import ProcessingPaths
@@ -95,7 +95,7 @@ def judged(
     root = job.root / "processing"
     (root / "input").mkdir(parents=True)
     (root / "input" / "model").symlink_to(base_model)
-    (root / "input" / "candidate").symlink_to(job.root / "model")
+    archive_model(job.root / "model", root / "input" / "candidate")
     (root / "input" / "train").symlink_to(job.root / "input" / "data" / "train")
     if live is not None:
         (root / "input" / "live").symlink_to(live)

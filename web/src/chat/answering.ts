@@ -20,30 +20,41 @@ export interface Pace {
   wait(seconds: number, signal: AbortSignal): Promise<void>;
 }
 
+/** An answer that is asked for: the request, and the id by which the API knows the answer. */
+export interface Question {
+  id: string;
+  request: ChatRequest;
+}
+
 /**
  * Fetch one answer and tell each thing that happens to it, waiting while the model wakes.
  *
- * Never throws: an error becomes the news `broke`, a stop by `signal` the news `stopped`.
+ * Never throws: an error becomes the news `broke`, a stop by `signal` the news `stopped`; a stop cancels the
+ * answer at the API, too.
  */
 export async function answer(
-  api: Pick<Api, "chat">,
-  request: ChatRequest,
+  api: Pick<Api, "chat" | "cancelAnswer">,
+  question: Question,
   signal: AbortSignal,
   tell: (news: TakeNews) => void,
   pace: Pace = realPace,
 ): Promise<void> {
+  const cancel = () => api.cancelAnswer(question.id);
+  signal.addEventListener("abort", cancel, { once: true });
   try {
-    const response = await askUntilAwake(api, request, signal, tell, pace);
+    const response = await askUntilAwake(api, question, signal, tell, pace);
     await passOn(response, tell);
   } catch (error) {
     if (signal.aborted) tell({ type: "stopped" });
     else tell({ type: "broke", problem: problemOf(error) });
+  } finally {
+    signal.removeEventListener("abort", cancel);
   }
 }
 
 async function askUntilAwake(
   api: Pick<Api, "chat">,
-  request: ChatRequest,
+  { id, request }: Question,
   signal: AbortSignal,
   tell: (news: TakeNews) => void,
   pace: Pace,
@@ -52,7 +63,7 @@ async function askUntilAwake(
   let otherTries = 0;
   for (;;) {
     try {
-      return await api.chat(request, signal);
+      return await api.chat(request, id, signal);
     } catch (error) {
       if (!(error instanceof ApiError) || error.status !== 503) throw error;
       if (error.waking !== null && ON_ITS_WAY.includes(error.waking.stage)) {

@@ -45,7 +45,7 @@ export function useConversation(api: Api, owner: string): Talk {
       stops.current.add(stop);
       const messages = messagesFor(turns, index, voice, roomForConversation(limits));
       const request = { model: voice, messages, max_tokens: limits.answerTokens };
-      await answer(api, request, stop.signal, (news) => dispatch({ ...news, takeId }));
+      await answer(api, { id: takeId, request }, stop.signal, (news) => dispatch({ ...news, takeId }));
       stops.current.delete(stop);
     },
     [api],
@@ -55,7 +55,14 @@ export function useConversation(api: Api, owner: string): Talk {
     for (const controller of stops.current) controller.abort();
   }, []);
 
-  useEffect(() => stop, [stop]);
+  useEffect(() => {
+    // A closed or reloaded tab, and a way to another page. Nobody else would tell the API.
+    window.addEventListener("pagehide", stop);
+    return () => {
+      window.removeEventListener("pagehide", stop);
+      stop(); // signed out
+    };
+  }, [stop]);
 
   return {
     conversation,

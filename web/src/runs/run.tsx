@@ -10,6 +10,7 @@ import { Comparison } from "./comparison";
 import { LossChart } from "./loss-chart";
 import { Report } from "./report";
 import { StatusBadge } from "./runs";
+import { ResumeRun } from "./resume";
 import { SearchTable } from "./search";
 import { StopRun } from "./stop";
 import { APPROVAL, type Step, stepsOf } from "./steps";
@@ -46,6 +47,7 @@ function RunContent({ api, run, reload }: { api: Api; run: RunDetail; reload: ()
         run.message && <p class="lede">{run.message}</p>
       )}
       {run.status === "running" && <StopRun api={api} run={run} onStopping={reload} />}
+      {run.status === "failed" && run.can_resume && <ResumeRun api={api} run={run} onResumed={reload} />}
       {run.failure && <FailureCard run={run} />}
       {run.base_perplexity != null && run.tuned_perplexity != null && (
         <Comparison

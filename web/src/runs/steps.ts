@@ -26,6 +26,7 @@ type StepName = (typeof STEPS)[number]["name"];
 const BELONGS_TO: Record<string, StepName> = {
   WaitForEndpoint: "Deploy",
   SmokeTest: "Deploy",
+  CollectGarbage: "Deploy",
   Tune: "Train",
   ChooseBest: "Train",
 };

@@ -81,6 +81,8 @@ class WebStack(Stack):
                 "AWS_LWA_READINESS_CHECK_PATH": "/api/health",
                 "AWS_LWA_PORT": "8000",
                 "UPLOADS_BUCKET": self.uploads.bucket_name,
+                # On AWS the app's own modules would be in the package.
+                "PYTHONPATH": str(HERE.parents[3] / "lambda"),
                 "BROWSER_ENDPOINT": self.node.try_get_context("browser_endpoint") or "",
             },
         )
@@ -151,19 +153,23 @@ class WebStack(Stack):
                 response_headers_policy=headers,
             ),
             additional_behaviors={
-                "/api/*": cloudfront.BehaviorOptions(
-                    origin=origins.RestApiOrigin(self.api),
-                    viewer_protocol_policy=cloudfront.ViewerProtocolPolicy.HTTPS_ONLY,
-                    cache_policy=cloudfront.CachePolicy.CACHING_DISABLED,
-                    origin_request_policy=cloudfront.OriginRequestPolicy.ALL_VIEWER_EXCEPT_HOST_HEADER,
-                    allowed_methods=cloudfront.AllowedMethods.ALLOW_ALL,
-                )
+                "/api/hasty/*": self._to_api(read_timeout=Duration.seconds(3)),
+                "/api/*": self._to_api(),
             },
             error_responses=[
                 cloudfront.ErrorResponse(
                     http_status=403, response_http_status=200, response_page_path="/index.html"
                 )
             ],
+        )
+
+    def _to_api(self, **origin: Duration) -> cloudfront.BehaviorOptions:
+        return cloudfront.BehaviorOptions(
+            origin=origins.RestApiOrigin(self.api, **origin),
+            viewer_protocol_policy=cloudfront.ViewerProtocolPolicy.HTTPS_ONLY,
+            cache_policy=cloudfront.CachePolicy.CACHING_DISABLED,
+            origin_request_policy=cloudfront.OriginRequestPolicy.ALL_VIEWER_EXCEPT_HOST_HEADER,
+            allowed_methods=cloudfront.AllowedMethods.ALLOW_ALL,
         )
 
     def _content(self) -> None:

@@ -11,7 +11,9 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from fastapi import FastAPI, Request
-from fastapi.responses import StreamingResponse
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+
+from chat_api import keep_alive
 
 app = FastAPI()
 
@@ -22,12 +24,12 @@ def health() -> dict[str, bool]:
 
 
 @app.get("/api/stream")
-async def stream(pieces: int = 10, pause: float = 0.1, name: str = "") -> StreamingResponse:
+async def stream(pieces: int = 10, pause: float = 0.1, name: str = "", width: int = 0) -> StreamingResponse:
     async def body() -> AsyncIterator[bytes]:
         written, ended = 0, "cancelled"
         try:
             for number in range(pieces):
-                yield f"data: {number}\n\n".encode()
+                yield f"data: {number}\n\n".encode() + b"." * width
                 written += 1
                 await asyncio.sleep(pause)
             ended = "complete"
@@ -37,10 +39,37 @@ async def stream(pieces: int = 10, pause: float = 0.1, name: str = "") -> Stream
     return StreamingResponse(body(), media_type="text/event-stream")
 
 
-@app.get("/api/slow")
-async def slow(seconds: float) -> dict[str, bool]:
+@app.api_route("/api/slow", methods=["GET", "POST"])
+@app.api_route("/api/hasty/slow", methods=["GET", "POST"])
+async def slow(seconds: float, name: str = "") -> dict[str, bool]:
+    print(f"slow {name} begun", flush=True)
     await asyncio.sleep(seconds)
+    print(f"slow {name} ended", flush=True)
     return {"ok": True}
+
+
+@app.post("/api/hasty/stall")
+async def stall(seconds: float, name: str) -> StreamingResponse:
+    """Begin to answer, and say nothing for a while."""
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"half"
+        await asyncio.sleep(seconds)
+        print(f"stall {name} ended", flush=True)
+        yield b" and half"
+
+    return StreamingResponse(body(), media_type="text/plain")
+
+
+@app.post("/api/hasty/whole")
+async def whole_in_time(seconds: float) -> Response:
+    """Answer in one piece, as late as asked, kept alive as the app keeps its own answers alive."""
+
+    async def work() -> Response:
+        await asyncio.sleep(seconds)
+        return JSONResponse({"waited": seconds})
+
+    return await keep_alive.in_one_piece(work(), first=1.0, between=0.5)
 
 
 @app.get("/api/break")

@@ -1,0 +1,139 @@
+"""Deleting the app's stacks with CloudFormation itself, so that nothing has to be synthesized for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from cli.app_resources import AppNames
+from cli.aws_target import AwsTarget
+from cli.errors import CommandError
+
+Progress = Callable[[str], None]
+POLL_SECONDS = 1.0
+_ATTEMPTS = 4
+"""A deletion that failed is tried again: an endpoint in creation, a log line that came late."""
+_CLEAN_UP = "Custom::MadeAtRunTime"
+
+
+@dataclass
+class StackDeletion:
+    """Deletes the stacks one after the other, in the order in which they need each other."""
+
+    target: AwsTarget
+    names: AppNames
+    progress: Progress
+    deleted: list[str] = field(default_factory=list)
+
+    def delete_all(self) -> None:
+        """Delete all stacks but the one that holds what is kept.
+
+        Once more while there are some: a deployment under way may have made the next one meanwhile.
+
+        Raises:
+            CommandError: says what CloudFormation could not delete, and why.
+        """
+        while present := [name for name in self.names.stacks if self._describe(name)]:
+            for name in present:
+                self.delete(name)
+
+    def delete(self, name: str) -> None:
+        """Delete one stack and wait for it.
+
+        Raises:
+            CommandError: see above.
+        """
+        reasons: list[str] = []
+        for attempt in range(1, _ATTEMPTS + 1):
+            stack = self._at_rest(name)
+            if stack is None:
+                break
+            again = f" (attempt {attempt} of {_ATTEMPTS})" if attempt > 1 else ""
+            self.progress(f"{name}: deleting{again}")
+            if stack["StackStatus"] != "DELETE_IN_PROGRESS":
+                self.target.client("cloudformation").delete_stack(StackName=stack["StackId"])
+            reasons = self._wait(name, stack["StackId"])
+            if not reasons:
+                break
+            self.progress(f"{name}: not deleted yet. {reasons[0]}")
+        if reasons:
+            raise CommandError(
+                f"{name} could not be deleted. {' '.join(reasons)}",
+                "Run the command again: it goes on from here. What else is wrong is in the stack's events: "
+                f"aws cloudformation describe-stack-events --stack-name {name}",
+            )
+        self.deleted.append(name)
+
+    def is_deployed(self, name: str) -> bool:
+        """Whether there is such a stack."""
+        return self._describe(name) is not None
+
+    def _at_rest(self, name: str) -> dict[str, Any] | None:
+        """The stack once no other operation is under way: CloudFormation refuses to delete it until then."""
+        told = False
+        while stack := self._describe(name):
+            status = stack["StackStatus"]
+            if not status.endswith("_IN_PROGRESS") or status in ("DELETE_IN_PROGRESS", "REVIEW_IN_PROGRESS"):
+                return stack
+            if not told:
+                self.progress(f"{name}: waiting for the deployment under way ({status})")
+                told = True
+            time.sleep(POLL_SECONDS)
+        return None
+
+    def _wait(self, name: str, stack_id: str) -> list[str]:
+        """Follow a deletion to its end; returns why it failed, or nothing."""
+        seen: set[str] = set()
+        while True:
+            # By its id: a deleted stack can no longer be found by name.
+            stack = self._describe(stack_id)
+            self._tell_events(name, stack_id, seen)
+            if stack is None or stack["StackStatus"] == "DELETE_COMPLETE":
+                return []
+            if stack["StackStatus"] == "DELETE_FAILED":
+                return self._failures(stack_id)
+            time.sleep(POLL_SECONDS)
+
+    def _tell_events(self, name: str, stack_id: str, seen: set[str]) -> None:
+        for event in reversed(self._events(stack_id)):
+            if event["EventId"] in seen:
+                continue
+            seen.add(event["EventId"])
+            if event["ResourceStatus"] == "DELETE_IN_PROGRESS" and event["ResourceType"] == _CLEAN_UP:
+                self.progress(f"{name}: removing what was made at run time")
+            elif event["ResourceStatus"] == "DELETE_COMPLETE":
+                self.progress(f"{name}: {event['ResourceType']} {event['LogicalResourceId']} is gone")
+
+    def _failures(self, stack_id: str) -> list[str]:
+        """The reasons of this deletion's failures, the newest deletion's only."""
+        reasons: list[str] = []
+        for event in self._events(stack_id):
+            if event["ResourceType"] == "AWS::CloudFormation::Stack":
+                if event["ResourceStatus"] == "DELETE_IN_PROGRESS":
+                    break
+                continue
+            reason = event.get("ResourceStatusReason", "no reason was given")
+            if event["ResourceStatus"] == "DELETE_FAILED" and not reason.startswith("Not attempted"):
+                reasons.append(f"{event['LogicalResourceId']}: {reason.rstrip('.')}.")
+        return list(reversed(reasons)) or ["CloudFormation gave no reason."]
+
+    def _events(self, stack_id: str) -> list[dict[str, Any]]:
+        """The newest events of a stack, newest first."""
+        events: list[dict[str, Any]] = self.target.client("cloudformation").describe_stack_events(
+            StackName=stack_id
+        )["StackEvents"]
+        return events
+
+    def _describe(self, name: str) -> dict[str, Any] | None:
+        try:
+            (stack,) = self.target.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+        except ClientError as error:
+            if "does not exist" in error.response["Error"].get("Message", ""):
+                return None
+            raise
+        found: dict[str, Any] = stack
+        return found

@@ -1,0 +1,124 @@
+"""What became of each line of `storyloom verify`, as a table and as a file that can be shared."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+SCHEMA_VERSION = 1
+_ACCOUNT_NUMBER = re.compile(r"\b\d{12}\b")
+_ARN = re.compile(r"\barn:[\w-]+:[^\s,;)]+")
+_ADDRESS = re.compile(r"\b[\w.+-]+@[\w-]+\.[\w.-]+\b")
+
+
+class Status(StrEnum):
+    """What became of a line."""
+
+    PROVEN = "proven"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+_MARKS = {Status.PROVEN: "[green]✓[/]", Status.FAILED: "[red]✗[/]", Status.SKIPPED: "[yellow]-[/]"}
+
+
+class NotProvenError(Exception):
+    """A line does not hold; the text says what was seen instead."""
+
+    def __init__(self, message: str, cure: str = "") -> None:
+        super().__init__(message)
+        self.cure = cure
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What a line saw."""
+
+    detail: str
+    """Without words of a story."""
+    cost_usd: float | None = 0.0
+    """What the line has cost at most, at prices on demand; None if a price is not known."""
+
+
+@dataclass(frozen=True)
+class LineResult:
+    """One line of the table."""
+
+    id: str
+    title: str
+    status: Status
+    seconds: float
+    cost_usd: float | None
+    detail: str
+    cure: str = ""
+
+
+@dataclass
+class Outcome:
+    """All lines of one verification."""
+
+    storyloom: str
+    """Version of Storyloom."""
+    region: str
+    local_cloud: bool
+    started_at: str
+    settings: dict[str, Any]
+    """The settings that matter to a reader: base model, instances, spot."""
+    lines: list[LineResult] = field(default_factory=list)
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether every line holds."""
+        return all(line.status is Status.PROVEN for line in self.lines)
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What all lines have cost together at most; None if the price of one is not known."""
+        costs = [line.cost_usd for line in self.lines]
+        return None if None in costs else round(sum(cost for cost in costs if cost is not None), 4)
+
+    def as_document(self) -> dict[str, Any]:
+        """Return the outcome for a JSON file: no account number, ARN, e-mail address or story text."""
+        lines = [asdict(line) | {"status": line.status.value} for line in self.lines]
+        for line in lines:
+            line |= {name: without_identities(line[name]) for name in ("detail", "cure")}
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "storyloom": self.storyloom,
+            "region": self.region,
+            "local_cloud": self.local_cloud,
+            "started_at": self.started_at,
+            "settings": self.settings,
+            "proven": self.is_proven,
+            "seconds": round(sum(line.seconds for line in self.lines), 1),
+            "cost_usd": self.cost_usd,
+            "lines": lines,
+        }
+
+
+def without_identities(text: str) -> str:
+    """Replace account numbers, ARNs and e-mail addresses in a text."""
+    text = _ARN.sub("<arn>", text)
+    return _ADDRESS.sub("<address>", _ACCOUNT_NUMBER.sub("<account>", text))
+
+
+def outcome_table(lines: Sequence[LineResult]) -> Table:
+    """Draw one row for each line, with a total."""
+    table = Table(box=None, header_style="bold", padding=(0, 1))
+    table.add_column("")
+    table.add_column("line", overflow="fold")
+    table.add_column("seconds", justify="right")
+    table.add_column("cost", justify="right")
+    for line in lines:
+        cell = Text.assemble(line.title, (f"\n{line.detail}", "dim"))
+        if line.cure:
+            cell.append(f"\n{line.cure}", style="bold")
+        cost = "?" if line.cost_usd is None else f"${line.cost_usd:.2f}" if line.cost_usd else ""
+        table.add_row(_MARKS[line.status], cell, f"{line.seconds:,.1f}", cost)
+    return table

@@ -1,0 +1,261 @@
+"""Proofs of the way from a dropped story to a registered version."""
+
+from __future__ import annotations
+
+import io
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from cli.connection import TIMEOUT
+from cli.progress import FINISHED
+from cli.stories_folder import story_files
+from cli.verify.outcome import NotProvenError, Proof
+from cli.verify.site_lines import allows_connection
+from cli.verify.world import FOLDER, World, price_per_hour
+
+_PROBE = "This file was put here by storyloom verify, which takes it away again. It tells no story.\n"
+_MINUTE = 60
+_TRIGGER_SECONDS = 20 * _MINUTE
+"""The bucket has to be quiet first: for five minutes, unless the settings say otherwise."""
+_BEFORE_TRAINING_SECONDS = 60 * _MINUTE
+"""Reading, and copying the base model once."""
+
+
+def prove_upload(world: World) -> Proof:
+    """Send a story as the page's script would: by the presigned form, from the page's origin."""
+    if world.trains:
+        files = [(path, f"{FOLDER}/{path.name}") for path, _ in story_files(world.stories)]
+    else:
+        files = [(Path(), f"{FOLDER}/probe.txt")]
+    first, *others = files
+    seen = _upload_as_a_browser(world, first[1], _content(first[0]))
+    world.uploaded.append(first[1])
+    for path, name in others:
+        content = _content(path)
+        world.say(f"uploading {name}")
+        world.uploaded.append(world.api.upload(io.BytesIO(content), len(content), name))
+    return Proof(f"{len(files)} files; {seen}")
+
+
+def _content(path: Path) -> bytes:
+    return path.read_bytes() if path.name else _PROBE.encode()
+
+
+def _upload_as_a_browser(world: World, name: str, content: bytes) -> str:
+    """Upload one file, and check what a browser would check; returns what was seen."""
+    offer = httpx.post(
+        f"{world.app.page_url}/api/stories",
+        json={"name": name, "size": len(content)},
+        headers=world.api.connection.headers,
+        timeout=TIMEOUT,
+    ).raise_for_status()
+    form, origin = offer.json(), world.app.page_url
+    host = urlsplit(form["url"]).netloc
+    same_origin = host == urlsplit(origin).netloc
+    if not same_origin and not allows_connection(world.policy, form["url"]):
+        raise NotProvenError(
+            f"The page's policy does not let a browser send to {host}, where the form leads."
+        )
+    sent = httpx.post(
+        form["url"],
+        data=form["fields"],
+        files={"file": (name, content)},
+        headers={"Origin": origin},
+        timeout=TIMEOUT,
+    )
+    if sent.is_error or sent.is_redirect:
+        raise NotProvenError(f"The bucket answered the form with {sent.status_code}: {sent.text[:200]}")
+    allowed = sent.headers.get("access-control-allow-origin")
+    if not same_origin and allowed not in {origin, "*"}:
+        raise NotProvenError(
+            f"The bucket does not let the page's origin read its answer (it allows {allowed})."
+        )
+    return (
+        "the form leads to the page's own origin"
+        if same_origin
+        else "the bucket's regional host takes the form"
+    )
+
+
+def prove_trigger(world: World) -> Proof:
+    """Wait for the run that the upload starts; a probe's run is stopped before it costs anything."""
+
+    def new_run() -> dict[str, Any] | None:
+        world.say("waiting until the bucket has been quiet, and a run starts")
+        return next((run for run in world.api.runs() if run["run_id"] not in world.known_runs), None)
+
+    run = world.wait(new_run, _TRIGGER_SECONDS, "a run to start by itself")
+    if world.trains:
+        world.run_id = run["run_id"]
+        return Proof("a run started by itself")
+    world.probe_run_id = run["run_id"]
+    world.api.stop_run(world.probe_run_id)
+    world.wait(lambda: _ended(world, world.probe_run_id), 10 * _MINUTE, "the run to stop")
+    world.api.delete_story(world.uploaded.pop())
+    live = world.api.status()["live"]
+    world.run_id = live["run_id"]
+    return Proof("a run started by itself, and stopped when told to, before anything was trained")
+
+
+def _ended(world: World, run_id: str) -> dict[str, Any] | None:
+    run = world.api.run(run_id)
+    return run if run["status"] in FINISHED else None
+
+
+def prove_dataset(world: World) -> Proof:
+    """Look at the data report of the run."""
+
+    def report() -> dict[str, Any] | None:
+        run = world.api.run(world.run_id)
+        world.say(f"run {world.run_id}: {run.get('step') or 'starting'}")
+        if run.get("report"):
+            return run
+        if run["status"] in FINISHED:
+            raise NotProvenError(f"The run ended as {run['status']}: {run.get('message')}")
+        return None
+
+    run = world.wait(report, _BEFORE_TRAINING_SECONDS, "the data report")
+    link = run["report_url"]
+    page = httpx.get(link, timeout=TIMEOUT)
+    if page.status_code != httpx.codes.OK:
+        raise NotProvenError(f"The link to the data report answered {page.status_code}.")
+    return Proof(f"{run['stories']} stories, {run['words']:,} words; the link to the report opens")
+
+
+def prove_training(world: World) -> Proof:
+    """Follow the run until its training job has ended, and read what SageMaker says of the job."""
+    sagemaker = world.client("sagemaker")
+
+    def trained() -> dict[str, Any] | None:
+        run = world.api.run(world.run_id)
+        job = _job_of(world, run)
+        world.say(f"run {world.run_id}: {run.get('step') or ''} {_pace(run)}".rstrip())
+        if job is not None:
+            world.checkpoints = max(world.checkpoints, _checkpoints(world, job))
+            world.costs["training"] = _training_cost(world, job)
+            if job["TrainingJobStatus"] == "Completed":
+                return job
+        if run["status"] in FINISHED:
+            raise NotProvenError(f"The run ended as {run['status']}: {run.get('message')}")
+        if (world.costs.get("training") or 0.0) > world.left_usd:
+            world.api.stop_run(world.run_id)
+            world.costs["failed"] = world.costs["training"]
+            raise NotProvenError("The training would have passed the limit, so the run was stopped.")
+        return None
+
+    def _pace(run: dict[str, Any]) -> str:
+        progress = run.get("progress") or {}
+        return f"step {progress['step']} of {progress['of']}" if progress.get("step") else ""
+
+    job = world.wait(trained, world.patience_seconds, "the training job")
+    described = sagemaker.describe_training_job(TrainingJobName=job["TrainingJobName"])
+    paid, ran = described.get("BillableTimeInSeconds", 0), described.get("TrainingTimeInSeconds", 0)
+    spot = described.get("EnableManagedSpotTraining")
+    kind = "spot capacity" if spot else "capacity on demand (spot is off)"
+    instance = described["ResourceConfig"]["InstanceType"]
+    cost = _training_cost(world, described) if world.trains else 0.0
+    return Proof(f"{instance} on {kind}: {paid} s billed of {ran} s", cost)
+
+
+def _job_of(world: World, run: dict[str, Any]) -> dict[str, Any] | None:
+    """Describe the training job of a run; None before it is there."""
+    name = run.get("training_job")
+    if not name:
+        return None
+    sagemaker = world.client("sagemaker")
+    try:
+        found: dict[str, Any] = sagemaker.describe_training_job(TrainingJobName=name)
+    except sagemaker.exceptions.ClientError as error:
+        if error.response["Error"]["Code"] == "ValidationException":
+            return None  # its name is known before it is made
+        raise
+    return found
+
+
+def _training_cost(world: World, job: dict[str, Any]) -> float | None:
+    """Return what a job has cost until now, at the price on demand."""
+    price = price_per_hour(job["ResourceConfig"]["InstanceType"])
+    started: datetime | None = job.get("TrainingStartTime")
+    if started is None or world.app.is_local:
+        return 0.0
+    seconds = job.get("BillableTimeInSeconds")
+    if seconds is None:
+        seconds = ((job.get("TrainingEndTime") or datetime.now(started.tzinfo)) - started).total_seconds()
+    count = job["ResourceConfig"]["InstanceCount"]
+    return None if price is None else round(price * count * seconds / 3600, 4)
+
+
+def _checkpoints(world: World, job: dict[str, Any]) -> int:
+    """Count the objects of a job's checkpoints."""
+    uri = job.get("CheckpointConfig", {}).get("S3Uri")
+    if not uri:
+        return 0
+    parts = urlsplit(uri)
+    listed = world.client("s3").list_objects_v2(Bucket=parts.netloc, Prefix=parts.path.lstrip("/"))
+    return int(listed["KeyCount"])
+
+
+def prove_checkpoint(world: World) -> Proof:
+    """Checkpoints lay in the bucket while the job trained, or lie there still."""
+    if not world.checkpoints:
+        raise NotProvenError(
+            "No checkpoint was seen below the job's checkpoint folder.",
+            "A training of a minute may end before its first one; a run's checkpoints go when it has ended.",
+        )
+    return Proof(f"{world.checkpoints} objects below the job's checkpoint folder")
+
+
+def prove_evaluation(world: World) -> Proof:
+    """Wait for the evaluation's figures, and open its report."""
+
+    def evaluated() -> dict[str, Any] | None:
+        run = world.api.run(world.run_id)
+        world.say(f"run {world.run_id}: {run.get('step') or ''}")
+        if run.get("tuned_perplexity"):
+            return run
+        if run["status"] in FINISHED:
+            raise NotProvenError(f"The run ended as {run['status']}: {run.get('message')}")
+        return None
+
+    run = world.wait(evaluated, 3 * 60 * _MINUTE, "the evaluation")
+    link = run.get("evaluation_url")
+    if not link or httpx.get(link, timeout=TIMEOUT).status_code != httpx.codes.OK:
+        raise NotProvenError("The link to the evaluation's report does not open.")
+    lower = 100 * (1 - run["tuned_perplexity"] / run["base_perplexity"])
+    seconds = sum(state["seconds"] for state in run["states"] if state["name"] == "Evaluate")
+    price = price_per_hour(world.app.training_instance)
+    cost = (
+        0.0 if world.app.is_local or not world.trains else None if price is None else price * seconds / 3600
+    )
+    return Proof(
+        f"perplexity on stories it has not seen is {lower:.0f}% lower; {seconds:.0f} s; its report opens",
+        cost,
+    )
+
+
+def prove_registration(world: World) -> Proof:
+    """Wait until the run has ended, and find its version in the Model Registry, with metrics."""
+
+    def finished() -> dict[str, Any] | None:
+        world.say(f"run {world.run_id}: waiting for the version to be registered and deployed")
+        run = world.api.run(world.run_id)
+        return run if run["status"] in FINISHED or run.get("version") else None
+
+    run = world.wait(finished, 60 * _MINUTE, "the registration")
+    if not run.get("version"):
+        raise NotProvenError(f"The run ended as {run['status']}: {run.get('message')}")
+    world.version = run["version"]
+    sagemaker = world.client("sagemaker")
+    packages = sagemaker.list_model_packages(
+        ModelPackageGroupName=world.app.name, SortBy="CreationTime", SortOrder="Descending"
+    )["ModelPackageSummaryList"]
+    if not packages:
+        raise NotProvenError(f"The model package group {world.app.name} is empty.")
+    newest = sagemaker.describe_model_package(ModelPackageName=packages[0]["ModelPackageArn"])
+    if not newest.get("ModelMetrics"):
+        raise NotProvenError("The newest model package has no metrics.")
+    return Proof(f"{world.version}, {newest['ModelApprovalStatus']}, with its metrics")

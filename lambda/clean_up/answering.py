@@ -1,0 +1,44 @@
+"""Answers of a custom resource: CloudFormation waits for a PUT to an address that it gives.
+
+https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-responses.html
+"""
+
+import json
+import time
+import urllib.request
+from typing import Any
+
+_MOST_CHARACTERS = 1500
+"""Of the reason: CloudFormation takes an answer of 4,096 bytes at most."""
+_ATTEMPTS = 4
+
+
+def respond(event: dict[str, Any], physical_id: str, reason: str) -> None:
+    """Tell CloudFormation that a request succeeded, or why it failed.
+
+    Args:
+        event: CloudFormation's request.
+        physical_id: of the resource; it never changes.
+        reason: why it failed; an empty text if it succeeded.
+    """
+    shortened = reason if len(reason) <= _MOST_CHARACTERS else f"{reason[: _MOST_CHARACTERS - 1]}…"
+    answer = {
+        "Status": "FAILED" if reason else "SUCCESS",
+        "Reason": shortened,
+        "PhysicalResourceId": physical_id,
+        **{name: event[name] for name in ("StackId", "RequestId", "LogicalResourceId")},
+    }
+    body = json.dumps(answer).encode()
+    # The address is signed for a request without a content type.
+    request = urllib.request.Request(  # noqa: S310 - CloudFormation's own https address
+        event["ResponseURL"], data=body, method="PUT", headers={"Content-Type": ""}
+    )
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            urllib.request.urlopen(request, timeout=20).close()  # noqa: S310 - as above
+        except OSError:
+            if attempt == _ATTEMPTS:
+                raise
+            time.sleep(attempt)
+        else:
+            return

@@ -1,0 +1,76 @@
+"""Removes what was made at run time when its stack is deleted: the function behind `Custom::MadeAtRunTime`.
+
+CloudFormation calls it when the resource is made, changed and deleted; only a deletion with the whole stack
+does anything. What cannot be removed is named in the answer, and the next deletion of the stack goes on from
+there.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from clean_up import answering, removal
+from clean_up.remaining import Remaining
+from shared import aws, environment
+
+log = Logger(service="clean_up")
+
+Part = Literal["hosting", "everything"]
+POLL_SECONDS = 3.0
+_RESERVE_SECONDS = 20
+"""Kept of the function's time to answer CloudFormation, which would wait for an hour otherwise."""
+_ATTEMPTS_AT_A_REFUSAL = 3
+"""A permission that is missing does not come by waiting; one that was just granted may."""
+
+
+@log.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> None:
+    """Answer CloudFormation's request.
+
+    Args:
+        event: of a custom resource whose property `Part` is `hosting` (what the Chat stack makes) or
+            `everything`.
+        context: Lambda's.
+    """
+    part: Part = event["ResourceProperties"]["Part"]
+    # Always the same id: another one would have CloudFormation delete "the resource before".
+    physical_id = f"{environment.common().name}-{part}"
+    try:
+        reason = _remove(event, part, lambda: context.get_remaining_time_in_millis() / 1000)
+    except Exception as error:  # without an answer the deletion would hang for an hour
+        log.exception("The clean-up failed")
+        reason = f"The clean-up failed: {type(error).__name__}: {error}. Delete the stack again."
+    answering.respond(event, physical_id, reason)
+
+
+def _remove(event: dict[str, Any], part: Part, seconds_left: Callable[[], float]) -> str:
+    """Remove what is to go; returns why not all of it is gone, or an empty text."""
+    if event["RequestType"] != "Delete" or not _is_deleted(event["StackId"]):
+        return ""
+    sweep = removal.sweep_hosting if part == "hosting" else removal.sweep_everything
+    passes = 0
+    while remaining := sweep():
+        passes += 1
+        log.info("Not gone yet", extra={"remaining": [str(one) for one in remaining], "passes": passes})
+        hopeless = all(one.refused for one in remaining) and passes >= _ATTEMPTS_AT_A_REFUSAL
+        if hopeless or seconds_left() < _RESERVE_SECONDS + POLL_SECONDS:
+            return _sentence(remaining)
+        time.sleep(POLL_SECONDS)
+    log.info("All is gone", extra={"part": part, "passes": passes})
+    return ""
+
+
+def _is_deleted(stack_id: str) -> bool:
+    """Whether the whole stack is being deleted: an update or a rollback must not touch what was made."""
+    (stack,) = aws.cloudformation().describe_stacks(StackName=stack_id)["Stacks"]
+    return stack["StackStatus"] == "DELETE_IN_PROGRESS"
+
+
+def _sentence(remaining: list[Remaining]) -> str:
+    return (
+        f"Not removed: {'; '.join(str(one) for one in remaining)}. "
+        "Delete the stack again, or run `storyloom destroy`: it goes on from here."
+    )

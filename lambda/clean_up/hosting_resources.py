@@ -1,0 +1,64 @@
+"""The endpoint, and what it and the transform jobs are made of."""
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from clean_up.remaining import Remaining, is_missing
+from shared import aws, endpoint, environment
+
+
+def delete_endpoint() -> list[Remaining]:
+    """Delete the endpoint with its scaling, and wait for it: SageMaker needs its role until it is gone."""
+    found = endpoint.describe()
+    deleted = endpoint.delete()  # also if there is none: its scaling may be left
+    if found is None:
+        return []
+    why = "it is being deleted"
+    if not deleted:
+        why = f"it is {found.status.lower()}, and SageMaker deletes it only afterwards"
+    return [Remaining(f"endpoint {_name()}", why)]
+
+
+def delete_configurations() -> list[Remaining]:
+    """Delete the endpoint configurations."""
+    client = aws.sagemaker()
+    pages = client.get_paginator("list_endpoint_configs").paginate(NameContains=_name())
+    for name in _ours(found["EndpointConfigName"] for page in pages for found in page["EndpointConfigs"]):
+        _delete(client.delete_endpoint_config, EndpointConfigName=name)
+    return []
+
+
+def delete_models() -> list[Remaining]:
+    """Delete SageMaker's models, those of transform jobs too."""
+    client = aws.sagemaker()
+    pages = client.get_paginator("list_models").paginate(NameContains=_name())
+    for name in _ours(found["ModelName"] for page in pages for found in page["Models"]):
+        _delete(client.delete_model, ModelName=name)
+    return []
+
+
+def delete_log() -> list[Remaining]:
+    """Delete the endpoint's log group: SageMaker makes it, and nothing in it ever expires."""
+    _delete(aws.logs().delete_log_group, logGroupName=f"/aws/sagemaker/Endpoints/{_name()}")
+    return []
+
+
+def _ours(names: Iterable[str]) -> list[str]:
+    """Keep the names that this app gives: another app's name may begin with the same letters."""
+    pattern = re.compile(rf"{re.escape(_name())}(-batch)?-v\d+(-[a-z0-9]+-[a-z0-9]+)?-[0-9a-f]{{8}}")
+    return [name for name in names if pattern.fullmatch(name)]
+
+
+def _delete(operation: Callable[..., Any], **fields: str) -> None:
+    try:
+        operation(**fields)
+    except ClientError as error:
+        if not is_missing(error):
+            raise
+
+
+def _name() -> str:
+    return environment.common().name

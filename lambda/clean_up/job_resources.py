@@ -1,0 +1,150 @@
+"""SageMaker's jobs of this app, by the names that it gives them, with their logs."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from botocore.exceptions import ClientError
+
+from clean_up.remaining import Remaining, is_missing
+from shared import aws, environment, layout, tags
+
+log = Logger(service="clean_up", child=True)
+
+_RUN_ID = r"\d{8}-\d{6}-[0-9a-f]{4}"
+_AT_WORK = ("InProgress", "Stopping")
+
+
+@dataclass(frozen=True)
+class JobKind:
+    """What tells the kinds of jobs apart."""
+
+    plural: str
+    api: str
+    """As SageMaker's operations and members call it, such as `TrainingJob`."""
+    operation: str
+    """The same in boto3's names, such as `training_job`."""
+    log_group: str
+    may_be_deleted: bool = True
+
+
+TUNING = JobKind("tuning jobs", "HyperParameterTuningJob", "hyper_parameter_tuning_job", "")
+TRAINING = JobKind("training jobs", "TrainingJob", "training_job", "/aws/sagemaker/TrainingJobs")
+PROCESSING = JobKind("processing jobs", "ProcessingJob", "processing_job", "/aws/sagemaker/ProcessingJobs")
+# SageMaker has no operation that deletes one; an ended job is a line in a list and costs nothing.
+TRANSFORM = JobKind(
+    "transform jobs", "TransformJob", "transform_job", "/aws/sagemaker/TransformJobs", may_be_deleted=False
+)
+KINDS = (TUNING, TRAINING, PROCESSING, TRANSFORM)
+
+
+def stop_jobs(kind: JobKind) -> list[Remaining]:
+    """Stop the jobs at work; returns those that have not ended yet."""
+    remaining = []
+    for status in _AT_WORK:
+        for name in _jobs(kind, status):
+            if status == "InProgress":
+                _stop(kind, name)
+            remaining.append(Remaining(f"{kind.plural[:-1]} {name}", "it is being stopped"))
+    return remaining
+
+
+def delete_logs(kind: JobKind) -> list[Remaining]:
+    """Delete the log streams of this app's jobs; the groups are shared by all jobs of the account."""
+    if not kind.log_group:
+        return []
+    for prefix in _stream_prefixes(kind):
+        for stream in _streams(kind.log_group, prefix):
+            if _is_ours(kind, stream.partition("/")[0]):
+                aws.logs().delete_log_stream(logGroupName=kind.log_group, logStreamName=stream)
+    return []
+
+
+def delete_jobs(kind: JobKind) -> list[Remaining]:
+    """Delete the ended jobs from SageMaker's lists. Where that is refused they stay: they cost nothing."""
+    # The boto3 of Lambda's Python may be older than the operation.
+    delete = getattr(aws.sagemaker(), f"delete_{kind.operation}", None)
+    if not kind.may_be_deleted or delete is None:
+        return []
+    for name in list(_jobs(kind)):
+        try:
+            delete(**{f"{kind.api}Name": name})
+        except ClientError as error:
+            if not is_missing(error):
+                log.warning("An ended job stays listed", extra={"job": name, "error": str(error)})
+    return []
+
+
+def _stop(kind: JobKind, name: str) -> None:
+    try:
+        getattr(aws.sagemaker(), f"stop_{kind.operation}")(**{f"{kind.api}Name": name})
+    except ClientError as error:
+        # It may have ended since it was listed.
+        if not is_missing(error) and error.response["Error"]["Code"] != "ValidationException":
+            raise
+
+
+def _jobs(kind: JobKind, status: str = "") -> Iterator[str]:
+    """List this app's jobs, in one status or in all of them."""
+    client: Any = aws.sagemaker()
+    chosen = {"StatusEquals": status} if status else {}
+    arns: dict[str, str] = {}  # a name may contain both prefixes of training jobs
+    for prefix in _prefixes(kind):
+        pages = client.get_paginator(f"list_{kind.operation}s").paginate(NameContains=prefix, **chosen)
+        for page in pages:
+            for found in page[f"{kind.api}Summaries"]:
+                arns[str(found[f"{kind.api}Name"])] = str(found[f"{kind.api}Arn"])
+    for name, arn in arns.items():
+        if _is_ours(kind, name) and (not _is_ambiguous(kind, name) or _carries_our_tag(arn)):
+            yield name
+
+
+def _prefixes(kind: JobKind) -> list[str]:
+    name = environment.common().name
+    tuning = layout.tuning_job(name, "")
+    return {
+        TUNING.plural: [tuning],
+        TRAINING.plural: list(dict.fromkeys([f"{name}-train-", tuning])),
+        PROCESSING.plural: [f"{name}-evaluate-"],
+        TRANSFORM.plural: [f"{name}-batch-"],
+    }[kind.plural]
+
+
+def _stream_prefixes(kind: JobKind) -> list[str]:
+    if kind is not TRAINING:
+        return _prefixes(kind)
+    named = f"{environment.common().name}-train-"
+    trials = [f"{job}/" for job in _jobs(TRAINING) if _is_ambiguous(TRAINING, job)]
+    return [named, *trials]
+
+
+def _is_ours(kind: JobKind, job: str) -> bool:
+    """Whether a job is named as this app names them: another app's name may begin with the same letters."""
+    prefixes = "|".join(re.escape(prefix) for prefix in _prefixes(kind))
+    return re.fullmatch(rf"({prefixes}){_RUN_ID}(-.*)?", job) is not None
+
+
+def _is_ambiguous(kind: JobKind, job: str) -> bool:
+    """Whether another app may have the same prefix: a tuning job's name has no room for a long one."""
+    return kind is TUNING or (kind is TRAINING and not job.startswith(f"{environment.common().name}-train-"))
+
+
+def _carries_our_tag(arn: str) -> bool:
+    found = aws.sagemaker().list_tags(ResourceArn=arn)["Tags"]
+    return all(tag in found for tag in tags.of_the_app())
+
+
+def _streams(group: str, prefix: str) -> list[str]:
+    pages = (
+        aws.logs()
+        .get_paginator("describe_log_streams")
+        .paginate(logGroupName=group, logStreamNamePrefix=prefix)
+    )
+    try:
+        return [stream["logStreamName"] for page in pages for stream in page["logStreams"]]
+    except ClientError as error:
+        if is_missing(error):
+            return []
+        raise

@@ -1,0 +1,56 @@
+"""The table outlives the deployment: what it says of things that are gone is put right."""
+
+from collections.abc import Callable
+
+from clean_up.remaining import Remaining
+from shared import aws, clock, hosting, keys, lock, runs, transforms, versions
+from shared.models import GOING, TRANSFORM_GOING
+
+_GONE = "The deployment was deleted while this was in progress."
+
+
+def end_what_is_in_progress() -> list[Remaining]:
+    """Record that runs and batches have ended and the model sleeps."""
+    return _unless_the_table_is_gone(_end_runs, _end_batches, hosting.put_to_rest)
+
+
+def forget_packages() -> list[Remaining]:
+    """Take the versions' packages out of their records.
+
+    The next deployment's registry counts from 1 again: an old ARN would name somebody else's package there.
+    """
+    return _unless_the_table_is_gone(versions.forget_packages)
+
+
+def revoke_keys() -> list[Remaining]:
+    """Revoke every API key: the people who made them are gone with the user pool."""
+
+    def revoke() -> None:
+        for key in keys.every():
+            if key.revoked_at is None:
+                keys.revoke(key.key_id)
+
+    return _unless_the_table_is_gone(revoke)
+
+
+def _end_runs() -> None:
+    held = lock.holder()
+    in_progress = {run.run_id for run in runs.latest() if run.status in GOING}
+    for run_id in sorted(in_progress | ({held.run_id} if held else set())):
+        runs.finish(run_id, "failed", f"{_GONE} Your stories are untouched.")
+        lock.drop(run_id)
+
+
+def _end_batches() -> None:
+    for batch_id in transforms.going():
+        transforms.finish(batch_id, "stopped", TRANSFORM_GOING, _GONE, ended_at=clock.stamp())
+        transforms.free_place(batch_id)
+
+
+def _unless_the_table_is_gone(*steps: Callable[[], None]) -> list[Remaining]:
+    try:
+        for step in steps:
+            step()
+    except aws.dynamodb().exceptions.ResourceNotFoundException:
+        pass  # its owner deleted the table too
+    return []

@@ -1,0 +1,59 @@
+"""One pass over everything made at run time, in the order in which it has to go.
+
+A pass may be repeated as often as one likes: it removes what it finds and returns what is still there. First
+goes what could make something new, then what bills, then what is left of it.
+"""
+
+from functools import partial
+
+from clean_up import hosting_resources, job_resources, kept_records, model_registry, runs_and_timers
+from clean_up.remaining import Remaining, attempt
+
+
+def sweep_hosting() -> list[Remaining]:
+    """Remove what the Chat stack's functions make and watch: afterwards nobody looks at an endpoint any more.
+
+    Runs are stopped as well, because a run may bring up an endpoint.
+    """
+    return [
+        *attempt("runs", runs_and_timers.stop_runs),
+        *attempt("transform jobs", partial(job_resources.stop_jobs, job_resources.TRANSFORM)),
+        *attempt("the endpoint", hosting_resources.delete_endpoint),
+        *attempt("API keys", kept_records.revoke_keys),
+        *attempt("records in the table", kept_records.end_what_is_in_progress),
+    ]
+
+
+def sweep_everything() -> list[Remaining]:
+    """Remove everything made at run time; the stacks' own resources are CloudFormation's to delete."""
+    remaining = [
+        *attempt("timers", runs_and_timers.delete_timers),
+        *attempt("runs", runs_and_timers.stop_runs),
+        *(
+            one
+            for kind in job_resources.KINDS
+            for one in attempt(kind.plural, partial(job_resources.stop_jobs, kind))
+        ),
+        *attempt("the endpoint", hosting_resources.delete_endpoint),
+    ]
+    if remaining:
+        # What is at work still writes logs, and uses its model and configuration.
+        return remaining
+    return [
+        *attempt("endpoint configurations", hosting_resources.delete_configurations),
+        *attempt("models", hosting_resources.delete_models),
+        *attempt("model packages", model_registry.delete_packages),
+        *attempt("the endpoint's log", hosting_resources.delete_log),
+        *(
+            one
+            for kind in job_resources.KINDS
+            for one in attempt(f"logs of {kind.plural}", partial(job_resources.delete_logs, kind))
+        ),
+        *(
+            one
+            for kind in job_resources.KINDS
+            for one in attempt(kind.plural, partial(job_resources.delete_jobs, kind))
+        ),
+        *attempt("records in the table", kept_records.forget_packages),
+        *attempt("records in the table", kept_records.end_what_is_in_progress),
+    ]

@@ -1,0 +1,43 @@
+"""Deletes what no version needs any more, after a new one is live: copies of models, above all.
+
+It runs before the run gives its lock back, so nobody builds a bundle meanwhile. What a call did not get to
+is found by the next: each begins with what is there, not with what was made.
+"""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from collect_garbage import retired_bundles, run_files, unused_base_models, unused_models
+from collect_garbage.protected import Protected
+from shared import endpoint, runs
+
+log = Logger(service="collect_garbage")
+
+
+@log.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Delete bundles, SageMaker models, checkpoints, merged weights and base models that nothing needs.
+
+    Args:
+        event: `{"run_id"}`.
+        context: Lambda's.
+
+    Returns:
+        `{"deleted": how many objects of S3 went}`
+    """
+    run_id = event["run_id"]
+    runs.enter(run_id, "CollectGarbage", "Deleting copies of the model that nothing needs any more.")
+    found = endpoint.describe()
+    if found is not None and found.busy:
+        # The endpoint may be given back what it had before. The next run collects it.
+        return {"deleted": 0}
+    protected = Protected.read(found)
+    # First what names the objects, then the objects.
+    unused_models.delete_unused(protected)
+    deleted = retired_bundles.delete_retired(protected)
+    deleted += run_files.delete_finished(run_id, protected)
+    deleted += unused_base_models.delete_unused(protected)
+    log.info("Collected garbage", extra={"run_id": run_id, "objects": deleted})
+    return {"deleted": deleted}

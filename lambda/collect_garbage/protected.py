@@ -1,0 +1,59 @@
+"""What must stay: bundles that are live, previous, in service or read by a batch, and their sources."""
+
+from dataclasses import dataclass
+
+from shared import environment, hosting, layout, machines, transforms, versions
+from shared.endpoint import Endpoint
+from shared.models import ModelVersion
+
+_MERGED_KEPT = 5
+"""Of a base that is hosted merged, so many of the newest versions can be deployed again."""
+_NEVER_AGAIN = frozenset({"rejected", "failed"})
+
+
+@dataclass(frozen=True)
+class Protected:
+    """What is in use, by name."""
+
+    bundles: frozenset[str]
+    """Versions whose hosting bundle stays."""
+    configs: frozenset[str]
+    """Endpoint configurations, and with them their models, that stay whichever version they are for."""
+    batches: frozenset[str]
+    """Versions that transform jobs have the models and archives of."""
+    merged_runs: frozenset[str]
+    """Runs whose merged weights stay."""
+    revisions: frozenset[str]
+    """Of the base models that versions are made of."""
+
+    @classmethod
+    def read(cls, found: Endpoint | None) -> "Protected":
+        """Read from the table what is in use; `found` is the endpoint as SageMaker describes it."""
+        pointer, state, models = versions.live(), hosting.state(), versions.every()
+        configs = {found.config if found else None, state.endpoint_config, state.requested} - {None}
+        going = [batch for batch_id in transforms.going() if (batch := transforms.get(batch_id))]
+        batches = {str(batch.version) for batch in going}
+        bundles = {machines.version_of(config) for config in configs} | {
+            layout.bundled_for(batch.bundle_uri) for batch in going if batch.bundle_uri
+        }
+        answering: set[str | None] = set()
+        if pointer is not None:
+            answering = {pointer.version, pointer.previous}
+            bundles |= {layout.bundled_for(pointer.bundle_uri), *answering}
+        kept = [model for model in models if model.status not in _NEVER_AGAIN]
+        deployable = {model.version for model in kept[:_MERGED_KEPT]}
+        return cls(
+            bundles=frozenset(bundle for bundle in bundles if bundle),
+            configs=frozenset(str(config) for config in configs),
+            batches=frozenset(batches),
+            merged_runs=frozenset(
+                model.run_id
+                for model in models
+                if model.status == "pending" or model.version in deployable | answering
+            ),
+            revisions=frozenset({environment.common().base_model.revision, *map(_revision, kept)}),
+        )
+
+
+def _revision(model: ModelVersion) -> str:
+    return model.base_revision

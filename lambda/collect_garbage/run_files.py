@@ -1,0 +1,34 @@
+"""What runs leave that only they needed: training checkpoints, and merged weights of old versions."""
+
+from datetime import UTC, datetime, timedelta
+
+from collect_garbage import artifact_objects
+from collect_garbage.protected import Protected
+from shared import clock, layout
+
+_LONGEST_RUN = timedelta(days=14)
+"""No run goes on for longer, a week's wait for a yes included; after that nobody resumes its training."""
+
+
+def delete_finished(run_id: str, protected: Protected) -> int:
+    """Delete them; returns how many objects.
+
+    Args:
+        run_id: the run that is ending, whose training is over.
+        protected: what stays.
+    """
+    deleted = 0
+    for other in artifact_objects.folders(layout.RUNS):
+        if other == run_id or _is_old(other):
+            deleted += artifact_objects.delete_below(layout.checkpoints(other))
+        if other not in protected.merged_runs and _is_old(other):
+            deleted += artifact_objects.delete_below(layout.merged(other))
+    return deleted
+
+
+def _is_old(run_id: str) -> bool:
+    try:
+        started = datetime.strptime(run_id[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
+    except ValueError:
+        return False
+    return clock.now() - started > _LONGEST_RUN

@@ -1,0 +1,50 @@
+"""Decides whether a job that failed is tried again: only if AWS could not run it."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from shared import attempts, runs
+from shared.attempts import Hindrance
+
+log = Logger(service="next_attempt")
+
+_WORDS: dict[Hindrance, str] = {
+    "quota": "this account may not have {instance} for it",
+    "capacity": "AWS has no machine free for it now",
+    "internal": "SageMaker had an internal error",
+}
+
+
+@log.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Lay out the next attempt at a job, under a name that was not used yet.
+
+    Args:
+        event: `{"run_id", "step": "Train" or "Evaluate", "jobs", "failure": {"Error", "Cause"}}`.
+        context: Lambda's.
+
+    Returns:
+        The jobs, with `again`: the step that is to be tried again, or an empty text, and `wait_seconds`.
+    """
+    run_id, step, jobs = event["run_id"], event["step"], event["jobs"]
+    why = attempts.hindrance(event["failure"].get("Error", ""), event["failure"].get("Cause", ""))
+    plan = attempts.next_evaluation if step == "Evaluate" else attempts.next_training
+    planned = plan(run_id, jobs, why) if why is not None else None
+    log.info("Decided", extra={"run_id": run_id, "step": step, "why": why, "again": planned is not None})
+    if why is None or planned is None:
+        return {**jobs, "again": "", "wait_seconds": 1}
+    _record(run_id, step, jobs, planned, why)
+    return {**planned, "again": step, "wait_seconds": attempts.seconds_before(why)}
+
+
+def _record(run_id: str, step: str, jobs: dict[str, Any], planned: dict[str, Any], why: Hindrance) -> None:
+    words = _WORDS[why].format(instance=jobs["processing_instance"])
+    if step == "Evaluate":
+        name = planned["processing_job_name"]
+        message = f"The evaluation is tried again on {planned['processing_instance']}: {words}."
+        runs.enter(run_id, step, message, processing_job=name)
+    else:
+        name = planned["training_job_name"]
+        runs.enter(run_id, step, f"The training is tried again: {words}.", training_job=name)

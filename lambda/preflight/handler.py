@@ -1,0 +1,57 @@
+"""Asks, before a training is paid for, whether the account may have the machines of all later steps."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import BotoCoreError, ClientError
+
+from preflight.quotas import Quota, QuotaNeed, read_quotas, unmet
+from shared import aws, environment, runs
+
+log = Logger(service="preflight")
+
+_CONSOLE = "https://{region}.console.aws.amazon.com/servicequotas/home/services/sagemaker/quotas"
+
+
+@log.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Compare what the run needs with the account's quotas. What cannot be read does not stop a run.
+
+    Args:
+        event: `{"run_id"}`.
+        context: Lambda's.
+
+    Returns:
+        `{"enough", "message"}`; the message says which quotas are too low and how to raise them.
+    """
+    run_id = event["run_id"]
+    runs.enter(run_id, "Preflight", "Asking AWS whether this account may have the machines.")
+    needs = [QuotaNeed.model_validate(need) for need in environment.read(environment.QuotaCheck).quotas]
+    try:
+        quotas = read_quotas(aws.service_quotas(), {need.name for need in needs})
+    except (ClientError, BotoCoreError) as error:
+        log.warning("The quotas could not be read; the run goes on", extra={"run_id": run_id}, exc_info=error)
+        return {"enough": True, "message": ""}
+    short = unmet(needs, quotas)
+    log.info("Looked at the quotas", extra={"run_id": run_id, "short": [need.name for need in short]})
+    return {"enough": not short, "message": _message(short, quotas) if short else ""}
+
+
+def _message(short: list[QuotaNeed], quotas: dict[str, Quota]) -> str:
+    region = aws.service_quotas().meta.region_name
+    lines = [
+        "This account may not have the machines that the run needs after or for its training, so it ended "
+        "before it: nothing was spent on a GPU. Too low in AWS's Service Quotas:"
+    ]
+    for need in short:
+        quota = quotas[need.name]
+        page = f"{_CONSOLE.format(region=region)}/{quota.code}"
+        lines += [
+            f"- {need.name}: {quota.value:g}, and {need.minimum} is needed for {need.purpose}. "
+            f"Ask for more at {page} or with: aws service-quotas request-service-quota-increase "
+            f"--service-code sagemaker --quota-code {quota.code} --desired-value {need.minimum} "
+            f"--region {region}"
+        ]
+    lines.append("AWS answers within hours or days. Then start a run: storyloom start")
+    return "\n".join(lines)

@@ -1,0 +1,32 @@
+"""Begins the new execution of a run that failed: its record is open again, and goes on where it failed."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from shared import lock, runs, versions
+
+log = Logger(service="resume")
+
+
+@log.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> None:
+    """Hold the lock and reopen the run. Calling it twice for one execution changes nothing more.
+
+    Args:
+        event: `{"run_id", "reason", "execution_arn", "state"}`.
+        context: Lambda's.
+
+    Raises:
+        shared.lock.AnotherRunIsGoing: this execution does not have the lock and cannot get it.
+    """
+    run_id, state = event["run_id"], event["state"]
+    lock.hold(run_id, event["execution_arn"])
+    runs.reopen(run_id, event["execution_arn"], state, event["reason"])
+    run = runs.get(run_id)
+    model = versions.get(run.version) if run is not None and run.version else None
+    if state == "Deploy" and model is not None and model.status == "failed":
+        # It failed with the run's first deployment.
+        versions.set_status(model.version, "approved")
+    log.info("Goes on", extra={"run_id": run_id, "state": state})

@@ -1,0 +1,62 @@
+"""How far staging is, beside the files: `staging.json`, which the next call of the function goes on from."""
+
+from botocore.exceptions import ClientError
+from pydantic import BaseModel
+
+from shared import aws, environment, layout
+
+
+class PartialUpload(BaseModel):
+    """A file that did not fit into one call, or broke off: an S3 multipart upload that goes on."""
+
+    name: str
+    upload_id: str
+    etag: str | None = None
+    """Of the hub's file that the parts are from."""
+    kept: int = 0
+    """How many of its bytes have been counted in `received`."""
+
+
+class StagingProgress(BaseModel):
+    """What has been done."""
+
+    verified: dict[str, str] = {}
+    """sha256 of the files that were compared with the hub's hash, or have none there."""
+    partial: PartialUpload | None = None
+    received: int = 0
+    """Bytes of files in parts, over all calls."""
+    restarted: list[str] = []
+    """Files that were begun anew, because what had arrived of them was not right."""
+    calls_without_bytes: int = 0
+    """In a row."""
+
+
+def read() -> StagingProgress:
+    """Read it; there is none before the first call."""
+    try:
+        body = aws.s3().get_object(Bucket=_bucket(), Key=_key())["Body"].read()
+    except ClientError as error:
+        if error.response["Error"]["Code"] in {"404", "NoSuchKey"}:
+            return StagingProgress()
+        raise
+    return StagingProgress.model_validate_json(body)
+
+
+def write(progress: StagingProgress) -> None:
+    """Write it."""
+    body = progress.model_dump_json(indent=2).encode()
+    aws.s3().put_object(Bucket=_bucket(), Key=_key(), Body=body, ContentType="application/json")
+
+
+def delete() -> None:
+    """Forget it: the model is staged."""
+    aws.s3().delete_object(Bucket=_bucket(), Key=_key())
+
+
+def _bucket() -> str:
+    return environment.common().artifacts_bucket
+
+
+def _key() -> str:
+    base = environment.common().base_model
+    return layout.staging_progress(base.slug, base.revision)

@@ -1,0 +1,113 @@
+"""An S3 multipart upload that a later call of the function can go on with."""
+
+import hashlib
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from shared import aws
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+
+PART_BYTES = 32 * 2**20
+"""Of every part but the last; S3 takes 10,000 parts, which is 320 GB."""
+_AT_ONCE = 3
+"""Parts on their way to S3 while the next is being received; each is in memory until it has arrived."""
+
+
+class ResumableUpload:
+    """One object in the making."""
+
+    def __init__(self, bucket: str, key: str, upload_id: str | None = None) -> None:
+        """Go on with an upload, or begin one if it is not known or is no longer there."""
+        self._bucket, self._key = bucket, key
+        found = self._list_parts(upload_id) if upload_id else None
+        self.resumed = bool(found)
+        self._parts = found or []
+        if upload_id is None or found is None:
+            upload_id = aws.s3().create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
+        self.upload_id = upload_id
+
+    @property
+    def position(self) -> int:
+        """How many bytes have arrived whole."""
+        return len(self._parts) * PART_BYTES
+
+    def add(self, chunks: Iterator[bytes]) -> str:
+        """Upload what is left of the object.
+
+        What has arrived when the chunks end with an exception is kept, in whole parts.
+
+        Returns:
+            The sha256 of these bytes, as hex.
+        """
+        digest, kept = hashlib.sha256(), bytearray()
+        waiting: deque[Future[CompletedPartTypeDef]] = deque()
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            try:
+                for chunk in chunks:
+                    digest.update(chunk)
+                    kept += chunk
+                    while len(kept) >= PART_BYTES:
+                        self._send(pool, waiting, bytes(kept[:PART_BYTES]))
+                        del kept[:PART_BYTES]
+                if kept:
+                    self._send(pool, waiting, bytes(kept))
+            finally:
+                self._parts += [part.result() for part in waiting]
+        return digest.hexdigest()
+
+    def complete(self) -> None:
+        """Make the object of the parts."""
+        aws.s3().complete_multipart_upload(
+            Bucket=self._bucket,
+            Key=self._key,
+            UploadId=self.upload_id,
+            MultipartUpload={"Parts": self._parts},
+        )
+
+    def abort(self) -> None:
+        """Forget the parts; an upload that is not there is one already."""
+        try:
+            aws.s3().abort_multipart_upload(Bucket=self._bucket, Key=self._key, UploadId=self.upload_id)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "NoSuchUpload":
+                raise
+
+    def _send(
+        self, pool: ThreadPoolExecutor, waiting: "deque[Future[CompletedPartTypeDef]]", body: bytes
+    ) -> None:
+        if len(waiting) == _AT_ONCE:
+            self._parts.append(waiting.popleft().result())
+        number = len(self._parts) + len(waiting) + 1
+        waiting.append(pool.submit(self._upload, number, body))
+
+    def _upload(self, number: int, body: bytes) -> "CompletedPartTypeDef":
+        sent = aws.s3().upload_part(
+            Bucket=self._bucket, Key=self._key, UploadId=self.upload_id, PartNumber=number, Body=body
+        )
+        return {"PartNumber": number, "ETag": sent["ETag"]}
+
+    def _list_parts(self, upload_id: str) -> "list[CompletedPartTypeDef] | None":
+        """List the whole parts from the first on; None if S3 no longer has the upload."""
+        pages = aws.s3().get_paginator("list_parts")
+        try:
+            listed = [
+                part
+                for page in pages.paginate(Bucket=self._bucket, Key=self._key, UploadId=upload_id)
+                for part in page.get("Parts", [])
+            ]
+        except ClientError as error:
+            if error.response["Error"]["Code"] in {"404", "NoSuchUpload"}:
+                return None
+            raise
+        found: list[CompletedPartTypeDef] = []
+        for number, part in enumerate(sorted(listed, key=lambda part: part["PartNumber"]), start=1):
+            if part["PartNumber"] != number or part["Size"] != PART_BYTES:
+                break
+            found.append({"PartNumber": number, "ETag": part["ETag"]})
+        return found

@@ -1,0 +1,104 @@
+"""What a failed run needs to go on where it failed, and why one cannot."""
+
+from typing import Any, NamedTuple
+
+from shared import attempts, aws, environment, layout, resuming, runs, versions
+from shared.models import Run
+from shared.resuming import FailedState
+
+_NEW_RUN = "Start a new run instead: storyloom start."
+
+
+class CannotResume(Exception):  # noqa: N818 - the text is a whole sentence for a person
+    """This run cannot be taken up again."""
+
+
+class Resumption(NamedTuple):
+    """A new execution of a run that failed."""
+
+    execution_name: str
+    state: str
+    """Where it goes on."""
+    data: dict[str, Any]
+    """What it is started with, beside the run's id and the reason."""
+
+
+def plan(run_id: str) -> Resumption:
+    """Lay out how a failed run goes on. Changes nothing.
+
+    Raises:
+        CannotResume: the run did not fail, failed before anything was paid for, or what it made is gone or no
+            longer fits the settings.
+    """
+    run = runs.get(run_id)
+    if run is None:
+        raise CannotResume(f"There is no run {run_id}: storyloom runs lists the runs.")
+    if run.going:
+        raise CannotResume(f"Run {run_id} is in progress: it has not failed.")
+    if run.status != "failed":
+        raise CannotResume(f"Run {run_id} did not fail: it ended as {run.status}. {_NEW_RUN}")
+    failed = resuming.failed_state(run.execution_arn) if run.execution_arn else None
+    if failed is None:
+        raise CannotResume(
+            f"Run {run_id} failed in {run.step or 'its first step'} and has nothing to go on with. {_NEW_RUN}"
+        )
+    _require_the_same_base(run_id, failed)
+    _require_what_was_made(run, failed)
+    number = run.attempt + 1
+    data = {**_with_fresh_names(run_id, failed), "resume": {"state": failed.resumes_at}}
+    return Resumption(f"{run_id}-{number}", failed.resumes_at, data)
+
+
+def _with_fresh_names(run_id: str, failed: FailedState) -> dict[str, Any]:
+    """Name the job that failed anew, as SageMaker takes no name twice, on the machines of the settings."""
+    kept = failed.kept
+    if "assembled" not in kept:
+        return kept
+    jobs = kept["assembled"]["jobs"]
+    instances = environment.read(environment.Evaluation).processing_instances
+    number = jobs["evaluation_attempt"] + (failed.name == "Evaluate")
+    jobs = attempts.evaluation_attempt(run_id, jobs, number, instances)
+    if failed.name == "Train":
+        jobs = attempts.training_attempt(run_id, jobs, jobs["training_attempt"] + 1)
+    if failed.name == "Tune":
+        jobs = attempts.search_attempt(run_id, jobs, jobs["tuning"]["attempt"] + 1)
+    # Whoever takes a run up again has said yes to it.
+    return {**kept, "assembled": {**kept["assembled"], "jobs": jobs, "ask_before_training": False}}
+
+
+def _require_the_same_base(run_id: str, failed: FailedState) -> None:
+    common = environment.common()
+    base = layout.uri(
+        common.artifacts_bucket, layout.base_model(common.base_model.slug, common.base_model.revision)
+    )
+    if "registered" in failed.kept:
+        return  # the version knows its base, and is asked below
+    if base not in [one["S3Input"]["S3Uri"] for one in failed.kept["assembled"]["jobs"]["processing_inputs"]]:
+        raise CannotResume(
+            f"Run {run_id} trained another base model than the one that is set now ({common.base_model.id}). "
+            f"Set base_model and base_model_revision back and deploy, or start a new run: storyloom start."
+        )
+
+
+def _require_what_was_made(run: Run, failed: FailedState) -> None:
+    if "registered" in failed.kept:
+        _require_deployable(run, str(failed.kept["registered"]["version"]))
+        return
+    run_id, jobs = run.run_id, failed.kept["assembled"]["jobs"]
+    needed = {
+        "Preflight": layout.examples(run_id, "train"),
+        "ChooseBest": layout.examples(run_id, "test"),
+        "Evaluate": layout.model_archive(run_id, jobs["training_job_name"]),
+        "Gate": layout.evaluation_json(run_id),
+        "Register": layout.adapter(run_id),
+    }[failed.resumes_at]
+    bucket = environment.common().artifacts_bucket
+    if not aws.s3().list_objects_v2(Bucket=bucket, Prefix=needed, MaxKeys=1).get("KeyCount"):
+        raise CannotResume(f"What run {run_id} made is gone: there is no s3://{bucket}/{needed}. {_NEW_RUN}")
+
+
+def _require_deployable(run: Run, version: str) -> None:
+    model = versions.get(version)
+    why = f"there is no version {version}" if model is None else versions.undeployable(model)
+    if why is not None:
+        raise CannotResume(f"Run {run.run_id} cannot go on with its deployment: {why}")

@@ -1,0 +1,24 @@
+"""What AWS's services leave behind by themselves, and what a deletion that failed leaves.
+
+https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-logging.html: with execution logging on,
+API Gateway makes a log group that belongs to no stack and never expires.
+"""
+
+from typing import Any
+
+from local.plugin import ministack_cloudformation, ministack_logs
+
+
+def install() -> None:
+    """Add this to the MiniStack of this process."""
+    ministack_cloudformation.keep_dependencies_of_failures()
+    ministack_cloudformation.after_creating("AWS::ApiGateway::Stage", _log_executions)
+    ministack_logs.name_deleted_streams()
+
+
+def _log_executions(stage: dict[str, Any]) -> None:
+    levels = {setting.get("LoggingLevel", "OFF") for setting in stage.get("MethodSettings") or []}
+    if levels - {"OFF"}:
+        ministack_logs.ensure_log_group(
+            f"API-Gateway-Execution-Logs_{stage['RestApiId']}/{stage['StageName']}"
+        )

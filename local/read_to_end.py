@@ -1,0 +1,84 @@
+"""Reads a server's answer to its end, whether or not anybody still takes it.
+
+On AWS nobody tells a function that its client has gone: what it goes on writing is read and thrown away.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import aiohttp
+
+from local.next_server import ERRORS
+
+_PIECES_AHEAD = 4
+"""How many pieces are read before somebody takes them; a piece is 128 KiB at most, or two packets."""
+
+
+class ReadToEnd:
+    """An answer that is being read in a task of its own."""
+
+    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+        """Begin to read."""
+        self._answer = answer
+        self._queue: asyncio.Queue[bytes | Exception | None] = asyncio.Queue(_PIECES_AHEAD)
+        self._abandoned = False
+        self._failure: Exception | None = None
+        self._task = asyncio.create_task(self._read())
+        _reading.add(self._task)
+        self._task.add_done_callback(_reading.discard)
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Yield the pieces as they come, for one reader; who stops early leaves the rest to be thrown away.
+
+        Raises:
+            aiohttp.ClientError: the server broke off.
+            TimeoutError: the server was silent for too long.
+        """
+        try:
+            while (item := await self._queue.get()) is not None:
+                if isinstance(item, Exception):
+                    raise item
+                yield item
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Throw away what is still to come."""
+        self._abandoned = True
+        while not self._queue.empty():
+            self._queue.get_nowait()
+
+    async def ended(self) -> None:
+        """Wait until the answer has been read to its end.
+
+        Raises:
+            aiohttp.ClientError: the server broke off.
+            TimeoutError: the server was silent for too long.
+        """
+        await asyncio.shield(self._task)
+        if self._failure is not None:
+            raise self._failure
+
+    def end(self) -> None:
+        """Read no more, if it is not at its end: the server sees its client go."""
+        self._task.cancel()
+
+    async def _read(self) -> None:
+        try:
+            async for piece in self._answer.content.iter_any():
+                await self._hand_over(piece)
+        except ERRORS as error:
+            self._failure = error
+            await self._hand_over(error)
+        else:
+            await self._hand_over(None)
+        finally:
+            self._answer.close()  # a connection whose answer was read to its end has gone back by itself
+
+    async def _hand_over(self, item: bytes | Exception | None) -> None:
+        if not self._abandoned:
+            await self._queue.put(item)
+
+
+_reading: set[asyncio.Task[None]] = set()
+"""Holds on to the tasks: the event loop itself would let them be collected."""

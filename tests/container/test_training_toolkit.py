@@ -1,0 +1,167 @@
+"""The training toolkit of SageMaker's framework images starts the real training code on a tiny model."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import training_code
+from tests.container.conftest import PYTHON, in_container
+from tests.unit.tiny_model import chat_example, save_tiny_model, write_examples
+
+CODE = Path(training_code.__file__).parent
+TALES = ["the sea took the bell and the bell sang on " * n for n in range(1, 4)]
+SETTINGS = {
+    "precision": "fp32",
+    "sequence_length": "160",
+    "batch_tokens": "320",
+    "learning_rate": "0.02",
+    "lora_rank": "4",
+    "epochs": "2",
+    "accelerator": "gpu",
+    "base_revision": "12fd25f77366fa6b3b4b768ec3050bf629380bac",
+    "price_date": "2026-09",
+}
+
+
+@pytest.fixture(scope="module")
+def channels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The job's channels: code, base model and examples."""
+    data = tmp_path_factory.mktemp("channels")
+    save_tiny_model(data / "model")
+    write_examples(data / "train", [chat_example(n, TALES[n % 3]) for n in range(12)])
+    write_examples(data / "validation", [chat_example(n, TALES[n % 3]) for n in range(20, 23)])
+    shutil.copytree(CODE, data / "code", ignore=shutil.ignore_patterns("__pycache__"))
+    return data
+
+
+class Job:
+    """What SageMaker prepares under `/opt/ml` for the state machine's request, and the image's `train`."""
+
+    def __init__(self, root: Path, channels: Path, **changes: str) -> None:
+        self.root = root / "ml"
+        config = self.root / "input" / "config"
+        config.mkdir(parents=True)
+        for folder in ("model", "output/data", "checkpoints"):
+            (self.root / folder).mkdir(parents=True)
+        (self.root / "input" / "data").symlink_to(channels)
+        code = str(self.root / "input" / "data" / "code")  # /opt/ml/input/data/code in the container
+        script = {"sagemaker_program": "train.py", "sagemaker_submit_directory": code}
+        names = ("code", "model", "train", "validation")
+        for name, content in (
+            ("hyperparameters", {**SETTINGS, **script, **changes}),
+            ("resourceconfig", _resources()),
+            ("inputdataconfig", {name: {"TrainingInputMode": "File"} for name in names}),
+        ):
+            (config / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+
+    def start(self, **environment: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [PYTHON, "-m", "sagemaker_training.cli.train"],
+            env={
+                **{name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ},
+                "HOME": str(self.root),
+                "SAGEMAKER_BASE_DIR": str(self.root),
+                "SAGEMAKER_TRAINING_MODULE": "sagemaker_pytorch_container.training:main",
+                "TRAINING_JOB_NAME": "tales",
+                "AWS_REGION": "us-east-1",
+                "PYTHONUNBUFFERED": "1",
+                "OMP_NUM_THREADS": "1",
+                **environment,
+            },
+            cwd=self.root,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, **environment: str) -> tuple[int, str]:
+        process = self.start(**environment)
+        output = process.communicate()[0]
+        return process.returncode, output
+
+
+def _resources() -> dict[str, object]:
+    return {
+        "current_host": "localhost",
+        "current_instance_type": "ml.g6.xlarge",
+        "current_group_name": "homogeneousCluster",
+        "hosts": ["localhost"],
+        "instance_groups": [
+            {
+                "instance_group_name": "homogeneousCluster",
+                "instance_type": "ml.g6.xlarge",
+                "hosts": ["localhost"],
+            }
+        ],
+        "network_interface_name": "lo",
+    }
+
+
+@pytest.mark.aws_fact
+def test_the_toolkit_trains_with_our_code(tmp_path: Path, channels: Path) -> None:
+    job = Job(tmp_path, channels)
+    code, output = job.run(STORYLOOM_CPU_STANDS_IN="1")
+    assert code == 0, output
+    assert (job.root / "output" / "success").exists()
+    assert (job.root / "model" / "adapter_model.safetensors").stat().st_size > 0
+    record = json.loads((job.root / "model" / "training.json").read_text())
+    settings = record["settings"]
+    assert (settings["epochs"], settings["lora_rank"], settings["price_date"]) == (2, 4, "2026-09")
+    assert settings["base_revision"] == SETTINGS["base_revision"]
+    lines = output.splitlines()
+    assert any(line.startswith("metric validation_loss=") for line in lines), (
+        "metrics stand on lines of their own"
+    )
+    assert any(line.startswith("progress step=1 ") for line in lines)
+    assert "bell" not in output, "no word of a story is logged"
+
+
+@pytest.mark.aws_fact
+def test_the_reason_in_our_words_outlives_the_toolkit(tmp_path: Path, channels: Path) -> None:
+    """Without a GPU, and without the word that a processor stands in for it."""
+    job = Job(tmp_path, channels)
+    code, output = job.run()
+    assert code == 1, "whatever the script's own exit code was"
+    words = (job.root / "output" / "failure").read_text()
+    assert words.startswith("This job needs a GPU that works, and has none: ")
+    assert len(words.encode()) <= 1024
+    assert "ExecuteUserScriptError" in output and "Going on" not in output
+    assert not any((job.root / "model").iterdir())
+
+
+@pytest.mark.aws_fact
+def test_the_toolkit_passes_no_sigterm_on_and_the_next_attempt_goes_on(
+    tmp_path: Path, channels: Path
+) -> None:
+    job = Job(tmp_path, channels, epochs="9", checkpoint_steps="1")
+    process = job.start(STORYLOOM_CPU_STANDS_IN="1")
+    assert process.stdout is not None
+    try:
+        next(line for line in process.stdout if line.startswith("progress step=3 "))
+        process.send_signal(
+            signal.SIGTERM
+        )  # in the image even this is lost: a shell comes before the toolkit
+        assert process.wait() == -signal.SIGTERM, "it dies of it, and tells the script nothing"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+    assert not (job.root / "model" / "adapter_model.safetensors").exists()
+    code, output = job.run(STORYLOOM_CPU_STANDS_IN="1")
+    assert code == 0, output
+    assert "Going on from step " in output
+
+
+@pytest.mark.aws_fact
+def test_nothing_in_the_code_makes_the_toolkit_install_packages(tmp_path: Path) -> None:
+    """A job without network would fail on it."""
+    program = (
+        "import sys; from sagemaker_training import _entry_point_type as kind, modules; "
+        "print(kind.get(sys.argv[1], 'train.py').name, modules.has_requirements(sys.argv[1]))"
+    )
+    said = in_container(program, str(CODE), SAGEMAKER_BASE_DIR=str(tmp_path))
+    assert said.splitlines()[-1] == "PYTHON_PROGRAM False"

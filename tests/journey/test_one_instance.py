@@ -1,0 +1,57 @@
+"""A further version is deployed while the model is awake, and the account may have one instance for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from cli.progress import wait_for_new_run
+from shared import clock
+from tests.journey.conftest import PATIENCE_S, Deployed, wait_for
+
+pytestmark = [pytest.mark.cloud, pytest.mark.journey]
+
+_LIMITS = {"ml.g6.xlarge": 1, "ml.g5.xlarge": 0, "ml.g6e.xlarge": 0}
+_AMPLE = 20
+
+
+@pytest.fixture
+def one_instance(deployed: Deployed) -> Iterator[None]:
+    """The account's quotas, for as long as the test takes."""
+    for instance, limit in _LIMITS.items():
+        deployed.cloud.set_quota(f"{instance} for endpoint usage", limit)
+    yield
+    for instance in _LIMITS:
+        deployed.cloud.set_quota(f"{instance} for endpoint usage", _AMPLE)
+
+
+@pytest.mark.usefixtures("one_instance")
+def test_the_version_goes_live_by_replacement(
+    deployed: Deployed, first_run: dict[str, Any], another_version: str
+) -> None:
+    deployed.answers_as(first_run["version"])
+    known = {run["run_id"] for run in deployed.api.runs()}
+    deployed.api.decide_version(another_version, "activate")
+    run_id = wait_for_new_run(deployed.api, known, PATIENCE_S)
+    wait_for(lambda: "takes over when nobody has used" in (deployed.api.run(run_id)["message"] or "") or None)
+    deployed.answers_as(first_run["version"])
+
+    _let_be_quiet(deployed)
+    run = deployed.finished_run(run_id)
+    assert run["status"] == "succeeded", run
+    deployed.answers_as(another_version)
+    assert deployed.api.status()["live"]["version"] == another_version
+    assert len(deployed.engines()) == 1
+
+
+def _let_be_quiet(deployed: Deployed) -> None:
+    """Make the last question old enough for nobody to be in mid-answer."""
+    earlier = clock.text(clock.now() - timedelta(minutes=6))
+    deployed.table().update_item(
+        Key={"pk": "HOSTING", "sk": "STATE"},
+        UpdateExpression="SET last_used_at = :earlier",
+        ExpressionAttributeValues={":earlier": earlier},
+    )

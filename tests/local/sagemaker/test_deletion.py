@@ -1,0 +1,222 @@
+"""What SageMaker deletes, what it refuses to delete, and which tags show whose a thing is."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.local.sagemaker.conftest import Aws, until
+from tests.local.sagemaker.test_endpoints import _config, _settled, _until_gone
+from tests.local.sagemaker.test_tuning import _ended, _request, trial_code
+
+pytestmark = pytest.mark.cloud
+
+__all__ = ["trial_code"]
+TAGS = [{"Key": "storyloom:app", "Value": "storyloom"}]
+
+
+@pytest.mark.aws_fact
+def test_an_endpoint_cannot_be_deleted_while_it_is_created(aws: Aws, job_role: str) -> None:
+    name = f"endpoint-{uuid4().hex[:8]}"
+    sagemaker = aws.client("sagemaker")
+    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=_config(aws, job_role, "soon"))
+    with pytest.raises(ClientError, match="Cannot update in-progress endpoint"):
+        sagemaker.delete_endpoint(EndpointName=name)
+    _settled(aws, name)
+    sagemaker.delete_endpoint(EndpointName=name)
+    _until_gone(aws, name)
+
+
+@pytest.mark.aws_fact
+def test_a_job_can_be_deleted_once_it_has_ended(aws: Aws, job_role: str) -> None:
+    sagemaker = aws.client("sagemaker")
+    name = aws.training_job(job_role, {"seconds": "30"})
+    with pytest.raises(sagemaker.exceptions.ResourceInUse):
+        sagemaker.delete_training_job(TrainingJobName=name)
+    sagemaker.stop_training_job(TrainingJobName=name)
+    assert aws.ended(name)["TrainingJobStatus"] == "Stopped"
+    sagemaker.delete_training_job(TrainingJobName=name)
+    assert sagemaker.list_training_jobs(NameContains=name)["TrainingJobSummaries"] == []
+    assert not hasattr(sagemaker, "delete_transform_job"), "SageMaker has no such operation"
+
+
+@pytest.mark.aws_fact
+def test_trials_carry_the_tags_of_their_search(aws: Aws, job_role: str, trial_code: None) -> None:
+    sagemaker, request = aws.client("sagemaker"), _request(job_role)
+    name = request["HyperParameterTuningJobName"]
+    request["HyperParameterTuningJobConfig"]["ResourceLimits"]["MaxNumberOfTrainingJobs"] = 1
+    sagemaker.create_hyper_parameter_tuning_job(**request, Tags=TAGS)
+    _ended(aws, name)
+    (trial,) = sagemaker.list_training_jobs(NameContains=name)["TrainingJobSummaries"]
+    assert sagemaker.list_tags(ResourceArn=trial["TrainingJobArn"])["Tags"] == TAGS
+    sagemaker.delete_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
+    assert sagemaker.list_training_jobs(NameContains=name)["TrainingJobSummaries"], "the trials stay"
+
+
+@pytest.mark.aws_fact
+def test_a_version_takes_no_tags_of_its_own(aws: Aws) -> None:
+    sagemaker, group = aws.client("sagemaker"), f"group-{uuid4().hex[:8]}"
+    sagemaker.create_model_package_group(ModelPackageGroupName=group, Tags=TAGS)
+    with pytest.raises(ClientError, match="Tags cannot be supplied with ModelPackageGroupName"):
+        _package(aws, group, Tags=TAGS)
+
+
+def _package(aws: Aws, group: str, **more: Any) -> str:
+    made: str = aws.client("sagemaker").create_model_package(
+        ModelPackageGroupName=group,
+        InferenceSpecification={
+            "Containers": [{"Image": "123456789012.dkr.ecr.us-east-1.amazonaws.com/any:1"}],
+            "SupportedContentTypes": ["application/json"],
+            "SupportedResponseMIMETypes": ["application/json"],
+        },
+        **more,
+    )["ModelPackageArn"]
+    return made
+
+
+REGISTRY = """
+Resources:
+  Group:
+    Type: AWS::SageMaker::ModelPackageGroup
+    Properties: {ModelPackageGroupName: %s}
+"""
+
+
+@pytest.mark.aws_fact
+def test_a_stack_keeps_a_group_that_still_has_versions(aws: Aws) -> None:
+    stack = group = f"registry-{uuid4().hex[:8]}"
+    _create(aws, stack, REGISTRY % group)
+    package = _package(aws, group)
+
+    failed = _deleted(aws, stack)
+    assert failed["StackStatus"] == "DELETE_FAILED"
+    assert "still contains Model Packages" in _reason(aws, failed["StackId"], "Group")
+
+    aws.client("sagemaker").delete_model_package(ModelPackageName=package)
+    assert _deleted(aws, stack)["StackStatus"] == "DELETE_COMPLETE", "a second deletion goes on"
+
+
+# Fails at its first deletion, as one that could not remove everything yet.
+CUSTOM = """
+Resources:
+  Role:
+    Type: AWS::IAM::Role
+    Properties:
+      AssumeRolePolicyDocument:
+        Statement: [{Effect: Allow, Principal: {Service: lambda.amazonaws.com}, Action: sts:AssumeRole}]
+  Function:
+    Type: AWS::Lambda::Function
+    Properties:
+      Runtime: python3.14
+      Handler: index.handler
+      Role: !GetAtt Role.Arn
+      Code:
+        ZipFile: |
+          import json, os, tempfile, urllib.request
+          def handler(event, context):
+              mark = os.path.join(tempfile.gettempdir(), event["StackId"].split("/")[1])
+              fails = event["RequestType"] == "Delete" and not os.path.exists(mark)
+              if fails:
+                  open(mark, "w").close()
+              answer = {key: event[key] for key in ("StackId", "RequestId", "LogicalResourceId")}
+              answer |= {"Status": "FAILED" if fails else "SUCCESS", "Reason": "not gone yet"}
+              answer |= {"PhysicalResourceId": "one"}
+              urllib.request.urlopen(urllib.request.Request(
+                  event["ResponseURL"], json.dumps(answer).encode(), {"Content-Type": ""}, method="PUT"))
+  Thing:
+    Type: Custom::Thing
+    Properties: {ServiceToken: !GetAtt Function.Arn, ServiceTimeout: 60}
+"""
+
+
+@pytest.mark.aws_fact
+def test_what_a_failed_resource_needs_outlives_the_deletion(aws: Aws) -> None:
+    stack = f"custom-{uuid4().hex[:8]}"
+    _create(aws, stack, CUSTOM)
+    failed = _deleted(aws, stack)
+    assert failed["StackStatus"] == "DELETE_FAILED"
+    assert _reason(aws, failed["StackId"], "Thing") == "not gone yet"
+    names = {
+        resource["LogicalResourceId"]
+        for resource in aws.client("cloudformation").list_stack_resources(StackName=stack)[
+            "StackResourceSummaries"
+        ]
+    }
+    assert names == {"Thing", "Function", "Role"}
+    assert _deleted(aws, stack)["StackStatus"] == "DELETE_COMPLETE"
+
+
+@pytest.mark.aws_fact
+def test_a_protected_stack_is_not_deleted(aws: Aws) -> None:
+    stack = f"kept-{uuid4().hex[:8]}"
+    formation = aws.client("cloudformation")
+    _create(aws, stack, REGISTRY % stack, EnableTerminationProtection=True)
+    with pytest.raises(ClientError, match="cannot be deleted while TerminationProtection is enabled"):
+        formation.delete_stack(StackName=stack)
+    formation.update_termination_protection(StackName=stack, EnableTerminationProtection=False)
+    assert _deleted(aws, stack)["StackStatus"] == "DELETE_COMPLETE"
+
+
+GATEWAY = """
+Resources:
+  Api: {Type: AWS::ApiGateway::RestApi, Properties: {Name: %s}}
+  Method:
+    Type: AWS::ApiGateway::Method
+    Properties:
+      RestApiId: !Ref Api
+      ResourceId: !GetAtt Api.RootResourceId
+      HttpMethod: GET
+      AuthorizationType: NONE
+      Integration: {Type: MOCK}
+  Deployment: {Type: AWS::ApiGateway::Deployment, DependsOn: Method, Properties: {RestApiId: !Ref Api}}
+  Stage:
+    Type: AWS::ApiGateway::Stage
+    Properties:
+      RestApiId: !Ref Api
+      DeploymentId: !Ref Deployment
+      StageName: prod
+      MethodSettings: [{HttpMethod: "*", ResourcePath: "/*", LoggingLevel: ERROR}]
+"""
+
+
+@pytest.mark.aws_fact
+def test_the_log_that_api_gateway_makes_outlives_its_stack(aws: Aws) -> None:
+    stack = f"gateway-{uuid4().hex[:8]}"
+    _create(aws, stack, GATEWAY % stack)
+    assert _deleted(aws, stack)["StackStatus"] == "DELETE_COMPLETE"
+    found = aws.client("logs").describe_log_groups(logGroupNamePrefix="API-Gateway-Execution-Logs_")
+    (group,) = found["logGroups"]
+    assert group["logGroupName"].endswith("/prod")
+    assert "retentionInDays" not in group
+    aws.client("logs").delete_log_group(logGroupName=group["logGroupName"])
+
+
+def _create(aws: Aws, stack: str, template: str, **more: Any) -> None:
+    formation = aws.client("cloudformation")
+    formation.create_stack(StackName=stack, TemplateBody=template, Capabilities=["CAPABILITY_IAM"], **more)
+    until(
+        lambda: formation.describe_stacks(StackName=stack)["Stacks"][0],
+        lambda seen: seen["StackStatus"] == "CREATE_COMPLETE",
+    )
+
+
+def _deleted(aws: Aws, stack: str) -> dict[str, Any]:
+    formation = aws.client("cloudformation")
+    stack_id = formation.describe_stacks(StackName=stack)["Stacks"][0]["StackId"]
+    formation.delete_stack(StackName=stack)
+    return until(
+        lambda: formation.describe_stacks(StackName=stack_id)["Stacks"][0],
+        lambda seen: seen["StackStatus"] in ("DELETE_FAILED", "DELETE_COMPLETE"),
+    )
+
+
+def _reason(aws: Aws, stack_id: str, resource: str) -> str:
+    events = aws.client("cloudformation").describe_stack_events(StackName=stack_id)["StackEvents"]
+    return str(
+        next(
+            event["ResourceStatusReason"]
+            for event in events
+            if event["LogicalResourceId"] == resource and event["ResourceStatus"] == "DELETE_FAILED"
+        )
+    )

@@ -1,0 +1,280 @@
+"""The clean-up at deletion: all of this app's goes, in the right order, and nothing of anybody else's."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from clean_up import handler as clean_up
+from shared import aws, hosting, keys, lock, runs, timer, transforms, versions
+from shared.models import ModelVersion
+from tests.unit.functions.conftest import House
+from tests.unit.functions.sagemaker_account import Account
+from tests.unit.functions.sagemaker_stand_in import Stage
+
+RUN = "20261130-100000-aaaa"
+CONFIG = "storyloom-v1-g6-xlarge-0f3c2a1b"
+BATCH_MODEL = "storyloom-batch-v1-0f3c2a1b"
+Delete = Callable[..., dict[str, Any]]
+
+
+class _Receiver(ThreadingHTTPServer):
+    """CloudFormation's address for answers."""
+
+    def __init__(self) -> None:
+        answers = self.answers = []  # type: ignore[var-annotated]
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_PUT(self) -> None:
+                answers.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, format: str, *args: Any) -> None:
+                """Say nothing."""
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class _Stacks:
+    """CloudFormation, as far as the function asks it."""
+
+    status = "DELETE_IN_PROGRESS"
+
+    def describe_stacks(self, StackName: str) -> dict[str, Any]:  # noqa: N803 - boto3 names it so
+        return {"Stacks": [{"StackName": StackName, "StackStatus": self.status}]}
+
+
+@pytest.fixture
+def account(house: House, stage: Stage) -> Account:
+    made = Account()
+    stage.enter(made)  # type: ignore[arg-type]
+    return made
+
+
+@pytest.fixture
+def stacks(monkeypatch: pytest.MonkeyPatch) -> _Stacks:
+    made = _Stacks()
+    monkeypatch.setattr(aws, "cloudformation", lambda: made)
+    monkeypatch.setattr(clean_up, "POLL_SECONDS", 0.01)
+    return made
+
+
+@pytest.fixture
+def receiver() -> Iterator[_Receiver]:
+    server = _Receiver()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def delete(account: Account, stacks: _Stacks, receiver: _Receiver, context: LambdaContext) -> Delete:
+    """Send the function a request of CloudFormation's; returns its answer."""
+
+    def send(part: str = "everything", kind: str = "Delete", with_context: Any = context) -> dict[str, Any]:
+        event = {
+            "RequestType": kind,
+            "ResponseURL": f"http://127.0.0.1:{receiver.server_address[1]}/answer",
+            "StackId": "arn:aws:cloudformation:us-east-1:123456789012:stack/Storyloom-Pipeline/1",
+            "RequestId": "1",
+            "LogicalResourceId": "MadeAtRunTime",
+            "ResourceProperties": {"Part": part},
+        }
+        clean_up.handler(event, with_context)
+        answer: dict[str, Any] = receiver.answers.pop()
+        return answer
+
+    return send
+
+
+def _fill(account: Account) -> None:
+    account.endpoint = ["InService"]
+    account.configs = [CONFIG, "storyloom-two-v1-g6-xlarge-0f3c2a1b", "my-storyloom-v1-g6-xlarge-0f3c2a1b"]
+    account.models = [CONFIG, BATCH_MODEL, "storyloom-two-v1-g6-xlarge-0f3c2a1b"]
+    account.packages = 2
+    account.jobs = {
+        "Training": {
+            f"storyloom-train-{RUN}": "InProgress",
+            f"storyloom-{RUN}-001-0a1b2c3d": "Completed",
+            f"storyloom-two-train-{RUN}": "InProgress",
+        },
+        "HyperParameterTuning": {f"storyloom-{RUN}": "InProgress"},
+        "Processing": {f"storyloom-evaluate-{RUN}": "Completed"},
+        "Transform": {f"storyloom-batch-{RUN}": "InProgress"},
+    }
+    account.tags = {f"storyloom-{RUN}": "storyloom", f"storyloom-{RUN}-001-0a1b2c3d": "storyloom"}
+
+
+def test_all_that_was_made_at_run_time_is_removed(delete: Delete, account: Account) -> None:
+    _fill(account)
+    answer = delete()
+    assert (answer["Status"], answer["PhysicalResourceId"]) == ("SUCCESS", "storyloom-everything")
+    assert account.endpoint == []
+    assert account.configs == ["storyloom-two-v1-g6-xlarge-0f3c2a1b", "my-storyloom-v1-g6-xlarge-0f3c2a1b"]
+    assert account.models == ["storyloom-two-v1-g6-xlarge-0f3c2a1b"]
+    assert account.packages == 0
+    assert account.jobs == {
+        "Training": {f"storyloom-two-train-{RUN}": "InProgress"},
+        "HyperParameterTuning": {},
+        "Processing": {},
+        # SageMaker deletes no transform job.
+        "Transform": {f"storyloom-batch-{RUN}": "Stopped"},
+    }
+    assert delete()["Status"] == "SUCCESS", "once more removes nothing more"
+
+
+@pytest.mark.aws_fact
+def test_configurations_outlive_the_endpoint(delete: Delete, account: Account) -> None:
+    _fill(account)
+    account.endpoint = ["Creating", "Creating", "InService"]
+    assert delete()["Status"] == "SUCCESS"
+    order = [done.partition(" ")[0] for done in account.done]
+    assert order.index("DeleteEndpoint") < order.index("DeleteEndpointConfig") < order.index("DeleteModel")
+    assert order.index("StopTrainingJob") < order.index("DeleteTrainingJob")
+
+
+def test_another_apps_search_is_left_alone(delete: Delete, account: Account) -> None:
+    """The name of a tuning job has no room for a long name of the app: its tag tells whose it is."""
+    account.jobs = {"HyperParameterTuning": {f"storyloom-{RUN}": "InProgress"}}
+    account.tags = {f"storyloom-{RUN}": "storyloom-two"}
+    assert delete()["Status"] == "SUCCESS"
+    assert account.jobs["HyperParameterTuning"] == {f"storyloom-{RUN}": "InProgress"}
+
+
+@pytest.mark.parametrize("kind", ["Create", "Update"])
+def test_making_and_changing_the_resource_does_nothing(delete: Delete, account: Account, kind: str) -> None:
+    _fill(account)
+    assert delete(kind=kind)["Status"] == "SUCCESS"
+    assert account.done == []
+
+
+@pytest.mark.aws_fact
+@pytest.mark.parametrize("status", ["UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "ROLLBACK_IN_PROGRESS"])
+def test_an_update_or_a_rollback_removes_nothing(
+    delete: Delete, account: Account, stacks: _Stacks, status: str
+) -> None:
+    """CloudFormation sends Delete also for a resource that an update replaces."""
+    _fill(account)
+    stacks.status = status
+    assert delete()["Status"] == "SUCCESS"
+    assert account.done == []
+
+
+def test_what_may_not_be_removed_is_named_and_the_next_deletion_goes_on(
+    delete: Delete, account: Account
+) -> None:
+    _fill(account)
+    account.denied = {"DeleteModel", "DeleteModelPackage"}
+    answer = delete()
+    assert answer["Status"] == "FAILED"
+    assert "models (AccessDeniedException: not authorized" in answer["Reason"]
+    assert "model packages (AccessDeniedException" in answer["Reason"]
+    assert "Delete the stack again" in answer["Reason"]
+    assert account.endpoint == [], "what bills is gone all the same"
+    account.denied = set()
+    assert delete()["Status"] == "SUCCESS"
+    assert account.packages == 0
+
+
+class _HardlyAnyTime(LambdaContext):
+    """A context whose time is nearly over."""
+
+    def __init__(self) -> None:
+        self._function_name = self._aws_request_id = "test"
+        self._memory_limit_in_mb = 128
+        self._invoked_function_arn = "arn:aws:lambda:us-east-1:123456789012:function:test"
+
+    @staticmethod
+    def get_remaining_time_in_millis() -> int:
+        return 15_000
+
+
+@pytest.mark.aws_fact
+def test_an_endpoint_in_creation_is_reported_in_time(delete: Delete, account: Account) -> None:
+    account.endpoint = ["Creating"]
+    answer = delete(with_context=_HardlyAnyTime())
+    assert answer["Status"] == "FAILED"
+    assert "endpoint storyloom (it is creating, and SageMaker deletes it only afterwards)" in answer["Reason"]
+
+
+def test_an_error_nobody_foresaw_is_answered_too(
+    delete: Delete, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("STORYLOOM_STATE_MACHINE_ARN")
+    answer = delete()
+    assert answer["Status"] == "FAILED"
+    assert "STORYLOOM_STATE_MACHINE_ARN" in answer["Reason"]
+
+
+def test_the_kept_table_says_nothing_of_what_is_gone(delete: Delete, account: Account, live_v1: str) -> None:
+    arn = f"{aws.stepfunctions().meta.region_name}:execution"
+    lock.acquire(RUN, arn)
+    runs.create(RUN, arn, "stories arrived")
+    batch = transforms.create(
+        owner="u1", created_by="u1", name="b", model="storyloom", max_tokens=1, instance="ml.g6.xlarge"
+    )
+    transforms.take_place(batch.batch_id)
+    transforms.move(batch.batch_id, "running", {"uploading"})
+    hosting.mark_awake("v1", CONFIG)
+    _with_package(1)
+
+    assert delete("hosting")["Status"] == "SUCCESS"
+    assert versions.every()[0].model_package_arn is not None, "the registry is the other stack's"
+    assert delete()["Status"] == "SUCCESS"
+
+    assert lock.holder() is None
+    run = runs.get(RUN)
+    assert run is not None and run.status == "failed" and "deployment was deleted" in str(run.message)
+    stopped = transforms.get(batch.batch_id)
+    assert stopped is not None and stopped.status == "stopped" and transforms.going() == []
+    assert hosting.state().status == "asleep"
+    pointer = versions.live()
+    assert pointer is not None and pointer.bundle_uri == live_v1, "the next deployment wakes it"
+    assert [model.model_package_arn for model in versions.every()] == [None]
+
+
+def _with_package(number: int) -> None:
+    model: ModelVersion = versions.every()[0]
+    arn = f"arn:aws:sagemaker:us-east-1:123456789012:model-package/storyloom/{number}"
+    versions.save(model.model_copy(update={"model_package_arn": arn}))
+
+
+def test_keys_go_with_the_people_who_made_them(delete: Delete) -> None:
+    key, text = keys.make("program", ["chat"], 60, by="u1", email="u1@example.com")
+    assert keys.check(text) is not None
+    assert delete("hosting")["Status"] == "SUCCESS"
+    assert keys.check(text) is None
+    assert keys.get(key.key_id) is not None, "it can be seen that there was one"
+
+
+def test_runs_are_stopped_and_no_timer_starts_another(delete: Delete, house: House) -> None:
+    machines = aws.stepfunctions()
+    execution = machines.start_execution(stateMachineArn=house.state_machine_arn, name=RUN)["executionArn"]
+    timer.restart("stories arrived")
+    timer.deploy_soon("v1", "somebody chose it")
+    assert delete()["Status"] == "SUCCESS"
+    assert machines.describe_execution(executionArn=execution)["status"] == "ABORTED"
+    assert aws.scheduler().list_schedules(GroupName=house.schedule_group)["Schedules"] == []
+
+
+def test_of_shared_logs_only_our_streams_go(delete: Delete) -> None:
+    logs, group = aws.logs(), "/aws/sagemaker/TrainingJobs"
+    ours, theirs = f"storyloom-train-{RUN}/algo-1-1", f"storyloom-two-train-{RUN}/algo-1-1"
+    for name in (group, "/aws/sagemaker/Endpoints/storyloom", "/aws/sagemaker/Endpoints/storyloom-two"):
+        logs.create_log_group(logGroupName=name)
+    for stream in (ours, theirs):
+        logs.create_log_stream(logGroupName=group, logStreamName=stream)
+    assert delete()["Status"] == "SUCCESS"
+    streams = logs.describe_log_streams(logGroupName=group)["logStreams"]
+    assert [stream["logStreamName"] for stream in streams] == [theirs]
+    left = logs.describe_log_groups(logGroupNamePrefix="/aws/sagemaker/Endpoints/")["logGroups"]
+    assert [found["logGroupName"] for found in left] == ["/aws/sagemaker/Endpoints/storyloom-two"]
+    for name in (group, "/aws/sagemaker/Endpoints/storyloom-two"):
+        logs.delete_log_group(logGroupName=name)
