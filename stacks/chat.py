@@ -68,7 +68,9 @@ class ChatStack(Stack):
         self._let_answer_batches(chat_api, keeper, transforms)
         self._let_call(chat_api, keeper, start_transform, pipeline.start_run_seen_from(self))
         authorizer = self._authorizer(sign_in)
-        rest_api = RestApi(self, "Api", api=chat_api.function, authorizer=authorizer.function)
+        rest_api = RestApi(
+            self, "Api", settings=self._settings, api=chat_api.function, authorizer=authorizer.function
+        )
         page = Page(
             self,
             "Page",
