@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +24,8 @@ from botocore.exceptions import (
     UnauthorizedSSOTokenError,
 )
 
+from cli.app_context import ContextError, read_context
+from cli.aws_region import configured_region
 from cli.errors import CommandError
 from local.cloud import LocalCloud
 
@@ -91,9 +92,10 @@ def chosen_target(checkout: Path, state: Path, profile: str, region: str) -> Aws
 def on_aws(profile: str, region: str) -> AwsTarget:
     """The account of the user's credentials. Raises `CommandError` if they are missing, wrong or expired."""
     with explained():
-        session = boto3.Session(profile_name=profile or None, region_name=region or None)
-        if not session.region_name:
+        configured = configured_region(region, boto3.Session(profile_name=profile or None))
+        if not configured:
             raise NoRegionError
+        session = boto3.Session(profile_name=profile or None, region_name=configured)
         return _identified(AwsTarget(session))
 
 
@@ -124,11 +126,14 @@ def app_name(checkout: Path, context: list[str]) -> str:
     if given.get("name"):
         return given["name"]
     try:
-        return str(json.loads((checkout / "cdk.json").read_text(encoding="utf-8"))["context"]["name"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        name = read_context(checkout).get("name")
+    except ContextError as error:
         raise CommandError(
-            f"cdk.json does not say the app's name: {error}.", "Give it with -c name=NAME."
+            f"cdk.json does not say the app's name: {error}", "Give it with -c name=NAME."
         ) from error
+    if not name:
+        raise CommandError("cdk.json does not say the app's name.", "Give it with -c name=NAME.")
+    return str(name)
 
 
 def _identified(target: AwsTarget) -> AwsTarget:

@@ -21,13 +21,11 @@ from botocore.exceptions import (
     UnknownRegionError,
 )
 
+from cli.aws_region import REGION_OF_THE_CDK, configured_region
 from cli.doctor.aws_account import PATIENCE, AwsAccount, code_of, unseen
 from cli.doctor.findings import Finding, fault, ok, warning
+from stacks import regions
 
-_REGION_VARIABLES = ("AWS_REGION", "AMAZON_REGION", "AWS_DEFAULT_REGION", "AMAZON_DEFAULT_REGION")
-"""Where the CDK CLI looks for the region, in its order; boto3 looks at the third alone."""
-REGION_OF_THE_CDK = "us-east-1"
-"""What the CDK CLI takes if nothing names a region."""
 _SUBJECT = "Credentials"
 _IAM = "https://docs.aws.amazon.com/cli/latest/userguide/cli-chap-authentication.html"
 
@@ -51,10 +49,8 @@ def sign_in(profile: str, region: str) -> tuple[AwsAccount, list[Finding]]:
         SignInFailed: holds one finding that says why, and those before it.
     """
     session = _session(profile)
-    chosen = region or next(filter(None, map(os.environ.get, _REGION_VARIABLES)), "") or session.region_name
+    chosen = configured_region(region, session)
     findings = [_region(chosen, session)]
-    if findings[0].status == "fault":
-        raise SignInFailed(*findings)
     chosen = chosen or REGION_OF_THE_CDK
     try:
         caller = session.client("sts", region_name=chosen, config=PATIENCE).get_caller_identity()
@@ -80,7 +76,12 @@ def _session(profile: str) -> boto3.Session:
         ) from error
 
 
-def _region(region: str | None, session: boto3.Session) -> Finding:
+def _region(region: str, session: boto3.Session) -> Finding:
+    """Check that the region exists, and has what the app takes from others.
+
+    Raises:
+        SignInFailed: there is no such region, so that nothing in it can be asked.
+    """
     if not region:
         return warning(
             "Region",
@@ -88,19 +89,30 @@ def _region(region: str | None, session: boto3.Session) -> Finding:
             "Set AWS_REGION to the region nearest to you that has your instances, such as eu-west-1.",
         )
     if region in _with_sagemaker(session, _partition(session, region)):
-        return ok("Region", region)
+        return _supported(region)
     known = [
         name
         for partition in session.get_available_partitions()
         for name in _with_sagemaker(session, partition)
     ]
     close = get_close_matches(region, known, n=2)
-    return fault(
-        "Region",
-        f"{region!r} is not a region of AWS that has SageMaker",
-        f"Did you mean {' or '.join(close)}?" if close else "Give one such as us-east-1 or eu-west-1.",
-        "https://docs.aws.amazon.com/general/latest/gr/sagemaker.html",
+    raise SignInFailed(
+        fault(
+            "Region",
+            f"{region!r} is not a region of AWS that has SageMaker",
+            f"Did you mean {' or '.join(close)}?" if close else "Give one such as us-east-1 or eu-west-1.",
+            "https://docs.aws.amazon.com/general/latest/gr/sagemaker.html",
+        )
     )
+
+
+def _supported(region: str) -> Finding:
+    try:
+        regions.check(region)
+    except regions.UnsupportedRegionError as error:
+        reason, _, cure = str(error).partition(". ")
+        return fault("Region", reason, cure)
+    return ok("Region", region)
 
 
 def _partition(session: boto3.Session, region: str) -> str:
