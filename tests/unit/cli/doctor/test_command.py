@@ -61,7 +61,7 @@ def test_without_credentials_all_that_can_be_seen_is_seen_and_said_as_json() -> 
     for finding in document["findings"]:
         assert set(finding) == {"group", "check", "status", "subject", "message", "cure", "link"}
     by_check = {finding["check"]: finding for finding in document["findings"]}
-    assert by_check["credentials"]["message"] == "none found on this machine"
+    assert by_check["credentials"]["message"] == "there are no usable AWS credentials on this machine"
     assert by_check["e_mail"]["status"] == "fault"
     assert by_check["python"]["status"] == "ok"
     assert "quotas" not in by_check

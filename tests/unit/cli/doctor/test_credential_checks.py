@@ -83,7 +83,7 @@ def test_the_root_user_works_and_is_advised_against(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("error", "subject", "said"),
     [
-        (NoCredentialsError(), "Credentials", "none found on this machine"),
+        (NoCredentialsError(), "Credentials", "no usable AWS credentials"),
         (
             PartialCredentialsError(provider="env", cred_var="AWS_SECRET_ACCESS_KEY"),
             "Credentials",
@@ -95,8 +95,8 @@ def test_the_root_user_works_and_is_advised_against(monkeypatch: pytest.MonkeyPa
             "Credentials",
             "expired",
         ),
-        (refused("InvalidClientTokenId"), "Credentials", "does not know the access key"),
-        (refused("UnrecognizedClientException"), "Credentials", "does not know the access key"),
+        (refused("InvalidClientTokenId"), "Credentials", "does not know these credentials"),
+        (refused("UnrecognizedClientException"), "Credentials", "does not know these credentials"),
         (
             refused("SignatureDoesNotMatch", "The request signature we calculated"),
             "Credentials",
