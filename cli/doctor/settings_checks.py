@@ -41,7 +41,7 @@ def examine(checkout: Path, overrides: Mapping[str, str]) -> tuple[Examination, 
 def _summary(settings: Settings) -> str:
     spot = " on spot" if settings.spot else ""
     return (
-        f"{settings.name}: {settings.model.name}, trained{spot} with {settings.training_instance}, "
+        f"{settings.name} with {settings.model.name}, trained{spot} on {settings.training_instance}, "
         f"hosted on {settings.hosting_instance}"
     )
 
@@ -52,7 +52,7 @@ def e_mail(examination: Examination) -> Iterator[Finding]:
     if not email:
         yield fault(
             "admin_email",
-            "empty: nobody could sign in, and nobody is told of runs, alarms and the budget",
+            "empty, so nobody could sign in, and nobody is told of runs, alarms and the budget",
             "Set it in cdk.json, or give -c admin_email=you@example.com to doctor and to cdk deploy.",
         )
         return

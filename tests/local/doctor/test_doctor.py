@@ -47,10 +47,8 @@ def test_a_new_account_is_told_all_that_is_wrong_with_it_and_what_helps(new: Exa
     assert set(wrong) - crosses == {
         "Credentials",  # the root user's
         "CloudFront",
-        "ml.g5.xlarge for endpoint usage",
-        "ml.g6e.xlarge for endpoint usage",
-        "ml.g6.xlarge for transform job usage",
         "Concurrent executions",
+        *(need.name for need in needed(Settings()) if need.optional),
     }
     assert len(wrong) >= 10
     assert all(finding["cure"] for finding in wrong.values())

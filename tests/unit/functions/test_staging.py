@@ -49,7 +49,10 @@ def _staged(house: House) -> dict[str, Any]:
 def test_only_the_needed_files_are_staged_and_listed_with_their_hashes(
     house: House, hub: SmallHub, context: LambdaContext
 ) -> None:
-    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context) == {"done": True, "files_left": 0}
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context) == {
+        "done": True,
+        "files_left": 0,
+    }
     staged = _staged(house)
     assert staged["commit"] == COMMIT
     assert (staged["architecture"], staged["hosting"]) == ("LlamaForCausalLM", "adapters")
@@ -147,7 +150,10 @@ def test_it_goes_on_in_the_next_call_when_the_time_is_up(
     house: House, hub: SmallHub, context: LambdaContext
 ) -> None:
     hub.slow = SHARD
-    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, Hurried()) == {"done": False, "files_left": 1}
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, Hurried()) == {
+        "done": False,
+        "files_left": 1,
+    }
     hub.slow = None
     assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
     assert _body(house) == FILES[SHARD]
@@ -193,7 +199,10 @@ def test_a_refusal_for_longer_than_the_call_may_take_is_left_to_the_next(
     house: House, hub: SmallHub, context: LambdaContext, waits: list[float]
 ) -> None:
     hub.hiccups[COMMIT] = [Hiccup(429, {"Retry-After": format_datetime(clock.now() + timedelta(days=1))})]
-    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context) == {"done": False, "files_left": 1}
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context) == {
+        "done": False,
+        "files_left": 1,
+    }
     (wait,) = waits
     assert 500 < wait < 600, "all that was left of this call's time"
     assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
@@ -218,7 +227,10 @@ def test_the_next_call_goes_on_in_the_middle_of_a_file(
     house: House, hub: SmallHub, context: LambdaContext, waits: list[float]
 ) -> None:
     hub.hiccups[SHARD] = [Hiccup(breaks_after=6 * 2**20), *[Hiccup(503)] * 7]
-    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context) == {"done": False, "files_left": 1}
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context) == {
+        "done": False,
+        "files_left": 1,
+    }
     assert SHARD not in _names(house), "half a file is no file"
     before = len(hub.ranges[SHARD])
     assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
@@ -281,7 +293,9 @@ def test_a_hub_that_never_answers_is_an_error_with_its_cure(
         handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)
     assert sum(waits) > 300
     hub.always.clear()
-    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"], "a run that is started again goes on"
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"], (
+        "a run that is started again goes on"
+    )
 
 
 def test_what_will_not_pass_is_not_retried(
