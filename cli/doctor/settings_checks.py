@@ -39,9 +39,9 @@ def examine(checkout: Path, overrides: Mapping[str, str]) -> tuple[Examination, 
 
 
 def _summary(settings: Settings) -> str:
-    spot = " on spot" if settings.spot else ""
+    spot = " (spot)" if settings.spot else ""
     return (
-        f"{settings.name} with {settings.model.name}, trained{spot} on {settings.training_instance}, "
+        f"{settings.name} with {settings.model.name}, trained on {settings.training_instance}{spot}, "
         f"hosted on {settings.hosting_instance}"
     )
 
