@@ -69,6 +69,19 @@ def test_without_credentials_all_that_can_be_seen_is_seen_and_said_as_json() -> 
     assert "Traceback" not in done.stderr
 
 
+def test_without_a_network_that_is_the_one_thing_said_of_aws() -> None:
+    keys = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret"}
+    done = _doctor("--json", "--region", "eu-west-1", AWS_ENDPOINT_URL="http://127.0.0.1:9", **keys)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    of_account = [
+        finding for finding in json.loads(done.stdout)["findings"] if finding["group"] == "Account and region"
+    ]
+    assert [(finding["status"], finding["subject"]) for finding in of_account] == [
+        ("ok", "Region"),
+        ("fault", "Network"),
+    ]
+
+
 def test_the_table_has_a_mark_and_a_cure_and_says_what_it_comes_to() -> None:
     done = _doctor("-c", "admin_email=ada@example.com", "--region", "eu-west-11")
     assert done.returncode == 1
