@@ -9,7 +9,7 @@ from typing import Any, Literal
 from botocore.exceptions import ClientError
 
 from cli.doctor.aws_account import AwsAccount, code_of
-from cli.doctor.checks import Examination
+from cli.doctor.examination import Examination
 from cli.doctor.findings import Finding, fault, ok, warning
 from stories.estimate import INSTANCES
 

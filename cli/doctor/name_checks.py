@@ -8,7 +8,7 @@ from itertools import chain
 from botocore.exceptions import ClientError
 
 from cli.doctor.aws_account import AwsAccount, code_of
-from cli.doctor.checks import Examination
+from cli.doctor.examination import Examination
 from cli.doctor.findings import Finding, fault, ok, warning
 from cli.doctor.leftover_checks import DESTROY, described
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.app_context import ContextError, read_context
-from cli.doctor.checks import Examination
+from cli.doctor.examination import Examination
 from cli.doctor.findings import Finding, fault, ok
 from stacks import settings as app_settings
 from stacks.settings import Settings, SettingsError

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cli.doctor import checkout_checks
-from cli.doctor.checks import Examination
+from cli.doctor.examination import Examination
 from cli.doctor.findings import Finding
 from tests.unit.cli.doctor.conftest import examination, found
 

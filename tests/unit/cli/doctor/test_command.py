@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 
 from cli.app import app
 from cli.app_context import ContextError, read_context
-from cli.doctor.catalogue import ALL_PERMISSIONS, CHECKS, GROUPS
+from cli.doctor.all_checks import ALL_PERMISSIONS, CHECKS, GROUPS
 from cli.doctor.findings import Finding
-from cli.doctor.report import SCHEMA
+from cli.doctor.findings_report import SCHEMA
 from cli.doctor.settings_checks import examine
 from tests.unit.cli.doctor.conftest import CHECKOUT
 

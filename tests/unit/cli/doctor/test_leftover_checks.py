@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cli.doctor.checks import Check
+from cli.doctor.examination import Check
 from cli.doctor.leftover_checks import endpoint, jobs, kept, stacks
 from cli.doctor.name_checks import names
 from cli.doctor.runner import run

@@ -15,7 +15,7 @@ from cli.doctor import (
     region_checks,
     settings_checks,
 )
-from cli.doctor.checks import Check
+from cli.doctor.examination import Check
 
 SETTINGS, CHECKOUT, ACCOUNT, QUOTAS = "Settings", "This checkout", "Account and region", "Quotas"
 MODEL, LEFT, COSTS = "Base model", "An earlier deployment", "Costs"

@@ -24,7 +24,7 @@ _MARKS: dict[Status, tuple[str, str]] = {
 
 
 @dataclass(frozen=True)
-class Entry:
+class ReportEntry:
     """A finding with the check that it is of."""
 
     group: str
@@ -33,7 +33,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Report:
+class DoctorReport:
     """All that was found."""
 
     name: str
@@ -41,7 +41,7 @@ class Report:
     account: str
     """Empty if the credentials do not work."""
     region: str
-    entries: tuple[Entry, ...]
+    entries: tuple[ReportEntry, ...]
 
     @property
     def counts(self) -> Counter[Status]:
@@ -70,7 +70,7 @@ class Report:
         }
 
 
-def table(report: Report, groups: Sequence[str]) -> RenderableType:
+def table(report: DoctorReport, groups: Sequence[str]) -> RenderableType:
     """Show the findings under their headings, and what they come to."""
     parts: list[RenderableType] = []
     for group in groups:
@@ -105,7 +105,7 @@ def _line(finding: Finding) -> Text:
     return line
 
 
-def _conclusion(report: Report) -> Text:
+def _conclusion(report: DoctorReport) -> Text:
     counts = report.counts
     crosses, warnings = counts["fault"], counts["warning"]
     said = f"{_counted(crosses, 'cross', 'crosses')}, {_counted(warnings, 'warning', 'warnings')}, "
