@@ -27,7 +27,7 @@ def _count(web: WebApp, namespace: str, metric: str, **dimensions: str) -> float
         Period=7200,
         Statistics=["Sum"],
     )
-    return sum(point["Sum"] for point in found["Datapoints"])
+    return float(sum(point["Sum"] for point in found["Datapoints"]))
 
 
 def _server_errors(web: WebApp) -> float:
