@@ -149,7 +149,7 @@ def test_what_keeps_every_call_from_working_is_one_sentence(error: Exception, wo
 
 
 def _run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> CommandError:
-    monkeypatch.setattr(teardown, "_target", lambda *_: _target(cloudformation=_Untouched()))
+    monkeypatch.setattr(teardown, "chosen_target", lambda *_: _target(cloudformation=_Untouched()))
     monkeypatch.setattr(teardown.kept_data, "find", lambda *_: KeptData(("b",), ("t",), 12.0))
     outcome = CliRunner().invoke(app, ["destroy", *arguments])
     assert isinstance(outcome.exception, CommandError), outcome.output
