@@ -54,7 +54,7 @@ class Page(Construct):
                 f"The page is not built: {built_page.name}/index.html is missing. Build it with: make web"
             )
         self._settings, self._storage = settings, storage
-        bucket = self._bucket()
+        bucket = self.bucket = self._bucket()
         self.distribution = self._distribution(bucket, api)
         deploy_files(
             self,
@@ -65,7 +65,7 @@ class Page(Construct):
                 s3_deployment.Source.json_data("config.json", self._config(client_id)),
             ],
             prune=True,
-            retain_on_delete=False,  # an empty bucket can be deleted with the stack
+            retain_on_delete=False,
             # Files are small: the browser asks each time whether they changed, so a deployment shows at once.
             cache_control=[
                 s3_deployment.CacheControl.set_public(),
