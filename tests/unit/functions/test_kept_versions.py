@@ -1,4 +1,4 @@
-"""Versions of an earlier deployment: their registry is gone, and they can still be approved, rejected, woken."""
+"""Versions of an earlier deployment, whose registry is gone: a yes or a no to them still counts."""
 
 import json
 from collections.abc import Iterator
