@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,7 +100,7 @@ def on_local_cloud(record: Mapping[str, Any]) -> AwsTarget:
         return _identified(AwsTarget(session, options))
 
 
-def app_name(checkout: Path, context: list[str]) -> str:
+def app_name(checkout: Path, context: Sequence[str]) -> str:
     """The app's name: of ``-c name=NAME``, else of cdk.json.
 
     Raises:
