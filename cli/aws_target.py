@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,7 +87,7 @@ def on_local_cloud(record: Mapping[str, Any]) -> AwsTarget:
         return _identified(AwsTarget(session, options))
 
 
-def app_name(checkout: Path, context: list[str]) -> str:
+def app_name(checkout: Path, context: Sequence[str]) -> str:
     """The app's name: of ``-c name=NAME``, else of cdk.json.
 
     Raises:

@@ -125,6 +125,8 @@ def test_nobody_may_delete_anything_but_what_can_be_made_again(synthesized: Synt
                 "runs/*/evaluation/merged/*",
             ),
         ),
+        # What the page is made of, when the page goes.
+        ("CleanUp", ["arn:<AWS::Partition>:s3:::storyloom-chat-page*/*"]),
         ("ChatApi", ["arn:<AWS::Partition>:s3:::<StoriesBucketName>/*"]),
     ]
 
