@@ -110,8 +110,9 @@ openapi: $(VENV)/.installed web/node_modules/.installed  ## write docs/openapi.j
 synth: setup  ## the CloudFormation templates, without network or credentials
 	node_modules/.bin/cdk synth --quiet
 
-pictures: setup $(VENV)/.installed-dev  ## take the pictures of the data report in docs/ again
+pictures: setup $(VENV)/.installed-dev  ## take the pictures in docs/ again, and the doctor's table
 	$(BIN)/python -m docs.pictures.make
+	$(BIN)/python -m docs.pictures.doctor
 
 clean: down  ## remove everything that was made here
 	rm -rf $(VENV) node_modules web/node_modules web/dist .build .cache .local-cloud* cdk.out

@@ -11,12 +11,27 @@ from stacks import composition, settings
 from stacks.function_bundles import FunctionMissingError
 from stacks.function_packages import PackagesMissingError
 from stacks.page import PageMissingError
+from stacks.regions import UnsupportedRegionError
 
+_REFUSALS = (
+    settings.SettingsError,
+    UnsupportedRegionError,
+    FunctionMissingError,
+    PackagesMissingError,
+    PageMissingError,
+)
 _BUILT_PAGE = Path(__file__).resolve().parent / "web" / "dist"
 
 
 def main() -> int:
     """Synthesize; returns the exit status."""
+    region = os.environ.get("CDK_DEFAULT_REGION")
+    if not region:
+        print(
+            "No AWS region is configured: the templates fit any, with the containers of "
+            f"{composition.DEFAULT_REGION}. Set AWS_REGION to choose one.",
+            file=sys.stderr,
+        )
     app = App(analytics_reporting=False, performance_reporting=False)
     try:
         composition.compose(
@@ -24,9 +39,9 @@ def main() -> int:
             settings.read(app.node.get_all_context()),
             built_page=_BUILT_PAGE,
             account=os.environ.get("CDK_DEFAULT_ACCOUNT"),
-            region=os.environ.get("CDK_DEFAULT_REGION"),
+            region=region,
         )
-    except (settings.SettingsError, FunctionMissingError, PackagesMissingError, PageMissingError) as error:
+    except _REFUSALS as error:
         print(error, file=sys.stderr)
         return 2
     Validations.of(app).add_plugins(AwsSolutionsChecks(app, verbose=True))

@@ -117,7 +117,9 @@ def _named(service: str, operation: str, key: str, member: str, **fields: Any) -
     def listing(target: AwsTarget, names: AppNames) -> Iterator[Entry]:
         for entry in _pages(target, service, operation, key, **fields):
             name = str(entry[member] if member else entry)
-            if names.is_stacks(name) or name == names.name or name.startswith(f"{names.name}-endpoint-"):
+            # Alarms are named after the endpoint, by us and by Application Auto Scaling.
+            alarms = (f"{names.name}-endpoint-", f"TargetTracking-endpoint/{names.name}/")
+            if names.is_stacks(name) or name == names.name or name.startswith(alarms):
                 yield name, ""
 
     return listing
@@ -224,6 +226,20 @@ def _distributions(target: AwsTarget, names: AppNames) -> Iterator[Entry]:
             yield distribution["Id"], ""
 
 
+def _page_policies(target: AwsTarget, names: AppNames) -> Iterator[Entry]:
+    """CloudFront's names for them are unique in the account, and made of the stack's."""
+    client = target.client("cloudfront")
+    controls = client.list_origin_access_controls()["OriginAccessControlList"].get("Items", [])
+    policies = client.list_response_headers_policies(Type="custom")["ResponseHeadersPolicyList"].get(
+        "Items", []
+    )
+    found = [control["Name"] for control in controls]
+    found += [policy["ResponseHeadersPolicy"]["ResponseHeadersPolicyConfig"]["Name"] for policy in policies]
+    for name in found:
+        if name.replace("-", "").startswith(f"{names.title}Chat".replace("-", "")):
+            yield name, ""
+
+
 def _machines(target: AwsTarget, names: AppNames) -> Iterator[Entry]:
     for machine in _pages(target, "stepfunctions", "list_state_machines", "stateMachines"):
         if names.is_stacks(machine["name"]):
@@ -327,6 +343,7 @@ _LISTINGS: dict[str, _Listing] = {
     ),
     "Application Auto Scaling targets": _scaling,
     "Lambda functions": _named("lambda", "list_functions", "Functions", "FunctionName"),
+    "Lambda layers": _named("lambda", "list_layers", "Layers", "LayerName"),
     "Step Functions state machines": _machines,
     "EventBridge rules": _rules,
     "EventBridge Scheduler groups": _schedules,
@@ -335,6 +352,7 @@ _LISTINGS: dict[str, _Listing] = {
     "CloudWatch dashboards": _named("cloudwatch", "list_dashboards", "DashboardEntries", "DashboardName"),
     "API Gateway APIs": _apis,
     "CloudFront distributions": _distributions,
+    "CloudFront policies": _page_policies,
     "Cognito user pools": _user_pools,
     "SNS topics": _topics,
     "Systems Manager parameters": _parameters,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,37 +10,15 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectionClosedError,
-    EndpointConnectionError,
-    HTTPClientError,
-    NoCredentialsError,
-    NoRegionError,
-    PartialCredentialsError,
-    ProfileNotFound,
-    TokenRetrievalError,
-    UnauthorizedSSOTokenError,
-)
+from botocore.exceptions import BotoCoreError, ClientError, NoRegionError, ProfileNotFound
 
+from cli.app_context import ContextError, read_context
+from cli.aws_region import configured_region
+from cli.credential_problems import credential_problem, unknown_profile
 from cli.errors import CommandError
+from local.cloud import LocalCloud
 
 _PATIENT = Config(retries={"mode": "standard", "max_attempts": 6}, connect_timeout=5, read_timeout=60)
-_SIGN_IN = (
-    "Sign in to AWS again, for instance with `aws sso login` or `aws configure`, or name a profile: "
-    "--profile NAME."
-)
-_WRONG_CREDENTIALS = {
-    "ExpiredToken": "The credentials have expired",
-    "ExpiredTokenException": "The credentials have expired",
-    "RequestExpired": "The credentials have expired",
-    "InvalidClientTokenId": "AWS does not know these credentials",
-    "UnrecognizedClientException": "AWS does not know these credentials",
-    "AuthFailure": "AWS does not know these credentials",
-    "SignatureDoesNotMatch": "The secret key does not fit its access key",
-    "IncompleteSignature": "The credentials are incomplete",
-}
 
 
 @dataclass
@@ -78,12 +55,22 @@ class AwsTarget:
         return self._clients[service]
 
 
+def chosen_target(checkout: Path, state: Path, profile: str, region: str) -> AwsTarget:
+    """The checkout's local cloud if it is up and neither profile nor region is named, else the account."""
+    if not profile and not region:
+        record = LocalCloud(checkout, checkout / state).status()
+        if record["running"]:
+            return on_local_cloud(record)
+    return on_aws(profile, region)
+
+
 def on_aws(profile: str, region: str) -> AwsTarget:
     """The account of the user's credentials. Raises `CommandError` if they are missing, wrong or expired."""
     with explained():
-        session = boto3.Session(profile_name=profile or None, region_name=region or None)
-        if not session.region_name:
+        configured = configured_region(region, boto3.Session(profile_name=profile or None))
+        if not configured:
             raise NoRegionError
+        session = boto3.Session(profile_name=profile or None, region_name=configured)
         return _identified(AwsTarget(session))
 
 
@@ -100,7 +87,7 @@ def on_local_cloud(record: Mapping[str, Any]) -> AwsTarget:
         return _identified(AwsTarget(session, options))
 
 
-def app_name(checkout: Path, context: list[str]) -> str:
+def app_name(checkout: Path, context: Sequence[str]) -> str:
     """The app's name: of ``-c name=NAME``, else of cdk.json.
 
     Raises:
@@ -114,11 +101,14 @@ def app_name(checkout: Path, context: list[str]) -> str:
     if given.get("name"):
         return given["name"]
     try:
-        return str(json.loads((checkout / "cdk.json").read_text(encoding="utf-8"))["context"]["name"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        name = read_context(checkout).get("name")
+    except ContextError as error:
         raise CommandError(
-            f"cdk.json does not say the app's name: {error}.", "Give it with -c name=NAME."
+            f"cdk.json does not say the app's name: {error}", "Give it with -c name=NAME."
         ) from error
+    if not name:
+        raise CommandError("cdk.json does not say the app's name.", "Give it with -c name=NAME.")
+    return str(name)
 
 
 def _identified(target: AwsTarget) -> AwsTarget:
@@ -132,30 +122,20 @@ def explained() -> Iterator[None]:
     try:
         yield
     except ProfileNotFound as error:
-        raise CommandError(f"{error}.", "`aws configure list-profiles` lists the profiles.") from error
+        problem = unknown_profile(str(error.kwargs.get("profile", "")))
+        raise CommandError(problem.sentence, problem.cure) from error
     except NoRegionError as error:
         raise CommandError(
             "No AWS region is chosen.", "Name the one that you deployed to: --region us-east-1."
         ) from error
-    except (
-        NoCredentialsError,
-        PartialCredentialsError,
-        TokenRetrievalError,
-        UnauthorizedSSOTokenError,
-    ) as error:
-        raise CommandError(f"There are no usable AWS credentials: {error}", _SIGN_IN) from error
-    except ClientError as error:
-        code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
-        if code in _WRONG_CREDENTIALS:
-            raise CommandError(f"{_WRONG_CREDENTIALS[code]} ({code}).", _SIGN_IN) from error
-        raise CommandError(
-            f"AWS refused {error.operation_name}: {code}: {message}",
-            "Use credentials that may do this, or ask whoever manages the account.",
-        ) from error
-    except (EndpointConnectionError, ConnectionClosedError, HTTPClientError) as error:
-        raise CommandError(
-            f"AWS does not answer: {error}",
-            "Check the network and run the command again: it goes on from there.",
-        ) from error
-    except BotoCoreError as error:
-        raise CommandError(str(error), _SIGN_IN) from error
+    except (ClientError, BotoCoreError) as error:
+        problem = credential_problem(error)
+        if problem:
+            raise CommandError(problem.sentence, problem.cure) from error
+        if isinstance(error, ClientError):
+            answer = error.response["Error"]
+            raise CommandError(
+                f"AWS refused {error.operation_name}: {answer['Code']}: {answer.get('Message', '')}",
+                "Use credentials that may do this, or ask whoever manages the account.",
+            ) from error
+        raise CommandError(str(error), "Check the AWS configuration: aws configure list") from error

@@ -13,11 +13,10 @@ from rich.console import Console
 
 from cli import kept_data
 from cli.app_resources import AppNames, Found, Listing, list_everything, list_service
-from cli.aws_target import AwsTarget, app_name, explained, on_aws, on_local_cloud
+from cli.aws_target import AwsTarget, app_name, chosen_target, explained
 from cli.errors import CommandError
 from cli.output import print_json
 from cli.stack_deletion import StackDeletion
-from local.cloud import LocalCloud
 
 out = Console()
 notes = Console(stderr=True)
@@ -55,7 +54,7 @@ def tear_down(choices: Choices, *, state: Path, profile: str, region: str, conte
     """
     started = time.monotonic()
     names = AppNames(app_name(_CHECKOUT, context))
-    target = _target(state, profile, region)
+    target = chosen_target(_CHECKOUT, state, profile, region)
     with explained():
         _ask(target, names, choices)
         steps = _Steps(started)
@@ -77,14 +76,6 @@ class _Steps:
 
     def tell(self, text: str) -> None:
         notes.print(f"{time.monotonic() - self.started:6.0f} s  {text}", highlight=False, markup=False)
-
-
-def _target(state: Path, profile: str, region: str) -> AwsTarget:
-    if not profile and not region:
-        record = LocalCloud(_CHECKOUT, _CHECKOUT / state).status()
-        if record["running"]:
-            return on_local_cloud(record)
-    return on_aws(profile, region)
 
 
 def _ask(target: AwsTarget, names: AppNames, choices: Choices) -> None:

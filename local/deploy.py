@@ -47,10 +47,10 @@ def deploy(cloud: "LocalCloud", progress: Progress) -> None:
         outputs = cdk.deploy()
         aws.stage(model.result(), outputs["ArtifactsBucketName"], progress)
     before = cloud.description()
-    pool = outputs["UserPoolId"]
+    people = outputs["UserPoolId"]
     # Another deployment has other people, although it has the same stories.
-    known = before.get("sign_in") if (before.get("outputs") or {}).get("UserPoolId") == pool else None
-    sign_in = known or {"email": ADMIN_EMAIL, "password": aws.first_sign_in(pool, ADMIN_EMAIL)}
+    known = before.get("sign_in") if (before.get("outputs") or {}).get("UserPoolId") == people else None
+    sign_in = known or {"email": ADMIN_EMAIL, "password": aws.first_sign_in(people, ADMIN_EMAIL)}
     cloud.describe(sign_in=sign_in, outputs=outputs, url=cloud.page_url)
     progress(f"Ready at {cloud.page_url}")
 

@@ -30,6 +30,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 from yarl import URL
 
 from local import next_server
@@ -172,7 +173,7 @@ class FrontDoor:
             return PlainTextResponse(message, status_code=504, headers={"X-Cache": "Error from cloudfront"})
         except next_server.ERRORS as error:
             return PlainTextResponse(f"The local cloud does not answer: {error!r}\n", status_code=502)
-        response = StreamingResponse(ReadToEnd(answer).pieces(), status_code=answer.status)
+        response = _PassedOn(ReadToEnd(answer), status_code=answer.status)
         response.raw_headers = [
             (name, value) for name, value in answer.raw_headers if name.lower().decode() not in _NOT_PASSED_ON
         ]
@@ -184,6 +185,20 @@ class FrontDoor:
             with contextlib.suppress(TimeoutError):
                 return await self._client.request(method, url, allow_redirects=False, **named)
         return await self._client.request(method, url, allow_redirects=False, **named)
+
+
+class _PassedOn(StreamingResponse):
+    """An answer for as long as the browser takes it."""
+
+    def __init__(self, reading: ReadToEnd, status_code: int) -> None:
+        super().__init__(reading.pieces(), status_code)
+        self._reading = reading
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._reading.abandon()  # also if nothing was taken at all
 
 
 @dataclass(frozen=True)

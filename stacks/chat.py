@@ -56,19 +56,14 @@ class ChatStack(Stack):
         keeper = self._keeper(hosting)
         transforms = pipeline.transforms_seen_from(self)
         start_transform = self._start_transform(transforms)
-        made_at_run_time(
-            self,
-            clean_up_arn=pipeline.clean_up_seen_from(self),
-            part="hosting",
-            # Whoever asks for an endpoint or a batch asks these, and so is gone before them.
-            makers=(keeper.function, start_transform.function),
-        )
         chat_api = self._chat_api(hosting, keeper, pipeline.machine_seen_from(self))
         self._let_choose_versions(chat_api)
         self._let_answer_batches(chat_api, keeper, transforms)
         self._let_call(chat_api, keeper, start_transform, pipeline.start_run_seen_from(self))
         authorizer = self._authorizer(sign_in)
-        rest_api = RestApi(self, "Api", api=chat_api.function, authorizer=authorizer.function)
+        rest_api = RestApi(
+            self, "Api", settings=self._settings, api=chat_api.function, authorizer=authorizer.function
+        )
         page = Page(
             self,
             "Page",
@@ -77,6 +72,14 @@ class ChatStack(Stack):
             api=rest_api.api,
             client_id=sign_in.client.user_pool_client_id,
             built_page=built_page,
+        )
+        made_at_run_time(
+            self,
+            clean_up_arn=pipeline.clean_up_seen_from(self),
+            part="hosting",
+            properties={"PageBucket": page.bucket.bucket_name},
+            # Whoever asks for an endpoint or a batch asks these, and so is gone before them.
+            makers=(keeper.function, start_transform.function),
         )
         ssm.StringParameter(
             self,

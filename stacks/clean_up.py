@@ -5,10 +5,10 @@ custom resource and is gone when it works, and it depends on what it needs itsel
 SageMaker needs until an endpoint or a job is gone. See docs/decisions/0013-clean-up-at-deletion.md.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from aws_cdk import CustomResource, Duration
+from aws_cdk import Aws, CustomResource, Duration
 from constructs import Construct, IDependable
 
 from stacks.functions import Function
@@ -30,6 +30,7 @@ def made_at_run_time(
     *,
     clean_up_arn: str,
     part: Literal["hosting", "everything"],
+    properties: Mapping[str, str] | None = None,
     needs: Sequence[IDependable] = (),
     makers: Sequence[Construct] = (),
 ) -> None:
@@ -39,6 +40,7 @@ def made_at_run_time(
         scope: the stack.
         clean_up_arn: ARN of the function `clean_up`.
         part: what is removed.
+        properties: what the function must know for it.
         needs: what must still be there while it is removed.
         makers: what could make something new, and so must be gone by then.
     """
@@ -48,7 +50,7 @@ def made_at_run_time(
         resource_type="Custom::MadeAtRunTime",
         service_token=clean_up_arn,
         service_timeout=_LONGEST_ANSWER,
-        properties={"Part": part},
+        properties={"Part": part, **(properties or {})},
     )
     for needed in needs:
         resource.node.add_dependency(needed)
@@ -91,6 +93,14 @@ def grant_clean_up(
         [arn("sagemaker", f"model-package/{settings.name}/*")],
         wildcard_because="the registry numbers the packages of the group",
     )
+    page_bucket = f"arn:{Aws.PARTITION}:s3:::{settings.title.lower()}-chat-page*"
+    for action, resource in (("s3:ListBucket", page_bucket), ("s3:DeleteObject", f"{page_bucket}/*")):
+        allow(
+            function.role,
+            [action],
+            [resource],
+            wildcard_because="the Chat stack, which is deployed later, makes the page's bucket",
+        )
     lists = ("EndpointConfigs", "Models", "ModelPackages", *(f"{kind}Jobs" for kind in _jobs(settings)))
     allow(function.role, [f"sagemaker:List{kind}" for kind in lists], ["*"], wildcard_because=_LISTED)
     allow(

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from aws_cdk import App, Environment, Tags
+from aws_cdk import Annotations, App, Environment, Tags
 
+from stacks import regions
 from stacks.chat import ChatStack
 from stacks.function_bundles import FunctionBundles
 from stacks.operations import OperationsStack
@@ -13,6 +14,10 @@ from stacks.settings import Settings
 from stacks.storage import StorageStack
 
 DEFAULT_REGION = "us-east-1"
+_NO_FIRST_PERSON = (
+    "admin_email is empty, so nobody could sign in. Give your address with "
+    '-c admin_email=writer@example.com, or in cdk.json under "context".'
+)
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,10 @@ def compose(
     Raises:
         FunctionMissingError, PackagesMissingError, PageMissingError: something has to be set up first; the
             message says how.
+        UnsupportedRegionError: something that the app needs is not in the region.
     """
+    if region:
+        regions.check(region)
     env = Environment(account=account, region=region)
     bundles = FunctionBundles(settings.function_python)
     storage = StorageStack(app, f"{settings.title}-Storage", settings=settings, env=env)
@@ -66,5 +74,8 @@ def compose(
     operations = OperationsStack(
         app, f"{settings.title}-Operations", settings=settings, pipeline=pipeline, chat=chat, env=env
     )
+    if account and not settings.admin_email and not settings.browser_endpoint:
+        # On the stack and not raised: what was deployed with an address can still be destroyed without one.
+        Annotations.of(chat).add_error(_NO_FIRST_PERSON)
     Tags.of(app).add("storyloom:app", settings.name)
     return Stacks(storage, pipeline, chat, operations)

@@ -35,7 +35,7 @@ REFUSALS = (
         "REQUEST_TOO_LARGE",
         413,
         "too_large",
-        "The request is larger than 10 MB.",
+        "The request is larger than 6 MB.",
         "Shorten it; send stories with the form that POST /api/stories gives.",
     ),
     Refusal("THROTTLED", 429, "too_many_requests", "Too many requests at once.", _TRY_AGAIN),

@@ -11,7 +11,7 @@ from stacks.chat import ChatStack
 from stacks.permissions import arn
 from stacks.pipeline import PipelineStack
 from stacks.references import publish, published
-from stacks.rest_api import STAGE
+from stacks.rest_api import FAULTS_METRIC, STAGE
 from stacks.rollback import VARIANT, alarm_names
 from stacks.settings import Settings
 
@@ -50,6 +50,7 @@ class _Metrics:
 
     def __init__(self, settings: Settings, machine_arn: str, api_name: str) -> None:
         self._machine = {"StateMachineArn": machine_arn}
+        self._namespace = settings.title
         self._api = {"ApiName": api_name, "Stage": STAGE}
         self._endpoint = {"EndpointName": settings.name, "VariantName": VARIANT}
 
@@ -60,6 +61,10 @@ class _Metrics:
     def api(self, name: str, statistic: str) -> cloudwatch.Metric:
         """A metric of the API, such as `5XXError`."""
         return _metric("AWS/ApiGateway", name, self._api, statistic, Duration.minutes(5))
+
+    def api_faults(self) -> cloudwatch.Metric:
+        """Number of the API's answers that nobody meant to give; a model that is being woken is not one."""
+        return _metric(self._namespace, FAULTS_METRIC, {}, "Sum", Duration.minutes(5))
 
     def endpoint(self, name: str, statistic: str, period: Duration) -> cloudwatch.Metric:
         """A metric of the endpoint's requests, such as `Invocations`."""
@@ -82,7 +87,12 @@ def _alarms(scope: Construct, metrics: _Metrics, topic: sns.ITopic) -> list[clou
     alarms = [
         _alarm(scope, "RunFailed", metrics.runs("Failed"), "A run failed; the run's record says why"),
         _alarm(scope, "RunTimedOut", metrics.runs("TimedOut"), "A run took longer than a run may"),
-        _alarm(scope, "ApiErrors", metrics.api("5XXError", "Sum"), "The API fails", threshold=5),
+        _alarm(
+            scope,
+            "ApiErrors",
+            metrics.api_faults(),
+            "The API failed without telling its caller why. The log of the chat API says it",
+        ),
         _alarm(
             scope,
             "EndpointAwakeForHours",
@@ -111,7 +121,6 @@ def _alarm(
     metric: cloudwatch.Metric,
     description: str,
     *,
-    threshold: int = 1,
     periods: int = 1,
 ) -> cloudwatch.Alarm:
     return cloudwatch.Alarm(
@@ -119,7 +128,7 @@ def _alarm(
         id_,
         metric=metric,
         alarm_description=f"Storyloom: {description}.",
-        threshold=threshold,
+        threshold=1,
         evaluation_periods=periods,
         comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
         treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
@@ -171,7 +180,10 @@ def _dashboard(scope: Construct, metrics: _Metrics, alarms: list[cloudwatch.IAla
             [
                 cloudwatch.GraphWidget(
                     title="API",
-                    left=[metrics.api(name, "Sum") for name in ("Count", "4XXError", "5XXError")],
+                    left=[
+                        *(metrics.api(name, "Sum") for name in ("Count", "4XXError", "5XXError")),
+                        metrics.api_faults(),
+                    ],
                     right=[metrics.api("Latency", "p90")],
                     width=24,
                 ),

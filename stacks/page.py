@@ -60,7 +60,7 @@ class Page(Construct):
         self._settings, self._storage = settings, storage
         # CloudFront's names are unique in the account, in all its regions.
         self._global_name = f"{settings.name}-page-{Aws.REGION}"
-        bucket = self._bucket()
+        bucket = self.bucket = self._bucket()
         self.distribution = self._distribution(bucket, api)
         deploy_files(
             self,
@@ -71,7 +71,7 @@ class Page(Construct):
                 s3_deployment.Source.json_data("config.json", self._config(client_id)),
             ],
             prune=True,
-            retain_on_delete=False,  # an empty bucket can be deleted with the stack
+            retain_on_delete=False,
             # Files are small: the browser asks each time whether they changed, so a deployment shows at once.
             cache_control=[
                 s3_deployment.CacheControl.set_public(),

@@ -1,5 +1,7 @@
 """The REST API: one streaming function behind API Gateway, closed to who has neither sign-in nor key."""
 
+import json
+
 from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_lambda as lambda_
@@ -9,30 +11,63 @@ from constructs import Construct
 from stacks.functions import LOG_RETENTION
 from stacks.gateway_refusals import REFUSALS
 from stacks.permissions import acknowledge
+from stacks.settings import Settings
 
 STAGE = "prod"
 LONGEST_ANSWER = Duration.minutes(15)
 """As long as API Gateway and Lambda allow: a stream may wait for a model that is being woken."""
 _REQUESTS_A_SECOND, _BURST = 20, 40
+ACCESS_LOG_FORMAT = json.dumps(
+    {
+        "requestId": "$context.requestId",
+        "ip": "$context.identity.sourceIp",
+        "requestTime": "$context.requestTime",
+        "httpMethod": "$context.httpMethod",
+        "resourcePath": "$context.resourcePath",
+        "protocol": "$context.protocol",
+        "status": "$context.status",
+        "functionStatus": "$context.integration.status",
+        "responseLength": "$context.responseLength",
+    }
+)
+"""A line of the access log, without who asked."""
+FAULTS_PATTERN = '{ ($.status = "5*") && ($.status != "503") && ($.functionStatus != "502") }'
+"""The lines that tell of a fault. API Gateway's own metric also counts the 503 while a model is woken, and
+the 502 with which the function says that the model broke off: the endpoint has its own alarm for that."""
+FAULTS_METRIC = "ApiFaults"
+"""Name of the metric that counts them; its namespace is the app's."""
 
 
 class RestApi(Construct):
     """`/api/health` for everybody, everything else below `/api` for who has a sign-in or a key."""
 
     def __init__(
-        self, scope: Construct, id_: str, *, api: lambda_.IFunction, authorizer: lambda_.IFunction
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        settings: Settings,
+        api: lambda_.IFunction,
+        authorizer: lambda_.IFunction,
     ) -> None:
         """Make the API.
 
         Args:
             scope: where.
             id_: of the construct.
+            settings: of the app.
             api: function that answers through the Lambda Web Adapter.
             authorizer: function that checks a bearer token or key.
         """
         super().__init__(scope, id_)
         log_group = logs.LogGroup(
             self, "AccessLog", retention=LOG_RETENTION, removal_policy=RemovalPolicy.DESTROY
+        )
+        log_group.add_metric_filter(
+            "Faults",
+            filter_pattern=logs.FilterPattern.literal(FAULTS_PATTERN),
+            metric_namespace=settings.title,
+            metric_name=FAULTS_METRIC,
         )
         self.api = apigateway.RestApi(
             self,
@@ -49,17 +84,7 @@ class RestApi(Construct):
                 throttling_rate_limit=_REQUESTS_A_SECOND,
                 throttling_burst_limit=_BURST,
                 access_log_destination=apigateway.LogGroupLogDestination(log_group),
-                access_log_format=apigateway.AccessLogFormat.json_with_standard_fields(
-                    caller=False,
-                    http_method=True,
-                    ip=True,
-                    protocol=True,
-                    request_time=True,
-                    resource_path=True,
-                    response_length=True,
-                    status=True,
-                    user=False,
-                ),
+                access_log_format=apigateway.AccessLogFormat.custom(ACCESS_LOG_FORMAT),
                 logging_level=apigateway.MethodLoggingLevel.ERROR,
                 data_trace_enabled=False,  # it would write prompts and answers into the log
                 metrics_enabled=True,

@@ -49,6 +49,9 @@ class SignIn(Construct):
             generate_secret=False,  # a page cannot keep one
             prevent_user_existence_errors=True,
             enable_token_revocation=True,
+            # Approvals, keys and messages name people by their e-mail, so nobody may write their own. Without
+            # this list, or with an empty one, Cognito allows it. Nothing reads the attribute that is on it.
+            write_attributes=cognito.ClientAttributes().with_standard_attributes(locale=True),
             id_token_validity=Duration.hours(1),
             access_token_validity=Duration.hours(1),
             refresh_token_validity=Duration.days(30),

@@ -1,7 +1,7 @@
 """Storage: what outlives every other stack.
 
-The stack is protected from deletion: it goes on holding the stories and the table when the others are
-deleted, and the next deployment under the same name goes on with them. See docs/decisions/0014-kept-storage.md.
+The stack is protected from deletion. It goes on holding the stories and the table when the others are gone,
+and the next deployment under the same name goes on with them: see docs/decisions/0014-kept-storage.md.
 """
 
 from aws_cdk import Duration, Environment, RemovalPolicy, Stack

@@ -14,8 +14,8 @@ from types import FrameType
 TERMINATED = 128 + signal.SIGTERM
 """Exit code of a job that was told to stop and saved its state."""
 
-FAILURE_CHARACTERS = 1024
-"""SageMaker shows this much of the failure file as the job's FailureReason."""
+FAILURE_BYTES = 1024
+"""SageMaker shows this much of a training job's failure file, and of a processing job's exit message."""
 
 STOP_FILE = "STORYLOOM_STOP_FILE"
 """Environment variable: the file whose appearance stands for SIGTERM in a process that a launcher started."""
@@ -138,7 +138,7 @@ def run_job(job: Callable[[], int], failure: Path) -> int:
     print(message, file=sys.stderr, flush=True)
     try:
         failure.parent.mkdir(parents=True, exist_ok=True)
-        failure.write_text(message[:FAILURE_CHARACTERS], encoding="utf-8")
+        failure.write_text(message.encode()[:FAILURE_BYTES].decode(errors="ignore"), encoding="utf-8")
     except OSError:
         pass  # on a full disk the log has to do
     return 1

@@ -5,6 +5,7 @@ words in fp32 are 400 MB, and their gradient as much again. Here the head runs o
 tokens at a time; prompts and padding never reach it.
 """
 
+import inspect
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -30,6 +31,7 @@ class ChunkedLoss:
         causal = model.get_base_model() if hasattr(model, "get_base_model") else model
         self._body = causal.base_model
         self._head = causal.get_output_embeddings()
+        self._marks_images = _marks_images(causal)
         self._head_is_plain = self._measure_head(causal)
 
     def backward(self, batch: Batch, divisor: float) -> float:
@@ -88,18 +90,21 @@ class ChunkedLoss:
     def _taught(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """What the head would read where a token is taught [taught, width], and those tokens [taught]."""
         packing.set_lengths(batch.lengths)
-        hidden = self._body(
-            input_ids=batch.input_ids, position_ids=batch.position_ids, use_cache=False
-        ).last_hidden_state
+        hidden = self._body(**self._inputs(batch)).last_hidden_state
         taught = batch.labels != NOT_TAUGHT
         return hidden[taught], batch.labels[taught]
 
     def _whole(self, batch: Batch, reduction: Reduction = "sum") -> torch.Tensor:
         packing.set_lengths(batch.lengths)
-        logits = self.model(
-            input_ids=batch.input_ids, position_ids=batch.position_ids, use_cache=False
-        ).logits
+        logits = self.model(**self._inputs(batch)).logits
         return self._cross_entropy(logits.flatten(0, 1), batch.labels.flatten(), reduction)
+
+    def _inputs(self, batch: Batch) -> dict[str, Any]:
+        """What the model reads; a model that also sees is told, where it asks, that nothing is an image."""
+        text = {"input_ids": batch.input_ids, "position_ids": batch.position_ids, "use_cache": False}
+        if self._marks_images and self.model.training:
+            text["token_type_ids"] = torch.zeros_like(batch.input_ids)
+        return text
 
     @staticmethod
     def _cross_entropy(logits: torch.Tensor, labels: torch.Tensor, reduction: Reduction) -> torch.Tensor:
@@ -115,6 +120,15 @@ class ChunkedLoss:
             return False
         hidden = self._body(input_ids=probe, use_cache=False).last_hidden_state
         return bool(torch.allclose(self._head(hidden).float(), expected, rtol=1e-2, atol=1e-2))
+
+
+def _marks_images(causal: Any) -> bool:
+    """Whether a model wants its image tokens marked while it trains, as Gemma 3's larger ones do.
+
+    GPT-2 has an input of the same name, which means something else: it would add an embedding.
+    """
+    asks = "token_type_ids" in inspect.signature(causal.forward).parameters
+    return asks and hasattr(causal.config, "vision_config")
 
 
 def _pieces(length: int, size: int = CHUNK_TOKENS) -> Iterator[slice]:

@@ -47,7 +47,9 @@ class AwsAccount:
         key = service, region or self.region
         with self._lock:
             if key not in self._clients:
-                self._clients[key] = self.session.client(service, region_name=key[1], config=PATIENCE)
+                self._clients[key] = self.session.client(  # type: ignore[call-overload]
+                    service, region_name=key[1], config=PATIENCE
+                )
             return self._clients[key]
 
     @property

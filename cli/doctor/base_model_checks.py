@@ -9,7 +9,7 @@ import httpx
 from botocore.exceptions import ClientError
 
 from cli.doctor.aws_account import code_of, is_denied, unseen
-from cli.doctor.checks import Examination
+from cli.doctor.examination import Examination
 from cli.doctor.findings import Finding, fault, ok, warning
 from stacks.catalogue import CatalogueModel
 

@@ -8,7 +8,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from cli.doctor.aws_account import AwsAccount, code_of, is_denied
-from cli.doctor.checks import Examination
+from cli.doctor.examination import Examination
 from cli.doctor.findings import Finding, fault, ok, warning
 
 BOOTSTRAP_PERMISSIONS = ("ssm:GetParameter", "s3:ListBucket")

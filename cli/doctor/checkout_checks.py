@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from cli.doctor.checks import Examination
+from cli.doctor.examination import Examination
 from cli.doctor.findings import Finding, fault, ok, warning
 from stacks.function_groups import GROUPS
 from stacks.function_packages import packages_folder
@@ -59,7 +59,8 @@ def node(examination: Examination) -> Iterator[Finding]:
         [program, "--version"], capture_output=True, text=True, timeout=_SECONDS, check=False
     )
     version = asked.stdout.strip().lstrip("v")
-    if not version or int(version.split(".")[0]) < _OLDEST_NODE:
+    major = version.split(".")[0]
+    if not major.isdigit() or int(major) < _OLDEST_NODE:
         yield fault(
             "CDK CLI",
             f"{cdk} needs Node {_OLDEST_NODE} or newer, and {program} is {version or 'broken'}",

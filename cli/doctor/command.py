@@ -15,9 +15,9 @@ from cli.app_context import parse_overrides
 from cli.output import AsJson, print_json
 
 if TYPE_CHECKING:
-    from cli.doctor.checks import Check, Examination
+    from cli.doctor.examination import Check, Examination
     from cli.doctor.findings import Finding
-    from cli.doctor.report import Report
+    from cli.doctor.findings_report import DoctorReport
 
 out = Console()
 notes = Console(stderr=True)
@@ -64,8 +64,8 @@ def doctor(
     examination, report = examine(profile, region, overrides)
     requested: list[Finding] = []
     if not as_json:
-        from cli.doctor.catalogue import GROUPS  # noqa: PLC0415 (slow)
-        from cli.doctor.report import table  # noqa: PLC0415 (slow)
+        from cli.doctor.all_checks import GROUPS  # noqa: PLC0415 (slow)
+        from cli.doctor.findings_report import table  # noqa: PLC0415 (slow)
 
         out.print(table(report, GROUPS))
     if fix and examination.aws is not None:
@@ -93,36 +93,36 @@ def _usable(context: Sequence[str], *, fix: bool, yes: bool, as_json: bool) -> d
     return overrides
 
 
-def examine(profile: str, region: str, overrides: dict[str, str]) -> tuple[Examination, Report]:
+def examine(profile: str, region: str, overrides: dict[str, str]) -> tuple[Examination, DoctorReport]:
     """Run every check that can be run, and gather what they found."""
     # boto3 and the settings take a second to load, which no other command has to wait.
     from dataclasses import replace  # noqa: PLC0415
 
-    from cli.doctor.catalogue import ACCOUNT, CHECKS, SETTINGS  # noqa: PLC0415 (slow)
+    from cli.doctor.all_checks import ACCOUNT, CHECKS, SETTINGS  # noqa: PLC0415 (slow)
     from cli.doctor.credential_checks import SignInFailed, sign_in  # noqa: PLC0415 (slow)
-    from cli.doctor.report import Entry, Report  # noqa: PLC0415 (slow)
+    from cli.doctor.findings_report import DoctorReport, ReportEntry  # noqa: PLC0415 (slow)
     from cli.doctor.runner import run  # noqa: PLC0415 (slow)
     from cli.doctor.settings_checks import examine as examine_settings  # noqa: PLC0415 (slow)
 
     with _progress() as progress:
         examination, found = examine_settings(CHECKOUT, overrides)
-        entries = [Entry(SETTINGS, "settings", finding) for finding in found]
+        entries = [ReportEntry(SETTINGS, "settings", finding) for finding in found]
         progress("asking AWS who you are")
         try:
             account, found = sign_in(profile, region)
             examination = replace(examination, aws=account)
         except SignInFailed as failed:
             found = list(failed.findings)
-        entries += [Entry(ACCOUNT, "credentials", finding) for finding in found]
+        entries += [ReportEntry(ACCOUNT, "credentials", finding) for finding in found]
         possible = [check for check in CHECKS if examination.aws is not None or not check.asks_aws]
         results = run(possible, examination, lambda unfinished: progress(_asking(unfinished, len(possible))))
     entries += [
-        Entry(result.check.group, result.check.name, finding)
+        ReportEntry(result.check.group, result.check.name, finding)
         for result in results
         for finding in result.findings
     ]
     aws = examination.aws
-    return examination, Report(
+    return examination, DoctorReport(
         examination.settings.name, aws.account_id if aws else "", aws.region if aws else "", tuple(entries)
     )
 

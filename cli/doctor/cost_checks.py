@@ -9,7 +9,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cli.doctor.aws_account import AwsAccount, is_denied
-from cli.doctor.checks import Examination
+from cli.doctor.examination import Examination
 from cli.doctor.findings import Finding, ok, warning
 from stories.estimate import AT_REST_NOT_FREE_USD, AT_REST_USD, INSTANCES, PRICE_DATE, estimate
 

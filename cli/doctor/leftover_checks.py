@@ -9,7 +9,7 @@ from typing import Any, Literal
 from botocore.exceptions import ClientError
 
 from cli.doctor.aws_account import AwsAccount, code_of
-from cli.doctor.checks import Examination
+from cli.doctor.examination import Examination
 from cli.doctor.findings import Finding, fault, ok, warning
 from stories.estimate import INSTANCES
 
@@ -26,17 +26,11 @@ JOB_PERMISSIONS = (
     "sagemaker:ListHyperParameterTuningJobs",
     "cloudformation:DescribeStacks",
 )
-KEPT_PERMISSIONS = (
-    "tag:GetResources",
-    "sagemaker:DescribeModelPackageGroup",
-    "sagemaker:ListModelPackages",
-    "logs:DescribeLogGroups",
-    "cloudformation:DescribeStacks",
-)
+KEPT_PERMISSIONS = ("tag:GetResources", "cloudformation:DescribeStacks")
 _STORAGE = "Storage"
 PARTS = (_STORAGE, "Pipeline", "Chat", "Operations")
 """The app's stacks are named after its name and these, and deployed in this order."""
-_DESTROY = "storyloom destroy"
+DESTROY = "storyloom destroy"
 
 
 def stack_names(examination: Examination) -> list[str]:
@@ -44,7 +38,7 @@ def stack_names(examination: Examination) -> list[str]:
     return [f"{examination.settings.title}-{part}" for part in PARTS]
 
 
-def _described(account: AwsAccount, stack: str) -> dict[str, Any] | None:
+def described(account: AwsAccount, stack: str) -> dict[str, Any] | None:
     """Describe a stack; None if there is none of this name."""
     try:
         (description,) = account.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
@@ -58,7 +52,7 @@ def _described(account: AwsAccount, stack: str) -> dict[str, Any] | None:
 def stacks(examination: Examination) -> Iterator[Finding]:
     """Look at each stack's state: of some of them a deployment cannot go on."""
     account = examination.account
-    found = {name: _described(account, name) for name in stack_names(examination)}
+    found = {name: described(account, name) for name in stack_names(examination)}
     there = {name: description for name, description in found.items() if description}
     if not there:
         yield ok("Stacks", f"none of this name ({', '.join(found)}): a first deployment")
@@ -104,7 +98,7 @@ _STATES = {
     "DELETE_FAILED": _StackState(
         "fault",
         "its deletion failed{reason}; nothing can be deployed over it",
-        f"Finish the deletion: {_DESTROY}",
+        f"Finish the deletion: {DESTROY}",
     ),
     "UPDATE_FAILED": _StackState(
         "fault",
@@ -169,7 +163,7 @@ def endpoint(examination: Examination) -> Iterator[Finding]:
             yield ok(subject, f"none named {name}: nothing bills")
             return
         raise
-    if _described(account, f"{examination.settings.title}-Chat"):
+    if described(account, f"{examination.settings.title}-Chat"):
         yield ok(subject, f"{name} is {found['EndpointStatus']}, and its keeper puts it to sleep")
         return
     yield fault(
@@ -212,40 +206,24 @@ def jobs(examination: Examination) -> Iterator[Finding]:
     if not running:
         yield ok("Jobs", "none of this name is running")
         return
-    if _described(account, f"{examination.settings.title}-Pipeline"):
+    if described(account, f"{examination.settings.title}-Pipeline"):
         yield ok("Jobs", f"running: {', '.join(running)}; a deployment leaves them alone")
         return
     yield warning(
         "Jobs",
         f"of an earlier deployment still running, and paid for: {', '.join(running)}",
-        f"Stop them: {_DESTROY}",
+        f"Stop them: {DESTROY}",
         account.console("sagemaker/home#/jobs"),
     )
 
 
 def kept(examination: Examination) -> Iterator[Finding]:
-    """Look for what outlives a deployment on purpose, and for what should not."""
+    """Look for what outlives a deployment on purpose."""
     account, settings = examination.account, examination.settings
-    if not _described(account, f"{settings.title}-Storage"):
+    if not described(account, f"{settings.title}-Storage"):
         yield from _kept_storage(account, settings.name)
-    if _described(account, f"{settings.title}-Pipeline"):
-        return
-    packages = _packages(account, settings.name)
-    if packages is not None:
-        yield warning(
-            "Model packages",
-            f"the group {settings.name} of an earlier deployment is there, with {packages} versions",
-            f"To have it made anew, delete what is left first: {_DESTROY}",
-            account.console(f"sagemaker/home#/model-packages/{settings.name}"),
-        )
-    prefix = f"/aws/sagemaker/Endpoints/{settings.name}"
-    groups = account.client("logs").describe_log_groups(logGroupNamePrefix=prefix)["logGroups"]
-    if any(group["logGroupName"] == prefix for group in groups):
-        yield warning(
-            "Log group",
-            f"{prefix} of an earlier deployment is there, and its lines are kept",
-            f"Delete it: aws logs delete-log-group --log-group-name {prefix} --region {account.region}",
-        )
+    else:
+        yield ok("Kept storage", "in the Storage stack, which goes on holding it")
 
 
 def _kept_storage(account: AwsAccount, name: str) -> Iterator[Finding]:
@@ -270,16 +248,3 @@ def _kept_storage(account: AwsAccount, name: str) -> Iterator[Finding]:
         f"of a deployment whose Storage stack is gone: {', '.join(sorted(found))}; a new one makes its own",
         "Copy what you want of them into the new buckets with aws s3 sync; nothing else uses them any more.",
     )
-
-
-def _packages(account: AwsAccount, group: str) -> int | None:
-    """Count the versions of the model package group; None if there is no group."""
-    client = account.client("sagemaker")
-    try:
-        client.describe_model_package_group(ModelPackageGroupName=group)
-    except ClientError as error:
-        if code_of(error) == "ValidationException" and "does not exist" in str(error):
-            return None
-        raise
-    pages = client.get_paginator("list_model_packages").paginate(ModelPackageGroupName=group)
-    return sum(len(page["ModelPackageSummaryList"]) for page in pages)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cli.doctor.checks import Examination
+from cli.doctor.examination import Examination
 from cli.doctor.findings import Finding, ok, warning
 
 PERMISSIONS = ("cloudfront:ListDistributions",)

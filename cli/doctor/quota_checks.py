@@ -9,7 +9,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from cli.doctor.aws_account import AwsAccount, code_of, unseen
-from cli.doctor.checks import Examination
+from cli.doctor.examination import Examination
 from cli.doctor.findings import Finding, fault, ok, warning
 from stacks.quotas import LAMBDA_CONCURRENCY, QuotaNeed, needed
 
@@ -100,18 +100,31 @@ def concurrency_quota(examination: Examination) -> HeldQuota:
 def instance_quotas(examination: Examination) -> Iterator[Finding]:
     """Compare what the settings need of SageMaker with what the account has."""
     region = examination.account.region
-    for held in held_quotas(examination):
+    looked_up = list(held_quotas(examination))
+    stand_ins = {
+        held.need.stands_in_for: held.need.name.split()[0]
+        for held in reversed(looked_up)
+        if isinstance(held, HeldQuota) and held.value >= held.need.minimum
+    }
+    for held in looked_up:
         if isinstance(held, HeldQuota):
-            yield compared(held, examination.account)
+            yield compared(held, examination.account, stand_ins.get(held.need.name, ""))
             continue
         instance = held.name.split()[0]
         message = f"{region} has no such quota, so {instance} is not offered there for {held.purpose}"
         cure = "Choose another instance in cdk.json, or another region."
-        yield warning(held.name, message, cure) if held.optional else fault(held.name, message, cure)
+        spared = held.optional or held.name in stand_ins
+        yield warning(held.name, message, cure) if spared else fault(held.name, message, cure)
 
 
-def compared(held: HeldQuota, account: AwsAccount) -> Finding:
-    """Say what a quota's value means for the app."""
+def compared(held: HeldQuota, account: AwsAccount, stand_in: str = "") -> Finding:
+    """Say what a quota's value means for the app.
+
+    Args:
+        held: the quota.
+        account: whose it is.
+        stand_in: an instance that takes the place of this one, if there is one with a quota.
+    """
     need = held.need
     link = account.console(f"servicequotas/home/services/{need.service}/quotas/{held.code}")
     if held.suffices:
@@ -123,6 +136,8 @@ def compared(held: HeldQuota, account: AwsAccount) -> Finding:
     message = f"{held.value:g}; {need.minimum:g} is needed for {need.purpose}"
     if need.optional:
         return warning(need.name, f"{message}, and the app works without", cure, link)
+    if stand_in:
+        return warning(need.name, f"{message}, and {stand_in} takes its place", cure, link)
     return fault(need.name, message, cure, link)
 
 

@@ -7,8 +7,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.table import Table
 
-from cli.doctor.checks import Examination
+from cli.doctor.examination import Examination
 from cli.doctor.findings import Finding, fault
+from cli.doctor.findings_report import findings_table
 from cli.doctor.quota_checks import (
     HeldQuota,
     concurrency_quota,
@@ -16,7 +17,6 @@ from cli.doctor.quota_checks import (
     request_increase,
     unseen_request,
 )
-from cli.doctor.report import findings_table
 
 
 def request_missing(examination: Examination, *, yes: bool, console: Console) -> list[Finding]:

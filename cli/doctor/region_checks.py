@@ -8,13 +8,14 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from cli.doctor.aws_account import AwsAccount, code_of, is_denied
-from cli.doctor.checks import Examination
+from cli.doctor.examination import Examination
 from cli.doctor.findings import Finding, fault, ok
+from stacks import regions
 
 IMAGE_PERMISSIONS = ("ecr:BatchGetImage",)
 LAYER_PERMISSIONS = ("lambda:GetLayerVersion",)
 WEB_ADAPTER = "arn:{partition}:lambda:{region}:753240598075:layer:LambdaAdapterLayerX86:26"
-_REGIONS = "Deploy to another region, such as us-east-1, us-west-2 or eu-west-1: set AWS_REGION."
+_OTHER_REGION = "Deploy to another region, such as us-east-1, us-west-2 or eu-west-1: set AWS_REGION."
 
 
 def images(examination: Examination) -> Iterator[Finding]:
@@ -22,16 +23,13 @@ def images(examination: Examination) -> Iterator[Finding]:
     from stacks.container_images import hosting_image, training_image  # noqa: PLC0415 (a second at its first use)
 
     settings, account = examination.settings, examination.account
+    if account.region not in regions.REGIONS:
+        return  # the check of the region has said what is missing there
     for subject, find, instance in (
         ("Training container", training_image, settings.training_instance),
         ("Hosting container", hosting_image, settings.hosting_instance),
     ):
-        try:
-            image = find(account.region, instance)
-        except ValueError as error:
-            reason = " ".join(str(error).split())[:160]
-            yield fault(subject, f"AWS publishes none in {account.region} ({reason})", _REGIONS)
-            continue
+        image = find(account.region, instance)
         yield _published(subject, image, account)
 
 
@@ -45,10 +43,10 @@ def _published(subject: str, image: str, account: AwsAccount) -> Finding:
     except ClientError as error:
         if code_of(error) != "RepositoryNotFoundException":
             raise
-        return fault(subject, f"AWS has no repository {repository} in {account.region}", _REGIONS)
+        return fault(subject, f"AWS has no repository {repository} in {account.region}", _OTHER_REGION)
     if answer.get("images"):
         return ok(subject, f"{repository}:{tag}")
-    return fault(subject, f"AWS has not published {repository}:{tag} in {account.region}", _REGIONS)
+    return fault(subject, f"AWS has not published {repository}:{tag} in {account.region}", _OTHER_REGION)
 
 
 def web_adapter(examination: Examination) -> Iterator[Finding]:
@@ -67,7 +65,9 @@ def web_adapter(examination: Examination) -> Iterator[Finding]:
         if not not_there:
             raise
         yield fault(
-            subject, f"its publisher has no version {arn.rsplit(':', 1)[-1]} in {account.region}", _REGIONS
+            subject,
+            f"its publisher has no version {arn.rsplit(':', 1)[-1]} in {account.region}",
+            _OTHER_REGION,
         )
         return
     yield ok(subject, arn.split(":layer:")[1])

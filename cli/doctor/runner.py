@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from cli.doctor.aws_account import unseen
-from cli.doctor.checks import Check, Examination
+from cli.doctor.examination import Check, Examination
 from cli.doctor.findings import Finding, warning
 
 AT_ONCE = 8
@@ -18,7 +18,7 @@ LONGEST_SECONDS = 90.0
 
 
 @dataclass
-class Result:
+class CheckResult:
     """A check with what it found."""
 
     check: Check
@@ -31,7 +31,7 @@ def run(
     examination: Examination,
     progress: Callable[[Sequence[Check]], None] = lambda unfinished: None,
     longest_seconds: float = LONGEST_SECONDS,
-) -> list[Result]:
+) -> list[CheckResult]:
     """Run all checks; returns their results in the order of the checks.
 
     Args:
@@ -40,9 +40,9 @@ def run(
         progress: called with the checks that are not done yet, whenever one is.
         longest_seconds: for all of them together.
     """
-    results = [Result(check) for check in checks]
-    waiting: queue.SimpleQueue[Result] = queue.SimpleQueue()
-    done: queue.SimpleQueue[Result] = queue.SimpleQueue()
+    results = [CheckResult(check) for check in checks]
+    waiting: queue.SimpleQueue[CheckResult] = queue.SimpleQueue()
+    done: queue.SimpleQueue[CheckResult] = queue.SimpleQueue()
     for result in results:
         waiting.put(result)
     for _ in range(min(AT_ONCE, len(results))):
@@ -57,11 +57,12 @@ def run(
         except queue.Empty:
             break
         unfinished = [result for result in unfinished if result is not finished]
-    return [_cut_off(result, longest_seconds) if result in unfinished else result for result in results]
+    late = {id(result) for result in unfinished}
+    return [_cut_off(result, longest_seconds) if id(result) in late else result for result in results]
 
 
 def _work(
-    waiting: queue.SimpleQueue[Result], done: queue.SimpleQueue[Result], examination: Examination
+    waiting: queue.SimpleQueue[CheckResult], done: queue.SimpleQueue[CheckResult], examination: Examination
 ) -> None:
     while True:
         try:
@@ -90,11 +91,11 @@ def _answers(check: Check, examination: Examination) -> Iterator[Finding]:
         yield unseen(check.question, error, check.permissions)
 
 
-def _cut_off(result: Result, longest_seconds: float) -> Result:
+def _cut_off(result: CheckResult, longest_seconds: float) -> CheckResult:
     """Return a copy, since the check's thread may still be writing into the original."""
-    late = warning(
+    no_answer = warning(
         result.check.question,
         f"could not be checked: no answer within {longest_seconds:.0f} seconds",
         "Run the command again; see whether this machine's way to AWS is slow.",
     )
-    return Result(result.check, [*list(result.findings), late], longest_seconds)
+    return CheckResult(result.check, [*list(result.findings), no_answer], longest_seconds)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.app_context import ContextError, read_context
-from cli.doctor.checks import Examination
+from cli.doctor.examination import Examination
 from cli.doctor.findings import Finding, fault, ok
 from stacks import settings as app_settings
 from stacks.settings import Settings, SettingsError
@@ -39,9 +39,9 @@ def examine(checkout: Path, overrides: Mapping[str, str]) -> tuple[Examination, 
 
 
 def _summary(settings: Settings) -> str:
-    spot = " on spot" if settings.spot else ""
+    spot = " (spot)" if settings.spot else ""
     return (
-        f"{settings.name}: {settings.model.name}, trained{spot} with {settings.training_instance}, "
+        f"{settings.name} with {settings.model.name}, trained on {settings.training_instance}{spot}, "
         f"hosted on {settings.hosting_instance}"
     )
 
@@ -52,7 +52,7 @@ def e_mail(examination: Examination) -> Iterator[Finding]:
     if not email:
         yield fault(
             "admin_email",
-            "empty: nobody could sign in, and nobody is told of runs, alarms and the budget",
+            "empty, so nobody could sign in, and nobody is told of runs, alarms and the budget",
             "Set it in cdk.json, or give -c admin_email=you@example.com to doctor and to cdk deploy.",
         )
         return

@@ -32,7 +32,7 @@ def prove_deployment(world: World) -> Proof:
     if _BUDGET not in kinds:
         raise NotProvenError("The Operations stack has no budget, so nothing mails what the month costs.")
     return Proof(
-        f"{len(STACKS)} stacks with {len(kinds)} resources in {world.app.account.region}, a budget too"
+        f"{len(STACKS)} stacks with {len(kinds)} resources in {world.app.target.region}, a budget too"
     )
 
 

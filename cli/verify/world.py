@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cli.api import StoryloomApi
-from cli.aws_account import AwsAccount
+from cli.aws_target import AwsTarget
 from cli.connection import Connection, sign_in
 from cli.errors import CommandError
+from cli.progress import FINISHED
 from cli.verify.outcome import NotProvenError
 from stories.estimate import INSTANCES
 
@@ -29,7 +30,7 @@ T = TypeVar("T")
 class DeployedApp:
     """One deployed Storyloom."""
 
-    account: AwsAccount = field(repr=False)
+    target: AwsTarget = field(repr=False)
     name: str
     training_instance: str
     hosting_instance: str
@@ -39,7 +40,7 @@ class DeployedApp:
     @property
     def is_local(self) -> bool:
         """Whether it runs on the local cloud."""
-        return self.account.is_local
+        return self.target.is_local
 
     @property
     def title(self) -> str:
@@ -94,7 +95,7 @@ class World:
 
     def client(self, service: str) -> Any:
         """Make a client of an AWS service."""
-        return self.app.account.client(service)
+        return self.app.target.client(service)
 
     @property
     def api(self) -> StoryloomApi:
@@ -134,6 +135,14 @@ class World:
                 raise NotProvenError(f"Waited {seconds / 60:.0f} minutes for {waiting_for}, in vain.")
             time.sleep(self.poll_seconds)
 
+    def _stop_run(self) -> None:
+        if self.api.run(self.run_id)["status"] not in FINISHED:
+            self.api.stop_run(self.run_id)
+
+    def _put_to_sleep(self) -> None:
+        if self.api.status()["hosting"]["status"] != "asleep":
+            self.api.sleep()
+
     def _make_person(self) -> None:
         cognito = self.client("cognito-idp")
         pool = self.app.outputs["UserPoolId"]
@@ -157,6 +166,10 @@ class World:
         """Remove what the verification made; returns what it could not remove, in words."""
         left: list[str] = []
         if self._password:
+            if self.trains and self.run_id:
+                _attempt(left, f"run {self.run_id}", self._stop_run)
+            if not self.was_awake:
+                _attempt(left, "the endpoint", self._put_to_sleep)
             for key in self.created_keys:
                 _attempt(left, f"API key {key}", lambda key=key: self.api.revoke_key(key))
             for story in [] if keep_stories else self.uploaded:
@@ -176,14 +189,14 @@ def price_per_hour(instance: str) -> float | None:
     return None if known is None else known.usd_per_hour
 
 
-def find_app(account: AwsAccount, name: str, training_instance: str, hosting_instance: str) -> DeployedApp:
+def find_app(target: AwsTarget, name: str, training_instance: str, hosting_instance: str) -> DeployedApp:
     """Read the outputs of a deployed app's stacks.
 
     Raises:
         CommandError: there is no such app in this region, or it is deployed in part only.
     """
-    app = DeployedApp(account, name, training_instance, hosting_instance)
-    formation = account.client("cloudformation")
+    app = DeployedApp(target, name, training_instance, hosting_instance)
+    formation = target.client("cloudformation")
     missing = []
     for part in STACKS:
         try:
@@ -198,8 +211,8 @@ def find_app(account: AwsAccount, name: str, training_instance: str, hosting_ins
         )
     if missing:
         raise CommandError(
-            f"{', '.join(missing)}: no such stack in {account.region}.",
-            f"Deploy the app with `npx cdk deploy --all`, or name another one with --name or --region "
+            f"{', '.join(missing)}: no such stack in {target.region}.",
+            f"Deploy the app with `npx cdk deploy --all`, or name another one with -c name=NAME or --region "
             f"(looked for {name}).",
         )
     return app

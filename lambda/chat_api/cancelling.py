@@ -8,6 +8,7 @@ from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 from fastapi import APIRouter, Depends, Header
 from pydantic import BaseModel
+from pydantic.json_schema import SkipJsonSchema
 
 from chat_api.errors import ApiError, refusals
 from chat_api.identity import MayCancel
@@ -120,7 +121,7 @@ class CancelWatch:
 
 def _answer_id(
     answer_id: Annotated[
-        uuid.UUID | None,
+        uuid.UUID | SkipJsonSchema[None],  # a header is there or not, and never null
         Header(
             alias=HEADER,
             description="A UUID that you make, to cancel the answer by; without it the response names one.",

@@ -135,8 +135,9 @@ def _decide_here(model: ModelVersion, decision: str, user: User) -> None:
     if decision != "Approved":
         versions.decide(model.version, "rejected", versions.MAY_BE_REJECTED)
         return
-    control.ask_for_run({"reason": f"{user.called} approved {model.version}", "version": model.version})
+    # First, because the run looks at it. If nothing starts then, `activate` starts it.
     versions.decide(model.version, "approved", versions.MAY_BE_APPROVED)
+    control.ask_for_run({"reason": f"{user.called} approved {model.version}", "version": model.version})
 
 
 def _refuse_misfit(model: ModelVersion) -> None:

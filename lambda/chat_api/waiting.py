@@ -11,7 +11,7 @@ from chat_api.errors import ApiError
 LONGEST_WAIT_SECONDS = 780
 """So that two of the API's fifteen minutes are left for the answer."""
 LOOK_SECONDS = 3.0
-"""How often the model is looked for. CloudFront ends a stream that says nothing for 30 seconds."""
+"""How often the model is looked for; each time the stream says so, long before CloudFront would end it."""
 
 _WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?=$|[,;])", re.IGNORECASE)
 _ON_ITS_WAY = {"asleep", "waking", "unavailable"}

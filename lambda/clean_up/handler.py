@@ -7,6 +7,7 @@ there.
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 from aws_lambda_powertools import Logger
@@ -31,8 +32,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
     """Answer CloudFormation's request.
 
     Args:
-        event: of a custom resource whose property `Part` is `hosting` (what the Chat stack makes) or
-            `everything`.
+        event: of a custom resource whose property `Part` is `hosting` (what the Chat stack makes, with its
+            `PageBucket`) or `everything`.
         context: Lambda's.
     """
     part: Part = event["ResourceProperties"]["Part"]
@@ -50,7 +51,9 @@ def _remove(event: dict[str, Any], part: Part, seconds_left: Callable[[], float]
     """Remove what is to go; returns why not all of it is gone, or an empty text."""
     if event["RequestType"] != "Delete" or not _is_deleted(event["StackId"]):
         return ""
-    sweep = removal.sweep_hosting if part == "hosting" else removal.sweep_everything
+    sweep = removal.sweep_everything
+    if part == "hosting":
+        sweep = partial(removal.sweep_hosting, event["ResourceProperties"]["PageBucket"])
     passes = 0
     while remaining := sweep():
         passes += 1

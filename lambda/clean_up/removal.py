@@ -6,20 +6,31 @@ goes what could make something new, then what bills, then what is left of it.
 
 from functools import partial
 
-from clean_up import hosting_resources, job_resources, kept_records, model_registry, runs_and_timers
+from clean_up import (
+    hosting_resources,
+    job_resources,
+    kept_records,
+    model_registry,
+    page_files,
+    runs_and_timers,
+)
 from clean_up.remaining import Remaining, attempt
 
 
-def sweep_hosting() -> list[Remaining]:
+def sweep_hosting(page_bucket: str) -> list[Remaining]:
     """Remove what the Chat stack's functions make and watch: afterwards nobody looks at an endpoint any more.
 
     Runs are stopped as well, because a run may bring up an endpoint.
+
+    Args:
+        page_bucket: holds the page's files.
     """
     return [
         *attempt("runs", runs_and_timers.stop_runs),
         *attempt("transform jobs", partial(job_resources.stop_jobs, job_resources.TRANSFORM)),
         *attempt("the endpoint", hosting_resources.delete_endpoint),
         *attempt("API keys", kept_records.revoke_keys),
+        *attempt("the page's files", partial(page_files.empty, page_bucket)),
         *attempt("records in the table", kept_records.end_what_is_in_progress),
     ]
 

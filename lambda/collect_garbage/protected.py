@@ -6,7 +6,7 @@ from shared import environment, hosting, layout, machines, transforms, versions
 from shared.endpoint import Endpoint
 from shared.models import ModelVersion
 
-_MERGED_KEPT = 5
+MERGED_KEPT = 5
 """Of a base that is hosted merged, so many of the newest versions can be deployed again."""
 _NEVER_AGAIN = frozenset({"rejected", "failed"})
 
@@ -41,7 +41,7 @@ class Protected:
             answering = {pointer.version, pointer.previous}
             bundles |= {layout.bundled_for(pointer.bundle_uri), *answering}
         kept = [model for model in models if model.status not in _NEVER_AGAIN]
-        deployable = {model.version for model in kept[:_MERGED_KEPT]}
+        deployable = {model.version for model in kept[:MERGED_KEPT]}
         return cls(
             bundles=frozenset(bundle for bundle in bundles if bundle),
             configs=frozenset(str(config) for config in configs),

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from botocore.exceptions import ClientError
 
 from collect_garbage.protected import Protected
-from shared import aws, environment, layout, machines, transform_jobs
+from shared import aws, consistency, environment, layout, machines, transform_jobs
 
 
 def delete_unused(protected: Protected) -> None:
@@ -43,7 +43,7 @@ def _delete(operation: str, **named: str) -> None:
     try:
         getattr(aws.sagemaker(), operation)(**named)
     except ClientError as error:
-        if "could not find" not in error.response["Error"]["Message"].lower():
+        if not consistency.is_not_found(error):
             raise
 
 

@@ -2,11 +2,15 @@
 
 from shared import aws, environment, runs
 
+_SUBJECT_CHARACTERS = 99
+"""SNS refuses a message whose subject has 100 or a line break."""
+
 
 def tell(subject: str, text: str) -> None:
     """Send a message."""
     topic = environment.read(environment.Messages).topic_arn
-    aws.sns().publish(TopicArn=topic, Subject=subject[:100], Message=text)
+    in_one_line = " ".join(subject.split())
+    aws.sns().publish(TopicArn=topic, Subject=in_one_line[:_SUBJECT_CHARACTERS], Message=text)
 
 
 def tell_once(run_id: str, subject: str, text: str) -> None:

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import ClientError
 
-from shared import aws, clock, environment, hosting, layout, machines, meter, rollback, scaling, tags
+from shared import (
+    aws,
+    clock,
+    consistency,
+    environment,
+    hosting,
+    layout,
+    machines,
+    meter,
+    rollback,
+    scaling,
+    tags,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker.type_defs import ProductionVariantSummaryTypeDef
@@ -75,7 +87,7 @@ def describe() -> Endpoint | None:
     try:
         found = aws.sagemaker().describe_endpoint(EndpointName=_settings().endpoint_name)
     except ClientError as error:
-        if _is_missing(error):
+        if consistency.is_not_found(error):
             return None
         raise
     return Endpoint(
@@ -196,7 +208,7 @@ def delete() -> bool:
     except ClientError as error:
         if _is_refused(error):
             return False
-        if not _is_missing(error):
+        if not consistency.is_not_found(error):
             raise
         found = None
     meter.end(found.machine if found else None, clock.now())
@@ -215,9 +227,10 @@ def _create(config: str) -> Progress | None:
     except ClientError as error:
         if _is_over_quota(error):
             return _over_quota(error)
-        if not _is_there(error):
+        if not _is_there(error) and not consistency.is_not_found(error):
             raise
-        # Somebody else's, perhaps in another configuration: ours has not been asked for.
+        # Somebody else's, perhaps in another configuration, or ours is not known everywhere yet: it has not
+        # been asked for, and the next call looks again.
         return None
     hosting.note_request(config)
     return None
@@ -239,7 +252,7 @@ def _update(config: str, *, watched: bool) -> Progress | None:
     except ClientError as error:
         if _is_over_quota(error):
             return _over_quota(error)
-        if not _is_refused(error):
+        if not _is_refused(error) and not consistency.is_not_found(error):
             raise
         return None
     hosting.note_request(config)
@@ -261,14 +274,10 @@ def _watch() -> dict[str, Any]:
 
 def _create_once(operation: str, **fields: Any) -> None:
     try:
-        getattr(aws.sagemaker(), operation)(**fields)
+        consistency.retry_until_visible(getattr(aws.sagemaker(), operation), **fields)
     except ClientError as error:
         if not _is_there(error):
             raise
-
-
-def _is_missing(error: ClientError) -> bool:
-    return "could not find" in error.response["Error"]["Message"].lower()
 
 
 def _is_refused(error: ClientError) -> bool:

@@ -10,6 +10,8 @@ from shared import aws, capacity
 from shared.models import Failure
 
 LOG_LINES = 20
+_LINE_CHARACTERS = 1_000
+"""A line may have 1 MB in CloudWatch; an item of the table has 400 KB, a message 256."""
 STOPPED = "Stopped"
 """Error name of an execution that a person stopped over the API; the cause says who."""
 TOO_MANY_FAILED = "States.ExceedToleratedFailureThreshold"
@@ -19,6 +21,12 @@ _SCRIPT_ENDED = re.compile(
     r'(ExtraInfo "(?P<info>[^"]*)"\s*)?(Command ".*)?$',
     re.DOTALL,
 )
+_SILENT = "The training script ended without saying why"
+_KILLED = (
+    "The training script was killed, most likely because the instance's memory was full. Choose a smaller "
+    "base_model or a larger training_instance"
+)
+_SILENT_ENDINGS = {"-9": _KILLED, "137": _KILLED}
 _QUOTA = re.compile(r"'([^']+ usage)'")
 _JOBS = {
     # Field of the job's description that names it: the state that runs it, and its CloudWatch log group.
@@ -106,7 +114,7 @@ def log_tail(log_group: str, job: str) -> str | None:
                 limit=LOG_LINES,
                 startFromHead=False,
             )
-            lines += [event["message"].rstrip() for event in events["events"]]
+            lines += [event["message"].rstrip()[-_LINE_CHARACTERS:] for event in events["events"]]
     except client.exceptions.ResourceNotFoundException:
         return None
     except ClientError as error:
@@ -115,7 +123,8 @@ def log_tail(log_group: str, job: str) -> str | None:
 
 
 def _job_cause(job: dict[str, Any]) -> str:
-    reason = job.get("FailureReason") or job.get("ExitMessage")
+    # A processing job's own words are its exit message; its FailureReason only points to the log.
+    reason = job.get("ExitMessage") or job.get("FailureReason")
     status = job.get("TrainingJobStatus") or job.get("ProcessingJobStatus") or "Failed"
     return _without_command(str(reason or f"The job ended as {status} and gave no reason."))
 
@@ -125,7 +134,7 @@ def _without_command(reason: str) -> str:
     ended = _SCRIPT_ENDED.search(reason)
     if ended is None:
         return reason
-    words = ended["info"] or ended["words"].strip() or "The training script ended without saying why"
+    words = ended["info"] or ended["words"].strip() or _SILENT_ENDINGS.get(ended["code"], _SILENT)
     return f"{reason[: ended.start()]}{words} (exit code {ended['code']})"
 
 

@@ -46,12 +46,14 @@ def advance(version: str, config: str, since: clock.Utc) -> Phase:
             return "waiting"
         if not is_quiet(state) and clock.seconds_since(since) < LONGEST_WAIT_SECONDS:
             return "waiting"
-        hosting.mark_waking(version, config, f"{version} takes over. {_why(state)}")
+        hosting.mark_waking(version, config, f"{version} takes over. {_why(config)}")
         return "draining"
     if not is_quiet(state):
         return "draining"
     if endpoint.delete():
         hosting.forget_refusals()
+        # From now on it is counted how long starting takes.
+        hosting.mark_waking(version, config, state.message)
     return "replacing"
 
 
@@ -61,7 +63,7 @@ def is_quiet(state: HostingState) -> bool:
     return used is None or clock.seconds_since(used) >= QUIET_SECONDS
 
 
-def describe(phase: Phase, version: str) -> str:
+def describe(phase: Phase, version: str, config: str) -> str:
     """Say to the owner of a run what it waits for."""
     state = hosting.state()
     if phase == "waiting" and not _gives_back(state):
@@ -72,9 +74,9 @@ def describe(phase: Phase, version: str) -> str:
     if phase == "waiting":
         return (
             f"{version} is ready. It takes over when nobody has used the model for {QUIET_SECONDS // 60} "
-            f"minutes, in {LONGEST_WAIT_SECONDS // 60} minutes at the latest. {_why(state)}"
+            f"minutes, in {LONGEST_WAIT_SECONDS // 60} minutes at the latest. {_why(config)}"
         )
-    return f"{version} takes over. {_why(state)}"
+    return f"{version} takes over. {_why(config)}"
 
 
 def _gives_back(state: HostingState) -> bool:
@@ -84,10 +86,9 @@ def _gives_back(state: HostingState) -> bool:
     return state.tried.get(instance or "") == "quota"
 
 
-def _why(state: HostingState) -> str:
-    found = endpoint.describe()
-    instance = machines.instance_of(found.config if found else None) or "its kind"
+def _why(config: str) -> str:
+    instance = machines.instance_of(config)
     return (
-        f"The account's quota allows no second {instance} beside the one that answers, so chat pauses "
-        "for some minutes while the instance changes."
+        f"The account's quota allows no second {instance} beside the one that answers, so chat pauses for "
+        "some minutes while the instance changes."
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from shared import aws, capacity, clock, environment, layout, tags, transforms
+from shared import aws, capacity, clock, consistency, environment, layout, tags, transforms
 from shared.endpoint import CONTAINER_VARIABLES
 from shared.models import Transform
 
@@ -227,7 +227,7 @@ def _describe(job_name: str) -> dict[str, Any] | None:
 
 def _create_once(operation: str, **fields: Any) -> None:
     try:
-        getattr(aws.sagemaker(), operation)(**fields)
+        consistency.retry_until_visible(getattr(aws.sagemaker(), operation), **fields)
     except ClientError as error:
         there = error.response["Error"]["Code"] == "ResourceInUse"
         if not there and "already exist" not in error.response["Error"]["Message"]:

@@ -107,7 +107,7 @@ def _look(candidate: ModelVersion, deployment: dict[str, Any], config: str) -> s
     if replacement.is_needed(config):
         _check_the_time(version, deployment)
         phase = replacement.advance(version, config, deployment["started_at"])
-        raise _NotReadyYet(replacement.describe(phase, version))
+        raise _NotReadyYet(replacement.describe(phase, version, config))
     if endpoint.describe() is None and hosting.state().status != "waking":
         # Also where the keeper had to delete it meanwhile: it is awaited, and not to be tidied away.
         hosting.forget_refusals()

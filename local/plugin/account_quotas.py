@@ -21,8 +21,8 @@ Service = Literal["sagemaker", "lambda"]
 
 AMPLE_INSTANCES = 20
 """What the usual account has of every instance type: more than this machine can run."""
-OF_PROCESSORS = 4
-"""What a new account has of each instance type without accelerators."""
+CPU_INSTANCES_OF_NEW = 4
+"""What a new account has of each instance type without an accelerator."""
 LAMBDA_CONCURRENCY = "Concurrent executions"
 CONCURRENCY_BY_DEFAULT, CONCURRENCY_OF_NEW = 1_000, 10
 MEMORY_BY_DEFAULT, MEMORY_OF_NEW = 10_240, 3_008
@@ -80,7 +80,7 @@ def current() -> account.Account:
 
 
 def account_file() -> Path:
-    """Where they are written."""
+    """Path of the account file."""
     return Folders(Path(os.environ["STORYLOOM_LOCAL_STATE"])).account
 
 
@@ -95,12 +95,12 @@ def is_offered(quota: Quota) -> bool:
 
 
 def lambda_concurrency() -> Quota:
-    """How many functions may run at once in the account."""
+    """Find the quota of functions that run at once."""
     return catalogue()["lambda", LAMBDA_CONCURRENCY]
 
 
 def lambda_memory_mb() -> int:
-    """How much memory one function may have."""
+    """Return how much memory one function may have, in MB."""
     return MEMORY_OF_NEW if current().profile == "new" else MEMORY_BY_DEFAULT
 
 
@@ -122,6 +122,6 @@ def _all() -> Iterator[Quota]:
     )
     model = botocore.session.get_session().get_service_model("sagemaker")
     for usage, enumeration in _USAGES.items():
-        for instance_type in model.shape_for(enumeration).enum:
-            few = 0 if is_accelerated(instance_type) else OF_PROCESSORS
+        for instance_type in model.shape_for(enumeration).metadata["enum"]:
+            few = 0 if is_accelerated(instance_type) else CPU_INSTANCES_OF_NEW
             yield Quota("sagemaker", f"{instance_type} for {usage} usage", few, few, AMPLE_INSTANCES)

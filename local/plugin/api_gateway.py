@@ -94,6 +94,9 @@ def _bad_gateway() -> Response:
 # Streamed ---------------------------------------------------------------------------------------
 
 
+_Answering = tuple[aiohttp.ClientResponse, ReadToEnd]
+
+
 @dataclass
 class _Run:
     """One streamed invocation on its way."""
@@ -125,13 +128,15 @@ async def _stream(function: Function, web_function: WebFunction, event: Event, l
         run = _Run(function, request_id, process, time.monotonic(), cleanup)
         process.log(f"START RequestId: {request_id} Version: $LATEST")
         run.cleanup = cleanup.pop_all()  # from here on `_run_to_end` cleans up, when the last byte is read
-    begun: asyncio.Future[tuple[aiohttp.ClientResponse, ReadToEnd] | None]
-    begun = asyncio.get_running_loop().create_future()
+    begun: asyncio.Future[_Answering | None] = asyncio.get_running_loop().create_future()
     running = asyncio.create_task(_run_to_end(run, event, begun))
     _running.add(running)
     running.add_done_callback(_running.discard)
-    done, _ = await asyncio.wait({begun}, timeout=max(0.0, ends_at - time.monotonic()))
-    if not done:
+    await asyncio.wait({begun, running}, timeout=max(0.0, ends_at - time.monotonic()))
+    if not begun.done():
+        begun.cancel()  # the function goes on, and nobody takes what it says
+        if running.done():
+            return _bad_gateway()
         return 504, {"Content-Type": "application/json"}, b'{"message":"Endpoint request timed out"}'
     if (answering := begun.result()) is None:
         return _bad_gateway()
@@ -140,17 +145,19 @@ async def _stream(function: Function, web_function: WebFunction, event: Event, l
     return answer.status, headers, streaming_body(_runner(reading, ends_at))  # type: ignore[return-value]
 
 
-async def _run_to_end(
-    run: _Run, event: Event, begun: "asyncio.Future[tuple[aiohttp.ClientResponse, ReadToEnd] | None]"
-) -> None:
+async def _run_to_end(run: _Run, event: Event, begun: "asyncio.Future[_Answering | None]") -> None:
     """Let the function run until it has said everything, or its time is up, whoever listens."""
     async with run.cleanup:
         answer = await _first_byte(run, event)
         if answer is None:
-            begun.set_result(None)
+            if not begun.cancelled():
+                begun.set_result(None)
             return
         reading = ReadToEnd(answer)
-        begun.set_result((answer, reading))
+        if begun.cancelled():
+            reading.abandon()
+        else:
+            begun.set_result((answer, reading))
         try:
             async with asyncio.timeout(run.seconds_left):
                 await reading.ended()

@@ -13,10 +13,26 @@ def install() -> None:
     """Add this to the MiniStack of this process."""
     ministack_cloudformation.keep_dependencies_of_failures()
     ministack_cloudformation.after_creating("AWS::ApiGateway::Stage", _log_executions)
+    ministack_cloudformation.after_creating("AWS::S3::Bucket", _tag)
+    ministack_cloudformation.before_deleting("AWS::S3::Bucket", _refuse_full_bucket)
     ministack_logs.name_deleted_streams()
 
 
-def _log_executions(stage: dict[str, Any]) -> None:
+def _tag(bucket: str, properties: dict[str, Any]) -> None:
+    """Tags of a template are the bucket's: CDK's deployment function decides by one of them."""
+    ministack_cloudformation.tag_bucket(
+        bucket, {tag["Key"]: tag["Value"] for tag in properties.get("Tags") or []}
+    )
+
+
+def _refuse_full_bucket(bucket: str) -> None:
+    if not ministack_cloudformation.is_empty(bucket):
+        raise ValueError(
+            "The bucket you tried to delete is not empty (Service: S3, Status Code: 409, BucketNotEmpty)"
+        )
+
+
+def _log_executions(name: str, stage: dict[str, Any]) -> None:
     levels = {setting.get("LoggingLevel", "OFF") for setting in stage.get("MethodSettings") or []}
     if levels - {"OFF"}:
         ministack_logs.ensure_log_group(

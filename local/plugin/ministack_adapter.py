@@ -69,6 +69,33 @@ def register_service(name: str, handler: Handler, target_prefixes: list[str]) ->
     router.SERVICE_PATTERNS[name] = {"target_prefixes": target_prefixes}
 
 
+@dataclass(frozen=True)
+class HttpRequest:
+    """A request as MiniStack hands it to a service, signed and authorized."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    query: dict[str, list[str]]
+
+
+def before_requests(service: str, check: Callable[[HttpRequest], Response | None]) -> None:
+    """Ask `check` about each request to a service: what it answers is sent, None lets MiniStack answer."""
+    handle = app.SERVICE_HANDLERS[service]
+
+    async def handler(
+        method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, list[str]]
+    ) -> Response:
+        refused = check(HttpRequest(method, path, headers, body, query))
+        if refused is not None:
+            return refused
+        answer: Response = await handle(method, path, headers, body, query)
+        return answer
+
+    app.SERVICE_HANDLERS[service] = handler
+
+
 def streaming_body(runner: Callable[[Send, Receive], Awaitable[None]]) -> Any:
     """A response body that `runner` sends piece by piece (ASGI ``http.response.body`` messages)."""
     return responses.StreamingResponse(runner)

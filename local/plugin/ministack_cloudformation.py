@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ministack.services import budgets, cloudformation, cognito
+from ministack.services import budgets, cloudformation, cognito, s3
 from ministack.services.cloudformation import provisioners, stacks
 
 Properties = dict[str, Any]
@@ -122,14 +122,37 @@ def _undeleted_dependents(stack_name: str | None, logical_id: str | None) -> lis
     )
 
 
-def after_creating(type_: str, then: Callable[[Properties], None]) -> None:
-    """Call `then` with the properties of each resource of a type that has been created."""
+def before_deleting(type_: str, check: Callable[[str], None]) -> None:
+    """Call `check` with the physical id of each resource of a type; a ValueError lets the deletion fail."""
+    handler = provisioners._RESOURCE_HANDLERS[type_]
+    delete = handler["delete"]
+
+    def check_and_delete(physical_id: str, *more: Any) -> None:
+        check(physical_id)
+        delete(physical_id, *more)
+
+    handler["delete"] = check_and_delete
+
+
+def is_empty(bucket: str) -> bool:
+    """Whether a bucket has neither objects nor versions; one that does not exist has none."""
+    found = s3._buckets.get(bucket)
+    return not found or not (found["objects"] or s3._bucket_has_versions(bucket))
+
+
+def tag_bucket(bucket: str, tags: dict[str, str]) -> None:
+    """Set the tags of a bucket."""
+    s3._bucket_tags[bucket] = tags
+
+
+def after_creating(type_: str, then: Callable[[str, Properties], None]) -> None:
+    """Call `then` with physical id and properties of each resource of a type that has been created."""
     handler = provisioners._RESOURCE_HANDLERS[type_]
     create = handler["create"]
 
     def create_and_tell(logical_id: str, properties: Properties, stack: str) -> Created:
         created: Created = create(logical_id, properties, stack)
-        then(properties)
+        then(created[0], properties)
         return created
 
     handler["create"] = create_and_tell

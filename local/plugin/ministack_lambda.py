@@ -80,7 +80,7 @@ def limit_concurrency(most: Limit) -> None:
         lambda name, asked: _refused_by_formation(_refuse_reservation(name, asked, most())),
     )
     _keep_reservations()
-    _tell_the_limit(most)
+    _answer_account_settings(most)
 
 
 def _reservations() -> dict[str, int]:
@@ -127,7 +127,7 @@ def _keep_reservations() -> None:
     kind["create"] = provision
 
 
-def _tell_the_limit(most: Limit) -> None:
+def _answer_account_settings(most: Limit) -> None:
     """Have GetAccountSettings answer the quota, not what this machine can bear."""
     original = lambda_svc._get_account_settings
 

@@ -24,7 +24,7 @@ def collect(service: str, resources: Callable[[], Iterable[Tagged]]) -> None:
     tagging._COLLECTORS[service] = resources
 
 
-def collect_the_rest() -> None:
+def collect_other_services() -> None:
     """List those of MiniStack's services that its tagging API leaves out."""
     collect("logs", _log_groups)
     collect("states", _state_machines)

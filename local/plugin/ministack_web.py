@@ -27,6 +27,9 @@ from local.plugin.web_request import Event, Invocation
 STREAM = "STREAM"
 """``responseTransferMode`` of an integration whose answer is passed on as it comes."""
 
+LONGEST_EVENT = 6_291_456
+"""Bytes of what a function is called with: of the 10 MB that API Gateway takes, a function gets these."""
+
 Invoker = Callable[["RestCall"], Awaitable[Response]]
 Execution = dict[str, Any]
 """What MiniStack's executors return: ``body``, ``log`` and, for a failure, ``error``."""
@@ -169,6 +172,8 @@ def wrap_lambda_proxy(make: Callable[[Invoker], Invoker]) -> None:
                 return gateway_error("INTEGRATION_FAILURE", "Internal server error")
 
         event = apigateway_v1._build_lambda_event_v1(api_id, stage_name, *rest, **named)
+        if len(json.dumps(event).encode()) > LONGEST_EVENT:
+            return gateway_error("REQUEST_TOO_LARGE", "Request Too Long")
         reference = lambda_reference(integration.get("uri", ""))
         return await make(unchanged)(
             RestCall(

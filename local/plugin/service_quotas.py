@@ -63,7 +63,7 @@ def _get_default(request: Record, caller: str) -> Record:
     return {"Quota": _shown(quota, quota.default)}
 
 
-def _ask_for_more(request: Record, caller: str) -> Record:
+def _request_increase(request: Record, caller: str) -> Record:
     quota, now = _find(request), time.time()
     if request["DesiredValue"] <= quota.value:
         raise ApiError(
@@ -125,7 +125,7 @@ OPERATIONS = {
     "GetServiceQuota": _Operation(_get),
     "ListAWSDefaultServiceQuotas": _Operation(_list_defaults),
     "GetAWSDefaultServiceQuota": _Operation(_get_default),
-    "RequestServiceQuotaIncrease": _Operation(_ask_for_more, on_quota=True),
+    "RequestServiceQuotaIncrease": _Operation(_request_increase, on_quota=True),
     "ListRequestedServiceQuotaChangeHistory": _Operation(_history),
     "ListRequestedServiceQuotaChangeHistoryByQuota": _Operation(_history),
     "GetRequestedServiceQuotaChange": _Operation(_get_request),

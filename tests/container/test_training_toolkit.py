@@ -1,15 +1,20 @@
 """The training toolkit of SageMaker's framework images starts the real training code on a tiny model."""
 
+import ast
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 import training_code
+from local.plugin.sagemaker import training
 from tests.container.conftest import PYTHON, in_container
 from tests.unit.tiny_model import chat_example, save_tiny_model, write_examples
 
@@ -114,11 +119,9 @@ def test_the_toolkit_trains_with_our_code(tmp_path: Path, channels: Path) -> Non
     settings = record["settings"]
     assert (settings["epochs"], settings["lora_rank"], settings["price_date"]) == (2, 4, "2026-09")
     assert settings["base_revision"] == SETTINGS["base_revision"]
-    lines = output.splitlines()
-    assert any(line.startswith("metric validation_loss=") for line in lines), (
-        "metrics stand on lines of their own"
-    )
-    assert any(line.startswith("progress step=1 ") for line in lines)
+    metrics = [line for line in output.splitlines() if "metric " in line]
+    assert any(line.startswith("metric validation_loss=") for line in metrics)
+    assert all(re.fullmatch(r"metric \w+=[0-9.e+-]+ step=\d+", line) for line in metrics), metrics
     assert "bell" not in output, "no word of a story is logged"
 
 
@@ -165,3 +168,68 @@ def test_nothing_in_the_code_makes_the_toolkit_install_packages(tmp_path: Path) 
     )
     said = in_container(program, str(CODE), SAGEMAKER_BASE_DIR=str(tmp_path))
     assert said.splitlines()[-1] == "PYTHON_PROGRAM False"
+
+
+@pytest.mark.aws_fact
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("print('step 1', flush=True); os.kill(os.getpid(), 9)", 'ExitCode -9\nErrorMessage ""\nCommand '),
+        ("print('step 1', flush=True); raise ValueError('it broke')", ' ValueError: it broke"\nCommand '),
+    ],
+    ids=["killed", "raised"],
+)
+def test_the_toolkit_quotes_a_script_that_left_no_words(tmp_path: Path, script: str, words: str) -> None:
+    (tmp_path / "channels" / "code").mkdir(parents=True)
+    (tmp_path / "channels" / "code" / "train.py").write_text(f"import os\n{script}\n")
+    job = Job(tmp_path, tmp_path / "channels")
+    assert job.run()[0] == 1
+    written = (job.root / "output" / "failure").read_text()
+    assert words in written and "step 1" not in written.partition("Command")[0].replace(script, "")
+
+
+@pytest.mark.aws_fact
+def test_the_local_sagemaker_tells_a_script_what_the_toolkit_does(tmp_path: Path) -> None:
+    (tmp_path / "channels" / "code").mkdir(parents=True)
+    told_by = "{name: value for name, value in os.environ.items() if name[:3] == 'SM_'}"
+    script = f"import json, os; print('told ' + json.dumps({told_by}))"
+    (tmp_path / "channels" / "code" / "train.py").write_text(script)
+    job = Job(tmp_path, tmp_path / "channels")
+    code, output = job.run()
+    assert code == 0, output
+    told = json.loads(next(line for line in output.splitlines() if line.startswith("told "))[5:])
+
+    request = {
+        "HyperParameters": json.loads((job.root / "input" / "config" / "hyperparameters.json").read_text()),
+        "EnableNetworkIsolation": True,
+        "InputDataConfig": [{"ChannelName": name} for name in ("code", "model", "train", "validation")],
+    }
+    stand_in: Any = SimpleNamespace(root=job.root, name="tales", clients=None)
+    ours = {
+        name: value
+        for name, value in training._Training(stand_in, request)._environment().items()
+        if name.startswith("SM_")
+    }
+    # The toolkit names neither: both have their place in a container. Here it is in the job's folder.
+    assert set(ours) - set(told) == {"SM_CHECKPOINT_DIR", "SM_OUTPUT_FAILURE"}
+    for name in set(ours) & set(told) - {"SM_HOSTS", "SM_CURRENT_HOST"}:
+        assert _read(ours[name]) == _read(told[name]), name
+
+
+def _read(value: str) -> object:
+    return json.loads(value) if value[:1] in "{[" else value
+
+
+@pytest.mark.aws_fact
+def test_the_toolkit_breaks_a_line_that_is_written_in_pieces_and_ours_are_not(tmp_path: Path) -> None:
+    """The image runs Python unbuffered: `print` writes each of its arguments for itself."""
+    (tmp_path / "channels" / "code").mkdir(parents=True)
+    pieces = ["import time", "print('metric a=1', end='', flush=True)", "time.sleep(0.5)", "print(' step=1')"]
+    script = "\n".join(pieces)
+    (tmp_path / "channels" / "code" / "train.py").write_text(script)
+    lines = Job(tmp_path, tmp_path / "channels").run()[1].splitlines()
+    assert "metric a=1" in lines and "metric a=1 step=1" not in lines
+    for path in CODE.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "print":
+                assert len(node.args) == 1, f"{path.name}:{node.lineno} prints in pieces"

@@ -33,6 +33,8 @@ def test_the_version_goes_live_by_replacement(
     deployed: Deployed, first_run: dict[str, Any], another_version: str
 ) -> None:
     deployed.answers_as(first_run["version"])
+    retired = {"Bucket": deployed.outputs["ArtifactsBucketName"], "Key": "hosting/v0/base/model.safetensors"}
+    deployed.client("s3").put_object(**retired, Body=b"an old bundle")
     known = {run["run_id"] for run in deployed.api.runs()}
     deployed.api.decide_version(another_version, "activate")
     run_id = wait_for_new_run(deployed.api, known, PATIENCE_S)
@@ -45,6 +47,16 @@ def test_the_version_goes_live_by_replacement(
     deployed.answers_as(another_version)
     assert deployed.api.status()["live"]["version"] == another_version
     assert len(deployed.engines()) == 1
+
+    kept = deployed.client("s3").list_objects_v2(Bucket=retired["Bucket"], Prefix="hosting/", Delimiter="/")
+    bundles = {found["Prefix"] for found in kept["CommonPrefixes"]}
+    assert bundles == {f"hosting/{version}/" for version in (first_run["version"], another_version)}
+    # it is loaded beside the new one, so that no second instance is needed; other tests expect it
+    known = {run["run_id"] for run in deployed.api.runs()}
+    deployed.api.decide_version(first_run["version"], "activate")
+    back = deployed.finished_run(wait_for_new_run(deployed.api, known, PATIENCE_S))
+    assert back["status"] == "succeeded", back
+    deployed.answers_as(first_run["version"])
 
 
 def _let_be_quiet(deployed: Deployed) -> None:

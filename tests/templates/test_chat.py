@@ -113,6 +113,16 @@ def test_nobody_signs_up_by_themselves(chat: Template) -> None:
     )
 
 
+@pytest.mark.aws_fact
+def test_nobody_writes_the_e_mail_that_names_them(chat: Template) -> None:
+    (client,) = chat.find_resources("AWS::Cognito::UserPoolClient").values()
+    writable = client["Properties"].get("WriteAttributes")
+    assert writable, "none, or an empty list, lets people write every standard attribute"
+    assert not {"email", "email_verified", "name", "preferred_username"} & set(writable)
+    (pool,) = chat.find_resources("AWS::Cognito::UserPool").values()
+    assert "Schema" not in pool["Properties"], "an attribute that is required would have to be writable"
+
+
 def test_the_first_person_is_invited(chat: Template, other: Synthesized) -> None:
     chat.has_resource_properties("AWS::Cognito::UserPoolUser", {"Username": EMAIL})
     other.chat.resource_count_is("AWS::Cognito::UserPoolUser", 0)

@@ -117,5 +117,7 @@ def test_the_stack_with_the_stories_is_protected_from_deletion(synthesized: Synt
 
 
 def test_everything_made_at_run_time_is_removed(synthesized: Synthesized) -> None:
+    (page,) = _named(_resources(synthesized, "chat"), "PageBucket", "S3::Bucket")
+    assert _clean_up(synthesized, "chat")[1]["Properties"]["PageBucket"] == {"Ref": page}
     parts = {stack: _clean_up(synthesized, stack)[1]["Properties"]["Part"] for stack in ("pipeline", "chat")}
     assert parts == {"pipeline": "everything", "chat": "hosting"}

@@ -32,8 +32,9 @@ class AtRest:
 _LINES = (
     AtRest(
         ("AWS::S3::Bucket",),
-        "$0.023 a GB: 5 GB hold a model of 1.7 billion parameters, stories and some versions",
-        0.12,
+        "$0.023 a GB: 11 GB hold a model of 1.7 billion parameters, two copies of it in hosting bundles, "
+        "and ten versions",
+        0.26,
     ),
     AtRest(
         ("AWS::DynamoDB::Table",),
@@ -48,6 +49,7 @@ _LINES = (
     AtRest(("AWS::Logs::LogGroup",), "$0.50 a GB written: the keeper's 10 MB, kept for a month", 0.01),
     AtRest(("AWS::CloudWatch::Alarm",), "$0.10 each", 0.10, each=True, free=10),
     AtRest(("AWS::CloudWatch::Dashboard",), "$3.00 each", 3.00, each=True, free=3),
+    AtRest(("AWS::Logs::MetricFilter",), "its metric, at $0.30 a month, bills in hours with a fault only"),
     AtRest(("AWS::ApiGateway::RestApi",), "requests, at $3.50 a million"),
     AtRest(
         (

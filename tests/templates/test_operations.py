@@ -1,7 +1,9 @@
 """What wakes a person: failures, a machine that is up for hours, money."""
 
 import json
+import re
 
+from stacks.rest_api import FAULTS_METRIC, FAULTS_PATTERN
 from tests.templates.conftest import EMAIL, Synthesized, flat
 
 
@@ -78,3 +80,19 @@ def test_the_dashboard_shows_runs_loss_endpoint_and_api(synthesized: Synthesized
     body = flat(dashboard["Properties"]["DashboardBody"])
     for shown in ("ExecutionsFailed", "train:loss", "Invocations", "5XXError"):
         assert shown in body
+
+
+def test_the_api_alarm_rings_for_faults_and_not_for_a_waking_model(synthesized: Synthesized) -> None:
+    (log_filter,) = synthesized.chat.find_resources("AWS::Logs::MetricFilter").values()
+    assert log_filter["Properties"]["FilterPattern"] == FAULTS_PATTERN
+    (counted,) = log_filter["Properties"]["MetricTransformations"]
+    assert (counted["MetricNamespace"], counted["MetricName"]) == ("Storyloom", FAULTS_METRIC)
+    assert "DefaultValue" not in counted, "a metric is paid for in each hour that it has a value"
+    alarms = synthesized.operations.find_resources("AWS::CloudWatch::Alarm").values()
+    (alarm,) = [alarm["Properties"] for alarm in alarms if alarm["Properties"]["MetricName"] == FAULTS_METRIC]
+    assert (alarm["Namespace"], alarm["Threshold"]) == ("Storyloom", 1)
+    watched = [alarm["Properties"]["MetricName"] for alarm in alarms]
+    assert "5XXError" not in watched, "API Gateway counts the 503 of a model that is being woken"
+    (stage,) = synthesized.chat.find_resources("AWS::ApiGateway::Stage").values()
+    written = json.loads(stage["Properties"]["AccessLogSetting"]["Format"])
+    assert set(re.findall(r"\$\.(\w+)", FAULTS_PATTERN)) <= set(written)

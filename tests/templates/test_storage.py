@@ -23,7 +23,7 @@ def test_nothing_is_deleted_with_the_stack(synthesized: Synthesized) -> None:
         assert resource["UpdateReplacePolicy"] == "Retain", name
 
 
-def test_nothing_but_the_cache_and_batches_ever_expires(synthesized: Synthesized) -> None:
+def test_nothing_but_the_cache_batches_and_retired_bundles_ever_expires(synthesized: Synthesized) -> None:
     expiring = [
         (re.sub(r"[0-9A-F]{8}$", "", name), rule.get("Prefix"), rule[key])
         for name, bucket in _buckets(synthesized).items()
@@ -31,7 +31,24 @@ def test_nothing_but_the_cache_and_batches_ever_expires(synthesized: Synthesized
         for key in rule
         if "Expir" in key
     ]
-    assert expiring == [("Artifacts", "cache/", 30), ("Artifacts", "transforms/", 30)]
+    assert expiring == [
+        ("Artifacts", "cache/", 30),
+        ("Artifacts", "transforms/", 30),
+        ("Artifacts", "hosting/", 1),
+    ]
+
+
+def test_a_bundle_expires_by_its_tag_and_never_by_its_age(synthesized: Synthesized) -> None:
+    """The live bundle may be years old."""
+    from shared import layout
+
+    (rule,) = [
+        rule
+        for bucket in _buckets(synthesized).values()
+        for rule in bucket["Properties"]["LifecycleConfiguration"]["Rules"]
+        if rule.get("Prefix") == layout.HOSTING
+    ]
+    assert rule["TagFilters"] == [{"Key": layout.RETIRED, "Value": "true"}]
 
 
 def test_stories_keep_all_their_versions_and_tell_eventbridge(synthesized: Synthesized) -> None:

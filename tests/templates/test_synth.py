@@ -31,7 +31,7 @@ def _copy_of_the_checkout(folder: Path) -> Path:
     return folder
 
 
-def _synth(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def _synth(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     programs = [str(Path(sys.executable).parent), os.defpath]
     environment = {
         "PATH": os.pathsep.join(programs),
@@ -44,6 +44,7 @@ def _synth(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         # Only what was unpacked and compiled before: neither says anything about the templates.
         **{name: os.environ[name] for name in ("JSII_RUNTIME_PACKAGE_CACHE_ROOT", "NODE_COMPILE_CACHE")},
         "JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION": "1",
+        **variables,
     }
     cdk = _CHECKOUT / "node_modules" / ".bin" / "cdk"
     command = [str(cdk), "synth", "--quiet", "--no-notices", "--no-color", *arguments]
@@ -79,6 +80,24 @@ def test_wrong_settings_are_told_without_a_traceback(tmp_path: Path) -> None:
     assert "its weights are closed" in synth.stderr
     assert "Traceback" not in synth.stderr
     assert re.search(r"exited with error 2\b", synth.stderr + synth.stdout)
+
+
+def test_an_unsupported_region_is_refused_in_one_line(tmp_path: Path) -> None:
+    folder = _copy_of_the_checkout(tmp_path / "app")
+    synth = _synth(folder, AWS_REGION="ap-east-2")
+    assert synth.returncode != 0
+    assert "cannot be deployed in ap-east-2: SageMaker's Hugging Face training container" in synth.stderr
+    assert "Choose another region, such as ap-northeast-1" in synth.stderr
+    assert "Traceback" not in synth.stderr
+
+
+def test_an_account_without_an_address_is_refused_in_one_line(tmp_path: Path) -> None:
+    folder = _copy_of_the_checkout(tmp_path / "app")
+    synth = _synth(folder, CDK_DEFAULT_ACCOUNT="123456789012")
+    told = synth.stdout + synth.stderr
+    assert synth.returncode != 0
+    assert "admin_email is empty, so nobody could sign in. Give your address with" in told
+    assert "Traceback" not in told
 
 
 def test_an_unacknowledged_finding_stops_the_synthesis(tmp_path: Path) -> None:

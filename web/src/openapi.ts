@@ -2681,7 +2681,7 @@ export interface operations {
                 /** @description `wait=<seconds>` (RFC 7240) has a stream wait for a model that is not awake, for 780 seconds at most; what else it says is ignored. */
                 prefer?: string | null;
                 /** @description A UUID that you make, to cancel the answer by; without it the response names one. */
-                "X-Answer-Id"?: string | null;
+                "X-Answer-Id"?: string;
             };
             path?: never;
             cookie?: never;
@@ -2792,7 +2792,7 @@ export interface operations {
                 /** @description `wait=<seconds>` (RFC 7240) has a stream wait for a model that is not awake, for 780 seconds at most; what else it says is ignored. */
                 prefer?: string | null;
                 /** @description A UUID that you make, to cancel the answer by; without it the response names one. */
-                "X-Answer-Id"?: string | null;
+                "X-Answer-Id"?: string;
             };
             path?: never;
             cookie?: never;

@@ -138,6 +138,15 @@ describe("answer", () => {
     expect(told[0]).toEqual({ type: "words", text: "Hello", model: "v2" });
   });
 
+  it("cancels an answer whose connection breaks, and none that was refused", async () => {
+    const cut = apiWith(new Response(streamOf(encode(event("Hello")))));
+    expect((await news(cut, fastPace())).map((item) => item.type)).toEqual(["words", "broke"]);
+    expect(cut.cancelled).toEqual([QUESTION.id]);
+    const refused = apiWith(new ApiError(413, "prompt_too_long", "Too long.", "Shorten it."));
+    await news(refused, fastPace());
+    expect(refused.cancelled).toEqual([]);
+  });
+
   it("cancels nothing that has ended", async () => {
     const stop = new AbortController();
     const api = apiWith(spoken());

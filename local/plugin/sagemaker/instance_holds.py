@@ -78,7 +78,7 @@ def in_use(instance_type: str, usage: str) -> int:
 
 
 def training_instances(request: Record) -> tuple[str, str, int]:
-    """Say which instances a training job (or a tuning job's trial) needs: their type, usage and number."""
+    """Return the type, usage and number of the instances of a training job or of a trial."""
     usage = "spot training job" if request.get("EnableManagedSpotTraining") else "training job"
     resources = request["ResourceConfig"]
     return resources["InstanceType"], usage, resources["InstanceCount"]

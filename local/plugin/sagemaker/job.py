@@ -217,9 +217,21 @@ def write_json(path: Path, content: object) -> None:
     path.write_text(json.dumps(content))
 
 
-def resource_config() -> dict[str, Any]:
-    """``resourceconfig.json``: one host."""
-    return {"current_host": "algo-1", "hosts": ["algo-1"], "network_interface_name": "lo"}
+def resource_config(instance_type: str) -> dict[str, Any]:
+    """``resourceconfig.json`` of a training job: one host, in the one group of a cluster of equals."""
+    group = {
+        "instance_group_name": "homogeneousCluster",
+        "instance_type": instance_type,
+        "hosts": ["algo-1"],
+    }
+    return {
+        "current_host": "algo-1",
+        "current_instance_type": instance_type,
+        "current_group_name": group["instance_group_name"],
+        "hosts": ["algo-1"],
+        "instance_groups": [group],
+        "network_interface_name": "lo",
+    }
 
 
 def event_detail(record: Record) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from local.plugin.sagemaker.transfer import S3Uri, download_prefix, upload_folde
 PROCESSING_ROOT = "STORYLOOM_PROCESSING_ROOT"
 """Variable that stands for ``/opt/ml/processing``: SageMaker has none of its own for it."""
 
+EXIT_MESSAGE_BYTES = 1024
+
 _WORKING: dict[str, Job] = {}
 
 
@@ -136,8 +138,7 @@ class _Processing:
             if ended.stopped_by:
                 raise JobStopped(ended.stopped_by)
             if ended.exit_code != 0:
-                words = ended.last_lines[-(jobs.REASON_CHARACTERS - 60) :].strip()
-                raise JobFailed(f"AlgorithmError: {words}, exit code: {ended.exit_code}")
+                raise JobFailed("AlgorithmError: See job logs for more information")
             self._upload()
             self.job.finish("Completed")
         except (JobFailed, JobStopped):
@@ -163,8 +164,9 @@ class _Processing:
         for output in _outputs(self.request):
             self._path(output["S3Output"]["LocalPath"]).mkdir(parents=True, exist_ok=True)
         config = self.job.root / "config"
-        write_json(config / "resourceconfig.json", jobs.resource_config())
-        write_json(config / "processingjobconfig.json", self.request)
+        write_json(config / "resourceconfig.json", {"current_host": "algo-1", "hosts": ["algo-1"]})
+        arn_of_job = {"ProcessingJobArn": arn("processing-job", self.job.name)}
+        write_json(config / "processingjobconfig.json", {**arn_of_job, **self.request})
 
     def _environment(self) -> dict[str, str]:
         isolated = self.request.get("NetworkConfig", {}).get("EnableNetworkIsolation", False)
@@ -186,8 +188,16 @@ class _Processing:
                 raise jobs.data_error(f"Upload of {output['OutputName']} to {uri}", error) from error
 
     def _exit_message(self) -> dict[str, str]:
+        """What the container wrote to ``/opt/ml/output/message``: its first kilobyte, which must be UTF-8."""
         message = self.job.root / "output" / "message"
-        return {"ExitMessage": message.read_text(errors="replace")[:1024]} if message.exists() else {}
+        if not message.exists():
+            return {}
+        content = message.read_bytes()
+        try:
+            content.decode()
+        except UnicodeDecodeError as error:
+            raise JobFailed("ClientError: The exit message is not UTF-8 encoded.") from error
+        return {"ExitMessage": content[:EXIT_MESSAGE_BYTES].decode(errors="ignore")}
 
     def _path(self, container_path: str) -> Path:
         return self.job.root / container_path.removeprefix("/opt/ml/")

@@ -35,6 +35,7 @@ from local.plugin.sagemaker.transfer import (
 )
 
 _WORKING: dict[str, Job] = {}
+_NAMES_AN_ERROR = re.compile(r"[A-Za-z]+(Error|Exception)")
 
 
 def create(request: Record) -> Record:
@@ -118,6 +119,14 @@ def _get(name: str) -> Record:
     if record is None:
         raise invalid("Requested resource not found.")
     return record
+
+
+def _typed(text: str) -> object:
+    """A hyperparameter as the toolkit reads it: JSON if it is some, else the text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 _INTERRUPTED = "Interrupted"
@@ -248,7 +257,10 @@ class _Training:
         for folder in (self._model, self._output / "data", self._checkpoint_folder):
             folder.mkdir(parents=True, exist_ok=True)
         write_json(config / "hyperparameters.json", self.request.get("HyperParameters", {}))
-        write_json(config / "resourceconfig.json", jobs.resource_config())
+        write_json(
+            config / "resourceconfig.json",
+            jobs.resource_config(self.request["ResourceConfig"]["InstanceType"]),
+        )
         write_json(
             config / "inputdataconfig.json",
             {
@@ -276,7 +288,12 @@ class _Training:
             ) from error
 
     def _environment(self) -> dict[str, str]:
-        hyperparameters = self.request.get("HyperParameters", {})
+        # What the toolkit keeps for itself is not told to the script.
+        hyperparameters = {
+            name: value
+            for name, value in self.request.get("HyperParameters", {}).items()
+            if not name.startswith("sagemaker_")
+        }
         channels = [channel["ChannelName"] for channel in self.request.get("InputDataConfig", [])]
         return {
             **jobs.job_environment(self.job.clients, self.request.get("EnableNetworkIsolation", False)),
@@ -291,7 +308,7 @@ class _Training:
             "SM_CHECKPOINT_DIR": str(self._checkpoint_folder),
             "SM_CHANNELS": json.dumps(channels),
             **{f"SM_CHANNEL_{name.upper()}": str(self._data / name) for name in channels},
-            "SM_HPS": json.dumps(hyperparameters),
+            "SM_HPS": json.dumps({name: _typed(value) for name, value in hyperparameters.items()}),
             **{f"SM_HP_{name.upper()}": value for name, value in hyperparameters.items()},
             "SM_HOSTS": '["algo-1"]',
             "SM_CURRENT_HOST": "algo-1",
@@ -346,18 +363,32 @@ class _Training:
         }
 
     def _failure(self, exit_code: int, last_lines: str) -> str:
-        """The container's own words in ``/opt/ml/output/failure``, else the last lines of its output."""
+        """The first characters of ``/opt/ml/output/failure``, as SageMaker shows them.
+
+        Without that file there is no reason but the exit code, unless the image's own toolkit ran the script:
+        it then writes the file.
+        """
         path = self._output / "failure"
-        if not path.exists() and submit_directory(self.request):
-            return f"AlgorithmError: {self._toolkit_words(exit_code, last_lines)}, exit code: 1"
-        words = path.read_text(errors="replace").strip() if path.exists() else last_lines.strip()
-        return f"AlgorithmError: {words[-(jobs.REASON_CHARACTERS - 60) :]}, exit code: {exit_code}"
+        if path.exists():
+            words = path.read_text(errors="replace")[: jobs.REASON_CHARACTERS]
+        elif submit_directory(self.request):
+            words, exit_code = self._toolkit_words(exit_code, last_lines), 1
+        else:
+            words = ""
+        return f"AlgorithmError: {words}, exit code: {exit_code}"[: jobs.REASON_CHARACTERS]
 
     def _toolkit_words(self, exit_code: int, last_lines: str) -> str:
-        """What the toolkit writes into the failure file of a script that left none."""
-        killed = 'ExtraInfo "OutOfMemory: Process killed by SIGKILL (signal 9)"\n' if exit_code == -9 else ""
+        """What the toolkit writes into the failure file of a script that left none.
+
+        It quotes the script's output from the first line on that names an error: of a killed script, nothing.
+        """
+        lines = last_lines.strip().splitlines()
+        first = next(
+            (number for number, line in enumerate(lines) if _NAMES_AN_ERROR.search(line)), len(lines)
+        )
+        quoted = "\n".join(lines[first:])
         text = (
-            f'ExecuteUserScriptError:\nExitCode {exit_code}\nErrorMessage "{last_lines.strip()}"\n{killed}'
+            f'ExecuteUserScriptError:\nExitCode {exit_code}\nErrorMessage "{quoted}"\n'
             f'Command "{" ".join(entrypoint(self.request))}"'
         )
         return text[: jobs.REASON_CHARACTERS - 60]

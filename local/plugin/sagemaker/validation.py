@@ -46,12 +46,18 @@ def operation(name: str, service: str = "sagemaker") -> OperationModel:
 
 def validate(operation_name: str, request: dict[str, Any], service: str = "sagemaker") -> None:
     """Raise `ApiError` (ValidationException) that lists everything wrong with `request`."""
-    shape = operation(operation_name, service).input_shape
     problems: list[str] = []
-    _check(shape, request, "", problems)
+    _check(operation(operation_name, service).input_shape, request, "", problems)
     if problems:
         plural = "error" if len(problems) == 1 else "errors"
         raise invalid(f"{len(problems)} validation {plural} detected: {'; '.join(problems)}")
+
+
+def problems_of(operation_name: str, request: dict[str, Any], service: str) -> list[str]:
+    """List what a service refuses about a request; the members that it does not know, it ignores."""
+    problems: list[str] = []
+    _check(operation(operation_name, service).input_shape, request, "", problems)
+    return [problem for problem in problems if not problem.startswith("Unknown parameter")]
 
 
 def _check(shape: Shape | None, value: Any, path: str, problems: list[str]) -> None:

@@ -6,10 +6,8 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,29 +17,18 @@ import pytest
 from local.account import Profile
 from local.cloud import LocalCloud
 from local.environment import ACCOUNT, REGION
+from tests.local.doctor.hub import running_hub
 from tests.local.sagemaker.conftest import free_port
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 ASSETS = f"cdk-hnb659fds-assets-{ACCOUNT}-{REGION}"
 
 
-class _Hub(BaseHTTPRequestHandler):
-    def do_HEAD(self) -> None:
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
 @pytest.fixture(scope="session")
 def hub() -> Iterator[str]:
     """Address of a hub that has every model."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with running_hub() as address:
+        yield address
 
 
 @dataclass

@@ -47,10 +47,8 @@ def test_a_new_account_is_told_all_that_is_wrong_with_it_and_what_helps(new: Exa
     assert set(wrong) - crosses == {
         "Credentials",  # the root user's
         "CloudFront",
-        "ml.g5.xlarge for endpoint usage",
-        "ml.g6e.xlarge for endpoint usage",
-        "ml.g6.xlarge for transform job usage",
         "Concurrent executions",
+        *(need.name for need in needed(Settings()) if need.optional),
     }
     assert len(wrong) >= 10
     assert all(finding["cure"] for finding in wrong.values())
@@ -121,7 +119,7 @@ def test_who_may_not_look_is_told_which_permissions_are_missing(usual: Examined)
 
 def test_a_key_that_aws_does_not_know_and_a_wrong_secret_are_one_cross(usual: Examined) -> None:
     deleted = usual.report(*EMAIL, AWS_ACCESS_KEY_ID="AKIAIOSFODNN7EXAMPLE")["by_subject"]
-    assert "does not know the access key" in deleted["Credentials"]["message"]
+    assert "does not know these credentials" in deleted["Credentials"]["message"]
     wrong = usual.report(*EMAIL, AWS_SECRET_ACCESS_KEY="wrong")["by_subject"]
     assert "does not belong to the access key" in wrong["Credentials"]["message"]
     assert "SageMaker's quotas" not in wrong and "Stacks" not in wrong

@@ -27,7 +27,8 @@ def tag() -> dict[str, str]:
 def _error(call: Any, **request: Any) -> dict[str, str]:
     with pytest.raises(ClientError) as refused:
         call(**request)
-    return dict(refused.value.response["Error"])
+    error = refused.value.response["Error"]
+    return {"Code": error["Code"], "Message": error["Message"]}
 
 
 @pytest.mark.aws_fact

@@ -158,6 +158,27 @@ def test_a_protected_stack_is_not_deleted(aws: Aws) -> None:
     assert _deleted(aws, stack)["StackStatus"] == "DELETE_COMPLETE"
 
 
+BUCKET_STACK = """
+Resources:
+  Bucket: {Type: AWS::S3::Bucket, Properties: {Tags: [{Key: "storyloom:app", Value: storyloom}]}}
+"""
+
+
+@pytest.mark.aws_fact
+def test_a_bucket_with_objects_is_not_deleted_with_its_stack(aws: Aws) -> None:
+    stack = f"bucket-{uuid4().hex[:8]}"
+    _create(aws, stack, BUCKET_STACK)
+    (resource,) = aws.client("cloudformation").list_stack_resources(StackName=stack)["StackResourceSummaries"]
+    bucket, s3 = resource["PhysicalResourceId"], aws.client("s3")
+    assert s3.get_bucket_tagging(Bucket=bucket)["TagSet"] == TAGS
+    s3.put_object(Bucket=bucket, Key="index.html", Body=b"-")
+    failed = _deleted(aws, stack)
+    assert failed["StackStatus"] == "DELETE_FAILED"
+    assert "is not empty" in _reason(aws, failed["StackId"], "Bucket")
+    s3.delete_object(Bucket=bucket, Key="index.html")
+    assert _deleted(aws, stack)["StackStatus"] == "DELETE_COMPLETE"
+
+
 GATEWAY = """
 Resources:
   Api: {Type: AWS::ApiGateway::RestApi, Properties: {Name: %s}}

@@ -134,6 +134,38 @@ def test_a_server_that_dies_is_started_again(aws: Aws, job_role: str) -> None:
     sagemaker.delete_endpoint(EndpointName=name)
 
 
+@pytest.mark.aws_fact
+def test_an_endpoint_is_not_deleted_while_it_changes(aws: Aws, job_role: str) -> None:
+    name = f"endpoint-{uuid4().hex[:8]}"
+    sagemaker = aws.client("sagemaker")
+    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=_config(aws, job_role, "words"))
+    with pytest.raises(ClientError, match="Cannot update in-progress endpoint"):
+        sagemaker.delete_endpoint(EndpointName=name)
+    assert _settled(aws, name)["EndpointStatus"] == "InService"
+    sagemaker.delete_endpoint(EndpointName=name)
+    _until_gone(aws, name)
+
+
+@pytest.mark.aws_fact
+def test_an_endpoint_without_its_configuration_is_not_updated(aws: Aws, job_role: str) -> None:
+    name, before = f"endpoint-{uuid4().hex[:8]}", _config(aws, job_role, "old words")
+    sagemaker = aws.client("sagemaker")
+    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=before)
+    _settled(aws, name)
+    sagemaker.delete_endpoint_config(EndpointConfigName=before)
+    with pytest.raises(ClientError, match="Could not find endpoint configuration"):
+        sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=_config(aws, job_role, "new words"))
+    sagemaker.delete_endpoint(EndpointName=name)
+
+
+@pytest.mark.aws_fact
+def test_a_question_has_at_most_6_mb(aws: Aws, endpoint: str) -> None:
+    runtime = aws.client("sagemaker-runtime")
+    assert runtime.invoke_endpoint(EndpointName=endpoint, Body=b"{}".ljust(6 * 2**20))["Body"].read()
+    with pytest.raises(ClientError, match="over the limit of 6291456 bytes"):
+        runtime.invoke_endpoint(EndpointName=endpoint, Body=b"{}".ljust(6 * 2**20 + 1))
+
+
 def test_an_endpoint_that_is_not_there(aws: Aws) -> None:
     with pytest.raises(ClientError, match="Endpoint nobody not found") as refused:
         aws.client("sagemaker-runtime").invoke_endpoint(EndpointName="nobody", Body="{}")

@@ -69,10 +69,10 @@ def test_a_second_job_finds_the_checkpoints_of_the_first(aws: Aws, job_role: str
 @pytest.mark.parametrize(
     ("hyperparameters", "reason"),
     [
-        ({"fail_with": "3"}, "AlgorithmError: .*the last line of the log, exit code: 3"),
+        ({"fail_with": "3"}, "AlgorithmError: , exit code: 3"),
         ({"fail_with": "1", "words": "too few stories"}, "AlgorithmError: too few stories, exit code: 1"),
     ],
-    ids=["last lines of its output", "its own words"],
+    ids=["no words", "its own words"],
 )
 def test_a_failing_job_says_why(
     aws: Aws, job_role: str, hyperparameters: dict[str, str], reason: str

@@ -102,13 +102,13 @@ class WebApp:
             admin.admin_set_user_password(UserPoolId=pool, Username=name, Password=password, Permanent=True)
         return name, password
 
-    def initiate(self, name: str, password: str) -> dict[str, Any]:
-        """The answer to a sign-in with name and password."""
+    def initiate(self, name: str, password: str, client: str = "UserPoolClientId") -> dict[str, Any]:
+        """The answer to a sign-in with name and password, through the client of an output."""
         answer = self.cognito(
             "InitiateAuth",
             {
                 "AuthFlow": "USER_PASSWORD_AUTH",
-                "ClientId": self.outputs["UserPoolClientId"],
+                "ClientId": self.outputs[client],
                 "AuthParameters": {"USERNAME": name, "PASSWORD": password},
             },
         )

@@ -38,3 +38,16 @@ def test_the_stack_of_the_bootstrap_tells_its_version(web: WebApp) -> None:
     parameter = web.client("ssm").get_parameter(Name="/cdk-bootstrap/hnb659fds/version")["Parameter"]
     assert told["BootstrapVersion"] == parameter["Value"]
     assert int(parameter["Value"]) >= 6
+
+
+@pytest.mark.aws_fact
+@pytest.mark.parametrize("size", [6 * 2**20, 7 * 2**20], ids=["6 MB", "7 MB"])
+def test_a_request_of_which_the_function_would_get_more_than_6_mb_is_too_large(
+    web: WebApp, size: int
+) -> None:
+    with web.http(web.gateway, headers=web.signed_in) as client:
+        answer = client.post("/api/echo/large", content=b"x" * size)
+        small = client.post("/api/echo/small", content=b"x" * 1000)
+    assert answer.status_code == 413
+    assert answer.json() == {"message": "Request Too Long"}
+    assert small.status_code == 200

@@ -174,3 +174,43 @@ def test_an_answer_in_the_authorizers_cache_lets_only_its_own_token_in(web: WebA
     assert _status(web, web.signed_in) == 200
     assert _status(web, {"Authorization": "Bearer " + "x" * 40}) == 401
     assert _status(web, web.signed_in) == 200
+
+
+def _write(web: WebApp, access_token: str, **attributes: str) -> str:
+    """Have a person write attributes of their own; returns the error, or nothing."""
+    written = [{"Name": name, "Value": value} for name, value in attributes.items()]
+    answer = web.cognito("UpdateUserAttributes", {"AccessToken": access_token, "UserAttributes": written})
+    return str(answer.json().get("__type", ""))
+
+
+@pytest.mark.aws_fact
+def test_people_write_every_standard_attribute_unless_the_client_says_which(web: WebApp) -> None:
+    name, password = web.new_person()
+    open_to_all = web.initiate(name, password)["AuthenticationResult"]["AccessToken"]
+    assert _write(web, open_to_all, email="somebody.else@example.com") == ""
+    assert "NotAuthorizedException" in _write(web, open_to_all, email_verified="true")
+
+    name, password = web.new_person()
+    strict = web.initiate(name, password, "StrictClientId")["AuthenticationResult"]["AccessToken"]
+    assert "NotAuthorizedException" in _write(web, strict, email="somebody.else@example.com")
+    assert _write(web, strict, locale="de-CH") == ""
+
+
+def test_a_first_password_is_no_way_to_another_e_mail(web: WebApp) -> None:
+    name, password = web.new_person(temporary=True)
+    challenge = web.initiate(name, password, "StrictClientId")
+    answers = {
+        "USERNAME": name,
+        "NEW_PASSWORD": f"{password}-new",
+        "userAttributes.email": "somebody.else@example.com",
+    }
+    refused = web.cognito(
+        "RespondToAuthChallenge",
+        {
+            "ClientId": web.outputs["StrictClientId"],
+            "ChallengeName": "NEW_PASSWORD_REQUIRED",
+            "Session": challenge["Session"],
+            "ChallengeResponses": answers,
+        },
+    ).json()
+    assert refused["__type"].endswith("NotAuthorizedException")

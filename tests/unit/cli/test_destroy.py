@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError, NoCredenti
 from rich.console import Console
 from typer.testing import CliRunner
 
-from cli import aws_target, stack_deletion, teardown
+from cli import aws_target, kept_data, stack_deletion, teardown
 from cli.app import app
 from cli.app_resources import AppNames, list_everything
 from cli.aws_target import AwsTarget
@@ -149,8 +149,8 @@ def test_what_keeps_every_call_from_working_is_one_sentence(error: Exception, wo
 
 
 def _run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> CommandError:
-    monkeypatch.setattr(teardown, "_target", lambda *_: _target(cloudformation=_Untouched()))
-    monkeypatch.setattr(teardown.kept_data, "find", lambda *_: KeptData(("b",), ("t",), 12.0))
+    monkeypatch.setattr(teardown, "chosen_target", lambda *_: _target(cloudformation=_Untouched()))
+    monkeypatch.setattr(kept_data, "find", lambda *_: KeptData(("b",), ("t",), 12.0))
     outcome = CliRunner().invoke(app, ["destroy", *arguments])
     assert isinstance(outcome.exception, CommandError), outcome.output
     return outcome.exception

@@ -10,7 +10,7 @@ import boto3
 import httpx
 import pytest
 
-from cli.aws_account import AwsAccount
+from cli.aws_target import AwsTarget
 from cli.errors import CommandError
 from cli.verify import lines
 from cli.verify.lines import Line, LineResult, chosen, prove_all
@@ -23,8 +23,8 @@ ACCOUNT = "210987654321"
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
-    account = AwsAccount(boto3.Session(region_name="eu-west-1"), "eu-west-1")
-    return World(DeployedApp(account, "storyloom", "ml.g6.xlarge", "ml.g6.xlarge"), tmp_path)
+    target = AwsTarget(boto3.Session(region_name="eu-west-1"))
+    return World(DeployedApp(target, "storyloom", "ml.g6.xlarge", "ml.g6.xlarge"), tmp_path)
 
 
 def holds(_: World) -> Proof:

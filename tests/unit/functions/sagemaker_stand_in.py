@@ -1,7 +1,8 @@
 """SageMaker, its runtime and Application Auto Scaling over HTTP, as small as the functions' tests need them.
 
-The real local SageMaker starts real model servers; here a test decides what the endpoint does. Requests come
-from real boto3, which checks them against the service model, and refusals have SageMaker's words.
+The real local SageMaker starts real model servers; here a test decides what the endpoint does. Requests are
+checked against the service model with its enumerations and patterns, which boto3 does not check, and refusals
+have SageMaker's words.
 """
 
 import json
@@ -14,9 +15,12 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from local.plugin.sagemaker.errors import ApiError
 from local.plugin.sagemaker.event_stream import failure, payload_part
+from local.plugin.sagemaker.validation import service_model, validate
 
 Body = dict[str, Any]
+SCALING = service_model("application-autoscaling")
 _ANSWER, _CANCEL = "storyloom-answer=", "storyloom-cancel="
 
 
@@ -59,6 +63,8 @@ class StandIn:
     """Set when a stream ended because its client went away, or cancelled it."""
     over_quota: set[str] = field(default_factory=set)
     """Instance types that the account may not have."""
+    unseen: int = 0
+    """So many of the next operations do not know yet what they depend on: it was made just now."""
     refuses_to_delete: bool = False
     scalable: Body | None = None
     """Application Auto Scaling's scalable target, with the endpoint's variant as its resource."""
@@ -83,6 +89,11 @@ class StandIn:
         return self.calls.count("CreateEndpoint")
 
     def control(self, operation: str, body: Body) -> Body:
+        scaling = operation in SCALING.operation_names
+        try:
+            validate(operation, body, "application-autoscaling" if scaling else "sagemaker")
+        except ApiError as error:
+            raise RefusalError(error.message, error.code) from error
         with self.lock:
             answer: Body = getattr(self, f"_{operation}")(body)
             self.calls.append(operation)
@@ -92,7 +103,14 @@ class StandIn:
         return self._once(self.models, body["ModelName"], body, "model")
 
     def _CreateEndpointConfig(self, body: Body) -> Body:  # noqa: N802
+        if body["EndpointConfigName"] not in self.configs:
+            self._see("model")
         return self._once(self.configs, body["EndpointConfigName"], body, "endpoint configuration")
+
+    def _see(self, kind: str) -> None:
+        if self.unseen > 0:
+            self.unseen -= 1
+            raise RefusalError(f'Could not find {kind} "arn:aws:sagemaker:::new".')
 
     def _once(self, kept: dict[str, Body], name: str, body: Body, kind: str) -> Body:
         if name in kept:
@@ -108,6 +126,7 @@ class StandIn:
     def _CreateEndpoint(self, body: Body) -> Body:  # noqa: N802
         if self.endpoint is not None:
             raise RefusalError('Cannot create already existing endpoint "arn:aws:sagemaker:::it".')
+        self._see("endpoint configuration")
         if body["EndpointConfigName"] not in self.configs:
             raise RefusalError("Could not find endpoint configuration.")
         self._within_quota(self.configs[body["EndpointConfigName"]])
@@ -140,7 +159,8 @@ class StandIn:
         assert self.endpoint is not None
         if self.endpoint["EndpointStatus"] not in {"InService", "Failed"}:
             raise RefusalError('Cannot update in-progress endpoint "arn:aws:sagemaker:::it".')
-        if self.endpoint["EndpointConfigName"] not in self.configs:
+        self._see("endpoint configuration")
+        if not {self.endpoint["EndpointConfigName"], body["EndpointConfigName"]} <= set(self.configs):
             raise RefusalError("Could not find endpoint configuration.")
         if self.scalable is not None and self._changes_machine(body["EndpointConfigName"]):
             raise RefusalError("The variant(s) main must be deregistered as a target for autoscaling first.")
@@ -212,6 +232,7 @@ class StandIn:
         return {}
 
     def _CreateTransformJob(self, body: Body) -> Body:  # noqa: N802
+        self._see("model")
         if body["ModelName"] not in self.models:
             raise RefusalError(f'Could not find model "{body["ModelName"]}".')
         instance = body["TransformResources"]["InstanceType"]
@@ -260,7 +281,8 @@ class StandIn:
 
     def _CreateModelPackage(self, body: Body) -> Body:  # noqa: N802
         self.packages.append(body)
-        return {"ModelPackageArn": f"arn:aws:sagemaker:::model-package/storyloom/{len(self.packages)}"}
+        package = f"model-package/storyloom/{len(self.packages)}"
+        return {"ModelPackageArn": f"arn:aws:sagemaker:us-east-1:123456789012:{package}"}
 
     def _UpdateModelPackage(self, body: Body) -> Body:  # noqa: N802
         number = int(body["ModelPackageArn"].rpartition("/")[2])

@@ -83,6 +83,7 @@ def _streamed() -> dict[str, Any]:
     return {**HELLO, "stream": True}
 
 
+@pytest.mark.aws_fact
 def test_a_model_that_is_silent_is_left_too(endless: StandIn, api: TestClient) -> None:
     endless.part_seconds = 60.0
     answer_id, headers = _named()

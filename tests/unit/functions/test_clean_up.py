@@ -75,7 +75,9 @@ def receiver() -> Iterator[_Receiver]:
 
 
 @pytest.fixture
-def delete(account: Account, stacks: _Stacks, receiver: _Receiver, context: LambdaContext) -> Delete:
+def delete(
+    house: House, account: Account, stacks: _Stacks, receiver: _Receiver, context: LambdaContext
+) -> Delete:
     """Send the function a request of CloudFormation's; returns its answer."""
 
     def send(part: str = "everything", kind: str = "Delete", with_context: Any = context) -> dict[str, Any]:
@@ -85,7 +87,7 @@ def delete(account: Account, stacks: _Stacks, receiver: _Receiver, context: Lamb
             "StackId": "arn:aws:cloudformation:us-east-1:123456789012:stack/Storyloom-Pipeline/1",
             "RequestId": "1",
             "LogicalResourceId": "MadeAtRunTime",
-            "ResourceProperties": {"Part": part},
+            "ResourceProperties": {"Part": part, "PageBucket": house.artifacts},
         }
         clean_up.handler(event, with_context)
         answer: dict[str, Any] = receiver.answers.pop()
@@ -278,3 +280,14 @@ def test_of_shared_logs_only_our_streams_go(delete: Delete) -> None:
     assert [found["logGroupName"] for found in left] == ["/aws/sagemaker/Endpoints/storyloom-two"]
     for name in (group, "/aws/sagemaker/Endpoints/storyloom-two"):
         logs.delete_log_group(logGroupName=name)
+
+
+@pytest.mark.aws_fact
+def test_the_pages_bucket_is_emptied(delete: Delete, house: House) -> None:
+    """The artifacts bucket stands for it here; the clean-up is told its name."""
+    for key in ("index.html", "assets/page.js"):
+        aws.s3().put_object(Bucket=house.artifacts, Key=key, Body=b"-")
+    assert delete("hosting")["Status"] == "SUCCESS"
+    assert aws.s3().list_objects_v2(Bucket=house.artifacts)["KeyCount"] == 0
+    aws.s3().delete_bucket(Bucket=house.artifacts)
+    assert delete("hosting")["Status"] == "SUCCESS", "the bucket may be gone already"

@@ -57,6 +57,26 @@ def test_a_failed_training_job_shows_the_end_of_its_own_log(
     assert "line 99" in letter["Message"]
 
 
+@pytest.mark.aws_fact
+def test_lines_of_a_log_that_no_item_and_no_message_could_hold_are_cut(
+    house: House, context: LambdaContext, letters: Letters
+) -> None:
+    job = f"{house.table}-train-{RUN}"
+    # A progress bar redraws itself without a line feed, so the log has all of it as one line.
+    _log(job, ["step \r" * 35_000 + f"step {number} of 3" for number in range(3)])
+    runs.enter(RUN, "StageBaseModel")
+    record_failure(_caught(job), context)
+    run = runs.get(RUN)
+    assert run is not None
+    assert run.failure is not None
+    assert run.status == "failed"
+    lines = (run.failure.log_tail or "").split("\n")
+    assert [line[-11:] for line in lines] == ["step 0 of 3", "step 1 of 3", "step 2 of 3"]
+    assert all(len(line) == 1_000 for line in lines)
+    (letter,) = letters()
+    assert "step 2 of 3" in letter["Message"]
+
+
 @pytest.mark.parametrize(
     ("toolkit", "told"),
     [
@@ -66,7 +86,10 @@ def test_a_failed_training_job_shows_the_end_of_its_own_log(
             "AlgorithmError: OutOfMemory: Process killed by SIGKILL (signal 9) (exit code -9)",
         ),
         ('ErrorMessage "ValueError: no such \\"x\\" file"\nCommand "python3 train.py --seed 1', "no such"),
-        ('ErrorMessage ""\nCommand "python3 train.py"', "The training script ended without saying why"),
+        (
+            'ErrorMessage ""\nCommand "python3 train.py"',
+            "was killed, most likely because the instance's memory",
+        ),
     ],
 )
 def test_what_the_toolkit_says_is_told_without_its_command(toolkit: str, told: str) -> None:
@@ -99,6 +122,7 @@ def test_a_run_that_succeeded_stays_so(house: House, context: LambdaContext, let
     assert letters() == []
 
 
+@pytest.mark.aws_fact
 @pytest.mark.parametrize(
     ("error", "cause", "step", "words"),
     [
@@ -112,7 +136,8 @@ def test_a_run_that_succeeded_stays_so(house: House, context: LambdaContext, let
         ("States.DataLimitExceeded", "The state is too large.", "Read", "The state is too large."),
         (
             "States.TaskFailed",
-            '{"ProcessingJobName": "p", "ExitMessage": "no test stories", "ProcessingJobStatus": "Failed"}',
+            '{"ProcessingJobName": "p", "ExitMessage": "no test stories", "ProcessingJobStatus": "Failed", '
+            '"FailureReason": "AlgorithmError: See job logs for more information"}',
             "Evaluate",
             "no test stories",
         ),

@@ -51,6 +51,7 @@ def test_with_a_quota_of_one_instance_a_version_goes_live_by_replacement(one: Wo
     state = hosting.state()
     assert (state.status, state.version, state.endpoint_config) == ("awake", "v2", one.sagemaker.config)
     assert machines.instance_of(one.sagemaker.config) == "ml.g6.xlarge"
+    assert state.wake_seconds is not None and state.wake_seconds <= 180, "the next wake is foreseen by it"
 
 
 def test_a_conversation_is_not_interrupted(one: World) -> None:

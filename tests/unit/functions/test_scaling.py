@@ -156,6 +156,8 @@ def test_an_alarm_that_rings_already_rings_for_what_is_replaced(
 ) -> None:
     """Whoever goes back because the live version fails would be sent back to it."""
     _awake(sagemaker, context)
+    assert sagemaker.endpoint is not None
+    live = sagemaker.endpoint["EndpointConfigName"]
     errors, _ = environment.read(environment.Hosting).rollback_alarms
     _make_alarm(errors)
     for state in ("OK", "ALARM"):
@@ -164,7 +166,7 @@ def test_an_alarm_that_rings_already_rings_for_what_is_replaced(
     assert "DeploymentConfig" not in sagemaker.updates[-1]
     aws.cloudwatch().set_alarm_state(AlarmName=errors, StateValue="OK", StateReason="It is quiet again.")
     sagemaker.in_service()
-    endpoint.converge(live_v1, watched=True)
+    endpoint.converge(live, watched=True)
     assert "DeploymentConfig" in sagemaker.updates[-1]
 
 

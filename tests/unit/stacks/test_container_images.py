@@ -1,7 +1,9 @@
 """The container images, and what is kept of the answers to the question for them."""
 
+import importlib.util
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from stacks import container_images
 
 _REGION, _INSTANCE = "eu-west-1", "ml.g6.xlarge"
+_REQUIREMENTS = Path(__file__).resolve().parents[2] / "container" / "requirements.txt"
 
 
 @pytest.fixture(autouse=True)
@@ -47,3 +50,29 @@ def test_a_region_without_the_image_is_no_answer(kept: Path) -> None:
     with pytest.raises(ValueError, match="nowhere-1"):
         container_images.hosting_image("nowhere-1", _INSTANCE)
     assert not kept.exists()
+
+
+@pytest.mark.aws_fact
+@pytest.mark.parametrize(
+    ("framework", "scope", "image"),
+    [
+        ("huggingface", "training", container_images.training_image),
+        ("vllm", "inference", container_images.hosting_image),
+    ],
+)
+def test_no_newer_image_is_known(framework: str, scope: str, image: Callable[[str, str], str]) -> None:
+    """When this fails, read docs/decisions/0016."""
+    package = importlib.util.find_spec("sagemaker.core")
+    assert package is not None and package.origin is not None
+    file = Path(package.origin).with_name("image_uri_config") / f"{framework}.json"
+    versions = json.loads(file.read_text())[scope]["versions"]
+    newest = max(versions, key=lambda version: tuple(int(part) for part in version.split(".")))
+    assert newest in image(_REGION, _INSTANCE)
+
+
+def test_the_tests_in_the_container_have_the_images_versions() -> None:
+    tag = container_images.training_image(_REGION, _INSTANCE).rpartition(":")[2]
+    pins = dict(
+        line.split("==") for line in _REQUIREMENTS.read_text().split("\n\n")[0].splitlines() if "==" in line
+    )
+    assert tag.startswith(f"{pins['torch']}-transformers{pins['transformers']}-gpu-py312-")

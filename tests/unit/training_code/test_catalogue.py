@@ -25,7 +25,7 @@ from transformers import (
 
 from stacks.catalogue import CATALOGUE
 from tests.unit.tiny_model import VOCABULARY, chat_example, tiny_tokenizer, write_examples
-from tests.unit.training_code.conftest import SMALL, TALES, Job
+from tests.unit.training_code.conftest import SMALL, TALES, Job, archive_model
 from training_code import evaluate as job_module
 from training_code.container import ProcessingPaths
 from training_code.evaluate import evaluate
@@ -112,6 +112,7 @@ def test_every_model_of_the_catalogue_is_one_of_these() -> None:
     assert sorted(name for _, names in BUILT.values() for name in names) == sorted(CATALOGUE)
 
 
+@pytest.mark.aws_fact
 @pytest.mark.parametrize("kind", BUILT)
 def test_it_trains_is_scored_and_is_merged(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -134,7 +135,7 @@ def test_it_trains_is_scored_and_is_merged(
     inputs = tmp_path / "processing" / "input"
     write_examples(inputs / "test", [chat_example(n, TALES[n % 3]) for n in range(30, 34)])
     (inputs / "train").symlink_to(data / "train")
-    (inputs / "candidate").symlink_to(job.root / "model")
+    archive_model(job.root / "model", inputs / "candidate")
     (inputs / "model").symlink_to(base)
     monkeypatch.setitem(job_module.WRITING_SECONDS, "cpu", 0.2)
     paths = ProcessingPaths.from_environment({"STORYLOOM_PROCESSING_ROOT": str(tmp_path / "processing")})

@@ -1,5 +1,6 @@
 import { type Api, ApiError, problemOf } from "../api";
 import type { ChatRequest } from "../contract";
+import { SignInExpired } from "../session";
 import { readAnswer } from "../stream";
 import type { TakeNews } from "./state";
 
@@ -29,8 +30,8 @@ export interface Question {
 /**
  * Fetch one answer and tell each thing that happens to it, waiting while the model wakes.
  *
- * Never throws: an error becomes the news `broke`, a stop by `signal` the news `stopped`; a stop cancels the
- * answer at the API, too.
+ * Never throws: an error becomes the news `broke`, a stop by `signal` the news `stopped`. An answer that is
+ * not read to its end is cancelled at the API, which would not hear of it.
  */
 export async function answer(
   api: Pick<Api, "chat" | "cancelAnswer">,
@@ -46,10 +47,20 @@ export async function answer(
     await passOn(response, tell);
   } catch (error) {
     if (signal.aborted) tell({ type: "stopped" });
-    else tell({ type: "broke", problem: problemOf(error) });
+    else {
+      // A lost connection does not end the answer, either. Nor does a browser that leaves the page wait for
+      // `pagehide` before it breaks connections off.
+      if (!wasRefused(error)) cancel();
+      tell({ type: "broke", problem: problemOf(error) });
+    }
   } finally {
     signal.removeEventListener("abort", cancel);
   }
+}
+
+/** Whether no answer was begun at all. */
+function wasRefused(error: unknown): boolean {
+  return error instanceof ApiError || error instanceof SignInExpired;
 }
 
 async function askUntilAwake(

@@ -14,11 +14,15 @@ from aws_cdk import (
 from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_cloudfront as cloudfront
 from aws_cdk import aws_cloudfront_origins as origins
+from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cognito as cognito
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_deployment as deployment
+
+from stacks.rest_api import ACCESS_LOG_FORMAT, FAULTS_PATTERN
 
 HERE = Path(__file__).parent
 PYTHON = lambda_.Runtime(f"python3.{sys.version_info.minor}", lambda_.RuntimeFamily.PYTHON)
@@ -42,6 +46,12 @@ class WebStack(Stack):
             generate_secret=False,
             prevent_user_existence_errors=True,
         )
+        self.strict_client = self.pool.add_client(
+            "Strict",
+            auth_flows=cognito.AuthFlow(user_password=True),
+            generate_secret=False,
+            write_attributes=cognito.ClientAttributes().with_standard_attributes(locale=True),
+        )
         self.uploads = s3.Bucket(self, "Uploads", removal_policy=RemovalPolicy.DESTROY)
         self.site = s3.Bucket(self, "Site", removal_policy=RemovalPolicy.DESTROY)
         self.api = self._api()
@@ -51,10 +61,14 @@ class WebStack(Stack):
             "ApiUrl": self.api.url,
             "UserPoolId": self.pool.user_pool_id,
             "UserPoolClientId": self.client.user_pool_client_id,
+            "StrictClientId": self.strict_client.user_pool_client_id,
             "UploadsBucket": self.uploads.bucket_name,
             "SiteBucket": self.site.bucket_name,
             "DistributionId": self.distribution.distribution_id,
             "WebFunction": self.function.function_name,
+            "AccessLogName": self.access_log.log_group_name,
+            "AnyErrorAlarm": self._alarm("AnyError", self.api.metric_server_error()).alarm_name,
+            "FaultAlarm": self._alarm("Fault", self.faults).alarm_name,
         }.items():
             CfnOutput(self, output, value=value)
 
@@ -105,12 +119,23 @@ class WebStack(Stack):
             identity_sources=[apigateway.IdentitySource.header("Authorization")],
             results_cache_ttl=Duration.minutes(5),
         )
+        self.access_log = logs.LogGroup(self, "AccessLog", removal_policy=RemovalPolicy.DESTROY)
+        self.faults = self.access_log.add_metric_filter(
+            "Faults",
+            filter_pattern=logs.FilterPattern.literal(FAULTS_PATTERN),
+            metric_namespace="LocalWeb",
+            metric_name="Faults",
+        ).metric()
         api = apigateway.RestApi(
             self,
             "Api",
             endpoint_types=[apigateway.EndpointType.REGIONAL],
-            cloud_watch_role=False,
-            deploy_options=apigateway.StageOptions(stage_name="live"),
+            cloud_watch_role=True,
+            deploy_options=apigateway.StageOptions(
+                stage_name="live",
+                access_log_destination=apigateway.LogGroupLogDestination(self.access_log),
+                access_log_format=apigateway.AccessLogFormat.custom(ACCESS_LOG_FORMAT),
+            ),
         )
         api.add_gateway_response(
             "Unauthorized",
@@ -131,6 +156,16 @@ class WebStack(Stack):
             "GET", apigateway.LambdaIntegration(self.function)
         )
         return api
+
+    def _alarm(self, name: str, metric: cloudwatch.IMetric) -> cloudwatch.Alarm:
+        return cloudwatch.Alarm(
+            self,
+            name,
+            metric=metric.with_(statistic="Sum", period=Duration.minutes(5)),  # type: ignore[attr-defined]
+            threshold=1,
+            evaluation_periods=1,
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+        )
 
     def _distribution(self) -> cloudfront.Distribution:
         headers = cloudfront.ResponseHeadersPolicy(

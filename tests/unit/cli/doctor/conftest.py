@@ -12,7 +12,7 @@ import pytest
 from botocore.stub import Stubber
 
 from cli.doctor.aws_account import AwsAccount
-from cli.doctor.checks import Check, Examination
+from cli.doctor.examination import Check, Examination
 from cli.doctor.findings import Finding
 from cli.doctor.runner import run
 from stacks.settings import Settings

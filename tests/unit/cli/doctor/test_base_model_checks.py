@@ -126,7 +126,7 @@ def test_a_secret_that_may_not_be_read_is_a_warning(aws: StubbedAccount, hub: Hu
 
 
 @pytest.mark.parametrize(
-    "text", ["", '{"token": "hf_neverShownToAnybody"}', "hf_never ShownToAnybody", "hf_né"]
+    "text", [" ", '{"token": "hf_neverShownToAnybody"}', "hf_never ShownToAnybody", "hf_né"]
 )
 def test_what_is_no_token_is_a_cross_and_is_not_sent(aws: StubbedAccount, hub: Hub, text: str) -> None:
     secret(aws, text)

@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 
 from cli.app import app
 from cli.app_context import ContextError, read_context
-from cli.doctor.catalogue import ALL_PERMISSIONS, CHECKS, GROUPS
+from cli.doctor.all_checks import ALL_PERMISSIONS, CHECKS, GROUPS
 from cli.doctor.findings import Finding
-from cli.doctor.report import SCHEMA
+from cli.doctor.findings_report import SCHEMA
 from cli.doctor.settings_checks import examine
 from tests.unit.cli.doctor.conftest import CHECKOUT
 
@@ -61,7 +61,7 @@ def test_without_credentials_all_that_can_be_seen_is_seen_and_said_as_json() -> 
     for finding in document["findings"]:
         assert set(finding) == {"group", "check", "status", "subject", "message", "cure", "link"}
     by_check = {finding["check"]: finding for finding in document["findings"]}
-    assert by_check["credentials"]["message"] == "none found on this machine"
+    assert by_check["credentials"]["message"] == "there are no usable AWS credentials on this machine"
     assert by_check["e_mail"]["status"] == "fault"
     assert by_check["python"]["status"] == "ok"
     assert "quotas" not in by_check
@@ -69,10 +69,23 @@ def test_without_credentials_all_that_can_be_seen_is_seen_and_said_as_json() -> 
     assert "Traceback" not in done.stderr
 
 
+def test_without_a_network_that_is_the_one_thing_said_of_aws() -> None:
+    keys = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret"}
+    done = _doctor("--json", "--region", "eu-west-1", AWS_ENDPOINT_URL="http://127.0.0.1:9", **keys)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    of_account = [
+        finding for finding in json.loads(done.stdout)["findings"] if finding["group"] == "Account and region"
+    ]
+    assert [(finding["status"], finding["subject"]) for finding in of_account] == [
+        ("ok", "Region"),
+        ("fault", "Network"),
+    ]
+
+
 def test_the_table_has_a_mark_and_a_cure_and_says_what_it_comes_to() -> None:
     done = _doctor("-c", "admin_email=ada@example.com", "--region", "eu-west-11")
     assert done.returncode == 1
-    assert re.search(r"✗ Region +'eu-west-11' is not a region", done.stdout)
+    assert "✗ Region: 'eu-west-11' is not a region" in done.stdout
     assert "→ Did you mean eu-west-1" in done.stdout
     assert "The account was not looked at. Mend the crosses first" in done.stdout
 

@@ -16,14 +16,15 @@ from botocore.exceptions import (
     UnauthorizedSSOTokenError,
 )
 
-from cli.doctor import credential_checks
+from cli import aws_target
+from cli.aws_region import REGION_VARIABLES
 from cli.doctor.credential_checks import SignInFailed, sign_in
 
 
 @pytest.fixture(autouse=True)
 def _no_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for variable in (
-        *credential_checks._REGION_VARIABLES,
+        *REGION_VARIABLES,
         "AWS_PROFILE",
         "AWS_ACCESS_KEY_ID",
         "AWS_ENDPOINT_URL",
@@ -82,7 +83,7 @@ def test_the_root_user_works_and_is_advised_against(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("error", "subject", "said"),
     [
-        (NoCredentialsError(), "Credentials", "none found on this machine"),
+        (NoCredentialsError(), "Credentials", "no usable AWS credentials"),
         (
             PartialCredentialsError(provider="env", cred_var="AWS_SECRET_ACCESS_KEY"),
             "Credentials",
@@ -94,8 +95,8 @@ def test_the_root_user_works_and_is_advised_against(monkeypatch: pytest.MonkeyPa
             "Credentials",
             "expired",
         ),
-        (refused("InvalidClientTokenId"), "Credentials", "does not know the access key"),
-        (refused("UnrecognizedClientException"), "Credentials", "does not know the access key"),
+        (refused("InvalidClientTokenId"), "Credentials", "does not know these credentials"),
+        (refused("UnrecognizedClientException"), "Credentials", "does not know these credentials"),
         (
             refused("SignatureDoesNotMatch", "The request signature we calculated"),
             "Credentials",
@@ -114,7 +115,7 @@ def test_the_root_user_works_and_is_advised_against(monkeypatch: pytest.MonkeyPa
             "does not answer",
         ),
         (
-            SSLError(endpoint_url="https://sts", error="certificate verify failed"),
+            SSLError(endpoint_url="https://sts", error=OSError("certificate verify failed")),
             "Network",
             "does not answer",
         ),
@@ -163,6 +164,26 @@ def test_a_region_that_does_not_exist_is_found_before_anything_is_asked(
     assert (finding.status, finding.subject) == ("fault", "Region")
     assert "eu-west-1" in finding.cure
     assert asked == []
+
+
+def test_a_region_that_lacks_a_container_is_a_cross_and_the_rest_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answering(monkeypatch, IDENTITY)
+    account, findings = sign_in("", "eu-south-2")
+    assert account.region == "eu-south-2"
+    assert [finding.status for finding in findings] == ["fault", "ok"]
+    assert "training container is not published there" in findings[0].message
+    assert "eu-west-1" in findings[0].cure
+
+
+@pytest.mark.aws_fact
+def test_destroying_and_verifying_look_where_the_cdk_deployed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aws_target, "_identified", lambda target: target)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "ap-south-1")
+    monkeypatch.setenv("AWS_REGION", "eu-north-1")
+    assert aws_target.on_aws("work", "").region == "eu-north-1"
+    assert aws_target.on_aws("work", "us-west-2").region == "us-west-2"
 
 
 @pytest.mark.aws_fact

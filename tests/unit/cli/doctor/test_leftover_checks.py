@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
+from cli.doctor.examination import Check
 from cli.doctor.leftover_checks import endpoint, jobs, kept, stacks
+from cli.doctor.name_checks import names
+from cli.doctor.runner import run
 from tests.unit.cli.doctor.conftest import REGION, StubbedAccount, examination, found
 
 NAMES = ("Storyloom-Storage", "Storyloom-Pipeline", "Storyloom-Chat", "Storyloom-Operations")
@@ -221,46 +224,107 @@ def test_jobs_of_a_pipeline_go_on(aws: StubbedAccount) -> None:
     assert finding.status == "ok"
 
 
-def test_what_a_deleted_deployment_has_left_is_named(aws: StubbedAccount) -> None:
-    stack(aws, "Storyloom-Storage", "")
-    arns = [
-        "arn:aws:s3:::storyloom-storage-stories-1",
-        "arn:aws:dynamodb:eu-west-1:1:table/Storyloom-Records",
-    ]
-    mapped = {"ResourceTagMappingList": [{"ResourceARN": arn} for arn in arns]}
+def tagged(aws: StubbedAccount, *arns: str) -> None:
     filters = [{"Key": "storyloom:app", "Values": ["storyloom"]}]
     asked = {"TagFilters": filters, "ResourceTypeFilters": ["s3", "dynamodb:table"]}
+    mapped = {"ResourceTagMappingList": [{"ResourceARN": arn} for arn in arns]}
     aws.answers("resourcegroupstaggingapi", "get_resources", mapped, asked)
-    stack(aws, "Storyloom-Pipeline", "")
-    group = {
+
+
+def test_storage_whose_stack_is_gone_is_named(aws: StubbedAccount) -> None:
+    stack(aws, "Storyloom-Storage", "")
+    table = "arn:aws:dynamodb:eu-west-1:111122223333:table/Storyloom-Records"
+    tagged(aws, "arn:aws:s3:::storyloom-storage-stories-1", table)
+    (finding,) = found(kept, examination(aws)).values()
+    assert finding.status == "warning"
+    assert "Storyloom-Records, storyloom-storage-stories-1" in finding.message
+
+
+@pytest.mark.parametrize("status", ["", "CREATE_COMPLETE"])
+def test_no_storage_or_one_in_its_stack_is_as_it_should_be(aws: StubbedAccount, status: str) -> None:
+    stack(aws, "Storyloom-Storage", status)
+    if not status:
+        tagged(aws)
+    (finding,) = found(kept, examination(aws)).values()
+    assert finding.status == "ok"
+
+
+def group(aws: StubbedAccount, versions: int | None) -> None:
+    """Prepare the model package group; None: there is none."""
+    arn = "arn:aws:sagemaker:eu-west-1:111122223333:model-package"
+    if versions is None:
+        message = f"ModelPackageGroup {arn}-group/storyloom does not exist."
+        aws.refuses("sagemaker", "describe_model_package_group", "ValidationException", message)
+        return
+    described = {
         "ModelPackageGroupName": "storyloom",
-        "ModelPackageGroupArn": "arn:aws:sagemaker:eu-west-1:111122223333:model-package-group/storyloom",
+        "ModelPackageGroupArn": f"{arn}-group/storyloom",
         "CreationTime": NOW,
         "CreatedBy": {},
         "ModelPackageGroupStatus": "Completed",
     }
-    aws.answers("sagemaker", "describe_model_package_group", group)
+    aws.answers("sagemaker", "describe_model_package_group", described)
     package = {
-        "ModelPackageArn": "arn:aws:sagemaker:eu-west-1:111122223333:model-package/storyloom/1",
+        "ModelPackageArn": f"{arn}/storyloom/1",
         "CreationTime": NOW,
         "ModelPackageStatus": "Completed",
     }
-    aws.answers("sagemaker", "list_model_packages", {"ModelPackageSummaryList": [package]})
+    aws.answers("sagemaker", "list_model_packages", {"ModelPackageSummaryList": [package] * versions})
+
+
+def log_groups(aws: StubbedAccount, prefix: str, *names: str) -> None:
+    listed = {"logGroups": [{"logGroupName": name} for name in names]}
+    aws.answers("logs", "describe_log_groups", listed, {"logGroupNamePrefix": prefix})
+
+
+STATES, ENDPOINTS = "/aws/vendedlogs/states/Storyloom-Pipeline-", "/aws/sagemaker/Endpoints/storyloom"
+
+
+@pytest.mark.aws_fact
+def test_a_name_that_is_taken_is_a_cross_for_cloudformation_adopts_nothing(aws: StubbedAccount) -> None:
+    stack(aws, "Storyloom-Pipeline", "")
+    group(aws, 2)
+    log_groups(aws, STATES, f"{STATES}2e8f354e")
+    log_groups(aws, ENDPOINTS, ENDPOINTS, f"{ENDPOINTS}-of-another-app")
+    stack(aws, "Storyloom-Chat", "")
     aws.answers(
-        "logs", "describe_log_groups", {"logGroups": [{"logGroupName": "/aws/sagemaker/Endpoints/storyloom"}]}
+        "ssm", "get_parameter", {"Parameter": {"Value": "https://x"}}, {"Name": "/storyloom/page-url"}
     )
-    findings = found(kept, examination(aws))
-    assert {finding.status for finding in findings.values()} == {"warning"}
-    assert "Storyloom-Records, storyloom-storage-stories-1" in findings["Kept storage"].message
-    assert "with 1 versions" in findings["Model packages"].message
-    assert "/aws/sagemaker/Endpoints/storyloom" in findings["Log group"].cure
+    (result,) = run([Check("names", "Group", "Names", names)], examination(aws))
+    said = [(finding.status, finding.subject) for finding in result.findings]
+    assert said == [
+        ("fault", "Model package group"),
+        ("fault", "Log group"),
+        ("warning", "Log group"),
+        ("fault", "Parameter"),
+    ]
+    assert "with 2 of its versions" in result.findings[0].message
+    assert "delete-log-group --log-group-name /aws/vendedlogs/states/" in result.findings[1].cure
+
+
+def test_names_that_are_free_are_a_tick(aws: StubbedAccount) -> None:
+    stack(aws, "Storyloom-Pipeline", "")
+    group(aws, None)
+    log_groups(aws, STATES)
+    log_groups(aws, ENDPOINTS)
+    stack(aws, "Storyloom-Chat", "")
+    aws.refuses("ssm", "get_parameter", "ParameterNotFound")
+    (finding,) = found(names, examination(aws)).values()
+    assert finding.status == "ok"
+
+
+def test_the_names_of_a_deployed_app_are_its_own(aws: StubbedAccount) -> None:
+    stack(aws, "Storyloom-Pipeline", "CREATE_COMPLETE")
+    stack(aws, "Storyloom-Chat", "CREATE_COMPLETE")
+    (finding,) = found(names, examination(aws)).values()
+    assert finding.status == "ok"
 
 
 def test_what_was_seen_before_a_permission_is_missing_is_kept(aws: StubbedAccount) -> None:
-    stack(aws, "Storyloom-Storage", "")
-    aws.answers("resourcegroupstaggingapi", "get_resources", {"ResourceTagMappingList": []})
     stack(aws, "Storyloom-Pipeline", "")
-    aws.denies("sagemaker", "describe_model_package_group", "sagemaker:DescribeModelPackageGroup")
-    findings = list(found(kept, examination(aws)).values())
-    assert [finding.status for finding in findings] == ["ok", "warning"]
-    assert "sagemaker:DescribeModelPackageGroup" in findings[1].message
+    group(aws, 0)
+    stack(aws, "Storyloom-Chat", "")
+    aws.denies("logs", "describe_log_groups", "logs:DescribeLogGroups")
+    findings = list(found(names, examination(aws)).values())
+    assert [finding.status for finding in findings] == ["fault", "warning"]
+    assert "logs:DescribeLogGroups" in findings[1].message

@@ -99,11 +99,27 @@ def test_a_quota_that_was_never_applied_has_its_default(aws: StubbedAccount) -> 
 
 @pytest.mark.aws_fact
 def test_an_instance_without_a_quota_is_not_offered_in_the_region(aws: StubbedAccount) -> None:
-    values = {name: 8.0 for name in names() if name not in {ENDPOINT, FALLBACK}}
+    values = {name: 8.0 for name in names() if not name.endswith("endpoint usage")}
     listed(aws, values, values)
     findings = found(instance_quotas, examination(aws))
     assert findings[ENDPOINT].status == "fault" and "not offered there" in findings[ENDPOINT].message
-    assert findings[FALLBACK].status == "warning", "another one takes its place"
+    assert findings[FALLBACK].status == "warning", "the first choice is the one that is missed"
+
+
+@pytest.mark.parametrize("offered", [True, False])
+def test_a_first_choice_that_another_instance_replaces_is_a_warning(
+    aws: StubbedAccount, offered: bool
+) -> None:
+    values = {**dict.fromkeys(names(), 0.0), FALLBACK: 1.0, "ml.g6e.xlarge for processing job usage": 1.0}
+    if not offered:
+        del values[ENDPOINT], values[PROCESSING]
+    listed(aws, values, values)
+    findings = found(instance_quotas, examination(aws))
+    assert findings[ENDPOINT].status == findings[PROCESSING].status == "warning"
+    assert findings[SPOT].status == "fault", "nothing takes the place of the training's"
+    if offered:
+        assert findings[ENDPOINT].message.endswith("and ml.g5.xlarge takes its place")
+        assert findings[PROCESSING].message.endswith("and ml.g6e.xlarge takes its place")
 
 
 def test_an_open_request_is_shown_and_not_asked_for_again(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 
-from cli.doctor.checks import Check, Examination
+from cli.doctor.examination import Check, Examination
 from cli.doctor.findings import Finding, ok
 from cli.doctor.runner import AT_ONCE, run
 from tests.unit.cli.doctor.conftest import examination

@@ -98,6 +98,13 @@ async def echo(request: Request, rest: str) -> dict[str, Any]:
     }
 
 
+@app.get("/api/status/{status}")
+def answer(status: int) -> Response:
+    if status == 0:
+        os._exit(1)  # as a process that is killed for its memory
+    return Response(status_code=status, headers={"Retry-After": "5"} if status == 503 else {})
+
+
 @app.get("/api/forbidden")
 def forbidden() -> str:
     """Say what AWS answers to something that the function's role may not do."""

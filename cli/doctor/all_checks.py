@@ -9,12 +9,13 @@ from cli.doctor import (
     cost_checks,
     lambda_checks,
     leftover_checks,
+    name_checks,
     page_checks,
     quota_checks,
     region_checks,
     settings_checks,
 )
-from cli.doctor.checks import Check
+from cli.doctor.examination import Check
 
 SETTINGS, CHECKOUT, ACCOUNT, QUOTAS = "Settings", "This checkout", "Account and region", "Quotas"
 MODEL, LEFT, COSTS = "Base model", "An earlier deployment", "Costs"
@@ -118,6 +119,7 @@ CHECKS = (
         permissions=leftover_checks.KEPT_PERMISSIONS,
         settings=("name",),
     ),
+    Check("names", LEFT, "Names", name_checks.names, permissions=name_checks.PERMISSIONS, settings=("name",)),
     Check(
         "costs",
         COSTS,

@@ -24,7 +24,7 @@ _MARKS: dict[Status, tuple[str, str]] = {
 
 
 @dataclass(frozen=True)
-class Entry:
+class ReportEntry:
     """A finding with the check that it is of."""
 
     group: str
@@ -33,7 +33,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Report:
+class DoctorReport:
     """All that was found."""
 
     name: str
@@ -41,7 +41,7 @@ class Report:
     account: str
     """Empty if the credentials do not work."""
     region: str
-    entries: tuple[Entry, ...]
+    entries: tuple[ReportEntry, ...]
 
     @property
     def counts(self) -> Counter[Status]:
@@ -70,7 +70,7 @@ class Report:
         }
 
 
-def table(report: Report, groups: Sequence[str]) -> RenderableType:
+def table(report: DoctorReport, groups: Sequence[str]) -> RenderableType:
     """Show the findings under their headings, and what they come to."""
     parts: list[RenderableType] = []
     for group in groups:
@@ -84,27 +84,28 @@ def table(report: Report, groups: Sequence[str]) -> RenderableType:
 
 
 def findings_table(findings: Sequence[Finding]) -> Table:
-    """Show findings, a line each; under what is wrong its cure."""
+    """Show findings, a line each; under what is wrong its cure, and the page on which to do it."""
     shown = Table(box=None, show_header=False, padding=(0, 1, 0, 0))
     shown.add_column(width=1)
-    shown.add_column(max_width=34, overflow="fold")
-    shown.add_column(overflow="fold", ratio=1)
+    shown.add_column(overflow="fold")
     for finding in findings:
         mark, style = _MARKS[finding.status]
-        shown.add_row(Text(mark, style=style), Text(finding.subject), _message(finding))
+        shown.add_row(Text(mark, style=style), _line(finding))
     return shown
 
 
-def _message(finding: Finding) -> Text:
-    text = Text(finding.message)
+def _line(finding: Finding) -> Text:
+    text = Text(finding.subject, style="bold") if finding.status != "ok" else Text(finding.subject)
+    line = Text.assemble(text, ": ", finding.message)
     if finding.cure:
-        text.append("\n→ ", style="cyan").append(finding.cure, style="cyan")
+        line.append(f"\n→ {finding.cure}", style="cyan")
     if finding.link:
-        text.append("\n→ ", style="cyan").append(finding.link, style=f"cyan link {finding.link}")
-    return text
+        # Without anything before it on its line, an address is cut by narrow terminals only.
+        line.append("\n").append(finding.link, style=f"cyan link {finding.link}")
+    return line
 
 
-def _conclusion(report: Report) -> Text:
+def _conclusion(report: DoctorReport) -> Text:
     counts = report.counts
     crosses, warnings = counts["fault"], counts["warning"]
     said = f"{_counted(crosses, 'cross', 'crosses')}, {_counted(warnings, 'warning', 'warnings')}, "

@@ -1,0 +1,127 @@
+"""Why AWS does not know who asks, in one sentence with its cure: the same for every command."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+import botocore.session
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    SSOTokenLoadError,
+    TokenRetrievalError,
+    UnauthorizedSSOTokenError,
+)
+from botocore.exceptions import ConnectionError as UnreachableError
+
+_GUIDE = "https://docs.aws.amazon.com/cli/latest/userguide/cli-chap-authentication.html"
+_ACCOUNT_PAGE = "https://console.aws.amazon.com/billing/home#/account"
+_EXPIRED = ("ExpiredToken", "ExpiredTokenException")
+_UNKNOWN = ("InvalidClientTokenId", "UnrecognizedClientException", "AuthFailure")
+_MISMATCH = ("SignatureDoesNotMatch", "InvalidSignatureException", "IncompleteSignature")
+_TOO_LATE = ("RequestExpired", "RequestTimeTooSkewed")
+
+
+@dataclass(frozen=True)
+class CredentialProblem:
+    """One reason, as a clause, with what to do."""
+
+    message: str
+    cure: str
+    link: str = _GUIDE
+    is_network: bool = False
+    """Whether AWS could not be reached at all."""
+
+    @property
+    def sentence(self) -> str:
+        """The message as a sentence of its own."""
+        return f"{self.message[0].upper()}{self.message[1:]}."
+
+
+def unknown_profile(profile: str) -> CredentialProblem:
+    """Say which profiles there are instead of the one asked for, or of that in AWS_PROFILE."""
+    wanted = profile or os.environ.get("AWS_PROFILE", "")
+    known = list(botocore.session.Session().full_config.get("profiles", {}))
+    close = get_close_matches(wanted, known, n=1)
+    cure = f"Did you mean {close[0]}? " if close else ""
+    cure += f"The profiles are: {', '.join(known)}." if known else "There is none yet. Run: aws configure sso"
+    return CredentialProblem(f"there is no profile {wanted!r} in the AWS configuration", cure)
+
+
+def credential_problem(
+    error: BotoCoreError | ClientError, profile: str = "", region: str = ""
+) -> CredentialProblem | None:
+    """Explain an error; None if it is not about credentials or the way to AWS.
+
+    Args:
+        error: what AWS or botocore answered.
+        profile: that was named, for the command that signs in again.
+        region: that was asked.
+    """
+    sign_in_again = f"aws sso login{f' --profile {profile}' if profile else ''}"
+    if isinstance(error, ClientError):
+        return _refusal(error, sign_in_again, region)
+    if isinstance(error, HTTPClientError | UnreachableError):
+        return CredentialProblem(
+            f"AWS does not answer from this machine ({type(error).__name__})",
+            "Connect to the internet, or set HTTPS_PROXY (and AWS_CA_BUNDLE) if a proxy stands between; "
+            "then run the command again.",
+            "",
+            is_network=True,
+        )
+    return _missing(error, sign_in_again)
+
+
+def _missing(error: BotoCoreError, sign_in_again: str) -> CredentialProblem | None:
+    match error:
+        case NoCredentialsError():
+            message = "there are no usable AWS credentials on this machine"
+            cure = "Run aws configure sso (or aws configure), or name a profile with --profile."
+        case PartialCredentialsError():
+            message = f"only half of the AWS credentials are there: {error}"
+            cure = "Set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or neither."
+        case UnauthorizedSSOTokenError() | SSOTokenLoadError() | TokenRetrievalError():
+            message = "the sign-in at IAM Identity Center has expired"
+            cure = f"Sign in again: {sign_in_again}"
+        case CredentialRetrievalError():
+            message = (
+                f"the program or role of the profile gives no credentials: {' '.join(str(error).split())}"
+            )
+            cure = "Correct credential_process or role_arn of the profile in ~/.aws/config."
+        case _:
+            return None
+    return CredentialProblem(message, cure)
+
+
+def _refusal(error: ClientError, sign_in_again: str, region: str) -> CredentialProblem | None:
+    answer = error.response.get("Error", {})
+    code, message = str(answer.get("Code", "")), str(answer.get("Message", ""))
+    of_the_clock = code in _MISMATCH and ("xpired" in message or "not yet current" in message)
+    if code in _TOO_LATE or of_the_clock:
+        return CredentialProblem(
+            "AWS refuses the signature because this machine's clock is wrong", "Set the clock.", ""
+        )
+    if code in _EXPIRED:
+        return CredentialProblem(
+            "the credentials have expired", f"Sign in again: {sign_in_again}, or fetch new temporary keys."
+        )
+    if code in _UNKNOWN:
+        where = f", or the region {region} is not enabled in the account" if region else ""
+        return CredentialProblem(
+            "AWS does not know these credentials: the access key was deleted or deactivated, or is a "
+            f"temporary one without its AWS_SESSION_TOKEN{where}",
+            f"Make new keys, or sign in again: {sign_in_again}. Regions are enabled on the account page.",
+            _ACCOUNT_PAGE,
+        )
+    if code in _MISMATCH:
+        return CredentialProblem(
+            "the secret access key does not belong to the access key",
+            "Copy AWS_SECRET_ACCESS_KEY again, whole, or make new keys: aws configure",
+        )
+    return None

@@ -1,0 +1,52 @@
+"""The regions that have all that the app takes from others: two containers and a Lambda layer.
+
+The services of AWS that the app uses are in each of them. Tests hold the lists against the sagemaker package
+and boto3.
+"""
+
+REGIONS = (
+    *("us-east-1", "us-east-2", "us-west-1", "us-west-2", "ca-central-1", "ca-west-1", "sa-east-1"),
+    *("eu-west-1", "eu-west-2", "eu-west-3", "eu-central-1", "eu-north-1", "eu-south-1"),
+    *("ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "ap-southeast-1", "ap-southeast-2"),
+    *("ap-southeast-3", "ap-south-1", "ap-east-1", "af-south-1", "il-central-1", "me-central-1"),
+)
+"""Where the app can be deployed."""
+
+LACKING = {
+    "SageMaker's Hugging Face training container": (
+        *("ap-east-2", "ap-south-2", "ap-southeast-4", "ap-southeast-5", "ap-southeast-6", "ap-southeast-7"),
+        *("eu-central-2", "eu-south-2", "mx-central-1"),
+    ),
+    "SageMaker's vLLM container": ("cn-north-1", "cn-northwest-1", "us-gov-east-1", "us-gov-west-1"),
+    # https://github.com/aws/aws-lambda-web-adapter/blob/main/.github/workflows/prod.json
+    "the layer of the Lambda Web Adapter": ("me-south-1",),
+}
+"""Where it cannot, by what is not published there."""
+
+
+class UnsupportedRegionError(ValueError):
+    """The app cannot be deployed in a region; the text says why, and what to do."""
+
+    def __init__(self, region: str) -> None:
+        self.region = region
+        super().__init__(f"Storyloom cannot be deployed in {region}: {_reason(region)}. {_cure(region)}")
+
+
+def check(region: str) -> None:
+    """Raise `UnsupportedRegionError` unless the app can be deployed in a region."""
+    if region not in REGIONS:
+        raise UnsupportedRegionError(region)
+
+
+def _reason(region: str) -> str:
+    for what, regions in LACKING.items():
+        if region in regions:
+            return f"{what} is not published there"
+    return "it is not a region that Storyloom knows"
+
+
+def _cure(region: str) -> str:
+    area = region.partition("-")[0]
+    near = [name for name in REGIONS if name.startswith(f"{area}-")] or REGIONS
+    names = ", ".join(near[:3])
+    return f"Choose another region, such as {names}: set AWS_REGION, or region in your AWS profile."

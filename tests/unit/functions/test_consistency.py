@@ -1,0 +1,64 @@
+"""SageMaker does not know at once what it was just told: nothing fails for it."""
+
+import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import ClientError
+
+from keeper.handler import handler as keeper
+from shared import aws, consistency, endpoint, hosting
+from tests.unit.functions.conftest import House
+from tests.unit.functions.sagemaker_stand_in import StandIn
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long it would have waited between attempts."""
+    seconds: list[float] = []
+    monkeypatch.setattr(consistency, "_sleep", seconds.append)
+    return seconds
+
+
+@pytest.mark.aws_fact
+def test_an_endpoint_is_made_of_a_configuration_that_is_not_visible_yet(
+    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext, waits: list[float]
+) -> None:
+    endpoint.ensure_config(live_v1, "ml.g6.xlarge")
+    sagemaker.unseen = 2
+    assert keeper({"action": "wake"}, context)["status"] == "waking"
+    assert sagemaker.endpoint is None
+    assert hosting.state().requested is None, "SageMaker has not taken it"
+    for _ in range(2):
+        assert keeper({}, context)["status"] == "waking"
+    assert sagemaker.created() == 1
+
+
+def test_an_endpoint_is_changed_to_a_configuration_that_is_not_visible_yet(
+    awake_v1: StandIn, house: House, live_v1: str, waits: list[float]
+) -> None:
+    wanted = endpoint.ensure_config(live_v1.replace("v1", "v2"), "ml.g6.xlarge")
+    awake_v1.unseen = 1
+    assert endpoint.converge(wanted).state == "waiting"
+    assert hosting.state().requested != wanted
+    assert endpoint.converge(wanted).state == "waiting"
+    assert (hosting.state().requested, awake_v1.calls.count("UpdateEndpoint")) == (wanted, 1)
+
+
+def test_a_configuration_is_made_of_a_model_that_is_not_visible_yet(
+    house: House, live_v1: str, sagemaker: StandIn, waits: list[float]
+) -> None:
+    sagemaker.unseen = 3
+    assert endpoint.ensure_config(live_v1, "ml.g6.xlarge") in sagemaker.configs
+    assert waits == [1, 2, 4]
+
+
+def test_what_is_really_missing_is_an_error_in_the_end(
+    house: House, sagemaker: StandIn, waits: list[float]
+) -> None:
+    sagemaker.unseen = 99
+    with pytest.raises(ClientError, match="Could not find"):
+        consistency.retry_until_visible(
+            aws.sagemaker().create_endpoint_config,
+            EndpointConfigName="any",
+            ProductionVariants=[{"VariantName": "main", "ModelName": "none"}],
+        )
+    assert sum(waits) == 15

@@ -1,0 +1,66 @@
+"""Versions of an earlier deployment, whose registry is gone: a yes or a no to them still counts."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from fastapi.testclient import TestClient
+
+from chat_api.app import app
+from shared import aws, clock, versions
+from shared.models import ModelVersion, VersionStatus
+from tests.unit.functions.conftest import BASE_MODEL, House, asked_by
+
+EMAIL = "writer@example.com"
+
+
+@pytest.fixture
+def api(house: House, lambdas_at_once: None) -> Iterator[TestClient]:
+    with TestClient(app, headers=asked_by(email=EMAIL)) as client:
+        yield client
+
+
+def _keep(version: str, status: VersionStatus) -> None:
+    versions.save(
+        ModelVersion(
+            version=version,
+            run_id="20260906-090000-eeee",
+            status=status,
+            adapter_uri="s3://a/m/",
+            adapter_sha256="b" * 64,
+            base_model=str(BASE_MODEL["id"]),
+            base_revision="r1",
+            created_at=clock.stamp(),
+        )
+    )
+
+
+def _found(version: str) -> ModelVersion:
+    model = versions.get(version)
+    assert model is not None
+    return model
+
+
+def test_a_version_that_waited_can_still_be_approved(house: House, api: TestClient) -> None:
+    _keep("v3", "pending")
+    assert api.post("/api/models/v3/approve").status_code == 202
+    assert (_found("v3").status, _found("v3").decided_by) == ("approved", EMAIL)
+    machines = aws.stepfunctions()
+    (run,) = machines.list_executions(stateMachineArn=house.state_machine_arn)["executions"]
+    told = json.loads(machines.describe_execution(executionArn=run["executionArn"])["input"])
+    assert told["version"] == "v3"
+
+
+def test_and_rejected(api: TestClient) -> None:
+    _keep("v3", "pending")
+    assert api.post("/api/models/v3/reject").status_code == 202
+    assert _found("v3").status == "rejected"
+
+
+def test_packages_are_forgotten_once(house: House) -> None:
+    _keep("v3", "approved")
+    versions.save(_found("v3").model_copy(update={"model_package_arn": "arn:old"}))
+    versions.forget_packages()
+    versions.forget_packages()
+    assert _found("v3").model_package_arn is None
+    assert versions.of_package("arn:old") is None, "the next registry counts from 1 again"
