@@ -48,7 +48,7 @@ def staged(house: House) -> House:
 
 def _trained(house: House, number: int, **changes: Any) -> ModelVersion:
     run_id = _run(number)
-    adapter = layout.adapter(run_id, "job")
+    adapter = layout.adapter(run_id)
     _put(house, f"{adapter}adapter_model.safetensors")
     _put(house, f"{adapter}adapter_config.json", b'{"r": 8}')
     _put(house, f"{layout.checkpoints(run_id)}checkpoint-1/model.safetensors")

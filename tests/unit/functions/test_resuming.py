@@ -41,7 +41,7 @@ def _kept(house: House) -> dict[str, Any]:
 @pytest.fixture
 def failed(house: House, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A run that failed in its evaluation, after a paid training; what its states had, to be changed."""
-    told = {"name": "Evaluate", "at": "Evaluate", "kept": _kept(house)}
+    told: dict[str, Any] = {"name": "Evaluate", "at": "Evaluate", "kept": _kept(house)}
     monkeypatch.setattr(
         resuming, "failed_state", lambda arn: FailedState(told["name"], told["at"], told["kept"])
     )
