@@ -20,7 +20,7 @@ def delete_finished(run_id: str, protected: Protected) -> int:
     deleted = 0
     for other in artifact_objects.folders(layout.RUNS):
         if other == run_id or _is_old(other):
-            deleted += artifact_objects.delete_below(layout.checkpoints(other))
+            deleted += artifact_objects.delete_below(layout.checkpoint_files(other))
         if other not in protected.merged_runs and _is_old(other):
             deleted += artifact_objects.delete_below(layout.merged(other))
     return deleted

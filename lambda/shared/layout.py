@@ -150,6 +150,11 @@ def checkpoints(run_id: str) -> str:
     return f"{run(run_id)}checkpoints/"
 
 
+def checkpoint_files(run_id: str) -> str:
+    """Prefix of the checkpoints alone: the event files beside them stay when a training is over."""
+    return f"{checkpoints(run_id)}checkpoint-"
+
+
 def evaluation(run_id: str) -> str:
     """Prefix of the evaluation's output."""
     return f"{run(run_id)}evaluation/"

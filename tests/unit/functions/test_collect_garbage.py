@@ -51,7 +51,8 @@ def _trained(house: House, number: int, **changes: Any) -> ModelVersion:
     adapter = layout.adapter(run_id)
     _put(house, f"{adapter}adapter_model.safetensors")
     _put(house, f"{adapter}adapter_config.json", b'{"r": 8}')
-    _put(house, f"{layout.checkpoints(run_id)}checkpoint-1/model.safetensors")
+    _put(house, f"{layout.checkpoints(run_id)}checkpoint-a.pt")
+    _put(house, f"{layout.checkpoints(run_id)}tensorboard/events.out.tfevents.1")
     model = ModelVersion(
         version=f"v{number}",
         run_id=run_id,
@@ -87,7 +88,8 @@ def test_after_ten_versions_there_are_two_bundles(
     assert _bundles(staged) == {"v9", "v10"}
     assert {name.split("-")[1] for name in sagemaker.configs} == {"v9", "v10"}
     assert {name.split("-")[1] for name in sagemaker.models} == {"v9", "v10"}
-    assert not [key for key in _keys(staged, "runs/") if "/checkpoints/" in key]
+    kept = [key for key in _keys(staged, "runs/") if "/checkpoints/" in key]
+    assert kept and all("/checkpoints/tensorboard/" in key for key in kept), "curves stay, checkpoints go"
     adapters = [key for key in _keys(staged, "runs/") if key.endswith("adapter_model.safetensors")]
     assert len(adapters) == 10, "what bundles are built from stays"
     assert f"{_BASE}model.safetensors" in _keys(staged)
