@@ -89,7 +89,8 @@ def _stage(hub: Hub) -> int:
         _note_call(before, done, stopped)
         return left
     listed = {file.name: {"bytes": file.size, "sha256": done.verified[file.name]} for file in files}
-    staged.write(Staged(architecture=architecture, hosting=hosting, commit=commit, files=listed))
+    facts: dict[str, Any] = {"commit": commit, "files": listed}
+    staged.write(Staged(architecture=architecture, hosting=hosting, **facts))
     progress.delete()
     log.info("Staged", extra={"base_model": hub.model_id, "commit": commit, "hosting": hosting})
     return 0

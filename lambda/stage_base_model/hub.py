@@ -228,4 +228,5 @@ def _etag(response: httpx.Response) -> str | None:
     for answer in (*response.history, response):
         if linked := answer.headers.get("X-Linked-ETag"):
             return str(linked)
-    return response.headers.get("ETag")
+    etag = response.headers.get("ETag")
+    return str(etag) if etag else None

@@ -118,8 +118,9 @@ def test_what_only_has_to_be_deleted_yet_is_not_built_upon(
     for model in models[:2]:
         _deploy(model, sagemaker, context)
     for key in _keys(staged, "hosting/v1/"):
-        tags = {"TagSet": [{"Key": layout.RETIRED, "Value": "true"}]}
-        aws.s3().put_object_tagging(Bucket=staged.artifacts, Key=key, Tagging=tags)
+        aws.s3().put_object_tagging(
+            Bucket=staged.artifacts, Key=key, Tagging={"TagSet": [{"Key": layout.RETIRED, "Value": "true"}]}
+        )
     deploy({"run_id": models[0].run_id, "version": "v1"}, context)
     for key in _keys(staged, "hosting/v1/"):
         assert aws.s3().get_object_tagging(Bucket=staged.artifacts, Key=key)["TagSet"] == []

@@ -1,7 +1,5 @@
 """A new version when the account may have no second instance: it replaces the endpoint in a quiet moment."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from shared import clock, hosting, lock, machines, runs, versions
@@ -13,7 +11,7 @@ __all__ = ["world"]
 
 
 @pytest.fixture
-def one(world: World) -> Iterator[World]:
+def one(world: World) -> World:
     """v1 answers, and the account may have one instance of its type and none of another."""
     world.sagemaker.quotas = {**dict.fromkeys(machines.choices(), 0), "ml.g6.xlarge": 1}
     world.message()
