@@ -132,7 +132,8 @@ async def _stream(function: Function, web_function: WebFunction, event: Event, l
     _running.add(running)
     running.add_done_callback(_running.discard)
     left = max(0.0, ends_at - time.monotonic())
-    await asyncio.wait({begun, running}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+    either: set[asyncio.Future[Any]] = {begun, running}
+    await asyncio.wait(either, timeout=left, return_when=asyncio.FIRST_COMPLETED)
     if not begun.done():
         begun.cancel()  # the function goes on, and nobody takes what it says
         if running.done():
