@@ -3,7 +3,7 @@
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -84,7 +84,7 @@ class Answer:
             async with asyncio.timeout(_ENDING_SECONDS):
                 await self._read_out.wait()
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes]:
         """Yield the bytes as they come.
 
         Raises:

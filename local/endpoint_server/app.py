@@ -2,12 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import ValidationError
+from starlette.types import ASGIApp
 
 from local.endpoint_server.engine import Engine, Piece, Ticket
 from local.endpoint_server.models import LoadedModel, LoadedModels
@@ -22,7 +23,7 @@ from local.endpoint_server.schema import (
 )
 
 
-def create_app(models: LoadedModels, middleware: type | None = None) -> FastAPI:
+def create_app(models: LoadedModels, middleware: Callable[..., ASGIApp] | None = None) -> FastAPI:
     """The application over loaded models, with the engine that writes its answers.
 
     Args:

@@ -132,7 +132,9 @@ async def _stream(function: Function, web_function: WebFunction, event: Event, l
     running = asyncio.create_task(_run_to_end(run, event, begun))
     _running.add(running)
     running.add_done_callback(_running.discard)
-    await asyncio.wait({begun, running}, timeout=max(0.0, ends_at - time.monotonic()))
+    left = max(0.0, ends_at - time.monotonic())
+    either: set[asyncio.Future[Any]] = {begun, running}
+    await asyncio.wait(either, timeout=left, return_when=asyncio.FIRST_COMPLETED)
     if not begun.done():
         begun.cancel()  # the function goes on, and nobody takes what it says
         if running.done():

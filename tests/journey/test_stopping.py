@@ -70,8 +70,16 @@ def test_stopping_on_the_page_stops_the_generation(awake: Deployed, writer: Page
     chat.send(LONG)
     wait_for(lambda: len(seen()) >= 4 or None)
     assert _active(awake) == 1
-    stop = {"stop": chat.stop, "reload": writer.reload, "close": lambda: writer.close(run_before_unload=True)}
-    _expect_stopped(awake, stop[how], before, words_seen=4)
+
+    def stop() -> None:
+        if how == "stop":
+            chat.stop()
+        elif how == "reload":
+            writer.reload()
+        else:
+            writer.close(run_before_unload=True)
+
+    _expect_stopped(awake, stop, before, words_seen=4)
     if how == "stop":
         assert chat.answer_text()
 

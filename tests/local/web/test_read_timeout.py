@@ -46,7 +46,7 @@ def test_a_get_that_times_out_is_asked_again(browser: httpx.Client, web: WebApp)
 @pytest.mark.aws_fact
 def test_an_origin_that_falls_silent_is_broken_off(browser: httpx.Client, web: WebApp) -> None:
     name = _name()
-    pieces = []
+    pieces: list[bytes] = []
     with (
         pytest.raises(httpx.RemoteProtocolError),
         browser.stream("POST", f"/api/hasty/stall?seconds=5&name={name}") as answer,

@@ -51,7 +51,7 @@ def _named() -> tuple[str, dict[str, str]]:
     return answer_id, {**PERSON, "X-Answer-Id": answer_id}
 
 
-def _cancel(api: TestClient, answer_id: str, who: dict[str, str] = PERSON) -> httpx.Response:
+def _cancel(api: TestClient, answer_id: str, who: dict[str, str] = PERSON) -> Any:
     return api.post(f"/api/v1/answers/{answer_id}/cancel", headers=who)
 
 

@@ -10,8 +10,9 @@ import pytest
 from fastapi.testclient import TestClient
 from openai.types.chat import ChatCompletionMessageParam
 
-from chat_api import completions, keep_alive, stories
+from chat_api import completions, keep_alive
 from chat_api.app import app
+from shared import aws
 from stacks.page import READ_TIMEOUT
 from tests.unit.functions.api_server import serving
 from tests.unit.functions.conftest import House, asked_by
@@ -138,13 +139,13 @@ def test_a_stream_that_the_endpoint_begins_late_begins_in_time(slow: StandIn, ap
 def test_other_routes_that_may_take_long_are_kept_alive_too(
     slow: StandIn, api: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    listed = stories.aws.s3
+    listed = aws.s3
 
     def late() -> Any:
         time.sleep(0.4)
         return listed()
 
-    monkeypatch.setattr(stories.aws, "s3", late)
+    monkeypatch.setattr(aws, "s3", late)
     answer = api.get("/api/stories")
     assert answer.content.startswith(b" ")
     assert answer.json() == {"stories": []}

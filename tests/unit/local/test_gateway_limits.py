@@ -56,8 +56,16 @@ def test_api_gateway_ends_a_stream_and_the_function_goes_on(
         assert sent[-1]["more_body"] is True, "no last frame: the client sees that it is not whole"
 
 
-def test_a_function_that_begins_too_late_is_a_504_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("late", [True, False])
+def test_a_function_that_begins_too_late_is_a_504_and_goes_on(
+    late: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     counted: list[bool] = []
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
     function: Any = SimpleNamespace(
         timeout_seconds=60.0,
         concurrency_slot=contextlib.nullcontext,
@@ -72,9 +80,9 @@ def test_a_function_that_begins_too_late_is_a_504_and_goes_on(monkeypatch: pytes
     )
     event = {"httpMethod": "GET", "path": "/", "requestContext": {}}
 
-    async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.5 if late else 0)
         # More than is read ahead for somebody who takes it.
         writer.write(
             _HEAD + b"".join(b"10000\r\n" + b"." * 0x10000 + b"\r\n" for _ in range(64)) + b"0\r\n\r\n"
@@ -82,7 +90,7 @@ def test_a_function_that_begins_too_late_is_a_504_and_goes_on(monkeypatch: pytes
         await writer.drain()
 
     async def story() -> Any:
-        async with await asyncio.start_server(late, "127.0.0.1", 0) as server:
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
             url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
             @contextlib.asynccontextmanager
@@ -93,10 +101,16 @@ def test_a_function_that_begins_too_late_is_a_504_and_goes_on(monkeypatch: pytes
             web_function: Any = None
             async with next_server.session() as client:
                 monkeypatch.setattr(api_gateway, "_client", lambda: client)
-                answer = await api_gateway._stream(function, web_function, event, 0.1)
+                answer = await api_gateway._stream(function, web_function, event, 0.1 if late else 60.0)
+                if not late:
+                    assert api_gateway._running, "it passes on what has come while the function goes on"
+                    await answer[2].runner(send, None)
                 await asyncio.gather(*api_gateway._running)
             return answer
 
     status, _, body = outcome(story())
-    assert (status, body) == (504, b'{"message":"Endpoint request timed out"}')
+    if late:
+        assert (status, body) == (504, b'{"message":"Endpoint request timed out"}')
+    else:
+        assert (status, sum(len(message["body"]) for message in sent)) == (200, 64 * 0x10000)
     assert counted == [False], "the function has said everything"

@@ -44,7 +44,8 @@ def test_a_streamed_answer_is_broken_off_after_eight_minutes(monkeypatch: pytest
     outcome(runtime._pass_on(_words(), send, measured))
     buffer = EventStreamBuffer()
     buffer.add_data(b"".join(message["body"] for message in sent))
-    *pieces, last = list(buffer)
+    events: list[Any] = list(buffer)
+    *pieces, last = events
     assert {piece.payload for piece in pieces} == {b"hill "}
     assert last.headers[":exception-type"] == "ModelStreamError"
     assert json.loads(last.payload)["ErrorCode"] == "ModelInvocationTimeExceeded"

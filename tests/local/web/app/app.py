@@ -198,9 +198,9 @@ class WebStack(Stack):
             ],
         )
 
-    def _to_api(self, **origin: Duration) -> cloudfront.BehaviorOptions:
+    def _to_api(self, read_timeout: Duration | None = None) -> cloudfront.BehaviorOptions:
         return cloudfront.BehaviorOptions(
-            origin=origins.RestApiOrigin(self.api, **origin),
+            origin=origins.RestApiOrigin(self.api, read_timeout=read_timeout),
             viewer_protocol_policy=cloudfront.ViewerProtocolPolicy.HTTPS_ONLY,
             cache_policy=cloudfront.CachePolicy.CACHING_DISABLED,
             origin_request_policy=cloudfront.OriginRequestPolicy.ALL_VIEWER_EXCEPT_HOST_HEADER,
