@@ -276,3 +276,16 @@ def test_a_reading_process_that_the_system_ends_is_said_plainly(tmp_path: Path) 
                 child.kill()
         with pytest.raises(CommandError, match="stopped a reading process"):
             list(lines)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(None, "cdk.json is missing"), ("{", "cdk.json is not valid JSON")]
+)
+def test_a_cdk_json_that_cannot_be_read_is_one_sentence(
+    tmp_path: Path, content: str | None, said: str
+) -> None:
+    if content is not None:
+        (tmp_path / "cdk.json").write_text(content)
+    with pytest.raises(CommandError, match=said) as told:
+        read_settings(tmp_path, "", "")
+    assert told.value.cure
