@@ -1,5 +1,6 @@
 """The clean-up at deletion: all of this app's goes, in the right order, and nothing of anybody else's."""
 
+import contextlib
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -270,12 +271,14 @@ def test_of_shared_logs_only_our_streams_go(delete: Delete) -> None:
     logs, group = aws.logs(), "/aws/sagemaker/TrainingJobs"
     ours, theirs = f"storyloom-train-{RUN}/algo-1-1", f"storyloom-two-train-{RUN}/algo-1-1"
     for name in (group, "/aws/sagemaker/Endpoints/storyloom", "/aws/sagemaker/Endpoints/storyloom-two"):
-        logs.create_log_group(logGroupName=name)
+        with contextlib.suppress(logs.exceptions.ResourceAlreadyExistsException):
+            logs.create_log_group(logGroupName=name)
     for stream in (ours, theirs):
         logs.create_log_stream(logGroupName=group, logStreamName=stream)
     assert delete()["Status"] == "SUCCESS"
-    streams = logs.describe_log_streams(logGroupName=group)["logStreams"]
-    assert [stream["logStreamName"] for stream in streams] == [theirs]
+    listed = logs.describe_log_streams(logGroupName=group)["logStreams"]
+    streams = {stream["logStreamName"] for stream in listed}
+    assert theirs in streams and ours not in streams
     left = logs.describe_log_groups(logGroupNamePrefix="/aws/sagemaker/Endpoints/")["logGroups"]
     assert [found["logGroupName"] for found in left] == ["/aws/sagemaker/Endpoints/storyloom-two"]
     for name in (group, "/aws/sagemaker/Endpoints/storyloom-two"):

@@ -13,6 +13,7 @@ FUNCTIONS = Path(__file__).resolve().parents[3] / "lambda"
 OURS = [{"Key": "storyloom:app", "Value": "storyloom"}]
 WITHOUT_TAGS = {
     "create_model_package": "a version of a group has the group's tags, and takes none of its own",
+    "create_multipart_upload": "an object is content of a bucket, which is the stack's and has its tags",
     "create_schedule": "EventBridge Scheduler tags groups of schedules only; ours is the stack's",
 }
 
