@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 PRICE_DATE = "2026-09"
-AT_REST_USD = 0.16
+AT_REST_USD = 0.30
 """Of the deployed app in a month in which nobody does anything; docs/costs.md adds it up."""
 AT_REST_NOT_FREE_USD = 3.60
 """More in an account that uses its free alarms and dashboards elsewhere."""

@@ -8,6 +8,7 @@ import pytest
 
 from stories.estimate import AT_REST_NOT_FREE_USD, AT_REST_USD
 from tests.templates.conftest import Synthesized
+from tests.templates.pages import check_table
 
 _PAGE = Path(__file__).resolve().parents[2] / "docs" / "costs.md"
 _HEAD = (
@@ -100,12 +101,11 @@ def counts(synthesized: Synthesized) -> Counter[str]:
     )
 
 
-def test_the_page_has_a_line_for_every_resource(counts: Counter[str]) -> None:
+def test_the_page_has_a_line_for_every_resource(counts: Counter[str], pytestconfig: pytest.Config) -> None:
     known = {type_ for line in _LINES for type_ in line.types}
     assert set(counts) <= known, "say what these cost at rest"
     assert known <= set(counts), "these are in no template any more"
-    table = _table(counts)
-    assert table in _PAGE.read_text(), f"put this table into docs/costs.md:\n\n{table}"
+    check_table(_PAGE, _HEAD, _table(counts), pytestconfig)
 
 
 def test_an_idle_app_costs_less_than_a_dollar(counts: Counter[str]) -> None:

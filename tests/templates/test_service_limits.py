@@ -9,6 +9,8 @@ from tests.templates.conftest import Synthesized
 
 INTRINSIC_CHARACTERS = 120
 """An ARN that is only known at deployment, at its longest."""
+_PSEUDO_PARAMETERS = {"AWS::Partition": 10, "AWS::Region": 14, "AWS::AccountId": 12, "AWS::URLSuffix": 16}
+"""How many characters what CloudFormation knows by itself has at its longest."""
 ROLE_POLICIES_CHARACTERS = 10_240
 VARIABLES_BYTES = 4_096
 SECURITY_POLICY_CHARACTERS = 1_783
@@ -22,7 +24,7 @@ def _size(value: Any) -> int:
             separator, parts = value["Fn::Join"]
             return sum(_size(part) + len(separator) for part in parts)
         if len(value) == 1 and next(iter(value)).startswith(("Ref", "Fn::")):
-            return INTRINSIC_CHARACTERS
+            return _PSEUDO_PARAMETERS.get(str(value.get("Ref")), INTRINSIC_CHARACTERS)
         return 2 + sum(len(key) + 4 + _size(item) for key, item in value.items())
     if isinstance(value, list):
         return 2 + sum(1 + _size(item) for item in value)

@@ -13,6 +13,7 @@ from cli.doctor.bootstrap_checks import bootstrap, may_deploy
 from cli.doctor.cost_checks import costs
 from cli.doctor.lambda_checks import concurrency
 from cli.doctor.page_checks import cloudfront
+from stories.estimate import AT_REST_USD
 from tests.unit.cli.doctor.conftest import ACCOUNT, REGION, StubbedAccount, examination, found
 
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/cdk-hnb659fds-deploy-role-{ACCOUNT}-{REGION}"
@@ -216,7 +217,7 @@ def test_prices_are_those_of_the_region_if_the_list_may_be_read(aws: StubbedAcco
         listed = [price("9.99", "Notebook"), price("2.5" if component == "Hosting" else "3", component)]
         aws.answers("pricing", "get_products", {"PriceList": listed})
     findings = found(costs, examination(aws))
-    assert findings["At rest"].message.startswith("about $0.16 a month")
+    assert findings["At rest"].message.startswith(f"about ${AT_REST_USD:.2f} a month")
     assert findings["Awake"].message.startswith("$2.50 an hour on ml.g6.xlarge, until 15 minutes")
     assert "price list of eu-west-1, today" in findings["Awake"].message
     # 240 and 30 minutes of training, 120 of evaluation, at three dollars an hour
