@@ -122,8 +122,8 @@ def explained() -> Iterator[None]:
     try:
         yield
     except ProfileNotFound as error:
-        problem = unknown_profile(str(error.kwargs.get("profile", "")))
-        raise CommandError(problem.sentence, problem.cure) from error
+        unknown = unknown_profile(str(error.kwargs.get("profile", "")))
+        raise CommandError(unknown.sentence, unknown.cure) from error
     except NoRegionError as error:
         raise CommandError(
             "No AWS region is chosen.", "Name the one that you deployed to: --region us-east-1."

@@ -44,7 +44,7 @@ class Examined:
         """A client of the account's root user."""
         environment = self.cloud.environment()
         session = boto3.Session(environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"])
-        return session.client(
+        return session.client(  # type: ignore[call-overload]
             service,
             region_name=REGION,
             endpoint_url=environment["AWS_ENDPOINT_URL"],
