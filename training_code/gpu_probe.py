@@ -15,7 +15,7 @@ def multiply_on_every_gpu() -> tuple[int, str]:
     """Return how many GPUs there are, and the reason why one does not compute."""
     count = 0
     try:
-        torch.cuda.init()  # is_available() would hide the reason
+        torch.cuda.init()  # type: ignore[no-untyped-call] # is_available() would hide the reason
         count = torch.cuda.device_count()
         for number in range(count):
             ones = torch.ones(256, 256, device=f"cuda:{number}")

@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -171,9 +172,9 @@ class World:
             if not self.was_awake:
                 _attempt(left, "the endpoint", self._put_to_sleep)
             for key in self.created_keys:
-                _attempt(left, f"API key {key}", lambda key=key: self.api.revoke_key(key))
+                _attempt(left, f"API key {key}", partial(self.api.revoke_key, key))
             for story in [] if keep_stories else self.uploaded:
-                _attempt(left, f"story {story}", lambda story=story: self.api.delete_story(story))
+                _attempt(left, f"story {story}", partial(self.api.delete_story, story))
             pool = self.app.outputs["UserPoolId"]
             _attempt(
                 left,

@@ -19,6 +19,4 @@ def check_table(page: Path, head: str, table: str, config: pytest.Config) -> Non
     if config.getoption("update_snapshots"):
         text = re.sub(re.escape(head) + r"(?:\|[^\n]*\n)*", lambda _: table, text, count=1)
         page.write_text(text)
-    assert table in text, (
-        f"{page.name} is out of date: run pytest tests/templates --snapshot-update"
-    )
+    assert table in text, f"{page.name} is out of date: run pytest tests/templates --snapshot-update"

@@ -13,8 +13,8 @@ import pytest
 from cli.aws_target import AwsTarget
 from cli.errors import CommandError
 from cli.verify import lines
-from cli.verify.lines import Line, LineResult, chosen, prove_all
-from cli.verify.outcome import NotProvenError, Outcome, Proof, Status, without_identities
+from cli.verify.lines import Line, chosen, prove_all
+from cli.verify.outcome import LineResult, NotProvenError, Outcome, Proof, Status, without_identities
 from cli.verify.site_lines import allows_connection
 from cli.verify.world import DeployedApp, World
 
