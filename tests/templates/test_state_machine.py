@@ -15,6 +15,7 @@ from tests.templates.conftest import Synthesized, definition, flat
 
 States = dict[str, Any]
 _RUN = "20261122-031640-ce3f"
+_ROLE = "arn:aws:iam::123456789012:role/deployed-later"
 _JOBS = {
     "$.assembled.jobs.training_job_name": f"storyloom-train-{_RUN}",
     "$.assembled.jobs.hyperparameters": {"epochs": "3"},
@@ -389,11 +390,15 @@ def test_stories_set_the_timer_and_cut_off_runs_are_recorded(synthesized: Synthe
 
 
 def _filled(value: Any) -> Any:
-    """Put in what the run puts in: `"Field.$": path` becomes `"Field": the value at that path`."""
+    """Put in what the run puts in: `"Field.$": path` becomes `"Field": the value at that path`.
+
+    A role's ARN, which is known after the deployment only, becomes one that could be.
+    """
     if isinstance(value, list):
         return [_filled(part) for part in value]
     if not isinstance(value, dict):
-        return value
+        known_later = isinstance(value, str) and value.startswith("<") and value.endswith(".Arn>")
+        return _ROLE if known_later else value
     return {
         name.removesuffix(".$"): _JOBS[part] if name.endswith(".$") else _filled(part)
         for name, part in value.items()
