@@ -21,6 +21,7 @@ WRONG = {
 def test_an_enumeration_is_checked_by_sagemaker_and_not_by_boto3(house: House, sagemaker: StandIn) -> None:
     model = botocore.session.get_session().get_service_model("sagemaker")
     shape = model.operation_model("CreateEndpointConfig").input_shape
+    assert shape is not None
     assert not ParamValidator().validate(WRONG, shape).has_errors()
     with pytest.raises(ClientError) as refused:
         aws.sagemaker().create_endpoint_config(**WRONG)  # type: ignore[arg-type]
