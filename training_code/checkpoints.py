@@ -109,6 +109,7 @@ class Checkpoints:
             )
             return False
         self._newest = target
+        print(f"checkpoint step={checkpoint.progress.step} file={target.name}", flush=True)
         return True
 
     def load(self) -> Checkpoint | None:

@@ -51,7 +51,12 @@ def prove_alarm(world: World) -> Proof:
     pages = cloudwatch.get_paginator("describe_alarms").paginate(
         AlarmNamePrefix=world.app.stack("Operations"), AlarmTypes=["MetricAlarm"]
     )
-    alarms = [alarm for page in pages for alarm in page["MetricAlarms"] if topic in alarm["AlarmActions"]]
+    alarms = [
+        alarm
+        for page in pages
+        for alarm in page["MetricAlarms"]
+        if alarm["ActionsEnabled"] and topic in alarm["AlarmActions"]
+    ]
     if not alarms:
         raise NotProvenError("No alarm of the Operations stack sends to the app's topic.")
     name = alarms[0]["AlarmName"]

@@ -19,6 +19,7 @@ from cli.verify.world import FOLDER, World, price_per_hour
 
 _PROBE = "This file was put here by storyloom verify, which takes it away again. It tells no story.\n"
 _MINUTE = 60
+_TRAINING_LOG = "/aws/sagemaker/TrainingJobs"
 _TRIGGER_SECONDS = 20 * _MINUTE
 """The bucket has to be quiet first: for five minutes, unless the settings say otherwise."""
 _BEFORE_TRAINING_SECONDS = 60 * _MINUTE
@@ -196,17 +197,26 @@ def _checkpoints(world: World, job: dict[str, Any]) -> int:
         return 0
     parts = urlsplit(uri)
     listed = world.client("s3").list_objects_v2(Bucket=parts.netloc, Prefix=parts.path.lstrip("/"))
-    return int(listed["KeyCount"])
+    keys = [found["Key"] for found in listed.get("Contents", [])]
+    return sum("/tensorboard/" not in key for key in keys)
 
 
 def prove_checkpoint(world: World) -> Proof:
-    """Checkpoints lay in the bucket while the job trained, or lie there still."""
-    if not world.checkpoints:
-        raise NotProvenError(
-            "No checkpoint was seen below the job's checkpoint folder.",
-            "A training of a minute may end before its first one; a run's checkpoints go when it has ended.",
+    """Checkpoints lay in the bucket while the job trained; of an earlier run its log says so."""
+    if world.checkpoints:
+        return Proof(f"{world.checkpoints} objects below the job's checkpoint folder")
+    job = world.api.run(world.run_id).get("training_job")
+    pages = (
+        world.client("logs")
+        .get_paginator("filter_log_events")
+        .paginate(
+            logGroupName=_TRAINING_LOG, logStreamNamePrefix=f"{job}/", filterPattern='"checkpoint step="'
         )
-    return Proof(f"{world.checkpoints} objects below the job's checkpoint folder")
+    )
+    written = [event["message"] for page in pages for event in page["events"]]
+    if not written:
+        raise NotProvenError("Neither the job's checkpoint folder nor its log has a checkpoint.")
+    return Proof(f"{len(written)} written, says the job's log; they were deleted when the run had ended")
 
 
 def prove_evaluation(world: World) -> Proof:
