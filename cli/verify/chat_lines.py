@@ -160,7 +160,7 @@ def _stream(
     """Yield the text of each chunk of a streamed answer.
 
     Raises:
-        NotProvenError: it was refused, broke off or, if it should be `whole`, ended without `[DONE]`.
+        NotProvenError: it was refused, broke off or, if it should be `whole`, did not end with `[DONE]`.
     """
     body = {"model": "storyloom", "messages": _messages(), "stream": True, "max_tokens": max_tokens}
     done = False
@@ -180,6 +180,8 @@ def _stream(
             elif line.startswith("data: "):
                 chunk = json.loads(line.removeprefix("data: "))
                 if "error" in chunk:
+                    if not whole and chunk["error"].get("code") == "answer_cancelled":
+                        return
                     raise NotProvenError(f"The answer broke off: {chunk['error'].get('message')}")
                 for choice in chunk.get("choices", []):
                     yield (choice.get("delta") or {}).get("content") or ""
