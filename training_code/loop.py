@@ -121,6 +121,7 @@ class TrainingLoop:
         self._pace_steps = PACE_STEPS_COMPILED if settings.compile_layers == "yes" else PACE_STEPS
         self.budget = replace(budget, spent_before=self.progress.seconds)
         self._checkpointed_at = (self.progress.step, time.monotonic())
+        self._checkpointed = False
 
     def run(self) -> Ending:
         """Train; afterwards the model carries the best adapter and `progress` tells how it went."""
@@ -282,12 +283,14 @@ class TrainingLoop:
         step, moment = self._checkpointed_at
         if self.settings.checkpoint_steps:
             return self.progress.step - step >= self.settings.checkpoint_steps
-        due = time.monotonic() - moment >= checkpoint_interval(self.settings)
+        # The first one comes at once: whether the folder can be written is known before it is needed.
+        due = not self._checkpointed or time.monotonic() - moment >= checkpoint_interval(self.settings)
         return bool(self.team.agree(due)) and self.progress.step > step
 
     def _save_checkpoint(self) -> None:
         """The first process writes what all of them need to go on."""
         self._checkpointed_at = (self.progress.step, time.monotonic())
+        self._checkpointed = True
         self.progress.seconds = self.budget.elapsed()
         everyones = self.team.all_of(random_state())
         if not self.team.is_first:

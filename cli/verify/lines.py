@@ -24,6 +24,8 @@ class Line:
     prove: Callable[[World], Proof]
     needs: tuple[str, ...] = ()
     """Lines without which this one cannot be tried."""
+    needs_to_train: tuple[str, ...] = ()
+    """More of them, unless an earlier run is looked at."""
     estimated_minutes: float = 0.0
     """Of a machine that bills by the second, on AWS, before the line begins; 0 if none is started for it."""
     on: str = "hosting"
@@ -36,27 +38,54 @@ LINES = (
     Line("sign_in", "A person signs in", site_lines.prove_sign_in, ("page",)),
     Line("upload", "The browser's form uploads a story", pipeline_lines.prove_upload, ("sign_in",)),
     Line("trigger", "New stories start a run", pipeline_lines.prove_trigger, ("upload",)),
-    Line("dataset", "The stories are read into a dataset", pipeline_lines.prove_dataset, ("trigger",)),
-    Line("training", "A training job trains", pipeline_lines.prove_training, ("dataset",), 12, "training"),
+    Line(
+        "dataset",
+        "The stories are read into a dataset",
+        pipeline_lines.prove_dataset,
+        ("sign_in",),
+        needs_to_train=("trigger",),
+    ),
+    Line(
+        "training",
+        "A training job trains",
+        pipeline_lines.prove_training,
+        ("dataset",),
+        estimated_minutes=12,
+        on="training",
+    ),
     Line("checkpoint", "It writes checkpoints", pipeline_lines.prove_checkpoint, ("training",)),
     Line(
         "evaluation",
         "The new model is evaluated",
         pipeline_lines.prove_evaluation,
         ("training",),
-        8,
-        "training",
+        estimated_minutes=8,
+        on="training",
     ),
     Line("registration", "The version is registered", pipeline_lines.prove_registration, ("evaluation",)),
-    Line("endpoint", "The endpoint hosts it", hosting_lines.prove_endpoint, ("registration",), 12),
+    Line(
+        "endpoint",
+        "The endpoint hosts it",
+        hosting_lines.prove_endpoint,
+        ("registration",),
+        estimated_minutes=12,
+    ),
     Line("stream", "An answer streams word by word", chat_lines.prove_stream, ("endpoint",)),
     Line("stop", "Stop ends an answer within 3 seconds", chat_lines.prove_stop, ("stream",)),
-    Line("one_piece", "An answer comes in one piece", chat_lines.prove_one_piece, ("stream",), 1.5),
+    Line(
+        "one_piece",
+        "An answer comes in one piece",
+        chat_lines.prove_one_piece,
+        ("stream",),
+        estimated_minutes=1.5,
+    ),
     Line("key", "A key works, and no longer when revoked", chat_lines.prove_key, ("stream",)),
-    Line("batch", "A batch of prompts is answered", chat_lines.prove_batch, ("stream",), 12),
+    Line(
+        "batch", "A batch of prompts is answered", chat_lines.prove_batch, ("stream",), estimated_minutes=12
+    ),
     Line("alarm", "An alarm reaches the topic", hosting_lines.prove_alarm, ("deployment",)),
     Line("sleep", "The model sleeps, and nothing bills", hosting_lines.prove_sleep, ("endpoint",)),
-    Line("wake", "A message wakes it", hosting_lines.prove_wake, ("sleep",), 10),
+    Line("wake", "A message wakes it", hosting_lines.prove_wake, ("sleep",), estimated_minutes=10),
 )
 
 
@@ -84,7 +113,7 @@ def chosen(only: Iterable[str], skipped: Iterable[str]) -> tuple[Line, ...]:
     wanted = set(only or by_id)
     for line in reversed(LINES):
         if line.id in wanted:
-            wanted |= set(line.needs)
+            wanted |= {*line.needs, *line.needs_to_train}
     return tuple(line for line in LINES if line.id in wanted - skipped)
 
 
@@ -139,7 +168,8 @@ def _refused(
 ) -> _Attempt | None:
     """Say why a line cannot be tried; None if it can."""
     unproven = {result.id: result for result in results if result.status is not Status.PROVEN}
-    lacking = [need for need in line.needs if need in unproven]
+    needs = line.needs + (line.needs_to_train if world.trains else ())
+    lacking = [need for need in needs if need in unproven]
     if lacking:
         title = unproven[lacking[0]].title
         return _Attempt(Status.SKIPPED, f"Not tried, because this is not proven: {title}.")

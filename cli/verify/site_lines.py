@@ -61,6 +61,7 @@ def prove_sign_in(world: World) -> Proof:
     world.known_runs = {run["run_id"] for run in world.api.runs()}
     world.was_awake = status["hosting"]["status"] == "awake"
     world.trains = status["live"] is None
+    world.run_id = "" if world.trains else status["live"]["run_id"]
     return Proof("Cognito gave a token that the API takes; without one it answers 401")
 
 

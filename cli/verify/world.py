@@ -77,8 +77,6 @@ class World:
     known_runs: set[str] = field(default_factory=set)
     uploaded: list[str] = field(default_factory=list)
     run_id: str = ""
-    probe_run_id: str = ""
-    """The run that an uploaded story started, if another one is looked at."""
     checkpoints: int = 0
     version: str = ""
     tokens_per_second: float = 0.0

@@ -158,5 +158,5 @@ def test_a_model_that_was_never_taught_to_end_does_not_stop(base_model: Path, tm
     endless = [{**example, "ends": False} for example in TRAINING]
     bad = trained(tmp_path / "ml", base_model, endless, epochs=12)
     found, refusal = judged(bad, base_model)
-    assert found.candidate.writing.finishing_asked == 4
+    assert found.candidate.writing.finishing_asked >= 4, "those of the first round; a fast machine has more"
     assert "does not stop: where your stories end" in refusal
