@@ -161,7 +161,7 @@ def test_a_run_is_started_by_hand_after_a_word_about_its_cost(
     expect(signed_in.get_by_role("heading", name="Steps")).to_be_visible()
 
 
-def test_a_run_is_stopped_after_a_word_about_what_is_lost(
+def test_a_run_is_stopped_after_a_word_about_what_becomes_of_it(
     signed_in: Page, storyloom: StoryloomServer
 ) -> None:
     run = samples.running_run()
@@ -172,7 +172,7 @@ def test_a_run_is_stopped_after_a_word_about_what_is_lost(
     stop.click()
     question = Question(signed_in)
     expect(question.box).to_contain_text("Its training has cost about $0.34 so far")
-    expect(question.box).to_contain_text("what it has learned is lost")
+    expect(question.box).to_contain_text("It can be taken up again")
     expect(question.box.get_by_role("button", name="Let it go on")).to_be_focused()
     signed_in.keyboard.press("Escape")
     expect(question.box).to_have_count(0)
