@@ -188,6 +188,23 @@ def test_a_run_is_stopped_after_a_word_about_what_becomes_of_it(
     expect(stop).to_have_count(0)
 
 
+def test_a_failed_run_goes_on_where_it_failed(signed_in: Page, storyloom: StoryloomServer) -> None:
+    run = {**samples.failed_run(), "can_resume": True}
+    storyloom.runs = [run]
+    RunsPage(signed_in).open().open_run()
+    signed_in.get_by_role("button", name="Go on from where it failed").click()
+    question = Question(signed_in)
+    expect(question.box).to_contain_text("a finished training is not done again")
+    assert storyloom.resumed == []
+    question.answer("Go on")
+    expect(signed_in.get_by_text(f"Run {run['run_id']} goes on in Evaluate.")).to_be_visible()
+    assert storyloom.resumed == [run["run_id"]]
+    storyloom.runs = [{**run, "can_resume": False}]
+    expect(signed_in.get_by_role("button", name="Go on from where it failed")).to_have_count(
+        0, timeout=10_000
+    )
+
+
 def test_a_run_that_ended_meanwhile_is_not_stopped(signed_in: Page, storyloom: StoryloomServer) -> None:
     storyloom.runs = [samples.running_run()]
     error = {"type": "has_ended", "message": "The run has ended.", "cure": "Look at how it ended."}
