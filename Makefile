@@ -1,6 +1,6 @@
 # Everything goes into this checkout: .venv (Python and Node), node_modules, .build, .cache, .local-cloud.
 PYTHON ?= python3
-# the training image has Python 3.12; where there is none, PYTHON stands in for it
+# the training image has Python 3.12; if there is none here, PYTHON stands in for it
 CONTAINER_PYTHON ?= $(shell for python in python3.12 "$$HOME"/.pyenv/versions/3.12.*/bin/python $(PYTHON); do "$$python" -c pass 2>/dev/null && echo "$$python" && break; done)
 STORIES ?= sample_stories
 PORT ?= 4566

@@ -23,7 +23,7 @@ MAXIMUM_UPLOAD_BYTES = 50 * 1024 * 1024
 LONG_TIMEOUT = httpx.Timeout(300.0, connect=10.0)
 """For what reads or writes thousands of lines, in seconds."""
 CANCEL_TIMEOUT = httpx.Timeout(5.0)
-"""For somebody who wants to leave, in seconds."""
+"""Short, in seconds: whoever cancels an answer is about to leave."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class StoryloomApi:
         return self._answer(self._http.post("/runs"))
 
     def resume_run(self, run_id: str) -> dict[str, Any]:
-        """Take a failed run up again where it failed."""
+        """Resume a failed run where it failed."""
         return self._answer(self._http.post(f"/runs/{quote(run_id)}/resume"))
 
     def stop_run(self, run_id: str) -> dict[str, Any]:
@@ -207,7 +207,7 @@ class StoryloomApi:
         yield "", Answer("".join(pieces), first, time.monotonic() - started, answered_by, fingerprint)
 
     def cancel_answer(self, answer_id: str) -> None:
-        """Ends an answer of yours; one that cannot be reached ends by itself."""
+        """End an answer of yours. If the API cannot be reached, the answer ends by itself."""
         with suppress(httpx.HTTPError):
             self._http.post(f"/v1/answers/{answer_id}/cancel", timeout=CANCEL_TIMEOUT)
 
@@ -218,7 +218,7 @@ class StoryloomApi:
         if response.is_error:
             raise _refused(response.status_code, response.text)
         content: dict[str, Any] = response.json()
-        if "error" in content:  # what failed after a slow answer had begun
+        if "error" in content:  # it failed after its status 200 had been sent
             raise _refused(response.status_code, response.text)
         return content
 

@@ -173,13 +173,13 @@ def delete(
 @app.command()
 def start(
     from_run: Annotated[
-        str, typer.Option("--from", metavar="RUN", help="A failed run, to take up again where it failed.")
+        str, typer.Option("--from", metavar="RUN", help="A failed run, to resume where it failed.")
     ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Start a run with all stories now, without new ones. While a run is going, one more follows it.
 
-    With --from a failed run goes on where it failed and keeps what it has made: nothing is trained twice.
+    With --from a failed run is resumed where it failed and keeps what it has made: nothing is trained twice.
     """
     api = StoryloomApi(connect())
     started = api.resume_run(from_run) if from_run else api.start_run()

@@ -1,4 +1,4 @@
-"""What an account still has of one app, in every service: by the app's tag where there is one, else by name.
+"""Lists what an account still has of one app, in every service: by the app's tag if it has one, else by name.
 
 Storyloom's stacks are `<Title>-Storage`, `-Pipeline`, `-Chat` and `-Operations`; what is made at run time is
 named after the app. Each listing asks the service itself, because the index of tags lags behind.
@@ -227,7 +227,7 @@ def _distributions(target: AwsTarget, names: AppNames) -> Iterator[Entry]:
 
 
 def _page_policies(target: AwsTarget, names: AppNames) -> Iterator[Entry]:
-    """CloudFront's names for them are unique in the account, and made of the stack's."""
+    """List the page's CloudFront policies: their names begin with that of the stack."""
     client = target.client("cloudfront")
     controls = client.list_origin_access_controls()["OriginAccessControlList"].get("Items", [])
     policies = client.list_response_headers_policies(Type="custom")["ResponseHeadersPolicyList"].get(

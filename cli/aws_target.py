@@ -27,7 +27,7 @@ class AwsTarget:
 
     session: boto3.Session
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Of every client: where the local cloud answers."""
+    """Arguments of every client: address and certificate of the local cloud; empty for AWS."""
     account: str = ""
     _clients: dict[str, Any] = field(default_factory=dict)
 
@@ -47,7 +47,7 @@ class AwsTarget:
         return f"AWS account {self.account}, region {self.region}"
 
     def client(self, service: str) -> Any:
-        """A client of a service, made once."""
+        """Return the client of a service, which is made once."""
         if service not in self._clients:
             self._clients[service] = self.session.client(  # type: ignore[call-overload]
                 service, config=_PATIENT, **self.options
@@ -56,7 +56,7 @@ class AwsTarget:
 
 
 def chosen_target(checkout: Path, state: Path, profile: str, region: str) -> AwsTarget:
-    """The checkout's local cloud if it is up and neither profile nor region is named, else the account."""
+    """Choose the checkout's local cloud if it is up and neither profile nor region is named, else AWS."""
     if not profile and not region:
         record = LocalCloud(checkout, checkout / state).status()
         if record["running"]:
@@ -65,7 +65,11 @@ def chosen_target(checkout: Path, state: Path, profile: str, region: str) -> Aws
 
 
 def on_aws(profile: str, region: str) -> AwsTarget:
-    """The account of the user's credentials. Raises `CommandError` if they are missing, wrong or expired."""
+    """Return the account of the user's credentials.
+
+    Raises:
+        CommandError: the credentials are missing, wrong or expired, or no region is named.
+    """
     with explained():
         configured = configured_region(region, boto3.Session(profile_name=profile or None))
         if not configured:
@@ -75,7 +79,7 @@ def on_aws(profile: str, region: str) -> AwsTarget:
 
 
 def on_local_cloud(record: Mapping[str, Any]) -> AwsTarget:
-    """The local cloud that `cloud.json` describes, as its administrator."""
+    """Return the local cloud that `cloud.json` describes, as its administrator."""
     environment = record["environment"]
     session = boto3.Session(
         aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
@@ -88,15 +92,15 @@ def on_local_cloud(record: Mapping[str, Any]) -> AwsTarget:
 
 
 def app_name(checkout: Path, context: Sequence[str]) -> str:
-    """The app's name: of ``-c name=NAME``, else of cdk.json.
+    """Return the app's name: that of ``-c name=NAME``, else that of cdk.json.
 
     Raises:
-        CommandError: neither says it.
+        CommandError: neither names the app.
     """
     given = dict(part.partition("=")[::2] for part in context)
     if unknown := sorted(set(given) - {"name"}):
         raise CommandError(
-            f"-c {unknown[0]}=… has no meaning here.", "Only the app's name counts: -c name=NAME."
+            f"-c {unknown[0]}=… is not used by this command.", "It takes the app's name only: -c name=NAME."
         )
     if given.get("name"):
         return given["name"]
@@ -118,7 +122,7 @@ def _identified(target: AwsTarget) -> AwsTarget:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turn what keeps every call from working into one sentence with its cure."""
+    """Turn errors of credentials, region and network into a `CommandError` with its cure."""
     try:
         yield
     except ProfileNotFound as error:

@@ -1,4 +1,4 @@
-"""Why AWS does not know who asks, in one sentence with its cure: the same for every command."""
+"""Explains why AWS does not accept the caller's credentials: the same sentence and cure for every command."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class CredentialProblem:
 
 
 def unknown_profile(profile: str) -> CredentialProblem:
-    """Say which profiles there are instead of the one asked for, or of that in AWS_PROFILE."""
+    """Explain that a profile does not exist, and list those that do; an empty name means AWS_PROFILE."""
     wanted = profile or os.environ.get("AWS_PROFILE", "")
     known = list(botocore.session.Session().full_config.get("profiles", {}))
     close = get_close_matches(wanted, known, n=1)
@@ -57,12 +57,12 @@ def unknown_profile(profile: str) -> CredentialProblem:
 def credential_problem(
     error: BotoCoreError | ClientError, profile: str = "", region: str = ""
 ) -> CredentialProblem | None:
-    """Explain an error; None if it is not about credentials or the way to AWS.
+    """Explain an error; returns None if it is not about credentials or the network.
 
     Args:
         error: what AWS or botocore answered.
-        profile: that was named, for the command that signs in again.
-        region: that was asked.
+        profile: the one that was named, for the command that signs in again.
+        region: the one that was asked.
     """
     sign_in_again = f"aws sso login{f' --profile {profile}' if profile else ''}"
     if isinstance(error, ClientError):

@@ -1,4 +1,4 @@
-"""`storyloom destroy`: everything goes but the stories, and what is left is listed with its reason."""
+"""`storyloom destroy`: deletes everything but the stories, and lists what is left with its reason."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def destroy(
     Your stories, the models made of them and the records stay, and the next deployment under the same name
     goes on with them. --stories deletes them too, after you have typed the app's name.
 
-    Works on the local cloud of this checkout while it is up, else, or with --profile or --region, on AWS.
+    Works on the local cloud of this checkout if it is up and neither --profile nor --region is given, else on
+    AWS.
     Running it again goes on with what a first try left.
 
     Exit code 0: nothing is left but what is kept. 1: something is, and is listed with its reason.

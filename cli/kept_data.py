@@ -12,7 +12,7 @@ from cli.app_resources import TAG, AppNames
 from cli.aws_target import AwsTarget
 
 GB_MONTH_USD = 0.023
-"""S3's price in us-east-1 (September 2026)."""
+"""S3's price of a GB and month in us-east-1 (September 2026)."""
 _AT_ONCE = 1000
 """Objects that S3 deletes in one call."""
 
@@ -49,7 +49,7 @@ def find(target: AwsTarget, names: AppNames) -> KeptData:
 
 
 def delete(target: AwsTarget, kept: KeptData, progress: Callable[[str], None]) -> None:
-    """Delete the buckets with every version of every object, and the tables. Nothing brings them back."""
+    """Delete the buckets with every version of every object, and the tables. They cannot be restored."""
     client = target.client("s3")
     for bucket in kept.buckets:
         progress(f"emptying {bucket}")

@@ -16,7 +16,7 @@ from cli.errors import CommandError
 Progress = Callable[[str], None]
 POLL_SECONDS = 1.0
 _ATTEMPTS = 4
-"""A deletion that failed is tried again: an endpoint in creation, a log line that came late."""
+"""A failed deletion is tried again: its cause may pass, such as an endpoint in creation."""
 _CLEAN_UP = "Custom::MadeAtRunTime"
 
 
@@ -32,10 +32,10 @@ class StackDeletion:
     def delete_all(self) -> None:
         """Delete all stacks but the one that holds what is kept.
 
-        Once more while there are some: a deployment under way may have made the next one meanwhile.
+        Repeats while any is left: a deployment under way may have made the next one meanwhile.
 
         Raises:
-            CommandError: says what CloudFormation could not delete, and why.
+            CommandError: CloudFormation could not delete a stack; the message has the reason.
         """
         while present := [name for name in self.names.stacks if self._describe(name)]:
             for name in present:
@@ -45,7 +45,7 @@ class StackDeletion:
         """Delete one stack and wait for it.
 
         Raises:
-            CommandError: see above.
+            CommandError: CloudFormation could not delete it; the message has the reason.
         """
         reasons: list[str] = []
         for attempt in range(1, _ATTEMPTS + 1):
@@ -63,7 +63,7 @@ class StackDeletion:
         if reasons:
             raise CommandError(
                 f"{name} could not be deleted. {' '.join(reasons)}",
-                "Run the command again: it goes on from here. What else is wrong is in the stack's events: "
+                "Run the command again: it goes on from here. The stack's events have the details: "
                 f"aws cloudformation describe-stack-events --stack-name {name}",
             )
         self.deleted.append(name)
@@ -73,7 +73,7 @@ class StackDeletion:
         return self._describe(name) is not None
 
     def _at_rest(self, name: str) -> dict[str, Any] | None:
-        """The stack once no other operation is under way: CloudFormation refuses to delete it until then."""
+        """Wait until CloudFormation would delete the stack, as no other operation is under way; return it."""
         told = False
         while stack := self._describe(name):
             status = stack["StackStatus"]
@@ -109,7 +109,7 @@ class StackDeletion:
                 self.progress(f"{name}: {event['ResourceType']} {event['LogicalResourceId']} is gone")
 
     def _failures(self, stack_id: str) -> list[str]:
-        """The reasons of this deletion's failures, the newest deletion's only."""
+        """Return why the newest deletion failed."""
         reasons: list[str] = []
         for event in self._events(stack_id):
             if event["ResourceType"] == "AWS::CloudFormation::Stack":
@@ -122,7 +122,7 @@ class StackDeletion:
         return list(reversed(reasons)) or ["CloudFormation gave no reason."]
 
     def _events(self, stack_id: str) -> list[dict[str, Any]]:
-        """The newest events of a stack, newest first."""
+        """Return the newest events of a stack, newest first."""
         events: list[dict[str, Any]] = self.target.client("cloudformation").describe_stack_events(
             StackName=stack_id
         )["StackEvents"]

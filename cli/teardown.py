@@ -23,12 +23,12 @@ notes = Console(stderr=True)
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 _LAG_SECONDS = 20.0
-"""For so long a service may go on listing what it has deleted."""
+"""How long a service may go on listing what it has deleted."""
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What the person said on the command line."""
+    """Options of the command line."""
 
     yes: bool
     stories: bool
@@ -50,7 +50,7 @@ def tear_down(choices: Choices, *, state: Path, profile: str, region: str, conte
         Whether nothing is left but what is kept.
 
     Raises:
-        CommandError: what keeps it from going on, and the cure.
+        CommandError: it cannot go on; the message has the cause and the cure.
     """
     started = time.monotonic()
     names = AppNames(app_name(_CHECKOUT, context))
@@ -70,7 +70,7 @@ def tear_down(choices: Choices, *, state: Path, profile: str, region: str, conte
 
 @dataclass
 class _Steps:
-    """What is being done, a line each, with the seconds since the start."""
+    """Prints a line for each step, with the seconds since the start."""
 
     started: float
 
@@ -82,7 +82,7 @@ def _ask(target: AwsTarget, names: AppNames, choices: Choices) -> None:
     """Say what goes and what stays, and go on after a yes.
 
     Raises:
-        CommandError: nobody can be asked, or the answer was no.
+        CommandError: there is no terminal to ask on, or the answer was no.
     """
     if choices.confirm and choices.confirm != names.name:
         raise CommandError(
@@ -91,7 +91,7 @@ def _ask(target: AwsTarget, names: AppNames, choices: Choices) -> None:
     kept = kept_data.find(target, names)
     notes.print(_says(target, names, kept, stories=choices.stories), highlight=False, markup=False)
     if not choices.yes:
-        _require_terminal("Say it with --yes.")
+        _require_terminal("Confirm it with --yes.")
         if not typer.confirm(f"Delete {names.name}?", err=True):
             raise CommandError("Nothing was deleted.")
     if choices.stories and not choices.confirm:
@@ -118,7 +118,9 @@ def _says(target: AwsTarget, names: AppNames, kept: kept_data.KeptData, *, stori
 
 def _require_terminal(cure: str) -> None:
     if not sys.stdin.isatty():
-        raise CommandError("Not an interactive terminal, so nobody can be asked. Nothing was deleted.", cure)
+        raise CommandError(
+            "Not an interactive terminal, so the question cannot be asked. Nothing was deleted.", cure
+        )
 
 
 def _delete_orphaned_roles(target: AwsTarget, names: AppNames, steps: _Steps) -> None:
@@ -143,7 +145,7 @@ def _delete_stories(target: AwsTarget, names: AppNames, deletion: StackDeletion,
 
 
 def _settled_listing(target: AwsTarget, names: AppNames) -> Listing:
-    """List every service, once more while one still shows what it has just deleted."""
+    """List every service, again while one still lists what was just deleted."""
     deadline = time.monotonic() + _LAG_SECONDS
     while True:
         listing = list_everything(target, names)

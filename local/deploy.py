@@ -56,7 +56,7 @@ def deploy(cloud: "LocalCloud", progress: Progress) -> None:
 
 
 def destroy(cloud: "LocalCloud", progress: Progress, *stacks: str) -> None:
-    """``cdk destroy`` of some stacks of what was deployed, or of all of them.
+    """Run ``cdk destroy`` for some of the deployed stacks, or for all of them.
 
     Raises `LocalCloudError` with the last lines if it fails.
     """
@@ -120,7 +120,7 @@ class _Cdk:
         return {key: value for stack in stacks.values() for key, value in stack.items()}
 
     def destroy(self, stacks: Sequence[str]) -> None:
-        """``cdk destroy`` of what was synthesized, with what depends on it."""
+        """Run ``cdk destroy`` for what was synthesized, with what depends on it."""
         chosen = list(stacks) or ["--all"]
         self._run(["destroy", *chosen, "--force", "--app", str(self._assembly)], self._folders.home)
 

@@ -4,7 +4,7 @@ On AWS this is CloudFront. A local certificate would make every browser warn, wh
 ``localhost`` as a secure context over plain HTTP; so this door stands in front. It reads where to
 send a request from the distribution's own behaviours, and passes bytes on as they come: nothing is
 buffered or compressed. As on AWS, an origin is given up when it is silent for longer than its read
-timeout, and hears nothing of a browser that goes away: its answer is read to the end.
+timeout, and is not told of a browser that disconnects: its answer is read to the end.
 
 ``python -m local.front_door [--port 8400] [--cloud-json .local-cloud/cloud.json]``
 """
@@ -211,7 +211,7 @@ class Patience:
 
     @classmethod
     def with_origin(cls, origin: Mapping[str, Any]) -> "Patience":
-        """As the distribution's configuration has it."""
+        """Read both from an origin of the distribution's configuration."""
         custom = origin.get("CustomOriginConfig") or {}
         seconds = float(custom.get("OriginReadTimeout", _READ_TIMEOUT_SECONDS))
         return cls(seconds, int(origin.get("ConnectionAttempts", _CONNECTION_ATTEMPTS)))

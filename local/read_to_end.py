@@ -1,6 +1,6 @@
 """Reads a server's answer to its end, whether or not anybody still takes it.
 
-On AWS nobody tells a function that its client has gone: what it goes on writing is read and thrown away.
+AWS does not tell a function that its client has disconnected: what it still writes is read and discarded.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ class ReadToEnd:
         self._task.add_done_callback(_reading.discard)
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """Yield the pieces as they come, for one reader; who stops early leaves the rest to be thrown away.
+        """Yield the pieces as they come, for one reader; if it stops early, the rest is discarded.
 
         Raises:
             aiohttp.ClientError: the server broke off.
@@ -43,7 +43,7 @@ class ReadToEnd:
             self.abandon()
 
     def abandon(self) -> None:
-        """Throw away what is still to come."""
+        """Discard what is still to come."""
         self._abandoned = True
         while not self._queue.empty():
             self._queue.get_nowait()
@@ -60,7 +60,7 @@ class ReadToEnd:
             raise self._failure
 
     def end(self) -> None:
-        """Read no more, if it is not at its end: the server sees its client go."""
+        """Stop reading before the end: the server sees its client disconnect."""
         self._task.cancel()
 
     async def _read(self) -> None:

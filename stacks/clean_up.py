@@ -1,4 +1,4 @@
-"""What removes, at deletion, everything made at run time: a custom resource in each stack that makes some.
+"""Removes everything made at run time at deletion, by a custom resource in each stack that makes some.
 
 CloudFormation deletes in the reverse order of dependencies. So what could make something new depends on the
 custom resource and is gone when it works, and it depends on what it needs itself, and on the roles that
@@ -18,7 +18,7 @@ from stacks.permissions import allow, arn
 from stacks.settings import Settings
 
 LONGEST_CLEAN_UP = Duration.minutes(15)
-"""As long as Lambda lets a function be: an endpoint in creation can be deleted only when that has ended."""
+"""As long as a function may run: an endpoint in creation can be deleted only when that has ended."""
 _LONGEST_ANSWER = Duration.minutes(16)
 """How long CloudFormation waits for an answer. Its default is an hour, in which a deletion would hang."""
 _NAMED = "jobs, models and configurations are named by run, version or batch, which are made at run time"
@@ -112,7 +112,7 @@ def grant_clean_up(
 
 
 def _jobs(settings: Settings) -> dict[str, list[str]]:
-    """Names of the jobs, by SageMaker's word for their kind."""
+    """Return the names of the jobs, by SageMaker's word for their kind."""
     search = f"{settings.name[:11].rstrip('-')}-*"  # a tuning job's name has room for so much of the app's
     return {
         "HyperParameterTuning": [f"hyper-parameter-tuning-job/{search}"],

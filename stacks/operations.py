@@ -63,7 +63,7 @@ class _Metrics:
         return _metric("AWS/ApiGateway", name, self._api, statistic, Duration.minutes(5))
 
     def api_faults(self) -> cloudwatch.Metric:
-        """Number of the API's answers that nobody meant to give; a model that is being woken is not one."""
+        """Return the number of faults of the API; a 503 while the model is being woken is not one."""
         return _metric(self._namespace, FAULTS_METRIC, {}, "Sum", Duration.minutes(5))
 
     def endpoint(self, name: str, statistic: str, period: Duration) -> cloudwatch.Metric:

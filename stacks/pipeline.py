@@ -95,7 +95,7 @@ class PipelineStack(Stack):
         return Transforms(self._settings, self._hosting_image, published(self, consumer, "TransformRoleArn"))
 
     def clean_up_seen_from(self, consumer: Stack) -> str:
-        """ARN of the function that removes what was made at run time, for another stack."""
+        """Return the ARN of the function that removes what was made at run time, for another stack."""
         return arn("lambda", f"function:{published(self, consumer, 'CleanUpFunctionName')}")
 
     def start_run_seen_from(self, consumer: Stack) -> str:
@@ -148,7 +148,7 @@ class PipelineStack(Stack):
         start_run.function.add_environment("STORYLOOM_PROCESSING_INSTANCES", instances)
 
     def _clean_up(self, pipeline: Pipeline, needed: Sequence[IDependable]) -> None:
-        """Make what removes at deletion everything made at run time, after all that could start a run."""
+        """Add the custom resource that removes, at deletion, everything made at run time."""
         clean_up = self._function("clean_up", int(LONGEST_CLEAN_UP.to_seconds()))
         grant_clean_up(
             clean_up,

@@ -34,7 +34,7 @@ class QuotaNeed:
     optional: bool = False
     """Whether the app works without it: another instance of a list takes its place, or nobody may use it."""
     stands_in_for: str = ""
-    """Name of the quota in whose place this one will do: that of the first choice among instances."""
+    """Name of the quota that this one can stand in for: that of the first choice among instances."""
 
 
 def needed(settings: Settings) -> list[QuotaNeed]:

@@ -1,4 +1,4 @@
-"""The regions that have all that the app takes from others: two containers and a Lambda layer.
+"""The regions in which everything is published that the app uses: two containers and a Lambda layer.
 
 The services of AWS that the app uses are in each of them. Tests hold the lists against the sagemaker package
 and boto3.
@@ -21,7 +21,7 @@ LACKING = {
     # https://github.com/aws/aws-lambda-web-adapter/blob/main/.github/workflows/prod.json
     "the layer of the Lambda Web Adapter": ("me-south-1",),
 }
-"""Where it cannot, by what is not published there."""
+"""Where the app cannot be deployed, by what is not published there."""
 
 
 class UnsupportedRegionError(ValueError):

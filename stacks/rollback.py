@@ -26,7 +26,7 @@ def alarm_names(settings: Settings) -> tuple[str, str]:
 
 
 def allow_describing_alarms(role: iam.Role) -> None:
-    """Let a role look at alarms, which AWS does not let one narrow down to some of them."""
+    """Let a role describe all alarms: AWS does not restrict this action to some of them."""
     allow(
         role,
         ["cloudwatch:DescribeAlarms"],

@@ -66,7 +66,7 @@ _RETRY_KILLED = [
     }
 ]
 _CATCH = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.failure", "Next": "RecordFailure"}]
-# What a job says that failed, and SageMaker when it refuses one.
+# Errors of a job that failed, and of SageMaker when it refuses one.
 _JOB_FAILED = [
     "States.TaskFailed",
     "SageMaker.ResourceLimitExceededException",
@@ -134,7 +134,7 @@ def definition(
     }
     states = {
         # A run that is started with a version trains nothing: it deploys what there is, as every run does.
-        # One that failed and is taken up again has the results of the states before the one that failed.
+        # One that failed and is resumed has the results of the states before the one that failed.
         "Entry": {
             "Type": "Choice",
             "Choices": [

@@ -18,7 +18,7 @@ _NO_ACCESS_LOG = (
     "second bucket that costs and grows; CloudTrail data events can be turned on where an audit asks for them"
 )
 
-# Kept whatever becomes of the stack, but for what a creation that failed has made: it is empty.
+# Kept whatever happens to the stack, except what a failed creation has made, which is empty.
 _KEPT = RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
 
 

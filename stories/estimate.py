@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 PRICE_DATE = "2026-09"
 AT_REST_USD = 0.30
-"""Of the deployed app in a month in which nobody does anything; docs/costs.md adds it up."""
+"""US dollars a month for the deployed app if nobody uses it; docs/costs.md adds them up."""
 AT_REST_NOT_FREE_USD = 3.60
-"""More in an account that uses its free alarms and dashboards elsewhere."""
+"""US dollars a month more if the account uses its free alarms and dashboards elsewhere."""
 
 GRACE_MINUTES = 30
 """What loading and saving get beside the limit of training, before SageMaker stops the job."""
@@ -80,7 +80,7 @@ def estimate(
         instance: SageMaker instance type.
         most_minutes: when training ends by itself.
         instances: how many train together. One evaluates.
-        usd_per_hour: of the instance where it is not in us-east-1; None takes our own price list.
+        usd_per_hour: price of the instance in another region than us-east-1; None takes our own price list.
     """
     known = INSTANCES.get(instance)
     if known is None:

@@ -3,7 +3,7 @@
     python3 /opt/ml/processing/input/code/evaluate.py
 
 Writes `evaluation.json` for the gate and `evaluation.html` for people; the candidate's adapter, unpacked; and
-its weights, merged into the base's, where the base cannot be hosted with an adapter.
+its weights, merged into the base's, if the base cannot be hosted with an adapter.
 """
 
 import gc
@@ -61,7 +61,7 @@ WRITING_SECONDS = {"cpu": 7.0, "cuda": 60.0}
 """For the base model; the others write as much."""
 
 ADAPTER_FOLDER = "adapter"
-"""Of the candidate's adapter as files, beside the two files: hosting copies it from there."""
+"""Folder of the candidate's adapter, beside the two files: hosting copies it from there."""
 MERGED_FOLDER = "merged"
 """Of the merged weights, beside the two files."""
 

@@ -52,7 +52,7 @@ def require_gpu(accelerator: str, environment: Mapping[str, str] = os.environ) -
 
 
 def _driver() -> str:
-    """The GPUs that the driver lists, one a line with the driver's version; empty if there is no driver."""
+    """List the GPUs of the driver, one a line with the driver's version; empty if there is no driver."""
     query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
     try:
         listed = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout
@@ -62,7 +62,7 @@ def _driver() -> str:
 
 
 def _probe(environment: Mapping[str, str]) -> tuple[int, str]:
-    """How many GPUs compute, and why one does not; the reason is empty if all do."""
+    """Return how many GPUs compute, and why one does not; the reason is empty if all do."""
     # -P: this folder has modules with the names of libraries, such as `evaluate`.
     command = [sys.executable, "-P", str(Path(__file__).with_name("gpu_probe.py").resolve())]
     try:

@@ -100,7 +100,7 @@ class ChunkedLoss:
         return self._cross_entropy(logits.flatten(0, 1), batch.labels.flatten(), reduction)
 
     def _inputs(self, batch: Batch) -> dict[str, Any]:
-        """What the model reads; a model that also sees is told, where it asks, that nothing is an image."""
+        """Return the model's inputs; if it also reads images, with the mark that there is none."""
         text = {"input_ids": batch.input_ids, "position_ids": batch.position_ids, "use_cache": False}
         if self._marks_images and self.model.training:
             text["token_type_ids"] = torch.zeros_like(batch.input_ids)
@@ -123,7 +123,7 @@ class ChunkedLoss:
 
 
 def _marks_images(causal: Any) -> bool:
-    """Whether a model wants its image tokens marked while it trains, as Gemma 3's larger ones do.
+    """Whether a model requires its image tokens to be marked in training, as Gemma 3's larger ones do.
 
     GPT-2 has an input of the same name, which means something else: it would add an embedding.
     """

@@ -83,7 +83,7 @@ def unseen(subject: str, error: Exception, permissions: tuple[str, ...] = ()) ->
 
     Args:
         subject: what was to be checked.
-        error: what AWS, or the way to it, answered.
+        error: what AWS or botocore raised.
         permissions: what the check needs, for answers that do not name the missing permission.
     """
     if isinstance(error, ClientError):

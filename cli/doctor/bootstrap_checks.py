@@ -14,7 +14,7 @@ from cli.doctor.findings import Finding, fault, ok, warning
 BOOTSTRAP_PERMISSIONS = ("ssm:GetParameter", "s3:ListBucket")
 DEPLOY_PERMISSIONS = ("iam:SimulatePrincipalPolicy", "iam:GetRole", "sts:AssumeRole")
 NEEDED_VERSION = 6
-"""Of the bootstrap stack: what the CDK library's synthesizer asks for."""
+"""The version of the bootstrap stack that the CDK library's synthesizer asks for."""
 _QUALIFIER_KEY, _QUALIFIER = "@aws-cdk/core:bootstrapQualifier", "hnb659fds"
 _TO_BOOTSTRAP = ("cloudformation:CreateChangeSet", "iam:CreateRole", "s3:CreateBucket", "ssm:PutParameter")
 _TO_DEPLOY_DIRECTLY = (
@@ -128,7 +128,7 @@ def _may_bootstrap(account: AwsAccount, subject: str) -> Finding:
 
 
 def _assumed(account: AwsAccount, subject: str, role: str) -> Finding:
-    """Find out by doing it, as the CDK does: the credentials are thrown away."""
+    """Assume the role to see whether it is allowed, as the CDK does; the credentials are discarded."""
     name = role.rsplit("/", 1)[-1]
     try:
         account.client("sts").assume_role(
@@ -157,7 +157,7 @@ def _refused(account: AwsAccount, actions: Sequence[str], resources: Sequence[st
 
 
 def _policy_source(account: AwsAccount) -> str:
-    """Return the ARN whose policies count: of a session that of its role, whose path only IAM knows."""
+    """Return the ARN whose policies count: for a session that of its role, which IAM has with its path."""
     arn = account.caller_arn
     if ":assumed-role/" not in arn:
         return arn

@@ -98,7 +98,7 @@ def setup_done(examination: Examination) -> Iterator[Finding]:
 
 
 def _out_of_date(checkout: Path) -> bool:
-    """Ask make, which compares the files' times; without make nothing is known to be old."""
+    """Ask make whether a file is newer than what was made of it; False if there is no make."""
     if shutil.which("make") is None:
         return False
     # A make that started this command would pass its own flags on.

@@ -27,14 +27,16 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 def doctor(
     *,
     profile: Annotated[
-        str, typer.Option(help="Profile of the AWS configuration; else what the AWS CLI takes.")
+        str, typer.Option(help="Profile of the AWS configuration; by default the one that the AWS CLI takes.")
     ] = "",
-    region: Annotated[str, typer.Option(help="Region; else what the CDK takes, as AWS_REGION says.")] = "",
+    region: Annotated[
+        str, typer.Option(help="Region; by default the one that the CDK takes, such as AWS_REGION.")
+    ] = "",
     context: Annotated[
         list[str] | None, typer.Option("--context", "-c", help="A setting, key=value, as for cdk deploy.")
     ] = None,
     fix: Annotated[
-        bool, typer.Option("--fix", help="Ask AWS for the quotas that are missing, after your yes.")
+        bool, typer.Option("--fix", help="Ask AWS for the quotas that are missing, after you confirm.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Answer --fix's question with yes.")] = False,
     as_json: AsJson = False,
@@ -46,7 +48,7 @@ def doctor(
     What a missing permission hides is a warning that names the permission.
 
     A cross: the deployment or the first use fails. A warning: it may. Both come with their cure. With --fix
-    the missing quotas are asked for, after your yes; AWS answers by e-mail.
+    the missing quotas are asked for, after you confirm; AWS answers by e-mail.
 
     Exit code 0: no cross. 1: at least one. 2: the options were wrong.
 
@@ -88,7 +90,7 @@ def _usable(context: Sequence[str], *, fix: bool, yes: bool, as_json: bool) -> d
         raise typer.BadParameter("It answers the question of --fix; give both.", param_hint="--yes")
     if fix and not yes and (as_json or not sys.stdin.isatty()):
         raise typer.BadParameter(
-            "Not an interactive terminal, so nobody can be asked: add --yes.", param_hint="--fix"
+            "Not an interactive terminal, so the question cannot be asked: add --yes.", param_hint="--fix"
         )
     return overrides
 
@@ -139,7 +141,7 @@ def _progress() -> AbstractContextManager[Callable[[str], Any]]:
 
 
 class _Spinner(AbstractContextManager[Any]):
-    """A line that says what is waited for, and goes."""
+    """A line that shows which checks are waited for, and disappears at the end."""
 
     def __enter__(self) -> Callable[[str], Any]:
         self._status = notes.status("reading the settings")

@@ -17,7 +17,7 @@ PERMISSIONS = ("pricing:GetProducts",)
 _PRICE_LIST_REGION = {"aws": "us-east-1", "aws-cn": "cn-northwest-1"}
 _TYPICAL_WORDS = 100_000
 _TYPICAL_TOKENS = 540_000
-"""Of as many words, four times over."""
+"""Tokens of that many words, read in four epochs."""
 
 
 def costs(examination: Examination) -> Iterator[Finding]:
@@ -65,7 +65,7 @@ def costs(examination: Examination) -> Iterator[Finding]:
     yield ok(
         "A run",
         f"about ${usual:.2f} with {_TYPICAL_WORDS:,} words ({run.minutes:.0f} minutes), never above "
-        f"${run.at_most_usd:.2f}; storyloom check FOLDER says it of yours",
+        f"${run.at_most_usd:.2f}; storyloom check FOLDER estimates yours",
     )
 
 

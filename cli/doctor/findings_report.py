@@ -25,7 +25,7 @@ _MARKS: dict[Status, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class ReportEntry:
-    """A finding with the check that it is of."""
+    """A finding with the check that made it."""
 
     group: str
     check: str
@@ -71,7 +71,7 @@ class DoctorReport:
 
 
 def table(report: DoctorReport, groups: Sequence[str]) -> RenderableType:
-    """Show the findings under their headings, and what they come to."""
+    """Show the findings under their headings, with a summary."""
     parts: list[RenderableType] = []
     for group in groups:
         entries = [entry for entry in report.entries if entry.group == group]
@@ -84,7 +84,7 @@ def table(report: DoctorReport, groups: Sequence[str]) -> RenderableType:
 
 
 def findings_table(findings: Sequence[Finding]) -> Table:
-    """Show findings, a line each; under what is wrong its cure, and the page on which to do it."""
+    """Show each finding on a line, with the cure and the link of a fault or warning below it."""
     shown = Table(box=None, show_header=False, padding=(0, 1, 0, 0))
     shown.add_column(width=1)
     shown.add_column(overflow="fold")
@@ -100,7 +100,7 @@ def _line(finding: Finding) -> Text:
     if finding.cure:
         line.append(f"\n→ {finding.cure}", style="cyan")
     if finding.link:
-        # Without anything before it on its line, an address is cut by narrow terminals only.
+        # On a line of its own an address is cut in narrow terminals only.
         line.append("\n").append(finding.link, style=f"cyan link {finding.link}")
     return line
 

@@ -17,8 +17,8 @@ MEMORY_OF_NEW_ACCOUNTS_MB = 3008
 
 
 def concurrency(examination: Examination) -> Iterator[Finding]:
-    """Check how many functions may run at once; how much memory one may have no API says."""
-    # A test of the templates holds every function to it, so that the account's limit need not be known.
+    """Check how many functions may run at once; no API shows how much memory one may have."""
+    # A test of the templates keeps every function below it, so the account's own limit does not matter.
     yield ok(
         "Memory of a function",
         f"no function asks for more than {MEMORY_OF_NEW_ACCOUNTS_MB:,} MB, which new accounts have too; no "

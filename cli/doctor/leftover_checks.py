@@ -50,7 +50,7 @@ def described(account: AwsAccount, stack: str) -> dict[str, Any] | None:
 
 
 def stacks(examination: Examination) -> Iterator[Finding]:
-    """Look at each stack's state: of some of them a deployment cannot go on."""
+    """Check each stack's state: in some states it cannot be deployed."""
     account = examination.account
     found = {name: described(account, name) for name in stack_names(examination)}
     there = {name: description for name, description in found.items() if description}
@@ -69,7 +69,7 @@ def _half_there(there: list[str], missing: list[str]) -> Finding:
         return ok(there[0], "kept from before: a deployment goes on with its stories and versions")
     return warning(
         "Stacks",
-        f"half there: {', '.join(there)} without {', '.join(missing)}",
+        f"deployed in part: {', '.join(there)} without {', '.join(missing)}",
         "Deploy all of them together: npx cdk deploy --all",
     )
 
@@ -102,13 +102,13 @@ _STATES = {
     ),
     "UPDATE_FAILED": _StackState(
         "fault",
-        "its last update failed and was not taken back{reason}",
-        "Take it back: npx cdk rollback {stack}",
+        "its last update failed and was not rolled back{reason}",
+        "Roll it back: npx cdk rollback {stack}",
     ),
     "UPDATE_ROLLBACK_FAILED": _StackState(
         "fault",
-        "neither its last update nor taking it back worked{reason}",
-        "Take it back: aws cloudformation continue-update-rollback --stack-name {stack} --region {region}",
+        "its last update failed, and so did the rollback{reason}",
+        "Continue it: aws cloudformation continue-update-rollback --stack-name {stack} --region {region}",
     ),
     "REVIEW_IN_PROGRESS": _StackState(
         "warning", "only a change set of it was made; cdk deploy replaces it", f"To delete it now: {_DELETE}"
@@ -135,7 +135,7 @@ def _state(account: AwsAccount, name: str, description: dict[str, Any]) -> Findi
 
 
 def _first_reason(account: AwsAccount, name: str) -> str:
-    """Say what failed first in the last operation: later failures only follow from it."""
+    """Return what failed first in the last operation: later failures only follow from it."""
     try:
         pages = (
             account.client("cloudformation").get_paginator("describe_stack_events").paginate(StackName=name)
@@ -188,7 +188,7 @@ def _bill(account: AwsAccount, found: dict[str, Any]) -> str:
 
 
 def jobs(examination: Examination) -> Iterator[Finding]:
-    """Look for jobs that go on."""
+    """Look for jobs in progress."""
     account, name = examination.account, examination.settings.name
     client = account.client("sagemaker")
     running = []

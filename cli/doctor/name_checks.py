@@ -23,7 +23,7 @@ _REFUSED = "CloudFormation makes nothing whose name is taken, and rolls the stac
 
 
 def names(examination: Examination) -> Iterator[Finding]:
-    """Look for resources with the names of the stacks' own, although the stack that made them is gone."""
+    """Look for resources whose names the stacks would give, although the stack that made them is gone."""
     account, settings = examination.account, examination.settings
     looks: list[Iterator[Finding]] = []
     if not described(account, f"{settings.title}-Pipeline"):

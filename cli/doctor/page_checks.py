@@ -11,7 +11,7 @@ PERMISSIONS = ("cloudfront:ListDistributions",)
 
 
 def cloudfront(examination: Examination) -> Iterator[Finding]:
-    """Look whether the account has a distribution; whether it may make its first, no API says."""
+    """Check whether the account has a distribution; no API shows whether it may make its first."""
     subject = "CloudFront"
     listed = examination.account.client("cloudfront").list_distributions(MaxItems="1")["DistributionList"]
     if listed.get("Quantity", 0):

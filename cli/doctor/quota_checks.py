@@ -79,7 +79,7 @@ def held_quotas(examination: Examination) -> Iterator[HeldQuota | QuotaNeed]:
 
 
 def concurrency_quota(examination: Examination) -> HeldQuota:
-    """Look up how many functions the account may run at once, which Lambda itself says most exactly."""
+    """Look up how many functions the account may run at once; Lambda itself has the exact number."""
     account = examination.account
     limits = account.client("lambda").get_account_settings()["AccountLimit"]
     (need,) = (need for need in needed(examination.settings) if need.name == LAMBDA_CONCURRENCY)
@@ -147,7 +147,8 @@ def _cure(held: HeldQuota) -> str:
     if not held.adjustable:
         return "Service Quotas cannot raise it: open a case with AWS Support."
     if held.default >= held.need.recommended:
-        return f"{_FIX} (for {held.desired:g}: AWS takes none for its default, {held.default:g}, or less)."
+        why = f"AWS takes no request for its default of {held.default:g} or less"
+        return f"{_FIX} (for {held.desired:g}: {why})."
     return f"{_FIX}, or on the page."
 
 

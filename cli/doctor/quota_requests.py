@@ -1,4 +1,4 @@
-"""`storyloom doctor --fix`: asks AWS for the quotas that are missing, after a yes."""
+"""`storyloom doctor --fix`: asks AWS for the quotas that are missing, after a confirmation."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def web_adapter(examination: Examination) -> Iterator[Finding]:
         account.client("lambda").get_layer_version_by_arn(Arn=arn)
     except ClientError as error:
         message = str(error.response.get("Error", {}).get("Message", ""))
-        # Of a layer that does not exist AWS says that its policy, which there is not, allows nothing.
+        # If a layer does not exist, AWS answers that no resource-based policy allows the call.
         not_there = code_of(error) == "ResourceNotFoundException" or "no resource-based policy" in message
         if is_denied(error) and not not_there:
             raise

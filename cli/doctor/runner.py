@@ -1,4 +1,4 @@
-"""Runs checks side by side: a slow service, or one that does not answer, holds up none of the others."""
+"""Runs checks in parallel: a slow service, or one that does not answer, delays none of the others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cli.doctor.findings import Finding, warning
 
 AT_ONCE = 8
 LONGEST_SECONDS = 90.0
-"""After this what has no answer yet is reported as not checked."""
+"""Checks without an answer by then are reported as not checked."""
 
 
 @dataclass

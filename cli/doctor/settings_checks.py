@@ -14,7 +14,7 @@ from stacks.settings import Settings, SettingsError
 
 
 def examine(checkout: Path, overrides: Mapping[str, str]) -> tuple[Examination, list[Finding]]:
-    """Read the settings as the app does; those that are wrong become findings, and have their defaults."""
+    """Read the settings as the app does; each wrong one becomes a finding, and its default is used."""
     try:
         context: dict[str, Any] = read_context(checkout, overrides)
     except ContextError as error:
@@ -47,7 +47,7 @@ def _summary(settings: Settings) -> str:
 
 
 def e_mail(examination: Examination) -> Iterator[Finding]:
-    """Check that somebody can sign in, and is told what happens."""
+    """Check that there is an address for the first sign-in and for messages."""
     email = examination.settings.admin_email
     if not email:
         yield fault(
@@ -63,6 +63,6 @@ def e_mail(examination: Examination) -> Iterator[Finding]:
     )
     yield ok(
         "monthly_budget_usd",
-        f"AWS Budgets writes to {email} at half and at all of ${examination.settings.monthly_budget_usd:g}, "
-        "and when the forecast passes it; it stops nothing",
+        f"AWS Budgets writes to {email} at 50% and 100% of ${examination.settings.monthly_budget_usd:g}, "
+        "and when the forecast exceeds it; it stops nothing",
     )

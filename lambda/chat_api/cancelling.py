@@ -1,4 +1,4 @@
-"""Ends an answer that its caller no longer wants: the route, and the watch that the answer itself keeps."""
+"""Cancels answers: the route, and the watch of an answer for its own cancellation."""
 
 import asyncio
 import uuid
@@ -50,7 +50,7 @@ def cancel(answer_id: uuid.UUID, caller: MayCancel) -> Cancelled:
 
 
 def answer_cancelled() -> ApiError:
-    """The error with which a cancelled answer ends, for whoever still reads it."""
+    """Return the error with which a cancelled answer ends, for whoever still reads it."""
     return ApiError(
         409,
         "answer_cancelled",
@@ -65,7 +65,7 @@ class CancelWatch:
     """Looks once a second whether one answer has been cancelled, from `start` to `stop`."""
 
     def __init__(self, answer_id: uuid.UUID | None, caller: str) -> None:
-        """Watch the answer that the client has named, or else a name made for it."""
+        """Watch the answer with the id that the client gave it, or with a new one."""
         self.answer_id = str(answer_id or uuid.uuid4())
         self._caller = caller
         self._cancelled = asyncio.Event()
@@ -89,7 +89,7 @@ class CancelWatch:
             answer.cancel()
 
     async def sleep(self, seconds: float) -> None:
-        """Wait, no longer than until the mark is seen."""
+        """Wait for this time, or until the mark is seen."""
         try:
             async with asyncio.timeout(seconds):
                 await self._cancelled.wait()
@@ -97,7 +97,7 @@ class CancelWatch:
             return
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop looking."""
         if self._task is not None:
             self._task.cancel()
 
@@ -132,4 +132,4 @@ def _answer_id(
 
 
 AnswerId = Annotated[uuid.UUID | None, Depends(_answer_id)]
-"""What the client calls the answer that it asks for; None if it leaves that to the API."""
+"""The id that the client gives the answer; None if it leaves that to the API."""

@@ -102,7 +102,7 @@ async def _in_one_piece(request: AnswerRequest, asker: Asker, watch: CancelWatch
 async def _begin(
     request: AnswerRequest, asker: Asker, watch: CancelWatch
 ) -> tuple[str, AsyncGenerator[dict[str, Any]]]:
-    """Let the caller in, ask the model, and return its version and the chunks of its answer."""
+    """Admit the caller, ask the model, and return its version and the chunks of its answer."""
     model, ticket = await _model_and_ticket(request.model, asker)
     async with returned_on_failure(ticket):
         answer = await _ask(request, model, watch)

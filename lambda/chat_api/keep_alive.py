@@ -93,7 +93,7 @@ def _late_body(task: "asyncio.Task[Response]") -> bytes:
 
 
 async def begun(work: Coroutine[Any, Any, AsyncGenerator[bytes]]) -> AsyncGenerator[bytes]:
-    """Return the events that `work` leads to; if that takes long, events that wait for it.
+    """Return the events that `work` makes; if that takes long, a stream that waits for them.
 
     Raises:
         Exception: what `work` raises, if it does so in time.
@@ -115,7 +115,7 @@ async def _late_events(task: "asyncio.Task[AsyncGenerator[bytes]]") -> AsyncGene
 async def as_events(
     events: AsyncGenerator[bytes], silence: bytes, between: float | None = None
 ) -> AsyncGenerator[bytes]:
-    """Pass events on; say `silence` whenever none has come for a while."""
+    """Pass events on; send `silence` whenever none has come for a while."""
     patience = BETWEEN_BYTES_SECONDS if between is None else between
     passed: asyncio.Queue[bytes | Exception | None] = asyncio.Queue(_EVENTS_AHEAD)
 

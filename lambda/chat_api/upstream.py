@@ -24,10 +24,10 @@ class AnswerCancelled(Exception):  # noqa: N818 - what happened, not a programmi
 
 
 LONGEST_ANSWER_SECONDS = 470.0
-"""SageMaker breaks a streamed answer off after eight minutes; before that it ends in good order."""
+"""SageMaker breaks a streamed answer off after eight minutes; the API ends it properly before that."""
 _ENDING_SECONDS = 1.0
 _TRIES_TO_END = 4
-"""An endpoint of several machines has the least busy one answer, which need not be the one that writes."""
+"""With several instances the least busy one gets the request, which need not be the one that writes."""
 
 
 class Answer:
@@ -69,7 +69,7 @@ class Answer:
         await self._wait_until_read_out()
 
     async def _end_generation(self) -> None:
-        """Tell the model's server, which may not hear of a connection that is closed on this side."""
+        """Ask the model's server to stop: closing the connection on this side may not reach it."""
         for _ in range(_TRIES_TO_END):
             told = asyncio.create_task(asyncio.to_thread(_cancel, self._id))
             await asyncio.wait({told}, timeout=_ENDING_SECONDS)

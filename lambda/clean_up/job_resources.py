@@ -63,7 +63,7 @@ def delete_logs(kind: JobKind) -> list[Remaining]:
 
 
 def delete_jobs(kind: JobKind) -> list[Remaining]:
-    """Delete the ended jobs from SageMaker's lists. Where that is refused they stay: they cost nothing."""
+    """Delete the ended jobs from SageMaker's lists. If that is refused they stay: they cost nothing."""
     # The boto3 of Lambda's Python may be older than the operation.
     delete = getattr(aws.sagemaker(), f"delete_{kind.operation}", None)
     if not kind.may_be_deleted or delete is None:

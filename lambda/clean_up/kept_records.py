@@ -1,4 +1,4 @@
-"""The table outlives the deployment: what it says of things that are gone is put right."""
+"""Corrects the table, which outlives the deployment, about what is gone."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ def end_what_is_in_progress() -> list[Remaining]:
 def forget_packages() -> list[Remaining]:
     """Take the versions' packages out of their records.
 
-    The next deployment's registry counts from 1 again: an old ARN would name somebody else's package there.
+    The next deployment's registry counts from 1 again: an old ARN would name another version's package there.
     """
     return _unless_the_table_is_gone(versions.forget_packages)
 

@@ -25,7 +25,7 @@ def attempt(what: str, step: Callable[[], list[Remaining]]) -> list[Remaining]:
     """Run one step of a pass. An error becomes what remains, so that the other steps go on.
 
     Args:
-        what: it removes, for the message.
+        what: the step removes, for the message.
         step: returns what is still there after it.
     """
     try:
@@ -38,7 +38,7 @@ def attempt(what: str, step: Callable[[], list[Remaining]]) -> list[Remaining]:
 
 
 def is_missing(error: ClientError) -> bool:
-    """Whether AWS says that what was to be removed does not exist."""
+    """Whether AWS answers that what was to be removed does not exist."""
     code, message = error.response["Error"]["Code"], error.response["Error"]["Message"].lower()
     missing = ("ResourceNotFound", "ResourceNotFoundException", "StateMachineDoesNotExist")
     return code in missing or "could not find" in message or "does not exist" in message

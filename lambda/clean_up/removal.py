@@ -1,6 +1,6 @@
 """One pass over everything made at run time, in the order in which it has to go.
 
-A pass may be repeated as often as one likes: it removes what it finds and returns what is still there. First
+A pass may be repeated: it removes what it finds and returns what is still there. First
 goes what could make something new, then what bills, then what is left of it.
 """
 
@@ -18,7 +18,7 @@ from clean_up.remaining import Remaining, attempt
 
 
 def sweep_hosting(page_bucket: str) -> list[Remaining]:
-    """Remove what the Chat stack's functions make and watch: afterwards nobody looks at an endpoint any more.
+    """Remove what the Chat stack's functions make and watch, because nothing watches an endpoint afterwards.
 
     Runs are stopped as well, because a run may bring up an endpoint.
 

@@ -1,7 +1,7 @@
 """Deletes what no version needs any more, after a new one is live: copies of models, above all.
 
-It runs before the run gives its lock back, so nobody builds a bundle meanwhile. What a call did not get to
-is found by the next: each begins with what is there, not with what was made.
+It runs before the run releases its lock, so nothing builds a bundle meanwhile. What a call leaves, the next
+one deletes: each begins with what is there, not with what was made.
 """
 
 from typing import Any

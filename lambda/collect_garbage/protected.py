@@ -7,7 +7,7 @@ from shared.endpoint import Endpoint
 from shared.models import ModelVersion
 
 MERGED_KEPT = 5
-"""Of a base that is hosted merged, so many of the newest versions can be deployed again."""
+"""How many of the newest versions can be deployed again if their base is hosted merged."""
 _NEVER_AGAIN = frozenset({"rejected", "failed"})
 
 
@@ -18,13 +18,13 @@ class Protected:
     bundles: frozenset[str]
     """Versions whose hosting bundle stays."""
     configs: frozenset[str]
-    """Endpoint configurations, and with them their models, that stay whichever version they are for."""
+    """Endpoint configurations that stay, with their models, whichever version they are for."""
     batches: frozenset[str]
-    """Versions that transform jobs have the models and archives of."""
+    """Versions whose models and archives transform jobs use."""
     merged_runs: frozenset[str]
     """Runs whose merged weights stay."""
     revisions: frozenset[str]
-    """Of the base models that versions are made of."""
+    """Revisions of the base models that versions are made of."""
 
     @classmethod
     def read(cls, found: Endpoint | None) -> "Protected":

@@ -11,7 +11,7 @@ _LONGEST_RUN = timedelta(days=14)
 
 
 def delete_finished(run_id: str, protected: Protected) -> int:
-    """Delete them; returns how many objects.
+    """Delete checkpoints and merged weights that no run or version needs; returns how many objects.
 
     Args:
         run_id: the run that is ending, whose training is over.

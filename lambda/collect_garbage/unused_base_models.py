@@ -6,9 +6,9 @@ from shared import layout
 
 
 def delete_unused(protected: Protected) -> int:
-    """Delete them; returns how many objects.
+    """Delete base models that no version needs; returns how many objects.
 
-    One that a version which may answer again was made of stays: it is what its bundle is built from.
+    A base model stays if a version made of it may answer again: its bundle is built from it.
     """
     return sum(
         artifact_objects.delete_below(layout.base_model(slug, revision))

@@ -9,9 +9,9 @@ from shared import aws, consistency, environment, layout, machines, transform_jo
 
 
 def delete_unused(protected: Protected) -> None:
-    """Delete them, configurations first: an endpoint's own must never go while it uses it.
+    """Delete unused endpoint configurations and then unused models.
 
-    SageMaker would delete it, and UpdateEndpoint would be refused from then on.
+    An endpoint's own configuration must never go: SageMaker would delete it, and then refuse UpdateEndpoint.
     """
     for config in _names("list_endpoint_configs", "EndpointConfigs", "EndpointConfigName", _endpoint()):
         if _is_unused(config, protected):

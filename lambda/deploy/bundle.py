@@ -203,7 +203,7 @@ def _copy_folder(
 
 
 def _delete_retired(version: str) -> None:
-    """Delete what is on its way out: the bucket's lifecycle might delete it later, under the endpoint."""
+    """Delete retired objects: the bucket's lifecycle might delete them later, under the endpoint."""
     bucket = environment.common().artifacts_bucket
     for entry in _objects(bucket, layout.hosting(version)):
         tags = aws.s3().get_object_tagging(Bucket=bucket, Key=entry["Key"])["TagSet"]

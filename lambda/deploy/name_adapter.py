@@ -5,9 +5,9 @@ for inference components only, and overwrites the body's `model` with it. Withou
 also one for a version that is not there, is silently answered by the base model. This puts the body's own
 `model` into that header.
 
-An answer can be ended by another request. SageMaker does not say whether it tells the container of a caller
-who goes away, so an answer that its caller has named (`CustomAttributes`: `storyloom-answer=ID`) ends when a
-request says so (`storyloom-cancel=ID`): for vLLM its client has then disconnected.
+An answer can be ended by another request. SageMaker does not document whether the container is told of a
+caller who disconnects, so an answer with a name (`CustomAttributes`: `storyloom-answer=ID`) ends when a
+request names it (`storyloom-cancel=ID`): for vLLM its client has then disconnected.
 
 Nothing but the standard library may be imported here: the container's packages are not ours to know.
 """
@@ -34,7 +34,7 @@ class NameAdapter:
         """Stand before the server."""
         self._app = app
         self._cancels: dict[str, asyncio.Event] = {}
-        """Of the answers being written that have a name."""
+        """An event for each named answer that is being written."""
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Pass a request on, one to `/invocations` with the header; end the answer that it cancels."""
@@ -88,7 +88,7 @@ class NameAdapter:
         async def send_until_disconnect(message: Message) -> None:
             nonlocal last
             if cancelled.is_set():
-                # What a server says of a client that has gone: for frameworks that no longer listen for it.
+                # Servers raise this if a client has disconnected: for frameworks that no longer receive.
                 raise OSError("The answer was cancelled.")
             last = message
             await send(message)
@@ -96,7 +96,7 @@ class NameAdapter:
         try:
             await self._app(scope, receive_or_disconnect, send_until_disconnect)
         except Exception:
-            # However the server's framework tells that its client has gone.
+            # Frameworks raise errors of their own for a client that has disconnected.
             if not cancelled.is_set():
                 raise
         finally:

@@ -160,7 +160,7 @@ def _without_endpoint(state: HostingState) -> None:
 
 
 def _forget_dead_deployment(state: HostingState) -> None:
-    """Have the live version started, not the one that a run died with before it was tested."""
+    """Start the live version instead of the untested one of a run that died."""
     live = versions.live()
     if live is not None and state.version != live.version:
         hosting.forget_refusals()

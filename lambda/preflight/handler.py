@@ -1,4 +1,4 @@
-"""Asks, before a training is paid for, whether the account may have the machines of all later steps."""
+"""Checks, before a training is paid for, that the account's quotas allow the instances of all later steps."""
 
 from typing import Any
 
@@ -41,8 +41,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 def _message(short: list[QuotaNeed], quotas: dict[str, Quota]) -> str:
     region = aws.service_quotas().meta.region_name
     lines = [
-        "This account may not have the machines that the run needs after or for its training, so it ended "
-        "before it: nothing was spent on a GPU. Too low in AWS's Service Quotas:"
+        "The account's quotas do not allow the instances that this run needs, so it ended before its "
+        "training: nothing was spent on a GPU. Too low in AWS's Service Quotas:"
     ]
     for need in short:
         quota = quotas[need.name]

@@ -16,7 +16,7 @@ class QuotaNeed(BaseModel):
     minimum: int
     purpose: str
     stands_in_for: str = ""
-    """The quota in whose place this one will do; empty for one that has to suffice by itself, or by those."""
+    """Name of the quota that this one can stand in for; empty if there is none."""
 
 
 class Quota(NamedTuple):
@@ -27,7 +27,7 @@ class Quota(NamedTuple):
 
 
 def read_quotas(client: Any, names: set[str]) -> dict[str, Quota]:
-    """Read the quotas with these names, as far as AWS tells them.
+    """Read the quotas with these names, as far as AWS lists them.
 
     `ListServiceQuotas` leaves out a quota whose value is the default one in some accounts: those are read
     from the list of defaults.
@@ -46,7 +46,7 @@ def read_quotas(client: Any, names: set[str]) -> dict[str, Quota]:
 def unmet(needs: list[QuotaNeed], quotas: dict[str, Quota]) -> list[QuotaNeed]:
     """List the needs that the account does not meet, and that no other one stands in for.
 
-    A quota that AWS does not tell counts as met.
+    A quota that AWS does not list counts as met.
     """
 
     def met(need: QuotaNeed) -> bool:

@@ -72,13 +72,13 @@ def _record(run_id: str, failure: Failure, *, can_go_on: bool) -> str:
 
 
 def _is_earlier(run_id: str, detail: dict[str, Any]) -> bool:
-    """Whether this is the late news of an execution that failed before its run was taken up again."""
+    """Whether this is a late event of an execution that failed before its run was resumed."""
     run = runs.get(run_id)
     return run is not None and run.attempt > runs.attempt_of(str(detail["name"]))
 
 
 def _failed_state(run_id: str) -> FailedState | None:
-    """The state to go on from; None if there is none, or its history cannot be read now."""
+    """Return the state to resume at; None if there is none, or the history cannot be read now."""
     run = runs.get(run_id)
     try:
         return resuming.failed_state(run.execution_arn) if run is not None and run.execution_arn else None
@@ -104,7 +104,7 @@ def _error_and_cause(run_id: str, caught: dict[str, str]) -> tuple[str, str]:
 
 
 def _step(run_id: str, failed: FailedState | None) -> str:
-    """The state that failed: functions record theirs, and only Step Functions knows those of the jobs."""
+    """Return the state that failed: functions record theirs, and Step Functions has those of the jobs."""
     if failed is not None:
         return failed.name
     run = runs.get(run_id)

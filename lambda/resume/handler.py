@@ -1,4 +1,4 @@
-"""Begins the new execution of a run that failed: its record is open again, and goes on where it failed."""
+"""Begins the new execution of a failed run: reopens its record, so that it goes on where it failed."""
 
 from typing import Any
 

@@ -14,7 +14,7 @@ Jobs = dict[str, Any]
 
 
 def hindrance(error: str, cause: str) -> Hindrance | None:
-    """Say what kept a job from running; None if the job itself failed.
+    """Classify what kept a job from running; returns None if the job itself failed.
 
     Args:
         error: name of the error that the state machine caught.
@@ -47,7 +47,7 @@ def evaluation_attempt(run_id: str, jobs: Jobs, number: int, instances: list[str
 
 
 def next_training(run_id: str, jobs: Jobs, why: Hindrance) -> Jobs | None:
-    """Name the next attempt at the training, which has its checkpoints; None if waiting is no use."""
+    """Name the next attempt at the training, which has its checkpoints; None if waiting does not help."""
     if why == "quota" or jobs["training_attempt"] >= MOST_ATTEMPTS:
         return None
     return training_attempt(run_id, jobs, jobs["training_attempt"] + 1)
@@ -73,7 +73,7 @@ def search_attempt(run_id: str, jobs: Jobs, number: int) -> Jobs:
 
 
 def candidate_inputs(jobs: Jobs, archive_uri: str) -> list[dict[str, Any]]:
-    """The evaluation's inputs, with this model archive as the candidate."""
+    """Return the evaluation's inputs, with this model archive as the candidate."""
     return [
         {**one, "S3Input": {**one["S3Input"], "S3Uri": archive_uri}}
         if one["InputName"] == "candidate"
@@ -83,7 +83,7 @@ def candidate_inputs(jobs: Jobs, archive_uri: str) -> list[dict[str, Any]]:
 
 
 def seconds_before(why: Hindrance) -> int:
-    """How long to wait before the next attempt."""
+    """Return how long to wait before the next attempt."""
     return _SECONDS_BEFORE[why]
 
 

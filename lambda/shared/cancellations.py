@@ -1,8 +1,8 @@
-"""Which answers are to end before their time.
+"""Marks in the table that an answer is cancelled.
 
-Nothing tells a function on AWS that its client has gone. So whoever wants an answer to end leaves a mark in
-the table, and the function that writes the answer, another process as a rule, looks for it. The item of an
-answer belongs to whoever names it first: the caller for whom it is written, or who cancels it.
+AWS does not tell a function that its client has disconnected. So cancelling an answer leaves a mark in the
+table, and the function that writes the answer, usually another process, looks for it. The item of an answer
+belongs to whoever names it first: the caller for whom it is written, or who cancels it.
 """
 
 from boto3.dynamodb.conditions import Attr

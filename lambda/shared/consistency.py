@@ -1,4 +1,4 @@
-"""What SageMaker was just told may be unknown to its next operation for a moment.
+"""Retries operations of SageMaker that do not find yet what was made a moment ago.
 
 Its API reference says so of CreateEndpoint: the dependent entities are read with eventual consistency, a
 validation error is the answer while they are not there, and retrying is recommended.
@@ -26,7 +26,7 @@ def retry_until_visible(operation: Callable[..., Any], **fields: Any) -> Any:
 
 
 def is_not_found(error: ClientError) -> bool:
-    """Whether SageMaker says that something is not there: it has no 404, but a ValidationException."""
+    """Whether SageMaker answers that something does not exist: a ValidationException, as it has no 404."""
     return "could not find" in error.response["Error"]["Message"].lower()
 
 

@@ -183,7 +183,7 @@ def merged(run_id: str) -> str:
 HOSTING = "hosting/"
 """Prefix of all hosting bundles."""
 RETIRED = "storyloom:retired"
-"""Tag of objects of a bundle that goes: the bucket's lifecycle deletes what has it, and nobody uses it."""
+"""Tag of the objects of a retired bundle: the bucket's lifecycle deletes them, and nothing uses them."""
 
 
 def hosting(version: str) -> str:

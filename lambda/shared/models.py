@@ -67,9 +67,9 @@ class Run(_Item):
     ended_at: Utc | None = None
     execution_arn: str | None = None
     attempt: int = 1
-    """How often it was started: more than once if it failed and was taken up again where it failed."""
+    """How often it was started: more than once if it failed and was resumed."""
     can_resume: bool = False
-    """Whether it failed at a state where it can be taken up again."""
+    """Whether it failed at a state at which it can be resumed."""
     reason: str | None = None
     waits_until: Utc | None = None
     """Of a run that asks before it trains: when it ends by itself if nobody answers."""
@@ -81,7 +81,7 @@ class Run(_Item):
     training_job: str | None = None
     processing_job: str | None = None
     tuning_job: str | None = None
-    """Of a run that was taken up again at its search; the first search is named by the run."""
+    """Name of the tuning job of a run that was resumed at its search; the first is named by the run."""
     base_perplexity: float | None = None
     tuned_perplexity: float | None = None
     live_perplexity: float | None = None

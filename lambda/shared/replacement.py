@@ -6,9 +6,9 @@ from shared import capacity, clock, endpoint, hosting, machines
 from shared.models import HostingState
 
 QUIET_SECONDS = 300
-"""Nobody has asked for so long: longer than an answer takes, so that none is cut off."""
+"""How long nobody may have asked: longer than an answer takes, so that none is cut off."""
 LONGEST_WAIT_SECONDS = 900
-"""For so long a new version waits for a quiet moment; after that new questions have to wait for it."""
+"""How long a new version waits for a quiet moment; after that new questions have to wait for it."""
 
 Phase = Literal["waiting", "draining", "replacing"]
 
@@ -33,7 +33,7 @@ def advance(version: str, config: str, since: clock.Utc) -> Phase:
     Args:
         version: which one takes over.
         config: its endpoint configuration.
-        since: from when it has waited.
+        since: when it began to wait.
 
     Returns:
         `waiting` for a quiet moment, while the live version goes on answering; `draining`: new questions
@@ -64,7 +64,7 @@ def is_quiet(state: HostingState) -> bool:
 
 
 def describe(phase: Phase, version: str, config: str) -> str:
-    """Say to the owner of a run what it waits for."""
+    """Return what a run waits for, in words for its owner."""
     state = hosting.state()
     if phase == "waiting" and not _gives_back(state):
         return (

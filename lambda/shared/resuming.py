@@ -1,4 +1,4 @@
-"""Where a failed run can be taken up again: the state that failed, with what the run had made until then."""
+"""Finds where a failed run can be resumed: the state that failed, with what the run had made until then."""
 
 import json
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ _RESUMES_AT = {
     "SmokeTest": "Deploy",
 }
 STATES = tuple(dict.fromkeys(_RESUMES_AT.values()))
-"""Where the state machine can be entered by a run that is taken up again."""
+"""States at which a resumed run can enter the state machine."""
 _AFTER_A_FAILURE = frozenset(
     {"TrainAgain", "EvaluateAgain", "BeforeNextAttempt", "NextAttempt", "RecordFailure", "Failed"}
 )
@@ -38,7 +38,7 @@ class FailedState(NamedTuple):
 
 
 def failed_state(execution_arn: str) -> FailedState | None:
-    """Read where an execution failed; None if it cannot be taken up there, or its history is gone.
+    """Read where an execution failed; None if it cannot be resumed there, or its history is gone.
 
     Step Functions keeps the history for 90 days after the execution's end.
     """
@@ -68,5 +68,5 @@ def _failed(name: str, given: dict[str, Any]) -> FailedState | None:
 
 
 def command(run_id: str) -> str:
-    """The command that takes a failed run up again."""
+    """Return the command that resumes a failed run."""
     return f"storyloom start --from {run_id}"

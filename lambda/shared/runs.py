@@ -88,7 +88,7 @@ def reopen(run_id: str, execution_arn: str, step: str, reason: str) -> bool:
 
 
 def id_of(execution_name: str) -> str:
-    """Return the run that an execution belongs to; a run that is taken up again has several."""
+    """Return the run that an execution belongs to; a run that was resumed has several."""
     return execution_name[:_ID_CHARACTERS]
 
 

@@ -1,4 +1,4 @@
-"""The tag of everything that the functions make: what belongs to this app can be found, and its cost told."""
+"""The tag of everything that the functions make, by which the app's resources and their cost are found."""
 
 from typing import TypedDict
 
@@ -8,7 +8,7 @@ KEY = "storyloom:app"
 
 
 class Tag(TypedDict):
-    """As SageMaker takes it."""
+    """A tag in SageMaker's form."""
 
     Key: str
     Value: str

@@ -11,7 +11,7 @@ from shared.models import LivePointer, ModelVersion, VersionStatus
 LIVE_NAME = "storyloom"
 """What callers call the version that answers, whichever it is."""
 MAY_BE_APPROVED: frozenset[VersionStatus] = frozenset({"pending", "rejected"})
-# A version that answers, or may go on answering at once, is not rejected under the feet of who chats with it.
+# A version that answers, or may answer again at once, is not rejected while people chat with it.
 MAY_BE_REJECTED: frozenset[VersionStatus] = frozenset({"pending", "approved", "failed"})
 _MODELS = "MODELS"
 LIVE = ("POINTERS", "LIVE")

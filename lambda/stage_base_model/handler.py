@@ -22,7 +22,7 @@ log = Logger(service="stage_base_model")
 _RESERVE_SECONDS = 30
 """Left of the function's time for ending an upload cleanly."""
 _CALLS_WITHOUT_BYTES = 6
-"""After so many in a row the hub is not asked again: each has been patient for minutes."""
+"""After this many in a row the run fails: each has retried for minutes."""
 
 
 class _DamagedFile(Exception):  # noqa: N818 - a signal to begin the file anew, not an error
@@ -106,10 +106,10 @@ def _note_call(before: StagingProgress, done: StagingProgress, stopped: Exceptio
         progress.write(done.model_copy(update={"calls_without_bytes": 0}))
         raise HubError(
             f"Hugging Face has sent nothing of {environment.common().base_model.id} for "
-            f"{_CALLS_WITHOUT_BYTES} calls of this function in a row; at last {stopped}. Nothing was spent "
-            "on a GPU, and what arrived is kept. Look at https://status.huggingface.co and start the run "
-            "again in an hour. If it answers 429 again, store an access token in AWS Secrets Manager and set "
-            "huggingface_token_secret in cdk.json: who signs in may ask more often."
+            f"{_CALLS_WITHOUT_BYTES} calls of this function in a row. The last error: {stopped}. Nothing was "
+            "spent on a GPU, and what arrived is kept. Look at https://status.huggingface.co and start the "
+            "run again in an hour. If it answers 429 again, store an access token in AWS Secrets Manager and "
+            "set huggingface_token_secret in cdk.json: who signs in may ask more often."
         )
 
 

@@ -102,7 +102,7 @@ class Hub:
 
     def open(self, path: str, start: int) -> httpx.Response:
         """Return a response whose body has not been read, and whose status has been checked."""
-        # A compressed body could not be taken up again in its middle.
+        # A compressed body could not be resumed in its middle.
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
         while True:
             request = self._client.build_request("GET", path, headers=headers)
@@ -170,7 +170,7 @@ class Hub:
 
 
 class Download:
-    """The rest of one file, in chunks. A connection that breaks is taken up again where it broke."""
+    """The rest of one file, in chunks. A download whose connection breaks is resumed there."""
 
     def __init__(self, hub: Hub, path: str, file: HubFile, start: int, etag: str | None) -> None:
         """Begin at byte `start`; nothing is asked for before the first chunk."""
@@ -200,7 +200,7 @@ class Download:
         if self.position and self.etag and etag and etag != self.etag:
             raise FileChanged(self._file.name)
         self.etag = etag or self.etag
-        # A server that knows no ranges sends the whole file: what is there of it is read past.
+        # A server without ranges sends the whole file: the bytes that are there already are skipped.
         to_skip = 0 if response.status_code == httpx.codes.PARTIAL_CONTENT else self.position
         for chunk in response.iter_raw(2**20):
             self._hub.retries.check_time(self._file.name)
@@ -224,7 +224,7 @@ def describe(error: httpx.TransportError) -> str:
 
 
 def _etag(response: httpx.Response) -> str | None:
-    """Return what names the file's content: the hub's own word, if it redirects to where the file lies."""
+    """Return the file's ETag: `X-Linked-ETag` if the hub redirects to a store, else the response's own."""
     for answer in (*response.history, response):
         if linked := answer.headers.get("X-Linked-ETag"):
             return str(linked)

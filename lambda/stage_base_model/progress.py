@@ -18,7 +18,7 @@ class PartialUpload(BaseModel):
 
 
 class StagingProgress(BaseModel):
-    """What has been done."""
+    """How far the staging is."""
 
     verified: dict[str, str] = {}
     """sha256 of the files that were compared with the hub's hash, or have none there."""
@@ -28,11 +28,11 @@ class StagingProgress(BaseModel):
     restarted: list[str] = []
     """Files that were begun anew, because what had arrived of them was not right."""
     calls_without_bytes: int = 0
-    """In a row."""
+    """How many calls in a row have received nothing."""
 
 
 def read() -> StagingProgress:
-    """Read it; there is none before the first call."""
+    """Read the progress, which is empty before the first call."""
     try:
         body = aws.s3().get_object(Bucket=_bucket(), Key=_key())["Body"].read()
     except ClientError as error:
@@ -43,13 +43,13 @@ def read() -> StagingProgress:
 
 
 def write(progress: StagingProgress) -> None:
-    """Write it."""
+    """Write the progress."""
     body = progress.model_dump_json(indent=2).encode()
     aws.s3().put_object(Bucket=_bucket(), Key=_key(), Body=body, ContentType="application/json")
 
 
 def delete() -> None:
-    """Forget it: the model is staged."""
+    """Delete the progress: the model is staged."""
     aws.s3().delete_object(Bucket=_bucket(), Key=_key())
 
 

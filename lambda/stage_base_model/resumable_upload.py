@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
 PART_BYTES = 32 * 2**20
-"""Of every part but the last; S3 takes 10,000 parts, which is 320 GB."""
+"""Size of every part but the last; S3 takes 10,000 parts, which is 320 GB."""
 _AT_ONCE = 3
 """Parts on their way to S3 while the next is being received; each is in memory until it has arrived."""
 
 
 class ResumableUpload:
-    """One object in the making."""
+    """One object that is uploaded in parts."""
 
     def __init__(self, bucket: str, key: str, upload_id: str | None = None) -> None:
         """Go on with an upload, or begin one if it is not known or is no longer there."""
@@ -71,7 +71,7 @@ class ResumableUpload:
         )
 
     def abort(self) -> None:
-        """Forget the parts; an upload that is not there is one already."""
+        """Abort the upload, if S3 still has it."""
         try:
             aws.s3().abort_multipart_upload(Bucket=self._bucket, Key=self._key, UploadId=self.upload_id)
         except ClientError as error:

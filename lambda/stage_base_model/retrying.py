@@ -27,12 +27,12 @@ class RetryPolicy:
     """Waits between attempts: twice as long each time, or as long as the hub asks for."""
 
     def __init__(self, deadline: float) -> None:
-        """Begin; `deadline` is on the monotonic clock, in seconds."""
+        """Retry until `deadline`, in seconds of the monotonic clock."""
         self.deadline = deadline
         self._failures = 0
 
     def progressed(self) -> None:
-        """Note that bytes came: what fails from now on is counted anew."""
+        """Reset the count of failures, because bytes came."""
         self._failures = 0
 
     def check_time(self, what: str) -> None:
@@ -60,7 +60,7 @@ class RetryPolicy:
             # Functions that were refused together do not come back together.
             seconds = random.uniform(longest / 2, longest)  # noqa: S311 - no secret
         left = self.deadline - time.monotonic()
-        # The time of this call is waited for too: the next begins at once.
+        # Sleep to the end of this call, too, because the next one begins at once.
         _sleep(max(0.0, min(seconds, left)))
         if seconds >= left:
             raise OutOfTime(why)

@@ -56,7 +56,7 @@ def _resume(run_id: str, reason: str) -> dict[str, Any]:
     execution_arn = _execution_arn(planned.execution_name)
     other = _lock_or_other(run_id, execution_arn)
     if other is not None:
-        words = f"Run {other} is in progress. Take up run {run_id} again when it has ended."
+        words = f"Run {other} is in progress. Resume run {run_id} when it has ended."
         return {**_outcome(False, run_id, words), "refused": True}
     client = aws.stepfunctions()
     told = {"run_id": run_id, "reason": reason, **planned.data}
@@ -65,7 +65,7 @@ def _resume(run_id: str, reason: str) -> dict[str, Any]:
             stateMachineArn=_state_machine_arn(), name=planned.execution_name, input=json.dumps(told)
         )
     except client.exceptions.ExecutionAlreadyExists:
-        return _outcome(False, run_id, f"Run {run_id} has been taken up again already.")
+        return _outcome(False, run_id, f"Run {run_id} has been resumed already.")
     except Exception:
         lock.drop(run_id)
         raise

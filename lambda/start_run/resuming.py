@@ -1,4 +1,4 @@
-"""What a failed run needs to go on where it failed, and why one cannot."""
+"""Plans how a failed run is resumed, or explains why it cannot be."""
 
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ _NEW_RUN = "Start a new run instead: storyloom start."
 
 
 class CannotResume(Exception):  # noqa: N818 - the text is a whole sentence for a person
-    """This run cannot be taken up again."""
+    """This run cannot be resumed."""
 
 
 class Resumption(NamedTuple):
@@ -73,7 +73,7 @@ def _with_fresh_names(run_id: str, failed: FailedState) -> dict[str, Any]:
         jobs = attempts.training_attempt(run_id, jobs, jobs["training_attempt"] + 1)
     if failed.name == "Tune":
         jobs = attempts.search_attempt(run_id, jobs, jobs["tuning"]["attempt"] + 1)
-    # Whoever takes a run up again has said yes to it.
+    # Resuming a run is itself the approval.
     return {**kept, "assembled": {**kept["assembled"], "jobs": jobs, "ask_before_training": False}}
 
 
@@ -83,7 +83,7 @@ def _require_the_same_base(run_id: str, failed: FailedState) -> None:
         common.artifacts_bucket, layout.base_model(common.base_model.slug, common.base_model.revision)
     )
     if "registered" in failed.kept:
-        return  # the version knows its base, and is asked below
+        return  # the version's own base is checked below
     if base not in [one["S3Input"]["S3Uri"] for one in failed.kept["assembled"]["jobs"]["processing_inputs"]]:
         raise CannotResume(
             f"Run {run_id} trained another base model than the one that is set now ({common.base_model.id}). "

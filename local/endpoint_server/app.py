@@ -24,7 +24,7 @@ from local.endpoint_server.schema import (
 
 
 def create_app(models: LoadedModels, middleware: Callable[..., ASGIApp] | None = None) -> FastAPI:
-    """The application over loaded models, with the engine that writes its answers.
+    """Return the application over loaded models, with the engine that writes its answers.
 
     Args:
         models: loaded.

@@ -80,7 +80,7 @@ def current() -> account.Account:
 
 
 def account_file() -> Path:
-    """Path of the account file."""
+    """Return the path of the account file."""
     return Folders(Path(os.environ["STORYLOOM_LOCAL_STATE"])).account
 
 
@@ -112,7 +112,7 @@ def is_accelerated(instance_type: str) -> bool:
 
 @cache
 def catalogue() -> dict[tuple[Service, str], Quota]:
-    """All quotas, by service and name."""
+    """List all quotas, by service and name."""
     return {(quota.service, quota.name): quota for quota in _all()}
 
 

@@ -2,8 +2,8 @@
 
 An integration whose URI ends in ``/response-streaming-invocations`` passes the function's answer on
 as it comes. On AWS a managed Python runtime cannot stream by itself, only through the Web Adapter;
-the same holds here. Nor does a function hear of a client that goes away: it runs to its end, and what
-it still writes is thrown away.
+the same holds here. Nor is a function told of a client that disconnects: it runs to its end, and
+what it still writes is discarded.
 """
 
 import asyncio
@@ -136,7 +136,7 @@ async def _stream(function: Function, web_function: WebFunction, event: Event, l
     either: set[asyncio.Future[Any]] = {begun, running}
     await asyncio.wait(either, timeout=left, return_when=asyncio.FIRST_COMPLETED)
     if not begun.done():
-        begun.cancel()  # the function goes on, and nobody takes what it says
+        begun.cancel()  # the function goes on, and what it writes is discarded
         if running.done():
             return _bad_gateway()
         return 504, {"Content-Type": "application/json"}, b'{"message":"Endpoint request timed out"}'

@@ -40,7 +40,7 @@ class AsyncCall:
     throttles: int = 0
 
     def next_try(self, outcome: Outcome) -> float | None:
-        """Seconds until the event is tried again; None if it is done, or no try is left."""
+        """Return the seconds until the event is tried again; None if it is done, or no try is left."""
         if outcome == "throttled":
             self.throttles += 1
             seconds = min(THROTTLE_SECONDS * 2 ** (self.throttles - 1), LONGEST_THROTTLE_SECONDS)

@@ -35,7 +35,7 @@ def is_published(account: str, region: str, name: str, tag: str) -> bool | None:
 
 @cache
 def _published() -> dict[Repository, set[str]]:
-    """The ends of the tags (`cu130-ubuntu22.04`) of each repository."""
+    """Read the ends of the tags (`cu130-ubuntu22.04`) of each repository."""
     found: dict[Repository, set[str]] = {}
     for path in sorted(_descriptions().glob("*.json")):
         for image in _images(json.loads(path.read_text())):

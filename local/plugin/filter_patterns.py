@@ -111,7 +111,7 @@ class _Parser:
 
 
 def _comparison(sign: str, value: str, *, is_number: bool) -> Matcher:
-    """A number in a pattern is compared with numbers, text with text; a star in text stands for anything."""
+    """Compare a number with numbers, and text with text; a star in text stands for anything."""
     if sign in _ORDER:
         if not is_number:
             raise InvalidPatternError(f"{sign} compares numbers, and {value} is not one.")

@@ -1,4 +1,4 @@
-"""What AWS's services leave behind by themselves, and what a deletion that failed leaves.
+"""Has MiniStack leave behind what AWS's services leave, and what a failed deletion leaves.
 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-logging.html: with execution logging on,
 API Gateway makes a log group that belongs to no stack and never expires.
@@ -19,7 +19,7 @@ def install() -> None:
 
 
 def _tag(bucket: str, properties: dict[str, Any]) -> None:
-    """Tags of a template are the bucket's: CDK's deployment function decides by one of them."""
+    """Give a bucket the tags of its template: CDK's deployment function decides by one of them."""
     ministack_cloudformation.tag_bucket(
         bucket, {tag["Key"]: tag["Value"] for tag in properties.get("Tags") or []}
     )

@@ -39,7 +39,7 @@ def _count(metric_filter: MetricFilter, lines: list[str]) -> None:
 
 
 def _value(written: str, line: str) -> float | None:
-    """The number to publish; None if the line has none at that path."""
+    """Return the number to publish; None if the line has none at that path."""
     if not written.startswith("$"):
         return float(written)
     try:

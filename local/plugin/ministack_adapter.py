@@ -125,7 +125,7 @@ def authorize_request(
 
 
 def caller_arn(headers: dict[str, str], query: dict[str, list[str]]) -> str:
-    """ARN of whoever signed the request in hand."""
+    """Return the ARN of whoever signed this request."""
     return str(sts_service._caller_identity(headers, query)["userArn"])
 
 

@@ -107,7 +107,7 @@ def keep_dependencies_of_failures() -> None:
 
 
 def _undeleted_dependents(stack_name: str | None, logical_id: str | None) -> list[str]:
-    """Resources of a stack in deletion that depend on this one and have failed to be deleted."""
+    """List the resources of a stack in deletion that depend on this one and failed to be deleted."""
     stack = cloudformation._stacks.get(stack_name) or {}
     if stack.get("StackStatus") != "DELETE_IN_PROGRESS":
         return []

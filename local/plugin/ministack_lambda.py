@@ -84,7 +84,7 @@ def limit_concurrency(most: Limit) -> None:
 
 
 def _reservations() -> dict[str, int]:
-    """What each function has reserved, by the function's name."""
+    """Return what each function has reserved, by the function's name."""
     functions = lambda_svc._functions
     asked = {name: functions[name].get("concurrency") for name in list(functions.keys())}
     return {name: int(value) for name, value in asked.items() if value is not None}

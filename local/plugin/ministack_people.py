@@ -1,4 +1,4 @@
-"""Which attributes a person may write in Cognito: MiniStack lets anybody write anything.
+"""Limits which attributes a person may write in Cognito: MiniStack limits none.
 
 A user pool client without `WriteAttributes` lets people write every standard attribute of their own, their
 e-mail too; an empty list is the same as none.
@@ -43,7 +43,7 @@ def install() -> None:
 
 
 def _refusal(client: dict[str, Any] | None, names: set[str]) -> Any:
-    """An error if a person may not write one of these attributes through a client, else None."""
+    """Return an error if a person may not write one of these attributes through a client, else None."""
     if client is None or names <= (set(client.get("WriteAttributes") or ()) or _STANDARD):
         return None
     return error_response_json(
@@ -57,7 +57,7 @@ def _client(client_id: str) -> dict[str, Any] | None:
 
 
 def _client_of(access_token: str) -> dict[str, Any] | None:
-    """The client that a token was made for; whether it is valid, MiniStack checks."""
+    """Return the client that a token was made for; MiniStack checks whether it is valid."""
     try:
         body = access_token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))

@@ -249,7 +249,7 @@ def around_distributed_maps(
 
 
 def _finished_by(finish: Callable[[Json, Json, list[Any]], Any]) -> Callable[..., Any]:
-    """MiniStack's Distributed Map, whose result `finish` makes of the children's."""
+    """Return MiniStack's Distributed Map, with a result that `finish` makes of the children's."""
     run = states._run_distributed_map
 
     def run_map(  # noqa: PLR0917 (MiniStack's own signature)

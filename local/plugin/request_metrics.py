@@ -50,7 +50,7 @@ async def _recorded(request: RestRequest, answer: Callable[[], Awaitable[Respons
 
 
 def _variables(request: RestRequest, status: int, headers: dict[str, str], started: float) -> dict[str, str]:
-    """The values of `$context`, as far as the local cloud has them."""
+    """Return the values of `$context`, as far as the local cloud has them."""
     # The header is on every answer that API Gateway itself gives, and on none of a function's.
     by_gateway = any(name.lower() == "x-amzn-errortype" for name in headers)
     return {

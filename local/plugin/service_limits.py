@@ -4,7 +4,7 @@ from local.plugin import ministack_payloads
 
 
 def install() -> None:
-    """Hold the MiniStack of this process to them."""
+    """Have the MiniStack of this process refuse them."""
     ministack_payloads.limit_functions()
     ministack_payloads.check_subjects()
     ministack_payloads.require_log_role()

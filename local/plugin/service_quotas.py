@@ -173,7 +173,7 @@ def _json(status: int, content: Record, error: str = "") -> Response:
 
 
 def _of(request: Record) -> list[Quota]:
-    """All quotas of the request's service that this region has, by name."""
+    """List all quotas of the request's service that this region has, by name."""
     if request["ServiceCode"] not in SERVICE_NAMES:
         raise ApiError(
             "NoSuchResourceException", "The request failed because the specified service does not exist."
@@ -211,7 +211,7 @@ def _arn(service: str, code: str) -> str:
 
 
 def _requests() -> Iterable[Record]:
-    """The requests, newest first; one whose quota was raised meanwhile is approved."""
+    """List the requests, newest first; one whose quota was raised meanwhile is approved."""
     quotas = {quota.code: quota for quota in catalogue().values()}
     for one in _REQUESTS:
         if one["Status"] in OPEN and quotas[one["QuotaCode"]].value >= one["DesiredValue"]:

@@ -205,11 +205,11 @@ _RESULT_ACTIONS = (
     "s3:ListMultipartUploadParts",
     "s3:AbortMultipartUpload",
 )
-"""What AWS asks a machine's role to be granted where a ResultWriter writes."""
+"""Actions that a state machine's role needs on the prefix to which a ResultWriter writes."""
 
 
 def _map_result(writer: Json, map_run: Json, results: list[Any]) -> Any:
-    """The result of a Distributed Map: those of all children, or where the ResultWriter has written them."""
+    """Return the result of a Distributed Map: its children's, or where the ResultWriter has put them."""
     if not writer:
         check_payload(results, "The state 'Map' returned a result")
         return results

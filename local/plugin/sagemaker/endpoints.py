@@ -94,7 +94,7 @@ def update(request: Record) -> Record:
 
 
 def _needed_instances(config: Record, variants: list[Record]) -> tuple[str, str, int] | None:
-    """Type, usage and number of the instances; None for a serverless variant."""
+    """Return type, usage and number of the instances; None for a serverless variant."""
     instance_type = config["ProductionVariants"][0].get("InstanceType")
     return (instance_type, "endpoint", variants[0]["DesiredInstanceCount"]) if instance_type else None
 

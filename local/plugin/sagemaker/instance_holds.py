@@ -1,6 +1,6 @@
 """The instances that jobs and endpoints have now, held against the account's quotas.
 
-A hold is taken before anything starts, and given back when its instances have ended. What would exceed the
+A hold is acquired before anything starts, and released when its instances have ended. What would exceed the
 quota is refused at once, in SageMaker's words.
 """
 
@@ -30,14 +30,14 @@ class Hold:
             self.count = count
 
     def release(self) -> None:
-        """Give the instances back. A second call does nothing."""
+        """Release the instances. A second call does nothing."""
         with _LOCK:
             if self in _HOLDS:
                 _HOLDS.remove(self)
 
 
 def acquire(instance_type: str, usage: str, count: int) -> Hold:
-    """Take instances. Raises `ApiError` (ResourceLimitExceeded) if the quota does not allow it."""
+    """Acquire instances. Raises `ApiError` (ResourceLimitExceeded) if the quota does not allow it."""
     with _LOCK:
         require(instance_type, usage, count)
         hold = Hold(instance_type, usage, count)
@@ -46,7 +46,7 @@ def acquire(instance_type: str, usage: str, count: int) -> Hold:
 
 
 def acquire_for(kind: str, name: str, instance_type: str, usage: str, count: int) -> Hold:
-    """Take instances for a record that was just added; remove it again if the quota does not allow it."""
+    """Acquire instances for a record that was just added; remove it again if the quota does not allow it."""
     try:
         return acquire(instance_type, usage, count)
     except ApiError:

@@ -218,7 +218,7 @@ def write_json(path: Path, content: object) -> None:
 
 
 def resource_config(instance_type: str) -> dict[str, Any]:
-    """``resourceconfig.json`` of a training job: one host, in the one group of a cluster of equals."""
+    """Return ``resourceconfig.json`` of a training job: one host, in the one group of its cluster."""
     group = {
         "instance_group_name": "homogeneousCluster",
         "instance_type": instance_type,

@@ -65,7 +65,7 @@ def stop(request: Record) -> Record:
 
 
 def delete(request: Record) -> Record:
-    """DeleteProcessingJob."""
+    """Answer DeleteProcessingJob."""
     name = request["ProcessingJobName"]
     return jobs.delete_ended("processing-job", name, str(_get(name)["ProcessingJobStatus"]))
 

@@ -1,7 +1,8 @@
 """The SageMaker runtime: InvokeEndpoint and InvokeEndpointWithResponseStream.
 
-Every piece of the model's answer is passed on as it comes, for eight minutes at most. AWS does not say
-whether a container hears of a caller who hangs up, so here it does not: its answer is read to the end.
+Every piece of the model's answer is passed on as it comes, for eight minutes at most. AWS does not
+document whether a container is told of a caller who disconnects, so here it is not: its answer is read to
+the end.
 """
 
 import asyncio

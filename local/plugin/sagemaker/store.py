@@ -87,7 +87,7 @@ class Store:
             return [{"Key": key, "Value": value} for key, value in self._tags.get(resource, {}).items()]
 
     def tagged(self) -> list[tuple[str, list[dict[str, str]]]]:
-        """ARN and tags of every resource that exists."""
+        """Return ARN and tags of every resource that has tags."""
         with self._lock:
             return [
                 (resource, self.tags(resource))

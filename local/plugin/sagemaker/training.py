@@ -100,7 +100,7 @@ def stop(request: Record) -> Record:
 
 
 def delete(request: Record) -> Record:
-    """DeleteTrainingJob."""
+    """Answer DeleteTrainingJob."""
     name = request["TrainingJobName"]
     return jobs.delete_ended("training-job", name, str(_get(name)["TrainingJobStatus"]))
 
@@ -122,7 +122,7 @@ def _get(name: str) -> Record:
 
 
 def _typed(text: str) -> object:
-    """A hyperparameter as the toolkit reads it: JSON if it is some, else the text."""
+    """Parse a hyperparameter as the toolkit does: as JSON if it is valid JSON, else as text."""
     try:
         return json.loads(text)
     except ValueError:
@@ -191,7 +191,7 @@ class _Training:
             self._environment(),
             max(1, round(longest - self._seconds)),
             self._tick,
-            # The toolkit stands between, and passes no signal on.
+            # The toolkit runs the script, and passes no signal on.
             hears_sigterm=not submit_directory(self.request),
         )
         self._keep_times(started)
@@ -288,7 +288,7 @@ class _Training:
             ) from error
 
     def _environment(self) -> dict[str, str]:
-        # What the toolkit keeps for itself is not told to the script.
+        # The script does not get the toolkit's own hyperparameters.
         hyperparameters = {
             name: value
             for name, value in self.request.get("HyperParameters", {}).items()
@@ -378,7 +378,7 @@ class _Training:
         return f"AlgorithmError: {words}, exit code: {exit_code}"[: jobs.REASON_CHARACTERS]
 
     def _toolkit_words(self, exit_code: int, last_lines: str) -> str:
-        """What the toolkit writes into the failure file of a script that left none.
+        """Return what the toolkit writes into the failure file of a script that left none.
 
         It quotes the script's output from the first line on that names an error: of a killed script, nothing.
         """

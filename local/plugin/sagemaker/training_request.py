@@ -75,7 +75,7 @@ def entrypoint(request: Record) -> list[str]:
 
 
 def submit_directory(request: Record) -> str:
-    """The folder whose script the toolkit runs; empty if the job names its command itself."""
+    """Return the folder whose script the toolkit runs; empty if the job names its command itself."""
     if request["AlgorithmSpecification"].get("ContainerEntrypoint"):
         return ""
     return str(request.get("HyperParameters", {}).get("sagemaker_submit_directory", "")).strip('"')

@@ -71,7 +71,7 @@ def stop(request: Record) -> Record:
 
 
 def delete(request: Record) -> Record:
-    """DeleteHyperParameterTuningJob: the entry of the search; its trials are training jobs, and stay."""
+    """Answer DeleteHyperParameterTuningJob: the search's entry goes, its trials stay."""
     name = request["HyperParameterTuningJobName"]
     return delete_ended(KIND, name, str(_get(name)["HyperParameterTuningJobStatus"]))
 

@@ -49,7 +49,7 @@ export interface Step {
 export function stepsOf(run: RunDetail): Step[] {
   const failedStep = run.status === "failed" ? stepName(run.failure?.step ?? run.step ?? "") : null;
   const steps = stepsFor(run);
-  // A run that was taken up again did what comes before in an earlier execution.
+  // A resumed run did what comes before in an earlier execution.
   const begins = (run.attempt ?? 1) > 1 ? steps.findIndex(({ name }) => isReached(run, name)) : 0;
   return steps.map(({ name, title }, index) => {
     const visits = run.states.filter((state) => stepName(state.name) === name);
