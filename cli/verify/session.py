@@ -152,7 +152,9 @@ def _voices(spinner: Spinner) -> tuple[Callable[[Line], None], Callable[[str], N
 def _settings(given: Sequence[str]) -> settings.Settings:
     try:
         return settings.read(read_context(_CHECKOUT, parse_overrides(given)))
-    except (ContextError, settings.SettingsError, ValueError) as error:
+    except ContextError as error:
+        raise CommandError(str(error), error.cure) from error
+    except ValueError as error:
         raise CommandError(str(error)) from error
 
 

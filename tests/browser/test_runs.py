@@ -172,7 +172,7 @@ def test_a_run_is_stopped_after_a_word_about_what_becomes_of_it(
     stop.click()
     question = Question(signed_in)
     expect(question.box).to_contain_text("Its training has cost about $0.34 so far")
-    expect(question.box).to_contain_text("It can be taken up again")
+    expect(question.box).to_contain_text("It can be resumed")
     expect(question.box.get_by_role("button", name="Let it go on")).to_be_focused()
     signed_in.keyboard.press("Escape")
     expect(question.box).to_have_count(0)
@@ -188,19 +188,19 @@ def test_a_run_is_stopped_after_a_word_about_what_becomes_of_it(
     expect(stop).to_have_count(0)
 
 
-def test_a_failed_run_goes_on_where_it_failed(signed_in: Page, storyloom: StoryloomServer) -> None:
+def test_a_failed_run_is_resumed_where_it_failed(signed_in: Page, storyloom: StoryloomServer) -> None:
     run = {**samples.failed_run(), "can_resume": True}
     storyloom.runs = [run]
     RunsPage(signed_in).open().open_run()
-    signed_in.get_by_role("button", name="Go on from where it failed").click()
+    signed_in.get_by_role("button", name="Resume from where it failed").click()
     question = Question(signed_in)
-    expect(question.box).to_contain_text("a finished training is not done again")
+    expect(question.box).to_contain_text("a finished training is not repeated")
     assert storyloom.resumed == []
-    question.answer("Go on")
+    question.answer("Resume")
     expect(signed_in.get_by_text(f"Run {run['run_id']} goes on in Evaluate.")).to_be_visible()
     assert storyloom.resumed == [run["run_id"]]
     storyloom.runs = [{**run, "can_resume": False}]
-    expect(signed_in.get_by_role("button", name="Go on from where it failed")).to_have_count(
+    expect(signed_in.get_by_role("button", name="Resume from where it failed")).to_have_count(
         0, timeout=10_000
     )
 

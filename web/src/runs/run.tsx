@@ -18,7 +18,7 @@ import { trainingInWords } from "./words";
 
 /** One run: its steps, its learning, its data and its outcome, followed while it goes on. */
 export function RunView({ api, runId }: { api: Api; runId: string }) {
-  // A run that is taken up again is shown as failed until its new execution has begun.
+  // A resumed run is shown as failed until its new execution has begun.
   const [isResumed, setIsResumed] = useState(false);
   const { value: run, problem, reload } = usePoll(
     useCallback((signal: AbortSignal) => api.run(runId, signal), [api, runId]),

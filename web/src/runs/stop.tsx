@@ -25,8 +25,8 @@ export function StopRun({ api, run, onStopping }: { api: Api; run: RunDetail; on
         >
           <p>{spentInWords(run)}</p>
           <p>
-            No version comes of it now. It can be taken up again where it was, or from its last checkpoint if it was
-            training. Your stories stay as they are, and whatever answers now still answers.
+            No version comes of it now. It can be resumed where it was, or from its last checkpoint if it was training.
+            Your stories stay as they are, and whatever answers now still answers.
           </p>
         </Confirm>
       )}
