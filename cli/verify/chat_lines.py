@@ -14,7 +14,7 @@ import httpx
 
 from cli.connection import TIMEOUT
 from cli.verify.outcome import NotProvenError, Proof
-from cli.verify.world import World
+from cli.verify.world import ENDED_BATCHES, World
 
 _PROMPT = "Tell me a long story about a lighthouse."
 _STREAM_TOKENS = 160
@@ -25,14 +25,13 @@ _CLOUDFRONT_SECONDS = 60.0
 _REVOKED_SECONDS = 120
 _BATCH_SECONDS = 60 * 60
 _PROMPT_TOKENS_AT_MOST = 64
-_ENDS = {"completed", "failed", "stopped"}
 _LOCAL_LONGEST_SECONDS = 20.0
 _REFUSED = {401, 403}
 _LONG_ANSWER = httpx.Timeout(900.0, connect=10.0)
 
 
 def prove_stream(world: World) -> Proof:
-    """Words come one after the other, not all at the end."""
+    """Prove that words come one after the other, not all at the end."""
     started = time.monotonic()
     arrivals: list[float] = []
     tokens = 0
@@ -54,7 +53,7 @@ def prove_stream(world: World) -> Proof:
 
 
 def prove_stop(world: World) -> Proof:
-    """A long answer ends when it is cancelled, and the day's tokens are those that were written."""
+    """Prove that a long answer ends when it is cancelled, and that only written tokens are charged."""
     answer_id, before = str(uuid.uuid4()), world.api.status()["usage"]["tokens_today"]
     pieces, cancelled_at = 0, 0.0
     for piece in _stream(world, _LONG_TOKENS, {"X-Answer-Id": answer_id}, whole=False):
@@ -83,7 +82,7 @@ def prove_stop(world: World) -> Proof:
 
 
 def prove_one_piece(world: World) -> Proof:
-    """A long answer without streaming arrives whole, however long it takes."""
+    """Prove that a long answer without streaming arrives whole, however long it takes."""
     longest = _LOCAL_LONGEST_SECONDS if world.app.is_local else 1.3 * _CLOUDFRONT_SECONDS
     tokens = max(64, min(_LONG_TOKENS, round(longest * world.tokens_per_second)))
     started = time.monotonic()
@@ -106,7 +105,7 @@ def prove_one_piece(world: World) -> Proof:
 
 
 def prove_key(world: World) -> Proof:
-    """A new key opens what its scopes say, nothing else, and nothing at all once it is revoked."""
+    """Prove that a new key allows what its scopes name, nothing else, and nothing once it is revoked."""
     made = world.api.create_key(f"storyloom-verify-{secrets.token_hex(3)}", ["chat"], 60)
     world.created_keys.append(made["key_id"])
     headers = {"Authorization": f"Bearer {made['key']}"}
@@ -126,32 +125,28 @@ def prove_key(world: World) -> Proof:
 
 
 def prove_batch(world: World) -> Proof:
-    """Two prompts go out as a file, a transform job answers them, and the answers come back."""
+    """Prove that a transform job answers two prompts sent as a file, and that the answers come back."""
     lines = [{"custom_id": f"line-{number}", "prompt": _PROMPT} for number in (1, 2)]
     content = "\n".join(json.dumps(line) for line in lines).encode()
     wanted = {"model": "storyloom", "max_tokens": 24, "name": "storyloom-verify.jsonl", "size": len(content)}
-    batch_id = str(world.api.make_batch(wanted, io.BytesIO(content))["batch_id"])
+    batch_id = world.batch_id = str(world.api.make_batch(wanted, io.BytesIO(content))["batch_id"])
+    world.bill.count_jobs(batch_id)
     world.api.check_batch(batch_id)
     world.api.start_batch(batch_id)
 
     def ended() -> dict[str, Any] | None:
         batch = world.api.batch(batch_id)
         world.say(f"batch: {batch['status']}, {batch.get('message') or ''}")
-        return batch if batch["status"] in _ENDS else None
+        return batch if batch["status"] in ENDED_BATCHES else None
 
-    try:
-        batch = world.wait(ended, _BATCH_SECONDS, "the batch")
-    except BaseException:
-        world.api.stop_batch(batch_id)
-        raise
+    batch = world.wait(ended, _BATCH_SECONDS, "the batch")
     if batch["status"] != "completed":
         raise NotProvenError(f"The batch ended as {batch['status']}: {batch.get('message')}")
     results = world.api.batch_results(batch_id)
     answers = httpx.get(results["url"], timeout=TIMEOUT).raise_for_status().text.splitlines()
     if results["answered"] != len(lines) or len(answers) != len(lines):
         raise NotProvenError(f"{results['answered']} of {len(lines)} prompts were answered.")
-    cost = 0.0 if world.app.is_local else batch.get("cost_usd")
-    return Proof(f"{len(answers)} of {len(lines)} prompts answered, and the link to the answers opens", cost)
+    return Proof(f"{len(answers)} of {len(lines)} prompts answered, and the link to the answers opens")
 
 
 def _stream(

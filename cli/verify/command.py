@@ -29,6 +29,9 @@ Stories = Annotated[
 Only = Annotated[list[str] | None, typer.Option(help="Prove this line, and those it needs. May be repeated.")]
 Skip = Annotated[list[str] | None, typer.Option(help="Leave this line out. May be repeated.")]
 Limit = Annotated[float, typer.Option(help="Dollars that it may cost; what would cost more is not begun.")]
+PriceAnHour = Annotated[
+    float | None, typer.Option(help="Dollars an hour of an instance whose price Storyloom does not know.")
+]
 Out = Annotated[Path, typer.Option("--out", help="Where the JSON file goes.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before it costs.")]
 Keep = Annotated[bool, typer.Option("--keep-stories", help="Leave the uploaded stories in the bucket.")]
@@ -44,6 +47,7 @@ def verify(  # noqa: PLR0917 - options, which typer passes by name
     only: Only = None,
     skip: Skip = None,
     limit_usd: Limit = 1.0,
+    usd_per_hour: PriceAnHour = None,
     out_file: Out = Path("storyloom-verify.json"),
     *,
     yes: Yes = False,
@@ -59,7 +63,7 @@ def verify(  # noqa: PLR0917 - options, which typer passes by name
     run that trained it, uploads one small file, and stops the run that this starts before it trains.
 
     It says first what it may cost, and asks. A line that could take the whole above --limit-usd is not begun,
-    and a training that reaches the limit is stopped. At the end the model sleeps, unless it was awake before.
+    and what runs when the limit is reached is stopped. At the end the model sleeps, unless it was awake.
 
     The JSON file has no story text, account number or address in it: attach it to an issue if a line fails.
 
@@ -86,6 +90,7 @@ def verify(  # noqa: PLR0917 - options, which typer passes by name
         only=only or [],
         skip=skip or [],
         limit_usd=limit_usd,
+        usd_per_hour=usd_per_hour,
         out_file=out_file,
         yes=yes,
         keep_stories=keep_stories,

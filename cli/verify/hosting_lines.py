@@ -37,15 +37,15 @@ def prove_endpoint(world: World) -> Proof:
     hosting = world.wait(hosted, _WAKE_SECONDS, "the endpoint")
     found = world.client("sagemaker").describe_endpoint(EndpointName=world.app.outputs["EndpointName"])
     if found["EndpointStatus"] != "InService":
-        raise NotProvenError(f"SageMaker says that the endpoint is {found['EndpointStatus']}.")
+        raise NotProvenError(f"SageMaker's status of the endpoint is {found['EndpointStatus']}.")
     seconds = time.monotonic() - started
     if not world.trains and not world.was_awake:
         world.woke_after_seconds = seconds
-    return Proof(f"{hosting['instance']}, in service after {seconds:.0f} s", _awake_cost(world, seconds))
+    return Proof(f"{hosting['instance']}, in service after {seconds:.0f} s")
 
 
 def prove_alarm(world: World) -> Proof:
-    """Have an alarm ring by hand, and see CloudWatch send it to the topic that mails the owner."""
+    """Set an alarm by hand, and wait until CloudWatch sends it to the topic that mails the owner."""
     cloudwatch = world.client("cloudwatch")
     topic = world.app.outputs["TopicArn"]
     pages = cloudwatch.get_paginator("describe_alarms").paginate(
@@ -74,14 +74,14 @@ def prove_alarm(world: World) -> Proof:
         )
     finally:
         cloudwatch.set_alarm_state(
-            AlarmName=name, StateValue="OK", StateReason="storyloom verify has seen what it wanted to see."
+            AlarmName=name, StateValue="OK", StateReason="storyloom verify has finished trying this alarm."
         )
     if not all("Successfully executed" in item["HistorySummary"] for item in done):
-        raise NotProvenError(f"CloudWatch could not tell the topic: {done[0]['HistorySummary']}")
+        raise NotProvenError(f"CloudWatch could not publish to the topic: {done[0]['HistorySummary']}")
     subscriptions = world.client("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
     mails = [one for one in subscriptions if one["Protocol"] == "email"]
     pending = [one for one in mails if one["SubscriptionArn"] == "PendingConfirmation"]
-    told = f"of {len(subscriptions)} subscriptions {len(pending)} wait for the link in AWS's e-mail"
+    told = f"{len(pending)} of {len(subscriptions)} subscriptions wait for the link in AWS's e-mail"
     return Proof(f"CloudWatch published to the topic; {told}")
 
 
@@ -114,7 +114,7 @@ def _wait_until_gone(world: World, started: float) -> float:
 
 
 def prove_wake(world: World) -> Proof:
-    """A question wakes the model and is answered; then it sleeps, unless it was awake before all this."""
+    """Prove that a question wakes the model and is answered; unless it was awake before, it sleeps again."""
     if world.woke_after_seconds:
         return Proof(f"it slept when this began, and answered {world.woke_after_seconds:.0f} s later")
     started = time.monotonic()
@@ -136,13 +136,4 @@ def prove_wake(world: World) -> Proof:
     if not world.was_awake:
         world.api.sleep()
         _wait_until_gone(world, time.monotonic())
-    return Proof(
-        f"it answered {seconds:.0f} s after it was woken", _awake_cost(world, time.monotonic() - started)
-    )
-
-
-def _awake_cost(world: World, seconds: float) -> float | None:
-    if world.app.is_local:
-        return 0.0
-    price = world.price_per_hour("hosting")
-    return None if price is None else round(price * seconds / 3600, 4)
+    return Proof(f"it answered {seconds:.0f} s after it was woken")

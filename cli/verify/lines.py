@@ -25,9 +25,9 @@ class Line:
     needs: tuple[str, ...] = ()
     """Lines without which this one cannot be tried."""
     needs_to_train: tuple[str, ...] = ()
-    """More of them, unless an earlier run is looked at."""
+    """Further ones, if a run of its own trains a version."""
     estimated_minutes: float = 0.0
-    """Of a machine that bills by the second, on AWS, before the line begins; 0 if none is started for it."""
+    """How long it is expected to have an instance bill on AWS; 0 if it starts none."""
     on: str = "hosting"
     """Whether it is the `training` or the `hosting` instance that bills."""
 
@@ -50,7 +50,7 @@ LINES = (
         "A training job trains",
         pipeline_lines.prove_training,
         ("dataset",),
-        estimated_minutes=12,
+        estimated_minutes=7,
         on="training",
     ),
     Line("checkpoint", "It writes checkpoints", pipeline_lines.prove_checkpoint, ("training",)),
@@ -59,7 +59,7 @@ LINES = (
         "The new model is evaluated",
         pipeline_lines.prove_evaluation,
         ("training",),
-        estimated_minutes=8,
+        estimated_minutes=7,
         on="training",
     ),
     Line("registration", "The version is registered", pipeline_lines.prove_registration, ("evaluation",)),
@@ -67,8 +67,9 @@ LINES = (
         "endpoint",
         "The endpoint hosts it",
         hosting_lines.prove_endpoint,
-        ("registration",),
-        estimated_minutes=12,
+        ("sign_in",),
+        needs_to_train=("registration",),
+        estimated_minutes=10,
     ),
     Line("stream", "An answer streams word by word", chat_lines.prove_stream, ("endpoint",)),
     Line("stop", "Stop ends an answer within 3 seconds", chat_lines.prove_stop, ("stream",)),
@@ -80,12 +81,12 @@ LINES = (
         estimated_minutes=1.5,
     ),
     Line("key", "A key works, and no longer when revoked", chat_lines.prove_key, ("stream",)),
+    Line("alarm", "An alarm reaches the topic", hosting_lines.prove_alarm, ("deployment",)),
+    Line("sleep", "The model sleeps, and nothing bills", hosting_lines.prove_sleep, ("endpoint",)),
     Line(
         "batch", "A batch of prompts is answered", chat_lines.prove_batch, ("stream",), estimated_minutes=12
     ),
-    Line("alarm", "An alarm reaches the topic", hosting_lines.prove_alarm, ("deployment",)),
-    Line("sleep", "The model sleeps, and nothing bills", hosting_lines.prove_sleep, ("endpoint",)),
-    Line("wake", "A message wakes it", hosting_lines.prove_wake, ("sleep",), estimated_minutes=10),
+    Line("wake", "A message wakes it", hosting_lines.prove_wake, ("sleep",), estimated_minutes=9),
 )
 
 
@@ -93,8 +94,14 @@ def estimated_usd(line: Line, world: World) -> float | None:
     """Estimate what a line costs on AWS, at prices on demand; None if the price is not known."""
     if not line.estimated_minutes or (line.id in _TRAINING_LINES and not world.trains):
         return 0.0
-    price = world.price_per_hour(line.on)
-    return None if price is None else line.estimated_minutes / 60 * price
+    trains = line.id == "training"
+    if trains and world.app.search_budget_usd:
+        return world.app.search_budget_usd
+    price = world.bill.price(
+        world.app.training_instance if line.on == "training" else world.app.hosting_instance
+    )
+    count = world.app.instance_count if trains else 1
+    return None if price is None else count * line.estimated_minutes / 60 * price
 
 
 _TRAINING_LINES = {"training", "evaluation"}
@@ -130,25 +137,26 @@ def prove_all(
     Args:
         lines: in the order of `LINES`.
         world: the deployment.
-        limit_usd: a line that might take the whole above this amount is skipped.
+        limit_usd: a line that might take the whole above this amount is skipped; what runs is stopped at it.
         begins: called with each line before it is tried.
         ends: called with each result.
     """
+    world.limit_usd = limit_usd
     results: list[LineResult] = []
     for line in lines:
         begins(line)
-        started = time.monotonic()
-        spent = sum(result.cost_usd or 0.0 for result in results)
-        result = _refused(line, world, results, spent, limit_usd) or _tried(line, world, limit_usd - spent)
+        started, before = time.monotonic(), world.bill.total_usd(at_once=True)
+        attempt = _refused(line, world, results, before) or _tried(line, world)
+        seconds, spent = time.monotonic() - started, world.bill.total_usd(at_once=True) - before
         results.append(
             LineResult(
                 line.id,
                 line.title,
-                result.status,
-                round(time.monotonic() - started, 1),
-                result.cost_usd,
-                result.detail,
-                result.cure,
+                attempt.status,
+                round(seconds, 1),
+                round(spent, 4),
+                attempt.detail,
+                attempt.cure,
             )
         )
         ends(results[-1])
@@ -159,13 +167,10 @@ def prove_all(
 class _Attempt:
     status: Status
     detail: str
-    cost_usd: float | None = 0.0
     cure: str = ""
 
 
-def _refused(
-    line: Line, world: World, results: Sequence[LineResult], spent: float, limit_usd: float
-) -> _Attempt | None:
+def _refused(line: Line, world: World, results: Sequence[LineResult], spent: float) -> _Attempt | None:
     """Say why a line cannot be tried; None if it can."""
     unproven = {result.id: result for result in results if result.status is not Status.PROVEN}
     needs = line.needs + (line.needs_to_train if world.trains else ())
@@ -173,30 +178,38 @@ def _refused(
     if lacking:
         title = unproven[lacking[0]].title
         return _Attempt(Status.SKIPPED, f"Not tried, because this is not proven: {title}.")
+    if world.app.is_local:
+        return None
     estimate = estimated_usd(line, world)
-    if estimate is not None and spent + estimate > limit_usd and not world.app.is_local:
+    if estimate is None:
+        return _Attempt(
+            Status.SKIPPED,
+            "Not tried, because the price of its instance is not known, so that no limit could hold.",
+            cure="Look the price up and give it: storyloom verify --usd-per-hour PRICE",
+        )
+    if estimate and spent + estimate > world.limit_usd:
         return _Attempt(
             Status.SKIPPED,
             f"Not tried: ${spent:.2f} are spent, and about ${estimate:.2f} more would pass the limit of "
-            f"${limit_usd:.2f}.",
-            cure=f"Raise it: storyloom verify --only {line.id} --limit-usd {spent + estimate + 0.5:.0f}",
+            f"${world.limit_usd:.2f}.",
+            cure=f"Raise it: storyloom verify --only {line.id} --limit-usd {spent + estimate + 0.5:.2f}",
         )
     return None
 
 
-def _tried(line: Line, world: World, left_usd: float) -> _Attempt:
-    world.left_usd = left_usd
+def _tried(line: Line, world: World) -> _Attempt:
     try:
         proof = line.prove(world)
+        world.check_limit()
     except NotProvenError as error:
-        return _Attempt(Status.FAILED, str(error), world.cost_of_failure(line.on), error.cure)
+        return _Attempt(error.status, str(error), error.cure)
     except CommandError as error:
-        return _Attempt(Status.FAILED, error.message, world.cost_of_failure(line.on), error.cure)
+        return _Attempt(Status.FAILED, error.message, error.cure)
     except httpx.HTTPStatusError as error:
         seen = f"{error.request.method} {error.request.url.path} answered {error.response.status_code}."
-        return _Attempt(Status.FAILED, seen, world.cost_of_failure(line.on))
+        return _Attempt(Status.FAILED, seen)
     except httpx.HTTPError as error:
-        return _Attempt(Status.FAILED, f"The app did not answer: {error!r}", world.cost_of_failure(line.on))
+        return _Attempt(Status.FAILED, f"The app did not answer: {error!r}")
     except (ClientError, BotoCoreError) as error:
-        return _Attempt(Status.FAILED, f"AWS refused: {error}", world.cost_of_failure(line.on))
-    return _Attempt(Status.PROVEN, proof.detail, proof.cost_usd)
+        return _Attempt(Status.FAILED, f"AWS refused: {error}")
+    return _Attempt(Status.PROVEN, proof.detail)

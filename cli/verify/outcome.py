@@ -31,19 +31,29 @@ _MARKS = {Status.PROVEN: "[green]✓[/]", Status.FAILED: "[red]✗[/]", Status.S
 class NotProvenError(Exception):
     """A line does not hold; the text says what was seen instead."""
 
+    status = Status.FAILED
+
     def __init__(self, message: str, cure: str = "") -> None:
         super().__init__(message)
         self.cure = cure
 
 
+class NotTriedError(NotProvenError):
+    """A line cannot be tried here; the text says why."""
+
+    status = Status.SKIPPED
+
+
+class LimitReachedError(NotProvenError):
+    """The verification has cost as much as it may."""
+
+
 @dataclass(frozen=True)
 class Proof:
-    """What a line saw."""
+    """What a line saw, when it holds."""
 
     detail: str
     """Without words of a story."""
-    cost_usd: float | None = 0.0
-    """What the line has cost at most, at prices on demand; None if a price is not known."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +64,8 @@ class LineResult:
     title: str
     status: Status
     seconds: float
-    cost_usd: float | None
+    cost_usd: float
+    """What was spent while it was tried, at prices on demand."""
     detail: str
     cure: str = ""
 
@@ -78,10 +89,9 @@ class Outcome:
         return all(line.status is Status.PROVEN for line in self.lines)
 
     @property
-    def cost_usd(self) -> float | None:
-        """What all lines have cost together at most; None if the price of one is not known."""
-        costs = [line.cost_usd for line in self.lines]
-        return None if None in costs else round(sum(cost for cost in costs if cost is not None), 4)
+    def cost_usd(self) -> float:
+        """What all lines have cost together, at prices on demand."""
+        return round(sum(line.cost_usd for line in self.lines), 4)
 
     def as_document(self) -> dict[str, Any]:
         """Return the outcome for a JSON file: no account number, ARN, e-mail address or story text."""
@@ -119,6 +129,6 @@ def outcome_table(lines: Sequence[LineResult]) -> Table:
         cell = Text.assemble(line.title, (f"\n{line.detail}", "dim"))
         if line.cure:
             cell.append(f"\n{line.cure}", style="bold")
-        cost = "?" if line.cost_usd is None else f"${line.cost_usd:.2f}" if line.cost_usd else ""
+        cost = f"${line.cost_usd:.2f}" if line.cost_usd else ""
         table.add_row(_MARKS[line.status], cell, f"{line.seconds:,.1f}", cost)
     return table

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,21 +13,23 @@ from cli.connection import TIMEOUT
 from cli.errors import CommandError
 from cli.progress import FINISHED
 from cli.stories_folder import story_files
-from cli.verify.outcome import NotProvenError, Proof
+from cli.verify.outcome import NotProvenError, NotTriedError, Proof
 from cli.verify.site_lines import allows_connection
-from cli.verify.world import FOLDER, World, price_per_hour
+from cli.verify.world import FOLDER, World
 
 _PROBE = "This file was put here by storyloom verify, which takes it away again. It tells no story.\n"
 _MINUTE = 60
 _TRAINING_LOG = "/aws/sagemaker/TrainingJobs"
-_TRIGGER_SECONDS = 20 * _MINUTE
-"""The bucket has to be quiet first: for five minutes, unless the settings say otherwise."""
+_TRIGGER_SECONDS = 15 * _MINUTE
+"""How long a run may take to start once the bucket has been quiet."""
 _BEFORE_TRAINING_SECONDS = 60 * _MINUTE
 """Reading, and copying the base model once."""
 
 
 def prove_upload(world: World) -> Proof:
     """Send a story as the page's script would: by the presigned form, from the page's origin."""
+    _require_rest(world)
+    world.uploads_began = True
     if world.trains:
         files = [(path, f"{FOLDER}/{path.name}") for path, _ in story_files(world.stories)]
     else:
@@ -41,6 +42,18 @@ def prove_upload(world: World) -> Proof:
         world.say(f"uploading {name}")
         world.uploaded.append(world.api.upload(io.BytesIO(content), len(content), name))
     return Proof(f"{len(files)} files; {seen}")
+
+
+def _require_rest(world: World) -> None:
+    """Refuse to upload while a run of the user's own stories is due or in progress.
+
+    Raises:
+        NotTriedError: one is.
+    """
+    active = [run["run_id"] for run in world.api.runs() if run["status"] not in FINISHED]
+    if active or world.find_timer():
+        what = f"run {active[0]} is in progress" if active else "new stories are about to start a run"
+        raise NotTriedError(f"Not tried, because {what}.", "Run storyloom verify again when it has ended.")
 
 
 def _content(path: Path) -> bytes:
@@ -90,7 +103,9 @@ def prove_trigger(world: World) -> Proof:
         world.say("waiting until the bucket has been quiet, and a run starts")
         return next((run for run in world.api.runs() if run["run_id"] not in world.known_runs), None)
 
-    run = world.wait(new_run, _TRIGGER_SECONDS, "a run to start by itself")
+    patience = world.quiet_seconds + _TRIGGER_SECONDS
+    run = world.wait(new_run, patience, "a run to start by itself")
+    world.bill.count_jobs(run["run_id"])
     if world.trains:
         world.run_id = run["run_id"]
         return Proof("a run started by itself")
@@ -135,8 +150,7 @@ def prove_dataset(world: World) -> Proof:
 
 
 def prove_training(world: World) -> Proof:
-    """Follow the run until its training job has ended, and read what SageMaker says of the job."""
-    sagemaker = world.client("sagemaker")
+    """Follow the run until its training job has ended, and read SageMaker's description of the job."""
 
     def trained() -> dict[str, Any] | None:
         run = world.api.run(world.run_id)
@@ -144,29 +158,27 @@ def prove_training(world: World) -> Proof:
         world.say(f"run {world.run_id}: {run.get('step') or ''} {_pace(run)}".rstrip())
         if job is not None:
             world.checkpoints = max(world.checkpoints, _checkpoints(world, job))
-            world.costs["training"] = _training_cost(world, job)
             if job["TrainingJobStatus"] == "Completed":
                 return job
         if run["status"] in FINISHED:
+            if not world.trains:
+                raise NotTriedError(
+                    f"SageMaker no longer has the training job of run {world.run_id}: it went with an "
+                    "earlier deployment of the app.",
+                    "The next run that trains a version proves it; then run storyloom verify again.",
+                )
             raise NotProvenError(f"The run ended as {run['status']}: {run.get('message')}")
-        if (world.costs.get("training") or 0.0) > world.left_usd:
-            world.api.stop_run(world.run_id)
-            world.costs["failed"] = world.costs["training"]
-            raise NotProvenError("The training would have passed the limit, so the run was stopped.")
         return None
 
-    def _pace(run: dict[str, Any]) -> str:
-        progress = run.get("progress") or {}
-        return f"step {progress['step']} of {progress['of']}" if progress.get("step") else ""
-
     job = world.wait(trained, world.patience_seconds, "the training job")
-    described = sagemaker.describe_training_job(TrainingJobName=job["TrainingJobName"])
-    paid, ran = described.get("BillableTimeInSeconds", 0), described.get("TrainingTimeInSeconds", 0)
-    spot = described.get("EnableManagedSpotTraining")
-    kind = "spot capacity" if spot else "capacity on demand (spot is off)"
-    instance = described["ResourceConfig"]["InstanceType"]
-    cost = _training_cost(world, described) if world.trains else 0.0
-    return Proof(f"{instance} on {kind}: {paid} s billed of {ran} s", cost)
+    paid, ran = job.get("BillableTimeInSeconds", 0), job.get("TrainingTimeInSeconds", 0)
+    kind = "spot capacity" if job.get("EnableManagedSpotTraining") else "capacity on demand (spot is off)"
+    return Proof(f"{job['ResourceConfig']['InstanceType']} on {kind}: {paid} s billed of {ran} s")
+
+
+def _pace(run: dict[str, Any]) -> str:
+    progress = run.get("progress") or {}
+    return f"step {progress['step']} of {progress['of']}" if progress.get("step") else ""
 
 
 def _job_of(world: World, run: dict[str, Any]) -> dict[str, Any] | None:
@@ -179,22 +191,9 @@ def _job_of(world: World, run: dict[str, Any]) -> dict[str, Any] | None:
         found: dict[str, Any] = sagemaker.describe_training_job(TrainingJobName=name)
     except sagemaker.exceptions.ClientError as error:
         if error.response["Error"]["Code"] == "ValidationException":
-            return None  # its name is known before it is made
+            return None  # its name is known before it is made, and after it was deleted
         raise
     return found
-
-
-def _training_cost(world: World, job: dict[str, Any]) -> float | None:
-    """Return what a job has cost until now, at the price on demand."""
-    price = price_per_hour(job["ResourceConfig"]["InstanceType"])
-    started: datetime | None = job.get("TrainingStartTime")
-    if started is None or world.app.is_local:
-        return 0.0
-    seconds = job.get("BillableTimeInSeconds")
-    if seconds is None:
-        seconds = ((job.get("TrainingEndTime") or datetime.now(started.tzinfo)) - started).total_seconds()
-    count = job["ResourceConfig"]["InstanceCount"]
-    return None if price is None else round(price * count * seconds / 3600, 4)
 
 
 def _checkpoints(world: World, job: dict[str, Any]) -> int:
@@ -209,7 +208,7 @@ def _checkpoints(world: World, job: dict[str, Any]) -> int:
 
 
 def prove_checkpoint(world: World) -> Proof:
-    """Checkpoints lay in the bucket while the job trained; of an earlier run its log says so."""
+    """Prove that the job wrote checkpoints: while it trained by the bucket, for an earlier run by its log."""
     if world.checkpoints:
         return Proof(f"{world.checkpoints} objects below the job's checkpoint folder")
     job = world.api.run(world.run_id).get("training_job")
@@ -223,7 +222,7 @@ def prove_checkpoint(world: World) -> Proof:
     written = [event["message"] for page in pages for event in page["events"]]
     if not written:
         raise NotProvenError("Neither the job's checkpoint folder nor its log has a checkpoint.")
-    return Proof(f"{len(written)} written, says the job's log; they were deleted when the run had ended")
+    return Proof(f"{len(written)} written, by the job's log; they were deleted when the run had ended")
 
 
 def prove_evaluation(world: World) -> Proof:
@@ -244,13 +243,8 @@ def prove_evaluation(world: World) -> Proof:
         raise NotProvenError("The link to the evaluation's report does not open.")
     lower = 100 * (1 - run["tuned_perplexity"] / run["base_perplexity"])
     seconds = sum(state["seconds"] for state in run["states"] if state["name"] == "Evaluate")
-    price = price_per_hour(world.app.training_instance)
-    cost = (
-        0.0 if world.app.is_local or not world.trains else None if price is None else price * seconds / 3600
-    )
     return Proof(
-        f"perplexity on stories it has not seen is {lower:.0f}% lower; {seconds:.0f} s; its report opens",
-        cost,
+        f"perplexity on stories it has not seen is {lower:.0f}% lower; {seconds:.0f} s; its report opens"
     )
 
 
@@ -270,6 +264,12 @@ def prove_registration(world: World) -> Proof:
     packages = sagemaker.list_model_packages(
         ModelPackageGroupName=world.app.name, SortBy="CreationTime", SortOrder="Descending"
     )["ModelPackageSummaryList"]
+    if not packages and not world.trains:
+        raise NotTriedError(
+            f"The model package group {world.app.name} is empty: its packages went with an earlier "
+            "deployment of the app.",
+            "The next run that trains a version proves it; then run storyloom verify again.",
+        )
     if not packages:
         raise NotProvenError(f"The model package group {world.app.name} is empty.")
     newest = sagemaker.describe_model_package(ModelPackageName=packages[0]["ModelPackageArn"])

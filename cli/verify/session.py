@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import typer
 from rich.console import Console
@@ -29,11 +28,13 @@ out = Console()
 notes = Console(stderr=True)
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
+_TOLD = ("base_model", "training_instance", "hosting_instance", "instance_count", "spot", "tune")
+"""The settings that matter to a reader of the outcome."""
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What the person said on the command line."""
+    """Options of the command line."""
 
     profile: str
     region: str
@@ -43,6 +44,7 @@ class Choices:
     only: Sequence[str]
     skip: Sequence[str]
     limit_usd: float
+    usd_per_hour: float | None
     out_file: Path
     yes: bool
     keep_stories: bool
@@ -57,15 +59,18 @@ def verify_deployment(choices: Choices) -> int:
         The exit code: 0 if every chosen line is proven, 1 if not, 130 after Ctrl-C.
 
     Raises:
-        CommandError: there is no such deployment, or nobody said yes.
+        CommandError: there is no such deployment, or the question was not answered with yes.
     """
-    described = _described_settings(choices.context)
+    chosen_settings = _settings(choices.context)
     target = chosen_target(_CHECKOUT, choices.state, choices.profile, choices.region)
     with explained():
-        app = find_app(
-            target, described["name"], described["training_instance"], described["hosting_instance"]
-        )
-    world = World(app, choices.stories)
+        app = find_app(target, chosen_settings)
+    world = World(
+        app,
+        choices.stories,
+        quiet_seconds=chosen_settings.quiet_seconds,
+        assumed_usd_per_hour=choices.usd_per_hour,
+    )
     lines = chosen(choices.only, choices.skip)
     if choices.listed:
         for line in LINES:
@@ -79,7 +84,7 @@ def verify_deployment(choices: Choices) -> int:
         region=target.region,
         local_cloud=app.is_local,
         started_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        settings={key: value for key, value in described.items() if key != "name"},
+        settings={key: getattr(chosen_settings, key) for key in _TOLD},
     )
     interrupted = run_lines(
         lines, world, outcome, limit_usd=choices.limit_usd, keep_stories=choices.keep_stories
@@ -99,7 +104,7 @@ def verify_deployment(choices: Choices) -> int:
 def run_lines(
     lines: tuple[Line, ...], world: World, outcome: Outcome, *, limit_usd: float, keep_stories: bool
 ) -> bool:
-    """Prove the lines with a word about each, and clean up; returns whether Ctrl-C ended it."""
+    """Prove the lines, print each, and clean up; returns whether Ctrl-C ended it."""
     started = time.monotonic()
     interrupted = False
     with notes.status("") as spinner:
@@ -118,7 +123,7 @@ def run_lines(
 
 
 class _Ends:
-    """Keeps each result, and says it in one line."""
+    """Keeps each result, and prints it in one line."""
 
     def __init__(self, outcome: Outcome) -> None:
         self._outcome = outcome
@@ -130,7 +135,7 @@ class _Ends:
 
 
 def _voices(spinner: Spinner) -> tuple[Callable[[Line], None], Callable[[str], None]]:
-    """Return what is called with each line, and what shows its waiting."""
+    """Return what is called with each line, and what shows what it waits for."""
     current = {"title": ""}
 
     def begins(line: Line) -> None:
@@ -144,14 +149,11 @@ def _voices(spinner: Spinner) -> tuple[Callable[[Line], None], Callable[[str], N
     return begins, say
 
 
-def _described_settings(given: Sequence[str]) -> dict[str, Any]:
-    """Read what of the settings a reader of the outcome wants to know."""
+def _settings(given: Sequence[str]) -> settings.Settings:
     try:
-        found = settings.read(read_context(_CHECKOUT, parse_overrides(given)))
+        return settings.read(read_context(_CHECKOUT, parse_overrides(given)))
     except (ContextError, settings.SettingsError, ValueError) as error:
         raise CommandError(str(error)) from error
-    keys = ("name", "base_model", "training_instance", "hosting_instance", "instance_count", "spot")
-    return {key: getattr(found, key) for key in keys}
 
 
 def _price(line: Line, world: World) -> str:
@@ -168,7 +170,7 @@ def _announce(lines: tuple[Line, ...], world: World, limit_usd: float) -> None:
     unknown = ", and lines whose price is not known" if None in prices else ""
     notes.print(
         f"{len(lines)} lines, about an hour and ${known:.2f}{unknown} if there is no version yet; less if "
-        f"one is live. It never begins what would pass ${limit_usd:.2f}. Prices are on demand, in us-east-1.",
+        f"one is live. Nothing is begun that would pass ${limit_usd:.2f}. Prices: on demand, us-east-1.",
         highlight=False,
         soft_wrap=True,
     )
@@ -183,8 +185,10 @@ def _ask() -> None:
 
 def _summary(outcome: Outcome, out_file: Path) -> str:
     proven = sum(line.status is Status.PROVEN for line in outcome.lines)
-    cost = "unknown" if outcome.cost_usd is None else f"${outcome.cost_usd:.2f}"
-    words = f"{proven} of {len(outcome.lines)} lines proven, cost at most {cost}. Written to {out_file}."
+    words = (
+        f"{proven} of {len(outcome.lines)} lines proven, for ${outcome.cost_usd:.2f} at prices on demand. "
+        f"Written to {out_file}."
+    )
     if not outcome.is_proven:
         words += " Attach that file to an issue: it names no account and holds no text of yours."
     return words

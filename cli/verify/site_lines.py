@@ -16,7 +16,7 @@ _UNAUTHORIZED = 401
 
 
 def prove_deployment(world: World) -> Proof:
-    """Every stack is complete, the budget that mails is there, and messages have a subscriber."""
+    """Prove that every stack is complete, and that the budget which mails is among their resources."""
     formation = world.client("cloudformation")
     kinds: list[str] = []
     for part in STACKS:
@@ -37,7 +37,7 @@ def prove_deployment(world: World) -> Proof:
 
 
 def prove_page(world: World) -> Proof:
-    """The page and its settings come from the address that was printed, with a strict policy."""
+    """Prove that the page and its settings come from the printed address, with a strict policy."""
     answer = httpx.get(f"{world.app.page_url}/", timeout=TIMEOUT)
     policy = answer.headers.get("content-security-policy", "")
     if answer.status_code != httpx.codes.OK or "<html" not in answer.text[:2000].lower():
@@ -53,13 +53,15 @@ def prove_page(world: World) -> Proof:
 
 
 def prove_sign_in(world: World) -> Proof:
-    """A new person signs in through Cognito as the page does; without a sign-in the API refuses."""
+    """Prove that a new person signs in as on the page, and that the API refuses without a sign-in."""
     anonymous = httpx.get(f"{world.app.page_url}/api/status", timeout=TIMEOUT)
     if anonymous.status_code != _UNAUTHORIZED:
         raise NotProvenError(f"Without a sign-in the API answered {anonymous.status_code}, not 401.")
     status = world.api.status()
     world.known_runs = {run["run_id"] for run in world.api.runs()}
-    world.was_awake = status["hosting"]["status"] == "awake"
+    world.was_awake = status["hosting"]["status"] in {"awake", "waking"}
+    if world.was_awake:
+        world.bill.leave_out_endpoint()
     world.trains = status["live"] is None
     world.run_id = "" if world.trains else status["live"]["run_id"]
     return Proof("Cognito gave a token that the API takes; without one it answers 401")

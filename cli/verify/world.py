@@ -16,13 +16,17 @@ from cli.aws_target import AwsTarget
 from cli.connection import Connection, sign_in
 from cli.errors import CommandError
 from cli.progress import FINISHED
-from cli.verify.outcome import NotProvenError
-from stories.estimate import INSTANCES
+from cli.verify.bill import Bill
+from cli.verify.outcome import LimitReachedError, NotProvenError
+from stacks.settings import Settings
 
 STACKS = ("Storage", "Pipeline", "Chat", "Operations")
 FOLDER = "storyloom-verify"
 """The stories of a verification lie below this folder of the bucket."""
 _PERSON = "storyloom-verify@example.com"
+TIMER = "quiet"
+"""Name of the schedule that starts a run when the bucket has been quiet."""
+ENDED_BATCHES = {"completed", "failed", "stopped"}
 _SIGN_IN_LASTS_SECONDS = 30 * 60  # an ID token lasts an hour
 T = TypeVar("T")
 
@@ -35,6 +39,10 @@ class DeployedApp:
     name: str
     training_instance: str
     hosting_instance: str
+    instance_count: int = 1
+    """How many instances train together."""
+    search_budget_usd: float = 0.0
+    """What a run's search may cost; 0 if a run does not search."""
     outputs: dict[str, str] = field(default_factory=dict, repr=False)
     """Of all four stacks, by key."""
 
@@ -70,11 +78,17 @@ class World:
     patience_seconds: float = 3 * 3600
     """How long a run may take."""
     poll_seconds: float = 2.0
+    quiet_seconds: float = 300.0
+    """How long the bucket must be quiet before a run starts."""
     trains: bool = True
     """Whether a run of its own trains a version; otherwise the last one is looked at."""
-    left_usd: float = float("inf")
-    """What the line in hand may cost."""
+    limit_usd: float = float("inf")
+    """What the whole may cost."""
+    assumed_usd_per_hour: float | None = None
+    """Counted for an instance whose price is not known."""
     known_runs: set[str] = field(default_factory=set)
+    uploads_began: bool = False
+    """Whether this verification may have started a run."""
     uploaded: list[str] = field(default_factory=list)
     run_id: str = ""
     checkpoints: int = 0
@@ -86,8 +100,8 @@ class World:
     created_keys: list[str] = field(default_factory=list)
     policy: str = ""
     """The page's content security policy."""
-    costs: dict[str, float | None] = field(default_factory=dict)
-    """Of jobs and of waking time that lines have seen, by line."""
+    batch_id: str = ""
+    _bill: Bill | None = None
     _password: str = ""
     _api: StoryloomApi | None = None
     _signed_in_at: float = 0.0
@@ -105,19 +119,53 @@ class World:
         return self._api
 
     def sign_in(self) -> Connection:
-        """Sign in through Cognito's public API, as the page does; the person is made the first time."""
+        """Sign in through Cognito's public API, as the page does; the first call creates the user."""
         if not self._password:
             self._make_person()
         return sign_in(self.app.page_url, _PERSON, self._password)
 
-    def price_per_hour(self, use: str) -> float | None:
-        """Return the price of the training or hosting instance, on demand; None if it is not known."""
-        name = self.app.training_instance if use == "training" else self.app.hosting_instance
-        return price_per_hour(name)
+    @property
+    def bill(self) -> Bill:
+        """What the verification costs."""
+        if self._bill is None:
+            self._bill = Bill(
+                lambda: self.client("sagemaker"),
+                self.app.outputs["EndpointName"],
+                is_free=self.app.is_local,
+                assumed_usd_per_hour=self.assumed_usd_per_hour,
+            )
+        return self._bill
 
-    def cost_of_failure(self, use: str) -> float | None:
-        """Return what a failed line has cost as far as it was seen."""
-        return 0.0 if self.app.is_local else self.costs.pop("failed", 0.0)
+    def check_limit(self) -> None:
+        """Stop everything that costs if the whole has cost as much as it may.
+
+        Raises:
+            LimitReachedError: it has.
+        """
+        spent = self.bill.total_usd()
+        if spent > self.limit_usd:
+            self.stop_spending()
+            raise LimitReachedError(
+                f"${spent:.2f} are spent, and the limit is ${self.limit_usd:.2f}: what ran was stopped.",
+                "Give it more with --limit-usd.",
+            )
+
+    def stop_spending(self) -> list[str]:
+        """Stop the run and the batch of this verification, and put the model to sleep unless it was awake.
+
+        Returns:
+            What could not be stopped, in words.
+        """
+        left: list[str] = []
+        if not self._password:
+            return left
+        _attempt(left, "the timer of the next run", self._delete_timer)
+        _attempt(left, "the run that the uploaded stories started", self._stop_runs)
+        if self.batch_id:
+            _attempt(left, f"batch {self.batch_id}", self._stop_batch)
+        if not self.was_awake:
+            _attempt(left, "the endpoint", self._put_to_sleep)
+        return left
 
     def wait(self, probe: Callable[[], T | None], seconds: float, waiting_for: str) -> T:
         """Call `probe` until it returns something.
@@ -130,13 +178,44 @@ class World:
             found = probe()
             if found is not None:
                 return found
+            self.check_limit()
             if time.monotonic() > deadline:
                 raise NotProvenError(f"Waited {seconds / 60:.0f} minutes for {waiting_for}, in vain.")
             time.sleep(self.poll_seconds)
 
-    def _stop_run(self) -> None:
-        if self.api.run(self.run_id)["status"] not in FINISHED:
-            self.api.stop_run(self.run_id)
+    def find_timer(self) -> list[dict[str, str]]:
+        """List the schedule that will start a run of this app, if there is one."""
+        pages = (
+            self.client("cloudformation")
+            .get_paginator("list_stack_resources")
+            .paginate(StackName=self.app.stack("Pipeline"))
+        )
+        resources = [found for page in pages for found in page["StackResourceSummaries"]]
+        (group,) = [one for one in resources if one["ResourceType"] == "AWS::Scheduler::ScheduleGroup"]
+        listed = self.client("scheduler").list_schedules(
+            GroupName=group["PhysicalResourceId"], NamePrefix=TIMER
+        )
+        found: list[dict[str, str]] = listed["Schedules"]
+        return found
+
+    def _delete_timer(self) -> None:
+        """Delete the timer that the uploads have set: there was none before, or they would not have begun."""
+        if not self.uploads_began:
+            return
+        for found in self.find_timer():
+            self.client("scheduler").delete_schedule(Name=found["Name"], GroupName=found["GroupName"])
+
+    def _stop_runs(self) -> None:
+        """Stop every run that has begun since the first upload."""
+        if not self.uploads_began:
+            return
+        for run in self.api.runs():
+            if run["run_id"] not in self.known_runs and run["status"] not in FINISHED:
+                self.api.stop_run(run["run_id"])
+
+    def _stop_batch(self) -> None:
+        if self.api.batch(self.batch_id)["status"] not in ENDED_BATCHES:
+            self.api.stop_batch(self.batch_id)
 
     def _put_to_sleep(self) -> None:
         if self.api.status()["hosting"]["status"] != "asleep":
@@ -163,12 +242,8 @@ class World:
 
     def clean_up(self, keep_stories: bool) -> list[str]:
         """Remove what the verification made; returns what it could not remove, in words."""
-        left: list[str] = []
+        left = self.stop_spending()
         if self._password:
-            if self.trains and self.run_id:
-                _attempt(left, f"run {self.run_id}", self._stop_run)
-            if not self.was_awake:
-                _attempt(left, "the endpoint", self._put_to_sleep)
             for key in self.created_keys:
                 _attempt(left, f"API key {key}", partial(self.api.revoke_key, key))
             for story in [] if keep_stories else self.uploaded:
@@ -182,19 +257,20 @@ class World:
         return left
 
 
-def price_per_hour(instance: str) -> float | None:
-    """Return US dollars an hour, on demand; None if the price is not known."""
-    known = INSTANCES.get(instance)
-    return None if known is None else known.usd_per_hour
-
-
-def find_app(target: AwsTarget, name: str, training_instance: str, hosting_instance: str) -> DeployedApp:
-    """Read the outputs of a deployed app's stacks.
+def find_app(target: AwsTarget, settings: Settings) -> DeployedApp:
+    """Read the outputs of the stacks that were deployed with these settings.
 
     Raises:
         CommandError: there is no such app in this region, or it is deployed in part only.
     """
-    app = DeployedApp(target, name, training_instance, hosting_instance)
+    app = DeployedApp(
+        target,
+        settings.name,
+        settings.training_instance,
+        settings.hosting_instance,
+        settings.instance_count,
+        settings.tuning_budget_usd if settings.tune else 0.0,
+    )
     formation = target.client("cloudformation")
     missing = []
     for part in STACKS:
@@ -212,7 +288,7 @@ def find_app(target: AwsTarget, name: str, training_instance: str, hosting_insta
         raise CommandError(
             f"{', '.join(missing)}: no such stack in {target.region}.",
             f"Deploy the app with `npx cdk deploy --all`, or name another one with -c name=NAME or --region "
-            f"(looked for {name}).",
+            f"(looked for {settings.name}).",
         )
     return app
 

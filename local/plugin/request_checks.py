@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 from botocore.model import OperationModel
 
@@ -67,7 +67,7 @@ class _Check:
 
 
 def _parse(model: str, request: HttpRequest) -> tuple[str, dict[str, Any]] | None:
-    """The operation's name and its members; None if the request is not one that can be read so."""
+    """Return the operation's name and its members; None if the request cannot be read."""
     try:
         content = json.loads(request.body or b"{}")
     except ValueError:
@@ -77,34 +77,38 @@ def _parse(model: str, request: HttpRequest) -> tuple[str, dict[str, Any]] | Non
     if service_model(model).metadata["protocol"] == "json":
         name = request.headers.get("x-amz-target", "").partition(".")[2]
         return (name, content) if name in service_model(model).operation_names else None
-    for pattern, name in _routes(model).get(request.method, []):
-        if match := pattern.fullmatch(request.path):
+    for pattern, fixed_query, name in _routes(model).get(request.method, []):
+        match = pattern.fullmatch(request.path)
+        if match and all(request.query.get(key) == [value] for key, value in fixed_query):
             return name, _members(operation(name, model), match.groupdict(), content, request)
     return None
 
 
 @cache
-def _routes(model: str) -> dict[str, list[tuple[re.Pattern[str], str]]]:
-    """Path patterns and operations of a REST service, by method; the longest path first."""
-    routes: dict[str, list[tuple[re.Pattern[str], str]]] = {}
+def _routes(model: str) -> dict[str, list[tuple[re.Pattern[str], list[tuple[str, str]], str]]]:
+    """Return path patterns, fixed parts of the query and operations of a REST service, by method.
+
+    The longest come first: GetLayerVersionByArn is ListLayers with `?find=LayerVersion`.
+    """
+    routes: dict[str, list[tuple[re.Pattern[str], list[tuple[str, str]], str]]] = {}
     names = service_model(model).operation_names
     found = [(operation(name, model).http, name) for name in names]
     for http, name in sorted(found, key=lambda one: -len(one[0]["requestUri"])):
-        template = http["requestUri"].partition("?")[0].rstrip("/")
-        parts = re.split(r"\{(\w+)\+?\}", template)
+        template, _, query = http["requestUri"].partition("?")
+        parts = re.split(r"\{(\w+)\+?\}", template.rstrip("/"))
         texts, members = parts[::2], [*parts[1::2], None]
         pattern = "".join(
             re.escape(text) + (f"(?P<{member}>[^/]+)" if member else "")
             for text, member in zip(texts, members, strict=True)
         )
-        routes.setdefault(http["method"], []).append((re.compile(f"{pattern}/?"), name))
+        routes.setdefault(http["method"], []).append((re.compile(f"{pattern}/?"), parse_qsl(query), name))
     return routes
 
 
 def _members(
     model: OperationModel, in_path: dict[str, str], body: dict[str, Any], request: HttpRequest
 ) -> dict[str, Any]:
-    """A REST request's members, gathered from its path, its query, its headers and its body."""
+    """Gather a REST request's members from its path, its query, its headers and its body."""
     shape = model.input_shape
     if shape is None:
         return {}

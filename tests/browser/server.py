@@ -113,6 +113,8 @@ class StoryloomServer:
         self.sleep_refusal: tuple[int, Json] | None = None
         self.stopped: list[str] = []
         """Runs that were asked to stop, in their order."""
+        self.resumed: list[str] = []
+        """Runs that were to go on from where they failed, in their order."""
         self.stop_refusal: tuple[int, Json] | None = None
         self.starts = 0
         self.delete_refusal: tuple[int, Json] | None = None
@@ -163,6 +165,7 @@ class StoryloomServer:
             Route("/api/runs", self._authorized(self._start), methods=["POST"]),
             Route("/api/runs/{run_id}", self._authorized(self._run)),
             Route("/api/runs/{run_id}/stop", self._authorized(self._stop), methods=["POST"]),
+            Route("/api/runs/{run_id}/resume", self._authorized(self._resume), methods=["POST"]),
             Route("/api/runs/{run_id}/{answer}", self._authorized(self._answer), methods=["POST"]),
             Route("/api/models", self._authorized(self._models)),
             Route("/api/models/{version}/{decision}", self._authorized(self._decide), methods=["POST"]),
@@ -286,6 +289,12 @@ class StoryloomServer:
         going = self.runs[0]["run_id"]
         message = f"Run {going} is going; one more run follows it."
         return JSONResponse({"started": False, "run_id": going, "message": message}, status_code=202)
+
+    async def _resume(self, request: Request) -> Response:
+        run_id = request.path_params["run_id"]
+        self.resumed.append(run_id)
+        started = {"started": True, "run_id": run_id, "message": f"Run {run_id} goes on in Evaluate."}
+        return JSONResponse(started, 202)
 
     async def _stop(self, request: Request) -> Response:
         if self.stop_refusal is not None:

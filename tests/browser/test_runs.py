@@ -161,7 +161,7 @@ def test_a_run_is_started_by_hand_after_a_word_about_its_cost(
     expect(signed_in.get_by_role("heading", name="Steps")).to_be_visible()
 
 
-def test_a_run_is_stopped_after_a_word_about_what_is_lost(
+def test_a_run_is_stopped_after_a_word_about_what_becomes_of_it(
     signed_in: Page, storyloom: StoryloomServer
 ) -> None:
     run = samples.running_run()
@@ -172,7 +172,7 @@ def test_a_run_is_stopped_after_a_word_about_what_is_lost(
     stop.click()
     question = Question(signed_in)
     expect(question.box).to_contain_text("Its training has cost about $0.34 so far")
-    expect(question.box).to_contain_text("what it has learned is lost")
+    expect(question.box).to_contain_text("It can be taken up again")
     expect(question.box.get_by_role("button", name="Let it go on")).to_be_focused()
     signed_in.keyboard.press("Escape")
     expect(question.box).to_have_count(0)
@@ -186,6 +186,23 @@ def test_a_run_is_stopped_after_a_word_about_what_is_lost(
     storyloom.runs = [{**run, "status": "failed", "failure": failure, "progress": None}]
     expect(signed_in.get_by_text("writer@example.com stopped the run.")).to_be_visible(timeout=10_000)
     expect(stop).to_have_count(0)
+
+
+def test_a_failed_run_goes_on_where_it_failed(signed_in: Page, storyloom: StoryloomServer) -> None:
+    run = {**samples.failed_run(), "can_resume": True}
+    storyloom.runs = [run]
+    RunsPage(signed_in).open().open_run()
+    signed_in.get_by_role("button", name="Go on from where it failed").click()
+    question = Question(signed_in)
+    expect(question.box).to_contain_text("a finished training is not done again")
+    assert storyloom.resumed == []
+    question.answer("Go on")
+    expect(signed_in.get_by_text(f"Run {run['run_id']} goes on in Evaluate.")).to_be_visible()
+    assert storyloom.resumed == [run["run_id"]]
+    storyloom.runs = [{**run, "can_resume": False}]
+    expect(signed_in.get_by_role("button", name="Go on from where it failed")).to_have_count(
+        0, timeout=10_000
+    )
 
 
 def test_a_run_that_ended_meanwhile_is_not_stopped(signed_in: Page, storyloom: StoryloomServer) -> None:

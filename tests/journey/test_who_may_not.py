@@ -31,6 +31,7 @@ CLOSED = [route for route in EVERY if route != ("GET", "/api/health")]
 _PARAMETERS = {
     "run_id": "20260904-090000-ffff",
     "batch_id": "20260904-090000-ffff",
+    "answer_id": "3f0c2a1b-5d6e-4f70-8a91-b2c3d4e5f607",
     "version": "v1",
     "key": "a.txt",
     "key_id": "0123456789ab",

@@ -155,7 +155,7 @@ def test_the_state_machine_is_amazon_states_language(app: Synthesized, tmp_path:
 
 
 def test_a_state_that_leads_nowhere_is_found(app: Synthesized, tmp_path: Path) -> None:
-    """The judge is awake."""
+    """The validator finds a mistake that is made on purpose."""
     broken = definition(app)
     broken["States"]["Gate"]["Next"] = "Nowhere"
     file = tmp_path / "definition.json"

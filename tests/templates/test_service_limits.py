@@ -10,7 +10,7 @@ from tests.templates.conftest import Synthesized
 INTRINSIC_CHARACTERS = 120
 """An ARN that is only known at deployment, at its longest."""
 _PSEUDO_PARAMETERS = {"AWS::Partition": 10, "AWS::Region": 14, "AWS::AccountId": 12, "AWS::URLSuffix": 16}
-"""How many characters what CloudFormation knows by itself has at its longest."""
+"""The most characters that each value has which CloudFormation fills in."""
 ROLE_POLICIES_CHARACTERS = 10_240
 VARIABLES_BYTES = 4_096
 SECURITY_POLICY_CHARACTERS = 1_783

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.cloud
 
 EMAIL = ("-c", "admin_email=ada@example.com")
 OF_THIS_MACHINE = {"make setup", "CDK CLI"}
-"""What may be out of date where the tests run."""
+"""What may be out of date in a checkout that runs the tests."""
 SPOT = "ml.g6.xlarge for spot training job usage"
 
 

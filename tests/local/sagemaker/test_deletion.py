@@ -286,8 +286,17 @@ Resources:
       AuthorizationType: NONE
       Integration: {Type: MOCK}
   Deployment: {Type: AWS::ApiGateway::Deployment, DependsOn: Method, Properties: {RestApiId: !Ref Api}}
+  LogRole:
+    Type: AWS::IAM::Role
+    Properties:
+      AssumeRolePolicyDocument:
+        Version: "2012-10-17"
+        Statement:
+          - {Effect: Allow, Action: sts:AssumeRole, Principal: {Service: apigateway.amazonaws.com}}
+  Account: {Type: AWS::ApiGateway::Account, Properties: {CloudWatchRoleArn: !GetAtt LogRole.Arn}}
   Stage:
     Type: AWS::ApiGateway::Stage
+    DependsOn: Account
     Properties:
       RestApiId: !Ref Api
       DeploymentId: !Ref Deployment

@@ -87,6 +87,9 @@ def test_a_subject_has_less_than_100_characters_in_one_line(aws: Aws) -> None:
 @pytest.mark.aws_fact
 def test_a_stage_logs_only_if_the_account_has_a_role_for_it(aws: Aws) -> None:
     formation, name = aws.client("cloudformation"), f"api-{uuid4().hex[:8]}"
+    # The setting is the account's: another test's stack may have left one.
+    no_role = [{"op": "replace", "path": "/cloudwatchRoleArn", "value": ""}]
+    aws.client("apigateway").update_account(patchOperations=no_role)
     api = {"Ref": "Api"}
     log = {"DestinationArn": {"Fn::GetAtt": ["Log", "Arn"]}, "Format": "$context.requestId"}
     method = {

@@ -28,7 +28,7 @@ for step in range(3):
     print(f"metric validation_loss={abs(rate - 0.3) + (2 - step)}", flush=True)
     time.sleep(float(settings.get("seconds", "0.4")))
 print("arguments", sys.argv[1:], "metric", settings["_tuning_objective_metric"], flush=True)
-(Path(os.environ["SM_MODEL_DIR"]) / "rate.txt").write_text(settings["rate"])
+(Path(os.environ["SM_MODEL_DIR"]) / "rate.txt").write_text(str(settings["rate"]))
 """
 
 

@@ -43,7 +43,7 @@ class _Api(BaseHTTPRequestHandler):
             self.wfile.write(_event("", "stop") + b"data: [DONE]\n\n")
 
     def log_message(self, format: str, *args: object) -> None:
-        """Quiet."""
+        """Log nothing."""
 
 
 @pytest.fixture

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import boto3
 import httpx
@@ -13,22 +14,44 @@ import pytest
 from cli.aws_target import AwsTarget
 from cli.errors import CommandError
 from cli.verify import lines
+from cli.verify.bill import Bill
 from cli.verify.lines import Line, chosen, prove_all
-from cli.verify.outcome import LineResult, NotProvenError, Outcome, Proof, Status, without_identities
+from cli.verify.outcome import (
+    LineResult,
+    NotProvenError,
+    NotTriedError,
+    Outcome,
+    Proof,
+    Status,
+    without_identities,
+)
 from cli.verify.site_lines import allows_connection
 from cli.verify.world import DeployedApp, World
 
 ACCOUNT = "210987654321"
 
 
+class KnownBill(Bill):
+    """A bill that tests write."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda: None, "storyloom", is_free=False)
+        self.spent = 0.0
+
+    def total_usd(self, *, at_once: bool = False) -> float:
+        return self.spent
+
+
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     target = AwsTarget(boto3.Session(region_name="eu-west-1"))
-    return World(DeployedApp(target, "storyloom", "ml.g6.xlarge", "ml.g6.xlarge"), tmp_path)
+    world = World(DeployedApp(target, "storyloom", "ml.g6.xlarge", "ml.g6.xlarge"), tmp_path)
+    world._bill = KnownBill()
+    return world
 
 
 def holds(_: World) -> Proof:
-    return Proof("seen", 0.25)
+    return Proof("seen")
 
 
 def fails(_: World) -> Proof:
@@ -73,26 +96,70 @@ def test_whatever_goes_wrong_is_one_failed_line(world: World, error: Exception) 
     assert found["two"].status is Status.PROVEN
 
 
-def test_what_would_pass_the_limit_is_not_begun(world: World) -> None:
-    def never(_: World) -> Proof:
-        raise AssertionError("it was begun")
+def never(_: World) -> Proof:
+    raise AssertionError("it was begun")
 
-    tested = [Line("cheap", "Cheap", holds), Line("dear", "Dear", never, estimated_minutes=60)]
+
+def spends(usd: float) -> Callable[[World], Proof]:
+    def prove(world: World) -> Proof:
+        world.bill.spent += usd  # type: ignore[attr-defined]
+        return Proof("")
+
+    return prove
+
+
+def test_what_would_pass_the_limit_is_not_begun(world: World) -> None:
+    tested = [Line("cheap", "Cheap", spends(0.25)), Line("dear", "Dear", never, estimated_minutes=60)]
     found = results(tested, world, limit_usd=1.0)
+    assert found["cheap"].cost_usd == 0.25
     assert found["dear"].status is Status.SKIPPED
     assert "$0.25 are spent, and about $1.13 more" in found["dear"].detail
     assert "--limit-usd" in found["dear"].cure
 
 
-def test_a_line_may_spend_what_the_lines_before_it_have_left(world: World) -> None:
-    left: list[float] = []
+def test_what_a_failed_line_has_cost_counts(world: World) -> None:
+    def fails_dearly(world: World) -> Proof:
+        spends(0.9)(world)
+        raise NotProvenError("The batch failed.")
 
-    def looks(world: World) -> Proof:
-        left.append(world.left_usd)
-        return Proof("", 0.25)
+    tested = [Line("batch", "Batch", fails_dearly), Line("wake", "Wake", never, estimated_minutes=9)]
+    found = results(tested, world, limit_usd=1.0)
+    assert (found["batch"].status, found["batch"].cost_usd) == (Status.FAILED, 0.9)
+    assert found["wake"].status is Status.SKIPPED
 
-    results([Line("one", "One", looks), Line("two", "Two", looks)], world, limit_usd=1.0)
-    assert left == [1.0, 0.75]
+
+def test_without_a_price_no_limit_could_hold_so_nothing_that_bills_is_begun(world: World) -> None:
+    world.app = replace(world.app, hosting_instance="ml.p5.48xlarge")
+    tested = [Line("endpoint", "Endpoint", never, estimated_minutes=10)]
+    (found,) = results(tested, world).values()
+    assert found.status is Status.SKIPPED and "--usd-per-hour" in found.cure
+
+
+def test_a_run_that_would_search_is_not_begun_below_its_budget(world: World) -> None:
+    world.app = replace(world.app, search_budget_usd=10.0)
+    tested = [Line("training", "Training", never, estimated_minutes=7, on="training")]
+    assert results(tested, world)["training"].status is Status.SKIPPED
+
+
+def test_what_runs_is_stopped_when_the_limit_is_reached(world: World) -> None:
+    stopped: list[bool] = []
+    world.stop_spending = lambda: stopped.append(True) or []  # type: ignore[method-assign, func-returns-value]
+
+    def trains(world: World) -> Proof:
+        spends(1.01)(world)
+        world.wait(lambda: None, 60, "a job without end")
+        raise AssertionError
+
+    found = results([Line("training", "Training", trains)], world, limit_usd=1.0)
+    assert stopped == [True]
+    assert "$1.01 are spent, and the limit is $1.00" in found["training"].detail
+
+
+def test_a_line_that_cannot_be_tried_is_no_failure(world: World) -> None:
+    def cannot(_: World) -> Proof:
+        raise NotTriedError("SageMaker no longer has the job.")
+
+    assert results([Line("training", "Training", cannot)], world)["training"].status is Status.SKIPPED
 
 
 def test_a_chosen_line_brings_what_it_needs() -> None:
@@ -117,20 +184,10 @@ def test_the_file_names_no_account_address_or_arn() -> None:
         f"storyloom-stories-{ACCOUNT}-eu-west-1"
     )
     outcome = Outcome("0.1.0", "eu-west-1", False, "2026-11-30T12:00:00Z", {"spot": True})
-    outcome.lines.append(LineResult("one", "One", Status.FAILED, 1.0, None, detail, detail))
+    outcome.lines.append(LineResult("one", "One", Status.FAILED, 1.0, 0.0, detail, detail))
     text = json.dumps(outcome.as_document())
     assert ACCOUNT not in text and "anna@" not in text and "arn:aws" not in text
     assert without_identities("20261130-121314-0001 took 123456 ms") == "20261130-121314-0001 took 123456 ms"
-
-
-def test_an_unknown_price_is_not_added_as_nothing() -> None:
-    outcome = Outcome("0.1.0", "eu-west-1", False, "2026-11-30T12:00:00Z", {})
-    outcome.lines += [
-        LineResult("one", "One", Status.PROVEN, 1.0, 0.5, ""),
-        LineResult("two", "Two", Status.PROVEN, 1.0, None, ""),
-    ]
-    document: dict[str, Any] = outcome.as_document()
-    assert document["cost_usd"] is None and document["proven"] is True
 
 
 def test_the_policy_is_read_as_a_browser_reads_it() -> None:

@@ -52,7 +52,7 @@ class StandIn:
     dies: bool = False
     """Whether the stream ends with a ModelStreamError."""
     breaks: bool = False
-    """Whether the connection breaks where the stream should end."""
+    """Whether the connection breaks when the stream should end."""
     begins_after: float = 0.0
     """Seconds before the stream begins."""
     ends_when_told: bool = True

@@ -1,4 +1,4 @@
-"""A small Hugging Face hub over HTTP, which has a bad day where a test says so."""
+"""A small Hugging Face hub over HTTP, whose failures a test chooses."""
 
 import contextlib
 import hashlib

@@ -1,4 +1,4 @@
-"""A job that AWS could not run is tried again, under a new name and where it may be on another machine."""
+"""A job that AWS could not run is tried again under a new name, an evaluation also on another instance."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""SageMaker does not know at once what it was just told: nothing fails for it."""
+"""SageMaker does not find at once what was just made: nothing fails because of that."""
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext

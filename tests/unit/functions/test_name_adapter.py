@@ -70,7 +70,7 @@ def test_other_routes_are_left_alone() -> None:
 
 
 class _Streaming:
-    """Writes words until its client disconnects; hears of that in one of the two ways of the ASGI."""
+    """Writes words until its client disconnects, which it is told in one of ASGI's two ways."""
 
     def __init__(self, *, listens: bool) -> None:
         self.listens, self.words, self.ended = listens, 0, False

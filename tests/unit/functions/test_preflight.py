@@ -21,7 +21,7 @@ ENDPOINT = "ml.g6.xlarge for endpoint usage"
 
 
 class Quotas:
-    """Service Quotas with an account's values; `defaults` are told in the list of defaults only."""
+    """Service Quotas with an account's values; `defaults` are in the list of defaults only."""
 
     class meta:  # noqa: N801 (boto3's own name)
         region_name = "eu-west-1"

@@ -131,7 +131,7 @@ def test_while_another_run_is_in_progress_it_waits(house: House, context: Lambda
     other = start_run({"reason": "stories arrived"}, context)["run_id"]
     told = _start(context)
     assert told["refused"]
-    assert told["message"] == f"Run {other} is in progress. Take up run {RUN} again when it has ended."
+    assert told["message"] == f"Run {other} is in progress. Resume run {RUN} when it has ended."
 
 
 def test_what_it_made_is_gone(house: House, failed: dict[str, Any], context: LambdaContext) -> None:

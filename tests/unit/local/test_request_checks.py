@@ -44,6 +44,11 @@ def test_a_rest_request_is_gathered_from_its_path_and_its_body() -> None:
     assert _problem("lambda", "POST", "/2015-03-31/functions/f/invocations", {"Payload": 5}) == ""
 
 
+def test_two_operations_of_one_path_are_told_apart_by_their_query() -> None:
+    """GetLayerVersionByArn is `GET /layers?find=LayerVersion`, ListLayers is the path alone."""
+    assert _problem("lambda", "GET", "/2018-10-31/layers", {}) == ""
+
+
 def test_what_is_not_in_the_model_is_let_through() -> None:
     assert _problem("events", "POST", "/", {"Name": "rule", "Newer": 1}, "PutRule") == ""
     assert _problem("lambda", "GET", "/2099-01-01/unknown", {}) == ""

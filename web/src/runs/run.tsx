@@ -1,4 +1,4 @@
-import { useCallback } from "preact/hooks";
+import { useCallback, useState } from "preact/hooks";
 import type { Api } from "../api";
 import { isGoing, type RunDetail, type TrainingProgress } from "../contract";
 import { duration, instant } from "../format";
@@ -18,23 +18,39 @@ import { trainingInWords } from "./words";
 
 /** One run: its steps, its learning, its data and its outcome, followed while it goes on. */
 export function RunView({ api, runId }: { api: Api; runId: string }) {
+  // A run that is taken up again is shown as failed until its new execution has begun.
+  const [isResumed, setIsResumed] = useState(false);
   const { value: run, problem, reload } = usePoll(
     useCallback((signal: AbortSignal) => api.run(runId, signal), [api, runId]),
-    (run) => (run === undefined || isGoing(run.status) ? 4 : 60),
+    (run) => (run === undefined || isGoing(run.status) || isResumed ? 4 : 60),
   );
+  const onResumed = () => {
+    setIsResumed(true);
+    reload();
+  };
   return (
     <>
       <p class="crumb">
         <a href="#/runs">All runs</a>
       </p>
-      {run === undefined ? <h1>Run {runId}</h1> : <RunContent api={api} run={run} reload={reload} />}
+      {run === undefined ? <h1>Run {runId}</h1> : <RunContent api={api} run={run} reload={reload} onResumed={onResumed} />}
       {run === undefined && problem === null && <p class="quiet">Loading…</p>}
       <ProblemNotice problem={problem} />
     </>
   );
 }
 
-function RunContent({ api, run, reload }: { api: Api; run: RunDetail; reload: () => void }) {
+function RunContent({
+  api,
+  run,
+  reload,
+  onResumed,
+}: {
+  api: Api;
+  run: RunDetail;
+  reload: () => void;
+  onResumed: () => void;
+}) {
   return (
     <>
       <div class="run-head">
@@ -47,7 +63,7 @@ function RunContent({ api, run, reload }: { api: Api; run: RunDetail; reload: ()
         run.message && <p class="lede">{run.message}</p>
       )}
       {run.status === "running" && <StopRun api={api} run={run} onStopping={reload} />}
-      {run.status === "failed" && run.can_resume && <ResumeRun api={api} run={run} onResumed={reload} />}
+      {run.status === "failed" && run.can_resume && <ResumeRun api={api} run={run} onResumed={onResumed} />}
       {run.failure && <FailureCard run={run} />}
       {run.base_perplexity != null && run.tuned_perplexity != null && (
         <Comparison

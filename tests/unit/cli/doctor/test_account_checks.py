@@ -200,7 +200,7 @@ def test_concurrency_is_what_lambda_itself_says(aws: StubbedAccount, value: int,
     assert findings["Concurrent executions"].status == status
     if status == "warning":
         assert (
-            "for 1001: AWS takes none for its default, 1000, or less"
+            "for 1001: AWS takes no request for its default of 1000 or less"
             in findings["Concurrent executions"].cure
         )
 
