@@ -3,9 +3,14 @@
 from typing import Any
 from uuid import uuid4
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from cli import regional_buckets, stack_deletion
+from cli.app_names import AppNames
+from cli.aws_target import AwsTarget
+from cli.stack_deletion import StackDeletion
 from tests.local.sagemaker.conftest import Aws, until
 from tests.local.sagemaker.test_endpoints import _config, _settled, _until_gone
 from tests.local.sagemaker.test_tuning import _ended, _request, trial_code
@@ -239,6 +244,29 @@ def test_a_creation_that_fails_late_keeps_a_bucket_with_files(aws: Aws) -> None:
     assert _deleted(aws, stack)["StackStatus"] == "DELETE_COMPLETE"
     listed = aws.client("s3").list_buckets()["Buckets"]
     assert kept["PhysicalResourceId"] not in [bucket["Name"] for bucket in listed]
+
+
+def test_destroying_finishes_what_a_creation_that_failed_late_has_left(
+    aws: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stack_deletion, "POLL_SECONDS", 0.05)
+    names, formation = AppNames(f"late{uuid4().hex[:8]}"), aws.client("cloudformation")
+    for _ in range(2):  # the name is free again afterwards
+        formation.create_stack(
+            StackName=names.chat_stack, TemplateBody=LATE_FAILURE, Capabilities=["CAPABILITY_IAM"]
+        )
+        until(
+            lambda: formation.describe_stacks(StackName=names.chat_stack)["Stacks"][0],
+            lambda seen: seen["StackStatus"] == "ROLLBACK_FAILED",
+        )
+        target = AwsTarget(
+            boto3.Session(region_name="us-east-1"),
+            _clients={service: aws.client(service) for service in ("cloudformation", "s3")},
+        )
+        deletion = StackDeletion(target, names, lambda line: None)
+        deletion.delete_all()
+        assert deletion.deleted == [names.chat_stack]
+        assert list(regional_buckets.named(target, names.chat_stack.lower())) == []
 
 
 ROLE_STACK = """

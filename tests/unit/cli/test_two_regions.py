@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -66,7 +65,8 @@ class _S3:
     def _answer(
         request: Any, body: str, status: int = 200, headers: dict[str, str] | None = None
     ) -> AWSResponse:
-        return AWSResponse(request.url, status, headers or {}, _Body(body))
+        answered: Any = headers or {}
+        return AWSResponse(request.url, status, answered, _Body(body))
 
     @staticmethod
     def _list(query: dict[str, list[str]]) -> str:
@@ -99,7 +99,7 @@ def s3() -> _S3:
 
 
 @pytest.fixture
-def here(s3: Callable[..., AWSResponse]) -> AwsTarget:
+def here(s3: Any) -> AwsTarget:
     session = boto3.Session("key", "secret", region_name=HERE)
     session.events.register("before-send.*.*", s3)
     return AwsTarget(session, account="123456789012")
