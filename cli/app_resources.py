@@ -6,41 +6,17 @@ named after the app. Each listing asks the service itself, because the index of 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from cli import global_resources, regional_buckets
+from cli.app_names import TAG, AppNames
 from cli.aws_target import AwsTarget
-
-TAG = "storyloom:app"
-
-
-@dataclass(frozen=True)
-class AppNames:
-    """How one app names what it makes."""
-
-    name: str
-
-    @property
-    def title(self) -> str:
-        return self.name[0].upper() + self.name[1:]
-
-    @property
-    def stacks(self) -> tuple[str, ...]:
-        """The stacks that a deletion deletes, in its order."""
-        return tuple(f"{self.title}-{part}" for part in ("Operations", "Chat", "Pipeline"))
-
-    @property
-    def storage_stack(self) -> str:
-        return f"{self.title}-Storage"
-
-    def is_stacks(self, physical_name: str) -> bool:
-        """Whether CloudFormation gave this name to a resource of one of the stacks."""
-        lowered = physical_name.lower()
-        parts = (*self.stacks, self.storage_stack)
-        return any(lowered == part.lower() or lowered.startswith(f"{part.lower()}-") for part in parts)
+from cli.global_resources import Entry
 
 
 @dataclass(frozen=True)
@@ -78,7 +54,11 @@ _STORIES = "your stories, models and records: `storyloom destroy --stories` dele
 _SHARED_LOG = "all jobs of the account share it; nothing of this app is in it"
 _SHARED_RULE = "Step Functions made it for every state machine of the account; it costs nothing"
 _ENDED = "SageMaker keeps ended transform jobs in its list; they cost nothing"
-_GATEWAY_ROLE = "API Gateway writes the logs of all APIs of the account with it; it costs nothing"
+_RUN_ID = r"\d{8}-\d{6}-[0-9a-f]{4}"
+_VERSION = r"(-batch)?-v\d+(-[a-z0-9]+-[a-z0-9]+)?-[0-9a-f]{8}"
+"""Follows the app's name in those of models and endpoint configurations."""
+_ROOM_FOR_A_NAME = 9
+"""Characters of the app's name in that of a tuning job."""
 
 
 def list_everything(target: AwsTarget, names: AppNames) -> Listing:
@@ -98,7 +78,6 @@ def list_service(service: str, target: AwsTarget, names: AppNames) -> list[Found
     return [Found(service, name, kept) for name, kept in _LISTINGS[service](target, names)]
 
 
-Entry = tuple[str, str]
 _Listing = Callable[[AwsTarget, AppNames], Iterator[Entry]]
 
 
@@ -118,8 +97,9 @@ def _named(service: str, operation: str, key: str, member: str, **fields: Any) -
         for entry in _pages(target, service, operation, key, **fields):
             name = str(entry[member] if member else entry)
             # Alarms are named after the endpoint, by us and by Application Auto Scaling.
-            alarms = (f"{names.name}-endpoint-", f"TargetTracking-endpoint/{names.name}/")
-            if names.is_stacks(name) or name == names.name or name.startswith(alarms):
+            own_alarms = tuple(f"{names.name}-endpoint-{kind}" for kind in ("errors", "latency"))
+            scaling_alarms = f"TargetTracking-endpoint/{names.name}/"
+            if names.is_stacks(name) or name in own_alarms or name.startswith(scaling_alarms):
                 yield name, ""
 
     return listing
@@ -136,10 +116,8 @@ def _stacks(target: AwsTarget, names: AppNames) -> Iterator[Entry]:
 
 
 def _buckets(target: AwsTarget, names: AppNames) -> Iterator[Entry]:
-    client = target.client("s3")
-    for bucket in client.list_buckets()["Buckets"]:
-        name = bucket["Name"]
-        if names.is_stacks(name) and bucket.get("BucketRegion", target.region) == target.region:
+    for name in regional_buckets.named(target, f"{names.name.lower()}-"):
+        if names.is_stacks(name):
             yield name, _STORIES if name.startswith(f"{names.storage_stack.lower()}-") else ""
 
 
@@ -147,19 +125,6 @@ def _tables(target: AwsTarget, names: AppNames) -> Iterator[Entry]:
     for name in _pages(target, "dynamodb", "list_tables", "TableNames"):
         if names.is_stacks(name):
             yield name, _STORIES
-
-
-def _roles(target: AwsTarget, names: AppNames) -> Iterator[Entry]:
-    iam = target.client("iam")
-    setting = target.client("apigateway").get_account().get("cloudwatchRoleArn", "")
-    for role in _pages(target, "iam", "list_roles", "Roles"):
-        if not names.is_stacks(role["RoleName"]):
-            continue
-        tags = {tag["Key"]: tag["Value"] for tag in iam.list_role_tags(RoleName=role["RoleName"])["Tags"]}
-        stack = tags.get("aws:cloudformation:stack-id", "").split(":")
-        if len(stack) > 3 and stack[3] != target.region:
-            continue  # roles belong to no region: this is the app's in another one
-        yield role["RoleName"], _GATEWAY_ROLE if role["Arn"] == setting else ""
 
 
 def _rules(target: AwsTarget, names: AppNames) -> Iterator[Entry]:
@@ -201,7 +166,8 @@ def _streams(target: AwsTarget, group: str, names: AppNames) -> Iterator[str]:
             logGroupName=group,
             logStreamNamePrefix=prefix,
         ):
-            yield str(stream["logStreamName"])
+            if re.match(rf"{re.escape(prefix)}{_RUN_ID}\b", stream["logStreamName"]):
+                yield str(stream["logStreamName"])
 
 
 def _user_pools(target: AwsTarget, names: AppNames) -> Iterator[Entry]:
@@ -216,28 +182,6 @@ def _apis(target: AwsTarget, names: AppNames) -> Iterator[Entry]:
     for api in _pages(target, "apigateway", "get_rest_apis", "items"):
         if api.get("tags", {}).get(TAG) == names.name or api["name"] == f"{names.title}-Chat API":
             yield f"{api['name']} ({api['id']})", ""
-
-
-def _distributions(target: AwsTarget, names: AppNames) -> Iterator[Entry]:
-    client = target.client("cloudfront")
-    listed = client.list_distributions()["DistributionList"].get("Items", [])
-    for distribution in listed:
-        if distribution.get("Comment", "").startswith(f"{names.title}: "):
-            yield distribution["Id"], ""
-
-
-def _page_policies(target: AwsTarget, names: AppNames) -> Iterator[Entry]:
-    """List the page's CloudFront policies: their names begin with that of the stack."""
-    client = target.client("cloudfront")
-    controls = client.list_origin_access_controls()["OriginAccessControlList"].get("Items", [])
-    policies = client.list_response_headers_policies(Type="custom")["ResponseHeadersPolicyList"].get(
-        "Items", []
-    )
-    found = [control["Name"] for control in controls]
-    found += [policy["ResponseHeadersPolicy"]["ResponseHeadersPolicyConfig"]["Name"] for policy in policies]
-    for name in found:
-        if name.replace("-", "").startswith(f"{names.title}Chat".replace("-", "")):
-            yield name, ""
 
 
 def _machines(target: AwsTarget, names: AppNames) -> Iterator[Entry]:
@@ -258,12 +202,6 @@ def _parameters(target: AwsTarget, names: AppNames) -> Iterator[Entry]:
             yield parameter["Name"], ""
 
 
-def _budgets(target: AwsTarget, names: AppNames) -> Iterator[Entry]:
-    for budget in _pages(target, "budgets", "describe_budgets", "Budgets", AccountId=target.account):
-        if names.is_stacks(budget["BudgetName"]) or names.title in budget["BudgetName"]:
-            yield budget["BudgetName"], ""
-
-
 def _scaling(target: AwsTarget, names: AppNames) -> Iterator[Entry]:
     for scaled in _pages(
         target,
@@ -276,17 +214,33 @@ def _scaling(target: AwsTarget, names: AppNames) -> Iterator[Entry]:
             yield scaled["ResourceId"], ""
 
 
-def _sagemaker(operation: str, key: str, member: str, pattern: str) -> _Listing:
-    """List what SageMaker has under the names that the functions give."""
+def _sagemaker(operation: str, key: str, member: str, pattern: str = "", cut: str = "") -> _Listing:
+    """List what SageMaker has under the app's name, or under one that the functions make of it.
+
+    Args:
+        operation: of SageMaker.
+        key: of its answer.
+        member: of an entry, such as `ModelName`.
+        pattern: follows the app's name, as a whole: another app's name may begin with the same letters.
+        cut: follows the app's first letters, where there is no room for all: then a tag tells whose it is.
+    """
 
     def listing(target: AwsTarget, names: AppNames) -> Iterator[Entry]:
-        beginning = pattern.format(name=names.name)
+        whole = re.compile(rf"{re.escape(names.name)}({pattern})?")
+        beginning = re.compile(rf"{re.escape(names.name[:_ROOM_FOR_A_NAME].rstrip('-'))}{cut}")
         for entry in _pages(target, "sagemaker", operation, key):
             name = str(entry[member])
-            if name == names.name or name.startswith(beginning):
+            may_be_ours = cut and beginning.fullmatch(name)
+            if whole.fullmatch(name) or (may_be_ours and _is_tagged(target, names, entry, member)):
                 yield from _job_or_thing(name, entry)
 
     return listing
+
+
+def _is_tagged(target: AwsTarget, names: AppNames, entry: Any, member: str) -> bool:
+    arn = entry[f"{member.removesuffix('Name')}Arn"]
+    tags = target.client("sagemaker").list_tags(ResourceArn=arn)["Tags"]
+    return {"Key": TAG, "Value": names.name} in tags
 
 
 def _job_or_thing(name: str, entry: Any) -> Iterable[Entry]:
@@ -314,32 +268,33 @@ _LISTINGS: dict[str, _Listing] = {
     "CloudFormation stacks": _stacks,
     "S3 buckets": _buckets,
     "DynamoDB tables": _tables,
-    "SageMaker endpoints": _sagemaker("list_endpoints", "Endpoints", "EndpointName", "{name}-endpoint-"),
+    "SageMaker endpoints": _sagemaker("list_endpoints", "Endpoints", "EndpointName"),
     "SageMaker endpoint configurations": _sagemaker(
-        "list_endpoint_configs", "EndpointConfigs", "EndpointConfigName", "{name}-v"
+        "list_endpoint_configs", "EndpointConfigs", "EndpointConfigName", _VERSION
     ),
-    "SageMaker models": _sagemaker("list_models", "Models", "ModelName", "{name}-"),
+    "SageMaker models": _sagemaker("list_models", "Models", "ModelName", _VERSION),
     "SageMaker model packages": _packages,
     "SageMaker model package groups": _sagemaker(
-        "list_model_package_groups",
-        "ModelPackageGroupSummaryList",
-        "ModelPackageGroupName",
-        "{name}/",
+        "list_model_package_groups", "ModelPackageGroupSummaryList", "ModelPackageGroupName"
     ),
     "SageMaker training jobs": _sagemaker(
-        "list_training_jobs", "TrainingJobSummaries", "TrainingJobName", "{name}-train-"
+        "list_training_jobs",
+        "TrainingJobSummaries",
+        "TrainingJobName",
+        f"-train-{_RUN_ID}(-.*)?",
+        cut=f"-{_RUN_ID}(-.*)?",
     ),
     "SageMaker tuning jobs": _sagemaker(
         "list_hyper_parameter_tuning_jobs",
         "HyperParameterTuningJobSummaries",
         "HyperParameterTuningJobName",
-        "{name}-2",
+        cut=f"-{_RUN_ID}(-.*)?",
     ),
     "SageMaker processing jobs": _sagemaker(
-        "list_processing_jobs", "ProcessingJobSummaries", "ProcessingJobName", "{name}-evaluate-"
+        "list_processing_jobs", "ProcessingJobSummaries", "ProcessingJobName", f"-evaluate-{_RUN_ID}(-.*)?"
     ),
     "SageMaker transform jobs": _sagemaker(
-        "list_transform_jobs", "TransformJobSummaries", "TransformJobName", "{name}-batch-"
+        "list_transform_jobs", "TransformJobSummaries", "TransformJobName", f"-batch-{_RUN_ID}(-.*)?"
     ),
     "Application Auto Scaling targets": _scaling,
     "Lambda functions": _named("lambda", "list_functions", "Functions", "FunctionName"),
@@ -349,13 +304,13 @@ _LISTINGS: dict[str, _Listing] = {
     "EventBridge Scheduler groups": _schedules,
     "CloudWatch log groups": _log_groups,
     "CloudWatch alarms": _named("cloudwatch", "describe_alarms", "MetricAlarms", "AlarmName"),
-    "CloudWatch dashboards": _named("cloudwatch", "list_dashboards", "DashboardEntries", "DashboardName"),
+    "CloudWatch dashboards": global_resources.dashboards,
     "API Gateway APIs": _apis,
-    "CloudFront distributions": _distributions,
-    "CloudFront policies": _page_policies,
+    "CloudFront distributions": global_resources.distributions,
+    "CloudFront policies": global_resources.page_policies,
     "Cognito user pools": _user_pools,
     "SNS topics": _topics,
     "Systems Manager parameters": _parameters,
-    "AWS Budgets": _budgets,
-    "IAM roles": _roles,
+    "AWS Budgets": global_resources.budgets,
+    "IAM roles": global_resources.roles,
 }

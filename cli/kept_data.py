@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from botocore.exceptions import ClientError
 
-from cli.app_resources import TAG, AppNames
+from cli import regional_buckets
+from cli.app_names import TAG, AppNames
 from cli.aws_target import AwsTarget
 
 GB_MONTH_USD = 0.023
 """S3's price of a GB and month in us-east-1 (September 2026)."""
-_AT_ONCE = 1000
-"""Objects that S3 deletes in one call."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +29,10 @@ class KeptData:
 
 
 def find(target: AwsTarget, names: AppNames) -> KeptData:
-    """Find the app's buckets and tables: by name and, so that nobody else's is among them, by tag."""
+    """Find the app's buckets and tables of this region: by name and, so that nobody else's count, by tag."""
     prefix = f"{names.storage_stack.lower()}-"
     buckets = [
-        bucket["Name"]
-        for bucket in target.client("s3").list_buckets()["Buckets"]
-        if bucket["Name"].startswith(prefix) and _bucket_is_ours(target, names, bucket["Name"])
+        bucket for bucket in regional_buckets.named(target, prefix) if _bucket_is_ours(target, names, bucket)
     ]
     tables = [
         name
@@ -44,16 +40,24 @@ def find(target: AwsTarget, names: AppNames) -> KeptData:
         for name in page["TableNames"]
         if name.startswith(f"{names.storage_stack}-") and _table_is_ours(target, names, name)
     ]
-    size = sum(version["Size"] for bucket in buckets for version in _versions(target, bucket, "Versions"))
+    size = sum(
+        version["Size"]
+        for bucket in buckets
+        for version in regional_buckets.versions(target, bucket, "Versions")
+    )
     return KeptData(tuple(buckets), tuple(tables), size / 1e9)
 
 
 def delete(target: AwsTarget, kept: KeptData, progress: Callable[[str], None]) -> None:
-    """Delete the buckets with every version of every object, and the tables. They cannot be restored."""
+    """Delete the buckets with every version of every object, and the tables. They cannot be restored.
+
+    Raises:
+        CommandError: a bucket is not in this region.
+    """
     client = target.client("s3")
     for bucket in kept.buckets:
         progress(f"emptying {bucket}")
-        _empty(target, bucket)
+        regional_buckets.empty(target, bucket)
         client.delete_bucket(Bucket=bucket)
     for table in kept.tables:
         progress(f"deleting table {table}")
@@ -61,32 +65,11 @@ def delete(target: AwsTarget, kept: KeptData, progress: Callable[[str], None]) -
         target.client("dynamodb").get_waiter("table_not_exists").wait(TableName=table)
 
 
-def _empty(target: AwsTarget, bucket: str) -> None:
-    client = target.client("s3")
-    for upload in client.list_multipart_uploads(Bucket=bucket).get("Uploads", []):
-        client.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
-    entries = [
-        {"Key": version["Key"], "VersionId": version["VersionId"]}
-        for version in _versions(target, bucket, "Versions", "DeleteMarkers")
-    ]
-    for start in range(0, len(entries), _AT_ONCE):
-        batch = entries[start : start + _AT_ONCE]
-        client.delete_objects(Bucket=bucket, Delete={"Objects": batch, "Quiet": True})
-
-
-def _versions(target: AwsTarget, bucket: str, *kinds: str) -> Iterator[dict[str, Any]]:
-    pages = target.client("s3").get_paginator("list_object_versions").paginate(Bucket=bucket)
-    for page in pages:
-        for kind in kinds:
-            yield from page.get(kind, [])
-
-
 def _bucket_is_ours(target: AwsTarget, names: AppNames, bucket: str) -> bool:
     try:
         tags = target.client("s3").get_bucket_tagging(Bucket=bucket)["TagSet"]
     except ClientError as error:
-        # A bucket of another region redirects; one without tags is none of ours.
-        if error.response["Error"]["Code"] in ("NoSuchTagSet", "PermanentRedirect", "301"):
+        if error.response["Error"]["Code"] in ("NoSuchTagSet", "NoSuchBucket"):
             return False
         raise
     return {"Key": TAG, "Value": names.name} in tags

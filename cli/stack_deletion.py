@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from cli.app_resources import AppNames
+from cli import regional_buckets
+from cli.app_names import AppNames
 from cli.aws_target import AwsTarget
 from cli.errors import CommandError
 
@@ -30,16 +31,26 @@ class StackDeletion:
     deleted: list[str] = field(default_factory=list)
 
     def delete_all(self) -> None:
-        """Delete all stacks but the one that holds what is kept.
+        """Delete all stacks but the one that holds what is kept, also those after one that cannot be deleted.
 
         Repeats while any is left: a deployment under way may have made the next one meanwhile.
 
         Raises:
             CommandError: CloudFormation could not delete a stack; the message has the reason.
         """
-        while present := [name for name in self.names.stacks if self._describe(name)]:
+        failures: dict[str, CommandError] = {}
+        while present := [
+            name for name in self.names.stacks if name not in failures and self._describe(name)
+        ]:
             for name in present:
-                self.delete(name)
+                try:
+                    self._require_unneeded(name, failures)
+                    self.delete(name)
+                except CommandError as error:
+                    failures[name] = error
+        if failures:
+            first = next(iter(failures.values()))
+            raise CommandError(" ".join(error.message for error in failures.values()), first.cure)
 
     def delete(self, name: str) -> None:
         """Delete one stack and wait for it.
@@ -60,6 +71,7 @@ class StackDeletion:
             if not reasons:
                 break
             self.progress(f"{name}: not deleted yet. {reasons[0]}")
+            self._empty_page_bucket(name, stack["StackId"])
         if reasons:
             raise CommandError(
                 f"{name} could not be deleted. {' '.join(reasons)}",
@@ -71,6 +83,32 @@ class StackDeletion:
     def is_deployed(self, name: str) -> bool:
         """Whether there is such a stack."""
         return self._describe(name) is not None
+
+    def _require_unneeded(self, name: str, failed: Collection[str]) -> None:
+        """Make sure that no stack still needs the functions of one that is to be deleted."""
+        needed_by = [other for other in failed if self._resources(other, _CLEAN_UP)]
+        if needed_by and name == self.names.stacks[-1]:
+            raise CommandError(f"{name} was not touched: the clean-up of {', '.join(needed_by)} needs it.")
+
+    def _empty_page_bucket(self, name: str, stack_id: str) -> None:
+        """Empty the page's bucket if it keeps its stack: a creation that failed may have left files in it."""
+        if name != self.names.chat_stack:
+            return
+        for resource in self._resources(stack_id, "AWS::S3::Bucket"):
+            if resource["ResourceStatus"] == "DELETE_FAILED":
+                bucket = resource["PhysicalResourceId"]
+                self.progress(f"{name}: emptying {bucket}, which holds the page")
+                regional_buckets.empty(self.target, bucket)
+
+    def _resources(self, stack: str, type_: str) -> list[dict[str, Any]]:
+        """Resources of a type that a stack still has."""
+        pages = self.target.client("cloudformation").get_paginator("list_stack_resources")
+        return [
+            resource
+            for page in pages.paginate(StackName=stack)
+            for resource in page["StackResourceSummaries"]
+            if resource["ResourceType"] == type_ and resource["ResourceStatus"] != "DELETE_COMPLETE"
+        ]
 
     def _at_rest(self, name: str) -> dict[str, Any] | None:
         """Wait until CloudFormation would delete the stack, as no other operation is under way; return it."""

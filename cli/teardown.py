@@ -12,7 +12,8 @@ import typer
 from rich.console import Console
 
 from cli import kept_data
-from cli.app_resources import AppNames, Found, Listing, list_everything, list_service
+from cli.app_names import AppNames
+from cli.app_resources import Found, Listing, list_everything, list_service
 from cli.aws_target import AwsTarget, app_name, chosen_target, explained
 from cli.errors import CommandError
 from cli.output import print_json
@@ -59,12 +60,14 @@ def tear_down(choices: Choices, *, state: Path, profile: str, region: str, conte
         _ask(target, names, choices)
         steps = _Steps(started)
         deletion = StackDeletion(target, names, steps.tell)
-        deletion.delete_all()
+        failure = _delete_stacks(deletion)
         _delete_orphaned_roles(target, names, steps)
-        if choices.stories:
+        if choices.stories and failure is None:
             _delete_stories(target, names, deletion, steps)
         listing = _settled_listing(target, names)
     _report(names, listing, deletion, time.monotonic() - started, as_json=choices.as_json)
+    if failure is not None:
+        raise failure
     return not listing.left and not listing.unlisted
 
 
@@ -121,6 +124,15 @@ def _require_terminal(cure: str) -> None:
         raise CommandError(
             "Not an interactive terminal, so the question cannot be asked. Nothing was deleted.", cure
         )
+
+
+def _delete_stacks(deletion: StackDeletion) -> CommandError | None:
+    """Delete what can be deleted; returns what could not, which is told after the list of what is left."""
+    try:
+        deletion.delete_all()
+    except CommandError as error:
+        return error
+    return None
 
 
 def _delete_orphaned_roles(target: AwsTarget, names: AppNames, steps: _Steps) -> None:

@@ -78,8 +78,9 @@ class ChatStack(Stack):
             clean_up_arn=pipeline.clean_up_seen_from(self),
             part="hosting",
             properties={"PageBucket": page.bucket.bucket_name},
-            # Whoever asks for an endpoint or a batch asks these, and so is gone before them.
-            makers=(keeper.function, start_transform.function),
+            # Whoever asks for an endpoint or a batch asks these, and so is gone before them. The page's files
+            # are made after the clean-up, so that it is there to remove them, however late a creation fails.
+            makers=(keeper.function, start_transform.function, page.files),
         )
         ssm.StringParameter(
             self,

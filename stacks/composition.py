@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from aws_cdk import Annotations, App, Environment, Tags
+from aws_cdk import Annotations, App, Aws, Environment, Tags
 
 from stacks import regions
 from stacks.chat import ChatStack
@@ -78,4 +78,6 @@ def compose(
         # On the stack and not raised: what was deployed with an address can still be destroyed without one.
         Annotations.of(chat).add_error(_NO_FIRST_PERSON)
     Tags.of(app).add("storyloom:app", settings.name)
+    # Roles belong to no region, and CloudFormation does not tag them with their stack as it does others.
+    Tags.of(app).add("storyloom:region", Aws.REGION, include_resource_types=["AWS::IAM::Role"])
     return Stacks(storage, pipeline, chat, operations)

@@ -62,7 +62,7 @@ class Page(Construct):
         self._global_name = f"{settings.name}-page-{Aws.REGION}"
         bucket = self.bucket = self._bucket()
         self.distribution = self._distribution(bucket, api)
-        deploy_files(
+        self.files = deploy_files(
             self,
             "Files",
             bucket=bucket,
@@ -79,6 +79,8 @@ class Page(Construct):
                 s3_deployment.CacheControl.must_revalidate(),
             ],
         )
+        # CloudFront refuses some new accounts: then there are no files yet that would keep the bucket.
+        self.files.node.add_dependency(self.distribution)
 
     @property
     def url(self) -> str:

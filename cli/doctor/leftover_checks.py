@@ -93,7 +93,12 @@ _NOT_CREATED = _StackState(
 )
 _STATES = {
     "ROLLBACK_COMPLETE": _NOT_CREATED,
-    "ROLLBACK_FAILED": _NOT_CREATED,
+    "ROLLBACK_FAILED": _StackState(
+        "warning",
+        "its creation failed{reason}, and not all of it could be removed; cdk deploy deletes it and tries "
+        "again, which fails if that is still so",
+        f"Mend the reason first, and finish the deletion: {DESTROY}",
+    ),
     "CREATE_FAILED": _StackState("fault", "its creation failed{reason}", f"Delete it: {_DELETE}"),
     "DELETE_FAILED": _StackState(
         "fault",

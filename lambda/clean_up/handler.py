@@ -1,7 +1,8 @@
 """Removes what was made at run time when its stack is deleted: the function behind `Custom::MadeAtRunTime`.
 
-CloudFormation calls it when the resource is made, changed and deleted; only a deletion with the whole stack
-does anything. What cannot be removed is named in the answer, and the next deletion of the stack goes on from
+CloudFormation calls it when the resource is made, changed and deleted. A deletion with the whole stack
+removes everything; the rollback of a creation removes the page's files, which would keep their bucket and so
+the stack. What cannot be removed is named in the answer, and the next deletion of the stack goes on from
 there.
 """
 
@@ -49,11 +50,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
 
 def _remove(event: dict[str, Any], part: Part, seconds_left: Callable[[], float]) -> str:
     """Remove what is to go; returns why not all of it is gone, or an empty text."""
-    if event["RequestType"] != "Delete" or not _is_deleted(event["StackId"]):
-        return ""
-    sweep = removal.sweep_everything
-    if part == "hosting":
-        sweep = partial(removal.sweep_hosting, event["ResourceProperties"]["PageBucket"])
+    sweep = _sweep(event, part)
     passes = 0
     while remaining := sweep():
         passes += 1
@@ -66,10 +63,23 @@ def _remove(event: dict[str, Any], part: Part, seconds_left: Callable[[], float]
     return ""
 
 
-def _is_deleted(stack_id: str) -> bool:
-    """Whether the whole stack is being deleted: an update or a rollback must not touch what was made."""
+def _sweep(event: dict[str, Any], part: Part) -> Callable[[], list[Remaining]]:
+    """Choose what is removed: an update, or one that is rolled back, must not touch what was made."""
+    status = _stack_status(event["StackId"]) if event["RequestType"] == "Delete" else ""
+    if part == "hosting":
+        bucket = event["ResourceProperties"]["PageBucket"]
+        if status == "ROLLBACK_IN_PROGRESS":  # of a creation; that of an update is UPDATE_ROLLBACK_…
+            return partial(removal.sweep_page, bucket)
+        if status == "DELETE_IN_PROGRESS":
+            return partial(removal.sweep_hosting, bucket)
+    elif status == "DELETE_IN_PROGRESS":
+        return removal.sweep_everything
+    return list
+
+
+def _stack_status(stack_id: str) -> str:
     (stack,) = aws.cloudformation().describe_stacks(StackName=stack_id)["Stacks"]
-    return stack["StackStatus"] == "DELETE_IN_PROGRESS"
+    return stack["StackStatus"]
 
 
 def _sentence(remaining: list[Remaining]) -> str:

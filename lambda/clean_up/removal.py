@@ -30,9 +30,18 @@ def sweep_hosting(page_bucket: str) -> list[Remaining]:
         *attempt("transform jobs", partial(job_resources.stop_jobs, job_resources.TRANSFORM)),
         *attempt("the endpoint", hosting_resources.delete_endpoint),
         *attempt("API keys", kept_records.revoke_keys),
-        *attempt("the page's files", partial(page_files.empty, page_bucket)),
+        *sweep_page(page_bucket),
         *attempt("records in the table", kept_records.end_what_is_in_progress),
     ]
+
+
+def sweep_page(page_bucket: str) -> list[Remaining]:
+    """Remove the page's files and nothing else.
+
+    Args:
+        page_bucket: holds them.
+    """
+    return attempt("the page's files", partial(page_files.empty, page_bucket))
 
 
 def sweep_everything() -> list[Remaining]:

@@ -12,6 +12,7 @@ from local.plugin import ministack_cloudformation, ministack_logs
 def install() -> None:
     """Add this to the MiniStack of this process."""
     ministack_cloudformation.keep_dependencies_of_failures()
+    ministack_cloudformation.keep_failures_of_rollbacks()
     ministack_cloudformation.after_creating("AWS::ApiGateway::Stage", _log_executions)
     ministack_cloudformation.after_creating("AWS::S3::Bucket", _tag)
     ministack_cloudformation.before_deleting("AWS::S3::Bucket", _refuse_full_bucket)

@@ -84,7 +84,7 @@ def call_cognito(action: str, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def keep_dependencies_of_failures() -> None:
-    """Leave what a resource depends on while that resource could not be deleted.
+    """Leave what a resource depends on while that resource could not be deleted, also in a rollback.
 
     CloudFormation deletes in the reverse order of dependencies, so it never gets there; MiniStack goes on,
     and a second deletion would find a custom resource without its function.
@@ -101,24 +101,56 @@ def keep_dependencies_of_failures() -> None:
         needed_by = _undeleted_dependents(stack_name, logical_id)
         if needed_by:
             raise ValueError(f"Not attempted: {', '.join(needed_by)} could not be deleted and needs it.")
-        delete(type_, physical_id, properties, stack_name, logical_id)
+        try:
+            delete(type_, physical_id, properties, stack_name, logical_id)
+        except Exception:
+            if stack_name in cloudformation._stacks:
+                cloudformation._stacks[stack_name].setdefault(_NOT_DELETED, set()).add(logical_id)
+            raise
 
     stacks._delete_resource = delete_unless_needed
+
+
+def keep_failures_of_rollbacks() -> None:
+    """Keep in the stack what could not be deleted when its creation was taken back, for the next deletion.
+
+    MiniStack forgets it: a deletion of the stack would succeed and leave it in the account.
+    """
+    roll_back = stacks._roll_back_operation
+
+    async def roll_back_and_keep(
+        stack_name: str, stack_id: str, stack: dict[str, Any], *more: Any, **named: Any
+    ) -> None:
+        before = dict(stack.get("_resources") or {})
+        stack.pop(_NOT_DELETED, None)
+        await roll_back(stack_name, stack_id, stack, *more, **named)
+        if stack["StackStatus"] == "ROLLBACK_FAILED":
+            for name in set(stack["_rollback_failed"]) & set(before):
+                stack["_resources"][name] = {**before[name], "ResourceStatus": "DELETE_FAILED"}
+
+    stacks._roll_back_operation = roll_back_and_keep
+
+
+_NOT_DELETED = "_storyloom_not_deleted"
+"""Member of MiniStack's record of a stack: resources whose deletion failed in the rollback in progress."""
 
 
 def _undeleted_dependents(stack_name: str | None, logical_id: str | None) -> list[str]:
     """List the resources of a stack in deletion that depend on this one and failed to be deleted."""
     stack = cloudformation._stacks.get(stack_name) or {}
-    if stack.get("StackStatus") != "DELETE_IN_PROGRESS":
-        return []
     definitions = (stack.get("_template") or {}).get("Resources", {})
     present = stack.get("_resources", {})
+    if stack.get("StackStatus") == "DELETE_IN_PROGRESS":
+        failed = {name for name, one in present.items() if one.get("ResourceStatus") == "DELETE_FAILED"}
+    elif stack.get("StackStatus") == "ROLLBACK_IN_PROGRESS":
+        failed = stack.get(_NOT_DELETED, set())
+    else:
+        return []
     return sorted(
         other
-        for other, resource in present.items()
+        for other in failed
         if other != logical_id
-        and resource.get("ResourceStatus") == "DELETE_FAILED"
-        and logical_id in stacks._with_dependencies([other], definitions, set(present))
+        and logical_id in stacks._with_dependencies([other], definitions, set(definitions))
     )
 
 
@@ -132,6 +164,12 @@ def before_deleting(type_: str, check: Callable[[str], None]) -> None:
         delete(physical_id, *more)
 
     handler["delete"] = check_and_delete
+
+
+def tag_no_identities() -> None:
+    """Give roles and users no tags but the template's: CloudFormation adds none of its own to them."""
+    for kind in ("Role", "User"):
+        provisioners._STACK_TAG_PROPERTY.pop(f"AWS::IAM::{kind}", None)
 
 
 def is_empty(bucket: str) -> bool:

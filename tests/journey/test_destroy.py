@@ -23,7 +23,8 @@ from rich.console import Console
 from safetensors.numpy import save
 
 from cli import journey
-from cli.app_resources import AppNames, list_everything
+from cli.app_names import AppNames
+from cli.app_resources import list_everything
 from cli.aws_target import AwsTarget, on_local_cloud
 from cli.progress import wait_for_new_run
 from local import deploy, processes

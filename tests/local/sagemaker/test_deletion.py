@@ -3,9 +3,14 @@
 from typing import Any
 from uuid import uuid4
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from cli import regional_buckets, stack_deletion
+from cli.app_names import AppNames
+from cli.aws_target import AwsTarget
+from cli.stack_deletion import StackDeletion
 from tests.local.sagemaker.conftest import Aws, until
 from tests.local.sagemaker.test_endpoints import _config, _settled, _until_gone
 from tests.local.sagemaker.test_tuning import _ended, _request, trial_code
@@ -177,6 +182,124 @@ def test_a_bucket_with_objects_is_not_deleted_with_its_stack(aws: Aws) -> None:
     assert "is not empty" in _reason(aws, failed["StackId"], "Bucket")
     s3.delete_object(Bucket=bucket, Key="index.html")
     assert _deleted(aws, stack)["StackStatus"] == "DELETE_COMPLETE"
+
+
+# Its last resource fails: the function answers so, as CloudFront does to an account that is not verified.
+LATE_FAILURE = """
+Resources:
+  Bucket: {Type: AWS::S3::Bucket}
+  Role:
+    Type: AWS::IAM::Role
+    Properties:
+      Tags: [{Key: "storyloom:region", Value: !Ref AWS::Region}]
+      Policies:
+        - PolicyName: files
+          PolicyDocument:
+            Statement: [{Effect: Allow, Action: s3:PutObject, Resource: !Sub "${Bucket.Arn}/*"}]
+      AssumeRolePolicyDocument:
+        Statement: [{Effect: Allow, Principal: {Service: lambda.amazonaws.com}, Action: sts:AssumeRole}]
+  Function:
+    Type: AWS::Lambda::Function
+    Properties:
+      Runtime: python3.14
+      Handler: index.handler
+      Role: !GetAtt Role.Arn
+      Code:
+        ZipFile: |
+          import boto3, json, urllib.request
+          def handler(event, context):
+              properties = event["ResourceProperties"]
+              if event["RequestType"] == "Create" and "Bucket" in properties:
+                  boto3.client("s3").put_object(Bucket=properties["Bucket"], Key="index.html", Body=b"-")
+              fails = event["RequestType"] == "Create" and "Bucket" not in properties
+              answer = {key: event[key] for key in ("StackId", "RequestId", "LogicalResourceId")}
+              answer |= {"Status": "FAILED" if fails else "SUCCESS", "Reason": "must be verified"}
+              answer |= {"PhysicalResourceId": "one"}
+              urllib.request.urlopen(urllib.request.Request(
+                  event["ResponseURL"], json.dumps(answer).encode(), {"Content-Type": ""}, method="PUT"))
+  Files:
+    Type: Custom::Files
+    Properties: {ServiceToken: !GetAtt Function.Arn, ServiceTimeout: 60, Bucket: !Ref Bucket}
+  Last:
+    Type: Custom::Last
+    DependsOn: Files
+    Properties: {ServiceToken: !GetAtt Function.Arn, ServiceTimeout: 60}
+"""
+
+
+@pytest.mark.aws_fact
+def test_a_creation_that_fails_late_keeps_a_bucket_with_files(aws: Aws) -> None:
+    stack, formation = f"late-{uuid4().hex[:8]}", aws.client("cloudformation")
+    formation.create_stack(StackName=stack, TemplateBody=LATE_FAILURE, Capabilities=["CAPABILITY_IAM"])
+    rolled_back = until(
+        lambda: formation.describe_stacks(StackName=stack)["Stacks"][0],
+        lambda seen: seen["StackStatus"] in ("ROLLBACK_FAILED", "ROLLBACK_COMPLETE", "CREATE_COMPLETE"),
+    )
+    assert rolled_back["StackStatus"] == "ROLLBACK_FAILED"
+    assert "is not empty" in _reason(aws, rolled_back["StackId"], "Bucket")
+    (kept,) = formation.list_stack_resources(StackName=stack)["StackResourceSummaries"]
+    assert kept["LogicalResourceId"] == "Bucket"
+    assert _deleted(aws, stack)["StackStatus"] == "DELETE_FAILED", "no deletion empties it"
+    aws.client("s3").delete_object(Bucket=kept["PhysicalResourceId"], Key="index.html")
+    assert _deleted(aws, stack)["StackStatus"] == "DELETE_COMPLETE"
+    listed = aws.client("s3").list_buckets()["Buckets"]
+    assert kept["PhysicalResourceId"] not in [bucket["Name"] for bucket in listed]
+
+
+def test_destroying_finishes_what_a_creation_that_failed_late_has_left(
+    aws: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stack_deletion, "POLL_SECONDS", 0.05)
+    names, formation = AppNames(f"late{uuid4().hex[:8]}"), aws.client("cloudformation")
+    for _ in range(2):  # the name is free again afterwards
+        formation.create_stack(
+            StackName=names.chat_stack, TemplateBody=LATE_FAILURE, Capabilities=["CAPABILITY_IAM"]
+        )
+        until(
+            lambda: formation.describe_stacks(StackName=names.chat_stack)["Stacks"][0],
+            lambda seen: seen["StackStatus"] == "ROLLBACK_FAILED",
+        )
+        target = AwsTarget(
+            boto3.Session(region_name="us-east-1"),
+            _clients={service: aws.client(service) for service in ("cloudformation", "s3")},
+        )
+        deletion = StackDeletion(target, names, lambda line: None)
+        deletion.delete_all()
+        assert deletion.deleted == [names.chat_stack]
+        assert list(regional_buckets.named(target, names.chat_stack.lower())) == []
+
+
+ROLE_STACK = """
+Resources:
+  Role:
+    Type: AWS::IAM::Role
+    Properties:
+      Tags: [{Key: "storyloom:region", Value: !Ref AWS::Region}]
+      AssumeRolePolicyDocument:
+        Statement: [{Effect: Allow, Principal: {Service: lambda.amazonaws.com}, Action: sts:AssumeRole}]
+"""
+
+
+@pytest.mark.aws_fact
+def test_a_role_has_no_tags_but_the_templates(aws: Aws) -> None:
+    stack, iam = f"role-{uuid4().hex[:8]}", aws.client("iam")
+    _create(aws, stack, ROLE_STACK)
+    (role,) = aws.client("cloudformation").list_stack_resources(StackName=stack)["StackResourceSummaries"]
+    tags = iam.list_role_tags(RoleName=role["PhysicalResourceId"])["Tags"]
+    assert tags == [{"Key": "storyloom:region", "Value": "us-east-1"}]
+    assert _deleted(aws, stack)["StackStatus"] == "DELETE_COMPLETE"
+
+
+@pytest.mark.aws_fact
+def test_the_list_of_buckets_gives_regions_only_if_asked(aws: Aws) -> None:
+    name, s3 = f"listed-{uuid4().hex[:8]}", aws.client("s3")
+    s3.create_bucket(Bucket=name)
+    assert all("BucketRegion" not in bucket for bucket in s3.list_buckets()["Buckets"])
+    (found,) = s3.list_buckets(Prefix=name, BucketRegion="us-east-1")["Buckets"]
+    assert (found["Name"], found["BucketRegion"]) == (name, "us-east-1")
+    with pytest.raises(ClientError, match="must be made to the corresponding regional endpoint"):
+        s3.list_buckets(BucketRegion="eu-west-1")
+    s3.delete_bucket(Bucket=name)
 
 
 GATEWAY = """

@@ -10,14 +10,15 @@ from typer.testing import CliRunner
 
 from cli import aws_target, kept_data, stack_deletion, teardown
 from cli.app import app
-from cli.app_resources import AppNames, list_everything
+from cli.app_names import AppNames
+from cli.app_resources import list_everything
 from cli.aws_target import AwsTarget
 from cli.errors import CommandError
 from cli.kept_data import KeptData
 from cli.stack_deletion import StackDeletion
 
 NAMES = AppNames("storyloom")
-PIPELINE = "Storyloom-Pipeline"
+CHAT, PIPELINE = "Storyloom-Chat", "Storyloom-Pipeline"
 
 
 def _refused(code: str, operation: str = "GetCallerIdentity", message: str = "no") -> ClientError:
@@ -32,6 +33,15 @@ class _Formation:
         self.after_delete: dict[str, list[list[str]]] = {}
         """What a stack goes through after each deletion; the last state stays."""
         self.asked: list[str] = []
+        self.resources: dict[str, list[dict[str, str]]] = {}
+        """What the stacks still have."""
+
+    def get_paginator(self, operation: str) -> "_Formation":
+        assert operation == "list_stack_resources"
+        return self
+
+    def paginate(self, StackName: str) -> list[dict[str, Any]]:  # noqa: N803
+        return [{"StackResourceSummaries": self.resources.get(StackName, [])}]
 
     def describe_stacks(self, StackName: str) -> dict[str, Any]:  # noqa: N803 - boto3 names it so
         states = self.stacks.get(StackName)
@@ -129,6 +139,71 @@ def test_what_cannot_be_deleted_is_one_message() -> None:
     ) as told:
         _delete(formation)
     assert "goes on from here" in told.value.cure
+
+
+class _PageBucket:
+    """S3 with the page's bucket: once it is empty, its stack can be deleted."""
+
+    def __init__(self, formation: _Formation, region: str = "us-east-1") -> None:
+        self.formation, self.region = formation, region
+        formation.after_delete[CHAT] = [["DELETE_FAILED"]] * 9
+        formation.resources[CHAT] = [
+            {
+                "ResourceType": "AWS::S3::Bucket",
+                "ResourceStatus": "DELETE_FAILED",
+                "PhysicalResourceId": "storyloom-chat-page",
+            }
+        ]
+
+    def head_bucket(self, Bucket: str) -> dict[str, str]:  # noqa: N803
+        assert Bucket == "storyloom-chat-page"
+        return {"BucketRegion": self.region}
+
+    def list_multipart_uploads(self, **_: str) -> dict[str, Any]:
+        return {}
+
+    def get_paginator(self, _: str) -> "_PageBucket":
+        return self
+
+    def paginate(self, **_: str) -> list[dict[str, Any]]:
+        return [{"Versions": [{"Key": "index.html", "VersionId": "null"}]}]
+
+    def delete_objects(self, Bucket: str, Delete: dict[str, Any]) -> None:  # noqa: N803
+        assert [entry["Key"] for entry in Delete["Objects"]] == ["index.html"]
+        self.formation.after_delete.clear()
+        self.formation.resources.clear()
+
+
+def test_files_of_the_page_that_a_failed_creation_left_keep_nothing() -> None:
+    formation = _Formation(Storyloom_Chat=["ROLLBACK_FAILED"], Storyloom_Pipeline=["CREATE_COMPLETE"])
+    target = _target(cloudformation=formation, s3=_PageBucket(formation))
+    deletion = StackDeletion(target, NAMES, lambda line: None)
+    deletion.delete_all()
+    assert deletion.deleted == [CHAT, PIPELINE]
+    assert formation.asked == [CHAT, CHAT, PIPELINE]
+
+
+def test_a_stack_that_cannot_be_deleted_keeps_no_other() -> None:
+    formation = _Formation(Storyloom_Chat=["ROLLBACK_FAILED"], Storyloom_Pipeline=["CREATE_COMPLETE"])
+    formation.after_delete[CHAT] = [["DELETE_FAILED"]] * 9
+    with pytest.raises(CommandError, match="Storyloom-Chat could not be deleted"):
+        _delete(formation)
+    assert set(formation.stacks) == {CHAT}, "the pipeline is gone all the same"
+
+
+def test_the_pipeline_stays_while_the_clean_up_of_the_chat_needs_its_function() -> None:
+    formation = _Formation(Storyloom_Chat=["CREATE_COMPLETE"], Storyloom_Pipeline=["CREATE_COMPLETE"])
+    formation.after_delete[CHAT] = [["DELETE_FAILED"]] * 9
+    formation.resources[CHAT] = [
+        {
+            "ResourceType": "Custom::MadeAtRunTime",
+            "ResourceStatus": "DELETE_FAILED",
+            "PhysicalResourceId": "storyloom-hosting",
+        }
+    ]
+    with pytest.raises(CommandError, match="Pipeline was not touched: the clean-up of Storyloom-Chat needs"):
+        _delete(formation)
+    assert PIPELINE not in formation.asked
 
 
 @pytest.mark.parametrize(

@@ -159,15 +159,42 @@ def test_making_and_changing_the_resource_does_nothing(delete: Delete, account: 
 
 
 @pytest.mark.aws_fact
-@pytest.mark.parametrize("status", ["UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "ROLLBACK_IN_PROGRESS"])
-def test_an_update_or_a_rollback_removes_nothing(
-    delete: Delete, account: Account, stacks: _Stacks, status: str
+@pytest.mark.parametrize(
+    "status",
+    [
+        "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS",
+        "UPDATE_ROLLBACK_IN_PROGRESS",
+        "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS",
+    ],
+)
+def test_an_update_removes_nothing(
+    delete: Delete, account: Account, stacks: _Stacks, house: House, status: str
 ) -> None:
     """CloudFormation sends Delete also for a resource that an update replaces."""
     _fill(account)
+    aws.s3().put_object(Bucket=house.artifacts, Key="index.html", Body=b"-")
     stacks.status = status
-    assert delete()["Status"] == "SUCCESS"
+    assert delete()["Status"] == delete("hosting")["Status"] == "SUCCESS"
     assert account.done == []
+    assert aws.s3().list_objects_v2(Bucket=house.artifacts)["KeyCount"] == 1
+
+
+@pytest.mark.aws_fact
+def test_a_creation_that_is_rolled_back_removes_the_pages_files_and_nothing_else(
+    delete: Delete, account: Account, stacks: _Stacks, house: House
+) -> None:
+    """They would keep their bucket, and the stack could neither be deployed again nor deleted."""
+    _fill(account)
+    key, _ = keys.make("program", ["chat"], 60, by="u1", email="u1@example.com")
+    aws.s3().put_object(Bucket=house.artifacts, Key="index.html", Body=b"-")
+    stacks.status = "ROLLBACK_IN_PROGRESS"
+    assert delete("everything")["Status"] == "SUCCESS"
+    assert aws.s3().list_objects_v2(Bucket=house.artifacts)["KeyCount"] == 1
+    assert delete("hosting")["Status"] == "SUCCESS"
+    assert aws.s3().list_objects_v2(Bucket=house.artifacts)["KeyCount"] == 0
+    assert account.done == []
+    left = keys.get(key.key_id)
+    assert left is not None and left.revoked_at is None
 
 
 def test_what_may_not_be_removed_is_named_and_the_next_deletion_goes_on(
@@ -285,7 +312,6 @@ def test_of_shared_logs_only_our_streams_go(delete: Delete) -> None:
         logs.delete_log_group(logGroupName=name)
 
 
-@pytest.mark.aws_fact
 def test_the_pages_bucket_is_emptied(delete: Delete, house: House) -> None:
     """The artifacts bucket stands for it here; the clean-up is told its name."""
     for key in ("index.html", "assets/page.js"):

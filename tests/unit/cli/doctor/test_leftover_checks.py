@@ -109,15 +109,19 @@ def test_a_state_that_takes_no_deployment_is_a_cross_with_what_failed_first(
 
 
 @pytest.mark.aws_fact
-@pytest.mark.parametrize("status", ["ROLLBACK_COMPLETE", "ROLLBACK_FAILED"])
+@pytest.mark.parametrize(
+    ("status", "cure"),
+    [("ROLLBACK_COMPLETE", "delete-stack"), ("ROLLBACK_FAILED", "finish the deletion: storyloom destroy")],
+)
 def test_a_stack_that_was_rolled_back_at_its_creation_is_deleted_by_the_cdk(
-    aws: StubbedAccount, status: str
+    aws: StubbedAccount, status: str, cure: str
 ) -> None:
     all_stacks(aws, status, "", "", "")
     events(aws, event("Bucket", "CREATE_FAILED", "TooManyBuckets"))
     (finding,) = found(stacks, examination(aws)).values()
     assert finding.status == "warning"
     assert "at Bucket: TooManyBuckets" in finding.message and "cdk deploy deletes it" in finding.message
+    assert cure in finding.cure
 
 
 @pytest.mark.parametrize(
