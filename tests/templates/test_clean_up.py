@@ -121,3 +121,30 @@ def test_everything_made_at_run_time_is_removed(synthesized: Synthesized) -> Non
     assert _clean_up(synthesized, "chat")[1]["Properties"]["PageBucket"] == {"Ref": page}
     parts = {stack: _clean_up(synthesized, stack)[1]["Properties"]["Part"] for stack in ("pipeline", "chat")}
     assert parts == {"pipeline": "everything", "chat": "hosting"}
+
+
+@pytest.mark.aws_fact
+def test_the_parameter_that_allows_an_endpoint_exists_only_with_the_keeper(synthesized: Synthesized) -> None:
+    """What a resource depends on is made before it and deleted after it, also in a rollback."""
+    resources = _resources(synthesized, "chat")
+    (parameter,) = synthesized.chat.find_resources("AWS::SSM::Parameter")
+    needed = _needs(resources, parameter)
+    ticks = {
+        name
+        for name, resource in resources.items()
+        if resource["Type"] == "AWS::Events::Rule" and "rate(" in str(resource["Properties"])
+    }
+    called = {
+        name
+        for name, resource in resources.items()
+        if resource["Type"] == "AWS::Lambda::Permission" and "events.amazonaws.com" in str(resource)
+    }
+    assert ticks and ticks <= needed
+    assert called and called <= needed
+    names = ("Preflight", "Activate", "Deploy", "SmokeTest")
+    asking = [
+        function["Properties"]["Environment"]["Variables"].get("STORYLOOM_PAGE_URL_PARAMETER")
+        for name, function in synthesized.resources("AWS::Lambda::Function")
+        if re.match(rf"({'|'.join(names)})[A-Z0-9]", name)
+    ]
+    assert asking == ["/storyloom/page-url"] * len(names)
