@@ -13,6 +13,7 @@ from cli.app_resources import TAG
 from cli.doctor.aws_account import AwsAccount, code_of
 from cli.doctor.examination import Examination
 from cli.doctor.findings import Finding, fault, ok, warning
+from stacks.settings import Settings
 from stories.estimate import INSTANCES
 
 _RUN_ID = r"\d{8}-\d{6}-[0-9a-f]{4}"
@@ -208,8 +209,8 @@ def _bill(account: AwsAccount, found: dict[str, Any]) -> str:
 
 def jobs(examination: Examination) -> Iterator[Finding]:
     """Look for jobs that go on."""
-    account, name = examination.account, examination.settings.name
-    running = _running_jobs(account.client("sagemaker"), name)
+    account = examination.account
+    running = _running_jobs(account.client("sagemaker"), examination.settings)
     if not running:
         yield ok("Jobs", "none of this name is running")
         return
@@ -224,11 +225,11 @@ def jobs(examination: Examination) -> Iterator[Finding]:
     )
 
 
-def _running_jobs(client: Any, name: str) -> list[str]:
+def _running_jobs(client: Any, settings: Settings) -> list[str]:
     """Name this app's jobs that are running: one's whole name tells whose it is, or else its tag."""
-    search = name[:9].rstrip("-")  # so many of a tuning job's 32 characters are left for the app's name
+    name, search = settings.name, settings.tuning_job_prefix
     ours = re.compile(rf"{re.escape(name)}-(train|evaluate|batch)-{_RUN_ID}(-\d+)?")
-    shared = re.compile(rf"{re.escape(search)}-{_RUN_ID}(-.*)?")
+    shared = re.compile(rf"{re.escape(search)}{_RUN_ID}(-.*)?")
     found: dict[str, str] = {}
     for kind, api in (
         ("training", "TrainingJob"),
@@ -237,7 +238,7 @@ def _running_jobs(client: Any, name: str) -> list[str]:
         ("hyper_parameter_tuning", "HyperParameterTuningJob"),
     ):
         pages = client.get_paginator(f"list_{kind}_jobs").paginate(
-            NameContains=search, StatusEquals="InProgress"
+            NameContains=search.rstrip("-"), StatusEquals="InProgress"
         )
         found.update(
             {job[f"{api}Name"]: job[f"{api}Arn"] for page in pages for job in page[f"{api}Summaries"]}
