@@ -82,13 +82,15 @@ class ChatStack(Stack):
             # are made after the clean-up, so that it is there to remove them, however late a creation fails.
             makers=(keeper.function, start_transform.function, page.files),
         )
-        ssm.StringParameter(
+        # The pipeline makes an endpoint only if this is there: so it is there only with the keeper.
+        address = ssm.StringParameter(
             self,
             "PageAddress",
             parameter_name=page_url_parameter(settings),
             string_value=page.url,
             description="Storyloom: where messages send people",
         )
+        address.node.add_dependency(keeper.function, self.node.find_child("KeeperTick"))
         publish(self, "PageUrl", page.url, "Chat here")
         publish(self, "ApiUrl", rest_api.api.url.rstrip("/"), "The API, without /api")
         publish(self, "ApiName", rest_api.api.rest_api_name, "Name of the API in CloudWatch's metrics")
@@ -155,6 +157,8 @@ class ChatStack(Stack):
                 "STORYLOOM_STATE_MACHINE_ARN": machine.arn,
                 "STORYLOOM_BROWSER_ENDPOINT": self._settings.browser_endpoint,
                 "STORYLOOM_S3_ENDPOINT": "" if self._settings.browser_endpoint else S3_ENDPOINT,
+                "STORYLOOM_HOSTING_MAX_INSTANCES": str(self._settings.hosting_max_instances),
+                "STORYLOOM_ANSWERS_PER_INSTANCE": str(self._settings.answers_per_instance),
                 "STORYLOOM_DAILY_TOKENS": str(self._settings.daily_tokens_per_person),
             },
         )

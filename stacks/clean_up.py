@@ -101,7 +101,12 @@ def grant_clean_up(
             [resource],
             wildcard_because="the Chat stack, which is deployed later, makes the page's bucket",
         )
-    lists = ("EndpointConfigs", "Models", "ModelPackages", *(f"{kind}Jobs" for kind in _jobs(settings)))
+    lists = (
+        "EndpointConfigs",
+        "Models",
+        "ModelPackages",
+        *(f"{kind}Jobs" for kind in job_patterns(settings)),
+    )
     allow(function.role, [f"sagemaker:List{kind}" for kind in lists], ["*"], wildcard_because=_LISTED)
     allow(
         function.role,
@@ -111,9 +116,9 @@ def grant_clean_up(
     )
 
 
-def _jobs(settings: Settings) -> dict[str, list[str]]:
+def job_patterns(settings: Settings) -> dict[str, list[str]]:
     """Return the names of the jobs, by SageMaker's word for their kind."""
-    search = f"{settings.name[:11].rstrip('-')}-*"  # a tuning job's name has room for so much of the app's
+    search = f"{settings.tuning_job_prefix}*"
     return {
         "HyperParameterTuning": [f"hyper-parameter-tuning-job/{search}"],
         "Training": list(dict.fromkeys([f"training-job/{settings.name}-train-*", f"training-job/{search}"])),
@@ -123,7 +128,7 @@ def _jobs(settings: Settings) -> dict[str, list[str]]:
 
 
 def _grant_jobs(function: Function, settings: Settings) -> None:
-    for kind, names in _jobs(settings).items():
+    for kind, names in job_patterns(settings).items():
         actions = [f"sagemaker:Stop{kind}Job"]
         if kind != "Transform":  # SageMaker has no operation that deletes one
             actions.append(f"sagemaker:Delete{kind}Job")
@@ -145,7 +150,7 @@ def _grant_logs(function: Function, settings: Settings) -> None:
         [arn("logs", f"log-group:{group}{streams}") for group in groups for streams in ("", ":*")],
         wildcard_because="CloudWatch Logs checks a log's streams as a whole; the function asks by job name",
     )
-    prefixes = dict.fromkeys([f"{settings.name}-", f"{settings.name[:11].rstrip('-')}-"])
+    prefixes = dict.fromkeys([f"{settings.name}-", settings.tuning_job_prefix])
     allow(
         function.role,
         ["logs:DeleteLogStream"],

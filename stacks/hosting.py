@@ -32,7 +32,7 @@ class Hosting:
         """Let a function make, change, watch and delete this endpoint and no other."""
         name = self.settings.name
         endpoint = arn("sagemaker", f"endpoint/{name}")
-        configs = arn("sagemaker", f"endpoint-config/{name}-*")
+        configs = arn("sagemaker", f"endpoint-config/{name}-v*")
         named = "models and endpoint configurations are named by their version, which is made at run time"
         allow(function.role, ["sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint"], [endpoint])
         allow(
@@ -42,7 +42,7 @@ class Hosting:
             wildcard_because=named,
         )
         allow(function.role, ["sagemaker:CreateEndpointConfig"], [configs], wildcard_because=named)
-        models = arn("sagemaker", f"model/{name}-*")
+        models = arn("sagemaker", f"model/{name}-v*")
         allow(function.role, ["sagemaker:CreateModel"], [models], wildcard_because=named)
         # Each of them is made with the app's tag.
         allow(function.role, ["sagemaker:AddTags"], [endpoint, configs, models], wildcard_because=named)
@@ -67,7 +67,7 @@ class Hosting:
         allow(
             function.role,
             ["sagemaker:DeleteEndpointConfig", "sagemaker:DeleteModel"],
-            [arn("sagemaker", f"{kind}/{name}-*") for kind in ("endpoint-config", "model")],
+            _named_by_version(name),
             wildcard_because="models and endpoint configurations are named by their version, "
             "which is made at run time",
         )
@@ -88,13 +88,12 @@ class Hosting:
             ["sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint"],
             [arn("sagemaker", f"endpoint/{name}")],
         )
-        for kind, action in (("endpoint-config", "DeleteEndpointConfig"), ("model", "DeleteModel")):
-            allow(
-                function.role,
-                [f"sagemaker:{action}"],
-                [arn("sagemaker", f"{kind}/{name}-*")],
-                wildcard_because=named,
-            )
+        allow(
+            function.role,
+            ["sagemaker:DeleteEndpointConfig", "sagemaker:DeleteModel"],
+            _named_by_version(name),
+            wildcard_because=named,
+        )
         self._auto_scaling(function, "DeregisterScalableTarget")
         if self.settings.hosting_max_instances > 1:
             self._answer_auto_scaling(function)
@@ -142,7 +141,7 @@ class Hosting:
         allow(
             function.role,
             ["sagemaker:DescribeEndpointConfig"],
-            [arn("sagemaker", f"endpoint-config/{name}-*")],
+            [arn("sagemaker", f"endpoint-config/{name}-v*")],
             wildcard_because="models and endpoint configurations are named by their version, "
             "which is made at run time",
         )
@@ -185,3 +184,9 @@ class Hosting:
         }
         for name, value in variables.items():
             function.function.add_environment(name, value)
+
+
+def _named_by_version(name: str) -> list[str]:
+    """ARNs of the endpoint configurations and models of all versions, those of transform jobs too."""
+    kinds = (f"endpoint-config/{name}-v*", f"model/{name}-v*", f"model/{name}-batch-v*")
+    return [arn("sagemaker", kind) for kind in kinds]

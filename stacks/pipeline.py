@@ -233,6 +233,10 @@ class PipelineStack(Stack):
             self._functions[name].may_use_table("UpdateItem")
         self._functions["resume"].may_use_table("GetItem", "PutItem", "UpdateItem")
         self._configure_preflight(self._functions["preflight"])
+        for name in ("preflight", "activate", "deploy", "smoke_test"):
+            self._knows_the_page(
+                self._functions[name]
+            )  # without the Chat stack none of them has a model hosted
         self._equip_gate(self._functions["gate"])
         self._equip_register(self._functions["register"])
         self._equip_deployment(self._functions["deploy"], self._functions["smoke_test"])

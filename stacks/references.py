@@ -25,7 +25,8 @@ def page_url_parameter(settings: Settings) -> str:
     """Name of the Systems Manager parameter with the page's address.
 
     The Chat stack, which makes the page, is deployed after the Pipeline stack, whose messages name it: so the
-    address is read when a message is sent.
+    address is read when a message is sent. It is written after the keeper's timer and deleted before it, so
+    without it nothing would put an endpoint to sleep (`lambda/shared/chat_stack.py`).
     """
     return f"/{settings.name}/page-url"
 

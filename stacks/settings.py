@@ -124,6 +124,14 @@ class Settings(BaseModel):
         """`name` with its first letter upper-cased: the beginning of the stacks' names."""
         return self.name[0].upper() + self.name[1:]
 
+    @property
+    def tuning_job_prefix(self) -> str:
+        """Beginning of the tuning jobs' names: of their 32 characters nine are left for the app's name.
+
+        Another app's may begin so too; `lambda/shared/layout.py` names the jobs likewise.
+        """
+        return f"{self.name[:9].rstrip('-')}-"
+
 
 @dataclass(frozen=True)
 class Fault:

@@ -367,8 +367,8 @@ class Pipeline(Construct):
 
     @property
     def _searches(self) -> str:
-        """The tuning jobs, whose names have room for so much of the app's."""
-        return f"hyper-parameter-tuning-job/{self._settings.name[:9].rstrip('-')}-*"
+        """The tuning jobs."""
+        return f"hyper-parameter-tuning-job/{self._settings.tuning_job_prefix}*"
 
     def _allow_its_tasks(self, functions: Mapping[str, Function]) -> None:
         name, role = self._settings.name, self._role

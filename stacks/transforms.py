@@ -27,7 +27,7 @@ class Transforms:
 
     def made_by(self, function: Function) -> None:
         """Let a function make transform jobs with their models."""
-        models = arn("sagemaker", f"model/{self.settings.name}-batch-*")
+        models = arn("sagemaker", f"model/{self.settings.name}-batch-v*")
         allow(function.role, ["sagemaker:CreateModel"], [models], wildcard_because=_NAMED)
         allow(function.role, ["sagemaker:CreateTransformJob"], [self._jobs], wildcard_because=_NAMED)
         # Both are made with the app's tag.

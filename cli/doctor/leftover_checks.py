@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from botocore.exceptions import ClientError
 
+from cli.app_resources import TAG
 from cli.doctor.aws_account import AwsAccount, code_of
 from cli.doctor.examination import Examination
 from cli.doctor.findings import Finding, fault, ok, warning
+from stacks.settings import Settings
 from stories.estimate import INSTANCES
 
+_RUN_ID = r"\d{8}-\d{6}-[0-9a-f]{4}"
 STACK_PERMISSIONS = ("cloudformation:DescribeStacks", "cloudformation:DescribeStackEvents")
 ENDPOINT_PERMISSIONS = (
     "sagemaker:DescribeEndpoint",
@@ -24,6 +28,7 @@ JOB_PERMISSIONS = (
     "sagemaker:ListProcessingJobs",
     "sagemaker:ListTransformJobs",
     "sagemaker:ListHyperParameterTuningJobs",
+    "sagemaker:ListTags",
     "cloudformation:DescribeStacks",
 )
 KEPT_PERMISSIONS = ("tag:GetResources", "cloudformation:DescribeStacks")
@@ -31,6 +36,9 @@ _STORAGE = "Storage"
 PARTS = (_STORAGE, "Pipeline", "Chat", "Operations")
 """The app's stacks are named after its name and these, and deployed in this order."""
 DESTROY = "storyloom destroy"
+_LIVE = re.compile("CREATE_COMPLETE|UPDATE_|IMPORT_")
+"""States of a stack that was created once; ROLLBACK_* and DELETE_* are of one that was not, or goes."""
+_EMPTY = frozenset({"ROLLBACK_COMPLETE", "REVIEW_IN_PROGRESS"})
 
 
 def stack_names(examination: Examination) -> list[str]:
@@ -47,6 +55,18 @@ def described(account: AwsAccount, stack: str) -> dict[str, Any] | None:
             return None
         raise
     return None if description["StackStatus"] == "DELETE_COMPLETE" else dict(description)
+
+
+def is_live(account: AwsAccount, stack: str) -> bool:
+    """Whether a stack was created as a whole and stays, so that what it makes is there and works."""
+    description = described(account, stack)
+    return description is not None and _LIVE.match(description["StackStatus"]) is not None
+
+
+def holds_resources(account: AwsAccount, stack: str) -> bool:
+    """Whether a stack has resources, so that names which are taken may be taken by it."""
+    description = described(account, stack)
+    return description is not None and description["StackStatus"] not in _EMPTY
 
 
 def stacks(examination: Examination) -> Iterator[Finding]:
@@ -168,7 +188,7 @@ def endpoint(examination: Examination) -> Iterator[Finding]:
             yield ok(subject, f"none named {name}: nothing bills")
             return
         raise
-    if described(account, f"{examination.settings.title}-Chat"):
+    if is_live(account, f"{examination.settings.title}-Chat"):
         yield ok(subject, f"{name} is {found['EndpointStatus']}, and its keeper puts it to sleep")
         return
     yield fault(
@@ -194,24 +214,12 @@ def _bill(account: AwsAccount, found: dict[str, Any]) -> str:
 
 def jobs(examination: Examination) -> Iterator[Finding]:
     """Look for jobs in progress."""
-    account, name = examination.account, examination.settings.name
-    client = account.client("sagemaker")
-    running = []
-    for kind, summaries, field in (
-        ("training", "TrainingJobSummaries", "TrainingJobName"),
-        ("processing", "ProcessingJobSummaries", "ProcessingJobName"),
-        ("transform", "TransformJobSummaries", "TransformJobName"),
-        ("hyper_parameter_tuning", "HyperParameterTuningJobSummaries", "HyperParameterTuningJobName"),
-    ):
-        pages = client.get_paginator(f"list_{kind}_jobs").paginate(
-            NameContains=name, StatusEquals="InProgress"
-        )
-        names = (str(job[field]) for page in pages for job in page[summaries])
-        running += [job for job in names if job.startswith(f"{name}-")]
+    account = examination.account
+    running = _running_jobs(account.client("sagemaker"), examination.settings)
     if not running:
         yield ok("Jobs", "none of this name is running")
         return
-    if described(account, f"{examination.settings.title}-Pipeline"):
+    if is_live(account, f"{examination.settings.title}-Pipeline"):
         yield ok("Jobs", f"running: {', '.join(running)}; a deployment leaves them alone")
         return
     yield warning(
@@ -222,10 +230,36 @@ def jobs(examination: Examination) -> Iterator[Finding]:
     )
 
 
+def _running_jobs(client: Any, settings: Settings) -> list[str]:
+    """Name this app's jobs that are running: one's whole name tells whose it is, or else its tag."""
+    name, search = settings.name, settings.tuning_job_prefix
+    ours = re.compile(rf"{re.escape(name)}-(train|evaluate|batch)-{_RUN_ID}(-\d+)?")
+    shared = re.compile(rf"{re.escape(search)}{_RUN_ID}(-.*)?")
+    found: dict[str, str] = {}
+    for kind, api in (
+        ("training", "TrainingJob"),
+        ("processing", "ProcessingJob"),
+        ("transform", "TransformJob"),
+        ("hyper_parameter_tuning", "HyperParameterTuningJob"),
+    ):
+        pages = client.get_paginator(f"list_{kind}_jobs").paginate(
+            NameContains=search.rstrip("-"), StatusEquals="InProgress"
+        )
+        found.update(
+            {job[f"{api}Name"]: job[f"{api}Arn"] for page in pages for job in page[f"{api}Summaries"]}
+        )
+    tag = {"Key": TAG, "Value": name}
+    return [
+        job
+        for job, arn in found.items()
+        if ours.fullmatch(job) or (shared.fullmatch(job) and tag in client.list_tags(ResourceArn=arn)["Tags"])
+    ]
+
+
 def kept(examination: Examination) -> Iterator[Finding]:
     """Look for what outlives a deployment on purpose."""
     account, settings = examination.account, examination.settings
-    if not described(account, f"{settings.title}-Storage"):
+    if not holds_resources(account, f"{settings.title}-Storage"):
         yield from _kept_storage(account, settings.name)
     else:
         yield ok("Kept storage", "in the Storage stack, which goes on holding it")
@@ -236,7 +270,7 @@ def _kept_storage(account: AwsAccount, name: str) -> Iterator[Finding]:
         account.client("resourcegroupstaggingapi")
         .get_paginator("get_resources")
         .paginate(
-            TagFilters=[{"Key": "storyloom:app", "Values": [name]}],
+            TagFilters=[{"Key": TAG, "Values": [name]}],
             ResourceTypeFilters=["s3", "dynamodb:table"],
         )
     )

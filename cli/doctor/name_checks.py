@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from cli.doctor.aws_account import AwsAccount, code_of
 from cli.doctor.examination import Examination
 from cli.doctor.findings import Finding, fault, ok, warning
-from cli.doctor.leftover_checks import DESTROY, described
+from cli.doctor.leftover_checks import DESTROY, holds_resources
 
 PERMISSIONS = (
     "cloudformation:DescribeStacks",
@@ -26,10 +26,10 @@ def names(examination: Examination) -> Iterator[Finding]:
     """Look for resources whose names the stacks would give, although the stack that made them is gone."""
     account, settings = examination.account, examination.settings
     looks: list[Iterator[Finding]] = []
-    if not described(account, f"{settings.title}-Pipeline"):
+    if not holds_resources(account, f"{settings.title}-Pipeline"):
         looks += [_model_package_group(account, settings.name), _log_groups(account, settings.title)]
         looks += [_endpoint_log(account, settings.name)]
-    if not described(account, f"{settings.title}-Chat"):
+    if not holds_resources(account, f"{settings.title}-Chat"):
         looks += [_page_address(account, settings.name)]
     taken = False
     for finding in chain.from_iterable(looks):

@@ -5,7 +5,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from shared import hosting, lock, runs, versions
+from shared import chat_stack, hosting, lock, runs, versions
 from shared.models import ModelVersion
 
 log = Logger(service="activate")
@@ -30,6 +30,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
     Raises:
         NotDeployable: where there is no such version, it was not approved, or it fits no longer.
+        shared.chat_stack.ChatNotDeployedError: if it has to be hosted, and nothing would put it to sleep.
         shared.lock.AnotherRunIsGoing: where this execution does not have the lock and cannot get it.
     """
     run_id, version = event["run_id"], event["version"]
@@ -52,6 +53,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         "adapter_sha256": model.adapter_sha256,
     }
     at_hand = _switch(model)
+    if not at_hand:
+        chat_stack.require(version)
     message = f"{version} was loaded, and answers at once." if at_hand else f"{version} can answer."
     runs.enter(run_id, "Activate", message, version=version, **figures)
     log.info("Activating", extra={"run_id": run_id, "version": version, "at_hand": at_hand})

@@ -26,8 +26,11 @@ class AnswerCancelled(Exception):  # noqa: N818 - what happened, not a programmi
 LONGEST_ANSWER_SECONDS = 470.0
 """SageMaker breaks a streamed answer off after eight minutes; the API ends it properly before that."""
 _ENDING_SECONDS = 1.0
-_TRIES_TO_END = 4
-"""With several instances the least busy one gets the request, which need not be the one that writes."""
+_CANCELLING_SECONDS = 2.5
+"""How long the instance that writes is looked for: SageMaker gives a request to the least busy one, and
+lets nobody choose it."""
+_PAUSE_SECONDS = 0.1
+_MOST_CANCELS = 64
 
 
 class Answer:
@@ -70,14 +73,16 @@ class Answer:
 
     async def _end_generation(self) -> None:
         """Ask the model's server to stop: closing the connection on this side may not reach it."""
-        for _ in range(_TRIES_TO_END):
-            told = asyncio.create_task(asyncio.to_thread(_cancel, self._id))
-            await asyncio.wait({told}, timeout=_ENDING_SECONDS)
-            if not told.done() or told.result() is None:
+        give_up_at = self._loop.time() + _CANCELLING_SECONDS
+        counts = _cancel_counts()
+        while not self._read_out.is_set() and (left := give_up_at - self._loop.time()) > 0:
+            cancelled = await _cancel_at_once(self._id, next(counts), left)
+            if cancelled is None:
                 return
-            if told.result():
+            if cancelled:
                 await self._wait_until_read_out()
                 return
+            await asyncio.sleep(_PAUSE_SECONDS)  # a bundle of before holds no cancel
 
     async def _wait_until_read_out(self) -> None:
         with suppress(TimeoutError):
@@ -147,6 +152,45 @@ def _invoke(request: dict[str, Any], answer_id: str) -> Iterator[dict[str, Any]]
     except BotoCoreError as error:
         raise _unreachable(str(error)) from error
     return response["Body"]  # type: ignore[no-any-return]  # an iterable event stream
+
+
+def _cancel_counts() -> Iterator[int]:
+    """Yield how many cancels are sent at once, so that one reaches the instance that writes.
+
+    First as many as there are instances. One that writes more answers than the others is reached once each
+    of those has been given as many cancels as it lacks answers, and one more.
+    """
+    settings = environment.read(environment.Api)
+    yield settings.hosting_max_instances
+    others = settings.hosting_max_instances - 1
+    while True:
+        yield min(_MOST_CANCELS, others * (int(settings.answers_per_instance) + 1) + 1)
+
+
+async def _cancel_at_once(answer_id: str, count: int, seconds: float) -> bool | None:
+    """Send several cancels at the same time; they stay outstanding until they have found the answer, or not.
+
+    Returns:
+        Whether one of them ended the answer within these seconds; None if none can, as with an older bundle.
+    """
+    loop = asyncio.get_running_loop()
+    replies: asyncio.Queue[bool | None] = asyncio.Queue()
+
+    def send() -> None:
+        reply = _cancel(answer_id)
+        with suppress(RuntimeError):  # the loop is closed when the server stops
+            loop.call_soon_threadsafe(replies.put_nowait, reply)
+
+    for _ in range(count):
+        threading.Thread(target=send, name="cancel", daemon=True).start()
+    heard: list[bool | None] = []
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while len(heard) < count:
+                heard.append(await replies.get())
+                if heard[-1]:
+                    return True
+    return None if heard == [None] * count else False
 
 
 def _cancel(answer_id: str) -> bool | None:

@@ -1,13 +1,12 @@
 """The endpoint, and what it and the transform jobs are made of."""
 
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from clean_up.remaining import Remaining, is_missing
-from shared import aws, endpoint, environment
+from shared import aws, endpoint, environment, resource_names
 
 
 def delete_endpoint() -> list[Remaining]:
@@ -26,7 +25,8 @@ def delete_configurations() -> list[Remaining]:
     """Delete the endpoint configurations."""
     client = aws.sagemaker()
     pages = client.get_paginator("list_endpoint_configs").paginate(NameContains=_name())
-    for name in _ours(found["EndpointConfigName"] for page in pages for found in page["EndpointConfigs"]):
+    names = [found["EndpointConfigName"] for page in pages for found in page["EndpointConfigs"]]
+    for name in filter(resource_names.is_hosting, names):
         _delete(client.delete_endpoint_config, EndpointConfigName=name)
     return []
 
@@ -35,8 +35,9 @@ def delete_models() -> list[Remaining]:
     """Delete SageMaker's models, those of transform jobs too."""
     client = aws.sagemaker()
     pages = client.get_paginator("list_models").paginate(NameContains=_name())
-    for name in _ours(found["ModelName"] for page in pages for found in page["Models"]):
-        _delete(client.delete_model, ModelName=name)
+    for name in [found["ModelName"] for page in pages for found in page["Models"]]:
+        if resource_names.is_hosting(name) or resource_names.is_batch_model(name):
+            _delete(client.delete_model, ModelName=name)
     return []
 
 
@@ -44,12 +45,6 @@ def delete_log() -> list[Remaining]:
     """Delete the endpoint's log group: SageMaker makes it, and nothing in it ever expires."""
     _delete(aws.logs().delete_log_group, logGroupName=f"/aws/sagemaker/Endpoints/{_name()}")
     return []
-
-
-def _ours(names: Iterable[str]) -> list[str]:
-    """Keep the names that this app gives: another app's name may begin with the same letters."""
-    pattern = re.compile(rf"{re.escape(_name())}(-batch)?-v\d+(-[a-z0-9]+-[a-z0-9]+)?-[0-9a-f]{{8}}")
-    return [name for name in names if pattern.fullmatch(name)]
 
 
 def _delete(operation: Callable[..., Any], **fields: str) -> None:

@@ -1,6 +1,5 @@
 """SageMaker's jobs of this app, by the names that it gives them, with their logs."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -9,11 +8,10 @@ from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
 from clean_up.remaining import Remaining, is_missing
-from shared import aws, environment, layout, tags
+from shared import aws, environment, layout, resource_names, tags
 
 log = Logger(service="clean_up", child=True)
 
-_RUN_ID = r"\d{8}-\d{6}-[0-9a-f]{4}"
 _AT_WORK = ("InProgress", "Stopping")
 
 
@@ -57,7 +55,7 @@ def delete_logs(kind: JobKind) -> list[Remaining]:
         return []
     for prefix in _stream_prefixes(kind):
         for stream in _streams(kind.log_group, prefix):
-            if _is_ours(kind, stream.partition("/")[0]):
+            if resource_names.is_job(stream.partition("/")[0], _prefixes(kind)):
                 aws.logs().delete_log_stream(logGroupName=kind.log_group, logStreamName=stream)
     return []
 
@@ -97,7 +95,8 @@ def _jobs(kind: JobKind, status: str = "") -> Iterator[str]:
             for found in page[f"{kind.api}Summaries"]:
                 arns[str(found[f"{kind.api}Name"])] = str(found[f"{kind.api}Arn"])
     for name, arn in arns.items():
-        if _is_ours(kind, name) and (not _is_ambiguous(kind, name) or _carries_our_tag(arn)):
+        is_named = resource_names.is_job(name, _prefixes(kind))
+        if is_named and (not _is_ambiguous(kind, name) or _carries_our_tag(arn)):
             yield name
 
 
@@ -118,12 +117,6 @@ def _stream_prefixes(kind: JobKind) -> list[str]:
     named = f"{environment.common().name}-train-"
     trials = [f"{job}/" for job in _jobs(TRAINING) if _is_ambiguous(TRAINING, job)]
     return [named, *trials]
-
-
-def _is_ours(kind: JobKind, job: str) -> bool:
-    """Whether a job is named as this app names them: another app's name may begin with the same letters."""
-    prefixes = "|".join(re.escape(prefix) for prefix in _prefixes(kind))
-    return re.fullmatch(rf"({prefixes}){_RUN_ID}(-.*)?", job) is not None
 
 
 def _is_ambiguous(kind: JobKind, job: str) -> bool:

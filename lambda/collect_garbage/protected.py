@@ -9,6 +9,7 @@ from shared.models import ModelVersion
 MERGED_KEPT = 5
 """How many of the newest versions can be deployed again if their base is hosted merged."""
 _NEVER_AGAIN = frozenset({"rejected", "failed"})
+"""A version is `failed` by its own fault only; one that lacked an instance stays `approved`."""
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,12 @@
 """SageMaker's models and endpoint configurations of versions whose bundle goes."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from botocore.exceptions import ClientError
 
 from collect_garbage.protected import Protected
-from shared import aws, consistency, environment, layout, machines, transform_jobs
+from shared import aws, consistency, environment, machines, resource_names, transform_jobs
 
 
 def delete_unused(protected: Protected) -> None:
@@ -13,14 +14,12 @@ def delete_unused(protected: Protected) -> None:
 
     An endpoint's own configuration must never go: SageMaker would delete it, and then refuse UpdateEndpoint.
     """
-    for config in _names("list_endpoint_configs", "EndpointConfigs", "EndpointConfigName", _endpoint()):
+    for config in _names("list_endpoint_configs", "EndpointConfigs", "EndpointConfigName"):
         if _is_unused(config, protected):
             _delete("delete_endpoint_config", EndpointConfigName=config)
-    batches = layout.transform_job(environment.common().name, "")
-    for model in _names("list_models", "Models", "ModelName", environment.common().name):
-        if model.startswith(batches):
-            version = transform_jobs.version_of_model(model)
-            unused = version is not None and version not in protected.batches
+    for model in _names("list_models", "Models", "ModelName"):
+        if resource_names.is_batch_model(model):
+            unused = transform_jobs.version_of_model(model) not in protected.batches
         else:
             unused = _is_unused(model, protected)
         if unused:
@@ -29,12 +28,14 @@ def delete_unused(protected: Protected) -> None:
 
 def _is_unused(name: str, protected: Protected) -> bool:
     """Whether this is ours, and of a version whose bundle goes; a model is named as its configuration."""
-    version = machines.version_of(name) if name.startswith(f"{_endpoint()}-") else None
-    return version is not None and version not in protected.bundles and name not in protected.configs
+    if not resource_names.is_hosting(name) or name in protected.configs:
+        return False
+    return machines.version_of(name) not in protected.bundles
 
 
-def _names(operation: str, listed: str, name: str, contained: str) -> Iterator[str]:
-    for page in aws.sagemaker().get_paginator(operation).paginate(NameContains=contained):  # type: ignore[call-overload]
+def _names(operation: str, listed: str, name: str) -> Iterator[str]:
+    pages: Any = aws.sagemaker().get_paginator(operation)  # type: ignore[call-overload]
+    for page in pages.paginate(NameContains=environment.common().name):
         for found in page[listed]:
             yield found[name]
 
@@ -45,7 +46,3 @@ def _delete(operation: str, **named: str) -> None:
     except ClientError as error:
         if not consistency.is_not_found(error):
             raise
-
-
-def _endpoint() -> str:
-    return environment.read(environment.Hosting).endpoint_name

@@ -6,7 +6,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deploy import bundle
-from shared import clock, endpoint, environment, hosting, machines, runs, versions
+from shared import chat_stack, clock, endpoint, environment, hosting, machines, runs, versions
 from shared.models import ModelVersion
 
 log = Logger(service="deploy")
@@ -22,12 +22,16 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
     Returns:
         `{"version", "bundle_uri", "merged", "endpoint_config", "started_at"}`
+
+    Raises:
+        shared.chat_stack.ChatNotDeployedError: if there is no keeper to put the endpoint to sleep.
     """
     run_id = event["run_id"]
     version = event["version"]
     model = versions.get(version)
     if model is None:
         raise bundle.IncompleteModelError(f"{version} is not registered.")
+    chat_stack.require(version)
     runs.enter(run_id, "Deploy", f"Putting {version} and the base model together for the endpoint.")
     made = bundle.build(model, _previous(version))
     found = endpoint.describe()

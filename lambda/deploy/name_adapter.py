@@ -25,6 +25,8 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 _HEADER = b"x-amzn-sagemaker-adapter-identifier"
 _ATTRIBUTES = b"x-amzn-sagemaker-custom-attributes"
 _ANSWER, _CANCEL = "storyloom-answer=", "storyloom-cancel="
+HOLD_SECONDS = 0.5
+"""How long a cancel that finds nothing stays outstanding, so that the endpoint gives the next to another."""
 
 
 class NameAdapter:
@@ -43,7 +45,7 @@ class NameAdapter:
             return
         attributes = dict(scope["headers"]).get(_ATTRIBUTES, b"").decode("latin-1")
         if attributes.startswith(_CANCEL):
-            await _reply(send, {"cancelled": self._cancel(attributes.removeprefix(_CANCEL))})
+            await _reply(send, {"cancelled": await self._cancel(attributes.removeprefix(_CANCEL))})
             return
         read = [await receive()]
         while read[-1].get("more_body"):
@@ -64,8 +66,10 @@ class NameAdapter:
         else:
             await self._app(asked, replay, send)
 
-    def _cancel(self, answer_id: str) -> bool:
-        """End an answer; returns False if this server is not writing it."""
+    async def _cancel(self, answer_id: str) -> bool:
+        """End an answer, also one that begins a moment later; returns False if it is not written here."""
+        if answer_id not in self._cancels:
+            await asyncio.sleep(HOLD_SECONDS)
         cancelled = self._cancels.get(answer_id)
         if cancelled is not None:
             cancelled.set()

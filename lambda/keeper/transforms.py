@@ -2,7 +2,7 @@
 
 from aws_lambda_powertools import Logger
 
-from shared import environment, layout, transform_jobs, transforms
+from shared import transform_jobs, transforms
 
 log = Logger(service="keeper")
 
@@ -10,7 +10,7 @@ log = Logger(service="keeper")
 def tick() -> None:
     """Stop what has gone on for too long, and put the records right."""
     # Before the table is asked: what must end ends, also where the table cannot be read.
-    overdue = transform_jobs.stop_overdue(layout.transform_job(environment.common().name, ""))
+    overdue = transform_jobs.stop_overdue()
     if overdue:
         log.warning("Stopped transform jobs that nobody ended", extra={"jobs": overdue})
     for batch_id in transforms.going():

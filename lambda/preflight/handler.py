@@ -1,4 +1,4 @@
-"""Checks, before a training is paid for, that the account's quotas allow the instances of all later steps."""
+"""Checks, before a training is paid for, that the model can be hosted: instances, quotas and a keeper."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
 from preflight.quotas import Quota, QuotaNeed, read_quotas, unmet
-from shared import aws, environment, runs
+from shared import aws, chat_stack, environment, runs
 
 log = Logger(service="preflight")
 
@@ -16,17 +16,21 @@ _CONSOLE = "https://{region}.console.aws.amazon.com/servicequotas/home/services/
 
 @log.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Compare what the run needs with the account's quotas. What cannot be read does not stop a run.
+    """Look for the keeper, and compare what the run needs with the account's quotas.
+
+    What cannot be read does not stop a run.
 
     Args:
         event: `{"run_id"}`.
         context: Lambda's.
 
     Returns:
-        `{"enough", "message"}`; the message says which quotas are too low and how to raise them.
+        `{"enough", "message"}`; the message says what is missing, such as quotas, and how to get it.
     """
     run_id = event["run_id"]
     runs.enter(run_id, "Preflight", "Asking AWS whether this account may have the machines.")
+    if not _has_keeper(run_id):
+        return {"enough": False, "message": chat_stack.refuse_run()}
     needs = [QuotaNeed.model_validate(need) for need in environment.read(environment.QuotaCheck).quotas]
     try:
         quotas = read_quotas(aws.service_quotas(), {need.name for need in needs})
@@ -36,6 +40,14 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     short = unmet(needs, quotas)
     log.info("Looked at the quotas", extra={"run_id": run_id, "short": [need.name for need in short]})
     return {"enough": not short, "message": _message(short, quotas) if short else ""}
+
+
+def _has_keeper(run_id: str) -> bool:
+    try:
+        return chat_stack.is_deployed()
+    except (ClientError, BotoCoreError) as error:
+        log.warning("Could not see the Chat stack; the run goes on", extra={"run_id": run_id}, exc_info=error)
+        return True
 
 
 def _message(short: list[QuotaNeed], quotas: dict[str, Quota]) -> str:

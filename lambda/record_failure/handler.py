@@ -1,4 +1,7 @@
-"""The one failure path: the reason in plain words, the lock freed, the owner told with the same words."""
+"""The one failure path: the reason in plain words, the lock freed, the owner told with the same words.
+
+The run's version stays as it is: the smoke test alone marks one `failed`, if the version is to blame.
+"""
 
 from typing import Any
 
@@ -6,7 +9,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
-from shared import announcement, failures, handover, resuming, runs, versions
+from shared import announcement, failures, handover, resuming, runs
 from shared.models import Failure
 from shared.resuming import FailedState
 
@@ -59,7 +62,6 @@ def _record(run_id: str, failure: Failure, *, can_go_on: bool) -> str:
     if run is None or run.status != "failed":
         # The execution's end was announced as well as caught; the record of the catch stays.
         return run.message or "" if run else ""
-    _discard_version(run.version)
     told = run.failure or failure
     letter = [run.message or message, "", f"Run: {run_id}", f"Step: {told.step}", f"Error: {told.error}"]
     if told.log_tail:
@@ -109,10 +111,3 @@ def _step(run_id: str, failed: FailedState | None) -> str:
         return failed.name
     run = runs.get(run_id)
     return run.step if run is not None and run.step else "Begin"
-
-
-def _discard_version(version: str | None) -> None:
-    """A version whose deployment failed must not look as though it could be chosen."""
-    model = versions.get(version) if version else None
-    if model is not None and model.status == "approved":
-        versions.set_status(model.version, "failed")

@@ -33,7 +33,13 @@ _PATIENT = Config(retries={"mode": "standard", "max_attempts": 10}, connect_time
 _KEPT_CONNECTIONS = Config(max_pool_connections=64)
 
 # An answer is never asked for twice: a retry of a half-read stream would pay for the tokens again.
-_ANSWERS = Config(retries={"mode": "standard", "max_attempts": 1}, connect_timeout=5, read_timeout=290)
+# Many cancels of one answer may be outstanding at once.
+_ANSWERS = Config(
+    retries={"mode": "standard", "max_attempts": 1},
+    connect_timeout=5,
+    read_timeout=290,
+    max_pool_connections=64,
+)
 
 
 @cache
@@ -117,6 +123,12 @@ def sns() -> "SNSClient":
 def secretsmanager() -> "SecretsManagerClient":
     """Return the Secrets Manager client."""
     return boto3.client("secretsmanager", config=_PATIENT)
+
+
+@cache
+def ssm() -> Any:
+    """Return the Systems Manager client."""
+    return boto3.client("ssm", config=_PATIENT)
 
 
 @cache

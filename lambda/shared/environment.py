@@ -101,7 +101,7 @@ class Page(_Group):
     """Where the owner reads and answers."""
 
     page_url_parameter: str
-    """Name of the Systems Manager parameter with the page's address, which another stack knows."""
+    """Name of the Systems Manager parameter with the page's address, which the Chat stack writes."""
 
 
 class Staging(_Group):
@@ -193,6 +193,8 @@ class Api(_Group):
     start_run_function: str
     state_machine_arn: str
     start_transform_function: str
+    hosting_max_instances: int = 1
+    answers_per_instance: float = 8
     browser_endpoint: str = ""
     """Where the browser finds everything on one machine; empty on AWS."""
     s3_endpoint: str = ""

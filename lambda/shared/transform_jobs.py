@@ -11,7 +11,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from shared import aws, capacity, clock, consistency, environment, layout, tags, transforms
+from shared import aws, capacity, clock, consistency, environment, layout, resource_names, tags, transforms
 from shared.endpoint import CONTAINER_VARIABLES
 from shared.models import Transform
 
@@ -129,8 +129,9 @@ def stop(job_name: str) -> None:
             raise
 
 
-def stop_overdue(prefix: str) -> list[str]:
+def stop_overdue() -> list[str]:
     """Stop jobs that have gone on for longer than any may; returns their names. The table is not asked."""
+    prefix = layout.transform_job(environment.common().name, "")
     pages = (
         aws.sagemaker()
         .get_paginator("list_transform_jobs")
@@ -140,7 +141,8 @@ def stop_overdue(prefix: str) -> list[str]:
         job["TransformJobName"]
         for page in pages
         for job in page["TransformJobSummaries"]
-        if job["TransformJobName"].startswith(prefix) and clock.now() - job["CreationTime"] > LONGEST_JOB
+        if resource_names.is_job(job["TransformJobName"], [prefix])
+        and clock.now() - job["CreationTime"] > LONGEST_JOB
     ]
     for name in overdue:
         stop(name)

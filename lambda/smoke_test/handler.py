@@ -5,11 +5,12 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from shared import (
     aws,
     capacity,
+    chat_stack,
     clock,
     endpoint,
     environment,
@@ -64,6 +65,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     candidate = versions.get(version)
     if candidate is None:
         raise SmokeTestFailed(f"{version} is not registered.")
+    if not _has_keeper(run_id):
+        return _withdraw(run_id, version)
     config = _config_now(deployment)
     try:
         message = _look(candidate, deployment, config)
@@ -81,6 +84,29 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     runs.enter(run_id, "Announce", message, **facts)
     log.info(message, extra={"run_id": run_id, **facts})
     return {"status": "passed", "message": message}
+
+
+def _has_keeper(run_id: str) -> bool:
+    """Whether something puts the endpoint to sleep. If that cannot be read, the next look asks again."""
+    try:
+        return chat_stack.is_deployed()
+    except (ClientError, BotoCoreError) as error:
+        log.warning("Could not see the Chat stack", extra={"run_id": run_id}, exc_info=error)
+        return True
+
+
+def _withdraw(run_id: str, version: str) -> dict[str, Any]:
+    """Delete the endpoint, because the Chat stack has gone since it was asked for.
+
+    Raises:
+        SmokeTestFailed: once SageMaker has taken the deletion.
+    """
+    if not endpoint.delete():
+        message = "The Chat stack is gone. The endpoint is deleted as soon as SageMaker allows it."
+        runs.enter(run_id, "SmokeTest", message)
+        return {"status": "waiting", "message": message}
+    hosting.put_to_rest()
+    raise SmokeTestFailed(chat_stack.refuse_deployment(version), blames_version=False)
 
 
 def _config_now(deployment: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Who may do what: nothing more than the work needs, and every wildcard has its reason."""
 
 import re
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
@@ -97,6 +98,21 @@ def test_a_wildcard_never_covers_a_whole_kind(synthesized: Synthesized) -> None:
             if resource.startswith("arn:") and ":s3:::" not in resource:
                 kind_and_name = re.sub(r"<AWS::\w+>", "it", resource).split(":", 5)[5]
                 assert not re.match(r"^[A-Za-z-]*[/:]?\*", kind_and_name), f"{name}: {resource}"
+
+
+def test_models_and_configurations_of_an_app_whose_name_begins_with_ours_are_out_of_reach(
+    synthesized: Synthesized,
+) -> None:
+    theirs = ("storyloom-two-v1-g6-xlarge-0f3c2a1b", "storyloom-two-batch-v1-0f3c2a1b")
+    patterns = {
+        resource.rpartition("/")[2]
+        for _, statement in _own_statements(synthesized)
+        for resource in statement["Resource"]
+        if re.search(r":(model|endpoint-config)/", resource)
+    }
+    assert patterns, "they are made and deleted at run time"
+    reached = [pattern for pattern in patterns if any(fnmatchcase(name, pattern) for name in theirs)]
+    assert not reached
 
 
 def test_only_prefixes_of_the_artifacts_bucket_are_open(synthesized: Synthesized) -> None:

@@ -120,10 +120,11 @@ def test_an_account_that_is_not_verified_gets_no_distribution(aws: Aws) -> None:
     properties = {"DistributionConfig": {**_DISTRIBUTION, "Origins": _DISTRIBUTION["Origins"]["Items"]}}
     resource = {"Type": "AWS::CloudFront::Distribution", "Properties": properties}
     formation.create_stack(StackName=name, TemplateBody=json.dumps({"Resources": {"Page": resource}}))
-    until(
+    ended = until(
         lambda: formation.describe_stacks(StackName=name)["Stacks"][0],
         lambda stack: not stack["StackStatus"].endswith("IN_PROGRESS"),
     )
+    assert ended["StackStatus"] == "ROLLBACK_COMPLETE"
     events = formation.describe_stack_events(StackName=name)["StackEvents"]
     assert any("must be verified" in event.get("ResourceStatusReason", "") for event in events)
     formation.delete_stack(StackName=name)

@@ -166,7 +166,13 @@ def _make(tag: str) -> House:
         name=tag, definition=json.dumps(definition), roleArn=f"arn:aws:iam::{ACCOUNT}:role/machine"
     )
     aws.scheduler().create_schedule_group(Name=tag)
+    boto3.client("ssm").put_parameter(Name=page_parameter(tag), Value="https://page.example/", Type="String")
     return House(tag, f"{tag}-stories", f"{tag}-artifacts", topic, machine["stateMachineArn"], tag)
+
+
+def page_parameter(tag: str) -> str:
+    """Name the parameter that the Chat stack writes; without it there is no Chat stack."""
+    return f"/{tag}/page-url"
 
 
 def _environment(made: House) -> dict[str, str]:
@@ -214,7 +220,7 @@ def _environment(made: House) -> dict[str, str]:
         "TRANSFORM_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/transform",
         "TRANSFORM_AMI": "al2-ami-sagemaker-batch-gpu-535",
         "DAILY_TOKENS": "200000",
-        "PAGE_URL_PARAMETER": f"/{made.table}/page-url",
+        "PAGE_URL_PARAMETER": page_parameter(made.table),
     }
 
 

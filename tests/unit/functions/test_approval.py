@@ -87,9 +87,6 @@ def waiting(house: House, context: LambdaContext) -> Waiting:
     assert lock.acquire(RUN, execution)
     runs.create(RUN, execution, "stories arrived")
     runs.enter(RUN, "Assemble")
-    boto3.client("ssm").put_parameter(
-        Name=f"/{house.table}/page-url", Value="https://page.example/", Type="String", Overwrite=True
-    )
     return Waiting(RUN, execution, json.loads(found[0]["Body"])["token"], context)
 
 

@@ -20,6 +20,9 @@ from tests.unit.functions.sagemaker_stand_in import Stage
 RUN = "20261130-100000-aaaa"
 CONFIG = "storyloom-v1-g6-xlarge-0f3c2a1b"
 BATCH_MODEL = "storyloom-batch-v1-0f3c2a1b"
+OF_OTHER_APPS = [
+    f"{app}-v1-g6-xlarge-0f3c2a1b" for app in ("storyloom-two", "storyloom-batch", "my-storyloom")
+]
 Delete = Callable[..., dict[str, Any]]
 
 
@@ -99,8 +102,8 @@ def delete(
 
 def _fill(account: Account) -> None:
     account.endpoint = ["InService"]
-    account.configs = [CONFIG, "storyloom-two-v1-g6-xlarge-0f3c2a1b", "my-storyloom-v1-g6-xlarge-0f3c2a1b"]
-    account.models = [CONFIG, BATCH_MODEL, "storyloom-two-v1-g6-xlarge-0f3c2a1b"]
+    account.configs = [CONFIG, *OF_OTHER_APPS]
+    account.models = [CONFIG, BATCH_MODEL, *OF_OTHER_APPS]
     account.packages = 2
     account.jobs = {
         "Training": {
@@ -120,8 +123,8 @@ def test_all_that_was_made_at_run_time_is_removed(delete: Delete, account: Accou
     answer = delete()
     assert (answer["Status"], answer["PhysicalResourceId"]) == ("SUCCESS", "storyloom-everything")
     assert account.endpoint == []
-    assert account.configs == ["storyloom-two-v1-g6-xlarge-0f3c2a1b", "my-storyloom-v1-g6-xlarge-0f3c2a1b"]
-    assert account.models == ["storyloom-two-v1-g6-xlarge-0f3c2a1b"]
+    assert account.configs == OF_OTHER_APPS
+    assert account.models == OF_OTHER_APPS
     assert account.packages == 0
     assert account.jobs == {
         "Training": {f"storyloom-two-train-{RUN}": "InProgress"},

@@ -11,8 +11,10 @@ from botocore.exceptions import ClientError
 from collect_garbage.handler import handler as collect_garbage
 from deploy.handler import handler as deploy
 from keeper.handler import handler as keeper
-from shared import aws, clock, endpoint, hosting, layout, table, transforms, versions
+from record_failure.handler import handler as record_failure
+from shared import aws, clock, endpoint, hosting, layout, runs, table, transforms, versions
 from shared.models import ModelVersion
+from smoke_test.checks import SmokeTestFailed
 from smoke_test.handler import handler as smoke_test
 from tests.unit.functions.conftest import BASE_MODEL, House
 from tests.unit.functions.sagemaker_stand_in import StandIn
@@ -157,6 +159,21 @@ def _batch(house: House, version: str) -> None:
     table.add("HOSTING", "BATCHES", {"going": {batch.batch_id}})
 
 
+@pytest.mark.aws_fact
+def test_another_app_whose_name_begins_with_ours_keeps_its_models(
+    staged: House, sagemaker: StandIn, context: LambdaContext
+) -> None:
+    hosted = {f"{app}-v1-g6-xlarge-0f3c2a1b" for app in ("storyloom-two", "storyloom-batch", "my-storyloom")}
+    packed = {f"{app}-batch-v1-0f3c2a1b" for app in ("storyloom-two", "storyloom-batch", "my-storyloom")}
+    sagemaker.configs.update((name, {}) for name in hosted)
+    sagemaker.models.update((name, {}) for name in hosted | packed)
+    for number in range(1, 5):
+        _deploy(_trained(staged, number), sagemaker, context)
+    assert hosted <= set(sagemaker.configs)
+    assert hosted | packed <= set(sagemaker.models)
+    assert "v1" not in {name.split("-")[1] for name in sagemaker.models}, "its own go"
+
+
 @pytest.mark.parametrize("status", ["Creating", "Updating", "RollingBack"])
 def test_nothing_goes_while_the_endpoint_changes(
     staged: House, sagemaker: StandIn, context: LambdaContext, status: str
@@ -205,6 +222,40 @@ def test_merged_weights_of_old_versions_go(staged: House, sagemaker: StandIn, co
     collect_garbage({"run_id": _run(8)}, context)
     kept = {key.split("/")[1] for key in _keys(staged, "runs/") if "/merged/" in key}
     assert kept == {*map(_run, (1, 2, 4, 5, 6, 7, 8)), young}
+
+
+@pytest.mark.aws_fact
+@pytest.mark.parametrize(("blames_version", "kept"), [(False, True), (True, False)])
+def test_a_version_that_lacked_only_an_instance_keeps_its_merged_weights(
+    *,
+    staged: House,
+    sagemaker: StandIn,
+    context: LambdaContext,
+    monkeypatch: pytest.MonkeyPatch,
+    blames_version: bool,
+    kept: bool,
+) -> None:
+    """No training is lost to a shortage: the message promises that the version can be activated."""
+    paid = _trained(staged, 1)
+    _put(staged, f"{layout.merged(paid.run_id)}model.safetensors")
+    runs.enter(paid.run_id, "SmokeTest", version="v1")
+    failure = SmokeTestFailed("It was not hosted.", blames_version=blames_version)
+
+    def fail(*_: object) -> str:
+        raise failure
+
+    with monkeypatch.context() as short:
+        short.setattr("smoke_test.handler._look", fail)
+        short.setattr("smoke_test.handler._config_now", lambda deployment: "c")
+        with pytest.raises(SmokeTestFailed):
+            smoke_test({"run_id": paid.run_id, "deployment": {"version": "v1"}}, context)
+    cause = {"errorType": "SmokeTestFailed", "errorMessage": str(failure)}
+    caught = {"Error": "SmokeTestFailed", "Cause": json.dumps(cause)}
+    record_failure({"run_id": paid.run_id, "failure": caught}, context)
+    model = versions.get("v1")
+    assert model is not None and model.status == ("approved" if kept else "failed")
+    _deploy(_trained(staged, 2), sagemaker, context)
+    assert bool(_keys(staged, layout.merged(paid.run_id))) == kept
 
 
 def test_base_models_that_no_version_is_made_of_go(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from deploy import name_adapter
 from deploy.name_adapter import Message, NameAdapter, Receive, Send
 from tests.unit.coroutines import outcome
 
@@ -95,7 +96,10 @@ class _Streaming:
 
 
 @pytest.mark.parametrize("listens", [True, False])
-def test_an_answer_ends_when_another_request_cancels_it(listens: bool) -> None:
+def test_an_answer_ends_when_another_request_cancels_it(
+    monkeypatch: pytest.MonkeyPatch, listens: bool
+) -> None:
+    monkeypatch.setattr(name_adapter, "HOLD_SECONDS", 0.0)
     server = _Streaming(listens=listens)
     adapter = NameAdapter(server)
     sent: list[Message] = []

@@ -309,7 +309,9 @@ def test_the_keeper_stops_a_job_that_overruns(
 def test_a_job_that_the_table_forgot_is_stopped(
     house: House, sagemaker: StandIn, context: LambdaContext
 ) -> None:
-    for name, age in (("storyloom-batch-old", 26), ("storyloom-batch-new", 1), ("other-batch-old", 99)):
+    of_another_app = ("storyloom-batch-batch-20260901-100000-aaaa", "other-batch-20260901-100000-aaaa")
+    old, new = "storyloom-batch-20260901-100000-aaaa", "storyloom-batch-20260902-110000-aaaa"
+    for name, age in ((old, 26), (new, 1), *((job, 99) for job in of_another_app)):
         created = time.time() - age * 3600
         sagemaker.jobs[name] = {
             "TransformJobName": name,
@@ -318,9 +320,9 @@ def test_a_job_that_the_table_forgot_is_stopped(
         }
     keeper(TICK, context)
     assert {name: job["TransformJobStatus"] for name, job in sagemaker.jobs.items()} == {
-        "storyloom-batch-old": "Stopping",
-        "storyloom-batch-new": "InProgress",
-        "other-batch-old": "InProgress",
+        old: "Stopping",
+        new: "InProgress",
+        **dict.fromkeys(of_another_app, "InProgress"),
     }
 
 

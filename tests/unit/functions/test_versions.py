@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from fastapi.testclient import TestClient
@@ -116,9 +115,6 @@ def test_the_setting_decides_who_approves(
 
 
 def test_the_owner_is_told_how_to_answer(house: House, context: LambdaContext, letters: Letters) -> None:
-    boto3.client("ssm").put_parameter(
-        Name=f"/{house.table}/page-url", Value="https://page.example/", Type="String", Overwrite=True
-    )
     lock.acquire(RUN, "arn:e")
     runs.enter(RUN, "Register", version="v3")
     announce({"run_id": RUN, "outcome": "pending_approval", "message": "v3 waits for your yes."}, context)

@@ -175,6 +175,33 @@ def test_an_endpoint_with_its_keeper_is_as_it_should_be(aws: StubbedAccount) -> 
     assert finding.status == "ok"
 
 
+LIVE = {
+    "CREATE_COMPLETE",
+    *(f"UPDATE_{state}" for state in ("IN_PROGRESS", "COMPLETE_CLEANUP_IN_PROGRESS", "COMPLETE", "FAILED")),
+    *(
+        f"UPDATE_ROLLBACK_{state}"
+        for state in ("IN_PROGRESS", "FAILED", "COMPLETE_CLEANUP_IN_PROGRESS", "COMPLETE")
+    ),
+    *(f"IMPORT_{state}" for state in ("IN_PROGRESS", "COMPLETE")),
+    *(f"IMPORT_ROLLBACK_{state}" for state in ("IN_PROGRESS", "FAILED", "COMPLETE")),
+}
+"""States of a stack that was created once and is not being deleted."""
+
+
+@pytest.mark.aws_fact
+def test_only_a_stack_that_was_created_and_stays_has_a_keeper(aws: StubbedAccount) -> None:
+    model = aws.account.client("cloudformation").meta.service_model
+    states = set(model.shape_for("StackStatus").enum)
+    assert states > LIVE
+    for status in sorted(states):
+        awake(aws)
+        stack(aws, "Storyloom-Chat", status)
+        if status not in LIVE:
+            aws.refuses("sagemaker", "describe_endpoint_config", "ValidationException")
+        (finding,) = found(endpoint, examination(aws)).values()
+        assert finding.status == ("ok" if status in LIVE else "fault"), status
+
+
 def test_an_endpoint_that_nobody_watches_is_a_cross_with_what_it_costs(aws: StubbedAccount) -> None:
     awake(aws)
     stack(aws, "Storyloom-Chat", "")
@@ -196,6 +223,9 @@ def test_an_endpoint_that_nobody_watches_is_a_cross_with_what_it_costs(aws: Stub
     assert finding.cure.endswith(f"aws sagemaker delete-endpoint --endpoint-name storyloom --region {REGION}")
 
 
+TRAINING = "storyloom-train-20261101-090000-aaaa"
+
+
 def running(aws: StubbedAccount, *training: str) -> None:
     summaries = [
         {
@@ -213,16 +243,26 @@ def running(aws: StubbedAccount, *training: str) -> None:
 
 
 def test_jobs_without_a_pipeline_are_named(aws: StubbedAccount) -> None:
-    running(aws, "storyloom-train-1", "my-storyloom-train-2")
+    running(aws, TRAINING, f"my-{TRAINING}", "storyloom-two-train-20261101-090000-aaaa")
     stack(aws, "Storyloom-Pipeline", "")
     (finding,) = found(jobs, examination(aws)).values()
     assert finding.status == "warning"
-    assert "paid for: storyloom-train-1" in finding.message, "a job of another app is none of ours"
-    assert "my-storyloom" not in finding.message
+    assert finding.message.endswith(f"paid for: {TRAINING}"), "a job of another app is none of ours"
+
+
+@pytest.mark.parametrize(("app", "told"), [("storyloom", True), ("storyloom-two", False)])
+def test_whose_a_search_is_its_tag_tells(aws: StubbedAccount, *, app: str, told: bool) -> None:
+    """A tuning job's name has room for nine characters of the app's, which two apps may share."""
+    running(aws, "storyloom-20261101-090000-aaaa-001-0f3c2a1b")
+    aws.answers("sagemaker", "list_tags", {"Tags": [{"Key": "storyloom:app", "Value": app}]})
+    if told:
+        stack(aws, "Storyloom-Pipeline", "")
+    (finding,) = found(jobs, examination(aws)).values()
+    assert ("storyloom-20261101-090000-aaaa-001" in finding.message) == told
 
 
 def test_jobs_of_a_pipeline_go_on(aws: StubbedAccount) -> None:
-    running(aws, "storyloom-train-1")
+    running(aws, TRAINING)
     stack(aws, "Storyloom-Pipeline", "UPDATE_COMPLETE")
     (finding,) = found(jobs, examination(aws)).values()
     assert finding.status == "ok"
@@ -285,8 +325,11 @@ STATES, ENDPOINTS = "/aws/vendedlogs/states/Storyloom-Pipeline-", "/aws/sagemake
 
 
 @pytest.mark.aws_fact
-def test_a_name_that_is_taken_is_a_cross_for_cloudformation_adopts_nothing(aws: StubbedAccount) -> None:
-    stack(aws, "Storyloom-Pipeline", "")
+@pytest.mark.parametrize("status", ["", "ROLLBACK_COMPLETE", "REVIEW_IN_PROGRESS"])
+def test_a_name_that_is_taken_is_a_cross_for_cloudformation_adopts_nothing(
+    aws: StubbedAccount, status: str
+) -> None:
+    stack(aws, "Storyloom-Pipeline", status)
     group(aws, 2)
     log_groups(aws, STATES, f"{STATES}2e8f354e")
     log_groups(aws, ENDPOINTS, ENDPOINTS, f"{ENDPOINTS}-of-another-app")

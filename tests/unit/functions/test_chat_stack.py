@@ -1,0 +1,101 @@
+"""Without the Chat stack no keeper puts an endpoint to sleep, so no run may train for one or make one."""
+
+from typing import Any
+
+import boto3
+import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import ClientError
+
+from activate.handler import handler as activate
+from preflight.handler import handler as preflight
+from shared import aws, hosting, lock, versions
+from shared.chat_stack import ChatNotDeployedError
+from smoke_test import handler as smoke_test
+from smoke_test.checks import SmokeTestFailed
+from tests.unit.functions.conftest import House, page_parameter
+from tests.unit.functions.test_keeper_machine import RUN, World, world
+
+__all__ = ["world"]
+
+
+def _forget(house: House) -> None:
+    boto3.client("ssm").delete_parameter(Name=page_parameter(house.table))
+
+
+class _Denying:
+    """A Parameter Store that refuses."""
+
+    def get_parameter(self, **_: str) -> None:
+        raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "GetParameter")
+
+
+@pytest.mark.aws_fact
+def test_a_run_ends_before_its_training_if_there_is_no_keeper(
+    house: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STORYLOOM_QUOTAS", "[]")
+    assert preflight({"run_id": RUN}, context)["enough"]
+    _forget(house)
+    told = preflight({"run_id": RUN}, context)
+    assert not told["enough"]
+    for part in (
+        "The Chat stack is not deployed",
+        "npx cdk deploy --all",
+        "stories are kept",
+        "storyloom start",
+    ):
+        assert part in told["message"]
+
+
+def test_a_preflight_that_may_not_look_stops_nothing(
+    house: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STORYLOOM_QUOTAS", "[]")
+    monkeypatch.setattr(aws, "ssm", _Denying)
+    assert preflight({"run_id": RUN}, context)["enough"]
+
+
+def test_no_endpoint_is_made_that_nobody_watches(world: World) -> None:
+    _forget(world.house)
+    with pytest.raises(ChatNotDeployedError, match=r"storyloom models activate v2"):
+        world.deploy("v2")
+    assert world.sagemaker.status is None
+    model = versions.get("v2")
+    assert model is not None and model.status == "approved"
+
+
+def test_a_deployment_that_may_not_look_fails_with_the_reason(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aws, "ssm", _Denying)
+    with pytest.raises(ClientError, match="AccessDenied"):
+        world.deploy("v2")
+    assert world.sagemaker.status is None
+
+
+def test_a_version_is_not_activated_without_a_keeper(
+    house: House, context: LambdaContext, world: World
+) -> None:
+    world.register("v2")
+    _forget(house)
+    event = {"run_id": RUN, "version": "v2", "reason": "by hand", "execution_arn": "arn:e"}
+    with pytest.raises(ChatNotDeployedError):
+        activate(event, context)
+
+
+@pytest.mark.parametrize("looks", [0, 1])
+def test_an_endpoint_goes_if_the_chat_stack_goes_during_its_deployment(world: World, looks: int) -> None:
+    assert lock.acquire(RUN, "arn")
+    call: dict[str, Any] = {"run_id": RUN, "deployment": world.deploy("v2")}
+    for _ in range(looks):
+        smoke_test.handler(call, world.context)
+    world.sagemaker.go_on(well=True)
+    _forget(world.house)
+    with pytest.raises(SmokeTestFailed, match=r"The Chat stack is not deployed.*models activate v2"):
+        smoke_test.handler(call, world.context)
+    world.sagemaker.go_on(well=True)
+    assert world.sagemaker.status is None
+    assert hosting.state().status != "waking"
+    model = versions.get("v2")
+    assert model is not None and model.status == "approved"

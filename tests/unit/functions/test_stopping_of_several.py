@@ -1,0 +1,125 @@
+"""Stop ends the generation of an endpoint of several instances, whichever of them writes the answer.
+
+The real `name_adapter.py` stands before each instance, and a request goes to the instance with the fewest
+outstanding ones, as LEAST_OUTSTANDING_REQUESTS has it.
+"""
+
+import asyncio
+import json
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from chat_api import upstream
+from deploy.name_adapter import Message, NameAdapter, Receive, Send
+from tests.unit.coroutines import outcome
+from tests.unit.functions.conftest import House
+
+ANSWER = "the-answer"
+WITHIN_SECONDS = 3.0
+
+
+class _Endpoint:
+    """Instances with answers under way, in a loop of their own."""
+
+    def __init__(self, loads: list[int]) -> None:
+        self.loop = asyncio.new_event_loop()
+        threading.Thread(target=self.loop.run_forever, daemon=True).start()
+        self.instances = [NameAdapter(self._write) for _ in loads]
+        self.outstanding = [0 for _ in loads]
+        self.parts: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self.last_token = 0.0
+        self.cancels = 0
+        self.tasks = [
+            asyncio.run_coroutine_threadsafe(
+                self._ask(f"storyloom-answer={number}-{each}", number), self.loop
+            )
+            for number, load in enumerate(loads)
+            for each in range(load)
+        ]
+
+    def begin(self, instance: int) -> None:
+        """Have an instance write the answer that is to be stopped."""
+        asked = self._ask(f"storyloom-answer={ANSWER}", instance)
+        self.tasks.append(asyncio.run_coroutine_threadsafe(asked, self.loop))
+        self.parts.get(timeout=10)
+
+    def cancel(self, answer_id: str) -> bool:
+        """Do what InvokeEndpoint does with a cancel: block until the instance has replied."""
+        self.cancels += 1
+        asked = self._ask(f"storyloom-cancel={answer_id}", None)
+        return bool(json.loads(asyncio.run_coroutine_threadsafe(asked, self.loop).result(10))["cancelled"])
+
+    def close(self) -> None:
+        for task in self.tasks:
+            task.cancel()
+        self.loop.call_soon_threadsafe(self.loop.stop)
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        while (part := self.parts.get()) is not None:
+            yield part
+
+    async def _ask(self, attributes: str, instance: int | None) -> bytes:
+        if instance is None:
+            instance = self.outstanding.index(min(self.outstanding))
+        self.outstanding[instance] += 1
+        said: list[bytes] = []
+        body = [{"type": "http.request", "body": b"{}"}]
+
+        async def receive() -> Message:
+            return body.pop() if body else await asyncio.Future()
+
+        async def send(message: Message) -> None:
+            said.append(message.get("body", b""))
+            if attributes.endswith(f"answer={ANSWER}") and said[-1]:
+                self.last_token = time.monotonic()
+                self.parts.put({"PayloadPart": {"Bytes": said[-1]}})
+
+        headers = [(b"x-amzn-sagemaker-custom-attributes", attributes.encode())]
+        scope = {"type": "http", "path": "/invocations", "headers": headers}
+        try:
+            await self.instances[instance](scope, receive, send)
+        finally:
+            self.outstanding[instance] -= 1
+            if attributes.endswith(f"answer={ANSWER}"):
+                self.parts.put(None)
+        return said[-1]
+
+    @staticmethod
+    async def _write(scope: Message, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while True:
+            await send({"type": "http.response.body", "body": b"hill ", "more_body": True})
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.aws_fact
+@pytest.mark.parametrize("instances", [1, 2, 3, 4])
+@pytest.mark.parametrize(
+    ("writer", "others"), [(0, 0), (7, 0), (3, 3), (0, 3)], ids=["idle", "new ones", "busy", "others busy"]
+)
+def test_stop_reaches_the_instance_that_writes(
+    house: House, monkeypatch: pytest.MonkeyPatch, instances: int, writer: int, others: int
+) -> None:
+    monkeypatch.setenv("STORYLOOM_HOSTING_MAX_INSTANCES", str(instances))
+    endpoint = _Endpoint([*[others] * (instances - 1), writer])
+    monkeypatch.setattr(upstream, "_cancel", endpoint.cancel)
+
+    async def stop() -> float:
+        endpoint.begin(instances - 1)
+        answer = upstream.Answer(ANSWER, endpoint.read())
+        stopped_at = time.monotonic()
+        await answer.close(by_itself=False)
+        return stopped_at
+
+    try:
+        stopped_at = outcome(stop())
+        assert endpoint.tasks[-1].done(), "nothing is written any more"
+        assert endpoint.last_token - stopped_at <= WITHIN_SECONDS
+        assert not any(task.done() for task in endpoint.tasks[:-1]), "other answers go on"
+    finally:
+        endpoint.close()
