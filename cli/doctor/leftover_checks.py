@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from botocore.exceptions import ClientError
 
-from cli.app_resources import TAG
+from cli.app_names import TAG
 from cli.doctor.aws_account import AwsAccount, code_of
 from cli.doctor.examination import Examination
 from cli.doctor.findings import Finding, fault, ok, warning

@@ -3,6 +3,8 @@
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -121,6 +123,77 @@ def test_everything_made_at_run_time_is_removed(synthesized: Synthesized) -> Non
     assert _clean_up(synthesized, "chat")[1]["Properties"]["PageBucket"] == {"Ref": page}
     parts = {stack: _clean_up(synthesized, stack)[1]["Properties"]["Part"] for stack in ("pipeline", "chat")}
     assert parts == {"pipeline": "everything", "chat": "hosting"}
+
+
+@pytest.mark.aws_fact
+def test_a_late_failure_finds_the_clean_up_of_the_pages_files(
+    synthesized: Synthesized,
+) -> None:
+    """The CDK's function leaves them, whenever a creation fails that has made them."""
+    resources = _resources(synthesized, "chat")
+    (files,) = [name for name, one in resources.items() if one["Type"] == "Custom::CDKBucketDeployment"]
+    assert _clean_up(synthesized, "chat")[0] in _needs(resources, files)
+
+
+@pytest.mark.aws_fact
+def test_the_pages_files_come_after_what_cloudfront_may_refuse(synthesized: Synthesized) -> None:
+    resources = _resources(synthesized, "chat")
+    (files,) = [name for name, one in resources.items() if one["Type"] == "Custom::CDKBucketDeployment"]
+    (distribution,) = _named(resources, "PageDistribution", "CloudFront::Distribution")
+    assert distribution in _needs(resources, files)
+
+
+@pytest.mark.aws_fact
+def test_every_role_says_its_region(synthesized: Synthesized) -> None:
+    """Roles belong to none, and CloudFormation does not tag them with their stack."""
+    for name, role in synthesized.resources("AWS::IAM::Role"):
+        assert {"Key": "storyloom:region", "Value": {"Ref": "AWS::Region"}} in role["Properties"].get(
+            "Tags", []
+        ), name
+
+
+@pytest.mark.aws_fact
+def test_the_cdks_function_leaves_the_files_of_a_bucket_that_goes_with_its_stack(
+    synthesized: Synthesized, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own code, with the tags that the template gives the page's bucket, and then without them."""
+    resources = _resources(synthesized, "chat")
+    (files,) = [one for one in resources.values() if one["Type"] == "Custom::CDKBucketDeployment"]
+    assert files["Properties"]["RetainOnDelete"] is False
+    (page,) = _named(resources, "PageBucket", "S3::Bucket")
+    deployer = _cdks_deployer(synthesized, monkeypatch)
+    assert _commands_of_deletion(deployer, resources[page]["Properties"]["Tags"]) == []
+    assert _commands_of_deletion(deployer, []) == [("s3", "rm", "s3://page/", "--recursive")]
+
+
+def _cdks_deployer(synthesized: Synthesized, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Load the CDK's deployment function as it is deployed."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setattr("os.putenv", lambda name, value: None)
+    folder = Path(synthesized.app.outdir)
+    (source,) = [path for path in folder.glob("asset.*/index.py") if "cr-owned" in path.read_text()]
+    module = ModuleType("cdks_deployer")
+    exec(compile(source.read_text(), source, "exec"), module.__dict__)  # noqa: S102 - the CDK's own code
+    return module
+
+
+def _commands_of_deletion(deployer: Any, tags: list[dict[str, str]]) -> list[tuple[str, ...]]:
+    """Have it delete its files from a bucket with these tags; returns what it has the AWS CLI do."""
+    commands: list[tuple[str, ...]] = []
+    answers: list[str] = []
+    deployer.s3 = SimpleNamespace(get_bucket_tagging=lambda **_: {"TagSet": tags})
+    deployer.aws_command = lambda *words: commands.append(words)
+    deployer.cfn_send = lambda event, context, status, **_: answers.append(status)
+    properties = {
+        "SourceBucketNames": [],
+        "SourceObjectKeys": [],
+        "DestinationBucketName": "page",
+        "RetainOnDelete": "false",
+    }
+    request = {"RequestType": "Delete", "PhysicalResourceId": "files", "ResourceProperties": properties}
+    deployer.handler(request, None)
+    assert answers == ["SUCCESS"]
+    return commands
 
 
 @pytest.mark.aws_fact
