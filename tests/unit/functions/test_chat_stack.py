@@ -99,3 +99,15 @@ def test_an_endpoint_goes_if_the_chat_stack_goes_during_its_deployment(world: Wo
     assert hosting.state().status != "waking"
     model = versions.get("v2")
     assert model is not None and model.status == "approved"
+
+
+def test_an_endpoint_in_creation_is_deleted_as_soon_as_sagemaker_allows_it(world: World) -> None:
+    assert lock.acquire(RUN, "arn")
+    call: dict[str, Any] = {"run_id": RUN, "deployment": world.deploy("v2")}
+    _forget(world.house)
+    assert world.sagemaker.status == "Creating"
+    assert smoke_test.handler(call, world.context)["status"] == "waiting"
+    world.sagemaker.go_on(well=True)
+    with pytest.raises(SmokeTestFailed):
+        smoke_test.handler(call, world.context)
+    assert world.sagemaker.status == "Deleting"

@@ -10,6 +10,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from typing import Any
 
 import pytest
@@ -28,12 +29,12 @@ class _Endpoint:
 
     def __init__(self, loads: list[int]) -> None:
         self.loop = asyncio.new_event_loop()
-        threading.Thread(target=self.loop.run_forever, daemon=True).start()
+        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self.thread.start()
         self.instances = [NameAdapter(self._write) for _ in loads]
         self.outstanding = [0 for _ in loads]
         self.parts: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self.last_token = 0.0
-        self.cancels = 0
         self.tasks = [
             asyncio.run_coroutine_threadsafe(
                 self._ask(f"storyloom-answer={number}-{each}", number), self.loop
@@ -50,14 +51,29 @@ class _Endpoint:
 
     def cancel(self, answer_id: str) -> bool:
         """Do what InvokeEndpoint does with a cancel: block until the instance has replied."""
-        self.cancels += 1
         asked = self._ask(f"storyloom-cancel={answer_id}", None)
-        return bool(json.loads(asyncio.run_coroutine_threadsafe(asked, self.loop).result(10))["cancelled"])
+        try:
+            reply = asyncio.run_coroutine_threadsafe(asked, self.loop).result(10)
+        except CancelledError:
+            return False
+        return bool(json.loads(reply)["cancelled"])
 
     def close(self) -> None:
-        for task in self.tasks:
-            task.cancel()
+        asyncio.run_coroutine_threadsafe(self._end(), self.loop).result(10)
+        for thread in threading.enumerate():
+            if thread.name == "cancel":
+                thread.join(10)
         self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join(10)
+        self.loop.close()
+
+    @staticmethod
+    async def _end() -> None:
+        """End all that is written and held."""
+        held = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in held:
+            task.cancel()
+        await asyncio.gather(*held, return_exceptions=True)
 
     def read(self) -> Iterator[dict[str, Any]]:
         while (part := self.parts.get()) is not None:
