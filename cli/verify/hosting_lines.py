@@ -66,7 +66,7 @@ def prove_alarm(world: World) -> Proof:
         cloudwatch.set_alarm_state(
             AlarmName=name, StateValue="OK", StateReason="storyloom verify is about to try this alarm."
         )
-    before = len(_actions(cloudwatch, name))
+    before = max((item["Timestamp"] for item in _actions(cloudwatch, name)), default=None)
     cloudwatch.set_alarm_state(
         AlarmName=name,
         StateValue="ALARM",
@@ -74,7 +74,10 @@ def prove_alarm(world: World) -> Proof:
     )
     try:
         done = world.wait(
-            lambda: _actions(cloudwatch, name)[: -before or None] or None,
+            lambda: (
+                [item for item in _actions(cloudwatch, name) if before is None or item["Timestamp"] > before]
+                or None
+            ),
             _ALARM_SECONDS,
             "the alarm's action",
         )
@@ -92,7 +95,7 @@ def prove_alarm(world: World) -> Proof:
 
 
 def _actions(cloudwatch: Any, name: str) -> list[dict[str, Any]]:
-    """List what an alarm has done, newest first."""
+    """List what an alarm has done lately."""
     found: list[dict[str, Any]] = cloudwatch.describe_alarm_history(AlarmName=name, HistoryItemType="Action")[
         "AlarmHistoryItems"
     ]
