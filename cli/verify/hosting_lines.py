@@ -66,7 +66,7 @@ def prove_alarm(world: World) -> Proof:
         cloudwatch.set_alarm_state(
             AlarmName=name, StateValue="OK", StateReason="storyloom verify is about to try this alarm."
         )
-    before = max((item["Timestamp"] for item in _actions(cloudwatch, name)), default=None)
+    before = _actions(cloudwatch, name)
     cloudwatch.set_alarm_state(
         AlarmName=name,
         StateValue="ALARM",
@@ -74,12 +74,7 @@ def prove_alarm(world: World) -> Proof:
     )
     try:
         done = world.wait(
-            lambda: (
-                [item for item in _actions(cloudwatch, name) if before is None or item["Timestamp"] > before]
-                or None
-            ),
-            _ALARM_SECONDS,
-            "the alarm's action",
+            lambda: _new_actions(before, _actions(cloudwatch, name)), _ALARM_SECONDS, "the alarm's action"
         )
     finally:
         cloudwatch.set_alarm_state(
@@ -94,11 +89,16 @@ def prove_alarm(world: World) -> Proof:
     return Proof(f"CloudWatch published to the topic; {told}")
 
 
+def _new_actions(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
+    """Return the actions that were not there before; a history lists a hundred at most, by the second."""
+    return [item for item in now if item not in before] or now[: max(0, len(now) - len(before))] or None
+
+
 def _actions(cloudwatch: Any, name: str) -> list[dict[str, Any]]:
     """List what an alarm has done lately."""
-    found: list[dict[str, Any]] = cloudwatch.describe_alarm_history(AlarmName=name, HistoryItemType="Action")[
-        "AlarmHistoryItems"
-    ]
+    found: list[dict[str, Any]] = cloudwatch.describe_alarm_history(
+        AlarmName=name, HistoryItemType="Action", MaxRecords=100
+    )["AlarmHistoryItems"]
     return found
 
 
