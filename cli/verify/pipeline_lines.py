@@ -131,22 +131,31 @@ def _end(world: World, run_id: str) -> str:
 
 def prove_dataset(world: World) -> Proof:
     """Look at the data report of the run."""
-
-    def report() -> dict[str, Any] | None:
-        run = world.api.run(world.run_id)
-        world.say(f"run {world.run_id}: {run.get('step') or 'starting'}")
-        if run.get("report"):
-            return run
-        if run["status"] in FINISHED:
-            raise NotProvenError(f"The run ended as {run['status']}: {run.get('message')}")
-        return None
-
-    run = world.wait(report, _BEFORE_TRAINING_SECONDS, "the data report")
+    run = _run_with(world, "report", _BEFORE_TRAINING_SECONDS, "the data report")
     link = run["report_url"]
     page = httpx.get(link, timeout=TIMEOUT)
     if page.status_code != httpx.codes.OK:
         raise NotProvenError(f"The link to the data report answered {page.status_code}.")
     return Proof(f"{run['stories']} stories, {run['words']:,} words; the link to the report opens")
+
+
+def _run_with(world: World, field: str, seconds: float, waiting_for: str) -> dict[str, Any]:
+    """Wait until the run's record has a field, and return the record.
+
+    Raises:
+        NotProvenError: the run ended without it, or it did not come within this time.
+    """
+
+    def run_if_it_has() -> dict[str, Any] | None:
+        run = world.api.run(world.run_id)
+        world.say(f"run {world.run_id}: {run.get('step') or 'starting'}")
+        if run.get(field):
+            return run
+        if run["status"] in FINISHED:
+            raise NotProvenError(f"The run ended as {run['status']}: {run.get('message')}")
+        return None
+
+    return world.wait(run_if_it_has, seconds, waiting_for)
 
 
 def prove_training(world: World) -> Proof:
@@ -227,17 +236,7 @@ def prove_checkpoint(world: World) -> Proof:
 
 def prove_evaluation(world: World) -> Proof:
     """Wait for the evaluation's figures, and open its report."""
-
-    def evaluated() -> dict[str, Any] | None:
-        run = world.api.run(world.run_id)
-        world.say(f"run {world.run_id}: {run.get('step') or ''}")
-        if run.get("tuned_perplexity"):
-            return run
-        if run["status"] in FINISHED:
-            raise NotProvenError(f"The run ended as {run['status']}: {run.get('message')}")
-        return None
-
-    run = world.wait(evaluated, 3 * 60 * _MINUTE, "the evaluation")
+    run = _run_with(world, "tuned_perplexity", 3 * 60 * _MINUTE, "the evaluation")
     link = run.get("evaluation_url")
     if not link or httpx.get(link, timeout=TIMEOUT).status_code != httpx.codes.OK:
         raise NotProvenError("The link to the evaluation's report does not open.")
