@@ -18,6 +18,7 @@ from stacks.page import Page
 from stacks.permissions import allow, arn
 from stacks.pipeline import PipelineStack
 from stacks.references import page_url_parameter, publish
+from stacks.regions import web_adapter_layer
 from stacks.rest_api import LONGEST_ANSWER, RestApi
 from stacks.s3_hosts import S3_ENDPOINT
 from stacks.settings import Settings
@@ -26,8 +27,6 @@ from stacks.state_machine import Pipeline
 from stacks.storage import StorageStack
 from stacks.transforms import LONGEST_PACKING, Transforms
 
-# https://awslabs.github.io/aws-lambda-web-adapter/getting-started/zip-packages.html
-_WEB_ADAPTER_ACCOUNT, _WEB_ADAPTER_VERSION = "753240598075", 26
 _WEB_SERVER_PORT = "8080"
 _KEEPER_EVERY = Duration.minutes(5)
 
@@ -134,10 +133,7 @@ class ChatStack(Stack):
         return keeper
 
     def _chat_api(self, hosting: Hosting, keeper: Function, machine: Pipeline) -> Function:
-        layer_arn = (
-            f"arn:{Aws.PARTITION}:lambda:{Aws.REGION}:{_WEB_ADAPTER_ACCOUNT}:layer:"
-            f"LambdaAdapterLayerX86:{_WEB_ADAPTER_VERSION}"
-        )
+        layer_arn = web_adapter_layer(Aws.PARTITION, Aws.REGION)
         chat_api = Function(
             self,
             "chat_api",

@@ -24,6 +24,18 @@ LACKING = {
 """Where the app cannot be deployed, by what is not published there."""
 
 
+# https://awslabs.github.io/aws-lambda-web-adapter/getting-started/zip-packages.html
+_WEB_ADAPTER_ACCOUNT, _WEB_ADAPTER_VERSION = "753240598075", 26
+
+
+def web_adapter_layer(partition: str, region: str) -> str:
+    """Return the ARN of the Lambda Web Adapter's layer in a region."""
+    return (
+        f"arn:{partition}:lambda:{region}:{_WEB_ADAPTER_ACCOUNT}:layer:"
+        f"LambdaAdapterLayerX86:{_WEB_ADAPTER_VERSION}"
+    )
+
+
 class UnsupportedRegionError(ValueError):
     """The app cannot be deployed in a region; the text says why, and what to do."""
 

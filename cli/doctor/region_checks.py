@@ -7,14 +7,13 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from cli.doctor.aws_account import AwsAccount, code_of, is_denied
+from cli.doctor.aws_account import AwsAccount, code_of
 from cli.doctor.examination import Examination
 from cli.doctor.findings import Finding, fault, ok
 from stacks import regions
 
 IMAGE_PERMISSIONS = ("ecr:BatchGetImage",)
 LAYER_PERMISSIONS = ("lambda:GetLayerVersion",)
-WEB_ADAPTER = "arn:{partition}:lambda:{region}:753240598075:layer:LambdaAdapterLayerX86:26"
 _OTHER_REGION = "Deploy to another region, such as us-east-1, us-west-2 or eu-west-1: set AWS_REGION."
 
 
@@ -53,15 +52,13 @@ def web_adapter(examination: Examination) -> Iterator[Finding]:
     """Check that the layer of the API's function is published in the region."""
     account = examination.account
     subject = "Lambda Web Adapter"
-    arn = WEB_ADAPTER.format(partition=account.partition, region=account.region)
+    arn = regions.web_adapter_layer(account.partition, account.region)
     try:
         account.client("lambda").get_layer_version_by_arn(Arn=arn)
     except ClientError as error:
         message = str(error.response.get("Error", {}).get("Message", ""))
         # If a layer does not exist, AWS answers that no resource-based policy allows the call.
         not_there = code_of(error) == "ResourceNotFoundException" or "no resource-based policy" in message
-        if is_denied(error) and not not_there:
-            raise
         if not not_there:
             raise
         yield fault(
