@@ -35,19 +35,19 @@ demo: setup  ## the whole way once; the last line is one JSON object (STORIES=fo
 down:  ## stop the app that `make run` or a crash left up
 	storyloom local down
 
-# Four groups side by side, so that no processor waits for the last one. Each prints when it ends.
+# Five groups side by side, so that no processor waits for the last one. Each prints when it ends.
 test: setup $(VENV)/.installed-dev  ## every test that needs no AWS account
 	$(BIN)/python -m tests.browser.install_chromium
-	$(MAKE) --no-print-directory --jobs=5 --output-sync=target --keep-going test-journey test-cloud test-training test-code lint
+	$(MAKE) --no-print-directory --jobs=6 --output-sync=target --keep-going test-trained test-runs test-cloud test-training test-code lint
 
-.PHONY: test-journey test-cloud test-training test-code
-test-journey:
-	$(BIN)/python -m pytest tests/journey
+.PHONY: test-trained test-runs test-cloud test-training test-code
+test-trained test-runs: test-%:
+	$(BIN)/python -m pytest tests/journey/$*
 
 test-cloud:
 	$(BIN)/python -m pytest tests/local tests/templates
 
-# Models of a few thousand weights gain nothing from more threads; what else runs beside them does. The journey and
+# Models of a few thousand weights gain nothing from more threads; what else runs beside them does. The journeys and
 # the cloud wait for what they start, and take longest: the others, which only compute, leave them the larger part.
 TRAINING_TESTS := tests/unit/training_code tests/unit/endpoint tests/unit/benchmarks tests/container
 test-training test-code test-container: export OMP_NUM_THREADS := 1

@@ -222,7 +222,7 @@ def _sagemaker(operation: str, key: str, member: str, pattern: str = "", cut: st
         key: of its answer.
         member: of an entry, such as `ModelName`.
         pattern: follows the app's name, as a whole: another app's name may begin with the same letters.
-        cut: follows the app's first letters, where there is no room for all: then a tag tells whose it is.
+        cut: ends a name that is too short for the whole of the app's; a tag then tells whose it is.
     """
 
     def listing(target: AwsTarget, names: AppNames) -> Iterator[Entry]:

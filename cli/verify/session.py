@@ -89,6 +89,8 @@ def verify_deployment(choices: Choices) -> int:
     interrupted = run_lines(
         lines, world, outcome, limit_usd=choices.limit_usd, keep_stories=choices.keep_stories
     )
+    if world.base_model:
+        outcome.settings["base_model"] = world.base_model
     document = outcome.as_document()
     choices.out_file.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     if choices.as_json:

@@ -58,6 +58,7 @@ def prove_sign_in(world: World) -> Proof:
     if anonymous.status_code != _UNAUTHORIZED:
         raise NotProvenError(f"Without a sign-in the API answered {anonymous.status_code}, not 401.")
     status = world.api.status()
+    world.base_model = status["base_model"]["id"]
     world.known_runs = {run["run_id"] for run in world.api.runs()}
     world.was_awake = status["hosting"]["status"] in {"awake", "waking"}
     if world.was_awake:

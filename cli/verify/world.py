@@ -89,6 +89,8 @@ class World:
     known_runs: set[str] = field(default_factory=set)
     uploads_began: bool = False
     """Whether this verification may have started a run."""
+    base_model: str = ""
+    """Id of the base model that the deployed app says it has; empty until it has been asked."""
     uploaded: list[str] = field(default_factory=list)
     run_id: str = ""
     checkpoints: int = 0

@@ -19,7 +19,7 @@ import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.journey.conftest import Deployed
+from tests.journey.deployed_app import Deployed
 
 Headers = dict[str, str]
 _LEEWAY_S = 30

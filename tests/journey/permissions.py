@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.journey.conftest import Deployed
+from tests.journey.deployed_app import Deployed
 
 
 @contextmanager

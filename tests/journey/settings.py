@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.journey.conftest import Deployed
+from tests.journey.deployed_app import Deployed
 
 
 @contextmanager

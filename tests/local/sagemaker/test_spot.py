@@ -1,5 +1,6 @@
 """A managed spot machine is taken away from the real training code, and the job goes on on another one."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.unit.tiny_model import chat_example, save_tiny_model, write_examples
 pytestmark = pytest.mark.cloud
 
 LOGS = "/aws/sagemaker/TrainingJobs"
+CHECKPOINT_STEPS = 7
 CHANNELS = ("code", "model", "train", "validation")
 SETTINGS = {
     "precision": "fp32",
@@ -25,7 +27,7 @@ SETTINGS = {
     "lora_rank": "4",
     "lora_dropout": "0.2",
     "epochs": "12",
-    "checkpoint_steps": "7",
+    "checkpoint_steps": str(CHECKPOINT_STEPS),
 }
 ENTRY_POINT = {"sagemaker_program": "train.py", "sagemaker_submit_directory": "/opt/ml/input/data/code"}
 INTERRUPTED = [{"Key": SPOT_INTERRUPTION_TAG, "Value": "progress step=9 "}]
@@ -98,12 +100,12 @@ def test_a_job_that_loses_its_spot_machine_without_a_warning_ends_with_the_same_
         "Uploading",
     ]
     log = aws.log(LOGS, "spot-interrupted/algo-1-")
-    assert any(line.startswith("Going on from step ") for line in log)
-    steps = [line.split()[1] for line in log if line.startswith("progress ")]
-    again = [step for step in set(steps) if steps.count(step) > 1]
-    assert 1 <= len(again) <= 7, (
-        "the toolkit passes no signal on: what came after the checkpoint is done again"
+    (went_on,) = [line for line in log if line.startswith("Going on from step ")]
+    assert int(re.findall(r"\d+", went_on)[0]) % CHECKPOINT_STEPS == 0, (
+        "the toolkit passes no signal on: no checkpoint is written at the interruption"
     )
+    steps = [line.split()[1] for line in log if line.startswith("progress ")]
+    assert len([step for step in set(steps) if steps.count(step) > 1]) <= CHECKPOINT_STEPS
     kept = {
         key.removeprefix("checkpoints/spot-interrupted/") for key in aws.keys("checkpoints/spot-interrupted/")
     }

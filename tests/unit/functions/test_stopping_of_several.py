@@ -22,6 +22,8 @@ from tests.unit.functions.conftest import House
 
 ANSWER = "the-answer"
 WITHIN_SECONDS = 3.0
+ATTEMPTS = 4
+"""A busy machine may miss the time now and then; a cancel that cannot find the answer misses it each time."""
 
 
 class _Endpoint:
@@ -122,11 +124,19 @@ def test_stop_reaches_the_instance_that_writes(
     house: House, monkeypatch: pytest.MonkeyPatch, instances: int, writer: int, others: int
 ) -> None:
     monkeypatch.setenv("STORYLOOM_HOSTING_MAX_INSTANCES", str(instances))
-    endpoint = _Endpoint([*[others] * (instances - 1), writer])
+    for _ in range(ATTEMPTS):
+        endpoint = _Endpoint([*[others] * (instances - 1), writer])
+        if _stops_in_time(endpoint, monkeypatch):
+            return
+    pytest.fail(f"it was still written {WITHIN_SECONDS:g} s after the stop, {ATTEMPTS} times")
+
+
+def _stops_in_time(endpoint: _Endpoint, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Stop the last instance's newest answer, and check that every other answer goes on."""
     monkeypatch.setattr(upstream, "_cancel", endpoint.cancel)
 
     async def stop() -> float:
-        endpoint.begin(instances - 1)
+        endpoint.begin(len(endpoint.instances) - 1)
         answer = upstream.Answer(ANSWER, endpoint.read())
         stopped_at = time.monotonic()
         await answer.close(by_itself=False)
@@ -134,8 +144,7 @@ def test_stop_reaches_the_instance_that_writes(
 
     try:
         stopped_at = outcome(stop())
-        assert endpoint.tasks[-1].done(), "nothing is written any more"
-        assert endpoint.last_token - stopped_at <= WITHIN_SECONDS
         assert not any(task.done() for task in endpoint.tasks[:-1]), "other answers go on"
+        return endpoint.tasks[-1].done() and endpoint.last_token - stopped_at <= WITHIN_SECONDS
     finally:
         endpoint.close()

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from cli.progress import wait_for_new_run
 from stacks.settings import Settings
-from tests.journey.conftest import PATIENCE_S, STORIES, Deployed, wait_for
+from tests.journey.deployed_app import STORIES, Deployed, wait_for
 
 pytestmark = [pytest.mark.cloud, pytest.mark.journey]
 
@@ -26,24 +24,13 @@ def set_all(deployed: Deployed, value: float) -> None:
 
 
 @pytest.fixture
-def stories(deployed: Deployed, first_run: dict[str, Any]) -> Iterator[dict[str, bytes]]:
+def stories(deployed: Deployed) -> Iterator[dict[str, bytes]]:
     """Enough stories for a training; the quotas are ample again afterwards."""
     deployed.start_afresh()
     try:
         yield {path.name: path.read_bytes() for path in STORIES}
     finally:
         set_all(deployed, 20)
-        _go_back_to(deployed, first_run["version"])
-
-
-def _go_back_to(deployed: Deployed, version: str) -> None:
-    """Have the version answer again that other tests expect; it is loaded beside the new one."""
-    if deployed.api.status()["live"]["version"] == version:
-        return
-    known = {run["run_id"] for run in deployed.api.runs()}
-    deployed.api.decide_version(version, "activate")
-    run = deployed.finished_run(wait_for_new_run(deployed.api, known, PATIENCE_S))
-    assert run["status"] == "succeeded", run
 
 
 def jobs(deployed: Deployed, run_id: str) -> tuple[list[str], list[str]]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from tests.journey.conftest import STORIES, Deployed
+from tests.journey.deployed_app import STORIES, Deployed
 from tests.journey.permissions import without
 
 pytestmark = [pytest.mark.cloud, pytest.mark.journey]
@@ -25,7 +24,7 @@ NEEDED = [
 
 
 @pytest.fixture(scope="module")
-def stories_again(deployed: Deployed, first_run: dict[str, Any]) -> Iterator[None]:
+def stories_again(deployed: Deployed) -> Iterator[None]:
     """The stories are in the bucket, and no run is on: the one they start fails in its first state."""
     deployed.start_afresh()
     with without(deployed, "BeginRole", "s3:ListBucketVersions"):

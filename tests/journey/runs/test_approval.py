@@ -10,7 +10,7 @@ import pytest
 
 from cli.errors import CommandError
 from cli.progress import wait_for_new_run
-from tests.journey.conftest import PATIENCE_S, STORIES, Deployed, wait_for
+from tests.journey.deployed_app import PATIENCE_S, STORIES, Deployed, wait_for
 from tests.journey.permissions import without
 from tests.journey.settings import changed
 
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.cloud, pytest.mark.journey]
 
 
 @pytest.fixture(scope="module")
-def asking(deployed: Deployed, first_run: dict[str, Any]) -> Iterator[Deployed]:
+def asking(deployed: Deployed) -> Iterator[Deployed]:
     """The same deployment with the setting on."""
     deployed.start_afresh()
     with changed(deployed, STORYLOOM_ASK_BEFORE_TRAINING="true"):

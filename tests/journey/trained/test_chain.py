@@ -10,7 +10,7 @@ from typing import Any
 import openai
 import pytest
 
-from tests.journey.conftest import CHECKOUT, Deployed
+from tests.journey.deployed_app import CHECKOUT, Deployed
 
 pytestmark = [pytest.mark.cloud, pytest.mark.journey]
 

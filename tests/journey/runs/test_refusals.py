@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import io
 import zipfile
-from typing import Any
 
 import httpx
 import pytest
 
-from tests.journey.conftest import Deployed
+from tests.journey.deployed_app import Deployed
 
 pytestmark = [pytest.mark.cloud, pytest.mark.journey]
 
@@ -39,7 +38,7 @@ def test_a_prompt_beyond_the_limit_is_413(deployed: Deployed) -> None:
     assert str(limit) in _error(response)["message"].replace(",", "")
 
 
-def test_an_empty_bucket_ends_the_run_before_training(deployed: Deployed, first_run: dict[str, Any]) -> None:
+def test_an_empty_bucket_ends_the_run_before_training(deployed: Deployed) -> None:
     deployed.start_afresh()
     run = deployed.finished_run(deployed.start_run())
     assert run["status"] == "stopped_early"
@@ -47,9 +46,7 @@ def test_an_empty_bucket_ends_the_run_before_training(deployed: Deployed, first_
     assert not run.get("training_job")
 
 
-def test_too_little_text_says_how_much_is_needed_and_lists_what_it_could_not_read(
-    deployed: Deployed, first_run: dict[str, Any]
-) -> None:
+def test_too_little_text_says_how_much_is_needed_and_lists_what_it_could_not_read(deployed: Deployed) -> None:
     deployed.start_afresh()
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as packed:

@@ -1,32 +1,27 @@
-"""One real journey for all tests here: deployed once, run once, on free ports, in its own folder."""
+"""The app as the journeys have it: deployed once for each folder of tests, with a state folder of its own."""
 
 from __future__ import annotations
 
-import itertools
 import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import boto3
 import psutil
-import pytest
-from boto3.dynamodb.conditions import Key
-from playwright.sync_api import Page
 from rich.console import Console
 
 from cli import journey
 from cli.api import StoryloomApi
-from cli.progress import FINISHED, follow_run, wait_for_new_run
+from cli.progress import FINISHED, wait_for_new_run
 from local import processes
 from local.cloud import LocalCloud
-from tests.browser.pages import SignInPage
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-STATE = CHECKOUT / ".local-cloud-journey"
 STORIES = sorted((CHECKOUT / "sample_stories").iterdir())[:7]
 """Enough that the model learns from them in one reading, which ends after the same steps on any machine."""
 RUN_SECONDS = 900
@@ -34,10 +29,7 @@ PATIENCE_S = 300
 """How long what must come may take: a busy machine may take its time, and only a failure waits so long."""
 REST_S = 5
 """No run between a timer that has fired and the execution it starts stays unseen for so long."""
-_FURTHER = itertools.count(90)
 T = TypeVar("T")
-
-pytestmark = [pytest.mark.cloud, pytest.mark.journey]
 
 
 @dataclass(frozen=True)
@@ -147,75 +139,30 @@ def wait_for(probe: Callable[[], T | None], timeout_s: float = PATIENCE_S) -> T:
     raise AssertionError(f"nothing came of {probe} within {timeout_s:.0f} s")
 
 
-@pytest.fixture(scope="session")
-def deployed() -> Iterator[Deployed]:
-    """The unmodified app on AWS on this machine, deployed by the real CDK CLI."""
-    shutil.rmtree(STATE, ignore_errors=True)
-    ports = journey.free_port(4676), journey.free_port(8510)
+@contextmanager
+def deployed_app(state: Path, port: int, page_port: int) -> Iterator[Deployed]:
+    """Deploy the unmodified app to a local cloud with the real CDK CLI; what it kept goes with it.
+
+    Args:
+        state: the cloud's folder, which must be of this checkout.
+        port: for AWS, if it is free.
+        page_port: for the page, if it is free.
+    """
+    shutil.rmtree(state, ignore_errors=True)
+    ports = journey.free_port(port), journey.free_port(page_port)
     # far longer than that training takes: a busy machine may take its time
-    places = journey.Places(CHECKOUT, STATE, *ports, {"max_training_minutes": "10"})
+    places = journey.Places(CHECKOUT, state, *ports, {"max_training_minutes": "10"})
     with journey.running_cloud(places, Console(stderr=True)) as cloud:
-        environment = cloud.environment()
-        session = boto3.Session(
-            aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
-            region_name=environment["AWS_REGION"],
-        )
-        yield Deployed(cloud, session, cloud.description()["outputs"], journey.signed_in(cloud))
-    shutil.rmtree(STATE, ignore_errors=True)
+        yield on_cloud(cloud)
+    shutil.rmtree(state, ignore_errors=True)
 
 
-@dataclass(frozen=True)
-class FirstDrop:
-    """What came of dropping the sample stories, and one late file while they trained."""
-
-    run: dict[str, Any]
-    executions: list[dict[str, Any]]
-    """Every execution of the state machine, newest first, once nothing more can start."""
-
-
-@pytest.fixture(scope="session")
-def first_drop(deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> FirstDrop:
-    """Drops stories and, while they train, one late file instead; waits for both runs."""
-    console = Console(stderr=True)
-    folder = tmp_path_factory.mktemp("writer") / STORIES[0].parent.name
-    folder.mkdir()
-    for story in STORIES:
-        shutil.copy(story, folder)
-    journey.drop_stories(deployed.api, folder, console)
-    run_id = wait_for_new_run(deployed.api, set(), PATIENCE_S)
-    wait_for(lambda: "Train" in [s["name"] for s in deployed.api.run(run_id)["states"]] or None)
-    deployed.empty_bucket()
-    deployed.drop({"late.txt": b"A late story, and a short one. " * 10})
-    run = follow_run(deployed.api, run_id, console, RUN_SECONDS)
-    deployed.finished_run(wait_for_new_run(deployed.api, {run_id}, PATIENCE_S))
-    deployed.wait_for_rest()
-    return FirstDrop(run, deployed.executions())
-
-
-@pytest.fixture(scope="session")
-def first_run(first_drop: FirstDrop) -> dict[str, Any]:
-    """The record of the run that dropping the stories started, once it has ended."""
-    return first_drop.run
-
-
-@pytest.fixture
-def another_version(deployed: Deployed, first_run: dict[str, Any]) -> str:
-    """A further approved version, of its own for each test: the first one's adapter by another name."""
-    table = deployed.table()
-    (item,) = table.query(KeyConditionExpression=Key("pk").eq("MODELS") & Key("sk").eq(first_run["version"]))[
-        "Items"
-    ]
-    # no run of these tests makes so many versions
-    name = f"v{next(_FURTHER)}"
-    table.put_item(Item={**item, "sk": name, "version": name, "status": "approved"})
-    return name
-
-
-@pytest.fixture
-def writer(page: Page, deployed: Deployed, first_run: dict[str, Any]) -> Page:
-    """A tab in which the first person of the deployment is signed in."""
-    record = deployed.cloud.description()
-    SignInPage(page).open(record["url"]).sign_in(record["sign_in"]["email"], record["sign_in"]["password"])
-    page.get_by_role("navigation", name="Main").wait_for()
-    return page
+def on_cloud(cloud: LocalCloud) -> Deployed:
+    """Find the app that is deployed to a local cloud, and sign in."""
+    environment = cloud.environment()
+    session = boto3.Session(
+        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+        region_name=environment["AWS_REGION"],
+    )
+    return Deployed(cloud, session, cloud.description()["outputs"], journey.signed_in(cloud))

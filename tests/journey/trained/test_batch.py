@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.journey.conftest import Deployed, wait_for
+from tests.journey.deployed_app import Deployed, wait_for
 
 pytestmark = [pytest.mark.cloud, pytest.mark.journey]
 

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.journey.conftest import CHECKOUT, Deployed
+from tests.journey.deployed_app import CHECKOUT, Deployed
 from tests.journey.forgeries import Headers, Person, bearer, forged, person
 
 pytestmark = [pytest.mark.cloud, pytest.mark.journey]

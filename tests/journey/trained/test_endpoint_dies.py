@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from shared import clock
-from tests.journey.conftest import Deployed, wait_for
+from tests.journey.deployed_app import Deployed, wait_for
 
 pytestmark = [pytest.mark.cloud, pytest.mark.journey]
 

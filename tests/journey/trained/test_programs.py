@@ -17,7 +17,7 @@ import httpx
 import openai
 import pytest
 
-from tests.journey.conftest import Deployed
+from tests.journey.deployed_app import Deployed
 
 pytestmark = [pytest.mark.cloud, pytest.mark.journey]
 

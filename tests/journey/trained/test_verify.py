@@ -12,7 +12,8 @@ import pytest
 
 from cli.verify.lines import LINES
 from local.environment import ACCOUNT
-from tests.journey.conftest import CHECKOUT, STATE, STORIES, Deployed
+from tests.journey.deployed_app import CHECKOUT, STORIES, Deployed
+from tests.journey.trained.conftest import STATE
 
 pytestmark = [pytest.mark.cloud, pytest.mark.journey]
 
@@ -36,6 +37,7 @@ def test_every_line_is_proven_and_the_file_can_be_shared(
     assert code == 0
     assert [line["id"] for line in document["lines"]] == [line.id for line in LINES]
     assert document["local_cloud"] and document["cost_usd"] == 0
+    assert document["settings"]["base_model"] == deployed.api.status()["base_model"]["id"]
     text = json.dumps(document)
     assert ACCOUNT not in text and "@" not in text
     assert STORIES[0].read_text().splitlines()[0][:40] not in text

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.pages import ChatPage, RunsPage, SignInPage, StoriesPage
-from tests.journey.conftest import Deployed, wait_for
+from tests.journey.deployed_app import Deployed, wait_for
 
 pytestmark = [pytest.mark.cloud, pytest.mark.journey, pytest.mark.browser]
 

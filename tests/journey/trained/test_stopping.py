@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Page
 
 from tests.browser.pages import ChatPage
-from tests.journey.conftest import Deployed, wait_for
+from tests.journey.deployed_app import Deployed, wait_for
 
 pytestmark = [pytest.mark.cloud, pytest.mark.journey]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from cli.progress import wait_for_new_run
-from tests.journey.conftest import PATIENCE_S, Deployed, wait_for
+from tests.journey.deployed_app import Deployed, wait_for
+from tests.journey.versions import activate
 
 pytestmark = [pytest.mark.cloud, pytest.mark.journey]
 
@@ -19,24 +19,16 @@ SECONDS = 60
 def test_what_is_loaded_answers_at_once(
     deployed: Deployed, first_run: dict[str, Any], another_version: str
 ) -> None:
-    _activate(deployed, another_version)
+    activate(deployed, another_version)
     deployed.answers_as(another_version)
     # the engine of the first version ends when it has nothing more to answer
     (engine,) = wait_for(lambda: engines if len(engines := deployed.engines()) == 1 else None)
 
     started = time.monotonic()
-    back = _activate(deployed, first_run["version"])
+    back = activate(deployed, first_run["version"])
     deployed.answers_as(first_run["version"])
     assert time.monotonic() - started < SECONDS
     assert {"Deploy", "SmokeTest"}.isdisjoint(state["name"] for state in back["states"])
     assert back["message"].startswith(f"{first_run['version']} answers")
     assert deployed.engines() == [engine], "nothing was started for it"
     assert deployed.api.status()["live"]["version"] == first_run["version"]
-
-
-def _activate(deployed: Deployed, version: str) -> dict[str, Any]:
-    known = {run["run_id"] for run in deployed.api.runs()}
-    deployed.api.decide_version(version, "activate")
-    run = deployed.finished_run(wait_for_new_run(deployed.api, known, PATIENCE_S))
-    assert run["status"] == "succeeded", run
-    return run
