@@ -56,7 +56,11 @@ class MergedAdapters:
     def __init__(self, model: Any, adapter: str = "default") -> None:
         """Take over the forward pass of every LoRA layer for which `can_merge` holds."""
         self._adapter = adapter
-        self._layers: list[Any] = [module for module in model.modules() if isinstance(module, LoraLinear)]
+        self._layers: list[Any] = [
+            module
+            for module in model.modules()
+            if isinstance(module, LoraLinear) and adapter in module.lora_A
+        ]
         for layer in self._layers:
             merged = torch.empty_like(layer.get_base_layer().weight)
             layer.register_buffer(_MERGED, merged, persistent=False)
@@ -66,8 +70,8 @@ class MergedAdapters:
 
     @staticmethod
     def can_merge(model: Any, adapter: str = "default") -> bool:
-        """Whether every adapted layer is a plain linear one, not quantized, without dropout or variants."""
-        adapted = [module for module in model.modules() if hasattr(module, "lora_A")]
+        """Whether each of its layers is a plain linear one, not quantized, without dropout or variants."""
+        adapted = [module for module in model.modules() if adapter in getattr(module, "lora_A", ())]
         return bool(adapted) and all(_is_plain(module, adapter) for module in adapted)
 
     @torch.no_grad()

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file, save_file
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer, TopPLogitsWarper
 
@@ -138,6 +139,23 @@ def test_the_live_model_is_scored_beside_the_candidate(paths: ProcessingPaths, t
     assert (over["improvement_percent"], over["low"], over["high"]) == (0, 0, 0)
     sample = result["samples"][0]
     assert sample["live"][:20] == sample["candidate"][:20] != sample["base"][:20]
+
+
+def test_the_live_version_may_adapt_fewer_layers_than_the_candidate(
+    paths: ProcessingPaths, trained: Path
+) -> None:
+    """As one that an earlier recipe made."""
+    paths.live.mkdir()
+    config = json.loads((trained / "model" / "adapter_config.json").read_text())
+    (paths.live / "adapter_config.json").write_text(json.dumps({**config, "target_modules": ["q_proj"]}))
+    weights = load_file(trained / "model" / "adapter_model.safetensors")
+    save_file(
+        {name: value for name, value in weights.items() if ".q_proj." in name},
+        paths.live / "adapter_model.safetensors",
+    )
+    result = result_of(paths)
+    assert result["base"]["perplexity"] > result["live"]["perplexity"] > result["candidate"]["perplexity"]
+    assert all(sample["live"] for sample in result["samples"])
 
 
 def test_too_few_stories_give_way_to_passages_and_those_to_silence(paths: ProcessingPaths) -> None:
