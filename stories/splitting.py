@@ -85,11 +85,13 @@ def _released(entries: Sequence[Entry], before: Split, share: float) -> list[Ent
     for entry in entries:
         works[entry.work].append(entry)
     released: list[Entry] = []
+    wanted = share * _words(entries)
     for work in sorted(works, key=lambda work: (draw(work), work)):
-        if _words(released) >= share * _words(entries):
+        if wanted <= 0:
             break
         if trained.issuperset(works[work]):
             released += works[work]
+            wanted -= _words(works[work])
     return released
 
 
@@ -308,9 +310,11 @@ class _Splitting:
 def _take_last(units: list[Entry], words: float) -> list[Entry]:
     """Move the last unit out of the list, and more until their words come closest to so many."""
     taken = [units.pop()] if units else []
-    while units and _words(taken) + units[-1].words / 2 < words:
-        taken.insert(0, units.pop())
-    return taken
+    total = _words(taken)
+    while units and total + units[-1].words / 2 < words:
+        taken.append(units.pop())
+        total += taken[-1].words
+    return taken[::-1]
 
 
 def _words(entries: Iterable[Entry]) -> int:
