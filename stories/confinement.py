@@ -78,8 +78,8 @@ class ReadingProcess:
     ) -> None:
         """Read a file: its records and rejects are written to `to`, one a line.
 
-        A file whose reader is stopped gives one reject and nothing else. Unless its time was over, a new process
-        tries once more before that: what stopped the first one may not have been the file's fault.
+        A file whose reader is stopped gives one reject and nothing else. Unless its time was over, a new
+        process tries once more before that: what stopped the first one may not have been the file's fault.
 
         Args:
             source: where the file came from.

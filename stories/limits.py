@@ -9,7 +9,7 @@ LARGEST_FILE_BYTES = 200 * 1024**2
 MEMORY_BYTES = 1280 * 1024**2
 """Beyond what the reading process has when it has started."""
 MOST_SECONDS = 600
-"""Of a processor, for the largest file: less than a function of AWS may run, so that each file has its turn."""
+"""Of a processor, for the largest file: less than a function of AWS may run, so each file has its turn."""
 
 # Ordinary files take a tenth of a second and five seconds a megabyte at most (PDF files full of text).
 _SECONDS_A_FILE = 30

@@ -13,8 +13,8 @@ _NEVER_NESTED = {
 _FORMATTING = {
     *("a", "b", "big", "code", "em", "font", "i", "nobr", "s", "small", "strike", "strong", "tt", "u"),
 }
-# A parser looks through all open elements at each tag. So many for each tag on average are what a page may
-# make it look through, beside those of the first thousand tags, so that its time grows with the page's length.
+# A parser looks through all open elements at each tag. A page may make it look through so many for each of
+# its tags on average, and so many more: then its time grows in step with the page's length.
 _MOST_OPEN = 500
 _ANY_STEPS = 500_000
 # A node takes about a hundred bytes.

@@ -1,9 +1,9 @@
 """Reads one batch of story files: records and rejects go into one file of the run.
 
-Every file is read by another process (`stories.confinement`), so that one that takes too much time or
-memory, or crashes its reader, is rejected and nothing else is lost. A batch may hold so many of those that their
-time limits together are more than the function's: then it ends early and is called again, and what it has read
-is kept. Should a file end the function itself all the same, the state machine divides its batch.
+Every file is read by another process (`stories.confinement`), so that one that takes too much time or memory,
+or crashes its reader, is rejected and nothing else is lost. A batch may hold so many of those that their time
+limits together are more than the function's: then it ends early and is called again, and what it has read is
+kept. Should a file end the function itself all the same, the state machine divides its batch.
 """
 
 import tempfile
@@ -37,9 +37,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Read a batch of the manifest, or what is left to do of one that ended the function.
 
     Args:
-        event: `{"run_id", "files": [manifest line, …]}`. With `"divide": true` only what is known of the files
-            is written, none is read. With `"ended_by"`, the error of a function that was to read the batch's
-            only file, that file is rejected.
+        event: `{"run_id", "files": [manifest line, …]}`. With `"divide": true` only what is known of the
+            files is written, none is read. With `"ended_by"`, the error of a function that was to read the
+            batch's only file, that file is rejected.
         context: Lambda's.
 
     Returns:

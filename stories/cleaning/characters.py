@@ -26,8 +26,8 @@ _SUSPECT = re.compile(
     rf"[\x80-\x9f]|[^\x00-\x7f{_TYPOGRAPHY}][^\x00-\x7f]"
     rf"|[^\x00-\x7f][^\x00-\x7f{_TYPOGRAPHY}]|[ÂÃÎÐÑØÙàâãîðñ] "
 )
-# Putting combining marks in order takes time by the square of how many stand in a row. No writing has more than
-# a few; Unicode's stream-safe format (UAX #15) allows as many.
+# Putting combining marks in order takes time by the square of how many stand in a row. No writing has more
+# than a few; Unicode's stream-safe format (UAX #15) allows as many.
 _MOST_MARKS = 30
 _MARKS = "".join(chr(code) for code in range(0x300, 0x1F000) if unicodedata.combining(chr(code)))
 # Where marks are at all, in ranges that cost nothing to look for.
