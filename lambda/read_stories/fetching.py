@@ -47,11 +47,18 @@ def known_already(items: Iterable[Item]) -> Iterator[tuple[Item, cache.Known | N
     return ahead(lambda item: (item, cache.find(item)), items, _AT_ONCE)
 
 
-def rejected(item: Item, reason: str, cure: str) -> Fetched:
-    """Return a file of which nothing is known but that it cannot be used; that is not kept."""
+def rejected(item: Item, reason: str, cure: str, *, keep: bool = False) -> Fetched:
+    """Return a file of which nothing is known but that it cannot be used.
+
+    Args:
+        item: the file.
+        reason: for the report.
+        cure: what helps.
+        keep: whether a later run is to believe it without looking.
+    """
     stories = cache.new_stories()
     cache.write(stories, Reject(source_key=item["key"], source_version="", reason=reason, cure=cure))
-    return Fetched(item, stories=stories, keep=False)
+    return Fetched(item, stories=stories, keep=keep)
 
 
 def _fetch(item: Item) -> Fetched:

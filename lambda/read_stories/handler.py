@@ -7,6 +7,7 @@ kept. Should a file end the function itself all the same, the state machine divi
 """
 
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,8 +27,8 @@ from stories.models import Source
 log = Logger(service="read_stories")
 
 _KEPT_AT_ONCE = 4
-_TO_FINISH_SECONDS = 60.0
-"""For writing what was read."""
+_SHARE_TO_READ = 0.9
+"""Of the function's time; the rest is for writing what was read."""
 _process = ReadingProcess(log=True)
 """Stays from one batch to the next: starting it takes a second."""
 
@@ -52,10 +53,11 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     if event.get("divide"):
         return {"run_id": run_id, "files": _divide(run_id, items)}
     if "ended_by" in event:
+        # It did so four times, twice alone: the next run need not find that out again.
         [item] = items
         reason = f"Reading it ended the function that reads ({event['ended_by']}), and so it did alone."
         cure = "Save it as plain text (.txt, UTF-8), or split it into several files."
-        return _write(run_id, items, [rejected(item, reason, cure)])
+        return _write(run_id, items, [rejected(item, reason, cure, keep=True)])
     try:
         answer = _write(run_id, items, _readable(items, context))
     except OutOfTimeError:
@@ -71,19 +73,21 @@ def _readable(items: list[Item], context: LambdaContext) -> Iterator[Fetched]:
         OutOfTimeError: the function's time is nearly over; it is not if no file has been read in this call.
     """
     has_read = False
+    until = time.monotonic() + _SHARE_TO_READ * context.get_remaining_time_in_millis() / 1000
     for fetched in fetch_ahead(items):
         if fetched.stories is not None:
             yield fetched
             continue
         assert fetched.content is not None  # noqa: S101 - for the type checker
-        left = context.get_remaining_time_in_millis() / 1000 - _TO_FINISH_SECONDS
+        left = until - time.monotonic()
         with fetched.content as content:
-            if left <= 0:
+            if left <= 0 and has_read:
                 raise OutOfTimeError
             stories = cache.new_stories()
             source = Source(key=fetched.item["key"])
             size = fetched.item["size"]
-            _process.read(source, Path(content.name), size, stories, left, is_final=not has_read)
+            # The first file of each call is decided, so that each call gets further than the one before.
+            _process.read(source, Path(content.name), size, stories, max(left, 1), is_final=not has_read)
         has_read = True
         yield Fetched(fetched.item, stories=stories)
 

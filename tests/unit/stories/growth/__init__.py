@@ -1,1 +1,1 @@
-"""How the time of reading grows with what is read, on files that repeat whatever might be looked for again."""
+"""How the time of reading grows with what is read, on files that repeat what may be looked for again."""

@@ -14,11 +14,10 @@ Input = TypeVar("Input")
 
 STEEPEST = 1.2
 _STEPS = (1, 2, 4)
-_ROUNDS = 2
-_WORTH_MEASURING_SECONDS = 0.04
+_WORTH_MEASURING_SECONDS = 0.02
 _MOST_SECONDS = 6
 _MOST_DOUBLINGS = 5
-_TRIES = 3
+_TRIES = 4
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Growth:
 
     @property
     def exponent(self) -> float:
-        """The slope of time over size, both as logarithms: 1 is in step, 2 is quadratic, 0 is next to nothing."""
+        """The slope of time over size, both as logarithms: 1 is in step, 2 quadratic, 0 too quick to tell."""
         if math.inf in self.seconds:
             return math.inf
         if self.seconds[-1] < _WORTH_MEASURING_SECONDS:  # so quick at the largest size that chance decides
@@ -42,8 +41,9 @@ class Growth:
 def growth(make: Callable[[int], Input], work: Callable[[Input], object], size: int) -> Growth:
     """Measure by the processor's clock at a size, twice and four times that.
 
-    A size too small to be measured is doubled first. What seems steep is measured again at twice the size, where
-    chance counts for less, up to three times: on a busy machine a single figure says little.
+    A size too small to be measured is doubled first. What seems steep is measured again, each time at twice
+    the size and taking the best of more rounds: on a busy machine a single figure says little, and what is
+    steep indeed gets steeper.
 
     Args:
         make: makes an input of about so many bytes.
@@ -55,30 +55,32 @@ def growth(make: Callable[[int], Input], work: Callable[[Input], object], size: 
             break
         size *= 2
     found = Growth((), ())
-    for _ in range(_TRIES):
-        found = _measure(make, work, size)
+    for rounds in range(1, _TRIES + 1):
+        found = _measure(make, work, size, rounds)
         if found.exponent <= STEEPEST or math.inf in found.seconds:
             break
         size *= 2
     return found
 
 
-def _measure(make: Callable[[int], Input], work: Callable[[Input], object], size: int) -> Growth:
+def _measure(make: Callable[[int], Input], work: Callable[[Input], object], size: int, rounds: int) -> Growth:
     sizes = tuple(size * step for step in _STEPS)
     inputs = [make(size) for size in sizes]
     best = [math.inf] * len(sizes)
     # In turns, so that a slow moment of the machine meets all sizes alike.
-    for _ in range(_ROUNDS):
+    for _ in range(rounds):
         best = [min(seconds, _seconds(work, given)) for seconds, given in zip(best, inputs, strict=True)]
     return Growth(sizes, tuple(best))
 
 
 def _seconds(work: Callable[[Input], object], given: Input) -> float:
-    gc.collect()
+    gc.disable()  # its time depends on what else there is
     started = time.process_time()
     try:
         with alarm(_MOST_SECONDS):
             work(given)
     except TooSlowError:
         return math.inf
+    finally:
+        gc.enable()
     return time.process_time() - started

@@ -50,7 +50,9 @@ TEXTS: dict[str, Make] = {
     ),
     "a table and its chapters": _listed_then_told,
     "headings": repeated(f"The Door\n\n{LINE}\n\n"),
-    "headings that come again": counted(lambda n: f"The Door\n\n{LINE}\n\nThe Door\nThe House\nThe Sea\nThe Well\n\n"),
+    "headings that come again": counted(
+        lambda n: f"The Door\n\n{LINE}\n\nThe Door\nThe House\nThe Sea\nThe Well\n\n"
+    ),
     "numbered headings": counted(lambda n: f"Chapter {n % 90}\n\n{LINE}\n\n"),
     "bare numbers": counted(lambda n: f"{n}\n\n{LINE}\n\n"),
     "numbers alone": counted(lambda n: f"{n % 9999}\n"),
@@ -69,7 +71,9 @@ TEXTS: dict[str, Make] = {
     "pages of a line": repeated("A\n\fb\n\f"),
     "running heads": counted(lambda n: f"The Lantern {n % 9999}\n{LINE}\n\f"),
     "heads that differ": counted(lambda n: f"{_letters(n)} {_letters(n + 9)}\n{LINE}\n\f"),
-    "damaged heads": counted(lambda n: f"The Lanterm of {_letters(n)}\n{LINE}\n\fThe Lantern of the sea\nb\n\f"),
+    "damaged heads": counted(
+        lambda n: f"The Lanterm of {_letters(n)}\n{LINE}\n\fThe Lantern of the sea\nb\n\f"
+    ),
     "pages that go on": repeated("and then it went on and on and on and on \f"),
     "spaces": repeated(" "),
     "spaces and a bracket": lambda size: "[" + " " * size,
@@ -100,7 +104,9 @@ TEXTS: dict[str, Make] = {
     "marks of two classes": lambda size: "a" + "\u0301" * (size // 2) + "\u0327" * (size // 2),
     "terminal escapes": repeated("\x1b[0;"),
     "beginnings of Gutenberg's mark": repeated("*** START OF THIS PROJECT GUTENBERG "),
-    "Gutenberg's marks": repeated("*** START OF THIS PROJECT GUTENBERG x ***\na\n*** END OF THIS PROJECT GUTENBERG x\n"),
+    "Gutenberg's marks": repeated(
+        "*** START OF THIS PROJECT GUTENBERG x ***\na\n*** END OF THIS PROJECT GUTENBERG x\n"
+    ),
     "notices": repeated("All rights reserved\n\n"),
     "words of notices": repeated("licen standard isbn "),
     "beginnings of notices": repeated("copyright produced by names, characters "),
