@@ -188,7 +188,9 @@ def _work(source: Source, draft: Draft, story_id: str) -> str:
     if not draft.one_of_many:
         return work_key(path)
     # Stories that share a file are works of their own, unless their titles say that they are chapters.
-    name = re.sub(r"[./]", " ", draft.title).strip() if draft.title else ""
+    # JSON can spell halves of characters, which no encoding can carry.
+    title = (draft.title or "").encode("utf-8", "replace").decode()
+    name = re.sub(r"[./]", " ", title).strip()
     return work_key(f"{path}/{name or story_id}")
 
 

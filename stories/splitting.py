@@ -30,6 +30,7 @@ _LEAST_HELD_OUT: dict[Part, float] = {"test": _ENOUGH_TEST, "validation": _LEAST
 _MOST: dict[Part, float] = {"test": 0.15, "validation": 0.1}
 _LAST: dict[Part, float] = {"test": 0.1, "validation": 0.05}
 _FEWEST_CHAPTERS = 8
+_MOST_ROUNDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,8 +225,8 @@ class _Splitting:
             if (side := self._sides.get(entry)) in HELD_OUT:
                 held_out.setdefault(passage.key, side)
         alone = [passage for _, passage in found]
-        while True:
-            where = sides(alone, held_out)
+        where = sides(alone, held_out)
+        for _ in range(_MOST_ROUNDS):
             kept = {
                 passage.key: side
                 for passage, side in zip(alone, where, strict=True)
@@ -234,6 +235,12 @@ class _Splitting:
             if not kept:
                 break
             held_out |= kept
+            where = sides(alone, held_out)
+        # A text may be made so that each round finds one more: what is held out elsewhere is left out here.
+        where = [
+            "gap" if side == "train" and passage.key in held_out else side
+            for passage, side in zip(alone, where, strict=True)
+        ]
         placed = []
         for (entry, side), group in itertools.groupby(
             zip(found, where, strict=True), key=lambda item: (item[0][0], item[1])
