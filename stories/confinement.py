@@ -91,7 +91,7 @@ class ReadingProcess:
 
         Raises:
             OutOfTimeError: the caller's time was over, nothing was written, and it is not final.
-        ClosedError: `close` was called.
+            ClosedError: `close` was called.
         """
         seconds = longest_seconds(size)
         patience = min(most_seconds, seconds * _CLOCK_SECONDS_A_PROCESSOR_SECOND)

@@ -2,8 +2,8 @@
 
 `python -m stories.reading_process`. Each line of its standard input is a `Request`; for each it writes the
 file's records and rejects, one a line, and then a line that begins with `END_OF_FILE` and says in kilobytes
-how much memory the process has had at most. It is a program of its own because a file may be anybody's: what
-crashes a parser, keeps it busy or fills the memory must not take the files beside it along.
+how much memory the process holds. It is a program of its own because a file may be anybody's: what crashes a
+parser, keeps it busy or fills the memory must not take the files beside it along.
 """
 
 import contextlib
@@ -23,6 +23,10 @@ from stories.models import Record, Reject
 from stories.reading import read_file
 
 
+_STATM = Path("/proc/self/statm")
+"""Linux: pages of the address space, then those in memory."""
+
+
 def main(requests: BinaryIO, answers: BinaryIO) -> None:
     """Answer each request until there are no more."""
     _limit_memory()
@@ -31,8 +35,7 @@ def main(requests: BinaryIO, answers: BinaryIO) -> None:
         _limit_time(request.seconds)
         for found in _read(request):
             answers.write(found.model_dump_json().encode() + b"\n")
-        peak_kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        answers.write(END_OF_FILE + b"%d\n" % peak_kilobytes)
+        answers.write(END_OF_FILE + b"%d\n" % (_held_bytes() // 1024))
         answers.flush()
 
 
@@ -46,12 +49,17 @@ def _read(request: Request) -> Iterator[Record | Reject]:
         yield from read_file(request.source, content)
 
 
+def _held_bytes() -> int:
+    with contextlib.suppress(OSError):
+        return int(_STATM.read_text().split()[1]) * resource.getpagesize()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS: in bytes, and at most so far
+
+
 def _limit_memory() -> None:
     """Let the system refuse memory beyond the limit: Python and most parsers give up in order then."""
     # macOS enforces no such limit, and has no such file.
     with contextlib.suppress(ValueError, OSError):
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        most = pages * resource.getpagesize() + MEMORY_BYTES
+        most = int(_STATM.read_text().split()[0]) * resource.getpagesize() + MEMORY_BYTES
         resource.setrlimit(resource.RLIMIT_AS, (most, resource.getrlimit(resource.RLIMIT_AS)[1]))
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
