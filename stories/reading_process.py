@@ -22,7 +22,6 @@ from stories.limits import MEMORY_BYTES
 from stories.models import Record, Reject
 from stories.reading import read_file
 
-
 _STATM = Path("/proc/self/statm")
 """Linux: pages of the address space, then those in memory."""
 
