@@ -13,7 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, Te
 
 from cli.app_context import ContextError, read_context
 from cli.errors import CommandError
-from cli.reading import Line, StoryFile, quieten, read_all
+from cli.reading import Line, StoryFile, read_all
 from cli.stories_folder import story_files
 from stacks import settings as app_settings
 from stories import recipe
@@ -58,9 +58,8 @@ def check(folder: Path, settings: app_settings.Settings, console: Console) -> Da
         console: where progress is shown.
 
     Raises:
-        CommandError: there is nothing to read, or reading was stopped by the system.
+        CommandError: there is nothing to read.
     """
-    quieten()
     files = [StoryFile(path, key, path.stat().st_size) for path, key in story_files(folder)]
     options = recipe.options(
         RUN_ID,

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import logging
-import multiprocessing
 import os
-import signal
+import queue
+import tempfile
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 from pydantic import TypeAdapter
 
-from cli.errors import CommandError
+from stories.confinement import ReadingProcess
+from stories.errors import unopened
 from stories.limits import too_large
 from stories.models import Record, Reject, Source
-from stories.reading import read_file
 
 Line = Record | Reject
 
-_BATCH_FILES = 50
-_BATCH_BYTES = 1024**2
 # A process takes a second to start and to import; less text than this is read sooner than that.
 _WORTH_A_PROCESS_BYTES = 3 * 1024**2
+_IN_MEMORY_BYTES = 1024**2
+_AHEAD = 50
+"""Files that each process may have read before what was found in them is fetched."""
 _LINE: TypeAdapter[Line] = TypeAdapter(Line)
 
 
@@ -49,127 +50,90 @@ def read_all(
     Args:
         files: what to read.
         on_bytes: told how many bytes of files have been read since it was last told.
-        folder: where processes may put what they read until it is fetched.
+        folder: where what a large file gave may lie until it is fetched.
     """
     waiting = sorted(files, key=lambda file: -file.size)
-    processes = min(os.cpu_count() or 1, sum(file.size for file in waiting) // _WORTH_A_PROCESS_BYTES)
-    if processes < 2:
-        for file in waiting:
-            yield from _read(file)
+    worth = sum(file.size for file in waiting) // _WORTH_A_PROCESS_BYTES
+    count = max(1, min(os.cpu_count() or 1, worth))
+    reading = _Reading(waiting, folder, count)
+    with _at_work(reading, count):
+        for _ in waiting:
+            file, found = reading.next_result()
+            with found:
+                found.seek(0)
+                for line in found:
+                    yield _LINE.validate_json(line)
             on_bytes(file.size)
-        return
-    yield from _read_in_processes(list(_batches(waiting)), processes, on_bytes, folder)
 
 
-def _batches(files: Iterable[StoryFile]) -> Iterator[list[StoryFile]]:
-    batch: list[StoryFile] = []
-    size = 0
-    for file in files:
-        if batch and (len(batch) == _BATCH_FILES or size + file.size > _BATCH_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(file)
-        size += file.size
-    if batch:
-        yield batch
+class _Reading:
+    """Files that wait to be read, and what was found in those that were."""
 
+    def __init__(self, files: list[StoryFile], folder: Path, processes: int) -> None:
+        self._folder = folder
+        self._processes = processes
+        self._waiting = iter(files)
+        self._lock = threading.Lock()
+        self._found: queue.Queue[tuple[StoryFile, IO[bytes]] | BaseException] = queue.Queue()
+        self._room = threading.Semaphore(_AHEAD * processes)
+        self._is_over = threading.Event()
 
-def _read_in_processes(
-    batches: list[list[StoryFile]], processes: int, on_bytes: Callable[[int], None], folder: Path
-) -> Iterator[Line]:
-    under_way: dict[Future[None], tuple[list[StoryFile], Path]] = {}
-    with _pool(processes) as pool:
-        with interrupts_held_back():
-            for number, batch in enumerate(batches):
-                lines = folder / f"{number}.jsonl"
-                under_way[pool.submit(_read_batch, batch, lines)] = (batch, lines)
-        for done in as_completed(under_way):
-            batch, lines = under_way[done]
-            try:
-                done.result()
-            except BrokenProcessPool as error:
-                raise _stopped(under_way.values()) from error
-            yield from _fetch(lines)
-            on_bytes(sum(file.size for file in batch))
+    def next_result(self) -> tuple[StoryFile, IO[bytes]]:
+        """Wait for the next file that has been read; returns what was found, to be closed."""
+        found = self._found.get()
+        self._room.release()
+        if isinstance(found, BaseException):
+            raise found
+        return found
 
+    def work(self, process: ReadingProcess) -> None:
+        """Read files with one process until there are no more."""
+        try:
+            while (file := self._take()) is not None:
+                found = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES, dir=self._folder)  # noqa: SIM115
+                _read(file, process, found)
+                self._found.put((file, found))
+        except BaseException as error:
+            self._found.put(error)
+        finally:
+            process.close()
 
-@contextmanager
-def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
-    """Hold processes; whatever ends the block early ends them at once, and waits until the pool has noticed.
+    def give_up(self) -> None:
+        """Let nobody begin another file."""
+        self._is_over.set()
+        self._room.release(self._processes)
 
-    Unless waited for, the thread that looks after the pool closes its pipe while Python, on its way out,
-    writes into it, and a traceback follows the last word.
-    """
-    pool = ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))
-    try:
-        yield pool
-    except BaseException:
-        for child in multiprocessing.active_children():
-            child.terminate()
-        pool.shutdown(cancel_futures=True)
-        raise
-    pool.shutdown()
+    def _take(self) -> StoryFile | None:
+        self._room.acquire()
+        with self._lock:
+            return None if self._is_over.is_set() else next(self._waiting, None)
 
 
 @contextmanager
-def interrupts_held_back() -> Iterator[None]:
-    """Let processes that start meanwhile be deaf to Ctrl-C, which a terminal sends to all: we end them.
-
-    One that comes meanwhile is not lost: it arrives when the block is over, or at another thread at once.
-    """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows, where processes inherit nothing of the kind
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _stopped(under_way: Iterable[tuple[list[StoryFile], Path]]) -> CommandError:
-    """Name the files whose reading had begun when the system ended a process, most likely for its memory."""
-    begun = [file.path.name for batch, lines in under_way if lines.exists() for file in batch]
-    return CommandError(
-        f"The system stopped a reading process in the middle of: {', '.join(begun[:5])}"
-        f"{' and others' if len(begun) > 5 else ''}.",
-        "Close other programs, for this machine may be short of memory; or take the largest of them out.",
-    )
+def _at_work(reading: _Reading, count: int) -> Iterator[None]:
+    """Have so many processes read; whatever ends the block early ends them at once."""
+    processes = [ReadingProcess(log=False) for _ in range(count)]
+    with ThreadPoolExecutor(count) as pool:
+        try:
+            for process in processes:
+                pool.submit(reading.work, process)
+            yield
+        finally:
+            reading.give_up()
+            for process in processes:
+                process.close()
 
 
-def _read_batch(batch: list[StoryFile], lines: Path) -> None:
-    """Read some files in a process of its own; what they gave goes into the file `lines`."""
-    quieten()
-    with lines.open("wb") as target:
-        for file in batch:
-            for line in _read(file):
-                target.write(line.model_dump_json().encode() + b"\n")
-
-
-def _fetch(lines: Path) -> Iterator[Line]:
-    with lines.open("rb") as found:
-        for line in found:
-            yield _LINE.validate_json(line)
-    lines.unlink()
-
-
-def _read(file: StoryFile) -> Iterator[Line]:
+def _read(file: StoryFile, process: ReadingProcess, to: IO[bytes]) -> None:
+    source = Source(key=file.key)
     try:
         modified = datetime.fromtimestamp(file.path.stat().st_mtime, UTC)
+    except OSError as error:
+        refused: Reject | None = unopened(source, error)
+    else:
         source = Source(key=file.key, modified_at=modified.isoformat(timespec="milliseconds"))
         refused = too_large(source, file.size)
-        if refused:
-            yield refused
-            return
-        with file.path.open("rb") as content:
-            yield from read_file(source, content)
-    except OSError as error:
-        reason = f"It could not be opened: {error.strerror or 'the system gave no reason'}."
-        cure = "See to it that you may read it, or take it out of the folder."
-        yield Reject(source_key=file.key, source_version="", reason=reason, cure=cure)
-
-
-def quieten() -> None:
-    """Keep the library's log off the terminal: what it says stands in the report, in better words."""
-    logging.getLogger("stories").addHandler(logging.NullHandler())
-    logging.getLogger("stories").propagate = False
+    if refused:
+        to.write(refused.model_dump_json().encode() + b"\n")
+    else:
+        process.read(source, file.path, file.size, to)

@@ -190,7 +190,7 @@ class PipelineStack(Stack):
             wildcard_because="a person names their stories as they like",
         )
         read.may_write_artifacts("runs/*/read/*", "cache/stories/*")
-        read.may_list_artifacts("cache/stories/*")
+        read.may_list_artifacts("cache/stories/*", "runs/*/read/*")
         read.may_read_artifacts("cache/stories/*")
         assemble.may_use_table("UpdateItem")
         assemble.may_list_artifacts("runs/*/read/*")

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from aws_cdk import Aws, RemovalPolicy, Stack
+from aws_cdk import RemovalPolicy, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_stepfunctions as sfn
@@ -17,13 +17,13 @@ from constructs import Construct
 from stacks.approval import APPROVAL_SECONDS, approval_states
 from stacks.functions import LOG_RETENTION, Function
 from stacks.permissions import acknowledge, allow, arn, may_pass
+from stacks.reading_states import read_state
 from stacks.references import Storage
 from stacks.sagemaker_jobs import evaluate_state, longest_training_wait, train_state, tune_state
 from stacks.settings import Settings
 from stacks.states import choice, ending
 
 _MINUTE = 60
-_BATCHES_AT_ONCE = 40
 _ENDPOINT_POLL_SECONDS = 5
 _NO_STORIES = (
     "The bucket has no stories yet, so nothing was trained and nothing was spent on a GPU. "
@@ -54,16 +54,6 @@ _RETRY_LAMBDA = [
         "MaxDelaySeconds": 60,
         "JitterStrategy": "FULL",
     },
-]
-# A function whose process was killed, for memory or with its machine, or that ran out of time. What it read
-# until then is kept, so that a retry goes on from there.
-_RETRY_KILLED = [
-    {
-        "ErrorEquals": ["Lambda.Unknown", "Runtime.ExitError", "Sandbox.Timedout", "States.Timeout"],
-        "IntervalSeconds": 2,
-        "MaxAttempts": 2,
-        "BackoffRate": 2,
-    }
 ]
 _CATCH = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.failure", "Next": "RecordFailure"}]
 # Errors of a job that failed, and of SageMaker when it refuses one.
@@ -161,7 +151,7 @@ def definition(
             "ResultPath": "$.assembled",
             "Next": "StopEarly",
         },
-        "Read": {**read_state(functions["read_stories"].arn), "Catch": _CATCH, "Next": "Assemble"},
+        "Read": {**read(functions["read_stories"].arn), "Catch": _CATCH, "Next": "Assemble"},
         "Assemble": call("assemble", {**run, "begun.$": "$.begun"}, "$.assembled", "EnoughText"),
         "EnoughText": choice(
             {"Variable": "$.assembled.enough", "BooleanEquals": True}, "Preflight", "StopEarly"
@@ -421,46 +411,13 @@ class Pipeline(Construct):
         )
 
 
-def read_state(reader_arn: str) -> dict[str, Any]:
-    """State `Read`: a Distributed Map over the batches, so ten files and ten million are the same state.
+def read(reader_arn: str) -> dict[str, Any]:
+    """State `Read`, which reads the batches of a run.
 
     Args:
         reader_arn: of the function that reads one batch.
     """
-    read_batch = {
-        "Type": "Task",
-        "Resource": reader_arn,
-        "TimeoutSeconds": FUNCTION_SECONDS["read_stories"] + _WAITING_SECONDS,
-        "Retry": _RETRY_LAMBDA + _RETRY_KILLED,
-        "End": True,
-    }
-    return {
-        "Type": "Map",
-        "Label": "Read",
-        "ItemReader": {
-            "Resource": f"arn:{Aws.PARTITION}:states:::s3:getObject",
-            "ReaderConfig": {"InputType": "JSONL"},
-            "Parameters": {"Bucket.$": "$.begun.batches.bucket", "Key.$": "$.begun.batches.key"},
-        },
-        # Begin made the batches: it knows how large the files are, and an ItemBatcher only how many.
-        "ItemSelector": {"run_id.$": "$.run_id", "files.$": "$$.Map.Item.Value.files"},
-        "MaxConcurrency": _BATCHES_AT_ONCE,
-        "ItemProcessor": {
-            # Standard: a batch of large archives may take longer than an express child's 5 minutes.
-            "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
-            "StartAt": "ReadBatch",
-            "States": {"ReadBatch": read_batch},
-        },
-        # Without it all results together may have 256 KiB, although the next line throws them away.
-        "ResultWriter": {
-            "Resource": f"arn:{Aws.PARTITION}:states:::s3:putObject",
-            "Parameters": {
-                "Bucket.$": "$.begun.batches.bucket",
-                "Prefix.$": "States.Format('runs/{}/read-results', $.run_id)",
-            },
-        },
-        "ResultPath": None,
-    }
+    return read_state(reader_arn, FUNCTION_SECONDS["read_stories"] + _WAITING_SECONDS, _RETRY_LAMBDA)
 
 
 def _or_again(state: str) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Chats as programs export them, made into turns that a model can be trained on."""
 
+import itertools
 import json
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -8,6 +9,8 @@ from stories.errors import UnreadableError
 from stories.models import Message
 
 CHAT_FIELDS = ("messages", "conversations", "conversation", "chat_messages", "mapping")
+BRANCH_FIELD = "current_node"
+"""Names the last message that was shown, in an export with several branches."""
 CHAT_SHAPE = '{"messages": [{"role": "user", "content": …}, {"role": "assistant", "content": …}]}'
 
 _ROLE_FIELDS = ("role", "from", "sender", "author")
@@ -46,7 +49,7 @@ def chat_in(fields: Mapping[str, object]) -> tuple[Message, ...] | None:
         return None
     value = _parsed(fields[name])
     if name == "mapping":
-        turns = _exported_turns(value, fields.get("current_node"))
+        turns = _exported_turns(value, fields.get(BRANCH_FIELD))
     elif isinstance(value, list):
         turns = [_turn(turn) for turn in value]
     else:
@@ -122,15 +125,10 @@ def _exported_turns(mapping: object, current: object) -> list[_Turn]:
 
 
 def _alternating(turns: Iterable[_Turn]) -> tuple[Message, ...]:
-    system: list[str] = []
-    joined: list[_Turn] = []
-    for turn in turns:
-        if turn.role == "system":
-            system.append(turn.said)
-        elif joined and joined[-1].role == turn.role:
-            joined[-1] = _Turn(turn.role, f"{joined[-1].said}\n\n{turn.said}")
-        else:
-            joined.append(turn)
+    turns = list(turns)
+    system = [turn.said for turn in turns if turn.role == "system"]
+    spoken = itertools.groupby((turn for turn in turns if turn.role != "system"), key=lambda turn: turn.role)
+    joined = [_Turn(role, "\n\n".join(turn.said for turn in run)) for role, run in spoken]
     if not joined or len(joined) % 2 or joined[0].role != "user":
         raise UnreadableError(
             "Its messages do not alternate between user and assistant, ending with the assistant.", _CURE

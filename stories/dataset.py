@@ -1,5 +1,6 @@
 """Records in, a dataset and its report out: the same bytes for the same records, whatever their order."""
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -147,11 +148,13 @@ def _write(store: RecordStore, pieces: Sequence[splitting.Piece], options: Optio
     folder.mkdir()
     count = 0
     with (folder / "examples.jsonl").open("w", encoding="utf-8", newline="\n") as file:
-        for piece in pieces:
-            record = store.read(piece.entry)
-            for example in build(
-                record, piece.begin, piece.end, chat=options.chat, sequence_length=options.sequence_length
-            ):
-                file.write(json.dumps(example, ensure_ascii=False) + "\n")
-                count += 1
+        # A story's pieces follow one another: it is read once for all of them, however many there are.
+        for entry, of_entry in itertools.groupby(pieces, key=lambda piece: piece.entry):
+            record = store.read(entry)
+            for piece in of_entry:
+                for example in build(
+                    record, piece.begin, piece.end, chat=options.chat, sequence_length=options.sequence_length
+                ):
+                    file.write(json.dumps(example, ensure_ascii=False) + "\n")
+                    count += 1
     return PartSize(stories=len(pieces), words=sum(piece.words for piece in pieces), examples=count)

@@ -58,6 +58,7 @@ def build(
         return
     asker = Asker(record, title)
     position = begin
+    told = len(record.text.rstrip())
     for window in cut(record.text[begin:end], window_tokens(sequence_length), record.language):
         before = record.text[max(0, position - _REACH_CHARACTERS) : position]
         example: Example = {"story_id": record.id, "title": title}
@@ -68,7 +69,7 @@ def build(
         else:
             example["text"] = window.strip() if before else f"{title}\n\n{window.strip()}"
         position += len(window)
-        if record.text[position:].strip():
+        if position < told:
             example["ends"] = False
         yield example
 

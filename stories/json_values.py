@@ -37,12 +37,16 @@ class JsonValues:
         self._buffer = ""
         self._position = 0
         self._lines_before = 1
+        self._counted = 0
+        """Up to where in the buffer the lines are counted."""
         self._ended = False
 
     @property
     def line(self) -> int:
         """The line of the present position, from 1."""
-        return self._lines_before + self._buffer.count("\n", 0, self._position)
+        self._lines_before += self._buffer.count("\n", self._counted, self._position)
+        self._counted = self._position
+        return self._lines_before
 
     def peek(self) -> str:
         """Return the next character that is no white space; empty at the end."""
@@ -99,9 +103,9 @@ class JsonValues:
     def _fill(self, characters: int = _CHUNK_CHARACTERS) -> bool:
         more = self._text.read(characters)
         self._ended = not more
-        self._lines_before += self._buffer.count("\n", 0, self._position)
+        self._lines_before = self.line
         self._buffer = self._buffer[self._position :] + more
-        self._position = 0
+        self._position = self._counted = 0
         return bool(more)
 
     def _damaged(self, error: Exception) -> UnreadableError:

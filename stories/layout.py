@@ -4,6 +4,7 @@ A line that goes on in the next one ends with a space (RFC 3676), so that cleani
 the author ended does not; paragraphs are separated by an empty line.
 """
 
+import bisect
 import itertools
 import re
 import statistics
@@ -21,6 +22,9 @@ _LAST_WORD = 1.5
 _WIDE_SPACE = 3.0
 _OTHER_SIZE = 0.2
 _DROP_CAP_HEIGHT = 1.6
+_MOST_DROP_CAPS = 20
+_MOST_NEIGHBOURS = 64
+"""Pieces of a row that a further one is compared with."""
 _SLACK = 1.0
 _BROKEN_WORD = re.compile(r"[^\W\d_][-\u2010]$")
 _FEWEST_ROWS_OF_COLUMNS = 4
@@ -58,13 +62,14 @@ class Layout:
         columns = _columns(_with_drop_caps([line for line in lines if line.text.strip()]))
         if len(columns) == 1 and columns[0]:
             return self._column_text(columns[0])
-        text = ""
+        parts: list[str] = []
         for column in filter(None, columns):
             # Whether a paragraph goes on in the next column is not told by the layout, but by its words.
             following = Layout()._column_text(column)
-            goes_on = text.endswith(" ") and following[:1].islower()
-            text = text + ("\n" if goes_on else "\n\n") * bool(text) + following
-        return text
+            if parts:
+                parts.append("\n" if parts[-1].endswith(" ") and following[:1].islower() else "\n\n")
+            parts.append(following)
+        return "".join(parts)
 
     def _column_text(self, lines: Sequence[Line]) -> str:
         page = _Page(lines)
@@ -138,18 +143,23 @@ class _Page:
         )
 
     def _is_indent(self, line: Line) -> bool:
-        return any(abs(line.left - indent) <= _INDENT * self._height / 2 for indent in self._indents)
+        reach = _INDENT * self._height / 2
+        nearest = bisect.bisect_left(self._indents, line.left - reach)
+        return nearest < len(self._indents) and self._indents[nearest] <= line.left + reach
 
     def _paragraph_indents(self) -> list[float]:
-        """Return where first lines begin: lines further right than the next one, which is at the margin."""
+        """Return where first lines begin, from left to right.
+
+        First lines are further right than the next one, which is at the margin.
+        """
         close = _INDENT * self._height
-        return [
+        return sorted(
             line.left
             for line, following in itertools.pairwise(self._lines)
             if line.left - self.left > close
             and abs(following.left - self.left) <= close / 2
             and line.right - self.left > self.width / 2
-        ]
+        )
 
 
 def _usual(values: Sequence[float]) -> float:
@@ -194,7 +204,7 @@ def _rows(lines: list[Line]) -> list[list[Line]]:
     """Put lines that stand side by side together; `lines` go from top to bottom."""
     rows: list[list[Line]] = []
     for line in lines:
-        if rows and all(_are_side_by_side(line, other) for other in rows[-1]):
+        if rows and all(_are_side_by_side(line, other) for other in rows[-1][-_MOST_NEIGHBOURS:]):
             rows[-1].append(line)
         else:
             rows.append([line])
@@ -209,22 +219,27 @@ def _are_side_by_side(one: Line, other: Line) -> bool:
 
 def _merged(row: list[Line]) -> Line:
     """Make one line of pieces that stand in one row, such as a head and the page's number."""
-    merged, *others = sorted(row, key=lambda line: line.left)
+    first, *others = sorted(row, key=lambda line: line.left)
+    if not others:
+        return first
+    texts = [first.text.rstrip()]
+    bottom, top, right = first.bottom, first.top, first.right
     for piece in others:
-        space = "   " if piece.left - merged.right > _WIDE_SPACE * merged.height else " "
-        merged = replace(
-            merged,
-            text=f"{merged.text.rstrip()}{space}{piece.text.lstrip()}",
-            right=piece.right,
-            bottom=min(merged.bottom, piece.bottom),
-            top=max(merged.top, piece.top),
-        )
-    return merged
+        texts += ["   " if piece.left - right > _WIDE_SPACE * (top - bottom) else " ", piece.text.strip()]
+        bottom, top, right = min(bottom, piece.bottom), max(top, piece.top), piece.right
+    return Line("".join(texts), first.left, right, bottom, top)
 
 
 def _with_drop_caps(lines: list[Line]) -> list[Line]:
     """Put a letter that is several lines high before the line that it begins."""
-    caps = [line for line in lines if line.text.isalpha() and len(line.text) == 1 and _is_large(line, lines)]
+    letters = [line for line in lines if line.text.isalpha() and len(line.text) == 1]
+    if not letters:
+        return lines
+    large = _DROP_CAP_HEIGHT * statistics.median(line.height for line in lines)
+    caps = [line for line in letters if line.height > large]
+    # A page that sets many letters apart has no drop caps, but text in a way of its own.
+    if not 0 < len(caps) <= _MOST_DROP_CAPS:
+        return lines
     others = [line for line in lines if line not in caps]
     for cap in caps:
         beside = [
@@ -238,7 +253,3 @@ def _with_drop_caps(lines: list[Line]) -> list[Line]:
         else:
             others.append(cap)
     return others
-
-
-def _is_large(line: Line, lines: Sequence[Line]) -> bool:
-    return line.height > _DROP_CAP_HEIGHT * statistics.median(other.height for other in lines)

@@ -1,6 +1,7 @@
 """HTML to paragraphs and headings: what a reader of the page would read, and nothing of what frames it."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
@@ -62,6 +63,8 @@ class _Paragraph:
     pieces: list[str] = field(default_factory=list)
     level: int = 0
     is_preformatted: bool = False
+    inside_story: int = 0
+    """How many elements are open that hold a story: a header in them is the story's own."""
 
     def add(self, text: str) -> None:
         self.pieces.append(text if self.is_preformatted else _WHITE_SPACE.sub(" ", text))
@@ -114,10 +117,10 @@ def _main_part(body: LexborNode) -> LexborNode:
 
 def _walk(root: LexborNode, page: Page, *, is_book: bool) -> None:
     # Not by recursion: a page may be nested as deeply as it likes.
-    paragraph = _Paragraph()
+    paragraph = _Paragraph(inside_story=sum(tag in _INSIDE_STORY for tag in _tags_above(root)))
     node: LexborNode | None = root
     while node is not None:
-        skipped = _skip(node, page, is_book=is_book)
+        skipped = _skip(node, page, keeps_headers=is_book or paragraph.inside_story > 0, is_book=is_book)
         if not skipped:
             _enter(node, paragraph, page)
             child = node.child
@@ -142,7 +145,7 @@ def _next(node: LexborNode, root: LexborNode, paragraph: _Paragraph, page: Page)
     return None
 
 
-def _skip(node: LexborNode, page: Page, *, is_book: bool) -> bool:
+def _skip(node: LexborNode, page: Page, *, keeps_headers: bool, is_book: bool) -> bool:
     tag = node.tag
     if tag == "-text":
         return False
@@ -166,17 +169,15 @@ def _skip(node: LexborNode, page: Page, *, is_book: bool) -> bool:
         or "hidden" in attributes
         or bool(_HIDDEN.search(attributes.get("style") or ""))
         or (tag == "aside" and not is_book)
-        or (tag == "header" and not is_book and not _is_inside_story(node))
+        or (tag == "header" and not keeps_headers)
     )
 
 
-def _is_inside_story(node: LexborNode) -> bool:
+def _tags_above(node: LexborNode) -> Iterator[str | None]:
     parent = node.parent
     while parent is not None:
-        if parent.tag in _INSIDE_STORY:
-            return True
+        yield parent.tag
         parent = parent.parent
-    return False
 
 
 def _enter(node: LexborNode, paragraph: _Paragraph, page: Page) -> None:
@@ -196,6 +197,7 @@ def _enter(node: LexborNode, paragraph: _Paragraph, page: Page) -> None:
     elif tag in _BLOCK_TAGS:
         _separate(paragraph, page)
         paragraph.is_preformatted = paragraph.is_preformatted or tag == "pre"
+        paragraph.inside_story += tag in _INSIDE_STORY
 
 
 def _leave(node: LexborNode, paragraph: _Paragraph, page: Page) -> None:
@@ -207,6 +209,7 @@ def _leave(node: LexborNode, paragraph: _Paragraph, page: Page) -> None:
         paragraph.level = 0
     elif tag in _BLOCK_TAGS:
         _separate(paragraph, page)
+        paragraph.inside_story -= tag in _INSIDE_STORY
         if tag == "pre":
             paragraph.is_preformatted = False
 

@@ -11,11 +11,13 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-_CAPITAL = r"[A-ZÀ-ÖØ-Þ][\w\u2019'-]*[\w]"
+# No word is longer. Without a limit a search would begin at each hyphen of a chain and follow it to its end.
+_REST = r"[\w\u2019'-]{0,60}"
+_CAPITAL = rf"[A-ZÀ-ÖØ-Þ]{_REST}[\w]"
 _NAME = rf"{_CAPITAL}(?: {_CAPITAL}){{0,3}}"
 # In mid-sentence: after a small letter or a comma. What opens a sentence has its capital for that.
 _IN_SENTENCE = re.compile(
-    rf"(?P<before>\b[a-zß-öø-ÿ][\w\u2019'-]*,?|,) (?P<name>{_NAME})(?P<after>(?: [a-zß-öø-ÿ]\w*)?)"
+    rf"(?P<before>\b[a-zß-öø-ÿ]{_REST},?|,) (?P<name>{_NAME})(?P<after>(?: [a-zß-öø-ÿ]\w*)?)"
 )
 _OPENS_SENTENCE = re.compile(
     rf"(?:^|[.!?…][\"”\u2019»]?\s+|[“\"«]|— ?)(?P<name>{_NAME}) (?P<after>[a-zß-öø-ÿ]\w*)", re.M

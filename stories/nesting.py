@@ -13,8 +13,10 @@ _NEVER_NESTED = {
 _FORMATTING = {
     *("a", "b", "big", "code", "em", "font", "i", "nobr", "s", "small", "strike", "strong", "tt", "u"),
 }
-# A parser looks through all open elements at each tag: measured, this is a second and a half.
-_MOST_STEPS = 100_000_000
+# A parser looks through all open elements at each tag. A page may make it look through so many for each of
+# its tags on average, and so many more: then its time grows in step with the page's length.
+_MOST_OPEN = 500
+_ANY_STEPS = 500_000
 # A node takes about a hundred bytes.
 _MOST_COPIES = 3_000_000
 
@@ -26,6 +28,7 @@ def check_nesting(html: str) -> None:
         UnreadableError: they are.
     """
     steps = copies = depth = formatting = 0
+    most_steps = _ANY_STEPS
     for found in _TAG.finditer(html):
         closes, name = found[1], found[2].lower()
         if name not in _NEVER_NESTED:
@@ -33,8 +36,9 @@ def check_nesting(html: str) -> None:
             if name in _FORMATTING:
                 formatting = max(0, formatting - 1) if closes else formatting + 1
         steps += depth
+        most_steps += _MOST_OPEN
         copies += formatting
-        if steps > _MOST_STEPS or copies > _MOST_COPIES:
+        if steps > most_steps or copies > _MOST_COPIES:
             raise UnreadableError(
                 "Its elements stand inside each other without end; no program that writes pages makes that.",
                 "Open it in a browser, copy the story into an editor and save it as plain text (.txt).",

@@ -1,63 +1,63 @@
-"""Run as a program: writes the text of a PDF file, page by page, to its standard output.
+"""The text of a PDF file, page by page, where its lines stand.
 
-`python -m stories.pdf_pages FILE`. Each page ends with a form feed. The exit status says why it stopped.
-It is a program of its own because PDF files are read by a library in C++: what crashes it, hangs it or fills
-the memory must not take the run with it.
+PDF files are read by a library in C++, which a file may crash. What reads files of other people does so in a
+process of its own (`stories.reading_process`).
 """
 
-import contextlib
 import ctypes
-import enum
 import re
-import resource
 import sys
 from collections.abc import Iterator
+from typing import IO
 
 import pypdfium2
 from pypdfium2 import raw
 
 from stories.layout import Layout, Line
 
-PAGE_END = "\f"
-MOST_PAGES = 5000
-LARGEST_TEXT_BYTES = 50 * 1024**2
-MEMORY_BYTES = 1024**3
 WIDE_GAP = 1.0
 """Of a line's height: no gap between words is as wide, unless something else begins there."""
 _LINE_ENDS = re.compile("\r\n?|\n|[\ufffe\x02]")
 # What pdfium puts in place of a hyphen at the end of a line.
 _HYPHENS = "\ufffe\x02"
+_NOT_SPACE = re.compile(r"\S")
 
 
-class Stopped(enum.IntEnum):
-    """Exit statuses."""
-
-    AT_THE_END = 0
-    PASSWORD = 3
-    DAMAGED = 4
-    PAGES = 5
-    TEXT = 6
+class LockedError(Exception):
+    """The document asks for a password."""
 
 
-def main(path: str) -> Stopped:
-    """Write a file's text and return why it ended."""
-    with contextlib.suppress(ValueError, OSError):  # macOS sets no such limit
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+class DamagedError(Exception):
+    """The file is damaged, or is not a PDF document."""
+
+
+class TooManyPagesError(Exception):
+    """The document has more pages than may be read."""
+
+
+def read_pages(stream: IO[bytes], most_pages: int) -> Iterator[str]:
+    """Yield the text of each page.
+
+    Args:
+        stream: a PDF file, seekable.
+        most_pages: that the document may have.
+
+    Raises:
+        LockedError: the document asks for a password.
+        DamagedError: the file is damaged, or is not a PDF document.
+        TooManyPagesError: the document has more than `most_pages`.
+    """
     try:
-        document = pypdfium2.PdfDocument(path)
-        if len(document) > MOST_PAGES:
-            return Stopped.PAGES
-        written = 0
-        for text in _pages(document):
-            data = (text + PAGE_END).encode("utf-8", "replace")
-            written += len(data)
-            if written > LARGEST_TEXT_BYTES:
-                return Stopped.TEXT
-            sys.stdout.buffer.write(data)
+        document = pypdfium2.PdfDocument(stream)
+        try:
+            if len(document) > most_pages:
+                raise TooManyPagesError
+            yield from _pages(document)
+        finally:
+            document.close()
     except pypdfium2.PdfiumError as error:
-        asks = getattr(error, "err_code", None) in {raw.FPDF_ERR_PASSWORD, raw.FPDF_ERR_SECURITY}
-        return Stopped.PASSWORD if asks else Stopped.DAMAGED
-    return Stopped.AT_THE_END
+        is_locked = getattr(error, "err_code", None) in {raw.FPDF_ERR_PASSWORD, raw.FPDF_ERR_SECURITY}
+        raise (LockedError if is_locked else DamagedError) from error
 
 
 def _pages(document: pypdfium2.PdfDocument) -> Iterator[str]:
@@ -92,13 +92,15 @@ def _lines(page: pypdfium2.PdfTextPage) -> Iterator[Line]:
 def _pieces(page: pypdfium2.PdfTextPage, text: str, begin: int, stop: int) -> Iterator[tuple[int, int]]:
     """Part what stands in one row but far apart, such as the lines of two columns."""
     space = text.find(" ", begin + 1, stop - 1)
-    while space > 0:
+    first = _NOT_SPACE.search(text, begin, stop)
+    while space > 0 and first:
         # The document's own spaces are narrow; those that pdfium puts in stand for a gap of any width.
-        if raw.FPDFText_IsGenerated(page, space) == 1 and text[begin:space].strip():
+        if first.start() < space and raw.FPDFText_IsGenerated(page, space) == 1:
             before, after = _box(page, space - 1), _box(page, space + 1)
             if after.left - before.right > WIDE_GAP * (before.top - before.bottom):
                 yield begin, space
                 begin = space + 1
+                first = _NOT_SPACE.search(text, begin, stop)
         space = text.find(" ", space + 1, stop - 1)
     yield begin, stop
 
@@ -121,7 +123,3 @@ def _box(page: pypdfium2.PdfTextPage, index: int) -> raw.FS_RECTF:
 def _character(page: pypdfium2.PdfTextPage, index: int) -> str:
     code = raw.FPDFText_GetUnicode(page, index)
     return chr(code) if 0 < code <= sys.maxunicode else " "
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))

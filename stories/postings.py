@@ -12,6 +12,9 @@ from pathlib import Path
 
 _CACHE_KIBIBYTES = 8_000
 _LARGEST = 2**63 - 1
+# What more stories have in common, such as a form that all were written in, says nothing of any two of them;
+# and to compare each with all others would take time by the square of their number.
+_MOST_CLAIMANTS = 50
 
 
 def open_scratch(path: Path) -> sqlite3.Connection:
@@ -80,10 +83,12 @@ class Postings:
         return Counter(dict(found))
 
     def claim(self, story: int) -> None:
-        """Claim a story's numbers, as far as they are free."""
+        """Claim a story's numbers, as far as they are free: each may have 50 claimants."""
         self._database.execute(
-            f"INSERT OR IGNORE INTO {self._claimed} SELECT number, story FROM {self._shared} WHERE story = ?",
-            (story,),
+            f"INSERT OR IGNORE INTO {self._claimed} SELECT number, story FROM {self._shared} AS shared"
+            f" WHERE story = ? AND (SELECT count(*) FROM {self._claimed} AS claimed"
+            " WHERE claimed.number = shared.number) < ?",
+            (story, _MOST_CLAIMANTS),
         )
 
 

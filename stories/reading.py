@@ -9,6 +9,7 @@ from typing import IO
 
 from stories.chapters import find_chapters
 from stories.cleaning import clean, clean_line
+from stories.cleaning.ledger import shorten
 from stories.errors import UnreadableError, unforeseen
 from stories.language import count_words, identify
 from stories.models import Change, Message, Record, Reject, Source
@@ -21,6 +22,7 @@ FEWEST_WORDS = 10
 _LETTER = re.compile(r"[^\W_]")
 _LONGEST_TITLE_CHARACTERS = 200
 _LONGEST_SAMPLE_CHARACTERS = 200
+_LONGEST_REASON_CHARACTERS = 500
 
 _log = logging.getLogger(__name__)
 
@@ -186,7 +188,9 @@ def _work(source: Source, draft: Draft, story_id: str) -> str:
     if not draft.one_of_many:
         return work_key(path)
     # Stories that share a file are works of their own, unless their titles say that they are chapters.
-    name = re.sub(r"[./]", " ", draft.title).strip() if draft.title else ""
+    # JSON can spell halves of characters, which no encoding can carry.
+    title = (draft.title or "").encode("utf-8", "replace").decode()
+    name = re.sub(r"[./]", " ", title).strip()
     return work_key(f"{path}/{name or story_id}")
 
 
@@ -201,7 +205,8 @@ def _reject(source: Source, flaw: Flaw) -> Reject:
         source_key=source.key,
         source_version=source.version,
         entry=flaw.entry,
-        reason=flaw.reason,
+        # It may quote the file: at any length, and in characters that no encoding can carry.
+        reason=shorten(flaw.reason, _LONGEST_REASON_CHARACTERS),
         cure=flaw.cure,
         characters=flaw.characters,
     )

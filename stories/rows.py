@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from stories.chats import CHAT_FIELDS, CHAT_SHAPE, chat_in
+from stories.chats import BRANCH_FIELD, CHAT_FIELDS, CHAT_SHAPE, chat_in
 from stories.errors import UnreadableError
 from stories.models import Message
 from stories.readers import Draft, Flaw
@@ -37,6 +37,8 @@ PROSE_FIELDS = {*TEXT_FIELDS, *(answer for _, answer in _PAIRS)}
 """Which fields may hold commas and line ends by the thousand."""
 _MORE_OF_THE_REQUEST = {"instruction": "input"}
 _KNOWN = {*TEXT_FIELDS, *CHAT_FIELDS, *(name for pair in _PAIRS for name in pair)}
+USED_FIELDS = {*_KNOWN, *_TITLE_FIELDS, *_MORE_OF_THE_REQUEST.values(), BRANCH_FIELD}
+"""All that a story is made of; what else a row has is left aside."""
 # What programs write into a cell that has nothing in it.
 _NOTHING = {"", "nan", "null", "none", "n/a", "<na>"}
 _LONGEST_LIST_CHARACTERS = 200

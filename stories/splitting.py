@@ -30,6 +30,7 @@ _LEAST_HELD_OUT: dict[Part, float] = {"test": _ENOUGH_TEST, "validation": _LEAST
 _MOST: dict[Part, float] = {"test": 0.15, "validation": 0.1}
 _LAST: dict[Part, float] = {"test": 0.1, "validation": 0.05}
 _FEWEST_CHAPTERS = 8
+_MOST_ROUNDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +86,13 @@ def _released(entries: Sequence[Entry], before: Split, share: float) -> list[Ent
     for entry in entries:
         works[entry.work].append(entry)
     released: list[Entry] = []
+    wanted = share * _words(entries)
     for work in sorted(works, key=lambda work: (draw(work), work)):
-        if _words(released) >= share * _words(entries):
+        if wanted <= 0:
             break
         if trained.issuperset(works[work]):
             released += works[work]
+            wanted -= _words(works[work])
     return released
 
 
@@ -222,8 +225,8 @@ class _Splitting:
             if (side := self._sides.get(entry)) in HELD_OUT:
                 held_out.setdefault(passage.key, side)
         alone = [passage for _, passage in found]
-        while True:
-            where = sides(alone, held_out)
+        where = sides(alone, held_out)
+        for _ in range(_MOST_ROUNDS):
             kept = {
                 passage.key: side
                 for passage, side in zip(alone, where, strict=True)
@@ -232,6 +235,12 @@ class _Splitting:
             if not kept:
                 break
             held_out |= kept
+            where = sides(alone, held_out)
+        # A text may be made so that each round finds one more: what is held out elsewhere is left out here.
+        where = [
+            "gap" if side == "train" and passage.key in held_out else side
+            for passage, side in zip(alone, where, strict=True)
+        ]
         placed = []
         for (entry, side), group in itertools.groupby(
             zip(found, where, strict=True), key=lambda item: (item[0][0], item[1])
@@ -308,9 +317,11 @@ class _Splitting:
 def _take_last(units: list[Entry], words: float) -> list[Entry]:
     """Move the last unit out of the list, and more until their words come closest to so many."""
     taken = [units.pop()] if units else []
-    while units and _words(taken) + units[-1].words / 2 < words:
-        taken.insert(0, units.pop())
-    return taken
+    total = _words(taken)
+    while units and total + units[-1].words / 2 < words:
+        taken.append(units.pop())
+        total += taken[-1].words
+    return taken[::-1]
 
 
 def _words(entries: Iterable[Entry]) -> int:

@@ -193,13 +193,13 @@ def _is_level_of_parts(sections: Sequence[_Section], level: int) -> bool:
 
 
 def _texts(sections: Sequence[_Section], level: int) -> list[str]:
-    texts: list[str] = []
+    texts: list[list[str]] = []
     for section in sections:
         if section.level == level:
-            texts.append(section.text)
+            texts.append([section.text])
         elif section.level > level and texts:
-            texts[-1] += "\n\n" + section.text
-    return texts
+            texts[-1].append(section.text)
+    return ["\n\n".join(parts) for parts in texts]
 
 
 def _whole(sections: Sequence[_Section], title: str | None) -> Iterator[Draft]:

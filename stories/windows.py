@@ -11,7 +11,8 @@ _CLOSING = "\"'\u201d\u2019\u00bb)\\]"
 # After a full stop, its closing quote and space: a capital, a digit or an opening quote begins a sentence.
 # Chinese and Japanese, whose stops are the wide ones, put no space there.
 _SENTENCE_END = re.compile(
-    rf"[.!?\u2026]+[{_CLOSING}]*\s+(?=[{_OPENING}]*[^\W_a-z])|[\u3002\uff01\uff1f]+[\u300d\u300f\u201d]*"
+    rf"(?<![.!?\u2026])[.!?\u2026]+[{_CLOSING}]*\s+(?=[{_OPENING}]*[^\W_a-z])"
+    "|[\u3002\uff01\uff1f]+[\u300d\u300f\u201d]*"
 )
 _ABBREVIATION = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|St|Prof|Rev|Capt|Col|Gen|Lt|Sgt|Messrs|Jr|Sr|[A-Z])\.\s+")
 _PARAGRAPH_END = re.compile(r"\n{2,}")

@@ -14,6 +14,7 @@ _ONLY_NUMBER = re.compile(rf"(?:{_CHAPTER_WORD}[-_. ]*(?:the )?{NUMBER}|{BARE_NU
 _LEADING_NUMBER = re.compile(r"^\d{1,4}(?=$|[-_. ])")
 _UNUSUAL = re.compile(r"^/|(?:^|/)\.?(?:/|$)")
 """A path that has another, shorter form: `./a`, `a//b`, `a/`."""
+_MOST_DIGITS = 100
 _TRAILING_NUMBER = re.compile(r"(?<=[^\W\d_])[-_. ]*\d{1,4}$")
 
 
@@ -61,7 +62,10 @@ def reading_order(path: str) -> tuple[tuple[int, str], ...]:
     """Return a sort key that puts chapter 2 before chapter 10, and chapter IX before chapter X."""
     spelled = _CHAPTER.sub(lambda found: _with_digits(found[0]), path.casefold())
     parts = re.findall(r"\d+|\D+", spelled)
-    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in parts)
+    # Of the digits of all scripts `int` takes those that `\d` matches: no superscript, and not by thousands.
+    return tuple(
+        (int(part), "") if part.isdecimal() and len(part) <= _MOST_DIGITS else (-1, part) for part in parts
+    )
 
 
 def _with_digits(chapter: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, HTTPClientError
 
 from read_stories import cache
 from shared import aws, environment
@@ -14,11 +14,12 @@ from shared.batches import Item
 from stories.limits import too_large
 from stories.models import Reject, Source
 
-_IN_MEMORY_BYTES = 8 * 1024**2
 # Most of a small file's time is the way to S3 and back. The reading itself is one file after another: the
-# function has little more than one processor, and PDFium must not be used by two threads at once.
+# function has little more than one processor.
 _AT_ONCE = 8
 _GONE = {"NoSuchKey", "NoSuchVersion", "404"}
+# The file's own: an archived object, a key that was disabled, a policy for this object alone.
+_REFUSED = {"AccessDenied", "403", "InvalidObjectState", "InvalidRequest", "InvalidArgument"}
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Fetched:
 
     item: Item
     content: IO[bytes] | None = None
+    """A file on the disk, with a name."""
     stories: cache.Stories | None = None
     keep: bool = True
     """Whether what it gives is to be kept, for the first time or anew."""
@@ -39,35 +41,67 @@ def fetch_ahead(items: Iterable[Item]) -> Iterator[Fetched]:
     return ahead(_fetch, items, _AT_ONCE)
 
 
+def known_already(items: Iterable[Item]) -> Iterator[tuple[Item, cache.Known | None]]:
+    """Yield each file with what it gave when it was read before, if it was."""
+    aws.s3()
+    return ahead(lambda item: (item, cache.find(item)), items, _AT_ONCE)
+
+
+def rejected(item: Item, reason: str, cure: str, *, keep: bool = False) -> Fetched:
+    """Return a file of which nothing is known but that it cannot be used.
+
+    Args:
+        item: the file.
+        reason: for the report.
+        cure: what helps.
+        keep: whether a later run is to believe it without looking.
+    """
+    stories = cache.new_stories()
+    cache.write(stories, Reject(source_key=item["key"], source_version="", reason=reason, cure=cure))
+    return Fetched(item, stories=stories, keep=keep)
+
+
 def _fetch(item: Item) -> Fetched:
     refused = too_large(Source(key=item["key"]), item["size"])
     if refused:
-        return _rejected(item, refused.reason, refused.cure)
+        return rejected(item, refused.reason, refused.cure)
     known = cache.find(item)
     if known:
         return Fetched(item, stories=known.stories, keep=known.is_old, from_cache=True)
     try:
         return Fetched(item, content=_download(item))
     except ClientError as error:
-        if error.response["Error"]["Code"] not in _GONE:
-            raise
-        return _rejected(
-            item, "It was deleted while the run was starting.", "Drop it again if it should count."
+        code = error.response["Error"]["Code"]
+        if code in _GONE:
+            return rejected(
+                item, "It was deleted while the run was starting.", "Drop it again if it should count."
+            )
+        if code in _REFUSED or code.startswith("KMS."):
+            return rejected(
+                item,
+                f"S3 does not hand it out ({code}).",
+                "See to it that the pipeline may read it, and that it is not archived, or drop it again.",
+            )
+        raise
+    except HTTPClientError as error:
+        # After botocore's own attempts: the other files of the batch do not wait for this one.
+        return rejected(
+            item,
+            f"Its download broke off ({type(error).__name__}).",
+            "Start another run; if it comes again, drop the file again.",
         )
 
 
 def _download(item: Item) -> IO[bytes]:
-    """Get one version of one object as a file that can be sought in; small ones never touch the disk."""
+    """Get one version of one object as a file with a name, which another process can open."""
     bucket = environment.common().stories_bucket
     found = aws.s3().get_object(Bucket=bucket, Key=item["key"], VersionId=item["version_id"])
-    content = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES)  # noqa: SIM115 - its reader closes it
-    for chunk in found["Body"].iter_chunks(1024**2):
-        content.write(chunk)
-    content.seek(0)
+    content = tempfile.NamedTemporaryFile()  # noqa: SIM115 - its reader closes it
+    try:
+        for chunk in found["Body"].iter_chunks(1024**2):
+            content.write(chunk)
+    except BaseException:
+        content.close()
+        raise
+    content.flush()
     return content
-
-
-def _rejected(item: Item, reason: str, cure: str) -> Fetched:
-    stories = cache.new_stories()
-    cache.write(stories, Reject(source_key=item["key"], source_version="", reason=reason, cure=cure))
-    return Fetched(item, stories=stories, keep=False)

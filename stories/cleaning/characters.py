@@ -26,6 +26,16 @@ _SUSPECT = re.compile(
     rf"[\x80-\x9f]|[^\x00-\x7f{_TYPOGRAPHY}][^\x00-\x7f]"
     rf"|[^\x00-\x7f][^\x00-\x7f{_TYPOGRAPHY}]|[ÂÃÎÐÑØÙàâãîðñ] "
 )
+# Putting combining marks in order takes time by the square of how many stand in a row. No writing has more
+# than a few; Unicode's stream-safe format (UAX #15) allows as many.
+_MOST_MARKS = 30
+_MARKS = "".join(chr(code) for code in range(0x300, 0x1F000) if unicodedata.combining(chr(code)))
+# Where marks are at all, in ranges that cost nothing to look for.
+_BLOCKS_OF_MARKS = (
+    r"\u0300-\u1fff\u20d0-\u20ff\u2c80-\u2fff\u302a-\u302f\u3099\u309a\ua000-\uabff\ufb1e-\U0001f000"
+)
+_PERHAPS_TOO_MANY_MARKS = re.compile(f"[{_BLOCKS_OF_MARKS}][{_BLOCKS_OF_MARKS}]{{{_MOST_MARKS}}}")
+_TOO_MANY_MARKS = re.compile(f"[{_MARKS}][{_MARKS}]{{{_MOST_MARKS},}}")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _IN_OTHER_LINE_ENDS = re.compile("[\r\v\x85\u2028\u2029]")
 _OTHER_LINE_ENDS = re.compile("\r\n?|[\v\x85\u2028\u2029]")
@@ -57,12 +67,14 @@ def mend_mojibake(text: str) -> Edit:
     """Mend text that was read in the wrong encoding once, such as `itâ€™s`."""
     if text.isascii():
         return Edit(text)
+    places = 0
+    if _PERHAPS_TOO_MANY_MARKS.search(text):
+        text, places = _TOO_MANY_MARKS.subn(lambda found: found[0][:_MOST_MARKS], text)
     if _SURROGATE.search(text):
         text = fix_surrogates(text)
     if not _SUSPECT.search(text):
-        return Edit(text)
+        return Edit(text, places)
     lines = text.split("\n")
-    places = 0
     for number, line in enumerate(lines):
         # ftfy's own look at every line of a novel would take longer than all other cleaning together.
         if not line.isascii() and _SUSPECT.search(line) and is_bad(line):

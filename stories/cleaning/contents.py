@@ -3,6 +3,7 @@
 import bisect
 import re
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stories.cleaning.ledger import Edit
@@ -50,31 +51,72 @@ class _Lines:
 
 
 def drop_contents(text: str) -> Edit:
-    """Take out the table of contents before a story, with its title."""
+    """Take out the tables of contents before a story, with their titles.
+
+    The text is gone through once for tables under a title and once for those without: going through it again
+    after each table would take hours on a file of nothing but tables.
+    """
     dropped: list[str] = []
-    while found := _find(text):
-        begin, end = found
-        dropped.append(text[begin:end])
-        text = text[:begin] + text[end:]
+    for find in (_under_titles, _alone):
+        kept: list[str] = []
+        end_of_last = 0
+        for begin, end in find(_read(text), len(text)):
+            kept.append(text[end_of_last:begin])
+            dropped.append(text[begin:end])
+            end_of_last = end
+        text = "".join((*kept, text[end_of_last:]))
     return Edit(text, len(dropped), dropped[0].strip(), "") if dropped else Edit(text)
 
 
-def _find(text: str) -> tuple[int, int] | None:
-    """Return where the first table of contents begins and ends, in characters."""
-    read = _read(text)
-    front = sum(1 for start in read.starts[:_MOST_LINES] if start <= len(text) // 2)
-    for number in range(front):
+def _under_titles(read: _Lines, length: int) -> Iterator[tuple[int, int]]:
+    """Yield where each table with a title over it begins and ends, in characters."""
+    front = _Front(read, length)
+    number = 0
+    while front.holds(number):
         if _TITLE.match(read.lines[number]):
             entries = _entries(read, number + 1, titled=True)
             if len(entries) >= _FEWEST_UNDER_A_TITLE and _are_dense(entries, number, _SHARE_UNDER_A_TITLE):
-                return _span(read, number, entries[-1])
+                yield front.without(number, entries[-1])
+                number = entries[-1]
+        number += 1
+
+
+def _alone(read: _Lines, length: int) -> Iterator[tuple[int, int]]:
+    """Yield where each table without a title begins and ends, in characters."""
+    front = _Front(read, length)
     number = 0
-    while number < front:
+    while front.holds(number):
         entries = _entries(read, number, titled=False)
         if len(entries) >= _FEWEST_ALONE and _is_list(read, entries):
-            return _span(read, number, entries[-1])
+            yield front.without(number, entries[-1])
         number = entries[-1] + 1 if entries else number + 1
-    return None
+
+
+@dataclass
+class _Front:
+    """The lines that may belong to a table: those of the first half of what is left, up to a limit."""
+
+    read: _Lines
+    length: int
+    """Of the text that is left, in characters."""
+    dropped_lines: int = 0
+    dropped_characters: int = 0
+
+    def holds(self, number: int) -> bool:
+        """Tell whether a line is one of them."""
+        return (
+            number < len(self.read.lines)
+            and number - self.dropped_lines < _MOST_LINES
+            and self.read.starts[number] - self.dropped_characters <= self.length // 2
+        )
+
+    def without(self, first: int, last: int) -> tuple[int, int]:
+        """Take some lines out, and return where they begin and end, in characters."""
+        begin, end = self.read.starts[first], self.read.starts[last] + len(self.read.lines[last])
+        self.dropped_lines += last + 1 - first
+        self.dropped_characters += end - begin
+        self.length -= end - begin
+        return begin, end
 
 
 def _read(text: str) -> _Lines:
@@ -174,7 +216,3 @@ def _is_list(read: _Lines, entries: list[int]) -> bool:
     if len(places) < len(entries) * _SHARE_ALONE or len(distinct) < len(entries) * _SHARE_ALONE:
         return False
     return read.starts[max(places)] - read.starts[min(places)] >= _SHORTEST_CHAPTER * (len(entries) - 1)
-
-
-def _span(read: _Lines, first: int, last: int) -> tuple[int, int]:
-    return read.starts[first], read.starts[last] + len(read.lines[last])

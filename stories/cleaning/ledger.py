@@ -54,12 +54,12 @@ class Ledger:
         )
 
 
-def shorten(text: str) -> str:
-    """Cut a sample to its greatest length, in characters that every encoding can carry."""
-    text = text.encode("utf-8", "replace").decode()
-    if len(text) <= LONGEST_SAMPLE_CHARACTERS:
+def shorten(text: str, longest: int = LONGEST_SAMPLE_CHARACTERS) -> str:
+    """Cut a text to its greatest length, in characters that every encoding can carry."""
+    text = text[: longest + 1].encode("utf-8", "replace").decode()
+    if len(text) <= longest:
         return text
-    return text[: LONGEST_SAMPLE_CHARACTERS - 1] + "…"
+    return text[: longest - 1] + "…"
 
 
 def sample_of(before: str, after: str) -> tuple[str, str]:

@@ -50,6 +50,7 @@ _WORDS_OF_NOTICES = (
     *("all rights reserved", "isbn", "creative commons", "public domain dedication", "may do "),
     "you may copy it",
 )
+_WORD_OF_NOTICE = re.compile("|".join(map(re.escape, _WORDS_OF_NOTICES)))
 # These say it only beside a notice.
 _COMPANION = re.compile(
     r"^(?:copyright\b|©|\(c\)|published\b|first published\b|(?:e-?book|print|first|second|kindle) edition\b|"
@@ -126,18 +127,23 @@ def _holds_a_notice(text: str) -> bool:
     lowered = text.lower()
     if len(lowered) != len(text):  # a few letters become two: places in one are not those in the other
         return bool(_NOTICE.search(text))
-    return any(
-        _NOTICE.search(text, max(0, place - _WIDEST_PHRASE), place + _WIDEST_PHRASE)
-        for word in [word for word in _WORDS_OF_NOTICES if word in lowered]
-        for place in _places(word, lowered)
-    )
+    if not any(word in lowered for word in _WORDS_OF_NOTICES):
+        return False
+    return any(_NOTICE.search(text, begin, end) for begin, end in _around_words(lowered))
 
 
-def _places(word: str, text: str) -> Iterator[int]:
-    place = text.find(word)
-    while place >= 0:
-        yield place
-        place = text.find(word, place + 1)
+def _around_words(text: str) -> Iterator[tuple[int, int]]:
+    """Yield the stretches around the words of notices; those that overlap are one."""
+    begin = end = -1
+    for found in _WORD_OF_NOTICE.finditer(text):
+        if end >= 0 and found.start() - _WIDEST_PHRASE > end:
+            yield begin, end
+            end = -1
+        if end < 0:
+            begin = max(0, found.start() - _WIDEST_PHRASE)
+        end = found.start() + _WIDEST_PHRASE
+    if end >= 0:
+        yield begin, end
 
 
 def _is_companion(paragraph: str) -> bool:

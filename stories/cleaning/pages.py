@@ -21,7 +21,10 @@ _NUMBER_LINE = re.compile(
     re.I,
 )
 _HEAD_WITH_NUMBER = re.compile(r"^\s*(?:(\d{1,4})\W+(\D{2,60})|(\D{2,60}?)\W+(\d{1,4}))\s*$")
-_INLINE = re.compile(r"[ \t]*[\[{](?:pg|page|p\.)[ \t]?[\divxlc]{1,8}[\]}](?:[ \t]*\n(?=\S))?", re.I)
+# From the first of several spaces only: else each of them would be the beginning of a new search.
+_INLINE = re.compile(
+    r"(?<![ \t])[ \t]*[\[{](?:pg|page|p\.)[ \t]?[\divxlc]{1,8}[\]}](?:[ \t]*\n(?=\S))?", re.I
+)
 _SENTENCE_END = re.compile(r"[.!?…:。！？][\s\"'”’»›)\]*_]*$")
 _FEWEST_INLINE = 3
 _FEWEST_PAGES_NUMBERED = 3

@@ -20,6 +20,8 @@ _log = logging.getLogger(__name__)
 MOST_ENTRIES = 10_000
 _LARGEST_TOTAL_BYTES = 256 * 1024**2
 _HIGHEST_RATIO = 100
+_LONGEST_NAME_CHARACTERS = 1000
+"""A little less than what S3 allows a name of its own."""
 _RATIO_MATTERS_FROM_BYTES = 1024**2
 _NESTED = {".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz"}
 _ENCRYPTED = 0x1
@@ -76,6 +78,10 @@ def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[Dr
 
 
 def _check(entry: zipfile.ZipInfo) -> None:
+    if len(entry.filename) > _LONGEST_NAME_CHARACTERS:
+        raise UnreadableError(
+            f"Its name is longer than {_LONGEST_NAME_CHARACTERS:,} characters.", "Give it a shorter name."
+        )
     path, windows = PurePosixPath(entry.filename), PureWindowsPath(entry.filename)
     if path.is_absolute() or windows.drive or windows.root or ".." in (*path.parts, *windows.parts):
         raise UnreadableError("Its path leads out of the archive.", _PACK_AGAIN)

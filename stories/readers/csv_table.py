@@ -7,12 +7,14 @@ from typing import IO, TextIO
 from stories.encoding import open_text
 from stories.errors import UnreadableError
 from stories.readers import Draft, Flaw
-from stories.rows import LONGEST_ROW, PROSE_FIELDS, Row, check_columns, column_name, drafts
+from stories.rows import LONGEST_ROW, PROSE_FIELDS, USED_FIELDS, Row, check_columns, column_name, drafts
 
 SUFFIXES = (".csv", ".tsv", ".tab")
 
 _DELIMITERS = (",", ";", "\t", "|")
-_MOST_READ_AGAIN = 10 * LONGEST_ROW
+# Characters that may be read again after rows that went wrong: so many, and so many times the table's own.
+_MOST_READ_AGAIN = 4 * 1024**2
+_TIMES_READ_AGAIN = 8
 _QUOTES = UnreadableError(
     "Its quotation marks do not match, or it is longer than 10 MB.",
     'Put each text in quotation marks ("…"), and write a quotation mark inside it twice ("").',
@@ -74,6 +76,7 @@ class _Lines:
 
     def _read(self) -> str:
         line = self._text.readline(LONGEST_ROW)
+        self._may_read_again += _TIMES_READ_AGAIN * len(line)
         end = line
         while len(end) == LONGEST_ROW and not end.endswith(("\n", "\r")):
             end = self._text.readline(LONGEST_ROW)
@@ -102,6 +105,8 @@ class _Table:
             skipinitialspace=f"{self._delimiter} " in first,
         )
         self._header = self._read_header()
+        # Where each column stands that a story is made of: a table may have more columns than it has rows.
+        self._used = {name: place for place, name in enumerate(self._header) if name in USED_FIELDS}
 
     def rows(self) -> Iterator[Row]:
         """Yield the rows below the header; one that goes wrong costs itself and not those below it."""
@@ -145,8 +150,7 @@ class _Table:
                 )
             # The text stands last and has the delimiter in it, without quotation marks: joined, it is whole.
             cells = [*cells[: columns - 1], self._delimiter.join(cells[columns - 1 :])]
-        missing = [""] * (columns - len(cells))
-        return {name: cell for name, cell in zip(self._header, cells + missing, strict=False) if name}
+        return {name: cells[place] if place < len(cells) else "" for name, place in self._used.items()}
 
 
 def _delimiter(first: str) -> str:

@@ -13,7 +13,7 @@ from stories.readers import Draft, Flaw, read_whole
 SUFFIXES = (".md", ".markdown")
 
 _FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\n(.*?\n)(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.S)
-_FRONT_TITLE = re.compile(r"^title:[ \t]*(\S.*?)[ \t]*$", re.M | re.I)
+_FRONT_TITLE = re.compile(r"^title:[ \t]*(\S.*)$", re.M | re.I)
 _LINE_BREAK = re.compile(r"<br\s*/?>", re.I)
 _LONGEST_LINE_OF_VERSE = 55
 _FEWEST_LINES_OF_VERSE = 2
@@ -28,7 +28,7 @@ def read(stream: IO[bytes], name: str) -> Iterator[Draft | Flaw]:
     if front:
         source = source[front.end() :]
         named = _FRONT_TITLE.search(front[1])
-        title = named[1].strip("'\"") if named else None
+        title = named[1].rstrip(" \t").strip("'\"") if named else None
     heading, text = to_plain_text(source)
     yield Draft(text, title or heading)
 

@@ -23,8 +23,13 @@ from shared.batches import Item, grouped
 from stacks.function_bundles import lay_out
 from stacks.function_groups import STORIES
 from stacks.function_packages import fetch
-from stacks.state_machine import read_state
+from stacks.state_machine import read
+from stories.dataset import assemble
+from stories.models import Record, Reject
 from tests.local.sagemaker.conftest import Aws, free_port, until
+from tests.unit.stories import documents, poison
+from tests.unit.stories.bad_files.documents import ENTITY_BOMB
+from tests.unit.stories.material import options, prose, zipped
 
 pytestmark = pytest.mark.cloud
 
@@ -45,9 +50,9 @@ class Reading:
     machine_arn: str
     items: list[Item]
 
-    def start(self, run_id: str) -> str:
-        """Start a run that reads the stories; returns its execution's ARN."""
-        batches = "\n".join(json.dumps(batch) for batch in grouped(self.items))
+    def start(self, run_id: str, items: list[Item] | None = None) -> str:
+        """Start a run that reads the stories, or others; returns its execution's ARN."""
+        batches = "\n".join(json.dumps(batch) for batch in grouped(items or self.items))
         key = layout.batches(run_id)
         self.aws.client("s3").put_object(Bucket=ARTIFACTS_BUCKET, Key=key, Body=batches)
         begun = {"batches": {"bucket": ARTIFACTS_BUCKET, "key": key}}
@@ -124,27 +129,32 @@ def drop_stories(aws: Aws) -> list[Item]:
         s3.create_bucket(Bucket=bucket)
     s3.put_bucket_versioning(Bucket=STORIES_BUCKET, VersioningConfiguration={"Status": "Enabled"})
 
-    def drop(number: int) -> Item:
-        key = f"tales/tale {number:04} of {WORDS[number % 10]}s.txt"
+    def drop_tale(number: int) -> Item:
         said = " ".join(WORDS[int(digit)] for digit in f"{number:04}")
         text = f"Number {number} told of {said}, and then it slept until noon.".encode()
-        put = s3.put_object(Bucket=STORIES_BUCKET, Key=key, Body=text)
-        return {
-            "key": key,
-            "version_id": put["VersionId"],
-            "size": len(text),
-            "etag": put["ETag"].strip('"'),
-            "modified_at": "2026-09-01T12:00:00.000Z",
-        }
+        return drop(aws, f"tales/tale {number:04} of {WORDS[number % 10]}s.txt", text)
 
     with ThreadPoolExecutor(4) as pool:
-        return list(pool.map(drop, range(FILES)))
+        return list(pool.map(drop_tale, range(FILES)))
+
+
+def drop(aws: Aws, key: str, content: bytes) -> Item:
+    """Drop one file, and return its line of the manifest."""
+    put = aws.client("s3").put_object(Bucket=STORIES_BUCKET, Key=key, Body=content)
+    return {
+        "key": key,
+        "version_id": put["VersionId"],
+        "size": len(content),
+        "etag": put["ETag"].strip('"'),
+        "modified_at": "2026-09-01T12:00:00.000Z",
+    }
 
 
 def deploy_function(aws: Aws, folder: Path) -> None:
     """Deploy read_stories from the same files as the stack does."""
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     bundle = lay_out(STORIES, fetch(STORIES, python), folder / "bundle")
+    with_poison(bundle)
     with zipfile.ZipFile(folder / "bundle.zip", "w") as archive:
         for file in sorted(bundle.rglob("*")):
             archive.write(file, file.relative_to(bundle))
@@ -167,7 +177,7 @@ def deploy_function(aws: Aws, folder: Path) -> None:
         Role=role,
         Handler="read_stories.handler.handler",
         Code={"S3Bucket": ARTIFACTS_BUCKET, "S3Key": "bundle.zip"},
-        Timeout=60,
+        Timeout=600,
         Environment={
             "Variables": {
                 "STORYLOOM_NAME": "storyloom",
@@ -183,10 +193,19 @@ def deploy_function(aws: Aws, folder: Path) -> None:
     functions.get_waiter("function_active_v2").wait(FunctionName=FUNCTION)
 
 
+def with_poison(bundle: Path) -> None:
+    """Let the function know poisonous files, of which each may take no more than seconds."""
+    shutil.copy(poison.__file__, bundle / "stories" / "readers" / "poison.py")
+    limits = bundle / "stories" / "limits.py"
+    text = limits.read_text(encoding="utf-8")
+    limits.unlink()  # it may be a link to the checkout's
+    limits.write_text(text.replace("_SECONDS_A_FILE = 30", "_SECONDS_A_FILE = 3"), encoding="utf-8")
+
+
 def deploy_machine(aws: Aws) -> str:
     """Deploy the state `Read` as the pipeline has it, and nothing else."""
     function = aws.client("lambda").get_function(FunctionName=FUNCTION)["Configuration"]["FunctionArn"]
-    definition = {"StartAt": "Read", "States": {"Read": {**read_state(function), "End": True}}}
+    definition = {"StartAt": "Read", "States": {"Read": {**read(function), "End": True}}}
     # The CDK's word for `aws` until it is deployed.
     text = re.sub(r"\$\{Token\[AWS\.Partition\.\d+\]\}", "aws", json.dumps(definition))
     role = aws.role(
@@ -257,3 +276,67 @@ def test_the_next_run_reads_no_file_again_and_gives_the_same(reading: Reading, f
         return sorted(json.dumps(line) for line in found if line["kind"] == "record")
 
     assert stories(lines) == stories(reading.lines(RUN))
+
+
+GOOD_FILES = 200
+# By the name of the file: what it holds, and what its reject says.
+POISON: dict[str, tuple[bytes, str]] = {
+    "time.spin": (b"x", "Reading it takes longer than 4 seconds."),
+    "memory.hog": (b"x", "Reading it takes more memory than a file may take."),
+    "crash.crash": (b"x", "It is built in a way that breaks its reader."),
+    "function.kill": (b"x", "Reading it ended the function that reads (Runtime.ExitError)"),
+    "bomb.zip": (zipped({f"{n}.txt": b"a" * 1_000_000 for n in range(40)}), "zip bomb"),
+    "endless.pdf": (
+        documents.pdf_of(
+            [b"<< /Type /Catalog /Pages 2 0 R >>", b"<< /Type /Pages /Kids [2 0 R] /Count 99999999 >>"]
+        ),
+        "",
+    ),
+    "deep.docx": (
+        documents.docx("a", extra={"word/document.xml": b"<a>" * 40_000 + b"</a>" * 40_000}),
+        "damaged Word document",
+    ),
+    "entities.odt": (documents.odt("&j;", prolog=ENTITY_BOMB), "entities"),
+    "surrogate.json": (b'[{"\\ud800": 1}]', "none of the columns we know"),
+    "gone.txt": (prose(1).encode(), "deleted while the run was starting"),
+}
+
+
+def test_a_run_with_ten_poisonous_files_trains_on_all_others_and_lists_the_ten(
+    reading: Reading, first_execution: str, tmp_path: Path
+) -> None:
+    assert reading.ended(first_execution)["status"] == "SUCCEEDED"
+    good = [
+        drop(reading.aws, f"good/{chr(97 + n % 26)}{n}.txt", prose(n, 60).encode()) for n in range(GOOD_FILES)
+    ]
+    poisoned = [drop(reading.aws, f"poison/{name}", content) for name, (content, _) in POISON.items()]
+    gone = poisoned[-1]
+    reading.aws.client("s3").delete_object(
+        Bucket=STORIES_BUCKET, Key=gone["key"], VersionId=gone["version_id"]
+    )
+    items = list(good)
+    for number, item in enumerate(poisoned):
+        items.insert(number * 20, item)
+    run = "20260903-120000-cccc"
+    execution = reading.start(run, items)
+    assert reading.ended(execution)["status"] == "SUCCEEDED", reading.why(execution)
+
+    lines = [line for line in reading.lines(run) if line["kind"] != "tally"]
+    found: list[Record | Reject] = [
+        (Record if line["kind"] == "record" else Reject).model_validate(line) for line in lines
+    ]
+    told = Counter(line.source_key for line in found if isinstance(line, Record))
+    assert told == Counter(item["key"] for item in good), "each good story once, and nothing else"
+    reasons = {line.source_key.partition("/")[2]: line.reason for line in found if isinstance(line, Reject)}
+    assert set(reasons) == set(POISON)
+    for name, (_, reason) in POISON.items():
+        assert reason in reasons[name], name
+    report = assemble(found, options(minimum_words=1000), tmp_path)
+    assert (report.files, report.kept, report.stories) == (GOOD_FILES + len(POISON), GOOD_FILES, GOOD_FILES)
+    assert report.enough
+    assert {reject.source_key.partition("/")[2] for reject in report.rejected} == set(POISON)
+
+    again = "20260904-120000-dddd"
+    assert reading.ended(reading.start(again, items))["status"] == "SUCCEEDED"
+    from_cache = sum(line["from_cache"] for line in reading.lines(again) if line["kind"] == "tally")
+    assert from_cache == len(items) - 1, "no poison is taken twice, and what is gone is looked for again"

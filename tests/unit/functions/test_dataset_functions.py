@@ -168,7 +168,7 @@ def test_a_file_deleted_meanwhile_and_one_too_large_are_rejected(
     aws.s3().delete_object(Bucket=settings.stories, Key="gone.txt", VersionId=items[0]["version_id"])
     huge = {**items[0], "key": "huge.zip", "version_id": "x", "size": LARGEST_FILE_BYTES + 1}
     answer = read_stories.handler({"run_id": RUN, "files": [*items, huge]}, context)
-    assert answer == {"records": 1, "rejects": 2, "from_cache": 0}
+    assert answer == {"records": 1, "rejects": 2, "from_cache": 0, "finished": True}
     lines = [json.loads(line) for key in _keys(settings) for line in _object(settings, key).splitlines()]
     reasons = {line["source_key"]: line["reason"] for line in lines if line["kind"] == "reject"}
     assert "deleted" in reasons["gone.txt"]

@@ -1,17 +1,21 @@
 """A file that has not changed is not read again; one that is gone leaves nothing behind."""
 
 import json
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import ClientError, ResponseStreamingError
 
+from assemble.reading import RunStories
 from begin.handler import handler as begin
 from begin.handler import latest_versions
 from read_stories import cache, fetching
 from read_stories import handler as read_stories
 from shared import aws, clock, layout, lock
-from stories.reading import read_file
+from stories.confinement import OutOfTimeError, ReadingProcess
+from stories.models import Reject, Source
 from tests.unit.functions.conftest import House
 from tests.unit.stories.material import prose, zipped
 
@@ -58,7 +62,7 @@ def test_unchanged_files_are_not_read_again_and_give_the_same(
 ) -> None:
     _drop(house, FILES)
     first, lines = _read(house, context)
-    assert first == {"records": 3, "rejects": 2, "from_cache": 0}
+    assert first == {"records": 3, "rejects": 2, "from_cache": 0, "finished": True}
 
     def refuse(item: Any) -> None:
         raise AssertionError(f"{item['key']} was downloaded")
@@ -146,15 +150,121 @@ def test_a_batch_that_was_cut_off_goes_on_where_it_was(
     house: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _drop(house, {f"{letter}.txt": prose(ord(letter)).encode() for letter in "abcdef"})
+    read = ReadingProcess.read
 
-    def read_until_d(source: Any, content: Any) -> Any:
+    def read_until_d(process: ReadingProcess, source: Source, *arguments: Any, **more: Any) -> None:
         if source.key == "d.txt":
             raise SystemExit("killed")
-        return read_file(source, content)
+        read(process, source, *arguments, **more)
 
     with monkeypatch.context() as cut, pytest.raises(SystemExit):
-        cut.setattr(read_stories, "read_file", read_until_d)
+        cut.setattr(ReadingProcess, "read", read_until_d)
         _read(house, context)
     answer, lines = _read(house, context)
-    assert answer == {"records": 6, "rejects": 0, "from_cache": 3}
+    assert answer == {"records": 6, "rejects": 0, "from_cache": 3, "finished": True}
     assert [line["source_key"] for line in lines] == [f"{letter}.txt" for letter in "abcdef"]
+
+
+class _SlowProcess:
+    """Stands in for the process that reads files: `b.txt` takes longer than what is left of the time."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, bool]] = []
+
+    def read(
+        self, source: Source, file: Path, size: int, to: IO[bytes], most_seconds: float, *, is_final: bool
+    ) -> None:
+        assert file.stat().st_size == size
+        assert most_seconds < 600
+        self.asked.append((source.key, is_final))
+        if source.key == "b.txt" and not is_final:
+            raise OutOfTimeError
+        to.write(
+            Reject(source_key=source.key, source_version="", reason="a", cure="b").model_dump_json().encode()
+        )
+
+
+def test_files_that_together_take_longer_than_the_function_are_read_in_several_calls(
+    house: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second file is left to a call of its own, which has all the time for it."""
+    _drop(house, {f"{letter}.txt": prose(ord(letter)).encode() for letter in "abc"})
+    event = {"run_id": FIRST, "files": list(latest_versions(house.stories))}
+    process = _SlowProcess()
+    monkeypatch.setattr(read_stories, "_process", process)
+    assert read_stories.handler(event, context) == {"finished": False}
+    found = aws.s3().list_objects_v2(Bucket=house.artifacts, Prefix=layout.read_prefix(FIRST))
+    assert "Contents" not in found
+    answer, _ = _read(house, context)
+    assert answer == {"records": 0, "rejects": 3, "from_cache": 1, "finished": True}
+    assert process.asked == [("a.txt", True), ("b.txt", False), ("b.txt", True), ("c.txt", False)]
+
+
+def test_a_batch_that_ended_the_function_is_divided(house: House, context: LambdaContext) -> None:
+    """What is known is written; the others are left to calls of their own, and the culprit is rejected."""
+    _drop(house, {name: prose(number).encode() for number, name in enumerate(("a.txt", "b.txt", "c.txt"))})
+    items = list(latest_versions(house.stories))
+    read_stories.handler({"run_id": SECOND, "files": items[:1]}, context)
+    left = read_stories.handler({"run_id": FIRST, "files": items, "divide": True}, context)
+    assert left == {"run_id": FIRST, "files": items[1:]}
+    culprit, innocent = items[1:]
+    event = {"run_id": FIRST, "files": [culprit], "ended_by": "Runtime.ExitError"}
+    assert read_stories.handler(event, context)["rejects"] == 1
+    read_stories.handler({"run_id": FIRST, "files": [innocent]}, context)
+    lines = list(RunStories(house.artifacts, FIRST))
+    assert sorted((line.source_key, line.kind) for line in lines) == [
+        ("a.txt", "record"),
+        ("b.txt", "reject"),
+        ("c.txt", "record"),
+    ]
+    [reject] = [line for line in lines if isinstance(line, Reject)]
+    assert "Runtime.ExitError" in reject.reason
+    assert reject.source_version == culprit["version_id"]
+
+
+def test_nothing_is_left_of_a_batch_that_was_written_before_its_function_was_ended(
+    house: House, context: LambdaContext
+) -> None:
+    _drop(house, {"a.txt": prose(1).encode(), "b.txt": prose(2).encode()})
+    items = list(latest_versions(house.stories))
+    read_stories.handler({"run_id": FIRST, "files": items}, context)
+    left = read_stories.handler({"run_id": FIRST, "files": items, "divide": True}, context)
+    assert left["files"] == []
+    assert len(list(RunStories(house.artifacts, FIRST))) == 2
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "InvalidObjectState", "KMS.DisabledException"])
+def test_a_file_that_becomes_unreadable_after_it_was_listed_costs_itself(
+    house: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    _drop(house, {"a.txt": prose(1).encode(), "b.txt": prose(2).encode()})
+    download = fetching._download
+
+    def refuse(item: Any) -> Any:
+        if item["key"] == "a.txt":
+            raise ClientError({"Error": {"Code": code, "Message": "no"}}, "GetObject")
+        return download(item)
+
+    monkeypatch.setattr(fetching, "_download", refuse)
+    answer, [reject, record] = _read(house, context)
+    assert answer["finished"]
+    assert (reject["kind"], record["kind"]) == ("reject", "record")
+    assert code in reject["reason"]
+    monkeypatch.setattr(fetching, "_download", download)
+    assert _read(house, context, SECOND)[0]["records"] == 2, "it is not held against the file for ever"
+
+
+def test_a_download_that_breaks_off_costs_its_file(
+    house: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _drop(house, {"a.txt": prose(1).encode(), "b.txt": prose(2).encode()})
+    download = fetching._download
+
+    def break_off(item: Any) -> Any:
+        if item["key"] == "a.txt":
+            raise ResponseStreamingError(error="reset")
+        return download(item)
+
+    monkeypatch.setattr(fetching, "_download", break_off)
+    _, [reject, _] = _read(house, context)
+    assert "broke off" in reject["reason"]

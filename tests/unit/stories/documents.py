@@ -61,10 +61,14 @@ def epub(
 
 def odt(text: str, *, prolog: str = "") -> bytes:
     """Make a LibreOffice document."""
-    paragraphs = "".join(f"<text:p>{part}</text:p>" for part in _escaped(text))
+    return odt_of("".join(f"<text:p>{part}</text:p>" for part in _escaped(text)), prolog=prolog)
+
+
+def odt_of(body: str, *, prolog: str = "") -> bytes:
+    """Make a LibreOffice document of the XML in its body."""
     content = (
         f'<office:document-content xmlns:office="{_ODF}:office:1.0" xmlns:text="{_ODF}:text:1.0">'
-        f"<office:body><office:text>{paragraphs}</office:text></office:body></office:document-content>"
+        f"<office:body><office:text>{body}</office:text></office:body></office:document-content>"
     )
     files = {
         "mimetype": b"application/vnd.oasis.opendocument.text",
@@ -94,11 +98,14 @@ def html(text: str) -> bytes:
 def pdf(text: str, *, is_picture: bool = False, trailer: bytes = b"") -> bytes:
     """Make a PDF of one page: of text, or of a picture only, as scanners do."""
     if is_picture:
-        drawn = b"q 400 0 0 600 50 50 cm /Picture Do Q"
-    else:
-        lines = [part[start : start + 80] for part in text.split("\n\n") for start in range(0, len(part), 80)]
-        shown = b"".join(f"({_pdf_escaped(line)}) Tj T*\n".encode("latin-1", "replace") for line in lines)
-        drawn = b"BT /F 9 Tf 12 TL 40 800 Td\n" + shown + b"ET"
+        return pdf_drawn(b"q 400 0 0 600 50 50 cm /Picture Do Q", trailer)
+    lines = [part[start : start + 80] for part in text.split("\n\n") for start in range(0, len(part), 80)]
+    shown = b"".join(f"({_pdf_escaped(line)}) Tj T*\n".encode("latin-1", "replace") for line in lines)
+    return pdf_drawn(b"BT /F 9 Tf 12 TL 40 800 Td\n" + shown + b"ET", trailer)
+
+
+def pdf_drawn(drawn: bytes, trailer: bytes = b"") -> bytes:
+    """Make a PDF of one page, drawn as given, with a font `/F` and a picture `/Picture`."""
     objects = [
         b"<< /Type /Catalog /Pages 2 0 R >>",
         b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",

@@ -11,6 +11,7 @@ import random
 import re
 import signal
 import sys
+import tempfile
 import time
 import zipfile
 import zlib
@@ -20,17 +21,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
+import psutil
+from pydantic import TypeAdapter
+
+from stories import limits
+from stories.confinement import ReadingProcess
+from stories.models import Record, Reject, Source
 from stories.readers import readers
 from tests.unit.stories import documents
 from tests.unit.stories.bad_files import KINDS
-from tests.unit.stories.material import prose, read, zipped
+from tests.unit.stories.material import prose, zipped
 
 _TEXT = prose(5, 120)
 _MOST_SECONDS = 5
 _MOST_MEGABYTES = 300
 _MOST_SEED_BYTES = 60_000
 # The text of `It could not be read (SomeError).`, which stands for a reader that broke.
-_BROKEN = re.compile(r"^It could not be read \((\w+)\)")
+_BROKEN = re.compile(
+    r"^It could not be read \((\w+)\)"
+    r"|^Reading it takes (?:longer|more memory)|breaks its reader|^The system stopped its reader"
+)
+_LINE: TypeAdapter[Record | Reject] = TypeAdapter(Record | Reject)
 _WORDS: tuple[bytes, ...] = (
     *(
         b"\0",
@@ -146,33 +157,53 @@ def fuzz(suffix: str, seconds: float, seed: int = 0, fewest: int = 0) -> Finding
     found = Findings()
     corpus = seeds(suffix)
     ends = time.monotonic() + seconds
-    while time.monotonic() < ends or found.executions < fewest:
-        content = _mutated(random.Random(f"{seed}:{suffix}:{found.executions}"), corpus)  # noqa: S311
-        fault = _feed(suffix, content, found)
-        if fault:
-            found.faults.append(f"{suffix}, seed {seed}, execution {found.executions}: {fault}")
-        found.executions += 1
+    with _process() as process, tempfile.NamedTemporaryFile() as file:
+        while time.monotonic() < ends or found.executions < fewest:
+            content = _mutated(random.Random(f"{seed}:{suffix}:{found.executions}"), corpus)  # noqa: S311
+            Path(file.name).write_bytes(content)
+            fault = _feed(process, f"a{suffix}", Path(file.name), found)
+            if fault:
+                found.faults.append(f"{suffix}, seed {seed}, execution {found.executions}: {fault}")
+            found.executions += 1
     return found
 
 
-def _feed(suffix: str, content: bytes, found: Findings) -> str:
-    _forget_peak()
-    before = _megabytes("VmRSS")
-    started = time.process_time()
-    fault = ""
+@contextmanager
+def _process() -> Iterator[ReadingProcess]:
+    """Hold a process that reads files as the pipeline does, but for the seconds that each may take."""
+    before = limits._SECONDS_A_FILE
+    limits._SECONDS_A_FILE = _MOST_SECONDS
+    process = ReadingProcess(log=False)
     try:
-        with alarm(_MOST_SECONDS):
-            lines = read(f"a{suffix}", content)
-        broken = next((hit[1] for line in lines if (hit := _BROKEN.match(getattr(line, "reason", "")))), "")
-        fault = broken or ("" if lines else "neither a story nor a reason")
-    except TooSlowError:
-        fault = f"longer than {_MOST_SECONDS} s"
-    except Exception as error:
-        fault = f"{type(error).__name__}: {error}"
-    found.slowest_seconds = max(found.slowest_seconds, time.process_time() - started)
-    grown = _megabytes("VmHWM") - before
+        _read(process, "warm.txt", Path(__file__))
+        yield process
+    finally:
+        limits._SECONDS_A_FILE = before
+        process.close()
+
+
+def _read(process: ReadingProcess, key: str, file: Path) -> list[Record | Reject]:
+    lines = io.BytesIO()
+    process.read(Source(key=key), file, 0, lines)
+    return [_LINE.validate_json(line) for line in lines.getvalue().splitlines()]
+
+
+def _feed(process: ReadingProcess, key: str, file: Path, found: Findings) -> str:
+    reader = process._process
+    before, spent = 0.0, 0.0
+    if reader is not None:
+        Path(f"/proc/{reader.pid}/clear_refs").write_text("5")  # the peak so far is forgotten
+        before, spent = _megabytes(reader.pid, "VmRSS"), _seconds(reader.pid)
+    lines = _read(process, key, file)
+    broken = next((hit[0] for line in lines if (hit := _BROKEN.search(getattr(line, "reason", "")))), "")
+    if reader is None or process._process is not reader:  # it was ended, so there are no figures
+        return broken
+    found.slowest_seconds = max(found.slowest_seconds, _seconds(reader.pid) - spent)
+    grown = _megabytes(reader.pid, "VmHWM") - before
     found.largest_megabytes = max(found.largest_megabytes, grown)
-    return fault or (f"{grown:.0f} MB" if grown > _MOST_MEGABYTES else "")
+    if not lines:
+        return "neither a story nor a reason"
+    return broken or (f"{grown:.0f} MB" if grown > _MOST_MEGABYTES else "")
 
 
 def _mutated(chance: random.Random, corpus: list[bytes]) -> bytes:
@@ -240,12 +271,13 @@ def alarm(seconds: int) -> Iterator[None]:
         signal.signal(signal.SIGPROF, before)
 
 
-def _forget_peak() -> None:
-    Path("/proc/self/clear_refs").write_text("5")
+def _seconds(process: int) -> float:
+    spent = psutil.Process(process).cpu_times()
+    return float(spent.user + spent.system)
 
 
-def _megabytes(name: str) -> float:
-    found = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+def _megabytes(process: int, name: str) -> float:
+    found = re.search(rf"{name}:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
     return int(found[1]) / 1024 if found else 0.0
 
 

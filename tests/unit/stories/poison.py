@@ -1,0 +1,33 @@
+"""A reader of files that do to their reader, on purpose, what no file that we know of can do by chance."""
+
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import IO
+
+from stories.readers import Draft, Flaw
+
+SUFFIXES = (".spin", ".wait", ".hog", ".crash", ".kill")
+
+
+def read(stream: IO[bytes], name: str) -> Iterator[Draft | Flaw]:
+    """Begin like any other reader, and then spin, wait, fill the memory, crash or end who called."""
+    yield Draft("Here are ten words and more, so that this is a story by itself.")
+    match PurePosixPath(name).suffix:
+        case ".spin":
+            while True:
+                pass
+        case ".wait":
+            time.sleep(600)
+        case ".hog":
+            held = []
+            while True:
+                held.append(bytes(50_000_000))
+        case ".crash":
+            ctypes.string_at(0)
+        case ".kill":
+            os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(60)
