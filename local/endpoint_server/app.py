@@ -152,7 +152,7 @@ class AnswerService:
             raise ApiError(
                 400,
                 "invalid_request",
-                f"logit_bias has tokens {outside[:5]}, which are none of the model's: it has {size}.",
+                f"logit_bias has tokens {outside[:5]} outside the vocabulary, which has {size}.",
             )
 
 

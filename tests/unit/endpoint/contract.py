@@ -233,7 +233,7 @@ def a_completion_tells_logprobs_in_its_own_form(engine: Engine) -> None:
     for token, logprob, likeliest in zip(
         told["tokens"], told["token_logprobs"], told["top_logprobs"], strict=True
     ):
-        assert 2 <= len(likeliest) <= 3
+        assert 1 <= len(likeliest) <= 3, "several tokens may have the same text"
         assert likeliest[token] == logprob
 
 
