@@ -42,7 +42,7 @@ class Keys(BaseModel):
 class WantedKey(BaseModel):
     """A key that somebody wants for a program."""
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     name: str = Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")
     scopes: list[KeyScope] = Field(min_length=1)

@@ -7,11 +7,20 @@ machine. `tests/unit/endpoint` holds the two against this list.
 from abc import ABC, abstractmethod
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from chat_api.forms import CHAT, COMPLETION, Form
 from chat_api.numbers import WHOLE, Positive
 
+
+def _whole_characters(text: str) -> str:
+    # JSON can hold half of a surrogate pair; no tokenizer reads one, and none can be written as UTF-8.
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("it has half of a surrogate pair, which is no character")
+    return text
+
+
+Unicode = Annotated[str, AfterValidator(_whole_characters)]
 _NUMBERS = Field(allow_inf_nan=False)
 Penalty = Annotated[float, Field(ge=-2, le=2), _NUMBERS]
 StopString = Annotated[str, StringConstraints(min_length=1, max_length=100)]
@@ -28,7 +37,7 @@ class TextPart(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True)
 
     type: Literal["text"]
-    text: str
+    text: Unicode
 
 
 class Message(BaseModel):
@@ -37,7 +46,7 @@ class Message(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True)
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
+    content: Unicode | list[TextPart]
 
     @property
     def characters(self) -> int:
@@ -75,7 +84,7 @@ class AnswerRequest(BaseModel, ABC):
     other: ClassVar[str]
     """The field that would make it the other kind of request."""
 
-    model: str = "storyloom"
+    model: str = Field(default="storyloom", max_length=256)
     """`storyloom` for the live version, a version (`v2`), or `base`."""
     stream: bool = False
     stream_options: StreamOptions | None = None

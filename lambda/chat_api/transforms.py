@@ -6,13 +6,14 @@ from typing import Annotated
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 from fastapi import APIRouter, Path, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from chat_api import batch_files, completions, costs, limits, links, prompt_lines, request_fields
 from chat_api.errors import ApiError, refusals
 from chat_api.identity import MayRead, MayWrite, User
 from chat_api.keep_alive import KeptAliveRoute
 from chat_api.links import UploadForm
+from chat_api.numbers import Positive
 from chat_api.request_fields import StrictFields
 from shared import aws, clock, environment, layout, transform_jobs, transforms, versions
 from shared.models import LivePointer, Transform, TransformStatus
@@ -29,12 +30,14 @@ _RETRY_SECONDS = 60
 class WantedBatch(BaseModel):
     """A file of prompts that somebody wants answered."""
 
+    model_config = ConfigDict(extra="forbid", strict=True)
+
     name: str = Field(default="prompts.jsonl", min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")
-    size: int = Field(ge=1)
+    size: Positive
     """Bytes."""
     model: str = Field(default=completions.LIVE_NAME, max_length=64)
     """Answers the lines that name none: `storyloom` (the live version), a loaded version, or `base`."""
-    max_tokens: int = Field(default=400, ge=1)
+    max_tokens: Positive = 400
     """Of an answer whose line does not say."""
     instance: str | None = Field(default=None, max_length=64)
     """The machine; without it, the first of those that host the model and that transform jobs can have."""
