@@ -4,6 +4,7 @@ import asyncio
 import json
 from typing import Any
 
+import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -34,6 +35,7 @@ def test_a_request_that_passes_goes_on() -> None:
     assert run(PASSES, viewer_request(), viewer_request("POST")) == [None, None]
 
 
+@pytest.mark.aws_fact
 def test_a_function_sees_the_request_as_cloudfront_writes_it() -> None:
     code = """
     function handler(event) {
@@ -53,6 +55,7 @@ def test_a_function_sees_the_request_as_cloudfront_writes_it() -> None:
     assert seen["request"]["cookies"] == {"c": {"value": "d"}}
 
 
+@pytest.mark.aws_fact
 def test_a_function_that_fails_is_a_503_and_the_next_one_runs() -> None:
     failing = "function handler(event) { if (event.request.method === 'PUT') fetch(); return event.request; }"
     failed, passed = run(failing, viewer_request("PUT"), viewer_request())

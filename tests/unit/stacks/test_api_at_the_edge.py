@@ -75,10 +75,12 @@ def test_only_the_health_check_is_open() -> None:
         assert _ask(path=path, method=method) is not None, (method, path)
 
 
+@pytest.mark.aws_fact
 def test_the_function_is_small_enough() -> None:
     assert len(edge_code().encode()) < LONGEST_FUNCTION
 
 
+@pytest.mark.aws_fact
 def test_all_three_say_the_same_to_a_browser() -> None:
     """The function, API Gateway and CloudFront; API Gateway leaves the full policy to CloudFront."""
     assert security_headers.HEADERS["Content-Security-Policy"] == CONTENT_SECURITY_POLICY
