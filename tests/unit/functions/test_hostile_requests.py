@@ -55,11 +55,10 @@ def _refused(api: TestClient, method: str, path: str, body: bytes = b"", **heade
     return answer.status_code
 
 
-@pytest.mark.parametrize("value", VALUES, ids=lambda name: name.replace(" ", "_"))
 @pytest.mark.parametrize("route", ROUTES)
-def test_a_value_that_nobody_expects_is_refused(api: TestClient, route: str, value: str) -> None:
-    body = (ROUTES[route] % VALUES[value]).encode()
-    assert _refused(api, "POST", route, body, **JSON) == 422
+def test_a_value_that_nobody_expects_is_refused(api: TestClient, route: str) -> None:
+    for name, value in VALUES.items():
+        assert _refused(api, "POST", route, (ROUTES[route] % value).encode(), **JSON) == 422, name
 
 
 @pytest.mark.parametrize("route", ROUTES)
@@ -104,9 +103,8 @@ def test_half_a_character_does_not_reach_the_model(api: TestClient, awake_v1: St
     assert awake_v1.asked == []
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
+def test_a_path_that_leads_nowhere_is_refused(api: TestClient) -> None:
+    for path in (
         "/api",
         "/api/",
         "//api/status",
@@ -121,13 +119,11 @@ def test_half_a_character_does_not_reach_the_model(api: TestClient, awake_v1: St
         "/api/keys/%F0%9F%92%A9",
         "/api/v1/answers/not-a-uuid/cancel",
         "/api/stories/%ed%a0%80",
-    ],
-)
-def test_a_path_that_leads_nowhere_is_refused(api: TestClient, path: str) -> None:
-    for method in ("GET", "POST", "DELETE", "PATCH", "PROPFIND"):
-        answer = api.request(method, path)
-        assert 400 <= answer.status_code < 500, (method, answer.status_code, answer.text[:200])
-        assert answer.json()["error"]["message"]
+    ):
+        for method in ("GET", "POST", "DELETE", "PATCH", "PROPFIND"):
+            answer = api.request(method, path)
+            assert 400 <= answer.status_code < 500, (method, path, answer.status_code, answer.text[:200])
+            assert answer.json()["error"]["message"]
 
 
 def _post(api: TestClient, body: bytes, name: str, value: bytes) -> httpx.Response:
