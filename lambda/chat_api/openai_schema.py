@@ -28,7 +28,8 @@ TokenId = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,6})$")]
 Bias = Annotated[float, Field(ge=-100, le=100), _NUMBERS]
 Logprobs = Annotated[int, Field(ge=0, le=20), WHOLE]
 """How many of the likeliest tokens are told in each place; vLLM tells 20 at most."""
-_LONGEST_SEED = 2**63
+_GREATEST_SEED = 2**53 - 1
+"""JSON has no greater whole number that every reader understands alike."""
 
 
 class TextPart(BaseModel):
@@ -96,12 +97,12 @@ class AnswerRequest(BaseModel, ABC):
     """-1 and 0 consider every token."""
     min_p: Annotated[float, Field(ge=0, le=1), _NUMBERS] | None = None
     n: Annotated[int, Field(ge=1, le=4), WHOLE] | None = None
-    seed: Annotated[int, Field(ge=-_LONGEST_SEED, lt=_LONGEST_SEED), WHOLE] | None = None
+    seed: Annotated[int, Field(ge=-_GREATEST_SEED, le=_GREATEST_SEED), WHOLE] | None = None
     """Repeats an answer on the same engine; -1 is like none."""
     stop: StopString | Annotated[list[StopString], Field(max_length=4)] | None = None
     frequency_penalty: Penalty | None = None
     presence_penalty: Penalty | None = None
-    repetition_penalty: Annotated[float, Field(gt=0, le=2), _NUMBERS] | None = None
+    repetition_penalty: Annotated[float, Field(ge=0.01, le=2), _NUMBERS] | None = None
     """1 changes nothing; a version has a default of its own."""
     logit_bias: Annotated[dict[TokenId, Bias], Field(max_length=300)] | None = None
     """Added to the logits of tokens, by their ids."""

@@ -8,10 +8,8 @@ from typing import Any
 import torch
 from tokenizers.decoders import DecodeStream
 
-GREEDY_BELOW = 1e-5
-"""A temperature below this takes the likeliest token, as in vLLM."""
 _LOWEST_TEMPERATURE = 0.01
-"""vLLM raises a lower one to this."""
+"""vLLM raises a lower one to this, but for 0."""
 _OFF = -1
 
 
@@ -107,7 +105,7 @@ class TokenChooser:
         return _added(logits, {token: -(each * times + once) for token, times in self._written.items()})
 
     def _draw(self, logits: torch.Tensor) -> int:
-        if self._sampling.temperature < GREEDY_BELOW:
+        if self._sampling.temperature == 0:
             return int(logits.argmax())
         probabilities = torch.softmax(logits / max(self._sampling.temperature, _LOWEST_TEMPERATURE), dim=-1)
         # The likeliest always stays.

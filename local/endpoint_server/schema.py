@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from local.endpoint_server.sampling import GREEDY_BELOW, TokenLogprobs
+from local.endpoint_server.sampling import TokenLogprobs
 
 MOST_LOGPROBS = 20
 """vLLM's own limit of the likeliest tokens in each place."""
@@ -86,7 +86,7 @@ class AnswerRequest(BaseModel, ABC):
 
     @model_validator(mode="after")
     def _is_not_greedy_several_times(self) -> Self:
-        if self.n > 1 and self.temperature is not None and self.temperature < GREEDY_BELOW:
+        if self.n > 1 and self.temperature == 0:
             raise ValueError(f"n must be 1 when using greedy sampling, got {self.n}")
         return self
 
