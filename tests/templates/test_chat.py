@@ -12,6 +12,7 @@ from stacks import settings
 from stacks.api_at_the_edge import CONTENT_SECURITY_POLICY, edge_code
 from stacks.composition import compose
 from stacks.page import PageMissingError
+from tests.browser.server import CONTENT_SECURITY_POLICY as CONTENT_SECURITY_POLICY_IN_CHROMIUM
 from tests.templates.conftest import EMAIL, Synthesized, flat
 
 
@@ -146,6 +147,14 @@ def _page_headers(chat: Template) -> dict[str, Any]:
     (config,) = (one for one in configs if not flat(one["Name"]).endswith("-api"))
     headers: dict[str, Any] = config["SecurityHeadersConfig"]
     return headers
+
+
+def test_the_browsers_tests_have_the_pages_policy(chat: Template) -> None:
+    """In Chromium; there everything that the page connects to is of its own origin."""
+    csp = flat(_page_headers(chat)["ContentSecurityPolicy"]["ContentSecurityPolicy"])
+    rules = [rule for rule in csp.split("; ") if not rule.startswith("connect-src")]
+    tried = CONTENT_SECURITY_POLICY_IN_CHROMIUM.split("; ")
+    assert [rule for rule in tried if not rule.startswith("connect-src")] == rules
 
 
 def test_cloudfront_guards_the_api(chat: Template) -> None:
