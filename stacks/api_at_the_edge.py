@@ -13,7 +13,7 @@ from stacks.gateway_refusals import REFUSALS, RESPONSE_HEADERS
 CONTENT_SECURITY_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
 """An answer of the API is data: a browser that shows one as a page runs and loads nothing."""
 _CODE = Path(__file__).with_suffix(".js")
-_OPEN = ("GET /api/health", "HEAD /api/health")
+_OPEN = ("GET /api/health",)
 # An API key, or the three parts of a JSON Web Token; as long as API Gateway takes headers, 10,240 bytes.
 _BEARER = r"/^bearer +(sl-[0-9a-f]{12}-[\w-]{43}|[\w-]{10,2000}\.[\w-]{10,6000}\.[\w-]{10,2000}) *$/i"
 
