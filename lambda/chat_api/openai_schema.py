@@ -21,6 +21,7 @@ def _whole_characters(text: str) -> str:
 
 
 Unicode = Annotated[str, AfterValidator(_whole_characters)]
+_NO_OTHER_KEYS = {"additionalProperties": False}
 _NUMBERS = Field(allow_inf_nan=False)
 Penalty = Annotated[float, Field(ge=-2, le=2), _NUMBERS]
 StopString = Annotated[str, StringConstraints(min_length=1, max_length=100)]
@@ -104,7 +105,9 @@ class AnswerRequest(BaseModel, ABC):
     presence_penalty: Penalty | None = None
     repetition_penalty: Annotated[float, Field(ge=0.01, le=2), _NUMBERS] | None = None
     """1 changes nothing; a version has a default of its own."""
-    logit_bias: Annotated[dict[TokenId, Bias], Field(max_length=300)] | None = None
+    logit_bias: (
+        Annotated[dict[TokenId, Bias], Field(max_length=300, json_schema_extra=_NO_OTHER_KEYS)] | None
+    ) = None
     """Added to the logits of tokens, by their ids."""
     ignore_eos: bool | None = None
     """Go on writing up to `max_tokens` although the model has come to an end."""
