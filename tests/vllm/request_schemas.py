@@ -8,6 +8,7 @@ it without vLLM.
 import json
 import re
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +23,16 @@ FIELDS = {
     "completion": ("prompt",),
 }
 
+_PACKAGES = {"chat": "chat_completion", "completion": "completion"}
+
 
 def written() -> str:
     """Ask vLLM's classes, and return the file's text."""
-    from vllm import __version__
-    from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
-    from vllm.entrypoints.openai.completion.protocol import CompletionRequest
-
-    found = {
-        "version": __version__,
-        "chat": _kept(ChatCompletionRequest.model_json_schema(), (*FIELDS["both"], *FIELDS["chat"])),
-        "completion": _kept(CompletionRequest.model_json_schema(), (*FIELDS["both"], *FIELDS["completion"])),
-    }
+    found: dict[str, Any] = {"version": import_module("vllm").__version__}
+    for kind, name in (("chat", "ChatCompletionRequest"), ("completion", "CompletionRequest")):
+        module = import_module(f"vllm.entrypoints.openai.{_PACKAGES[kind]}.protocol")
+        schema = getattr(module, name).model_json_schema()
+        found[kind] = _kept(schema, (*FIELDS["both"], *FIELDS[kind]))
     return json.dumps(found, indent=1, sort_keys=True) + "\n"
 
 

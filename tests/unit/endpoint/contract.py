@@ -130,7 +130,7 @@ def a_prompt_is_gone_on_with(engine: Engine) -> None:
         assert reply.body["usage"]["completion_tokens"] <= 16, "OpenAI's default"
 
 
-ALLOWED = {
+ALLOWED: dict[str, tuple[Any, ...]] = {
     "temperature": (0, 0.001, 2),
     "top_p": (0.001, 1),
     "top_k": (-1, 0, 1, 1_000_000),
@@ -152,12 +152,13 @@ ALLOWED = {
 def each_allowed_value_is_taken(engine: Engine) -> None:
     for name, values in ALLOWED.items():
         for value in values:
-            reply = engine.ask(chat(**{"max_tokens": 2, "temperature": 0.5, name: value}))
+            asked: dict[str, Any] = {"max_tokens": 2, "temperature": 0.5, name: value}
+            reply = engine.ask(chat(**asked))
             assert reply.status == 200, (name, value, reply.body)
 
 
 def several_answers_are_told_apart(engine: Engine) -> None:
-    asked = {"n": 3, "temperature": 1.0, "seed": 3, "max_tokens": 20}
+    asked: dict[str, Any] = {"n": 3, "temperature": 1.0, "seed": 3, "max_tokens": 20}
     whole = engine.ask(chat(**asked)).body
     assert [choice["index"] for choice in whole["choices"]] == [0, 1, 2]
     told = [choice["message"]["content"] for choice in whole["choices"]]
@@ -181,11 +182,12 @@ def top_k_and_min_p_leave_the_likeliest(engine: Engine) -> None:
 
 def penalties_change_an_answer(engine: Engine) -> None:
     without = engine.ask(chat(max_tokens=60, repetition_penalty=1)).text
-    for penalty in (
+    penalties: list[dict[str, Any]] = [
         {"repetition_penalty": 1.9},
         {"repetition_penalty": 1, "frequency_penalty": 2},
         {"repetition_penalty": 1, "presence_penalty": 2},
-    ):
+    ]
+    for penalty in penalties:
         assert engine.ask(chat(max_tokens=60, **penalty)).text != without, penalty
 
 
@@ -200,7 +202,7 @@ def a_bias_decides(engine: Engine) -> None:
 
 
 def logprobs_are_of_the_tokens_that_came(engine: Engine) -> None:
-    asked = {"max_tokens": 8, "logprobs": True, "top_logprobs": 2, "repetition_penalty": 1}
+    asked: dict[str, Any] = {"max_tokens": 8, "logprobs": True, "top_logprobs": 2, "repetition_penalty": 1}
     choice = engine.ask(chat(**asked)).choice
     content = choice["logprobs"]["content"]
     assert "".join(one["token"] for one in content).startswith(choice["message"]["content"])

@@ -20,14 +20,19 @@ from local.endpoint_server import schema as small
 VLLM: dict[str, Any] = json.loads(
     (Path(__file__).parent / "vllm_request_schemas.json").read_text(encoding="utf-8")
 )
-KINDS = {"chat": (ChatRequest, small.ChatRequest), "completion": (CompletionRequest, small.CompletionRequest)}
+KINDS: dict[str, tuple[type[AnswerRequest], type[small.AnswerRequest]]] = {
+    "chat": (ChatRequest, small.ChatRequest),
+    "completion": (CompletionRequest, small.CompletionRequest),
+}
 OURS_ONLY = {"response_format", "user"}
 """Fields that the API takes and sends to neither engine."""
 
 
-TEXT = st.text(max_size=20)
+TEXT: st.SearchStrategy[Any] = st.text(max_size=20)
 STOP = st.text(min_size=1, max_size=100)
-PARTS = st.lists(st.fixed_dictionaries({"type": st.just("text"), "text": TEXT}), max_size=3)
+PARTS: st.SearchStrategy[Any] = st.lists(
+    st.fixed_dictionaries({"type": st.just("text"), "text": TEXT}), max_size=3
+)
 MESSAGE = st.fixed_dictionaries(
     {"role": st.sampled_from(["system", "developer", "user", "assistant"]), "content": TEXT | PARTS}
 )
@@ -59,14 +64,14 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
 def _bodies(kind: type[AnswerRequest]) -> st.SearchStrategy[dict[str, Any]]:
     """Return bodies that the API may be sent, with any of its fields."""
     own = {name: one for name, one in FIELDS.items() if name in kind.model_fields}
+    needed: dict[str, st.SearchStrategy[Any]]
     if kind is ChatRequest:
-        own["logprobs"], needed = st.booleans(), {"messages": st.lists(MESSAGE, min_size=1, max_size=3)}
+        own["logprobs"] = st.booleans()
+        needed = {"messages": st.lists(MESSAGE, min_size=1, max_size=3)}
     else:
+        own["logprobs"] = st.integers(0, 20)
         prompts = st.text(min_size=1, max_size=20)
-        own["logprobs"], needed = (
-            st.integers(0, 20),
-            {"prompt": prompts | st.lists(prompts, min_size=1, max_size=1)},
-        )
+        needed = {"prompt": prompts | st.lists(prompts, min_size=1, max_size=1)}
     assert {*own, *needed} == kind.model_fields.keys()
     optional = {
         name: one | st.none() if name not in {"model", "stream"} else one for name, one in own.items()
@@ -99,10 +104,11 @@ def test_no_other_field_of_vllm_is_sent(name: str) -> None:
     """Each of them, with a value that nothing refuses for its type."""
     ours, _ = KINDS[name]
     known = {"messages": [{"role": "user", "content": "Hi"}]} if name == "chat" else {"prompt": "Hi"}
+    values: list[Any] = ["x", 1, True, [], {"a": 1}]
     others = set(VLLM[name]["every_field"]) - ours.model_fields.keys()
     assert {"chat_template", "prompt_logprobs", "priority", "kv_transfer_params"} & others
     for field in others:
-        for value in ("x", 1, True, [], {"a": 1}):
+        for value in values:
             sent = _sent(ours, {**known, field: value})
             assert sent is None or field not in sent, (field, value)
 

@@ -1,5 +1,7 @@
 """Choosing tokens: what a request asks for, on logits small enough to check by hand."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -8,8 +10,8 @@ from local.endpoint_server.sampling import Sampling, TokenChooser, token_logprob
 LOGITS = torch.tensor([2.0, 1.9, -1.0, 0.5])
 
 
-def _chooser(prompt: list[int], **changes: float) -> TokenChooser:
-    settings = {"temperature": 0.0, "top_p": 1.0, "repetition_penalty": 1.0, **changes}
+def _chooser(prompt: list[int], **changes: Any) -> TokenChooser:
+    settings: dict[str, Any] = {"temperature": 0.0, "top_p": 1.0, "repetition_penalty": 1.0, **changes}
     return TokenChooser(Sampling(**settings, max_tokens=8, stop=(), seed=7), prompt)
 
 
@@ -54,7 +56,7 @@ def test_a_bias_comes_before_the_penalties() -> None:
 
 
 def test_min_p_and_top_k_keep_the_likely() -> None:
-    flat = {"temperature": 100.0}
+    flat: dict[str, Any] = {"temperature": 100.0}
     assert {_chooser([], **flat, min_p=1.0).choose(LOGITS) for _ in range(20)} == {0}
     two = _chooser([], **flat, top_k=2)
     assert {two.choose(LOGITS) for _ in range(60)} == {0, 1}
@@ -80,7 +82,8 @@ def test_log_probabilities_are_the_models_own() -> None:
 
     told = token_logprobs(LOGITS, 3, 2, Letters())
     expected = torch.log_softmax(LOGITS, dim=-1).tolist()
-    assert (told.token, told.logprob) == ("d", pytest.approx(expected[3]))
+    assert told.token == "d"
+    assert told.logprob == pytest.approx(expected[3])
     assert [token for token, _ in told.likeliest] == ["a", "b"]
     assert [value for _, value in told.likeliest] == pytest.approx(expected[:2])
 
