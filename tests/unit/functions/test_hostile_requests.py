@@ -4,7 +4,7 @@ import gzip
 import json
 from collections.abc import Iterator
 
-import httpx
+import httpx2
 import pytest
 from fastapi.testclient import TestClient
 
@@ -126,7 +126,7 @@ def test_a_path_that_leads_nowhere_is_refused(api: TestClient) -> None:
             assert answer.json()["error"]["message"]
 
 
-def _post(api: TestClient, body: bytes, name: str, value: bytes) -> httpx.Response:
+def _post(api: TestClient, body: bytes, name: str, value: bytes) -> httpx2.Response:
     named = {b"Content-Type": b"application/json"} | {name.encode(): value}
     return api.post(CHAT, content=body, headers=list(named.items()))
 

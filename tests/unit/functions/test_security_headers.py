@@ -1,12 +1,12 @@
 """Every answer of the API has the headers, whoever in the app gave it, and none lets another origin in."""
 
-import httpx
+import httpx2
 import pytest
 from fastapi.testclient import TestClient
 
-from chat_api import pipeline
 from chat_api.app import app
 from chat_api.security_headers import HEADERS
+from shared import versions
 from tests.unit.functions.conftest import House, asked_by
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
@@ -14,7 +14,7 @@ CHAT = "/api/v1/chat/completions"
 HELLO = {"messages": [{"role": "user", "content": "Hello"}]}
 
 
-def _check(answer: httpx.Response, status: int) -> None:
+def _check(answer: httpx2.Response, status: int) -> None:
     assert answer.status_code == status, answer.text
     for name, value in HEADERS.items():
         assert answer.headers.get_list(name) == [value], name
@@ -39,5 +39,5 @@ def test_every_answer_has_the_headers(
         def broken() -> None:
             raise RuntimeError("unforeseen")
 
-        monkeypatch.setattr(pipeline.versions, "live", broken)
+        monkeypatch.setattr(versions, "live", broken)
         _check(api.get("/api/status"), 500)
