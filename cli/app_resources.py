@@ -308,6 +308,7 @@ _LISTINGS: dict[str, _Listing] = {
     "API Gateway APIs": _apis,
     "CloudFront distributions": global_resources.distributions,
     "CloudFront policies": global_resources.page_policies,
+    "CloudFront functions": global_resources.page_functions,
     "Cognito user pools": _user_pools,
     "SNS topics": _topics,
     "Systems Manager parameters": _parameters,

@@ -20,6 +20,7 @@ _GATEWAY_ROLE = "API Gateway writes the logs of all APIs of the account with it;
 _UNKNOWN_REGION = "of an unknown region, maybe of the same app in another one, so it was not touched"
 _ORIGIN = re.compile(r"\.(?:execute-api|s3)\.([a-z0-9-]+)\.amazonaws\.com")
 _CONTROLS = ("list_origin_access_controls", "OriginAccessControlList")
+_FUNCTIONS = ("list_functions", "FunctionList")
 _POLICIES = ("list_response_headers_policies", "ResponseHeadersPolicyList")
 
 
@@ -56,7 +57,17 @@ def page_policies(target: AwsTarget, names: AppNames) -> Iterator[Entry]:
     found = [control["Name"] for control in _items(target, *_CONTROLS)]
     for policy in _items(target, *_POLICIES, Type="custom"):
         found.append(policy["ResponseHeadersPolicy"]["ResponseHeadersPolicyConfig"]["Name"])
-    yield from ((name, "") for name in found if name == f"{names.name}-page-{target.region}")
+    yield from _of_page(target, names, found)
+
+
+def page_functions(target: AwsTarget, names: AppNames) -> Iterator[Entry]:
+    """List the page's functions at CloudFront, named as its policies are."""
+    yield from _of_page(target, names, [one["Name"] for one in _items(target, *_FUNCTIONS)])
+
+
+def _of_page(target: AwsTarget, names: AppNames, found: list[str]) -> Iterator[Entry]:
+    page = f"{names.name}-page-{target.region}"
+    yield from ((name, "") for name in found if name in {page, f"{page}-api"})
 
 
 def dashboards(target: AwsTarget, names: AppNames) -> Iterator[Entry]:

@@ -33,7 +33,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 from yarl import URL
 
-from local import next_server
+from local import edge, next_server
 from local.read_to_end import ReadToEnd
 from local.supervisor import stop_with_parent
 
@@ -68,6 +68,8 @@ class Distribution:
         )
         self._lock = asyncio.Lock()
         self._known: dict[str, Any] = {}
+        self.behaviours = edge.Behaviours()
+        """Functions and policies of the distribution as it was last described."""
         self._read_at = -REFRESH_SECONDS
 
     async def described(self) -> dict[str, Any]:
@@ -88,6 +90,7 @@ class Distribution:
             raise NotDeployedError(
                 f"There are several CloudFront distributions ({names}); the door needs one."
             )
+        self.behaviours = edge.Behaviours.read(self._client, found[0])
         return dict(found[0])
 
 
@@ -97,6 +100,7 @@ class FrontDoor:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._endpoint = environment["AWS_ENDPOINT_URL"]
         self._distribution = Distribution(environment)
+        self._functions = edge.EdgeFunctions()
         self._trust = ssl.create_default_context(cafile=environment["AWS_CA_BUNDLE"])
 
     @cached_property
@@ -133,7 +137,11 @@ class FrontDoor:
             distribution = await self._distribution.described()
         except NotDeployedError as error:
             return PlainTextResponse(f"{error}\n", status_code=503, headers={"Retry-After": "5"})
-        behaviour = _behaviour(distribution, request.url.path)
+        behaviour, edge_settings = _behaviour(distribution, request.url.path), self._distribution.behaviours
+        if code := edge.function_of(behaviour, edge_settings):
+            refusal = await self._functions.refusal(code, request, _raw_path(request))
+            if refusal is not None:
+                return refusal
         origin = _origin(distribution, behaviour)
         host, _, rest = origin["DomainName"].partition(".")
         patience = Patience.with_origin(origin)
@@ -142,7 +150,10 @@ class FrontDoor:
             return await self._pass_on(request, _raw_path(request), headers, patience)
         stage = f"/_aws/execute-api/{host}{origin.get('OriginPath', '')}"
         headers_of_api = _api_headers(behaviour, origin)
-        return await self._pass_on(request, stage + _raw_path(request), headers_of_api, patience)
+        response = await self._pass_on(request, stage + _raw_path(request), headers_of_api, patience)
+        policy = edge_settings.policies.get(behaviour.get("ResponseHeadersPolicyId", ""), [])
+        response.raw_headers = edge.replaced(response.raw_headers, policy)
+        return response
 
     async def _pass_on(
         self,

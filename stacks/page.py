@@ -10,6 +10,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_deployment as s3_deployment
 from constructs import Construct
 
+from stacks.api_at_the_edge import api_headers, edge_function
 from stacks.file_deployment import deploy_files
 from stacks.permissions import acknowledge
 from stacks.references import Storage
@@ -148,6 +149,13 @@ class Page(Construct):
                     cache_policy=cloudfront.CachePolicy.CACHING_DISABLED,
                     origin_request_policy=cloudfront.OriginRequestPolicy.ALL_VIEWER_EXCEPT_HOST_HEADER,
                     compress=False,  # compressing would hold a stream back
+                    response_headers_policy=api_headers(self, f"{self._global_name}-api"),
+                    function_associations=[
+                        cloudfront.FunctionAssociation(
+                            event_type=cloudfront.FunctionEventType.VIEWER_REQUEST,
+                            function=edge_function(self, f"{self._global_name}-api"),
+                        )
+                    ],
                 )
             },
         )

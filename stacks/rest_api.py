@@ -9,7 +9,7 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from stacks.functions import LOG_RETENTION
-from stacks.gateway_refusals import REFUSALS
+from stacks.gateway_refusals import REFUSALS, RESPONSE_HEADERS
 from stacks.permissions import acknowledge
 from stacks.settings import Settings
 
@@ -17,6 +17,8 @@ STAGE = "prod"
 LONGEST_ANSWER = Duration.minutes(15)
 """As long as API Gateway and Lambda allow: a stream may wait for a model that is being woken."""
 _REQUESTS_A_SECOND, _BURST = 20, 40
+_HEALTH_REQUESTS_A_SECOND, _HEALTH_BURST = 2, 5
+"""Of the one method that needs no sign-in. API Gateway counts each method apart from the others."""
 ACCESS_LOG_FORMAT = json.dumps(
     {
         "requestId": "$context.requestId",
@@ -88,6 +90,15 @@ class RestApi(Construct):
                 logging_level=apigateway.MethodLoggingLevel.ERROR,
                 data_trace_enabled=False,  # it would write prompts and answers into the log
                 metrics_enabled=True,
+                method_options={
+                    "/api/health/GET": apigateway.MethodDeploymentOptions(
+                        throttling_rate_limit=_HEALTH_REQUESTS_A_SECOND,
+                        throttling_burst_limit=_HEALTH_BURST,
+                        logging_level=apigateway.MethodLoggingLevel.ERROR,
+                        data_trace_enabled=False,
+                        metrics_enabled=True,
+                    )
+                },
             ),
             cloud_watch_role=True,
             cloud_watch_role_removal_policy=RemovalPolicy.RETAIN,  # an account has one, all its APIs use it
@@ -147,6 +158,7 @@ class RestApi(Construct):
                 type=apigateway.ResponseType.of(refusal.kind),
                 status_code=str(refusal.status),
                 templates={"application/json": refusal.body},
+                response_headers={name: f"'{value}'" for name, value in RESPONSE_HEADERS.items()},
             )
 
     def _acknowledge(self) -> None:

@@ -38,6 +38,8 @@ class ChatChoice(BaseModel):
 
     index: int
     message: ChatMessage
+    logprobs: dict[str, Any] | None
+    """`content`: a token, its log-probability and the likeliest in its place, if the request asked for it."""
     finish_reason: str | None
 
 

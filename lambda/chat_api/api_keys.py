@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from aws_lambda_powertools import Logger
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from chat_api.errors import ApiError, refusals
@@ -42,7 +42,7 @@ class Keys(BaseModel):
 class WantedKey(BaseModel):
     """A key that somebody wants for a program."""
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     name: str = Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")
     scopes: list[KeyScope] = Field(min_length=1)
@@ -64,13 +64,12 @@ def list_keys(user: MayManageKeys) -> Keys:
 
 
 @router.post("", status_code=201, responses=refusals(422))
-def make_key(wanted: WantedKey, user: MayManageKeys, response: Response) -> MadeKey:
+def make_key(wanted: WantedKey, user: MayManageKeys) -> MadeKey:
     """Make a key. Only this answer has its text."""
     key, text = keys.make(
         wanted.name, wanted.scopes, wanted.requests_per_minute, by=user.sub, email=user.email
     )
     log.info("Made an API key", extra={"key_id": key.key_id, "by": user.sub})
-    response.headers["Cache-Control"] = "no-store"
     return MadeKey(**_shown(key).model_dump(), key=text)
 
 

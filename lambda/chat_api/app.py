@@ -2,6 +2,7 @@
 
 from fastapi import FastAPI
 from pydantic import BaseModel
+from starlette.types import ASGIApp
 
 from chat_api import (
     api_keys,
@@ -15,6 +16,7 @@ from chat_api import (
     transforms,
     versions,
 )
+from chat_api.security_headers import SecurityHeaders
 
 _ROOMS = (
     pipeline,
@@ -35,9 +37,15 @@ class Health(BaseModel):
     ok: bool = True
 
 
+class _Api(FastAPI):
+    def build_middleware_stack(self) -> ASGIApp:
+        # Around everything: what `add_middleware` adds lies within the handler of unforeseen errors.
+        return SecurityHeaders(super().build_middleware_stack())
+
+
 def create_app() -> FastAPI:
     """Make the app. Its own documentation pages are off: `docs/openapi.json` has the same."""
-    app = FastAPI(
+    app = _Api(
         title="Storyloom",
         version="1",
         description="Chat with your own story-telling model, and follow how it is made.",

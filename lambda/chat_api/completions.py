@@ -12,7 +12,7 @@ from aws_lambda_powertools import Logger
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from chat_api import cancelling, keep_alive, limits, upstream, waiting, waking
+from chat_api import cancelling, keep_alive, limits, request_fields, upstream, waiting, waking
 from chat_api.answers import ChatAnswer, ChatChunk, CompletionAnswer, CompletionChunk, described
 from chat_api.cancelling import AnswerId, CancelWatch
 from chat_api.errors import ApiError, refusals, unforeseen
@@ -21,6 +21,7 @@ from chat_api.forms import Form, cut, gather
 from chat_api.identity import Asker, MayAsk, MayChat
 from chat_api.metering import Meter, returned_on_failure
 from chat_api.openai_schema import AnswerRequest, ChatRequest, CompletionRequest, ModelCard, ModelList
+from chat_api.request_fields import StrictFields
 from chat_api.waiting import Patience, WaitSeconds
 from shared import clock, environment, hosting, usage, versions
 from shared.models import HostingState, LivePointer
@@ -47,22 +48,27 @@ def list_models(user: MayChat) -> ModelList:
 
 
 @router.post("/chat/completions", response_model=None, responses=_REFUSALS | described(ChatAnswer, ChatChunk))
-async def chat(request: ChatRequest, asker: MayAsk, wait: WaitSeconds, answer_id: AnswerId) -> Response:
+async def chat(
+    request: ChatRequest, asker: MayAsk, wait: WaitSeconds, answer_id: AnswerId, strict: StrictFields
+) -> Response:
     """Answer a chat. With `stream`, server-sent events; they end with `[DONE]`, or with an `error` event."""
-    return await _answer(request, asker, wait, CancelWatch(answer_id, asker.sub))
+    return await _answer(request, asker, wait, CancelWatch(answer_id, asker.sub), strict)
 
 
 @router.post(
     "/completions", response_model=None, responses=_REFUSALS | described(CompletionAnswer, CompletionChunk)
 )
 async def complete(
-    request: CompletionRequest, asker: MayAsk, wait: WaitSeconds, answer_id: AnswerId
+    request: CompletionRequest, asker: MayAsk, wait: WaitSeconds, answer_id: AnswerId, strict: StrictFields
 ) -> Response:
     """Go on with a text, without any chat around it. With `stream`, server-sent events as for a chat."""
-    return await _answer(request, asker, wait, CancelWatch(answer_id, asker.sub))
+    return await _answer(request, asker, wait, CancelWatch(answer_id, asker.sub), strict)
 
 
-async def _answer(request: AnswerRequest, asker: Asker, wait: int, watch: CancelWatch) -> Response:
+async def _answer(
+    request: AnswerRequest, asker: Asker, wait: int, watch: CancelWatch, strict: bool
+) -> Response:
+    ignored = request_fields.take_known(request, strict=strict)
     limits.check(request, limits.context_tokens())
     if not request.stream:
         response = await keep_alive.in_one_piece(_in_one_piece(request, asker, watch))
@@ -75,6 +81,7 @@ async def _answer(request: AnswerRequest, asker: Asker, wait: int, watch: Cancel
     else:
         response = _streamed(await keep_alive.begun(_events(request, asker, watch)))
     response.headers[cancelling.HEADER] = watch.answer_id
+    request_fields.tell_ignored(response, ignored)
     return response
 
 
@@ -132,7 +139,7 @@ async def _model_and_ticket(asked: str, asker: Asker) -> tuple["_Model", usage.T
 
 
 async def _ask(request: AnswerRequest, model: "_Model", watch: CancelWatch) -> upstream.Answer:
-    body = request.model_dump(exclude_unset=True)
+    body = request.engine_fields()
     # Always streamed from the endpoint: SageMaker ends an answer in one piece after 60 seconds.
     body |= {"model": model.version, "stream": True, "stream_options": {"include_usage": True}}
     return await upstream.ask(body, watch.answer_id)
@@ -166,7 +173,7 @@ async def _after_waiting(
 
 
 def _streamed(events: AsyncGenerator[bytes]) -> StreamingResponse:
-    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+    headers = {"X-Accel-Buffering": "no"}
     lively = keep_alive.as_events(events, comment("The answer goes on."))
     return StreamingResponse(_with_errors(lively), media_type="text/event-stream", headers=headers)
 

@@ -49,7 +49,7 @@ class _Completion(Form):
         return {"text": text, "logprobs": None}
 
     def said(self, text: str) -> dict[str, Any]:
-        return self.piece(text)
+        return {"text": text}
 
 
 CHAT: Form = _Chat()
@@ -72,6 +72,7 @@ def gather(chunks: list[dict[str, Any]], model: str, form: Form) -> dict[str, An
     """Put the chunks of a stream together to one answer."""
     texts: dict[int, str] = {}
     reasons: dict[int, str | None] = {}
+    logprobs: dict[int, dict[str, list[Any]]] = {}
     whole: dict[str, Any] = {"id": form.id_prefix, "object": form.whole, "created": 0, "model": model}
     for chunk in chunks:
         whole |= {
@@ -83,8 +84,16 @@ def gather(chunks: list[dict[str, Any]], model: str, form: Form) -> dict[str, An
             index = choice.get("index", 0)
             texts[index] = texts.get(index, "") + form.text_of(choice)
             reasons[index] = choice.get("finish_reason") or reasons.get(index)
+            for name, values in (choice.get("logprobs") or {}).items():
+                if isinstance(values, list):
+                    logprobs.setdefault(index, {}).setdefault(name, []).extend(values)
     choices = [
-        {"index": index, **form.said(texts[index]), "finish_reason": reasons[index]}
+        {
+            "index": index,
+            **form.said(texts[index]),
+            "logprobs": logprobs.get(index),
+            "finish_reason": reasons[index],
+        }
         for index in sorted(texts)
     ]
     return {**whole, "choices": choices}

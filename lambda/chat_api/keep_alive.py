@@ -56,7 +56,7 @@ async def in_one_piece(
     if task.done():
         return task.result()
     padded = _padded(task, BETWEEN_BYTES_SECONDS if between is None else between)
-    return StreamingResponse(padded, media_type="application/json", headers={"Cache-Control": "no-cache"})
+    return StreamingResponse(padded, media_type="application/json")
 
 
 class KeptAliveRoute(APIRoute):

@@ -11,6 +11,5 @@ def _whole(value: Any) -> Any:
 
 WHOLE = BeforeValidator(_whole)
 """Takes 7.0 for 7: JSON has one kind of number."""
-Whole = Annotated[int, WHOLE]
 # The bounds stand before it, or the API's description would lose them.
 Positive = Annotated[int, Field(ge=1), WHOLE]

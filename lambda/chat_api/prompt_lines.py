@@ -7,12 +7,12 @@ is paid for: a job that meets a line that the model refuses loses the lines arou
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
 
-from chat_api import limits
+from chat_api import limits, request_fields
 from chat_api.errors import ApiError
 from chat_api.openai_schema import AnswerRequest, ChatRequest, CompletionRequest
 
@@ -35,6 +35,8 @@ class Line:
     """The request, as the model server takes it."""
     answer_tokens: int
     """How many tokens its answers may have."""
+    ignored: list[str] = field(default_factory=list)
+    """Its fields that nobody knows; they are left out of the request."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Rules:
     """Whether plain text is asked as in a chat; a plain base model goes on with it instead."""
     context: int
     """How many tokens a prompt and its answer may have together."""
+    strict: bool = False
+    """Whether a line with unknown fields is refused."""
 
 
 class _BadLine(Exception):  # noqa: N818 - what the line is
@@ -106,6 +110,7 @@ def _line(number: int, text: str, rules: Rules) -> Line:
     custom_id = _custom_id(fields.pop("custom_id", None), number)
     kind, body = _request(fields)
     request = _validated(kind, body)
+    ignored = request_fields.take_known(request, strict=rules.strict)
     if request.stream:
         raise _BadLine("it asks for a stream, and a batch has none", "Leave out its stream.")
     asked = request.model if "model" in request.model_fields_set else rules.model
@@ -115,9 +120,8 @@ def _line(number: int, text: str, rules: Rules) -> Line:
     if not request.answer_tokens:
         request = request.model_copy(update={"max_tokens": rules.max_tokens})
     limits.check(request, rules.context)
-    body = request.model_dump(exclude_unset=True, exclude={"stream", "stream_options"})
-    body["model"] = rules.models[asked]
-    return Line(number, custom_id, body, request.answer_tokens * (request.n or 1))
+    body = {**request.engine_fields(), "model": rules.models[asked]}
+    return Line(number, custom_id, body, request.answer_tokens * (request.n or 1), ignored)
 
 
 def _fields(text: str, rules: Rules) -> dict[str, Any]:

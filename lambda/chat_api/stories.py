@@ -40,7 +40,7 @@ class Stories(BaseModel):
 class NewStory(BaseModel):
     """A file that somebody wants to add."""
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     name: str = Field(
         min_length=1,

@@ -5,14 +5,16 @@ from typing import Annotated
 
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
-from fastapi import APIRouter, Path
-from pydantic import BaseModel, Field
+from fastapi import APIRouter, Path, Response
+from pydantic import BaseModel, ConfigDict, Field
 
-from chat_api import batch_files, completions, costs, limits, links, prompt_lines
+from chat_api import batch_files, completions, costs, limits, links, prompt_lines, request_fields
 from chat_api.errors import ApiError, refusals
 from chat_api.identity import MayRead, MayWrite, User
 from chat_api.keep_alive import KeptAliveRoute
 from chat_api.links import UploadForm
+from chat_api.numbers import Positive
+from chat_api.request_fields import StrictFields
 from shared import aws, clock, environment, layout, transform_jobs, transforms, versions
 from shared.models import LivePointer, Transform, TransformStatus
 
@@ -28,12 +30,14 @@ _RETRY_SECONDS = 60
 class WantedBatch(BaseModel):
     """A file of prompts that somebody wants answered."""
 
+    model_config = ConfigDict(extra="forbid", strict=True)
+
     name: str = Field(default="prompts.jsonl", min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")
-    size: int = Field(ge=1)
+    size: Positive
     """Bytes."""
     model: str = Field(default=completions.LIVE_NAME, max_length=64)
     """Answers the lines that name none: `storyloom` (the live version), a loaded version, or `base`."""
-    max_tokens: int = Field(default=400, ge=1)
+    max_tokens: Positive = 400
     """Of an answer whose line does not say."""
     instance: str | None = Field(default=None, max_length=64)
     """The machine; without it, the first of those that host the model and that transform jobs can have."""
@@ -134,7 +138,7 @@ def one_batch(batch_id: BatchId, user: MayRead) -> Batch:
 
 
 @router.post("/{batch_id}/check", responses=refusals(404, 409, 413, 422))
-def check_batch(batch_id: BatchId, user: MayWrite) -> Batch:
+def check_batch(batch_id: BatchId, user: MayWrite, strict: StrictFields, response: Response) -> Batch:
     """Read the file that was sent, line by line, and say what its answers will take and cost.
 
     Nothing is spent yet. The first line that cannot be used is refused with its number; send the file again,
@@ -150,8 +154,10 @@ def check_batch(batch_id: BatchId, user: MayWrite) -> Batch:
             409, "not_uploaded", f"Batch {batch_id} has no file yet.", "Send it with the form of its making."
         )
     chat, context = environment.common().base_model.chat, limits.context_tokens()
-    rules = prompt_lines.Rules(_models(), batch.model, batch.max_tokens, chat, context)
+    rules = prompt_lines.Rules(_models(), batch.model, batch.max_tokens, chat, context, strict)
     lines = prompt_lines.read(content, rules)
+    ignored = sorted({name for line in lines for name in line.ignored})
+    request_fields.tell_ignored(response, ignored)
     answer_tokens = sum(line.answer_tokens for line in lines)
     price = costs.of_batch(answer_tokens, batch.instance)
     batch_files.write_requests(batch_id, lines)
@@ -159,7 +165,7 @@ def check_batch(batch_id: BatchId, user: MayWrite) -> Batch:
         batch_id,
         "checked",
         _BEFORE_START,
-        message="Checked. It begins, and costs, when it is started.",
+        message=_checked(ignored),
         lines=len(lines),
         lines_a_part=batch_files.lines_a_part(len(lines)),
         version=live.version,
@@ -300,6 +306,12 @@ def _call_start_transform(batch_id: str) -> None:
         transforms.move(batch_id, "checked", {"preparing"})
         transforms.free_place(batch_id)
         raise
+
+
+def _checked(ignored: list[str]) -> str:
+    # In the record as well: a check that takes long has sent its headers before it knows.
+    message = "Checked. It begins, and costs, when it is started."
+    return f"{message} Unknown fields are ignored: {request_fields.names(ignored)}." if ignored else message
 
 
 def _has_begun(batch: Transform) -> ApiError:

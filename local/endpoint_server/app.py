@@ -2,8 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from functools import partial
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
@@ -76,7 +78,8 @@ class AnswerService:
         """
         asked = _parse(await request.body())
         model = self._model(asked.model)
-        answer = Answer(self._engine, model.name, self._prompt(asked), self._sampling(asked))
+        prompt, sampling = self._prompt(asked), self._sampling(asked)
+        answer = Answer(self._engine, model.name, prompt, sampling, asked.n)
         envelope = _envelope(asked, model)
         if asked.stream:
             events = _events(answer, envelope, request, asked.wants_usage)
@@ -124,83 +127,136 @@ class AnswerService:
         return tokens
 
     def _sampling(self, asked: AnswerRequest) -> Sampling:
-        models = self._models
+        models, penalty = self._models, asked.repetition_penalty
+        self._check_tokens(asked.logit_bias or {})
         return Sampling(
             temperature=models.default_temperature if asked.temperature is None else asked.temperature,
             top_p=models.default_top_p if asked.top_p is None else asked.top_p,
-            repetition_penalty=models.repetition_penalty,
+            repetition_penalty=models.repetition_penalty if penalty is None else penalty,
             max_tokens=asked.answer_tokens or models.max_length,
             stop=asked.stop_strings,
             seed=asked.seed,
+            top_k=asked.top_k or 0,
+            min_p=asked.min_p or 0.0,
+            frequency_penalty=asked.frequency_penalty or 0.0,
+            presence_penalty=asked.presence_penalty or 0.0,
+            logit_bias={token: max(-100.0, min(100.0, b)) for token, b in (asked.logit_bias or {}).items()},
+            ignore_end=asked.ignore_eos,
+            top_tokens=asked.top_tokens,
         )
+
+    def _check_tokens(self, tokens: Iterable[int]) -> None:
+        size = self._models.vocabulary
+        outside = [token for token in tokens if not 0 <= token < size]
+        if outside:
+            raise ApiError(
+                400,
+                "invalid_request",
+                f"logit_bias has tokens {outside[:5]} outside the vocabulary, which has {size}.",
+            )
 
 
 class Answer:
-    """The pieces of one answer, carried from the engine's thread to this event loop."""
+    """The pieces of the answers to one request, carried from the engine's thread to this event loop."""
 
-    def __init__(self, engine: Engine, model: str, prompt: list[int], sampling: Sampling) -> None:
-        self._pieces: asyncio.Queue[Piece] = asyncio.Queue()
+    def __init__(self, engine: Engine, model: str, prompt: list[int], sampling: Sampling, count: int) -> None:
+        self._pieces: asyncio.Queue[tuple[int, Piece]] = asyncio.Queue()
         self._engine = engine
-        loop = asyncio.get_running_loop()
+        self._loop = asyncio.get_running_loop()
+        self._tickets = [
+            Ticket(model, prompt, self._of_answer(sampling, index), partial(self._deliver, index))
+            for index in range(count)
+        ]
+        self.completion_tokens = 0
+        """Tokens of the answers that have ended."""
 
-        def deliver(piece: Piece) -> None:
-            with suppress(RuntimeError):  # the loop is closed: the server is going down
-                loop.call_soon_threadsafe(self._pieces.put_nowait, piece)
+    @staticmethod
+    def _of_answer(sampling: Sampling, index: int) -> Sampling:
+        # Each answer has a seed of its own, as in vLLM; -1 is none.
+        if sampling.seed is None or sampling.seed == -1:
+            return sampling
+        return replace(sampling, seed=sampling.seed + index)
 
-        self._ticket = Ticket(model, prompt, sampling, deliver)
+    def _deliver(self, index: int, piece: Piece) -> None:
+        with suppress(RuntimeError):  # the loop is closed: the server is going down
+            self._loop.call_soon_threadsafe(self._pieces.put_nowait, (index, piece))
 
     @property
     def prompt_tokens(self) -> int:
         """Tokens of the prompt."""
-        return len(self._ticket.prompt)
+        return len(self._tickets[0].prompt)
 
-    async def pieces(self, request: Request) -> AsyncIterator[Piece]:
-        """All pieces, up to the one with a finish reason; stops the engine's work when the client leaves."""
+    @property
+    def indices(self) -> range:
+        """The numbers of the answers."""
+        return range(len(self._tickets))
+
+    async def pieces(self, request: Request) -> AsyncIterator[tuple[int, Piece]]:
+        """All pieces with their answer's number; stops the engine's work when the client leaves.
+
+        The last piece of an answer has a finish reason. An error ends them all.
+        """
         watcher = asyncio.create_task(self._cancel_on_disconnect(request))
-        self._engine.submit(self._ticket)
+        for ticket in self._tickets:
+            self._engine.submit(ticket)
+        unfinished = len(self._tickets)
         try:
-            while True:
-                piece = await self._pieces.get()
-                yield piece
+            while unfinished:
+                index, piece = await self._pieces.get()
                 if piece.finish_reason is not None:
+                    self.completion_tokens += piece.completion_tokens
+                    unfinished -= 1
+                yield index, piece
+                if piece.finish_reason == "error":
                     return
         finally:
-            self._ticket.cancel()
+            self._cancel()
             watcher.cancel()
+
+    def _cancel(self) -> None:
+        for ticket in self._tickets:
+            ticket.cancel()
 
     async def _cancel_on_disconnect(self, request: Request) -> None:
         while (await request.receive())["type"] != "http.disconnect":
             pass
-        self._ticket.cancel()
+        self._cancel()
 
 
 async def _whole(answer: Answer, envelope: Envelope, request: Request) -> Response:
-    text: list[str] = []
-    last = Piece("")
-    async for last in answer.pieces(request):
-        text.append(last.text)
-    if last.finish_reason == "error":
-        raise ApiError(500, "model_failed", last.error, kind="server_error")
-    reason = last.finish_reason or "stop"
-    body = envelope.whole("".join(text), reason, answer.prompt_tokens, last.completion_tokens)
-    return JSONResponse(body)
+    pieces: dict[int, list[Piece]] = {index: [] for index in answer.indices}
+    async for index, piece in answer.pieces(request):
+        if piece.finish_reason == "error":
+            raise ApiError(500, "model_failed", piece.error, kind="server_error")
+        pieces[index].append(piece)
+    choices = [
+        envelope.choice(
+            index,
+            "".join(piece.text for piece in told),
+            told[-1].finish_reason or "stop",
+            [one for piece in told for one in piece.logprobs],
+        )
+        for index, told in pieces.items()
+    ]
+    return JSONResponse(envelope.whole(choices, answer.prompt_tokens, answer.completion_tokens))
 
 
 async def _events(
     answer: Answer, envelope: Envelope, request: Request, wants_usage: bool
 ) -> AsyncIterator[bytes]:
-    for chunk in envelope.opening():
-        yield _event(chunk)
-    async for piece in answer.pieces(request):
+    for index in answer.indices:
+        for chunk in envelope.opening(index):
+            yield _event(chunk)
+    async for index, piece in answer.pieces(request):
         if piece.finish_reason == "error":
             yield _event(ApiError(500, "model_failed", piece.error, kind="server_error").body())
             return
-        if piece.text:
-            yield _event(envelope.piece(piece.text))
+        if piece.text or piece.logprobs:
+            yield _event(envelope.piece(index, piece.text, piece.logprobs))
         if piece.finish_reason is not None:
-            yield _event(envelope.ending(piece.finish_reason))
-            if wants_usage:
-                yield _event(envelope.usage_chunk(answer.prompt_tokens, piece.completion_tokens))
+            yield _event(envelope.ending(index, piece.finish_reason))
+    if wants_usage:
+        yield _event(envelope.usage_chunk(answer.prompt_tokens, answer.completion_tokens))
     yield b"data: [DONE]\n\n"
 
 

@@ -17,7 +17,13 @@ from torch.nn import functional
 from transformers import DynamicCache
 
 from local.endpoint_server.models import LoadedModels
-from local.endpoint_server.sampling import Sampling, TextStream, TokenChooser
+from local.endpoint_server.sampling import (
+    Sampling,
+    TextStream,
+    TokenChooser,
+    TokenLogprobs,
+    token_logprobs,
+)
 
 MAX_ROWS = 16
 """Answers written at once by one model; more wait their turn."""
@@ -37,6 +43,8 @@ class Piece:
     finish_reason: FinishReason | None = None
     completion_tokens: int = 0
     error: str = ""
+    logprobs: tuple[TokenLogprobs, ...] = ()
+    """One for each token since the piece before, if the request asked for them."""
 
 
 @dataclass(eq=False)
@@ -71,7 +79,9 @@ class _Row:
         self.finished = False
         self._chooser = TokenChooser(ticket.sampling, ticket.prompt)
         self._text = TextStream(models.tokenizer, ticket.sampling.stop)
-        self._end_tokens = models.end_tokens
+        self._tokenizer = models.tokenizer
+        self._end_tokens = frozenset() if ticket.sampling.ignore_end else models.end_tokens
+        self._logprobs: list[TokenLogprobs] = []
         self.longest = _longest(ticket, models)
 
     def take(self, logits: torch.Tensor) -> None:
@@ -81,6 +91,9 @@ class _Row:
             return
         self.last_token = self._chooser.choose(logits)
         self.count += 1
+        told = self.ticket.sampling.top_tokens
+        if told is not None:
+            self._logprobs.append(token_logprobs(logits, self.last_token, told, self._tokenizer))
         if self.last_token in self._end_tokens:
             self._finish("stop", self._text.close())
             return
@@ -89,8 +102,8 @@ class _Row:
             self._finish("stop", text)
         elif len(self.ticket.prompt) + self.count >= self.longest:
             self._finish("length", text + self._text.close())
-        elif text:
-            self.ticket.deliver(Piece(text))
+        elif text or self._logprobs:
+            self.ticket.deliver(Piece(text, logprobs=self._take_logprobs()))
 
     def fail(self, message: str) -> None:
         """End the answer because the model failed."""
@@ -99,7 +112,11 @@ class _Row:
 
     def _finish(self, reason: FinishReason, text: str = "") -> None:
         self.finished = True
-        self.ticket.deliver(Piece(text, reason, self.count))
+        self.ticket.deliver(Piece(text, reason, self.count, logprobs=self._take_logprobs()))
+
+    def _take_logprobs(self) -> tuple[TokenLogprobs, ...]:
+        taken, self._logprobs = tuple(self._logprobs), []
+        return taken
 
 
 class _Batch:

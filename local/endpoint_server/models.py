@@ -42,6 +42,11 @@ class LoadedModels:
     default_top_p: float
     repetition_penalty: float
 
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens the models know: adapters add none."""
+        return int(next(iter(self.by_name.values())).network.config.vocab_size)
+
 
 def load_models(config: ServingConfig) -> LoadedModels:
     """Load everything that `config` names, in the number format that is fast on this processor."""

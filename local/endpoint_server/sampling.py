@@ -1,11 +1,16 @@
 """From logits to the next token, and from tokens to text that may be shown."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from tokenizers.decoders import DecodeStream
+
+_LOWEST_TEMPERATURE = 0.01
+"""vLLM raises a lower one to this, but for 0."""
+_OFF = -1
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,43 @@ class Sampling:
     max_tokens: int
     stop: tuple[str, ...]
     seed: int | None
+    """None, and -1, for chance."""
+    top_k: int = 0
+    """0 and -1 consider every token."""
+    min_p: float = 0.0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    ignore_end: bool = False
+    """Whether the answer goes on after a token that ends it."""
+    top_tokens: int | None = None
+    """How many of the likeliest tokens are told in each place; None to tell no log-probability."""
+
+
+@dataclass(frozen=True)
+class TokenLogprobs:
+    """The log-probability of a token that was taken, and of the likeliest in its place."""
+
+    token: str
+    logprob: float
+    likeliest: tuple[tuple[str, float], ...]
+    """From the likeliest on."""
+
+
+def token_logprobs(logits: torch.Tensor, token: int, count: int, tokenizer: Any) -> TokenLogprobs:
+    """Return a token's log-probability by the model itself: before penalties, bias and temperature.
+
+    Args:
+        logits: of shape [vocabulary].
+        token: the one that was taken.
+        count: how many of the likeliest are told beside it.
+        tokenizer: turns tokens into text.
+    """
+    logprobs = torch.log_softmax(logits.float(), dim=-1)
+    values, tokens = logprobs.topk(min(count, len(logprobs)))
+    likeliest = zip(tokens.tolist(), values.tolist(), strict=True)
+    told = tuple((str(tokenizer.decode([other])), value) for other, value in likeliest)
+    return TokenLogprobs(str(tokenizer.decode([token])), float(logprobs[token]), told)
 
 
 class TokenChooser:
@@ -28,17 +70,23 @@ class TokenChooser:
     def __init__(self, sampling: Sampling, prompt: Sequence[int]) -> None:
         self._sampling = sampling
         self._seen = set(prompt)
+        self._written: Counter[int] = Counter()
         self._random = torch.Generator()
-        if sampling.seed is None:
+        if sampling.seed is None or sampling.seed == _OFF:
             self._random.seed()
         else:
             self._random.manual_seed(sampling.seed)
 
     def choose(self, logits: torch.Tensor) -> int:
         """The next token for logits of shape [vocabulary]."""
-        token = self._draw(self._penalized(logits.float()))
+        token = self._draw(self._less_what_was_written(self._penalized(self._biased(logits.float()))))
         self._seen.add(token)
+        self._written[token] += 1
         return token
+
+    def _biased(self, logits: torch.Tensor) -> torch.Tensor:
+        bias = self._sampling.logit_bias
+        return _added(logits, bias) if bias else logits
 
     def _penalized(self, logits: torch.Tensor) -> torch.Tensor:
         """CTRL's repetition penalty, as vLLM and transformers apply it (arXiv:1909.05858, section 4.1)."""
@@ -49,16 +97,34 @@ class TokenChooser:
         scores = logits[seen]
         return logits.index_copy(0, seen, torch.where(scores < 0, scores * penalty, scores / penalty))
 
+    def _less_what_was_written(self, logits: torch.Tensor) -> torch.Tensor:
+        """OpenAI's penalties for tokens of the answer: for each time, and for having come at all."""
+        each, once = self._sampling.frequency_penalty, self._sampling.presence_penalty
+        if not self._written or (each == 0 and once == 0):
+            return logits
+        return _added(logits, {token: -(each * times + once) for token, times in self._written.items()})
+
     def _draw(self, logits: torch.Tensor) -> int:
         if self._sampling.temperature == 0:
             return int(logits.argmax())
-        probabilities = torch.softmax(logits / self._sampling.temperature, dim=-1)
+        probabilities = torch.softmax(logits / max(self._sampling.temperature, _LOWEST_TEMPERATURE), dim=-1)
+        # The likeliest always stays.
+        if self._sampling.min_p > 0:
+            probabilities[probabilities < self._sampling.min_p * probabilities.max()] = 0
+        if 0 < self._sampling.top_k < len(probabilities):
+            probabilities[probabilities < probabilities.topk(self._sampling.top_k).values[-1]] = 0
         if self._sampling.top_p < 1:
+            probabilities = probabilities / probabilities.sum()
             likely, order = probabilities.sort(descending=True)
             # A token stays if those before it do not already make up top_p; the first always stays.
             likely[likely.cumsum(-1) - likely >= self._sampling.top_p] = 0
             probabilities = torch.zeros_like(probabilities).scatter(0, order, likely)
         return int(torch.multinomial(probabilities, 1, generator=self._random))
+
+
+def _added(logits: torch.Tensor, amounts: Mapping[int, float]) -> torch.Tensor:
+    tokens, values = torch.tensor(list(amounts)), torch.tensor(list(amounts.values()), dtype=logits.dtype)
+    return logits.index_add(0, tokens, values)
 
 
 class TextStream:

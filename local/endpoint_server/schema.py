@@ -2,9 +2,17 @@
 
 import time
 import uuid
-from typing import Annotated, Any
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from local.endpoint_server.sampling import TokenLogprobs
+
+MOST_LOGPROBS = 20
+"""vLLM's own limit of the likeliest tokens in each place."""
+StopString = Annotated[str, StringConstraints(min_length=1)]
 
 
 class TextPart(BaseModel):
@@ -34,20 +42,27 @@ class StreamOptions(BaseModel):
     include_usage: bool = False
 
 
-class AnswerRequest(BaseModel):
-    """What a chat and a completion have in common; fields that only other engines know go unread."""
+class AnswerRequest(BaseModel, ABC):
+    """What a chat and a completion have in common. A field that this engine does not honour is refused."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="forbid")
 
     model: str = "base"
     stream: bool = False
     stream_options: StreamOptions | None = None
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
+    top_k: int | None = Field(default=None, ge=-1)
+    min_p: float | None = Field(default=None, ge=0, le=1)
+    frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
+    presence_penalty: float | None = Field(default=None, ge=-2, le=2)
+    repetition_penalty: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    logit_bias: dict[int, float] | None = None
+    ignore_eos: bool = False
     max_tokens: int | None = Field(default=None, ge=1)
-    n: int = Field(default=1, ge=1, le=1)
-    seed: int | None = None
-    stop: str | list[str] | None = None
+    n: int = Field(default=1, ge=1)
+    seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
+    stop: StopString | Annotated[list[StopString], Field(max_length=4)] | None = None
 
     @property
     def stop_strings(self) -> tuple[str, ...]:
@@ -64,12 +79,36 @@ class AnswerRequest(BaseModel):
         """How long the answer may be; None for as long as there is room."""
         return self.max_tokens
 
+    @property
+    @abstractmethod
+    def top_tokens(self) -> int | None:
+        """How many of the likeliest tokens are told in each place; None to tell no log-probability."""
+
+    @model_validator(mode="after")
+    def _is_not_greedy_several_times(self) -> Self:
+        if self.n > 1 and self.temperature == 0:
+            raise ValueError(f"n must be 1 when using greedy sampling, got {self.n}")
+        return self
+
 
 class ChatRequest(AnswerRequest):
     """A chat completion request."""
 
     messages: list[Message] = Field(min_length=1)
     max_completion_tokens: int | None = Field(default=None, ge=1)
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(default=None, ge=0, le=MOST_LOGPROBS)
+
+    @property
+    def top_tokens(self) -> int | None:
+        """How many of the likeliest tokens are told in each place; None to tell no log-probability."""
+        return (self.top_logprobs or 0) if self.logprobs else None
+
+    @model_validator(mode="after")
+    def _top_needs_logprobs(self) -> Self:
+        if self.top_logprobs and not self.logprobs:
+            raise ValueError("when using top_logprobs, logprobs must be set to true")
+        return self
 
     @property
     def answer_tokens(self) -> int | None:
@@ -83,6 +122,12 @@ class CompletionRequest(AnswerRequest):
     prompt: str | Annotated[list[str], Field(min_length=1, max_length=1)]
     # OpenAI's own default, and vLLM's.
     max_tokens: int | None = Field(default=16, ge=1)
+    logprobs: int | None = Field(default=None, ge=0, le=MOST_LOGPROBS)
+
+    @property
+    def top_tokens(self) -> int | None:
+        """How many of the likeliest tokens are told in each place; None to tell no log-probability."""
+        return self.logprobs
 
     @property
     def text(self) -> str:
@@ -117,17 +162,17 @@ class Envelope:
             "system_fingerprint": fingerprint,
         }
 
-    def opening(self) -> list[dict[str, Any]]:
-        """The events of a stream before its text."""
-        return [self._chunk({"delta": {"role": "assistant", "content": ""}})]
+    def opening(self, index: int) -> list[dict[str, Any]]:
+        """The events of a stream before the text of one of its answers."""
+        return [self._chunk(self._choice(index, {"delta": {"role": "assistant", "content": ""}}))]
 
-    def piece(self, text: str) -> dict[str, Any]:
+    def piece(self, index: int, text: str, logprobs: Sequence[TokenLogprobs] = ()) -> dict[str, Any]:
         """The event of a stream with a piece of text."""
-        return self._chunk({"delta": {"content": text}})
+        return self._chunk(self._choice(index, self._added(text), logprobs))
 
-    def ending(self, finish_reason: str) -> dict[str, Any]:
-        """The event of a stream that says why the text ends."""
-        return self._chunk({"delta": {}}, finish_reason)
+    def ending(self, index: int, finish_reason: str) -> dict[str, Any]:
+        """The event of a stream that says why an answer ends."""
+        return self._chunk(self._choice(index, self._added(""), finish_reason=finish_reason))
 
     def usage_chunk(self, prompt_tokens: int, completion_tokens: int) -> dict[str, Any]:
         """The last event of a stream whose reader asked for the counts."""
@@ -135,22 +180,46 @@ class Envelope:
         return {**self._common, "object": self.chunk_object, "choices": [], "usage": counts}
 
     def whole(
-        self, text: str, finish_reason: str, prompt_tokens: int, completion_tokens: int
+        self, choices: list[dict[str, Any]], prompt_tokens: int, completion_tokens: int
     ) -> dict[str, Any]:
         """The answer to a request without streaming."""
-        choice = self._choice(self._said(text), finish_reason)
         counts = usage(prompt_tokens, completion_tokens)
-        return {**self._common, "object": self.whole_object, "choices": [choice], "usage": counts}
+        return {**self._common, "object": self.whole_object, "choices": choices, "usage": counts}
+
+    def choice(
+        self, index: int, text: str, finish_reason: str, logprobs: Sequence[TokenLogprobs]
+    ) -> dict[str, Any]:
+        """One of the answers to a request without streaming."""
+        return self._choice(index, self._said(text), logprobs, finish_reason)
 
     def _said(self, text: str) -> dict[str, Any]:
         return {"message": {"role": "assistant", "content": text}}
 
-    def _chunk(self, said: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
-        return {**self._common, "object": self.chunk_object, "choices": [self._choice(said, finish_reason)]}
+    def _added(self, text: str) -> dict[str, Any]:
+        return {"delta": {"content": text} if text else {}}
 
-    @staticmethod
-    def _choice(said: dict[str, Any], finish_reason: str | None) -> dict[str, Any]:
-        return {"index": 0, **said, "logprobs": None, "finish_reason": finish_reason}
+    def _chunk(self, choice: dict[str, Any]) -> dict[str, Any]:
+        return {**self._common, "object": self.chunk_object, "choices": [choice]}
+
+    def _choice(
+        self,
+        index: int,
+        said: dict[str, Any],
+        logprobs: Sequence[TokenLogprobs] = (),
+        finish_reason: str | None = None,
+    ) -> dict[str, Any]:
+        told = self._logprobs(index, logprobs) if logprobs else None
+        return {"index": index, **said, "logprobs": told, "finish_reason": finish_reason}
+
+    def _logprobs(self, index: int, logprobs: Sequence[TokenLogprobs]) -> dict[str, Any]:
+        def told(token: str, logprob: float) -> dict[str, Any]:
+            return {"token": token, "logprob": logprob, "bytes": list(token.encode())}
+
+        content = [
+            {**told(one.token, one.logprob), "top_logprobs": [told(*other) for other in one.likeliest]}
+            for one in logprobs
+        ]
+        return {"content": content}
 
 
 class CompletionEnvelope(Envelope):
@@ -158,20 +227,33 @@ class CompletionEnvelope(Envelope):
 
     id_prefix, whole_object, chunk_object = "cmpl", "text_completion", "text_completion"
 
-    def opening(self) -> list[dict[str, Any]]:
+    def __init__(self, model: str, fingerprint: str) -> None:
+        super().__init__(model, fingerprint)
+        self._offsets: dict[int, int] = {}
+        """Where the next token of each answer begins in its text."""
+
+    def opening(self, index: int) -> list[dict[str, Any]]:
         """Nothing: nobody speaks."""
         return []
 
-    def piece(self, text: str) -> dict[str, Any]:
-        """The event of a stream with a piece of text."""
-        return self._chunk({"text": text})
-
-    def ending(self, finish_reason: str) -> dict[str, Any]:
-        """The event of a stream that says why the text ends."""
-        return self._chunk({"text": ""}, finish_reason)
-
     def _said(self, text: str) -> dict[str, Any]:
         return {"text": text}
+
+    def _added(self, text: str) -> dict[str, Any]:
+        return {"text": text}
+
+    def _logprobs(self, index: int, logprobs: Sequence[TokenLogprobs]) -> dict[str, Any]:
+        offsets: list[int] = []
+        for one in logprobs:
+            offsets.append(self._offsets.get(index, 0))
+            self._offsets[index] = offsets[-1] + len(one.token)
+        return {
+            "text_offset": offsets,
+            "tokens": [one.token for one in logprobs],
+            "token_logprobs": [one.logprob for one in logprobs],
+            # The token that was taken is told too, also if it is not among the likeliest.
+            "top_logprobs": [{**dict(one.likeliest), one.token: one.logprob} for one in logprobs],
+        }
 
 
 def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:

@@ -24,6 +24,8 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from chat_api.security_headers import HEADERS
+
 Json = dict[str, Any]
 
 EMAIL = "writer@example.com"
@@ -384,7 +386,7 @@ class StoryloomServer:
 
 
 class _SecurityHeaders:
-    """Sends the content security policy that the page has to live under, with every answer."""
+    """Sends the headers of security that the page has to live under, with every answer."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -392,8 +394,14 @@ class _SecurityHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"].append((b"content-security-policy", CONTENT_SECURITY_POLICY.encode()))
-                message["headers"].append((b"x-content-type-options", b"nosniff"))
+                # The API's answers have what the API and CloudFront give them, the page what its policy says.
+                page = {
+                    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+                    "X-Content-Type-Options": "nosniff",
+                }
+                headers = HEADERS if scope["path"].startswith("/api/") else page
+                named = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+                message["headers"].extend(named)
             await send(message)
 
         await self._app(scope, receive, with_headers)

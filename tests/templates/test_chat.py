@@ -2,14 +2,17 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aws_cdk import App
 from aws_cdk.assertions import Match, Template
 
 from stacks import settings
+from stacks.api_at_the_edge import CONTENT_SECURITY_POLICY, edge_code
 from stacks.composition import compose
 from stacks.page import PageMissingError
+from tests.browser.server import CONTENT_SECURITY_POLICY as CONTENT_SECURITY_POLICY_IN_CHROMIUM
 from tests.templates.conftest import EMAIL, Synthesized, flat
 
 
@@ -84,13 +87,21 @@ def test_api_gateways_own_refusals_say_what_to_do(chat: Template) -> None:
         assert all(error[part] for part in ("type", "message", "cure")), kind
         assert error["code"] == error["type"], "as in the API's own errors"
         assert (error["type"] == "unauthorized") == (refusal["StatusCode"] == "401")
+        headers = refusal["ResponseParameters"]
+        assert headers["gatewayresponse.header.X-Content-Type-Options"] == "'nosniff'", kind
+        assert headers["gatewayresponse.header.Cache-Control"] == "'no-store'", kind
+        assert not [name for name in headers if "Access-Control" in name], kind
 
 
+@pytest.mark.aws_fact
 def test_no_prompt_is_logged_and_nobody_may_flood(chat: Template) -> None:
     (stage,) = chat.find_resources("AWS::ApiGateway::Stage").values()
-    (all_methods,) = stage["Properties"]["MethodSettings"]
-    assert all_methods["DataTraceEnabled"] is False
-    assert all_methods["ThrottlingRateLimit"] == 20
+    rates = {}
+    for methods in stage["Properties"]["MethodSettings"]:
+        assert methods["DataTraceEnabled"] is False
+        rates[methods["HttpMethod"], methods["ResourcePath"]] = methods["ThrottlingRateLimit"]
+    # What needs no sign-in has a rate of its own: API Gateway counts each method apart.
+    assert rates == {("*", "/*"): 20, ("GET", "/~1api~1health"): 2}
     assert "$context.identity.user" not in stage["Properties"]["AccessLogSetting"]["Format"]
 
 
@@ -129,9 +140,51 @@ def test_the_first_person_is_invited(chat: Template, other: Synthesized) -> None
     other.pipeline.resource_count_is("AWS::SNS::Subscription", 0)
 
 
+def _page_headers(chat: Template) -> dict[str, Any]:
+    """The security headers of the page itself; the API's answers have a policy of their own."""
+    policies = chat.find_resources("AWS::CloudFront::ResponseHeadersPolicy").values()
+    configs = [policy["Properties"]["ResponseHeadersPolicyConfig"] for policy in policies]
+    (config,) = (one for one in configs if not flat(one["Name"]).endswith("-api"))
+    headers: dict[str, Any] = config["SecurityHeadersConfig"]
+    return headers
+
+
+def test_the_browsers_tests_have_the_pages_policy(chat: Template) -> None:
+    """In Chromium; there everything that the page connects to is of its own origin."""
+    csp = flat(_page_headers(chat)["ContentSecurityPolicy"]["ContentSecurityPolicy"])
+    rules = [rule for rule in csp.split("; ") if not rule.startswith("connect-src")]
+    tried = CONTENT_SECURITY_POLICY_IN_CHROMIUM.split("; ")
+    assert [rule for rule in tried if not rule.startswith("connect-src")] == rules
+
+
+def test_cloudfront_guards_the_api(chat: Template) -> None:
+    (distribution,) = chat.find_resources("AWS::CloudFront::Distribution").values()
+    (api,) = distribution["Properties"]["DistributionConfig"]["CacheBehaviors"]
+    assert api["PathPattern"] == "/api/*"
+    (function,) = api["FunctionAssociations"]
+    assert function["EventType"] == "viewer-request"
+    (code,) = chat.find_resources("AWS::CloudFront::Function").values()
+    assert code["Properties"]["FunctionCode"] == edge_code()
+    assert code["Properties"]["FunctionConfig"]["Runtime"] == "cloudfront-js-2.0"
+    assert code["Properties"]["AutoPublish"] is True
+    policy = chat.find_resources("AWS::CloudFront::ResponseHeadersPolicy")[
+        flat(api["ResponseHeadersPolicyId"]).strip("<>")
+    ]
+    config = policy["Properties"]["ResponseHeadersPolicyConfig"]
+    assert "CorsConfig" not in config
+    csp = config["SecurityHeadersConfig"]["ContentSecurityPolicy"]
+    assert csp == {"ContentSecurityPolicy": CONTENT_SECURITY_POLICY, "Override": True}
+    custom = {
+        one["Header"]: (one["Value"], one["Override"]) for one in config["CustomHeadersConfig"]["Items"]
+    }
+    assert custom == {
+        "Cache-Control": ("no-store", True),
+        "Cross-Origin-Resource-Policy": ("same-origin", True),
+    }
+
+
 def test_the_page_may_run_and_reach_only_its_own(chat: Template) -> None:
-    (policy,) = chat.find_resources("AWS::CloudFront::ResponseHeadersPolicy").values()
-    headers = policy["Properties"]["ResponseHeadersPolicyConfig"]["SecurityHeadersConfig"]
+    headers = _page_headers(chat)
     csp = flat(headers["ContentSecurityPolicy"]["ContentSecurityPolicy"])
     rules = dict(rule.split(" ", 1) for rule in csp.split("; "))
     assert rules["default-src"] == "'none'"
@@ -148,9 +201,7 @@ def test_the_page_may_run_and_reach_only_its_own(chat: Template) -> None:
 
 def test_on_one_machine_the_page_reaches_the_front_door(other: Synthesized) -> None:
     chat = other.chat
-    (policy,) = chat.find_resources("AWS::CloudFront::ResponseHeadersPolicy").values()
-    headers = policy["Properties"]["ResponseHeadersPolicyConfig"]["SecurityHeadersConfig"]
-    csp = flat(headers["ContentSecurityPolicy"]["ContentSecurityPolicy"])
+    csp = flat(_page_headers(chat)["ContentSecurityPolicy"]["ContentSecurityPolicy"])
     assert "connect-src 'self' http://localhost:8400/aws/cognito-idp/ http://localhost:8400;" in csp
     chat.has_output("PageUrl", {"Value": "http://localhost:8400"})
 

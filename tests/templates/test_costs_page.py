@@ -69,6 +69,7 @@ _LINES = (
         ("AWS::CloudFront::OriginAccessControl", "AWS::CloudFront::ResponseHeadersPolicy"),
         "nothing: parts of the distribution",
     ),
+    AtRest(("AWS::CloudFront::Function",), "calls, at $0.10 a million; two million a month are free"),
     AtRest(("AWS::Cognito::UserPool",), "people who sign in; the first 10,000 of a month are free"),
     AtRest(("AWS::Cognito::UserPoolClient", "AWS::Cognito::UserPoolUser"), "nothing: parts of the pool"),
     AtRest(("AWS::StepFunctions::StateMachine",), "transitions, at $25 a million: a run has about fifty"),

@@ -27,6 +27,7 @@ class _Naming:
 
 _NAMED = {
     "AWS::Budgets::Budget": _Naming(("Budget", "BudgetName"), 100, everywhere=True),
+    "AWS::CloudFront::Function": _Naming(("Name",), 64, everywhere=True),
     "AWS::CloudFront::OriginAccessControl": _Naming(
         ("OriginAccessControlConfig", "Name"), 64, everywhere=True
     ),

@@ -29,9 +29,10 @@ def _in_region(text: str, region: str) -> str:
 
 
 def _content_security_policy(synthesized: Synthesized) -> dict[str, list[str]]:
-    (policy,) = synthesized.chat.find_resources("AWS::CloudFront::ResponseHeadersPolicy").values()
-    headers = policy["Properties"]["ResponseHeadersPolicyConfig"]["SecurityHeadersConfig"]
-    rules = flat(headers["ContentSecurityPolicy"]["ContentSecurityPolicy"]).split("; ")
+    policies = synthesized.chat.find_resources("AWS::CloudFront::ResponseHeadersPolicy").values()
+    configs = [policy["Properties"]["ResponseHeadersPolicyConfig"] for policy in policies]
+    (page,) = (config for config in configs if not flat(config["Name"]).endswith("-api"))
+    rules = flat(page["SecurityHeadersConfig"]["ContentSecurityPolicy"]["ContentSecurityPolicy"]).split("; ")
     return {rule.split()[0]: rule.split()[1:] for rule in rules}
 
 

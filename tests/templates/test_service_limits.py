@@ -51,9 +51,11 @@ def test_no_function_has_too_many_variables(synthesized: Synthesized) -> None:
 
 @pytest.mark.aws_fact
 def test_the_content_security_policy_fits_into_cloudfronts(synthesized: Synthesized) -> None:
-    (policy,) = [found for _, found in synthesized.resources("AWS::CloudFront::ResponseHeadersPolicy")]
-    headers = policy["Properties"]["ResponseHeadersPolicyConfig"]["SecurityHeadersConfig"]
-    assert _size(headers["ContentSecurityPolicy"]) <= SECURITY_POLICY_CHARACTERS
+    policies = [found for _, found in synthesized.resources("AWS::CloudFront::ResponseHeadersPolicy")]
+    assert len(policies) == 2, "the page's and the API's"
+    for policy in policies:
+        headers = policy["Properties"]["ResponseHeadersPolicyConfig"]["SecurityHeadersConfig"]
+        assert _size(headers["ContentSecurityPolicy"]) <= SECURITY_POLICY_CHARACTERS
 
 
 @pytest.mark.aws_fact

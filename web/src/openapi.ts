@@ -702,6 +702,10 @@ export interface components {
             /** Index */
             index: number;
             message: components["schemas"]["ChatMessage"];
+            /** Logprobs */
+            logprobs: {
+                [key: string]: unknown;
+            } | null;
             /** Finish Reason */
             finish_reason: string | null;
         };
@@ -720,7 +724,7 @@ export interface components {
         };
         /**
          * ChatRequest
-         * @description A chat completion request. Fields not named here pass through to the model.
+         * @description A chat completion request.
          */
         ChatRequest: {
             /**
@@ -740,16 +744,39 @@ export interface components {
             temperature?: number | null;
             /** Top P */
             top_p?: number | null;
+            /** Top K */
+            top_k?: number | null;
+            /** Min P */
+            min_p?: number | null;
             /** N */
             n?: number | null;
             /** Seed */
             seed?: number | null;
             /** Stop */
             stop?: string | string[] | null;
+            /** Frequency Penalty */
+            frequency_penalty?: number | null;
+            /** Presence Penalty */
+            presence_penalty?: number | null;
+            /** Repetition Penalty */
+            repetition_penalty?: number | null;
+            /** Logit Bias */
+            logit_bias?: {
+                [key: string]: number;
+            } | null;
+            /** Ignore Eos */
+            ignore_eos?: boolean | null;
+            response_format?: components["schemas"]["PlainText"] | null;
+            /** User */
+            user?: string | null;
             /** Messages */
             messages: components["schemas"]["Message"][];
             /** Max Completion Tokens */
             max_completion_tokens?: number | null;
+            /** Logprobs */
+            logprobs?: boolean | null;
+            /** Top Logprobs */
+            top_logprobs?: number | null;
         } & {
             [key: string]: unknown;
         };
@@ -793,7 +820,7 @@ export interface components {
         };
         /**
          * CompletionRequest
-         * @description A text that the model goes on with. Fields not named here pass through to the model.
+         * @description A text that the model goes on with.
          */
         CompletionRequest: {
             /**
@@ -813,14 +840,35 @@ export interface components {
             temperature?: number | null;
             /** Top P */
             top_p?: number | null;
+            /** Top K */
+            top_k?: number | null;
+            /** Min P */
+            min_p?: number | null;
             /** N */
             n?: number | null;
             /** Seed */
             seed?: number | null;
             /** Stop */
             stop?: string | string[] | null;
+            /** Frequency Penalty */
+            frequency_penalty?: number | null;
+            /** Presence Penalty */
+            presence_penalty?: number | null;
+            /** Repetition Penalty */
+            repetition_penalty?: number | null;
+            /** Logit Bias */
+            logit_bias?: {
+                [key: string]: number;
+            } | null;
+            /** Ignore Eos */
+            ignore_eos?: boolean | null;
+            response_format?: components["schemas"]["PlainText"] | null;
+            /** User */
+            user?: string | null;
             /** Prompt */
             prompt: string | string[];
+            /** Logprobs */
+            logprobs?: number | null;
         } & {
             [key: string]: unknown;
         };
@@ -1154,6 +1202,19 @@ export interface components {
             size: number;
         };
         /**
+         * PlainText
+         * @description The only format of an answer.
+         */
+        PlainText: {
+            /**
+             * Type
+             * @constant
+             */
+            type: "text";
+        } & {
+            [key: string]: unknown;
+        };
+        /**
          * Progress
          * @description How far the training is.
          */
@@ -1428,6 +1489,8 @@ export interface components {
              * @default false
              */
             include_usage?: boolean;
+        } & {
+            [key: string]: unknown;
         };
         /**
          * TextPart
@@ -1441,6 +1504,8 @@ export interface components {
             type: "text";
             /** Text */
             text: string;
+        } & {
+            [key: string]: unknown;
         };
         /**
          * TokenCounts
@@ -2682,6 +2747,8 @@ export interface operations {
                 prefer?: string | null;
                 /** @description A UUID that you make, to cancel the answer by; without it the response names one. */
                 "X-Answer-Id"?: string;
+                /** @description Refuse unknown fields; otherwise they are ignored, and X-Storyloom-Ignored-Fields names them */
+                "X-Storyloom-Strict"?: boolean;
             };
             path?: never;
             cookie?: never;
@@ -2793,6 +2860,8 @@ export interface operations {
                 prefer?: string | null;
                 /** @description A UUID that you make, to cancel the answer by; without it the response names one. */
                 "X-Answer-Id"?: string;
+                /** @description Refuse unknown fields; otherwise they are ignored, and X-Storyloom-Ignored-Fields names them */
+                "X-Storyloom-Strict"?: boolean;
             };
             path?: never;
             cookie?: never;
@@ -3167,7 +3236,10 @@ export interface operations {
     check_batch_api_batches__batch_id__check_post: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Refuse unknown fields; otherwise they are ignored, and X-Storyloom-Ignored-Fields names them */
+                "X-Storyloom-Strict"?: boolean;
+            };
             path: {
                 batch_id: string;
             };

@@ -56,6 +56,22 @@ def test_the_door_adds_who_asks_and_hides_nothing(browser: httpx.Client, web: We
     assert heard["context"]["identity"]["sourceIp"] == "127.0.0.1"
 
 
+def test_a_function_of_the_distribution_answers_before_the_origin(browser: httpx.Client, web: WebApp) -> None:
+    refused = browser.get("/api/echo/guarded/x", headers=web.signed_in)
+    assert (refused.status_code, refused.text, refused.headers["x-guard"]) == (418, "No.", "yes")
+    passed = browser.get("/api/echo/guarded/x", headers={**web.signed_in, "X-Password": "1"})
+    assert passed.json()["path"] == "/api/echo/guarded/x"
+    assert browser.get("/api/echo/x", headers=web.signed_in).status_code == 200, "another behaviour"
+
+
+def test_the_policy_of_headers_replaces_those_of_the_api(browser: httpx.Client, web: WebApp) -> None:
+    passed = browser.get("/api/echo/guarded/x", headers={**web.signed_in, "X-Password": "1"})
+    assert passed.headers.get_list("content-type") == ["text/own"]
+    assert passed.headers["x-frame-options"] == "DENY"
+    assert passed.headers["strict-transport-security"] == "max-age=86400; includeSubDomains"
+    assert "x-frame-options" not in browser.get("/api/echo/x", headers=web.signed_in).headers
+
+
 def _form(browser: httpx.Client, web: WebApp, name: str) -> dict[str, Any]:
     answer = browser.post("/api/uploads", params={"name": name}, headers=web.signed_in)
     assert answer.status_code == 200, answer.text

@@ -201,16 +201,22 @@ class _CloudFront:
         return {"OriginAccessControlList": {"Items": [{"Name": name} for name in names]}}
 
     def list_response_headers_policies(self, Type: str) -> dict[str, Any]:  # noqa: N803
-        config = {"Name": f"storyloom-page-{HERE}"}
-        policy = {"ResponseHeadersPolicy": {"ResponseHeadersPolicyConfig": config}}
-        return {"ResponseHeadersPolicyList": {"Items": [policy]}}
+        configs = [{"Name": f"storyloom-page-{where}"} for where in (HERE, f"{HERE}-api", f"{THERE}-api")]
+        policies = [{"ResponseHeadersPolicy": {"ResponseHeadersPolicyConfig": one}} for one in configs]
+        return {"ResponseHeadersPolicyList": {"Items": policies}}
+
+    def list_functions(self) -> dict[str, Any]:
+        names = (f"storyloom-page-{HERE}-api", f"storyloom-page-{THERE}-api", "somebody-elses")
+        return {"FunctionList": {"Items": [{"Name": name} for name in names]}}
 
 
 def test_the_page_of_another_region_is_not_listed() -> None:
     target = _target(cloudfront=_CloudFront())
     assert [found.name for found in list_service("CloudFront distributions", target, NAMES)] == ["here"]
     policies = [found.name for found in list_service("CloudFront policies", target, NAMES)]
-    assert policies == ["storyloom-page-us-east-1"] * 2
+    assert policies == ["storyloom-page-us-east-1"] * 2 + ["storyloom-page-us-east-1-api"]
+    functions = [found.name for found in list_service("CloudFront functions", target, NAMES)]
+    assert functions == ["storyloom-page-us-east-1-api"]
 
 
 class _Monitoring:

@@ -130,8 +130,113 @@ def a_prompt_is_gone_on_with(engine: Engine) -> None:
         assert reply.body["usage"]["completion_tokens"] <= 16, "OpenAI's default"
 
 
-def fields_of_other_engines_pass(engine: Engine) -> None:
-    assert engine.ask(chat(max_tokens=2, top_k=5, repetition_penalty=1.1, logprobs=False)).status == 200
+ALLOWED: dict[str, tuple[Any, ...]] = {
+    "temperature": (0, 0.001, 2),
+    "top_p": (0.001, 1),
+    "top_k": (-1, 0, 1, 1_000_000),
+    "min_p": (0, 1),
+    "n": (1,),
+    "seed": (-(2**53) + 1, -1, 0, 2**53 - 1),
+    "stop": ("x" * 100, ["a", "b", "c", "d"], []),
+    "frequency_penalty": (-2, 2),
+    "presence_penalty": (-2, 2),
+    "repetition_penalty": (0.01, 2),
+    "logit_bias": ({}, {"0": -100, "5": 100}),
+    "ignore_eos": (False, True),
+    "logprobs": (False, True),
+    "max_completion_tokens": (1,),
+}
+"""Values at the bounds that the API allows; what needs another field beside it has a check of its own."""
+
+
+def each_allowed_value_is_taken(engine: Engine) -> None:
+    for name, values in ALLOWED.items():
+        for value in values:
+            asked: dict[str, Any] = {"max_tokens": 2, "temperature": 0.5, name: value}
+            reply = engine.ask(chat(**asked))
+            assert reply.status == 200, (name, value, reply.body)
+
+
+def several_answers_are_told_apart(engine: Engine) -> None:
+    asked: dict[str, Any] = {"n": 3, "temperature": 1.0, "seed": 3, "max_tokens": 20}
+    whole = engine.ask(chat(**asked)).body
+    assert [choice["index"] for choice in whole["choices"]] == [0, 1, 2]
+    told = [choice["message"]["content"] for choice in whole["choices"]]
+    assert len(set(told)) == 3, "each has a seed of its own"
+    assert told[1] == engine.ask(chat(**{**asked, "n": 1, "seed": 4})).text, "the next one"
+    assert whole["usage"]["completion_tokens"] == 60
+    events = chunks(engine, chat(**asked, stream=True))
+    pieces = [choice for event in events for choice in event["choices"]]
+    for index in range(3):
+        mine = [piece["delta"].get("content") or "" for piece in pieces if piece["index"] == index]
+        assert "".join(mine) == told[index]
+    assert engine.ask(chat(n=2, temperature=0)).status == 400, "they would all be the same"
+
+
+def top_k_and_min_p_leave_the_likeliest(engine: Engine) -> None:
+    likeliest = engine.ask(chat(max_tokens=20)).text
+    assert engine.ask(chat(max_tokens=20, temperature=2, top_k=1)).text == likeliest
+    assert engine.ask(chat(max_tokens=20, temperature=2, min_p=1)).text == likeliest
+    assert engine.ask(chat(max_tokens=20, temperature=2, seed=1)).text != likeliest
+
+
+def penalties_change_an_answer(engine: Engine) -> None:
+    without = engine.ask(chat(max_tokens=60, repetition_penalty=1)).text
+    penalties: list[dict[str, Any]] = [
+        {"repetition_penalty": 1.9},
+        {"repetition_penalty": 1, "frequency_penalty": 2},
+        {"repetition_penalty": 1, "presence_penalty": 2},
+    ]
+    for penalty in penalties:
+        assert engine.ask(chat(max_tokens=60, **penalty)).text != without, penalty
+
+
+def a_bias_decides(engine: Engine) -> None:
+    told = engine.ask(chat(max_tokens=3, logprobs=True)).choice["logprobs"]["content"]
+    assert len(told) == 3
+    always = engine.ask(chat(max_tokens=3, logit_bias={"7": 100}, repetition_penalty=1, logprobs=True)).choice
+    tokens = {one["token"] for one in always["logprobs"]["content"]}
+    assert len(tokens) == 1, "the same token every time"
+    outside = engine.ask(chat(max_tokens=3, logit_bias={"9999999": 1}))
+    assert outside.status == 400 and "vocab" in json.dumps(outside.body).lower()
+
+
+def logprobs_are_of_the_tokens_that_came(engine: Engine) -> None:
+    asked: dict[str, Any] = {"max_tokens": 8, "logprobs": True, "top_logprobs": 2, "repetition_penalty": 1}
+    choice = engine.ask(chat(**asked)).choice
+    content = choice["logprobs"]["content"]
+    assert "".join(one["token"] for one in content).startswith(choice["message"]["content"])
+    assert len(content) == 8
+    for one in content:
+        first, second = one["top_logprobs"]
+        assert (first["token"], first["logprob"]) == (one["token"], one["logprob"]), "the likeliest is taken"
+        assert second["logprob"] <= first["logprob"] <= 0
+        assert first["bytes"] == list(first["token"].encode())
+    events = chunks(engine, chat(**asked, stream=True))
+    streamed = [
+        one
+        for event in events
+        for piece in event["choices"]
+        for one in (piece.get("logprobs") or {}).get("content") or []
+    ]
+    assert [one["token"] for one in streamed] == [one["token"] for one in content]
+    assert engine.ask(chat(top_logprobs=2)).status == 400, "it needs logprobs"
+    assert engine.ask(chat(logprobs=True, top_logprobs=21)).status == 400
+
+
+def a_completion_tells_logprobs_in_its_own_form(engine: Engine) -> None:
+    body = {"model": "v2", "prompt": "The hill", "temperature": 0, "max_tokens": 6, "logprobs": 2}
+    choice = engine.ask(json.dumps(body).encode()).choice
+    told = choice["logprobs"]
+    assert "".join(told["tokens"]).startswith(choice["text"])
+    assert [len(values) for values in told.values()] == [6, 6, 6, 6]
+    assert set(told) == {"tokens", "token_logprobs", "top_logprobs", "text_offset"}
+    assert told["text_offset"][:2] == [0, len(told["tokens"][0])]
+    for token, logprob, likeliest in zip(
+        told["tokens"], told["token_logprobs"], told["top_logprobs"], strict=True
+    ):
+        assert 1 <= len(likeliest) <= 3, "several tokens may have the same text"
+        assert likeliest[token] == logprob
 
 
 CHECKS: list[Callable[[Engine], None]] = [
@@ -145,5 +250,11 @@ CHECKS: list[Callable[[Engine], None]] = [
     an_answer_ends_before_a_stop_string,
     a_seed_repeats_an_answer,
     a_prompt_is_gone_on_with,
-    fields_of_other_engines_pass,
+    each_allowed_value_is_taken,
+    several_answers_are_told_apart,
+    top_k_and_min_p_leave_the_likeliest,
+    penalties_change_an_answer,
+    a_bias_decides,
+    logprobs_are_of_the_tokens_that_came,
+    a_completion_tells_logprobs_in_its_own_form,
 ]

@@ -175,7 +175,11 @@ def wait_until_idle(server: Server) -> None:
             400,
             "invalid_request",
         ),
-        ({"model": "v1", "messages": [{"role": "user", "content": "x"}], "n": 2}, 400, "invalid_request"),
+        (
+            {"model": "v1", "messages": [{"role": "user", "content": "x"}], "tools": []},
+            400,
+            "invalid_request",
+        ),
         (
             {"model": "v1", "messages": [{"role": "user", "content": "x" * CONTEXT}]},
             400,
@@ -197,8 +201,20 @@ def test_a_body_that_is_not_json_is_refused(server: Server) -> None:
     assert httpx.post(f"{server.url}/invocations", content=b"{").status_code == 400
 
 
-def test_fields_of_other_engines_pass(server: Server) -> None:
-    assert server.ask(max_tokens=2, top_k=5, repetition_penalty=1.1, logprobs=False).status_code == 200
+def test_a_field_that_it_does_not_honour_is_refused(server: Server) -> None:
+    """vLLM ignores what it does not know; the API sends neither of them such a field."""
+    refused = server.ask(max_tokens=2, guided_json={"type": "object"})
+    assert refused.status_code == 400 and "guided_json" in refused.text
+
+
+def test_an_end_can_be_ignored(server: Server) -> None:
+    tokenizer: Any = AutoTokenizer.from_pretrained(server.folder / "base")
+    bias = {str(tokenizer.eos_token_id): 100}
+    ended = server.ask(max_tokens=5, logit_bias=bias, logprobs=True).json()
+    assert ended["choices"][0]["finish_reason"] == "stop"
+    assert ended["usage"]["completion_tokens"] == len(ended["choices"][0]["logprobs"]["content"]) == 1
+    on = server.ask(max_tokens=5, logit_bias=bias, ignore_eos=True).json()
+    assert (on["choices"][0]["finish_reason"], on["usage"]["completion_tokens"]) == ("length", 5)
 
 
 def test_the_openai_client_works_unchanged(server: Server) -> None:

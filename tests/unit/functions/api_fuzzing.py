@@ -20,6 +20,7 @@ _FOR_THE_SITUATION: dict[str, set[str]] = {
     "positive_data_acceptance": {
         *("prompt_too_long", "too_many_messages", "file_too_large"),  # 413
         *("answer_too_long", "unknown_machine"),  # 422
+        *("conflicting_fields", "unsupported_field", "unknown_field"),
     },
 }
 """Errors that a check would take for faults, and that are what the documentation says of the situation."""
@@ -65,6 +66,7 @@ def fuzz(
         for path, methods in description["paths"].items()
         for method in methods
     }
+    description = _strict(description)
     settings = _settings(token, cases, seed)
     if brief:
         settings["phases"]["coverage"] = {"unexpected-methods": ["OPTIONS", "PATCH"]}
@@ -90,6 +92,18 @@ def fuzz(
                     again.stop()
                     break
     return found
+
+
+def _strict(description: Any) -> Any:
+    """Forbid every property that a schema does not name, in requests and in answers."""
+    if isinstance(description, list):
+        return [_strict(value) for value in description]
+    if not isinstance(description, dict):
+        return description
+    strict = {name: _strict(value) for name, value in description.items()}
+    if isinstance(strict.get("properties"), dict) and strict.get("type") == "object":
+        strict.setdefault("additionalProperties", False)
+    return strict
 
 
 def _schema(app: ASGIApp, description: dict[str, Any], settings: dict[str, Any]) -> Any:

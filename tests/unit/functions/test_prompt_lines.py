@@ -60,7 +60,7 @@ def test_a_plain_base_model_goes_on_with_plain_text() -> None:
 
 
 def test_a_line_may_say_more_than_the_batch_does() -> None:
-    said = {"messages": ASKED, "model": "base", "max_tokens": 7, "temperature": 0, "top_k": 3, "n": 2}
+    said = {"messages": ASKED, "model": "base", "max_tokens": 7, "temperature": 1, "top_k": 3, "n": 2}
     (line,) = _read({**said, "custom_id": "mine"})
     assert line.body == said
     assert (line.custom_id, line.answer_tokens) == ("mine", 14)

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from aws_cdk import (
     App,
@@ -30,6 +31,16 @@ CSP = "default-src 'self'; frame-ancestors 'none'"
 UNAUTHORIZED = (
     '{"error":{"type":"unauthorized","message":$context.error.messageString,"cure":"Sign in again."}}'
 )
+
+GUARD = """
+function handler(event) {
+    if (event.request.headers['x-password']) {
+        return event.request;
+    }
+    return {statusCode: 418, headers: {'x-guard': {value: 'yes'}}, body: {encoding: 'text', data: 'No.'}};
+}
+"""
+"""CloudFront's function in front of a part of the API."""
 
 
 class WebStack(Stack):
@@ -189,6 +200,7 @@ class WebStack(Stack):
             ),
             additional_behaviors={
                 "/api/hasty/*": self._to_api(read_timeout=Duration.seconds(3)),
+                "/api/echo/guarded/*": self._guarded(),
                 "/api/*": self._to_api(),
             },
             error_responses=[
@@ -198,8 +210,42 @@ class WebStack(Stack):
             ],
         )
 
-    def _to_api(self, read_timeout: Duration | None = None) -> cloudfront.BehaviorOptions:
+    def _guarded(self) -> cloudfront.BehaviorOptions:
+        headers = cloudfront.ResponseHeadersPolicy(
+            self,
+            "GuardedHeaders",
+            security_headers_behavior=cloudfront.ResponseSecurityHeadersBehavior(
+                frame_options=cloudfront.ResponseHeadersFrameOptions(
+                    frame_option=cloudfront.HeadersFrameOption.DENY, override=True
+                ),
+                strict_transport_security=cloudfront.ResponseHeadersStrictTransportSecurity(
+                    access_control_max_age=Duration.days(1), include_subdomains=True, override=True
+                ),
+            ),
+            custom_headers_behavior=cloudfront.ResponseCustomHeadersBehavior(
+                custom_headers=[
+                    cloudfront.ResponseCustomHeader(header="Content-Type", value="text/own", override=True)
+                ]
+            ),
+        )
+        guard = cloudfront.Function(
+            self,
+            "Guard",
+            code=cloudfront.FunctionCode.from_inline(GUARD),
+            runtime=cloudfront.FunctionRuntime.JS_2_0,
+        )
+        return self._to_api(
+            response_headers_policy=headers,
+            function_associations=[
+                cloudfront.FunctionAssociation(
+                    event_type=cloudfront.FunctionEventType.VIEWER_REQUEST, function=guard
+                )
+            ],
+        )
+
+    def _to_api(self, read_timeout: Duration | None = None, **behaviour: Any) -> cloudfront.BehaviorOptions:
         return cloudfront.BehaviorOptions(
+            **behaviour,
             origin=origins.RestApiOrigin(self.api, read_timeout=read_timeout),
             viewer_protocol_policy=cloudfront.ViewerProtocolPolicy.HTTPS_ONLY,
             cache_policy=cloudfront.CachePolicy.CACHING_DISABLED,

@@ -1,0 +1,80 @@
+"""What CloudFront does for the API: refuse what has no token, and set the headers of security."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from aws_cdk import Duration
+from aws_cdk import aws_cloudfront as cloudfront
+from constructs import Construct
+
+from stacks.gateway_refusals import REFUSALS, RESPONSE_HEADERS
+
+CONTENT_SECURITY_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
+"""An answer of the API is data: a browser that shows one as a page runs and loads nothing."""
+_CODE = Path(__file__).with_suffix(".js")
+_OPEN = ("GET /api/health",)
+# An API key, or the three parts of a JSON Web Token; as long as API Gateway takes headers, 10,240 bytes.
+_BEARER = r"/^bearer +(sl-[0-9a-f]{12}-[\w-]{43}|[\w-]{10,2000}\.[\w-]{10,6000}\.[\w-]{10,2000}) *$/i"
+
+
+def edge_code() -> str:
+    """Return the JavaScript of the function, with its constants."""
+    constants = f"const OPEN = {json.dumps(_OPEN)};\nconst BEARER = {_BEARER};\n"
+    return f"{constants}const REFUSAL = {json.dumps(_refusal())};\n{_CODE.read_text(encoding='utf-8')}"
+
+
+def edge_function(scope: Construct, name: str) -> cloudfront.Function:
+    """Make the function that every request of the API passes first."""
+    return cloudfront.Function(
+        scope,
+        "ApiAtTheEdge",
+        function_name=name,
+        comment="Storyloom: refuses requests of the API without a token",
+        code=cloudfront.FunctionCode.from_inline(edge_code()),
+        runtime=cloudfront.FunctionRuntime.JS_2_0,
+    )
+
+
+def api_headers(scope: Construct, name: str) -> cloudfront.ResponseHeadersPolicy:
+    """Make the policy of the headers of every answer of the API, whoever gave it."""
+    return cloudfront.ResponseHeadersPolicy(
+        scope,
+        "ApiHeaders",
+        response_headers_policy_name=name,
+        comment="Storyloom: how a browser treats the API's answers",
+        security_headers_behavior=cloudfront.ResponseSecurityHeadersBehavior(
+            content_security_policy=cloudfront.ResponseHeadersContentSecurityPolicy(
+                content_security_policy=CONTENT_SECURITY_POLICY, override=True
+            ),
+            content_type_options=cloudfront.ResponseHeadersContentTypeOptions(override=True),
+            frame_options=cloudfront.ResponseHeadersFrameOptions(
+                frame_option=cloudfront.HeadersFrameOption.DENY, override=True
+            ),
+            referrer_policy=cloudfront.ResponseHeadersReferrerPolicy(
+                referrer_policy=cloudfront.HeadersReferrerPolicy.NO_REFERRER, override=True
+            ),
+            strict_transport_security=cloudfront.ResponseHeadersStrictTransportSecurity(
+                access_control_max_age=Duration.days(365), include_subdomains=True, override=True
+            ),
+        ),
+        custom_headers_behavior=cloudfront.ResponseCustomHeadersBehavior(
+            custom_headers=[
+                cloudfront.ResponseCustomHeader(header=name, value=RESPONSE_HEADERS[name], override=True)
+                for name in ("Cache-Control", "Cross-Origin-Resource-Policy")
+            ]
+        ),
+    )
+
+
+def _refusal() -> dict[str, Any]:
+    """Return API Gateway's own refusal of a request without a token, as CloudFront Functions write it."""
+    (refusal,) = (one for one in REFUSALS if one.kind == "UNAUTHORIZED")
+    headers = {**RESPONSE_HEADERS, "Content-Security-Policy": CONTENT_SECURITY_POLICY}
+    headers["Content-Type"] = "application/json"
+    return {
+        "statusCode": refusal.status,
+        "statusDescription": "Unauthorized",
+        "headers": {name.lower(): {"value": value} for name, value in headers.items()},
+        "body": {"encoding": "text", "data": refusal.body},
+    }
