@@ -21,7 +21,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Write the manifest, forget the text of stories that are gone, and say what is live.
 
     Args:
-        event: `{"run_id", "reason", "execution_arn"}`.
+        event: `{"run_id", "reason", "execution_arn", "execution_input"}`; the last is what the run was
+            started with, and has `by` if a person or key started it.
         context: Lambda's.
 
     Returns:
@@ -32,7 +33,11 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """
     run_id = event["run_id"]
     lock.hold(run_id, event["execution_arn"])
-    known = {"reason": event["reason"], "execution_arn": event["execution_arn"]}
+    known = {
+        "reason": event["reason"],
+        "execution_arn": event["execution_arn"],
+        "started_by": event.get("execution_input", {}).get("by"),
+    }
     runs.enter(run_id, "Begin", "Listing the stories.", **known)
     common = environment.common()
     cached = CachedFiles.listed(common.artifacts_bucket)

@@ -6,10 +6,12 @@ from pydantic import BaseModel
 from chat_api import (
     api_keys,
     approval,
+    audit_trail,
     cancelling,
     completions,
     control,
     errors,
+    people_routes,
     pipeline,
     stories,
     transforms,
@@ -26,6 +28,8 @@ _ROOMS = (
     cancelling,
     transforms,
     api_keys,
+    people_routes,
+    audit_trail,
 )
 
 
@@ -56,6 +60,7 @@ def create_app() -> FastAPI:
         return Health()
 
     errors.install(app)
+    app.add_middleware(audit_trail.AuditTrail)
     return app
 
 

@@ -72,6 +72,13 @@ def s3_presigner(endpoint: str) -> "S3Client":
 
 
 @cache
+def cognito() -> Any:
+    """Return the client of the user pool. People wait for it, so it gives up early."""
+    quick = Config(retries={"mode": "standard", "max_attempts": 3}, connect_timeout=2, read_timeout=5)
+    return boto3.client("cognito-idp", config=quick.merge(_KEPT_CONNECTIONS))
+
+
+@cache
 def scheduler() -> "EventBridgeSchedulerClient":
     """Return the EventBridge Scheduler client."""
     return boto3.client("scheduler", config=_PATIENT)

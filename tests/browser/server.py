@@ -172,6 +172,12 @@ class StoryloomServer:
             Route("/api/stories", self._authorized(self._stories), methods=["GET"]),
             Route("/api/stories", self._authorized(self._ticket), methods=["POST"]),
             Route("/api/stories/{key:path}", self._authorized(self._delete), methods=["DELETE"]),
+            Route("/api/me", self._authorized(self._me)),
+            Route("/api/people", self._authorized(self._people), methods=["GET"]),
+            Route("/api/people", self._authorized(self._invite), methods=["POST"]),
+            Route("/api/people/{person_id}", self._authorized(self._change_person), methods=["PATCH"]),
+            Route("/api/people/{person_id}", self._authorized(self._remove_person), methods=["DELETE"]),
+            Route("/api/audit", self._authorized(self._audit)),
             Route("/api/keys", self._authorized(self._keys), methods=["GET"]),
             Route("/api/keys", self._authorized(self._make_key), methods=["POST"]),
             Route("/api/keys/{key_id}", self._authorized(self._revoke), methods=["DELETE"]),
@@ -338,6 +344,36 @@ class StoryloomServer:
         back = f"aws s3api delete-object --bucket stories --key {key} --version-id 1"
         return JSONResponse({"key": key, "message": f"{key} is deleted. To get it back: {back}"})
 
+    async def _me(self, _: Request) -> Response:
+        return JSONResponse({"id": "u1", "name": EMAIL, "scopes": self.scopes})
+
+    async def _people(self, _: Request) -> Response:
+        return JSONResponse({"people": self.people})
+
+    async def _invite(self, request: Request) -> Response:
+        if self.people_refusal is not None:
+            return _refused(self.people_refusal)
+        invited = {**self.people[0], **await request.json(), "id": "u9", "you": False, "has_signed_in": False}
+        self.people.append(invited)
+        return JSONResponse(invited, status_code=201)
+
+    async def _change_person(self, request: Request) -> Response:
+        if self.people_refusal is not None:
+            return _refused(self.people_refusal)
+        (person,) = [one for one in self.people if one["id"] == request.path_params["person_id"]]
+        person.update(await request.json())
+        return JSONResponse(person)
+
+    async def _remove_person(self, request: Request) -> Response:
+        if self.people_refusal is not None:
+            return _refused(self.people_refusal)
+        (person,) = [one for one in self.people if one["id"] == request.path_params["person_id"]]
+        self.people.remove(person)
+        return JSONResponse(person)
+
+    async def _audit(self, _: Request) -> Response:
+        return JSONResponse({"entries": self.audit, "next_before": None})
+
     async def _keys(self, _: Request) -> Response:
         return JSONResponse({"keys": self.keys})
 
@@ -349,8 +385,10 @@ class StoryloomServer:
         key = {
             **wanted,
             "key_id": "9d8e7f6a5b4c",
+            "created_by": "u1",
             "created_by_email": EMAIL,
             "created_at": "2026-09-30T18:04:05.123Z",
+            "expires_at": "2099-12-31T00:00:00.000Z",
             "revoked_at": None,
             "last_used_on": None,
         }
