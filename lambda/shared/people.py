@@ -144,7 +144,7 @@ def set_role(sub: str, role: Role) -> Person | None:
 
 
 def remove(sub: str) -> Person | None:
-    """Disable, sign out and delete a person; returns who it was, or None if there is no such person.
+    """Sign out, disable and delete a person; returns who it was, or None if there is no such person.
 
     Every step can be done again, so a removal that died half way is finished by removing once more.
 
@@ -159,9 +159,9 @@ def remove(sub: str) -> Person | None:
         if person.role == "owner":
             _keep_an_owner_beside(sub)
         client, asked = aws.cognito(), {"UserPoolId": _pool(), "Username": sub}
-        # Disabled first: from here on the authorizer refuses the person, whatever becomes of the rest.
-        client.admin_disable_user(**asked)
+        # Signed out first: whether Cognito signs out somebody who is disabled, its reference does not say.
         client.admin_user_global_sign_out(**asked)
+        client.admin_disable_user(**asked)
         client.admin_delete_user(**asked)
         return person
 

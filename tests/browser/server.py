@@ -85,6 +85,21 @@ class Answers:
         return self._freely.is_set() or self._let_out.acquire(blocking=False)
 
 
+class Directory:
+    """Who may sign in, what the one who has may do, and what was changed."""
+
+    def __init__(self) -> None:
+        """Begin with an owner and nobody else."""
+        self.scopes = ["chat", "read", "write", "keys", "people"]
+        self.scopes_refusal: tuple[int, Json] | None = None
+        self.people: list[Json] = []
+        self.refusal: tuple[int, Json] | None = None
+        """The error that a change of people gets."""
+        self.audit: list[Json] = []
+        self.asked: list[str] = []
+        """Method and path of every request with a sign-in, in their order."""
+
+
 class StoryloomServer:
     """The server and everything a test may arrange or look at. Attributes may be changed while it runs."""
 
@@ -121,6 +136,7 @@ class StoryloomServer:
         self.keys: list[Json] = []
         self.keys_wanted: list[Json] = []
         self.key_refusal: tuple[int, Json] | None = None
+        self.directory = Directory()
         self.sign_ins_valid = True
         self.refreshes = 0
         self.must_choose_password = False
@@ -235,6 +251,7 @@ class StoryloomServer:
             token = request.headers.get("Authorization", "")
             if not token.startswith("Bearer ") or not self.sign_ins_valid:
                 return _error(401, "unauthorized", "The sign-in is missing or has expired.", "Sign in again.")
+            self.directory.asked.append(f"{request.method} {request.url.path}")
             response: Response = await route(request)
             return response
 
@@ -345,34 +362,42 @@ class StoryloomServer:
         return JSONResponse({"key": key, "message": f"{key} is deleted. To get it back: {back}"})
 
     async def _me(self, _: Request) -> Response:
-        return JSONResponse({"id": "u1", "name": EMAIL, "scopes": self.scopes})
+        if self.directory.scopes_refusal is not None:
+            return _refused(self.directory.scopes_refusal)
+        return JSONResponse({"id": "u1", "name": EMAIL, "scopes": self.directory.scopes})
 
     async def _people(self, _: Request) -> Response:
-        return JSONResponse({"people": self.people})
+        return JSONResponse({"people": self.directory.people})
 
     async def _invite(self, request: Request) -> Response:
-        if self.people_refusal is not None:
-            return _refused(self.people_refusal)
-        invited = {**self.people[0], **await request.json(), "id": "u9", "you": False, "has_signed_in": False}
-        self.people.append(invited)
+        if self.directory.refusal is not None:
+            return _refused(self.directory.refusal)
+        invited = {
+            **self.directory.people[0],
+            **await request.json(),
+            "id": "u9",
+            "you": False,
+            "has_signed_in": False,
+        }
+        self.directory.people.append(invited)
         return JSONResponse(invited, status_code=201)
 
     async def _change_person(self, request: Request) -> Response:
-        if self.people_refusal is not None:
-            return _refused(self.people_refusal)
-        (person,) = [one for one in self.people if one["id"] == request.path_params["person_id"]]
+        if self.directory.refusal is not None:
+            return _refused(self.directory.refusal)
+        (person,) = [one for one in self.directory.people if one["id"] == request.path_params["person_id"]]
         person.update(await request.json())
         return JSONResponse(person)
 
     async def _remove_person(self, request: Request) -> Response:
-        if self.people_refusal is not None:
-            return _refused(self.people_refusal)
-        (person,) = [one for one in self.people if one["id"] == request.path_params["person_id"]]
-        self.people.remove(person)
+        if self.directory.refusal is not None:
+            return _refused(self.directory.refusal)
+        (person,) = [one for one in self.directory.people if one["id"] == request.path_params["person_id"]]
+        self.directory.people.remove(person)
         return JSONResponse(person)
 
     async def _audit(self, _: Request) -> Response:
-        return JSONResponse({"entries": self.audit, "next_before": None})
+        return JSONResponse({"entries": self.directory.audit, "next_before": None})
 
     async def _keys(self, _: Request) -> Response:
         return JSONResponse({"keys": self.keys})
