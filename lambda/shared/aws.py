@@ -73,8 +73,8 @@ def s3_presigner(endpoint: str) -> "S3Client":
 
 @cache
 def cognito() -> Any:
-    """Return the client of the user pool. People wait for it, so it gives up early."""
-    quick = Config(retries={"mode": "standard", "max_attempts": 3}, connect_timeout=2, read_timeout=5)
+    """Return the user pool's client. It gives up before API Gateway gives up on its authorizer (10 s)."""
+    quick = Config(retries={"mode": "standard", "max_attempts": 2}, connect_timeout=1, read_timeout=3)
     return boto3.client("cognito-idp", config=quick.merge(_KEPT_CONNECTIONS))
 
 
