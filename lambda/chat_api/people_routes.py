@@ -94,6 +94,14 @@ def invite_person(invitation: Invitation, user: MayManagePeople) -> PersonRecord
             f"{email} has been invited already.",
             "Change the role with: storyloom people role EMAIL ROLE, or PATCH /api/people/{id}.",
         ) from None
+    except people.TooManyInvitations:
+        raise ApiError(
+            429,
+            "too_many_invitations",
+            "Cognito sends 50 e-mails a day, and today's are used up. Nobody was invited.",
+            "Invite them tomorrow.",
+            headers={"x-should-retry": "false"},
+        ) from None
     user.changed_object = person.sub
     log.info("Invited a person", extra={"person": person.sub, "role": invitation.role, "by": user.sub})
     return _shown(person, user.sub)

@@ -35,6 +35,10 @@ class AlreadyThere(Exception):  # noqa: N818 - a state that the caller asks abou
     """Somebody with this e-mail address is in the pool."""
 
 
+class TooManyInvitations(Exception):  # noqa: N818 - as above
+    """Cognito sends no more e-mails today."""
+
+
 class BeingChanged(Exception):  # noqa: N818 - as above
     """Somebody else is changing people at this moment."""
 
@@ -101,6 +105,7 @@ def invite(email: str, role: Role) -> Person:
 
     Raises:
         AlreadyThere: the address belongs to somebody who has a role.
+        TooManyInvitations: the account has used up the e-mails that Cognito sends in a day.
     """
     client = aws.cognito()
     attributes = [{"Name": "email", "Value": email}, {"Name": "email_verified", "Value": "true"}]
@@ -111,6 +116,8 @@ def invite(email: str, role: Role) -> Person:
             UserAttributes=attributes,
             DesiredDeliveryMediums=["EMAIL"],
         )
+    except client.exceptions.LimitExceededException:
+        raise TooManyInvitations from None
     except client.exceptions.UsernameExistsException:
         known = get(email)
         if known is None or known.role is not None:
