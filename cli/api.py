@@ -133,8 +133,8 @@ class StoryloomApi:
         entries: list[dict[str, Any]] = []
         before = ""
         while len(entries) < limit:
-            wanted = {"limit": min(limit - len(entries), 200), "before": before}
-            page = self._answer(self._http.get("/audit", params=wanted))
+            most = min(limit - len(entries), 200)
+            page = self._answer(self._http.get("/audit", params={"limit": most, "before": before}))
             entries += page["entries"]
             before = page["next_before"] or ""
             if not before:

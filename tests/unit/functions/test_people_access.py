@@ -75,12 +75,23 @@ def test_a_key_without_an_end_has_a_year(house: House) -> None:
     assert found.ends_at == "2027-01-31T10:00:00.000Z"
 
 
+def _asked_of_the_pool(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Note each time that the pool is asked for a person."""
+    asked: list[str] = []
+    get = people.get
+
+    def noted(sub: str) -> people.Person | None:
+        asked.append(sub)
+        return get(sub)
+
+    monkeypatch.setattr(people, "get", noted)
+    return asked
+
+
 def test_a_removal_counts_within_a_minute_and_the_pool_is_not_asked_each_time(
     person: SignedIn, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
-    get = people.get
-    monkeypatch.setattr(people, "get", lambda sub: asked.append(sub) or get(sub))
+    asked = _asked_of_the_pool(monkeypatch)
     began = standing._now()
     for seconds in (0, 5, 15):
         monkeypatch.setattr(standing, "_now", lambda at=began + seconds: at)
@@ -95,9 +106,7 @@ def test_a_removal_counts_within_a_minute_and_the_pool_is_not_asked_each_time(
 def test_a_chat_hardly_ever_waits_for_the_pool(
     person: SignedIn, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
-    get = people.get
-    monkeypatch.setattr(people, "get", lambda sub: asked.append(sub) or get(sub))
+    asked = _asked_of_the_pool(monkeypatch)
     began = standing._now()
     chat = ARN.replace("GET/api/status", "POST/api/v1/chat/completions")
     for seconds in range(0, 300, 10):
