@@ -58,7 +58,7 @@ class ChatStack(Stack):
         start_transform = self._start_transform(transforms)
         chat_api = self._chat_api(hosting, keeper, pipeline.machine_seen_from(self))
         self._let_choose_versions(chat_api)
-        grant_manage_people(chat_api, sign_in.pool)
+        grant_manage_people(chat_api, sign_in.pool, self._storage.table_arn)
         grant_append_audit(chat_api, self._storage.table_arn)
         self._let_answer_batches(chat_api, keeper, transforms)
         self._let_call(chat_api, keeper, start_transform, pipeline.start_run_seen_from(self))

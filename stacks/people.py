@@ -14,6 +14,7 @@ GROUPS = {
 """The user pool's groups, the greatest role first; `lambda/shared/people.py` says what each allows."""
 AUDIT_PARTITION = "AUDIT"
 """Partition of the table that the API's role adds to, and neither updates nor deletes from."""
+_LOCK_PARTITION = "PEOPLE"
 _READ = ("AdminGetUser", "AdminListGroupsForUser")
 _CHANGE = (
     "ListUsers",
@@ -32,26 +33,23 @@ def grant_read_people(function: Function, pool: cognito.UserPool) -> None:
     _grant(function, pool, _READ)
 
 
-def grant_manage_people(function: Function, pool: cognito.UserPool) -> None:
-    """Let a function list, invite and remove people and change their roles.
+def grant_manage_people(function: Function, pool: cognito.UserPool, table_arn: str) -> None:
+    """Let a function list, invite and remove people and change their roles, one change at a time.
 
     Setting a password, or an attribute such as the address, is not among it.
     """
     _grant(function, pool, (*_READ, *_CHANGE))
+    allow(function.role, ["dynamodb:UpdateItem"], [table_arn], conditions=_only(_LOCK_PARTITION))
 
 
 def grant_append_audit(function: Function, table_arn: str) -> None:
-    """Let a function add entries to the audit trail, and deny it to change or delete any.
+    """Let a function read and add to the audit trail, and deny it to change or delete an entry.
 
     IAM cannot tell a new item from one that replaces another: that a put never replaces an entry is a
     condition of the request itself.
     """
-    allow(
-        function.role,
-        ["dynamodb:PutItem"],
-        [table_arn],
-        conditions={"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [AUDIT_PARTITION]}},
-    )
+    actions = ["dynamodb:PutItem", "dynamodb:Query"]
+    allow(function.role, actions, [table_arn], conditions=_only(AUDIT_PARTITION))
     function.role.add_to_policy(
         iam.PolicyStatement(
             effect=iam.Effect.DENY,
@@ -60,6 +58,10 @@ def grant_append_audit(function: Function, table_arn: str) -> None:
             conditions={"ForAnyValue:StringEquals": {"dynamodb:LeadingKeys": [AUDIT_PARTITION]}},
         )
     )
+
+
+def _only(partition: str) -> dict[str, dict[str, list[str]]]:
+    return {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [partition]}}
 
 
 def _grant(function: Function, pool: cognito.UserPool, operations: tuple[str, ...]) -> None:

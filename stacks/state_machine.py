@@ -129,7 +129,7 @@ def definition(
         "reason.$": "$.reason",
         "execution_arn.$": "$$.Execution.Id",
         # Whole, because a path to what only some runs are started with would fail the others.
-        "execution_input.$": "$$.Execution.Input",
+        "input.$": "$$.Execution.Input",
     }
     register = {
         **run,

@@ -21,8 +21,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     another a deployment like every other follows.
 
     Args:
-        event: `{"run_id", "reason", "execution_arn", "execution_input", "version"}`; `execution_input` is
-            what the run was started with.
+        event: `{"run_id", "reason", "execution_arn", "input", "version"}`; `input`: what the execution
+            began with.
         context: Lambda's.
 
     Returns:
@@ -39,7 +39,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     known = {
         "reason": event["reason"],
         "execution_arn": event["execution_arn"],
-        "started_by": event.get("execution_input", {}).get("by"),
+        "started_by": event.get("input", {}).get("by"),
     }
     runs.enter(run_id, "Activate", f"Looking at {version}.", **known)
     model = versions.get(version)

@@ -21,8 +21,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Write the manifest, forget the text of stories that are gone, and say what is live.
 
     Args:
-        event: `{"run_id", "reason", "execution_arn", "execution_input"}`; the last is what the run was
-            started with, and has `by` if a person or key started it.
+        event: `{"run_id", "reason", "execution_arn", "input"}`; the last: what the execution began with.
         context: Lambda's.
 
     Returns:
@@ -36,7 +35,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     known = {
         "reason": event["reason"],
         "execution_arn": event["execution_arn"],
-        "started_by": event.get("execution_input", {}).get("by"),
+        "started_by": event.get("input", {}).get("by"),
     }
     runs.enter(run_id, "Begin", "Listing the stories.", **known)
     common = environment.common()

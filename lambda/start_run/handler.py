@@ -4,7 +4,6 @@ A run makes a model of all stories; one that is started with a version only has 
 """
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
 from aws_lambda_powertools import Logger
@@ -44,7 +43,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     version = event.get("version")
     seed = f"{due}{version or ''}"
     run_id = runs.new_id(clock.instant(due), seed=seed) if due else runs.new_id(clock.now())
-    outcome = _start_or_owe(run_id, _Wish(reason, version, event.get("by")))
+    outcome = _start_or_owe(run_id, {"reason": reason, "by": event.get("by")}, version)
     log.info(outcome["message"], extra={"run_id": outcome["run_id"], "started": outcome["started"]})
     return outcome
 
@@ -93,42 +92,27 @@ def _lock_or_other(run_id: str, execution_arn: str) -> str | None:
     raise RuntimeError("The run's lock changed hands ten times in a row. Try again.")
 
 
-@dataclass(frozen=True)
-class _Wish:
-    """What a run is to be started with."""
-
-    reason: str
-    version: str | None
-    by: str | None
-
-    def execution_input(self, run_id: str) -> str:
-        """Return what the state machine is started with."""
-        told = {"run_id": run_id, "reason": self.reason, "version": self.version, "by": self.by}
-        return json.dumps({name: value for name, value in told.items() if value})
-
-
-def _start_or_owe(run_id: str, wish: _Wish) -> dict[str, Any]:
-    version = wish.version
+def _start_or_owe(run_id: str, wanted: dict[str, Any], version: str | None) -> dict[str, Any]:
     execution_arn = _execution_arn(run_id)
     # The lock may change hands between any two calls; each time round looks afresh.
     for _ in range(10):
         if _has_ended(run_id):
             return _outcome(False, run_id, "This run has been: its call was delivered twice.")
         if lock.acquire(run_id, execution_arn):
-            return _execute_or_free(run_id, wish)
+            return _execute_or_free(run_id, wanted, version)
         held = lock.holder()
         if held is None:
             continue
         if held.run_id == run_id:
             # Delivered twice. The first delivery may have died before it started the execution.
-            return _execute(run_id, wish)
+            return _execute(run_id, wanted, version)
         if _is_going(held):
             owed = _owe(held.run_id, version)
             if owed is not None:
                 return owed
         elif _take_over(run_id, execution_arn, held, version):
             log.warning("Took the lock of a run that ended without freeing it", extra={"dead": held.run_id})
-            return _execute_or_free(run_id, wish)
+            return _execute_or_free(run_id, wanted, version)
     raise RuntimeError("The run's lock changed hands ten times in a row. Start the run again.")
 
 
@@ -164,26 +148,27 @@ def _owed(going: str) -> dict[str, Any]:
     return _outcome(False, going, "A run is going; one more will start after it.")
 
 
-def _execute_or_free(run_id: str, wish: _Wish) -> dict[str, Any]:
+def _execute_or_free(run_id: str, wanted: dict[str, Any], version: str | None) -> dict[str, Any]:
     try:
-        return _execute(run_id, wish)
+        return _execute(run_id, wanted, version)
     except Exception:
         # Nothing is forgotten: the scheduler calls again, and that run reads every story there is.
         lock.drop(run_id)
         raise
 
 
-def _execute(run_id: str, wish: _Wish) -> dict[str, Any]:
+def _execute(run_id: str, wanted: dict[str, Any], version: str | None) -> dict[str, Any]:
     client = aws.stepfunctions()
+    told = {"run_id": run_id, **wanted} | ({"version": version} if version else {})
     try:
         client.start_execution(
             stateMachineArn=_state_machine_arn(),
             name=run_id,
-            input=wish.execution_input(run_id),
+            input=json.dumps(told),
         )
     except client.exceptions.ExecutionAlreadyExists:
         return _outcome(False, run_id, "This run has been started: its call was delivered twice.")
-    return _outcome(True, run_id, f"Run {run_id} started: {wish.reason}.")
+    return _outcome(True, run_id, f"Run {run_id} started: {wanted['reason']}.")
 
 
 def _is_going(held: Lock) -> bool:

@@ -146,7 +146,7 @@ def test_the_audit_trail_is_added_to_and_never_changed(chat: Template) -> None:
     assert name.startswith("ChatApi")
     by_effect = {one["Effect"]: one["Action"] for one in found[name]}
     assert by_effect == {
-        "Allow": ["dynamodb:PutItem"],
+        "Allow": ["dynamodb:PutItem", "dynamodb:Query"],
         "Deny": ["dynamodb:UpdateItem", "dynamodb:DeleteItem"],
     }
     for policy in chat.find_resources("AWS::IAM::Policy").values():
