@@ -96,18 +96,50 @@ class StoryloomApi:
         return self._answer(self._http.post(f"/models/{version}/{decision}"))
 
     def keys(self) -> list[dict[str, Any]]:
-        """Every API key, newest first, without what would let anybody use it."""
+        """Return your API keys, an owner's view of everybody's, newest first, without their texts."""
         listed: list[dict[str, Any]] = self._get("/keys")["keys"]
         return listed
 
-    def create_key(self, name: str, scopes: list[str], requests_per_minute: int) -> dict[str, Any]:
+    def create_key(
+        self, name: str, scopes: list[str], requests_per_minute: int, days: int = 90
+    ) -> dict[str, Any]:
         """Makes a key; `key` of the answer is its text, which is not given again."""
-        wanted = {"name": name, "scopes": scopes, "requests_per_minute": requests_per_minute}
+        wanted = {"name": name, "scopes": scopes, "requests_per_minute": requests_per_minute, "days": days}
         return self._answer(self._http.post("/keys", json=wanted))
 
     def revoke_key(self, key_id: str) -> dict[str, Any]:
         """Has a key work no longer; gives the key."""
         return self._answer(self._http.delete(f"/keys/{key_id}"))
+
+    def people(self) -> list[dict[str, Any]]:
+        """Return everybody who may sign in."""
+        listed: list[dict[str, Any]] = self._get("/people")["people"]
+        return listed
+
+    def invite_person(self, email: str, role: str) -> dict[str, Any]:
+        """Invite somebody; returns the person."""
+        return self._answer(self._http.post("/people", json={"email": email, "role": role}))
+
+    def change_role(self, person_id: str, role: str) -> dict[str, Any]:
+        """Give somebody another role; returns the person."""
+        return self._answer(self._http.patch(f"/people/{quote(person_id)}", json={"role": role}))
+
+    def remove_person(self, person_id: str) -> dict[str, Any]:
+        """Remove somebody, and their keys with them; returns who it was."""
+        return self._answer(self._http.delete(f"/people/{quote(person_id)}"))
+
+    def audit_trail(self, limit: int) -> list[dict[str, Any]]:
+        """Return the newest entries of the audit trail, as many pages as it takes."""
+        entries: list[dict[str, Any]] = []
+        before = ""
+        while len(entries) < limit:
+            most = min(limit - len(entries), 200)
+            page = self._answer(self._http.get("/audit", params={"limit": most, "before": before}))
+            entries += page["entries"]
+            before = page["next_before"] or ""
+            if not before:
+                break
+        return entries
 
     def stories(self) -> list[dict[str, Any]]:
         listed: list[dict[str, Any]] = self._get("/stories")["stories"]

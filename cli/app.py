@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from cli import batch, destroy, journey, keys, models
+from cli import batch, destroy, journey, keys, models, people
 from cli.api import StoryloomApi
 from cli.browser import cached_page, show, write_private
 from cli.connection import LOCAL_STATE, connect, sign_in_and_keep
@@ -35,6 +35,8 @@ local_app = typer.Typer(help="AWS on this machine: no account, no GPU, no Docker
 app.add_typer(local_app, name="local")
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
+app.add_typer(people.app, name="people")
+app.command()(people.audit)
 app.command()(batch.batch)
 app.command()(verify)
 app.command()(doctor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -19,6 +20,7 @@ app = typer.Typer(
     invoke_without_command=True,
 )
 out = Console()
+_SOON = timedelta(days=14)
 
 
 class Scope(StrEnum):
@@ -40,11 +42,12 @@ Scopes = Annotated[
     ),
 ]
 PerMinute = Annotated[int, typer.Option("--per-minute", help="How often it may ask in a minute.")]
+Days = Annotated[int, typer.Option("--days", min=1, max=365, help="After how many days it ends by itself.")]
 
 
 @app.callback()
 def keys(context: typer.Context, as_json: AsJson = False) -> None:
-    """List the keys, newest first, revoked ones too; with a command, make or revoke one."""
+    """List your keys, newest first, those that have ended too; an owner sees everybody's."""
     if context.invoked_subcommand is not None:
         return
     listed = StoryloomApi(connect()).keys()
@@ -57,8 +60,10 @@ def keys(context: typer.Context, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def create(name: Name, scopes: Scopes, per_minute: PerMinute = 60, as_json: AsJson = False) -> None:
-    """Make a key, and show it, once.
+def create(
+    name: Name, scopes: Scopes, per_minute: PerMinute = 60, days: Days = 90, as_json: AsJson = False
+) -> None:
+    """Make a key, and show it, once. It ends with its days, and with your own sign-in.
 
     Examples:
 
@@ -66,13 +71,15 @@ def create(name: Name, scopes: Scopes, per_minute: PerMinute = 60, as_json: AsJs
 
       storyloom keys create uploader --scope write --json | jq -r .key
     """
-    made = StoryloomApi(connect()).create_key(name, [str(scope) for scope in scopes], per_minute)
+    made = StoryloomApi(connect()).create_key(name, [str(scope) for scope in scopes], per_minute, days)
     if as_json:
         print_json(made)
         return
     # A terminal that is narrower than the key must not cut it into lines.
     out.print(made["key"], highlight=False, markup=False, soft_wrap=True)
-    out.print("Keep it now: it is not shown again.", highlight=False)
+    out.print(
+        f"Keep it now: it is not shown again. It works until {made['expires_at'][:10]}.", highlight=False
+    )
     out.print(f"Revoke it with: storyloom keys revoke {made['key_id']}", highlight=False, markup=False)
 
 
@@ -89,7 +96,7 @@ def revoke(key_id: KeyId, as_json: AsJson = False) -> None:
 def keys_table(listed: list[dict[str, Any]]) -> Table:
     """One line a key."""
     table = Table(box=None, header_style="bold")
-    for column in ("id", "name", "scopes", "a minute", "made", "by", "last used", "revoked"):
+    for column in ("id", "name", "scopes", "a minute", "made", "by", "last used", "ends"):
         table.add_column(column)
     for key in listed:
         table.add_row(
@@ -100,9 +107,19 @@ def keys_table(listed: list[dict[str, Any]]) -> Table:
             key["created_at"][:10],
             _plain(key["created_by_email"]),
             key.get("last_used_on") or "",
-            (key.get("revoked_at") or "")[:10],
+            _end(key),
         )
     return table
+
+
+def _end(key: dict[str, Any]) -> Text:
+    """Say when a key ends or has ended; one that ends within two weeks stands out."""
+    if key.get("revoked_at"):
+        return Text(f"revoked {key['revoked_at'][:10]}")
+    left = datetime.fromisoformat(key["expires_at"]) - datetime.now(UTC)
+    if left <= timedelta(0):
+        return Text(f"ended {key['expires_at'][:10]}")
+    return Text(key["expires_at"][:10], style="bold yellow" if left < _SOON else "")
 
 
 def _plain(text: str) -> Text:

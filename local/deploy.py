@@ -231,4 +231,5 @@ class _Aws:
                 ],
             )
         cognito.admin_set_user_password(UserPoolId=pool, Username=email, Password=password, Permanent=True)
+        cognito.admin_add_user_to_group(UserPoolId=pool, Username=email, GroupName="owner")
         return password

@@ -15,6 +15,7 @@ from stacks.functions import Function
 from stacks.hosting import Hosting
 from stacks.job_logs import TRAINING_LOG, read_job_logs
 from stacks.page import Page
+from stacks.people import grant_append_audit, grant_manage_people, grant_read_people
 from stacks.permissions import allow, arn
 from stacks.pipeline import PipelineStack
 from stacks.references import page_url_parameter, publish
@@ -57,6 +58,8 @@ class ChatStack(Stack):
         start_transform = self._start_transform(transforms)
         chat_api = self._chat_api(hosting, keeper, pipeline.machine_seen_from(self))
         self._let_choose_versions(chat_api)
+        grant_manage_people(chat_api, sign_in.pool, self._storage.table_arn)
+        grant_append_audit(chat_api, self._storage.table_arn)
         self._let_answer_batches(chat_api, keeper, transforms)
         self._let_call(chat_api, keeper, start_transform, pipeline.start_run_seen_from(self))
         authorizer = self._authorizer(sign_in)
@@ -225,7 +228,7 @@ class ChatStack(Stack):
     def _authorizer(self, sign_in: SignIn) -> Function:
         authorizer = self._function("authorizer", Duration.seconds(15), memory_mb=512)
         authorizer.may_use_table("GetItem")
-        authorizer.function.add_environment("STORYLOOM_USER_POOL_ID", sign_in.pool.user_pool_id)
+        grant_read_people(authorizer, sign_in.pool)
         authorizer.function.add_environment(
             "STORYLOOM_USER_POOL_CLIENT_ID", sign_in.client.user_pool_client_id
         )

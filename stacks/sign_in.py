@@ -4,15 +4,18 @@ from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_cognito as cognito
 from constructs import Construct
 
+from stacks.people import GROUPS
 from stacks.permissions import acknowledge
 from stacks.settings import Settings
 
+FIRST_ROLE = next(iter(GROUPS))
+
 
 class SignIn(Construct):
-    """The user pool, the page's client, and the first person."""
+    """The user pool with its roles, the page's client, and the first owner."""
 
     def __init__(self, scope: Construct, id_: str, *, settings: Settings) -> None:
-        """Make the pool; `admin_email` becomes its first user and gets a one-time password by e-mail."""
+        """Make the pool; `admin_email` becomes its first owner and gets a one-time password by e-mail."""
         super().__init__(scope, id_)
         self.pool = cognito.UserPool(
             self,
@@ -56,8 +59,19 @@ class SignIn(Construct):
             access_token_validity=Duration.hours(1),
             refresh_token_validity=Duration.days(30),
         )
+        groups = [
+            cognito.CfnUserPoolGroup(
+                self,
+                f"{role.title()}s",
+                user_pool_id=self.pool.user_pool_id,
+                group_name=role,
+                description=description,
+                precedence=precedence,
+            )
+            for precedence, (role, description) in enumerate(GROUPS.items(), start=1)
+        ]
         if settings.admin_email:
-            cognito.CfnUserPoolUser(
+            person = cognito.CfnUserPoolUser(
                 self,
                 "FirstPerson",
                 user_pool_id=self.pool.user_pool_id,
@@ -68,3 +82,12 @@ class SignIn(Construct):
                     cognito.CfnUserPoolUser.AttributeTypeProperty(name="email_verified", value="true"),
                 ],
             )
+            membership = cognito.CfnUserPoolUserToGroupAttachment(
+                self,
+                "FirstOwner",
+                user_pool_id=self.pool.user_pool_id,
+                username=settings.admin_email,
+                group_name=FIRST_ROLE,
+            )
+            for needed in (person, *groups):
+                membership.add_dependency(needed)

@@ -114,7 +114,13 @@ def definition(
         }
 
     run = {"run_id.$": "$.run_id"}
-    begin = {**run, "reason.$": "$.reason", "execution_arn.$": "$$.Execution.Id"}
+    begin = {
+        **run,
+        "reason.$": "$.reason",
+        "execution_arn.$": "$$.Execution.Id",
+        # Whole, because a path to what only some runs are started with would fail the others.
+        "input.$": "$$.Execution.Input",
+    }
     register = {
         **run,
         "gate.$": "$.gate",

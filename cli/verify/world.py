@@ -241,6 +241,7 @@ class World:
         cognito.admin_set_user_password(
             UserPoolId=pool, Username=_PERSON, Password=self._password, Permanent=True
         )
+        cognito.admin_add_user_to_group(UserPoolId=pool, Username=_PERSON, GroupName="author")
 
     def clean_up(self, keep_stories: bool) -> list[str]:
         """Remove what the verification made; returns what it could not remove, in words."""

@@ -21,7 +21,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     another a deployment like every other follows.
 
     Args:
-        event: `{"run_id", "reason", "execution_arn", "version"}`.
+        event: `{"run_id", "reason", "execution_arn", "input", "version"}`; `input`: what the execution
+            began with.
         context: Lambda's.
 
     Returns:
@@ -35,7 +36,11 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """
     run_id, version = event["run_id"], event["version"]
     lock.hold(run_id, event["execution_arn"])
-    known = {"reason": event["reason"], "execution_arn": event["execution_arn"]}
+    known = {
+        "reason": event["reason"],
+        "execution_arn": event["execution_arn"],
+        "started_by": event.get("input", {}).get("by"),
+    }
     runs.enter(run_id, "Activate", f"Looking at {version}.", **known)
     model = versions.get(version)
     if model is None:

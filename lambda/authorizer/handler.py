@@ -1,4 +1,4 @@
-"""API Gateway's authorizer: lets in who holds a valid Cognito ID token or API key, and says who it is."""
+"""API Gateway's authorizer: admits holders of a valid Cognito ID token or API key, and says who they are."""
 
 import os
 import ssl
@@ -9,15 +9,18 @@ import jwt
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from authorizer import standing
 from shared import environment, keys
 
 log = Logger(service="authorizer")
 
 _LEEWAY_SECONDS = 30
+_ANSWERS = "/POST/api/v1/"
+"""In the ARN of a method that asks the model."""
 
 
 class Unauthorized(Exception):  # noqa: N818 - API Gateway answers 401 to exactly this message
-    """The token or key is missing, expired, revoked or not ours."""
+    """The token or key is missing, expired, revoked or not ours, or its person has been removed."""
 
 
 @log.inject_lambda_context
@@ -26,13 +29,14 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
     Returns:
         A policy for every route of the stage, so that API Gateway may keep it for the token's other calls,
-        and `context` with `sub`, `username`, `email` and `scopes`, and a key's `requests_per_minute`.
+        and `context` with `sub`, `username`, `email` and `scopes`, a person's `role` and a key's
+        `requests_per_minute`.
 
     Raises:
         Unauthorized: API Gateway turns it into 401; why is logged, without the token.
     """
     try:
-        who = _who(_bearer(event.get("headers") or {}))
+        who = _who(_bearer(event.get("headers") or {}), hurried=_ANSWERS in event["methodArn"])
     except jwt.PyJWKClientConnectionError:
         # Not the caller's fault: a 401 would sign everybody out.
         raise
@@ -51,30 +55,40 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     }
 
 
-def _who(bearer: str) -> dict[str, str]:
+def _who(bearer: str, *, hurried: bool) -> dict[str, str]:
     """Find out who asks: a program by its key, a person by their ID token."""
-    return _program(bearer) if bearer.startswith(keys.PREFIX) else _person(verify(bearer))
+    if bearer.startswith(keys.PREFIX):
+        return _program(bearer, hurried=hurried)
+    return _person(verify(bearer), hurried=hurried)
 
 
-def _program(text: str) -> dict[str, str]:
+def _program(text: str, *, hurried: bool) -> dict[str, str]:
     key = keys.check(text)
     if key is None:
         raise jwt.InvalidTokenError("not a key that works")
+    maker = standing.of(key.created_by, hurried=hurried)
+    if maker is None:
+        raise jwt.InvalidTokenError("the person who made the key has been removed")
     return {
         "sub": f"key:{key.key_id}",
         "username": key.name,
-        "email": key.created_by_email,
-        "scopes": " ".join(key.scopes),
+        "email": maker.email or key.created_by_email,
+        # A key never has more than its maker has now.
+        "scopes": " ".join(scope for scope in key.scopes if scope in maker.scopes),
         "requests_per_minute": str(key.requests_per_minute),
     }
 
 
-def _person(claims: dict[str, Any]) -> dict[str, str]:
+def _person(claims: dict[str, Any], *, hurried: bool) -> dict[str, str]:
+    person = standing.of(claims["sub"], hurried=hurried)
+    if person is None:
+        raise jwt.InvalidTokenError("the person has been removed")
     return {
-        "sub": claims["sub"],
-        "username": claims.get("cognito:username", claims["sub"]),
-        "email": claims.get("email", ""),
-        "scopes": " ".join(keys.PERSON_SCOPES),
+        "sub": person.sub,
+        "username": claims.get("cognito:username", person.sub),
+        "email": person.email,
+        "role": person.role or "",
+        "scopes": " ".join(person.scopes),
     }
 
 

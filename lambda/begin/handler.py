@@ -21,7 +21,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Write the manifest, forget the text of stories that are gone, and say what is live.
 
     Args:
-        event: `{"run_id", "reason", "execution_arn"}`.
+        event: `{"run_id", "reason", "execution_arn", "input"}`; the last: what the execution began with.
         context: Lambda's.
 
     Returns:
@@ -32,7 +32,11 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """
     run_id = event["run_id"]
     lock.hold(run_id, event["execution_arn"])
-    known = {"reason": event["reason"], "execution_arn": event["execution_arn"]}
+    known = {
+        "reason": event["reason"],
+        "execution_arn": event["execution_arn"],
+        "started_by": event.get("input", {}).get("by"),
+    }
     runs.enter(run_id, "Begin", "Listing the stories.", **known)
     common = environment.common()
     cached = CachedFiles.listed(common.artifacts_bucket)

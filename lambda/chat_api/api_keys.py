@@ -1,4 +1,4 @@
-"""Keys for programs: made, listed and revoked by people."""
+"""Keys for programs. Each belongs to the person who made it, and ends by itself."""
 
 from typing import Annotated
 
@@ -7,10 +7,10 @@ from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from chat_api.errors import ApiError, refusals
-from chat_api.identity import MayManageKeys
+from chat_api.identity import MayManageKeys, User
 from chat_api.numbers import WHOLE
 from shared import clock, keys
-from shared.models import ApiKey, KeyScope
+from shared.models import LONGEST_KEY_DAYS, ApiKey, KeyScope
 
 log = Logger(service="chat_api")
 router = APIRouter(prefix="/keys", tags=["Keys"], responses=refusals())
@@ -26,15 +26,19 @@ class Key(BaseModel):
     scopes: list[KeyScope]
     requests_per_minute: int
     created_by_email: str
+    created_by: str
+    """Id of the person it belongs to. It works as long as that person may sign in."""
     created_at: clock.Utc
+    expires_at: clock.Utc
+    """When it ceases to work by itself."""
     revoked_at: clock.Utc | None
-    """When it ceased to work; null while it works."""
+    """When it was revoked; null if it was not."""
     last_used_on: str | None
     """The day (UTC), as `2026-09-30`."""
 
 
 class Keys(BaseModel):
-    """Every key, newest first, revoked ones too."""
+    """Keys, newest first, also those that were revoked or have ended."""
 
     keys: list[Key]
 
@@ -48,6 +52,8 @@ class WantedKey(BaseModel):
     scopes: list[KeyScope] = Field(min_length=1)
     """`chat` asks the model, `read` reads runs, versions and stories, `write` changes them."""
     requests_per_minute: Annotated[int, Field(ge=1, le=600), WHOLE] = 60
+    days: Annotated[int, Field(ge=1, le=LONGEST_KEY_DAYS), WHOLE] = keys.USUAL_DAYS
+    """After which it ceases to work by itself."""
 
 
 class MadeKey(Key):
@@ -59,29 +65,51 @@ class MadeKey(Key):
 
 @router.get("")
 def list_keys(user: MayManageKeys) -> Keys:
-    """List the keys of all people."""
-    return Keys(keys=[_shown(key) for key in keys.every()])
+    """List your keys; an owner sees those of all people."""
+    return Keys(keys=[_shown(key) for key in keys.every() if _may_see(user, key)])
 
 
 @router.post("", status_code=201, responses=refusals(422))
 def make_key(wanted: WantedKey, user: MayManageKeys) -> MadeKey:
-    """Make a key. Only this answer has its text."""
+    """Make a key of yours. Only this answer has its text."""
+    beyond = [scope for scope in wanted.scopes if scope not in user.scopes]
+    if beyond:
+        raise ApiError(
+            403,
+            "not_allowed",
+            f"You do not have the scope {beyond[0]} yourself, so a key of yours cannot have it.",
+            "Leave it out, or ask an owner for another role.",
+        )
     key, text = keys.make(
-        wanted.name, wanted.scopes, wanted.requests_per_minute, by=user.sub, email=user.email
+        wanted.name,
+        wanted.scopes,
+        wanted.requests_per_minute,
+        by=user.sub,
+        email=user.email,
+        days=wanted.days,
     )
+    user.changed_object = key.key_id
     log.info("Made an API key", extra={"key_id": key.key_id, "by": user.sub})
     return MadeKey(**_shown(key).model_dump(), key=text)
 
 
 @router.delete("/{key_id}", responses=refusals(404, 422))
 def revoke_key(key_id: KeyId, user: MayManageKeys) -> Key:
-    """Revoke a key: it works no longer, from the next request on. Revoking it again changes nothing."""
-    key = keys.revoke(key_id)
+    """Revoke a key of yours, or as an owner anybody's: it is refused from the next request on.
+
+    Revoking it again changes nothing.
+    """
+    known = keys.get(key_id)
+    key = keys.revoke(key_id) if known is not None and _may_see(user, known) else None
     if key is None:
-        raise ApiError(404, "not_found", f"There is no key {key_id}.", "GET /api/keys lists the keys.")
+        raise ApiError(404, "not_found", f"You have no key {key_id}.", "GET /api/keys lists your keys.")
     log.info("Revoked an API key", extra={"key_id": key_id, "by": user.sub})
     return _shown(key)
 
 
+def _may_see(user: User, key: ApiKey) -> bool:
+    return key.created_by == user.sub or "people" in user.scopes
+
+
 def _shown(key: ApiKey) -> Key:
-    return Key.model_validate(key.model_dump())
+    return Key.model_validate(key.model_dump() | {"expires_at": key.ends_at})

@@ -7,10 +7,12 @@ from starlette.types import ASGIApp
 from chat_api import (
     api_keys,
     approval,
+    audit_trail,
     cancelling,
     completions,
     control,
     errors,
+    people_routes,
     pipeline,
     stories,
     transforms,
@@ -28,6 +30,8 @@ _ROOMS = (
     cancelling,
     transforms,
     api_keys,
+    people_routes,
+    audit_trail,
 )
 
 
@@ -64,6 +68,7 @@ def create_app() -> FastAPI:
         return Health()
 
     errors.install(app)
+    app.add_middleware(audit_trail.AuditTrail)
     return app
 
 

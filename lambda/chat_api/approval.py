@@ -38,7 +38,7 @@ def _answer(run_id: str, given: ApprovalAnswer, user: User) -> Run:
     if run.status != "waiting" and (question is None or question.answer is None):
         raise _nothing(run)
     try:
-        approvals.answer(run_id, given, user.called)
+        approvals.answer(run_id, given, user.sub, user.called)
     except approvals.AnsweredOtherwiseError as error:
         raise ApiError(
             409,

@@ -35,7 +35,9 @@ class Stopping(BaseModel):
 @router.post("/runs", status_code=202)
 def start(user: MayWrite) -> Started:
     """Start a run with all stories, without waiting for new ones. While one is going, one more follows it."""
-    return Started.model_validate(ask_for_run({"reason": f"{user.called} started it"}))
+    started = Started.model_validate(ask_for_run({"reason": f"{user.called} started it", "by": user.sub}))
+    user.changed_object = started.run_id
+    return started
 
 
 @router.post("/runs/{run_id}/resume", status_code=202, responses=refusals(404, 409, 422))

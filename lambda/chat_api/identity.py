@@ -4,18 +4,16 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import BaseModel, BeforeValidator, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from chat_api import limits
 from chat_api.errors import ApiError, unauthorized
 from shared import keys, usage
-from shared.models import KeyScope
-
-Scope = KeyScope | Literal["keys"]
+from shared.people import Scope
 
 _KEY = "key:"
 
@@ -45,6 +43,8 @@ class User(BaseModel):
     scopes: Annotated[frozenset[str], BeforeValidator(_words)] = frozenset()
     requests_per_minute: int | None = None
     """Of a key; None for a person."""
+    changed_object: str = Field(default="", exclude=True)
+    """For the audit trail: the id of what this request made, which its path cannot name."""
 
     @property
     def key_id(self) -> str | None:
@@ -71,9 +71,11 @@ async def _identified(
     """
     try:
         context = json.loads(request.headers.get("x-amzn-request-context", "{}"))
-        return User.model_validate(context["authorizer"])
+        user = User.model_validate(context["authorizer"])
     except (ValueError, LookupError, TypeError, ValidationError):
         raise unauthorized() from None
+    request.state.user = user  # for the audit trail
+    return user
 
 
 Identified = Annotated[User, Depends(_identified)]
@@ -133,15 +135,20 @@ async def _asker(user: Identified) -> Asker:
 
 def _check_scope(user: User, scope: Scope) -> None:
     if scope not in user.scopes:
-        raise _not_allowed(scope)
+        raise _not_allowed(user, scope)
 
 
-def _not_allowed(scope: Scope) -> ApiError:
-    if scope == "keys":
-        cure = "Sign in, and send the ID token instead of a key: no key can have this scope."
+def _not_allowed(user: User, scope: Scope) -> ApiError:
+    if user.key_id is None:
+        message = f"This needs the scope {scope}, which your role does not give you."
+        cure = "Ask an owner for another role: docs/people.md says what each allows."
     else:
-        cure = f"Use a key with it; storyloom keys create NAME --scope {scope} makes one."
-    return ApiError(403, "not_allowed", f"This needs the scope {scope}, which this key does not have.", cure)
+        message = f"This needs the scope {scope}, which this key does not have."
+        if scope in keys.KEY_SCOPES:
+            cure = f"Use a key with it; storyloom keys create NAME --scope {scope} makes one."
+        else:
+            cure = "Sign in, and send the ID token instead of a key: no key can have this scope."
+    return ApiError(403, "not_allowed", message, cure)
 
 
 MayAsk = Annotated[Asker, Depends(_asker)]
@@ -150,3 +157,4 @@ MayChat = Annotated[User, Depends(_requires("chat"))]
 MayRead = Annotated[User, Depends(_requires("read"))]
 MayWrite = Annotated[User, Depends(_requires("write"))]
 MayManageKeys = Annotated[User, Depends(_requires("keys"))]
+MayManagePeople = Annotated[User, Depends(_requires("people"))]

@@ -66,8 +66,16 @@ class KeptAliveRoute(APIRoute):
         """Return the route's handler, whose response begins in time."""
         handle = super().get_route_handler()
 
+        async def handled(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except Exception as error:
+                # The audit trail's: an answer that has begun has the status 200, whatever comes of it.
+                request.state.late_status = error.status if isinstance(error, ApiError) else 500
+                raise
+
         async def kept_alive(request: Request) -> Response:
-            return await in_one_piece(handle(request))
+            return await in_one_piece(handled(request))
 
         return kept_alive
 

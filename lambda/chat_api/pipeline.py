@@ -87,7 +87,7 @@ class Status(BaseModel):
     hosting: Hosting
     live: Live | None
     run: Run | None
-    """The newest run."""
+    """The newest run; null also for whoever may not read runs."""
     base_model: BaseModelName
     models: list[str]
     """What can be asked, as `GET /api/v1/models` lists it; empty before the first version."""
@@ -125,7 +125,7 @@ def status(user: MayChat) -> Status:
     return Status(
         hosting=_hosting(),
         live=_live(pointer),
-        run=_with_step_now(newest[0]) if newest else None,
+        run=_with_step_now(newest[0]) if newest and "read" in user.scopes else None,
         base_model=BaseModelName(name=base.name, id=base.id),
         models=completions.names(pointer) if pointer else [],
         limits=_limits(user),

@@ -84,6 +84,7 @@ def offer_upload(story: NewStory, user: MayWrite) -> UploadForm:
             "Split the file, or upload it with: storyloom upload FILE",
         )
     key = _key(story.name)
+    user.changed_object = key
     return links.upload_form(environment.common().stories_bucket, key, limits.UPLOAD_BYTES)
 
 

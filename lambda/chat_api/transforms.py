@@ -127,6 +127,7 @@ def make_batch(wanted: WantedBatch, user: MayWrite) -> MadeBatch:
         max_tokens=wanted.max_tokens,
         instance=_instance(wanted.instance),
     )
+    user.changed_object = batch.batch_id
     bucket, key = environment.common().artifacts_bucket, layout.prompts(batch.batch_id)
     return MadeBatch(batch=_shown(batch), upload=links.upload_form(bucket, key, limits.BATCH_BYTES))
 

@@ -41,6 +41,10 @@ class Model(BaseModel):
     training_job: str | None
     created_at: clock.Utc
     decided_by: str | None
+    """Id of the person in the user pool, or `key:<id>`; of a version that was decided on before ids were
+    kept, the address."""
+    decided_by_name: str | None
+    """What the person or key was called then."""
     decided_at: clock.Utc | None
 
 
@@ -77,7 +81,7 @@ def activate(version: Version, user: MayWrite) -> Decided:
             f"Say yes to it: POST /api/models/{version}/approve, or storyloom models approve {version}.",
         )
     _refuse_misfit(model)
-    call = {"reason": f"{user.called} chose {version}", "version": version}
+    call = {"reason": f"{user.called} chose {version}", "version": version, "by": user.sub}
     started = control.ask_for_run(call)
     return _decided(model, str(started["message"]))
 
@@ -125,9 +129,9 @@ def _say(model: ModelVersion, decision: str, user: User) -> None:
         aws.sagemaker().update_model_package(
             ModelPackageArn=model.model_package_arn,
             ModelApprovalStatus="Approved" if decision == "Approved" else "Rejected",
-            ApprovalDescription=f"{decision} by {user.called}",
+            ApprovalDescription=f"{decision} by {user.called} ({user.sub})",
         )
-    versions.note_decider(model.version, user.called)
+    versions.note_decider(model.version, user.sub, user.called)
 
 
 def _decide_here(model: ModelVersion, decision: str, user: User) -> None:
@@ -137,7 +141,8 @@ def _decide_here(model: ModelVersion, decision: str, user: User) -> None:
         return
     # First, because the run looks at it. If nothing starts then, `activate` starts it.
     versions.decide(model.version, "approved", versions.MAY_BE_APPROVED)
-    control.ask_for_run({"reason": f"{user.called} approved {model.version}", "version": model.version})
+    reason = f"{user.called} approved {model.version}"
+    control.ask_for_run({"reason": reason, "version": model.version, "by": user.sub})
 
 
 def _refuse_misfit(model: ModelVersion) -> None:

@@ -39,6 +39,7 @@ def ask(run_id: str, task_token: str) -> None:
         "task_token": task_token,
         "answer": None,
         "answered_by": None,
+        "answered_by_name": None,
         "answered_at": None,
         "delivered_at": None,
     }
@@ -56,13 +57,14 @@ def mark_told(run_id: str) -> None:
     table.update(_PARTITION, run_id, {"told_at": clock.stamp()})
 
 
-def answer(run_id: str, given: ApprovalAnswer, by: str | None = None) -> None:
+def answer(run_id: str, given: ApprovalAnswer, by: str | None = None, name: str | None = None) -> None:
     """Answer a run's question and let the run go on. The same answer again changes nothing.
 
     Args:
         run_id: the run.
         given: the answer.
-        by: e-mail address of the person.
+        by: id of the person in the user pool, or `key:<id>`.
+        name: what the person or key is called.
 
     Raises:
         NothingToAnswerError: the run has not asked, or waits no more.
@@ -71,7 +73,7 @@ def answer(run_id: str, given: ApprovalAnswer, by: str | None = None) -> None:
     question = get(run_id)
     if question is None:
         raise NothingToAnswerError(run_id)
-    if not _is_first(question, given, by):
+    if not _is_first(question, given, by, name):
         current = get(run_id)
         if current is None or current.answer is None:
             raise NothingToAnswerError(run_id)
@@ -91,9 +93,9 @@ def supersede(run_id: str) -> bool:
     return True
 
 
-def _is_first(question: Approval, given: ApprovalAnswer, by: str | None) -> bool:
+def _is_first(question: Approval, given: ApprovalAnswer, by: str | None, name: str | None) -> bool:
     open_or_same = Attr("answer").not_exists() | Attr("answer").eq(given)
-    known: dict[str, Any] = {"answered_at": clock.stamp(), "answered_by": by}
+    known: dict[str, Any] = {"answered_at": clock.stamp(), "answered_by": by, "answered_by_name": name}
     return table.update(
         _PARTITION,
         question.run_id,

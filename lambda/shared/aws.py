@@ -72,6 +72,13 @@ def s3_presigner(endpoint: str) -> "S3Client":
 
 
 @cache
+def cognito() -> Any:
+    """Return the user pool's client. It gives up before API Gateway gives up on its authorizer (10 s)."""
+    quick = Config(retries={"mode": "standard", "max_attempts": 2}, connect_timeout=1, read_timeout=3)
+    return boto3.client("cognito-idp", config=quick.merge(_KEPT_CONNECTIONS))
+
+
+@cache
 def scheduler() -> "EventBridgeSchedulerClient":
     """Return the EventBridge Scheduler client."""
     return boto3.client("scheduler", config=_PATIENT)

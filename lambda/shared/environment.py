@@ -207,10 +207,15 @@ class Budget(_Group):
     daily_tokens: int
 
 
-class SignIn(_Group):
-    """The Cognito user pool whose tokens the API accepts."""
+class UserPool(_Group):
+    """The Cognito user pool, which has the people and their roles."""
 
     user_pool_id: str
+
+
+class SignIn(UserPool):
+    """The user pool whose tokens the API accepts."""
+
     user_pool_client_id: str
 
 

@@ -5,6 +5,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Sequence
+from datetime import timedelta
 
 from boto3.dynamodb.conditions import Attr
 
@@ -14,14 +15,21 @@ from shared.models import ApiKey, KeyScope
 PREFIX = "sl-"
 """What tells a key from an ID token, which begins with `eyJ`."""
 KEY_SCOPES: tuple[KeyScope, ...] = ("chat", "read", "write")
-PERSON_SCOPES = (*KEY_SCOPES, "keys")
-"""People may also manage keys; no key can have `keys`, or one that leaked could make itself a successor."""
+"""No key can have `keys` or `people`, or one that leaked could make itself a successor."""
+USUAL_DAYS = 90
+"""How long a key works if its maker does not say."""
 _PARTITION = "KEYS"
 _WRITTEN = re.compile(r"sl-(?P<key_id>[0-9a-f]{12})-(?P<secret>[A-Za-z0-9_-]{43})")
 
 
 def make(
-    name: str, scopes: Sequence[KeyScope], requests_per_minute: int, *, by: str, email: str
+    name: str,
+    scopes: Sequence[KeyScope],
+    requests_per_minute: int,
+    *,
+    by: str,
+    email: str,
+    days: int = USUAL_DAYS,
 ) -> tuple[ApiKey, str]:
     """Make a key.
 
@@ -31,10 +39,12 @@ def make(
         requests_per_minute: how often it may ask.
         by: the maker's `sub`.
         email: the maker's address.
+        days: after which it ends by itself.
 
     Returns:
         The key, and its text, which nobody can tell again.
     """
+    now = clock.now()
     secret = secrets.token_urlsafe(32)
     key = ApiKey(
         key_id=secrets.token_hex(6),
@@ -44,17 +54,20 @@ def make(
         requests_per_minute=requests_per_minute,
         created_by=by,
         created_by_email=email,
-        created_at=clock.stamp(),
+        created_at=clock.text(now),
+        expires_at=clock.text(now + timedelta(days=days)),
     )
     table.update(_PARTITION, key.key_id, key.model_dump())
     return key, f"{PREFIX}{key.key_id}-{secret}"
 
 
 def check(text: str) -> ApiKey | None:
-    """Return the key that a text is; None where it is none, a wrong one or a revoked one."""
+    """Return the key that a text is; None if it is none, a wrong one, or revoked, or at its end."""
     written = _WRITTEN.fullmatch(text)
     key = get(written["key_id"]) if written else None
     if written is None or key is None or key.revoked_at is not None:
+        return None
+    if key.ends_at <= clock.stamp():
         return None
     # In constant time: how long it takes tells nobody how much of a guess was right.
     return key if hmac.compare_digest(_hash(written["secret"]), key.secret_sha256) else None
@@ -76,6 +89,13 @@ def revoke(key_id: str) -> ApiKey | None:
     """Have a key work no longer, which saying again does not change; None where there is no such key."""
     table.update(_PARTITION, key_id, {}, only_if=Attr("pk").exists(), if_absent={"revoked_at": clock.stamp()})
     return get(key_id)
+
+
+def revoke_all_of(sub: str) -> None:
+    """Revoke the keys of a person who has been removed."""
+    for key in every():
+        if key.created_by == sub and key.revoked_at is None:
+            revoke(key.key_id)
 
 
 def note_use(key_id: str) -> None:

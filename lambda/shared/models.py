@@ -1,9 +1,11 @@
 """The items of the table, typed. Times are UTC text (`shared.clock`); perplexities have no unit."""
 
+from datetime import timedelta
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared import clock
 from shared.clock import Utc
 
 RunStatus = Literal[
@@ -25,6 +27,8 @@ GOING: frozenset[RunStatus] = frozenset({"running", "waiting"})
 ApprovalAnswer = Literal["approved", "declined", "superseded"]
 VersionStatus = Literal["pending", "approved", "rejected", "live", "previous", "failed"]
 HostingStatus = Literal["asleep", "waking", "awake", "failing"]
+LONGEST_KEY_DAYS = 365
+"""No API key works for longer."""
 KeyScope = Literal["chat", "read", "write"]
 """What a program may do: ask the model, read runs, versions and stories, or change them."""
 TransformStatus = Literal[
@@ -71,6 +75,8 @@ class Run(_Item):
     can_resume: bool = False
     """Whether it failed at a state at which it can be resumed."""
     reason: str | None = None
+    started_by: str | None = None
+    """Id of the person in the user pool, or `key:<id>`; None if new stories or a schedule started it."""
     waits_until: Utc | None = None
     """Of a run that asks before it trains: when it ends by itself if nobody answers."""
     files: int | None = None
@@ -103,7 +109,9 @@ class Approval(_Item):
     """Step Functions' own; never shown and never logged."""
     answer: ApprovalAnswer | None = None
     answered_by: str | None = None
-    """E-mail address of the person, and the API key where a program said it; None where new stories did."""
+    """Id of the person in the user pool, or `key:<id>`; None if new stories answered."""
+    answered_by_name: str | None = None
+    """What that person or key was called then."""
     answered_at: Utc | None = None
     delivered_at: Utc | None = None
     """When Step Functions took the answer."""
@@ -144,7 +152,9 @@ class ModelVersion(_Item):
     training_job: str | None = None
     created_at: Utc
     decided_by: str | None = None
-    """E-mail address of the person who said yes or no to it here, and the API key where a program did."""
+    """Id in the user pool of the person who approved or rejected it here, or `key:<id>`."""
+    decided_by_name: str | None = None
+    """What that person or key was called then."""
     decided_at: Utc | None = None
 
     @property
@@ -192,13 +202,23 @@ class ApiKey(_Item):
     scopes: list[KeyScope]
     requests_per_minute: int
     created_by: str
-    """`sub` of the person who made it."""
+    """`sub` of the person who made it: the key works only as long as that person may come in."""
     created_by_email: str = ""
+    """The person's address then."""
     created_at: Utc
+    expires_at: Utc | None = None
+    """None for a key of an earlier release, which had no end: see `ends_at`."""
     revoked_at: Utc | None = None
-    """When it ceased to work; None while it works."""
+    """When it was revoked; None if it was not."""
     last_used_on: str | None = None
     """The day (UTC), as `2026-09-30`."""
+
+    @property
+    def ends_at(self) -> Utc:
+        """When it ceases to work by itself; a key that was made without an end has a year from its making."""
+        if self.expires_at is not None:
+            return self.expires_at
+        return clock.text(clock.instant(self.created_at) + timedelta(days=LONGEST_KEY_DAYS))
 
 
 class Meter(_Item):
@@ -224,7 +244,7 @@ class Transform(_Item):
     owner: str
     """`sub` of who made it; nobody else sees it."""
     created_by: str
-    """E-mail address of the person, and the API key where a program made it."""
+    """What its owner was called then: the address, and the API key if a program made it."""
     created_at: Utc
     since: Utc
     """When it came into this status."""

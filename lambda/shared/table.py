@@ -145,10 +145,11 @@ def add(
     return dict(answer["Attributes"])
 
 
-def newest(pk: str, limit: int) -> list[Item]:
-    """Read a partition's items, greatest sort key first, `limit` at most."""
+def newest(pk: str, limit: int, before: str = "") -> list[Item]:
+    """Read a partition's items, greatest sort key first, `limit` at most; with `before` smaller ones only."""
     items: list[Item] = []
-    fields: dict[str, Any] = {"KeyConditionExpression": Key("pk").eq(pk), "ScanIndexForward": False}
+    wanted = Key("pk").eq(pk) & Key("sk").lt(before) if before else Key("pk").eq(pk)
+    fields: dict[str, Any] = {"KeyConditionExpression": wanted, "ScanIndexForward": False}
     while len(items) < limit:
         answer = aws.dynamodb().query(TableName=_name(), Limit=limit - len(items), **fields)
         items += answer["Items"]

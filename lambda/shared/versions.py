@@ -57,9 +57,16 @@ def decide(version: str, status: VersionStatus, only_from: Collection[VersionSta
     return table.update(_MODELS, version, {"status": status}, only_if=allowed)
 
 
-def note_decider(version: str, by: str) -> None:
-    """Note who said yes or no to a version, and when."""
-    table.update(_MODELS, version, {"decided_by": by, "decided_at": clock.stamp()})
+def note_decider(version: str, by: str, name: str) -> None:
+    """Note who said yes or no to a version, and when.
+
+    Args:
+        version: the version.
+        by: id of the person in the user pool, or `key:<id>`.
+        name: what the person or key is called.
+    """
+    changes = {"decided_by": by, "decided_by_name": name, "decided_at": clock.stamp()}
+    table.update(_MODELS, version, changes)
 
 
 def forget_packages() -> None:

@@ -1,4 +1,4 @@
-"""CloudFormation types that MiniStack lacks: SageMaker's, ``Budgets::Budget``, ``Cognito::UserPoolUser``."""
+"""CloudFormation types that MiniStack lacks: SageMaker's, ``Budgets::Budget``, and Cognito's of people."""
 
 import time
 from functools import partial
@@ -56,6 +56,14 @@ def install() -> None:
             create=_person_made,
             delete=_person_removed,
             replaced_by=("UserPoolId", "Username"),
+        ),
+    )
+    add_resource_type(
+        "AWS::Cognito::UserPoolUserToGroupAttachment",
+        ResourceType(
+            create=_membership_made,
+            delete=_membership_removed,
+            replaced_by=("UserPoolId", "Username", "GroupName"),
         ),
     )
     add_resource_type(
@@ -180,3 +188,16 @@ def _person_made(name: str, given: Properties) -> Created:
 
 def _person_removed(username: str, given: Properties) -> None:
     call_cognito("AdminDeleteUser", {"UserPoolId": given["UserPoolId"], "Username": username})
+
+
+def _membership_made(name: str, given: Properties) -> Created:
+    call_cognito("AdminAddUserToGroup", _membership(given))
+    return f"{given['UserPoolId']}-{given['Username']}-{given['GroupName']}", {}
+
+
+def _membership_removed(physical: str, given: Properties) -> None:
+    call_cognito("AdminRemoveUserFromGroup", _membership(given))
+
+
+def _membership(given: Properties) -> Properties:
+    return {member: given[member] for member in ("UserPoolId", "Username", "GroupName")}

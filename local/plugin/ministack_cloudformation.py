@@ -75,6 +75,8 @@ def call_cognito(action: str, request: dict[str, Any]) -> dict[str, Any]:
         "AdminCreateUser": cognito._admin_create_user,
         "AdminUpdateUserAttributes": cognito._admin_update_user_attributes,
         "AdminDeleteUser": cognito._admin_delete_user,
+        "AdminAddUserToGroup": cognito._admin_add_user_to_group,
+        "AdminRemoveUserFromGroup": cognito._admin_remove_user_from_group,
     }
     status, _, body = functions[action](request)
     answer: dict[str, Any] = json.loads(body) if body else {}

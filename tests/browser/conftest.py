@@ -55,7 +55,12 @@ def storyloom(built_page: Path) -> Iterator[StoryloomServer]:
 @pytest.fixture
 def signed_in(page: Page, storyloom: StoryloomServer) -> Page:
     """A tab in which the writer signed in before, so that it opens with what the page remembers of that."""
+    sign_in_as(page, storyloom)
+    return page
+
+
+def sign_in_as(page: Page, storyloom: StoryloomServer) -> None:
+    """Open the page in a tab that remembers a sign-in."""
     page.add_init_script(_SIGNED_IN_BEFORE)
     page.goto(storyloom.url)
     page.get_by_role("navigation", name="Main").wait_for()
-    return page

@@ -251,6 +251,31 @@ class KeysPage:
         self.page.get_by_role("button", name=f"Revoke {name}").click()
 
 
+class PeoplePage:
+    """Who may sign in."""
+
+    def __init__(self, page: Page) -> None:
+        """Work on a tab where an owner is signed in."""
+        self.page = page
+
+    def open(self) -> "PeoplePage":
+        """Show it, by the link in the panel."""
+        HostingPanel(self.page).open().box.get_by_role("link", name="People").click()
+        expect(self.page.get_by_role("heading", name="People", level=1)).to_be_visible()
+        return self
+
+    def card(self, email: str) -> Locator:
+        """What is said of one person."""
+        return self.page.locator("ul.people > li").filter(has_text=email)
+
+    def invite(self, email: str, role: str) -> None:
+        """Invite somebody."""
+        form = self.page.get_by_role("form", name="Invite somebody")
+        form.get_by_label("E-mail address").fill(email)
+        form.get_by_label("Role").select_option(role)
+        form.get_by_role("button", name="Invite").click()
+
+
 class VersionsPage(_View):
     """The versions of the storyteller."""
 

@@ -58,13 +58,45 @@ def keys() -> list[Json]:
         "name": "nightly",
         "scopes": ["chat", "read"],
         "requests_per_minute": 60,
+        "created_by": "u1",
         "created_by_email": "writer@example.com",
         "created_at": "2026-09-29T09:12:00.000Z",
+        "expires_at": "2099-12-31T00:00:00.000Z",
         "revoked_at": None,
         "last_used_on": "2026-09-30",
     }
     revoked = {"key_id": "0a1b2c3d4e5f", "name": "old", "revoked_at": "2026-09-30T10:00:00.000Z"}
     return [key, {**key, **revoked, "last_used_on": None}]
+
+
+def people() -> list[Json]:
+    """The writer, an owner, and a reader who has not signed in yet."""
+    writer = {
+        "id": "u1",
+        "email": "writer@example.com",
+        "role": "owner",
+        "enabled": True,
+        "has_signed_in": True,
+        "invited_at": "2026-09-01T09:12:00.000Z",
+        "you": True,
+    }
+    ada = {"id": "u2", "email": "ada@example.com", "role": "reader", "has_signed_in": False, "you": False}
+    return [{**writer, **ada}, writer]
+
+
+def audit() -> list[Json]:
+    """One entry of the audit trail."""
+    return [
+        {
+            "entry_id": "2026-09-30T18:04:05.123Z#0a1b2c3d",
+            "at": "2026-09-30T18:04:05.123Z",
+            "principal": "u1",
+            "principal_name": "writer@example.com",
+            "action": "POST /api/runs/{run_id}/approve",
+            "object": "20260930-170000-beef",
+            "status": 200,
+        }
+    ]
 
 
 def models() -> list[Json]:

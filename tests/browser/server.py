@@ -87,6 +87,21 @@ class Answers:
         return self._freely.is_set() or self._let_out.acquire(blocking=False)
 
 
+class Directory:
+    """Who may sign in, what the one who has may do, and what was changed."""
+
+    def __init__(self) -> None:
+        """Begin with an owner and nobody else."""
+        self.scopes = ["chat", "read", "write", "keys", "people"]
+        self.scopes_refusal: tuple[int, Json] | None = None
+        self.people: list[Json] = []
+        self.refusal: tuple[int, Json] | None = None
+        """The error that a change of people gets."""
+        self.audit: list[Json] = []
+        self.asked: list[str] = []
+        """Method and path of every request with a sign-in, in their order."""
+
+
 class StoryloomServer:
     """The server and everything a test may arrange or look at. Attributes may be changed while it runs."""
 
@@ -123,6 +138,7 @@ class StoryloomServer:
         self.keys: list[Json] = []
         self.keys_wanted: list[Json] = []
         self.key_refusal: tuple[int, Json] | None = None
+        self.directory = Directory()
         self.sign_ins_valid = True
         self.refreshes = 0
         self.must_choose_password = False
@@ -174,6 +190,12 @@ class StoryloomServer:
             Route("/api/stories", self._authorized(self._stories), methods=["GET"]),
             Route("/api/stories", self._authorized(self._ticket), methods=["POST"]),
             Route("/api/stories/{key:path}", self._authorized(self._delete), methods=["DELETE"]),
+            Route("/api/me", self._authorized(self._me)),
+            Route("/api/people", self._authorized(self._people), methods=["GET"]),
+            Route("/api/people", self._authorized(self._invite), methods=["POST"]),
+            Route("/api/people/{person_id}", self._authorized(self._change_person), methods=["PATCH"]),
+            Route("/api/people/{person_id}", self._authorized(self._remove_person), methods=["DELETE"]),
+            Route("/api/audit", self._authorized(self._audit)),
             Route("/api/keys", self._authorized(self._keys), methods=["GET"]),
             Route("/api/keys", self._authorized(self._make_key), methods=["POST"]),
             Route("/api/keys/{key_id}", self._authorized(self._revoke), methods=["DELETE"]),
@@ -231,6 +253,7 @@ class StoryloomServer:
             token = request.headers.get("Authorization", "")
             if not token.startswith("Bearer ") or not self.sign_ins_valid:
                 return _error(401, "unauthorized", "The sign-in is missing or has expired.", "Sign in again.")
+            self.directory.asked.append(f"{request.method} {request.url.path}")
             response: Response = await route(request)
             return response
 
@@ -340,6 +363,44 @@ class StoryloomServer:
         back = f"aws s3api delete-object --bucket stories --key {key} --version-id 1"
         return JSONResponse({"key": key, "message": f"{key} is deleted. To get it back: {back}"})
 
+    async def _me(self, _: Request) -> Response:
+        if self.directory.scopes_refusal is not None:
+            return _refused(self.directory.scopes_refusal)
+        return JSONResponse({"id": "u1", "name": EMAIL, "scopes": self.directory.scopes})
+
+    async def _people(self, _: Request) -> Response:
+        return JSONResponse({"people": self.directory.people})
+
+    async def _invite(self, request: Request) -> Response:
+        if self.directory.refusal is not None:
+            return _refused(self.directory.refusal)
+        invited = {
+            **self.directory.people[0],
+            **await request.json(),
+            "id": "u9",
+            "you": False,
+            "has_signed_in": False,
+        }
+        self.directory.people.append(invited)
+        return JSONResponse(invited, status_code=201)
+
+    async def _change_person(self, request: Request) -> Response:
+        if self.directory.refusal is not None:
+            return _refused(self.directory.refusal)
+        (person,) = [one for one in self.directory.people if one["id"] == request.path_params["person_id"]]
+        person.update(await request.json())
+        return JSONResponse(person)
+
+    async def _remove_person(self, request: Request) -> Response:
+        if self.directory.refusal is not None:
+            return _refused(self.directory.refusal)
+        (person,) = [one for one in self.directory.people if one["id"] == request.path_params["person_id"]]
+        self.directory.people.remove(person)
+        return JSONResponse(person)
+
+    async def _audit(self, _: Request) -> Response:
+        return JSONResponse({"entries": self.directory.audit, "next_before": None})
+
     async def _keys(self, _: Request) -> Response:
         return JSONResponse({"keys": self.keys})
 
@@ -351,8 +412,10 @@ class StoryloomServer:
         key = {
             **wanted,
             "key_id": "9d8e7f6a5b4c",
+            "created_by": "u1",
             "created_by_email": EMAIL,
             "created_at": "2026-09-30T18:04:05.123Z",
+            "expires_at": "2099-12-31T00:00:00.000Z",
             "revoked_at": None,
             "last_used_on": None,
         }

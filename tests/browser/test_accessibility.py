@@ -12,6 +12,7 @@ from tests.browser.pages import (
     ChatPage,
     HostingPanel,
     KeysPage,
+    PeoplePage,
     Question,
     RunsPage,
     SignInPage,
@@ -60,6 +61,8 @@ def test_axe_finds_nothing_on_any_view(visitor: Page, storyloom: StoryloomServer
     storyloom.runs = _all_kinds_of_runs()
     storyloom.models = samples.models()
     storyloom.keys = samples.keys()
+    storyloom.directory.people = samples.people()
+    storyloom.directory.audit = samples.audit()
     found: dict[str, list[str]] = {}
 
     def check(view: str) -> None:
@@ -131,6 +134,15 @@ def _views(page: Page, storyloom: StoryloomServer) -> dict[str, Callable[[], Non
         KeysPage(page).revoke("nightly")
         expect(Question(page).box).to_be_visible()
 
+    def people() -> None:
+        Question(page).answer("Keep it")
+        PeoplePage(page).open()
+        expect(page.get_by_role("region", name="Audit trail")).to_be_visible()
+        page.get_by_role("button", name="Remove ada@example.com").click()
+        expect(Question(page).box).to_be_visible()
+        Question(page).answer("Keep")
+        KeysPage(page).open().revoke("nightly")
+
     def deletion() -> None:
         Question(page).answer("Keep it")
         stories.open()
@@ -182,6 +194,8 @@ def test_no_view_scrolls_sideways(signed_in: Page, storyloom: StoryloomServer, w
     storyloom.runs = _all_kinds_of_runs()
     storyloom.models = samples.models()
     storyloom.keys = samples.keys()
+    storyloom.directory.people = samples.people()
+    storyloom.directory.audit = samples.audit()
     for view, show in _views(signed_in, storyloom).items():
         show()
         beyond = signed_in.evaluate("() => document.documentElement.scrollWidth - innerWidth")

@@ -1,5 +1,7 @@
 """Keys for programs: made, shown once, tried, revoked."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -22,7 +24,7 @@ def test_each_key_says_what_it_may_do_and_revoked_ones_stay_aside(
     expect(working).to_contain_text("by writer@example.com, last used on 2026-09-30.")
     old = signed_in.get_by_role("heading", name="old")
     expect(old).to_be_hidden()
-    signed_in.get_by_text("1 revoked key").click()
+    signed_in.get_by_text("1 key that has ended").click()
     expect(old).to_be_visible()
     expect(signed_in.get_by_role("button", name="Revoke old")).to_have_count(0)
     expect(signed_in.get_by_text("Each key may use about 150,000 words a day.")).to_be_visible()
@@ -37,7 +39,7 @@ def test_a_new_key_is_shown_once_with_a_line_to_try_it(signed_in: Page, storyloo
     expect(page.made()).to_be_focused()
     expect(page.made()).to_contain_text(MADE_KEY)
     assert storyloom.keys_wanted == [
-        {"name": "nightly", "scopes": ["chat", "read"], "requests_per_minute": 30}
+        {"name": "nightly", "scopes": ["chat", "read"], "requests_per_minute": 30, "days": 90}
     ]
     page.made().get_by_role("button", name="Copy the key").click()
     expect(page.made().get_by_role("button", name="Copied")).to_be_visible()
@@ -84,5 +86,18 @@ def test_a_key_is_revoked_after_a_word_about_what_follows(
     page.revoke("nightly")
     question.answer("Revoke it")
     expect(signed_in.get_by_text("nightly works no longer.")).to_be_visible()
-    expect(signed_in.get_by_text("2 revoked keys")).to_be_visible()
+    expect(signed_in.get_by_text("2 keys that have ended")).to_be_visible()
     assert all(key["revoked_at"] for key in storyloom.keys)
+
+
+def test_a_key_that_ends_soon_is_warned_of(signed_in: Page, storyloom: StoryloomServer) -> None:
+    later = (datetime.now(UTC) + timedelta(days=5, hours=1)).isoformat()
+    key, revoked = samples.keys()
+    ended = {**key, "key_id": "aaaaaaaaaaaa", "name": "last year", "expires_at": "2026-01-01T00:00:00.000Z"}
+    others = {**key, "key_id": "bbbbbbbbbbbb", "name": "theirs", "created_by": "u2", "expires_at": later}
+    storyloom.keys = [{**key, "expires_at": later}, revoked, ended, others]
+    KeysPage(signed_in).open()
+    expect(signed_in.get_by_role("note")).to_contain_text("nightly ends soon. Make a new key")
+    expect(signed_in.get_by_role("listitem").filter(has_text="nightly")).to_contain_text("Ends in 5 days.")
+    signed_in.get_by_text("2 keys that have ended").click()
+    expect(signed_in.get_by_role("listitem").filter(has_text="last year")).to_contain_text("; ended ")

@@ -11,7 +11,7 @@ import json
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,18 +49,20 @@ class Person:
 
 
 @contextmanager
-def person(deployed: Deployed) -> Iterator[Person]:
-    """Somebody new in the deployed pool."""
+def person(deployed: Deployed, role: str = "owner") -> Iterator[Person]:
+    """Somebody new in the deployed pool; they may be removed meanwhile."""
     pool, client = deployed.outputs["UserPoolId"], deployed.outputs["UserPoolClientId"]
     name = f"p{secrets.token_hex(4)}@example.com"
-    tokens = _signed_up(deployed, pool, client, name)
+    tokens = _signed_up(deployed, pool, client, name, role)
     (pem,) = deployed.cloud.state.rglob(f"cognito-pool-keys/{pool}-id.pem")
     key = serialization.load_pem_private_key(pem.read_bytes(), password=None)
     assert isinstance(key, rsa.RSAPrivateKey)
     try:
         yield Person(tokens["IdToken"], tokens["AccessToken"], key)
     finally:
-        deployed.client("cognito-idp").admin_delete_user(UserPoolId=pool, Username=name)
+        cognito = deployed.client("cognito-idp")
+        with suppress(cognito.exceptions.UserNotFoundException):
+            cognito.admin_delete_user(UserPoolId=pool, Username=name)
 
 
 def bearer(token: str) -> Headers:
@@ -180,11 +182,13 @@ def _of_another_pool(deployed: Deployed) -> str:
         cognito.delete_user_pool(UserPoolId=pool)
 
 
-def _signed_up(deployed: Deployed, pool: str, client: str, name: str) -> dict[str, str]:
+def _signed_up(deployed: Deployed, pool: str, client: str, name: str, role: str = "") -> dict[str, str]:
     """Make a person in a pool and sign them in; returns Cognito's tokens."""
     cognito, password = deployed.client("cognito-idp"), f"{secrets.token_urlsafe(12)}-aA1"
     cognito.admin_create_user(UserPoolId=pool, Username=name, MessageAction="SUPPRESS")
     cognito.admin_set_user_password(UserPoolId=pool, Username=name, Password=password, Permanent=True)
+    if role:
+        cognito.admin_add_user_to_group(UserPoolId=pool, Username=name, GroupName=role)
     answer = cognito.initiate_auth(
         ClientId=client,
         AuthFlow="USER_PASSWORD_AUTH",

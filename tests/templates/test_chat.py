@@ -8,12 +8,13 @@ import pytest
 from aws_cdk import App
 from aws_cdk.assertions import Match, Template
 
+from shared import audit, people
 from stacks import settings
 from stacks.api_at_the_edge import CONTENT_SECURITY_POLICY, edge_code
 from stacks.composition import compose
 from stacks.page import PageMissingError
 from tests.browser.server import CONTENT_SECURITY_POLICY as CONTENT_SECURITY_POLICY_IN_CHROMIUM
-from tests.templates.conftest import EMAIL, Synthesized, flat
+from tests.templates.conftest import EMAIL, Synthesized, flat, statements
 
 
 @pytest.fixture
@@ -136,7 +137,13 @@ def test_nobody_writes_the_e_mail_that_names_them(chat: Template) -> None:
 
 def test_the_first_person_is_invited(chat: Template, other: Synthesized) -> None:
     chat.has_resource_properties("AWS::Cognito::UserPoolUser", {"Username": EMAIL})
-    other.chat.resource_count_is("AWS::Cognito::UserPoolUser", 0)
+    chat.has_resource_properties(
+        "AWS::Cognito::UserPoolUserToGroupAttachment", {"Username": EMAIL, "GroupName": "owner"}
+    )
+    for kind in ("UserPoolUser", "UserPoolUserToGroupAttachment"):
+        other.chat.resource_count_is(f"AWS::Cognito::{kind}", 0)
+    groups = other.chat.find_resources("AWS::Cognito::UserPoolGroup").values()
+    assert {group["Properties"]["GroupName"] for group in groups} == set(people.ROLES)
     other.pipeline.resource_count_is("AWS::SNS::Subscription", 0)
 
 
@@ -181,6 +188,28 @@ def test_cloudfront_guards_the_api(chat: Template) -> None:
         "Cache-Control": ("no-store", True),
         "Cross-Origin-Resource-Policy": ("same-origin", True),
     }
+
+
+def test_the_audit_trail_is_added_to_and_never_changed(chat: Template) -> None:
+    found = {
+        name: [one for one in statements(policy) if _is_of_the_audit_trail(one)]
+        for name, policy in chat.find_resources("AWS::IAM::Policy").items()
+    }
+    (name,) = (name for name, ones in found.items() if ones)
+    assert name.startswith("ChatApi")
+    by_effect = {one["Effect"]: one["Action"] for one in found[name]}
+    assert by_effect == {
+        "Allow": ["dynamodb:PutItem", "dynamodb:Query"],
+        "Deny": ["dynamodb:UpdateItem", "dynamodb:DeleteItem"],
+    }
+    for policy in chat.find_resources("AWS::IAM::Policy").values():
+        for one in statements(policy):
+            assert not {"dynamodb:BatchWriteItem", "dynamodb:PartiQLUpdate"} & set(one["Action"])
+
+
+def _is_of_the_audit_trail(statement: dict[str, Any]) -> bool:
+    keys = [values.get("dynamodb:LeadingKeys") for values in statement.get("Condition", {}).values()]
+    return [audit.PARTITION] in keys
 
 
 def test_the_page_may_run_and_reach_only_its_own(chat: Template) -> None:

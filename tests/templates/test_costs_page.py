@@ -71,7 +71,13 @@ _LINES = (
     ),
     AtRest(("AWS::CloudFront::Function",), "calls, at $0.10 a million; two million a month are free"),
     AtRest(("AWS::Cognito::UserPool",), "people who sign in; the first 10,000 of a month are free"),
-    AtRest(("AWS::Cognito::UserPoolClient", "AWS::Cognito::UserPoolUser"), "nothing: parts of the pool"),
+    AtRest(
+        (
+            *("AWS::Cognito::UserPoolClient", "AWS::Cognito::UserPoolUser", "AWS::Cognito::UserPoolGroup"),
+            "AWS::Cognito::UserPoolUserToGroupAttachment",
+        ),
+        "nothing: parts of the pool",
+    ),
     AtRest(("AWS::StepFunctions::StateMachine",), "transitions, at $25 a million: a run has about fifty"),
     AtRest(("AWS::SageMaker::ModelPackageGroup",), "nothing: a registry; jobs and the endpoint bill"),
     AtRest(("AWS::Scheduler::ScheduleGroup", "AWS::Events::Rule"), "nothing: events of AWS and schedules"),

@@ -57,6 +57,7 @@ _UNNAMED = {
     *("AWS::CloudFront::Distribution", "AWS::CloudFormation::CustomResource"),
     *("Custom::CDKBucketDeployment", "Custom::MadeAtRunTime"),
     *(f"AWS::Cognito::{kind}" for kind in ("UserPool", "UserPoolClient", "UserPoolUser")),
+    *(f"AWS::Cognito::{kind}" for kind in ("UserPoolGroup", "UserPoolUserToGroupAttachment")),
     *("AWS::IAM::Policy", "AWS::Lambda::Permission", "AWS::Lambda::LayerVersion"),
     *("AWS::S3::BucketPolicy", "AWS::SNS::Subscription", "AWS::SNS::TopicPolicy"),
 }

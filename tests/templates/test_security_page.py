@@ -36,6 +36,8 @@ def _table(synthesized: Synthesized) -> str:
             if statement["Resource"] == [f"<{log}.Arn>" for log in _logs(synthesized) if log.startswith(who)]:
                 continue  # the page says it once for all: each function writes its own log
             what = ", ".join(f"`{action}`" for action in statement["Action"])
+            if statement["Effect"] == "Deny":
+                what = f"never {what}"
             where = ", ".join(dict.fromkeys(f"`{_plain(resource)}`" for resource in statement["Resource"]))
             rows.append(f"| {who} | {what} | {where}{_limits(statement)} |\n")
     return _HEAD + "".join(sorted(rows))

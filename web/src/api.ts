@@ -1,11 +1,15 @@
 import createClient from "openapi-fetch";
 import type {
+  AuditEntry,
   ChatRequest,
   ErrorDetail,
   Hosting,
   Key,
   MadeKey,
   Model,
+  Myself,
+  Person,
+  Role,
   Run,
   RunDetail,
   Started,
@@ -79,6 +83,11 @@ export class Api {
 
   status(signal?: AbortSignal): Promise<Status> {
     return body(this.client.GET("/api/status", withSignal(signal)));
+  }
+
+  /** Who is signed in, and what they may do now. */
+  me(signal?: AbortSignal): Promise<Myself> {
+    return body(this.client.GET("/api/me", withSignal(signal)));
   }
 
   wake(): Promise<Hosting> {
@@ -161,6 +170,30 @@ export class Api {
   /** Have a key work no longer; doing it again changes nothing. */
   revokeKey(keyId: string): Promise<Key> {
     return body(this.client.DELETE("/api/keys/{key_id}", { params: { path: { key_id: keyId } } }));
+  }
+
+  async people(signal?: AbortSignal): Promise<Person[]> {
+    return (await body(this.client.GET("/api/people", withSignal(signal)))).people;
+  }
+
+  /** Invite somebody, who gets a one-time password by e-mail. */
+  invite(email: string, role: Role): Promise<Person> {
+    return body(this.client.POST("/api/people", { body: { email, role } }));
+  }
+
+  changeRole(personId: string, role: Role): Promise<Person> {
+    const params = { path: { person_id: personId } };
+    return body(this.client.PATCH("/api/people/{person_id}", { params, body: { role } }));
+  }
+
+  /** Remove somebody, and their keys with them. */
+  removePerson(personId: string): Promise<Person> {
+    return body(this.client.DELETE("/api/people/{person_id}", { params: { path: { person_id: personId } } }));
+  }
+
+  /** The newest entries of the audit trail. */
+  async auditTrail(signal?: AbortSignal): Promise<AuditEntry[]> {
+    return (await body(this.client.GET("/api/audit", withSignal(signal)))).entries;
   }
 
   /** Ask for an answer as a stream of server-sent events, under an id by which it can be cancelled. */

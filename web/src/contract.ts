@@ -37,6 +37,14 @@ export type WantedKey = Schemas["WantedKey"];
 export type MadeKey = Schemas["MadeKey"];
 export type KeyScope = Key["scopes"][number];
 
+/** Who asks, and what they may do now. */
+export type Myself = Schemas["Myself"];
+/** Somebody who may sign in. */
+export type Person = Schemas["PersonRecord"];
+export type Role = NonNullable<Person["role"]>;
+/** One line of the audit trail. */
+export type AuditEntry = Schemas["AuditEntry"];
+
 export type ChatRequest = Schemas["ChatRequest"];
 export type ErrorDetail = Schemas["ErrorDetail"];
 

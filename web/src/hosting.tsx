@@ -20,11 +20,13 @@ interface Props {
   api: Api;
   status: Polled<Status>;
   email: string;
+  /** What the person may do. */
+  scopes: string[];
   onSignOut: () => void;
 }
 
 /** The state of the hosted model as a button in the header; behind it the details, the wake switch, sign out. */
-export function HostingPanel({ api, status, email, onSignOut }: Props) {
+export function HostingPanel({ api, status, email, scopes, onSignOut }: Props) {
   const [problem, setProblem] = useState<Problem | null>(null);
   const [sending, setSending] = useState(false);
   const panel = useRef<HTMLDivElement>(null);
@@ -83,7 +85,7 @@ export function HostingPanel({ api, status, email, onSignOut }: Props) {
             Wake it now
           </button>
         )}
-        {(hosting?.status === "awake" || hosting?.status === "waking") && (
+        {scopes.includes("write") && (hosting?.status === "awake" || hosting?.status === "waking") && (
           <>
             <button
               disabled={sending}
@@ -100,12 +102,22 @@ export function HostingPanel({ api, status, email, onSignOut }: Props) {
         )}
         <hr />
         <p class="quiet">Signed in as {email}</p>
-        <p>
-          <a href="#/keys" onClick={() => panel.current?.hidePopover()}>
-            API keys
-          </a>{" "}
-          <span class="quiet">for programs of yours</span>
-        </p>
+        {scopes.includes("keys") && (
+          <p>
+            <a href="#/keys" onClick={() => panel.current?.hidePopover()}>
+              API keys
+            </a>{" "}
+            <span class="quiet">for programs of yours</span>
+          </p>
+        )}
+        {scopes.includes("people") && (
+          <p>
+            <a href="#/people" onClick={() => panel.current?.hidePopover()}>
+              People
+            </a>{" "}
+            <span class="quiet">who may sign in, and what was changed</span>
+          </p>
+        )}
         <button onClick={onSignOut}>Sign out</button>
       </div>
     </>

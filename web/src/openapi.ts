@@ -533,13 +533,13 @@ export interface paths {
         };
         /**
          * List Keys
-         * @description List the keys of all people.
+         * @description List your keys; an owner sees those of all people.
          */
         get: operations["list_keys_api_keys_get"];
         put?: never;
         /**
          * Make Key
-         * @description Make a key. Only this answer has its text.
+         * @description Make a key of yours. Only this answer has its text.
          */
         post: operations["make_key_api_keys_post"];
         delete?: never;
@@ -560,9 +560,99 @@ export interface paths {
         post?: never;
         /**
          * Revoke Key
-         * @description Revoke a key: it works no longer, from the next request on. Revoking it again changes nothing.
+         * @description Revoke a key of yours, or as an owner anybody's: it is refused from the next request on.
+         *
+         *     Revoking it again changes nothing.
          */
         delete: operations["revoke_key_api_keys__key_id__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/me": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show Myself
+         * @description Say who you are and what you may do, as it is now: a token may be older than your role.
+         */
+        get: operations["show_myself_api_me_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/people": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List People
+         * @description List everybody who may sign in.
+         */
+        get: operations["list_people_api_people_get"];
+        put?: never;
+        /**
+         * Invite Person
+         * @description Invite somebody. Cognito sends them a one-time password by e-mail, good for seven days.
+         */
+        post: operations["invite_person_api_people_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/people/{person_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Remove Person
+         * @description Remove a person: their sign-in and their keys are refused within a minute, for good.
+         */
+        delete: operations["remove_person_api_people__person_id__delete"];
+        options?: never;
+        head?: never;
+        /**
+         * Change Role
+         * @description Give a person another role. It counts within a minute, for their keys as well.
+         */
+        patch: operations["change_role_api_people__person_id__patch"];
+        trace?: never;
+    };
+    "/api/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read Audit Trail
+         * @description Read who changed what, newest first. The trail has neither texts of stories nor prompts nor secrets.
+         */
+        get: operations["read_audit_trail_api_audit_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -592,6 +682,36 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /**
+         * AuditEntry
+         * @description One request that changed something, or tried to.
+         */
+        AuditEntry: {
+            /** Entry Id */
+            entry_id: string;
+            /** At */
+            at: string;
+            /** Principal */
+            principal: string;
+            /** Principal Name */
+            principal_name: string;
+            /** Action */
+            action: string;
+            /** Object */
+            object: string;
+            /** Status */
+            status: number;
+        };
+        /**
+         * AuditPage
+         * @description A page of the audit trail, newest first.
+         */
+        AuditPage: {
+            /** Entries */
+            entries: components["schemas"]["AuditEntry"][];
+            /** Next Before */
+            next_before: string | null;
+        };
         /**
          * BaseModelName
          * @description The open model underneath.
@@ -973,6 +1093,20 @@ export interface components {
             price_date: string;
         };
         /**
+         * Invitation
+         * @description Somebody who is to come in.
+         */
+        Invitation: {
+            /** Email */
+            email: string;
+            /**
+             * Role
+             * @default reader
+             * @enum {string}
+             */
+            role?: "reader" | "author" | "owner";
+        };
+        /**
          * Key
          * @description A program's key, without what would let anybody use it.
          */
@@ -987,8 +1121,12 @@ export interface components {
             requests_per_minute: number;
             /** Created By Email */
             created_by_email: string;
+            /** Created By */
+            created_by: string;
             /** Created At */
             created_at: string;
+            /** Expires At */
+            expires_at: string;
             /** Revoked At */
             revoked_at: string | null;
             /** Last Used On */
@@ -996,7 +1134,7 @@ export interface components {
         };
         /**
          * Keys
-         * @description Every key, newest first, revoked ones too.
+         * @description Keys, newest first, also those that were revoked or have ended.
          */
         Keys: {
             /** Keys */
@@ -1065,8 +1203,12 @@ export interface components {
             requests_per_minute: number;
             /** Created By Email */
             created_by_email: string;
+            /** Created By */
+            created_by: string;
             /** Created At */
             created_at: string;
+            /** Expires At */
+            expires_at: string;
             /** Revoked At */
             revoked_at: string | null;
             /** Last Used On */
@@ -1141,6 +1283,8 @@ export interface components {
             created_at: string;
             /** Decided By */
             decided_by: string | null;
+            /** Decided By Name */
+            decided_by_name: string | null;
             /** Decided At */
             decided_at: string | null;
         };
@@ -1188,6 +1332,29 @@ export interface components {
             models: components["schemas"]["Model"][];
         };
         /**
+         * Myself
+         * @description Who you are, and what you may do.
+         */
+        Myself: {
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /** Scopes */
+            scopes: string[];
+        };
+        /**
+         * NewRole
+         * @description The role that a person is to have.
+         */
+        NewRole: {
+            /**
+             * Role
+             * @enum {string}
+             */
+            role: "reader" | "author" | "owner";
+        };
+        /**
          * NewStory
          * @description A file that somebody wants to add.
          */
@@ -1200,6 +1367,37 @@ export interface components {
             name: string;
             /** Size */
             size: number;
+        };
+        /**
+         * PeopleList
+         * @description Everybody who may sign in, by address.
+         */
+        PeopleList: {
+            /** People */
+            people: components["schemas"]["PersonRecord"][];
+        };
+        /**
+         * PersonRecord
+         * @description Somebody who may sign in.
+         */
+        PersonRecord: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Email */
+            email: string;
+            /** Role */
+            role: ("reader" | "author" | "owner") | null;
+            /** Enabled */
+            enabled: boolean;
+            /** Has Signed In */
+            has_signed_in: boolean;
+            /** Invited At */
+            invited_at: string | null;
+            /** You */
+            you: boolean;
         };
         /**
          * PlainText
@@ -1282,6 +1480,8 @@ export interface components {
             can_resume?: boolean;
             /** Reason */
             reason?: string | null;
+            /** Started By */
+            started_by?: string | null;
             /** Waits Until */
             waits_until?: string | null;
             /** Files */
@@ -1344,6 +1544,8 @@ export interface components {
             can_resume?: boolean;
             /** Reason */
             reason?: string | null;
+            /** Started By */
+            started_by?: string | null;
             /** Waits Until */
             waits_until?: string | null;
             /** Files */
@@ -1608,6 +1810,11 @@ export interface components {
              * @default 60
              */
             requests_per_minute?: number;
+            /**
+             * Days
+             * @default 90
+             */
+            days?: number;
         };
     };
     responses: never;
@@ -3696,6 +3903,384 @@ export interface operations {
             };
             /** @description Not Found */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    show_myself_api_me_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Myself"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_people_api_people_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PeopleList"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    invite_person_api_people_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Invitation"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PersonRecord"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    remove_person_api_people__person_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                person_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PersonRecord"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    change_role_api_people__person_id__patch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                person_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewRole"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PersonRecord"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    read_audit_trail_api_audit_get: {
+        parameters: {
+            query?: {
+                limit?: number;
+                before?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditPage"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -9,6 +9,8 @@ import { HostingPanel } from "./hosting";
 import { LoomMark } from "./icons";
 import { Keys } from "./keys/keys";
 import { Models } from "./models/models";
+import { ProblemNotice } from "./notices";
+import { People } from "./people/people";
 import { usePoll } from "./poll";
 import { type Route, useRoute } from "./route";
 import { RunView } from "./runs/run";
@@ -22,7 +24,22 @@ const TITLES: Record<Route["view"], string> = {
   run: "Run",
   models: "Versions",
   keys: "API keys",
+  people: "People",
 };
+
+/** The scope that each view needs: without it the view is neither offered nor asked for. */
+const SCOPES: Record<Route["view"], string> = {
+  chat: "chat",
+  stories: "read",
+  runs: "read",
+  run: "read",
+  models: "read",
+  keys: "keys",
+  people: "people",
+};
+
+/** How often to look whether the role has changed, in seconds. */
+const ROLE_SECONDS = 60;
 
 /** How often to look at a model that is waking, in seconds. */
 const WAKING_SECONDS = 4;
@@ -37,6 +54,12 @@ export function Shell({ api, email, onSignOut }: { api: Api; email: string; onSi
     (status) => (waking ? WAKING_SECONDS : secondsBetweenStatuses(status)),
   );
   useReloadOnChange(waking, status.reload);
+  const me = usePoll(
+    useCallback((signal: AbortSignal) => api.me(signal), [api]),
+    () => ROLE_SECONDS,
+  );
+  const may = (view: Route["view"]) => view === "chat" || (me.value?.scopes.includes(SCOPES[view]) ?? false);
+  const shown = may(route.view) ? route.view : null;
   const main = useRef<HTMLElement>(null);
   useTitleAndFocus(route, main);
 
@@ -54,27 +77,46 @@ export function Shell({ api, email, onSignOut }: { api: Api; email: string; onSi
           <NavLink to="#/chat" current={route.view === "chat"}>
             Chat
           </NavLink>
-          <NavLink to="#/stories" current={route.view === "stories"}>
-            Stories
-          </NavLink>
-          <NavLink to="#/runs" current={route.view === "runs" || route.view === "run"}>
-            Runs
-          </NavLink>
-          <NavLink to="#/models" current={route.view === "models"}>
-            Versions
-          </NavLink>
+          {may("runs") && (
+            <>
+              <NavLink to="#/stories" current={route.view === "stories"}>
+                Stories
+              </NavLink>
+              <NavLink to="#/runs" current={route.view === "runs" || route.view === "run"}>
+                Runs
+              </NavLink>
+              <NavLink to="#/models" current={route.view === "models"}>
+                Versions
+              </NavLink>
+            </>
+          )}
         </nav>
         <div class="top-end">
-          <HostingPanel api={api} status={status} email={email} onSignOut={onSignOut} />
+          <HostingPanel
+            api={api}
+            status={status}
+            email={email}
+            scopes={me.value?.scopes ?? []}
+            onSignOut={onSignOut}
+          />
         </div>
       </header>
       <main id="main" ref={main} tabIndex={-1} class={`view ${route.view}-view`}>
-        {route.view === "chat" && <Chat talk={talk} status={status.value} />}
-        {route.view === "stories" && <Stories api={api} />}
-        {route.view === "models" && <Models api={api} />}
-        {route.view === "keys" && <Keys api={api} usage={status.value?.usage} />}
-        {route.view === "runs" && <Runs api={api} />}
-        {route.view === "run" && <RunView api={api} runId={route.runId} key={route.runId} />}
+        <ProblemNotice problem={me.problem} />
+        {shown === null && me.value !== undefined && (
+          <p>Your role does not open this view. An owner can give you another role.</p>
+        )}
+        {shown === "chat" && <Chat talk={talk} status={status.value} />}
+        {shown === "stories" && <Stories api={api} />}
+        {shown === "models" && <Models api={api} />}
+        {shown === "keys" && me.value !== undefined && (
+          <Keys api={api} me={me.value} usage={status.value?.usage} />
+        )}
+        {shown === "people" && <People api={api} />}
+        {shown === "runs" && <Runs api={api} />}
+        {shown === "run" && route.view === "run" && (
+          <RunView api={api} runId={route.runId} key={route.runId} />
+        )}
       </main>
     </>
   );

@@ -1,6 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { describe, expect, it } from "vitest";
-import { tryLine } from "../src/keys/words";
+import type { Key } from "../src/contract";
+import { endInWords, endsSoon, hasEnded, tryLine } from "../src/keys/words";
 
 /** The arguments as a shell hands them on. */
 function argumentsOf(line: string): string[] {
@@ -20,5 +21,26 @@ describe("tryLine", () => {
     const given = argumentsOf(tryLine("https://page.example", "sl-1", ["read"]) ?? "");
     expect(given).toEqual(["-H", "Authorization: Bearer sl-1", "https://page.example/api/runs"]);
     expect(tryLine("https://page.example", "sl-1", ["write"])).toBeNull();
+  });
+});
+
+describe("the end of a key", () => {
+  const now = Date.parse("2026-09-30T12:00:00.000Z");
+  const key = (expires_at: string, revoked_at: string | null = null) => ({ expires_at, revoked_at }) as Key;
+
+  it.each([
+    ["2026-12-29T12:00:00.000Z", "Ends in 90 days.", false, false],
+    ["2026-10-14T11:00:00.000Z", "Ends in 13 days.", true, false],
+    ["2026-10-01T11:00:00.000Z", "Ends within a day.", true, false],
+    ["2026-09-30T12:00:00.000Z", null, false, true],
+  ])("at %s", (end, words, soon, ended) => {
+    if (words !== null) expect(endInWords(key(end), now)).toBe(words);
+    expect(endsSoon(key(end), now)).toBe(soon);
+    expect(hasEnded(key(end), now)).toBe(ended);
+  });
+
+  it("is past for a key that was revoked", () => {
+    const revoked = key("2026-12-29T12:00:00.000Z", "2026-09-01T12:00:00.000Z");
+    expect([endsSoon(revoked, now), hasEnded(revoked, now)]).toEqual([false, true]);
   });
 });

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.journey.deployed_app import CHECKOUT, Deployed
+from tests.journey.deployed_app import CHECKOUT, Deployed, wait_for
 from tests.journey.forgeries import Headers, Person, bearer, forged, person
 
 pytestmark = [pytest.mark.cloud, pytest.mark.journey]
@@ -35,6 +35,7 @@ _PARAMETERS = {
     "version": "v1",
     "key": "a.txt",
     "key_id": "0123456789ab",
+    "person_id": "3f0c2a1b-5d6e-4f70-8a91-b2c3d4e5f607",
 }
 _AT_ONCE = 4
 
@@ -146,6 +147,36 @@ def test_letting_one_in_lets_nobody_else_in(
         assert statuses == [200, 200, 401], what
     deployed.api.revoke_key(key["key_id"])
     assert _ask(gateway, route, bearer(key["key"])).status_code == 401, "from the next request on"
+
+
+def test_somebody_who_was_removed_comes_in_nowhere_with_token_or_key(
+    deployed: Deployed, gateway: httpx.Client
+) -> None:
+    """Through the deployed API, with the permissions that its role has."""
+    with person(deployed, role="author") as author, person(deployed, role="reader") as reader:
+        key = httpx.post(
+            f"{deployed.api.connection.url}/api/keys",
+            headers=bearer(author.id_token),
+            json={"name": "theirs", "scopes": ["chat", "read", "write"]},
+        ).json()["key"]
+        assert _ask(gateway, ("GET", "/api/runs"), bearer(reader.id_token)).status_code == 403
+        ids = {one["email"]: one["id"] for one in deployed.api.people()}
+        assert deployed.api.change_role(ids[author.claims["email"]], "reader")["role"] == "reader"
+        assert deployed.api.remove_person(ids[author.claims["email"]])["role"] == "reader"
+
+        def refused() -> bool | None:
+            statuses = {_ask(gateway, ("GET", "/api/status"), bearer(one)).status_code for one in mine}
+            return statuses == {401} or None
+
+        mine = (author.id_token, key)
+        wait_for(refused, 60)
+        tries = [(route, one) for route in CLOSED for one in mine]
+        faults = [
+            _fault(route, _ask(gateway, route, bearer(one)), 401, "unauthorized") for route, one in tries
+        ]
+    assert not any(faults), "\n".join(filter(None, faults))
+    actions = {(entry["action"], entry["status"]) for entry in deployed.api.audit_trail(50)}
+    assert {("DELETE /api/people/{person_id}", 200), ("POST /api/keys", 201)} <= actions
 
 
 @pytest.mark.parametrize("route", [("GET", "/api/nothing"), ("POST", "/api/health"), ("PATCH", "/api/runs")])

@@ -20,6 +20,7 @@ KEY = {
     "requests_per_minute": 60,
     "created_by_email": "ada@example.com",
     "created_at": "2026-11-22T10:00:00.000Z",
+    "expires_at": "2099-02-20T10:00:00.000Z",
     "revoked_at": None,
     "last_used_on": "2026-11-23",
 }
@@ -36,8 +37,8 @@ class _Api:
     def keys(self) -> list[dict[str, Any]]:
         return self.listed
 
-    def create_key(self, name: str, scopes: list[str], requests_per_minute: int) -> dict[str, Any]:
-        self.asked.append((name, scopes, requests_per_minute))
+    def create_key(self, name: str, scopes: list[str], requests_per_minute: int, days: int) -> dict[str, Any]:
+        self.asked.append((name, scopes, requests_per_minute, days))
         return {**KEY, "key": TEXT}
 
     def revoke_key(self, key_id: str) -> dict[str, Any]:
@@ -63,9 +64,33 @@ def run(*arguments: str) -> str:
 
 def test_keys_are_listed_with_what_they_may_and_when_they_were_used(api: _Api) -> None:
     _, line = run().splitlines()
-    for part in ("3f9c0a7be1d2", "nightly [red]", "chat read", "60", "ada@example.com", "2026-11-23"):
+    for part in (
+        "3f9c0a7be1d2",
+        "nightly [red]",
+        "chat read",
+        "60",
+        "ada@example.com",
+        "2026-11-23",
+        "2099-02-20",
+    ):
         assert part in line
     assert json.loads(run("--json")) == [KEY]
+
+
+def test_a_key_that_has_ended_says_so(api: _Api) -> None:
+    revoked = {**KEY, "name": "revoked", "revoked_at": "2026-11-24T10:00:00.000Z"}
+    ended = {**KEY, "name": "ended", "expires_at": "2026-01-01T00:00:00.000Z"}
+    api.listed = [revoked, ended]
+    _, *lines = run().splitlines()
+    assert "revoked 2026-11-24" in lines[0]
+    assert "ended 2026-01-01" in lines[1]
+
+
+@pytest.mark.parametrize("days", ["0", "366"])
+def test_no_key_is_for_ever(api: _Api, days: str) -> None:
+    wanted = ["keys", "create", "nightly", "--scope", "chat", "--days", days]
+    assert CliRunner().invoke(app, wanted).exit_code == 2
+    assert api.asked == []
 
 
 def test_without_a_key_it_says_how_to_make_one(api: _Api) -> None:
@@ -76,16 +101,16 @@ def test_without_a_key_it_says_how_to_make_one(api: _Api) -> None:
 def test_a_new_key_is_shown_once_and_whole(api: _Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keys.out, "_width", 30)
     text, *once = run(
-        "create", "nightly", "--scope", "chat", "--scope", "read", "--per-minute", "7"
+        "create", "nightly", "--scope", "chat", "--scope", "read", "--per-minute", "7", "--days", "3"
     ).splitlines()
     assert text == TEXT
     assert "not shown again" in " ".join(line.strip() for line in once)
-    assert api.asked == [("nightly", ["chat", "read"], 7)]
+    assert api.asked == [("nightly", ["chat", "read"], 7, 3)]
 
 
 def test_a_new_key_as_json_has_its_text(api: _Api) -> None:
     assert json.loads(run("create", "nightly", "--scope", "write", "--json"))["key"] == TEXT
-    assert api.asked == [("nightly", ["write"], 60)]
+    assert api.asked == [("nightly", ["write"], 60, 90)]
 
 
 @pytest.mark.parametrize("scopes", [[], ["--scope", "keys"]])
@@ -125,4 +150,9 @@ def test_the_calls_are_those_of_the_api(monkeypatch: pytest.MonkeyPatch) -> None
         ("POST", "/api/keys"),
         ("DELETE", "/api/keys/x"),
     ]
-    assert json.loads(seen[1][2]) == {"name": "nightly", "scopes": ["chat"], "requests_per_minute": 5}
+    assert json.loads(seen[1][2]) == {
+        "name": "nightly",
+        "scopes": ["chat"],
+        "requests_per_minute": 5,
+        "days": 90,
+    }

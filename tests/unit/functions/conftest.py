@@ -239,7 +239,7 @@ def letters(house: House) -> Letters:
     return read
 
 
-def asked_by(sub: str = "u1", scopes: str = "chat read write keys", **more: str) -> dict[str, str]:
+def asked_by(sub: str = "u1", scopes: str = "chat read write keys people", **more: str) -> dict[str, str]:
     """The header that the Web Adapter gives the API: who asks, as the authorizer found out."""
     who = {"sub": sub, "scopes": scopes, **more}
     return {"x-amzn-request-context": json.dumps({"authorizer": who})}

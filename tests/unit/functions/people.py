@@ -9,6 +9,8 @@ import boto3
 import pytest
 
 from authorizer import handler as authorizer
+from authorizer import standing
+from shared import people
 
 EMAIL = "writer@example.com"
 _PASSWORD = "Correct-horse-7"
@@ -20,20 +22,24 @@ class SignedIn:
 
     pool: str
     client: str
+    sub: str
     id_token: str
     access_token: str
 
 
 @contextmanager
-def somebody(pool_name: str, *, hours: int = 1) -> Iterator[SignedIn]:
+def somebody(pool_name: str, *, hours: int = 1, role: str = "owner") -> Iterator[SignedIn]:
     """Make a pool with one person in it and sign them in; the authorizer takes its tokens meanwhile.
 
     Args:
         pool_name: of the new pool.
         hours: how long the ID token is valid.
+        role: what the person may do.
     """
     cognito: Any = boto3.client("cognito-idp")
-    pool = cognito.create_user_pool(PoolName=pool_name)["UserPool"]["Id"]
+    pool = cognito.create_user_pool(PoolName=pool_name, UsernameAttributes=["email"])["UserPool"]["Id"]
+    for group in people.ROLES:
+        cognito.create_group(UserPoolId=pool, GroupName=group)
     client = cognito.create_user_pool_client(
         UserPoolId=pool,
         ClientName="page",
@@ -41,16 +47,29 @@ def somebody(pool_name: str, *, hours: int = 1) -> Iterator[SignedIn]:
         IdTokenValidity=hours,
         TokenValidityUnits={"IdToken": "hours"},
     )["UserPoolClient"]["ClientId"]
-    email = {"Name": "email", "Value": EMAIL}
-    cognito.admin_create_user(UserPoolId=pool, Username="writer", UserAttributes=[email])
-    cognito.admin_set_user_password(UserPoolId=pool, Username="writer", Password=_PASSWORD, Permanent=True)
-    answer = cognito.initiate_auth(
-        ClientId=client,
-        AuthFlow="USER_PASSWORD_AUTH",
-        AuthParameters={"USERNAME": "writer", "PASSWORD": _PASSWORD},
-    )["AuthenticationResult"]
+    sub, tokens = join(pool, client, EMAIL, role)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STORYLOOM_USER_POOL_ID", pool)
         patch.setenv("STORYLOOM_USER_POOL_CLIENT_ID", client)
         authorizer._keys.cache_clear()
-        yield SignedIn(pool, client, answer["IdToken"], answer["AccessToken"])
+        standing.forget()
+        yield SignedIn(pool, client, sub, tokens["IdToken"], tokens["AccessToken"])
+
+
+def join(pool: str, client: str, email: str, role: str) -> tuple[str, dict[str, str]]:
+    """Make a person in a pool and sign them in; returns their id and Cognito's tokens."""
+    cognito: Any = boto3.client("cognito-idp")
+    user = cognito.admin_create_user(
+        UserPoolId=pool,
+        Username=email,
+        MessageAction="SUPPRESS",
+        UserAttributes=[{"Name": "email", "Value": email}],
+    )["User"]
+    cognito.admin_set_user_password(UserPoolId=pool, Username=email, Password=_PASSWORD, Permanent=True)
+    cognito.admin_add_user_to_group(UserPoolId=pool, Username=email, GroupName=role)
+    answer = cognito.initiate_auth(
+        ClientId=client,
+        AuthFlow="USER_PASSWORD_AUTH",
+        AuthParameters={"USERNAME": email, "PASSWORD": _PASSWORD},
+    )["AuthenticationResult"]
+    return user["Username"], answer

@@ -161,7 +161,7 @@ def test_the_first_answer_counts_and_may_be_repeated(
     assert refused.json()["error"]["type"] == "already_answered"
     question = approvals.get(RUN)
     assert question is not None
-    assert (question.answer, question.answered_by) == (given, EMAIL)
+    assert (question.answer, question.answered_by, question.answered_by_name) == (given, "u1", EMAIL)
 
 
 def test_of_many_answers_at_once_one_counts(waiting: Waiting, api: TestClient) -> None:

@@ -13,9 +13,10 @@ from fastapi.testclient import TestClient
 from authorizer import handler as authorizer
 from chat_api.app import app
 from chat_api.identity import User
-from shared import clock, keys, table
+from shared import clock, keys, people, table
 from shared.models import KeyScope
 from tests.unit.functions.conftest import House, asked_by
+from tests.unit.functions.people import SignedIn, somebody
 
 ARN = "arn:aws:execute-api:us-east-1:123456789012:abc123/prod/GET/api/status"
 EMAIL = "writer@example.com"
@@ -29,8 +30,15 @@ def api(house: House) -> Iterator[TestClient]:
         yield client
 
 
-def _made(*scopes: KeyScope, per_minute: int = 60) -> str:
-    _, text = keys.make("nightly", scopes or ("chat",), per_minute, by="u1", email=EMAIL)
+@pytest.fixture
+def maker(house: House) -> Iterator[SignedIn]:
+    """Somebody who may sign in, and whose keys therefore work."""
+    with somebody(house.table) as signed_in:
+        yield signed_in
+
+
+def _made(maker: SignedIn, *scopes: KeyScope, per_minute: int = 60) -> str:
+    _, text = keys.make("nightly", scopes or ("chat",), per_minute, by=maker.sub, email=EMAIL)
     return text
 
 
@@ -39,8 +47,8 @@ def _authorized(text: str, context: LambdaContext) -> dict[str, Any]:
     return authorizer.handler(event, context)
 
 
-def test_a_key_opens_the_api_to_its_scopes(house: House, context: LambdaContext) -> None:
-    text = _made("read", "chat", per_minute=7)
+def test_a_key_opens_the_api_to_its_scopes(maker: SignedIn, context: LambdaContext) -> None:
+    text = _made(maker, "read", "chat", per_minute=7)
     answer = _authorized(text, context)
     key_id = text.split("-")[1]
     assert answer["principalId"] == f"key:{key_id}"
@@ -53,11 +61,11 @@ def test_a_key_opens_the_api_to_its_scopes(house: House, context: LambdaContext)
     }
 
 
-def test_a_wrong_or_revoked_key_is_unauthorized(house: House, context: LambdaContext) -> None:
-    text = _made()
+def test_a_wrong_or_revoked_key_is_unauthorized(maker: SignedIn, context: LambdaContext) -> None:
+    text = _made(maker)
     head, secret = text[:16], text[16:]
     flipped = ("B" if secret[0] == "A" else "A") + secret[1:]
-    other = keys.make("other", ["chat"], 60, by="u1", email=EMAIL)[1]
+    other = keys.make("other", ["chat"], 60, by=maker.sub, email=EMAIL)[1]
     wrong = [
         head,
         head + flipped,
@@ -76,9 +84,9 @@ def test_a_wrong_or_revoked_key_is_unauthorized(house: House, context: LambdaCon
 
 
 def test_the_key_itself_is_nowhere(
-    house: House, context: LambdaContext, capfd: pytest.CaptureFixture[str]
+    maker: SignedIn, context: LambdaContext, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    text = _made()
+    text = _made(maker)
     secret = text[16:]
     _authorized(text, context)
     with pytest.raises(authorizer.Unauthorized):
@@ -91,8 +99,10 @@ def test_the_key_itself_is_nowhere(
     assert key.secret_sha256 not in repr(key)
 
 
-def test_a_person_makes_lists_and_revokes_keys(api: TestClient, context: LambdaContext) -> None:
-    person = asked_by(email=EMAIL)
+def test_a_person_makes_lists_and_revokes_keys(
+    api: TestClient, maker: SignedIn, context: LambdaContext
+) -> None:
+    person = asked_by(maker.sub, email=EMAIL)
     wanted = {"name": "nightly", "scopes": ["read"], "requests_per_minute": 5}
     made = api.post("/api/keys", json=wanted, headers=person)
     assert made.status_code == 201
@@ -123,6 +133,9 @@ def test_a_person_makes_lists_and_revokes_keys(api: TestClient, context: LambdaC
         ({"requests_per_minute": 0}, "requests_per_minute"),
         ({"requests_per_minute": 601}, "requests_per_minute"),
         ({"requests_per_minute": "60"}, "requests_per_minute"),
+        ({"days": 0}, "days"),
+        ({"days": 366}, "days"),
+        ({"days": None}, "days"),
     ],
 )
 def test_a_key_that_cannot_be_is_refused(api: TestClient, wrong: dict[str, Any], where: str) -> None:
@@ -134,7 +147,8 @@ def test_a_key_that_cannot_be_is_refused(api: TestClient, wrong: dict[str, Any],
 
 def test_keys_are_listed_newest_first(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     for second in (3, 1, 2):
-        monkeypatch.setattr(clock, "stamp", lambda at=second: f"2026-09-30T18:04:0{at}.000Z")
+        moment = clock.instant(f"2026-09-30T18:04:0{second}.000Z")
+        monkeypatch.setattr(clock, "now", lambda at=moment: at)
         keys.make(f"made {second}", ["chat"], 60, by="u1", email=EMAIL)
     assert [key.name for key in keys.every()] == ["made 3", "made 2", "made 1"]
 
@@ -198,12 +212,16 @@ def test_every_route_needs_the_one_scope_that_the_documentation_says(
     error = answer.json()["error"]
     assert error["type"] == "not_allowed"
     (scope,) = re.findall(r"needs the scope (\w+)", error["message"])
-    assert scope in keys.PERSON_SCOPES
+    assert scope in people.SCOPES["owner"]
     written = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
     assert f"| `{' '.join(route)}` | `{scope}` |" in written
-    others = " ".join(set(keys.PERSON_SCOPES) - {scope})
+    others = " ".join({*people.SCOPES["owner"]} - {scope})
     assert _ask(api, route, asked_by(scopes=others)).status_code == 403
-    assert _ask(api, route, asked_by(scopes="nothing")).json() == answer.json()
+    of_person = _ask(api, route, asked_by(scopes="nothing")).json()["error"]
+    assert (of_person["type"], of_person["message"]) == (
+        "not_allowed",
+        f"This needs the scope {scope}, which your role does not give you.",
+    )
 
 
 def test_health_is_all_that_is_open(api: TestClient) -> None:

@@ -137,7 +137,8 @@ def test_a_yes_on_the_page_goes_through_the_registry_and_deploys(
     arn = _register(context)["model_package_arn"]
     answer = api.post("/api/models/v1/approve")
     assert answer.status_code == 202
-    assert answer.json()["model"]["decided_by"] == EMAIL
+    model = answer.json()["model"]
+    assert (model["decided_by"], model["decided_by_name"]) == ("u1", EMAIL)
     assert sagemaker.packages[0]["ModelApprovalStatus"] == "Approved"
     assert EMAIL in sagemaker.packages[0]["ApprovalDescription"]
     assert _going(house) == [], "only the registry's event starts the deployment"

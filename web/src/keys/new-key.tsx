@@ -8,6 +8,7 @@ import { SCOPE_WORDS, SCOPES } from "./words";
 /** The API's own bounds, so that the browser can say them before anything is sent. */
 const LONGEST_NAME = 64;
 const REQUESTS_A_MINUTE = { least: 1, usual: 60, most: 600 };
+const DAYS = { least: 1, usual: 90, most: 365 };
 
 /** Asks for a key's name, what it may do and how often. */
 export function NewKeyForm({ api, onMade }: { api: Api; onMade: (key: MadeKey) => void }) {
@@ -27,7 +28,7 @@ export function NewKeyForm({ api, onMade }: { api: Api; onMade: (key: MadeKey) =
     setProblem(null);
     try {
       const name = String(form.get("name")).trim();
-      onMade(await api.makeKey({ name, scopes, requests_per_minute: Number(form.get("rate")) }));
+      onMade(await api.makeKey({ name, scopes, requests_per_minute: Number(form.get("rate")), days: Number(form.get("days")) }));
       element.reset();
     } catch (error) {
       setProblem(problemOf(error));
@@ -61,6 +62,10 @@ export function NewKeyForm({ api, onMade }: { api: Api; onMade: (key: MadeKey) =
           max={REQUESTS_A_MINUTE.most}
           defaultValue={String(REQUESTS_A_MINUTE.usual)}
         />
+      </label>
+      <label>
+        Days until it ends
+        <input name="days" type="number" required min={DAYS.least} max={DAYS.most} defaultValue={String(DAYS.usual)} />
       </label>
       <ProblemNotice problem={problem} />
       <div class="answers">

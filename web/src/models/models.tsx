@@ -71,7 +71,7 @@ function VersionCard({ model, sending, onDecide }: CardProps) {
       {model.decision && <p>{model.decision}</p>}
       <p class="quiet small">
         {instant(model.created_at)}, in <a href={runAddress(model.run_id)}>this run</a>
-        {model.decided_by && `; decided by ${model.decided_by}`}
+        {model.decided_by && `; decided by ${model.decided_by_name ?? model.decided_by}`}
       </p>
       <div class="answers">
         {CHOICES[model.status].map(({ decision, label }, index) => (

@@ -63,6 +63,7 @@ class WebStack(Stack):
             generate_secret=False,
             write_attributes=cognito.ClientAttributes().with_standard_attributes(locale=True),
         )
+        self._member()
         self.uploads = s3.Bucket(self, "Uploads", removal_policy=RemovalPolicy.DESTROY)
         self.site = s3.Bucket(self, "Site", removal_policy=RemovalPolicy.DESTROY)
         self.api = self._api()
@@ -177,6 +178,19 @@ class WebStack(Stack):
             evaluation_periods=1,
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
         )
+
+    def _member(self) -> None:
+        """A person of a template, in a group of it."""
+        pool = self.pool.user_pool_id
+        group = cognito.CfnUserPoolGroup(self, "Owners", user_pool_id=pool, group_name="owner", precedence=1)
+        person = cognito.CfnUserPoolUser(
+            self, "Member", user_pool_id=pool, username="member@example.com", message_action="SUPPRESS"
+        )
+        membership = cognito.CfnUserPoolUserToGroupAttachment(
+            self, "Membership", user_pool_id=pool, username="member@example.com", group_name="owner"
+        )
+        for needed in (group, person):
+            membership.add_dependency(needed)
 
     def _distribution(self) -> cloudfront.Distribution:
         headers = cloudfront.ResponseHeadersPolicy(

@@ -1,0 +1,130 @@
+"""`storyloom people` and `storyloom audit`: who may sign in, in which role, and who changed what."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cli.api import StoryloomApi
+from cli.connection import connect
+from cli.errors import CommandError
+from cli.output import AsJson, print_json
+
+app = typer.Typer(help="People: list, invite, remove, change a role. For owners.", no_args_is_help=True)
+out = Console()
+
+
+class Role(StrEnum):
+    """What a person may do."""
+
+    READER = "reader"
+    AUTHOR = "author"
+    OWNER = "owner"
+
+
+Email = Annotated[str, typer.Argument(help="The person's e-mail address.")]
+_ROLES = "reader: chat. author: also stories, runs, versions and own keys. owner: also people."
+
+
+@app.command("list")
+def list_people(as_json: AsJson = False) -> None:
+    """List everybody who may sign in."""
+    listed = StoryloomApi(connect()).people()
+    print_json(listed) if as_json else out.print(people_table(listed))
+
+
+@app.command()
+def invite(
+    email: Email,
+    role: Annotated[Role, typer.Option(help=_ROLES)] = Role.READER,
+    as_json: AsJson = False,
+) -> None:
+    """Invite somebody. They get a one-time password by e-mail, good for seven days.
+
+    Examples:
+
+      storyloom people invite ada@example.com
+
+      storyloom people invite grace@example.com --role author
+    """
+    person = StoryloomApi(connect()).invite_person(email, str(role))
+    _say(person, f"{person['email']} is invited as {person['role']}.", as_json)
+
+
+@app.command()
+def remove(email: Email, as_json: AsJson = False) -> None:
+    """Remove somebody: their sign-in and their keys are refused within a minute, for good."""
+    api = StoryloomApi(connect())
+    person = api.remove_person(_find(api, email)["id"])
+    _say(person, f"{person['email']} is removed. Sign-in and keys are refused within a minute.", as_json)
+
+
+@app.command()
+def role(email: Email, role: Annotated[Role, typer.Argument(help=_ROLES)], as_json: AsJson = False) -> None:
+    """Change what somebody may do. It counts within a minute, for their keys as well."""
+    api = StoryloomApi(connect())
+    person = api.change_role(_find(api, email)["id"], str(role))
+    _say(person, f"{person['email']} is {person['role']} now.", as_json)
+
+
+def audit(
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many entries.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Show who changed what, newest first. For owners; entries are kept for a year."""
+    entries = StoryloomApi(connect()).audit_trail(limit)
+    print_json(entries) if as_json else out.print(audit_table(entries))
+
+
+def people_table(listed: list[dict[str, Any]]) -> Table:
+    """Draw one line a person."""
+    table = Table(box=None, header_style="bold")
+    for column in ("e-mail", "role", "state", "invited", "id"):
+        table.add_column(column)
+    for person in listed:
+        table.add_row(
+            Text(person["email"] + (" (you)" if person["you"] else "")),
+            person["role"] or "none: may do nothing",
+            _state(person),
+            (person.get("invited_at") or "")[:10],
+            person["id"],
+        )
+    return table
+
+
+def audit_table(entries: list[dict[str, Any]]) -> Table:
+    """Draw one line an entry."""
+    table = Table(box=None, header_style="bold")
+    for column in ("when (UTC)", "who", "did", "to", "outcome"):
+        table.add_column(column)
+    for entry in entries:
+        table.add_row(
+            entry["at"][:19].replace("T", " "),
+            Text(entry["principal_name"]),
+            Text(entry["action"]),
+            Text(entry["object"]),
+            str(entry["status"]),
+        )
+    return table
+
+
+def _state(person: dict[str, Any]) -> str:
+    if not person["enabled"]:
+        return "disabled"
+    return "signed in before" if person["has_signed_in"] else "invited"
+
+
+def _find(api: StoryloomApi, email: str) -> dict[str, Any]:
+    found = [person for person in api.people() if person["email"].lower() == email.lower()]
+    if not found:
+        raise CommandError(f"Nobody here has the address {email}.", "storyloom people list shows everybody.")
+    return found[0]
+
+
+def _say(person: dict[str, Any], words: str, as_json: bool) -> None:
+    print_json(person) if as_json else out.print(words, highlight=False, markup=False)

@@ -1,0 +1,175 @@
+"""People: invited, given a role and removed by an owner."""
+
+import uuid
+
+from aws_lambda_powertools import Logger
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+
+from chat_api.errors import ApiError, refusals
+from chat_api.identity import MayChat, MayManagePeople
+from shared import clock, keys, people
+from shared.people import Role
+
+log = Logger(service="chat_api")
+router = APIRouter(tags=["People"], responses=refusals())
+
+_ADDRESS = r"^[A-Za-z0-9._%+'-]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63}){1,4}$"
+_RETRY_SECONDS = 5
+
+
+class PersonRecord(BaseModel):
+    """Somebody who may sign in."""
+
+    id: uuid.UUID
+    """The user pool's own id, under which records name the person."""
+    email: str
+    role: Role | None
+    """Null: the person has none of the three roles and may do nothing."""
+    enabled: bool
+    """False: disabled in Cognito's console."""
+    has_signed_in: bool
+    """False until the one-time password of the invitation has been replaced."""
+    invited_at: clock.Utc | None
+    you: bool
+
+
+class PeopleList(BaseModel):
+    """Everybody who may sign in, by address."""
+
+    people: list[PersonRecord]
+
+
+class Invitation(BaseModel):
+    """Somebody who is to come in."""
+
+    model_config = ConfigDict(strict=True)
+
+    email: str = Field(pattern=_ADDRESS, max_length=128)
+    role: Role = "reader"
+    """`reader` chats; `author` also sees and changes stories, runs and versions, and has keys of their own;
+    `owner` also manages people."""
+
+
+class NewRole(BaseModel):
+    """The role that a person is to have."""
+
+    model_config = ConfigDict(strict=True)
+
+    role: Role
+
+
+class Myself(BaseModel):
+    """Who you are, and what you may do."""
+
+    id: str
+    """A person's id in the user pool, or `key:<id>`."""
+    name: str
+    scopes: list[str]
+    """As the table of routes in docs/api.md names them."""
+
+
+@router.get("/me")
+def show_myself(user: MayChat) -> Myself:
+    """Say who you are and what you may do, as it is now: a token may be older than your role."""
+    return Myself(id=user.sub, name=user.called, scopes=sorted(user.scopes))
+
+
+@router.get("/people")
+def list_people(user: MayManagePeople) -> PeopleList:
+    """List everybody who may sign in."""
+    return PeopleList(people=[_shown(person, user.sub) for person in people.every()])
+
+
+@router.post("/people", status_code=201, responses=refusals(409, 422))
+def invite_person(invitation: Invitation, user: MayManagePeople) -> PersonRecord:
+    """Invite somebody. Cognito sends them a one-time password by e-mail, good for seven days."""
+    email = invitation.email.lower()
+    try:
+        person = people.invite(email, invitation.role)
+    except people.AlreadyThere:
+        raise ApiError(
+            409,
+            "already_exists",
+            f"{email} has been invited already.",
+            "Change the role with: storyloom people role EMAIL ROLE, or PATCH /api/people/{id}.",
+        ) from None
+    except people.TooManyInvitations:
+        raise ApiError(
+            429,
+            "too_many_invitations",
+            "Cognito sends 50 e-mails a day, and today's are used up. Nobody was invited.",
+            "Invite them tomorrow.",
+            headers={"x-should-retry": "false"},
+        ) from None
+    user.changed_object = person.sub
+    log.info("Invited a person", extra={"person": person.sub, "role": invitation.role, "by": user.sub})
+    return _shown(person, user.sub)
+
+
+@router.patch("/people/{person_id}", responses=refusals(404, 409, 422))
+def change_role(person_id: uuid.UUID, wanted: NewRole, user: MayManagePeople) -> PersonRecord:
+    """Give a person another role. It counts within a minute, for their keys as well."""
+    try:
+        person = people.set_role(str(person_id), wanted.role)
+    except people.LastOwner:
+        raise _last_owner() from None
+    except people.BeingChanged:
+        raise _being_changed() from None
+    if person is None:
+        raise _nobody(person_id)
+    return _shown(person, user.sub)
+
+
+@router.delete("/people/{person_id}", responses=refusals(404, 409, 422))
+def remove_person(person_id: uuid.UUID, user: MayManagePeople) -> PersonRecord:
+    """Remove a person: their sign-in and their keys are refused within a minute, for good."""
+    try:
+        person = people.remove(str(person_id))
+    except people.LastOwner:
+        raise _last_owner() from None
+    except people.BeingChanged:
+        raise _being_changed() from None
+    # Also if the person is gone: a removal that died half way is finished by removing once more.
+    keys.revoke_all_of(str(person_id))
+    if person is None:
+        raise _nobody(person_id)
+    log.info("Removed a person", extra={"person": person.sub, "by": user.sub})
+    return _shown(person, user.sub)
+
+
+def _shown(person: people.Person, caller: str) -> PersonRecord:
+    return PersonRecord(
+        id=uuid.UUID(person.sub),
+        email=person.email,
+        role=person.role,
+        enabled=person.enabled,
+        has_signed_in=person.has_signed_in,
+        invited_at=person.invited_at,
+        you=person.sub == caller,
+    )
+
+
+def _nobody(person_id: uuid.UUID) -> ApiError:
+    return ApiError(
+        404, "not_found", f"There is no person with the id {person_id}.", "GET /api/people lists the people."
+    )
+
+
+def _last_owner() -> ApiError:
+    return ApiError(
+        409,
+        "last_owner",
+        "This is the last owner who can sign in: without one nobody could manage people.",
+        "Make somebody else an owner first, and wait until they have signed in once.",
+    )
+
+
+def _being_changed() -> ApiError:
+    return ApiError(
+        409,
+        "people_being_changed",
+        "Somebody else is changing people at this moment.",
+        f"Try again in {_RETRY_SECONDS} seconds.",
+        headers={"Retry-After": str(_RETRY_SECONDS)},
+    )

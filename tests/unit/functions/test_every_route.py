@@ -1,0 +1,255 @@
+"""Every route of the API against every role, removed people, ended keys and other people's objects.
+
+The routes come from the API's own description and the scope of each from docs/api.md, so that a new route
+without a rule fails here.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from fastapi.testclient import TestClient
+
+from authorizer import standing
+from chat_api import audit_trail
+from chat_api.app import app
+from shared import audit, cancellations, clock, keys, people, runs, table, transforms
+from shared.people import Role
+from tests.unit.functions.conftest import House
+from tests.unit.functions.gateway import Gateway
+from tests.unit.functions.people import join, somebody
+
+Route = tuple[str, str]
+_DESCRIPTION = app.openapi()
+_EVERY: list[Route] = [
+    (method.upper(), path) for path, methods in _DESCRIPTION["paths"].items() for method in methods
+]
+OPEN = {("GET", "/api/health")}
+CLOSED = [route for route in _EVERY if route not in OPEN]
+_PAGE = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
+_RULES: dict[Route, str] = {
+    (method, path): scope
+    for method, path, scope in re.findall(r"^\| `(\w+) (\S+)` \| `(\w+)` \|", _PAGE, re.MULTILINE)
+}
+_SHARED = {"run_id": "20260904-090000-ffff", "version": "v9", "key": "a.txt"}
+"""Parameters that name what belongs to everybody who has the scope."""
+_OWNED = {
+    "batch_id": "20260904-090000-ffff",
+    "answer_id": "3f0c2a1b-5d6e-4f70-8a91-b2c3d4e5f607",
+    "key_id": "0123456789ab",
+}
+"""Parameters that name what belongs to one person: nobody else learns whether it is there."""
+_OF_OWNERS = {"person_id": "3f0c2a1b-5d6e-4f70-8a91-b2c3d4e5f607"}
+"""Parameters of routes that only an owner reaches, who may name anybody."""
+
+
+@dataclass(frozen=True)
+class Team:
+    """One person of each role, who have signed in, and another author."""
+
+    pool: str
+    subs: dict[str, str]
+    tokens: dict[str, str]
+
+
+@pytest.fixture
+def team(house: House, lambdas_at_once: None) -> Iterator[Team]:
+    with somebody(house.table) as first:
+        subs, tokens = {"owner": first.sub}, {"owner": first.id_token}
+        for name, role in (("author", "author"), ("reader", "reader"), ("another author", "author")):
+            email = f"{name.replace(' ', '.')}@example.com"
+            subs[name], answer = join(first.pool, first.client, email, role)
+            tokens[name] = answer["IdToken"]
+        yield Team(first.pool, subs, tokens)
+
+
+@pytest.fixture
+def api() -> Iterator[TestClient]:
+    """The app behind its real authorizer."""
+    with TestClient(Gateway(app, before=lambda: None), raise_server_exceptions=False) as client:
+        yield client
+
+
+def _ask(api: TestClient, route: Route, bearer: str, **named: Any) -> Any:
+    method, path = route
+    filled = path.format(**{**_SHARED, **_OWNED, **_OF_OWNERS, **named})
+    return api.request(method, filled, headers={"Authorization": f"Bearer {bearer}"})
+
+
+def test_every_route_has_a_rule() -> None:
+    assert set(_RULES) == set(CLOSED), "docs/api.md says of every route which scope it needs"
+    assert set(_RULES.values()) <= set(people.SCOPES["owner"])
+    parameters = {name for _, path in CLOSED for name in re.findall(r"\{(\w+)\}", path)}
+    assert parameters == {*_SHARED, *_OWNED, *_OF_OWNERS}, "say whose it is, what a new parameter names"
+
+
+@pytest.mark.parametrize("role", people.ROLES)
+def test_every_route_is_open_to_exactly_the_roles_that_have_its_scope(
+    api: TestClient, team: Team, role: Role
+) -> None:
+    _, key = keys.make("program", keys.KEY_SCOPES, 600, by=team.subs[role], email="")
+    faults = []
+    for route in CLOSED:
+        scope = _RULES[route]
+        may = {
+            team.tokens[role]: scope in people.SCOPES[role],
+            key: scope in people.SCOPES[role] and scope in keys.KEY_SCOPES,
+        }
+        for bearer, allowed in may.items():
+            answer = _ask(api, route, bearer)
+            refused = answer.status_code == 403 and answer.json()["error"]["type"] == "not_allowed"
+            if refused is allowed or answer.status_code in {401, 500}:
+                faults.append(f"{role} {bearer[:3]} {' '.join(route)}: {answer.status_code} {answer.text}")
+    assert not faults, "\n".join(faults)
+
+
+def _removed(team: Team) -> None:
+    boto3.client("cognito-idp").admin_delete_user(UserPoolId=team.pool, Username=team.subs["author"])
+
+
+def _disabled(team: Team) -> None:
+    boto3.client("cognito-idp").admin_disable_user(UserPoolId=team.pool, Username=team.subs["author"])
+
+
+@pytest.mark.parametrize("end", [_removed, _disabled])
+def test_no_route_opens_to_somebody_who_was_removed_or_to_their_key(
+    api: TestClient, team: Team, end: Callable[[Team], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, key = keys.make("program", keys.KEY_SCOPES, 600, by=team.subs["author"], email="")
+    for bearer in (team.tokens["author"], key):
+        assert _ask(api, ("GET", "/api/runs"), bearer).status_code == 200
+    end(team)
+    monkeypatch.setattr(standing, "_now", partial(_later, standing._now(), 59))
+    statuses = {
+        (route, bearer[:3]): _ask(api, route, bearer).status_code
+        for route in CLOSED
+        for bearer in (team.tokens["author"], key)
+    }
+    assert {case: status for case, status in statuses.items() if status != 401} == {}
+
+
+def _later(began: float, seconds: float) -> float:
+    return began + seconds
+
+
+def test_no_route_opens_to_a_key_that_has_ended(
+    api: TestClient, team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, key = keys.make("program", keys.KEY_SCOPES, 600, by=team.subs["author"], email="", days=1)
+    assert _ask(api, ("GET", "/api/runs"), key).status_code == 200
+    moment = clock.now() + timedelta(days=1, seconds=1)
+    monkeypatch.setattr(clock, "now", lambda: moment)
+    statuses = {route: _ask(api, route, key).status_code for route in CLOSED}
+    assert {route: status for route, status in statuses.items() if status != 401} == {}
+
+
+def _objects_of(sub: str) -> dict[str, str]:
+    """Make one of everything that can belong to one person."""
+    batch = transforms.create(
+        owner=sub, created_by="A", name="p.jsonl", model="base", max_tokens=9, instance="ml.g6.xlarge"
+    )
+    answer_id = "11111111-1111-4111-8111-111111111111"
+    assert cancellations.cancel(answer_id, sub)
+    key, _ = keys.make("program", ["chat"], 60, by=sub, email="")
+    return {"batch_id": batch.batch_id, "answer_id": answer_id, "key_id": key.key_id}
+
+
+def test_nobody_reaches_what_belongs_to_another_person(api: TestClient, team: Team) -> None:
+    theirs = _objects_of(team.subs["author"])
+    assert set(theirs) == set(_OWNED)
+    before = {name: table.every(name) for name in ("BATCHES", "KEYS")}
+    faults = []
+    for route in CLOSED:
+        for name in set(re.findall(r"\{(\w+)\}", route[1])) & set(theirs):
+            there = _ask(api, route, team.tokens["another author"], **{name: theirs[name]})
+            if there.status_code != 404:
+                faults.append(f"{' '.join(route)}: {there.status_code} {there.text}")
+                continue
+            if name == "answer_id":
+                continue  # an id of one's own choice is cancelled before it is asked for
+            missing = _ask(api, route, team.tokens["another author"])
+            told = there.text.replace(theirs[name], "x"), missing.text.replace(_OWNED[name], "x")
+            if told[0] != told[1]:
+                faults.append(f"{' '.join(route)} tells that it is there: {told}")
+    assert not faults, "\n".join(faults)
+    assert all(before.values())
+    assert {name: table.every(name) for name in before} == before, "and nothing of it was changed"
+
+
+def test_an_owner_sees_and_revokes_everybodys_keys_an_author_their_own(api: TestClient, team: Team) -> None:
+    key_id = _objects_of(team.subs["author"])["key_id"]
+    shown = {
+        name: [key["key_id"] for key in _ask(api, ("GET", "/api/keys"), team.tokens[name]).json()["keys"]]
+        for name in ("owner", "author", "another author")
+    }
+    assert shown == {"owner": [key_id], "author": [key_id], "another author": []}
+    revoked = _ask(api, ("DELETE", "/api/keys/{key_id}"), team.tokens["owner"], key_id=key_id)
+    assert revoked.json()["revoked_at"]
+
+
+def test_the_status_shows_a_run_only_to_those_who_may_read_runs(api: TestClient, team: Team) -> None:
+    runs.enter("20260904-090000-ffff", "Train")
+    shown = {
+        name: _ask(api, ("GET", "/api/status"), team.tokens[name]).json()["run"] is not None
+        for name in ("owner", "author", "reader")
+    }
+    assert shown == {"owner": True, "author": True, "reader": False}
+
+
+_CHANGING = [route for route in CLOSED if route[0] != "GET"]
+
+
+def test_every_changing_request_is_in_the_audit_trail(api: TestClient, team: Team) -> None:
+    marker = "A text that nobody else may read."
+    headers = {"Authorization": f"Bearer {team.tokens['owner']}"}
+    _, key = keys.make("program", keys.KEY_SCOPES, 600, by=team.subs["author"], email="")
+    for method, path in _CHANGING:
+        filled = path.format(**_SHARED, **_OWNED, **_OF_OWNERS)
+        api.request(method, filled, headers=headers, json={"name": 5, "prompt": marker, "messages": marker})
+        api.request(method, filled, headers={"Authorization": f"Bearer {key}"}, json={"prompt": marker})
+    entries = audit.newest(1000)
+    for principal in (team.subs["owner"], f"key:{key.split('-')[1]}"):
+        recorded = {entry.action for entry in entries if entry.principal == principal}
+        expected = {" ".join(route) for route in _CHANGING if route not in audit_trail.NOT_RECORDED}
+        assert recorded == expected
+    assert marker not in repr(entries)
+    assert {entry.status for entry in entries} >= {403, 404, 422}
+    approved = next(entry for entry in entries if entry.action == "POST /api/runs/{run_id}/approve")
+    assert approved.object == _SHARED["run_id"]
+
+
+def test_an_owner_reads_the_audit_trail_page_by_page(api: TestClient, team: Team) -> None:
+    made = api.post(
+        "/api/keys",
+        headers={"Authorization": f"Bearer {team.tokens['author']}"},
+        json={"name": "nightly", "scopes": ["chat"]},
+    ).json()
+    for _ in range(3):
+        _ask(api, ("DELETE", "/api/keys/{key_id}"), team.tokens["author"], key_id=made["key_id"])
+    seen: list[dict[str, Any]] = []
+    before = ""
+    while True:
+        page = api.get(
+            "/api/audit",
+            params={"limit": 3, "before": before},
+            headers={"Authorization": f"Bearer {team.tokens['owner']}"},
+        ).json()
+        seen += page["entries"]
+        if page["next_before"] is None:
+            break
+        before = page["next_before"]
+    assert [entry["action"] for entry in seen] == [
+        *["DELETE /api/keys/{key_id}"] * 3,
+        "POST /api/keys",
+    ]
+    assert {entry["object"] for entry in seen} == {made["key_id"]}
+    assert {entry["principal"] for entry in seen} == {team.subs["author"]}
+    assert made["key"] not in repr(seen)
+    (item, *_) = table.every(audit.PARTITION)
+    assert item["expires_at"] > clock.now().timestamp() + 364 * 86_400

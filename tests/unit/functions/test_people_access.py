@@ -1,0 +1,155 @@
+"""Who may come in, and for how long: removed people, changed roles, and keys that end."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import boto3
+import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import ClientError
+
+from authorizer import handler as authorizer
+from authorizer import standing
+from shared import clock, keys, people, table
+from tests.unit.functions.conftest import House
+from tests.unit.functions.people import SignedIn, somebody
+
+ARN = "arn:aws:execute-api:us-east-1:123456789012:abc123/prod/GET/api/status"
+
+
+@pytest.fixture
+def person(house: House) -> Iterator[SignedIn]:
+    """Somebody who has signed in."""
+    with somebody(house.table) as signed_in:
+        yield signed_in
+
+
+def _ask(bearer: str, context: LambdaContext, arn: str = ARN) -> dict[str, Any]:
+    event = {"type": "REQUEST", "methodArn": arn, "headers": {"Authorization": f"Bearer {bearer}"}}
+    answer: dict[str, Any] = authorizer.handler(event, context)["context"]
+    return answer
+
+
+def _remove(person: SignedIn) -> None:
+    boto3.client("cognito-idp").admin_delete_user(UserPoolId=person.pool, Username=person.sub)
+
+
+def _disable(person: SignedIn) -> None:
+    boto3.client("cognito-idp").admin_disable_user(UserPoolId=person.pool, Username=person.sub)
+
+
+@pytest.mark.parametrize("end", [_remove, _disable])
+def test_a_token_ends_with_its_person(person: SignedIn, context: LambdaContext, end: Any) -> None:
+    end(person)
+    with pytest.raises(authorizer.Unauthorized):
+        _ask(person.id_token, context)
+
+
+@pytest.mark.parametrize("end", [_remove, _disable])
+def test_a_key_ends_with_its_person(person: SignedIn, context: LambdaContext, end: Any) -> None:
+    _, text = keys.make("nightly", ["chat"], 60, by=person.sub, email="writer@example.com")
+    assert _ask(text, context)["scopes"] == "chat"
+    end(person)
+    standing.forget()
+    with pytest.raises(authorizer.Unauthorized):
+        _ask(text, context)
+
+
+def test_a_key_ends_by_itself(
+    person: SignedIn, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, text = keys.make("nightly", ["chat"], 60, by=person.sub, email="writer@example.com")
+    assert _ask(text, context)["scopes"] == "chat"
+    later = clock.now() + timedelta(days=keys.USUAL_DAYS, seconds=1)
+    monkeypatch.setattr(clock, "now", lambda: later)
+    with pytest.raises(authorizer.Unauthorized):
+        _ask(text, context)
+
+
+def test_a_key_without_an_end_has_a_year(house: House) -> None:
+    key, _ = keys.make("nightly", ["chat"], 60, by="u1", email="")
+    table.update("KEYS", key.key_id, {"expires_at": None, "created_at": "2026-01-31T10:00:00.000Z"})
+    found = keys.get(key.key_id)
+    assert found is not None
+    assert found.ends_at == "2027-01-31T10:00:00.000Z"
+
+
+def _asked_of_the_pool(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Note each time that the pool is asked for a person."""
+    asked: list[str] = []
+    get = people.get
+
+    def noted(sub: str) -> people.Person | None:
+        asked.append(sub)
+        return get(sub)
+
+    monkeypatch.setattr(people, "get", noted)
+    return asked
+
+
+def test_a_removal_counts_within_a_minute_and_the_pool_is_not_asked_each_time(
+    person: SignedIn, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = _asked_of_the_pool(monkeypatch)
+    began = standing._now()
+    for seconds in (0, 5, 15):
+        monkeypatch.setattr(standing, "_now", lambda at=began + seconds: at)
+        _ask(person.id_token, context)
+    assert len(asked) == 1
+    _remove(person)
+    monkeypatch.setattr(standing, "_now", lambda: began + 59)
+    with pytest.raises(authorizer.Unauthorized):
+        _ask(person.id_token, context)
+
+
+def test_a_chat_hardly_ever_waits_for_the_pool(
+    person: SignedIn, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = _asked_of_the_pool(monkeypatch)
+    began = standing._now()
+    chat = ARN.replace("GET/api/status", "POST/api/v1/chat/completions")
+    for seconds in range(0, 300, 10):
+        monkeypatch.setattr(standing, "_now", lambda at=began + seconds: at)
+        before = len(asked)
+        if seconds % 30:
+            _ask(person.id_token, context, arn=chat)
+            assert len(asked) == before, "the look at the status every half minute has asked already"
+        else:
+            _ask(person.id_token, context)
+
+
+def test_a_pool_that_does_not_answer_signs_nobody_out_and_lets_nobody_stay(
+    person: SignedIn, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _ask(person.id_token, context)
+    began = standing._now()
+
+    def throttled(sub: str) -> None:
+        raise ClientError({"Error": {"Code": "TooManyRequestsException"}}, "AdminGetUser")
+
+    monkeypatch.setattr(people, "get", throttled)
+    monkeypatch.setattr(standing, "_now", lambda: began + 30)
+    assert _ask(person.id_token, context)["sub"] == person.sub
+    monkeypatch.setattr(standing, "_now", lambda: began + 59)
+    with pytest.raises(ClientError):
+        _ask(person.id_token, context)
+
+
+def test_a_role_that_shrinks_shrinks_the_keys(person: SignedIn, context: LambdaContext) -> None:
+    _, text = keys.make("nightly", ["chat", "read", "write"], 60, by=person.sub, email="")
+    assert _ask(text, context)["scopes"] == "chat read write"
+    cognito = boto3.client("cognito-idp")
+    for group in ("owner", "reader"):
+        change = "admin_remove_user_from_group" if group == "owner" else "admin_add_user_to_group"
+        getattr(cognito, change)(UserPoolId=person.pool, Username=person.sub, GroupName=group)
+    standing.forget()
+    assert _ask(text, context)["scopes"] == "chat"
+    assert _ask(person.id_token, context)["scopes"] == "chat", "whatever the token says of groups"
+
+
+def test_somebody_without_a_role_may_do_nothing(person: SignedIn, context: LambdaContext) -> None:
+    boto3.client("cognito-idp").admin_remove_user_from_group(
+        UserPoolId=person.pool, Username=person.sub, GroupName="owner"
+    )
+    assert _ask(person.id_token, context)["scopes"] == ""
