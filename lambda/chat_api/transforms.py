@@ -144,22 +144,23 @@ def check_batch(batch_id: BatchId, user: MayWrite) -> Batch:
     if batch.status not in _BEFORE_START:
         raise _has_begun(batch)
     live = _live()
-    content = batch_files.sent(batch_id)
-    if content is None:
+    file = batch_files.sent(batch_id)
+    if file is None:
         raise ApiError(
             409, "not_uploaded", f"Batch {batch_id} has no file yet.", "Send it with the form of its making."
         )
     chat, context = environment.common().base_model.chat, limits.context_tokens()
     rules = prompt_lines.Rules(_models(), batch.model, batch.max_tokens, chat, context)
-    lines = prompt_lines.read(content, rules)
+    lines = prompt_lines.read(file.content, rules)
     answer_tokens = sum(line.answer_tokens for line in lines)
     price = costs.of_batch(answer_tokens, batch.instance)
-    batch_files.write_requests(batch_id, lines)
     moved = transforms.move(
         batch_id,
         "checked",
         _BEFORE_START,
         message="Checked. It begins, and costs, when it is started.",
+        check_id=batch_files.write_requests(batch_id, lines),
+        file_etag=file.etag,
         lines=len(lines),
         lines_a_part=batch_files.lines_a_part(len(lines)),
         version=live.version,
@@ -184,15 +185,20 @@ def start_batch(batch_id: BatchId, user: MayWrite) -> Batch:
             f"Send its file, then: POST /api/batches/{batch_id}/check",
         )
     if batch.status == "checked":
+        if batch.file_etag and batch_files.etag(batch_id) != batch.file_etag:
+            raise _file_changed(batch_id)
         if not transforms.take_place(batch_id):
             raise _too_many_batches()
         message = "The model is packed for the job, unless that has been done lately."
-        if transforms.move(batch_id, "preparing", {"checked"}, message=message):
+        # What starts is what was read here: its lines and its price are of the same check.
+        if transforms.move(batch_id, "preparing", {"checked"}, only_check=batch.check_id, message=message):
             _call_start_transform(batch_id)
             log.info("Started a batch", extra={"batch_id": batch_id, "by": user.sub, "lines": batch.lines})
     batch = _own(batch_id, user)
     if not batch.going:
         transforms.free_place(batch_id)  # somebody stopped it just now
+    if batch.status == "checked":
+        raise _file_changed(batch_id)  # it was checked again just now
     return _shown(batch)
 
 
@@ -308,6 +314,16 @@ def _has_begun(batch: Transform) -> ApiError:
         "has_begun",
         f"Batch {batch.batch_id} is {batch.status}: its lines are what they are.",
         "Make a new batch for other lines.",
+    )
+
+
+def _file_changed(batch_id: str) -> ApiError:
+    return ApiError(
+        409,
+        "file_changed",
+        f"The file of batch {batch_id} was sent or checked again since its price was given. "
+        "Nothing was spent.",
+        f"See what it takes now: POST /api/batches/{batch_id}/check",
     )
 
 

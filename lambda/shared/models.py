@@ -236,6 +236,10 @@ class Transform(_Item):
     """Of an answer whose line does not say."""
     instance: str
     message: str | None = None
+    check_id: str = ""
+    """Which check of its file counts: each writes its requests to a prefix of its own."""
+    file_etag: str | None = None
+    """S3's ETag of the file that this check read."""
     lines: int | None = None
     lines_a_part: int | None = None
     version: str | None = None

@@ -84,6 +84,12 @@ def _started(api: TestClient, worker: _Worker, content: bytes = SENT) -> str:
     return batch_id
 
 
+def _check_id(batch_id: str) -> str:
+    batch = transforms.get(batch_id)
+    assert batch is not None
+    return batch.check_id
+
+
 def _job(sagemaker: StandIn) -> dict[str, Any]:
     (job,) = sagemaker.jobs.values()
     return job
@@ -96,7 +102,7 @@ def _answer(house: House, batch_id: str, number: int, texts: list[str]) -> None:
     ]
     aws.s3().put_object(
         Bucket=house.artifacts,
-        Key=f"{layout.answers(batch_id)}{number:05}.jsonl.out",
+        Key=f"{layout.answers(batch_id, _check_id(batch_id))}{number:05}.jsonl.out",
         Body="".join(f"{json.dumps(answer)}\n" for answer in answers).encode(),
     )
 
@@ -147,7 +153,11 @@ def test_a_batch_from_its_file_to_its_answers(
 
 def test_the_requests_are_what_the_model_takes(api: TestClient, house: House, worker: _Worker) -> None:
     batch_id = _started(api, worker, b'A question\n\n{"prompt": "Once", "model": "base"}\n')
-    body = aws.s3().get_object(Bucket=house.artifacts, Key=layout.request_part(batch_id, 0))["Body"].read()
+    body = (
+        aws.s3()
+        .get_object(Bucket=house.artifacts, Key=layout.request_part(batch_id, _check_id(batch_id), 0))["Body"]
+        .read()
+    )
     assert [json.loads(line) for line in body.splitlines()] == [
         {"messages": [{"role": "user", "content": "A question"}], "max_tokens": 400, "model": "v1"},
         {"prompt": "Once", "model": "base", "max_tokens": 400},
