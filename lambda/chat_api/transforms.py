@@ -8,7 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
-from chat_api import batch_files, completions, costs, limits, links, prompt_lines
+from chat_api import batch_files, completions, costs, limits, links, prompt_lines, uploads
 from chat_api.errors import ApiError, refusals
 from chat_api.identity import MayRead, MayWrite, User
 from chat_api.keep_alive import KeptAliveRoute
@@ -28,7 +28,13 @@ _RETRY_SECONDS = 60
 class WantedBatch(BaseModel):
     """A file of prompts that somebody wants answered."""
 
-    name: str = Field(default="prompts.jsonl", min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")
+    name: str = Field(
+        default="prompts.jsonl",
+        min_length=1,
+        max_length=256,
+        description="The file's own name, without folders, in printable characters.",
+        json_schema_extra={"format": "file-name"},
+    )
     size: int = Field(ge=1)
     """Bytes."""
     model: str = Field(default=completions.LIVE_NAME, max_length=64)
@@ -105,11 +111,12 @@ def list_batches(user: MayRead) -> Batches:
 @router.post("", status_code=201, responses=refusals(404, 409, 413, 422))
 def make_batch(wanted: WantedBatch, user: MayWrite) -> MadeBatch:
     """Make a batch, and give permission to send its file of prompts, for 15 minutes. Nothing is spent yet."""
+    name = uploads.checked_name(wanted.name).rpartition("/")[2]
     if wanted.size > limits.BATCH_BYTES:
         raise ApiError(
             413,
             "file_too_large",
-            f"{wanted.name} has {wanted.size / 2**20:.0f} MB; a file of prompts may have "
+            f"{name} has {wanted.size / 2**20:.0f} MB; a file of prompts may have "
             f"{limits.BATCH_BYTES // 2**20} MB.",
             "Divide it into several files.",
         )
@@ -118,13 +125,13 @@ def make_batch(wanted: WantedBatch, user: MayWrite) -> MadeBatch:
     batch = transforms.create(
         owner=user.sub,
         created_by=user.called,
-        name=wanted.name,
+        name=name,
         model=wanted.model,
         max_tokens=wanted.max_tokens,
         instance=_instance(wanted.instance),
     )
     bucket, key = environment.common().artifacts_bucket, layout.prompts(batch.batch_id)
-    return MadeBatch(batch=_shown(batch), upload=links.upload_form(bucket, key, limits.BATCH_BYTES))
+    return MadeBatch(batch=_shown(batch), upload=links.upload_form(bucket, key, wanted.size))
 
 
 @router.get("/{batch_id}", responses=refusals(404, 422))

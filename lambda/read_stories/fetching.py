@@ -11,6 +11,7 @@ from read_stories import cache
 from shared import aws, environment
 from shared.ahead import ahead
 from shared.batches import Item
+from stories import file_names
 from stories.limits import too_large
 from stories.models import Reject, Source
 
@@ -40,6 +41,13 @@ def fetch_ahead(items: Iterable[Item]) -> Iterator[Fetched]:
 
 
 def _fetch(item: Item) -> Fetched:
+    unsafe = file_names.unsafe_character(item["key"])
+    if unsafe is not None:
+        return _rejected(
+            item,
+            f"Its name has a character that cannot be shown safely ({unsafe}).",
+            "Rename the file and drop it again.",
+        )
     refused = too_large(Source(key=item["key"]), item["size"])
     if refused:
         return _rejected(item, refused.reason, refused.cure)
@@ -69,5 +77,6 @@ def _download(item: Item) -> IO[bytes]:
 
 def _rejected(item: Item, reason: str, cure: str) -> Fetched:
     stories = cache.new_stories()
-    cache.write(stories, Reject(source_key=item["key"], source_version="", reason=reason, cure=cure))
+    name = file_names.printable(item["key"])
+    cache.write(stories, Reject(source_key=name, source_version="", reason=reason, cure=cure))
     return Fetched(item, stories=stories, keep=False)
