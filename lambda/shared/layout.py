@@ -229,9 +229,19 @@ TRANSFORM_MODELS = f"{TRANSFORMS}model/"
 """Prefix of all packed models."""
 
 
-def transform_model(version: str) -> str:
-    """Key of a version's hosting bundle as one archive: transform jobs take no folder."""
-    return f"{TRANSFORM_MODELS}{version}/model.tar.gz"
+def transform_models(version: str) -> str:
+    """Prefix of the archives of a version's hosting bundle, of which there is one for each content."""
+    return f"{TRANSFORM_MODELS}{version}/"
+
+
+def transform_model(version: str, content: str) -> str:
+    """Key of a version's hosting bundle as one archive: transform jobs take no folder.
+
+    Args:
+        version: that the bundle was made for.
+        content: digest of what the bundle holds.
+    """
+    return f"{transform_models(version)}{content}/model.tar.gz"
 
 
 def transform(batch_id: str) -> str:

@@ -407,10 +407,11 @@ def test_batches_are_in_the_months_cost(house: House) -> None:
 
 def test_the_archive_has_the_bundle_and_is_made_once(house: House, api: TestClient, live_v1: str) -> None:
     uri = archive.ensure(live_v1)
-    assert uri == f"s3://{house.artifacts}/{layout.transform_model('v1')}"
+    bucket, key = layout.split(uri)
+    assert (bucket, key.startswith(layout.transform_models("v1"))) == (house.artifacts, True)
 
     def packed() -> dict[str, Any]:
-        return dict(aws.s3().get_object(Bucket=house.artifacts, Key=layout.transform_model("v1")))
+        return dict(aws.s3().get_object(Bucket=house.artifacts, Key=key))
 
     first = packed()
     with tarfile.open(fileobj=io.BytesIO(first["Body"].read()), mode="r:gz") as tar:
@@ -421,8 +422,20 @@ def test_the_archive_has_the_bundle_and_is_made_once(house: House, api: TestClie
         }
         content = tar.extractfile("base/model.safetensors")
         assert content is not None and content.read() == b"w" * 3_000_000
-    archive.ensure(live_v1)
+    assert archive.ensure(live_v1) == uri
     assert packed()["LastModified"] == first["LastModified"]
+
+
+def test_a_bundle_that_was_made_anew_is_packed_anew(house: House, api: TestClient, live_v1: str) -> None:
+    """Activated again, a version has another one beside it, which the archive of before does not have."""
+    before = archive.ensure(live_v1)
+    aws.s3().put_object(Bucket=house.artifacts, Key=layout.hosting("v1") + "serving.yaml", Body=b"x" * 20)
+    after = archive.ensure(live_v1)
+    assert after != before
+    body = aws.s3().get_object(Bucket=house.artifacts, Key=layout.split(after)[1])["Body"].read()
+    with tarfile.open(fileobj=io.BytesIO(body), mode="r:gz") as tar:
+        content = tar.extractfile("serving.yaml")
+        assert content is not None and content.read() == b"x" * 20
 
 
 def test_a_bundle_that_is_gone_is_told(house: House, worker: _Worker, live_v1: str) -> None:
