@@ -59,6 +59,8 @@ class Schedule(_Group):
     schedule_group: str
     schedule_role_arn: str
     quiet_seconds: int
+    max_quiet_seconds: int
+    """After the first new story: then a run starts although others keep coming."""
 
 
 class Pipeline(_Group):

@@ -188,6 +188,7 @@ def _environment(made: House) -> dict[str, str]:
         "SCHEDULE_GROUP": made.schedule_group,
         "SCHEDULE_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/schedule",
         "QUIET_SECONDS": "300",
+        "MAX_QUIET_SECONDS": "1800",
         "STATE_MACHINE_ARN": made.state_machine_arn,
         "TOPIC_ARN": made.topic_arn,
         "MINIMUM_IMPROVEMENT_PERCENT": "2",
