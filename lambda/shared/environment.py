@@ -150,6 +150,12 @@ class Hosting(_Group):
     rollback_alarms: list[str] = []
 
 
+class IdleTime(_Group):
+    """How long the endpoint stays without a message."""
+
+    idle_minutes: float
+
+
 class TransformMachines(_Group):
     """The machines that transform jobs may run on."""
 

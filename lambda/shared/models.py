@@ -175,6 +175,8 @@ class HostingState(_Item):
     """Endpoint configuration that SageMaker last accepted for the endpoint."""
     since: Utc | None = None
     last_used_at: Utc | None = None
+    sleep_by: Utc | None = None
+    """When Step Functions deletes the endpoint, unless this is moved (`stacks/endpoint_guard.py`)."""
     message: str | None = None
     wake_seconds: float | None = None
     """How long the last waking took, the best guess for the next one."""

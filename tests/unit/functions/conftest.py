@@ -260,6 +260,10 @@ class Lambdas:
         outcome = handler(json.loads(Payload), self._context)
         return {"Payload": io.BytesIO(json.dumps(outcome).encode())}
 
+    @staticmethod
+    def get_account_settings() -> dict[str, Any]:
+        return {"AccountLimit": {"UnreservedConcurrentExecutions": 1000}}
+
 
 class Context(LambdaContext):
     """A Lambda context with ten minutes left."""

@@ -40,6 +40,9 @@ class _Worker:
         self.calls.append(json.loads(Payload))
         return {}
 
+    def get_account_settings(self) -> dict[str, Any]:
+        return {"AccountLimit": {"UnreservedConcurrentExecutions": 1000}}
+
     def work(self) -> None:
         for call in self.calls:
             start_transform(call, self._context)
