@@ -77,8 +77,10 @@ def _check(value: Any) -> None:
 def _check_text(text: str) -> None:
     if "\0" in text:
         raise NotStrictJsonError("it has a NUL (\\u0000)")
-    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-        raise NotStrictJsonError("it has half of a character (a lone surrogate, such as \\ud800)")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise NotStrictJsonError("it has half of a character (a lone surrogate, such as \\ud800)") from None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
