@@ -5,8 +5,11 @@ itself (`expires_at`).
 """
 
 import uuid
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, replace
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from shared import answer_slots, clock, table
 from shared.table import Item
@@ -52,13 +55,20 @@ def begin(caller: str) -> tuple[Ticket, Today]:
     ticket = Ticket(caller, clock.day(), f"{uuid.uuid4().hex}@{_seconds()}")
     # Beside the other write: the first word waits for the slower of the two.
     slot = _beside.submit(answer_slots.acquire, ticket.entry, _is_stale)
-    item = table.add(
-        _partition(caller),
-        ticket.day,
-        {"active": {ticket.entry}},
-        changes={"expires_at": _seconds() + _DAY_IS_KEPT},
-    )
-    answering_all, most_answers = slot.result()
+    try:
+        item = table.add(
+            _partition(caller),
+            ticket.day,
+            {"active": {ticket.entry}},
+            changes={"expires_at": _seconds() + _DAY_IS_KEPT},
+        )
+        answering_all, most_answers = slot.result()
+    except BaseException:
+        # Each of the two may have been noted although the other could not be.
+        wait([slot])
+        with suppress(BotoCoreError, ClientError):
+            end(ticket, tokens=0)
+        raise
     return ticket, replace(_today(item), answering_all=answering_all, most_answers=most_answers)
 
 

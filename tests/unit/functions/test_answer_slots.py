@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import EndpointConnectionError
 from fastapi.testclient import TestClient
 
 from chat_api import limits
@@ -105,3 +106,21 @@ def test_a_refused_caller_takes_no_slot(account: _Lambdas) -> None:
     with pytest.raises(ApiError, match="written for you"):
         limits.admit("u1")
     assert len((table.get("USAGE", "ANSWERS") or {})["active"]) == len(tickets)
+
+
+@pytest.mark.parametrize("failing", ["USAGE", "USAGE#u1"], ids=["all", "the caller"])
+def test_what_could_not_be_counted_takes_no_slot(
+    account: _Lambdas, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    add = table.add
+
+    def add_or_fail(pk: str, sk: str, additions: Any, **more: Any) -> Any:
+        if pk == failing and additions.get("active"):
+            raise EndpointConnectionError(endpoint_url="https://dynamodb")
+        return add(pk, sk, additions, **more)
+
+    monkeypatch.setattr(table, "add", add_or_fail)
+    with pytest.raises(EndpointConnectionError):
+        limits.admit("u1")
+    assert "active" not in (table.get("USAGE", "ANSWERS") or {})
+    assert "active" not in (table.get("USAGE#u1", clock.day()) or {})
