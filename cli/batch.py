@@ -27,6 +27,7 @@ from cli.api import LONG_TIMEOUT, StoryloomApi
 from cli.connection import connect
 from cli.errors import CommandError
 from cli.output import AsJson, print_json
+from stories import file_names
 
 POLL_SECONDS = 3.0
 RENEW_SECONDS = 30 * 60
@@ -110,7 +111,9 @@ def batch(
         known = api.batch(resume)
         if known["status"] in {"uploading", "checked"}:
             raise CommandError(f"Batch {resume} has never begun.", "Start a new one: storyloom batch FILE")
-        _see_through(resume, _free(out_file or _beside(Path(known["name"]))), as_json)
+        # The name is what somebody called their file, perhaps on another machine: no path of this one.
+        own_name = file_names.printable(str(known["name"])).rpartition("/")[2].strip(".") or resume
+        _see_through(resume, _free(out_file or _beside(Path(own_name))), as_json)
     elif file is not None:
         target = _free(out_file or _beside(file))
         wanted = {"model": model, "max_tokens": max_tokens, "instance": instance}

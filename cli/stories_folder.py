@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from cli.errors import CommandError
+from stories import file_names
 
 
 def story_files(folder: Path) -> list[tuple[Path, str]]:
@@ -15,7 +16,7 @@ def story_files(folder: Path) -> list[tuple[Path, str]]:
     since it may lead in a circle.
 
     Raises:
-        CommandError: nothing there, or nothing in it.
+        CommandError: nothing there, nothing in it, or a name that cannot be a key.
     """
     if folder.is_file():
         return [(folder, _key(folder.name))]
@@ -33,5 +34,16 @@ def story_files(folder: Path) -> list[tuple[Path, str]]:
 
 
 def _key(path: str) -> str:
-    """A key is UTF-8 text; of a name in an older encoding the letters that cannot be told are replaced."""
-    return os.fsencode(path).decode(errors="replace")
+    """Return the key of a file. Of a name in an older encoding the letters that cannot be told are replaced.
+
+    Raises:
+        CommandError: the name cannot be a key.
+    """
+    key = file_names.normalized(os.fsencode(path).decode(errors="replace"))
+    fault = file_names.fault(key)
+    if fault is not None:
+        raise CommandError(
+            f"{file_names.printable(key)} cannot be uploaded: {fault}.",
+            "Rename the file, or move it elsewhere.",
+        )
+    return key

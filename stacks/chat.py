@@ -10,6 +10,7 @@ from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
 from stacks.clean_up import made_at_run_time
+from stacks.endpoint_guard import EndpointGuard
 from stacks.function_bundles import FunctionBundles
 from stacks.functions import Function
 from stacks.hosting import Hosting
@@ -54,6 +55,7 @@ class ChatStack(Stack):
         hosting = pipeline.hosting_seen_from(self)
         sign_in = SignIn(self, "SignIn", settings=settings)
         keeper = self._keeper(hosting)
+        guard = EndpointGuard(self, "EndpointGuard", settings=settings, storage=self._storage)
         transforms = pipeline.transforms_seen_from(self)
         start_transform = self._start_transform(transforms)
         chat_api = self._chat_api(hosting, keeper, pipeline.machine_seen_from(self))
@@ -92,7 +94,7 @@ class ChatStack(Stack):
             string_value=page.url,
             description="Storyloom: where messages send people",
         )
-        address.node.add_dependency(keeper.function, self.node.find_child("KeeperTick"))
+        address.node.add_dependency(keeper.function, self.node.find_child("KeeperTick"), guard.rule)
         publish(self, "PageUrl", page.url, "Chat here")
         publish(self, "ApiUrl", rest_api.api.url.rstrip("/"), "The API, without /api")
         publish(self, "ApiName", rest_api.api.rest_api_name, "Name of the API in CloudWatch's metrics")
@@ -122,6 +124,12 @@ class ChatStack(Stack):
         keeper.may_use_table("GetItem", "UpdateItem")
         hosting.managed_by(keeper)
         hosting.scaled_by(keeper)
+        allow(
+            keeper.role,
+            ["lambda:GetAccountSettings"],
+            ["*"],
+            wildcard_because="the settings are the account's: how many functions it may run at once",
+        )
         events.Rule(
             self,
             "KeeperTick",

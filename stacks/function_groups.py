@@ -52,7 +52,9 @@ CONTROL = FunctionGroup(
     ),
 )
 STORIES = FunctionGroup("stories", ("read_stories", "assemble"), libraries=("stories",))
-API = FunctionGroup("api", ("chat_api", "authorizer"), at_the_root=("chat_api/run.sh",))
+API = FunctionGroup(
+    "api", ("chat_api", "authorizer"), libraries=("stories",), at_the_root=("chat_api/run.sh",)
+)
 
 GROUPS = (CONTROL, STORIES, API)
 

@@ -161,6 +161,7 @@ class Hosting:
             actions.append("sagemaker:InvokeEndpointWithResponseStream")
         allow(function.role, actions, [arn("sagemaker", f"endpoint/{self.settings.name}")])
         function.function.add_environment("STORYLOOM_ENDPOINT_NAME", self.settings.name)
+        function.function.add_environment("STORYLOOM_IDLE_MINUTES", f"{self.settings.idle_minutes:g}")
 
     def priced_for(self, function: Function) -> None:
         """Tell a function what the endpoint's machines cost."""

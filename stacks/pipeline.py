@@ -126,6 +126,7 @@ class PipelineStack(Stack):
         started_by(start_run, pipeline.arn, pipeline.executions_arn)
         quiet_period = QuietPeriod(self, "QuietPeriod", settings=self._settings, start_run=start_run)
         self._quiet_period = quiet_period
+        quiet_timer.may_use_table("GetItem", "UpdateItem")  # since when stories have been arriving
         for function in (quiet_timer, self._functions["announce"], self._functions["record_failure"]):
             quiet_period.movable_by(function)
         pipeline.explained_to(self._functions["record_failure"])

@@ -52,6 +52,8 @@ class Settings(BaseModel):
     spot: bool = True
     max_training_minutes: Annotated[int, Field(ge=1, le=5 * 24 * 60 - 30)] = 240
     quiet_seconds: Annotated[int, Field(ge=5, le=24 * 60 * 60)] = 300
+    max_quiet_seconds: Annotated[int, Field(ge=5, le=24 * 60 * 60)] = 1800
+    """After the first new story: then a run starts although others keep arriving."""
     idle_minutes: Annotated[float, Field(gt=0, le=24 * 60)] = 15
     hosting_max_instances: Annotated[int, Field(ge=1, le=4)] = 1
     """How many machines may answer at once; with one there is no scaling."""
@@ -171,6 +173,7 @@ _CURES = {
     "spot": "Give true or false",
     "max_training_minutes": "Give whole minutes from 1 to 7170 (SageMaker ends a job after five days)",
     "quiet_seconds": "Give whole seconds from 5 to 86400",
+    "max_quiet_seconds": "Give whole seconds from 5 to 86400",
     "idle_minutes": "Give minutes above 0, 1440 at most",
     "hosting_max_instances": "Give a whole number of machines from 1 to 4; each of them is paid for",
     "answers_per_instance": "Give a whole number of answers from 1 to 256",

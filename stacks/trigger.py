@@ -69,6 +69,7 @@ class QuietPeriod(Construct):
             "STORYLOOM_SCHEDULE_GROUP": self._group.ref,
             "STORYLOOM_SCHEDULE_ROLE_ARN": self._role.role_arn,
             "STORYLOOM_QUIET_SECONDS": str(self._settings.quiet_seconds),
+            "STORYLOOM_MAX_QUIET_SECONDS": str(self._settings.max_quiet_seconds),
         }
         for name, value in variables.items():
             function.function.add_environment(name, value)

@@ -6,6 +6,7 @@ batch has many parts: they say how far it is, and a line that fails, or a job th
 
 import json
 import tempfile
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from chat_api import strict_json
 from chat_api.prompt_lines import Line
 from shared import aws, environment, layout
 from shared.models import Transform
@@ -21,11 +23,18 @@ _FEWEST_A_PART = 32
 """A part's last answers leave the model half idle, so parts are not smaller."""
 _MOST_PARTS = 100
 _WRITERS = 8
-_IDS = "custom_ids.json"
 _NOT_ANSWERED = {
     "code": "not_answered",
     "message": "The job ended before this line was answered, or the model refused it or a line near it.",
 }
+
+
+@dataclass(frozen=True)
+class SentFile:
+    """The file of prompts, as it was when it was read."""
+
+    content: bytes
+    etag: str
 
 
 @dataclass
@@ -38,9 +47,23 @@ class Tally:
     completion_tokens: int = 0
 
 
-def sent(batch_id: str) -> bytes | None:
+def sent(batch_id: str) -> SentFile | None:
     """Read the file of prompts; None before it has been sent."""
-    return _read(layout.prompts(batch_id))
+    try:
+        found = aws.s3().get_object(Bucket=_bucket(), Key=layout.prompts(batch_id))
+    except ClientError as error:
+        if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
+            return None
+        raise
+    return SentFile(found["Body"].read(), found["ETag"])
+
+
+def etag(batch_id: str) -> str | None:
+    """Return the ETag of the file of prompts as it is now; None if there is no file any more."""
+    # A list says that there is no file; HeadObject would need the permission to list to say the same.
+    key = layout.prompts(batch_id)
+    listed = aws.s3().list_objects_v2(Bucket=_bucket(), Prefix=key, MaxKeys=1).get("Contents", [])
+    return next((entry["ETag"] for entry in listed if entry["Key"] == key), None)
 
 
 def lines_a_part(lines: int) -> int:
@@ -48,20 +71,26 @@ def lines_a_part(lines: int) -> int:
     return max(_FEWEST_A_PART, -(-lines // _MOST_PARTS))
 
 
-def write_requests(batch_id: str, lines: list[Line]) -> None:
-    """Write the requests in parts, and what their answers will be found by."""
+def write_requests(batch_id: str, lines: list[Line]) -> str:
+    """Write the requests in parts, and what their answers will be found by.
+
+    Returns:
+        The id of this check. What another check wrote, before or at the same time, stays apart from it.
+    """
+    check_id = uuid.uuid4().hex
     size = lines_a_part(len(lines))
-    bodies = {layout.transform(batch_id) + _IDS: json.dumps([line.custom_id for line in lines])}
+    bodies = {layout.custom_ids(batch_id, check_id): json.dumps([line.custom_id for line in lines])}
     for number, start in enumerate(range(0, len(lines), size)):
-        part = "".join(f"{json.dumps(line.body)}\n" for line in lines[start : start + size])
-        bodies[layout.request_part(batch_id, number)] = part
-    bucket = environment.common().artifacts_bucket
+        part = "".join(f"{json.dumps(line.body, allow_nan=False)}\n" for line in lines[start : start + size])
+        bodies[layout.request_part(batch_id, check_id, number)] = part
+    bucket = _bucket()
 
     def put(key: str) -> None:
         aws.s3().put_object(Bucket=bucket, Key=key, Body=bodies[key].encode())
 
     with ThreadPoolExecutor(_WRITERS) as pool:
         list(pool.map(put, bodies))
+    return check_id
 
 
 def lines_answered(batch: Transform) -> int:
@@ -72,9 +101,8 @@ def lines_answered(batch: Transform) -> int:
         return batch.lines
     last = (batch.lines - 1) // batch.lines_a_part
     full = batch.lines_a_part
-    return sum(
-        batch.lines - last * full if number == last else full for number in _answer_keys(batch.batch_id)
-    )
+    numbers = [number for number in _answer_keys(batch) if number <= last]
+    return sum(batch.lines - last * full if number == last else full for number in numbers)
 
 
 def put_together(batch: Transform) -> Tally | None:
@@ -83,21 +111,21 @@ def put_together(batch: Transform) -> Tally | None:
     Returns:
         What came of the lines; None where the batch's files are there no more.
     """
-    ids = _read(layout.transform(batch.batch_id) + _IDS)
+    ids = _read(layout.custom_ids(batch.batch_id, batch.check_id))
     if ids is None:
         return None
     tally = Tally()
-    bucket, key = environment.common().artifacts_bucket, layout.results(batch.batch_id)
+    bucket, key = _bucket(), layout.results(batch.batch_id)
     with tempfile.TemporaryFile() as file:
         for line in _results(batch, json.loads(ids), tally):
-            file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+            file.write(strict_json.dumps(line) + b"\n")
         file.seek(0)
         aws.s3().upload_fileobj(file, bucket, key)
     return tally
 
 
 def _results(batch: Transform, ids: list[str], tally: Tally) -> Iterator[dict[str, Any]]:
-    keys, size = _answer_keys(batch.batch_id), int(batch.lines_a_part or 1)
+    keys, size = _answer_keys(batch), int(batch.lines_a_part or 1)
     for number, start in enumerate(range(0, len(ids), size)):
         part = ids[start : start + size]
         answers = _answers(keys.get(number), len(part))
@@ -106,37 +134,47 @@ def _results(batch: Transform, ids: list[str], tally: Tally) -> Iterator[dict[st
             yield _result(f"{batch.batch_id}-{start + position + 1}", custom_id, answer, tally)
 
 
-def _result(result_id: str, custom_id: str, answer: dict[str, Any] | None, tally: Tally) -> dict[str, Any]:
+def _result(result_id: str, custom_id: str, answer: Any, tally: Tally) -> dict[str, Any]:
     common = {"id": result_id, "custom_id": custom_id}
-    if answer is None or "choices" not in answer:
+    if not isinstance(answer, dict) or not isinstance(answer.get("choices"), list):
         tally.failed += 1
         return {**common, "response": None, "error": _NOT_ANSWERED}
     tally.answered += 1
-    usage = answer.get("usage") or {}
-    tally.prompt_tokens += int(usage.get("prompt_tokens") or 0)
-    tally.completion_tokens += int(usage.get("completion_tokens") or 0)
+    tally.prompt_tokens += _tokens(answer, "prompt_tokens")
+    tally.completion_tokens += _tokens(answer, "completion_tokens")
     response = {"status_code": 200, "request_id": str(answer.get("id", result_id)), "body": answer}
     return {**common, "response": response, "error": None}
 
 
-def _answers(key: str | None, wanted: int) -> list[dict[str, Any]] | None:
-    """Read a part's answers; None where there are none, or not one for each line."""
+def _tokens(answer: dict[str, Any], counted: str) -> int:
+    usage = answer.get("usage")
+    count = usage.get(counted) if isinstance(usage, dict) else None
+    return count if isinstance(count, int) else 0
+
+
+def _answers(key: str | None, wanted: int) -> list[Any] | None:
+    """Read a part's answers; None if there are none, or not one for each line."""
     content = _read(key) if key else None
     if content is None:
         return None
-    try:
-        answers = [json.loads(line) for line in content.split(b"\n") if line.strip()]
-    except ValueError:
-        return None
+    answers = [_answer(line) for line in content.split(b"\n") if line.strip()]
     return answers if len(answers) == wanted else None
 
 
-def _answer_keys(batch_id: str) -> dict[int, str]:
+def _answer(line: bytes) -> Any:
+    """Read one answer; None if it cannot be read, which costs its neighbours nothing."""
+    try:
+        return strict_json.loads_leniently(line)
+    except ValueError:
+        return None
+
+
+def _answer_keys(batch: Transform) -> dict[int, str]:
     """The keys of the answers by number of their part."""
     pages = (
         aws.s3()
         .get_paginator("list_objects_v2")
-        .paginate(Bucket=environment.common().artifacts_bucket, Prefix=layout.answers(batch_id))
+        .paginate(Bucket=_bucket(), Prefix=layout.answers(batch.batch_id, batch.check_id))
     )
     found = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
     # Whatever folders SageMaker puts between: a part is known by its name.
@@ -146,9 +184,13 @@ def _answer_keys(batch_id: str) -> dict[int, str]:
 
 def _read(key: str) -> bytes | None:
     try:
-        answer = aws.s3().get_object(Bucket=environment.common().artifacts_bucket, Key=key)
+        answer = aws.s3().get_object(Bucket=_bucket(), Key=key)
     except ClientError as error:
         if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
             return None
         raise
     return answer["Body"].read()
+
+
+def _bucket() -> str:
+    return environment.common().artifacts_bucket

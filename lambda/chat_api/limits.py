@@ -65,7 +65,8 @@ def admit(caller: str) -> usage.Ticket:
         The ticket, to be given back with `usage.end`.
 
     Raises:
-        ApiError: 429 where the day's tokens are spent, or too many answers are being written.
+        ApiError: 429 where the day's tokens are spent, or too many answers are being written, for this caller
+            or for all.
     """
     ticket, today = usage.begin(caller)
     refusal = _refusal(today)
@@ -102,6 +103,8 @@ def _refusal(today: usage.Today) -> ApiError | None:
         return _budget_spent(today.tokens)
     if today.answering > ANSWERS_AT_ONCE:
         return _too_many_at_once()
+    if today.answering_all > today.most_answers:
+        return _all_slots_taken(today.most_answers)
     return None
 
 
@@ -152,6 +155,17 @@ def _too_many_at_once() -> ApiError:
         "too_many_at_once",
         f"{ANSWERS_AT_ONCE} answers are being written for you already, which is as many as there may be.",
         "Wait until one of them has ended, or stop one.",
+        headers={"Retry-After": "5"},
+    )
+
+
+def _all_slots_taken(most: int) -> ApiError:
+    return ApiError(
+        429,
+        "too_many_answers",
+        f"{most} answers are being written, which is as many as the AWS account can run at once beside the "
+        "functions that look after the model.",
+        'Ask again in a few seconds. To allow more: raise the quota "Concurrent executions" of AWS Lambda.',
         headers={"Retry-After": "5"},
     )
 

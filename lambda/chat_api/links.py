@@ -7,6 +7,8 @@ from pydantic import BaseModel
 from shared import aws, environment
 
 _SECONDS_TO_UPLOAD = 900
+_UPLOADED_AS = "application/octet-stream"
+"""The type of every object that a form puts: no browser shows what somebody sent as a page."""
 SECONDS_TO_FETCH = 3600
 """How long a link to something works."""
 
@@ -19,13 +21,20 @@ class UploadForm(BaseModel):
     key: str
 
 
-def upload_form(bucket: str, key: str, most_bytes: int) -> UploadForm:
-    """Give permission to put one object of so many bytes at most, for 15 minutes."""
+def upload_form(bucket: str, key: str, size: int) -> UploadForm:
+    """Give permission to put one object of exactly this key and size (in bytes), for 15 minutes.
+
+    Raises:
+        ValueError: if S3 could replace a part of the key: boto3 then signs how it begins, not what it is.
+    """
+    if "${" in key:
+        raise ValueError(f"{key!r} has a variable of S3's forms in it. Give the key itself.")
     api = environment.read(environment.Api)
     post = aws.s3_presigner(api.s3_endpoint).generate_presigned_post(
         Bucket=bucket,
         Key=key,
-        Conditions=[["content-length-range", 1, most_bytes]],
+        Fields={"Content-Type": _UPLOADED_AS},
+        Conditions=[{"Content-Type": _UPLOADED_AS}, ["content-length-range", size, size]],
         ExpiresIn=_SECONDS_TO_UPLOAD,
     )
     local = api.browser_endpoint.rstrip("/")

@@ -5,22 +5,27 @@ one of them, or plain text. Every line is held to the same limits as a request o
 is paid for: a job that meets a line that the model refuses loses the lines around it too.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
 
-from chat_api import limits, request_fields
+from chat_api import limits, request_fields, strict_json
 from chat_api.errors import ApiError
 from chat_api.openai_schema import AnswerRequest, ChatRequest, CompletionRequest
+from stories import file_names
 
 _URLS: dict[str, type[AnswerRequest]] = {
     "/v1/chat/completions": ChatRequest,
     "/v1/completions": CompletionRequest,
 }
 _CUSTOM_ID_CHARACTERS = 64
+_LINE_CHARACTERS = 256 * 1024
+"""Several times the longest prompt with every character escaped; a check reads no more than this at once."""
+_MOST_FAULTS = 3
+"""Of a line, that its refusal names."""
+_GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True)
@@ -75,12 +80,13 @@ def read(content: bytes, rules: Rules) -> list[Line]:
     numbers: dict[str, int] = {}
     # Not `splitlines`: a JSON string may hold other characters that it takes for ends of lines.
     for number, text in enumerate(_text(content).split("\n"), start=1):
-        if not text.strip():
+        if not text.strip("\ufeff").strip():
             continue
         if len(lines) == limits.BATCH_LINES:
             raise _too_many_lines()
         try:
-            line = _line(number, text.strip(), rules)
+            # A byte order mark is where files were put together, one after the other.
+            line = _line(number, text.strip().removeprefix("\ufeff").strip(), rules)
             if line.custom_id in numbers:
                 raise _BadLine(
                     f"it has the custom_id {line.custom_id!r} of line {numbers[line.custom_id]}",
@@ -98,6 +104,8 @@ def read(content: bytes, rules: Rules) -> list[Line]:
 
 
 def _text(content: bytes) -> str:
+    if content.startswith(_GZIP):
+        raise _refused(1, "the file is compressed (gzip)", "Unpack it and send what is in it.")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -106,6 +114,7 @@ def _text(content: bytes) -> str:
 
 
 def _line(number: int, text: str, rules: Rules) -> Line:
+    _check_characters(text)
     fields = _fields(text, rules)
     custom_id = _custom_id(fields.pop("custom_id", None), number)
     kind, body = _request(fields)
@@ -116,7 +125,7 @@ def _line(number: int, text: str, rules: Rules) -> Line:
     asked = request.model if "model" in request.model_fields_set else rules.model
     if asked not in rules.models:
         known = ", ".join(rules.models)
-        raise _BadLine(f"there is no model {asked!r} to ask", f"Ask one of: {known}.")
+        raise _BadLine(f"there is no model {asked[:64]!r} to ask", f"Ask one of: {known}.")
     if not request.answer_tokens:
         request = request.model_copy(update={"max_tokens": rules.max_tokens})
     limits.check(request, rules.context)
@@ -126,8 +135,15 @@ def _line(number: int, text: str, rules: Rules) -> Line:
 
 def _fields(text: str, rules: Rules) -> dict[str, Any]:
     """Read a line's fields; plain text becomes those that it stands for."""
+    if len(text) > _LINE_CHARACTERS:
+        raise _BadLine(
+            f"it has more than {_LINE_CHARACTERS:,} characters",
+            "Shorten the prompt, or divide it into several.",
+        )
     try:
-        value = json.loads(text) if text[0] in '{["' else text
+        value = strict_json.loads(text) if text[0] in '{["' else text
+    except strict_json.NotStrictJsonError as error:
+        raise _BadLine(str(error), "Write it with a program that writes JSON by its standard.") from None
     except ValueError as error:
         if text[0] != "{":
             return _plain(text, rules)  # what somebody says, in quotes
@@ -140,6 +156,17 @@ def _fields(text: str, rules: Rules) -> dict[str, Any]:
     return value
 
 
+def _check_characters(text: str) -> None:
+    """Refuse what shows that the file is not the text that it seems to be."""
+    if "\0" in text:
+        raise _BadLine("it has a NUL", "Save the file as UTF-8, not UTF-16, and send it again.")
+    if "\r" in text:
+        raise _BadLine(
+            "it has a carriage return in its middle, so it may be several lines",
+            "Save the file with line feeds (LF, or CR and LF) between its lines.",
+        )
+
+
 def _plain(text: str, rules: Rules) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": text}]} if rules.chat else {"prompt": text}
 
@@ -147,9 +174,11 @@ def _plain(text: str, rules: Rules) -> dict[str, Any]:
 def _custom_id(given: Any, number: int) -> str:
     if given is None:
         return f"line-{number}"
-    if not isinstance(given, str) or not 0 < len(given) <= _CUSTOM_ID_CHARACTERS:
+    fits = isinstance(given, str) and 0 < len(given) <= _CUSTOM_ID_CHARACTERS
+    if not fits or file_names.unsafe_character(given):
         raise _BadLine(
-            "its custom_id is no text of 1 to 64 characters", "Shorten its custom_id, or leave it out."
+            "its custom_id is no text of 1 to 64 characters that can be shown safely",
+            "Give it another custom_id, or leave it out.",
         )
     return given
 
@@ -175,8 +204,8 @@ def _validated(kind: type[AnswerRequest], body: dict[str, Any]) -> AnswerRequest
     except ValidationError as error:
         # The faulty input itself stays out: it may be a prompt.
         faults = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc']) or 'the request'}: {fault['msg']}"
-            for fault in error.errors()
+            f"{'.'.join(str(part)[:64] for part in fault['loc']) or 'the request'}: {fault['msg']}"
+            for fault in error.errors(include_url=False, include_input=False)[:_MOST_FAULTS]
         )
         raise _BadLine(
             f"it is no {kind.named} ({faults})",

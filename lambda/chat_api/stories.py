@@ -1,19 +1,19 @@
 """The stories in the bucket, and permission to add one. Nothing here can delete or replace for good."""
 
-import posixpath
 import shlex
 from typing import Annotated
 
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 
-from chat_api import limits, links
+from chat_api import limits, links, uploads
 from chat_api.errors import ApiError, refusals
 from chat_api.identity import MayRead, MayWrite
 from chat_api.keep_alive import KeptAliveRoute
 from chat_api.links import UploadForm
 from chat_api.numbers import Positive
 from shared import aws, clock, environment
+from stories import file_names
 
 router = APIRouter(tags=["Stories"], responses=refusals(), route_class=KeptAliveRoute)
 
@@ -44,7 +44,7 @@ class NewStory(BaseModel):
 
     name: str = Field(
         min_length=1,
-        max_length=512,
+        max_length=file_names.LONGEST_BYTES,
         description="Printable characters, with or without folders, and no way out of them.",
         json_schema_extra={"format": "file-name"},
     )
@@ -74,18 +74,17 @@ def list_stories(user: MayRead) -> Stories:
 
 @router.post("/stories", responses=refusals(413, 422))
 def offer_upload(story: NewStory, user: MayWrite) -> UploadForm:
-    """Give permission to upload one file, for 15 minutes and 50 MB at most."""
+    """Give permission to upload one file of this name and size, for 15 minutes and 50 MB at most."""
+    key = uploads.checked_name(story.name)
     if story.size > limits.UPLOAD_BYTES:
         raise ApiError(
             413,
             "file_too_large",
-            f"{story.name} has {story.size / 2**20:.0f} MB; "
-            f"a browser may send {limits.UPLOAD_BYTES // 2**20} MB.",
+            f"{key} has {story.size / 2**20:.0f} MB; a browser may send {limits.UPLOAD_BYTES // 2**20} MB.",
             "Split the file, or upload it with: storyloom upload FILE",
         )
-    key = _key(story.name)
     user.changed_object = key
-    return links.upload_form(environment.common().stories_bucket, key, limits.UPLOAD_BYTES)
+    return links.upload_form(environment.common().stories_bucket, key, story.size)
 
 
 @router.delete("/stories/{key:path}", responses=refusals(404, 422))
@@ -99,8 +98,8 @@ def delete_story(key: Key, user: MayWrite) -> Deleted:
     back = ["aws", "s3api", "delete-object", "--bucket", bucket, "--key", key, "--version-id", marker]
     return Deleted(
         key=key,
-        message=f"{key} is deleted; the next run does without it. The bucket keeps its text under a delete "
-        f"marker. To get it back, remove the marker: {shlex.join(back)}",
+        message=f"{file_names.printable(key)} is deleted; the next run does without it. The bucket keeps its "
+        f"text under a delete marker. To get it back, remove the marker: {_as_command(back)}",
     )
 
 
@@ -110,15 +109,16 @@ def _is_there(bucket: str, key: str) -> bool:
     return [entry["Key"] for entry in first] == [key]
 
 
-def _key(name: str) -> str:
-    """Turn a file's name into a key; folders are kept, ways out of them are not."""
-    key = posixpath.normpath(name.replace("\\", "/")).lstrip("/")
-    printable = all(character.isprintable() for character in key)
-    if not printable or key in {"", ".", ".."} or key.startswith("../") or name.endswith("/"):
-        raise ApiError(
-            422,
-            "invalid_request",
-            f"{name!r} is no file name.",
-            "Send the file's own name, such as story.txt.",
-        )
-    return key
+def _as_command(words: list[str]) -> str:
+    """Write a command that can be shown and copied: what a file is called may hold any character."""
+    return " ".join(_quoted(word) for word in words)
+
+
+def _quoted(word: str) -> str:
+    if file_names.unsafe_character(word) is None:
+        return shlex.quote(word)
+    # $'...' is how bash and zsh write what cannot be shown.
+    shown = (
+        f"\\x{byte:02x}" if not chr(byte).isalnum() or byte > 126 else chr(byte) for byte in word.encode()
+    )
+    return f"$'{''.join(shown)}'"

@@ -8,7 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from chat_api import batch_files, completions, costs, limits, links, prompt_lines, request_fields
+from chat_api import batch_files, completions, costs, limits, links, prompt_lines, request_fields, uploads
 from chat_api.errors import ApiError, refusals
 from chat_api.identity import MayRead, MayWrite, User
 from chat_api.keep_alive import KeptAliveRoute
@@ -32,7 +32,13 @@ class WantedBatch(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    name: str = Field(default="prompts.jsonl", min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")
+    name: str = Field(
+        default="prompts.jsonl",
+        min_length=1,
+        max_length=256,
+        description="The file's own name, without folders, in printable characters.",
+        json_schema_extra={"format": "file-name"},
+    )
     size: Positive
     """Bytes."""
     model: str = Field(default=completions.LIVE_NAME, max_length=64)
@@ -109,11 +115,12 @@ def list_batches(user: MayRead) -> Batches:
 @router.post("", status_code=201, responses=refusals(404, 409, 413, 422))
 def make_batch(wanted: WantedBatch, user: MayWrite) -> MadeBatch:
     """Make a batch, and give permission to send its file of prompts, for 15 minutes. Nothing is spent yet."""
+    name = uploads.checked_name(wanted.name).rpartition("/")[2]
     if wanted.size > limits.BATCH_BYTES:
         raise ApiError(
             413,
             "file_too_large",
-            f"{wanted.name} has {wanted.size / 2**20:.0f} MB; a file of prompts may have "
+            f"{name} has {wanted.size / 2**20:.0f} MB; a file of prompts may have "
             f"{limits.BATCH_BYTES // 2**20} MB.",
             "Divide it into several files.",
         )
@@ -122,14 +129,14 @@ def make_batch(wanted: WantedBatch, user: MayWrite) -> MadeBatch:
     batch = transforms.create(
         owner=user.sub,
         created_by=user.called,
-        name=wanted.name,
+        name=name,
         model=wanted.model,
         max_tokens=wanted.max_tokens,
         instance=_instance(wanted.instance),
     )
     user.changed_object = batch.batch_id
     bucket, key = environment.common().artifacts_bucket, layout.prompts(batch.batch_id)
-    return MadeBatch(batch=_shown(batch), upload=links.upload_form(bucket, key, limits.BATCH_BYTES))
+    return MadeBatch(batch=_shown(batch), upload=links.upload_form(bucket, key, wanted.size))
 
 
 @router.get("/{batch_id}", responses=refusals(404, 422))
@@ -149,24 +156,25 @@ def check_batch(batch_id: BatchId, user: MayWrite, strict: StrictFields, respons
     if batch.status not in _BEFORE_START:
         raise _has_begun(batch)
     live = _live()
-    content = batch_files.sent(batch_id)
-    if content is None:
+    file = batch_files.sent(batch_id)
+    if file is None:
         raise ApiError(
             409, "not_uploaded", f"Batch {batch_id} has no file yet.", "Send it with the form of its making."
         )
     chat, context = environment.common().base_model.chat, limits.context_tokens()
     rules = prompt_lines.Rules(_models(), batch.model, batch.max_tokens, chat, context, strict)
-    lines = prompt_lines.read(content, rules)
+    lines = prompt_lines.read(file.content, rules)
     ignored = sorted({name for line in lines for name in line.ignored})
     request_fields.tell_ignored(response, ignored)
     answer_tokens = sum(line.answer_tokens for line in lines)
     price = costs.of_batch(answer_tokens, batch.instance)
-    batch_files.write_requests(batch_id, lines)
     moved = transforms.move(
         batch_id,
         "checked",
         _BEFORE_START,
         message=_checked(ignored),
+        check_id=batch_files.write_requests(batch_id, lines),
+        file_etag=file.etag,
         lines=len(lines),
         lines_a_part=batch_files.lines_a_part(len(lines)),
         version=live.version,
@@ -191,15 +199,20 @@ def start_batch(batch_id: BatchId, user: MayWrite) -> Batch:
             f"Send its file, then: POST /api/batches/{batch_id}/check",
         )
     if batch.status == "checked":
+        if batch.file_etag and batch_files.etag(batch_id) != batch.file_etag:
+            raise _file_changed(batch_id)
         if not transforms.take_place(batch_id):
             raise _too_many_batches()
         message = "The model is packed for the job, unless that has been done lately."
-        if transforms.move(batch_id, "preparing", {"checked"}, message=message):
+        # What starts is what was read here: its lines and its price are of the same check.
+        if transforms.move(batch_id, "preparing", {"checked"}, only_check=batch.check_id, message=message):
             _call_start_transform(batch_id)
             log.info("Started a batch", extra={"batch_id": batch_id, "by": user.sub, "lines": batch.lines})
     batch = _own(batch_id, user)
     if not batch.going:
         transforms.free_place(batch_id)  # somebody stopped it just now
+    if batch.status == "checked":
+        raise _file_changed(batch_id)  # it was checked again just now
     return _shown(batch)
 
 
@@ -321,6 +334,16 @@ def _has_begun(batch: Transform) -> ApiError:
         "has_begun",
         f"Batch {batch.batch_id} is {batch.status}: its lines are what they are.",
         "Make a new batch for other lines.",
+    )
+
+
+def _file_changed(batch_id: str) -> ApiError:
+    return ApiError(
+        409,
+        "file_changed",
+        f"The file of batch {batch_id} was sent or checked again since its price was given. "
+        "Nothing was spent.",
+        f"See what it takes now: POST /api/batches/{batch_id}/check",
     )
 
 

@@ -15,5 +15,5 @@ def delete_retired(protected: Protected) -> int:
     for version in artifact_objects.folders(layout.HOSTING) - protected.bundles:
         deleted += artifact_objects.delete_below(layout.hosting(version), tag_first=True)
     for version in artifact_objects.folders(layout.TRANSFORM_MODELS) - protected.bundles - protected.batches:
-        deleted += artifact_objects.delete_below(layout.transform_model(version))
+        deleted += artifact_objects.delete_below(layout.transform_models(version))
     return deleted

@@ -33,6 +33,9 @@ _IN_PARTS = TransferConfig(
     multipart_threshold=512 * 2**20, multipart_chunksize=256 * 2**20, max_concurrency=10
 )
 
+_SOURCE_ETAG = "source-etag"
+"""Metadata of a copy: the ETag of what it is a copy of. One that was made in parts has another ETag."""
+
 
 class IncompleteModelError(Exception):
     """A folder that the bundle is made from lacks files."""
@@ -187,19 +190,32 @@ def _copy_folder(
     *,
     but: Callable[[str], bool] = lambda name: False,
 ) -> set[str]:
-    """Copy a folder's objects, all but `staged.json` and those named; returns the copied ones' names."""
+    """Copy a folder's objects, all but `staged.json` and those named; returns the copied ones' names.
+
+    What has been copied is not copied again, if it is a copy of the very object that is there now.
+    """
     s3 = aws.s3()
-    there = {entry["Key"]: entry["Size"] for entry in _objects(to_bucket, to_prefix)}
+    there = {entry["Key"] for entry in _objects(to_bucket, to_prefix)}
     names: set[str] = set()
     for entry in _objects(from_bucket, from_prefix):
         name = entry["Key"].removeprefix(from_prefix)
         if not name or name.endswith("/") or name == "staged.json" or but(name):
             continue
         names.add(name)
-        if there.get(to_prefix + name) != entry["Size"]:
+        if to_prefix + name not in there or _copied_from(to_bucket, to_prefix + name) != entry["ETag"]:
             source: CopySourceTypeDef = {"Bucket": from_bucket, "Key": entry["Key"]}
-            s3.copy(source, to_bucket, to_prefix + name, Config=_IN_PARTS)
+            as_listed = {
+                "CopySourceIfMatch": entry["ETag"],
+                "Metadata": {_SOURCE_ETAG: entry["ETag"]},
+                "MetadataDirective": "REPLACE",
+            }
+            s3.copy(source, to_bucket, to_prefix + name, ExtraArgs=as_listed, Config=_IN_PARTS)
     return names
+
+
+def _copied_from(bucket: str, key: str) -> str | None:
+    """Return the ETag of what an object is a copy of; None if that was not written down."""
+    return aws.s3().head_object(Bucket=bucket, Key=key)["Metadata"].get(_SOURCE_ETAG)
 
 
 def _delete_retired(version: str) -> None:

@@ -7,7 +7,19 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from keeper import transforms
-from shared import capacity, clock, endpoint, environment, hosting, lock, machines, meter, scaling, versions
+from shared import (
+    answer_slots,
+    capacity,
+    clock,
+    endpoint,
+    environment,
+    hosting,
+    lock,
+    machines,
+    meter,
+    scaling,
+    versions,
+)
 from shared.endpoint import Endpoint
 from shared.models import HostingState
 
@@ -15,8 +27,6 @@ log = Logger(service="keeper")
 
 LONGEST_LIFE = timedelta(hours=24)
 """No endpoint bills for longer than this in one piece, whatever the table says; the next message wakes it."""
-LONGEST_CHANGE = timedelta(minutes=90)
-"""A change that takes longer hangs: SageMaker gives up the slowest start that we allow before that."""
 _SETTLING_SECONDS = 60
 """For this long whoever woke the endpoint is left to make it."""
 
@@ -43,6 +53,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         finally:
             # Whatever becomes of the endpoint: a transform job bills too.
             transforms.tick()
+        answer_slots.record_concurrency()
     state = hosting.state()
     log.info(f"After {action}", extra={"hosting": state.status, "version": state.version})
     return state.model_dump()
@@ -114,8 +125,8 @@ def _overdue(found: Endpoint) -> str | None:
         return None
     if clock.now() - found.created_at > LONGEST_LIFE:
         return "Deleted after the longest life of an endpoint; a message wakes it."
-    if found.busy and clock.now() - found.changed_at > LONGEST_CHANGE:
-        minutes = LONGEST_CHANGE.total_seconds() / 60
+    if found.busy and clock.now() - found.changed_at > hosting.LONGEST_CHANGE:
+        minutes = hosting.LONGEST_CHANGE.total_seconds() / 60
         return f"Deleted after it hung in {found.status} for {minutes:g} minutes; a message wakes it."
     return None
 
@@ -157,6 +168,8 @@ def _without_endpoint(state: HostingState) -> None:
     elif state.status == "waking" and not _is_deployed_now(state):
         _forget_dead_deployment(state)
         _make()
+    elif state.status == "asleep" and state.sleep_by:
+        hosting.forget_deadline()
 
 
 def _forget_dead_deployment(state: HostingState) -> None:

@@ -11,6 +11,7 @@ from read_stories import cache
 from shared import aws, environment
 from shared.ahead import ahead
 from shared.batches import Item
+from stories import file_names
 from stories.limits import too_large
 from stories.models import Reject, Source
 
@@ -57,14 +58,28 @@ def rejected(item: Item, reason: str, cure: str, *, keep: bool = False) -> Fetch
         keep: whether a later run is to believe it without looking.
     """
     stories = cache.new_stories()
-    cache.write(stories, Reject(source_key=item["key"], source_version="", reason=reason, cure=cure))
+    name = file_names.printable(item["key"])
+    cache.write(stories, Reject(source_key=name, source_version="", reason=reason, cure=cure))
     return Fetched(item, stories=stories, keep=keep)
 
 
-def _fetch(item: Item) -> Fetched:
+def _refused_unread(item: Item) -> Fetched | None:
+    """Return what is refused for its name or its size alone; None if the file has to be read."""
+    unsafe = file_names.unsafe_character(item["key"])
+    if unsafe is not None:
+        return rejected(
+            item,
+            f"Its name has a character that cannot be shown safely ({unsafe}).",
+            "Rename the file and drop it again.",
+        )
     refused = too_large(Source(key=item["key"]), item["size"])
-    if refused:
-        return rejected(item, refused.reason, refused.cure)
+    return None if refused is None else rejected(item, refused.reason, refused.cure)
+
+
+def _fetch(item: Item) -> Fetched:
+    refused = _refused_unread(item)
+    if refused is not None:
+        return refused
     known = cache.find(item)
     if known:
         return Fetched(item, stories=known.stories, keep=known.is_old, from_cache=True)

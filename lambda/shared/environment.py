@@ -59,6 +59,8 @@ class Schedule(_Group):
     schedule_group: str
     schedule_role_arn: str
     quiet_seconds: int
+    max_quiet_seconds: int
+    """After the first new story: then a run starts although others keep coming."""
 
 
 class Pipeline(_Group):
@@ -146,6 +148,12 @@ class Hosting(_Group):
     watch_minutes: float = 0
     """How long a new version's alarms are watched while the machines of the one before it stay."""
     rollback_alarms: list[str] = []
+
+
+class IdleTime(_Group):
+    """How long the endpoint stays without a message."""
+
+    idle_minutes: float
 
 
 class TransformMachines(_Group):

@@ -1,6 +1,6 @@
 """Freeing the lock at the end of a run, without forgetting the runs that are owed."""
 
-from shared import lock, timer
+from shared import lock, quiet_period, timer
 
 
 def free(run_id: str) -> bool:
@@ -20,6 +20,6 @@ def free(run_id: str) -> bool:
         if held.wanted_version:
             timer.deploy_soon(held.wanted_version, f"{held.wanted_version} was chosen during run {run_id}")
         if held.pending:
-            timer.restart(f"stories arrived during run {run_id}")
+            quiet_period.restart(f"stories arrived during run {run_id}")
         if lock.release(held):
             return held.pending

@@ -8,12 +8,16 @@ from datetime import timedelta
 
 from boto3.dynamodb.conditions import Attr, ConditionBase
 
-from shared import clock, machines, table, versions
+from shared import clock, environment, machines, table, versions
 from shared.models import HostingState, LivePointer, Shortage
 
 _KEY = ("HOSTING", "STATE")
 TOUCH_EVERY = timedelta(minutes=1)
 """How often it is written down that the model is used."""
+LONGEST_CHANGE = timedelta(minutes=90)
+"""A change that takes longer hangs: SageMaker gives up the slowest start that we allow before that."""
+_GUARD_AFTER = timedelta(minutes=15)
+"""How much later than the keeper the guard acts: two of the keeper's ticks may be late or lost."""
 _FAILED_SECONDS = 60
 """For this long an endpoint that failed is not tried again."""
 CAPACITY_SECONDS = 600
@@ -42,6 +46,7 @@ def claim_waking(version: str, endpoint_config: str) -> bool:
         "tried": None,
         "since": clock.stamp(),
         "last_used_at": clock.stamp(),
+        "sleep_by": _sleep_by(LONGEST_CHANGE),
         "message": _starting(endpoint_config),
     }
     return table.update(*_KEY, changes, only_if=resting)
@@ -54,6 +59,7 @@ def mark_waking(version: str, endpoint_config: str, message: str | None = None) 
         "version": version,
         "endpoint_config": endpoint_config,
         "since": clock.stamp(),
+        "sleep_by": _sleep_by(LONGEST_CHANGE),
         "message": message or _starting(endpoint_config),
     }
     table.update(*_KEY, changes)
@@ -68,6 +74,7 @@ def mark_awake(version: str, endpoint_config: str) -> None:
         "endpoint_config": endpoint_config,
         "since": clock.stamp(),
         "last_used_at": clock.stamp(),
+        "sleep_by": _sleep_by(_idle()),
         "message": f"{version} answers.",
     }
     if before.status == "waking" and before.since:
@@ -160,11 +167,30 @@ def touch(at_once: bool = False) -> bool:
     Returns:
         False where the model is not awake (or, harmlessly, was touched within the minute).
     """
-    awake: ConditionBase = Attr("status").is_in(["awake", "waking"])
+    due: ConditionBase | None = None
     if not at_once:
         before = clock.text(clock.now() - TOUCH_EVERY)
-        awake = awake & (Attr("last_used_at").not_exists() | Attr("last_used_at").lt(before))
-    return table.update(*_KEY, {"last_used_at": clock.stamp()}, only_if=awake)
+        due = Attr("last_used_at").not_exists() | Attr("last_used_at").lt(before)
+    for status, more in (("awake", {"sleep_by": _sleep_by(_idle())}), ("waking", {})):
+        current: ConditionBase = Attr("status").eq(status)
+        changes = {"last_used_at": clock.stamp(), **more}
+        if table.update(*_KEY, changes, only_if=current & due if due else current):
+            return True
+    return False
+
+
+def forget_deadline() -> None:
+    """Record that there is no endpoint that the guard could delete."""
+    table.update(*_KEY, {"sleep_by": None}, only_if=Attr("status").eq("asleep"))
+
+
+def _sleep_by(allowed: timedelta) -> clock.Utc:
+    """Return when the guard deletes the endpoint, if nothing happens that moves it."""
+    return clock.text(clock.now() + allowed + _GUARD_AFTER)
+
+
+def _idle() -> timedelta:
+    return timedelta(minutes=environment.read(environment.IdleTime).idle_minutes)
 
 
 def _starting(endpoint_config: str) -> str:

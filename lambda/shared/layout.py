@@ -229,9 +229,19 @@ TRANSFORM_MODELS = f"{TRANSFORMS}model/"
 """Prefix of all packed models."""
 
 
-def transform_model(version: str) -> str:
-    """Key of a version's hosting bundle as one archive: transform jobs take no folder."""
-    return f"{TRANSFORM_MODELS}{version}/model.tar.gz"
+def transform_models(version: str) -> str:
+    """Prefix of the archives of a version's hosting bundle, of which there is one for each content."""
+    return f"{TRANSFORM_MODELS}{version}/"
+
+
+def transform_model(version: str, content: str) -> str:
+    """Key of a version's hosting bundle as one archive: transform jobs take no folder.
+
+    Args:
+        version: that the bundle was made for.
+        content: digest of what the bundle holds.
+    """
+    return f"{transform_models(version)}{content}/model.tar.gz"
 
 
 def transform(batch_id: str) -> str:
@@ -244,19 +254,32 @@ def prompts(batch_id: str) -> str:
     return f"{transform(batch_id)}prompts"
 
 
-def requests(batch_id: str) -> str:
-    """Prefix of the same prompts as requests to the model, one a line, in parts."""
-    return f"{transform(batch_id)}requests/"
+def custom_ids(batch_id: str, check_id: str) -> str:
+    """Key of the custom ids of the lines that one check read, in their order."""
+    return f"{transform(batch_id)}{_of_check(check_id)}custom_ids.json"
 
 
-def request_part(batch_id: str, number: int) -> str:
+def requests(batch_id: str, check_id: str) -> str:
+    """Prefix of the lines that one check read, as requests to the model, one a line, in parts.
+
+    Each check has a prefix of its own, so that a job reads what one check wrote and nothing else.
+    """
+    return f"{transform(batch_id)}requests/{_of_check(check_id)}"
+
+
+def request_part(batch_id: str, check_id: str, number: int) -> str:
     """Key of one part of the requests; the first is number 0."""
-    return f"{requests(batch_id)}{number:05}.jsonl"
+    return f"{requests(batch_id, check_id)}{number:05}.jsonl"
 
 
-def answers(batch_id: str) -> str:
+def answers(batch_id: str, check_id: str) -> str:
     """Prefix that the transform job writes under: what `00000.jsonl` gave is `00000.jsonl.out`."""
-    return f"{transform(batch_id)}answers/"
+    return f"{transform(batch_id)}answers/{_of_check(check_id)}"
+
+
+def _of_check(check_id: str) -> str:
+    # Batches that an older version of the app checked have none.
+    return f"{check_id}/" if check_id else ""
 
 
 def results(batch_id: str) -> str:

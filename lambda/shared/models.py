@@ -185,6 +185,8 @@ class HostingState(_Item):
     """Endpoint configuration that SageMaker last accepted for the endpoint."""
     since: Utc | None = None
     last_used_at: Utc | None = None
+    sleep_by: Utc | None = None
+    """When Step Functions deletes the endpoint, unless this is moved (`stacks/endpoint_guard.py`)."""
     message: str | None = None
     wake_seconds: float | None = None
     """How long the last waking took, the best guess for the next one."""
@@ -256,6 +258,10 @@ class Transform(_Item):
     """Of an answer whose line does not say."""
     instance: str
     message: str | None = None
+    check_id: str = ""
+    """Which check of its file counts: each writes its requests to a prefix of its own."""
+    file_etag: str | None = None
+    """S3's ETag of the file that this check read."""
     lines: int | None = None
     lines_a_part: int | None = None
     version: str | None = None

@@ -1,7 +1,7 @@
 """The list that is written when a base model lies in the artifacts bucket whole: `staged.json`."""
 
 import json
-from typing import Literal
+from typing import Any, Literal
 
 from botocore.exceptions import ClientError
 from pydantic import BaseModel, ConfigDict
@@ -16,11 +16,13 @@ whose weights the adapter has been added to (docs/decisions/0011)."""
 class Staged(BaseModel):
     """What the list says, beside what was not asked for yet when an older one was written."""
 
-    # The commit and the files with their hashes stay in it, and newer things too.
+    # The commit stays in it, and newer things too.
     model_config = ConfigDict(extra="allow")
 
     architecture: str | None = None
     hosting: HostingWay | None = None
+    files: dict[str, dict[str, Any]] = {}
+    """`{"bytes", "sha256", "etag"}` of each file by its name; an older list lacks some of these."""
 
 
 def read() -> Staged | None:

@@ -1,7 +1,7 @@
 """The timers: one-time schedules that call start_run, for stories and for a version that has to wait."""
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from shared import aws, clock, environment
@@ -10,26 +10,27 @@ _SOON_SECONDS = 5
 """A schedule must lie in the future when it is made."""
 
 
-def restart(reason: str) -> str:
-    """Make the schedule, or move it forward, so that start_run is called when the bucket has been quiet.
+def set_quiet(due: datetime, reason: str) -> datetime:
+    """Make the schedule, or move it, so that start_run is called when the bucket has been quiet.
 
     Returns:
-        When it will fire, as text. The same text is in the call, so that start_run knows a call that the
-        scheduler delivers twice.
+        When it will fire. The same instant is in the call, so that start_run knows a call that the scheduler
+        delivers twice.
     """
     schedule = environment.read(environment.Schedule)
-    return _set(schedule.schedule_name, schedule.quiet_seconds, {"reason": reason})
+    return _set(schedule.schedule_name, due, {"reason": reason})
 
 
 def deploy_soon(version: str, reason: str) -> str:
     """Have start_run called for a version as soon as a schedule can fire; returns when, as text."""
     schedule = environment.read(environment.Schedule)
-    return _set(schedule.deploy_schedule_name, _SOON_SECONDS, {"reason": reason, "version": version})
+    due = _set(schedule.deploy_schedule_name, clock.now(), {"reason": reason, "version": version})
+    return clock.text(due)
 
 
-def _set(name: str, seconds: int, call: dict[str, str]) -> str:
+def _set(name: str, wanted: datetime, call: dict[str, str]) -> datetime:
     schedule = environment.read(environment.Schedule)
-    due = clock.now() + timedelta(seconds=seconds)
+    due = max(wanted, clock.now() + timedelta(seconds=_SOON_SECONDS))
     fields: dict[str, Any] = {
         "Name": name,
         "GroupName": schedule.schedule_group,
@@ -44,7 +45,7 @@ def _set(name: str, seconds: int, call: dict[str, str]) -> str:
         },
     }
     _create_or_move(fields)
-    return clock.text(due)
+    return due
 
 
 def _create_or_move(fields: dict[str, Any]) -> None:

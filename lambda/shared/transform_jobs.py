@@ -61,7 +61,8 @@ def create(batch: Transform, model_uri: str) -> None:
     resources: dict[str, Any] = {"InstanceType": batch.instance, "InstanceCount": 1}
     if settings.transform_ami:
         resources["TransformAmiVersion"] = settings.transform_ami
-    source = {"S3DataType": "S3Prefix", "S3Uri": layout.uri(bucket, layout.requests(batch.batch_id))}
+    requests = layout.requests(batch.batch_id, batch.check_id)
+    source = {"S3DataType": "S3Prefix", "S3Uri": layout.uri(bucket, requests)}
     _create_once(
         "create_transform_job",
         TransformJobName=batch.job_name,
@@ -79,7 +80,7 @@ def create(batch: Transform, model_uri: str) -> None:
             "SplitType": "Line",
         },
         TransformOutput={
-            "S3OutputPath": layout.uri(bucket, layout.answers(batch.batch_id)),
+            "S3OutputPath": layout.uri(bucket, layout.answers(batch.batch_id, batch.check_id)),
             "Accept": "application/json",
             "AssembleWith": "Line",
         },

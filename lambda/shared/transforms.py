@@ -10,7 +10,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
-from boto3.dynamodb.conditions import Attr
+from boto3.dynamodb.conditions import Attr, ConditionBase
 
 from shared import clock, runs, table
 from shared.models import Transform, TransformStatus
@@ -61,11 +61,27 @@ def of(owner: str) -> list[Transform]:
 
 
 def move(
-    batch_id: str, status: TransformStatus, only_from: Collection[TransformStatus], **changes: Any
+    batch_id: str,
+    status: TransformStatus,
+    only_from: Collection[TransformStatus],
+    *,
+    only_check: str | None = None,
+    **changes: Any,
 ) -> bool:
-    """Bring a batch into another status; returns False where it was in none of these."""
+    """Bring a batch into another status.
+
+    Args:
+        batch_id: which batch.
+        status: the new one.
+        only_from: returns False if the batch was in none of these.
+        only_check: returns False also if another check of its file counts by now.
+        changes: other fields of the record.
+    """
     fields = {"status": status, "since": clock.stamp(), **changes}
-    return table.update(_PARTITION, batch_id, fields, only_if=Attr("status").is_in(sorted(only_from)))
+    condition: ConditionBase = Attr("status").is_in(sorted(only_from))
+    if only_check:
+        condition &= Attr("check_id").eq(only_check)
+    return table.update(_PARTITION, batch_id, fields, only_if=condition)
 
 
 def note(batch_id: str, **changes: Any) -> None:

@@ -5,14 +5,20 @@ itself (`expires_at`).
 """
 
 import uuid
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
-from shared import clock, table
+from botocore.exceptions import BotoCoreError, ClientError
+
+from shared import answer_slots, clock, table
 from shared.table import Item
 
 LONGEST_ANSWER_SECONDS = 900
 """Longer than an answer can take: the API's own timeout. A function that died leaves its answer behind."""
 _DAY_IS_KEPT, _MINUTE_IS_KEPT = 2 * 86_400, 3_600
+
+_beside = ThreadPoolExecutor(16, thread_name_prefix="answer-slots")
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,11 @@ class Today:
 
     tokens: int = 0
     answering: int = 0
-    """How many answers are being written now."""
+    """How many answers are being written for the caller now."""
+    answering_all: int = 0
+    """How many for all callers; counted when an answer begins."""
+    most_answers: int = 1
+    """How many there may be for all callers."""
 
 
 def begin(caller: str) -> tuple[Ticket, Today]:
@@ -43,17 +53,28 @@ def begin(caller: str) -> tuple[Ticket, Today]:
         The ticket for `end`, and the day with this answer in it.
     """
     ticket = Ticket(caller, clock.day(), f"{uuid.uuid4().hex}@{_seconds()}")
-    item = table.add(
-        _partition(caller),
-        ticket.day,
-        {"active": {ticket.entry}},
-        changes={"expires_at": _seconds() + _DAY_IS_KEPT},
-    )
-    return ticket, _today(item)
+    # Beside the other write: the first word waits for the slower of the two.
+    slot = _beside.submit(answer_slots.acquire, ticket.entry, _is_stale)
+    try:
+        item = table.add(
+            _partition(caller),
+            ticket.day,
+            {"active": {ticket.entry}},
+            changes={"expires_at": _seconds() + _DAY_IS_KEPT},
+        )
+        answering_all, most_answers = slot.result()
+    except BaseException:
+        # Each of the two may have been noted although the other could not be.
+        wait([slot])
+        with suppress(BotoCoreError, ClientError):
+            end(ticket, tokens=0)
+        raise
+    return ticket, replace(_today(item), answering_all=answering_all, most_answers=most_answers)
 
 
 def end(ticket: Ticket, tokens: int) -> None:
     """Note that an answer has ended, and what it took."""
+    answer_slots.release(ticket.entry)
     table.add(_partition(ticket.caller), ticket.day, {"tokens": tokens}, removals={"active": {ticket.entry}})
 
 

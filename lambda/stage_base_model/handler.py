@@ -1,17 +1,16 @@
 """Copies a pinned revision of the base model into the artifacts bucket, once, a stretch at a time."""
 
-import hashlib
 import time
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from botocore.exceptions import ClientError
 
 from shared import aws, environment, layout, runs, staged
 from shared.staged import Staged
-from stage_base_model import progress, resumable_upload
+from stage_base_model import intact, progress, resumable_upload, stored
 from stage_base_model.architectures import UnservedModelError, hosting_way
+from stage_base_model.digests import Content, ContentHash
 from stage_base_model.hub import FileChanged, Hub, HubError, HubFile
 from stage_base_model.progress import PartialUpload, StagingProgress
 from stage_base_model.resumable_upload import ResumableUpload
@@ -49,11 +48,15 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     run_id = event["run_id"]
     common = environment.common()
     base = common.base_model
+    retries = RetryPolicy(time.monotonic() + context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS)
     there = staged.read()
+    if there is not None and there.files:
+        there, left = _checked_again(there, retries)
+        if left:
+            return {"done": False, "files_left": left}
     if there is None:
         runs.enter(run_id, "StageBaseModel", f"Copying {base.id} into your bucket, once.")
-        deadline = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS
-        left = _stage(Hub(base.id, _token(), RetryPolicy(deadline)))
+        left = _stage(Hub(base.id, _token(), retries))
         if left:
             return {"done": False, "files_left": left}
     elif there.hosting is None:
@@ -62,6 +65,32 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         staged.write(there.model_copy(update={"architecture": architecture, "hosting": hosting}))
     runs.enter(run_id, "Train", "Waiting for a training machine.", training_job=event["training_job"])
     return {"done": True, "files_left": 0}
+
+
+def _checked_again(there: Staged, retries: RetryPolicy) -> tuple[Staged | None, int]:
+    """Check that every file is what was staged.
+
+    Returns:
+        The list, or None if files have to be copied again; and how many are left for the next call.
+    """
+    bucket, prefix = _place()
+    files: dict[str, dict[str, Any]] = {}
+    try:
+        wrong = intact.check(there, bucket, prefix, retries, files)
+    except OutOfTime:
+        staged.write(there.model_copy(update={"files": {**there.files, **files}}))
+        return there, len(there.files) - len(files)
+    if wrong:
+        log.warning("Files of the base model are not what was staged", extra={"files": sorted(wrong)})
+        done = progress.read()
+        done.verified = {name: facts["sha256"] for name, facts in files.items() if "sha256" in facts}
+        done.etags = {name: facts["etag"] for name, facts in files.items() if "etag" in facts}
+        progress.write(done)
+        return None, 0
+    if files != there.files:
+        there = there.model_copy(update={"files": files})
+        staged.write(there)
+    return there, 0
 
 
 def _stage(hub: Hub) -> int:
@@ -81,16 +110,23 @@ def _stage(hub: Hub) -> int:
         missing = [file for file in files if file.name not in done.verified]
         left = len(missing)
         for file in missing:
-            done.verified[file.name] = _copy_verified(hub, commit, file, done)
+            done.verified[file.name], done.etags[file.name] = _copy_verified(hub, commit, file, done)
             log.info("Copied", extra={"file": file.name, "bytes": file.size})
             progress.write(done)
             left -= 1
     except (HubUnavailable, OutOfTime) as stopped:
         _note_call(before, done, stopped)
         return left
-    listed = {file.name: {"bytes": file.size, "sha256": done.verified[file.name]} for file in files}
-    facts: dict[str, Any] = {"commit": commit, "files": listed}
-    staged.write(Staged(architecture=architecture, hosting=hosting, **facts))
+    listed: dict[str, dict[str, Any]] = {
+        file.name: {
+            "bytes": file.size,
+            "sha256": done.verified[file.name],
+            "etag": done.etags.get(file.name),
+        }
+        for file in files
+    }
+    facts: dict[str, Any] = {"commit": commit}
+    staged.write(Staged(architecture=architecture, hosting=hosting, files=listed, **facts))
     progress.delete()
     log.info("Staged", extra={"base_model": hub.model_id, "commit": commit, "hosting": hosting})
     return 0
@@ -117,8 +153,8 @@ def _came_further(before: StagingProgress, done: StagingProgress) -> bool:
     return done.verified != before.verified or done.received > before.received
 
 
-def _copy_verified(hub: Hub, commit: str, file: HubFile, done: StagingProgress) -> str:
-    """Copy a file unless it is there whole; returns its sha256.
+def _copy_verified(hub: Hub, commit: str, file: HubFile, done: StagingProgress) -> tuple[str, str]:
+    """Copy a file unless it is there whole; returns its sha256, and its object's ETag.
 
     Raises:
         HubError: if it arrived damaged twice.
@@ -127,13 +163,15 @@ def _copy_verified(hub: Hub, commit: str, file: HubFile, done: StagingProgress) 
     key = prefix + file.name
     while True:
         try:
-            if _size(bucket, key) == file.size:
-                return _checked(file, _sha256(bucket, key, hub.retries), file.size)
+            if stored.size_of(bucket, key) == file.size:
+                found, etag = stored.hash_object(bucket, key, file.size, hub.retries)
+                return _checked(file, found), etag
             if file.size <= resumable_upload.PART_BYTES:
                 body = hub.read(commit, file.name)
-                digest = _checked(file, hashlib.sha256(body).hexdigest(), len(body))
-                aws.s3().put_object(Bucket=bucket, Key=key, Body=body)
-                return digest
+                hashed = ContentHash(len(body))
+                hashed.add(body)
+                digest = _checked(file, hashed.content)
+                return digest, aws.s3().put_object(Bucket=bucket, Key=key, Body=body)["ETag"]
             return _copy_in_parts(hub, commit, file, done)
         except (_DamagedFile, FileChanged) as wrong:
             _discard(bucket, key, done)
@@ -146,7 +184,7 @@ def _copy_verified(hub: Hub, commit: str, file: HubFile, done: StagingProgress) 
             progress.write(done)
 
 
-def _copy_in_parts(hub: Hub, commit: str, file: HubFile, done: StagingProgress) -> str:
+def _copy_in_parts(hub: Hub, commit: str, file: HubFile, done: StagingProgress) -> tuple[str, str]:
     bucket, prefix = _place()
     partial = done.partial if done.partial and done.partial.name == file.name else None
     upload = ResumableUpload(bucket, prefix + file.name, partial.upload_id if partial else None)
@@ -162,19 +200,20 @@ def _copy_in_parts(hub: Hub, commit: str, file: HubFile, done: StagingProgress) 
         done.received += max(0, upload.position - partial.kept)
         partial.kept = upload.position
     if not upload.resumed:
-        _checked(file, digest, download.position)
-    upload.complete()
+        _checked(file, Content(download.position, digest))
+    etag = upload.complete()
     done.partial = None
     # The parts of earlier calls were hashed then, but not together with these.
     if upload.resumed:
-        return _checked(file, _sha256(bucket, prefix + file.name, hub.retries), file.size)
-    return digest
+        found, etag = stored.hash_object(bucket, prefix + file.name, file.size, hub.retries)
+        return _checked(file, found), etag
+    return digest, etag
 
 
-def _checked(file: HubFile, digest: str, size: int) -> str:
-    if size != file.size or (file.sha256 and digest != file.sha256):
+def _checked(file: HubFile, found: Content) -> str:
+    if not found.is_of(file):
         raise _DamagedFile(file.name)
-    return digest
+    return found.sha256
 
 
 def _discard(bucket: str, key: str, done: StagingProgress) -> None:
@@ -188,29 +227,12 @@ def _discard(bucket: str, key: str, done: StagingProgress) -> None:
 def _own_config() -> bytes:
     """Read the `config.json` of a model that is in the bucket already."""
     bucket, prefix = _place()
-    if _size(bucket, f"{prefix}config.json") is None:
+    if stored.size_of(bucket, f"{prefix}config.json") is None:
         raise UnservedModelError(
             f"The base model in {layout.uri(bucket, prefix)} has no config.json. Delete that folder and "
             "start the run again: it is copied anew."
         )
     return aws.s3().get_object(Bucket=bucket, Key=f"{prefix}config.json")["Body"].read()
-
-
-def _sha256(bucket: str, key: str, retries: RetryPolicy) -> str:
-    digest = hashlib.sha256()
-    for chunk in aws.s3().get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(2**20):
-        retries.check_time(key)
-        digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _size(bucket: str, key: str) -> int | None:
-    try:
-        return aws.s3().head_object(Bucket=bucket, Key=key)["ContentLength"]
-    except ClientError as error:
-        if error.response["Error"]["Code"] in {"404", "NoSuchKey"}:
-            return None
-        raise
 
 
 def _token() -> str | None:

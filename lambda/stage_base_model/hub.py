@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 
@@ -33,6 +34,8 @@ class HubFile:
     """Bytes."""
     sha256: str | None
     """Known for large files only."""
+    git_sha1: str | None = None
+    """Git's hash of the content; of a large file it would be that of a pointer, so it is None."""
 
 
 class Hub:
@@ -72,7 +75,7 @@ class Hub:
         """
         response = self._get(f"/api/models/{self._model_id}/tree/{commit}")
         files = [
-            HubFile(entry["path"], entry["size"], entry.get("lfs", {}).get("oid"))
+            _hub_file(entry)
             for entry in response.json()
             if entry["type"] == "file"
             and _NEEDED.fullmatch(entry["path"])
@@ -216,6 +219,13 @@ class Download:
 
 class FileChanged(Exception):  # noqa: N818 - a signal to begin the file anew, not an error
     """The hub has another file by this name than before."""
+
+
+def _hub_file(entry: dict[str, Any]) -> HubFile:
+    large = entry.get("lfs")
+    if large:
+        return HubFile(entry["path"], entry["size"], large["oid"])
+    return HubFile(entry["path"], entry["size"], None, entry.get("oid"))
 
 
 def describe(error: httpx.TransportError) -> str:

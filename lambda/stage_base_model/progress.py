@@ -21,7 +21,9 @@ class StagingProgress(BaseModel):
     """How far the staging is."""
 
     verified: dict[str, str] = {}
-    """sha256 of the files that were compared with the hub's hash, or have none there."""
+    """sha256 of the files that were compared with the hub's hash."""
+    etags: dict[str, str] = {}
+    """S3's ETags of the same files when they were compared."""
     partial: PartialUpload | None = None
     received: int = 0
     """Bytes of files in parts, over all calls."""

@@ -61,14 +61,15 @@ class ResumableUpload:
                 self._parts += [part.result() for part in waiting]
         return digest.hexdigest()
 
-    def complete(self) -> None:
-        """Make the object of the parts."""
-        aws.s3().complete_multipart_upload(
+    def complete(self) -> str:
+        """Make the object of the parts; returns its ETag."""
+        made = aws.s3().complete_multipart_upload(
             Bucket=self._bucket,
             Key=self._key,
             UploadId=self.upload_id,
             MultipartUpload={"Parts": self._parts},
         )
+        return made["ETag"]
 
     def abort(self) -> None:
         """Abort the upload, if S3 still has it."""

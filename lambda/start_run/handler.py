@@ -9,7 +9,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from shared import approvals, aws, clock, environment, lock, runs
+from shared import approvals, aws, clock, environment, lock, quiet_period, runs
 from shared.models import Lock
 from start_run import resuming
 
@@ -41,6 +41,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         return outcome
     due = event.get("due")
     version = event.get("version")
+    if due and not version:
+        quiet_period.end(due)
     seed = f"{due}{version or ''}"
     run_id = runs.new_id(clock.instant(due), seed=seed) if due else runs.new_id(clock.now())
     outcome = _start_or_owe(run_id, {"reason": reason, "by": event.get("by")}, version)

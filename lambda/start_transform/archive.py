@@ -4,15 +4,19 @@ The archive is written while it is sent: neither memory nor disk ever holds more
 Weights do not get smaller by compressing, so they are stored as they are.
 """
 
+import hashlib
 import tarfile
 import zlib
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from boto3.s3.transfer import TransferConfig
 
 from shared import aws, clock, environment, layout
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.type_defs import ObjectTypeDef
 
 _CHUNK = 2**20
 _AS_GZIP = 31
@@ -28,7 +32,7 @@ class NoBundleError(Exception):
 
 
 def ensure(bundle_uri: str) -> str:
-    """Pack a hosting bundle, unless that has been done lately.
+    """Pack a hosting bundle, unless the same files have been packed lately.
 
     Args:
         bundle_uri: its S3 URI, with a slash at its end.
@@ -39,30 +43,46 @@ def ensure(bundle_uri: str) -> str:
     Raises:
         NoBundleError: where the bundle has no files.
     """
-    bucket = environment.common().artifacts_bucket
-    key = layout.transform_model(layout.bundled_for(bundle_uri))
+    bucket, files = environment.common().artifacts_bucket, _files(bundle_uri)
+    key = layout.transform_model(layout.bundled_for(bundle_uri), _digest(files))
     listed = aws.s3().list_objects_v2(Bucket=bucket, Prefix=key).get("Contents", [])
     fresh = any(clock.now() - entry["LastModified"] < _FRESH for entry in listed)
     if not fresh:
-        body: Any = _Stream(_packed(bundle_uri))
+        body: Any = _Stream(_packed(bundle_uri, files))
         aws.s3().upload_fileobj(body, bucket, key, Config=_IN_PARTS)
     return layout.uri(bucket, key)
 
 
-def _packed(bundle_uri: str) -> Iterator[bytes]:
-    """Yield the bytes of the archive."""
-    gzip = zlib.compressobj(level=0, wbits=_AS_GZIP)
-    for chunk in _tar(bundle_uri):
-        yield gzip.compress(chunk)
-    yield gzip.flush()
+def _files(bundle_uri: str) -> "list[ObjectTypeDef]":
+    """List the bundle's files, in the order of their names.
 
-
-def _tar(bundle_uri: str) -> Iterator[bytes]:
+    Raises:
+        NoBundleError: if it has none.
+    """
     bucket, prefix = layout.split(bundle_uri)
     pages = aws.s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     files = [entry for page in pages for entry in page.get("Contents", []) if not entry["Key"].endswith("/")]
     if not files:
         raise NoBundleError(f"{bundle_uri} is empty. Activate the version again: that makes its bundle anew.")
+    return sorted(files, key=lambda entry: entry["Key"])
+
+
+def _digest(files: "list[ObjectTypeDef]") -> str:
+    """Name what the files hold: a bundle that was made anew under the same version has other ETags."""
+    facts = "\n".join(f"{entry['Key']} {entry['Size']} {entry['ETag']}" for entry in files)
+    return hashlib.sha256(facts.encode()).hexdigest()[:16]
+
+
+def _packed(bundle_uri: str, files: "list[ObjectTypeDef]") -> Iterator[bytes]:
+    """Yield the bytes of the archive."""
+    gzip = zlib.compressobj(level=0, wbits=_AS_GZIP)
+    for chunk in _tar(bundle_uri, files):
+        yield gzip.compress(chunk)
+    yield gzip.flush()
+
+
+def _tar(bundle_uri: str, files: "list[ObjectTypeDef]") -> Iterator[bytes]:
+    bucket, prefix = layout.split(bundle_uri)
     for entry in files:
         header = tarfile.TarInfo(entry["Key"].removeprefix(prefix))
         header.size = entry["Size"]

@@ -124,6 +124,19 @@ def before_tasks(check: Callable[[Execution, str, Json], None]) -> None:
     states._invoke_with_callback = invoke_with_callback
 
 
+def compare_timestamps_by_path() -> None:
+    """Let a Choice compare a timestamp with another one of the input or the context (`Timestamp…Path`)."""
+    evaluate = states._evaluate_rule
+
+    def evaluate_rule(rule: Json, data: Any, context: Any = None) -> bool:
+        for name in [name for name in rule if name.startswith("Timestamp") and name.endswith("Path")]:
+            other = states._resolve_path_or_ctx(rule[name], data, context)
+            rule = {**rule, name.removesuffix("Path"): other}
+        return bool(evaluate(rule, data, context))
+
+    states._evaluate_rule = evaluate_rule
+
+
 def never_catch(errors: frozenset[str]) -> None:
     """Let these errors end the execution although a Retry or Catch names `States.ALL`, or them."""
     retrier, catcher = states._find_matching_retrier, states._find_matching_catcher

@@ -91,6 +91,7 @@ def install() -> None:
     states.before_saving_machines(_check_managed_rules)
     states.add_sdk_service("sagemaker", "SageMaker")
     states.never_catch(UNCAUGHT)
+    states.compare_timestamps_by_path()
     for action, kind in JOBS.items():
         states.add_integration(f"{PREFIX}sagemaker:{action}", _runner(action, kind))
 

@@ -11,6 +11,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import IO
 
 from stories.errors import UnreadableError, unforeseen
+from stories.file_names import printable
 from stories.readers import LARGEST_TEXT_BYTES, Draft, Flaw, find_reader
 
 SUFFIXES = (".zip",)
@@ -60,6 +61,7 @@ def _checked_entries(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
 
 
 def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[Draft | Flaw]:
+    name = printable(entry.filename)
     try:
         _check(entry)
         with io.BytesIO(unpack(archive, entry)) as content:
@@ -67,14 +69,14 @@ def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[Dr
             if reader is read:
                 raise UnreadableError("It is an archive inside an archive.", _UNPACK)
             for found in reader(content, entry.filename):
-                inner = f"{entry.filename}, {found.entry}" if found.entry else entry.filename
+                inner = f"{name}, {found.entry}" if found.entry else name
                 yield replace(found, entry=inner)
     except UnreadableError as error:
-        yield Flaw(error.reason, error.cure, entry.filename)
+        yield Flaw(error.reason, error.cure, name)
     except Exception as error:
         _log.exception("A reader failed on a file in a zip")
         told = unforeseen(error)
-        yield Flaw(told.reason, told.cure, entry.filename)
+        yield Flaw(told.reason, told.cure, name)
 
 
 def _check(entry: zipfile.ZipInfo) -> None:

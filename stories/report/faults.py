@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from stories.file_names import printable
 from stories.models import Reject
 
 
@@ -31,5 +32,5 @@ def faults(rejects: Iterable[Reject], most_names: int) -> list[Fault]:
         fault.count += 1
         if len(fault.names) < most_names:
             entry = f": {reject.entry}" if reject.entry else ""
-            fault.names.append(f"{reject.source_key}{entry}")
+            fault.names.append(printable(f"{reject.source_key}{entry}"))
     return sorted(found.values(), key=lambda fault: -fault.count)

@@ -283,7 +283,7 @@ export interface paths {
         put?: never;
         /**
          * Offer Upload
-         * @description Give permission to upload one file, for 15 minutes and 50 MB at most.
+         * @description Give permission to upload one file of this name and size, for 15 minutes and 50 MB at most.
          */
         post: operations["offer_upload_api_stories_post"];
         delete?: never;
@@ -1778,6 +1778,8 @@ export interface components {
         WantedBatch: {
             /**
              * Name
+             * Format: file-name
+             * @description The file's own name, without folders, in printable characters.
              * @default prompts.jsonl
              */
             name?: string;

@@ -71,8 +71,9 @@ function formOf(ticket: UploadTicket, file: File): FormData {
 
 function s3Problem(status: number, answer: string): UploadError {
   const code = /<Code>([^<]+)<\/Code>/.exec(answer)?.[1];
-  if (code === "EntityTooLarge") {
-    return new UploadError("The file is larger than an upload may be.", "Split it into smaller files.");
+  // The form is for the size that the file had when it was chosen.
+  if (code === "EntityTooLarge" || code === "EntityTooSmall") {
+    return new UploadError("The file has changed since it was chosen.", "Choose it again.");
   }
   if (code === "AccessDenied") {
     return new UploadError("The permission to upload has expired.", "Try again.");

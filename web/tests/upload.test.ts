@@ -33,7 +33,8 @@ describe("sendFile", () => {
   });
 
   it.each([
-    ["EntityTooLarge", /larger than an upload/],
+    ["EntityTooLarge", /changed since/],
+    ["EntityTooSmall", /changed since/],
     ["AccessDenied", /expired/],
     ["SlowDown", /refused the file \(SlowDown\)/],
   ])("explains S3's %s", async (code, expected) => {

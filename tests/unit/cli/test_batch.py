@@ -222,6 +222,28 @@ def test_a_batch_that_never_began_cannot_be_resumed(api: _Api, tmp_path: Path) -
     assert "never begun" in str(_run("--resume", ID).exception)
 
 
+@pytest.mark.parametrize("name", ["../../x.txt", "/etc/x.txt", "tales/x.txt"])
+def test_answers_are_written_into_this_folder_whatever_the_batch_is_called(
+    api: _Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    folder = tmp_path / "a" / "b"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    api.looks = [lambda: {**BATCH, "status": "completed", "answered": 3, "name": name}]
+    assert _run("--resume", ID).exit_code == 0
+    assert [path.relative_to(folder).as_posix() for path in tmp_path.rglob("*.jsonl")] == ["x.answers.jsonl"]
+
+
+@pytest.mark.parametrize("name", ["..", "", "."])
+def test_answers_of_a_batch_without_a_name_are_named_by_its_id(
+    api: _Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    api.looks = [lambda: {**BATCH, "status": "completed", "answered": 3, "name": name}]
+    assert _run("--resume", ID).exit_code == 0
+    assert [path.name for path in tmp_path.iterdir()] == [f"{ID}.answers.jsonl"]
+
+
 def test_a_network_that_is_gone_for_a_moment_loses_nothing(api: _Api, prompts: Path) -> None:
     def gone() -> dict[str, Any]:
         raise httpx.ConnectError("gone")

@@ -188,6 +188,7 @@ def _environment(made: House) -> dict[str, str]:
         "SCHEDULE_GROUP": made.schedule_group,
         "SCHEDULE_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/schedule",
         "QUIET_SECONDS": "300",
+        "MAX_QUIET_SECONDS": "1800",
         "STATE_MACHINE_ARN": made.state_machine_arn,
         "TOPIC_ARN": made.topic_arn,
         "MINIMUM_IMPROVEMENT_PERCENT": "2",
@@ -258,6 +259,10 @@ class Lambdas:
         handler = self._HANDLERS[FunctionName.rpartition(":")[2]]
         outcome = handler(json.loads(Payload), self._context)
         return {"Payload": io.BytesIO(json.dumps(outcome).encode())}
+
+    @staticmethod
+    def get_account_settings() -> dict[str, Any]:
+        return {"AccountLimit": {"UnreservedConcurrentExecutions": 1000}}
 
 
 class Context(LambdaContext):

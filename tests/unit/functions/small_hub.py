@@ -132,7 +132,10 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _entry(name: str, body: bytes) -> dict[str, Any]:
-    entry: dict[str, Any] = {"type": "file", "path": name, "size": len(body)}
+    git = hashlib.sha1(b"blob %d\0" % len(body) + body, usedforsecurity=False).hexdigest()
+    entry: dict[str, Any] = {"type": "file", "oid": git, "path": name, "size": len(body)}
     if name.endswith(".safetensors"):
+        # As on the hub: git has a pointer to the file, and this is the pointer's.
+        entry["oid"] = "0" * 40
         entry["lfs"] = {"oid": hashlib.sha256(body).hexdigest(), "size": len(body)}
     return entry

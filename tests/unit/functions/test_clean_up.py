@@ -11,7 +11,7 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from clean_up import handler as clean_up
-from shared import aws, hosting, keys, lock, runs, timer, transforms, versions
+from shared import aws, hosting, keys, lock, quiet_period, runs, timer, transforms, versions
 from shared.models import ModelVersion
 from tests.unit.functions.conftest import House
 from tests.unit.functions.sagemaker_account import Account
@@ -290,7 +290,7 @@ def test_keys_go_with_the_people_who_made_them(delete: Delete) -> None:
 def test_runs_are_stopped_and_no_timer_starts_another(delete: Delete, house: House) -> None:
     machines = aws.stepfunctions()
     execution = machines.start_execution(stateMachineArn=house.state_machine_arn, name=RUN)["executionArn"]
-    timer.restart("stories arrived")
+    quiet_period.restart("stories arrived")
     timer.deploy_soon("v1", "somebody chose it")
     assert delete()["Status"] == "SUCCESS"
     assert machines.describe_execution(executionArn=execution)["status"] == "ABORTED"

@@ -134,7 +134,7 @@ def test_what_is_in_use_stays(staged: House, sagemaker: StandIn, context: Lambda
     # v1 answers on the endpoint though another is live; v2 is being packed for a batch; v3 is nobody's.
     for version in ("v1", "v2", "v3"):
         _put(staged, f"hosting/{version}/base/model.safetensors")
-        _put(staged, layout.transform_model(version))
+        _put(staged, layout.transform_model(version, "d1"))
     config = endpoint.ensure_config(layout.uri(staged.artifacts, "hosting/v1/"), "ml.g6.xlarge")
     unused = endpoint.ensure_config(layout.uri(staged.artifacts, "hosting/v3/"), "ml.g6.xlarge")
     assert sagemaker.endpoint is not None
@@ -145,8 +145,8 @@ def test_what_is_in_use_stays(staged: House, sagemaker: StandIn, context: Lambda
     assert config in sagemaker.configs and config in sagemaker.models
     assert unused not in sagemaker.configs and unused not in sagemaker.models
     assert _keys(staged, layout.TRANSFORM_MODELS) == {
-        layout.transform_model("v1"),
-        layout.transform_model("v2"),
+        layout.transform_model("v1", "d1"),
+        layout.transform_model("v2", "d1"),
     }
 
 

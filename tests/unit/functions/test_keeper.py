@@ -257,7 +257,7 @@ def test_a_change_that_hangs_is_ended_as_soon_as_sagemaker_allows(
     _awake(sagemaker, context)
     assert lock.acquire("20260901-110000-bbbb", "arn")
     assert sagemaker.endpoint is not None
-    changed = time.time() - keeper.LONGEST_CHANGE.total_seconds()
+    changed = time.time() - hosting.LONGEST_CHANGE.total_seconds()
     sagemaker.endpoint |= {"EndpointStatus": status, "LastModifiedTime": changed + 60}
     handler(TICK, context)
     sagemaker.endpoint |= {"LastModifiedTime": changed - 60}

@@ -1,13 +1,15 @@
 """What a line of a batch may be, and what is said of one that cannot be used."""
 
+import gzip
 import json
 from typing import Any
 
+import pydantic_core
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat_api import limits, prompt_lines
+from chat_api import limits, prompt_lines, strict_json
 from chat_api.errors import ApiError
 from chat_api.prompt_lines import Line, Rules
 
@@ -88,6 +90,100 @@ BAD: dict[str, tuple[Any, str]] = {
     "a custom_id that is a number": ({"prompt": "Once", "custom_id": 5}, "custom_id"),
     "a custom_id that is taken": ({"prompt": "Once", "custom_id": "line-1"}, "of line 1"),
 }
+
+
+DEEP = 20_000
+POISONOUS: dict[str, tuple[str, str]] = {
+    "a lone surrogate in its custom_id": (
+        r'{"prompt": "x", "custom_id": "\ud800"}',
+        "half of a character",
+    ),
+    "a lone surrogate in its prompt": (r'{"prompt": "Once \udc00 upon"}', "half of a character"),
+    "a lone surrogate in a quoted text": (r'"Once \ud83d upon"', "half of a character"),
+    "a lone surrogate in a key": (r'{"prompt": "Once", "\ud800": 1}', "half of a character"),
+    "a control character in its custom_id": (r'{"prompt": "x", "custom_id": "a\u001b[2J"}', "custom_id"),
+    "a custom_id that runs backwards": (r'{"prompt": "x", "custom_id": "a\u202eb"}', "custom_id"),
+    "lists without end": ("[" * DEEP, "nested"),
+    "objects without end": ('{"prompt": ' * DEEP, "nested"),
+    "lists within a field": ('{"prompt": "x", "tools": ' + "[" * DEEP + "]" * DEEP + "}", "nested"),
+    "nested more than a model's server reads": (
+        '{"prompt": "x", "tools": ' + "[" * 80 + "]" * 80 + "}",
+        "nested",
+    ),
+    "NaN": ('{"prompt": "Once", "logit_bias": NaN}', "NaN"),
+    "infinity": ('{"prompt": "Once", "min_p": -Infinity}', "Infinity"),
+    "a number that is infinite when read": ('{"prompt": "Once", "min_p": 1e999}', "too large"),
+    "a whole number of 400 digits": ('{"prompt": "Once", "top_k": 1' + "0" * 400 + "}", "too large"),
+    "a whole number of 5,000 digits": ('{"prompt": "Once", "top_k": 1' + "0" * 5000 + "}", "too large"),
+    "a key that is there twice": ('{"prompt": "Once", "prompt": "Twice"}', "'prompt' twice"),
+    "a key that is there twice further in": (
+        '{"messages": [{"role": "user", "content": "a", "content": "b"}]}',
+        "'content' twice",
+    ),
+    "a NUL in plain text": ("Once\0upon", "NUL"),
+    "a NUL in a prompt": (r'{"prompt": "Once\u0000upon"}', "NUL"),
+    "a carriage return in plain text": ("one prompt\ranother prompt", "carriage return"),
+    "a line longer than any prompt": ('{"messages": [' + "1, " * 200_000 + "1]}", "262,144"),
+}
+
+
+@pytest.mark.parametrize(("line", "says"), POISONOUS.values(), ids=POISONOUS.keys())
+def test_a_line_that_would_harm_the_job_or_its_results_is_refused(line: str, says: str) -> None:
+    refusal = _refusal("a good one", line)
+    assert (refusal.status, refusal.detail.type, refusal.detail.line) == (422, "bad_line", 2)
+    assert says in refusal.detail.message
+    assert len(refusal.detail.message) < 1000
+    json.dumps(refusal.body, ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize("line", [value[0] for value in POISONOUS.values()], ids=POISONOUS.keys())
+def test_no_strict_parser_takes_what_we_refuse_as_a_line_and_both_agree_on_the_rest(line: str) -> None:
+    """pydantic's parser, in Rust, is the judge: what it refuses, we refuse."""
+    try:
+        pydantic_core.from_json(line, allow_inf_nan=False)
+    except ValueError:
+        with pytest.raises(ValueError, match=r"."):
+            strict_json.loads(line)
+
+
+def test_a_byte_order_mark_within_a_file_is_no_part_of_its_line() -> None:
+    """Files put together with `cat` have one at the beginning of each."""
+    first, second = prompt_lines.read('\ufeff{"prompt": "a"}\r\n\ufeff{"prompt": "b"}\r\n'.encode(), RULES)
+    assert (first.body["prompt"], second.body["prompt"]) == ("a", "b")
+
+
+def test_a_packed_file_is_named_as_one() -> None:
+    with pytest.raises(ApiError, match="compressed") as refused:
+        prompt_lines.read(gzip.compress(b'{"prompt": "Once"}'), RULES)
+    assert "Unpack" in refused.value.detail.cure
+
+
+def test_utf_16_is_named_with_its_cure() -> None:
+    for encoding in ("utf-16", "utf-16-le", "utf-16-be"):
+        with pytest.raises(ApiError, match="Line 1: ") as refused:
+            prompt_lines.read("Once\nTwice\n".encode(encoding), RULES)
+        assert "UTF-8" in refused.value.detail.cure
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "b", "role"]), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@given(_JSON.map(json.dumps), st.sampled_from(["", "1e999", r"\ud800", "NaN", "[", "\0"]), st.integers(0, 80))
+def test_what_is_taken_is_read_the_same_by_other_parsers(value: str, fault: str, at: int) -> None:
+    text = value[:at] + fault + value[at:]
+    try:
+        taken = strict_json.loads(text)
+    except ValueError:
+        return
+    assert pydantic_core.from_json(text, allow_inf_nan=False) == taken
+    written = json.dumps(taken, ensure_ascii=False, allow_nan=False).encode()
+    assert json.loads(written) == taken
 
 
 @pytest.mark.parametrize(("line", "says"), BAD.values(), ids=BAD.keys())

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
 from email.utils import format_datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from shared import aws, clock, layout, runs
 from stage_base_model import progress, resumable_upload, retrying
 from stage_base_model.architectures import UnservedModelError
+from stage_base_model.digests import ContentHash
 from stage_base_model.handler import handler
 from stage_base_model.hub import HubError
 from tests.unit.functions.conftest import Context, House
@@ -58,9 +61,14 @@ def test_only_the_needed_files_are_staged_and_listed_with_their_hashes(
     assert (staged["architecture"], staged["hosting"]) == ("LlamaForCausalLM", "adapters")
     assert set(staged["files"]) == NEEDED
     for name, facts in staged["files"].items():
-        assert facts == {"bytes": len(FILES[name]), "sha256": hashlib.sha256(FILES[name]).hexdigest()}
         key = layout.base_model("smollm2-135m", "r1") + name
-        assert aws.s3().get_object(Bucket=house.artifacts, Key=key)["Body"].read() == FILES[name]
+        stored = aws.s3().get_object(Bucket=house.artifacts, Key=key)
+        assert stored["Body"].read() == FILES[name]
+        assert facts == {
+            "bytes": len(FILES[name]),
+            "sha256": hashlib.sha256(FILES[name]).hexdigest(),
+            "etag": stored["ETag"],
+        }
     run = runs.get("r")
     assert run is not None
     assert run.step == "Train"
@@ -110,12 +118,13 @@ def test_a_model_that_was_staged_before_this_was_asked_is_looked_at_too(
 ) -> None:
     prefix = layout.base_model("smollm2-135m", "r1")
     aws.s3().put_object(Bucket=house.artifacts, Key=f"{prefix}staged.json", Body=b'{"files": {"a": {}}}')
+    aws.s3().put_object(Bucket=house.artifacts, Key=f"{prefix}a", Body=b"")
     with pytest.raises(UnservedModelError, match=r"has no config\.json"):
         handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)
     config = b'{"architectures": ["GPT2LMHeadModel"]}'
     aws.s3().put_object(Bucket=house.artifacts, Key=f"{prefix}config.json", Body=config)
     assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
-    assert (_staged(house)["hosting"], _staged(house)["files"]) == ("merged", {"a": {}})
+    assert (_staged(house)["hosting"], set(_staged(house)["files"])) == ("merged", {"a"})
     assert hub.asked == []
 
 
@@ -336,3 +345,60 @@ def test_an_unknown_revision_is_named(house: House, hub: SmallHub, context: Lamb
     hub.status = 404
     with pytest.raises(HubError, match="revision/r1"):
         handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", SHARD, "model-00002-of-00002.safetensors"])
+def test_an_object_of_the_right_size_and_another_content_is_copied_again(
+    house: House, hub: SmallHub, context: LambdaContext, name: str
+) -> None:
+    """Of a small file the hub has git's hash, of a large one sha256."""
+    key = layout.base_model("smollm2-135m", "r1") + name
+    aws.s3().put_object(Bucket=house.artifacts, Key=key, Body=b"x" * len(FILES[name]))
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
+    assert aws.s3().get_object(Bucket=house.artifacts, Key=key)["Body"].read() == FILES[name]
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", SHARD])
+@pytest.mark.parametrize("body", [None, b"x", b""], ids=["deleted", "same size", "shorter"])
+def test_a_staged_model_that_was_changed_since_is_mended_before_it_is_used(
+    house: House, hub: SmallHub, context: LambdaContext, name: str, body: bytes | None
+) -> None:
+    key = layout.base_model("smollm2-135m", "r1") + name
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
+    if body is None:
+        aws.s3().delete_object(Bucket=house.artifacts, Key=key)
+    else:
+        aws.s3().put_object(Bucket=house.artifacts, Key=key, Body=body * len(FILES[name]))
+    hub.asked.clear()
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r2"}, context)["done"]
+    assert aws.s3().get_object(Bucket=house.artifacts, Key=key)["Body"].read() == FILES[name]
+    assert {path.rpartition("/")[2] for path in hub.asked if "/resolve/" in path} <= {name, "config.json"}
+    hub.asked.clear()
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r3"}, context)["done"]
+    assert hub.asked == [], "what is intact is not asked for again"
+
+
+def test_a_list_without_etags_is_compared_by_content_once(
+    house: House, hub: SmallHub, context: LambdaContext
+) -> None:
+    """An older version of the app wrote such a list; so does the local cloud."""
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
+    listed = _staged(house)
+    for facts in listed["files"].values():
+        del facts["etag"]
+    marker = layout.staged_marker("smollm2-135m", "r1")
+    aws.s3().put_object(Bucket=house.artifacts, Key=marker, Body=json.dumps(listed).encode())
+    key = layout.base_model("smollm2-135m", "r1") + SHARD
+    aws.s3().put_object(Bucket=house.artifacts, Key=key, Body=b"x" * len(FILES[SHARD]))
+    assert handler({"training_job": "storyloom-train-x", "run_id": "r2"}, context)["done"]
+    assert aws.s3().get_object(Bucket=house.artifacts, Key=key)["Body"].read() == FILES[SHARD]
+    assert all(facts["etag"] for facts in _staged(house)["files"].values())
+
+
+def test_git_itself_names_a_small_file_as_the_hub_does(tmp_path: Path) -> None:
+    body = "ein Märchen\n".encode() * 999
+    hashed = ContentHash(len(body))
+    hashed.add(body[:7])
+    hashed.add(body[7:])
+    told = subprocess.run(["git", "hash-object", "--stdin"], input=body, capture_output=True, check=True)
+    assert hashed.content.git_sha1 == told.stdout.decode().strip()

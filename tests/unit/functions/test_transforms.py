@@ -40,6 +40,9 @@ class _Worker:
         self.calls.append(json.loads(Payload))
         return {}
 
+    def get_account_settings(self) -> dict[str, Any]:
+        return {"AccountLimit": {"UnreservedConcurrentExecutions": 1000}}
+
     def work(self) -> None:
         for call in self.calls:
             start_transform(call, self._context)
@@ -84,6 +87,12 @@ def _started(api: TestClient, worker: _Worker, content: bytes = SENT) -> str:
     return batch_id
 
 
+def _check_id(batch_id: str) -> str:
+    batch = transforms.get(batch_id)
+    assert batch is not None
+    return batch.check_id
+
+
 def _job(sagemaker: StandIn) -> dict[str, Any]:
     (job,) = sagemaker.jobs.values()
     return job
@@ -96,7 +105,7 @@ def _answer(house: House, batch_id: str, number: int, texts: list[str]) -> None:
     ]
     aws.s3().put_object(
         Bucket=house.artifacts,
-        Key=f"{layout.answers(batch_id)}{number:05}.jsonl.out",
+        Key=f"{layout.answers(batch_id, _check_id(batch_id))}{number:05}.jsonl.out",
         Body="".join(f"{json.dumps(answer)}\n" for answer in answers).encode(),
     )
 
@@ -147,7 +156,11 @@ def test_a_batch_from_its_file_to_its_answers(
 
 def test_the_requests_are_what_the_model_takes(api: TestClient, house: House, worker: _Worker) -> None:
     batch_id = _started(api, worker, b'A question\n\n{"prompt": "Once", "model": "base"}\n')
-    body = aws.s3().get_object(Bucket=house.artifacts, Key=layout.request_part(batch_id, 0))["Body"].read()
+    body = (
+        aws.s3()
+        .get_object(Bucket=house.artifacts, Key=layout.request_part(batch_id, _check_id(batch_id), 0))["Body"]
+        .read()
+    )
     assert [json.loads(line) for line in body.splitlines()] == [
         {"messages": [{"role": "user", "content": "A question"}], "max_tokens": 400, "model": "v1"},
         {"prompt": "Once", "model": "base", "max_tokens": 400},
@@ -397,10 +410,11 @@ def test_batches_are_in_the_months_cost(house: House) -> None:
 
 def test_the_archive_has_the_bundle_and_is_made_once(house: House, api: TestClient, live_v1: str) -> None:
     uri = archive.ensure(live_v1)
-    assert uri == f"s3://{house.artifacts}/{layout.transform_model('v1')}"
+    bucket, key = layout.split(uri)
+    assert (bucket, key.startswith(layout.transform_models("v1"))) == (house.artifacts, True)
 
     def packed() -> dict[str, Any]:
-        return dict(aws.s3().get_object(Bucket=house.artifacts, Key=layout.transform_model("v1")))
+        return dict(aws.s3().get_object(Bucket=house.artifacts, Key=key))
 
     first = packed()
     with tarfile.open(fileobj=io.BytesIO(first["Body"].read()), mode="r:gz") as tar:
@@ -411,8 +425,20 @@ def test_the_archive_has_the_bundle_and_is_made_once(house: House, api: TestClie
         }
         content = tar.extractfile("base/model.safetensors")
         assert content is not None and content.read() == b"w" * 3_000_000
-    archive.ensure(live_v1)
+    assert archive.ensure(live_v1) == uri
     assert packed()["LastModified"] == first["LastModified"]
+
+
+def test_a_bundle_that_was_made_anew_is_packed_anew(house: House, api: TestClient, live_v1: str) -> None:
+    """Activated again, a version has another one beside it, which the archive of before does not have."""
+    before = archive.ensure(live_v1)
+    aws.s3().put_object(Bucket=house.artifacts, Key=layout.hosting("v1") + "serving.yaml", Body=b"x" * 20)
+    after = archive.ensure(live_v1)
+    assert after != before
+    body = aws.s3().get_object(Bucket=house.artifacts, Key=layout.split(after)[1])["Body"].read()
+    with tarfile.open(fileobj=io.BytesIO(body), mode="r:gz") as tar:
+        content = tar.extractfile("serving.yaml")
+        assert content is not None and content.read() == b"x" * 20
 
 
 def test_a_bundle_that_is_gone_is_told(house: House, worker: _Worker, live_v1: str) -> None:

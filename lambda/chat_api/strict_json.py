@@ -1,0 +1,126 @@
+"""Reads JSON as its standard has it: what Python's own reader takes beyond that, other programs cannot read.
+
+Python takes NaN, halves of characters, numbers that become infinite, and a key that is there twice. Written
+down again, each makes a line that SageMaker, the model server or the person's own parser refuses, after the
+answers have been paid for. A NUL, which JSON allows, ends the text for many a reader.
+"""
+
+import json
+import math
+from typing import Any, NoReturn
+
+DEEPEST = 64
+"""How many objects and lists may stand inside each other."""
+_MOST_BITS = 64
+"""Of a whole number: what the model server's types hold."""
+
+
+class NotStrictJsonError(ValueError):
+    """A text that is JSON to Python only; the message says why and quotes nothing but a key."""
+
+
+def loads(text: str) -> Any:
+    """Read one value.
+
+    Raises:
+        NotStrictJsonError: if it has something that JSON, or every reader of it, does not allow.
+        ValueError: if it is not JSON at all.
+    """
+    try:
+        value = _DECODER.decode(text)
+    except RecursionError:
+        raise _too_deep() from None
+    _check(value)
+    return value
+
+
+def loads_leniently(text: str | bytes) -> Any:
+    """Read what a job wrote: a number that JSON does not have becomes null instead of an error.
+
+    Raises:
+        ValueError: if it is not JSON.
+    """
+    try:
+        return json.loads(text, parse_constant=lambda _: None, parse_float=_finite_or_none)
+    except RecursionError:
+        raise _too_deep() from None
+
+
+def dumps(value: Any) -> bytes:
+    """Write a value on one line, in UTF-8; half of a character becomes the replacement character."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+
+
+def _check(value: Any) -> None:
+    """Check depth and texts, without recursion."""
+    level = [value]
+    for _ in range(DEEPEST + 1):
+        inner: list[Any] = []
+        for one in level:
+            if isinstance(one, str):
+                _check_text(one)
+            elif isinstance(one, list):
+                inner += one
+            elif isinstance(one, dict):
+                inner += one
+                inner += one.values()
+        if not inner:
+            return
+        level = inner
+    raise _too_deep()
+
+
+def _check_text(text: str) -> None:
+    if "\0" in text:
+        raise NotStrictJsonError("it has a NUL (\\u0000)")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise NotStrictJsonError("it has half of a character (a lone surrogate, such as \\ud800)") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        _check_text(twice)
+        raise NotStrictJsonError(f"it has {twice[:64]!r} twice in the same object")
+    return found
+
+
+def _constant(name: str) -> NoReturn:
+    raise NotStrictJsonError(f"it has {name}, which is not a number in JSON")
+
+
+def _float(written: str) -> float:
+    number = float(written)
+    if not math.isfinite(number):
+        raise NotStrictJsonError("it has a number that is too large")
+    return number
+
+
+def _integer(written: str) -> int:
+    # Before it is read: Python refuses thousands of digits with a message of its own.
+    number = int(written) if len(written) <= _MOST_BITS else None
+    if number is None or not -(2 ** (_MOST_BITS - 1)) <= number < 2**_MOST_BITS:
+        raise NotStrictJsonError("it has a number that is too large")
+    return number
+
+
+def _finite_or_none(written: str) -> float | None:
+    number = float(written)
+    return number if math.isfinite(number) else None
+
+
+def _too_deep() -> NotStrictJsonError:
+    return NotStrictJsonError(f"it is nested more than {DEEPEST} levels deep")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_constant=_constant, parse_float=_float, parse_int=_integer
+)

@@ -1,0 +1,31 @@
+"""Objects that are in the bucket already: their size, and the hashes of their content."""
+
+from botocore.exceptions import ClientError
+
+from shared import aws
+from stage_base_model.digests import Content, ContentHash
+from stage_base_model.retrying import RetryPolicy
+
+
+def hash_object(bucket: str, key: str, size: int, retries: RetryPolicy) -> tuple[Content, str]:
+    """Read an object and hash it; returns also the ETag of the very object that was read.
+
+    Raises:
+        OutOfTime: if the function's time is up before its end.
+    """
+    found = aws.s3().get_object(Bucket=bucket, Key=key)
+    hashed = ContentHash(size)
+    for chunk in found["Body"].iter_chunks(2**20):
+        retries.check_time(key)
+        hashed.add(chunk)
+    return hashed.content, found["ETag"]
+
+
+def size_of(bucket: str, key: str) -> int | None:
+    """Return an object's size; None if there is no such object."""
+    try:
+        return aws.s3().head_object(Bucket=bucket, Key=key)["ContentLength"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] in {"404", "NoSuchKey"}:
+            return None
+        raise

@@ -1,0 +1,107 @@
+"""Deletes an endpoint that is overdue, without a Lambda function: nothing that takes all of them can stop it.
+
+The keeper puts the endpoint to sleep in time. It is a function, though, and functions of an account share its
+concurrency: see docs/decisions/0023. So the table also says until when the endpoint may stay if nobody moves
+that further, and Step Functions, which calls DynamoDB and SageMaker itself, deletes the endpoint after it.
+"""
+
+import json
+from typing import Any
+
+from aws_cdk import Aws, Duration
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from stacks.permissions import acknowledge, allow, arn
+from stacks.references import Storage
+from stacks.settings import Settings
+
+GUARD_EVERY = Duration.minutes(10)
+_NOT_LOGGED = (
+    "it has four states and no input; what it deletes is in CloudTrail, and a log of a check every ten "
+    "minutes would hold nothing else"
+)
+
+
+class EndpointGuard(Construct):
+    """The state machine and its schedule."""
+
+    def __init__(self, scope: Construct, id_: str, *, settings: Settings, storage: Storage) -> None:
+        """Make them."""
+        super().__init__(scope, id_)
+        role = iam.Role(
+            self,
+            "Role",
+            assumed_by=iam.ServicePrincipal(
+                "states.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}}
+            ),
+        )
+        allow(role, ["dynamodb:GetItem"], [storage.table_arn])
+        allow(role, ["sagemaker:DeleteEndpoint"], [arn("sagemaker", f"endpoint/{settings.name}")])
+        states = definition(settings.name, storage.table)
+        machine = sfn.StateMachine(
+            self,
+            "StateMachine",
+            # Express: a fraction of a cent a month; the same as Standard would cost about half a dollar.
+            state_machine_type=sfn.StateMachineType.EXPRESS,
+            definition_body=sfn.DefinitionBody.from_string(json.dumps(states)),
+            role=role,
+            timeout=Duration.minutes(2),
+        )
+        for rule in ("AwsSolutions-SF1", "AwsSolutions-SF2"):
+            acknowledge(machine, rule, _NOT_LOGGED)
+        self.rule = events.Rule(
+            self,
+            "Tick",
+            description="Storyloom: is the endpoint overdue?",
+            schedule=events.Schedule.rate(GUARD_EVERY),
+            targets=[targets.SfnStateMachine(machine)],
+        )
+
+
+def definition(endpoint_name: str, table: str) -> dict[str, Any]:
+    """Return the states: read until when the endpoint may stay, and delete it if that is over."""
+    sleep_by = "$.Item.sleep_by.S"
+    return {
+        "Comment": "Deletes the endpoint if it is overdue",
+        "StartAt": "ReadDeadline",
+        "States": {
+            "ReadDeadline": {
+                "Type": "Task",
+                "Resource": "arn:aws:states:::dynamodb:getItem",
+                "Parameters": {
+                    "TableName": table,
+                    "Key": {"pk": {"S": "HOSTING"}, "sk": {"S": "STATE"}},
+                    "ConsistentRead": True,
+                },
+                "Retry": [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 2, "MaxAttempts": 3}],
+                "Next": "Overdue",
+            },
+            "Overdue": {
+                "Type": "Choice",
+                "Choices": [
+                    {
+                        "And": [
+                            {"Variable": sleep_by, "IsPresent": True},
+                            {"Variable": sleep_by, "TimestampLessThanPath": "$$.State.EnteredTime"},
+                        ],
+                        "Next": "DeleteEndpoint",
+                    }
+                ],
+                "Default": "Done",
+            },
+            "DeleteEndpoint": {
+                "Type": "Task",
+                "Resource": "arn:aws:states:::aws-sdk:sagemaker:deleteEndpoint",
+                "Parameters": {"EndpointName": endpoint_name},
+                "Retry": [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 2, "MaxAttempts": 2}],
+                # It is gone already, or is being changed: the next execution tries again.
+                "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Done"}],
+                "Next": "Done",
+            },
+            "Done": {"Type": "Succeed"},
+        },
+    }

@@ -1,0 +1,126 @@
+"""Answers, and streams that wait for the model, leave room for the functions that look after it."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import EndpointConnectionError
+from fastapi.testclient import TestClient
+
+from chat_api import limits
+from chat_api.app import app
+from chat_api.errors import ApiError
+from keeper.handler import handler as keeper
+from shared import answer_slots, aws, clock, table, usage
+from tests.unit.functions.conftest import House, asked_by
+
+NEW_ACCOUNT = 10
+"""What AWS gives a new account; Lambda's own default is 1,000."""
+
+
+class _Lambdas:
+    """Lambda as far as an account's settings go."""
+
+    def __init__(self, unreserved: int) -> None:
+        self.unreserved = unreserved
+
+    def get_account_settings(self) -> dict[str, Any]:
+        return {"AccountLimit": {"UnreservedConcurrentExecutions": self.unreserved}}
+
+
+@pytest.fixture
+def account(house: House, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Lambdas]:
+    """A new account."""
+    lambdas = _Lambdas(NEW_ACCOUNT)
+    monkeypatch.setattr(aws, "lambdas", lambda: lambdas)
+    yield lambdas
+
+
+def _admitted(callers: int) -> list[usage.Ticket]:
+    def admit(number: int) -> usage.Ticket | None:
+        try:
+            return limits.admit(f"u{number}")
+        except ApiError as refusal:
+            assert (refusal.status, refusal.detail.type) == (429, "too_many_answers")
+            assert refusal.headers["Retry-After"]
+            return None
+
+    with ThreadPoolExecutor(callers) as pool:
+        return [ticket for ticket in pool.map(admit, range(callers)) if ticket is not None]
+
+
+def test_ten_callers_at_once_leave_a_new_account_room(account: _Lambdas) -> None:
+    tickets = _admitted(10)
+    # Those that are refused count for a moment, too: no more than there is room for, and at least one.
+    assert 1 <= len(tickets) <= NEW_ACCOUNT - answer_slots.KEPT_FREE
+    for ticket in tickets:
+        usage.end(ticket, tokens=1)
+    for number in range(6):
+        limits.admit(f"v{number}")
+    with pytest.raises(ApiError, match="6 answers"):
+        limits.admit("v6")
+
+
+def test_the_keeper_learns_how_many_there_may_be(account: _Lambdas, context: LambdaContext) -> None:
+    account.unreserved = 1000
+    keeper({"action": "tick"}, context)
+    assert len(_admitted(20)) == 20
+
+
+def test_an_account_with_next_to_nothing_still_answers(account: _Lambdas, context: LambdaContext) -> None:
+    account.unreserved = 3
+    keeper({"action": "tick"}, context)
+    limits.admit("u1")
+
+
+def test_a_slot_of_a_function_that_died_is_free_after_its_longest_time(
+    account: _Lambdas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(6):
+        limits.admit(f"u{number}")
+    with pytest.raises(ApiError):
+        limits.admit("u7")
+    later = clock.now() + timedelta(seconds=usage.LONGEST_ANSWER_SECONDS + 1)
+    monkeypatch.setattr(clock, "now", lambda: later)
+    limits.admit("u7")
+    active = (table.get("USAGE", "ANSWERS") or {})["active"]
+    assert len(active) == 1, "what is stale is forgotten, or the item would grow for ever"
+
+
+def test_streams_that_wait_for_the_model_are_counted_and_told(
+    account: _Lambdas, house: House, live_v1: str
+) -> None:
+    for number in range(6):
+        limits.admit(f"u{number}")
+    with TestClient(app, headers=asked_by("late")) as client:
+        body = {"messages": [{"role": "user", "content": "x"}], "stream": True}
+        answer = client.post("/api/v1/chat/completions", json=body, headers={"Prefer": "wait=60"})
+    assert (answer.status_code, answer.json()["error"]["type"]) == (429, "too_many_answers")
+
+
+def test_a_refused_caller_takes_no_slot(account: _Lambdas) -> None:
+    tickets = [limits.admit("u1") for _ in range(limits.ANSWERS_AT_ONCE)]
+    with pytest.raises(ApiError, match="written for you"):
+        limits.admit("u1")
+    assert len((table.get("USAGE", "ANSWERS") or {})["active"]) == len(tickets)
+
+
+@pytest.mark.parametrize("failing", ["USAGE", "USAGE#u1"], ids=["all", "the caller"])
+def test_what_could_not_be_counted_takes_no_slot(
+    account: _Lambdas, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    add = table.add
+
+    def add_or_fail(pk: str, sk: str, additions: Any, **more: Any) -> Any:
+        if pk == failing and additions.get("active"):
+            raise EndpointConnectionError(endpoint_url="https://dynamodb")
+        return add(pk, sk, additions, **more)
+
+    monkeypatch.setattr(table, "add", add_or_fail)
+    with pytest.raises(EndpointConnectionError):
+        limits.admit("u1")
+    assert "active" not in (table.get("USAGE", "ANSWERS") or {})
+    assert "active" not in (table.get("USAGE#u1", clock.day()) or {})

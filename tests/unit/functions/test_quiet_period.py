@@ -1,0 +1,91 @@
+"""A run waits until the bucket is quiet, and not for ever."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from quiet_timer.handler import handler as quiet_timer
+from shared import aws, clock
+from start_run.handler import handler as start_run
+from tests.unit.functions.conftest import House
+
+FIRST = datetime(2030, 1, 1, 12, tzinfo=UTC)
+"""In the future: EventBridge Scheduler refuses nothing that the test sets."""
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.now = FIRST
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def time(monkeypatch: pytest.MonkeyPatch) -> _Clock:
+    time = _Clock()
+    monkeypatch.setattr(clock, "now", time)
+    return time
+
+
+def _story_arrives(house: House, context: LambdaContext) -> datetime:
+    """Drop a story; returns when the schedule fires."""
+    quiet_timer({"detail": {"object": {"key": "a.txt"}}}, context)
+    return _scheduled(house)[0]
+
+
+def _scheduled(house: House) -> tuple[datetime, dict[str, Any]]:
+    schedule = aws.scheduler().get_schedule(Name="quiet", GroupName=house.schedule_group)
+    at = schedule["ScheduleExpression"].removeprefix("at(").removesuffix(")")
+    return datetime.fromisoformat(at).replace(tzinfo=UTC), json.loads(schedule["Target"]["Input"])
+
+
+def _fires(house: House, context: LambdaContext) -> None:
+    """Call start_run as the schedule does, which then is gone."""
+    told = _scheduled(house)[1]
+    aws.scheduler().delete_schedule(Name="quiet", GroupName=house.schedule_group)
+    start_run(told, context)
+
+
+@pytest.mark.parametrize("every", [1, 20, 61, 299])
+def test_steady_uploads_postpone_a_run_no_longer_than_it_may_wait(
+    house: House, context: LambdaContext, time: _Clock, every: int
+) -> None:
+    latest = FIRST + timedelta(seconds=1800)
+    while time.now < latest + timedelta(minutes=2):
+        assert _story_arrives(house, context) <= latest, "a schedule that is late is not moved either"
+        # Uploads every second would be 1,900 calls that show nothing more.
+        left = (latest - time.now).total_seconds()
+        time.now += timedelta(seconds=every if every > 1 or -5 < left < 20 else 20)
+    assert _scheduled(house)[0] == latest
+
+
+def test_a_run_that_started_ends_the_period(house: House, context: LambdaContext, time: _Clock) -> None:
+    _story_arrives(house, context)
+    time.now += timedelta(seconds=310)
+    _fires(house, context)
+    time.now += timedelta(seconds=1600)
+    assert _story_arrives(house, context) == time.now + timedelta(seconds=300)
+    time.now += timedelta(seconds=200)
+    assert _story_arrives(house, context) == time.now + timedelta(seconds=300), "a period of its own"
+
+
+def test_a_schedule_that_was_lost_does_not_stop_runs_for_ever(
+    house: House, context: LambdaContext, time: _Clock
+) -> None:
+    _story_arrives(house, context)
+    aws.scheduler().delete_schedule(Name="quiet", GroupName=house.schedule_group)
+    time.now += timedelta(hours=2)
+    assert _story_arrives(house, context) == time.now + timedelta(seconds=300)
+
+
+def test_a_longest_wait_below_the_quiet_period_is_the_quiet_period(
+    house: House, context: LambdaContext, time: _Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STORYLOOM_QUIET_SECONDS", "3600")
+    assert _story_arrives(house, context) == FIRST + timedelta(seconds=3600)
+    time.now += timedelta(seconds=60)
+    assert _story_arrives(house, context) == FIRST + timedelta(seconds=3600)

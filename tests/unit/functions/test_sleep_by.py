@@ -1,0 +1,61 @@
+"""Until when the endpoint may stay, if nobody moves that further: what the guard goes by."""
+
+from datetime import timedelta
+
+import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from keeper.handler import handler as keeper
+from shared import clock, endpoint, hosting
+from tests.unit.functions.conftest import House
+from tests.unit.functions.sagemaker_stand_in import StandIn
+
+IDLE, AFTER = timedelta(minutes=15), timedelta(minutes=15)
+
+
+def _left() -> timedelta:
+    sleep_by = hosting.state().sleep_by
+    assert sleep_by is not None
+    return clock.instant(sleep_by) - clock.now()
+
+
+def _about(expected: timedelta) -> object:
+    return pytest.approx(expected.total_seconds(), abs=30)
+
+
+def test_use_moves_it(house: House, awake_v1: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _left().total_seconds() == _about(IDLE + AFTER)
+    later = clock.now() + timedelta(minutes=10)
+    monkeypatch.setattr(clock, "now", lambda: later)
+    assert _left().total_seconds() == _about(IDLE + AFTER - timedelta(minutes=10))
+    assert hosting.touch()
+    assert _left().total_seconds() == _about(IDLE + AFTER)
+
+
+def test_a_start_may_take_as_long_as_the_keeper_allows(house: House, live_v1: str) -> None:
+    config = endpoint.ensure_config(live_v1, "ml.g6.xlarge")
+    assert hosting.claim_waking("v1", config)
+    assert _left().total_seconds() == _about(hosting.LONGEST_CHANGE + AFTER)
+    assert hosting.touch(at_once=True)
+    assert _left().total_seconds() == _about(hosting.LONGEST_CHANGE + AFTER), "waiting shortens nothing"
+
+
+def test_the_keeper_acts_before_the_guard(
+    house: House, awake_v1: StandIn, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = clock.now()
+    monkeypatch.setattr(clock, "now", lambda: now + IDLE + timedelta(minutes=10))
+    keeper({"action": "tick"}, context)
+    assert hosting.state().status == "asleep"
+    assert awake_v1.endpoint is None or awake_v1.endpoint["EndpointStatus"] == "Deleting"
+    assert _left() > timedelta(0), "the guard has yet to act, if the deletion came to nothing"
+
+
+def test_without_an_endpoint_the_guard_has_nothing_to_do(
+    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
+) -> None:
+    hosting.claim_waking("v1", endpoint.ensure_config(live_v1, "ml.g6.xlarge"))
+    assert hosting.mark_asleep(hosting.state(), "Put to sleep by hand.")
+    assert hosting.state().sleep_by is not None
+    keeper({"action": "tick"}, context)
+    assert hosting.state().sleep_by is None
