@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from cli import batch, destroy, journey, keys, models
 from cli.api import StoryloomApi
 from cli.browser import cached_page, show, write_private
-from cli.connection import LOCAL_STATE, connect, sign_in_and_keep
+from cli.connection import connect, sign_in_and_keep
 from cli.doctor.command import doctor
 from cli.errors import CommandError
+from cli.local_record import LOCAL_STATE
 from cli.output import AsJson, print_json
 from cli.progress import follow_run, run_panel, runs_table
+from cli.terminal import PlainConsole
 from cli.verify.command import verify
 from local.account import Profile
 from local.cloud import LocalCloud
@@ -40,8 +41,8 @@ app.command()(verify)
 app.command()(doctor)
 app.command()(destroy.destroy)
 
-out = Console()
-notes = Console(stderr=True)  # progress goes here, so that --json leaves standard output clean
+out = PlainConsole()
+notes = PlainConsole(stderr=True)  # progress goes here, so that --json leaves standard output clean
 
 Folder = Annotated[Path, typer.Argument(help="A folder of stories, or one file.")]
 RunId = Annotated[str, typer.Argument(help="The run's id, as `storyloom runs` lists it.")]
