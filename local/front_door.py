@@ -39,7 +39,7 @@ from yarl import URL
 
 from local import next_server
 from local.read_to_end import ReadToEnd
-from local.sites import Site
+from local.sites import Site, SiteGuard
 from local.supervisor import stop_with_parent
 
 REFRESH_SECONDS = 5.0
@@ -133,16 +133,7 @@ class FrontDoor:
                 Route("/{path:path}", self.serve, methods=_METHODS),
             ]
         )
-
-        async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["type"] == "http":
-                document = scope["method"] in ("GET", "HEAD")
-                if refused := self._site.refusal(scope["headers"], document=document):
-                    await _refused(refused)(scope, receive, send)
-                    return
-            await routes(scope, receive, send)
-
-        return guarded
+        return SiteGuard(routes, self._site)
 
     async def sign_in(self, request: Request) -> Response:
         """Cognito's public operations, as JSON: no other site can send that without asking first."""

@@ -34,6 +34,7 @@ _BEFORE_DISTRIBUTIONS = ("/health", "/iceberg", "/login", "/logout", "/oauth2/",
 """Paths that MiniStack answers itself whatever host is asked; no distribution's page is there."""
 _KEY_SET = re.compile(r"/[a-z]{2}-[a-z]+-\d_\w+/\.well-known/(jwks\.json|openid-configuration)")
 _BUCKET = re.compile(r"/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/?")
+_HASH = re.compile("[0-9a-f]{64}")
 _SIGN_IN = "AWSCognitoIdentityProviderService."
 _JSON = "application/x-amz-json-1."
 _LONGEST_FORM = 64 * 1024
@@ -143,12 +144,13 @@ class RequestGate:
             await send({"type": "websocket.close", "code": 1008})
 
     async def _answer(self, request: Incoming, receive: Receive, send: Send) -> None:
+        body = _Body(receive)
         answer = self._answer_at_once(request)
         if answer is None:
             try:
-                receive, send = await self._authenticated(request, receive, send)
+                receive, send = await self._authenticated(request, body, send)
             except NotAuthenticatedError as error:
-                answer = await _refusal(request, receive, error)
+                answer = await _refusal(request, body, error)
         if answer is not None:
             await _send(request, send, answer)
             return
@@ -169,7 +171,7 @@ class RequestGate:
             return _json(404, {"message": f"The local cloud has nothing at {request.path}."})
         return None
 
-    async def _authenticated(self, request: Incoming, receive: Receive, send: Send) -> tuple[Receive, Send]:
+    async def _authenticated(self, request: Incoming, body: "_Body", send: Send) -> tuple[Receive, Send]:
         """Return what the application is to read from and write to. Raises `NotAuthenticatedError`."""
         if not request.keeps_cors:
             send = _without_cors(send)
@@ -184,42 +186,43 @@ class RequestGate:
                 raise NotAuthenticatedError(
                     "MissingAuthenticationToken", "Request is missing Authentication Token"
                 )
-            return receive, send
+            return body.receive, send
         signed = SignedRequest(request.method, request.raw_path, request.headers, request.query)
-        if _hash_known_before(signed.body_hash):
-            body = b""
-        else:
-            body = await _read(receive)
-            receive = _replay(body, receive)
-        if signed.verify(body) != acting:
+        content = b"" if _hash_known_before(signed.body_hash) else await body.read()
+        if signed.verify(content) != acting:
             raise NotAuthenticatedError("SignatureDoesNotMatch", "More than one access key is named.")
-        if signed.body_hash and re.fullmatch("[0-9a-f]{64}", signed.body_hash):
-            return _checked(receive, send, signed.body_hash)
-        return receive, send
+        if signed.body_hash and _HASH.fullmatch(signed.body_hash):
+            return _checked(body.receive, send, signed.body_hash)
+        return body.receive, send
+
+
+class _Body:
+    """A request's body, which can be read here and is there for the application all the same."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._read: list[dict[str, Any]] = []
+
+    async def read(self, most: int | None = None) -> bytes:
+        """Return the body, or at least `most` bytes of it."""
+        while self._read_more(most):
+            self._read.append(await self._receive())
+        return b"".join(message.get("body", b"") for message in self._read)
+
+    def _read_more(self, most: int | None) -> bool:
+        if not self._read:
+            return True
+        size = sum(len(message.get("body", b"")) for message in self._read)
+        return bool(self._read[-1].get("more_body")) and (most is None or size < most)
+
+    async def receive(self) -> dict[str, Any]:
+        """Stand in for the server's `receive`."""
+        return self._read.pop(0) if self._read else await self._receive()
 
 
 def _hash_known_before(declared: str | None) -> bool:
     """Whether the signature can be checked without the body: S3's objects are large."""
-    return declared in signatures.UNSIGNED_BODIES or bool(re.fullmatch("[0-9a-f]{64}", declared or ""))
-
-
-async def _read(receive: Receive, most: int | None = None) -> bytes:
-    parts: list[bytes] = []
-    while True:
-        message = await receive()
-        parts.append(message.get("body", b""))
-        if not message.get("more_body") or (most is not None and sum(map(len, parts)) > most):
-            return b"".join(parts)
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """Return a `receive` that begins with a body which has been read."""
-    waiting = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def again() -> dict[str, Any]:
-        return waiting.pop() if waiting else await receive()
-
-    return again
+    return declared in signatures.UNSIGNED_BODIES or bool(_HASH.fullmatch(declared or ""))
 
 
 def _checked(receive: Receive, send: Send, declared: str) -> tuple[Receive, Send]:
@@ -269,14 +272,16 @@ def _without_cors(send: Send) -> Send:
     return write
 
 
-async def _refusal(request: Incoming, receive: Receive, error: NotAuthenticatedError) -> Response:
+async def _refusal(request: Incoming, body: _Body, error: NotAuthenticatedError) -> Response:
     """Return the error as the service that was asked words it."""
     signed = SignedRequest(request.method, request.raw_path, request.headers, request.query)
-    body = b""
-    if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-        body = await _read(receive, _LONGEST_FORM)
+    form = request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
     service = signed.service or signatures.detected_service(
-        request.method, request.path, request.headers, request.query, body
+        request.method,
+        request.path,
+        request.headers,
+        request.query,
+        await body.read(_LONGEST_FORM) if form else b"",
     )
     _log.warning("refused %s %s (%s): %s: %s", request.method, request.path, service, error.code, error)
     return signatures.refused(service, error, request.headers)

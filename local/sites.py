@@ -9,6 +9,9 @@ the last two, and pass.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
 _OWN = frozenset(("same-origin", "none"))
@@ -50,6 +53,23 @@ class Site:
         if all(site in _OWN for site in sites) or (document and _opens_a_tab(headers)):
             return None
         return "A page of another site may not use the local cloud of this machine."
+
+
+class SiteGuard:
+    """An ASGI application that lets another one answer what its own site asks, and links to its pages."""
+
+    def __init__(self, application: ASGIApp, site: Site) -> None:
+        self._application = application
+        self._site = site
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse the request with 403, or pass it on."""
+        if scope["type"] == "http":
+            document = scope["method"] in ("GET", "HEAD")
+            if refused := self._site.refusal(scope["headers"], document=document):
+                await PlainTextResponse(f"{refused}\n", status_code=403)(scope, receive, send)
+                return
+        await self._application(scope, receive, send)
 
 
 def _values(headers: RawHeaders, wanted: bytes) -> list[str]:

@@ -3,13 +3,16 @@
 import hashlib
 import json
 import shutil
+import stat
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import boto3
 import httpx
+import psutil
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -18,25 +21,14 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from local.environment import ACCOUNT, REGION
+from local.processes import belonging_to, cloud_id
+from tests.local.web.attacks import ROOT_IN_THE_QUERY, state_of
 from tests.local.web.conftest import WebApp
 
 pytestmark = pytest.mark.cloud
 
 JSON_TYPE = "application/x-amz-json-1.1"
 SIGN_IN = "AWSCognitoIdentityProviderService"
-EMPTY_TEMPLATE = json.dumps({"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}})
-FORGED_STACK = "forged"
-ROOT_IN_THE_QUERY = {
-    "Action": "CreateStack",
-    "Version": "2010-05-15",
-    "StackName": FORGED_STACK,
-    "TemplateBody": EMPTY_TEMPLATE,
-    "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
-    "X-Amz-Credential": f"{ACCOUNT}/20261101/{REGION}/cloudformation/aws4_request",
-    "X-Amz-Date": "20261101T000000Z",
-    "X-Amz-SignedHeaders": "host",
-    "X-Amz-Signature": "0" * 64,
-}
 
 
 @pytest.fixture
@@ -59,21 +51,6 @@ def nothing_happened(web: WebApp) -> Iterator[None]:
     before = state_of(web)
     yield
     assert state_of(web) == before
-
-
-def state_of(web: WebApp) -> dict[str, Any]:
-    """What a successful attack would have changed."""
-    pool = web.outputs["UserPoolId"]
-    return {
-        "stacks": sorted(
-            one["StackName"] for one in web.client("cloudformation").describe_stacks()["Stacks"]
-        ),
-        "functions": sorted(
-            one["FunctionName"] for one in web.client("lambda").list_functions()["Functions"]
-        ),
-        "buckets": sorted(one["Name"] for one in web.client("s3").list_buckets()["Buckets"]),
-        "groups": web.client("cognito-idp").list_groups(UserPoolId=pool)["Groups"],
-    }
 
 
 def client_with(
@@ -397,3 +374,15 @@ def test_another_signer_than_ours_is_understood(web: WebApp, key: str, status: s
         check=True,
     )
     assert done.stdout.splitlines()[-1] == status, done.stdout
+
+
+def test_the_server_of_a_function_is_reached_by_its_user_only(web: WebApp, page: httpx.Client) -> None:
+    """Past API Gateway's authorizer whoever reaches it says who they are."""
+    assert page.get("/api/health").status_code == 200
+    started = belonging_to(cloud_id(web.cloud.state))
+    servers = [process for process in started if "main:app" in process.cmdline()]
+    assert servers
+    for server in servers:
+        assert not [one for one in server.net_connections("inet") if one.status == psutil.CONN_LISTEN]
+        for socket in (Path(one.laddr) for one in server.net_connections("unix") if one.laddr):
+            assert stat.S_IMODE((Path(server.cwd()) / socket).parent.stat().st_mode) == 0o700
