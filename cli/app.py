@@ -16,7 +16,7 @@ from cli.browser import cached_page, show, write_private
 from cli.connection import connect, sign_in_and_keep
 from cli.doctor.command import doctor
 from cli.errors import CommandError
-from cli.local_record import LOCAL_STATE
+from cli.local_record import CHECKOUT, LOCAL_STATE
 from cli.output import AsJson, print_json
 from cli.progress import follow_run, run_panel, runs_table
 from cli.terminal import PlainConsole
@@ -70,10 +70,6 @@ def main() -> None:
         raise SystemExit(130) from None
 
 
-def _checkout() -> Path:
-    return Path(__file__).resolve().parent.parent
-
-
 def _places(
     state: Path,
     port: int,
@@ -82,7 +78,7 @@ def _places(
     account: Profile = "usual",
 ) -> journey.Places:
     ports = journey.free_port(port), journey.free_port(page_port)
-    return journey.Places(_checkout(), _checkout() / state, *ports, context or {}, account)
+    return journey.Places(CHECKOUT, CHECKOUT / state, *ports, context or {}, account)
 
 
 @app.command()
@@ -134,7 +130,7 @@ def check(
             f"{html} would lie among your stories and be read as one.", "Name a file outside of the folder."
         )
     try:
-        report = check_folder(folder, read_settings(_checkout(), base_model, instance), notes)
+        report = check_folder(folder, read_settings(CHECKOUT, base_model, instance), notes)
     except KeyboardInterrupt:
         notes.print("Stopped. Nothing was uploaded, and nothing in the folder was changed.")
         raise typer.Exit(130) from None
@@ -316,7 +312,7 @@ def local_up(
 @local_app.command("down")
 def local_down(state: State = LOCAL_STATE, as_json: AsJson = False) -> None:
     """Stop it: every process, every port; also after a crash. What it held goes with it."""
-    LocalCloud(_checkout(), _checkout() / state).down()
+    LocalCloud(CHECKOUT, CHECKOUT / state).down()
     if as_json:
         print_json({"down": True})
 
