@@ -9,7 +9,6 @@ https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import httpx
 from cli.addresses import page_address, sign_in_endpoint, use_proxies
 from cli.errors import CommandError
 from cli.local_record import LOCAL_STATE, local_cloud_record
+from cli.user_folders import config_folder
 from local import private_file
 
 TIMEOUT = httpx.Timeout(30.0, connect=10.0)
@@ -37,8 +37,7 @@ class Connection:
 
 def keep_file() -> Path:
     """The file that remembers a deployment, readable by its owner alone."""
-    base = Path(os.environ.get("XDG_CONFIG_HOME", Path.home() / ".config"))
-    return base / "storyloom" / "connection.json"
+    return config_folder() / "connection.json"
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from cli import batch, local_record
 from cli.addresses import bucket_address, page_address, sign_in_endpoint
 from cli.api import StoryloomApi
 from cli.app import app
+from cli.browser import cached_page
 from cli.connection import Connection, connect, keep_file, sign_in_and_keep
 from cli.errors import CommandError
 from local import private_file
@@ -65,7 +66,7 @@ class Attacker:
     def __init__(self) -> None:
         handler = type("Handler", (_Server,), {"seen": [], "config": {}})
         self._running = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        threading.Thread(target=self._running.serve_forever, daemon=True).start()
+        threading.Thread(target=self._running.serve_forever, args=(0.02,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self._running.server_address[1]}"
         self.seen: list[tuple[str, bytes]] = handler.seen  # type: ignore[attr-defined]
         self.config: dict[str, Any] = handler.config  # type: ignore[attr-defined]
@@ -282,6 +283,17 @@ def test_a_kept_token_goes_back_to_where_it_came_from(
     assert connect().url == server.url
     assert [path for path, _ in server.seen[asked_before:]] == ["/aws/cognito-idp/"]
     assert other.seen == []
+
+
+@pytest.mark.parametrize("named", ["", ".", "config"])
+def test_a_kept_token_is_not_read_from_the_folder(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", named)
+    monkeypatch.setenv("XDG_CACHE_HOME", named)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert keep_file() == tmp_path / "home" / ".config" / "storyloom" / "connection.json"
+    assert cached_page("report.html") == tmp_path / "home" / ".cache" / "storyloom" / "report.html"
 
 
 @pytest.mark.parametrize("endpoint", ["https://evil.example/", "http://localhost:1/aws/cognito-idp/"])
