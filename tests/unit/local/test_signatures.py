@@ -1,6 +1,7 @@
 """What botocore signs is understood, and nothing else is: botocore's signers are the judges."""
 
 import datetime
+import hashlib
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from local.environment import ACCOUNT, REGION
+from local.plugin import ministack_signatures
 from local.plugin.ministack_signatures import NotAuthenticatedError, SignedRequest, signature_kind
 
 SECRET = "a secret of this cloud"
@@ -178,3 +180,82 @@ def test_what_names_two_signers_or_an_older_way_is_refused(
     headers: dict[str, str], query: dict[str, list[str]]
 ) -> None:
     assert signature_kind(headers, query) == "unsupported"
+
+
+PUBLISHED_SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+PUBLISHED_SCOPE = "AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request"
+CHUNKS = (
+    (b"a" * 65536, "ad80c730a21e5b8d04586a2213dd63b9a0e99e0e2307b0ade35a65485a288648"),
+    (b"a" * 1024, "0055627c9e194cb4542bae2aa5492e3c1575bbb81b612b7d234b86a503ef5497"),
+    (b"", "b6c6ea8a5354eaf15b3cb7646744f4275b71ea724fed81ceb9323e279d449df9"),
+)
+
+
+@pytest.fixture
+def in_2013(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key and the time of the examples in AWS's documentation."""
+    monkeypatch.setattr(ministack_signatures, "_secret_of", lambda key, token: PUBLISHED_SECRET)
+    monkeypatch.setattr(SignedRequest, "_check_time", lambda self, signature: None)
+
+
+def published(method: str, path: str, signed_headers: str, signature: str, **headers: str) -> SignedRequest:
+    authorization = f"AWS4-HMAC-SHA256 Credential={PUBLISHED_SCOPE},SignedHeaders={signed_headers},"
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    given |= {"x-amz-date": "20130524T000000Z", "authorization": f"{authorization}Signature={signature}"}
+    return SignedRequest(method, path, given, {})
+
+
+@pytest.mark.usefixtures("in_2013")
+@pytest.mark.aws_fact
+def test_the_examples_of_the_documentation_are_right() -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html and its neighbours."""
+    request = published(
+        "GET",
+        "/test.txt",
+        "host;range;x-amz-content-sha256;x-amz-date",
+        "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41",
+        host="examplebucket.s3.amazonaws.com",
+        range="bytes=0-9",
+        x_amz_content_sha256=hashlib.sha256(b"").hexdigest(),
+    )
+    assert request.verify(b"")
+    link = {
+        "X-Amz-Algorithm": ["AWS4-HMAC-SHA256"],
+        "X-Amz-Credential": [PUBLISHED_SCOPE],
+        "X-Amz-Date": ["20130524T000000Z"],
+        "X-Amz-Expires": ["86400"],
+        "X-Amz-SignedHeaders": ["host"],
+        "X-Amz-Signature": ["aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404"],
+    }
+    host = {"host": "examplebucket.s3.amazonaws.com"}
+    assert SignedRequest("GET", "/test.txt", host, link).verify(b"")
+    assert refused(SignedRequest("PUT", "/test.txt", host, link), b"") == "SignatureDoesNotMatch"
+
+
+@pytest.mark.usefixtures("in_2013")
+@pytest.mark.aws_fact
+@pytest.mark.parametrize("changed", [None, 0, 1, 2])
+def test_each_chunk_of_a_signed_stream_is_checked(changed: int | None) -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html"""
+    body = b""
+    for number, (chunk, right) in enumerate(CHUNKS):
+        sent = chunk.replace(b"a", b"b", 1) if number == changed and chunk else chunk
+        signature = "0" * 64 if number == changed and not chunk else right
+        body += f"{len(chunk):x};chunk-signature={signature}\r\n".encode() + sent + b"\r\n"
+    request = published(
+        "PUT",
+        "/examplebucket/chunkObject.txt",
+        "content-encoding;content-length;host;x-amz-content-sha256;x-amz-date;x-amz-decoded-content-length;"
+        "x-amz-storage-class",
+        "4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9",
+        host="s3.amazonaws.com",
+        content_encoding="aws-chunked",
+        content_length="66824",
+        x_amz_content_sha256="STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
+        x_amz_decoded_content_length="66560",
+        x_amz_storage_class="REDUCED_REDUNDANCY",
+    )
+    if changed is None:
+        assert request.verify(body)
+    else:
+        assert refused(request, body) == "SignatureDoesNotMatch"
