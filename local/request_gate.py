@@ -123,8 +123,10 @@ class Incoming:
         return self.method == "POST" and not self.query and form and to_bucket
 
     def _is_preflight(self) -> bool:
-        """The bucket's own rules answer it."""
-        return self.method == "OPTIONS" and "origin" in self.headers and self.service == "s3"
+        """The bucket's own rules answer it; without a bucket, MiniStack would let every site in."""
+        if self.method != "OPTIONS" or "origin" not in self.headers or self.service != "s3":
+            return False
+        return signatures.names_bucket(self.headers.get("host", ""), self.path)
 
 
 class RequestGate:

@@ -196,6 +196,11 @@ def detected_service(
     return str(router.detect_service(method, path, given, parameters))
 
 
+def names_bucket(host: str, path: str) -> bool:
+    """Whether a request to S3 is about a bucket that exists, by its host or by its path."""
+    return app._s3_cors_target(host, path) is not None
+
+
 def refused(service: str, error: NotAuthenticatedError, headers: Mapping[str, str]) -> Response:
     """Return the error in the words and the protocol of the service."""
     failure = iam_evaluator.AuthError(error.code, str(error))
