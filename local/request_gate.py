@@ -75,11 +75,11 @@ class Incoming:
             found[key] = f"{found[key]},{text}" if key in found else text
         return found
 
-    @property
+    @cached_property
     def distribution(self) -> str | None:
         """The host name if it is a distribution's."""
         host = self.headers.get("host", "")
-        return host if _DISTRIBUTION.fullmatch(host) else None
+        return host if _DISTRIBUTION.fullmatch(host) and signatures.names_distribution(host) else None
 
     @property
     def is_of_api(self) -> bool:

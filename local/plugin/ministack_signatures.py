@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from ministack import app
 from ministack.core import iam_actions, iam_evaluator, router, sigv4
-from ministack.services import s3
+from ministack.services import cloudfront, s3
 
 from local.environment import ACCOUNT
 from local.plugin.ministack_adapter import Response
@@ -199,6 +199,12 @@ def detected_service(
 def names_bucket(host: str, path: str) -> bool:
     """Whether a request to S3 is about a bucket that exists, by its host or by its path."""
     return app._s3_cors_target(host, path) is not None
+
+
+def names_distribution(host: str) -> bool:
+    """Whether a host is a distribution's; MiniStack would ask S3 for what is of none."""
+    label = app._parse_cloudfront_dataplane_host(host)
+    return label is not None and cloudfront.find_distribution_for_label(label) is not None
 
 
 def refused(service: str, error: NotAuthenticatedError, headers: Mapping[str, str]) -> Response:

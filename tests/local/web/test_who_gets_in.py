@@ -385,3 +385,8 @@ def test_the_server_of_a_function_is_reached_by_its_user_only(web: WebApp, page:
         assert not [one for one in server.net_connections("inet") if one.status == psutil.CONN_LISTEN]
         for socket in (Path(one.laddr) for one in server.net_connections("unix") if one.laddr):
             assert stat.S_IMODE((Path(server.cwd()) / socket).parent.stat().st_mode) == 0o700
+
+
+def test_a_distribution_that_is_not_there_is_no_way_to_a_bucket(aws: httpx.Client) -> None:
+    answer = aws.get("/", headers={"host": "d0.cloudfront.net"})
+    assert (answer.status_code, "Buckets" in answer.text) == (403, False)

@@ -26,8 +26,9 @@ FORM = {"content-type": "multipart/form-data; boundary=x"}
 
 
 @pytest.fixture(autouse=True)
-def root_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+def a_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setattr(signatures, "names_distribution", lambda host: host == DISTRIBUTION)
 
 
 class Behind:
@@ -137,6 +138,7 @@ def test_what_aws_takes_unsigned_gets_through(
         ("GET", "/v2/_catalog", {"host": DISTRIBUTION}),
         ("POST", "/_ministack/reset", {"host": DISTRIBUTION}),
         ("GET", "/", {"host": f"{DISTRIBUTION}.evil.example"}),
+        ("GET", "/", {"host": "d0.cloudfront.net"}),
         ("GET", "/", {"host": "abc.execute-api.us-east-1.amazonaws.com"}),
         ("GET", "/", {"host": "abc.lambda-url.us-east-1.on.aws"}),
         ("GET", "/_aws/execute-api/abc/live/x?X-Amz-Credential=123456789012/a/b/c/d", {}),
