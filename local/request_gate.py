@@ -33,7 +33,6 @@ _DISTRIBUTION = re.compile(r"[a-z0-9]+\.cloudfront\.net")
 _BEFORE_DISTRIBUTIONS = ("/health", "/iceberg", "/login", "/logout", "/oauth2/", "/v2/", "/v20180820/")
 """Paths that MiniStack answers itself whatever host is asked; no distribution's page is there."""
 _KEY_SET = re.compile(r"/[a-z]{2}-[a-z]+-\d_\w+/\.well-known/(jwks\.json|openid-configuration)")
-_BUCKET = re.compile(r"/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/?")
 _HASH = re.compile("[0-9a-f]{64}")
 _SIGN_IN = "AWSCognitoIdentityProviderService."
 _JSON = "application/x-amz-json-1."
@@ -119,14 +118,15 @@ class Incoming:
     def _is_form(self) -> bool:
         """S3's form upload, whose signature is a field of the form: S3 checks it."""
         form = self.headers.get("content-type", "").startswith("multipart/form-data")
-        to_bucket = self.service == "s3" and bool(_BUCKET.fullmatch(self.path))
+        to_bucket = self.path.count("/") == 1 and self._names_bucket()
         return self.method == "POST" and not self.query and form and to_bucket
 
     def _is_preflight(self) -> bool:
         """The bucket's own rules answer it; without a bucket, MiniStack would let every site in."""
-        if self.method != "OPTIONS" or "origin" not in self.headers or self.service != "s3":
-            return False
-        return signatures.names_bucket(self.headers.get("host", ""), self.path)
+        return self.method == "OPTIONS" and "origin" in self.headers and self._names_bucket()
+
+    def _names_bucket(self) -> bool:
+        return self.service == "s3" and signatures.names_bucket(self.headers.get("host", ""), self.path)
 
 
 class RequestGate:
@@ -168,7 +168,7 @@ class RequestGate:
             return _json(403, {"message": refused})
         if request.path == HEALTH and request.method == "GET":
             return _json(200, {"status": "up"})
-        own = request.path.startswith("/_") and not request.is_of_api
+        own = request.path == "/health" or (request.path.startswith("/_") and not request.is_of_api)
         if own and not request.path.startswith(_RESPONSE_URLS):
             return _json(404, {"message": f"The local cloud has nothing at {request.path}."})
         return None

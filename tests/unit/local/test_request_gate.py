@@ -125,6 +125,8 @@ def test_what_aws_takes_unsigned_gets_through(
         ("PUT", "/stories-bucket/novel.txt", {}),
         ("POST", "/stories-bucket?policy", FORM),
         ("POST", "/2015-03-31/functions", FORM),
+        ("POST", "/no-bucket", FORM),
+        ("POST", "/health", FORM),
         ("POST", "/", {"content-type": "application/x-www-form-urlencoded"}),
         ("POST", "/?Action=CreateStack", SIGN_IN),
         ("POST", "/", {**SIGN_IN, "content-type": "text/plain"}),
