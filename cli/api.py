@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import httpx
 
+from cli.addresses import bucket_address, use_proxies
 from cli.connection import TIMEOUT, Connection
 from cli.errors import CommandError
 
@@ -43,7 +44,10 @@ class StoryloomApi:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self._http = httpx.Client(
-            base_url=f"{connection.url}/api", headers=connection.headers, timeout=TIMEOUT
+            base_url=f"{connection.url}/api",
+            headers=connection.headers,
+            timeout=TIMEOUT,
+            trust_env=use_proxies(connection.url),
         )
 
     def status(self) -> dict[str, Any]:
@@ -160,7 +164,7 @@ class StoryloomApi:
                 "Split it, zip it, or copy it into the bucket with `aws s3 cp`.",
             )
         form = self._answer(self._http.post("/stories", json={"name": name, "size": size}))
-        return _send(form, content, name)
+        return self._send(form, content, name)
 
     def batches(self) -> list[dict[str, Any]]:
         """Your batches, newest first."""
@@ -170,7 +174,7 @@ class StoryloomApi:
     def make_batch(self, wanted: dict[str, Any], content: BinaryIO) -> dict[str, Any]:
         """Makes a batch and sends its file of prompts; nothing is spent. Gives the batch."""
         made = self._answer(self._http.post("/batches", json=wanted))
-        _send(made["upload"], content, wanted["name"])
+        self._send(made["upload"], content, wanted["name"])
         batch: dict[str, Any] = made["batch"]
         return batch
 
@@ -191,7 +195,8 @@ class StoryloomApi:
 
     def batch_results(self, batch_id: str) -> dict[str, Any]:
         """Counts of the lines of a batch that has ended, and a link to their answers."""
-        return self._answer(self._http.get(f"/batches/{quote(batch_id)}/results", timeout=LONG_TIMEOUT))
+        found = self._answer(self._http.get(f"/batches/{quote(batch_id)}/results", timeout=LONG_TIMEOUT))
+        return {**found, "url": bucket_address(self.connection.url, found["url"])}
 
     def chat(
         self, messages: list[dict[str, str]], model: str = "storyloom", max_tokens: int = 400
@@ -203,8 +208,13 @@ class StoryloomApi:
         """
         import openai  # noqa: PLC0415 (most of a second, which no other command has to wait)
 
+        url = self.connection.url
         client = openai.OpenAI(
-            base_url=f"{self.connection.url}/api/v1", api_key=self.connection.id_token, max_retries=60
+            base_url=f"{url}/api/v1",
+            api_key=self.connection.id_token,
+            max_retries=60,
+            # A redirection would take the conversation to another address.
+            http_client=openai.DefaultHttpxClient(follow_redirects=False, trust_env=use_proxies(url)),
         )
         started = time.monotonic()
         first = 0.0
@@ -243,6 +253,21 @@ class StoryloomApi:
         with suppress(httpx.HTTPError):
             self._http.post(f"/v1/answers/{answer_id}/cancel", timeout=CANCEL_TIMEOUT)
 
+    def _send(self, form: dict[str, Any], content: BinaryIO, name: str) -> str:
+        """Send a file with a presigned form; return its key."""
+        address = bucket_address(self.connection.url, form["url"])
+        response = httpx.post(
+            address,
+            data=form["fields"],
+            files={"file": (name, content)},
+            timeout=TIMEOUT,
+            trust_env=use_proxies(address),
+        )
+        if response.is_error:
+            raise CommandError(f"The bucket refused {name}: {response.status_code} {response.text[:300]}")
+        key: str = form["key"]
+        return key
+
     def _get(self, path: str) -> dict[str, Any]:
         return self._answer(self._http.get(path))
 
@@ -253,15 +278,6 @@ class StoryloomApi:
         if "error" in content:  # it failed after its status 200 had been sent
             raise _refused(response.status_code, response.text)
         return content
-
-
-def _send(form: dict[str, Any], content: BinaryIO, name: str) -> str:
-    """Sends a file with a presigned form; gives its key."""
-    response = httpx.post(form["url"], data=form["fields"], files={"file": (name, content)}, timeout=TIMEOUT)
-    if response.is_error:
-        raise CommandError(f"The bucket refused {name}: {response.status_code} {response.text[:300]}")
-    key: str = form["key"]
-    return key
 
 
 def _refused(status: int, body: str) -> CommandError:

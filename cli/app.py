@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from cli import batch, destroy, journey, keys, models, people
 from cli.api import StoryloomApi
 from cli.browser import cached_page, show, write_private
-from cli.connection import LOCAL_STATE, connect, sign_in_and_keep
+from cli.connection import connect, sign_in_and_keep
 from cli.doctor.command import doctor
 from cli.errors import CommandError
+from cli.local_record import CHECKOUT, LOCAL_STATE
 from cli.output import AsJson, print_json
 from cli.progress import follow_run, run_panel, runs_table
+from cli.terminal import PlainConsole
 from cli.verify.command import verify
 from local.account import Profile
 from local.cloud import LocalCloud
@@ -42,8 +43,8 @@ app.command()(verify)
 app.command()(doctor)
 app.command()(destroy.destroy)
 
-out = Console()
-notes = Console(stderr=True)  # progress goes here, so that --json leaves standard output clean
+out = PlainConsole()
+notes = PlainConsole(stderr=True)  # progress goes here, so that --json leaves standard output clean
 
 Folder = Annotated[Path, typer.Argument(help="A folder of stories, or one file.")]
 RunId = Annotated[str, typer.Argument(help="The run's id, as `storyloom runs` lists it.")]
@@ -71,10 +72,6 @@ def main() -> None:
         raise SystemExit(130) from None
 
 
-def _checkout() -> Path:
-    return Path(__file__).resolve().parent.parent
-
-
 def _places(
     state: Path,
     port: int,
@@ -83,7 +80,7 @@ def _places(
     account: Profile = "usual",
 ) -> journey.Places:
     ports = journey.free_port(port), journey.free_port(page_port)
-    return journey.Places(_checkout(), _checkout() / state, *ports, context or {}, account)
+    return journey.Places(CHECKOUT, CHECKOUT / state, *ports, context or {}, account)
 
 
 @app.command()
@@ -135,7 +132,7 @@ def check(
             f"{html} would lie among your stories and be read as one.", "Name a file outside of the folder."
         )
     try:
-        report = check_folder(folder, read_settings(_checkout(), base_model, instance), notes)
+        report = check_folder(folder, read_settings(CHECKOUT, base_model, instance), notes)
     except KeyboardInterrupt:
         notes.print("Stopped. Nothing was uploaded, and nothing in the folder was changed.")
         raise typer.Exit(130) from None
@@ -317,7 +314,7 @@ def local_up(
 @local_app.command("down")
 def local_down(state: State = LOCAL_STATE, as_json: AsJson = False) -> None:
     """Stop it: every process, every port; also after a crash. What it held goes with it."""
-    LocalCloud(_checkout(), _checkout() / state).down()
+    LocalCloud(CHECKOUT, CHECKOUT / state).down()
     if as_json:
         print_json({"down": True})
 

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 import httpx
 import typer
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -23,11 +22,12 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from cli.addresses import use_proxies
 from cli.api import LONG_TIMEOUT, StoryloomApi
 from cli.connection import connect
 from cli.errors import CommandError
 from cli.output import AsJson, print_json
-from stories import file_names
+from cli.terminal import PlainConsole, visible
 
 POLL_SECONDS = 3.0
 RENEW_SECONDS = 30 * 60
@@ -36,8 +36,8 @@ PATIENCE = 20
 """So many looks in a row may fail before the command gives up; the batch goes on without it."""
 ENDS = {"completed", "failed", "stopped"}
 
-out = Console()
-notes = Console(stderr=True)
+out = PlainConsole()
+notes = PlainConsole(stderr=True)
 
 File = Annotated[
     Path | None,
@@ -111,9 +111,7 @@ def batch(
         known = api.batch(resume)
         if known["status"] in {"uploading", "checked"}:
             raise CommandError(f"Batch {resume} has never begun.", "Start a new one: storyloom batch FILE")
-        # The name is what somebody called their file, perhaps on another machine: no path of this one.
-        own_name = file_names.printable(str(known["name"])).rpartition("/")[2].strip(".") or resume
-        _see_through(resume, _free(out_file or _beside(Path(own_name))), as_json)
+        _see_through(resume, _free(out_file or _beside(_named_by_server(known["name"]))), as_json)
     elif file is not None:
         target = _free(out_file or _beside(file))
         wanted = {"model": model, "max_tokens": max_tokens, "instance": instance}
@@ -238,14 +236,16 @@ def _fetched(batch_id: str, target: Path) -> dict[str, Any]:
     """Writes the answers, whole or not at all; gives what came of the lines."""
     results = StoryloomApi(connect()).batch_results(batch_id)
     unfinished = target.with_name(f".{target.name}.part")
-    with httpx.stream("GET", results.pop("url"), timeout=LONG_TIMEOUT) as answer:
+    url = results.pop("url")
+    with httpx.stream("GET", url, timeout=LONG_TIMEOUT, trust_env=use_proxies(url)) as answer:
         if answer.is_error:
             answer.read()
             raise CommandError(
                 f"The answers could not be fetched: {answer.status_code} {answer.text[:300]}",
                 f"Try again: storyloom batch --resume {batch_id}",
             )
-        with unfinished.open("wb") as file:
+        unfinished.unlink(missing_ok=True)
+        with unfinished.open("xb") as file:  # never through a link that lies there
             for chunk in answer.iter_bytes():
                 file.write(chunk)
     unfinished.replace(target)
@@ -259,6 +259,12 @@ def _free(target: Path) -> Path:
     if not target.resolve().parent.is_dir():
         raise CommandError(f"There is no folder {target.parent} to write into.", "Name another with --out.")
     return target
+
+
+def _named_by_server(name: str) -> Path:
+    """Return a file of this folder: a name may come from a server, a path may not."""
+    plain = visible(name).replace("\\", "/").rpartition("/")[2]
+    return Path(plain if plain.strip(".") else "batch")
 
 
 def _beside(file: Path) -> Path:

@@ -7,11 +7,12 @@ import sys
 import webbrowser
 from pathlib import Path
 
+from cli.user_folders import cache_folder
+
 
 def cached_page(name: str) -> Path:
     """Where a page lies that nobody asked to keep: one file, written over the next time."""
-    base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    return base / "storyloom" / name
+    return cache_folder() / name
 
 
 def write_private(page: Path, content: str) -> None:

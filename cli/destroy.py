@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli.connection import LOCAL_STATE
+from cli.local_record import LOCAL_STATE
 from cli.output import AsJson
 
 

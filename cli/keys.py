@@ -7,19 +7,19 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from cli.api import StoryloomApi
 from cli.connection import connect
 from cli.output import AsJson, print_json
+from cli.terminal import PlainConsole
 
 app = typer.Typer(
     help="API keys for programs: list, create, revoke.",
     invoke_without_command=True,
 )
-out = Console()
+out = PlainConsole()
 _SOON = timedelta(days=14)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from cli.api import StoryloomApi
@@ -13,12 +12,13 @@ from cli.connection import connect
 from cli.errors import CommandError
 from cli.output import AsJson, print_json
 from cli.progress import perplexities
+from cli.terminal import PlainConsole
 
 app = typer.Typer(
     help="The versions of the model: list, compare, choose which answers, say yes or no.",
     invoke_without_command=True,
 )
-out = Console()
+out = PlainConsole()
 
 Version = Annotated[str, typer.Argument(help="A version, such as v3.")]
 

@@ -6,7 +6,6 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -14,9 +13,10 @@ from cli.api import StoryloomApi
 from cli.connection import connect
 from cli.errors import CommandError
 from cli.output import AsJson, print_json
+from cli.terminal import PlainConsole
 
 app = typer.Typer(help="People: list, invite, remove, change a role. For owners.", no_args_is_help=True)
-out = Console()
+out = PlainConsole()
 
 
 class Role(StrEnum):

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import typer
-from rich.console import Console
 
 from cli import kept_data
 from cli.app_names import AppNames
@@ -18,9 +17,10 @@ from cli.aws_target import AwsTarget, app_name, chosen_target, explained
 from cli.errors import CommandError
 from cli.output import print_json
 from cli.stack_deletion import StackDeletion
+from cli.terminal import PlainConsole
 
-out = Console()
-notes = Console(stderr=True)
+out = PlainConsole()
+notes = PlainConsole(stderr=True)
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 _LAG_SECONDS = 20.0

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import secrets
 import shutil
 import signal
 import socket
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from local import account as accounts
-from local import certificate, processes
+from local import certificate, private_file, processes
 from local.environment import REGION, Folders, client_environment, endpoint, server_environment
 from local.errors import LocalCloudError
 
@@ -107,26 +106,30 @@ class LocalCloud:
         mine = {process.pid for process in processes.belonging_to(processes.cloud_id(self.state))}
         return {**described, "running": pid in mine and _answers(described["port"], self._bundle())}
 
+    def is_supervised(self) -> bool:
+        """Whether the process that `cloud.json` names runs and is this cloud's; it may still be starting."""
+        pid = self.description().get("pid")
+        return isinstance(pid, int) and processes.belongs(pid, processes.cloud_id(self.state))
+
     def environment(self) -> dict[str, str]:
         """What the AWS CLI, CDK and boto3 need to speak to this cloud as its administrator."""
         return client_environment(self.folders, self._certificate(), self.port)
 
     def description(self) -> dict[str, Any]:
-        """What `cloud.json` says; empty when the cloud was never started."""
+        """What `cloud.json` says; empty when the cloud was never started.
+
+        Raises `LocalCloudError` if the file is not the user's own.
+        """
         try:
-            loaded: dict[str, Any] = json.loads(self.folders.description.read_text())
+            loaded: dict[str, Any] = json.loads(private_file.read(self.folders.description))
         except FileNotFoundError:
             return {}
         return loaded
 
     def describe(self, **changes: object) -> None:
         """Write `changes` into `cloud.json`, which only its owner may read."""
-        path = self.folders.description
         merged = {**self.description(), **changes}
-        staging = path.with_suffix(f".{secrets.token_hex(4)}")
-        staging.touch(mode=0o600)
-        staging.write_text(json.dumps(merged, indent=2))
-        staging.replace(path)
+        private_file.write(self.folders.description, json.dumps(merged, indent=2))
 
     def _certificate(self) -> certificate.Certificate:
         return certificate.ensure(self.folders.tls, REGION)

@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from local import root_secret
 from local.certificate import Certificate
 from local.processes import MARKER, cloud_id
 
@@ -11,7 +12,6 @@ ACCOUNT = "123456789012"
 """The local account. MiniStack takes a 12-digit access key for that account's root user."""
 
 REGION = "us-east-1"
-SECRET = "storyloom-local-root"  # noqa: S105 (opens nothing but a server on this machine's loopback)
 
 SERVER_VARIABLE = "STORYLOOM_ENDPOINT_SERVER"
 """Names another module that serves ``--model-dir DIR --port N``: vLLM for a check, a probe in a test."""
@@ -34,6 +34,11 @@ class Folders:
     @property
     def tls(self) -> Path:
         return self.state / "tls"
+
+    @property
+    def root_secret(self) -> Path:
+        """The secret key of the account's root user."""
+        return self.state / "root-secret"
 
     @property
     def home(self) -> Path:
@@ -75,6 +80,7 @@ class Folders:
             self.temporary,
             self.data,
             self.tls,
+            self.root_secret,
             self.home,
             self.mail,
             self.sagemaker,
@@ -95,7 +101,7 @@ def client_environment(folders: Folders, certificate: Certificate, port: int) ->
     return {
         "AWS_ENDPOINT_URL": endpoint(port),
         "AWS_ACCESS_KEY_ID": ACCOUNT,
-        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "AWS_SECRET_ACCESS_KEY": root_secret.ensure(folders.root_secret),
         "AWS_DEFAULT_REGION": REGION,
         "AWS_REGION": REGION,
         # The SDKs speak to this cloud only, and read the file for every connection: the bundle's 145
@@ -129,7 +135,7 @@ def server_environment(
         MARKER: cloud_id(folders.state),
         "STORYLOOM_LOCAL_STATE": str(folders.state),
         "STORYLOOM_LOCAL_PAGE_PORT": str(page_port),
-        # MiniStack: every request is signed and authorized, over TLS, on this machine only.
+        # MiniStack: every request is authorized, over TLS, on this machine only.
         "AUTH": "true",
         "USE_SSL": "1",
         "BIND_HOST": "127.0.0.1",

@@ -6,6 +6,9 @@ send a request from the distribution's own behaviours, and passes bytes on as th
 buffered or compressed. As on AWS, an origin is given up when it is silent for longer than its read
 timeout, and is not told of a browser that disconnects: its answer is read to the end.
 
+Nobody else gets in this way: what a page of another site sends is refused (`local.sites`), Cognito hears the
+sign-in's public operations only, S3 what is signed only, and the stand-in's own paths are not passed on.
+
 ``python -m local.front_door [--port 8400] [--cloud-json .local-cloud/cloud.json]``
 """
 
@@ -14,6 +17,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import ssl
 import time
 from collections.abc import Mapping
@@ -30,11 +34,12 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from yarl import URL
 
 from local import edge, next_server
 from local.read_to_end import ReadToEnd
+from local.sites import Site, SiteGuard
 from local.supervisor import stop_with_parent
 
 REFRESH_SECONDS = 5.0
@@ -47,6 +52,18 @@ _NOT_PASSED_ON = frozenset(
 _READ_TIMEOUT_SECONDS = 30.0  # CloudFront's, unless an origin has its own
 _CONNECTION_ATTEMPTS = 3  # likewise
 _ASKED_AGAIN = frozenset(("GET", "HEAD"))
+_SIGN_IN = "AWSCognitoIdentityProviderService."
+_SIGN_IN_OPERATIONS = frozenset(
+    ("ConfirmForgotPassword", "ForgotPassword", "InitiateAuth", "RespondToAuthChallenge", "RevokeToken")
+)
+"""Cognito's public operations that the page and the command line use."""
+_SIGN_IN_TYPE = "application/x-amz-json-1.1"
+_SIGN_IN_HEADERS = frozenset(("content-type", "content-length", "x-amz-target", "user-agent", "accept"))
+_LINK_POLICY = (b"content-security-policy", b"sandbox allow-scripts allow-popups allow-downloads")
+"""On AWS a link leads to the bucket's own origin; here a story's script would be the page's."""
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_AS_ANYBODY: Mapping[str, str | None] = {"authorization": None}
+"""The page's sign-in is for its API; neither CloudFront nor a link passes it on to a bucket."""
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
@@ -97,7 +114,8 @@ class Distribution:
 class FrontDoor:
     """Passes requests on to the local cloud; an ASGI application by way of `application`."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], port: int) -> None:
+        self._site = Site.on_loopback(port, "http")
         self._endpoint = environment["AWS_ENDPOINT_URL"]
         self._distribution = Distribution(environment)
         self._functions = edge.EdgeFunctions()
@@ -108,31 +126,51 @@ class FrontDoor:
         # Made on first use: it belongs to the event loop that runs then.
         return next_server.session(self._trust, idle_seconds=_KEEP_ALIVE_SECONDS)
 
-    def application(self) -> Starlette:
-        """The routes, narrowest first."""
-        return Starlette(
+    def application(self) -> ASGIApp:
+        """The routes, narrowest first, for requests of our own site."""
+        routes = Starlette(
             routes=[
                 Route("/aws/cognito-idp/", self.sign_in, methods=["POST"]),
                 Route("/aws/s3/{bucket:str}", self.upload, methods=["POST"]),
                 Route("/aws/s3/{object:path}", self.download, methods=["GET"]),
+                Route("/aws/{path:path}", _nothing, methods=_METHODS),
                 Route("/{path:path}", self.serve, methods=_METHODS),
             ]
         )
+        return SiteGuard(routes, self._site)
 
     async def sign_in(self, request: Request) -> Response:
-        """Cognito's public API."""
-        return await self._pass_on(request, "/", {})
+        """Cognito's public operations, as JSON: no other site can send that without asking first."""
+        service, _, operation = request.headers.get("x-amz-target", "").partition(".")
+        if f"{service}." != _SIGN_IN or operation not in _SIGN_IN_OPERATIONS:
+            return _refused(
+                f"Only the operations of a sign-in pass here: {', '.join(sorted(_SIGN_IN_OPERATIONS))}."
+            )
+        if request.headers.get("content-type", "").partition(";")[0].strip() != _SIGN_IN_TYPE:
+            return _refused(f"A sign-in is sent as {_SIGN_IN_TYPE}.", 415)
+        left_out = {name: None for name in request.headers if name not in _SIGN_IN_HEADERS}
+        return await self._pass_on(request, "/", left_out, query=False)
 
     async def upload(self, request: Request) -> Response:
-        """S3's presigned POST."""
-        return await self._pass_on(request, f"/{request.path_params['bucket']}", {})
+        """S3's presigned POST; the form is its own credential."""
+        bucket = request.path_params["bucket"]
+        if not _BUCKET.fullmatch(bucket):
+            return _refused("This is no bucket's name.", 404)
+        return await self._pass_on(request, f"/{bucket}", _AS_ANYBODY, query=False)
 
     async def download(self, request: Request) -> Response:
         """S3's presigned GET; it was signed for the cloud's own address, which `_pass_on` uses."""
-        return await self._pass_on(request, _raw_path(request).removeprefix("/aws/s3"), {})
+        path = _raw_path(request).removeprefix("/aws/s3")
+        if not _BUCKET.fullmatch(path.split("/")[1]) or "X-Amz-Signature" not in request.query_params:
+            return _refused("A link into a bucket has to be signed.")
+        response = await self._pass_on(request, path, _AS_ANYBODY)
+        response.raw_headers.append(_LINK_POLICY)
+        return response
 
     async def serve(self, request: Request) -> Response:
         """What CloudFront would answer: an API's stage straight away, else through the distribution."""
+        if request.url.path.startswith("/_"):
+            return _refused("There is nothing here.", 404)
         try:
             distribution = await self._distribution.described()
         except NotDeployedError as error:
@@ -146,8 +184,10 @@ class FrontDoor:
         host, _, rest = origin["DomainName"].partition(".")
         patience = Patience.with_origin(origin)
         if not rest.startswith("execute-api."):
-            headers = {"host": distribution["DomainName"]}
+            headers = {**_AS_ANYBODY, "host": distribution["DomainName"]}
             return await self._pass_on(request, _raw_path(request), headers, patience)
+        if refused := self._site.refusal(request.headers.raw):  # a link leads to the page, not to the API
+            return _refused(refused)
         stage = f"/_aws/execute-api/{host}{origin.get('OriginPath', '')}"
         headers_of_api = _api_headers(behaviour, origin)
         response = await self._pass_on(request, stage + _raw_path(request), headers_of_api, patience)
@@ -161,12 +201,14 @@ class FrontDoor:
         path: str,
         headers: Mapping[str, str | None],
         patience: "Patience | None" = None,
+        *,
+        query: bool = True,
     ) -> Response:
-        """Send the request on; a None in `headers` takes that header away."""
+        """Send the request on, with its `query` or without; a None in `headers` takes that header away."""
         passed = {name: value for name, value in request.headers.items() if name not in _NOT_PASSED_ON}
         client = request.client.host if request.client else "127.0.0.1"
         merged = {**passed, "x-forwarded-for": client, **headers}
-        query = f"?{request.url.query}" if request.url.query else ""
+        parameters = f"?{request.url.query}" if request.url.query and query else ""
         has_body = "content-length" in passed or "transfer-encoding" in request.headers
         patience = patience or Patience()
         attempts = patience.attempts if request.method in _ASKED_AGAIN and not has_body else 1
@@ -174,7 +216,7 @@ class FrontDoor:
             answer = await self._ask(
                 attempts,
                 request.method,
-                URL(self._endpoint + path + query, encoded=True),
+                URL(self._endpoint + path + parameters, encoded=True),
                 headers={name: value for name, value in merged.items() if value is not None},
                 data=request.stream() if has_body else None,
                 timeout=patience.timeout,
@@ -235,6 +277,14 @@ class Patience:
         )
 
 
+async def _nothing(request: Request) -> Response:
+    return _refused(f"There is nothing at {request.method} {request.url.path}.", 404)
+
+
+def _refused(why: str, status: int = 403) -> Response:
+    return PlainTextResponse(f"{why}\n", status_code=status)
+
+
 def _raw_path(request: Request) -> str:
     """The path as the browser sent it, escapes and all."""
     raw: bytes = request.scope.get("raw_path") or request.url.path.encode()
@@ -278,7 +328,7 @@ def main(arguments: list[str] | None = None) -> None:
         environment = json.loads(options.cloud_json.read_text())["environment"]
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.run(
-            FrontDoor(environment).application(),
+            FrontDoor(environment, options.port).application(),
             host="127.0.0.1",
             port=options.port,
             access_log=False,

@@ -12,7 +12,11 @@ ERRORS = (aiohttp.ClientError, TimeoutError)
 
 
 def session(
-    trust: ssl.SSLContext | None = None, *, idle_seconds: float = 2.0, answer_seconds: float | None = None
+    trust: ssl.SSLContext | None = None,
+    *,
+    idle_seconds: float = 2.0,
+    answer_seconds: float | None = None,
+    socket: str | None = None,
 ) -> aiohttp.ClientSession:
     """Make a client that keeps its connections, adds no header of its own, and leaves bodies as they are.
 
@@ -21,9 +25,15 @@ def session(
         idle_seconds: how long an unused connection stays open. It must be less than the server keeps it, or
             a question meets a server that hangs up: uvicorn keeps it for 5 seconds.
         answer_seconds: how long the server may be silent.
+        socket: the Unix socket that the server listens on, if it does not listen on a port.
     """
+    connector: aiohttp.BaseConnector
+    if socket is None:
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=idle_seconds, ssl=trust or False)
+    else:
+        connector = aiohttp.UnixConnector(socket, limit=0, keepalive_timeout=idle_seconds)
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=idle_seconds, ssl=trust or False),
+        connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=answer_seconds),
         auto_decompress=False,

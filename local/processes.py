@@ -44,6 +44,16 @@ def belonging_to(identifier: str, marker: str = MARKER) -> list[psutil.Process]:
     return found
 
 
+def belongs(pid: int, identifier: str) -> bool:
+    """Whether the process `pid` is there, is this user's own and carries `identifier`."""
+    try:
+        process = psutil.Process(pid)
+        own = process.uids().real == os.getuid()
+        return own and _environment(process).get(MARKER) == identifier
+    except (psutil.Error, OSError, ValueError, OverflowError):
+        return False
+
+
 def _environment(process: psutil.Process) -> dict[str, str]:
     """Read a process's environment. For a moment, while it begins to run its program, it shows none."""
     found: dict[str, str] = process.environ()

@@ -1,4 +1,4 @@
-"""The process that is AWS: MiniStack with Storyloom's plug-in, over TLS, with IAM enforced.
+"""The process that is AWS: MiniStack with Storyloom's plug-in, over TLS, with IAM enforced, behind a gate.
 
 ``python -m local.server``; everything it needs comes from `local.environment.server_environment`.
 """
@@ -14,6 +14,7 @@ import uvicorn
 import uvloop
 
 from local import plugin
+from local.sites import Site
 from local.supervisor import stop_with_parent
 
 
@@ -23,8 +24,12 @@ def main() -> None:
     # MiniStack reads its settings from the environment while it is imported.
     from ministack import app as ministack_app  # noqa: PLC0415
 
+    from local.request_gate import RequestGate  # noqa: PLC0415 (it imports MiniStack)
+
     plugin.install()
-    uvloop.run(_serve(ministack_app.app))
+    page = Site.on_loopback(int(os.environ["STORYLOOM_LOCAL_PAGE_PORT"]), "http")
+    site = Site.on_loopback(int(os.environ["GATEWAY_PORT"]), "https", also=page)
+    uvloop.run(_serve(RequestGate(ministack_app.app, site)))
 
 
 async def _serve(application: Any) -> None:

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from cli.app_context import parse_overrides
 from cli.output import AsJson, print_json
+from cli.terminal import PlainConsole
 
 if TYPE_CHECKING:
     from cli.doctor.examination import Check, Examination
     from cli.doctor.findings import Finding
     from cli.doctor.findings_report import DoctorReport
 
-out = Console()
-notes = Console(stderr=True)
+out = PlainConsole()
+notes = PlainConsole(stderr=True)
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 

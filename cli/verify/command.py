@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli.connection import LOCAL_STATE
+from cli.local_record import LOCAL_STATE
 from cli.output import AsJson
 
 _SAMPLE_STORIES = Path(__file__).resolve().parents[2] / "sample_stories"

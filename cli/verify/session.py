@@ -12,20 +12,20 @@ from importlib import metadata
 from pathlib import Path
 
 import typer
-from rich.console import Console
 from rich.status import Status as Spinner
 
 from cli.app_context import ContextError, parse_overrides, read_context
 from cli.aws_target import chosen_target, explained
 from cli.errors import CommandError
 from cli.output import print_json
+from cli.terminal import PlainConsole
 from cli.verify.lines import LINES, Line, chosen, estimated_usd, prove_all
 from cli.verify.outcome import LineResult, Outcome, Status, outcome_table
 from cli.verify.world import World, find_app
 from stacks import settings
 
-out = Console()
-notes = Console(stderr=True)
+out = PlainConsole()
+notes = PlainConsole(stderr=True)
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _TOLD = ("base_model", "training_instance", "hosting_instance", "instance_count", "spot", "tune")

@@ -14,6 +14,7 @@ os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
 
 from local.endpoint_server.bundle_code import middleware
 from local.endpoint_server.config import ServingConfig, ServingConfigError, read_serving_config
+from local.sites import Site, SiteGuard
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -46,9 +47,9 @@ def _serve(config: ServingConfig, model_folder: Path, port: int) -> None:
     gc.freeze()
     gc.enable()
     print(f"Serving {', '.join(models.by_name)} on port {port}.", flush=True)
-    # Only this machine may ask: on AWS it is SageMaker that guards the container.
+    # Only this machine may ask, and no web page on it: on AWS it is SageMaker that guards the container.
     uvicorn.run(
-        create_app(models, middleware(os.environ, model_folder)),
+        SiteGuard(create_app(models, middleware(os.environ, model_folder)), Site.on_loopback(port, "http")),
         host="127.0.0.1",
         port=port,
         access_log=False,

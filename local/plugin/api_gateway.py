@@ -25,7 +25,7 @@ from local import next_server
 from local.plugin import ministack_web
 from local.plugin.ministack_adapter import Receive, Response, Send, streaming_body
 from local.plugin.ministack_web import Execution, Function, Invoker, RestCall, Throttled
-from local.plugin.web_adapter import AppPool, AppProcess, WebAppError, WebFunction
+from local.plugin.web_adapter import AppPool, AppProcess, WebAppError, WebFunction, http_client
 from local.plugin.web_request import Event, response_headers, to_http, to_proxy_response
 from local.read_to_end import ReadToEnd
 
@@ -187,9 +187,9 @@ async def _leased(function: WebFunction) -> AsyncIterator[AppProcess]:
 
 
 @cache
-def _client() -> aiohttp.ClientSession:
+def _client(socket: str | None) -> aiohttp.ClientSession:
     # The function's timeout counts, not the client's.
-    return next_server.session()
+    return next_server.session(socket=socket)
 
 
 async def _first_byte(run: _Run, event: Event) -> aiohttp.ClientResponse | None:
@@ -197,7 +197,7 @@ async def _first_byte(run: _Run, event: Event) -> aiohttp.ClientResponse | None:
     request = to_http(event, run.process.url, run.function.invocation(run.request_id))
     try:
         async with asyncio.timeout(run.seconds_left):
-            answer = await _client().request(
+            answer = await _client(run.process.socket).request(
                 request.method,
                 URL(str(request.url), encoded=True),
                 headers=request.headers.multi_items(),
@@ -261,7 +261,7 @@ def _run_web_function(function: Function, event: Event, request_id: str) -> Exec
     except WebAppError as error:
         return _failure("Runtime.ExitError", str(error))
     try:
-        with httpx.Client(trust_env=False, verify=False, timeout=function.timeout_seconds) as client:  # noqa: S501 (plain HTTP to our own process)
+        with http_client(process.socket, function.timeout_seconds) as client:
             request = to_http(event, process.url, function.invocation(request_id))
             request.extensions["timeout"] = httpx.Timeout(function.timeout_seconds).as_dict()
             return {"body": to_proxy_response(client.send(request)), "log": ""}

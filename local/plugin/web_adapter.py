@@ -5,6 +5,10 @@ On AWS the adapter is a layer: a function whose environment says
 the adapter turns each invocation into an HTTP request to the port that the script listens on. Here
 the same script runs as a subprocess with the same variables. This module knows processes and HTTP;
 what it needs from MiniStack comes in as a `WebFunction`.
+
+On AWS nothing but the adapter reaches that port. Here every program and, by DNS rebinding, every web page on
+this machine would, past API Gateway's authorizer. So uvicorn is told (by its own variable `UVICORN_UDS`) to
+listen on a socket that only this user can open; another server listens on its port.
 """
 
 import contextlib
@@ -42,7 +46,11 @@ IDLE_SECONDS = 300.0
 LAST_LINES = 12
 """How much of what a server printed goes into the message when it fails to start."""
 
+LONGEST_SOCKET_PATH = 100
+"""Bytes of a Unix socket's path that every system takes."""
+
 STOP_SECONDS = 2.0
+_SOCKET = "s"
 _unpacking = threading.Lock()
 
 
@@ -85,6 +93,9 @@ class AppProcess:
         self.last_used = time.monotonic()
         self.retired = False
         self.port = _free_port()
+        self.socket: str | None = None
+        """The Unix socket it listens on; None while it starts, and if it listens on the port."""
+        self._socket_folder = Path(tempfile.mkdtemp(prefix="web-"))
         self.log = function.open_log()
         self._last_lines: deque[str] = deque(maxlen=LAST_LINES)
         self._process: subprocess.Popen[str] | None = None
@@ -94,7 +105,7 @@ class AppProcess:
 
     @property
     def url(self) -> str:
-        """Where the server listens."""
+        """Where the server listens, or what it calls the socket."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
@@ -117,6 +128,7 @@ class AppProcess:
         """End the server with everything it started."""
         if self._process is not None:
             _stop_tree(self._process)
+        shutil.rmtree(self._socket_folder, ignore_errors=True)
 
     def _start(self) -> None:
         try:
@@ -153,6 +165,10 @@ class AppProcess:
             "AWS_LWA_PORT": str(self.port),
             "PORT": str(self.port),
         }
+        if self._socket_path is None:
+            self.log("The state folder's path is too long for a Unix socket: the server listens on a port.")
+        else:
+            environment["UVICORN_UDS"] = os.path.relpath(self._socket_folder / _SOCKET, task_root)
         self._process = subprocess.Popen(
             [str(task_root / self.function.start_script)],
             cwd=task_root,
@@ -174,21 +190,30 @@ class AppProcess:
     def _wait_for_answer(self, path: str) -> None:
         """The adapter's readiness check: GET until any status below 500 comes back."""
         deadline = time.monotonic() + INIT_SECONDS + self.function.timeout_seconds
-        with httpx.Client(base_url=self.url, timeout=5, trust_env=False) as client:
-            while time.monotonic() < deadline:
-                if not self.alive:
-                    time.sleep(0.1)  # its last words are still on their way
-                    raise WebAppError(
-                        f"Function {self.function.identity} ended while it started:\n{self._tail()}"
-                    )
-                with contextlib.suppress(httpx.TransportError):
-                    if client.get(path).status_code < 500:
-                        return
-                time.sleep(0.02)
+        while time.monotonic() < deadline:
+            if not self.alive:
+                time.sleep(0.1)  # its last words are still on their way
+                raise WebAppError(
+                    f"Function {self.function.identity} ended while it started:\n{self._tail()}"
+                )
+            listens = (self._socket_folder / _SOCKET).exists()
+            socket = self._socket_path if listens else None
+            with contextlib.suppress(httpx.TransportError), http_client(socket, 5) as client:
+                if client.get(f"{self.url}{path}").status_code < 500:
+                    self.socket = socket
+                    return
+            time.sleep(0.02)
         raise WebAppError(
             f"Function {self.function.identity} does not answer on port {self.port}. Its start script must "
             f"listen on $PORT (or $AWS_LWA_PORT), not on a fixed one. It printed:\n{self._tail()}"
         )
+
+    @property
+    def _socket_path(self) -> str | None:
+        """The socket's path as this process can open it; None if it is too long."""
+        absolute = str(self._socket_folder / _SOCKET)
+        shortest = min(absolute, os.path.relpath(absolute), key=len)
+        return shortest if len(shortest.encode()) <= LONGEST_SOCKET_PATH else None
 
     def _tail(self) -> str:
         return "\n".join(self._last_lines)
@@ -284,6 +309,12 @@ class AppPool:
 
 def _idle(process: AppProcess) -> bool:
     return process.requests == 0 and time.monotonic() - process.last_used > IDLE_SECONDS
+
+
+def http_client(socket: str | None, seconds: float) -> httpx.Client:
+    """Return a client for a server that listens on a Unix socket, or on a port of this machine."""
+    transport = httpx.HTTPTransport(uds=socket, verify=False, trust_env=False)
+    return httpx.Client(transport=transport, timeout=seconds, trust_env=False)
 
 
 def _free_port() -> int:

@@ -77,14 +77,20 @@ class WebApp:
             **named,
         )
 
-    def cognito(self, action: str, body: dict[str, Any]) -> httpx.Response:
-        """A call of Cognito's public API as the page makes it: unsigned, through the front door."""
-        with self.http(self.front_door) as client:
+    def cognito(self, action: str, body: dict[str, Any], *, directly: bool = False) -> httpx.Response:
+        """A call of Cognito's public API as the page makes it: unsigned, through the front door.
+
+        The front door passes what the page and the command line use; AWS itself takes more (`directly`).
+        """
+        base, path = self.front_door, "/aws/cognito-idp/"
+        if directly:
+            base, path = self.cloud.environment()["AWS_ENDPOINT_URL"], "/"
+        with self.http(base) as client:
             headers = {
                 "content-type": "application/x-amz-json-1.1",
                 "x-amz-target": f"AWSCognitoIdentityProviderService.{action}",
             }
-            return client.post("/aws/cognito-idp/", json=body, headers=headers)
+            return client.post(path, json=body, headers=headers)
 
     def new_person(self, *, temporary: bool = False) -> tuple[str, str]:
         """Name and password of a person who may sign in; a temporary password has to be changed."""

@@ -74,7 +74,8 @@ def test_login_keeps_the_refresh_token_alone_and_for_its_owner_only(url: str, tm
     kept = sign_in_and_keep(url, "a@b.c", "right")
     assert kept == keep_file()
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
-    assert json.loads(kept.read_text()) == {"url": url, "refresh_token": "refresh"}
+    place = {"url": url, "endpoint": f"{url}/aws/cognito-idp/", "client_id": "client"}
+    assert json.loads(kept.read_text()) == {**place, "refresh_token": "refresh"}
     assert connect(tmp_path / "no cloud here").id_token == "renewed by refresh"
 
 

@@ -282,6 +282,17 @@ def test_only_this_machine_can_ask(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
+    "headers",
+    [{"host": "rebound.example"}, {"origin": "http://evil.example"}, {"sec-fetch-site": "cross-site"}],
+    ids=lambda headers: next(iter(headers)),
+)
+def test_no_web_page_on_this_machine_can_ask(server: Server, headers: dict[str, str]) -> None:
+    asked = {"model": "v1", "prompt": "Once upon a time"}
+    answer = httpx.post(f"{server.url}/invocations", json=asked, headers=headers, timeout=60)
+    assert answer.status_code == 403
+
+
+@pytest.mark.parametrize(
     ("values", "said"),
     [
         ({"model": "/opt/ml/model/nowhere"}, "is not a folder"),

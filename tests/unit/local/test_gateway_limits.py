@@ -95,12 +95,12 @@ def test_a_function_that_begins_too_late_is_a_504_and_goes_on(
 
             @contextlib.asynccontextmanager
             async def leased(_: Any) -> AsyncIterator[Any]:
-                yield SimpleNamespace(url=url, log=lambda line: None)
+                yield SimpleNamespace(url=url, socket=None, log=lambda line: None)
 
             monkeypatch.setattr(api_gateway, "_leased", leased)
             web_function: Any = None
             async with next_server.session() as client:
-                monkeypatch.setattr(api_gateway, "_client", lambda: client)
+                monkeypatch.setattr(api_gateway, "_client", lambda socket: client)
                 answer = await api_gateway._stream(function, web_function, event, 0.1 if late else 60.0)
                 if not late:
                     assert api_gateway._running, "it passes on what has come while the function goes on"

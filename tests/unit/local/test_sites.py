@@ -1,0 +1,76 @@
+"""Which requests of a browser are our own page's."""
+
+import pytest
+
+from local.sites import Site
+
+PAGE = Site.on_loopback(8400, "http")
+AWS = Site.on_loopback(4566, "https", also=PAGE)
+
+
+def raw(**headers: str) -> list[tuple[bytes, bytes]]:
+    given = {"host": "localhost:8400", **{name.replace("_", "-"): value for name, value in headers.items()}}
+    return [(name.encode(), value.encode("latin-1")) for name, value in given.items()]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"host": "127.0.0.1:8400"},
+        {"host": "LOCALHOST:8400"},
+        {"host": "[::1]:8400"},
+        {"origin": "http://localhost:8400", "sec_fetch_site": "same-origin"},
+        {"sec_fetch_site": "none", "sec_fetch_mode": "navigate"},
+    ],
+)
+def test_programs_and_our_own_page_pass(headers: dict[str, str]) -> None:
+    assert PAGE.refusal(raw(**headers)) is None
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"host": "evil.example:8400"},
+        {"host": "localhost"},
+        {"host": "localhost:84000"},
+        {"host": "localhost:8400.evil.example"},
+        {"host": ""},
+        {"host": "\xff"},
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"origin": ""},
+        {"origin": "https://localhost:8400"},
+        {"origin": "http://localhost:3000", "sec_fetch_site": "same-site"},
+        {"sec_fetch_site": "same-site"},
+        {"sec_fetch_site": "cross-site"},
+        {"sec_fetch_site": "something new"},
+    ],
+)
+def test_everything_else_is_refused_with_a_reason(headers: dict[str, str]) -> None:
+    assert PAGE.refusal(raw(**headers))
+
+
+def test_two_hosts_or_none_are_refused() -> None:
+    assert PAGE.refusal([*raw(), (b"Host", b"localhost:8400")])
+    assert PAGE.refusal([])
+    assert PAGE.refusal([*raw(origin="http://localhost:8400"), (b"Origin", b"http://evil.example")])
+
+
+def test_a_link_opens_a_page_in_a_tab_and_nothing_else() -> None:
+    click = {"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate", "sec_fetch_dest": "document"}
+    assert PAGE.refusal(raw(**click), document=True) is None
+    assert PAGE.refusal(raw(**click))
+    for changed in ({"sec_fetch_dest": "iframe"}, {"sec_fetch_mode": "no-cors"}, {"origin": "null"}):
+        assert PAGE.refusal(raw(**{**click, **changed}), document=True)
+
+
+def test_the_page_may_ask_aws_and_not_the_other_way_round() -> None:
+    assert AWS.refusal(raw(host="127.0.0.1:4566", origin="http://localhost:8400")) is None
+    assert PAGE.refusal(raw(origin="https://127.0.0.1:4566"))
+
+
+def test_a_distributions_name_counts_for_its_own_request_only() -> None:
+    name = "d111111abcdef8.cloudfront.net"
+    assert AWS.refusal(raw(host=name))
+    assert AWS.refusal(raw(host=name), virtual_host=name) is None
