@@ -164,6 +164,13 @@ class TransformJobs(_Group):
     transform_ami: str = ""
 
 
+class SpendingLimit(_Group):
+    """What everything that costs may come to in a month."""
+
+    monthly_limit_usd: float
+    """0: there is no limit."""
+
+
 class Prices(_Group):
     """What the endpoint's machines cost."""
 

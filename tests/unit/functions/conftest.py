@@ -205,6 +205,7 @@ def _environment(made: House) -> dict[str, str]:
         "HOSTING_FALLBACK_INSTANCES": '["ml.g5.xlarge", "ml.g6e.xlarge"]',
         "HOSTING_PRICES": '{"ml.g6.xlarge": 1.13, "ml.g5.xlarge": 1.41}',
         "PRICE_DATE": "2026-09",
+        "MONTHLY_LIMIT_USD": "50",
         "HOSTING_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/hosting",
         "ENDPOINT_NAME": "storyloom",
         "INFERENCE_AMI": "al2023-ami-sagemaker-inference-gpu-4-1",
