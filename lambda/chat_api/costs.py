@@ -4,7 +4,7 @@ import math
 from typing import TypedDict
 
 from chat_api.errors import ApiError
-from shared import clock, environment, meter, transforms
+from shared import clock, environment, ledger, prices
 from shared.models import Transform
 
 _START_MINUTES = 12.0
@@ -65,22 +65,14 @@ def so_far_usd(batch: Transform) -> float | None:
 
 
 def _usd(minutes: float | None, instance: str) -> float | None:
-    price = environment.read(environment.Prices).hosting_prices.get(instance)
-    return None if price is None or minutes is None else round(price * minutes / 60, 2)
+    price = prices.usd_per_hour("transform", instance)
+    return None if price is None or minutes is None else round(price.usd_per_hour * minutes / 60, 2)
 
 
 def this_month_usd() -> float | None:
-    """Return US dollars since the month began (UTC), of the endpoint and of batches, with what runs now.
-
-    None where a price is not known.
-    """
-    prices, now = environment.read(environment.Prices).hosting_prices, clock.now()
-    seconds = meter.seconds_this_month(meter.read(), now)
-    for instance, length in transforms.seconds_this_month(now).items():
-        seconds[instance] = seconds.get(instance, 0.0) + length
-    if not seconds.keys() <= prices.keys():
-        return None
-    return round(sum(prices[instance] * length / 3600 for instance, length in seconds.items()), 4)
+    """Return US dollars spent since the month began (UTC); None if the price of an instance is not known."""
+    sums = ledger.totals()
+    return None if sums.unpriced else round(sums.spent_usd, 4)
 
 
 def price_date() -> str:

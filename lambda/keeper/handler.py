@@ -10,6 +10,7 @@ from keeper import transforms
 from shared import capacity, clock, endpoint, environment, hosting, lock, machines, meter, scaling, versions
 from shared.endpoint import Endpoint
 from shared.models import HostingState
+from shared.spending_refused import SpendingRefused
 
 log = Logger(service="keeper")
 
@@ -85,15 +86,42 @@ def tick() -> None:
     if found is not None and (why := _overdue(found)):
         _remove(found, why)
         return
-    meter.look(found.machine if found else None, found.seen_at if found else clock.now())
+    unpaid = _count(found)
     state = hosting.state()
     if found is None:
         _without_endpoint(state)
+    elif unpaid is not None and found.status == "InService":
+        _stop_unpaid(unpaid)
     elif found.status == "InService":
         _in_service(state, found)
     elif not found.busy:
         _broken(state, found)
     _scale()
+
+
+def _count(found: Endpoint | None) -> SpendingRefused | None:
+    """Count what the endpoint has cost, and set aside what it costs until the next ticks.
+
+    Returns:
+        Why the month has no money for that, else None.
+    """
+    if found is None:
+        meter.look(None, clock.now())
+    elif found.machines is None:
+        meter.look(None, found.seen_at, ended_at=found.ended_at)
+    else:
+        most = environment.read(environment.Hosting).hosting_max_instances
+        try:
+            meter.extend(found.machines, found.seen_at, most_instances=most)
+        except SpendingRefused as refusal:
+            return refusal
+    return None
+
+
+def _stop_unpaid(refusal: SpendingRefused) -> None:
+    """End what the month has no money for, whoever uses it and whichever run waits for it."""
+    hosting.mark_stopped(f"Asleep: {refusal} {refusal.cure}")
+    endpoint.delete()
 
 
 def _scale() -> None:
@@ -124,7 +152,7 @@ def _remove(found: Endpoint, why: str) -> None:
     if endpoint.delete():
         hosting.mark_asleep(hosting.state(), why)
     else:
-        meter.look(found.machine, found.seen_at)
+        _count(found)
 
 
 def _make() -> None:
@@ -135,6 +163,9 @@ def _make() -> None:
             return
         progress = endpoint.converge(state.endpoint_config)
         if progress.state != "failed":
+            return
+        if progress.unpaid:
+            hosting.mark_stopped(f"Asleep: {progress.message}")
             return
         _give_up(state, state.endpoint_config, progress.message)
 
@@ -189,9 +220,13 @@ def _without_run(state: HostingState, found: Endpoint) -> None:
         return
     wanted = endpoint.ensure_config(live.bundle_uri, machines.staying_with(found.config))
     if wanted not in {found.config, state.requested}:
-        if endpoint.converge(wanted).state != "failed":
+        progress = endpoint.converge(wanted)
+        if progress.state != "failed":
             return
-        if state.status != "awake":
+        if progress.unpaid:
+            hosting.mark_stopped(f"Asleep: {progress.message}")
+            endpoint.delete()
+        elif state.status != "awake":
             # What a dead run left was never tested, and there is no second machine to change it with.
             hosting.mark_waking(live.version, wanted)
             endpoint.delete()

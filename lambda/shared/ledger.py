@@ -3,8 +3,8 @@
 A month (UTC) has one item with its sums and one for each thing that cost. A reservation is open from before
 the thing begins until what it cost is known; an item of its own says so, and each change of it, of its entry
 and of the sums is one transaction. So of two callers who ask for the last dollar one gets it, a call that is
-delivered twice counts once, and a crash leaves a reservation that the keeper settles, never a bill that nobody
-counted. Inside, money is whole micro-dollars.
+delivered twice counts once, and a crash leaves a reservation that the keeper settles, never a bill that
+nobody counted. Inside, money is whole micro-dollars.
 """
 
 import math
@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, get_args
 
 from shared import clock, environment, table
+from shared.spending_refused import LimitReached, PriceUnknown
 
 Kind = Literal["training", "evaluation", "search", "endpoint", "batch", "notebook"]
 """What costs. A training that belongs to a search is part of that search."""
@@ -30,52 +31,6 @@ _CALLED: dict[Kind, str] = {
     "batch": "The batch",
     "notebook": "The notebook",
 }
-
-
-class SpendingRefused(Exception):  # noqa: N818 - a refusal, not a fault
-    """Something that costs may not begin; the text says why, and `cure` what helps."""
-
-    code: str
-    cure: str
-
-
-class LimitReached(SpendingRefused):
-    """The month's sum would pass its limit."""
-
-    code = "monthly_limit_reached"
-    cure = (
-        "Wait for the next month (UTC), or raise monthly_limit_usd in cdk.json and deploy: npx cdk deploy --all. "
-        "storyloom costs shows what the month was spent on."
-    )
-
-    def __init__(
-        self, what: str, *, spent_usd: float, reserved_usd: float, asked_usd: float, limit_usd: float
-    ) -> None:
-        """Say what was asked for, and what is left."""
-        self.spent_usd, self.reserved_usd = spent_usd, reserved_usd
-        self.asked_usd, self.limit_usd = asked_usd, limit_usd
-        left = max(0.0, limit_usd - spent_usd - reserved_usd)
-        super().__init__(
-            f"{what} may cost up to ${asked_usd:.2f}, and the month has ${left:.2f} left: of its limit of "
-            f"${limit_usd:.2f}, ${spent_usd:.2f} is spent and ${reserved_usd:.2f} is reserved for what runs now."
-        )
-
-
-class PriceUnknown(SpendingRefused):
-    """Under a limit nothing begins on an instance whose price is not known."""
-
-    code = "price_unknown"
-
-    def __init__(self, what: str, instance: str) -> None:
-        """Name the instance."""
-        self.cure = (
-            f"Give its price an hour as instance_prices_usd in cdk.json and deploy; storyloom doctor asks AWS for "
-            f"it. Or choose another instance than {instance}."
-        )
-        super().__init__(
-            f"{what} needs {instance}, whose price is not known, so its cost cannot be kept within the month's "
-            "limit."
-        )
 
 
 @dataclass(frozen=True)
@@ -275,15 +230,20 @@ def extend(kind: Kind, id_: str, *, most_usd: float, spent_usd: float = 0.0) -> 
     for _ in range(_TRIES):
         held = open_reservation(kind, id_)
         if held is None:
-            return
+            return None
         spent = _micro(spent_usd)
         reserved = max(0, _micro_up(most_usd) - spent)
         move = _move_of(held, spent=spent - held.spent, reserved=reserved - held.reserved)
         guard = {
             **_as_it_was(held),
             "UpdateExpression": "SET reserved = :new, spent = :spent",
-            "ExpressionAttributeValues": {":r": held.reserved, ":s": held.spent, ":new": reserved, ":spent": spent},
-        }  # fmt: skip
+            "ExpressionAttributeValues": {
+                ":r": held.reserved,
+                ":s": held.spent,
+                ":new": reserved,
+                ":spent": spent,
+            },
+        }
         try:
             return post([move], guard={"Update": guard})
         except Changed:
@@ -345,16 +305,14 @@ def post(
     operations: list[Mapping[str, Mapping[str, Any]]] = [guard] if guard else []
     sums = _sums_of(moves)
     limit = limit_usd() if limited else None
-    places = {}
     for month_, (committed, reserved, unpriced) in sums.items():
         change = _sums_change(month_, committed, reserved, unpriced)
         if limit is not None and reserved > 0 and committed > 0:
-            places[len(operations)] = month_
             room = _micro(limit) - committed
             change["ConditionExpression"] = "attribute_not_exists(committed) OR committed <= :room"
             change["ExpressionAttributeValues"][":room"] = room
             if room < 0:
-                raise _refusal(moves[0].kind, _usd(committed))
+                raise _refusal(moves[0].kind, _asked_usd(moves))
         operations.append({"Update": change})
     operations += [{"Update": _entry_change(move)} for move in _merged(moves)]
     failed = table.transact(operations)
@@ -362,8 +320,7 @@ def post(
         return
     if guard and 0 in failed:
         raise Changed
-    month_ = places[failed[0]]
-    raise _refusal(moves[0].kind, _usd(sums[month_][0]))
+    raise _refusal(moves[0].kind, _asked_usd(moves))
 
 
 def cost_micro(usd_per_hour: float, seconds: float) -> int:
@@ -382,8 +339,12 @@ def _refusal(kind: Kind, asked_usd: float, what: str = "") -> LimitReached:
     )
 
 
+def _asked_usd(moves: Iterable[Move]) -> float:
+    return _usd(sum(max(0, move.reserved) for move in moves))
+
+
 def _sums_of(moves: Iterable[Move]) -> dict[str, tuple[int, int, set[str]]]:
-    """Add up, by month, what is committed (spent and reserved), what of it is reserved, and what has no price."""
+    """Add up, by month, what is committed, what of it is reserved, and which instances have no price."""
     sums: dict[str, tuple[int, int, set[str]]] = {}
     for move in moves:
         committed, reserved, unpriced = sums.get(move.of_month, (0, 0, set()))

@@ -202,18 +202,24 @@ class ApiKey(_Item):
 
 
 class Meter(_Item):
-    """How long the endpoint has been there this month (`shared.meter`)."""
+    """Up to where the endpoint's cost is counted, and what is set aside for it (`shared.meter`)."""
 
-    month: str = ""
-    """In UTC, as `2026-09`."""
-    seconds: dict[str, float] = {}
-    """By instance type."""
+    revision: int = 0
+    """Grows by one with each change."""
     counted_until: Utc | None = None
     """Up to here everything has been counted."""
-    instance: str | None = None
-    """What was there then; None where nothing was."""
-    instances: int = 1
-    """How many of them."""
+    fleets: dict[str, int] = {}
+    """What was there then: how many machines, by instance type; empty if nothing was."""
+    planned: dict[str, int] = {}
+    """What was asked for and has not been seen yet, beside that."""
+    planned_at: Utc | None = None
+    lease_until: Utc | None = None
+    """Until then all of these are paid for out of what is set aside."""
+    lease: int = 0
+    """Micro-dollars that are set aside."""
+    lease_day: str | None = None
+    lease_instance: str | None = None
+    """In which entry of the ledger they are."""
 
 
 class Transform(_Item):

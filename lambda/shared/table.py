@@ -154,8 +154,8 @@ def transact(operations: Sequence[Mapping[str, Mapping[str, Any]]]) -> list[int]
     """Write several items, all of them or none; a conflict with another writer is tried again.
 
     Args:
-        operations: DynamoDB's own `{"Put" | "Update" | "Delete" | "ConditionCheck": {…}}`, without the table's
-            name; conditions and expressions are text, because only whole requests take condition objects.
+        operations: DynamoDB's own `{"Put" | "Update" | "Delete" | "ConditionCheck": {…}}` without the table's
+            name. Conditions are text: boto3 turns condition objects into text for whole requests only.
 
     Returns:
         The positions of the operations whose condition does not hold; empty once everything is written.

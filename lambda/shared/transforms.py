@@ -7,7 +7,7 @@ both changes and counts.
 """
 
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from boto3.dynamodb.conditions import Attr
@@ -104,19 +104,3 @@ def free_place(batch_id: str) -> None:
 def going() -> list[str]:
     """Read the ids of those that are going; one that has just ended may be among them."""
     return sorted((table.get(*_GOING_KEY) or {}).get("going", ()))
-
-
-def seconds_this_month(at: datetime) -> dict[str, float]:
-    """Return for how long transform jobs have billed in the month of an instant, by instance type."""
-    month = at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    seconds: dict[str, float] = {}
-    # One that was made on the last day of the month before may bill in this one.
-    for item in table.every(_PARTITION, since=f"{month - timedelta(days=2):%Y%m%d}"):
-        batch = Transform.model_validate(item)
-        if batch.started_at is None:
-            continue
-        until = clock.instant(batch.ended_at) if batch.ended_at else at
-        length = (until - max(clock.instant(batch.started_at), month)).total_seconds()
-        if length > 0:
-            seconds[batch.instance] = seconds.get(batch.instance, 0.0) + length
-    return seconds

@@ -203,7 +203,7 @@ def _environment(made: House) -> dict[str, str]:
         "HOSTING_IMAGE": "763104351884.dkr.ecr.us-east-1.amazonaws.com/vllm:1",
         "HOSTING_INSTANCE": "ml.g6.xlarge",
         "HOSTING_FALLBACK_INSTANCES": '["ml.g5.xlarge", "ml.g6e.xlarge"]',
-        "HOSTING_PRICES": '{"ml.g6.xlarge": 1.13, "ml.g5.xlarge": 1.41}',
+        "HOSTING_PRICES": '{"ml.g6.xlarge": 1.13, "ml.g5.xlarge": 1.41, "ml.g6e.xlarge": 2.61}',
         "PRICE_DATE": "2026-09",
         "MONTHLY_LIMIT_USD": "50",
         "HOSTING_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/hosting",

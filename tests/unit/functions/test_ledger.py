@@ -50,7 +50,7 @@ def test_what_would_pass_the_limit_is_refused_with_figures() -> None:
         ledger.reserve("evaluation", "job", "ml.g6.xlarge", 1.000001)
     why = refused.value
     assert (why.spent_usd, why.reserved_usd, why.asked_usd, why.limit_usd) == (0, 4, 1.000001, 5)
-    assert "$1.00 left" in str(why)
+    assert "$1.00 is left" in str(why)
     assert "monthly_limit_usd" in why.cure
     assert ledger.open_reservation("evaluation", "job") is None
     ledger.reserve("evaluation", "job", "ml.g6.xlarge", 1)
