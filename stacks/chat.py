@@ -23,6 +23,7 @@ from stacks.rest_api import LONGEST_ANSWER, RestApi
 from stacks.s3_hosts import S3_ENDPOINT
 from stacks.settings import Settings
 from stacks.sign_in import SignIn
+from stacks.spending import describe_run_costs, keep_ledger
 from stacks.state_machine import Pipeline
 from stacks.storage import StorageStack
 from stacks.transforms import LONGEST_PACKING, Transforms
@@ -58,6 +59,7 @@ class ChatStack(Stack):
         chat_api = self._chat_api(hosting, keeper, pipeline.machine_seen_from(self))
         self._let_choose_versions(chat_api)
         self._let_answer_batches(chat_api, keeper, transforms)
+        pipeline.machine_seen_from(self).bills_seen_by(keeper)
         self._let_call(chat_api, keeper, start_transform, pipeline.start_run_seen_from(self))
         authorizer = self._authorizer(sign_in)
         rest_api = RestApi(
@@ -119,6 +121,7 @@ class ChatStack(Stack):
         keeper.may_use_table("GetItem", "UpdateItem")
         hosting.managed_by(keeper)
         hosting.scaled_by(keeper)
+        keep_ledger(keeper, self._settings)
         events.Rule(
             self,
             "KeeperTick",
@@ -160,7 +163,8 @@ class ChatStack(Stack):
         )
         chat_api.may_use_table("BatchGetItem", "GetItem", "Query", "UpdateItem")
         hosting.asked_by(chat_api, streaming=True)
-        hosting.priced_for(chat_api)
+        keep_ledger(chat_api, self._settings)
+        describe_run_costs(chat_api, self._settings)
         allow(
             chat_api.role,
             ["states:GetExecutionHistory", "states:StopExecution"],

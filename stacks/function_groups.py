@@ -36,6 +36,7 @@ CONTROL = FunctionGroup(
         "ask_approval",
         "stage_base_model",
         "preflight",
+        "reserve",
         "choose_best",
         "next_attempt",
         "resume",

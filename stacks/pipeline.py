@@ -27,6 +27,7 @@ from stacks.quotas import needed
 from stacks.references import page_url_parameter, publish, published
 from stacks.rollback import rollback_alarms
 from stacks.settings import Settings
+from stacks.spending import describe_run_costs, keep_ledger, read_ledger
 from stacks.state_machine import FUNCTION_SECONDS, Pipeline
 from stacks.storage import StorageStack
 from stacks.transforms import Transforms
@@ -146,6 +147,8 @@ class PipelineStack(Stack):
         start_run.may_list_artifacts("runs/*")
         instances = json.dumps(self._settings.evaluation_instances)
         start_run.function.add_environment("STORYLOOM_PROCESSING_INSTANCES", instances)
+        keep_ledger(start_run, self._settings)
+        describe_run_costs(start_run, self._settings)
 
     def _clean_up(self, pipeline: Pipeline, needed: Sequence[IDependable]) -> None:
         """Add the custom resource that removes, at deletion, everything made at run time."""
@@ -157,6 +160,7 @@ class PipelineStack(Stack):
             machine_arn=pipeline.arn,
             executions_arn=pipeline.executions_arn,
         )
+        keep_ledger(clean_up, self._settings)  # the endpoint's cost ends with it
         self._quiet_period.deleted_by(clean_up)
         made_at_run_time(
             self,
@@ -229,8 +233,8 @@ class PipelineStack(Stack):
 
     def _equip_model_functions(self) -> None:
         self._equip_stage_base_model(self._functions["stage_base_model"])
-        for name in ("choose_best", "next_attempt"):
-            self._functions[name].may_use_table("UpdateItem")
+        self._functions["choose_best"].may_use_table("UpdateItem")
+        self._configure_spending()
         self._functions["resume"].may_use_table("GetItem", "PutItem", "UpdateItem")
         self._configure_preflight(self._functions["preflight"])
         for name in ("preflight", "activate", "deploy", "smoke_test"):
@@ -242,6 +246,28 @@ class PipelineStack(Stack):
         self._equip_deployment(self._functions["deploy"], self._functions["smoke_test"])
         self._equip_collect_garbage(self._functions["collect_garbage"])
         self._equip_endings(self._functions["announce"], self._functions["record_failure"])
+
+    def _configure_spending(self) -> None:
+        """Let functions set aside what they make cost, and those that try again see what has cost already."""
+        for name in ("reserve", "next_attempt", "deploy", "smoke_test"):
+            keep_ledger(self._functions[name], self._settings)
+        read_ledger(self._functions["preflight"], self._settings)
+        for name in ("preflight", "reserve", "next_attempt"):
+            describe_run_costs(self._functions[name], self._settings)
+        self._grant_describe_jobs(self._functions["next_attempt"])
+
+    def _grant_describe_jobs(self, function: Function) -> None:
+        name = self._settings.name
+        for kind, jobs in (
+            ("Training", f"training-job/{name}-train-*"),
+            ("Processing", f"processing-job/{name}-evaluate-*"),
+        ):
+            allow(
+                function.role,
+                [f"sagemaker:Describe{kind}Job"],
+                [arn("sagemaker", jobs)],
+                wildcard_because="a job is named by its run",
+            )
 
     def _configure_preflight(self, preflight: Function) -> None:
         preflight.may_use_table("UpdateItem")

@@ -73,6 +73,8 @@ class Settings(BaseModel):
     approval: Approval = "automatic"
     """Whether a version that passed the gate answers at once, or after somebody's yes."""
     monthly_budget_usd: Annotated[float, Field(gt=0)] = 50
+    monthly_limit_usd: Annotated[float, Field(ge=0)] = 50
+    """What may be spent in a month (UTC); beyond it nothing that costs begins. 0: no limit."""
     daily_tokens_per_person: Annotated[int, Field(ge=1)] = 200_000
     """What each person, and each API key, may use of the model in a day."""
     huggingface_token_secret: Annotated[str, Field(pattern=r"^[A-Za-z0-9/_+=.@-]{0,256}$")] = ""
@@ -186,6 +188,7 @@ _CURES = {
     "minimum_ending_percent": "Give a percentage from 0 to 100",
     "approval": "Give automatic or manual",
     "monthly_budget_usd": "Give an amount of dollars above 0",
+    "monthly_limit_usd": "Give an amount of dollars, or 0 for no limit",
     "daily_tokens_per_person": "Give a whole number of tokens, 1 or more",
     "huggingface_token_secret": "Give the name of a secret in Secrets Manager, or leave it empty",
     "inference_ami": "Give one of SageMaker's InferenceAmiVersion names, or leave it empty",

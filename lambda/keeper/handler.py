@@ -6,7 +6,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from keeper import transforms
+from keeper import settling, transforms
 from shared import capacity, clock, endpoint, environment, hosting, lock, machines, meter, scaling, versions
 from shared.endpoint import Endpoint
 from shared.models import HostingState
@@ -43,7 +43,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             tick()
         finally:
             # Whatever becomes of the endpoint: a transform job bills too.
-            transforms.tick()
+            try:
+                transforms.tick()
+            finally:
+                settling.tick()
     state = hosting.state()
     log.info(f"After {action}", extra={"hosting": state.status, "version": state.version})
     return state.model_dump()

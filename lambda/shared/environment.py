@@ -171,6 +171,21 @@ class SpendingLimit(_Group):
     """0: there is no limit."""
 
 
+class RunCosts(_Group):
+    """What decides what a run costs at most."""
+
+    training_instance: str
+    instance_count: int = 1
+    processing_instances: list[str]
+    hosting_instance: str
+    max_training_minutes: int
+    grace_minutes: int
+    """What loading and saving get beside the limit of training."""
+    longest_evaluation_minutes: int
+    spot: bool
+    spot_wait_hours: int
+
+
 class Prices(_Group):
     """What the endpoint's machines cost."""
 

@@ -147,7 +147,9 @@ def totals(month: str | None = None) -> Totals:
 def month(month: str | None = None) -> Month:
     """Read a month with its entries, by day and kind: one item and one query."""
     sums = totals(month)
-    entries = [_entry(item) for item in table.every(_partition(sums.month))]
+    items = table.every(_partition(sums.month))
+    # What was reserved and never began is no entry.
+    entries = [_entry(item) for item in items if _is_entry(item)]
     entries.sort(key=lambda entry: (entry.day, entry.kind, entry.id))
     return Month(**vars(sums), entries=entries)
 
@@ -206,7 +208,7 @@ def reserve(
         },
         "ConditionExpression": "attribute_not_exists(pk)",
     }  # fmt: skip
-    if _settled(kind, id_):
+    if is_settled(kind, id_):
         return None
     try:
         post([move], guard={"Put": for_once}, limited=limited)
@@ -265,11 +267,14 @@ def settle(
     """
     times = {"started_at": started_at, "ended_at": ended_at or clock.now()}
     known = {name: clock.text(at) for name, at in times.items() if at is not None}
+    return _close(kind, id_, usd, known | {"settled": True})
+
+
+def _close(kind: Kind, id_: str, usd: float, changes: Mapping[str, Any]) -> bool:
     for _ in range(_TRIES):
         held = open_reservation(kind, id_)
         if held is None:
             return False
-        changes = known | {"settled": True}
         move = _move_of(held, spent=_micro(usd) - held.spent, reserved=-held.reserved, changes=changes)
         guard = {
             **_as_it_was(held),
@@ -281,6 +286,11 @@ def settle(
             continue
         return True
     raise _busy(kind, id_)
+
+
+def release(kind: Kind, id_: str) -> bool:
+    """Give back a reservation whose job never began, so that it can be made again; False if none is open."""
+    return _close(kind, id_, 0.0, {})
 
 
 class Changed(Exception):  # noqa: N818 - a signal to look again
@@ -422,7 +432,7 @@ def _as_it_was(held: OpenReservation) -> dict[str, Any]:
     }
 
 
-def _settled(kind: Kind, id_: str) -> bool:
+def is_settled(kind: Kind, id_: str) -> bool:
     """Whether this was settled, in this month or the one before: what is delivered twice comes soon."""
     now = clock.now()
     months = {f"{now:%Y-%m}", f"{now.replace(day=1) - _DAY:%Y-%m}"}
@@ -436,6 +446,10 @@ def _busy(kind: Kind, id_: str) -> RuntimeError:
 
 def _partition(month_: str) -> str:
     return f"LEDGER#{month_}"
+
+
+def _is_entry(item: table.Item) -> bool:
+    return any(item.get(name) for name in ("settled", "spent", "reserved", "seconds"))
 
 
 def _entry(item: table.Item) -> Entry:

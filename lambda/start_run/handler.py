@@ -11,6 +11,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from shared import approvals, aws, clock, environment, lock, runs
 from shared.models import Lock
+from shared.spending_refused import SpendingRefused
 from start_run import resuming
 
 log = Logger(service="start_run")
@@ -31,7 +32,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
     Returns:
         `{"started": bool, "run_id", "message"}`; `run_id` is that of the run going now. If a run cannot be
-        resumed, `refused` is true and the message says why.
+        resumed, `refused` is true and the message says why; if the month has no money for it, `code` and
+        `cure` say so.
     """
     reason = str(event.get("reason") or "started by hand")
     if event.get("resume"):
@@ -58,6 +60,12 @@ def _resume(run_id: str, reason: str) -> dict[str, Any]:
     if other is not None:
         words = f"Run {other} is in progress. Resume run {run_id} when it has ended."
         return {**_outcome(False, run_id, words), "refused": True}
+    try:
+        resuming.reserve(planned)
+    except SpendingRefused as refusal:
+        lock.drop(run_id)
+        refused = {"refused": True, "code": refusal.code, "cure": refusal.cure}
+        return _outcome(False, run_id, str(refusal)) | refused
     client = aws.stepfunctions()
     told = {"run_id": run_id, "reason": reason, **planned.data}
     try:
