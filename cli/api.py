@@ -64,9 +64,9 @@ class StoryloomApi:
         """Puts the model to sleep; gives what is known of its hosting."""
         return self._answer(self._http.post("/sleep"))
 
-    def start_run(self) -> dict[str, Any]:
+    def start_run(self, *, again: bool = False) -> dict[str, Any]:
         """Starts a run with all stories; says in words what came of it."""
-        return self._answer(self._http.post("/runs"))
+        return self._answer(self._http.post("/runs", json={"again": again}))
 
     def resume_run(self, run_id: str) -> dict[str, Any]:
         """Resume a failed run where it failed."""

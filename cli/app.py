@@ -175,14 +175,20 @@ def start(
     from_run: Annotated[
         str, typer.Option("--from", metavar="RUN", help="A failed run, to resume where it failed.")
     ] = "",
+    again: Annotated[
+        bool, typer.Option("--again", help="Train also if nothing has changed since the last training.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Start a run with all stories now, without new ones. While a run is going, one more follows it.
 
+    If stories and settings are those of the last run that trained, it ends before anything is paid for; with
+    --again it trains all the same.
+
     With --from a failed run is resumed where it failed and keeps what it has made: nothing is trained twice.
     """
     api = StoryloomApi(connect())
-    started = api.resume_run(from_run) if from_run else api.start_run()
+    started = api.resume_run(from_run) if from_run else api.start_run(again=again)
     _say(started, as_json)
     if not as_json:
         _say_how_to_watch(started["run_id"])

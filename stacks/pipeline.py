@@ -196,7 +196,7 @@ class PipelineStack(Stack):
         read.may_write_artifacts("runs/*/read/*", "cache/stories/*")
         read.may_list_artifacts("cache/stories/*")
         read.may_read_artifacts("cache/stories/*")
-        assemble.may_use_table("UpdateItem")
+        assemble.may_use_table("GetItem", "UpdateItem")
         assemble.may_list_artifacts("runs/*/read/*")
         ledgers = ("runs/*/ledger.json", "split/ledger.json")
         assemble.may_read_artifacts("runs/*/read/*", *ledgers)

@@ -154,7 +154,7 @@ def definition(
         },
         "Activate": call("activate", {**begin, "version.$": "$.version"}, "$.registered", "AtHand"),
         "AtHand": choice({"Variable": "$.registered.at_hand", "BooleanEquals": True}, "Succeeded", "Deploy"),
-        "Begin": call("begin", begin, "$.begun", "AnyStories"),
+        "Begin": call("begin", {**begin, "input.$": "$"}, "$.begun", "AnyStories"),
         "AnyStories": choice({"Variable": "$.begun.files", "NumericGreaterThan": 0}, "Read", "NoStories"),
         "NoStories": {
             "Type": "Pass",

@@ -7,7 +7,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from assemble import plan, remembered, tuning
+from assemble import plan, remembered, tuning, unchanged
 from assemble.reading import RunStories
 from shared import aws, environment, layout, runs
 from stories import recipe
@@ -63,6 +63,14 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         _account_for(report, begun["files"])
         _publish(report, common.artifacts_bucket, folder)
         remembered.remember(common.artifacts_bucket, (folder / LEDGER_FILE).read_bytes())
+        jobs = plan.jobs(common, settings, run_id, chosen, begun.get("live"))
+        dataset_digest = unchanged.digest(
+            folder,
+            common.base_model.id,
+            settings.training_code_uri,
+            jobs["hyperparameters"],
+            settings.tune,
+        )
     runs.enter(
         run_id,
         "Assemble",
@@ -71,16 +79,17 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         files_from_cache=report.files_from_cache,
         stories=report.stories,
         words=report.words,
+        dataset_digest=dataset_digest,
     )
     log.info("Assembled", extra={"run_id": run_id, "words": report.words, "enough": report.enough})
-    jobs = plan.jobs(common, settings, run_id, chosen, begun.get("live"))
+    same = unchanged.refusal(dataset_digest) if report.enough and not begun.get("again") else None
     search = tuning.search(
         common, settings, run_id, jobs["hyperparameters"], report.training_minutes_estimate
     )
     return {
-        "enough": report.enough,
+        "enough": report.enough and same is None,
         "ask_before_training": settings.ask_before_training,
-        "message": report.verdict,
+        "message": same or report.verdict,
         "words": report.words,
         "stories": report.stories,
         "estimate": {

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from aws_lambda_powertools import Logger
+from botocore.exceptions import ClientError
 
 from shared import aws, clock, environment, job_costs, layout, ledger, resource_names, runs, transforms
 from shared.job_costs import Billed, Underway
@@ -23,7 +24,11 @@ _RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 def tick() -> None:
     """Settle every reservation whose job has ended, and reserve for jobs that the ledger does not have."""
     for held in ledger.open_reservations():
-        _settle(held)
+        try:
+            _settle(held)
+        except ClientError:
+            # What cannot be looked at now keeps nothing else from being settled.
+            log.exception("Could not look at a job", extra={"kind": held.kind, "job": held.id})
     for kind, id_ in _made_lately():
         if ledger.open_reservation(kind, id_) is None and not ledger.is_settled(kind, id_):
             _adopt(kind, id_)

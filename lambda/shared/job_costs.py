@@ -11,7 +11,7 @@ from shared import aws, environment, layout, prices
 from shared.ledger import Kind
 from shared.prices import PricedKind
 
-_MISSING = ("could not find", "could not be found", "does not exist")
+_MISSING = ("could not find", "could not be found", "not found", "does not exist")
 
 
 @dataclass(frozen=True)

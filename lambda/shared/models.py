@@ -78,6 +78,8 @@ class Run(_Item):
     """Of `files`, how many had not changed and were not read again."""
     stories: int | None = None
     words: int | None = None
+    dataset_digest: str | None = None
+    """Of the dataset and of everything that decides what a training makes of it."""
     training_job: str | None = None
     processing_job: str | None = None
     tuning_job: str | None = None

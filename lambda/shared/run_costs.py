@@ -77,7 +77,8 @@ def reserve_training(jobs: Jobs) -> None:
     Raises:
         SpendingRefused: nothing is reserved.
     """
-    most = _training_usd(jobs["stopping_condition"]["MaxRuntimeInSeconds"])
+    limit = jobs.get("stopping_condition") or _stopping_condition(_longest_seconds())
+    most = _training_usd(limit["MaxRuntimeInSeconds"])
     ledger.reserve("training", jobs["training_job_name"], _settings().training_instance, most)
 
 
@@ -110,7 +111,7 @@ def _least_seconds(estimated_minutes: float) -> float:
 def _affordable_seconds(jobs: Jobs, estimated_minutes: float) -> int:
     """Return how long the training may take: as long as the settings say, or as there is money for."""
     settings = _settings()
-    longest = 60 * (settings.max_training_minutes + settings.grace_minutes)
+    longest = _longest_seconds()
     held = ledger.open_reservation("training", jobs["training_job_name"])
     left, hour = ledger.totals().left_usd, _training_usd(3600)
     if held is not None:
@@ -128,14 +129,24 @@ def _affordable_seconds(jobs: Jobs, estimated_minutes: float) -> int:
 
 
 def _with_limit(jobs: Jobs, seconds: int) -> Jobs:
+    limit = _stopping_condition(seconds)
+    most = max(60, seconds - 60 * _settings().grace_minutes)
+    given = jobs["hyperparameters"]
+    taught = given | {"max_seconds": f"{min(float(given['max_seconds']), most):g}"}
+    return {**jobs, "stopping_condition": limit, "hyperparameters": taught}
+
+
+def _longest_seconds() -> int:
+    settings = _settings()
+    return 60 * (settings.max_training_minutes + settings.grace_minutes)
+
+
+def _stopping_condition(seconds: int) -> dict[str, int]:
     settings = _settings()
     limit = {"MaxRuntimeInSeconds": seconds}
     if settings.spot:
         limit["MaxWaitTimeInSeconds"] = seconds + 3600 * settings.spot_wait_hours
-    most = max(60, seconds - 60 * settings.grace_minutes)
-    given = jobs["hyperparameters"]
-    taught = given | {"max_seconds": f"{min(float(given['max_seconds']), most):g}"}
-    return {**jobs, "stopping_condition": limit, "hyperparameters": taught}
+    return limit
 
 
 def _settings() -> environment.RunCosts:

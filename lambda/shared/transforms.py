@@ -45,6 +45,8 @@ def create(
     )
     fields = batch.model_dump()
     table.update(_PARTITION, batch.batch_id, fields, only_if=Attr("pk").not_exists())
+    # Lists the owner's own: reading everybody's takes seconds once there are thousands.
+    table.put(_of_owner(owner), batch.batch_id, {"expires_at": batch.expires_at})
     return batch
 
 
@@ -56,8 +58,9 @@ def get(batch_id: str) -> Transform | None:
 
 def of(owner: str) -> list[Transform]:
     """Read somebody's batches, newest first, 50 at most."""
-    items = sorted(table.every(_PARTITION), key=lambda item: str(item["sk"]), reverse=True)
-    return [Transform.model_validate(item) for item in items if item["owner"] == owner][:_LISTED]
+    newest = table.newest(_of_owner(owner), _LISTED)
+    found = table.get_all([(_PARTITION, str(item["sk"])) for item in newest]) if newest else []
+    return [Transform.model_validate(item) for item in found if item is not None]
 
 
 def move(
@@ -104,3 +107,7 @@ def free_place(batch_id: str) -> None:
 def going() -> list[str]:
     """Read the ids of those that are going; one that has just ended may be among them."""
     return sorted((table.get(*_GOING_KEY) or {}).get("going", ()))
+
+
+def _of_owner(owner: str) -> str:
+    return f"BATCHES#{owner}"

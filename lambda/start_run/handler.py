@@ -26,8 +26,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
     Args:
         event: `{"reason": words, "due": when the timer fired, "version": what to deploy, "resume": id of a
-            failed run}`, all optional. The run id is made from `due`, so that a call which is delivered twice
-            is one run. Without a version the run reads all stories; a failed one goes on where it failed.
+            failed run, "again": whether to train also on unchanged stories}`, all optional. The run id is
+            made from `due`, so that a call which is delivered twice is one run. Without a version the run
+            reads all stories; a failed one goes on where it failed.
         context: Lambda's.
 
     Returns:
@@ -44,7 +45,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     version = event.get("version")
     seed = f"{due}{version or ''}"
     run_id = runs.new_id(clock.instant(due), seed=seed) if due else runs.new_id(clock.now())
-    outcome = _start_or_owe(run_id, reason, version)
+    outcome = _start_or_owe(run_id, {"reason": reason, "again": bool(event.get("again"))}, version)
     log.info(outcome["message"], extra={"run_id": outcome["run_id"], "started": outcome["started"]})
     return outcome
 
@@ -99,27 +100,27 @@ def _lock_or_other(run_id: str, execution_arn: str) -> str | None:
     raise RuntimeError("The run's lock changed hands ten times in a row. Try again.")
 
 
-def _start_or_owe(run_id: str, reason: str, version: str | None) -> dict[str, Any]:
+def _start_or_owe(run_id: str, wanted: dict[str, Any], version: str | None) -> dict[str, Any]:
     execution_arn = _execution_arn(run_id)
     # The lock may change hands between any two calls; each time round looks afresh.
     for _ in range(10):
         if _has_ended(run_id):
             return _outcome(False, run_id, "This run has been: its call was delivered twice.")
         if lock.acquire(run_id, execution_arn):
-            return _execute_or_free(run_id, reason, version)
+            return _execute_or_free(run_id, wanted, version)
         held = lock.holder()
         if held is None:
             continue
         if held.run_id == run_id:
             # Delivered twice. The first delivery may have died before it started the execution.
-            return _execute(run_id, reason, version)
+            return _execute(run_id, wanted, version)
         if _is_going(held):
             owed = _owe(held.run_id, version)
             if owed is not None:
                 return owed
         elif _take_over(run_id, execution_arn, held, version):
             log.warning("Took the lock of a run that ended without freeing it", extra={"dead": held.run_id})
-            return _execute_or_free(run_id, reason, version)
+            return _execute_or_free(run_id, wanted, version)
     raise RuntimeError("The run's lock changed hands ten times in a row. Start the run again.")
 
 
@@ -155,18 +156,18 @@ def _owed(going: str) -> dict[str, Any]:
     return _outcome(False, going, "A run is going; one more will start after it.")
 
 
-def _execute_or_free(run_id: str, reason: str, version: str | None) -> dict[str, Any]:
+def _execute_or_free(run_id: str, wanted: dict[str, Any], version: str | None) -> dict[str, Any]:
     try:
-        return _execute(run_id, reason, version)
+        return _execute(run_id, wanted, version)
     except Exception:
         # Nothing is forgotten: the scheduler calls again, and that run reads every story there is.
         lock.drop(run_id)
         raise
 
 
-def _execute(run_id: str, reason: str, version: str | None) -> dict[str, Any]:
+def _execute(run_id: str, wanted: dict[str, Any], version: str | None) -> dict[str, Any]:
     client = aws.stepfunctions()
-    told = {"run_id": run_id, "reason": reason} | ({"version": version} if version else {})
+    told = {"run_id": run_id, **wanted} | ({"version": version} if version else {})
     try:
         client.start_execution(
             stateMachineArn=_state_machine_arn(),
@@ -175,7 +176,7 @@ def _execute(run_id: str, reason: str, version: str | None) -> dict[str, Any]:
         )
     except client.exceptions.ExecutionAlreadyExists:
         return _outcome(False, run_id, "This run has been started: its call was delivered twice.")
-    return _outcome(True, run_id, f"Run {run_id} started: {reason}.")
+    return _outcome(True, run_id, f"Run {run_id} started: {wanted['reason']}.")
 
 
 def _is_going(held: Lock) -> bool:

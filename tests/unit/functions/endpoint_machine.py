@@ -104,10 +104,12 @@ class EndpointMachine:
             found["PendingDeploymentSummary"] = {"EndpointConfigName": self.wanted}
         return found if self.failure is None else {**found, "FailureReason": self.failure}
 
-    def get_paginator(self, operation: str) -> "_NoJobs":
-        """No transform job is going: those have tests of their own."""
-        assert operation == "list_transform_jobs"
-        return _NoJobs()
+    def get_paginator(self, operation: str) -> Any:
+        """No job is going: those have tests of their own."""
+        kind = {"list_training_jobs": "Training", "list_processing_jobs": "Processing"}.get(
+            operation, "Transform"
+        )
+        return _NoJobs(f"{kind}JobSummaries")
 
     def create_model(self, **_: Any) -> None:
         """Every model is there already."""
@@ -284,9 +286,12 @@ def over_quota(instance: str, limit: int, used: int, wanted: int) -> str:
     )
 
 
+@dataclass
 class _NoJobs:
+    member: str
+
     def paginate(self, **_: Any) -> list[dict[str, Any]]:
-        return [{"TransformJobSummaries": []}]
+        return [{self.member: []}]
 
 
 def _error(code: str, message: str, operation: str) -> ClientError:
