@@ -116,7 +116,7 @@ def _affordable_seconds(jobs: Jobs, estimated_minutes: float) -> int:
     left, hour = ledger.totals().left_usd, _training_usd(3600)
     if held is not None:
         # This call was delivered before: what it set aside is what it may take.
-        return min(longest, int(held.reserved / 1e6 / hour * 3600)) if hour else longest
+        return min(longest, round(held.reserved / 1e6 / hour * 3600)) if hour else longest
     if left is None or hour is None:
         return longest
     beside = (evaluation_usd(jobs["processing_instance"]) or 0) + (

@@ -36,6 +36,8 @@ export interface paths {
         /**
          * Wake
          * @description Wake the model, so that it is ready when the message is written.
+         *
+         *     Whoever may not ask it any more today may not wake it either.
          */
         post: operations["wake_api_wake_post"];
         delete?: never;
@@ -80,6 +82,9 @@ export interface paths {
         /**
          * Start
          * @description Start a run with all stories, without waiting for new ones. While one is going, one more follows it.
+         *
+         *     If nothing has changed since the last run that trained, it ends before anything is paid for, unless
+         *     `again` is true.
          */
         post: operations["start_api_runs_post"];
         delete?: never;
@@ -476,6 +481,8 @@ export interface paths {
         /**
          * Start Batch
          * @description Start a batch that has been checked: from here on it costs. Starting it again changes nothing.
+         *
+         *     Its answers count in the day's tokens, each as long as it may be.
          */
         post: operations["start_batch_api_batches__batch_id__start_post"];
         delete?: never;
@@ -1231,6 +1238,8 @@ export interface components {
             stories?: number | null;
             /** Words */
             words?: number | null;
+            /** Dataset Digest */
+            dataset_digest?: string | null;
             /** Training Job */
             training_job?: string | null;
             /** Processing Job */
@@ -1293,6 +1302,8 @@ export interface components {
             stories?: number | null;
             /** Words */
             words?: number | null;
+            /** Dataset Digest */
+            dataset_digest?: string | null;
             /** Training Job */
             training_job?: string | null;
             /** Processing Job */
@@ -1544,6 +1555,17 @@ export interface components {
              */
             requests_per_minute?: number;
         };
+        /**
+         * WantedRun
+         * @description A run that somebody starts by hand.
+         */
+        WantedRun: {
+            /**
+             * Again
+             * @default false
+             */
+            again?: boolean;
+        };
     };
     responses: never;
     parameters: never;
@@ -1620,6 +1642,15 @@ export interface operations {
             };
             /** @description Unauthorized */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Payment Required */
+            402: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1757,7 +1788,11 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["WantedRun"] | null;
+            };
+        };
         responses: {
             /** @description Successful Response */
             202: {
@@ -1777,8 +1812,26 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            /** @description Payment Required */
+            402: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description Forbidden */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1893,6 +1946,15 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            /** @description Payment Required */
+            402: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description Forbidden */
             403: {
                 headers: {
@@ -1969,6 +2031,15 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            /** @description Payment Required */
+            402: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description Forbidden */
             403: {
                 headers: {
@@ -2038,6 +2109,15 @@ export interface operations {
             };
             /** @description Unauthorized */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Payment Required */
+            402: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2244,6 +2324,15 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            /** @description Payment Required */
+            402: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description Forbidden */
             403: {
                 headers: {
@@ -2320,6 +2409,15 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            /** @description Payment Required */
+            402: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description Forbidden */
             403: {
                 headers: {
@@ -2389,6 +2487,15 @@ export interface operations {
             };
             /** @description Unauthorized */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Payment Required */
+            402: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2711,6 +2818,15 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            /** @description Payment Required */
+            402: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description Forbidden */
             403: {
                 headers: {
@@ -2815,6 +2931,15 @@ export interface operations {
             };
             /** @description Unauthorized */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Payment Required */
+            402: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3271,6 +3396,15 @@ export interface operations {
             };
             /** @description Unauthorized */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Payment Required */
+            402: {
                 headers: {
                     [name: string]: unknown;
                 };

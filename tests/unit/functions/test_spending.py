@@ -41,7 +41,7 @@ def api(house: House, live_v1: str, woken: list[str], lambdas_at_once: None) -> 
 def spent(monkeypatch: pytest.MonkeyPatch) -> None:
     """A month with ten cents left."""
     monkeypatch.setenv("STORYLOOM_MONTHLY_LIMIT_USD", "5")
-    ledger.reserve("training", "earlier", G6, 4.9)
+    ledger.reserve("training", "earlier", G6, 4.9, limited=False)
     ledger.settle("training", "earlier", 4.9)
 
 
@@ -206,6 +206,7 @@ def test_a_run_that_cannot_be_paid_ends_with_the_reason(
     assert ledger.open_reservations() == []
 
 
+@pytest.mark.aws_fact
 def test_the_keeper_settles_what_has_ended_as_sagemaker_bills_it(
     house: House, context: LambdaContext, sagemaker: StandIn
 ) -> None:
@@ -227,7 +228,7 @@ def test_the_keeper_settles_what_has_ended_as_sagemaker_bills_it(
     sagemaker.evaluations[jobs["processing_job_name"]] = {
         "ProcessingJobName": jobs["processing_job_name"], "ProcessingJobArn": "arn:p", "CreationTime": now,
         "ProcessingJobStatus": "Stopped", "ProcessingStartTime": now - 600, "ProcessingEndTime": now,
-        "ProcessingResources": {"ClusterConfig": {"InstanceType": G6, "InstanceCount": 1, "VolumeSizeInGB": 1}},
+        "ProcessingResources": {"ClusterConfig": {**machines, "InstanceCount": 1}},
     }  # fmt: skip
     keeper(TICK, context)
     keeper(TICK, context)
@@ -272,6 +273,8 @@ def test_what_cannot_be_paid_any_longer_goes_to_sleep_with_the_reason(
     house: House, awake_v1: StandIn, context: LambdaContext, spent: None
 ) -> None:
     hosting.touch(at_once=True)
+    # The first gives back what the start did not need.
+    keeper(TICK, context)
     keeper(TICK, context)
     state = hosting.state()
     assert state.status == "asleep"

@@ -6,6 +6,7 @@ import os
 import tarfile
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import httpx
