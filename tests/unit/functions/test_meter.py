@@ -87,7 +87,7 @@ def test_the_price_of_the_month_has_what_runs_now(house: House, monkeypatch: pyt
 def test_without_a_price_no_sum_is_told(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     assert costs.this_month_usd() == 0
     monkeypatch.setattr(clock, "now", lambda: _after(hours=1))
-    meter.look(Machine("ml.p5.4xlarge", MADE), _after(minutes=30))
+    meter.look(Machine("ml.p5en.48xlarge", MADE), _after(minutes=30))
     assert costs.this_month_usd() is None
 
 
