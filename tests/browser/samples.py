@@ -75,8 +75,12 @@ def costs(month: str, days: list[tuple[int, dict[str, float]]], *, limit: float 
             spent[kind] = spent.get(kind, 0.0) + usd
     reserved = 2.0 if days else 0.0
     total = sum(spent.values())
-    price = {"instance": "ml.g6.xlarge", "usd_per_hour": 1.127, "date": "2026-09-27"}
-    source = "AWS's price list of us-east-1"
+    price = {
+        "instance": "ml.g6.xlarge",
+        "usd_per_hour": 1.127,
+        "date": "2026-09-27",
+        "source": "AWS's price list of us-east-1",
+    }
     return {
         "month": month,
         "spent_usd": total,
@@ -88,9 +92,7 @@ def costs(month: str, days: list[tuple[int, dict[str, float]]], *, limit: float 
             for kind, usd in spent.items()
         ],
         "by_day": [{"day": f"{month}-{day:02}", "spent_usd": by_kind} for day, by_kind in days],
-        "prices": [
-            {"kind": kind, **price, "source": source} for kind in ("training", "processing", "hosting")
-        ],
+        "prices": [{"kind": kind, **price} for kind in ("training", "processing", "hosting")],
         "unpriced": [{"kind": "hosting", "instance": "ml.p5.4xlarge"}],
         "prices_read_at": None,
         "prices_failure": None,

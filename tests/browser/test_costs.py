@@ -43,9 +43,8 @@ def test_the_month_is_said_drawn_and_listed_alike(costs: CostsPage) -> None:
     kinds = page.get_by_role("region", name="What it was spent on")
     expect(kinds.get_by_role("row", name="together")).to_contain_text("$15.88")
     expect(page.get_by_text("monthly_limit_usd")).to_be_visible()
-    expect(page.get_by_role("region", name="Prices").first).to_contain_text(
-        "No price is known for ml.p5.4xlarge"
-    )
+    prices = page.get_by_role("region", name="Prices").first
+    expect(prices).to_contain_text("No price is known for ml.p5.4xlarge")
 
 
 def test_the_keyboard_reads_off_each_day(costs: CostsPage) -> None:
