@@ -117,6 +117,7 @@ def test_a_failure_keeps_the_old_price_and_is_told(
     assert prices.last_refresh().failure is None, "a failure that is over is forgotten"
 
 
+@pytest.mark.aws_fact
 def test_the_second_region_of_the_api_answers_if_the_first_does_not(
     nothing_given: House, monkeypatch: pytest.MonkeyPatch, context: LambdaContext
 ) -> None:
@@ -129,6 +130,7 @@ def test_the_second_region_of_the_api_answers_if_the_first_does_not(
     assert refresh_prices.handler({}, context)["failure"] is None
 
 
+@pytest.mark.aws_fact
 @pytest.mark.parametrize("kind", ["Create", "Update", "Delete"])
 def test_no_failure_fails_a_deployment(
     nothing_given: House, monkeypatch: pytest.MonkeyPatch, context: LambdaContext, kind: str
@@ -146,6 +148,7 @@ def test_no_failure_fails_a_deployment(
     assert answers == [("storyloom-prices", "")]
 
 
+@pytest.mark.aws_fact
 def test_the_api_is_asked_where_it_answers() -> None:
     offered = boto3.Session().get_available_regions("pricing")
     assert set(refresh_prices.aws_price_list.ENDPOINT_REGIONS) <= set(offered)

@@ -32,6 +32,7 @@ def _ask(pricing: Any, *pages: list[str]) -> dict[str, float]:
         return dict(aws_price_list.ask(pricing, "ml.g6.xlarge", "us-east-1"))
 
 
+@pytest.mark.aws_fact
 def test_each_kind_has_its_own_price_over_all_pages(pricing: Any) -> None:
     first = [product("Training", "1.1270000000"), product("Hosting", "1.1267"), product("Notebook", "1.13")]
     found = _ask(pricing, first, [product("Processing", "1.128"), product("BatchTransform", "1.129")])
@@ -44,6 +45,7 @@ def test_each_kind_has_its_own_price_over_all_pages(pricing: Any) -> None:
     }
 
 
+@pytest.mark.aws_fact
 def test_what_is_neither_on_demand_nor_ours_counts_nothing(pricing: Any) -> None:
     assert not _ask(
         pricing,

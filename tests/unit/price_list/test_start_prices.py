@@ -20,6 +20,7 @@ _SHAPES: dict[Kind, str] = {
 }
 
 
+@pytest.mark.aws_fact
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_allowed_instance_has_a_price_exactly_where_sagemaker_offers_it(kind: Kind) -> None:
     shape = botocore.session.get_session().get_service_model("sagemaker").shape_for(_SHAPES[kind])
