@@ -95,6 +95,10 @@ class StoryloomApi:
         """Says what is to become of a version; gives what was done, in words, and the version."""
         return self._answer(self._http.post(f"/models/{version}/{decision}"))
 
+    def costs(self, month: str) -> dict[str, Any]:
+        """What a month costs, by kind and day, and at which prices; empty: this month."""
+        return self._get(f"/costs?month={month}" if month else "/costs")
+
     def keys(self) -> list[dict[str, Any]]:
         """Every API key, newest first, without what would let anybody use it."""
         listed: list[dict[str, Any]] = self._get("/keys")["keys"]

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from cli import batch, destroy, journey, keys, models
+from cli import batch, costs, destroy, journey, keys, models
 from cli.api import StoryloomApi
 from cli.browser import cached_page, show, write_private
 from cli.connection import LOCAL_STATE, connect, sign_in_and_keep
@@ -36,6 +36,7 @@ app.add_typer(local_app, name="local")
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
 app.command()(batch.batch)
+app.command()(costs.costs)
 app.command()(verify)
 app.command()(doctor)
 app.command()(destroy.destroy)

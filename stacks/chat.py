@@ -17,6 +17,7 @@ from stacks.job_logs import TRAINING_LOG, read_job_logs
 from stacks.page import Page
 from stacks.permissions import allow, arn
 from stacks.pipeline import PipelineStack
+from stacks.price_refresh import name_billed_instances
 from stacks.references import page_url_parameter, publish
 from stacks.regions import web_adapter_layer
 from stacks.rest_api import LONGEST_ANSWER, RestApi
@@ -165,6 +166,7 @@ class ChatStack(Stack):
         hosting.asked_by(chat_api, streaming=True)
         keep_ledger(chat_api, self._settings)
         describe_run_costs(chat_api, self._settings)
+        name_billed_instances(chat_api, self._settings)
         allow(
             chat_api.role,
             ["states:GetExecutionHistory", "states:StopExecution"],

@@ -25,6 +25,8 @@ class FunctionGroup:
         return CHECKOUT / "lambda" / "requirements" / f"{self.name}.txt"
 
 
+_PRICES = ("price_list",)
+
 CONTROL = FunctionGroup(
     "control",
     (
@@ -49,11 +51,13 @@ CONTROL = FunctionGroup(
         "record_failure",
         "keeper",
         "start_transform",
+        "refresh_prices",
         "clean_up",
     ),
+    libraries=_PRICES,
 )
-STORIES = FunctionGroup("stories", ("read_stories", "assemble"), libraries=("stories",))
-API = FunctionGroup("api", ("chat_api", "authorizer"), at_the_root=("chat_api/run.sh",))
+STORIES = FunctionGroup("stories", ("read_stories", "assemble"), libraries=("stories", *_PRICES))
+API = FunctionGroup("api", ("chat_api", "authorizer"), libraries=_PRICES, at_the_root=("chat_api/run.sh",))
 
 GROUPS = (CONTROL, STORIES, API)
 

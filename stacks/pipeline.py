@@ -23,6 +23,7 @@ from stacks.hosting import Hosting
 from stacks.job_logs import JOB_LOGS, read_job_logs
 from stacks.job_roles import hosting_role, job_role, transform_role
 from stacks.permissions import allow, arn
+from stacks.price_refresh import LONGEST_REFRESH, refresh_prices
 from stacks.quotas import needed
 from stacks.references import page_url_parameter, publish, published
 from stacks.rollback import rollback_alarms
@@ -86,6 +87,8 @@ class PipelineStack(Stack):
         publish(self, "TransformRoleArn", transforms.role_arn, "Role of the transform jobs")
         needed = (machine, self._job_role, hosting, transforms, self._quiet_period.group)
         self._clean_up(self._pipeline, needed)
+        ask = self._function("refresh_prices", int(LONGEST_REFRESH.to_seconds()))
+        refresh_prices(self, settings, ask)
 
     def hosting_seen_from(self, consumer: Stack) -> Hosting:
         """The endpoint, for a stack that wakes it or asks it."""

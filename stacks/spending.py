@@ -6,9 +6,7 @@ from stacks.functions import Function
 from stacks.settings import Settings
 from stories.estimate import (
     GRACE_MINUTES,
-    INSTANCES,
     LONGEST_EVALUATION_MINUTES,
-    PRICE_DATE,
     SPOT_WAIT_HOURS,
 )
 
@@ -21,15 +19,9 @@ def keep_ledger(function: Function, settings: Settings) -> None:
 
 
 def read_ledger(function: Function, settings: Settings) -> None:
-    """Let a function read the month's sums, and tell it the limit and the prices."""
+    """Let a function read the month's sums and the prices, and tell it the limit."""
     function.may_use_table("GetItem", "Query")
-    prices = {name: instance.usd_per_hour for name, instance in INSTANCES.items()}
-    for name, value in (
-        ("STORYLOOM_MONTHLY_LIMIT_USD", f"{settings.monthly_limit_usd:g}"),
-        ("STORYLOOM_HOSTING_PRICES", json.dumps(prices)),
-        ("STORYLOOM_PRICE_DATE", PRICE_DATE),
-    ):
-        function.function.add_environment(name, value)
+    function.function.add_environment("STORYLOOM_MONTHLY_LIMIT_USD", f"{settings.monthly_limit_usd:g}")
 
 
 def describe_run_costs(function: Function, settings: Settings) -> None:

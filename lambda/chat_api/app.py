@@ -10,6 +10,7 @@ from chat_api import (
     completions,
     control,
     errors,
+    monthly_costs,
     pipeline,
     stories,
     transforms,
@@ -26,6 +27,7 @@ _ROOMS = (
     cancelling,
     transforms,
     api_keys,
+    monthly_costs,
 )
 
 

@@ -23,7 +23,7 @@ class BatchPrice(TypedDict):
     cost_estimate_usd: float | None
     longest_minutes: float
     cost_at_most_usd: float | None
-    price_date: str
+    price_date: str | None
 
 
 def of_batch(answer_tokens: int, instance: str) -> BatchPrice:
@@ -45,6 +45,7 @@ def of_batch(answer_tokens: int, instance: str) -> BatchPrice:
             f"The batch would take about {minutes / 60:.0f} hours; it may take {_MOST_HOURS:g}.",
             "Divide it into several files, or ask for shorter answers (max_tokens).",
         )
+    price = prices.usd_per_hour("transform", instance)
     expected = _MOST_HOURS * 60 if minutes is None else minutes
     longest = math.ceil(2 * expected + _SPARE_MINUTES)
     return BatchPrice(
@@ -52,7 +53,7 @@ def of_batch(answer_tokens: int, instance: str) -> BatchPrice:
         cost_estimate_usd=_usd(minutes, instance),
         longest_minutes=longest,
         cost_at_most_usd=_usd(longest + _STOPPING_MINUTES, instance),
-        price_date=price_date(),
+        price_date=price.month if price else None,
     )
 
 
@@ -73,8 +74,3 @@ def this_month_usd() -> float | None:
     """Return US dollars spent since the month began (UTC); None if the price of an instance is not known."""
     sums = ledger.totals()
     return None if sums.unpriced else round(sums.spent_usd, 4)
-
-
-def price_date() -> str:
-    """Return of what month the prices are, as `2026-09`."""
-    return environment.read(environment.Prices).price_date

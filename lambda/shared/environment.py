@@ -11,6 +11,8 @@ from typing import Literal, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from price_list.price import Kind
+
 
 class MissingEnvironmentError(Exception):
     """A `STORYLOOM_*` variable is missing or malformed: the stack and the functions disagree."""
@@ -186,13 +188,18 @@ class RunCosts(_Group):
     spot_wait_hours: int
 
 
-class Prices(_Group):
-    """What the endpoint's machines cost."""
+class GivenPrices(_Group):
+    """Prices that somebody gave by hand."""
 
-    hosting_prices: dict[str, float]
-    """US dollars an hour, on demand, by instance type."""
-    price_date: str
-    """Of what month they are."""
+    instance_prices: dict[str, float] = {}
+    """US dollars an hour by instance type; they win over every other price."""
+
+
+class BilledInstances(_Group):
+    """What the app may pay for."""
+
+    billed_instances: dict[Kind, list[str]]
+    """Instance types by what they are billed for."""
 
 
 class Starter(_Group):

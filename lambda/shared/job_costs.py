@@ -9,7 +9,6 @@ from botocore.exceptions import ClientError
 
 from shared import aws, environment, layout, prices
 from shared.ledger import Kind
-from shared.prices import PricedKind
 
 _MISSING = ("could not find", "could not be found", "not found", "does not exist")
 
@@ -57,7 +56,7 @@ def of(kind: Kind, id_: str) -> JobCost:
         raise
 
 
-def usd(kind: PricedKind, instance: str, seconds: float, instances: int = 1) -> float | None:
+def usd(kind: prices.Kind, instance: str, seconds: float, instances: int = 1) -> float | None:
     """Return what instances cost for so long; None if the price is not known."""
     price = prices.usd_per_hour(kind, instance)
     return None if price is None else instances * seconds * price.usd_per_hour / 3600
@@ -129,13 +128,13 @@ def _batch(batch_id: str) -> JobCost:
 
 
 def _between(
-    kind: PricedKind, instance: str, count: int, start: datetime | None, stop: datetime | None
+    kind: prices.Kind, instance: str, count: int, start: datetime | None, stop: datetime | None
 ) -> Billed:
     seconds = (stop - start).total_seconds() if start and stop else 0.0
     return Billed(usd(kind, instance, seconds, count) or 0.0, start, stop)
 
 
-def _underway(kind: PricedKind, job: Mapping[str, Any], instance: str, count: int) -> Underway:
+def _underway(kind: prices.Kind, job: Mapping[str, Any], instance: str, count: int) -> Underway:
     limit = job.get("StoppingCondition", {}).get("MaxRuntimeInSeconds")
     return Underway(instance, None if limit is None else usd(kind, instance, float(limit), count))
 

@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from shared import clock, ledger, prices, table
 from shared.ledger import Changed, Move
 from shared.models import Meter
+from shared.prices import Price
 from shared.spending_refused import PriceUnknown, SpendingRefused
 
 START_LEASE = timedelta(minutes=45)
@@ -214,10 +215,10 @@ def _is_settled(machines: Machines | None, planned_at: str | None, at: datetime)
 def _aside(at: datetime, until: clock.Utc | None, fleets: list[dict[str, int]], *, limited: bool) -> int:
     """Return what machines cost from an instant until another, in micro-dollars."""
     seconds = (clock.instant(until) - at).total_seconds() if until else 0.0
-    total = 0
+    total, known = 0, _prices(*fleets)
     for fleet in fleets:
         for instance, count in fleet.items():
-            price = prices.usd_per_hour("hosting", instance)
+            price = known[instance]
             if price is None and limited and ledger.limit_usd() is not None:
                 raise PriceUnknown("The machine that hosts the model", instance)
             total += ledger.cost_micro(count * price.usd_per_hour, max(0.0, seconds)) if price else 0
@@ -256,11 +257,12 @@ def _larger(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
 def _spent(fleets: Mapping[str, int], start: datetime, stop: datetime) -> list[Move]:
     """Return what machines cost from an instant to another, a move for each day (UTC) and type."""
     moves = []
+    known = _prices(fleets)
     while start < stop:
         midnight = start.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
         seconds = (min(stop, midnight) - start).total_seconds()
         for instance, count in fleets.items():
-            price = prices.usd_per_hour("hosting", instance)
+            price = known[instance]
             moves.append(
                 _of_day(
                     instance,
@@ -272,6 +274,11 @@ def _spent(fleets: Mapping[str, int], start: datetime, stop: datetime) -> list[M
             )
         start = midnight
     return moves
+
+
+def _prices(*fleets: Mapping[str, int]) -> dict[str, Price | None]:
+    named = [("hosting", instance) for instance in dict.fromkeys(name for fleet in fleets for name in fleet)]
+    return {instance: price for (_, instance), price in prices.of_all(named).items()}  # type: ignore[arg-type]
 
 
 def _lease_moves(before: Meter, after: Meter) -> list[Move]:

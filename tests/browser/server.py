@@ -24,6 +24,8 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tests.browser import samples
+
 Json = dict[str, Any]
 
 EMAIL = "writer@example.com"
@@ -119,6 +121,8 @@ class StoryloomServer:
         self.starts = 0
         self.delete_refusal: tuple[int, Json] | None = None
         self.keys: list[Json] = []
+        self.costs: dict[str, Json] = {}
+        """Of each month, as `2026-09`; a month that is not there was without costs."""
         self.keys_wanted: list[Json] = []
         self.key_refusal: tuple[int, Json] | None = None
         self.sign_ins_valid = True
@@ -172,6 +176,7 @@ class StoryloomServer:
             Route("/api/stories", self._authorized(self._stories), methods=["GET"]),
             Route("/api/stories", self._authorized(self._ticket), methods=["POST"]),
             Route("/api/stories/{key:path}", self._authorized(self._delete), methods=["DELETE"]),
+            Route("/api/costs", self._authorized(self._costs)),
             Route("/api/keys", self._authorized(self._keys), methods=["GET"]),
             Route("/api/keys", self._authorized(self._make_key), methods=["POST"]),
             Route("/api/keys/{key_id}", self._authorized(self._revoke), methods=["DELETE"]),
@@ -337,6 +342,10 @@ class StoryloomServer:
         self.stories = [story for story in self.stories if story["key"] != key]
         back = f"aws s3api delete-object --bucket stories --key {key} --version-id 1"
         return JSONResponse({"key": key, "message": f"{key} is deleted. To get it back: {back}"})
+
+    async def _costs(self, request: Request) -> Response:
+        month = request.query_params["month"]
+        return JSONResponse(self.costs.get(month) or samples.costs(month, []))
 
     async def _keys(self, _: Request) -> Response:
         return JSONResponse({"keys": self.keys})

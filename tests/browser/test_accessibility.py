@@ -1,6 +1,7 @@
 """Every view by axe's rules, in light and dark, and by keyboard alone."""
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import pytest
@@ -10,6 +11,7 @@ from tests.browser import samples
 from tests.browser.conftest import WEB
 from tests.browser.pages import (
     ChatPage,
+    CostsPage,
     HostingPanel,
     KeysPage,
     Question,
@@ -60,6 +62,7 @@ def test_axe_finds_nothing_on_any_view(visitor: Page, storyloom: StoryloomServer
     storyloom.runs = _all_kinds_of_runs()
     storyloom.models = samples.models()
     storyloom.keys = samples.keys()
+    storyloom.costs = _this_month()
     found: dict[str, list[str]] = {}
 
     def check(view: str) -> None:
@@ -80,6 +83,11 @@ def test_axe_finds_nothing_on_any_view(visitor: Page, storyloom: StoryloomServer
         show()
         check(view)
     assert found == {view: [] for view in found}
+
+
+def _this_month() -> dict[str, Any]:
+    month = f"{datetime.now(UTC):%Y-%m}"
+    return {month: samples.costs(month, samples.busy_days())}
 
 
 def _all_kinds_of_runs() -> list[dict[str, Any]]:
@@ -121,6 +129,12 @@ def _views(page: Page, storyloom: StoryloomServer) -> dict[str, Callable[[], Non
     def panel() -> None:
         HostingPanel(page).open()
 
+    def costs() -> None:
+        page.keyboard.press("Escape")
+        shown = CostsPage(page).open()
+        expect(shown.plot()).to_be_visible()
+        page.get_by_text("Day by day, as a table").click()
+
     def keys() -> None:
         page.keyboard.press("Escape")
         shown = KeysPage(page).open()
@@ -152,6 +166,7 @@ def _views(page: Page, storyloom: StoryloomServer) -> dict[str, Callable[[], Non
         "run that waits": run(3),
         "run that searches": run(4),
         "panel": panel,
+        "costs": costs,
         "keys": keys,
         "revoking a key": revoking,
         "a deleted story": deletion,
@@ -182,6 +197,7 @@ def test_no_view_scrolls_sideways(signed_in: Page, storyloom: StoryloomServer, w
     storyloom.runs = _all_kinds_of_runs()
     storyloom.models = samples.models()
     storyloom.keys = samples.keys()
+    storyloom.costs = _this_month()
     for view, show in _views(signed_in, storyloom).items():
         show()
         beyond = signed_in.evaluate("() => document.documentElement.scrollWidth - innerWidth")

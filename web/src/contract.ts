@@ -37,6 +37,10 @@ export type WantedKey = Schemas["WantedKey"];
 export type MadeKey = Schemas["MadeKey"];
 export type KeyScope = Key["scopes"][number];
 
+/** A month's costs, by kind and by day. */
+export type MonthlyCosts = Schemas["MonthlyCosts"];
+export type CostKind = MonthlyCosts["by_kind"][number]["kind"];
+
 export type ChatRequest = Schemas["ChatRequest"];
 export type ErrorDetail = Schemas["ErrorDetail"];
 

@@ -98,6 +98,12 @@ export function HostingPanel({ api, status, email, onSignOut }: Props) {
             </p>
           </>
         )}
+        <p>
+          <a href="#/costs" onClick={() => panel.current?.hidePopover()}>
+            Costs
+          </a>{" "}
+          <span class="quiet">of this month and of others</span>
+        </p>
         <hr />
         <p class="quiet">Signed in as {email}</p>
         <p>

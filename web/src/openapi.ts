@@ -575,6 +575,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/costs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Costs
+         * @description Sum up a month: what was spent and is reserved by kind and day, what is left, and at which prices.
+         */
+        get: operations["costs_api_costs_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/health": {
         parameters: {
             query?: never;
@@ -832,6 +852,18 @@ export interface components {
             [key: string]: unknown;
         };
         /**
+         * DayCosts
+         * @description What was spent for work that began on one day (UTC).
+         */
+        DayCosts: {
+            /** Day */
+            day: string;
+            /** Spent Usd */
+            spent_usd: {
+                [key: string]: number;
+            };
+        };
+        /**
          * Decided
          * @description What was done, in words, and the version as it is now; what was asked for follows in the background.
          */
@@ -960,6 +992,21 @@ export interface components {
         Keys: {
             /** Keys */
             keys: components["schemas"]["Key"][];
+        };
+        /**
+         * KindCosts
+         * @description What one kind of work costs.
+         */
+        KindCosts: {
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "training" | "evaluation" | "search" | "endpoint" | "batch" | "notebook";
+            /** Spent Usd */
+            spent_usd: number;
+            /** Reserved Usd */
+            reserved_usd: number;
         };
         /**
          * Limits
@@ -1145,6 +1192,34 @@ export interface components {
         Models: {
             /** Models */
             models: components["schemas"]["Model"][];
+        };
+        /**
+         * MonthlyCosts
+         * @description A month's costs, in US dollars at prices on demand. Months begin and end in UTC.
+         */
+        MonthlyCosts: {
+            /** Month */
+            month: string;
+            /** Spent Usd */
+            spent_usd: number;
+            /** Reserved Usd */
+            reserved_usd: number;
+            /** Limit Usd */
+            limit_usd: number | null;
+            /** Left Usd */
+            left_usd: number | null;
+            /** By Kind */
+            by_kind: components["schemas"]["KindCosts"][];
+            /** By Day */
+            by_day: components["schemas"]["DayCosts"][];
+            /** Prices */
+            prices: components["schemas"]["UsedPrice"][];
+            /** Unpriced */
+            unpriced: components["schemas"]["UnpricedInstance"][];
+            /** Prices Read At */
+            prices_read_at: string | null;
+            /** Prices Failure */
+            prices_failure: string | null;
         };
         /**
          * NewStory
@@ -1492,6 +1567,19 @@ export interface components {
             progress?: components["schemas"]["Progress"] | null;
         };
         /**
+         * UnpricedInstance
+         * @description An instance that the settings allow, and whose price nobody knows.
+         */
+        UnpricedInstance: {
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "training" | "processing" | "hosting" | "transform" | "notebook";
+            /** Instance */
+            instance: string;
+        };
+        /**
          * UploadForm
          * @description A presigned S3 POST: send `fields` and then `file`, as multipart form data, to `url`.
          */
@@ -1514,6 +1602,25 @@ export interface components {
             tokens_today: number;
             /** Daily Tokens */
             daily_tokens: number;
+        };
+        /**
+         * UsedPrice
+         * @description A price that costs are counted at.
+         */
+        UsedPrice: {
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "training" | "processing" | "hosting" | "transform" | "notebook";
+            /** Instance */
+            instance: string;
+            /** Usd Per Hour */
+            usd_per_hour: number;
+            /** Date */
+            date: string;
+            /** Source */
+            source: string;
         };
         /**
          * WantedBatch
@@ -3758,6 +3865,65 @@ export interface operations {
             };
             /** @description Not Found */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    costs_api_costs_get: {
+        parameters: {
+            query?: {
+                /** @description As `2026-10`; this month if it is left out. */
+                month?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MonthlyCosts"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -4,6 +4,7 @@ import type { Api } from "./api";
 import { Chat } from "./chat/chat";
 import { awaitsWaking } from "./chat/state";
 import { useConversation } from "./chat/use-conversation";
+import { Costs } from "./costs/costs";
 import type { Status } from "./contract";
 import { HostingPanel } from "./hosting";
 import { LoomMark } from "./icons";
@@ -22,6 +23,7 @@ const TITLES: Record<Route["view"], string> = {
   run: "Run",
   models: "Versions",
   keys: "API keys",
+  costs: "Costs",
 };
 
 /** How often to look at a model that is waking, in seconds. */
@@ -73,6 +75,7 @@ export function Shell({ api, email, onSignOut }: { api: Api; email: string; onSi
         {route.view === "stories" && <Stories api={api} />}
         {route.view === "models" && <Models api={api} />}
         {route.view === "keys" && <Keys api={api} usage={status.value?.usage} />}
+        {route.view === "costs" && <Costs api={api} />}
         {route.view === "runs" && <Runs api={api} />}
         {route.view === "run" && <RunView api={api} runId={route.runId} key={route.runId} />}
       </main>

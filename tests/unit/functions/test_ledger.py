@@ -110,13 +110,13 @@ def test_it_counts_in_the_month_in_which_it_was_reserved(monkeypatch: pytest.Mon
 
 def test_without_a_price_nothing_begins_under_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(PriceUnknown) as refused:
-        ledger.reserve("training", "job", "ml.p5.48xlarge", None)
-    assert "ml.p5.48xlarge" in str(refused.value)
+        ledger.reserve("training", "job", "ml.p5en.48xlarge", None)
+    assert "ml.p5en.48xlarge" in str(refused.value)
     assert "instance_prices_usd" in refused.value.cure
     monkeypatch.setenv("STORYLOOM_MONTHLY_LIMIT_USD", "0")
-    ledger.reserve("training", "job", "ml.p5.48xlarge", None)
+    ledger.reserve("training", "job", "ml.p5en.48xlarge", None)
     sums = ledger.totals()
-    assert (sums.limit_usd, sums.left_usd, sums.unpriced) == (None, None, {"ml.p5.48xlarge"})
+    assert (sums.limit_usd, sums.left_usd, sums.unpriced) == (None, None, {"ml.p5en.48xlarge"})
 
 
 def test_without_a_limit_everything_is_counted_and_nothing_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,5 +130,5 @@ def test_asking_first_says_the_same_and_reserves_nothing() -> None:
     with pytest.raises(LimitReached):
         ledger.require("training", 5.01, "ml.g6.xlarge")
     with pytest.raises(PriceUnknown):
-        ledger.require("training", None, "ml.p5.48xlarge")
+        ledger.require("training", None, "ml.p5en.48xlarge")
     assert table.get("LEDGER", "2026-09") is None

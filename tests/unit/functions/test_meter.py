@@ -97,9 +97,9 @@ def test_the_sum_of_the_month_is_what_was_counted(house: House) -> None:
 
 def test_without_a_price_no_sum_is_told(house: House) -> None:
     assert costs.this_month_usd() == 0
-    meter.look(Machines({"ml.p5.4xlarge": 1}, MADE), _after(minutes=30))
+    meter.look(Machines({"ml.p5en.48xlarge": 1}, MADE), _after(minutes=30))
     assert costs.this_month_usd() is None
-    assert _seconds() == {"ml.p5.4xlarge": 1800}
+    assert _seconds() == {"ml.p5en.48xlarge": 1800}
 
 
 def test_every_machine_counts(house: House) -> None:
@@ -154,7 +154,7 @@ def test_a_start_that_the_month_cannot_pay_is_refused(house: House) -> None:
     with pytest.raises(LimitReached):
         meter.reserve_start("ml.g6.xlarge")
     with pytest.raises(PriceUnknown):
-        meter.reserve_start("ml.p5.48xlarge")
+        meter.reserve_start("ml.p5en.48xlarge")
     assert ledger.totals().reserved_usd == 4.5
 
 

@@ -38,9 +38,7 @@ def test_what_dynamodb_had_no_room_for_is_asked_again(house: House, monkeypatch:
 
 
 @pytest.mark.aws_fact
-def test_a_transaction_that_met_another_is_tried_again(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_transaction_that_met_another_is_tried_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
     monkeypatch.setattr(table, "_sleep", waits.append)
     client = aws.dynamodb()
