@@ -315,14 +315,14 @@ def post(
     operations: list[Mapping[str, Mapping[str, Any]]] = [guard] if guard else []
     sums = _sums_of(moves)
     limit = limit_usd() if limited else None
-    for month_, (committed, reserved, unpriced) in sums.items():
-        change = _sums_change(month_, committed, reserved, unpriced)
-        if limit is not None and reserved > 0 and committed > 0:
-            room = _micro(limit) - committed
+    for month_, sum_ in sums.items():
+        change = _sums_change(month_, sum_)
+        if limit is not None and sum_.asked > 0 and sum_.committed > 0:
+            room = _micro(limit) - sum_.committed
             change["ConditionExpression"] = "attribute_not_exists(committed) OR committed <= :room"
             change["ExpressionAttributeValues"][":room"] = room
             if room < 0:
-                raise _refusal(moves[0].kind, _asked_usd(moves))
+                raise _refusal(moves[0].kind, _usd(sum_.asked))
         operations.append({"Update": change})
     operations += [{"Update": _entry_change(move)} for move in _merged(moves)]
     failed = table.transact(operations)
@@ -330,7 +330,7 @@ def post(
         return
     if guard and 0 in failed:
         raise Changed
-    raise _refusal(moves[0].kind, _asked_usd(moves))
+    raise _refusal(moves[0].kind, _usd(max(sum_.asked for sum_ in sums.values())))
 
 
 def cost_micro(usd_per_hour: float, seconds: float) -> int:
@@ -349,30 +349,36 @@ def _refusal(kind: Kind, asked_usd: float, what: str = "") -> LimitReached:
     )
 
 
-def _asked_usd(moves: Iterable[Move]) -> float:
-    return _usd(sum(max(0, move.reserved) for move in moves))
+@dataclass
+class _Sum:
+    """How the sums of a month change."""
+
+    committed: int = 0
+    """Spent and reserved together."""
+    reserved: int = 0
+    asked: int = 0
+    """What is reserved anew, whatever is given back for it."""
+    unpriced: set[str] = field(default_factory=set)
 
 
-def _sums_of(moves: Iterable[Move]) -> dict[str, tuple[int, int, set[str]]]:
-    """Add up, by month, what is committed, what of it is reserved, and which instances have no price."""
-    sums: dict[str, tuple[int, int, set[str]]] = {}
+def _sums_of(moves: Iterable[Move]) -> dict[str, _Sum]:
+    sums: dict[str, _Sum] = {}
     for move in moves:
-        committed, reserved, unpriced = sums.get(move.of_month, (0, 0, set()))
-        without = set() if move.priced else {move.instance}
-        sums[move.of_month] = (
-            committed + move.spent + move.reserved, reserved + move.reserved, unpriced | without,
-        )  # fmt: skip
+        sum_ = sums.setdefault(move.of_month, _Sum())
+        sum_.committed += move.spent + move.reserved
+        sum_.reserved += move.reserved
+        sum_.asked += max(0, move.reserved)
+        if not move.priced:
+            sum_.unpriced.add(move.instance)
     return sums
 
 
-def _sums_change(month_: str, committed: int, reserved: int, unpriced: set[str]) -> dict[str, Any]:
-    adds, values = (
-        ["committed :committed", "reserved :reserved"],
-        {":committed": committed, ":reserved": reserved},
-    )
-    if unpriced:
+def _sums_change(month_: str, sum_: _Sum) -> dict[str, Any]:
+    adds = ["committed :committed", "reserved :reserved"]
+    values: dict[str, Any] = {":committed": sum_.committed, ":reserved": sum_.reserved}
+    if sum_.unpriced:
         adds.append("unpriced :unpriced")
-        values |= {":unpriced": unpriced}  # type: ignore[dict-item]
+        values[":unpriced"] = sum_.unpriced
     return {
         "Key": {"pk": _SUMS, "sk": month_},
         "UpdateExpression": f"ADD {', '.join(adds)}",

@@ -178,3 +178,12 @@ def test_a_lease_goes_over_into_the_next_month(house: House, monkeypatch: pytest
 def test_machines_that_scaling_may_add_are_paid_for_before_they_come(house: House) -> None:
     meter.extend(G6, _after(minutes=1), most_instances=3)
     assert ledger.totals().reserved_usd == pytest.approx(3 * 1.13 * 15 / 60, abs=1e-5)
+
+
+def test_a_lease_of_the_same_length_needs_money_for_what_was_used(house: House) -> None:
+    meter.extend(G6, _after(minutes=1))
+    ledger.reserve("training", "job", "ml.g6.xlarge", 5 - 1.13 * 16 / 60 - 0.001)
+    with pytest.raises(LimitReached):
+        meter.extend(G6, _after(minutes=6))
+    sums = ledger.totals()
+    assert sums.spent_usd + sums.reserved_usd <= 5
