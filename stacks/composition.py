@@ -77,7 +77,7 @@ def compose(
     if account and not settings.admin_email and not settings.browser_endpoint:
         # On the stack and not raised: what was deployed with an address can still be destroyed without one.
         Annotations.of(chat).add_error(_NO_FIRST_PERSON)
-    for fault in _without_price(settings):
+    for fault in unpriced_instances(settings):
         Annotations.of(pipeline).add_error(fault)
     Tags.of(app).add("storyloom:app", settings.name)
     # Roles belong to no region, and CloudFormation does not tag them with their stack as it does others.
@@ -85,7 +85,7 @@ def compose(
     return Stacks(storage, pipeline, chat, operations)
 
 
-def _without_price(settings: Settings) -> list[str]:
+def unpriced_instances(settings: Settings) -> list[str]:
     """Say which instances nobody has a price of, although the month has a limit.
 
     A price that ships for another region is enough here: AWS is asked for the region's own at deployment, and
@@ -94,8 +94,9 @@ def _without_price(settings: Settings) -> list[str]:
     if not settings.monthly_limit_usd:
         return []
     return [
-        f"The price of {instance} for {kind} is not known, so its cost cannot be kept within monthly_limit_usd "
-        f"(${settings.monthly_limit_usd:g}). Give it with -c instance_prices_usd={instance}=PRICE, in dollars an "
-        "hour, or in cdk.json; or choose another instance; or set monthly_limit_usd to 0, which is no limit."
+        f"The price of {instance} for {kind} is not known, so its cost cannot be kept within "
+        f"monthly_limit_usd (${settings.monthly_limit_usd:g}). Give it, in dollars an hour, with "
+        f"-c instance_prices_usd={instance}=PRICE or in cdk.json; or choose another instance; or set "
+        "monthly_limit_usd to 0, which is no limit."
         for kind, instance in prices.unpriced(settings, DEFAULT_REGION)
     ]
