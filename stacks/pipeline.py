@@ -200,6 +200,8 @@ class PipelineStack(Stack):
         read.may_list_artifacts("cache/stories/*")
         read.may_read_artifacts("cache/stories/*")
         assemble.may_use_table("GetItem", "UpdateItem")
+        read_ledger(assemble, settings)
+        describe_run_costs(assemble, settings)
         assemble.may_list_artifacts("runs/*/read/*")
         ledgers = ("runs/*/ledger.json", "split/ledger.json")
         assemble.may_read_artifacts("runs/*/read/*", *ledgers)

@@ -9,7 +9,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from assemble import plan, remembered, tuning, unchanged
 from assemble.reading import RunStories
-from shared import aws, environment, layout, prices, runs
+from shared import aws, environment, layout, prices, run_costs, runs
 from stories import recipe
 from stories.dataset import LEDGER_FILE
 from stories.dataset import assemble as assemble_dataset
@@ -87,6 +87,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     )
     log.info("Assembled", extra={"run_id": run_id, "words": report.words, "enough": report.enough})
     same = unchanged.refusal(dataset_digest) if report.enough and not begun.get("again") else None
+    if settings.tune:
+        budget = run_costs.search_budget_usd(settings.tuning_budget_usd)
+        settings = settings.model_copy(update={"tuning_budget_usd": budget})
     search = tuning.search(
         common, settings, run_id, jobs["hyperparameters"], report.training_minutes_estimate, price=price
     )

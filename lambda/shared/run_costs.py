@@ -44,6 +44,15 @@ def require_run(estimated_minutes: float = 0.0) -> None:
     ledger.require("training", least_usd(estimated_minutes), _settings().training_instance, what=what)
 
 
+def search_budget_usd(most_usd: float) -> float:
+    """Return what a search may cost: as much as the settings say, or as the month has money for."""
+    left, settings = ledger.totals().left_usd, _settings()
+    if left is None:
+        return most_usd
+    beside = evaluation_usd(settings.processing_instances[0]) or 0.0
+    return max(0.0, min(most_usd, left - beside - (meter.start_usd(settings.hosting_instance) or 0.0)))
+
+
 def reserve(jobs: Jobs, *, tune: bool, estimated_minutes: float) -> Jobs:
     """Set aside what training or search, and the evaluation after it, cost at most. Again changes nothing.
 

@@ -13,7 +13,20 @@ from chat_api import limits, waking
 from chat_api.app import app
 from keeper.handler import handler as keeper
 from reserve.handler import handler as reserve
-from shared import approvals, attempts, aws, hosting, ledger, lock, runs, table, transforms, usage, versions
+from shared import (
+    approvals,
+    attempts,
+    aws,
+    hosting,
+    ledger,
+    lock,
+    run_costs,
+    runs,
+    table,
+    transforms,
+    usage,
+    versions,
+)
 from tests.unit.functions.conftest import House, asked_by
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
@@ -193,6 +206,15 @@ def test_a_training_gets_as_long_as_there_is_money_for(
     assert reserve(_event(), context)["stopping_condition"]["MaxRuntimeInSeconds"] == pytest.approx(
         seconds, abs=1
     )
+
+
+def test_a_search_gets_no_more_than_the_month_has_left(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run_costs.search_budget_usd(10) == 10
+    monkeypatch.setenv("STORYLOOM_MONTHLY_LIMIT_USD", "5")
+    # Its evaluation and the start of the model are paid for as well.
+    assert run_costs.search_budget_usd(10) == pytest.approx(5 - 2 * 1.13 - 0.75 * 1.13)
+    ledger.reserve("training", "earlier", G6, 4.5)
+    assert run_costs.search_budget_usd(10) == 0
 
 
 def test_a_run_that_cannot_be_paid_ends_with_the_reason(
