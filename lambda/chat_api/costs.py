@@ -12,8 +12,8 @@ _START_MINUTES = 12.0
 _MOST_HOURS = 12.0
 """A batch that is expected to take longer is refused."""
 _SPARE_MINUTES = 30.0
-_STOPPING_MINUTES = 10.0
-"""The keeper looks every five minutes, and SageMaker takes a while to stop a job."""
+_STOPPING_MINUTES = 20.0
+"""The keeper looks every five minutes, two looks may fail, and SageMaker takes a while to stop a job."""
 
 
 class BatchPrice(TypedDict):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from chat_api.errors import ApiError
-from shared import environment, ledger, meter, run_costs
+from shared import run_costs
 from shared.models import HostingState
 from shared.spending_refused import SpendingRefused
 
@@ -40,9 +40,8 @@ def require_machine() -> None:
     Raises:
         ApiError: 402.
     """
-    instance = environment.read(environment.RunCosts).hosting_instance
     with payment_required():
-        ledger.require("endpoint", meter.start_usd(instance), instance)
+        run_costs.require_start()
 
 
 def require_wake(state: HostingState) -> None:

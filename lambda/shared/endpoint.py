@@ -73,8 +73,9 @@ class Endpoint:
         if self.status in {"Failed", "Deleting"}:
             return None
         fleets = {machines.instance_of(self.config) or "unknown": self.instances}
-        if self.status in {"Updating", "RollingBack"}:
-            # Those of the new configuration beside those of the old one, until the change is over.
+        if self.status == "RollingBack" or (self.status == "Updating" and self.pending):
+            # Those of the new configuration beside those of the old one, until the change is over. An
+            # endpoint that is scaled is Updating, too, without another configuration.
             beside = machines.instance_of(self.pending or self.config) or "unknown"
             fleets[beside] = fleets.get(beside, 0) + self.instances
         return meter.Machines(fleets, self.created_at, self.changed_at, busy=self.busy)

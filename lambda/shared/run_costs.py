@@ -44,6 +44,16 @@ def require_run(estimated_minutes: float = 0.0) -> None:
     ledger.require("training", least_usd(estimated_minutes), _settings().training_instance, what=what)
 
 
+def require_start() -> None:
+    """Refuse early what starts a machine for the model. Nothing is reserved.
+
+    Raises:
+        SpendingRefused: with what it needs.
+    """
+    instance = _settings().hosting_instance
+    ledger.require("endpoint", meter.start_usd(instance), instance)
+
+
 def search_budget_usd(most_usd: float) -> float:
     """Return what a search may cost: as much as the settings say, or as the month has money for."""
     left, settings = ledger.totals().left_usd, _settings()

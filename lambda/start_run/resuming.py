@@ -62,6 +62,8 @@ def reserve(planned: Resumption) -> None:
         run_costs.reserve_evaluation(planned.data["assembled"]["jobs"])
     elif planned.state == "Preflight":
         run_costs.require_run(float(planned.data["assembled"]["estimate"]["training_minutes"]))
+    else:
+        run_costs.require_start()
 
 
 def _job_names(failed: str, jobs: dict[str, Any]) -> dict[str, str]:

@@ -304,7 +304,7 @@ class Spending(RuleBasedStateMachine):
         batch = transforms.create(
             owner="ben", created_by="ben", name="p", model="storyloom", max_tokens=9, instance=G6
         )
-        most = round(1.13 * (45 + 10) / 60, 2)
+        most = round(1.13 * (45 + 20) / 60, 2)
         transforms.move(
             batch.batch_id, "checked", {"uploading"},
             longest_minutes=45, cost_at_most_usd=most, answer_tokens=5_000, lines=1, lines_a_part=32,

@@ -27,6 +27,7 @@ from shared import (
     usage,
     versions,
 )
+from start_run import resuming
 from tests.unit.functions.conftest import House, asked_by
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
@@ -118,6 +119,25 @@ def test_beyond_the_limit_no_batch_begins(api: TestClient, spent: None) -> None:
     assert found is not None
     assert found.status == "checked"
     assert transforms.going() == []
+
+
+@pytest.mark.parametrize(
+    ("state", "needs"), [("Preflight", "A run"), ("Evaluate", "The evaluation"), ("Deploy", "The machine")]
+)
+def test_beyond_the_limit_no_run_is_resumed(
+    api: TestClient, spent: None, monkeypatch: pytest.MonkeyPatch, state: str, needs: str
+) -> None:
+    runs.create(RUN, "arn", "stories arrived")
+    runs.finish(RUN, "failed", "It failed.")
+    data = {"assembled": {"jobs": _jobs(), "estimate": {"training_minutes": 6}}}
+    planned = resuming.Resumption(f"{RUN}-2", state, data, {})
+    monkeypatch.setattr(resuming, "plan", lambda _: planned)
+    error = _refused(api.post(f"/api/runs/{RUN}/resume"))
+    assert error["message"].startswith(needs)
+    assert lock.holder() is None
+    run = runs.get(RUN)
+    assert run is not None
+    assert run.status == "failed"
 
 
 def test_a_caller_whose_day_is_used_up_wakes_nothing(api: TestClient, woken: list[str]) -> None:
