@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from shared import clock, ledger, prices, table
-from shared.ledger import Changed, Move
+from shared import clock, ledger_months, prices, table
+from shared.ledger_postings import Changed, Move, cost_micro, post
 from shared.models import Meter
 from shared.prices import Price
 from shared.spending_refused import PriceUnknown, SpendingRefused
@@ -163,7 +163,7 @@ def _move(
         stretches = _stretches(before, machines, at, ended_at)
         moves = [move for stretch in stretches for move in _spent(*stretch)] + _lease_moves(before, after)
         try:
-            ledger.post(moves, guard=_guard(before, after), limited=lease is not None)
+            post(moves, guard=_guard(before, after), limited=lease is not None)
         except Changed:
             continue
         return
@@ -219,9 +219,9 @@ def _aside(at: datetime, until: clock.Utc | None, fleets: list[dict[str, int]], 
     for fleet in fleets:
         for instance, count in fleet.items():
             price = known[instance]
-            if price is None and limited and ledger.limit_usd() is not None:
+            if price is None and limited and ledger_months.limit_usd() is not None:
                 raise PriceUnknown("The machine that hosts the model", instance)
-            total += ledger.cost_micro(count * price.usd_per_hour, max(0.0, seconds)) if price else 0
+            total += cost_micro(count * price.usd_per_hour, max(0.0, seconds)) if price else 0
     return total
 
 
@@ -267,7 +267,7 @@ def _spent(fleets: Mapping[str, int], start: datetime, stop: datetime) -> list[M
                 _of_day(
                     instance,
                     f"{start:%Y-%m-%d}",
-                    spent=ledger.cost_micro(count * price.usd_per_hour, seconds) if price else 0,
+                    spent=cost_micro(count * price.usd_per_hour, seconds) if price else 0,
                     seconds=count * seconds,
                     priced=price is not None,
                 )
