@@ -68,9 +68,9 @@ class StoryloomApi:
         """Puts the model to sleep; gives what is known of its hosting."""
         return self._answer(self._http.post("/sleep"))
 
-    def start_run(self) -> dict[str, Any]:
+    def start_run(self, *, again: bool = False) -> dict[str, Any]:
         """Starts a run with all stories; says in words what came of it."""
-        return self._answer(self._http.post("/runs"))
+        return self._answer(self._http.post("/runs", json={"again": again}))
 
     def resume_run(self, run_id: str) -> dict[str, Any]:
         """Resume a failed run where it failed."""
@@ -98,6 +98,10 @@ class StoryloomApi:
     ) -> dict[str, Any]:
         """Says what is to become of a version; gives what was done, in words, and the version."""
         return self._answer(self._http.post(f"/models/{version}/{decision}"))
+
+    def costs(self, month: str) -> dict[str, Any]:
+        """What a month costs, by kind and day, and at which prices; empty: this month."""
+        return self._get(f"/costs?month={month}" if month else "/costs")
 
     def keys(self) -> list[dict[str, Any]]:
         """Return your API keys, an owner's view of everybody's, newest first, without their texts."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import batch, destroy, journey, keys, models, people
+from cli import batch, costs, destroy, journey, keys, models, people
 from cli.api import StoryloomApi
 from cli.browser import cached_page, show, write_private
 from cli.connection import connect, sign_in_and_keep
@@ -39,6 +39,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(people.app, name="people")
 app.command()(people.audit)
 app.command()(batch.batch)
+app.command()(costs.costs)
 app.command()(verify)
 app.command()(doctor)
 app.command()(destroy.destroy)
@@ -174,14 +175,20 @@ def start(
     from_run: Annotated[
         str, typer.Option("--from", metavar="RUN", help="A failed run, to resume where it failed.")
     ] = "",
+    again: Annotated[
+        bool, typer.Option("--again", help="Train also if nothing has changed since the last training.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Start a run with all stories now, without new ones. While a run is going, one more follows it.
 
+    If stories and settings are those of the last run that trained, it ends before anything is paid for; with
+    --again it trains all the same.
+
     With --from a failed run is resumed where it failed and keeps what it has made: nothing is trained twice.
     """
     api = StoryloomApi(connect())
-    started = api.resume_run(from_run) if from_run else api.start_run()
+    started = api.resume_run(from_run) if from_run else api.start_run(again=again)
     _say(started, as_json)
     if not as_json:
         _say_how_to_watch(started["run_id"])

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from rich.console import Console
@@ -15,12 +16,15 @@ from cli.app_context import ContextError, read_context
 from cli.errors import CommandError
 from cli.reading import Line, StoryFile, read_all
 from cli.stories_folder import story_files
+from stacks import prices
 from stacks import settings as app_settings
 from stories import recipe
 from stories.dataset import assemble
 from stories.models import DataReport
 
 RUN_ID = "check"
+_PRICES_OF = "us-east-1"
+"""The region whose prices are shown: the command asks AWS nothing."""
 
 
 def read_settings(checkout: Path, base_model: str, instance: str) -> app_settings.Settings:
@@ -60,6 +64,8 @@ def check(folder: Path, settings: app_settings.Settings, console: Console) -> Da
     Raises:
         CommandError: there is nothing to read.
     """
+    today = date.today().isoformat()
+    price = prices.known(settings, "training", settings.training_instance, _PRICES_OF, today)
     files = [StoryFile(path, key, path.stat().st_size) for path, key in story_files(folder)]
     options = recipe.options(
         RUN_ID,
@@ -69,6 +75,9 @@ def check(folder: Path, settings: app_settings.Settings, console: Console) -> Da
         instances=settings.instance_count,
         spot=settings.spot,
         max_training_minutes=settings.max_training_minutes,
+        usd_per_hour=price.usd_per_hour if price else None,
+        price_month=price.month if price else "",
+        price_source=price.source if price else "",
     )
     with tempfile.TemporaryDirectory(prefix="storyloom-check-") as temporary:
         dataset = Path(temporary) / "dataset"

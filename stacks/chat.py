@@ -19,12 +19,14 @@ from stacks.page import Page
 from stacks.people import grant_append_audit, grant_manage_people, grant_read_people
 from stacks.permissions import allow, arn
 from stacks.pipeline import PipelineStack
+from stacks.price_refresh import name_billed_instances
 from stacks.references import page_url_parameter, publish
 from stacks.regions import web_adapter_layer
 from stacks.rest_api import LONGEST_ANSWER, RestApi
 from stacks.s3_hosts import S3_ENDPOINT
 from stacks.settings import Settings
 from stacks.sign_in import SignIn
+from stacks.spending import describe_run_costs, keep_ledger
 from stacks.state_machine import Pipeline
 from stacks.storage import StorageStack
 from stacks.transforms import LONGEST_PACKING, Transforms
@@ -63,6 +65,7 @@ class ChatStack(Stack):
         grant_manage_people(chat_api, sign_in.pool, self._storage.table_arn)
         grant_append_audit(chat_api, self._storage.table_arn)
         self._let_answer_batches(chat_api, keeper, transforms)
+        pipeline.machine_seen_from(self).bills_seen_by(keeper)
         self._let_call(chat_api, keeper, start_transform, pipeline.start_run_seen_from(self))
         authorizer = self._authorizer(sign_in)
         rest_api = RestApi(
@@ -130,6 +133,7 @@ class ChatStack(Stack):
             ["*"],
             wildcard_because="the settings are the account's: how many functions it may run at once",
         )
+        keep_ledger(keeper, self._settings)
         events.Rule(
             self,
             "KeeperTick",
@@ -171,7 +175,9 @@ class ChatStack(Stack):
         )
         chat_api.may_use_table("BatchGetItem", "GetItem", "Query", "UpdateItem")
         hosting.asked_by(chat_api, streaming=True)
-        hosting.priced_for(chat_api)
+        keep_ledger(chat_api, self._settings)
+        describe_run_costs(chat_api, self._settings)
+        name_billed_instances(chat_api, self._settings)
         allow(
             chat_api.role,
             ["states:GetExecutionHistory", "states:StopExecution"],

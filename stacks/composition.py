@@ -5,7 +5,7 @@ from pathlib import Path
 
 from aws_cdk import Annotations, App, Aws, Environment, Tags
 
-from stacks import regions
+from stacks import prices, regions
 from stacks.chat import ChatStack
 from stacks.function_bundles import FunctionBundles
 from stacks.operations import OperationsStack
@@ -77,7 +77,26 @@ def compose(
     if account and not settings.admin_email and not settings.browser_endpoint:
         # On the stack and not raised: what was deployed with an address can still be destroyed without one.
         Annotations.of(chat).add_error(_NO_FIRST_PERSON)
+    for fault in unpriced_instances(settings):
+        Annotations.of(pipeline).add_error(fault)
     Tags.of(app).add("storyloom:app", settings.name)
     # Roles belong to no region, and CloudFormation does not tag them with their stack as it does others.
     Tags.of(app).add("storyloom:region", Aws.REGION, include_resource_types=["AWS::IAM::Role"])
     return Stacks(storage, pipeline, chat, operations)
+
+
+def unpriced_instances(settings: Settings) -> list[str]:
+    """Say which instances nobody has a price of, although the month has a limit.
+
+    A price that ships for another region is enough here: AWS is asked for the region's own at deployment, and
+    the ledger refuses what has none then.
+    """
+    if not settings.monthly_limit_usd:
+        return []
+    return [
+        f"The price of {instance} for {kind} is not known, so its cost cannot be kept within "
+        f"monthly_limit_usd (${settings.monthly_limit_usd:g}). Give it, in dollars an hour, with "
+        f"-c instance_prices_usd={instance}=PRICE or in cdk.json; or choose another instance; or set "
+        "monthly_limit_usd to 0, which is no limit."
+        for kind, instance in prices.unpriced(settings, DEFAULT_REGION)
+    ]

@@ -25,6 +25,8 @@ class FunctionGroup:
         return CHECKOUT / "lambda" / "requirements" / f"{self.name}.txt"
 
 
+_PRICES = ("price_list",)
+
 CONTROL = FunctionGroup(
     "control",
     (
@@ -36,6 +38,7 @@ CONTROL = FunctionGroup(
         "ask_approval",
         "stage_base_model",
         "preflight",
+        "reserve",
         "choose_best",
         "next_attempt",
         "resume",
@@ -48,12 +51,17 @@ CONTROL = FunctionGroup(
         "record_failure",
         "keeper",
         "start_transform",
+        "refresh_prices",
         "clean_up",
     ),
+    libraries=_PRICES,
 )
-STORIES = FunctionGroup("stories", ("read_stories", "assemble"), libraries=("stories",))
+STORIES = FunctionGroup("stories", ("read_stories", "assemble"), libraries=("stories", *_PRICES))
 API = FunctionGroup(
-    "api", ("chat_api", "authorizer"), libraries=("stories",), at_the_root=("chat_api/run.sh",)
+    "api",
+    ("chat_api", "authorizer"),
+    libraries=("stories", *_PRICES),
+    at_the_root=("chat_api/run.sh",),
 )
 
 GROUPS = (CONTROL, STORIES, API)

@@ -170,7 +170,9 @@ def _common_environment(name: str, settings: Settings, storage: Storage) -> dict
         "parameters_millions": model.parameters_millions,
         "gated": model.gated,
     }
+    given = settings.instance_prices_usd
     return {
+        **({"STORYLOOM_INSTANCE_PRICES": json.dumps(given)} if given else {}),
         "STORYLOOM_NAME": settings.name,
         "STORYLOOM_TABLE": storage.table,
         "STORYLOOM_STORIES_BUCKET": storage.stories_bucket,

@@ -9,7 +9,6 @@ from stacks.functions import Function
 from stacks.permissions import allow, arn, may_pass
 from stacks.rollback import alarm_names, allow_describing_alarms
 from stacks.settings import Settings
-from stories.estimate import INSTANCES, PRICE_DATE
 
 _AUTO_SCALING = "sagemaker.application-autoscaling.amazonaws.com"
 _OF_SAGEMAKER = {
@@ -162,12 +161,6 @@ class Hosting:
         allow(function.role, actions, [arn("sagemaker", f"endpoint/{self.settings.name}")])
         function.function.add_environment("STORYLOOM_ENDPOINT_NAME", self.settings.name)
         function.function.add_environment("STORYLOOM_IDLE_MINUTES", f"{self.settings.idle_minutes:g}")
-
-    def priced_for(self, function: Function) -> None:
-        """Tell a function what the endpoint's machines cost."""
-        prices = {name: instance.usd_per_hour for name, instance in INSTANCES.items()}
-        function.function.add_environment("STORYLOOM_HOSTING_PRICES", json.dumps(prices))
-        function.function.add_environment("STORYLOOM_PRICE_DATE", PRICE_DATE)
 
     def _describe_to(self, function: Function) -> None:
         variables = {

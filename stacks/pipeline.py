@@ -23,10 +23,12 @@ from stacks.hosting import Hosting
 from stacks.job_logs import JOB_LOGS, read_job_logs
 from stacks.job_roles import hosting_role, job_role, transform_role
 from stacks.permissions import allow, arn
+from stacks.price_refresh import LONGEST_REFRESH, refresh_prices
 from stacks.quotas import needed
 from stacks.references import page_url_parameter, publish, published
 from stacks.rollback import rollback_alarms
 from stacks.settings import Settings
+from stacks.spending import describe_run_costs, keep_ledger, read_ledger
 from stacks.state_machine import FUNCTION_SECONDS, Pipeline
 from stacks.storage import StorageStack
 from stacks.transforms import Transforms
@@ -85,6 +87,8 @@ class PipelineStack(Stack):
         publish(self, "TransformRoleArn", transforms.role_arn, "Role of the transform jobs")
         needed = (machine, self._job_role, hosting, transforms, self._quiet_period.group)
         self._clean_up(self._pipeline, needed)
+        ask = self._function("refresh_prices", int(LONGEST_REFRESH.to_seconds()))
+        refresh_prices(self, settings, ask)
 
     def hosting_seen_from(self, consumer: Stack) -> Hosting:
         """The endpoint, for a stack that wakes it or asks it."""
@@ -147,6 +151,8 @@ class PipelineStack(Stack):
         start_run.may_list_artifacts("runs/*")
         instances = json.dumps(self._settings.evaluation_instances)
         start_run.function.add_environment("STORYLOOM_PROCESSING_INSTANCES", instances)
+        keep_ledger(start_run, self._settings)
+        describe_run_costs(start_run, self._settings)
 
     def _clean_up(self, pipeline: Pipeline, needed: Sequence[IDependable]) -> None:
         """Add the custom resource that removes, at deletion, everything made at run time."""
@@ -158,6 +164,7 @@ class PipelineStack(Stack):
             machine_arn=pipeline.arn,
             executions_arn=pipeline.executions_arn,
         )
+        keep_ledger(clean_up, self._settings)  # the endpoint's cost ends with it
         self._quiet_period.deleted_by(clean_up)
         made_at_run_time(
             self,
@@ -193,7 +200,9 @@ class PipelineStack(Stack):
         read.may_write_artifacts("runs/*/read/*", "cache/stories/*")
         read.may_list_artifacts("cache/stories/*", "runs/*/read/*")
         read.may_read_artifacts("cache/stories/*")
-        assemble.may_use_table("UpdateItem")
+        assemble.may_use_table("GetItem", "UpdateItem")
+        read_ledger(assemble, settings)
+        describe_run_costs(assemble, settings)
         assemble.may_list_artifacts("runs/*/read/*")
         ledgers = ("runs/*/ledger.json", "split/ledger.json")
         assemble.may_read_artifacts("runs/*/read/*", *ledgers)
@@ -230,8 +239,8 @@ class PipelineStack(Stack):
 
     def _equip_model_functions(self) -> None:
         self._equip_stage_base_model(self._functions["stage_base_model"])
-        for name in ("choose_best", "next_attempt"):
-            self._functions[name].may_use_table("UpdateItem")
+        self._functions["choose_best"].may_use_table("UpdateItem")
+        self._configure_spending()
         self._functions["resume"].may_use_table("GetItem", "PutItem", "UpdateItem")
         self._configure_preflight(self._functions["preflight"])
         for name in ("preflight", "activate", "deploy", "smoke_test"):
@@ -243,6 +252,28 @@ class PipelineStack(Stack):
         self._equip_deployment(self._functions["deploy"], self._functions["smoke_test"])
         self._equip_collect_garbage(self._functions["collect_garbage"])
         self._equip_endings(self._functions["announce"], self._functions["record_failure"])
+
+    def _configure_spending(self) -> None:
+        """Let functions set aside what they make cost, and those that try again see what has cost already."""
+        for name in ("reserve", "next_attempt", "deploy", "smoke_test"):
+            keep_ledger(self._functions[name], self._settings)
+        read_ledger(self._functions["preflight"], self._settings)
+        for name in ("preflight", "reserve", "next_attempt"):
+            describe_run_costs(self._functions[name], self._settings)
+        self._grant_describe_jobs(self._functions["next_attempt"])
+
+    def _grant_describe_jobs(self, function: Function) -> None:
+        name = self._settings.name
+        for kind, jobs in (
+            ("Training", f"training-job/{name}-train-*"),
+            ("Processing", f"processing-job/{name}-evaluate-*"),
+        ):
+            allow(
+                function.role,
+                [f"sagemaker:Describe{kind}Job"],
+                [arn("sagemaker", jobs)],
+                wildcard_because="a job is named by its run",
+            )
 
     def _configure_preflight(self, preflight: Function) -> None:
         preflight.may_use_table("UpdateItem")

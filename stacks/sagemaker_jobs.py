@@ -44,10 +44,6 @@ def train_state(settings: Settings, role_arn: str, image: str) -> dict[str, Any]
     It has only fields that Step Functions is known to take (docs/decisions/0015): the image's own entry point
     runs the script that the hyperparameters name, and the model is an archive, which the evaluation unpacks.
     """
-    runtime = training_seconds(settings)
-    stopping = {"MaxRuntimeInSeconds": runtime}
-    if settings.spot:
-        stopping["MaxWaitTimeInSeconds"] = longest_training_wait(settings)
     request: dict[str, Any] = {
         "TrainingJobName.$": f"{_JOBS}.training_job_name",
         "RoleArn": role_arn,
@@ -65,7 +61,8 @@ def train_state(settings: Settings, role_arn: str, image: str) -> dict[str, Any]
             "InstanceCount": settings.instance_count,
             "VolumeSizeInGB": 100,
         },
-        "StoppingCondition": stopping,
+        # As long as the settings allow, or as the month has money for: `reserve` decides.
+        "StoppingCondition.$": f"{_JOBS}.stopping_condition",
         "EnableManagedSpotTraining": settings.spot,
         "EnableNetworkIsolation": True,
         "Tags": _tags(settings),

@@ -33,6 +33,17 @@ def _listed(value: object) -> object:
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 
+def _priced(value: object) -> object:
+    """Read what a command line gives: `ml.g6.xlarge=1.13,ml.g5.xlarge=1.41`."""
+    if not isinstance(value, str):
+        return value
+    pairs = (part.partition("=") for part in value.split(",") if part.strip())
+    return {instance.strip(): usd.strip() for instance, _, usd in pairs}
+
+
+InstancePrices = Annotated[dict[str, Annotated[float, Field(gt=0, le=1000)]], BeforeValidator(_priced)]
+
+
 class Settings(BaseModel):
     """What a person may change; `docs/settings.md` says more about each."""
 
@@ -75,6 +86,10 @@ class Settings(BaseModel):
     approval: Approval = "automatic"
     """Whether a version that passed the gate answers at once, or after somebody's yes."""
     monthly_budget_usd: Annotated[float, Field(gt=0)] = 50
+    monthly_limit_usd: Annotated[float, Field(ge=0)] = 50
+    """What may be spent in a month (UTC); beyond it nothing that costs begins. 0: no limit."""
+    instance_prices_usd: InstancePrices = {}
+    """Prices an hour by instance type, which win over those that AWS lists."""
     daily_tokens_per_person: Annotated[int, Field(ge=1)] = 200_000
     """What each person, and each API key, may use of the model in a day."""
     huggingface_token_secret: Annotated[str, Field(pattern=r"^[A-Za-z0-9/_+=.@-]{0,256}$")] = ""
@@ -189,6 +204,9 @@ _CURES = {
     "minimum_ending_percent": "Give a percentage from 0 to 100",
     "approval": "Give automatic or manual",
     "monthly_budget_usd": "Give an amount of dollars above 0",
+    "monthly_limit_usd": "Give an amount of dollars, or 0 for no limit",
+    "instance_prices_usd": 'Give dollars an hour by instance, such as {"ml.g6.xlarge": 1.13}, '
+    "or with -c ml.g6.xlarge=1.13,ml.g5.xlarge=1.41",
     "daily_tokens_per_person": "Give a whole number of tokens, 1 or more",
     "huggingface_token_secret": "Give the name of a secret in Secrets Manager, or leave it empty",
     "inference_ami": "Give one of SageMaker's InferenceAmiVersion names, or leave it empty",
@@ -265,6 +283,9 @@ def _choice_faults(settings: Settings, skip: set[str]) -> list[Fault]:
     fallbacks = settings.hosting_fallback_instances
     wrong = [_instance_fault("hosting_fallback_instances", instance) for instance in fallbacks]
     faults += [fault for fault in wrong if fault]
+    if "instance_prices_usd" not in skip:
+        priced = [_instance_fault("instance_prices_usd", name) for name in settings.instance_prices_usd]
+        faults += [fault for fault in priced if fault]
     if "base_model" in skip:
         return faults
     try:

@@ -74,6 +74,7 @@ FUNCTION_SECONDS = {
     "ask_approval": 2 * _MINUTE,
     "stage_base_model": 15 * _MINUTE,
     "preflight": 5 * _MINUTE,
+    "reserve": 2 * _MINUTE,
     "choose_best": 2 * _MINUTE,
     "next_attempt": 2 * _MINUTE,
     "resume": 2 * _MINUTE,
@@ -149,7 +150,7 @@ def definition(
         },
         "Activate": call("activate", {**begin, "version.$": "$.version"}, "$.registered", "AtHand"),
         "AtHand": choice({"Variable": "$.registered.at_hand", "BooleanEquals": True}, "Succeeded", "Deploy"),
-        "Begin": call("begin", begin, "$.begun", "AnyStories"),
+        "Begin": call("begin", {**begin, "input.$": "$"}, "$.begun", "AnyStories"),
         "AnyStories": choice({"Variable": "$.begun.files", "NumericGreaterThan": 0}, "Read", "NoStories"),
         "NoStories": {
             "Type": "Pass",
@@ -163,7 +164,9 @@ def definition(
             {"Variable": "$.assembled.enough", "BooleanEquals": True}, "Preflight", "StopEarly"
         ),
         # Before anybody is asked, and before a machine is paid for.
-        "Preflight": call("preflight", run, "$.preflight", "MayHaveAll"),
+        "Preflight": call(
+            "preflight", {**run, "estimate.$": "$.assembled.estimate"}, "$.preflight", "MayHaveAll"
+        ),
         "MayHaveAll": choice(
             {"Variable": "$.preflight.enough", "BooleanEquals": True}, "TrainAtOnce", "QuotasTooLow"
         ),
@@ -178,7 +181,23 @@ def definition(
             "$.staged",
             "Staged",
         ),
-        "Staged": choice({"Variable": "$.staged.done", "BooleanEquals": True}, "TrainOnce", "StageBaseModel"),
+        "Staged": choice({"Variable": "$.staged.done", "BooleanEquals": True}, "Reserve", "StageBaseModel"),
+        # The last state before a machine is paid for: a question may have waited for days before it.
+        "Reserve": call(
+            "reserve",
+            {
+                **run,
+                "jobs.$": "$.assembled.jobs",
+                "tune.$": "$.assembled.tune",
+                "estimate.$": "$.assembled.estimate",
+            },
+            "$.assembled.jobs",
+            "Reserved",
+        ),
+        "Reserved": choice(
+            {"Variable": "$.assembled.jobs.reserved", "BooleanEquals": True}, "TrainOnce", "NoMoney"
+        ),
+        "NoMoney": ending("stopped_early", {"message.$": "$.assembled.jobs.refusal"}),
         # One machine serves both settings: Assemble says whether there is money for a search.
         "TrainOnce": choice({"Variable": "$.assembled.tune", "BooleanEquals": False}, "Train", "Tune"),
         "Tune": {**tune_state(settings, job_role_arn, training_image), "Catch": _CATCH, "Next": "ChooseBest"},
@@ -359,6 +378,30 @@ class Pipeline(Construct):
             ],
             [arn("sagemaker", self._searches)],
             wildcard_because="a tuning job is named by its run",
+        )
+
+    def bills_seen_by(self, function: Function) -> None:
+        """Let a function read for how long the jobs of runs are billed, and find those nobody reserved."""
+        name = self._settings.name
+        self.searches_seen_by(function)
+        for kind, jobs in (
+            (
+                "Training",
+                [f"training-job/{name}-train-*", f"training-job/{self._settings.tuning_job_prefix}*"],
+            ),
+            ("Processing", [f"processing-job/{name}-evaluate-*"]),
+        ):
+            allow(
+                function.role,
+                [f"sagemaker:Describe{kind}Job"],
+                [arn("sagemaker", job) for job in jobs],
+                wildcard_because="a job is named by its run, and a trial by its search",
+            )
+        allow(
+            function.role,
+            ["sagemaker:ListTrainingJobs", "sagemaker:ListProcessingJobs"],
+            ["*"],
+            wildcard_because="SageMaker lists the jobs of an account or none; the list has names and times",
         )
 
     @property

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stories import duplicates, splitting
-from stories.estimate import PRICE_DATE, estimate
+from stories.estimate import estimate
 from stories.examples import build
 from stories.fingerprint import fingerprint
 from stories.ledger import Ledger
@@ -42,6 +42,12 @@ class Options:
     """Whether training waits for spare machines, which cost less."""
     instances: int = 1
     """How many train together."""
+    usd_per_hour: float | None = None
+    """Price of one instance, on demand; None if it is not known."""
+    price_month: str = ""
+    """Of what month the price is, as `2026-09`."""
+    price_source: str = ""
+    """Who gave the price, in words for people."""
 
 
 @dataclass
@@ -77,7 +83,12 @@ def assemble(
     (folder / LEDGER_FILE).write_text(split.ledger.to_json(), encoding="utf-8", newline="\n")
     tokens = sizes["train"].examples * options.sequence_length * options.epochs
     effort = estimate(
-        tokens, options.parameters_millions, options.instance, options.most_minutes, options.instances
+        tokens,
+        options.parameters_millions,
+        options.instance,
+        options.most_minutes,
+        options.instances,
+        usd_per_hour=options.usd_per_hour,
     )
     words = sum(entry.words for entry in entries)
     judged, words_to_next_grade = grade(words, options.minimum_words)
@@ -98,7 +109,8 @@ def assemble(
         verdict="",
         training_minutes_estimate=effort.minutes,
         cost_estimate_usd=effort.on_demand_usd,
-        price_date=PRICE_DATE,
+        price_date=options.price_month,
+        price_source=options.price_source,
         grade=judged if enough else "far too little",
         words_to_next_grade=words_to_next_grade if enough else max(0, options.minimum_words - words),
         minimum_words=options.minimum_words,

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-PRICE_DATE = "2026-09"
 AT_REST_USD = 0.30
 """US dollars a month for the deployed app if nobody uses it; docs/costs.md adds them up."""
 AT_REST_NOT_FREE_USD = 3.60
@@ -20,8 +19,6 @@ LONGEST_EVALUATION_MINUTES = 120
 class Instance:
     """A SageMaker training instance."""
 
-    usd_per_hour: float
-    """On demand, us-east-1."""
     teraflops: float
     """Dense bfloat16, from its maker."""
     gigabytes_per_second: float
@@ -29,9 +26,9 @@ class Instance:
 
 
 INSTANCES = {
-    "ml.g6.xlarge": Instance(usd_per_hour=1.13, teraflops=121, gigabytes_per_second=300),
-    "ml.g5.xlarge": Instance(usd_per_hour=1.41, teraflops=70, gigabytes_per_second=600),
-    "ml.g6e.xlarge": Instance(usd_per_hour=2.61, teraflops=362, gigabytes_per_second=864),
+    "ml.g6.xlarge": Instance(teraflops=121, gigabytes_per_second=300),
+    "ml.g5.xlarge": Instance(teraflops=70, gigabytes_per_second=600),
+    "ml.g6e.xlarge": Instance(teraflops=362, gigabytes_per_second=864),
 }
 
 # Spot prices change by the hour and are often a third of those on demand: half errs on the dear side.
@@ -80,14 +77,11 @@ def estimate(
         instance: SageMaker instance type.
         most_minutes: when training ends by itself.
         instances: how many train together. One evaluates.
-        usd_per_hour: price of the instance in another region than us-east-1; None takes our own price list.
+        usd_per_hour: price of one instance, on demand; None if it is not known.
     """
     known = INSTANCES.get(instance)
-    if known is None:
-        return Estimate(most_minutes, None, None, None)
-    price = known.usd_per_hour if usd_per_hour is None else usd_per_hour
     minutes = most_minutes
-    if parameters_millions:
+    if known is not None and parameters_millions:
         operations = tokens * parameters_millions * 1e6 * _OPERATIONS_PER_PARAMETER
         needed = _START_MINUTES + operations / (instances * known.teraflops * 1e12 * _UTILISATION) / 60
         minutes = round(min(needed, most_minutes), 1)
@@ -95,9 +89,9 @@ def estimate(
     paid = instances * minutes
     return Estimate(
         minutes=minutes,
-        on_demand_usd=_usd(paid + _EVALUATION_MINUTES, price),
-        spot_usd=_usd(paid * _SPOT_SHARE + _EVALUATION_MINUTES, price),
-        at_most_usd=_usd(longest, price),
+        on_demand_usd=_usd(paid + _EVALUATION_MINUTES, usd_per_hour),
+        spot_usd=_usd(paid * _SPOT_SHARE + _EVALUATION_MINUTES, usd_per_hour),
+        at_most_usd=_usd(longest, usd_per_hour),
     )
 
 
@@ -117,5 +111,5 @@ def answer_tokens_per_second(parameters_millions: int, instance: str, at_once: i
     return round(at_once * of_each, 1)
 
 
-def _usd(minutes: float, usd_per_hour: float) -> float:
-    return round(minutes / 60 * usd_per_hour, 2)
+def _usd(minutes: float, usd_per_hour: float | None) -> float | None:
+    return None if usd_per_hour is None else round(minutes / 60 * usd_per_hour, 2)

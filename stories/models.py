@@ -202,7 +202,10 @@ class DataReport(_Frozen):
     """At most the limit set for training, which is also the estimate where speed or size are not known."""
     cost_estimate_usd: float | None
     """Of training and evaluation, on demand; None for an instance whose price we do not know."""
-    price_date: str = Field(pattern=r"^\d{4}-\d{2}$")
+    price_date: str = Field(pattern=r"^(\d{4}-\d{2})?$")
+    """Of what month the price is; empty if it is not known."""
+    price_source: str = ""
+    """Who gave the price, in words for people."""
     grade: Grade = "far too little"
     """Of the number of words."""
     minimum_words: int = 0

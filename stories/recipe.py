@@ -64,6 +64,9 @@ def options(
     instances: int = 1,
     spot: bool,
     max_training_minutes: int,
+    usd_per_hour: float | None = None,
+    price_month: str = "",
+    price_source: str = "",
 ) -> Options:
     """Say what a dataset is made for.
 
@@ -75,6 +78,9 @@ def options(
         instances: how many of them train together.
         spot: whether training waits for spare machines.
         max_training_minutes: when training ends by itself.
+        usd_per_hour: price of one instance, on demand; None if it is not known.
+        price_month: of what month the price is, as `2026-09`.
+        price_source: who gave the price, in words for people.
     """
     chosen = recipe(model, max_training_minutes)
     return Options(
@@ -88,5 +94,8 @@ def options(
         most_minutes=max_training_minutes,
         base_model=model.name,
         spot=spot,
+        usd_per_hour=usd_per_hour,
+        price_month=price_month,
+        price_source=price_source,
         instances=instances,
     )

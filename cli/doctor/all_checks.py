@@ -126,7 +126,7 @@ CHECKS = (
         "Prices",
         cost_checks.costs,
         permissions=cost_checks.PERMISSIONS,
-        settings=("base_model", *_INSTANCES),
+        settings=("base_model", *_INSTANCES, "hosting_fallback_instances", "instance_prices_usd"),
     ),
 )
 

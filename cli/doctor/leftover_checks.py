@@ -13,8 +13,8 @@ from cli.app_names import TAG
 from cli.doctor.aws_account import AwsAccount, code_of
 from cli.doctor.examination import Examination
 from cli.doctor.findings import Finding, fault, ok, warning
+from price_list import start_prices
 from stacks.settings import Settings
-from stories.estimate import INSTANCES
 
 _RUN_ID = r"\d{8}-\d{6}-[0-9a-f]{4}"
 STACK_PERMISSIONS = ("cloudformation:DescribeStacks", "cloudformation:DescribeStackEvents")
@@ -208,7 +208,7 @@ def _bill(account: AwsAccount, found: dict[str, Any]) -> str:
     except ClientError:
         return ""
     instance = config["ProductionVariants"][0].get("InstanceType", "")
-    known = INSTANCES.get(instance)
+    known = start_prices.find("hosting", instance, account.region)
     return f" and bills ${known.usd_per_hour:.2f} an hour" if known else f" and bills an {instance}"
 
 

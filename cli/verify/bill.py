@@ -10,17 +10,18 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from stories.estimate import INSTANCES
+from price_list import start_prices
+from price_list.price import KINDS
 
 _LOOK_SECONDS = 15.0
 """So often SageMaker is asked; in between, the last answer counts."""
 _ENDED = {"Completed", "Failed", "Stopped"}
 
 
-def price_per_hour(instance: str) -> float | None:
-    """Return US dollars an hour on demand, or None if the price is not known."""
-    known = INSTANCES.get(instance)
-    return None if known is None else known.usd_per_hour
+def price_per_hour(instance: str, region: str) -> float | None:
+    """Return US dollars an hour on demand, of the dearest kind; None if the region has no known price."""
+    known = (start_prices.find(kind, instance, region) for kind in KINDS)
+    return max((price.usd_per_hour for price in known if price is not None), default=None)
 
 
 class Bill:
@@ -34,6 +35,7 @@ class Bill:
         sagemaker: Callable[[], Any],
         endpoint: str,
         *,
+        region: str,
         is_free: bool,
         assumed_usd_per_hour: float | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -43,12 +45,13 @@ class Bill:
         Args:
             sagemaker: makes the client.
             endpoint: name of the endpoint.
+            region: whose prices count.
             is_free: whether nothing costs, as on the local cloud.
             assumed_usd_per_hour: counted for an instance whose price is not known.
             now: the time.
         """
         self._sagemaker, self._endpoint, self._is_free = sagemaker, endpoint, is_free
-        self._assumed, self._now = assumed_usd_per_hour, now
+        self._assumed, self._now, self._region = assumed_usd_per_hour, now, region
         self._job_parts: set[str] = set()
         self._jobs: dict[str, float] = {}
         self._ended: set[str] = set()
@@ -67,7 +70,7 @@ class Bill:
 
     def price(self, instance: str) -> float | None:
         """Return US dollars an hour of an instance, or what is assumed for it."""
-        known = price_per_hour(instance)
+        known = price_per_hour(instance, self._region)
         return self._assumed if known is None else known
 
     def total_usd(self, *, at_once: bool = False) -> float:

@@ -133,6 +133,7 @@ class World:
             self._bill = Bill(
                 lambda: self.client("sagemaker"),
                 self.app.outputs["EndpointName"],
+                region=self.app.target.region,
                 is_free=self.app.is_local,
                 assumed_usd_per_hour=self.assumed_usd_per_hour,
             )

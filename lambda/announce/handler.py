@@ -5,7 +5,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from shared import announcement, handover, page, runs
+from shared import announcement, handover, page, runs, trained
 from shared.models import Run
 
 log = Logger(service="announce")
@@ -17,6 +17,7 @@ _SUBJECTS = {
     "pending_approval": "Storyloom: a new model waits for your yes",
     "stopped_early": "Storyloom: the run stopped early",
 }
+_TRAINED = {"succeeded", "not_better", "pending_approval"}
 
 
 @log.inject_lambda_context
@@ -36,6 +37,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     runs.finish(run_id, outcome, message)
     one_more = handover.free(run_id)
     run = runs.get(run_id)
+    if run is not None and outcome in _TRAINED and run.dataset_digest is not None:
+        trained.remember(run_id, run.dataset_digest)
     if run is not None and outcome in _SUBJECTS:
         announcement.tell_once(run_id, _SUBJECTS[outcome], _letter(run, one_more))
     log.info("The run has ended", extra={"run_id": run_id, "outcome": outcome, "one_more": one_more})

@@ -7,9 +7,9 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from assemble import plan, remembered, tuning
+from assemble import plan, remembered, tuning, unchanged
 from assemble.reading import RunStories
-from shared import aws, environment, layout, runs
+from shared import aws, environment, layout, prices, run_costs, runs
 from stories import recipe
 from stories.dataset import LEDGER_FILE
 from stories.dataset import assemble as assemble_dataset
@@ -44,6 +44,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     runs.enter(run_id, "Assemble", "Putting the dataset together.")
     common = environment.common()
     settings = environment.read(environment.Assembly)
+    price = prices.usd_per_hour("training", settings.training_instance)
     chosen = recipe.recipe(common.base_model, settings.max_training_minutes)
     options = recipe.options(
         run_id,
@@ -53,6 +54,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         instances=settings.instance_count,
         spot=settings.spot,
         max_training_minutes=settings.max_training_minutes,
+        usd_per_hour=price.usd_per_hour if price else None,
+        price_month=price.month if price else "",
+        price_source=price.source if price else "",
     )
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -63,6 +67,14 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         _account_for(report, begun["files"])
         _publish(report, common.artifacts_bucket, folder)
         remembered.remember(common.artifacts_bucket, (folder / LEDGER_FILE).read_bytes())
+        jobs = plan.jobs(common, settings, run_id, chosen, begun.get("live"), price=price)
+        dataset_digest = unchanged.digest(
+            folder,
+            common.base_model.id,
+            settings.training_code_uri,
+            jobs["hyperparameters"],
+            settings.tune,
+        )
     runs.enter(
         run_id,
         "Assemble",
@@ -71,16 +83,20 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         files_from_cache=report.files_from_cache,
         stories=report.stories,
         words=report.words,
+        dataset_digest=dataset_digest,
     )
     log.info("Assembled", extra={"run_id": run_id, "words": report.words, "enough": report.enough})
-    jobs = plan.jobs(common, settings, run_id, chosen, begun.get("live"))
+    same = unchanged.refusal(dataset_digest) if report.enough and not begun.get("again") else None
+    if settings.tune:
+        budget = run_costs.search_budget_usd(settings.tuning_budget_usd)
+        settings = settings.model_copy(update={"tuning_budget_usd": budget})
     search = tuning.search(
-        common, settings, run_id, jobs["hyperparameters"], report.training_minutes_estimate
+        common, settings, run_id, jobs["hyperparameters"], report.training_minutes_estimate, price=price
     )
     return {
-        "enough": report.enough,
+        "enough": report.enough and same is None,
         "ask_before_training": settings.ask_before_training,
-        "message": report.verdict,
+        "message": same or report.verdict,
         "words": report.words,
         "stories": report.stories,
         "estimate": {

@@ -6,7 +6,7 @@ from typing import Any
 
 from shared import attempts, layout
 from shared.environment import Assembly, Common
-from stories.estimate import INSTANCES, PRICE_DATE
+from shared.prices import Price
 from stories.models import Part
 from stories.recipe import Recipe
 
@@ -22,6 +22,8 @@ def jobs(
     run_id: str,
     chosen: Recipe,
     live: Mapping[str, str] | None,
+    *,
+    price: Price | None,
 ) -> dict[str, Any]:
     """Lay out the training and the evaluation of a run.
 
@@ -31,6 +33,7 @@ def jobs(
         run_id: the run.
         chosen: what the dataset was made for.
         live: `{"version", "adapter_uri"}` of the model that answers now, where it has the same base.
+        price: of a training instance; None if it is not known.
     """
     training_job = layout.training_job(common.name, run_id)
     bucket = common.artifacts_bucket
@@ -62,7 +65,7 @@ def jobs(
     training = {
         "training_attempt": 1,
         "training_job_name": training_job,
-        "hyperparameters": _hyperparameters(common, settings, chosen),
+        "hyperparameters": _hyperparameters(common, chosen, price),
         "training_channels": [_channel(name, uri) for name, uri in channels.items()],
         "training_output_uri": layout.uri(bucket, layout.training(run_id)),
         "checkpoint_uri": layout.uri(bucket, layout.checkpoints(run_id)),
@@ -70,12 +73,12 @@ def jobs(
     return attempts.evaluation_attempt(run_id, {**training, **evaluation}, 1, settings.processing_instances)
 
 
-def _hyperparameters(common: Common, settings: Assembly, chosen: Recipe) -> dict[str, str]:
+def _hyperparameters(common: Common, chosen: Recipe, price: Price | None) -> dict[str, str]:
     """Only what the job cannot know: it chooses the rest from the data, the base and its machine."""
     # Every instance of the settings has a GPU: a job that finds none is to fail, not to use the processor.
     values = {**asdict(chosen), "base_revision": common.base_model.revision, "accelerator": "gpu"}
-    if price := INSTANCES.get(settings.training_instance):
-        values |= {"usd_per_hour": price.usd_per_hour, "price_date": PRICE_DATE}
+    if price is not None:
+        values |= {"usd_per_hour": price.usd_per_hour, "price_date": price.date}
     return {name: str(value) for name, value in values.items()} | ENTRY_POINT
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from shared import layout
 from shared.environment import Assembly, Common
-from stories.estimate import GRACE_MINUTES, INSTANCES, SPOT_WAIT_HOURS
+from shared.prices import Price
+from stories.estimate import GRACE_MINUTES, SPOT_WAIT_HOURS
 from stories.recipe import MOST_EPOCHS
 
 _AT_ONCE = 2
@@ -33,6 +34,8 @@ def search(
     run_id: str,
     hyperparameters: Mapping[str, str],
     minutes: float,
+    *,
+    price: Price | None,
 ) -> dict[str, Any] | None:
     """Lay out the search of a run.
 
@@ -45,18 +48,18 @@ def search(
         run_id: the run.
         hyperparameters: of the training job, had there been no search.
         minutes: estimate of one training.
+        price: of a training instance; None if it is not known.
 
     Returns:
         `{"job_name", "attempt", "resource_limits", "parameter_ranges", "stopping_condition",
         "static_hyperparameters"}`, or None if there is to be none: it is off, its cost cannot be known, or
         the cap pays for less than two trials.
     """
-    instance = INSTANCES.get(settings.training_instance)
-    if not settings.tune or instance is None:
+    if not settings.tune or price is None:
         return None
     # All together no longer than one training may take: the state machine waits no longer.
     longest = (settings.max_training_minutes + GRACE_MINUTES) * 60
-    seconds = min(settings.tuning_budget_usd / instance.usd_per_hour * 3600, _AT_ONCE * longest)
+    seconds = min(settings.tuning_budget_usd / price.usd_per_hour * 3600, _AT_ONCE * longest)
     trials = min(settings.tuning_jobs, int(seconds / (60 * max(minutes, 1))))
     if trials < _FEWEST:
         return None

@@ -25,7 +25,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         context: Lambda's.
 
     Returns:
-        `{"files": n, "batches": {"bucket", "key"}, "live": {"version", "adapter_uri"} or None}`
+        `{"files": n, "batches": {"bucket", "key"}, "live": {"version", "adapter_uri"} or None, "again":
+        whether to train also if nothing has changed}`
 
     Raises:
         shared.lock.AnotherRunIsGoing: where this execution does not have the lock and cannot get it.
@@ -45,7 +46,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     runs.enter(run_id, "Read", f"Reading {files} files.", files=files)
     log.info("The manifest is frozen", extra={"run_id": run_id, "files": files, "forgotten": forgotten})
     batches = {"bucket": common.artifacts_bucket, "key": layout.batches(run_id)}
-    return {"files": files, "batches": batches, "live": _live()}
+    again = bool(event.get("input", {}).get("again"))
+    return {"files": files, "batches": batches, "live": _live(), "again": again}
 
 
 def latest_versions(bucket: str) -> Iterator[Item]:

@@ -12,6 +12,7 @@ from chat_api import (
     completions,
     control,
     errors,
+    monthly_costs,
     people_routes,
     pipeline,
     stories,
@@ -30,6 +31,7 @@ _ROOMS = (
     cancelling,
     transforms,
     api_keys,
+    monthly_costs,
     people_routes,
     audit_trail,
 )

@@ -4,12 +4,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 
+from chat_api import spending
 from chat_api.errors import ApiError, refusals
 from chat_api.identity import MayWrite, User
 from shared import approvals, runs
 from shared.models import ApprovalAnswer, Run
 
-router = APIRouter(tags=["Pipeline"], responses=refusals(404, 409, 422))
+router = APIRouter(tags=["Pipeline"], responses=refusals(402, 404, 409, 422))
 
 RunId = Annotated[str, Path(pattern=r"^[0-9a-f-]{1,40}$")]
 
@@ -23,6 +24,8 @@ _CAME_FIRST: dict[ApprovalAnswer, str] = {
 @router.post("/runs/{run_id}/approve")
 def approve(run_id: RunId, user: MayWrite) -> Run:
     """Say yes: the run that waits goes on and trains. Saying it again changes nothing."""
+    if _run(run_id).status == "waiting":
+        spending.require_run()
     return _answer(run_id, "approved", user)
 
 

@@ -31,7 +31,7 @@ router = APIRouter(prefix="/v1", tags=["OpenAI"])
 
 LIVE_NAME = versions.LIVE_NAME
 BASE_NAME = "base"
-_REFUSALS = refusals(404, 409, 413, 422, 502, 503)
+_REFUSALS = refusals(402, 404, 409, 413, 422, 502, 503)
 
 
 @router.get("/models", responses=refusals())

@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel
 
+from chat_api import limits, spending
 from chat_api.approval import RunId
 from chat_api.errors import ApiError, refusals
 from chat_api.identity import MayWrite
@@ -13,6 +14,13 @@ from shared import aws, environment, failures, runs
 from shared.models import Run
 
 router = APIRouter(tags=["Pipeline"], responses=refusals())
+
+
+class WantedRun(BaseModel):
+    """A run that somebody starts by hand."""
+
+    again: bool = False
+    """Train also if stories and settings are those of the last run that trained."""
 
 
 class Started(BaseModel):
@@ -32,20 +40,31 @@ class Stopping(BaseModel):
     message: str
 
 
-@router.post("/runs", status_code=202)
-def start(user: MayWrite) -> Started:
-    """Start a run with all stories, without waiting for new ones. While one is going, one more follows it."""
-    started = Started.model_validate(ask_for_run({"reason": f"{user.called} started it", "by": user.sub}))
+@router.post("/runs", status_code=202, responses=refusals(402, 422))
+def start(user: MayWrite, wanted: WantedRun | None = None) -> Started:
+    """Start a run with all stories, without waiting for new ones. While one is going, one more follows it.
+
+    If nothing has changed since the last run that trained, it ends before anything is paid for, unless
+    `again` is true.
+    """
+    spending.require_run()
+    limits.admit_run(user.sub)
+    again = wanted is not None and wanted.again
+    call = {"reason": f"{user.called} started it", "by": user.sub, "again": again}
+    started = Started.model_validate(ask_for_run(call))
     user.changed_object = started.run_id
     return started
 
 
-@router.post("/runs/{run_id}/resume", status_code=202, responses=refusals(404, 409, 422))
+@router.post("/runs/{run_id}/resume", status_code=202, responses=refusals(402, 404, 409, 422))
 def resume(run_id: RunId, user: MayWrite) -> Started:
     """Take a failed run up again where it failed: what it made until then, a training above all, is kept."""
     if runs.get(run_id) is None:
         raise ApiError(404, "not_found", f"There is no run {run_id}.", "GET /api/runs lists the runs.")
+    limits.admit_run(user.sub)
     outcome = ask_for_run({"resume": run_id, "reason": f"{user.called} took it up again"})
+    if outcome.get("code"):
+        raise ApiError(402, outcome["code"], outcome["message"], outcome["cure"])
     if outcome.get("refused"):
         raise ApiError(409, "cannot_resume", outcome["message"], f"Look at the run: GET /api/runs/{run_id}")
     return Started.model_validate(outcome)

@@ -4,7 +4,7 @@ import math
 from typing import TypedDict
 
 from chat_api.errors import ApiError
-from shared import clock, environment, meter, transforms
+from shared import clock, environment, ledger, prices
 from shared.models import Transform
 
 _START_MINUTES = 12.0
@@ -12,8 +12,8 @@ _START_MINUTES = 12.0
 _MOST_HOURS = 12.0
 """A batch that is expected to take longer is refused."""
 _SPARE_MINUTES = 30.0
-_STOPPING_MINUTES = 10.0
-"""The keeper looks every five minutes, and SageMaker takes a while to stop a job."""
+_STOPPING_MINUTES = 20.0
+"""The keeper looks every five minutes, two looks may fail, and SageMaker takes a while to stop a job."""
 
 
 class BatchPrice(TypedDict):
@@ -23,7 +23,7 @@ class BatchPrice(TypedDict):
     cost_estimate_usd: float | None
     longest_minutes: float
     cost_at_most_usd: float | None
-    price_date: str
+    price_date: str | None
 
 
 def of_batch(answer_tokens: int, instance: str) -> BatchPrice:
@@ -45,6 +45,7 @@ def of_batch(answer_tokens: int, instance: str) -> BatchPrice:
             f"The batch would take about {minutes / 60:.0f} hours; it may take {_MOST_HOURS:g}.",
             "Divide it into several files, or ask for shorter answers (max_tokens).",
         )
+    price = prices.usd_per_hour("transform", instance)
     expected = _MOST_HOURS * 60 if minutes is None else minutes
     longest = math.ceil(2 * expected + _SPARE_MINUTES)
     return BatchPrice(
@@ -52,7 +53,7 @@ def of_batch(answer_tokens: int, instance: str) -> BatchPrice:
         cost_estimate_usd=_usd(minutes, instance),
         longest_minutes=longest,
         cost_at_most_usd=_usd(longest + _STOPPING_MINUTES, instance),
-        price_date=price_date(),
+        price_date=price.month if price else None,
     )
 
 
@@ -65,24 +66,11 @@ def so_far_usd(batch: Transform) -> float | None:
 
 
 def _usd(minutes: float | None, instance: str) -> float | None:
-    price = environment.read(environment.Prices).hosting_prices.get(instance)
-    return None if price is None or minutes is None else round(price * minutes / 60, 2)
+    price = prices.usd_per_hour("transform", instance)
+    return None if price is None or minutes is None else round(price.usd_per_hour * minutes / 60, 2)
 
 
 def this_month_usd() -> float | None:
-    """Return US dollars since the month began (UTC), of the endpoint and of batches, with what runs now.
-
-    None where a price is not known.
-    """
-    prices, now = environment.read(environment.Prices).hosting_prices, clock.now()
-    seconds = meter.seconds_this_month(meter.read(), now)
-    for instance, length in transforms.seconds_this_month(now).items():
-        seconds[instance] = seconds.get(instance, 0.0) + length
-    if not seconds.keys() <= prices.keys():
-        return None
-    return round(sum(prices[instance] * length / 3600 for instance, length in seconds.items()), 4)
-
-
-def price_date() -> str:
-    """Return of what month the prices are, as `2026-09`."""
-    return environment.read(environment.Prices).price_date
+    """Return US dollars spent since the month began (UTC); None if the price of an instance is not known."""
+    sums = ledger.totals()
+    return None if sums.unpriced else round(sums.spent_usd, 4)

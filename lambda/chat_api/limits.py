@@ -17,6 +17,8 @@ MESSAGES = 200
 """How many messages a chat may have."""
 ANSWERS_AT_ONCE = 4
 """How many answers may be written for one caller at the same time."""
+RUNS_A_DAY = 20
+"""How many runs one caller may start in a day, deployments of a version among them."""
 CHARACTERS_A_TOKEN = 3
 """A cautious guess: English has about four. The endpoint itself refuses what still does not fit."""
 _SERVED_TOKENS = 4096
@@ -74,6 +76,35 @@ def admit(caller: str) -> usage.Ticket:
         usage.end(ticket, tokens=0)
         raise refusal
     return ticket
+
+
+def check_day(caller: str) -> None:
+    """Refuse a caller whose tokens of the day are used up.
+
+    Raises:
+        ApiError: 429, with the limit.
+    """
+    today = usage.today(caller)
+    if today.tokens >= daily_tokens():
+        raise _budget_spent(today.tokens)
+
+
+def admit_run(caller: str) -> None:
+    """Count a run that somebody asks for, or a version that they have deployed.
+
+    Raises:
+        ApiError: 429 if they have asked for too many today.
+    """
+    if usage.count_run(caller) > RUNS_A_DAY:
+        seconds = _seconds_until_midnight()
+        raise ApiError(
+            429,
+            "too_many_runs",
+            f"You have started {RUNS_A_DAY} runs today, which is as many as one caller may; deploying a "
+            "version counts as one.",
+            "Go on after midnight UTC. New stories start a run by themselves all the same.",
+            headers={"Retry-After": str(seconds), "x-should-retry": "false"},
+        )
 
 
 def check_rate(requests: int, limit: int) -> None:

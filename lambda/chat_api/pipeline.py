@@ -5,11 +5,11 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from chat_api import completions, costs, history, limits, trials, waking
+from chat_api import completions, costs, history, limits, spending, trials, waking
 from chat_api.approval import RunId
 from chat_api.errors import ApiError, refusals
 from chat_api.identity import MayChat, MayRead, MayWrite, User
-from shared import clock, environment, hosting, machines, runs, transforms, usage, versions
+from shared import clock, environment, hosting, machines, prices, runs, transforms, usage, versions
 from shared.models import HostingState, HostingStatus, LivePointer, Run
 
 router = APIRouter(tags=["Pipeline"], responses=refusals())
@@ -27,10 +27,10 @@ class Hosting(BaseModel):
     instance: str | None = None
     """The machine that hosts it, or is to host it while it wakes."""
     cost_this_month_usd: float | None
-    """What the endpoint has cost since the month began (UTC), with what runs now, at prices on demand; None
-    where the price of a machine is not known."""
+    """What everything has cost since the month began (UTC): trainings, evaluations, searches, batches and the
+    endpoint. What runs now is counted every five minutes. None if the price of an instance is not known."""
     price_date: str
-    """Of what month the prices are."""
+    """Of what month the newest of the prices are."""
 
 
 class Live(BaseModel):
@@ -133,9 +133,13 @@ def status(user: MayChat) -> Status:
     )
 
 
-@router.post("/wake", status_code=202, responses=refusals(409))
+@router.post("/wake", status_code=202, responses=refusals(402, 409))
 def wake(user: MayChat) -> Hosting:
-    """Wake the model, so that it is ready when the message is written."""
+    """Wake the model, so that it is ready when the message is written.
+
+    Whoever may not ask it any more today may not wake it either.
+    """
+    limits.check_day(user.sub)
     if versions.live() is None:
         raise ApiError(
             409,
@@ -145,6 +149,7 @@ def wake(user: MayChat) -> Hosting:
         )
     state = hosting.state()
     if state.status == "asleep" or (state.status == "failing" and not hosting.retry_seconds(state)):
+        spending.require_wake(state)
         waking.call_keeper("wake")
         told = state.model_copy(update={"status": "waking", "since": clock.stamp(), "message": "Waking."})
         return _described(told)
@@ -228,7 +233,7 @@ def _described(state: HostingState) -> Hosting:
         expected_seconds=waking.expected_seconds(state) if state.status == "waking" else None,
         instance=machines.instance_of(state.endpoint_config) if state.status in {"waking", "awake"} else None,
         cost_this_month_usd=costs.this_month_usd(),
-        price_date=costs.price_date(),
+        price_date=prices.newest_month(),
     )
 
 

@@ -8,14 +8,24 @@ from botocore.exceptions import BotoCoreError, ClientError
 from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from chat_api import batch_files, completions, costs, limits, links, prompt_lines, request_fields, uploads
+from chat_api import (
+    batch_files,
+    completions,
+    costs,
+    limits,
+    links,
+    prompt_lines,
+    request_fields,
+    spending,
+    uploads,
+)
 from chat_api.errors import ApiError, refusals
 from chat_api.identity import MayRead, MayWrite, User
 from chat_api.keep_alive import KeptAliveRoute
 from chat_api.links import UploadForm
 from chat_api.numbers import Positive
 from chat_api.request_fields import StrictFields
-from shared import aws, clock, environment, layout, transform_jobs, transforms, versions
+from shared import aws, clock, environment, layout, ledger, transform_jobs, transforms, usage, versions
 from shared.models import LivePointer, Transform, TransformStatus
 
 log = Logger(service="chat_api")
@@ -187,9 +197,12 @@ def check_batch(batch_id: BatchId, user: MayWrite, strict: StrictFields, respons
     return _shown(_own(batch_id, user))
 
 
-@router.post("/{batch_id}/start", status_code=202, responses=refusals(404, 409, 422))
+@router.post("/{batch_id}/start", status_code=202, responses=refusals(402, 404, 409, 422))
 def start_batch(batch_id: BatchId, user: MayWrite) -> Batch:
-    """Start a batch that has been checked: from here on it costs. Starting it again changes nothing."""
+    """Start a batch that has been checked: from here on it costs. Starting it again changes nothing.
+
+    Its answers count in the day's tokens, each as long as it may be.
+    """
     batch = _own(batch_id, user)
     if batch.status == "uploading":
         raise ApiError(
@@ -201,16 +214,20 @@ def start_batch(batch_id: BatchId, user: MayWrite) -> Batch:
     if batch.status == "checked":
         if batch.file_etag and batch_files.etag(batch_id) != batch.file_etag:
             raise _file_changed(batch_id)
+        limits.check_day(user.sub)
         if not transforms.take_place(batch_id):
             raise _too_many_batches()
+        _reserve(batch)
         message = "The model is packed for the job, unless that has been done lately."
         # What starts is what was read here: its lines and its price are of the same check.
         if transforms.move(batch_id, "preparing", {"checked"}, only_check=batch.check_id, message=message):
             _call_start_transform(batch_id)
+            usage.add_tokens(user.sub, batch.answer_tokens or 0)
             log.info("Started a batch", extra={"batch_id": batch_id, "by": user.sub, "lines": batch.lines})
     batch = _own(batch_id, user)
     if not batch.going:
-        transforms.free_place(batch_id)  # somebody stopped it just now
+        # Somebody stopped it just now; what was set aside for it is given back when its job is looked for.
+        transforms.free_place(batch_id)
     if batch.status == "checked":
         raise _file_changed(batch_id)  # it was checked again just now
     return _shown(batch)
@@ -308,6 +325,20 @@ def _instance(wanted: str | None) -> str:
     return wanted or known[0]
 
 
+def _reserve(batch: Transform) -> None:
+    """Set aside what a batch costs at most.
+
+    Raises:
+        ApiError: 402.
+    """
+    try:
+        with spending.payment_required():
+            ledger.reserve("batch", batch.batch_id, batch.instance, batch.cost_at_most_usd)
+    except ApiError:
+        transforms.free_place(batch.batch_id)
+        raise
+
+
 def _call_start_transform(batch_id: str) -> None:
     try:
         aws.lambdas().invoke(
@@ -319,6 +350,7 @@ def _call_start_transform(batch_id: str) -> None:
         # Nobody works on it: it can be started again.
         transforms.move(batch_id, "checked", {"preparing"})
         transforms.free_place(batch_id)
+        ledger.release("batch", batch_id)
         raise
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 from pydantic import BaseModel
 
-from chat_api import control
+from chat_api import control, limits, spending
 from chat_api.errors import ApiError, refusals
 from chat_api.identity import MayRead, MayWrite, User
 from shared import aws, clock, versions
@@ -15,7 +15,7 @@ router = APIRouter(prefix="/models", tags=["Models"], responses=refusals())
 
 Version = Annotated[str, Path(pattern=r"^v[1-9][0-9]{0,8}$")]
 
-_REFUSALS = refusals(404, 409, 422)
+_REFUSALS = refusals(402, 404, 409, 422)
 _YES: frozenset[VersionStatus] = frozenset({"approved", "live", "previous"})
 
 
@@ -81,6 +81,7 @@ def activate(version: Version, user: MayWrite) -> Decided:
             f"Say yes to it: POST /api/models/{version}/approve, or storyloom models approve {version}.",
         )
     _refuse_misfit(model)
+    _require_deployment(model, user)
     call = {"reason": f"{user.called} chose {version}", "version": version, "by": user.sub}
     started = control.ask_for_run(call)
     return _decided(model, str(started["message"]))
@@ -100,6 +101,7 @@ def approve(version: Version, user: MayWrite) -> Decided:
             f"Try it again: POST /api/models/{version}/activate, or storyloom models activate {version}.",
         )
     _refuse_misfit(model)
+    _require_deployment(model, user)
     _say(model, "Approved", user)
     return _decided(model, f"You said yes to {version}. It answers as soon as the endpoint has it.")
 
@@ -119,6 +121,13 @@ def reject(version: Version, user: MayWrite) -> Decided:
         )
     _say(model, "Rejected", user)
     return _decided(model, f"You said no to {version}. It is kept, and does not answer.")
+
+
+def _require_deployment(model: ModelVersion, user: User) -> None:
+    """Refuse a deployment that there is no money for, or one too many. What is loaded answers at no cost."""
+    if versions.kept_at_hand(model) is None:
+        spending.require_machine()
+    limits.admit_run(user.sub)
 
 
 def _say(model: ModelVersion, decision: str, user: User) -> None:

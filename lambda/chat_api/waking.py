@@ -4,6 +4,7 @@ import json
 import time
 from typing import Literal
 
+from chat_api import spending
 from chat_api.errors import ApiError
 from shared import aws, clock, environment, hosting
 from shared.models import HostingState
@@ -37,11 +38,15 @@ def wake() -> ApiError:
 
     Returns:
         503 with `Retry-After`, for the caller to raise.
+
+    Raises:
+        ApiError: 402 if the month has no money for its machine.
     """
     state = hosting.state()
     if state.status == "waking":
         nudge()
     else:
+        spending.require_wake(state)
         call_keeper("wake")
     return not_awake(state)
 

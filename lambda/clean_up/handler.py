@@ -14,9 +14,9 @@ from typing import Any, Literal
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from clean_up import answering, removal
+from clean_up import removal
 from clean_up.remaining import Remaining
-from shared import aws, environment
+from shared import aws, custom_resource, environment
 
 log = Logger(service="clean_up")
 
@@ -45,7 +45,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
     except Exception as error:  # without an answer the deletion would hang for an hour
         log.exception("The clean-up failed")
         reason = f"The clean-up failed: {type(error).__name__}: {error}. Delete the stack again."
-    answering.respond(event, physical_id, reason)
+    custom_resource.respond(event, physical_id, reason)
 
 
 def _remove(event: dict[str, Any], part: Part, seconds_left: Callable[[], float]) -> str:

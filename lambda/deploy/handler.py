@@ -12,6 +12,10 @@ from shared.models import ModelVersion
 log = Logger(service="deploy")
 
 
+class MonthlyLimitReached(Exception):  # noqa: N818 - the name is what a person reads in the console
+    """The month has no money for the machine that would host the version."""
+
+
 @log.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Bundle a version, with the live one where it can be, and start the endpoint's change.
@@ -25,6 +29,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
     Raises:
         shared.chat_stack.ChatNotDeployedError: if there is no keeper to put the endpoint to sleep.
+        MonthlyLimitReached: the version is kept, and can be activated when the month has money again.
     """
     run_id = event["run_id"]
     version = event["version"]
@@ -43,6 +48,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     if found is None:
         hosting.mark_waking(version, config)
     progress = endpoint.converge(config, watched=True)
+    if progress.unpaid:
+        raise MonthlyLimitReached(progress.message)
     if progress.state != "failed":
         # While it changes it is not put to sleep. One that cannot be changed may.
         hosting.touch(at_once=True)

@@ -6,7 +6,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from keeper import transforms
+from keeper import settling, transforms
 from shared import (
     answer_slots,
     capacity,
@@ -22,6 +22,7 @@ from shared import (
 )
 from shared.endpoint import Endpoint
 from shared.models import HostingState
+from shared.spending_refused import SpendingRefused
 
 log = Logger(service="keeper")
 
@@ -52,7 +53,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             tick()
         finally:
             # Whatever becomes of the endpoint: a transform job bills too.
-            transforms.tick()
+            try:
+                transforms.tick()
+            finally:
+                settling.tick()
         answer_slots.record_concurrency()
     state = hosting.state()
     log.info(f"After {action}", extra={"hosting": state.status, "version": state.version})
@@ -96,15 +100,42 @@ def tick() -> None:
     if found is not None and (why := _overdue(found)):
         _remove(found, why)
         return
-    meter.look(found.machine if found else None, found.seen_at if found else clock.now())
+    unpaid = _count(found)
     state = hosting.state()
     if found is None:
         _without_endpoint(state)
+    elif unpaid is not None and found.status == "InService":
+        _stop_unpaid(unpaid)
     elif found.status == "InService":
         _in_service(state, found)
     elif not found.busy:
         _broken(state, found)
     _scale()
+
+
+def _count(found: Endpoint | None) -> SpendingRefused | None:
+    """Count what the endpoint has cost, and set aside what it costs until the next ticks.
+
+    Returns:
+        Why the month has no money for that, else None.
+    """
+    if found is None:
+        meter.look(None, clock.now())
+    elif found.machines is None:
+        meter.look(None, found.seen_at, ended_at=found.ended_at)
+    else:
+        most = environment.read(environment.Hosting).hosting_max_instances
+        try:
+            meter.extend(found.machines, found.seen_at, most_instances=most)
+        except SpendingRefused as refusal:
+            return refusal
+    return None
+
+
+def _stop_unpaid(refusal: SpendingRefused) -> None:
+    """End what the month has no money for, whoever uses it and whichever run waits for it."""
+    hosting.mark_stopped(f"Asleep: {refusal} {refusal.cure}")
+    endpoint.delete()
 
 
 def _scale() -> None:
@@ -135,7 +166,7 @@ def _remove(found: Endpoint, why: str) -> None:
     if endpoint.delete():
         hosting.mark_asleep(hosting.state(), why)
     else:
-        meter.look(found.machine, found.seen_at)
+        _count(found)
 
 
 def _make() -> None:
@@ -146,6 +177,9 @@ def _make() -> None:
             return
         progress = endpoint.converge(state.endpoint_config)
         if progress.state != "failed":
+            return
+        if progress.unpaid:
+            hosting.mark_stopped(f"Asleep: {progress.message}")
             return
         _give_up(state, state.endpoint_config, progress.message)
 
@@ -202,9 +236,13 @@ def _without_run(state: HostingState, found: Endpoint) -> None:
         return
     wanted = endpoint.ensure_config(live.bundle_uri, machines.staying_with(found.config))
     if wanted not in {found.config, state.requested}:
-        if endpoint.converge(wanted).state != "failed":
+        progress = endpoint.converge(wanted)
+        if progress.state != "failed":
             return
-        if state.status != "awake":
+        if progress.unpaid:
+            hosting.mark_stopped(f"Asleep: {progress.message}")
+            endpoint.delete()
+        elif state.status != "awake":
             # What a dead run left was never tested, and there is no second machine to change it with.
             hosting.mark_waking(live.version, wanted)
             endpoint.delete()

@@ -1,12 +1,15 @@
-"""Decides whether a job that failed is tried again: only if AWS could not run it."""
+"""Decides whether a job that failed is tried again: only if AWS could not run it, and the month can pay."""
 
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from shared import attempts, runs
+from shared import attempts, job_costs, ledger, run_costs, runs
 from shared.attempts import Hindrance
+from shared.job_costs import Billed
+from shared.ledger import Kind
+from shared.spending_refused import SpendingRefused
 
 log = Logger(service="next_attempt")
 
@@ -32,11 +35,30 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     why = attempts.hindrance(event["failure"].get("Error", ""), event["failure"].get("Cause", ""))
     plan = attempts.next_evaluation if step == "Evaluate" else attempts.next_training
     planned = plan(run_id, jobs, why) if why is not None else None
+    if planned is not None and not _is_paid(step, jobs, planned):
+        planned = None
     log.info("Decided", extra={"run_id": run_id, "step": step, "why": why, "again": planned is not None})
     if why is None or planned is None:
         return {**jobs, "again": "", "wait_seconds": 1}
     _record(run_id, step, jobs, planned, why)
     return {**planned, "again": step, "wait_seconds": attempts.seconds_before(why)}
+
+
+def _is_paid(step: str, jobs: dict[str, Any], planned: dict[str, Any]) -> bool:
+    """Settle the attempt that failed and set aside what the next one costs; False if there is no money."""
+    kind: Kind = "evaluation" if step == "Evaluate" else "training"
+    name = jobs["processing_job_name" if step == "Evaluate" else "training_job_name"]
+    cost = job_costs.of(kind, name)
+    if isinstance(cost, Billed):
+        ledger.settle(kind, name, cost.usd, started_at=cost.started_at, ended_at=cost.ended_at)
+    elif cost == "missing":
+        ledger.release(kind, name)
+    try:
+        (run_costs.reserve_evaluation if step == "Evaluate" else run_costs.reserve_training)(planned)
+    except SpendingRefused as refusal:
+        log.info("No money for another attempt", extra={"step": step, "code": refusal.code})
+        return False
+    return True
 
 
 def _record(run_id: str, step: str, jobs: dict[str, Any], planned: dict[str, Any], why: Hindrance) -> None:

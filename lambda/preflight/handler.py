@@ -1,4 +1,4 @@
-"""Checks, before a training is paid for, that the model can be hosted: instances, quotas and a keeper."""
+"""Checks, before a training is paid for, that the model can be hosted: a keeper, money and quotas."""
 
 from typing import Any
 
@@ -7,7 +7,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
 from preflight.quotas import Quota, QuotaNeed, read_quotas, unmet
-from shared import aws, chat_stack, environment, runs
+from shared import aws, chat_stack, environment, run_costs, runs
+from shared.spending_refused import SpendingRefused
 
 log = Logger(service="preflight")
 
@@ -16,12 +17,12 @@ _CONSOLE = "https://{region}.console.aws.amazon.com/servicequotas/home/services/
 
 @log.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Look for the keeper, and compare what the run needs with the account's quotas.
+    """Look for the keeper, and compare what the run needs with the month's limit and the account's quotas.
 
     What cannot be read does not stop a run.
 
     Args:
-        event: `{"run_id"}`.
+        event: `{"run_id", "estimate"}`, the second as `Assemble` returned it.
         context: Lambda's.
 
     Returns:
@@ -31,6 +32,11 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     runs.enter(run_id, "Preflight", "Asking AWS whether this account may have the machines.")
     if not _has_keeper(run_id):
         return {"enough": False, "message": chat_stack.refuse_run()}
+    try:
+        run_costs.require_run(float(event["estimate"]["training_minutes"]))
+    except SpendingRefused as refusal:
+        words = f"The run ended before its training, and nothing was spent on a GPU. {refusal} {refusal.cure}"
+        return {"enough": False, "message": words}
     needs = [QuotaNeed.model_validate(need) for need in environment.read(environment.QuotaCheck).quotas]
     try:
         quotas = read_quotas(aws.service_quotas(), {need.name for need in needs})

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_logs import CloudWatchLogsClient
+    from mypy_boto3_pricing import PricingClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sagemaker import SageMakerClient
     from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
@@ -142,6 +143,12 @@ def ssm() -> Any:
 def service_quotas() -> Any:
     """Return the Service Quotas client."""
     return boto3.client("service-quotas", config=_PATIENT)
+
+
+@cache
+def pricing(region: str) -> "PricingClient":
+    """Return the client of the Price List API, which answers in few regions for all of them."""
+    return boto3.client("pricing", region_name=region, config=_PATIENT)
 
 
 @cache

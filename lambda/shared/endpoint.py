@@ -21,6 +21,7 @@ from shared import (
     scaling,
     tags,
 )
+from shared.spending_refused import SpendingRefused
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker.type_defs import ProductionVariantSummaryTypeDef
@@ -53,6 +54,8 @@ class Endpoint:
     failure: str | None
     instances: int = 1
     """How many machines answer."""
+    pending: str | None = None
+    """The configuration that it is being made in or changed to."""
 
     @property
     def busy(self) -> bool:
@@ -65,12 +68,22 @@ class Endpoint:
         return self.status in {_IN_SERVICE, "Updating", "SystemUpdating", "RollingBack"}
 
     @property
-    def machine(self) -> meter.Machine | None:
-        """What bills; None where its machine never came, or is going."""
+    def machines(self) -> meter.Machines | None:
+        """What bills; None if its machines never came, or are going."""
         if self.status in {"Failed", "Deleting"}:
             return None
-        instance = machines.instance_of(self.config) or "unknown"
-        return meter.Machine(instance, self.created_at, self.instances)
+        fleets = {machines.instance_of(self.config) or "unknown": self.instances}
+        if self.status == "RollingBack" or (self.status == "Updating" and self.pending):
+            # Those of the new configuration beside those of the old one, until the change is over. An
+            # endpoint that is scaled is Updating, too, without another configuration.
+            beside = machines.instance_of(self.pending or self.config) or "unknown"
+            fleets[beside] = fleets.get(beside, 0) + self.instances
+        return meter.Machines(fleets, self.created_at, self.changed_at, busy=self.busy)
+
+    @property
+    def ended_at(self) -> datetime | None:
+        """When its machines went; None if they are there, or nothing says it."""
+        return self.changed_at if self.status == "Failed" else None
 
 
 @dataclass(frozen=True)
@@ -79,6 +92,8 @@ class Progress:
 
     state: Literal["waiting", "ready", "failed"]
     message: str
+    unpaid: bool = False
+    """Whether it failed because the month has no money for its machines."""
 
 
 def describe() -> Endpoint | None:
@@ -98,6 +113,7 @@ def describe() -> Endpoint | None:
         seen_at=seen_at,
         failure=found.get("FailureReason"),
         instances=_instances(found.get("ProductionVariants", [])),
+        pending=found.get("PendingDeploymentSummary", {}).get("EndpointConfigName"),
     )
 
 
@@ -181,7 +197,7 @@ def converge(wanted: str, *, watched: bool = False) -> Progress:
     if refused:
         reason = found.failure or rollback.why(found) or "The new configuration did not come into service."
         return Progress("failed", f"SageMaker put the configuration before it back. {reason}")
-    refusal = _update(wanted, watched=watched)
+    refusal = _update(wanted, found.instances, watched=watched)
     return refusal or Progress(
         "waiting", "The endpoint is taking the new model; the one before it answers until then."
     )
@@ -211,7 +227,7 @@ def delete() -> bool:
         if not consistency.is_not_found(error):
             raise
         found = None
-    meter.end(found.machine if found else None, clock.now())
+    meter.end(found.machines if found else None, clock.now())
     # Last: what no longer scales anything costs nothing, and the keeper's next tick finds what is left here.
     scaling.stop()
     return True
@@ -220,6 +236,10 @@ def delete() -> bool:
 def _create(config: str) -> Progress | None:
     """Make the endpoint; returns what to say where the account may have no such machine."""
     settings = _settings()
+    try:
+        meter.reserve_start(_instance_of(config))
+    except SpendingRefused as refusal:
+        return _unpaid(refusal)
     try:
         aws.sagemaker().create_endpoint(
             EndpointName=settings.endpoint_name, EndpointConfigName=config, Tags=tags.of_the_app()
@@ -236,8 +256,14 @@ def _create(config: str) -> Progress | None:
     return None
 
 
-def _update(config: str, *, watched: bool) -> Progress | None:
+def _update(config: str, instances: int, *, watched: bool) -> Progress | None:
     """Change the endpoint; returns what to say where the account may not have a second machine meanwhile."""
+    watch_seconds = rollback.watch_seconds() if watched else 0
+    try:
+        # Those that answer stay until the new ones do.
+        meter.reserve_start(_instance_of(config), instances, watch_seconds=watch_seconds)
+    except SpendingRefused as refusal:
+        return _unpaid(refusal)
     scaling.stop()
     watch = watched and rollback.watch_seconds() > 0 and not rollback.ringing()
     deployment: dict[str, Any] = {"DeploymentConfig": _watch()} if watch else {}
@@ -291,6 +317,14 @@ def _is_there(error: ClientError) -> bool:
 
 def _is_over_quota(error: ClientError) -> bool:
     return error.response["Error"]["Code"] == "ResourceLimitExceeded"
+
+
+def _unpaid(refusal: SpendingRefused) -> Progress:
+    return Progress("failed", f"{refusal} {refusal.cure}", unpaid=True)
+
+
+def _instance_of(config: str) -> str:
+    return machines.instance_of(config) or "unknown"
 
 
 def _over_quota(error: ClientError) -> Progress:

@@ -11,6 +11,8 @@ from typing import Literal, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from price_list.price import Kind
+
 
 class MissingEnvironmentError(Exception):
     """A `STORYLOOM_*` variable is missing or malformed: the stack and the functions disagree."""
@@ -172,13 +174,40 @@ class TransformJobs(_Group):
     transform_ami: str = ""
 
 
-class Prices(_Group):
-    """What the endpoint's machines cost."""
+class SpendingLimit(_Group):
+    """What everything that costs may come to in a month."""
 
-    hosting_prices: dict[str, float]
-    """US dollars an hour, on demand, by instance type."""
-    price_date: str
-    """Of what month they are."""
+    monthly_limit_usd: float
+    """0: there is no limit."""
+
+
+class RunCosts(_Group):
+    """What decides what a run costs at most."""
+
+    training_instance: str
+    instance_count: int = 1
+    processing_instances: list[str]
+    hosting_instance: str
+    max_training_minutes: int
+    grace_minutes: int
+    """What loading and saving get beside the limit of training."""
+    longest_evaluation_minutes: int
+    spot: bool
+    spot_wait_hours: int
+
+
+class GivenPrices(_Group):
+    """Prices that somebody gave by hand."""
+
+    instance_prices: dict[str, float] = {}
+    """US dollars an hour by instance type; they win over every other price."""
+
+
+class BilledInstances(_Group):
+    """What the app may pay for."""
+
+    billed_instances: dict[Kind, list[str]]
+    """Instance types by what they are billed for."""
 
 
 class Starter(_Group):

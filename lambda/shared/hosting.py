@@ -101,18 +101,24 @@ def mark_asleep(seen: HostingState, message: str) -> bool:
     return table.update(*_KEY, changes, only_if=unchanged)
 
 
-def put_to_rest() -> None:
-    """Record that there is no endpoint any more because the deployment is being deleted."""
-    if state().status == "asleep":
-        return
+def mark_stopped(message: str) -> None:
+    """Record that there is no endpoint any more, whoever used it a moment ago."""
     changes = {
         "status": "asleep",
         "since": clock.stamp(),
         "requested": None,
         "tried": None,
-        "message": "The deployment that hosted the model was deleted; a message wakes the model in this one.",
+        "message": message,
     }
     table.update(*_KEY, changes)
+
+
+def put_to_rest() -> None:
+    """Record that there is no endpoint any more because the deployment is being deleted."""
+    if state().status != "asleep":
+        mark_stopped(
+            "The deployment that hosted the model was deleted; a message wakes the model in this one."
+        )
 
 
 def mark_failing(message: str, tried: dict[str, Shortage] | None = None) -> None:

@@ -84,6 +84,8 @@ class Run(_Item):
     """Of `files`, how many had not changed and were not read again."""
     stories: int | None = None
     words: int | None = None
+    dataset_digest: str | None = None
+    """Of the dataset and of everything that decides what a training makes of it."""
     training_job: str | None = None
     processing_job: str | None = None
     tuning_job: str | None = None
@@ -224,18 +226,24 @@ class ApiKey(_Item):
 
 
 class Meter(_Item):
-    """How long the endpoint has been there this month (`shared.meter`)."""
+    """Up to where the endpoint's cost is counted, and what is set aside for it (`shared.meter`)."""
 
-    month: str = ""
-    """In UTC, as `2026-09`."""
-    seconds: dict[str, float] = {}
-    """By instance type."""
+    revision: int = 0
+    """Grows by one with each change."""
     counted_until: Utc | None = None
     """Up to here everything has been counted."""
-    instance: str | None = None
-    """What was there then; None where nothing was."""
-    instances: int = 1
-    """How many of them."""
+    fleets: dict[str, int] = {}
+    """What was there then: how many machines, by instance type; empty if nothing was."""
+    planned: dict[str, int] = {}
+    """What was asked for and has not been seen yet, beside that."""
+    planned_at: Utc | None = None
+    lease_until: Utc | None = None
+    """Until then all of these are paid for out of what is set aside."""
+    lease: int = 0
+    """Micro-dollars that are set aside."""
+    lease_day: str | None = None
+    lease_instance: str | None = None
+    """In which entry of the ledger they are."""
 
 
 class Transform(_Item):

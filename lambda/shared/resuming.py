@@ -9,6 +9,7 @@ from shared import aws
 # keeping; a deployment that failed at any place begins again with the bundle.
 _RESUMES_AT = {
     "StageBaseModel": "Preflight",
+    "Reserve": "Preflight",
     "Train": "Preflight",
     "Tune": "Preflight",
     "ChooseBest": "ChooseBest",

@@ -1,5 +1,7 @@
 """The one table, through a client that takes plain values and condition objects."""
 
+import random
+import time
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -9,6 +11,9 @@ from boto3.dynamodb.conditions import ConditionBase, Key
 from shared import aws, environment
 
 Item = dict[str, Any]
+
+_CONFLICT_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
+"""Waits before a transaction is tried again that met another one on the same item."""
 
 
 def storable(value: Any) -> Any:
@@ -145,6 +150,37 @@ def add(
     return dict(answer["Attributes"])
 
 
+def transact(operations: Sequence[Mapping[str, Mapping[str, Any]]]) -> list[int]:
+    """Write several items, all of them or none; a conflict with another writer is tried again.
+
+    Args:
+        operations: DynamoDB's own `{"Put" | "Update" | "Delete" | "ConditionCheck": {…}}` without the table's
+            name. Conditions are text: boto3 turns condition objects into text for whole requests only.
+
+    Returns:
+        The positions of the operations whose condition does not hold; empty once everything is written.
+    """
+    name, client = _name(), aws.dynamodb()
+    items: list[Any] = [
+        {verb: {**fields, "TableName": name} for verb, fields in operation.items()}
+        for operation in operations
+    ]
+    for seconds in (*_CONFLICT_SECONDS, None):
+        try:
+            client.transact_write_items(TransactItems=items)
+        except client.exceptions.TransactionCanceledException as error:
+            reasons = [reason.get("Code") for reason in error.response.get("CancellationReasons", [])]
+            failed = [place for place, code in enumerate(reasons) if code == "ConditionalCheckFailed"]
+            if failed:
+                return failed
+            if seconds is None or "TransactionConflict" not in reasons:
+                raise
+            _sleep(seconds * random.uniform(0.5, 1.5))  # noqa: S311 - spreads retries, guards nothing
+        else:
+            return []
+    raise AssertionError("The last attempt either returns or raises.")
+
+
 def newest(pk: str, limit: int, before: str = "") -> list[Item]:
     """Read a partition's items, greatest sort key first, `limit` at most; with `before` smaller ones only."""
     items: list[Item] = []
@@ -190,3 +226,6 @@ def _conditionally(operation: str, only_if: ConditionBase | None, **fields: Any)
     except client.exceptions.ConditionalCheckFailedException:
         return False
     return True
+
+
+_sleep = time.sleep

@@ -7,7 +7,7 @@ both changes and counts.
 """
 
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from boto3.dynamodb.conditions import Attr, ConditionBase
@@ -45,6 +45,8 @@ def create(
     )
     fields = batch.model_dump()
     table.update(_PARTITION, batch.batch_id, fields, only_if=Attr("pk").not_exists())
+    # Lists the owner's own: reading everybody's takes seconds once there are thousands.
+    table.put(_of_owner(owner), batch.batch_id, {"expires_at": batch.expires_at})
     return batch
 
 
@@ -56,8 +58,9 @@ def get(batch_id: str) -> Transform | None:
 
 def of(owner: str) -> list[Transform]:
     """Read somebody's batches, newest first, 50 at most."""
-    items = sorted(table.every(_PARTITION), key=lambda item: str(item["sk"]), reverse=True)
-    return [Transform.model_validate(item) for item in items if item["owner"] == owner][:_LISTED]
+    newest = table.newest(_of_owner(owner), _LISTED)
+    found = table.get_all([(_PARTITION, str(item["sk"])) for item in newest]) if newest else []
+    return [Transform.model_validate(item) for item in found if item is not None]
 
 
 def move(
@@ -122,17 +125,5 @@ def going() -> list[str]:
     return sorted((table.get(*_GOING_KEY) or {}).get("going", ()))
 
 
-def seconds_this_month(at: datetime) -> dict[str, float]:
-    """Return for how long transform jobs have billed in the month of an instant, by instance type."""
-    month = at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    seconds: dict[str, float] = {}
-    # One that was made on the last day of the month before may bill in this one.
-    for item in table.every(_PARTITION, since=f"{month - timedelta(days=2):%Y%m%d}"):
-        batch = Transform.model_validate(item)
-        if batch.started_at is None:
-            continue
-        until = clock.instant(batch.ended_at) if batch.ended_at else at
-        length = (until - max(clock.instant(batch.started_at), month)).total_seconds()
-        if length > 0:
-            seconds[batch.instance] = seconds.get(batch.instance, 0.0) + length
-    return seconds
+def _of_owner(owner: str) -> str:
+    return f"BATCHES#{owner}"

@@ -90,6 +90,19 @@ def count_request(caller: str) -> int:
     return int(item["requests"])
 
 
+def count_run(caller: str) -> int:
+    """Count a run that a caller asks for; returns how many there were today, with this one."""
+    expires_at = _seconds() + _DAY_IS_KEPT
+    item = table.add(_partition(caller), clock.day(), {"runs": 1}, changes={"expires_at": expires_at})
+    return int(item["runs"])
+
+
+def add_tokens(caller: str, tokens: int) -> None:
+    """Count tokens that a caller's batch may take, in the day in which it is started."""
+    expires_at = _seconds() + _DAY_IS_KEPT
+    table.add(_partition(caller), clock.day(), {"tokens": tokens}, changes={"expires_at": expires_at})
+
+
 def _today(item: Item) -> Today:
     fresh = [entry for entry in item.get("active", ()) if not _is_stale(entry)]
     return Today(tokens=int(item.get("tokens", 0)), answering=len(fresh))

@@ -139,6 +139,10 @@ def _look(candidate: ModelVersion, deployment: dict[str, Any], config: str) -> s
         hosting.forget_refusals()
         hosting.mark_waking(version, config)
     progress = endpoint.converge(config, watched=True)
+    if progress.unpaid:
+        raise SmokeTestFailed(
+            f"{progress.message} {_HOW_TO_GO_ON.format(version=version)}", blames_version=False
+        )
     if progress.state == "failed":
         _fall_back_to_next_machine(version, deployment, config, progress.message)
     elif progress.state == "waiting":

@@ -11,6 +11,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from shared import approvals, aws, clock, environment, lock, quiet_period, runs
 from shared.models import Lock
+from shared.spending_refused import SpendingRefused
 from start_run import resuming
 
 log = Logger(service="start_run")
@@ -25,14 +26,15 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
     Args:
         event: `{"reason": words, "due": when the timer fired, "version": what to deploy, "resume": id of a
-            failed run, "by": id of the person or key that asks}`, all optional. The run id is made from
-            `due`, so that a call which is delivered twice is one run. Without a version the run reads all
-            stories; a failed one goes on where it failed.
+            failed run, "again": whether to train also on unchanged stories, "by": id of the person or key
+            that asks}`, all optional. The run id is made from `due`, so that a call which is delivered twice is
+            one run. Without a version the run reads all stories; a failed one goes on where it failed.
         context: Lambda's.
 
     Returns:
         `{"started": bool, "run_id", "message"}`; `run_id` is that of the run going now. If a run cannot be
-        resumed, `refused` is true and the message says why.
+        resumed, `refused` is true and the message says why; if the month has no money for it, `code` and
+        `cure` say so.
     """
     reason = str(event.get("reason") or "started by hand")
     if event.get("resume"):
@@ -45,7 +47,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         quiet_period.end(due)
     seed = f"{due}{version or ''}"
     run_id = runs.new_id(clock.instant(due), seed=seed) if due else runs.new_id(clock.now())
-    outcome = _start_or_owe(run_id, {"reason": reason, "by": event.get("by")}, version)
+    told = {"reason": reason, "by": event.get("by"), "again": bool(event.get("again"))}
+    outcome = _start_or_owe(run_id, told, version)
     log.info(outcome["message"], extra={"run_id": outcome["run_id"], "started": outcome["started"]})
     return outcome
 
@@ -61,6 +64,12 @@ def _resume(run_id: str, reason: str) -> dict[str, Any]:
     if other is not None:
         words = f"Run {other} is in progress. Resume run {run_id} when it has ended."
         return {**_outcome(False, run_id, words), "refused": True}
+    try:
+        resuming.reserve(planned)
+    except SpendingRefused as refusal:
+        lock.drop(run_id)
+        refused = {"refused": True, "code": refusal.code, "cure": refusal.cure}
+        return _outcome(False, run_id, str(refusal)) | refused
     client = aws.stepfunctions()
     told = {"run_id": run_id, "reason": reason, **planned.data}
     try:

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from shared import attempts, aws, environment, layout, resuming, runs, versions
+from shared import attempts, aws, environment, layout, resuming, run_costs, runs, versions
 from shared.models import Run
 from shared.resuming import FailedState
 
@@ -50,6 +50,20 @@ def plan(run_id: str) -> Resumption:
     data = {**_with_fresh_names(run_id, failed), "resume": {"state": failed.resumes_at}}
     names = _job_names(failed.name, data["assembled"]["jobs"]) if "assembled" in data else {}
     return Resumption(f"{run_id}-{number}", failed.resumes_at, data, names)
+
+
+def reserve(planned: Resumption) -> None:
+    """Set aside what the job at which a run is resumed costs at most, or see that there is money for it.
+
+    Raises:
+        SpendingRefused: the run stays as it is, and can be resumed later.
+    """
+    if planned.state in {"ChooseBest", "Evaluate"}:
+        run_costs.reserve_evaluation(planned.data["assembled"]["jobs"])
+    elif planned.state == "Preflight":
+        run_costs.require_run(float(planned.data["assembled"]["estimate"]["training_minutes"]))
+    else:
+        run_costs.require_start()
 
 
 def _job_names(failed: str, jobs: dict[str, Any]) -> dict[str, str]:

@@ -224,6 +224,24 @@ class HostingPanel:
         return self.box.get_by_role("button", name=words)
 
 
+class CostsPage:
+    """What a month costs."""
+
+    def __init__(self, page: Page) -> None:
+        """Work on a tab where somebody is signed in."""
+        self.page = page
+
+    def open(self) -> "CostsPage":
+        """Show it, by the link in the panel."""
+        HostingPanel(self.page).open().box.get_by_role("link", name="Costs").click()
+        expect(self.page.get_by_role("heading", name="Costs", level=1)).to_be_visible()
+        return self
+
+    def plot(self) -> Locator:
+        """The bars under the limit."""
+        return self.page.get_by_role("img", name="The month's costs by day")
+
+
 class KeysPage:
     """The keys of programs."""
 

@@ -99,6 +99,50 @@ def audit() -> list[Json]:
     ]
 
 
+def costs(month: str, days: list[tuple[int, dict[str, float]]], *, limit: float | None = 20.0) -> Json:
+    """A month's costs from what each day had by kind; two dollars are reserved for a model awake."""
+    spent: dict[str, float] = {}
+    for _, by_kind in days:
+        for kind, usd in by_kind.items():
+            spent[kind] = spent.get(kind, 0.0) + usd
+    reserved = 2.0 if days else 0.0
+    total = sum(spent.values())
+    price = {
+        "instance": "ml.g6.xlarge",
+        "usd_per_hour": 1.127,
+        "date": "2026-09-27",
+        "source": "AWS's price list of us-east-1",
+    }
+    return {
+        "month": month,
+        "spent_usd": total,
+        "reserved_usd": reserved,
+        "limit_usd": limit,
+        "left_usd": None if limit is None else limit - total - reserved,
+        "by_kind": [
+            {"kind": kind, "spent_usd": usd, "reserved_usd": reserved if kind == "endpoint" else 0.0}
+            for kind, usd in spent.items()
+        ],
+        "by_day": [{"day": f"{month}-{day:02}", "spent_usd": by_kind} for day, by_kind in days],
+        "prices": [{"kind": kind, **price} for kind in ("training", "processing", "hosting")],
+        "unpriced": [{"kind": "hosting", "instance": "ml.p5.4xlarge"}],
+        "prices_read_at": None,
+        "prices_failure": None,
+    }
+
+
+def busy_days() -> list[tuple[int, dict[str, float]]]:
+    """Days of a month with every kind of cost."""
+    return [
+        (2, {"training": 2.41, "evaluation": 0.22}),
+        (3, {"endpoint": 1.13}),
+        (9, {"endpoint": 2.26, "batch": 0.48}),
+        (14, {"search": 3.2, "evaluation": 0.31, "endpoint": 0.56}),
+        (15, {"endpoint": 1.69, "notebook": 0.9}),
+        (21, {"training": 1.87, "endpoint": 0.85}),
+    ]
+
+
 def models() -> list[Json]:
     """A version in each status, newest first."""
     statuses = ("pending", "live", "previous", "approved", "rejected", "failed")

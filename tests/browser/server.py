@@ -25,6 +25,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chat_api.security_headers import HEADERS
+from tests.browser import samples
 
 Json = dict[str, Any]
 
@@ -136,6 +137,8 @@ class StoryloomServer:
         self.starts = 0
         self.delete_refusal: tuple[int, Json] | None = None
         self.keys: list[Json] = []
+        self.costs: dict[str, Json] = {}
+        """Of each month, as `2026-09`; a month that is not there was without costs."""
         self.keys_wanted: list[Json] = []
         self.key_refusal: tuple[int, Json] | None = None
         self.directory = Directory()
@@ -196,6 +199,7 @@ class StoryloomServer:
             Route("/api/people/{person_id}", self._authorized(self._change_person), methods=["PATCH"]),
             Route("/api/people/{person_id}", self._authorized(self._remove_person), methods=["DELETE"]),
             Route("/api/audit", self._authorized(self._audit)),
+            Route("/api/costs", self._authorized(self._costs)),
             Route("/api/keys", self._authorized(self._keys), methods=["GET"]),
             Route("/api/keys", self._authorized(self._make_key), methods=["POST"]),
             Route("/api/keys/{key_id}", self._authorized(self._revoke), methods=["DELETE"]),
@@ -400,6 +404,10 @@ class StoryloomServer:
 
     async def _audit(self, _: Request) -> Response:
         return JSONResponse({"entries": self.directory.audit, "next_before": None})
+
+    async def _costs(self, request: Request) -> Response:
+        month = request.query_params["month"]
+        return JSONResponse(self.costs.get(month) or samples.costs(month, []))
 
     async def _keys(self, _: Request) -> Response:
         return JSONResponse({"keys": self.keys})

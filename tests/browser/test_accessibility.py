@@ -1,6 +1,7 @@
 """Every view by axe's rules, in light and dark, and by keyboard alone."""
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import pytest
@@ -10,6 +11,7 @@ from tests.browser import samples
 from tests.browser.conftest import WEB
 from tests.browser.pages import (
     ChatPage,
+    CostsPage,
     HostingPanel,
     KeysPage,
     PeoplePage,
@@ -63,6 +65,7 @@ def test_axe_finds_nothing_on_any_view(visitor: Page, storyloom: StoryloomServer
     storyloom.keys = samples.keys()
     storyloom.directory.people = samples.people()
     storyloom.directory.audit = samples.audit()
+    storyloom.costs = _this_month()
     found: dict[str, list[str]] = {}
 
     def check(view: str) -> None:
@@ -83,6 +86,11 @@ def test_axe_finds_nothing_on_any_view(visitor: Page, storyloom: StoryloomServer
         show()
         check(view)
     assert found == {view: [] for view in found}
+
+
+def _this_month() -> dict[str, Any]:
+    month = f"{datetime.now(UTC):%Y-%m}"
+    return {month: samples.costs(month, samples.busy_days())}
 
 
 def _all_kinds_of_runs() -> list[dict[str, Any]]:
@@ -124,6 +132,12 @@ def _views(page: Page, storyloom: StoryloomServer) -> dict[str, Callable[[], Non
     def panel() -> None:
         HostingPanel(page).open()
 
+    def costs() -> None:
+        page.keyboard.press("Escape")
+        shown = CostsPage(page).open()
+        expect(shown.plot()).to_be_visible()
+        page.get_by_text("Day by day, as a table").click()
+
     def keys() -> None:
         page.keyboard.press("Escape")
         shown = KeysPage(page).open()
@@ -164,6 +178,7 @@ def _views(page: Page, storyloom: StoryloomServer) -> dict[str, Callable[[], Non
         "run that waits": run(3),
         "run that searches": run(4),
         "panel": panel,
+        "costs": costs,
         "keys": keys,
         "revoking a key": revoking,
         "a deleted story": deletion,
@@ -196,6 +211,7 @@ def test_no_view_scrolls_sideways(signed_in: Page, storyloom: StoryloomServer, w
     storyloom.keys = samples.keys()
     storyloom.directory.people = samples.people()
     storyloom.directory.audit = samples.audit()
+    storyloom.costs = _this_month()
     for view, show in _views(signed_in, storyloom).items():
         show()
         beyond = signed_in.evaluate("() => document.documentElement.scrollWidth - innerWidth")

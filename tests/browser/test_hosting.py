@@ -17,11 +17,11 @@ pytestmark = pytest.mark.browser
     [
         (
             {"cost_this_month_usd": 1.875},
-            "Its machine has cost $1.88 since the month began (prices of 2026-09); training is billed apart. "
+            "$1.88 spent since the month began, on everything together (prices of 2026-09). "
             "Its machine is billed until it sleeps.",
         ),
-        ({"status": "asleep", "cost_this_month_usd": 0}, "Its machine has cost nothing this month."),
-        ({"cost_this_month_usd": None}, "What it has cost this month is not known"),
+        ({"status": "asleep", "cost_this_month_usd": 0}, "Nothing was spent this month."),
+        ({"cost_this_month_usd": None}, "What this month has cost is not known"),
     ],
 )
 def test_what_it_has_cost_is_said_in_plain_words(

@@ -88,7 +88,12 @@ _LINES = (
     AtRest(("AWS::SSM::Parameter",), "nothing: a standard parameter"),
     AtRest(("AWS::Budgets::Budget",), "nothing: it has no actions"),
     AtRest(
-        ("AWS::Lambda::LayerVersion", "Custom::CDKBucketDeployment", "Custom::MadeAtRunTime"),
+        (
+            "AWS::Lambda::LayerVersion",
+            "Custom::CDKBucketDeployment",
+            "Custom::MadeAtRunTime",
+            "Custom::PricesAtDeployment",
+        ),
         "nothing: they work while deploying and deleting",
     ),
     AtRest(

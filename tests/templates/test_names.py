@@ -55,7 +55,7 @@ _UNNAMED = {
     *(f"AWS::ApiGateway::{kind}" for kind in ("Account", "Authorizer", "Deployment", "GatewayResponse")),
     *(f"AWS::ApiGateway::{kind}" for kind in ("Method", "Resource", "RestApi", "Stage")),
     *("AWS::CloudFront::Distribution", "AWS::CloudFormation::CustomResource"),
-    *("Custom::CDKBucketDeployment", "Custom::MadeAtRunTime"),
+    *("Custom::CDKBucketDeployment", "Custom::MadeAtRunTime", "Custom::PricesAtDeployment"),
     *(f"AWS::Cognito::{kind}" for kind in ("UserPool", "UserPoolClient", "UserPoolUser")),
     *(f"AWS::Cognito::{kind}" for kind in ("UserPoolGroup", "UserPoolUserToGroupAttachment")),
     *("AWS::IAM::Policy", "AWS::Lambda::Permission", "AWS::Lambda::LayerVersion"),

@@ -18,6 +18,10 @@ _RUN = "20261122-031640-ce3f"
 _JOBS = {
     "$.assembled.jobs.training_job_name": f"storyloom-train-{_RUN}",
     "$.assembled.jobs.hyperparameters": {"epochs": "3"},
+    "$.assembled.jobs.stopping_condition": {
+        "MaxRuntimeInSeconds": 270 * 60,
+        "MaxWaitTimeInSeconds": 270 * 60 + 8 * 3600,
+    },
     "$.assembled.jobs.training_channels": [
         {
             "ChannelName": "train",
@@ -107,7 +111,7 @@ def test_every_task_has_a_catch_into_the_one_failure_path(states: States, kind: 
 def test_every_task_has_a_time_limit_and_retries_only_what_can_be_retried(states: States) -> None:
     tasks = {name: state for name, state in states.items() if state["Type"] == "Task"}
     tasks |= states["Read"]["ItemProcessor"]["States"]
-    assert len(tasks) == 21
+    assert len(tasks) == 22
     for name, state in tasks.items():
         longest = 7 if name == "AwaitApproval" else 6
         assert 0 < state["TimeoutSeconds"] <= longest * 24 * 3600, name
@@ -126,7 +130,7 @@ def test_a_function_is_stopped_before_its_state(synthesized: Synthesized, states
         for name, function in synthesized.resources("AWS::Lambda::Function")
     }
     tasks = {name: state for name, state in states.items() if state.get("Resource") in seconds}
-    assert len(tasks) == 16
+    assert len(tasks) == 17
     for name, state in tasks.items():
         assert seconds[state["Resource"]] < state["TimeoutSeconds"], name
 
@@ -136,10 +140,7 @@ def test_the_training_job_is_a_request_that_sagemaker_takes(states: States) -> N
     _validate("CreateTrainingJob", request)
     assert request["EnableNetworkIsolation"] is True
     assert request["EnableManagedSpotTraining"] is True
-    stopping = request["StoppingCondition"]
-    assert stopping["MaxRuntimeInSeconds"] == (240 + 30) * 60
-    assert stopping["MaxWaitTimeInSeconds"] >= stopping["MaxRuntimeInSeconds"]
-    assert states["Train"]["TimeoutSeconds"] > stopping["MaxWaitTimeInSeconds"]
+    assert states["Train"]["Parameters"]["StoppingCondition.$"] == "$.assembled.jobs.stopping_condition"
     assert request["CheckpointConfig"]["S3Uri"]
     assert request["ResourceConfig"]["InstanceType"] == "ml.g6.xlarge"
     assert "Environment" not in request
@@ -155,8 +156,10 @@ def test_a_job_has_only_fields_that_step_functions_is_known_to_take(states: Stat
 
 
 @pytest.mark.aws_fact
-def test_sagemaker_ends_a_job_before_its_state_times_out(states: States) -> None:
-    training = states["Train"]["Parameters"]["StoppingCondition"]["MaxWaitTimeInSeconds"]
+def test_sagemaker_ends_a_job_before_its_state_times_out(synthesized: Synthesized, states: States) -> None:
+    known = _reserve_variables(synthesized)
+    minutes = int(known["STORYLOOM_MAX_TRAINING_MINUTES"]) + int(known["STORYLOOM_GRACE_MINUTES"])
+    training = 60 * minutes + 3600 * int(known["STORYLOOM_SPOT_WAIT_HOURS"])
     evaluation = states["Evaluate"]["Parameters"]["StoppingCondition"]["MaxRuntimeInSeconds"]
     for name, longest in (("Train", training), ("Tune", training), ("Evaluate", evaluation)):
         assert states[name]["TimeoutSeconds"] >= longest + 3600, "a timeout would leave the job running"
@@ -248,7 +251,8 @@ def test_without_spot_nothing_waits_for_it(other: Synthesized) -> None:
     request = _filled(states["Train"]["Parameters"])
     _validate("CreateTrainingJob", request)
     assert request["EnableManagedSpotTraining"] is False
-    assert request["StoppingCondition"] == {"MaxRuntimeInSeconds": 33 * 60}
+    known = _reserve_variables(other)
+    assert (known["STORYLOOM_SPOT"], known["STORYLOOM_MAX_TRAINING_MINUTES"]) == ("false", "3")
 
 
 def test_reading_is_a_distributed_map_over_the_manifest(states: States) -> None:
@@ -386,6 +390,27 @@ def test_stories_set_the_timer_and_cut_off_runs_are_recorded(synthesized: Synthe
     cut_off = rules["Step Functions Execution Status Change"]
     assert cut_off["EventPattern"]["detail"]["status"] == ["ABORTED", "FAILED", "TIMED_OUT"]
     assert flat(cut_off["Targets"][0]["Arn"]).startswith("<RecordFailure")
+
+
+def test_a_run_is_reserved_in_the_last_state_before_a_machine_is_paid_for(states: States) -> None:
+    assert states["Staged"]["Choices"][0]["Next"] == "Reserve"
+    assert states["Reserve"]["Next"] == "Reserved"
+    assert (states["Reserved"]["Choices"][0]["Next"], states["Reserved"]["Default"]) == (
+        "TrainOnce",
+        "NoMoney",
+    )
+    before = {name for name, state in states.items() if "TrainOnce" in str(state)}
+    assert before == {"Reserved"}, "no way around it"
+
+
+def _reserve_variables(app: Synthesized) -> dict[str, Any]:
+    """What the function that decides how long a training may take knows."""
+    (variables,) = [
+        function["Properties"]["Environment"]["Variables"]
+        for name, function in app.resources("AWS::Lambda::Function")
+        if name.startswith("ReserveFunction")
+    ]
+    return dict(variables)
 
 
 def _filled(value: Any) -> Any:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
-_PARTS = ("app.py", "cdk.json", "stacks", "lambda", "stories", "training_code")
+_PARTS = ("app.py", "cdk.json", "stacks", "lambda", "price_list", "stories", "training_code")
 _NOWHERE = "http://127.0.0.1:9"
 
 

@@ -7,6 +7,7 @@ import type {
   Key,
   MadeKey,
   Model,
+  MonthlyCosts,
   Myself,
   Person,
   Role,
@@ -156,6 +157,11 @@ export class Api {
   /** Take a story out of the bucket; how to get it back comes back in words. */
   async deleteStory(key: string): Promise<string> {
     return (await body(this.client.DELETE("/api/stories/{key}", { params: { path: { key } } }))).message;
+  }
+
+  /** What a month such as `2026-11` costs. */
+  costs(month: string, signal?: AbortSignal): Promise<MonthlyCosts> {
+    return body(this.client.GET("/api/costs", { params: { query: { month } }, ...withSignal(signal) }));
   }
 
   async keys(signal?: AbortSignal): Promise<Key[]> {

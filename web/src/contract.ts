@@ -45,6 +45,10 @@ export type Role = NonNullable<Person["role"]>;
 /** One line of the audit trail. */
 export type AuditEntry = Schemas["AuditEntry"];
 
+/** A month's costs, by kind and by day. */
+export type MonthlyCosts = Schemas["MonthlyCosts"];
+export type CostKind = MonthlyCosts["by_kind"][number]["kind"];
+
 export type ChatRequest = Schemas["ChatRequest"];
 export type ErrorDetail = Schemas["ErrorDetail"];
 

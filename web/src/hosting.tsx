@@ -100,6 +100,12 @@ export function HostingPanel({ api, status, email, scopes, onSignOut }: Props) {
             </p>
           </>
         )}
+        <p>
+          <a href="#/costs" onClick={() => panel.current?.hidePopover()}>
+            Costs
+          </a>{" "}
+          <span class="quiet">of this month and of others</span>
+        </p>
         <hr />
         <p class="quiet">Signed in as {email}</p>
         {scopes.includes("keys") && (

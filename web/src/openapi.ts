@@ -36,6 +36,8 @@ export interface paths {
         /**
          * Wake
          * @description Wake the model, so that it is ready when the message is written.
+         *
+         *     Whoever may not ask it any more today may not wake it either.
          */
         post: operations["wake_api_wake_post"];
         delete?: never;
@@ -80,6 +82,9 @@ export interface paths {
         /**
          * Start
          * @description Start a run with all stories, without waiting for new ones. While one is going, one more follows it.
+         *
+         *     If nothing has changed since the last run that trained, it ends before anything is paid for, unless
+         *     `again` is true.
          */
         post: operations["start_api_runs_post"];
         delete?: never;
@@ -476,6 +481,8 @@ export interface paths {
         /**
          * Start Batch
          * @description Start a batch that has been checked: from here on it costs. Starting it again changes nothing.
+         *
+         *     Its answers count in the day's tokens, each as long as it may be.
          */
         post: operations["start_batch_api_batches__batch_id__start_post"];
         delete?: never;
@@ -565,6 +572,26 @@ export interface paths {
          *     Revoking it again changes nothing.
          */
         delete: operations["revoke_key_api_keys__key_id__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/costs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Costs
+         * @description Sum up a month: what was spent and is reserved by kind and day, what is left, and at which prices.
+         */
+        get: operations["costs_api_costs_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -993,6 +1020,18 @@ export interface components {
             [key: string]: unknown;
         };
         /**
+         * DayCosts
+         * @description What was spent for work that began on one day (UTC).
+         */
+        DayCosts: {
+            /** Day */
+            day: string;
+            /** Spent Usd */
+            spent_usd: {
+                [key: string]: number;
+            };
+        };
+        /**
          * Decided
          * @description What was done, in words, and the version as it is now; what was asked for follows in the background.
          */
@@ -1139,6 +1178,21 @@ export interface components {
         Keys: {
             /** Keys */
             keys: components["schemas"]["Key"][];
+        };
+        /**
+         * KindCosts
+         * @description What one kind of work costs.
+         */
+        KindCosts: {
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "training" | "evaluation" | "search" | "endpoint" | "batch" | "notebook";
+            /** Spent Usd */
+            spent_usd: number;
+            /** Reserved Usd */
+            reserved_usd: number;
         };
         /**
          * Limits
@@ -1332,6 +1386,34 @@ export interface components {
             models: components["schemas"]["Model"][];
         };
         /**
+         * MonthlyCosts
+         * @description A month's costs, in US dollars at prices on demand. Months begin and end in UTC.
+         */
+        MonthlyCosts: {
+            /** Month */
+            month: string;
+            /** Spent Usd */
+            spent_usd: number;
+            /** Reserved Usd */
+            reserved_usd: number;
+            /** Limit Usd */
+            limit_usd: number | null;
+            /** Left Usd */
+            left_usd: number | null;
+            /** By Kind */
+            by_kind: components["schemas"]["KindCosts"][];
+            /** By Day */
+            by_day: components["schemas"]["DayCosts"][];
+            /** Prices */
+            prices: components["schemas"]["UsedPrice"][];
+            /** Unpriced */
+            unpriced: components["schemas"]["UnpricedInstance"][];
+            /** Prices Read At */
+            prices_read_at: string | null;
+            /** Prices Failure */
+            prices_failure: string | null;
+        };
+        /**
          * Myself
          * @description Who you are, and what you may do.
          */
@@ -1492,6 +1574,8 @@ export interface components {
             stories?: number | null;
             /** Words */
             words?: number | null;
+            /** Dataset Digest */
+            dataset_digest?: string | null;
             /** Training Job */
             training_job?: string | null;
             /** Processing Job */
@@ -1556,6 +1640,8 @@ export interface components {
             stories?: number | null;
             /** Words */
             words?: number | null;
+            /** Dataset Digest */
+            dataset_digest?: string | null;
             /** Training Job */
             training_job?: string | null;
             /** Processing Job */
@@ -1748,6 +1834,19 @@ export interface components {
             progress?: components["schemas"]["Progress"] | null;
         };
         /**
+         * UnpricedInstance
+         * @description An instance that the settings allow, and whose price nobody knows.
+         */
+        UnpricedInstance: {
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "training" | "processing" | "hosting" | "transform" | "notebook";
+            /** Instance */
+            instance: string;
+        };
+        /**
          * UploadForm
          * @description A presigned S3 POST: send `fields` and then `file`, as multipart form data, to `url`.
          */
@@ -1770,6 +1869,25 @@ export interface components {
             tokens_today: number;
             /** Daily Tokens */
             daily_tokens: number;
+        };
+        /**
+         * UsedPrice
+         * @description A price that costs are counted at.
+         */
+        UsedPrice: {
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "training" | "processing" | "hosting" | "transform" | "notebook";
+            /** Instance */
+            instance: string;
+            /** Usd Per Hour */
+            usd_per_hour: number;
+            /** Date */
+            date: string;
+            /** Source */
+            source: string;
         };
         /**
          * WantedBatch
@@ -1817,6 +1935,17 @@ export interface components {
              * @default 90
              */
             days?: number;
+        };
+        /**
+         * WantedRun
+         * @description A run that somebody starts by hand.
+         */
+        WantedRun: {
+            /**
+             * Again
+             * @default false
+             */
+            again?: boolean;
         };
     };
     responses: never;
@@ -1894,6 +2023,15 @@ export interface operations {
             };
             /** @description Unauthorized */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Payment Required */
+            402: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2031,7 +2169,11 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["WantedRun"] | null;
+            };
+        };
         responses: {
             /** @description Successful Response */
             202: {
@@ -2051,8 +2193,26 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            /** @description Payment Required */
+            402: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description Forbidden */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2167,6 +2327,15 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            /** @description Payment Required */
+            402: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description Forbidden */
             403: {
                 headers: {
@@ -2243,6 +2412,15 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            /** @description Payment Required */
+            402: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description Forbidden */
             403: {
                 headers: {
@@ -2312,6 +2490,15 @@ export interface operations {
             };
             /** @description Unauthorized */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Payment Required */
+            402: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2518,6 +2705,15 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            /** @description Payment Required */
+            402: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description Forbidden */
             403: {
                 headers: {
@@ -2594,6 +2790,15 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            /** @description Payment Required */
+            402: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description Forbidden */
             403: {
                 headers: {
@@ -2663,6 +2868,15 @@ export interface operations {
             };
             /** @description Unauthorized */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Payment Required */
+            402: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2987,6 +3201,15 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            /** @description Payment Required */
+            402: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description Forbidden */
             403: {
                 headers: {
@@ -3093,6 +3316,15 @@ export interface operations {
             };
             /** @description Unauthorized */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Payment Required */
+            402: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3559,6 +3791,15 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            /** @description Payment Required */
+            402: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description Forbidden */
             403: {
                 headers: {
@@ -3905,6 +4146,65 @@ export interface operations {
             };
             /** @description Not Found */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    costs_api_costs_get: {
+        parameters: {
+            query?: {
+                /** @description As `2026-10`; this month if it is left out. */
+                month?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MonthlyCosts"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };

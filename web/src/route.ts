@@ -1,12 +1,19 @@
 import { useEffect, useState } from "preact/hooks";
 
 export type Route =
-  { view: "chat" } | { view: "stories" } | { view: "runs" } | { view: "run"; runId: string } | { view: "models" } | { view: "keys" } | { view: "people" };
+  | { view: "chat" }
+  | { view: "stories" }
+  | { view: "runs" }
+  | { view: "run"; runId: string }
+  | { view: "models" }
+  | { view: "keys" }
+  | { view: "people" }
+  | { view: "costs" };
 
 /** Read the view from the address's fragment; anything unknown is the chat. */
 export function routeOf(hash: string): Route {
   const [view, argument] = hash.replace(/^#\/?/, "").split("/");
-  if (view === "stories" || view === "models" || view === "keys" || view === "people") return { view };
+  if (view === "stories" || view === "models" || view === "keys" || view === "people" || view === "costs") return { view };
   if (view === "runs" && argument) return { view: "run", runId: decodeURIComponent(argument) };
   if (view === "runs") return { view };
   return { view: "chat" };

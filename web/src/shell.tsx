@@ -4,6 +4,7 @@ import type { Api } from "./api";
 import { Chat } from "./chat/chat";
 import { awaitsWaking } from "./chat/state";
 import { useConversation } from "./chat/use-conversation";
+import { Costs } from "./costs/costs";
 import type { Status } from "./contract";
 import { HostingPanel } from "./hosting";
 import { LoomMark } from "./icons";
@@ -25,6 +26,7 @@ const TITLES: Record<Route["view"], string> = {
   models: "Versions",
   keys: "API keys",
   people: "People",
+  costs: "Costs",
 };
 
 /** The scope that each view needs: without it the view is neither offered nor asked for. */
@@ -36,6 +38,7 @@ const SCOPES: Record<Route["view"], string> = {
   models: "read",
   keys: "keys",
   people: "people",
+  costs: "read",
 };
 
 /** How often to look whether the role has changed, in seconds. */
@@ -113,6 +116,7 @@ export function Shell({ api, email, onSignOut }: { api: Api; email: string; onSi
           <Keys api={api} me={me.value} usage={status.value?.usage} />
         )}
         {shown === "people" && <People api={api} />}
+        {shown === "costs" && <Costs api={api} />}
         {shown === "runs" && <Runs api={api} />}
         {shown === "run" && route.view === "run" && (
           <RunView api={api} runId={route.runId} key={route.runId} />

@@ -15,14 +15,11 @@ export function usageInWords({ tokens_today, daily_tokens }: Usage): string {
   return `about ${wordsOf(tokens_today)} of ${wordsOf(daily_tokens)} words`;
 }
 
-/** What hosting has cost this month and what it goes on to cost, for somebody who fears a bill. */
+/** What everything has cost this month and what goes on to cost, for somebody who fears a bill. */
 export function costInWords(hosting: Hosting): string {
   const { cost_this_month_usd: cost, status, price_date } = hosting;
   const now = status === "awake" || status === "waking" ? " Its machine is billed until it sleeps." : "";
-  if (cost === null) return `What it has cost this month is not known: we have no price for its machine.${now}`;
-  if (cost === 0) return `Its machine has cost nothing this month.${now}`;
-  return (
-    `Its machine has cost ${dollars(cost)} since the month began (prices of ${price_date}); ` +
-    `training is billed apart.${now}`
-  );
+  if (cost === null) return `What this month has cost is not known: a machine has no known price.${now}`;
+  if (cost === 0) return `Nothing was spent this month.${now}`;
+  return `${dollars(cost)} spent since the month began, on everything together (prices of ${price_date}).${now}`;
 }

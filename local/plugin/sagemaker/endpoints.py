@@ -59,6 +59,7 @@ def create(request: Record) -> Record:
         "EndpointStatus": "Creating",
         "CreationTime": now,
         "LastModifiedTime": now,
+        "PendingDeploymentSummary": _pending(config_name),
     }
     if not STORE.add(ENDPOINT, name, record):
         raise invalid(f'Cannot create already existing endpoint "{arn(ENDPOINT, name)}".')
@@ -87,10 +88,21 @@ def update(request: Record) -> Record:
         needed = _needed_instances(config, variants)
         # The old instances stay until the new ones answer, so the quota has to allow both.
         hold = acquire(*needed) if needed else None
-        STORE.update(ENDPOINT, name, EndpointStatus="Updating", FailureReason=None)
+        STORE.update(
+            ENDPOINT,
+            name,
+            EndpointStatus="Updating",
+            FailureReason=None,
+            PendingDeploymentSummary=_pending(config_name),
+        )
     _announce(name)
     _in_background(_roll_out, name, config, variants, hold, watch)
     return {"EndpointArn": arn(ENDPOINT, name)}
+
+
+def _pending(config_name: str) -> Record:
+    """What DescribeEndpoint says while an endpoint is made in or changed to a new configuration."""
+    return {"EndpointConfigName": config_name, "StartTime": time.time()}
 
 
 def _needed_instances(config: Record, variants: list[Record]) -> tuple[str, str, int] | None:
@@ -302,7 +314,8 @@ def _settle(name: str, live: _Live, failure: str | None, **changes: object) -> N
     if live.deleted:
         return
     status = "InService" if failure is None or live.answering else "Failed"
-    STORE.update(ENDPOINT, name, EndpointStatus=status, FailureReason=failure, **changes)
+    ended = {"FailureReason": failure, "PendingDeploymentSummary": None}
+    STORE.update(ENDPOINT, name, EndpointStatus=status, **ended, **changes)
     _announce(name)
 
 

@@ -84,15 +84,20 @@ def test_an_update_that_fails_leaves_what_answered(aws: Aws, endpoint: str, job_
     test_it_answers_at_once(aws, endpoint)
 
 
+@pytest.mark.aws_fact
 def test_an_update_changes_over_when_the_new_one_is_ready(aws: Aws, job_role: str) -> None:
     name = f"endpoint-{uuid4().hex[:8]}"
     sagemaker, runtime = aws.client("sagemaker"), aws.client("sagemaker-runtime")
     sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=_config(aws, job_role, "old words"))
     _settled(aws, name)
-    sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=_config(aws, job_role, "new words"))
+    wanted = _config(aws, job_role, "new words")
+    sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=wanted)
     seen = set()
     while True:
-        status = sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"]
+        found = sagemaker.describe_endpoint(EndpointName=name)
+        status = found["EndpointStatus"]
+        pending = found.get("PendingDeploymentSummary", {}).get("EndpointConfigName")
+        assert pending == (wanted if status == "Updating" else None)
         answer = runtime.invoke_endpoint(EndpointName=name, Body="{}", ContentType="application/json")
         seen.add(answer["Body"].read().decode())
         if status == "InService":

@@ -35,7 +35,7 @@ class KnownBill(Bill):
     """A bill that tests write."""
 
     def __init__(self) -> None:
-        super().__init__(lambda: None, "storyloom", is_free=False)
+        super().__init__(lambda: None, "storyloom", region="us-east-1", is_free=False)
         self.spent = 0.0
 
     def total_usd(self, *, at_once: bool = False) -> float:
@@ -129,7 +129,7 @@ def test_what_a_failed_line_has_cost_counts(world: World) -> None:
 
 
 def test_without_a_price_no_limit_could_hold_so_nothing_that_bills_is_begun(world: World) -> None:
-    world.app = replace(world.app, hosting_instance="ml.p5.48xlarge")
+    world.app = replace(world.app, hosting_instance="ml.p5en.48xlarge")
     tested = [Line("endpoint", "Endpoint", never, estimated_minutes=10)]
     (found,) = results(tested, world).values()
     assert found.status is Status.SKIPPED and "--usd-per-hour" in found.cure

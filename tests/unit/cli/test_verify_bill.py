@@ -84,14 +84,21 @@ def sagemaker() -> SageMaker:
 def _bill(sagemaker: SageMaker, times: list[datetime], **options: Any) -> Bill:
     clock = iter(times)
     last = times[-1]
-    return Bill(lambda: sagemaker, "storyloom", is_free=False, now=lambda: next(clock, last), **options)
+    return Bill(
+        lambda: sagemaker,
+        "storyloom",
+        region="us-east-1",
+        is_free=False,
+        now=lambda: next(clock, last),
+        **options,
+    )
 
 
 def test_every_attempt_of_the_run_counts_with_all_its_instances(sagemaker: SageMaker) -> None:
     bill = _bill(sagemaker, [NOW])
     bill.count_jobs(RUN)
     # Half an hour of two instances, an hour of one that still runs, and the evaluation's hour.
-    assert bill.total_usd(at_once=True) == pytest.approx(1.13 + 1.13 + 1.41)
+    assert bill.total_usd(at_once=True) == pytest.approx(1.127 + 1.127 + 1.41)
 
 
 def test_nothing_counts_before_a_run_is_known(sagemaker: SageMaker) -> None:
@@ -101,10 +108,10 @@ def test_nothing_counts_before_a_run_is_known(sagemaker: SageMaker) -> None:
 def test_the_endpoint_counts_from_its_creation_while_it_is_there(sagemaker: SageMaker) -> None:
     bill = _bill(sagemaker, [NOW, NOW + HOUR, NOW + 5 * HOUR])
     sagemaker.endpoints = [{"EndpointName": "storyloom", "CreationTime": NOW - HOUR}]
-    assert bill.total_usd(at_once=True) == pytest.approx(2 * 1.13)
-    assert bill.total_usd(at_once=True) == pytest.approx(4 * 1.13)
+    assert bill.total_usd(at_once=True) == pytest.approx(2 * 1.127)
+    assert bill.total_usd(at_once=True) == pytest.approx(4 * 1.127)
     sagemaker.endpoints = [{"EndpointName": "storyloom-two", "CreationTime": NOW}]
-    assert bill.total_usd(at_once=True) == pytest.approx(4 * 1.13)
+    assert bill.total_usd(at_once=True) == pytest.approx(4 * 1.127)
 
 
 def test_an_endpoint_that_was_awake_before_is_not_of_this_bill(sagemaker: SageMaker) -> None:
@@ -115,6 +122,6 @@ def test_an_endpoint_that_was_awake_before_is_not_of_this_bill(sagemaker: SageMa
 
 
 def test_an_unknown_price_is_what_the_user_says(sagemaker: SageMaker) -> None:
-    assert _bill(sagemaker, [NOW]).price("ml.p5.48xlarge") is None
-    assert _bill(sagemaker, [NOW], assumed_usd_per_hour=98.3).price("ml.p5.48xlarge") == 98.3
-    assert _bill(sagemaker, [NOW], assumed_usd_per_hour=98.3).price("ml.g6.xlarge") == 1.13
+    assert _bill(sagemaker, [NOW]).price("ml.p5en.48xlarge") is None
+    assert _bill(sagemaker, [NOW], assumed_usd_per_hour=98.3).price("ml.p5en.48xlarge") == 98.3
+    assert _bill(sagemaker, [NOW], assumed_usd_per_hour=98.3).price("ml.g6.xlarge") == 1.127

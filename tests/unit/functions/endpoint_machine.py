@@ -85,8 +85,8 @@ class EndpointMachine:
     scalable: dict[str, Any] | None = None
     """The scalable target, while one is registered."""
     policy: dict[str, Any] | None = None
-    billed: list[tuple[datetime, datetime, int]] = field(default_factory=list)
-    """From when to when, and how many machines."""
+    billed: list[tuple[datetime, datetime, dict[str, int]]] = field(default_factory=list)
+    """From when to when, and how many machines of each type."""
     billing_since: datetime | None = None
     ended_unseen: bool = False
     """Whether billing ended or changed by SageMaker's or somebody's doing since this was last asked."""
@@ -100,12 +100,16 @@ class EndpointMachine:
             "LastModifiedTime": self.changed_at,
             "ProductionVariants": [{"VariantName": "main", "CurrentInstanceCount": self.instances}],
         }
+        if self.status in {"Creating", "Updating", "RollingBack"}:
+            found["PendingDeploymentSummary"] = {"EndpointConfigName": self.wanted}
         return found if self.failure is None else {**found, "FailureReason": self.failure}
 
-    def get_paginator(self, operation: str) -> "_NoJobs":
-        """No transform job is going: those have tests of their own."""
-        assert operation == "list_transform_jobs"
-        return _NoJobs()
+    def get_paginator(self, operation: str) -> Any:
+        """No job is going: those have tests of their own."""
+        kind = {"list_training_jobs": "Training", "list_processing_jobs": "Processing"}.get(
+            operation, "Transform"
+        )
+        return _NoJobs(f"{kind}JobSummaries")
 
     def create_model(self, **_: Any) -> None:
         """Every model is there already."""
@@ -131,7 +135,9 @@ class EndpointMachine:
         changes = machines.instance_of(EndpointConfigName) != machines.instance_of(self.config)
         if changes and self.scalable is not None:
             raise _error("ValidationException", "It must be deregistered first.", "UpdateEndpoint")
-        self.wanted, self.failure = EndpointConfigName, None
+        # From now on both fleets bill, until the change is over.
+        self._stop_billing()
+        self.wanted, self.failure, self.billing_since = EndpointConfigName, None, self.time.now
         self._become("Updating")
 
     def delete_endpoint(self, **_: Any) -> None:
@@ -198,10 +204,13 @@ class EndpointMachine:
             self._become("InService") if well else self._fail(reason)
         elif self.status == "Updating":
             if well:
-                self.config = self.wanted
+                self._stop_billing()
+                self.config, self.billing_since = self.wanted, self.time.now
             self.failure = None if well else reason
             self._become("InService" if well else "RollingBack")
         elif self.status == "RollingBack":
+            self._stop_billing()
+            self.wanted, self.billing_since = self.config, self.time.now
             self._become("InService")
         elif self.status == "Deleting":
             self._vanish()
@@ -215,11 +224,24 @@ class EndpointMachine:
 
     def billed_seconds(self, since: datetime) -> float:
         """Say how long its machines have billed together since an instant, until now."""
-        open_one = [(self.billing_since, self.time.now, self.instances)] if self.billing_since else []
-        return sum(
-            count * max(0.0, (stop - max(start, since)).total_seconds())
-            for start, stop, count in [*self.billed, *open_one]
-        )
+        return sum(self.billed_by_type(since).values())
+
+    def billed_by_type(self, since: datetime) -> dict[str, float]:
+        """Say the same by type of machine."""
+        open_one = [(self.billing_since, self.time.now, self._fleets())] if self.billing_since else []
+        seconds: dict[str, float] = {}
+        for start, stop, fleets in [*self.billed, *open_one]:
+            for instance, count in fleets.items():
+                length = count * max(0.0, (stop - max(start, since)).total_seconds())
+                seconds[instance] = seconds.get(instance, 0.0) + length
+        return seconds
+
+    def _fleets(self) -> dict[str, int]:
+        fleets = {machines.instance_of(self.config) or "": self.instances}
+        if self.status in {"Updating", "RollingBack"}:
+            beside = machines.instance_of(self.wanted) or ""
+            fleets[beside] = fleets.get(beside, 0) + self.instances
+        return fleets
 
     def _fail(self, reason: str) -> None:
         self.failure, self.ended_unseen = reason, True
@@ -228,7 +250,7 @@ class EndpointMachine:
 
     def _stop_billing(self) -> None:
         if self.billing_since is not None:
-            self.billed.append((self.billing_since, self.time.now, self.instances))
+            self.billed.append((self.billing_since, self.time.now, self._fleets()))
             self.billing_since = None
 
     def _become(self, status: str) -> None:
@@ -264,9 +286,12 @@ def over_quota(instance: str, limit: int, used: int, wanted: int) -> str:
     )
 
 
+@dataclass
 class _NoJobs:
+    member: str
+
     def paginate(self, **_: Any) -> list[dict[str, Any]]:
-        return [{"TransformJobSummaries": []}]
+        return [{self.member: []}]
 
 
 def _error(code: str, message: str, operation: str) -> ClientError:

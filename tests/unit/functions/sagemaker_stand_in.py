@@ -74,6 +74,10 @@ class StandIn:
     model_error: tuple[int, str] | None = None
     jobs: dict[str, Body] = field(default_factory=dict)
     """Transform jobs by name."""
+    trainings: dict[str, Body] = field(default_factory=dict)
+    """Training jobs by name, as DescribeTrainingJob tells of them."""
+    evaluations: dict[str, Body] = field(default_factory=dict)
+    """Processing jobs likewise."""
     search: Body | None = None
     """What DescribeHyperParameterTuningJob tells, with the `trials` of the list beside it."""
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -261,10 +265,39 @@ class StandIn:
         found = [
             job
             for name, job in self.jobs.items()
-            if body["NameContains"] in name and job["TransformJobStatus"] == body["StatusEquals"]
+            if body["NameContains"] in name
+            and body.get("StatusEquals") in {None, job["TransformJobStatus"]}
+            and job["CreationTime"] > body.get("CreationTimeAfter", 0)
         ]
         members = ("TransformJobName", "TransformJobStatus", "CreationTime")
         return {"TransformJobSummaries": [{member: job[member] for member in members} for job in found]}
+
+    def _DescribeTrainingJob(self, body: Body) -> Body:  # noqa: N802
+        return self._job(self.trainings, body["TrainingJobName"])
+
+    def _DescribeProcessingJob(self, body: Body) -> Body:  # noqa: N802
+        return self._job(self.evaluations, body["ProcessingJobName"])
+
+    @staticmethod
+    def _job(kept: dict[str, Body], name: str) -> Body:
+        if name not in kept:
+            raise RefusalError("Requested resource not found.")
+        return kept[name]
+
+    def _ListTrainingJobs(self, body: Body) -> Body:  # noqa: N802
+        return {"TrainingJobSummaries": self._jobs_named(self.trainings, body, "TrainingJob")}
+
+    def _ListProcessingJobs(self, body: Body) -> Body:  # noqa: N802
+        return {"ProcessingJobSummaries": self._jobs_named(self.evaluations, body, "ProcessingJob")}
+
+    @staticmethod
+    def _jobs_named(kept: dict[str, Body], body: Body, kind: str) -> list[Body]:
+        members = (f"{kind}Name", f"{kind}Arn", f"{kind}Status", "CreationTime")
+        return [
+            {member: job[member] for member in members if member in job}
+            for name, job in kept.items()
+            if body["NameContains"] in name and job["CreationTime"] > body.get("CreationTimeAfter", 0)
+        ]
 
     def _DescribeHyperParameterTuningJob(self, body: Body) -> Body:  # noqa: N802
         if self.search is None or self.search["HyperParameterTuningJobName"] != next(iter(body.values())):

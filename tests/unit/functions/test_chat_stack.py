@@ -18,6 +18,8 @@ from tests.unit.functions.test_keeper_machine import RUN, World, world
 
 __all__ = ["world"]
 
+ASKED = {"run_id": RUN, "estimate": {"training_minutes": 6.0}}
+
 
 def _forget(house: House) -> None:
     boto3.client("ssm").delete_parameter(Name=page_parameter(house.table))
@@ -35,9 +37,9 @@ def test_a_run_ends_before_its_training_if_there_is_no_keeper(
     house: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STORYLOOM_QUOTAS", "[]")
-    assert preflight({"run_id": RUN}, context)["enough"]
+    assert preflight(ASKED, context)["enough"]
     _forget(house)
-    told = preflight({"run_id": RUN}, context)
+    told = preflight(ASKED, context)
     assert not told["enough"]
     for part in (
         "The Chat stack is not deployed",
@@ -53,7 +55,7 @@ def test_a_preflight_that_may_not_look_stops_nothing(
 ) -> None:
     monkeypatch.setenv("STORYLOOM_QUOTAS", "[]")
     monkeypatch.setattr(aws, "ssm", _Denying)
-    assert preflight({"run_id": RUN}, context)["enough"]
+    assert preflight(ASKED, context)["enough"]
 
 
 def test_no_endpoint_is_made_that_nobody_watches(world: World) -> None:

@@ -5,20 +5,31 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from chat_api import costs
-from shared import clock, meter
-from shared.meter import Machine
+from shared import clock, ledger, meter
+from shared.meter import Machines
+from shared.spending_refused import LimitReached, PriceUnknown
 from tests.unit.functions.conftest import House
 
 MADE = datetime(2026, 9, 30, 12, tzinfo=UTC)
-G6 = Machine("ml.g6.xlarge", MADE)
+G6 = Machines({"ml.g6.xlarge": 1}, MADE)
 
 
 def _after(**length: float) -> datetime:
     return MADE + timedelta(**length)
 
 
-def _seconds() -> dict[str, float]:
-    return meter.read().seconds
+def _seconds(month: str = "2026-09") -> dict[str, float]:
+    seconds: dict[str, float] = {}
+    for entry in ledger.month(month).entries:
+        if entry.seconds:
+            seconds[entry.instance] = seconds.get(entry.instance, 0) + entry.seconds
+    return seconds
+
+
+@pytest.fixture(autouse=True)
+def _limited(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORYLOOM_MONTHLY_LIMIT_USD", "5")
+    monkeypatch.setattr(clock, "now", lambda: MADE)
 
 
 def test_it_counts_from_when_the_endpoint_was_made_to_its_end(house: House) -> None:
@@ -37,7 +48,7 @@ def test_what_nobody_looked_at_before_its_end_is_counted(house: House) -> None:
 def test_a_look_that_comes_late_counts_nothing(house: House) -> None:
     meter.end(G6, _after(minutes=7))
     meter.look(G6, _after(minutes=6))
-    assert (_seconds(), meter.read().instance) == ({"ml.g6.xlarge": 420}, None)
+    assert (_seconds(), meter.read().fleets) == ({"ml.g6.xlarge": 420}, {})
 
 
 def test_an_end_in_the_instant_of_a_look_ends_it(house: House) -> None:
@@ -66,41 +77,113 @@ def test_a_sleep_that_died_is_settled_by_the_next_look(house: House) -> None:
 
 def test_another_machine_is_counted_by_itself(house: House) -> None:
     meter.look(G6, _after(minutes=5))
-    meter.look(Machine("ml.g5.xlarge", _after(minutes=8)), _after(minutes=10))
+    meter.look(Machines({"ml.g5.xlarge": 1}, _after(minutes=8)), _after(minutes=10))
     assert _seconds() == {"ml.g6.xlarge": 480, "ml.g5.xlarge": 120}
 
 
 def test_a_month_begins_at_nothing(house: House) -> None:
     meter.look(G6, _after(hours=11))
     meter.look(G6, _after(hours=13))
-    assert (meter.read().month, _seconds()) == ("2026-10", {"ml.g6.xlarge": 3600})
+    assert (_seconds(), _seconds("2026-10")) == ({"ml.g6.xlarge": 12 * 3600}, {"ml.g6.xlarge": 3600})
+    assert ledger.totals("2026-10").spent_usd == 1.13
 
 
-def test_the_price_of_the_month_has_what_runs_now(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    meter.look(G6, _after(minutes=30))
-    monkeypatch.setattr(clock, "now", lambda: _after(hours=1))
+def test_the_sum_of_the_month_is_what_was_counted(house: House) -> None:
+    meter.look(G6, _after(minutes=60))
     assert costs.this_month_usd() == 1.13
-    monkeypatch.setattr(clock, "now", lambda: _after(hours=13))
-    assert costs.this_month_usd() == 1.13, "since midnight"
+    (entry,) = ledger.month().entries
+    assert (entry.kind, entry.instance, entry.day) == ("endpoint", "ml.g6.xlarge", "2026-09-30")
 
 
-def test_without_a_price_no_sum_is_told(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_price_no_sum_is_told(house: House) -> None:
     assert costs.this_month_usd() == 0
-    monkeypatch.setattr(clock, "now", lambda: _after(hours=1))
-    meter.look(Machine("ml.p5.4xlarge", MADE), _after(minutes=30))
+    meter.look(Machines({"ml.p5en.48xlarge": 1}, MADE), _after(minutes=30))
     assert costs.this_month_usd() is None
+    assert _seconds() == {"ml.p5en.48xlarge": 1800}
 
 
-def test_every_machine_counts(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    meter.look(Machine("ml.g6.xlarge", MADE, instances=3), _after(minutes=5))
-    assert _seconds() == {"ml.g6.xlarge": 900}
-    monkeypatch.setattr(clock, "now", lambda: _after(minutes=20))
-    assert costs.this_month_usd() == round(1.13, 4)
+def test_every_machine_counts(house: House) -> None:
+    meter.look(Machines({"ml.g6.xlarge": 3}, MADE), _after(minutes=20))
+    assert _seconds() == {"ml.g6.xlarge": 3600}
+    assert costs.this_month_usd() == 1.13
 
 
 def test_machines_that_came_or_went_between_two_looks_count_for_all_of_it(house: House) -> None:
     meter.look(G6, _after(minutes=5))
-    meter.look(Machine("ml.g6.xlarge", MADE, instances=2), _after(minutes=10))
+    meter.look(Machines({"ml.g6.xlarge": 2}, MADE), _after(minutes=10))
     assert _seconds() == {"ml.g6.xlarge": 900}
     meter.end(G6, _after(minutes=15))
     assert _seconds() == {"ml.g6.xlarge": 1500}
+
+
+def test_a_change_is_counted_from_and_to_when_sagemaker_says(house: House) -> None:
+    meter.look(G6, _after(minutes=5))
+    both = {"ml.g6.xlarge": 1, "ml.g5.xlarge": 1}
+    meter.look(Machines(both, MADE, changed_at=_after(minutes=6), busy=True), _after(minutes=10))
+    assert _seconds() == {"ml.g6.xlarge": 600, "ml.g5.xlarge": 240}
+    new = {"ml.g5.xlarge": 1}
+    meter.look(Machines(new, MADE, changed_at=_after(minutes=12)), _after(minutes=15))
+    assert _seconds() == {"ml.g6.xlarge": 720, "ml.g5.xlarge": 540}
+
+
+def test_a_start_is_paid_for_before_it_begins(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    meter.reserve_start("ml.g6.xlarge")
+    assert ledger.totals().reserved_usd == pytest.approx(1.13 * 45 / 60, abs=1e-5)
+    monkeypatch.setattr(clock, "now", lambda: _after(minutes=1))
+    meter.look(None, _after(minutes=1))
+    assert ledger.totals().reserved_usd > 0.8, "SageMaker may not show it yet"
+    starting = Machines({"ml.g6.xlarge": 1}, MADE, changed_at=MADE, busy=True)
+    meter.extend(starting, _after(minutes=5))
+    sums = ledger.totals()
+    assert sums.spent_usd == pytest.approx(1.13 * 5 / 60, abs=1e-5)
+    assert sums.spent_usd + sums.reserved_usd == pytest.approx(1.13 * 45 / 60, abs=1e-5)
+    meter.extend(G6, _after(minutes=10))
+    assert ledger.totals().reserved_usd == pytest.approx(1.13 * 15 / 60, abs=1e-5)
+    meter.end(G6, _after(minutes=12))
+    assert (ledger.totals().reserved_usd, ledger.totals().spent_usd) == (0, pytest.approx(0.226, abs=1e-5))
+
+
+def test_a_start_that_never_came_is_released(house: House) -> None:
+    meter.reserve_start("ml.g6.xlarge")
+    meter.look(None, _after(minutes=5))
+    assert (ledger.totals().reserved_usd, ledger.totals().spent_usd) == (0, 0)
+
+
+def test_a_start_that_the_month_cannot_pay_is_refused(house: House) -> None:
+    ledger.reserve("training", "job", "ml.g6.xlarge", 4.5)
+    with pytest.raises(LimitReached):
+        meter.reserve_start("ml.g6.xlarge")
+    with pytest.raises(PriceUnknown):
+        meter.reserve_start("ml.p5en.48xlarge")
+    assert ledger.totals().reserved_usd == 4.5
+
+
+def test_what_cannot_be_extended_is_counted_all_the_same(house: House) -> None:
+    ledger.reserve("training", "job", "ml.g6.xlarge", 4.9)
+    with pytest.raises(LimitReached):
+        meter.extend(G6, _after(minutes=5))
+    assert ledger.totals().spent_usd == pytest.approx(1.13 * 5 / 60, abs=1e-5)
+
+
+def test_a_lease_goes_over_into_the_next_month(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORYLOOM_MONTHLY_LIMIT_USD", "50")
+    meter.extend(G6, _after(hours=11, minutes=58))
+    meter.extend(G6, _after(hours=12, minutes=3))
+    september, october = ledger.totals("2026-09"), ledger.totals("2026-10")
+    assert september.reserved_usd == 0
+    assert october.reserved_usd == pytest.approx(1.13 * 15 / 60, abs=1e-5)
+    assert october.spent_usd == pytest.approx(1.13 * 3 / 60, abs=1e-5)
+
+
+def test_machines_that_scaling_may_add_are_paid_for_before_they_come(house: House) -> None:
+    meter.extend(G6, _after(minutes=1), most_instances=3)
+    assert ledger.totals().reserved_usd == pytest.approx(3 * 1.13 * 15 / 60, abs=1e-5)
+
+
+def test_a_lease_of_the_same_length_needs_money_for_what_was_used(house: House) -> None:
+    meter.extend(G6, _after(minutes=1))
+    ledger.reserve("training", "job", "ml.g6.xlarge", 5 - 1.13 * 16 / 60 - 0.001)
+    with pytest.raises(LimitReached):
+        meter.extend(G6, _after(minutes=6))
+    sums = ledger.totals()
+    assert sums.spent_usd + sums.reserved_usd <= 5

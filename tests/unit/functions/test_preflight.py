@@ -15,6 +15,7 @@ from stacks.settings import Settings
 from tests.unit.functions.conftest import House
 
 RUN = "20260907-090000-abcd"
+ASKED = {"run_id": RUN, "estimate": {"training_minutes": 6.0}}
 TRAINING = "ml.g6.xlarge for spot training job usage"
 EVALUATION = "ml.g6.xlarge for processing job usage"
 ENDPOINT = "ml.g6.xlarge for endpoint usage"
@@ -66,7 +67,7 @@ def _ample() -> dict[str, float]:
 
 def test_an_account_that_may_have_all_goes_on(account: Callable[[Any], None], context: LambdaContext) -> None:
     account(Quotas(_ample()))
-    assert preflight({"run_id": RUN}, context) == {"enough": True, "message": ""}
+    assert preflight(ASKED, context) == {"enough": True, "message": ""}
 
 
 @pytest.mark.parametrize("name", [TRAINING, EVALUATION, ENDPOINT])
@@ -75,7 +76,7 @@ def test_a_quota_that_is_too_low_is_named_with_its_cure(
 ) -> None:
     kind = name.removeprefix("ml.g6.xlarge")
     account(Quotas({**_ample(), **{quota: 0 for quota in _ample() if quota.endswith(kind)}}))
-    told = preflight({"run_id": RUN}, context)
+    told = preflight(ASKED, context)
     assert not told["enough"]
     assert "nothing was spent on a GPU" in told["message"]
     assert f"- {name}: 0, and 1 is needed for" in told["message"]
@@ -89,7 +90,7 @@ def test_another_instance_of_the_list_will_do(
     account: Callable[[Any], None], context: LambdaContext, name: str
 ) -> None:
     account(Quotas({**_ample(), name: 0}))
-    assert preflight({"run_id": RUN}, context)["enough"]
+    assert preflight(ASKED, context)["enough"]
 
 
 @pytest.mark.aws_fact
@@ -98,16 +99,16 @@ def test_a_quota_with_its_default_value_is_read_from_the_defaults(
 ) -> None:
     applied = {name: value for name, value in _ample().items() if name != TRAINING}
     account(Quotas(applied, {TRAINING: 0}))
-    assert TRAINING in preflight({"run_id": RUN}, context)["message"]
+    assert TRAINING in preflight(ASKED, context)["message"]
 
 
 def test_what_cannot_be_seen_stops_nothing(account: Callable[[Any], None], context: LambdaContext) -> None:
     account(Quotas({}))
-    assert preflight({"run_id": RUN}, context)["enough"], "AWS tells none of them"
+    assert preflight(ASKED, context)["enough"], "AWS tells none of them"
 
     class Refusing(Quotas):
         def get_paginator(self, operation: str) -> Any:
             raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, operation)
 
     account(Refusing({}))
-    assert preflight({"run_id": RUN}, context)["enough"]
+    assert preflight(ASKED, context)["enough"]

@@ -35,7 +35,8 @@ def _kept(house: House) -> dict[str, Any]:
         "processing_inputs": inputs,
     }
     jobs = attempts.evaluation_attempt(RUN, jobs, 2, ["ml.g5.xlarge"])
-    return {"assembled": {"jobs": jobs, "ask_before_training": True, "tune": False}}
+    estimate = {"training_minutes": 6.0}
+    return {"assembled": {"jobs": jobs, "ask_before_training": True, "tune": False, "estimate": estimate}}
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from announce.handler import handler as announce
 from assemble import handler as assemble
 from assemble.remembered import LedgerUnreadableError
 from begin.handler import latest_versions
@@ -82,3 +83,29 @@ def test_a_ledger_changed_by_hand_is_named(settings: House, context: LambdaConte
     _drop(settings, "ab")
     with pytest.raises(LedgerUnreadableError, match=r"split/ledger\.json.*delete it"):
         _run(settings, context, FIRST)
+
+
+def test_unchanged_stories_are_not_trained_on_twice(settings: House, context: LambdaContext) -> None:
+    _drop(settings, "abcdefgh")
+    assert _run(settings, context, FIRST)["enough"]
+    assert _run(settings, context, SECOND)["enough"], "the first has not trained"
+    announce({"run_id": SECOND, "outcome": "not_better", "message": "It was not better."}, context)
+    told = _run(settings, context, THIRD)
+    assert not told["enough"]
+    for words in (f"Nothing has changed since run {SECOND}", "nothing was spent", "storyloom start --again"):
+        assert words in told["message"]
+    files = len(list(latest_versions(settings.stories)))
+    begun = {"files": files, "live": None, "again": True}
+    assert assemble.handler({"run_id": THIRD, "begun": begun}, context)["enough"]
+    _drop(settings, "i")
+    assert _run(settings, context, "20260901-120003-abcd")["enough"]
+
+
+def test_other_settings_make_another_training(
+    settings: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _drop(settings, "abcdefgh")
+    _run(settings, context, FIRST)
+    announce({"run_id": FIRST, "outcome": "succeeded", "message": "It answers."}, context)
+    monkeypatch.setenv("STORYLOOM_MAX_TRAINING_MINUTES", "60")
+    assert _run(settings, context, SECOND)["enough"]

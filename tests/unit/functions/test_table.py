@@ -35,3 +35,27 @@ def test_what_dynamodb_had_no_room_for_is_asked_again(house: House, monkeypatch:
     monkeypatch.setattr(aws.dynamodb(), "batch_get_item", one_at_a_time)
     state, live = table.get_all([("HOSTING", "STATE"), ("POINTERS", "LIVE")])
     assert (state is not None, live is not None, calls) == (True, True, [2, 1])
+
+
+@pytest.mark.aws_fact
+def test_a_transaction_that_met_another_is_tried_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(table, "_sleep", waits.append)
+    client = aws.dynamodb()
+    real, reasons = client.transact_write_items, ["TransactionConflict", "TransactionConflict"]
+
+    def meet(**fields: Any) -> Any:
+        if reasons:
+            told = {
+                "Error": {"Code": "TransactionCanceledException", "Message": "Transaction cancelled"},
+                "CancellationReasons": [{"Code": reasons.pop()}],
+            }
+            raise client.exceptions.TransactionCanceledException(told, "TransactWriteItems")
+        return real(**fields)
+
+    monkeypatch.setattr(client, "transact_write_items", meet)
+    put = {"Item": {"pk": "P", "sk": "S", "n": 1}, "ConditionExpression": "attribute_not_exists(pk)"}
+    assert table.transact([{"Put": put}]) == []
+    assert len(waits) == 2
+    assert table.transact([{"Put": {"Item": {"pk": "P", "sk": "T"}}}, {"Put": put}]) == [1]
+    assert table.get("P", "T") is None, "all of it or nothing"

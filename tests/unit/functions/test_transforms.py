@@ -17,7 +17,7 @@ from fastapi.testclient import TestClient
 from chat_api import costs
 from chat_api.app import app
 from keeper.handler import handler as keeper
-from shared import aws, clock, environment, layout, table, transform_jobs, transforms
+from shared import aws, clock, environment, layout, ledger, table, transform_jobs, transforms
 from start_transform import archive
 from start_transform.handler import handler as start_transform
 from tests.unit.functions.conftest import House, asked_by
@@ -330,6 +330,7 @@ def test_a_job_that_the_table_forgot_is_stopped(
             "TransformJobName": name,
             "TransformJobStatus": "InProgress",
             "CreationTime": created,
+            "TransformResources": {"InstanceType": "ml.g6.xlarge", "InstanceCount": 1},
         }
     keeper(TICK, context)
     assert {name: job["TransformJobStatus"] for name, job in sagemaker.jobs.items()} == {
@@ -389,23 +390,21 @@ def test_a_place_is_freed_also_where_its_holder_died_before_it_could(
     assert transforms.going() == []
 
 
-def test_batches_are_in_the_months_cost(house: House) -> None:
-    made = {"name": "p", "model": "base", "max_tokens": 5, "instance": "ml.g6.xlarge"}
-    now = clock.now()
-    month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    ran = transforms.create(owner="u1", created_by="u1", **made)  # type: ignore[arg-type]
-    start = max(month, now - timedelta(hours=1))
-    transforms.note(ran.batch_id, started_at=clock.text(start), ended_at=clock.text(now))
-    before = transforms.create(owner="u2", created_by="u2", **made)  # type: ignore[arg-type]
-    transforms.note(
-        before.batch_id,
-        started_at=clock.text(month - timedelta(hours=5)),
-        ended_at=clock.text(month - timedelta(hours=4)),
+def test_a_batch_is_paid_for_before_it_begins_and_settled_when_it_has_ended(
+    house: House, api: TestClient, worker: _Worker, sagemaker: StandIn, context: LambdaContext
+) -> None:
+    batch_id = _started(api, worker)
+    batch = transforms.get(batch_id)
+    assert batch is not None
+    assert ledger.totals().reserved_usd == batch.cost_at_most_usd
+    ended = time.time()
+    _job(sagemaker).update(
+        TransformJobStatus="Completed", TransformStartTime=ended - 1800, TransformEndTime=ended
     )
-    assert transforms.seconds_this_month(now) == {
-        "ml.g6.xlarge": pytest.approx((now - start).total_seconds(), abs=1)
-    }
-    assert costs.this_month_usd() == pytest.approx(1.13 * (now - start).total_seconds() / 3600, abs=0.001)
+    keeper(TICK, context)
+    sums = ledger.totals()
+    assert (sums.reserved_usd, sums.spent_usd) == (0, pytest.approx(1.13 / 2, abs=1e-4))
+    assert costs.this_month_usd() == pytest.approx(1.13 / 2, abs=1e-3)
 
 
 def test_the_archive_has_the_bundle_and_is_made_once(house: House, api: TestClient, live_v1: str) -> None:

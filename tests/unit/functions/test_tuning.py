@@ -6,21 +6,23 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from assemble import tuning
 from choose_best.handler import NoTrialSucceeded
 from choose_best.handler import handler as choose_best
+from price_list.price import Price
 from shared import environment, runs
 from shared.environment import Assembly
-from stories.estimate import GRACE_MINUTES, INSTANCES, SPOT_WAIT_HOURS
+from stories.estimate import GRACE_MINUTES, SPOT_WAIT_HOURS
 from tests.unit.functions.conftest import House
 
 RUN = "20260907-090000-ffff"
+PRICE = Price(1.13, "2026-09-01", "a test")
 GIVEN = {"seed": "17", "max_seconds": "14400"}
 
 
-def _settings(*, budget: float, jobs: int = 6, tune: bool = True, instance: str = "ml.g6.xlarge") -> Assembly:
+def _settings(*, budget: float, jobs: int = 6, tune: bool = True) -> Assembly:
     return Assembly.model_construct(
         tune=tune,
         tuning_jobs=jobs,
         tuning_budget_usd=budget,
-        training_instance=instance,
+        training_instance="ml.g6.xlarge",
         max_training_minutes=240,
         spot=True,
     )
@@ -31,16 +33,15 @@ def _settings(*, budget: float, jobs: int = 6, tune: bool = True, instance: str 
     [(10, 10, 6), (1, 10, 5), (0.5, 10, 2), (0.3, 10, 0), (10, 600, 0), (1, 0.0, 6)],
 )
 def test_the_budget_decides_how_many_trials(house: House, budget: float, minutes: float, trials: int) -> None:
-    search = tuning.search(environment.common(), _settings(budget=budget), RUN, GIVEN, minutes)
+    search = tuning.search(environment.common(), _settings(budget=budget), RUN, GIVEN, minutes, price=PRICE)
     if not trials:
         assert search is None
         return
     assert search is not None
     limits = search["resource_limits"]
     assert limits["MaxNumberOfTrainingJobs"] == trials
-    price = INSTANCES["ml.g6.xlarge"].usd_per_hour
     each = search["stopping_condition"]["MaxRuntimeInSeconds"]
-    assert trials * each / 3600 * price <= budget, (
+    assert trials * each / 3600 * PRICE.usd_per_hour <= budget, (
         "each trial's own limit keeps all of them within the budget"
     )
     assert float(search["static_hyperparameters"]["max_seconds"]) < each, "a trial has time to save"
@@ -48,7 +49,7 @@ def test_the_budget_decides_how_many_trials(house: House, budget: float, minutes
 
 
 def test_a_search_takes_no_longer_than_one_training_may(house: House) -> None:
-    search = tuning.search(environment.common(), _settings(budget=1000, jobs=7), RUN, GIVEN, 10)
+    search = tuning.search(environment.common(), _settings(budget=1000, jobs=7), RUN, GIVEN, 10, price=PRICE)
     assert search is not None
     limit = search["stopping_condition"]
     assert 4 * limit["MaxRuntimeInSeconds"] <= (240 + GRACE_MINUTES) * 60
@@ -57,13 +58,13 @@ def test_a_search_takes_no_longer_than_one_training_may(house: House) -> None:
 
 def test_no_search_where_it_is_off_or_its_price_is_not_known(house: House) -> None:
     common = environment.common()
-    assert tuning.search(common, _settings(budget=10, tune=False), RUN, {}, 10) is None
-    assert tuning.search(common, _settings(budget=10, instance="ml.p5.48xlarge"), RUN, {}, 10) is None
+    assert tuning.search(common, _settings(budget=10, tune=False), RUN, {}, 10, price=PRICE) is None
+    assert tuning.search(common, _settings(budget=10), RUN, {}, 10, price=None) is None
 
 
 def test_what_is_tuned_is_not_fixed_as_well(house: House) -> None:
     given = {**GIVEN, "epochs": "3", "lora_rank": "16", "learning_rate": "0.001"}
-    search = tuning.search(environment.common(), _settings(budget=10), RUN, given, 10)
+    search = tuning.search(environment.common(), _settings(budget=10), RUN, given, 10, price=PRICE)
     assert search is not None
     fixed = search["static_hyperparameters"]
     assert fixed["seed"] == "17"

@@ -165,6 +165,35 @@ def test_a_model_may_be_named_by_its_id() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("given", "read_as"),
+    [
+        ("", {}),
+        ({"ml.g6.xlarge": 1.13}, {"ml.g6.xlarge": 1.13}),
+        ("ml.g6.xlarge=1.13, ml.g5.xlarge=1.41", {"ml.g6.xlarge": 1.13, "ml.g5.xlarge": 1.41}),
+    ],
+)
+def test_prices_can_be_given_in_cdk_json_and_on_the_command_line(
+    given: object, read_as: dict[str, float]
+) -> None:
+    assert read({"instance_prices_usd": given}).instance_prices_usd == read_as
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("ml.g6.xlarge", "Give dollars an hour by instance"),
+        ("ml.g6.xlarge=0", "Give dollars an hour by instance"),
+        ({"ml.g6.xlarge": float("inf")}, "Give dollars an hour by instance"),
+        ({"g6.xlarge": 1.13}, "Give ml.g6.xlarge"),
+        ({"ml.g6.xlrage": 1.13}, "such as ml.g6"),
+        (5, "Give dollars an hour by instance"),
+    ],
+)
+def test_a_price_that_cannot_be_is_told_with_its_cure(given: object, says: str) -> None:
+    assert says in _faults(instance_prices_usd=given)["instance_prices_usd"]
+
+
 def test_the_page_of_settings_explains_each() -> None:
     page, _, _ = (_CHECKOUT / "docs" / "settings.md").read_text().partition("## The catalogue")
     assert re.findall(r"^\| `(\w+)`", page, re.M) == list(Settings.model_fields)

@@ -68,6 +68,9 @@ def options(**changes: object) -> Options:
         "parameters_millions": 135,
         "instance": "ml.g6.xlarge",
         "most_minutes": 240,
+        "usd_per_hour": 1.13,
+        "price_month": "2026-09",
+        "price_source": "AWS's price list of us-east-1",
     }
     return Options(**(settings | changes))  # type: ignore[arg-type]
 

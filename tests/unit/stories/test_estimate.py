@@ -16,13 +16,13 @@ def test_training_never_takes_longer_than_its_limit() -> None:
 
 
 def test_cost_is_the_hours_of_training_and_evaluation() -> None:
-    found = estimate(10**12, 1700, "ml.g6.xlarge", 230)
+    found = estimate(10**12, 1700, "ml.g6.xlarge", 230, usd_per_hour=1.13)
     assert found.on_demand_usd == pytest.approx(4 * 1.13)
 
 
 def test_two_instances_train_faster_and_are_both_paid_for() -> None:
-    one = estimate(10**9, 1700, "ml.g6.xlarge", 10_000)
-    two = estimate(10**9, 1700, "ml.g6.xlarge", 10_000, instances=2)
+    one = estimate(10**9, 1700, "ml.g6.xlarge", 10_000, usd_per_hour=1.13)
+    two = estimate(10**9, 1700, "ml.g6.xlarge", 10_000, instances=2, usd_per_hour=1.13)
     assert one.minutes / 2 < two.minutes < one.minutes * 0.6
     assert one.on_demand_usd and two.on_demand_usd and one.at_most_usd and two.at_most_usd
     assert one.on_demand_usd < two.on_demand_usd < one.on_demand_usd * 1.2
@@ -38,8 +38,17 @@ def test_more_text_and_larger_models_take_longer(instance: str) -> None:
     assert small < min(text, model)
 
 
-def test_the_price_of_an_unknown_instance_is_not_guessed(assembled: Callable[..., Assembled]) -> None:
-    report, _ = assembled(read_all(_STORIES), instance="ml.p99.huge", most_minutes=77)
+def test_a_machine_of_unknown_speed_still_has_its_most(assembled: Callable[..., Assembled]) -> None:
+    """Until it ends by itself: a price without a speed is enough to say what it cannot pass."""
+    found = estimate(10**6, 1700, "ml.p4d.24xlarge", 60, usd_per_hour=25.0)
+    assert found.minutes == 60
+    assert found.at_most_usd == pytest.approx((60 + 30 + 120) / 60 * 25)
+
+
+def test_a_price_that_is_not_known_is_not_guessed(assembled: Callable[..., Assembled]) -> None:
+    report, _ = assembled(
+        read_all(_STORIES), instance="ml.p99.huge", most_minutes=77, usd_per_hour=None, price_month=""
+    )
     assert report.cost_estimate_usd is None
     assert report.training_minutes_estimate == 77
     assert "price of this instance type is not known" in report.verdict

@@ -1,6 +1,7 @@
 import type { TargetedKeyboardEvent, TargetedPointerEvent } from "preact";
-import { useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import type { LossPoint } from "../contract";
+import { useWidth } from "../use-width";
 import { measured, nearestStep, type Series, ticks } from "./loss-scale";
 
 /** Pixels around the plot, for the axes' figures. */
@@ -148,17 +149,4 @@ function readout(point: LossPoint | null): string {
 
 function rounded(tick: number): string {
   return String(Math.round(tick * 100) / 100);
-}
-
-/** The width of an element in pixels, followed as it changes. */
-function useWidth(): [{ current: HTMLElement | null }, number] {
-  const element = useRef<HTMLElement>(null);
-  const [width, setWidth] = useState(0);
-  useLayoutEffect(() => {
-    if (element.current === null) return;
-    const observer = new ResizeObserver(([entry]) => setWidth(Math.floor(entry?.contentRect.width ?? 0)));
-    observer.observe(element.current);
-    return () => observer.disconnect();
-  }, []);
-  return [element, width];
 }

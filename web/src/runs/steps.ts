@@ -28,6 +28,7 @@ const BELONGS_TO: Record<string, StepName> = {
   SmokeTest: "Deploy",
   CollectGarbage: "Deploy",
   Preflight: "Assemble",
+  Reserve: "StageBaseModel",
   Tune: "Train",
   TrainAgain: "Train",
   ChooseBest: "Train",

@@ -205,53 +205,70 @@ def test_concurrency_is_what_lambda_itself_says(aws: StubbedAccount, value: int,
         )
 
 
-def price(usd: str, component: str) -> str:
-    dimension = {"pricePerUnit": {"USD": usd}}
+INSTANCES = ("ml.g6.xlarge", "ml.g5.xlarge", "ml.g6e.xlarge")
+
+
+def listed(usd: str, component: str) -> str:
+    dimension = {"unit": "Hrs", "pricePerUnit": {"USD": usd}}
     attributes = {"component": component, "regionCode": REGION}
     terms = {"OnDemand": {"a": {"priceDimensions": {"b": dimension}}}}
     return json.dumps({"product": {"attributes": attributes}, "terms": terms})
 
 
 def test_prices_are_those_of_the_region_if_the_list_may_be_read(aws: StubbedAccount) -> None:
-    for component in ("Hosting", "Training"):
-        listed = [price("9.99", "Notebook"), price("2.5" if component == "Hosting" else "3", component)]
-        aws.answers("pricing", "get_products", {"PriceList": listed})
+    components = {
+        "Notebook": "9.99",
+        "Training": "3",
+        "Hosting": "2.5",
+        "Processing": "2",
+        "BatchTransform": "2",
+    }
+    for instance in INSTANCES:
+        filters = [
+            {"Type": "TERM_MATCH", "Field": "regionCode", "Value": REGION},
+            {"Type": "TERM_MATCH", "Field": "instanceName", "Value": instance},
+        ]
+        asked = {"ServiceCode": "AmazonSageMaker", "Filters": filters, "FormatVersion": "aws_v1"}
+        prices = [listed(usd, component) for component, usd in components.items()]
+        aws.answers("pricing", "get_products", {"PriceList": prices}, asked)
     findings = found(costs, examination(aws))
     assert findings["At rest"].message.startswith(f"about ${AT_REST_USD:.2f} a month")
     assert findings["Awake"].message.startswith("$2.50 an hour on ml.g6.xlarge, until 15 minutes")
     assert "price list of eu-west-1, today" in findings["Awake"].message
     # 240 and 30 minutes of training, 120 of evaluation, at three dollars an hour
     assert "never above $19.50" in findings["A run"].message
+    assert findings["Prices"].status == "ok"
+    assert "all 3 instance types" in findings["Prices"].message
 
 
 @pytest.mark.parametrize("answer", ["denied", "nothing", "garbled"])
-def test_without_a_price_list_the_shipped_prices_are_said_with_their_date(
-    aws: StubbedAccount, answer: str
-) -> None:
-    for _ in range(2):
-        if answer == "denied":
-            aws.denies("pricing", "get_products", "pricing:GetProducts")
-        else:
-            aws.answers("pricing", "get_products", {"PriceList": ["{}"] if answer == "garbled" else []})
-    awake = found(costs, examination(aws))["Awake"]
-    assert awake.status == "ok"
-    assert "$1.13 an hour" in awake.message and "list price of us-east-1, 2026-09" in awake.message
+def test_without_a_price_list_nobody_guesses_from_another_region(aws: StubbedAccount, answer: str) -> None:
+    """Other regions are up to half dearer than us-east-1: its price would let a limit be passed."""
+    if answer == "denied":
+        aws.denies("pricing", "get_products", "pricing:GetProducts")
+    elif answer == "garbled":
+        aws.answers("pricing", "get_products", {"PriceList": ["{}"]})
+    else:
+        for _ in INSTANCES:
+            aws.answers("pricing", "get_products", {"PriceList": []})
+    findings = found(costs, examination(aws))
+    awake, prices = findings["Awake"], findings["Prices"]
+    assert awake.status == findings["A run"].status == prices.status == "warning"
+    assert "in us-east-1 it was $1.13 an hour" in awake.message
+    assert awake.cure.endswith("-c instance_prices_usd=ml.g6.xlarge=PRICE")
+    assert "ml.g6.xlarge for training, processing, hosting, transform" in prices.message
     assert answer != "denied" or "may not be read" in awake.message
 
 
-def test_what_no_list_knows_is_a_warning(aws: StubbedAccount) -> None:
-    for _ in range(2):
-        aws.answers("pricing", "get_products", {"PriceList": []})
-    findings = found(
-        costs, examination(aws, hosting_instance="ml.p5.4xlarge", training_instance="ml.p5.4xlarge")
-    )
-    assert findings["Awake"].status == findings["A run"].status == "warning"
+def test_prices_that_the_settings_give_are_not_asked_for(aws: StubbedAccount) -> None:
+    given = {"ml.g6.xlarge": 1.3, "ml.g5.xlarge": 1.6, "ml.g6e.xlarge": 3.0}
+    findings = found(costs, examination(aws, instance_prices_usd=given))
+    assert findings["Prices"].status == "ok"
+    assert "$1.30 an hour" in findings["Awake"].message
+    assert "the setting instance_prices_usd" in findings["Awake"].message
 
 
 def test_more_instances_are_priced_at_worst(aws: StubbedAccount) -> None:
-    for _ in range(2):
-        aws.answers("pricing", "get_products", {"PriceList": []})
-    assert (
-        "at worst $4.52 with 4 of them"
-        in found(costs, examination(aws, hosting_max_instances=4))["Awake"].message
-    )
+    given = dict.fromkeys(INSTANCES, 1.13)
+    findings = found(costs, examination(aws, hosting_max_instances=4, instance_prices_usd=given))
+    assert "at worst $4.52 with 4 of them" in findings["Awake"].message

@@ -1,0 +1,54 @@
+"""Refuses with 402 what the month has no money for, before anything is asked of AWS."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from chat_api.errors import ApiError
+from shared import run_costs
+from shared.models import HostingState
+from shared.spending_refused import SpendingRefused
+
+
+@contextmanager
+def payment_required() -> Iterator[None]:
+    """Turn a refusal of the ledger into the API's answer.
+
+    Raises:
+        ApiError: 402 with what it is, what is left of the month, and how to raise the limit.
+    """
+    try:
+        yield
+    except SpendingRefused as refusal:
+        # OpenAI's clients would try again; nothing but money or another month helps.
+        headers = {"x-should-retry": "false"}
+        raise ApiError(402, refusal.code, str(refusal), refusal.cure, headers=headers) from refusal
+
+
+def require_run() -> None:
+    """Refuse a run that there is no money for: its training, its evaluation and its deployment.
+
+    Raises:
+        ApiError: 402.
+    """
+    with payment_required():
+        run_costs.require_run()
+
+
+def require_machine() -> None:
+    """Refuse what starts a machine for the model: waking it, or having it take another version.
+
+    Raises:
+        ApiError: 402.
+    """
+    with payment_required():
+        run_costs.require_start()
+
+
+def require_wake(state: HostingState) -> None:
+    """Refuse to wake a model that no machine is paid for.
+
+    Raises:
+        ApiError: 402.
+    """
+    if state.status in {"asleep", "failing"}:
+        require_machine()

@@ -1,0 +1,91 @@
+"""What a tick does about money: what has ended is settled, and what nobody reserved is found."""
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from botocore.exceptions import ClientError
+
+from shared import aws, clock, environment, job_costs, layout, ledger, resource_names, runs, transforms
+from shared.job_costs import Billed, Underway
+from shared.ledger import Kind, OpenReservation
+
+log = Logger(service="keeper", child=True)
+
+_STARTING = timedelta(minutes=20)
+"""For this long a job that money was set aside for may not be there, also if nobody will make it."""
+_FOUND_WITHIN = timedelta(days=2)
+"""How far back jobs are looked for that nobody reserved."""
+_RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
+
+
+def tick() -> None:
+    """Settle every reservation whose job has ended, and reserve for jobs that the ledger does not have."""
+    for held in ledger.open_reservations():
+        try:
+            _settle(held)
+        except ClientError:
+            # What cannot be looked at now keeps nothing else from being settled.
+            log.exception("Could not look at a job", extra={"kind": held.kind, "job": held.id})
+    for kind, id_ in _made_lately():
+        if ledger.open_reservation(kind, id_) is None and not ledger.is_settled(kind, id_):
+            _adopt(kind, id_)
+
+
+def _settle(held: OpenReservation) -> None:
+    cost = job_costs.of(held.kind, held.id)
+    if isinstance(cost, Billed):
+        ledger.settle(held.kind, held.id, cost.usd, started_at=cost.started_at, ended_at=cost.ended_at)
+    elif cost == "missing" and _is_given_up(held):
+        ledger.release(held.kind, held.id)
+
+
+def _is_given_up(held: OpenReservation) -> bool:
+    """Whether nobody will make this job any more."""
+    if clock.now() - clock.instant(held.reserved_at) < _STARTING:
+        return False
+    if held.kind == "batch":
+        batch = transforms.get(held.id)
+        return batch is None or not batch.going
+    named = _RUN_ID.search(held.id)
+    run = runs.get(named[0]) if named else None
+    return run is None or not run.going
+
+
+def _adopt(kind: Kind, id_: str) -> None:
+    """Count a job that somebody started by hand, or that was made before there was a ledger."""
+    cost = job_costs.of(kind, id_)
+    if cost == "missing":
+        return
+    log.warning("Found a job that nobody reserved money for", extra={"kind": kind, "job": id_})
+    if isinstance(cost, Underway):
+        ledger.reserve(kind, id_, cost.instance, cost.most_usd or 0.0, limited=False)
+        return
+    held = ledger.reserve(kind, id_, "unknown", 0.0, limited=False)
+    if held is not None:
+        ledger.settle(kind, id_, cost.usd, started_at=cost.started_at, ended_at=cost.ended_at)
+
+
+def _made_lately() -> Iterator[tuple[Kind, str]]:
+    """Yield the app's own jobs that SageMaker lists, each as the ledger names it."""
+    name = environment.common().name
+    batches = layout.transform_job(name, "")
+    kinds: tuple[tuple[Kind, str, str, str], ...] = (
+        ("training", "list_training_jobs", "TrainingJob", layout.training_job(name, "")),
+        ("evaluation", "list_processing_jobs", "ProcessingJob", layout.evaluation_job(name, "")),
+        ("batch", "list_transform_jobs", "TransformJob", batches),
+    )
+    for kind, operation, member, prefix in kinds:
+        for found in _listed(operation, f"{member}Summaries", prefix):
+            job = str(found[f"{member}Name"])
+            if resource_names.is_job(job, [prefix]):
+                yield kind, job.removeprefix(batches) if kind == "batch" else job
+
+
+def _listed(operation: str, result: str, prefix: str) -> Iterator[dict[str, Any]]:
+    client: Any = aws.sagemaker()
+    since = clock.now() - _FOUND_WITHIN
+    for page in client.get_paginator(operation).paginate(NameContains=prefix, CreationTimeAfter=since):
+        yield from page[result]

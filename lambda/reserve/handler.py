@@ -1,0 +1,36 @@
+"""Sets aside what the jobs of a run cost at most, or ends the run before anything is paid for."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from shared import run_costs, runs
+from shared.spending_refused import SpendingRefused
+
+log = Logger(service="reserve")
+
+
+@log.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Reserve training or search and the evaluation in the month's ledger. Calling it again changes nothing.
+
+    Args:
+        event: `{"run_id", "jobs", "tune", "estimate"}`, the last three as `Assemble` returned them.
+        context: Lambda's.
+
+    Returns:
+        The jobs, with `stopping_condition` of the training, `reserved`: whether the run may go on, and
+        `refusal`: why not, with what helps.
+    """
+    run_id, jobs = event["run_id"], event["jobs"]
+    minutes = float(event["estimate"]["training_minutes"])
+    try:
+        jobs = run_costs.reserve(jobs, tune=bool(event["tune"]), estimated_minutes=minutes)
+    except SpendingRefused as refusal:
+        log.info("Refused", extra={"run_id": run_id, "code": refusal.code})
+        words = f"The run ended before its training, and nothing was spent on a GPU. {refusal} {refusal.cure}"
+        return {**jobs, "reserved": False, "refusal": words}
+    runs.enter(run_id, "Reserve", "What the run costs at most is reserved in the month's limit.")
+    log.info("Reserved", extra={"run_id": run_id})
+    return {**jobs, "reserved": True, "refusal": ""}

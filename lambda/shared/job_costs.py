@@ -1,0 +1,147 @@
+"""What a job of SageMaker has cost, as SageMaker says for how long it bills it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from botocore.exceptions import ClientError
+
+from shared import aws, environment, layout, prices
+from shared.ledger import Kind
+
+_MISSING = ("could not find", "could not be found", "not found", "does not exist")
+
+
+@dataclass(frozen=True)
+class Billed:
+    """A job that has ended."""
+
+    usd: float
+    """0 if its instance's price is not known."""
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Underway:
+    """A job that has not ended."""
+
+    instance: str
+    most_usd: float | None
+    """At most, if it has a limit and a price."""
+
+
+JobCost = Billed | Underway | Literal["missing"]
+
+
+def of(kind: Kind, id_: str) -> JobCost:
+    """Look at a job.
+
+    Args:
+        kind: what it is; the endpoint, which is no job, is counted by `shared.meter`.
+        id_: its name, or the batch's id.
+    """
+    look = _LOOKS.get(kind)
+    if look is None:
+        return "missing"
+    try:
+        return look(id_)
+    except ClientError as error:
+        code, message = error.response["Error"]["Code"], error.response["Error"]["Message"].lower()
+        if code in {"ResourceNotFound", "ResourceNotFoundException"} or any(
+            sign in message for sign in _MISSING
+        ):
+            return "missing"
+        raise
+
+
+def usd(kind: prices.Kind, instance: str, seconds: float, instances: int = 1) -> float | None:
+    """Return what instances cost for so long; None if the price is not known."""
+    price = prices.usd_per_hour(kind, instance)
+    return None if price is None else instances * seconds * price.usd_per_hour / 3600
+
+
+def _training(name: str) -> JobCost:
+    job: Mapping[str, Any] = aws.sagemaker().describe_training_job(TrainingJobName=name)
+    machines = job["ResourceConfig"]
+    instance, count = str(machines["InstanceType"]), int(machines["InstanceCount"])
+    if job["TrainingJobStatus"] not in {"Completed", "Failed", "Stopped"}:
+        return _underway("training", job, instance, count)
+    # SageMaker's own formula: of spot machines it is the shorter time that they are billed for, and one that
+    # never had a machine has none.
+    seconds = float(job.get("BillableTimeInSeconds", job.get("TrainingTimeInSeconds", 0)))
+    cost = usd("training", instance, seconds, count) or 0.0
+    return Billed(cost, job.get("TrainingStartTime"), job.get("TrainingEndTime"))
+
+
+def _search(name: str) -> JobCost:
+    client = aws.sagemaker()
+    search: Mapping[str, Any] = client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
+    trials = _trials(name)
+    definition = search["TrainingJobDefinition"]
+    limits = search["HyperParameterTuningJobConfig"]["ResourceLimits"]
+    underway = _underway(
+        "training",
+        definition,
+        str(definition["ResourceConfig"]["InstanceType"]),
+        int(definition["ResourceConfig"]["InstanceCount"]) * int(limits["MaxNumberOfTrainingJobs"]),
+    )
+    if search["HyperParameterTuningJobStatus"] not in {"Completed", "Failed", "Stopped"}:
+        return underway
+    costs = [_training(trial) for trial in trials]
+    billed = [cost for cost in costs if isinstance(cost, Billed)]
+    if len(billed) < len(costs):
+        return underway
+    ended_at = search.get("HyperParameterTuningEndTime")
+    return Billed(sum(cost.usd for cost in billed), search.get("CreationTime"), ended_at)
+
+
+def _trials(name: str) -> list[str]:
+    pages = (
+        aws.sagemaker()
+        .get_paginator("list_training_jobs_for_hyper_parameter_tuning_job")
+        .paginate(HyperParameterTuningJobName=name, SortOrder="Ascending")
+    )
+    return [str(trial["TrainingJobName"]) for page in pages for trial in page["TrainingJobSummaries"]]
+
+
+def _evaluation(name: str) -> JobCost:
+    job: Mapping[str, Any] = aws.sagemaker().describe_processing_job(ProcessingJobName=name)
+    machines = job["ProcessingResources"]["ClusterConfig"]
+    instance, count = str(machines["InstanceType"]), int(machines["InstanceCount"])
+    if job["ProcessingJobStatus"] not in {"Completed", "Failed", "Stopped"}:
+        return _underway("processing", job, instance, count)
+    return _between(
+        "processing", instance, count, job.get("ProcessingStartTime"), job.get("ProcessingEndTime")
+    )
+
+
+def _batch(batch_id: str) -> JobCost:
+    name = layout.transform_job(environment.common().name, batch_id)
+    job: Mapping[str, Any] = aws.sagemaker().describe_transform_job(TransformJobName=name)
+    machines = job["TransformResources"]
+    instance, count = str(machines["InstanceType"]), int(machines.get("InstanceCount", 1))
+    if job["TransformJobStatus"] not in {"Completed", "Failed", "Stopped"}:
+        return Underway(instance, None)
+    return _between("transform", instance, count, job.get("TransformStartTime"), job.get("TransformEndTime"))
+
+
+def _between(
+    kind: prices.Kind, instance: str, count: int, start: datetime | None, stop: datetime | None
+) -> Billed:
+    seconds = (stop - start).total_seconds() if start and stop else 0.0
+    return Billed(usd(kind, instance, seconds, count) or 0.0, start, stop)
+
+
+def _underway(kind: prices.Kind, job: Mapping[str, Any], instance: str, count: int) -> Underway:
+    limit = job.get("StoppingCondition", {}).get("MaxRuntimeInSeconds")
+    return Underway(instance, None if limit is None else usd(kind, instance, float(limit), count))
+
+
+_LOOKS: dict[Kind, Callable[[str], JobCost]] = {
+    "training": _training,
+    "search": _search,
+    "evaluation": _evaluation,
+    "batch": _batch,
+}

@@ -1,0 +1,172 @@
+"""What the jobs of a run cost at most, and setting that aside before they begin."""
+
+from typing import Any
+
+from shared import environment, job_costs, ledger, meter
+from shared.spending_refused import SpendingRefused
+
+Jobs = dict[str, Any]
+
+_LEAST_MINUTES = 15.0
+"""A training that is given less than this teaches a model little."""
+_SPARE = 2.0
+"""How many times as long as its estimate a training must be able to take."""
+
+
+def evaluation_usd(instance: str) -> float | None:
+    """Return what an evaluation costs at most; None if the price is not known."""
+    minutes = _settings().longest_evaluation_minutes
+    return job_costs.usd("processing", instance, 60 * minutes)
+
+
+def least_usd(estimated_minutes: float = 0.0) -> float | None:
+    """Return what a run needs at least to train, to be evaluated and to be deployed; None without a price.
+
+    Args:
+        estimated_minutes: of its training; 0 if nobody has counted its words yet.
+    """
+    settings = _settings()
+    parts = (
+        _training_usd(_least_seconds(estimated_minutes)),
+        evaluation_usd(settings.processing_instances[0]),
+        meter.start_usd(settings.hosting_instance),
+    )
+    return None if None in parts else sum(part for part in parts if part is not None)
+
+
+def require_run(estimated_minutes: float = 0.0) -> None:
+    """Refuse early a run that the month has no money for. Nothing is reserved.
+
+    Raises:
+        SpendingRefused: with what it needs at least.
+    """
+    what = "A run (its training, its evaluation and the start of the model)"
+    ledger.require("training", least_usd(estimated_minutes), _settings().training_instance, what=what)
+
+
+def require_start() -> None:
+    """Refuse early what starts a machine for the model. Nothing is reserved.
+
+    Raises:
+        SpendingRefused: with what it needs.
+    """
+    instance = _settings().hosting_instance
+    ledger.require("endpoint", meter.start_usd(instance), instance)
+
+
+def search_budget_usd(most_usd: float) -> float:
+    """Return what a search may cost: as much as the settings say, or as the month has money for."""
+    left, settings = ledger.totals().left_usd, _settings()
+    if left is None:
+        return most_usd
+    beside = evaluation_usd(settings.processing_instances[0]) or 0.0
+    return max(0.0, min(most_usd, left - beside - (meter.start_usd(settings.hosting_instance) or 0.0)))
+
+
+def reserve(jobs: Jobs, *, tune: bool, estimated_minutes: float) -> Jobs:
+    """Set aside what training or search, and the evaluation after it, cost at most. Again changes nothing.
+
+    If the month has no money for the longest training that the settings allow, the training gets as long as
+    there is money for, provided that this is well above its estimate.
+
+    Returns:
+        The jobs, with the training's `stopping_condition`.
+
+    Raises:
+        SpendingRefused: nothing is reserved.
+    """
+    if tune:
+        name, kind, most = jobs["tuning"]["job_name"], "search", _search_usd(jobs)
+    else:
+        jobs = _with_limit(jobs, _affordable_seconds(jobs, estimated_minutes))
+        name, kind = jobs["training_job_name"], "training"
+        most = _training_usd(jobs["stopping_condition"]["MaxRuntimeInSeconds"])
+    ledger.reserve(kind, name, _settings().training_instance, most)  # type: ignore[arg-type]
+    try:
+        reserve_evaluation(jobs)
+    except SpendingRefused:
+        ledger.release(kind, name)  # type: ignore[arg-type]
+        raise
+    return jobs
+
+
+def reserve_training(jobs: Jobs) -> None:
+    """Set aside what one more attempt at a training costs at most, within the same time limit.
+
+    Raises:
+        SpendingRefused: nothing is reserved.
+    """
+    limit = jobs.get("stopping_condition") or _stopping_condition(_longest_seconds())
+    most = _training_usd(limit["MaxRuntimeInSeconds"])
+    ledger.reserve("training", jobs["training_job_name"], _settings().training_instance, most)
+
+
+def reserve_evaluation(jobs: Jobs) -> None:
+    """Set aside what an attempt at an evaluation costs at most.
+
+    Raises:
+        SpendingRefused: nothing is reserved.
+    """
+    instance = jobs["processing_instance"]
+    ledger.reserve("evaluation", jobs["processing_job_name"], instance, evaluation_usd(instance))
+
+
+def _training_usd(seconds: float) -> float | None:
+    settings = _settings()
+    return job_costs.usd("training", settings.training_instance, seconds, settings.instance_count)
+
+
+def _search_usd(jobs: Jobs) -> float | None:
+    tuning = jobs["tuning"]
+    trials = tuning["resource_limits"]["MaxNumberOfTrainingJobs"]
+    seconds = tuning["stopping_condition"]["MaxRuntimeInSeconds"]
+    return job_costs.usd("training", _settings().training_instance, trials * seconds)
+
+
+def _least_seconds(estimated_minutes: float) -> float:
+    return 60 * (max(_LEAST_MINUTES, _SPARE * estimated_minutes) + _settings().grace_minutes)
+
+
+def _affordable_seconds(jobs: Jobs, estimated_minutes: float) -> int:
+    """Return how long the training may take: as long as the settings say, or as there is money for."""
+    settings = _settings()
+    longest = _longest_seconds()
+    held = ledger.open_reservation("training", jobs["training_job_name"])
+    left, hour = ledger.totals().left_usd, _training_usd(3600)
+    if held is not None:
+        # This call was delivered before: what it set aside is what it may take.
+        return min(longest, round(held.reserved / 1e6 / hour * 3600)) if hour else longest
+    if left is None or hour is None:
+        return longest
+    beside = (evaluation_usd(jobs["processing_instance"]) or 0) + (
+        meter.start_usd(settings.hosting_instance) or 0
+    )
+    affordable = int((left - beside) / hour * 3600)
+    if affordable >= longest:
+        return longest
+    return affordable if affordable >= min(longest, _least_seconds(estimated_minutes)) else longest
+
+
+def _with_limit(jobs: Jobs, seconds: int) -> Jobs:
+    limit = _stopping_condition(seconds)
+    most = max(60, seconds - 60 * _settings().grace_minutes)
+    given = jobs["hyperparameters"]
+    taught = given | {"max_seconds": f"{min(float(given['max_seconds']), most):g}"}
+    return {**jobs, "stopping_condition": limit, "hyperparameters": taught}
+
+
+def _longest_seconds() -> int:
+    settings = _settings()
+    return 60 * (settings.max_training_minutes + settings.grace_minutes)
+
+
+def _stopping_condition(seconds: int) -> dict[str, int]:
+    settings = _settings()
+    limit = {"MaxRuntimeInSeconds": seconds}
+    if settings.spot:
+        limit["MaxWaitTimeInSeconds"] = seconds + 3600 * settings.spot_wait_hours
+    return limit
+
+
+def _settings() -> environment.RunCosts:
+    return environment.read(environment.RunCosts)

@@ -1,0 +1,82 @@
+"""AWS's Price List API: what it says an instance costs, by kind.
+
+The API answers in three regions for all of them. Each product comes as JSON inside a string.
+https://docs.aws.amazon.com/aws-cost-management/latest/APIReference/API_pricing_GetProducts.html
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from price_list.price import Kind
+
+ENDPOINT_REGIONS = ("us-east-1", "eu-central-1", "ap-south-1")
+"""Where the API can be asked; each has the prices of all regions."""
+SERVICE_CODE = "AmazonSageMaker"
+
+# The list names what a product is for in `component` and, of older products, in `platoinstancetype`.
+KIND_OF_COMPONENT: dict[str, Kind] = {
+    "training": "training",
+    "processing": "processing",
+    "hosting": "hosting",
+    "batchtransform": "transform",
+    "notebook": "notebook",
+}
+
+
+class PriceListError(Exception):
+    """The Price List API answered with something that is no price list."""
+
+
+def ask(pricing: Any, instance: str, region: str) -> dict[Kind, float]:
+    """Ask what one instance costs an hour on demand, by kind; a kind that the list lacks is absent.
+
+    Args:
+        pricing: boto3's client, in one of `ENDPOINT_REGIONS`.
+        instance: SageMaker instance type, such as `ml.g6.xlarge`.
+        region: where it would run.
+
+    Raises:
+        PriceListError: the answer cannot be read.
+        ClientError, BotoCoreError: the API refused, or did not answer.
+    """
+    found: dict[Kind, float] = {}
+    pages = pricing.get_paginator("get_products").paginate(
+        ServiceCode=SERVICE_CODE,
+        Filters=[
+            {"Type": "TERM_MATCH", "Field": "regionCode", "Value": region},
+            {"Type": "TERM_MATCH", "Field": "instanceName", "Value": instance},
+        ],
+        FormatVersion="aws_v1",
+    )
+    try:
+        for page in pages:
+            for line in page["PriceList"]:
+                product = json.loads(line)
+                kind = _kind(product["product"]["attributes"])
+                for usd in _usd_per_hour(product):
+                    if kind is not None:
+                        # Of two products for one kind the dearer counts: a limit must hold.
+                        found[kind] = max(usd, found.get(kind, 0.0))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PriceListError(
+            f"The Price List API answered something unexpected for {instance}: {error!r}"
+        ) from error
+    return found
+
+
+def _kind(attributes: dict[str, Any]) -> Kind | None:
+    for attribute in ("component", "platoinstancetype"):
+        written = str(attributes.get(attribute, "")).lower()
+        if kind := KIND_OF_COMPONENT.get("".join(char for char in written if char.isalnum())):
+            return kind
+    return None
+
+
+def _usd_per_hour(product: dict[str, Any]) -> Iterator[float]:
+    """Yield the prices on demand; a free tier's price of zero is not one."""
+    for term in product["terms"].get("OnDemand", {}).values():
+        for dimension in term["priceDimensions"].values():
+            usd = float(dimension["pricePerUnit"].get("USD", 0))
+            if usd > 0 and dimension.get("unit", "Hrs") == "Hrs":
+                yield usd

@@ -1,0 +1,40 @@
+"""What a function needs to keep the month's ledger, and to know what a run costs at most."""
+
+import json
+
+from stacks.functions import Function
+from stacks.settings import Settings
+from stories.estimate import (
+    GRACE_MINUTES,
+    LONGEST_EVALUATION_MINUTES,
+    SPOT_WAIT_HOURS,
+)
+
+
+def keep_ledger(function: Function, settings: Settings) -> None:
+    """Let a function reserve and settle, within the month's limit."""
+    read_ledger(function, settings)
+    # A transaction needs the permission of each operation in it.
+    function.may_use_table("BatchGetItem", "GetItem", "PutItem", "UpdateItem", "DeleteItem")
+
+
+def read_ledger(function: Function, settings: Settings) -> None:
+    """Let a function read the month's sums and the prices, and tell it the limit."""
+    function.may_use_table("GetItem", "Query")
+    function.function.add_environment("STORYLOOM_MONTHLY_LIMIT_USD", f"{settings.monthly_limit_usd:g}")
+
+
+def describe_run_costs(function: Function, settings: Settings) -> None:
+    """Tell a function what decides what a run costs at most."""
+    for name, value in (
+        ("STORYLOOM_TRAINING_INSTANCE", settings.training_instance),
+        ("STORYLOOM_INSTANCE_COUNT", str(settings.instance_count)),
+        ("STORYLOOM_PROCESSING_INSTANCES", json.dumps(settings.evaluation_instances)),
+        ("STORYLOOM_HOSTING_INSTANCE", settings.hosting_instance),
+        ("STORYLOOM_MAX_TRAINING_MINUTES", str(settings.max_training_minutes)),
+        ("STORYLOOM_GRACE_MINUTES", str(GRACE_MINUTES)),
+        ("STORYLOOM_LONGEST_EVALUATION_MINUTES", str(LONGEST_EVALUATION_MINUTES)),
+        ("STORYLOOM_SPOT", str(settings.spot).lower()),
+        ("STORYLOOM_SPOT_WAIT_HOURS", str(SPOT_WAIT_HOURS)),
+    ):
+        function.function.add_environment(name, value)

@@ -1,0 +1,134 @@
+"""The month's money: reserved once, within the limit, settled once, whoever asks and whoever dies."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from shared import clock, ledger, table
+from shared.ledger import LimitReached, PriceUnknown
+from tests.unit.functions.conftest import House
+
+NOON = datetime(2026, 9, 30, 12, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def _at_noon(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORYLOOM_MONTHLY_LIMIT_USD", "5")
+    monkeypatch.setattr(clock, "now", lambda: NOON)
+
+
+def _sums() -> tuple[float, float]:
+    sums = ledger.totals()
+    return sums.spent_usd, sums.reserved_usd
+
+
+def test_what_is_reserved_is_settled_with_what_was_billed() -> None:
+    ledger.reserve("training", "job", "ml.g6.xlarge", 2.5)
+    assert _sums() == (0, 2.5)
+    assert ledger.totals().left_usd == 2.5
+    assert ledger.settle("training", "job", 0.7, started_at=NOON)
+    assert _sums() == (0.7, 0)
+    (entry,) = ledger.month().entries
+    assert (entry.kind, entry.id, entry.day) == ("training", "job", "2026-09-30")
+    assert (entry.spent_usd, entry.reserved_usd) == (0.7, 0)
+    assert entry.started_at == entry.ended_at == "2026-09-30T12:00:00.000Z"
+
+
+def test_a_call_that_is_delivered_twice_counts_once() -> None:
+    for _ in range(2):
+        ledger.reserve("batch", "b", "ml.g6.xlarge", 1)
+    assert _sums() == (0, 1)
+    assert [ledger.settle("batch", "b", 0.4) for _ in range(2)] == [True, False]
+    assert ledger.reserve("batch", "b", "ml.g6.xlarge", 1) is None
+    assert _sums() == (0.4, 0)
+
+
+def test_what_would_pass_the_limit_is_refused_with_figures() -> None:
+    ledger.reserve("training", "job", "ml.g6.xlarge", 4)
+    with pytest.raises(LimitReached) as refused:
+        ledger.reserve("evaluation", "job", "ml.g6.xlarge", 1.000001)
+    why = refused.value
+    assert (why.spent_usd, why.reserved_usd, why.asked_usd, why.limit_usd) == (0, 4, 1.000001, 5)
+    assert "$1.00 is left" in str(why)
+    assert "monthly_limit_usd" in why.cure
+    assert ledger.open_reservation("evaluation", "job") is None
+    ledger.reserve("evaluation", "job", "ml.g6.xlarge", 1)
+    assert ledger.totals().left_usd == 0
+
+
+def test_more_than_the_whole_limit_is_refused_in_an_empty_month() -> None:
+    with pytest.raises(LimitReached):
+        ledger.reserve("training", "job", "ml.g6.xlarge", 6)
+    assert ledger.month().entries == []
+
+
+def test_of_many_who_ask_at_once_only_as_many_get_it_as_there_is_money_for() -> None:
+    def ask(number: int) -> bool:
+        try:
+            ledger.reserve("batch", f"b{number}", "ml.g6.xlarge", 1.5)
+        except LimitReached:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        got = list(pool.map(ask, range(12)))
+    assert got.count(True) == 3
+    assert _sums() == (0, 4.5)
+    assert len(ledger.open_reservations()) == 3
+
+
+def test_a_reservation_is_extended_only_within_the_limit() -> None:
+    ledger.reserve("notebook", "n", "ml.g6.xlarge", 1)
+    ledger.extend("notebook", "n", most_usd=3, spent_usd=0.5)
+    assert _sums() == (0.5, 2.5)
+    with pytest.raises(LimitReached):
+        ledger.extend("notebook", "n", most_usd=5.5, spent_usd=1)
+    assert _sums() == (0.5, 2.5)
+    ledger.settle("notebook", "n", 0.6)
+    assert _sums() == (0.6, 0)
+
+
+def test_what_runs_already_is_counted_whatever_the_limit() -> None:
+    ledger.reserve("training", "by hand", "ml.g6.xlarge", 7, limited=False)
+    ledger.settle("training", "by hand", 7)
+    assert _sums() == (7, 0)
+    assert ledger.totals().left_usd == 0
+
+
+def test_it_counts_in_the_month_in_which_it_was_reserved(monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger.reserve("training", "job", "ml.g6.xlarge", 2)
+    monkeypatch.setattr(clock, "now", lambda: NOON + timedelta(days=1))
+    assert _sums() == (0, 0)
+    ledger.reserve("training", "next", "ml.g6.xlarge", 5)
+    assert ledger.settle("training", "job", 1)
+    september, october = ledger.totals("2026-09"), ledger.totals("2026-10")
+    assert (september.spent_usd, september.reserved_usd) == (1, 0)
+    assert (october.spent_usd, october.reserved_usd) == (0, 5)
+    assert ledger.reserve("training", "job", "ml.g6.xlarge", 2) is None
+
+
+def test_without_a_price_nothing_begins_under_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(PriceUnknown) as refused:
+        ledger.reserve("training", "job", "ml.p5en.48xlarge", None)
+    assert "ml.p5en.48xlarge" in str(refused.value)
+    assert "instance_prices_usd" in refused.value.cure
+    monkeypatch.setenv("STORYLOOM_MONTHLY_LIMIT_USD", "0")
+    ledger.reserve("training", "job", "ml.p5en.48xlarge", None)
+    sums = ledger.totals()
+    assert (sums.limit_usd, sums.left_usd, sums.unpriced) == (None, None, {"ml.p5en.48xlarge"})
+
+
+def test_without_a_limit_everything_is_counted_and_nothing_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORYLOOM_MONTHLY_LIMIT_USD", "0")
+    ledger.reserve("training", "job", "ml.g6.xlarge", 1000)
+    assert _sums() == (0, 1000)
+
+
+def test_asking_first_says_the_same_and_reserves_nothing() -> None:
+    ledger.require("training", 5, "ml.g6.xlarge")
+    with pytest.raises(LimitReached):
+        ledger.require("training", 5.01, "ml.g6.xlarge")
+    with pytest.raises(PriceUnknown):
+        ledger.require("training", None, "ml.p5en.48xlarge")
+    assert table.get("LEDGER", "2026-09") is None

@@ -1,0 +1,360 @@
+"""What costs is refused with 402 once the month has no money for it, by whichever way it is asked for."""
+
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from fastapi.testclient import TestClient
+
+from chat_api import limits, waking
+from chat_api.app import app
+from keeper.handler import handler as keeper
+from reserve.handler import handler as reserve
+from shared import (
+    approvals,
+    attempts,
+    aws,
+    hosting,
+    ledger,
+    lock,
+    run_costs,
+    runs,
+    table,
+    transforms,
+    usage,
+    versions,
+)
+from start_run import resuming
+from tests.unit.functions.conftest import House, asked_by
+from tests.unit.functions.sagemaker_stand_in import StandIn
+
+RUN = "20260907-090000-abcd"
+G6 = "ml.g6.xlarge"
+TICK = {"action": "tick"}
+
+
+@pytest.fixture
+def woken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the keeper was asked."""
+    asked: list[str] = []
+    monkeypatch.setattr(waking, "call_keeper", asked.append)
+    return asked
+
+
+@pytest.fixture
+def api(house: House, live_v1: str, woken: list[str], lambdas_at_once: None) -> Iterator[TestClient]:
+    """The app, for a person who has signed in; v1 is live and asleep."""
+    with TestClient(app, headers=asked_by(email="writer@example.com")) as client:
+        yield client
+
+
+@pytest.fixture
+def spent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A month with ten cents left."""
+    monkeypatch.setenv("STORYLOOM_MONTHLY_LIMIT_USD", "5")
+    ledger.reserve("training", "earlier", G6, 4.9, limited=False)
+    ledger.settle("training", "earlier", 4.9)
+
+
+def _version(version: str, status: Any) -> None:
+    model = versions.get("v1")
+    assert model is not None
+    versions.save(model.model_copy(update={"version": version, "status": status}))
+
+
+def _refused(answer: Any) -> dict[str, Any]:
+    assert answer.status_code == 402, answer.text
+    error: dict[str, Any] = answer.json()["error"]
+    assert error["type"] == "monthly_limit_reached"
+    for words in ("$0.10 is left", "limit of $5.00", "$4.90 is spent", "$0.00 is reserved"):
+        assert words in error["message"]
+    assert "monthly_limit_usd" in error["cure"]
+    return error
+
+
+def test_beyond_the_limit_nothing_is_woken(api: TestClient, spent: None, woken: list[str]) -> None:
+    _refused(api.post("/api/wake"))
+    asked = {"messages": [{"role": "user", "content": "Hello"}]}
+    _refused(api.post("/api/v1/chat/completions", json=asked))
+    _refused(api.post("/api/v1/completions", json={"prompt": "Once"}))
+    assert woken == []
+
+
+def test_a_model_that_is_awake_answers_on(
+    house: House, awake_v1: StandIn, api: TestClient, spent: None
+) -> None:
+    assert api.post("/api/wake").status_code == 202
+
+
+def test_beyond_the_limit_no_run_begins(api: TestClient, spent: None, house: House) -> None:
+    _refused(api.post("/api/runs"))
+    assert lock.holder() is None
+    runs.create(RUN, "arn", "stories arrived")
+    runs.wait(RUN, "AwaitApproval", "Waits.", "2026-12-01T00:00:00.000Z")
+    _refused(api.post(f"/api/runs/{RUN}/approve"))
+    assert approvals.get(RUN) is None
+    found = aws.stepfunctions().list_executions(stateMachineArn=house.state_machine_arn)["executions"]
+    assert found == []
+
+
+@pytest.mark.parametrize(("status", "verb"), [("approved", "activate"), ("pending", "approve")])
+def test_beyond_the_limit_no_version_is_deployed(
+    api: TestClient, spent: None, status: str, verb: str
+) -> None:
+    _version("v2", status)
+    _refused(api.post(f"/api/models/v2/{verb}"))
+    found = versions.get("v2")
+    assert found is not None
+    assert found.status == status
+
+
+def test_beyond_the_limit_no_batch_begins(api: TestClient, spent: None) -> None:
+    batch = transforms.create(owner="u1", created_by="u1", name="p", model="base", max_tokens=9, instance=G6)
+    transforms.move(batch.batch_id, "checked", {"uploading"}, cost_at_most_usd=1.0, answer_tokens=100)
+    _refused(api.post(f"/api/batches/{batch.batch_id}/start"))
+    found = transforms.get(batch.batch_id)
+    assert found is not None
+    assert found.status == "checked"
+    assert transforms.going() == []
+
+
+@pytest.mark.parametrize(
+    ("state", "needs"), [("Preflight", "A run"), ("Evaluate", "The evaluation"), ("Deploy", "The machine")]
+)
+def test_beyond_the_limit_no_run_is_resumed(
+    api: TestClient, spent: None, monkeypatch: pytest.MonkeyPatch, state: str, needs: str
+) -> None:
+    runs.create(RUN, "arn", "stories arrived")
+    runs.finish(RUN, "failed", "It failed.")
+    data = {"assembled": {"jobs": _jobs(), "estimate": {"training_minutes": 6}}}
+    planned = resuming.Resumption(f"{RUN}-2", state, data, {})
+    monkeypatch.setattr(resuming, "plan", lambda _: planned)
+    error = _refused(api.post(f"/api/runs/{RUN}/resume"))
+    assert error["message"].startswith(needs)
+    assert lock.holder() is None
+    run = runs.get(RUN)
+    assert run is not None
+    assert run.status == "failed"
+
+
+def test_a_caller_whose_day_is_used_up_wakes_nothing(api: TestClient, woken: list[str]) -> None:
+    usage.add_tokens("u1", limits.daily_tokens())
+    for _ in range(2):
+        answer = api.post("/api/wake")
+        assert (answer.status_code, answer.json()["error"]["type"]) == (429, "daily_budget_spent")
+    assert woken == []
+    assert hosting.state().status == "asleep"
+
+
+def test_a_batch_counts_in_the_day_of_who_starts_it(api: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chat_api.transforms._call_start_transform", lambda _: None)
+    ids = []
+    for _ in range(2):
+        batch = transforms.create(
+            owner="u1", created_by="u1", name="p", model="base", max_tokens=9, instance=G6
+        )
+        transforms.move(batch.batch_id, "checked", {"uploading"}, cost_at_most_usd=1.0, answer_tokens=200_000)
+        ids.append(batch.batch_id)
+    assert api.post(f"/api/batches/{ids[0]}/start").status_code == 202
+    assert usage.today("u1").tokens == 200_000
+    refused = api.post(f"/api/batches/{ids[1]}/start")
+    assert (refused.status_code, refused.json()["error"]["type"]) == (429, "daily_budget_spent")
+    assert api.post(f"/api/batches/{ids[0]}/start").status_code == 202
+    assert usage.today("u1").tokens == 200_000, "started once"
+
+
+def test_one_caller_starts_so_many_runs_in_a_day(api: TestClient) -> None:
+    _version("v2", "approved")
+    for _ in range(limits.RUNS_A_DAY // 2):
+        assert api.post("/api/runs").status_code == 202
+        assert api.post("/api/models/v2/activate").status_code == 202
+    for path in ("/api/runs", "/api/models/v2/activate"):
+        answer = api.post(path)
+        assert (answer.status_code, answer.json()["error"]["type"]) == (429, "too_many_runs")
+    with TestClient(app, headers=asked_by(sub="key:0123456789abcdef")) as another:
+        assert another.post("/api/runs").status_code == 202
+
+
+def _jobs() -> dict[str, Any]:
+    jobs = {
+        "training_attempt": 1,
+        "training_job_name": f"storyloom-train-{RUN}",
+        "hyperparameters": {"max_seconds": "14400"},
+        "processing_inputs": [],
+    }
+    return attempts.evaluation_attempt(RUN, jobs, 1, [G6])
+
+
+def _event(minutes: float = 6.0) -> dict[str, Any]:
+    return {"run_id": RUN, "jobs": _jobs(), "tune": False, "estimate": {"training_minutes": minutes}}
+
+
+def test_a_run_sets_aside_its_training_and_its_evaluation(
+    house: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STORYLOOM_MAX_TRAINING_MINUTES", "240")
+    runs.create(RUN, "arn", "stories arrived")
+    jobs = reserve(_event(), context)
+    assert jobs["reserved"]
+    assert jobs["stopping_condition"] == {
+        "MaxRuntimeInSeconds": 16200,
+        "MaxWaitTimeInSeconds": 16200 + 8 * 3600,
+    }
+    assert jobs["hyperparameters"]["max_seconds"] == "14400"
+    reserved = {entry.kind: entry.reserved_usd for entry in ledger.month().entries}
+    assert reserved == {"training": pytest.approx(4.5 * 1.13), "evaluation": pytest.approx(2 * 1.13)}
+    assert reserve(_event(), context) == jobs, "delivered twice"
+    assert ledger.totals().reserved_usd == pytest.approx(6.5 * 1.13)
+
+
+def test_a_training_gets_as_long_as_there_is_money_for(
+    house: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STORYLOOM_MAX_TRAINING_MINUTES", "240")
+    monkeypatch.setenv("STORYLOOM_MONTHLY_LIMIT_USD", "5")
+    runs.create(RUN, "arn", "stories arrived")
+    jobs = reserve(_event(), context)
+    assert jobs["reserved"]
+    seconds = jobs["stopping_condition"]["MaxRuntimeInSeconds"]
+    # Without the evaluation and the start of the model.
+    assert seconds == pytest.approx((5 - 2 * 1.13 - 0.75 * 1.13) / 1.13 * 3600, abs=2)
+    assert jobs["hyperparameters"]["max_seconds"] == f"{seconds - 1800}"
+    assert ledger.totals().left_usd == pytest.approx(0.75 * 1.13, abs=0.001)
+    assert reserve(_event(), context)["stopping_condition"]["MaxRuntimeInSeconds"] == pytest.approx(
+        seconds, abs=1
+    )
+
+
+def test_a_search_gets_no_more_than_the_month_has_left(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run_costs.search_budget_usd(10) == 10
+    monkeypatch.setenv("STORYLOOM_MONTHLY_LIMIT_USD", "5")
+    # Its evaluation and the start of the model are paid for as well.
+    assert run_costs.search_budget_usd(10) == pytest.approx(5 - 2 * 1.13 - 0.75 * 1.13)
+    ledger.reserve("training", "earlier", G6, 4.5)
+    assert run_costs.search_budget_usd(10) == 0
+
+
+def test_a_run_that_cannot_be_paid_ends_with_the_reason(
+    house: House, spent: None, context: LambdaContext
+) -> None:
+    runs.create(RUN, "arn", "stories arrived")
+    jobs = reserve(_event(), context)
+    assert not jobs["reserved"]
+    for words in ("nothing was spent on a GPU", "$0.10 is left", "monthly_limit_usd"):
+        assert words in jobs["refusal"]
+    assert ledger.open_reservations() == []
+
+
+@pytest.mark.aws_fact
+def test_the_keeper_settles_what_has_ended_as_sagemaker_bills_it(
+    house: House, context: LambdaContext, sagemaker: StandIn
+) -> None:
+    runs.create(RUN, "arn", "stories arrived")
+    jobs = reserve(_event(), context)
+    now, name = time.time(), jobs["training_job_name"]
+    machines = {"InstanceType": G6, "InstanceCount": 2, "VolumeSizeInGB": 1}
+    training = {
+        "TrainingJobName": name, "TrainingJobArn": "arn:t", "CreationTime": now - 7200,
+        "ResourceConfig": machines, "StoppingCondition": {"MaxRuntimeInSeconds": 16200},
+    }  # fmt: skip
+    sagemaker.trainings[name] = {**training, "TrainingJobStatus": "InProgress"}
+    keeper(TICK, context)
+    assert ledger.open_reservation("training", name) is not None
+    sagemaker.trainings[name] = {
+        **training, "TrainingJobStatus": "Completed", "TrainingStartTime": now - 3600, "TrainingEndTime": now,
+        "TrainingTimeInSeconds": 3600, "BillableTimeInSeconds": 1200,
+    }  # fmt: skip
+    sagemaker.evaluations[jobs["processing_job_name"]] = {
+        "ProcessingJobName": jobs["processing_job_name"], "ProcessingJobArn": "arn:p", "CreationTime": now,
+        "ProcessingJobStatus": "Stopped", "ProcessingStartTime": now - 600, "ProcessingEndTime": now,
+        "ProcessingResources": {"ClusterConfig": {**machines, "InstanceCount": 1}},
+    }  # fmt: skip
+    keeper(TICK, context)
+    keeper(TICK, context)
+    spent = {entry.kind: entry.spent_usd for entry in ledger.month().entries}
+    assert spent == {
+        "training": pytest.approx(1.13 * 2 * 1200 / 3600, abs=1e-5),
+        "evaluation": pytest.approx(1.13 / 6, abs=1e-3),
+    }
+    assert ledger.totals().reserved_usd == 0
+
+
+def test_what_a_run_never_began_is_given_back_when_it_has_ended(
+    house: House, context: LambdaContext, sagemaker: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keeper.settling._STARTING", timedelta(0))
+    runs.create(RUN, "arn", "stories arrived")
+    reserve(_event(), context)
+    keeper(TICK, context)
+    assert len(ledger.open_reservations()) == 2, "the run goes on"
+    runs.finish(RUN, "failed", "It failed.")
+    keeper(TICK, context)
+    assert ledger.open_reservations() == []
+    assert ledger.month().entries == []
+    assert reserve(_event(), context)["reserved"], "it may be resumed"
+
+
+def test_a_job_that_nobody_reserved_is_found_and_counted(
+    house: House, context: LambdaContext, sagemaker: StandIn
+) -> None:
+    now, name = time.time(), f"storyloom-train-{RUN}"
+    sagemaker.trainings[name] = {
+        "TrainingJobName": name, "TrainingJobArn": "arn:t", "CreationTime": now - 7200,
+        "ResourceConfig": {"InstanceType": G6, "InstanceCount": 1, "VolumeSizeInGB": 1},
+        "TrainingJobStatus": "Completed", "BillableTimeInSeconds": 3600,
+    }  # fmt: skip
+    keeper(TICK, context)
+    keeper(TICK, context)
+    assert ledger.totals().spent_usd == pytest.approx(1.13)
+
+
+def test_what_cannot_be_paid_any_longer_goes_to_sleep_with_the_reason(
+    house: House, awake_v1: StandIn, context: LambdaContext, spent: None
+) -> None:
+    hosting.touch(at_once=True)
+    # The first gives back what the start did not need.
+    keeper(TICK, context)
+    keeper(TICK, context)
+    state = hosting.state()
+    assert state.status == "asleep"
+    assert "limit of $5.00" in (state.message or "")
+    assert awake_v1.endpoint is None
+
+
+def test_the_status_is_there_at_once_with_four_thousand_batches(api: TestClient, house: House) -> None:
+    read: list[int] = []
+    events = aws.dynamodb().meta.events
+    events.register("after-call.dynamodb", lambda http_response, **_: read.append(len(http_response.content)))
+
+    def look() -> tuple[int, int, float]:
+        read.clear()
+        began = time.perf_counter()
+        assert api.get("/api/status").status_code == 200
+        return len(read), sum(read), time.perf_counter() - began
+
+    calls, size, _ = look()
+    _many_batches(house, 4000)
+    # As little is read as without them, however busy this machine is.
+    assert look()[:2] == (calls, size)
+    assert min(look()[2] for _ in range(20)) < 0.1
+    read.clear()
+    assert len(api.get("/api/batches").json()["batches"]) == 50
+    assert len(read) < 10
+    assert sum(read) < 200_000
+
+
+def _many_batches(house: House, count: int) -> None:
+    made = transforms.create(owner="u1", created_by="u1", name="p", model="base", max_tokens=9, instance=G6)
+    item = table.get("BATCHES", made.batch_id)
+    assert item is not None
+    puts = []
+    for number in range(count):
+        batch_id = f"20260907-{number:06}-abcd"
+        record = {**item, "sk": batch_id, "batch_id": batch_id}
+        puts += [record, {"pk": "BATCHES#u1", "sk": batch_id}]
+    for start in range(0, len(puts), 25):
+        requests: Any = [{"PutRequest": {"Item": put}} for put in puts[start : start + 25]]
+        aws.dynamodb().batch_write_item(RequestItems={house.table: requests})
