@@ -87,3 +87,10 @@ def this_month_usd() -> float | None:
             return None
         total += price.usd_per_hour * length / 3600
     return round(total, 4)
+
+
+def hosting_price_month() -> str:
+    """Return of what month the price of the endpoint's first choice is, or an empty text if there is none."""
+    first, *_ = environment.read(environment.BilledInstances).billed_instances["hosting"]
+    price = prices.usd_per_hour("hosting", first)
+    return price.month if price else ""
