@@ -27,8 +27,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     Args:
         event: `{"reason": words, "due": when the timer fired, "version": what to deploy, "resume": id of a
             failed run, "again": whether to train also on unchanged stories, "by": id of the person or key
-            that asks}`, all optional. The run id is made from `due`, so that a call which is delivered twice is
-            one run. Without a version the run reads all stories; a failed one goes on where it failed.
+            that asks}`, all optional. The run id is made from `due`, so that a call which is delivered
+            twice is one run. Without a version the run reads all stories; a failed one goes on where it
+            failed.
         context: Lambda's.
 
     Returns:

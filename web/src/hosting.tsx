@@ -100,12 +100,14 @@ export function HostingPanel({ api, status, email, scopes, onSignOut }: Props) {
             </p>
           </>
         )}
-        <p>
-          <a href="#/costs" onClick={() => panel.current?.hidePopover()}>
-            Costs
-          </a>{" "}
-          <span class="quiet">of this month and of others</span>
-        </p>
+        {scopes.includes("read") && (
+          <p>
+            <a href="#/costs" onClick={() => panel.current?.hidePopover()}>
+              Costs
+            </a>{" "}
+            <span class="quiet">of this month and of others</span>
+          </p>
+        )}
         <hr />
         <p class="quiet">Signed in as {email}</p>
         {scopes.includes("keys") && (
