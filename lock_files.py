@@ -82,7 +82,10 @@ LOCKS = (
     ),
     Lock("tests/checkov/requirements.lock", ("tests/checkov/requirements.txt",)),
 )
-CUDA_LOCK = "requirements-cuda.lock"
+TORCH_LOCK = "requirements-torch.lock"
+"""PyPI's PyTorch, with CUDA's libraries on Linux."""
+TORCH_CPU_LOCK = "requirements-torch-cpu.lock"
+"""PyTorch's CPU build, which PyPI does not have. From one file with both, pip would take PyPI's."""
 _HEADER = "# Written by `make lock` from {inputs}: change that, never this.\n"
 
 
@@ -126,7 +129,7 @@ def read_pins(text: str) -> list[Pin]:
 
 
 def write(lock: Lock, *, upgrade: bool) -> None:
-    """Write one lock file, and the CUDA libraries of PyTorch beside the app's."""
+    """Write one lock file, and those of PyTorch beside the app's."""
     output = CHECKOUT / lock.output
     before = {pin.name: pin for name in lock.installed_before for pin in _pins_of(name)}
     present = {pin.name: pin for pin in (*_pins_of(lock.output), *before.values())}
@@ -134,15 +137,13 @@ def write(lock: Lock, *, upgrade: bool) -> None:
     for pin in pins:
         for marker in _TRUE_EVERYWHERE:
             pin.requirement = pin.requirement.replace(marker, "")
-        if pin.name == "torch":
-            pin.hashes = sorted({*pin.hashes, *_cpu_builds(pin.version, present.get("torch"))})
     pins = [pin for pin in pins if pin.name not in {*before, *_IN_EVERY_ENVIRONMENT}]
     if lock.output == "requirements.lock":
-        cuda = [pin for pin in pins if pin.name.startswith(_CUDA)]
-        _put(CHECKOUT / CUDA_LOCK, lock, cuda)
-        pins = [pin for pin in pins if pin not in cuda]
-    elif lock.installed_before:
-        pins = [pin for pin in pins if not pin.name.startswith(_CUDA)]
+        torch = [pin for pin in pins if pin.name == "torch" or pin.name.startswith(_CUDA)]
+        pins = [pin for pin in pins if pin not in torch]
+        _put(CHECKOUT / TORCH_LOCK, lock, torch)
+        (version,) = (pin.version for pin in torch if pin.name == "torch")
+        _put(CHECKOUT / TORCH_CPU_LOCK, lock, [cpu_build(version, _pins_of(TORCH_CPU_LOCK))])
     _put(output, lock, pins)
 
 
@@ -155,7 +156,7 @@ def _put(file: Path, lock: Lock, pins: Iterable[Pin]) -> None:
 def _pins_of(name: str) -> list[Pin]:
     file = CHECKOUT / name
     pins = read_pins(file.read_text()) if file.is_file() else []
-    return pins + (_pins_of(CUDA_LOCK) if name == "requirements.lock" else [])
+    return pins + (_pins_of(TORCH_LOCK) if name == "requirements.lock" else [])
 
 
 def _resolve(lock: Lock, preferred: Mapping[str, Pin], fixed: Mapping[str, Pin]) -> str:
@@ -191,13 +192,14 @@ class _Anchors(HTMLParser):
         self.addresses += [value for name, value in attrs if tag == "a" and name == "href" and value]
 
 
-def _cpu_builds(version: str, known: Pin | None) -> set[str]:
-    """Hashes of PyTorch's CPU builds of a version, which PyPI does not have.
+def cpu_build(version: str, present: Iterable[Pin]) -> Pin:
+    """PyTorch's CPU build of a version, with the hashes that are known.
 
     They are those that the lock has already, and those of the indexes and folders that pip is told of by
     PIP_EXTRA_INDEX_URL and PIP_FIND_LINKS, as the README advises for Linux.
     """
-    hashes = set(known.hashes) if known is not None and known.version == version else set()
+    requirement = f"torch=={version}+cpu"
+    hashes = {digest for pin in present if pin.requirement == requirement for digest in pin.hashes}
     for folder in map(Path, os.environ.get("PIP_FIND_LINKS", "").split()):
         for wheel in folder.glob("torch-*.whl"):
             if _is_cpu_build(wheel.name, version):
@@ -206,7 +208,7 @@ def _cpu_builds(version: str, known: Pin | None) -> set[str]:
         page = urljoin(index.rstrip("/") + "/", "torch/")
         with urllib.request.urlopen(page, timeout=60) as answer:  # noqa: S310 - the index that its user named
             hashes |= linked_hashes(answer.read().decode(), version)
-    return hashes
+    return Pin(requirement, sorted(hashes))
 
 
 def linked_hashes(page: str, version: str) -> set[str]:

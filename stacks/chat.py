@@ -116,7 +116,7 @@ class ChatStack(Stack):
 
     def _keeper(self, hosting: Hosting) -> Function:
         keeper = self._function("keeper", Duration.minutes(2))
-        keeper.may_use_table("GetItem", "UpdateItem")
+        keeper.may_use_table("GetItem", "UpdateItem", partitions=("LOCK", "POINTERS", "HOSTING", "BATCHES"))
         hosting.managed_by(keeper)
         hosting.scaled_by(keeper)
         events.Rule(
@@ -158,7 +158,13 @@ class ChatStack(Stack):
                 "STORYLOOM_DAILY_TOKENS": str(self._settings.daily_tokens_per_person),
             },
         )
-        chat_api.may_use_table("BatchGetItem", "GetItem", "Query", "UpdateItem")
+        chat_api.may_use_table(
+            *("BatchGetItem", "GetItem", "Query", "UpdateItem"),
+            partitions=(
+                *("RUNS", "APPROVALS", "MODELS", "POINTERS", "HOSTING", "BATCHES", "KEYS"),
+                *("USAGE#*", "ANSWER#*"),
+            ),
+        )
         hosting.asked_by(chat_api, streaming=True)
         hosting.priced_for(chat_api)
         allow(
@@ -205,7 +211,7 @@ class ChatStack(Stack):
 
     def _start_transform(self, transforms: Transforms) -> Function:
         start_transform = self._function("start_transform", LONGEST_PACKING, memory_mb=1769)
-        start_transform.may_use_table("GetItem", "UpdateItem")
+        start_transform.may_use_table("GetItem", "UpdateItem", partitions=("HOSTING", "BATCHES"))
         start_transform.may_list_artifacts("hosting/*", "transforms/model/*")
         start_transform.may_read_artifacts("hosting/*")
         start_transform.may_write_artifacts("transforms/model/*")
@@ -224,7 +230,7 @@ class ChatStack(Stack):
 
     def _authorizer(self, sign_in: SignIn) -> Function:
         authorizer = self._function("authorizer", Duration.seconds(15), memory_mb=512)
-        authorizer.may_use_table("GetItem")
+        authorizer.may_use_table("GetItem", partitions=["KEYS"])
         authorizer.function.add_environment("STORYLOOM_USER_POOL_ID", sign_in.pool.user_pool_id)
         authorizer.function.add_environment(
             "STORYLOOM_USER_POOL_CLIENT_ID", sign_in.client.user_pool_client_id

@@ -12,11 +12,21 @@ import pytest
 from packaging.requirements import Requirement
 
 import lock_files
-from lock_files import CHECKOUT, CUDA_LOCK, LOCKS, Lock, Pin, canonical_name, read_pins
+from lock_files import (
+    CHECKOUT,
+    LOCKS,
+    TORCH_CPU_LOCK,
+    TORCH_LOCK,
+    Lock,
+    Pin,
+    canonical_name,
+    cpu_build,
+    read_pins,
+)
 from stacks import function_packages
 from stacks.function_groups import CONTROL, GROUPS, FunctionGroup
 
-_EVERY_LOCK = [*(lock.output for lock in LOCKS), CUDA_LOCK]
+_EVERY_LOCK = [*(lock.output for lock in LOCKS), TORCH_LOCK, TORCH_CPU_LOCK]
 
 
 def _pins(lock: str) -> dict[str, Pin]:
@@ -49,9 +59,9 @@ def test_no_lock_says_where_packages_come_from(lock: str) -> None:
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.output)
 def test_a_lock_has_all_that_is_asked_for(lock: Lock) -> None:
     """When this fails, run `make lock`."""
-    present = {
-        name: pin for other in (*lock.installed_before, lock.output) for name, pin in _pins(other).items()
-    }
+    present: dict[str, Pin] = {}
+    for output in (TORCH_LOCK, *lock.installed_before, lock.output):
+        present |= _pins(output)
     for file in lock.inputs:
         for requirement in _requirements(file):
             pin = present.get(canonical_name(requirement.name))
@@ -89,6 +99,13 @@ def test_every_installation_of_the_makefile_compares_hashes() -> None:
     assert all(
         "npm ci" in line for line in re.findall(r"^\t.*npm (?:ci|i|install)\b.*$", makefile, re.MULTILINE)
     )
+
+
+def test_both_builds_of_pytorch_are_the_same_version() -> None:
+    version = _pins(TORCH_LOCK)["torch"].version
+    assert _pins(TORCH_CPU_LOCK)["torch"].version == f"{version}+cpu"
+    for name in set(_EVERY_LOCK) - {TORCH_LOCK, TORCH_CPU_LOCK, "tests/container/requirements.lock"}:
+        assert "torch" not in _pins(name), "pip would take PyPI's build, with gigabytes of CUDA"
 
 
 def test_the_locked_setuptools_builds_this_project() -> None:
@@ -171,9 +188,9 @@ def test_hashes_of_pytorchs_cpu_builds_are_kept_and_found(
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "")
     here = hashlib.sha256(b"wheel").hexdigest()
-    known = Pin("torch==2.13.0", ["cd" * 32])
-    assert lock_files._cpu_builds("2.13.0", known) == {"cd" * 32, here}
-    assert lock_files._cpu_builds("2.14.0", known) == set(), "other versions' hashes are not carried on"
+    known = Pin("torch==2.13.0+cpu", ["cd" * 32])
+    assert cpu_build("2.13.0", [known]) == Pin("torch==2.13.0+cpu", sorted([here, "cd" * 32]))
+    assert cpu_build("2.14.0", [known]).hashes == [], "other versions' hashes are not carried on"
 
 
 def test_an_index_page_gives_the_hashes_of_cpu_builds_alone() -> None:
