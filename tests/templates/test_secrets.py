@@ -9,11 +9,11 @@ import pytest
 
 from tests.templates.conftest import Synthesized, definition, flat
 
-_SECRET_NAME = re.compile(r"(SECRET|PASSWORD|TOKEN|CREDENTIAL|PRIVATE|(?<![A-Z])API_?KEY)", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    r"(SECRET|PASSWORD|TOKEN(?!S)|CREDENTIAL|PRIVATE|(?<![A-Z])API_?KEY)", re.IGNORECASE
+)
 _NOT_SECRET = {
     "STORYLOOM_HUGGINGFACE_TOKEN_SECRET": "the name of the secret, which Secrets Manager keeps",
-    "STORYLOOM_TRANSFORM_TOKENS_PER_SECOND": "how fast machines are expected to be",
-    "STORYLOOM_TOKENS_PER_DAY": "a limit",
 }
 _SECRET_VALUES = re.compile(
     r"AKIA[0-9A-Z]{16}|ASIA[0-9A-Z]{16}|hf_[A-Za-z0-9]{20,}|-----BEGIN|\beyJ[A-Za-z0-9_-]{20,}\."
