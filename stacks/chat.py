@@ -62,7 +62,7 @@ class ChatStack(Stack):
         start_transform = self._start_transform(transforms)
         chat_api = self._chat_api(hosting, keeper, pipeline.machine_seen_from(self))
         self._let_choose_versions(chat_api)
-        grant_manage_people(chat_api, sign_in.pool, self._storage.table_arn)
+        grant_manage_people(chat_api, sign_in.pool)
         grant_append_audit(chat_api, self._storage.table_arn)
         self._let_answer_batches(chat_api, keeper, transforms)
         pipeline.machine_seen_from(self).bills_seen_by(keeper)
@@ -124,7 +124,9 @@ class ChatStack(Stack):
 
     def _keeper(self, hosting: Hosting) -> Function:
         keeper = self._function("keeper", Duration.minutes(2))
-        keeper.may_use_table("GetItem", "UpdateItem")
+        keeper.may_use_table(
+            "GetItem", "UpdateItem", partitions=("LOCK", "POINTERS", "HOSTING", "BATCHES", "RUNS", "USAGE")
+        )
         hosting.managed_by(keeper)
         hosting.scaled_by(keeper)
         allow(
@@ -173,7 +175,14 @@ class ChatStack(Stack):
                 "STORYLOOM_DAILY_TOKENS": str(self._settings.daily_tokens_per_person),
             },
         )
-        chat_api.may_use_table("BatchGetItem", "GetItem", "Query", "UpdateItem")
+        chat_api.may_use_table(
+            *("BatchGetItem", "GetItem", "Query", "UpdateItem"),
+            partitions=(
+                *("RUNS", "APPROVALS", "MODELS", "POINTERS", "HOSTING", "BATCHES", "BATCHES#*", "KEYS"),
+                *("USAGE", "USAGE#*", "ANSWER#*"),
+            ),
+        )
+        chat_api.may_use_table("PutItem", partitions=["BATCHES#*"])
         hosting.asked_by(chat_api, streaming=True)
         keep_ledger(chat_api, self._settings)
         describe_run_costs(chat_api, self._settings)
@@ -222,7 +231,7 @@ class ChatStack(Stack):
 
     def _start_transform(self, transforms: Transforms) -> Function:
         start_transform = self._function("start_transform", LONGEST_PACKING, memory_mb=1769)
-        start_transform.may_use_table("GetItem", "UpdateItem")
+        start_transform.may_use_table("GetItem", "UpdateItem", partitions=("HOSTING", "BATCHES"))
         start_transform.may_list_artifacts("hosting/*", "transforms/model/*")
         start_transform.may_read_artifacts("hosting/*")
         start_transform.may_write_artifacts("transforms/model/*")
@@ -241,7 +250,7 @@ class ChatStack(Stack):
 
     def _authorizer(self, sign_in: SignIn) -> Function:
         authorizer = self._function("authorizer", Duration.seconds(15), memory_mb=512)
-        authorizer.may_use_table("GetItem")
+        authorizer.may_use_table("GetItem", partitions=["KEYS"])
         grant_read_people(authorizer, sign_in.pool)
         authorizer.function.add_environment(
             "STORYLOOM_USER_POOL_CLIENT_ID", sign_in.client.user_pool_client_id

@@ -75,7 +75,10 @@ def grant_clean_up(
         machine_arn: of the state machine.
         executions_arn: of its executions.
     """
-    function.may_use_table("GetItem", "Query", "UpdateItem", "DeleteItem")
+    function.may_use_table(
+        *("GetItem", "Query", "UpdateItem", "DeleteItem"),
+        partitions=("RUNS", "LOCK", "MODELS", "HOSTING", "BATCHES", "KEYS"),
+    )
     hosting.removed_by(function)
     _grant_jobs(function, settings)
     _grant_logs(function, settings)

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 
 from aws_cdk import RemovalPolicy
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_deployment as s3_deployment
 from constructs import Construct
 
-from stacks.permissions import acknowledge, acknowledge_generated_policy
+from stacks.accepted_findings import FUNCTION, LOG_GROUP, accept_findings
+from stacks.permissions import acknowledge, acknowledge_generated_policy, service_principal
 
 
 def deploy_files(
@@ -37,6 +39,7 @@ def deploy_files(
     log_group = logs.LogGroup(
         scope, f"{id_}Log", retention=logs.RetentionDays.ONE_MONTH, removal_policy=RemovalPolicy.DESTROY
     )
+    accept_findings(log_group, LOG_GROUP)
     deployment = s3_deployment.BucketDeployment(
         scope,
         id_,
@@ -55,6 +58,10 @@ def deploy_files(
 
 def _acknowledge_deployer(deployment: s3_deployment.BucketDeployment) -> None:
     role = deployment.handler_role
+    definition = role.node.default_child
+    assert isinstance(definition, iam.CfnRole)  # noqa: S101 - for the type checker
+    trust = service_principal("lambda.amazonaws.com").policy_fragment.conditions
+    definition.add_property_override("AssumeRolePolicyDocument.Statement.0.Condition", trust)
     acknowledge_generated_policy(
         role,
         "the CDK writes the policy of its own function: it reads its assets and writes this one bucket",
@@ -66,4 +73,5 @@ def _acknowledge_deployer(deployment: s3_deployment.BucketDeployment) -> None:
     )
     function = role.node.scope
     assert function is not None  # noqa: S101 - for the type checker
+    accept_findings(function, FUNCTION)
     acknowledge(function, "AwsSolutions-L1", "the CDK chooses the runtime of its own deployment function")

@@ -11,7 +11,7 @@ class FunctionGroup:
     """Functions that are deployed from one zip, because they need the same packages."""
 
     name: str
-    """Also the name of `lambda/requirements/<name>.txt`."""
+    """Also the name of `lambda/requirements/<name>.txt` and of its lock file."""
     functions: tuple[str, ...]
     """Folders of `lambda/`."""
     libraries: tuple[str, ...] = ()
@@ -23,6 +23,11 @@ class FunctionGroup:
     def requirements(self) -> Path:
         """The pinned packages of the group."""
         return CHECKOUT / "lambda" / "requirements" / f"{self.name}.txt"
+
+    @property
+    def lock(self) -> Path:
+        """The same packages with the hashes of their files."""
+        return self.requirements.with_suffix(".lock")
 
 
 _PRICES = ("price_list",)

@@ -1,8 +1,8 @@
 """Fetch the functions' packages for Lambda's Linux, so that synth needs no network.
 
 `python -m stacks.function_packages` fills `.build/functions/<key>/` for each group; the key is a hash of the
-group's pinned requirements and of the Python version, so a folder never goes stale. No Docker: pip picks the
-wheels that Amazon Linux 2023 runs.
+group's lock file and of the Python version, so a folder never goes stale. No Docker: pip picks the
+wheels that Amazon Linux 2023 runs, and refuses one whose SHA-256 is not in the lock file.
 """
 
 import argparse
@@ -36,7 +36,7 @@ class PackagesMissingError(Exception):
 
 def packages_folder(group: FunctionGroup, python: str) -> Path:
     """Folder of a group's packages for one Python version such as `3.14`; it may not exist yet."""
-    lock = group.requirements.read_bytes()
+    lock = group.lock.read_bytes()
     form = b" compiled" if python == _THIS_PYTHON else b""
     key = hashlib.sha256(lock + b"\npython " + python.encode() + form).hexdigest()[:16]
     return CHECKOUT / ".build" / "functions" / key
@@ -89,7 +89,7 @@ def _pip_install(group: FunctionGroup, python: str, target: Path) -> list[str]:
         *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"),
         *("--only-binary=:all:", "--implementation", "cp", "--python-version", python),
         *platforms,
-        *("--target", str(target), "--requirement", str(group.requirements)),
+        *("--require-hashes", "--no-deps", "--target", str(target), "--requirement", str(group.lock)),
     ]
 
 
@@ -110,7 +110,7 @@ def _check_size(group: FunctionGroup, target: Path) -> None:
     size_mb = sum(file.stat().st_size for file in target.rglob("*") if file.is_file()) / 1e6
     if size_mb > _LAMBDA_LIMIT_MB:
         raise ValueError(
-            f"The packages of {group.requirements.name} have {size_mb:.0f} MB; Lambda takes "
+            f"The packages of {group.lock.name} have {size_mb:.0f} MB; Lambda takes "
             f"{_LAMBDA_LIMIT_MB} MB with the functions' own code. Remove a package."
         )
 

@@ -9,9 +9,10 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
+from stacks.accepted_findings import BASE_MODEL, FUNCTION, LOG_GROUP, accept_findings
 from stacks.function_bundles import FunctionBundles
 from stacks.function_groups import group_of
-from stacks.permissions import acknowledge, allow
+from stacks.permissions import acknowledge, allow, service_principal
 from stacks.references import Storage
 from stacks.settings import Settings
 
@@ -53,9 +54,10 @@ class Function(Construct):
             layers: Lambda layers.
         """
         super().__init__(scope, "".join(word.capitalize() for word in name.split("_")))
-        self.role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+        self.role = iam.Role(self, "Role", assumed_by=service_principal("lambda.amazonaws.com"))
         self._storage = storage
         log_group = logs.LogGroup(self, "Log", retention=LOG_RETENTION, removal_policy=RemovalPolicy.DESTROY)
+        accept_findings(log_group, LOG_GROUP)
         allow(self.role, ["logs:CreateLogStream", "logs:PutLogEvents"], [log_group.log_group_arn])
         self.function = lambda_.Function(
             self,
@@ -73,6 +75,7 @@ class Function(Construct):
             layers=list(layers),
             environment={**_common_environment(name, settings, storage), **(environment or {})},
         )
+        accept_findings(self.function, FUNCTION, BASE_MODEL)
         if settings.function_python != _NEWEST_PYTHON:
             acknowledge(
                 self.function,
@@ -86,9 +89,23 @@ class Function(Construct):
         """The function's ARN."""
         return self.function.function_arn
 
-    def may_use_table(self, *actions: str) -> None:
-        """Allow actions of DynamoDB on the table, such as `GetItem`."""
-        allow(self.role, [f"dynamodb:{action}" for action in actions], [self._storage.table_arn])
+    def may_use_table(self, *actions: str, partitions: Sequence[str]) -> None:
+        """Allow actions of DynamoDB on some partitions of the table.
+
+        Args:
+            actions: such as `GetItem`.
+            partitions: partition keys, such as `RUNS` or `USAGE#*` (docs/contracts.md).
+        """
+        allow(
+            self.role,
+            [f"dynamodb:{action}" for action in actions],
+            [self._storage.table_arn],
+            # `ForAllValues` also holds for a request without the key, which no request of these has
+            conditions={
+                "ForAllValues:StringLike": {"dynamodb:LeadingKeys": list(partitions)},
+                "Null": {"dynamodb:LeadingKeys": "false"},
+            },
+        )
 
     def may_read_artifacts(self, *keys: str) -> None:
         """Allow reading objects of the artifacts bucket below some prefixes, such as `runs/*`."""

@@ -7,6 +7,7 @@ from aws_cdk import Aws
 
 from stacks.functions import Function
 from stacks.permissions import allow, arn, may_pass
+from stacks.request_limits import WITHOUT_NETWORK, only_instances
 from stacks.rollback import alarm_names, allow_describing_alarms
 from stacks.settings import Settings
 
@@ -40,9 +41,22 @@ class Hosting:
             [endpoint, configs],
             wildcard_because=named,
         )
-        allow(function.role, ["sagemaker:CreateEndpointConfig"], [configs], wildcard_because=named)
+        machines = [self.settings.hosting_instance, *self.settings.fallbacks]
+        allow(
+            function.role,
+            ["sagemaker:CreateEndpointConfig"],
+            [configs],
+            wildcard_because=named,
+            conditions=only_instances(machines),
+        )
         models = arn("sagemaker", f"model/{name}-v*")
-        allow(function.role, ["sagemaker:CreateModel"], [models], wildcard_because=named)
+        allow(
+            function.role,
+            ["sagemaker:CreateModel"],
+            [models],
+            wildcard_because=named,
+            conditions=WITHOUT_NETWORK,
+        )
         # Each of them is made with the app's tag.
         allow(function.role, ["sagemaker:AddTags"], [endpoint, configs, models], wildcard_because=named)
         may_pass(function.role, self.role_arn, "sagemaker.amazonaws.com")

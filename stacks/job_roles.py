@@ -4,9 +4,10 @@ from aws_cdk import Aws
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+from stacks.container_digests import repository_of
 from stacks.container_images import registry_account
 from stacks.job_logs import JOB_LOGS, TRANSFORM_LOG
-from stacks.permissions import allow, arn
+from stacks.permissions import allow, arn, service_principal
 from stacks.references import Storage
 from stacks.rollback import allow_describing_alarms
 from stacks.settings import Settings
@@ -77,9 +78,7 @@ def transform_role(scope: Construct, storage: Storage, image: str) -> iam.Role:
 
 
 def _sagemaker_role(scope: Construct, id_: str, description: str) -> iam.Role:
-    principal = iam.ServicePrincipal(
-        "sagemaker.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}}
-    )
+    principal = service_principal("sagemaker.amazonaws.com")
     return iam.Role(scope, id_, assumed_by=principal, description=description)
 
 
@@ -114,8 +113,7 @@ def _put_metrics(role: iam.Role, namespaces: list[str]) -> None:
 
 
 def _pull_image(role: iam.Role, image: str) -> None:
-    # 763104351884.dkr.ecr.us-east-1.amazonaws.com/vllm:0.30.0-…
-    repository = image.split("/", 1)[1].split(":", 1)[0]
+    repository = repository_of(image)
     allow(
         role,
         ["ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage"],

@@ -10,6 +10,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_deployment as s3_deployment
 from constructs import Construct
 
+from stacks.accepted_findings import BUCKET, DISTRIBUTION, MADE_AGAIN, accept_findings
 from stacks.api_at_the_edge import api_headers, edge_function
 from stacks.file_deployment import deploy_files
 from stacks.permissions import acknowledge
@@ -119,6 +120,7 @@ class Page(Construct):
             "AwsSolutions-S1",
             "it holds the built page, which everybody may see, and only CloudFront reads it",
         )
+        accept_findings(bucket, BUCKET, MADE_AGAIN)
         return bucket
 
     def _distribution(self, bucket: s3.Bucket, api: apigateway.RestApi) -> cloudfront.Distribution:
@@ -166,6 +168,7 @@ class Page(Construct):
             "AwsSolutions-CFR4": "CloudFront fixes the policy of its own domain; another needs a certificate",
         }.items():
             acknowledge(distribution, rule, reason)
+        accept_findings(distribution, DISTRIBUTION)
         return distribution
 
     def _headers(self) -> cloudfront.ResponseHeadersPolicy:

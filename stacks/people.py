@@ -33,13 +33,13 @@ def grant_read_people(function: Function, pool: cognito.UserPool) -> None:
     _grant(function, pool, _READ)
 
 
-def grant_manage_people(function: Function, pool: cognito.UserPool, table_arn: str) -> None:
+def grant_manage_people(function: Function, pool: cognito.UserPool) -> None:
     """Let a function list, invite and remove people and change their roles, one change at a time.
 
     Setting a password, or an attribute such as the address, is not among it.
     """
     _grant(function, pool, (*_READ, *_CHANGE))
-    allow(function.role, ["dynamodb:UpdateItem"], [table_arn], conditions=_only(_LOCK_PARTITION))
+    function.may_use_table("UpdateItem", partitions=[_LOCK_PARTITION])
 
 
 def grant_append_audit(function: Function, table_arn: str) -> None:
@@ -48,8 +48,7 @@ def grant_append_audit(function: Function, table_arn: str) -> None:
     IAM cannot tell a new item from one that replaces another: that a put never replaces an entry is a
     condition of the request itself.
     """
-    actions = ["dynamodb:PutItem", "dynamodb:Query"]
-    allow(function.role, actions, [table_arn], conditions=_only(AUDIT_PARTITION))
+    function.may_use_table("PutItem", "Query", partitions=[AUDIT_PARTITION])
     function.role.add_to_policy(
         iam.PolicyStatement(
             effect=iam.Effect.DENY,
@@ -58,10 +57,6 @@ def grant_append_audit(function: Function, table_arn: str) -> None:
             conditions={"ForAnyValue:StringEquals": {"dynamodb:LeadingKeys": [AUDIT_PARTITION]}},
         )
     )
-
-
-def _only(partition: str) -> dict[str, dict[str, list[str]]]:
-    return {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [partition]}}
 
 
 def _grant(function: Function, pool: cognito.UserPool, operations: tuple[str, ...]) -> None:

@@ -1,7 +1,8 @@
 """Permissions with their reasons.
 
 Every statement names its resources. A wildcard in one is a decision, so it cannot be granted without a
-reason: the reason acknowledges exactly that finding of cdk-nag, on exactly that role.
+reason: the reason acknowledges exactly that finding of cdk-nag, on exactly that role. All buckets are this
+account's: an ARN of S3 names no account, and the name of a deleted bucket is free for everybody.
 """
 
 import json
@@ -45,11 +46,26 @@ def allow(
         raise UnexplainedWildcardError(
             f"{role.node.path}: {'say why of' if wildcards else 'no wildcard to explain in'} {list(actions)}."
         )
+    if any(action.startswith("s3:") for action in actions):
+        conditions = _and_in_this_account(conditions or {})
     role.add_to_policy(
         iam.PolicyStatement(actions=list(actions), resources=list(resources), conditions=conditions)
     )
     for finding in dict.fromkeys(wildcards):
         acknowledge(role, f"AwsSolutions-IAM5[Resource::{finding}]", wildcard_because)
+
+
+def _and_in_this_account(conditions: Mapping[str, Any]) -> dict[str, Any]:
+    equals = {**conditions.get("StringEquals", {}), "aws:ResourceAccount": Aws.ACCOUNT_ID}
+    return {**conditions, "StringEquals": equals}
+
+
+def service_principal(service: str) -> iam.ServicePrincipal:
+    """Principal of an AWS service that works for this account, such as `lambda.amazonaws.com`.
+
+    A role or topic that trusts the service alone trusts it on behalf of every account.
+    """
+    return iam.ServicePrincipal(service, conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}})
 
 
 def acknowledge(construct: IConstruct, rule: str, reason: str) -> None:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 
-from aws_cdk import Aws, Duration, Environment, Stack
+from aws_cdk import Duration, Environment, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
@@ -13,7 +13,9 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct, IDependable
 
+from stacks.accepted_findings import TOPIC, accept_findings
 from stacks.clean_up import LONGEST_CLEAN_UP, grant_clean_up, made_at_run_time
+from stacks.container_digests import pinned
 from stacks.container_images import hosting_image, training_image
 from stacks.file_deployment import deploy_files
 from stacks.function_bundles import FunctionBundles, content_digest
@@ -22,13 +24,13 @@ from stacks.functions import Function
 from stacks.hosting import Hosting
 from stacks.job_logs import JOB_LOGS, read_job_logs
 from stacks.job_roles import hosting_role, job_role, transform_role
-from stacks.permissions import allow, arn
+from stacks.permissions import allow, arn, service_principal
 from stacks.price_refresh import LONGEST_REFRESH, refresh_prices
 from stacks.quotas import needed
 from stacks.references import page_url_parameter, publish, published
 from stacks.rollback import rollback_alarms
 from stacks.settings import Settings
-from stacks.spending import describe_run_costs, keep_ledger, read_ledger
+from stacks.spending import describe_run_costs, keep_ledger, read_ledger, read_prices
 from stacks.state_machine import FUNCTION_SECONDS, Pipeline
 from stacks.storage import StorageStack
 from stacks.transforms import Transforms
@@ -61,8 +63,8 @@ class PipelineStack(Stack):
         super().__init__(scope, id_, description="Storyloom: from stories to a hosted model", env=env)
         self._settings, self._bundles = settings, bundles
         self._storage = storage.seen_from(self)
-        image = training_image(image_region, settings.training_instance)
-        self._hosting_image = hosting_image(image_region, settings.hosting_instance)
+        image = pinned(training_image(image_region, settings.training_instance))
+        self._hosting_image = pinned(hosting_image(image_region, settings.hosting_instance))
         self._job_role = job_role(self, settings, self._storage, image)
         hosting = hosting_role(self, settings, self._storage, self._hosting_image)
         self._hosting = Hosting(settings, self._hosting_image, hosting.role_arn)
@@ -126,11 +128,15 @@ class PipelineStack(Stack):
     def _trigger(self, pipeline: Pipeline) -> Function:
         """Make what starts a run, and what sets the timer for one more; returns `start_run`."""
         start_run, quiet_timer = self._function("start_run", 60), self._function("quiet_timer", 60)
-        start_run.may_use_table("GetItem", "PutItem", "UpdateItem", "DeleteItem")
+        start_run.may_use_table(
+            *("GetItem", "PutItem", "UpdateItem", "DeleteItem"),
+            partitions=("RUNS", "LOCK", "APPROVALS", "MODELS", "TIMER"),
+        )
         started_by(start_run, pipeline.arn, pipeline.executions_arn)
         quiet_period = QuietPeriod(self, "QuietPeriod", settings=self._settings, start_run=start_run)
         self._quiet_period = quiet_period
-        quiet_timer.may_use_table("GetItem", "UpdateItem")  # since when stories have been arriving
+        # It holds since when stories have been arriving.
+        quiet_timer.may_use_table("GetItem", "UpdateItem", partitions=["TIMER"])
         for function in (quiet_timer, self._functions["announce"], self._functions["record_failure"]):
             quiet_period.movable_by(function)
         pipeline.explained_to(self._functions["record_failure"])
@@ -178,7 +184,7 @@ class PipelineStack(Stack):
     def _hear_decisions(self, start_run: Function) -> events.Rule:
         """Make what has a version deployed after somebody's yes in the registry."""
         decided = self._function("version_decided", 60)
-        decided.may_use_table("Query", "UpdateItem")
+        decided.may_use_table("Query", "UpdateItem", partitions=["MODELS"])
         allow(decided.role, ["lambda:InvokeFunction"], [start_run.arn])
         decided.function.add_environment("STORYLOOM_START_RUN_ARN", start_run.arn)
         return on_decision(self, self._settings.name, decided)
@@ -186,7 +192,9 @@ class PipelineStack(Stack):
     def _equip_data_functions(self, training_code_prefix: str) -> None:
         functions, storage, settings = self._functions, self._storage, self._settings
         begin, read, assemble = functions["begin"], functions["read_stories"], functions["assemble"]
-        begin.may_use_table("GetItem", "PutItem", "UpdateItem")
+        begin.may_use_table(
+            "GetItem", "PutItem", "UpdateItem", partitions=("RUNS", "LOCK", "MODELS", "POINTERS")
+        )
         allow(begin.role, ["s3:ListBucketVersions"], [storage.stories_arn])
         begin.may_write_artifacts("runs/*/manifest.jsonl", "runs/*/batches.jsonl")
         begin.may_list_artifacts("cache/stories/*")
@@ -200,8 +208,8 @@ class PipelineStack(Stack):
         read.may_write_artifacts("runs/*/read/*", "cache/stories/*")
         read.may_list_artifacts("cache/stories/*", "runs/*/read/*")
         read.may_read_artifacts("cache/stories/*")
-        assemble.may_use_table("GetItem", "UpdateItem")
-        read_ledger(assemble, settings)
+        assemble.may_use_table("GetItem", "UpdateItem", partitions=["RUNS", "POINTERS"])
+        read_prices(assemble)
         describe_run_costs(assemble, settings)
         assemble.may_list_artifacts("runs/*/read/*")
         ledgers = ("runs/*/ledger.json", "split/ledger.json")
@@ -224,7 +232,7 @@ class PipelineStack(Stack):
             assemble.function.add_environment(name, value)
 
     def _equip_question(self, ask: Function) -> None:
-        ask.may_use_table("GetItem", "UpdateItem")
+        ask.may_use_table("GetItem", "UpdateItem", partitions=("RUNS", "LOCK", "APPROVALS"))
         self._may_tell(ask)
         self._knows_the_page(ask)
 
@@ -239,9 +247,13 @@ class PipelineStack(Stack):
 
     def _equip_model_functions(self) -> None:
         self._equip_stage_base_model(self._functions["stage_base_model"])
-        self._functions["choose_best"].may_use_table("UpdateItem")
+        self._functions["choose_best"].may_use_table("UpdateItem", partitions=["RUNS"])
+        for name in ("reserve", "next_attempt"):
+            self._functions[name].may_use_table("GetItem", "UpdateItem", partitions=["RUNS"])
         self._configure_spending()
-        self._functions["resume"].may_use_table("GetItem", "PutItem", "UpdateItem")
+        self._functions["resume"].may_use_table(
+            "GetItem", "PutItem", "UpdateItem", partitions=("RUNS", "LOCK", "MODELS")
+        )
         self._configure_preflight(self._functions["preflight"])
         for name in ("preflight", "activate", "deploy", "smoke_test"):
             self._knows_the_page(
@@ -276,7 +288,7 @@ class PipelineStack(Stack):
             )
 
     def _configure_preflight(self, preflight: Function) -> None:
-        preflight.may_use_table("UpdateItem")
+        preflight.may_use_table("GetItem", "UpdateItem", partitions=["RUNS"])
         allow(
             preflight.role,
             ["servicequotas:ListServiceQuotas", "servicequotas:ListAWSDefaultServiceQuotas"],
@@ -296,7 +308,7 @@ class PipelineStack(Stack):
         preflight.function.add_environment("STORYLOOM_QUOTAS", json.dumps(quotas))
 
     def _equip_stage_base_model(self, stage: Function) -> None:
-        stage.may_use_table("UpdateItem")
+        stage.may_use_table("UpdateItem", partitions=["RUNS"])
         stage.may_list_artifacts("base-models/*")
         stage.may_read_artifacts("base-models/*")
         stage.may_write_artifacts("base-models/*")
@@ -313,7 +325,7 @@ class PipelineStack(Stack):
             stage.function.add_environment("STORYLOOM_HUGGINGFACE_TOKEN_SECRET", secret)
 
     def _equip_gate(self, gate: Function) -> None:
-        gate.may_use_table("UpdateItem")
+        gate.may_use_table("UpdateItem", partitions=["RUNS"])
         gate.may_read_artifacts("runs/*/evaluation/*")
         settings = self._settings
         for name, percent in (
@@ -331,7 +343,7 @@ class PipelineStack(Stack):
             model_package_group_name=self._settings.name,
             model_package_group_description="Storyloom's trained versions",
         )
-        register.may_use_table("GetItem", "PutItem", "UpdateItem")
+        register.may_use_table("GetItem", "PutItem", "UpdateItem", partitions=("RUNS", "MODELS", "POINTERS"))
         allow(
             register.role,
             ["sagemaker:CreateModelPackage"],
@@ -347,8 +359,11 @@ class PipelineStack(Stack):
         register.node.add_dependency(group)
 
     def _equip_deployment(self, deploy: Function, smoke_test: Function) -> None:
-        self._functions["activate"].may_use_table("GetItem", "PutItem", "UpdateItem")
-        deploy.may_use_table("GetItem", "UpdateItem")
+        self._functions["activate"].may_use_table(
+            *("GetItem", "PutItem", "UpdateItem"),
+            partitions=("RUNS", "LOCK", "MODELS", "POINTERS", "HOSTING"),
+        )
+        deploy.may_use_table("GetItem", "UpdateItem", partitions=("RUNS", "MODELS", "POINTERS", "HOSTING"))
         # Versions made before the evaluation unpacked the adapter have it among the training's output.
         adapters = ("runs/*/evaluation/adapter/*", "runs/*/evaluation/merged/*", "runs/*/training/*")
         made = ("base-models/*", *adapters, "hosting/*")
@@ -358,12 +373,17 @@ class PipelineStack(Stack):
         deploy.may_read_tags_of_artifacts("hosting/*")
         deploy.may_delete_artifacts("hosting/*")  # what is on its way out, before it is built again
         self._hosting.managed_by(deploy)
-        smoke_test.may_use_table("GetItem", "PutItem", "UpdateItem")
+        smoke_test.may_use_table(
+            "GetItem", "PutItem", "UpdateItem", partitions=("RUNS", "MODELS", "POINTERS", "HOSTING")
+        )
         self._hosting.managed_by(smoke_test)  # it puts the version back that was live
         self._hosting.asked_by(smoke_test)
 
     def _equip_collect_garbage(self, collect_garbage: Function) -> None:
-        collect_garbage.may_use_table("GetItem", "Query", "UpdateItem")
+        collect_garbage.may_use_table(
+            *("GetItem", "Query", "UpdateItem"),
+            partitions=("RUNS", "MODELS", "POINTERS", "HOSTING", "BATCHES"),
+        )
         collect_garbage.may_list_artifacts("hosting/*", "transforms/model/*", "base-models/*", "runs/*")
         collect_garbage.may_delete_artifacts(
             "hosting/*",
@@ -376,8 +396,11 @@ class PipelineStack(Stack):
         self._hosting.collected_by(collect_garbage)
 
     def _equip_endings(self, announce: Function, record_failure: Function) -> None:
+        announce.may_use_table("UpdateItem", partitions=["POINTERS"])  # what the run has trained on
         for function in (announce, record_failure):
-            function.may_use_table("GetItem", "UpdateItem", "DeleteItem")
+            function.may_use_table(
+                "GetItem", "UpdateItem", "DeleteItem", partitions=("RUNS", "LOCK", "TIMER")
+            )
             self._may_tell(function)
         self._knows_the_page(announce)
         read_job_logs(record_failure, "logs:DescribeLogStreams", "logs:GetLogEvents", jobs=JOB_LOGS)
@@ -385,13 +408,13 @@ class PipelineStack(Stack):
 
 def _topic(scope: Construct, settings: Settings) -> sns.Topic:
     topic = sns.Topic(scope, "Messages", display_name="Storyloom", enforce_ssl=True)
+    accept_findings(topic, TOPIC)
     # A topic with a policy of its own has no default one: CloudWatch's alarms must be named.
     topic.add_to_resource_policy(
         iam.PolicyStatement(
-            principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+            principals=[service_principal("cloudwatch.amazonaws.com")],
             actions=["sns:Publish"],
             resources=[topic.topic_arn],
-            conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
         )
     )
     if settings.admin_email:

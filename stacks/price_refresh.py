@@ -35,7 +35,7 @@ def refresh_prices(scope: Construct, settings: Settings, function: Function) -> 
         function: `refresh_prices`.
     """
     name_billed_instances(function, settings)
-    function.may_use_table("GetItem", "UpdateItem")
+    function.may_use_table("GetItem", "UpdateItem", partitions=["PRICES"])
     allow(
         function.role,
         ["pricing:GetProducts"],

@@ -8,6 +8,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
+from stacks.accepted_findings import LOG_GROUP, OPEN_METHOD, STAGE_FINDINGS, accept_findings
 from stacks.functions import LOG_RETENTION
 from stacks.gateway_refusals import REFUSALS, RESPONSE_HEADERS
 from stacks.permissions import acknowledge
@@ -65,6 +66,7 @@ class RestApi(Construct):
         log_group = logs.LogGroup(
             self, "AccessLog", retention=LOG_RETENTION, removal_policy=RemovalPolicy.DESTROY
         )
+        accept_findings(log_group, LOG_GROUP)
         log_group.add_metric_filter(
             "Faults",
             filter_pattern=logs.FilterPattern.literal(FAULTS_PATTERN),
@@ -103,6 +105,7 @@ class RestApi(Construct):
             cloud_watch_role=True,
             cloud_watch_role_removal_policy=RemovalPolicy.RETAIN,  # an account has one, all its APIs use it
         )
+        accept_findings(self.api.deployment_stage, STAGE_FINDINGS)
         self._own_execution_log()
         self.api.node.try_remove_child("Endpoint")  # an output of the construct's own, beside ours
         self._routes(api, authorizer)
@@ -118,6 +121,7 @@ class RestApi(Construct):
             retention=LOG_RETENTION,
             removal_policy=RemovalPolicy.DESTROY,
         )
+        accept_findings(log_group, LOG_GROUP)
         # Before the first call, and still there until the last.
         self.api.deployment_stage.node.add_dependency(log_group)
 
@@ -142,6 +146,7 @@ class RestApi(Construct):
         closed = rest.add_method(
             "ANY", streaming, authorizer=signed_in, authorization_type=apigateway.AuthorizationType.CUSTOM
         )
+        accept_findings(open_method, OPEN_METHOD)
         acknowledge(open_method, "AwsSolutions-APIG4", "the health check says only that the API is up")
         acknowledge(open_method, "AwsSolutions-COG4", "the health check says only that the API is up")
         acknowledge(

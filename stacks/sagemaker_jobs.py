@@ -7,6 +7,7 @@ from typing import Any
 
 from aws_cdk import Aws
 
+from stacks.request_limits import WITHOUT_NETWORK, only_instances
 from stacks.settings import Settings
 from stories.estimate import GRACE_MINUTES, LONGEST_EVALUATION_MINUTES, SPOT_WAIT_HOURS
 
@@ -141,6 +142,23 @@ def evaluate_state(settings: Settings, role_arn: str, image: str) -> dict[str, A
         "Tags": _tags(settings),
     }
     return _job("createProcessingJob", request, _EVALUATION_SECONDS + _HOUR, "$.evaluated")
+
+
+def job_limits(settings: Settings, kind: str) -> dict[str, Any]:
+    """Condition on making jobs of a kind: no other machines, no longer than they may take, and no network.
+
+    Args:
+        settings: of the app.
+        kind: Training, HyperParameterTuning or Processing.
+    """
+    evaluates = kind == "Processing"
+    instances = settings.evaluation_instances if evaluates else [settings.training_instance]
+    seconds = _EVALUATION_SECONDS if evaluates else training_seconds(settings)
+    return {
+        **only_instances(instances),
+        **WITHOUT_NETWORK,
+        "NumericLessThanEquals": {"sagemaker:MaxRuntimeInSeconds": str(seconds)},
+    }
 
 
 def training_seconds(settings: Settings) -> int:

@@ -15,13 +15,21 @@ def keep_ledger(function: Function, settings: Settings) -> None:
     """Let a function reserve and settle, within the month's limit."""
     read_ledger(function, settings)
     # A transaction needs the permission of each operation in it.
-    function.may_use_table("BatchGetItem", "GetItem", "PutItem", "UpdateItem", "DeleteItem")
+    function.may_use_table(
+        *("BatchGetItem", "GetItem", "PutItem", "UpdateItem", "DeleteItem"), partitions=("LEDGER", "LEDGER#*")
+    )
 
 
 def read_ledger(function: Function, settings: Settings) -> None:
     """Let a function read the month's sums and the prices, and tell it the limit."""
-    function.may_use_table("GetItem", "Query")
+    function.may_use_table("GetItem", "Query", partitions=("LEDGER", "LEDGER#*"))
+    read_prices(function)
     function.function.add_environment("STORYLOOM_MONTHLY_LIMIT_USD", f"{settings.monthly_limit_usd:g}")
+
+
+def read_prices(function: Function) -> None:
+    """Let a function read the prices that AWS's price list gave."""
+    function.may_use_table("GetItem", partitions=["PRICES"])
 
 
 def describe_run_costs(function: Function, settings: Settings) -> None:

@@ -14,12 +14,13 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
+from stacks.accepted_findings import LOG_GROUP, accept_findings
 from stacks.approval import APPROVAL_SECONDS, approval_states
 from stacks.functions import LOG_RETENTION, Function
-from stacks.permissions import acknowledge, allow, arn, may_pass
+from stacks.permissions import acknowledge, allow, arn, may_pass, service_principal
 from stacks.reading_states import read_state
 from stacks.references import Storage
-from stacks.sagemaker_jobs import evaluate_state, longest_training_wait, train_state, tune_state
+from stacks.sagemaker_jobs import evaluate_state, job_limits, longest_training_wait, train_state, tune_state
 from stacks.settings import Settings
 from stacks.states import choice, ending
 
@@ -305,12 +306,21 @@ class Pipeline(Construct):
         self._name = f"{Stack.of(self).stack_name}-{self.node.addr[-8:]}"
         self.arn = arn("states", f"stateMachine:{self._name}")
         self.executions_arn = arn("states", f"execution:{self._name}:*")
-        self._role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("states.amazonaws.com"))
+        self._role = iam.Role(self, "Role", assumed_by=service_principal("states.amazonaws.com"))
 
     def define(self, functions: Mapping[str, Function], training_image: str) -> sfn.StateMachine:
         """Make the state machine."""
         self._allow_its_tasks(functions)
         states = definition(self._settings, functions, self._job_role.role_arn, training_image)
+        log_group = logs.LogGroup(
+            self,
+            "Log",
+            # Step Functions needs this prefix: without it the log's resource policy grows too long.
+            log_group_name=f"/aws/vendedlogs/states/{self._name}",
+            retention=LOG_RETENTION,
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        accept_findings(log_group, LOG_GROUP)
         machine = sfn.StateMachine(
             self,
             "StateMachine",
@@ -319,14 +329,7 @@ class Pipeline(Construct):
             role=self._role,
             tracing_enabled=True,
             logs=sfn.LogOptions(
-                destination=logs.LogGroup(
-                    self,
-                    "Log",
-                    # Step Functions needs this prefix: without it the log's resource policy grows too long.
-                    log_group_name=f"/aws/vendedlogs/states/{self._name}",
-                    retention=LOG_RETENTION,
-                    removal_policy=RemovalPolicy.DESTROY,
-                ),
+                destination=log_group,
                 level=sfn.LogLevel.ALL,
                 include_execution_data=False,  # states carry messages and names of the writer's files
             ),
@@ -417,15 +420,23 @@ class Pipeline(Construct):
             ("HyperParameterTuning", self._searches),
             ("Processing", f"processing-job/{name}-evaluate-*"),
         ):
+            because = "a job is named by its run, which does not exist yet"
+            allow(
+                role,
+                [f"sagemaker:Create{kind}Job"],
+                [arn("sagemaker", jobs)],
+                wildcard_because=because,
+                conditions=job_limits(self._settings, kind),
+            )
             allow(
                 role,
                 [
-                    *(f"sagemaker:{verb}{kind}Job" for verb in ("Create", "Describe", "Stop")),
+                    *(f"sagemaker:{verb}{kind}Job" for verb in ("Describe", "Stop")),
                     "sagemaker:AddTags",
                     "sagemaker:ListTags",
                 ],
                 [arn("sagemaker", jobs)],
-                wildcard_because="a job is named by its run, which does not exist yet",
+                wildcard_because=because,
             )
         # `.sync` learns of a job's end through these rules, which Step Functions makes itself.
         rules = [

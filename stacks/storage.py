@@ -9,6 +9,7 @@ from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from stacks.accepted_findings import BUCKET, MADE_AGAIN, TABLE, accept_findings
 from stacks.permissions import acknowledge
 from stacks.references import Storage, publish, published
 from stacks.settings import Settings
@@ -134,6 +135,7 @@ def _kept_bucket(
         removal_policy=_KEPT,
     )
     acknowledge(bucket, "AwsSolutions-S1", _NO_ACCESS_LOG)
+    accept_findings(bucket, BUCKET, {} if versioned else MADE_AGAIN)
     return bucket
 
 
@@ -144,7 +146,7 @@ def _no_half_sent_uploads() -> s3.LifecycleRule:
 
 
 def _table(scope: Construct) -> dynamodb.Table:
-    return dynamodb.Table(
+    table = dynamodb.Table(
         scope,
         "Records",
         partition_key=dynamodb.Attribute(name="pk", type=dynamodb.AttributeType.STRING),
@@ -158,3 +160,5 @@ def _table(scope: Construct) -> dynamodb.Table:
         time_to_live_attribute="expires_at",
         removal_policy=_KEPT,
     )
+    accept_findings(table, TABLE)
+    return table

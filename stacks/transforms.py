@@ -7,6 +7,7 @@ from aws_cdk import Duration
 
 from stacks.functions import Function
 from stacks.permissions import allow, arn, may_pass
+from stacks.request_limits import WITHOUT_NETWORK, only_instances
 from stacks.settings import Settings
 from stories.estimate import answer_tokens_per_second
 
@@ -28,8 +29,21 @@ class Transforms:
     def made_by(self, function: Function) -> None:
         """Let a function make transform jobs with their models."""
         models = arn("sagemaker", f"model/{self.settings.name}-batch-v*")
-        allow(function.role, ["sagemaker:CreateModel"], [models], wildcard_because=_NAMED)
-        allow(function.role, ["sagemaker:CreateTransformJob"], [self._jobs], wildcard_because=_NAMED)
+        allow(
+            function.role,
+            ["sagemaker:CreateModel"],
+            [models],
+            wildcard_because=_NAMED,
+            conditions=WITHOUT_NETWORK,
+        )
+        if machines := self.settings.transform_instances:  # none, if no machine can have transform jobs
+            allow(
+                function.role,
+                ["sagemaker:CreateTransformJob"],
+                [self._jobs],
+                wildcard_because=_NAMED,
+                conditions=only_instances(machines),
+            )
         # Both are made with the app's tag.
         allow(function.role, ["sagemaker:AddTags"], [models, self._jobs], wildcard_because=_NAMED)
         may_pass(function.role, self.role_arn, "sagemaker.amazonaws.com")

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-from aws_cdk import Aws
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
@@ -10,7 +9,7 @@ from aws_cdk import aws_scheduler as scheduler
 from constructs import Construct
 
 from stacks.functions import Function
-from stacks.permissions import allow, arn, may_pass
+from stacks.permissions import allow, arn, may_pass, service_principal
 from stacks.references import Storage
 from stacks.settings import Settings
 
@@ -33,9 +32,7 @@ class QuietPeriod(Construct):
         self._role = iam.Role(
             self,
             "Role",
-            assumed_by=iam.ServicePrincipal(
-                "scheduler.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}}
-            ),
+            assumed_by=service_principal("scheduler.amazonaws.com"),
         )
         allow(self._role, ["lambda:InvokeFunction"], [start_run.arn])
 

@@ -27,7 +27,7 @@ SCOPES: dict[Role, tuple[Scope, ...]] = {
 }
 """What each role allows. A person without a role may do nothing."""
 
-_PARTITION, _LOCK = "PEOPLE", "lock"
+_KEY = ("PEOPLE", "lock")
 _LOCKED_SECONDS = 30
 
 
@@ -185,12 +185,12 @@ def _exclusively() -> Iterator[None]:
     """Let one change of people happen at a time: two owners who remove each other at once must not both."""
     mine = f"{clock.text(clock.now() + timedelta(seconds=_LOCKED_SECONDS))}#{secrets.token_hex(4)}"
     free = Attr("held_until").not_exists() | Attr("held_until").lt(clock.stamp())
-    if not table.update(_PARTITION, _LOCK, {"held_until": mine}, only_if=free):
+    if not table.update(*_KEY, {"held_until": mine}, only_if=free):
         raise BeingChanged
     try:
         yield
     finally:
-        table.update(_PARTITION, _LOCK, {"held_until": None}, only_if=Attr("held_until").eq(mine))
+        table.update(*_KEY, {"held_until": None}, only_if=Attr("held_until").eq(mine))
 
 
 def _add(sub: str, role: Role) -> None:

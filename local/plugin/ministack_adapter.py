@@ -109,7 +109,7 @@ def authorize_request(
     query: dict[str, list[str]],
     action: str,
     resource: str,
-    context: dict[str, str] | None = None,
+    context: dict[str, Any] | None = None,
 ) -> None:
     """Raise `Denied` unless whoever signed the request in hand may do `action` on `resource`."""
     service = action.partition(":")[0]
@@ -130,7 +130,7 @@ def caller_arn(headers: dict[str, str], query: dict[str, list[str]]) -> str:
 
 
 def authorize_role(
-    role_arn: str, session: str, action: str, resource: str, context: dict[str, str] | None = None
+    role_arn: str, session: str, action: str, resource: str, context: dict[str, Any] | None = None
 ) -> None:
     """Raise `Denied` unless the role may do `action` on `resource` (a service acting with its role)."""
     request = _role_request(role_arn, session, action, resource, context or {})
@@ -166,7 +166,7 @@ def _role_policies(role_arn: str) -> tuple[Any, Any]:
     return iam_evaluator._gather_role_policies(name, ACCOUNT), limits
 
 
-def _role_request(role_arn: str, session: str, action: str, resource: str, context: dict[str, str]) -> Any:
+def _role_request(role_arn: str, session: str, action: str, resource: str, context: dict[str, Any]) -> Any:
     name = role_arn.rsplit("/", 1)[-1]
     return iam_evaluator.EvalContext(
         principal_arn=f"arn:aws:sts::{ACCOUNT}:assumed-role/{name}/{session}",

@@ -1,5 +1,6 @@
 """The part of `ministack_adapter` for ECR: MiniStack knows the account's own registry only."""
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -37,7 +38,9 @@ def _foreign(request: Json, registry: str, is_published: Published) -> Any:
             message = f"The repository with name '{name}' does not exist in the registry with id '{registry}'"
             return error_response_json("RepositoryNotFoundException", message, 400)
         if there:
-            image = {"registryId": registry, "repositoryName": name, "imageId": wanted}
+            digest = hashlib.sha256(f"{name}:{wanted.get('imageTag')}".encode()).hexdigest()
+            found = {"imageDigest": f"sha256:{digest}", **wanted}
+            image = {"registryId": registry, "repositoryName": name, "imageId": found}
             images.append({**image, "imageManifest": "{}", "imageManifestMediaType": _MANIFEST})
         else:
             reason = {"failureCode": "ImageNotFound", "failureReason": "Requested image not found"}

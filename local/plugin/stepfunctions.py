@@ -292,7 +292,7 @@ def _wait(execution: Execution, kind: JobKind, name: str) -> Json:
 def _call(execution: Execution, operation: str, request: Json) -> Json:
     """One SageMaker call under the machine's role."""
 
-    def authorize(action: str, resource: str, context: dict[str, str]) -> None:
+    def authorize(action: str, resource: str, context: dict[str, Any]) -> None:
         authorize_role(execution.role_arn, execution.name, action, resource, context)
 
     try:

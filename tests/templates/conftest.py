@@ -80,6 +80,21 @@ def other(built_page: Path, tmp_path_factory: pytest.TempPathFactory) -> Synthes
 
 
 @pytest.fixture(scope="session")
+def everything(built_page: Path, tmp_path_factory: pytest.TempPathFactory) -> Synthesized:
+    """The app with all that can be switched on, on AWS."""
+    return synthesize(
+        built_page,
+        tmp_path_factory.mktemp("assembly"),
+        tune="true",
+        ask_before_training="true",
+        approval="manual",
+        instance_count="2",
+        hosting_max_instances="3",
+        huggingface_token_secret="storyloom/huggingface",
+    )
+
+
+@pytest.fixture(scope="session")
 def states(synthesized: Synthesized) -> dict[str, Any]:
     """The states of the deployed state machine."""
     return definition(synthesized)["States"]  # type: ignore[no-any-return]

@@ -16,7 +16,7 @@ import pytest
 from cfnlint.api import ManualArgs, lint
 from policy_sentry.querying.actions import get_action_data
 
-from tests.templates.conftest import Synthesized, definition, statements, synthesize
+from tests.templates.conftest import Synthesized, definition, statements
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _REGIONS = ["us-east-1", "eu-west-1"]
@@ -28,21 +28,6 @@ _ACTIONS_WITHOUT_RESOURCE = {
     "the CDK's grant_task_response names it too",
 }
 """Actions that name a resource although the reference has none for them."""
-
-
-@pytest.fixture(scope="session")
-def everything(built_page: Path, tmp_path_factory: pytest.TempPathFactory) -> Synthesized:
-    """The app with all that can be switched on, on AWS."""
-    return synthesize(
-        built_page,
-        tmp_path_factory.mktemp("assembly"),
-        tune="true",
-        ask_before_training="true",
-        approval="manual",
-        instance_count="2",
-        hosting_max_instances="3",
-        huggingface_token_secret="storyloom/huggingface",
-    )
 
 
 @pytest.fixture(scope="session", params=["synthesized", "other", "everything"])

@@ -19,6 +19,9 @@ _NAMES = {
     "<TransformRoleArn>": "TransformRole",
 }
 
+_SAID_ONCE = ("aws:ResourceAccount",)
+"""Conditions that the page tells once for all statements."""
+
 
 def test_the_page_has_the_table_of_the_templates(
     synthesized: Synthesized, pytestconfig: pytest.Config
@@ -49,8 +52,10 @@ def _logs(synthesized: Synthesized) -> list[str]:
 
 def _limits(statement: dict[str, Any]) -> str:
     limits = []
-    for test in statement.get("Condition", {}).values():
+    for operator, test in statement.get("Condition", {}).items():
         for key, value in test.items():
+            if key in _SAID_ONCE or operator == "Null":
+                continue
             values = [value] if isinstance(value, str) else value
             limits.append(f"; `{key}` {' or '.join(f'`{one}`' for one in values)}")
     return "".join(limits)

@@ -12,12 +12,13 @@ from typing import Any
 from local.plugin.ministack_adapter import Denied, Response, authorize_request
 from local.plugin.sagemaker import endpoints, models, processing, registry, training, transform, tuning
 from local.plugin.sagemaker.checks import PRINCIPAL
+from local.plugin.sagemaker.condition_keys import condition_keys
 from local.plugin.sagemaker.errors import ApiError, invalid
 from local.plugin.sagemaker.lists import answer_list
 from local.plugin.sagemaker.store import STORE, Record, arn, name_of
 from local.plugin.sagemaker.validation import operation, validate
 
-Authorize = Callable[[str, str, dict[str, str]], None]
+Authorize = Callable[[str, str, dict[str, Any]], None]
 """(action, resource ARN, condition keys); raises `Denied`."""
 
 
@@ -136,8 +137,9 @@ def perform(name: str, request: Record, authorize: Authorize) -> Record:
     validate(name, request)
     found = OPERATIONS[name]
     resources = found.resources(request)
+    keys = condition_keys(name, request)
     for resource in resources:
-        authorize(f"sagemaker:{name}", resource, {})
+        authorize(f"sagemaker:{name}", resource, keys)
     if request.get("Tags") and name.startswith("Create"):
         authorize("sagemaker:AddTags", resources[0], {})
     for holder in (request, request.get("TrainingJobDefinition") or {}):
@@ -153,7 +155,7 @@ async def handle(headers: dict[str, str], query: dict[str, list[str]], body: byt
     """Answer an HTTP request (JSON 1.1, ``X-Amz-Target: SageMaker.<Operation>``)."""
     name = headers.get("x-amz-target", "").partition(".")[2]
 
-    def authorize(action: str, resource: str, context: dict[str, str]) -> None:
+    def authorize(action: str, resource: str, context: dict[str, Any]) -> None:
         authorize_request(headers, query, action, resource, context)
 
     try:

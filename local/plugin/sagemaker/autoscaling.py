@@ -148,7 +148,7 @@ async def handle(headers: dict[str, str], query: dict[str, list[str]], body: byt
     """Answer an HTTP request (JSON 1.1, ``X-Amz-Target: AnyScaleFrontendService.<Operation>``)."""
     name = headers.get("x-amz-target", "").partition(".")[2]
 
-    def authorize(action: str, resource: str, context: dict[str, str]) -> None:
+    def authorize(action: str, resource: str, context: dict[str, Any]) -> None:
         authorize_request(headers, query, action, resource, context)
 
     try:

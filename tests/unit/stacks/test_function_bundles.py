@@ -25,7 +25,7 @@ def test_missing_packages_name_the_command_that_fetches_them(empty_checkout: Pat
 
 def test_packages_are_keyed_by_lock_and_python(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     lock = tmp_path / "lock.txt"
-    monkeypatch.setattr(FunctionGroup, "requirements", lock)
+    monkeypatch.setattr(FunctionGroup, "lock", lock)
     lock.write_text("a==1\n")
     first = function_packages.packages_folder(CONTROL, "3.14")
     assert first == function_packages.packages_folder(CONTROL, "3.14")
@@ -39,7 +39,7 @@ def test_a_fetch_that_fails_leaves_nothing_behind(
 ) -> None:
     lock = tmp_path_factory.mktemp("lock") / "lock.txt"
     lock.write_text("--no-index\nno-such-package-of-ours==1\n")
-    monkeypatch.setattr(FunctionGroup, "requirements", lock)
+    monkeypatch.setattr(FunctionGroup, "lock", lock)
     with pytest.raises(subprocess.CalledProcessError):
         function_packages.fetch(CONTROL, "3.14")
     assert list((empty_checkout / ".build" / "functions").iterdir()) == []

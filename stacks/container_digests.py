@@ -1,0 +1,98 @@
+"""The containers by their content: a tag is AWS's to move, a digest is the image itself.
+
+AWS publishes no list of digests; a registry tells them to whoever signs in. `python -m
+stacks.container_digests` asks for those of the two images in one region, and writes them into
+`container_digests.json`, to be committed. An image that is not in the file is used by its full tag.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from stacks.container_images import hosting_image, registry_account, training_image
+
+DIGESTS = Path(__file__).with_name("container_digests.json")
+_MANIFESTS = [
+    "application/vnd.docker.distribution.manifest.v2+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.oci.image.index.v1+json",
+]
+
+
+class UnknownImageError(Exception):
+    """A registry does not have an image."""
+
+
+def pinned(image: str) -> str:
+    """Return an image by its digest if it is known, else by its tag as given."""
+    digest = known_digests().get(image)
+    return f"{image.rpartition(':')[0]}@{digest}" if digest else image
+
+
+def repository_of(image: str) -> str:
+    """Name of an image's repository, whether the image is named by tag or by digest."""
+    return image.partition("/")[2].partition("@")[0].partition(":")[0]
+
+
+def known_digests() -> dict[str, str]:
+    """The digests that were looked up, by the images' tags."""
+    digests: dict[str, str] = json.loads(DIGESTS.read_text())
+    return digests
+
+
+def look_up(ecr: Any, image: str) -> str:
+    """Ask a registry for an image's digest.
+
+    Args:
+        ecr: client of ECR in the image's region; it needs `ecr:BatchGetImage` alone.
+        image: by its tag.
+
+    Raises:
+        UnknownImageError: the registry does not have it.
+    """
+    answer = ecr.batch_get_image(
+        registryId=registry_account(image),
+        repositoryName=repository_of(image),
+        imageIds=[{"imageTag": image.rpartition(":")[2]}],
+        acceptedMediaTypes=_MANIFESTS,
+    )
+    digests = {found["imageId"]["imageDigest"] for found in answer["images"]}
+    if len(digests) != 1:
+        raise UnknownImageError(
+            f"The registry gives {len(digests)} images for {image}, where one was expected. "
+            "Check the region and the tag."
+        )
+    return str(digests.pop())
+
+
+def main() -> None:
+    """Look the digests up in a region and write them down."""
+    import boto3  # noqa: PLC0415 (a second, which synth does not need)
+
+    parser = argparse.ArgumentParser(description="Write the digests of the containers that train and host.")
+    parser.add_argument("--region", help="region whose registry is asked; that of the shell if none is given")
+    parser.add_argument("--training-instance", default="ml.g6.xlarge", help="what trains")
+    parser.add_argument("--hosting-instance", default="ml.g6.xlarge", help="what hosts")
+    given = parser.parse_args()
+    region = given.region or boto3.Session().region_name
+    if not region:
+        parser.error("No region is set. Give one with --region, such as --region eu-west-1.")
+    ecr = boto3.client("ecr", region_name=region)
+    digests = known_digests()
+    for image in (
+        training_image(region, given.training_instance),
+        hosting_image(region, given.hosting_instance),
+    ):
+        try:
+            digests[image] = look_up(ecr, image)
+        except UnknownImageError as unknown:
+            sys.exit(str(unknown))
+        print(f"{image}\n  {digests[image]}")
+    DIGESTS.write_text(json.dumps(digests, indent=2, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Which partitions of the table the code of each function can reach, read from the code itself.
+
+Names are followed from a function's own modules through everything that they mention. Partitions are the
+constants in capitals of the modules that use the table, and the beginnings of keys that are made, such as
+`USAGE#`.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+_LAMBDA = Path(__file__).resolve().parents[2] / "lambda"
+_PARTITION = re.compile(r"[A-Z]{3,}")
+_MADE = re.compile(r"[A-Z]{3,}#")
+_ELSEWHERE = ("shared.cancellations._SORT_KEY",)
+"""Constants in capitals that are sort keys."""
+
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign
+
+
+def of_function(function: str) -> set[str]:
+    """Partitions that a folder of `lambda/` can reach, as IAM writes them: `USAGE#*`."""
+    reached: set[str] = set()
+    ahead = [name for name in _definitions() if name.startswith(f"{function}.")]
+    while ahead:
+        name = ahead.pop()
+        if name not in reached:
+            reached.add(name)
+            ahead += _mentioned(name)
+    return {partition for name in reached for partition in _partitions(name)}
+
+
+@cache
+def _modules() -> dict[str, ast.Module]:
+    files = {
+        ".".join(file.relative_to(_LAMBDA).with_suffix("").parts): file for file in _LAMBDA.rglob("*.py")
+    }
+    return {name.removesuffix(".__init__"): ast.parse(file.read_text()) for name, file in files.items()}
+
+
+@cache
+def _imports(module: str) -> dict[str, str]:
+    found = {}
+    for node in ast.walk(_modules()[module]):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {name.asname or name.name: f"{node.module}.{name.name}" for name in node.names}
+    return found
+
+
+@cache
+def _definitions() -> dict[str, Definition]:
+    found: dict[str, Definition] = {}
+    for module, tree in _modules().items():
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                found[f"{module}.{node.name}"] = node
+            elif isinstance(node, ast.Assign | ast.AnnAssign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                found |= {f"{module}.{one.id}": node for one in targets if isinstance(one, ast.Name)}
+    return found
+
+
+@cache
+def _mentioned(name: str) -> list[str]:
+    module = name.rpartition(".")[0]
+    nodes = ast.walk(_definitions()[name])
+    names = {_resolved(module, node) for node in nodes if isinstance(node, ast.Name | ast.Attribute)}
+    return [found for found in names if found in _definitions()]
+
+
+def _resolved(module: str, node: ast.expr) -> str:
+    """Name of the definition that `hosting.state` or `_KEY` stands for in a module."""
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.insert(0, node.attr)
+        node = node.value
+    if not isinstance(node, ast.Name):
+        return ""
+    if f"{module}.{node.id}" in _definitions():
+        return f"{module}.{node.id}"
+    imported = _imports(module).get(node.id, "")
+    return f"{imported}.{parts[0]}" if imported in _modules() and parts else imported
+
+
+def _partitions(name: str) -> Iterator[str]:
+    module = name.rpartition(".")[0]
+    if "shared.table" not in _imports(module).values() or name in _ELSEWHERE:
+        return
+    definition = _definitions()[name]
+    if isinstance(definition, ast.Assign | ast.AnnAssign):
+        value = definition.value
+        first = value.elts[0] if isinstance(value, ast.Tuple) and value.elts else value
+        if isinstance(first, ast.Constant) and _PARTITION.fullmatch(str(first.value)):
+            yield str(first.value)
+    for node in ast.walk(definition):
+        if isinstance(node, ast.JoinedStr) and isinstance(node.values[0], ast.Constant):
+            made = str(node.values[0].value)
+            if _MADE.fullmatch(made):
+                yield f"{made}*"

@@ -1,0 +1,81 @@
+"""Containers are used by their digest as soon as it was looked up."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+
+from stacks import container_digests, job_roles
+from stacks.container_images import hosting_image, training_image
+
+_REGION, _INSTANCE = "eu-west-1", "ml.g6.xlarge"
+_DIGEST = "sha256:" + "ab" * 32
+
+
+@pytest.fixture
+def image() -> str:
+    """The image that hosts, by its tag."""
+    return hosting_image(_REGION, _INSTANCE)
+
+
+@pytest.fixture(autouse=True)
+def digests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file of digests of this test's own, with none."""
+    file = tmp_path / "digests.json"
+    file.write_text("{}")
+    monkeypatch.setattr(container_digests, "DIGESTS", file)
+    return file
+
+
+def test_an_image_is_used_by_its_digest_if_it_is_known(image: str, digests: Path) -> None:
+    assert container_digests.pinned(image) == image
+    digests.write_text(json.dumps({image: _DIGEST}))
+    by_digest = container_digests.pinned(image)
+    assert by_digest == f"{image.split(':', maxsplit=1)[0]}@{_DIGEST}"
+    assert container_digests.repository_of(by_digest) == container_digests.repository_of(image) == "vllm"
+    assert job_roles.registry_account(by_digest) == "763104351884"
+
+
+def _ecr(image: str, images: list[dict[str, Any]]) -> Any:
+    """A client whose request and answer are checked against the model of ECR."""
+    client: Any = boto3.client("ecr", _REGION, aws_access_key_id="a", aws_secret_access_key="b")
+    stubbed = Stubber(client)
+    asked = {
+        "registryId": "763104351884",
+        "repositoryName": container_digests.repository_of(image),
+        "imageIds": [{"imageTag": image.rpartition(":")[2]}],
+        "acceptedMediaTypes": container_digests._MANIFESTS,
+    }
+    stubbed.add_response("batch_get_image", {"images": images, "failures": []}, asked)
+    stubbed.activate()
+    return client
+
+
+def test_the_registry_is_asked_for_the_tag(image: str) -> None:
+    tag = image.rpartition(":")[2]
+    found = [{"imageId": {"imageTag": tag, "imageDigest": _DIGEST}}]
+    assert container_digests.look_up(_ecr(image, found), image) == _DIGEST
+    with pytest.raises(container_digests.UnknownImageError, match="0 images"):
+        container_digests.look_up(_ecr(image, []), image)
+
+
+def test_the_command_writes_both_images_down(
+    digests: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(container_digests, "look_up", lambda _ecr, _image: _DIGEST)
+    monkeypatch.setattr(sys, "argv", ["container_digests", "--region", _REGION])
+    container_digests.main()
+    images = {training_image(_REGION, _INSTANCE), hosting_image(_REGION, _INSTANCE)}
+    assert json.loads(digests.read_text()) == dict.fromkeys(images, _DIGEST)
+    assert _DIGEST in capsys.readouterr().out
+
+
+def test_what_is_kept_in_the_repository_is_digests_of_images() -> None:
+    kept = json.loads(Path(container_digests.__file__).with_name("container_digests.json").read_text())
+    for image, digest in kept.items():
+        assert ".dkr.ecr." in image and ":" in image
+        assert len(digest) == len(_DIGEST) and digest.startswith("sha256:")
