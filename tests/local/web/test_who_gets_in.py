@@ -383,7 +383,7 @@ def test_the_server_of_a_function_is_reached_by_its_user_only(web: WebApp, page:
     assert servers
     for server in servers:
         assert not [one for one in server.net_connections("inet") if one.status == psutil.CONN_LISTEN]
-        for socket in (Path(one.laddr) for one in server.net_connections("unix") if one.laddr):
+        for socket in (Path(str(one.laddr)) for one in server.net_connections("unix") if one.laddr):
             assert stat.S_IMODE((Path(server.cwd()) / socket).parent.stat().st_mode) == 0o700
 
 
