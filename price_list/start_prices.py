@@ -91,11 +91,6 @@ def find(kind: Kind, instance: str, region: str) -> Price | None:
     return _by_place().get((region, instance, kind))
 
 
-def newest_month() -> str:
-    """Return the month in which the newest of these prices were read, as `2026-09`."""
-    return max(listed.date for listed in START_PRICES)[:7]
-
-
 @cache
 def _by_place() -> dict[tuple[str, str, Kind], Price]:
     return {

@@ -74,3 +74,10 @@ def this_month_usd() -> float | None:
     """Return US dollars spent since the month began (UTC); None if the price of an instance is not known."""
     sums = ledger.totals()
     return None if sums.unpriced else round(sums.spent_usd, 4)
+
+
+def hosting_price_month() -> str:
+    """Return of what month the price of the endpoint's first choice is, or an empty text if there is none."""
+    first, *_ = environment.read(environment.BilledInstances).billed_instances["hosting"]
+    price = prices.usd_per_hour("hosting", first)
+    return price.month if price else ""

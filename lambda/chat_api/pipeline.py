@@ -9,7 +9,7 @@ from chat_api import completions, costs, history, limits, spending, trials, waki
 from chat_api.approval import RunId
 from chat_api.errors import ApiError, refusals
 from chat_api.identity import MayChat, MayRead, MayWrite, User
-from shared import clock, environment, hosting, machines, prices, runs, transforms, usage, versions
+from shared import clock, environment, hosting, machines, runs, transforms, usage, versions
 from shared.models import HostingState, HostingStatus, LivePointer, Run
 
 router = APIRouter(tags=["Pipeline"], responses=refusals())
@@ -30,7 +30,7 @@ class Hosting(BaseModel):
     """What everything has cost since the month began (UTC): trainings, evaluations, searches, batches and the
     endpoint. What runs now is counted every five minutes. None if the price of an instance is not known."""
     price_date: str
-    """Of what month the newest of the prices are."""
+    """Of what month the price of the machine is; empty if it is not known."""
 
 
 class Live(BaseModel):
@@ -233,7 +233,7 @@ def _described(state: HostingState) -> Hosting:
         expected_seconds=waking.expected_seconds(state) if state.status == "waking" else None,
         instance=machines.instance_of(state.endpoint_config) if state.status in {"waking", "awake"} else None,
         cost_this_month_usd=costs.this_month_usd(),
-        price_date=prices.newest_month(),
+        price_date=costs.hosting_price_month(),
     )
 
 

@@ -40,13 +40,6 @@ def of_all(wanted: Iterable[tuple[Kind, str]]) -> dict[tuple[Kind, str], Price |
     return {(kind, instance): _known(kind, instance, kept) for kind, instance in wanted}
 
 
-def newest_month() -> str:
-    """Return the month of the newest price known, as `2026-09`."""
-    listed = (table.get(*_KEY) or {}).get("prices", {}).values()
-    dates = [str(price["date"])[:7] for by_kind in listed for price in by_kind.values()]
-    return max([start_prices.newest_month(), *dates])
-
-
 def keep(listed: Mapping[str, Mapping[Kind, float]]) -> None:
     """Keep what the Price List API said today, by instance; prices of other instances stay.
 

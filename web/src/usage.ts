@@ -21,5 +21,6 @@ export function costInWords(hosting: Hosting): string {
   const now = status === "awake" || status === "waking" ? " Its machine is billed until it sleeps." : "";
   if (cost === null) return `What this month has cost is not known: a machine has no known price.${now}`;
   if (cost === 0) return `Nothing was spent this month.${now}`;
-  return `${dollars(cost)} spent since the month began, on everything together (prices of ${price_date}).${now}`;
+  const prices = price_date === "" ? "" : ` (prices of ${price_date})`;
+  return `${dollars(cost)} spent since the month began, on everything together${prices}.${now}`;
 }

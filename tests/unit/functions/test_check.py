@@ -87,6 +87,8 @@ def test_check_reports_what_the_pipeline_reports(
         "TRAINING_CODE_URI": f"s3://{house.artifacts}/training-code/abc/",
         "SPOT": "true",
         "ASK_BEFORE_TRAINING": "false",
+        # these settings give no price: both take the one that ships
+        "INSTANCE_PRICES": "{}",
     }.items():
         monkeypatch.setenv(f"STORYLOOM_{name}", value)
     deployed = _pipeline(house, folder, context)

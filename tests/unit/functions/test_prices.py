@@ -47,7 +47,6 @@ def test_of_the_others_the_newer_wins(nothing_given: House, monkeypatch: pytest.
     _on(monkeypatch, "2027-01-01")
     prices.keep({G6: {"hosting": 1.2}})
     assert prices.usd_per_hour("hosting", G6) == Price(1.2, "2027-01-01", "AWS's price list of us-east-1")
-    assert prices.newest_month() == "2027-01"
 
 
 def test_each_kind_has_its_own_price(nothing_given: House, monkeypatch: pytest.MonkeyPatch) -> None:
