@@ -93,7 +93,7 @@ class EndpointMachine:
 
     def describe_endpoint(self, **_: Any) -> dict[str, Any]:
         self._must_exist("DescribeEndpoint")
-        found = {
+        found: dict[str, Any] = {
             "EndpointStatus": self.status,
             "EndpointConfigName": self.config,
             "CreationTime": self.created_at,
