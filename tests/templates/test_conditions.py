@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from policy_sentry.querying.actions import get_action_data
 
+from local.plugin.sagemaker.condition_keys import condition_keys
 from stacks.function_groups import GROUPS
 from stacks.sagemaker_jobs import training_seconds
 from stacks.settings import read
 from tests.templates import partitions
-from tests.templates.conftest import EMAIL, Synthesized, flat, statements
+from tests.templates.conftest import EMAIL, Synthesized, definition, flat, statements
 
 _HERE = {"aws:SourceAccount": "<AWS::AccountId>"}
 _TRUSTED_WITHOUT_ACCOUNT = {
@@ -151,6 +152,37 @@ def test_sagemaker_makes_nothing_that_the_settings_do_not_name(synthesized: Synt
         if "Training" in action or "Tuning" in action
     }
     assert longest == str(training_seconds(settings))
+
+
+@pytest.mark.parametrize("which", ["synthesized", "other", "everything"])
+def test_the_jobs_of_the_state_machine_are_within_their_limits(
+    which: str, request: pytest.FixtureRequest
+) -> None:
+    """The limits must fit what the app itself asks for, in every form of it."""
+    app: Synthesized = request.getfixturevalue(which)
+    limits = {
+        action: statement["Condition"]
+        for name, statement in _own_statements(app)
+        if name.startswith("PipelineRole")
+        for action in statement["Action"]
+    }
+    asked = 0
+    for state in definition(app)["States"].values():
+        made = re.search(r":sagemaker:create(\w+)\.sync", str(state.get("Resource")))
+        if made:
+            asked += 1
+            operation = f"Create{made[1]}"
+            keys = condition_keys(operation, state["Parameters"])
+            _assert_within(limits[f"sagemaker:{operation}"], keys)
+    assert asked >= 2
+
+
+def _assert_within(limits: dict[str, Any], keys: dict[str, Any]) -> None:
+    types = limits["ForAllValues:StringEquals"]["sagemaker:InstanceTypes"]
+    assert set(keys.get("sagemaker:InstanceTypes", types)) <= set(types)
+    assert keys["sagemaker:NetworkIsolation"] == limits["Bool"]["sagemaker:NetworkIsolation"]
+    longest = limits["NumericLessThanEquals"]["sagemaker:MaxRuntimeInSeconds"]
+    assert int(keys.get("sagemaker:MaxRuntimeInSeconds", longest)) <= int(longest)
 
 
 @pytest.mark.parametrize("which", ["synthesized", "other"])
