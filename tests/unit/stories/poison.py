@@ -14,9 +14,11 @@ SUFFIXES = (".spin", ".wait", ".hog", ".crash", ".kill")
 
 
 def read(stream: IO[bytes], name: str) -> Iterator[Draft | Flaw]:
-    """Begin like any other reader, and then spin, wait, fill the memory, crash or end who called."""
-    yield Draft("Here are ten words and more, so that this is a story by itself.")
-    match PurePosixPath(name).suffix:
+    """Fill the memory; or begin like any other reader, and then spin, wait, crash or end who called."""
+    suffix = PurePosixPath(name).suffix
+    if suffix != ".hog":
+        yield Draft("Here are ten words and more, so that this is a story by itself.")
+    match suffix:
         case ".spin":
             while True:
                 pass
