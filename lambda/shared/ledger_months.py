@@ -145,7 +145,7 @@ def _entry(item: table.Item) -> Entry:
 
 def to_kind(written: Any) -> Kind:
     """Read a kind from an item of the table."""
-    return next(kind for kind in get_args(Kind) if kind == written)  # type: ignore[no-any-return]
+    return next(kind for kind in get_args(Kind) if kind == written)
 
 
 def to_usd(micro: int) -> float:

@@ -69,6 +69,22 @@ def test_starting_says_what_came_of_it_and_how_to_watch(asked: list[tuple[str, s
     assert asked == [("POST", "/api/runs")]
 
 
+@pytest.mark.parametrize(("arguments", "again"), [((), False), (("--again",), True)])
+def test_only_again_trains_on_unchanged_stories(
+    monkeypatch: pytest.MonkeyPatch, asked: list[tuple[str, str]], arguments: tuple[str, ...], again: bool
+) -> None:
+    sent: list[object] = []
+    real = httpx.Client.post
+
+    def post(client: httpx.Client, path: str, **fields: Any) -> httpx.Response:
+        sent.append(fields.get("json"))
+        return real(client, path, **fields)
+
+    monkeypatch.setattr(httpx.Client, "post", post)
+    run("start", *arguments)
+    assert sent == [{"again": again}]
+
+
 def test_stopping_names_the_run(asked: list[tuple[str, str]]) -> None:
     assert f"Run {RUN} is being stopped." in run("stop", RUN)
     assert asked == [("POST", f"/api/runs/{RUN}/stop")]

@@ -46,7 +46,7 @@ def test_a_transaction_that_met_another_is_tried_again(house: House, monkeypatch
 
     def meet(**fields: Any) -> Any:
         if reasons:
-            told = {
+            told: Any = {
                 "Error": {"Code": "TransactionCanceledException", "Message": "Transaction cancelled"},
                 "CancellationReasons": [{"Code": reasons.pop()}],
             }
