@@ -90,7 +90,9 @@ class _Reading:
         """Read files with one process until there are no more."""
         try:
             while (file := self._take()) is not None:
-                found = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES, dir=self._folder)  # noqa: SIM115
+                found: IO[bytes] = tempfile.SpooledTemporaryFile(  # noqa: SIM115
+                    max_size=_IN_MEMORY_BYTES, dir=str(self._folder)
+                )
                 _read(file, process, found)
                 self._found.put((file, found))
         except BaseException as error:

@@ -171,11 +171,14 @@ def _plain(text: str, rules: Rules) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": text}]} if rules.chat else {"prompt": text}
 
 
+def _is_custom_id(text: str) -> bool:
+    return 0 < len(text) <= _CUSTOM_ID_CHARACTERS and not file_names.unsafe_character(text)
+
+
 def _custom_id(given: Any, number: int) -> str:
     if given is None:
         return f"line-{number}"
-    fits = isinstance(given, str) and 0 < len(given) <= _CUSTOM_ID_CHARACTERS
-    if not fits or file_names.unsafe_character(given):
+    if not isinstance(given, str) or not _is_custom_id(given):
         raise _BadLine(
             "its custom_id is no text of 1 to 64 characters that can be shown safely",
             "Give it another custom_id, or leave it out.",

@@ -42,7 +42,7 @@ def _modules() -> dict[str, ast.Module]:
 
 @cache
 def _imports(module: str) -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = {}
     for node in ast.walk(_modules()[module]):
         if isinstance(node, ast.ImportFrom) and node.module:
             found |= {name.asname or name.name: f"{node.module}.{name.name}" for name in node.names}

@@ -8,6 +8,7 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError, EndpointConnectionError
 
+from price_list import aws_price_list
 from price_list.aws_price_list import PriceListError
 from price_list.price import Price
 from refresh_prices import handler as refresh_prices
@@ -26,7 +27,7 @@ def nothing_given(house: House, monkeypatch: pytest.MonkeyPatch) -> House:
 
 
 def _answers(monkeypatch: pytest.MonkeyPatch, ask: Ask) -> None:
-    monkeypatch.setattr(refresh_prices.aws_price_list, "ask", ask)
+    monkeypatch.setattr(aws_price_list, "ask", ask)
 
 
 def _on(monkeypatch: pytest.MonkeyPatch, day: str) -> None:
@@ -150,4 +151,4 @@ def test_no_failure_fails_a_deployment(
 @pytest.mark.aws_fact
 def test_the_api_is_asked_where_it_answers() -> None:
     offered = boto3.Session().get_available_regions("pricing")
-    assert set(refresh_prices.aws_price_list.ENDPOINT_REGIONS) <= set(offered)
+    assert set(aws_price_list.ENDPOINT_REGIONS) <= set(offered)

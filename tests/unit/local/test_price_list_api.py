@@ -24,7 +24,7 @@ def _request(**changes: Any) -> dict[str, Any]:
 
 @pytest.mark.aws_fact
 def test_each_product_is_json_in_a_string_as_the_service_model_has_it() -> None:
-    model = botocore.session.get_session().get_service_model("pricing").operation_model("GetProducts")
+    model: Any = botocore.session.get_session().get_service_model("pricing").operation_model("GetProducts")
     request, answer = _request(), price_list_api.get_products(_request())
     assert not ParamValidator().validate(request, model.input_shape).has_errors()
     assert not ParamValidator().validate(answer, model.output_shape).has_errors()

@@ -24,7 +24,7 @@ def pricing() -> Any:
     return boto3.client("pricing", "us-east-1", aws_access_key_id="id", aws_secret_access_key="secret")
 
 
-def _ask(pricing: Any, *pages: list[str]) -> dict[str, float]:
+def _ask(pricing: Any, *pages: list[str]) -> dict[Kind, float]:
     with Stubber(pricing) as stubber:
         for number, page in enumerate(pages):
             more = {"NextToken": str(number)} if number + 1 < len(pages) else {}

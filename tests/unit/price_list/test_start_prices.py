@@ -23,7 +23,7 @@ _SHAPES: dict[Kind, str] = {
 @pytest.mark.aws_fact
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_allowed_instance_has_a_price_exactly_where_sagemaker_offers_it(kind: Kind) -> None:
-    shape = botocore.session.get_session().get_service_model("sagemaker").shape_for(_SHAPES[kind])
+    shape: Any = botocore.session.get_session().get_service_model("sagemaker").shape_for(_SHAPES[kind])
     offered = {instance for instance in GPU_OF_INSTANCE if instance in shape.enum}
     priced = {name for name in GPU_OF_INSTANCE if start_prices.find(kind, name, "us-east-1")}
     assert priced == offered - {instance for instance, without in _WITHOUT if without == kind}

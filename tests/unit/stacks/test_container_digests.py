@@ -9,7 +9,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from stacks import container_digests, job_roles
+from stacks import container_digests, container_images
 from stacks.container_images import hosting_image, training_image
 
 _REGION, _INSTANCE = "eu-west-1", "ml.g6.xlarge"
@@ -37,7 +37,7 @@ def test_an_image_is_used_by_its_digest_if_it_is_known(image: str, digests: Path
     by_digest = container_digests.pinned(image)
     assert by_digest == f"{image.split(':', maxsplit=1)[0]}@{_DIGEST}"
     assert container_digests.repository_of(by_digest) == container_digests.repository_of(image) == "vllm"
-    assert job_roles.registry_account(by_digest) == "763104351884"
+    assert container_images.registry_account(by_digest) == "763104351884"
 
 
 def _ecr(image: str, images: list[dict[str, Any]]) -> Any:
