@@ -170,8 +170,11 @@ def _plain(text: str, rules: Rules) -> dict[str, Any]:
 def _custom_id(given: Any, number: int) -> str:
     if given is None:
         return f"line-{number}"
-    fits = isinstance(given, str) and 0 < len(given) <= _CUSTOM_ID_CHARACTERS
-    if not fits or file_names.unsafe_character(given):
+    if (
+        not isinstance(given, str)
+        or not 0 < len(given) <= _CUSTOM_ID_CHARACTERS
+        or file_names.unsafe_character(given)
+    ):
         raise _BadLine(
             "its custom_id is no text of 1 to 64 characters that can be shown safely",
             "Give it another custom_id, or leave it out.",
