@@ -8,7 +8,6 @@ this process and by the one that confines what a file may take.
 
 import io
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator

@@ -109,8 +109,8 @@ class ReadingProcess:
             if status == _TIME_IS_UP and patience == most_seconds and not is_final:
                 raise OutOfTimeError
             if is_last or status in {_TIME_IS_UP, -signal.SIGXCPU}:
-                break
-        to.write(_reject(source, status, seconds).model_dump_json().encode() + b"\n")
+                to.write(_reject(source, status, seconds).model_dump_json().encode() + b"\n")
+                return
 
     def close(self) -> None:
         """End the process, whatever it is doing, and start no other; also called by another thread."""

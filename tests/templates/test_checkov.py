@@ -32,7 +32,14 @@ def _run(folder: Path) -> dict[str, Any]:
     assert _CHECKOV.is_file(), "Install checkov with: make .build/checkov-venv/.installed"
     # it asks nobody: neither for its vendor's guidelines nor for a newer version of itself
     environment = {**os.environ, "CHECKOV_RUN_SECRETS_SCAN": "false", "LOG_LEVEL": "ERROR"}
-    command: list[str | Path] = [_CHECKOV, "--directory", folder, "--framework", "cloudformation", "--skip-download"]
+    command: list[str | Path] = [
+        _CHECKOV,
+        "--directory",
+        folder,
+        "--framework",
+        "cloudformation",
+        "--skip-download",
+    ]
     ran = subprocess.run(
         [*command, "--output", "json", "--soft-fail"],
         capture_output=True,

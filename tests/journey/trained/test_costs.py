@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tests.journey.deployed_app import Deployed
 
 pytestmark = [pytest.mark.cloud, pytest.mark.journey]

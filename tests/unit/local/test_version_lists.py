@@ -24,7 +24,8 @@ def test_every_key_comes_back_as_it_was_put(monkeypatch: pytest.MonkeyPatch) -> 
     status, headers, body = s3._list_object_versions(bucket, {"encoding-type": ["url"]})
     # botocore's own parser and decoder are the judges.
     model = ServiceModel(Loader().load_service_model("s3", "service-2"), "s3")
-    shape: Any = model.operation_model("ListObjectVersions").output_shape
+    shape = model.operation_model("ListObjectVersions").output_shape
+    assert shape is not None
     answer = create_parser("rest-xml").parse({"status_code": status, "headers": headers, "body": body}, shape)
     decode_list_object_versions(answer, {"encoding_type_auto_set": True})
     assert sorted(version["Key"] for version in answer["Versions"]) == sorted(KEYS)

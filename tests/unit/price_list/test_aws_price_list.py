@@ -9,6 +9,7 @@ from botocore.stub import Stubber
 
 from price_list import aws_price_list
 from price_list.aws_price_list import PriceListError
+from price_list.price import Kind
 
 
 def product(component: str, usd: str, *, unit: str = "Hrs", term: str = "OnDemand", **attributes: str) -> str:

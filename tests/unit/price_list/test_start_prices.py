@@ -1,6 +1,7 @@
 """The prices that ship with the app, judged by botocore's enumerations of what SageMaker offers."""
 
 import re
+from typing import Any
 
 import botocore.session
 import pytest
