@@ -6,12 +6,12 @@ is paid for: a job that meets a line that the model refuses loses the lines arou
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
 
-from chat_api import limits, strict_json
+from chat_api import limits, request_fields, strict_json
 from chat_api.errors import ApiError
 from chat_api.openai_schema import AnswerRequest, ChatRequest, CompletionRequest
 from stories import file_names
@@ -40,6 +40,8 @@ class Line:
     """The request, as the model server takes it."""
     answer_tokens: int
     """How many tokens its answers may have."""
+    ignored: list[str] = field(default_factory=list)
+    """Its fields that nobody knows; they are left out of the request."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ class Rules:
     """Whether plain text is asked as in a chat; a plain base model goes on with it instead."""
     context: int
     """How many tokens a prompt and its answer may have together."""
+    strict: bool = False
+    """Whether a line with unknown fields is refused."""
 
 
 class _BadLine(Exception):  # noqa: N818 - what the line is
@@ -115,6 +119,7 @@ def _line(number: int, text: str, rules: Rules) -> Line:
     custom_id = _custom_id(fields.pop("custom_id", None), number)
     kind, body = _request(fields)
     request = _validated(kind, body)
+    ignored = request_fields.take_known(request, strict=rules.strict)
     if request.stream:
         raise _BadLine("it asks for a stream, and a batch has none", "Leave out its stream.")
     asked = request.model if "model" in request.model_fields_set else rules.model
@@ -124,9 +129,8 @@ def _line(number: int, text: str, rules: Rules) -> Line:
     if not request.answer_tokens:
         request = request.model_copy(update={"max_tokens": rules.max_tokens})
     limits.check(request, rules.context)
-    body = request.model_dump(exclude_unset=True, exclude={"stream", "stream_options"})
-    body["model"] = rules.models[asked]
-    return Line(number, custom_id, body, request.answer_tokens * (request.n or 1))
+    body = {**request.engine_fields(), "model": rules.models[asked]}
+    return Line(number, custom_id, body, request.answer_tokens * (request.n or 1), ignored)
 
 
 def _fields(text: str, rules: Rules) -> dict[str, Any]:
@@ -167,14 +171,14 @@ def _plain(text: str, rules: Rules) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": text}]} if rules.chat else {"prompt": text}
 
 
+def _is_custom_id(text: str) -> bool:
+    return 0 < len(text) <= _CUSTOM_ID_CHARACTERS and not file_names.unsafe_character(text)
+
+
 def _custom_id(given: Any, number: int) -> str:
     if given is None:
         return f"line-{number}"
-    if (
-        not isinstance(given, str)
-        or not 0 < len(given) <= _CUSTOM_ID_CHARACTERS
-        or file_names.unsafe_character(given)
-    ):
+    if not isinstance(given, str) or not _is_custom_id(given):
         raise _BadLine(
             "its custom_id is no text of 1 to 64 characters that can be shown safely",
             "Give it another custom_id, or leave it out.",
