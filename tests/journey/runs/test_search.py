@@ -31,7 +31,7 @@ def test_the_best_of_its_trials_goes_on_to_the_evaluation(deployed: Deployed) ->
     deployed.start_afresh()
     with changed(deployed, **QUICK):
         known = {run["run_id"] for run in deployed.api.runs()}
-        deployed.drop({f"search/{path.name}": path.read_bytes() for path in STORIES[:2]})
+        deployed.drop({f"search/{path.name}": path.read_bytes() for path in STORIES[:4]})
         run_id = wait_for_new_run(deployed.api, known, PATIENCE_S)
         going = wait_for(
             lambda: [t for t in _search(deployed, run_id)["trials"] if t["progress"]] or None, SEARCH_SECONDS

@@ -47,6 +47,16 @@ class Waiting:
         }
         return ask_approval(event, self.context)
 
+    def end(self) -> None:
+        """End the execution as it ends when nobody answers in time."""
+        client = aws.stepfunctions()
+        client.send_task_failure(taskToken=self.token, error="States.Timeout")
+        for _ in range(100):
+            if client.describe_execution(executionArn=self.execution_arn)["status"] != "RUNNING":
+                return
+            time.sleep(0.1)
+        raise AssertionError("the execution goes on without its task")
+
     def answer(self) -> dict[str, Any]:
         """What the state machine got to hear."""
         for _ in range(100):
@@ -188,7 +198,7 @@ def test_there_is_nothing_to_answer_before_it_asks_and_after_it_ended(
     assert (before.status_code, before.json()["error"]["type"]) == (409, "nothing_to_answer")
     assert "ask_before_training" in before.json()["error"]["cure"]
     waiting.ask()
-    aws.stepfunctions().send_task_failure(taskToken=waiting.token, error="States.Timeout")
+    waiting.end()
     late = api.post(f"/api/runs/{RUN}/approve")
     assert (late.status_code, late.json()["error"]["type"]) == (409, "nothing_to_answer")
     runs.finish(RUN, "stopped_early", "Nobody said yes.")

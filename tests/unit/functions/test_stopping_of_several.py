@@ -10,7 +10,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, wait
 from typing import Any
 
 import pytest
@@ -145,6 +145,7 @@ def _stops_in_time(endpoint: _Endpoint, monkeypatch: pytest.MonkeyPatch) -> bool
     try:
         stopped_at = outcome(stop())
         assert not any(task.done() for task in endpoint.tasks[:-1]), "other answers go on"
+        wait([endpoint.tasks[-1]], timeout=WITHIN_SECONDS)
         return endpoint.tasks[-1].done() and endpoint.last_token - stopped_at <= WITHIN_SECONDS
     finally:
         endpoint.close()
