@@ -8,14 +8,14 @@ that further, and Step Functions, which calls DynamoDB and SageMaker itself, del
 import json
 from typing import Any
 
-from aws_cdk import Aws, Duration
+from aws_cdk import Duration
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from stacks.permissions import acknowledge, allow, arn
+from stacks.permissions import acknowledge, allow, arn, service_principal
 from stacks.references import Storage
 from stacks.settings import Settings
 
@@ -35,11 +35,17 @@ class EndpointGuard(Construct):
         role = iam.Role(
             self,
             "Role",
-            assumed_by=iam.ServicePrincipal(
-                "states.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}}
-            ),
+            assumed_by=service_principal("states.amazonaws.com"),
         )
-        allow(role, ["dynamodb:GetItem"], [storage.table_arn])
+        allow(
+            role,
+            ["dynamodb:GetItem"],
+            [storage.table_arn],
+            conditions={
+                "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["HOSTING"]},
+                "Null": {"dynamodb:LeadingKeys": "false"},
+            },
+        )
         allow(role, ["sagemaker:DeleteEndpoint"], [arn("sagemaker", f"endpoint/{settings.name}")])
         states = definition(settings.name, storage.table)
         machine = sfn.StateMachine(
@@ -53,12 +59,13 @@ class EndpointGuard(Construct):
         )
         for rule in ("AwsSolutions-SF1", "AwsSolutions-SF2"):
             acknowledge(machine, rule, _NOT_LOGGED)
+        starts = iam.Role(self, "Events", assumed_by=service_principal("events.amazonaws.com"))
         self.rule = events.Rule(
             self,
             "Tick",
             description="Storyloom: is the endpoint overdue?",
             schedule=events.Schedule.rate(GUARD_EVERY),
-            targets=[targets.SfnStateMachine(machine)],
+            targets=[targets.SfnStateMachine(machine, role=starts)],
         )
 
 

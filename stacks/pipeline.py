@@ -88,9 +88,8 @@ class PipelineStack(Stack):
         transforms = transform_role(self, self._storage, self._hosting_image)
         publish(self, "TransformRoleArn", transforms.role_arn, "Role of the transform jobs")
         needed = (machine, self._job_role, hosting, transforms, self._quiet_period.group)
-        self._clean_up(self._pipeline, needed)
         ask = self._function("refresh_prices", int(LONGEST_REFRESH.to_seconds()))
-        refresh_prices(self, settings, ask)
+        self._clean_up(self._pipeline, needed, refresh_prices(self, settings, ask))
 
     def hosting_seen_from(self, consumer: Stack) -> Hosting:
         """The endpoint, for a stack that wakes it or asks it."""
@@ -160,7 +159,7 @@ class PipelineStack(Stack):
         keep_ledger(start_run, self._settings)
         describe_run_costs(start_run, self._settings)
 
-    def _clean_up(self, pipeline: Pipeline, needed: Sequence[IDependable]) -> None:
+    def _clean_up(self, pipeline: Pipeline, needed: Sequence[IDependable], tick: events.Rule) -> None:
         """Add the custom resource that removes, at deletion, everything made at run time."""
         clean_up = self._function("clean_up", int(LONGEST_CLEAN_UP.to_seconds()))
         grant_clean_up(
@@ -177,7 +176,7 @@ class PipelineStack(Stack):
             clean_up_arn=clean_up.arn,
             part="everything",
             needs=(*needed, self._model_packages),
-            makers=self._rules,
+            makers=(*self._rules, tick),
         )
         publish(self, "CleanUpFunctionName", clean_up.function.function_name, "Removes what was made")
 

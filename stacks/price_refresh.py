@@ -26,13 +26,16 @@ def name_billed_instances(function: Function, settings: Settings) -> None:
     function.function.add_environment("STORYLOOM_BILLED_INSTANCES", json.dumps(billed))
 
 
-def refresh_prices(scope: Construct, settings: Settings, function: Function) -> None:
+def refresh_prices(scope: Construct, settings: Settings, function: Function) -> events.Rule:
     """Have the function `refresh_prices` ask AWS's Price List API now and every week.
 
     Args:
         scope: the stack.
         settings: of the app; only the instances that they name are asked for.
         function: `refresh_prices`.
+
+    Returns:
+        The week's schedule.
     """
     name_billed_instances(function, settings)
     function.may_use_table("GetItem", "UpdateItem", partitions=["PRICES"])
@@ -42,7 +45,7 @@ def refresh_prices(scope: Construct, settings: Settings, function: Function) -> 
         ["*"],
         wildcard_because="the Price List API has no resources: it gives everybody the same public prices",
     )
-    events.Rule(
+    tick = events.Rule(
         scope,
         "PricesTick",
         description="Storyloom: what do the machines cost?",
@@ -60,3 +63,4 @@ def refresh_prices(scope: Construct, settings: Settings, function: Function) -> 
     )
     # With its permissions: without them it would only note that it may not ask.
     resource.node.add_dependency(function)
+    return tick

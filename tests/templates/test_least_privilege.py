@@ -20,6 +20,7 @@ _WITHOUT_RESOURCE = {
     "cloudwatch:PutMetricData": "cloudwatch:namespace",
     "ecr:GetAuthorizationToken": None,
     "lambda:GetAccountSettings": None,
+    "pricing:GetProducts": None,
     "logs:CreateLogDelivery": None,
     "logs:GetLogDelivery": None,
     "logs:UpdateLogDelivery": None,
