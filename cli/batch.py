@@ -111,7 +111,7 @@ def batch(
         known = api.batch(resume)
         if known["status"] in {"uploading", "checked"}:
             raise CommandError(f"Batch {resume} has never begun.", "Start a new one: storyloom batch FILE")
-        _see_through(resume, _free(out_file or _beside(_named_by_server(known["name"]))), as_json)
+        _see_through(resume, _free(out_file or _beside(_named_by_server(known["name"], otherwise=resume))), as_json)
     elif file is not None:
         target = _free(out_file or _beside(file))
         wanted = {"model": model, "max_tokens": max_tokens, "instance": instance}
@@ -261,10 +261,10 @@ def _free(target: Path) -> Path:
     return target
 
 
-def _named_by_server(name: str) -> Path:
+def _named_by_server(name: str, otherwise: str) -> Path:
     """Return a file of this folder: a name may come from a server, a path may not."""
     plain = visible(name).replace("\\", "/").rpartition("/")[2]
-    return Path(plain if plain.strip(".") else "batch")
+    return Path(plain if plain.strip(".") else otherwise)
 
 
 def _beside(file: Path) -> Path:

@@ -135,7 +135,7 @@ class ChatStack(Stack):
             ["*"],
             wildcard_because="the settings are the account's: how many functions it may run at once",
         )
-        keep_ledger(keeper, self._settings)
+        keep_ledger(keeper, self._settings, endpoint=True)
         events.Rule(
             self,
             "KeeperTick",

@@ -169,7 +169,7 @@ class PipelineStack(Stack):
             machine_arn=pipeline.arn,
             executions_arn=pipeline.executions_arn,
         )
-        keep_ledger(clean_up, self._settings)  # the endpoint's cost ends with it
+        keep_ledger(clean_up, self._settings, endpoint=True)  # the endpoint's cost ends with it
         self._quiet_period.deleted_by(clean_up)
         made_at_run_time(
             self,
@@ -267,7 +267,8 @@ class PipelineStack(Stack):
     def _configure_spending(self) -> None:
         """Let functions set aside what they make cost, and those that try again see what has cost already."""
         for name in ("reserve", "next_attempt", "deploy", "smoke_test"):
-            keep_ledger(self._functions[name], self._settings)
+            counts_endpoint = name in {"deploy", "smoke_test"}
+            keep_ledger(self._functions[name], self._settings, endpoint=counts_endpoint)
         read_ledger(self._functions["preflight"], self._settings)
         for name in ("preflight", "reserve", "next_attempt"):
             describe_run_costs(self._functions[name], self._settings)

@@ -11,9 +11,17 @@ from stories.estimate import (
 )
 
 
-def keep_ledger(function: Function, settings: Settings) -> None:
-    """Let a function reserve and settle, within the month's limit."""
+def keep_ledger(function: Function, settings: Settings, *, endpoint: bool = False) -> None:
+    """Let a function reserve and settle, within the month's limit.
+
+    Args:
+        function: the function.
+        settings: of the app.
+        endpoint: whether it also counts what the endpoint costs, whose meter changes with the ledger.
+    """
     read_ledger(function, settings)
+    if endpoint:
+        function.may_use_table("PutItem", partitions=["HOSTING"])
     # A transaction needs the permission of each operation in it.
     function.may_use_table(
         *("BatchGetItem", "GetItem", "PutItem", "UpdateItem", "DeleteItem"), partitions=("LEDGER", "LEDGER#*")

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, StrictBool
+from pydantic import BaseModel, ConfigDict, StrictBool
 
 from chat_api import limits, spending
 from chat_api.approval import RunId
@@ -18,6 +18,8 @@ router = APIRouter(tags=["Pipeline"], responses=refusals())
 
 class WantedRun(BaseModel):
     """A run that somebody starts by hand."""
+
+    model_config = ConfigDict(extra="forbid")
 
     again: StrictBool = False
     """Train also if stories and settings are those of the last run that trained."""

@@ -43,7 +43,7 @@ class PeopleList(BaseModel):
 class Invitation(BaseModel):
     """Somebody who is to come in."""
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     email: str = Field(pattern=_ADDRESS, max_length=128)
     role: Role = "reader"
@@ -54,7 +54,7 @@ class Invitation(BaseModel):
 class NewRole(BaseModel):
     """The role that a person is to have."""
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     role: Role
 

@@ -259,7 +259,7 @@ def test_a_line_of_a_batch_keeps_the_same_fields() -> None:
     strict = Rules(RULES.models, "storyloom", 100, chat=True, context=4096, strict=True)
     with pytest.raises(ApiError, match="Line 1: Unknown fields: add_generation_prompt, cache_salt"):
         prompt_lines.read(written, strict)
-    tools = json.dumps({**HELLO, "tools": UNSUPPORTED["tools"]}).encode()
+    tools = json.dumps({**HELLO, "tools": [{"type": "function"}]}).encode()
     with pytest.raises(ApiError, match="Line 1: tools: the model calls no tools"):
         prompt_lines.read(tools, RULES)
 
