@@ -111,7 +111,8 @@ def batch(
         known = api.batch(resume)
         if known["status"] in {"uploading", "checked"}:
             raise CommandError(f"Batch {resume} has never begun.", "Start a new one: storyloom batch FILE")
-        _see_through(resume, _free(out_file or _beside(_named_by_server(known["name"], otherwise=resume))), as_json)
+        own = _named_by_server(known["name"], otherwise=resume)
+        _see_through(resume, _free(out_file or _beside(own)), as_json)
     elif file is not None:
         target = _free(out_file or _beside(file))
         wanted = {"model": model, "max_tokens": max_tokens, "instance": instance}
