@@ -87,7 +87,8 @@ class Incoming:
     @property
     def keeps_cors(self) -> bool:
         """Whether the answer's CORS headers are the app's: its API's, its bucket's, its distribution's."""
-        return self.is_of_api or self.distribution is not None or self.service == "s3"
+        is_of_bucket = self.service == "s3" and not _KEY_SET.fullmatch(self.path)
+        return self.is_of_api or self.distribution is not None or is_of_bucket
 
     @cached_property
     def service(self) -> str:

@@ -92,8 +92,11 @@ def test_an_invented_signature_of_root_is_refused(aws: httpx.Client, key: str, w
         signed = {name: value for name, value in ROOT_IN_THE_QUERY.items() if name.startswith("X-Amz")}
         answer = aws.post(f"/?{urlencode({**signed, 'X-Amz-Credential': credential})}", data=form)
     else:
-        authorization = f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature={'0' * 64}"
-        answer = aws.post("/", data=form, headers={"authorization": authorization})
+        authorization = (
+            f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host;x-amz-date, Signature={'0' * 64}"
+        )
+        headers = {"authorization": authorization, "x-amz-date": "20261101T000000Z"}
+        answer = aws.post("/", data=form, headers=headers)
     assert answer.status_code == 403, answer.text
 
 
@@ -198,7 +201,7 @@ def test_two_credentials_in_one_request_are_refused(web: WebApp, aws: httpx.Clie
 
 @pytest.mark.aws_fact
 def test_an_upload_whose_content_is_not_what_was_signed_is_refused(web: WebApp, aws: httpx.Client) -> None:
-    url = f"{aws.base_url}{web.outputs['UploadsBucket']}/swapped.txt"
+    url = f"{str(aws.base_url).rstrip('/')}/{web.outputs['UploadsBucket']}/swapped.txt"
     headers = signed(web, "s3", url, b"what was signed", method="PUT")
     answer = aws.put(url, content=b"what was sent", headers=headers)
     assert (answer.status_code, "XAmzContentSHA256Mismatch" in answer.text) == (400, True), answer.text
