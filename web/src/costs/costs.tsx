@@ -127,35 +127,37 @@ function KindsTable({ costs }: { costs: MonthlyCosts }) {
   return (
     <section class="card" aria-labelledby="costs-by-kind">
       <h2 id="costs-by-kind">What it was spent on</h2>
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">For</th>
-            <th scope="col" class="figure">
-              spent
-            </th>
-            <th scope="col" class="figure">
-              reserved
-            </th>
-          </tr>
-        </thead>
-        <tbody>
-          {costs.by_kind.map((one) => (
-            <tr key={one.kind}>
-              <th scope="row">
-                <span class={`key kind-${one.kind}`}>{KIND_WORDS[one.kind]}</span>
+      <div class="wide-table" role="region" aria-label="Costs by kind" tabIndex={0}>
+        <table>
+          <thead>
+            <tr>
+              <th scope="col">For</th>
+              <th scope="col" class="figure">
+                spent
               </th>
-              <td class="figure">{dollars(one.spent_usd)}</td>
-              <td class="figure">{dollars(one.reserved_usd)}</td>
+              <th scope="col" class="figure">
+                reserved
+              </th>
             </tr>
-          ))}
-          <tr class="sum">
-            <th scope="row">together</th>
-            <td class="figure">{dollars(costs.spent_usd)}</td>
-            <td class="figure">{dollars(costs.reserved_usd)}</td>
-          </tr>
-        </tbody>
-      </table>
+          </thead>
+          <tbody>
+            {costs.by_kind.map((one) => (
+              <tr key={one.kind}>
+                <th scope="row">
+                  <span class={`key kind-${one.kind}`}>{KIND_WORDS[one.kind]}</span>
+                </th>
+                <td class="figure">{dollars(one.spent_usd)}</td>
+                <td class="figure">{dollars(one.reserved_usd)}</td>
+              </tr>
+            ))}
+            <tr class="sum">
+              <th scope="row">together</th>
+              <td class="figure">{dollars(costs.spent_usd)}</td>
+              <td class="figure">{dollars(costs.reserved_usd)}</td>
+            </tr>
+          </tbody>
+        </table>
+      </div>
     </section>
   );
 }
@@ -181,7 +183,7 @@ function Prices({ costs }: { costs: MonthlyCosts }) {
           <code>instance_prices_usd</code>.
         </p>
       ))}
-      <div class="wide-table" role="region" aria-label="Prices" tabIndex={0}>
+      <div class="wide-table" role="region" aria-label="Prices as a table" tabIndex={0}>
         <table>
           <thead>
             <tr>
