@@ -375,4 +375,4 @@ def test_what_stays_on_this_machine_takes_no_proxy(
     ],
 )
 def test_a_name_from_the_server_is_a_file_of_this_folder(name: str, file: str) -> None:
-    assert batch._beside(batch._named_by_server(name)) == Path(file)
+    assert batch._beside(batch._named_by_server(name, otherwise="batch")) == Path(file)
