@@ -32,6 +32,7 @@ NOT_VISITED = {
     "Resume": "only a run that failed is taken up again",
     "ResumeAt": "only a run that failed is taken up again",
     "QuotasTooLow": "only where the account may not have the machines",
+    "NoMoney": "only if the month's limit does not allow the training",
     "TrainAgain": "only where AWS could not run the training",
     "EvaluateAgain": "only where AWS could not run the evaluation",
     "BeforeNextAttempt": "only where AWS could not run a job",
