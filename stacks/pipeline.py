@@ -30,7 +30,7 @@ from stacks.quotas import needed
 from stacks.references import page_url_parameter, publish, published
 from stacks.rollback import rollback_alarms
 from stacks.settings import Settings
-from stacks.spending import describe_run_costs, keep_ledger, read_ledger, read_prices
+from stacks.spending import describe_run_costs, keep_ledger, read_ledger
 from stacks.state_machine import FUNCTION_SECONDS, Pipeline
 from stacks.storage import StorageStack
 from stacks.transforms import Transforms
@@ -208,7 +208,7 @@ class PipelineStack(Stack):
         read.may_list_artifacts("cache/stories/*", "runs/*/read/*")
         read.may_read_artifacts("cache/stories/*")
         assemble.may_use_table("GetItem", "UpdateItem", partitions=["RUNS", "POINTERS"])
-        read_prices(assemble)
+        read_ledger(assemble, settings)
         describe_run_costs(assemble, settings)
         assemble.may_list_artifacts("runs/*/read/*")
         ledgers = ("runs/*/ledger.json", "split/ledger.json")

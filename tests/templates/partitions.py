@@ -81,7 +81,17 @@ def _resolved(module: str, node: ast.expr) -> str:
     if f"{module}.{node.id}" in _definitions():
         return f"{module}.{node.id}"
     imported = _imports(module).get(node.id, "")
-    return f"{imported}.{parts[0]}" if imported in _modules() and parts else imported
+    return _defined(f"{imported}.{parts[0]}" if imported in _modules() and parts else imported)
+
+
+def _defined(name: str) -> str:
+    """Follow a name through the modules that only pass it on."""
+    while name and name not in _definitions():
+        module, _, last = name.rpartition(".")
+        if module not in _modules() or last not in _imports(module):
+            break
+        name = _imports(module)[last]
+    return name
 
 
 def _partitions(name: str) -> Iterator[str]:

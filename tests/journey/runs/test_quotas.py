@@ -28,7 +28,8 @@ def stories(deployed: Deployed) -> Iterator[dict[str, bytes]]:
     """Enough stories for a training; the quotas are ample again afterwards."""
     deployed.start_afresh()
     try:
-        yield {path.name: path.read_bytes() for path in STORIES}
+        # It is trained on to the end: a later run on the same stories would end before its training.
+        yield {path.name: path.read_bytes() for path in STORIES[1:]}
     finally:
         set_all(deployed, 20)
 
