@@ -20,8 +20,8 @@ def keep_ledger(function: Function, settings: Settings, *, endpoint: bool = Fals
         endpoint: whether it also counts what the endpoint costs, whose meter changes with the ledger.
     """
     read_ledger(function, settings)
-    # A transaction needs the permission of each operation in it. One statement, since it is not documented whether
-    # the key of each operation is judged alone, or all keys together.
+    # A transaction needs the permission of each operation in it. They are one statement, since it is not
+    # documented whether the key of each operation is judged alone, or all keys together.
     function.may_use_table(
         *("BatchGetItem", "GetItem", "PutItem", "UpdateItem", "DeleteItem"),
         partitions=("LEDGER", "LEDGER#*", *(["HOSTING"] if endpoint else [])),
