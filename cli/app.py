@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from cli import batch, costs, destroy, journey, keys, models, people
+from cli.addresses import page_address
 from cli.api import StoryloomApi
 from cli.browser import cached_page, show, write_private
 from cli.connection import connect, sign_in_and_keep
@@ -86,7 +87,13 @@ def _places(
 
 @app.command()
 def login(
-    url: Annotated[str, typer.Argument(help="The page's address: the PageUrl that `cdk deploy` printed.")],
+    url: Annotated[
+        str,
+        typer.Argument(
+            callback=page_address,  # before anything is asked for
+            help="The page's address: the PageUrl that `cdk deploy` printed.",
+        ),
+    ],
     email: Annotated[str, typer.Option(prompt=True, help="Your e-mail.")],
     password: Annotated[str, typer.Option(prompt=True, hide_input=True, help="Asked for, never kept.")],
 ) -> None:

@@ -1,6 +1,6 @@
 """The runs, the model's state, and waking it."""
 
-from typing import Any
+from typing import Any, Self
 
 from fastapi import APIRouter
 from pydantic import BaseModel
@@ -31,6 +31,10 @@ class Hosting(BaseModel):
     endpoint. What runs now is counted every five minutes. None if the price of an instance is not known."""
     price_date: str
     """Of what month the price of the machine is; empty if it is not known."""
+
+    def seen_by(self, user: User) -> Self:
+        """Return it without what the month has cost, if the caller may not read that."""
+        return self if "read" in user.scopes else self.model_copy(update={"cost_this_month_usd": None})
 
 
 class Live(BaseModel):
@@ -123,7 +127,7 @@ def status(user: MayChat) -> Status:
     newest = runs.latest(1)
     pointer = versions.live()
     return Status(
-        hosting=_hosting(),
+        hosting=_hosting().seen_by(user),
         live=_live(pointer),
         run=_with_step_now(newest[0]) if newest and "read" in user.scopes else None,
         base_model=BaseModelName(name=base.name, id=base.id),
@@ -152,8 +156,8 @@ def wake(user: MayChat) -> Hosting:
         spending.require_wake(state)
         waking.call_keeper("wake")
         told = state.model_copy(update={"status": "waking", "since": clock.stamp(), "message": "Waking."})
-        return _described(told)
-    return _hosting()
+        return _described(told).seen_by(user)
+    return _hosting().seen_by(user)
 
 
 @router.post("/sleep", status_code=202)

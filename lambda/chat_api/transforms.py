@@ -221,13 +221,15 @@ def start_batch(batch_id: BatchId, user: MayWrite) -> Batch:
         message = "The model is packed for the job, unless that has been done lately."
         # What starts is what was read here: its lines and its price are of the same check.
         if transforms.move(batch_id, "preparing", {"checked"}, only_check=batch.check_id, message=message):
+            transforms.take_place(batch_id)  # the keeper may have looked between the two
             _call_start_transform(batch_id)
             usage.add_tokens(user.sub, batch.answer_tokens or 0)
             log.info("Started a batch", extra={"batch_id": batch_id, "by": user.sub, "lines": batch.lines})
     batch = _own(batch_id, user)
     if not batch.going:
-        # Somebody stopped it just now; what was set aside for it is given back when its job is looked for.
+        # Somebody stopped it just now, or checked it again.
         transforms.free_place(batch_id)
+        ledger.release("batch", batch_id)
     if batch.status == "checked":
         raise _file_changed(batch_id)  # it was checked again just now
     return _shown(batch)
@@ -239,7 +241,8 @@ def stop_batch(batch_id: BatchId, user: MayWrite) -> Batch:
     batch = _now(batch_id, user)
     why = f"{user.called} stopped it."
     if batch.status in {"uploading", "checked", "preparing"}:
-        transforms.finish(batch_id, "stopped", {"uploading", "checked", "preparing"}, why)
+        if transforms.finish(batch_id, "stopped", {"uploading", "checked", "preparing"}, why):
+            ledger.release("batch", batch_id)  # no job is made for it any more
         batch = _own(batch_id, user)
     if batch.status == "running" and transforms.move(batch_id, "stopping", {"running"}, message=why):
         transform_jobs.stop(str(batch.job_name))
@@ -326,7 +329,7 @@ def _instance(wanted: str | None) -> str:
 
 
 def _reserve(batch: Transform) -> None:
-    """Set aside what a batch costs at most.
+    """Set aside what a batch costs at most, also if an earlier start left less, or more, set aside.
 
     Raises:
         ApiError: 402.
@@ -334,8 +337,11 @@ def _reserve(batch: Transform) -> None:
     try:
         with spending.payment_required():
             ledger.reserve("batch", batch.batch_id, batch.instance, batch.cost_at_most_usd)
+            if batch.cost_at_most_usd is not None:
+                ledger.extend("batch", batch.batch_id, most_usd=batch.cost_at_most_usd)
     except ApiError:
         transforms.free_place(batch.batch_id)
+        ledger.release("batch", batch.batch_id)
         raise
 
 

@@ -61,7 +61,9 @@ def _adopt(kind: Kind, id_: str) -> None:
         return
     log.warning("Found a job that nobody reserved money for", extra={"kind": kind, "job": id_})
     if isinstance(cost, Underway):
-        ledger.reserve(kind, id_, cost.instance, cost.most_usd or 0.0, limited=False)
+        batch = transforms.get(id_) if kind == "batch" else None
+        most = cost.most_usd or (batch.cost_at_most_usd if batch else None) or 0.0
+        ledger.reserve(kind, id_, cost.instance, most, limited=False)
         return
     held = ledger.reserve(kind, id_, "unknown", 0.0, limited=False)
     if held is not None:

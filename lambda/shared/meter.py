@@ -167,6 +167,8 @@ def _move(
         except Changed:
             continue
         return
+    if lease is not None or ended:
+        raise RuntimeError(f"The endpoint's meter changed {_TRIES} times in a row. Try again.")
 
 
 def _as_before(before: Meter, at: datetime) -> Machines | None:

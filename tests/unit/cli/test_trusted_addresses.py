@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from cli import batch, local_record
 from cli.addresses import bucket_address, page_address, sign_in_endpoint
 from cli.api import StoryloomApi
-from cli.app import app
+from cli.app import app, main
 from cli.browser import cached_page
 from cli.connection import Connection, connect, keep_file, sign_in_and_keep
 from cli.errors import CommandError
@@ -376,3 +376,15 @@ def test_what_stays_on_this_machine_takes_no_proxy(
 )
 def test_a_name_from_the_server_is_a_file_of_this_folder(name: str, file: str) -> None:
     assert batch._beside(batch._named_by_server(name, otherwise="batch")) == Path(file)
+
+
+@pytest.mark.parametrize("given", ["YOUR-PAGE", "http://page.example", "ftp://page.example"])
+def test_an_address_is_refused_before_the_password_is_asked_for(
+    given: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["storyloom", "login", given])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr()
+    assert ended.value.code == 1
+    assert given in said.err and "Email" not in said.out + said.err

@@ -14,7 +14,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from chat_api import batch_files, strict_json
-from shared import aws, environment, layout, table, transforms
+from shared import aws, environment, layout, ledger, table, transforms
 from tests.unit.functions.conftest import House
 from tests.unit.functions.sagemaker_stand_in import StandIn
 from tests.unit.functions.test_transforms import SENT, _job, _made, _started, _Worker, api, worker
@@ -107,6 +107,28 @@ def test_a_check_between_the_price_and_the_start_is_not_started(
     assert (refused.status_code, refused.json()["error"]["type"]) == (409, "file_changed")
     assert not worker.calls
     assert transforms.going() == []
+
+
+def test_what_an_earlier_start_left_reserved_is_not_what_this_one_costs(
+    api: TestClient, worker: _Worker, sagemaker: StandIn
+) -> None:
+    batch_id = _made(api)
+    most = _check(api, batch_id)["cost_at_most_usd"]
+    ledger.reserve("batch", batch_id, "ml.g6.xlarge", 0.01)
+    assert api.post(f"/api/batches/{batch_id}/start").status_code == 202
+    assert ledger.totals().reserved_usd == pytest.approx(most, abs=0.001)
+    assert api.post(f"/api/batches/{batch_id}/stop").status_code == 202
+    assert ledger.open_reservations() == [], "no job is made for it any more"
+
+
+def test_a_start_that_is_refused_leaves_nothing_reserved(
+    api: TestClient, worker: _Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch_id = _made(api)
+    _check(api, batch_id)
+    monkeypatch.setattr(transforms, "move", lambda *_, **__: False)
+    assert api.post(f"/api/batches/{batch_id}/start").status_code == 409
+    assert ledger.open_reservations() == []
 
 
 ANSWER = {

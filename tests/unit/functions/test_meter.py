@@ -6,6 +6,7 @@ import pytest
 
 from chat_api import costs
 from shared import clock, ledger, meter
+from shared.ledger_postings import Changed
 from shared.meter import Machines
 from shared.spending_refused import LimitReached, PriceUnknown
 from tests.unit.functions.conftest import House
@@ -142,6 +143,17 @@ def test_a_start_is_paid_for_before_it_begins(house: House, monkeypatch: pytest.
     meter.end(G6, _after(minutes=12))
     assert ledger.totals().reserved_usd == 0
     assert ledger.totals().spent_usd == pytest.approx(0.226, abs=1e-5)
+
+
+def test_a_start_that_could_not_be_written_down_is_an_error(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def always_changed(*_: object, **__: object) -> None:
+        raise Changed
+
+    monkeypatch.setattr(meter, "post", always_changed)
+    with pytest.raises(RuntimeError, match="Try again"):
+        meter.reserve_start("ml.g6.xlarge")
 
 
 def test_a_start_that_never_came_is_released(house: House) -> None:
