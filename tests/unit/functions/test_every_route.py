@@ -193,13 +193,12 @@ def test_an_owner_sees_and_revokes_everybodys_keys_an_author_their_own(api: Test
     assert revoked.json()["revoked_at"]
 
 
-def test_the_status_shows_a_run_only_to_those_who_may_read_runs(api: TestClient, team: Team) -> None:
+def test_the_status_shows_runs_and_costs_only_to_those_who_may_read_them(api: TestClient, team: Team) -> None:
     runs.enter("20260904-090000-ffff", "Train")
-    shown = {
-        name: _ask(api, ("GET", "/api/status"), team.tokens[name]).json()["run"] is not None
-        for name in ("owner", "author", "reader")
-    }
-    assert shown == {"owner": True, "author": True, "reader": False}
+    for name, may_read in (("owner", True), ("author", True), ("reader", False)):
+        said = _ask(api, ("GET", "/api/status"), team.tokens[name]).json()
+        assert (said["run"] is not None) is may_read
+        assert (said["hosting"]["cost_this_month_usd"] is not None) is may_read
 
 
 _CHANGING = [route for route in CLOSED if route[0] != "GET"]
