@@ -91,7 +91,7 @@ class Settings(BaseModel):
     instance_prices_usd: InstancePrices = {}
     """Prices an hour by instance type, which win over those that AWS lists."""
     daily_tokens_per_person: Annotated[int, Field(ge=1)] = 200_000
-    """What each person, and each API key, may use of the model in a day."""
+    """What each person may use of the model in a day, together with all their API keys."""
     huggingface_token_secret: Annotated[str, Field(pattern=r"^[A-Za-z0-9/_+=.@-]{0,256}$")] = ""
     inference_ami: Annotated[str, Field(pattern=r"^[a-z0-9-]{0,63}$")] = (
         "al2023-ami-sagemaker-inference-gpu-4-1"

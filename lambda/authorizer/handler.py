@@ -71,6 +71,7 @@ def _program(text: str, *, hurried: bool) -> dict[str, str]:
         raise jwt.InvalidTokenError("the person who made the key has been removed")
     return {
         "sub": f"key:{key.key_id}",
+        "made_by": key.created_by,
         "username": key.name,
         "email": maker.email or key.created_by_email,
         # A key never has more than its maker has now.

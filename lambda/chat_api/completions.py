@@ -76,7 +76,7 @@ async def _answer(
         await asker.counted
         # A model that there is not gets its own status, as without waiting.
         await asyncio.to_thread(lambda: _name_of(request.model, versions.live()))
-        ticket = await asyncio.to_thread(limits.admit, asker.sub)
+        ticket = await asyncio.to_thread(limits.admit, asker.account)
         response = _streamed(_after_waiting(request, ticket, Patience(wait), watch))
     else:
         response = _streamed(await keep_alive.begun(_events(request, asker, watch)))
@@ -124,7 +124,7 @@ async def _model_and_ticket(asked: str, asker: Asker) -> tuple["_Model", usage.T
     """
     counted, ticket, found = await asyncio.gather(
         asker.counted,
-        asyncio.to_thread(limits.admit, asker.sub),
+        asyncio.to_thread(limits.admit, asker.account),
         asyncio.to_thread(hosting.state_and_live),
         return_exceptions=True,
     )

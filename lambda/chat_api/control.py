@@ -50,7 +50,7 @@ def start(user: MayWrite, wanted: WantedRun | None = None) -> Started:
     `again` is true.
     """
     spending.require_run()
-    limits.admit_run(user.sub)
+    limits.admit_run(user.account)
     again = wanted is not None and wanted.again
     call = {"reason": f"{user.called} started it", "by": user.sub, "again": again}
     started = Started.model_validate(ask_for_run(call))
@@ -63,7 +63,7 @@ def resume(run_id: RunId, user: MayWrite) -> Started:
     """Take a failed run up again where it failed: what it made until then, a training above all, is kept."""
     if runs.get(run_id) is None:
         raise ApiError(404, "not_found", f"There is no run {run_id}.", "GET /api/runs lists the runs.")
-    limits.admit_run(user.sub)
+    limits.admit_run(user.account)
     outcome = ask_for_run({"resume": run_id, "reason": f"{user.called} took it up again"})
     if outcome.get("code"):
         raise ApiError(402, outcome["code"], outcome["message"], outcome["cure"])

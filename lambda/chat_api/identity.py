@@ -36,6 +36,8 @@ class User(BaseModel):
 
     sub: str
     """A person's in Cognito, or `key:<id>`."""
+    made_by: str = ""
+    """Of a key: the person's `sub` who made it."""
     username: str = ""
     """Of a key: its name."""
     email: str = ""
@@ -50,6 +52,11 @@ class User(BaseModel):
     def key_id(self) -> str | None:
         """The key's id; None for a person."""
         return self.sub.removeprefix(_KEY) if self.sub.startswith(_KEY) else None
+
+    @property
+    def account(self) -> str:
+        """Whose day it counts in: a key's is that of the person who made it."""
+        return self.made_by or self.sub
 
     @property
     def called(self) -> str:
@@ -121,6 +128,7 @@ class Asker:
     """Who wants an answer of the model. The request is being counted while others look for the model."""
 
     sub: str
+    account: str
     counted: "asyncio.Task[None]"
     """To be awaited before the model is asked or woken: raises a 429 where a key asks too often."""
 
@@ -130,7 +138,7 @@ async def _asker(user: Identified) -> Asker:
     # A malformed request is refused before anybody waits for this; it counts all the same.
     counted.add_done_callback(lambda task: task.cancelled() or task.exception())
     _check_scope(user, "chat")
-    return Asker(user.sub, counted)
+    return Asker(user.sub, user.account, counted)
 
 
 def _check_scope(user: User, scope: Scope) -> None:

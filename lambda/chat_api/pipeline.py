@@ -133,7 +133,7 @@ def status(user: MayChat) -> Status:
         base_model=BaseModelName(name=base.name, id=base.id),
         models=completions.names(pointer) if pointer else [],
         limits=_limits(user),
-        usage=Usage(tokens_today=usage.today(user.sub).tokens, daily_tokens=limits.daily_tokens()),
+        usage=Usage(tokens_today=usage.today(user.account).tokens, daily_tokens=limits.daily_tokens()),
     )
 
 
@@ -143,7 +143,7 @@ def wake(user: MayChat) -> Hosting:
 
     Whoever may not ask it any more today may not wake it either.
     """
-    limits.check_day(user.sub)
+    limits.check_day(user.account)
     if versions.live() is None:
         raise ApiError(
             409,

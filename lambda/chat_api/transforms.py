@@ -214,7 +214,7 @@ def start_batch(batch_id: BatchId, user: MayWrite) -> Batch:
     if batch.status == "checked":
         if batch.file_etag and batch_files.etag(batch_id) != batch.file_etag:
             raise _file_changed(batch_id)
-        limits.check_day(user.sub)
+        limits.check_day(user.account)
         if not transforms.take_place(batch_id):
             raise _too_many_batches()
         _reserve(batch)
@@ -223,7 +223,7 @@ def start_batch(batch_id: BatchId, user: MayWrite) -> Batch:
         if transforms.move(batch_id, "preparing", {"checked"}, only_check=batch.check_id, message=message):
             transforms.take_place(batch_id)  # the keeper may have looked between the two
             _call_start_transform(batch_id)
-            usage.add_tokens(user.sub, batch.answer_tokens or 0)
+            usage.add_tokens(user.account, batch.answer_tokens or 0)
             log.info("Started a batch", extra={"batch_id": batch_id, "by": user.sub, "lines": batch.lines})
     batch = _own(batch_id, user)
     if not batch.going:

@@ -127,7 +127,7 @@ def _require_deployment(model: ModelVersion, user: User) -> None:
     """Refuse a deployment that there is no money for, or one too many. What is loaded answers at no cost."""
     if versions.kept_at_hand(model) is None:
         spending.require_machine()
-    limits.admit_run(user.sub)
+    limits.admit_run(user.account)
 
 
 def _say(model: ModelVersion, decision: str, user: User) -> None:

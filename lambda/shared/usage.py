@@ -1,7 +1,7 @@
 """What each caller uses: tokens a day, answers at once, and how often a key asks in a minute.
 
-A caller is a person's `sub` or `key:<id>`. A day and a minute have an item each, which the table forgets by
-itself (`expires_at`).
+A caller is a person's `sub`, whose keys count in it; only the requests of a minute are counted by key, as
+`key:<id>`. A day and a minute have an item each, which the table forgets by itself (`expires_at`).
 """
 
 import uuid

@@ -128,6 +128,15 @@ def test_a_spent_budget_is_refused_until_midnight(
     assert api.post(CHAT, json=HELLO).status_code == 200
 
 
+def test_a_key_uses_the_day_of_the_person_who_made_it(awake: StandIn, api: TestClient) -> None:
+    usage.end(usage.begin("u1")[0], tokens=10**6)
+    key = asked_by("key:0a1b2c3d4e5f", made_by="u1")
+    refused = api.post(CHAT, json=HELLO, headers=key)
+    assert (refused.status_code, refused.json()["error"]["type"]) == (429, "daily_budget_spent")
+    assert api.post("/api/wake", headers=key).status_code == 429
+    assert api.get("/api/status", headers=key).json()["usage"]["tokens_today"] == 10**6
+
+
 @pytest.mark.parametrize("more", [{}, {"stream": True}, {"stream": True, "wait": True}])
 def test_a_key_that_asks_too_often_has_nothing_asked_or_woken(
     awake: StandIn, api: TestClient, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
