@@ -193,7 +193,13 @@ def test_the_front_door_refuses_what_api_gateway_refuses(deployed: Deployed, som
 
 def test_what_one_has_used_is_ones_own(deployed: Deployed, gateway: httpx.Client, somebody: Person) -> None:
     key = deployed.api.create_key("a program", ["chat"], 60)
-    for headers in (bearer(somebody.id_token), bearer(key["key"])):
-        used = _ask(gateway, ("GET", "/api/status"), headers).json()["usage"]
-        assert used["tokens_today"] == 0, "whatever others have used today"
+
+    def tokens(bearer_token: str) -> int:
+        status = _ask(gateway, ("GET", "/api/status"), bearer(bearer_token)).json()
+        return int(status["usage"]["tokens_today"])
+
+    assert tokens(somebody.id_token) == 0, "whatever others have used today"
+    assert tokens(key["key"]) == deployed.api.status()["usage"]["tokens_today"], (
+        "a key counts in its maker's day"
+    )
     deployed.api.revoke_key(key["key_id"])
