@@ -40,27 +40,33 @@ demo: setup  ## the whole way once; the last line is one JSON object (STORIES=fo
 down:  ## stop the app that `make run` or a crash left up
 	storyloom local down
 
-# Six groups side by side, so that no processor waits for the last one. Each prints when it ends.
+# Eight groups side by side, so that no processor waits for the last one. Each prints when it ends.
 test: setup $(VENV)/.installed-dev .build/checkov-venv/.installed  ## every test that needs no AWS account
 	$(BIN)/python -m tests.browser.install_chromium
-	$(MAKE) --no-print-directory --jobs=7 --output-sync=target --keep-going test-trained test-runs test-cloud test-training test-code test-page lint
+	$(MAKE) --no-print-directory --jobs=9 --output-sync=target --keep-going test-trained test-runs test-cloud test-templates test-training test-functions test-code test-page lint
 
-.PHONY: test-trained test-runs test-cloud test-training test-code test-page
+.PHONY: test-trained test-runs test-cloud test-templates test-training test-functions test-code test-page
 test-trained test-runs: test-%:
 	$(BIN)/python -m pytest tests/journey/$*
 
 test-cloud:
-	$(BIN)/python -m pytest tests/local tests/templates
+	$(BIN)/python -m pytest tests/local
+
+test-templates:
+	nice -n 3 $(BIN)/python -m pytest tests/templates
 
 # Models of a few thousand weights gain nothing from more threads; what else runs beside them does. The journeys and
 # the cloud wait for what they start, and take longest: the others, which only compute, leave them the larger part.
 TRAINING_TESTS := tests/unit/training_code tests/unit/endpoint tests/unit/benchmarks tests/container
-test-training test-code test-page test-container: export OMP_NUM_THREADS := 1
+test-training test-functions test-code test-page test-container: export OMP_NUM_THREADS := 1
 test-training:
 	nice -n 3 $(BIN)/python -m pytest $(TRAINING_TESTS)
 
+test-functions:
+	nice -n 3 $(BIN)/python -m pytest tests/unit/functions
+
 test-code:
-	nice -n 3 $(BIN)/python -m pytest tests/unit $(TRAINING_TESTS:%=--ignore=%)
+	nice -n 3 $(BIN)/python -m pytest tests/unit --ignore=tests/unit/functions $(TRAINING_TESTS:%=--ignore=%)
 
 test-page:
 	cd web && nice -n 3 npm test
