@@ -164,7 +164,7 @@ def _reading_processes(of: psutil.Process) -> list[psutil.Process]:
     return [
         child
         for child in of.children(recursive=True)
-        if "stories.reading_process" in " ".join(child.cmdline())
+        if child.status() != psutil.STATUS_ZOMBIE and "stories.reading_process" in " ".join(child.cmdline())
     ]
 
 
