@@ -55,7 +55,7 @@ def main() -> None:
     given = _arguments()
     console = Console(stderr=True)
     with _deployed(given, console) as (cloud, api):
-        path, engine = whole_path(api, max(STREAMS)), bare_engine(cloud, api)
+        path, engine = whole_path(cloud, api, max(STREAMS)), bare_engine(cloud, api)
         asyncio.run(in_turns(path, engine, 1, 1))
         compared = {}
         for streams, times in STREAMS.items():
