@@ -54,6 +54,7 @@ def test_a_key_opens_the_api_to_its_scopes(maker: SignedIn, context: LambdaConte
     assert answer["principalId"] == f"key:{key_id}"
     assert answer["context"] == {
         "sub": f"key:{key_id}",
+        "made_by": maker.sub,
         "username": "nightly",
         "email": EMAIL,
         "scopes": "chat read",
