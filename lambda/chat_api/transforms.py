@@ -227,9 +227,10 @@ def start_batch(batch_id: BatchId, user: MayWrite) -> Batch:
             log.info("Started a batch", extra={"batch_id": batch_id, "by": user.sub, "lines": batch.lines})
     batch = _own(batch_id, user)
     if not batch.going:
-        # Somebody stopped it just now, or checked it again.
+        # It has ended, or somebody stopped it just now or checked it again.
         transforms.free_place(batch_id)
-        ledger.release("batch", batch_id)
+        if batch.job_name is None:  # what a job has cost is the keeper's to settle
+            ledger.release("batch", batch_id)
     if batch.status == "checked":
         raise _file_changed(batch_id)  # it was checked again just now
     return _shown(batch)

@@ -401,6 +401,9 @@ def test_a_batch_is_paid_for_before_it_begins_and_settled_when_it_has_ended(
     _job(sagemaker).update(
         TransformJobStatus="Completed", TransformStartTime=ended - 1800, TransformEndTime=ended
     )
+    assert api.get(f"/api/batches/{batch_id}").json()["status"] == "completed"
+    assert api.post(f"/api/batches/{batch_id}/start").status_code == 202
+    assert ledger.totals().reserved_usd == batch.cost_at_most_usd, "starting it again changes nothing"
     keeper(TICK, context)
     sums = ledger.totals()
     assert sums.reserved_usd == 0
