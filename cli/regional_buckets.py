@@ -29,7 +29,7 @@ def empty(target: AwsTarget, bucket: str) -> None:
     """Delete every version of every object of a bucket. Nothing brings them back.
 
     Raises:
-        CommandError: the bucket is in another region, or S3 does not say where it is.
+        CommandError: the bucket is in another region, or S3 does not name its region.
     """
     _require_region(target, bucket)
     client = target.client("s3")

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from aws_cdk import Duration
 from aws_cdk import aws_cloudfront as cloudfront
 from constructs import Construct
 
 from stacks.gateway_refusals import REFUSALS, RESPONSE_HEADERS
+from stacks.response_headers import security_headers
 
 CONTENT_SECURITY_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
 """An answer of the API is data: a browser that shows one as a page runs and loads nothing."""
@@ -43,21 +43,7 @@ def api_headers(scope: Construct, name: str) -> cloudfront.ResponseHeadersPolicy
         "ApiHeaders",
         response_headers_policy_name=name,
         comment="Storyloom: how a browser treats the API's answers",
-        security_headers_behavior=cloudfront.ResponseSecurityHeadersBehavior(
-            content_security_policy=cloudfront.ResponseHeadersContentSecurityPolicy(
-                content_security_policy=CONTENT_SECURITY_POLICY, override=True
-            ),
-            content_type_options=cloudfront.ResponseHeadersContentTypeOptions(override=True),
-            frame_options=cloudfront.ResponseHeadersFrameOptions(
-                frame_option=cloudfront.HeadersFrameOption.DENY, override=True
-            ),
-            referrer_policy=cloudfront.ResponseHeadersReferrerPolicy(
-                referrer_policy=cloudfront.HeadersReferrerPolicy.NO_REFERRER, override=True
-            ),
-            strict_transport_security=cloudfront.ResponseHeadersStrictTransportSecurity(
-                access_control_max_age=Duration.days(365), include_subdomains=True, override=True
-            ),
-        ),
+        security_headers_behavior=security_headers(CONTENT_SECURITY_POLICY),
         custom_headers_behavior=cloudfront.ResponseCustomHeadersBehavior(
             custom_headers=[
                 cloudfront.ResponseCustomHeader(header=name, value=RESPONSE_HEADERS[name], override=True)

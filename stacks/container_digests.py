@@ -62,7 +62,7 @@ def look_up(ecr: Any, image: str) -> str:
     digests = {found["imageId"]["imageDigest"] for found in answer["images"]}
     if len(digests) != 1:
         raise UnknownImageError(
-            f"The registry gives {len(digests)} images for {image}, where one was expected. "
+            f"The registry gives {len(digests)} images for {image}; one was expected. "
             "Check the region and the tag."
         )
     return str(digests.pop())

@@ -15,6 +15,7 @@ from stacks.api_at_the_edge import api_headers, edge_function
 from stacks.file_deployment import deploy_files
 from stacks.permissions import acknowledge
 from stacks.references import Storage
+from stacks.response_headers import security_headers
 from stacks.s3_hosts import bucket_url
 from stacks.settings import Settings
 
@@ -190,19 +191,5 @@ class Page(Construct):
             "Headers",
             response_headers_policy_name=self._global_name,
             comment="Storyloom: what the page's browser may do",
-            security_headers_behavior=cloudfront.ResponseSecurityHeadersBehavior(
-                content_security_policy=cloudfront.ResponseHeadersContentSecurityPolicy(
-                    content_security_policy=policy, override=True
-                ),
-                content_type_options=cloudfront.ResponseHeadersContentTypeOptions(override=True),
-                frame_options=cloudfront.ResponseHeadersFrameOptions(
-                    frame_option=cloudfront.HeadersFrameOption.DENY, override=True
-                ),
-                referrer_policy=cloudfront.ResponseHeadersReferrerPolicy(
-                    referrer_policy=cloudfront.HeadersReferrerPolicy.NO_REFERRER, override=True
-                ),
-                strict_transport_security=cloudfront.ResponseHeadersStrictTransportSecurity(
-                    access_control_max_age=Duration.days(365), include_subdomains=True, override=True
-                ),
-            ),
+            security_headers_behavior=security_headers(policy),
         )

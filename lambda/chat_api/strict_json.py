@@ -7,6 +7,7 @@ answers have been paid for. A NUL, which JSON allows, ends the text for many a r
 
 import json
 import math
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 DEEPEST = 64
@@ -86,11 +87,19 @@ def _check_text(text: str) -> None:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        twice = _first_repeated(key for key, _ in pairs)
         _check_text(twice)
         raise NotStrictJsonError(f"it has {twice[:64]!r} twice in the same object")
     return found
+
+
+def _first_repeated(keys: Iterable[str]) -> str:
+    seen: set[str] = set()
+    for key in keys:
+        if key in seen:
+            return key
+        seen.add(key)
+    raise ValueError("No key is repeated.")
 
 
 def _constant(name: str) -> NoReturn:

@@ -279,8 +279,9 @@ def _spent(fleets: Mapping[str, int], start: datetime, stop: datetime) -> list[M
 
 
 def _prices(*fleets: Mapping[str, int]) -> dict[str, Price | None]:
-    named = [("hosting", instance) for instance in dict.fromkeys(name for fleet in fleets for name in fleet)]
-    return {instance: price for (_, instance), price in prices.of_all(named).items()}  # type: ignore[arg-type]
+    instances = dict.fromkeys(name for fleet in fleets for name in fleet)
+    named: list[tuple[prices.Kind, str]] = [("hosting", instance) for instance in instances]
+    return {instance: price for (_, instance), price in prices.of_all(named).items()}
 
 
 def _lease_moves(before: Meter, after: Meter) -> list[Move]:

@@ -75,17 +75,18 @@ def reserve(jobs: Jobs, *, tune: bool, estimated_minutes: float) -> Jobs:
     Raises:
         SpendingRefused: nothing is reserved.
     """
+    kind: ledger.Kind
     if tune:
         name, kind, most = jobs["tuning"]["job_name"], "search", _search_usd(jobs)
     else:
         jobs = _with_limit(jobs, _affordable_seconds(jobs, estimated_minutes))
         name, kind = jobs["training_job_name"], "training"
         most = _training_usd(jobs["stopping_condition"]["MaxRuntimeInSeconds"])
-    ledger.reserve(kind, name, _settings().training_instance, most)  # type: ignore[arg-type]
+    ledger.reserve(kind, name, _settings().training_instance, most)
     try:
         reserve_evaluation(jobs)
     except SpendingRefused:
-        ledger.release(kind, name)  # type: ignore[arg-type]
+        ledger.release(kind, name)
         raise
     return jobs
 
