@@ -29,7 +29,7 @@ export function Keys({ api, me, usage }: { api: Api; me: Myself; usage: Usage | 
       <p class="quiet lede">
         With a key, a program of yours can talk with your storyteller as you do here. Whoever has the key can do what
         the key may: keep it like a password. A key ends by itself, and with your own sign-in.
-        {usage !== undefined && ` Each key may use about ${wordsOf(usage.daily_tokens)} words a day.`}
+        {usage !== undefined && ` What your keys use counts in your own day of about ${wordsOf(usage.daily_tokens)} words.`}
       </p>
       {soon.length > 0 && (
         <div class="notice" role="note">
