@@ -145,8 +145,27 @@ def _is_idle(aws: Aws) -> bool:
 
 
 def _instances_in_use(aws: Aws) -> int:
-    """How many endpoints' instances other tests have left."""
+    """How many instances the endpoints of other tests hold, once none of them is being made or deleted."""
     sagemaker = aws.client("sagemaker")
-    names = [one["EndpointName"] for one in sagemaker.list_endpoints()["Endpoints"]]
-    described = [sagemaker.describe_endpoint(EndpointName=name) for name in names]
-    return sum(variant["CurrentInstanceCount"] for one in described for variant in one["ProductionVariants"])
+
+    def endpoints() -> dict[str, Any]:
+        names = [one["EndpointName"] for one in sagemaker.list_endpoints()["Endpoints"]]
+        return {name: described for name in names if (described := _described(aws, name))}
+
+    def settled(seen: dict[str, Any]) -> bool:
+        return all(one["EndpointStatus"] in ("InService", "Failed") for one in seen.values())
+
+    return sum(
+        variant["CurrentInstanceCount"]
+        for one in until(endpoints, settled).values()
+        if one["EndpointStatus"] == "InService"
+        for variant in one["ProductionVariants"]
+    )
+
+
+def _described(aws: Aws, name: str) -> dict[str, Any] | None:
+    """The endpoint, or None if it was deleted since it was listed."""
+    try:
+        return aws.client("sagemaker").describe_endpoint(EndpointName=name)
+    except ClientError:
+        return None
