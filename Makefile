@@ -29,7 +29,16 @@ LOCKED := --require-hashes --no-deps --no-build-isolation
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
-setup: $(VENV)/.installed node_modules/.installed web/dist/index.html .build/functions/.fetched .cache/base-model/staged.json  ## install all that run, demo and cdk need
+# Two at once: what one downloads and unpacks leaves a processor to the base model's conversion.
+setup:  ## install all that run, demo and cdk need
+	@$(MAKE) --no-print-directory --jobs=2 installed
+
+.PHONY: installed installed-for-tests
+installed: $(VENV)/.installed .cache/base-model/staged.json node_modules/.installed web/dist/index.html .build/functions/.fetched
+	@:
+
+installed-for-tests: installed $(VENV)/.installed-dev .build/checkov-venv/.installed
+	@:
 
 run: setup  ## the whole app on this machine, until Ctrl-C (STORIES=folder)
 	storyloom local run --stories "$(STORIES)" --port $(PORT) --page-port $(PAGE_PORT)
@@ -41,7 +50,8 @@ down:  ## stop the app that `make run` or a crash left up
 	storyloom local down
 
 # Eight groups side by side, so that no processor waits for the last one. Each prints when it ends.
-test: setup $(VENV)/.installed-dev .build/checkov-venv/.installed  ## every test that needs no AWS account
+test:  ## every test that needs no AWS account
+	@$(MAKE) --no-print-directory --jobs=2 installed-for-tests
 	$(BIN)/python -m tests.browser.install_chromium
 	$(MAKE) --no-print-directory --jobs=9 --output-sync=target --keep-going test-trained test-runs test-cloud test-templates test-training test-functions test-code test-page lint
 
