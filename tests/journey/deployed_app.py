@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,10 +43,17 @@ class Deployed:
     api: StoryloomApi
 
     def client(self, service: str) -> Any:
-        environment = self.cloud.environment()
-        return self.session.client(  # type: ignore[call-overload]
-            service, endpoint_url=environment["AWS_ENDPOINT_URL"], verify=environment["AWS_CA_BUNDLE"]
-        )
+        """A client of the administrator; making one costs more than a call, so each is kept."""
+        if service not in self._clients:
+            environment = self.cloud.environment()
+            self._clients[service] = self.session.client(  # type: ignore[call-overload]
+                service, endpoint_url=environment["AWS_ENDPOINT_URL"], verify=environment["AWS_CA_BUNDLE"]
+            )
+        return self._clients[service]
+
+    @cached_property
+    def _clients(self) -> dict[str, Any]:
+        return {}
 
     def table(self) -> Any:
         """The app's one table."""

@@ -39,6 +39,8 @@ def _run(folder: Path) -> dict[str, Any]:
         "--framework",
         "cloudformation",
         "--skip-download",
+        # without each finding's whole template, which is one line of JSON: half a gigabyte
+        "--compact",
     ]
     ran = subprocess.run(
         [*command, "--output", "json", "--soft-fail"],

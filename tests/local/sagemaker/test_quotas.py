@@ -166,6 +166,6 @@ def _instances_in_use(aws: Aws) -> int:
 def _described(aws: Aws, name: str) -> dict[str, Any] | None:
     """The endpoint, or None if it was deleted since it was listed."""
     try:
-        return aws.client("sagemaker").describe_endpoint(EndpointName=name)
+        return dict(aws.client("sagemaker").describe_endpoint(EndpointName=name))
     except ClientError:
         return None

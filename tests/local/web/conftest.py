@@ -52,30 +52,38 @@ class WebApp:
         return f"https://127.0.0.1:{self.cloud.port}/_aws/execute-api/{api}/{stage}"
 
     def client(self, service: str, **config: Any) -> Any:
-        """A boto3 client of the account's administrator."""
+        """A boto3 client of the account's administrator; making one takes a quarter of a second, so each is kept."""
+        key = (service, repr(sorted(config.items())))
+        if key not in self._clients:
+            environment = self.cloud.environment()
+            self._clients[key] = self._session.client(
+                service,
+                endpoint_url=environment["AWS_ENDPOINT_URL"],
+                verify=environment["AWS_CA_BUNDLE"],
+                config=Config(**config),
+            )
+        return self._clients[key]
+
+    @cached_property
+    def _clients(self) -> dict[tuple[str, str], Any]:
+        return {}
+
+    @cached_property
+    def _session(self) -> Any:
         environment = self.cloud.environment()
-        session: Any = boto3.Session(
+        return boto3.Session(
             aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
             region_name=environment["AWS_REGION"],
         )
-        return session.client(
-            service,
-            endpoint_url=environment["AWS_ENDPOINT_URL"],
-            verify=environment["AWS_CA_BUNDLE"],
-            config=Config(**config),
-        )
 
     def http(self, base: str, **named: Any) -> httpx.Client:
         """An HTTP client that trusts the cloud and nothing of this machine's proxies."""
-        bundle = self.cloud.environment()["AWS_CA_BUNDLE"]
-        return httpx.Client(
-            base_url=base,
-            verify=ssl.create_default_context(cafile=bundle),
-            trust_env=False,
-            timeout=60,
-            **named,
-        )
+        return httpx.Client(base_url=base, verify=self._trust, trust_env=False, timeout=60, **named)
+
+    @cached_property
+    def _trust(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=self.cloud.environment()["AWS_CA_BUNDLE"])
 
     def cognito(self, action: str, body: dict[str, Any], *, directly: bool = False) -> httpx.Response:
         """A call of Cognito's public API as the page makes it: unsigned, through the front door.
