@@ -1,4 +1,4 @@
-"""Hundreds of files through the real state and the real function, one of whose processes is killed at work."""
+"""Hundreds of files through the real state and function, one of whose processes is killed at work."""
 
 import json
 import re

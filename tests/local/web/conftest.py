@@ -52,7 +52,7 @@ class WebApp:
         return f"https://127.0.0.1:{self.cloud.port}/_aws/execute-api/{api}/{stage}"
 
     def client(self, service: str, **config: Any) -> Any:
-        """A boto3 client of the account's administrator; making one takes a quarter of a second, so each is kept."""
+        """A boto3 client of the account's administrator, kept: making one takes a quarter of a second."""
         key = (service, repr(sorted(config.items())))
         if key not in self._clients:
             environment = self.cloud.environment()
