@@ -6,7 +6,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from keeper import settling, transforms
+from keeper import transforms
 from shared import (
     answer_slots,
     capacity,
@@ -18,6 +18,7 @@ from shared import (
     machines,
     meter,
     scaling,
+    settling,
     versions,
 )
 from shared.endpoint import Endpoint

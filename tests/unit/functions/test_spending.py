@@ -285,7 +285,7 @@ def test_the_keeper_settles_what_has_ended_as_sagemaker_bills_it(
 def test_what_a_run_never_began_is_given_back_when_it_has_ended(
     house: House, context: LambdaContext, sagemaker: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("keeper.settling._STARTING", timedelta(0))
+    monkeypatch.setattr("shared.settling._STARTING", timedelta(0))
     runs.create(RUN, "arn", "stories arrived")
     reserve(_event(), context)
     keeper(TICK, context)
