@@ -178,6 +178,38 @@ def test_one_caller_starts_so_many_runs_in_a_day(api: TestClient) -> None:
         assert another.post("/api/runs").status_code == 202
 
 
+@pytest.mark.parametrize(
+    ("instances", "words", "setting"),
+    [
+        ({"TRAINING_INSTANCE": "ml.p9.xlarge"}, "The training needs ml.p9.xlarge", "training_instance"),
+        ({"HOSTING_INSTANCE": "ml.p9.xlarge"}, "The endpoint needs ml.p9.xlarge", "hosting_instance"),
+        (
+            {"PROCESSING_INSTANCES": '["ml.p9.xlarge"]'},
+            "The evaluation needs ml.p9.xlarge",
+            "hosting_fallback_instances",
+        ),
+        (
+            {"PROCESSING_INSTANCES": '["ml.p9.xlarge"]', "HOSTING_INSTANCE": "ml.p9.xlarge"},
+            "The evaluation needs ml.p9.xlarge",
+            "hosting_instance",
+        ),
+    ],
+)
+def test_the_instance_that_lacks_a_price_is_named_with_its_setting(
+    api: TestClient, monkeypatch: pytest.MonkeyPatch, instances: dict[str, str], words: str, setting: str
+) -> None:
+    for name, value in instances.items():
+        monkeypatch.setenv(f"STORYLOOM_{name}", value)
+    answer = api.post("/api/runs", json={})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["type"]) == (402, "price_unknown")
+    assert error["message"].startswith(f"{words}, whose price is not known")
+    assert "instance_prices_usd" in error["cure"]
+    assert error["cure"].endswith(f"or choose another instance with the setting {setting}.")
+    monkeypatch.setenv("STORYLOOM_MONTHLY_LIMIT_USD", "0")
+    assert api.post("/api/runs", json={}).status_code == 202
+
+
 def _jobs() -> dict[str, Any]:
     jobs = {
         "training_attempt": 1,
