@@ -17,6 +17,7 @@ from shared import (
     approvals,
     attempts,
     aws,
+    clock,
     hosting,
     ledger,
     lock,
@@ -28,7 +29,7 @@ from shared import (
     versions,
 )
 from start_run import resuming
-from tests.unit.functions.conftest import House, asked_by
+from tests.unit.functions.conftest import House, Letters, asked_by
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
 RUN = "20260907-090000-abcd"
@@ -354,6 +355,54 @@ def test_what_cannot_be_paid_any_longer_goes_to_sleep_with_the_reason(
     assert state.status == "asleep"
     assert "limit of $5.00" in (state.message or "")
     assert awake_v1.endpoint is None
+
+
+def test_the_owner_is_told_once_a_month_that_the_model_sleeps_for_money(
+    house: House, awake_v1: StandIn, context: LambdaContext, spent: None, letters: Letters
+) -> None:
+    for _ in range(3):
+        keeper(TICK, context)
+    with TestClient(app, headers=asked_by()) as api:
+        _refused(api.post("/api/wake"))
+    (letter,) = letters()
+    assert letter["Subject"] == "Storyloom: the model sleeps because of the month's limit"
+    message = hosting.state().message
+    assert message and message in letter["Message"], "the words of the page"
+
+
+def test_the_owner_is_told_once_a_month_and_kind_what_was_refused(
+    api: TestClient, spent: None, letters: Letters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = transforms.create(owner="u1", created_by="u1", name="p", model="base", max_tokens=9, instance=G6)
+    transforms.move(batch.batch_id, "checked", {"uploading"}, cost_at_most_usd=1.0, answer_tokens=100)
+    asked = {"run": "/api/runs", "batch": f"/api/batches/{batch.batch_id}/start", "model": "/api/wake"}
+    for _ in range(2):
+        refusals = {what: _refused(api.post(route)) for what, route in asked.items()}
+    told = {letter["Subject"].split()[2]: letter["Message"] for letter in letters()}
+    assert told.keys() == asked.keys()
+    for what, error in refusals.items():
+        assert told[what].startswith(f"{error['message']} {error['cure']}")
+    monkeypatch.setattr(
+        "chat_api.control.ask_for_run", lambda _: {"code": "x", "message": "No.", "cure": "Wait."}
+    )
+    runs.create(RUN, "arn", "stories arrived")
+    assert api.post(f"/api/runs/{RUN}/resume").status_code == 402
+    assert letters() == [], "a run that is resumed is of the same kind"
+    next_month = clock.now() + timedelta(days=31)
+    monkeypatch.setattr(clock, "now", lambda: next_month)
+    ledger.reserve("training", "next", G6, 4.9)
+    assert api.post("/api/runs").status_code == 402
+    assert len(letters()) == 1
+
+
+def test_a_message_that_cannot_be_sent_changes_no_refusal_and_is_tried_again(
+    api: TestClient, spent: None, letters: Letters, monkeypatch: pytest.MonkeyPatch, house: House
+) -> None:
+    monkeypatch.setenv("STORYLOOM_TOPIC_ARN", f"{house.topic_arn}-gone")
+    _refused(api.post("/api/runs"))
+    monkeypatch.setenv("STORYLOOM_TOPIC_ARN", house.topic_arn)
+    _refused(api.post("/api/runs"))
+    assert len(letters()) == 1
 
 
 def test_the_status_is_there_at_once_with_four_thousand_batches(api: TestClient, house: House) -> None:
