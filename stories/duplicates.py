@@ -32,6 +32,7 @@ _63_BITS = 2**63 - 1
 # Fewer tell too little: a text of fewer than about 130 words is not looked for inside others.
 _FEWEST_SAMPLED = 8
 _ONE_SIZE = 1.5
+_PREPARED = "stories were prepared for comparison"
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,8 @@ def _newness(entry: Entry) -> tuple[str, tuple[int, int], str]:
 def _without_twins(
     newest_first: Sequence[Entry], store: RecordStore, budget: TimeBudget
 ) -> tuple[list[Entry], list[LeftOut]]:
-    likely = _LikelyTwins(newest_first, store)
-    drafts = _Drafts(newest_first, store)
+    likely = _LikelyTwins(newest_first, store, budget)
+    drafts = _Drafts(newest_first, store, budget)
     exact: dict[bytes, Entry] = {}
     kept: list[Entry] = []
     pairs: list[LeftOut] = []
@@ -101,12 +102,12 @@ def _without_twins(
 class _LikelyTwins:
     """Finds the story that is nearest to one, among those whose sketches share bands with its own."""
 
-    def __init__(self, stories: Sequence[Entry], store: RecordStore) -> None:
+    def __init__(self, stories: Sequence[Entry], store: RecordStore, budget: TimeBudget) -> None:
         """Stories go by their place in the sequence."""
         self._stories = stories
         self._store = store
         self._postings = Postings(store.database, "bands")
-        for place, entry in enumerate(stories):
+        for place, entry in enumerate(budget.through(stories, _PREPARED)):
             self._postings.add(place, _bands(store.sketch(entry)))
         self._postings.settle()
 
@@ -136,13 +137,13 @@ def _bands(sketch: "array[int]") -> set[int]:
 class _Drafts:
     """Finds a story of the same name that shares some of its wording, though not half of it."""
 
-    def __init__(self, stories: Sequence[Entry], store: RecordStore) -> None:
+    def __init__(self, stories: Sequence[Entry], store: RecordStore, budget: TimeBudget) -> None:
         """Stories go by their place in the sequence."""
         self._stories = stories
         self._store = store
         self._shared = _shared_names(stories)
         self._postings = Postings(store.database, "drafts")
-        for place, entry in enumerate(stories):
+        for place, entry in enumerate(budget.through(stories, _PREPARED)):
             spaces = {_space(name) for name in _names(entry) & self._shared}
             if spaces:
                 sample = store.sample(entry)
@@ -202,7 +203,7 @@ def _without_parts(
     that the larger one has does.
     """
     postings = Postings(store.database, "parts", first_keeps=True)
-    for place, entry in enumerate(budget.through(largest_first, "stories were prepared for comparison")):
+    for place, entry in enumerate(budget.through(largest_first, _PREPARED)):
         postings.add(place, store.sample(entry))
     postings.settle()
     kept: list[Entry] = []
