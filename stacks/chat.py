@@ -181,7 +181,7 @@ class ChatStack(Stack):
             *("BatchGetItem", "GetItem", "Query", "UpdateItem"),
             partitions=(
                 *("RUNS", "APPROVALS", "MODELS", "POINTERS", "HOSTING", "BATCHES", "BATCHES#*", "KEYS"),
-                *("USAGE", "USAGE#*", "ANSWER#*"),
+                *("USAGE", "USAGE#*", "ANSWER#*", "REPEATED#*"),
             ),
         )
         chat_api.may_use_table("PutItem", partitions=["BATCHES#*"])

@@ -85,7 +85,7 @@ def people() -> list[Json]:
 
 
 def audit() -> list[Json]:
-    """One entry of the audit trail."""
+    """Two entries of the audit trail: a change, and refusals that were counted."""
     return [
         {
             "entry_id": "2026-09-30T18:04:05.123Z#0a1b2c3d",
@@ -95,7 +95,18 @@ def audit() -> list[Json]:
             "action": "POST /api/runs/{run_id}/approve",
             "object": "20260930-170000-beef",
             "status": 200,
-        }
+            "count": 1,
+        },
+        {
+            "entry_id": "2026-09-30T17:04:05.123Z#0a1b2c3d",
+            "at": "2026-09-30T17:04:05.123Z",
+            "principal": "u2",
+            "principal_name": "ada@example.com",
+            "action": "POST /api/runs",
+            "object": "",
+            "status": 403,
+            "count": 12,
+        },
     ]
 
 

@@ -27,7 +27,9 @@ def test_each_key_says_what_it_may_do_and_revoked_ones_stay_aside(
     signed_in.get_by_text("1 key that has ended").click()
     expect(old).to_be_visible()
     expect(signed_in.get_by_role("button", name="Revoke old")).to_have_count(0)
-    expect(signed_in.get_by_text("What your keys use counts in your own day of about 150,000 words.")).to_be_visible()
+    expect(
+        signed_in.get_by_text("What your keys use counts in your own day of about 150,000 words.")
+    ).to_be_visible()
 
 
 def test_a_new_key_is_shown_once_with_a_line_to_try_it(signed_in: Page, storyloom: StoryloomServer) -> None:

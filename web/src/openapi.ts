@@ -728,6 +728,11 @@ export interface components {
             object: string;
             /** Status */
             status: number;
+            /**
+             * Count
+             * @default 1
+             */
+            count?: number;
         };
         /**
          * AuditPage
