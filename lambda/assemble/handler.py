@@ -81,6 +81,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             jobs["hyperparameters"],
             settings.tune,
         )
+    same = unchanged.refusal(dataset_digest) if report.enough and not begun.get("again") else None
     runs.enter(
         run_id,
         "Assemble",
@@ -90,9 +91,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         stories=report.stories,
         words=report.words,
         dataset_digest=dataset_digest,
+        unchanged=same is not None,
     )
     log.info("Assembled", extra={"run_id": run_id, "words": report.words, "enough": report.enough})
-    same = unchanged.refusal(dataset_digest) if report.enough and not begun.get("again") else None
     if settings.tune:
         budget = run_costs.search_budget_usd(settings.tuning_budget_usd)
         settings = settings.model_copy(update={"tuning_budget_usd": budget})

@@ -296,6 +296,31 @@ def running_run() -> Json:
     }
 
 
+def unchanged_run() -> Json:
+    """A run that ended before its training, as nothing had changed since the one before."""
+    run = succeeded_run()
+    return {
+        **run,
+        "run_id": "20260930-190000-5a3e",
+        "status": "stopped_early",
+        "step": "Assemble",
+        "message": f"Nothing has changed since run {run['run_id']}, which trained on the same stories with "
+        "the same settings. So nothing was trained and nothing was spent. Add a story or change one; or, "
+        "to train on them again all the same: Train again anyway, on this run's page, or storyloom start "
+        "--again",
+        "unchanged": True,
+        "started_at": "2026-09-30T19:00:00.000Z",
+        "ended_at": "2026-09-30T19:00:40.000Z",
+        "base_perplexity": None,
+        "tuned_perplexity": None,
+        "live_perplexity": None,
+        "version": None,
+        "states": run["states"][:5],
+        "metrics": None,
+        "evaluation_url": None,
+    }
+
+
 def searching_run() -> Json:
     """A run in the middle of its search."""
     run = running_run()

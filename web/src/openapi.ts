@@ -1565,6 +1565,11 @@ export interface components {
              * @default false
              */
             can_resume?: boolean;
+            /**
+             * Unchanged
+             * @default false
+             */
+            unchanged?: boolean;
             /** Reason */
             reason?: string | null;
             /** Started By */
@@ -1631,6 +1636,11 @@ export interface components {
              * @default false
              */
             can_resume?: boolean;
+            /**
+             * Unchanged
+             * @default false
+             */
+            unchanged?: boolean;
             /** Reason */
             reason?: string | null;
             /** Started By */
