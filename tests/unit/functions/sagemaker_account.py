@@ -73,20 +73,21 @@ class Account:
         if name not in self.jobs[kind]:
             raise RefusalError("Requested resource not found.")
         machines = {"InstanceType": "ml.g6.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 1}
+        of_kind: dict[str, Body] = {
+            "Training": {"ResourceConfig": machines, "BillableTimeInSeconds": 1200},
+            "HyperParameterTuning": {
+                "TrainingJobDefinition": {"ResourceConfig": machines},
+                "HyperParameterTuningJobConfig": {"ResourceLimits": {"MaxNumberOfTrainingJobs": 6}},
+            },
+            "Processing": {"ProcessingResources": {"ClusterConfig": machines}},
+            "Transform": {"TransformResources": machines},
+        }
         return {
             **_entry(f"{kind}JobName", name),
             f"{kind}JobStatus": self.jobs[kind][name],
             f"{kind}StartTime": 1788000000.0,
             f"{kind}EndTime": 1788001200.0,
-            **{
-                "Training": {"ResourceConfig": machines, "BillableTimeInSeconds": 1200},
-                "HyperParameterTuning": {
-                    "TrainingJobDefinition": {"ResourceConfig": machines},
-                    "HyperParameterTuningJobConfig": {"ResourceLimits": {"MaxNumberOfTrainingJobs": 6}},
-                },
-                "Processing": {"ProcessingResources": {"ClusterConfig": machines}},
-                "Transform": {"TransformResources": machines},
-            }[kind],
+            **of_kind[kind],
         }
 
     def _ListTrainingJobsForHyperParameterTuningJob(self, body: Body) -> Body:  # noqa: N802

@@ -217,8 +217,9 @@ def test_a_job_is_not_deleted_before_its_cost_is_settled(
 
 
 def _throttled() -> ClientError:
-    error = {"Code": "ThrottlingException", "Message": "Rate exceeded"}
-    return ClientError({"Error": error}, "TransactWriteItems")
+    return ClientError(
+        {"Error": {"Code": "ThrottlingException", "Message": "Rate exceeded"}}, "TransactWriteItems"
+    )
 
 
 def test_another_apps_search_is_left_alone(delete: Delete, account: Account) -> None:
@@ -346,6 +347,14 @@ def test_the_kept_table_says_nothing_of_what_is_gone(delete: Delete, account: Ac
     pointer = versions.live()
     assert pointer is not None and pointer.bundle_uri == live_v1, "the next deployment wakes it"
     assert [model.model_package_arn for model in versions.every()] == [None]
+
+
+def test_a_table_that_its_owner_deleted_keeps_nothing(delete: Delete, account: Account, house: House) -> None:
+    _fill(account)
+    account.endpoint = []
+    aws.dynamodb().delete_table(TableName=house.table)
+    assert delete("hosting")["Status"] == "SUCCESS"
+    assert delete()["Status"] == "SUCCESS"
 
 
 def _with_package(number: int) -> None:
