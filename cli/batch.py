@@ -133,6 +133,7 @@ def _started(api: StoryloomApi, file: Path, wanted: dict[str, Any], *, yes: bool
     try:
         with notes.status("reading the lines"):
             checked = api.check_batch(batch_id)
+        notes.print(_message(checked), highlight=False, markup=False, soft_wrap=True)
         notes.print(price_in_words(checked), highlight=False, markup=False, soft_wrap=True)
         if not yes:
             _ask()

@@ -108,9 +108,14 @@ def audit_table(entries: list[dict[str, Any]]) -> Table:
             Text(entry["principal_name"]),
             Text(entry["action"]),
             Text(entry["object"]),
-            str(entry["status"]),
+            _outcome(entry),
         )
     return table
+
+
+def _outcome(entry: dict[str, Any]) -> str:
+    times = entry.get("count", 1)  # which an earlier deployment does not say
+    return str(entry["status"]) if times == 1 else f"{entry['status']}, {times:,} times"
 
 
 def _state(person: dict[str, Any]) -> str:

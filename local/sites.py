@@ -72,6 +72,25 @@ class SiteGuard:
         await self._application(scope, receive, send)
 
 
+class PortGuard:
+    """A `SiteGuard` for whatever port of the loopback address its server listens on.
+
+    vLLM makes its application itself and takes middleware by its class. Left alone it lets pages of every
+    site read its answers.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._application = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse the request with 403, or pass it on."""
+        if scope["type"] == "lifespan":
+            await self._application(scope, receive, send)
+            return
+        site = Site.on_loopback(scope["server"][1], "http")
+        await SiteGuard(self._application, site)(scope, receive, send)
+
+
 def _values(headers: RawHeaders, wanted: bytes) -> list[str]:
     return [value.decode("latin-1").lower() for name, value in headers if name.lower() == wanted]
 

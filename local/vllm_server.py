@@ -17,7 +17,8 @@ PREFIX = "SM_VLLM_"
 MODEL_FOLDER = "/opt/ml/model"
 """Where SageMaker puts a bundle, and what the paths in it start with."""
 
-PYTHON = Path(__file__).resolve().parents[1] / ".build" / "vllm-venv" / "bin" / "python"
+_CHECKOUT = Path(__file__).resolve().parents[1]
+PYTHON = _CHECKOUT / ".build" / "vllm-venv" / "bin" / "python"
 
 ON_A_CPU = {
     # GB for the chats' keys and values; of itself vLLM takes nine tenths of the machine's memory.
@@ -34,9 +35,12 @@ ON_A_CPU = {
     "TRANSFORMERS_OFFLINE": "1",
 }
 CPU_ARGUMENTS = [
-    # Only this machine may ask; in the container vLLM listens to all, for SageMaker guards it.
+    # Only this machine may ask, and no web page on it; in the container vLLM listens to all, for SageMaker
+    # guards it.
     "--host",
     "127.0.0.1",
+    "--middleware",
+    "local.sites.PortGuard",
     # Exact enough to be compared token by token; on a GPU it is the base model's own, bf16 of most.
     "--dtype",
     "float32",
@@ -61,6 +65,7 @@ def main(arguments: list[str] | None = None) -> None:
     command = [str(PYTHON), "-m", "vllm.entrypoints.openai.api_server", *command]
     # Where the container looks for the module that CUSTOM_FASTAPI_MIDDLEWARE_PRE_POST_PROCESS names.
     variables["SAGEMAKER_MODEL_PATH"] = str(options.model_dir)
+    variables["PYTHONPATH"] = str(_CHECKOUT)  # for the guard
     os.execve(PYTHON, command, {**variables, **ON_A_CPU})  # noqa: S606 (this process becomes the server)
 
 

@@ -20,7 +20,7 @@ from stacks.people import grant_append_audit, grant_manage_people, grant_read_pe
 from stacks.permissions import allow, arn
 from stacks.pipeline import PipelineStack
 from stacks.price_refresh import name_billed_instances
-from stacks.references import page_url_parameter, publish
+from stacks.references import page_url_parameter, publish, published
 from stacks.regions import web_adapter_layer
 from stacks.rest_api import LONGEST_ANSWER, RestApi
 from stacks.s3_hosts import S3_ENDPOINT
@@ -64,6 +64,8 @@ class ChatStack(Stack):
         self._let_choose_versions(chat_api)
         grant_manage_people(chat_api, sign_in.pool)
         grant_append_audit(chat_api, self._storage.table_arn)
+        for function in (keeper, chat_api):
+            function.may_tell_owner(published(pipeline, self, "TopicArn"))  # what the month's limit refuses
         self._let_answer_batches(chat_api, keeper, transforms)
         pipeline.machine_seen_from(self).bills_seen_by(keeper)
         self._let_call(chat_api, keeper, start_transform, pipeline.start_run_seen_from(self))
@@ -179,7 +181,7 @@ class ChatStack(Stack):
             *("BatchGetItem", "GetItem", "Query", "UpdateItem"),
             partitions=(
                 *("RUNS", "APPROVALS", "MODELS", "POINTERS", "HOSTING", "BATCHES", "BATCHES#*", "KEYS"),
-                *("USAGE", "USAGE#*", "ANSWER#*"),
+                *("USAGE", "USAGE#*", "ANSWER#*", "REPEATED#*"),
             ),
         )
         chat_api.may_use_table("PutItem", partitions=["BATCHES#*"])

@@ -132,7 +132,10 @@ def job_patterns(settings: Settings) -> dict[str, list[str]]:
 
 def _grant_jobs(function: Function, settings: Settings) -> None:
     for kind, names in job_patterns(settings).items():
-        actions = [f"sagemaker:Stop{kind}Job"]
+        # What a job has cost is settled before it is deleted.
+        actions = [f"sagemaker:Stop{kind}Job", f"sagemaker:Describe{kind}Job"]
+        if kind == "HyperParameterTuning":
+            actions.append("sagemaker:ListTrainingJobsForHyperParameterTuningJob")
         if kind != "Transform":  # SageMaker has no operation that deletes one
             actions.append(f"sagemaker:Delete{kind}Job")
         if kind in ("HyperParameterTuning", "Training"):

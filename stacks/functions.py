@@ -161,6 +161,11 @@ class Function(Construct):
             wildcard_because="file names below these prefixes are made at run time",
         )
 
+    def may_tell_owner(self, topic_arn: str) -> None:
+        """Let it send messages to the person who owns the stories."""
+        allow(self.role, ["sns:Publish"], [topic_arn])
+        self.function.add_environment("STORYLOOM_TOPIC_ARN", topic_arn)
+
     def may_list_artifacts(self, *prefixes: str) -> None:
         """Allow listing the artifacts bucket below some prefixes only.
 

@@ -232,17 +232,13 @@ class PipelineStack(Stack):
 
     def _equip_question(self, ask: Function) -> None:
         ask.may_use_table("GetItem", "UpdateItem", partitions=("RUNS", "LOCK", "APPROVALS"))
-        self._may_tell(ask)
+        ask.may_tell_owner(self._topic.topic_arn)
         self._knows_the_page(ask)
 
     def _knows_the_page(self, function: Function) -> None:
         parameter = page_url_parameter(self._settings)
         allow(function.role, ["ssm:GetParameter"], [arn("ssm", f"parameter{parameter}")])
         function.function.add_environment("STORYLOOM_PAGE_URL_PARAMETER", parameter)
-
-    def _may_tell(self, function: Function) -> None:
-        allow(function.role, ["sns:Publish"], [self._topic.topic_arn])
-        function.function.add_environment("STORYLOOM_TOPIC_ARN", self._topic.topic_arn)
 
     def _equip_model_functions(self) -> None:
         self._equip_stage_base_model(self._functions["stage_base_model"])
@@ -401,7 +397,7 @@ class PipelineStack(Stack):
             function.may_use_table(
                 "GetItem", "UpdateItem", "DeleteItem", partitions=("RUNS", "LOCK", "TIMER")
             )
-            self._may_tell(function)
+            function.may_tell_owner(self._topic.topic_arn)
         self._knows_the_page(announce)
         read_job_logs(record_failure, "logs:DescribeLogStreams", "logs:GetLogEvents", jobs=JOB_LOGS)
 

@@ -15,6 +15,7 @@ from stories.ledger import Ledger
 from stories.models import PARTS, DataReport, PartSize, Record, Reject
 from stories.store import Entry, RecordStore, record_store
 from stories.summary import CleaningTally, File, lengths, outcomes
+from stories.time_budget import TimeBudget
 from stories.verdict import grade, verdict
 
 LEDGER_FILE = "ledger.json"
@@ -61,7 +62,12 @@ class _Files:
 
 
 def assemble(
-    lines: Iterable[Record | Reject], options: Options, folder: Path, ledger: Ledger | None = None
+    lines: Iterable[Record | Reject],
+    options: Options,
+    folder: Path,
+    ledger: Ledger | None = None,
+    *,
+    budget: TimeBudget | None = None,
 ) -> DataReport:
     """Write `train/`, `validation/` and `test/examples.jsonl` into a folder and report on them.
 
@@ -74,12 +80,17 @@ def assemble(
         options: what the dataset is made for.
         folder: an empty folder with room for three times the text.
         ledger: of the dataset before this one; None for the first.
+        budget: how long it may take.
+
+    Raises:
+        OutOfTimeError: it would take longer.
     """
+    budget = budget or TimeBudget()
     with record_store(folder) as store:
-        files = _collect(lines, store)
-        entries, left_out = duplicates.leave_out(store)
+        files = _collect(budget.through(lines, "stories were taken in"), store)
+        entries, left_out = duplicates.leave_out(store, budget)
         split = splitting.split(entries, left_out, lambda entry: store.read(entry).text, ledger or Ledger())
-        sizes = {part: _write(store, split.parts[part], options, folder / part) for part in PARTS}
+        sizes = {part: _write(store, split.parts[part], options, folder / part, budget) for part in PARTS}
     (folder / LEDGER_FILE).write_text(split.ledger.to_json(), encoding="utf-8", newline="\n")
     tokens = sizes["train"].examples * options.sequence_length * options.epochs
     effort = estimate(
@@ -155,13 +166,20 @@ def _collect(lines: Iterable[Record | Reject], store: RecordStore) -> _Files:
     return files
 
 
-def _write(store: RecordStore, pieces: Sequence[splitting.Piece], options: Options, folder: Path) -> PartSize:
+def _write(
+    store: RecordStore,
+    pieces: Sequence[splitting.Piece],
+    options: Options,
+    folder: Path,
+    budget: TimeBudget,
+) -> PartSize:
     """Write one part's examples.jsonl and return its size."""
     folder.mkdir()
     count = 0
     with (folder / "examples.jsonl").open("w", encoding="utf-8", newline="\n") as file:
         # A story's pieces follow one another: it is read once for all of them, however many there are.
-        for entry, of_entry in itertools.groupby(pieces, key=lambda piece: piece.entry):
+        in_time = budget.through(pieces, "passages were written as examples")
+        for entry, of_entry in itertools.groupby(in_time, key=lambda piece: piece.entry):
             record = store.read(entry)
             for piece in of_entry:
                 for example in build(

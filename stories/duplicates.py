@@ -13,6 +13,7 @@ from stories.fingerprint import jaccard
 from stories.models import Duplicate, DuplicateKind
 from stories.postings import Postings
 from stories.store import Entry, RecordStore
+from stories.time_budget import TimeBudget
 
 NEAR = 0.5
 """Jaccard similarity of five-word shingles from which two stories are one. A story with every twelfth word
@@ -31,6 +32,7 @@ _63_BITS = 2**63 - 1
 # Fewer tell too little: a text of fewer than about 130 words is not looked for inside others.
 _FEWEST_SAMPLED = 8
 _ONE_SIZE = 1.5
+_PREPARED = "stories were prepared for comparison"
 
 
 @dataclass(frozen=True)
@@ -42,18 +44,26 @@ class LeftOut:
     duplicate: Duplicate
 
 
-def leave_out(store: RecordStore) -> tuple[list[Entry], list[LeftOut]]:
+def leave_out(store: RecordStore, budget: TimeBudget | None = None) -> tuple[list[Entry], list[LeftOut]]:
     """Leave out every story that says the same as a newer one, or that is part of a larger one.
 
     A story is compared with those that stay, the newest first. So of a chain, where the second is near the
     first and the third near the second, what stays is never near anything else that stays.
 
+    Args:
+        store: has the stories.
+        budget: how long it may take.
+
     Returns:
         the stories that stay, and those that do not; both in reading order.
+
+    Raises:
+        OutOfTimeError: it would take longer.
     """
+    budget = budget or TimeBudget()
     in_order = sorted(store.entries, key=lambda entry: entry.order)
-    whole, twins = _without_twins(sorted(in_order, key=_newness, reverse=True), store)
-    kept, parts = _without_parts(sorted(whole, key=_size_class, reverse=True), store)
+    whole, twins = _without_twins(sorted(in_order, key=_newness, reverse=True), store, budget)
+    kept, parts = _without_parts(sorted(whole, key=_size_class, reverse=True), store, budget)
     owners = {part.entry: part for part in parts}
     pairs = parts + [_in_the_larger(twin, owners) for twin in twins]
     return (
@@ -68,13 +78,16 @@ def _newness(entry: Entry) -> tuple[str, tuple[int, int], str]:
     return entry.modified_at[:10], draft_name(name).revision, entry.modified_at
 
 
-def _without_twins(newest_first: Sequence[Entry], store: RecordStore) -> tuple[list[Entry], list[LeftOut]]:
-    likely = _LikelyTwins(newest_first, store)
-    drafts = _Drafts(newest_first, store)
+def _without_twins(
+    newest_first: Sequence[Entry], store: RecordStore, budget: TimeBudget
+) -> tuple[list[Entry], list[LeftOut]]:
+    likely = _LikelyTwins(newest_first, store, budget)
+    drafts = _Drafts(newest_first, store, budget)
     exact: dict[bytes, Entry] = {}
     kept: list[Entry] = []
     pairs: list[LeftOut] = []
-    for place, entry in enumerate(newest_first):
+    compared = budget.through(newest_first, "stories were compared with each other", of=len(newest_first))
+    for place, entry in enumerate(compared):
         pair = _exact(entry, exact.get(entry.digest)) or likely.find(place) or drafts.find(place)
         if pair is not None:
             pairs.append(pair)
@@ -89,12 +102,12 @@ def _without_twins(newest_first: Sequence[Entry], store: RecordStore) -> tuple[l
 class _LikelyTwins:
     """Finds the story that is nearest to one, among those whose sketches share bands with its own."""
 
-    def __init__(self, stories: Sequence[Entry], store: RecordStore) -> None:
+    def __init__(self, stories: Sequence[Entry], store: RecordStore, budget: TimeBudget) -> None:
         """Stories go by their place in the sequence."""
         self._stories = stories
         self._store = store
         self._postings = Postings(store.database, "bands")
-        for place, entry in enumerate(stories):
+        for place, entry in enumerate(budget.through(stories, _PREPARED)):
             self._postings.add(place, _bands(store.sketch(entry)))
         self._postings.settle()
 
@@ -124,13 +137,13 @@ def _bands(sketch: "array[int]") -> set[int]:
 class _Drafts:
     """Finds a story of the same name that shares some of its wording, though not half of it."""
 
-    def __init__(self, stories: Sequence[Entry], store: RecordStore) -> None:
+    def __init__(self, stories: Sequence[Entry], store: RecordStore, budget: TimeBudget) -> None:
         """Stories go by their place in the sequence."""
         self._stories = stories
         self._store = store
         self._shared = _shared_names(stories)
         self._postings = Postings(store.database, "drafts")
-        for place, entry in enumerate(stories):
+        for place, entry in enumerate(budget.through(stories, _PREPARED)):
             spaces = {_space(name) for name in _names(entry) & self._shared}
             if spaces:
                 sample = store.sample(entry)
@@ -181,19 +194,21 @@ def _space(name: str) -> int:
     return (zlib.crc32(name.encode("utf-8", "surrogatepass")) >> 1) << 32
 
 
-def _without_parts(largest_first: Sequence[Entry], store: RecordStore) -> tuple[list[Entry], list[LeftOut]]:
+def _without_parts(
+    largest_first: Sequence[Entry], store: RecordStore, budget: TimeBudget
+) -> tuple[list[Entry], list[LeftOut]]:
     """Leave out stories that stand in a larger text, such as a chapter beside its whole book.
 
     The two are too different in size for their similarity to show it; the share of the smaller one's shingles
     that the larger one has does.
     """
     postings = Postings(store.database, "parts", first_keeps=True)
-    for place, entry in enumerate(largest_first):
+    for place, entry in enumerate(budget.through(largest_first, _PREPARED)):
         postings.add(place, store.sample(entry))
     postings.settle()
     kept: list[Entry] = []
     pairs: list[LeftOut] = []
-    for place, entry in enumerate(largest_first):
+    for place, entry in enumerate(budget.through(largest_first, "stories were looked for in larger ones")):
         found = postings.claimants(place)
         owner = min(found, key=lambda other: (-found[other], other), default=None)
         if owner is not None:

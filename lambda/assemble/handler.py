@@ -15,8 +15,12 @@ from stories.dataset import LEDGER_FILE
 from stories.dataset import assemble as assemble_dataset
 from stories.models import PARTS, DataReport
 from stories.report import to_html
+from stories.time_budget import TimeBudget
 
 log = Logger(service="assemble")
+
+_RESERVE_SECONDS = 90
+"""Kept of the function's time for what follows: gigabytes of examples are read once and stored."""
 
 
 class FilesLostError(Exception):
@@ -38,7 +42,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     Raises:
         FilesLostError: where the report does not account for every file.
         LedgerUnreadableError: where what the split remembers was changed by hand.
+        OutOfTimeError: there is more to compare than a function has time for.
     """
+    in_time = TimeBudget(context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS)
     run_id = event["run_id"]
     begun = event["begun"]
     runs.enter(run_id, "Assemble", "Putting the dataset together.")
@@ -62,7 +68,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         folder = Path(temporary)
         read = RunStories(common.artifacts_bucket, run_id)
         ledger = remembered.ledger_for(common.artifacts_bucket, run_id)
-        report = assemble_dataset(read, options, folder, ledger)
+        report = assemble_dataset(read, options, folder, ledger, budget=in_time)
         report = report.model_copy(update={"files_from_cache": read.from_cache})
         _account_for(report, begun["files"])
         _publish(report, common.artifacts_bucket, folder)
@@ -75,6 +81,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             jobs["hyperparameters"],
             settings.tune,
         )
+    same = unchanged.refusal(dataset_digest) if report.enough and not begun.get("again") else None
     runs.enter(
         run_id,
         "Assemble",
@@ -84,9 +91,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         stories=report.stories,
         words=report.words,
         dataset_digest=dataset_digest,
+        unchanged=same is not None,
     )
     log.info("Assembled", extra={"run_id": run_id, "words": report.words, "enough": report.enough})
-    same = unchanged.refusal(dataset_digest) if report.enough and not begun.get("again") else None
     if settings.tune:
         budget = run_costs.search_budget_usd(settings.tuning_budget_usd)
         settings = settings.model_copy(update={"tuning_budget_usd": budget})

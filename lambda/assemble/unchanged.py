@@ -34,5 +34,5 @@ def refusal(dataset_digest: str) -> str | None:
     return (
         f"Nothing has changed since run {last.run_id}, which trained on the same stories with the same "
         "settings. So nothing was trained and nothing was spent. Add a story or change one; or, to train on "
-        "them again all the same: storyloom start --again"
+        "them again all the same: Train again anyway, on this run's page, or storyloom start --again"
     )

@@ -25,6 +25,9 @@ NOT_RECORDED = frozenset(
     }
 )
 """Routes that ask the model: they change nothing but the caller's own usage, which the table counts."""
+_REPEATABLE = frozenset({("POST", "/api/wake")})
+"""Routes that everybody may ask again and again, and whose repetition changes nothing."""
+_FORBIDDEN = 403
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _TOO_MANY_REQUESTS = 429
 _LONGEST_OBJECT = 512
@@ -89,14 +92,17 @@ class AuditTrail:
 def _record(scope: Scope, status: int) -> None:
     user, route = scope["state"].get("user"), scope.get("route")
     # Without a user nobody was admitted, and without a route there was nothing to change.
-    if user is None or route is None or (scope["method"], _path_of(route)) in NOT_RECORDED:
+    if user is None or route is None:
+        return
+    asked = (scope["method"], _path_of(route))
+    if asked in NOT_RECORDED:
         return
     status = scope["state"].get("late_status", status)
     if status == _TOO_MANY_REQUESTS:
         return  # it was turned away unread, and a program in a loop must not fill the trail
     entry = _entry(scope, user, status)
     try:
-        audit.record(**entry)
+        audit.record(**entry, once_an_hour=status == _FORBIDDEN or asked in _REPEATABLE)
     except (BotoCoreError, ClientError, RuntimeError):
         # The change has been made and cannot be taken back for this. The log is the second place.
         log.exception("Could not write the audit trail", extra={"audit": entry})

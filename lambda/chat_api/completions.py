@@ -18,7 +18,7 @@ from chat_api.cancelling import AnswerId, CancelWatch
 from chat_api.errors import ApiError, refusals, unforeseen
 from chat_api.events import DONE, EventReader, as_chunk, comment, sse
 from chat_api.forms import Form, cut, gather
-from chat_api.identity import Asker, MayAsk, MayChat
+from chat_api.identity import Asker, MayAsk, MayChat, require_still_allowed
 from chat_api.metering import Meter, returned_on_failure
 from chat_api.openai_schema import AnswerRequest, ChatRequest, CompletionRequest, ModelCard, ModelList
 from chat_api.request_fields import StrictFields
@@ -77,7 +77,7 @@ async def _answer(
         # A model that there is not gets its own status, as without waiting.
         await asyncio.to_thread(lambda: _name_of(request.model, versions.live()))
         ticket = await asyncio.to_thread(limits.admit, asker.account)
-        response = _streamed(_after_waiting(request, ticket, Patience(wait), watch))
+        response = _streamed(_after_waiting(request, asker, ticket, Patience(wait), watch))
     else:
         response = _streamed(await keep_alive.begun(_events(request, asker, watch)))
     response.headers[cancelling.HEADER] = watch.answer_id
@@ -146,21 +146,25 @@ async def _ask(request: AnswerRequest, model: "_Model", watch: CancelWatch) -> u
 
 
 async def _after_waiting(
-    request: AnswerRequest, ticket: usage.Ticket, patience: Patience, watch: CancelWatch
+    request: AnswerRequest, asker: Asker, ticket: usage.Ticket, patience: Patience, watch: CancelWatch
 ) -> AsyncGenerator[bytes]:
     """Say how far the model is until it answers, then pass its answer on."""
     watch.start()
+    waited = False
     try:
         async with returned_on_failure(ticket):
             while True:
                 try:
                     model = await _ready(request.model, *await asyncio.to_thread(hosting.state_and_live))
+                    if waited:
+                        await asyncio.to_thread(require_still_allowed, asker)
                     answer = await _ask(request, model, watch)
                     break
                 except ApiError as refusal:
                     if not patience.bears(refusal):
                         raise
                     yield comment(waiting.progress(refusal))
+                waited = True
                 await watch.sleep(waiting.LOOK_SECONDS)
                 if watch.cancelled:
                     raise cancelling.answer_cancelled()

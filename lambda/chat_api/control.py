@@ -10,7 +10,7 @@ from chat_api import limits, spending
 from chat_api.approval import RunId
 from chat_api.errors import ApiError, refusals
 from chat_api.identity import MayWrite
-from shared import aws, environment, failures, runs
+from shared import aws, environment, failures, limit_letters, runs
 from shared.models import Run
 
 router = APIRouter(tags=["Pipeline"], responses=refusals())
@@ -66,6 +66,7 @@ def resume(run_id: RunId, user: MayWrite) -> Started:
     limits.admit_run(user.account)
     outcome = ask_for_run({"resume": run_id, "reason": f"{user.called} took it up again"})
     if outcome.get("code"):
+        limit_letters.send_once("run", f"{outcome['message']} {outcome['cure']}")
         raise ApiError(402, outcome["code"], outcome["message"], outcome["cure"])
     if outcome.get("refused"):
         raise ApiError(409, "cannot_resume", outcome["message"], f"Look at the run: GET /api/runs/{run_id}")

@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from chat_api import limits
 from chat_api.errors import ApiError, unauthorized
-from shared import keys, usage
+from shared import keys, people, usage
 from shared.people import Scope
 
 _KEY = "key:"
@@ -139,6 +139,21 @@ async def _asker(user: Identified) -> Asker:
     counted.add_done_callback(lambda task: task.cancelled() or task.exception())
     _check_scope(user, "chat")
     return Asker(user.sub, user.account, counted)
+
+
+def require_still_allowed(asker: Asker) -> None:
+    """Look once more whether the caller may ask the model: a stream may have waited for minutes.
+
+    Raises:
+        ApiError: 401 if the person has been removed or has no role any more, or the key is at its end.
+    """
+    person = people.get(asker.account)
+    if person is None or "chat" not in person.scopes:
+        raise unauthorized()
+    if asker.sub.startswith(_KEY):
+        key = keys.get(asker.sub.removeprefix(_KEY))
+        if key is None or not keys.is_valid(key):
+            raise unauthorized()
 
 
 def _check_scope(user: User, scope: Scope) -> None:

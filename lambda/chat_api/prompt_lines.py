@@ -20,6 +20,8 @@ _URLS: dict[str, type[AnswerRequest]] = {
     "/v1/chat/completions": ChatRequest,
     "/v1/completions": CompletionRequest,
 }
+_ENVELOPE = {"method", "url", "body"}
+"""The fields of a line of OpenAI's batch files, beside its `custom_id`."""
 _CUSTOM_ID_CHARACTERS = 64
 _LINE_CHARACTERS = 256 * 1024
 """Several times the longest prompt with every character escaped; a check reads no more than this at once."""
@@ -41,7 +43,7 @@ class Line:
     answer_tokens: int
     """How many tokens its answers may have."""
     ignored: list[str] = field(default_factory=list)
-    """Its fields that nobody knows; they are left out of the request."""
+    """Its fields that nobody knows, those beside its `body` as `line.name`; they are left out."""
 
 
 @dataclass(frozen=True)
@@ -117,9 +119,11 @@ def _line(number: int, text: str, rules: Rules) -> Line:
     _check_characters(text)
     fields = _fields(text, rules)
     custom_id = _custom_id(fields.pop("custom_id", None), number)
-    kind, body = _request(fields)
+    kind, body, beside = _request(fields)
     request = _validated(kind, body)
-    ignored = request_fields.take_known(request, strict=rules.strict)
+    ignored = sorted([*beside, *request_fields.take_known(request, strict=False)])
+    if rules.strict and ignored:
+        raise request_fields.unknown_fields(ignored)
     if request.stream:
         raise _BadLine("it asks for a stream, and a batch has none", "Leave out its stream.")
     asked = request.model if "model" in request.model_fields_set else rules.model
@@ -186,10 +190,10 @@ def _custom_id(given: Any, number: int) -> str:
     return given
 
 
-def _request(fields: dict[str, Any]) -> tuple[type[AnswerRequest], dict[str, Any]]:
-    """Take the request out of OpenAI's envelope where there is one, and tell which kind it is."""
+def _request(fields: dict[str, Any]) -> tuple[type[AnswerRequest], dict[str, Any], list[str]]:
+    """Take the request out of OpenAI's envelope if there is one; name what is beside it, such as `line.n`."""
     if "body" not in fields:
-        return (CompletionRequest if "prompt" in fields else ChatRequest), fields
+        return (CompletionRequest if "prompt" in fields else ChatRequest), fields, []
     body, url = fields["body"], str(fields.get("url"))
     if url not in _URLS or fields.get("method", "POST") != "POST":
         raise _BadLine(
@@ -198,7 +202,8 @@ def _request(fields: dict[str, Any]) -> tuple[type[AnswerRequest], dict[str, Any
         )
     if not isinstance(body, dict):
         raise _BadLine("its body is no JSON object", "Put the request into its body.")
-    return _URLS[url], body
+    unknown = fields.keys() - _ENVELOPE
+    return _URLS[url], body, [f"line.{name}" for name in unknown if fields[name] is not None]
 
 
 def _validated(kind: type[AnswerRequest], body: dict[str, Any]) -> AnswerRequest:

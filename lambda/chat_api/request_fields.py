@@ -61,13 +61,18 @@ def take_known(request: AnswerRequest, *, strict: bool) -> list[str]:
         raise ApiError(422, "conflicting_fields", f"{request.conflict}.", "Change one of them.")
     unknown = sorted(set(_remove_unknown(request)) - _UNSUPPORTED.keys())
     if strict and unknown:
-        raise ApiError(
-            422,
-            "unknown_field",
-            f"Unknown fields: {names(unknown)}. With {STRICT_HEADER}: true they are refused.",
-            "Leave them out; docs/api.md lists the fields. Without the header they are ignored.",
-        )
+        raise unknown_fields(unknown)
     return unknown
+
+
+def unknown_fields(unknown: list[str]) -> ApiError:
+    """Return the refusal of fields that nobody knows."""
+    return ApiError(
+        422,
+        "unknown_field",
+        f"Unknown fields: {names(unknown)}. With {STRICT_HEADER}: true they are refused.",
+        "Leave them out; docs/api.md lists the fields. Without the header they are ignored.",
+    )
 
 
 def names(fields: list[str]) -> str:

@@ -4,14 +4,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from chat_api.errors import ApiError
-from shared import run_costs
+from shared import limit_letters, run_costs
 from shared.models import HostingState
 from shared.spending_refused import SpendingRefused
 
 
 @contextmanager
-def payment_required() -> Iterator[None]:
-    """Turn a refusal of the ledger into the API's answer.
+def payment_required(refused: limit_letters.Refused) -> Iterator[None]:
+    """Turn a refusal of the ledger into the API's answer, and tell the owner once a month.
+
+    Args:
+        refused: what is asked for.
 
     Raises:
         ApiError: 402 with what it is, what is left of the month, and how to raise the limit.
@@ -19,6 +22,7 @@ def payment_required() -> Iterator[None]:
     try:
         yield
     except SpendingRefused as refusal:
+        limit_letters.send_once(refused, f"{refusal} {refusal.cure}")
         # OpenAI's clients would try again; nothing but money or another month helps.
         headers = {"x-should-retry": "false"}
         raise ApiError(402, refusal.code, str(refusal), refusal.cure, headers=headers) from refusal
@@ -30,7 +34,7 @@ def require_run() -> None:
     Raises:
         ApiError: 402.
     """
-    with payment_required():
+    with payment_required("run"):
         run_costs.require_run()
 
 
@@ -40,7 +44,7 @@ def require_machine() -> None:
     Raises:
         ApiError: 402.
     """
-    with payment_required():
+    with payment_required("model"):
         run_costs.require_start()
 
 

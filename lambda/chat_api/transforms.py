@@ -336,7 +336,7 @@ def _reserve(batch: Transform) -> None:
         ApiError: 402.
     """
     try:
-        with spending.payment_required():
+        with spending.payment_required("batch"):
             ledger.reserve("batch", batch.batch_id, batch.instance, batch.cost_at_most_usd)
             if batch.cost_at_most_usd is not None:
                 ledger.extend("batch", batch.batch_id, most_usd=batch.cost_at_most_usd)

@@ -6,13 +6,18 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from clean_up.remaining import Remaining, is_missing
-from shared import aws, endpoint, environment, resource_names
+from shared import aws, endpoint, environment, resource_names, scaling
 
 
 def delete_endpoint() -> list[Remaining]:
     """Delete the endpoint with its scaling, and wait for it: SageMaker needs its role until it is gone."""
     found = endpoint.describe()
-    deleted = endpoint.delete()  # also if there is none: its scaling may be left
+    try:
+        deleted = endpoint.delete()  # also if there is none: its scaling may be left
+    except aws.dynamodb().exceptions.ResourceNotFoundException:
+        # Its owner deleted the table too, so nobody counts what the endpoint has cost.
+        scaling.stop()
+        deleted = True
     if found is None:
         return []
     why = "it is being deleted"

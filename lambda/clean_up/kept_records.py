@@ -1,12 +1,24 @@
-"""Corrects the table, which outlives the deployment, about what is gone."""
+"""Corrects the table, which outlives the deployment, about what is gone and what it has cost."""
 
 from collections.abc import Callable
 
 from clean_up.remaining import Remaining
-from shared import aws, clock, hosting, keys, lock, runs, transforms, versions
+from shared import aws, clock, hosting, keys, lock, runs, settling, transforms, versions
 from shared.models import GOING, TRANSFORM_GOING
 
 _GONE = "The deployment was deleted while this was in progress."
+
+
+def settle_jobs() -> list[Remaining]:
+    """Count in the month's ledger what the jobs have cost; returns those that have not ended yet."""
+    remaining: list[Remaining] = []
+
+    def settle() -> None:
+        at_work = settling.close()
+        remaining.extend(Remaining(f"job {name}", "it has not ended yet") for name in at_work)
+
+    _unless_the_table_is_gone(settle)
+    return remaining
 
 
 def end_what_is_in_progress() -> list[Remaining]:

@@ -1,7 +1,7 @@
 """One pass over everything made at run time, in the order in which it has to go.
 
-A pass may be repeated: it removes what it finds and returns what is still there. First
-goes what could make something new, then what bills, then what is left of it.
+A pass may be repeated: it removes what it finds and returns what is still there. First goes what could make
+something new, then what bills. What that has cost is settled, and then what is left of it goes.
 """
 
 from functools import partial
@@ -59,6 +59,10 @@ def sweep_everything() -> list[Remaining]:
     if remaining:
         # What is at work still writes logs, and uses its model and configuration.
         return remaining
+    unsettled = attempt("the ledger of the month", kept_records.settle_jobs)
+    if unsettled:
+        # A job that is deleted can no longer say what it has cost.
+        return unsettled
     return [
         *attempt("endpoint configurations", hosting_resources.delete_configurations),
         *attempt("models", hosting_resources.delete_models),

@@ -6,7 +6,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from keeper import settling, transforms
+from keeper import transforms
 from shared import (
     answer_slots,
     capacity,
@@ -14,10 +14,12 @@ from shared import (
     endpoint,
     environment,
     hosting,
+    limit_letters,
     lock,
     machines,
     meter,
     scaling,
+    settling,
     versions,
 )
 from shared.endpoint import Endpoint
@@ -105,7 +107,7 @@ def tick() -> None:
     if found is None:
         _without_endpoint(state)
     elif unpaid is not None and found.status == "InService":
-        _stop_unpaid(unpaid)
+        _end_unpaid(f"{unpaid} {unpaid.cure}")
     elif found.status == "InService":
         _in_service(state, found)
     elif not found.busy:
@@ -132,10 +134,11 @@ def _count(found: Endpoint | None) -> SpendingRefused | None:
     return None
 
 
-def _stop_unpaid(refusal: SpendingRefused) -> None:
+def _end_unpaid(reason: str) -> None:
     """End what the month has no money for, whoever uses it and whichever run waits for it."""
-    hosting.mark_stopped(f"Asleep: {refusal} {refusal.cure}")
+    hosting.mark_stopped(f"Asleep: {reason}")
     endpoint.delete()
+    limit_letters.send_once("model", f"Asleep: {reason}")
 
 
 def _scale() -> None:
@@ -179,7 +182,7 @@ def _make() -> None:
         if progress.state != "failed":
             return
         if progress.unpaid:
-            hosting.mark_stopped(f"Asleep: {progress.message}")
+            _end_unpaid(progress.message)
             return
         _give_up(state, state.endpoint_config, progress.message)
 
@@ -240,8 +243,7 @@ def _without_run(state: HostingState, found: Endpoint) -> None:
         if progress.state != "failed":
             return
         if progress.unpaid:
-            hosting.mark_stopped(f"Asleep: {progress.message}")
-            endpoint.delete()
+            _end_unpaid(progress.message)
         elif state.status != "awake":
             # What a dead run left was never tested, and there is no second machine to change it with.
             hosting.mark_waking(live.version, wanted)

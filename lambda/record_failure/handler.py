@@ -69,7 +69,8 @@ def _record(run_id: str, failure: Failure, *, can_go_on: bool) -> str:
     subject = f"Storyloom: a run {failures.ended(told)} in {told.step}"
     announcement.tell_once(run_id, subject, "\n".join(letter))
     if newly:
-        log.error("The run failed", extra={"run_id": run_id, "step": told.step, "error_name": told.error})
+        reason = {"step": told.step, "error_name": told.error, "reason": run.message}
+        log.error("The run failed", extra={"run_id": run_id, **reason})
     return run.message or message
 
 

@@ -65,12 +65,15 @@ def check(text: str) -> ApiKey | None:
     """Return the key that a text is; None if it is none, a wrong one, or revoked, or at its end."""
     written = _WRITTEN.fullmatch(text)
     key = get(written["key_id"]) if written else None
-    if written is None or key is None or key.revoked_at is not None:
-        return None
-    if key.ends_at <= clock.stamp():
+    if written is None or key is None or not is_valid(key):
         return None
     # In constant time: how long it takes tells nobody how much of a guess was right.
     return key if hmac.compare_digest(_hash(written["secret"]), key.secret_sha256) else None
+
+
+def is_valid(key: ApiKey) -> bool:
+    """Whether a key is neither revoked nor at its end."""
+    return key.revoked_at is None and key.ends_at > clock.stamp()
 
 
 def get(key_id: str) -> ApiKey | None:

@@ -27,6 +27,7 @@ from shared.ledger_months import (
     to_kind,
     to_micro,
     to_micro_up,
+    to_usd,
     totals,
 )
 from shared.ledger_postings import Changed, Move, post
@@ -51,6 +52,7 @@ __all__ = [
     "reserve",
     "settle",
     "this_month",
+    "to_usd",
     "totals",
 ]
 

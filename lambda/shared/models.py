@@ -74,6 +74,8 @@ class Run(_Item):
     """How often it was started: more than once if it failed and was resumed."""
     can_resume: bool = False
     """Whether it failed at a state at which it can be resumed."""
+    unchanged: bool = False
+    """Whether it ended before its training because nothing had changed since the last run that trained."""
     reason: str | None = None
     started_by: str | None = None
     """Id of the person in the user pool, or `key:<id>`; None if new stories or a schedule started it."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 from shared import environment, job_costs, ledger, meter
-from shared.spending_refused import SpendingRefused
+from shared.spending_refused import PriceUnknown, SpendingRefused
 
 Jobs = dict[str, Any]
 
@@ -19,29 +19,29 @@ def evaluation_usd(instance: str) -> float | None:
     return job_costs.usd("processing", instance, 60 * minutes)
 
 
-def least_usd(estimated_minutes: float = 0.0) -> float | None:
-    """Return what a run needs at least to train, to be evaluated and to be deployed; None without a price.
-
-    Args:
-        estimated_minutes: of its training; 0 if nobody has counted its words yet.
-    """
-    settings = _settings()
-    parts = (
-        _training_usd(_least_seconds(estimated_minutes)),
-        evaluation_usd(settings.processing_instances[0]),
-        meter.start_usd(settings.hosting_instance),
-    )
-    return None if None in parts else sum(part for part in parts if part is not None)
-
-
 def require_run(estimated_minutes: float = 0.0) -> None:
     """Refuse early a run that the month has no money for. Nothing is reserved.
 
+    Args:
+        estimated_minutes: of its training; 0 if nobody has counted its words yet.
+
     Raises:
-        SpendingRefused: with what it needs at least.
+        SpendingRefused: with what it needs at least, or with the instance whose price is not known.
     """
+    settings = _settings()
+    evaluation = settings.processing_instances[0]
+    least = _require_prices(
+        (
+            "The training",
+            "training_instance",
+            settings.training_instance,
+            _training_usd(_least_seconds(estimated_minutes)),
+        ),
+        ("The evaluation", _evaluation_setting(evaluation), evaluation, evaluation_usd(evaluation)),
+        _endpoint_part(),
+    )
     what = "A run (its training, its evaluation and the start of the model)"
-    ledger.require("training", least_usd(estimated_minutes), _settings().training_instance, what=what)
+    ledger.require("training", least, settings.training_instance, what=what)
 
 
 def require_start() -> None:
@@ -50,8 +50,38 @@ def require_start() -> None:
     Raises:
         SpendingRefused: with what it needs.
     """
+    ledger.require("endpoint", _require_prices(_endpoint_part()), _settings().hosting_instance)
+
+
+_Part = tuple[str, str, str, float | None]
+"""What costs, the setting that chose its instance, the instance, and the dollars; None without a price."""
+
+
+def _endpoint_part() -> _Part:
     instance = _settings().hosting_instance
-    ledger.require("endpoint", meter.start_usd(instance), instance)
+    return "The endpoint", "hosting_instance", instance, meter.start_usd(instance)
+
+
+def _evaluation_setting(instance: str) -> str:
+    """Return the setting that names an instance: the first of them that can evaluate does so."""
+    settings = _settings()
+    if instance == settings.training_instance:
+        return "training_instance"
+    return "hosting_instance" if instance == settings.hosting_instance else "hosting_fallback_instances"
+
+
+def _require_prices(*parts: _Part) -> float:
+    """Add up what parts of a run cost.
+
+    Raises:
+        PriceUnknown: under a limit, of the first part whose price is not known.
+    """
+    sum_ = 0.0
+    for what, setting, instance, usd in parts:
+        if usd is None and ledger.limit_usd() is not None:
+            raise PriceUnknown(what, instance, setting)
+        sum_ += usd or 0.0
+    return sum_
 
 
 def search_budget_usd(most_usd: float) -> float:

@@ -35,11 +35,12 @@ class PriceUnknown(SpendingRefused):
 
     code = "price_unknown"
 
-    def __init__(self, what: str, instance: str) -> None:
-        """Name the instance."""
+    def __init__(self, what: str, instance: str, setting: str = "") -> None:
+        """Name the instance, and the setting that chose it if that is known."""
+        another = f"with the setting {setting}" if setting else f"than {instance}"
         self.cure = (
             "Give its price an hour as instance_prices_usd in cdk.json and deploy it (storyloom doctor asks "
-            f"AWS for the price), or choose another instance than {instance}."
+            f"AWS for the price), or choose another instance {another}."
         )
         super().__init__(
             f"{what} needs {instance}, whose price is not known: its cost cannot be kept within the month's "

@@ -119,7 +119,7 @@ def _start_or_owe(run_id: str, wanted: dict[str, Any], version: str | None) -> d
             # Delivered twice. The first delivery may have died before it started the execution.
             return _execute(run_id, wanted, version)
         if _is_going(held):
-            owed = _owe(held.run_id, version)
+            owed = _owe(held.run_id, version, again=wanted["again"])
             if owed is not None:
                 return owed
         elif _take_over(run_id, execution_arn, held, version):
@@ -135,11 +135,11 @@ def _take_over(run_id: str, execution_arn: str, dead: Lock, version: str | None)
     return lock.take_over(run_id, execution_arn, dead, owed=dead.pending, wanted_version=None)
 
 
-def _owe(going: str, version: str | None) -> dict[str, Any] | None:
+def _owe(going: str, version: str | None, *, again: bool) -> dict[str, Any] | None:
     """Note what is owed after the run that is going; None where it has just ended."""
     if version is not None:
         return _owed_version(going, version) if lock.owe_deployment(going, version) else None
-    return _owed(going) if lock.owe_one_more(going) else None
+    return _owed(going, again) if lock.owe_one_more(going) else None
 
 
 def _owed_version(going: str, version: str) -> dict[str, Any]:
@@ -153,11 +153,15 @@ def _owed_version(going: str, version: str) -> dict[str, Any]:
     return _outcome(False, going, f"Run {going} is going. {version} answers as soon as that run has ended.")
 
 
-def _owed(going: str) -> dict[str, Any]:
+def _owed(going: str, again: bool) -> dict[str, Any]:
     # What a waiting run asks about is no longer all there is, and it has spent nothing: it makes room.
     if approvals.supersede(going):
-        return _outcome(False, going, "The run that waited for a yes makes room for one with all stories.")
-    return _outcome(False, going, "A run is going; one more will start after it.")
+        message = "The run that waited for a yes makes room for one with all stories."
+    else:
+        message = "A run is going; one more will start after it."
+    if again:
+        message += " That one trains only if something has changed; else ask again when it has ended."
+    return _outcome(False, going, message)
 
 
 def _execute_or_free(run_id: str, wanted: dict[str, Any], version: str | None) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def people() -> list[Json]:
 
 
 def audit() -> list[Json]:
-    """One entry of the audit trail."""
+    """Two entries of the audit trail: a change, and refusals that were counted."""
     return [
         {
             "entry_id": "2026-09-30T18:04:05.123Z#0a1b2c3d",
@@ -95,7 +95,18 @@ def audit() -> list[Json]:
             "action": "POST /api/runs/{run_id}/approve",
             "object": "20260930-170000-beef",
             "status": 200,
-        }
+            "count": 1,
+        },
+        {
+            "entry_id": "2026-09-30T17:04:05.123Z#0a1b2c3d",
+            "at": "2026-09-30T17:04:05.123Z",
+            "principal": "u2",
+            "principal_name": "ada@example.com",
+            "action": "POST /api/runs",
+            "object": "",
+            "status": 403,
+            "count": 12,
+        },
     ]
 
 
@@ -282,6 +293,31 @@ def running_run() -> Json:
         "states": [*run["states"][:7], _state("Train", None, "running")],
         "metrics": run["metrics"][:22],
         "progress": {"step": 44, "of": 120, "seconds": 74.0, "seconds_left": 128.0},
+    }
+
+
+def unchanged_run() -> Json:
+    """A run that ended before its training, as nothing had changed since the one before."""
+    run = succeeded_run()
+    return {
+        **run,
+        "run_id": "20260930-190000-5a3e",
+        "status": "stopped_early",
+        "step": "Assemble",
+        "message": f"Nothing has changed since run {run['run_id']}, which trained on the same stories with "
+        "the same settings. So nothing was trained and nothing was spent. Add a story or change one; or, "
+        "to train on them again all the same: Train again anyway, on this run's page, or storyloom start "
+        "--again",
+        "unchanged": True,
+        "started_at": "2026-09-30T19:00:00.000Z",
+        "ended_at": "2026-09-30T19:00:40.000Z",
+        "base_perplexity": None,
+        "tuned_perplexity": None,
+        "live_perplexity": None,
+        "version": None,
+        "states": run["states"][:5],
+        "metrics": None,
+        "evaluation_url": None,
     }
 
 

@@ -135,6 +135,7 @@ class StoryloomServer:
         """Runs that were to go on from where they failed, in their order."""
         self.stop_refusal: tuple[int, Json] | None = None
         self.starts = 0
+        self.starts_again = 0
         self.delete_refusal: tuple[int, Json] | None = None
         self.keys: list[Json] = []
         self.costs: dict[str, Json] = {}
@@ -313,8 +314,10 @@ class StoryloomServer:
                 return JSONResponse(run)
         return _error(404, "no_such_run", f"There is no run {wanted}.", "Pick one from the list.")
 
-    async def _start(self, _: Request) -> Response:
+    async def _start(self, request: Request) -> Response:
         self.starts += 1
+        body = await request.body()
+        self.starts_again += bool(body and json.loads(body)["again"])
         going = self.runs[0]["run_id"]
         message = f"Run {going} is going; one more run follows it."
         return JSONResponse({"started": False, "run_id": going, "message": message}, status_code=202)

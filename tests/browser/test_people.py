@@ -48,6 +48,7 @@ def test_an_owner_reads_what_was_changed(people: PeoplePage) -> None:
     trail = people.page.get_by_role("region", name="Audit trail")
     expect(trail).to_contain_text("POST /api/runs/{run_id}/approve")
     expect(trail).to_contain_text("writer@example.com")
+    expect(trail).to_contain_text("403, 12 times")
 
 
 def test_a_reader_is_offered_the_chat_alone_and_asks_for_nothing_else(

@@ -206,6 +206,31 @@ def test_a_failed_run_is_resumed_where_it_failed(signed_in: Page, storyloom: Sto
     )
 
 
+@pytest.mark.parametrize("width", [375, 1280])
+def test_unchanged_stories_are_trained_on_again_after_a_word_about_the_cost(
+    signed_in: Page, storyloom: StoryloomServer, width: int
+) -> None:
+    storyloom.runs = [samples.unchanged_run(), samples.succeeded_run()]
+    signed_in.set_viewport_size({"width": width, "height": 800})
+    RunsPage(signed_in).open().open_run()
+    again = signed_in.get_by_role("button", name="Train again anyway")
+    again.click()
+    question = Question(signed_in)
+    expect(question.box).to_contain_text("and cost about $0.06 (prices of")
+    assert not signed_in.evaluate("document.documentElement.scrollWidth > innerWidth"), "it fits"
+    question.answer("Not now")
+    expect(signed_in.locator("dialog")).to_have_count(0)
+    assert storyloom.starts == 0
+    again.click()
+    question.answer("Train again")
+    expect(signed_in.get_by_text("one more run follows it")).to_be_visible()
+    assert (storyloom.starts, storyloom.starts_again) == (1, 1)
+    signed_in.get_by_role("link", name="All runs").click()
+    signed_in.locator("a.run-row").nth(1).click()
+    expect(signed_in.get_by_role("heading", name="Steps")).to_be_visible()
+    expect(again).to_have_count(0)
+
+
 def test_a_run_that_ended_meanwhile_is_not_stopped(signed_in: Page, storyloom: StoryloomServer) -> None:
     storyloom.runs = [samples.running_run()]
     error = {"type": "has_ended", "message": "The run has ended.", "cure": "Look at how it ended."}

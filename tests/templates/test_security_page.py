@@ -17,6 +17,7 @@ _NAMES = {
     "table/<TableName>": "table",
     "<HostingRoleArn>": "HostingRole",
     "<TransformRoleArn>": "TransformRole",
+    "<TopicArn>": "Messages",
 }
 
 _SAID_ONCE = ("aws:ResourceAccount",)

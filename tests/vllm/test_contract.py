@@ -84,6 +84,16 @@ def test_the_defaults_are_the_bundles(hosted: Hosted) -> None:
     assert told() == told(repetition_penalty=1.1) != told(repetition_penalty=1.0)
 
 
+def test_no_web_page_may_ask(hosted: Hosted) -> None:
+    """vLLM itself takes any Host, and lets every origin read its answers."""
+    preflight = {"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}
+    with httpx.Client(base_url=hosted.url, trust_env=False) as client:
+        assert client.get("/ping").status_code == 200
+        assert client.options("/invocations", headers=preflight).status_code == 403
+        for headers in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}):
+            assert client.get("/v1/models", headers=headers).status_code == 403
+
+
 def test_where_it_differs_from_the_small_server(hosted: Hosted) -> None:
     """What the API must not rely on."""
     refused = hosted.ask(chat("v9"))

@@ -110,9 +110,9 @@ export class Api {
     return run as RunDetail; // its report has no schema of its own
   }
 
-  /** Start a run with all stories; while one is going, one more follows it. */
-  startRun(): Promise<Started> {
-    return body(this.client.POST("/api/runs"));
+  /** Start a run with all stories, with `again` also if none has changed; while one is going, one follows it. */
+  startRun(again = false): Promise<Started> {
+    return body(this.client.POST("/api/runs", { body: { again } }));
   }
 
   /** Take a failed run up again where it failed. */

@@ -728,6 +728,11 @@ export interface components {
             object: string;
             /** Status */
             status: number;
+            /**
+             * Count
+             * @default 1
+             */
+            count?: number;
         };
         /**
          * AuditPage
@@ -1560,6 +1565,11 @@ export interface components {
              * @default false
              */
             can_resume?: boolean;
+            /**
+             * Unchanged
+             * @default false
+             */
+            unchanged?: boolean;
             /** Reason */
             reason?: string | null;
             /** Started By */
@@ -1626,6 +1636,11 @@ export interface components {
              * @default false
              */
             can_resume?: boolean;
+            /**
+             * Unchanged
+             * @default false
+             */
+            unchanged?: boolean;
             /** Reason */
             reason?: string | null;
             /** Started By */

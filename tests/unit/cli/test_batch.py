@@ -64,7 +64,7 @@ class _Api:
         self.called.append("check")
         if self.refusal:
             raise self.refusal
-        return {**BATCH, "status": "checked"}
+        return {**BATCH, "status": "checked", "message": "Checked. Unknown fields are ignored: seeds."}
 
     def start_batch(self, batch_id: str) -> dict[str, Any]:
         self.called.append("start")
@@ -132,6 +132,7 @@ def test_prompts_become_answers(api: _Api, prompts: Path) -> None:
     }
     assert prompts.with_name("prompts.answers.jsonl").read_bytes() == ANSWERS
     assert "about $0.27, never above $1.30 (prices of 2026-09)" in done.output
+    assert "Unknown fields are ignored: seeds." in done.output
     assert "3 answers are in" in done.output and "cost: about $0.21" in done.output
 
 

@@ -30,6 +30,7 @@ ENTRY = {
     "action": "POST /api/runs/{run_id}/approve",
     "object": "20260930-170000-beef",
     "status": 200,
+    "count": 3,
 }
 
 
@@ -103,6 +104,11 @@ def test_the_audit_trail_is_read_page_by_page(calls: list[Any]) -> None:
     head, *lines = _run("audit", "--limit", "5").splitlines()
     assert "outcome" in head
     assert len(lines) == 2
-    for part in ("2026-11-22 10:00:00", "writer@example.com [red]", "POST /api/runs/{run_id}/approve", "200"):
+    for part in (
+        "2026-11-22 10:00:00",
+        "writer@example.com [red]",
+        "POST /api/runs/{run_id}/approve",
+        "200, 3 times",
+    ):
         assert part in lines[0]
     assert [call[2] for call in calls] == [{"limit": "5", "before": ""}, {"limit": "4", "before": "x"}]

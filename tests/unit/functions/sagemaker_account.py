@@ -7,7 +7,7 @@ from typing import Any
 from tests.unit.functions.sagemaker_stand_in import RefusalError
 
 Body = dict[str, Any]
-_JOB = re.compile(r"(List|Stop|Delete)(HyperParameterTuning|Training|Processing|Transform)Jobs?")
+_JOB = re.compile(r"(List|Stop|Delete|Describe)(HyperParameterTuning|Training|Processing|Transform)Jobs?")
 _LISTS = {
     "ListEndpointConfigs": ("EndpointConfigs", "EndpointConfigName"),
     "ListModels": ("Models", "ModelName"),
@@ -57,6 +57,8 @@ class Account:
             jobs.update({name: "Stopped" for name, status in jobs.items() if status == "Stopping"})
             return {f"{kind}JobSummaries": entries}
         name = body[member]
+        if verb == "Describe":
+            return self._described(kind, name)
         self.done.append(f"{verb}{kind}Job {name}")
         if verb == "Stop":
             jobs[name] = "Stopping"
@@ -65,6 +67,33 @@ class Account:
         else:
             del jobs[name]
         return {}
+
+    def _described(self, kind: str, name: str) -> Body:
+        """Describe a job that has had one ml.g6.xlarge for twenty minutes."""
+        if name not in self.jobs[kind]:
+            raise RefusalError("Requested resource not found.")
+        machines = {"InstanceType": "ml.g6.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 1}
+        of_kind: dict[str, Body] = {
+            "Training": {"ResourceConfig": machines, "BillableTimeInSeconds": 1200},
+            "HyperParameterTuning": {
+                "TrainingJobDefinition": {"ResourceConfig": machines},
+                "HyperParameterTuningJobConfig": {"ResourceLimits": {"MaxNumberOfTrainingJobs": 6}},
+            },
+            "Processing": {"ProcessingResources": {"ClusterConfig": machines}},
+            "Transform": {"TransformResources": machines},
+        }
+        return {
+            **_entry(f"{kind}JobName", name),
+            f"{kind}JobStatus": self.jobs[kind][name],
+            f"{kind}StartTime": 1788000000.0,
+            f"{kind}EndTime": 1788001200.0,
+            **of_kind[kind],
+        }
+
+    def _ListTrainingJobsForHyperParameterTuningJob(self, body: Body) -> Body:  # noqa: N802
+        search = body["HyperParameterTuningJobName"]
+        trials = [name for name in self.jobs["Training"] if name.startswith(f"{search}-")]
+        return {"TrainingJobSummaries": [_entry("TrainingJobName", name) for name in trials]}
 
     def _ListTags(self, body: Body) -> Body:  # noqa: N802
         app = self.tags.get(body["ResourceArn"].rpartition("/")[2])

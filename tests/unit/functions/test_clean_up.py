@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import ClientError
 
 from clean_up import handler as clean_up
-from shared import aws, hosting, keys, lock, quiet_period, runs, timer, transforms, versions
+from shared import aws, hosting, keys, ledger, lock, quiet_period, runs, timer, transforms, versions
 from shared.models import ModelVersion
 from tests.unit.functions.conftest import House
 from tests.unit.functions.sagemaker_account import Account
@@ -146,6 +147,81 @@ def test_configurations_outlive_the_endpoint(delete: Delete, account: Account) -
     assert order.index("StopTrainingJob") < order.index("DeleteTrainingJob")
 
 
+TWENTY_MINUTES_USD = pytest.approx(1.13 / 3, abs=1e-6)
+"""Of one ml.g6.xlarge, for training, processing and transform alike."""
+
+
+def _spent() -> dict[str, float]:
+    return {entry.kind: entry.spent_usd for entry in ledger.month().entries}
+
+
+@pytest.fixture
+def training(account: Account) -> str:
+    """A training at work, with money set aside for it."""
+    name = f"storyloom-train-{RUN}"
+    account.jobs = {"Training": {name: "InProgress"}}
+    ledger.reserve("training", name, "ml.g6.xlarge", 4.0)
+    return name
+
+
+def test_what_the_stopped_jobs_have_cost_stays_in_the_months_ledger(
+    delete: Delete, account: Account, training: str
+) -> None:
+    """The table outlives the deployment, and a job that is deleted can no longer say what it cost."""
+    _fill(account)
+    account.endpoint = []
+    for kind, id_ in (
+        ("search", f"storyloom-{RUN}"),
+        ("evaluation", f"storyloom-evaluate-{RUN}"),
+        ("evaluation", f"storyloom-evaluate-{RUN}-2"),  # which never began
+        ("batch", RUN),
+    ):
+        ledger.reserve(kind, id_, "ml.g6.xlarge", 4.0)  # type: ignore[arg-type]
+    for times in ("once", "and once"):
+        assert delete()["Status"] == "SUCCESS"
+        kinds = ("training", "search", "evaluation", "batch")
+        assert _spent() == dict.fromkeys(kinds, TWENTY_MINUTES_USD), times
+        assert ledger.open_reservations() == []
+    assert account.jobs["Training"].keys() == {f"storyloom-two-train-{RUN}"}
+
+
+def test_a_stopped_job_that_nobody_reserved_is_counted_too(delete: Delete, account: Account) -> None:
+    account.jobs = {"Training": {f"storyloom-train-{RUN}": "InProgress"}}
+    assert delete()["Status"] == "SUCCESS"
+    assert _spent() == {"training": TWENTY_MINUTES_USD}
+
+
+def test_a_job_whose_cost_cannot_be_read_has_cost_what_was_reserved(
+    delete: Delete, account: Account, training: str
+) -> None:
+    account.denied = {"DescribeTrainingJob"}
+    assert delete()["Status"] == "SUCCESS"
+    assert _spent() == {"training": 4.0}
+
+
+def test_a_job_is_not_deleted_before_its_cost_is_settled(
+    delete: Delete, account: Account, training: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle, refusals = ledger.settle, [_throttled(), _throttled()]
+
+    def settle_at_last(*args: Any, **kwargs: Any) -> bool:
+        assert training in account.jobs["Training"]
+        if refusals:
+            raise refusals.pop()
+        return settle(*args, **kwargs)
+
+    monkeypatch.setattr(ledger, "settle", settle_at_last)
+    assert delete()["Status"] == "SUCCESS"
+    assert refusals == [] and account.jobs["Training"] == {}
+    assert _spent() == {"training": TWENTY_MINUTES_USD}
+
+
+def _throttled() -> ClientError:
+    return ClientError(
+        {"Error": {"Code": "ThrottlingException", "Message": "Rate exceeded"}}, "TransactWriteItems"
+    )
+
+
 def test_another_apps_search_is_left_alone(delete: Delete, account: Account) -> None:
     """The name of a tuning job has no room for a long name of the app: its tag tells whose it is."""
     account.jobs = {"HyperParameterTuning": {f"storyloom-{RUN}": "InProgress"}}
@@ -271,6 +347,14 @@ def test_the_kept_table_says_nothing_of_what_is_gone(delete: Delete, account: Ac
     pointer = versions.live()
     assert pointer is not None and pointer.bundle_uri == live_v1, "the next deployment wakes it"
     assert [model.model_package_arn for model in versions.every()] == [None]
+
+
+def test_a_table_that_its_owner_deleted_keeps_nothing(delete: Delete, account: Account, house: House) -> None:
+    _fill(account)
+    account.endpoint = []
+    aws.dynamodb().delete_table(TableName=house.table)
+    assert delete("hosting")["Status"] == "SUCCESS"
+    assert delete()["Status"] == "SUCCESS"
 
 
 def _with_package(number: int) -> None:

@@ -66,6 +66,15 @@ def test_while_a_run_is_going_one_more_follows_it(api: TestClient) -> None:
     assert held.pending
 
 
+def test_again_is_not_remembered_while_a_run_is_going_and_that_is_said(api: TestClient) -> None:
+    """The run that follows is the one that new stories get, too."""
+    _started(api)
+    said = api.post("/api/runs", json={"again": True}).json()
+    assert not said["started"]
+    assert said["message"].startswith("A run is going; one more will start after it.")
+    assert "only if something has changed" in said["message"]
+
+
 def test_a_run_that_cannot_be_started_is_an_error(api: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     class Failing:
         def invoke(self, **call: Any) -> dict[str, Any]:

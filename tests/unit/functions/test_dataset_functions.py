@@ -12,8 +12,10 @@ from botocore.validate import ParamValidator
 from assemble import handler as assemble
 from begin.handler import latest_versions
 from read_stories import handler as read_stories
+from record_failure import handler as record_failure
 from shared import aws, clock, layout, runs
 from stories.limits import LARGEST_FILE_BYTES
+from stories.time_budget import OutOfTimeError
 from tests.unit.functions.conftest import House
 from tests.unit.stories.material import prose, zipped
 from training_code.hyperparameters import AUTO, Hyperparameters
@@ -41,6 +43,25 @@ def _run(house: House, context: LambdaContext, live: dict[str, str] | None = Non
 
 def _object(house: House, key: str) -> bytes:
     return aws.s3().get_object(Bucket=house.artifacts, Key=key)["Body"].read()
+
+
+def test_more_than_there_is_time_for_ends_the_run_with_one_message(
+    settings: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The same words in the log, in the record (which the page shows) and in the message to the owner."""
+    _drop(settings, {f"tale-of-{chr(97 + number)}.txt": prose(number).encode() for number in range(3)})
+    monkeypatch.setattr(assemble, "_RESERVE_SECONDS", 600)  # as much as the function has left
+    with pytest.raises(OutOfTimeError) as ended:
+        _run(settings, context)
+    words = str(ended.value)
+    assert "Putting the dataset together takes too long" in words and "storyloom check" in words
+    cause = json.dumps({"errorType": "OutOfTimeError", "errorMessage": words})
+    failure = {"Error": "OutOfTimeError", "Cause": cause}
+    told = record_failure.handler({"run_id": RUN, "failure": failure}, context)
+    run = runs.get(RUN)
+    assert run is not None and run.status == "failed"
+    assert run.message == told["message"] == f"Assemble failed: {words}"
+    assert run.message in [getattr(line, "reason", None) for line in caplog.records]
 
 
 def test_stories_become_a_dataset_a_report_and_jobs(settings: House, context: LambdaContext) -> None:

@@ -4,6 +4,7 @@ The routes come from the API's own description and the scope of each from docs/a
 without a rule fails here.
 """
 
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -221,6 +222,34 @@ def test_every_changing_request_is_in_the_audit_trail(api: TestClient, team: Tea
     assert {entry.status for entry in entries} >= {403, 404, 422}
     approved = next(entry for entry in entries if entry.action == "POST /api/runs/{run_id}/approve")
     assert approved.object == _SHARED["run_id"]
+
+
+def test_a_reader_in_a_loop_does_not_fill_the_audit_trail(
+    api: TestClient, team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What repeats is one entry an hour with a count: refusals, and waking a model that is awake already."""
+    hour, passed = clock.now().replace(minute=10), itertools.count()
+    monkeypatch.setattr(clock, "now", lambda: hour + timedelta(milliseconds=next(passed)))
+    for number in range(3):
+        for _ in range(4):
+            assert _ask(api, ("POST", "/api/runs"), team.tokens["reader"]).status_code == 403
+        refused = _ask(api, ("DELETE", "/api/stories/{key}"), team.tokens["reader"], key=f"{number}.txt")
+        assert refused.status_code == 403
+        assert _ask(api, ("POST", "/api/wake"), team.tokens["reader"]).status_code == 409
+    hour += timedelta(hours=1)
+    assert _ask(api, ("POST", "/api/runs"), team.tokens["reader"]).status_code == 403
+    assert _ask(api, ("POST", "/api/runs"), team.tokens["author"]).status_code == 202
+    page = _ask(api, ("GET", "/api/audit"), team.tokens["owner"]).json()
+    seen = [(entry["action"], entry["object"], entry["status"], entry["count"]) for entry in page["entries"]]
+    (started, *rest), run_id = seen, page["entries"][0]["object"]
+    assert started == ("POST /api/runs", run_id, 202, 1)
+    assert rest == [
+        ("POST /api/runs", "", 403, 1),
+        ("POST /api/wake", "", 409, 3),
+        ("DELETE /api/stories/{key}", "0.txt", 403, 3),
+        ("POST /api/runs", "", 403, 12),
+    ]
+    assert len(table.every(audit.PARTITION)) == len(seen)
 
 
 def test_an_owner_reads_the_audit_trail_page_by_page(api: TestClient, team: Team) -> None:

@@ -1,5 +1,6 @@
 """What a line of a batch may be, and what is said of one that cannot be used."""
 
+import dataclasses
 import gzip
 import json
 from typing import Any
@@ -54,6 +55,29 @@ KINDS: dict[str, tuple[Any, dict[str, Any]]] = {
 def test_a_line_becomes_what_the_model_takes(line: Any, asks: dict[str, Any]) -> None:
     (read,) = _read(line)
     assert read.body == {**asks, "max_tokens": 100, "model": "v2"}
+
+
+ENVELOPED = {
+    "custom_id": "x",
+    "method": "POST",
+    "url": "/v1/chat/completions",
+    "body": {"messages": ASKED, "seeds": 1},
+    "max_tokens": 900,
+    "metadata": None,
+    "priority": 1,
+}
+
+
+def test_a_field_beside_the_body_is_named_as_one_within_it_is() -> None:
+    (line,) = _read(ENVELOPED)
+    assert line.ignored == ["line.max_tokens", "line.priority", "seeds"]
+    assert line.body == {"messages": ASKED, "max_tokens": 100, "model": "v2"}
+
+
+def test_a_field_beside_the_body_is_refused_on_demand() -> None:
+    with pytest.raises(ApiError) as refused:
+        _read(ENVELOPED, rules=dataclasses.replace(RULES, strict=True))
+    assert "Line 1: Unknown fields: line.max_tokens, line.priority, seeds." in refused.value.detail.message
 
 
 def test_a_plain_base_model_goes_on_with_plain_text() -> None:

@@ -17,6 +17,7 @@ from shared import (
     approvals,
     attempts,
     aws,
+    clock,
     hosting,
     ledger,
     lock,
@@ -28,7 +29,7 @@ from shared import (
     versions,
 )
 from start_run import resuming
-from tests.unit.functions.conftest import House, asked_by
+from tests.unit.functions.conftest import House, Letters, asked_by
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
 RUN = "20260907-090000-abcd"
@@ -178,6 +179,38 @@ def test_one_caller_starts_so_many_runs_in_a_day(api: TestClient) -> None:
         assert another.post("/api/runs").status_code == 202
 
 
+@pytest.mark.parametrize(
+    ("instances", "words", "setting"),
+    [
+        ({"TRAINING_INSTANCE": "ml.p9.xlarge"}, "The training needs ml.p9.xlarge", "training_instance"),
+        ({"HOSTING_INSTANCE": "ml.p9.xlarge"}, "The endpoint needs ml.p9.xlarge", "hosting_instance"),
+        (
+            {"PROCESSING_INSTANCES": '["ml.p9.xlarge"]'},
+            "The evaluation needs ml.p9.xlarge",
+            "hosting_fallback_instances",
+        ),
+        (
+            {"PROCESSING_INSTANCES": '["ml.p9.xlarge"]', "HOSTING_INSTANCE": "ml.p9.xlarge"},
+            "The evaluation needs ml.p9.xlarge",
+            "hosting_instance",
+        ),
+    ],
+)
+def test_the_instance_that_lacks_a_price_is_named_with_its_setting(
+    api: TestClient, monkeypatch: pytest.MonkeyPatch, instances: dict[str, str], words: str, setting: str
+) -> None:
+    for name, value in instances.items():
+        monkeypatch.setenv(f"STORYLOOM_{name}", value)
+    answer = api.post("/api/runs", json={})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["type"]) == (402, "price_unknown")
+    assert error["message"].startswith(f"{words}, whose price is not known")
+    assert "instance_prices_usd" in error["cure"]
+    assert error["cure"].endswith(f"or choose another instance with the setting {setting}.")
+    monkeypatch.setenv("STORYLOOM_MONTHLY_LIMIT_USD", "0")
+    assert api.post("/api/runs", json={}).status_code == 202
+
+
 def _jobs() -> dict[str, Any]:
     jobs = {
         "training_attempt": 1,
@@ -285,7 +318,7 @@ def test_the_keeper_settles_what_has_ended_as_sagemaker_bills_it(
 def test_what_a_run_never_began_is_given_back_when_it_has_ended(
     house: House, context: LambdaContext, sagemaker: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("keeper.settling._STARTING", timedelta(0))
+    monkeypatch.setattr("shared.settling._STARTING", timedelta(0))
     runs.create(RUN, "arn", "stories arrived")
     reserve(_event(), context)
     keeper(TICK, context)
@@ -322,6 +355,54 @@ def test_what_cannot_be_paid_any_longer_goes_to_sleep_with_the_reason(
     assert state.status == "asleep"
     assert "limit of $5.00" in (state.message or "")
     assert awake_v1.endpoint is None
+
+
+def test_the_owner_is_told_once_a_month_that_the_model_sleeps_for_money(
+    house: House, awake_v1: StandIn, context: LambdaContext, spent: None, letters: Letters
+) -> None:
+    for _ in range(3):
+        keeper(TICK, context)
+    with TestClient(app, headers=asked_by()) as api:
+        _refused(api.post("/api/wake"))
+    (letter,) = letters()
+    assert letter["Subject"] == "Storyloom: the model sleeps because of the month's limit"
+    message = hosting.state().message
+    assert message and message in letter["Message"], "the words of the page"
+
+
+def test_the_owner_is_told_once_a_month_and_kind_what_was_refused(
+    api: TestClient, spent: None, letters: Letters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = transforms.create(owner="u1", created_by="u1", name="p", model="base", max_tokens=9, instance=G6)
+    transforms.move(batch.batch_id, "checked", {"uploading"}, cost_at_most_usd=1.0, answer_tokens=100)
+    asked = {"run": "/api/runs", "batch": f"/api/batches/{batch.batch_id}/start", "model": "/api/wake"}
+    for _ in range(2):
+        refusals = {what: _refused(api.post(route)) for what, route in asked.items()}
+    told = {letter["Subject"].split()[2]: letter["Message"] for letter in letters()}
+    assert told.keys() == asked.keys()
+    for what, error in refusals.items():
+        assert told[what].startswith(f"{error['message']} {error['cure']}")
+    monkeypatch.setattr(
+        "chat_api.control.ask_for_run", lambda _: {"code": "x", "message": "No.", "cure": "Wait."}
+    )
+    runs.create(RUN, "arn", "stories arrived")
+    assert api.post(f"/api/runs/{RUN}/resume").status_code == 402
+    assert letters() == [], "a run that is resumed is of the same kind"
+    next_month = clock.now() + timedelta(days=31)
+    monkeypatch.setattr(clock, "now", lambda: next_month)
+    ledger.reserve("training", "next", G6, 4.9)
+    assert api.post("/api/runs").status_code == 402
+    assert len(letters()) == 1
+
+
+def test_a_message_that_cannot_be_sent_changes_no_refusal_and_is_tried_again(
+    api: TestClient, spent: None, letters: Letters, monkeypatch: pytest.MonkeyPatch, house: House
+) -> None:
+    monkeypatch.setenv("STORYLOOM_TOPIC_ARN", f"{house.topic_arn}-gone")
+    _refused(api.post("/api/runs"))
+    monkeypatch.setenv("STORYLOOM_TOPIC_ARN", house.topic_arn)
+    _refused(api.post("/api/runs"))
+    assert len(letters()) == 1
 
 
 def test_the_status_is_there_at_once_with_four_thousand_batches(api: TestClient, house: House) -> None:

@@ -92,11 +92,20 @@ def test_unchanged_stories_are_not_trained_on_twice(settings: House, context: La
     announce({"run_id": SECOND, "outcome": "not_better", "message": "It was not better."}, context)
     told = _run(settings, context, THIRD)
     assert not told["enough"]
-    for words in (f"Nothing has changed since run {SECOND}", "nothing was spent", "storyloom start --again"):
+    for words in (
+        f"Nothing has changed since run {SECOND}",
+        "nothing was spent",
+        "Train again anyway",
+        "storyloom start --again",
+    ):
         assert words in told["message"]
+    third = runs.get(THIRD)
+    assert third is not None and third.unchanged
     files = len(list(latest_versions(settings.stories)))
     begun = {"files": files, "live": None, "again": True}
     assert assemble.handler({"run_id": THIRD, "begun": begun}, context)["enough"]
+    third = runs.get(THIRD)
+    assert third is not None and not third.unchanged
     _drop(settings, "i")
     assert _run(settings, context, "20260901-120003-abcd")["enough"]
 

@@ -4,18 +4,19 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import boto3
 import openai
 import pytest
 from fastapi.testclient import TestClient
 
 from chat_api import waiting, waking
 from chat_api.app import app
-from shared import clock, hosting, table, usage
+from shared import clock, hosting, keys, table, usage
 from tests.unit.functions.api_server import serving
 from tests.unit.functions.conftest import House, asked_by
+from tests.unit.functions.people import SignedIn, somebody
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
-CALLER = asked_by("u1")
 HELLO: dict[str, Any] = {"messages": [{"role": "user", "content": "Tell me a story."}], "stream": True}
 WORDS = ["Once", " upon", " a hill"]
 
@@ -35,13 +36,24 @@ def asleep(awake_v1: StandIn, monkeypatch: pytest.MonkeyPatch) -> StandIn:
     return awake_v1
 
 
+Meanwhile = list[Callable[[], object]]
+
+
 @pytest.fixture
-def keeper(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def meanwhile() -> Meanwhile:
+    """What happens while the stream waits."""
+    return []
+
+
+@pytest.fixture
+def keeper(monkeypatch: pytest.MonkeyPatch, meanwhile: Meanwhile) -> list[str]:
     """Wakes the model as the keeper would: it is awake when it has been looked at for the second time."""
     calls: list[str] = []
 
     def call(action: str) -> None:
         calls.append(action)
+        while meanwhile:
+            meanwhile.pop()()
         awake = calls.count("tick") >= 2
         table.update("HOSTING", "STATE", {"status": "awake" if awake else "waking", "since": clock.stamp()})
 
@@ -50,9 +62,16 @@ def keeper(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-def api(house: House) -> Iterator[TestClient]:
-    """The app, for a person who has signed in."""
-    with TestClient(app, headers=CALLER, raise_server_exceptions=False) as client:
+def person(house: House) -> Iterator[SignedIn]:
+    """A reader in the user pool."""
+    with somebody(house.table, role="reader") as reader:
+        yield reader
+
+
+@pytest.fixture
+def api(person: SignedIn) -> Iterator[TestClient]:
+    """The app, for the reader, whom the authorizer has let in."""
+    with TestClient(app, headers=asked_by(person.sub), raise_server_exceptions=False) as client:
         yield client
 
 
@@ -64,7 +83,7 @@ def _ask(api: TestClient, prefer: str) -> list[str]:
 
 @pytest.mark.parametrize("prefer", ["wait=600", 'respond-async, Wait="600"', "wait=600; handling=lenient"])
 def test_it_hears_how_far_the_model_is_and_then_the_answer(
-    asleep: StandIn, api: TestClient, keeper: list[str], prefer: str
+    asleep: StandIn, api: TestClient, person: SignedIn, keeper: list[str], prefer: str
 ) -> None:
     events = _ask(api, prefer)
     comments = [event for event in events if event.startswith(": ")]
@@ -75,13 +94,17 @@ def test_it_hears_how_far_the_model_is_and_then_the_answer(
     assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in said) == "".join(WORDS)
     assert events[-1] == "data: [DONE]"
     assert keeper == ["wake", "tick", "tick"]
-    assert usage.today("u1").answering == 0
+    assert usage.today(person.sub).answering == 0
 
 
-def test_openais_client_passes_the_comments_over(asleep: StandIn, keeper: list[str]) -> None:
+def test_openais_client_passes_the_comments_over(
+    asleep: StandIn, keeper: list[str], person: SignedIn
+) -> None:
     with serving() as url:
         client = openai.OpenAI(
-            base_url=f"{url}/api/v1", api_key="token", default_headers={**CALLER, "Prefer": "wait=600"}
+            base_url=f"{url}/api/v1",
+            api_key="token",
+            default_headers={**asked_by(person.sub), "Prefer": "wait=600"},
         )
         stream = client.chat.completions.create(
             model="storyloom", messages=[{"role": "user", "content": "Tell me a story."}], stream=True
@@ -104,7 +127,7 @@ def test_an_answer_in_one_piece_does_not_wait(asleep: StandIn, api: TestClient, 
 
 
 def test_patience_ends_with_what_it_waited_for(
-    asleep: StandIn, api: TestClient, keeper: list[str], monkeypatch: pytest.MonkeyPatch
+    asleep: StandIn, api: TestClient, person: SignedIn, keeper: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(waiting, "LOOK_SECONDS", 0.7)
     *comments, last = _ask(api, "wait=1")
@@ -112,12 +135,12 @@ def test_patience_ends_with_what_it_waited_for(
     error = json.loads(last.removeprefix("data: "))["error"]
     assert (error["type"], error["stage"]) == ("model_waking", "waking")
     assert "Send the same message again" in error["cure"]
-    assert usage.today("u1").answering == 0
+    assert usage.today(person.sub).answering == 0
 
 
 @pytest.mark.parametrize("before", ["asleep", "failing"])
 def test_a_model_that_cannot_be_started_is_not_waited_for(
-    asleep: StandIn, api: TestClient, monkeypatch: pytest.MonkeyPatch, before: str
+    asleep: StandIn, api: TestClient, person: SignedIn, monkeypatch: pytest.MonkeyPatch, before: str
 ) -> None:
     def fail(_: str) -> None:
         hosting.mark_failing("There is no machine.")
@@ -131,7 +154,7 @@ def test_a_model_that_cannot_be_started_is_not_waited_for(
     error = json.loads(last.removeprefix("data: "))["error"]
     assert error["type"] == "model_failing"
     assert "There is no machine." in error["message"]
-    assert usage.today("u1").answering == 0
+    assert usage.today(person.sub).answering == 0
 
 
 def test_an_endpoint_that_goes_while_it_is_asked_is_waited_for(
@@ -152,7 +175,7 @@ def test_an_endpoint_that_goes_while_it_is_asked_is_waited_for(
 
 
 def test_what_nobody_foresaw_is_said_in_the_stream(
-    asleep: StandIn, api: TestClient, monkeypatch: pytest.MonkeyPatch
+    asleep: StandIn, api: TestClient, person: SignedIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stumble(_: str) -> None:
         raise ZeroDivisionError("a secret")
@@ -161,7 +184,44 @@ def test_what_nobody_foresaw_is_said_in_the_stream(
     (only,) = _ask(api, "wait=600")
     assert json.loads(only.removeprefix("data: "))["error"]["type"] == "internal_error"
     assert "secret" not in only
-    assert usage.today("u1").answering == 0
+    assert usage.today(person.sub).answering == 0
+
+
+def _remove(person: SignedIn) -> None:
+    boto3.client("cognito-idp").admin_delete_user(UserPoolId=person.pool, Username=person.sub)
+
+
+def _take_role(person: SignedIn) -> None:
+    boto3.client("cognito-idp").admin_remove_user_from_group(
+        UserPoolId=person.pool, Username=person.sub, GroupName="reader"
+    )
+
+
+@pytest.mark.parametrize("end", [_remove, _take_role])
+@pytest.mark.usefixtures("keeper")
+def test_somebody_who_is_removed_while_they_wait_asks_nothing_more(
+    asleep: StandIn, api: TestClient, person: SignedIn, end: Callable[[SignedIn], None], meanwhile: Meanwhile
+) -> None:
+    meanwhile.append(lambda: end(person))
+    *comments, last = _ask(api, "wait=600")
+    assert len(comments) == 3
+    assert json.loads(last.removeprefix("data: "))["error"]["type"] == "unauthorized"
+    assert asleep.asked == []
+    assert usage.today(person.sub).answering == 0
+
+
+@pytest.mark.parametrize("end", ["revoked_at", "expires_at"])
+@pytest.mark.usefixtures("keeper")
+def test_a_key_that_ends_while_it_waits_asks_nothing_more(
+    asleep: StandIn, person: SignedIn, end: str, meanwhile: Meanwhile
+) -> None:
+    key, _ = keys.make("program", ["chat"], 60, by=person.sub, email="")
+    meanwhile.append(lambda: table.update("KEYS", key.key_id, {end: clock.stamp()}))
+    by_key = asked_by(f"key:{key.key_id}", made_by=person.sub)
+    with TestClient(app, headers=by_key, raise_server_exceptions=False) as api:
+        last = _ask(api, "wait=600")[-1]
+    assert json.loads(last.removeprefix("data: "))["error"]["type"] == "unauthorized"
+    assert asleep.asked == []
 
 
 def _unknown(body: dict[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,19 @@
 """Which requests of a browser are our own page's."""
 
-import pytest
+import threading
+import time
+from collections.abc import Iterator
 
-from local.sites import Site
+import httpx
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from local.sites import PortGuard, Site
 
 PAGE = Site.on_loopback(8400, "http")
 AWS = Site.on_loopback(4566, "https", also=PAGE)
@@ -55,6 +66,42 @@ def test_two_hosts_or_none_are_refused() -> None:
     assert PAGE.refusal([*raw(), (b"Host", b"localhost:8400")])
     assert PAGE.refusal([])
     assert PAGE.refusal([*raw(origin="http://localhost:8400"), (b"Origin", b"http://evil.example")])
+
+
+@pytest.fixture
+def guarded() -> Iterator[str]:
+    """A server that lets every site read its answers, as vLLM does, behind the guard of its own port."""
+
+    async def greet(_: Request) -> PlainTextResponse:
+        return PlainTextResponse("Once upon a hill")
+
+    app = Starlette(routes=[Route("/invocations", greet, methods=["GET", "POST"])])
+    app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"])
+    app.add_middleware(PortGuard)
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
+
+
+def test_a_server_that_trusts_every_site_is_closed_to_all_but_programs(guarded: str) -> None:
+    with httpx.Client(base_url=guarded, trust_env=False) as client:
+        assert client.post("/invocations", json={}).text == "Once upon a hill"
+        preflight = {"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}
+        for headers in (
+            {"Host": "evil.example"},
+            {"Host": f"evil.example:{client.base_url.port}"},
+            {"Origin": "http://evil.example"},
+            {"Sec-Fetch-Site": "cross-site"},
+        ):
+            refused = client.post("/invocations", json={}, headers=headers)
+            assert refused.status_code == 403, headers
+            assert "access-control-allow-origin" not in refused.headers
+        assert client.options("/invocations", headers=preflight).status_code == 403
 
 
 def test_a_link_opens_a_page_in_a_tab_and_nothing_else() -> None:

@@ -1,5 +1,6 @@
 """Real vLLM is started with the arguments that its container's entry point would give it."""
 
+import importlib
 import json
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 import yaml
 
 from deploy.bundle import adapters_config, common_config
+from local.sites import PortGuard
 from local.vllm_server import CPU_ARGUMENTS, server_arguments
 from shared.endpoint import CONTAINER_VARIABLES
 
@@ -26,6 +28,14 @@ def added(variables: dict[str, str], folder: Path) -> list[str]:
     assert arguments[:2] == ["--port", "8080"]
     assert arguments[2 : 2 + len(CPU_ARGUMENTS)] == CPU_ARGUMENTS
     return arguments[2 + len(CPU_ARGUMENTS) :]
+
+
+def test_no_web_page_may_ask(folder: Path) -> None:
+    """vLLM itself takes any Host, and lets every origin read its answers."""
+    arguments = server_arguments({}, folder, 8080)
+    name = arguments[arguments.index("--middleware") + 1]
+    module, _, guard = name.rpartition(".")
+    assert getattr(importlib.import_module(module), guard) is PortGuard
 
 
 def test_the_apps_variables_name_the_file_and_the_base(folder: Path) -> None:

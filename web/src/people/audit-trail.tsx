@@ -37,7 +37,7 @@ export function AuditTrail({ api }: { api: Api }) {
                     <code>{entry.action}</code>
                   </td>
                   <td>{entry.object}</td>
-                  <td>{entry.status}</td>
+                  <td>{entry.count === 1 ? entry.status : `${entry.status}, ${entry.count} times`}</td>
                 </tr>
               ))}
             </tbody>

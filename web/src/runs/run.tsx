@@ -5,6 +5,7 @@ import { duration, instant } from "../format";
 import { ProblemNotice } from "../notices";
 import { usePoll } from "../poll";
 import { useNow } from "../use-now";
+import { TrainAgain } from "./again";
 import { ApprovalCard } from "./approval";
 import { Comparison } from "./comparison";
 import { LossChart } from "./loss-chart";
@@ -64,6 +65,7 @@ function RunContent({
       )}
       {run.status === "running" && <StopRun api={api} run={run} onStopping={reload} />}
       {run.status === "failed" && run.can_resume && <ResumeRun api={api} run={run} onResumed={onResumed} />}
+      {run.status === "stopped_early" && run.unchanged && <TrainAgain api={api} run={run} />}
       {run.failure && <FailureCard run={run} />}
       {run.base_perplexity != null && run.tuned_perplexity != null && (
         <Comparison

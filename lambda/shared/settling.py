@@ -1,4 +1,4 @@
-"""What a tick does about money: what has ended is settled, and what nobody reserved is found."""
+"""Settling jobs: what has ended is counted as SageMaker bills it, and what nobody reserved is found."""
 
 import re
 from collections.abc import Iterator
@@ -12,13 +12,14 @@ from shared import aws, clock, environment, job_costs, layout, ledger, resource_
 from shared.job_costs import Billed, Underway
 from shared.ledger import Kind, OpenReservation
 
-log = Logger(service="keeper", child=True)
+log = Logger(service="settling")
 
 _STARTING = timedelta(minutes=20)
 """For this long a job that money was set aside for may not be there, also if nobody will make it."""
 _FOUND_WITHIN = timedelta(days=2)
 """How far back jobs are looked for that nobody reserved."""
 _RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
+_REFUSALS = ("AccessDenied", "AccessDeniedException")
 
 
 def tick() -> None:
@@ -29,17 +30,48 @@ def tick() -> None:
         except ClientError:
             # What cannot be looked at now keeps nothing else from being settled.
             log.exception("Could not look at a job", extra={"kind": held.kind, "job": held.id})
-    for kind, id_ in _made_lately():
-        if ledger.open_reservation(kind, id_) is None and not ledger.is_settled(kind, id_):
-            _adopt(kind, id_)
+    _adopt_all()
+
+
+def close() -> list[str]:
+    """Settle every reservation for good, before the jobs are deleted, which could not be asked afterwards.
+
+    A job that may not be looked at has cost what was reserved for it. One that does not exist never began,
+    and nobody makes it any more.
+
+    Returns:
+        The jobs that have not ended yet.
+    """
+    _adopt_all()
+    at_work = []
+    for held in ledger.open_reservations():
+        try:
+            cost = job_costs.of(held.kind, held.id)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _REFUSALS:
+                raise
+            log.warning("The cost of a job cannot be read", extra={"job": held.id, "error": str(error)})
+            ledger.settle(held.kind, held.id, ledger.to_usd(held.spent + held.reserved))
+            continue
+        if isinstance(cost, Underway):
+            at_work.append(held.id)
+        elif cost == "missing":
+            ledger.release(held.kind, held.id)
+        else:
+            _settle_billed(held.kind, held.id, cost)
+    return at_work
 
 
 def _settle(held: OpenReservation) -> None:
     cost = job_costs.of(held.kind, held.id)
     if isinstance(cost, Billed):
-        ledger.settle(held.kind, held.id, cost.usd, started_at=cost.started_at, ended_at=cost.ended_at)
+        _settle_billed(held.kind, held.id, cost)
     elif cost == "missing" and _is_given_up(held):
         ledger.release(held.kind, held.id)
+
+
+def _settle_billed(kind: Kind, id_: str, cost: Billed) -> None:
+    ledger.settle(kind, id_, cost.usd, started_at=cost.started_at, ended_at=cost.ended_at)
 
 
 def _is_given_up(held: OpenReservation) -> bool:
@@ -52,6 +84,12 @@ def _is_given_up(held: OpenReservation) -> bool:
     named = _RUN_ID.search(held.id)
     run = runs.get(named[0]) if named else None
     return run is None or not run.going
+
+
+def _adopt_all() -> None:
+    for kind, id_ in _made_lately():
+        if ledger.open_reservation(kind, id_) is None and not ledger.is_settled(kind, id_):
+            _adopt(kind, id_)
 
 
 def _adopt(kind: Kind, id_: str) -> None:
@@ -67,7 +105,7 @@ def _adopt(kind: Kind, id_: str) -> None:
         return
     held = ledger.reserve(kind, id_, "unknown", 0.0, limited=False)
     if held is not None:
-        ledger.settle(kind, id_, cost.usd, started_at=cost.started_at, ended_at=cost.ended_at)
+        _settle_billed(kind, id_, cost)
 
 
 def _made_lately() -> Iterator[tuple[Kind, str]]:
