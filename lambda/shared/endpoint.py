@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from botocore.exceptions import ClientError
+from aws_lambda_powertools import Logger
+from botocore.exceptions import BotoCoreError, ClientError
 
 from shared import (
     aws,
@@ -25,6 +26,8 @@ from shared.spending_refused import SpendingRefused
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker.type_defs import ProductionVariantSummaryTypeDef
+
+log = Logger(service="endpoint", child=True)
 
 CONTAINER_VARIABLES = {
     "SM_VLLM_CONFIG": "/opt/ml/model/serving.yaml",
@@ -219,6 +222,8 @@ def delete() -> bool:
     found = describe()
     if found is not None and found.status == "Deleting":
         return True
+    if found is not None and found.machines is not None:
+        _note_deletion(found.machines)
     try:
         aws.sagemaker().delete_endpoint(EndpointName=_settings().endpoint_name)
     except ClientError as error:
@@ -233,9 +238,19 @@ def delete() -> bool:
     return True
 
 
+def _note_deletion(going: meter.Machines) -> None:
+    """Note when the machines go. What must go goes also while the table cannot be written."""
+    try:
+        meter.note_deletion(going, clock.now())
+    except (BotoCoreError, ClientError):
+        log.exception("Could not note that the endpoint is being deleted")
+
+
 def _create(config: str) -> Progress | None:
     """Make the endpoint; returns what to say where the account may have no such machine."""
     settings = _settings()
+    # There is no endpoint: whoever deleted the one before it may have died before its end was counted.
+    meter.look(None, clock.now())
     try:
         meter.reserve_start(_instance_of(config))
     except SpendingRefused as refusal:
