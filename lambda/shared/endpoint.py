@@ -200,7 +200,7 @@ def converge(wanted: str, *, watched: bool = False) -> Progress:
     if refused:
         reason = found.failure or rollback.why(found) or "The new configuration did not come into service."
         return Progress("failed", f"SageMaker put the configuration before it back. {reason}")
-    refusal = _update(wanted, found.instances, watched=watched)
+    refusal = _update(wanted, found, watched=watched)
     return refusal or Progress(
         "waiting", "The endpoint is taking the new model; the one before it answers until then."
     )
@@ -271,12 +271,14 @@ def _create(config: str) -> Progress | None:
     return None
 
 
-def _update(config: str, instances: int, *, watched: bool) -> Progress | None:
+def _update(config: str, found: Endpoint, *, watched: bool) -> Progress | None:
     """Change the endpoint; returns what to say where the account may not have a second machine meanwhile."""
     watch_seconds = rollback.watch_seconds() if watched else 0
+    # Also an update before this one that no tick has seen.
+    meter.look(found.machines, found.seen_at)
     try:
         # Those that answer stay until the new ones do.
-        meter.reserve_start(_instance_of(config), instances, watch_seconds=watch_seconds)
+        meter.reserve_start(_instance_of(config), found.instances, watch_seconds=watch_seconds)
     except SpendingRefused as refusal:
         return _unpaid(refusal)
     scaling.stop()

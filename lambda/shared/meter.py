@@ -232,7 +232,14 @@ def _is_settled(machines: Machines | None, planned_at: str | None, at: datetime)
     """Whether machines that were asked for are there to be seen now, or never came."""
     if planned_at is None:
         return True
-    return (machines is not None and machines.busy) or at - clock.instant(planned_at) > _ASKING
+    asked_at = clock.instant(planned_at)
+    came = machines is not None and (machines.busy or _is_over(machines, asked_at))
+    return came or at - asked_at > _ASKING
+
+
+def _is_over(machines: Machines, asked_at: datetime) -> bool:
+    """Whether a change that was asked for has begun and ended."""
+    return not machines.busy and machines.changed_at is not None and machines.changed_at > asked_at
 
 
 def _aside(at: datetime, until: clock.Utc | None, fleets: list[dict[str, int]], *, limited: bool) -> int:
@@ -268,6 +275,10 @@ def _stretches(
             stretches.append((machines.fleets, machines.changed_at, at))
         else:
             stretches.append((_larger(before.fleets, machines.fleets), until, at))
+    asked_at = clock.instant(before.planned_at) if before.planned_at else None
+    if machines is not None and asked_at and before.fleets and not another and _is_over(machines, asked_at):
+        # A whole update went unseen: what it started stood beside what answered until it was over.
+        stretches.append((before.planned, asked_at, min(machines.changed_at or at, at)))
     if machines is not None and (another or not before.fleets):
         stretches.append((machines.fleets, max(machines.made_at, until or machines.made_at), at))
     return stretches

@@ -166,6 +166,27 @@ def test_a_change_is_counted_from_and_to_when_sagemaker_says(house: House) -> No
     assert _seconds() == {"ml.g6.xlarge": 720, "ml.g5.xlarge": 540}
 
 
+def test_an_update_that_nobody_saw_is_counted_beside_what_answered(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meter.look(G6, _after(minutes=5))
+    monkeypatch.setattr(clock, "now", lambda: _after(minutes=6))
+    meter.reserve_start("ml.g5.xlarge")
+    updated = Machines({"ml.g5.xlarge": 1}, MADE, changed_at=_after(minutes=13))
+    meter.look(updated, _after(minutes=20))
+    meter.look(updated, _after(minutes=21))
+    assert _seconds() == {"ml.g6.xlarge": 13 * 60, "ml.g5.xlarge": (7 + 8) * 60}
+
+
+def test_an_update_that_was_never_made_costs_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    settled = Machines({"ml.g6.xlarge": 1}, MADE, changed_at=_after(minutes=1))
+    meter.look(settled, _after(minutes=5))
+    monkeypatch.setattr(clock, "now", lambda: _after(minutes=6))
+    meter.reserve_start("ml.g6.xlarge")
+    meter.look(settled, _after(minutes=20))
+    assert _seconds() == {"ml.g6.xlarge": 20 * 60}
+
+
 def test_a_start_is_paid_for_before_it_begins(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     meter.reserve_start("ml.g6.xlarge")
     assert ledger.totals().reserved_usd == pytest.approx(1.13 * 45 / 60, abs=1e-5)
