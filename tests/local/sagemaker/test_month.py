@@ -135,15 +135,22 @@ class Walk:
 
     def _something(self) -> None:
         if not self.deck:
-            self.deck = [
-                self._chat, self._chat, self._wake, self._sleep, self._run, self._run, self._batch,
-                self._stop_batch, self.chance.choice([self._stop_run, self._batch]),
-            ]  # fmt: skip
-            if set(self.happened) >= EVERYTHING:
-                # Whoever chats until the month's money is used up has the limit put the model to sleep.
-                self.deck = [self._run, self._batch, *[self._chat] * 8]
-            self.chance.shuffle(self.deck)
+            self.deck = self._shuffled_deck()
         self.deck.pop()()
+
+    def _shuffled_deck(self) -> list[Callable[[], None]]:
+        deck = [self._chat, self._chat, self._wake, self._sleep, self._run, self._run]
+        if set(self.happened) >= EVERYTHING:
+            # Whoever chats until the month's money is used up has the limit put the model to sleep.
+            deck = [self._run, self._batch, *[self._chat] * 8]
+        elif not self._missing_runs():
+            # Not before: what batches reserve would leave no money for a run of each kind.
+            deck += [self._batch, self._stop_batch, self.chance.choice([self._stop_run, self._batch])]
+        self.chance.shuffle(deck)
+        return deck
+
+    def _missing_runs(self) -> list[str]:
+        return [kind for kind in ("search", "train") if kind not in self.happened]
 
     def _asks(
         self, what: str, who: dict[str, str], path: str, trouble: Trouble | None, **body: Any
@@ -171,7 +178,7 @@ class Walk:
         if self.run is not None:
             self.deck.insert(0, self._run)
             return
-        missing = [kind for kind in ("search", "train") if kind not in self.happened]
+        missing = self._missing_runs()
         self.tune = self.chance.choice(missing or ["search", "train"]) == "search"
         # The first of both kinds are not interrupted before they begin.
         self._asks("run", _CALLERS[0], "runs", None if missing else self._trouble())
