@@ -73,7 +73,7 @@ class _Attributes:
     """Counts the attributes of a page's tags.
 
     What looks like a tag may stand in a value or a comment, and what looks like the end of one, too. So they
-    are counted from everything that looks like a tag; what was passed on the way of another is not passed again.
+    are counted from all that looks like a tag; what was passed on the way of another is not passed again.
     """
 
     def __init__(self, html: str) -> None:
