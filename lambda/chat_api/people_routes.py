@@ -87,7 +87,7 @@ def invite_person(invitation: Invitation, user: MayManagePeople) -> PersonRecord
     email = invitation.email.lower()
     try:
         person = people.invite(email, invitation.role)
-    except people.AlreadyThere:
+    except people.AlreadyExists:
         raise ApiError(
             409,
             "already_exists",
@@ -114,8 +114,8 @@ def change_role(person_id: uuid.UUID, wanted: NewRole, user: MayManagePeople) ->
         person = people.set_role(str(person_id), wanted.role)
     except people.LastOwner:
         raise _last_owner() from None
-    except people.BeingChanged:
-        raise _being_changed() from None
+    except people.PeopleLocked:
+        raise _people_locked() from None
     if person is None:
         raise _nobody(person_id)
     return _shown(person, user.sub)
@@ -128,8 +128,8 @@ def remove_person(person_id: uuid.UUID, user: MayManagePeople) -> PersonRecord:
         person = people.remove(str(person_id))
     except people.LastOwner:
         raise _last_owner() from None
-    except people.BeingChanged:
-        raise _being_changed() from None
+    except people.PeopleLocked:
+        raise _people_locked() from None
     # Also if the person is gone: a removal that died half way is finished by removing once more.
     keys.revoke_all_of(str(person_id))
     if person is None:
@@ -165,7 +165,7 @@ def _last_owner() -> ApiError:
     )
 
 
-def _being_changed() -> ApiError:
+def _people_locked() -> ApiError:
     return ApiError(
         409,
         "people_being_changed",

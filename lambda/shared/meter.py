@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from shared import clock, ledger_months, prices, table
-from shared.ledger_postings import Changed, Move, cost_micro, post
+from shared.ledger_postings import ConditionFailed, Move, cost_micro, post
 from shared.models import Meter
 from shared.prices import Price
 from shared.spending_refused import PriceUnknown, SpendingRefused
@@ -164,7 +164,7 @@ def _move(
         moves = [move for stretch in stretches for move in _spent(*stretch)] + _lease_moves(before, after)
         try:
             post(moves, guard=_guard(before, after), limited=lease is not None)
-        except Changed:
+        except ConditionFailed:
             continue
         return
     if lease is not None or ended:

@@ -6,7 +6,7 @@ import pytest
 
 from chat_api import costs
 from shared import clock, ledger, meter
-from shared.ledger_postings import Changed
+from shared.ledger_postings import ConditionFailed
 from shared.meter import Machines
 from shared.spending_refused import LimitReached, PriceUnknown
 from tests.unit.functions.conftest import House
@@ -149,7 +149,7 @@ def test_a_start_that_could_not_be_written_down_is_an_error(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def always_changed(*_: object, **__: object) -> None:
-        raise Changed
+        raise ConditionFailed
 
     monkeypatch.setattr(meter, "post", always_changed)
     with pytest.raises(RuntimeError, match="Try again"):

@@ -51,7 +51,7 @@ def test_a_key_ends_with_its_person(person: SignedIn, context: LambdaContext, en
     _, text = keys.make("nightly", ["chat"], 60, by=person.sub, email="writer@example.com")
     assert _ask(text, context)["scopes"] == "chat"
     end(person)
-    standing.forget()
+    standing.clear_cache()
     with pytest.raises(authorizer.Unauthorized):
         _ask(text, context)
 
@@ -143,7 +143,7 @@ def test_a_role_that_shrinks_shrinks_the_keys(person: SignedIn, context: LambdaC
     for group in ("owner", "reader"):
         change = "admin_remove_user_from_group" if group == "owner" else "admin_add_user_to_group"
         getattr(cognito, change)(UserPoolId=person.pool, Username=person.sub, GroupName=group)
-    standing.forget()
+    standing.clear_cache()
     assert _ask(text, context)["scopes"] == "chat"
     assert _ask(person.id_token, context)["scopes"] == "chat", "whatever the token says of groups"
 
