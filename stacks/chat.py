@@ -19,14 +19,14 @@ from stacks.page import Page
 from stacks.people import grant_append_audit, grant_manage_people, grant_read_people
 from stacks.permissions import allow, arn
 from stacks.pipeline import PipelineStack
-from stacks.price_refresh import name_billed_instances
+from stacks.price_refresh import configure_billed_instances
 from stacks.references import page_url_parameter, publish, published
 from stacks.regions import web_adapter_layer
 from stacks.rest_api import LONGEST_ANSWER, RestApi
 from stacks.s3_hosts import S3_ENDPOINT
 from stacks.settings import Settings
 from stacks.sign_in import SignIn
-from stacks.spending import describe_run_costs, keep_ledger
+from stacks.spending import configure_run_costs, grant_write_ledger
 from stacks.state_machine import Pipeline
 from stacks.storage import StorageStack
 from stacks.transforms import LONGEST_PACKING, Transforms
@@ -137,7 +137,7 @@ class ChatStack(Stack):
             ["*"],
             wildcard_because="the settings are the account's: how many functions it may run at once",
         )
-        keep_ledger(keeper, self._settings, endpoint=True)
+        grant_write_ledger(keeper, self._settings, endpoint=True)
         events.Rule(
             self,
             "KeeperTick",
@@ -186,9 +186,9 @@ class ChatStack(Stack):
         )
         chat_api.may_use_table("PutItem", partitions=["BATCHES#*"])
         hosting.asked_by(chat_api, streaming=True)
-        keep_ledger(chat_api, self._settings)
-        describe_run_costs(chat_api, self._settings)
-        name_billed_instances(chat_api, self._settings)
+        grant_write_ledger(chat_api, self._settings)
+        configure_run_costs(chat_api, self._settings)
+        configure_billed_instances(chat_api, self._settings)
         allow(
             chat_api.role,
             ["states:GetExecutionHistory", "states:StopExecution"],

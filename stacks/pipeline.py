@@ -25,12 +25,12 @@ from stacks.hosting import Hosting
 from stacks.job_logs import JOB_LOGS, read_job_logs
 from stacks.job_roles import hosting_role, job_role, transform_role
 from stacks.permissions import allow, arn, service_principal
-from stacks.price_refresh import LONGEST_REFRESH, refresh_prices
+from stacks.price_refresh import LONGEST_REFRESH, schedule_price_refresh
 from stacks.quotas import needed
 from stacks.references import page_url_parameter, publish, published
 from stacks.rollback import rollback_alarms
 from stacks.settings import Settings
-from stacks.spending import describe_run_costs, keep_ledger, read_ledger
+from stacks.spending import configure_run_costs, grant_read_ledger, grant_write_ledger
 from stacks.state_machine import FUNCTION_SECONDS, Pipeline
 from stacks.storage import StorageStack
 from stacks.transforms import Transforms
@@ -89,7 +89,7 @@ class PipelineStack(Stack):
         publish(self, "TransformRoleArn", transforms.role_arn, "Role of the transform jobs")
         needed = (machine, self._job_role, hosting, transforms, self._quiet_period.group)
         ask = self._function("refresh_prices", int(LONGEST_REFRESH.to_seconds()))
-        self._clean_up(self._pipeline, needed, refresh_prices(self, settings, ask))
+        self._clean_up(self._pipeline, needed, schedule_price_refresh(self, settings, ask))
 
     def hosting_seen_from(self, consumer: Stack) -> Hosting:
         """The endpoint, for a stack that wakes it or asks it."""
@@ -156,8 +156,8 @@ class PipelineStack(Stack):
         start_run.may_list_artifacts("runs/*")
         instances = json.dumps(self._settings.evaluation_instances)
         start_run.function.add_environment("STORYLOOM_PROCESSING_INSTANCES", instances)
-        keep_ledger(start_run, self._settings)
-        describe_run_costs(start_run, self._settings)
+        grant_write_ledger(start_run, self._settings)
+        configure_run_costs(start_run, self._settings)
 
     def _clean_up(self, pipeline: Pipeline, needed: Sequence[IDependable], tick: events.Rule) -> None:
         """Add the custom resource that removes, at deletion, everything made at run time."""
@@ -169,7 +169,7 @@ class PipelineStack(Stack):
             machine_arn=pipeline.arn,
             executions_arn=pipeline.executions_arn,
         )
-        keep_ledger(clean_up, self._settings, endpoint=True)  # the endpoint's cost ends with it
+        grant_write_ledger(clean_up, self._settings, endpoint=True)  # the endpoint's cost ends with it
         self._quiet_period.deleted_by(clean_up)
         made_at_run_time(
             self,
@@ -208,8 +208,8 @@ class PipelineStack(Stack):
         read.may_list_artifacts("cache/stories/*", "runs/*/read/*")
         read.may_read_artifacts("cache/stories/*")
         assemble.may_use_table("GetItem", "UpdateItem", partitions=["RUNS", "POINTERS"])
-        read_ledger(assemble, settings)
-        describe_run_costs(assemble, settings)
+        grant_read_ledger(assemble, settings)
+        configure_run_costs(assemble, settings)
         assemble.may_list_artifacts("runs/*/read/*")
         ledgers = ("runs/*/ledger.json", "split/ledger.json")
         assemble.may_read_artifacts("runs/*/read/*", *ledgers)
@@ -264,10 +264,10 @@ class PipelineStack(Stack):
         """Let functions set aside what they make cost, and those that try again see what has cost already."""
         for name in ("reserve", "next_attempt", "deploy", "smoke_test"):
             counts_endpoint = name in {"deploy", "smoke_test"}
-            keep_ledger(self._functions[name], self._settings, endpoint=counts_endpoint)
-        read_ledger(self._functions["preflight"], self._settings)
+            grant_write_ledger(self._functions[name], self._settings, endpoint=counts_endpoint)
+        grant_read_ledger(self._functions["preflight"], self._settings)
         for name in ("preflight", "reserve", "next_attempt"):
-            describe_run_costs(self._functions[name], self._settings)
+            configure_run_costs(self._functions[name], self._settings)
         self._grant_describe_jobs(self._functions["next_attempt"])
 
     def _grant_describe_jobs(self, function: Function) -> None:
