@@ -1,4 +1,4 @@
-"""`storyloom people` and `storyloom audit`: who may sign in, in which role, and who changed what."""
+"""The commands `storyloom people`, which manages who may sign in, and `storyloom audit`."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def audit(
 
 
 def people_table(listed: list[dict[str, Any]]) -> Table:
-    """Draw one line a person."""
+    """Return a table with one row per person."""
     table = Table(box=None, header_style="bold")
     for column in ("e-mail", "role", "state", "invited", "id"):
         table.add_column(column)
@@ -98,7 +98,7 @@ def people_table(listed: list[dict[str, Any]]) -> Table:
 
 
 def audit_table(entries: list[dict[str, Any]]) -> Table:
-    """Draw one line an entry."""
+    """Return a table with one row per entry of the audit trail."""
     table = Table(box=None, header_style="bold")
     for column in ("when (UTC)", "who", "did", "to", "outcome"):
         table.add_column(column)
@@ -114,7 +114,7 @@ def audit_table(entries: list[dict[str, Any]]) -> Table:
 
 
 def _outcome(entry: dict[str, Any]) -> str:
-    times = entry.get("count", 1)  # which an earlier deployment does not say
+    times = entry.get("count", 1)  # a deployment of an earlier release does not send it
     return str(entry["status"]) if times == 1 else f"{entry['status']}, {times:,} times"
 
 

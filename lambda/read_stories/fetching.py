@@ -1,4 +1,4 @@
-"""Brings files here a few at a time, while another is being read."""
+"""Download a few files in parallel while another is being read."""
 
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -94,16 +94,16 @@ def _fetch(item: Item) -> Fetched:
         if code in _REFUSED or code.startswith("KMS."):
             return rejected(
                 item,
-                f"S3 does not hand it out ({code}).",
-                "See to it that the pipeline may read it, and that it is not archived, or drop it again.",
+                f"S3 refused to return it ({code}).",
+                "Check that the pipeline may read it and that it is not archived, or drop it again.",
             )
         raise
     except HTTPClientError as error:
         # After botocore's own attempts: the other files of the batch do not wait for this one.
         return rejected(
             item,
-            f"Its download broke off ({type(error).__name__}).",
-            "Start another run; if it comes again, drop the file again.",
+            f"Its download was interrupted ({type(error).__name__}).",
+            "Start another run; if it happens again, drop the file again.",
         )
 
 

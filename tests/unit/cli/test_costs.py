@@ -88,7 +88,7 @@ def test_an_empty_month_is_said_plainly(api: _Api) -> None:
 
 def test_a_price_list_that_could_not_be_read_is_told(api: _Api) -> None:
     api.told = {**MONTH, "prices_failure": "ml.g6.xlarge: AccessDenied"}
-    assert "could not be read wholly the last time: ml.g6.xlarge: AccessDenied" in run()
+    assert "could not be read completely: ml.g6.xlarge: AccessDenied" in run()
 
 
 def test_programs_get_what_the_api_says(api: _Api) -> None:

@@ -137,7 +137,7 @@ def test_a_novel_is_not_sent_where_the_folder_says(
     (brought / "novel.txt").write_text("Once upon a time.")
     monkeypatch.chdir(brought)
     private_file.write(keep_file(), json.dumps({"url": PAGE, "refresh_token": "r"}))
-    with pytest.raises(CommandError, match=r"cloud\.json is not of the checkout"):
+    with pytest.raises(CommandError, match=r"cloud\.json does not belong to"):
         CliRunner().invoke(app, ["upload", "novel.txt"], catch_exceptions=False)
     assert server.seen == []
 
