@@ -19,7 +19,7 @@ from chat_api.errors import ApiError, refusals, unforeseen
 from chat_api.events import DONE, EventReader, as_chunk, comment, sse
 from chat_api.forms import Form, cut, gather
 from chat_api.identity import Asker, MayAsk, MayChat, require_still_allowed
-from chat_api.metering import Meter, returned_on_failure
+from chat_api.metering import Meter, release_on_error
 from chat_api.openai_schema import AnswerRequest, ChatRequest, CompletionRequest, ModelCard, ModelList
 from chat_api.request_fields import StrictFields
 from chat_api.waiting import Patience, WaitSeconds
@@ -111,7 +111,7 @@ async def _begin(
 ) -> tuple[str, AsyncGenerator[dict[str, Any]]]:
     """Admit the caller, ask the model, and return its version and the chunks of its answer."""
     model, ticket = await _model_and_ticket(request.model, asker)
-    async with returned_on_failure(ticket):
+    async with release_on_error(ticket):
         answer = await _ask(request, model, watch)
     return model.version, _chunks(answer, model, request.form, Meter(ticket, request.characters), watch)
 
@@ -130,7 +130,7 @@ async def _model_and_ticket(asked: str, asker: Asker) -> tuple["_Model", usage.T
     )
     if isinstance(ticket, BaseException):
         raise counted if isinstance(counted, BaseException) else ticket
-    async with returned_on_failure(ticket):
+    async with release_on_error(ticket):
         for failure in (counted, found):
             if isinstance(failure, BaseException):
                 raise failure
@@ -152,7 +152,7 @@ async def _after_waiting(
     watch.start()
     waited = False
     try:
-        async with returned_on_failure(ticket):
+        async with release_on_error(ticket):
             while True:
                 try:
                     model = await _ready(request.model, *await asyncio.to_thread(hosting.state_and_live))

@@ -44,8 +44,8 @@ class Meter:
 
 
 @asynccontextmanager
-async def returned_on_failure(ticket: usage.Ticket) -> AsyncIterator[None]:
-    """Give the ticket back where this block fails: its answer was not even begun."""
+async def release_on_error(ticket: usage.Ticket) -> AsyncIterator[None]:
+    """Release the request's slot if this block fails, because its answer has not begun."""
     try:
         yield
     except BaseException:
