@@ -22,7 +22,7 @@ from chat_api.identity import Asker, MayAsk, MayChat, require_still_allowed
 from chat_api.metering import Meter, release_on_error
 from chat_api.openai_schema import AnswerRequest, ChatRequest, CompletionRequest, ModelCard, ModelList
 from chat_api.request_fields import StrictFields
-from chat_api.waiting import Patience, WaitSeconds
+from chat_api.waiting import RetryPolicy, WaitSeconds
 from shared import clock, environment, hosting, usage, versions
 from shared.models import HostingState, LivePointer
 
@@ -77,7 +77,7 @@ async def _answer(
         # A model that there is not gets its own status, as without waiting.
         await asyncio.to_thread(lambda: _name_of(request.model, versions.live()))
         ticket = await asyncio.to_thread(limits.admit, asker.account)
-        response = _streamed(_after_waiting(request, asker, ticket, Patience(wait), watch))
+        response = _streamed(_after_waiting(request, asker, ticket, RetryPolicy(wait), watch))
     else:
         response = _streamed(await keep_alive.begun(_events(request, asker, watch)))
     response.headers[cancelling.HEADER] = watch.answer_id
@@ -146,7 +146,7 @@ async def _ask(request: AnswerRequest, model: "_Model", watch: CancelWatch) -> u
 
 
 async def _after_waiting(
-    request: AnswerRequest, asker: Asker, ticket: usage.Ticket, patience: Patience, watch: CancelWatch
+    request: AnswerRequest, asker: Asker, ticket: usage.Ticket, retry_policy: RetryPolicy, watch: CancelWatch
 ) -> AsyncGenerator[bytes]:
     """Say how far the model is until it answers, then pass its answer on."""
     watch.start()
@@ -161,7 +161,7 @@ async def _after_waiting(
                     answer = await _ask(request, model, watch)
                     break
                 except ApiError as refusal:
-                    if not patience.bears(refusal):
+                    if not retry_policy.should_retry(refusal):
                         raise
                     yield comment(waiting.progress(refusal))
                 waited = True
