@@ -19,7 +19,7 @@ from chat_api.errors import ApiError, refusals, unforeseen
 from chat_api.events import DONE, EventReader, as_chunk, comment, sse
 from chat_api.forms import Form, cut, gather
 from chat_api.identity import Asker, MayAsk, MayChat, require_still_allowed
-from chat_api.metering import Meter, release_on_error
+from chat_api.metering import TokenMeter, release_on_error
 from chat_api.openai_schema import AnswerRequest, ChatRequest, CompletionRequest, ModelCard, ModelList
 from chat_api.request_fields import StrictFields
 from chat_api.waiting import RetryPolicy, WaitSeconds
@@ -113,7 +113,7 @@ async def _begin(
     model, ticket = await _model_and_ticket(request.model, asker)
     async with release_on_error(ticket):
         answer = await _ask(request, model, watch)
-    return model.version, _chunks(answer, model, request.form, Meter(ticket, request.characters), watch)
+    return model.version, _chunks(answer, model, request.form, TokenMeter(ticket, request.characters), watch)
 
 
 async def _model_and_ticket(asked: str, asker: Asker) -> tuple["_Model", usage.Ticket]:
@@ -168,7 +168,7 @@ async def _after_waiting(
                 await watch.sleep(waiting.LOOK_SECONDS)
                 if watch.cancelled:
                     raise cancelling.answer_cancelled()
-        chunks = _chunks(answer, model, request.form, Meter(ticket, request.characters), watch)
+        chunks = _chunks(answer, model, request.form, TokenMeter(ticket, request.characters), watch)
         async with aclosing(_as_sse(chunks, request.wants_usage)) as events:
             async for event in events:
                 yield event
@@ -196,7 +196,7 @@ async def _with_errors(events: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
 
 
 async def _chunks(
-    answer: upstream.Answer, model: "_Model", form: Form, meter: Meter, watch: CancelWatch
+    answer: upstream.Answer, model: "_Model", form: Form, meter: TokenMeter, watch: CancelWatch
 ) -> AsyncGenerator[dict[str, Any]]:
     """Yield OpenAI chunks. A stream that breaks off is an `AnswerBroke`, however it broke.
 
@@ -217,7 +217,7 @@ async def _chunks(
                         return
                     chunk = as_chunk(data, model.version, form)
                     if chunk is not None:
-                        meter.hear(chunk)
+                        meter.add_chunk(chunk)
                         ended = ended or _is_last(chunk)
                         indices |= {choice.get("index", 0) for choice in chunk.get("choices", [])}
                         yield _checked(chunk)
@@ -228,7 +228,7 @@ async def _chunks(
             chunk = None if data == DONE else as_chunk(data, model.version, form)
             ended = ended or data == DONE or (chunk is not None and _is_last(chunk))
             if chunk is not None:
-                meter.hear(chunk)
+                meter.add_chunk(chunk)
                 yield _checked(chunk)
         if not ended:
             raise upstream.AnswerBroke("The stream ended before the answer did.")

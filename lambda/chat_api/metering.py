@@ -17,29 +17,29 @@ _closing: set[asyncio.Task[None]] = set()
 """Holds on to the tasks: the event loop itself would let them be collected."""
 
 
-class Meter:
+class TokenMeter:
     """Counts the tokens of one answer."""
 
     def __init__(self, ticket: usage.Ticket, prompt_characters: int) -> None:
         """Take the ticket that the answer was let in with."""
         self._ticket = ticket
-        self._guessed = limits.tokens_of(prompt_characters)
-        self._told: int | None = None
+        self._estimated = limits.tokens_of(prompt_characters)
+        self._reported: int | None = None
 
     @property
     def tokens(self) -> int:
-        """Prompt and answer: as the model counted them, or a guess where it was cut off before it said."""
-        return self._guessed if self._told is None else self._told
+        """Tokens of the prompt and the answer: the model's count, or an estimate if the stream ended before it."""
+        return self._estimated if self._reported is None else self._reported
 
-    def hear(self, chunk: dict[str, Any]) -> None:
-        """Count a chunk: one token, until the last says how many there were."""
+    def add_chunk(self, chunk: dict[str, Any]) -> None:
+        """Count a chunk as one token, until the last chunk has the total of the whole answer."""
         if chunk.get("usage"):
-            self._told = int(chunk["usage"]["total_tokens"])
+            self._reported = int(chunk["usage"]["total_tokens"])
         elif chunk.get("choices"):
-            self._guessed += 1
+            self._estimated += 1
 
     async def close(self) -> None:
-        """Write the tokens down."""
+        """Record the tokens and release the slot."""
         await _end(self._ticket, self.tokens)
 
 
