@@ -76,8 +76,8 @@ async def _answer(
         await asker.counted
         # A model that there is not gets its own status, as without waiting.
         await asyncio.to_thread(lambda: _name_of(request.model, versions.live()))
-        ticket = await asyncio.to_thread(limits.admit, asker.account)
-        response = _streamed(_after_waiting(request, asker, ticket, RetryPolicy(wait), watch))
+        slot = await asyncio.to_thread(limits.acquire_slot, asker.account)
+        response = _streamed(_after_waiting(request, asker, slot, RetryPolicy(wait), watch))
     else:
         response = _streamed(await keep_alive.begun(_events(request, asker, watch)))
     response.headers[cancelling.HEADER] = watch.answer_id
@@ -110,32 +110,32 @@ async def _begin(
     request: AnswerRequest, asker: Asker, watch: CancelWatch
 ) -> tuple[str, AsyncGenerator[dict[str, Any]]]:
     """Admit the caller, ask the model, and return its version and the chunks of its answer."""
-    model, ticket = await _model_and_ticket(request.model, asker)
-    async with release_on_error(ticket):
+    model, slot = await _model_and_slot(request.model, asker)
+    async with release_on_error(slot):
         answer = await _ask(request, model, watch)
-    return model.version, _chunks(answer, model, request.form, TokenMeter(ticket, request.characters), watch)
+    return model.version, _chunks(answer, model, request.form, TokenMeter(slot, request.characters), watch)
 
 
-async def _model_and_ticket(asked: str, asker: Asker) -> tuple["_Model", usage.Ticket]:
+async def _model_and_slot(asked: str, asker: Asker) -> tuple["_Model", usage.RequestSlot]:
     """Look for the model, let the caller in and count the request at the same time.
 
     Each takes a way to the table and back. What follows from them waits for all: nobody who may not ask
     has the model woken.
     """
-    counted, ticket, found = await asyncio.gather(
+    counted, slot, found = await asyncio.gather(
         asker.counted,
-        asyncio.to_thread(limits.admit, asker.account),
+        asyncio.to_thread(limits.acquire_slot, asker.account),
         asyncio.to_thread(hosting.state_and_live),
         return_exceptions=True,
     )
-    if isinstance(ticket, BaseException):
-        raise counted if isinstance(counted, BaseException) else ticket
-    async with release_on_error(ticket):
+    if isinstance(slot, BaseException):
+        raise counted if isinstance(counted, BaseException) else slot
+    async with release_on_error(slot):
         for failure in (counted, found):
             if isinstance(failure, BaseException):
                 raise failure
         assert not isinstance(found, BaseException)  # noqa: S101 - for the type checker
-        return await _ready(asked, *found), ticket
+        return await _ready(asked, *found), slot
 
 
 async def _ask(request: AnswerRequest, model: "_Model", watch: CancelWatch) -> upstream.Answer:
@@ -146,13 +146,17 @@ async def _ask(request: AnswerRequest, model: "_Model", watch: CancelWatch) -> u
 
 
 async def _after_waiting(
-    request: AnswerRequest, asker: Asker, ticket: usage.Ticket, retry_policy: RetryPolicy, watch: CancelWatch
+    request: AnswerRequest,
+    asker: Asker,
+    slot: usage.RequestSlot,
+    retry_policy: RetryPolicy,
+    watch: CancelWatch,
 ) -> AsyncGenerator[bytes]:
     """Say how far the model is until it answers, then pass its answer on."""
     watch.start()
     waited = False
     try:
-        async with release_on_error(ticket):
+        async with release_on_error(slot):
             while True:
                 try:
                     model = await _ready(request.model, *await asyncio.to_thread(hosting.state_and_live))
@@ -168,7 +172,7 @@ async def _after_waiting(
                 await watch.sleep(waiting.LOOK_SECONDS)
                 if watch.cancelled:
                     raise cancelling.answer_cancelled()
-        chunks = _chunks(answer, model, request.form, TokenMeter(ticket, request.characters), watch)
+        chunks = _chunks(answer, model, request.form, TokenMeter(slot, request.characters), watch)
         async with aclosing(_as_sse(chunks, request.wants_usage)) as events:
             async for event in events:
                 yield event

@@ -60,22 +60,22 @@ def check(request: AnswerRequest, context: int) -> None:
         raise _answer_too_long(request, left)
 
 
-def admit(caller: str) -> usage.Ticket:
-    """Let a caller have one more answer.
+def acquire_slot(caller: str) -> usage.RequestSlot:
+    """Acquire a slot for one more answer to a caller.
 
     Returns:
-        The ticket, to be given back with `usage.end`.
+        The slot, which `usage.end` releases.
 
     Raises:
-        ApiError: 429 where the day's tokens are spent, or too many answers are being written, for this caller
+        ApiError: 429 if the day's tokens are spent, or too many answers are being written, for this caller
             or for all.
     """
-    ticket, today = usage.begin(caller)
+    slot, today = usage.begin(caller)
     refusal = _refusal(today)
     if refusal is not None:
-        usage.end(ticket, tokens=0)
+        usage.end(slot, tokens=0)
         raise refusal
-    return ticket
+    return slot
 
 
 def check_day(caller: str) -> None:
