@@ -18,7 +18,7 @@ from chat_api.cancelling import AnswerId, CancelWatch
 from chat_api.errors import ApiError, refusals, unforeseen
 from chat_api.events import DONE, EventReader, as_chunk, comment, sse
 from chat_api.forms import Form, cut, gather
-from chat_api.identity import Asker, MayAsk, MayChat, require_still_allowed
+from chat_api.identity import Caller, MayAsk, MayChat, require_still_allowed
 from chat_api.metering import TokenMeter, release_on_error
 from chat_api.openai_schema import AnswerRequest, ChatRequest, CompletionRequest, ModelCard, ModelList
 from chat_api.request_fields import StrictFields
@@ -49,50 +49,50 @@ def list_models(user: MayChat) -> ModelList:
 
 @router.post("/chat/completions", response_model=None, responses=_REFUSALS | described(ChatAnswer, ChatChunk))
 async def chat(
-    request: ChatRequest, asker: MayAsk, wait: WaitSeconds, answer_id: AnswerId, strict: StrictFields
+    request: ChatRequest, caller: MayAsk, wait: WaitSeconds, answer_id: AnswerId, strict: StrictFields
 ) -> Response:
     """Answer a chat. With `stream`, server-sent events; they end with `[DONE]`, or with an `error` event."""
-    return await _answer(request, asker, wait, CancelWatch(answer_id, asker.sub), strict)
+    return await _answer(request, caller, wait, CancelWatch(answer_id, caller.sub), strict)
 
 
 @router.post(
     "/completions", response_model=None, responses=_REFUSALS | described(CompletionAnswer, CompletionChunk)
 )
 async def complete(
-    request: CompletionRequest, asker: MayAsk, wait: WaitSeconds, answer_id: AnswerId, strict: StrictFields
+    request: CompletionRequest, caller: MayAsk, wait: WaitSeconds, answer_id: AnswerId, strict: StrictFields
 ) -> Response:
     """Go on with a text, without any chat around it. With `stream`, server-sent events as for a chat."""
-    return await _answer(request, asker, wait, CancelWatch(answer_id, asker.sub), strict)
+    return await _answer(request, caller, wait, CancelWatch(answer_id, caller.sub), strict)
 
 
 async def _answer(
-    request: AnswerRequest, asker: Asker, wait: int, watch: CancelWatch, strict: bool
+    request: AnswerRequest, caller: Caller, wait: int, watch: CancelWatch, strict: bool
 ) -> Response:
     ignored = request_fields.take_known(request, strict=strict)
     limits.check(request, limits.context_tokens())
     if not request.stream:
-        response = await keep_alive.in_one_piece(_in_one_piece(request, asker, watch))
+        response = await keep_alive.in_one_piece(_in_one_piece(request, caller, watch))
     elif wait:
-        await asker.counted
+        await caller.counted
         # A model that there is not gets its own status, as without waiting.
         await asyncio.to_thread(lambda: _name_of(request.model, versions.live()))
-        slot = await asyncio.to_thread(limits.acquire_slot, asker.account)
-        response = _streamed(_after_waiting(request, asker, slot, RetryPolicy(wait), watch))
+        slot = await asyncio.to_thread(limits.acquire_slot, caller.account)
+        response = _streamed(_after_waiting(request, caller, slot, RetryPolicy(wait), watch))
     else:
-        response = _streamed(await keep_alive.begun(_events(request, asker, watch)))
+        response = _streamed(await keep_alive.begun(_events(request, caller, watch)))
     response.headers[cancelling.HEADER] = watch.answer_id
     request_fields.tell_ignored(response, ignored)
     return response
 
 
-async def _events(request: AnswerRequest, asker: Asker, watch: CancelWatch) -> AsyncGenerator[bytes]:
+async def _events(request: AnswerRequest, caller: Caller, watch: CancelWatch) -> AsyncGenerator[bytes]:
     """Ask, and return the events of the answer that has begun."""
-    _, chunks = await _begin(request, asker, watch)
+    _, chunks = await _begin(request, caller, watch)
     return _as_sse(chunks, request.wants_usage)
 
 
-async def _in_one_piece(request: AnswerRequest, asker: Asker, watch: CancelWatch) -> Response:
-    version, chunks = await _begin(request, asker, watch)
+async def _in_one_piece(request: AnswerRequest, caller: Caller, watch: CancelWatch) -> Response:
+    version, chunks = await _begin(request, caller, watch)
     heard: list[dict[str, Any]] = []
     try:
         async with aclosing(chunks):
@@ -107,24 +107,24 @@ async def _in_one_piece(request: AnswerRequest, asker: Asker, watch: CancelWatch
 
 
 async def _begin(
-    request: AnswerRequest, asker: Asker, watch: CancelWatch
+    request: AnswerRequest, caller: Caller, watch: CancelWatch
 ) -> tuple[str, AsyncGenerator[dict[str, Any]]]:
     """Admit the caller, ask the model, and return its version and the chunks of its answer."""
-    model, slot = await _model_and_slot(request.model, asker)
+    model, slot = await _model_and_slot(request.model, caller)
     async with release_on_error(slot):
         answer = await _ask(request, model, watch)
     return model.version, _chunks(answer, model, request.form, TokenMeter(slot, request.characters), watch)
 
 
-async def _model_and_slot(asked: str, asker: Asker) -> tuple["_Model", usage.RequestSlot]:
+async def _model_and_slot(asked: str, caller: Caller) -> tuple["_Model", usage.RequestSlot]:
     """Look for the model, let the caller in and count the request at the same time.
 
     Each takes a way to the table and back. What follows from them waits for all: nobody who may not ask
     has the model woken.
     """
     counted, slot, found = await asyncio.gather(
-        asker.counted,
-        asyncio.to_thread(limits.acquire_slot, asker.account),
+        caller.counted,
+        asyncio.to_thread(limits.acquire_slot, caller.account),
         asyncio.to_thread(hosting.state_and_live),
         return_exceptions=True,
     )
@@ -147,7 +147,7 @@ async def _ask(request: AnswerRequest, model: "_Model", watch: CancelWatch) -> u
 
 async def _after_waiting(
     request: AnswerRequest,
-    asker: Asker,
+    caller: Caller,
     slot: usage.RequestSlot,
     retry_policy: RetryPolicy,
     watch: CancelWatch,
@@ -161,7 +161,7 @@ async def _after_waiting(
                 try:
                     model = await _ready(request.model, *await asyncio.to_thread(hosting.state_and_live))
                     if waited:
-                        await asyncio.to_thread(require_still_allowed, asker)
+                        await asyncio.to_thread(require_still_allowed, caller)
                     answer = await _ask(request, model, watch)
                     break
                 except ApiError as refusal:
