@@ -98,7 +98,7 @@ async def _in_one_piece(request: AnswerRequest, caller: Caller, watch: CancelWat
         async with aclosing(chunks):
             async for chunk in chunks:
                 heard.append(chunk)
-    except (upstream.AnswerBroke, upstream.AnswerCancelled) as why:
+    except (upstream.StreamInterrupted, upstream.AnswerCancelled) as why:
         error = _ended_early(why)
         # The words that came are paid for, and may be all that the person needs.
         error.detail.answer = gather(heard, version, request.form)
@@ -202,7 +202,7 @@ async def _with_errors(events: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
 async def _chunks(
     answer: upstream.Answer, model: "_Model", form: Form, meter: TokenMeter, watch: CancelWatch
 ) -> AsyncGenerator[dict[str, Any]]:
-    """Yield OpenAI chunks. A stream that breaks off is an `AnswerBroke`, however it broke.
+    """Yield OpenAI chunks. A stream that breaks off is an `StreamInterrupted`, however it broke.
 
     Whatever ends it, the connection to the endpoint is closed, the caller's place is free and the tokens are
     written down before this returns.
@@ -235,7 +235,7 @@ async def _chunks(
                 meter.add_chunk(chunk)
                 yield _checked(chunk)
         if not ended:
-            raise upstream.AnswerBroke("The stream ended before the answer did.")
+            raise upstream.StreamInterrupted("The stream ended before the answer did.")
     finally:
         watch.stop()
         await answer.close(by_itself=ended)
@@ -246,7 +246,7 @@ async def _chunks(
 def _checked(chunk: dict[str, Any]) -> dict[str, Any]:
     if "error" in chunk:
         error = chunk["error"]
-        raise upstream.AnswerBroke(str(error.get("message", error) if isinstance(error, dict) else error))
+        raise upstream.StreamInterrupted(str(error.get("message", error) if isinstance(error, dict) else error))
     return chunk
 
 
@@ -261,12 +261,12 @@ async def _as_sse(chunks: AsyncGenerator[dict[str, Any]], wants_usage: bool) -> 
                 if chunk.get("choices") or wants_usage:
                     yield sse(json.dumps(chunk, ensure_ascii=False, separators=(",", ":")))
         yield sse(DONE)
-    except (upstream.AnswerBroke, upstream.AnswerCancelled) as why:
+    except (upstream.StreamInterrupted, upstream.AnswerCancelled) as why:
         # What was said has been sent and stays; the error says that it is not all.
         raise _ended_early(why) from why
 
 
-def _ended_early(why: upstream.AnswerBroke | upstream.AnswerCancelled) -> ApiError:
+def _ended_early(why: upstream.StreamInterrupted | upstream.AnswerCancelled) -> ApiError:
     if isinstance(why, upstream.AnswerCancelled):
         return cancelling.answer_cancelled()
     log.warning("An answer broke off", extra={"why": str(why)[:300]})
