@@ -140,7 +140,7 @@ def _say(model: ModelVersion, decision: str, user: User) -> None:
             ModelApprovalStatus="Approved" if decision == "Approved" else "Rejected",
             ApprovalDescription=f"{decision} by {user.called} ({user.sub})",
         )
-    versions.note_decider(model.version, user.sub, user.called)
+    versions.record_reviewer(model.version, user.sub, user.called)
 
 
 def _decide_here(model: ModelVersion, decision: str, user: User) -> None:

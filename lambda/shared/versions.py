@@ -57,7 +57,7 @@ def decide(version: str, status: VersionStatus, only_from: Collection[VersionSta
     return table.update(_MODELS, version, {"status": status}, only_if=allowed)
 
 
-def note_decider(version: str, by: str, name: str) -> None:
+def record_reviewer(version: str, by: str, name: str) -> None:
     """Note who said yes or no to a version, and when.
 
     Args:
