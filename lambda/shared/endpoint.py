@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from botocore.exceptions import ClientError
+from aws_lambda_powertools import Logger
+from botocore.exceptions import BotoCoreError, ClientError
 
 from shared import (
     aws,
@@ -25,6 +26,8 @@ from shared.spending_refused import SpendingRefused
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker.type_defs import ProductionVariantSummaryTypeDef
+
+log = Logger(service="endpoint", child=True)
 
 CONTAINER_VARIABLES = {
     "SM_VLLM_CONFIG": "/opt/ml/model/serving.yaml",
@@ -197,7 +200,7 @@ def converge(wanted: str, *, watched: bool = False) -> Progress:
     if refused:
         reason = found.failure or rollback.why(found) or "The new configuration did not come into service."
         return Progress("failed", f"SageMaker put the configuration before it back. {reason}")
-    refusal = _update(wanted, found.instances, watched=watched)
+    refusal = _update(wanted, found, watched=watched)
     return refusal or Progress(
         "waiting", "The endpoint is taking the new model; the one before it answers until then."
     )
@@ -219,6 +222,8 @@ def delete() -> bool:
     found = describe()
     if found is not None and found.status == "Deleting":
         return True
+    if found is not None and found.machines is not None:
+        _note_deletion(found.machines)
     try:
         aws.sagemaker().delete_endpoint(EndpointName=_settings().endpoint_name)
     except ClientError as error:
@@ -233,9 +238,19 @@ def delete() -> bool:
     return True
 
 
+def _note_deletion(going: meter.Machines) -> None:
+    """Note when the machines go. What must go goes also while the table cannot be written."""
+    try:
+        meter.note_deletion(going, clock.now())
+    except (BotoCoreError, ClientError):
+        log.exception("Could not note that the endpoint is being deleted")
+
+
 def _create(config: str) -> Progress | None:
     """Make the endpoint; returns what to say where the account may have no such machine."""
     settings = _settings()
+    # There is no endpoint: whoever deleted the one before it may have died before its end was counted.
+    meter.look(None, clock.now())
     try:
         meter.reserve_start(_instance_of(config))
     except SpendingRefused as refusal:
@@ -256,12 +271,14 @@ def _create(config: str) -> Progress | None:
     return None
 
 
-def _update(config: str, instances: int, *, watched: bool) -> Progress | None:
+def _update(config: str, found: Endpoint, *, watched: bool) -> Progress | None:
     """Change the endpoint; returns what to say where the account may not have a second machine meanwhile."""
     watch_seconds = rollback.watch_seconds() if watched else 0
+    # Also an update before this one that no tick has seen.
+    meter.look(found.machines, found.seen_at)
     try:
         # Those that answer stay until the new ones do.
-        meter.reserve_start(_instance_of(config), instances, watch_seconds=watch_seconds)
+        meter.reserve_start(_instance_of(config), found.instances, watch_seconds=watch_seconds)
     except SpendingRefused as refusal:
         return _unpaid(refusal)
     scaling.stop()

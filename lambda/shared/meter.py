@@ -4,6 +4,9 @@ One watermark, `counted_until`, only ever moves forward. Each move is one transa
 conditional on the meter as it was read: of two that look at once one counts, what a crash left out is counted
 at the next look, and a look that is older than the watermark counts nothing.
 
+That SageMaker is about to be asked to delete the machines is noted before: if the caller dies in between, the
+next look finds nothing, and counts until then.
+
 A lease is money set aside for the machines until some minutes from now. It is taken before machines are asked
 for, and the keeper extends it at each tick; when the month has no more money the machines go before it runs
 out. All machines are counted, also those that a blue/green update starts beside the ones that answer. If
@@ -70,6 +73,14 @@ def look(machines: Machines | None, at: datetime, *, ended_at: datetime | None =
     _move(machines, at, ended_at=ended_at)
 
 
+def note_deletion(machines: Machines, at: datetime) -> None:
+    """Count what is there, and note that SageMaker is about to be asked to delete it.
+
+    If the caller dies before it counts the end, the next look finds nothing, and counts until here.
+    """
+    _move(machines, at, deleted=True)
+
+
 def end(machines: Machines | None, at: datetime) -> None:
     """Count what was there up to its end, and set nothing aside any more."""
     _move(machines, at, ended=True)
@@ -131,6 +142,7 @@ def _move(
     at: datetime,
     *,
     ended: bool = False,
+    deleted: bool = False,
     ended_at: datetime | None = None,
     lease: _Lease | None = None,
     looked: bool = True,
@@ -141,6 +153,7 @@ def _move(
         machines: what was seen.
         at: when.
         ended: whether it ended then.
+        deleted: whether it is about to be deleted.
         ended_at: when what is no more ended.
         lease: what is to be set aside from now on; None keeps the lease's end.
         looked: whether `machines` was looked at; else it is as it was.
@@ -159,8 +172,9 @@ def _move(
             at, looked = until, looked and ended
         if not looked:
             machines = _as_before(before, at)
-        after = _after(before, machines, at, ended=ended, lease=lease)
-        stretches = _stretches(before, machines, at, ended_at)
+        after = _after(before, machines, at, ended=ended, deleted=deleted, lease=lease)
+        gone_at = ended_at or (clock.instant(before.deletion_at) if before.deletion_at else None)
+        stretches = _stretches(before, machines, at, gone_at)
         moves = [move for stretch in stretches for move in _spent(*stretch)] + _lease_moves(before, after)
         try:
             post(moves, guard=_guard(before, after), limited=lease is not None)
@@ -179,7 +193,13 @@ def _as_before(before: Meter, at: datetime) -> Machines | None:
 
 
 def _after(
-    before: Meter, machines: Machines | None, at: datetime, *, ended: bool, lease: _Lease | None
+    before: Meter,
+    machines: Machines | None,
+    at: datetime,
+    *,
+    ended: bool,
+    deleted: bool,
+    lease: _Lease | None,
 ) -> Meter:
     fleets = {} if ended or machines is None else dict(machines.fleets)
     planned, planned_at, lease_until = dict(before.planned), before.planned_at, before.lease_until
@@ -198,6 +218,7 @@ def _after(
         revision=before.revision + 1,
         counted_until=clock.text(at),
         fleets=fleets,
+        deletion_at=clock.text(at) if deleted else None,
         planned=planned,
         planned_at=planned_at,
         lease_until=lease_until,
@@ -211,7 +232,14 @@ def _is_settled(machines: Machines | None, planned_at: str | None, at: datetime)
     """Whether machines that were asked for are there to be seen now, or never came."""
     if planned_at is None:
         return True
-    return (machines is not None and machines.busy) or at - clock.instant(planned_at) > _ASKING
+    asked_at = clock.instant(planned_at)
+    came = machines is not None and (machines.busy or _is_over(machines, asked_at))
+    return came or at - asked_at > _ASKING
+
+
+def _is_over(machines: Machines, asked_at: datetime) -> bool:
+    """Whether a change that was asked for has begun and ended."""
+    return not machines.busy and machines.changed_at is not None and machines.changed_at > asked_at
 
 
 def _aside(at: datetime, until: clock.Utc | None, fleets: list[dict[str, int]], *, limited: bool) -> int:
@@ -228,7 +256,7 @@ def _aside(at: datetime, until: clock.Utc | None, fleets: list[dict[str, int]], 
 
 
 def _stretches(
-    before: Meter, machines: Machines | None, at: datetime, ended_at: datetime | None
+    before: Meter, machines: Machines | None, at: datetime, gone_at: datetime | None
 ) -> list[tuple[Mapping[str, int], datetime, datetime]]:
     """Return what was there between the watermark and an instant, and from when to when."""
     until = clock.instant(before.counted_until) if before.counted_until else None
@@ -236,10 +264,10 @@ def _stretches(
     another = machines is not None and (until is None or machines.made_at > until)
     if before.fleets and until:
         if machines is None:
-            stretches.append((before.fleets, until, min(at, ended_at or at)))
+            stretches.append((before.fleets, until, min(at, gone_at or at)))
         elif another:
             # One that went unseen, with another in its place, lived until then at most.
-            stretches.append((before.fleets, until, machines.made_at))
+            stretches.append((before.fleets, until, min(machines.made_at, gone_at or machines.made_at)))
         elif machines.fleets == before.fleets:
             stretches.append((before.fleets, until, at))
         elif machines.changed_at is not None and until < machines.changed_at <= at:
@@ -247,6 +275,10 @@ def _stretches(
             stretches.append((machines.fleets, machines.changed_at, at))
         else:
             stretches.append((_larger(before.fleets, machines.fleets), until, at))
+    asked_at = clock.instant(before.planned_at) if before.planned_at else None
+    if machines is not None and asked_at and before.fleets and not another and _is_over(machines, asked_at):
+        # A whole update went unseen: what it started stood beside what answered until it was over.
+        stretches.append((before.planned, asked_at, min(machines.changed_at or at, at)))
     if machines is not None and (another or not before.fleets):
         stretches.append((machines.fleets, max(machines.made_at, until or machines.made_at), at))
     return stretches

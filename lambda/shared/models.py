@@ -236,6 +236,8 @@ class Meter(_Item):
     """Up to here everything has been counted."""
     fleets: dict[str, int] = {}
     """What was there then: how many machines, by instance type; empty if nothing was."""
+    deletion_at: Utc | None = None
+    """When SageMaker was about to be asked to delete them: if the next look finds none, they went then."""
     planned: dict[str, int] = {}
     """What was asked for and has not been seen yet, beside that."""
     planned_at: Utc | None = None

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from local.environment import inherited
+from local.plugin.sagemaker import clock
 from local.processes import MARKER, kill_all
 
 TERM_SECONDS = 120.0
@@ -88,12 +89,12 @@ class Container:
     def _wait(self, max_seconds: float | None, while_running: Callable[[], None]) -> None:
         process = self._process
         assert process is not None  # noqa: S101 (only called by run, after the start)
-        deadline = time.monotonic() + max_seconds if max_seconds else None
+        deadline = clock.monotonic() + max_seconds if max_seconds else None
         kill_at: float | None = None
         next_call = time.monotonic() + 1
         while process.poll() is None:
             now = time.monotonic()
-            if deadline and now > deadline:
+            if deadline and clock.monotonic() > deadline:
                 self.stop("MaxRuntimeExceeded")
             if self._stop_asked.is_set() and kill_at is None:
                 kill_at = now + (self._grace_seconds if self.hears_sigterm else 0)

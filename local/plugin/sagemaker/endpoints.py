@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from local.environment import ACCOUNT, REGION
 from local.plugin.ministack_adapter import Denied, authorize_role, put_event
 from local.plugin.ministack_cloudwatch import missing_alarms, ringing
-from local.plugin.sagemaker import models
+from local.plugin.sagemaker import clock, models
 from local.plugin.sagemaker.errors import ApiError, invalid, not_found
 from local.plugin.sagemaker.fleet import Fleet, FleetFailed
 from local.plugin.sagemaker.instance_holds import Hold, acquire, acquire_for
@@ -50,7 +50,7 @@ def create(request: Record) -> Record:
     """CreateEndpoint."""
     name, config_name = request["EndpointName"], request["EndpointConfigName"]
     config = models.get_config(config_name)
-    now = time.time()
+    now = clock.now()
     record = {
         "EndpointName": name,
         "EndpointArn": arn(ENDPOINT, name),
@@ -102,7 +102,7 @@ def update(request: Record) -> Record:
 
 def _pending(config_name: str) -> Record:
     """What DescribeEndpoint says while an endpoint is made in or changed to a new configuration."""
-    return {"EndpointConfigName": config_name, "StartTime": time.time()}
+    return {"EndpointConfigName": config_name, "StartTime": clock.now()}
 
 
 def _needed_instances(config: Record, variants: list[Record]) -> tuple[str, str, int] | None:
@@ -274,7 +274,7 @@ def _change_over(name: str, live: _Live, fresh: Instances, watch: _Watch) -> str
 
 def _ring_of(watch: _Watch, live: _Live, fresh: Instances) -> str | None:
     """Watch the alarms, with the role of the model, for as long as was asked."""
-    deadline = time.monotonic() + watch.seconds
+    deadline = clock.monotonic() + watch.seconds
     role = fresh.servers[0].model["ExecutionRoleArn"]
     try:
         if watch.alarms:
@@ -284,7 +284,7 @@ def _ring_of(watch: _Watch, live: _Live, fresh: Instances) -> str | None:
     while not live.deleted:
         if rang := ringing(watch.alarms):
             return f"The deployment was rolled back because an alarm is in state ALARM: {', '.join(rang)}."
-        if time.monotonic() >= deadline:
+        if clock.monotonic() >= deadline:
             break
         time.sleep(WATCH_SECONDS)
     return None

@@ -1,7 +1,6 @@
 """Models and endpoint configurations: what an endpoint is made of."""
 
-import time
-
+from local.plugin.sagemaker import clock
 from local.plugin.sagemaker.checks import require_trusted
 from local.plugin.sagemaker.errors import invalid, not_found
 from local.plugin.sagemaker.store import STORE, Record, arn, shown
@@ -24,7 +23,7 @@ def create(request: Record) -> Record:
     record = {
         **{key: value for key, value in request.items() if key != "Tags"},
         "ModelArn": arn(MODEL, name),
-        "CreationTime": time.time(),
+        "CreationTime": clock.now(),
         "EnableNetworkIsolation": request.get("EnableNetworkIsolation", False),
     }
     if not STORE.add(MODEL, name, record):
@@ -88,7 +87,7 @@ def create_config(request: Record) -> Record:
     record = {
         **{key: value for key, value in request.items() if key != "Tags"},
         "EndpointConfigArn": arn(CONFIG, name),
-        "CreationTime": time.time(),
+        "CreationTime": clock.now(),
         "EnableNetworkIsolation": request.get("EnableNetworkIsolation", False),
     }
     if not STORE.add(CONFIG, name, record):

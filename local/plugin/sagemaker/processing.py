@@ -1,10 +1,10 @@
 """Processing jobs: CreateProcessingJob and its family."""
 
 import os
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from local.plugin.sagemaker import clock
 from local.plugin.sagemaker import job as jobs
 from local.plugin.sagemaker.checks import require_trusted, start_folder
 from local.plugin.sagemaker.errors import in_use, invalid
@@ -25,7 +25,7 @@ def create(request: Record) -> Record:
     """CreateProcessingJob."""
     _check(request)
     name = request["ProcessingJobName"]
-    now = time.time()
+    now = clock.now()
     record = {
         **{key: value for key, value in request.items() if key != "Tags"},
         "ProcessingJobArn": arn("processing-job", name),
@@ -124,7 +124,7 @@ class _Processing:
         try:
             self._download()
             self._configure()
-            started = time.time()
+            started = clock.now()
             self.job.update(ProcessingStartTime=started)
             application = self.request["AppSpecification"]
             stopping = self.request.get("StoppingCondition", {})
@@ -134,7 +134,7 @@ class _Processing:
                 stopping.get("MaxRuntimeInSeconds", 86400),
                 lambda: None,
             )
-            self.job.update(ProcessingEndTime=time.time(), **self._exit_message())
+            self.job.update(ProcessingEndTime=clock.now(), **self._exit_message())
             if ended.stopped_by:
                 raise JobStopped(ended.stopped_by)
             if ended.exit_code != 0:
@@ -142,7 +142,7 @@ class _Processing:
             self._upload()
             self.job.finish("Completed")
         except (JobFailed, JobStopped):
-            self.job.update(ProcessingEndTime=time.time())
+            self.job.update(ProcessingEndTime=clock.now())
             raise
         finally:
             _WORKING.pop(self.job.name, None)

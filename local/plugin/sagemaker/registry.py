@@ -1,9 +1,9 @@
 """Model packages and their groups: the Model Registry."""
 
-import time
 from typing import Any
 
 from local.plugin.ministack_adapter import put_event
+from local.plugin.sagemaker import clock
 from local.plugin.sagemaker.errors import ApiError, invalid
 from local.plugin.sagemaker.job import event_detail
 from local.plugin.sagemaker.store import STORE, Record, arn, name_of, shown
@@ -20,7 +20,7 @@ def create_group(request: Record) -> Record:
         "ModelPackageGroupArn": arn(GROUP, name),
         "ModelPackageGroupDescription": request.get("ModelPackageGroupDescription"),
         "ModelPackageGroupStatus": "Completed",
-        "CreationTime": time.time(),
+        "CreationTime": clock.now(),
         "CreatedBy": {},
         "_next_version": 1,
     }
@@ -90,7 +90,7 @@ def create(request: Record) -> Record:
             "ModelPackageArn": arn(PACKAGE, name),
             "ModelPackageStatus": "Completed",
             "ModelPackageStatusDetails": {"ValidationStatuses": []},
-            "CreationTime": time.time(),
+            "CreationTime": clock.now(),
         }
         if not STORE.add(PACKAGE, name, record):
             raise invalid(f"Model Package already exists: {arn(PACKAGE, name)}")

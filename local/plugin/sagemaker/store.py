@@ -2,13 +2,13 @@
 
 import copy
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from local.environment import ACCOUNT, REGION
+from local.plugin.sagemaker import clock
 
 Record = dict[str, Any]
 """One resource, in the shape of its Describe response. Keys that start with ``_`` are never shown."""
@@ -58,7 +58,7 @@ class Store:
         with self._lock:
             record = self._records.get(kind, {}).get(name)
             if record is not None:
-                record.update(changes, LastModifiedTime=time.time())
+                record.update(changes, LastModifiedTime=clock.now())
 
     def remove(self, kind: str, name: str) -> Record | None:
         """Forget the record; returns it, or None when there was none."""

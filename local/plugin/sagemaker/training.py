@@ -4,11 +4,11 @@ import json
 import os
 import re
 import shutil
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from local.plugin.sagemaker import clock
 from local.plugin.sagemaker import job as jobs
 from local.plugin.sagemaker.checks import start_folder
 from local.plugin.sagemaker.container import Ended, translate
@@ -42,7 +42,7 @@ def create(request: Record) -> Record:
     """CreateTrainingJob."""
     check(request)
     name = request["TrainingJobName"]
-    now = time.time()
+    now = clock.now()
     record = {
         **{key: value for key, value in request.items() if key != "Tags"},
         "TrainingJobArn": arn("training-job", name),
@@ -163,11 +163,11 @@ class _Training:
         except JobFailed:
             self._push_checkpoints()
             self._close_transition()
-            self.job.update(SecondaryStatus="Failed", TrainingEndTime=time.time(), **self._final_metrics())
+            self.job.update(SecondaryStatus="Failed", TrainingEndTime=clock.now(), **self._final_metrics())
             raise
         except JobStopped:
             self._close_transition()
-            self.job.update(TrainingEndTime=time.time(), **self._final_metrics())
+            self.job.update(TrainingEndTime=clock.now(), **self._final_metrics())
             raise
         finally:
             _WORKING.pop(self.job.name, None)
@@ -179,7 +179,7 @@ class _Training:
         self._configure()
         self.job.check_stop()
         self._enter("Training", "Training image download completed. Training in progress.")
-        started = time.time()
+        started = clock.now()
         if not self._seconds:
             self.job.update(TrainingStartTime=started)
         if self.interrupt_after:
@@ -210,14 +210,14 @@ class _Training:
         self._close_transition()
         record = STORE.get("training-job", self.job.name) or {}
         transitions = record.get("SecondaryStatusTransitions", [])
-        transitions.append({"Status": status, "StartTime": time.time(), "StatusMessage": message})
+        transitions.append({"Status": status, "StartTime": clock.now(), "StatusMessage": message})
         self.job.update(SecondaryStatus=status, SecondaryStatusTransitions=transitions)
 
     def _close_transition(self) -> None:
         record = STORE.get("training-job", self.job.name) or {}
         transitions = record.get("SecondaryStatusTransitions", [])
         if transitions:
-            transitions[-1].setdefault("EndTime", time.time())
+            transitions[-1].setdefault("EndTime", clock.now())
             STORE.update("training-job", self.job.name, SecondaryStatusTransitions=transitions)
 
     def _download(self) -> None:
@@ -346,10 +346,10 @@ class _Training:
                 artifacts = str(base.child("model.tar.gz"))
         except jobs.DATA_ERRORS as error:
             raise jobs.data_error(f"Upload of the model to {base}", error) from error
-        self.job.update(ModelArtifacts={"S3ModelArtifacts": artifacts}, TrainingEndTime=time.time())
+        self.job.update(ModelArtifacts={"S3ModelArtifacts": artifacts}, TrainingEndTime=clock.now())
 
     def _keep_times(self, started: float) -> None:
-        self._seconds += time.time() - started
+        self._seconds += clock.now() - started
         seconds = max(1, round(self._seconds))
         self.job.update(TrainingTimeInSeconds=seconds, BillableTimeInSeconds=seconds)
 

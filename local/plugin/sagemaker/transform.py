@@ -14,8 +14,8 @@ from typing import Any
 
 import httpx
 
+from local.plugin.sagemaker import clock, models
 from local.plugin.sagemaker import job as jobs
-from local.plugin.sagemaker import models
 from local.plugin.sagemaker.checks import start_folder
 from local.plugin.sagemaker.errors import in_use, invalid
 from local.plugin.sagemaker.fleet import Fleet, FleetFailed, free_port
@@ -41,7 +41,7 @@ def create(request: Record) -> Record:
     model = models.get(request["ModelName"])
     check(request, model)
     name = request["TransformJobName"]
-    now = time.time()
+    now = clock.now()
     record = {
         **{key: value for key, value in request.items() if key != "Tags"},
         "TransformJobArn": arn("transform-job", name),
@@ -118,7 +118,7 @@ class _Transform:
     def run(self) -> None:
         try:
             inputs = self._inputs()
-            self.job.update(TransformStartTime=time.time())
+            self.job.update(TransformStartTime=clock.now())
             self._start_server()
             self._log(
                 f"MaxConcurrentTransforms={self._at_once}, MaxPayloadInMB={self._payload_megabytes}, "
@@ -134,11 +134,11 @@ class _Transform:
                 side = "ClientError" if self._sides == {"ClientError"} else "AlgorithmError"
                 raise JobFailed(f"{side}: See job logs for more information")
             self._end_server()
-            self.job.update(TransformEndTime=time.time())
+            self.job.update(TransformEndTime=clock.now())
             self.job.finish("Completed")
         except (JobFailed, JobStopped):
             self._end_server()
-            self.job.update(TransformEndTime=time.time())
+            self.job.update(TransformEndTime=clock.now())
             raise
         finally:
             self._end_server()

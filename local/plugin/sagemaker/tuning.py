@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from local.plugin.ministack_adapter import put_event
-from local.plugin.sagemaker import training
+from local.plugin.sagemaker import clock, training
 from local.plugin.sagemaker.checks import require_trusted
 from local.plugin.sagemaker.errors import ApiError, in_use, invalid
 from local.plugin.sagemaker.instance_holds import require, training_instances
@@ -34,7 +34,7 @@ def create(request: Record) -> Record:
     """CreateHyperParameterTuningJob."""
     _check(request)
     name = request["HyperParameterTuningJobName"]
-    now = time.time()
+    now = clock.now()
     record = {
         **{key: value for key, value in request.items() if key != "Tags"},
         "HyperParameterTuningJobArn": arn(KIND, name),
@@ -159,9 +159,9 @@ class _Search:
     def _search(self) -> None:
         config = self.request["HyperParameterTuningJobConfig"]
         limits = config["ResourceLimits"]
-        deadline = time.monotonic() + limits.get("MaxRuntimeInSeconds", float("inf"))
+        deadline = clock.monotonic() + limits.get("MaxRuntimeInSeconds", float("inf"))
         space = points(config.get("ParameterRanges", {}), int(config.get("RandomSeed", 0)))
-        while not self.stopping.is_set() and time.monotonic() < deadline:
+        while not self.stopping.is_set() and clock.monotonic() < deadline:
             going = [trial for trial in self._trials if trial.going]
             room = min(limits["MaxParallelTrainingJobs"], PARALLEL) - len(going)
             left = limits["MaxNumberOfTrainingJobs"] - len(self._trials)
@@ -265,7 +265,7 @@ class _Search:
             self.name,
             HyperParameterTuningJobStatus=status,
             FailureReason=reason,
-            HyperParameterTuningEndTime=time.time(),
+            HyperParameterTuningEndTime=clock.now(),
         )
         record = STORE.get(KIND, self.name)
         if record is not None:

@@ -14,6 +14,7 @@ import pytest
 
 from local.cloud import LocalCloud
 from local.environment import ACCOUNT, REGION
+from local.plugin.sagemaker.clock import FILE_VARIABLE
 
 BUCKET = "jobs-bucket"
 JOB_SECONDS = 180.0
@@ -64,6 +65,11 @@ class Aws:
 
     cloud: LocalCloud
     _clients: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def clock(self) -> Path:
+        """The file that is SageMaker's time while it exists."""
+        return self.cloud.state / "sagemaker-clock"
 
     def client(self, service: str, **credentials: str) -> Any:
         """A boto3 client; of the administrator unless other credentials are given."""
@@ -220,12 +226,13 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
     """A running cloud with a bucket that holds the jobs' code and data."""
     state = tmp_path_factory.mktemp("sagemaker-cloud")
     cloud = LocalCloud(Path.cwd(), state, free_port(), free_port())
+    account = Aws(cloud)
     try:
         with pytest.MonkeyPatch.context() as serving:  # for this cloud alone: others host real models
             serving.setenv("STORYLOOM_ENDPOINT_SERVER", "tests.local.sagemaker.echo_server")
             serving.setenv("STORYLOOM_SCALING_PERIOD", "0.1")
+            serving.setenv(FILE_VARIABLE, str(account.clock))
             cloud.up()
-        account = Aws(cloud)
         s3 = account.client("s3")
         s3.create_bucket(Bucket=BUCKET)
         s3.put_object(Bucket=BUCKET, Key="code/train.py", Body=TRAIN)

@@ -18,6 +18,8 @@ TOGETHER_SECONDS = 30.0
 
 def handler(folder: Path) -> type[BaseHTTPRequestHandler]:
     """A request handler that answers with the words of ``words.txt``, or with what it is to echo."""
+    pace = folder / "seconds_a_token.txt"
+    seconds_a_token = float(pace.read_text()) if pace.exists() else 0.0
     barriers: dict[int, threading.Barrier] = {}
     lock = threading.Lock()
 
@@ -41,6 +43,7 @@ def handler(folder: Path) -> type[BaseHTTPRequestHandler]:
             elif asked.get("stream"):
                 self._stream()
             else:
+                time.sleep(asked.get("max_tokens", 0) * seconds_a_token)
                 self._whole(200, (folder / "words.txt").read_bytes())
 
         def _echo(self, asked: dict[str, Any]) -> None:

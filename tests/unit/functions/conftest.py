@@ -78,14 +78,14 @@ def cloud_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             [sys.executable, "-m", "ministack"], env=environment, stdout=log, stderr=subprocess.STDOUT
         )
     url = f"http://127.0.0.1:{port}"
-    _forget_clients()
+    forget_clients()
     try:
         _wait_for(url, folder / "log")
         yield url
     finally:
         process.kill()
         process.wait()
-        _forget_clients()
+        forget_clients()
 
 
 def _wait_for(url: str, log: Path) -> None:
@@ -134,12 +134,12 @@ def house(cloud_url: str, stage: Stage, sagemaker: StandIn, monkeypatch: pytest.
     }.items():
         monkeypatch.setenv(name, value)
     made = _make(f"t{uuid.uuid4().hex[:10]}")
-    for name, value in _environment(made).items():
+    for name, value in environment_of(made).items():
         monkeypatch.setenv(f"STORYLOOM_{name}", value)
     return made
 
 
-def _forget_clients() -> None:
+def forget_clients() -> None:
     """Have the next call make its client afresh: these are for this MiniStack."""
     for make in vars(aws).values():
         if hasattr(make, "cache_clear"):
@@ -175,7 +175,8 @@ def page_parameter(tag: str) -> str:
     return f"/{tag}/page-url"
 
 
-def _environment(made: House) -> dict[str, str]:
+def environment_of(made: House) -> dict[str, str]:
+    """Return what the stacks tell the functions, without the prefix of the names."""
     return {
         "NAME": "storyloom",
         "TABLE": made.table,

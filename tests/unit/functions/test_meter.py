@@ -3,13 +3,16 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from chat_api import costs
-from shared import clock, ledger, meter
+from keeper.handler import handler as keeper
+from shared import clock, endpoint, ledger, meter
 from shared.ledger_postings import ConditionFailed
 from shared.meter import Machines
 from shared.spending_refused import LimitReached, PriceUnknown
 from tests.unit.functions.conftest import House
+from tests.unit.functions.sagemaker_stand_in import StandIn
 
 MADE = datetime(2026, 9, 30, 12, tzinfo=UTC)
 G6 = Machines({"ml.g6.xlarge": 1}, MADE)
@@ -76,6 +79,42 @@ def test_a_sleep_that_died_is_settled_by_the_next_look(house: House) -> None:
     assert _seconds() == {"ml.g6.xlarge": 600}
 
 
+def test_a_deletion_whose_caller_died_is_counted_until_it_was_asked_for(house: House) -> None:
+    meter.look(G6, _after(minutes=5))
+    meter.note_deletion(G6, _after(minutes=6))
+    meter.look(None, _after(minutes=10))
+    assert (_seconds(), meter.read().fleets) == ({"ml.g6.xlarge": 360}, {})
+
+
+def test_a_deletion_that_was_never_made_ends_nothing(house: House) -> None:
+    meter.note_deletion(G6, _after(minutes=6))
+    meter.look(G6, _after(minutes=10))
+    meter.look(None, _after(minutes=15))
+    assert _seconds() == {"ml.g6.xlarge": 900}
+
+
+def test_one_that_was_made_after_a_deletion_is_counted_beside_it(house: House) -> None:
+    meter.note_deletion(G6, _after(minutes=6))
+    meter.look(Machines({"ml.g6.xlarge": 1}, _after(minutes=9)), _after(minutes=10))
+    assert _seconds() == {"ml.g6.xlarge": 420}
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_sleep_that_died_after_the_deletion_costs_nothing_more(
+    house: House, awake_v1: StandIn, context: LambdaContext, monkeypatch: pytest.MonkeyPatch, restarts: bool
+) -> None:
+    made = (endpoint.describe() or pytest.fail("no endpoint")).created_at
+    monkeypatch.setattr(clock, "now", lambda: made + timedelta(minutes=2))
+    with monkeypatch.context() as dying:
+        dying.setattr(meter, "end", lambda *_: pytest.fail("Lambda's time is over."))
+        with pytest.raises(pytest.fail.Exception):
+            keeper({"action": "sleep"}, context)
+    monkeypatch.setattr(clock, "now", lambda: made + timedelta(minutes=7))
+    keeper({"action": "wake" if restarts else "tick"}, context)
+    (entry,) = ledger.month(f"{made:%Y-%m}").entries
+    assert entry.seconds == pytest.approx(120, abs=0.1)
+
+
 def test_another_machine_is_counted_by_itself(house: House) -> None:
     meter.look(G6, _after(minutes=5))
     meter.look(Machines({"ml.g5.xlarge": 1}, _after(minutes=8)), _after(minutes=10))
@@ -125,6 +164,27 @@ def test_a_change_is_counted_from_and_to_when_sagemaker_says(house: House) -> No
     new = {"ml.g5.xlarge": 1}
     meter.look(Machines(new, MADE, changed_at=_after(minutes=12)), _after(minutes=15))
     assert _seconds() == {"ml.g6.xlarge": 720, "ml.g5.xlarge": 540}
+
+
+def test_an_update_that_nobody_saw_is_counted_beside_what_answered(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meter.look(G6, _after(minutes=5))
+    monkeypatch.setattr(clock, "now", lambda: _after(minutes=6))
+    meter.reserve_start("ml.g5.xlarge")
+    updated = Machines({"ml.g5.xlarge": 1}, MADE, changed_at=_after(minutes=13))
+    meter.look(updated, _after(minutes=20))
+    meter.look(updated, _after(minutes=21))
+    assert _seconds() == {"ml.g6.xlarge": 13 * 60, "ml.g5.xlarge": (7 + 8) * 60}
+
+
+def test_an_update_that_was_never_made_costs_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    settled = Machines({"ml.g6.xlarge": 1}, MADE, changed_at=_after(minutes=1))
+    meter.look(settled, _after(minutes=5))
+    monkeypatch.setattr(clock, "now", lambda: _after(minutes=6))
+    meter.reserve_start("ml.g6.xlarge")
+    meter.look(settled, _after(minutes=20))
+    assert _seconds() == {"ml.g6.xlarge": 20 * 60}
 
 
 def test_a_start_is_paid_for_before_it_begins(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
