@@ -22,7 +22,7 @@ from chat_api.identity import Caller, MayAsk, MayChat, require_still_allowed
 from chat_api.metering import TokenMeter, release_on_error
 from chat_api.openai_schema import AnswerRequest, ChatRequest, CompletionRequest, ModelCard, ModelList
 from chat_api.request_fields import StrictFields
-from chat_api.waiting import RetryPolicy, WaitSeconds
+from chat_api.waiting import StreamRetryPolicy, WaitSeconds
 from shared import clock, environment, hosting, usage, versions
 from shared.models import HostingState, LivePointer
 
@@ -77,7 +77,7 @@ async def _answer(
         # A model that there is not gets its own status, as without waiting.
         await asyncio.to_thread(lambda: _name_of(request.model, versions.live()))
         slot = await asyncio.to_thread(limits.acquire_slot, caller.account)
-        response = _streamed(_after_waiting(request, caller, slot, RetryPolicy(wait), watch))
+        response = _streamed(_after_waiting(request, caller, slot, StreamRetryPolicy(wait), watch))
     else:
         response = _streamed(await keep_alive.begun(_events(request, caller, watch)))
     response.headers[cancelling.HEADER] = watch.answer_id
@@ -149,7 +149,7 @@ async def _after_waiting(
     request: AnswerRequest,
     caller: Caller,
     slot: usage.RequestSlot,
-    retry_policy: RetryPolicy,
+    retry_policy: StreamRetryPolicy,
     watch: CancelWatch,
 ) -> AsyncGenerator[bytes]:
     """Say how far the model is until it answers, then pass its answer on."""

@@ -34,7 +34,7 @@ WaitSeconds = Annotated[int, Depends(_seconds)]
 """How long a stream waits for a model that is not awake; 0 if it does not ask to wait."""
 
 
-class RetryPolicy:
+class StreamRetryPolicy:
     """Decides how long a stream waits for a model that is not awake, and after which refusals."""
 
     def __init__(self, seconds: float) -> None:
