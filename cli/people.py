@@ -44,7 +44,7 @@ def invite(
     role: Annotated[Role, typer.Option(help=_ROLES)] = Role.READER,
     as_json: AsJson = False,
 ) -> None:
-    """Invite somebody. They get a one-time password by e-mail, good for seven days.
+    """Invite a person. They get a one-time password by e-mail, valid for seven days.
 
     Examples:
 
@@ -58,7 +58,7 @@ def invite(
 
 @app.command()
 def remove(email: Email, as_json: AsJson = False) -> None:
-    """Remove somebody: their sign-in and their keys are refused within a minute, for good."""
+    """Remove a person. Their sign-in and their keys are refused within a minute, for good."""
     api = StoryloomApi(connect())
     person = api.remove_person(_find(api, email)["id"])
     _say(person, f"{person['email']} is removed. Sign-in and keys are refused within a minute.", as_json)
@@ -66,7 +66,7 @@ def remove(email: Email, as_json: AsJson = False) -> None:
 
 @app.command()
 def role(email: Email, role: Annotated[Role, typer.Argument(help=_ROLES)], as_json: AsJson = False) -> None:
-    """Change what somebody may do. It counts within a minute, for their keys as well."""
+    """Change a person's role. The change takes effect within a minute, for their keys as well."""
     api = StoryloomApi(connect())
     person = api.change_role(_find(api, email)["id"], str(role))
     _say(person, f"{person['email']} is {person['role']} now.", as_json)

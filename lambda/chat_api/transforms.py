@@ -390,7 +390,7 @@ def _too_many_batches() -> ApiError:
     return ApiError(
         429,
         "too_many_batches",
-        f"{transforms.AT_ONCE} batches are going already, which is as many as there may be.",
+        f"{transforms.AT_ONCE} batches are running already, the most at the same time.",
         "Start it again when one of them has ended.",
         headers={"Retry-After": str(_RETRY_SECONDS), "x-should-retry": "false"},
     )
