@@ -246,7 +246,8 @@ async def _chunks(
 def _checked(chunk: dict[str, Any]) -> dict[str, Any]:
     if "error" in chunk:
         error = chunk["error"]
-        raise upstream.StreamInterrupted(str(error.get("message", error) if isinstance(error, dict) else error))
+        message = error.get("message", error) if isinstance(error, dict) else error
+        raise upstream.StreamInterrupted(str(message))
     return chunk
 
 

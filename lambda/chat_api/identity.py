@@ -145,7 +145,7 @@ def require_still_allowed(caller: Caller) -> None:
     """Check again that the caller may ask the model, because a stream may have waited for minutes.
 
     Raises:
-        ApiError: 401 if the person was removed or has no role any more, or the key has expired or was revoked.
+        ApiError: 401 if the person was removed or lost their role, or the key expired or was revoked.
     """
     person = people.get(caller.account)
     if person is None or "chat" not in person.scopes:
