@@ -61,14 +61,14 @@ class ChatStack(Stack):
         transforms = pipeline.transforms_seen_from(self)
         start_transform = self._start_transform(transforms)
         chat_api = self._chat_api(hosting, keeper, pipeline.machine_seen_from(self))
-        self._let_choose_versions(chat_api)
+        self._grant_choose_versions(chat_api)
         grant_manage_people(chat_api, sign_in.pool)
         grant_append_audit(chat_api, self._storage.table_arn)
         for function in (keeper, chat_api):
             function.may_tell_owner(published(pipeline, self, "TopicArn"))  # what the month's limit refuses
-        self._let_answer_batches(chat_api, keeper, transforms)
+        self._grant_batches(chat_api, keeper, transforms)
         pipeline.machine_seen_from(self).bills_seen_by(keeper)
-        self._let_call(chat_api, keeper, start_transform, pipeline.start_run_seen_from(self))
+        self._grant_invocations(chat_api, keeper, start_transform, pipeline.start_run_seen_from(self))
         authorizer = self._authorizer(sign_in)
         rest_api = RestApi(
             self, "Api", settings=self._settings, api=chat_api.function, authorizer=authorizer.function
@@ -212,7 +212,7 @@ class ChatStack(Stack):
         read_job_logs(chat_api, "logs:FilterLogEvents", jobs=(TRAINING_LOG,))
         return chat_api
 
-    def _let_call(
+    def _grant_invocations(
         self, chat_api: Function, keeper: Function, start_transform: Function, start_run: str
     ) -> None:
         """Let the API wake the model, start batches and runs, and have another version answer."""
@@ -222,7 +222,7 @@ class ChatStack(Stack):
         name = start_transform.function.function_name
         chat_api.function.add_environment("STORYLOOM_START_TRANSFORM_FUNCTION", name)
 
-    def _let_choose_versions(self, chat_api: Function) -> None:
+    def _grant_choose_versions(self, chat_api: Function) -> None:
         """Let the API say yes or no to a version in the registry."""
         allow(
             chat_api.role,
@@ -240,7 +240,7 @@ class ChatStack(Stack):
         transforms.made_by(start_transform)
         return start_transform
 
-    def _let_answer_batches(self, chat_api: Function, keeper: Function, transforms: Transforms) -> None:
+    def _grant_batches(self, chat_api: Function, keeper: Function, transforms: Transforms) -> None:
         """Let the API read prompts and give answers, and the keeper see that jobs end."""
         transforms.ended_by(keeper)
         transforms.all_watched_by(keeper)

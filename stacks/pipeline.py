@@ -72,9 +72,9 @@ class PipelineStack(Stack):
         self._topic = _topic(self, settings)
         rollback_alarms(self, settings, self._topic)
         training_code_prefix = _deploy_training_code(self, self._storage.artifacts_bucket)
-        self._equip_data_functions(training_code_prefix)
-        self._equip_model_functions()
-        self._equip_question(self._functions["ask_approval"])
+        self._configure_data_functions(training_code_prefix)
+        self._configure_model_functions()
+        self._configure_approval(self._functions["ask_approval"])
         self._pipeline = Pipeline(
             self, "Pipeline", settings=settings, storage=self._storage, job_role=self._job_role
         )
@@ -188,7 +188,7 @@ class PipelineStack(Stack):
         decided.function.add_environment("STORYLOOM_START_RUN_ARN", start_run.arn)
         return on_decision(self, self._settings.name, decided)
 
-    def _equip_data_functions(self, training_code_prefix: str) -> None:
+    def _configure_data_functions(self, training_code_prefix: str) -> None:
         functions, storage, settings = self._functions, self._storage, self._settings
         begin, read, assemble = functions["begin"], functions["read_stories"], functions["assemble"]
         begin.may_use_table(
@@ -230,7 +230,7 @@ class PipelineStack(Stack):
         ):
             assemble.function.add_environment(name, value)
 
-    def _equip_question(self, ask: Function) -> None:
+    def _configure_approval(self, ask: Function) -> None:
         ask.may_use_table("GetItem", "UpdateItem", partitions=("RUNS", "LOCK", "APPROVALS"))
         ask.may_tell_owner(self._topic.topic_arn)
         self._knows_the_page(ask)
@@ -240,8 +240,8 @@ class PipelineStack(Stack):
         allow(function.role, ["ssm:GetParameter"], [arn("ssm", f"parameter{parameter}")])
         function.function.add_environment("STORYLOOM_PAGE_URL_PARAMETER", parameter)
 
-    def _equip_model_functions(self) -> None:
-        self._equip_stage_base_model(self._functions["stage_base_model"])
+    def _configure_model_functions(self) -> None:
+        self._configure_stage_base_model(self._functions["stage_base_model"])
         self._functions["choose_best"].may_use_table("UpdateItem", partitions=["RUNS"])
         for name in ("reserve", "next_attempt"):
             self._functions[name].may_use_table("GetItem", "UpdateItem", partitions=["RUNS"])
@@ -254,11 +254,11 @@ class PipelineStack(Stack):
             self._knows_the_page(
                 self._functions[name]
             )  # without the Chat stack none of them has a model hosted
-        self._equip_gate(self._functions["gate"])
-        self._equip_register(self._functions["register"])
-        self._equip_deployment(self._functions["deploy"], self._functions["smoke_test"])
-        self._equip_collect_garbage(self._functions["collect_garbage"])
-        self._equip_endings(self._functions["announce"], self._functions["record_failure"])
+        self._configure_gate(self._functions["gate"])
+        self._configure_register(self._functions["register"])
+        self._configure_deployment(self._functions["deploy"], self._functions["smoke_test"])
+        self._configure_collect_garbage(self._functions["collect_garbage"])
+        self._configure_endings(self._functions["announce"], self._functions["record_failure"])
 
     def _configure_spending(self) -> None:
         """Let functions set aside what they make cost, and those that try again see what has cost already."""
@@ -303,7 +303,7 @@ class PipelineStack(Stack):
         ]
         preflight.function.add_environment("STORYLOOM_QUOTAS", json.dumps(quotas))
 
-    def _equip_stage_base_model(self, stage: Function) -> None:
+    def _configure_stage_base_model(self, stage: Function) -> None:
         stage.may_use_table("UpdateItem", partitions=["RUNS"])
         stage.may_list_artifacts("base-models/*")
         stage.may_read_artifacts("base-models/*")
@@ -320,7 +320,7 @@ class PipelineStack(Stack):
             )
             stage.function.add_environment("STORYLOOM_HUGGINGFACE_TOKEN_SECRET", secret)
 
-    def _equip_gate(self, gate: Function) -> None:
+    def _configure_gate(self, gate: Function) -> None:
         gate.may_use_table("UpdateItem", partitions=["RUNS"])
         gate.may_read_artifacts("runs/*/evaluation/*")
         settings = self._settings
@@ -332,7 +332,7 @@ class PipelineStack(Stack):
         ):
             gate.function.add_environment(name, f"{percent:g}")
 
-    def _equip_register(self, register: Function) -> None:
+    def _configure_register(self, register: Function) -> None:
         group = self._model_packages = sagemaker.CfnModelPackageGroup(
             self,
             "ModelPackages",
@@ -354,7 +354,7 @@ class PipelineStack(Stack):
         register.function.add_environment("STORYLOOM_APPROVAL", self._settings.approval)
         register.node.add_dependency(group)
 
-    def _equip_deployment(self, deploy: Function, smoke_test: Function) -> None:
+    def _configure_deployment(self, deploy: Function, smoke_test: Function) -> None:
         self._functions["activate"].may_use_table(
             *("GetItem", "PutItem", "UpdateItem"),
             partitions=("RUNS", "LOCK", "MODELS", "POINTERS", "HOSTING"),
@@ -375,7 +375,7 @@ class PipelineStack(Stack):
         self._hosting.managed_by(smoke_test)  # it puts the version back that was live
         self._hosting.asked_by(smoke_test)
 
-    def _equip_collect_garbage(self, collect_garbage: Function) -> None:
+    def _configure_collect_garbage(self, collect_garbage: Function) -> None:
         collect_garbage.may_use_table(
             *("GetItem", "Query", "UpdateItem"),
             partitions=("RUNS", "MODELS", "POINTERS", "HOSTING", "BATCHES"),
@@ -391,7 +391,7 @@ class PipelineStack(Stack):
         collect_garbage.may_tag_artifacts("hosting/*")
         self._hosting.collected_by(collect_garbage)
 
-    def _equip_endings(self, announce: Function, record_failure: Function) -> None:
+    def _configure_endings(self, announce: Function, record_failure: Function) -> None:
         announce.may_use_table("UpdateItem", partitions=["POINTERS"])  # what the run has trained on
         for function in (announce, record_failure):
             function.may_use_table(
