@@ -53,22 +53,22 @@ class ChatStack(Stack):
         """Make the stack."""
         super().__init__(scope, id_, description="Storyloom: chat page and API", env=env)
         self._settings, self._bundles = settings, bundles
-        self._storage = storage.seen_from(self)
-        hosting = pipeline.hosting_seen_from(self)
+        self._storage = storage.import_into(self)
+        hosting = pipeline.import_hosting_into(self)
         sign_in = SignIn(self, "SignIn", settings=settings)
         keeper = self._keeper(hosting)
         guard = EndpointGuard(self, "EndpointGuard", settings=settings, storage=self._storage)
         transforms = pipeline.transforms_seen_from(self)
         start_transform = self._start_transform(transforms)
-        chat_api = self._chat_api(hosting, keeper, pipeline.machine_seen_from(self))
+        chat_api = self._chat_api(hosting, keeper, pipeline.import_machine_into(self))
         self._grant_choose_versions(chat_api)
         grant_manage_people(chat_api, sign_in.pool)
         grant_append_audit(chat_api, self._storage.table_arn)
         for function in (keeper, chat_api):
             function.may_tell_owner(published(pipeline, self, "TopicArn"))  # what the month's limit refuses
         self._grant_batches(chat_api, keeper, transforms)
-        pipeline.machine_seen_from(self).bills_seen_by(keeper)
-        self._grant_invocations(chat_api, keeper, start_transform, pipeline.start_run_seen_from(self))
+        pipeline.import_machine_into(self).bills_seen_by(keeper)
+        self._grant_invocations(chat_api, keeper, start_transform, pipeline.import_start_run_into(self))
         authorizer = self._authorizer(sign_in)
         rest_api = RestApi(
             self, "Api", settings=self._settings, api=chat_api.function, authorizer=authorizer.function

@@ -62,7 +62,7 @@ class PipelineStack(Stack):
         """Make the stack."""
         super().__init__(scope, id_, description="Storyloom: from stories to a hosted model", env=env)
         self._settings, self._bundles = settings, bundles
-        self._storage = storage.seen_from(self)
+        self._storage = storage.import_into(self)
         image = pinned(training_image(image_region, settings.training_instance))
         self._hosting_image = pinned(hosting_image(image_region, settings.hosting_instance))
         self._job_role = job_role(self, settings, self._storage, image)
@@ -91,7 +91,7 @@ class PipelineStack(Stack):
         ask = self._function("refresh_prices", int(LONGEST_REFRESH.to_seconds()))
         self._clean_up(self._pipeline, needed, schedule_price_refresh(self, settings, ask))
 
-    def hosting_seen_from(self, consumer: Stack) -> Hosting:
+    def import_hosting_into(self, consumer: Stack) -> Hosting:
         """The endpoint, for a stack that wakes it or asks it."""
         return Hosting(self._settings, self._hosting_image, published(self, consumer, "HostingRoleArn"))
 
@@ -103,11 +103,11 @@ class PipelineStack(Stack):
         """Return the ARN of the function that removes what was made at run time, for another stack."""
         return arn("lambda", f"function:{published(self, consumer, 'CleanUpFunctionName')}")
 
-    def start_run_seen_from(self, consumer: Stack) -> str:
+    def import_start_run_into(self, consumer: Stack) -> str:
         """Name of the function that starts runs, for another stack."""
         return published(self, consumer, "StartRunFunctionName")
 
-    def machine_seen_from(self, consumer: Stack) -> Pipeline:
+    def import_machine_into(self, consumer: Stack) -> Pipeline:
         """The state machine, for another stack."""
         consumer.add_stack_dependency(self)
         return self._pipeline
