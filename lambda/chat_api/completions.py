@@ -17,7 +17,7 @@ from chat_api.answers import ChatAnswer, ChatChunk, CompletionAnswer, Completion
 from chat_api.cancelling import AnswerId, CancelWatch
 from chat_api.errors import ApiError, refusals, unforeseen
 from chat_api.events import DONE, EventReader, as_chunk, comment, sse
-from chat_api.forms import Form, cut, gather
+from chat_api.forms import ResponseFormat, cut, gather
 from chat_api.identity import Caller, MayAsk, MayChat, require_still_allowed
 from chat_api.metering import TokenMeter, release_on_error
 from chat_api.openai_schema import AnswerRequest, ChatRequest, CompletionRequest, ModelCard, ModelList
@@ -200,7 +200,7 @@ async def _with_errors(events: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
 
 
 async def _chunks(
-    answer: upstream.Answer, model: "_Model", form: Form, meter: TokenMeter, watch: CancelWatch
+    answer: upstream.Answer, model: "_Model", form: ResponseFormat, meter: TokenMeter, watch: CancelWatch
 ) -> AsyncGenerator[dict[str, Any]]:
     """Yield OpenAI chunks. A stream that breaks off is an `StreamInterrupted`, however it broke.
 
