@@ -67,7 +67,7 @@ def _record(run_id: str, failure: Failure, *, can_go_on: bool) -> str:
     if told.log_tail:
         letter += ["", "The last lines of the job's log:", told.log_tail]
     subject = f"Storyloom: a run {failures.ended(told)} in {told.step}"
-    announcement.tell_once(run_id, subject, "\n".join(letter))
+    announcement.send_once(run_id, subject, "\n".join(letter))
     if newly:
         reason = {"step": told.step, "error_name": told.error, "reason": run.message}
         log.error("The run failed", extra={"run_id": run_id, **reason})

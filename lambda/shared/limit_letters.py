@@ -31,7 +31,7 @@ def send_once(refused: Refused, text: str) -> None:
     if not table.update(SUMS, month, {attribute: clock.stamp()}, only_if=Attr(attribute).not_exists()):
         return
     try:
-        announcement.tell(_SUBJECTS[refused], f"{text}\n\nThis message comes once a month (UTC).")
+        announcement.send(_SUBJECTS[refused], f"{text}\n\nThis message comes once a month (UTC).")
     except (BotoCoreError, ClientError):
         # The caller is to see the refusal, not an error about the topic.
         log.exception("Could not notify the owner")
