@@ -58,7 +58,7 @@ class ChatStack(Stack):
         sign_in = SignIn(self, "SignIn", settings=settings)
         keeper = self._keeper(hosting)
         guard = EndpointGuard(self, "EndpointGuard", settings=settings, storage=self._storage)
-        transforms = pipeline.transforms_seen_from(self)
+        transforms = pipeline.import_transforms_into(self)
         start_transform = self._start_transform(transforms)
         chat_api = self._chat_api(hosting, keeper, pipeline.import_machine_into(self))
         self._grant_choose_versions(chat_api)
@@ -84,7 +84,7 @@ class ChatStack(Stack):
         )
         made_at_run_time(
             self,
-            clean_up_arn=pipeline.clean_up_seen_from(self),
+            clean_up_arn=pipeline.import_clean_up_into(self),
             part="hosting",
             properties={"PageBucket": page.bucket.bucket_name},
             # Whoever asks for an endpoint or a batch asks these, and so is gone before them. The page's files

@@ -95,11 +95,11 @@ class PipelineStack(Stack):
         """The endpoint, for a stack that wakes it or asks it."""
         return Hosting(self._settings, self._hosting_image, published(self, consumer, "HostingRoleArn"))
 
-    def transforms_seen_from(self, consumer: Stack) -> Transforms:
+    def import_transforms_into(self, consumer: Stack) -> Transforms:
         """The transform jobs, for a stack that makes them."""
         return Transforms(self._settings, self._hosting_image, published(self, consumer, "TransformRoleArn"))
 
-    def clean_up_seen_from(self, consumer: Stack) -> str:
+    def import_clean_up_into(self, consumer: Stack) -> str:
         """Return the ARN of the function that removes what was made at run time, for another stack."""
         return arn("lambda", f"function:{published(self, consumer, 'CleanUpFunctionName')}")
 
