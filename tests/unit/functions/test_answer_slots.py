@@ -52,7 +52,7 @@ def _acquired(callers: int) -> list[usage.RequestSlot]:
         return [slot for slot in pool.map(acquire, range(callers)) if slot is not None]
 
 
-def test_ten_callers_at_once_leave_a_new_account_room(account: _Lambdas) -> None:
+def test_ten_callers_at_once_leave_concurrency_in_a_new_account(account: _Lambdas) -> None:
     slots = _acquired(10)
     # Those that are refused count for a moment, too: no more than there is room for, and at least one.
     assert 1 <= len(slots) <= NEW_ACCOUNT - answer_slots.KEPT_FREE
@@ -64,19 +64,19 @@ def test_ten_callers_at_once_leave_a_new_account_room(account: _Lambdas) -> None
         limits.acquire_slot("v6")
 
 
-def test_the_keeper_learns_how_many_there_may_be(account: _Lambdas, context: LambdaContext) -> None:
+def test_the_keeper_reads_the_accounts_concurrency(account: _Lambdas, context: LambdaContext) -> None:
     account.unreserved = 1000
     keeper({"action": "tick"}, context)
     assert len(_acquired(20)) == 20
 
 
-def test_an_account_with_next_to_nothing_still_answers(account: _Lambdas, context: LambdaContext) -> None:
+def test_an_account_with_minimal_concurrency_still_answers(account: _Lambdas, context: LambdaContext) -> None:
     account.unreserved = 3
     keeper({"action": "tick"}, context)
     limits.acquire_slot("u1")
 
 
-def test_a_slot_of_a_function_that_died_is_free_after_its_longest_time(
+def test_the_slot_of_a_function_that_died_expires(
     account: _Lambdas, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(6):
@@ -90,7 +90,7 @@ def test_a_slot_of_a_function_that_died_is_free_after_its_longest_time(
     assert len(active) == 1, "what is stale is forgotten, or the item would grow for ever"
 
 
-def test_streams_that_wait_for_the_model_are_counted_and_told(
+def test_streams_that_wait_for_the_model_take_slots(
     account: _Lambdas, house: House, live_v1: str
 ) -> None:
     for number in range(6):
@@ -101,7 +101,7 @@ def test_streams_that_wait_for_the_model_are_counted_and_told(
     assert (answer.status_code, answer.json()["error"]["type"]) == (429, "too_many_answers")
 
 
-def test_a_refused_caller_takes_no_slot(account: _Lambdas) -> None:
+def test_a_refused_caller_holds_no_slot(account: _Lambdas) -> None:
     slots = [limits.acquire_slot("u1") for _ in range(limits.ANSWERS_AT_ONCE)]
     with pytest.raises(ApiError, match="written for you"):
         limits.acquire_slot("u1")
@@ -109,7 +109,7 @@ def test_a_refused_caller_takes_no_slot(account: _Lambdas) -> None:
 
 
 @pytest.mark.parametrize("failing", ["USAGE", "USAGE#u1"], ids=["all", "the caller"])
-def test_what_could_not_be_counted_takes_no_slot(
+def test_a_failed_count_holds_no_slot(
     account: _Lambdas, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
     add = table.add
