@@ -1,9 +1,9 @@
 """Read one batch of story files, and write its records and rejects to one file of the run.
 
 A separate process reads every file (`stories.confinement`), so that one that exceeds a limit or crashes the
-process is rejected and nothing else is lost. If the files of a batch need more time than the function has, the
-function ends early and is called again; what it has read is cached. If a file ends the function itself, the
-state machine divides its batch.
+process is rejected and nothing else is lost. If the files of a batch need more time than the function has,
+the function ends early and is called again; what it has read is cached. If a file ends the function itself,
+the state machine divides its batch.
 """
 
 import tempfile

@@ -6,9 +6,9 @@ from shared import lock, quiet_period, timer
 def release_lock_and_reschedule(run_id: str) -> bool:
     """Release this run's lock; if stories arrived meanwhile, set the timer for exactly one more run.
 
-    A version whose deployment was queued meanwhile gets a timer of its own, and its run comes first. The timer
-    is set before the lock is released, so that a crash in between delays a run but never loses one: the retry
-    moves the same schedule and releases the same lock.
+    A version whose deployment was queued meanwhile gets a timer of its own, and its run comes first. The
+    timer is set before the lock is released, so that a crash in between delays a run but never loses one: the
+    retry moves the same schedule and releases the same lock.
 
     Returns:
         Whether another run with all stories was scheduled.

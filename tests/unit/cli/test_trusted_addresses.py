@@ -173,9 +173,7 @@ def test_another_users_record_is_not_read(
 
 
 @pytest.mark.parametrize("pid", [os.getpid(), 2**22 + 1, -1, "1", None])
-def test_a_record_without_a_running_process_is_stale(
-    server: Attacker, checkout: Path, pid: Any
-) -> None:
+def test_a_record_without_a_running_process_is_stale(server: Attacker, checkout: Path, pid: Any) -> None:
     record(checkout, server.url, pid=pid)
     with pytest.raises(CommandError, match="not running any more") as refused:
         connect()
@@ -274,9 +272,7 @@ def test_a_password_is_sent_only_to_the_pages_own_sign_in(server: Attacker, othe
     assert b"my password" not in b"".join(body for _, body in server.seen)
 
 
-def test_a_stored_token_is_sent_only_to_its_issuer(
-    server: Attacker, other: Attacker, checkout: Path
-) -> None:
+def test_a_stored_token_is_sent_only_to_its_issuer(server: Attacker, other: Attacker, checkout: Path) -> None:
     sign_in_and_keep(server.url, "a@b.c", "right")
     server.config["cognito_endpoint"] = f"{other.url}/aws/cognito-idp/"
     asked_before = len(server.seen)

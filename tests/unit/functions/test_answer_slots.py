@@ -76,9 +76,7 @@ def test_an_account_with_minimal_concurrency_still_answers(account: _Lambdas, co
     limits.acquire_slot("u1")
 
 
-def test_the_slot_of_a_function_that_died_expires(
-    account: _Lambdas, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_slot_of_a_function_that_died_expires(account: _Lambdas, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(6):
         limits.acquire_slot(f"u{number}")
     with pytest.raises(ApiError):
@@ -90,9 +88,7 @@ def test_the_slot_of_a_function_that_died_expires(
     assert len(active) == 1, "what is stale is forgotten, or the item would grow for ever"
 
 
-def test_streams_that_wait_for_the_model_take_slots(
-    account: _Lambdas, house: House, live_v1: str
-) -> None:
+def test_streams_that_wait_for_the_model_take_slots(account: _Lambdas, house: House, live_v1: str) -> None:
     for number in range(6):
         limits.acquire_slot(f"u{number}")
     with TestClient(app, headers=asked_by("late")) as client:

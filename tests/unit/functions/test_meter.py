@@ -166,9 +166,7 @@ def test_an_update_is_counted_by_sagemakers_times(house: House) -> None:
     assert _seconds() == {"ml.g6.xlarge": 720, "ml.g5.xlarge": 540}
 
 
-def test_an_unobserved_update_is_counted_in_addition(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unobserved_update_is_counted_in_addition(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     meter.look(G6, _after(minutes=5))
     monkeypatch.setattr(clock, "now", lambda: _after(minutes=6))
     meter.reserve_start("ml.g5.xlarge")

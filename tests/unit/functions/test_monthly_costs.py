@@ -92,9 +92,7 @@ def test_without_a_limit_left_is_null(client: TestClient, monkeypatch: pytest.Mo
     assert told["by_kind"] == told["by_day"] == []
 
 
-def test_prices_are_listed_with_their_dates(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_prices_are_listed_with_their_dates(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STORYLOOM_INSTANCE_PRICES", "{}")
     # A machine of before the settings changed has a price too, or is named as one without.
     _month(
@@ -123,7 +121,9 @@ def test_prices_are_listed_with_their_dates(
 
 
 @pytest.mark.parametrize("scopes", ["chat", "write", "keys"])
-def test_only_callers_with_the_read_scope_see_costs(client: TestClient, monkeypatch: pytest.MonkeyPatch, scopes: str) -> None:
+def test_only_callers_with_the_read_scope_see_costs(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, scopes: str
+) -> None:
     asked = _month(monkeypatch)
     assert _costs(client, scopes=scopes).status_code == 403
     assert not asked

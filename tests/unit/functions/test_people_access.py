@@ -56,9 +56,7 @@ def test_a_removed_persons_key_is_refused(person: SignedIn, context: LambdaConte
         _ask(text, context)
 
 
-def test_a_key_expires(
-    person: SignedIn, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_key_expires(person: SignedIn, context: LambdaContext, monkeypatch: pytest.MonkeyPatch) -> None:
     _, text = keys.make("nightly", ["chat"], 60, by=person.sub, email="writer@example.com")
     assert _ask(text, context)["scopes"] == "chat"
     later = clock.now() + timedelta(days=keys.USUAL_DAYS, seconds=1)

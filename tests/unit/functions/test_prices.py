@@ -39,7 +39,9 @@ def test_a_price_given_by_hand_wins(house: House) -> None:
     assert prices.usd_per_hour("hosting", G6) == Price(1.13, clock.day(), "the setting instance_prices_usd")
 
 
-def test_the_newer_of_shipped_and_listed_prices_wins(nothing_given: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_newer_of_shipped_and_listed_prices_wins(
+    nothing_given: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shipped = prices.usd_per_hour("hosting", G6)
     assert shipped is not None and shipped.usd_per_hour == 1.127
     _on(monkeypatch, "2020-01-01")

@@ -150,7 +150,9 @@ def test_waking_is_refused_without_daily_tokens_left(api: TestClient, woken: lis
     assert hosting.state().status == "asleep"
 
 
-def test_a_batch_counts_in_the_daily_tokens_of_its_starter(api: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_counts_in_the_daily_tokens_of_its_starter(
+    api: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("chat_api.transforms._call_start_transform", lambda _: None)
     ids = []
     for _ in range(2):
@@ -261,7 +263,9 @@ def test_a_training_is_shortened_to_what_is_affordable(
     )
 
 
-def test_a_searchs_budget_is_at_most_what_the_month_has_left(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_searchs_budget_is_at_most_what_the_month_has_left(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert run_costs.search_budget_usd(10) == 10
     monkeypatch.setenv("STORYLOOM_MONTHLY_LIMIT_USD", "5")
     # Its evaluation and the start of the model are paid for as well.
@@ -270,9 +274,7 @@ def test_a_searchs_budget_is_at_most_what_the_month_has_left(house: House, monke
     assert run_costs.search_budget_usd(10) == 0
 
 
-def test_an_unaffordable_run_ends_with_the_reason(
-    house: House, spent: None, context: LambdaContext
-) -> None:
+def test_an_unaffordable_run_ends_with_the_reason(house: House, spent: None, context: LambdaContext) -> None:
     runs.create(RUN, "arn", "stories arrived")
     jobs = reserve(_event(), context)
     assert not jobs["reserved"]

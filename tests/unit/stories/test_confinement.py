@@ -67,7 +67,9 @@ def test_nothing_is_kept_of_a_file_whose_process_ended(process: ReadingProcess, 
     assert reject["kind"] == "reject"
 
 
-def test_a_file_that_only_waits_is_stopped_by_wall_clock_time(process: ReadingProcess, tmp_path: Path) -> None:
+def test_a_file_that_only_waits_is_stopped_by_wall_clock_time(
+    process: ReadingProcess, tmp_path: Path
+) -> None:
     [reject] = _read(process, tmp_path, "a.wait", most_seconds=3)
     assert "takes longer" in reject["reason"]
 
@@ -93,7 +95,9 @@ def test_a_closed_process_starts_no_other(process: ReadingProcess, tmp_path: Pat
         _read(process, tmp_path, "a.txt", prose(1).encode())
 
 
-def test_a_file_that_cannot_be_opened_is_rejected_with_the_reason(process: ReadingProcess, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_opened_is_rejected_with_the_reason(
+    process: ReadingProcess, tmp_path: Path
+) -> None:
     found = io.BytesIO()
     process.read(Source(key="gone.txt"), tmp_path / "gone.txt", 1, found)
     assert "No such file" in json.loads(found.getvalue())["reason"]
