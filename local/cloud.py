@@ -23,7 +23,7 @@ from local import certificate, private_file, processes
 from local.environment import REGION, Folders, client_environment, endpoint, server_environment
 from local.errors import LocalCloudError
 
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 """How long the cloud may take to answer before it counts as failed (usually a few seconds)."""
 
 _PACKAGE_ROOT = Path(__file__).resolve().parent.parent

@@ -124,7 +124,7 @@ def _count(found: Endpoint | None) -> SpendingRefused | None:
     if found is None:
         meter.look(None, clock.now())
     elif found.machines is None:
-        meter.look(None, found.seen_at, ended_at=found.ended_at)
+        endpoint.count_ended(found)
     else:
         most = environment.read(environment.Hosting).hosting_max_instances
         try:

@@ -2,22 +2,12 @@
 
 from shared import endpoint, hosting, machines
 from shared.models import HostingState, Shortage
+from shared.shortages import shortage
 
-# SageMaker says it in a failed endpoint's FailureReason, or refuses the call with ResourceLimitExceeded:
-# "Unable to provision requested ML compute capacity due to InsufficientInstanceCapacity error."
-# "The account-level service limit 'ml.g6.xlarge for endpoint usage' is 0 Instances, …"
-_QUOTA = ("resourcelimitexceeded", "service limit", "servicequotaexceeded")
-_CAPACITY = ("insufficientinstancecapacity", "insufficientcapacity", "ml compute capacity", "capacityerror")
+__all__ = ["QUOTA_PAGE", "next_choice", "nothing_left", "pass_over", "shortage"]
+
 _WORDS: dict[Shortage, str] = {"capacity": "AWS has none free", "quota": "over the account's quota"}
 QUOTA_PAGE = "https://console.aws.amazon.com/servicequotas/home/services/sagemaker/quotas"
-
-
-def shortage(reason: str | None) -> Shortage | None:
-    """Say what is short where this is why an endpoint could not be made; None where it is something else."""
-    told = (reason or "").lower()
-    if any(sign in told for sign in _QUOTA):
-        return "quota"
-    return "capacity" if any(sign in told for sign in _CAPACITY) else None
 
 
 def next_choice(tried: dict[str, Shortage]) -> str | None:

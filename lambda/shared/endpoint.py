@@ -20,6 +20,7 @@ from shared import (
     meter,
     rollback,
     scaling,
+    shortages,
     tags,
 )
 from shared.spending_refused import SpendingRefused
@@ -82,6 +83,14 @@ class Endpoint:
             beside = machines.instance_of(self.pending or self.config) or "unknown"
             fleets[beside] = fleets.get(beside, 0) + self.instances
         return meter.Machines(fleets, self.created_at, self.changed_at, busy=self.busy)
+
+    @property
+    def failed_machines(self) -> meter.Machines | None:
+        """What billed until it failed; None if it did not fail, or there was no machine for it."""
+        if self.status != "Failed" or shortages.shortage(self.failure) is not None:
+            return None
+        instance = machines.instance_of(self.config) or "unknown"
+        return meter.Machines({instance: self.instances}, self.created_at, self.changed_at)
 
     @property
     def ended_at(self) -> datetime | None:
@@ -222,8 +231,8 @@ def delete() -> bool:
     found = describe()
     if found is not None and found.status == "Deleting":
         return True
-    if found is not None and found.machines is not None:
-        _note_deletion(found.machines)
+    if found is not None:
+        _note_deletion(found)
     try:
         aws.sagemaker().delete_endpoint(EndpointName=_settings().endpoint_name)
     except ClientError as error:
@@ -238,12 +247,22 @@ def delete() -> bool:
     return True
 
 
-def _note_deletion(going: meter.Machines) -> None:
+def _note_deletion(found: Endpoint) -> None:
     """Note when the machines go. What must go goes also while the table cannot be written."""
     try:
-        meter.note_deletion(going, clock.now())
+        if found.machines is not None:
+            meter.note_deletion(found.machines, clock.now())
+        else:
+            count_ended(found)
     except (BotoCoreError, ClientError):
         log.exception("Could not note that the endpoint is being deleted")
+
+
+def count_ended(found: Endpoint) -> None:
+    """Count an endpoint whose machines have gone, also if nobody saw it before it failed."""
+    if found.failed_machines is not None:
+        meter.look(found.failed_machines, found.changed_at)
+    meter.look(None, found.seen_at, ended_at=found.ended_at)
 
 
 def _create(config: str) -> Progress | None:

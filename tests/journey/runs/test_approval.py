@@ -100,7 +100,9 @@ def test_stories_that_arrive_take_the_place_of_the_run_that_waits(asking: Deploy
 
 def test_who_is_not_signed_in_answers_nothing(asking: Deployed) -> None:
     for answer in ("approve", "decline"):
-        response = httpx.post(f"{asking.api.connection.url}/api/runs/20260101-000000-0000/{answer}")
+        response = httpx.post(
+            f"{asking.api.connection.url}/api/runs/20260101-000000-0000/{answer}", timeout=PATIENCE_S
+        )
         assert response.status_code == 401
     with pytest.raises(CommandError, match="There is no run"):
         asking.api.approve("20260101-000000-0000")

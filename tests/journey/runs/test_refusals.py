@@ -8,7 +8,7 @@ import zipfile
 import httpx
 import pytest
 
-from tests.journey.deployed_app import Deployed
+from tests.journey.deployed_app import PATIENCE_S, Deployed
 
 pytestmark = [pytest.mark.cloud, pytest.mark.journey]
 
@@ -22,7 +22,7 @@ def _error(response: httpx.Response) -> dict[str, str]:
 @pytest.mark.parametrize("token", [None, "nonsense", "eyJhbGciOiJSUzI1NiJ9.e30.c2lnbmF0dXJl"])
 def test_wrong_credentials_are_401(deployed: Deployed, token: str | None) -> None:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    response = httpx.get(f"{deployed.api.connection.url}/api/runs", headers=headers)
+    response = httpx.get(f"{deployed.api.connection.url}/api/runs", headers=headers, timeout=PATIENCE_S)
     assert response.status_code == 401
     _error(response)
 
@@ -33,6 +33,7 @@ def test_a_prompt_beyond_the_limit_is_413(deployed: Deployed) -> None:
         f"{deployed.api.connection.url}/api/v1/chat/completions",
         headers=deployed.api.connection.headers,
         json={"model": "storyloom", "messages": [{"role": "user", "content": "x" * (limit + 1)}]},
+        timeout=PATIENCE_S,
     )
     assert response.status_code == 413
     assert str(limit) in _error(response)["message"].replace(",", "")

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.journey.deployed_app import Deployed, wait_for
+from tests.journey.deployed_app import PATIENCE_S, Deployed, wait_for
 
 pytestmark = [pytest.mark.cloud, pytest.mark.journey]
 
@@ -35,7 +35,9 @@ def test_a_batch_is_answered_by_a_transform_job(deployed: Deployed, first_run: d
     assert batch["status"] == "completed", batch
     results = api.batch_results(batch_id)
     assert (results["answered"], results["failed"]) == (2, 0)
-    tuned, base = (json.loads(line) for line in httpx.get(results["url"]).text.splitlines())
+    tuned, base = (
+        json.loads(line) for line in httpx.get(results["url"], timeout=PATIENCE_S).text.splitlines()
+    )
     assert (tuned["custom_id"], base["custom_id"]) == ("tuned", "base")
     assert tuned["response"]["body"]["model"] == first_run["version"]
     assert tuned["response"]["body"]["choices"][0]["message"]["content"]

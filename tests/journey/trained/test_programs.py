@@ -17,7 +17,7 @@ import httpx
 import openai
 import pytest
 
-from tests.journey.deployed_app import Deployed
+from tests.journey.deployed_app import PATIENCE_S, Deployed
 
 pytestmark = [pytest.mark.cloud, pytest.mark.journey]
 
@@ -141,7 +141,7 @@ def test_a_key_does_what_it_may_until_it_is_revoked(deployed: Deployed, program:
     api = program.url.removesuffix("/v1")
     other = deployed.api.create_key("another", ["read"], requests_per_minute=3)
     bearer = {"Authorization": f"Bearer {other['key']}"}
-    with httpx.Client(verify=_trust(program)) as http:
+    with httpx.Client(verify=_trust(program), timeout=PATIENCE_S) as http:
         assert http.get(f"{api}/runs", headers=bearer).status_code == 200
         refused = http.get(f"{program.url}/models", headers=bearer)
         assert (refused.status_code, refused.json()["error"]["type"]) == (403, "not_allowed")

@@ -115,6 +115,33 @@ def test_a_sleep_interrupted_after_the_deletion_adds_no_costs(
     assert entry.seconds == pytest.approx(120, abs=0.1)
 
 
+@pytest.mark.parametrize(
+    "failure",
+    [("The container did not pass the ping health check.", 180), ("CapacityError: no machine was free.", 0)],
+)
+@pytest.mark.parametrize("found_by", ["tick", "deletion"])
+@pytest.mark.usefixtures("live_v1")
+def test_an_endpoint_that_failed_unseen_is_counted_if_it_had_machines(
+    sagemaker: StandIn,
+    context: LambdaContext,
+    monkeypatch: pytest.MonkeyPatch,
+    failure: tuple[str, float],
+    found_by: str,
+) -> None:
+    reason, seconds = failure
+    keeper({"action": "wake"}, context)
+    made = (endpoint.describe() or pytest.fail("no endpoint")).created_at
+    assert sagemaker.endpoint is not None
+    failed = {"LastModifiedTime": made.timestamp() + 180, "FailureReason": reason, "EndpointStatus": "Failed"}
+    sagemaker.endpoint.update(failed)
+    monkeypatch.setattr(clock, "now", lambda: made + timedelta(minutes=5))
+    if found_by == "tick":
+        keeper({"action": "tick"}, context)
+    else:
+        endpoint.delete()
+    assert sum(_seconds(f"{made:%Y-%m}").values()) == pytest.approx(seconds, abs=1)
+
+
 def test_a_replaced_endpoint_is_counted_by_its_own_machine(house: House) -> None:
     meter.look(G6, _after(minutes=5))
     meter.look(Machines({"ml.g5.xlarge": 1}, _after(minutes=8)), _after(minutes=10))
