@@ -122,7 +122,7 @@ def _count(found: Endpoint | None) -> SpendingRefused | None:
         Why the month has no money for that, else None.
     """
     if found is None:
-        meter.look(None, clock.now())
+        meter.record(None, clock.now())
     elif found.machines is None:
         endpoint.count_ended(found)
     else:

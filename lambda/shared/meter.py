@@ -62,7 +62,7 @@ def read() -> Meter:
     return Meter.model_validate(table.get(*_KEY) or {})
 
 
-def look(machines: Machines | None, at: datetime, *, ended_at: datetime | None = None) -> None:
+def record(machines: Machines | None, at: datetime, *, ended_at: datetime | None = None) -> None:
     """Record an observation: count the machines' costs up to that time.
 
     Args:
@@ -73,7 +73,7 @@ def look(machines: Machines | None, at: datetime, *, ended_at: datetime | None =
     _move(machines, at, ended_at=ended_at)
 
 
-def note_deletion(machines: Machines, at: datetime) -> None:
+def record_deletion(machines: Machines, at: datetime) -> None:
     """Count the machines' costs, and note that SageMaker is about to be asked to delete them.
 
     If the caller dies before it records the end, the next observation finds none and counts until this time.
@@ -81,7 +81,7 @@ def note_deletion(machines: Machines, at: datetime) -> None:
     _move(machines, at, deleted=True)
 
 
-def end(machines: Machines | None, at: datetime) -> None:
+def close(machines: Machines | None, at: datetime) -> None:
     """Count the machines' costs up to their end, and release the lease."""
     _move(machines, at, ended=True)
 
@@ -111,7 +111,7 @@ def extend(machines: Machines, at: datetime, *, most_instances: int = 1) -> None
     try:
         _move(machines, at, lease=lease)
     except SpendingRefused:
-        look(machines, at)
+        record(machines, at)
         raise
 
 
