@@ -194,7 +194,7 @@ def _give_up(state: HostingState, config: str, reason: str) -> None:
         hosting.mark_failing(reason)
         return
     refused = machines.instance_of(config) or machines.choices()[0]
-    why = capacity.pass_over(state, refused, short, live.bundle_uri)
+    why = capacity.fall_back_to_next_instance(state, refused, short, live.bundle_uri)
     if why is not None:
         hosting.mark_failing(why, {**state.tried, refused: short})
 

@@ -190,7 +190,7 @@ def _fall_back_to_next_machine(version: str, deployment: dict[str, Any], config:
     if short is None or refused is None:
         raise SmokeTestFailed(f"SageMaker could not host {version}: {reason}")
     state = hosting.state()
-    why = capacity.pass_over(state, refused, short, deployment["bundle_uri"])
+    why = capacity.fall_back_to_next_instance(state, refused, short, deployment["bundle_uri"])
     if why is None:
         return
     if not replacement.another_answers(config):
