@@ -237,7 +237,7 @@ def _without_run(state: HostingState, found: Endpoint) -> None:
         if hosting.mark_asleep(state, "No version is live."):
             endpoint.delete()
         return
-    wanted = endpoint.ensure_config(live.bundle_uri, machines.staying_with(found.config))
+    wanted = endpoint.ensure_config(live.bundle_uri, machines.current_or_default_instance(found.config))
     if wanted not in {found.config, state.requested}:
         progress = endpoint.converge(wanted)
         if progress.state != "failed":

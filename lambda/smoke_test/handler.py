@@ -235,7 +235,7 @@ def _put_back(version: str, why: str) -> None:
         hosting.mark_failing(f"{version} did not pass its smoke test: {why}")
         return
     before = endpoint.describe()
-    instance = machines.staying_with(before.config if before else None)
+    instance = machines.current_or_default_instance(before.config if before else None)
     config = endpoint.ensure_config(live.bundle_uri, instance)
     progress = endpoint.converge(config)
     if progress.state == "failed" and capacity.shortage(progress.message) == "quota":
