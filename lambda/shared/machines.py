@@ -33,7 +33,7 @@ def version_of(config: str | None) -> str | None:
 
 
 def current_or_default_instance(config: str | None) -> str:
-    """Return the machine of this configuration where it is one of the choices, else the first choice."""
+    """Return the configuration's instance type if it is one of the choices, else the first choice."""
     instance = instance_of(config)
     allowed = choices()
     return instance if instance in allowed else allowed[0]

@@ -106,7 +106,7 @@ def test_a_sleep_interrupted_after_the_deletion_adds_no_costs(
     made = (endpoint.describe() or pytest.fail("no endpoint")).created_at
     monkeypatch.setattr(clock, "now", lambda: made + timedelta(minutes=2))
     with monkeypatch.context() as dying:
-        dying.setattr(meter, "end", lambda *_: pytest.fail("Lambda's time is over."))
+        dying.setattr(meter, "close", lambda *_: pytest.fail("Lambda's time is over."))
         with pytest.raises(pytest.fail.Exception):
             keeper({"action": "sleep"}, context)
     monkeypatch.setattr(clock, "now", lambda: made + timedelta(minutes=7))
