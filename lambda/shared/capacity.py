@@ -4,7 +4,7 @@ from shared import endpoint, hosting, machines
 from shared.models import HostingState, Shortage
 from shared.shortages import shortage
 
-__all__ = ["QUOTA_PAGE", "next_choice", "nothing_left", "fall_back_to_next_instance", "shortage"]
+__all__ = ["QUOTA_PAGE", "fall_back_to_next_instance", "next_choice", "nothing_left", "shortage"]
 
 _WORDS: dict[Shortage, str] = {"capacity": "AWS has none free", "quota": "over the account's quota"}
 QUOTA_PAGE = "https://console.aws.amazon.com/servicequotas/home/services/sagemaker/quotas"

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from stories import confinement, limits
-from stories.confinement import ClosedError, OutOfTimeError, ReadingProcess
+from stories.confinement import ClosedError, DeadlineExceededError, ReadingProcess
 from stories.models import Source
 from tests.unit.stories.material import prose, read
 
@@ -75,7 +75,7 @@ def test_a_file_that_only_waits_is_stopped_by_wall_clock_time(
 
 
 def test_a_callers_deadline_leaves_the_file_undecided(process: ReadingProcess, tmp_path: Path) -> None:
-    with pytest.raises(OutOfTimeError):
+    with pytest.raises(DeadlineExceededError):
         _read(process, tmp_path, "a.wait", most_seconds=1, is_final=False)
 
 
