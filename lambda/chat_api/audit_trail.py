@@ -27,7 +27,8 @@ NOT_RECORDED = frozenset(
 """Routes that use the model: they change only the caller's own usage, which is counted elsewhere."""
 _REPEATABLE = frozenset({("POST", "/api/wake")})
 """Routes that anybody may call repeatedly without changing anything."""
-_FORBIDDEN = 403
+_FIRST_REFUSAL = 400
+_FIRST_ERROR = 500
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _TOO_MANY_REQUESTS = 429
 _LONGEST_OBJECT = 512
@@ -102,7 +103,7 @@ def _record(scope: Scope, status: int) -> None:
         return  # a refused request changed nothing, and a program in a loop must not fill the trail
     entry = _entry(scope, user, status)
     try:
-        audit.record(**entry, once_an_hour=status == _FORBIDDEN or asked in _REPEATABLE)
+        audit.record(**entry, once_an_hour=_FIRST_REFUSAL <= status < _FIRST_ERROR or asked in _REPEATABLE)
     except (BotoCoreError, ClientError, RuntimeError):
         # The change has been made and cannot be undone, so record it in the log instead.
         log.exception("Could not write the audit trail", extra={"audit": entry})

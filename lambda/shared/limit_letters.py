@@ -27,12 +27,19 @@ def send_once(refused: Refused, text: str) -> None:
         refused: what was refused or ended.
         text: the reason, in the words of the page.
     """
+    try:
+        _send_once(refused, text)
+    except (BotoCoreError, ClientError):
+        # The caller is to see the refusal, not an error about the table or the topic.
+        log.exception("Could not notify the owner")
+
+
+def _send_once(refused: Refused, text: str) -> None:
     month, attribute = this_month(), f"{refused}_told_at"
     if not table.update(SUMS, month, {attribute: clock.stamp()}, only_if=Attr(attribute).not_exists()):
         return
     try:
         announcement.send(_SUBJECTS[refused], f"{text}\n\nThis message comes once a month (UTC).")
     except (BotoCoreError, ClientError):
-        # The caller is to see the refusal, not an error about the topic.
-        log.exception("Could not notify the owner")
         table.update(SUMS, month, {attribute: None})
+        raise

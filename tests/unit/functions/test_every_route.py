@@ -236,6 +236,9 @@ def test_a_reader_in_a_loop_does_not_fill_the_audit_trail(
         refused = _ask(api, ("DELETE", "/api/stories/{key}"), team.tokens["reader"], key=f"{number}.txt")
         assert refused.status_code == 403
         assert _ask(api, ("POST", "/api/wake"), team.tokens["reader"]).status_code == 409
+    for number in range(2):
+        gone = _ask(api, ("DELETE", "/api/stories/{key}"), team.tokens["author"], key=f"no{number}.txt")
+        assert gone.status_code == 404
     hour += timedelta(hours=1)
     assert _ask(api, ("POST", "/api/runs"), team.tokens["reader"]).status_code == 403
     assert _ask(api, ("POST", "/api/runs"), team.tokens["author"]).status_code == 202
@@ -245,6 +248,7 @@ def test_a_reader_in_a_loop_does_not_fill_the_audit_trail(
     assert started == ("POST /api/runs", run_id, 202, 1)
     assert rest == [
         ("POST /api/runs", "", 403, 1),
+        ("DELETE /api/stories/{key}", "no0.txt", 404, 2),
         ("POST /api/wake", "", 409, 3),
         ("DELETE /api/stories/{key}", "0.txt", 403, 3),
         ("POST /api/runs", "", 403, 12),

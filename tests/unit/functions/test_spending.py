@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import ClientError
 from fastapi.testclient import TestClient
 
 from chat_api import limits, waking
@@ -405,6 +406,18 @@ def test_a_failed_notification_keeps_the_refusal_and_is_retried(
     monkeypatch.setenv("STORYLOOM_TOPIC_ARN", house.topic_arn)
     _refused(api.post("/api/runs"))
     assert len(letters()) == 1
+
+
+def test_a_table_that_fails_keeps_the_refusal(
+    api: TestClient, spent: None, letters: Letters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> bool:
+        raise ClientError({"Error": {"Code": "InternalServerError"}}, "UpdateItem")
+
+    monkeypatch.setattr("shared.limit_letters.table.update", fail)
+    _refused(api.post("/api/runs"))
+    monkeypatch.undo()
+    assert letters() == []
 
 
 def test_the_status_is_fast_with_four_thousand_batches(api: TestClient, house: House) -> None:
