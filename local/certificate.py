@@ -26,11 +26,11 @@ class Certificate:
     certificate: Path
     key: Path
     bundle: Path
-    """The machine's own authorities followed by `certificate`: what the *_CA_BUNDLE variables want."""
+    """The machine's own authorities followed by `certificate`: the value of the *_CA_BUNDLE variables."""
 
 
 def ensure(folder: Path, region: str) -> Certificate:
-    """The certificate in `folder`, made on first use. Valid for localhost, 127.0.0.1 and ::1."""
+    """Return the certificate in `folder`, made on first use and valid for localhost, 127.0.0.1 and ::1."""
     paths = Certificate(folder / "server.crt", folder / "server.key", folder / "ca-bundle.pem")
     if not paths.bundle.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ def _make(paths: Certificate, region: str) -> None:
 
 
 def _machine_authorities() -> bytes:
-    """The authorities that this machine trusts: a company's own (set by variable) before the usual ones."""
+    """Read the authorities that this machine trusts: those of SSL_CERT_FILE, else the usual ones."""
     named = os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile
     path = Path(named) if named and Path(named).is_file() else Path(certifi.where())
     return path.read_bytes()

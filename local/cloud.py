@@ -78,16 +78,16 @@ class LocalCloud:
             raise
 
     def deploy(self, progress: Callable[[str], None]) -> None:
-        """Bootstrap and deploy the app with the real CDK CLI, and make it ready for its first person.
+        """Bootstrap and deploy the app with the real CDK CLI, and create its first user.
 
         `progress` is called with one line of text at a time.
         """
-        from local.deploy import deploy  # noqa: PLC0415 (boto3 is slow to import and not needed by up and down)
+        from local.deploy import deploy  # noqa: PLC0415 (boto3 is slow to import; up and down need none)
 
         deploy(self, progress)
 
     def down(self) -> None:
-        """Stop every process of this cloud and remove what it kept; works after a crash too."""
+        """Stop every process of this cloud and remove its files, also after a crash."""
         processes.stop_all(processes.cloud_id(self.state))
         for path in self.folders.transient():
             if path.is_dir():
@@ -100,23 +100,23 @@ class LocalCloud:
         accounts.set_quota(self.folders.account, name, value)
 
     def status(self) -> dict[str, Any]:
-        """What `cloud.json` says, and `running`: whether this cloud's processes are there and answer."""
+        """Return the contents of `cloud.json`, and `running`: whether this cloud's processes answer."""
         described = self.description()
         pid = described.get("pid")
         mine = {process.pid for process in processes.belonging_to(processes.cloud_id(self.state))}
         return {**described, "running": pid in mine and _answers(described["port"], self._bundle())}
 
     def is_supervised(self) -> bool:
-        """Whether the process that `cloud.json` names runs and is this cloud's; it may still be starting."""
+        """Tell whether the process of `cloud.json` runs and is this cloud's; it may still be starting."""
         pid = self.description().get("pid")
         return isinstance(pid, int) and processes.belongs(pid, processes.cloud_id(self.state))
 
     def environment(self) -> dict[str, str]:
-        """What the AWS CLI, CDK and boto3 need to speak to this cloud as its administrator."""
+        """Return the variables with which the AWS CLI, CDK and boto3 use this cloud as its administrator."""
         return client_environment(self.folders, self._certificate(), self.port)
 
     def description(self) -> dict[str, Any]:
-        """What `cloud.json` says; empty when the cloud was never started.
+        """Return the contents of `cloud.json`; empty if the cloud was never started.
 
         Raises `LocalCloudError` if the file is not the user's own.
         """
@@ -154,7 +154,7 @@ class LocalCloud:
 
     def _start(self) -> subprocess.Popen[bytes]:
         environment = server_environment(self.folders, self._certificate(), self.port, self.page_port)
-        with (self.folders.logs / "supervisor.log").open("ab") as log, _ctrl_c_afterwards():
+        with (self.folders.logs / "supervisor.log").open("ab") as log, _defer_interrupt():
             return subprocess.Popen(
                 [sys.executable, "-m", "local.supervisor"],
                 cwd=_PACKAGE_ROOT,
@@ -169,13 +169,13 @@ class LocalCloud:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if supervisor.poll() is not None:
-                raise LocalCloudError(f"The local cloud ended while it started:\n{self._last_words()}")
+                raise LocalCloudError(f"The local cloud ended while it started:\n{self._log_tails()}")
             if _answers(self.port, self._bundle()) and self._front_door_answers():
                 return
             time.sleep(0.05)
         raise LocalCloudError(
             f"The local cloud does not answer at {endpoint(self.port)} after {START_SECONDS:.0f} s:\n"
-            + self._last_words()
+            + self._log_tails()
         )
 
     def _front_door_answers(self) -> bool:
@@ -184,8 +184,8 @@ class LocalCloud:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.page_port)) == 0
 
-    def _last_words(self) -> str:
-        """The last lines of each log, for an error message."""
+    def _log_tails(self) -> str:
+        """Return the last lines of each log, for an error message."""
         lines = []
         for log in sorted(self.folders.logs.glob("*.log")):
             lines += [f"[{log.name}] {line}" for line in log.read_text(errors="replace").splitlines()[-8:]]
@@ -193,8 +193,8 @@ class LocalCloud:
 
 
 @contextlib.contextmanager
-def _ctrl_c_afterwards() -> Iterator[None]:
-    """Let a Ctrl-C wait: until a new process runs its program, nobody knows it for one of this cloud's."""
+def _defer_interrupt() -> Iterator[None]:
+    """Hold back a Ctrl-C: until a new process runs its program, it does not carry the cloud's marker."""
     if threading.current_thread() is not threading.main_thread():
         yield  # signals come to the main thread only
         return

@@ -64,7 +64,7 @@ def destroy(cloud: "LocalCloud", progress: Progress, *stacks: str) -> None:
 
 
 def context(cloud: "LocalCloud") -> dict[str, str]:
-    """The CDK context of the app on one machine: the only difference from the cloud."""
+    """Return the CDK context of the app on one machine: the only difference from a deployment to AWS."""
     return {
         "base_model": BASE_MODEL,
         "base_model_revision": BASE_MODEL_REVISION,
@@ -100,16 +100,16 @@ class _Cdk:
             raise LocalCloudError(f"The CDK CLI is not installed in {self._checkout}: run `make setup`.")
 
     def bootstrap(self) -> None:
-        """``cdk bootstrap`` of the local account."""
+        """Run ``cdk bootstrap`` for the local account."""
         self._run(["bootstrap", f"aws://{ACCOUNT}/{REGION}"], self._folders.home)
 
     def synthesize(self, settings: Mapping[str, str]) -> None:
-        """``cdk synth`` of the app in the checkout."""
+        """Run ``cdk synth`` for the app in the checkout."""
         given = [part for key, value in settings.items() for part in ("--context", f"{key}={value}")]
         self._run(["synth", "--quiet", "--output", str(self._assembly), *given], self._checkout)
 
     def deploy(self) -> dict[str, str]:
-        """``cdk deploy --all`` of what was synthesized; returns the outputs of every stack by key."""
+        """Run ``cdk deploy --all`` for what was synthesized, and return the outputs of every stack by key."""
         outputs = self._folders.outputs
         arguments = ["--all", "--require-approval", "never", "--method", "direct", "--progress", "events"]
         self._run(
@@ -120,7 +120,7 @@ class _Cdk:
         return {key: value for stack in stacks.values() for key, value in stack.items()}
 
     def destroy(self, stacks: Sequence[str]) -> None:
-        """Run ``cdk destroy`` for what was synthesized, with what depends on it."""
+        """Run ``cdk destroy`` for what was synthesized, and for what depends on it."""
         chosen = list(stacks) or ["--all"]
         self._run(["destroy", *chosen, "--force", "--app", str(self._assembly)], self._folders.home)
 
@@ -167,7 +167,7 @@ class _Cdk:
 
 
 class _Aws:
-    """What has to be done after a deployment, as the account's administrator."""
+    """The account's administrator, who completes a deployment."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._session = boto3.Session(
@@ -181,7 +181,7 @@ class _Aws:
         }
 
     def has_stack(self, name: str) -> bool:
-        """Whether the stack is there, complete."""
+        """Tell whether the stack exists and is complete."""
         formation = self._session.client("cloudformation", **self._options)
         try:
             stacks = formation.describe_stacks(StackName=name)["Stacks"]
@@ -190,7 +190,7 @@ class _Aws:
         return any(stack["StackStatus"].endswith("_COMPLETE") for stack in stacks)
 
     def stage(self, folder: Path, bucket: str, progress: Progress) -> None:
-        """Copy the base model to where the app looks for it: its own functions say where that is."""
+        """Copy the base model to the prefix that the app's own functions name."""
         model = self._base_model()
         prefix = f"base-models/{model['slug']}/{model['revision']}"
         s3 = self._session.client("s3", **self._options)
@@ -199,7 +199,7 @@ class _Aws:
             return
         progress(f"Staging {folder.name} of {model['name']}")
         files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path != manifest]
-        # The manifest last: its presence says that the rest is complete.
+        # The manifest last: its presence means that the rest is complete.
         for path in [*files, manifest]:
             with path.open("rb") as body:
                 s3.put_object(Bucket=bucket, Key=f"{prefix}/{path.relative_to(folder).as_posix()}", Body=body)
@@ -215,7 +215,7 @@ class _Aws:
         raise LocalCloudError(f"No deployed function names its base model ({_MODEL_VARIABLE}).")
 
     def first_sign_in(self, pool: str, email: str) -> str:
-        """Make the person, or find them, and give them a new password; returns it."""
+        """Create the user if they do not exist, set a new password, and return it."""
         cognito = self._session.client("cognito-idp", **self._options)
         password = f"{secrets.token_urlsafe(12)}-aA1"
         try:

@@ -141,7 +141,7 @@ def _headers(client: Any, policy: str) -> list[tuple[str, str]]:
 
 
 def _event(request: Request, uri: str) -> dict[str, Any]:
-    """Write a request as CloudFront Functions see it."""
+    """Return a request as CloudFront Functions see it."""
     return {
         "version": "1.0",
         "context": {"eventType": "viewer-request"},
@@ -157,7 +157,7 @@ def _event(request: Request, uri: str) -> dict[str, Any]:
 
 
 def _values(pairs: list[tuple[str, str]]) -> dict[str, Any]:
-    """Write names and values; one that comes several times has all of them, and the last as its value."""
+    """Return values by name; a repeated name has all its values, and the last as `value`."""
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name not in found:

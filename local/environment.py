@@ -1,4 +1,4 @@
-"""Which environment variables the programs of one local cloud get."""
+"""The folders of one local cloud, and the environment variables of its programs."""
 
 import os
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ SERVER_VARIABLE = "STORYLOOM_ENDPOINT_SERVER"
 
 @dataclass(frozen=True)
 class Folders:
-    """Where everything of one cloud lies, inside its state folder."""
+    """The paths of one cloud, inside its state folder."""
 
     state: Path
 
@@ -75,7 +75,7 @@ class Folders:
         return self.state / "cloud.json"
 
     def transient(self) -> list[Path]:
-        """What stopping the cloud removes: MiniStack keeps its state in memory, so this is useless then."""
+        """Return what is removed when the cloud stops: MiniStack keeps its state in memory only."""
         return [
             self.temporary,
             self.data,
@@ -92,12 +92,12 @@ class Folders:
 
 
 def endpoint(port: int) -> str:
-    """Where the AWS APIs answer. By address: SDKs then put the bucket in the path, not in the host name."""
+    """Return the URL of the AWS APIs: for an address SDKs put the bucket in the path, not in the host."""
     return f"https://127.0.0.1:{port}"
 
 
 def client_environment(folders: Folders, certificate: Certificate, port: int) -> dict[str, str]:
-    """What the AWS CLI, the CDK and the SDKs need to speak to this cloud as the account's root user."""
+    """Return the variables with which the AWS CLI, the CDK and the SDKs use this cloud as the root user."""
     return {
         "AWS_ENDPOINT_URL": endpoint(port),
         "AWS_ACCESS_KEY_ID": ACCOUNT,
@@ -120,7 +120,7 @@ def client_environment(folders: Folders, certificate: Certificate, port: int) ->
 
 
 def inherited() -> dict[str, str]:
-    """This process's environment without anything that speaks of another AWS account or another Python."""
+    """Return this process's environment without the variables of another AWS account or another Python."""
     unwanted = ("AWS_", "CDK_", "PYTHONPATH", "PYTHONHOME", "MINISTACK_", "LOCALSTACK_")
     return {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
 
@@ -128,7 +128,7 @@ def inherited() -> dict[str, str]:
 def server_environment(
     folders: Folders, certificate: Certificate, port: int, page_port: int
 ) -> dict[str, str]:
-    """The whole environment of the cloud's own processes. Lambda workers inherit it from MiniStack."""
+    """Return the whole environment of the cloud's own processes. Lambda workers inherit it from MiniStack."""
     return {
         **inherited(),
         **client_environment(folders, certificate, port),

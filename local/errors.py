@@ -2,4 +2,4 @@
 
 
 class LocalCloudError(RuntimeError):
-    """The local cloud cannot do what was asked; the message says why and what to do."""
+    """The local cloud cannot do this; the message has the reason and the cure."""

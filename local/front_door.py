@@ -1,13 +1,13 @@
 """The one address that a browser needs: page, API, sign-in and uploads on plain ``http://localhost``.
 
 On AWS this is CloudFront. A local certificate would make every browser warn, while it treats
-``localhost`` as a secure context over plain HTTP; so this door stands in front. It reads where to
-send a request from the distribution's own behaviours, and passes bytes on as they come: nothing is
+``localhost`` as a secure context over plain HTTP; so this server stands in front. It takes the
+target of a request from the distribution's own behaviours, and passes bytes on as they come: nothing is
 buffered or compressed. As on AWS, an origin is given up when it is silent for longer than its read
-timeout, and is not told of a browser that disconnects: its answer is read to the end.
+timeout, and does not learn that a browser disconnects: its answer is read to the end.
 
-Nobody else gets in this way: what a page of another site sends is refused (`local.sites`), Cognito hears the
-sign-in's public operations only, S3 what is signed only, and the stand-in's own paths are not passed on.
+What a page of another site sends is refused (`local.sites`). Only the public operations of a sign-in reach
+Cognito, only signed requests reach S3, and the stand-in's own paths are not passed on.
 
 ``python -m local.front_door [--port 8400] [--cloud-json .local-cloud/cloud.json]``
 """
@@ -43,7 +43,7 @@ from local.sites import Site, SiteGuard
 from local.supervisor import stop_with_parent
 
 REFRESH_SECONDS = 5.0
-"""How old the knowledge of the distribution may be: a new deployment is seen after this."""
+"""How long a description of the distribution is used; a new deployment is seen after this."""
 
 _KEEP_ALIVE_SECONDS = 30.0  # less than the 75 s after which the server closes an idle connection
 _NOT_PASSED_ON = frozenset(
@@ -51,7 +51,7 @@ _NOT_PASSED_ON = frozenset(
 )
 _READ_TIMEOUT_SECONDS = 30.0  # CloudFront's, unless an origin has its own
 _CONNECTION_ATTEMPTS = 3  # likewise
-_ASKED_AGAIN = frozenset(("GET", "HEAD"))
+_RETRIED_METHODS = frozenset(("GET", "HEAD"))
 _SIGN_IN = "AWSCognitoIdentityProviderService."
 _SIGN_IN_OPERATIONS = frozenset(
     ("ConfirmForgotPassword", "ForgotPassword", "InitiateAuth", "RespondToAuthChallenge", "RevokeToken")
@@ -62,13 +62,13 @@ _SIGN_IN_HEADERS = frozenset(("content-type", "content-length", "x-amz-target", 
 _LINK_POLICY = (b"content-security-policy", b"sandbox allow-scripts allow-popups allow-downloads")
 """On AWS a link leads to the bucket's own origin; here a story's script would be the page's."""
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-_AS_ANYBODY: Mapping[str, str | None] = {"authorization": None}
+_WITHOUT_SIGN_IN: Mapping[str, str | None] = {"authorization": None}
 """The page's sign-in is for its API; neither CloudFront nor a link passes it on to a bucket."""
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 class NotDeployedError(RuntimeError):
-    """There is no distribution yet whose page could be shown."""
+    """There is no distribution yet, or more than one."""
 
 
 class Distribution:
@@ -90,7 +90,7 @@ class Distribution:
         self._read_at = -REFRESH_SECONDS
 
     async def described(self) -> dict[str, Any]:
-        """The distribution as ListDistributions shows it. Raises `NotDeployedError`."""
+        """Return the distribution as ListDistributions shows it. Raises `NotDeployedError`."""
         async with self._lock:
             if time.monotonic() - self._read_at > REFRESH_SECONDS or not self._known:
                 self._known = await asyncio.to_thread(self._read)
@@ -105,7 +105,7 @@ class Distribution:
         if len(found) > 1:
             names = ", ".join(item["Id"] for item in found)
             raise NotDeployedError(
-                f"There are several CloudFront distributions ({names}); the door needs one."
+                f"There are several CloudFront distributions ({names}); the front door needs exactly one."
             )
         self.behaviours = edge.Behaviours.read(self._client, found[0])
         return dict(found[0])
@@ -127,7 +127,7 @@ class FrontDoor:
         return next_server.session(self._trust, idle_seconds=_KEEP_ALIVE_SECONDS)
 
     def application(self) -> ASGIApp:
-        """The routes, narrowest first, for requests of our own site."""
+        """Return the routes, narrowest first, for requests of our own site."""
         routes = Starlette(
             routes=[
                 Route("/aws/cognito-idp/", self.sign_in, methods=["POST"]),
@@ -140,7 +140,7 @@ class FrontDoor:
         return SiteGuard(routes, self._site)
 
     async def sign_in(self, request: Request) -> Response:
-        """Cognito's public operations, as JSON: no other site can send that without asking first."""
+        """Pass on Cognito's public operations, as JSON, which no other site can send without a preflight."""
         service, _, operation = request.headers.get("x-amz-target", "").partition(".")
         if f"{service}." != _SIGN_IN or operation not in _SIGN_IN_OPERATIONS:
             return _refused(
@@ -152,23 +152,23 @@ class FrontDoor:
         return await self._pass_on(request, "/", left_out, query=False)
 
     async def upload(self, request: Request) -> Response:
-        """S3's presigned POST; the form is its own credential."""
+        """Pass on S3's presigned POST, whose form holds its signature."""
         bucket = request.path_params["bucket"]
         if not _BUCKET.fullmatch(bucket):
-            return _refused("This is no bucket's name.", 404)
-        return await self._pass_on(request, f"/{bucket}", _AS_ANYBODY, query=False)
+            return _refused("This is not the name of a bucket.", 404)
+        return await self._pass_on(request, f"/{bucket}", _WITHOUT_SIGN_IN, query=False)
 
     async def download(self, request: Request) -> Response:
-        """S3's presigned GET; it was signed for the cloud's own address, which `_pass_on` uses."""
+        """Pass on S3's presigned GET, which was signed for the cloud's own address."""
         path = _raw_path(request).removeprefix("/aws/s3")
         if not _BUCKET.fullmatch(path.split("/")[1]) or "X-Amz-Signature" not in request.query_params:
             return _refused("A link into a bucket has to be signed.")
-        response = await self._pass_on(request, path, _AS_ANYBODY)
+        response = await self._pass_on(request, path, _WITHOUT_SIGN_IN)
         response.raw_headers.append(_LINK_POLICY)
         return response
 
     async def serve(self, request: Request) -> Response:
-        """What CloudFront would answer: an API's stage straight away, else through the distribution."""
+        """Answer as CloudFront would: from an API's stage directly, else through the distribution."""
         if request.url.path.startswith("/_"):
             return _refused("There is nothing here.", 404)
         try:
@@ -182,15 +182,15 @@ class FrontDoor:
                 return refusal
         origin = _origin(distribution, behaviour)
         host, _, rest = origin["DomainName"].partition(".")
-        patience = Patience.with_origin(origin)
+        timeout = OriginTimeout.with_origin(origin)
         if not rest.startswith("execute-api."):
-            headers = {**_AS_ANYBODY, "host": distribution["DomainName"]}
-            return await self._pass_on(request, _raw_path(request), headers, patience)
+            headers = {**_WITHOUT_SIGN_IN, "host": distribution["DomainName"]}
+            return await self._pass_on(request, _raw_path(request), headers, timeout)
         if refused := self._site.refusal(request.headers.raw):  # a link leads to the page, not to the API
             return _refused(refused)
         stage = f"/_aws/execute-api/{host}{origin.get('OriginPath', '')}"
         headers_of_api = _api_headers(behaviour, origin)
-        response = await self._pass_on(request, stage + _raw_path(request), headers_of_api, patience)
+        response = await self._pass_on(request, stage + _raw_path(request), headers_of_api, timeout)
         policy = edge_settings.policies.get(behaviour.get("ResponseHeadersPolicyId", ""), [])
         response.raw_headers = edge.replaced(response.raw_headers, policy)
         return response
@@ -200,7 +200,7 @@ class FrontDoor:
         request: Request,
         path: str,
         headers: Mapping[str, str | None],
-        patience: "Patience | None" = None,
+        timeout: "OriginTimeout | None" = None,
         *,
         query: bool = True,
     ) -> Response:
@@ -210,8 +210,8 @@ class FrontDoor:
         merged = {**passed, "x-forwarded-for": client, **headers}
         parameters = f"?{request.url.query}" if request.url.query and query else ""
         has_body = "content-length" in passed or "transfer-encoding" in request.headers
-        patience = patience or Patience()
-        attempts = patience.attempts if request.method in _ASKED_AGAIN and not has_body else 1
+        timeout = timeout or OriginTimeout()
+        attempts = timeout.attempts if request.method in _RETRIED_METHODS and not has_body else 1
         try:
             answer = await self._ask(
                 attempts,
@@ -219,10 +219,10 @@ class FrontDoor:
                 URL(self._endpoint + path + parameters, encoded=True),
                 headers={name: value for name, value in merged.items() if value is not None},
                 data=request.stream() if has_body else None,
-                timeout=patience.timeout,
+                timeout=timeout.for_client,
             )
         except TimeoutError:
-            message = f"The origin did not answer within the read timeout ({patience.seconds} seconds).\n"
+            message = f"The origin did not answer within the read timeout ({timeout.seconds} seconds).\n"
             return PlainTextResponse(message, status_code=504, headers={"X-Cache": "Error from cloudfront"})
         except next_server.ERRORS as error:
             return PlainTextResponse(f"The local cloud does not answer: {error!r}\n", status_code=502)
@@ -255,23 +255,23 @@ class _PassedOn(StreamingResponse):
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long an origin may be silent, and how often a request that changes nothing is sent."""
+class OriginTimeout:
+    """How long an origin may be silent, and how often a GET or HEAD is sent."""
 
     seconds: float | None = None
     """Until the first byte, and between two packets; None for what is not behind CloudFront."""
     attempts: int = 1
 
     @classmethod
-    def with_origin(cls, origin: Mapping[str, Any]) -> "Patience":
+    def with_origin(cls, origin: Mapping[str, Any]) -> "OriginTimeout":
         """Read both from an origin of the distribution's configuration."""
         custom = origin.get("CustomOriginConfig") or {}
         seconds = float(custom.get("OriginReadTimeout", _READ_TIMEOUT_SECONDS))
         return cls(seconds, int(origin.get("ConnectionAttempts", _CONNECTION_ATTEMPTS)))
 
     @property
-    def timeout(self) -> aiohttp.ClientTimeout:
-        """The same for the client."""
+    def for_client(self) -> aiohttp.ClientTimeout:
+        """The same as the HTTP client's timeout."""
         return aiohttp.ClientTimeout(
             total=None, sock_connect=next_server.CONNECT_SECONDS, sock_read=self.seconds
         )
@@ -286,13 +286,13 @@ def _refused(why: str, status: int = 403) -> Response:
 
 
 def _raw_path(request: Request) -> str:
-    """The path as the browser sent it, escapes and all."""
+    """Return the path as the browser sent it, with its escapes."""
     raw: bytes = request.scope.get("raw_path") or request.url.path.encode()
     return raw.partition(b"?")[0].decode("ascii")
 
 
 def _behaviour(distribution: Mapping[str, Any], path: str) -> Mapping[str, Any]:
-    """The first cache behaviour whose pattern fits, as CloudFront chooses."""
+    """Return the first cache behaviour whose pattern matches, as CloudFront does."""
     for behaviour in distribution.get("CacheBehaviors", {}).get("Items", []):
         pattern = behaviour["PathPattern"]
         if fnmatchcase(path, pattern if pattern.startswith("/") else f"/{pattern}"):
@@ -306,8 +306,10 @@ def _origin(distribution: Mapping[str, Any], behaviour: Mapping[str, Any]) -> di
 
 
 def _api_headers(behaviour: Mapping[str, Any], origin: Mapping[str, Any]) -> dict[str, str | None]:
-    """What CloudFront changes in the headers: an origin's own are added, and without an origin request
-    policy the viewer's Authorization is not passed on."""
+    """Return the headers that CloudFront changes.
+
+    An origin's own are added, and without an origin request policy the viewer's Authorization is dropped.
+    """
     custom = origin.get("CustomHeaders", {}).get("Items", [])
     headers: dict[str, str | None] = {item["HeaderName"].lower(): item["HeaderValue"] for item in custom}
     if not behaviour.get("OriginRequestPolicyId"):

@@ -1,4 +1,4 @@
-"""Asks the next server on a request's way. What it answers is passed on piece by piece, as it comes."""
+"""HTTP clients for an upstream server, whose answers are passed on piece by piece as they arrive."""
 
 import ssl
 
@@ -8,7 +8,7 @@ CONNECT_SECONDS = 10.0
 _LONGEST_HEADER = 64 * 1024
 
 ERRORS = (aiohttp.ClientError, TimeoutError)
-"""The server cannot be reached, hangs up in the middle of its answer, or does not answer in time."""
+"""The server cannot be reached, breaks off its answer, or does not answer in time."""
 
 
 def session(
@@ -23,7 +23,7 @@ def session(
     Args:
         trust: whose certificates to trust; None for a server of ours that speaks plain HTTP.
         idle_seconds: how long an unused connection stays open. It must be less than the server keeps it, or
-            a question meets a server that hangs up: uvicorn keeps it for 5 seconds.
+            a request meets a closed connection: uvicorn keeps it for 5 seconds.
         answer_seconds: how long the server may be silent.
         socket: the Unix socket that the server listens on, if it does not listen on a port.
     """

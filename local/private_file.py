@@ -23,7 +23,7 @@ def read(path: Path) -> str:
 
     Raises:
         FileNotFoundError: there is none.
-        LocalCloudError: it is a link, belongs to somebody else, or may be read or written by others.
+        LocalCloudError: it is a link, belongs to another user, or may be read or written by others.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)

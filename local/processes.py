@@ -1,4 +1,4 @@
-"""Finding and stopping every process of one local cloud.
+"""Finds and stops every process of one local cloud.
 
 A process group is not enough: a Lambda worker or a training job may start its own session. So
 everything a cloud starts carries an environment variable, ``STORYLOOM_LOCAL_CLOUD=<id>``, which
@@ -26,12 +26,12 @@ _BETWEEN_LOOKS_SECONDS = 0.005
 
 
 def cloud_id(state: Path) -> str:
-    """The id of the cloud that keeps its state in `state`: the same after a crash, without any file."""
+    """Return the id of the cloud whose state folder is `state`: the same after a crash, without any file."""
     return hashlib.sha256(str(state.resolve()).encode()).hexdigest()[:16]
 
 
 def belonging_to(identifier: str, marker: str = MARKER) -> list[psutil.Process]:
-    """Every live process that carries `identifier` in the variable `marker`, but the one that asks."""
+    """Return every live process, except this one, that carries `identifier` in the variable `marker`."""
     found = []
     for process in psutil.process_iter():
         if process.pid == os.getpid():
@@ -45,7 +45,7 @@ def belonging_to(identifier: str, marker: str = MARKER) -> list[psutil.Process]:
 
 
 def belongs(pid: int, identifier: str) -> bool:
-    """Whether the process `pid` is there, is this user's own and carries `identifier`."""
+    """Tell whether the process `pid` runs, is this user's own and carries `identifier`."""
     try:
         process = psutil.Process(pid)
         own = process.uids().real == os.getuid()
@@ -66,7 +66,7 @@ def _environment(process: psutil.Process) -> dict[str, str]:
 
 
 def running(identifier: str, module: str) -> list[psutil.Process]:
-    """Those processes of a cloud that run a Python module, such as its model servers."""
+    """Return the processes of a cloud that run a Python module, such as its model servers."""
     found = []
     for process in belonging_to(identifier):
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -87,7 +87,7 @@ def stop_all(identifier: str, grace_seconds: float = GRACE_SECONDS) -> int:
             return stopped
         stopped += len(processes)
         _stop(processes, grace_seconds)
-        grace_seconds = 0.2  # late children of processes that were told already
+        grace_seconds = 0.2  # late children of processes that were stopped already
     remaining = [process.pid for process in belonging_to(identifier)]
     raise RuntimeError(
         f"Processes of local cloud {identifier} keep coming back: {remaining}. "
@@ -98,8 +98,8 @@ def stop_all(identifier: str, grace_seconds: float = GRACE_SECONDS) -> int:
 def kill_all(identifier: str, marker: str = MARKER) -> None:
     """Kill every process that carries `identifier` at once: there is nothing to finish, as after a crash.
 
-    The youngest first: where several of a cloud's own parts do this at the same time, each has
-    killed the jobs before it comes to the other parts.
+    The youngest first: if several of a cloud's own parts do this at the same time, each has killed the
+    jobs before it reaches the other parts.
     """
     while processes := belonging_to(identifier, marker):
         for process in sorted(processes, key=_started, reverse=True):
@@ -115,7 +115,7 @@ def _started(process: psutil.Process) -> float:
 
 
 def _stop(processes: list[psutil.Process], grace_seconds: float) -> None:
-    """SIGTERM, a short grace, then SIGKILL."""
+    """Send SIGTERM, and SIGKILL after a short grace."""
     for process in processes:
         _signal(process, kill=False)
     _, alive = psutil.wait_procs(processes, timeout=grace_seconds)

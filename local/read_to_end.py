@@ -1,6 +1,6 @@
-"""Reads a server's answer to its end, whether or not anybody still takes it.
+"""Reads a server's answer to its end, whether or not a client still reads it.
 
-AWS does not tell a function that its client has disconnected: what it still writes is read and discarded.
+On AWS a function does not learn that its client has disconnected: what it still writes is read and discarded.
 """
 
 import asyncio
@@ -10,8 +10,8 @@ import aiohttp
 
 from local.next_server import ERRORS
 
-_PIECES_AHEAD = 4
-"""How many pieces are read before somebody takes them; a piece is 128 KiB at most, or two packets."""
+_PREFETCHED_PIECES = 4
+"""How many pieces are read ahead of the client; a piece is 128 KiB at most, or two packets."""
 
 
 class ReadToEnd:
@@ -20,7 +20,7 @@ class ReadToEnd:
     def __init__(self, answer: aiohttp.ClientResponse) -> None:
         """Begin to read."""
         self._answer = answer
-        self._queue: asyncio.Queue[bytes | Exception | None] = asyncio.Queue(_PIECES_AHEAD)
+        self._queue: asyncio.Queue[bytes | Exception | None] = asyncio.Queue(_PREFETCHED_PIECES)
         self._abandoned = False
         self._failure: Exception | None = None
         self._task = asyncio.create_task(self._read())
@@ -66,19 +66,19 @@ class ReadToEnd:
     async def _read(self) -> None:
         try:
             async for piece in self._answer.content.iter_any():
-                await self._hand_over(piece)
+                await self._enqueue(piece)
         except ERRORS as error:
             self._failure = error
-            await self._hand_over(error)
+            await self._enqueue(error)
         else:
-            await self._hand_over(None)
+            await self._enqueue(None)
         finally:
             self._answer.close()  # a connection whose answer was read to its end has gone back by itself
 
-    async def _hand_over(self, item: bytes | Exception | None) -> None:
+    async def _enqueue(self, item: bytes | Exception | None) -> None:
         if not self._abandoned:
             await self._queue.put(item)
 
 
 _reading: set[asyncio.Task[None]] = set()
-"""Holds on to the tasks: the event loop itself would let them be collected."""
+"""References to the tasks: the event loop itself holds weak ones only."""

@@ -1,8 +1,8 @@
-"""The gate before the stand-in for AWS: what is not signed gets no further, but for what AWS takes unsigned.
+"""The gate in front of MiniStack: refuses unsigned requests, except those that AWS accepts unsigned.
 
 MiniStack trusts the root user's key without its signature, and answers paths of its own
-(`/_ministack/reset`) to anybody. So every request passes here first. Each is refused that a browser sends for
-another site (`local.sites`), that has a signature which is not right, or that has none and is not of the few
+(`/_ministack/reset`) to anybody. So every request passes here first. It refuses a request that a browser
+sends for another site (`local.sites`), that has a wrong signature, or that has none and is not of the few
 kinds that AWS answers without one.
 """
 
@@ -28,7 +28,7 @@ HEALTH = "/_ministack/health"
 
 _API = "/_aws/execute-api/"
 _RESPONSE_URLS = ("/_ministack/cfn-response/", "/_ministack/cfn-signal/")
-"""Where a custom resource answers: on AWS a presigned link, here a path with a random part."""
+"""Paths to which a custom resource answers: on AWS a presigned link, here a path with a random part."""
 _DISTRIBUTION = re.compile(r"[a-z0-9]+\.cloudfront\.net")
 _BEFORE_DISTRIBUTIONS = ("/health", "/iceberg", "/login", "/logout", "/oauth2/", "/v2/", "/v20180820/")
 """Paths that MiniStack answers itself whatever host is asked; no distribution's page is there."""
@@ -37,7 +37,7 @@ _HASH = re.compile("[0-9a-f]{64}")
 _SIGN_IN = "AWSCognitoIdentityProviderService."
 _JSON = "application/x-amz-json-1."
 _LONGEST_FORM = 64 * 1024
-"""Of an unsigned request's body so much is read to see which service should refuse it."""
+"""How much of an unsigned request's body is read to find the service that should refuse it."""
 
 _log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class Incoming:
 
     @cached_property
     def distribution(self) -> str | None:
-        """The host name if it is a distribution's."""
+        """The host name if it is a distribution's, else None."""
         host = self.headers.get("host", "")
         return host if _DISTRIBUTION.fullmatch(host) and signatures.names_distribution(host) else None
 
@@ -92,11 +92,11 @@ class Incoming:
 
     @cached_property
     def service(self) -> str:
-        """The service that answers it, as far as that can be told without its body."""
+        """The service that answers it, as far as its headers show."""
         return signatures.detected_service(self.method, self.path, self.headers, self.query)
 
     def needs_no_signature(self) -> bool:
-        """Whether AWS takes a request of this kind unsigned."""
+        """Tell whether AWS takes a request of this kind unsigned."""
         if self.is_of_api:
             return True  # the API has an authorizer
         if self.distribution is not None:
@@ -117,13 +117,13 @@ class Incoming:
         )
 
     def _is_form(self) -> bool:
-        """S3's form upload, whose signature is a field of the form: S3 checks it."""
+        """Recognize S3's form upload, whose signature is a field of the form that S3 checks."""
         form = self.headers.get("content-type", "").startswith("multipart/form-data")
         to_bucket = self.path.count("/") == 1 and self._names_bucket()
         return self.method == "POST" and not self.query and form and to_bucket
 
     def _is_preflight(self) -> bool:
-        """The bucket's own rules answer it; without a bucket, MiniStack would let every site in."""
+        """Recognize a preflight for a bucket that exists: for others MiniStack allows every site."""
         return self.method == "OPTIONS" and "origin" in self.headers and self._names_bucket()
 
     def _names_bucket(self) -> bool:
@@ -175,7 +175,7 @@ class RequestGate:
         return None
 
     async def _authenticated(self, request: Incoming, body: "_Body", send: Send) -> tuple[Receive, Send]:
-        """Return what the application is to read from and write to. Raises `NotAuthenticatedError`."""
+        """Return the channels for the application, if the caller is known. Raises `NotAuthenticatedError`."""
         if not request.keeps_cors:
             send = _without_cors(send)
         kind = signatures.signature_kind(request.headers, request.query)
@@ -200,7 +200,7 @@ class RequestGate:
 
 
 class _Body:
-    """A request's body, which can be read here and is there for the application all the same."""
+    """A request's body, which can be read here and again by the application."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
@@ -224,12 +224,12 @@ class _Body:
 
 
 def _hash_known_before(declared: str | None) -> bool:
-    """Whether the signature can be checked without the body: S3's objects are large."""
+    """Tell whether the signature can be checked without the body: S3's objects are large."""
     return declared in signatures.UNSIGNED_BODIES or bool(_HASH.fullmatch(declared or ""))
 
 
 def _checked(receive: Receive, send: Send, declared: str) -> tuple[Receive, Send]:
-    """Hash a body while it is read; one that is another than was signed never arrives."""
+    """Hash a body while it is read, and refuse it at its end if another one was signed."""
     seen = hashlib.sha256()
     wrong = False
 
@@ -260,7 +260,7 @@ def _checked(receive: Receive, send: Send, declared: str) -> tuple[Receive, Send
 
 
 def _without_cors(send: Send) -> Send:
-    """MiniStack lets every site read every answer; no request of the app needs that."""
+    """Remove MiniStack's CORS headers, which let every site read every answer."""
 
     async def write(message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start":
@@ -276,7 +276,7 @@ def _without_cors(send: Send) -> Send:
 
 
 async def _refusal(request: Incoming, body: _Body, error: NotAuthenticatedError) -> Response:
-    """Return the error as the service that was asked words it."""
+    """Return the error in the words of the service that was called."""
     signed = SignedRequest(request.method, request.raw_path, request.headers, request.query)
     form = request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
     service = signed.service or signatures.detected_service(

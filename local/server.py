@@ -1,4 +1,4 @@
-"""The process that is AWS: MiniStack with Storyloom's plug-in, over TLS, with IAM enforced, behind a gate.
+"""Serves MiniStack with the plug-in, over TLS, with IAM enforced, behind the request gate.
 
 ``python -m local.server``; everything it needs comes from `local.environment.server_environment`.
 """
@@ -44,13 +44,13 @@ async def _serve(application: Any) -> None:
 
 
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log what went wrong, but not a client that left without closing TLS: every SDK does."""
+    """Log an error, except that a client left without closing TLS, as every SDK does."""
     if not isinstance(context.get("exception"), TimeoutError | ssl.SSLError):
         loop.default_exception_handler(context)
 
 
 def _configuration(application: Any) -> uvicorn.Config:
-    """The port that was asked for and no other: MiniStack's own start would also take 443.
+    """Return a configuration that takes one port; MiniStack's own start would also take 443.
 
     Its own server is Hypercorn, in Python throughout. This one's parser is in C: it takes half the processor
     for a piece of a stream, and a third for a request.
@@ -63,7 +63,7 @@ def _configuration(application: Any) -> uvicorn.Config:
         ssl_keyfile=os.environ["MINISTACK_SSL_KEY"],
         http="httptools",
         ws="none",
-        # What a client says of itself in X-Forwarded-For is for MiniStack to judge.
+        # MiniStack itself decides whether it trusts X-Forwarded-For.
         proxy_headers=False,
         server_header=False,
         date_header=False,

@@ -1,7 +1,7 @@
-"""Tells a browser that shows our own page from one that acts for another site.
+"""Refuses requests that a browser sends for another site.
 
 A page of any site may send requests to this machine's loopback address. Three headers, which no page can
-forge, say on whose behalf a browser sends one: `Host` (a foreign name that was pointed at 127.0.0.1: DNS
+forge, show on whose behalf a browser sends one: `Host` (a foreign name that was pointed at 127.0.0.1: DNS
 rebinding), `Origin` and `Sec-Fetch-Site` (https://www.w3.org/TR/fetch-metadata/). Programs send neither of
 the last two, and pass.
 """
@@ -20,14 +20,14 @@ _OWN = frozenset(("same-origin", "none"))
 
 @dataclass(frozen=True)
 class Site:
-    """The names under which one port is asked, and the pages that may ask it."""
+    """The host names of one port, and the origins whose pages may use it."""
 
     hosts: frozenset[str]
     origins: frozenset[str]
 
     @classmethod
     def on_loopback(cls, port: int, scheme: str, also: "Site | None" = None) -> "Site":
-        """Describe a port of this machine's loopback address; pages of the site `also` may ask it too."""
+        """Describe a port of this machine's loopback address; pages of the site `also` may use it too."""
         hosts = frozenset(f"{name}:{port}" for name in ("localhost", "127.0.0.1", "[::1]"))
         origins = frozenset(f"{scheme}://{host}" for host in hosts)
         return cls(hosts, origins | (also.origins if also else frozenset()))
@@ -56,7 +56,7 @@ class Site:
 
 
 class SiteGuard:
-    """An ASGI application that lets another one answer what its own site asks, and links to its pages."""
+    """ASGI middleware that passes on requests of the own site, and links to its pages."""
 
     def __init__(self, application: ASGIApp, site: Site) -> None:
         self._application = application
@@ -96,7 +96,7 @@ def _values(headers: RawHeaders, wanted: bytes) -> list[str]:
 
 
 def _opens_a_tab(headers: RawHeaders) -> bool:
-    """Whether this is a click on a link, and not a frame, an image, a script or a form that is sent."""
+    """Tell whether this is a click on a link, and not a frame, an image, a script or a form."""
     return (
         _values(headers, b"sec-fetch-mode") == ["navigate"]
         and _values(headers, b"sec-fetch-dest") == ["document"]

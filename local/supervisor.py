@@ -1,4 +1,4 @@
-"""The first process of a local cloud: starts the others, and takes them all down together.
+"""The first process of a local cloud: starts the others, and stops them all together.
 
 ``python -m local.supervisor`` leads the cloud's process group. When it is told to stop, or when
 the server or the front door ends by itself, it sweeps everything that carries the cloud's marker.
@@ -36,7 +36,7 @@ def main() -> int:
 
 
 def _parts() -> list[str]:
-    """The modules that make up the cloud."""
+    """Return the modules that make up the cloud."""
     return [name for name in ("local.server", "local.front_door") if importlib.util.find_spec(name)]
 
 
@@ -61,7 +61,7 @@ def _watch(parts: dict[str, subprocess.Popen[bytes]], stopping: threading.Event)
 
 
 def stop_with_parent() -> None:
-    """Take this process and the rest of the cloud down when its parent dies (kill -9 of the supervisor)."""
+    """Stop this process and the rest of the cloud when the parent dies (kill -9 of the supervisor)."""
     parent = os.getppid()
 
     def watch() -> None:

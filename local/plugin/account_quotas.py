@@ -90,7 +90,7 @@ def instance_quota(instance_type: str, usage: str) -> Quota:
 
 
 def is_offered(quota: Quota) -> bool:
-    """Whether this region has what the quota is for: what a region lacks has no quota there."""
+    """Tell whether this region offers what the quota is for; a region has no quota for anything else."""
     return quota.name.partition(" ")[0] not in current().not_offered
 
 
@@ -105,7 +105,7 @@ def lambda_memory_mb() -> int:
 
 
 def is_accelerated(instance_type: str) -> bool:
-    """Whether an instance has a GPU or another accelerator: those have no quota until AWS was asked."""
+    """Tell whether an instance has a GPU or another accelerator; their quota is 0 until AWS raises it."""
     family = instance_type.split(".")[1]
     return family.startswith(_ACCELERATED)
 

@@ -2,7 +2,7 @@
 
 An integration whose URI ends in ``/response-streaming-invocations`` passes the function's answer on
 as it comes. On AWS a managed Python runtime cannot stream by itself, only through the Web Adapter;
-the same holds here. Nor is a function told of a client that disconnects: it runs to its end, and
+the same holds here. A function does not learn that a client disconnects: it runs to its end, and
 what it still writes is discarded.
 """
 
@@ -33,7 +33,7 @@ GATEWAY = "apigateway.amazonaws.com"
 LONGEST_STREAM_SECONDS = 15 * 60.0
 """API Gateway ends a streamed answer after this, or after the integration's own timeout."""
 IDLE_SECONDS = 5 * 60.0
-"""It ends a stream that says nothing for so long, of a regional API."""
+"""API Gateway ends a stream of a regional API that is silent for so long."""
 
 _log = logging.getLogger(__name__)
 _pool = AppPool()
@@ -148,7 +148,7 @@ async def _stream(function: Function, web_function: WebFunction, event: Event, l
 
 
 async def _run_to_end(run: _Run, event: Event, begun: "asyncio.Future[_Answering | None]") -> None:
-    """Let the function run until it has said everything, or its time is up, whoever listens."""
+    """Run the function until its answer is complete or its timeout is over, client or not."""
     async with run.cleanup:
         answer = await _first_byte(run, event)
         if answer is None:
@@ -172,7 +172,7 @@ async def _run_to_end(run: _Run, event: Event, begun: "asyncio.Future[_Answering
 
 
 _running: set[asyncio.Task[None]] = set()
-"""Holds on to the tasks: the event loop itself would let them be collected."""
+"""References to the tasks: the event loop itself holds weak ones only."""
 
 
 @contextlib.asynccontextmanager
@@ -234,7 +234,7 @@ def _runner(reading: ReadToEnd, ends_at: float) -> Any:
 
 
 def _time_out(run: _Run) -> None:
-    """What AWS does: the environment is gone, and the log says so."""
+    """End the execution environment and log the timeout, as AWS does."""
     _pool.kill(run.process)
     _finish(run, f"Task timed out after {run.function.timeout_seconds:.2f} seconds")
 
@@ -252,7 +252,7 @@ def _finish(run: _Run, failure: str = "") -> None:
 
 
 def _run_web_function(function: Function, event: Event, request_id: str) -> Execution | None:
-    """An invocation of a web function that answers in one piece; None for any other function."""
+    """Invoke a web function that answers in one piece; return None for any other function."""
     web_function = function.as_web_function()
     if web_function is None:
         return None

@@ -1,7 +1,8 @@
-"""Lambda's queue for asynchronous calls: in order, a few at a time, and again when one fails or is throttled.
+"""Lambda's queue for asynchronous calls: in order, a few at a time, with retries.
 
 An event that finds no concurrency waits and is tried again for six hours; a function that fails gets its
-event two more times, a minute and two minutes later. Five hundred dropped files are not as many processes.
+event two more times, a minute and two minutes later. So five hundred files that arrive at once do not start
+five hundred processes.
 """
 
 import logging
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 CALLS_AT_ONCE = 2
-"""Processes of one function, for asynchronous calls; a machine has no more room."""
+"""Processes of one function for asynchronous calls, as many as one machine bears."""
 RETRY_VARIABLE = "STORYLOOM_ASYNC_RETRY"
 """Seconds before the first retry of a call that failed; AWS's are 60, and a test has no minutes to wait."""
 THROTTLE_SECONDS, LONGEST_THROTTLE_SECONDS = 1.0, 300.0
@@ -32,7 +33,7 @@ class AsyncCall:
     function: str
     run: Callable[[], Outcome]
     give_up: Callable[[], None] = lambda: None
-    """What happens to the event when no try is left: the function's destination for failures."""
+    """Called when no retry is left: sends the event to the function's destination for failures."""
     retries: int = MAXIMUM_RETRIES
     age_seconds: float = MAXIMUM_AGE_SECONDS
     arrived: float = field(default_factory=time.monotonic)

@@ -78,7 +78,7 @@ def install() -> None:
 
 
 def _allowed(action: str, resource: str, context: dict[str, str]) -> None:
-    """MiniStack's CloudFormation acts as the account's administrator."""
+    """Allow everything: MiniStack's CloudFormation acts as the account's administrator."""
 
 
 def _call(operation: str, request: Properties) -> Properties:
@@ -89,7 +89,7 @@ def _call(operation: str, request: Properties) -> Properties:
 
 
 def _typed(value: Any, member: str = "") -> Any:
-    """A template's numbers and booleans may be strings."""
+    """Convert a template's numbers and booleans, which may be strings."""
     if isinstance(value, dict):
         return {key: _typed(item, key) for key, item in value.items()}
     if isinstance(value, list):
@@ -135,7 +135,7 @@ def _endpoint_updated(physical: str, old: Properties, new: Properties) -> Create
 
 
 def _with_config_name(given: Properties) -> Properties:
-    """A Ref to an EndpointConfig is its ARN here."""
+    """Replace the ARN that a Ref to an EndpointConfig gives by the name."""
     return {**given, "EndpointConfigName": str(given["EndpointConfigName"]).rsplit("/", 1)[-1]}
 
 

@@ -1,4 +1,4 @@
-"""AWS's own registries of container images: they hold what the SageMaker SDK says that AWS publishes.
+"""AWS's own registries of container images, which hold the images that the SageMaker SDK lists.
 
 An image is in the registry of its region only, and ECR answers for a registry of another account as for one's
 own. https://docs.aws.amazon.com/sagemaker/latest/dg-ecr-paths/sagemaker-algo-docker-registry-paths.html
@@ -28,7 +28,7 @@ def install() -> None:
 
 
 def is_published(account: str, region: str, name: str, tag: str) -> bool | None:
-    """Whether a registry has an image; None if it has no such repository."""
+    """Tell whether a registry has an image; None if it has no such repository."""
     versions = _published().get(Repository(account, region, name))
     return None if versions is None else tag.endswith(tuple(versions))
 

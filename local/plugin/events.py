@@ -1,8 +1,8 @@
 """EventBridge and its Scheduler as on AWS: they act under a role or a function's permission, in order.
 
-A rule calls a function only where the function's own policy says so; a schedule calls its target
-with its role, which who makes the schedule must be allowed to pass. What is delivered to a function
-goes through Lambda's queue for asynchronous calls (`async_calls`).
+A rule calls a function only if the function's own policy allows it; a schedule calls its target
+with its role, which the caller who creates the schedule must be allowed to pass. Events for functions go
+through Lambda's queue for asynchronous calls (`async_calls`).
 """
 
 import logging
@@ -31,7 +31,7 @@ def install() -> None:
 def _check_schedule(
     headers: dict[str, str], query: dict[str, list[str]], body: Json
 ) -> tuple[int, str, str] | None:
-    """iam:PassRole on the schedule's role, and the role's trust in the scheduler."""
+    """Require iam:PassRole on the schedule's role, and the role's trust in the scheduler."""
     role = body.get("Target", {}).get("RoleArn", "")
     if not role:
         return None
@@ -54,7 +54,7 @@ _SCHEDULED_ACTIONS = {
 
 
 def _may_deliver(target: Json, rule: Json) -> bool:
-    """Whether AWS would deliver; where it would not it says nothing, so the server's log does."""
+    """Tell whether AWS would deliver an event; log a refusal, about which AWS is silent."""
     arn, source = str(target.get("Arn", "")), str(rule.get("Arn", ""))
     service = arn.split(":")[2] if arn.count(":") > 2 else ""
     try:

@@ -24,7 +24,7 @@ class InvalidPatternError(ValueError):
 
 
 def compile_pattern(pattern: str) -> Callable[[str], bool]:
-    """Return what says whether a line matches; a line that is not JSON matches nothing.
+    """Return a function that tells whether a line matches; a line that is not JSON never does.
 
     Raises:
         InvalidPatternError: the pattern is malformed.

@@ -32,7 +32,7 @@ SESSION_SECONDS = 12 * 3600
 
 @dataclass(frozen=True)
 class Denied(Exception):  # noqa: N818 (what IAM calls it)
-    """IAM said no. `message` names the principal, the action and the resource, in AWS's words."""
+    """IAM denies a call; `message` names principal, action and resource in AWS's words."""
 
     message: str
 
@@ -49,7 +49,7 @@ class Credentials:
     token: str
 
     def environment(self) -> dict[str, str]:
-        """As the variables that every SDK reads."""
+        """Return them as the variables that every SDK reads."""
         return {
             "AWS_ACCESS_KEY_ID": self.access_key,
             "AWS_SECRET_ACCESS_KEY": self.secret_key,
@@ -97,7 +97,7 @@ def before_requests(service: str, check: Callable[[HttpRequest], Response | None
 
 
 def streaming_body(runner: Callable[[Send, Receive], Awaitable[None]]) -> Any:
-    """A response body that `runner` sends piece by piece (ASGI ``http.response.body`` messages)."""
+    """Return a response body that `runner` sends piece by piece (ASGI ``http.response.body`` messages)."""
     return responses.StreamingResponse(runner)
 
 
@@ -111,7 +111,7 @@ def authorize_request(
     resource: str,
     context: dict[str, Any] | None = None,
 ) -> None:
-    """Raise `Denied` unless whoever signed the request in hand may do `action` on `resource`."""
+    """Raise `Denied` unless the caller who signed the request may do `action` on `resource`."""
     service = action.partition(":")[0]
     key = router.extract_access_key_id(headers, query)
     refused = iam_evaluator.enforce(
@@ -125,7 +125,7 @@ def authorize_request(
 
 
 def caller_arn(headers: dict[str, str], query: dict[str, list[str]]) -> str:
-    """Return the ARN of whoever signed this request."""
+    """Return the ARN of the caller who signed this request."""
     return str(sts_service._caller_identity(headers, query)["userArn"])
 
 
@@ -184,7 +184,7 @@ def _denial(action: str, principal: str, resource: str, decision: str) -> str:
 
 
 def role_trusts(role_arn: str, service: str) -> bool:
-    """Whether the role exists and its trust policy lets `service` (``sagemaker.amazonaws.com``) assume it."""
+    """Tell whether a role exists and lets `service` (``sagemaker.amazonaws.com``) assume it."""
     role = iam_service._roles.get(role_arn.rsplit("/", 1)[-1])
     if role is None or role.get("Arn") != role_arn:
         return False
@@ -218,7 +218,7 @@ def _trusts(statement: dict[str, Any], service: str) -> bool:
 
 
 def assume_role(role_arn: str, session: str) -> Credentials:
-    """Credentials of `role_arn`, as a service gets them for work on the role's behalf.
+    """Return credentials of `role_arn`, as a service gets them for work on the role's behalf.
 
     Through STS's own table of sessions, so that every call made with them meets the role's policies.
     """
@@ -239,7 +239,7 @@ def assume_role(role_arn: str, session: str) -> Credentials:
 
 
 def own_endpoint() -> str:
-    """Where this MiniStack answers."""
+    """Return the URL of this MiniStack."""
     return os.environ["AWS_ENDPOINT_URL"]
 
 
@@ -247,7 +247,7 @@ def own_endpoint() -> str:
 
 
 def put_event(source: str, detail_type: str, detail: dict[str, Any], resources: list[str]) -> None:
-    """An event of an AWS service on the default bus, as rules see it."""
+    """Put an event of an AWS service on the default bus, as rules see it."""
     entry = {
         "Source": source,
         "DetailType": detail_type,
@@ -274,7 +274,7 @@ def supply_metric_namespace() -> None:
 
 
 def _namespace(body: bytes, parameters: dict[str, Any]) -> str:
-    """The request's Namespace, in any of CloudWatch's three protocols."""
+    """Read the request's Namespace, in any of CloudWatch's three protocols."""
     if body[:1] == b"{":
         return str(json.loads(body).get("Namespace", ""))
     if given := parameters.get("Namespace"):

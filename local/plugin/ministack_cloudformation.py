@@ -21,7 +21,7 @@ class ResourceType:
     """
 
     create: Callable[[str, Properties], Created]
-    """(name to use where the template gives none, properties)"""
+    """(name to use if the template gives none, properties)"""
     delete: Callable[[str, Properties], None]
     update: Callable[[str, Properties, Properties], Created] | None = None
     replaced_by: tuple[str, ...] = ()
@@ -63,14 +63,14 @@ def before_creating(name: str, check: Callable[[str, Properties], str | None]) -
 
 
 def call_budgets(action: str, request: dict[str, Any]) -> None:
-    """One call of AWS Budgets. Raises ValueError with its message."""
+    """Call AWS Budgets. Raises ValueError with its message."""
     status, _, body = budgets._DISPATCH[action](request)
     if status >= 400:
         raise ValueError(str(json.loads(body).get("message", body)))
 
 
 def call_cognito(action: str, request: dict[str, Any]) -> dict[str, Any]:
-    """One call of Cognito user pools (``AdminCreateUser``). Raises ValueError with its message."""
+    """Call Cognito user pools (``AdminCreateUser``). Raises ValueError with its message."""
     functions = {
         "AdminCreateUser": cognito._admin_create_user,
         "AdminUpdateUserAttributes": cognito._admin_update_user_attributes,
@@ -86,10 +86,10 @@ def call_cognito(action: str, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def keep_dependencies_of_failures() -> None:
-    """Leave what a resource depends on while that resource could not be deleted, also in a rollback.
+    """Keep the dependencies of a resource whose deletion failed, also in a rollback.
 
-    CloudFormation deletes in the reverse order of dependencies, so it never gets there; MiniStack goes on,
-    and a second deletion would find a custom resource without its function.
+    CloudFormation deletes in the reverse order of dependencies, so it never reaches them; MiniStack goes
+    on, and a second deletion would find a custom resource without its function.
     """
     delete = stacks._delete_resource
 
@@ -114,9 +114,9 @@ def keep_dependencies_of_failures() -> None:
 
 
 def keep_failures_of_rollbacks() -> None:
-    """Keep in the stack what could not be deleted when its creation was taken back, for the next deletion.
+    """Keep resources in the stack whose deletion failed in a rollback, for the next deletion.
 
-    MiniStack forgets it: a deletion of the stack would succeed and leave it in the account.
+    MiniStack drops them: a deletion of the stack would succeed and leave them in the account.
     """
     roll_back = stacks._roll_back_operation
 
@@ -175,7 +175,7 @@ def tag_no_identities() -> None:
 
 
 def is_empty(bucket: str) -> bool:
-    """Whether a bucket has neither objects nor versions; one that does not exist has none."""
+    """Tell whether a bucket has neither objects nor versions; one that does not exist has none."""
     found = s3._buckets.get(bucket)
     return not found or not (found["objects"] or s3._bucket_has_versions(bucket))
 

@@ -1,8 +1,8 @@
-"""CloudWatch's metrics and alarms for what this plug-in runs, and three things that MiniStack's alarms lack.
+"""CloudWatch's metrics and alarms, with three things that MiniStack's alarms lack.
 
-MiniStack evaluates an alarm over every resource's metric of its name and forgets the dimensions, an alarm
-that rings goes on ringing when no more data come, whatever TreatMissingData says, and an alarm's history
-does not list what its actions did.
+MiniStack evaluates an alarm over every resource's metric of its name and ignores the dimensions, an alarm
+in state ALARM stays so when no more data come, whatever TreatMissingData is, and an alarm's history does not
+list its actions.
 """
 
 import json
@@ -33,19 +33,19 @@ def install() -> None:
 
 
 def record(namespace: str, values: dict[str, float], dimensions: dict[str, str]) -> None:
-    """Publish metrics of an AWS service, by name, and see which alarms ring."""
+    """Publish metrics of an AWS service, by name, and evaluate all alarms."""
     for name, value in values.items():
         cloudwatch.record_metric(namespace, name, value, dimensions=dimensions)
     cloudwatch._evaluate_all_alarms()
 
 
 def missing_alarms(names: Iterable[str]) -> list[str]:
-    """Those of some alarms that are not there."""
+    """Return the names that no alarm has."""
     return [name for name in names if name not in cloudwatch._alarms]
 
 
-def ringing(names: Iterable[str]) -> list[str]:
-    """Those of some alarms that are in state ALARM now."""
+def alarms_in_alarm(names: Iterable[str]) -> list[str]:
+    """Return the names of the alarms that are in state ALARM now."""
     alarms = [cloudwatch._alarms[name] for name in names if name in cloudwatch._alarms]
     for alarm in alarms:
         _evaluate(alarm)
@@ -77,7 +77,7 @@ def _evaluate(alarm: dict[str, Any]) -> None:
         return
     period, periods = alarm.get("Period", 60), alarm.get("EvaluationPeriods", 1)
     values = _values(alarm, period, periods)
-    if not any(value is not None for value in values) and not _has_word_for_missing(alarm):
+    if not any(value is not None for value in values) and not _treats_missing(alarm):
         return
     missing = alarm.get("TreatMissingData") == "breaching"
     breaching = [missing if value is None else compare(value, alarm["Threshold"]) for value in values]
@@ -87,12 +87,12 @@ def _evaluate(alarm: dict[str, Any]) -> None:
     )
 
 
-def _has_word_for_missing(alarm: dict[str, Any]) -> bool:
+def _treats_missing(alarm: dict[str, Any]) -> bool:
     return alarm.get("TreatMissingData") in ("breaching", "notBreaching")
 
 
 def _values(alarm: dict[str, Any], period: float, periods: int) -> list[float | None]:
-    """The statistic of each of the last periods; None where there are no data."""
+    """Return the statistic of each of the last periods; None for a period without data."""
     dimensions = {one["Name"]: one["Value"] for one in alarm.get("Dimensions") or []}
     key = (alarm["Namespace"], alarm["MetricName"], cloudwatch._dims_key(dimensions))
     points = cloudwatch._metrics.get(key) or []

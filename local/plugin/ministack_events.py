@@ -17,7 +17,7 @@ Json = dict[str, Any]
 
 
 def name_schedules_by_group() -> None:
-    """Let IAM see ``schedule/<group>/<name>``: MiniStack takes every schedule for one of ``default``."""
+    """Authorize schedules as ``schedule/<group>/<name>``; MiniStack puts every schedule in ``default``."""
     known = iam_actions.extract_resource_arn
 
     def resource_arn(service: str, method: str, path: str, *rest: Any) -> str:
@@ -62,7 +62,7 @@ def _key(path: str, body: bytes) -> str:
 
 
 def tick_schedules_every(seconds: float) -> None:
-    """How often due schedules are looked for."""
+    """Set how often due schedules are looked for."""
     scheduler._SCHEDULE_TICK_INTERVAL = seconds
 
 
@@ -124,7 +124,7 @@ def _async_call(record: Json, event: Any) -> AsyncCall:
 
 
 def service_may_invoke(function_arn: str, service: str, source_arn: str) -> bool:
-    """Whether the function's own policy (``AWS::Lambda::Permission``) lets an AWS service call it."""
+    """Tell whether the function's own policy (``AWS::Lambda::Permission``) lets an AWS service call it."""
     found = lambda_svc.function_policy_for_arn(function_arn)
     policy = found[0] if found else {}
     request = iam_evaluator.EvalContext(

@@ -14,7 +14,7 @@ Parameters = dict[str, Any]
 def simulate_strictly() -> None:
     """Simulate for users and roles only, for each resource that is named, as AWS does.
 
-    MiniStack allows nothing to those that it does not know, and looks at the first resource only.
+    MiniStack denies everything to unknown principals, and looks at the first resource only.
     """
     iam._IAM_HANDLERS["SimulatePrincipalPolicy"] = _simulate
 

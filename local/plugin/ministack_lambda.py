@@ -1,6 +1,6 @@
 """The part of `ministack_adapter` for what an account allows its functions: memory and concurrency.
 
-MiniStack knows reserved concurrency and one limit for everybody. Here the limit is the account's quota, and
+MiniStack has reserved concurrency and one limit for every account. Here the limit is the account's quota, and
 what a function has reserved is taken from it for as long as it is reserved, as on AWS.
 """
 
@@ -21,7 +21,7 @@ FUNCTION = "AWS::Lambda::Function"
 LEAST_UNRESERVED = 100
 """What reservations must leave to the other functions; all of it in an account that has less."""
 _OWN_LIMIT = lambda_svc._ACCOUNT_CONCURRENCY_CAP
-"""What this machine can bear (MiniStack's own guard): a higher quota does not raise it."""
+"""MiniStack's own limit, for this machine's sake: a higher quota does not raise it."""
 
 
 def limit_memory(most_mb: Limit) -> None:
@@ -105,7 +105,7 @@ def _refuse_reservation(name: str, asked: Json, most: int) -> Any:
 
 
 def _refused_by_formation(refused: Any) -> str | None:
-    """Say a refusal of Lambda's API as CloudFormation does. What it changes goes through that API anyway."""
+    """Word a refusal of Lambda's API as CloudFormation does. Its updates go through that API anyway."""
     if refused is None:
         return None
     why = json.loads(refused[2])["message"]
@@ -113,7 +113,7 @@ def _refused_by_formation(refused: Any) -> str | None:
 
 
 def _keep_reservations() -> None:
-    """Let CloudFormation reserve concurrency, which MiniStack's forgets."""
+    """Let CloudFormation reserve concurrency, which MiniStack's ignores."""
     kind = provisioners._RESOURCE_HANDLERS[FUNCTION]
     create = kind["create"]
 
@@ -128,7 +128,7 @@ def _keep_reservations() -> None:
 
 
 def _answer_account_settings(most: Limit) -> None:
-    """Have GetAccountSettings answer the quota, not what this machine can bear."""
+    """Make GetAccountSettings answer the quota, not MiniStack's own limit."""
     original = lambda_svc._get_account_settings
 
     def settings() -> Any:

@@ -1,4 +1,4 @@
-"""The part of `ministack_adapter` for `dynamodb:LeadingKeys`, which MiniStack fills in for no request.
+"""DynamoDB's condition key `dynamodb:LeadingKeys`, which MiniStack does not provide.
 
 Without it every policy that names partitions would allow all of them: `ForAllValues` holds for a missing key.
 """
@@ -17,7 +17,7 @@ _ITEM_ACTIONS = ("Put", "Update", "Delete", "Get", "ConditionCheck")
 
 
 def install() -> None:
-    """Give each request the partition keys that it names, as AWS does."""
+    """Provide each request's partition keys to IAM, as AWS does."""
     known = iam_actions.dynamodb_service_context
 
     def with_leading_keys(body: bytes) -> Json:
@@ -33,10 +33,10 @@ def install() -> None:
 
 
 def leading_keys(request: Json) -> Iterator[str]:
-    """The partition keys of all items that a request reads or writes.
+    """Yield the partition keys of all items that a request reads or writes.
 
-    Of a transaction these are the keys of all its items, though AWS asks about one item after the other: who
-    lacks one of the partitions is refused the whole transaction in both cases.
+    For a transaction these are the keys of all its items, though AWS authorizes one item after the other: a
+    caller who lacks one of the partitions is refused the whole transaction in both cases.
     """
     if "TableName" in request:
         yield from _of_items(request["TableName"], [request.get("Key"), request.get("Item")])
@@ -66,7 +66,7 @@ def _of_items(table: str, items: Iterable[Json | None]) -> Iterator[str]:
 
 
 def _of_query(request: Json) -> Iterator[str]:
-    """The value that a query compares the partition key with, also an index's."""
+    """Yield the value that a query compares the partition key with, also an index's."""
     partition = _partition_key(request["TableName"], request.get("IndexName"))
     names = request.get("ExpressionAttributeNames") or {}
     values = request.get("ExpressionAttributeValues") or {}

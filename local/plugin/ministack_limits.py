@@ -1,7 +1,7 @@
-"""The part of `ministack_adapter` for Step Functions' hard limits, which MiniStack does not know.
+"""Step Functions' hard limits, which MiniStack does not have.
 
 What goes into a state or comes out of it has at most 256 KiB, even if its ResultPath throws it away; an
-execution has at most 25,000 events. Beyond either the execution ends, whatever its Catch says.
+execution has at most 25,000 events. Beyond either the execution ends, in spite of its Catch.
 """
 
 import json
@@ -17,7 +17,7 @@ MOST_EVENTS = 25_000
 
 
 class HistoryFullError(TaskError):
-    """The execution has as many events as one may have."""
+    """The execution has the maximum number of events."""
 
     def __init__(self) -> None:
         super().__init__(

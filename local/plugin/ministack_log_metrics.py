@@ -36,7 +36,7 @@ def on_log_events(count: Callable[[MetricFilter, list[str]], None]) -> None:
 
 
 def check_patterns(fault: Callable[[str], str | None]) -> None:
-    """Refuse to make a metric filter if `fault` says what is wrong with its pattern."""
+    """Refuse to create a metric filter if `fault` finds one in its pattern."""
     original = cloudwatch_logs._put_metric_filter
 
     def put(data: dict[str, Any]) -> Any:
@@ -59,7 +59,7 @@ def write_line(group: str, stream: str, line: dict[str, str], milliseconds: int)
 
 
 def match_terms(pattern: str, line: str) -> bool:
-    """Whether a line has the terms of a pattern that is not for JSON, as MiniStack understands them."""
+    """Tell whether a line has the terms of a pattern that is not for JSON, as MiniStack understands them."""
     return bool(cloudwatch_logs._compile_filter_pattern(pattern)(line))
 
 

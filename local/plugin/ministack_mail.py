@@ -1,7 +1,7 @@
 """The mail that Cognito sends, as files: no mail leaves this machine.
 
 MiniStack resets every password with the same code, which anybody on this machine could know. Here a code is
-drawn by chance, as on AWS, and only who may read the state folder reads the mail that has it.
+random, as on AWS, and only a user who may read the state folder can read the mail that has it.
 """
 
 import os
@@ -14,7 +14,7 @@ from ministack.services import cognito
 from local.environment import Folders
 
 TRIES = 5
-"""After so many wrong codes the right one is worthless too."""
+"""After so many wrong codes the right one is refused too."""
 
 
 def install() -> None:

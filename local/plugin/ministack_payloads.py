@@ -19,10 +19,10 @@ Json = dict[str, Any]
 
 VARIABLES_BYTES = 4 * 1024
 REQUEST_BYTES, EVENT_BYTES = 6_291_456, 1_048_576
-"""What a function can be called with: when somebody waits for its answer, and asynchronously."""
+"""The largest payload of a synchronous and of an asynchronous call."""
 ANSWER_BYTES = 6_291_556
 SUBJECT_CHARACTERS = 100
-"""A subject has less than these."""
+"""A subject is shorter than this."""
 _INVOCATION = re.compile(r"/\d{4}-\d\d-\d\d/functions/[^/]+/(invocations|response-streaming-invocations)/?")
 
 

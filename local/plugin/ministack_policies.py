@@ -1,4 +1,4 @@
-"""Permissions are checked with policies that have been read before, not read anew.
+"""Caches parsed policies.
 
 MiniStack reads every policy of a role from its JSON twice for each call of an AWS API.
 """
@@ -10,7 +10,7 @@ from ministack.core import iam_evaluator
 
 
 def install() -> None:
-    """Keep what has been read, by its text: a changed policy is another text."""
+    """Cache policies by their text: a changed policy is another text."""
     read = iam_evaluator.parse_policy_document
     kept = lru_cache(maxsize=1024)(read)
 

@@ -12,7 +12,7 @@ from local.plugin.ministack_adapter import Response
 
 @dataclass(frozen=True)
 class RestRequest:
-    """One request of a REST API's stage, whatever becomes of it."""
+    """One request of a REST API's stage, whatever its outcome."""
 
     method: str
     api_name: str
@@ -24,7 +24,7 @@ class RestRequest:
 def wrap_rest_requests(
     wrapper: Callable[[RestRequest, Callable[[], Awaitable[Response]]], Awaitable[Response]],
 ) -> None:
-    """Let `wrapper` see every request of a REST API, and get MiniStack's answer to it by calling."""
+    """Pass every request of a REST API to `wrapper`, with a function that returns MiniStack's answer."""
     original = apigateway_v1._handle_execute_in_scope
 
     async def handle(api_id: str, stage_name: str, method: str, *rest: Any, **named: Any) -> Any:

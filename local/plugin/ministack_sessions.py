@@ -1,6 +1,6 @@
-"""Gives functions credentials of their roles that nobody can work out.
+"""Gives functions unpredictable credentials of their roles.
 
-MiniStack makes them of the function's and the role's names alone, so whoever knows those has them too.
+MiniStack derives them from the function's and the role's names alone, so anybody can.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""The part of `ministack_adapter` for signatures: whose key it is, whether it signed this, how AWS refuses.
+"""Signature Version 4: the access key of a request, whether its signature is right, and AWS's refusals.
 
 MiniStack checks the signatures of users and sessions, but not the root user's, and not on every way in. Here
 every request is checked (`local.request_gate`), with its own primitives.
@@ -33,7 +33,7 @@ Query = Mapping[str, list[str]]
 
 
 class NotAuthenticatedError(Exception):
-    """AWS does not know who sent this; `code` is one of AWS's."""
+    """The caller is not known to AWS; `code` is one of AWS's."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -62,7 +62,7 @@ class SignedRequest:
 
     @property
     def body_hash(self) -> str | None:
-        """What the signature says of the body; None if it is the hash of the body, whatever that is."""
+        """The declared hash of the body; None if the hash of the body as it arrives is signed."""
         if self.service != "s3":
             return None
         return sigv4.UNSIGNED_PAYLOAD if self.in_query else self.headers.get("x-amz-content-sha256")
@@ -106,7 +106,7 @@ class SignedRequest:
         return self.headers.get("x-amz-security-token", "")
 
     def _hash_as_signed(self, body: bytes) -> str:
-        """Only S3 lets the sender say what the body's hash is."""
+        """Return the body's hash, and refuse another declared one: only S3 lets the sender declare it."""
         actual = hashlib.sha256(body).hexdigest()
         if self.headers.get("x-amz-content-sha256", actual) != actual:
             raise NotAuthenticatedError("SignatureDoesNotMatch", sigv4.SIGNATURE_MISMATCH)
@@ -130,7 +130,7 @@ class SignedRequest:
             raise NotAuthenticatedError("RequestExpired", "Request has expired")
 
     def _check_signed_headers(self, signed: list[str]) -> None:
-        """`host` and every `x-amz-*` header must be covered, or somebody else could have added them."""
+        """Require that `host` and every `x-amz-*` header are signed: an unsigned one may be forged."""
         needed = ["host", *(name for name in self.headers if name.startswith("x-amz-"))]
         for name in needed:
             if name not in signed:
@@ -190,19 +190,19 @@ def unsigned_operations(service: str) -> frozenset[str]:
 def detected_service(
     method: str, path: str, headers: Mapping[str, str], query: Query, body: bytes = b""
 ) -> str:
-    """Return the service that MiniStack would ask."""
+    """Return the service that MiniStack would choose."""
     given = dict(headers)
     parameters = app._routing_params(method, path, given, body, dict(query))
     return str(router.detect_service(method, path, given, parameters))
 
 
 def names_bucket(host: str, path: str) -> bool:
-    """Whether a request to S3 is about a bucket that exists, by its host or by its path."""
+    """Tell whether a request to S3 is about a bucket that exists, by its host or by its path."""
     return app._s3_cors_target(host, path) is not None
 
 
 def names_distribution(host: str) -> bool:
-    """Whether a host is a distribution's; MiniStack would ask S3 for what is of none."""
+    """Tell whether a host is a distribution's; MiniStack passes requests for unknown ones to S3."""
     label = app._parse_cloudfront_dataplane_host(host)
     return label is not None and cloudfront.find_distribution_for_label(label) is not None
 

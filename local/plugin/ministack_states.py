@@ -1,7 +1,7 @@
-"""The part of `ministack_adapter` for Step Functions: where its untyped internals end.
+"""Hooks into MiniStack's Step Functions, whose untyped internals end here.
 
-MiniStack runs state machines as its own root user, knows no ItemBatcher and no TimeoutSeconds of a
-whole machine, and lets a late failure overwrite an abort. The hooks here let `stepfunctions` mend that.
+MiniStack runs state machines as its own root user, has neither an ItemBatcher nor TimeoutSeconds of a whole
+machine, and lets a late failure overwrite an abort.
 """
 
 import contextvars
@@ -33,7 +33,7 @@ class TaskError(states._ExecutionError):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class Execution:
-    """The execution whose task is in hand."""
+    """The execution whose task runs in this thread."""
 
     record: Json
 
@@ -59,7 +59,7 @@ class Execution:
 
     @property
     def has_ended(self) -> bool:
-        """Whether nobody waits for the task any more."""
+        """Whether the execution has ended, so that nothing waits for the task."""
         return str(self.record.get("status", "RUNNING")) != "RUNNING"
 
     @property
@@ -71,13 +71,13 @@ class Execution:
 _current: contextvars.ContextVar[Execution] = contextvars.ContextVar("storyloom_execution")
 
 
-_asking: contextvars.ContextVar[str | None] = contextvars.ContextVar("storyloom_task_token", default=None)
-_asked_by: dict[str, Execution] = {}
-"""By task token, also of tasks that have ended: the execution that gave the token away."""
+_task_token: contextvars.ContextVar[str | None] = contextvars.ContextVar("storyloom_task_token", default=None)
+_executions_by_token: dict[str, Execution] = {}
+"""The execution that issued a task token, by token, also after the task has ended."""
 
 
 def current_execution() -> Execution:
-    """The execution on whose behalf this thread works."""
+    """Return the execution whose task runs in this thread."""
     return _current.get()
 
 
@@ -112,12 +112,12 @@ def before_tasks(check: Callable[[Execution, str, Json], None]) -> None:
     def invoke_with_callback(resource: str, content: Json, token: str, state: Json) -> Any:
         execution = _current.get()
         check(execution, resource, content)
-        _asked_by[token] = execution
-        asking = _asking.set(token)
+        _executions_by_token[token] = execution
+        token_in_use = _task_token.set(token)
         try:
             return callback(resource, content, token, state)
         finally:
-            _asking.reset(asking)
+            _task_token.reset(token_in_use)
 
     states._execute_task = execute_task
     states._invoke_resource = invoke_resource
@@ -175,12 +175,14 @@ def end_callbacks() -> None:
             return call(function, event)
         except states._ExecutionError as raised:
             error = _throttled(raised) or raised
-            _end_callback(_asking.get(), error.error, error.cause)
+            _end_callback(_task_token.get(), error.error, error.cause)
             raise error from None
 
     def emit_status(record: Json) -> None:
         if record["status"] != "RUNNING":
-            for token in [token for token, asker in list(_asked_by.items()) if asker.record is record]:
+            for token, execution in list(_executions_by_token.items()):
+                if execution.record is not record:
+                    continue
                 _end_callback(token, "States.Runtime", "The execution has ended.")
         emit(record)
 
@@ -206,9 +208,9 @@ def _end_callback(token: str | None, error: str, cause: str) -> None:
 
 
 def name_map_runs_and_tasks() -> None:
-    """Let IAM see the map run that a request names, and the machine of the task whose token it holds.
+    """Authorize requests on the map run, or on the machine of the task token, that they name.
 
-    MiniStack asks for ``*`` instead.
+    MiniStack uses ``*`` instead.
     """
     known = iam_actions.extract_resource_arn
 
@@ -217,7 +219,7 @@ def name_map_runs_and_tasks() -> None:
         if service != "states" or arn != "*":
             return arn
         named = json.loads(body or b"{}")
-        task = _asked_by.get(named.get("taskToken", ""))
+        task = _executions_by_token.get(named.get("taskToken", ""))
         return task.state_machine_arn if task else str(named.get("mapRunArn") or arn)
 
     iam_actions.extract_resource_arn = resource_arn
@@ -283,7 +285,7 @@ def _finished_by(finish: Callable[[Json, Json, list[Any]], Any]) -> Callable[...
 
 
 def _items(state: Json, effective: Any, context: Json) -> list[Any]:
-    """The items of a Distributed Map, each as its ItemSelector makes it."""
+    """Return the items of a Distributed Map, each as its ItemSelector makes it."""
     if state.get("ItemReader"):
         items = states._read_map_items(state["ItemReader"], effective, context)
     else:
@@ -299,8 +301,8 @@ def _items(state: Json, effective: Any, context: Json) -> list[Any]:
     ]
 
 
-def keep_the_first_end() -> None:
-    """An execution that was aborted or timed out stays so, whatever its last task says afterwards."""
+def keep_first_outcome() -> None:
+    """Keep an execution aborted or timed out, even if its last task fails afterwards."""
     fail = states._fail_execution
 
     def fail_execution(record: Json, error: str, cause: str) -> None:
@@ -365,7 +367,7 @@ def before_saving_machines(check: Callable[[Json, str], str | None]) -> None:
 
 
 def sdk_call(resource: str, content: Json) -> tuple[str, str]:
-    """The IAM action of an ``aws-sdk`` task and the ARN it is on (``*`` where MiniStack cannot tell)."""
+    """Return the IAM action of an ``aws-sdk`` task and its resource (``*`` if MiniStack cannot tell)."""
     service, action = resource.partition(":aws-sdk:")[2].split(".")[0].split(":")[:2]
     name = action[:1].upper() + action[1:]
     known = states._AWS_SDK_SERVICE_MAP.get(service.lower(), {})

@@ -25,7 +25,7 @@ def collect(service: str, resources: Callable[[], Iterable[Tagged]]) -> None:
 
 
 def collect_other_services() -> None:
-    """List those of MiniStack's services that its tagging API leaves out."""
+    """List the tagged resources of MiniStack's services that its tagging API omits."""
     collect("logs", _log_groups)
     collect("states", _state_machines)
     collect("cloudwatch", lambda: [(arn, _listed(tags)) for arn, tags in cloudwatch._resource_tags.items()])

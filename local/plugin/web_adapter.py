@@ -1,9 +1,9 @@
 """The Lambda Web Adapter on one machine: runs a function's own web server and finds it for each request.
 
-On AWS the adapter is a layer: a function whose environment says
+On AWS the adapter is a layer: a function whose environment has
 ``AWS_LAMBDA_EXEC_WRAPPER=/opt/bootstrap`` starts its handler string as a script from its package, and
 the adapter turns each invocation into an HTTP request to the port that the script listens on. Here
-the same script runs as a subprocess with the same variables. This module knows processes and HTTP;
+the same script runs as a subprocess with the same variables. This module handles processes and HTTP;
 what it needs from MiniStack comes in as a `WebFunction`.
 
 On AWS nothing but the adapter reaches that port. Here every program and, by DNS rebinding, every web page on
@@ -32,19 +32,19 @@ import httpx
 import psutil
 
 EXEC_WRAPPER = "/opt/bootstrap"
-"""Value of ``AWS_LAMBDA_EXEC_WRAPPER`` that says: this function runs under the Web Adapter."""
+"""Value of ``AWS_LAMBDA_EXEC_WRAPPER`` of a function that runs under the Web Adapter."""
 
 INIT_SECONDS = 10.0
 """How long AWS gives a function to initialise before it counts the function's own timeout."""
 
 PROCESSES_PER_FUNCTION = 2
-"""More concurrent requests than this share the processes: a laptop is not a fleet."""
+"""Processes of one function; more concurrent requests share them."""
 
 IDLE_SECONDS = 300.0
-"""A second process that nobody needed for this long is stopped; the first one stays warm."""
+"""A second process that was unused for this long is stopped; the first one stays warm."""
 
 LAST_LINES = 12
-"""How much of what a server printed goes into the message when it fails to start."""
+"""How many lines of a server's output go into the message when it fails to start."""
 
 LONGEST_SOCKET_PATH = 100
 """Bytes of a Unix socket's path that every system takes."""
@@ -55,7 +55,7 @@ _unpacking = threading.Lock()
 
 
 class WebAppError(RuntimeError):
-    """A function's web server cannot be used; the message says which, why and what to check."""
+    """A function's web server cannot be used; the message has its name, the reason and what to check."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class AppProcess:
 
     @property
     def url(self) -> str:
-        """Where the server listens, or what it calls the socket."""
+        """The server's URL; on a Unix socket only its path counts."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
@@ -188,11 +188,11 @@ class AppProcess:
             self.log(line.rstrip("\n"))
 
     def _wait_for_answer(self, path: str) -> None:
-        """The adapter's readiness check: GET until any status below 500 comes back."""
+        """Repeat the adapter's readiness check: a GET, until it is answered with a status below 500."""
         deadline = time.monotonic() + INIT_SECONDS + self.function.timeout_seconds
         while time.monotonic() < deadline:
             if not self.alive:
-                time.sleep(0.1)  # its last words are still on their way
+                time.sleep(0.1)  # the last lines of its output are still being read
                 raise WebAppError(
                     f"Function {self.function.identity} ended while it started:\n{self._tail()}"
                 )
@@ -227,7 +227,7 @@ class AppPool:
         self._processes: dict[str, list[AppProcess]] = {}
 
     def lease(self, function: WebFunction) -> AppProcess:
-        """A ready server of `function`, started if need be. Give it back with `release`.
+        """Return a ready server of `function`, started if need be. Give it back with `release`.
 
         Raises `WebAppError` when the server cannot be started.
         """
@@ -236,7 +236,7 @@ class AppPool:
         return process
 
     def reserve(self, function: WebFunction) -> AppProcess:
-        """A server of `function` that may still be starting. Never waits; give it back with `release`."""
+        """Return a server of `function` that may still be starting, at once. Give it back with `release`."""
         with self._lock:
             process = self._choose(function)
             process.requests += 1
@@ -261,7 +261,7 @@ class AppPool:
             threading.Thread(target=process.stop, name="stop-web-app", daemon=True).start()
 
     def kill(self, process: AppProcess) -> None:
-        """Stop a server at once, whoever still uses it (a timeout on AWS ends the environment too)."""
+        """Stop a server at once, even if it is in use (a timeout on AWS ends the environment too)."""
         self._forget(process)
         process.stop()
 
@@ -325,7 +325,7 @@ def _free_port() -> int:
 
 
 def _unpacked(code: bytes) -> Path:
-    """The folder with a function's package, unpacked once, with the file modes it holds, as Lambda does."""
+    """Unpack a function's package once, with its file modes, as Lambda does, and return the folder."""
     root = Path(tempfile.gettempdir()) / f"web-adapter-{hashlib.sha256(code).hexdigest()[:16]}"
     with _unpacking:
         if root.exists():

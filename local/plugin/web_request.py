@@ -30,7 +30,7 @@ _TEXT_TYPES = ("text/", "application/json", "application/javascript", "applicati
 
 @dataclass(frozen=True)
 class Invocation:
-    """What of one invocation is in the function's context object on AWS."""
+    """The data of one invocation in the function's context object."""
 
     request_id: str
     function_arn: str
@@ -40,7 +40,7 @@ class Invocation:
 
 
 def to_http(event: Event, base_url: str, invocation: Invocation) -> httpx.Request:
-    """The HTTP request that an API Gateway proxy event (payload format 1.0) stands for.
+    """Return the HTTP request of an API Gateway proxy event (payload format 1.0).
 
     Raises `ValueError` when the event is not one.
     """
@@ -96,7 +96,7 @@ def _context_headers(event: Event, invocation: Invocation) -> list[tuple[str, st
 
 
 def response_headers(received: Iterable[tuple[str, str]]) -> Headers:
-    """A response's headers without those of the connection; a repeated one (Set-Cookie) has a list."""
+    """Return a response's headers without those of the connection; a repeated one (Set-Cookie) has a list."""
     collected: dict[str, list[str]] = {}
     for name, value in received:
         if name.lower() not in HOP_BY_HOP | _GATEWAY_OWNS:
@@ -105,7 +105,7 @@ def response_headers(received: Iterable[tuple[str, str]]) -> Headers:
 
 
 def to_proxy_response(response: httpx.Response) -> dict[str, Any]:
-    """The proxy response (status, headers, body) of a function that answers in one piece.
+    """Return the proxy response (status, headers, body) of a function that answers in one piece.
 
     `response` is read and its body decoded already, so its encoding and length no longer hold.
     """

@@ -1,4 +1,4 @@
-"""What becomes of an invocation that fails.
+"""Failed invocations.
 
 MiniStack stops a Python function's process whenever the function raises, so the next call starts
 cold; and it calls every exception ``Runtime.HandlerError``, so a state machine cannot catch one by
@@ -31,7 +31,7 @@ def install() -> None:
 # Its source runs in the functions' worker processes, so it brings its own imports.
 # ruff: noqa: PLC0415
 def describe_exception(error: Exception) -> dict[str, object]:
-    """What Lambda answers for a function that raised; the traceback goes into the function's log."""
+    """Return Lambda's answer for a function that raised; print the traceback into the function's log."""
     import sys
     import traceback
 

@@ -1,14 +1,14 @@
-"""When the log of an invocation is complete.
+"""The end of an invocation's log.
 
 MiniStack waits up to 50 ms after each call of a Python function for lines that the function may have
-printed, and every request to the API calls one, the authorizer. Here the worker process says itself where
-the log ends.
+printed, and every request to the API calls one, the authorizer. Here the worker process
+marks the end of the log.
 """
 
 from local.plugin import ministack_web
 
 MARK = "storyloom.log-ends"
-"""What the worker process writes into its log when an invocation is over; it is taken out again."""
+"""Line that the worker process writes into its log when an invocation is over; it is removed again."""
 
 LONGEST_SECONDS = 0.25
 """How long the mark is waited for: a process that died never writes it."""

@@ -1,4 +1,4 @@
-"""SageMaker's control plane: who may call what, and which function answers.
+"""SageMaker's control plane: authorization of each operation, and the function that answers it.
 
 The same `perform` serves HTTP requests, the state machine's tasks and CloudFormation, so every
 caller meets the same validation and the same IAM checks.
@@ -41,7 +41,7 @@ def _on_package(member: str) -> Callable[[Record], list[str]]:
 
 
 def _on_endpoint(request: Record) -> list[str]:
-    """CreateEndpoint and UpdateEndpoint are authorized on the configuration too."""
+    """Return the resources of CreateEndpoint and UpdateEndpoint: the configuration counts too."""
     return [arn("endpoint", request["EndpointName"]), arn("endpoint-config", request["EndpointConfigName"])]
 
 

@@ -28,7 +28,7 @@ from local.plugin.sagemaker.validation import operation, validate
 SERVICE = "application-autoscaling"
 METRIC = "SageMakerVariantConcurrentRequestsPerModelHighResolution"
 PERIOD_VARIABLE = "STORYLOOM_SCALING_PERIOD"
-"""Seconds between two looks at the load; AWS's are 10, and a test has no minutes to wait."""
+"""Seconds between two samples of the load: 10 on AWS, fewer in tests."""
 HIGH_PERIODS, LOW_PERIODS = 3, 90
 LOW_SHARE = 0.9
 _COOLDOWN_SECONDS = 300
@@ -42,7 +42,7 @@ Authorize = Callable[..., None]
 
 @dataclass
 class _Tracking:
-    """What was seen of one target's load."""
+    """The recent load of one target."""
 
     loads: collections.deque[float] = field(default_factory=lambda: collections.deque(maxlen=LOW_PERIODS))
     changed_at: float = -math.inf
@@ -168,7 +168,7 @@ def _perform(name: str, request: Record, authorize: Authorize) -> Record:
     validate(name, request, SERVICE)
     if request["ServiceNamespace"] != "sagemaker":
         raise invalid("On this machine only SageMaker's endpoints are scaled.")
-    # Those that list are for no target; AWS numbers the others.
+    # Operations that list have no target; AWS numbers those of the others.
     target = "*" if name.startswith("Describe") else f"{_targets_arn()}1"
     keys = ("ServiceNamespace", "service-namespace"), ("ScalableDimension", "scalable-dimension")
     context = {f"{SERVICE}:{key}": request[member] for member, key in keys if member in request}
@@ -185,7 +185,7 @@ def _caller_may_scale(name: str, authorize: Authorize) -> None:
 
 
 def _resource(request: Record) -> tuple[str, str]:
-    """Endpoint and variant of ``endpoint/<name>/variant/<variant>``."""
+    """Return endpoint and variant of ``endpoint/<name>/variant/<variant>``."""
     parts = request["ResourceId"].split("/")
     if len(parts) != _PARTS or (parts[0], parts[2]) != ("endpoint", "variant"):
         raise invalid(f"ResourceId {request['ResourceId']} is not endpoint/NAME/variant/NAME.")
@@ -232,13 +232,13 @@ def _follow() -> None:
         tracked = {name: tracked.get(name, _Tracking()) for name in names}
         for target in targets:
             try:
-                _look(target, tracked[target["ScalableTargetARN"]])
+                _scale_if_needed(target, tracked[target["ScalableTargetARN"]])
             except Exception:  # one target that cannot be scaled must not end the others' scaling
                 logger.exception("Scaling %s", target["ResourceId"])
 
 
-def _look(target: Record, tracking: _Tracking) -> None:
-    """Take one sample of a target's load, and scale it where its policy says so."""
+def _scale_if_needed(target: Record, tracking: _Tracking) -> None:
+    """Take one sample of a target's load, and scale it if its policy demands it."""
     name, variant = _resource(target)
     load = endpoints.load(name)
     if not load:
@@ -253,14 +253,14 @@ def _look(target: Record, tracking: _Tracking) -> None:
         return
     logger.info("Scaling %s from %d to %d", name, len(load), wanted)
     asked = [{"VariantName": variant, "DesiredInstanceCount": wanted}]
-    with contextlib.suppress(ApiError):  # another change began: the next look decides anew
+    with contextlib.suppress(ApiError):  # another change began: the next sample decides anew
         endpoints.update_capacities({"EndpointName": name, "DesiredWeightsAndCapacities": asked})
         tracking.changed_at = time.monotonic()
         tracking.loads.clear()
 
 
 def _wanted(target: Record, tracking: _Tracking, count: int) -> int:
-    """How many instances there should be."""
+    """Return how many instances there should be."""
     policy = target["_policy"]["TargetTrackingScalingPolicyConfiguration"]
     aim, loads = policy["TargetValue"], list(tracking.loads)
     since = time.monotonic() - tracking.changed_at

@@ -21,7 +21,7 @@ def require_trusted(role_arn: str) -> None:
 
 
 def start_folder(kind: str, name: str) -> Path:
-    """An empty folder ``<state>/sagemaker/<kind>/<name>``: the disk of the job's instance."""
+    """Make an empty folder ``<state>/sagemaker/<kind>/<name>``: the disk of the job's instance."""
     folder = Folders(Path(os.environ["STORYLOOM_LOCAL_STATE"])).sagemaker / kind / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

@@ -1,7 +1,7 @@
-"""The time of the local SageMaker: the machine's own, unless a file says otherwise.
+"""The time of the local SageMaker: the machine's own, unless a file holds another.
 
 SageMaker bills by time, and no test can wait for a month. While the file that `STORYLOOM_SAGEMAKER_CLOCK`
-names exists, it holds the time, in seconds since the epoch; whoever writes it lets time pass. The times that
+names exists, it holds the time, in seconds since the epoch; a test that writes it lets time pass. The times that
 SageMaker reports, what it bills and the limits of its jobs follow it. How long a process takes to start does
 not.
 """

@@ -1,7 +1,7 @@
 """The condition keys of SageMaker's own that a request to make something carries, for IAM to compare.
 
 They are those that AWS's service authorization reference names for the action. A key is absent if the request
-says nothing of it.
+has no value for it.
 """
 
 from collections.abc import Callable

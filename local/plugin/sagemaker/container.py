@@ -1,4 +1,4 @@
-"""Runs what would be the container's process: the job's own command, as a process of this machine."""
+"""Runs the job's own command, the container's process on AWS, as a process of this machine."""
 
 import collections
 import contextlib
@@ -47,8 +47,8 @@ class Container:
     command: list[str]
     environment: dict[str, str]
     on_line: Callable[[str], None]
-    hears_sigterm: bool = True
-    """False if another program runs the command and passes no signal on: it is killed without a warning."""
+    receives_sigterm: bool = True
+    """False if another program runs the command and forwards no signals: it is killed without a warning."""
     _id: str = field(default_factory=lambda: uuid.uuid4().hex)
     _stop_reason: str = ""
     _grace_seconds: float = TERM_SECONDS
@@ -57,14 +57,14 @@ class Container:
     _tail: collections.deque[str] = field(default_factory=lambda: collections.deque(maxlen=LAST_LINES))
 
     def stop(self, reason: str, grace_seconds: float = TERM_SECONDS) -> None:
-        """Ask it to stop (SIGTERM, after the grace SIGKILL); `run` returns when it has."""
+        """Send SIGTERM, and SIGKILL after the grace; `run` returns once the process has ended."""
         if not self._stop_asked.is_set():
             self._stop_reason = reason
             self._grace_seconds = grace_seconds
             self._stop_asked.set()
 
     def run(self, max_seconds: float | None, while_running: Callable[[], None]) -> Ended:
-        """Start, wait for the end, and return how it came.
+        """Start the process, wait for its end, and return how it ended.
 
         `while_running` is called about every second. Raises OSError when the command cannot start.
         """
@@ -97,8 +97,8 @@ class Container:
             if deadline and clock.monotonic() > deadline:
                 self.stop("MaxRuntimeExceeded")
             if self._stop_asked.is_set() and kill_at is None:
-                kill_at = now + (self._grace_seconds if self.hears_sigterm else 0)
-                if self.hears_sigterm:
+                kill_at = now + (self._grace_seconds if self.receives_sigterm else 0)
+                if self.receives_sigterm:
                     self._signal(signal.SIGTERM)
             if kill_at and now > kill_at:
                 self._signal(signal.SIGKILL)
@@ -121,14 +121,14 @@ class Container:
             self.on_line(text)
 
     def _translated_command(self) -> list[str]:
-        """The image's python is this Python, and /opt/ml is the job's folder."""
+        """Return the command with this Python as the image's and the job's folder as /opt/ml."""
         command = [translate(part, self.root) for part in self.command]
         if command[0] in _PYTHONS:
             command[0] = sys.executable
         return command
 
     def _environment(self) -> dict[str, str]:
-        """Nothing of the server's but what a program needs to start; above all, not its credentials."""
+        """Return only those of the server's variables that a program needs to start, without credentials."""
         own = inherited()
         home = self.root / "home"
         temporary = self.root / "tmp"
@@ -141,14 +141,14 @@ class Container:
             "HOME": str(home),
             "TMPDIR": str(temporary),
             "PYTHONUNBUFFERED": "1",
-            # Whatever this cloud was started in: the next job shall not compile torch and transformers again.
+            # If set here, it would have each job compile torch and transformers again.
             "PYTHONDONTWRITEBYTECODE": "",
             **{name: translate(value, self.root) for name, value in self.environment.items()},
         }
 
 
 def translate(text: str, root: Path) -> str:
-    """``/opt/ml/…`` as it is called on this machine."""
+    """Replace ``/opt/ml`` at the start of a path by the job's folder."""
     if text == "/opt/ml" or text.startswith("/opt/ml/") or "=/opt/ml/" in text:
         return text.replace("/opt/ml", str(root))
     return text

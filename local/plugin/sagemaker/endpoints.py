@@ -1,8 +1,8 @@
 """Endpoints: CreateEndpoint, UpdateEndpoint and its kin, DescribeEndpoint, DeleteEndpoint, ListEndpoints.
 
 An update is blue/green as on SageMaker: the old servers answer until the new ones are healthy, and go on
-answering when they never are. Where alarms were named the old ones stay for the time that was named, and
-answer again when one of them rings.
+answering if they never are. If alarms were named the old ones stay for the time that was named, and answer
+again if one of the alarms is in state ALARM.
 """
 
 import logging
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from local.environment import ACCOUNT, REGION
 from local.plugin.ministack_adapter import Denied, authorize_role, put_event
-from local.plugin.ministack_cloudwatch import missing_alarms, ringing
+from local.plugin.ministack_cloudwatch import alarms_in_alarm, missing_alarms
 from local.plugin.sagemaker import clock, models
 from local.plugin.sagemaker.errors import ApiError, invalid, not_found
 from local.plugin.sagemaker.fleet import Fleet, FleetFailed
@@ -26,15 +26,15 @@ ENDPOINT = "endpoint"
 SCALABLE = "scalable-target"
 """Kind of Application Auto Scaling's targets in the store, by their resource's id."""
 WATCH_SECONDS = 0.5
-"""How often alarms are looked at while an update may still be taken back."""
+"""How often alarms are evaluated while an update may still be rolled back."""
 ANY_ALARM = f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:*"
-"""What DescribeAlarms is checked on, whichever alarms are named: refusals on AWS name it."""
+"""The resource of DescribeAlarms, whichever alarms are named: refusals on AWS name it."""
 logger = logging.getLogger("storyloom.sagemaker")
 
 
 @dataclass
 class _Live:
-    """The servers of one endpoint: those that answer, are being started, and may have to answer again."""
+    """The servers of one endpoint: in service, being started, and kept for a rollback."""
 
     answering: Instances | None = None
     starting: Instances | None = None
@@ -47,7 +47,7 @@ _LIVE: dict[str, _Live] = {}
 
 
 def create(request: Record) -> Record:
-    """CreateEndpoint."""
+    """Answer CreateEndpoint."""
     name, config_name = request["EndpointName"], request["EndpointConfigName"]
     config = models.get_config(config_name)
     now = clock.now()
@@ -67,22 +67,22 @@ def create(request: Record) -> Record:
     hold = acquire_for(ENDPOINT, name, *needed) if needed else None
     STORE.tag(arn(ENDPOINT, name), request.get("Tags", []))
     _LIVE[name] = _Live()
-    _announce(name)
-    _in_background(_roll_out, name, config, record["ProductionVariants"], hold, _Watch())
+    _publish_state(name)
+    _in_background(_roll_out, name, config, record["ProductionVariants"], hold, _AlarmWatch())
     return {"EndpointArn": arn(ENDPOINT, name)}
 
 
 def update(request: Record) -> Record:
-    """UpdateEndpoint."""
+    """Answer UpdateEndpoint."""
     name, config_name = request["EndpointName"], request["EndpointConfigName"]
     config = models.get_config(config_name)
-    watch = _Watch.of(request.get("DeploymentConfig") or {})
+    watch = _AlarmWatch.of(request.get("DeploymentConfig") or {})
     if gone := missing_alarms(watch.alarms):
         raise invalid(f"Could not find the alarms {gone}. Name alarms that CloudWatch has in this region.")
     with STORE.locked():
         record = get(name)
-        _must_rest(record)
-        _must_not_scale_another_machine(record, config)
+        _require_settled(record)
+        _refuse_change_of_scaled_instance(record, config)
         retained = request.get("RetainAllVariantProperties", False)
         variants = _variants(config, record["ProductionVariants"] if retained else [])
         needed = _needed_instances(config, variants)
@@ -95,13 +95,13 @@ def update(request: Record) -> Record:
             FailureReason=None,
             PendingDeploymentSummary=_pending(config_name),
         )
-    _announce(name)
+    _publish_state(name)
     _in_background(_roll_out, name, config, variants, hold, watch)
     return {"EndpointArn": arn(ENDPOINT, name)}
 
 
 def _pending(config_name: str) -> Record:
-    """What DescribeEndpoint says while an endpoint is made in or changed to a new configuration."""
+    """Return the summary that DescribeEndpoint has while an endpoint gets a new configuration."""
     return {"EndpointConfigName": config_name, "StartTime": clock.now()}
 
 
@@ -111,12 +111,12 @@ def _needed_instances(config: Record, variants: list[Record]) -> tuple[str, str,
     return (instance_type, "endpoint", variants[0]["DesiredInstanceCount"]) if instance_type else None
 
 
-def _must_rest(record: Record) -> None:
+def _require_settled(record: Record) -> None:
     if record["EndpointStatus"] not in ("InService", "Failed"):
         raise invalid(f'Cannot update in-progress endpoint "{record["EndpointArn"]}".')
 
 
-def _must_not_scale_another_machine(record: Record, config: Record) -> None:
+def _refuse_change_of_scaled_instance(record: Record, config: Record) -> None:
     before = models.get_config(record["EndpointConfigName"])["ProductionVariants"][0]
     after = config["ProductionVariants"][0]
     resource = f"endpoint/{record['EndpointName']}/variant/{before['VariantName']}"
@@ -129,11 +129,11 @@ def _must_not_scale_another_machine(record: Record, config: Record) -> None:
 
 
 def update_capacities(request: Record) -> Record:
-    """UpdateEndpointWeightsAndCapacities: servers are started or ended until there are as many as asked."""
+    """Answer UpdateEndpointWeightsAndCapacities: start or end servers until their number is right."""
     name, (wanted, *more) = request["EndpointName"], request["DesiredWeightsAndCapacities"]
     with STORE.locked():
         record = get(name)
-        _must_rest(record)
+        _require_settled(record)
         (variant,) = record["ProductionVariants"]
         if more or wanted["VariantName"] != variant["VariantName"]:
             raise invalid(f"The endpoint has one variant, {variant['VariantName']}.")
@@ -145,13 +145,13 @@ def update_capacities(request: Record) -> Record:
             answering.hold.resize(count)
         asked = {**variant, "DesiredInstanceCount": count}
         STORE.update(ENDPOINT, name, EndpointStatus="Updating", ProductionVariants=[asked])
-    _announce(name)
+    _publish_state(name)
     _in_background(_scale, name, count)
     return {"EndpointArn": arn(ENDPOINT, name)}
 
 
 def load(name: str) -> list[int] | None:
-    """How many requests each server of an endpoint in service is answering; None where there is none."""
+    """Return the number of requests in each server of an endpoint; None if it is not in service."""
     record, live = STORE.get(ENDPOINT, name), _LIVE.get(name)
     if record is None or live is None or live.answering is None or record["EndpointStatus"] != "InService":
         return None
@@ -159,12 +159,12 @@ def load(name: str) -> list[int] | None:
 
 
 def describe(request: Record) -> Record:
-    """DescribeEndpoint."""
+    """Answer DescribeEndpoint."""
     return shown(get(request["EndpointName"]))
 
 
 def get(name: str) -> Record:
-    """The endpoint; raises `ApiError` when there is none."""
+    """Return the endpoint. Raises `ApiError` if it does not exist."""
     record = STORE.get(ENDPOINT, name)
     if record is None:
         raise not_found("endpoint", arn(ENDPOINT, name))
@@ -172,12 +172,12 @@ def get(name: str) -> Record:
 
 
 def delete(request: Record) -> Record:
-    """DeleteEndpoint: its servers are stopped. Refused while the endpoint is being created or changed."""
+    """Answer DeleteEndpoint: stop its servers. Refused while the endpoint is being created or changed."""
     name = request["EndpointName"]
     with STORE.locked():
-        _must_rest(get(name))
+        _require_settled(get(name))
         STORE.update(ENDPOINT, name, EndpointStatus="Deleting")
-    _announce(name)
+    _publish_state(name)
     live = _LIVE.pop(name)
     live.deleted = True
     threading.Thread(target=_delete, args=(name, live), name=f"delete-{name}", daemon=True).start()
@@ -185,22 +185,22 @@ def delete(request: Record) -> Record:
 
 
 def summary(record: Record) -> Record:
-    """One entry of ListEndpoints."""
+    """Return one entry of ListEndpoints."""
     keys = "EndpointName EndpointArn CreationTime LastModifiedTime EndpointStatus"
     return {key: record[key] for key in keys.split() if key in record}
 
 
-def take(name: str) -> Fleet:
-    """The servers that answer now, kept for one request: the caller gives them back.
+def acquire_server(name: str) -> Fleet:
+    """Acquire a server for one request; the caller releases it.
 
-    Raises `ApiError` (the runtime's) when there are none.
+    Raises `ApiError` (the runtime's) if there is none.
     """
     live = _LIVE.get(name)
     if STORE.get(ENDPOINT, name) is None or live is None:
         raise ApiError("ValidationError", f"Endpoint {name} not found.")
     while True:
         answering = live.answering
-        server = answering.take() if answering else None
+        server = answering.acquire() if answering else None
         if server is not None:
             return server
         if answering is live.answering:
@@ -213,15 +213,15 @@ def _in_background(work: Callable[..., None], name: str, *arguments: object) -> 
 
 
 @dataclass(frozen=True)
-class _Watch:
-    """Which alarms take an update back, and for how long they may."""
+class _AlarmWatch:
+    """The alarms that roll an update back, and for how long they may."""
 
     alarms: tuple[str, ...] = ()
     seconds: float = 0
 
     @classmethod
-    def of(cls, deployment: Record) -> "_Watch":
-        """What a DeploymentConfig asks for."""
+    def of(cls, deployment: Record) -> "_AlarmWatch":
+        """Read a DeploymentConfig."""
         alarms = (deployment.get("AutoRollbackConfiguration") or {}).get("Alarms") or []
         policy = deployment.get("BlueGreenUpdatePolicy") or {}
         if policy.get("TrafficRoutingConfiguration", {}).get("Type", "ALL_AT_ONCE") != "ALL_AT_ONCE":
@@ -230,8 +230,10 @@ class _Watch:
         return cls(names, policy.get("TerminationWaitInSeconds", 0))
 
 
-def _roll_out(name: str, config: Record, variants: list[Record], hold: Hold | None, watch: _Watch) -> None:
-    """Start the configuration's servers and move the traffic to them, or keep what answers now."""
+def _roll_out(
+    name: str, config: Record, variants: list[Record], hold: Hold | None, watch: _AlarmWatch
+) -> None:
+    """Start the configuration's servers and move the traffic to them, or keep the present ones."""
     live = _LIVE.get(name)
     if live is None:
         if hold:
@@ -241,7 +243,7 @@ def _roll_out(name: str, config: Record, variants: list[Record], hold: Hold | No
         fresh = live.starting = Instances(name, config, hold)
         try:
             fresh.scale(variants[0]["DesiredInstanceCount"])
-            failure = _change_over(name, live, fresh, watch)
+            failure = _shift_traffic(name, live, fresh, watch)
         except FleetFailed as failed:
             failure = str(failed)
         except Exception as error:  # an endpoint must not stay in Creating for ever
@@ -258,13 +260,13 @@ def _roll_out(name: str, config: Record, variants: list[Record], hold: Hold | No
             live.answering.stop()
 
 
-def _change_over(name: str, live: _Live, fresh: Instances, watch: _Watch) -> str | None:
-    """Have the new servers answer; returns why the old ones answer again where an alarm rang in time."""
+def _shift_traffic(name: str, live: _Live, fresh: Instances, watch: _AlarmWatch) -> str | None:
+    """Move the traffic to the new servers; return the reason if an alarm moved it back."""
     live.before, live.answering = live.answering, fresh
-    failure = _ring_of(watch, live, fresh) if live.before else None
+    failure = _failed_alarms(watch, live, fresh) if live.before else None
     if failure is not None:
         STORE.update(ENDPOINT, name, EndpointStatus="RollingBack")
-        _announce(name)
+        _publish_state(name)
         live.answering = live.before
     elif live.before:
         live.before.retire()
@@ -272,8 +274,8 @@ def _change_over(name: str, live: _Live, fresh: Instances, watch: _Watch) -> str
     return failure
 
 
-def _ring_of(watch: _Watch, live: _Live, fresh: Instances) -> str | None:
-    """Watch the alarms, with the role of the model, for as long as was asked."""
+def _failed_alarms(watch: _AlarmWatch, live: _Live, fresh: Instances) -> str | None:
+    """Watch the alarms with the model's role for the time of the configuration."""
     deadline = clock.monotonic() + watch.seconds
     role = fresh.servers[0].model["ExecutionRoleArn"]
     try:
@@ -282,8 +284,8 @@ def _ring_of(watch: _Watch, live: _Live, fresh: Instances) -> str | None:
     except Denied as denied:
         return denied.message
     while not live.deleted:
-        if rang := ringing(watch.alarms):
-            return f"The deployment was rolled back because an alarm is in state ALARM: {', '.join(rang)}."
+        if failed := alarms_in_alarm(watch.alarms):
+            return f"The deployment was rolled back because an alarm is in state ALARM: {', '.join(failed)}."
         if clock.monotonic() >= deadline:
             break
         time.sleep(WATCH_SECONDS)
@@ -316,7 +318,7 @@ def _settle(name: str, live: _Live, failure: str | None, **changes: object) -> N
     status = "InService" if failure is None or live.answering else "Failed"
     ended = {"FailureReason": failure, "PendingDeploymentSummary": None}
     STORE.update(ENDPOINT, name, EndpointStatus=status, **ended, **changes)
-    _announce(name)
+    _publish_state(name)
 
 
 def _delete(name: str, live: _Live) -> None:
@@ -327,7 +329,7 @@ def _delete(name: str, live: _Live) -> None:
 
 
 def _variants(config: Record, retained: Sequence[Record] = ()) -> list[Record]:
-    """The variants of a configuration; those that are `retained` keep their number of instances."""
+    """Return the variants of a configuration; those that are `retained` keep their number of instances."""
     counts = {variant["VariantName"]: variant["DesiredInstanceCount"] for variant in retained}
     variants = []
     for variant in config["ProductionVariants"]:
@@ -345,7 +347,7 @@ def _variants(config: Record, retained: Sequence[Record] = ()) -> list[Record]:
     return variants
 
 
-def _announce(name: str) -> None:
+def _publish_state(name: str) -> None:
     record = STORE.get(ENDPOINT, name)
     if record:
         put_event(

@@ -19,15 +19,15 @@ class ApiError(Exception):
 
 
 def invalid(message: str) -> ApiError:
-    """A request that SageMaker refuses."""
+    """Return the error of a request that SageMaker refuses."""
     return ApiError("ValidationException", message)
 
 
 def not_found(kind: str, arn: str) -> ApiError:
-    """SageMaker has no 404: what is missing is a validation error."""
+    """Return the error of a missing resource: SageMaker has no 404, but a validation error."""
     return ApiError("ValidationException", f'Could not find {kind} "{arn}".')
 
 
 def in_use(message: str) -> ApiError:
-    """The name is taken."""
+    """Return the error of a name that is taken."""
     return ApiError("ResourceInUse", message)

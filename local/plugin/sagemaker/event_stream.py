@@ -7,7 +7,7 @@ _STRING = 7
 
 
 def message(headers: dict[str, str], payload: bytes) -> bytes:
-    """One message: prelude with lengths and checksum, headers, payload, checksum."""
+    """Encode one message: prelude with lengths and checksum, headers, payload, checksum."""
     encoded = b"".join(
         struct.pack("!B", len(name))
         + name.encode()
@@ -21,7 +21,7 @@ def message(headers: dict[str, str], payload: bytes) -> bytes:
 
 
 def payload_part(payload: bytes) -> bytes:
-    """A piece of a model's answer."""
+    """Encode a piece of a model's answer."""
     return message(
         {
             ":event-type": "PayloadPart",
@@ -33,7 +33,7 @@ def payload_part(payload: bytes) -> bytes:
 
 
 def failure(kind: str, body: bytes) -> bytes:
-    """An exception inside the stream (ModelStreamError, InternalStreamFailure)."""
+    """Encode an exception inside the stream (ModelStreamError, InternalStreamFailure)."""
     return message(
         {":exception-type": kind, ":content-type": "application/json", ":message-type": "exception"}, body
     )

@@ -22,17 +22,17 @@ from local.plugin.sagemaker.telemetry import Telemetry
 from local.plugin.sagemaker.transfer import download_prefix, remove, unpack_archives
 
 HEALTH_SECONDS = 300
-"""How long a container may take to answer /ping when its variant does not say."""
+"""How long a container may take to answer /ping by default."""
 
 RESTART_SECONDS = 1.0
 DRAIN_SECONDS = 300.0
-"""How long servers that were replaced may go on answering what they were asked before."""
+"""How long a replaced server may take to complete its last requests."""
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[3]
 
 
 class FleetFailed(Exception):  # noqa: N818 (an outcome)
-    """The servers never became healthy; the text is the endpoint's FailureReason."""
+    """The server never became healthy; the text is the endpoint's FailureReason."""
 
 
 @dataclass
@@ -56,7 +56,7 @@ class Fleet:
 
     @classmethod
     def of(cls, endpoint: str, config: Record) -> "Fleet":
-        """The servers that an endpoint configuration asks for; `start` starts them."""
+        """Return a server for an endpoint configuration; `start` starts it."""
         variant = config["ProductionVariants"][0]
         model = models.get(variant["ModelName"])
         clients = RoleClients(assume_role(model["ExecutionRoleArn"], "SageMaker"))
@@ -79,13 +79,13 @@ class Fleet:
         self._wait_until_healthy()
         self._healthy = True
 
-    def take(self) -> None:
-        """A request begins: until `give_back` the servers stay, also when others take their place."""
+    def acquire(self) -> None:
+        """Count a request: until `release` the server keeps running, also when it is replaced."""
         with self._idle:
             self._in_use += 1
 
-    def give_back(self) -> None:
-        """The request has ended."""
+    def release(self) -> None:
+        """Count the end of a request."""
         with self._idle:
             self._in_use -= 1
             self._idle.notify_all()
@@ -131,7 +131,7 @@ class Fleet:
             raise FleetFailed(f"Could not find model data at {uri}.")
 
     def _keep_running(self) -> None:
-        """As SageMaker does, start a server that was healthy once again when it dies."""
+        """Restart a server that was healthy when it dies, as SageMaker does."""
         try:
             while not self._stopped.is_set():
                 container = Container(self.root, self._command(), self._environment(), self.telemetry.line)
@@ -189,7 +189,7 @@ def _ping(url: str) -> bool:
 
 
 def free_port() -> int:
-    """A port of the loopback that nobody has."""
+    """Return a free port of the loopback address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""The instances of one endpoint configuration: a server each, of which a request takes the least busy."""
+"""The instances of one endpoint configuration: a server each; a request goes to the least busy."""
 
 import threading
 from dataclasses import dataclass, field
@@ -10,22 +10,22 @@ from local.plugin.sagemaker.store import Record
 
 @dataclass
 class Instances:
-    """As many servers of the same model as were asked for."""
+    """The servers of one endpoint configuration."""
 
     endpoint: str
     config: Record
     hold: Hold | None
     """Their part of the account's quota; None if a serverless variant has no instances."""
     servers: tuple[Fleet, ...] = ()
-    """Those that answer."""
+    """Those in service."""
     _starting: Fleet | None = None
     _stopped: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def scale(self, count: int) -> None:
-        """Start or end servers until there are so many; those that end finish what they were asked.
+        """Start or end servers until there are `count`; those that end complete their requests.
 
-        Raises FleetFailed where one cannot be started; those before it answer.
+        Raises FleetFailed if one cannot be started; those before it stay in service.
         """
         while len(self.servers) < count:
             self._add()
@@ -34,18 +34,18 @@ class Instances:
         if self.hold:
             self.hold.resize(count)
 
-    def take(self) -> Fleet | None:
-        """The server that the next request goes to, kept for it; None where there is none."""
+    def acquire(self) -> Fleet | None:
+        """Acquire the least busy server for a request; None if there is none."""
         while servers := self.servers:
             server = min(servers, key=lambda one: one.in_use)
-            server.take()
+            server.acquire()
             if server in self.servers:
                 return server
-            server.give_back()  # ended in between: it may be stopping already
+            server.release()  # ended in between: it may be stopping already
         return None
 
     def retire(self) -> None:
-        """Stop each server when it has answered what it was asked."""
+        """Stop each server once it has completed its requests."""
         ending, self.servers = self.servers, ()
         _retire(ending)
         self._release()

@@ -1,4 +1,4 @@
-"""What jobs of several kinds share: their life as a thread, and the words for how they failed."""
+"""What jobs of all kinds share: their thread, their container, and the reasons of their failures."""
 
 import json
 import logging
@@ -25,7 +25,7 @@ from local.plugin.sagemaker.transfer import remove
 REASON_CHARACTERS = 1024
 """FailureReason is at most this long."""
 CPU_STANDS_IN = "STORYLOOM_CPU_STANDS_IN"
-"""Variable of every job's container here: a job that needs a GPU must take the processor without it."""
+"""Variable of every job's container: a job that needs a GPU may run on processors instead."""
 
 logger = logging.getLogger("storyloom.sagemaker")
 
@@ -40,7 +40,7 @@ class JobStopped(Exception):  # noqa: N818
 
 @dataclass(frozen=True)
 class Kind:
-    """What tells the kinds of jobs apart."""
+    """The names that differ between the kinds of jobs."""
 
     name: str
     status: str
@@ -102,10 +102,10 @@ class Job:
 
     def start(self, work: Callable[["Job"], None]) -> None:
         """Begin `work` in the background."""
-        threading.Thread(target=self._live, args=(work,), name=f"job-{self.name}", daemon=True).start()
+        threading.Thread(target=self._run, args=(work,), name=f"job-{self.name}", daemon=True).start()
 
     def stop(self) -> None:
-        """StopTrainingJob, StopProcessingJob or StopTransformJob."""
+        """Answer StopTrainingJob, StopProcessingJob or StopTransformJob: stop the container."""
         self._stop_reason = "Stopped"
         if self.container:
             self.container.stop("Stopped")
@@ -115,18 +115,18 @@ class Job:
         self._interrupt_at = (line_start, reason)
 
     def check_stop(self) -> None:
-        """Between two steps: raise JobStopped when the job was stopped meanwhile."""
+        """Raise JobStopped if the job was stopped since its last step."""
         if self._stop_reason:
             raise JobStopped(self._stop_reason)
 
     def update(self, **changes: Any) -> None:
-        """Change what Describe answers, and tell EventBridge when the status changed."""
+        """Change the job's description, and put an event on EventBridge if the status changed."""
         STORE.update(self.kind.name, self.name, **changes)
         if self.kind.status in changes or "SecondaryStatus" in changes:
-            self.announce()
+            self.publish_state()
 
-    def announce(self) -> None:
-        """The State Change event of EventBridge."""
+    def publish_state(self) -> None:
+        """Put the job's State Change event on EventBridge."""
         record = STORE.get(self.kind.name, self.name)
         if record is None:
             return
@@ -140,10 +140,10 @@ class Job:
         seconds: int | None,
         tick: Callable[[], None],
         *,
-        hears_sigterm: bool = True,
+        receives_sigterm: bool = True,
     ) -> Ended:
-        """The job's own code. Raises JobFailed when it cannot be started."""
-        self.container = Container(self.root, command, environment, self._line, hears_sigterm)
+        """Run the job's own code. Raises JobFailed if it cannot be started."""
+        self.container = Container(self.root, command, environment, self._line, receives_sigterm)
         self.check_stop()
         try:
             return self.container.run(seconds, tick)
@@ -158,7 +158,7 @@ class Job:
             self.container.stop(self._interrupt_at[1])
             self._interrupt_at = None
 
-    def _live(self, work: Callable[["Job"], None]) -> None:
+    def _run(self, work: Callable[["Job"], None]) -> None:
         self.telemetry.start()
         try:
             work(self)
@@ -166,7 +166,7 @@ class Job:
             self._end("Stopped", SecondaryStatus=str(stopped))
         except JobFailed as failed:
             self._end("Failed", FailureReason=shorten(str(failed)))
-        except Exception as error:  # the API must never show a job that nobody works on any more
+        except Exception as error:  # else the API would show a job in progress for ever
             logger.exception("Job %s", self.name)
             self._end("Failed", FailureReason=shorten(f"InternalServerError: {error}"))
         finally:
@@ -193,7 +193,7 @@ def delete_ended(kind: str, name: str, status: str) -> Record:
 
 
 def shorten(reason: str) -> str:
-    """The end of an error is its best part."""
+    """Shorten a reason to the length that SageMaker allows; the end of an error is its best part."""
     if len(reason) <= REASON_CHARACTERS:
         return reason
     head = reason.partition(":")[0][:40]
@@ -201,7 +201,7 @@ def shorten(reason: str) -> str:
 
 
 def data_error(what: str, error: Exception) -> JobFailed:
-    """S3 refused, or has not what the job wants: SageMaker calls it the client's error."""
+    """Return the failure of a job that S3 refused: SageMaker calls it the client's error."""
     if isinstance(error, ClientError):
         details = error.response.get("Error", {})
         return JobFailed(f"ClientError: {what} failed: {details.get('Code')}: {details.get('Message')}")
@@ -212,7 +212,7 @@ DATA_ERRORS = (ClientError, BotoCoreError, ValueError, OSError)
 
 
 def write_json(path: Path, content: object) -> None:
-    """One of the files of ``/opt/ml/input/config``."""
+    """Write one of the files of ``/opt/ml/input/config``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content))
 
@@ -235,7 +235,7 @@ def resource_config(instance_type: str) -> dict[str, Any]:
 
 
 def event_detail(record: Record) -> dict[str, Any]:
-    """A record as EventBridge shows it: times in milliseconds."""
+    """Return a record as EventBridge shows it: times in milliseconds."""
     return {
         key: int(value * 1000) if key.endswith("Time") and isinstance(value, float) else value
         for key, value in shown(record).items()
@@ -243,9 +243,9 @@ def event_detail(record: Record) -> dict[str, Any]:
 
 
 def job_environment(clients: RoleClients, isolated: bool) -> dict[str, str]:
-    """Where the job runs. Under network isolation a container has no credentials: AWS cannot be reached.
+    """Return the variables of a container; under network isolation it has no credentials.
 
-    An instance with a GPU is this machine's processors, and the job is told that this is meant.
+    This machine's processors stand in for an instance with a GPU, and a variable tells the job so.
     """
     region = {"AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION, CPU_STANDS_IN: "1"}
     if isolated:
@@ -254,6 +254,6 @@ def job_environment(clients: RoleClients, isolated: bool) -> dict[str, str]:
 
 
 def connection() -> dict[str, str]:
-    """How a program with credentials finds this MiniStack."""
+    """Return the variables with which a program finds this MiniStack."""
     names = ("AWS_ENDPOINT_URL", "AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
     return {name: os.environ[name] for name in names} | {"AWS_ACCOUNT_ID": ACCOUNT}

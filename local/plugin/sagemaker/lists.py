@@ -15,7 +15,7 @@ def answer_list(
     summary: Callable[[Record], Record],
     matches: Callable[[Record, Record], bool] = lambda record, request: True,
 ) -> Callable[[Record], Record]:
-    """A function that answers ``List…`` for the records of `kind`, each shown by `summary`."""
+    """Return a function that answers ``List…`` for the records of `kind`, each shown by `summary`."""
     plural = "".join(part.title() for part in kind.split("-")) + "s"
     result = next(
         member

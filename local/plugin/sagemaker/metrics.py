@@ -1,4 +1,4 @@
-"""What SageMaker tells CloudWatch of an endpoint's requests, in its names and units."""
+"""SageMaker's metrics of an endpoint's requests, in its names and units."""
 
 import time
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ class Invocation:
     _first: bool = False
 
     def answered(self, status: int) -> None:
-        """The server's status is known; without any answer it is a 500 or more."""
+        """Record the status of the answer; without an answer it is 500 or above."""
         client, server = 400 <= status < _SERVER_ERROR, status >= _SERVER_ERROR
         self._record(
             Invocations=1,
@@ -29,17 +29,17 @@ class Invocation:
         )
 
     def complete(self) -> None:
-        """The whole answer is there, of a request that is not streamed."""
+        """Record the latency of an answer in one piece."""
         self._record(ModelLatency=self._microseconds())
 
     def chunk(self) -> None:
-        """A piece of a streamed answer is there."""
+        """Record the latency of the first piece of a streamed answer."""
         if not self._first:
             self._first = True
             self._record(FirstChunkModelLatency=self._microseconds())
 
-    def broke_off(self) -> None:
-        """A streamed answer ended before its end."""
+    def interrupted(self) -> None:
+        """Record that a streamed answer was interrupted."""
         self._record(MidStreamErrors=1)
 
     def _microseconds(self) -> float:

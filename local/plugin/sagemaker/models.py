@@ -11,7 +11,7 @@ CONFIG = "endpoint-config"
 
 
 def create(request: Record) -> Record:
-    """CreateModel."""
+    """Answer CreateModel."""
     name = request["ModelName"]
     container = request.get("PrimaryContainer")
     if not container or request.get("Containers"):
@@ -33,7 +33,7 @@ def create(request: Record) -> Record:
 
 
 def model_location(container: Record) -> tuple[S3Uri, bool]:
-    """Where a container's model lies, and whether it is a .tar.gz. Raises `ApiError` when it names none."""
+    """Return the URI of a container's model and whether it is a .tar.gz. Raises `ApiError`."""
     source = container.get("ModelDataSource", {}).get("S3DataSource")
     uri = source["S3Uri"] if source else container.get("ModelDataUrl")
     if not uri:
@@ -48,12 +48,12 @@ def model_location(container: Record) -> tuple[S3Uri, bool]:
 
 
 def describe(request: Record) -> Record:
-    """DescribeModel."""
+    """Answer DescribeModel."""
     return shown(get(request["ModelName"]))
 
 
 def get(name: str) -> Record:
-    """The model; raises `ApiError` when there is none."""
+    """Return the model. Raises `ApiError` if it does not exist."""
     record = STORE.get(MODEL, name)
     if record is None:
         raise not_found("model", arn(MODEL, name))
@@ -61,19 +61,19 @@ def get(name: str) -> Record:
 
 
 def delete(request: Record) -> Record:
-    """DeleteModel."""
+    """Answer DeleteModel."""
     get(request["ModelName"])
     STORE.remove(MODEL, request["ModelName"])
     return {}
 
 
 def summary(record: Record) -> Record:
-    """One entry of ListModels."""
+    """Return one entry of ListModels."""
     return {key: record[key] for key in ("ModelName", "ModelArn", "CreationTime")}
 
 
 def create_config(request: Record) -> Record:
-    """CreateEndpointConfig."""
+    """Answer CreateEndpointConfig."""
     name = request["EndpointConfigName"]
     variants = request["ProductionVariants"]
     if len(variants) != 1:
@@ -97,12 +97,12 @@ def create_config(request: Record) -> Record:
 
 
 def describe_config(request: Record) -> Record:
-    """DescribeEndpointConfig."""
+    """Answer DescribeEndpointConfig."""
     return shown(get_config(request["EndpointConfigName"]))
 
 
 def get_config(name: str) -> Record:
-    """The endpoint configuration; raises `ApiError` when there is none."""
+    """Return the endpoint configuration. Raises `ApiError` if it does not exist."""
     record = STORE.get(CONFIG, name)
     if record is None:
         raise not_found("endpoint configuration", arn(CONFIG, name))
@@ -110,12 +110,12 @@ def get_config(name: str) -> Record:
 
 
 def delete_config(request: Record) -> Record:
-    """DeleteEndpointConfig."""
+    """Answer DeleteEndpointConfig."""
     get_config(request["EndpointConfigName"])
     STORE.remove(CONFIG, request["EndpointConfigName"])
     return {}
 
 
 def config_summary(record: Record) -> Record:
-    """One entry of ListEndpointConfigs."""
+    """Return one entry of ListEndpointConfigs."""
     return {key: record[key] for key in ("EndpointConfigName", "EndpointConfigArn", "CreationTime")}

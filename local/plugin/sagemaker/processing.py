@@ -22,7 +22,7 @@ _WORKING: dict[str, Job] = {}
 
 
 def create(request: Record) -> Record:
-    """CreateProcessingJob."""
+    """Answer CreateProcessingJob."""
     _check(request)
     name = request["ProcessingJobName"]
     now = clock.now()
@@ -49,12 +49,12 @@ def create(request: Record) -> Record:
 
 
 def describe(request: Record) -> Record:
-    """DescribeProcessingJob."""
+    """Answer DescribeProcessingJob."""
     return shown(_get(request["ProcessingJobName"]))
 
 
 def stop(request: Record) -> Record:
-    """StopProcessingJob."""
+    """Answer StopProcessingJob."""
     name = request["ProcessingJobName"]
     status = _get(name)["ProcessingJobStatus"]
     if status != "InProgress":
@@ -71,7 +71,7 @@ def delete(request: Record) -> Record:
 
 
 def summary(record: Record) -> Record:
-    """One entry of ListProcessingJobs."""
+    """Return one entry of ListProcessingJobs."""
     keys = (
         "ProcessingJobName ProcessingJobArn CreationTime ProcessingEndTime LastModifiedTime "
         "ProcessingJobStatus FailureReason ExitMessage"
@@ -87,7 +87,7 @@ def _get(name: str) -> Record:
 
 
 def _check(request: Record) -> None:
-    """What the service model cannot say."""
+    """Refuse what SageMaker would refuse although its service model allows it."""
     if not request["AppSpecification"].get("ContainerEntrypoint"):
         raise invalid(
             "On this machine a processing job needs AppSpecification.ContainerEntrypoint: "
@@ -188,7 +188,7 @@ class _Processing:
                 raise jobs.data_error(f"Upload of {output['OutputName']} to {uri}", error) from error
 
     def _exit_message(self) -> dict[str, str]:
-        """What the container wrote to ``/opt/ml/output/message``: its first kilobyte, which must be UTF-8."""
+        """Return the first kilobyte of ``/opt/ml/output/message``, which must be UTF-8."""
         message = self.job.root / "output" / "message"
         if not message.exists():
             return {}

@@ -13,7 +13,7 @@ PACKAGE = "model-package"
 
 
 def create_group(request: Record) -> Record:
-    """CreateModelPackageGroup."""
+    """Answer CreateModelPackageGroup."""
     name = request["ModelPackageGroupName"]
     record = {
         "ModelPackageGroupName": name,
@@ -31,12 +31,12 @@ def create_group(request: Record) -> Record:
 
 
 def describe_group(request: Record) -> Record:
-    """DescribeModelPackageGroup."""
+    """Answer DescribeModelPackageGroup."""
     return shown(_group(request["ModelPackageGroupName"]))
 
 
 def delete_group(request: Record) -> Record:
-    """DeleteModelPackageGroup; refused while it has packages."""
+    """Answer DeleteModelPackageGroup; refused while it has packages."""
     name = name_of(request["ModelPackageGroupName"])
     _group(name)
     if any(package.get("ModelPackageGroupName") == name for package in STORE.all(PACKAGE)):
@@ -50,7 +50,7 @@ def delete_group(request: Record) -> Record:
 
 
 def group_summary(record: Record) -> Record:
-    """One entry of ListModelPackageGroups."""
+    """Return one entry of ListModelPackageGroups."""
     keys = (
         "ModelPackageGroupName ModelPackageGroupArn ModelPackageGroupDescription CreationTime "
         "ModelPackageGroupStatus"
@@ -59,7 +59,7 @@ def group_summary(record: Record) -> Record:
 
 
 def next_name(request: Record) -> str:
-    """The name that CreateModelPackage will give: ``<group>/<version>``, or the package's own."""
+    """Return the name that CreateModelPackage will give: ``<group>/<version>``, or the package's own."""
     if group := request.get("ModelPackageGroupName"):
         record = STORE.get(GROUP, name_of(group)) or {}
         return f"{name_of(group)}/{record.get('_next_version', 1)}"
@@ -67,7 +67,7 @@ def next_name(request: Record) -> str:
 
 
 def create(request: Record) -> Record:
-    """CreateModelPackage: a version of a group, or a package without versions."""
+    """Answer CreateModelPackage: a version of a group, or a package without versions."""
     if bool(request.get("ModelPackageGroupName")) == bool(request.get("ModelPackageName")):
         raise invalid("You must specify exactly one of ModelPackageGroupName and ModelPackageName.")
     if request.get("ModelPackageGroupName") and request.get("Tags"):
@@ -95,17 +95,17 @@ def create(request: Record) -> Record:
         if not STORE.add(PACKAGE, name, record):
             raise invalid(f"Model Package already exists: {arn(PACKAGE, name)}")
     STORE.tag(arn(PACKAGE, name), request.get("Tags", []))
-    _announce(record)
+    _publish_state(record)
     return {"ModelPackageArn": arn(PACKAGE, name)}
 
 
 def describe(request: Record) -> Record:
-    """DescribeModelPackage, by ARN or name."""
+    """Answer DescribeModelPackage, by ARN or name."""
     return shown(_package(request["ModelPackageName"])[1])
 
 
 def update(request: Record) -> Record:
-    """UpdateModelPackage: approval, description and the customer's own properties."""
+    """Answer UpdateModelPackage: approval, description and the customer's own properties."""
     name, record = _package(request["ModelPackageArn"])
     properties = {
         **record.get("CustomerMetadataProperties", {}),
@@ -116,19 +116,19 @@ def update(request: Record) -> Record:
     changes = {key: request[key] for key in ("ModelApprovalStatus", "ApprovalDescription") if key in request}
     STORE.update(PACKAGE, name, CustomerMetadataProperties=properties, **changes)
     if changes:
-        _announce(_package(name)[1])
+        _publish_state(_package(name)[1])
     return {"ModelPackageArn": arn(PACKAGE, name)}
 
 
 def delete(request: Record) -> Record:
-    """DeleteModelPackage."""
+    """Answer DeleteModelPackage."""
     name, _ = _package(request["ModelPackageName"])
     STORE.remove(PACKAGE, name)
     return {}
 
 
 def summary(record: Record) -> Record:
-    """One entry of ListModelPackages."""
+    """Return one entry of ListModelPackages."""
     keys = (
         "ModelPackageName ModelPackageGroupName ModelPackageVersion ModelPackageArn ModelPackageDescription "
         "CreationTime ModelPackageStatus ModelApprovalStatus"
@@ -137,7 +137,7 @@ def summary(record: Record) -> Record:
 
 
 def matches(record: Record, request: Record) -> bool:
-    """The filters of ListModelPackages that are not common to all lists."""
+    """Apply the filters of ListModelPackages that are not common to all lists."""
     group = request.get("ModelPackageGroupName")
     approval = request.get("ModelApprovalStatus")
     return (not group or record.get("ModelPackageGroupName") == name_of(group)) and (
@@ -160,7 +160,7 @@ def _package(arn_or_name: str) -> tuple[str, Record]:
     return name, record
 
 
-def _announce(record: Record) -> None:
+def _publish_state(record: Record) -> None:
     put_event(
         "aws.sagemaker",
         "SageMaker Model Package State Change",

@@ -1,7 +1,7 @@
 """The SageMaker runtime: InvokeEndpoint and InvokeEndpointWithResponseStream.
 
 Every piece of the model's answer is passed on as it comes, for eight minutes at most. AWS does not
-document whether a container is told of a caller who disconnects, so here it is not: its answer is read to
+document whether a container learns that the caller disconnects, so here it does not: its answer is read to
 the end.
 """
 
@@ -49,14 +49,14 @@ async def handle(path: str, headers: dict[str, str], query: dict[str, list[str]]
         authorize_request(headers, query, f"sagemaker:{action}", arn("endpoint", name))
         if len(body) > BODY_BYTES:
             raise ApiError("ValidationError", f"The body is over the limit of {BODY_BYTES} bytes.")
-        fleet = endpoints.take(name)
+        fleet = endpoints.acquire_server(name)
     except Denied as denied:
         return _error(ApiError("AccessDeniedException", denied.message))
     except ApiError as error:
         return _error(error)
     passed = {_PASSED[key]: value for key, value in headers.items() if key in _PASSED}
     async with AsyncExitStack() as stack:
-        stack.callback(fleet.give_back)
+        stack.callback(fleet.release)
         measured = Invocation(name, str(fleet.variant["VariantName"]))
         try:
             answer = await _client(STREAM_SECONDS if streamed else ANSWER_SECONDS).post(
@@ -106,7 +106,7 @@ def _stream(answer: aiohttp.ClientResponse, measured: Invocation, stack: AsyncEx
 
 
 async def _keep_until_read(reading: ReadToEnd, stack: AsyncExitStack) -> None:
-    """Hold on to the server until its answer has ended, whoever reads it."""
+    """Keep the server acquired until its answer has ended, whether or not a client reads it."""
     async with stack:
         with contextlib.suppress(*next_server.ERRORS):
             async with asyncio.timeout(STREAM_SECONDS):
@@ -115,7 +115,7 @@ async def _keep_until_read(reading: ReadToEnd, stack: AsyncExitStack) -> None:
 
 
 _kept: set[asyncio.Task[None]] = set()
-"""Holds on to the tasks: the event loop itself would let them be collected."""
+"""References to the tasks: the event loop itself holds weak ones only."""
 
 
 async def _pass_on(pieces: AsyncIterator[bytes], send: Send, measured: Invocation) -> None:
@@ -126,7 +126,7 @@ async def _pass_on(pieces: AsyncIterator[bytes], send: Send, measured: Invocatio
                 part = event_stream.payload_part(piece)
                 await send({"type": "http.response.body", "body": part, "more_body": True})
     except next_server.ERRORS as error:
-        measured.broke_off()
+        measured.interrupted()
         failed = event_stream.failure("ModelStreamError", _stream_error(error))
         await send({"type": "http.response.body", "body": failed, "more_body": True})
     await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -1,4 +1,4 @@
-"""The search of a tuning job: which hyperparameters to try, which trial is best, which is hopeless."""
+"""The search of a tuning job: hyperparameters to try, the best trial, and early stopping."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -26,19 +26,19 @@ class Trial:
     _last_seen: float = 0.0
 
     @property
-    def going(self) -> bool:
+    def is_active(self) -> bool:
         """Whether its training job has not ended."""
         return self.status not in _ENDED
 
     @property
     def objective_status(self) -> str:
-        """What became of its objective, in SageMaker's words."""
-        if self.going:
+        """The status of its objective, in SageMaker's words."""
+        if self.is_active:
             return "Pending"
         return "Succeeded" if self.history else "Failed"
 
-    def look(self, record: Record, metric: str) -> None:
-        """Take in what its training job says now."""
+    def update(self, record: Record, metric: str) -> None:
+        """Update the trial from its training job."""
         self.status = str(record.get("TrainingJobStatus", "Failed"))
         for datum in record.get("FinalMetricDataList", []):
             if datum["MetricName"] == metric and datum["Timestamp"] > self._last_seen:
@@ -47,17 +47,19 @@ class Trial:
                     self.history.append(float(datum["Value"]))
 
 
-def better(trials: Sequence[Trial], minimize: bool) -> Trial | None:
-    """The trial with the best last value of the objective; None where none has any."""
+def best_trial(trials: Sequence[Trial], minimize: bool) -> Trial | None:
+    """Return the trial with the best last value of the objective; None if no trial has a value."""
     measured = [trial for trial in trials if trial.history]
     if not measured:
         return None
     return (min if minimize else max)(measured, key=lambda trial: trial.history[-1])
 
 
-def too_bad(history: Sequence[float], ended: Sequence[Sequence[float]], *, minimize: bool) -> bool:
-    """SageMaker's median rule: a trial stops whose objective is worse than the median of the running averages
-    of the trials before it, up to the same number of measurements.
+def should_stop_early(history: Sequence[float], ended: Sequence[Sequence[float]], *, minimize: bool) -> bool:
+    """Apply SageMaker's median rule for early stopping.
+
+    A trial stops if its objective is worse than the median of the running averages of the trials before it,
+    up to the same number of measurements.
     """
     so_far = [mean(other[: len(history)]) for other in ended if history and len(other) >= len(history)]
     if len(so_far) < _ENOUGH_TO_COMPARE:
@@ -74,7 +76,7 @@ def points(ranges: Record, seed: int) -> Iterator[dict[str, str]]:
         seed: the same one gives the same points.
 
     Raises:
-        ApiError: where a range is empty, or there is none.
+        ApiError: a range is empty, or there is none.
     """
     axes = [
         *(("Integer", one) for one in ranges.get("IntegerParameterRanges", [])),
@@ -86,7 +88,7 @@ def points(ranges: Record, seed: int) -> Iterator[dict[str, str]]:
     for kind, axis in axes:
         if kind != "Categorical":
             _bounds(axis)
-    from scipy.stats import qmc  # type: ignore[import-untyped]  # noqa: PLC0415 (it takes as long as all else here)
+    from scipy.stats import qmc  # type: ignore[import-untyped]  # noqa: PLC0415 (seconds)
 
     sobol = qmc.Sobol(len(axes), rng=seed)
     return _walk(sobol, axes)
@@ -102,7 +104,7 @@ def _walk(sobol: Any, axes: Sequence[tuple[str, Record]]) -> Iterator[dict[str, 
 
 
 def _value(kind: str, axis: Record, at: float) -> str:
-    """The value `at` (0 to 1) of the way through a range."""
+    """Return the value `at` (0 to 1) of the way through a range."""
     if kind == "Categorical":
         values: list[str] = axis["Values"]
         return values[min(int(at * len(values)), len(values) - 1)]

@@ -1,4 +1,4 @@
-"""What the local SageMaker remembers, in memory: gone when the cloud stops, like all of MiniStack's."""
+"""The records of the local SageMaker, in memory: gone when the cloud stops, like all of MiniStack's."""
 
 import copy
 import threading
@@ -15,12 +15,12 @@ Record = dict[str, Any]
 
 
 def arn(kind: str, name: str) -> str:
-    """``arn:aws:sagemaker:…:training-job/my-job``."""
+    """Return ``arn:aws:sagemaker:…:training-job/my-job``."""
     return f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:{kind}/{name}"
 
 
 def name_of(arn_or_name: str) -> str:
-    """The name at the end of an ARN; a name is its own."""
+    """Return the name at the end of an ARN, or a name as it is."""
     return arn_or_name.rsplit("/", 1)[-1]
 
 
@@ -34,12 +34,12 @@ class Store:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Several steps as one."""
+        """Hold the lock for several steps."""
         with self._lock:
             yield
 
     def add(self, kind: str, name: str, record: Record) -> bool:
-        """Keep a new record; False when the name is taken."""
+        """Add a new record; return False if the name is taken."""
         with self._lock:
             records = self._records.setdefault(kind, {})
             if name in records:
@@ -48,7 +48,7 @@ class Store:
             return True
 
     def get(self, kind: str, name: str) -> Record | None:
-        """A copy of the record, or None."""
+        """Return a copy of the record, or None."""
         with self._lock:
             found = self._records.get(kind, {}).get(name)
             return copy.deepcopy(found) if found is not None else None
@@ -61,12 +61,12 @@ class Store:
                 record.update(changes, LastModifiedTime=clock.now())
 
     def remove(self, kind: str, name: str) -> Record | None:
-        """Forget the record; returns it, or None when there was none."""
+        """Remove the record and return it, or None if there was none."""
         with self._lock:
             return self._records.get(kind, {}).pop(name, None)
 
     def all(self, kind: str) -> list[Record]:
-        """Copies of every record of a kind, oldest first."""
+        """Return copies of every record of a kind, oldest first."""
         with self._lock:
             return [copy.deepcopy(record) for record in self._records.get(kind, {}).values()]
 
@@ -82,7 +82,7 @@ class Store:
                 self._tags.get(resource, {}).pop(key, None)
 
     def tags(self, resource: str) -> list[dict[str, str]]:
-        """The tags of a resource, as the API shows them."""
+        """Return the tags of a resource, as the API shows them."""
         with self._lock:
             return [{"Key": key, "Value": value} for key, value in self._tags.get(resource, {}).items()]
 
@@ -98,7 +98,7 @@ class Store:
 
 
 def shown(record: Record) -> Record:
-    """The record as Describe answers it."""
+    """Return the record as Describe answers it."""
     return {key: value for key, value in record.items() if not key.startswith("_") and value is not None}
 
 

@@ -30,7 +30,7 @@ class MetricDefinition:
     pattern: re.Pattern[str]
 
     def find(self, line: str) -> float | None:
-        """The value in this line, if there is one."""
+        """Return the value in this line, or None."""
         match = self.pattern.search(line)
         try:
             return float(match.group(1)) if match else None
@@ -42,7 +42,7 @@ class MetricDefinition:
 class Telemetry:
     """Sends lines and metrics in batches, in the background, with the job's own permissions.
 
-    As on AWS a role that may not write logs does not stop the job; here the server's log says so.
+    As on AWS a role that may not write logs does not stop the job; here the server's log has a warning.
     """
 
     clients: RoleClients
@@ -67,7 +67,7 @@ class Telemetry:
         self._thread.start()
 
     def line(self, text: str) -> None:
-        """One line of the job's output."""
+        """Add one line of the job's output."""
         now = time.time()
         self._events.append({"timestamp": int(now * 1000), "message": text[:LINE_CHARACTERS] or " "})
         for definition in self.definitions:
@@ -91,13 +91,13 @@ class Telemetry:
         try:
             self._send_events()
         except (BotoCoreError, ClientError) as error:
-            self._complain(error)
+            self._warn_once(error)
         try:
             self._send_metrics()
         except (BotoCoreError, ClientError) as error:
-            self._complain(error)
+            self._warn_once(error)
 
-    def _complain(self, error: Exception) -> None:
+    def _warn_once(self, error: Exception) -> None:
         if str(error) not in self._refused:
             self._refused.add(str(error))
             logger.warning("%s: %s", self.stream, error)

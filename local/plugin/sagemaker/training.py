@@ -39,7 +39,7 @@ _NAMES_AN_ERROR = re.compile(r"[A-Za-z]+(Error|Exception)")
 
 
 def create(request: Record) -> Record:
-    """CreateTrainingJob."""
+    """Answer CreateTrainingJob."""
     check(request)
     name = request["TrainingJobName"]
     now = clock.now()
@@ -82,12 +82,12 @@ def create(request: Record) -> Record:
 
 
 def describe(request: Record) -> Record:
-    """DescribeTrainingJob."""
+    """Answer DescribeTrainingJob."""
     return shown(_get(request["TrainingJobName"]))
 
 
 def stop(request: Record) -> Record:
-    """StopTrainingJob."""
+    """Answer StopTrainingJob."""
     name = request["TrainingJobName"]
     record = _get(name)
     if record["TrainingJobStatus"] != "InProgress":
@@ -106,7 +106,7 @@ def delete(request: Record) -> Record:
 
 
 def summary(record: Record) -> Record:
-    """One entry of ListTrainingJobs."""
+    """Return one entry of ListTrainingJobs."""
     keys = (
         "TrainingJobName TrainingJobArn CreationTime TrainingEndTime LastModifiedTime "
         "TrainingJobStatus SecondaryStatus"
@@ -130,7 +130,7 @@ def _typed(text: str) -> object:
 
 
 _INTERRUPTED = "Interrupted"
-"""SageMaker's secondary status of a job whose spot machine is gone."""
+"""SageMaker's secondary status of a job whose spot instance was reclaimed."""
 
 
 @dataclass
@@ -140,10 +140,10 @@ class _Training:
     job: Job
     request: Record
     interrupt_after: str = ""
-    """Take the spot machine away at a log line that begins so; empty for never."""
+    """Interrupt the spot instance at a log line that begins so; empty for never."""
     checkpoints: FolderSync | None = None
     _seconds: float = 0.0
-    """Training time of all machines so far."""
+    """Training time of all instances so far."""
 
     def run(self) -> None:
         try:
@@ -173,7 +173,7 @@ class _Training:
             _WORKING.pop(self.job.name, None)
 
     def _attempt(self) -> Ended:
-        """Everything on one machine, until the job's process ends."""
+        """Run the job on one instance, until its process ends."""
         self._enter("Downloading", "Downloading input data")
         self._download()
         self._configure()
@@ -191,14 +191,14 @@ class _Training:
             self._environment(),
             max(1, round(longest - self._seconds)),
             self._tick,
-            # The toolkit runs the script, and passes no signal on.
-            hears_sigterm=not submit_directory(self.request),
+            # The toolkit runs the script, and forwards no signals.
+            receives_sigterm=not submit_directory(self.request),
         )
         self._keep_times(started)
         return ended
 
     def _move(self) -> None:
-        """A spot machine was taken away: only what has reached S3 comes along to the next."""
+        """Move to another spot instance, with the files that have reached S3."""
         self._push_checkpoints()
         self._enter(_INTERRUPTED, "Training job interrupted: the spot capacity was reclaimed.")
         remove(self.job.root)
@@ -278,7 +278,7 @@ class _Training:
             self._copy_code(Path(translate(source, self.job.root)))
 
     def _copy_code(self, source: Path) -> None:
-        """Put the submitted folder where the toolkit runs it."""
+        """Copy the submitted folder to the one in which the toolkit runs it."""
         try:
             shutil.copytree(source, translate(CODE_FOLDER, self.job.root), dirs_exist_ok=True)
         except OSError as error:
@@ -363,7 +363,7 @@ class _Training:
         }
 
     def _failure(self, exit_code: int, last_lines: str) -> str:
-        """The first characters of ``/opt/ml/output/failure``, as SageMaker shows them.
+        """Return the first characters of ``/opt/ml/output/failure``, as SageMaker shows them.
 
         Without that file there is no reason but the exit code, unless the image's own toolkit ran the script:
         it then writes the file.

@@ -1,4 +1,4 @@
-"""What a CreateTrainingJob request must hold beyond what the service model can say."""
+"""Checks of a CreateTrainingJob request beyond those of the service model."""
 
 import re
 
@@ -8,7 +8,7 @@ from local.plugin.sagemaker.store import Record
 from local.plugin.sagemaker.transfer import S3Uri
 
 SPOT_INTERRUPTION_TAG = "local:interrupt-spot-after"
-"""Tag of a managed spot job: once its log has a line that begins with the value, its machine is gone."""
+"""Tag of a managed spot job: its instance is reclaimed once its log has a line that begins with the value."""
 DEBUGGER = (
     "DebugHookConfig",
     "DebugRuleConfigurations",
@@ -19,11 +19,11 @@ DEBUGGER = (
 """Members of SageMaker Debugger, which closed to new customers on 2026-07-30."""
 
 CODE_FOLDER = "/opt/ml/code"
-"""Where the toolkit of SageMaker's framework images puts the script that it runs."""
+"""The folder in which the toolkit of SageMaker's framework images runs the script."""
 
 
 def check(request: Record) -> None:
-    """What the service model cannot say."""
+    """Refuse what SageMaker would refuse although its service model allows it."""
     algorithm = request.get("AlgorithmSpecification")
     for member in ("AlgorithmSpecification", "ResourceConfig", "StoppingCondition"):
         if member not in request:
@@ -48,7 +48,7 @@ def check(request: Record) -> None:
 
 
 def entrypoint(request: Record) -> list[str]:
-    """The command that the container runs.
+    """Return the command that the container runs.
 
     A job that names none gets the image's own: the toolkit of SageMaker's framework images copies the folder
     `sagemaker_submit_directory` to `/opt/ml/code` and runs its script `sagemaker_program` there, with all

@@ -27,7 +27,7 @@ class S3Uri:
 
     @classmethod
     def parse(cls, text: str) -> "S3Uri":
-        """Raises ValueError for anything but ``s3://bucket[/key]``."""
+        """Parse ``s3://bucket[/key]``. Raises ValueError for anything else."""
         parts = urlsplit(text)
         if parts.scheme != "s3" or not parts.netloc:
             raise ValueError(f"{text!r} is not an S3 URI (s3://bucket/prefix)")
@@ -37,12 +37,12 @@ class S3Uri:
         return f"s3://{self.bucket}/{self.key}"
 
     def child(self, name: str) -> "S3Uri":
-        """The object `name` under this prefix."""
+        """Return the object `name` under this prefix."""
         return S3Uri(self.bucket, f"{self.key.rstrip('/')}/{name}".lstrip("/"))
 
 
 def download_prefix(s3: "S3Client", uri: S3Uri, folder: Path) -> int:
-    """Every object whose key starts with the prefix, below `folder`; returns how many there were.
+    """Download every object whose key starts with the prefix to `folder`; return how many there were.
 
     As on SageMaker the prefix need not end with a slash, and a prefix may name one object.
     """
@@ -77,7 +77,7 @@ def _inside(folder: Path, relative: str) -> Path:
 
 
 def upload_folder(s3: "S3Client", folder: Path, uri: S3Uri) -> int:
-    """Every file below `folder`, under the prefix; returns how many there were."""
+    """Upload every file below `folder` to the prefix; return how many there were."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     for path in files:
         _upload(s3, path, uri.child(path.relative_to(folder).as_posix()))
@@ -90,7 +90,7 @@ def _upload(s3: "S3Client", path: Path, uri: S3Uri) -> None:
 
 
 def upload_archive(s3: "S3Client", folder: Path, uri: S3Uri, scratch: Path) -> None:
-    """What is in `folder` as one .tar.gz object."""
+    """Upload the contents of `folder` as one .tar.gz object."""
     archive = scratch / uri.key.rsplit("/", 1)[-1]
     with tarfile.open(archive, "w:gz") as tar:
         for path in sorted(folder.iterdir()):
@@ -100,7 +100,7 @@ def upload_archive(s3: "S3Client", folder: Path, uri: S3Uri, scratch: Path) -> N
 
 
 def unpack_archives(folder: Path) -> None:
-    """Unpack every .tar.gz directly in `folder`, where it lies."""
+    """Unpack every .tar.gz directly in `folder` into `folder`."""
     for archive in folder.glob("*.tar.gz"):
         with tarfile.open(archive) as tar:
             for member in tar:
@@ -128,7 +128,7 @@ def _unpack(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None
 
 @dataclass
 class FolderSync:
-    """Keeps a prefix up to date with a folder that somebody is writing to (checkpoints)."""
+    """Keeps a prefix up to date with a folder to which a job writes (checkpoints)."""
 
     s3: "S3Client"
     folder: Path
@@ -137,13 +137,13 @@ class FolderSync:
     _sent: dict[Path, tuple[int, int]] = field(default_factory=dict)
 
     def fetch(self) -> int:
-        """Bring what an earlier job has left; it is not sent back unless it changes."""
+        """Download the files of an earlier job; they are not uploaded again unless they change."""
         count = download_prefix(self.s3, self.uri, self.folder)
         self._sent = self._state()
         return count
 
     def push(self, *, everything: bool = False) -> None:
-        """Send what is new. A file still changing since the last call waits, unless `everything`.
+        """Upload new files. A file that changed since the last call waits, unless `everything`.
 
         Nothing is deleted from S3: SageMaker does not either, so old checkpoints stay there.
         """
@@ -168,5 +168,5 @@ class FolderSync:
 
 
 def remove(folder: Path) -> None:
-    """The instance's disk goes with the instance."""
+    """Remove an instance's disk."""
     shutil.rmtree(folder, ignore_errors=True)

@@ -1,8 +1,8 @@
 """Transform jobs: CreateTransformJob, DescribeTransformJob, StopTransformJob, ListTransformJobs.
 
-The model's server is started as for an endpoint, asked a record at a time, and gone when the job ends. An
-object's answers are written when all of its records were answered, and not at all where one was not; the
-other objects go on, and the job then ends as Failed.
+The model's server is started as for an endpoint, gets a record at a time, and is stopped when the job ends.
+An object's answers are written once all of its records are answered, and not at all if one is not; the other
+objects go on, and the job then ends as Failed.
 """
 
 import threading
@@ -29,7 +29,7 @@ from local.plugin.sagemaker.transform_request import check
 START_SECONDS = 1200
 """How long a container may take to answer /ping."""
 INVOCATION_SECONDS, RETRIES, PAYLOAD_MEGABYTES = 600, 3, 6
-"""SageMaker's own, for requests that do not say."""
+"""SageMaker's own defaults."""
 PAUSE_SECONDS = 0.5
 _STRATEGY = "SINGLE_RECORD"
 
@@ -37,7 +37,7 @@ _WORKING: dict[str, "_Transform"] = {}
 
 
 def create(request: Record) -> Record:
-    """CreateTransformJob."""
+    """Answer CreateTransformJob."""
     model = models.get(request["ModelName"])
     check(request, model)
     name = request["TransformJobName"]
@@ -65,12 +65,12 @@ def create(request: Record) -> Record:
 
 
 def describe(request: Record) -> Record:
-    """DescribeTransformJob."""
+    """Answer DescribeTransformJob."""
     return shown(_get(request["TransformJobName"]))
 
 
 def stop(request: Record) -> Record:
-    """StopTransformJob."""
+    """Answer StopTransformJob."""
     name = request["TransformJobName"]
     status = _get(name)["TransformJobStatus"]
     if status != "InProgress":
@@ -81,7 +81,7 @@ def stop(request: Record) -> Record:
 
 
 def summary(record: Record) -> Record:
-    """One entry of ListTransformJobs."""
+    """Return one entry of ListTransformJobs."""
     keys = (
         "TransformJobName TransformJobArn CreationTime TransformEndTime LastModifiedTime "
         "TransformJobStatus FailureReason"
@@ -97,7 +97,7 @@ def _get(name: str) -> Record:
 
 
 class _RecordFailed(Exception):  # noqa: N818 (an outcome)
-    """One record was not answered; the text is for the log, `side` whose error it is."""
+    """One record was not answered; the text is for the log, `side` names whose error it is."""
 
     def __init__(self, side: str, text: str) -> None:
         super().__init__(text)
@@ -145,7 +145,7 @@ class _Transform:
             _WORKING.pop(self.job.name, None)
 
     def stop(self) -> None:
-        """End it in the middle of whatever it does; what is written stays."""
+        """Stop at once; what is written stays."""
         self._stopped.set()
         self.job.stop()
         threading.Thread(target=self._end_server, name=f"stop-{self.job.name}", daemon=True).start()
@@ -191,7 +191,7 @@ class _Transform:
             self._fleet.stop()
 
     def _model_in_a_batch(self) -> Record:
-        """The model with the variables that SageMaker adds."""
+        """Return the model with the variables that SageMaker adds."""
         container = self.model["PrimaryContainer"]
         variables = {
             **container.get("Environment", {}),

@@ -1,4 +1,4 @@
-"""What a transform job may ask for, beyond what SageMaker's service model can say."""
+"""Checks of a CreateTransformJob request beyond those of the service model."""
 
 from local.plugin.sagemaker.errors import invalid
 from local.plugin.sagemaker.store import Record
@@ -8,7 +8,7 @@ MOST_MEGABYTES = 100
 
 
 def check(request: Record, model: Record) -> None:
-    """Refuse what SageMaker would, and what is not there on one machine. Raises `ApiError`."""
+    """Refuse what SageMaker would, and what one machine does not have. Raises `ApiError`."""
     if "ModelDataSource" in model["PrimaryContainer"]:
         raise invalid(
             "SageMaker Batch currently doesn't support Model entity with container definitions which use "

@@ -1,7 +1,7 @@
 """Tuning jobs: CreateHyperParameterTuningJob and its family. Each trial is a training job of its own.
 
 Every strategy searches a Sobol sequence here, which covers the ranges evenly however many trials there are:
-from the handful of trials that one machine can pay for, Bayesian search would have nothing to learn.
+Bayesian search would learn nothing from the handful of trials that one machine can run.
 """
 
 import logging
@@ -17,7 +17,7 @@ from local.plugin.sagemaker.checks import require_trusted
 from local.plugin.sagemaker.errors import ApiError, in_use, invalid
 from local.plugin.sagemaker.instance_holds import require, training_instances
 from local.plugin.sagemaker.job import delete_ended, event_detail, shorten
-from local.plugin.sagemaker.search import Trial, better, points, too_bad
+from local.plugin.sagemaker.search import Trial, best_trial, points, should_stop_early
 from local.plugin.sagemaker.store import STORE, Record, arn, name_of, shown
 
 KIND = "hyper-parameter-tuning-job"
@@ -31,7 +31,7 @@ logger = logging.getLogger("storyloom.sagemaker")
 
 
 def create(request: Record) -> Record:
-    """CreateHyperParameterTuningJob."""
+    """Answer CreateHyperParameterTuningJob."""
     _check(request)
     name = request["HyperParameterTuningJobName"]
     now = clock.now()
@@ -53,12 +53,12 @@ def create(request: Record) -> Record:
 
 
 def describe(request: Record) -> Record:
-    """DescribeHyperParameterTuningJob."""
+    """Answer DescribeHyperParameterTuningJob."""
     return shown(_get(request["HyperParameterTuningJobName"]))
 
 
 def stop(request: Record) -> Record:
-    """StopHyperParameterTuningJob."""
+    """Answer StopHyperParameterTuningJob."""
     name = request["HyperParameterTuningJobName"]
     status = _get(name)["HyperParameterTuningJobStatus"]
     if status != "InProgress":
@@ -77,7 +77,7 @@ def delete(request: Record) -> Record:
 
 
 def summary(record: Record) -> Record:
-    """One entry of ListHyperParameterTuningJobs."""
+    """Return one entry of ListHyperParameterTuningJobs."""
     config = record["HyperParameterTuningJobConfig"]
     keys = (
         "HyperParameterTuningJobName HyperParameterTuningJobArn HyperParameterTuningJobStatus CreationTime "
@@ -88,7 +88,7 @@ def summary(record: Record) -> Record:
 
 
 def list_trials(request: Record) -> Record:
-    """ListTrainingJobsForHyperParameterTuningJob; the best first where they are sorted by their objective."""
+    """Answer ListTrainingJobsForHyperParameterTuningJob, the best first if sorted by objective."""
     record = _get(name_of(request["HyperParameterTuningJobName"]))
     trials = list(record.get("_trials", []))
     status = request.get("StatusEquals")
@@ -112,7 +112,7 @@ def _get(name: str) -> Record:
 
 
 def _check(request: Record) -> None:
-    """What the service model cannot say."""
+    """Refuse what SageMaker would refuse although its service model allows it."""
     config, definition = request["HyperParameterTuningJobConfig"], request.get("TrainingJobDefinition")
     if definition is None:
         raise invalid("On this machine a tuning job needs one TrainingJobDefinition.")
@@ -145,12 +145,11 @@ class _Search:
         try:
             self._search()
             self._end(*self._outcome())
-        except (
-            ApiError
-        ) as refused:  # what is not documented is taken the strict way: no trial waits for a quota
+        # AWS documents no waiting for a quota, so no trial waits.
+        except ApiError as refused:
             self._stop_all()
             self._end("Failed", shorten(str(refused)))
-        except Exception as error:  # the API must never show a job that nobody works on any more
+        except Exception as error:  # else the API would show a job in progress for ever
             logger.exception("Tuning job %s", self.name)
             self._end("Failed", shorten(f"InternalServerError: {error}"))
         finally:
@@ -162,16 +161,16 @@ class _Search:
         deadline = clock.monotonic() + limits.get("MaxRuntimeInSeconds", float("inf"))
         space = points(config.get("ParameterRanges", {}), int(config.get("RandomSeed", 0)))
         while not self.stopping.is_set() and clock.monotonic() < deadline:
-            going = [trial for trial in self._trials if trial.going]
+            going = [trial for trial in self._trials if trial.is_active]
             room = min(limits["MaxParallelTrainingJobs"], PARALLEL) - len(going)
             left = limits["MaxNumberOfTrainingJobs"] - len(self._trials)
             if not going and not left:
                 return
             for _ in range(min(room, left)):
                 self._trials.append(self._start(next(space)))
-            self._look()
+            self._update_trials()
             if config.get("TrainingJobEarlyStoppingType") == "Auto":
-                self._stop_the_hopeless()
+                self._stop_early()
             time.sleep(POLL_SECONDS)
         self._stop_all()
 
@@ -205,12 +204,12 @@ class _Search:
         config = self.request["HyperParameterTuningJobConfig"]
         return bool(config["HyperParameterTuningJobObjective"]["Type"] == "Minimize")
 
-    def _look(self) -> None:
-        """See what the trials' training jobs say now, and let Describe say it too."""
+    def _update_trials(self) -> None:
+        """Update the trials from their training jobs, and the tuning job's description from the trials."""
         for trial in self._trials:
-            trial.look(STORE.get("training-job", trial.name) or {}, self._metric)
+            trial.update(STORE.get("training-job", trial.name) or {}, self._metric)
         summaries = [self._summary(trial) for trial in self._trials]
-        best = better([trial for trial in self._trials if trial.status == "Completed"], self._minimize)
+        best = best_trial([trial for trial in self._trials if trial.status == "Completed"], self._minimize)
         found = {} if best is None else {"BestTrainingJob": self._summary(best)}
         STORE.update(KIND, self.name, _trials=summaries, **_counted(self._trials), **found)
 
@@ -227,19 +226,20 @@ class _Search:
             told["FinalHyperParameterTuningJobObjectiveMetric"] = {"MetricName": self._metric, "Value": value}
         return told
 
-    def _stop_the_hopeless(self) -> None:
+    def _stop_early(self) -> None:
         ended = [trial.history for trial in self._trials if trial.status == "Completed"]
         for trial in self._trials:
-            if trial.status == "InProgress" and too_bad(trial.history, ended, minimize=self._minimize):
+            hopeless = should_stop_early(trial.history, ended, minimize=self._minimize)
+            if hopeless and trial.status == "InProgress":
                 self._stop(trial)
 
     def _stop_all(self) -> None:
         for trial in self._trials:
             if trial.status == "InProgress":
                 self._stop(trial)
-        while any(trial.going for trial in self._trials):
+        while any(trial.is_active for trial in self._trials):
             time.sleep(POLL_SECONDS)
-            self._look()
+            self._update_trials()
 
     def _stop(self, trial: Trial) -> None:
         try:

@@ -32,12 +32,12 @@ _PYTHON_TYPES: dict[str, Types] = {
 
 @functools.cache
 def service_model(service: str = "sagemaker") -> ServiceModel:
-    """A service's model; loaded once (SageMaker's is large)."""
+    """Return a service's model, loaded once (SageMaker's is large)."""
     return botocore.session.get_session().get_service_model(service)
 
 
 def operation(name: str, service: str = "sagemaker") -> OperationModel:
-    """The model of operation `name`. Raises `ApiError` for one that the service does not have."""
+    """Return the model of operation `name`. Raises `ApiError` for one that the service does not have."""
     model = service_model(service)
     if name not in model.operation_names:
         raise ApiError("UnknownOperationException", f"{model.metadata['serviceId']} has no operation {name}.")
@@ -54,7 +54,7 @@ def validate(operation_name: str, request: dict[str, Any], service: str = "sagem
 
 
 def problems_of(operation_name: str, request: dict[str, Any], service: str) -> list[str]:
-    """List what a service refuses about a request; the members that it does not know, it ignores."""
+    """List what a service refuses about a request; it ignores members that it does not know."""
     problems: list[str] = []
     _check(operation(operation_name, service).input_shape, request, "", problems)
     return [problem for problem in problems if not problem.startswith("Unknown parameter")]
@@ -144,7 +144,7 @@ def _join(path: str, name: str) -> str:
 
 @functools.cache
 def _compiled(pattern: str) -> re.Pattern[str] | None:
-    r"""A few of the model's patterns are Java's own (``\p{L}``): those are not checked."""
+    r"""Compile a pattern; None for one of Java's own (``\p{L}``), which is not checked."""
     try:
         return re.compile(pattern, re.DOTALL)
     except re.error:

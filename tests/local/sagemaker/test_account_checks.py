@@ -20,7 +20,7 @@ pytestmark = pytest.mark.cloud
 
 @pytest.fixture
 def tag() -> dict[str, str]:
-    """A tag that nothing else carries."""
+    """Return a tag that nothing else carries."""
     return {"Key": "storyloom:app", "Value": f"app-{uuid4().hex[:8]}"}
 
 
@@ -101,7 +101,7 @@ def test_the_trials_of_a_tuning_job_carry_its_tags(aws: Aws, job_role: str, tag:
 
 @pytest.fixture
 def unverified(aws: Aws) -> Iterator[None]:
-    """An account that CloudFront refuses until support has looked at it."""
+    """Return an account that CloudFront refuses until support has looked at it."""
     path = aws.cloud.folders.account
     before = account.read(path)
     account.write(path, replace(before, cloudfront_verified=False))

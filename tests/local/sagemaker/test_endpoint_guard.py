@@ -22,7 +22,7 @@ pytestmark = pytest.mark.cloud
 
 
 @pytest.fixture(autouse=True)
-def _account_of_before(aws: Aws) -> Iterator[None]:
+def _restore_account(aws: Aws) -> Iterator[None]:
     before = account.read(aws.cloud.folders.account)
     yield
     account.write(aws.cloud.folders.account, before)

@@ -22,8 +22,8 @@ CONCURRENCY = "Concurrent executions"
 
 
 @pytest.fixture(autouse=True)
-def _account_of_before(aws: Aws) -> Iterator[None]:
-    """Other tests have the limits of the usual account."""
+def _restore_account(aws: Aws) -> Iterator[None]:
+    """Restore the limits of the usual account for other tests."""
     before = account.read(aws.cloud.folders.account)
     yield
     account.write(aws.cloud.folders.account, before)
@@ -31,7 +31,7 @@ def _account_of_before(aws: Aws) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def function(aws: Aws) -> Function:
-    """A function that notes its calls."""
+    """Return a function that notes its calls."""
     return Function(aws)
 
 
@@ -43,7 +43,7 @@ def _refused(call: Any, **request: Any) -> dict[str, Any]:
 
 
 def _impatient(aws: Aws) -> Any:
-    """A client that does not wait and ask again when it is throttled."""
+    """Return a client that does not wait and ask again when it is throttled."""
     environment = aws.cloud.environment()
     session: Any = boto3.Session(
         environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"], region_name=REGION

@@ -24,8 +24,8 @@ SPOT = {
 
 
 @pytest.fixture(autouse=True)
-def _quotas_of_before(aws: Aws) -> Iterator[None]:
-    """Other tests have the quotas of the usual account."""
+def _restore_quotas(aws: Aws) -> Iterator[None]:
+    """Restore the quotas of the usual account for other tests."""
     before = account.read(aws.cloud.folders.account)
     yield
     account.write(aws.cloud.folders.account, before)
@@ -145,7 +145,7 @@ def _is_idle(aws: Aws) -> bool:
 
 
 def _instances_in_use(aws: Aws) -> int:
-    """How many instances the endpoints of other tests hold, once none of them is being made or deleted."""
+    """Count the instances of other tests' endpoints, once none of them is being created or deleted."""
     sagemaker = aws.client("sagemaker")
 
     def endpoints() -> dict[str, Any]:
@@ -164,7 +164,7 @@ def _instances_in_use(aws: Aws) -> int:
 
 
 def _described(aws: Aws, name: str) -> dict[str, Any] | None:
-    """The endpoint, or None if it was deleted since it was listed."""
+    """Return the endpoint, or None if it was deleted since it was listed."""
     try:
         return dict(aws.client("sagemaker").describe_endpoint(EndpointName=name))
     except ClientError:

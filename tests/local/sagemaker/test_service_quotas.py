@@ -21,8 +21,8 @@ CONCURRENCY = {"ServiceCode": "lambda", "QuotaCode": "L-B99A9384"}
 
 
 @pytest.fixture(autouse=True)
-def _account_of_before(aws: Aws) -> Iterator[None]:
-    """Other tests have the limits of the usual account."""
+def _restore_account(aws: Aws) -> Iterator[None]:
+    """Restore the limits of the usual account for other tests."""
     before = account.read(aws.cloud.folders.account)
     yield
     account.write(aws.cloud.folders.account, before)

@@ -19,7 +19,7 @@ LOG = "/aws/sagemaker/TransformJobs"
 
 @pytest.fixture(scope="module")
 def model(aws: Aws, job_role: str) -> str:
-    """A model in an archive, as transform jobs want it."""
+    """Return a model in an archive, as transform jobs want it."""
     return _model(aws, job_role, {"words.txt": b"the words of the model"})
 
 

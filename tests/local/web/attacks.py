@@ -23,7 +23,7 @@ ROOT_IN_THE_QUERY = {
 
 
 def targets(web: WebApp) -> dict[str, str]:
-    """Addresses at which a request did something before anybody asked who sent it."""
+    """Return addresses at which a request did something before anybody asked who sent it."""
     page, aws = web.front_door, f"https://127.0.0.1:{web.cloud.port}"
     query = urlencode(ROOT_IN_THE_QUERY)
     found = {}

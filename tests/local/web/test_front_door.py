@@ -18,7 +18,7 @@ CSP = "default-src 'self'; frame-ancestors 'none'"  # as app/app.py sets it
 
 @pytest.fixture
 def browser(web: WebApp, request: pytest.FixtureRequest) -> httpx.Client:
-    """What a browser is to the front door."""
+    """Return a client that sends a browser's requests to the front door."""
     client = web.http(web.front_door)
     request.addfinalizer(client.close)
     return client
@@ -111,7 +111,7 @@ def test_the_forms_conditions_are_kept(
 
 
 def _link(web: WebApp, key: str) -> str:
-    """A presigned GET as a function makes it, led through the front door as the API does."""
+    """Return a presigned GET as a function makes it, led through the front door as the API does."""
     bucket = web.outputs["UploadsBucket"]
     web.client("s3").put_object(Bucket=bucket, Key=key, Body=b"<h1>A report</h1>", ContentType="text/html")
     signer = web.client("s3", signature_version="s3v4")

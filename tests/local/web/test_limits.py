@@ -12,7 +12,7 @@ pytestmark = pytest.mark.cloud
 
 @pytest.fixture
 def no_concurrency(web: WebApp) -> Iterator[None]:
-    """An account whose functions are all busy."""
+    """Return an account whose functions are all busy."""
     path = web.cloud.folders.account
     before = account.read(path)
     account.set_quota(path, "Concurrent executions", 0)

@@ -18,7 +18,7 @@ GPU, ON_SPOT = "ml.g6.xlarge", "spot training job"
 
 @pytest.fixture
 def account_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The file of an account without one yet; no instance is in use before the test nor after it."""
+    """Return the file of an account without one yet; no instance is in use before the test nor after it."""
     monkeypatch.setenv("STORYLOOM_LOCAL_STATE", str(tmp_path))
     before = list(instance_holds._HOLDS)
     yield account_quotas.account_file()

@@ -15,7 +15,7 @@ _OTHER = {"pk": {"S": "KEYS"}, "sk": {"S": "b"}}
 
 @pytest.fixture(autouse=True)
 def table(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The app's table, and none else."""
+    """Return the app's table, and none else."""
     schema = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
     monkeypatch.setattr(dynamodb, "_tables", {"records": {"KeySchema": schema}})
 

@@ -53,12 +53,12 @@ def test_the_containers_paths_are_translated(tmp_path: Path, given_: str, expect
 
 
 def python(root: Path, program: str, lines: list[str]) -> Container:
-    """A container that runs a Python program and collects its lines."""
+    """Return a container that runs a Python program and collects its lines."""
     return Container(root, ["python3", "-c", program], {"MINE": "/opt/ml/x"}, lines.append)
 
 
 def is_over(pid: int) -> bool:
-    """Whether a process has ended, be it that nobody has asked how."""
+    """Tell whether a process has ended, be it that nobody has asked how."""
     return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 

@@ -6,7 +6,7 @@ from statistics import median
 import pytest
 
 from local.plugin.sagemaker.errors import ApiError
-from local.plugin.sagemaker.search import Trial, better, points, too_bad
+from local.plugin.sagemaker.search import Trial, best_trial, points, should_stop_early
 
 RANGES = {
     "IntegerParameterRanges": [{"Name": "epochs", "MinValue": "1", "MaxValue": "4"}],
@@ -63,16 +63,16 @@ def test_a_wrong_range_is_refused(ranges: dict[str, list[dict[str, str]]], why: 
 
 def test_the_median_rule() -> None:
     ended = [[5.0, 3.0, 2.0], [6.0, 4.0, 3.0]]  # running averages after two: 4.0 and 5.0
-    assert not too_bad([9.0, 4.4], ended, minimize=True)
-    assert too_bad([9.0, 4.6], ended, minimize=True)
-    assert not too_bad([9.0, 4.6], ended[:1], minimize=True), "one trial is nothing to compare with"
-    assert not too_bad([], ended, minimize=True)
-    assert too_bad([9.0, 4.4], ended, minimize=False)
+    assert not should_stop_early([9.0, 4.4], ended, minimize=True)
+    assert should_stop_early([9.0, 4.6], ended, minimize=True)
+    assert not should_stop_early([9.0, 4.6], ended[:1], minimize=True), "one trial is nothing to compare with"
+    assert not should_stop_early([], ended, minimize=True)
+    assert should_stop_early([9.0, 4.4], ended, minimize=False)
 
 
 def test_the_best_has_the_best_last_value() -> None:
     trials = [Trial("a", {}, history=[1.0, 3.0]), Trial("b", {}, history=[9.0, 2.0]), Trial("c", {})]
-    best = better(trials, minimize=True)
+    best = best_trial(trials, minimize=True)
     assert best is not None
     assert best.name == "b"
-    assert better(trials[2:], minimize=True) is None
+    assert best_trial(trials[2:], minimize=True) is None

@@ -36,7 +36,7 @@ def root_secret(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def arrived(request: AWSRequest, body: bytes) -> SignedRequest:
-    """The request as a server sees it."""
+    """Return the request as a server sees it."""
     prepared = request.prepare()
     url = urlsplit(prepared.url)
     headers = {name.lower(): _text(value) for name, value in prepared.headers.items()}
@@ -193,7 +193,7 @@ CHUNKS = (
 
 @pytest.fixture
 def in_2013(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The key and the time of the examples in AWS's documentation."""
+    """Return the key and the time of the examples in AWS's documentation."""
     monkeypatch.setattr(ministack_signatures, "_secret_of", lambda key, token: PUBLISHED_SECRET)
     monkeypatch.setattr(SignedRequest, "_check_time", lambda self, signature: None)
 

@@ -70,7 +70,7 @@ def test_two_hosts_or_none_are_refused() -> None:
 
 @pytest.fixture
 def guarded() -> Iterator[str]:
-    """A server that lets every site read its answers, as vLLM does, behind the guard of its own port."""
+    """Return a server that lets every site read its answers, as vLLM does, behind its port's guard."""
 
     async def greet(_: Request) -> PlainTextResponse:
         return PlainTextResponse("Once upon a hill")

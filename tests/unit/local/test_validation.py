@@ -12,7 +12,7 @@ ROLE = "arn:aws:iam::123456789012:role/somebody"
 
 
 def problems(operation: str, request: dict[str, Any]) -> str:
-    """The message of the ValidationException."""
+    """Return the message of the ValidationException."""
     with pytest.raises(ApiError) as refused:
         validate(operation, request)
     assert refused.value.code == "ValidationException"

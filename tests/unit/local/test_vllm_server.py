@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def added(variables: dict[str, str], folder: Path) -> list[str]:
-    """The arguments beside the port and what a machine without a GPU needs."""
+    """Return the arguments beside the port and what a machine without a GPU needs."""
     arguments = server_arguments(variables, folder, 8080)
     assert arguments[:2] == ["--port", "8080"]
     assert arguments[2 : 2 + len(CPU_ARGUMENTS)] == CPU_ARGUMENTS
