@@ -8,17 +8,15 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import boto3
 from botocore.exceptions import ClientError
 
-from local.environment import ACCOUNT, REGION, inherited
-from local.errors import LocalCloudError
-from local.processes import MARKER, cloud_id
-
-if TYPE_CHECKING:
-    from local.cloud import LocalCloud
+from local.aws.environment import ACCOUNT, REGION, inherited
+from local.aws.errors import LocalCloudError
+from local.aws.local_aws import LocalAws
+from local.aws.processes import MARKER, cloud_id
 
 Progress = Callable[[str], None]
 
@@ -30,40 +28,47 @@ LAST_LINES = 25
 _MODEL_VARIABLE = "STORYLOOM_BASE_MODEL"
 
 
-def deploy(cloud: "LocalCloud", progress: Progress) -> None:
+def deploy_app(aws: LocalAws, checkout: Path, settings: Mapping[str, str], progress: Progress) -> None:
     """Bootstrap, synthesize, deploy, stage the base model, make the first sign-in.
 
-    Raises `LocalCloudError` with the last lines of the step that failed.
+    Args:
+        aws: the local cloud, up.
+        checkout: folder with the app.
+        settings: CDK context on top of what the app gets on one machine.
+        progress: called with one line of text at a time.
+
+    Raises:
+        LocalCloudError: a step failed; the message has its last lines.
     """
-    cdk = _Cdk(cloud, progress)
-    aws = _Aws(cloud.environment())
+    cdk = _Cdk(aws, checkout, progress)
+    administrator = _Administrator(aws.environment())
     with ThreadPoolExecutor(max_workers=3) as pool:
         # None needs another one: together they take as long as the longest.
-        model = pool.submit(_base_model, cloud.checkout, progress)
-        bootstrapped = pool.submit(cdk.bootstrap) if not aws.has_stack(BOOTSTRAP_STACK) else None
-        cdk.synthesize(context(cloud))
+        model = pool.submit(_base_model, checkout, progress)
+        bootstrapped = pool.submit(cdk.bootstrap) if not administrator.has_stack(BOOTSTRAP_STACK) else None
+        cdk.synthesize(context(aws.page_url, settings))
         if bootstrapped:
             bootstrapped.result()
         outputs = cdk.deploy()
-        aws.stage(model.result(), outputs["ArtifactsBucketName"], progress)
-    before = cloud.description()
+        administrator.stage(model.result(), outputs["ArtifactsBucketName"], progress)
+    before = aws.description()
     people = outputs["UserPoolId"]
     # Another deployment has other people, although it has the same stories.
     known = before.get("sign_in") if (before.get("outputs") or {}).get("UserPoolId") == people else None
-    sign_in = known or {"email": ADMIN_EMAIL, "password": aws.first_sign_in(people, ADMIN_EMAIL)}
-    cloud.describe(sign_in=sign_in, outputs=outputs, url=cloud.page_url)
-    progress(f"Ready at {cloud.page_url}")
+    sign_in = known or {"email": ADMIN_EMAIL, "password": administrator.first_sign_in(people, ADMIN_EMAIL)}
+    aws.describe(sign_in=sign_in, outputs=outputs, url=aws.page_url)
+    progress(f"Ready at {aws.page_url}")
 
 
-def destroy(cloud: "LocalCloud", progress: Progress, *stacks: str) -> None:
+def destroy_app(aws: LocalAws, checkout: Path, progress: Progress, *stacks: str) -> None:
     """Run ``cdk destroy`` for some of the deployed stacks, or for all of them.
 
     Raises `LocalCloudError` with the last lines if it fails.
     """
-    _Cdk(cloud, progress).destroy(stacks)
+    _Cdk(aws, checkout, progress).destroy(stacks)
 
 
-def context(cloud: "LocalCloud") -> dict[str, str]:
+def context(page_url: str, settings: Mapping[str, str]) -> dict[str, str]:
     """Return the CDK context of the app on one machine: the only difference from a deployment to AWS."""
     return {
         "base_model": BASE_MODEL,
@@ -71,12 +76,12 @@ def context(cloud: "LocalCloud") -> dict[str, str]:
         "quiet_seconds": "5",
         "max_training_minutes": "3",
         "function_python": f"{sys.version_info.major}.{sys.version_info.minor}",
-        "browser_endpoint": cloud.page_url,
+        "browser_endpoint": page_url,
         "admin_email": ADMIN_EMAIL,
         "minimum_words": "2000",
         "idle_minutes": "15",
         "watch_minutes": "0.1",
-        **cloud.context,
+        **settings,
     }
 
 
@@ -89,11 +94,11 @@ def _base_model(checkout: Path, progress: Progress) -> Path:
 class _Cdk:
     """The CDK CLI of the checkout, with everything it writes inside the checkout."""
 
-    def __init__(self, cloud: "LocalCloud", progress: Progress) -> None:
-        self._checkout = cloud.checkout.resolve()
-        self._folders = cloud.folders
+    def __init__(self, aws: LocalAws, checkout: Path, progress: Progress) -> None:
+        self._checkout = checkout.resolve()
+        self._folders = aws.folders
         self._progress = progress
-        self._environment = self._variables(cloud)
+        self._environment = self._variables(aws)
         self._assembly = self._folders.assembly
         self._command = self._checkout / "node_modules" / ".bin" / "cdk"
         if not self._command.exists():
@@ -147,14 +152,14 @@ class _Cdk:
         if process.returncode != 0:
             raise LocalCloudError(f"`cdk {arguments[0]}` failed:\n" + "\n".join(lines[-LAST_LINES:]))
 
-    def _variables(self, cloud: "LocalCloud") -> dict[str, str]:
+    def _variables(self, aws: LocalAws) -> dict[str, str]:
         caches = self._checkout / ".cache"
         own_programs = [str(Path(sys.executable).parent), str(self._checkout / ".venv" / "bin")]
         variables = inherited()
         return {
             **variables,
-            **cloud.environment(),
-            MARKER: cloud_id(cloud.state),
+            **aws.environment(),
+            MARKER: cloud_id(aws.state),
             "PATH": os.pathsep.join([*own_programs, variables.get("PATH", os.defpath)]),
             "HOME": str(self._folders.home),
             "TMPDIR": str(self._folders.temporary),
@@ -166,7 +171,7 @@ class _Cdk:
         }
 
 
-class _Aws:
+class _Administrator:
     """The account's administrator, who completes a deployment."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:

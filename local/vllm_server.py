@@ -1,6 +1,6 @@
 """Real vLLM behind an endpoint on one machine, in place of the small server.
 
-    STORYLOOM_ENDPOINT_SERVER=local.vllm_server python -m local.supervisor …
+    LOCAL_AWS_ENDPOINT_SERVER=local.vllm_server make run
 
 What vLLM's SageMaker container does before it starts vLLM is done here too, for the same bundle and the same
 variables; what a machine without a GPU needs in addition is in `ON_A_CPU` and `CPU_ARGUMENTS` only.
@@ -40,7 +40,7 @@ CPU_ARGUMENTS = [
     "--host",
     "127.0.0.1",
     "--middleware",
-    "local.sites.PortGuard",
+    "local.aws.web.sites.PortGuard",
     # Exact enough to be compared token by token; on a GPU it is the base model's own, bf16 of most.
     "--dtype",
     "float32",

@@ -12,9 +12,9 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
 
+from local.aws.web.sites import Site, SiteGuard
 from local.endpoint_server.bundle_code import middleware
 from local.endpoint_server.config import ServingConfig, ServingConfigError, read_serving_config
-from local.sites import Site, SiteGuard
 
 
 def main(arguments: list[str] | None = None) -> int:

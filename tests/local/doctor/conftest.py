@@ -14,9 +14,9 @@ from typing import Any
 import boto3
 import pytest
 
-from local.account import Profile
+from local.aws.account.account_file import Profile
+from local.aws.environment import ACCOUNT, REGION
 from local.cloud import LocalCloud
-from local.environment import ACCOUNT, REGION
 from tests.local.doctor.hub import running_hub
 from tests.local.sagemaker.conftest import free_port
 

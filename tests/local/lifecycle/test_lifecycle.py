@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from local.aws.errors import LocalCloudError
+from local.aws.processes import MARKER, belonging_to, cloud_id
 from local.cloud import LocalCloud
-from local.errors import LocalCloudError
-from local.processes import MARKER, belonging_to, cloud_id
 from tests.local.sagemaker.conftest import free_port
 
 pytestmark = pytest.mark.cloud
@@ -56,7 +56,7 @@ def test_up_twice_is_up_once(cloud: LocalCloud) -> None:
     assert cloud.description()["pid"] == pid
 
 
-@pytest.mark.parametrize("part", ["local.supervisor", "local.server", "local.front_door"])
+@pytest.mark.parametrize("part", ["local.aws.supervisor", "local.aws.server", "local.aws.web.front_door"])
 def test_killing_any_part_ends_them_all(cloud: LocalCloud, part: str) -> None:
     cloud.up()
     _straggler(cloud)

@@ -12,9 +12,9 @@ from uuid import uuid4
 import boto3
 import pytest
 
+from local.aws.environment import ACCOUNT, REGION
+from local.aws.sagemaker.clock import FILE_VARIABLE
 from local.cloud import LocalCloud
-from local.environment import ACCOUNT, REGION
-from local.plugin.sagemaker.clock import FILE_VARIABLE
 
 BUCKET = "jobs-bucket"
 JOB_SECONDS = 180.0
@@ -53,7 +53,7 @@ PROCESS = """
 import os
 from pathlib import Path
 
-root = Path(os.environ["STORYLOOM_PROCESSING_ROOT"])
+root = Path(os.environ["LOCAL_AWS_PROCESSING_ROOT"])
 words = (root / "input" / "words" / "words.txt").read_text().split()
 (root / "output" / "count.txt").write_text(str(len(words)))
 """
@@ -90,7 +90,7 @@ class Aws:
         return self._clients[key]
 
     def role(self, service: str, allowed: dict[str, str], name: str = "") -> str:
-        """Make a role that `service` may assume and that may do each action on its resource; return its ARN."""
+        """Make a role for `service` that may do each action on its resource; return its ARN."""
         name = name or f"role-{uuid4().hex[:8]}"
         trust = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
         self.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=_document([trust]))
@@ -229,8 +229,8 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
     account = Aws(cloud)
     try:
         with pytest.MonkeyPatch.context() as serving:  # for this cloud alone: others host real models
-            serving.setenv("STORYLOOM_ENDPOINT_SERVER", "tests.local.sagemaker.echo_server")
-            serving.setenv("STORYLOOM_SCALING_PERIOD", "0.1")
+            serving.setenv("LOCAL_AWS_ENDPOINT_SERVER", "tests.local.sagemaker.echo_server")
+            serving.setenv("LOCAL_AWS_SCALING_PERIOD_SECONDS", "0.1")
             serving.setenv(FILE_VARIABLE, str(account.clock))
             cloud.up()
         s3 = account.client("s3")

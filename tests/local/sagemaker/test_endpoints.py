@@ -10,7 +10,7 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
-from local.processes import belonging_to, cloud_id
+from local.aws.processes import belonging_to, cloud_id
 from tests.local.sagemaker.conftest import BUCKET, Aws, until
 from tests.local.sagemaker.echo_server import PIECE_SECONDS
 

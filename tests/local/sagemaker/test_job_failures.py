@@ -22,7 +22,7 @@ MESSAGE = """
 import os, sys
 from pathlib import Path
 
-root = Path(os.environ["STORYLOOM_PROCESSING_ROOT"]).parent
+root = Path(os.environ["LOCAL_AWS_PROCESSING_ROOT"]).parent
 (root / "output").mkdir(exist_ok=True)
 (root / "output" / "message").write_bytes({message})
 print("the log", (root / "config" / "processingjobconfig.json").read_text(), flush=True)

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from botocore.exceptions import ClientError
 
-from local import account
+from local.aws.account import account_file
 from tests.local.sagemaker.conftest import Aws, training_request, until
 from tests.local.sagemaker.test_endpoints import _config, _settled, _until_gone
 from tests.local.sagemaker.test_transform import _model
@@ -26,9 +26,9 @@ SPOT = {
 @pytest.fixture(autouse=True)
 def _restore_quotas(aws: Aws) -> Iterator[None]:
     """Restore the quotas of the usual account for other tests."""
-    before = account.read(aws.cloud.folders.account)
+    before = account_file.read_account(aws.cloud.folders.account)
     yield
-    account.write(aws.cloud.folders.account, before)
+    account_file.write_account(aws.cloud.folders.account, before)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from safetensors.torch import load
 
 import training_code
-from local.plugin.sagemaker.training_request import SPOT_INTERRUPTION_TAG
+from local.aws.sagemaker.training_request import SPOT_INTERRUPTION_TAG
 from tests.local.sagemaker.conftest import BUCKET, Aws, training_request, until
 from tests.unit.tiny_model import chat_example, save_tiny_model, write_examples
 

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from botocore.exceptions import ClientError
 
-from local.processes import belonging_to, cloud_id
+from local.aws.processes import belonging_to, cloud_id
 from tests.local.sagemaker.conftest import BUCKET, Aws, until
 
 pytestmark = pytest.mark.cloud

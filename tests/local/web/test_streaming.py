@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from local import processes
+from local.aws import processes
 from tests.local.web.conftest import WebApp
 
 pytestmark = pytest.mark.cloud
@@ -81,7 +81,10 @@ def test_what_nobody_reads_takes_no_memory(way: httpx.Client, web: WebApp) -> No
 def _server_megabytes(web: WebApp) -> float:
     """Return the memory of MiniStack and the front door."""
     cloud = processes.cloud_id(web.cloud.state)
-    found = [*processes.running(cloud, "local.server"), *processes.running(cloud, "local.front_door")]
+    found = [
+        *processes.running_module(cloud, "local.aws.server"),
+        *processes.running_module(cloud, "local.aws.web.front_door"),
+    ]
     assert len(found) == 2
     return sum(process.memory_info().rss for process in found) / 1e6
 

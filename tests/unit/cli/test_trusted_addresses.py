@@ -20,9 +20,9 @@ from cli.app import app, main
 from cli.browser import cached_page
 from cli.connection import Connection, connect, keep_file, sign_in_and_keep
 from cli.errors import CommandError
-from local import private_file
-from local.errors import LocalCloudError
-from local.processes import MARKER, cloud_id
+from local.aws import private_file
+from local.aws.errors import LocalCloudError
+from local.aws.processes import MARKER, cloud_id
 
 PAGE = "https://d111111abcdef8.cloudfront.net"
 COGNITO = "https://cognito-idp.eu-central-1.amazonaws.com/"
@@ -136,7 +136,7 @@ def test_a_novel_is_not_sent_where_the_folder_says(
     record(brought, server.url)
     (brought / "novel.txt").write_text("Once upon a time.")
     monkeypatch.chdir(brought)
-    private_file.write(keep_file(), json.dumps({"url": PAGE, "refresh_token": "r"}))
+    private_file.write_private(keep_file(), json.dumps({"url": PAGE, "refresh_token": "r"}))
     with pytest.raises(CommandError, match=r"cloud\.json is not of the checkout"):
         CliRunner().invoke(app, ["upload", "novel.txt"], catch_exceptions=False)
     assert server.seen == []
@@ -200,7 +200,7 @@ def test_a_local_cloud_is_on_this_machine(checkout: Path, supervisor: int, url: 
 
 def test_while_a_local_cloud_starts_nothing_goes_to_aws(checkout: Path, supervisor: int) -> None:
     record(checkout, "http://localhost:8400", pid=supervisor, sign_in=None)
-    private_file.write(keep_file(), json.dumps({"url": PAGE, "refresh_token": "r"}))
+    private_file.write_private(keep_file(), json.dumps({"url": PAGE, "refresh_token": "r"}))
     with pytest.raises(CommandError, match="still starting"):
         connect()
 
@@ -299,13 +299,13 @@ def test_a_kept_token_is_not_read_from_the_folder(
 @pytest.mark.parametrize("endpoint", ["https://evil.example/", "http://localhost:1/aws/cognito-idp/"])
 def test_a_kept_token_whose_place_was_changed_stays_here(checkout: Path, endpoint: str) -> None:
     kept = {"url": PAGE, "endpoint": endpoint, "client_id": "c", "refresh_token": "r"}
-    private_file.write(keep_file(), json.dumps(kept))
+    private_file.write_private(keep_file(), json.dumps(kept))
     with pytest.raises(CommandError, match="Nothing was sent"):
         connect()
 
 
 def test_a_sign_in_without_its_place_is_made_again(checkout: Path) -> None:
-    private_file.write(keep_file(), json.dumps({"url": PAGE, "refresh_token": "r"}))
+    private_file.write_private(keep_file(), json.dumps({"url": PAGE, "refresh_token": "r"}))
     with pytest.raises(CommandError) as refused:
         connect()
     assert f"storyloom login {PAGE}" in refused.value.cure

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from local.processes import MARKER, belonging_to
+from local.aws.processes import MARKER, belonging_to
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from local.sites import PortGuard, Site
+from local.aws.web.sites import PortGuard, Site
 
 PAGE = Site.on_loopback(8400, "http")
 AWS = Site.on_loopback(4566, "https", also=PAGE)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.eventstream import EventStreamBuffer
 
-from local.plugin.sagemaker import runtime
+from local.aws.sagemaker import runtime
 from tests.unit.coroutines import outcome
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from local.plugin.sagemaker.errors import ApiError
-from local.plugin.sagemaker.validation import validate
+from local.aws.errors import ApiError
+from local.aws.service_models import validate
 
 ROLE = "arn:aws:iam::123456789012:role/somebody"
 

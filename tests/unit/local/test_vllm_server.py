@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from deploy.bundle import adapters_config, common_config
-from local.sites import PortGuard
+from local.aws.web.sites import PortGuard
 from local.vllm_server import CPU_ARGUMENTS, server_arguments
 from shared.endpoint import CONTAINER_VARIABLES
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from local.plugin import web_adapter
-from local.plugin.web_adapter import AppProcess, WebFunction, http_client
+from local.aws.services import web_adapter
+from local.aws.services.web_adapter import AppProcess, WebFunction, http_client
 
 Start = Callable[[str], AppProcess]
 
