@@ -19,7 +19,7 @@ import httpx
 import pytest
 from botocore.config import Config
 
-from local.cloud import LocalCloud
+from local.aws.local_aws import LocalAws
 
 ROOT = Path(__file__).resolve().parents[3]
 APP = Path(__file__).parent / "app" / "app.py"
@@ -30,7 +30,7 @@ STACK = "LocalWeb"
 class WebApp:
     """The deployed app and the ways to it."""
 
-    cloud: LocalCloud
+    cloud: LocalAws
 
     @cached_property
     def outputs(self) -> dict[str, str]:
@@ -157,7 +157,7 @@ class WebApp:
         )
 
 
-def _cdk(cloud: LocalCloud, *arguments: str) -> None:
+def _cdk(cloud: LocalAws, *arguments: str) -> None:
     variables = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CDK_"))},
         **cloud.environment(),
@@ -184,7 +184,7 @@ def free_port() -> int:
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
     """Return the app, deployed; the cloud is gone afterwards."""
     state = tmp_path_factory.mktemp("web-cloud")
-    cloud = LocalCloud(ROOT, state, port=free_port(), page_port=free_port())
+    cloud = LocalAws(state, port=free_port(), page_port=free_port())
     cloud.up()
     try:
         _cdk(cloud, "bootstrap", "aws://123456789012/us-east-1")

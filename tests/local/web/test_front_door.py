@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from local.cloud import LocalCloud
-from tests.local.web.conftest import ROOT, WebApp, free_port
+from local.aws.local_aws import LocalAws
+from tests.local.web.conftest import WebApp, free_port
 
 pytestmark = pytest.mark.cloud
 
@@ -135,7 +135,7 @@ def test_without_its_signature_a_link_opens_nothing(browser: httpx.Client, web: 
 
 
 def test_before_a_deployment_the_door_says_so_and_beside_another_cloud(tmp_path: Path, web: WebApp) -> None:
-    cloud = LocalCloud(ROOT, tmp_path / "empty", port=free_port(), page_port=free_port())
+    cloud = LocalAws(tmp_path / "empty", port=free_port(), page_port=free_port())
     cloud.up()
     try:
         answer = httpx.get(cloud.page_url, trust_env=False)
