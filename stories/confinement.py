@@ -1,7 +1,7 @@
-"""Reads each file in another process, which has a limit of time and of memory and no credentials.
+"""Read each file in a separate process with limits on time and memory and without credentials.
 
-A file that takes too much, or crashes its reader, costs itself: it is rejected with its reason, and the next
-one is read by a new process. An ordinary file costs no more than the way through a pipe.
+A file that exceeds a limit or crashes the process is rejected with its reason, and a new process reads the
+next one. For an ordinary file the only overhead is a round trip through a pipe.
 """
 
 from __future__ import annotations
@@ -24,43 +24,46 @@ from stories.limits import longest_seconds
 from stories.models import Reject, Source
 
 END_OF_FILE = b"#"
-"""Begins the line after a file's last record or reject."""
+"""The first byte of the line after a file's last record or reject."""
 _PROGRAM = "stories.reading_process"
-# What the library's parsers keep of a large file is given back by ending the process.
+# Parsers keep memory after a large file; only ending the process returns it.
 _LARGEST_IDLE_KILOBYTES = 512 * 1024
 _CLOCK_SECONDS_A_PROCESSOR_SECOND = 10
-"""A process gets a tenth of a processor even on a busy machine; one that waits for something gets none."""
+"""A working process gets at least a tenth of a processor, even on a busy machine; a waiting one uses none."""
 _AS_TEXT = "Save it as plain text (.txt, UTF-8) and drop it again, or leave it out."
-_BROKEN = ("It is built in a way that breaks its reader.", _AS_TEXT)
-_KILLED = ("The system stopped its reader, most likely because memory was short.", TOO_MUCH_MEMORY[1])
+_BROKEN = ("Its content crashes the program that reads it.", _AS_TEXT)
+_KILLED = (
+    "The operating system stopped the program that reads it, most likely because memory ran out.",
+    TOO_MUCH_MEMORY[1],
+)
 
 
 class Request(BaseModel):
-    """One file to read, as the process is asked for it."""
+    """A request to the process to read one file."""
 
     source: Source
     file: str
-    """Where it is on this machine: its path's bytes as Latin-1, since not every path is text."""
+    """Its path on this machine; the path's bytes are decoded as Latin-1, because not every path is UTF-8."""
     seconds: int
-    """Of a processor, that reading it may take. The system ends the process (SIGXCPU) when they are over."""
+    """The limit of processor time; the operating system ends the process (SIGXCPU) when it is exceeded."""
 
 
-class OutOfTimeError(Exception):
-    """The caller's own time was over before a file's: nothing is known of the file yet."""
+class DeadlineExceededError(Exception):
+    """The caller's time was over before the file's own limit, so the file may still be readable."""
 
 
 class ClosedError(Exception):
-    """The process was closed while, or before, it was to read a file."""
+    """The process was closed before it had read the file."""
 
 
 class ReadingProcess:
-    """A process that reads files for us, one at a time; it is started when it is needed."""
+    """A process that reads files one at a time, started when it is first needed."""
 
     def __init__(self, *, log: bool) -> None:
-        """Start nothing yet.
+        """Prepare the process without starting it.
 
         Args:
-            log: whether what it logs goes where our own log goes (standard error), or nowhere.
+            log: whether the process logs to this process's standard error; otherwise its log is discarded.
         """
         self._log = log
         self._is_closed = False
@@ -76,21 +79,21 @@ class ReadingProcess:
         *,
         is_final: bool = True,
     ) -> None:
-        """Read a file: its records and rejects are written to `to`, one a line.
+        """Read a file, and write its records and rejects to `to`, one per line.
 
-        A file whose reader is stopped gives one reject and nothing else. Unless its time was over, a new
-        process tries once more before that: what stopped the first one may not have been the file's fault.
+        If the process ends while it reads the file, the result is a single reject. Unless the time limit was
+        exceeded, a new process tries once more first, because the file may not have been at fault.
 
         Args:
             source: where the file came from.
-            file: where it is on this machine.
-            size: its bytes.
-            to: seekable; written to at its present position.
-            most_seconds: how long the caller can wait, by the clock.
-            is_final: whether a file is rejected that takes longer than that; else it is to be tried again.
+            file: its path on this machine.
+            size: its size in bytes.
+            to: a seekable file, written to at its current position.
+            most_seconds: how long the caller can wait, in wall-clock time.
+            is_final: whether to reject a file that takes longer than that, instead of raising an error.
 
         Raises:
-            OutOfTimeError: the caller's time was over, nothing was written, and it is not final.
+            DeadlineExceededError: the caller's time was over, and `is_final` is false; nothing was written.
             ClosedError: `close` was called.
         """
         seconds = longest_seconds(size)
@@ -107,13 +110,13 @@ class ReadingProcess:
             to.seek(start)
             to.truncate()
             if status == _TIME_IS_UP and patience == most_seconds and not is_final:
-                raise OutOfTimeError
+                raise DeadlineExceededError
             if is_last or status in {_TIME_IS_UP, -signal.SIGXCPU}:
                 to.write(_reject(source, status, seconds).model_dump_json().encode() + b"\n")
                 return
 
     def close(self) -> None:
-        """End the process, whatever it is doing, and start no other; also called by another thread."""
+        """Kill the process and start no other; another thread may call this while a file is read."""
         self._is_closed = True
         process = self._process
         if process is not None:
@@ -132,7 +135,7 @@ class ReadingProcess:
         process.wait()
 
     def _ask(self, request: Request, to: IO[bytes], wait: float) -> int | None:
-        """Return None if the file was read, else how the process ended."""
+        """Send a request to the process; returns None if the file was read, else the exit status."""
         if self._is_closed:
             raise ClosedError
         process = self._process = self._process or self._start()
@@ -170,19 +173,19 @@ class ReadingProcess:
             stdout=subprocess.PIPE,
             stderr=None if self._log else subprocess.DEVNULL,
             env=_environment(),
-            # Ctrl-C in a terminal is for us alone: it ends when its input does.
+            # Ctrl-C in a terminal must reach only this process; the other ends when its input does.
             start_new_session=True,
         )
 
 
 _TIME_IS_UP = -signal.NSIG
-"""No signal has this number."""
+"""Stands for the wall-clock limit; no signal has this number."""
 
 
 def _environment() -> dict[str, str]:
-    """Return what Python needs to start, and no credentials: the file may be anybody's."""
+    """Return the variables that Python needs, without credentials, because the file is untrusted."""
     needed = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "PATH", "TMPDIR") if name in os.environ}
-    # numpy's threads would each reserve memory, and have nothing to do.
+    # Each of numpy's threads would reserve memory, and reading uses none of them.
     return needed | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"}
 
 

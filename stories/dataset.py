@@ -87,7 +87,7 @@ def assemble(
     """
     budget = budget or TimeBudget()
     with record_store(folder) as store:
-        files = _collect(budget.through(lines, "stories were taken in"), store)
+        files = _collect(budget.track(lines, "stories were taken in"), store)
         entries, left_out = duplicates.leave_out(store, budget)
         split = splitting.split(entries, left_out, lambda entry: store.read(entry).text, ledger or Ledger())
         sizes = {part: _write(store, split.parts[part], options, folder / part, budget) for part in PARTS}
@@ -178,7 +178,7 @@ def _write(
     count = 0
     with (folder / "examples.jsonl").open("w", encoding="utf-8", newline="\n") as file:
         # A story's pieces follow one another: it is read once for all of them, however many there are.
-        in_time = budget.through(pieces, "passages were written as examples")
+        in_time = budget.track(pieces, "passages were written as examples")
         for entry, of_entry in itertools.groupby(in_time, key=lambda piece: piece.entry):
             record = store.read(entry)
             for piece in of_entry:

@@ -86,7 +86,7 @@ def _without_twins(
     exact: dict[bytes, Entry] = {}
     kept: list[Entry] = []
     pairs: list[LeftOut] = []
-    compared = budget.through(newest_first, "stories were compared with each other", of=len(newest_first))
+    compared = budget.track(newest_first, "stories were compared with each other", total=len(newest_first))
     for place, entry in enumerate(compared):
         pair = _exact(entry, exact.get(entry.digest)) or likely.find(place) or drafts.find(place)
         if pair is not None:
@@ -107,7 +107,7 @@ class _LikelyTwins:
         self._stories = stories
         self._store = store
         self._postings = Postings(store.database, "bands")
-        for place, entry in enumerate(budget.through(stories, _PREPARED)):
+        for place, entry in enumerate(budget.track(stories, _PREPARED)):
             self._postings.add(place, _bands(store.sketch(entry)))
         self._postings.settle()
 
@@ -143,7 +143,7 @@ class _Drafts:
         self._store = store
         self._shared = _shared_names(stories)
         self._postings = Postings(store.database, "drafts")
-        for place, entry in enumerate(budget.through(stories, _PREPARED)):
+        for place, entry in enumerate(budget.track(stories, _PREPARED)):
             spaces = {_space(name) for name in _names(entry) & self._shared}
             if spaces:
                 sample = store.sample(entry)
@@ -203,12 +203,12 @@ def _without_parts(
     that the larger one has does.
     """
     postings = Postings(store.database, "parts", first_keeps=True)
-    for place, entry in enumerate(budget.through(largest_first, _PREPARED)):
+    for place, entry in enumerate(budget.track(largest_first, _PREPARED)):
         postings.add(place, store.sample(entry))
     postings.settle()
     kept: list[Entry] = []
     pairs: list[LeftOut] = []
-    for place, entry in enumerate(budget.through(largest_first, "stories were looked for in larger ones")):
+    for place, entry in enumerate(budget.track(largest_first, "stories were looked for in larger ones")):
         found = postings.claimants(place)
         owner = min(found, key=lambda other: (-found[other], other), default=None)
         if owner is not None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TypedDict
 
 from stories.models import Message, Record
-from stories.requests import Asker, full_title
+from stories.requests import PromptBuilder, full_title
 from stories.windows import cut
 
 
@@ -56,7 +56,7 @@ def build(
     if record.messages is not None:
         yield _passed_through(record, title, record.messages, chat=chat)
         return
-    asker = Asker(record, title)
+    prompts = PromptBuilder(record, title)
     position = begin
     told = len(record.text.rstrip())
     for window in cut(record.text[begin:end], window_tokens(sequence_length), record.language):
@@ -64,7 +64,7 @@ def build(
         example: Example = {"story_id": record.id, "title": title}
         if chat:
             lot = int(record.id, 16) + position
-            request, answer = asker.go_on(before, window, lot) if before else asker.begin(window, lot)
+            request, answer = prompts.go_on(before, window, lot) if before else prompts.begin(window, lot)
             example["messages"] = [_turn("user", request), _turn("assistant", answer)]
         else:
             example["text"] = window.strip() if before else f"{title}\n\n{window.strip()}"

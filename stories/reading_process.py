@@ -1,9 +1,9 @@
-"""Run as a program: reads one file after another, and ends by itself when one takes too much.
+"""Read one file after another as a separate program, within limits on time and memory.
 
-`python -m stories.reading_process`. Each line of its standard input is a `Request`; for each it writes the
-file's records and rejects, one a line, and then a line that begins with `END_OF_FILE` and says in kilobytes
-how much memory the process holds. It is a program of its own because a file may be anybody's: what crashes a
-parser, keeps it busy or fills the memory must not take the files beside it along.
+Run it as `python -m stories.reading_process`. Each line of its standard input is a `Request`; for each it
+writes the file's records and rejects, one per line, and then a line with `END_OF_FILE` and the memory that
+the process uses, in kilobytes. It is a separate program because files are untrusted: one that crashes a
+parser, keeps it busy or fills the memory must not affect the others.
 """
 
 import contextlib
@@ -23,11 +23,11 @@ from stories.models import Record, Reject
 from stories.reading import read_file
 
 _STATM = Path("/proc/self/statm")
-"""Linux: pages of the address space, then those in memory."""
+"""On Linux: the number of pages of the address space, then of those in memory."""
 
 
 def main(requests: BinaryIO, answers: BinaryIO) -> None:
-    """Answer each request until there are no more."""
+    """Handle requests until the input ends."""
     _limit_memory()
     for line in requests:
         request = Request.model_validate_json(line)
@@ -55,8 +55,8 @@ def _held_bytes() -> int:
 
 
 def _limit_memory() -> None:
-    """Let the system refuse memory beyond the limit: Python and most parsers give up in order then."""
-    # macOS enforces no such limit, and has no such file.
+    """Limit the process's memory, so that Python and most parsers raise an error instead of filling it."""
+    # macOS enforces no such limit and has no /proc.
     with contextlib.suppress(ValueError, OSError):
         most = int(_STATM.read_text().split()[0]) * resource.getpagesize() + MEMORY_BYTES
         resource.setrlimit(resource.RLIMIT_AS, (most, resource.getrlimit(resource.RLIMIT_AS)[1]))
@@ -65,14 +65,14 @@ def _limit_memory() -> None:
 
 
 def _limit_time(seconds: int) -> None:
-    """Set when the system ends this process, in seconds of a processor from now."""
+    """Limit the processor time from now on; the operating system ends the process when it is exceeded."""
     until = int(time.process_time()) + 1 + seconds
     resource.setrlimit(resource.RLIMIT_CPU, (until, resource.getrlimit(resource.RLIMIT_CPU)[1]))
 
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-    # What a parser prints must not stand among the answers.
+    # Keep what a parser prints out of the output.
     answer_to = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     main(sys.stdin.buffer, answer_to)

@@ -24,7 +24,7 @@ _TOPIC_WORDS = frozenset({"the", "a", "an", "how", "what", "why"})
 _SMALL = re.compile(r"[A-Z][a-z\u2019'-]*$")
 
 
-class Asker:
+class PromptBuilder:
     """Makes the requests of one story; a lot chooses among them, so the same story is always asked alike."""
 
     def __init__(self, record: Record, title: str) -> None:

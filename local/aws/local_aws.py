@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from local.aws import processes
+from local.aws import loopback, processes
 from local.aws.account import account_file
 from local.aws.certificate import Certificate, ensure_certificate
 from local.aws.environment import REGION, Folders, client_environment, endpoint, server_environment
@@ -209,15 +209,15 @@ def _now() -> str:
 
 
 def _require_free(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise LocalCloudError(
-                f"Port {port} of this machine is in use. Stop the program that has it "
-                "(another local cloud?), or choose another port."
-            ) from error
+    try:
+        listening = loopback.listen(port)
+    except OSError as error:
+        raise LocalCloudError(
+            f"Port {port} of this machine is in use. Stop the program that has it "
+            "(another local cloud?), or choose another port."
+        ) from error
+    for one in listening:
+        one.close()
 
 
 def _answers(port: int, bundle: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Files that only their owner may read, because what is in them is secret or trusted."""
+"""Read and write files that only their owner may read, because they hold secrets or trusted data."""
 
 import os
 import secrets
@@ -7,9 +7,12 @@ from pathlib import Path
 
 from local.aws.errors import LocalCloudError
 
+_SECRET_BYTES = 30
+"""Encoded in 40 characters, the length of an AWS secret access key."""
+
 
 def write_private(path: Path, content: str) -> None:
-    """Replace a file in one step; nobody else can read it at any time."""
+    """Replace a file atomically; it is never readable for other users."""
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
@@ -19,11 +22,11 @@ def write_private(path: Path, content: str) -> None:
 
 
 def read_private(path: Path) -> str:
-    """Return what is in a file that is the user's own.
+    """Return the content of a file that only this user may read and write.
 
     Raises:
-        FileNotFoundError: there is none.
-        LocalCloudError: it is a link, belongs to another user, or may be read or written by others.
+        FileNotFoundError: the file does not exist.
+        LocalCloudError: it is a link, belongs to another user, or other users may read or write it.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -43,17 +46,13 @@ def read_private(path: Path) -> str:
 
 
 def _refusal(path: Path, why: str) -> str:
-    return f"{path} is not used: {why}. Delete it, if you did not make it."
-
-
-_SECRET_BYTES = 30
-"""Written in 40 characters, as many as an AWS secret key has."""
+    return f"{path} was not used: {why}. Delete it if you did not make it."
 
 
 def ensure_root_secret(path: Path) -> str:
-    """Return the secret key of the root user in `path`, made on first use.
+    """Return the secret access key of the root user in `path`, creating it on first use.
 
-    Whoever has it is the cloud's administrator, so only the owner of the state folder may read it.
+    It gives full access to the cloud, so only the owner of the state folder may read it.
     """
     try:
         return read_private(path)

@@ -1,6 +1,6 @@
 """The service quotas of this account: their names, their codes, and how much of each AWS allows now.
 
-Quotas are named as Service Quotas names them. The profile of an account (`account_file`) has a value for each;
+Quotas are named as Service Quotas names them. The profile of an account (`account_file`) has a value of each;
 the account file has those that differ from it.
 """
 

@@ -37,7 +37,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 from yarl import URL
 
-from local.aws import upstream
+from local.aws import loopback, upstream
 from local.aws.environment import STATE_VARIABLE
 from local.aws.supervisor import stop_with_parent
 from local.aws.web import edge
@@ -183,15 +183,15 @@ class FrontDoor:
                 return refusal
         origin = _origin(distribution, behaviour)
         host, _, rest = origin["DomainName"].partition(".")
-        timeout = OriginTimeout.with_origin(origin)
+        timeouts = OriginTimeouts.with_origin(origin)
         if not rest.startswith("execute-api."):
             headers = {**_WITHOUT_SIGN_IN, "host": distribution["DomainName"]}
-            return await self._pass_on(request, _raw_path(request), headers, timeout)
+            return await self._pass_on(request, _raw_path(request), headers, timeouts)
         if refused := self._site.refusal(request.headers.raw):  # a link leads to the page, not to the API
             return _refused(refused)
         stage = f"/_aws/execute-api/{host}{origin.get('OriginPath', '')}"
         headers_of_api = _api_headers(behaviour, origin)
-        response = await self._pass_on(request, stage + _raw_path(request), headers_of_api, timeout)
+        response = await self._pass_on(request, stage + _raw_path(request), headers_of_api, timeouts)
         policy = edge_settings.policies.get(behaviour.get("ResponseHeadersPolicyId", ""), [])
         response.raw_headers = edge.replaced(response.raw_headers, policy)
         return response
@@ -201,7 +201,7 @@ class FrontDoor:
         request: Request,
         path: str,
         headers: Mapping[str, str | None],
-        timeout: "OriginTimeout | None" = None,
+        timeouts: "OriginTimeouts | None" = None,
         *,
         query: bool = True,
     ) -> Response:
@@ -211,8 +211,8 @@ class FrontDoor:
         merged = {**passed, "x-forwarded-for": client, **headers}
         parameters = f"?{request.url.query}" if request.url.query and query else ""
         has_body = "content-length" in passed or "transfer-encoding" in request.headers
-        timeout = timeout or OriginTimeout()
-        attempts = timeout.attempts if request.method in _RETRIED_METHODS and not has_body else 1
+        timeouts = timeouts or OriginTimeouts()
+        attempts = timeouts.attempts if request.method in _RETRIED_METHODS and not has_body else 1
         try:
             answer = await self._ask(
                 attempts,
@@ -220,10 +220,10 @@ class FrontDoor:
                 URL(self._endpoint + path + parameters, encoded=True),
                 headers={name: value for name, value in merged.items() if value is not None},
                 data=request.stream() if has_body else None,
-                timeout=timeout.for_client,
+                timeout=timeouts.for_client,
             )
         except TimeoutError:
-            message = f"The origin did not answer within the read timeout ({timeout.seconds} seconds).\n"
+            message = f"The origin did not answer within the read timeout ({timeouts.seconds} seconds).\n"
             return PlainTextResponse(message, status_code=504, headers={"X-Cache": "Error from cloudfront"})
         except upstream.ERRORS as error:
             return PlainTextResponse(f"The local cloud does not answer: {error!r}\n", status_code=502)
@@ -256,7 +256,7 @@ class _PassedOn(StreamingResponse):
 
 
 @dataclass(frozen=True)
-class OriginTimeout:
+class OriginTimeouts:
     """How long an origin may be silent, and how often a GET or HEAD is sent."""
 
     seconds: float | None = None
@@ -264,7 +264,7 @@ class OriginTimeout:
     attempts: int = 1
 
     @classmethod
-    def with_origin(cls, origin: Mapping[str, Any]) -> "OriginTimeout":
+    def with_origin(cls, origin: Mapping[str, Any]) -> "OriginTimeouts":
         """Read both from an origin of the distribution's configuration."""
         custom = origin.get("CustomOriginConfig") or {}
         seconds = float(custom.get("OriginReadTimeout", _READ_TIMEOUT_SECONDS))
@@ -332,10 +332,8 @@ def main(arguments: list[str] | None = None) -> None:
     if options.cloud_json:
         environment = json.loads(options.cloud_json.read_text())["environment"]
     with contextlib.suppress(KeyboardInterrupt):
-        uvicorn.run(
+        configuration = uvicorn.Config(
             FrontDoor(environment, options.port).application(),
-            host="127.0.0.1",
-            port=options.port,
             access_log=False,
             server_header=False,
             date_header=False,
@@ -344,6 +342,7 @@ def main(arguments: list[str] | None = None) -> None:
             timeout_graceful_shutdown=1,
             proxy_headers=False,
         )
+        uvicorn.Server(configuration).run(loopback.listen(options.port))
 
 
 if __name__ == "__main__":

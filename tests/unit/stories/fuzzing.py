@@ -39,7 +39,8 @@ _MOST_SEED_BYTES = 60_000
 # The text of `It could not be read (SomeError).`, which stands for a reader that broke.
 _BROKEN = re.compile(
     r"^It could not be read \((\w+)\)"
-    r"|^Reading it takes (?:longer|more memory)|breaks its reader|^The system stopped its reader"
+    r"|^Reading it takes (?:longer|more memory)|crashes the program that reads it"
+    r"|^The operating system stopped the program"
 )
 _LINE: TypeAdapter[Record | Reject] = TypeAdapter(Record | Reject)
 _WORDS: tuple[bytes, ...] = (

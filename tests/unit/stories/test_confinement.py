@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from stories import confinement, limits
-from stories.confinement import ClosedError, OutOfTimeError, ReadingProcess
+from stories.confinement import ClosedError, DeadlineExceededError, ReadingProcess
 from stories.models import Source
 from tests.unit.stories.material import prose, read
 
@@ -45,10 +45,10 @@ def _read(
     [
         ("a.spin", "Reading it takes longer than 3 seconds."),
         ("a.hog", "Reading it takes more memory than a file may take."),
-        ("a.crash", "It is built in a way that breaks its reader."),
+        ("a.crash", "Its content crashes the program that reads it."),
     ],
 )
-def test_poison_is_rejected_with_its_reason_and_the_next_file_is_read(
+def test_a_harmful_file_is_rejected_with_its_reason_and_the_next_file_is_read(
     process: ReadingProcess, tmp_path: Path, name: str, reason: str
 ) -> None:
     story = prose(1).encode()
@@ -61,23 +61,25 @@ def test_poison_is_rejected_with_its_reason_and_the_next_file_is_read(
     assert record["text"] == read("two.txt", story)[0].text  # type: ignore[union-attr]
 
 
-def test_nothing_is_left_of_a_file_whose_reader_was_ended(process: ReadingProcess, tmp_path: Path) -> None:
+def test_nothing_is_kept_of_a_file_whose_process_ended(process: ReadingProcess, tmp_path: Path) -> None:
     """The draft before the crash is not used: another day the crash might come before it."""
     [reject] = _read(process, tmp_path, "a.crash")
     assert reject["kind"] == "reject"
 
 
-def test_a_file_that_waits_is_stopped_by_the_clock(process: ReadingProcess, tmp_path: Path) -> None:
+def test_a_file_that_only_waits_is_stopped_by_wall_clock_time(
+    process: ReadingProcess, tmp_path: Path
+) -> None:
     [reject] = _read(process, tmp_path, "a.wait", most_seconds=3)
     assert "takes longer" in reject["reason"]
 
 
-def test_a_caller_in_a_hurry_gets_the_file_back_undecided(process: ReadingProcess, tmp_path: Path) -> None:
-    with pytest.raises(OutOfTimeError):
+def test_a_callers_deadline_leaves_the_file_undecided(process: ReadingProcess, tmp_path: Path) -> None:
+    with pytest.raises(DeadlineExceededError):
         _read(process, tmp_path, "a.wait", most_seconds=1, is_final=False)
 
 
-def test_a_process_that_is_killed_by_others_is_replaced(process: ReadingProcess, tmp_path: Path) -> None:
+def test_a_killed_process_is_replaced(process: ReadingProcess, tmp_path: Path) -> None:
     story = prose(1).encode()
     first = _read(process, tmp_path, "a.txt", story)
     for child in psutil.Process().children():
@@ -93,7 +95,9 @@ def test_a_closed_process_starts_no_other(process: ReadingProcess, tmp_path: Pat
         _read(process, tmp_path, "a.txt", prose(1).encode())
 
 
-def test_a_file_that_cannot_be_opened_says_why(process: ReadingProcess, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_opened_is_rejected_with_the_reason(
+    process: ReadingProcess, tmp_path: Path
+) -> None:
     found = io.BytesIO()
     process.read(Source(key="gone.txt"), tmp_path / "gone.txt", 1, found)
     assert "No such file" in json.loads(found.getvalue())["reason"]
@@ -108,12 +112,12 @@ def test_the_process_has_no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setattr(sys, "executable", str(program))
     process = ReadingProcess(log=False)
     [reject] = _read(process, tmp_path, "a.txt", b"story")
-    assert "breaks its reader" in reject["reason"]
+    assert "crashes the program" in reject["reason"]
     assert "PYTHONPATH" in seen.read_text()
     assert "secret" not in seen.read_text()
 
 
-def test_a_path_that_is_no_text_is_read(process: ReadingProcess, tmp_path: Path) -> None:
+def test_a_path_that_is_not_utf_8_is_read(process: ReadingProcess, tmp_path: Path) -> None:
     file = tmp_path / os.fsdecode(b"caf\xe9.txt")
     file.write_bytes(prose(1).encode())
     found = io.BytesIO()
@@ -121,6 +125,6 @@ def test_a_path_that_is_no_text_is_read(process: ReadingProcess, tmp_path: Path)
     assert json.loads(found.getvalue())["kind"] == "record"
 
 
-def test_the_largest_file_has_its_turn_within_a_function_of_aws() -> None:
+def test_the_largest_files_limit_fits_into_a_lambda_function() -> None:
     largest = limits.longest_seconds(limits.LARGEST_FILE_BYTES)
     assert limits.longest_seconds(0) < largest <= limits.MOST_SECONDS < 15 * 60 - 60

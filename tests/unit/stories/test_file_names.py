@@ -49,23 +49,23 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_what_people_call_their_files_is_allowed(name: str) -> None:
+def test_common_file_names_are_allowed(name: str) -> None:
     assert file_names.fault(file_names.normalized(name)) is None
     assert file_names.printable(name) == name
 
 
 @pytest.mark.parametrize(("name", "says"), BAD.values(), ids=BAD.keys())
-def test_what_is_no_name_is_named(name: str, says: str) -> None:
+def test_an_invalid_name_is_refused_with_the_reason(name: str, says: str) -> None:
     assert says in str(file_names.fault(file_names.normalized(name)))
 
 
-def test_a_name_has_one_form() -> None:
+def test_a_name_is_normalized() -> None:
     """A Mac writes ü as two characters: the same name would be two stories."""
     assert file_names.normalized(unicodedata.normalize("NFD", "Über.txt")) == "Über.txt"
 
 
 @given(st.text(max_size=40))
-def test_whatever_a_name_is_it_can_be_shown(name: str) -> None:
+def test_every_name_can_be_displayed(name: str) -> None:
     shown = file_names.printable(name)
     shown.encode()
     assert file_names.unsafe_character(shown) is None
