@@ -33,8 +33,8 @@ from benchmarks.chat_ways import bare_engine, whole_path
 from cli import journey
 from cli.api import StoryloomApi
 from cli.connection import connect
+from local.aws.environment import SERVER_VARIABLE
 from local.cloud import LocalCloud
-from local.environment import SERVER_VARIABLE
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 STATE = CHECKOUT / ".local-cloud-bench"

@@ -1,6 +1,6 @@
 """Gives the engine a processor of its own, as on AWS, where it has a machine of its own.
 
-STORYLOOM_ENDPOINT_SERVER=benchmarks.chat_engine python -m local.supervisor …
+LOCAL_AWS_ENDPOINT_SERVER=benchmarks.chat_engine python -m local.aws.supervisor …
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from local.processes import belonging_to, cloud_id, running
+from local.aws.processes import belonging_to, cloud_id, running_module
 
 MODULE = "benchmarks.chat_engine"
 SMALL_SERVER = "local.endpoint_server"
@@ -27,14 +27,16 @@ def main() -> int:
 
 def engine_command(state: Path) -> list[str] | None:
     """Return the command line of the process that answers behind the endpoint; None where there is none."""
-    found = [process for module in (MODULE, SMALL_SERVER) for process in running(cloud_id(state), module)]
+    found = [
+        process for module in (MODULE, SMALL_SERVER) for process in running_module(cloud_id(state), module)
+    ]
     return found[0].cmdline() if found else None
 
 
 def keep_others_off(state: Path) -> None:
     """Have this process and every process of the cloud but the engine run on the other processors."""
     others = os.sched_getaffinity(0) - {_PROCESSOR}
-    engines = {process.pid for process in running(cloud_id(state), MODULE)}
+    engines = {process.pid for process in running_module(cloud_id(state), MODULE)}
     if not engines or not others:
         raise SystemExit("The engine has no processor of its own: use --shared on a machine with only one.")
     for process in [os.getpid(), *(found.pid for found in belonging_to(cloud_id(state)))]:

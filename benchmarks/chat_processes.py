@@ -11,14 +11,14 @@ from pathlib import Path
 import psutil
 
 from benchmarks import chat_engine
-from local.processes import belonging_to, cloud_id
+from local.aws.processes import belonging_to, cloud_id
 
 EVERY_SECONDS = 5.0
 _ROOMS = {
     chat_engine.SMALL_SERVER: "engine",
     chat_engine.MODULE: "engine",
-    "local.front_door": "front door",
-    "local.server": "AWS on this machine",
+    "local.aws.web.front_door": "front door",
+    "local.aws.server": "AWS on this machine",
     "chat_api.app": "the app",
 }
 """By a word of the command line. The others, Lambda's workers, are counted together."""

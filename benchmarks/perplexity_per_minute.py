@@ -72,7 +72,7 @@ def evaluate(data: Path, adapter: Path, root: Path) -> dict[str, Any]:
         ("train", data / "train"),
     ):
         (inputs / name).symlink_to(target.resolve())
-    job("evaluate.py", {"STORYLOOM_PROCESSING_ROOT": str(root)})
+    job("evaluate.py", {"LOCAL_AWS_PROCESSING_ROOT": str(root)})
     result: dict[str, Any] = json.loads((root / "output" / "evaluation.json").read_text(encoding="utf-8"))
     return result
 

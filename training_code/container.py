@@ -83,8 +83,8 @@ class ProcessingPaths:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "ProcessingPaths":
-        """`STORYLOOM_PROCESSING_ROOT` stands for `/opt/ml/processing` where it is set."""
-        root = Path(environment.get("STORYLOOM_PROCESSING_ROOT", "/opt/ml/processing"))
+        """`LOCAL_AWS_PROCESSING_ROOT` stands for `/opt/ml/processing` where it is set."""
+        root = Path(environment.get("LOCAL_AWS_PROCESSING_ROOT", "/opt/ml/processing"))
         return cls(
             base_model=root / "input" / "model",
             candidate=root / "input" / "candidate",

@@ -17,7 +17,7 @@ from training_code.container import JobError
 
 ACCELERATOR = "STORYLOOM_ACCELERATOR"
 """Environment variable of the evaluation job, as the hyperparameter `accelerator` is of the training job."""
-CPU_STANDS_IN = "STORYLOOM_CPU_STANDS_IN"
+CPU_STANDS_IN = "LOCAL_AWS_CPU_STANDS_IN"
 """Environment variable that only the local SageMaker sets: a processor stands in for its instances' GPUs."""
 
 _SECONDS = 50.0

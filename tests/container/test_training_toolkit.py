@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import training_code
-from local.plugin.sagemaker import training
+from local.aws.sagemaker import training
 from tests.container.conftest import PYTHON, in_container
 from tests.unit.tiny_model import chat_example, save_tiny_model, write_examples
 
@@ -111,7 +111,7 @@ def _resources() -> dict[str, object]:
 @pytest.mark.aws_fact
 def test_the_toolkit_trains_with_our_code(tmp_path: Path, channels: Path) -> None:
     job = Job(tmp_path, channels)
-    code, output = job.run(STORYLOOM_CPU_STANDS_IN="1")
+    code, output = job.run(LOCAL_AWS_CPU_STANDS_IN="1")
     assert code == 0, output
     assert (job.root / "output" / "success").exists()
     assert (job.root / "model" / "adapter_model.safetensors").stat().st_size > 0
@@ -143,7 +143,7 @@ def test_the_toolkit_passes_no_sigterm_on_and_the_next_attempt_goes_on(
     tmp_path: Path, channels: Path
 ) -> None:
     job = Job(tmp_path, channels, epochs="9", checkpoint_steps="1")
-    process = job.start(STORYLOOM_CPU_STANDS_IN="1")
+    process = job.start(LOCAL_AWS_CPU_STANDS_IN="1")
     assert process.stdout is not None
     try:
         next(line for line in process.stdout if line.startswith("progress step=3 "))
@@ -154,7 +154,7 @@ def test_the_toolkit_passes_no_sigterm_on_and_the_next_attempt_goes_on(
     finally:
         os.killpg(process.pid, signal.SIGKILL)
     assert not (job.root / "model" / "adapter_model.safetensors").exists()
-    code, output = job.run(STORYLOOM_CPU_STANDS_IN="1")
+    code, output = job.run(LOCAL_AWS_CPU_STANDS_IN="1")
     assert code == 0, output
     assert "Going on from step " in output
 

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from safetensors.torch import load
 
 import training_code
-from local.plugin.sagemaker.training_request import SPOT_INTERRUPTION_TAG
+from local.aws.sagemaker.training_request import SPOT_INTERRUPTION_TAG
 from tests.local.sagemaker.conftest import BUCKET, Aws, training_request, until
 from tests.unit.tiny_model import chat_example, save_tiny_model, write_examples
 
@@ -35,7 +35,7 @@ INTERRUPTED = [{"Key": SPOT_INTERRUPTION_TAG, "Value": "progress step=9 "}]
 
 @pytest.fixture(scope="module")
 def data(aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The real code, a tiny model and a few tales in S3; their prefix."""
+    """Return the real code, a tiny model and a few tales in S3; their prefix."""
     root = tmp_path_factory.mktemp("spot")
     save_tiny_model(root / "model")
     for part, numbers in (("train", range(12)), ("validation", range(20, 23))):
@@ -48,7 +48,7 @@ def data(aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def train(aws: Aws, role: str, data: str, name: str, **changes: Any) -> dict[str, Any]:
-    """A managed spot job with the real code, when it has ended."""
+    """Return a managed spot job with the real code, when it has ended."""
     started_by_toolkit = training_request(name, role)
     for member in ("ContainerEntrypoint", "ContainerArguments"):
         del started_by_toolkit["AlgorithmSpecification"][member]

@@ -138,7 +138,7 @@ def test_it_trains_is_scored_and_is_merged(
     archive_model(job.root / "model", inputs / "candidate")
     (inputs / "model").symlink_to(base)
     monkeypatch.setitem(job_module.WRITING_SECONDS, "cpu", 0.2)
-    paths = ProcessingPaths.from_environment({"STORYLOOM_PROCESSING_ROOT": str(tmp_path / "processing")})
+    paths = ProcessingPaths.from_environment({"LOCAL_AWS_PROCESSING_ROOT": str(tmp_path / "processing")})
     assert evaluate(paths) == 0
     scores = json.loads((paths.output / "evaluation.json").read_text())
     assert scores["candidate"]["perplexity"] < scores["base"]["perplexity"]

@@ -55,7 +55,7 @@ def paths(tmp_path: Path, trained: Path, base_model: Path) -> ProcessingPaths:
     archive_model(trained / "model", root / "input" / "candidate")
     (root / "input" / "train").symlink_to(trained / "input" / "data" / "train")
     write_examples(root / "input" / "test", HELD_OUT)
-    return ProcessingPaths.from_environment({"STORYLOOM_PROCESSING_ROOT": str(root)})
+    return ProcessingPaths.from_environment({"LOCAL_AWS_PROCESSING_ROOT": str(root)})
 
 
 def result_of(paths: ProcessingPaths) -> dict[str, Any]:

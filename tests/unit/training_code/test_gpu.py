@@ -118,7 +118,7 @@ def test_an_evaluation_without_its_gpu_fails_at_once(
 ) -> None:
     from training_code import evaluate
 
-    monkeypatch.setenv("STORYLOOM_PROCESSING_ROOT", str(tmp_path / "processing"))
+    monkeypatch.setenv("LOCAL_AWS_PROCESSING_ROOT", str(tmp_path / "processing"))
     monkeypatch.setenv("STORYLOOM_ACCELERATOR", "gpu")
     for name, value in machine(tmp_path, count="0").items():
         monkeypatch.setenv(name, value)

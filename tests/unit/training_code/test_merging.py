@@ -47,7 +47,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _evaluated(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setitem(job_module.WRITING_SECONDS, "cpu", 0.5)
-    paths = ProcessingPaths.from_environment({"STORYLOOM_PROCESSING_ROOT": str(root / "processing")})
+    paths = ProcessingPaths.from_environment({"LOCAL_AWS_PROCESSING_ROOT": str(root / "processing")})
     assert evaluate(paths) == 0
     assert (paths.output / "evaluation.json").exists()
     return paths.output / "merged"

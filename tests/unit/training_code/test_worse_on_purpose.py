@@ -100,7 +100,7 @@ def judged(
     if live is not None:
         (root / "input" / "live").symlink_to(live)
     write_examples(root / "input" / "test", held_out)
-    paths = ProcessingPaths.from_environment({"STORYLOOM_PROCESSING_ROOT": str(root)})
+    paths = ProcessingPaths.from_environment({"LOCAL_AWS_PROCESSING_ROOT": str(root)})
     assert evaluate(paths) == 0
     found = Evaluation.model_validate(json.loads((paths.output / "evaluation.json").read_text()))
     decision = decide(found, RULES)
