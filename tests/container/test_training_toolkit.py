@@ -13,12 +13,11 @@ from typing import Any
 
 import pytest
 
-import training_code
 from local.plugin.sagemaker import training
-from tests.container.conftest import PYTHON, in_container
+from tests.container.conftest import CHECKOUT, PYTHON, in_container
 from tests.unit.tiny_model import chat_example, save_tiny_model, write_examples
 
-CODE = Path(training_code.__file__).parent
+CODE = CHECKOUT / "training_code"
 TALES = ["the sea took the bell and the bell sang on " * n for n in range(1, 4)]
 SETTINGS = {
     "precision": "fp32",
@@ -134,7 +133,7 @@ def test_the_reason_in_our_words_outlives_the_toolkit(tmp_path: Path, channels: 
     words = (job.root / "output" / "failure").read_text()
     assert words.startswith("This job needs a GPU that works, and has none: ")
     assert len(words.encode()) <= 1024
-    assert "ExecuteUserScriptError" in output and "Going on" not in output
+    assert "ExecuteUserScriptError" in output and "Resuming" not in output
     assert not any((job.root / "model").iterdir())
 
 
@@ -156,7 +155,7 @@ def test_the_toolkit_passes_no_sigterm_on_and_the_next_attempt_goes_on(
     assert not (job.root / "model" / "adapter_model.safetensors").exists()
     code, output = job.run(STORYLOOM_CPU_STANDS_IN="1")
     assert code == 0, output
-    assert "Going on from step " in output
+    assert "Resuming from step " in output
 
 
 @pytest.mark.aws_fact
@@ -232,7 +231,7 @@ def test_the_toolkit_breaks_a_line_that_is_written_in_pieces_and_ours_are_not(tm
     (tmp_path / "channels" / "code" / "train.py").write_text(script)
     lines = Job(tmp_path, tmp_path / "channels").run()[1].splitlines()
     assert "metric a=1" in lines and "metric a=1 step=1" not in lines
-    for path in CODE.glob("*.py"):
+    for path in CODE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "print":
                 assert len(node.args) == 1, f"{path.name}:{node.lineno} prints in pieces"

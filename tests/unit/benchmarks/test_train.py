@@ -13,8 +13,8 @@ from transformers import AutoModelForCausalLM
 
 from benchmarks import train_gpu
 from benchmarks.train_data import random_rows, read_rows, write_rows
-from benchmarks.train_limit import needed_per_token
-from benchmarks.train_turns import Contest, Contestant, Process
+from benchmarks.train_limit import needed_flops_per_token
+from benchmarks.train_turns import Contest, Contestant, ContestantProcess
 from tests.unit.tiny_model import VOCABULARY, save_tiny_model
 
 
@@ -36,7 +36,7 @@ def test_needed_operations_are_those_that_pytorch_counts(base: Path) -> None:
     config = model.config
     attention = 6 * config.num_hidden_layers * config.hidden_size * 32
     untaught = 4 * config.hidden_size * VOCABULARY  # PyTorch's head ran on the first token as well
-    expected = 32 * (needed_per_token(base, rows, rank=0) - attention) + untaught
+    expected = 32 * (needed_flops_per_token(base, rows, rank=0) - attention) + untaught
     assert linear == pytest.approx(expected, rel=1e-6)
 
 
@@ -48,7 +48,7 @@ def test_an_adapter_costs_four_operations_a_weight(base: Path) -> None:
         if isinstance(layer, torch.nn.Linear) and name != "lm_head"
     ]  # fmt: skip
     weights = sum(4 * (layer.in_features + layer.out_features) for layer in linear)
-    added = needed_per_token(base, rows, rank=4) - needed_per_token(base, rows, rank=0)
+    added = needed_flops_per_token(base, rows, rank=4) - needed_flops_per_token(base, rows, rank=0)
     assert added == pytest.approx(4 * weights)
 
 
@@ -58,7 +58,7 @@ def test_a_contestant_trains_in_turns_and_saves_its_adapter(base: Path, tmp_path
     assert read_rows(tmp_path / "rows.json") == rows
     contest = Contest(str(base), str(tmp_path / "rows.json"), str(tmp_path), 32, 64, rank=2)
     contestant = Contestant("Storyloom", "storyloom", "fp32", processes=2)
-    process = Process(sys.executable, contest, contestant, os.environ)
+    process = ContestantProcess(sys.executable, contest, contestant, os.environ)
     try:
         assert process.steps == 4
         assert process.warm_up.tokens == 64
@@ -81,7 +81,7 @@ def test_a_contestant_trains_in_turns_and_saves_its_adapter(base: Path, tmp_path
 def test_a_contestant_that_fails_says_why(tmp_path: Path) -> None:
     contest = Contest(str(tmp_path), str(tmp_path / "missing.json"), str(tmp_path), 32, 64)
     with pytest.raises(SystemExit, match=r"Storyloom ended with status 1(?s:.)*missing\.json"):
-        Process(sys.executable, contest, Contestant("Storyloom", "storyloom", "fp32"), os.environ)
+        ContestantProcess(sys.executable, contest, Contestant("Storyloom", "storyloom", "fp32"), os.environ)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from training_code import blockwise
+from storyloom_jobs.cpu import kernels
 
 HEADS, KEY_HEADS, WIDTH = 6, 2, 16
-LENGTHS = [(1,), (blockwise.BLOCK,), (blockwise.BLOCK + 1, 5), (300, 1, 131)]
+LENGTHS = [(1,), (kernels.BLOCK,), (kernels.BLOCK + 1, 5), (300, 1, 131)]
 
 
 def parts(places: int) -> list[torch.Tensor]:
@@ -35,7 +35,7 @@ def plain(parts: list[torch.Tensor], lengths: tuple[int, ...]) -> torch.Tensor:
 
 def attend(parts: list[torch.Tensor], lengths: tuple[int, ...]) -> torch.Tensor:
     query, key, value = parts
-    return blockwise.attend(query, key, value, lengths, 0.3)
+    return kernels.blockwise_attention(query, key, value, lengths, 0.3)
 
 
 @pytest.mark.parametrize("lengths", LENGTHS, ids=str)

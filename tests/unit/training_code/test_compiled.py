@@ -5,17 +5,17 @@ from pathlib import Path
 import pytest
 import torch
 
+from storyloom_jobs.cpu import kernels
+from storyloom_jobs.hardware import PrecisionConfig
+from storyloom_jobs.hyperparameters import Hyperparameters
+from storyloom_jobs.lora_model import add_adapter, load_base
+from storyloom_jobs.tokenization import TokenSequence
+from storyloom_jobs.training.checkpoints import TrainingProgress
+from storyloom_jobs.training.distributed import ProcessGroup
+from storyloom_jobs.training.forward_backward import ForwardBackward
 from tests.unit.tiny_model import save_tiny_model
-from training_code import compiled
-from training_code.checkpoints import Progress
-from training_code.data import TokenSequence
-from training_code.distributed import Team
-from training_code.hyperparameters import Hyperparameters
-from training_code.model import add_adapter, load_base
-from training_code.passes import Passes
-from training_code.precision import Numerics
 
-CPU = Numerics(torch.device("cpu"), torch.float32)
+CPU = PrecisionConfig(torch.device("cpu"), torch.float32)
 STEPS = [(20, 12), (9, 30)]
 
 
@@ -29,12 +29,14 @@ def steps(folder: Path, *, compiled_too: bool) -> list[Step]:
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.05)
-    progress = Progress(micro_batch_tokens=64)
-    passes = Passes(model, CPU, Team(), progress, merge=True, sharded=False, compiled=compiled_too)
+    progress = TrainingProgress(micro_batch_tokens=64)
+    passes = ForwardBackward(
+        model, CPU, ProcessGroup(), progress, merge=True, sharded=False, compiled=compiled_too
+    )
     seen = []
     for lengths in STEPS:
         rows = [TokenSequence(tuple(range(5, 5 + length)), (True,) * length) for length in lengths]
-        loss = passes.gradients(rows)
+        loss = passes.backward(rows)
         measured = passes.validation_loss(rows, lambda: False, None)
         assert measured is not None
         gradients = [p.grad.clone() for p in model.parameters() if p.grad is not None]
@@ -46,7 +48,7 @@ def test_compiled_layers_give_the_same_losses_and_gradients(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # all but the kernels, which take a minute to build and are not ours
-    monkeypatch.setattr(compiled, "BACKEND", "aot_eager")
+    monkeypatch.setattr(kernels, "COMPILE_BACKEND", "aot_eager")
     base = save_tiny_model(tmp_path / "base")
     plain, ours = (steps(base, compiled_too=answer) for answer in (False, True))
     assert torch._dynamo.utils.counters["frames"]["ok"] > 0, "nothing was compiled"

@@ -17,17 +17,17 @@ from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer, TopPLogitsWarper
 
 from shared.evaluation import Evaluation
+from storyloom_jobs.container import ProcessingPaths, run_job
+from storyloom_jobs.evaluation import generation
+from storyloom_jobs.evaluation import job as evaluation_job
+from storyloom_jobs.evaluation.generation import make_prompt_rounds, user_message_of
+from storyloom_jobs.evaluation.job import evaluate
+from storyloom_jobs.evaluation.report_page import render_page
+from storyloom_jobs.hardware import choose_precision
+from storyloom_jobs.tokenization import IGNORE_INDEX, collate, encode
+from storyloom_jobs.training.job import train
 from tests.unit.tiny_model import chat_example, write_examples
 from tests.unit.training_code.conftest import SMALL, TALES, archive_model, make_job
-from training_code import evaluate as job_module
-from training_code import samples
-from training_code.container import ProcessingPaths, run_job
-from training_code.data import NOT_TAUGHT, collate, encode
-from training_code.evaluate import evaluate
-from training_code.precision import choose
-from training_code.report import to_html
-from training_code.requests import request_of, rounds_of_requests
-from training_code.train import train
 
 HELD_OUT = [chat_example(n, TALES[n % 3]) for n in range(30, 35)]
 
@@ -35,7 +35,7 @@ HELD_OUT = [chat_example(n, TALES[n % 3]) for n in range(30, 35)]
 @pytest.fixture(autouse=True)
 def _little_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tiny model writes hundreds of tokens in this."""
-    monkeypatch.setitem(job_module.WRITING_SECONDS, "cpu", 1.0)
+    monkeypatch.setitem(evaluation_job.GENERATION_SECONDS, "cpu", 1.0)
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +194,7 @@ def test_what_a_model_wrote_cannot_become_markup(paths: ProcessingPaths) -> None
          "candidate": "a & b", "live": None}
     ]  # fmt: skip
     result["over_base"]["improvement_percent"] = -1.0
-    page = to_html(result)
+    page = render_page(result)
     assert "<script" not in page and "&lt;script&gt;" in page and "a &amp; b" in page
     assert "<b>" not in page and "<i>" not in page and "did not learn" in page
 
@@ -203,22 +203,22 @@ def test_requests_are_of_as_many_stories_as_can_be() -> None:
     long = " ".join(f"word{n}" for n in range(60))
     held_out = [chat_example(n % 3, f"{n} {long}") for n in range(9)]
     held_out[0]["ends"] = False
-    first, *_ = rounds_of_requests(held_out, [chat_example(n, long) for n in range(20)], 1)
-    assert {request.prompt for request in first if request.kind == "telling"} == {
-        request_of(example) for example in held_out
+    first, *_ = make_prompt_rounds(held_out, [chat_example(n, long) for n in range(20)], 1)
+    assert {request.user_message for request in first if request.kind == "telling"} == {
+        user_message_of(example) for example in held_out
     }
     openings = [request for request in first if request.kind == "opening"]
-    assert len({request.prompt for request in openings}) == 4
-    assert openings[0].begun == " ".join(long.split()[:10])
+    assert len({request.user_message for request in openings}) == 4
+    assert openings[0].answer_start == " ".join(long.split()[:10])
     finishing = [request for request in first if request.kind == "finishing"]
-    assert len(finishing) == 4 and all(request.begun.endswith("word39") for request in finishing)
-    assert not any(request.begun.startswith("0 ") for request in finishing)
+    assert len(finishing) == 4 and all(request.answer_start.endswith("word39") for request in finishing)
+    assert not any(request.answer_start.startswith("0 ") for request in finishing)
 
 
 def test_plain_models_go_on_with_a_beginning() -> None:
     told = "One two three four five six seven eight nine ten eleven twelve thirteen."
-    first, *_ = rounds_of_requests([{"story_id": "x", "text": told}], [{"story_id": "y", "text": told}], 1)
-    assert [(request.kind, request.prompt, request.begun) for request in first] == [
+    first, *_ = make_prompt_rounds([{"story_id": "x", "text": told}], [{"story_id": "y", "text": told}], 1)
+    assert [(request.kind, request.user_message, request.answer_start) for request in first] == [
         ("telling", "", "One two three four five six seven eight nine ten eleven twelve"),
         ("opening", "", "One two three four five six seven eight nine ten"),
     ]
@@ -231,7 +231,7 @@ def test_endings_are_where_the_end_token_is_taught(paths: ProcessingPaths, base_
     chances = []
     for example in HELD_OUT:
         batch = collate([encode(example, tokenizer, frozenset([tokenizer.eos_token_id]))], model.device)
-        last = int((batch.labels[0] != NOT_TAUGHT).nonzero()[-1])
+        last = int((batch.labels[0] != IGNORE_INDEX).nonzero()[-1])
         assert batch.labels[0, last] == tokenizer.eos_token_id
         with torch.no_grad():
             chances.append(
@@ -248,7 +248,7 @@ def test_the_same_inputs_give_the_same_figures(
     paths: ProcessingPaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Which format is faster is measured, and on a busy machine another may be so a second later.
-    monkeypatch.setattr(job_module, "choose", lambda: choose("fp32"))
+    monkeypatch.setattr(evaluation_job, "choose_precision", lambda: choose_precision("fp32"))
     random.seed(1)
     first = result_of(paths)
     random.seed(2)
@@ -260,9 +260,9 @@ def test_tokens_are_drawn_from_the_nucleus_as_transformers_takes_it() -> None:
     torch.manual_seed(0)
     scores: Any = 1.2 * torch.randn(3, 400)
     before: Any = torch.zeros(3, 1)
-    nucleus = TopPLogitsWarper(samples.TOP_P)(before, scores / samples.TEMPERATURE)
-    draw = samples._Draw(known=[1])
-    drawn = torch.stack([draw(before, scores).argmax(dim=1) for _ in range(4000)])
+    nucleus = TopPLogitsWarper(generation.TOP_P)(before, scores / generation.TEMPERATURE)
+    sample = generation._Sampler(greedy=[1])
+    drawn = torch.stack([sample(before, scores).argmax(dim=1) for _ in range(4000)])
     assert (drawn[:, 1] == scores[1].argmax()).all(), "of a known story the likeliest"
     for row in (0, 2):
         expected = nucleus[row].softmax(dim=0)

@@ -8,12 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import training_code
-from tests.unit.training_code.conftest import SMALL, Job
-from training_code.container import JobError
-from training_code.gpu import CPU_STANDS_IN, require_gpu
-
-CODE = Path(training_code.__file__).parent
+from storyloom_jobs.container import JobError
+from storyloom_jobs.gpu_check import CPU_STANDS_IN, require_gpu
+from tests.unit.training_code.conftest import CODE, SMALL, Job
 
 # What the probe uses of PyTorch, on a machine with {count} GPUs.
 TORCH = """
@@ -76,7 +73,7 @@ def test_a_gpu_that_does_not_compute_is_named(
 
 
 def test_a_device_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training_code.gpu._SECONDS", 0.5)
+    monkeypatch.setattr("storyloom_jobs.gpu_check._TIMEOUT_SECONDS", 0.5)
     with pytest.raises(JobError, match="did not end within"):
         require_gpu("gpu", {**os.environ, **machine(tmp_path, multiply="time.sleep(600)")})
 
@@ -116,12 +113,12 @@ def test_a_training_job_without_its_gpu_fails_at_once(job: Job, tmp_path: Path) 
 def test_an_evaluation_without_its_gpu_fails_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from training_code import evaluate
+    from storyloom_jobs.evaluation.job import run_evaluation
 
     monkeypatch.setenv("STORYLOOM_PROCESSING_ROOT", str(tmp_path / "processing"))
     monkeypatch.setenv("STORYLOOM_ACCELERATOR", "gpu")
     for name, value in machine(tmp_path, count="0").items():
         monkeypatch.setenv(name, value)
-    assert evaluate.main() == 1
+    assert run_evaluation() == 1
     assert "PyTorch finds no GPU" in (tmp_path / "output" / "message").read_text()
     assert "PyTorch finds no GPU" in capsys.readouterr().err

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from training_code.container import JobError
-from training_code.hyperparameters import AUTO, Hyperparameters
+from storyloom_jobs.container import JobError
+from storyloom_jobs.hyperparameters import AUTO, Hyperparameters
 
 
 def test_strings_become_typed_values() -> None:

@@ -5,13 +5,13 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
+from storyloom_jobs.hardware import PrecisionConfig
+from storyloom_jobs.hyperparameters import Hyperparameters
+from storyloom_jobs.lora_model import add_adapter, load_base
+from storyloom_jobs.merged_lora import MergedAdapters
 from tests.unit.tiny_model import save_tiny_model
-from training_code.hyperparameters import Hyperparameters
-from training_code.merged import MergedAdapters
-from training_code.model import add_adapter, load_base
-from training_code.precision import Numerics
 
-CPU = Numerics(torch.device("cpu"), torch.float32)
+CPU = PrecisionConfig(torch.device("cpu"), torch.float32)
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
+from storyloom_jobs.container import ProcessingPaths
+from storyloom_jobs.evaluation import job as evaluation_job
+from storyloom_jobs.evaluation.job import evaluate
+from storyloom_jobs.tokenization import plain_chat_template
+from storyloom_jobs.training.job import train
 from tests.unit.tiny_model import save_tiny_model, tiny_tokenizer, write_examples
 from tests.unit.training_code.conftest import SMALL, TALES, Job, archive_model
-from training_code import evaluate as job_module
-from training_code.container import ProcessingPaths
-from training_code.evaluate import evaluate
-from training_code.plain_chats import plain_template
-from training_code.train import train
 
 OPENING = "the sea took"
 TOKENS = 30
@@ -46,7 +46,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _evaluated(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setitem(job_module.WRITING_SECONDS, "cpu", 0.5)
+    monkeypatch.setitem(evaluation_job.GENERATION_SECONDS, "cpu", 0.5)
     paths = ProcessingPaths.from_environment({"STORYLOOM_PROCESSING_ROOT": str(root / "processing")})
     assert evaluate(paths) == 0
     assert (paths.output / "evaluation.json").exists()
@@ -105,7 +105,7 @@ def test_an_adapter_that_learnt_plain_texts_brings_a_way_to_chat(trained: Path) 
 @pytest.mark.parametrize("begins", [True, False])
 def test_a_chat_is_made_of_the_tokens_that_a_text_is(*, begins: bool) -> None:
     tokenizer: Any = _with_beginning() if begins else tiny_tokenizer(chat=False)
-    tokenizer.chat_template = plain_template(tokenizer)
+    tokenizer.chat_template = plain_chat_template(tokenizer)
     rendered = tokenizer.apply_chat_template([{"role": "user", "content": "Once"}], tokenize=False)
     as_chat = tokenizer(rendered, add_special_tokens=False)["input_ids"]
     assert as_chat == tokenizer("Once")["input_ids"]

@@ -1,4 +1,4 @@
-"""The figures of a running job, and where they go."""
+"""The metrics of a running training, in the log, the file and the trackers."""
 
 import json
 from pathlib import Path
@@ -7,21 +7,19 @@ from typing import Any
 import pytest
 import torch
 
+from storyloom_jobs.hardware import MachineShare, PrecisionConfig, peak_flops, peak_memory_gib
+from storyloom_jobs.hyperparameters import Hyperparameters
+from storyloom_jobs.lora_model import add_adapter, flops_per_token, load_base, read_base_shape
+from storyloom_jobs.training import metrics_log
+from storyloom_jobs.training.metrics_log import MetricsLogger, open_trackers
 from tests.unit.tiny_model import save_tiny_model
-from training_code import metrics
-from training_code.hyperparameters import Hyperparameters
-from training_code.machine import Machine, memory_used, peak_flops
-from training_code.metrics import Monitor
-from training_code.model import add_adapter, base_shape, flops_per_token, load_base
-from training_code.precision import Numerics
-from training_code.trackers import open_trackers
 
-CPU = Numerics(torch.device("cpu"), torch.float32)
+CPU = PrecisionConfig(torch.device("cpu"), torch.float32)
 
 
 def test_a_step_has_its_speed_its_share_of_the_peak_its_memory_and_its_cost() -> None:
-    monitor = Monitor(flops_per_token=2e9, peak_flops=1e12, usd_per_hour=1.13)
-    row = monitor.step(3, 2.5, 125.0, 1e-3, 1800.0)
+    metrics = MetricsLogger(flops_per_token=2e9, peak_flops=1e12, usd_per_hour=1.13)
+    row = metrics.step(3, 2.5, 125.0, 1e-3, 1800.0)
     assert (row.step, row.train_loss, row.tokens_per_second, row.learning_rate) == (3, 2.5, 125.0, 1e-3)
     assert row.peak_fraction == 0.25
     assert row.cost_usd == 0.565
@@ -29,7 +27,7 @@ def test_a_step_has_its_speed_its_share_of_the_peak_its_memory_and_its_cost() ->
 
 
 def test_what_is_not_known_is_left_out() -> None:
-    row = Monitor().step(1, 2.5, 125.0, 1e-3, 1800.0)
+    row = MetricsLogger().step(1, 2.5, 125.0, 1e-3, 1800.0)
     assert (row.peak_fraction, row.cost_usd) == (None, None)
 
 
@@ -39,9 +37,9 @@ def test_every_metric_definition_finds_its_figure_in_the_log(capsys: pytest.Capt
 
     from stacks.sagemaker_jobs import METRIC_DEFINITIONS
 
-    monitor = Monitor(flops_per_token=2e9, peak_flops=1e12, usd_per_hour=1.13)
-    monitor.step(1, 2.5, 125.0, 1e-3, 1800.0)
-    monitor.validation(1, 2.25, 1801.0)
+    metrics = MetricsLogger(flops_per_token=2e9, peak_flops=1e12, usd_per_hour=1.13)
+    metrics.step(1, 2.5, 125.0, 1e-3, 1800.0)
+    metrics.validation(1, 2.25, 1801.0)
     out = capsys.readouterr().out
     found = {each["Name"]: re.search(each["Regex"], out) for each in METRIC_DEFINITIONS}
     values = {name: float(match.group(1)) for name, match in found.items() if match is not None}
@@ -59,19 +57,19 @@ def test_every_metric_definition_finds_its_figure_in_the_log(capsys: pytest.Capt
 def test_slow_figures_are_not_logged_at_every_step(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monitor = Monitor(usd_per_hour=1.0)
+    metrics = MetricsLogger(usd_per_hour=1.0)
     for step in range(1, 6):
-        monitor.step(step, 2.5, 125.0, 1e-3, 10.0 * step)
+        metrics.step(step, 2.5, 125.0, 1e-3, 10.0 * step)
     assert capsys.readouterr().out.count("cost_usd") == 1
-    monkeypatch.setattr(metrics, "SLOW_SECONDS", 0.0)
-    monitor.step(6, 2.5, 125.0, 1e-3, 60.0)
+    monkeypatch.setattr(metrics_log, "SLOW_METRICS_SECONDS", 0.0)
+    metrics.step(6, 2.5, 125.0, 1e-3, 60.0)
     assert "cost_usd=0.0167 step=6" in capsys.readouterr().out
 
 
 def test_rows_can_be_read_while_the_job_runs(tmp_path: Path) -> None:
-    monitor = Monitor(live_file=tmp_path / "model" / "metrics.jsonl")
-    monitor.validation(0, 3.0, 1.0)
-    monitor.step(1, 2.5, 125.0, 1e-3, 2.0)
+    metrics = MetricsLogger(live_file=tmp_path / "model" / "metrics.jsonl")
+    metrics.validation(0, 3.0, 1.0)
+    metrics.step(1, 2.5, 125.0, 1e-3, 2.0)
     rows = [json.loads(line) for line in (tmp_path / "model" / "metrics.jsonl").read_text().splitlines()]
     assert [(row["step"], row["train_loss"], row["validation_loss"]) for row in rows] == [
         (0, None, 3.0),
@@ -79,16 +77,16 @@ def test_rows_can_be_read_while_the_job_runs(tmp_path: Path) -> None:
     ]
 
 
-def _show(monitor: Monitor) -> None:
-    monitor.validation(0, 3.0, 1.0)
-    monitor.step(1, 2.5, 125.0, 1e-3, 2.0)
-    monitor.close()
+def _show(metrics: MetricsLogger) -> None:
+    metrics.validation(0, 3.0, 1.0)
+    metrics.step(1, 2.5, 125.0, 1e-3, 2.0)
+    metrics.close()
 
 
 def test_tensorboard_reads_the_event_files(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    _show(Monitor(trackers=open_trackers(tmp_path, {}, {})))
+    _show(MetricsLogger(trackers=open_trackers(tmp_path, {}, {})))
     events = EventAccumulator(str(tmp_path))
     events.Reload()
     assert [(event.step, event.value) for event in events.Scalars("train_loss")] == [(1, 2.5)]
@@ -106,7 +104,7 @@ def test_mlflow_gets_settings_and_figures_and_an_attempt_goes_on_in_the_same_run
     uri = (tmp_path / "runs").as_uri()
     environment = {"MLFLOW_TRACKING_URI": uri, "TRAINING_JOB_NAME": "storyloom-train-1"}
     for _ in range(2):
-        _show(Monitor(trackers=open_trackers(tmp_path / "events", {"epochs": 3}, environment)))
+        _show(MetricsLogger(trackers=open_trackers(tmp_path / "events", {"epochs": 3}, environment)))
     client: Any = MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name("storyloom")
     (run,) = client.search_runs([experiment.experiment_id])
@@ -120,9 +118,9 @@ def test_a_tracker_that_fails_says_so_once_and_stops_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     environment = {"MLFLOW_TRACKING_URI": "arn:aws:sagemaker:eu-west-1:1:mlflow-tracking-server/x"}
-    _show(Monitor(trackers=open_trackers(tmp_path, {}, environment)))
+    _show(MetricsLogger(trackers=open_trackers(tmp_path, {}, environment)))
     out = capsys.readouterr().out
-    assert out.count("MLflow gets no figures") == 1
+    assert out.count("MLflow receives no metrics") == 1
     assert "needs the package sagemaker-mlflow" in out
 
 
@@ -136,17 +134,17 @@ def test_the_work_of_a_token_is_that_of_its_products(tmp_path: Path) -> None:
 
 
 def test_the_shape_of_a_base_is_read_without_loading_it(tmp_path: Path) -> None:
-    shape = base_shape(save_tiny_model(tmp_path, context=300))
+    shape = read_base_shape(save_tiny_model(tmp_path, context=300))
     base = load_base(tmp_path, CPU)
     assert shape.parameters == sum(parameter.numel() for parameter in base.parameters())
     assert (shape.layers, shape.hidden, shape.intermediate, shape.context) == (2, 32, 64, 300)
-    other = base_shape(save_tiny_model(tmp_path / "gpt2", "gpt2"))
+    other = read_base_shape(save_tiny_model(tmp_path / "gpt2", "gpt2"))
     assert (other.layers, other.hidden, other.intermediate, other.context) == (2, 32, 128, 512)
 
 
 def test_the_machine_is_measured() -> None:
-    machine = Machine.here(torch.device("cpu"))
-    assert (machine.kind, machine.four_bit) == ("cpu", False)
-    assert machine.memory > memory_used(torch.device("cpu")) * 2**30
+    machine = MachineShare.detect(torch.device("cpu"))
+    assert (machine.kind, machine.has_bitsandbytes) == ("cpu", False)
+    assert machine.memory_bytes > peak_memory_gib(torch.device("cpu")) * 2**30
     measured = peak_flops(CPU)
     assert measured is not None and 1e9 < measured < 1e15

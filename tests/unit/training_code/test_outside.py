@@ -9,12 +9,12 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from storyloom_jobs.container import run_job
+from storyloom_jobs.hardware import PrecisionConfig
+from storyloom_jobs.lora_model import load_adapter, load_base
+from storyloom_jobs.training.job import train
 from tests.unit.tiny_model import chat_example, save_tiny_model, write_examples
 from tests.unit.training_code.conftest import SMALL, TALES, Job
-from training_code.container import run_job
-from training_code.model import load_adapter, load_base
-from training_code.precision import Numerics
-from training_code.train import train
 
 TOKENS = 48
 OPENINGS = ("the sea", "the bell took", "and the")
@@ -59,7 +59,7 @@ def test_plain_peft_opens_and_merges_it_and_the_text_stays_the_same(
     bare: Any = AutoModelForCausalLM.from_pretrained(base)
     before = told(bare, tokenizer)
 
-    ours = load_adapter(load_base(base, Numerics(torch.device("cpu"), torch.float32)), adapter, "mine")
+    ours = load_adapter(load_base(base, PrecisionConfig(torch.device("cpu"), torch.float32)), adapter, "mine")
     expected = told(ours, tokenizer)
     assert expected != before, "the adapter changes what is told"
 

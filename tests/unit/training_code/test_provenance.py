@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from storyloom_jobs.artifacts import base_model_sha256, file_sha256, folder_sha256
+from storyloom_jobs.container import run_job
+from storyloom_jobs.training.job import train
 from tests.unit.training_code.conftest import Job, make_job
-from training_code.container import run_job
-from training_code.provenance import base_hash, file_hash, folder_hash
-from training_code.train import train
 
 SETTINGS: dict[str, Any] = {
     "precision": "fp32", "sequence_length": 160, "batch_tokens": 320, "lora_rank": 4, "learning_rate": 0.02,
@@ -41,7 +41,7 @@ def test_two_runs_with_nothing_but_a_seed_given_write_the_same_file(
     for each in (job, again):
         each.settings(seed=3, precision="fp32")
         run(each)
-        hashes.append(file_hash(each.root / "model" / "adapter_model.safetensors"))
+        hashes.append(file_sha256(each.root / "model" / "adapter_model.safetensors"))
     assert hashes[0] == hashes[1]
     first, second = job.result(), again.result()
     for name in ("settings", "chosen", "data_sha256", "base_model_sha256", "code_sha256", "seed"):
@@ -71,19 +71,19 @@ def test_the_record_names_data_base_code_and_every_choice(job: Job) -> None:
 
 def test_other_data_has_another_hash(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("one")
-    before = folder_hash(tmp_path, "**/*.jsonl")
+    before = folder_sha256(tmp_path, "**/*.jsonl")
     (tmp_path / "notes.txt").write_text("no example")
-    assert folder_hash(tmp_path, "**/*.jsonl") == before
+    assert folder_sha256(tmp_path, "**/*.jsonl") == before
     (tmp_path / "a.jsonl").rename(tmp_path / "b.jsonl")
-    assert folder_hash(tmp_path, "**/*.jsonl") != before
+    assert folder_sha256(tmp_path, "**/*.jsonl") != before
 
 
 def test_a_staged_base_is_known_by_the_hashes_noted_with_it(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
-    plain = base_hash(tmp_path)
+    plain = base_model_sha256(tmp_path)
     files = {"config.json": {"bytes": 2, "sha256": "aa"}, "model.safetensors": {"bytes": 9, "sha256": "bb"}}
     (tmp_path / "staged.json").write_text(json.dumps({"files": files}))
-    staged = base_hash(tmp_path)
+    staged = base_model_sha256(tmp_path)
     assert staged != plain
     (tmp_path / "staged.json").write_text(json.dumps({"files": dict(reversed(files.items()))}))
-    assert base_hash(tmp_path) == staged
+    assert base_model_sha256(tmp_path) == staged

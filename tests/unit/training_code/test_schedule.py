@@ -2,8 +2,8 @@ import time
 
 import pytest
 
-from training_code.hyperparameters import Hyperparameters
-from training_code.schedule import (
+from storyloom_jobs.hyperparameters import Hyperparameters
+from storyloom_jobs.training.schedule import (
     TimeBudget,
     affordable_steps,
     checkpoint_interval,

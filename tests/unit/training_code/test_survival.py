@@ -17,11 +17,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from storyloom_jobs.container import TERMINATED, run_job
+from storyloom_jobs.training import checkpoints, loop
+from storyloom_jobs.training.job import train
+from storyloom_jobs.training.metrics_log import log_progress
 from tests.unit.training_code.conftest import SMALL, Job, make_job
-from training_code import checkpoints, loop
-from training_code.container import TERMINATED, run_job
-from training_code.metrics import log_progress
-from training_code.train import train
 
 STEPS = 8
 EVERY = 2
@@ -185,7 +185,7 @@ def test_a_spoilt_newest_checkpoint_gives_way_to_the_one_before(
     newest.write_bytes(spoil(newest.read_bytes()))  # type: ignore[operator]
     assert attempt(job) == 0
     assert f"{newest.name} is damaged" in log(job)
-    assert "Going on from step 4 " in log(job)
+    assert "Resuming from step 4 " in log(job)
     assert_same(job, whole)
 
 
@@ -211,7 +211,7 @@ def test_a_checkpoint_of_other_settings_is_named_and_not_used(
     settings = whole.root / "input" / "config" / "hyperparameters.json"
     (job.root / "input" / "config" / "hyperparameters.json").write_bytes(settings.read_bytes())
     assert attempt(job) == 0
-    assert "of other data or settings" in log(job)
+    assert "with other data or settings" in log(job)
     assert_same(job, whole)
 
 
@@ -240,11 +240,11 @@ def test_without_room_for_the_adapter_it_does_not_train_on(
 
 
 def test_the_schedule_goes_on_with_the_pace_that_was_measured(tmp_path: Path) -> None:
-    kept = checkpoints.Checkpoints(tmp_path, "this")
-    progress = checkpoints.Progress(step=3, validate_every=5, micro_batch_tokens=64)
+    kept = checkpoints.CheckpointFiles(tmp_path, "this")
+    progress = checkpoints.TrainingProgress(step=3, validate_every=5, micro_batch_tokens=64)
     progress.pace.add(2.0)
     progress.pace.add(1.0)
     assert kept.save(checkpoints.Checkpoint(progress, {}, {}, []))
-    found = checkpoints.Checkpoints(tmp_path, "this").load()
+    found = checkpoints.CheckpointFiles(tmp_path, "this").load()
     assert found is not None and found.progress == progress
     assert found.progress.pace.seconds_per_step == 1.0

@@ -17,14 +17,12 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-import training_code
+from storyloom_jobs.container import run_job
+from storyloom_jobs.loss import ChunkedLoss, measure_loss
+from storyloom_jobs.tokenization import collate, read_examples, tokenize
+from storyloom_jobs.training.job import train
 from tests.unit.tiny_model import save_tiny_model, write_examples
-from tests.unit.training_code.conftest import SMALL, TALES, Job, make_job
-from training_code.container import run_job
-from training_code.data import collate, prepare, read_examples
-from training_code.loss import ChunkedLoss
-from training_code.perplexity import measure
-from training_code.train import train
+from tests.unit.training_code.conftest import CODE, SMALL, TALES, Job, make_job
 
 
 def run(job: Job) -> int:
@@ -73,8 +71,8 @@ def test_the_saved_adapter_has_the_loss_that_was_reported(job: Job, base_model: 
     model = PeftModel.from_pretrained(base, job.root / "model")
     tokenizer: Any = AutoTokenizer.from_pretrained(job.root / "model")
     examples = read_examples(job.paths.validation, "validation")
-    rows = prepare(examples, tokenizer, frozenset([tokenizer.eos_token_id]), 160)
-    loss = measure(ChunkedLoss(model), [collate([row], torch.device("cpu")) for row in rows]).loss
+    rows = tokenize(examples, tokenizer, frozenset([tokenizer.eos_token_id]), 160)
+    loss = measure_loss(ChunkedLoss(model), [collate([row], torch.device("cpu")) for row in rows]).mean
     assert loss == pytest.approx(job.result()["metrics"]["validation_loss"], rel=1e-5)
 
 
@@ -217,7 +215,7 @@ def no_base(job: Job) -> None:
 
 
 def full_disk(job: Job) -> None:
-    """The device on which every write fails as on a full disk stands where the adapter will be written."""
+    """Replace an output file by a device on which every write fails as on a full disk."""
     job.paths.model.mkdir()
     (job.paths.model / "training.json").symlink_to("/dev/full")
 
@@ -249,7 +247,7 @@ def test_each_failure_is_one_clear_message(
 
 def test_sagemaker_can_start_the_file_from_a_folder_named_code(job: Job) -> None:
     code = job.root / "input" / "data" / "code"
-    shutil.copytree(Path(training_code.__file__).parent, code, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(CODE, code, ignore=shutil.ignore_patterns("__pycache__"))
     process = subprocess.run(
         [sys.executable, str(code / "train.py")],
         env={"PATH": os.environ["PATH"], "SM_MODEL_DIR": str(job.paths.model), "HOME": str(job.root)},

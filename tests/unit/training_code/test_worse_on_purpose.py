@@ -15,14 +15,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from gate.rules import decide
 from shared.environment import GateRules
 from shared.evaluation import Evaluation
+from storyloom_jobs.container import ProcessingPaths
+from storyloom_jobs.evaluation import generation
+from storyloom_jobs.evaluation import job as evaluation_job
+from storyloom_jobs.evaluation.job import evaluate
+from storyloom_jobs.tokenization import IGNORE_INDEX, encode
+from storyloom_jobs.training.job import train
 from tests.unit.tiny_model import chat_example, save_tiny_model, write_examples
 from tests.unit.training_code.conftest import SMALL, Job, archive_model
-from training_code import evaluate as job_module
-from training_code import samples
-from training_code.container import ProcessingPaths
-from training_code.data import NOT_TAUGHT, encode
-from training_code.evaluate import evaluate
-from training_code.train import train
 
 RULES = GateRules(
     minimum_improvement_percent=2,
@@ -39,8 +39,8 @@ OTHER_DOINGS = ("sat", "ate", "woke", "lay", "left", "ran")
 
 @pytest.fixture(autouse=True)
 def _little_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(job_module.WRITING_SECONDS, "cpu", 1.0)
-    monkeypatch.setattr(samples, "FEWEST_TOKENS", 160)  # of one letter each
+    monkeypatch.setitem(evaluation_job.GENERATION_SECONDS, "cpu", 1.0)
+    monkeypatch.setattr(generation, "MIN_ANSWER_TOKENS", 160)  # of one letter each
 
 
 def tale(number: int, places: tuple[str, ...] = PLACES, doings: tuple[str, ...] = DOINGS) -> str:
@@ -64,7 +64,7 @@ def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for step in range(STEPS):
         rows = [encode(example, tokenizer, ends) for example in tales[step * 8 % 800 :][:8]]
         batch = pad_sequence([torch.tensor(row.tokens) for row in rows], batch_first=True)
-        labels = pad_sequence([torch.tensor(row.tokens) for row in rows], True, NOT_TAUGHT)
+        labels = pad_sequence([torch.tensor(row.tokens) for row in rows], True, IGNORE_INDEX)
         model(input_ids=batch, labels=labels).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
