@@ -125,7 +125,7 @@ def test_the_toolkit_trains_with_our_code(tmp_path: Path, channels: Path) -> Non
 
 
 @pytest.mark.aws_fact
-def test_the_reason_in_our_words_outlives_the_toolkit(tmp_path: Path, channels: Path) -> None:
+def test_the_toolkit_keeps_our_failure_message(tmp_path: Path, channels: Path) -> None:
     """Without a GPU, and without the word that a processor stands in for it."""
     job = Job(tmp_path, channels)
     code, output = job.run()
@@ -138,7 +138,7 @@ def test_the_reason_in_our_words_outlives_the_toolkit(tmp_path: Path, channels: 
 
 
 @pytest.mark.aws_fact
-def test_the_toolkit_passes_no_sigterm_on_and_the_next_attempt_goes_on(
+def test_the_toolkit_passes_no_sigterm_on_and_the_next_attempt_resumes(
     tmp_path: Path, channels: Path
 ) -> None:
     job = Job(tmp_path, channels, epochs="9", checkpoint_steps="1")
@@ -179,7 +179,7 @@ def test_nothing_in_the_code_makes_the_toolkit_install_packages(tmp_path: Path) 
     ],
     ids=["killed", "raised"],
 )
-def test_the_toolkit_quotes_a_script_that_left_no_words(tmp_path: Path, script: str, words: str) -> None:
+def test_the_toolkit_quotes_a_script_that_left_no_message(tmp_path: Path, script: str, words: str) -> None:
     (tmp_path / "channels" / "code").mkdir(parents=True)
     (tmp_path / "channels" / "code" / "train.py").write_text(f"import os\n{script}\n")
     job = Job(tmp_path, tmp_path / "channels")
@@ -223,7 +223,7 @@ def _read(value: str) -> object:
 
 
 @pytest.mark.aws_fact
-def test_the_toolkit_breaks_a_line_that_is_written_in_pieces_and_ours_are_not(tmp_path: Path) -> None:
+def test_the_toolkit_breaks_a_line_written_in_pieces_and_ours_are_written_whole(tmp_path: Path) -> None:
     """The image runs Python unbuffered: `print` writes each of its arguments for itself."""
     (tmp_path / "channels" / "code").mkdir(parents=True)
     pieces = ["import time", "print('metric a=1', end='', flush=True)", "time.sleep(0.5)", "print(' step=1')"]

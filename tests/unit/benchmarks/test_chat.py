@@ -21,7 +21,7 @@ from tests.unit.coroutines import outcome
 
 
 class _Model(BaseHTTPRequestHandler):
-    """Answers every question with three words and the count that was asked for."""
+    """Answers every question with three words and the requested number of tokens."""
 
     asked: list[dict[str, Any]]
 
@@ -43,7 +43,7 @@ class _Model(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def model() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """A model's address, and what it is asked."""
+    """Start a fake model; yields its address and the requests it gets."""
     asked: list[dict[str, Any]] = []
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Model,), {"asked": asked}))
     Thread(target=server.serve_forever, daemon=True).start()

@@ -1,4 +1,4 @@
-"""The training benchmark: what it counts, and that contestants take turns."""
+"""The training benchmark: its count of operations, and the contestants' turns."""
 
 import os
 import sys
@@ -23,7 +23,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_model(tmp_path_factory.mktemp("base"))
 
 
-def test_needed_operations_are_those_that_pytorch_counts(base: Path) -> None:
+def test_needed_operations_match_pytorchs_count(base: Path) -> None:
     """Forward and backward through frozen weights, without attention, which PyTorch counts uncut."""
     [row] = rows = random_rows(VOCABULARY, 32, 1)
     model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, attn_implementation="eager")
@@ -78,14 +78,14 @@ def test_a_contestant_trains_in_turns_and_saves_its_adapter(base: Path, tmp_path
     assert any(float(value.abs().max()) > 0 for name, value in adapter.items() if "lora_B" in name)
 
 
-def test_a_contestant_that_fails_says_why(tmp_path: Path) -> None:
+def test_the_error_of_a_failed_contestant_has_its_log(tmp_path: Path) -> None:
     contest = Contest(str(tmp_path), str(tmp_path / "missing.json"), str(tmp_path), 32, 64)
     with pytest.raises(SystemExit, match=r"Storyloom ended with status 1(?s:.)*missing\.json"):
         ContestantProcess(sys.executable, contest, Contestant("Storyloom", "storyloom", "fp32"), os.environ)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-def test_without_a_gpu_the_gpu_benchmark_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_gpu_benchmark_needs_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["train_gpu", "--peers", sys.executable])
     with pytest.raises(SystemExit, match="no GPU that PyTorch can use"):
         train_gpu.main()

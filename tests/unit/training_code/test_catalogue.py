@@ -108,13 +108,13 @@ BUILT: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
 }
 
 
-def test_every_model_of_the_catalogue_is_one_of_these() -> None:
+def test_every_model_of_the_catalogue_has_a_tiny_model() -> None:
     assert sorted(name for _, names in BUILT.values() for name in names) == sorted(CATALOGUE)
 
 
 @pytest.mark.aws_fact
 @pytest.mark.parametrize("kind", BUILT)
-def test_it_trains_is_scored_and_is_merged(
+def test_each_architecture_is_trained_scored_and_merged(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(0)

@@ -54,7 +54,7 @@ def chosen(
         (10**9, 1),
     ],
 )
-def test_little_text_is_not_learnt_by_heart_and_much_is_not_read_often(tokens: int, epochs: int) -> None:
+def test_epochs_follow_the_amount_of_text(tokens: int, epochs: int) -> None:
     result = chosen(tokens=tokens)
     assert result.settings.epochs == epochs
     assert f"{tokens:,} tokens" in result.reasons["epochs"]
@@ -92,12 +92,12 @@ def test_the_rank_follows_the_data_and_fits_every_endpoint(tokens: int, rank: in
         (5_000_000, L4, 16_384),
     ],
 )
-def test_a_step_takes_what_leaves_enough_steps(tokens: int, machine: MachineShare, batch: int) -> None:
+def test_the_batch_leaves_enough_steps(tokens: int, machine: MachineShare, batch: int) -> None:
     assert chosen(machine=machine, tokens=tokens).settings.batch_tokens == batch
 
 
 @pytest.mark.parametrize(("base", "length"), [(135, 512), (360, 1024), (1700, 2048), (8000, 2048)], ids=str)
-def test_the_length_is_the_one_that_the_dataset_is_cut_to(base: int, length: int) -> None:
+def test_the_length_is_that_of_the_datasets_windows(base: int, length: int) -> None:
     machine = MachineShare("cuda", 80 * GIBIBYTE, True)
     assert chosen(BASES[base], machine).settings.sequence_length == length
 
@@ -124,7 +124,9 @@ def test_a_short_context_and_a_small_step_shorten_the_rows() -> None:
         (70_000, 80, "nf4", "no"),
     ],
 )
-def test_what_does_not_fit_is_kept_in_4_bits(base: int, gib: int, quantization: str, merged: str) -> None:
+def test_a_base_that_does_not_fit_is_kept_in_4_bits(
+    base: int, gib: int, quantization: str, merged: str
+) -> None:
     settings = chosen(BASES[base], MachineShare("cuda", gib * GIBIBYTE, has_bitsandbytes=True)).settings
     assert (settings.quantization, settings.merge_adapters) == (quantization, merged)
 
@@ -132,26 +134,26 @@ def test_what_does_not_fit_is_kept_in_4_bits(base: int, gib: int, quantization: 
 @pytest.mark.parametrize(
     "machine", [MachineShare("cuda", 80 * GIBIBYTE, False), MachineShare("cuda", 22 * GIBIBYTE, True)]
 )
-def test_what_fits_in_no_form_is_refused_before_it_is_loaded(machine: MachineShare) -> None:
+def test_a_base_that_does_not_fit_in_4_bits_is_refused_before_loading(machine: MachineShare) -> None:
     with pytest.raises(
         JobError, match=r"needs 131\.4 GiB and this machine has .* smaller base model or an inst"
     ):
         choices.choose_for_base(Hyperparameters(), BASES[70_000], machine, "bf16")
 
 
-def test_4_bits_that_were_asked_for_need_a_gpu() -> None:
+def test_given_4_bits_need_a_gpu() -> None:
     with pytest.raises(JobError, match="nf4, which needs a GPU and the bitsandbytes package"):
         chosen(quantization="nf4")
 
 
-def test_what_goes_through_the_model_at_once_fits_the_memory() -> None:
+def test_micro_batches_fit_the_memory() -> None:
     roomy = chosen(BASES[1700], MachineShare("cuda", 80 * GIBIBYTE, True), 10**7)
     tight = chosen(BASES[1700], MachineShare("cuda", 15 * GIBIBYTE, True), 10**7)
     assert roomy.settings.batch_tokens == tight.settings.batch_tokens == 16_384
     assert roomy.settings.micro_batch_tokens > tight.settings.micro_batch_tokens >= 2048
 
 
-def test_what_was_given_stays_and_is_not_explained() -> None:
+def test_given_values_stay_and_have_no_reason() -> None:
     given: dict[str, Any] = {
         "epochs": 9,
         "learning_rate": 0.5,
@@ -164,7 +166,7 @@ def test_what_was_given_stays_and_is_not_explained() -> None:
     assert not set(given) & set(result.reasons)
 
 
-def test_nothing_stays_open_and_every_choice_has_its_reason_in_the_log_and_the_record(
+def test_every_choice_has_its_reason_in_the_log_and_the_record(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     result = chosen(tokens=20_000)
@@ -183,7 +185,7 @@ def test_nothing_stays_open_and_every_choice_has_its_reason_in_the_log_and_the_r
     )
 
 
-def test_the_estimate_of_the_data_report_counts_with_the_most_epochs() -> None:
+def test_the_estimate_of_the_data_report_assumes_the_most_epochs() -> None:
     assert recipe.MOST_EPOCHS == choices.MAX_EPOCHS
 
 
@@ -198,7 +200,7 @@ def test_the_estimate_of_the_data_report_counts_with_the_most_epochs() -> None:
         ({"tokens": 60_000, "machine": MachineShare("cuda", 80 * GIBIBYTE, False)}, "no", "measured only"),
     ],
 )
-def test_layers_are_compiled_where_the_training_is_long_enough(
+def test_layers_are_compiled_if_the_training_is_long_enough(
     changes: dict[str, Any], answer: str, because: str
 ) -> None:
     with_compiler = {"machine": MachineShare("cpu", 8 * GIBIBYTE, False, has_compiler=True)}

@@ -66,7 +66,7 @@ def model(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 
 
 def one_by_one(model: Any) -> torch.Tensor:
-    """The mean token loss as plain transformers computes it, a row at a time."""
+    """Compute the mean token loss with plain transformers, a row at a time."""
     nats, num_tokens = torch.zeros(()), 0
     for row in rows():
         tokens = torch.tensor([row.tokens])
@@ -101,14 +101,14 @@ def test_packed_loss_and_gradient_are_those_of_each_row_s_whole_logits(
             torch.testing.assert_close(parameter.grad, gradients[name], rtol=1e-4, atol=1e-6)
 
 
-def test_only_a_plain_head_is_applied_apart(tmp_path: Path) -> None:
+def test_only_a_separable_head_is_applied_in_chunks(tmp_path: Path) -> None:
     torch.manual_seed(0)
     assert ChunkedLoss(load_base(save_tiny_model(tmp_path), CPU))._is_head_separable
     assert not ChunkedLoss(capped())._is_head_separable
 
 
-def test_another_story_beside_it_changes_a_story_s_loss_by_no_bit(model: Any) -> None:
-    """Nor does it receive any of its gradient: what is not seen cannot be pushed."""
+def test_a_packed_story_does_not_change_another_storys_loss_by_a_bit(model: Any) -> None:
+    """The gradients are equal as well."""
     assert use_packed_attention(model.get_base_model())
     first, second, *_ = rows()
     other = TokenSequence(tuple(reversed(second.tokens)), second.loss_mask)
@@ -128,7 +128,7 @@ def test_another_story_beside_it_changes_a_story_s_loss_by_no_bit(model: Any) ->
     assert all(torch.equal(one, two) for one, two in zip(*gradients, strict=True))
 
 
-def test_long_rows_look_back_as_far_as_the_model_does(tmp_path: Path) -> None:
+def test_long_rows_use_the_models_sliding_window(tmp_path: Path) -> None:
     torch.manual_seed(0)
     config = MistralConfig(
         vocab_size=VOCABULARY,
@@ -147,7 +147,7 @@ def test_long_rows_look_back_as_far_as_the_model_does(tmp_path: Path) -> None:
     assert ChunkedLoss(model).total_loss(batch) / batch.num_loss_tokens == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_model_with_an_attention_of_its_own_keeps_it() -> None:
+def test_a_model_with_its_own_attention_keeps_it() -> None:
     model = capped(attention_cap=0.01)
     model.set_attn_implementation("eager")
     before = model.config._attn_implementation

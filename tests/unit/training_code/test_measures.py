@@ -1,4 +1,4 @@
-"""The measures of writing against figures worked out by hand, or by a few plain lines."""
+"""The measures of writing, compared with figures computed by hand or by a few plain lines."""
 
 import difflib
 import math
@@ -31,7 +31,7 @@ def test_a_copied_run_is_found_with_its_length() -> None:
     assert measure_copying(["too short"], [STORY]).share == 0.0
 
 
-def test_longest_runs_are_those_of_a_plain_comparison() -> None:
+def test_longest_runs_match_difflib() -> None:
     lot = random.Random(3)  # noqa: S311
     for _ in range(20):
         told, own = ([lot.choice("abc") for _ in range(60)] for _ in range(2))
@@ -42,12 +42,12 @@ def test_longest_runs_are_those_of_a_plain_comparison() -> None:
         assert found.share == pytest.approx(sum(tuple(own[at : at + 12]) in runs for at in range(49)) / 49)
 
 
-def test_a_run_does_not_go_on_from_one_story_into_the_next() -> None:
+def test_a_copied_run_does_not_continue_into_the_next_story() -> None:
     first, second = STORY.split(", ")
     assert measure_copying([STORY], [first, second]).longest_run == len(split_words(second))
 
 
-def test_going_round_in_circles_shows() -> None:
+def test_repetition_is_measured() -> None:
     circle = measure_repetition(["the sea took the bell " * 10])
     assert circle.repeated == pytest.approx(1 - 5 / 47)
     assert circle.distinct_1 == pytest.approx(4 / 50)
@@ -64,7 +64,7 @@ def test_sentences_are_counted_in_words() -> None:
     assert sentence_lengths('"Go on," she said. He didn\'t! Why… not?\n\nA new one') == [4, 2, 1, 1, 3]
 
 
-def test_the_author_is_nearer_to_himself_than_a_stranger() -> None:
+def test_the_authors_own_text_is_nearer_than_a_strangers() -> None:
     lot = random.Random(1)  # noqa: S311
 
     def text(share: float, sentence: int, count: int) -> str:
@@ -85,14 +85,14 @@ def test_the_author_is_nearer_to_himself_than_a_stranger() -> None:
     assert AuthorStyle(["too short."]).distance(["too short."]) is None
 
 
-def test_letters_differ_by_the_definition_of_the_distance() -> None:
+def test_the_letter_distance_follows_its_definition() -> None:
     assert jensen_shannon(Counter("aab"), Counter("aab")) == 0.0
     assert jensen_shannon(Counter("a"), Counter("b")) == pytest.approx(1.0)
     half = (math.log2(1 / 0.75) + 0.5 * math.log2(0.5 / 0.75) + 0.5 * math.log2(0.5 / 0.25)) / 2
     assert jensen_shannon(Counter("a"), Counter("ab")) == pytest.approx(math.sqrt(half))
 
 
-def test_models_are_compared_at_the_same_length() -> None:
+def test_texts_are_truncated_to_the_same_length() -> None:
     cut = truncate_to_equal_length({"one": ["a b c", "d e"], "other": ["f g", "h  i", "j k"]})
     assert cut == {"one": ["a b c", "d e"], "other": ["f g", "h  i", "j"]}
 
@@ -110,7 +110,7 @@ def test_differences_are_paired() -> None:
     assert better.low == pytest.approx(better.high) == pytest.approx(100 * (1 - math.exp(-0.05)))
 
 
-def test_few_stories_give_way_to_their_passages() -> None:
+def test_passages_are_resampled_if_there_are_few_stories() -> None:
     rows = [RowLoss(100.0, 100)] * 6
     sums = sum_by_unit(["a"] * 3 + ["b"] * 3, [0, 0, 1, 2, 3, 4], {"base": rows, "candidate": rows[:5]})
     assert sums is not None and (sums.unit, sums.num_tokens) == ("passage", (200, 100, 100, 100))

@@ -1,4 +1,4 @@
-"""Candidates made worse on purpose, from training to the gate: each is refused for its own reason."""
+"""Candidates that are bad on purpose, from training to the gate: each is refused for its own reason."""
 
 import json
 import random
@@ -44,7 +44,7 @@ def _little_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def tale(number: int, places: tuple[str, ...] = PLACES, doings: tuple[str, ...] = DOINGS) -> str:
-    """A tale of its own for each number, of words that all tales share."""
+    """Make a different tale for each number, of words that all tales share."""
     lot = random.Random(number)  # noqa: S311
     sentence = "The {} {} by the {}."
     return " ".join(
@@ -54,7 +54,7 @@ def tale(number: int, places: tuple[str, ...] = PLACES, doings: tuple[str, ...] 
 
 @pytest.fixture(scope="module")
 def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny model that tells other people's tales: on one of random weights an adapter learns little."""
+    """Train a tiny base model on other tales, because an adapter learns little on random weights."""
     folder = save_tiny_model(tmp_path_factory.mktemp("base"))
     model: Any = AutoModelForCausalLM.from_pretrained(folder)
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
@@ -77,7 +77,7 @@ TRAINING = [chat_example(n, tale(n)) for n in range(24)]
 
 
 def trained(root: Path, base_model: Path, examples: list[dict[str, Any]], **settings: Any) -> Job:
-    """A job that really trained on the examples."""
+    """Train a job on the examples."""
     data = root / "input" / "data"
     write_examples(data / "train", examples)
     write_examples(data / "validation", examples[:4])
@@ -91,7 +91,7 @@ def trained(root: Path, base_model: Path, examples: list[dict[str, Any]], **sett
 def judged(
     job: Job, base_model: Path, live: Path | None = None, held_out: list[dict[str, Any]] = HELD_OUT
 ) -> tuple[Evaluation, str]:
-    """What the evaluation job finds and what the gate says; the candidate must be refused."""
+    """Run the evaluation job and the gate; return the result and the gate's reasons to refuse."""
     root = job.root / "processing"
     (root / "input").mkdir(parents=True)
     (root / "input" / "model").symlink_to(base_model)
@@ -109,17 +109,17 @@ def judged(
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory, base_model: Path) -> Job:
-    """A candidate that learnt as it should."""
+    """Train a good candidate."""
     return trained(tmp_path_factory.mktemp("good") / "ml", base_model, TRAINING)
 
 
 def test_a_good_candidate_passes(good: Job, base_model: Path) -> None:
-    """Without this the refusals below would prove nothing."""
+    """Without it the refusals below would prove nothing."""
     found, refusal = judged(good, base_model)
     assert refusal == "", found
 
 
-def test_shuffled_words_are_worse_than_what_is_live(good: Job, base_model: Path, tmp_path: Path) -> None:
+def test_shuffled_words_are_worse_than_the_live_version(good: Job, base_model: Path, tmp_path: Path) -> None:
     shuffled = []
     for example in TRAINING:
         words = example["messages"][1]["content"].split()
@@ -131,7 +131,7 @@ def test_shuffled_words_are_worse_than_what_is_live(good: Job, base_model: Path,
     assert "is worse than the one that is live" in refusal
 
 
-def test_one_story_repeated_is_known_by_heart(base_model: Path, tmp_path: Path) -> None:
+def test_one_repeated_story_is_memorized(base_model: Path, tmp_path: Path) -> None:
     one = [chat_example(500, tale(500)) for _ in range(24)]
     bad = trained(tmp_path / "ml", base_model, one, epochs=12, lora_rank=16)
     found, refusal = judged(bad, base_model)
@@ -154,7 +154,7 @@ def test_noise_is_not_better_than_the_base(good: Job, base_model: Path, tmp_path
     assert "not better enough than the base model" in refusal
 
 
-def test_a_model_that_was_never_taught_to_end_does_not_stop(base_model: Path, tmp_path: Path) -> None:
+def test_a_model_trained_without_endings_does_not_stop(base_model: Path, tmp_path: Path) -> None:
     endless = [{**example, "ends": False} for example in TRAINING]
     bad = trained(tmp_path / "ml", base_model, endless, epochs=12)
     found, refusal = judged(bad, base_model)

@@ -1,4 +1,4 @@
-"""The adapter is anybody's: plain peft opens and merges it, and plain transformers reads what was merged."""
+"""The adapter works without our code: plain peft opens and merges it, plain transformers reads the result."""
 
 import time
 from pathlib import Path
@@ -21,7 +21,7 @@ OPENINGS = ("the sea", "the bell took", "and the")
 
 
 def trained(root: Path, kind: Literal["llama", "gpt2"]) -> Job:
-    """A job that learnt a tale well enough to tell some of it."""
+    """Train a job until it can reproduce some of the text."""
     base = save_tiny_model(root / "base", kind, chat=kind == "llama", spread=0.2)
     data = root / "ml" / "input" / "data"
     for part in ("train", "validation"):
@@ -36,7 +36,7 @@ def trained(root: Path, kind: Literal["llama", "gpt2"]) -> Job:
 
 
 def told(model: Any, tokenizer: Any) -> list[list[int]]:
-    """The greedy continuation of each opening, as tokens."""
+    """Generate the greedy continuation of each opening, as tokens."""
     model.eval()
     found = []
     for opening in OPENINGS:
@@ -50,7 +50,7 @@ def told(model: Any, tokenizer: Any) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
-def test_plain_peft_opens_and_merges_it_and_the_text_stays_the_same(
+def test_plain_peft_opens_and_merges_it_and_generates_the_same_text(
     kind: Literal["llama", "gpt2"], tmp_path: Path
 ) -> None:
     job = trained(tmp_path, kind)

@@ -1,4 +1,4 @@
-"""A job that pays for a GPU and finds none that computes ends at once and says why."""
+"""A job that needs a GPU and finds none that works fails at once, with the reason."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from storyloom_jobs.container import JobError
 from storyloom_jobs.gpu_check import CPU_STANDS_IN, require_gpu
 from tests.unit.training_code.conftest import CODE, SMALL, Job
 
-# What the probe uses of PyTorch, on a machine with {count} GPUs.
+# The parts of PyTorch that the probe uses, on a machine with {count} GPUs.
 TORCH = """
 import time
 
@@ -38,7 +38,7 @@ NO_KERNEL = "raise RuntimeError('CUDA error: no kernel image is available for ex
 
 
 def machine(folder: Path, driver: str = "", **torch: str) -> dict[str, str]:
-    """The environment of an instance: a PyTorch that acts so, and the lines of its nvidia-smi."""
+    """Make the environment of an instance: a fake PyTorch, and the output of nvidia-smi."""
     (folder / "lib").mkdir()
     (folder / "lib" / "torch.py").write_text(TORCH.format(**{**WORKS, **torch}))
     (folder / "bin").mkdir()
@@ -63,7 +63,7 @@ def machine(folder: Path, driver: str = "", **torch: str) -> dict[str, str]:
     ],
     ids=["old driver", "no device", "no kernel", "wrong result", "one of two", "no driver", "a crash"],
 )
-def test_a_gpu_that_does_not_compute_is_named(
+def test_a_gpu_that_does_not_work_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, driver: str, torch: dict[str, str], reason: str
 ) -> None:
     instance = machine(tmp_path, driver, **torch)
@@ -72,19 +72,19 @@ def test_a_gpu_that_does_not_compute_is_named(
         require_gpu("gpu", {**os.environ, **instance})
 
 
-def test_a_device_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_that_hangs_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("storyloom_jobs.gpu_check._TIMEOUT_SECONDS", 0.5)
     with pytest.raises(JobError, match="did not end within"):
         require_gpu("gpu", {**os.environ, **machine(tmp_path, multiply="time.sleep(600)")})
 
 
-def test_gpus_that_compute_are_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_that_work_are_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     instance = machine(tmp_path, "NVIDIA L4, 580, 1\nNVIDIA L4, 580, 1", count="2")
     monkeypatch.setenv("PATH", instance["PATH"])
     require_gpu("gpu", {**os.environ, **instance, "SM_NUM_GPUS": "2"})
 
 
-def test_the_processor_is_used_only_if_that_is_meant(tmp_path: Path) -> None:
+def test_a_processor_is_accepted_only_if_allowed(tmp_path: Path) -> None:
     broken = {**os.environ, **machine(tmp_path, count="0")}
     require_gpu("auto", broken)
     require_gpu("gpu", {**broken, CPU_STANDS_IN: "1"})

@@ -1,6 +1,6 @@
-"""Whatever ends a training, the next attempt goes on as if nothing had happened.
+"""An interrupted training resumes as if it had never stopped.
 
-Each attempt is a process of its own, forked from one that has loaded the libraries, and is really killed.
+Each attempt is a separate process, forked from one that has loaded the libraries, and is really killed.
 """
 
 import json
@@ -30,14 +30,14 @@ LOG = "log.txt"
 
 @pytest.fixture(scope="module", autouse=True)
 def _warm() -> Iterator[None]:
-    """Forked processes find the libraries loaded."""
+    """Preload the libraries for the forked processes."""
     multiprocessing.get_context("forkserver").set_forkserver_preload([__name__, "torch.utils.tensorboard"])
     yield
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, base_model: Path) -> Job:
-    """A training that nobody interrupts."""
+    """Train without interruption."""
     job = resumable(tmp_path_factory.mktemp("whole") / "ml", base_model)
     assert attempt(job) == 0
     assert job.result()["steps"] == STEPS
@@ -52,7 +52,7 @@ def resumable(root: Path, base_model: Path) -> Job:
 
 
 def run(root: Path, kill_after: int) -> None:
-    """One attempt, in a process of its own; `kill_after` a step it kills itself, -1 for never."""
+    """Run one attempt in this process, which kills itself after step `kill_after`, or never if it is -1."""
     torch.set_num_threads(1)
     job = Job(root)
     output = os.open(root / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -84,7 +84,7 @@ def log(job: Job) -> str:
 
 
 def steps_done(job: Job) -> list[int]:
-    """The steps of all attempts, in the order in which they were done."""
+    """List the steps of all attempts, in their order."""
     return [
         int(line.split()[1].removeprefix("step="))
         for line in log(job).splitlines()
@@ -106,7 +106,7 @@ def assert_same(job: Job, whole: Job) -> None:
 
 
 @pytest.mark.parametrize("step", range(1, STEPS + 1))
-def test_killed_at_any_step_it_repeats_one_interval_at_most_and_ends_the_same(
+def test_a_training_killed_at_any_step_repeats_at_most_one_interval_and_ends_the_same(
     step: int, tmp_path: Path, base_model: Path, whole: Job
 ) -> None:
     job = resumable(tmp_path / "ml", base_model)
@@ -117,7 +117,7 @@ def test_killed_at_any_step_it_repeats_one_interval_at_most_and_ends_the_same(
     assert len(steps_done(job)) - STEPS <= EVERY
 
 
-def test_killed_again_and_again_it_still_gets_there(tmp_path: Path, base_model: Path, whole: Job) -> None:
+def test_a_training_killed_several_times_ends_the_same(tmp_path: Path, base_model: Path, whole: Job) -> None:
     job = resumable(tmp_path / "ml", base_model)
     for step in (3, 5, 7):
         assert attempt(job, kill_after=step) == -signal.SIGKILL
@@ -126,7 +126,7 @@ def test_killed_again_and_again_it_still_gets_there(tmp_path: Path, base_model: 
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_told_to_stop_at_any_moment_it_saves_and_repeats_nothing(
+def test_a_training_stopped_at_any_moment_saves_and_repeats_nothing(
     seed: int, tmp_path: Path, base_model: Path, whole: Job
 ) -> None:
     job = resumable(tmp_path / "ml", base_model)
@@ -149,7 +149,7 @@ def test_told_to_stop_at_any_moment_it_saves_and_repeats_nothing(
     assert steps_done(job) == list(range(1, STEPS + 1)), "no step is done twice"
 
 
-def test_told_to_stop_before_the_first_step_it_ends_at_once(
+def test_a_training_stopped_before_the_first_step_ends_at_once(
     tmp_path: Path, base_model: Path, whole: Job
 ) -> None:
     job = resumable(tmp_path / "ml", base_model)
@@ -172,7 +172,7 @@ def test_told_to_stop_before_the_first_step_it_ends_at_once(
     ],
     ids=["cut", "empty", "changed"],
 )
-def test_a_spoilt_newest_checkpoint_gives_way_to_the_one_before(
+def test_a_damaged_newest_checkpoint_is_replaced_by_the_previous_one(
     spoil: object, tmp_path: Path, base_model: Path, whole: Job
 ) -> None:
     job = resumable(tmp_path / "ml", base_model)
@@ -194,7 +194,7 @@ def step_of(file: Path) -> int:
         return int(json.loads(content.readline())["step"])
 
 
-def test_what_a_killed_writing_left_is_no_checkpoint(tmp_path: Path, base_model: Path, whole: Job) -> None:
+def test_a_partly_written_file_is_not_a_checkpoint(tmp_path: Path, base_model: Path, whole: Job) -> None:
     job = resumable(tmp_path / "ml", base_model)
     attempt(job, kill_after=5)
     (job.paths.checkpoints / ".checkpoint.partial").write_bytes(b"half of something")
@@ -202,7 +202,7 @@ def test_what_a_killed_writing_left_is_no_checkpoint(tmp_path: Path, base_model:
     assert_same(job, whole)
 
 
-def test_a_checkpoint_of_other_settings_is_named_and_not_used(
+def test_a_checkpoint_of_other_settings_is_logged_and_not_used(
     tmp_path: Path, base_model: Path, whole: Job
 ) -> None:
     job = resumable(tmp_path / "ml", base_model)
@@ -215,7 +215,7 @@ def test_a_checkpoint_of_other_settings_is_named_and_not_used(
     assert_same(job, whole)
 
 
-def test_a_full_disk_costs_the_checkpoint_and_not_the_training(
+def test_a_full_disk_loses_the_checkpoint_but_not_the_training(
     tmp_path: Path, base_model: Path, whole: Job
 ) -> None:
     job = resumable(tmp_path / "ml", base_model)
@@ -227,7 +227,7 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_training(
     assert_same(job, whole)
 
 
-def test_without_room_for_the_adapter_it_does_not_train_on(
+def test_without_space_for_the_adapter_training_ends(
     tmp_path: Path, base_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = resumable(tmp_path / "ml", base_model)
@@ -239,7 +239,7 @@ def test_without_room_for_the_adapter_it_does_not_train_on(
     assert not (job.root / "model" / "training.json").exists()
 
 
-def test_the_schedule_goes_on_with_the_pace_that_was_measured(tmp_path: Path) -> None:
+def test_the_schedule_continues_with_the_measured_pace(tmp_path: Path) -> None:
     kept = checkpoints.CheckpointFiles(tmp_path, "this")
     progress = checkpoints.TrainingProgress(step=3, validate_every=5, micro_batch_tokens=64)
     progress.pace.add(2.0)

@@ -37,7 +37,7 @@ def loss_and_gradients(model: Any) -> tuple[float, dict[str, torch.Tensor]]:
     return float(loss), {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
 
 
-def test_loss_and_gradients_are_peft_s(model: Any) -> None:
+def test_loss_and_gradients_match_peft(model: Any) -> None:
     expected_loss, expected = loss_and_gradients(model)
     MergedAdapters(model)
 
@@ -49,7 +49,7 @@ def test_loss_and_gradients_are_peft_s(model: Any) -> None:
         torch.testing.assert_close(gradient, expected[name], rtol=1e-4, atol=1e-6)
 
 
-def test_a_refresh_takes_up_what_was_learnt(model: Any) -> None:
+def test_a_refresh_merges_the_changed_adapter(model: Any) -> None:
     merged = MergedAdapters(model)
     before, _ = loss_and_gradients(model)
     with torch.no_grad():
@@ -61,13 +61,13 @@ def test_a_refresh_takes_up_what_was_learnt(model: Any) -> None:
     assert loss_and_gradients(model)[0] != before
 
 
-def test_what_is_saved_is_peft_s_own(model: Any) -> None:
+def test_the_state_dict_stays_that_of_peft(model: Any) -> None:
     names = set(model.state_dict())
     MergedAdapters(model)
     assert set(model.state_dict()) == names
 
 
-def test_layers_that_are_not_plain_keep_their_own_way(tmp_path: Path) -> None:
+def test_layers_that_are_not_plain_are_not_merged(tmp_path: Path) -> None:
     llama = save_tiny_model(tmp_path / "llama")
     assert MergedAdapters.can_merge(add_adapter(load_base(llama, CPU), Hyperparameters(lora_rank=4)))
     assert not MergedAdapters.can_merge(

@@ -34,13 +34,13 @@ HELD_OUT = [chat_example(n, TALES[n % 3]) for n in range(30, 35)]
 
 @pytest.fixture(autouse=True)
 def _little_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tiny model writes hundreds of tokens in this."""
+    """Limit the time: a tiny model generates hundreds of tokens in a second."""
     monkeypatch.setitem(evaluation_job.GENERATION_SECONDS, "cpu", 1.0)
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, base_model: Path) -> Path:
-    """A trained job; its folder `input` is laid out for the evaluation too."""
+    """Train a job whose folder `input` serves the evaluation too."""
     job = make_job(tmp_path_factory.mktemp("trained"), base_model)
     job.settings(**SMALL, epochs=4)
     assert train(job.paths, time.monotonic()) == 0
@@ -64,7 +64,7 @@ def result_of(paths: ProcessingPaths) -> dict[str, Any]:
     return content
 
 
-def test_it_tells_what_training_brought(paths: ProcessingPaths, trained: Path) -> None:
+def test_the_result_shows_the_improvement(paths: ProcessingPaths, trained: Path) -> None:
     result = result_of(paths)
     base, candidate = result["base"]["perplexity"], result["candidate"]["perplexity"]
     assert candidate < 0.9 * base
@@ -78,14 +78,14 @@ def test_it_tells_what_training_brought(paths: ProcessingPaths, trained: Path) -
     assert kinds == ["telling"] * 4 + ["opening"] * 2
 
 
-def test_what_it_writes_is_exactly_what_the_gate_reads(paths: ProcessingPaths, trained: Path) -> None:
+def test_the_result_is_exactly_what_the_gate_reads(paths: ProcessingPaths, trained: Path) -> None:
     paths.live.symlink_to(trained / "model")
     result = result_of(paths)
     assert Evaluation.model_validate(result).model_dump(mode="json") == result
 
 
 def plain_losses(folder: Path, adapter: Path | None) -> dict[str, tuple[float, int]]:
-    """Nats and tokens of each held-out story by transformers and peft alone."""
+    """Compute nats and tokens of each held-out story with transformers and peft alone."""
     model: Any = AutoModelForCausalLM.from_pretrained(folder)
     if adapter is not None:
         model = PeftModel.from_pretrained(model, adapter)
@@ -105,7 +105,7 @@ def plain_losses(folder: Path, adapter: Path | None) -> dict[str, tuple[float, i
     return dict(losses)
 
 
-def test_its_figures_are_those_of_a_plain_computation(
+def test_its_figures_match_a_plain_computation(
     paths: ProcessingPaths, base_model: Path, trained: Path
 ) -> None:
     result = result_of(paths)
@@ -144,7 +144,7 @@ def test_the_live_model_is_scored_beside_the_candidate(paths: ProcessingPaths, t
 def test_the_live_version_may_adapt_fewer_layers_than_the_candidate(
     paths: ProcessingPaths, trained: Path
 ) -> None:
-    """As one that an earlier recipe made."""
+    """An earlier recipe may have made it."""
     paths.live.mkdir()
     config = json.loads((trained / "model" / "adapter_config.json").read_text())
     (paths.live / "adapter_config.json").write_text(json.dumps({**config, "target_modules": ["q_proj"]}))
@@ -158,7 +158,7 @@ def test_the_live_version_may_adapt_fewer_layers_than_the_candidate(
     assert all(sample["live"] for sample in result["samples"])
 
 
-def test_too_few_stories_give_way_to_passages_and_those_to_silence(paths: ProcessingPaths) -> None:
+def test_too_few_stories_are_replaced_by_passages_or_have_no_interval(paths: ProcessingPaths) -> None:
     one_story = [{**example, "story_id": "only"} for example in HELD_OUT]
     for held_out, drawn, units in ((one_story, "passage", 5), (HELD_OUT[:2], None, 0)):
         write_examples(paths.test, held_out)
@@ -179,7 +179,7 @@ def test_an_adapter_of_another_base_is_refused_with_a_reason(paths: ProcessingPa
     assert "does not fit this base model" in paths.failure.read_text()
 
 
-def test_the_page_is_one_file_that_runs_and_loads_nothing(paths: ProcessingPaths) -> None:
+def test_the_page_is_one_file_without_scripts_that_loads_nothing(paths: ProcessingPaths) -> None:
     result = result_of(paths)
     page = (paths.output / "evaluation.html").read_text()
     assert not re.search(r"<script|src=|href=|url\(|@import", page)
@@ -187,7 +187,7 @@ def test_the_page_is_one_file_that_runs_and_loads_nothing(paths: ProcessingPaths
     assert page.count("<svg") == 3
 
 
-def test_what_a_model_wrote_cannot_become_markup(paths: ProcessingPaths) -> None:
+def test_generated_text_is_escaped(paths: ProcessingPaths) -> None:
     result = result_of(paths)
     result["samples"] = [
         {"kind": "opening", "prompt": "<b>?", "begun": "<i>", "base": "<script>x</script>",
@@ -199,7 +199,7 @@ def test_what_a_model_wrote_cannot_become_markup(paths: ProcessingPaths) -> None
     assert "<b>" not in page and "<i>" not in page and "did not learn" in page
 
 
-def test_requests_are_of_as_many_stories_as_can_be() -> None:
+def test_prompts_come_from_as_many_stories_as_possible() -> None:
     long = " ".join(f"word{n}" for n in range(60))
     held_out = [chat_example(n % 3, f"{n} {long}") for n in range(9)]
     held_out[0]["ends"] = False
@@ -215,7 +215,7 @@ def test_requests_are_of_as_many_stories_as_can_be() -> None:
     assert not any(request.answer_start.startswith("0 ") for request in finishing)
 
 
-def test_plain_models_go_on_with_a_beginning() -> None:
+def test_plain_models_continue_a_beginning() -> None:
     told = "One two three four five six seven eight nine ten eleven twelve thirteen."
     first, *_ = make_prompt_rounds([{"story_id": "x", "text": told}], [{"story_id": "y", "text": told}], 1)
     assert [(request.kind, request.user_message, request.answer_start) for request in first] == [
@@ -224,8 +224,8 @@ def test_plain_models_go_on_with_a_beginning() -> None:
     ]
 
 
-def test_endings_are_where_the_end_token_is_taught(paths: ProcessingPaths, base_model: Path) -> None:
-    """The chance of ending is that of the end token after the story's last word."""
+def test_the_ending_probability_is_that_of_the_end_token(paths: ProcessingPaths, base_model: Path) -> None:
+    """It is the probability of the end token after the story's last word."""
     tokenizer: Any = AutoTokenizer.from_pretrained(base_model)
     model: Any = AutoModelForCausalLM.from_pretrained(base_model)
     chances = []
@@ -256,7 +256,7 @@ def test_the_same_inputs_give_the_same_figures(
     assert first["over_base"] == second["over_base"] and first["base"]["low"] == second["base"]["low"]
 
 
-def test_tokens_are_drawn_from_the_nucleus_as_transformers_takes_it() -> None:
+def test_tokens_are_sampled_from_the_nucleus_as_transformers_defines_it() -> None:
     torch.manual_seed(0)
     scores: Any = 1.2 * torch.randn(3, 400)
     before: Any = torch.zeros(3, 1)

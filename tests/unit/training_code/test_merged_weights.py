@@ -1,4 +1,4 @@
-"""What a base that is hosted merged asks of the jobs: whole weights, and a way to chat with plain texts."""
+"""Bases that are hosted merged: merged weights, and a chat template for plain texts."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ TOKENS = 30
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny GPT-2 that learnt plain tales, in the evaluation's folders."""
+    """Train a tiny GPT-2 on plain texts, in the evaluation's folders."""
     root = tmp_path_factory.mktemp("gpt2")
     base = save_tiny_model(root / "base", "gpt2", chat=False, spread=0.2)
     (base / "staged.json").write_text(json.dumps({"files": {}, "hosting": "merged"}), encoding="utf-8")
@@ -60,7 +60,7 @@ def _told(model: Any, tokenizer: Any) -> str:
     return str(tokenizer.decode(written[0]))
 
 
-def test_the_merged_weights_tell_what_peft_tells_with_the_adapter(
+def test_the_merged_weights_generate_what_peft_generates_with_the_adapter(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     merged = _evaluated(trained, monkeypatch)
@@ -90,7 +90,7 @@ def test_no_weights_are_merged_for_a_base_that_is_hosted_with_adapters(
     assert not _evaluated(root, monkeypatch).exists()
 
 
-def test_an_adapter_that_learnt_plain_texts_brings_a_way_to_chat(trained: Path) -> None:
+def test_an_adapter_for_plain_texts_has_a_chat_template(trained: Path) -> None:
     tokenizer: Any = AutoTokenizer.from_pretrained(trained / "ml" / "model")
     assert (trained / "ml" / "model" / "chat_template.jinja").exists()
     said = [
@@ -103,7 +103,7 @@ def test_an_adapter_that_learnt_plain_texts_brings_a_way_to_chat(trained: Path) 
 
 
 @pytest.mark.parametrize("begins", [True, False])
-def test_a_chat_is_made_of_the_tokens_that_a_text_is(*, begins: bool) -> None:
+def test_a_rendered_chat_has_the_tokens_of_a_plain_text(*, begins: bool) -> None:
     tokenizer: Any = _with_beginning() if begins else tiny_tokenizer(chat=False)
     tokenizer.chat_template = plain_chat_template(tokenizer)
     rendered = tokenizer.apply_chat_template([{"role": "user", "content": "Once"}], tokenize=False)
@@ -113,7 +113,7 @@ def test_a_chat_is_made_of_the_tokens_that_a_text_is(*, begins: bool) -> None:
 
 
 def _with_beginning() -> Any:
-    """A tokenizer that begins every text with a token, as Llama's does."""
+    """Make a tokenizer that begins every text with a token, as Llama's does."""
     from tokenizers.processors import TemplateProcessing
 
     backend = tiny_tokenizer(chat=False).backend_tokenizer

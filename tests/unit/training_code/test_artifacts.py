@@ -1,4 +1,4 @@
-"""An adapter tells what it was made of, and the same things make the same adapter."""
+"""The record of an adapter has its inputs, and equal inputs give the same adapter."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ SETTINGS: dict[str, Any] = {
 }  # fmt: skip
 STEPS = 6
 GOLDEN = [5.53759, 5.45357, 5.39866, 5.38759, 5.38028, 5.37656]
-"""Written down from a run of the plain code; a change of them is a change of what is learnt."""
+"""Losses of an earlier run; if they change, training has changed."""
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def test_two_runs_with_nothing_but_a_seed_given_write_the_same_file(
         assert first[name] == second[name]
 
 
-def test_the_record_names_data_base_code_and_every_choice(job: Job) -> None:
+def test_the_record_has_data_base_code_and_every_choice(job: Job) -> None:
     job.settings(seed=3, precision="fp32", base_revision="abc123", usd_per_hour="1.13", price_date="2026-09")
     result = run(job)
     assert set(result["chosen"]) >= {
@@ -78,7 +78,7 @@ def test_other_data_has_another_hash(tmp_path: Path) -> None:
     assert folder_sha256(tmp_path, "**/*.jsonl") != before
 
 
-def test_a_staged_base_is_known_by_the_hashes_noted_with_it(tmp_path: Path) -> None:
+def test_a_staged_base_is_hashed_by_its_recorded_hashes(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     plain = base_model_sha256(tmp_path)
     files = {"config.json": {"bytes": 2, "sha256": "aa"}, "model.safetensors": {"bytes": 9, "sha256": "bb"}}

@@ -116,7 +116,7 @@ def test_every_row_is_planned_once_an_epoch_and_steps_fit(lengths: list[int], se
 
 @pytest.mark.parametrize(("longest", "allowed"), [(470, 1.03), (100, 1.02), (1024, 1.08)])
 def test_two_processes_hardly_wait_for_each_other(longest: int, allowed: float) -> None:
-    """A step lasts as long as its longer half: 1.16 times as long, before steps were planned in halves."""
+    """A step lasts as long as its longer half: 1.16 times as long before steps were planned in halves."""
     draw = random.Random(17)  # noqa: S311 (not a secret)
     rows = [TokenSequence((1,) * length, (True,) * length) for length in _story_lengths(draw, longest)]
     steps = plan_steps([len(row) for row in rows], 2048, 1, 17)

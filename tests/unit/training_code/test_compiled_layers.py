@@ -1,4 +1,4 @@
-"""Compiled layers learn what plain ones do."""
+"""Compiled layers train like uncompiled ones."""
 
 from pathlib import Path
 
@@ -47,7 +47,7 @@ def steps(folder: Path, *, compiled_too: bool) -> list[Step]:
 def test_compiled_layers_give_the_same_losses_and_gradients(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # all but the kernels, which take a minute to build and are not ours
+    # without the kernels of inductor, which take a minute to build and are not ours
     monkeypatch.setattr(kernels, "COMPILE_BACKEND", "aot_eager")
     base = save_tiny_model(tmp_path / "base")
     plain, ours = (steps(base, compiled_too=answer) for answer in (False, True))

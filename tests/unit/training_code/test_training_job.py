@@ -33,9 +33,7 @@ def weights(job: Job) -> dict[str, torch.Tensor]:
     return load_file(job.root / "model" / "adapter_model.safetensors")
 
 
-def test_it_learns_and_writes_all_that_the_contract_names(
-    job: Job, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_it_learns_and_writes_all_files_of_the_contract(job: Job, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(job) == 0
     names = {path.name for path in (job.root / "model").iterdir()}
     assert {
@@ -128,7 +126,7 @@ def test_gpt2_trains_on_plain_text(tmp_path: Path) -> None:
 
 @pytest.fixture
 def memory_for_few_tokens(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The model refuses more than 160 tokens at once, as a GPU's allocator does."""
+    """Make the model run out of memory for more than 160 tokens."""
     gradients = ChunkedLoss.backward
 
     def backward(self: Any, batch: Any, divisor: float) -> float:
@@ -140,7 +138,7 @@ def memory_for_few_tokens(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
-def test_short_of_memory_it_takes_smaller_bites_and_learns_the_same(
+def test_out_of_memory_it_halves_the_batch_and_trains_the_same(
     job: Job, tmp_path: Path, base_model: Path, request: pytest.FixtureRequest
 ) -> None:
     roomy = make_job(tmp_path / "roomy", base_model)
@@ -153,7 +151,7 @@ def test_short_of_memory_it_takes_smaller_bites_and_learns_the_same(
         torch.testing.assert_close(weights(job)[name], value, rtol=1e-2, atol=1e-3)
 
 
-def test_without_memory_for_one_row_it_says_so(
+def test_no_memory_for_one_row_is_an_error(
     job: Job, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def backward(*_: Any, **__: Any) -> float:
@@ -245,7 +243,7 @@ def test_each_failure_is_one_clear_message(
     assert "Traceback" not in message and not any(word in message for word in ("bell", "sea"))
 
 
-def test_sagemaker_can_start_the_file_from_a_folder_named_code(job: Job) -> None:
+def test_the_script_imports_the_package_beside_it_in_a_folder_named_code(job: Job) -> None:
     code = job.root / "input" / "data" / "code"
     shutil.copytree(CODE, code, ignore=shutil.ignore_patterns("__pycache__"))
     process = subprocess.run(

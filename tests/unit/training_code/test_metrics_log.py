@@ -17,7 +17,7 @@ from tests.unit.tiny_model import save_tiny_model
 CPU = PrecisionConfig(torch.device("cpu"), torch.float32)
 
 
-def test_a_step_has_its_speed_its_share_of_the_peak_its_memory_and_its_cost() -> None:
+def test_a_step_has_speed_peak_fraction_memory_and_cost() -> None:
     metrics = MetricsLogger(flops_per_token=2e9, peak_flops=1e12, usd_per_hour=1.13)
     row = metrics.step(3, 2.5, 125.0, 1e-3, 1800.0)
     assert (row.step, row.train_loss, row.tokens_per_second, row.learning_rate) == (3, 2.5, 125.0, 1e-3)
@@ -26,12 +26,12 @@ def test_a_step_has_its_speed_its_share_of_the_peak_its_memory_and_its_cost() ->
     assert row.memory_gib is not None and 0.05 < row.memory_gib < 64
 
 
-def test_what_is_not_known_is_left_out() -> None:
+def test_unknown_metrics_are_left_out() -> None:
     row = MetricsLogger().step(1, 2.5, 125.0, 1e-3, 1800.0)
     assert (row.peak_fraction, row.cost_usd) == (None, None)
 
 
-def test_every_metric_definition_finds_its_figure_in_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_metric_definition_matches_the_log(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("aws_cdk")  # not in the training image
     import re
 
@@ -54,7 +54,7 @@ def test_every_metric_definition_finds_its_figure_in_the_log(capsys: pytest.Capt
     }
 
 
-def test_slow_figures_are_not_logged_at_every_step(
+def test_slow_metrics_are_not_logged_at_every_step(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     metrics = MetricsLogger(usd_per_hour=1.0)
@@ -66,7 +66,7 @@ def test_slow_figures_are_not_logged_at_every_step(
     assert "cost_usd=0.0167 step=6" in capsys.readouterr().out
 
 
-def test_rows_can_be_read_while_the_job_runs(tmp_path: Path) -> None:
+def test_metrics_can_be_read_while_the_job_runs(tmp_path: Path) -> None:
     metrics = MetricsLogger(live_file=tmp_path / "model" / "metrics.jsonl")
     metrics.validation(0, 3.0, 1.0)
     metrics.step(1, 2.5, 125.0, 1e-3, 2.0)
@@ -94,7 +94,7 @@ def test_tensorboard_reads_the_event_files(tmp_path: Path) -> None:
     assert "memory_gib" in events.Tags()["scalars"]
 
 
-def test_mlflow_gets_settings_and_figures_and_an_attempt_goes_on_in_the_same_run(
+def test_mlflow_gets_settings_and_metrics_and_the_next_attempt_continues_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("mlflow")  # not in the training image
@@ -114,7 +114,7 @@ def test_mlflow_gets_settings_and_figures_and_an_attempt_goes_on_in_the_same_run
     assert len(client.get_metric_history(run.info.run_id, "train_loss")) == 2
 
 
-def test_a_tracker_that_fails_says_so_once_and_stops_nothing(
+def test_a_failing_tracker_is_logged_once_and_stops_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     environment = {"MLFLOW_TRACKING_URI": "arn:aws:sagemaker:eu-west-1:1:mlflow-tracking-server/x"}
@@ -124,7 +124,7 @@ def test_a_tracker_that_fails_says_so_once_and_stops_nothing(
     assert "needs the package sagemaker-mlflow" in out
 
 
-def test_the_work_of_a_token_is_that_of_its_products(tmp_path: Path) -> None:
+def test_the_flops_of_a_token_are_those_of_its_matrix_products(tmp_path: Path) -> None:
     base = load_base(save_tiny_model(tmp_path), CPU)
     # Two layers of width 32: q and o 32x32, k and v 32x16, three of 32x64; a head of 259 words.
     weights = 2 * (2 * 32 * 32 + 2 * 32 * 16 + 3 * 32 * 64) + 32 * 259
@@ -142,7 +142,7 @@ def test_the_shape_of_a_base_is_read_without_loading_it(tmp_path: Path) -> None:
     assert (other.layers, other.hidden, other.intermediate, other.context) == (2, 32, 128, 512)
 
 
-def test_the_machine_is_measured() -> None:
+def test_memory_and_peak_rate_are_measured() -> None:
     machine = MachineShare.detect(torch.device("cpu"))
     assert (machine.kind, machine.has_bitsandbytes) == ("cpu", False)
     assert machine.memory_bytes > peak_memory_gib(torch.device("cpu")) * 2**30

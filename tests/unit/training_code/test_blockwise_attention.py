@@ -1,4 +1,4 @@
-"""Attention in blocks of queries: the gradients of plain attention, and none from one row to another."""
+"""Blockwise attention has the gradients of plain attention, and none between rows."""
 
 import itertools
 
@@ -21,7 +21,7 @@ def parts(places: int) -> list[torch.Tensor]:
 
 
 def plain(parts: list[torch.Tensor], lengths: tuple[int, ...]) -> torch.Tensor:
-    """The same in fp32 by PyTorch's own function, row by row."""
+    """Compute the same in fp32 with PyTorch's own function, row by row."""
     rows = [slice(*ends) for ends in itertools.pairwise([0, *itertools.accumulate(lengths)])]
     query, key, value = parts
     attended = [
@@ -63,7 +63,7 @@ def error(value: torch.Tensor, expected: torch.Tensor) -> float:
     return float(((value.float() - expected).norm() / expected.norm()).detach())
 
 
-def test_what_one_row_says_changes_no_gradient_of_another_by_a_bit() -> None:
+def test_one_row_does_not_change_the_gradients_of_another_by_a_bit() -> None:
     lengths = (150, 90)
     gradients = []
     for changed in (False, True):
