@@ -33,7 +33,7 @@ def make(stories: Path, into: Path) -> DataReport:
     Raises:
         SystemExit: the folder holds no story.
     """
-    options = recipe.options(
+    options = recipe.dataset_options(
         "bench", SmallModel(), minimum_words=1, instance="ml.g6.xlarge", spot=True, max_training_minutes=60
     )
     into.mkdir(parents=True, exist_ok=True)

@@ -56,7 +56,7 @@ def main() -> None:
             for line in lines:
                 written.write(line.model_dump_json().encode() + b"\n")
     else:
-        options = recipe.options(
+        options = recipe.dataset_options(
             "bench", _Model(), minimum_words=1, instance="ml.g6.xlarge", spot=True, max_training_minutes=60
         )
         with tempfile.TemporaryDirectory(dir=folder.parent) as dataset:

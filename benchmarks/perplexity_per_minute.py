@@ -96,7 +96,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="storyloom-bench-") as temporary:
         root = Path(temporary)
         report = dataset.make(given.stories, root / "dataset")
-        chosen = recipe.recipe(dataset.SmallModel(), given.seconds // 60 or 1)
+        chosen = recipe.choose_recipe(dataset.SmallModel(), given.seconds // 60 or 1)
         settings = {
             "sequence_length": chosen.sequence_length,
             "max_seconds": given.seconds,

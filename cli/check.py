@@ -67,7 +67,7 @@ def check(folder: Path, settings: app_settings.Settings, console: Console) -> Da
     today = date.today().isoformat()
     price = prices.known(settings, "training", settings.training_instance, _PRICES_OF, today)
     files = [StoryFile(path, key, path.stat().st_size) for path, key in story_files(folder)]
-    options = recipe.options(
+    options = recipe.dataset_options(
         RUN_ID,
         settings.model,
         minimum_words=settings.minimum_words,

@@ -39,8 +39,8 @@ def _key(path: str) -> str:
     Raises:
         CommandError: the name cannot be a key.
     """
-    key = file_names.normalized(os.fsencode(path).decode(errors="replace"))
-    fault = file_names.fault(key)
+    key = file_names.normalize_name(os.fsencode(path).decode(errors="replace"))
+    fault = file_names.name_problem(key)
     if fault is not None:
         raise CommandError(
             f"{file_names.printable(key)} cannot be uploaded: {fault}.",

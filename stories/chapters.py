@@ -1,4 +1,4 @@
-"""Finds the chapters of a book in plain text, where only lines such as "CHAPTER XII" or "3. The Door" tell.
+"""Find the chapters of a book in plain text, by lines such as "CHAPTER XII" or "3. The Door".
 
 A line is a heading only as one of a sequence: "Chapter 1", "Chapter 2", "Chapter 3" with text between them.
 """
@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 from stories.language import count_words
-from stories.numbers import BARE_NUMBER, CHINESE_NUMBER, NUMBER, value
+from stories.numbers import BARE_NUMBER, CHINESE_NUMBER, NUMBER, parse_number
 from stories.structure import PART
-from stories.titles import is_chapter_name, joined_heading
+from stories.titles import is_chapter_name, join_heading
 
 _LONGEST_HEADING_CHARACTERS = 100
-_MOST_HEADING_LINES = 3
+_MAX_HEADING_LINES = 3
 _CHAPTER_WORD = (
     "chapter|chap\\.|book|part|volume|vol\\.|episode|scene|act|canto|letter|stave|section|story|tale"
     "|kapitel|teil|buch|band|akt|szene|brief|gesang|chapitre|partie|livre|tome|lettre|chant"
@@ -38,32 +38,32 @@ _NAMED = re.compile(
     r"|conclusion)(?:\s*[.:\u2013\u2014-]\s*(?P<name>.+))?[.:]?",
     re.I,
 )
-# What dresses up a number in plain text: "## 3 ##", "[Chapter 3]", "- XII -".
+# Decoration around a number in plain text: "## 3 ##", "[Chapter 3]", "- XII -".
 _MARKUP = f"#=*_~\u00a0\u3000{string.whitespace}"
 _FRAMED = re.compile(r"[\[(](?P<inside>[^\])]+)[\])]|-+\s*(?P<between>.+?)\s*-+")
 _SENTENCE_END = re.compile(r"[.!?\u2026,;]['\"\u201d\u2019\u00bb]?$")
 _PARAGRAPH = re.compile(r"[^\n]+(?:\n[^\n]+)*")
 
 _BARE_KIND, _NAMED_KIND = "number", "name"
-_FEWEST_WORDS_BETWEEN = 12
-_FEWEST_BARE_NUMBERS = 3
-_FEWEST_CHAPTERS = 2
-# Sections of a short story are numbered too, and pages are: neither is a chapter.
-_FEWEST_WORDS_OF_A_NUMBERED_CHAPTER = 200
+_MIN_WORDS_BETWEEN = 12
+_MIN_BARE_NUMBERS = 3
+_MIN_CHAPTERS = 2
+# Sections of a short story and pages are numbered too, but neither is a chapter.
+_MIN_WORDS_OF_A_NUMBERED_CHAPTER = 200
 _MORE_LIKE_PAGES_FROM = 40
-_FEWEST_WORDS_WHERE_THERE_ARE_MANY = 600
-_FEWEST_WORDS_OF_A_CHAPTER = 20
-_FEWEST_LINES_OF_CONTENTS = 3
+_MIN_WORDS_IF_THERE_ARE_MANY = 600
+_MIN_WORDS_OF_A_CHAPTER = 20
+_MIN_LINES_OF_CONTENTS = 3
 _LARGEST_STEP = 2
 
 
 @dataclass(frozen=True)
 class Chapter:
-    """Where a chapter stands in a text; the next one begins where it ends."""
+    """The position of a chapter in a text; the next chapter begins at its end."""
 
     title: str
     begin: int
-    """Its heading's first character, or that of the part's above it."""
+    """First character of its heading, or of the heading of the part above it."""
     body: int
     """First character of its text."""
     end: int
@@ -76,7 +76,7 @@ class _Heading:
     begin: int
     end: int
     kind: str
-    """The word it counts with, such as "chapter"."""
+    """The word before its number, such as "chapter"."""
     number: int
     title: str
     is_bare: bool
@@ -84,15 +84,15 @@ class _Heading:
 
 
 def find_chapters(text: str) -> list[Chapter]:
-    """Return the chapters of a cleaned text in order; none where its headings make no believable sequence.
+    """Return the chapters of a cleaned text in order; none if its headings do not form a plausible sequence.
 
-    What stands before the first one is front matter.
+    The text before the first chapter is front matter.
 
     Args:
         text: paragraphs with an empty line between them.
     """
     headings = _without_contents(text, list(_candidates(text)))
-    kind = _counting_kind(text, headings)
+    kind = _most_likely_kind(text, headings)
     if kind is None:
         return []
     sequence = set(_in_sequence(headings, kind))
@@ -113,8 +113,8 @@ def _candidates(text: str) -> Iterator[_Heading]:
 
 
 def _as_heading(paragraph: re.Match[str]) -> _Heading | None:
-    lines = [line for line in map(_undressed, paragraph[0].split("\n")) if line]
-    if not lines or len(lines) > _MOST_HEADING_LINES:
+    lines = [line for line in map(_without_decoration, paragraph[0].split("\n")) if line]
+    if not lines or len(lines) > _MAX_HEADING_LINES:
         return None
     kind, number, name = _parse(lines[0])
     if number is None or (name and name[0].islower()):
@@ -126,40 +126,40 @@ def _as_heading(paragraph: re.Match[str]) -> _Heading | None:
         paragraph.end(),
         kind,
         number,
-        joined_heading(lines),
+        join_heading(lines),
         is_bare=not name and len(lines) == 1,
     )
 
 
-def _undressed(line: str) -> str:
+def _without_decoration(line: str) -> str:
     plain = line.strip(_MARKUP)
     framed = _FRAMED.fullmatch(plain)
     return framed["inside"] or framed["between"] if framed else plain
 
 
 def _parse(line: str) -> tuple[str, int | None, str]:
-    """Return what a line counts with, its number and the name after it."""
+    """Return the word before a heading's number, the number and the name after it."""
     for pattern in (_WORD_FIRST, _NUMBER_FIRST, _CHINESE):
         found = pattern.fullmatch(line)
         if found:
-            return found["word"].casefold(), value(found["number"]), found["name"].strip()
+            return found["word"].casefold(), parse_number(found["number"]), found["name"].strip()
     found = _BARE.fullmatch(line)
     if found:
-        return _BARE_KIND, value(found["number"]), (found["name"] or "").strip()
+        return _BARE_KIND, parse_number(found["number"]), (found["name"] or "").strip()
     if _NAMED.fullmatch(line):
         return _NAMED_KIND, 0, ""
     return "", None, ""
 
 
 def _words_after(text: str, headings: Sequence[_Heading]) -> list[int]:
-    """Return how many words stand between each heading and the next."""
+    """Count the words between each heading and the next."""
     ends = [*(heading.begin for heading in headings[1:]), len(text)][: len(headings)]
     return [count_words(text[heading.end : end]) for heading, end in zip(headings, ends, strict=True)]
 
 
 def _without_contents(text: str, headings: list[_Heading]) -> list[_Heading]:
-    """Leave out a table of contents: headings with nothing between them that come again further down."""
-    gaps = [words < _FEWEST_WORDS_BETWEEN for words in _words_after(text, headings)]
+    """Leave out a table of contents: headings in a row, without text between them, that recur further down."""
+    gaps = [words < _MIN_WORDS_BETWEEN for words in _words_after(text, headings)]
     kept: list[_Heading] = []
     later = Counter((heading.kind, heading.number) for heading in headings)
     position = 0
@@ -169,13 +169,13 @@ def _without_contents(text: str, headings: list[_Heading]) -> list[_Heading]:
         for heading in run:
             later[heading.kind, heading.number] -= 1
             repeats = later[heading.kind, heading.number] > 0
-            if not (is_empty and repeats and len(run) >= _FEWEST_LINES_OF_CONTENTS):
+            if not (is_empty and repeats and len(run) >= _MIN_LINES_OF_CONTENTS):
                 kept.append(heading)
     return kept
 
 
-def _counting_kind(text: str, headings: Sequence[_Heading]) -> str | None:
-    """Return the word, or the want of one, that most believably counts the chapters."""
+def _most_likely_kind(text: str, headings: Sequence[_Heading]) -> str | None:
+    """Return the kind of heading that most plausibly numbers the chapters, or None."""
     kinds = dict.fromkeys(heading.kind for heading in headings if heading.kind != _NAMED_KIND)
     believable = [
         (len(sequence), kind)
@@ -187,7 +187,7 @@ def _counting_kind(text: str, headings: Sequence[_Heading]) -> str | None:
 
 
 def _in_sequence(headings: Sequence[_Heading], kind: str) -> list[_Heading]:
-    """Return the headings of a kind that count on, or begin again at one as in a new part."""
+    """Return the headings of a kind whose numbers increase, or restart at one as in a new part."""
     sequence: list[_Heading] = []
     for heading in headings:
         if heading.kind != kind:
@@ -200,16 +200,16 @@ def _in_sequence(headings: Sequence[_Heading], kind: str) -> list[_Heading]:
 
 
 def _is_believable(text: str, sequence: Sequence[_Heading], kind: str) -> bool:
-    if len(sequence) < (_FEWEST_BARE_NUMBERS if kind == _BARE_KIND else _FEWEST_CHAPTERS):
+    if len(sequence) < (_MIN_BARE_NUMBERS if kind == _BARE_KIND else _MIN_CHAPTERS):
         return False
-    if len({heading.number for heading in sequence}) < _FEWEST_CHAPTERS:
+    if len({heading.number for heading in sequence}) < _MIN_CHAPTERS:
         return False
     words = median(_words_after(text, sequence))
     if kind != _BARE_KIND:
-        return words >= _FEWEST_WORDS_OF_A_CHAPTER
+        return words >= _MIN_WORDS_OF_A_CHAPTER
     if len(sequence) > _MORE_LIKE_PAGES_FROM:
-        return words >= _FEWEST_WORDS_WHERE_THERE_ARE_MANY
-    return words >= _FEWEST_WORDS_OF_A_NUMBERED_CHAPTER
+        return words >= _MIN_WORDS_IF_THERE_ARE_MANY
+    return words >= _MIN_WORDS_OF_A_NUMBERED_CHAPTER
 
 
 def _is_part(heading: _Heading, kind: str) -> bool:
@@ -217,7 +217,7 @@ def _is_part(heading: _Heading, kind: str) -> bool:
 
 
 def _with_names(text: str, headings: Sequence[_Heading]) -> list[_Heading]:
-    """Add the names that stand in a paragraph below the numbers, where most chapters have one."""
+    """Add the names in the paragraphs below the numbers, if most chapters have one."""
     named = [_with_name(text, heading) for heading in headings]
     bare = [heading.is_bare for heading in headings]
     found = sum(new.end > old.end for new, old in zip(named, headings, strict=True))
@@ -230,7 +230,7 @@ def _with_name(text: str, heading: _Heading) -> _Heading:
     following = _PARAGRAPH.search(text, heading.end)
     if not following or not is_chapter_name(following[0]):
         return heading
-    title = joined_heading([heading.title, following[0]])
+    title = join_heading([heading.title, following[0]])
     return replace(heading, end=following.end(), title=title)
 
 
@@ -240,8 +240,8 @@ def _chapters(text: str, headings: Sequence[_Heading]) -> Iterator[Chapter]:
     ends = [heading.begin for heading in headings[1:]] + [len(text)]
     for heading, end in zip(headings, ends, strict=True):
         begin = heading.begin if waiting is None else waiting
-        if PART.match(heading.title) and count_words(text[heading.end : end]) < _FEWEST_WORDS_BETWEEN:
-            # A part's heading belongs to its first chapter, and its name to all of them.
+        if PART.match(heading.title) and count_words(text[heading.end : end]) < _MIN_WORDS_BETWEEN:
+            # A part's heading belongs to its first chapter, and its name goes into the titles of all its chapters.
             part, waiting = heading, begin
             continue
         waiting = None

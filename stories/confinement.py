@@ -1,7 +1,7 @@
-"""Reads each file in another process, which has a limit of time and of memory and no credentials.
+"""Read each file in a separate process that has a time limit, a memory limit and no credentials.
 
-A file that takes too much, or crashes its reader, costs itself: it is rejected with its reason, and the next
-one is read by a new process. An ordinary file costs no more than the way through a pipe.
+If a file exceeds a limit or crashes its reader, only that file is rejected, with its reason, and a new process reads
+the next one. An ordinary file costs no more than a round trip through a pipe.
 """
 
 from __future__ import annotations
@@ -20,47 +20,50 @@ from typing import IO
 from pydantic import BaseModel
 
 from stories.errors import TOO_MUCH_MEMORY
-from stories.limits import longest_seconds
+from stories.limits import max_reading_seconds
 from stories.models import Reject, Source
 
 END_OF_FILE = b"#"
-"""Begins the line after a file's last record or reject."""
+"""First byte of the line after a file's last record or reject."""
 _PROGRAM = "stories.reading_process"
-# What the library's parsers keep of a large file is given back by ending the process.
+# Ending the process frees the memory that parsers keep after a large file.
 _LARGEST_IDLE_KILOBYTES = 512 * 1024
 _CLOCK_SECONDS_A_PROCESSOR_SECOND = 10
-"""A process gets a tenth of a processor even on a busy machine; one that waits for something gets none."""
+"""On a busy machine a process still gets a tenth of a processor; one that waits uses no processor time."""
 _AS_TEXT = "Save it as plain text (.txt, UTF-8) and drop it again, or leave it out."
-_BROKEN = ("It is built in a way that breaks its reader.", _AS_TEXT)
-_KILLED = ("The system stopped its reader, most likely because memory was short.", TOO_MUCH_MEMORY[1])
+_BROKEN = ("It crashes the program that reads it.", _AS_TEXT)
+_KILLED = (
+    "The system stopped the program that reads it, most likely because memory was short.",
+    TOO_MUCH_MEMORY[1],
+)
 
 
-class Request(BaseModel):
-    """One file to read, as the process is asked for it."""
+class ReadRequest(BaseModel):
+    """One file to read, as it is sent to the process."""
 
     source: Source
     file: str
-    """Where it is on this machine: its path's bytes as Latin-1, since not every path is text."""
+    """Its path on this machine: the path's bytes decoded as Latin-1, because not every path is UTF-8."""
     seconds: int
-    """Of a processor, that reading it may take. The system ends the process (SIGXCPU) when they are over."""
+    """Processor time that reading it may take. After that the system ends the process (SIGXCPU)."""
 
 
-class OutOfTimeError(Exception):
-    """The caller's own time was over before a file's: nothing is known of the file yet."""
+class ReadTimeoutError(Exception):
+    """The caller's time ran out before the file's limit; the file may still be readable."""
 
 
-class ClosedError(Exception):
-    """The process was closed while, or before, it was to read a file."""
+class ReadingProcessClosedError(Exception):
+    """The process was closed before it had read the file."""
 
 
 class ReadingProcess:
-    """A process that reads files for us, one at a time; it is started when it is needed."""
+    """A process that reads files, one at a time. It is started when the first file is read."""
 
     def __init__(self, *, log: bool) -> None:
-        """Start nothing yet.
+        """Create the reader without starting a process.
 
         Args:
-            log: whether what it logs goes where our own log goes (standard error), or nowhere.
+            log: whether the process's log goes to our standard error; otherwise it is discarded.
         """
         self._log = log
         self._is_closed = False
@@ -72,48 +75,48 @@ class ReadingProcess:
         file: Path,
         size: int,
         to: IO[bytes],
-        most_seconds: float = math.inf,
+        max_seconds: float = math.inf,
         *,
         is_final: bool = True,
     ) -> None:
-        """Read a file: its records and rejects are written to `to`, one a line.
+        """Read a file and write its records and rejects to `to`, one a line.
 
-        A file whose reader is stopped gives one reject and nothing else. Unless its time was over, a new
-        process tries once more before that: what stopped the first one may not have been the file's fault.
+        If the process is stopped, one reject is written and nothing else. Unless it exceeded its time, a new
+        process tries once more first, because the cause may not have been the file.
 
         Args:
-            source: where the file came from.
-            file: where it is on this machine.
-            size: its bytes.
-            to: seekable; written to at its present position.
-            most_seconds: how long the caller can wait, by the clock.
-            is_final: whether a file is rejected that takes longer than that; else it is to be tried again.
+            source: key and version of the file.
+            file: path of the file on this machine.
+            size: its size in bytes.
+            to: seekable stream, written to at its current position.
+            max_seconds: how long the caller can wait, in wall-clock time.
+            is_final: whether a file that takes longer is rejected; otherwise ReadTimeoutError is raised.
 
         Raises:
-            OutOfTimeError: the caller's time was over, nothing was written, and it is not final.
-            ClosedError: `close` was called.
+            ReadTimeoutError: the caller's time ran out and `is_final` is false; nothing was written.
+            ReadingProcessClosedError: `close` was called.
         """
-        seconds = longest_seconds(size)
-        patience = min(most_seconds, seconds * _CLOCK_SECONDS_A_PROCESSOR_SECOND)
+        seconds = max_reading_seconds(size)
+        patience = min(max_seconds, seconds * _CLOCK_SECONDS_A_PROCESSOR_SECOND)
         until = time.monotonic() + patience
-        request = Request(source=source, file=os.fsencode(file).decode("latin-1"), seconds=seconds)
+        request = ReadRequest(source=source, file=os.fsencode(file).decode("latin-1"), seconds=seconds)
         start = to.tell()
         for is_last in (False, True):
-            status = self._ask(request, to, until - time.monotonic())
+            status = self._send(request, to, until - time.monotonic())
             if status is None:
                 return
             if self._is_closed:
-                raise ClosedError
+                raise ReadingProcessClosedError
             to.seek(start)
             to.truncate()
-            if status == _TIME_IS_UP and patience == most_seconds and not is_final:
-                raise OutOfTimeError
+            if status == _TIME_IS_UP and patience == max_seconds and not is_final:
+                raise ReadTimeoutError
             if is_last or status in {_TIME_IS_UP, -signal.SIGXCPU}:
                 to.write(_reject(source, status, seconds).model_dump_json().encode() + b"\n")
                 return
 
     def close(self) -> None:
-        """End the process, whatever it is doing, and start no other; also called by another thread."""
+        """Kill the process and start no other. Another thread may call this."""
         self._is_closed = True
         process = self._process
         if process is not None:
@@ -131,10 +134,10 @@ class ReadingProcess:
                     pipe.close()
         process.wait()
 
-    def _ask(self, request: Request, to: IO[bytes], wait: float) -> int | None:
-        """Return None if the file was read, else how the process ended."""
+    def _send(self, request: ReadRequest, to: IO[bytes], wait: float) -> int | None:
+        """Return None if the file was read, otherwise the exit status of the process."""
         if self._is_closed:
-            raise ClosedError
+            raise ReadingProcessClosedError
         process = self._process = self._process or self._start()
         assert process.stdin and process.stdout  # noqa: S101 - for the type checker
         time_is_up = threading.Event()
@@ -170,7 +173,7 @@ class ReadingProcess:
             stdout=subprocess.PIPE,
             stderr=None if self._log else subprocess.DEVNULL,
             env=_environment(),
-            # Ctrl-C in a terminal is for us alone: it ends when its input does.
+            # Ctrl-C in a terminal must not reach it; it exits when its standard input closes.
             start_new_session=True,
         )
 
@@ -180,9 +183,9 @@ _TIME_IS_UP = -signal.NSIG
 
 
 def _environment() -> dict[str, str]:
-    """Return what Python needs to start, and no credentials: the file may be anybody's."""
+    """Return only what Python needs to start. Credentials are left out because the file is not trusted."""
     needed = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "PATH", "TMPDIR") if name in os.environ}
-    # numpy's threads would each reserve memory, and have nothing to do.
+    # numpy's threads would reserve memory and have nothing to do.
     return needed | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"}
 
 

@@ -1,4 +1,4 @@
-"""Records in, a dataset and its report out: the same bytes for the same records, whatever their order."""
+"""Assemble records into a dataset and its report: the same bytes for the same records, in any order."""
 
 import itertools
 import json
@@ -9,87 +9,87 @@ from pathlib import Path
 
 from stories import duplicates, splitting
 from stories.estimate import estimate
-from stories.examples import build
-from stories.fingerprint import fingerprint
-from stories.ledger import Ledger
+from stories.examples import build_examples
+from stories.fingerprint import compute_fingerprint
+from stories.ledger import SplitLedger
 from stories.models import PARTS, DataReport, PartSize, Record, Reject
-from stories.store import Entry, RecordStore, record_store
-from stories.summary import CleaningTally, File, lengths, outcomes
-from stories.time_budget import TimeBudget
-from stories.verdict import grade, verdict
+from stories.store import StoryEntry, RecordStore, open_record_store
+from stories.summary import CleaningTally, FileVersion, count_outcomes, measure_lengths
+from stories.time_budget import DatasetTimeBudget
+from stories.verdict import grade_words, verdict
 
 LEDGER_FILE = "ledger.json"
 
 
 @dataclass(frozen=True)
-class Options:
-    """What the dataset is made for."""
+class DatasetOptions:
+    """The model, the job and the limits that a dataset is made for."""
 
     run_id: str
     chat: bool
-    """Whether the base model takes chats."""
+    """Whether the base model is a chat model."""
     sequence_length: int
-    """Tokens the model is trained on at a time."""
+    """Length of a training sequence, in tokens."""
     epochs: int
     minimum_words: int
     parameters_millions: int
     instance: str
     """SageMaker training instance type."""
-    most_minutes: float
-    """When training ends by itself."""
+    max_minutes: float
+    """Time limit of the training."""
     base_model: str = ""
-    """Its name, for the report."""
+    """Name of the base model, for the report."""
     spot: bool = False
-    """Whether training waits for spare machines, which cost less."""
+    """Whether training runs on spot instances, which cost less."""
     instances: int = 1
-    """How many train together."""
+    """How many instances train together."""
     usd_per_hour: float | None = None
     """Price of one instance, on demand; None if it is not known."""
     price_month: str = ""
-    """Of what month the price is, as `2026-09`."""
+    """Month of the price, such as `2026-09`."""
     price_source: str = ""
-    """Who gave the price, in words for people."""
+    """Source of the price, in words for people."""
 
 
 @dataclass
 class _Files:
-    """Which files there were, and which of them gave a story."""
+    """The files that were read, those with at least one story, their rejects and what cleaning changed."""
 
-    seen: set[File] = field(default_factory=set)
-    kept: set[File] = field(default_factory=set)
+    seen: set[FileVersion] = field(default_factory=set)
+    kept: set[FileVersion] = field(default_factory=set)
     rejects: list[Reject] = field(default_factory=list)
     tally: CleaningTally = field(default_factory=CleaningTally)
 
 
 def assemble(
     lines: Iterable[Record | Reject],
-    options: Options,
+    options: DatasetOptions,
     folder: Path,
-    ledger: Ledger | None = None,
+    ledger: SplitLedger | None = None,
     *,
-    budget: TimeBudget | None = None,
+    budget: DatasetTimeBudget | None = None,
 ) -> DataReport:
-    """Write `train/`, `validation/` and `test/examples.jsonl` into a folder and report on them.
+    """Write `train/`, `validation/` and `test/examples.jsonl` into a folder and return the data report.
 
-    `ledger.json` beside them remembers the split: given to the next call it keeps every story on its side.
+    `ledger.json` beside them records the split. Passed to the next call, it keeps every story on its side.
 
-    Memory holds about 2 kB of each story, however long it is; all else waits on disk.
+    Memory holds about 2 kB for each story, however long it is; everything else is on disk.
 
     Args:
-        lines: what `read_file` yielded for all files, in any order.
-        options: what the dataset is made for.
+        lines: records and rejects of all files, in any order.
+        options: the model, the job and the limits.
         folder: an empty folder with room for three times the text.
-        ledger: of the dataset before this one; None for the first.
-        budget: how long it may take.
+        ledger: the ledger of the previous dataset; None for the first.
+        budget: the time limit.
 
     Raises:
-        OutOfTimeError: it would take longer.
+        TimeBudgetExceededError: the time limit is exceeded, or is going to be.
     """
-    budget = budget or TimeBudget()
-    with record_store(folder) as store:
-        files = _collect(budget.through(lines, "stories were taken in"), store)
-        entries, left_out = duplicates.leave_out(store, budget)
-        split = splitting.split(entries, left_out, lambda entry: store.read(entry).text, ledger or Ledger())
+    budget = budget or DatasetTimeBudget()
+    with open_record_store(folder) as store:
+        files = _collect(budget.iterate(lines, "stories were taken in"), store)
+        entries, dropped = duplicates.drop_duplicates(store, budget)
+        split = splitting.split_stories(entries, dropped, lambda entry: store.read(entry).text, ledger or SplitLedger())
         sizes = {part: _write(store, split.parts[part], options, folder / part, budget) for part in PARTS}
     (folder / LEDGER_FILE).write_text(split.ledger.to_json(), encoding="utf-8", newline="\n")
     tokens = sizes["train"].examples * options.sequence_length * options.epochs
@@ -97,12 +97,12 @@ def assemble(
         tokens,
         options.parameters_millions,
         options.instance,
-        options.most_minutes,
+        options.max_minutes,
         options.instances,
         usd_per_hour=options.usd_per_hour,
     )
     words = sum(entry.words for entry in entries)
-    judged, words_to_next_grade = grade(words, options.minimum_words)
+    judged, words_to_next_grade = grade_words(words, options.minimum_words)
     enough = words >= options.minimum_words and all(size.examples for size in sizes.values())
     data_report = DataReport(
         run_id=options.run_id,
@@ -114,7 +114,7 @@ def assemble(
         stories=len(entries),
         words=words,
         languages=dict(sorted(Counter(entry.language for entry in entries).items())),
-        duplicates=[pair.duplicate for pair in left_out],
+        duplicates=[pair.duplicate for pair in dropped],
         split=sizes,
         enough=enough,
         verdict="",
@@ -127,8 +127,8 @@ def assemble(
         minimum_words=options.minimum_words,
         works=len({entry.work for entry in entries}),
         languages_words=_words_by_language(entries),
-        lengths=lengths(entry.words for entry in entries),
-        outcomes=outcomes(
+        lengths=measure_lengths(entry.words for entry in entries),
+        outcomes=count_outcomes(
             files.seen,
             files.kept,
             {entry.file for entry in entries},
@@ -145,7 +145,7 @@ def assemble(
     return data_report.model_copy(update={"verdict": said})
 
 
-def _words_by_language(entries: Iterable[Entry]) -> dict[str, int]:
+def _words_by_language(entries: Iterable[StoryEntry]) -> dict[str, int]:
     words: Counter[str] = Counter()
     for entry in entries:
         words[entry.language] += entry.words
@@ -162,29 +162,29 @@ def _collect(lines: Iterable[Record | Reject], store: RecordStore) -> _Files:
         else:
             files.kept.add(file)
             files.tally.add(line)
-            store.add(line, fingerprint(line))
+            store.add(line, compute_fingerprint(line))
     return files
 
 
 def _write(
     store: RecordStore,
-    pieces: Sequence[splitting.Piece],
-    options: Options,
+    spans: Sequence[splitting.StorySpan],
+    options: DatasetOptions,
     folder: Path,
-    budget: TimeBudget,
+    budget: DatasetTimeBudget,
 ) -> PartSize:
     """Write one part's examples.jsonl and return its size."""
     folder.mkdir()
     count = 0
     with (folder / "examples.jsonl").open("w", encoding="utf-8", newline="\n") as file:
-        # A story's pieces follow one another: it is read once for all of them, however many there are.
-        in_time = budget.through(pieces, "passages were written as examples")
-        for entry, of_entry in itertools.groupby(in_time, key=lambda piece: piece.entry):
+        # A story's spans are consecutive, so its record is read only once for all of them.
+        in_time = budget.iterate(spans, "passages were written as examples")
+        for entry, of_entry in itertools.groupby(in_time, key=lambda span: span.entry):
             record = store.read(entry)
-            for piece in of_entry:
-                for example in build(
-                    record, piece.begin, piece.end, chat=options.chat, sequence_length=options.sequence_length
+            for span in of_entry:
+                for example in build_examples(
+                    record, span.begin, span.end, chat=options.chat, sequence_length=options.sequence_length
                 ):
                     file.write(json.dumps(example, ensure_ascii=False) + "\n")
                     count += 1
-    return PartSize(stories=len(pieces), words=sum(piece.words for piece in pieces), examples=count)
+    return PartSize(stories=len(spans), words=sum(span.words for span in spans), examples=count)

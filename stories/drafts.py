@@ -1,4 +1,4 @@
-"""Tells from a name which story a file holds a draft of, and which of two drafts is the later one."""
+"""Recognise drafts of one story by their names, and which of two drafts is the later one."""
 
 import re
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _LATE = (
 )
 _VERSION = "version|vers|ver|v|revision|rev|fassung|versión|versione|versão|versie"
 _COPY = "copy|kopie|copie|copia|cópia"
-# Only at the end of a name and after a break in it: “The Last Ferry” is a story, “ferry last” a state of one.
+# Only at the end of a name, after a separator: “The Last Ferry” is a title, “ferry last” is a draft.
 _MARK = re.compile(
     rf"(?:[-_.\s]+[(\[]?|[(\[])(?:(?:(?P<early>{_EARLY})|(?P<late>{_LATE})|(?:{_VERSION})|(?:{_COPY}))"
     r"[-_.\s]*(?P<number>\d{1,3})?|(?P<date>\d{4}[-_.]\d{2}[-_.]\d{2})|(?<=[(\[])(?P<count>\d{1,2}))[)\]]*$",
@@ -28,16 +28,16 @@ _COPY_OF = re.compile(r"^(?:copy of|kopie von|copie de|copia (?:de|di)|cópia de
 
 @dataclass(frozen=True)
 class DraftName:
-    """A name without the marks of its drafts."""
+    """A name without its draft marks, such as `v2` or `final`."""
 
     story: str
-    """What all drafts of the story are called; empty where a name is nothing but marks."""
+    """The name that all drafts of the story share; empty if the name consists of marks only."""
     revision: tuple[int, int]
-    """Sorts drafts of one story from early to late; (0, 0) where the name does not say."""
+    """Sort key of drafts of one story, from early to late; (0, 0) if the name has no marks."""
 
 
 def draft_name(name: str) -> DraftName:
-    """Take the marks off a name: `the-ferry v2 (final)` is a late draft of "the ferry"."""
+    """Split a name into story and revision: `the-ferry v2 (final)` is a late draft of "the ferry"."""
     left = _COPY_OF.sub("", name.strip())
     stages: list[int] = []
     numbers: list[int] = []
@@ -50,11 +50,11 @@ def draft_name(name: str) -> DraftName:
     story = re.sub(r"[\W_]+", " ", left).strip().casefold()
     if re.fullmatch(rf"{_EARLY}|{_LATE}|{_VERSION}|{_COPY}", story):
         story = ""
-    # “Final draft” is final.
+    # “Final draft” is a final version.
     return DraftName(story, (max(stages, default=0), max(numbers, default=0)))
 
 
 def story_names(path: str, title: str) -> frozenset[str]:
-    """Return what a story is called, by its file and by its title; drafts of one story share a name."""
+    """Return the names of a story, from its file and its title; drafts of one story share a name."""
     named = [] if is_chapter_title(title) else [draft_name(title).story]
     return frozenset(filter(None, [draft_name(PurePosixPath(path).stem).story, *named]))

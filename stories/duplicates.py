@@ -1,4 +1,4 @@
-"""Finds stories that say the same as another: word for word, nearly, as a draft of it or as a part of it."""
+"""Find duplicates: stories that repeat another one word for word, nearly, as a draft of it or as a part of it."""
 
 import math
 import zlib
@@ -11,175 +11,175 @@ from pathlib import PurePosixPath
 from stories.drafts import draft_name, story_names
 from stories.fingerprint import jaccard
 from stories.models import Duplicate, DuplicateKind
-from stories.postings import Postings
-from stories.store import Entry, RecordStore
-from stories.time_budget import TimeBudget
+from stories.postings import InvertedIndex
+from stories.store import StoryEntry, RecordStore
+from stories.time_budget import DatasetTimeBudget
 
 NEAR = 0.5
-"""Jaccard similarity of five-word shingles from which two stories are one. A story with every twelfth word
-changed is at 0.5; two stories by one author about one place stay below 0.05."""
+"""Jaccard similarity of five-word shingles from which two stories count as duplicates. A story with every twelfth
+word changed has 0.5; two stories by one author about one place stay below 0.05."""
 DRAFT = 0.1
-"""The same for two stories of one name: a tenth of the wording is more than a story told anew shares."""
+"""The same for two stories of one name: a rewritten story shares less than a tenth of the wording."""
 DRAFT_INSIDE = 0.2
-"""Or so much of the shorter one stands in the longer one: the draft was a sketch of it."""
+"""Share of the shorter story in the longer one from which it counts as a draft, such as a sketch of it."""
 
-# Two of a sketch's values are a band. Sketches of which half the values agree have 16 bands in common, and
-# fewer than three less than once in a million million; stories that are not near hardly ever have so many.
+# A band is two values of a sketch. Sketches with half of their values in common share 16 bands on average, and
+# fewer than three less than once in 10^12; other pairs of stories hardly ever share three.
 _BAND = 2
-_FEWEST_BANDS = 3
+_MIN_BANDS = 3
 _GOLDEN = 0x9E3779B97F4A7C15
 _63_BITS = 2**63 - 1
-# Fewer tell too little: a text of fewer than about 130 words is not looked for inside others.
-_FEWEST_SAMPLED = 8
+# Shorter texts, below about 130 words, give too few samples and are not searched for inside others.
+_MIN_SAMPLED = 8
 _ONE_SIZE = 1.5
 _PREPARED = "stories were prepared for comparison"
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """A story that is left out, the one that stays for it, and what the report says of the two."""
+class DroppedStory:
+    """A story that is dropped as a duplicate, the story that is kept, and the report's entry on the two."""
 
-    entry: Entry
-    stays: Entry
+    entry: StoryEntry
+    stays: StoryEntry
     duplicate: Duplicate
 
 
-def leave_out(store: RecordStore, budget: TimeBudget | None = None) -> tuple[list[Entry], list[LeftOut]]:
-    """Leave out every story that says the same as a newer one, or that is part of a larger one.
+def drop_duplicates(store: RecordStore, budget: DatasetTimeBudget | None = None) -> tuple[list[StoryEntry], list[DroppedStory]]:
+    """Drop every story that duplicates a newer one or is part of a larger one.
 
-    A story is compared with those that stay, the newest first. So of a chain, where the second is near the
-    first and the third near the second, what stays is never near anything else that stays.
+    Stories are compared, newest first, with those that are kept. So in a chain, in which the second is near the
+    first and the third near the second, no two kept stories are near each other.
 
     Args:
-        store: has the stories.
-        budget: how long it may take.
+        store: the stories.
+        budget: the time limit.
 
     Returns:
-        the stories that stay, and those that do not; both in reading order.
+        the stories that are kept and those that are dropped, both in reading order.
 
     Raises:
-        OutOfTimeError: it would take longer.
+        TimeBudgetExceededError: the time limit is exceeded, or is going to be.
     """
-    budget = budget or TimeBudget()
+    budget = budget or DatasetTimeBudget()
     in_order = sorted(store.entries, key=lambda entry: entry.order)
-    whole, twins = _without_twins(sorted(in_order, key=_newness, reverse=True), store, budget)
-    kept, parts = _without_parts(sorted(whole, key=_size_class, reverse=True), store, budget)
+    whole, copies = _drop_near_copies(sorted(in_order, key=_age_key, reverse=True), store, budget)
+    kept, parts = _drop_parts(sorted(whole, key=_size_class, reverse=True), store, budget)
     owners = {part.entry: part for part in parts}
-    pairs = parts + [_in_the_larger(twin, owners) for twin in twins]
+    pairs = parts + [_in_containing_story(copy, owners) for copy in copies]
     return (
         sorted(kept, key=lambda entry: entry.order),
         sorted(pairs, key=lambda pair: pair.entry.order),
     )
 
 
-def _newness(entry: Entry) -> tuple[str, tuple[int, int], str]:
-    """Sort by age: by day, then by what the name says, since files dropped together are all of one day."""
+def _age_key(entry: StoryEntry) -> tuple[str, tuple[int, int], str]:
+    """Return a sort key by age: the day, then the revision in the name, because files of one upload share a day."""
     name = PurePosixPath(entry.path).stem
     return entry.modified_at[:10], draft_name(name).revision, entry.modified_at
 
 
-def _without_twins(
-    newest_first: Sequence[Entry], store: RecordStore, budget: TimeBudget
-) -> tuple[list[Entry], list[LeftOut]]:
-    likely = _LikelyTwins(newest_first, store, budget)
+def _drop_near_copies(
+    newest_first: Sequence[StoryEntry], store: RecordStore, budget: DatasetTimeBudget
+) -> tuple[list[StoryEntry], list[DroppedStory]]:
+    near_copies = _NearCopies(newest_first, store, budget)
     drafts = _Drafts(newest_first, store, budget)
-    exact: dict[bytes, Entry] = {}
-    kept: list[Entry] = []
-    pairs: list[LeftOut] = []
-    compared = budget.through(newest_first, "stories were compared with each other", of=len(newest_first))
+    exact: dict[bytes, StoryEntry] = {}
+    kept: list[StoryEntry] = []
+    pairs: list[DroppedStory] = []
+    compared = budget.iterate(newest_first, "stories were compared with each other", of=len(newest_first))
     for place, entry in enumerate(compared):
-        pair = _exact(entry, exact.get(entry.digest)) or likely.find(place) or drafts.find(place)
+        pair = _exact(entry, exact.get(entry.digest)) or near_copies.find(place) or drafts.find(place)
         if pair is not None:
             pairs.append(pair)
             continue
-        likely.stays(place)
-        drafts.stays(place)
+        near_copies.keep(place)
+        drafts.keep(place)
         exact[entry.digest] = entry
         kept.append(entry)
     return kept, pairs
 
 
-class _LikelyTwins:
-    """Finds the story that is nearest to one, among those whose sketches share bands with its own."""
+class _NearCopies:
+    """Finds the most similar story among those whose sketches share bands with its own."""
 
-    def __init__(self, stories: Sequence[Entry], store: RecordStore, budget: TimeBudget) -> None:
+    def __init__(self, stories: Sequence[StoryEntry], store: RecordStore, budget: DatasetTimeBudget) -> None:
         """Stories go by their place in the sequence."""
         self._stories = stories
         self._store = store
-        self._postings = Postings(store.database, "bands")
-        for place, entry in enumerate(budget.through(stories, _PREPARED)):
-            self._postings.add(place, _bands(store.sketch(entry)))
-        self._postings.settle()
+        self._index = InvertedIndex(store.database, "bands")
+        for place, entry in enumerate(budget.iterate(stories, _PREPARED)):
+            self._index.add(place, _bands(store.sketch(entry)))
+        self._index.build()
 
-    def stays(self, place: int) -> None:
+    def keep(self, place: int) -> None:
         """Compare later ones with this story."""
-        self._postings.claim(place)
+        self._index.activate(place)
 
-    def find(self, place: int) -> LeftOut | None:
-        """Return the pair of a story and the nearest one that stays, if that is near."""
+    def find(self, place: int) -> DroppedStory | None:
+        """Return the story as a duplicate of the most similar kept one, or None if none is similar enough."""
         entry = self._stories[place]
         sketch = self._store.sketch(entry)
         scored = [
             (jaccard(sketch, self._store.sketch(self._stories[other])), -other)
-            for other, bands in self._postings.claimants(place).items()
-            if bands >= _FEWEST_BANDS
+            for other, bands in self._index.matches(place).items()
+            if bands >= _MIN_BANDS
         ]
         similarity, other = max(scored, default=(0.0, 0))
         return _near(entry, self._stories[-other], similarity) if similarity >= NEAR else None
 
 
 def _bands(sketch: "array[int]") -> set[int]:
-    """Return a number for every band, of 63 bits: the same number for the same values in the same band."""
+    """Return a 63-bit hash for every band, of its values and its position."""
     pairs = zip(sketch[::_BAND], sketch[1::_BAND], strict=True)
     return {(number * _GOLDEN ^ one << 32 ^ other) & _63_BITS for number, (one, other) in enumerate(pairs)}
 
 
 class _Drafts:
-    """Finds a story of the same name that shares some of its wording, though not half of it."""
+    """Finds a story of the same name that shares some of its wording, but less than half."""
 
-    def __init__(self, stories: Sequence[Entry], store: RecordStore, budget: TimeBudget) -> None:
+    def __init__(self, stories: Sequence[StoryEntry], store: RecordStore, budget: DatasetTimeBudget) -> None:
         """Stories go by their place in the sequence."""
         self._stories = stories
         self._store = store
         self._shared = _shared_names(stories)
-        self._postings = Postings(store.database, "drafts")
-        for place, entry in enumerate(budget.through(stories, _PREPARED)):
+        self._index = InvertedIndex(store.database, "drafts")
+        for place, entry in enumerate(budget.iterate(stories, _PREPARED)):
             spaces = {_space(name) for name in _names(entry) & self._shared}
             if spaces:
                 sample = store.sample(entry)
-                self._postings.add(place, (space | number for space in spaces for number in sample))
-        self._postings.settle()
+                self._index.add(place, (space | number for space in spaces for number in sample))
+        self._index.build()
 
-    def stays(self, place: int) -> None:
+    def keep(self, place: int) -> None:
         """Compare later ones with this story."""
-        self._postings.claim(place)
+        self._index.activate(place)
 
-    def find(self, place: int) -> LeftOut | None:
-        """Return the pair with the later draft that shares the most with a story, where there is one."""
+    def find(self, place: int) -> DroppedStory | None:
+        """Return the story as a draft of the later one that shares the most with it, or None."""
         entry = self._stories[place]
         shared: Counter[int] = Counter()
         names: dict[int, str] = {}
         for name in sorted(_names(entry) & self._shared):
             space = _space(name)
-            found = self._postings.claimants(place, space, space | 2**32 - 1)
+            found = self._index.matches(place, space, space | 2**32 - 1)
             shared |= found
             names |= dict.fromkeys(found, name)
         pairs = (self._draft(entry, other, shared[other], names[other]) for other in sorted(shared))
         return max(filter(None, pairs), key=lambda pair: pair.duplicate.similarity, default=None)
 
-    def _draft(self, entry: Entry, place: int, shared: int, name: str) -> LeftOut | None:
+    def _draft(self, entry: StoryEntry, place: int, shared: int, name: str) -> DroppedStory | None:
         other = self._stories[place]
         if other.path == entry.path:
             return None
         similarity = jaccard(self._store.sketch(other), self._store.sketch(entry))
         fewest = min(len(self._store.sample(other)), len(self._store.sample(entry)))
-        inside = shared / fewest if fewest >= _FEWEST_SAMPLED else 0.0
+        inside = shared / fewest if fewest >= _MIN_SAMPLED else 0.0
         is_draft = similarity >= DRAFT or inside >= DRAFT_INSIDE
         return _draft(entry, other, similarity, name) if is_draft else None
 
 
-def _shared_names(entries: Iterable[Entry]) -> set[str]:
-    """Return the names that stories of several files have (a file's own chapters are no drafts)."""
+def _shared_names(entries: Iterable[StoryEntry]) -> set[str]:
+    """Return the names that stories of several files share (chapters of one file are not drafts)."""
     files: dict[str, str] = {}
     shared: set[str] = set()
     for entry in entries:
@@ -190,99 +190,99 @@ def _shared_names(entries: Iterable[Entry]) -> set[str]:
 
 
 def _space(name: str) -> int:
-    """Return where the numbers of a name's stories begin, among those of all names."""
+    """Return the offset of a name's numbers, so that different names do not share numbers."""
     return (zlib.crc32(name.encode("utf-8", "surrogatepass")) >> 1) << 32
 
 
-def _without_parts(
-    largest_first: Sequence[Entry], store: RecordStore, budget: TimeBudget
-) -> tuple[list[Entry], list[LeftOut]]:
-    """Leave out stories that stand in a larger text, such as a chapter beside its whole book.
+def _drop_parts(
+    largest_first: Sequence[StoryEntry], store: RecordStore, budget: DatasetTimeBudget
+) -> tuple[list[StoryEntry], list[DroppedStory]]:
+    """Drop stories that are contained in a larger text, such as a chapter beside its whole book.
 
-    The two are too different in size for their similarity to show it; the share of the smaller one's shingles
-    that the larger one has does.
+    Jaccard similarity does not show this because the sizes differ too much; the share of the smaller text's
+    shingles in the larger one does.
     """
-    postings = Postings(store.database, "parts", first_keeps=True)
-    for place, entry in enumerate(budget.through(largest_first, _PREPARED)):
-        postings.add(place, store.sample(entry))
-    postings.settle()
-    kept: list[Entry] = []
-    pairs: list[LeftOut] = []
-    for place, entry in enumerate(budget.through(largest_first, "stories were looked for in larger ones")):
-        found = postings.claimants(place)
+    index = InvertedIndex(store.database, "parts", exclusive=True)
+    for place, entry in enumerate(budget.iterate(largest_first, _PREPARED)):
+        index.add(place, store.sample(entry))
+    index.build()
+    kept: list[StoryEntry] = []
+    pairs: list[DroppedStory] = []
+    for place, entry in enumerate(budget.iterate(largest_first, "stories were looked for in larger ones")):
+        found = index.matches(place)
         owner = min(found, key=lambda other: (-found[other], other), default=None)
         if owner is not None:
             sampled = len(store.sample(entry))
-            if sampled >= _FEWEST_SAMPLED and found[owner] >= sampled * NEAR:
+            if sampled >= _MIN_SAMPLED and found[owner] >= sampled * NEAR:
                 pairs.append(_part(entry, largest_first[owner], found[owner] / sampled))
                 continue
-        postings.claim(place)
+        index.activate(place)
         kept.append(entry)
     return kept, pairs
 
 
-def _size_class(entry: Entry) -> int:
-    """Return a number that texts of about one size share: of those the newer one is to stay."""
+def _size_class(entry: StoryEntry) -> int:
+    """Return a number that texts of about the same size share; among those the newer one is kept."""
     return round(math.log(max(1, entry.words), _ONE_SIZE))
 
 
-def _names(entry: Entry) -> frozenset[str]:
+def _names(entry: StoryEntry) -> frozenset[str]:
     return story_names(entry.path, entry.title)
 
 
-def _exact(entry: Entry, stays: Entry | None) -> LeftOut | None:
+def _exact(entry: StoryEntry, stays: StoryEntry | None) -> DroppedStory | None:
     if stays is None:
         return None
     return _pair(
-        entry, stays, "exact", 1.0, f"The two are the same word for word. {_why_it_stays(stays, entry)}"
+        entry, stays, "exact", 1.0, f"The two are the same word for word. {_why_kept(stays, entry)}"
     )
 
 
-def _near(entry: Entry, stays: Entry, similarity: float) -> LeftOut:
+def _near(entry: StoryEntry, stays: StoryEntry, similarity: float) -> DroppedStory:
     names = sorted(_names(entry) & _names(stays))
     if names and entry.path != stays.path:
         return _draft(entry, stays, similarity, names[0])
-    why = f"{_percent(similarity)} of their wording is the same. {_why_it_stays(stays, entry)}"
+    why = f"{_percent(similarity)} of their wording is the same. {_why_kept(stays, entry)}"
     return _pair(entry, stays, "near", similarity, why)
 
 
-def _draft(entry: Entry, stays: Entry, similarity: float, name: str) -> LeftOut:
+def _draft(entry: StoryEntry, stays: StoryEntry, similarity: float, name: str) -> DroppedStory:
     why = (
         f"Both are called “{name}” and {_percent(similarity)} of their wording is the same: two drafts of "
-        f"one story. {_why_it_stays(stays, entry)}"
+        f"one story. {_why_kept(stays, entry)}"
     )
     return _pair(entry, stays, "draft", similarity, why)
 
 
-def _part(entry: Entry, stays: Entry, share: float) -> LeftOut:
-    return _pair(entry, stays, "part", share, f"{_percent(share)} of it stands in the text that stays.")
+def _part(entry: StoryEntry, stays: StoryEntry, share: float) -> DroppedStory:
+    return _pair(entry, stays, "part", share, f"{_percent(share)} of it is in the text that is kept.")
 
 
-def _in_the_larger(twin: LeftOut, owners: dict[Entry, LeftOut]) -> LeftOut:
-    """Name what is in the dataset, where the story that should stay for this one is a part of another."""
-    part = owners.get(twin.stays)
+def _in_containing_story(copy: DroppedStory, owners: dict[StoryEntry, DroppedStory]) -> DroppedStory:
+    """Replace the kept story by the text that contains it, if it was itself dropped as a part."""
+    part = owners.get(copy.stays)
     if part is None:
-        return twin
-    why = f"It says the same as {twin.stays.name}, which stands in the text that stays."
+        return copy
+    why = f"It says the same as {copy.stays.name}, which is part of the text that is kept."
     changed = {"kept": part.stays.name, "kind": "part", "why": why}
-    return replace(twin, stays=part.stays, duplicate=twin.duplicate.model_copy(update=changed))
+    return replace(copy, stays=part.stays, duplicate=copy.duplicate.model_copy(update=changed))
 
 
-def _why_it_stays(stays: Entry, dropped: Entry) -> str:
-    (day, revision, _), (other_day, other_revision, _) = _newness(stays), _newness(dropped)
+def _why_kept(stays: StoryEntry, dropped: StoryEntry) -> str:
+    (day, revision, _), (other_day, other_revision, _) = _age_key(stays), _age_key(dropped)
     if day == other_day and revision != other_revision:
-        return "The one that stays is the later one by its name."
+        return "The later one by its name is kept."
     if stays.modified_at == dropped.modified_at:
-        return "They are of the same age, so the first by name stays."
-    return "The newer one stays."
+        return "They are of the same age, so the first by name is kept."
+    return "The newer one is kept."
 
 
 def _percent(similarity: float) -> str:
     return f"{round(100 * similarity)}%"
 
 
-def _pair(entry: Entry, stays: Entry, kind: DuplicateKind, similarity: float, why: str) -> LeftOut:
+def _pair(entry: StoryEntry, stays: StoryEntry, kind: DuplicateKind, similarity: float, why: str) -> DroppedStory:
     named = Duplicate(
         kept=stays.name, dropped=entry.name, kind=kind, similarity=round(similarity, 3), why=why
     )
-    return LeftOut(entry, stays, named)
+    return DroppedStory(entry, stays, named)

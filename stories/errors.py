@@ -1,4 +1,4 @@
-"""The one way in which reading fails: with a reason and a cure, in a person's words."""
+"""Errors of reading a file, each with a reason and a cure for people."""
 
 from stories.models import Reject, Source
 
@@ -9,27 +9,27 @@ TOO_MUCH_MEMORY = (
 
 
 class UnreadableError(Exception):
-    """A file, or a part of one, cannot be used. Readers raise it; a person sees it as a reject."""
+    """A file, or a part of one, cannot be used. Readers raise it; people see it as a reject."""
 
     def __init__(self, reason: str, cure: str) -> None:
-        """Say what is wrong, and what the person who dropped the file can do about it."""
+        """Create the error with its reason and with what the person who uploaded the file can do about it."""
         super().__init__(f"{reason} {cure}")
         self.reason = reason
         self.cure = cure
 
 
-def unopened(source: Source, error: OSError) -> Reject:
-    """Return the reject of a file that the system does not let us open."""
+def cannot_open(source: Source, error: OSError) -> Reject:
+    """Return the reject of a file that the system does not allow us to open."""
     return Reject(
         source_key=source.key,
         source_version=source.version,
         reason=f"It could not be opened: {error.strerror or 'the system gave no reason'}.",
-        cure="See to it that you may read it, or take it out of the folder.",
+        cure="Give yourself permission to read it, or take it out of the folder.",
     )
 
 
-def unforeseen(error: Exception) -> UnreadableError:
-    """Return what a person is told if a file breaks a parser in a way that nobody foresaw."""
+def unexpected_error(error: Exception) -> UnreadableError:
+    """Return the error to show if a parser fails on a file unexpectedly."""
     if isinstance(error, MemoryError):
         return UnreadableError(*TOO_MUCH_MEMORY)
     return UnreadableError(

@@ -1,18 +1,18 @@
-"""What training will take and cost, before a machine is paid for."""
+"""Estimate the time and cost of training, before anything is paid for."""
 
 from dataclasses import dataclass
 
 AT_REST_USD = 0.30
-"""US dollars a month for the deployed app if nobody uses it; docs/costs.md adds them up."""
+"""Cost of the deployed app in US dollars a month if nobody uses it; docs/costs.md lists the items."""
 AT_REST_NOT_FREE_USD = 3.60
-"""US dollars a month more if the account uses its free alarms and dashboards elsewhere."""
+"""Further US dollars a month if the account uses its free alarms and dashboards elsewhere."""
 
 GRACE_MINUTES = 30
-"""What loading and saving get beside the limit of training, before SageMaker stops the job."""
+"""Time for loading and saving beyond the limit of training, before SageMaker stops the job."""
 SPOT_WAIT_HOURS = 8
-"""How long a job may wait for spot machines beside its own time."""
+"""How long a job may wait for spot instances in addition to its own time."""
 LONGEST_EVALUATION_MINUTES = 120
-"""When SageMaker stops the evaluation."""
+"""Time limit after which SageMaker stops the evaluation."""
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class Instance:
     """A SageMaker training instance."""
 
     teraflops: float
-    """Dense bfloat16, from its maker."""
+    """Dense bfloat16 performance, from its maker."""
     gigabytes_per_second: float
-    """How fast it reads its memory, from its maker."""
+    """Memory bandwidth, from its maker."""
 
 
 INSTANCES = {
@@ -31,40 +31,40 @@ INSTANCES = {
     "ml.g6e.xlarge": Instance(teraflops=362, gigabytes_per_second=864),
 }
 
-# Spot prices change by the hour and are often a third of those on demand: half errs on the dear side.
+# Spot prices change by the hour and are often a third of the on-demand price: half is on the safe side.
 _SPOT_SHARE = 0.5
 
-# What a plain training loop reaches of a GPU's peak, and the work of a token: two operations a parameter
-# forward, two backward through frozen weights, two to compute activations again.
+# Share of a GPU's peak that a plain training loop reaches, and operations for each token and parameter: two
+# forward, two backward through frozen weights, two to recompute activations.
 _UTILISATION = 0.25
 _OPERATIONS_PER_PARAMETER = 6
-# For each token of an answer all weights are read once, two bytes a parameter, for all answers that are
-# written at the same time. Half of what the memory could do is what is counted on, and no more than a hundred
-# tokens a second of each answer: reading is not all there is to do.
+# Each token reads all weights once, two bytes a parameter, for all answers that are generated at the same time.
+# The estimate counts on half of the memory bandwidth and at most a hundred tokens a second for each answer,
+# because reading weights is not all the work.
 _READING_SHARE = 0.5
-_MOST_TOKENS_OF_AN_ANSWER = 100.0
+_MAX_TOKENS_OF_AN_ANSWER = 100.0
 _START_MINUTES = 5.0
 _EVALUATION_MINUTES = 10.0
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What training takes. Costs are of training and evaluation, None where the price is not known."""
+    """Time and cost of training. Costs include the evaluation and are None if the price is not known."""
 
     minutes: float
-    """Of training; the limit where the instance's speed or the model's size is not known."""
+    """Training time; the time limit if the instance's speed or the model's size is not known."""
     on_demand_usd: float | None
     spot_usd: float | None
-    """Training on spot; evaluation never is."""
+    """With training on spot; the evaluation always runs on demand."""
     at_most_usd: float | None
-    """On demand until SageMaker stops both jobs."""
+    """On demand, if both jobs run until SageMaker stops them."""
 
 
 def estimate(
     tokens: int,
     parameters_millions: int,
     instance: str,
-    most_minutes: float,
+    max_minutes: float,
     instances: int = 1,
     *,
     usd_per_hour: float | None = None,
@@ -72,20 +72,20 @@ def estimate(
     """Estimate training time and cost.
 
     Args:
-        tokens: of all epochs.
-        parameters_millions: size of the base model; 0 where it is not known.
+        tokens: tokens of all epochs together.
+        parameters_millions: size of the base model; 0 if it is not known.
         instance: SageMaker instance type.
-        most_minutes: when training ends by itself.
-        instances: how many train together. One evaluates.
+        max_minutes: time limit of the training.
+        instances: how many train together; one evaluates.
         usd_per_hour: price of one instance, on demand; None if it is not known.
     """
     known = INSTANCES.get(instance)
-    minutes = most_minutes
+    minutes = max_minutes
     if known is not None and parameters_millions:
         operations = tokens * parameters_millions * 1e6 * _OPERATIONS_PER_PARAMETER
         needed = _START_MINUTES + operations / (instances * known.teraflops * 1e12 * _UTILISATION) / 60
-        minutes = round(min(needed, most_minutes), 1)
-    longest = instances * (most_minutes + GRACE_MINUTES) + LONGEST_EVALUATION_MINUTES
+        minutes = round(min(needed, max_minutes), 1)
+    longest = instances * (max_minutes + GRACE_MINUTES) + LONGEST_EVALUATION_MINUTES
     paid = instances * minutes
     return Estimate(
         minutes=minutes,
@@ -96,18 +96,18 @@ def estimate(
 
 
 def answer_tokens_per_second(parameters_millions: int, instance: str, at_once: int) -> float | None:
-    """Estimate how fast a model writes; None where the instance or the model's size is not known.
+    """Estimate how fast a model generates; None if the instance or the model's size is not known.
 
     Args:
-        parameters_millions: size of the base model; 0 where it is not known.
+        parameters_millions: size of the base model; 0 if it is not known.
         instance: SageMaker instance type.
-        at_once: how many answers are written at the same time.
+        at_once: how many answers are generated at the same time.
     """
     known = INSTANCES.get(instance)
     if known is None or not parameters_millions:
         return None
     weights_gb = 2 * parameters_millions / 1000
-    of_each = min(_READING_SHARE * known.gigabytes_per_second / weights_gb, _MOST_TOKENS_OF_AN_ANSWER)
+    of_each = min(_READING_SHARE * known.gigabytes_per_second / weights_gb, _MAX_TOKENS_OF_AN_ANSWER)
     return round(at_once * of_each, 1)
 
 

@@ -1,15 +1,15 @@
-"""Turns a story into what the model is trained on: a request and its answer, or plain text."""
+"""Build training examples from a story: a prompt and its answer, or plain text."""
 
 from collections.abc import Iterator
 from typing import TypedDict
 
-from stories.models import Message, Record
-from stories.requests import Asker, full_title
-from stories.windows import cut
+from stories.models import ChatTurn, Record
+from stories.requests import PromptBuilder, full_title
+from stories.windows import cut_windows
 
 
-class Turn(TypedDict):
-    """One turn of a chat, as chat templates take it."""
+class ExampleTurn(TypedDict):
+    """One turn of an example, as chat templates take it."""
 
     role: str
     content: str
@@ -20,51 +20,51 @@ class Example(TypedDict, total=False):
 
     story_id: str
     title: str
-    messages: list[Turn]
+    messages: list[ExampleTurn]
     text: str
     ends: bool
-    """False where the story goes on after it: the model must not learn to stop there."""
+    """False if the story continues after the example, so that the model does not learn to stop there."""
 
 
 _REACH_CHARACTERS = 2000
-# The chat template with its system prompt, the words of a request, a title and a tail.
+# The chat template with its system prompt, the words of a prompt, a title and the sentences before a window.
 _RESERVED_TOKENS = 120
 _SMALLEST_WINDOW_TOKENS = 32
 
 
 def window_tokens(sequence_length: int) -> int:
-    """Return how many tokens of story fit beside a request in a sequence of this length."""
+    """Return how many tokens of story fit beside a prompt in a sequence of this length."""
     return max(_SMALLEST_WINDOW_TOKENS, sequence_length - _RESERVED_TOKENS)
 
 
-def build(
+def build_examples(
     record: Record, begin: int, end: int | None, *, chat: bool, sequence_length: int
 ) -> Iterator[Example]:
     """Yield the examples of a story, or of its part between two character positions.
 
-    The windows of the story follow each other without overlap: each word of it is learnt once, or, where it
-    stands in a request, given once.
+    The windows of the story follow each other without overlap, so each word is learnt once or, if it is part
+    of a prompt, given once.
 
     Args:
         record: the story.
         begin: first character.
         end: one past the last character; None for the end of the story.
-        chat: whether the model takes chats.
-        sequence_length: tokens the model is trained on at a time.
+        chat: whether the model is a chat model.
+        sequence_length: length of a training sequence, in tokens.
     """
     title = full_title(record)
     if record.messages is not None:
-        yield _passed_through(record, title, record.messages, chat=chat)
+        yield _chat_example(record, title, record.messages, chat=chat)
         return
-    asker = Asker(record, title)
+    prompts = PromptBuilder(record, title)
     position = begin
     told = len(record.text.rstrip())
-    for window in cut(record.text[begin:end], window_tokens(sequence_length), record.language):
+    for window in cut_windows(record.text[begin:end], window_tokens(sequence_length), record.language):
         before = record.text[max(0, position - _REACH_CHARACTERS) : position]
         example: Example = {"story_id": record.id, "title": title}
         if chat:
-            lot = int(record.id, 16) + position
-            request, answer = asker.go_on(before, window, lot) if before else asker.begin(window, lot)
+            seed = int(record.id, 16) + position
+            request, answer = prompts.continuation(before, window, seed) if before else prompts.first(window, seed)
             example["messages"] = [_turn("user", request), _turn("assistant", answer)]
         else:
             example["text"] = window.strip() if before else f"{title}\n\n{window.strip()}"
@@ -74,7 +74,7 @@ def build(
         yield example
 
 
-def _passed_through(record: Record, title: str, messages: tuple[Message, ...], *, chat: bool) -> Example:
+def _chat_example(record: Record, title: str, messages: tuple[ChatTurn, ...], *, chat: bool) -> Example:
     if chat:
         turns = [_turn(message.role, message.content) for message in messages]
         return {"story_id": record.id, "title": title, "messages": turns}
@@ -85,5 +85,5 @@ def _passed_through(record: Record, title: str, messages: tuple[Message, ...], *
     }
 
 
-def _turn(role: str, content: str) -> Turn:
+def _turn(role: str, content: str) -> ExampleTurn:
     return {"role": role, "content": content}

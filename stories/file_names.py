@@ -1,35 +1,35 @@
-"""The one rule for the name of a story's file, which becomes a key in S3.
+"""Check the name of a story's file, which becomes a key in S3.
 
-A name is shown to people, written into logs, reports and commands, and unpacked as a path. A character that
-moves the cursor or turns the text around makes it look like another name; a segment such as `..` leads out of
-a folder; S3 itself puts the name of the sent file in place of `${filename}`.
+A name is shown to people, written into logs, reports and commands, and unpacked as a path. A control character or
+a change of text direction makes it look like another name, a segment such as `..` leads out of a folder, and S3
+replaces `${filename}` by the name of the uploaded file.
 """
 
 import unicodedata
 
 LONGEST_BYTES = 1024
-"""S3's limit of a key, in UTF-8."""
+"""S3's limit for a key, in UTF-8."""
 _CONTROLS = {"Cc", "Cs", "Zl", "Zp"}
-"""Unicode's categories: control characters, halves of characters, separators of lines and paragraphs."""
+"""Unicode categories: control characters, surrogates, line and paragraph separators."""
 # ALM, LRM, RLM; LRE, RLE, PDF, LRO, RLO; LRI, RLI, FSI, PDI.
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _NOT_IN_XML = frozenset("\ufffe\uffff")
 """S3 lists keys in XML, which cannot hold these."""
 
 
-def normalized(name: str) -> str:
-    """Return the name as its key is written: composed (NFC), its folders divided by slashes."""
+def normalize_name(name: str) -> str:
+    """Return the name as it is written in a key: composed (NFC), with slashes between folders."""
     return unicodedata.normalize("NFC", name.replace("\\", "/"))
 
 
-def fault(name: str) -> str | None:
-    """Say what is wrong with a normalized name; None if it can be a key."""
+def name_problem(name: str) -> str | None:
+    """Return what is wrong with a normalized name, or None if it can be a key."""
     unsafe, size = unsafe_character(name), len(name.encode(errors="replace"))
     segments = set(name.split("/"))
     faults = (
         (not name, "it is empty"),
         (unsafe is not None, f"it has a character that cannot be shown safely ({unsafe})"),
-        (name != name.strip(), "it begins or ends with a blank"),
+        (name != name.strip(), "it begins or ends with a space"),
         ("" in segments, "it begins or ends with a slash, or has two in a row"),
         (bool(segments & {".", ".."}), "it has . or .. as a folder or a name"),
         ("${" in name, "it has ${, which S3 may replace"),
@@ -39,13 +39,13 @@ def fault(name: str) -> str | None:
 
 
 def unsafe_character(text: str) -> str | None:
-    """Return the code point (`U+202E`) of the first character that is not safe to show; None if all are."""
+    """Return the code point, such as `U+202E`, of the first character that is unsafe to show, or None."""
     found = next((character for character in text if _is_unsafe(character)), None)
     return f"U+{ord(found):04X}" if found is not None else None
 
 
 def printable(name: str) -> str:
-    """Return the name with each unsafe character as its code point, so that it can be shown."""
+    """Return the name with unsafe characters replaced by their code points, so that it can be shown."""
     return "".join(f"<U+{ord(one):04X}>" if _is_unsafe(one) else one for one in name)
 
 

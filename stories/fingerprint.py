@@ -1,4 +1,4 @@
-"""What a text is recognised by when it comes again, as it was or changed."""
+"""Fingerprints of texts, to recognise a text that comes again, unchanged or changed."""
 
 import hashlib
 import itertools
@@ -22,27 +22,27 @@ _WORD = re.compile(r"\w+")
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """Of one text."""
+    """The fingerprint of one text."""
 
     digest: bytes
-    """sha256 of its words alone."""
+    """sha256 of its words, without punctuation."""
     sketch: "array[int]"
-    """MinHash of its five-word shingles: their least value under each of 128 hash functions."""
+    """MinHash of its five-word shingles: the minimum under each of 128 hash functions."""
     sample: "array[int]"
-    """The hashes of one in sixteen of them, ascending: of two texts the same ones are sampled."""
+    """Hashes of one shingle in sixteen, ascending; shared shingles of two texts are sampled in both."""
 
 
-def fingerprint(record: Record) -> Fingerprint:
-    """Return what a record's text is recognised by.
+def compute_fingerprint(record: Record) -> Fingerprint:
+    """Compute the fingerprint of a record's text.
 
-    Case, punctuation, white space and line breaks do not count. Of a chat the questions count too.
+    Case, punctuation and white space are ignored. A chat's questions are included.
     """
     digest = hashlib.sha256()
     sketch = RMinHash(num_perm=_PERMUTATIONS, seed=_SEED)
     sample: set[int] = set()
     last: list[str] = []
     words = _words(record)
-    # In batches, so that the shingles of a novel never exist at once.
+    # In batches, so that memory never holds all shingles of a novel.
     while batch := list(itertools.islice(words, _BATCH_WORDS)):
         digest.update((" " if last else "").encode() + " ".join(batch).encode())
         batch = last + batch
@@ -55,9 +55,9 @@ def fingerprint(record: Record) -> Fingerprint:
 
 
 def jaccard(one: "array[int]", other: "array[int]") -> float:
-    """Return the Jaccard similarity of two texts' shingles, as far as their sketches show it."""
-    # A value that both have is 0 in their XOR. As one long number each this is six times as fast as a loop,
-    # and a folder of near-copies makes hundreds of comparisons for each story.
+    """Estimate the Jaccard similarity of two texts' shingles from their sketches."""
+    # Equal values are 0 in the XOR. On two long numbers this is six times as fast as a loop, and a folder of
+    # near-copies needs hundreds of comparisons for each story.
     differing = int.from_bytes(one, "little") ^ int.from_bytes(other, "little")
     return array("I", differing.to_bytes(_PERMUTATIONS * one.itemsize, "little")).count(0) / _PERMUTATIONS
 

@@ -1,4 +1,4 @@
-"""Reads a JSON file of any size one value at a time, so that memory holds one story and not the file."""
+"""Read a JSON file of any size one value at a time, so that memory holds one story and not the file."""
 
 import io
 import json
@@ -8,48 +8,48 @@ from dataclasses import dataclass
 from typing import TypeGuard
 
 from stories.errors import UnreadableError
-from stories.rows import LONGEST_ROW, fields_of
+from stories.rows import LONGEST_ROW, object_fields
 
 _CHUNK_CHARACTERS = 64 * 1024
 _LONGEST_WORD = 16
-"""In characters: `-Infinity` and `\\u0000` may be cut anywhere."""
-_CURE = "Check the file with a program that knows JSON, or save each story as a .txt file of its own."
-_DECODER = json.JSONDecoder(object_pairs_hook=fields_of, strict=False)
+"""In characters: `-Infinity` or `\\u0000` may be split between two reads."""
+_CURE = "Check the file with a JSON validator, or save each story as a .txt file of its own."
+_DECODER = json.JSONDecoder(object_pairs_hook=object_fields, strict=False)
 _SPACE = re.compile(r"[ \t\r\n\ufeff\0]*")
 
 
 @dataclass(frozen=True)
-class Value:
+class JsonValue:
     """One value of a JSON file."""
 
     value: object
     line: int
-    """Line on which it begins, from 1."""
+    """Its first line, from 1."""
     characters: int
 
 
 class JsonValues:
-    """Takes values and punctuation off a text, one after another."""
+    """Parser that takes values and punctuation from a text stream one after another."""
 
     def __init__(self, text: io.TextIOBase) -> None:
-        """Begin at the text's present position."""
+        """Start at the current position of the stream."""
         self._text = text
         self._buffer = ""
         self._position = 0
         self._lines_before = 1
         self._counted = 0
-        """Up to where in the buffer the lines are counted."""
+        """Position in the buffer up to which lines are counted."""
         self._ended = False
 
     @property
     def line(self) -> int:
-        """The line of the present position, from 1."""
+        """Current line, from 1."""
         self._lines_before += self._buffer.count("\n", self._counted, self._position)
         self._counted = self._position
         return self._lines_before
 
     def peek(self) -> str:
-        """Return the next character that is no white space; empty at the end."""
+        """Return the next character that is not white space; empty at the end."""
         while True:
             self._position = _SPACE.match(self._buffer, self._position).end()  # type: ignore[union-attr]
             if self._position < len(self._buffer):
@@ -58,17 +58,17 @@ class JsonValues:
                 return ""
 
     def skip(self, character: str) -> bool:
-        """Step over a character, where it is the next one."""
+        """Skip a character if it is the next one, and return whether it was."""
         if self.peek() != character:
             return False
         self._position += 1
         return True
 
-    def take(self) -> Value:
+    def take(self) -> JsonValue:
         """Return the next value.
 
         Raises:
-            UnreadableError: it is damaged, cut off or longer than any story.
+            UnreadableError: the value is damaged, truncated or too long for a story.
         """
         self.peek()
         wanted = _CHUNK_CHARACTERS
@@ -79,23 +79,23 @@ class JsonValues:
                 if self._ended or not self._may_go_on(error):
                     raise self._damaged(error) from error
             else:
-                # A number may go on as well.
+                # A number may continue after the buffer.
                 if end < len(self._buffer) or self._ended:
                     break
             if len(self._buffer) - self._position > LONGEST_ROW:
                 raise UnreadableError(
-                    f"One of its texts, from line {self.line} on, is longer than 10 MB or is never closed.",
+                    f"One of its texts, from line {self.line} on, is longer than 10 MB or has no closing quotation mark.",
                     "Give each story its own row, and split books by chapter.",
                 )
-            # Twice as much each time, or trying again and again would take forever.
+            # Read twice as much each time, so that the number of attempts stays small.
             self._fill(wanted)
             wanted *= 2
-        found = Value(value, self.line, end - self._position)
+        found = JsonValue(value, self.line, end - self._position)
         self._position = end
         return found
 
     def _may_go_on(self, error: Exception) -> TypeGuard[json.JSONDecodeError]:
-        """Tell whether a value may be whole with what comes after the buffer."""
+        """Return whether a value may be complete once more text is read."""
         if not isinstance(error, json.JSONDecodeError):
             return False
         return error.msg.startswith("Unterminated") or error.pos > len(self._buffer) - _LONGEST_WORD
@@ -110,7 +110,7 @@ class JsonValues:
 
     def _damaged(self, error: Exception) -> UnreadableError:
         if self._may_go_on(error) and error.pos > self._position:
-            return UnreadableError("It is not JSON to its end: it seems to be cut off.", _CURE)
+            return UnreadableError("Its JSON is incomplete: it seems to be cut off.", _CURE)
         line = self.line
         if isinstance(error, json.JSONDecodeError):
             line += self._buffer.count("\n", self._position, error.pos)
@@ -118,21 +118,21 @@ class JsonValues:
 
 
 def expect(values: JsonValues, character: str) -> None:
-    """Step over a character that must be there.
+    """Skip a character that must be the next one.
 
     Raises:
-        UnreadableError: another is there.
+        UnreadableError: the next character is another one.
     """
     if not values.skip(character):
         what = "cut off" if not values.peek() else f"damaged on line {values.line}"
         raise UnreadableError(f"It is not JSON: it is {what}.", _CURE)
 
 
-def items(values: JsonValues) -> Iterator[Value]:
-    """Yield the items of a list, of which the next character is the first.
+def list_items(values: JsonValues) -> Iterator[JsonValue]:
+    """Yield the items of a list that begins at the next character.
 
     Raises:
-        UnreadableError: the list is damaged or cut off; items before that have been yielded.
+        UnreadableError: the list is damaged or truncated; the items before that have been yielded.
     """
     expect(values, "[")
     if values.skip("]"):
@@ -142,5 +142,5 @@ def items(values: JsonValues) -> Iterator[Value]:
         if values.skip("]"):
             return
         expect(values, ",")
-        if values.skip("]"):  # a comma after the last item, as people write it
+        if values.skip("]"):  # a trailing comma
             return

@@ -1,4 +1,4 @@
-"""HTML to paragraphs and headings: what a reader of the page would read, and nothing of what frames it."""
+"""Extract the headings and paragraphs of an HTML page, without menus, banners and scripts."""
 
 import re
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ _HIDDEN = re.compile(r"display\s*:\s*none", re.I)
 _ENTITY_DECLARATION = re.compile(r"<!ENTITY", re.I)
 _PROLOG_CHARACTERS = 64 * 1024
 _XHTML = re.compile(r"<\?xml|xmlns=.http://www\.w3\.org/1999/xhtml", re.I)
-# HTML's parser knows no `<a id="x"/>`: the link would never end, and neither would a `<title/>`.
+# An HTML parser ignores the slash in `<a id="x"/>` and `<title/>`, so the element would never end.
 _SELF_CLOSED = re.compile(
     r"<((?!(?:area|base|br|col|embed|hr|img|input|link|meta|source|track|wbr)\b)[a-z][\w:-]*)(\s[^<>]*?)?/>",
     re.I,
@@ -44,27 +44,27 @@ _SCENE_BREAK = "* * *"
 
 
 @dataclass
-class Page:
-    """What an HTML document says."""
+class HtmlPage:
+    """The text of an HTML document."""
 
     title: str | None
-    """Of its `<title>`."""
+    """Text of its `<title>`."""
     blocks: list[Block] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """Its footnotes, which are no part of the story."""
+    """Its footnotes, which are not part of the story."""
     unused: int = 0
-    """Characters of pages such as a title page that an e-book marks as such."""
+    """Characters of title pages and the like, which an e-book marks as such."""
 
 
 @dataclass
 class _Paragraph:
-    """The paragraph being put together."""
+    """The paragraph that is being built."""
 
     pieces: list[str] = field(default_factory=list)
     level: int = 0
     is_preformatted: bool = False
     inside_story: int = 0
-    """How many elements are open that hold a story: a header in them is the story's own."""
+    """Number of open elements that contain a story; a header inside one belongs to the story."""
 
     def add(self, text: str) -> None:
         self.pieces.append(text if self.is_preformatted else _WHITE_SPACE.sub(" ", text))
@@ -78,16 +78,15 @@ class _Paragraph:
         return text.strip(" \n")
 
 
-def read_page(html: str, *, is_book: bool = False) -> Page:
+def parse_html(html: str, *, is_book: bool = False) -> HtmlPage:
     """Read an HTML document.
 
     Args:
-        html: its source.
-        is_book: whether all of it is the story, as in an e-book; else its main part is looked for.
+        html: source of the document.
+        is_book: whether all of it is the story, as in an e-book; otherwise only its main part is read.
 
     Raises:
-        UnreadableError: it defines entities of its own, as bombs do and books do not; or it is nested without
-            end.
+        UnreadableError: it defines entities, as XML bombs do, or it is nested too deeply.
     """
     prolog = html[:_PROLOG_CHARACTERS]
     if _ENTITY_DECLARATION.search(prolog):
@@ -100,14 +99,14 @@ def read_page(html: str, *, is_book: bool = False) -> Page:
     check_nesting(html)
     tree = LexborHTMLParser(html)
     named = tree.css_first("head > title")
-    page = Page(" ".join(named.text().split()) or None if named else None)
+    page = HtmlPage(" ".join(named.text().split()) or None if named else None)
     if tree.body is not None:
         _walk(tree.body if is_book else _main_part(tree.body), page, is_book=is_book)
     return page
 
 
 def _main_part(body: LexborNode) -> LexborNode:
-    """Return the element that holds the story, where the page names one."""
+    """Return the element that contains the story, or the whole body if the page does not mark one."""
     for name in ("main", "article"):
         found = body.css(name)
         if len(found) == 1 and len(found[0].text()) * 2 > len(body.text()):
@@ -115,8 +114,8 @@ def _main_part(body: LexborNode) -> LexborNode:
     return body
 
 
-def _walk(root: LexborNode, page: Page, *, is_book: bool) -> None:
-    # Not by recursion: a page may be nested as deeply as it likes.
+def _walk(root: LexborNode, page: HtmlPage, *, is_book: bool) -> None:
+    # Not recursive, because a page may be nested deeper than Python's recursion limit.
     paragraph = _Paragraph(inside_story=sum(tag in _INSIDE_STORY for tag in _tags_above(root)))
     node: LexborNode | None = root
     while node is not None:
@@ -132,7 +131,7 @@ def _walk(root: LexborNode, page: Page, *, is_book: bool) -> None:
     _flush(paragraph, page)
 
 
-def _next(node: LexborNode, root: LexborNode, paragraph: _Paragraph, page: Page) -> LexborNode | None:
+def _next(node: LexborNode, root: LexborNode, paragraph: _Paragraph, page: HtmlPage) -> LexborNode | None:
     """Return the node that follows in reading order, closing the elements that end before it."""
     current: LexborNode | None = node
     while current is not None and current.mem_id != root.mem_id:
@@ -145,7 +144,7 @@ def _next(node: LexborNode, root: LexborNode, paragraph: _Paragraph, page: Page)
     return None
 
 
-def _skip(node: LexborNode, page: Page, *, keeps_headers: bool, is_book: bool) -> bool:
+def _skip(node: LexborNode, page: HtmlPage, *, keeps_headers: bool, is_book: bool) -> bool:
     tag = node.tag
     if tag == "-text":
         return False
@@ -180,7 +179,7 @@ def _tags_above(node: LexborNode) -> Iterator[str | None]:
         parent = parent.parent
 
 
-def _enter(node: LexborNode, paragraph: _Paragraph, page: Page) -> None:
+def _enter(node: LexborNode, paragraph: _Paragraph, page: HtmlPage) -> None:
     tag = node.tag or ""
     if tag == "-text":
         paragraph.add(node.text_content or "")
@@ -192,7 +191,7 @@ def _enter(node: LexborNode, paragraph: _Paragraph, page: Page) -> None:
     elif tag in _HEADINGS or tag == "hgroup":
         if not paragraph.level:
             _flush(paragraph, page)
-        # A group of headings, or one inside another, is one heading as high as the highest.
+        # A group of headings, or one inside another, is one heading with the highest level among them.
         paragraph.level = min(paragraph.level or _LOWEST_LEVEL, _HEADINGS.get(tag, _LOWEST_LEVEL))
     elif tag in _BLOCK_TAGS:
         _separate(paragraph, page)
@@ -200,7 +199,7 @@ def _enter(node: LexborNode, paragraph: _Paragraph, page: Page) -> None:
         paragraph.inside_story += tag in _INSIDE_STORY
 
 
-def _leave(node: LexborNode, paragraph: _Paragraph, page: Page) -> None:
+def _leave(node: LexborNode, paragraph: _Paragraph, page: HtmlPage) -> None:
     tag = node.tag or ""
     if tag in _HEADINGS and node.parent is not None and node.parent.tag == "hgroup":
         paragraph.pieces.append("\n")
@@ -214,15 +213,15 @@ def _leave(node: LexborNode, paragraph: _Paragraph, page: Page) -> None:
             paragraph.is_preformatted = False
 
 
-def _separate(paragraph: _Paragraph, page: Page) -> None:
-    """End the paragraph; inside a heading only its line."""
+def _separate(paragraph: _Paragraph, page: HtmlPage) -> None:
+    """End the paragraph, or only the line if inside a heading."""
     if paragraph.level:
         paragraph.pieces.append("\n")
     else:
         _flush(paragraph, page)
 
 
-def _flush(paragraph: _Paragraph, page: Page) -> None:
+def _flush(paragraph: _Paragraph, page: HtmlPage) -> None:
     text = paragraph.take()
     if text.strip():
         page.blocks.append(Block(text, paragraph.level))

@@ -1,4 +1,4 @@
-"""What passes through the library: a record for each story, a reject for each file that cannot be used."""
+"""The types that the library's packages share: a record for each story, a reject for each unusable file."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -14,16 +14,16 @@ class _Frozen(BaseModel):
 
 
 class Source(_Frozen):
-    """One version of one file that a person dropped."""
+    """One version of one uploaded file."""
 
     key: str
     """Its path, with `/` between folders."""
     version: str = ""
     modified_at: str = ""
-    """When that version was written, as UTC ISO text; the newest of two duplicates stays."""
+    """Time of that version, as UTC ISO text; of two duplicates the newer one is kept."""
 
 
-class Message(_Frozen):
+class ChatTurn(_Frozen):
     """One turn of a chat."""
 
     role: Literal["user", "assistant"]
@@ -49,11 +49,11 @@ class Change(_Frozen):
 
     kind: ChangeKind
     places: int
-    """How often."""
+    """Number of places that changed."""
     removed: int
-    """Characters less than before; negative where some were added."""
+    """Characters removed; negative if some were added."""
     before: str
-    """What the first place looked like, at most 200 characters."""
+    """The first place before the change, at most 200 characters."""
     after: str
 
 
@@ -65,7 +65,7 @@ class Record(_Frozen):
     """First 16 hex digits of sha256 over the NFC text."""
     title: str
     title_read: bool = True
-    """Whether the title stood in the file; else it is made of the file's name."""
+    """Whether the title was in the file; otherwise it is made from the file's name."""
     text: str
     source_key: str
     source_version: str
@@ -73,21 +73,21 @@ class Record(_Frozen):
     """File inside the zip."""
     modified_at: str
     position: int = 0
-    """Place among the stories of the same file, from 0."""
+    """Index among the stories of the same file, from 0."""
     work: str
-    """Key that chapters of one book share: they belong to the same work."""
+    """Key that the chapters of one book share."""
     language: str
-    """ISO 639-1 code, or `und` where the text is too short to tell."""
+    """ISO 639-1 code, or `und` if the text is too short to identify."""
     words: int
-    messages: tuple[Message, ...] | None = None
-    """The chat itself, where the file held one; `text` is then the assistant's words."""
+    messages: tuple[ChatTurn, ...] | None = None
+    """The chat, if the file contained one; `text` then holds the assistant's messages."""
     characters_read: int = 0
-    """Of the text before cleaning. Less what `changes` removed, it is `characters_kept`."""
+    """Characters before cleaning. Minus what `changes` removed, this is `characters_kept`."""
     changes: tuple[Change, ...] = ()
 
     @property
     def characters_kept(self) -> int:
-        """Length of the text, and of the title where it stood in the file."""
+        """Length of the text, and of the title if it was in the file."""
         return len(self.text) + (len(self.title) if self.title_read else 0)
 
 
@@ -102,34 +102,34 @@ class Reject(_Frozen):
     reason: str
     cure: str
     characters: int = 0
-    """Of text that was read and is not used; 0 where none could be read."""
+    """Characters that were read and are not used; 0 if none could be read."""
 
 
 DuplicateKind = Literal["exact", "near", "draft", "part"]
 
 
 class Duplicate(_Frozen):
-    """Two stories that say the same, or one of which is part of the other: one stays, one is left out."""
+    """Two stories with the same content, or one that is part of the other: one is kept, one is dropped."""
 
     kept: str
-    """File of the story that stays."""
+    """File of the story that is kept."""
     dropped: str
     kind: DuplicateKind
     similarity: float
-    """Estimated from five-word shingles, 0 to 1: Jaccard; for a part, the share of it that the whole has."""
+    """0 to 1, estimated from five-word shingles: Jaccard similarity; for a part, its share in the whole."""
     why: str = ""
-    """In words: what makes them one story, and why this one stays."""
+    """Why they count as one story and why this one is kept, in words."""
 
 
 class Cleaning(_Frozen):
-    """What cleaning changed in all stories, of one kind, with the first place as a sample."""
+    """One kind of change that cleaning made, summed over all stories, with the first place as a sample."""
 
     kind: ChangeKind
     stories: int
-    """How many stories it was found in."""
+    """Number of stories with this change."""
     places: int
     removed: int
-    """Characters less than before; negative where some were added."""
+    """Characters removed; negative if some were added."""
     source: str
     """File of the sample."""
     before: str
@@ -137,41 +137,41 @@ class Cleaning(_Frozen):
 
 
 class Outcomes(_Frozen):
-    """What became of the files, each counted once."""
+    """How many files were used, in part or not; each file counts once."""
 
     used: int = 0
-    """All that was in them went into the dataset."""
+    """All of their text is in the dataset."""
     partly: int = 0
-    """Some of it did; the rest was rejected."""
+    """Part of their text is in the dataset; the rest was rejected."""
     repeated: int = 0
-    """They hold nothing that is not in another file too."""
+    """All of their text is also in other files."""
     rejected: int = 0
 
 
 class LengthRange(_Frozen):
-    """How many stories are of about one length."""
+    """Number of stories whose length is in a range."""
 
     from_words: int
     to_words: int | None
-    """Up to, not including; None where there is no end."""
+    """End of the range, exclusive; None for the last range."""
     stories: int
 
 
 class Lengths(_Frozen):
-    """How long the stories are, in words; a chapter counts as a story."""
+    """Lengths of the stories in words; a chapter counts as a story."""
 
     shortest: int = 0
     median: int = 0
     longest: int = 0
     ranges: tuple[LengthRange, ...] = ()
-    """From the shortest story's range to the longest's, without gaps."""
+    """Ranges from the shortest story's to the longest's, without gaps."""
 
 
 Grade = Literal["far too little", "too little", "enough", "plenty"]
 
 
 class PartSize(_Frozen):
-    """How large one part of the dataset is."""
+    """Size of one part of the dataset."""
 
     stories: int = 0
     words: int = 0
@@ -179,54 +179,54 @@ class PartSize(_Frozen):
 
 
 class DataReport(_Frozen):
-    """What became of the files, in figures and in words."""
+    """The data report: what was found in the files, how it is used, and what training will take."""
 
     run_id: str
     files: int
-    """Files looked at; `kept` of them gave at least one story."""
+    """Files read; `kept` of them contained at least one story."""
     files_from_cache: int = 0
-    """Of `files`, how many had not changed since a run before, so that they were not read again."""
+    """How many of `files` had not changed since an earlier run, so that they were not read again."""
     kept: int
     rejected: Sequence[Reject]
     stories: int
-    """Stories after duplicates were left out."""
+    """Stories without duplicates."""
     words: int
     languages: dict[str, int]
     """Stories by ISO 639-1 code."""
     duplicates: Sequence[Duplicate]
     split: dict[Part, PartSize]
     enough: bool
-    """Whether training goes ahead; it does with too little as well, but not with far too little."""
+    """Whether training goes ahead; it does with grade "too little", but not with "far too little"."""
     verdict: str
     training_minutes_estimate: float
-    """At most the limit set for training, which is also the estimate where speed or size are not known."""
+    """At most the time limit, which is also the estimate if speed or size are not known."""
     cost_estimate_usd: float | None
-    """Of training and evaluation, on demand; None for an instance whose price we do not know."""
+    """Cost of training and evaluation on demand; None if the instance's price is not known."""
     price_date: str = Field(pattern=r"^(\d{4}-\d{2})?$")
-    """Of what month the price is; empty if it is not known."""
+    """Month of the price; empty if it is not known."""
     price_source: str = ""
-    """Who gave the price, in words for people."""
+    """Source of the price, in words for people."""
     grade: Grade = "far too little"
-    """Of the number of words."""
+    """Grade of the number of words."""
     minimum_words: int = 0
     """Words that training needs; with fewer the grade is "far too little"."""
     words_to_next_grade: int = 0
-    """How many more words reach the next grade; 0 where there is none."""
+    """Words missing for the next grade; 0 if there is none."""
     works: int = 0
-    """Books and single stories; the chapters of a book are one work."""
+    """Number of works: single stories and books, with all their chapters."""
     languages_words: dict[str, int] = {}
     """Words by ISO 639-1 code."""
     lengths: Lengths = Lengths()
     outcomes: Outcomes = Outcomes()
     cleaning: Sequence[Cleaning] = ()
-    """Kinds of change that were made, the most frequent first."""
+    """Kinds of change, the most frequent first."""
     base_model: str = ""
-    """The model that will be taught, as the settings name it."""
+    """The base model, as named in the settings."""
     instance: str = ""
     """SageMaker instance type of training and evaluation."""
     spot: bool = False
-    """Whether training waits for spare machines, which cost less."""
+    """Whether training runs on spot instances, which cost less."""
     cost_estimate_spot_usd: float | None = None
-    """The same with training on spot; evaluation never is."""
+    """The same with training on spot; the evaluation always runs on demand."""
     cost_at_most_usd: float | None = None
-    """What the time limits of both jobs allow, on demand: the bill for them cannot be higher."""
+    """Cost on demand at the time limits of both jobs: the bill for them cannot be higher."""

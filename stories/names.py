@@ -1,9 +1,8 @@
-"""Finds who a story is about and where it takes place, by how names stand in sentences.
+"""Find the people and places of a story by how their names are used in sentences.
 
-A name is a word with a capital in the middle of a sentence, again and again. A person is one of whom the
-story says what they said or did; a place is one that things happen in. Where this does not tell, as in
-scripts without capitals, nothing is found: a request with a wrong name would teach the model to leave the
-request aside.
+A name is a word that is often capitalised in the middle of a sentence. A person is a name that says or does
+something; a place is a name after a preposition such as "in". In other cases, as in scripts without capitals,
+nothing is found: a prompt with a wrong name would teach the model to ignore prompts.
 """
 
 import re
@@ -11,45 +10,44 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-# No word is longer. Without a limit a search would begin at each hyphen of a chain and follow it to its end.
+# No word is longer. Without a limit each hyphen of a chain would start a search to its end.
 _REST = r"[\w\u2019'-]{0,60}"
 _CAPITAL = rf"[A-ZÀ-ÖØ-Þ]{_REST}[\w]"
 _NAME = rf"{_CAPITAL}(?: {_CAPITAL}){{0,3}}"
-# In mid-sentence: after a small letter or a comma. What opens a sentence has its capital for that.
+# In mid-sentence: after a lower-case word or a comma, because the first word of a sentence is always capitalised.
 _IN_SENTENCE = re.compile(
     rf"(?P<before>\b[a-zß-öø-ÿ]{_REST},?|,) (?P<name>{_NAME})(?P<after>(?: [a-zß-öø-ÿ]\w*)?)"
 )
 _OPENS_SENTENCE = re.compile(
     rf"(?:^|[.!?…][\"”\u2019»]?\s+|[“\"«]|— ?)(?P<name>{_NAME}) (?P<after>[a-zß-öø-ÿ]\w*)", re.M
 )
-_FEWEST = 3
-_FEWEST_ACTS = 2
-_FEWEST_PLACED = 2
-_MOST_ARTICLES = 0.2
+_MIN_MENTIONS = 3
+_MIN_ACTS = 2
+_MIN_PLACED = 2
+_MAX_ARTICLES = 0.2
 _MOSTLY = 0.5
 _POSSESSIVE = re.compile(r"[\u2019']s?$")
 
 
 @dataclass(frozen=True)
 class _Language:
-    """Small words that tell what a name is."""
+    """Function words and verbs that show whether a name is a person or a place."""
 
     acts: frozenset[str]
-    """What persons are told to have said and done."""
+    """Verbs of which persons are the subject."""
     places: frozenset[str]
-    """What stands before a place."""
+    """Prepositions before a place."""
     articles: frozenset[str]
-    """What stands before things and offices, and not before a person's name."""
+    """Articles, which stand before things and titles, but not before a person's name."""
     no_names: frozenset[str]
-    """Words with a capital that are neither."""
+    """Capitalised words that are neither."""
     every_noun: bool = False
-    """Whether every noun has a capital: then only those are names that speak, in `acts`, and no place is "
-    "found."""
+    """Whether every noun is capitalised: then only names that speak, in `acts`, count, and no place is found."""
 
 
 @dataclass(frozen=True)
 class Names:
-    """What was found, the most frequent first."""
+    """The people and places of a story, the most frequent first."""
 
     people: tuple[str, ...] = ()
     places: tuple[str, ...] = ()
@@ -132,7 +130,7 @@ def find_names(text: str, language: str) -> Names:
 
     Args:
         text: cleaned text.
-        language: ISO 639-1 code; for those that we do not know nothing is found.
+        language: ISO 639-1 code; in unsupported languages nothing is found.
     """
     known = _LANGUAGES.get(language)
     if known is None:
@@ -141,20 +139,20 @@ def find_names(text: str, language: str) -> Names:
     often = [
         name
         for name, count in sorted(seen.items(), key=lambda item: (-item[1], item[0]))
-        if articles[name] <= _MOST_ARTICLES * count and (count >= _FEWEST or placed[name] == count)
+        if articles[name] <= _MAX_ARTICLES * count and (count >= _MIN_MENTIONS or placed[name] == count)
     ]
-    people = _apart(name for name in often if acts[name] >= _FEWEST_ACTS and not placed[name])
+    people = _apart(name for name in often if acts[name] >= _MIN_ACTS and not placed[name])
     spoken = {word for name in people for word in name.split()}
     places = _apart(
         name
         for name in often
-        if placed[name] >= max(_FEWEST_PLACED, _MOSTLY * seen[name]) and not spoken & set(name.split())
+        if placed[name] >= max(_MIN_PLACED, _MOSTLY * seen[name]) and not spoken & set(name.split())
     )
     return Names(people, () if known.every_noun else places)
 
 
 def _count(text: str, known: _Language) -> tuple[Counter[str], ...]:
-    """Count how often each name is seen, acts, is a place, and has an article before it."""
+    """Count for each name how often it occurs, acts, is a place, and has an article before it."""
     seen, acts, placed, articles = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
     for found in _IN_SENTENCE.finditer(text):
         name = _POSSESSIVE.sub("", found["name"])
@@ -174,7 +172,7 @@ def _count(text: str, known: _Language) -> tuple[Counter[str], ...]:
 
 
 def _apart(names: Iterable[str]) -> tuple[str, ...]:
-    """Leave out names that share a word with one before them: Crake is Harbourmaster Crake."""
+    """Leave out names that share a word with an earlier one: Crake is Harbourmaster Crake."""
     used: set[str] = set()
     kept = []
     for name in names:

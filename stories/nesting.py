@@ -1,4 +1,4 @@
-"""Tells beforehand which web pages would keep an HTML parser busy for ever, or fill the memory."""
+"""Refuse web pages whose nesting would take an HTML parser too much time or memory."""
 
 import re
 
@@ -9,26 +9,26 @@ _NEVER_NESTED = {
     *("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"),
     *("p", "li", "dt", "dd", "option", "tr", "td", "th", "tbody", "thead", "tfoot", "html", "head", "body"),
 }
-# What a parser opens again in each paragraph that follows, where it was not closed.
+# A parser opens these again in each following paragraph if they were not closed.
 _FORMATTING = {
     *("a", "b", "big", "code", "em", "font", "i", "nobr", "s", "small", "strike", "strong", "tt", "u"),
 }
-# A parser looks through all open elements at each tag. A page may make it look through so many for each of
-# its tags on average, and so many more: then its time grows in step with the page's length.
-_MOST_OPEN = 500
+# A parser goes through all open elements at each tag. This limit on the average number for each tag, plus a fixed
+# allowance, keeps its time proportional to the page's length.
+_MAX_OPEN = 500
 _ANY_STEPS = 500_000
 # A node takes about a hundred bytes.
-_MOST_COPIES = 3_000_000
+_MAX_COPIES = 3_000_000
 
 
 def check_nesting(html: str) -> None:
-    """Check that a page's elements are not nested so deeply, or left open so often, that parsing never ends.
+    """Check that a page's elements are not nested too deeply, or left open too often, for parsing.
 
     Raises:
-        UnreadableError: they are.
+        UnreadableError: the page exceeds a limit.
     """
     steps = copies = depth = formatting = 0
-    most_steps = _ANY_STEPS
+    max_steps = _ANY_STEPS
     for found in _TAG.finditer(html):
         closes, name = found[1], found[2].lower()
         if name not in _NEVER_NESTED:
@@ -36,10 +36,10 @@ def check_nesting(html: str) -> None:
             if name in _FORMATTING:
                 formatting = max(0, formatting - 1) if closes else formatting + 1
         steps += depth
-        most_steps += _MOST_OPEN
+        max_steps += _MAX_OPEN
         copies += formatting
-        if steps > most_steps or copies > _MOST_COPIES:
+        if steps > max_steps or copies > _MAX_COPIES:
             raise UnreadableError(
-                "Its elements stand inside each other without end; no program that writes pages makes that.",
+                "Its elements are nested far deeper than in any page that a program writes.",
                 "Open it in a browser, copy the story into an editor and save it as plain text (.txt).",
             )

@@ -1,10 +1,10 @@
-"""Numbers as chapters carry them: 12, XII, twelve, twelfth, zwölftes, douze, 十二."""
+"""Parse the numbers of chapters: 12, XII, twelve, twelfth, zwölftes, douze, 十二."""
 
 import itertools
 import re
 
 _ROMAN_VALUES = {"i": 1, "v": 5, "x": 10, "l": 50, "c": 100}
-# No other spelling of a roman number is one: "mix" and "vivid" are words.
+# Only well-formed Roman numerals: "mix" and "vivid" are words.
 _ROMAN = re.compile(r"(?=[ivxlc])c{0,3}(?:xc|xl|l?x{0,3})(?:ix|iv|v?i{0,3})", re.I)
 _UNITS = (
     "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
@@ -57,14 +57,14 @@ SPELLED = _spelled()
 
 _LONGEST_FIRST = "|".join(re.escape(word) for word in sorted(SPELLED, key=len, reverse=True))
 NUMBER = rf"(?:\d{{1,4}}|{_LONGEST_FIRST}|{_ROMAN.pattern})"
-"""Pattern of any number but Chinese ones; use it without regard to case, and check what follows it."""
+"""Pattern of any number except Chinese ones; match it ignoring case, and check what follows it."""
 BARE_NUMBER = rf"(?:\d{{1,4}}|{'|'.join(reversed(f'{_UNITS} {_TENS}'.split()))}|{_ROMAN.pattern})"
-"""Pattern of a number that may stand alone: "once" and "prima" are numbers only beside a word for chapter."""
+"""Pattern of a number that may stand alone; "once" and "prima" are numbers only beside a word for chapter."""
 CHINESE_NUMBER = f"[0-9{''.join(_CHINESE_DIGITS)}{''.join(_CHINESE_UNITS)}]{{1,7}}"
 
 
-def value(number: str) -> int | None:
-    """Return the value of a number in digits, in roman or Chinese numerals or in words; None for others."""
+def parse_number(number: str) -> int | None:
+    """Return the value of a number in digits, Roman or Chinese numerals or words; None for others."""
     text = number.casefold().strip()
     if text.isdecimal():
         return int(text)

@@ -1,4 +1,4 @@
-"""Documents that are zips of XML (.docx, .epub, .odt), opened without trust."""
+"""Open documents that are zips of XML (.docx, .epub, .odt), with limits against malicious ones."""
 
 import zipfile
 from collections.abc import Iterator
@@ -8,22 +8,22 @@ from typing import IO
 from lxml import etree
 
 from stories.errors import UnreadableError
-from stories.readers.archive import MOST_ENTRIES, check_packing, unpack
+from stories.readers.archive import MAX_ENTRIES, check_packing, unpack
 
 _SAVE_AGAIN = "Open it in the program that made it and save it again, or save it as plain text (.txt)."
-# Of text; pictures are never unpacked.
+# Limit for text; pictures are never unpacked.
 _LARGEST_TOTAL_BYTES = 64 * 1024**2
 
 
-class Package:
+class ZipDocument:
     """The files inside a document, each checked before it is unpacked."""
 
     def __init__(self, archive: zipfile.ZipFile, kind: str) -> None:
-        """Take an open zip.
+        """Wrap an open zip.
 
         Args:
             archive: the zip.
-            kind: what the document is called, for messages: "Word document".
+            kind: name of the format for messages, such as "Word document".
         """
         self._archive = archive
         self._kind = kind
@@ -42,7 +42,7 @@ class Package:
         """
         entry = self._entries.get(path)
         if entry is None:
-            raise UnreadableError(f"It is no {self._kind}: it has no {path} inside.", _SAVE_AGAIN)
+            raise UnreadableError(f"It is not a valid {self._kind}: it has no {path} inside.", _SAVE_AGAIN)
         check_packing(entry)
         self._left -= entry.file_size
         if self._left < 0:
@@ -56,36 +56,36 @@ class Package:
         """Parse one file as XML.
 
         Raises:
-            UnreadableError: as `read`; or it is no XML, or defines entities, as bombs do.
+            UnreadableError: as `read`; or it is not XML, or defines entities, as XML bombs do.
         """
         return parse_xml(self.read(path), self._kind)
 
 
 @contextmanager
-def open_package(stream: IO[bytes], kind: str) -> Iterator[Package]:
+def open_zip_document(stream: IO[bytes], kind: str) -> Iterator[ZipDocument]:
     """Open a document that is a zip.
 
     Args:
         stream: its bytes, seekable.
-        kind: what it should be: "Word document".
+        kind: name of the format for messages, such as "Word document".
 
     Raises:
-        UnreadableError: it is no zip, or a damaged one.
+        UnreadableError: it is not a zip, or a damaged one.
     """
     try:
         with zipfile.ZipFile(stream) as archive:
-            if len(archive.infolist()) > MOST_ENTRIES:
-                raise UnreadableError(f"It holds more than {MOST_ENTRIES} files inside.", _SAVE_AGAIN)
-            yield Package(archive, kind)
+            if len(archive.infolist()) > MAX_ENTRIES:
+                raise UnreadableError(f"It holds more than {MAX_ENTRIES} files inside.", _SAVE_AGAIN)
+            yield ZipDocument(archive, kind)
     except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, UnicodeDecodeError) as error:
-        raise UnreadableError(f"It is no {kind}, or it is damaged.", _SAVE_AGAIN) from error
+        raise UnreadableError(f"It is not a valid {kind}, or it is damaged.", _SAVE_AGAIN) from error
 
 
 def parse_xml(data: bytes, kind: str) -> etree._Element:
-    """Parse XML that may come from anybody.
+    """Parse XML from an untrusted file.
 
     Raises:
-        UnreadableError: it is no XML, or defines entities, as bombs do.
+        UnreadableError: it is not XML, or defines entities, as XML bombs do.
     """
     parser = etree.XMLParser(
         resolve_entities=False,

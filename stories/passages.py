@@ -1,7 +1,7 @@
-"""Cuts a long text into passages that are recognised again when the text has grown or was revised.
+"""Cut a long text into passages that can be recognised after the text has grown or was revised.
 
-Sections of equal length would all shift when a sentence is added in front of them. A passage is a paragraph,
-or a sentence of a very long one, so what one passage is hardly depends on the others.
+Sections of equal length would all shift when a sentence is added before them. A passage is a paragraph, or a
+sentence of a very long one, so it hardly depends on the others.
 """
 
 import itertools
@@ -12,24 +12,24 @@ from dataclasses import dataclass
 from stories.language import count_words
 from stories.ledger import HELD_OUT, Side, hashed
 from stories.models import Part
-from stories.windows import boundaries
+from stories.windows import sentence_boundaries
 
 GAP = 0.05
-"""Share of a work that stands unused between what is trained on and what is held out."""
+"""Share of a work that is left unused between the training text and the held-out text."""
 
-_MOST_GAP_WORDS = 1000
-_MOST_HELD_OUT = 0.5
+_MAX_GAP_WORDS = 1000
+_MAX_HELD_OUT = 0.5
 _LONGEST = 1200
-# Shorter ones, such as “Yes.”, come again and again in a text; they are joined with what follows.
+# Shorter ones, such as “Yes.”, recur in a text; they are joined with the next one.
 _SHORTEST = 40
-# What is new between two passages of one side, and no longer than this, is a revision of what was there.
+# New text between two passages of one side is a revision if it is no longer than this.
 _REVISED_WORDS = 300
 _WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
 class Passage:
-    """A stretch of a text, from one character position to another."""
+    """A range of a text, between two character positions."""
 
     begin: int
     end: int
@@ -39,7 +39,7 @@ class Passage:
 
 
 def passages(text: str) -> list[Passage]:
-    """Cut a text into passages; joined together they are the text again."""
+    """Cut a text into passages, which joined give the text again."""
     ends = list(_merged(_ends(text)))
     if len(ends) > 1 and ends[-1] - ends[-2] < _SHORTEST:
         del ends[-2]
@@ -50,16 +50,16 @@ def passages(text: str) -> list[Passage]:
     return cut
 
 
-def choose_last(found: Sequence[Passage], test: float, validation: float) -> dict[str, Part]:
+def hold_out_end(found: Sequence[Passage], test: float, validation: float) -> dict[str, Part]:
     """Choose the last passages of a text for the test, and those before them for validation.
 
     Args:
-        found: a text's passages.
+        found: the passages of a text.
         test: share of the words for the test.
         validation: share of the words for validation.
 
     Returns:
-        the part of each chosen passage, by its key; empty where too little would be left to train on.
+        the part of each chosen passage by its key; empty if too little would be left to train on.
     """
     total = _words(found)
     chosen: dict[str, Part] = {}
@@ -69,11 +69,11 @@ def choose_last(found: Sequence[Passage], test: float, validation: float) -> dic
             break
         chosen.setdefault(passage.key, "test" if taken < total * test else "validation")
         taken += passage.words
-    return chosen if taken <= total * _MOST_HELD_OUT else {}
+    return chosen if taken <= total * _MAX_HELD_OUT else {}
 
 
-def sides(found: Sequence[Passage], held_out: Mapping[str, Part]) -> list[Side]:
-    """Return the side of each passage: as remembered, and for new ones as their neighbours say."""
+def assign_sides(found: Sequence[Passage], held_out: Mapping[str, Part]) -> list[Side]:
+    """Return the side of each passage: as recorded, or the side of its neighbours if it is new."""
     marked: list[Part | None] = [held_out.get(passage.key) for passage in found]
     runs = _runs(marked)
     for number, (side, begin, end) in enumerate(runs):
@@ -85,7 +85,7 @@ def sides(found: Sequence[Passage], held_out: Mapping[str, Part]) -> list[Side]:
         ):
             marked[begin:end] = [runs[number - 1][0]] * (end - begin)
     settled: list[Side] = [side or "train" for side in marked]
-    gap = min(GAP * _words(found), _MOST_GAP_WORDS)
+    gap = min(GAP * _words(found), _MAX_GAP_WORDS)
     for side, begin, end in _runs(marked):
         if side is None:
             if begin > 0:
@@ -96,7 +96,7 @@ def sides(found: Sequence[Passage], held_out: Mapping[str, Part]) -> list[Side]:
 
 
 def _leave_gap(settled: list[Side], found: Sequence[Passage], away: range, gap: float) -> None:
-    """Use the first passages for nothing, going away from what is held out."""
+    """Leave passages unused, starting with those next to the held-out text."""
     left = gap
     for number in away:
         if left <= 0:
@@ -116,10 +116,10 @@ def _runs(marked: Sequence[Part | None]) -> list[tuple[Part | None, int, int]]:
 
 
 def _ends(text: str) -> Iterator[int]:
-    """Yield where passages may end: paragraphs, the sentences of long ones, and within endless sentences."""
+    """Yield possible ends of passages: of paragraphs, of sentences in long ones, and within very long sentences."""
     start = 0
     sentences: list[int] = []
-    for end, ends_paragraph in boundaries(text):
+    for end, ends_paragraph in sentence_boundaries(text):
         sentences.append(end)
         if ends_paragraph:
             for begin, sentence in itertools.pairwise(

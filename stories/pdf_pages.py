@@ -1,7 +1,7 @@
-"""The text of a PDF file, page by page, where its lines stand.
+"""Extract the text of a PDF file page by page, with the positions of its lines.
 
-PDF files are read by a library in C++, which a file may crash. What reads files of other people does so in a
-process of its own (`stories.reading_process`).
+The library for it, pdfium, is written in C++ and a file may crash it, so untrusted files are read in a separate
+process (`stories.confinement`).
 """
 
 import ctypes
@@ -13,44 +13,44 @@ from typing import IO
 import pypdfium2
 from pypdfium2 import raw
 
-from stories.layout import Layout, Line
+from stories.layout import PageLayout, TextLine
 
 WIDE_GAP = 1.0
-"""Of a line's height: no gap between words is as wide, unless something else begins there."""
+"""Share of a line's height. A wider gap separates columns, not words."""
 _LINE_ENDS = re.compile("\r\n?|\n|[\ufffe\x02]")
-# What pdfium puts in place of a hyphen at the end of a line.
+# pdfium's replacements for a hyphen at the end of a line.
 _HYPHENS = "\ufffe\x02"
 _NOT_SPACE = re.compile(r"\S")
 
 
 class LockedError(Exception):
-    """The document asks for a password."""
+    """The document is protected by a password."""
 
 
 class DamagedError(Exception):
-    """The file is damaged, or is not a PDF document."""
+    """The file is damaged, or not a PDF document."""
 
 
 class TooManyPagesError(Exception):
-    """The document has more pages than may be read."""
+    """The document has more pages than the limit."""
 
 
-def read_pages(stream: IO[bytes], most_pages: int) -> Iterator[str]:
+def read_pages(stream: IO[bytes], max_pages: int) -> Iterator[str]:
     """Yield the text of each page.
 
     Args:
         stream: a PDF file, seekable.
-        most_pages: that the document may have.
+        max_pages: how many pages the document may have.
 
     Raises:
-        LockedError: the document asks for a password.
-        DamagedError: the file is damaged, or is not a PDF document.
-        TooManyPagesError: the document has more than `most_pages`.
+        LockedError: the document is protected by a password.
+        DamagedError: the file is damaged, or not a PDF document.
+        TooManyPagesError: the document has more than `max_pages`.
     """
     try:
         document = pypdfium2.PdfDocument(stream)
         try:
-            if len(document) > most_pages:
+            if len(document) > max_pages:
                 raise TooManyPagesError
             yield from _pages(document)
         finally:
@@ -61,7 +61,7 @@ def read_pages(stream: IO[bytes], most_pages: int) -> Iterator[str]:
 
 
 def _pages(document: pypdfium2.PdfDocument) -> Iterator[str]:
-    layout = Layout()
+    layout = PageLayout()
     for number in range(len(document)):
         page = document[number]
         text_page = page.get_textpage()
@@ -72,11 +72,11 @@ def _pages(document: pypdfium2.PdfDocument) -> Iterator[str]:
             page.close()
 
 
-def _lines(page: pypdfium2.PdfTextPage) -> Iterator[Line]:
+def _lines(page: pypdfium2.PdfTextPage) -> Iterator[TextLine]:
     count = page.count_chars()
     text = page.get_text_range() if count else ""
     if len(text) != count:
-        # Signs beyond the first 65,536 take two places in one and one in the other.
+        # Characters beyond the first 65,536 count twice in one figure and once in the other.
         text = "".join(_character(page, index) for index in range(count))
     begin = 0
     for end in [*_LINE_ENDS.finditer(text), None]:
@@ -90,11 +90,11 @@ def _lines(page: pypdfium2.PdfTextPage) -> Iterator[Line]:
 
 
 def _pieces(page: pypdfium2.PdfTextPage, text: str, begin: int, stop: int) -> Iterator[tuple[int, int]]:
-    """Part what stands in one row but far apart, such as the lines of two columns."""
+    """Split a row at wide gaps, as between the lines of two columns."""
     space = text.find(" ", begin + 1, stop - 1)
     first = _NOT_SPACE.search(text, begin, stop)
     while space > 0 and first:
-        # The document's own spaces are narrow; those that pdfium puts in stand for a gap of any width.
+        # Spaces of the document are narrow; spaces that pdfium generates stand for a gap of any width.
         if first.start() < space and raw.FPDFText_IsGenerated(page, space) == 1:
             before, after = _box(page, space - 1), _box(page, space + 1)
             if after.left - before.right > WIDE_GAP * (before.top - before.bottom):
@@ -105,16 +105,16 @@ def _pieces(page: pypdfium2.PdfTextPage, text: str, begin: int, stop: int) -> It
     yield begin, stop
 
 
-def _line(page: pypdfium2.PdfTextPage, text: str, begin: int, stop: int, hyphen: str = "") -> Line:
+def _line(page: pypdfium2.PdfTextPage, text: str, begin: int, stop: int, hyphen: str = "") -> TextLine:
     content = text[begin:stop]
     first = begin + len(content) - len(content.lstrip())
     last = stop - 1 - (len(content) - len(content.rstrip()))
     start, end = _box(page, first), _box(page, last)
-    return Line(content.strip() + hyphen, start.left, end.right, start.bottom, start.top)
+    return TextLine(content.strip() + hyphen, start.left, end.right, start.bottom, start.top)
 
 
 def _box(page: pypdfium2.PdfTextPage, index: int) -> raw.FS_RECTF:
-    # With the font's whole height, so that a line's box does not depend on which letters are in it.
+    # The loose box has the font's full height, so that a line's box does not depend on its letters.
     box = raw.FS_RECTF()
     raw.FPDFText_GetLooseCharBox(page, index, ctypes.byref(box))
     return box

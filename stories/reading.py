@@ -1,4 +1,4 @@
-"""One file in, its stories and its faults out; whatever the file holds, no exception."""
+"""Read one file into records and rejects, without an exception for any content."""
 
 import hashlib
 import logging
@@ -9,16 +9,16 @@ from typing import IO
 
 from stories.chapters import find_chapters
 from stories.cleaning import clean, clean_line
-from stories.cleaning.ledger import shorten
-from stories.errors import UnreadableError, unforeseen
+from stories.cleaning.ledger import shorten_sample
+from stories.errors import UnreadableError, unexpected_error
 from stories.language import count_words, identify
-from stories.models import Change, Message, Record, Reject, Source
-from stories.readers import Draft, Flaw, find_reader
-from stories.structure import around_the_story, is_told
-from stories.titles import take_title, title_from_name
+from stories.models import Change, ChatTurn, Record, Reject, Source
+from stories.readers import RawStory, UnusablePart, find_reader
+from stories.structure import omitted_pages, is_preface
+from stories.titles import split_title, title_from_name
 from stories.works import work_key
 
-FEWEST_WORDS = 10
+MIN_WORDS = 10
 _LETTER = re.compile(r"[^\W_]")
 _LONGEST_TITLE_CHARACTERS = 200
 _LONGEST_SAMPLE_CHARACTERS = 200
@@ -29,25 +29,25 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Cleaned:
-    """A story, or a chapter of one, after cleaning."""
+    """A cleaned story, or a chapter of one."""
 
     text: str
-    """Its title is in it where `title` is None."""
+    """Includes the title if `title` is None."""
     title: str | None
     characters_read: int
-    """Before cleaning, the title's included where it stood in the file."""
+    """Characters before cleaning, including the title if it was in the file."""
     changes: tuple[Change, ...]
-    messages: tuple[Message, ...] | None = None
+    messages: tuple[ChatTurn, ...] | None = None
     is_chapter: bool = False
 
 
 def read_file(source: Source, stream: IO[bytes]) -> Iterator[Record | Reject]:
     """Yield a record for each story of a file and a reject for each part that cannot be used.
 
-    At least one of them is yielded for every file, so that no file is ever lost without a reason.
+    At least one of them is yielded for every file, so that no file is lost without a reason.
 
     Args:
-        source: where the file came from.
+        source: key and version of the file.
         stream: its bytes, seekable.
     """
     position = 0
@@ -59,25 +59,25 @@ def read_file(source: Source, stream: IO[bytes]) -> Iterator[Record | Reject]:
         if not position:
             raise UnreadableError("No story was found in it.", "Check that it holds text.")
     except UnreadableError as error:
-        yield _reject(source, Flaw(error.reason, error.cure))
+        yield _reject(source, UnusablePart(error.reason, error.cure))
     except UnicodeError:
-        # Some of Python's older codecs give up on an escape sequence that is cut, told to mend it or not.
-        yield _reject(source, Flaw("Its characters are damaged: no encoding fits.", "Save it anew as UTF-8."))
+        # Some of Python's older codecs fail on a truncated escape sequence, whatever the error handler.
+        yield _reject(source, UnusablePart("Its characters are damaged: no encoding fits.", "Save it anew as UTF-8."))
     except Exception as error:
-        # A file that breaks a parser in a way that nobody foresaw costs one file, never the run.
+        # An unexpected parser failure costs one file, never the run.
         _log.exception("A reader failed on %s", source.key)
-        found_out = unforeseen(error)
-        yield _reject(source, Flaw(found_out.reason, found_out.cure))
+        told = unexpected_error(error)
+        yield _reject(source, UnusablePart(told.reason, told.cure))
 
 
-def _results(source: Source, found: Draft | Flaw, position: int) -> Iterator[Record | Reject]:
-    if isinstance(found, Flaw):
+def _results(source: Source, found: RawStory | UnusablePart, position: int) -> Iterator[Record | Reject]:
+    if isinstance(found, UnusablePart):
         yield _reject(source, found)
         return
     whole = _clean(found)
     pieces, unused = _cut(whole, found)
     if unused:
-        flaw = around_the_story(unused)
+        flaw = omitted_pages(unused)
         entry = f"{found.entry}, {flaw.entry}" if found.entry else flaw.entry
         yield _reject(source, replace(flaw, entry=entry))
         position += 1
@@ -85,7 +85,7 @@ def _results(source: Source, found: Draft | Flaw, position: int) -> Iterator[Rec
         yield _record(source, found, piece, position + number)
 
 
-def _clean(draft: Draft) -> _Cleaned:
+def _clean(draft: RawStory) -> _Cleaned:
     cleaned = clean(draft.text)
     return _Cleaned(
         cleaned.text,
@@ -97,10 +97,10 @@ def _clean(draft: Draft) -> _Cleaned:
     )
 
 
-def _cut(whole: _Cleaned, draft: Draft) -> tuple[list[_Cleaned], int]:
-    """Return the chapters that only the text's own lines tell, and how many characters are in none of them.
+def _cut(whole: _Cleaned, draft: RawStory) -> tuple[list[_Cleaned], int]:
+    """Return the chapters found in plain text, and how many characters are in none of them.
 
-    All that cleaning changed is put down to the first of them.
+    The first chapter records all changes of cleaning.
     """
     if draft.messages is not None or draft.is_chapter or draft.one_of_many:
         return [whole], 0
@@ -119,7 +119,7 @@ def _cut(whole: _Cleaned, draft: Draft) -> tuple[list[_Cleaned], int]:
     ]
     front = whole.text[: chapters[0].begin]
     unused = len(whole.text) - chapters[-1].end
-    if is_told(front.split("\n\n")):
+    if is_preface(front.split("\n\n")):
         pieces.insert(0, _Cleaned(front.strip("\n"), None, len(front), (), is_chapter=True))
     else:
         unused += len(front)
@@ -128,16 +128,16 @@ def _cut(whole: _Cleaned, draft: Draft) -> tuple[list[_Cleaned], int]:
     return pieces, unused
 
 
-def _record(source: Source, draft: Draft, piece: _Cleaned, position: int) -> Record | Reject:
+def _record(source: Source, draft: RawStory, piece: _Cleaned, position: int) -> Record | Reject:
     title, text, title_read = _titled(piece, draft.entry or source.key)
-    # A text of rules and dashes has none.
+    # A text of lines and dashes has no words.
     words = count_words(text) if _LETTER.search(text) else 0
-    fewest = FEWEST_WORDS if piece.messages is None else 1
+    fewest = MIN_WORDS if piece.messages is None else 1
     if words < fewest or not all(message.content for message in piece.messages or ()):
         reason = f"It has only {words} words; a story needs at least {fewest}."
         entry = ", ".join(filter(None, (draft.entry, title if piece.is_chapter else None))) or None
         cure = "Add the story's text, or leave the file out."
-        return _reject(source, Flaw(reason, cure, entry, piece.characters_read))
+        return _reject(source, UnusablePart(reason, cure, entry, piece.characters_read))
     story_id = hashlib.sha256(text.encode()).hexdigest()[:16]
     kept = len(text) + (len(title) if title_read else 0)
     return Record(
@@ -155,23 +155,23 @@ def _record(source: Source, draft: Draft, piece: _Cleaned, position: int) -> Rec
         words=words,
         messages=piece.messages,
         characters_read=piece.characters_read,
-        changes=(*piece.changes, *_put_down_to_the_title(piece, title, kept)),
+        changes=(*piece.changes, *_title_change(piece, title, kept)),
     )
 
 
 def _titled(piece: _Cleaned, name: str) -> tuple[str, str, bool]:
-    """Return a story's title, its text without it, and whether the title stood in the file."""
+    """Return a story's title, its text without the title, and whether the title was in the file."""
     title = clean_line(piece.title or "")[:_LONGEST_TITLE_CHARACTERS]
     if title:
         return title, piece.text, True
     if piece.messages is not None:
         return title_from_name(name), piece.text, False
-    title, text = take_title(piece.text, name)
+    title, text = split_title(piece.text, name)
     return title, text, text != piece.text
 
 
-def _put_down_to_the_title(piece: _Cleaned, title: str, kept: int) -> Iterator[Change]:
-    """Account for what taking the title out, and making one line of it, removed or added."""
+def _title_change(piece: _Cleaned, title: str, kept: int) -> Iterator[Change]:
+    """Yield the change that removing the title from the text, and making it one line, caused."""
     rest = piece.characters_read - sum(change.removed for change in piece.changes) - kept
     if rest:
         yield Change(
@@ -183,30 +183,30 @@ def _put_down_to_the_title(piece: _Cleaned, title: str, kept: int) -> Iterator[C
         )
 
 
-def _work(source: Source, draft: Draft, story_id: str) -> str:
+def _work(source: Source, draft: RawStory, story_id: str) -> str:
     path = f"{source.key}/{draft.entry}" if draft.entry else source.key
     if not draft.one_of_many:
         return work_key(path)
-    # Stories that share a file are works of their own, unless their titles say that they are chapters.
-    # JSON can spell halves of characters, which no encoding can carry.
+    # Stories in one table are separate works, unless their titles show that they are chapters.
+    # JSON can contain unpaired surrogates, which UTF-8 cannot encode.
     title = (draft.title or "").encode("utf-8", "replace").decode()
     name = re.sub(r"[./]", " ", title).strip()
     return work_key(f"{path}/{name or story_id}")
 
 
-def _clean_messages(messages: tuple[Message, ...] | None) -> tuple[Message, ...] | None:
+def _clean_messages(messages: tuple[ChatTurn, ...] | None) -> tuple[ChatTurn, ...] | None:
     if messages is None:
         return None
-    return tuple(Message(role=message.role, content=clean(message.content).text) for message in messages)
+    return tuple(ChatTurn(role=message.role, content=clean(message.content).text) for message in messages)
 
 
-def _reject(source: Source, flaw: Flaw) -> Reject:
+def _reject(source: Source, flaw: UnusablePart) -> Reject:
     return Reject(
         source_key=source.key,
         source_version=source.version,
         entry=flaw.entry,
-        # It may quote the file: at any length, and in characters that no encoding can carry.
-        reason=shorten(flaw.reason, _LONGEST_REASON_CHARACTERS),
+        # It may quote the file, at any length and with characters that UTF-8 cannot encode.
+        reason=shorten_sample(flaw.reason, _LONGEST_REASON_CHARACTERS),
         cure=flaw.cure,
         characters=flaw.characters,
     )

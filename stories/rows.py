@@ -1,24 +1,24 @@
-"""What a row means, of a table or of a JSON file: a story, a request with its answer, or a chat.
+"""Interpret a row of a table or a JSON file as a story, a prompt with its answer, or a chat.
 
-The names of the columns are the same in all of these formats, and only this module knows them.
+The names of the columns are the same in all of these formats, and are defined only here.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from stories.chats import BRANCH_FIELD, CHAT_FIELDS, CHAT_SHAPE, chat_in
+from stories.chats import BRANCH_FIELD, CHAT_FIELDS, CHAT_SHAPE, parse_chat
 from stories.errors import UnreadableError
-from stories.models import Message
-from stories.readers import Draft, Flaw
+from stories.models import ChatTurn
+from stories.readers import RawStory, UnusablePart
 
-MOST_FLAWS = 20
-"""After so many rows that cannot be used the others are only counted."""
+MAX_FLAWS = 20
+"""Further unusable rows are only counted."""
 LONGEST_ROW = 10 * 1024**2
 """In characters."""
 
 TEXT_FIELDS = ("text", "story", "content", "body")
-"""Where a story stands, in order of preference."""
+"""Columns of the story's text, in order of preference."""
 _TITLE_FIELDS = ("title", "name", "heading")
 _PAIRS = (
     ("prompt", "completion"),
@@ -34,12 +34,12 @@ _PAIRS = (
     ("input", "output"),
 )
 PROSE_FIELDS = {*TEXT_FIELDS, *(answer for _, answer in _PAIRS)}
-"""Which fields may hold commas and line ends by the thousand."""
+"""Fields that may contain thousands of commas and line ends."""
 _MORE_OF_THE_REQUEST = {"instruction": "input"}
 _KNOWN = {*TEXT_FIELDS, *CHAT_FIELDS, *(name for pair in _PAIRS for name in pair)}
 USED_FIELDS = {*_KNOWN, *_TITLE_FIELDS, *_MORE_OF_THE_REQUEST.values(), BRANCH_FIELD}
-"""All that a story is made of; what else a row has is left aside."""
-# What programs write into a cell that has nothing in it.
+"""All fields that are used; other fields of a row are ignored."""
+# What programs write into an empty cell.
 _NOTHING = {"", "nan", "null", "none", "n/a", "<na>"}
 _LONGEST_LIST_CHARACTERS = 200
 
@@ -50,34 +50,34 @@ _SHAPES = f'Write {{"title": …, "text": …}}, {{"prompt": …, "completion": 
 
 
 @dataclass(frozen=True)
-class Row:
-    """One row as it was found."""
+class TableRow:
+    """One row as it is in the file."""
 
     place: str
-    """For the report: `line 7`."""
+    """Position for the report, such as `line 7`."""
     fields: Mapping[str, object] | UnreadableError
-    """By their names; or why there are none."""
+    """Fields by name, or the reason why there are none."""
     characters: int
-    """How long it is."""
+    """Length of the row."""
 
 
-def row(place: str, value: object, characters: int) -> Row:
-    """Make a row of a JSON value: an object with named fields, or a text that stands for itself."""
+def row_from_json(place: str, value: object, characters: int) -> TableRow:
+    """Return a row for a JSON value: an object with named fields, or a string, which is the text."""
     if isinstance(value, dict):
-        return Row(place, value, characters)
+        return TableRow(place, value, characters)
     if isinstance(value, str):
-        return Row(place, {TEXT_FIELDS[0]: value}, characters)
-    return Row(
+        return TableRow(place, {TEXT_FIELDS[0]: value}, characters)
+    return TableRow(
         place, UnreadableError("It is neither text nor an object with named fields.", _SHAPES), characters
     )
 
 
 class Repeated:
-    """Stands for the value of a field that has two of them."""
+    """Marks a field that occurs twice with different values."""
 
 
-def drafts(rows: Iterable[Row]) -> Iterator[Draft | Flaw]:
-    """Yield a story for each row, and a flaw for each that cannot be used; from 20 on these are counted."""
+def stories_from_rows(rows: Iterable[TableRow]) -> Iterator[RawStory | UnusablePart]:
+    """Yield a story for each row, and an unusable part for others; after 20 of these they are only counted."""
     unused = characters = 0
     for row in rows:
         try:
@@ -86,26 +86,26 @@ def drafts(rows: Iterable[Row]) -> Iterator[Draft | Flaw]:
             yield _draft(row.fields)
         except UnreadableError as error:
             unused += 1
-            if unused <= MOST_FLAWS:
-                yield Flaw(error.reason, error.cure, entry=row.place, characters=row.characters)
+            if unused <= MAX_FLAWS:
+                yield UnusablePart(error.reason, error.cure, entry=row.place, characters=row.characters)
             else:
                 characters += row.characters
-    if unused > MOST_FLAWS:
-        reason = f"{unused - MOST_FLAWS} more rows cannot be used."
-        yield Flaw(reason, "Mend them as the ones above.", entry="further rows", characters=characters)
+    if unused > MAX_FLAWS:
+        reason = f"{unused - MAX_FLAWS} more rows cannot be used."
+        yield UnusablePart(reason, "Correct them like the ones above.", entry="further rows", characters=characters)
 
 
 def check_columns(names: Iterable[str]) -> None:
     """Check that a table's columns can hold a story.
 
     Raises:
-        UnreadableError: none of them is known, or one that is known is there twice.
+        UnreadableError: none of them is known, or a known one occurs twice.
     """
-    found = [column_name(name) for name in names]
+    found = [normalize_column(name) for name in names]
     known = set(found) & _KNOWN
     if not known & {*TEXT_FIELDS, *CHAT_FIELDS} and not any({*pair} <= known for pair in _PAIRS):
         raise UnreadableError(
-            f"Its first row names no column that we know, only {_listed(found)}.",
+            f"Its first row names no known column, only {_listed(found)}.",
             f"Name the columns in the first row: {COLUMNS}.",
         )
     twice = next((name for name in found if name in known and found.count(name) > 1), None)
@@ -114,49 +114,49 @@ def check_columns(names: Iterable[str]) -> None:
 
 
 @lru_cache(maxsize=1000)
-def column_name(name: str) -> str:
-    """Return the name of a column as it is looked for: `Text ` is `text`."""
+def normalize_column(name: str) -> str:
+    """Return the normalized name of a column: `Text ` is `text`."""
     return name.strip().strip("\ufeff").strip().casefold().replace(" ", "_")
 
 
-def fields_of(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Make a JSON object's fields of its names and values, as `object_pairs_hook`.
+def object_fields(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Return a JSON object's fields, for use as `object_pairs_hook`.
 
-    A field that holds text and is there twice, saying different things, is `Repeated`.
+    A field of text that occurs twice with different values becomes `Repeated`.
     """
     fields = dict(pairs)
     if len(fields) < len(pairs):
         for name, value in pairs:
-            if column_name(name) in _KNOWN and value != fields[name]:
+            if normalize_column(name) in _KNOWN and value != fields[name]:
                 fields[name] = Repeated()
     return fields
 
 
-def _draft(found: Mapping[str, object]) -> Draft:
-    fields = {column_name(str(name)): value for name, value in reversed(list(found.items()))}
+def _draft(found: Mapping[str, object]) -> RawStory:
+    fields = {normalize_column(str(name)): value for name, value in reversed(list(found.items()))}
     for name, value in fields.items():
         if isinstance(value, Repeated):
             raise UnreadableError(f"It has “{name}” twice, with different text.", "Keep one of the two.")
     title = _title(fields)
-    messages = chat_in(fields) or _pair(fields)
+    messages = parse_chat(fields) or _pair(fields)
     if messages:
         said = "\n\n".join(message.content for message in messages if message.role == "assistant")
-        return Draft(said, title, messages=messages, one_of_many=True)
+        return RawStory(said, title, messages=messages, one_of_many=True)
     text = next((text for name in TEXT_FIELDS if (text := _text(fields, name))), None)
     if text is None:
         raise _no_text(fields)
-    return Draft(text, title, one_of_many=True)
+    return RawStory(text, title, one_of_many=True)
 
 
-def _pair(fields: Mapping[str, object]) -> tuple[Message, ...] | None:
+def _pair(fields: Mapping[str, object]) -> tuple[ChatTurn, ...] | None:
     for asked, answered in _PAIRS:
-        if asked not in fields or answered not in fields:  # as in nearly every row, for nearly every pair
+        if asked not in fields or answered not in fields:  # nearly always, so this check comes first
             continue
         request, answer = _text(fields, asked), _text(fields, answered)
         if request and answer:
             more = _text(fields, _MORE_OF_THE_REQUEST.get(asked, ""))
             request = f"{request}\n\n{more}" if more else request
-            return Message(role="user", content=request), Message(role="assistant", content=answer)
+            return ChatTurn(role="user", content=request), ChatTurn(role="assistant", content=answer)
     return None
 
 
@@ -174,10 +174,10 @@ def _title(fields: Mapping[str, object]) -> str | None:
 def _no_text(fields: Mapping[str, object]) -> UnreadableError:
     known = [name for name in fields if name in _KNOWN]
     if not known:
-        return UnreadableError(f"It has none of the columns we know, only {_listed(fields)}.", _NAME_FIELDS)
+        return UnreadableError(f"It has no known column, only {_listed(fields)}.", _NAME_FIELDS)
     empty = next((name for name in reversed(known) if _text(fields, name) is None), None)
     if empty is None:
-        return UnreadableError(f"It has “{known[-1]}”, but nothing that answers it.", _NAME_FIELDS)
+        return UnreadableError(f"It has “{known[-1]}”, but no field with the answer.", _NAME_FIELDS)
     is_nothing = fields[empty] in (None, "") or isinstance(fields[empty], str | float)
     return UnreadableError(f"Its “{empty}” is {'empty' if is_nothing else 'no text'}.", _FILL)
 

@@ -1,4 +1,4 @@
-"""Tells what a file holds by its first bytes, whatever its name says."""
+"""Detect the format of a file by its first bytes."""
 
 import re
 import struct
@@ -19,7 +19,7 @@ _AS_ZIP = "Unpack it, and drop the stories themselves or a .zip of them."
 _LEAVE_OUT = "Leave it out: only text can be learnt from."
 _WITHOUT_PASSWORD = "Save it without a password and drop it again."  # noqa: S105 - advice, no password
 
-# A zip's list of files is held in memory: 46 bytes and a path for each. No zip of stories needs more.
+# A zip's directory is held in memory: 46 bytes and a path for each file. No zip of stories needs more.
 _LARGEST_DIRECTORY_BYTES = 8 * 1024**2
 _END_OF_DIRECTORY = struct.Struct("<4s4H2LH")
 _ZIP64_LOCATOR = struct.Struct("<4sLQL")
@@ -32,8 +32,8 @@ _OLD_OFFICE_DIRECTORY_BYTES = 4 * 1024**2
 
 
 @dataclass(frozen=True)
-class _Foreign:
-    """A format that no story can be read from."""
+class _UnsupportedFormat:
+    """A format that cannot contain a readable story."""
 
     magic: bytes
     what: str
@@ -41,47 +41,47 @@ class _Foreign:
     offset: int = 0
 
 
-_FOREIGN = (
-    _Foreign(b"\x89PNG", "a picture", _LEAVE_OUT),
-    _Foreign(b"\xff\xd8\xff", "a picture", _LEAVE_OUT),
-    _Foreign(b"GIF8", "a picture", _LEAVE_OUT),
-    _Foreign(b"BM", "a picture", _LEAVE_OUT),
-    _Foreign(b"II*\0", "a picture", _LEAVE_OUT),
-    _Foreign(b"MM\0*", "a picture", _LEAVE_OUT),
-    _Foreign(b"WEBP", "a picture", _LEAVE_OUT, offset=8),
-    _Foreign(b"ftypheic", "a picture", _LEAVE_OUT, offset=4),
-    _Foreign(b"\0\0\1\0", "a picture", _LEAVE_OUT),
-    _Foreign(b"ftyp", "a film or a recording", _LEAVE_OUT, offset=4),
-    _Foreign(b"\x1a\x45\xdf\xa3", "a film or a recording", _LEAVE_OUT),
-    _Foreign(b"RIFF", "a film or a recording", _LEAVE_OUT),
-    _Foreign(b"ID3", "a film or a recording", _LEAVE_OUT),
-    _Foreign(b"OggS", "a film or a recording", _LEAVE_OUT),
-    _Foreign(b"fLaC", "a film or a recording", _LEAVE_OUT),
-    _Foreign(b"\x1f\x8b", "a gzip archive", _AS_ZIP),
-    _Foreign(b"BZh", "a bzip2 archive", _AS_ZIP),
-    _Foreign(b"\xfd7zXZ\0", "an xz archive", _AS_ZIP),
-    _Foreign(b"\x28\xb5\x2f\xfd", "a zstd archive", _AS_ZIP),
-    _Foreign(b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", _AS_ZIP),
-    _Foreign(b"Rar!\x1a\x07", "a RAR archive", _AS_ZIP),
-    _Foreign(b"ustar", "a tar archive", _AS_ZIP, offset=257),
-    _Foreign(b"BOOKMOBI", "a Kindle book", _AS_EPUB, offset=60),
-    _Foreign(b"\xeaDRMION\xee", "a Kindle book", _AS_EPUB),
-    _Foreign(b"AT&TFORM", "a DjVu document", _AS_TEXT),
-    _Foreign(b"%!PS", "a PostScript document", _AS_TEXT),
-    _Foreign(b"\xffWPC", "a WordPerfect document", _AS_WORD),
-    _Foreign(b"\x7fELF", "a program", _LEAVE_OUT),
-    _Foreign(b"MZ", "a program", _LEAVE_OUT),
-    _Foreign(b"\xcf\xfa\xed\xfe", "a program", _LEAVE_OUT),
-    _Foreign(b"\xca\xfe\xba\xbe", "a program", _LEAVE_OUT),
-    _Foreign(b"\0asm", "a program", _LEAVE_OUT),
-    _Foreign(b"SQLite format 3\0", "a database", _AS_CSV),
-    _Foreign(b"PAR1", "a Parquet table", _AS_CSV),
-    _Foreign(b"bplist", "a settings file", _LEAVE_OUT),
-    _Foreign(b"wOFF", "a typeface", _LEAVE_OUT),
-    _Foreign(b"OTTO", "a typeface", _LEAVE_OUT),
+_UNSUPPORTED_FORMATS = (
+    _UnsupportedFormat(b"\x89PNG", "a picture", _LEAVE_OUT),
+    _UnsupportedFormat(b"\xff\xd8\xff", "a picture", _LEAVE_OUT),
+    _UnsupportedFormat(b"GIF8", "a picture", _LEAVE_OUT),
+    _UnsupportedFormat(b"BM", "a picture", _LEAVE_OUT),
+    _UnsupportedFormat(b"II*\0", "a picture", _LEAVE_OUT),
+    _UnsupportedFormat(b"MM\0*", "a picture", _LEAVE_OUT),
+    _UnsupportedFormat(b"WEBP", "a picture", _LEAVE_OUT, offset=8),
+    _UnsupportedFormat(b"ftypheic", "a picture", _LEAVE_OUT, offset=4),
+    _UnsupportedFormat(b"\0\0\1\0", "a picture", _LEAVE_OUT),
+    _UnsupportedFormat(b"ftyp", "a film or a recording", _LEAVE_OUT, offset=4),
+    _UnsupportedFormat(b"\x1a\x45\xdf\xa3", "a film or a recording", _LEAVE_OUT),
+    _UnsupportedFormat(b"RIFF", "a film or a recording", _LEAVE_OUT),
+    _UnsupportedFormat(b"ID3", "a film or a recording", _LEAVE_OUT),
+    _UnsupportedFormat(b"OggS", "a film or a recording", _LEAVE_OUT),
+    _UnsupportedFormat(b"fLaC", "a film or a recording", _LEAVE_OUT),
+    _UnsupportedFormat(b"\x1f\x8b", "a gzip archive", _AS_ZIP),
+    _UnsupportedFormat(b"BZh", "a bzip2 archive", _AS_ZIP),
+    _UnsupportedFormat(b"\xfd7zXZ\0", "an xz archive", _AS_ZIP),
+    _UnsupportedFormat(b"\x28\xb5\x2f\xfd", "a zstd archive", _AS_ZIP),
+    _UnsupportedFormat(b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", _AS_ZIP),
+    _UnsupportedFormat(b"Rar!\x1a\x07", "a RAR archive", _AS_ZIP),
+    _UnsupportedFormat(b"ustar", "a tar archive", _AS_ZIP, offset=257),
+    _UnsupportedFormat(b"BOOKMOBI", "a Kindle book", _AS_EPUB, offset=60),
+    _UnsupportedFormat(b"\xeaDRMION\xee", "a Kindle book", _AS_EPUB),
+    _UnsupportedFormat(b"AT&TFORM", "a DjVu document", _AS_TEXT),
+    _UnsupportedFormat(b"%!PS", "a PostScript document", _AS_TEXT),
+    _UnsupportedFormat(b"\xffWPC", "a WordPerfect document", _AS_WORD),
+    _UnsupportedFormat(b"\x7fELF", "a program", _LEAVE_OUT),
+    _UnsupportedFormat(b"MZ", "a program", _LEAVE_OUT),
+    _UnsupportedFormat(b"\xcf\xfa\xed\xfe", "a program", _LEAVE_OUT),
+    _UnsupportedFormat(b"\xca\xfe\xba\xbe", "a program", _LEAVE_OUT),
+    _UnsupportedFormat(b"\0asm", "a program", _LEAVE_OUT),
+    _UnsupportedFormat(b"SQLite format 3\0", "a database", _AS_CSV),
+    _UnsupportedFormat(b"PAR1", "a Parquet table", _AS_CSV),
+    _UnsupportedFormat(b"bplist", "a settings file", _LEAVE_OUT),
+    _UnsupportedFormat(b"wOFF", "a typeface", _LEAVE_OUT),
+    _UnsupportedFormat(b"OTTO", "a typeface", _LEAVE_OUT),
 )
-_SPELLED = (b"%!PS",)
-"""What no text begins with although it is all letters; other such beginnings count with a zero byte only."""
+_ASCII_MAGIC = (b"%!PS",)
+"""ASCII signature that no text begins with; other ASCII signatures count only if the head has a zero byte."""
 
 _OFFICE_KINDS = (
     ("EncryptedPackage", "a document that is protected by a password", _WITHOUT_PASSWORD),
@@ -89,13 +89,13 @@ _OFFICE_KINDS = (
     ("Workbook", "an Excel workbook", _AS_CSV),
     ("PowerPoint Document", "a PowerPoint presentation", _AS_WORD),
 )
-# By a file that only they have inside; a zip with none of these is just a zip.
+# Formats by a file that only they contain; any other zip is an archive.
 _ZIP_KINDS = {
     "META-INF/container.xml": ".epub",
     "content.xml": ".odt",
 }
 _OFFICE_TYPES = "[Content_Types].xml"
-_FOREIGN_ZIPS = {
+_UNSUPPORTED_ZIPS = {
     "xl/workbook.xml": ("an Excel workbook", _AS_CSV),
     "ppt/presentation.xml": ("a PowerPoint presentation", _AS_WORD),
     "Index/Document.iwa": ("an Apple Pages document", "Export it from Pages as Word or EPUB, and drop that."),
@@ -106,12 +106,12 @@ _FICTION_BOOK = re.compile(rb"\s*<\?xml[^>]*>\s*<FictionBook\b", re.I)
 
 
 def sniff(stream: IO[bytes]) -> str | None:
-    """Return the ending that a file's content deserves, such as `.docx`; None where nothing tells.
+    """Return the suffix that fits a file's content, such as `.docx`, or None if it is not recognised.
 
-    The stream is left at its beginning. A PDF with other bytes before it is recognised, too.
+    The stream is left at its beginning. Blanks or a byte order mark before a PDF's signature are allowed.
 
     Raises:
-        UnreadableError: it is empty, or of a format that no story can be read from.
+        UnreadableError: it is empty, or in an unsupported format.
     """
     stream.seek(0)
     head = stream.read(HEAD_BYTES)
@@ -127,28 +127,28 @@ def _kind(head: bytes, stream: IO[bytes]) -> str | None:
         return _zip_kind(stream)
     if head.startswith(_OLD_OFFICE[:4]):
         raise _old_office(stream)
-    _refuse_foreign(head)
+    _refuse_unsupported(head)
     text = head.replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")
     if text.startswith(b"%PDF-"):
         return ".pdf"
     if text.startswith(b"{\\rtf"):
         return ".rtf"
     if _FICTION_BOOK.match(text):
-        raise _foreign("a FictionBook", _AS_EPUB)
+        raise _unsupported("a FictionBook", _AS_EPUB)
     return ".html" if _HTML.match(text) else None
 
 
-def _refuse_foreign(head: bytes) -> None:
-    for foreign in _FOREIGN:
-        magic = foreign.magic
-        if head[foreign.offset : foreign.offset + len(magic)] != magic:
+def _refuse_unsupported(head: bytes) -> None:
+    for unsupported in _UNSUPPORTED_FORMATS:
+        magic = unsupported.magic
+        if head[unsupported.offset : unsupported.offset + len(magic)] != magic:
             continue
-        if b"\0" in head or not magic.isascii() or magic in _SPELLED:
-            raise _foreign(foreign.what, foreign.cure)
+        if b"\0" in head or not magic.isascii() or magic in _ASCII_MAGIC:
+            raise _unsupported(unsupported.what, unsupported.cure)
 
 
-def _foreign(what: str, cure: str) -> UnreadableError:
-    return UnreadableError(f"It holds {what}, whatever its name says.", cure)
+def _unsupported(what: str, cure: str) -> UnreadableError:
+    return UnreadableError(f"It holds {what}, although its name may say otherwise.", cure)
 
 
 def _old_office(stream: IO[bytes]) -> UnreadableError:
@@ -156,8 +156,8 @@ def _old_office(stream: IO[bytes]) -> UnreadableError:
     data = stream.read(_OLD_OFFICE_DIRECTORY_BYTES)
     for name, what, cure in _OFFICE_KINDS:
         if name.encode("utf-16-le") in data:
-            return _foreign(what, cure)
-    return _foreign("an Office document of the kind before 2007", _AS_WORD)
+            return _unsupported(what, cure)
+    return _unsupported("an Office document of the kind before 2007", _AS_WORD)
 
 
 def _zip_kind(stream: IO[bytes]) -> str:
@@ -166,13 +166,13 @@ def _zip_kind(stream: IO[bytes]) -> str:
         with zipfile.ZipFile(stream) as archive:
             names = set(archive.namelist())
             if "content.xml" in names and not _is_text_document(archive):
-                raise _foreign("a LibreOffice sheet, slide show or drawing", _AS_CSV)
+                raise _unsupported("a LibreOffice sheet, slide show or drawing", _AS_CSV)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, ValueError, zlib.error, EOFError):
-        return ".zip"  # whose reader says what is damaged
-    for name, (what, cure) in _FOREIGN_ZIPS.items():
+        return ".zip"  # its reader reports the damage
+    for name, (what, cure) in _UNSUPPORTED_ZIPS.items():
         if name in names:
-            raise _foreign(what, cure)
-    # Not every program calls the document itself word/document.xml.
+            raise _unsupported(what, cure)
+    # Not every program names the main part word/document.xml.
     if _OFFICE_TYPES in names and any(name.startswith("word/") for name in names):
         return ".docx"
     return next((suffix for name, suffix in _ZIP_KINDS.items() if name in names), ".zip")
@@ -187,20 +187,20 @@ def _is_text_document(archive: zipfile.ZipFile) -> bool:
 
 
 def _refuse_endless_directory(stream: IO[bytes]) -> None:
-    """Refuse a zip whose list of files alone would fill the memory, before anyone reads that list."""
+    """Refuse a zip whose directory would fill the memory, before it is read."""
     size = stream.seek(0, 2)
     start = max(0, size - _END_OF_DIRECTORY.size - _LONGEST_COMMENT_BYTES)
     stream.seek(start)
     tail = stream.read()
     found = tail.rfind(b"PK\x05\x06")
     if found < 0 or len(tail) - found < _END_OF_DIRECTORY.size:
-        return  # damaged, as its reader will say
+        return  # damaged; its reader reports it
     directory_bytes = _END_OF_DIRECTORY.unpack_from(tail, found)[5]
     locator = found - _ZIP64_LOCATOR.size
     if directory_bytes == _IN_ZIP64 and locator >= 0:
         directory_bytes = _zip64_directory_bytes(stream, tail, locator)
     if directory_bytes > _LARGEST_DIRECTORY_BYTES:
-        raise UnreadableError("The zip holds far more files than we can list.", "Split it into several zips.")
+        raise UnreadableError("The zip holds too many files to list.", "Split it into several zips.")
 
 
 def _zip64_directory_bytes(stream: IO[bytes], tail: bytes, locator: int) -> int:

@@ -1,4 +1,4 @@
-"""Records and their fingerprints on disk, and in memory only what it takes to order and split them."""
+"""Store records and fingerprints on disk; memory holds only what sorting and splitting need."""
 
 import sqlite3
 import sys
@@ -11,26 +11,26 @@ from typing import BinaryIO
 
 from stories.fingerprint import Fingerprint
 from stories.models import Record
-from stories.postings import Arrays, open_scratch
+from stories.postings import ArrayTable, open_scratch_database
 from stories.works import reading_order
 
 Order = tuple[tuple[tuple[int, str], ...], int, str]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Entry:
-    """What is kept in memory of one record: not its text."""
+class StoryEntry:
+    """The part of a record that is kept in memory, without its text."""
 
     number: int
-    """Counts the records, from 0."""
+    """Index of the record, from 0."""
     offset: int
     id: str
     file: tuple[str, str]
     """Key and version of its file."""
     inside: str | None
-    """The file inside that, where it is an archive."""
+    """Path inside the file, if that is an archive."""
     position: int
-    """Of the story in its file."""
+    """Index of the story in its file."""
     title: str
     work: str
     modified_at: str
@@ -38,45 +38,45 @@ class Entry:
     words: int
     is_chat: bool
     digest: bytes
-    """sha256 of its words alone."""
+    """sha256 of its words, without punctuation."""
 
     @property
     def name(self) -> str:
-        """Its file, and the file inside that."""
+        """Name of its file, with the path inside an archive."""
         return f"{self.file[0]} ({self.inside})" if self.inside else self.file[0]
 
     @property
     def path(self) -> str:
-        """Its file as if an archive were a folder."""
+        """Path of its file, as if an archive were a folder."""
         return f"{self.file[0]}/{self.inside}" if self.inside else self.file[0]
 
     @property
     def order(self) -> Order:
-        """Sorts stories as a person would read them, whatever order they came in."""
+        """Sort key in reading order."""
         return reading_order(self.path), self.position, self.path
 
 
 class RecordStore:
-    """A file of records that are read again one at a time, in any order."""
+    """A file of records that can be read again one at a time, in any order."""
 
     def __init__(self, file: BinaryIO, database: sqlite3.Connection) -> None:
-        """Begin with no record."""
-        self.entries: list[Entry] = []
+        """Create an empty store."""
+        self.entries: list[StoryEntry] = []
         self.database = database
-        """For what others have to remember for the time that the store is open."""
+        """Temporary database for other tables, as long as the store is open."""
         self._file = file
-        self._sketches = Arrays(database, "sketches")
-        self._samples = Arrays(database, "samples")
+        self._sketches = ArrayTable(database, "sketches")
+        self._samples = ArrayTable(database, "samples")
 
     def add(self, record: Record, fingerprint: Fingerprint) -> None:
-        """Write a record and remember where it stands."""
+        """Write a record and remember its offset."""
         number = len(self.entries)
         self._sketches[number] = fingerprint.sketch
         self._samples[number] = fingerprint.sample
         offset = self._file.seek(0, 2)
         self._file.write(record.model_dump_json().encode() + b"\n")
         self.entries.append(
-            Entry(
+            StoryEntry(
                 number=number,
                 offset=offset,
                 id=record.id,
@@ -93,25 +93,25 @@ class RecordStore:
             )
         )
 
-    def read(self, entry: Entry) -> Record:
-        """Read one record back."""
+    def read(self, entry: StoryEntry) -> Record:
+        """Read a record."""
         self._file.seek(entry.offset)
         return Record.model_validate_json(self._file.readline())
 
-    def sketch(self, entry: Entry) -> "array[int]":
-        """Read a record's `Fingerprint.sketch` back."""
+    def sketch(self, entry: StoryEntry) -> "array[int]":
+        """Return a record's `Fingerprint.sketch`."""
         return self._sketches[entry.number]
 
-    def sample(self, entry: Entry) -> "array[int]":
-        """Read a record's `Fingerprint.sample` back."""
+    def sample(self, entry: StoryEntry) -> "array[int]":
+        """Return a record's `Fingerprint.sample`."""
         return self._samples[entry.number]
 
 
 @contextmanager
-def record_store(folder: Path) -> Iterator[RecordStore]:
-    """Open an empty store, whose files in this folder are gone afterwards."""
+def open_record_store(folder: Path) -> Iterator[RecordStore]:
+    """Open an empty store in a folder, and delete its files afterwards."""
     records, scratch = folder / "records.jsonl", folder / "scratch.sqlite"
-    database = open_scratch(scratch)
+    database = open_scratch_database(scratch)
     try:
         with records.open("wb+") as file:
             yield RecordStore(file, database)

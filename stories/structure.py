@@ -1,4 +1,4 @@
-"""Cuts a document that marks its headings into chapters, and leaves out what stands around them."""
+"""Split a document with marked headings into chapters, and leave out its front and back matter."""
 
 import re
 from collections import Counter
@@ -8,17 +8,17 @@ from statistics import median
 
 from stories.language import count_words
 from stories.numbers import BARE_NUMBER, NUMBER
-from stories.readers import Draft, Flaw
-from stories.titles import joined_heading
+from stories.readers import RawStory, UnusablePart
+from stories.titles import join_heading
 from stories.works import is_chapter_title, is_only_number
 
 _PART_WORD = (
     "(?:part|book|volume|vol\\.|act|akt|teil|buch|band|partie|livre|tome|parte|libro|volumen|том|часть|книга)"
 )
 PART = re.compile(rf"^{_PART_WORD}\s+(?:the\s+)?{NUMBER}(?!\w)", re.I)
-"""Beginning of a heading of a part, such as "Volume II", below which chapters stand."""
+"""Beginning of a heading of a part, such as "Volume II", which contains chapters."""
 
-_APPARATUS = re.compile(
+_FRONT_OR_BACK_MATTER = re.compile(
     r"(?:(?:table of )?contents|inhalt|inhaltsverzeichnis|table des mati[eè]res|sommaire|[ií]ndice|sommario"
     r"|содержание|оглавление|目次|目录|cover|(?:half[- ]?)?title(?: ?page)?|un?copyright|copyright(?: page)?"
     r"|colophon|imprint|impressum|credits|about the (?:author|publisher)|also by .*|by the same author"
@@ -27,10 +27,10 @@ _APPARATUS = re.compile(
 )
 _LEGAL = re.compile(r"©|\(c\) ?\d{4}|all rights reserved|\bISBN\b|alle rechte|tous droits", re.I)
 
-_FEWEST_WORDS_OF_FRONT_MATTER = 50
-_FEWEST_WORDS_OF_A_TOLD_PARAGRAPH = 15
-_FEWEST_WORDS_OF_A_SECTION = 40
-_FEWEST_WORDS_OF_A_PART = 10
+_MIN_WORDS_OF_FRONT_MATTER = 50
+_MIN_WORDS_OF_A_PREFACE_PARAGRAPH = 15
+_MIN_WORDS_OF_A_SECTION = 40
+_MIN_WORDS_OF_A_PART = 10
 
 
 @dataclass(frozen=True)
@@ -59,16 +59,16 @@ class _Section:
         return len(self.heading) + len(self.text)
 
 
-def to_drafts(blocks: Iterable[Block], title: str | None = None, left_out: int = 0) -> Iterator[Draft | Flaw]:
-    """Yield a draft for each chapter; one for the whole where its headings do not mark chapters.
+def split_at_headings(blocks: Iterable[Block], title: str | None = None, left_out: int = 0) -> Iterator[RawStory | UnusablePart]:
+    """Yield a story for each chapter, or one for the whole document if its headings do not mark chapters.
 
     Args:
         blocks: the document in reading order.
-        title: what the document says it is called, for one without headings.
+        title: title from the document's metadata, for a document without headings.
         left_out: characters of title pages and the like that are not among the blocks.
     """
     sections = _merge_headings(_cut(blocks))
-    told, unused = _without_apparatus(sections)
+    told, unused = _without_front_and_back_matter(sections)
     level = _chapter_level(told)
     if level is None:
         yield from _whole(told, title)
@@ -77,36 +77,36 @@ def to_drafts(blocks: Iterable[Block], title: str | None = None, left_out: int =
         unused += skipped
         yield from chapters
     if unused or left_out:
-        yield around_the_story(unused + left_out)
+        yield omitted_pages(unused + left_out)
 
 
-def around_the_story(characters: int) -> Flaw:
-    """Account for title page, contents and the like.
+def omitted_pages(characters: int) -> UnusablePart:
+    """Return the unusable part that accounts for title page, contents and the like.
 
     Args:
         characters: their length.
     """
-    return Flaw(
-        "Its title page, contents or other pages around the story are left out: they tell nothing.",
+    return UnusablePart(
+        "Its title page, contents or other pages around the story are left out: they are not part of it.",
         "Nothing needs to be done.",
         "pages around the story",
         characters,
     )
 
 
-def is_told(paragraphs: Iterable[str]) -> bool:
-    """Tell whether what stands before the first chapter is worth learning: a preface, not a title page."""
+def is_preface(paragraphs: Iterable[str]) -> bool:
+    """Return whether the text before the first chapter is a preface, which is kept, and not a title page."""
     told = [part for part in paragraphs if not _LEGAL.search(part)]
     words = [count_words(part) for part in told]
     return (
-        sum(count for count in words if count >= _FEWEST_WORDS_OF_A_TOLD_PARAGRAPH)
-        >= _FEWEST_WORDS_OF_FRONT_MATTER
+        sum(count for count in words if count >= _MIN_WORDS_OF_A_PREFACE_PARAGRAPH)
+        >= _MIN_WORDS_OF_FRONT_MATTER
     )
 
 
-def is_apparatus(heading: str) -> bool:
-    """Tell whether a heading stands over contents, a copyright notice or another page that tells nothing."""
-    return bool(_APPARATUS.fullmatch(heading.strip()))
+def is_front_or_back_matter(heading: str) -> bool:
+    """Return whether a heading begins contents, a copyright notice or other front or back matter."""
+    return bool(_FRONT_OR_BACK_MATTER.fullmatch(heading.strip()))
 
 
 def _cut(blocks: Iterable[Block]) -> list[_Section]:
@@ -115,14 +115,14 @@ def _cut(blocks: Iterable[Block]) -> list[_Section]:
         if not block.text.strip():
             continue
         if block.level:
-            sections.append(_Section(joined_heading(block.text.split("\n")), block.level))
+            sections.append(_Section(join_heading(block.text.split("\n")), block.level))
         else:
             sections[-1].paragraphs.append(block.text)
     return [section for section in sections if section.heading or section.paragraphs]
 
 
 def _merge_headings(sections: list[_Section]) -> list[_Section]:
-    """Join a heading that only counts with the name that stands below it as a heading of its own."""
+    """Join a heading that is only a number with the name in the heading below it."""
     merged: list[_Section] = []
     for section in sections:
         last = merged[-1] if merged else None
@@ -135,7 +135,7 @@ def _merge_headings(sections: list[_Section]) -> list[_Section]:
             and section.level >= last.level
         ):
             merged[-1] = _Section(
-                joined_heading([last.heading, section.heading]), last.level, section.paragraphs
+                join_heading([last.heading, section.heading]), last.level, section.paragraphs
             )
         else:
             merged.append(section)
@@ -146,8 +146,8 @@ def _counts(heading: str) -> bool:
     return is_chapter_title(heading) or bool(re.match(rf"{BARE_NUMBER}(?!\w)", heading, re.I))
 
 
-def _without_apparatus(sections: Sequence[_Section]) -> tuple[list[_Section], int]:
-    """Leave out contents and the like, each with the sections below it."""
+def _without_front_and_back_matter(sections: Sequence[_Section]) -> tuple[list[_Section], int]:
+    """Leave out front and back matter, with their subsections."""
     kept: list[_Section] = []
     unused = 0
     below: int | None = None
@@ -155,7 +155,7 @@ def _without_apparatus(sections: Sequence[_Section]) -> tuple[list[_Section], in
         if below is not None and section.level > below:
             unused += section.characters
             continue
-        below = section.level if section.heading and is_apparatus(section.heading) else None
+        below = section.level if section.heading and is_front_or_back_matter(section.heading) else None
         if below is None:
             kept.append(section)
         else:
@@ -164,7 +164,7 @@ def _without_apparatus(sections: Sequence[_Section]) -> tuple[list[_Section], in
 
 
 def _chapter_level(sections: Sequence[_Section]) -> int | None:
-    """Return the level of the headings that begin chapters; None where there are no chapters."""
+    """Return the level of the headings that begin chapters; None if there are no chapters."""
     counts = Counter(section.level for section in sections if section.heading)
     levels = sorted(level for level, count in counts.items() if count > 1)
     for level in levels:
@@ -172,20 +172,20 @@ def _chapter_level(sections: Sequence[_Section]) -> int | None:
             continue
         words = [count_words(text) for text in _texts(sections, level)]
         counting = sum(is_chapter_title(section.heading) for section in sections if section.level == level)
-        if counting * 2 > counts[level] or (words and median(words) >= _FEWEST_WORDS_OF_A_SECTION):
+        if counting * 2 > counts[level] or (words and median(words) >= _MIN_WORDS_OF_A_SECTION):
             return level
     return None
 
 
 def _is_level_of_parts(sections: Sequence[_Section], level: int) -> bool:
-    """Tell whether most words stand below headings of a deeper level, under ones that only hold those."""
+    """Return whether most words are in subsections of headings without text of their own, as parts are."""
     words = held = 0
     is_holder = False
     for section in sections:
         count = count_words(section.text)
         if section.level <= level:
             is_part = bool(PART.match(section.heading)) or not is_chapter_title(section.heading)
-            is_holder = section.level == level and is_part and count < _FEWEST_WORDS_OF_FRONT_MATTER
+            is_holder = section.level == level and is_part and count < _MIN_WORDS_OF_FRONT_MATTER
         elif is_holder:
             held += count
         words += count
@@ -202,8 +202,8 @@ def _texts(sections: Sequence[_Section], level: int) -> list[str]:
     return ["\n\n".join(parts) for parts in texts]
 
 
-def _whole(sections: Sequence[_Section], title: str | None) -> Iterator[Draft]:
-    """Yield all as one story; its first heading is its title where nothing stands before it."""
+def _whole(sections: Sequence[_Section], title: str | None) -> Iterator[RawStory]:
+    """Yield the document as one story; its first heading is the title if no text is before it."""
     parts: list[str] = []
     heading: str | None = None
     for section in sections:
@@ -214,12 +214,12 @@ def _whole(sections: Sequence[_Section], title: str | None) -> Iterator[Draft]:
         parts += section.paragraphs
     text = "\n\n".join(parts)
     if text:
-        yield Draft(text, heading or title)
+        yield RawStory(text, heading or title)
 
 
-def _chapters(sections: Sequence[_Section], level: int) -> tuple[list[Draft], int]:
+def _chapters(sections: Sequence[_Section], level: int) -> tuple[list[RawStory], int]:
     """Return the chapters, and how many characters of title pages are left out."""
-    drafts: list[Draft] = []
+    drafts: list[RawStory] = []
     unused = 0
     part = ""
     for section in _with_subsections(sections, level):
@@ -228,15 +228,15 @@ def _chapters(sections: Sequence[_Section], level: int) -> tuple[list[Draft], in
             drafts.append(_chapter(section, part))
             continue
         part = section.heading if PART.match(section.heading) else part
-        if not is_chapter and is_told(section.paragraphs):
-            drafts.append(Draft(section.text, section.heading or None, is_chapter=True))
+        if not is_chapter and is_preface(section.paragraphs):
+            drafts.append(RawStory(section.text, section.heading or None, is_chapter=True))
         else:
             unused += len(section.text) if section.heading == part else section.characters
     return drafts, unused
 
 
 def _with_subsections(sections: Sequence[_Section], level: int) -> list[_Section]:
-    """Put what stands below the chapters' level, headings too, into its chapter's text."""
+    """Merge subsections, with their headings, into the text of their chapter."""
     result: list[_Section] = []
     for section in sections:
         if section.level > level and result and result[-1].level == level:
@@ -247,25 +247,25 @@ def _with_subsections(sections: Sequence[_Section], level: int) -> list[_Section
 
 
 def _is_empty_part(section: _Section) -> bool:
-    return bool(PART.match(section.heading)) and count_words(section.text) < _FEWEST_WORDS_OF_A_PART
+    return bool(PART.match(section.heading)) and count_words(section.text) < _MIN_WORDS_OF_A_PART
 
 
-def _chapter(section: _Section, part: str) -> Draft:
+def _chapter(section: _Section, part: str) -> RawStory:
     title = f"{part}, {section.heading}" if part and is_chapter_title(section.heading) else section.heading
-    return Draft(section.text, title, is_chapter=True)
+    return RawStory(section.text, title, is_chapter=True)
 
 
-def notes_left_out(notes: Sequence[str]) -> Iterator[Flaw]:
-    """Account for footnotes, which would interrupt the story.
+def omitted_notes(notes: Sequence[str]) -> Iterator[UnusablePart]:
+    """Yield the unusable part that accounts for footnotes, which would interrupt the story.
 
     Args:
         notes: their texts.
     """
     if notes:
         many = f"Its {len(notes)} footnotes are" if len(notes) > 1 else "Its footnote is"
-        yield Flaw(
-            f"{many} left out: in a story they would stand in the middle of sentences.",
-            "Put what belongs to the story into its text; else nothing needs to be done.",
+        yield UnusablePart(
+            f"{many} left out: in a story they would interrupt sentences.",
+            "If they belong to the story, move them into its text; otherwise nothing needs to be done.",
             "footnotes",
             sum(map(len, notes)),
         )

@@ -1,4 +1,4 @@
-"""The report's figures: what cleaning changed, what became of the files, how long the stories are."""
+"""Compute the report's figures: what cleaning changed, how files were used, how long stories are."""
 
 import bisect
 import statistics
@@ -7,26 +7,26 @@ from collections.abc import Collection, Iterable
 
 from stories.models import Change, ChangeKind, Cleaning, LengthRange, Lengths, Outcomes, Record
 
-File = tuple[str, str]
+FileVersion = tuple[str, str]
 """Key and version of one file."""
 
-# Words at which one range of lengths ends and the next begins: a page, an anecdote, a short story, a novella,
-# a novel. The same for everybody, so that two reports can be compared.
+# Limits between the ranges of lengths, in words: a page, an anecdote, a short story, a novella, a novel. They are
+# fixed, so that reports can be compared.
 _EDGES = (0, 100, 250, 500, 1_000, 1_500, 2_000, 3_000, 5_000, 10_000, 20_000, 50_000, 100_000)
 
 
 class CleaningTally:
-    """Adds up the changes of many stories; the sums and samples do not depend on their order."""
+    """Sums the changes of many stories; sums and samples do not depend on their order."""
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Create an empty tally."""
         self._stories: Counter[ChangeKind] = Counter()
         self._places: Counter[ChangeKind] = Counter()
         self._removed: Counter[ChangeKind] = Counter()
         self._samples: dict[ChangeKind, tuple[tuple[str, str, int], Change]] = {}
 
     def add(self, record: Record) -> None:
-        """Count one story's changes."""
+        """Add one story's changes."""
         order = (record.source_key, record.entry or "", record.position)
         for change in record.changes:
             self._stories[change.kind] += 1
@@ -37,7 +37,7 @@ class CleaningTally:
                 self._samples[change.kind] = (order, change)
 
     def cleaning(self) -> tuple[Cleaning, ...]:
-        """Return each kind, the most frequent first."""
+        """Return the sums of each kind of change, the most frequent first."""
         kinds = sorted(self._places, key=lambda kind: (-self._places[kind], kind))
         return tuple(self._of(kind) for kind in kinds)
 
@@ -54,16 +54,16 @@ class CleaningTally:
         )
 
 
-def outcomes(
-    seen: Collection[File], readable: Collection[File], kept: Collection[File], faulty: Collection[File]
+def count_outcomes(
+    seen: Collection[FileVersion], readable: Collection[FileVersion], kept: Collection[FileVersion], faulty: Collection[FileVersion]
 ) -> Outcomes:
-    """Count what became of the files.
+    """Count how the files were used.
 
     Args:
-        seen: all of them.
-        readable: those that gave a story.
-        kept: those of which a story is in the dataset.
-        faulty: those of which at least a part was rejected.
+        seen: all files.
+        readable: files with at least one story.
+        kept: files with at least one story in the dataset.
+        faulty: files of which at least a part was rejected.
     """
     partly = sum(file in faulty for file in kept)
     return Outcomes(
@@ -74,8 +74,11 @@ def outcomes(
     )
 
 
-def lengths(words: Iterable[int]) -> Lengths:
-    """Sort stories by their length in words."""
+def measure_lengths(words: Iterable[int]) -> Lengths:
+    """Return the distribution of the stories' lengths.
+
+    Args:
+        words: number of words of each story.
     in_order = sorted(words)
     if not in_order:
         return Lengths()

@@ -1,4 +1,4 @@
-"""Ends a dataset that takes longer than there is time for, as soon as that can be told."""
+"""Stop assembling a dataset that exceeds its time limit, as soon as that can be predicted."""
 
 import math
 import time
@@ -8,45 +8,45 @@ from typing import TypeVar
 _T = TypeVar("_T")
 
 _MEASURED_SECONDS = 60.0
-"""A rate that was measured for less than this is no forecast."""
+"""Measurements shorter than this are not used for a forecast."""
 _CERTAIN = 2.0
-"""A forecast counts if it needs this many times what is left: what comes later may be quicker."""
+"""A forecast stops the work only if it needs this many times the remaining time, because rates vary."""
 _TOO_LONG = "Putting the dataset together takes too long"
 _CURE = (
-    "Your stories are untouched, and nothing was spent on a GPU. What takes longest are many copies of one "
-    "text that differ a little: `storyloom check` on your folder has no limit of time and lists them. Delete "
-    "all but one of each, or take part of the stories out, and begin again: storyloom start"
+    "Your stories are unchanged, and nothing was spent on a GPU. Many copies of one text with small differences "
+    "take the longest: `storyloom check` on your folder has no time limit and lists them. Delete all but one of "
+    "each, or take part of the stories out, and start again: storyloom start"
 )
 
 
-class OutOfTimeError(Exception):
-    """The dataset takes longer than there is time for; the text says how far it came, and what helps."""
+class TimeBudgetExceededError(Exception):
+    """The dataset exceeds its time limit; the message gives the progress and a cure."""
 
 
-class TimeBudget:
-    """Keeps count of the time for one dataset."""
+class DatasetTimeBudget:
+    """The time limit of one dataset."""
 
     def __init__(self, seconds: float = math.inf, clock: Callable[[], float] = time.monotonic) -> None:
-        """Begin now.
+        """Start the clock.
 
         Args:
-            seconds: how long there is.
-            clock: tells the time, in seconds.
+            seconds: the time limit.
+            clock: returns the time in seconds.
         """
         self._clock = clock
         self._began = clock()
         self._seconds = seconds
 
-    def through(self, items: Iterable[_T], what: str, of: int | None = None) -> Iterator[_T]:
-        """Yield items as long as there is time for them.
+    def iterate(self, items: Iterable[_T], what: str, of: int | None = None) -> Iterator[_T]:
+        """Yield items as long as there is time.
 
         Args:
-            items: stories.
-            what: becomes of them, after their number: `stories were taken in`.
-            of: how many there are, if they take about equally long; then the end is foreseen.
+            items: the items to process.
+            what: what is done with them, for the message after their number: `stories were read`.
+            of: number of items, if each takes about the same time; then the end is predicted.
 
         Raises:
-            OutOfTimeError: the time is over, or will be before the last of them.
+            TimeBudgetExceededError: the time is over, or will be before the last item.
         """
         began = self._clock()
         for done, item in enumerate(items):
@@ -55,12 +55,12 @@ class TimeBudget:
             needed = spent / done * (of - done) if of and done and spent >= _MEASURED_SECONDS else 0.0
             if needed > _CERTAIN * max(0.0, left):
                 number = f"{done:,} of {of:,} {what}, {_a_minute(done, spent)}"
-                why = f"The others need about {_minutes(needed)} more, and {_minutes(left)} are left."
-                raise OutOfTimeError(f"{_TOO_LONG}: {number}. {why} {_CURE}")
+                why = f"The others need about {_minutes(needed)} more, but only {_minutes(left)} remain."
+                raise TimeBudgetExceededError(f"{_TOO_LONG}: {number}. {why} {_CURE}")
             if left <= 0:
                 number = f"{done:,} {what}, {_a_minute(done, spent)}"
                 why = f"There is no time left of {_minutes(self._seconds)}."
-                raise OutOfTimeError(f"{_TOO_LONG}: {number}. {why} {_CURE}")
+                raise TimeBudgetExceededError(f"{_TOO_LONG}: {number}. {why} {_CURE}")
             yield item
 
 

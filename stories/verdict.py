@@ -1,22 +1,22 @@
-"""Says in words what became of the files: whether it is enough, what it will take, what to look at."""
+"""Put a data report into words: whether the text is enough, what training will take, what to check."""
 
 from stories.models import DataReport, Grade
 
 CLEAR_CHANGE_WORDS = 25_000
-"""A slim book: about eighty pages, or ten short stories."""
+"""Words of a slim book: about eighty pages, or ten short stories."""
 PLENTY_WORDS = 100_000
-"""A novel."""
+"""Words of a novel."""
 
 
-def grade(words: int, minimum_words: int) -> tuple[Grade, int]:
-    """Judge an amount of text.
+def grade_words(words: int, minimum_words: int) -> tuple[Grade, int]:
+    """Grade an amount of text.
 
     Args:
-        words: there are.
-        minimum_words: that training needs.
+        words: number of words.
+        minimum_words: words that training needs.
 
     Returns:
-        the grade, and how many more words reach the next one; 0 for the last.
+        the grade, and the words missing for the next one; 0 for the last.
     """
     if words < minimum_words:
         return "far too little", minimum_words - words
@@ -28,12 +28,12 @@ def grade(words: int, minimum_words: int) -> tuple[Grade, int]:
 
 
 def verdict(report: DataReport, minimum_words: int, works_cut: int) -> str:
-    """Put a report into words.
+    """Return the verdict of a report.
 
     Args:
-        report: the report, whose own verdict is not read.
+        report: the report; its own verdict is ignored.
         minimum_words: words that training needs.
-        works_cut: works so large that only their end is held out.
+        works_cut: number of works so large that only their end is held out.
     """
     if not report.enough:
         return " ".join([_too_little(report, minimum_words), *_left_out(report)])
@@ -49,7 +49,7 @@ def verdict(report: DataReport, minimum_words: int, works_cut: int) -> str:
 
 
 def _judged(report: DataReport) -> str:
-    """Say what to expect of a training with this much text."""
+    """Return what to expect from training with this much text."""
     if report.grade == "too little":
         return (
             "This is too little for a sure result: expect repetition and a faint change of voice. "
@@ -89,8 +89,8 @@ def _large_works(report: DataReport, works_cut: int) -> list[str]:
     what = "One work is" if works_cut == 1 else f"{works_cut} works are"
     gap = report.words - sum(size.words for size in report.split.values())
     return [
-        f"{what} so large a part of the text that the test has only the end of it, after a gap of "
-        f"{_count(gap, 'word')} that is not used: a test of how the work goes on, not of a new one."
+        f"{what} so large a part of the text that only the end is held out for the test, after a gap of "
+        f"{_count(gap, 'word')} that is not used: it tests how the work continues, not a new one."
     ]
 
 
@@ -98,12 +98,12 @@ def _left_out(report: DataReport) -> list[str]:
     said = []
     lost = report.files - report.kept
     if lost:
-        said.append(f"{_count(lost, 'file')} could not be used; the list says why and what to do.")
+        said.append(f"{_count(lost, 'file')} could not be used; the list gives reasons and cures.")
     elif report.rejected:
-        said.append(f"{_count(len(report.rejected), 'part')} of files could not be used; the list says why.")
+        said.append(f"{_count(len(report.rejected), 'part')} of files could not be used; the list gives reasons.")
     if report.duplicates:
         said.append(
-            f"{_count(len(report.duplicates), 'story', 'stories')} said the same as another and counted once."
+            f"{_count(len(report.duplicates), 'story', 'stories')} repeated another one and counted once."
         )
     return said
 
@@ -113,7 +113,7 @@ def _effort(report: DataReport) -> str:
         f"Training should take about {_count(max(1, round(report.training_minutes_estimate)), 'minute')}"
     )
     if report.cost_estimate_usd is None:
-        return f"{minutes} at most; the price of this instance type is not known here."
+        return f"{minutes} at most; the price of this instance type is not known."
     cost = f"${report.cost_estimate_usd:.2f} on demand"
     if report.spot:
         cost = f"${report.cost_estimate_spot_usd:.2f} on spot machines, or {cost}"
@@ -124,7 +124,7 @@ def _effort(report: DataReport) -> str:
 
 
 def _rounded(words: int) -> int:
-    """Round up to a figure that one can remember: two digits."""
+    """Round up to two significant digits."""
     step: int = 10 ** max(0, len(str(words)) - 2)
     return -(-words // step) * step
 

@@ -1,4 +1,4 @@
-"""Cuts a story into windows that fit the model's context, at the ends of paragraphs and sentences."""
+"""Cut a story into windows that fit the model's context, at the ends of paragraphs and sentences."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -8,8 +8,8 @@ from stories.language import estimate_tokens
 
 _OPENING = "\"'\u201c\u2018\u00ab(\\[\u2014\u2013"
 _CLOSING = "\"'\u201d\u2019\u00bb)\\]"
-# After a full stop, its closing quote and space: a capital, a digit or an opening quote begins a sentence.
-# Chinese and Japanese, whose stops are the wide ones, put no space there.
+# A sentence begins with a capital, a digit or an opening quote, after a full stop, closing quotes and a space.
+# Chinese and Japanese use full-width stops without a space.
 _SENTENCE_END = re.compile(
     rf"(?<![.!?\u2026])[.!?\u2026]+[{_CLOSING}]*\s+(?=[{_OPENING}]*[^\W_a-z])"
     "|[\u3002\uff01\uff1f]+[\u300d\u300f\u201d]*"
@@ -17,65 +17,65 @@ _SENTENCE_END = re.compile(
 _ABBREVIATION = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|St|Prof|Rev|Capt|Col|Gen|Lt|Sgt|Messrs|Jr|Sr|[A-Z])\.\s+")
 _PARAGRAPH_END = re.compile(r"\n{2,}")
 _FULL_ENOUGH = 0.7
-# Twice what the estimate allows, so that what fits never reaches the beginning of this much text.
-_MOST_CHARACTERS_A_TOKEN = 8
+# Twice what the estimate allows, so that the sentences that fit are always inside this much text.
+_MAX_CHARACTERS_A_TOKEN = 8
 _SHORTEST_END = 500  # characters
-# An end of a paragraph may be four times as far from the even share as an end of a sentence.
+# The end of a paragraph may be four times as far from the even share as the end of a sentence.
 _PARAGRAPH_ADVANTAGE = 0.25
 
 
 @dataclass(frozen=True)
 class _Unit:
-    """A sentence with the white space after it."""
+    """A sentence with its trailing white space."""
 
     text: str
     tokens: int
     ends_paragraph: bool
 
 
-def cut(text: str, most_tokens: int, language: str) -> list[str]:
-    """Cut a text into windows of about equal length; joined together they are the text again.
+def cut_windows(text: str, max_tokens: int, language: str) -> list[str]:
+    """Cut a text into windows of about equal length, which joined give the text again.
 
     Args:
         text: cleaned text.
-        most_tokens: estimated tokens of a window, at most.
+        max_tokens: maximum of a window's estimated tokens.
         language: ISO 639-1 code, for the estimate.
     """
-    units = list(_units(text, most_tokens, language))
+    units = list(_units(text, max_tokens, language))
     left = sum(unit.tokens for unit in units)
     windows: list[str] = []
     start = 0
     while start < len(units):
-        end = _window_end(units, start, left, most_tokens)
+        end = _window_end(units, start, left, max_tokens)
         windows.append("".join(unit.text for unit in units[start:end]))
         left -= sum(unit.tokens for unit in units[start:end])
         start = end
     return windows
 
 
-def tail(text: str, most_tokens: int, language: str) -> str:
-    """Return the last sentences of a text that fit, or the end of its last sentence."""
+def last_sentences(text: str, max_tokens: int, language: str) -> str:
+    """Return as many last sentences of a text as fit, or the end of its last sentence."""
     kept = ""
-    near_the_end = text[-max(_SHORTEST_END, most_tokens * _MOST_CHARACTERS_A_TOKEN) :]
-    for unit in reversed(list(_units(near_the_end, most_tokens, language))):
-        if kept and estimate_tokens(unit.text + kept, language) > most_tokens:
+    near_the_end = text[-max(_SHORTEST_END, max_tokens * _MAX_CHARACTERS_A_TOKEN) :]
+    for unit in reversed(list(_units(near_the_end, max_tokens, language))):
+        if kept and estimate_tokens(unit.text + kept, language) > max_tokens:
             break
         kept = unit.text + kept
     return kept.strip()
 
 
-def _window_end(units: Sequence[_Unit], start: int, left: int, most_tokens: int) -> int:
-    """Return where the window ends that begins with this unit, when so many tokens are left.
+def _window_end(units: Sequence[_Unit], start: int, left: int, max_tokens: int) -> int:
+    """Return the end of the window that begins with a unit, given the number of tokens left.
 
-    What is left is shared out evenly, so that no window at the end is a mere scrap; within reach of that
-    share a window ends where a paragraph ends.
+    The remaining tokens are divided evenly, so that the last window is not much shorter. Near that share, a
+    window prefers to end with a paragraph.
     """
-    share = left / max(1, -(-left // most_tokens))
+    share = left / max(1, -(-left // max_tokens))
     size = 0
     best, best_distance = start + 1, float("inf")
     for number in range(start, len(units)):
         size += units[number].tokens
-        if number > start and size > most_tokens:
+        if number > start and size > max_tokens:
             break
         at_paragraph = units[number].ends_paragraph and size >= share * _FULL_ENOUGH
         distance = abs(size - share) * (_PARAGRAPH_ADVANTAGE if at_paragraph else 1)
@@ -84,20 +84,20 @@ def _window_end(units: Sequence[_Unit], start: int, left: int, most_tokens: int)
     return best
 
 
-def _units(text: str, most_tokens: int, language: str) -> Iterator[_Unit]:
+def _units(text: str, max_tokens: int, language: str) -> Iterator[_Unit]:
     start = 0
-    for end, ends_paragraph in boundaries(text):
+    for end, ends_paragraph in sentence_boundaries(text):
         sentence = text[start:end]
         tokens = estimate_tokens(sentence, language)
-        if tokens <= most_tokens:
+        if tokens <= max_tokens:
             yield _Unit(sentence, tokens, ends_paragraph)
         else:
-            yield from _pieces(sentence, tokens, most_tokens, language)
+            yield from _pieces(sentence, tokens, max_tokens, language)
         start = end
 
 
-def boundaries(text: str) -> Iterator[tuple[int, bool]]:
-    """Yield where sentences and paragraphs end, and whether it is a paragraph that ends there."""
+def sentence_boundaries(text: str) -> Iterator[tuple[int, bool]]:
+    """Yield the ends of sentences and paragraphs, and whether a paragraph ends there."""
     abbreviations = {found.end() for found in _ABBREVIATION.finditer(text)}
     ends = {found.end(): False for found in _SENTENCE_END.finditer(text) if found.end() not in abbreviations}
     ends |= {found.end(): True for found in _PARAGRAPH_END.finditer(text)}
@@ -106,9 +106,9 @@ def boundaries(text: str) -> Iterator[tuple[int, bool]]:
     yield from sorted(ends.items())
 
 
-def _pieces(sentence: str, tokens: int, most_tokens: int, language: str) -> Iterator[_Unit]:
-    """Cut a sentence longer than a window between words; where there are no spaces, between characters."""
-    length = max(1, len(sentence) * most_tokens // (2 * tokens))
+def _pieces(sentence: str, tokens: int, max_tokens: int, language: str) -> Iterator[_Unit]:
+    """Cut a sentence longer than a window between words, or between characters if it has no spaces."""
+    length = max(1, len(sentence) * max_tokens // (2 * tokens))
     start = 0
     while start < len(sentence):
         end = min(start + length, len(sentence))

@@ -1,11 +1,11 @@
-"""The words of requests, in the languages that we know well enough to ask in."""
+"""Templates of prompts, in the supported languages."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Wordings:
-    """Ways to ask for a story. Placeholders: title, who, where, topic, text."""
+class PromptTemplates:
+    """Templates of prompts by kind. Placeholders: title, who, where, topic, text."""
 
     title: tuple[str, ...]
     chapter: tuple[str, ...]
@@ -14,12 +14,12 @@ class Wordings:
     where: tuple[str, ...]
     topic: tuple[str, ...]
     opening: tuple[str, ...]
-    following: tuple[str, ...]
+    continuation: tuple[str, ...]
     conjunction: str
-    """Between two names."""
+    """Text between two names."""
 
 
-_ENGLISH = Wordings(
+_ENGLISH = PromptTemplates(
     title=(
         "Tell me the story of “{title}”.",
         "Write a story called “{title}”.",
@@ -60,7 +60,7 @@ _ENGLISH = Wordings(
         "Continue this story:\n\n{text}",
         "A story opens like this. What happens then?\n\n{text}",
     ),
-    following=(
+    continuation=(
         "Continue the story “{title}”:\n\n{text}",
         "Go on with “{title}” from here:\n\n{text}",
         "What happens next in “{title}”?\n\n{text}",
@@ -70,7 +70,7 @@ _ENGLISH = Wordings(
 
 _WORDINGS = {
     "en": _ENGLISH,
-    "de": Wordings(
+    "de": PromptTemplates(
         title=("Erzähl mir die Geschichte „{title}“.", "Schreib eine Geschichte mit dem Titel „{title}“."),
         chapter=("Schreib „{title}“.", "Erzähl mir, was in „{title}“ geschieht."),
         who=("Erzähl mir eine Geschichte über {who}.", "Schreib eine Geschichte, in der {who} vorkommt."),
@@ -78,10 +78,10 @@ _WORDINGS = {
         where=("Erzähl mir eine Geschichte, die in {where} spielt.", "Was ist in {where} geschehen?"),
         topic=(),
         opening=("So beginnt eine Geschichte. Erzähl sie weiter.\n\n{text}", "Führe fort:\n\n{text}"),
-        following=("Wie geht „{title}“ weiter?\n\n{text}", "Setze „{title}“ hier fort:\n\n{text}"),
+        continuation=("Wie geht „{title}“ weiter?\n\n{text}", "Setze „{title}“ hier fort:\n\n{text}"),
         conjunction=" und ",
     ),
-    "fr": Wordings(
+    "fr": PromptTemplates(
         title=("Raconte-moi l'histoire « {title} ».", "Écris une histoire intitulée « {title} »."),
         chapter=("Écris « {title} ».", "Raconte-moi ce qui se passe dans « {title} »."),
         who=("Raconte-moi une histoire sur {who}.", "Écris une histoire avec {who}."),
@@ -89,13 +89,13 @@ _WORDINGS = {
         where=("Raconte-moi une histoire qui se passe à {where}.", "Que s'est-il passé à {where} ?"),
         topic=(),
         opening=("Voici le début d'une histoire. Raconte la suite.\n\n{text}", "Continue :\n\n{text}"),
-        following=(
+        continuation=(
             "Que se passe-t-il ensuite dans « {title} » ?\n\n{text}",
             "Continue « {title} » :\n\n{text}",
         ),
         conjunction=" et ",
     ),
-    "es": Wordings(
+    "es": PromptTemplates(
         title=("Cuéntame la historia «{title}».", "Escribe una historia titulada «{title}»."),
         chapter=("Escribe «{title}».", "Cuéntame qué pasa en «{title}»."),
         who=("Cuéntame una historia sobre {who}.", "Escribe una historia con {who}."),
@@ -106,10 +106,10 @@ _WORDINGS = {
             "Así empieza una historia. Cuéntame el resto.\n\n{text}",
             "Continúa esta historia:\n\n{text}",
         ),
-        following=("¿Qué pasa después en «{title}»?\n\n{text}", "Continúa «{title}»:\n\n{text}"),
+        continuation=("¿Qué pasa después en «{title}»?\n\n{text}", "Continúa «{title}»:\n\n{text}"),
         conjunction=" y ",
     ),
-    "it": Wordings(
+    "it": PromptTemplates(
         title=("Raccontami la storia «{title}».", "Scrivi una storia intitolata «{title}»."),
         chapter=("Scrivi «{title}».", "Raccontami che cosa succede in «{title}»."),
         who=("Raccontami una storia su {who}.", "Scrivi una storia con {who}."),
@@ -117,10 +117,10 @@ _WORDINGS = {
         where=("Raccontami una storia ambientata a {where}.", "Che cosa è successo a {where}?"),
         topic=(),
         opening=("Così comincia una storia. Raccontami il resto.\n\n{text}", "Continua:\n\n{text}"),
-        following=("Che cosa succede poi in «{title}»?\n\n{text}", "Continua «{title}»:\n\n{text}"),
+        continuation=("Che cosa succede poi in «{title}»?\n\n{text}", "Continua «{title}»:\n\n{text}"),
         conjunction=" e ",
     ),
-    "pt": Wordings(
+    "pt": PromptTemplates(
         title=("Conta-me a história «{title}».", "Escreve uma história chamada «{title}»."),
         chapter=("Escreve «{title}».", "Conta-me o que acontece em «{title}»."),
         who=("Conta-me uma história sobre {who}.", "Escreve uma história com {who}."),
@@ -128,10 +128,10 @@ _WORDINGS = {
         where=("Conta-me uma história que se passe em {where}.", "O que aconteceu em {where}?"),
         topic=(),
         opening=("Assim começa uma história. Conta-me o resto.\n\n{text}", "Continua:\n\n{text}"),
-        following=("O que acontece depois em «{title}»?\n\n{text}", "Continua «{title}»:\n\n{text}"),
+        continuation=("O que acontece depois em «{title}»?\n\n{text}", "Continua «{title}»:\n\n{text}"),
         conjunction=" e ",
     ),
-    "nl": Wordings(
+    "nl": PromptTemplates(
         title=("Vertel me het verhaal “{title}”.", "Schrijf een verhaal met de titel “{title}”."),
         chapter=("Schrijf “{title}”.", "Vertel me wat er gebeurt in “{title}”."),
         who=("Vertel me een verhaal over {who}.", "Schrijf een verhaal met {who}."),
@@ -139,12 +139,12 @@ _WORDINGS = {
         where=("Vertel me een verhaal dat zich afspeelt in {where}.", "Wat is er gebeurd in {where}?"),
         topic=(),
         opening=("Zo begint een verhaal. Vertel de rest.\n\n{text}", "Ga verder:\n\n{text}"),
-        following=("Hoe gaat “{title}” verder?\n\n{text}", "Ga hier verder met “{title}”:\n\n{text}"),
+        continuation=("Hoe gaat “{title}” verder?\n\n{text}", "Ga hier verder met “{title}”:\n\n{text}"),
         conjunction=" en ",
     ),
 }
 
 
-def wordings(language: str) -> Wordings:
-    """Return the wordings of a language; English ones for a language that we do not ask in."""
+def templates_for(language: str) -> PromptTemplates:
+    """Return the templates of a language, or the English ones if the language is not supported."""
     return _WORDINGS.get(language, _ENGLISH)

@@ -14,8 +14,8 @@ from stories import recipe
 from stories.dataset import LEDGER_FILE
 from stories.dataset import assemble as assemble_dataset
 from stories.models import PARTS, DataReport
-from stories.report import to_html
-from stories.time_budget import TimeBudget
+from stories.report import report_to_html
+from stories.time_budget import DatasetTimeBudget
 
 log = Logger(service="assemble")
 
@@ -42,17 +42,17 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     Raises:
         FilesLostError: where the report does not account for every file.
         LedgerUnreadableError: where what the split remembers was changed by hand.
-        OutOfTimeError: there is more to compare than a function has time for.
+        TimeBudgetExceededError: there is more to compare than a function has time for.
     """
-    in_time = TimeBudget(context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS)
+    in_time = DatasetTimeBudget(context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS)
     run_id = event["run_id"]
     begun = event["begun"]
     runs.enter(run_id, "Assemble", "Putting the dataset together.")
     common = environment.common()
     settings = environment.read(environment.Assembly)
     price = prices.usd_per_hour("training", settings.training_instance)
-    chosen = recipe.recipe(common.base_model, settings.max_training_minutes)
-    options = recipe.options(
+    chosen = recipe.choose_recipe(common.base_model, settings.max_training_minutes)
+    options = recipe.dataset_options(
         run_id,
         common.base_model,
         minimum_words=settings.minimum_words,
@@ -138,6 +138,6 @@ def _publish(report: DataReport, bucket: str, folder: Path) -> None:
     s3.put_object(
         Bucket=bucket,
         Key=layout.report_page(report.run_id),
-        Body=to_html(report).encode(),
+        Body=report_to_html(report).encode(),
         ContentType="text/html; charset=utf-8",
     )

@@ -10,8 +10,8 @@ def checked_name(name: str) -> str:
     Raises:
         ApiError: 422 if it cannot be a key in S3, or cannot be shown safely.
     """
-    normalized = file_names.normalized(name)
-    fault = file_names.fault(normalized)
+    normalized = file_names.normalize_name(name)
+    fault = file_names.name_problem(normalized)
     if fault is not None:
         raise ApiError(
             422,

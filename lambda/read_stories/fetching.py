@@ -95,7 +95,7 @@ def _fetch(item: Item) -> Fetched:
             return rejected(
                 item,
                 f"S3 does not hand it out ({code}).",
-                "See to it that the pipeline may read it, and that it is not archived, or drop it again.",
+                "Check that the pipeline may read it, and that it is not archived, or drop it again.",
             )
         raise
     except HTTPClientError as error:

@@ -21,7 +21,7 @@ from read_stories import cache
 from read_stories.fetching import Fetched, fetch_ahead, known_already, rejected
 from shared import aws, environment, layout
 from shared.batches import Item, Tally, batch_digest
-from stories.confinement import OutOfTimeError, ReadingProcess
+from stories.confinement import ReadTimeoutError, ReadingProcess
 from stories.models import Source
 
 log = Logger(service="read_stories")
@@ -60,7 +60,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         return _write(run_id, items, [rejected(item, reason, cure, keep=True)])
     try:
         answer = _write(run_id, items, _readable(items, context))
-    except OutOfTimeError:
+    except ReadTimeoutError:
         answer = {"finished": False}
     log.info("Read a batch", extra={"run_id": run_id, "files": len(items), **answer})
     return answer
@@ -70,7 +70,7 @@ def _readable(items: list[Item], context: LambdaContext) -> Iterator[Fetched]:
     """Yield each file with its records and rejects, those of a run before or those that it gives now.
 
     Raises:
-        OutOfTimeError: the function's time is nearly over; it is not if no file has been read in this call.
+        ReadTimeoutError: the function's time is nearly over; it is not if no file has been read in this call.
     """
     has_read = False
     until = time.monotonic() + _SHARE_TO_READ * context.get_remaining_time_in_millis() / 1000
@@ -82,7 +82,7 @@ def _readable(items: list[Item], context: LambdaContext) -> Iterator[Fetched]:
         left = until - time.monotonic()
         with fetched.content as content:
             if left <= 0 and has_read:
-                raise OutOfTimeError
+                raise ReadTimeoutError
             stories = cache.new_stories()
             source = Source(key=fetched.item["key"])
             size = fetched.item["size"]

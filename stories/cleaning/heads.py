@@ -1,4 +1,4 @@
-"""Running heads and feet: lines at the edges of pages that come again on the pages around them."""
+"""Remove running heads and feet: lines at the edges of pages that recur on the pages around them."""
 
 import itertools
 import re
@@ -8,8 +8,8 @@ from difflib import SequenceMatcher
 from typing import NamedTuple
 
 from stories.cleaning.ledger import Edit
-from stories.cleaning.numerals import value_of
-from stories.cleaning.pages import PAGE_END, goes_on
+from stories.cleaning.numerals import parse_page_number
+from stories.cleaning.pages import PAGE_END, continues_sentence
 
 _NUMBERED = re.compile(r"^\W*(?:(\d{1,4})\b\W*)?(.*?)(?:\W*\b(\d{1,4}))?(?:\s*(?:of|/)\s*\d{1,4})?\W*$", re.S)
 _LETTERS = re.compile(r"[\W_]+")
@@ -19,10 +19,10 @@ _CHAPTER_WORD = re.compile(
 )
 _LONGEST_HEAD = 100
 _LINES_AT_AN_EDGE = 2
-_FEWEST_PAGES = 3
+_MIN_PAGES = 3
 _NEAREST_PAGES = 2
 _ALIKE = 0.85
-_MOST_KNOWN_HEADS = 8
+_MAX_KNOWN_HEADS = 8
 _LONGEST_TITLE_PAGE = 400
 _WHOLE_BOOK_SHARE = 0.3
 
@@ -31,15 +31,15 @@ class _Line(NamedTuple):
     page: int
     line: int
     form: str
-    """Its letters alone, so that case, spacing and rules beside it do not matter."""
+    """Its letters only, so that case, spacing and decoration do not matter."""
     number: int | None
     """A number at its beginning or end."""
     at_top: bool
 
 
 def drop_running_heads(text: str) -> Edit:
-    """Take out the lines at the top and bottom of pages that only say which book or chapter this is."""
-    if text.count(PAGE_END) < _FEWEST_PAGES - 1:
+    """Remove the lines at the top and bottom of pages that only name the book or chapter."""
+    if text.count(PAGE_END) < _MIN_PAGES - 1:
         return Edit(text)
     pages = [page.split("\n") for page in text.split(PAGE_END)]
     heads = _heads(pages)
@@ -74,22 +74,22 @@ def _edge_lines(number: int, page: list[str]) -> Iterator[_Line]:
 
 
 def _is_amid_a_paragraph(page: list[str], index: int) -> bool:
-    """Tell whether a space at a line's end says that it goes on, or that the line before it does."""
-    goes_on = page[index].endswith(" ") and index + 1 < len(page) and bool(page[index + 1].strip())
-    return goes_on or (index > 0 and bool(page[index - 1].strip()) and page[index - 1].endswith(" "))
+    """Return whether a line, or the one before it, ends with a space and so continues (RFC 3676)."""
+    continues_sentence = page[index].endswith(" ") and index + 1 < len(page) and bool(page[index + 1].strip())
+    return continues_sentence or (index > 0 and bool(page[index - 1].strip()) and page[index - 1].endswith(" "))
 
 
 def _form(line: str) -> tuple[str, int | None]:
     found = _NUMBERED.match(line)
     before, middle, after = found.groups() if found else (None, line, None)
     number = before or after
-    return _LETTERS.sub("", middle).casefold(), value_of(number) if number else None
+    return _LETTERS.sub("", middle).casefold(), parse_page_number(number) if number else None
 
 
 def _groups(lines: list[_Line]) -> Iterator[list[_Line]]:
-    """Put lines together that say the same and carry no number, the same, or the page's."""
+    """Group lines with the same words that have no number, the same number, or the page's number."""
     same: defaultdict[tuple[str, str, int | None], dict[int, _Line]] = defaultdict(dict)
-    # Of two such lines on one page, the outer one is the head and the inner one may be a title.
+    # If a page has two such lines, the outer one is the head and the inner one may be a title.
     for line in sorted(lines, key=lambda line: line.line if line.at_top else -line.line):
         same[line.form, "constant", line.number].setdefault(line.page, line)
         if line.number is not None and not _CHAPTER_WORD.match(line.form):
@@ -100,11 +100,11 @@ def _groups(lines: list[_Line]) -> Iterator[list[_Line]]:
 def _is_running(group: list[_Line]) -> bool:
     pages = sorted({line.page for line in group})
     near = sum(0 < after - before <= _NEAREST_PAGES for before, after in itertools.pairwise(pages))
-    return len(pages) >= _FEWEST_PAGES and near >= len(pages) // 2
+    return len(pages) >= _MIN_PAGES and near >= len(pages) // 2
 
 
 def _without_the_title(group: list[_Line], pages: list[list[str]]) -> list[_Line]:
-    """Leave a head's first appearance where that is the title itself, of the book or of a chapter."""
+    """Leave out a head's first appearance if it is the title itself, of the book or of a chapter."""
     first = min(group)
     if first.number is not None or not first.at_top:
         return group
@@ -118,7 +118,7 @@ def _without_the_title(group: list[_Line], pages: list[list[str]]) -> list[_Line
 def _is_broken_at(head: _Line, pages: list[list[str]]) -> bool:
     before = [line for page in pages[max(0, head.page - 1) : head.page] for line in page if line.strip()]
     after = [line for line in pages[head.page][head.line + 1 :] if line.strip()]
-    return bool(before and after) and goes_on(before[-1], after[0])
+    return bool(before and after) and continues_sentence(before[-1], after[0])
 
 
 def _stands_before(head: _Line, pages: list[list[str]]) -> bool:
@@ -129,8 +129,8 @@ def _stands_before(head: _Line, pages: list[list[str]]) -> bool:
 
 
 def _damaged(lines: list[_Line], groups: list[list[_Line]]) -> Iterator[_Line]:
-    """Yield lines that are a frequent head but for a letter or two, as scanned books have them."""
-    frequent = sorted(groups, key=len, reverse=True)[:_MOST_KNOWN_HEADS]
+    """Yield lines that differ from a frequent head by a letter or two, as in scanned books."""
+    frequent = sorted(groups, key=len, reverse=True)[:_MAX_KNOWN_HEADS]
     known = {group[0].form for group in frequent}
     for line in lines:
         if line.form in known or not any(abs(len(line.form) - len(form)) <= len(form) // 6 for form in known):

@@ -1,4 +1,4 @@
-"""Words broken at the end of a line become whole; words that have a hyphen of their own keep it."""
+"""Join words broken at the end of a line; keep the hyphens of compound words."""
 
 import re
 from collections import Counter
@@ -8,27 +8,27 @@ from stories.cleaning.ledger import Edit
 
 SOFT_HYPHEN = "\u00ad"
 
-# The hyphen comes first, since few characters are one: what stands before it is looked at only then.
+# The hyphen comes first in the pattern because it is rare: what precedes it is checked only then.
 _BROKEN = re.compile(r"[-\u2010\u00ac](?<=[^\W\d_][-\u2010\u00ac])(?=[ \t]*\n[ \t]*([^\W\d_]+))")
 _LAST_WORD = re.compile(r"[^\W\d_]+$")
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 _LONGEST_HALF = 40
 _SHORTEST_WORD_OF_A_COMPOUND = 3
-_FEWEST_STRANGE = 3
+_MIN_STRANGE = 3
 
 
 class _Break(NamedTuple):
-    """A hyphen at the end of a line, and what is on both sides of it."""
+    """A hyphen at the end of a line, and the word halves on both sides of it."""
 
     place: int
     left: str
     right: str
     before: str
-    """The character before the left half; a hyphen where the word has several."""
+    """The character before the left half; a hyphen if the word has several."""
 
 
 def mark_broken_words(text: str) -> str:
-    """Turn the hyphens that only break a word into soft hyphens, which are dropped when lines are joined."""
+    """Replace hyphens that only break a word by soft hyphens, which are removed when lines are joined."""
     breaks = [_break(text, found) for found in _BROKEN.finditer(text)]
     if not breaks:
         return text
@@ -58,17 +58,17 @@ def _break(text: str, found: re.Match[str]) -> _Break:
 
 
 def _count(text: str, pairs: list[tuple[str, str]]) -> Counter[str]:
-    """Count how often the text has each word that these may be, whole, with a hyphen, or as two."""
+    """Count each form that these words may have in the text: joined, hyphenated, or as two words."""
     wanted = {form for left, right in pairs for form in (left + right, f"{left}-{right}", left, right)}
     found = _WORD.findall(text.casefold().replace("\u2010", "-"))
     words = Counter(word for word in found if word in wanted)
-    # Halves of broken words are no words: what is left is what the text writes elsewhere.
+    # Halves of broken words are not words. The rest is how the text writes them elsewhere.
     words.subtract(half for pair in pairs for half in pair)
     return words
 
 
 def drop_soft_hyphens(text: str) -> Edit:
-    """Take out hyphens that show only where a line ends, and make the word whole."""
+    """Remove soft hyphens, which show only at the end of a line, and join the word."""
     if SOFT_HYPHEN not in text:
         return Edit(text)
     whole, places = re.subn(r"\u00ad(?:[ \t]*\n[ \t]*(?=\w))?", "", text)
@@ -81,12 +81,12 @@ def drop_soft_hyphens(text: str) -> Edit:
 
 
 def _breaks_words(broken: list[tuple[str, str]], words: Counter[str]) -> bool:
-    """Tell whether who broke the lines broke words, too, or only compounds at the hyphens that they have."""
+    """Return whether the lines were broken within words too, and not only at the hyphens of compounds."""
     balance = sum(_leaning(*pair, words) for pair in broken)
     if balance:
         return balance > 0
     strange = sum(not _leaning(*pair, words) and not _are_words(*pair, words) for pair in broken)
-    return strange >= _FEWEST_STRANGE and strange * 2 > len(broken)
+    return strange >= _MIN_STRANGE and strange * 2 > len(broken)
 
 
 def _are_words(left: str, right: str, words: Counter[str]) -> bool:
@@ -94,13 +94,13 @@ def _are_words(left: str, right: str, words: Counter[str]) -> bool:
 
 
 def _leaning(left: str, right: str, words: Counter[str]) -> int:
-    """Return 1 for a word that stands whole elsewhere, -1 for one that has a hyphen elsewhere, else 0."""
+    """Return 1 if the text writes the word joined elsewhere, -1 if hyphenated, else 0."""
     joined, hyphenated = words[left + right], words[f"{left}-{right}"]
     return (joined > hyphenated) - (joined < hyphenated)
 
 
 def _is_compound(left: str, right: str, words: Counter[str], hyphenates: bool) -> bool:
-    """Decide by how the text writes the word elsewhere, else by whether both halves are words."""
+    """Return whether a word is a compound, by how the text writes it elsewhere, else by its halves."""
     if leaning := _leaning(left, right, words):
         return leaning < 0
     if _are_words(left, right, words):

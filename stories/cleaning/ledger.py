@@ -1,4 +1,4 @@
-"""Keeps account of what cleaning changes, so that every character is accounted for."""
+"""Record what cleaning changes, so that every character is accounted for."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,36 +11,36 @@ _CONTEXT_CHARACTERS = 60
 
 
 class Edit(NamedTuple):
-    """What one step made of a text."""
+    """The result of one cleaning step."""
 
     text: str
     places: int = 0
-    """How often it changed something; 0 where the text is as it was."""
+    """How many places it changed; 0 if the text is unchanged."""
     before: str = ""
-    """What the first place looked like."""
+    """The first place before the change."""
     after: str = ""
 
 
-Step = Callable[[str], Edit]
+CleaningStep = Callable[[str], Edit]
 
 
 @dataclass
-class Ledger:
-    """The changes so far, by kind, in the order in which they first happened."""
+class ChangeLog:
+    """The changes so far, one for each kind, in the order of their first occurrence."""
 
     _changes: dict[ChangeKind, Change] = field(default_factory=dict)
 
-    def apply(self, kind: ChangeKind, step: Step, text: str) -> str:
-        """Take a step and write down what it changed."""
+    def apply(self, kind: ChangeKind, step: CleaningStep, text: str) -> str:
+        """Apply a step to a text and record what it changed."""
         edit = step(text)
         if edit.text == text:
             return text
-        sample = sample_of(text, edit.text) if edit.before == edit.after else (edit.before, edit.after)
+        sample = first_difference(text, edit.text) if edit.before == edit.after else (edit.before, edit.after)
         self._note(kind, max(1, edit.places), len(text) - len(edit.text), *sample)
         return edit.text
 
     def changes(self) -> tuple[Change, ...]:
-        """Return one change a kind."""
+        """Return one change for each kind."""
         return tuple(self._changes.values())
 
     def _note(self, kind: ChangeKind, places: int, removed: int, before: str, after: str) -> None:
@@ -49,21 +49,21 @@ class Ledger:
             kind=kind,
             places=places + (known.places if known else 0),
             removed=removed + (known.removed if known else 0),
-            before=known.before if known else shorten(before),
-            after=known.after if known else shorten(after),
+            before=known.before if known else shorten_sample(before),
+            after=known.after if known else shorten_sample(after),
         )
 
 
-def shorten(text: str, longest: int = LONGEST_SAMPLE_CHARACTERS) -> str:
-    """Cut a text to its greatest length, in characters that every encoding can carry."""
+def shorten_sample(text: str, longest: int = LONGEST_SAMPLE_CHARACTERS) -> str:
+    """Cut a text to a maximum length, and replace characters that UTF-8 cannot encode."""
     text = text[: longest + 1].encode("utf-8", "replace").decode()
     if len(text) <= longest:
         return text
     return text[: longest - 1] + "…"
 
 
-def sample_of(before: str, after: str) -> tuple[str, str]:
-    """Return the surroundings of the first place where two texts differ."""
+def first_difference(before: str, after: str) -> tuple[str, str]:
+    """Return the first difference between two texts, with some context."""
     same = _common_length(before, after)
     start = max(0, same - _CONTEXT_CHARACTERS)
     end = same + _CONTEXT_CHARACTERS
@@ -71,7 +71,7 @@ def sample_of(before: str, after: str) -> tuple[str, str]:
 
 
 def _common_length(one: str, other: str) -> int:
-    # Halving compares long stretches at the speed of memory, where a loop would take seconds on a novel.
+    # Bisection compares long slices at the speed of memory; a loop would take seconds on a novel.
     low, high = 0, min(len(one), len(other))
     while low < high:
         middle = (low + high + 1) // 2

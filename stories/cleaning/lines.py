@@ -1,4 +1,4 @@
-"""Lines that were broken only because the next word did not fit are joined; verse and letters are not."""
+"""Join lines that were broken only because the next word did not fit; keep the lines of verse and letters."""
 
 import itertools
 import re
@@ -10,8 +10,8 @@ _PARAGRAPH_END = re.compile(r"\n{2,}")
 _LONGER_GAP = re.compile(r"\n{3,}")
 _LIST_ITEM = re.compile(r"^\s*(?:[-*•+]|\d{1,3}[.)])\s")
 _INDENTED = re.compile(r"^(?: {2,}|\t)\S")
-# RFC 3676: a line that ends with a space goes on in the next one. The reader of PDF files writes it so where
-# the layout says that a line was full; elsewhere such spaces are only dirt.
+# RFC 3676: a line that ends with a space continues in the next one. The PDF reader marks full lines like this;
+# in other files such spaces mean nothing.
 _FLOWED = re.compile(r"(\S) +\n(?=\S)")
 
 _HYPHENS_AND_DASHES = "-\u2010\u2013\u2014\u00ad"
@@ -23,11 +23,11 @@ _UNEVEN_WRAP = 10
 _WRAPPED_SHARE = 0.7
 _LONG_LINES_SHARE = 0.1
 _PROSE_SHARE = 0.5
-_FEWEST_LINES_OF_NARROW_PROSE = 20
+_MIN_LINES_OF_NARROW_PROSE = 20
 
 
 def join_flowed(text: str) -> Edit:
-    """Join the lines of a paged document that end with a space, which says that they go on."""
+    """Join the lines of a paged document that end with a space, which marks that they continue."""
     places = 0
 
     def joined(found: re.Match[str]) -> str:
@@ -54,13 +54,13 @@ def unwrap(text: str) -> Edit:
 
 
 def tidy(text: str) -> Edit:
-    """Take out space at the ends of lines, and all but one of the empty lines between paragraphs."""
+    """Remove spaces at the ends of lines, and all but one of the empty lines between paragraphs."""
     lines = text.split("\n")
     bare = [line.rstrip() for line in lines]
     places = sum(line != other for line, other in zip(lines, bare, strict=True))
     stripped = "\n".join(bare)
     paragraphs = _PARAGRAPH_END.split(stripped.strip())
-    # A single line has no shape for its indentation to be part of; lines of verse do.
+    # Indentation means something in verse, but not in a single line.
     tidied = "\n\n".join(part if "\n" in part else part.strip() for part in paragraphs).strip()
     return Edit(tidied, places + _count_longer_gaps(stripped))
 
@@ -70,11 +70,11 @@ def _count_longer_gaps(text: str) -> int:
 
 
 def _wrap_width(lines: list[str]) -> int | None:
-    """Return how many characters the longest wrapped line has, or None where lines are not wrapped."""
+    """Return the length of the longest wrapped line, or None if lines are not wrapped."""
     fitting = sorted(len(line) for line in lines if len(line) <= _WIDEST_WRAP)
     if not fitting or len(lines) - len(fitting) > len(lines) * _LONG_LINES_SHARE:
         return None
-    # One line in a hundred may stick out, such as an address that could not be broken.
+    # One line in a hundred may be longer, such as a web address that could not be broken.
     width = fitting[-1 - len(fitting) // 100]
     if width >= _NARROWEST_WRAP:
         return width
@@ -82,9 +82,9 @@ def _wrap_width(lines: list[str]) -> int | None:
 
 
 def _is_narrow_prose(lines: list[str], width: int) -> bool:
-    """Tell whether short lines are a narrow column of prose: full to the edge, going on in small letters."""
+    """Return whether short lines are a narrow column of prose: full lines that continue in lower case."""
     pairs = list(itertools.pairwise(lines))
-    if len(pairs) < _FEWEST_LINES_OF_NARROW_PROSE:
+    if len(pairs) < _MIN_LINES_OF_NARROW_PROSE:
         return False
     full = sum(_is_full(line, following, width - _slack(width)) for line, following in pairs)
     small = sum(not _begins_with_capital(line) for line in lines)
@@ -103,7 +103,7 @@ def _unwrap_block(lines: list[str], width: int) -> str:
 
 
 def _split_at_indents(lines: list[str]) -> list[list[str]]:
-    """Split a block whose paragraphs begin with an indentation in place of an empty line."""
+    """Split a block whose paragraphs begin with an indentation instead of an empty line."""
     starts = [number for number, line in enumerate(lines) if number and _INDENTED.match(line)]
     if not starts or len(starts) + 1 > len(lines) / 2:
         return [lines]
@@ -115,7 +115,7 @@ def _is_wrapped(lines: list[str], width: int) -> bool:
     if len(lines) < 2 or any(_LIST_ITEM.match(line) for line in lines[1:]):
         return False
     capitals = sum(_begins_with_capital(line) for line in lines[1:])
-    # Lines of verse begin with capitals. Prose has few there, and people and programs wrap it unevenly.
+    # Lines of verse begin with capitals; lines of prose rarely do, and they are wrapped unevenly.
     room = width if capitals * 2 > len(lines) - 1 else width - _slack(width)
     full = sum(_is_full(line, following, room) for line, following in itertools.pairwise(lines))
     return full >= (len(lines) - 1) * _WRAPPED_SHARE
@@ -138,7 +138,7 @@ def _join(lines: list[str]) -> str:
 
 
 def _needs_no_space(before: str, after: str) -> bool:
-    # A word broken at its hyphen or dash has no space there; Chinese and Japanese have none anywhere.
+    # A word broken at its hyphen or dash has no space there; Chinese and Japanese have no spaces.
     if before[-1:] in _HYPHENS_AND_DASHES and not before[-2:-1].isspace():
         return True
     return _is_wide(before[-1:]) and _is_wide(after[:1])

@@ -1,4 +1,4 @@
-"""The value of a numeral, Arabic or Roman."""
+"""Parse page numbers."""
 
 import itertools
 import re
@@ -7,8 +7,8 @@ _ROMAN = {"i": 1, "v": 5, "x": 10, "l": 50, "c": 100, "d": 500, "m": 1000}
 _WELL_FORMED = re.compile(r"m{0,3}(?:cm|cd|d?c{0,3})(?:xc|xl|l?x{0,3})(?:ix|iv|v?i{0,3})", re.I)
 
 
-def value_of(numeral: str) -> int | None:
-    """Return what a numeral counts, or None where it is none: `12` and `xii` are 12, `iiii` is nothing."""
+def parse_page_number(numeral: str) -> int | None:
+    """Return the value of an Arabic or Roman numeral: `12` and `xii` are 12; None for others, such as `iiii`."""
     if numeral.isdecimal():
         return int(numeral)
     if not numeral or not _WELL_FORMED.fullmatch(numeral):

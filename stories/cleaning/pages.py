@@ -1,16 +1,16 @@
-"""What belongs to the paper and not to the story: page numbers, and the break in a paragraph at a page's end.
+"""Remove page numbers, and join the paragraphs that a page break divides.
 
-Pages end with a form feed, as readers of paged formats and programs that turn PDF into text write it. A text
-without form feeds whose page numbers stand in mid-sentence gets them here.
+Pages end with a form feed, as the readers of paged formats and PDF-to-text programs write it. If a text has no
+form feeds but page numbers in mid-sentence, form feeds are added here.
 """
 
-# ruff: noqa: RUF001 - the full-width signs are those that end sentences in Chinese and Japanese
+# ruff: noqa: RUF001 - the full-width punctuation ends sentences in Chinese and Japanese
 
 import re
 from collections import Counter
 
 from stories.cleaning.ledger import Edit
-from stories.cleaning.numerals import value_of
+from stories.cleaning.numerals import parse_page_number
 
 PAGE_END = "\f"
 
@@ -21,14 +21,14 @@ _NUMBER_LINE = re.compile(
     re.I,
 )
 _HEAD_WITH_NUMBER = re.compile(r"^\s*(?:(\d{1,4})\W+(\D{2,60})|(\D{2,60}?)\W+(\d{1,4}))\s*$")
-# From the first of several spaces only: else each of them would be the beginning of a new search.
+# Matches from the first of several spaces only; otherwise each of them would start a new search.
 _INLINE = re.compile(
     r"(?<![ \t])[ \t]*[\[{](?:pg|page|p\.)[ \t]?[\divxlc]{1,8}[\]}](?:[ \t]*\n(?=\S))?", re.I
 )
 _SENTENCE_END = re.compile(r"[.!?…:。！？][\s\"'”’»›)\]*_]*$")
-_FEWEST_INLINE = 3
-_FEWEST_PAGES_NUMBERED = 3
-_FEWEST_FLAT_NUMBERS = 5
+_MIN_INLINE = 3
+_MIN_PAGES_NUMBERED = 3
+_MIN_FLAT_NUMBERS = 5
 _LARGEST_STEP = 3
 _INTERRUPTED_SHARE = 0.25
 _SHORTEST_LINE_OF_PROSE = 30
@@ -36,10 +36,10 @@ _LONGEST_HEADING = 60
 
 
 def drop_page_numbers(text: str) -> Edit:
-    """Take out the numbers of pages: at their edges, in brackets, and alone amid a sentence."""
+    """Remove page numbers: at the edges of pages, in brackets, and on a line of their own in mid-sentence."""
     places = 0
     markers = _INLINE.findall(text) if "[" in text or "{" in text else []
-    if len(markers) >= _FEWEST_INLINE:
+    if len(markers) >= _MIN_INLINE:
         text, places = _INLINE.subn("", text)
     if PAGE_END not in text:
         text, found = _break_at_numbers(text)
@@ -53,18 +53,18 @@ def drop_page_numbers(text: str) -> Edit:
 
 
 def join_pages(text: str) -> Edit:
-    """Put pages together: a paragraph that a page's end broke goes on, anything else begins a new one."""
+    """Join pages: a paragraph that a page break divides continues; anything else begins a new one."""
     if PAGE_END not in text:
         return Edit(text)
     pages = [page.strip("\n") for page in text.split(PAGE_END)]
     joined = [next((page for page in pages), "")]
     for page in (page for page in pages[1:] if page.strip()):
-        joined.extend((_seam(joined[-1], page), page))
+        joined.extend((_page_join(joined[-1], page), page))
     return Edit("".join(joined), len(pages) - 1)
 
 
-def goes_on(before: str, after: str) -> bool:
-    """Tell whether a line is the rest of the sentence that another line, on the page before, began."""
+def continues_sentence(before: str, after: str) -> bool:
+    """Return whether a line continues the sentence of the last line on the page before."""
     first = next((character for character in after if character.isalnum()), "")
     if not before.strip() or not first:
         return False
@@ -75,11 +75,11 @@ def goes_on(before: str, after: str) -> bool:
     return len(before) >= _SHORTEST_LINE_OF_PROSE
 
 
-def _seam(before: str, after: str) -> str:
+def _page_join(before: str, after: str) -> str:
     last = before.rpartition("\n")[2]
-    if not goes_on(last, _first_block(after)):
+    if not continues_sentence(last, _first_block(after)):
         return "\n\n"
-    # A space says that the line goes on, whatever its length; short lines are left to what unwraps them.
+    # A space marks that the line continues, whatever its length; short lines are left to `unwrap`.
     is_prose = len(last) >= _SHORTEST_LINE_OF_PROSE and not last.endswith(" ")
     return " \n" if is_prose else "\n"
 
@@ -93,7 +93,7 @@ def _is_heading(block: str) -> bool:
 
 
 def _numbered_lines(pages: list[list[str]]) -> list[tuple[int, int]]:
-    """Return page and line of each number that counts as the pages do."""
+    """Return page and line of each number that increases with the pages."""
     found = [
         (number - index, index, line)
         for index, page in enumerate(pages)
@@ -102,42 +102,42 @@ def _numbered_lines(pages: list[list[str]]) -> list[tuple[int, int]]:
     ]
     votes = Counter(offset for offset, _, _ in found)
     filled = sum(any(line.strip() for line in page) for page in pages)
-    # A single page has nothing to compare its number with: it is believed to be the first.
+    # A single page has no other number to compare with: it counts as page 1.
     return [
         (index, line)
         for offset, index, line in found
-        if votes[offset] >= min(_FEWEST_PAGES_NUMBERED, filled) and (filled > 1 or offset == 1)
+        if votes[offset] >= min(_MIN_PAGES_NUMBERED, filled) and (filled > 1 or offset == 1)
     ]
 
 
 def _edges(page: list[str]) -> list[int]:
-    """Return where the first two and the last two lines with text are."""
+    """Return the positions of the first two and the last two lines with text."""
     filled = [number for number, line in enumerate(page) if line.strip()]
     return sorted({*filled[:2], *filled[-2:]})
 
 
 def _number(line: str) -> int | None:
     found = _NUMBER_LINE.match(line) if len(line) <= _LONGEST_HEADING else None
-    return value_of(found[1]) if found else None
+    return parse_page_number(found[1]) if found else None
 
 
 def _break_at_numbers(text: str) -> tuple[str, int]:
-    """Put a page's end where numbers count upwards in the middle of sentences, as chapters' never do."""
-    if text.count("\n") < _FEWEST_FLAT_NUMBERS:
+    """Insert a page end at each number of a rising sequence in mid-sentence; chapter numbers never stand there."""
+    if text.count("\n") < _MIN_FLAT_NUMBERS:
         return text, 0
     lines = text.split("\n")
     chain = _longest_count(_candidates(lines))
     interrupted = sum(_interrupts(lines, line) for line in chain)
-    if len(chain) < _FEWEST_FLAT_NUMBERS or interrupted < len(chain) * _INTERRUPTED_SHARE:
+    if len(chain) < _MIN_FLAT_NUMBERS or interrupted < len(chain) * _INTERRUPTED_SHARE:
         return text, 0
     for line in chain:
-        # The number alone goes; one beside a running head goes with it, when heads are dropped.
+        # A number on its own is removed here; one beside a running head is removed with the head.
         lines[line] = PAGE_END if _number(lines[line]) is not None else PAGE_END + lines[line]
     return "\n".join(lines), len(chain)
 
 
 def _candidates(lines: list[str]) -> list[tuple[int, int]]:
-    """Return line and value of every line that may be a page's number, with a running head or without."""
+    """Return line and value of every line that may be a page number, with or without a running head."""
     found: list[tuple[int, int]] = []
     heads: list[tuple[int, int, str]] = []
     for index, line in enumerate(lines):
@@ -150,12 +150,12 @@ def _candidates(lines: list[str]) -> list[tuple[int, int]]:
             head = (with_head[2] or with_head[3]).strip().casefold()
             heads.append((index, int(with_head[1] or with_head[4]), head))
     often = Counter(head for _, _, head in heads)
-    found += [(index, number) for index, number, head in heads if often[head] >= _FEWEST_PAGES_NUMBERED]
+    found += [(index, number) for index, number, head in heads if often[head] >= _MIN_PAGES_NUMBERED]
     return sorted(found)
 
 
 def _longest_count(candidates: list[tuple[int, int]]) -> list[int]:
-    """Return the lines of the longest run of numbers that count upwards, with few left out."""
+    """Return the lines of the longest rising sequence of numbers, with small gaps allowed."""
     best: dict[int, tuple[int, int]] = {}
     before: dict[int, int | None] = {}
     for line, number in candidates:

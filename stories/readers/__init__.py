@@ -1,9 +1,9 @@
-"""One module for each file format. A module here that has `SUFFIXES` and `read` is a reader: no list to edit.
+"""Choose the reader of a file. Each module here with `SUFFIXES` and `read` is a reader; there is no list to edit.
 
-What a file holds decides, not how its name ends: a `.txt` that is a Word document is read as one.
+The content of a file decides, not its name: a `.txt` that is a Word document is read as one.
 
-`read(stream, name)` takes a seekable binary stream and yields a `Draft` for each story and a `Flaw` for each
-part that cannot be used. It raises `UnreadableError` where nothing more can be read.
+`read(stream, name)` takes a seekable binary stream and yields a `RawStory` for each story and an `UnusablePart` for
+each part that cannot be used. It raises `UnreadableError` if nothing more can be read.
 """
 
 import importlib
@@ -17,55 +17,55 @@ from typing import IO, Protocol
 
 from stories.encoding import is_text
 from stories.errors import UnreadableError
-from stories.models import Message
+from stories.models import ChatTurn
 from stories.signatures import HEAD_BYTES, sniff
 
 LARGEST_TEXT_BYTES = 50 * 1024 * 1024
-"""Of a file that has to be held in memory as a whole."""
+"""Size limit of a file that has to be held in memory as a whole."""
 
 _ZIPPED = {".docx", ".docm", ".dotx", ".dotm", ".epub", ".odt", ".ott"}
 _SIGNED = {*_ZIPPED, ".pdf", ".rtf", ".zip", ".doc", ".dot"}
-"""Endings of formats whose files tell by their first bytes what they are."""
+"""Suffixes of formats that are recognised by their first bytes."""
 _SUFFIX = re.compile(r"\.[a-z][a-z0-9]{0,9}")
 
 
 @dataclass(frozen=True)
-class Draft:
-    """A story as a reader found it, not cleaned yet."""
+class RawStory:
+    """A story as a reader found it, before cleaning."""
 
     text: str
     title: str | None = None
-    """None where only the text or the file's name can tell."""
+    """None if the title must come from the text or the file's name."""
     entry: str | None = None
-    """File inside an archive."""
-    messages: tuple[Message, ...] | None = None
+    """Path inside an archive."""
+    messages: tuple[ChatTurn, ...] | None = None
     one_of_many: bool = False
-    """Whether it is one story among others in its file, so that the file's name does not name its work."""
+    """Whether it is one of several stories in a table, so that the file's name does not name its work."""
     is_chapter: bool = False
-    """Whether it is a chapter of its file: all chapters of a file are one work, and none is cut further."""
+    """Whether it is a chapter. All chapters of a file are one work, and none is divided further."""
 
 
 @dataclass(frozen=True)
-class Flaw:
+class UnusablePart:
     """A part of a file that cannot be used."""
 
     reason: str
     cure: str
     entry: str | None = None
     characters: int = 0
-    """Of text that was read and is not used; 0 where none could be read."""
+    """Characters that were read and are not used; 0 if none could be read."""
 
 
 class Read(Protocol):
-    """What a reader module offers."""
+    """The signature of a reader module's `read`."""
 
-    def __call__(self, stream: IO[bytes], name: str) -> Iterator[Draft | Flaw]:
-        """Yield what the stream holds."""
+    def __call__(self, stream: IO[bytes], name: str) -> Iterator[RawStory | UnusablePart]:
+        """Yield the stories and the unusable parts of a file."""
 
 
 @cache
 def readers() -> dict[str, Read]:
-    """Return the readers by file suffix, in lower case with its dot."""
+    """Return the readers by file suffix, in lower case with the dot."""
     found: dict[str, Read] = {}
     for module_info in pkgutil.iter_modules(__path__):
         module = importlib.import_module(f"{__name__}.{module_info.name}")
@@ -75,14 +75,14 @@ def readers() -> dict[str, Read]:
 
 
 def find_reader(name: str, stream: IO[bytes]) -> Read:
-    """Return the reader of a file: by its first bytes where they tell, else by its name.
+    """Return the reader of a file, by its first bytes if they identify a format, otherwise by its name.
 
     Args:
         name: path of the file.
         stream: its bytes, seekable; left at the beginning.
 
     Raises:
-        UnreadableError: the file is no story, or no reader knows its format.
+        UnreadableError: the file is not a story, or there is no reader for its format.
     """
     file = PurePosixPath(name)
     if (
@@ -96,7 +96,7 @@ def find_reader(name: str, stream: IO[bytes]) -> Read:
     suffix = _suffix(file)
     held = sniff(stream)
     if held == ".zip" and suffix in _ZIPPED and suffix in readers():
-        # Damaged past telling what it holds, or another's: the reader that it was meant for says so best.
+        # Damaged, or another format: the reader for its suffix gives the best error.
         return readers()[suffix]
     if held is not None and held in readers():
         return readers()[held]
@@ -111,20 +111,20 @@ def find_reader(name: str, stream: IO[bytes]) -> Read:
 
 
 def _suffix(file: PurePosixPath) -> str:
-    """Return the ending of a file's name in lower case; what follows the dot of `Mr. Smith` is none."""
+    """Return the suffix of a file's name in lower case; `Mr. Smith` has none."""
     suffix = file.suffix.lower()
     return suffix if _SUFFIX.fullmatch(suffix) else ""
 
 
 def _reader_of_text(suffix: str, stream: IO[bytes]) -> Read:
-    """Return the reader of plain text for a file that is text, though its name does not say so."""
+    """Return the reader of plain text if a file without a text suffix is text."""
     head = stream.read(HEAD_BYTES)
     stream.seek(0)
     if is_text(head):
         return readers()[".txt"]
     if suffix:
         raise UnreadableError(
-            f"Its name ends in {suffix}, but that is not what it holds; it may be damaged or cut short.",
+            f"Its name ends in {suffix}, but it does not hold that format; it may be damaged or cut short.",
             "Open it in the program that made it, save it again and drop that.",
         )
     raise UnreadableError(
@@ -137,7 +137,7 @@ def read_whole(stream: IO[bytes]) -> bytes:
     """Read a text file to its end.
 
     Raises:
-        UnreadableError: it is empty, or larger than any story.
+        UnreadableError: it is empty or too large.
     """
     data = stream.read(LARGEST_TEXT_BYTES + 1)
     if len(data) > LARGEST_TEXT_BYTES:

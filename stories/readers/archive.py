@@ -1,4 +1,4 @@
-"""Zip archives, read defensively: nothing is unpacked to disk, and a bomb is refused before it goes off."""
+"""Read zip archives safely: nothing is unpacked to disk, and zip bombs are refused before unpacking."""
 
 import io
 import logging
@@ -10,19 +10,19 @@ from dataclasses import replace
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import IO
 
-from stories.errors import UnreadableError, unforeseen
+from stories.errors import UnreadableError, unexpected_error
 from stories.file_names import printable
-from stories.readers import LARGEST_TEXT_BYTES, Draft, Flaw, find_reader
+from stories.readers import LARGEST_TEXT_BYTES, RawStory, UnusablePart, find_reader
 
 SUFFIXES = (".zip",)
 
 _log = logging.getLogger(__name__)
 
-MOST_ENTRIES = 10_000
+MAX_ENTRIES = 10_000
 _LARGEST_TOTAL_BYTES = 256 * 1024**2
 _HIGHEST_RATIO = 100
 _LONGEST_NAME_CHARACTERS = 1000
-"""A little less than what S3 allows a name of its own."""
+"""A little less than S3's limit for a key."""
 _RATIO_MATTERS_FROM_BYTES = 1024**2
 _NESTED = {".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz"}
 _ENCRYPTED = 0x1
@@ -30,8 +30,8 @@ _UNPACK = "Unpack it and drop its stories, or its zip alone."
 _PACK_AGAIN = "Pack the stories into a new zip with your computer's own tool and drop it again."
 
 
-def read(stream: IO[bytes], name: str) -> Iterator[Draft | Flaw]:
-    """Yield the stories of every file in the archive, each named by its path inside."""
+def read(stream: IO[bytes], name: str) -> Iterator[RawStory | UnusablePart]:
+    """Yield the stories of every file in the archive, with their paths inside it."""
     del name
     try:
         with zipfile.ZipFile(stream) as archive:
@@ -48,8 +48,8 @@ def _checked_entries(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     )
     if not entries:
         raise UnreadableError("The zip holds no files.", "Put the stories into it and drop it again.")
-    if len(entries) > MOST_ENTRIES:
-        raise UnreadableError(f"The zip holds more than {MOST_ENTRIES} files.", "Split it into several zips.")
+    if len(entries) > MAX_ENTRIES:
+        raise UnreadableError(f"The zip holds more than {MAX_ENTRIES} files.", "Split it into several zips.")
     unpacked = sum(entry.file_size for entry in entries)
     packed = sum(entry.compress_size for entry in entries)
     if unpacked > _LARGEST_TOTAL_BYTES:
@@ -60,7 +60,7 @@ def _checked_entries(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     return entries
 
 
-def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[Draft | Flaw]:
+def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[RawStory | UnusablePart]:
     name = printable(entry.filename)
     try:
         _check(entry)
@@ -72,11 +72,11 @@ def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[Dr
                 inner = f"{name}, {found.entry}" if found.entry else name
                 yield replace(found, entry=inner)
     except UnreadableError as error:
-        yield Flaw(error.reason, error.cure, name)
+        yield UnusablePart(error.reason, error.cure, name)
     except Exception as error:
         _log.exception("A reader failed on a file in a zip")
-        told = unforeseen(error)
-        yield Flaw(told.reason, told.cure, name)
+        told = unexpected_error(error)
+        yield UnusablePart(told.reason, told.cure, name)
 
 
 def _check(entry: zipfile.ZipInfo) -> None:
@@ -95,10 +95,10 @@ def _check(entry: zipfile.ZipInfo) -> None:
 
 
 def check_packing(entry: zipfile.ZipInfo) -> None:
-    """Check that a file inside a zip can be unpacked, and is not too large for that.
+    """Check that a file inside a zip can be unpacked and is not too large.
 
     Raises:
-        UnreadableError: it is protected by a password, larger than any story, or a bomb.
+        UnreadableError: it is protected by a password, too large or a zip bomb.
     """
     if entry.flag_bits & _ENCRYPTED:
         raise UnreadableError("It is protected by a password.", "Save it again without a password.")
@@ -116,12 +116,12 @@ def _is_bomb(unpacked: int, packed: int) -> bool:
 
 
 def unpack(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
-    """Unpack a file that has been checked.
+    """Unpack a file that `check_packing` has accepted.
 
     Raises:
         UnreadableError: it is damaged.
     """
-    # zipfile stops at the size that the archive declares, which has been checked.
+    # zipfile stops at the declared size, which has been checked.
     try:
         return archive.read(entry)
     except (

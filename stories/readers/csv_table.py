@@ -1,4 +1,4 @@
-"""Tables: one story a row, in columns that their first row names."""
+"""Read tables: one story a row, with column names in the first row."""
 
 import csv
 from collections.abc import Iterator
@@ -6,14 +6,14 @@ from typing import IO, TextIO
 
 from stories.encoding import open_text
 from stories.errors import UnreadableError
-from stories.readers import Draft, Flaw
-from stories.rows import LONGEST_ROW, PROSE_FIELDS, USED_FIELDS, Row, check_columns, column_name, drafts
+from stories.readers import RawStory, UnusablePart
+from stories.rows import LONGEST_ROW, PROSE_FIELDS, USED_FIELDS, TableRow, check_columns, normalize_column, stories_from_rows
 
 SUFFIXES = (".csv", ".tsv", ".tab")
 
 _DELIMITERS = (",", ";", "\t", "|")
-# Characters that may be read again after rows that went wrong: so many, and so many times the table's own.
-_MOST_READ_AGAIN = 4 * 1024**2
+# Limit of characters read again after damaged rows: a fixed number plus a multiple of the characters read so far.
+_MAX_READ_AGAIN = 4 * 1024**2
 _TIMES_READ_AGAIN = 8
 _QUOTES = UnreadableError(
     "Its quotation marks do not match, or it is longer than 10 MB.",
@@ -23,24 +23,24 @@ _QUOTES = UnreadableError(
 csv.field_size_limit(LONGEST_ROW)
 
 
-def read(stream: IO[bytes], name: str) -> Iterator[Draft | Flaw]:
-    """Yield a story for each row; a cell may hold many lines."""
+def read(stream: IO[bytes], name: str) -> Iterator[RawStory | UnusablePart]:
+    """Yield a story for each row; a cell may contain many lines."""
     del name
     text = open_text(stream)
     try:
-        yield from drafts(_Table(text).rows())
+        yield from stories_from_rows(_Table(text).rows())
     finally:
         text.detach()
 
 
 class _Lines:
-    """A table's lines, which can be read again from the second line of a row that went wrong."""
+    """A table's lines, which can be read again from the second line of a damaged row."""
 
     def __init__(self, text: TextIO) -> None:
         self._text = text
         self._taken: list[str] = []
         self._waiting: list[str] = []
-        self._may_read_again = _MOST_READ_AGAIN
+        self._may_read_again = _MAX_READ_AGAIN
         self.line = 0
 
     def __iter__(self) -> "_Lines":
@@ -55,16 +55,16 @@ class _Lines:
         return line
 
     def begin_row(self) -> None:
-        """Remember where a row begins."""
+        """Mark the current line as the first of a row."""
         self._taken = []
 
     @property
     def row_characters(self) -> int:
-        """Characters since the row began."""
+        """Number of characters since the row began."""
         return sum(map(len, self._taken))
 
     def back_to(self, line: int) -> bool:
-        """Go back to where the row has had so many lines; False where that has happened too often."""
+        """Go back to a line of the current row; return False if that has happened too often."""
         again = self._taken[line:]
         self._may_read_again -= sum(map(len, again))
         if self._may_read_again < 0:
@@ -93,7 +93,7 @@ class _Table:
     def __init__(self, text: TextIO) -> None:
         self._lines = _Lines(text)
         first = next(self._lines, "")
-        # Excel may name the delimiter in a line before the header.
+        # Excel may write the delimiter in a line before the header.
         is_named = first.casefold().startswith("sep=") and len(first.strip()) == len("sep=;")
         if not is_named:
             self._lines.back_to(0)
@@ -105,11 +105,11 @@ class _Table:
             skipinitialspace=f"{self._delimiter} " in first,
         )
         self._header = self._read_header()
-        # Where each column stands that a story is made of: a table may have more columns than it has rows.
+        # Positions of the used columns only, because a table may have more columns than rows.
         self._used = {name: place for place, name in enumerate(self._header) if name in USED_FIELDS}
 
-    def rows(self) -> Iterator[Row]:
-        """Yield the rows below the header; one that goes wrong costs itself and not those below it."""
+    def rows(self) -> Iterator[TableRow]:
+        """Yield the rows below the header; after a damaged row the next ones are still read."""
         lines = self._lines
         while True:
             lines.begin_row()
@@ -117,19 +117,19 @@ class _Table:
             try:
                 cells = next(self._cells, None)
             except UnreadableError as error:
-                yield Row(f"line {first}", error, lines.row_characters)
+                yield TableRow(f"line {first}", error, lines.row_characters)
                 continue
             except csv.Error:
                 goes_on = lines.back_to(1)
                 place = f"line {first}" if goes_on else f"from line {first} on"
-                yield Row(place, _QUOTES, lines.row_characters)
+                yield TableRow(place, _QUOTES, lines.row_characters)
                 if goes_on:
                     continue
                 return
             if cells is None:
                 return
             if any(cell.strip() for cell in cells):
-                yield Row(f"line {first}", self._fields(cells), lines.row_characters)
+                yield TableRow(f"line {first}", self._fields(cells), lines.row_characters)
 
     def _read_header(self) -> list[str]:
         try:
@@ -139,22 +139,22 @@ class _Table:
         if names is None:
             raise UnreadableError("It is empty.", "Put stories into it and drop it again.")
         check_columns(names)
-        return [column_name(name) for name in names]
+        return [normalize_column(name) for name in names]
 
     def _fields(self, cells: list[str]) -> dict[str, object] | UnreadableError:
         columns = len(self._header)
         if any(cell.strip() for cell in cells[columns:]):
             if self._header[-1] not in PROSE_FIELDS:
                 return UnreadableError(
-                    f"It has {len(cells)} columns where the first row has {columns}.", _QUOTES.cure
+                    f"It has {len(cells)} columns, but the first row has {columns}.", _QUOTES.cure
                 )
-            # The text stands last and has the delimiter in it, without quotation marks: joined, it is whole.
+            # The last column is unquoted text that contains the delimiter: joining the cells restores it.
             cells = [*cells[: columns - 1], self._delimiter.join(cells[columns - 1 :])]
         return {name: cells[place] if place < len(cells) else "" for name, place in self._used.items()}
 
 
 def _delimiter(first: str) -> str:
-    """Return what stands between the columns: what makes the most columns that we know of the first row."""
+    """Return the delimiter that gives the first row the most known columns."""
 
     def known(delimiter: str) -> tuple[bool, int]:
         names = next(csv.reader([first], delimiter=delimiter), [])

@@ -1,7 +1,7 @@
-"""Word documents (.docx and .docm, and their templates).
+"""Read Word documents (.docx and .docm, and their templates) from their XML.
 
-Read from their XML: python-docx leaves out words that were inserted under tracked changes and text boxes,
-refuses .docm, and holds every picture in memory.
+python-docx is not used: it leaves out text boxes and words inserted under tracked changes, refuses .docm, and
+holds every picture in memory.
 """
 
 from collections.abc import Iterator
@@ -11,9 +11,9 @@ from typing import IO
 from lxml import etree
 
 from stories.errors import UnreadableError
-from stories.packages import Package, open_package, parse_xml
-from stories.readers import Draft, Flaw
-from stories.structure import Block, notes_left_out, to_drafts
+from stories.packages import ZipDocument, open_zip_document, parse_xml
+from stories.readers import RawStory, UnusablePart
+from stories.structure import Block, omitted_notes, split_at_headings
 
 SUFFIXES = (".docx", ".docm", ".dotx", ".dotm")
 
@@ -23,7 +23,7 @@ _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _STRICT_W = b"http://purl.oclc.org/ooxml/wordprocessingml/main"
 _ALTERNATIVE = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
 _VALUE = f"{_W}val"
-# Deleted or moved away under tracked changes, fields' instructions, properties: no part of the text.
+# Not part of the text: what was deleted or moved away under tracked changes, field instructions, properties.
 _SKIPPED = {
     *(f"{_W}{name}" for name in ("del", "moveFrom", "instrText", "delText", "pPr", "rPr", "sectPr", "rt")),
     *(f"{_W}{name}" for name in ("sdtPr", "tblPr", "trPr", "tcPr", "footnoteReference", "endnoteReference")),
@@ -36,7 +36,7 @@ _CHARACTERS = {
     f"{_W}noBreakHyphen": "-",
 }
 _TITLE_LEVEL, _FIRST_LEVEL, _BODY_LEVEL = 1, 2, 9
-_MOST_PARENTS = 20
+_MAX_PARENTS = 20
 
 
 @dataclass
@@ -46,17 +46,17 @@ class _Style:
     name: str
     parent: str | None
     outline: int | None
-    """0 for the highest; None where the style does not say."""
+    """Outline level, 0 for the highest; None if the style has none."""
 
 
-def read(stream: IO[bytes], name: str) -> Iterator[Draft | Flaw]:
+def read(stream: IO[bytes], name: str) -> Iterator[RawStory | UnusablePart]:
     """Yield the chapters of a document.
 
-    Headers, footers and comments are not its text; of tracked changes the insertions are read and the
-    deletions are not; footnotes are left out and said to be.
+    Headers, footers and comments are not read. Of tracked changes, insertions are read and deletions are not.
+    Footnotes are left out and reported.
     """
     del name
-    with open_package(stream, _KIND) as package:
+    with open_zip_document(stream, _KIND) as package:
         path = _main_part(package)
         root = _read_part(package, path)
         folder = path.rpartition("/")[0]
@@ -70,11 +70,11 @@ def read(stream: IO[bytes], name: str) -> Iterator[Draft | Flaw]:
         raise UnreadableError(
             "It holds no text, perhaps only pictures.", "Put the story's text into it and drop it again."
         )
-    yield from to_drafts(blocks)
-    yield from notes_left_out(notes)
+    yield from split_at_headings(blocks)
+    yield from omitted_notes(notes)
 
 
-def _main_part(package: Package) -> str:
+def _main_part(package: ZipDocument) -> str:
     """Return the path of the document inside the package."""
     relations = package.read_xml("_rels/.rels")
     for relation in relations:
@@ -83,12 +83,12 @@ def _main_part(package: Package) -> str:
     return "word/document.xml"
 
 
-def _read_part(package: Package, path: str) -> etree._Element:
-    # The strict kind of the format differs from the usual one in its name only.
+def _read_part(package: ZipDocument, path: str) -> etree._Element:
+    # The strict variant of the format differs from the usual one in its namespace only.
     return parse_xml(package.read(path).replace(_STRICT_W, _W[1:-1].encode()), _KIND)
 
 
-def _styles(package: Package, path: str) -> dict[str, _Style]:
+def _styles(package: ZipDocument, path: str) -> dict[str, _Style]:
     if path not in package.names():
         return {}
     styles: dict[str, _Style] = {}
@@ -101,17 +101,17 @@ def _styles(package: Package, path: str) -> dict[str, _Style]:
     return styles
 
 
-def _notes(package: Package, path: str) -> Iterator[str]:
+def _notes(package: ZipDocument, path: str) -> Iterator[str]:
     if path in package.names():
         for note in _read_part(package, path):
-            # The separators between text and notes are notes too, of a type of their own.
+            # The separators between text and notes are stored as notes of another type.
             text = "".join(found.text or "" for found in note.iter(f"{_W}t"))
             if note.get(f"{_W}type", "normal") == "normal" and text.strip():
                 yield text
 
 
 def _read_blocks(body: etree._Element, styles: dict[str, _Style]) -> list[Block]:
-    # Not by recursion: tables and content controls may be nested as deeply as they like.
+    # Not recursive, because tables and content controls may be nested deeper than Python's recursion limit.
     blocks: list[Block] = []
     waiting = [body]
     while waiting:
@@ -130,7 +130,7 @@ def _read_blocks(body: etree._Element, styles: dict[str, _Style]) -> list[Block]
 
 
 def _paragraph_text(paragraph: etree._Element) -> tuple[str, list[etree._Element]]:
-    """Return a paragraph's own words, and the text boxes that hang on it."""
+    """Return a paragraph's own text, and the text boxes anchored in it."""
     pieces: list[str] = []
     boxes: list[etree._Element] = []
     waiting = list(reversed(paragraph))
@@ -156,7 +156,7 @@ def _level(paragraph: etree._Element, styles: dict[str, _Style]) -> int | None:
         return 0
     outline = _number(_value(properties, "outlineLvl"))
     identifier = _value(properties, "pStyle")
-    for _ in range(_MOST_PARENTS):
+    for _ in range(_MAX_PARENTS):
         style = styles.get(identifier or "")
         if style is None:
             break
@@ -171,7 +171,7 @@ def _level(paragraph: etree._Element, styles: dict[str, _Style]) -> int | None:
 
 
 def _heading_number(style: str) -> int | None:
-    """Return 0 for "heading 1", for documents whose styles do not name their outline level."""
+    """Return 0 for a style named "heading 1", and so on, if the style has no outline level."""
     word, _, number = style.partition(" ")
     return int(number) - 1 if word == "heading" and number.isdecimal() and int(number) else None
 

@@ -1,4 +1,4 @@
-"""E-books (.epub): the pages in reading order, named by their headings or the book's own contents."""
+"""Read e-books (.epub): the pages in reading order, with titles from headings or the table of contents."""
 
 import posixpath
 from collections.abc import Iterator
@@ -10,17 +10,17 @@ from lxml import etree
 
 from stories.encoding import decode
 from stories.errors import UnreadableError
-from stories.markup import Page, read_page
-from stories.packages import Package, open_package
-from stories.readers import Draft, Flaw
-from stories.structure import Block, is_apparatus, notes_left_out, to_drafts
+from stories.markup import HtmlPage, parse_html
+from stories.packages import ZipDocument, open_zip_document
+from stories.readers import RawStory, UnusablePart
+from stories.structure import Block, is_front_or_back_matter, omitted_notes, split_at_headings
 
 SUFFIXES = (".epub",)
 
 _KIND = "e-book"
 _CONTAINER = "META-INF/container.xml"
 _ENCRYPTION = "META-INF/encryption.xml"
-# Fonts may be scrambled by these without the book being protected.
+# These scramble fonts only; the book is not protected.
 _FONT_SCRAMBLING = {"http://www.idpf.org/2008/embedding", "http://ns.adobe.com/pdf/enc#RC"}
 _PAGE_TYPES = {"application/xhtml+xml", "text/html", "text/x-oeb1-document"}
 _AROUND = {"cover", "title-page", "copyright-page", "toc", "colophon", "index", "bibliography", "loi", "lot"}
@@ -28,7 +28,7 @@ _AROUND = {"cover", "title-page", "copyright-page", "toc", "colophon", "index", 
 
 @dataclass(frozen=True)
 class _Item:
-    """One file that the book lists."""
+    """One file in the book's manifest."""
 
     path: str
     media_type: str
@@ -37,22 +37,22 @@ class _Item:
 
 @dataclass(frozen=True)
 class _Book:
-    """What the package document says."""
+    """The content of the package document."""
 
     items: dict[str, _Item]
     spine: list[_Item]
     """The pages in reading order."""
     around: set[str]
-    """Paths of title page, contents and the like, as far as the book says so."""
+    """Paths of title page, contents and the like, if the book marks them."""
     title: str | None
     contents: _Item | None
     """The file with the table of contents."""
 
 
-def read(stream: IO[bytes], name: str) -> Iterator[Draft | Flaw]:
-    """Yield the chapters of an e-book, and what is left out of it: title pages, contents, notes."""
+def read(stream: IO[bytes], name: str) -> Iterator[RawStory | UnusablePart]:
+    """Yield the chapters of an e-book, and what is left out: title pages, contents, notes."""
     del name
-    with open_package(stream, _KIND) as package:
+    with open_zip_document(stream, _KIND) as package:
         book = _read_book(package)
         _refuse_protected(package, book)
         titles = _contents(package, book)
@@ -60,7 +60,7 @@ def read(stream: IO[bytes], name: str) -> Iterator[Draft | Flaw]:
         notes: list[str] = []
         unused = 0
         for item in book.spine:
-            page = read_page(_decode_page(package.read(item.path)), is_book=True)
+            page = parse_html(_decode_page(package.read(item.path)), is_book=True)
             notes += page.notes
             unused += page.unused
             if item.path in book.around:
@@ -72,17 +72,17 @@ def read(stream: IO[bytes], name: str) -> Iterator[Draft | Flaw]:
             "The e-book has no text, perhaps only pictures of its pages.",
             "Run text recognition (OCR) over it, or drop a copy that holds text.",
         )
-    yield from to_drafts(blocks, book.title, unused)
-    yield from notes_left_out(notes)
+    yield from split_at_headings(blocks, book.title, unused)
+    yield from omitted_notes(notes)
 
 
 def _decode_page(data: bytes) -> str:
-    """Decode one page; an empty one is no fault."""
+    """Decode one page; an empty page is allowed."""
     return decode(data) if data.strip() else ""
 
 
-def _named(page: Page, title: str | None) -> list[Block]:
-    """Return a page's blocks, with the title from the contents where it has no heading of its own."""
+def _named(page: HtmlPage, title: str | None) -> list[Block]:
+    """Return a page's blocks, with the title from the table of contents if it has no heading."""
     if not title or not page.blocks or any(block.level for block in page.blocks):
         return page.blocks
     first = " ".join(page.blocks[0].text.split())
@@ -91,7 +91,7 @@ def _named(page: Page, title: str | None) -> list[Block]:
     return [Block(title, 1), *page.blocks]
 
 
-def _read_book(package: Package) -> _Book:
+def _read_book(package: ZipDocument) -> _Book:
     path = _package_path(package)
     root = package.read_xml(path)
     folder = posixpath.dirname(path)
@@ -109,7 +109,7 @@ def _read_book(package: Package) -> _Book:
         for reference in root.iterfind("{*}spine/{*}itemref")
         if reference.get("linear") != "no" and reference.get("idref") in items
     ]
-    # Once each, even where a bomb's list names a page a thousand times.
+    # Each page once, even if a malicious list names it a thousand times.
     pages = {item.path: item for item in spine if item.media_type in _PAGE_TYPES and item.path in names}
     spine = list(pages.values())
     if not spine:
@@ -126,7 +126,7 @@ def _read_book(package: Package) -> _Book:
     return _Book(items, spine, around, _title(root), _contents_item(root, items))
 
 
-def _package_path(package: Package) -> str:
+def _package_path(package: ZipDocument) -> str:
     names = package.names()
     if _CONTAINER in names:
         root = package.read_xml(_CONTAINER)
@@ -137,7 +137,7 @@ def _package_path(package: Package) -> str:
     found = next((name for name in names if name.endswith(".opf")), None)
     if found is None:
         raise UnreadableError(
-            "It is no e-book: it has no list of its pages inside.",
+            "It is not a valid e-book: it has no list of its pages inside.",
             "Export it again as EPUB, for instance with Calibre, and drop it again.",
         )
     return found
@@ -154,7 +154,7 @@ def _contents_item(root: etree._Element, items: dict[str, _Item]) -> _Item | Non
     return nav or (items.get(spine.get("toc", "")) if spine is not None else None)
 
 
-def _refuse_protected(package: Package, book: _Book) -> None:
+def _refuse_protected(package: ZipDocument, book: _Book) -> None:
     if _ENCRYPTION not in package.names():
         return
     pages = {item.path for item in book.spine}
@@ -170,21 +170,21 @@ def _refuse_protected(package: Package, book: _Book) -> None:
             )
 
 
-def _contents(package: Package, book: _Book) -> dict[str, str]:
-    """Return the titles that the book's own contents give to its files; the first one for each."""
+def _contents(package: ZipDocument, book: _Book) -> dict[str, str]:
+    """Return the first title that the table of contents gives to each file."""
     item = book.contents
     if item is None or item.path not in package.names():
         return {}
     try:
         root = package.read_xml(item.path)
     except UnreadableError:
-        # A book without readable contents has its headings all the same.
+        # Without a readable table of contents the headings are still there.
         return {}
     folder = posixpath.dirname(item.path)
     titles: dict[str, str] = {}
     for target, label in _ncx_entries(root) if root.tag.endswith("}ncx") else _nav_entries(root):
         title = " ".join(label.split())
-        if title and not is_apparatus(title):
+        if title and not is_front_or_back_matter(title):
             titles.setdefault(_resolve(folder, target), title)
     return titles
 

@@ -1,4 +1,4 @@
-"""JSON Lines: stories (`text`, `title`), pairs (`prompt`, `completion`) or whole chats (`messages`)."""
+"""Read JSON Lines: stories (`text`, `title`), pairs (`prompt`, `completion`) or chats (`messages`)."""
 
 import json
 from collections.abc import Iterator
@@ -6,53 +6,53 @@ from typing import IO, TextIO
 
 from stories.encoding import open_text
 from stories.errors import UnreadableError
-from stories.readers import Draft, Flaw, json_document
-from stories.rows import LONGEST_ROW, Row, drafts, fields_of, row
+from stories.readers import RawStory, UnusablePart, json_document
+from stories.rows import LONGEST_ROW, TableRow, stories_from_rows, object_fields, row_from_json
 
 SUFFIXES = (".jsonl", ".ndjson")
 
 _CURE = 'Write one JSON object a line, such as {"title": …, "text": …} or {"prompt": …, "completion": …}.'
-_DECODER = json.JSONDecoder(object_pairs_hook=fields_of, strict=False)
+_DECODER = json.JSONDecoder(object_pairs_hook=object_fields, strict=False)
 _BEGINNING_BYTES = 4096
 _SPACE = " \t\r\n\ufeff\0"
 
 
-def read(stream: IO[bytes], name: str) -> Iterator[Draft | Flaw]:
-    """Yield a story for each line; after 20 bad lines the rest of them are only counted."""
+def read(stream: IO[bytes], name: str) -> Iterator[RawStory | UnusablePart]:
+    """Yield a story for each line; after 20 unusable lines further ones are only counted."""
     if _is_one_document(stream):
         yield from json_document.read(stream, name)
         return
     text = open_text(stream)
     try:
-        yield from drafts(_rows(text))
+        yield from stories_from_rows(_rows(text))
     finally:
         text.detach()
 
 
 def _is_one_document(stream: IO[bytes]) -> bool:
-    """Tell whether the first line only opens a list or an object: one JSON document of many lines."""
+    """Return whether the first line only opens a list or an object, as in one JSON document of many lines."""
     start = stream.tell()
     beginning = stream.read(_BEGINNING_BYTES).replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")
     stream.seek(start)
     return beginning.split(b"\n", 1)[0].strip() in {b"[", b"{", b"[{"} or beginning.startswith(b"[{")
 
 
-def _rows(text: TextIO) -> Iterator[Row]:
+def _rows(text: TextIO) -> Iterator[TableRow]:
     found = False
     for number, (line, characters) in enumerate(_bounded_lines(text), start=1):
         if not line.strip(_SPACE):
             continue
         found = True
         try:
-            yield row(f"line {number}", _value(line), characters)
+            yield row_from_json(f"line {number}", _value(line), characters)
         except UnreadableError as error:
-            yield Row(f"line {number}", error, characters)
+            yield TableRow(f"line {number}", error, characters)
     if not found:
         raise UnreadableError("It is empty.", _CURE)
 
 
 def _bounded_lines(text: TextIO) -> Iterator[tuple[str, int]]:
-    """Yield each line and its length; of a line beyond the limit only the beginning."""
+    """Yield each line and its length; a line beyond the limit is truncated."""
     while line := text.readline(LONGEST_ROW):
         characters = len(line)
         last = line
@@ -71,7 +71,7 @@ def _value(line: str) -> object:
         value: object = _DECODER.decode(line.strip(_SPACE))
     except json.JSONDecodeError as error:
         if line.lstrip(_SPACE).startswith("{") and not line.endswith(("\n", "\r")):
-            raise UnreadableError("It is not JSON to its end: the last line is cut off.", _CURE) from error
+            raise UnreadableError("Its JSON is incomplete: the last line is cut off.", _CURE) from error
         raise UnreadableError(f"It is not JSON from its character {error.pos + 1} on.", _CURE) from error
     except (ValueError, RecursionError) as error:
         raise UnreadableError("It is not JSON that we can read.", _CURE) from error

@@ -1,4 +1,4 @@
-"""Markdown, reduced to plain text with its paragraphs."""
+"""Read Markdown as plain text with its paragraphs."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -8,7 +8,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from stories.encoding import decode
-from stories.readers import Draft, Flaw, read_whole
+from stories.readers import RawStory, UnusablePart, read_whole
 
 SUFFIXES = (".md", ".markdown")
 
@@ -16,11 +16,11 @@ _FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\n(.*?\n)(?:---|\.\.\.)[ \t]*(?:\
 _FRONT_TITLE = re.compile(r"^title:[ \t]*(\S.*)$", re.M | re.I)
 _LINE_BREAK = re.compile(r"<br\s*/?>", re.I)
 _LONGEST_LINE_OF_VERSE = 55
-_FEWEST_LINES_OF_VERSE = 2
+_MIN_LINES_OF_VERSE = 2
 
 
-def read(stream: IO[bytes], name: str) -> Iterator[Draft | Flaw]:
-    """Yield the one story of a Markdown file; its title is in its front matter or its first heading."""
+def read(stream: IO[bytes], name: str) -> Iterator[RawStory | UnusablePart]:
+    """Yield the one story of a Markdown file, with the title from its front matter or first heading."""
     del name
     source = re.sub(r"\r\n?", "\n", decode(read_whole(stream)))
     title = None
@@ -30,13 +30,13 @@ def read(stream: IO[bytes], name: str) -> Iterator[Draft | Flaw]:
         named = _FRONT_TITLE.search(front[1])
         title = named[1].rstrip(" \t").strip("'\"") if named else None
     heading, text = to_plain_text(source)
-    yield Draft(text, title or heading)
+    yield RawStory(text, title or heading)
 
 
 def to_plain_text(source: str) -> tuple[str | None, str]:
-    """Reduce Markdown to its first heading and the plain text of everything else.
+    """Convert Markdown to its first heading and the plain text of the rest.
 
-    Headings after the first, and a first heading with text before it, stay in the text.
+    Later headings, and a first heading with text before it, stay in the text.
     """
     heading: str | None = None
     blocks: list[str] = []
@@ -65,7 +65,7 @@ def _block_text(token: Token) -> str:
 def _inline_text(children: Sequence[Token]) -> str:
     text = "".join(_span_text(child) for child in children)
     lines = text.split("\v")
-    is_verse = len(lines) >= _FEWEST_LINES_OF_VERSE and all(
+    is_verse = len(lines) >= _MIN_LINES_OF_VERSE and all(
         len(line) <= _LONGEST_LINE_OF_VERSE for line in lines
     )
     return ("\n" if is_verse else " ").join(lines)
@@ -75,7 +75,7 @@ def _span_text(token: Token) -> str:
     if token.type in {"text", "code_inline"}:
         return token.content
     if token.type == "softbreak":
-        # Marked here, decided for the whole paragraph: prose is joined, verse keeps its lines.
+        # Only marked here; the whole paragraph decides: prose is joined, verse keeps its lines.
         return "\v"
     is_break = token.type == "hardbreak" or (token.type == "html_inline" and _LINE_BREAK.match(token.content))
     return "\n" if is_break else ""

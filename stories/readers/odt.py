@@ -1,4 +1,4 @@
-"""OpenDocument texts (.odt), as LibreOffice writes them."""
+"""Read OpenDocument texts (.odt), as LibreOffice writes them."""
 
 import re
 from collections.abc import Iterator
@@ -8,9 +8,9 @@ from typing import IO
 from lxml import etree
 
 from stories.errors import UnreadableError
-from stories.packages import Package, open_package
-from stories.readers import Draft, Flaw
-from stories.structure import Block, notes_left_out, to_drafts
+from stories.packages import ZipDocument, open_zip_document
+from stories.readers import RawStory, UnusablePart
+from stories.structure import Block, omitted_notes, split_at_headings
 
 SUFFIXES = (".odt", ".ott")
 
@@ -22,7 +22,7 @@ _CONTENT = "content.xml"
 _WHITE_SPACE = re.compile(r"[ \t\r\n]+")
 _PROTECTION = "META-INF/manifest.xml"
 
-# Deleted under tracked changes, comments, tables of contents and the like: no part of the text.
+# Not part of the text: deletions under tracked changes, comments, tables of contents and the like.
 _SKIPPED = {
     *(
         f"{_TEXT}{name}"
@@ -33,22 +33,22 @@ _SKIPPED = {
     *(f"{_OFFICE}{name}" for name in ("annotation", "annotation-end", "forms", "event-listeners")),
 }
 _PARAGRAPHS = {f"{_TEXT}p", f"{_TEXT}h"}
-_MOST_SPACES = 100
+_MAX_SPACES = 100
 _LOWEST_LEVEL = 10
 
 
 @dataclass
 class _Document:
-    """What is found on the way through the document."""
+    """The blocks and notes found in the document."""
 
     blocks: list[Block] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
-def read(stream: IO[bytes], name: str) -> Iterator[Draft | Flaw]:
-    """Yield the chapters of a document; text deleted under tracked changes is not read."""
+def read(stream: IO[bytes], name: str) -> Iterator[RawStory | UnusablePart]:
+    """Yield the chapters of a document, without text deleted under tracked changes."""
     del name
-    with open_package(stream, "OpenDocument text") as package:
+    with open_zip_document(stream, "OpenDocument text") as package:
         _refuse_protected(package)
         root = package.read_xml(_CONTENT)
     body = root.find(f"{_OFFICE}body/{_OFFICE}text")
@@ -61,11 +61,11 @@ def read(stream: IO[bytes], name: str) -> Iterator[Draft | Flaw]:
     _walk(body, document, _title_styles(root))
     if not document.blocks:
         raise UnreadableError("It is empty.", "Put the story's text into it and drop it again.")
-    yield from to_drafts(document.blocks)
-    yield from notes_left_out(document.notes)
+    yield from split_at_headings(document.blocks)
+    yield from omitted_notes(document.notes)
 
 
-def _refuse_protected(package: Package) -> None:
+def _refuse_protected(package: ZipDocument) -> None:
     if _PROTECTION in package.names():
         manifest = package.read_xml(_PROTECTION)
         if next(manifest.iter(f"{_MANIFEST}encryption-data"), None) is not None:
@@ -73,7 +73,7 @@ def _refuse_protected(package: Package) -> None:
 
 
 def _title_styles(root: etree._Element) -> set[str]:
-    """Return the names of the styles that are Title, or made from it for one paragraph."""
+    """Return the names of the style Title and of the automatic styles based on it."""
     made = {
         style.get(f"{_STYLE}name", "")
         for style in root.iterfind(f"{_OFFICE}automatic-styles/{_STYLE}style")
@@ -83,7 +83,7 @@ def _title_styles(root: etree._Element) -> set[str]:
 
 
 def _walk(body: etree._Element, document: _Document, titles: set[str]) -> None:
-    # Not by recursion: a document may be nested as deeply as it likes.
+    # Not recursive, because a document may be nested deeper than Python's recursion limit.
     waiting = [body]
     while waiting:
         element = waiting.pop()
@@ -106,7 +106,7 @@ def _level(element: etree._Element, titles: set[str]) -> int:
 
 def _paragraph_text(paragraph: etree._Element, document: _Document) -> str:
     pieces: list[str] = []
-    # Each element is followed by the text after it; strings wait among the elements for their turn.
+    # A stack of elements and of the strings between them.
     waiting: list[etree._Element | str] = [paragraph]
     while waiting:
         part = waiting.pop()
@@ -114,14 +114,14 @@ def _paragraph_text(paragraph: etree._Element, document: _Document) -> str:
             pieces.append(part)
             continue
         if part.tag in _PARAGRAPHS and part is not paragraph:
-            # A text box inside a paragraph holds paragraphs of its own.
+            # A text box inside a paragraph has its own paragraphs.
             pieces.append("\n")
         waiting.extend(_inside(part, document))
     return "".join(pieces)
 
 
 def _inside(element: etree._Element, document: _Document) -> list[etree._Element | str]:
-    """Return what an element holds, last first."""
+    """Return an element's content in reverse order."""
     if element.tag in _SKIPPED:
         return []
     if element.tag == f"{_TEXT}note":
@@ -130,7 +130,7 @@ def _inside(element: etree._Element, document: _Document) -> list[etree._Element
         return []
     if element.tag == f"{_TEXT}s":
         count = element.get(f"{_TEXT}c", "1")
-        return [" " * (min(int(count), _MOST_SPACES) if count.isdecimal() else 1)]
+        return [" " * (min(int(count), _MAX_SPACES) if count.isdecimal() else 1)]
     if element.tag == f"{_TEXT}tab":
         return ["\t"]
     if element.tag == f"{_TEXT}line-break":
@@ -142,5 +142,5 @@ def _inside(element: etree._Element, document: _Document) -> list[etree._Element
 
 
 def _spaced(text: str | None) -> str:
-    """Make one space of all white space, as the format asks for: spaces that count are elements."""
+    """Collapse white space to one space, as the format requires: significant spaces are elements."""
     return _WHITE_SPACE.sub(" ", text or "")

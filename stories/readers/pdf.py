@@ -1,50 +1,50 @@
-"""PDF documents that hold text."""
+"""Read PDF documents that contain text."""
 
 from collections.abc import Iterator
 from typing import IO
 
 from stories.cleaning.pages import PAGE_END
 from stories.errors import UnreadableError
-from stories.readers import LARGEST_TEXT_BYTES, Draft, Flaw
+from stories.readers import LARGEST_TEXT_BYTES, RawStory, UnusablePart
 
 SUFFIXES = (".pdf",)
 
-MOST_PAGES = 5000
-_FEWEST_LETTERS_A_PAGE = 10
-_MOST_UNKNOWN_SHARE = 0.2
+MAX_PAGES = 5000
+_MIN_LETTERS_A_PAGE = 10
+_MAX_UNKNOWN_SHARE = 0.2
 _PRINT_AGAIN = "Open it in the program that shows your PDF files, print it to a new PDF, and drop that."
 _ASK_FOR_TEXT = "Export it as .docx, .epub or .txt from the program that made it, and drop that."
 _SPLIT = "Split it into several files, for instance one a book."
 
 
-def read(stream: IO[bytes], name: str) -> Iterator[Draft | Flaw]:
-    """Yield the one text of a PDF document, each of its pages ending with a form feed.
+def read(stream: IO[bytes], name: str) -> Iterator[RawStory | UnusablePart]:
+    """Yield the text of a PDF document as one story; each page ends with a form feed.
 
     Raises:
-        UnreadableError: it is locked, damaged, too large, or holds no text.
+        UnreadableError: it is locked, damaged, too large, or without text.
     """
     del name
     text = _extract(stream)
     pages = text.count(PAGE_END)
     letters = sum(character.isalpha() for character in text)
-    if letters < _FEWEST_LETTERS_A_PAGE * max(1, pages):
+    if letters < _MIN_LETTERS_A_PAGE * max(1, pages):
         raise UnreadableError(
             "It has pictures of pages but no text, as a scanned book does.",
             "Have its text recognised (OCR), for instance by the free OCRmyPDF, and drop the result.",
         )
-    if sum(map(_is_unknown, text)) > letters * _MOST_UNKNOWN_SHARE:
-        raise UnreadableError("Its fonts do not tell which letters they show.", _ASK_FOR_TEXT)
-    yield Draft(text)
+    if sum(map(_is_unknown, text)) > letters * _MAX_UNKNOWN_SHARE:
+        raise UnreadableError("Its fonts do not map to letters, so its text cannot be read.", _ASK_FOR_TEXT)
+    yield RawStory(text)
 
 
 def _extract(stream: IO[bytes]) -> str:
-    # Loading the library takes a while, which files of other formats are spared.
+    # Imported here because loading the library takes a while and other formats do not need it.
     from stories.pdf_pages import DamagedError, LockedError, TooManyPagesError, read_pages  # noqa: PLC0415
 
     parts: list[str] = []
     size = 0
     try:
-        for page in read_pages(stream, MOST_PAGES):
+        for page in read_pages(stream, MAX_PAGES):
             size += len(page) + len(PAGE_END)
             if size > LARGEST_TEXT_BYTES:
                 limit = LARGEST_TEXT_BYTES // 1024**2
@@ -56,9 +56,9 @@ def _extract(stream: IO[bytes]) -> str:
             "Save a copy without the password from the program that shows your PDF files, and drop that.",
         ) from error
     except DamagedError as error:
-        raise UnreadableError("It is damaged, or no PDF document.", _PRINT_AGAIN) from error
+        raise UnreadableError("It is damaged, or not a PDF document.", _PRINT_AGAIN) from error
     except TooManyPagesError as error:
-        raise UnreadableError(f"It has more than {MOST_PAGES} pages.", _SPLIT) from error
+        raise UnreadableError(f"It has more than {MAX_PAGES} pages.", _SPLIT) from error
     return "".join(parts)
 
 

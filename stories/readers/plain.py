@@ -1,25 +1,25 @@
-"""Plain text."""
+"""Read plain text."""
 
 from collections.abc import Iterator
 from typing import IO
 
 from stories.encoding import decode_in_parts
 from stories.errors import UnreadableError
-from stories.readers import Draft, Flaw
+from stories.readers import RawStory, UnusablePart
 
 SUFFIXES = (".txt", ".text")
 
 
-def read(stream: IO[bytes], name: str) -> Iterator[Draft | Flaw]:
-    """Yield the one story of a text file; its title is found when it has been cleaned.
+def read(stream: IO[bytes], name: str) -> Iterator[RawStory | UnusablePart]:
+    """Yield the one story of a text file; its title is found after cleaning.
 
-    A file of more than eight million characters comes in several parts, so that memory holds one of them.
+    A file of more than eight million characters is yielded in parts, so that memory holds only one of them.
     """
     del name
     is_empty = True
     for part in decode_in_parts(stream):
         if part.strip():
             is_empty = False
-            yield Draft(part)
+            yield RawStory(part)
     if is_empty:
         raise UnreadableError("It is empty.", "Put the story's text into it and drop it again.")

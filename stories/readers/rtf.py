@@ -1,4 +1,4 @@
-"""Rich text (.rtf): its words and paragraphs; chapters are found in them afterwards."""
+"""Read rich text (.rtf) as plain text with its paragraphs; chapters are found later."""
 
 import re
 from collections.abc import Iterator
@@ -7,12 +7,12 @@ from typing import IO
 from striprtf.striprtf import rtf_to_text
 
 from stories.errors import UnreadableError
-from stories.readers import Draft, Flaw, read_whole
+from stories.readers import RawStory, UnusablePart, read_whole
 
 SUFFIXES = (".rtf",)
 
 _LARGEST_TEXT_CHARACTERS = 20 * 1024 * 1024
-# Pictures are hundreds of thousands of hexadecimal digits, which no word is.
+# Pictures are hundreds of thousands of hexadecimal digits; no word is that long.
 _PICTURE = re.compile(r"[0-9a-fA-F\r\n]{256,}")
 _FONT_TABLE = re.compile(r"\{[^{}]*\\fonttbl", re.I)
 _LINK = re.compile(r"\\fldinst\{", re.I)
@@ -25,13 +25,13 @@ _LINE_SEPARATOR = "\u2028"
 _SAVE_AS_TEXT = "Open it in a word processor and save it as .docx or as plain text (.txt)."
 
 
-def read(stream: IO[bytes], name: str) -> Iterator[Draft | Flaw]:
-    """Yield the one text of a document."""
+def read(stream: IO[bytes], name: str) -> Iterator[RawStory | UnusablePart]:
+    """Yield the text of a document as one story."""
     del name
     data = read_whole(stream)
     if not data.lstrip().startswith(b"{\\rtf"):
-        raise UnreadableError("It is no rich text document, whatever its name says.", _SAVE_AS_TEXT)
-    # Everything beyond ASCII is escaped; a byte that is not comes from a careless program, in its code page.
+        raise UnreadableError("It is not a rich text document, although its name says so.", _SAVE_AS_TEXT)
+    # The format escapes everything beyond ASCII; some programs write raw bytes of their code page.
     source = _PICTURE.sub("", data.decode("cp1252", errors="ignore"))
     if len(source) > _LARGEST_TEXT_CHARACTERS:
         limit = _LARGEST_TEXT_CHARACTERS // 1024**2
@@ -39,27 +39,27 @@ def read(stream: IO[bytes], name: str) -> Iterator[Draft | Flaw]:
             f"It holds more than {limit} MB of formatted text.",
             "Split it into several files, for instance by chapter.",
         )
-    yield Draft(_to_text(source))
+    yield RawStory(_to_text(source))
 
 
 def _to_text(source: str) -> str:
-    # A line break inside a paragraph and a paragraph's end come out alike, so the first is marked.
+    # striprtf converts line breaks and paragraph ends alike, so line breaks are marked.
     source = _LINE.sub(r"\\uc1\\u8232 ?", source)
-    # The space keeps the address behind a link out of the text, and striprtf from looking for links, which
-    # takes time by the cube of a line's length.
+    # The space keeps a link's address out of the text, and keeps striprtf from searching for links, which takes
+    # cubic time in a line's length.
     source = _LINK.sub(r"\\fldinst {", source)
     source = _with_plain_fonts(source)
     try:
         text: str = rtf_to_text(source, errors="replace")  # type: ignore[no-untyped-call]
     except (ValueError, LookupError, IndexError, OverflowError, RecursionError, TypeError) as error:
-        raise UnreadableError("It is a damaged rich text document.", _SAVE_AS_TEXT) from error
+        raise UnreadableError("The rich text document is damaged.", _SAVE_AS_TEXT) from error
     return re.sub(r"\n+", "\n\n", text.replace("\r", "")).replace(_LINE_SEPARATOR, "\n").strip()
 
 
 def _with_plain_fonts(source: str) -> str:
-    """Reduce the table of fonts to each font's number and code page, all that is needed of it.
+    """Reduce the font table to the number and code page of each font.
 
-    striprtf looks for them in a way that takes hours on a table that is made to be slow.
+    striprtf needs no more of it, and would take hours on a malicious table.
     """
     found = _FONT_TABLE.search(source)
     if not found:

@@ -1,5 +1,5 @@
-"""The data report as a page for the writer: one file, no script, nothing loaded from anywhere."""
+"""The data report as a page for the writer: one file without scripts that loads nothing."""
 
-from stories.report.page import to_html
+from stories.report.page import report_to_html
 
-__all__ = ["to_html"]
+__all__ = ["report_to_html"]

@@ -1,4 +1,4 @@
-"""Files that cannot be used, put together where one reason and one cure serve them all."""
+"""Group rejects that share a reason and a cure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -8,29 +8,29 @@ from stories.models import Reject
 
 
 @dataclass
-class Fault:
-    """What some files have in common: a reason and its cure."""
+class RejectGroup:
+    """Rejects with one reason and one cure."""
 
     reason: str
     cure: str
     names: list[str] = field(default_factory=list)
-    """The first of them."""
+    """Names of the first files."""
     count: int = 0
-    """How many there are in all."""
+    """Number of all files."""
 
 
-def faults(rejects: Iterable[Reject], most_names: int) -> list[Fault]:
-    """Put files with the same fault together, the most frequent fault first.
+def group_rejects(rejects: Iterable[Reject], max_names: int) -> list[RejectGroup]:
+    """Group rejects by reason and cure, the largest group first.
 
     Args:
-        rejects: of a report.
-        most_names: how many names of files each fault keeps.
+        rejects: the rejects of a report.
+        max_names: how many names of files each group keeps.
     """
-    found: dict[tuple[str, str], Fault] = {}
+    found: dict[tuple[str, str], RejectGroup] = {}
     for reject in rejects:
-        fault = found.setdefault((reject.reason, reject.cure), Fault(reject.reason, reject.cure))
+        fault = found.setdefault((reject.reason, reject.cure), RejectGroup(reject.reason, reject.cure))
         fault.count += 1
-        if len(fault.names) < most_names:
+        if len(fault.names) < max_names:
             entry = f": {reject.entry}" if reject.entry else ""
             fault.names.append(printable(f"{reject.source_key}{entry}"))
     return sorted(found.values(), key=lambda fault: -fault.count)

@@ -1,26 +1,26 @@
-"""What the page's drawings are made of: places and widths in percent, and the words beside them."""
+"""Compute the charts of the report's page: positions and widths in percent, and their labels."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from stories.models import DataReport, Grade, LengthRange, Outcomes
-from stories.report.words import language
+from stories.report.words import language_name
 from stories.verdict import CLEAR_CHANGE_WORDS, PLENTY_WORDS
 
-# Narrower than this nobody would see it, and what is there must be seen.
+# Minimum width, so that every value that is not zero can be seen.
 _NARROWEST = 0.8
 
 
 @dataclass(frozen=True)
 class Share:
-    """One stretch of a bar that stands for a whole."""
+    """One segment of a stacked bar."""
 
     name: str
     value: int
     style: str
-    """Its class in the style sheet."""
+    """CSS class."""
     begin: float = 0.0
-    """Percent of the bar's length."""
+    """Position in percent of the bar's length."""
     width: float = 0.0
 
 
@@ -31,7 +31,7 @@ class Bar:
     name: str
     value: int
     width: float
-    """Percent of the longest bar's."""
+    """Percent of the longest bar."""
     detail: str = ""
 
 
@@ -41,22 +41,22 @@ class Zone:
 
     grade: Grade
     begin: int
-    """Words it begins with."""
+    """First number of words in the zone."""
     end: int | None
-    """Words the next one begins with; None for the last."""
+    """First number of words in the next zone; None for the last."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Where an amount of words stands among the grades. All zones are drawn equally wide."""
+    """The grades as zones, and the position of the stories among them. All zones are drawn equally wide."""
 
     zones: tuple[Zone, ...]
     place: float
-    """Percent of the scale's length."""
+    """Position in percent of the scale's length."""
 
 
-def scale(report: DataReport) -> Scale:
-    """Place the words on the scale of grades."""
+def grade_scale(report: DataReport) -> Scale:
+    """Return the scale of grades with the position of a report's words."""
     edges: list[tuple[Grade, int]] = [
         ("far too little", 0),
         ("too little", report.minimum_words),
@@ -71,26 +71,26 @@ def scale(report: DataReport) -> Scale:
     )
     here = max(number for number, zone in enumerate(zones) if zone.begin <= report.words)
     zone = zones[here]
-    # The last zone has no end: its middle stands for ten times its beginning.
+    # The last zone has no end: its middle represents ten times its begin.
     end = zone.end or zone.begin * 19
     within = min(0.97, max(0.03, (report.words - zone.begin) / (end - zone.begin)))
     return Scale(zones, round((here + within) * 100 / len(zones), 2))
 
 
 def outcome_shares(outcomes: Outcomes) -> tuple[Share, ...]:
-    """What became of the files, as stretches of one bar."""
+    """Return how the files were used, as segments of one bar."""
     return _shares(
         [
             Share("used", outcomes.used, "used"),
             Share("used in part", outcomes.partly, "partly"),
-            Share("say what another file says", outcomes.repeated, "repeated"),
+            Share("repeat another file", outcomes.repeated, "repeated"),
             Share("could not be used", outcomes.rejected, "rejected"),
         ]
     )
 
 
 def split_shares(report: DataReport) -> tuple[Share, ...]:
-    """How the words are divided, as stretches of one bar."""
+    """Return how the words are split, as segments of one bar."""
     split = report.split
     unused = report.words - sum(size.words for size in split.values())
     return _shares(
@@ -104,19 +104,19 @@ def split_shares(report: DataReport) -> tuple[Share, ...]:
 
 
 def length_bars(ranges: Iterable[LengthRange]) -> tuple[Bar, ...]:
-    """How many stories are how long."""
+    """Return the number of stories in each range of lengths, as bars."""
     found = tuple(ranges)
     most = max((each.stories for each in found), default=0)
     return tuple(Bar(_range_in_words(each), each.stories, _percent(each.stories, most)) for each in found)
 
 
 def language_bars(words: Mapping[str, int], stories: Mapping[str, int]) -> tuple[Bar, ...]:
-    """How many words are in which language, the most first."""
+    """Return the number of words in each language as bars, the largest first."""
     most = max(words.values(), default=0)
     in_order = sorted(words, key=lambda code: (-words[code], code))
     return tuple(
         Bar(
-            language(code),
+            language_name(code),
             words[code],
             _percent(words[code], most),
             f"{stories.get(code, 0):,}",
@@ -126,7 +126,7 @@ def language_bars(words: Mapping[str, int], stories: Mapping[str, int]) -> tuple
 
 
 def _shares(shares: Iterable[Share]) -> tuple[Share, ...]:
-    """Give each stretch that is there its place; a sliver stays wide enough to be seen."""
+    """Compute the position and width of each segment that is not empty; all are wide enough to be seen."""
     there = [share for share in shares if share.value]
     whole = sum(share.value for share in there)
     widths = [max(_NARROWEST, share.value * 100 / whole) for share in there]

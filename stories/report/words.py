@@ -1,4 +1,4 @@
-"""Figures and names as people say them."""
+"""Format figures and names for people."""
 
 import calendar
 import json
@@ -15,12 +15,12 @@ HEADLINES: dict[Grade, str] = {
     "plenty": "Your stories are ready, and there are plenty",
 }
 
-# What a reader would call a change: that a title stands beside its text and no longer in it is none.
+# "title" is missing because moving the title out of the text is not a change for a reader.
 CHANGES: dict[ChangeKind, tuple[str, str]] = {
-    "mojibake": ("Garbled letters mended", "Letters that an older program had saved in the wrong alphabet."),
+    "mojibake": ("Garbled letters repaired", "Letters that an older program had saved in the wrong encoding."),
     "invisible characters": (
         "Invisible characters taken out",
-        "Signs that nobody sees and a model would learn to write.",
+        "Characters that readers do not see and a model would learn to write.",
     ),
     "wrapped lines": ("Broken lines joined", "Lines that ended only because the page was full."),
     "hyphenation": ("Divided words joined", "Words that were cut in two at the end of a line."),
@@ -32,41 +32,41 @@ CHANGES: dict[ChangeKind, tuple[str, str]] = {
 }
 
 
-def language(code: str) -> str:
-    """Name a language: `en` is English; `und` was too short to tell."""
+def language_name(code: str) -> str:
+    """Return the English name of a language: `en` is English; `und` could not be identified."""
     return "Could not tell" if code == "und" else _language_names().get(code, code)
 
 
 @cache
 def _language_names() -> dict[str, str]:
-    """English names of the languages that py3langid can tell apart, by ISO 639-1 code."""
+    """Return the English names of the languages that py3langid identifies, by ISO 639-1 code."""
     names: dict[str, str] = json.loads(Path(__file__).with_name("languages.json").read_text("utf-8"))
     return names
 
 
-def count(number: int) -> str:
-    """Write a number: `12345` is `12,345`."""
+def format_count(number: int) -> str:
+    """Format a number: `12345` is `12,345`."""
     return f"{number:,}"
 
 
-def counted(number: int, one: str, many: str = "") -> str:
-    """Write a number with its noun: `1 story`, `2 stories`."""
+def count_noun(number: int, one: str, many: str = "") -> str:
+    """Format a number with its noun: `1 story`, `2 stories`."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
-def dollars(amount: float | None) -> str:
-    """Write a price; None is not known."""
+def format_dollars(amount: float | None) -> str:
+    """Format a price; None is "not known"."""
     return "not known" if amount is None else f"${amount:,.2f}"
 
 
-def month(date: str) -> str:
-    """Write a month: `2026-09` is `September 2026`."""
+def format_month(date: str) -> str:
+    """Format a month: `2026-09` is `September 2026`."""
     year, _, number = date.partition("-")
     return f"{calendar.month_name[int(number)]} {year}"
 
 
-def minutes(amount: float) -> str:
-    """Write a duration: `95.4` is `1 h 35 min`."""
+def format_minutes(amount: float) -> str:
+    """Format a duration: `95.4` is `1 h 35 min`."""
     whole = max(1, round(amount))
     hours, rest = divmod(whole, 60)
     if not hours:
@@ -74,8 +74,8 @@ def minutes(amount: float) -> str:
     return f"{hours} h {rest} min" if rest else f"{hours} h"
 
 
-def likeness(pair: Duplicate) -> str:
-    """Say how a story that is left out relates to the one that stays."""
+def describe_duplicate(pair: Duplicate) -> str:
+    """Return how a dropped story relates to the one that is kept."""
     if pair.kind == "exact":
         return "is word for word the same as"
     if pair.kind == "part":
@@ -85,13 +85,13 @@ def likeness(pair: Duplicate) -> str:
     return f"is {pair.similarity:.0%} the same as"
 
 
-def shown(name: str) -> str:
-    """Make a name safe to look at: what a file may be called, but no screen should obey, is replaced."""
+def safe_text(name: str) -> str:
+    """Replace characters of a name that could control the screen."""
     return _replaced(name, but="")
 
 
-def sample(text: str) -> str:
-    """Make a passage safe to look at; its lines stay lines, and the end of a page is one too."""
+def safe_sample(text: str) -> str:
+    """Replace characters of a passage that could control the screen; line breaks stay, page ends become lines."""
     return _replaced(text.replace("\f", "\n").strip("\n"), but="\n\t")
 
 
@@ -103,7 +103,7 @@ def _replaced(text: str, but: str) -> str:
 
 
 def _unseen(character: str) -> bool:
-    """Tell control characters, halves of surrogate pairs, and marks that turn the direction of a line."""
+    """Return whether a character is a control, a surrogate or a mark that changes the text direction."""
     kind = unicodedata.category(character)
     return kind in {"Cc", "Cs"} or unicodedata.bidirectional(character) in {
         "LRE",

@@ -288,7 +288,7 @@ GOOD_FILES = 200
 POISON: dict[str, tuple[bytes, str]] = {
     "time.spin": (b"x", "Reading it takes longer than 4 seconds."),
     "memory.hog": (b"x", "Reading it takes more memory than a file may take."),
-    "crash.crash": (b"x", "It is built in a way that breaks its reader."),
+    "crash.crash": (b"x", "It crashes the program that reads it."),
     "function.kill": (b"x", "Reading it ended the function that reads (Runtime.ExitError)"),
     "bomb.zip": (zipped({f"{n}.txt": b"a" * 1_000_000 for n in range(40)}), "zip bomb"),
     "endless.pdf": (
@@ -302,7 +302,7 @@ POISON: dict[str, tuple[bytes, str]] = {
         "damaged Word document",
     ),
     "entities.odt": (documents.odt("&j;", prolog=ENTITY_BOMB), "entities"),
-    "surrogate.json": (b'[{"\\ud800": 1}]', "none of the columns we know"),
+    "surrogate.json": (b'[{"\\ud800": 1}]', "no known column"),
     "gone.txt": (prose(1).encode(), "deleted while the run was starting"),
 }
 

@@ -33,13 +33,14 @@ from tests.unit.stories.bad_files import KINDS
 from tests.unit.stories.material import prose, zipped
 
 _TEXT = prose(5, 120)
-_MOST_SECONDS = 5
-_MOST_MEGABYTES = 300
-_MOST_SEED_BYTES = 60_000
+_MAX_SECONDS = 5
+_MAX_MEGABYTES = 300
+_MAX_SEED_BYTES = 60_000
 # The text of `It could not be read (SomeError).`, which stands for a reader that broke.
 _BROKEN = re.compile(
     r"^It could not be read \((\w+)\)"
-    r"|^Reading it takes (?:longer|more memory)|breaks its reader|^The system stopped its reader"
+    r"|^Reading it takes (?:longer|more memory)|crashes the program that reads it"
+    r"|^The system stopped the program that reads it"
 )
 _LINE: TypeAdapter[Record | Reject] = TypeAdapter(Record | Reject)
 _WORDS: tuple[bytes, ...] = (
@@ -142,7 +143,7 @@ def seeds(suffix: str) -> list[bytes]:
     }
     made = [right[suffix]()] if suffix in right else []
     bad = (kind.make() for kind in KINDS if kind.name.endswith(suffix))
-    return made + [content for content in bad if 0 < len(content) <= _MOST_SEED_BYTES]
+    return made + [content for content in bad if 0 < len(content) <= _MAX_SEED_BYTES]
 
 
 def fuzz(suffix: str, seconds: float, seed: int = 0, fewest: int = 0) -> Findings:
@@ -172,7 +173,7 @@ def fuzz(suffix: str, seconds: float, seed: int = 0, fewest: int = 0) -> Finding
 def _process() -> Iterator[ReadingProcess]:
     """Hold a process that reads files as the pipeline does, but for the seconds that each may take."""
     before = limits._SECONDS_A_FILE
-    limits._SECONDS_A_FILE = _MOST_SECONDS
+    limits._SECONDS_A_FILE = _MAX_SECONDS
     process = ReadingProcess(log=False)
     try:
         _read(process, "warm.txt", Path(__file__))
@@ -203,7 +204,7 @@ def _feed(process: ReadingProcess, key: str, file: Path, found: Findings) -> str
     found.largest_megabytes = max(found.largest_megabytes, grown)
     if not lines:
         return "neither a story nor a reason"
-    return broken or (f"{grown:.0f} MB" if grown > _MOST_MEGABYTES else "")
+    return broken or (f"{grown:.0f} MB" if grown > _MAX_MEGABYTES else "")
 
 
 def _mutated(chance: random.Random, corpus: list[bytes]) -> bytes:
@@ -244,7 +245,7 @@ def _changed(chance: random.Random, content: bytes, others: list[bytes]) -> byte
             case 3:
                 changed[at:at] = changed[at : at + length] * chance.choice((1, 2, 20))
             case 4:
-                changed[at:at] = (chance.choice(_WORDS) * chance.choice((1, 1, 3, 300)))[:_MOST_SEED_BYTES]
+                changed[at:at] = (chance.choice(_WORDS) * chance.choice((1, 1, 3, 300)))[:_MAX_SEED_BYTES]
             case 5:
                 other = chance.choice(others)
                 start = chance.randrange(len(other) + 1)

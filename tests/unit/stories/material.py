@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from stories.dataset import Options, assemble
+from stories.dataset import DatasetOptions, assemble
 from stories.models import DataReport, Record, Reject, Source
 from stories.reading import read_file
 
@@ -57,7 +57,7 @@ def zipped(files: Mapping[str, bytes] | Mapping[str | zipfile.ZipInfo, bytes]) -
     return packed.getvalue()
 
 
-def options(**changes: object) -> Options:
+def options(**changes: object) -> DatasetOptions:
     """Return options for a small chat model, changed where a test cares."""
     settings: dict[str, object] = {
         "run_id": "20260901-000000-abcd",
@@ -67,12 +67,12 @@ def options(**changes: object) -> Options:
         "minimum_words": 5000,
         "parameters_millions": 135,
         "instance": "ml.g6.xlarge",
-        "most_minutes": 240,
+        "max_minutes": 240,
         "usd_per_hour": 1.13,
         "price_month": "2026-09",
         "price_source": "AWS's price list of us-east-1",
     }
-    return Options(**(settings | changes))  # type: ignore[arg-type]
+    return DatasetOptions(**(settings | changes))  # type: ignore[arg-type]
 
 
 Assembled = tuple[DataReport, dict[str, bytes]]

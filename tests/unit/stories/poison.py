@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import IO
 
-from stories.readers import Draft, Flaw
+from stories.readers import RawStory, UnusablePart
 
 SUFFIXES = (".spin", ".wait", ".hog", ".crash", ".kill")
 
 
-def read(stream: IO[bytes], name: str) -> Iterator[Draft | Flaw]:
+def read(stream: IO[bytes], name: str) -> Iterator[RawStory | UnusablePart]:
     """Fill the memory; or begin like any other reader, and then spin, wait, crash or end who called."""
     suffix = PurePosixPath(name).suffix
     if suffix != ".hog":
-        yield Draft("Here are ten words and more, so that this is a story by itself.")
+        yield RawStory("Here are ten words and more, so that this is a story by itself.")
     match suffix:
         case ".spin":
             while True:

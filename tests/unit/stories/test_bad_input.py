@@ -19,7 +19,7 @@ from tests.unit.stories.material import only_reject, prose, read, read_all, zipp
 
 STORY = prose(1).encode()
 _CHECKOUT = Path(__file__).parents[3]
-_MOST_SECONDS = 10.0
+_MAX_SECONDS = 10.0
 """Of the processor: by the clock a busy machine takes longer, which says nothing of the reader."""
 # What a person who writes stories need not know.
 _JARGON = re.compile(
@@ -33,7 +33,7 @@ def test_a_file_is_used_or_says_why_not(kind: Kind) -> None:
     content = kind.make()
     started = time.process_time()
     lines = read_all({"before.txt": prose(90).encode(), kind.name: content, "z.txt": prose(91).encode()})
-    assert time.process_time() - started < _MOST_SECONDS
+    assert time.process_time() - started < _MAX_SECONDS
     assert [line.source_key for line in lines[:: len(lines) - 1]] == ["before.txt", "z.txt"]
     records = [line for line in lines[1:-1] if isinstance(line, Record)]
     rejects = [line for line in lines[1:-1] if isinstance(line, Reject)]
@@ -106,7 +106,7 @@ before = megabytes("VmRSS")
 words = sum(line.words for line in read_file(Source(key="large.txt"), stream))
 print(json.dumps({{"all": words == 20_000 * times, "mb": megabytes("VmHWM") - before}}))
 """
-_MOST_MEGABYTES = 400
+_MAX_MEGABYTES = 400
 
 
 def _limited(program: str, *arguments: str) -> list[dict[str, Any]]:
@@ -125,7 +125,7 @@ def _limited(program: str, *arguments: str) -> list[dict[str, Any]]:
 def test_no_kind_takes_more_memory_than_a_function_has() -> None:
     measured = _limited(_EVERY_KIND)
     assert len(measured) == len(KINDS)
-    assert {said["what"]: said["mb"] for said in measured if said["mb"] > _MOST_MEGABYTES} == {}
+    assert {said["what"]: said["mb"] for said in measured if said["mb"] > _MAX_MEGABYTES} == {}
     assert [said["what"] for said in measured if "MemoryError" in " ".join(said["reasons"])] == []
 
 
@@ -151,7 +151,7 @@ def test_bad_lines_cost_themselves_and_name_their_line() -> None:
 
 def test_a_thousand_bad_lines_do_not_make_a_thousand_rejects() -> None:
     lines = read("stories.jsonl", b"nonsense\n" * 1000)
-    assert len(lines) == rows.MOST_FLAWS + 1
+    assert len(lines) == rows.MAX_FLAWS + 1
     assert isinstance(lines[-1], Reject)
     assert "980 more rows" in lines[-1].reason
 

@@ -6,7 +6,7 @@ import pytest
 
 from stories.chapters import find_chapters
 from stories.models import Record, Reject
-from stories.numbers import value
+from stories.numbers import parse_number
 from tests.unit.stories.material import prose, read
 
 
@@ -158,4 +158,4 @@ def test_a_preface_is_kept() -> None:
     ],
 )
 def test_numbers(number: str, meant: int | None) -> None:
-    assert value(number) == meant
+    assert parse_number(number) == meant

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from stories import confinement, limits
-from stories.confinement import ClosedError, OutOfTimeError, ReadingProcess
+from stories.confinement import ReadingProcessClosedError, ReadTimeoutError, ReadingProcess
 from stories.models import Source
 from tests.unit.stories.material import prose, read
 
@@ -45,7 +45,7 @@ def _read(
     [
         ("a.spin", "Reading it takes longer than 3 seconds."),
         ("a.hog", "Reading it takes more memory than a file may take."),
-        ("a.crash", "It is built in a way that breaks its reader."),
+        ("a.crash", "It crashes the program that reads it."),
     ],
 )
 def test_poison_is_rejected_with_its_reason_and_the_next_file_is_read(
@@ -68,13 +68,13 @@ def test_nothing_is_left_of_a_file_whose_reader_was_ended(process: ReadingProces
 
 
 def test_a_file_that_waits_is_stopped_by_the_clock(process: ReadingProcess, tmp_path: Path) -> None:
-    [reject] = _read(process, tmp_path, "a.wait", most_seconds=3)
+    [reject] = _read(process, tmp_path, "a.wait", max_seconds=3)
     assert "takes longer" in reject["reason"]
 
 
 def test_a_caller_in_a_hurry_gets_the_file_back_undecided(process: ReadingProcess, tmp_path: Path) -> None:
-    with pytest.raises(OutOfTimeError):
-        _read(process, tmp_path, "a.wait", most_seconds=1, is_final=False)
+    with pytest.raises(ReadTimeoutError):
+        _read(process, tmp_path, "a.wait", max_seconds=1, is_final=False)
 
 
 def test_a_process_that_is_killed_by_others_is_replaced(process: ReadingProcess, tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_process_that_is_killed_by_others_is_replaced(process: ReadingProcess,
 
 def test_a_closed_process_starts_no_other(process: ReadingProcess, tmp_path: Path) -> None:
     process.close()
-    with pytest.raises(ClosedError):
+    with pytest.raises(ReadingProcessClosedError):
         _read(process, tmp_path, "a.txt", prose(1).encode())
 
 
@@ -108,7 +108,7 @@ def test_the_process_has_no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setattr(sys, "executable", str(program))
     process = ReadingProcess(log=False)
     [reject] = _read(process, tmp_path, "a.txt", b"story")
-    assert "breaks its reader" in reject["reason"]
+    assert "crashes the program that reads it" in reject["reason"]
     assert "PYTHONPATH" in seen.read_text()
     assert "secret" not in seen.read_text()
 
@@ -122,5 +122,5 @@ def test_a_path_that_is_no_text_is_read(process: ReadingProcess, tmp_path: Path)
 
 
 def test_the_largest_file_has_its_turn_within_a_function_of_aws() -> None:
-    largest = limits.longest_seconds(limits.LARGEST_FILE_BYTES)
-    assert limits.longest_seconds(0) < largest <= limits.MOST_SECONDS < 15 * 60 - 60
+    largest = limits.max_reading_seconds(limits.LARGEST_FILE_BYTES)
+    assert limits.max_reading_seconds(0) < largest <= limits.MAX_SECONDS < 15 * 60 - 60

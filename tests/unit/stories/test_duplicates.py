@@ -115,7 +115,7 @@ def test_of_two_drafts_dropped_together_the_later_by_name_stays(
         (pair,) = report.duplicates
         assert (pair.kept, pair.dropped, pair.kind) == (late, early, "draft")
         assert 0.1 < pair.similarity < 0.5
-        assert "two drafts of one story. The one that stays is the later one by its name." in pair.why
+        assert "two drafts of one story. The later one by its name is kept." in pair.why
     report, _ = assembled(
         read_all({"the ferry.txt": first.encode(), "eels.txt": second.encode()}) + _others()
     )

@@ -47,7 +47,7 @@ def test_a_machine_of_unknown_speed_still_has_its_most(assembled: Callable[..., 
 
 def test_a_price_that_is_not_known_is_not_guessed(assembled: Callable[..., Assembled]) -> None:
     report, _ = assembled(
-        read_all(_STORIES), instance="ml.p99.huge", most_minutes=77, usd_per_hour=None, price_month=""
+        read_all(_STORIES), instance="ml.p99.huge", max_minutes=77, usd_per_hour=None, price_month=""
     )
     assert report.cost_estimate_usd is None
     assert report.training_minutes_estimate == 77

@@ -50,18 +50,18 @@ BAD = {
 
 @pytest.mark.parametrize("name", GOOD)
 def test_what_people_call_their_files_is_allowed(name: str) -> None:
-    assert file_names.fault(file_names.normalized(name)) is None
+    assert file_names.name_problem(file_names.normalize_name(name)) is None
     assert file_names.printable(name) == name
 
 
 @pytest.mark.parametrize(("name", "says"), BAD.values(), ids=BAD.keys())
 def test_what_is_no_name_is_named(name: str, says: str) -> None:
-    assert says in str(file_names.fault(file_names.normalized(name)))
+    assert says in str(file_names.name_problem(file_names.normalize_name(name)))
 
 
 def test_a_name_has_one_form() -> None:
     """A Mac writes ü as two characters: the same name would be two stories."""
-    assert file_names.normalized(unicodedata.normalize("NFD", "Über.txt")) == "Über.txt"
+    assert file_names.normalize_name(unicodedata.normalize("NFD", "Über.txt")) == "Über.txt"
 
 
 @given(st.text(max_size=40))
@@ -69,7 +69,7 @@ def test_whatever_a_name_is_it_can_be_shown(name: str) -> None:
     shown = file_names.printable(name)
     shown.encode()
     assert file_names.unsafe_character(shown) is None
-    if file_names.fault(name) is None:
+    if file_names.name_problem(name) is None:
         assert shown == name
         assert not any(unicodedata.bidirectional(character) in _OVERRIDES for character in name)
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from stories.duplicates import leave_out
-from stories.fingerprint import fingerprint
+from stories.duplicates import drop_duplicates
+from stories.fingerprint import compute_fingerprint
 from stories.models import Record
 from stories.names import find_names
 from stories.passages import passages
-from stories.store import record_store
-from stories.windows import cut
+from stories.store import open_record_store
+from stories.windows import cut_windows
 from tests.unit.stories.growth.files import FILES, Files
 from tests.unit.stories.growth.measuring import STEEPEST, growth
 from tests.unit.stories.growth.texts import TEXTS, Make
@@ -66,10 +66,10 @@ def _stories_of_one_form(size: int) -> list[Record]:
 
 def test_looking_for_duplicates_is_linear_in_the_stories(tmp_path: Path) -> None:
     def work(records: list[Record]) -> None:
-        with record_store(tmp_path) as store:
+        with open_record_store(tmp_path) as store:
             for record in records:
-                store.add(record, fingerprint(record))
-            kept, _ = leave_out(store)
+                store.add(record, compute_fingerprint(record))
+            kept, _ = drop_duplicates(store)
         assert len(kept) == len(records)
 
     found = growth(_stories_of_one_form, work, 60_000)
@@ -81,10 +81,10 @@ def test_every_step_after_reading_is_linear(make: Make) -> None:
     record = only_record(read("a.txt", prose(1).encode()))
 
     def work(text: str) -> None:
-        cut(text, 2000, "en")
+        cut_windows(text, 2000, "en")
         passages(text)
         find_names(text, "en")
-        fingerprint(record.model_copy(update={"text": text}))
+        compute_fingerprint(record.model_copy(update={"text": text}))
 
     found = growth(make, work, _FIRST_BYTES)
     assert found.exponent <= STEEPEST, found

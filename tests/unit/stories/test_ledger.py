@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from stories.dataset import LEDGER_FILE, assemble
-from stories.ledger import Ledger
+from stories.ledger import SplitLedger
 from stories.models import PARTS, DataReport
 from tests.unit.stories.material import Files, options, prose, read_all
 
@@ -34,7 +34,7 @@ class Runs:
         """Assemble what is in the bucket now."""
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            before = Ledger.model_validate_json(self.ledger) if self.ledger else None
+            before = SplitLedger.model_validate_json(self.ledger) if self.ledger else None
             report = assemble(read_all(files), options(chat=False), folder, before)
             self.ledger = (folder / LEDGER_FILE).read_text()
             return report, {part: (folder / part / "examples.jsonl").read_bytes() for part in PARTS}
@@ -219,7 +219,7 @@ def test_the_ledger_holds_no_word_of_a_story() -> None:
     runs = Runs()
     runs.run({**_tales(range(9)), **_chapters(range(1, 12)), "long.txt": prose(77, 9000).encode()})
     assert runs.ledger is not None
-    ledger = Ledger.model_validate_json(runs.ledger)
+    ledger = SplitLedger.model_validate_json(runs.ledger)
     for book in (ledger.stories, ledger.works, ledger.places, ledger.passages):
         assert book
         assert all(len(key) == 16 and int(key, 16) >= 0 for key in book)

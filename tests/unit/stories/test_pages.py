@@ -13,8 +13,8 @@ from fpdf.enums import AccessPermission
 
 from stories.cleaning import clean
 from stories.models import Record
-from stories.readers import Draft, pdf
-from stories.readers.pdf import MOST_PAGES
+from stories.readers import RawStory, pdf
+from stories.readers.pdf import MAX_PAGES
 from tests.unit.stories.material import only_record, only_reject, prose, read
 
 STORY = (
@@ -107,7 +107,7 @@ def _printed(**how: object) -> bytes:
 
 def _cleaned(content: bytes) -> str:
     (draft,) = pdf.read(io.BytesIO(content), "book.pdf")
-    assert isinstance(draft, Draft)
+    assert isinstance(draft, RawStory)
     cleaned = clean(draft.text)
     assert len(draft.text) - sum(change.removed for change in cleaned.changes) == len(cleaned.text)
     return cleaned.text
@@ -228,9 +228,9 @@ def test_a_damaged_document_is_refused_or_read_never_more(keep: float) -> None:
 
 def test_too_many_pages_are_refused() -> None:
     book = Print()
-    for _ in range(MOST_PAGES + 1):
+    for _ in range(MAX_PAGES + 1):
         book.add_page()
-    assert f"{MOST_PAGES} pages" in only_reject(read("long.pdf", book.document())).reason
+    assert f"{MAX_PAGES} pages" in only_reject(read("long.pdf", book.document())).reason
 
 
 def test_memory_does_not_grow_with_pages(tmp_path: Path) -> None:

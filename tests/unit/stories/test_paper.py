@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stories.cleaning import Cleaned, clean
+from stories.cleaning import CleanedText, clean
 from stories.cleaning.ledger import LONGEST_SAMPLE_CHARACTERS
 from tests.unit.stories.material import prose
 
@@ -20,7 +20,7 @@ RIDDLE = [
 ]
 
 
-def accounted(text: str) -> Cleaned:
+def accounted(text: str) -> CleanedText:
     """Clean a text, holding what must hold of every cleaning."""
     cleaned = clean(text)
     assert len(text) - sum(change.removed for change in cleaned.changes) == len(cleaned.text)
@@ -29,11 +29,11 @@ def accounted(text: str) -> Cleaned:
         assert change.places > 0
         assert change.before != change.after
         assert max(len(change.before), len(change.after)) <= LONGEST_SAMPLE_CHARACTERS
-    assert clean(cleaned.text) == Cleaned(cleaned.text, ())
+    assert clean(cleaned.text) == CleanedText(cleaned.text, ())
     return cleaned
 
 
-def kinds(cleaned: Cleaned) -> dict[str, int]:
+def kinds(cleaned: CleanedText) -> dict[str, int]:
     """Return how often each kind of change was made."""
     return {change.kind: change.places for change in cleaned.changes}
 
@@ -158,7 +158,7 @@ def test_tables_of_contents_go(table: str) -> None:
     ids=["dialogue", "refrain", "explained verse", "recipe", "dashes", "sections", "licence in the story"],
 )
 def test_what_looks_like_it_and_is_the_story_stays(text: str) -> None:
-    assert accounted(text) == Cleaned(text, ())
+    assert accounted(text) == CleanedText(text, ())
 
 
 @pytest.mark.parametrize(

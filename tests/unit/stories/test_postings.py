@@ -9,40 +9,40 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from stories.postings import Arrays, Postings, open_scratch
+from stories.postings import ArrayTable, InvertedIndex, open_scratch_database
 
 numbers = some.sets(some.integers(0, 12) | some.integers(0, 2**63 - 1), max_size=8)
 
 
 @given(some.lists(numbers, max_size=8), some.lists(some.integers(0, 7)), some.booleans())
 def test_claimants_are_those_who_claimed_the_same_number(
-    stories: list[set[int]], claims: list[int], first_keeps: bool
+    stories: list[set[int]], claims: list[int], exclusive: bool
 ) -> None:
     with TemporaryDirectory() as folder:
-        database = open_scratch(Path(folder) / "scratch.sqlite")
-        postings = Postings(database, "numbers", first_keeps=first_keeps)
+        database = open_scratch_database(Path(folder) / "scratch.sqlite")
+        index = InvertedIndex(database, "numbers", exclusive=exclusive)
         for story, owned in enumerate(stories):
-            postings.add(story, owned)
-        postings.settle()
+            index.add(story, owned)
+        index.build()
         owners: dict[int, set[int]] = {}
         for claim in dict.fromkeys(claims):
             if claim >= len(stories):
                 continue
             expected = Counter(owner for number in stories[claim] for owner in owners.get(number, set()))
-            assert postings.claimants(claim) == expected
+            assert index.matches(claim) == expected
             low = Counter(
                 owner for number in stories[claim] if number <= 6 for owner in owners.get(number, set())
             )
-            assert postings.claimants(claim, 0, 6) == low
-            postings.claim(claim)
+            assert index.matches(claim, 0, 6) == low
+            index.activate(claim)
             for number in stories[claim]:
-                if not (first_keeps and number in owners):
+                if not (exclusive and number in owners):
                     owners.setdefault(number, set()).add(claim)
         database.close()
 
 
 def test_arrays_come_back_as_they_were(tmp_path: Path) -> None:
-    arrays = Arrays(open_scratch(tmp_path / "scratch.sqlite"), "arrays")
+    arrays = ArrayTable(open_scratch_database(tmp_path / "scratch.sqlite"), "arrays")
     arrays[3] = array("I", [0, 2**32 - 1])
     arrays[4] = array("I")
     assert arrays[3].tolist() == [0, 2**32 - 1]

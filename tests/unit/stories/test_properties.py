@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from stories.cleaning import clean
 from stories.models import Record, Reject
 from stories.readers import readers
-from stories.windows import cut
+from stories.windows import cut_windows
 from tests.unit.stories.material import Assembled, Lines, assemble_into, prose, read, read_all, zipped
 
 SLOW = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -131,8 +131,8 @@ def test_cleaning_wrapped_text_twice_changes_nothing_and_keeps_every_letter(
 
 @QUICK
 @given(st.text(max_size=1500), st.integers(1, 200), st.sampled_from(["en", "de", "und"]))
-def test_windows_are_the_whole_text(text: str, most_tokens: int, language: str) -> None:
-    windows = cut(text, most_tokens, language)
+def test_windows_are_the_whole_text(text: str, max_tokens: int, language: str) -> None:
+    windows = cut_windows(text, max_tokens, language)
     assert "".join(windows) == text
     assert all(windows)
 

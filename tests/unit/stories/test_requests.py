@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stories.examples import build
+from stories.examples import build_examples
 from stories.names import Names, find_names
 from tests.unit.stories.material import only_record, prose, read
 
@@ -65,7 +65,7 @@ def _requests(title: str, text: str, language: str = "en", count: int = 200) -> 
     asked = set()
     for number in range(count):
         again = record.model_copy(update={"id": f"{number:016x}"})
-        asked.add(next(build(again, 0, None, chat=True, sequence_length=512))["messages"][0]["content"])
+        asked.add(next(build_examples(again, 0, None, chat=True, sequence_length=512))["messages"][0]["content"])
     return asked
 
 
@@ -107,7 +107,7 @@ def test_other_languages_are_asked_for_by_title_in_english() -> None:
 
 def test_the_same_story_is_always_asked_for_alike() -> None:
     record = only_record(read("one.txt", prose(3).encode()))
-    first, second = (list(build(record, 0, None, chat=True, sequence_length=512)) for _ in range(2))
+    first, second = (list(build_examples(record, 0, None, chat=True, sequence_length=512)) for _ in range(2))
     assert first == second
 
 
@@ -115,7 +115,7 @@ def test_the_sample_stories_are_asked_for_as_a_person_in_the_chat_asks() -> None
     firsts = []
     for path in SAMPLES:
         record = only_record(read(path.name, path.read_bytes()))
-        request = next(build(record, 0, None, chat=True, sequence_length=512))["messages"][0]["content"]
+        request = next(build_examples(record, 0, None, chat=True, sequence_length=512))["messages"][0]["content"]
         firsts.append(request)
     about = [request for request in firsts if "about" in request and "“" not in request]
     assert len(about) >= len(firsts) / 4

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from stories.splitting import draw
+from stories.splitting import hash_fraction
 from tests.unit.stories.material import Assembled, Files, prose, read_all
 
 Assemble = Callable[..., Assembled]
@@ -66,7 +66,7 @@ def test_hardly_a_story_changes_sides_when_stories_are_added(assembled: Assemble
 
 
 def test_lots_are_even() -> None:
-    lots = [draw(f"story {number}") for number in range(4000)]
+    lots = [hash_fraction(f"story {number}") for number in range(4000)]
     assert sum(lot < 0.125 for lot in lots) == pytest.approx(500, abs=70)
 
 

@@ -124,13 +124,13 @@ DOCUMENTS = [
         "web page nested without end",
         "a.html",
         lambda: b"<div>" * 500_000 + f"<p>{STORY}".encode(),
-        "without end",
+        "nested far deeper",
     ),
     refused(
         "web page of fonts never closed",
         "a.html",
         lambda: b"".join(b"<font size=%d>" % n for n in range(2000)) + b"<p>word" * 20_000,
-        "without end",
+        "nested far deeper",
     ),
     used(
         "web page that is never closed",

@@ -15,8 +15,8 @@ Input = TypeVar("Input")
 STEEPEST = 1.2
 _STEPS = (1, 2, 4)
 _WORTH_MEASURING_SECONDS = 0.02
-_MOST_SECONDS = 6
-_MOST_DOUBLINGS = 5
+_MAX_SECONDS = 6
+_MAX_DOUBLINGS = 5
 _TRIES = 4
 
 
@@ -50,7 +50,7 @@ def growth(make: Callable[[int], Input], work: Callable[[Input], object], size: 
         work: what is measured.
         size: the smallest size.
     """
-    for _ in range(_MOST_DOUBLINGS):
+    for _ in range(_MAX_DOUBLINGS):
         if _seconds(work, make(size * _STEPS[-1])) >= _WORTH_MEASURING_SECONDS:
             break
         size *= 2
@@ -77,7 +77,7 @@ def _seconds(work: Callable[[Input], object], given: Input) -> float:
     gc.disable()  # its time depends on what else there is
     started = time.process_time()
     try:
-        with alarm(_MOST_SECONDS):
+        with alarm(_MAX_SECONDS):
             work(given)
     except TooSlowError:
         return math.inf
