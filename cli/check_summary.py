@@ -48,7 +48,7 @@ def _rows(report: DataReport) -> Iterator[tuple[str, str]]:
     outcomes = report.outcomes
     said = [f"{format_count(outcomes.used)} used"]
     said += [f"{format_count(outcomes.partly)} used in part"] if outcomes.partly else []
-    said += [f"{format_count(outcomes.repeated)} say what another says"] if outcomes.repeated else []
+    said += [f"{format_count(outcomes.repeated)} repeat another file"] if outcomes.repeated else []
     said += [f"{format_count(outcomes.rejected)} not used"] if outcomes.rejected else []
     yield f"{count_noun(report.files, 'file')}", ", ".join(said)
     works = f" in {count_noun(report.works, 'work')}" if report.works < report.stories else ""

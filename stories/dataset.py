@@ -87,7 +87,7 @@ def assemble(
     """
     budget = budget or DatasetTimeBudget()
     with open_record_store(folder) as store:
-        files = _collect(budget.iterate(lines, "stories were taken in"), store)
+        files = _collect(budget.iterate(lines, "stories were read"), store)
         entries, dropped = duplicates.drop_duplicates(store, budget)
         split = splitting.split_stories(entries, dropped, lambda entry: store.read(entry).text, ledger or SplitLedger())
         sizes = {part: _write(store, split.parts[part], options, folder / part, budget) for part in PARTS}

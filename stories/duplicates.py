@@ -40,7 +40,7 @@ class DroppedStory:
     """A story that is dropped as a duplicate, the story that is kept, and the report's entry on the two."""
 
     entry: StoryEntry
-    stays: StoryEntry
+    kept: StoryEntry
     duplicate: Duplicate
 
 
@@ -230,49 +230,49 @@ def _names(entry: StoryEntry) -> frozenset[str]:
     return story_names(entry.path, entry.title)
 
 
-def _exact(entry: StoryEntry, stays: StoryEntry | None) -> DroppedStory | None:
-    if stays is None:
+def _exact(entry: StoryEntry, kept: StoryEntry | None) -> DroppedStory | None:
+    if kept is None:
         return None
     return _pair(
-        entry, stays, "exact", 1.0, f"The two are the same word for word. {_why_kept(stays, entry)}"
+        entry, kept, "exact", 1.0, f"The two are the same word for word. {_why_kept(kept, entry)}"
     )
 
 
-def _near(entry: StoryEntry, stays: StoryEntry, similarity: float) -> DroppedStory:
-    names = sorted(_names(entry) & _names(stays))
-    if names and entry.path != stays.path:
-        return _draft(entry, stays, similarity, names[0])
-    why = f"{_percent(similarity)} of their wording is the same. {_why_kept(stays, entry)}"
-    return _pair(entry, stays, "near", similarity, why)
+def _near(entry: StoryEntry, kept: StoryEntry, similarity: float) -> DroppedStory:
+    names = sorted(_names(entry) & _names(kept))
+    if names and entry.path != kept.path:
+        return _draft(entry, kept, similarity, names[0])
+    why = f"{_percent(similarity)} of their wording is the same. {_why_kept(kept, entry)}"
+    return _pair(entry, kept, "near", similarity, why)
 
 
-def _draft(entry: StoryEntry, stays: StoryEntry, similarity: float, name: str) -> DroppedStory:
+def _draft(entry: StoryEntry, kept: StoryEntry, similarity: float, name: str) -> DroppedStory:
     why = (
         f"Both are called “{name}” and {_percent(similarity)} of their wording is the same: two drafts of "
-        f"one story. {_why_kept(stays, entry)}"
+        f"one story. {_why_kept(kept, entry)}"
     )
-    return _pair(entry, stays, "draft", similarity, why)
+    return _pair(entry, kept, "draft", similarity, why)
 
 
-def _part(entry: StoryEntry, stays: StoryEntry, share: float) -> DroppedStory:
-    return _pair(entry, stays, "part", share, f"{_percent(share)} of it is in the text that is kept.")
+def _part(entry: StoryEntry, kept: StoryEntry, share: float) -> DroppedStory:
+    return _pair(entry, kept, "part", share, f"{_percent(share)} of it is in the text that is kept.")
 
 
 def _in_containing_story(copy: DroppedStory, owners: dict[StoryEntry, DroppedStory]) -> DroppedStory:
     """Replace the kept story by the text that contains it, if it was itself dropped as a part."""
-    part = owners.get(copy.stays)
+    part = owners.get(copy.kept)
     if part is None:
         return copy
-    why = f"It says the same as {copy.stays.name}, which is part of the text that is kept."
-    changed = {"kept": part.stays.name, "kind": "part", "why": why}
-    return replace(copy, stays=part.stays, duplicate=copy.duplicate.model_copy(update=changed))
+    why = f"It says the same as {copy.kept.name}, which is part of the text that is kept."
+    changed = {"kept": part.kept.name, "kind": "part", "why": why}
+    return replace(copy, kept=part.kept, duplicate=copy.duplicate.model_copy(update=changed))
 
 
-def _why_kept(stays: StoryEntry, dropped: StoryEntry) -> str:
-    (day, revision, _), (other_day, other_revision, _) = _age_key(stays), _age_key(dropped)
+def _why_kept(kept: StoryEntry, dropped: StoryEntry) -> str:
+    (day, revision, _), (other_day, other_revision, _) = _age_key(kept), _age_key(dropped)
     if day == other_day and revision != other_revision:
         return "The later one by its name is kept."
-    if stays.modified_at == dropped.modified_at:
+    if kept.modified_at == dropped.modified_at:
         return "They are of the same age, so the first by name is kept."
     return "The newer one is kept."
 
@@ -281,8 +281,8 @@ def _percent(similarity: float) -> str:
     return f"{round(100 * similarity)}%"
 
 
-def _pair(entry: StoryEntry, stays: StoryEntry, kind: DuplicateKind, similarity: float, why: str) -> DroppedStory:
+def _pair(entry: StoryEntry, kept: StoryEntry, kind: DuplicateKind, similarity: float, why: str) -> DroppedStory:
     named = Duplicate(
-        kept=stays.name, dropped=entry.name, kind=kind, similarity=round(similarity, 3), why=why
+        kept=kept.name, dropped=entry.name, kind=kind, similarity=round(similarity, 3), why=why
     )
-    return DroppedStory(entry, stays, named)
+    return DroppedStory(entry, kept, named)

@@ -116,7 +116,7 @@ class _Splitting:
         self._left_out = dropped
         self._duplicates_of: defaultdict[StoryEntry, list[DroppedStory]] = defaultdict(list)
         for duplicate in dropped:
-            self._duplicates_of[duplicate.stays].append(duplicate)
+            self._duplicates_of[duplicate.kept].append(duplicate)
         self._works: defaultdict[str, list[StoryEntry]] = defaultdict(list)
         for entry in entries:
             self._works[entry.work].append(entry)
@@ -168,11 +168,11 @@ class _Splitting:
         """Hold out the passages of a larger text that contain a held-out story."""
         for part in self._left_out:
             side = self._known.side_of(part.entry)
-            whole = self._sides.get(part.stays) or self._known.side_of_work(part.stays.work)
+            whole = self._sides.get(part.kept) or self._known.side_of_work(part.kept.work)
             if part.duplicate.kind == "part" and side in HELD_OUT and whole != side:
                 for passage in self._passages(part.entry):
                     self._split.ledger.passages.setdefault(passage.key, side)
-                self._sides[part.stays] = "cut"
+                self._sides[part.kept] = "cut"
 
     def _is_cut(self, work: str) -> bool:
         return self._known.side_of_work(work) == "cut" or any(
@@ -304,7 +304,7 @@ class _Splitting:
         """Return the split in reading order; a duplicate is recorded on the side of the kept story."""
         ledger = self._split.ledger
         for copy in self._left_out:
-            side = strictest([ledger.side_of(copy.entry), ledger.side_of(copy.stays)])
+            side = strictest([ledger.side_of(copy.entry), ledger.side_of(copy.kept)])
             if side is not None:
                 ledger.record(copy.entry, side)
                 if copy.entry.work not in self._works:

@@ -79,6 +79,7 @@ def measure_lengths(words: Iterable[int]) -> Lengths:
 
     Args:
         words: number of words of each story.
+    """
     in_order = sorted(words)
     if not in_order:
         return Lengths()

@@ -33,7 +33,7 @@ def test_the_newest_of_two_equal_stories_stays(assembled: Assemble) -> None:
                 dropped="first.txt",
                 kind="exact",
                 similarity=1.0,
-                why="The two are the same word for word. The newer one stays.",
+                why="The two are the same word for word. The newer one is kept.",
             )
         ]
         assert report.stories == 9
@@ -127,7 +127,7 @@ def test_the_newer_draft_stays_whatever_its_name(assembled: Assemble) -> None:
     lines += read("ferry draft.txt", _revised(prose(1), 14).encode(), NEW)
     (pair,) = assembled(lines + _others())[0].duplicates
     assert (pair.kept, pair.kind) == ("ferry draft.txt", "draft")
-    assert pair.why.endswith("The newer one stays.")
+    assert pair.why.endswith("The newer one is kept.")
 
 
 def test_a_story_told_anew_is_no_draft(assembled: Assemble) -> None:

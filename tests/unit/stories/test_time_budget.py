@@ -34,14 +34,14 @@ def _assemble(folder: Path, lines: Lines, budget: DatasetTimeBudget) -> str:
 
 
 def test_the_end_is_foreseen_long_before_the_time_is_over(tmp_path: Path) -> None:
-    """A second a story: after a minute it can be told that 1,000 need twice the minutes that are left."""
+    """A second a story: after a minute it can be told that 1,000 need twice the minutes that remain."""
     clock = _ticking(1)
     told = _assemble(tmp_path, list(_near_copies(1000)), DatasetTimeBudget(3400, clock))
-    assert clock() < 3080, "little more than a minute after taking them in and preparing them"
+    assert clock() < 3080, "little more than a minute after reading and preparing them"
     for words in (
         "stories were compared with each other, 59 a minute",
         "of 1,000",
-        "need about 16 minutes more, and 6 minutes are left",
+        "need about 16 minutes more, but only 6 minutes remain",
         "nothing was spent on a GPU",
         "storyloom check",
         "storyloom start",
@@ -51,7 +51,7 @@ def test_the_end_is_foreseen_long_before_the_time_is_over(tmp_path: Path) -> Non
 
 def test_without_a_forecast_it_ends_when_the_time_is_over(tmp_path: Path) -> None:
     told = _assemble(tmp_path, list(_near_copies(50)), DatasetTimeBudget(30, _ticking(1)))
-    assert "28 stories were taken in, 58 a minute. There is no time left of 1 minute." in told
+    assert "28 stories were read, 58 a minute. There is no time left of 1 minute." in told
 
 
 def test_a_dataset_that_is_ready_in_time_is_the_same_with_a_budget(tmp_path: Path) -> None:
