@@ -133,7 +133,7 @@ def check(
     from cli.check import check as check_folder  # noqa: PLC0415 (slow)
     from cli.check import read_settings  # noqa: PLC0415 (slow)
     from cli.check_summary import summary  # noqa: PLC0415 (slow)
-    from stories.report import report_to_html  # noqa: PLC0415 (slow)
+    from stories.report.report_page import report_to_html  # noqa: PLC0415 (slow)
 
     if html is not None and html.resolve().is_relative_to(folder.resolve()):
         raise CommandError(

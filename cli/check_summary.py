@@ -9,9 +9,15 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from stories.models import DataReport, Grade
-from stories.report.faults import RejectGroup, group_rejects
-from stories.report.words import count_noun, format_count, format_dollars, format_minutes, language_name, safe_text
+from stories.report.data_report import DataReport, Grade, RejectGroup, group_rejects
+from stories.report.formatting import (
+    count_noun,
+    format_count,
+    format_dollars,
+    format_minutes,
+    language_name,
+    safe_text,
+)
 
 _STYLES: dict[Grade, str] = {
     "far too little": "red",
@@ -54,7 +60,8 @@ def _rows(report: DataReport) -> Iterator[tuple[str, str]]:
     works = f" in {count_noun(report.works, 'work')}" if report.works < report.stories else ""
     yield (
         "stories",
-        f"{format_count(report.stories)}{works}; the middle one has {count_noun(report.lengths.median, 'word')}",
+        f"{format_count(report.stories)}{works}; "
+        f"the middle one has {count_noun(report.lengths.median, 'word')}",
     )
     languages = sorted(report.languages_words.items(), key=lambda item: -item[1])
     named = ", ".join(f"{language_name(code)} {format_count(words)}" for code, words in languages[:6])

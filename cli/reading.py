@@ -16,10 +16,9 @@ from typing import IO
 
 from pydantic import TypeAdapter
 
-from stories.confinement import ReadingProcess
-from stories.errors import cannot_open
-from stories.limits import too_large
-from stories.models import Record, Reject, Source
+from stories.file_rules import cannot_open, too_large
+from stories.reading.sandbox import ReadingProcess
+from stories.records import Record, Reject, Source
 
 Line = Record | Reject
 

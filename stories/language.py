@@ -13,8 +13,8 @@ _SAMPLE_CHARACTERS = 300
 _MAX_SAMPLES = 5
 _MOSTLY = 0.6
 _SURE = 0.5
-# Most stories are English, and five of these words together occur in no other language: of 20,000 samples in 104
-# other languages 67 had five, and all of those were half English. Of English samples 98 in 100 have five.
+# Most stories are English, and five of these words together occur in no other language: of 20,000 samples in
+# 104 other languages 67 had five, and all of those were half English. Of English samples 98 in 100 have five.
 _ENGLISH = {
     *("the", "and", "that", "with", "she", "her", "his", "they", "were", "have", "had", "said", "you", "not"),
     *("for", "from", "would", "which", "when", "what", "this", "but", "all", "there", "could", "my", "it"),

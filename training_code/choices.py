@@ -15,7 +15,7 @@ from training_code.processors import GIBIBYTE, USABLE
 MILLION = 1_000_000
 
 MOST_EPOCHS = 4
-"""The estimate of the data report counts with as many (`stories.recipe`)."""
+"""The estimate of the data report counts with as many (`stories.dataset.training_plan`)."""
 
 _EPOCHS = (
     (12_000, 1, "so few would soon be known by heart"),

@@ -16,8 +16,8 @@ from playwright.sync_api import Browser, sync_playwright
 from rich.console import Console
 
 from cli.check import check, read_settings
-from stories.models import DataReport
-from stories.report import report_to_html
+from stories.report.data_report import DataReport
+from stories.report.report_page import report_to_html
 from tests.browser.chromium import CHROMIUM_FLAGS, find_chromium
 
 CHECKOUT = Path(__file__).resolve().parents[2]

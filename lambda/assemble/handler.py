@@ -10,12 +10,13 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from assemble import plan, remembered, tuning, unchanged
 from assemble.reading import RunStories
 from shared import aws, environment, layout, prices, run_costs, runs
-from stories import recipe
-from stories.dataset import LEDGER_FILE
-from stories.dataset import assemble as assemble_dataset
-from stories.models import PARTS, DataReport
-from stories.report import report_to_html
-from stories.time_budget import DatasetTimeBudget
+from stories.dataset import training_plan
+from stories.dataset.assembly import LEDGER_FILE
+from stories.dataset.assembly import assemble as assemble_dataset
+from stories.dataset.time_budget import DatasetTimeBudget
+from stories.records import PARTS
+from stories.report.data_report import DataReport
+from stories.report.report_page import report_to_html
 
 log = Logger(service="assemble")
 
@@ -51,8 +52,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     common = environment.common()
     settings = environment.read(environment.Assembly)
     price = prices.usd_per_hour("training", settings.training_instance)
-    chosen = recipe.choose_recipe(common.base_model, settings.max_training_minutes)
-    options = recipe.dataset_options(
+    chosen = training_plan.choose_recipe(common.base_model, settings.max_training_minutes)
+    options = training_plan.dataset_options(
         run_id,
         common.base_model,
         minimum_words=settings.minimum_words,

@@ -3,7 +3,7 @@
 from pydantic import ValidationError
 
 from shared import aws, layout
-from stories.ledger import SplitLedger
+from stories.dataset.split_ledger import SplitLedger
 
 _GONE = {"NoSuchKey", "404"}
 

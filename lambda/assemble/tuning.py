@@ -7,8 +7,7 @@ from typing import Any
 from shared import layout
 from shared.environment import Assembly, Common
 from shared.prices import Price
-from stories.estimate import GRACE_MINUTES, SPOT_WAIT_HOURS
-from stories.recipe import MAX_EPOCHS
+from stories.dataset.training_plan import GRACE_MINUTES, MAX_EPOCHS, SPOT_WAIT_HOURS
 
 _AT_ONCE = 2
 """Trials side by side: more would be sooner done, and learn less from one another."""

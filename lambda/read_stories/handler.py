@@ -1,9 +1,9 @@
 """Reads one batch of story files: records and rejects go into one file of the run.
 
-Every file is read by another process (`stories.confinement`), so that one that takes too much time or memory,
-or crashes its reader, is rejected and nothing else is lost. A batch may hold so many of those that their time
-limits together are more than the function's: then it ends early and is called again, and what it has read is
-kept. Should a file end the function itself all the same, the state machine divides its batch.
+Every file is read by another process (`stories.reading.sandbox`), so that one that takes too much time or
+memory, or crashes its reader, is rejected and nothing else is lost. A batch may hold so many of those that
+their time limits together are more than the function's: then it ends early and is called again, and what it
+has read is kept. Should a file end the function itself all the same, the state machine divides its batch.
 """
 
 import tempfile
@@ -21,8 +21,8 @@ from read_stories import cache
 from read_stories.fetching import Fetched, fetch_ahead, known_already, rejected
 from shared import aws, environment, layout
 from shared.batches import Item, Tally, batch_digest
-from stories.confinement import ReadTimeoutError, ReadingProcess
-from stories.models import Source
+from stories.reading.sandbox import ReadingProcess, ReadTimeoutError
+from stories.records import Source
 
 log = Logger(service="read_stories")
 

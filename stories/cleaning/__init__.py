@@ -5,15 +5,13 @@ What the author wrote (typography, dialogue, verse, letters) stays exactly as it
 
 from dataclasses import dataclass
 
+from stories.cleaning.change_log import ChangeLog
 from stories.cleaning.characters import drop_invisible, repair_mojibake, trim, unify_line_ends
 from stories.cleaning.contents import drop_contents
-from stories.cleaning.heads import drop_running_heads
-from stories.cleaning.hyphens import drop_soft_hyphens, mark_broken_words
-from stories.cleaning.changes import ChangeLog
-from stories.cleaning.lines import join_flowed, tidy, unwrap
 from stories.cleaning.notices import drop_notices
-from stories.cleaning.pages import PAGE_END, drop_page_numbers, join_pages
-from stories.models import Change
+from stories.cleaning.pages import PAGE_END, drop_page_numbers, drop_running_heads, join_pages
+from stories.cleaning.wrapping import drop_soft_hyphens, join_flowed, mark_broken_words, tidy, unwrap
+from stories.records import Change
 
 _MAX_PASSES = 10
 

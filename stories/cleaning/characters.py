@@ -9,7 +9,7 @@ import ftfy
 from ftfy.badness import is_bad
 from ftfy.fixes import fix_surrogates, remove_terminal_escapes
 
-from stories.cleaning.ledger import Edit
+from stories.cleaning.change_log import Edit
 
 # Only damage is repaired. What an author may have meant (curly quotes, ligatures, wide letters) stays.
 _FTFY = ftfy.TextFixerConfig(
@@ -39,8 +39,8 @@ _TOO_MANY_MARKS = re.compile(f"[{_MARKS}][{_MARKS}]{{{_MAX_MARKS},}}")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _IN_OTHER_LINE_ENDS = re.compile("[\r\v\x85\u2028\u2029]")
 _OTHER_LINE_ENDS = re.compile("\r\n?|[\v\x85\u2028\u2029]")
-# Of the control characters only tab, line feed and form feed mean something. Joiners between letters stay, and so
-# do soft hyphens, which are removed with the other hyphens.
+# Of the control characters only tab, line feed and form feed mean something. Joiners between letters stay,
+# and so do soft hyphens, which are removed with the other hyphens.
 _INVISIBLE = re.compile(
     r"[\x00-\x08\x0e-\x1f\x7f-\x9f\u200b\u2060\u206a-\u206f\ufeff\ufff9-\ufffc\ufffe\uffff]"
 )
@@ -84,7 +84,7 @@ def repair_mojibake(text: str) -> Edit:
 
 
 def drop_invisible(text: str) -> Edit:
-    """Remove invisible characters (controls, zero-width spaces) and compose letters with their accents (NFC)."""
+    """Remove invisible characters (controls, zero-width spaces) and compose accented letters (NFC)."""
     if "\x1b" in text:
         text = remove_terminal_escapes(text)
     text, places = _INVISIBLE.subn("", text)

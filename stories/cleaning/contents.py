@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from stories.cleaning.ledger import Edit
+from stories.cleaning.change_log import Edit
 
 _TITLE = re.compile(
     r"^\W*(?:(?:table of )?contents|inhalt(?:sverzeichnis)?|table des mati[eè]res|sommaire|[ií]ndice|"
@@ -202,7 +202,8 @@ def _are_dense(entries: list[int], begin: int, share: float) -> bool:
 
 
 def _is_list(read: _Lines, entries: list[int]) -> bool:
-    """Return whether entries without a title are a table: page numbers increase, or the chapters lie far apart."""
+    """Return whether entries without a title are a table: page numbers increase, or chapters are far
+    apart."""
     if not _are_dense(entries, entries[0] - 1, _SHARE_ALONE):
         return False
     numbers = [int(found[2]) for entry in entries if (found := _NUMBERED.match(read.lines[entry]))]

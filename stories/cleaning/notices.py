@@ -5,7 +5,7 @@
 import re
 from collections.abc import Iterator
 
-from stories.cleaning.ledger import Edit
+from stories.cleaning.change_log import Edit
 
 _START = re.compile(
     r"^\*{3} ?START OF (?:THE|THIS) PROJECT GUTENBERG[^*]{0,400}?\*{3}[^\n]*$"
@@ -41,8 +41,8 @@ _NOTICE = re.compile(
     r"|you may copy it, give it away or re-?use it",
     re.I,
 )
-# Each phrase contains one of these words. Searching for the words is a hundred times faster than for the phrases,
-# which are then searched only near the words.
+# Each phrase contains one of these words. Searching for the words is a hundred times faster than for the
+# phrases, which are then searched only near the words.
 _WORDS_OF_NOTICES = (
     *("no part of", "licen", "smashwords", "the hard work", "archive of our own", "archive and comment"),
     *("feedbooks", "standard", "gutenberg", "volunteer", "proofread", "pgdp", "internet archive"),

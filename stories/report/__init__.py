@@ -1,5 +1,1 @@
-"""The data report as a page for the writer: one file without scripts that loads nothing."""
-
-from stories.report.page import report_to_html
-
-__all__ = ["report_to_html"]
+"""The data report: its model, its words and its page for the writer, one file without scripts."""

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-from stories.dataset import assemble
-from stories.report import report_to_html
+from stories.dataset.assembly import assemble
+from stories.report.report_page import report_to_html
 from tests.browser.test_accessibility import AXE, violations
 from tests.unit.stories.material import Files, options, prose, read_all
 

@@ -14,8 +14,8 @@ from begin.handler import latest_versions
 from read_stories import handler as read_stories
 from record_failure import handler as record_failure
 from shared import aws, clock, layout, runs
-from stories.limits import LARGEST_FILE_BYTES
-from stories.time_budget import TimeBudgetExceededError
+from stories.dataset.time_budget import TimeBudgetExceededError
+from stories.file_rules import LARGEST_FILE_BYTES
 from tests.unit.functions.conftest import House
 from tests.unit.stories.material import prose, zipped
 from training_code.hyperparameters import AUTO, Hyperparameters

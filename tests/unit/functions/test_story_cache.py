@@ -14,8 +14,8 @@ from begin.handler import latest_versions
 from read_stories import cache, fetching
 from read_stories import handler as read_stories
 from shared import aws, clock, layout, lock
-from stories.confinement import ReadTimeoutError, ReadingProcess
-from stories.models import Reject, Source
+from stories.reading.sandbox import ReadingProcess, ReadTimeoutError
+from stories.records import Reject, Source
 from tests.unit.functions.conftest import House
 from tests.unit.stories.material import prose, zipped
 

@@ -1,4 +1,4 @@
-"""Requests and answers: every word of a story is used once, in order, and cut where sentences end."""
+"""Prompts and answers use every word of a story once, in order, and end at the ends of sentences."""
 
 import json
 import re
@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from stories.examples import build_examples, window_tokens
+from stories.dataset.examples import build_examples, window_tokens
+from stories.dataset.windows import cut_windows, last_sentences
 from stories.language import estimate_tokens
-from stories.models import Record
-from stories.windows import cut_windows, last_sentences
+from stories.records import Record
 from tests.unit.stories.material import Assembled, only_record, prose, read, read_all
 
 DIALOGUE = (
@@ -33,7 +33,7 @@ def test_windows_are_the_text_and_fit(words: int, max_tokens: int) -> None:
     assert all(0 < estimate_tokens(window, "en") <= max_tokens + 1 for window in windows)
 
 
-def test_windows_end_where_sentences_end() -> None:
+def test_windows_end_at_sentence_ends() -> None:
     for window in cut_windows(DIALOGUE * 30, 60, "en"):
         assert re.search(r"[.!?…”]\s*\Z", window), window
         assert not re.search(r"(Mr|Dr|J)\.\s*\Z", window), window
@@ -45,20 +45,20 @@ def test_windows_are_of_even_length() -> None:
 
 
 @pytest.mark.parametrize("text", ["word " * 2000, "字" * 3000, "x" * 5000])
-def test_text_without_sentences_is_cut_all_the_same(text: str) -> None:
+def test_text_without_sentences_is_cut_too(text: str) -> None:
     windows = cut_windows(text, 200, "en")
     assert "".join(windows) == text
     assert all(estimate_tokens(window, "en") <= 201 for window in windows)
 
 
-def test_tail_is_the_last_sentences() -> None:
+def test_the_last_sentences_that_fit_are_returned() -> None:
     text = "One came. Two went. Three stayed behind with the cat. "
     assert last_sentences(text, 13, "en") == "Two went. Three stayed behind with the cat."
     assert last_sentences(text, 1, "en").endswith("cat.")
     assert last_sentences("", 20, "en") == ""
 
 
-def test_the_answers_are_the_story_and_the_requests_lead_on() -> None:
+def test_the_answers_are_the_story_and_the_prompts_lead_on() -> None:
     record = _record(prose(4, 1500))
     examples = list(build_examples(record, 0, None, chat=True, sequence_length=512))
     assert len(examples) > 4
@@ -74,7 +74,7 @@ def test_the_answers_are_the_story_and_the_requests_lead_on() -> None:
         assert example["messages"][1]["content"] not in request
 
 
-def test_first_requests_vary_and_some_give_the_opening() -> None:
+def test_first_prompts_vary_and_some_give_the_opening() -> None:
     requests, openings = Counter[str](), 0
     for seed in range(80):
         record = _record(prose(seed, 300), title="The Well")
@@ -99,7 +99,7 @@ def test_plain_models_get_text_with_the_title_once() -> None:
     assert " ".join(" ".join(texts).split()) == " ".join(f"The Well {record.text}".split())
 
 
-def test_chapters_are_asked_for_with_the_name_of_their_book() -> None:
+def test_prompts_for_chapters_name_their_book() -> None:
     record = only_record(read("great tarry/chapter-3.txt", f"Chapter 3\n\n{prose(6)}".encode()))
     first = next(build_examples(record, 0, None, chat=True, sequence_length=512))
     assert first["title"] == "Great tarry, Chapter 3"
@@ -128,7 +128,8 @@ def test_chats_pass_through(assembled: Callable[..., Assembled]) -> None:
 def test_a_longer_sequence_gives_longer_windows() -> None:
     record = _record(prose(8, 3000))
     counts = [
-        len(list(build_examples(record, 0, None, chat=True, sequence_length=length))) for length in (256, 512, 2048)
+        len(list(build_examples(record, 0, None, chat=True, sequence_length=length)))
+        for length in (256, 512, 2048)
     ]
     assert counts == sorted(counts, reverse=True)
     assert len(set(counts)) == 3

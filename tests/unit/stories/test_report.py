@@ -1,4 +1,4 @@
-"""The report as a page: every figure is the JSON's, and nothing a file is called can do anything in it."""
+"""The report's page shows the figures of the JSON, and no file name can inject anything."""
 
 import base64
 import hashlib
@@ -10,11 +10,27 @@ from typing import get_args
 import pytest
 from selectolax.lexbor import LexborHTMLParser
 
-from stories.models import Change, ChangeKind, Cleaning, DataReport, Duplicate, Outcomes, Record, Reject
-from stories.report import figures, report_to_html
-from stories.report.words import CHANGES, count_noun, format_minutes, format_month, language_name, safe_text
-from stories.summary import CleaningTally, count_outcomes, measure_lengths
-from stories.verdict import CLEAR_CHANGE_WORDS, PLENTY_WORDS, grade_words
+from stories.records import Change, ChangeKind, Record, Reject
+from stories.report import report_page
+from stories.report.data_report import (
+    Cleaning,
+    CleaningTally,
+    DataReport,
+    Duplicate,
+    Outcomes,
+    count_outcomes,
+    measure_lengths,
+)
+from stories.report.formatting import (
+    CHANGES,
+    count_noun,
+    format_minutes,
+    format_month,
+    language_name,
+    safe_text,
+)
+from stories.report.report_page import report_to_html
+from stories.report.verdict import CLEAR_CHANGE_WORDS, PLENTY_WORDS, grade_words
 from tests.unit.stories.material import Assembled, prose, read_all, zipped
 
 HOSTILE = (
@@ -62,7 +78,7 @@ def report(assembled: Callable[..., Assembled]) -> DataReport:
 
 
 class _Document(HTMLParser):
-    """Collects what a browser would act on."""
+    """Collects the elements and attributes that a browser would act on."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -134,7 +150,7 @@ def test_the_figures_are_those_of_the_json(report: DataReport) -> None:
     assert f"{report.outcomes.repeated} repeat another file" in text
 
 
-def test_no_word_of_the_trade_is_used(report: DataReport) -> None:
+def test_the_page_has_no_technical_terms(report: DataReport) -> None:
     text = _text(report_to_html(report)).lower()
     for word in ("token", "perplexity", "epoch", "hyperparameter", "lora", "shingle", "minhash", "dataset"):
         assert word not in text
@@ -192,7 +208,7 @@ def test_grades(words: int, minimum: int, expected: tuple[str, int]) -> None:
     assert grade_words(words, minimum) == expected
 
 
-def test_too_little_says_what_to_expect_and_how_much_to_add(assembled: Callable[..., Assembled]) -> None:
+def test_the_verdict_of_too_little_text_gives_the_missing_words(assembled: Callable[..., Assembled]) -> None:
     files = {f"tale-of-{chr(97 + number)}.txt": prose(number).encode() for number in range(10)}
     report, _ = assembled(read_all(files))
     assert report.grade == "too little"
@@ -202,19 +218,19 @@ def test_too_little_says_what_to_expect_and_how_much_to_add(assembled: Callable[
 
 def test_the_scale_points_into_the_grade(report: DataReport) -> None:
     for words in (0, 2500, 4999, 5000, 24_999, 25_000, 99_999, 100_000, 5_000_000):
-        scale = figures.grade_scale(report.model_copy(update={"words": words, "minimum_words": 5000}))
+        scale = report_page.grade_scale(report.model_copy(update={"words": words, "minimum_words": 5000}))
         zone = scale.zones[int(scale.place * len(scale.zones) / 100)]
         assert zone.grade == grade_words(words, 5000)[0]
-    high = figures.grade_scale(report.model_copy(update={"words": 40_000, "minimum_words": 50_000}))
+    high = report_page.grade_scale(report.model_copy(update={"words": 40_000, "minimum_words": 50_000}))
     assert [zone.grade for zone in high.zones] == ["far too little", "enough", "plenty"]
 
 
-def test_every_stretch_of_a_bar_can_be_seen_and_they_fill_it() -> None:
-    shares = figures.outcome_shares(Outcomes(used=100_000, partly=0, repeated=1, rejected=2))
+def test_all_segments_of_a_bar_are_visible_and_fill_it() -> None:
+    shares = report_page.outcome_shares(Outcomes(used=100_000, partly=0, repeated=1, rejected=2))
     assert [share.value for share in shares] == [100_000, 1, 2]
     assert min(share.width for share in shares) > 0.5
     assert sum(share.width for share in shares) == pytest.approx(100, abs=0.01)
-    assert figures.outcome_shares(Outcomes()) == ()
+    assert report_page.outcome_shares(Outcomes()) == ()
 
 
 def test_each_file_has_one_outcome() -> None:
@@ -234,7 +250,7 @@ def test_lengths_cover_all_stories_without_gaps() -> None:
     assert measure_lengths([]).ranges == ()
 
 
-def test_changes_add_up_whatever_their_order() -> None:
+def test_changes_add_up_in_any_order() -> None:
     records = [_changed("b.txt", 2), _changed("a.txt", 1), _changed("c.txt", 3)]
     summed = []
     for order in (records, records[::-1]):
@@ -264,11 +280,11 @@ def _changed(key: str, places: int) -> Record:
     )
 
 
-def test_every_kind_of_change_has_its_words() -> None:
+def test_every_kind_of_change_has_a_description() -> None:
     assert set(CHANGES) == set(get_args(ChangeKind)) - {"title"}
 
 
-def test_numbers_and_names_are_said_as_people_say_them() -> None:
+def test_numbers_and_names_are_formatted_for_people() -> None:
     assert count_noun(1, "story", "stories") == "1 story"
     assert count_noun(1234, "word") == "1,234 words"
     assert format_minutes(0.2) == "1 min"

@@ -1,4 +1,4 @@
-"""A dataset that would take longer than there is time for ends with the reason, before the time is over."""
+"""Assembling a dataset that would exceed its time limit stops early and gives the reason."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from stories.dataset import assemble
-from stories.models import Record
-from stories.time_budget import TimeBudgetExceededError, DatasetTimeBudget
+from stories.dataset.assembly import assemble
+from stories.dataset.time_budget import DatasetTimeBudget, TimeBudgetExceededError
+from stories.records import Record
 from tests.unit.stories.material import Lines, only_record, options, prose, read
 
 Clock = Callable[[], float]
 
 
 def _ticking(seconds: float) -> Clock:
-    """Return a clock that goes on by so many seconds whenever it is read."""
+    """Return a clock that advances by a number of seconds at each reading."""
     return itertools.count(0.0, seconds).__next__
 
 
@@ -33,8 +33,8 @@ def _assemble(folder: Path, lines: Lines, budget: DatasetTimeBudget) -> str:
     return str(ended.value)
 
 
-def test_the_end_is_foreseen_long_before_the_time_is_over(tmp_path: Path) -> None:
-    """A second a story: after a minute it can be told that 1,000 need twice the minutes that remain."""
+def test_a_timeout_is_predicted_long_before_the_limit(tmp_path: Path) -> None:
+    """At a second a story, a minute shows that 1,000 stories need twice the remaining time."""
     clock = _ticking(1)
     told = _assemble(tmp_path, list(_near_copies(1000)), DatasetTimeBudget(3400, clock))
     assert clock() < 3080, "little more than a minute after reading and preparing them"
@@ -49,7 +49,7 @@ def test_the_end_is_foreseen_long_before_the_time_is_over(tmp_path: Path) -> Non
         assert words in told
 
 
-def test_without_a_forecast_it_ends_when_the_time_is_over(tmp_path: Path) -> None:
+def test_without_a_forecast_it_ends_at_the_limit(tmp_path: Path) -> None:
     told = _assemble(tmp_path, list(_near_copies(50)), DatasetTimeBudget(30, _ticking(1)))
     assert "28 stories were read, 58 a minute. There is no time left of 1 minute." in told
 
@@ -63,8 +63,8 @@ def test_a_dataset_that_is_ready_in_time_is_the_same_with_a_budget(tmp_path: Pat
     assert made[0] == made[1]
 
 
-def test_a_slow_beginning_is_no_forecast(tmp_path: Path) -> None:
-    """What took long at first may be quick afterwards: only twice the time that is left ends it."""
+def test_a_short_measurement_is_not_used_as_a_forecast(tmp_path: Path) -> None:
+    """Later stories may be faster, so only a forecast of twice the remaining time stops the work."""
     times = itertools.chain([0.0], itertools.repeat(50.0, 11), itertools.count(61.0, 0.01))
     budget = DatasetTimeBudget(110, times.__next__)
     assert list(budget.iterate(range(20), "stories were compared", of=20)) == list(range(20))

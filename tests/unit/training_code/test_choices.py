@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from stories import recipe
+from stories.dataset import training_plan
 from training_code import choices
 from training_code.choices import BaseShape, DataSize
 from training_code.container import JobError
@@ -103,7 +103,7 @@ def test_the_length_is_the_one_that_the_dataset_is_cut_to(base: int, length: int
     class Model:
         name, chat, context_length, parameters_millions = "model", True, 8192, base
 
-    assert recipe.choose_recipe(Model(), 60).sequence_length == length
+    assert training_plan.choose_recipe(Model(), 60).sequence_length == length
 
 
 def test_a_short_context_and_a_small_step_shorten_the_rows() -> None:
@@ -183,7 +183,7 @@ def test_nothing_stays_open_and_every_choice_has_its_reason_in_the_log_and_the_r
 
 
 def test_the_estimate_of_the_data_report_counts_with_the_most_epochs() -> None:
-    assert recipe.MAX_EPOCHS == choices.MOST_EPOCHS
+    assert training_plan.MAX_EPOCHS == choices.MOST_EPOCHS
 
 
 @pytest.mark.parametrize(

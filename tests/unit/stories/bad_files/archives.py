@@ -1,4 +1,4 @@
-"""Zips, and what may hide in them."""
+"""Bad and odd zips."""
 
 import json
 import stat
@@ -13,7 +13,7 @@ from tests.unit.stories.material import prose, zipped
 
 def _entry(name: str | zipfile.ZipInfo, content: bytes) -> Callable[[], bytes]:
     def make() -> bytes:
-        # So many bytes that do not compress that the archive as a whole is no bomb.
+        # Enough incompressible bytes that the archive as a whole does not count as a bomb.
         return zipped({name: content, "good.txt": prose(2, words=60_000).encode()})
 
     return make
@@ -26,7 +26,7 @@ def _link(name: str) -> zipfile.ZipInfo:
 
 
 def _patched_zip(directory_at: int, directory: bytes, local_at: int, local: bytes) -> bytes:
-    """Make a zip of one file and write over some bytes of its directory and of the file's own header."""
+    """Make a zip of one file and overwrite some bytes of its directory and of the file's header."""
     packed = bytearray(zipped({"story.txt": STORY.encode()}))
     start = packed.rindex(b"PK\x01\x02")
     packed[start + directory_at : start + directory_at + len(directory)] = directory
@@ -60,7 +60,7 @@ def _zip_with_damage() -> bytes:
 
 
 def _zip_of_overlapping_files() -> bytes:
-    """Make a zip that names one packed text 200 times, so that little unpacks to much."""
+    """Make a small zip that lists one packed text 200 times, so that it unpacks to a large size."""
     one = zipped({"00000.txt": b"a" * 900_000})
     directory = one.rindex(b"PK\x01\x02")
     end = one.rindex(b"PK\x05\x06")

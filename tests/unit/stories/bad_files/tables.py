@@ -1,4 +1,4 @@
-"""Tables and JSON."""
+"""Bad and odd tables and JSON files."""
 
 import json
 
