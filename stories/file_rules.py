@@ -45,7 +45,7 @@ def name_problem(name: str) -> str | None:
     faults = (
         (not name, "it is empty"),
         (unsafe is not None, f"it has a character that cannot be shown safely ({unsafe})"),
-        (name != name.strip(), "it begins or ends with a space"),
+        (name != name.strip(), "it begins or ends with white space"),
         ("" in segments, "it begins or ends with a slash, or has two in a row"),
         (bool(segments & {".", ".."}), "it has . or .. as a folder or a name"),
         ("${" in name, "it has ${, which S3 may replace"),

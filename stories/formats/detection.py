@@ -313,7 +313,7 @@ def _refuse_endless_directory(stream: IO[bytes]) -> None:
     if directory_bytes == _IN_ZIP64 and locator >= 0:
         directory_bytes = _zip64_directory_bytes(stream, tail, locator)
     if directory_bytes > _LARGEST_DIRECTORY_BYTES:
-        raise UnreadableError("The zip holds too many files to list.", "Split it into several zips.")
+        raise UnreadableError("The zip lists more files than can be read.", "Split it into several zips.")
 
 
 def _zip64_directory_bytes(stream: IO[bytes], tail: bytes, locator: int) -> int:

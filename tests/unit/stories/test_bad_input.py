@@ -93,9 +93,9 @@ for kind in KINDS:
 """
 _LARGE_TEXT = f"""{_LIMITED}
 import io
-from stories import encoding
+from stories.formats import encoding
 from stories.records import Source
-from stories.reading import read_file
+from stories.reading.file_reader import read_file
 from tests.unit.stories.material import prose
 encoding._PART_CHARACTERS = 1024**2
 text = (prose(1, 20_000) + "\\n\\n").encode()
@@ -174,7 +174,7 @@ def test_a_bad_entry_of_a_zip_is_named() -> None:
 def test_a_reader_error_in_a_zip_rejects_only_that_file(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(json_lines, "drafts", _explode)
+    monkeypatch.setattr(json_lines, "stories_from_rows", _explode)
     packed = zipped({"a.txt": STORY, "b.jsonl": b'{"text": "x"}\n', "c.txt": STORY + b" more"})
     first, broken, last = read("stories.zip", packed)
     assert isinstance(broken, Reject)

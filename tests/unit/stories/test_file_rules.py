@@ -42,8 +42,8 @@ BAD = {
     "an empty segment": ("a//x.txt", "slash"),
     "a leading slash": ("/etc/passwd", "slash"),
     "a trailing slash": ("a/", "slash"),
-    "a leading blank": (" a.txt", "blank"),
-    "a trailing blank": ("a.txt\u3000", "blank"),
+    "a leading blank": (" a.txt", "white space"),
+    "a trailing blank": ("a.txt\u3000", "white space"),
     "1,025 bytes": ("ü" * 513, "1,026 bytes"),
 }
 

@@ -68,7 +68,7 @@ WRONG_ENDINGS = [
     refused("Excel", "a.xlsx", lambda: zipped({"xl/workbook.xml": b"<x/>"}), "Excel"),
     refused("Pages", "a.pages", lambda: zipped({"Index/Document.iwa": b"x"}), "Pages"),
     refused("Kindle book", "a.mobi", always(b"Novel".ljust(60, b"\0") + b"BOOKMOBI" + bytes(99)), "Kindle"),
-    refused("noise named .docx", "a.docx", lambda: b"\x01\x02" + noise(9000), "not what it holds"),
+    refused("noise named .docx", "a.docx", lambda: b"\x01\x02" + noise(9000), "does not hold that format"),
 ]
 DOCUMENTS = [
     refused(
