@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from local import account as accounts
-from local import certificate, private_file, processes
+from local import certificate, loopback, private_file, processes
 from local.environment import REGION, Folders, client_environment, endpoint, server_environment
 from local.errors import LocalCloudError
 
@@ -213,15 +213,15 @@ def _now() -> str:
 
 
 def _require_free(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise LocalCloudError(
-                f"Port {port} of this machine is in use. Stop the program that has it "
-                "(another local cloud?), or choose another port."
-            ) from error
+    try:
+        listening = loopback.listen(port)
+    except OSError as error:
+        raise LocalCloudError(
+            f"Port {port} of this machine is in use. Stop the program that has it "
+            "(another local cloud?), or choose another port."
+        ) from error
+    for one in listening:
+        one.close()
 
 
 def _answers(port: int, bundle: Path) -> bool:

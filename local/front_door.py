@@ -37,7 +37,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 from yarl import URL
 
-from local import edge, next_server
+from local import edge, loopback, next_server
 from local.read_to_end import ReadToEnd
 from local.sites import Site, SiteGuard
 from local.supervisor import stop_with_parent
@@ -327,10 +327,8 @@ def main(arguments: list[str] | None = None) -> None:
     if options.cloud_json:
         environment = json.loads(options.cloud_json.read_text())["environment"]
     with contextlib.suppress(KeyboardInterrupt):
-        uvicorn.run(
+        configuration = uvicorn.Config(
             FrontDoor(environment, options.port).application(),
-            host="127.0.0.1",
-            port=options.port,
             access_log=False,
             server_header=False,
             date_header=False,
@@ -339,6 +337,7 @@ def main(arguments: list[str] | None = None) -> None:
             timeout_graceful_shutdown=1,
             proxy_headers=False,
         )
+        uvicorn.Server(configuration).run(loopback.listen(options.port))
 
 
 if __name__ == "__main__":

@@ -63,7 +63,11 @@ class SiteGuard:
         self._site = site
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse the request with 403, or pass it on."""
+        """Refuse the request with 403, a WebSocket in any case, or pass it on."""
+        if scope["type"] == "websocket":
+            # A browser lets a page of any site open one, and nothing here needs one.
+            await send({"type": "websocket.close", "code": 1008})
+            return
         if scope["type"] == "http":
             document = scope["method"] in ("GET", "HEAD")
             if refused := self._site.refusal(scope["headers"], document=document):

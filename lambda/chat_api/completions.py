@@ -155,9 +155,11 @@ async def _after_waiting(
         async with returned_on_failure(ticket):
             while True:
                 try:
-                    model = await _ready(request.model, *await asyncio.to_thread(hosting.state_and_live))
-                    if waited:
+                    state, live = await asyncio.to_thread(hosting.state_and_live)
+                    if waited and state.status != "waking":
+                        # Now it is asked, or woken, which costs as much.
                         await asyncio.to_thread(require_still_allowed, asker)
+                    model = await _ready(request.model, state, live)
                     answer = await _ask(request, model, watch)
                     break
                 except ApiError as refusal:

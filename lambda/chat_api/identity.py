@@ -158,10 +158,11 @@ def require_still_allowed(asker: Asker) -> None:
 
 def _check_scope(user: User, scope: Scope) -> None:
     if scope not in user.scopes:
-        raise _not_allowed(user, scope)
+        raise not_allowed(user, scope)
 
 
-def _not_allowed(user: User, scope: Scope) -> ApiError:
+def not_allowed(user: User, scope: Scope) -> ApiError:
+    """Say that the caller lacks a scope, and how to come by it."""
     if user.key_id is None:
         message = f"This needs the scope {scope}, which your role does not give you."
         cure = "Ask an owner for another role: docs/people.md says what each allows."

@@ -1,13 +1,15 @@
 """People: invited, given a role and removed by an owner."""
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from aws_lambda_powertools import Logger
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from chat_api.errors import ApiError, refusals
-from chat_api.identity import MayChat, MayManagePeople
+from chat_api.identity import MayChat, MayManagePeople, User, not_allowed
 from shared import clock, keys, people
 from shared.people import Role
 
@@ -86,7 +88,8 @@ def invite_person(invitation: Invitation, user: MayManagePeople) -> PersonRecord
     """Invite somebody. Cognito sends them a one-time password by e-mail, good for seven days."""
     email = invitation.email.lower()
     try:
-        person = people.invite(email, invitation.role)
+        with _refused_as_errors(user):
+            person = people.invite(email, invitation.role, by=user.sub)
     except people.AlreadyThere:
         raise ApiError(
             409,
@@ -110,12 +113,8 @@ def invite_person(invitation: Invitation, user: MayManagePeople) -> PersonRecord
 @router.patch("/people/{person_id}", responses=refusals(404, 409, 422))
 def change_role(person_id: uuid.UUID, wanted: NewRole, user: MayManagePeople) -> PersonRecord:
     """Give a person another role. It counts within a minute, for their keys as well."""
-    try:
-        person = people.set_role(str(person_id), wanted.role)
-    except people.LastOwner:
-        raise _last_owner() from None
-    except people.BeingChanged:
-        raise _being_changed() from None
+    with _refused_as_errors(user):
+        person = people.set_role(str(person_id), wanted.role, by=user.sub)
     if person is None:
         raise _nobody(person_id)
     return _shown(person, user.sub)
@@ -124,18 +123,26 @@ def change_role(person_id: uuid.UUID, wanted: NewRole, user: MayManagePeople) ->
 @router.delete("/people/{person_id}", responses=refusals(404, 409, 422))
 def remove_person(person_id: uuid.UUID, user: MayManagePeople) -> PersonRecord:
     """Remove a person: their sign-in and their keys are refused within a minute, for good."""
-    try:
-        person = people.remove(str(person_id))
-    except people.LastOwner:
-        raise _last_owner() from None
-    except people.BeingChanged:
-        raise _being_changed() from None
+    with _refused_as_errors(user):
+        person = people.remove(str(person_id), by=user.sub)
     # Also if the person is gone: a removal that died half way is finished by removing once more.
     keys.revoke_all_of(str(person_id))
     if person is None:
         raise _nobody(person_id)
     log.info("Removed a person", extra={"person": person.sub, "by": user.sub})
     return _shown(person, user.sub)
+
+
+@contextmanager
+def _refused_as_errors(user: User) -> Iterator[None]:
+    try:
+        yield
+    except people.NotAnOwner:
+        raise not_allowed(user, "people") from None
+    except people.LastOwner:
+        raise _last_owner() from None
+    except people.BeingChanged:
+        raise _being_changed() from None
 
 
 def _shown(person: people.Person, caller: str) -> PersonRecord:

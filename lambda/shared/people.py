@@ -43,6 +43,10 @@ class BeingChanged(Exception):  # noqa: N818 - as above
     """Somebody else is changing people at this moment."""
 
 
+class NotAnOwner(Exception):  # noqa: N818 - as above
+    """Who asks for the change has been removed, or is no owner any more."""
+
+
 class LastOwner(Exception):  # noqa: N818 - as above
     """Without this person nobody could manage people."""
 
@@ -98,15 +102,27 @@ def highest(groups: list[str]) -> Role | None:
     return next((role for role in reversed(ROLES) if role in groups), None)
 
 
-def invite(email: str, role: Role) -> Person:
+def invite(email: str, role: Role, *, by: str) -> Person:
     """Make a person, whom Cognito sends a one-time password by e-mail.
 
     If an earlier invitation made the person and died before the role was given, only the role is given.
 
+    Args:
+        email: where the invitation goes.
+        role: what the person may do.
+        by: id of the owner who invites them.
+
     Raises:
         AlreadyThere: the address belongs to somebody who has a role.
         TooManyInvitations: the account has used up the e-mails that Cognito sends in a day.
+        NotAnOwner: `by` is no owner any more.
+        BeingChanged: somebody else is changing people just now.
     """
+    with _exclusively(by):
+        return _invite(email, role)
+
+
+def _invite(email: str, role: Role) -> Person:
     client = aws.cognito()
     attributes = [{"Name": "email", "Value": email}, {"Name": "email_verified", "Value": "true"}]
     try:
@@ -129,14 +145,20 @@ def invite(email: str, role: Role) -> Person:
     return _read_again(made.sub)
 
 
-def set_role(sub: str, role: Role) -> Person | None:
+def set_role(sub: str, role: Role, *, by: str) -> Person | None:
     """Give a person another role; None if there is no such person.
+
+    Args:
+        sub: id of the person.
+        role: what they may do from now on.
+        by: id of the owner who changes it.
 
     Raises:
         LastOwner: nobody could manage people afterwards.
+        NotAnOwner: `by` is no owner any more.
         BeingChanged: somebody else is changing people just now.
     """
-    with _exclusively():
+    with _exclusively(by):
         person = get(sub)
         if person is None:
             return None
@@ -150,16 +172,21 @@ def set_role(sub: str, role: Role) -> Person | None:
         return _read_again(sub)
 
 
-def remove(sub: str) -> Person | None:
+def remove(sub: str, *, by: str) -> Person | None:
     """Sign out, disable and delete a person; returns who it was, or None if there is no such person.
 
     Every step can be done again, so a removal that died half way is finished by removing once more.
 
+    Args:
+        sub: id of the person.
+        by: id of the owner who removes them.
+
     Raises:
         LastOwner: nobody could manage people afterwards.
+        NotAnOwner: `by` is no owner any more.
         BeingChanged: somebody else is changing people just now.
     """
-    with _exclusively():
+    with _exclusively(by):
         person = get(sub)
         if person is None:
             return None
@@ -181,13 +208,20 @@ def _keep_an_owner_beside(sub: str) -> None:
 
 
 @contextmanager
-def _exclusively() -> Iterator[None]:
-    """Let one change of people happen at a time: two owners who remove each other at once must not both."""
+def _exclusively(by: str) -> Iterator[None]:
+    """Let one change of people happen at a time: two owners who remove each other at once must not both.
+
+    Who asks for it is looked up meanwhile. What the authorizer knows of them may be half a minute old, and in
+    that time somebody who has just been removed could invite themselves again.
+    """
     mine = f"{clock.text(clock.now() + timedelta(seconds=_LOCKED_SECONDS))}#{secrets.token_hex(4)}"
     free = Attr("held_until").not_exists() | Attr("held_until").lt(clock.stamp())
     if not table.update(*_KEY, {"held_until": mine}, only_if=free):
         raise BeingChanged
     try:
+        owner = get(by)
+        if owner is None or "people" not in owner.scopes:
+            raise NotAnOwner(by)
         yield
     finally:
         table.update(*_KEY, {"held_until": None}, only_if=Attr("held_until").eq(mine))

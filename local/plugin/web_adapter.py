@@ -95,7 +95,7 @@ class AppProcess:
         self.port = _free_port()
         self.socket: str | None = None
         """The Unix socket it listens on; None while it starts, and if it listens on the port."""
-        self._socket_folder = Path(tempfile.mkdtemp(prefix="web-"))
+        self._socket_folder = _make_socket_folder()
         self.log = function.open_log()
         self._last_lines: deque[str] = deque(maxlen=LAST_LINES)
         self._process: subprocess.Popen[str] | None = None
@@ -164,11 +164,8 @@ class AppProcess:
             "_HANDLER": self.function.start_script,
             "AWS_LWA_PORT": str(self.port),
             "PORT": str(self.port),
+            "UVICORN_UDS": _shortest(self._socket_folder / _SOCKET, task_root),
         }
-        if self._socket_path is None:
-            self.log("The state folder's path is too long for a Unix socket: the server listens on a port.")
-        else:
-            environment["UVICORN_UDS"] = os.path.relpath(self._socket_folder / _SOCKET, task_root)
         self._process = subprocess.Popen(
             [str(task_root / self.function.start_script)],
             cwd=task_root,
@@ -197,7 +194,7 @@ class AppProcess:
                     f"Function {self.function.identity} ended while it started:\n{self._tail()}"
                 )
             listens = (self._socket_folder / _SOCKET).exists()
-            socket = self._socket_path if listens else None
+            socket = _shortest(self._socket_folder / _SOCKET) if listens else None
             with contextlib.suppress(httpx.TransportError), http_client(socket, 5) as client:
                 if client.get(f"{self.url}{path}").status_code < 500:
                     self.socket = socket
@@ -207,13 +204,6 @@ class AppProcess:
             f"Function {self.function.identity} does not answer on port {self.port}. Its start script must "
             f"listen on $PORT (or $AWS_LWA_PORT), not on a fixed one. It printed:\n{self._tail()}"
         )
-
-    @property
-    def _socket_path(self) -> str | None:
-        """The socket's path as this process can open it; None if it is too long."""
-        absolute = str(self._socket_folder / _SOCKET)
-        shortest = min(absolute, os.path.relpath(absolute), key=len)
-        return shortest if len(shortest.encode()) <= LONGEST_SOCKET_PATH else None
 
     def _tail(self) -> str:
         return "\n".join(self._last_lines)
@@ -309,6 +299,21 @@ class AppPool:
 
 def _idle(process: AppProcess) -> bool:
     return process.requests == 0 and time.monotonic() - process.last_used > IDLE_SECONDS
+
+
+def _make_socket_folder() -> Path:
+    """Make a folder that only this user can enter, in which a socket's path is not too long."""
+    folder = Path(tempfile.mkdtemp(prefix="web-"))
+    if len(_shortest(folder / _SOCKET).encode()) <= LONGEST_SOCKET_PATH:
+        return folder
+    # On a port, every program of this machine could ask the server, past the authorizer.
+    folder.rmdir()
+    return Path(tempfile.mkdtemp(prefix="storyloom-web-", dir="/tmp"))
+
+
+def _shortest(path: Path, start: Path | None = None) -> str:
+    """Return the shorter of a path's two names: the absolute one, and the one from a folder (here)."""
+    return min(str(path), os.path.relpath(path, start), key=len)
 
 
 def http_client(socket: str | None, seconds: float) -> httpx.Client:

@@ -8,7 +8,6 @@ Each module in `stories/formats/readers/` with `SUFFIXES` and `read` is a reader
 import importlib
 import pkgutil
 import re
-import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -40,11 +39,6 @@ _WITHOUT_PASSWORD = "Save it without a password and drop it again."  # noqa: S10
 
 # A zip's directory is held in memory: 46 bytes and a path for each file. No zip of stories needs more.
 _LARGEST_DIRECTORY_BYTES = 8 * 1024**2
-_END_OF_DIRECTORY = struct.Struct("<4s4H2LH")
-_ZIP64_LOCATOR = struct.Struct("<4sLQL")
-_ZIP64_END = struct.Struct("<4sQ2H2L4Q")
-_LONGEST_COMMENT_BYTES = 65_535
-_IN_ZIP64 = 0xFFFF_FFFF
 
 _OLD_OFFICE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _OLD_OFFICE_DIRECTORY_BYTES = 4 * 1024**2
@@ -274,9 +268,8 @@ def _old_office(stream: IO[bytes]) -> UnreadableError:
 
 
 def _zip_kind(stream: IO[bytes]) -> str:
-    _refuse_endless_directory(stream)
     try:
-        with zipfile.ZipFile(stream) as archive:
+        with zipfile.ZipFile(_BoundedReads(stream)) as archive:
             names = set(archive.namelist())
             if "content.xml" in names and not _is_text_document(archive):
                 raise _unsupported("a LibreOffice sheet, slide show or drawing", _AS_CSV)
@@ -299,25 +292,25 @@ def _is_text_document(archive: zipfile.ZipFile) -> bool:
     return not kind.startswith(_OPEN_DOCUMENT) or kind.startswith(_OPEN_DOCUMENT + b"text")
 
 
-def _refuse_endless_directory(stream: IO[bytes]) -> None:
-    """Refuse a zip whose directory would fill the memory, before it is read."""
-    size = stream.seek(0, 2)
-    start = max(0, size - _END_OF_DIRECTORY.size - _LONGEST_COMMENT_BYTES)
-    stream.seek(start)
-    tail = stream.read()
-    found = tail.rfind(b"PK\x05\x06")
-    if found < 0 or len(tail) - found < _END_OF_DIRECTORY.size:
-        return  # damaged; its reader reports it
-    directory_bytes = _END_OF_DIRECTORY.unpack_from(tail, found)[5]
-    locator = found - _ZIP64_LOCATOR.size
-    if directory_bytes == _IN_ZIP64 and locator >= 0:
-        directory_bytes = _zip64_directory_bytes(stream, tail, locator)
-    if directory_bytes > _LARGEST_DIRECTORY_BYTES:
-        raise UnreadableError("The zip lists more files than can be read.", "Split it into several zips.")
+class _BoundedReads:
+    """A zip file that refuses large reads.
 
+    zipfile reads a zip's directory as a whole, and its size can be given in several places. What counts is
+    how much of it zipfile asks for in the end.
+    """
 
-def _zip64_directory_bytes(stream: IO[bytes], tail: bytes, locator: int) -> int:
-    _, _, offset, _ = _ZIP64_LOCATOR.unpack_from(tail, locator)
-    stream.seek(min(offset, 2**62))
-    end = stream.read(_ZIP64_END.size)
-    return int(_ZIP64_END.unpack(end)[8]) if len(end) == _ZIP64_END.size else 0
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.seek, self.tell, self.seekable = stream.seek, stream.tell, stream.seekable
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read a number of bytes.
+
+        Raises:
+            UnreadableError: there are more than any directory may have.
+        """
+        most = _LARGEST_DIRECTORY_BYTES + 1
+        data = self._stream.read(most if size is None or size < 0 else min(size, most))
+        if len(data) == most:
+            raise UnreadableError("The zip lists more files than can be read.", "Split it into several zips.")
+        return data

@@ -65,6 +65,18 @@ _MAX_OPEN = 500
 _ANY_STEPS = 500_000
 # A node takes about a hundred bytes.
 _MAX_COPIES = 3_000_000
+# A parser compares each attribute with all others of its element, and goes through a list of choices at each
+# of them. The attributes of a second `<html>` or `<body>` are added to the first. A script may look like a
+# tag with many attributes (`i<n`), but not with this many.
+_MAX_ATTRIBUTES = 10_000
+_MAX_CHOICES = 10_000
+_ONE_ELEMENT = {"html", "body"}
+_NAME_REST = re.compile(r"[^ \t\n\f\r/>]*")
+_ATTRIBUTE = re.compile(
+    r"[ \t\n\f\r/]*+[^ \t\n\f\r/>][^ \t\n\f\r/>=]*+"
+    r"(?:[ \t\n\f\r]*+=[ \t\n\f\r]*+(?:(?P<quote>[\"'])|[^ \t\n\f\r>]*+))?+"
+)
+_CURE = "Open it in a browser, copy the story into an editor and save it as plain text (.txt)."
 
 
 def read(stream: IO[bytes], name: str) -> Iterator[RawStory | UnusablePart]:
@@ -280,24 +292,74 @@ def _flush(paragraph: _Paragraph, page: HtmlPage) -> None:
 
 
 def check_nesting(html: str) -> None:
-    """Check that a page's elements are not nested too deeply, or left open too often, for parsing.
+    """Check that nesting, unclosed elements, attributes and choices of a page do not make parsing too slow.
 
     Raises:
         UnreadableError: the page exceeds a limit.
     """
-    steps = copies = depth = formatting = 0
+    steps = copies = depth = formatting = choices = shared = 0
     max_steps = _ANY_STEPS
+    attributes = _AttributeCounter(html)
     for found in _TAG.finditer(html):
         closes, name = found[1], found[2].lower()
         if name not in _NEVER_NESTED:
             depth = max(0, depth - 1) if closes else depth + 1
             if name in _FORMATTING:
                 formatting = max(0, formatting - 1) if closes else formatting + 1
+        count = attributes.count(found.end())
+        shared += count if name in _ONE_ELEMENT else 0
+        if max(count, shared) > _MAX_ATTRIBUTES:
+            raise UnreadableError(
+                f"One of its elements has more than {_MAX_ATTRIBUTES:,} attributes, far more than in any page "
+                "that a program writes.",
+                _CURE,
+            )
+        choices += name == "option"
+        if choices > _MAX_CHOICES:
+            raise UnreadableError(f"It has more than {_MAX_CHOICES:,} choices to select from.", _CURE)
         steps += depth
         max_steps += _MAX_OPEN
         copies += formatting
         if steps > max_steps or copies > _MAX_COPIES:
             raise UnreadableError(
-                "Its elements are nested far deeper than in any page that a program writes.",
-                "Open it in a browser, copy the story into an editor and save it as plain text (.txt).",
+                "Its elements are nested far deeper than in any page that a program writes.", _CURE
             )
+
+
+class _AttributeCounter:
+    """Counts the attributes of a page's tags.
+
+    Text that looks like a tag or the end of one may be inside a value or a comment. So attributes are counted
+    from everything that looks like a tag, and positions already passed are not scanned again.
+    """
+
+    def __init__(self, html: str) -> None:
+        self._html = html
+        self._following: dict[int, int] = {}
+        """Number of attributes that follow a position."""
+        self._furthest = 0
+        self._name_end = 0
+
+    def count(self, position: int) -> int:
+        """Return the number of attributes after a tag's name; counting stops beyond the limit."""
+        if position >= self._furthest:
+            self._following.clear()
+        if position > self._name_end:
+            self._name_end = _NAME_REST.match(self._html, position).end()  # type: ignore[union-attr]
+        position = self._name_end
+        passed: list[int] = []
+        while position not in self._following and len(passed) <= _MAX_ATTRIBUTES:
+            found = _ATTRIBUTE.match(self._html, position)
+            if found is None:
+                break
+            passed.append(position)
+            position = found.end()
+            if found["quote"]:
+                # A value that is never closed reaches to the end of the page.
+                position = self._html.find(found["quote"], position) + 1 or len(self._html)
+        count = self._following.get(position, 0)
+        for earlier in reversed(passed):
+            count += 1
+            self._following[earlier] = count
+        self._furthest = max(self._furthest, position)
+        return count

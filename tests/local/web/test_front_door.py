@@ -134,6 +134,13 @@ def test_without_its_signature_a_link_opens_nothing(browser: httpx.Client, web: 
     assert browser.get(re.sub("(Signature=)[0-9a-f]{8}", r"\g<1>00000000", link)).status_code == 403
 
 
+def test_the_door_answers_at_every_address_that_localhost_may_mean(web: WebApp) -> None:
+    """A browser tries ::1 first."""
+    for address in ("127.0.0.1", "[::1]"):
+        answer = httpx.get(f"http://{address}:{web.cloud.page_port}/api/health", trust_env=False)
+        assert answer.json() == {"ok": True}
+
+
 def test_before_a_deployment_the_door_says_so_and_beside_another_cloud(tmp_path: Path, web: WebApp) -> None:
     cloud = LocalCloud(ROOT, tmp_path / "empty", port=free_port(), page_port=free_port())
     cloud.up()

@@ -132,11 +132,44 @@ def test_the_last_owner_who_can_come_in_stays(api: TestClient, owner: SignedIn, 
 
 def test_two_owners_cannot_remove_each_other_at_once(api: TestClient, owner: SignedIn) -> None:
     other, _ = join(owner.pool, owner.client, "other@example.com", "owner")
-    with people._exclusively():
+    with people._exclusively(owner.sub):
         refused = api.delete(f"/api/people/{other}")
         assert (refused.status_code, refused.json()["error"]["type"]) == (409, "people_being_changed")
         assert refused.headers["retry-after"]
     assert api.delete(f"/api/people/{other}").status_code == 200
+
+
+def _leave(owner: SignedIn) -> None:
+    boto3.client("cognito-idp").admin_delete_user(UserPoolId=owner.pool, Username=owner.sub)
+
+
+def _become_author(owner: SignedIn) -> None:
+    cognito = boto3.client("cognito-idp")
+    asked = {"UserPoolId": owner.pool, "Username": owner.sub}
+    cognito.admin_add_user_to_group(**asked, GroupName="author")
+    cognito.admin_remove_user_from_group(**asked, GroupName="owner")
+
+
+@pytest.mark.parametrize("end", [_leave, _become_author])
+def test_an_owner_of_before_changes_nobody_though_the_authorizer_still_knows_them_as_one(
+    api: TestClient, owner: SignedIn, end: Any
+) -> None:
+    """In the minute until a removal counts everywhere they could come back by another address."""
+    other, _ = join(owner.pool, owner.client, "other@example.com", "owner")
+    ada = _invite(api)
+    end(owner)
+    for refused in (
+        api.post("/api/people", json={"email": "back@example.com", "role": "owner"}),
+        api.patch(f"/api/people/{ada['id']}", json={"role": "owner"}),
+        api.patch(f"/api/people/{owner.sub}", json={"role": "owner"}),
+        api.delete(f"/api/people/{other}"),
+    ):
+        assert (refused.status_code, refused.json()["error"]["type"]) == (403, "not_allowed")
+    with TestClient(app, headers=asked_by(other)) as remaining:
+        listed = remaining.get("/api/people").json()["people"]
+    roles = {person["email"]: person["role"] for person in listed}
+    assert (roles["other@example.com"], roles[ADA]) == ("owner", "reader")
+    assert "back@example.com" not in roles and roles.get("writer@example.com") != "owner"
 
 
 def test_a_change_that_died_holds_nobody_up_for_long(

@@ -11,7 +11,8 @@ from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
 
 from local.sites import PortGuard, Site
 
@@ -75,7 +76,16 @@ def guarded() -> Iterator[str]:
     async def greet(_: Request) -> PlainTextResponse:
         return PlainTextResponse("Once upon a hill")
 
-    app = Starlette(routes=[Route("/invocations", greet, methods=["GET", "POST"])])
+    async def listen(socket: WebSocket) -> None:
+        await socket.accept()
+        await socket.close()
+
+    app = Starlette(
+        routes=[
+            Route("/invocations", greet, methods=["GET", "POST"]),
+            WebSocketRoute("/v1/realtime", listen),
+        ]
+    )
     app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"])
     app.add_middleware(PortGuard)
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
@@ -102,6 +112,19 @@ def test_a_server_that_trusts_every_site_is_closed_to_all_but_programs(guarded: 
             assert refused.status_code == 403, headers
             assert "access-control-allow-origin" not in refused.headers
         assert client.options("/invocations", headers=preflight).status_code == 403
+
+
+@pytest.mark.parametrize("origin", [{}, {"Origin": "http://evil.example"}])
+def test_nobody_opens_a_websocket(guarded: str, origin: dict[str, str]) -> None:
+    """A browser asks no leave for one: it opens it for a page of any site."""
+    wanted = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+    with httpx.Client(base_url=guarded, trust_env=False) as client:
+        assert client.get("/v1/realtime", headers={**wanted, **origin}).status_code == 403
 
 
 def test_a_link_opens_a_page_in_a_tab_and_nothing_else() -> None:

@@ -112,6 +112,10 @@ def _csv(header: str, make: Callable[[int], str]) -> Files:
     return _text("a.csv", make, before=f"{header}\n")
 
 
+def _attributes(size: int) -> str:
+    return " ".join(f"a{n}" for n in range(size // 7))
+
+
 FILES: dict[str, Files] = {
     "html: nested blocks": _html(_nested("<div>", "</div>")),
     "html: blocks never closed": _html(repeated("<div>")),
@@ -136,6 +140,17 @@ FILES: dict[str, Files] = {
     "html: nested tables": _html(_nested("<table><tr><td>")),
     "html: preformatted": _html(lambda size: "<pre>" + "a\n" * (size // 2)),
     "html: breaks": _html(repeated("a <br> ")),
+    "html: attributes": _html(lambda size: f"<p {_attributes(size)}>{LINE}</p>"),
+    "html: attributes that hide in values": _html(
+        lambda size: "<p" + "".join(f' a{n}="<b>"' for n in range(size // 12)) + f">{LINE}</p>"
+    ),
+    "html: attributes behind a comment": _html(lambda size: f'<!-- <a x=" --><p {_attributes(size)} y=">a'),
+    "html: one attribute again": _html(lambda size: "<p" + " a=1" * (size // 4) + f">{LINE}</p>"),
+    "html: attributes of many bodies": _html(counted(lambda n: f"<body a{n}>")),
+    "html: choices": _html(lambda size: "<select>" + "<option>a" * (size // 9)),
+    "html: names never ended": _html(repeated("<a")),
+    "html: tags in tags": _html(repeated("<a b=\"<c d='")),
+    "html: values never closed": _html(repeated("<a b='c ")),
     "html: text": _html(repeated("a b ")),
     "docx: paragraphs": _docx(counted(lambda _: f"<w:p><w:r><w:t>{LINE}</w:t></w:r></w:p>")),
     "docx: runs": _docx(lambda size: "<w:p>" + "<w:r><w:t>a </w:t></w:r>" * (size // 24) + "</w:p>"),
