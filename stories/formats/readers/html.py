@@ -310,8 +310,8 @@ def check_nesting(html: str) -> None:
         shared += count if name in _ONE_ELEMENT else 0
         if max(count, shared) > _MAX_ATTRIBUTES:
             raise UnreadableError(
-                f"One of its elements has more than {_MAX_ATTRIBUTES:,} attributes, far more than in any page "
-                "that a program writes.",
+                f"One of its elements has more than {_MAX_ATTRIBUTES:,} attributes, far more than in any "
+                "page that a program writes.",
                 _CURE,
             )
         choices += name == "option"
