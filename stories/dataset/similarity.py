@@ -92,7 +92,7 @@ class InvertedIndex:
         """
         self._database = database
         self._added, self._shared, self._active = (
-            f"{name}_{part}" for part in ("added", "shared", "claimed")
+            f"{name}_{part}" for part in ("added", "shared", "active")
         )
         self._database.execute(f"CREATE TABLE {self._added} (number INTEGER, story INTEGER)")
         key = "number" if exclusive else "number, story"
@@ -122,9 +122,9 @@ class InvertedIndex:
     def matches(self, story: int, lowest: int = 0, highest: int = _LARGEST) -> Counter[int]:
         """Count the numbers in a range that a story shares with each active story."""
         found = self._database.execute(
-            f"SELECT claimed.story, count(*) FROM {self._shared} AS shared JOIN {self._active} AS claimed"
-            " ON claimed.number = shared.number"
-            " WHERE shared.story = ? AND shared.number BETWEEN ? AND ? GROUP BY claimed.story",
+            f"SELECT active.story, count(*) FROM {self._shared} AS shared JOIN {self._active} AS active"
+            " ON active.number = shared.number"
+            " WHERE shared.story = ? AND shared.number BETWEEN ? AND ? GROUP BY active.story",
             (story, lowest, highest),
         )
         return Counter(dict(found))
@@ -133,7 +133,7 @@ class InvertedIndex:
         """Let later calls of `matches` find a story; a number finds at most 50 stories."""
         self._database.execute(
             f"INSERT OR IGNORE INTO {self._active} SELECT number, story FROM {self._shared} AS shared"
-            f" WHERE story = ? AND (SELECT count(*) FROM {self._active} AS claimed"
-            " WHERE claimed.number = shared.number) < ?",
+            f" WHERE story = ? AND (SELECT count(*) FROM {self._active} AS active"
+            " WHERE active.number = shared.number) < ?",
             (story, _MAX_MATCHES),
         )

@@ -59,14 +59,17 @@ def _template() -> Template:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "count": formatting.format_count,
-        "counted": formatting.count_noun,
-        "dollars": formatting.format_dollars,
-        "minutes": formatting.format_minutes,
-        "month": formatting.format_month,
-        "likeness": formatting.describe_duplicate,
-        "shown": formatting.safe_text,
-        "sample": formatting.safe_sample,
+        function.__name__: function
+        for function in (
+            formatting.count_noun,
+            formatting.describe_duplicate,
+            formatting.format_count,
+            formatting.format_dollars,
+            formatting.format_minutes,
+            formatting.format_month,
+            formatting.safe_sample,
+            formatting.safe_text,
+        )
     }
     return environment.get_template("report.html.jinja")
 

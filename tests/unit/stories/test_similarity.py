@@ -17,28 +17,28 @@ numbers = some.sets(some.integers(0, 12) | some.integers(0, 2**63 - 1), max_size
 
 @given(some.lists(numbers, max_size=8), some.lists(some.integers(0, 7)), some.booleans())
 def test_matches_are_the_active_stories_with_the_same_number(
-    stories: list[set[int]], claims: list[int], exclusive: bool
+    stories: list[set[int]], activated: list[int], exclusive: bool
 ) -> None:
     with TemporaryDirectory() as folder:
         database = open_scratch_database(Path(folder) / "scratch.sqlite")
         index = InvertedIndex(database, "numbers", exclusive=exclusive)
-        for story, owned in enumerate(stories):
-            index.add(story, owned)
+        for position, owned in enumerate(stories):
+            index.add(position, owned)
         index.build()
         owners: dict[int, set[int]] = {}
-        for claim in dict.fromkeys(claims):
-            if claim >= len(stories):
+        for story in dict.fromkeys(activated):
+            if story >= len(stories):
                 continue
-            expected = Counter(owner for number in stories[claim] for owner in owners.get(number, set()))
-            assert index.matches(claim) == expected
+            expected = Counter(owner for number in stories[story] for owner in owners.get(number, set()))
+            assert index.matches(story) == expected
             low = Counter(
-                owner for number in stories[claim] if number <= 6 for owner in owners.get(number, set())
+                owner for number in stories[story] if number <= 6 for owner in owners.get(number, set())
             )
-            assert index.matches(claim, 0, 6) == low
-            index.activate(claim)
-            for number in stories[claim]:
+            assert index.matches(story, 0, 6) == low
+            index.activate(story)
+            for number in stories[story]:
                 if not (exclusive and number in owners):
-                    owners.setdefault(number, set()).add(claim)
+                    owners.setdefault(number, set()).add(story)
         database.close()
 
 

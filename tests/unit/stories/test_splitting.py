@@ -66,8 +66,8 @@ def test_few_stories_change_sides_when_stories_are_added(assembled: Assemble) ->
 
 
 def test_hash_fractions_are_even() -> None:
-    lots = [hash_fraction(f"story {number}") for number in range(4000)]
-    assert sum(lot < 0.125 for lot in lots) == pytest.approx(500, abs=70)
+    fractions = [hash_fraction(f"story {number}") for number in range(4000)]
+    assert sum(fraction < 0.125 for fraction in fractions) == pytest.approx(500, abs=70)
 
 
 def test_chapters_of_one_of_many_books_stay_together(assembled: Assemble) -> None:
