@@ -91,9 +91,7 @@ class InvertedIndex:
             exclusive: whether a number matches only the first story activated with it.
         """
         self._database = database
-        self._added, self._shared, self._active = (
-            f"{name}_{part}" for part in ("added", "shared", "active")
-        )
+        self._added, self._shared, self._active = (f"{name}_{part}" for part in ("added", "shared", "active"))
         self._database.execute(f"CREATE TABLE {self._added} (number INTEGER, story INTEGER)")
         key = "number" if exclusive else "number, story"
         self._database.execute(
