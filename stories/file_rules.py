@@ -10,7 +10,7 @@ import unicodedata
 
 from stories.records import Reject, Source
 
-LONGEST_BYTES = 1024
+LONGEST_NAME_BYTES = 1024
 """S3's limit for a key, in UTF-8."""
 _CONTROLS = {"Cc", "Cs", "Zl", "Zp"}
 """Unicode categories: control characters, surrogates, line and paragraph separators."""
@@ -23,9 +23,9 @@ LARGEST_FILE_BYTES = 200 * 1024**2
 """Fits on a function's temporary disk together with the records read from it."""
 LARGEST_TEXT_BYTES = 50 * 1024**2
 """Size limit of a document that has to be held in memory as a whole."""
-MEMORY_BYTES = 1280 * 1024**2
+READING_MEMORY_BYTES = 1280 * 1024**2
 """Memory beyond what the reading process has after its start."""
-MAX_SECONDS = 600
+MAX_READING_SECONDS = 600
 """Processor time for the largest file: less than a Lambda function may run."""
 
 # Ordinary files take a tenth of a second, and at most five seconds a megabyte (PDF files full of text).
@@ -49,7 +49,7 @@ def name_problem(name: str) -> str | None:
         ("" in segments, "it begins or ends with a slash, or has two in a row"),
         (bool(segments & {".", ".."}), "it has . or .. as a folder or a name"),
         ("${" in name, "it has ${, which S3 may replace"),
-        (size > LONGEST_BYTES, f"it has {size:,} bytes in UTF-8, and S3 takes {LONGEST_BYTES:,}"),
+        (size > LONGEST_NAME_BYTES, f"it has {size:,} bytes in UTF-8, and S3 takes {LONGEST_NAME_BYTES:,}"),
     )
     return next((words for found, words in faults if found), None)
 
@@ -73,7 +73,7 @@ def _is_unsafe(character: str) -> bool:
 
 def max_reading_seconds(size: int) -> int:
     """Return how many seconds of processor time a file of this size in bytes may take."""
-    return min(MAX_SECONDS, _SECONDS_A_FILE + math.ceil(_SECONDS_A_MEGABYTE * size / 1024**2))
+    return min(MAX_READING_SECONDS, _SECONDS_A_FILE + math.ceil(_SECONDS_A_MEGABYTE * size / 1024**2))
 
 
 def too_large(source: Source, size: int) -> Reject | None:

@@ -44,7 +44,7 @@ class NewStory(BaseModel):
 
     name: str = Field(
         min_length=1,
-        max_length=file_rules.LONGEST_BYTES,
+        max_length=file_rules.LONGEST_NAME_BYTES,
         description="Printable characters, with or without folders, and no way out of them.",
         json_schema_extra={"format": "file-name"},
     )

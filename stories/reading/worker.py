@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from stories.file_rules import MEMORY_BYTES, cannot_open
+from stories.file_rules import READING_MEMORY_BYTES, cannot_open
 from stories.reading.file_reader import read_file
 from stories.reading.sandbox import END_OF_FILE, ReadRequest
 from stories.records import Record, Reject
@@ -57,7 +57,7 @@ def _limit_memory() -> None:
     """Set a memory limit, beyond which allocations fail: Python and most parsers handle that in order."""
     # macOS does not enforce the limit and has no such file.
     with contextlib.suppress(ValueError, OSError):
-        most = int(_STATM.read_text().split()[0]) * resource.getpagesize() + MEMORY_BYTES
+        most = int(_STATM.read_text().split()[0]) * resource.getpagesize() + READING_MEMORY_BYTES
         resource.setrlimit(resource.RLIMIT_AS, (most, resource.getrlimit(resource.RLIMIT_AS)[1]))
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -126,4 +126,4 @@ def test_a_path_that_is_not_utf8_is_read(process: ReadingProcess, tmp_path: Path
 
 def test_the_largest_file_fits_the_time_of_a_lambda_function() -> None:
     largest = file_rules.max_reading_seconds(file_rules.LARGEST_FILE_BYTES)
-    assert file_rules.max_reading_seconds(0) < largest <= file_rules.MAX_SECONDS < 15 * 60 - 60
+    assert file_rules.max_reading_seconds(0) < largest <= file_rules.MAX_READING_SECONDS < 15 * 60 - 60
