@@ -1,6 +1,6 @@
-"""What CloudFront does itself for a cache behaviour: its function, and its policy of response headers.
+"""Emulate CloudFront Functions and response headers policies of a distribution's cache behaviours.
 
-The function is the distribution's own JavaScript, run by the Node of this checkout.
+The functions are the distribution's own JavaScript, run by this checkout's Node.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ _VALUES = {
 
 @dataclass(frozen=True)
 class Behaviours:
-    """The functions and the policies that a distribution's behaviours name."""
+    """The functions and policies that a distribution's cache behaviours name."""
 
     functions: dict[str, str] = field(default_factory=dict)
     """JavaScript by the function's ARN."""
@@ -41,7 +41,7 @@ class Behaviours:
 
     @classmethod
     def read(cls, client: Any, distribution: Mapping[str, Any]) -> "Behaviours":
-        """Read them from CloudFront's API."""
+        """Read the functions and policies of a distribution from CloudFront's API."""
         behaviours = [
             distribution["DefaultCacheBehavior"],
             *distribution.get("CacheBehaviors", {}).get("Items", []),
@@ -56,27 +56,30 @@ class Behaviours:
 
 
 class EdgeFunctions:
-    """Runs CloudFront Functions in one Node process, which ends with this one."""
+    """A Node process that runs CloudFront Functions and ends with this process."""
 
     def __init__(self) -> None:
         self._process: asyncio.subprocess.Process | None = None
         self._lock = asyncio.Lock()
 
     async def refusal(self, code: str, request: Request, uri: str) -> Response | None:
-        """Run a function of viewer requests.
+        """Run a viewer request function.
 
         Returns:
-            The response that it generated; None if it passed the request on as it is.
+            The response that it generated; None if it passed the request on unchanged.
         """
         event = _event(request, uri)
         answer = await self._run({"code": code, "event": event})
         if "error" in answer:
-            # CloudFront's answer to a function that fails.
+            # CloudFront responds with 503 if a function fails.
             return PlainTextResponse(f"The function failed: {answer['error']}\n", status_code=503)
         result = answer.get("result") or {}
         if "statusCode" not in result:
             if result != event["request"]:
-                return PlainTextResponse("The local CloudFront changes no requests.\n", status_code=502)
+                return PlainTextResponse(
+                    "The function changed the request, which the local CloudFront does not support.\n",
+                    status_code=502,
+                )
             return None
         body = result.get("body") or ""
         if isinstance(body, dict):
@@ -103,7 +106,7 @@ class EdgeFunctions:
 
 
 def replaced(headers: list[tuple[bytes, bytes]], policy: list[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
-    """Return an answer's raw headers with those of a policy in place of its own."""
+    """Return a response's raw headers, with a policy's headers replacing those of the same name."""
     raw = [(name.lower().encode(), value.encode()) for name, value in policy]
     names = {name for name, _ in raw}
     return [*(one for one in headers if one[0].lower() not in names), *raw]
@@ -115,7 +118,7 @@ def _function_arn(behaviour: Mapping[str, Any]) -> str | None:
 
 
 def function_of(behaviour: Mapping[str, Any], behaviours: Behaviours) -> str | None:
-    """Return the code of a behaviour's function of viewer requests; None if it has none."""
+    """Return the code of a behaviour's viewer request function; None if it has none."""
     arn = _function_arn(behaviour)
     return behaviours.functions[arn] if arn else None
 
@@ -141,7 +144,7 @@ def _headers(client: Any, policy: str) -> list[tuple[str, str]]:
 
 
 def _event(request: Request, uri: str) -> dict[str, Any]:
-    """Write a request as CloudFront Functions see it."""
+    """Return a request as CloudFront Functions' event object."""
     return {
         "version": "1.0",
         "context": {"eventType": "viewer-request"},
@@ -157,7 +160,7 @@ def _event(request: Request, uri: str) -> dict[str, Any]:
 
 
 def _values(pairs: list[tuple[str, str]]) -> dict[str, Any]:
-    """Write names and values; one that comes several times has all of them, and the last as its value."""
+    """Return names with values; a repeated name has all of them in `multiValue` and the last in `value`."""
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name not in found:

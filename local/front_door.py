@@ -182,15 +182,15 @@ class FrontDoor:
                 return refusal
         origin = _origin(distribution, behaviour)
         host, _, rest = origin["DomainName"].partition(".")
-        patience = Patience.with_origin(origin)
+        timeouts = OriginTimeouts.with_origin(origin)
         if not rest.startswith("execute-api."):
             headers = {**_AS_ANYBODY, "host": distribution["DomainName"]}
-            return await self._pass_on(request, _raw_path(request), headers, patience)
+            return await self._pass_on(request, _raw_path(request), headers, timeouts)
         if refused := self._site.refusal(request.headers.raw):  # a link leads to the page, not to the API
             return _refused(refused)
         stage = f"/_aws/execute-api/{host}{origin.get('OriginPath', '')}"
         headers_of_api = _api_headers(behaviour, origin)
-        response = await self._pass_on(request, stage + _raw_path(request), headers_of_api, patience)
+        response = await self._pass_on(request, stage + _raw_path(request), headers_of_api, timeouts)
         policy = edge_settings.policies.get(behaviour.get("ResponseHeadersPolicyId", ""), [])
         response.raw_headers = edge.replaced(response.raw_headers, policy)
         return response
@@ -200,7 +200,7 @@ class FrontDoor:
         request: Request,
         path: str,
         headers: Mapping[str, str | None],
-        patience: "Patience | None" = None,
+        timeouts: "OriginTimeouts | None" = None,
         *,
         query: bool = True,
     ) -> Response:
@@ -210,8 +210,8 @@ class FrontDoor:
         merged = {**passed, "x-forwarded-for": client, **headers}
         parameters = f"?{request.url.query}" if request.url.query and query else ""
         has_body = "content-length" in passed or "transfer-encoding" in request.headers
-        patience = patience or Patience()
-        attempts = patience.attempts if request.method in _ASKED_AGAIN and not has_body else 1
+        timeouts = timeouts or OriginTimeouts()
+        attempts = timeouts.attempts if request.method in _ASKED_AGAIN and not has_body else 1
         try:
             answer = await self._ask(
                 attempts,
@@ -219,10 +219,10 @@ class FrontDoor:
                 URL(self._endpoint + path + parameters, encoded=True),
                 headers={name: value for name, value in merged.items() if value is not None},
                 data=request.stream() if has_body else None,
-                timeout=patience.timeout,
+                timeout=timeouts.timeout,
             )
         except TimeoutError:
-            message = f"The origin did not answer within the read timeout ({patience.seconds} seconds).\n"
+            message = f"The origin did not answer within the read timeout ({timeouts.seconds} seconds).\n"
             return PlainTextResponse(message, status_code=504, headers={"X-Cache": "Error from cloudfront"})
         except next_server.ERRORS as error:
             return PlainTextResponse(f"The local cloud does not answer: {error!r}\n", status_code=502)
@@ -255,15 +255,15 @@ class _PassedOn(StreamingResponse):
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long an origin may be silent, and how often a request that changes nothing is sent."""
+class OriginTimeouts:
+    """Timeouts of an origin, and the number of attempts for a request that changes nothing."""
 
     seconds: float | None = None
     """Until the first byte, and between two packets; None for what is not behind CloudFront."""
     attempts: int = 1
 
     @classmethod
-    def with_origin(cls, origin: Mapping[str, Any]) -> "Patience":
+    def with_origin(cls, origin: Mapping[str, Any]) -> "OriginTimeouts":
         """Read both from an origin of the distribution's configuration."""
         custom = origin.get("CustomOriginConfig") or {}
         seconds = float(custom.get("OriginReadTimeout", _READ_TIMEOUT_SECONDS))

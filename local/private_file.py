@@ -1,4 +1,4 @@
-"""Files that only their owner may read: what is in them opens something, or is trusted."""
+"""Read and write files that only their owner may read, because they hold secrets or trusted data."""
 
 import os
 import secrets
@@ -9,7 +9,7 @@ from local.errors import LocalCloudError
 
 
 def write(path: Path, content: str) -> None:
-    """Replace a file in one step; nobody else can read it at any time."""
+    """Replace a file atomically; it is never readable for other users."""
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
@@ -19,11 +19,11 @@ def write(path: Path, content: str) -> None:
 
 
 def read(path: Path) -> str:
-    """Return what is in a file that is the user's own.
+    """Return the content of a file that only this user may read and write.
 
     Raises:
-        FileNotFoundError: there is none.
-        LocalCloudError: it is a link, belongs to somebody else, or may be read or written by others.
+        FileNotFoundError: the file does not exist.
+        LocalCloudError: it is a link, belongs to another user, or other users may read or write it.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -43,4 +43,4 @@ def read(path: Path) -> str:
 
 
 def _refusal(path: Path, why: str) -> str:
-    return f"{path} is not used: {why}. Delete it, if you did not make it."
+    return f"{path} was not used: {why}. Delete it if you did not make it."

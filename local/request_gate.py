@@ -1,9 +1,9 @@
-"""The gate before the stand-in for AWS: what is not signed gets no further, but for what AWS takes unsigned.
+"""Authenticate every request before MiniStack, the stand-in for AWS, handles it.
 
-MiniStack trusts the root user's key without its signature, and answers paths of its own
-(`/_ministack/reset`) to anybody. So every request passes here first. Each is refused that a browser sends for
-another site (`local.sites`), that has a signature which is not right, or that has none and is not of the few
-kinds that AWS answers without one.
+MiniStack accepts the root user's key without checking the signature, and serves paths of its own
+(`/_ministack/reset`) to anyone. So every request passes this gate first. It refuses requests that a browser
+sends for another site (`local.sites`), requests with an invalid signature, and unsigned requests other than
+the few kinds that AWS accepts without a signature.
 """
 
 import hashlib
@@ -28,16 +28,16 @@ HEALTH = "/_ministack/health"
 
 _API = "/_aws/execute-api/"
 _RESPONSE_URLS = ("/_ministack/cfn-response/", "/_ministack/cfn-signal/")
-"""Where a custom resource answers: on AWS a presigned link, here a path with a random part."""
+"""Where a custom resource sends its response: on AWS a presigned URL, here a path with a random part."""
 _DISTRIBUTION = re.compile(r"[a-z0-9]+\.cloudfront\.net")
 _BEFORE_DISTRIBUTIONS = ("/health", "/iceberg", "/login", "/logout", "/oauth2/", "/v2/", "/v20180820/")
-"""Paths that MiniStack answers itself whatever host is asked; no distribution's page is there."""
+"""Paths that MiniStack serves itself for any host, so they never reach a distribution."""
 _KEY_SET = re.compile(r"/[a-z]{2}-[a-z]+-\d_\w+/\.well-known/(jwks\.json|openid-configuration)")
 _HASH = re.compile("[0-9a-f]{64}")
 _SIGN_IN = "AWSCognitoIdentityProviderService."
 _JSON = "application/x-amz-json-1."
 _LONGEST_FORM = 64 * 1024
-"""Of an unsigned request's body so much is read to see which service should refuse it."""
+"""How many bytes of an unsigned request's body are read to detect the service whose error is returned."""
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class Incoming:
 
     @cached_property
     def headers(self) -> dict[str, str]:
-        """By their names in lower case; one that is sent several times is joined by commas, as SigV4 does."""
+        """The headers by lower-case name; values of a repeated header are joined by commas, as in SigV4."""
         found: dict[str, str] = {}
         for name, value in self.scope["headers"]:
             key, text = name.decode("latin-1").lower(), _decoded(value)
@@ -76,7 +76,7 @@ class Incoming:
 
     @cached_property
     def distribution(self) -> str | None:
-        """The host name if it is a distribution's."""
+        """The host name if it is a distribution's, else None."""
         host = self.headers.get("host", "")
         return host if _DISTRIBUTION.fullmatch(host) and signatures.names_distribution(host) else None
 
@@ -86,17 +86,17 @@ class Incoming:
 
     @property
     def keeps_cors(self) -> bool:
-        """Whether the answer's CORS headers are the app's: its API's, its bucket's, its distribution's."""
+        """Whether the response's CORS headers come from the app: its API, a bucket or the distribution."""
         is_of_bucket = self.service == "s3" and not _KEY_SET.fullmatch(self.path)
         return self.is_of_api or self.distribution is not None or is_of_bucket
 
     @cached_property
     def service(self) -> str:
-        """The service that answers it, as far as that can be told without its body."""
+        """The service that handles the request, as far as it can be detected without the body."""
         return signatures.detected_service(self.method, self.path, self.headers, self.query)
 
     def needs_no_signature(self) -> bool:
-        """Whether AWS takes a request of this kind unsigned."""
+        """Return whether AWS accepts this kind of request unsigned."""
         if self.is_of_api:
             return True  # the API has an authorizer
         if self.distribution is not None:
@@ -117,13 +117,16 @@ class Incoming:
         )
 
     def _is_form(self) -> bool:
-        """S3's form upload, whose signature is a field of the form: S3 checks it."""
+        """Return whether this is an S3 form upload; its signature is a form field, which S3 checks."""
         form = self.headers.get("content-type", "").startswith("multipart/form-data")
         to_bucket = self.path.count("/") == 1 and self._names_bucket()
         return self.method == "POST" and not self.query and form and to_bucket
 
     def _is_preflight(self) -> bool:
-        """The bucket's own rules answer it; without a bucket, MiniStack would let every site in."""
+        """Return whether this is a CORS preflight for a bucket, which the bucket's own rules decide.
+
+        MiniStack would allow every site if the request named no bucket.
+        """
         return self.method == "OPTIONS" and "origin" in self.headers and self._names_bucket()
 
     def _names_bucket(self) -> bool:
@@ -131,14 +134,14 @@ class Incoming:
 
 
 class RequestGate:
-    """An ASGI application in front of another one."""
+    """ASGI middleware that refuses unauthenticated requests."""
 
     def __init__(self, application: Application, site: Site) -> None:
         self._application = application
         self._site = site
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or let the application answer it."""
+        """Refuse a request, or pass it to the application."""
         if scope["type"] == "lifespan":
             await self._application(scope, receive, send)
         elif scope["type"] == "http":
@@ -175,7 +178,11 @@ class RequestGate:
         return None
 
     async def _authenticated(self, request: Incoming, body: "_Body", send: Send) -> tuple[Receive, Send]:
-        """Return what the application is to read from and write to. Raises `NotAuthenticatedError`."""
+        """Authenticate a request, and return the `receive` and `send` for the application.
+
+        Raises:
+            NotAuthenticatedError: the request is not authenticated.
+        """
         if not request.keeps_cors:
             send = _without_cors(send)
         kind = signatures.signature_kind(request.headers, request.query)
@@ -200,14 +207,14 @@ class RequestGate:
 
 
 class _Body:
-    """A request's body, which can be read here and is there for the application all the same."""
+    """A request's body, which can be read here and still be received by the application."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._read: list[dict[str, Any]] = []
 
     async def read(self, most: int | None = None) -> bytes:
-        """Return the body, or at least `most` bytes of it."""
+        """Read the whole body, or stop once `most` bytes have arrived."""
         while self._read_more(most):
             self._read.append(await self._receive())
         return b"".join(message.get("body", b"") for message in self._read)
@@ -219,17 +226,17 @@ class _Body:
         return bool(self._read[-1].get("more_body")) and (most is None or size < most)
 
     async def receive(self) -> dict[str, Any]:
-        """Stand in for the server's `receive`."""
+        """Replay what was read, then receive the rest from the server."""
         return self._read.pop(0) if self._read else await self._receive()
 
 
 def _hash_known_before(declared: str | None) -> bool:
-    """Whether the signature can be checked without the body: S3's objects are large."""
+    """Return whether the signature can be checked before the body is read; S3 objects can be large."""
     return declared in signatures.UNSIGNED_BODIES or bool(_HASH.fullmatch(declared or ""))
 
 
 def _checked(receive: Receive, send: Send, declared: str) -> tuple[Receive, Send]:
-    """Hash a body while it is read; one that is another than was signed never arrives."""
+    """Hash a body while it is received, and abort the request if the hash is not the signed one."""
     seen = hashlib.sha256()
     wrong = False
 
@@ -260,7 +267,7 @@ def _checked(receive: Receive, send: Send, declared: str) -> tuple[Receive, Send
 
 
 def _without_cors(send: Send) -> Send:
-    """MiniStack lets every site read every answer; no request of the app needs that."""
+    """Remove CORS headers: MiniStack allows every site to read every response, which the app never needs."""
 
     async def write(message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start":
@@ -276,7 +283,7 @@ def _without_cors(send: Send) -> Send:
 
 
 async def _refusal(request: Incoming, body: _Body, error: NotAuthenticatedError) -> Response:
-    """Return the error as the service that was asked words it."""
+    """Return the error in the protocol of the requested service."""
     signed = SignedRequest(request.method, request.raw_path, request.headers, request.query)
     form = request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
     service = signed.service or signatures.detected_service(

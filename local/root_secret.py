@@ -1,6 +1,6 @@
-"""The secret key of the local account's root user: one for each cloud, made when it starts.
+"""Manage the secret access key of the local account's root user, one per cloud, made when the cloud starts.
 
-Whoever has it is the cloud's administrator, so only the owner of the state folder may read it.
+It gives full access to the cloud, so only the owner of the state folder may read it.
 """
 
 import secrets
@@ -9,11 +9,11 @@ from pathlib import Path
 from local import private_file
 
 _BYTES = 30
-"""Written in 40 characters, as many as an AWS secret key has."""
+"""Encoded in 40 characters, the length of an AWS secret access key."""
 
 
 def ensure(path: Path) -> str:
-    """Return the secret in `path`, made on first use."""
+    """Return the secret in `path`, creating it on first use."""
     try:
         return private_file.read(path)
     except FileNotFoundError:

@@ -1,9 +1,9 @@
-"""Tells a browser that shows our own page from one that acts for another site.
+"""Refuse requests that a browser sends on behalf of another site.
 
-A page of any site may send requests to this machine's loopback address. Three headers, which no page can
-forge, say on whose behalf a browser sends one: `Host` (a foreign name that was pointed at 127.0.0.1: DNS
-rebinding), `Origin` and `Sec-Fetch-Site` (https://www.w3.org/TR/fetch-metadata/). Programs send neither of
-the last two, and pass.
+Pages of any site can send requests to this machine's loopback address. Three headers, which no page can
+forge, show on whose behalf a browser sends a request: `Host` (another name that resolves to 127.0.0.1 is DNS
+rebinding), `Origin` and `Sec-Fetch-Site` (https://www.w3.org/TR/fetch-metadata/). Programs other than
+browsers send neither of the last two and are allowed.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,19 +15,19 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
 _OWN = frozenset(("same-origin", "none"))
-"""`none` is the user: an address typed in, a bookmark."""
+"""`none` is a request that the user started: a typed address or a bookmark."""
 
 
 @dataclass(frozen=True)
 class Site:
-    """The names under which one port is asked, and the pages that may ask it."""
+    """The hosts at which a port may be addressed, and the origins whose pages may send requests to it."""
 
     hosts: frozenset[str]
     origins: frozenset[str]
 
     @classmethod
     def on_loopback(cls, port: int, scheme: str, also: "Site | None" = None) -> "Site":
-        """Describe a port of this machine's loopback address; pages of the site `also` may ask it too."""
+        """Return the site of a loopback port; pages of the site `also` may send requests to it, too."""
         hosts = frozenset(f"{name}:{port}" for name in ("localhost", "127.0.0.1", "[::1]"))
         origins = frozenset(f"{scheme}://{host}" for host in hosts)
         return cls(hosts, origins | (also.origins if also else frozenset()))
@@ -35,28 +35,28 @@ class Site:
     def refusal(
         self, headers: RawHeaders, *, document: bool = False, virtual_host: str | None = None
     ) -> str | None:
-        """Return why a request with these headers is refused, None if it is not.
+        """Return why a request with these headers is refused, or None if it is allowed.
 
         Args:
-            headers: all of them, as ASGI has them.
-            document: another site may link here: the request shows a page in a tab and changes nothing.
-            virtual_host: one more name, of this request only.
+            headers: all headers of the request, in ASGI's form.
+            document: whether links from other sites are allowed, because the request only shows a page.
+            virtual_host: another allowed host for this request.
         """
         named = [value.decode("latin-1").lower() for name, value in headers if name.lower() == b"host"]
         if len(named) != 1 or (named[0] not in self.hosts and named[0] != virtual_host):
             known = sorted(self.hosts)
-            return f"This machine's local cloud was asked as {_shown(named)}. It answers as {known[-1]} only."
+            return f"The request is for the host {_shown(named)}. The local cloud accepts only {known[-1]}."
         origins = _values(headers, b"origin")
         if any(origin not in self.origins for origin in origins):
-            return f"A page of {_shown(origins)} may not use the local cloud of this machine."
+            return f"A page of {_shown(origins)} may not use this machine's local cloud."
         sites = _values(headers, b"sec-fetch-site")
         if all(site in _OWN for site in sites) or (document and _opens_a_tab(headers)):
             return None
-        return "A page of another site may not use the local cloud of this machine."
+        return "A page of another site may not use this machine's local cloud."
 
 
 class SiteGuard:
-    """An ASGI application that lets another one answer what its own site asks, and links to its pages."""
+    """ASGI middleware that refuses requests from other sites, except links to its pages."""
 
     def __init__(self, application: ASGIApp, site: Site) -> None:
         self._application = application
@@ -77,10 +77,10 @@ class SiteGuard:
 
 
 class PortGuard:
-    """A `SiteGuard` for whatever port of the loopback address its server listens on.
+    """A `SiteGuard` for the loopback port on which its server listens.
 
-    vLLM makes its application itself and takes middleware by its class. Left alone it lets pages of every
-    site read its answers.
+    vLLM creates its own application and accepts middleware as a class name. Without it, pages of every site
+    could read vLLM's responses.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -100,7 +100,7 @@ def _values(headers: RawHeaders, wanted: bytes) -> list[str]:
 
 
 def _opens_a_tab(headers: RawHeaders) -> bool:
-    """Whether this is a click on a link, and not a frame, an image, a script or a form that is sent."""
+    """Return whether a link was clicked; a frame, an image, a script or a submitted form is not one."""
     return (
         _values(headers, b"sec-fetch-mode") == ["navigate"]
         and _values(headers, b"sec-fetch-dest") == ["document"]

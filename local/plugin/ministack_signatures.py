@@ -1,7 +1,7 @@
-"""The part of `ministack_adapter` for signatures: whose key it is, whether it signed this, how AWS refuses.
+"""Verify request signatures with MiniStack's own functions, and return errors in AWS's form.
 
-MiniStack checks the signatures of users and sessions, but not the root user's, and not on every way in. Here
-every request is checked (`local.request_gate`), with its own primitives.
+This is a part of `ministack_adapter`. MiniStack checks the signatures of users and sessions, but not the root
+user's, and not at every entry point. `local.request_gate` checks every request with this module.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from local.environment import ACCOUNT
 from local.plugin.ministack_adapter import Response
 
 UNSIGNED_BODIES = frozenset((sigv4.UNSIGNED_PAYLOAD, "STREAMING-UNSIGNED-PAYLOAD-TRAILER"))
-"""What S3 takes for the hash of a body that is not signed; TLS protects it."""
+"""Values that S3 accepts in place of the hash of an unsigned body, which TLS protects."""
 
 _QUERY_NAMES = frozenset(
     f"x-amz-{name}"
@@ -33,7 +33,7 @@ Query = Mapping[str, list[str]]
 
 
 class NotAuthenticatedError(Exception):
-    """AWS does not know who sent this; `code` is one of AWS's."""
+    """The request is not authenticated; `code` is one of AWS's error codes."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -42,7 +42,7 @@ class NotAuthenticatedError(Exception):
 
 @dataclass(frozen=True)
 class SignedRequest:
-    """A request as it came, with its headers by their names in lower case."""
+    """A request as it was received, with its headers by lower-case name."""
 
     method: str
     raw_path: str
@@ -51,26 +51,29 @@ class SignedRequest:
 
     @property
     def in_query(self) -> bool:
-        """Whether it is signed in its query, as a presigned link is."""
+        """Whether the signature is in the query, as in a presigned URL."""
         return not self.headers.get("authorization", "").startswith("AWS4-")
 
     @property
     def service(self) -> str:
-        """The service that it is signed for; empty if the signature names none."""
+        """The service that the request is signed for; empty if the signature cannot be parsed."""
         signature = self._parsed()
         return "" if isinstance(signature, tuple) else str(signature.service)
 
     @property
     def body_hash(self) -> str | None:
-        """What the signature says of the body; None if it is the hash of the body, whatever that is."""
+        """The body hash that an S3 request declares; None if the actual body's hash is signed."""
         if self.service != "s3":
             return None
         return sigv4.UNSIGNED_PAYLOAD if self.in_query else self.headers.get("x-amz-content-sha256")
 
     def verify(self, body: bytes) -> str:
-        """Check key, token, time and signature; return the access key.
+        """Check the key, session token, time and signature, and return the access key.
 
-        Raises `NotAuthenticatedError`. The caller checks the body against a `body_hash` that is not None.
+        If `body_hash` is not None, the caller must compare the body with it.
+
+        Raises:
+            NotAuthenticatedError: one of them is wrong.
         """
         signature = self._parsed()
         if isinstance(signature, tuple):
@@ -106,7 +109,7 @@ class SignedRequest:
         return self.headers.get("x-amz-security-token", "")
 
     def _hash_as_signed(self, body: bytes) -> str:
-        """Only S3 lets the sender say what the body's hash is."""
+        """Return the body's actual hash, which a declared hash must equal for services other than S3."""
         actual = hashlib.sha256(body).hexdigest()
         if self.headers.get("x-amz-content-sha256", actual) != actual:
             raise NotAuthenticatedError("SignatureDoesNotMatch", sigv4.SIGNATURE_MISMATCH)
@@ -130,7 +133,7 @@ class SignedRequest:
             raise NotAuthenticatedError("RequestExpired", "Request has expired")
 
     def _check_signed_headers(self, signed: list[str]) -> None:
-        """`host` and every `x-amz-*` header must be covered, or somebody else could have added them."""
+        """Require `host` and every `x-amz-*` header to be signed, because others could have been added."""
         needed = ["host", *(name for name in self.headers if name.startswith("x-amz-"))]
         for name in needed:
             if name not in signed:
@@ -139,7 +142,7 @@ class SignedRequest:
 
 
 def signature_kind(headers: Mapping[str, str], query: Query) -> Literal["none", "one", "unsupported"]:
-    """Tell whether a request is signed; `unsupported` are older algorithms, and more than one signature."""
+    """Return whether a request is signed; `unsupported` for older algorithms and several signatures."""
     authorization = headers.get("authorization", "")
     in_header = authorization.startswith("AWS4-HMAC-SHA256")
     names = [name for name in query if name.lower() in _QUERY_NAMES]
@@ -176,45 +179,45 @@ def _secret_of(access_key: str, token: str) -> str:
         raise NotAuthenticatedError("InvalidClientTokenId", _UNKNOWN_KEY) from None
     found = iam_evaluator.resolve_credential(access_key, account, token)
     if isinstance(found, iam_evaluator.CredentialResolutionError):
-        # Without its token, a session's key is unknown to AWS.
+        # AWS reports a session's key without its token as unknown.
         code = "InvalidClientTokenId" if found.code == "InvalidToken" and not token else found.code
         raise NotAuthenticatedError(code, _UNKNOWN_KEY if code == "InvalidClientTokenId" else found.message)
     return str(found.secret_access_key)
 
 
 def unsigned_operations(service: str) -> frozenset[str]:
-    """Return the operations of a service that AWS takes without credentials."""
+    """Return the operations of a service that AWS accepts without credentials."""
     return frozenset(iam_actions.unsigned_operations(service))
 
 
 def detected_service(
     method: str, path: str, headers: Mapping[str, str], query: Query, body: bytes = b""
 ) -> str:
-    """Return the service that MiniStack would ask."""
+    """Return the service to which MiniStack would route a request."""
     given = dict(headers)
     parameters = app._routing_params(method, path, given, body, dict(query))
     return str(router.detect_service(method, path, given, parameters))
 
 
 def names_bucket(host: str, path: str) -> bool:
-    """Whether a request to S3 is about a bucket that exists, by its host or by its path."""
+    """Return whether an S3 request's host or path names an existing bucket."""
     return app._s3_cors_target(host, path) is not None
 
 
 def names_distribution(host: str) -> bool:
-    """Whether a host is a distribution's; MiniStack would ask S3 for what is of none."""
+    """Return whether a host is an existing distribution's; otherwise MiniStack would route to S3."""
     label = app._parse_cloudfront_dataplane_host(host)
     return label is not None and cloudfront.find_distribution_for_label(label) is not None
 
 
 def refused(service: str, error: NotAuthenticatedError, headers: Mapping[str, str]) -> Response:
-    """Return the error in the words and the protocol of the service."""
+    """Return an authentication error in the words and the protocol of a service."""
     failure = iam_evaluator.AuthError(error.code, str(error))
     answer: Response = app._credential_failure(service, "", str(uuid.uuid4()), failure, dict(headers))
     return answer
 
 
 def s3_error(code: str, message: str, status: int) -> Response:
-    """Return an error of S3."""
+    """Return an error response of S3."""
     answer: Response = s3._error(code, message, status)
     return answer

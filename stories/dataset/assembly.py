@@ -64,7 +64,7 @@ def assemble(
     """
     budget = budget or DatasetTimeBudget()
     with open_record_store(folder) as store:
-        files = _collect(budget.iterate(lines, "stories were read"), store)
+        files = _collect(budget.track(lines, "stories were read"), store)
         entries, dropped = duplicates.drop_duplicates(store, budget)
         split = splitting.split_stories(
             entries, dropped, lambda entry: store.read(entry).text, ledger or SplitLedger()
@@ -157,7 +157,7 @@ def _write(
     count = 0
     with (folder / "examples.jsonl").open("w", encoding="utf-8", newline="\n") as file:
         # A story's spans are consecutive, so its record is read only once for all of them.
-        in_time = budget.iterate(spans, "passages were written as examples")
+        in_time = budget.track(spans, "passages were written as examples")
         for entry, of_entry in itertools.groupby(in_time, key=lambda span: span.entry):
             record = store.read(entry)
             for span in of_entry:

@@ -107,7 +107,7 @@ def _drop_near_copies(
     exact: dict[bytes, StoryEntry] = {}
     kept: list[StoryEntry] = []
     pairs: list[DroppedStory] = []
-    compared = budget.iterate(newest_first, "stories were compared with each other", of=len(newest_first))
+    compared = budget.track(newest_first, "stories were compared with each other", total=len(newest_first))
     for place, entry in enumerate(compared):
         pair = _exact(entry, exact.get(entry.digest)) or near_copies.find(place) or drafts.find(place)
         if pair is not None:
@@ -128,7 +128,7 @@ class _NearCopies:
         self._stories = stories
         self._store = store
         self._index = InvertedIndex(store.database, "bands")
-        for place, entry in enumerate(budget.iterate(stories, _PREPARED)):
+        for place, entry in enumerate(budget.track(stories, _PREPARED)):
             self._index.add(place, _bands(store.sketch(entry)))
         self._index.build()
 
@@ -164,7 +164,7 @@ class _Drafts:
         self._store = store
         self._shared = _shared_names(stories)
         self._index = InvertedIndex(store.database, "drafts")
-        for place, entry in enumerate(budget.iterate(stories, _PREPARED)):
+        for place, entry in enumerate(budget.track(stories, _PREPARED)):
             spaces = {_space(name) for name in _names(entry) & self._shared}
             if spaces:
                 sample = store.sample(entry)
@@ -224,12 +224,12 @@ def _drop_parts(
     shingles in the larger one does.
     """
     index = InvertedIndex(store.database, "parts", exclusive=True)
-    for place, entry in enumerate(budget.iterate(largest_first, _PREPARED)):
+    for place, entry in enumerate(budget.track(largest_first, _PREPARED)):
         index.add(place, store.sample(entry))
     index.build()
     kept: list[StoryEntry] = []
     pairs: list[DroppedStory] = []
-    for place, entry in enumerate(budget.iterate(largest_first, "stories were looked for in larger ones")):
+    for place, entry in enumerate(budget.track(largest_first, "stories were looked for in larger ones")):
         found = index.matches(place)
         owner = min(found, key=lambda other: (-found[other], other), default=None)
         if owner is not None:

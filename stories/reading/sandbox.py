@@ -30,9 +30,9 @@ _LARGEST_IDLE_KILOBYTES = 512 * 1024
 _CLOCK_SECONDS_A_PROCESSOR_SECOND = 10
 """On a busy machine a process still gets a tenth of a processor; one that waits uses no processor time."""
 _AS_TEXT = "Save it as plain text (.txt, UTF-8) and drop it again, or leave it out."
-_BROKEN = ("It crashes the program that reads it.", _AS_TEXT)
+_BROKEN = ("Its content crashes the program that reads it.", _AS_TEXT)
 _KILLED = (
-    "The system stopped the program that reads it, most likely because memory was short.",
+    "The operating system stopped the program that reads it, most likely because memory ran out.",
     TOO_MUCH_MEMORY[1],
 )
 
@@ -47,7 +47,7 @@ class ReadRequest(BaseModel):
     """Processor time that reading it may take. After that the system ends the process (SIGXCPU)."""
 
 
-class ReadTimeoutError(Exception):
+class DeadlineExceededError(Exception):
     """The caller's time ran out before the file's limit; the file may still be readable."""
 
 
@@ -89,10 +89,10 @@ class ReadingProcess:
             size: its size in bytes.
             to: seekable stream, written to at its current position.
             max_seconds: how long the caller can wait, in wall-clock time.
-            is_final: whether a file that takes longer is rejected; otherwise ReadTimeoutError is raised.
+            is_final: whether a file that takes longer is rejected; otherwise DeadlineExceededError is raised.
 
         Raises:
-            ReadTimeoutError: the caller's time ran out and `is_final` is false; nothing was written.
+            DeadlineExceededError: the caller's time ran out and `is_final` is false; nothing was written.
             ReadingProcessClosedError: `close` was called.
         """
         seconds = max_reading_seconds(size)
@@ -109,7 +109,7 @@ class ReadingProcess:
             to.seek(start)
             to.truncate()
             if status == _TIME_IS_UP and patience == max_seconds and not is_final:
-                raise ReadTimeoutError
+                raise DeadlineExceededError
             if is_last or status in {_TIME_IS_UP, -signal.SIGXCPU}:
                 to.write(_reject(source, status, seconds).model_dump_json().encode() + b"\n")
                 return
@@ -178,7 +178,7 @@ class ReadingProcess:
 
 
 _TIME_IS_UP = -signal.NSIG
-"""No signal has this number."""
+"""Stands for the wall-clock limit; no signal has this number."""
 
 
 def _environment() -> dict[str, str]:

@@ -1,9 +1,9 @@
-"""The time of the local SageMaker: the machine's own, unless a file says otherwise.
+"""Return the local SageMaker's time: the machine's own, or a simulated time from a file.
 
 SageMaker bills by time, and no test can wait for a month. While the file that `STORYLOOM_SAGEMAKER_CLOCK`
-names exists, it holds the time, in seconds since the epoch; whoever writes it lets time pass. The times that
-SageMaker reports, what it bills and the limits of its jobs follow it. How long a process takes to start does
-not.
+names exists, its content is the time, in seconds since the epoch, so a test advances the clock by writing it.
+The times that SageMaker reports, what it bills and the time limits of its jobs follow this clock. How long a
+process takes to start does not.
 """
 
 import os
@@ -14,13 +14,13 @@ FILE_VARIABLE = "STORYLOOM_SAGEMAKER_CLOCK"
 
 
 def now() -> float:
-    """Return the seconds since the epoch."""
+    """Return the current time in seconds since the epoch."""
     written = _written()
     return time.time() if written is None else written
 
 
 def monotonic() -> float:
-    """Return seconds to measure a length of time with, which setting the machine's clock does not change."""
+    """Return a time in seconds for measuring durations, unaffected by changes of the machine's clock."""
     written = _written()
     return time.monotonic() if written is None else written
 

@@ -290,8 +290,8 @@ GOOD_FILES = 200
 POISON: dict[str, tuple[bytes, str]] = {
     "time.spin": (b"x", "Reading it takes longer than 4 seconds."),
     "memory.hog": (b"x", "Reading it takes more memory than a file may take."),
-    "crash.crash": (b"x", "It crashes the program that reads it."),
-    "function.kill": (b"x", "Reading it ended the function that reads (Runtime.ExitError)"),
+    "crash.crash": (b"x", "Its content crashes the program that reads it."),
+    "function.kill": (b"x", "Reading it ended the function (Runtime.ExitError)"),
     "bomb.zip": (zipped({f"{n}.txt": b"a" * 1_000_000 for n in range(40)}), "zip bomb"),
     "endless.pdf": (
         documents.pdf_of(

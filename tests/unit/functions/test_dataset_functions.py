@@ -54,7 +54,7 @@ def test_more_than_there_is_time_for_ends_the_run_with_one_message(
     with pytest.raises(TimeBudgetExceededError) as ended:
         _run(settings, context)
     words = str(ended.value)
-    assert "Putting the dataset together takes too long" in words and "storyloom check" in words
+    assert "Building the dataset takes too long" in words and "storyloom check" in words
     cause = json.dumps({"errorType": "TimeBudgetExceededError", "errorMessage": words})
     failure = {"Error": "TimeBudgetExceededError", "Cause": cause}
     told = record_failure.handler({"run_id": RUN, "failure": failure}, context)

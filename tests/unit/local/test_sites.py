@@ -36,7 +36,7 @@ def raw(**headers: str) -> list[tuple[bytes, bytes]]:
         {"sec_fetch_site": "none", "sec_fetch_mode": "navigate"},
     ],
 )
-def test_programs_and_our_own_page_pass(headers: dict[str, str]) -> None:
+def test_programs_and_our_own_page_are_allowed(headers: dict[str, str]) -> None:
     assert PAGE.refusal(raw(**headers)) is None
 
 
@@ -98,7 +98,7 @@ def guarded() -> Iterator[str]:
     thread.join()
 
 
-def test_a_server_that_trusts_every_site_is_closed_to_all_but_programs(guarded: str) -> None:
+def test_a_guarded_server_accepts_only_programs(guarded: str) -> None:
     with httpx.Client(base_url=guarded, trust_env=False) as client:
         assert client.post("/invocations", json={}).text == "Once upon a hill"
         preflight = {"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}
@@ -135,12 +135,12 @@ def test_a_link_opens_a_page_in_a_tab_and_nothing_else() -> None:
         assert PAGE.refusal(raw(**{**click, **changed}), document=True)
 
 
-def test_the_page_may_ask_aws_and_not_the_other_way_round() -> None:
+def test_the_page_may_call_aws_but_not_the_reverse() -> None:
     assert AWS.refusal(raw(host="127.0.0.1:4566", origin="http://localhost:8400")) is None
     assert PAGE.refusal(raw(origin="https://127.0.0.1:4566"))
 
 
-def test_a_distributions_name_counts_for_its_own_request_only() -> None:
+def test_a_distributions_host_is_allowed_for_its_own_request_only() -> None:
     name = "d111111abcdef8.cloudfront.net"
     assert AWS.refusal(raw(host=name))
     assert AWS.refusal(raw(host=name), virtual_host=name) is None

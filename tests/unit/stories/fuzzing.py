@@ -40,7 +40,7 @@ _MAX_SEED_BYTES = 60_000
 _BROKEN = re.compile(
     r"^It could not be read \((\w+)\)"
     r"|^Reading it takes (?:longer|more memory)|crashes the program that reads it"
-    r"|^The system stopped the program that reads it"
+    r"|^The operating system stopped the program"
 )
 _LINE: TypeAdapter[Record | Reject] = TypeAdapter(Record | Reject)
 _WORDS: tuple[bytes, ...] = (

@@ -49,23 +49,23 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_usual_file_names_are_allowed(name: str) -> None:
+def test_common_file_names_are_allowed(name: str) -> None:
     assert file_rules.name_problem(file_rules.normalize_name(name)) is None
     assert file_rules.printable(name) == name
 
 
 @pytest.mark.parametrize(("name", "says"), BAD.values(), ids=BAD.keys())
-def test_an_invalid_name_is_refused_with_a_reason(name: str, says: str) -> None:
+def test_an_invalid_name_is_refused_with_the_reason(name: str, says: str) -> None:
     assert says in str(file_rules.name_problem(file_rules.normalize_name(name)))
 
 
-def test_names_are_normalized() -> None:
+def test_a_name_is_normalized() -> None:
     """macOS writes ü as two characters, so one name would be two stories."""
     assert file_rules.normalize_name(unicodedata.normalize("NFD", "Über.txt")) == "Über.txt"
 
 
 @given(st.text(max_size=40))
-def test_every_name_can_be_shown(name: str) -> None:
+def test_every_name_can_be_displayed(name: str) -> None:
     shown = file_rules.printable(name)
     shown.encode()
     assert file_rules.unsafe_character(shown) is None

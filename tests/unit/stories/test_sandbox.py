@@ -13,7 +13,7 @@ import pytest
 
 from stories import file_rules
 from stories.reading import sandbox
-from stories.reading.sandbox import ReadingProcess, ReadingProcessClosedError, ReadTimeoutError
+from stories.reading.sandbox import DeadlineExceededError, ReadingProcess, ReadingProcessClosedError
 from stories.records import Source
 from tests.unit.stories.material import prose, read
 
@@ -46,10 +46,10 @@ def _read(
     [
         ("a.spin", "Reading it takes longer than 3 seconds."),
         ("a.hog", "Reading it takes more memory than a file may take."),
-        ("a.crash", "It crashes the program that reads it."),
+        ("a.crash", "Its content crashes the program that reads it."),
     ],
 )
-def test_poison_is_rejected_with_its_reason_and_the_next_file_is_read(
+def test_a_harmful_file_is_rejected_with_its_reason_and_the_next_file_is_read(
     process: ReadingProcess, tmp_path: Path, name: str, reason: str
 ) -> None:
     story = prose(1).encode()
@@ -62,23 +62,25 @@ def test_poison_is_rejected_with_its_reason_and_the_next_file_is_read(
     assert record["text"] == read("two.txt", story)[0].text  # type: ignore[union-attr]
 
 
-def test_nothing_is_kept_of_a_file_whose_reader_was_stopped(process: ReadingProcess, tmp_path: Path) -> None:
+def test_nothing_is_kept_of_a_file_whose_process_ended(process: ReadingProcess, tmp_path: Path) -> None:
     """The story before the crash is not used, because the crash might come earlier on another day."""
     [reject] = _read(process, tmp_path, "a.crash")
     assert reject["kind"] == "reject"
 
 
-def test_a_file_that_waits_is_stopped_by_the_clock(process: ReadingProcess, tmp_path: Path) -> None:
+def test_a_file_that_only_waits_is_stopped_by_wall_clock_time(
+    process: ReadingProcess, tmp_path: Path
+) -> None:
     [reject] = _read(process, tmp_path, "a.wait", max_seconds=3)
     assert "takes longer" in reject["reason"]
 
 
-def test_a_caller_that_runs_out_of_time_gets_an_error(process: ReadingProcess, tmp_path: Path) -> None:
-    with pytest.raises(ReadTimeoutError):
+def test_a_callers_deadline_leaves_the_file_undecided(process: ReadingProcess, tmp_path: Path) -> None:
+    with pytest.raises(DeadlineExceededError):
         _read(process, tmp_path, "a.wait", max_seconds=1, is_final=False)
 
 
-def test_a_process_that_is_killed_by_others_is_replaced(process: ReadingProcess, tmp_path: Path) -> None:
+def test_a_killed_process_is_replaced(process: ReadingProcess, tmp_path: Path) -> None:
     story = prose(1).encode()
     first = _read(process, tmp_path, "a.txt", story)
     for child in psutil.Process().children():
@@ -111,12 +113,12 @@ def test_the_process_has_no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setattr(sys, "executable", str(program))
     process = ReadingProcess(log=False)
     [reject] = _read(process, tmp_path, "a.txt", b"story")
-    assert "crashes the program that reads it" in reject["reason"]
+    assert "crashes the program" in reject["reason"]
     assert "PYTHONPATH" in seen.read_text()
     assert "secret" not in seen.read_text()
 
 
-def test_a_path_that_is_not_utf8_is_read(process: ReadingProcess, tmp_path: Path) -> None:
+def test_a_path_that_is_not_utf_8_is_read(process: ReadingProcess, tmp_path: Path) -> None:
     file = tmp_path / os.fsdecode(b"caf\xe9.txt")
     file.write_bytes(prose(1).encode())
     found = io.BytesIO()
@@ -124,6 +126,6 @@ def test_a_path_that_is_not_utf8_is_read(process: ReadingProcess, tmp_path: Path
     assert json.loads(found.getvalue())["kind"] == "record"
 
 
-def test_the_largest_file_fits_the_time_of_a_lambda_function() -> None:
+def test_the_largest_files_limit_fits_into_a_lambda_function() -> None:
     largest = file_rules.max_reading_seconds(file_rules.LARGEST_FILE_BYTES)
     assert file_rules.max_reading_seconds(0) < largest <= file_rules.MAX_READING_SECONDS < 15 * 60 - 60

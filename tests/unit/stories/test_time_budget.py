@@ -15,7 +15,7 @@ Clock = Callable[[], float]
 
 
 def _ticking(seconds: float) -> Clock:
-    """Return a clock that advances by a number of seconds at each reading."""
+    """Return a clock that advances by a number of seconds whenever it is read."""
     return itertools.count(0.0, seconds).__next__
 
 
@@ -33,15 +33,15 @@ def _assemble(folder: Path, lines: Lines, budget: DatasetTimeBudget) -> str:
     return str(ended.value)
 
 
-def test_a_timeout_is_predicted_long_before_the_limit(tmp_path: Path) -> None:
-    """At a second a story, a minute shows that 1,000 stories need twice the remaining time."""
+def test_the_end_is_predicted_long_before_the_time_is_over(tmp_path: Path) -> None:
+    """At a second a story, a minute is enough to predict that 1,000 need over twice the time left."""
     clock = _ticking(1)
     told = _assemble(tmp_path, list(_near_copies(1000)), DatasetTimeBudget(3400, clock))
     assert clock() < 3080, "little more than a minute after reading and preparing them"
     for words in (
         "stories were compared with each other, 59 a minute",
         "of 1,000",
-        "need about 16 minutes more, but only 6 minutes remain",
+        "need about 16 minutes more, and 6 minutes are left",
         "nothing was spent on a GPU",
         "storyloom check",
         "storyloom start",
@@ -51,7 +51,7 @@ def test_a_timeout_is_predicted_long_before_the_limit(tmp_path: Path) -> None:
 
 def test_without_a_forecast_it_ends_at_the_limit(tmp_path: Path) -> None:
     told = _assemble(tmp_path, list(_near_copies(50)), DatasetTimeBudget(30, _ticking(1)))
-    assert "28 stories were read, 58 a minute. There is no time left of 1 minute." in told
+    assert "28 stories were read, 58 a minute. The time limit of 1 minute is reached." in told
 
 
 def test_a_dataset_that_is_ready_in_time_is_the_same_with_a_budget(tmp_path: Path) -> None:
@@ -63,8 +63,8 @@ def test_a_dataset_that_is_ready_in_time_is_the_same_with_a_budget(tmp_path: Pat
     assert made[0] == made[1]
 
 
-def test_a_short_measurement_is_not_used_as_a_forecast(tmp_path: Path) -> None:
-    """Later stories may be faster, so only a forecast of twice the remaining time stops the work."""
+def test_a_slow_start_does_not_end_the_dataset(tmp_path: Path) -> None:
+    """The first items may be slower than later ones: only a forecast of twice the time left ends it."""
     times = itertools.chain([0.0], itertools.repeat(50.0, 11), itertools.count(61.0, 0.01))
     budget = DatasetTimeBudget(110, times.__next__)
-    assert list(budget.iterate(range(20), "stories were compared", of=20)) == list(range(20))
+    assert list(budget.track(range(20), "stories were compared", total=20)) == list(range(20))

@@ -9,7 +9,7 @@ import { type Day, KIND_WORDS, KINDS, dayInWords, dayName, lengthOf } from "./wo
 /** Pixels around the plot, for the axes' figures. */
 const MARGIN = { top: 22, right: 8, bottom: 28, left: 52 };
 const HEIGHT = 260;
-/** Of a day's place, how much its bar takes. */
+/** The share of a day's width that its bar takes. */
 const BAR_SHARE = 0.72;
 
 interface Props {
@@ -18,7 +18,7 @@ interface Props {
   days: Day[];
 }
 
-/** What the month had come to by the end of each day, stacked by kind, under the line of the limit. */
+/** The month's total at the end of each day, stacked by kind, with a line at the limit. */
 export function CostsChart({ costs, days }: Props) {
   const [frame, width] = useWidth();
   const [picked, setPicked] = useState<number | null>(null);

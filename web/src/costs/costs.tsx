@@ -7,17 +7,17 @@ import { usePoll } from "../poll";
 import { CostsChart } from "./costs-chart";
 import { type Day, KIND_WORDS, KINDS, dayName, daysOf, monthAfter, monthInWords, monthName } from "./words";
 
-/** How often to look at the sums again, in seconds. */
-const EVERY_SECONDS = 60;
+/** How often the costs are fetched again. */
+const POLL_SECONDS = 60;
 
-/** What a month costs: the sum and the limit, by day, by kind, and the prices that it is counted at. */
+/** The view of a month's costs: the total and the limit, the costs by day and by kind, and the prices. */
 export function Costs({ api }: { api: Api }) {
   const today = new Date().toISOString().slice(0, 10); // months begin and end in UTC
   const thisMonth = today.slice(0, 7);
   const [month, setMonth] = useState(thisMonth);
   const { value, problem } = usePoll(
     useCallback((signal: AbortSignal) => api.costs(month, signal), [api, month]),
-    () => EVERY_SECONDS,
+    () => POLL_SECONDS,
   );
   const costs = value?.month === month ? value : undefined;
 
@@ -174,13 +174,13 @@ function Prices({ costs }: { costs: MonthlyCosts }) {
       </p>
       {costs.prices_failure !== null && (
         <p class="notice">
-          The last time it could not be read, or not wholly: {costs.prices_failure}. The prices known before stay.
+          AWS’s price list could not be read completely: {costs.prices_failure}. The prices known before stay in use.
         </p>
       )}
       {costs.unpriced.map(({ kind, instance }) => (
         <p key={`${kind} ${instance}`} class="notice">
-          No price is known for {instance} ({kind}), so a limit refuses it. Give one with the setting{" "}
-          <code>instance_prices_usd</code>.
+          No price is known for {instance} ({kind}), so nothing can start on it under a limit. Give one with the
+          setting <code>instance_prices_usd</code>.
         </p>
       ))}
       <div class="wide-table" role="region" aria-label="Prices as a table" tabIndex={0}>

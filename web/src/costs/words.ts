@@ -1,7 +1,7 @@
 import type { CostKind, MonthlyCosts } from "../contract";
 import { dollars } from "../format";
 
-/** What a writer calls each kind of cost, in the order of the plot from below. */
+/** The words for each kind of cost, in the order in which the chart stacks them from below. */
 export const KIND_WORDS: Record<CostKind, string> = {
   training: "training",
   search: "search for settings",
@@ -13,7 +13,7 @@ export const KIND_WORDS: Record<CostKind, string> = {
 
 export const KINDS = Object.keys(KIND_WORDS) as CostKind[];
 
-/** How the month stands in one or two sentences, for somebody who fears a bill. */
+/** Sums up the month in one to three sentences, for somebody who fears a bill. */
 export function monthInWords(costs: MonthlyCosts): string {
   const { spent_usd: spent, reserved_usd: reserved, limit_usd: limit, left_usd: left } = costs;
   const kept = reserved > 0 ? ` Up to ${dollars(reserved)} more is reserved for what is running now.` : "";
@@ -31,7 +31,7 @@ export function monthInWords(costs: MonthlyCosts): string {
   return sum + kept + rest;
 }
 
-/** What one day has added, by kind: `Nov 3: $1.50 (training $1.25, batches $0.25); $4.00 since the month began`. */
+/** Describes a day's costs by kind: `Nov 3: $1.50 (training $1.25, batches $0.25); $4.00 since the month began`. */
 export function dayInWords(day: Day): string {
   const parts = KINDS.filter((kind) => (day.spent[kind] ?? 0) > 0).map(
     (kind) => `${KIND_WORDS[kind]} ${dollars(day.spent[kind] ?? 0)}`,
@@ -42,9 +42,9 @@ export function dayInWords(day: Day): string {
 
 export type ByKind = Partial<Record<CostKind, number>>;
 
-/** One day of the month, with what it added and what the month had come to by its end. */
+/** One day of the month, with its own costs and the month's total at its end. */
 export interface Day {
-  /** As `2026-11-03`. */
+  /** Such as `2026-11-03`. */
   date: string;
   spent: ByKind;
   total: number;
@@ -52,7 +52,7 @@ export interface Day {
   sum: number;
 }
 
-/** Every day of the month up to `today` (UTC), also those without costs. */
+/** Returns every day of the month up to `today` (UTC), including days without costs. */
 export function daysOf(costs: MonthlyCosts, today: string): Day[] {
   const added = new Map(costs.by_day.map((day) => [day.day, day.spent_usd as ByKind]));
   const days: Day[] = [];
@@ -66,13 +66,13 @@ export function daysOf(costs: MonthlyCosts, today: string): Day[] {
   return days;
 }
 
-/** How many days a month such as `2026-11` has. */
+/** Returns the number of days of a month such as `2026-11`. */
 export function lengthOf(month: string): number {
   const [year, number] = month.split("-").map(Number);
   return new Date(Date.UTC(year ?? 0, number ?? 0, 0)).getUTCDate();
 }
 
-/** The month so many months later; `"2026-01", -1` → `2025-12`. */
+/** Returns the month `by` months later; `"2026-01", -1` → `2025-12`. */
 export function monthAfter(month: string, by: number): string {
   const [year, number] = month.split("-").map(Number);
   return new Date(Date.UTC(year ?? 0, (number ?? 1) - 1 + by, 1)).toISOString().slice(0, 7);

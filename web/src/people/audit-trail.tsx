@@ -4,7 +4,7 @@ import { instant } from "../format";
 import { ProblemNotice } from "../notices";
 import { usePoll } from "../poll";
 
-/** Who changed what, the newest first. */
+/** The table of who changed what, newest first. */
 export function AuditTrail({ api }: { api: Api }) {
   const trail = usePoll(
     useCallback((signal: AbortSignal) => api.auditTrail(signal), [api]),

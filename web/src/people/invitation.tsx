@@ -5,7 +5,7 @@ import type { Person, Role } from "../contract";
 import { ProblemNotice } from "../notices";
 import { ROLE_WORDS, ROLES } from "./words";
 
-/** Asks for an address and a role, and invites. */
+/** The form that invites a person by e-mail address and role. */
 export function InvitationForm({ api, onInvited }: { api: Api; onInvited: (person: Person) => void }) {
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState<Problem | null>(null);
@@ -42,7 +42,7 @@ export function InvitationForm({ api, onInvited }: { api: Api; onInvited: (perso
           ))}
         </select>
       </label>
-      <p class="quiet small">They get a one-time password by e-mail, good for seven days.</p>
+      <p class="quiet small">They get a one-time password by e-mail, valid for seven days.</p>
       <ProblemNotice problem={problem} />
       <div class="answers">
         <button class="primary" disabled={busy}>

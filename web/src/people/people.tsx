@@ -8,7 +8,7 @@ import { AuditTrail } from "./audit-trail";
 import { InvitationForm } from "./invitation";
 import { ROLE_WORDS, ROLES, stateInWords } from "./words";
 
-/** Who may sign in: invite, change a role, remove; and what was changed by whom. */
+/** The view that manages who may sign in, and shows the audit trail. */
 export function People({ api }: { api: Api }) {
   const list = usePoll(
     useCallback((signal: AbortSignal) => api.people(signal), [api]),
@@ -22,7 +22,7 @@ export function People({ api }: { api: Api }) {
     setProblem(null);
     try {
       await api.changeRole(person.id, role);
-      setSaid(`${person.email} is ${role} now. It counts within a minute.`);
+      setSaid(`${person.email} is ${role} now. The change takes effect within a minute.`);
     } catch (error) {
       setProblem(problemOf(error));
     }
@@ -32,7 +32,7 @@ export function People({ api }: { api: Api }) {
   return (
     <>
       <h1>People</h1>
-      <p class="quiet lede">Nobody signs up: you invite whom you let in. A change counts within a minute.</p>
+      <p class="quiet lede">Nobody can sign up: you invite people. A change takes effect within a minute.</p>
       <InvitationForm
         api={api}
         onInvited={(person) => {
@@ -68,7 +68,7 @@ export function People({ api }: { api: Api }) {
         >
           <p>
             Their sign-in and their API keys are refused within a minute, for good. What they made stays: stories,
-            runs and versions belong to all.
+            runs and versions belong to everybody.
           </p>
         </Confirm>
       )}

@@ -1,7 +1,7 @@
 import type { Person, Role } from "../contract";
 import { instant } from "../format";
 
-/** What a role allows, the least first. */
+/** What each role allows; the role that allows least comes first. */
 export const ROLE_WORDS: Record<Role, string> = {
   reader: "Reader: chats",
   author: "Author: chats, works with stories, runs and versions, has keys",
@@ -10,7 +10,7 @@ export const ROLE_WORDS: Record<Role, string> = {
 
 export const ROLES = Object.keys(ROLE_WORDS) as Role[];
 
-/** Where a person is between invitation and removal. */
+/** Describes whether a person has been invited, has signed in or is disabled. */
 export function stateInWords(person: Person): string {
   const invited = person.invited_at === null ? "" : `Invited ${instant(person.invited_at)}`;
   if (!person.enabled) return `${invited}; disabled in Cognito's console.`;
