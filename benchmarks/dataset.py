@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from stories import recipe
-from stories.dataset import assemble
-from stories.models import DataReport, Record, Reject, Source
-from stories.reading import read_file
+from stories.dataset import training_plan
+from stories.dataset.assembly import assemble
+from stories.reading.file_reader import read_file
+from stories.records import Record, Reject, Source
+from stories.report.data_report import DataReport
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ def make(stories: Path, into: Path) -> DataReport:
     Raises:
         SystemExit: the folder has no story.
     """
-    options = recipe.options(
+    options = training_plan.dataset_options(
         "bench", SmallModel(), minimum_words=1, instance="ml.g6.xlarge", spot=True, max_training_minutes=60
     )
     into.mkdir(parents=True, exist_ok=True)

@@ -18,9 +18,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stories.models import Record, Reject, Source
-from stories.reading import read_file
-from stories.works import reading_order
+from stories.reading.file_reader import read_file
+from stories.records import Record, Reject, Source
+from stories.structure.titles import reading_order
 
 _HEAD = "A RUNNING HEAD OF THIS BOOK"
 _BY_PANDOC = ("docx", "epub", "odt", "rtf")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import dataset
-from stories import recipe
+from stories.dataset import training_plan
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 BASE = CHECKOUT / ".cache" / "base-model"
@@ -96,7 +96,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="storyloom-bench-") as temporary:
         root = Path(temporary)
         report = dataset.make(given.stories, root / "dataset")
-        chosen = recipe.recipe(dataset.SmallModel(), given.seconds // 60 or 1)
+        chosen = training_plan.choose_recipe(dataset.SmallModel(), given.seconds // 60 or 1)
         settings = {
             "sequence_length": chosen.sequence_length,
             "max_seconds": given.seconds,

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from stories import recipe
-from stories.dataset import assemble
-from stories.models import Record, Reject, Source
-from stories.reading import read_file
+from stories.dataset import training_plan
+from stories.dataset.assembly import assemble
+from stories.reading.file_reader import read_file
+from stories.records import Record, Reject, Source
 
 _WARM_UP = {
     "english.txt": "Once upon a time there was a benchmark, and it had loaded everything before it began.\n"
@@ -56,7 +56,7 @@ def main() -> None:
             for line in lines:
                 written.write(line.model_dump_json().encode() + b"\n")
     else:
-        options = recipe.options(
+        options = training_plan.dataset_options(
             "bench", _Model(), minimum_words=1, instance="ml.g6.xlarge", spot=True, max_training_minutes=60
         )
         with tempfile.TemporaryDirectory(dir=folder.parent) as dataset:

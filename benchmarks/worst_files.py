@@ -18,12 +18,12 @@ from types import FrameType
 from fpdf import FPDF
 
 from benchmarks.corpus import Corpus
-from stories.confinement import ReadingProcess
-from stories.models import Source
-from stories.names import find_names
-from stories.passages import passages
-from stories.reading import read_file
-from stories.windows import cut
+from stories.dataset.names import find_names
+from stories.dataset.passages import passages
+from stories.dataset.windows import cut_windows
+from stories.reading.file_reader import read_file
+from stories.reading.sandbox import ReadingProcess
+from stories.records import Source
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 _PROSE = "The lantern in the harbour went out before the ship had come in, and nobody saw."
@@ -51,7 +51,7 @@ def _read(name: str) -> Callable[[bytes], object]:
 
 def _prepare(content: bytes) -> None:
     text = content.decode()
-    cut(text, 2000, "en")
+    cut_windows(text, 2000, "en")
     passages(text)
     find_names(text, "en")
 

@@ -133,7 +133,7 @@ def check(
     from cli.check import check as check_folder  # noqa: PLC0415 (slow)
     from cli.check import read_settings  # noqa: PLC0415 (slow)
     from cli.check_summary import summary  # noqa: PLC0415 (slow)
-    from stories.report import to_html  # noqa: PLC0415 (slow)
+    from stories.report.report_page import report_to_html  # noqa: PLC0415 (slow)
 
     if html is not None and html.resolve().is_relative_to(folder.resolve()):
         raise CommandError(
@@ -150,7 +150,7 @@ def check(
         out.print(summary(report), highlight=False)
     page = html or cached_page("check.html")
     if html is not None or (show_page and not as_json):
-        write_private(page, to_html(report))
+        write_private(page, report_to_html(report))
         shown = show_page and not as_json and show(page)
         notes.print(
             f"{'shown in the browser' if shown else 'the page'}: {page}", highlight=False, markup=False

@@ -9,7 +9,7 @@ from aws_cdk import Aws
 
 from stacks.request_limits import WITHOUT_NETWORK, only_instances
 from stacks.settings import Settings
-from stories.estimate import GRACE_MINUTES, LONGEST_EVALUATION_MINUTES, SPOT_WAIT_HOURS
+from stories.dataset.training_plan import GRACE_MINUTES, LONGEST_EVALUATION_MINUTES, SPOT_WAIT_HOURS
 
 _JOBS = "$.assembled.jobs"
 _MINUTE = 60

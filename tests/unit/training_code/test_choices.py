@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from stories import recipe
+from stories.dataset import training_plan
 from storyloom_jobs.container import JobError
 from storyloom_jobs.cpu.resources import GIBIBYTE
 from storyloom_jobs.hardware import MachineShare
@@ -104,7 +104,7 @@ def test_the_length_is_that_of_the_datasets_windows(base: int, length: int) -> N
     class Model:
         name, chat, context_length, parameters_millions = "model", True, 8192, base
 
-    assert recipe.recipe(Model(), 60).sequence_length == length
+    assert training_plan.choose_recipe(Model(), 60).sequence_length == length
 
 
 def test_a_short_context_and_a_small_step_shorten_the_rows() -> None:
@@ -186,7 +186,7 @@ def test_every_choice_has_its_reason_in_the_log_and_the_record(
 
 
 def test_the_estimate_of_the_data_report_assumes_the_most_epochs() -> None:
-    assert recipe.MOST_EPOCHS == choices.MAX_EPOCHS
+    assert training_plan.MAX_EPOCHS == choices.MAX_EPOCHS
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from storyloom_jobs.lora_model import BaseShape
 MILLION = 1_000_000
 
 MAX_EPOCHS = 4
-"""The estimate of the data report assumes the same number (`stories.recipe`)."""
+"""The estimate of the data report assumes the same number (`stories.dataset.training_plan`)."""
 
 _EPOCHS = (
     (12_000, 1, "more epochs would memorize so little text"),
