@@ -44,9 +44,9 @@ class SignInPage:
         self.page.get_by_role("button", name="Send me a code").click()
 
     def choose_password(self, password: str, again: str | None = None) -> None:
-        """Answer a first sign-in with an own password."""
+        """Set a new password, at the first sign-in or with a code."""
         self.page.get_by_label("New password").fill(password)
-        self.page.get_by_label("The same again").fill(password if again is None else again)
+        self.page.get_by_label("Repeat the new password").fill(password if again is None else again)
         self.page.get_by_role("button", name="Save and sign in").click()
 
     def problem(self) -> Locator:
@@ -88,28 +88,28 @@ class ChatPage:
         """Stop the answer being written."""
         self.page.get_by_role("button", name="Stop").click()
 
-    def answer(self, voice: str = "storyloom") -> Locator:
-        """The newest answer of `storyloom` or `base`; its `data-state` says how far it is."""
-        return self.page.locator(f'article[data-voice="{voice}"]').last
+    def answer(self, model: str = "storyloom") -> Locator:
+        """The newest answer of `storyloom` or `base`; `data-state` is its state."""
+        return self.page.locator(f'article[data-model="{model}"]').last
 
-    def answer_prose(self, voice: str = "storyloom") -> Locator:
+    def answer_prose(self, model: str = "storyloom") -> Locator:
         """Only the words of the newest answer."""
-        return self.answer(voice).locator(".prose")
+        return self.answer(model).locator("[data-part=prose]")
 
-    def answer_text(self, voice: str = "storyloom") -> str:
+    def answer_text(self, model: str = "storyloom") -> str:
         """The words of the newest answer as they stand now."""
-        return self.answer_prose(voice).inner_text()
+        return self.answer_prose(model).inner_text()
 
-    def expect_state(self, state: str, voice: str = "storyloom", timeout_ms: float = 5_000) -> None:
-        """Wait for the newest answer to be `streaming`, `done`, `cut`, `stopped`, `waking` or `broken`."""
-        expect(self.answer(voice)).to_have_attribute("data-state", state, timeout=timeout_ms)
+    def expect_state(self, state: str, model: str = "storyloom", timeout_ms: float = 5_000) -> None:
+        """Wait for the newest answer to be `streaming`, `done`, `cut`, `stopped`, `waking` or `failed`."""
+        expect(self.answer(model)).to_have_attribute("data-state", state, timeout=timeout_ms)
 
-    def watch(self, voice: str = "storyloom") -> Callable[[], list[str]]:
-        """Record each distinct text that the first answer of `voice` shows; returns how to read the record.
+    def watch(self, model: str = "storyloom") -> Callable[[], list[str]]:
+        """Record each distinct text that the first answer of `model` shows; returns how to read the record.
 
         Call it before `send`, in a conversation without answers.
         """
-        self.page.evaluate(_WATCH, f'article[data-voice="{voice}"] .prose')
+        self.page.evaluate(_WATCH, f'article[data-model="{model}"] [data-part=prose]')
 
         def seen() -> list[str]:
             texts: list[str] = self.page.evaluate("() => window.storyloomSeen")
@@ -153,7 +153,7 @@ class StoriesPage(_View):
             }""",
             files,
         )
-        self.page.locator(".drop").dispatch_event("drop", {"dataTransfer": transfer})
+        self.page.get_by_role("group", name="Add stories").dispatch_event("drop", {"dataTransfer": transfer})
 
     def uploads(self) -> Locator:
         """The list of files being sent."""
@@ -161,7 +161,7 @@ class StoriesPage(_View):
 
     def stories(self) -> Locator:
         """One row for each story in the bucket."""
-        return self.page.locator("table.stories tbody tr")
+        return self.page.locator("main table tbody tr")
 
 
 class RunsPage(_View):
@@ -171,7 +171,7 @@ class RunsPage(_View):
 
     def rows(self) -> Locator:
         """One link for each run, newest first."""
-        return self.page.locator("a.run-row")
+        return self.page.get_by_role("list", name="Runs").get_by_role("link")
 
     def open_run(self, index: int = 0) -> None:
         """Open the run at that place of the list."""
@@ -185,12 +185,16 @@ class RunsPage(_View):
         """
         return {
             str(step.get_attribute("data-step")): str(step.get_attribute("data-state"))
-            for step in self.page.locator("ol.steps > li").all()
+            for step in self.page.locator("[data-step]").all()
         }
 
-    def status(self) -> str:
-        """The word on the open run's badge."""
-        return self.page.locator(".run-head .badge").inner_text()
+    def badge(self) -> Locator:
+        """The open run's badge."""
+        return self.page.locator("main [data-status]")
+
+    def approval(self) -> Locator:
+        """The question whether the open run may train."""
+        return self.page.get_by_role("region", name="Approve the training?")
 
 
 class Question:
@@ -215,7 +219,7 @@ class HostingPanel:
 
     def open(self) -> "HostingPanel":
         """Show it."""
-        self.page.locator("button.hosting").click()
+        self.page.locator("[popovertarget=hosting-panel]").click()
         expect(self.box.get_by_role("button", name="Sign out")).to_be_visible()
         return self
 
@@ -255,14 +259,18 @@ class KeysPage:
         expect(self.page.get_by_role("heading", name="API keys", level=1)).to_be_visible()
         return self
 
-    def make(self, name: str) -> None:
-        """Ask for a key with the usual choices, or those that were made before."""
-        self.page.get_by_label("Name, to know it by").fill(name)
-        self.page.get_by_role("button", name="Make the key").click()
+    def name(self) -> Locator:
+        """The field for the name of a new key."""
+        return self.page.get_by_label("Name, such as the program that will use it")
 
-    def made(self) -> Locator:
+    def create(self, name: str) -> None:
+        """Create a key with the choices as they stand in the form."""
+        self.name().fill(name)
+        self.page.get_by_role("button", name="Create the key").click()
+
+    def created(self) -> Locator:
         """The card of a new key."""
-        return self.page.locator("section[aria-labelledby=made-key]")
+        return self.page.locator("section[aria-labelledby=created-key]")
 
     def revoke(self, name: str) -> None:
         """Ask to revoke a key; what comes of it is for the question that follows."""
@@ -284,7 +292,7 @@ class PeoplePage:
 
     def card(self, email: str) -> Locator:
         """What is said of one person."""
-        return self.page.locator("ul.people > li").filter(has_text=email)
+        return self.page.get_by_role("list", name="Who may sign in").locator("> li").filter(has_text=email)
 
     def invite(self, email: str, role: str) -> None:
         """Invite somebody."""

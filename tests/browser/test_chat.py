@@ -9,8 +9,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser import samples
-from tests.browser.pages import ChatPage
-from tests.browser.server import StoryloomServer
+from tests.browser.conftest import sign_in_as
+from tests.browser.pages import ChatPage, HostingPanel, Question, SignInPage
+from tests.browser.server import EMAIL, PASSWORD, StoryloomServer
 
 pytestmark = pytest.mark.browser
 
@@ -187,7 +188,7 @@ def test_another_take_keeps_the_one_before(signed_in: Page, storyloom: Storyloom
     signed_in.get_by_role("button", name="Try again").click()
     expect(chat.answer_prose()).to_have_text("Another tale.")
     expect(chat.answer()).to_contain_text("2 of 2")
-    signed_in.get_by_role("button", name="Take before").click()
+    signed_in.get_by_role("button", name="Previous take").click()
     assert chat.answer_text() == WHOLE
 
 
@@ -196,8 +197,8 @@ def test_an_answer_cut_at_its_length_can_go_on(signed_in: Page, storyloom: Story
     chat = ChatPage(signed_in)
     chat.send("Begin.")
     chat.expect_state("cut")
-    signed_in.get_by_role("button", name="Go on").click()
-    expect(signed_in.locator("li.turn")).to_have_count(2)
+    signed_in.get_by_role("button", name="Continue").click()
+    expect(signed_in.locator("article[data-model]")).to_have_count(2)
     _wait_until("It is asked to go on", 5, lambda: len(storyloom.answers.requests) == 2)
     assert [message["role"] for message in storyloom.answers.requests[1]["messages"]] == [
         "user",
@@ -232,7 +233,51 @@ def test_the_conversation_survives_a_reload_and_other_views(
     signed_in.reload()
     chat.expect_state("stopped")
     assert chat.answer_text() == "The tide went out,"
-    signed_in.get_by_role("button", name="Start over").click()
+
+
+def test_start_over_asks_before_it_deletes(signed_in: Page, storyloom: StoryloomServer) -> None:
+    chat, question = ChatPage(signed_in), Question(signed_in)
+    chat.send("Begin.")
+    chat.expect_state("done")
+    start_over = signed_in.get_by_role("button", name="Start over")
+    start_over.click()
+    question.answer("Keep it")
+    expect(start_over).to_be_focused()
+    chat.expect_state("done")
+    start_over.press("Enter")
+    question.answer("Delete it")
+    expect(signed_in.get_by_text("What shall we write?")).to_be_visible()
+    expect(chat.prompt()).to_be_focused()
+    assert len(storyloom.answers.requests) == 1
+    signed_in.reload()
+    expect(signed_in.get_by_text("What shall we write?")).to_be_visible()
+
+
+def test_the_conversation_survives_the_closing_of_its_tab(
+    signed_in: Page, storyloom: StoryloomServer
+) -> None:
+    chat = ChatPage(signed_in)
+    chat.send("Begin.")
+    chat.expect_state("done")
+    signed_in.close(run_before_unload=True)
+    later = signed_in.context.new_page()
+    SignInPage(later).open(storyloom.url).sign_in(EMAIL, PASSWORD)
+    ChatPage(later).expect_state("done")
+    assert ChatPage(later).answer_text() == WHOLE
+
+
+def test_two_tabs_of_one_person_show_the_same_conversation(
+    signed_in: Page, storyloom: StoryloomServer
+) -> None:
+    other = signed_in.context.new_page()
+    sign_in_as(other, storyloom)
+    ChatPage(signed_in).send("Begin.")
+    ChatPage(signed_in).expect_state("done")
+    expect(ChatPage(other).answer_prose()).to_contain_text("Nobody spoke.")
+    ChatPage(other).send("And then?")
+    ChatPage(other).expect_state("done")
+    expect(signed_in.get_by_text("And then?")).to_be_visible()
+    HostingPanel(other).open().button("Sign out").click()
     expect(signed_in.get_by_text("What shall we write?")).to_be_visible()
 
 
@@ -241,7 +286,7 @@ def test_an_error_shows_its_message_and_its_cure(signed_in: Page, storyloom: Sto
     storyloom.chat_error = (413, error)
     chat = ChatPage(signed_in)
     chat.send("Begin.")
-    chat.expect_state("broken")
+    chat.expect_state("failed")
     expect(chat.answer()).to_contain_text("The chat has 9 characters. Start a new chat.")
 
 

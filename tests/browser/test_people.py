@@ -45,7 +45,7 @@ def test_a_refused_change_says_why_and_shows_what_is(people: PeoplePage, storylo
 
 
 def test_an_owner_reads_what_was_changed(people: PeoplePage) -> None:
-    trail = people.page.get_by_role("region", name="Audit trail")
+    trail = people.page.get_by_role("region", name="Audit trail").last
     expect(trail).to_contain_text("POST /api/runs/{run_id}/approve")
     expect(trail).to_contain_text("writer@example.com")
     expect(trail).to_contain_text("403, 12 times")
@@ -64,7 +64,7 @@ def test_a_reader_is_offered_the_chat_alone_and_asks_for_nothing_else(
     assert navigation.get_by_role("link").all_inner_texts() == ["Chat"]
     for view in ("stories", "runs", "runs/20260930-170000-beef", "models", "keys", "people"):
         page.goto(f"{storyloom.url}/#/{view}")
-        expect(page.get_by_text("Your role does not open this view.")).to_be_visible()
+        expect(page.get_by_text("Your role does not include this view.")).to_be_visible()
     assert set(storyloom.directory.asked) == {"GET /api/status", "GET /api/me"}
 
 

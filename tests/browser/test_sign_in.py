@@ -100,7 +100,7 @@ def test_signing_out_forgets_the_conversation(signed_in: Page, storyloom: Storyl
     signed_in.get_by_role("button", name=re.compile("Details and account")).click()
     signed_in.get_by_role("button", name="Sign out").click()
     expect(signed_in.get_by_label("E-mail")).to_be_visible()
-    assert signed_in.evaluate("() => sessionStorage.length") == 0
+    assert signed_in.evaluate("() => sessionStorage.length + localStorage.length") == 0
     SignInPage(signed_in).sign_in(EMAIL, PASSWORD)
     expect(signed_in.get_by_text("What shall we write?")).to_be_visible()
 

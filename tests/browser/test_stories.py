@@ -1,10 +1,13 @@
 """Bringing stories in."""
 
+import json
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from stories.readers import readers
+from tests.browser.conftest import WEB
 from tests.browser.pages import Question, StoriesPage
 from tests.browser.server import StoryloomServer
 
@@ -18,6 +21,14 @@ def test_the_stories_are_listed(signed_in: Page) -> None:
     expect(stories.nth(1)).to_contain_text("8.7 KB")
 
 
+def test_the_page_lists_the_formats_that_are_read(signed_in: Page) -> None:
+    listed = json.loads((WEB / "src" / "views" / "stories" / "formats.json").read_text())
+    assert listed == sorted(readers()), "formats.json is out of date: run `make openapi`"
+    StoriesPage(signed_in).open()
+    box = signed_in.get_by_role("group", name="Add stories")
+    expect(box).to_contain_text("text, Markdown, Word, OpenDocument, RTF, EPUB, PDF, HTML, CSV")
+
+
 def test_chosen_files_arrive_whole(signed_in: Page, storyloom: StoryloomServer, tmp_path: Path) -> None:
     tale = tmp_path / "tale.txt"
     tale.write_bytes("Já, „wäre“ 🧵\r\n".encode() * 2000)
@@ -25,7 +36,7 @@ def test_chosen_files_arrive_whole(signed_in: Page, storyloom: StoryloomServer, 
     other.write_text("# Other")
     page = StoriesPage(signed_in).open()
     page.choose_files([tale, other])
-    expect(page.uploads()).to_contain_text("2 of 2 files uploaded. That is all of them.")
+    expect(page.uploads()).to_contain_text("2 of 2 files uploaded. All have arrived.")
     assert storyloom.uploads == {"tale.txt": tale.read_bytes(), "other.md": other.read_bytes()}
     expect(page.stories()).to_have_count(4)
 

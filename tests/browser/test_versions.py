@@ -24,23 +24,23 @@ def test_each_version_says_what_it_is_and_what_may_be_done(
 ) -> None:
     storyloom.models = samples.models()
     versions = VersionsPage(signed_in).open()
-    expect(versions.card("v6")).to_contain_text("Waits for your yes")
+    expect(versions.card("v6")).to_contain_text("Waiting for approval")
     expect(versions.card("v6")).to_contain_text("32 stories · 44,714 words")
-    expect(versions.card("v6")).to_contain_text("34% less surprised than the base model")
+    expect(versions.card("v6")).to_contain_text("perplexity 34% lower than the base model's")
     assert {model["version"]: versions.choices(model["version"]) for model in storyloom.models} == {
-        "v6": ["Yes, let it answer", "No, keep it aside"],
+        "v6": ["Approve", "Reject"],
         "v5": [],
-        "v4": ["Go back to it"],
-        "v3": ["Let it answer", "No, keep it aside"],
-        "v2": ["Let it answer all the same"],
-        "v1": ["Try it again", "No, keep it aside"],
+        "v4": ["Activate again"],
+        "v3": ["Activate", "Reject"],
+        "v2": ["Approve anyway"],
+        "v1": ["Try again", "Reject"],
     }
 
 
 def test_going_back_asks_for_the_one_before_and_says_so(signed_in: Page, storyloom: StoryloomServer) -> None:
     storyloom.models = samples.models()
     versions = VersionsPage(signed_in).open()
-    versions.choose("v4", "Go back to it")
+    versions.choose("v4", "Activate again")
     expect(signed_in.get_by_role("status").filter(has_text="v4: activate it is.")).to_be_visible()
     expect(versions.card("v4")).to_contain_text("Approved")
     assert storyloom.decisions == [("v4", "activate")]
@@ -48,7 +48,7 @@ def test_going_back_asks_for_the_one_before_and_says_so(signed_in: Page, storylo
 
 @pytest.mark.parametrize(
     ("label", "decision", "status"),
-    [("Yes, let it answer", "approve", "Approved"), ("No, keep it aside", "reject", "Rejected")],
+    [("Approve", "approve", "Approved"), ("Reject", "reject", "Rejected")],
 )
 def test_a_version_that_waits_gets_its_answer(
     signed_in: Page, storyloom: StoryloomServer, label: str, decision: str, status: str
@@ -70,7 +70,7 @@ def test_a_decision_that_cannot_be_says_why_and_what_to_do(
         "cure": "Wait for it.",
     }
     versions = VersionsPage(signed_in).open()
-    versions.choose("v3", "Let it answer")
+    versions.choose("v3", "Activate")
     expect(signed_in.get_by_role("alert")).to_contain_text("A run is going on.")
     expect(signed_in.get_by_role("alert")).to_contain_text("Wait for it.")
     expect(versions.card("v3").get_by_role("button").first).to_be_enabled()
