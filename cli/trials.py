@@ -31,7 +31,10 @@ def trials_table(search: dict[str, Any]) -> Group:
             in_words(trial["seconds"]) if trial["seconds"] else "",
             _status(trial),
         )
-    return Group(Text(f"{place}: the trial with the lowest validation loss becomes the new version{_cost(search)}"), table)
+    return Group(
+        Text(f"{place}: the trial with the lowest validation loss becomes the new version{_cost(search)}"),
+        table,
+    )
 
 
 def trial_lines(search: dict[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""A real Chromium, the page as it is built now, and the small server that the page's tests talk with."""
+"""A real Chromium, the page as it is built now, and the small server behind it."""
 
 import shutil
 import subprocess
@@ -15,7 +15,7 @@ from tests.browser.server import REFRESH_TOKEN, StoryloomServer
 CHECKOUT = Path(__file__).resolve().parents[2]
 WEB = CHECKOUT / "web"
 
-# Once: whoever signs out on this tab stays out.
+# Only once: after signing out, a tab stays signed out.
 _SIGNED_IN_BEFORE = f"""
 if (window.name === "") {{
   window.name = "opened";
@@ -54,13 +54,13 @@ def storyloom(built_page: Path) -> Iterator[StoryloomServer]:
 
 @pytest.fixture
 def signed_in(page: Page, storyloom: StoryloomServer) -> Page:
-    """A tab in which the writer signed in before, so that it opens with what the page remembers of that."""
+    """A tab with the stored sign-in of the writer, which the page opens with."""
     sign_in_as(page, storyloom)
     return page
 
 
 def sign_in_as(page: Page, storyloom: StoryloomServer) -> None:
-    """Open the page in a tab that remembers a sign-in."""
+    """Open the page in a tab with a stored sign-in."""
     page.add_init_script(_SIGNED_IN_BEFORE)
     page.goto(storyloom.url)
     page.get_by_role("navigation", name="Main").wait_for()

@@ -32,25 +32,25 @@ class SignInPage:
         return self
 
     def sign_in(self, email: str, password: str) -> None:
-        """Fill in and send the form; what comes of it is the caller's to look at."""
+        """Fill in and send the form; the caller checks the result."""
         self.page.get_by_label("E-mail").fill(email)
         self.page.get_by_label("Password").fill(password)
         self.page.get_by_role("button", name="Sign in").click()
 
-    def ask_for_code(self, email: str) -> None:
-        """Have a code sent, for a forgotten password."""
+    def request_code(self, email: str) -> None:
+        """Request a code for a forgotten password."""
         self.page.get_by_role("button", name="I forgot my password").click()
         self.page.get_by_label("E-mail").fill(email)
         self.page.get_by_role("button", name="Send me a code").click()
 
     def choose_password(self, password: str, again: str | None = None) -> None:
         """Set a new password, at the first sign-in or with a code."""
-        self.page.get_by_label("New password").fill(password)
+        self.page.get_by_label("New password", exact=True).fill(password)
         self.page.get_by_label("Repeat the new password").fill(password if again is None else again)
         self.page.get_by_role("button", name="Save and sign in").click()
 
     def problem(self) -> Locator:
-        """What the page says went wrong."""
+        """The message about what went wrong."""
         return self.page.get_by_role("alert")
 
 
@@ -62,7 +62,7 @@ class ChatPage:
         self.page = page
 
     def open(self) -> "ChatPage":
-        """Show the chat and wait until one can write."""
+        """Show the chat and wait until a prompt can be written."""
         self.page.get_by_role("link", name="Chat", exact=True).click()
         expect(self.prompt()).to_be_visible()
         return self
@@ -93,11 +93,11 @@ class ChatPage:
         return self.page.locator(f'article[data-model="{model}"]').last
 
     def answer_prose(self, model: str = "storyloom") -> Locator:
-        """Only the words of the newest answer."""
+        """The text of the newest answer, without heading and buttons."""
         return self.answer(model).locator("[data-part=prose]")
 
     def answer_text(self, model: str = "storyloom") -> str:
-        """The words of the newest answer as they stand now."""
+        """Return the text of the newest answer."""
         return self.answer_prose(model).inner_text()
 
     def expect_state(self, state: str, model: str = "storyloom", timeout_ms: float = 5_000) -> None:
@@ -105,7 +105,7 @@ class ChatPage:
         expect(self.answer(model)).to_have_attribute("data-state", state, timeout=timeout_ms)
 
     def watch(self, model: str = "storyloom") -> Callable[[], list[str]]:
-        """Record each distinct text that the first answer of `model` shows; returns how to read the record.
+        """Record each distinct text of the first answer of `model`; returns a function that reads the record.
 
         Call it before `send`, in a conversation without answers.
         """
@@ -179,7 +179,7 @@ class RunsPage(_View):
         expect(self.page.get_by_role("heading", name="Steps")).to_be_visible()
 
     def step_states(self) -> dict[str, str]:
-        """How far each of the ten steps is, by its name.
+        """Return the state of each step by its name.
 
         `waiting`, `running`, `done`, `failed`, `skipped` (not needed) or `unreached` (after a failure).
         """
@@ -198,7 +198,7 @@ class RunsPage(_View):
 
 
 class Question:
-    """The question before something that is not easily undone."""
+    """The dialog that asks before something that is hard to undo."""
 
     def __init__(self, page: Page) -> None:
         """Work on a tab that shows, or will show, a question."""
@@ -210,7 +210,7 @@ class Question:
 
 
 class HostingPanel:
-    """What is behind the state of the storyteller in the header."""
+    """The panel behind the state of the storyteller in the header."""
 
     def __init__(self, page: Page) -> None:
         """Work on a tab where somebody is signed in."""
@@ -242,12 +242,12 @@ class CostsPage:
         return self
 
     def plot(self) -> Locator:
-        """The bars under the limit."""
+        """The chart."""
         return self.page.get_by_role("img", name="The month's costs by day")
 
 
 class KeysPage:
-    """The keys of programs."""
+    """The API keys."""
 
     def __init__(self, page: Page) -> None:
         """Work on a tab where somebody is signed in."""
@@ -273,7 +273,7 @@ class KeysPage:
         return self.page.locator("section[aria-labelledby=created-key]")
 
     def revoke(self, name: str) -> None:
-        """Ask to revoke a key; what comes of it is for the question that follows."""
+        """Press *Revoke*; the page then asks."""
         self.page.get_by_role("button", name=f"Revoke {name}").click()
 
 
@@ -291,7 +291,7 @@ class PeoplePage:
         return self
 
     def card(self, email: str) -> Locator:
-        """What is said of one person."""
+        """The card of a person."""
         return self.page.get_by_role("list", name="Who may sign in").locator("> li").filter(has_text=email)
 
     def invite(self, email: str, role: str) -> None:
@@ -308,13 +308,13 @@ class VersionsPage(_View):
     name = "Versions"
 
     def card(self, version: str) -> Locator:
-        """What is said of one version."""
+        """The card of a version."""
         return self.page.get_by_role("region", name=version, exact=True)
 
     def choices(self, version: str) -> list[str]:
-        """What may be done with a version."""
+        """Return the labels of a version's buttons."""
         return self.card(version).get_by_role("button").all_inner_texts()
 
     def choose(self, version: str, label: str) -> None:
-        """Do it."""
+        """Press one of a version's buttons."""
         self.card(version).get_by_role("button", name=f"{label}: {version}").click()

@@ -111,7 +111,7 @@ def audit() -> list[Json]:
 
 
 def costs(month: str, days: list[tuple[int, dict[str, float]]], *, limit: float | None = 20.0) -> Json:
-    """A month's costs from what each day had by kind; two dollars are reserved for a model awake."""
+    """A month's costs from what each day had by kind; two dollars are reserved for hosting."""
     spent: dict[str, float] = {}
     for _, by_kind in days:
         for kind, usd in by_kind.items():
@@ -165,7 +165,7 @@ def models() -> list[Json]:
             "base_model": "smollm2-135m",
             "base_perplexity": 27.4,
             "tuned_perplexity": 18.2 + place,
-            "decision": "34% less surprised by stories that it had not seen.",
+            "decision": "Perplexity on unseen stories is 34% lower.",
             "stories": 32,
             "words": 44_714,
             "created_at": "2026-09-30T17:40:00.000Z",
@@ -180,7 +180,7 @@ def _state(name: str, seconds: float | None, state: str = "succeeded") -> Json:
 
 
 def metrics() -> list[Json]:
-    """A learning curve of 120 steps, the held-back stories measured every 20."""
+    """A learning curve of 120 steps, with the validation loss every 20."""
     points: list[Json] = []
     for step in range(2, 122, 2):
         loss = 2.35 + 1.1 * 0.965**step + 0.07 * ((step * 37 % 11) / 11 - 0.5)
@@ -231,12 +231,12 @@ def report() -> Json:
 
 
 def succeeded_run() -> Json:
-    """A run that trained v2 and brought it to the page."""
+    """A run that trained v2 and deployed it."""
     return {
         "run_id": "20260930-170000-beef",
         "status": "succeeded",
         "step": "Announce",
-        "message": "Version v2 is live: 34% less surprised by your stories than the base model.",
+        "message": "Version v2 is live: its perplexity on unseen stories is 34% lower than the base model's.",
         "started_at": "2026-09-30T17:00:00.000Z",
         "ended_at": "2026-09-30T17:06:20.000Z",
         "files": 27,

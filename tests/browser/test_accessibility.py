@@ -28,7 +28,7 @@ def scheme(request: pytest.FixtureRequest) -> Literal["light", "dark"]:
 def visitor(
     chromium: Browser, scheme: Literal["light", "dark"], storyloom: StoryloomServer
 ) -> Iterator[Page]:
-    """A tab with axe, which needs to bypass the security policy; without animations, so that colours hold still."""
+    """A tab with axe, past the security policy, and without animations, so that colours hold still."""
     context = chromium.new_context(bypass_csp=True, color_scheme=scheme, reduced_motion="reduce")
     page = context.new_page()
     page.goto(storyloom.url)
@@ -59,7 +59,7 @@ def test_axe_finds_nothing_on_any_view(visitor: Page, storyloom: StoryloomServer
     SignInPage(visitor).sign_in(EMAIL, "wrong")
     expect(SignInPage(visitor).problem()).to_be_visible()
     check("wrong password")
-    SignInPage(visitor).ask_for_code(EMAIL)
+    SignInPage(visitor).request_code(EMAIL)
     expect(visitor.get_by_label("Code from the e-mail")).to_be_focused()
     check("code")
     visitor.get_by_role("button", name="Send another code").click()

@@ -1,4 +1,4 @@
-"""Talking with the model: words one after another, stopping, waking, comparing, and what may go wrong."""
+"""Chatting with the model: streaming, stopping, waking, comparing, and errors."""
 
 import itertools
 import re
@@ -25,7 +25,7 @@ def _wait_until(what: str, seconds: float, holds: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_words_appear_one_after_another(signed_in: Page, storyloom: StoryloomServer) -> None:
+def test_words_appear_as_they_are_written(signed_in: Page, storyloom: StoryloomServer) -> None:
     chat = ChatPage(signed_in)
     seen = chat.watch()
     storyloom.answers.hold()
@@ -63,14 +63,14 @@ def test_stop_keeps_the_words_and_cancels_the_answer(signed_in: Page, storyloom:
 
 
 def _expect_cancelled(storyloom: StoryloomServer) -> None:
-    """Wait for the page to cancel every answer that it has asked for, by the id that it asked with."""
+    """Wait until the page has cancelled every answer that it requested, by its id."""
     answers = storyloom.answers
     _wait_until("Each is cancelled", 5, lambda: len(answers.cancelled) == len(answers.ids) > 0)
     assert answers.cancelled == answers.ids
 
 
 @pytest.mark.parametrize("how", ["reload", "another page", "close", "sign out"])
-def test_who_leaves_cancels_the_answers(signed_in: Page, storyloom: StoryloomServer, how: str) -> None:
+def test_leaving_the_page_cancels_the_answers(signed_in: Page, storyloom: StoryloomServer, how: str) -> None:
     chat = ChatPage(signed_in)
     storyloom.answers.hold()
     chat.choose("Side by side")
@@ -82,7 +82,7 @@ def test_who_leaves_cancels_the_answers(signed_in: Page, storyloom: StoryloomSer
     elif how == "another page":
         signed_in.goto("about:blank")
     elif how == "close":
-        # As a person closes a tab; without it the page gets no chance to say anything.
+        # As a person closes a tab; otherwise the page is not told.
         signed_in.close(run_before_unload=True)
     else:
         signed_in.get_by_role("button", name=re.compile("Details and account")).click()
@@ -169,18 +169,20 @@ def test_both_models_answer_side_by_side(signed_in: Page, storyloom: StoryloomSe
     assert own == {"storyloom": WHOLE, "base": "Once upon a time, the end."}
 
 
-def test_a_base_that_cannot_be_asked_is_not_offered(signed_in: Page, storyloom: StoryloomServer) -> None:
+def test_a_base_model_that_cannot_be_asked_is_not_offered(
+    signed_in: Page, storyloom: StoryloomServer
+) -> None:
     storyloom.status["models"] = ["storyloom", "v2"]
     signed_in.reload()
     expect(signed_in.get_by_role("button", name=re.compile("Storyteller: Awake"))).to_be_visible()
-    expect(signed_in.get_by_text("Base model", exact=True)).to_have_count(0)
+    expect(signed_in.get_by_role("radio")).to_have_count(0)
     chat = ChatPage(signed_in)
     chat.send("Begin.")
     chat.expect_state("done")
     assert [request["model"] for request in storyloom.answers.requests] == ["storyloom"]
 
 
-def test_another_take_keeps_the_one_before(signed_in: Page, storyloom: StoryloomServer) -> None:
+def test_another_take_keeps_the_earlier_one(signed_in: Page, storyloom: StoryloomServer) -> None:
     chat = ChatPage(signed_in)
     chat.send("Begin.")
     chat.expect_state("done")
@@ -192,7 +194,7 @@ def test_another_take_keeps_the_one_before(signed_in: Page, storyloom: Storyloom
     assert chat.answer_text() == WHOLE
 
 
-def test_an_answer_cut_at_its_length_can_go_on(signed_in: Page, storyloom: StoryloomServer) -> None:
+def test_an_answer_cut_at_its_length_can_be_continued(signed_in: Page, storyloom: StoryloomServer) -> None:
     storyloom.answers.finish = "length"
     chat = ChatPage(signed_in)
     chat.send("Begin.")
@@ -303,7 +305,7 @@ def test_a_prompt_over_the_limit_is_not_sent(signed_in: Page, storyloom: Storylo
     assert storyloom.answers.requests == []
 
 
-def test_what_the_model_says_is_only_ever_text(signed_in: Page, storyloom: StoryloomServer) -> None:
+def test_an_answer_is_never_html(signed_in: Page, storyloom: StoryloomServer) -> None:
     nasty = '<img src="x" onerror="document.title=1"> <b>bold</b> <script>document.title=2</script>'
     storyloom.answers.words["storyloom"] = [nasty]
     chat = ChatPage(signed_in)
@@ -330,7 +332,7 @@ def test_without_a_model_the_page_says_what_to_do(signed_in: Page, storyloom: St
     expect(signed_in.get_by_role("link", name="Train", exact=True)).to_be_visible()
 
 
-def test_a_screen_reader_hears_sentences(signed_in: Page, storyloom: StoryloomServer) -> None:
+def test_a_screen_reader_gets_whole_sentences(signed_in: Page, storyloom: StoryloomServer) -> None:
     chat = ChatPage(signed_in)
     storyloom.answers.hold()
     chat.send("Begin.")

@@ -1,4 +1,4 @@
-"""What a month costs: the plot and its table, the limit, other months, and a month without costs."""
+"""What a month costs: the chart and its table, the limit, other months, and a month without costs."""
 
 import re
 
@@ -22,7 +22,7 @@ def costs(signed_in: Page, storyloom: StoryloomServer) -> CostsPage:
     return CostsPage(signed_in).open()
 
 
-def test_the_month_is_said_drawn_and_listed_alike(costs: CostsPage) -> None:
+def test_words_chart_and_tables_agree(costs: CostsPage) -> None:
     page = costs.page
     expect(page.get_by_text("$15.88 spent. Up to $2.00 more is reserved")).to_contain_text(
         "$2.12 of the limit of $20.00 is left."
@@ -56,7 +56,7 @@ def test_the_keyboard_reads_off_each_day(costs: CostsPage) -> None:
     expect(readout).to_contain_text("Sep 21: $2.72 (training $1.87, hosting $0.85)")
 
 
-def test_other_months_are_a_press_away_and_an_empty_one_says_so(costs: CostsPage) -> None:
+def test_other_months_can_be_chosen_and_one_may_be_empty(costs: CostsPage) -> None:
     page = costs.page
     expect(page.get_by_role("button", name="October 2026")).to_be_disabled()
     page.get_by_role("button", name="August 2026").press("Enter")

@@ -48,7 +48,7 @@ def visitor(request: pytest.FixtureRequest, chromium: Browser) -> Iterator[Page]
     context.close()
 
 
-def test_a_phone_shows_it_without_a_breach_or_a_sideways_scroll(visitor: Page, report: Path) -> None:
+def test_it_fits_a_phone_and_loads_nothing(visitor: Page, report: Path) -> None:
     said: list[str] = []
     requested: list[str] = []
     visitor.on("console", lambda message: said.append(message.text))

@@ -1,4 +1,4 @@
-"""Keys for programs: made, shown once, tried, revoked."""
+"""Keys for programs: created, shown once, tried, revoked."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +12,7 @@ from tests.browser.server import MADE_KEY, StoryloomServer
 pytestmark = pytest.mark.browser
 
 
-def test_each_key_says_what_it_may_do_and_revoked_ones_stay_aside(
+def test_each_key_shows_its_scopes_and_inactive_keys_are_folded_away(
     signed_in: Page, storyloom: StoryloomServer
 ) -> None:
     storyloom.keys = samples.keys()
@@ -32,7 +32,9 @@ def test_each_key_says_what_it_may_do_and_revoked_ones_stay_aside(
     ).to_be_visible()
 
 
-def test_a_new_key_is_shown_once_with_a_line_to_try_it(signed_in: Page, storyloom: StoryloomServer) -> None:
+def test_a_new_key_is_shown_once_with_a_command_to_try_it(
+    signed_in: Page, storyloom: StoryloomServer
+) -> None:
     signed_in.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=storyloom.url)
     page = KeysPage(signed_in).open()
     signed_in.get_by_label("look at stories, runs and versions").check()
@@ -49,14 +51,14 @@ def test_a_new_key_is_shown_once_with_a_line_to_try_it(signed_in: Page, storyloo
     line = page.created().get_by_label("Command", exact=True).inner_text()
     assert line.startswith(f"curl -N {storyloom.url}/api/v1/chat/completions ")
     assert f'"Authorization: Bearer {MADE_KEY}"' in line
-    page.created().get_by_role("button", name="I have copied it, hide it").click()
+    page.created().get_by_role("button", name="Hide the key").click()
     expect(signed_in.get_by_role("heading", name="nightly")).to_be_visible()
     assert MADE_KEY not in signed_in.content()
     stored = signed_in.evaluate("() => JSON.stringify({...sessionStorage, ...localStorage})")
     assert MADE_KEY not in stored
 
 
-def test_a_key_that_may_do_nothing_is_not_made(signed_in: Page, storyloom: StoryloomServer) -> None:
+def test_a_key_without_scope_or_name_is_not_created(signed_in: Page, storyloom: StoryloomServer) -> None:
     page = KeysPage(signed_in).open()
     signed_in.get_by_label("ask your storyteller").uncheck()
     page.create("nothing")
@@ -67,7 +69,7 @@ def test_a_key_that_may_do_nothing_is_not_made(signed_in: Page, storyloom: Story
     assert storyloom.keys_wanted == []
 
 
-def test_a_refused_key_says_why(signed_in: Page, storyloom: StoryloomServer) -> None:
+def test_a_refused_key_shows_the_reason(signed_in: Page, storyloom: StoryloomServer) -> None:
     error = {"type": "invalid_request", "message": "body.name: too odd.", "cure": "Choose another name."}
     storyloom.key_refusal = (422, error)
     KeysPage(signed_in).open().create("odd")
@@ -75,9 +77,7 @@ def test_a_refused_key_says_why(signed_in: Page, storyloom: StoryloomServer) -> 
     expect(KeysPage(signed_in).name()).to_have_value("odd")
 
 
-def test_a_key_is_revoked_after_a_word_about_what_follows(
-    signed_in: Page, storyloom: StoryloomServer
-) -> None:
+def test_revoking_a_key_asks_first(signed_in: Page, storyloom: StoryloomServer) -> None:
     storyloom.keys = samples.keys()
     page = KeysPage(signed_in).open()
     question = Question(signed_in)
@@ -92,7 +92,7 @@ def test_a_key_is_revoked_after_a_word_about_what_follows(
     assert all(key["revoked_at"] for key in storyloom.keys)
 
 
-def test_a_key_that_ends_soon_is_warned_of(signed_in: Page, storyloom: StoryloomServer) -> None:
+def test_the_page_warns_of_a_key_that_expires_soon(signed_in: Page, storyloom: StoryloomServer) -> None:
     later = (datetime.now(UTC) + timedelta(days=5, hours=1)).isoformat()
     key, revoked = samples.keys()
     ended = {**key, "key_id": "aaaaaaaaaaaa", "name": "last year", "expires_at": "2026-01-01T00:00:00.000Z"}

@@ -1,7 +1,7 @@
-"""The layout of every view on a phone and on a desk: nothing overlaps, nothing is cut, the heading is in view.
+"""The layout of every view, on phone and desk: nothing overlaps or is cut, and the heading is in view.
 
-Boxes are measured, and no screenshots are compared: the page ships no font of its own, so the system's fonts decide
-where lines break and how letters look, and a stored picture would match only the machine that took it.
+Boxes are measured, and no screenshots are compared: the page ships no font of its own, so the system's fonts
+decide how letters look and lines break, and a stored picture would match only the machine that took it.
 """
 
 import pytest
@@ -31,7 +31,7 @@ _PROBLEMS = """
   const isShown = element =>
     element.checkVisibility({opacityProperty: true, visibilityProperty: true}) &&
     !ancestors(element).some(one => getComputedStyle(one).clipPath !== "none");  // for screen readers only
-  // What lies above the rest on purpose (header, prompt, panel, dialog) is compared only with its own content.
+  // What lies above the rest on purpose (header, prompt, panel, dialog) is compared only with itself.
   const layerOf = element =>
     ancestors(element).find(one =>
       ["fixed", "sticky"].includes(getComputedStyle(one).position) || one.matches("dialog")) ?? document.body;
@@ -48,26 +48,29 @@ _PROBLEMS = """
     const name = text.data.trim().slice(0, 40);
     for (const box of range.getClientRects()) boxes.push({name, element, box, layer: layerOf(element)});
   }
-  for (const element of document.querySelectorAll("button, input, select, textarea, progress, svg[role=img]")) {
+  const controls = "button, input, select, textarea, progress, svg[role=img]";
+  for (const element of document.querySelectorAll(controls)) {
     if (!isShown(element)) continue;
-    const name = element.getAttribute("aria-label") ?? element.name ?? element.tagName;
-    boxes.push({name: `<${name || element.tagName}>`, element, box: element.getBoundingClientRect(), layer: layerOf(element)});
+    const name = `<${element.getAttribute("aria-label") || element.name || element.tagName}>`;
+    boxes.push({name, element, box: element.getBoundingClientRect(), layer: layerOf(element)});
   }
 
   for (const {name, element, box} of boxes) {
-    const window = ancestors(element).find(one => scrolls(one) || clips(one));
-    const [left, right] = window && !scrolls(window)
-      ? [window.getBoundingClientRect().left, window.getBoundingClientRect().right] : [0, innerWidth];
-    if (!(window && scrolls(window)) && (box.left < left - TOLERANCE || box.right > right + TOLERANCE))
+    const clipping = ancestors(element).find(one => scrolls(one) || clips(one));
+    const limits = clipping?.getBoundingClientRect() ?? {left: 0, right: innerWidth};
+    const canScroll = clipping !== undefined && scrolls(clipping);
+    if (!canScroll && (box.left < limits.left - TOLERANCE || box.right > limits.right + TOLERANCE))
       problems.push(`"${name}" is cut at the side`);
     const frame = element.closest("button, [data-status]")?.getBoundingClientRect();
-    if (frame && (box.left < frame.left - TOLERANCE || box.right > frame.right + TOLERANCE || box.bottom > frame.bottom + TOLERANCE))
-      problems.push(`"${name}" is larger than its button or badge`);
+    const isInside = frame === undefined || (box.left >= frame.left - TOLERANCE &&
+      box.right <= frame.right + TOLERANCE && box.bottom <= frame.bottom + TOLERANCE);
+    if (!isInside) problems.push(`"${name}" is larger than its button or badge`);
   }
 
   for (const [index, one] of boxes.entries()) {
     for (const other of boxes.slice(index + 1)) {
-      if (one.layer !== other.layer || one.element.contains(other.element) || other.element.contains(one.element)) continue;
+      if (one.layer !== other.layer) continue;
+      if (one.element.contains(other.element) || other.element.contains(one.element)) continue;
       const across = Math.min(one.box.right, other.box.right) - Math.max(one.box.left, other.box.left);
       const down = Math.min(one.box.bottom, other.box.bottom) - Math.max(one.box.top, other.box.top);
       if (across > TOLERANCE && down > TOLERANCE) problems.push(`"${one.name}" overlaps "${other.name}"`);
@@ -117,7 +120,7 @@ def test_the_sign_in_is_laid_out_well(page: Page, storyloom: StoryloomServer, wi
     door.sign_in(EMAIL, "wrong")
     expect(door.problem()).to_be_visible()
     found["wrong password"] = layout_problems(page, heading)
-    door.ask_for_code(EMAIL)
+    door.request_code(EMAIL)
     expect(page.get_by_label("Code from the e-mail")).to_be_focused()
     found["code"] = layout_problems(page, heading)
     assert found == {view: [] for view in found}

@@ -1,4 +1,4 @@
-"""People on the page: an owner manages them, and a reader is offered the chat alone."""
+"""People on the page: an owner manages them, and a reader sees only the chat."""
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -36,7 +36,9 @@ def test_an_owner_invites_changes_and_removes(people: PeoplePage, storyloom: Sto
     ]
 
 
-def test_a_refused_change_says_why_and_shows_what_is(people: PeoplePage, storyloom: StoryloomServer) -> None:
+def test_a_refused_change_shows_the_reason_and_the_old_role(
+    people: PeoplePage, storyloom: StoryloomServer
+) -> None:
     error = {"type": "last_owner", "message": "This is the last owner.", "cure": "Make another first."}
     storyloom.directory.refusal = (409, error)
     people.page.get_by_label("Role of writer@example.com").select_option("reader")
@@ -44,14 +46,14 @@ def test_a_refused_change_says_why_and_shows_what_is(people: PeoplePage, storylo
     expect(people.page.get_by_label("Role of writer@example.com")).to_have_value("owner")
 
 
-def test_an_owner_reads_what_was_changed(people: PeoplePage) -> None:
-    trail = people.page.get_by_role("region", name="Audit trail").last
+def test_an_owner_reads_the_audit_trail(people: PeoplePage) -> None:
+    trail = people.page.get_by_role("region", name="Audit trail", exact=True)
     expect(trail).to_contain_text("POST /api/runs/{run_id}/approve")
     expect(trail).to_contain_text("writer@example.com")
     expect(trail).to_contain_text("403, 12 times")
 
 
-def test_a_reader_is_offered_the_chat_alone_and_asks_for_nothing_else(
+def test_a_reader_sees_only_the_chat_and_nothing_else_is_requested(
     page: Page, storyloom: StoryloomServer
 ) -> None:
     storyloom.directory.scopes = ["chat"]
@@ -68,7 +70,7 @@ def test_a_reader_is_offered_the_chat_alone_and_asks_for_nothing_else(
     assert set(storyloom.directory.asked) == {"GET /api/status", "GET /api/me"}
 
 
-def test_somebody_without_a_role_learns_what_to_do(page: Page, storyloom: StoryloomServer) -> None:
+def test_a_person_without_a_role_is_told_what_to_do(page: Page, storyloom: StoryloomServer) -> None:
     error = {"type": "not_allowed", "message": "Your role does not give you this.", "cure": "Ask an owner."}
     storyloom.directory.scopes_refusal = (403, error)
     sign_in_as(page, storyloom)

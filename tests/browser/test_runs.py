@@ -1,4 +1,4 @@
-"""Watching a run: its steps, its learning, its data, its outcome."""
+"""Watching a run: its steps, its learning curve, its data, its result."""
 
 import re
 
@@ -21,12 +21,14 @@ def test_the_list_shows_how_each_run_went(signed_in: Page, storyloom: StoryloomS
     expect(rows.nth(2)).to_contain_text("AlgorithmError")
 
 
-def test_a_first_visit_says_how_runs_begin(signed_in: Page) -> None:
+def test_an_empty_list_says_how_a_run_starts(signed_in: Page) -> None:
     RunsPage(signed_in).open()
     expect(signed_in.get_by_text("No run yet.")).to_be_visible()
 
 
-def test_a_succeeded_run_explains_itself(signed_in: Page, storyloom: StoryloomServer) -> None:
+def test_a_succeeded_run_shows_its_steps_and_its_perplexity(
+    signed_in: Page, storyloom: StoryloomServer
+) -> None:
     storyloom.runs = [samples.succeeded_run()]
     runs = RunsPage(signed_in).open()
     runs.open_run()
@@ -56,7 +58,7 @@ def test_the_learning_curve_can_be_read_off(signed_in: Page, storyloom: Storyloo
     expect(signed_in.get_by_text("Step 118:")).to_be_visible()
 
 
-def test_a_running_run_moves_on_by_itself(signed_in: Page, storyloom: StoryloomServer) -> None:
+def test_an_active_run_is_updated(signed_in: Page, storyloom: StoryloomServer) -> None:
     storyloom.runs = [samples.running_run()]
     runs = RunsPage(signed_in).open()
     runs.open_run()
@@ -96,7 +98,7 @@ def test_a_search_shows_what_each_trial_tried(signed_in: Page, storyloom: Storyl
 @pytest.mark.parametrize(
     ("name", "field"), [("The whole report", "report_url"), ("The whole evaluation", "evaluation_url")]
 )
-def test_a_page_of_its_own_opens_in_a_tab_of_its_own(
+def test_report_and_evaluation_open_in_a_new_tab(
     signed_in: Page, storyloom: StoryloomServer, name: str, field: str
 ) -> None:
     run = samples.succeeded_run()
@@ -110,7 +112,7 @@ def test_a_page_of_its_own_opens_in_a_tab_of_its_own(
 
 
 @pytest.mark.parametrize(("button", "answer"), [("Approve", "approve"), ("Decline", "decline")])
-def test_a_run_that_waits_is_answered_on_the_page(
+def test_a_waiting_run_is_approved_or_declined(
     signed_in: Page, storyloom: StoryloomServer, button: str, answer: str
 ) -> None:
     run = samples.waiting_run()
@@ -131,7 +133,7 @@ def test_a_run_that_waits_is_answered_on_the_page(
     expect(runs.badge()).to_have_text("Running")
 
 
-def test_an_answer_that_came_too_late_says_so(signed_in: Page, storyloom: StoryloomServer) -> None:
+def test_an_answer_that_comes_too_late_is_refused(signed_in: Page, storyloom: StoryloomServer) -> None:
     storyloom.runs = [samples.waiting_run()]
     message = "Somebody has said no to this run already."
     storyloom.answer_refusal = {"type": "already_answered", "message": message, "cure": "Look at the run."}
@@ -141,9 +143,7 @@ def test_an_answer_that_came_too_late_says_so(signed_in: Page, storyloom: Storyl
     assert storyloom.answers_given == []
 
 
-def test_a_run_is_started_by_hand_after_a_word_about_its_cost(
-    signed_in: Page, storyloom: StoryloomServer
-) -> None:
+def test_starting_a_run_asks_first(signed_in: Page, storyloom: StoryloomServer) -> None:
     storyloom.runs = [samples.running_run()]
     RunsPage(signed_in).open()
     signed_in.get_by_role("button", name="Start a run now").click()
@@ -151,7 +151,7 @@ def test_a_run_is_started_by_hand_after_a_word_about_its_cost(
     expect(question.box).to_contain_text("the machine that trains is billed")
     expect(question.box).to_contain_text("A run is in progress. Another starts when it finishes.")
     question.answer("Not now")
-    # Not only closed: the page has heard of it.
+    # Closed, and removed by the page.
     expect(signed_in.locator("dialog")).to_have_count(0)
     assert storyloom.starts == 0
     signed_in.get_by_role("button", name="Start a run now").press("Enter")
@@ -162,9 +162,7 @@ def test_a_run_is_started_by_hand_after_a_word_about_its_cost(
     expect(signed_in.get_by_role("heading", name="Steps")).to_be_visible()
 
 
-def test_a_run_is_stopped_after_a_word_about_what_becomes_of_it(
-    signed_in: Page, storyloom: StoryloomServer
-) -> None:
+def test_stopping_a_run_asks_first(signed_in: Page, storyloom: StoryloomServer) -> None:
     run = samples.running_run()
     run["progress"]["cost_usd"] = 0.34
     storyloom.runs = [run]
@@ -207,7 +205,7 @@ def test_a_failed_run_is_resumed_where_it_failed(signed_in: Page, storyloom: Sto
 
 
 @pytest.mark.parametrize("width", [375, 1280])
-def test_unchanged_stories_are_trained_on_again_after_a_word_about_the_cost(
+def test_training_on_unchanged_stories_asks_first(
     signed_in: Page, storyloom: StoryloomServer, width: int
 ) -> None:
     storyloom.runs = [samples.unchanged_run(), samples.succeeded_run()]
@@ -226,7 +224,7 @@ def test_unchanged_stories_are_trained_on_again_after_a_word_about_the_cost(
     expect(signed_in.get_by_text("one more run follows it")).to_be_visible()
     assert (storyloom.starts, storyloom.starts_again) == (1, 1)
     signed_in.get_by_role("link", name="All runs").click()
-    signed_in.locator("a.run-row").nth(1).click()
+    RunsPage(signed_in).rows().nth(1).click()
     expect(signed_in.get_by_role("heading", name="Steps")).to_be_visible()
     expect(again).to_have_count(0)
 
@@ -244,7 +242,7 @@ def test_a_run_that_ended_meanwhile_is_not_stopped(signed_in: Page, storyloom: S
     expect(question.box).to_have_count(0)
 
 
-def test_rejected_files_come_with_reason_and_cure(signed_in: Page, storyloom: StoryloomServer) -> None:
+def test_rejected_files_are_listed_with_reason_and_cure(signed_in: Page, storyloom: StoryloomServer) -> None:
     storyloom.runs = [samples.succeeded_run()]
     RunsPage(signed_in).open().open_run()
     rejects = signed_in.get_by_role("list", name="What could not be used").get_by_role("listitem")
@@ -265,7 +263,7 @@ def test_a_failed_run_shows_its_reason_and_its_log(signed_in: Page, storyloom: S
     assert runs.step_states()["Evaluate"] == "unreached"
 
 
-def test_a_run_that_ended_early_says_why(signed_in: Page, storyloom: StoryloomServer) -> None:
+def test_a_run_that_ended_early_shows_the_reason(signed_in: Page, storyloom: StoryloomServer) -> None:
     run = samples.succeeded_run()
     message = "There are 1,200 words; a storyteller needs 5,000. Add more stories."
     outcome = {
@@ -293,5 +291,5 @@ def test_an_unknown_run_is_not_a_blank_page(signed_in: Page, storyloom: Storyloo
 
 
 def path_through(points: int) -> re.Pattern[str]:
-    """A path through that many points."""
+    """Return a pattern of a path through that many points."""
     return re.compile(rf"^M[^ML]+(L[^ML]+){{{points - 1}}}$")

@@ -1,4 +1,4 @@
-"""Bringing stories in."""
+"""Adding and deleting stories."""
 
 import json
 from pathlib import Path
@@ -63,7 +63,9 @@ def test_an_empty_file_is_refused_before_it_is_sent(signed_in: Page, storyloom: 
     assert list(storyloom.uploads) == ["full.txt"]
 
 
-def test_a_refused_upload_says_why_and_can_be_repeated(signed_in: Page, storyloom: StoryloomServer) -> None:
+def test_a_refused_upload_shows_the_reason_and_can_be_repeated(
+    signed_in: Page, storyloom: StoryloomServer
+) -> None:
     storyloom.upload_refusal = (403, "AccessDenied")
     page = StoriesPage(signed_in).open()
     page.drop_files({"tale.txt": "Once."})
@@ -73,12 +75,14 @@ def test_a_refused_upload_says_why_and_can_be_repeated(signed_in: Page, storyloo
     expect(page.uploads()).to_contain_text("1 of 1 file uploaded")
 
 
-def test_a_story_is_deleted_and_the_way_back_is_said(signed_in: Page, storyloom: StoryloomServer) -> None:
+def test_a_story_is_deleted_and_the_page_says_how_to_bring_it_back(
+    signed_in: Page, storyloom: StoryloomServer
+) -> None:
     page = StoriesPage(signed_in).open()
     question = Question(signed_in)
     delete = signed_in.get_by_role("button", name="Delete winter/lamplighter.md")
     delete.click()
-    expect(question.box).to_contain_text("It can be got back: add the file again")
+    expect(question.box).to_contain_text("You can bring it back: add the file again")
     question.answer("Keep it")
     expect(page.stories()).to_have_count(2)
     expect(delete).to_be_focused()
@@ -90,7 +94,7 @@ def test_a_story_is_deleted_and_the_way_back_is_said(signed_in: Page, storyloom:
     assert [story["key"] for story in storyloom.stories] == ["the-ferry.txt"]
 
 
-def test_a_story_that_cannot_be_deleted_says_why(signed_in: Page, storyloom: StoryloomServer) -> None:
+def test_a_refused_deletion_shows_the_reason(signed_in: Page, storyloom: StoryloomServer) -> None:
     error = {
         "type": "not_found",
         "message": "There is no story 'the-ferry.txt'.",
@@ -106,7 +110,7 @@ def test_a_story_that_cannot_be_deleted_says_why(signed_in: Page, storyloom: Sto
     expect(page.stories()).to_have_count(2)
 
 
-def test_an_empty_bucket_says_what_to_bring(signed_in: Page, storyloom: StoryloomServer) -> None:
+def test_an_empty_bucket_shows_what_to_add(signed_in: Page, storyloom: StoryloomServer) -> None:
     storyloom.stories = []
     StoriesPage(signed_in).open()
     expect(signed_in.get_by_text("No stories yet.")).to_be_visible()

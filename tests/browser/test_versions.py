@@ -1,4 +1,4 @@
-"""The versions of the storyteller: what each is, which answers, and having another one answer."""
+"""The versions of the storyteller: what each is, and approving, activating and rejecting them."""
 
 import re
 
@@ -12,16 +12,14 @@ from tests.browser.server import StoryloomServer
 pytestmark = pytest.mark.browser
 
 
-def test_without_a_version_it_says_how_to_get_one(signed_in: Page) -> None:
+def test_without_a_version_the_page_says_how_to_get_one(signed_in: Page) -> None:
     VersionsPage(signed_in).open()
     expect(signed_in.get_by_text("No version yet.")).to_be_visible()
     signed_in.get_by_role("link", name="Add your stories").click()
     expect(signed_in).to_have_url(re.compile("#/stories$"))
 
 
-def test_each_version_says_what_it_is_and_what_may_be_done(
-    signed_in: Page, storyloom: StoryloomServer
-) -> None:
+def test_each_version_shows_its_figures_and_actions(signed_in: Page, storyloom: StoryloomServer) -> None:
     storyloom.models = samples.models()
     versions = VersionsPage(signed_in).open()
     expect(versions.card("v6")).to_contain_text("Waiting for approval")
@@ -37,7 +35,7 @@ def test_each_version_says_what_it_is_and_what_may_be_done(
     }
 
 
-def test_going_back_asks_for_the_one_before_and_says_so(signed_in: Page, storyloom: StoryloomServer) -> None:
+def test_the_previous_version_can_be_activated_again(signed_in: Page, storyloom: StoryloomServer) -> None:
     storyloom.models = samples.models()
     versions = VersionsPage(signed_in).open()
     versions.choose("v4", "Activate again")
@@ -50,7 +48,7 @@ def test_going_back_asks_for_the_one_before_and_says_so(signed_in: Page, storylo
     ("label", "decision", "status"),
     [("Approve", "approve", "Approved"), ("Reject", "reject", "Rejected")],
 )
-def test_a_version_that_waits_gets_its_answer(
+def test_a_pending_version_is_approved_or_rejected(
     signed_in: Page, storyloom: StoryloomServer, label: str, decision: str, status: str
 ) -> None:
     storyloom.models = samples.models()
@@ -60,7 +58,7 @@ def test_a_version_that_waits_gets_its_answer(
     assert storyloom.decisions == [("v6", decision)]
 
 
-def test_a_decision_that_cannot_be_says_why_and_what_to_do(
+def test_a_refused_decision_shows_the_reason_and_the_cure(
     signed_in: Page, storyloom: StoryloomServer
 ) -> None:
     storyloom.models = samples.models()

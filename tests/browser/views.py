@@ -174,7 +174,7 @@ def _panel_views(page: Page) -> dict[str, ShowView]:
 
     def people() -> Locator:
         PeoplePage(page).open()
-        expect(page.get_by_role("region", name="Audit trail").last).to_be_visible()
+        expect(page.get_by_role("region", name="Entries of the audit trail")).to_be_visible()
         return _heading(page, "People")
 
     def removing_a_person() -> Locator:

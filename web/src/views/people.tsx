@@ -190,7 +190,7 @@ function AuditTrail({ api }: { api: Api }) {
       <ProblemNotice problem={trail.problem} />
       {trail.value?.length === 0 && <p class="quiet">Nothing yet.</p>}
       {trail.value !== undefined && trail.value.length > 0 && (
-        <ScrollingTable label="Audit trail">
+        <ScrollingTable label="Entries of the audit trail">
           <table>
             <thead>
               <tr>

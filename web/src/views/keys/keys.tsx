@@ -139,7 +139,7 @@ function CreatedKeyCard({ created, onDone }: { created: MadeKey; onDone: () => v
         </>
       )}
       <div class="buttons">
-        <button onClick={onDone}>I have copied it, hide it</button>
+        <button onClick={onDone}>Hide the key</button>
       </div>
     </section>
   );
