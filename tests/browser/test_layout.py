@@ -7,7 +7,7 @@ decide how letters look and lines break, and a stored picture would match only t
 import pytest
 from playwright.sync_api import FloatRect, Locator, Page, expect
 
-from tests.browser.pages import ChatPage, SignInPage
+from tests.browser.pages import ChatPage, Question, SignInPage, StoriesPage
 from tests.browser.server import EMAIL, StoryloomServer
 from tests.browser.views import fill, signed_in_views
 
@@ -131,6 +131,8 @@ def test_two_answers_are_side_by_side_if_there_is_room(
     signed_in: Page, storyloom: StoryloomServer, size: dict[str, int]
 ) -> None:
     signed_in.set_viewport_size({"width": size["width"], "height": size["height"]})
+    # Short answers would stand side by side even in a box that wraps.
+    storyloom.answers.words = {"storyloom": ["The tide went out. "] * 40, "base": ["Once upon a time. "] * 20}
     chat = ChatPage(signed_in)
     chat.choose("Side by side")
     chat.send("Begin.")
@@ -154,6 +156,16 @@ def test_a_phone_opens_the_welcome_at_its_heading(signed_in: Page) -> None:
     expect(heading).to_be_visible()
     assert signed_in.evaluate("document.documentElement.scrollHeight > innerHeight"), "it has to scroll"
     assert heading.evaluate(_IS_IN_VIEW)
+
+
+@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
+def test_a_dialog_is_in_the_middle(signed_in: Page, size: dict[str, int]) -> None:
+    signed_in.set_viewport_size({"width": size["width"], "height": size["height"]})
+    StoriesPage(signed_in).open()
+    signed_in.get_by_role("button", name="Delete the-ferry.txt").click()
+    box = _box(Question(signed_in).box)
+    assert box["x"] + box["width"] / 2 == pytest.approx(size["width"] / 2, abs=1)
+    assert box["y"] + box["height"] / 2 == pytest.approx(size["height"] / 2, abs=1)
 
 
 def _box(locator: Locator) -> FloatRect:

@@ -191,7 +191,7 @@ function AuditTrail({ api }: { api: Api }) {
       {trail.value?.length === 0 && <p class="quiet">Nothing yet.</p>}
       {trail.value !== undefined && trail.value.length > 0 && (
         <ScrollingTable label="Entries of the audit trail">
-          <table>
+          <table class={styles.audit}>
             <thead>
               <tr>
                 <th scope="col">When</th>

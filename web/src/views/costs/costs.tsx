@@ -71,7 +71,7 @@ function RaiseLimit({ costs }: { costs: MonthlyCosts }) {
   const [verb, meaning] =
     costs.limit_usd === null
       ? ["set a limit", "There is no limit."]
-      : ["raise the limit", "When the limit is reached, nothing that costs starts any more, and the storyteller goes to sleep."];
+      : ["raise the limit", "When the limit is reached, nothing that costs money starts any more, and the storyteller goes to sleep."];
   return (
     <p class="quiet small">
       {meaning} To {verb}, set <code>monthly_limit_usd</code> in <code>cdk.json</code> and deploy again.
