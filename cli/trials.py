@@ -32,7 +32,7 @@ def trials_table(search: dict[str, Any]) -> Group:
             _status(trial),
         )
     return Group(
-        Text(f"{place}: the trial with the lowest validation loss becomes the new version{_cost(search)}"),
+        Text(f"{place}: the lowest validation loss is kept{_cost(search)}"),
         table,
     )
 
