@@ -140,8 +140,9 @@ lock: $(VENV)/bin/python .build/uv-venv/.installed  ## write the lock files from
 synth: setup  ## the CloudFormation templates, without network or credentials
 	node_modules/.bin/cdk synth --quiet
 
-pictures: setup $(VENV)/.installed-dev  ## take the pictures in docs/ again, and the doctor's table
+pictures: setup $(VENV)/.installed-dev  ## take the pictures in docs/ again, and write the doctor's table
 	$(BIN)/python -m docs.pictures.make
+	PYTHONPATH=lambda $(BIN)/python -m docs.pictures.page
 	$(BIN)/python -m docs.pictures.doctor
 
 clean: down  ## remove everything that was made here

@@ -41,7 +41,7 @@ def find_chromium() -> str | None:
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    """One browser for all tests; each test gets a fresh context in it."""
+    """Provide one browser for all tests; each test gets a fresh context in it."""
     expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as playwright:
         executable = find_chromium()
@@ -57,7 +57,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def context(chromium: Browser) -> Iterator[BrowserContext]:
-    """A fresh browser profile."""
+    """Provide a fresh browser profile."""
     context = chromium.new_context(viewport={"width": 1280, "height": 860}, locale="en-GB")
     context.set_default_timeout(TIMEOUT_MS)
     yield context
@@ -66,7 +66,7 @@ def context(chromium: Browser) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def page(context: BrowserContext) -> Iterator[Page]:
-    """A tab; the test fails if the page raised an error or broke its content security policy."""
+    """Provide a tab; the test fails if the page raised an error or broke its content security policy."""
     page = context.new_page()
     errors: list[str] = []
 

@@ -26,7 +26,7 @@ if (window.name === "") {{
 
 @pytest.fixture(scope="session")
 def built_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page, built from the source as it is now into a folder of its own."""
+    """Provide the page, built from the source as it is now into a folder of its own."""
     vite = WEB / "node_modules" / "vite" / "bin" / "vite.js"
     node = Path(sys.executable).parent / "node"
     command = str(node) if node.exists() else shutil.which("node")
@@ -43,7 +43,7 @@ def built_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def storyloom(built_page: Path) -> Iterator[StoryloomServer]:
-    """The server, awake, with a live model, a few stories and no runs."""
+    """Provide the server, awake, with a live model, a few stories and no runs."""
     server = StoryloomServer(built_page)
     server.status = samples.status()
     server.stories = samples.stories()
@@ -54,7 +54,7 @@ def storyloom(built_page: Path) -> Iterator[StoryloomServer]:
 
 @pytest.fixture
 def signed_in(page: Page, storyloom: StoryloomServer) -> Page:
-    """A tab with the stored sign-in of the writer, which the page opens with."""
+    """Provide a tab with the stored sign-in of the writer, which the page opens with."""
     sign_in_as(page, storyloom)
     return page
 

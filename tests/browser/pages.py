@@ -50,7 +50,7 @@ class SignInPage:
         self.page.get_by_role("button", name="Save and sign in").click()
 
     def problem(self) -> Locator:
-        """The message about what went wrong."""
+        """Return the message about what went wrong."""
         return self.page.get_by_role("alert")
 
 
@@ -68,7 +68,7 @@ class ChatPage:
         return self
 
     def prompt(self) -> Locator:
-        """The field for the prompt."""
+        """Return the field for the prompt."""
         return self.page.get_by_label("Your prompt")
 
     def choose(self, who: str) -> None:
@@ -89,11 +89,11 @@ class ChatPage:
         self.page.get_by_role("button", name="Stop").click()
 
     def answer(self, model: str = "storyloom") -> Locator:
-        """The newest answer of `storyloom` or `base`; `data-state` is its state."""
+        """Return the newest answer of `storyloom` or `base`; `data-state` is its state."""
         return self.page.locator(f'article[data-model="{model}"]').last
 
     def answer_prose(self, model: str = "storyloom") -> Locator:
-        """The text of the newest answer, without heading and buttons."""
+        """Return the text of the newest answer, without heading and buttons."""
         return self.answer(model).locator("[data-part=prose]")
 
     def answer_text(self, model: str = "storyloom") -> str:
@@ -156,11 +156,11 @@ class StoriesPage(_View):
         self.page.get_by_role("group", name="Add stories").dispatch_event("drop", {"dataTransfer": transfer})
 
     def uploads(self) -> Locator:
-        """The list of files being sent."""
+        """Return the list of files being sent."""
         return self.page.get_by_role("region", name="Uploads")
 
     def stories(self) -> Locator:
-        """One row for each story in the bucket."""
+        """Return one row for each story in the bucket."""
         return self.page.locator("main table tbody tr")
 
 
@@ -170,7 +170,7 @@ class RunsPage(_View):
     name = "Runs"
 
     def rows(self) -> Locator:
-        """One link for each run, newest first."""
+        """Return one link for each run, newest first."""
         return self.page.get_by_role("list", name="Runs").get_by_role("link")
 
     def open_run(self, index: int = 0) -> None:
@@ -189,11 +189,11 @@ class RunsPage(_View):
         }
 
     def badge(self) -> Locator:
-        """The open run's badge."""
+        """Return the open run's badge."""
         return self.page.locator("main [data-status]")
 
     def approval(self) -> Locator:
-        """The question whether the open run may train."""
+        """Return the question whether the open run may train."""
         return self.page.get_by_role("region", name="Approve the training?")
 
 
@@ -224,7 +224,7 @@ class HostingPanel:
         return self
 
     def button(self, words: str) -> Locator:
-        """One of its buttons."""
+        """Return one of its buttons."""
         return self.box.get_by_role("button", name=words)
 
 
@@ -242,7 +242,7 @@ class CostsPage:
         return self
 
     def plot(self) -> Locator:
-        """The chart."""
+        """Return the chart."""
         return self.page.get_by_role("img", name="The month's costs by day")
 
 
@@ -260,7 +260,7 @@ class KeysPage:
         return self
 
     def name(self) -> Locator:
-        """The field for the name of a new key."""
+        """Return the field for the name of a new key."""
         return self.page.get_by_label("Name, such as the program that will use it")
 
     def create(self, name: str) -> None:
@@ -269,7 +269,7 @@ class KeysPage:
         self.page.get_by_role("button", name="Create the key").click()
 
     def created(self) -> Locator:
-        """The card of a new key."""
+        """Return the card of a new key."""
         return self.page.locator("section[aria-labelledby=created-key]")
 
     def revoke(self, name: str) -> None:
@@ -291,7 +291,7 @@ class PeoplePage:
         return self
 
     def card(self, email: str) -> Locator:
-        """The card of a person."""
+        """Return the card of a person."""
         return self.page.get_by_role("list", name="Who may sign in").locator("> li").filter(has_text=email)
 
     def invite(self, email: str, role: str) -> None:
@@ -308,7 +308,7 @@ class VersionsPage(_View):
     name = "Versions"
 
     def card(self, version: str) -> Locator:
-        """The card of a version."""
+        """Return the card of a version."""
         return self.page.get_by_role("region", name=version, exact=True)
 
     def choices(self, version: str) -> list[str]:

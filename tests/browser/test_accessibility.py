@@ -19,7 +19,7 @@ RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"
 
 @pytest.fixture(params=["light", "dark"])
 def scheme(request: pytest.FixtureRequest) -> Literal["light", "dark"]:
-    """The colour scheme of the person's system."""
+    """Provide the colour scheme of the person's system."""
     chosen: Literal["light", "dark"] = request.param
     return chosen
 
@@ -28,7 +28,7 @@ def scheme(request: pytest.FixtureRequest) -> Literal["light", "dark"]:
 def visitor(
     chromium: Browser, scheme: Literal["light", "dark"], storyloom: StoryloomServer
 ) -> Iterator[Page]:
-    """A tab with axe, past the security policy, and without animations, so that colours hold still."""
+    """Provide a tab with axe, past the security policy, and without animations, which change colours."""
     context = chromium.new_context(bypass_csp=True, color_scheme=scheme, reduced_motion="reduce")
     page = context.new_page()
     page.goto(storyloom.url)

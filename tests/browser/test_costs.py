@@ -16,7 +16,7 @@ MONTH = "2026-09"
 
 @pytest.fixture
 def costs(signed_in: Page, storyloom: StoryloomServer) -> CostsPage:
-    """The view at the end of September, with three weeks of costs."""
+    """Provide the view at the end of September, with three weeks of costs."""
     storyloom.costs[MONTH] = samples.costs(MONTH, samples.busy_days())
     signed_in.clock.set_fixed_time("2026-09-24T12:00:00Z")
     return CostsPage(signed_in).open()

@@ -31,7 +31,7 @@ FOLDERS: dict[str, Files] = {
 
 @pytest.fixture(params=FOLDERS)
 def report(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """The page of one folder's report."""
+    """Provide the page of one folder's report."""
     dataset = tmp_path / "dataset"
     dataset.mkdir()
     made = assemble(read_all(FOLDERS[request.param]), options(spot=True, base_model="smollm2-1.7b"), dataset)
@@ -42,7 +42,7 @@ def report(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 @pytest.fixture(params=["light", "dark"])
 def visitor(request: pytest.FixtureRequest, chromium: Browser) -> Iterator[Page]:
-    """A tab in one of the two colour schemes."""
+    """Provide a tab in one of the two colour schemes."""
     context = chromium.new_context(color_scheme=request.param, viewport={"width": 320, "height": 800})
     yield context.new_page()
     context.close()

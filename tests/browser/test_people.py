@@ -13,7 +13,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture
 def people(signed_in: Page, storyloom: StoryloomServer) -> PeoplePage:
-    """The view, as an owner sees it."""
+    """Provide the view, as an owner sees it."""
     storyloom.directory.people, storyloom.directory.audit = samples.people(), samples.audit()
     return PeoplePage(signed_in).open()
 
