@@ -129,9 +129,10 @@ web: web/dist/index.html  ## build the page
 bench-formats: setup  ## one book in every format: words kept, chapters, heads left (STORIES=folder of chapters)
 	$(BIN)/python -m benchmarks.formats "$(STORIES)"
 
-openapi: $(VENV)/.installed web/node_modules/.installed  ## write docs/openapi.json, and the page's types from it
+openapi: $(VENV)/.installed web/node_modules/.installed  ## write docs/openapi.json, and what the page takes from the code
 	PYTHONPATH=lambda $(BIN)/python -m chat_api.openapi > docs/openapi.json
 	cd web && npm run --silent contract
+	$(BIN)/python -c 'import json; from stories.readers import readers; print(json.dumps(sorted(readers())))' > web/src/views/stories/formats.json
 
 lock: $(VENV)/bin/python .build/uv-venv/.installed  ## write the lock files from requirements*.txt (LOCKS=files, UPGRADE=1 for newer versions)
 	PATH="$(CURDIR)/.build/uv-venv/bin:$$PATH" $(BIN)/python lock_files.py $(LOCKS) $(if $(UPGRADE),--upgrade)
@@ -139,8 +140,9 @@ lock: $(VENV)/bin/python .build/uv-venv/.installed  ## write the lock files from
 synth: setup  ## the CloudFormation templates, without network or credentials
 	node_modules/.bin/cdk synth --quiet
 
-pictures: setup $(VENV)/.installed-dev  ## take the pictures in docs/ again, and the doctor's table
+pictures: setup $(VENV)/.installed-dev  ## take the pictures in docs/ again, and write the doctor's table
 	$(BIN)/python -m docs.pictures.make
+	PYTHONPATH=lambda $(BIN)/python -m docs.pictures.page
 	$(BIN)/python -m docs.pictures.doctor
 
 clean: down  ## remove everything that was made here

@@ -25,9 +25,9 @@ Month = Annotated[str, typer.Option(help="Another month, such as 2026-10; withou
 
 WORDS = {
     "training": "training",
-    "evaluation": "testing a version",
-    "search": "search for settings",
-    "endpoint": "the model awake",
+    "evaluation": "evaluation",
+    "search": "hyperparameter search",
+    "endpoint": "hosting",
     "batch": "batches",
     "notebook": "notebooks",
 }
@@ -77,7 +77,7 @@ def _kinds_table(told: dict[str, Any]) -> Table:
         table.add_column(column, justify="right")
     for one in told["by_kind"]:
         table.add_row(WORDS[one["kind"]], _dollars(one["spent_usd"]), _dollars(one["reserved_usd"]))
-    table.add_row("together", _dollars(told["spent_usd"]), _dollars(told["reserved_usd"]), style="bold")
+    table.add_row("total", _dollars(told["spent_usd"]), _dollars(told["reserved_usd"]), style="bold")
     return table
 
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from cli.durations import in_words
 
-_STATUS = {"running": "trains", "succeeded": "done", "stopped": "stopped early", "failed": "failed"}
+_STATUS = {"running": "training", "succeeded": "done", "stopped": "stopped early", "failed": "failed"}
 
 
 def trials_table(search: dict[str, Any]) -> Group:
@@ -31,7 +31,10 @@ def trials_table(search: dict[str, Any]) -> Group:
             in_words(trial["seconds"]) if trial["seconds"] else "",
             _status(trial),
         )
-    return Group(Text(f"{place}: the lowest validation loss goes on{_cost(search)}"), table)
+    return Group(
+        Text(f"{place}: the lowest validation loss is kept{_cost(search)}"),
+        table,
+    )
 
 
 def trial_lines(search: dict[str, Any]) -> list[str]:

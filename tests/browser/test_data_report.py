@@ -31,7 +31,7 @@ FOLDERS: dict[str, Files] = {
 
 @pytest.fixture(params=FOLDERS)
 def report(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """The page of one folder's report."""
+    """Provide the page of one folder's report."""
     dataset = tmp_path / "dataset"
     dataset.mkdir()
     made = assemble(read_all(FOLDERS[request.param]), options(spot=True, base_model="smollm2-1.7b"), dataset)
@@ -42,13 +42,13 @@ def report(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 @pytest.fixture(params=["light", "dark"])
 def visitor(request: pytest.FixtureRequest, chromium: Browser) -> Iterator[Page]:
-    """A tab in one of the two colour schemes."""
+    """Provide a tab in one of the two colour schemes."""
     context = chromium.new_context(color_scheme=request.param, viewport={"width": 320, "height": 800})
     yield context.new_page()
     context.close()
 
 
-def test_a_phone_shows_it_without_a_breach_or_a_sideways_scroll(visitor: Page, report: Path) -> None:
+def test_it_fits_a_phone_and_loads_nothing(visitor: Page, report: Path) -> None:
     said: list[str] = []
     requested: list[str] = []
     visitor.on("console", lambda message: said.append(message.text))
