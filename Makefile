@@ -132,7 +132,7 @@ bench-formats: setup  ## one book in every format: words kept, chapters, heads l
 openapi: $(VENV)/.installed web/node_modules/.installed  ## write docs/openapi.json, and what the page takes from the code
 	PYTHONPATH=lambda $(BIN)/python -m chat_api.openapi > docs/openapi.json
 	cd web && npm run --silent contract
-	$(BIN)/python -c 'import json; from stories.readers import readers; print(json.dumps(sorted(readers())))' > web/src/views/stories/formats.json
+	$(BIN)/python -c 'import json; from stories.formats.detection import readers; print(json.dumps(sorted(readers())))' > web/src/views/stories/formats.json
 
 lock: $(VENV)/bin/python .build/uv-venv/.installed  ## write the lock files from requirements*.txt (LOCKS=files, UPGRADE=1 for newer versions)
 	PATH="$(CURDIR)/.build/uv-venv/bin:$$PATH" $(BIN)/python lock_files.py $(LOCKS) $(if $(UPGRADE),--upgrade)

@@ -17,14 +17,14 @@ HERE = Path(__file__).parent
 
 PROMPT = "Begin a story on the morning after a great storm."
 ANSWERS = {
-    "storyloom": "The tide went out, and took the harbour wall with it, stone by stone, as if it had only ever "
-    "lent them. Ilse counted what was left before she put the kettle on.\n\n“Eleven boats,” she said to nobody. "
-    "Nobody said twelve.\n\nBy noon the gulls had found the roof of the chapel, and sat along it like people who "
-    "have paid.",
-    "base": "Once upon a time there was a great storm in a small town. The storm was very strong and many houses "
-    "were damaged. In the morning the people came out of their houses and looked around. They were happy to be "
-    "alive.\n\nThey decided to work together to rebuild the town, and everyone learned an important lesson about "
-    "friendship.",
+    "storyloom": "The tide went out, and took the harbour wall with it, stone by stone, as if it had only "
+    "ever lent them. Ilse counted what was left before she put the kettle on.\n\n“Eleven boats,” she said to "
+    "nobody. Nobody said twelve.\n\nBy noon the gulls had found the roof of the chapel, and sat along it like "
+    "people who have paid.",
+    "base": "Once upon a time there was a great storm in a small town. The storm was very strong and many "
+    "houses were damaged. In the morning the people came out of their houses and looked around. They were "
+    "happy to be alive.\n\nThey decided to work together to rebuild the town, and everyone learned an "
+    "important lesson about friendship.",
 }
 
 
