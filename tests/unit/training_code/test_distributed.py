@@ -122,6 +122,14 @@ def test_with_a_sharded_base_all_stop_at_the_same_step_and_resume_to_the_same_ad
     assert float((opened - expected).norm()) < 0.05 * learnt
 
 
+def test_the_launcher_starts_without_the_libraries_that_take_seconds() -> None:
+    program = "import sys; import storyloom_jobs.training.launcher; print('torch' in sys.modules)"
+    found = subprocess.run(
+        [sys.executable, "-c", program], cwd=CODE, capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == "False"
+
+
 def test_an_error_of_all_processes_is_reported_once(job: Job) -> None:
     job.settings(**SMALL, epochs="lots")
     ended(started(job, ("algo-1",), "algo-1", 2), 1)
