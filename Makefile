@@ -107,16 +107,16 @@ lint: $(VENV)/.installed-dev  ## ruff, mypy --strict and the rooms' borders
 	ruff check .
 	ruff format --check .
 	nice -n 10 mypy
-	lint-imports
+	PYTHONPATH=training_code lint-imports
 
 bench-prepare: setup $(VENV)/.installed-dev .build/bench-venv/.installed  ## files/s, growth, memory, and how others compare (STORIES=folder)
 	$(BIN)/python -m benchmarks.prepare --stories "$(STORIES)" --others .build/bench-venv/bin/python
 
 bench-train: setup .build/bench-train-venv/.installed  ## tokens/s against Trainer and TRL, in turns; loss, memory, share of the limit (STORIES=folder)
-	$(BIN)/python -m benchmarks.train --stories "$(STORIES)" --peers .build/bench-train-venv/bin/python
+	PYTHONPATH=training_code $(BIN)/python -m benchmarks.train --stories "$(STORIES)" --peers .build/bench-train-venv/bin/python
 
 bench-gpu: setup .build/bench-train-venv/.installed  ## the same on a GPU, in the shapes of larger models, LoRA and QLoRA
-	$(BIN)/python -m benchmarks.train_gpu --peers .build/bench-train-venv/bin/python
+	PYTHONPATH=training_code $(BIN)/python -m benchmarks.train_gpu --peers .build/bench-train-venv/bin/python
 
 bench-chat: setup  ## the whole path against the bare engine: first token, tokens/s, memory (STORIES=folder)
 	PYTHONPATH=lambda $(BIN)/python -m benchmarks.chat --stories "$(STORIES)"

@@ -22,9 +22,9 @@ from cli.output import AsJson, print_json
 from cli.progress import follow_run, run_panel, runs_table
 from cli.terminal import PlainConsole
 from cli.verify.command import verify
-from local.account import Profile
+from local.aws.account.account_file import Profile
+from local.aws.errors import LocalCloudError
 from local.cloud import LocalCloud
-from local.errors import LocalCloudError
 
 app = typer.Typer(
     help="Storyloom: your stories in, your own story-telling model out.\n\n"

@@ -113,7 +113,7 @@ def evaluate_state(settings: Settings, role_arn: str, image: str) -> dict[str, A
         "RoleArn": role_arn,
         "AppSpecification": {
             "ImageUri": image,
-            "ContainerEntrypoint": ["python3", "/opt/ml/processing/input/code/evaluate.py"],
+            "ContainerEntrypoint": ["python3", "/opt/ml/processing/input/code/evaluate_models.py"],
         },
         "ProcessingInputs.$": f"{_JOBS}.processing_inputs",
         "ProcessingOutputConfig": {

@@ -59,7 +59,7 @@ class Reading:
         return str(states.start_execution(stateMachineArn=self.machine_arn, input=given)["executionArn"])
 
     def ended(self, execution: str) -> dict[str, Any]:
-        """The execution's description when it has ended."""
+        """Return the execution's description when it has ended."""
         states = self.aws.client("stepfunctions")
         return until(
             lambda: states.describe_execution(executionArn=execution),
@@ -68,7 +68,7 @@ class Reading:
         )
 
     def children(self, execution: str) -> list[dict[str, Any]]:
-        """The children of the execution's Distributed Map, each with its history."""
+        """Return the children of the execution's Distributed Map, each with its history."""
         states = self.aws.client("stepfunctions")
         [run] = states.list_map_runs(executionArn=execution)["mapRuns"]
         pages = states.get_paginator("list_executions").paginate(mapRunArn=run["mapRunArn"])
@@ -79,7 +79,7 @@ class Reading:
         return children
 
     def why(self, execution: str) -> list[str]:
-        """Why children failed."""
+        """Return the reasons for which children failed."""
         details = [
             event["taskFailedEventDetails"]
             for child in self.children(execution)
@@ -89,13 +89,13 @@ class Reading:
         return [f"{found['error']}: {json.loads(found['cause'])['errorMessage']}" for found in details]
 
     def keys(self, prefix: str) -> list[str]:
-        """The objects below a prefix of the artifacts."""
+        """Return the objects below a prefix of the artifacts."""
         pages = self.aws.client("s3").get_paginator("list_objects_v2")
         listed = pages.paginate(Bucket=ARTIFACTS_BUCKET, Prefix=prefix)
         return [found["Key"] for page in listed for found in page.get("Contents", [])]
 
     def lines(self, run_id: str) -> list[dict[str, Any]]:
-        """Everything that was read in a run."""
+        """Return everything that was read in a run."""
         s3 = self.aws.client("s3")
         bodies = [
             s3.get_object(Bucket=ARTIFACTS_BUCKET, Key=key)["Body"].read()
@@ -223,7 +223,7 @@ def deploy_machine(aws: Aws) -> str:
 
 
 def workers_at_work(aws: Aws) -> list[psutil.Process]:
-    """The function's processes that have begun: those with a connection to S3."""
+    """Return the function's processes that have begun: those with a connection to S3."""
     processes = psutil.Process(aws.cloud.description()["pid"]).children(recursive=True)
     found = [
         process for process in processes if f"ministack-lambda-{FUNCTION}" in " ".join(process.cmdline())
@@ -233,7 +233,7 @@ def workers_at_work(aws: Aws) -> list[psutil.Process]:
 
 @pytest.fixture(scope="module")
 def first_execution(reading: Reading) -> str:
-    """The first run's execution when it has ended; one of its processes was killed in mid-way."""
+    """Return the first run's execution when it has ended; one of its processes was killed in mid-way."""
     execution = reading.start(RUN)
     until(
         lambda: {"at work": workers_at_work(reading.aws), "kept": reading.keys(layout.CACHED_STORIES)},

@@ -16,9 +16,9 @@ from record_failure import handler as record_failure
 from shared import aws, clock, layout, runs
 from stories.dataset.time_budget import TimeBudgetExceededError
 from stories.file_rules import LARGEST_FILE_BYTES
+from storyloom_jobs.hyperparameters import AUTO, Hyperparameters
 from tests.unit.functions.conftest import House
 from tests.unit.stories.material import prose, zipped
-from training_code.hyperparameters import AUTO, Hyperparameters
 
 RUN = "20260901-120000-abcd"
 LIVE = {"version": "v1", "adapter_uri": "s3://bucket/runs/old/training/job/output/model/"}

@@ -8,7 +8,7 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from local.edge import EdgeFunctions, replaced
+from local.aws.web.edge import EdgeFunctions, replaced
 
 PASSES = "function handler(event) { return event.request; }"
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from local import loopback
+from local.aws import loopback
+from local.aws.errors import LocalCloudError
 from local.cloud import LocalCloud
-from local.errors import LocalCloudError
 
 
 def _listen_at(address: str, port: int = 0) -> socket.socket:

@@ -10,10 +10,10 @@ from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from local.environment import ACCOUNT, REGION
-from local.plugin import ministack_signatures as signatures
-from local.request_gate import RequestGate
-from local.sites import Site
+from local.aws.environment import ACCOUNT, REGION
+from local.aws.web import signatures
+from local.aws.web.request_gate import RequestGate
+from local.aws.web.sites import Site
 
 SECRET = "a secret of this cloud"
 PAGE = Site.on_loopback(8400, "http")

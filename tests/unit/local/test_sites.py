@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from local.sites import PortGuard, Site
+from local.aws.web.sites import PortGuard, Site
 
 PAGE = Site.on_loopback(8400, "http")
 AWS = Site.on_loopback(4566, "https", also=PAGE)

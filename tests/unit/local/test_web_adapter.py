@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from local.plugin.web_adapter import AppProcess, WebFunction, http_client
+from local.aws.services.web_adapter import AppProcess, WebFunction, http_client
 
 Start = Callable[[str], AppProcess]
 
