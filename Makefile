@@ -107,16 +107,16 @@ lint: $(VENV)/.installed-dev  ## ruff, mypy --strict and the rooms' borders
 	ruff check .
 	ruff format --check .
 	nice -n 10 mypy
-	lint-imports
+	PYTHONPATH=training_code lint-imports
 
 bench-prepare: setup $(VENV)/.installed-dev .build/bench-venv/.installed  ## files/s, growth, memory, and how others compare (STORIES=folder)
 	$(BIN)/python -m benchmarks.prepare --stories "$(STORIES)" --others .build/bench-venv/bin/python
 
 bench-train: setup .build/bench-train-venv/.installed  ## tokens/s against Trainer and TRL, in turns; loss, memory, share of the limit (STORIES=folder)
-	$(BIN)/python -m benchmarks.train --stories "$(STORIES)" --peers .build/bench-train-venv/bin/python
+	PYTHONPATH=training_code $(BIN)/python -m benchmarks.train --stories "$(STORIES)" --peers .build/bench-train-venv/bin/python
 
 bench-gpu: setup .build/bench-train-venv/.installed  ## the same on a GPU, in the shapes of larger models, LoRA and QLoRA
-	$(BIN)/python -m benchmarks.train_gpu --peers .build/bench-train-venv/bin/python
+	PYTHONPATH=training_code $(BIN)/python -m benchmarks.train_gpu --peers .build/bench-train-venv/bin/python
 
 bench-chat: setup  ## the whole path against the bare engine: first token, tokens/s, memory (STORIES=folder)
 	PYTHONPATH=lambda $(BIN)/python -m benchmarks.chat --stories "$(STORIES)"
@@ -132,7 +132,7 @@ bench-formats: setup  ## one book in every format: words kept, chapters, heads l
 openapi: $(VENV)/.installed web/node_modules/.installed  ## write docs/openapi.json, and what the page takes from the code
 	PYTHONPATH=lambda $(BIN)/python -m chat_api.openapi > docs/openapi.json
 	cd web && npm run --silent contract
-	$(BIN)/python -c 'import json; from stories.readers import readers; print(json.dumps(sorted(readers())))' > web/src/views/stories/formats.json
+	$(BIN)/python -c 'import json; from stories.formats.detection import readers; print(json.dumps(sorted(readers())))' > web/src/views/stories/formats.json
 
 lock: $(VENV)/bin/python .build/uv-venv/.installed  ## write the lock files from requirements*.txt (LOCKS=files, UPGRADE=1 for newer versions)
 	PATH="$(CURDIR)/.build/uv-venv/bin:$$PATH" $(BIN)/python lock_files.py $(LOCKS) $(if $(UPGRADE),--upgrade)

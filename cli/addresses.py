@@ -1,8 +1,8 @@
-"""Which addresses the command line sends anything to, and which of them belong together.
+"""Check the addresses to which the command line sends requests, and which of them belong together.
 
-What a server answers is believed no further than its own address: a page on AWS signs people in at AWS's
-Cognito and takes uploads in AWS's S3, a local cloud does both at its own address, and neither may name an
-address of the other kind.
+A server's response is trusted only for addresses of its own kind: a page on AWS uses AWS's Cognito for
+sign-in and AWS's S3 for uploads, and a local cloud uses its own address for both. Neither may name an address
+of the other kind.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ _S3 = re.compile(r"(?:[a-z0-9][a-z0-9.-]*\.)?s3(?:[.-][a-z0-9-]+){0,3}\.amazonaw
 
 
 def is_loopback(url: str) -> bool:
-    """Whether an address is this machine's own."""
+    """Return whether an address is on this machine's loopback interface."""
     return httpx.URL(url).host in _LOOPBACK
 
 
 def use_proxies(url: str) -> bool:
-    """Whether the proxies that the environment names may see a request: not if it stays on this machine."""
+    """Return whether a request uses the environment's proxies, which one to this machine must not."""
     return not is_loopback(url)
 
 
 def page_address(given: str) -> str:
-    """Return a page's address without a slash at its end.
+    """Return a page's address without a trailing slash.
 
     Raises:
-        CommandError: it is no address, or a password would be sent over it unencrypted.
+        CommandError: it is not a valid address, or a password would be sent unencrypted.
     """
     url = _parsed(given)
     example = "Give it as `cdk deploy` printed it, such as https://d111111abcdef8.cloudfront.net."
@@ -41,16 +41,16 @@ def page_address(given: str) -> str:
     if url.scheme == "https" or (url.scheme == "http" and url.host in _LOOPBACK):
         return str(url).rstrip("/")
     raise CommandError(
-        f"{given} is not encrypted: everybody on the way could read your password. Nothing was sent.",
+        f"{given} is not encrypted: others on the network could read your password. Nothing was sent.",
         f"Use its https:// address. {example}",
     )
 
 
 def sign_in_endpoint(page: str, named: object, region: object) -> str:
-    """Return the address where passwords for a page are sent, which its config.json names.
+    """Return the sign-in address that a page's config.json names, if passwords may be sent there.
 
     Raises:
-        CommandError: it is neither AWS's Cognito in the page's region nor, for a local cloud, its own.
+        CommandError: it is neither AWS's Cognito in the page's region nor a local cloud's own address.
     """
     url = _parsed(named)
     if url is not None and not url.userinfo:
@@ -62,17 +62,17 @@ def sign_in_endpoint(page: str, named: object, region: object) -> str:
             if url.scheme == "https" and url.port is None and match and match[1] == region:
                 return str(url)
     raise CommandError(
-        f"{page}/config.json wants passwords sent to {named!r}, which is not AWS's sign-in of that page's "
-        "region. Nothing was sent.",
+        f"{page}/config.json names {named!r} as the address for passwords, which is not AWS's sign-in in "
+        "that page's region. Nothing was sent.",
         "Check the address with whoever gave it to you.",
     )
 
 
 def bucket_address(page: str, named: object) -> str:
-    """Return the address of a form or a link into a bucket, which the API of a page names.
+    """Return the address of a bucket's upload form or download link that a page's API names, if it is valid.
 
     Raises:
-        CommandError: it is neither AWS's S3 nor, for a local cloud, its own.
+        CommandError: it is neither AWS's S3 nor, for a local cloud, its own address.
     """
     url = _parsed(named)
     if url is not None and not url.userinfo:
@@ -82,8 +82,9 @@ def bucket_address(page: str, named: object) -> str:
         elif url.scheme == "https" and url.port is None and _S3.fullmatch(url.host):
             return str(url)
     raise CommandError(
-        f"{page} names {str(named)[:100]!r} as the address of a bucket, which it cannot be. "
-        "Nothing was sent there."
+        f"{page} names {str(named)[:100]!r} as the address of a bucket, which is not an address of S3. "
+        "Nothing was sent there.",
+        "Check the address of the page with whoever gave it to you.",
     )
 
 

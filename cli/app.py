@@ -22,9 +22,9 @@ from cli.output import AsJson, print_json
 from cli.progress import follow_run, run_panel, runs_table
 from cli.terminal import PlainConsole
 from cli.verify.command import verify
-from local.account import Profile
+from local.aws.account.account_file import Profile
+from local.aws.errors import LocalCloudError
 from local.cloud import LocalCloud
-from local.errors import LocalCloudError
 
 app = typer.Typer(
     help="Storyloom: your stories in, your own story-telling model out.\n\n"
@@ -133,7 +133,7 @@ def check(
     from cli.check import check as check_folder  # noqa: PLC0415 (slow)
     from cli.check import read_settings  # noqa: PLC0415 (slow)
     from cli.check_summary import summary  # noqa: PLC0415 (slow)
-    from stories.report import to_html  # noqa: PLC0415 (slow)
+    from stories.report.report_page import report_to_html  # noqa: PLC0415 (slow)
 
     if html is not None and html.resolve().is_relative_to(folder.resolve()):
         raise CommandError(
@@ -150,7 +150,7 @@ def check(
         out.print(summary(report), highlight=False)
     page = html or cached_page("check.html")
     if html is not None or (show_page and not as_json):
-        write_private(page, to_html(report))
+        write_private(page, report_to_html(report))
         shown = show_page and not as_json and show(page)
         notes.print(
             f"{'shown in the browser' if shown else 'the page'}: {page}", highlight=False, markup=False

@@ -18,9 +18,9 @@ from cli.reading import Line, StoryFile, read_all
 from cli.stories_folder import story_files
 from stacks import prices
 from stacks import settings as app_settings
-from stories import recipe
-from stories.dataset import assemble
-from stories.models import DataReport
+from stories.dataset import training_plan
+from stories.dataset.assembly import assemble
+from stories.report.data_report import DataReport
 
 RUN_ID = "check"
 _PRICES_OF = "us-east-1"
@@ -67,7 +67,7 @@ def check(folder: Path, settings: app_settings.Settings, console: Console) -> Da
     today = date.today().isoformat()
     price = prices.known(settings, "training", settings.training_instance, _PRICES_OF, today)
     files = [StoryFile(path, key, path.stat().st_size) for path, key in story_files(folder)]
-    options = recipe.options(
+    options = training_plan.dataset_options(
         RUN_ID,
         settings.model,
         minimum_words=settings.minimum_words,

@@ -18,7 +18,7 @@ from cli.addresses import page_address, sign_in_endpoint, use_proxies
 from cli.errors import CommandError
 from cli.local_record import LOCAL_STATE, local_cloud_record
 from cli.user_folders import config_folder
-from local import private_file
+from local.aws import private_file
 
 TIMEOUT = httpx.Timeout(30.0, connect=10.0)
 
@@ -56,7 +56,7 @@ def connect(state: Path = LOCAL_STATE) -> Connection:
         person = local["sign_in"]
         return sign_in(local["url"], person["email"], person["password"])
     try:
-        kept = json.loads(private_file.read(keep_file()))
+        kept = json.loads(private_file.read_private(keep_file()))
     except FileNotFoundError:
         raise CommandError(
             "No Storyloom is known here.",
@@ -83,7 +83,7 @@ def sign_in_and_keep(url: str, email: str, password: str) -> Path:
     place = _find_sign_in(url)
     answer = _authenticate(place, "USER_PASSWORD_AUTH", {"USERNAME": email, "PASSWORD": password})
     kept = keep_file()
-    private_file.write(kept, json.dumps({**asdict(place), "refresh_token": answer["RefreshToken"]}))
+    private_file.write_private(kept, json.dumps({**asdict(place), "refresh_token": answer["RefreshToken"]}))
     return kept
 
 

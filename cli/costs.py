@@ -1,4 +1,4 @@
-"""`storyloom costs`: what a month costs, by kind and by day, and what is left of its limit."""
+"""The command `storyloom costs`: what a month costs, by kind and by day, and what is left of its limit."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WORDS = {
     "batch": "batches",
     "notebook": "notebooks",
 }
-"""What people call each kind of cost."""
+"""The words for each kind of cost."""
 _RAISE = "To raise the limit, set monthly_limit_usd in cdk.json and deploy again."
 _HEIGHT = 12
 _NARROWEST = 40
@@ -50,7 +50,7 @@ def costs(month: Month = "", as_json: AsJson = False) -> None:
 
 
 def costs_panel(told: dict[str, Any]) -> RenderableType:
-    """Everything that there is to say of a month, as `GET /api/costs` has it."""
+    """Return the view of a month's costs, from the response of `GET /api/costs`."""
     parts: list[RenderableType] = [Text(line) for line in _sums(told)]
     if told["by_kind"]:
         parts += [Text(), _kinds_table(told), DayBars(told["month"], told["by_day"])]
@@ -82,7 +82,7 @@ def _kinds_table(told: dict[str, Any]) -> Table:
 
 
 def _prices(told: dict[str, Any]) -> list[str]:
-    """Name the prices, one line for those that are the same, and what has none."""
+    """List the prices, one line for equal ones, and the instances without a price."""
     alike: dict[tuple[str, float, str, str], list[str]] = {}
     for one in told["prices"]:
         key = (one["instance"], one["usd_per_hour"], one["source"], one["date"])
@@ -97,7 +97,7 @@ def _prices(told: dict[str, Any]) -> list[str]:
         for one in told["unpriced"]
     ]
     if told["prices_failure"]:
-        lines.append(f"AWS's price list could not be read wholly the last time: {told['prices_failure']}")
+        lines.append(f"AWS's price list could not be read completely: {told['prices_failure']}")
     return lines
 
 
@@ -107,13 +107,13 @@ def _dollars(usd: float) -> str:
 
 @dataclass(frozen=True)
 class DayBars:
-    """One bar a day of what was spent on it; nothing if the terminal is too narrow."""
+    """A bar chart of what was spent on each day; empty if the terminal is too narrow."""
 
     month: str
     by_day: Sequence[dict[str, Any]]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Draw it as wide as there is room."""
+        """Draw the chart in the available width."""
         if options.max_width < _NARROWEST or not self.by_day:
             return
         year, month = (int(part) for part in self.month.split("-"))

@@ -22,7 +22,7 @@ from cli.connection import sign_in
 from cli.errors import CommandError
 from cli.progress import follow_run, wait_for_new_run
 from cli.stories_folder import story_files
-from local.account import Profile
+from local.aws.account.account_file import Profile
 from local.cloud import LocalCloud
 
 PROMPT = "Tell me a story about a lost umbrella."

@@ -1,8 +1,8 @@
-"""The local cloud of this checkout, as its `cloud.json` describes it, and when that is believed.
+"""Read `cloud.json`, the description of this checkout's local cloud, if it can be trusted.
 
-Anybody can put a `.local-cloud/cloud.json` into a folder that somebody else will stand in. So only the
-checkout that this command belongs to is looked at, and its file counts if it is the user's own and names a
-running process of this cloud.
+Anybody can put a `.local-cloud/cloud.json` into a folder from which somebody else will run a command. So only
+the file of the command's own checkout is read, and only if it belongs to the user and names a running process
+of this cloud.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _RECORD = "cloud.json"
 
 
 def local_cloud_record(state: Path = LOCAL_STATE) -> dict[str, Any] | None:
-    """Return what the running local cloud in `state` says of itself; None if none was started.
+    """Return the description of the running local cloud in `state`; None if none was started.
 
-    A relative folder is one of this checkout.
+    A relative folder is resolved against this checkout.
 
     Raises:
-        CommandError: the folder that the user stands in brought a record, the local cloud is still starting
-            or no longer runs, or its record names another machine.
-        LocalCloudError: the record is not a file of the user's own.
+        CommandError: the current folder has another cloud's description, the local cloud is still starting or
+            no longer runs, or the description names another machine.
+        LocalCloudError: the file does not belong to the user alone.
     """
     folder = CHECKOUT / state
     _refuse_foreign(Path.cwd() / state / _RECORD, folder / _RECORD)
@@ -54,11 +54,11 @@ def local_cloud_record(state: Path = LOCAL_STATE) -> dict[str, Any] | None:
 
 
 def _refuse_foreign(found: Path, own: Path) -> None:
-    """Refuse to go on beside another checkout's local cloud: which one is meant?"""
+    """Raise an error if the current folder has another checkout's cloud, which the user may mean."""
     if (found.exists() or found.is_symlink()) and found.resolve() != own.resolve():
         raise CommandError(
-            f"{found} is not of the checkout that this command belongs to ({CHECKOUT}), so it is not used. "
+            f"{found} does not belong to this command's checkout ({CHECKOUT}), so it was not used. "
             "Nothing was sent.",
-            "If it is another local cloud of yours, use the `storyloom` of that checkout. If you do not know "
-            "it, delete it, or run this in another folder.",
+            "If it is another local cloud of yours, use the `storyloom` of that checkout. Otherwise delete "
+            "it, or run this command in another folder.",
         )

@@ -1,4 +1,4 @@
-"""`storyloom people` and `storyloom audit`: who may sign in, in which role, and who changed what."""
+"""The commands `storyloom people`, which manages who may sign in, and `storyloom audit`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def invite(
     role: Annotated[Role, typer.Option(help=_ROLES)] = Role.READER,
     as_json: AsJson = False,
 ) -> None:
-    """Invite somebody. They get a one-time password by e-mail, good for seven days.
+    """Invite a person. They get a one-time password by e-mail, valid for seven days.
 
     Examples:
 
@@ -58,7 +58,7 @@ def invite(
 
 @app.command()
 def remove(email: Email, as_json: AsJson = False) -> None:
-    """Remove somebody: their sign-in and their keys are refused within a minute, for good."""
+    """Remove a person. Their sign-in and their keys are refused within a minute, for good."""
     api = StoryloomApi(connect())
     person = api.remove_person(_find(api, email)["id"])
     _say(person, f"{person['email']} is removed. Sign-in and keys are refused within a minute.", as_json)
@@ -66,7 +66,7 @@ def remove(email: Email, as_json: AsJson = False) -> None:
 
 @app.command()
 def role(email: Email, role: Annotated[Role, typer.Argument(help=_ROLES)], as_json: AsJson = False) -> None:
-    """Change what somebody may do. It counts within a minute, for their keys as well."""
+    """Change a person's role. The change takes effect within a minute, for their keys as well."""
     api = StoryloomApi(connect())
     person = api.change_role(_find(api, email)["id"], str(role))
     _say(person, f"{person['email']} is {person['role']} now.", as_json)
@@ -82,7 +82,7 @@ def audit(
 
 
 def people_table(listed: list[dict[str, Any]]) -> Table:
-    """Draw one line a person."""
+    """Return a table with one row per person."""
     table = Table(box=None, header_style="bold")
     for column in ("e-mail", "role", "state", "invited", "id"):
         table.add_column(column)
@@ -98,7 +98,7 @@ def people_table(listed: list[dict[str, Any]]) -> Table:
 
 
 def audit_table(entries: list[dict[str, Any]]) -> Table:
-    """Draw one line an entry."""
+    """Return a table with one row per entry of the audit trail."""
     table = Table(box=None, header_style="bold")
     for column in ("when (UTC)", "who", "did", "to", "outcome"):
         table.add_column(column)
@@ -114,7 +114,7 @@ def audit_table(entries: list[dict[str, Any]]) -> Table:
 
 
 def _outcome(entry: dict[str, Any]) -> str:
-    times = entry.get("count", 1)  # which an earlier deployment does not say
+    times = entry.get("count", 1)  # a deployment of an earlier release does not send it
     return str(entry["status"]) if times == 1 else f"{entry['status']}, {times:,} times"
 
 

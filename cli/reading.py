@@ -16,10 +16,9 @@ from typing import IO
 
 from pydantic import TypeAdapter
 
-from stories.confinement import ReadingProcess
-from stories.errors import unopened
-from stories.limits import too_large
-from stories.models import Record, Reject, Source
+from stories.file_rules import cannot_open, too_large
+from stories.reading.sandbox import ReadingProcess
+from stories.records import Record, Reject, Source
 
 Line = Record | Reject
 
@@ -131,7 +130,7 @@ def _read(file: StoryFile, process: ReadingProcess, to: IO[bytes]) -> None:
     try:
         modified = datetime.fromtimestamp(file.path.stat().st_mtime, UTC)
     except OSError as error:
-        refused: Reject | None = unopened(source, error)
+        refused: Reject | None = cannot_open(source, error)
     else:
         source = Source(key=file.key, modified_at=modified.isoformat(timespec="milliseconds"))
         refused = too_large(source, file.size)

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from cli.errors import CommandError
-from stories import file_names
+from stories import file_rules
 
 
 def story_files(folder: Path) -> list[tuple[Path, str]]:
@@ -39,11 +39,11 @@ def _key(path: str) -> str:
     Raises:
         CommandError: the name cannot be a key.
     """
-    key = file_names.normalized(os.fsencode(path).decode(errors="replace"))
-    fault = file_names.fault(key)
+    key = file_rules.normalize_name(os.fsencode(path).decode(errors="replace"))
+    fault = file_rules.name_problem(key)
     if fault is not None:
         raise CommandError(
-            f"{file_names.printable(key)} cannot be uploaded: {fault}.",
+            f"{file_rules.printable(key)} cannot be uploaded: {fault}.",
             "Rename the file, or move it elsewhere.",
         )
     return key

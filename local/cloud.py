@@ -1,37 +1,22 @@
-"""`LocalCloud`: AWS on this machine, as one object with a beginning and an end."""
+"""`LocalCloud`: this app on AWS on this machine."""
 
-import contextlib
-import json
-import shutil
-import signal
-import socket
-import ssl
-import subprocess
-import sys
-import threading
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from local import account as accounts
-from local import certificate, private_file, processes
-from local.environment import REGION, Folders, client_environment, endpoint, server_environment
-from local.errors import LocalCloudError
+from local.aws.account.account_file import Profile
+from local.aws.environment import Folders
+from local.aws.local_aws import LocalAws
+from price_list.start_prices import START_PRICES
 
-START_SECONDS = 180.0
-"""How long the cloud may take to answer before it counts as failed (usually a few seconds)."""
-
+ENDPOINT_SERVER = "local.endpoint_server"
 _PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)
 class LocalCloud:
-    """One local cloud: a state folder and two ports of this machine.
+    """One local cloud with the app of a checkout.
 
     `checkout` holds the app (app.py, cdk.json); `state` is the only folder that the cloud writes to.
     Two clouds need two state folders and two pairs of ports.
@@ -43,194 +28,87 @@ class LocalCloud:
     page_port: int = 8400
     context: Mapping[str, str] = field(default_factory=dict)
     """CDK context on top of what the app gets on one machine."""
-    account: accounts.Profile = "usual"
-    """What AWS allows this cloud's account (`local.account`)."""
+    account: Profile = "usual"
+    """What AWS allows this cloud's account (`local.aws.account`)."""
+
+    @property
+    def aws(self) -> LocalAws:
+        """AWS on this machine, to which the app is deployed."""
+        return LocalAws(
+            self.state,
+            self.port,
+            self.page_port,
+            self.account,
+            endpoint_server=ENDPOINT_SERVER,
+            folder=_PACKAGE_ROOT,
+            prices=_prices(),
+        )
 
     @property
     def page_url(self) -> str:
-        """Where a browser finds the page."""
-        return f"http://localhost:{self.page_port}"
+        """URL of the app's page."""
+        return self.aws.page_url
 
     @property
     def folders(self) -> Folders:
-        """Where this cloud's files lie."""
-        return Folders(self.state.resolve())
+        """Paths of this cloud's files."""
+        return self.aws.folders
 
     def up(self) -> None:
-        """Start the cloud and return when it answers; does nothing when it is up already.
+        """Start the cloud and return when it answers; does nothing if it is up already.
 
-        Raises `LocalCloudError` when a port is taken or a part does not start.
+        Raises `LocalCloudError` if a port is taken or a part does not start.
         """
-        if self.status()["running"]:
-            return
-        quotas = accounts.read(self.folders.account).quotas
-        self.down()  # whatever a crash has left
-        for port in (self.port, self.page_port):
-            _require_free(port)
-        try:
-            self._prepare()
-            accounts.write(self.folders.account, accounts.Account(self.account, quotas))
-            supervisor = self._start()
-            self.describe(pid=supervisor.pid, process_group=supervisor.pid, started_at=_now())
-            self._wait_until_it_answers(supervisor)
-        except BaseException:
-            self.down()
-            raise
+        self.aws.up()
 
     def deploy(self, progress: Callable[[str], None]) -> None:
-        """Bootstrap and deploy the app with the real CDK CLI, and make it ready for its first person.
+        """Bootstrap and deploy the app with the real CDK CLI, and create its first user.
 
         `progress` is called with one line of text at a time.
         """
-        from local.deploy import deploy  # noqa: PLC0415 (boto3 is slow to import and not needed by up and down)
+        from local.deploy import deploy_app  # noqa: PLC0415 (boto3 is slow to import; up and down need none)
 
-        deploy(self, progress)
+        deploy_app(self.aws, self.checkout, self.context, progress)
+
+    def destroy(self, progress: Callable[[str], None], *stacks: str) -> None:
+        """Run ``cdk destroy`` for some of the deployed stacks, or for all of them."""
+        from local.deploy import destroy_app  # noqa: PLC0415 (as above)
+
+        destroy_app(self.aws, self.checkout, progress, *stacks)
 
     def down(self) -> None:
-        """Stop every process of this cloud and remove what it kept; works after a crash too."""
-        processes.stop_all(processes.cloud_id(self.state))
-        for path in self.folders.transient():
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+        """Stop every process of this cloud and remove its files, also after a crash."""
+        self.aws.down()
 
     def set_quota(self, name: str, value: float) -> None:
         """Give the account's quota `name` (`ml.g6.xlarge for endpoint usage`) another value, from now on."""
-        accounts.set_quota(self.folders.account, name, value)
+        self.aws.set_quota(name, value)
 
     def status(self) -> dict[str, Any]:
-        """What `cloud.json` says, and `running`: whether this cloud's processes are there and answer."""
-        described = self.description()
-        pid = described.get("pid")
-        mine = {process.pid for process in processes.belonging_to(processes.cloud_id(self.state))}
-        return {**described, "running": pid in mine and _answers(described["port"], self._bundle())}
+        """Return the contents of `cloud.json`, and `running`: whether this cloud's processes answer."""
+        return self.aws.status()
 
     def is_supervised(self) -> bool:
-        """Whether the process that `cloud.json` names runs and is this cloud's; it may still be starting."""
-        pid = self.description().get("pid")
-        return isinstance(pid, int) and processes.belongs(pid, processes.cloud_id(self.state))
+        """Tell whether the process of `cloud.json` runs and is this cloud's; it may still be starting."""
+        return self.aws.is_supervised()
 
     def environment(self) -> dict[str, str]:
-        """What the AWS CLI, CDK and boto3 need to speak to this cloud as its administrator."""
-        return client_environment(self.folders, self._certificate(), self.port)
+        """Return the variables with which the AWS CLI, CDK and boto3 use this cloud as its administrator."""
+        return self.aws.environment()
 
     def description(self) -> dict[str, Any]:
-        """What `cloud.json` says; empty when the cloud was never started.
+        """Return the contents of `cloud.json`; empty if the cloud was never started.
 
         Raises `LocalCloudError` if the file is not the user's own.
         """
-        try:
-            loaded: dict[str, Any] = json.loads(private_file.read(self.folders.description))
-        except FileNotFoundError:
-            return {}
-        return loaded
-
-    def describe(self, **changes: object) -> None:
-        """Write `changes` into `cloud.json`, which only its owner may read."""
-        merged = {**self.description(), **changes}
-        private_file.write(self.folders.description, json.dumps(merged, indent=2))
-
-    def _certificate(self) -> certificate.Certificate:
-        return certificate.ensure(self.folders.tls, REGION)
-
-    def _bundle(self) -> Path:
-        return self.folders.tls / "ca-bundle.pem"
-
-    def _prepare(self) -> None:
-        folders = self.folders
-        shutil.rmtree(folders.logs, ignore_errors=True)
-        for folder in (folders.temporary, folders.data, folders.home, folders.logs, folders.sagemaker):
-            folder.mkdir(parents=True, exist_ok=True)
-        folders.state.chmod(0o700)
-        for name in ("aws-config", "aws-credentials"):
-            (folders.home / name).touch()
-        self.describe(
-            port=self.port,
-            page_port=self.page_port,
-            url=self.page_url,
-            environment=self.environment(),
-        )
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        environment = server_environment(self.folders, self._certificate(), self.port, self.page_port)
-        with (self.folders.logs / "supervisor.log").open("ab") as log, _ctrl_c_afterwards():
-            return subprocess.Popen(
-                [sys.executable, "-m", "local.supervisor"],
-                cwd=_PACKAGE_ROOT,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    def _wait_until_it_answers(self, supervisor: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
-            if supervisor.poll() is not None:
-                raise LocalCloudError(f"The local cloud ended while it started:\n{self._last_words()}")
-            if _answers(self.port, self._bundle()) and self._front_door_answers():
-                return
-            time.sleep(0.05)
-        raise LocalCloudError(
-            f"The local cloud does not answer at {endpoint(self.port)} after {START_SECONDS:.0f} s:\n"
-            + self._last_words()
-        )
-
-    def _front_door_answers(self) -> bool:
-        if not (_PACKAGE_ROOT / "local" / "front_door.py").exists():
-            return True
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.page_port)) == 0
-
-    def _last_words(self) -> str:
-        """The last lines of each log, for an error message."""
-        lines = []
-        for log in sorted(self.folders.logs.glob("*.log")):
-            lines += [f"[{log.name}] {line}" for line in log.read_text(errors="replace").splitlines()[-8:]]
-        return "\n".join(lines)
+        return self.aws.description()
 
 
-@contextlib.contextmanager
-def _ctrl_c_afterwards() -> Iterator[None]:
-    """Let a Ctrl-C wait: until a new process runs its program, nobody knows it for one of this cloud's."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals come to the main thread only
-        return
-    came: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda signum, _: came.append(signum))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if came:
-            signal.raise_signal(signal.SIGINT)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _require_free(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise LocalCloudError(
-                f"Port {port} of this machine is in use. Stop the program that has it "
-                "(another local cloud?), or choose another port."
-            ) from error
-
-
-def _answers(port: int, bundle: Path) -> bool:
-    if not bundle.exists():
-        return False
-    try:
-        context = ssl.create_default_context(cafile=str(bundle))
-        url = f"{endpoint(port)}/_ministack/health"
-        with urllib.request.urlopen(url, timeout=2, context=context) as answer:  # noqa: S310 (our own https)
-            return bool(answer.status == 200)
-    except (OSError, urllib.error.URLError):
-        return False
+def _prices() -> dict[str, Any]:
+    """Return the prices that ship with the app: those of one region stand for all."""
+    (listed,) = (one for one in START_PRICES if one.region == "us-east-1")
+    rows = [
+        {"instance": row.instance, "usd_per_hour": row.usd_per_hour, "kinds": row.kinds}
+        for row in listed.rows
+    ]
+    return {"date": listed.date, "instances": rows}

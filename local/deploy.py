@@ -8,17 +8,15 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import boto3
 from botocore.exceptions import ClientError
 
-from local.environment import ACCOUNT, REGION, inherited
-from local.errors import LocalCloudError
-from local.processes import MARKER, cloud_id
-
-if TYPE_CHECKING:
-    from local.cloud import LocalCloud
+from local.aws.environment import ACCOUNT, REGION, inherited
+from local.aws.errors import LocalCloudError
+from local.aws.local_aws import LocalAws
+from local.aws.processes import MARKER, cloud_id
 
 Progress = Callable[[str], None]
 
@@ -30,53 +28,60 @@ LAST_LINES = 25
 _MODEL_VARIABLE = "STORYLOOM_BASE_MODEL"
 
 
-def deploy(cloud: "LocalCloud", progress: Progress) -> None:
+def deploy_app(aws: LocalAws, checkout: Path, settings: Mapping[str, str], progress: Progress) -> None:
     """Bootstrap, synthesize, deploy, stage the base model, make the first sign-in.
 
-    Raises `LocalCloudError` with the last lines of the step that failed.
+    Args:
+        aws: the local cloud, up.
+        checkout: folder with the app.
+        settings: CDK context on top of what the app gets on one machine.
+        progress: called with one line of text at a time.
+
+    Raises:
+        LocalCloudError: a step failed; the message has its last lines.
     """
-    cdk = _Cdk(cloud, progress)
-    aws = _Aws(cloud.environment())
+    cdk = _Cdk(aws, checkout, progress)
+    administrator = _Administrator(aws.environment())
     with ThreadPoolExecutor(max_workers=3) as pool:
         # None needs another one: together they take as long as the longest.
-        model = pool.submit(_base_model, cloud.checkout, progress)
-        bootstrapped = pool.submit(cdk.bootstrap) if not aws.has_stack(BOOTSTRAP_STACK) else None
-        cdk.synthesize(context(cloud))
+        model = pool.submit(_base_model, checkout, progress)
+        bootstrapped = pool.submit(cdk.bootstrap) if not administrator.has_stack(BOOTSTRAP_STACK) else None
+        cdk.synthesize(context(aws.page_url, settings))
         if bootstrapped:
             bootstrapped.result()
         outputs = cdk.deploy()
-        aws.stage(model.result(), outputs["ArtifactsBucketName"], progress)
-    before = cloud.description()
+        administrator.stage(model.result(), outputs["ArtifactsBucketName"], progress)
+    before = aws.description()
     people = outputs["UserPoolId"]
     # Another deployment has other people, although it has the same stories.
     known = before.get("sign_in") if (before.get("outputs") or {}).get("UserPoolId") == people else None
-    sign_in = known or {"email": ADMIN_EMAIL, "password": aws.first_sign_in(people, ADMIN_EMAIL)}
-    cloud.describe(sign_in=sign_in, outputs=outputs, url=cloud.page_url)
-    progress(f"Ready at {cloud.page_url}")
+    sign_in = known or {"email": ADMIN_EMAIL, "password": administrator.first_sign_in(people, ADMIN_EMAIL)}
+    aws.describe(sign_in=sign_in, outputs=outputs, url=aws.page_url)
+    progress(f"Ready at {aws.page_url}")
 
 
-def destroy(cloud: "LocalCloud", progress: Progress, *stacks: str) -> None:
+def destroy_app(aws: LocalAws, checkout: Path, progress: Progress, *stacks: str) -> None:
     """Run ``cdk destroy`` for some of the deployed stacks, or for all of them.
 
     Raises `LocalCloudError` with the last lines if it fails.
     """
-    _Cdk(cloud, progress).destroy(stacks)
+    _Cdk(aws, checkout, progress).destroy(stacks)
 
 
-def context(cloud: "LocalCloud") -> dict[str, str]:
-    """The CDK context of the app on one machine: the only difference from the cloud."""
+def context(page_url: str, settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the CDK context of the app on one machine: the only difference from a deployment to AWS."""
     return {
         "base_model": BASE_MODEL,
         "base_model_revision": BASE_MODEL_REVISION,
         "quiet_seconds": "5",
         "max_training_minutes": "3",
         "function_python": f"{sys.version_info.major}.{sys.version_info.minor}",
-        "browser_endpoint": cloud.page_url,
+        "browser_endpoint": page_url,
         "admin_email": ADMIN_EMAIL,
         "minimum_words": "2000",
         "idle_minutes": "15",
         "watch_minutes": "0.1",
-        **cloud.context,
+        **settings,
     }
 
 
@@ -89,27 +94,27 @@ def _base_model(checkout: Path, progress: Progress) -> Path:
 class _Cdk:
     """The CDK CLI of the checkout, with everything it writes inside the checkout."""
 
-    def __init__(self, cloud: "LocalCloud", progress: Progress) -> None:
-        self._checkout = cloud.checkout.resolve()
-        self._folders = cloud.folders
+    def __init__(self, aws: LocalAws, checkout: Path, progress: Progress) -> None:
+        self._checkout = checkout.resolve()
+        self._folders = aws.folders
         self._progress = progress
-        self._environment = self._variables(cloud)
+        self._environment = self._variables(aws)
         self._assembly = self._folders.assembly
         self._command = self._checkout / "node_modules" / ".bin" / "cdk"
         if not self._command.exists():
             raise LocalCloudError(f"The CDK CLI is not installed in {self._checkout}: run `make setup`.")
 
     def bootstrap(self) -> None:
-        """``cdk bootstrap`` of the local account."""
+        """Run ``cdk bootstrap`` for the local account."""
         self._run(["bootstrap", f"aws://{ACCOUNT}/{REGION}"], self._folders.home)
 
     def synthesize(self, settings: Mapping[str, str]) -> None:
-        """``cdk synth`` of the app in the checkout."""
+        """Run ``cdk synth`` for the app in the checkout."""
         given = [part for key, value in settings.items() for part in ("--context", f"{key}={value}")]
         self._run(["synth", "--quiet", "--output", str(self._assembly), *given], self._checkout)
 
     def deploy(self) -> dict[str, str]:
-        """``cdk deploy --all`` of what was synthesized; returns the outputs of every stack by key."""
+        """Run ``cdk deploy --all`` for what was synthesized, and return the outputs of every stack by key."""
         outputs = self._folders.outputs
         arguments = ["--all", "--require-approval", "never", "--method", "direct", "--progress", "events"]
         self._run(
@@ -120,7 +125,7 @@ class _Cdk:
         return {key: value for stack in stacks.values() for key, value in stack.items()}
 
     def destroy(self, stacks: Sequence[str]) -> None:
-        """Run ``cdk destroy`` for what was synthesized, with what depends on it."""
+        """Run ``cdk destroy`` for what was synthesized, and for what depends on it."""
         chosen = list(stacks) or ["--all"]
         self._run(["destroy", *chosen, "--force", "--app", str(self._assembly)], self._folders.home)
 
@@ -147,14 +152,14 @@ class _Cdk:
         if process.returncode != 0:
             raise LocalCloudError(f"`cdk {arguments[0]}` failed:\n" + "\n".join(lines[-LAST_LINES:]))
 
-    def _variables(self, cloud: "LocalCloud") -> dict[str, str]:
+    def _variables(self, aws: LocalAws) -> dict[str, str]:
         caches = self._checkout / ".cache"
         own_programs = [str(Path(sys.executable).parent), str(self._checkout / ".venv" / "bin")]
         variables = inherited()
         return {
             **variables,
-            **cloud.environment(),
-            MARKER: cloud_id(cloud.state),
+            **aws.environment(),
+            MARKER: cloud_id(aws.state),
             "PATH": os.pathsep.join([*own_programs, variables.get("PATH", os.defpath)]),
             "HOME": str(self._folders.home),
             "TMPDIR": str(self._folders.temporary),
@@ -166,8 +171,8 @@ class _Cdk:
         }
 
 
-class _Aws:
-    """What has to be done after a deployment, as the account's administrator."""
+class _Administrator:
+    """The account's administrator, who completes a deployment."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._session = boto3.Session(
@@ -181,7 +186,7 @@ class _Aws:
         }
 
     def has_stack(self, name: str) -> bool:
-        """Whether the stack is there, complete."""
+        """Tell whether the stack exists and is complete."""
         formation = self._session.client("cloudformation", **self._options)
         try:
             stacks = formation.describe_stacks(StackName=name)["Stacks"]
@@ -190,7 +195,7 @@ class _Aws:
         return any(stack["StackStatus"].endswith("_COMPLETE") for stack in stacks)
 
     def stage(self, folder: Path, bucket: str, progress: Progress) -> None:
-        """Copy the base model to where the app looks for it: its own functions say where that is."""
+        """Copy the base model to the prefix that the app's own functions name."""
         model = self._base_model()
         prefix = f"base-models/{model['slug']}/{model['revision']}"
         s3 = self._session.client("s3", **self._options)
@@ -199,7 +204,7 @@ class _Aws:
             return
         progress(f"Staging {folder.name} of {model['name']}")
         files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path != manifest]
-        # The manifest last: its presence says that the rest is complete.
+        # The manifest last: its presence means that the rest is complete.
         for path in [*files, manifest]:
             with path.open("rb") as body:
                 s3.put_object(Bucket=bucket, Key=f"{prefix}/{path.relative_to(folder).as_posix()}", Body=body)
@@ -215,7 +220,7 @@ class _Aws:
         raise LocalCloudError(f"No deployed function names its base model ({_MODEL_VARIABLE}).")
 
     def first_sign_in(self, pool: str, email: str) -> str:
-        """Make the person, or find them, and give them a new password; returns it."""
+        """Create the user if they do not exist, set a new password, and return it."""
         cognito = self._session.client("cognito-idp", **self._options)
         password = f"{secrets.token_urlsafe(12)}-aA1"
         try:

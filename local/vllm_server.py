@@ -1,9 +1,9 @@
 """Real vLLM behind an endpoint on one machine, in place of the small server.
 
-    STORYLOOM_ENDPOINT_SERVER=local.vllm_server python -m local.supervisor …
+    LOCAL_AWS_ENDPOINT_SERVER=local.vllm_server make run
 
 What vLLM's SageMaker container does before it starts vLLM is done here too, for the same bundle and the same
-variables; what a machine without a GPU needs beside it is in `ON_A_CPU` and `CPU_ARGUMENTS` and nowhere else.
+variables; what a machine without a GPU needs in addition is in `ON_A_CPU` and `CPU_ARGUMENTS` only.
 vLLM has packages of its own, in `.build/vllm-venv` (`make test-vllm` installs them).
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 PREFIX = "SM_VLLM_"
 MODEL_FOLDER = "/opt/ml/model"
-"""Where SageMaker puts a bundle, and what the paths in it start with."""
+"""SageMaker's folder of a bundle; the paths in the bundle start with it."""
 
 _CHECKOUT = Path(__file__).resolve().parents[1]
 PYTHON = _CHECKOUT / ".build" / "vllm-venv" / "bin" / "python"
@@ -24,10 +24,10 @@ ON_A_CPU = {
     # GB for the chats' keys and values; of itself vLLM takes nine tenths of the machine's memory.
     "VLLM_CPU_KVCACHE_SPACE": "1",
     # Other things run on this machine: no thread is tied to a processor, and none spins while it waits, which
-    # costs all of the speed where there are more threads than processors.
+    # costs all of the speed if there are more threads than processors.
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "OMP_WAIT_POLICY": "PASSIVE",
-    # Its processes' sockets, in the endpoint's folder, where it runs: a whole path there is too long for one.
+    # Its processes' sockets, in its working directory: an absolute path is too long for a socket.
     "VLLM_RPC_BASE_PATH": ".",
     # Nothing leaves the machine, as under the endpoint's network isolation.
     "VLLM_NO_USAGE_STATS": "1",
@@ -40,7 +40,7 @@ CPU_ARGUMENTS = [
     "--host",
     "127.0.0.1",
     "--middleware",
-    "local.sites.PortGuard",
+    "local.aws.web.sites.PortGuard",
     # Exact enough to be compared token by token; on a GPU it is the base model's own, bf16 of most.
     "--dtype",
     "float32",
@@ -63,14 +63,14 @@ def main(arguments: list[str] | None = None) -> None:
     command = server_arguments(variables, options.model_dir, options.port)
     print(f"vLLM's arguments: {' '.join(command)}", flush=True)
     command = [str(PYTHON), "-m", "vllm.entrypoints.openai.api_server", *command]
-    # Where the container looks for the module that CUSTOM_FASTAPI_MIDDLEWARE_PRE_POST_PROCESS names.
+    # The folder with the module that CUSTOM_FASTAPI_MIDDLEWARE_PRE_POST_PROCESS names.
     variables["SAGEMAKER_MODEL_PATH"] = str(options.model_dir)
     variables["PYTHONPATH"] = str(_CHECKOUT)  # for the guard
     os.execve(PYTHON, command, {**variables, **ON_A_CPU})  # noqa: S606 (this process becomes the server)
 
 
 def server_arguments(variables: Mapping[str, str], model_folder: Path, port: int) -> list[str]:
-    """vLLM's arguments, as the container's entry point makes them of the model's variables.
+    """Return vLLM's arguments, as the container's entry point makes them of the model's variables.
 
     Args:
         variables: the process's environment; only what starts with `SM_VLLM_` is read.
@@ -91,7 +91,7 @@ def server_arguments(variables: Mapping[str, str], model_folder: Path, port: int
 
 
 def _tokens(flag: str, value: str) -> list[str]:
-    """A flag and its values: `true` and `false` say whether it is there, a JSON array is one value each."""
+    """Return a flag and its values: `true` and `false` set or omit it, a JSON array is one value each."""
     if value.lower() in {"true", "false"}:
         return [flag] if value.lower() == "true" else []
     if not value:
@@ -111,7 +111,7 @@ def _json_array(value: str) -> list[object] | None:
 
 
 def _with_own_paths(file: Path, model_folder: Path) -> Path:
-    """A copy of the configuration file whose paths are this machine's; the bundle stays as it is."""
+    """Copy the configuration file with this machine's paths; the bundle stays as it is."""
     copy = model_folder.parent / file.name
     text = file.read_text(encoding="utf-8").replace(f"{MODEL_FOLDER}/", f"{model_folder}/")
     copy.write_text(text, encoding="utf-8")

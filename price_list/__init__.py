@@ -1,4 +1,4 @@
-"""What SageMaker's instances cost an hour: the prices known here, and AWS's Price List API.
+"""Hourly prices of SageMaker's instances: those that ship with the app, and AWS's Price List API.
 
-Stacks, functions, the command line and the local cloud read prices here; it imports none of them.
+Stacks, functions, the command line and the local cloud import this package; it imports none of them.
 """

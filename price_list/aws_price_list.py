@@ -1,6 +1,6 @@
-"""AWS's Price List API: what it says an instance costs, by kind.
+"""Read an instance's prices, by kind, from AWS's Price List API.
 
-The API answers in three regions for all of them. Each product comes as JSON inside a string.
+The API has endpoints in three regions, each with the prices of all regions. Each product is JSON in a string.
 https://docs.aws.amazon.com/aws-cost-management/latest/APIReference/API_pricing_GetProducts.html
 """
 
@@ -11,10 +11,10 @@ from typing import Any
 from price_list.price import Kind
 
 ENDPOINT_REGIONS = ("us-east-1", "eu-central-1", "ap-south-1")
-"""Where the API can be asked; each has the prices of all regions."""
+"""Regions with an endpoint of the API."""
 SERVICE_CODE = "AmazonSageMaker"
 
-# The list names what a product is for in `component` and, of older products, in `platoinstancetype`.
+# A product's kind is in its attribute `component` or, for older products, `platoinstancetype`.
 KIND_OF_COMPONENT: dict[str, Kind] = {
     "training": "training",
     "processing": "processing",
@@ -25,11 +25,11 @@ KIND_OF_COMPONENT: dict[str, Kind] = {
 
 
 class PriceListError(Exception):
-    """The Price List API answered with something that is no price list."""
+    """The Price List API's response is not a price list."""
 
 
 def ask(pricing: Any, instance: str, region: str) -> dict[Kind, float]:
-    """Ask what one instance costs an hour on demand, by kind; a kind that the list lacks is absent.
+    """Return an instance's on-demand prices an hour, by kind; a kind without a price is left out.
 
     Args:
         pricing: boto3's client, in one of `ENDPOINT_REGIONS`.
@@ -37,8 +37,8 @@ def ask(pricing: Any, instance: str, region: str) -> dict[Kind, float]:
         region: where it would run.
 
     Raises:
-        PriceListError: the answer cannot be read.
-        ClientError, BotoCoreError: the API refused, or did not answer.
+        PriceListError: the response cannot be read.
+        ClientError, BotoCoreError: the API refused the request or did not respond.
     """
     found: dict[Kind, float] = {}
     pages = pricing.get_paginator("get_products").paginate(
@@ -56,11 +56,11 @@ def ask(pricing: Any, instance: str, region: str) -> dict[Kind, float]:
                 kind = _kind(product["product"]["attributes"])
                 for usd in _usd_per_hour(product):
                     if kind is not None:
-                        # Of two products for one kind the dearer counts: a limit must hold.
+                        # The higher price of two products counts, so that the monthly limit holds.
                         found[kind] = max(usd, found.get(kind, 0.0))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise PriceListError(
-            f"The Price List API answered something unexpected for {instance}: {error!r}"
+            f"The Price List API's response for {instance} cannot be read: {error!r}"
         ) from error
     return found
 
@@ -74,7 +74,7 @@ def _kind(attributes: dict[str, Any]) -> Kind | None:
 
 
 def _usd_per_hour(product: dict[str, Any]) -> Iterator[float]:
-    """Yield the prices on demand; a free tier's price of zero is not one."""
+    """Yield the on-demand prices, without a free tier's price of zero."""
     for term in product["terms"].get("OnDemand", {}).values():
         for dimension in term["priceDimensions"].values():
             usd = float(dimension["pricePerUnit"].get("USD", 0))

@@ -1,25 +1,25 @@
-"""One price, and what is billed at it."""
+"""The price of an instance, and the kinds of work it is billed for."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 Kind = Literal["training", "processing", "hosting", "transform", "notebook"]
-"""What SageMaker bills an instance for; each has a price of its own."""
+"""The kinds of work that SageMaker bills an instance for, each at a price of its own."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True)
 class Price:
-    """What one instance costs, on demand."""
+    """The on-demand price of one instance."""
 
     usd_per_hour: float
     date: str
-    """The day on which it was read, as `2026-09-27`."""
+    """The day on which it was read, such as `2026-09-27`."""
     source: str
-    """Who says so, in words for people."""
+    """Where it was read, in words for people."""
 
     @property
     def month(self) -> str:
-        """The month of its date, as `2026-09`."""
+        """The month of its date, such as `2026-09`."""
         return self.date[:7]

@@ -1,7 +1,7 @@
-"""The prices that ship with the app, until AWS's Price List API has been asked.
+"""The prices that ship with the app, used until AWS's Price List API has newer ones.
 
-A price without a source is left out: the app then refuses the instance under a spending limit, until the API
-or the setting `instance_prices_usd` gives one. docs/decisions/0021-prices.md says where each list was read.
+A price without a source is left out: the app then refuses the instance under a monthly limit, until the API
+or the setting `instance_prices_usd` provides one. docs/decisions/0021-prices.md names each list's source.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _NO_PROCESSING_NO_TRANSFORM: tuple[Kind, ...] = ("training", "hosting", "noteboo
 
 @dataclass(frozen=True)
 class PriceRow:
-    """The price of one instance in one region, for the kinds that it was read for."""
+    """The price of one instance in one region, with the kinds of work that it was read for."""
 
     instance: str
     usd_per_hour: float
@@ -24,14 +24,14 @@ class PriceRow:
 
 @dataclass(frozen=True)
 class RegionalPrices:
-    """Prices of one region, read together."""
+    """Prices of one region that were read on the same day."""
 
     region: str
     date: str
     rows: tuple[PriceRow, ...]
 
 
-# A type costs the same for every kind to within a cent an hour; of two figures that were read, the higher.
+# An instance costs the same for every kind to within a cent an hour. Of two readings this is the higher one.
 START_PRICES = (
     RegionalPrices(
         "us-east-1",
@@ -87,7 +87,7 @@ START_PRICES = (
 
 
 def find(kind: Kind, instance: str, region: str) -> Price | None:
-    """Return the price that ships with the app, or None if none was read for this region and kind."""
+    """Return the price that ships with the app; None if there is none for this region and kind."""
     return _by_place().get((region, instance, kind))
 
 

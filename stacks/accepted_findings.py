@@ -1,8 +1,8 @@
-"""Findings of checkov that were looked at and accepted, each with its reason.
+"""Findings of checkov that were reviewed and accepted, each with its reason.
 
-The reason goes into the template, into the metadata of the resource that it is about, where checkov reads it.
-Whoever runs checkov on `cdk.out` sees the same exceptions with the same reasons. A finding that is not
-accepted here fails tests/templates/test_checkov.py.
+The reason is written into the template, in the metadata of its resource, where checkov reads it. So a run of
+checkov on `cdk.out` reports the same exceptions with the same reasons. A finding that is not accepted here
+fails tests/templates/test_checkov.py.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What CloudFront does for the API: refuse what has no token, and set the headers of security."""
+"""Configure CloudFront in front of the API: reject requests without a token, and set security headers."""
 
 import json
 from pathlib import Path
@@ -11,21 +11,21 @@ from stacks.gateway_refusals import REFUSALS, RESPONSE_HEADERS
 from stacks.response_headers import security_headers
 
 CONTENT_SECURITY_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
-"""An answer of the API is data: a browser that shows one as a page runs and loads nothing."""
+"""Responses of the API are data: a browser that shows one as a page must neither run nor load anything."""
 _CODE = Path(__file__).with_suffix(".js")
 _OPEN = ("GET /api/health",)
-# An API key, or the three parts of a JSON Web Token; as long as API Gateway takes headers, 10,240 bytes.
+# An API key, or the three parts of a JSON Web Token within API Gateway's limit for headers, 10,240 bytes.
 _BEARER = r"/^bearer +(sl-[0-9a-f]{12}-[\w-]{43}|[\w-]{10,2000}\.[\w-]{10,6000}\.[\w-]{10,2000}) *$/i"
 
 
 def edge_code() -> str:
-    """Return the JavaScript of the function, with its constants."""
+    """Return the function's JavaScript, preceded by its constants."""
     constants = f"const OPEN = {json.dumps(_OPEN)};\nconst BEARER = {_BEARER};\n"
     return f"{constants}const REFUSAL = {json.dumps(_refusal())};\n{_CODE.read_text(encoding='utf-8')}"
 
 
 def edge_function(scope: Construct, name: str) -> cloudfront.Function:
-    """Make the function that every request of the API passes first."""
+    """Create the function that CloudFront runs for every request to the API."""
     return cloudfront.Function(
         scope,
         "ApiAtTheEdge",
@@ -37,7 +37,7 @@ def edge_function(scope: Construct, name: str) -> cloudfront.Function:
 
 
 def api_headers(scope: Construct, name: str) -> cloudfront.ResponseHeadersPolicy:
-    """Make the policy of the headers of every answer of the API, whoever gave it."""
+    """Create the policy for the headers of every response under /api, whichever service sent it."""
     return cloudfront.ResponseHeadersPolicy(
         scope,
         "ApiHeaders",
@@ -54,7 +54,7 @@ def api_headers(scope: Construct, name: str) -> cloudfront.ResponseHeadersPolicy
 
 
 def _refusal() -> dict[str, Any]:
-    """Return API Gateway's own refusal of a request without a token, as CloudFront Functions write it."""
+    """Return API Gateway's response to a request without a token, in CloudFront Functions' format."""
     (refusal,) = (one for one in REFUSALS if one.kind == "UNAUTHORIZED")
     headers = {**RESPONSE_HEADERS, "Content-Security-Policy": CONTENT_SECURITY_POLICY}
     headers["Content-Type"] = "application/json"

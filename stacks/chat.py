@@ -19,14 +19,14 @@ from stacks.page import Page
 from stacks.people import grant_append_audit, grant_manage_people, grant_read_people
 from stacks.permissions import allow, arn
 from stacks.pipeline import PipelineStack
-from stacks.price_refresh import name_billed_instances
+from stacks.price_refresh import configure_billed_instances
 from stacks.references import page_url_parameter, publish, published
 from stacks.regions import web_adapter_layer
 from stacks.rest_api import LONGEST_ANSWER, RestApi
 from stacks.s3_hosts import S3_ENDPOINT
 from stacks.settings import Settings
 from stacks.sign_in import SignIn
-from stacks.spending import describe_run_costs, keep_ledger
+from stacks.spending import configure_run_costs, grant_write_ledger
 from stacks.state_machine import Pipeline
 from stacks.storage import StorageStack
 from stacks.transforms import LONGEST_PACKING, Transforms
@@ -53,22 +53,22 @@ class ChatStack(Stack):
         """Make the stack."""
         super().__init__(scope, id_, description="Storyloom: chat page and API", env=env)
         self._settings, self._bundles = settings, bundles
-        self._storage = storage.seen_from(self)
-        hosting = pipeline.hosting_seen_from(self)
+        self._storage = storage.import_into(self)
+        hosting = pipeline.import_hosting_into(self)
         sign_in = SignIn(self, "SignIn", settings=settings)
         keeper = self._keeper(hosting)
         guard = EndpointGuard(self, "EndpointGuard", settings=settings, storage=self._storage)
-        transforms = pipeline.transforms_seen_from(self)
+        transforms = pipeline.import_transforms_into(self)
         start_transform = self._start_transform(transforms)
-        chat_api = self._chat_api(hosting, keeper, pipeline.machine_seen_from(self))
-        self._let_choose_versions(chat_api)
+        chat_api = self._chat_api(hosting, keeper, pipeline.import_machine_into(self))
+        self._grant_choose_versions(chat_api)
         grant_manage_people(chat_api, sign_in.pool)
         grant_append_audit(chat_api, self._storage.table_arn)
         for function in (keeper, chat_api):
             function.may_tell_owner(published(pipeline, self, "TopicArn"))  # what the month's limit refuses
-        self._let_answer_batches(chat_api, keeper, transforms)
-        pipeline.machine_seen_from(self).bills_seen_by(keeper)
-        self._let_call(chat_api, keeper, start_transform, pipeline.start_run_seen_from(self))
+        self._grant_batches(chat_api, keeper, transforms)
+        pipeline.import_machine_into(self).bills_seen_by(keeper)
+        self._grant_invocations(chat_api, keeper, start_transform, pipeline.import_start_run_into(self))
         authorizer = self._authorizer(sign_in)
         rest_api = RestApi(
             self, "Api", settings=self._settings, api=chat_api.function, authorizer=authorizer.function
@@ -84,7 +84,7 @@ class ChatStack(Stack):
         )
         made_at_run_time(
             self,
-            clean_up_arn=pipeline.clean_up_seen_from(self),
+            clean_up_arn=pipeline.import_clean_up_into(self),
             part="hosting",
             properties={"PageBucket": page.bucket.bucket_name},
             # Whoever asks for an endpoint or a batch asks these, and so is gone before them. The page's files
@@ -137,7 +137,7 @@ class ChatStack(Stack):
             ["*"],
             wildcard_because="the settings are the account's: how many functions it may run at once",
         )
-        keep_ledger(keeper, self._settings, endpoint=True)
+        grant_write_ledger(keeper, self._settings, endpoint=True)
         events.Rule(
             self,
             "KeeperTick",
@@ -186,9 +186,9 @@ class ChatStack(Stack):
         )
         chat_api.may_use_table("PutItem", partitions=["BATCHES#*"])
         hosting.asked_by(chat_api, streaming=True)
-        keep_ledger(chat_api, self._settings)
-        describe_run_costs(chat_api, self._settings)
-        name_billed_instances(chat_api, self._settings)
+        grant_write_ledger(chat_api, self._settings)
+        configure_run_costs(chat_api, self._settings)
+        configure_billed_instances(chat_api, self._settings)
         allow(
             chat_api.role,
             ["states:GetExecutionHistory", "states:StopExecution"],
@@ -212,7 +212,7 @@ class ChatStack(Stack):
         read_job_logs(chat_api, "logs:FilterLogEvents", jobs=(TRAINING_LOG,))
         return chat_api
 
-    def _let_call(
+    def _grant_invocations(
         self, chat_api: Function, keeper: Function, start_transform: Function, start_run: str
     ) -> None:
         """Let the API wake the model, start batches and runs, and have another version answer."""
@@ -222,7 +222,7 @@ class ChatStack(Stack):
         name = start_transform.function.function_name
         chat_api.function.add_environment("STORYLOOM_START_TRANSFORM_FUNCTION", name)
 
-    def _let_choose_versions(self, chat_api: Function) -> None:
+    def _grant_choose_versions(self, chat_api: Function) -> None:
         """Let the API say yes or no to a version in the registry."""
         allow(
             chat_api.role,
@@ -240,7 +240,7 @@ class ChatStack(Stack):
         transforms.made_by(start_transform)
         return start_transform
 
-    def _let_answer_batches(self, chat_api: Function, keeper: Function, transforms: Transforms) -> None:
+    def _grant_batches(self, chat_api: Function, keeper: Function, transforms: Transforms) -> None:
         """Let the API read prompts and give answers, and the keeper see that jobs end."""
         transforms.ended_by(keeper)
         transforms.all_watched_by(keeper)

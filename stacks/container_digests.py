@@ -1,7 +1,7 @@
-"""The containers by their content: a tag is AWS's to move, a digest is the image itself.
+"""Pin the containers by digest, because AWS can move a tag to another image.
 
-AWS publishes no list of digests; a registry tells them to whoever signs in. `python -m
-stacks.container_digests` asks for those of the two images in one region, and writes them into
+AWS publishes no list of digests, but a registry returns them to any signed-in account. `python -m
+stacks.container_digests` looks up those of the two images in one region, and writes them to
 `container_digests.json`, to be committed. An image that is not in the file is used by its full tag.
 """
 
@@ -23,35 +23,35 @@ _MANIFESTS = [
 
 
 class UnknownImageError(Exception):
-    """A registry does not have an image."""
+    """The registry does not have the image."""
 
 
 def pinned(image: str) -> str:
-    """Return an image by its digest if it is known, else by its tag as given."""
+    """Return the image's address with its digest if it is known, otherwise with its tag."""
     digest = known_digests().get(image)
     return f"{image.rpartition(':')[0]}@{digest}" if digest else image
 
 
 def repository_of(image: str) -> str:
-    """Name of an image's repository, whether the image is named by tag or by digest."""
+    """Return the repository name in an image's address, which has a tag or a digest."""
     return image.partition("/")[2].partition("@")[0].partition(":")[0]
 
 
 def known_digests() -> dict[str, str]:
-    """The digests that were looked up, by the images' tags."""
+    """Read the digests that were looked up, by the images' addresses with tags."""
     digests: dict[str, str] = json.loads(DIGESTS.read_text())
     return digests
 
 
 def look_up(ecr: Any, image: str) -> str:
-    """Ask a registry for an image's digest.
+    """Look up an image's digest in its registry.
 
     Args:
-        ecr: client of ECR in the image's region; it needs `ecr:BatchGetImage` alone.
-        image: by its tag.
+        ecr: client of ECR in the image's region; it needs only `ecr:BatchGetImage`.
+        image: the image's address with its tag.
 
     Raises:
-        UnknownImageError: the registry does not have it.
+        UnknownImageError: the registry does not have the image.
     """
     answer = ecr.batch_get_image(
         registryId=registry_account(image),
@@ -62,20 +62,20 @@ def look_up(ecr: Any, image: str) -> str:
     digests = {found["imageId"]["imageDigest"] for found in answer["images"]}
     if len(digests) != 1:
         raise UnknownImageError(
-            f"The registry gives {len(digests)} images for {image}; one was expected. "
+            f"The registry has {len(digests)} images for {image}, but exactly one was expected. "
             "Check the region and the tag."
         )
     return str(digests.pop())
 
 
 def main() -> None:
-    """Look the digests up in a region and write them down."""
-    import boto3  # noqa: PLC0415 (a second, which synth does not need)
+    """Look up the digests of both images in a region and save them."""
+    import boto3  # noqa: PLC0415 (takes a second to import, and synth does not need it)
 
     parser = argparse.ArgumentParser(description="Write the digests of the containers that train and host.")
-    parser.add_argument("--region", help="region whose registry is asked; that of the shell if none is given")
-    parser.add_argument("--training-instance", default="ml.g6.xlarge", help="what trains")
-    parser.add_argument("--hosting-instance", default="ml.g6.xlarge", help="what hosts")
+    parser.add_argument("--region", help="region of the registry (default: the AWS profile's)")
+    parser.add_argument("--training-instance", default="ml.g6.xlarge", help="instance type that trains")
+    parser.add_argument("--hosting-instance", default="ml.g6.xlarge", help="instance type that hosts")
     given = parser.parse_args()
     region = given.region or boto3.Session().region_name
     if not region:

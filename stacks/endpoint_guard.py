@@ -1,8 +1,8 @@
-"""Deletes an endpoint that is overdue, without a Lambda function: nothing that takes all of them can stop it.
+"""Delete an overdue endpoint without a Lambda function, so that exhausted concurrency cannot prevent it.
 
-The keeper puts the endpoint to sleep in time. It is a function, though, and functions of an account share its
-concurrency: see docs/decisions/0023. So the table also says until when the endpoint may stay if nobody moves
-that further, and Step Functions, which calls DynamoDB and SageMaker itself, deletes the endpoint after it.
+Usually the keeper deletes the endpoint in time. But it is a function, and all functions of an account share
+its concurrency (docs/decisions/0023). So the table also has a deadline for the endpoint, which each use
+extends. After the deadline Step Functions, which calls DynamoDB and SageMaker directly, deletes the endpoint.
 """
 
 import json
@@ -27,10 +27,10 @@ _NOT_LOGGED = (
 
 
 class EndpointGuard(Construct):
-    """The state machine and its schedule."""
+    """A scheduled state machine that deletes an overdue endpoint."""
 
     def __init__(self, scope: Construct, id_: str, *, settings: Settings, storage: Storage) -> None:
-        """Make them."""
+        """Create the state machine, its role and its schedule."""
         super().__init__(scope, id_)
         role = iam.Role(
             self,
@@ -51,7 +51,7 @@ class EndpointGuard(Construct):
         machine = sfn.StateMachine(
             self,
             "StateMachine",
-            # Express: a fraction of a cent a month; the same as Standard would cost about half a dollar.
+            # Express costs a fraction of a cent a month for this; Standard would cost about half a dollar.
             state_machine_type=sfn.StateMachineType.EXPRESS,
             definition_body=sfn.DefinitionBody.from_string(json.dumps(states)),
             role=role,
@@ -70,7 +70,7 @@ class EndpointGuard(Construct):
 
 
 def definition(endpoint_name: str, table: str) -> dict[str, Any]:
-    """Return the states: read until when the endpoint may stay, and delete it if that is over."""
+    """Return the state machine's definition: read the deadline, and delete the endpoint if it has passed."""
     sleep_by = "$.Item.sleep_by.S"
     return {
         "Comment": "Deletes the endpoint if it is overdue",
@@ -105,7 +105,7 @@ def definition(endpoint_name: str, table: str) -> dict[str, Any]:
                 "Resource": "arn:aws:states:::aws-sdk:sagemaker:deleteEndpoint",
                 "Parameters": {"EndpointName": endpoint_name},
                 "Retry": [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 2, "MaxAttempts": 2}],
-                # It is gone already, or is being changed: the next execution tries again.
+                # The endpoint no longer exists, or is being updated; then the next execution tries again.
                 "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Done"}],
                 "Next": "Done",
             },

@@ -36,7 +36,7 @@ class OperationsStack(Stack):
         super().__init__(scope, id_, description="Storyloom: dashboard, alarms and budget", env=env)
         topic = sns.Topic.from_topic_arn(self, "Messages", published(pipeline, self, "TopicArn"))
         metrics = _Metrics(
-            settings, pipeline.machine_seen_from(self).arn, api_name=published(chat, self, "ApiName")
+            settings, pipeline.import_machine_into(self).arn, api_name=published(chat, self, "ApiName")
         )
         alarms = _alarms(self, metrics, topic)
         dashboard = _dashboard(self, metrics, [*alarms, *_rollback_alarms(self, settings)])

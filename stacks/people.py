@@ -1,4 +1,4 @@
-"""Who may ask the user pool about people, who may change them, and who may write the audit trail."""
+"""Grant functions access to the people in the user pool and to the audit trail."""
 
 from aws_cdk import aws_cognito as cognito
 from aws_cdk import aws_iam as iam
@@ -11,9 +11,9 @@ GROUPS = {
     "author": "Chats, sees and changes stories, runs and versions, has keys of their own",
     "reader": "Chats",
 }
-"""The user pool's groups, the greatest role first; `lambda/shared/people.py` says what each allows."""
+"""The user pool's groups, the role that allows most first; `lambda/shared/people.py` has their scopes."""
 AUDIT_PARTITION = "AUDIT"
-"""Partition of the table that the API's role adds to, and neither updates nor deletes from."""
+"""Partition of the table to which the API's role may add items, but not update or delete them."""
 _LOCK_PARTITION = "PEOPLE"
 _READ = ("AdminGetUser", "AdminListGroupsForUser")
 _CHANGE = (
@@ -29,24 +29,24 @@ _CHANGE = (
 
 
 def grant_read_people(function: Function, pool: cognito.UserPool) -> None:
-    """Let a function look up whether a person may come in, and in which role."""
+    """Grant a function permissions to read whether a person is enabled, and their role."""
     _grant(function, pool, _READ)
 
 
 def grant_manage_people(function: Function, pool: cognito.UserPool) -> None:
-    """Let a function list, invite and remove people and change their roles, one change at a time.
+    """Grant a function permissions to list, invite and remove people and to change their roles.
 
-    Setting a password, or an attribute such as the address, is not among it.
+    It may set neither a password nor an attribute such as the e-mail address.
     """
     _grant(function, pool, (*_READ, *_CHANGE))
     function.may_use_table("UpdateItem", partitions=[_LOCK_PARTITION])
 
 
 def grant_append_audit(function: Function, table_arn: str) -> None:
-    """Let a function read and add to the audit trail, and deny it to change or delete an entry.
+    """Grant a function permissions to read and append to the audit trail, and deny updates and deletions.
 
-    IAM cannot tell a new item from one that replaces another: that a put never replaces an entry is a
-    condition of the request itself.
+    IAM cannot tell a put of a new item from one that replaces an item, so the function itself puts entries
+    with a condition that none is replaced.
     """
     function.may_use_table("PutItem", "Query", partitions=[AUDIT_PARTITION])
     function.role.add_to_policy(

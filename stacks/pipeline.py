@@ -25,12 +25,12 @@ from stacks.hosting import Hosting
 from stacks.job_logs import JOB_LOGS, read_job_logs
 from stacks.job_roles import hosting_role, job_role, transform_role
 from stacks.permissions import allow, arn, service_principal
-from stacks.price_refresh import LONGEST_REFRESH, refresh_prices
+from stacks.price_refresh import LONGEST_REFRESH, schedule_price_refresh
 from stacks.quotas import needed
 from stacks.references import page_url_parameter, publish, published
 from stacks.rollback import rollback_alarms
 from stacks.settings import Settings
-from stacks.spending import describe_run_costs, keep_ledger, read_ledger
+from stacks.spending import configure_run_costs, grant_read_ledger, grant_write_ledger
 from stacks.state_machine import FUNCTION_SECONDS, Pipeline
 from stacks.storage import StorageStack
 from stacks.transforms import Transforms
@@ -62,7 +62,7 @@ class PipelineStack(Stack):
         """Make the stack."""
         super().__init__(scope, id_, description="Storyloom: from stories to a hosted model", env=env)
         self._settings, self._bundles = settings, bundles
-        self._storage = storage.seen_from(self)
+        self._storage = storage.import_into(self)
         image = pinned(training_image(image_region, settings.training_instance))
         self._hosting_image = pinned(hosting_image(image_region, settings.hosting_instance))
         self._job_role = job_role(self, settings, self._storage, image)
@@ -72,9 +72,9 @@ class PipelineStack(Stack):
         self._topic = _topic(self, settings)
         rollback_alarms(self, settings, self._topic)
         training_code_prefix = _deploy_training_code(self, self._storage.artifacts_bucket)
-        self._equip_data_functions(training_code_prefix)
-        self._equip_model_functions()
-        self._equip_question(self._functions["ask_approval"])
+        self._configure_data_functions(training_code_prefix)
+        self._configure_model_functions()
+        self._configure_approval(self._functions["ask_approval"])
         self._pipeline = Pipeline(
             self, "Pipeline", settings=settings, storage=self._storage, job_role=self._job_role
         )
@@ -89,25 +89,25 @@ class PipelineStack(Stack):
         publish(self, "TransformRoleArn", transforms.role_arn, "Role of the transform jobs")
         needed = (machine, self._job_role, hosting, transforms, self._quiet_period.group)
         ask = self._function("refresh_prices", int(LONGEST_REFRESH.to_seconds()))
-        self._clean_up(self._pipeline, needed, refresh_prices(self, settings, ask))
+        self._clean_up(self._pipeline, needed, schedule_price_refresh(self, settings, ask))
 
-    def hosting_seen_from(self, consumer: Stack) -> Hosting:
+    def import_hosting_into(self, consumer: Stack) -> Hosting:
         """The endpoint, for a stack that wakes it or asks it."""
         return Hosting(self._settings, self._hosting_image, published(self, consumer, "HostingRoleArn"))
 
-    def transforms_seen_from(self, consumer: Stack) -> Transforms:
+    def import_transforms_into(self, consumer: Stack) -> Transforms:
         """The transform jobs, for a stack that makes them."""
         return Transforms(self._settings, self._hosting_image, published(self, consumer, "TransformRoleArn"))
 
-    def clean_up_seen_from(self, consumer: Stack) -> str:
+    def import_clean_up_into(self, consumer: Stack) -> str:
         """Return the ARN of the function that removes what was made at run time, for another stack."""
         return arn("lambda", f"function:{published(self, consumer, 'CleanUpFunctionName')}")
 
-    def start_run_seen_from(self, consumer: Stack) -> str:
+    def import_start_run_into(self, consumer: Stack) -> str:
         """Name of the function that starts runs, for another stack."""
         return published(self, consumer, "StartRunFunctionName")
 
-    def machine_seen_from(self, consumer: Stack) -> Pipeline:
+    def import_machine_into(self, consumer: Stack) -> Pipeline:
         """The state machine, for another stack."""
         consumer.add_stack_dependency(self)
         return self._pipeline
@@ -156,8 +156,8 @@ class PipelineStack(Stack):
         start_run.may_list_artifacts("runs/*")
         instances = json.dumps(self._settings.evaluation_instances)
         start_run.function.add_environment("STORYLOOM_PROCESSING_INSTANCES", instances)
-        keep_ledger(start_run, self._settings)
-        describe_run_costs(start_run, self._settings)
+        grant_write_ledger(start_run, self._settings)
+        configure_run_costs(start_run, self._settings)
 
     def _clean_up(self, pipeline: Pipeline, needed: Sequence[IDependable], tick: events.Rule) -> None:
         """Add the custom resource that removes, at deletion, everything made at run time."""
@@ -169,7 +169,7 @@ class PipelineStack(Stack):
             machine_arn=pipeline.arn,
             executions_arn=pipeline.executions_arn,
         )
-        keep_ledger(clean_up, self._settings, endpoint=True)  # the endpoint's cost ends with it
+        grant_write_ledger(clean_up, self._settings, endpoint=True)  # the endpoint's cost ends with it
         self._quiet_period.deleted_by(clean_up)
         made_at_run_time(
             self,
@@ -188,7 +188,7 @@ class PipelineStack(Stack):
         decided.function.add_environment("STORYLOOM_START_RUN_ARN", start_run.arn)
         return on_decision(self, self._settings.name, decided)
 
-    def _equip_data_functions(self, training_code_prefix: str) -> None:
+    def _configure_data_functions(self, training_code_prefix: str) -> None:
         functions, storage, settings = self._functions, self._storage, self._settings
         begin, read, assemble = functions["begin"], functions["read_stories"], functions["assemble"]
         begin.may_use_table(
@@ -208,8 +208,8 @@ class PipelineStack(Stack):
         read.may_list_artifacts("cache/stories/*", "runs/*/read/*")
         read.may_read_artifacts("cache/stories/*")
         assemble.may_use_table("GetItem", "UpdateItem", partitions=["RUNS", "POINTERS"])
-        read_ledger(assemble, settings)
-        describe_run_costs(assemble, settings)
+        grant_read_ledger(assemble, settings)
+        configure_run_costs(assemble, settings)
         assemble.may_list_artifacts("runs/*/read/*")
         ledgers = ("runs/*/ledger.json", "split/ledger.json")
         assemble.may_read_artifacts("runs/*/read/*", *ledgers)
@@ -230,7 +230,7 @@ class PipelineStack(Stack):
         ):
             assemble.function.add_environment(name, value)
 
-    def _equip_question(self, ask: Function) -> None:
+    def _configure_approval(self, ask: Function) -> None:
         ask.may_use_table("GetItem", "UpdateItem", partitions=("RUNS", "LOCK", "APPROVALS"))
         ask.may_tell_owner(self._topic.topic_arn)
         self._knows_the_page(ask)
@@ -240,8 +240,8 @@ class PipelineStack(Stack):
         allow(function.role, ["ssm:GetParameter"], [arn("ssm", f"parameter{parameter}")])
         function.function.add_environment("STORYLOOM_PAGE_URL_PARAMETER", parameter)
 
-    def _equip_model_functions(self) -> None:
-        self._equip_stage_base_model(self._functions["stage_base_model"])
+    def _configure_model_functions(self) -> None:
+        self._configure_stage_base_model(self._functions["stage_base_model"])
         self._functions["choose_best"].may_use_table("UpdateItem", partitions=["RUNS"])
         for name in ("reserve", "next_attempt"):
             self._functions[name].may_use_table("GetItem", "UpdateItem", partitions=["RUNS"])
@@ -254,20 +254,20 @@ class PipelineStack(Stack):
             self._knows_the_page(
                 self._functions[name]
             )  # without the Chat stack none of them has a model hosted
-        self._equip_gate(self._functions["gate"])
-        self._equip_register(self._functions["register"])
-        self._equip_deployment(self._functions["deploy"], self._functions["smoke_test"])
-        self._equip_collect_garbage(self._functions["collect_garbage"])
-        self._equip_endings(self._functions["announce"], self._functions["record_failure"])
+        self._configure_gate(self._functions["gate"])
+        self._configure_register(self._functions["register"])
+        self._configure_deployment(self._functions["deploy"], self._functions["smoke_test"])
+        self._configure_collect_garbage(self._functions["collect_garbage"])
+        self._configure_endings(self._functions["announce"], self._functions["record_failure"])
 
     def _configure_spending(self) -> None:
         """Let functions set aside what they make cost, and those that try again see what has cost already."""
         for name in ("reserve", "next_attempt", "deploy", "smoke_test"):
             counts_endpoint = name in {"deploy", "smoke_test"}
-            keep_ledger(self._functions[name], self._settings, endpoint=counts_endpoint)
-        read_ledger(self._functions["preflight"], self._settings)
+            grant_write_ledger(self._functions[name], self._settings, endpoint=counts_endpoint)
+        grant_read_ledger(self._functions["preflight"], self._settings)
         for name in ("preflight", "reserve", "next_attempt"):
-            describe_run_costs(self._functions[name], self._settings)
+            configure_run_costs(self._functions[name], self._settings)
         self._grant_describe_jobs(self._functions["next_attempt"])
 
     def _grant_describe_jobs(self, function: Function) -> None:
@@ -303,7 +303,7 @@ class PipelineStack(Stack):
         ]
         preflight.function.add_environment("STORYLOOM_QUOTAS", json.dumps(quotas))
 
-    def _equip_stage_base_model(self, stage: Function) -> None:
+    def _configure_stage_base_model(self, stage: Function) -> None:
         stage.may_use_table("UpdateItem", partitions=["RUNS"])
         stage.may_list_artifacts("base-models/*")
         stage.may_read_artifacts("base-models/*")
@@ -320,7 +320,7 @@ class PipelineStack(Stack):
             )
             stage.function.add_environment("STORYLOOM_HUGGINGFACE_TOKEN_SECRET", secret)
 
-    def _equip_gate(self, gate: Function) -> None:
+    def _configure_gate(self, gate: Function) -> None:
         gate.may_use_table("UpdateItem", partitions=["RUNS"])
         gate.may_read_artifacts("runs/*/evaluation/*")
         settings = self._settings
@@ -332,7 +332,7 @@ class PipelineStack(Stack):
         ):
             gate.function.add_environment(name, f"{percent:g}")
 
-    def _equip_register(self, register: Function) -> None:
+    def _configure_register(self, register: Function) -> None:
         group = self._model_packages = sagemaker.CfnModelPackageGroup(
             self,
             "ModelPackages",
@@ -354,7 +354,7 @@ class PipelineStack(Stack):
         register.function.add_environment("STORYLOOM_APPROVAL", self._settings.approval)
         register.node.add_dependency(group)
 
-    def _equip_deployment(self, deploy: Function, smoke_test: Function) -> None:
+    def _configure_deployment(self, deploy: Function, smoke_test: Function) -> None:
         self._functions["activate"].may_use_table(
             *("GetItem", "PutItem", "UpdateItem"),
             partitions=("RUNS", "LOCK", "MODELS", "POINTERS", "HOSTING"),
@@ -375,7 +375,7 @@ class PipelineStack(Stack):
         self._hosting.managed_by(smoke_test)  # it puts the version back that was live
         self._hosting.asked_by(smoke_test)
 
-    def _equip_collect_garbage(self, collect_garbage: Function) -> None:
+    def _configure_collect_garbage(self, collect_garbage: Function) -> None:
         collect_garbage.may_use_table(
             *("GetItem", "Query", "UpdateItem"),
             partitions=("RUNS", "MODELS", "POINTERS", "HOSTING", "BATCHES"),
@@ -391,7 +391,7 @@ class PipelineStack(Stack):
         collect_garbage.may_tag_artifacts("hosting/*")
         self._hosting.collected_by(collect_garbage)
 
-    def _equip_endings(self, announce: Function, record_failure: Function) -> None:
+    def _configure_endings(self, announce: Function, record_failure: Function) -> None:
         announce.may_use_table("UpdateItem", partitions=["POINTERS"])  # what the run has trained on
         for function in (announce, record_failure):
             function.may_use_table(

@@ -1,4 +1,4 @@
-"""Asking AWS what the instances of the settings cost: at each deployment that changes them, and weekly."""
+"""Read the prices of the settings' instances from AWS: in each deployment that changes them, and weekly."""
 
 import json
 
@@ -14,30 +14,30 @@ from stacks.settings import Settings
 
 LONGEST_REFRESH = Duration.minutes(2)
 _LONGEST_ANSWER = Duration.minutes(5)
-"""How long CloudFormation waits for an answer. Its default is an hour, in which a deployment would hang."""
+"""How long CloudFormation waits for a response. By default a deployment would hang for an hour."""
 _EVERY = Duration.days(7)
 
 
-def name_billed_instances(function: Function, settings: Settings) -> None:
-    """Tell a function what the app may pay for."""
+def configure_billed_instances(function: Function, settings: Settings) -> None:
+    """Set the environment variable with the instances that the settings allow, by kind of work."""
     billed: dict[str, list[str]] = {}
     for kind, instance in prices.billed(settings):
         billed.setdefault(kind, []).append(instance)
     function.function.add_environment("STORYLOOM_BILLED_INSTANCES", json.dumps(billed))
 
 
-def refresh_prices(scope: Construct, settings: Settings, function: Function) -> events.Rule:
-    """Have the function `refresh_prices` ask AWS's Price List API now and every week.
+def schedule_price_refresh(scope: Construct, settings: Settings, function: Function) -> events.Rule:
+    """Invoke the function `refresh_prices` in each deployment that changes the instances, and every week.
 
     Args:
         scope: the stack.
-        settings: of the app; only the instances that they name are asked for.
+        settings: of the app; only prices of the instances that they name are read.
         function: `refresh_prices`.
 
     Returns:
-        The week's schedule.
+        The weekly schedule.
     """
-    name_billed_instances(function, settings)
+    configure_billed_instances(function, settings)
     function.may_use_table("GetItem", "UpdateItem", partitions=["PRICES"])
     allow(
         function.role,
@@ -58,9 +58,9 @@ def refresh_prices(scope: Construct, settings: Settings, function: Function) -> 
         resource_type="Custom::PricesAtDeployment",
         service_token=function.arn,
         service_timeout=_LONGEST_ANSWER,
-        # A property that changes has CloudFormation call the function again.
+        # CloudFormation invokes the function again when this property changes.
         properties={"Instances": prices.instances(settings)},
     )
-    # With its permissions: without them it would only note that it may not ask.
+    # Wait for the function's permissions too; without them it would record a denied request.
     resource.node.add_dependency(function)
     return tick

@@ -1,4 +1,4 @@
-"""The prices of the settings: which instances they name, and what each costs before AWS has been asked."""
+"""List the instances that the settings name, and their prices before AWS's price list has been read."""
 
 from collections.abc import Iterator
 
@@ -7,11 +7,11 @@ from price_list.price import Kind, Price
 from stacks.settings import Settings
 
 GIVEN = "the setting instance_prices_usd"
-"""Where a price is from that the settings give."""
+"""Source of a price from the settings."""
 
 
 def billed(settings: Settings) -> Iterator[tuple[Kind, str]]:
-    """Yield what the app may pay for: each kind with each instance that the settings allow for it."""
+    """Yield each kind of work with each instance that the settings allow for it."""
     yield "training", settings.training_instance
     yield from (("processing", instance) for instance in settings.evaluation_instances)
     yield from (("hosting", instance) for instance in (settings.hosting_instance, *settings.fallbacks))
@@ -19,19 +19,19 @@ def billed(settings: Settings) -> Iterator[tuple[Kind, str]]:
 
 
 def instances(settings: Settings) -> list[str]:
-    """Return every instance type that the settings name, each once."""
+    """Return the instance types that the settings name, without duplicates."""
     return list(dict.fromkeys(instance for _, instance in billed(settings)))
 
 
 def known(settings: Settings, kind: Kind, instance: str, region: str, day: str) -> Price | None:
-    """Return the price that holds before AWS has been asked, or None if there is none.
+    """Return the price that applies before AWS's price list has been read; None if there is none.
 
     Args:
-        settings: of the app; a price that they give wins.
-        kind: what it is billed for.
+        settings: of the app; a price in them wins.
+        kind: the kind of work that is billed.
         instance: SageMaker instance type.
         region: where it would run.
-        day: today, as `2026-09-30`: the date of a price that the settings give.
+        day: today, such as `2026-09-30`, as the date of a price from the settings.
     """
     given = settings.instance_prices_usd.get(instance)
     if given is not None:
@@ -40,7 +40,7 @@ def known(settings: Settings, kind: Kind, instance: str, region: str, day: str) 
 
 
 def unpriced(settings: Settings, region: str) -> list[tuple[Kind, str]]:
-    """Return what the app may pay for and has no price yet in a region."""
+    """Return the kinds and instances of the settings that have no price in a region yet."""
     return [
         (kind, instance)
         for kind, instance in billed(settings)

@@ -1,4 +1,4 @@
-"""The states that read the stories of a run: a batch each, and what ends the function costs one file."""
+"""Define the states that read a run's stories in batches and reject only the file that kills its reader."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from aws_cdk import Aws
 
 _BATCHES_AT_ONCE = 40
 _FILES_OF_A_BATCH_AT_ONCE = 5
-# Errors of a function whose process was killed, for memory or with its machine, or that ran out of time.
+# Errors of a function whose process was killed (out of memory, lost machine) or that timed out.
 KILLED = [
     "Lambda.Unknown",
     "Runtime.ExitError",
@@ -14,17 +14,17 @@ KILLED = [
     "Sandbox.Timedout",
     "States.Timeout",
 ]
-# It may have been the machine. What was read until then is kept, so that a retry goes on from there.
+# The machine may have been at fault. A retry continues from what the first attempt cached.
 _RETRY_KILLED = {"ErrorEquals": KILLED, "IntervalSeconds": 2, "MaxAttempts": 1, "BackoffRate": 2}
 
 
 def read_state(reader_arn: str, timeout_seconds: int, retry: list[dict[str, Any]]) -> dict[str, Any]:
-    """State `Read`: a Distributed Map over the batches, so ten files and ten million are the same state.
+    """Return the state `Read`, a Distributed Map over the batches; it is the same for any number of files.
 
     Args:
-        reader_arn: of the function that reads one batch.
-        timeout_seconds: of a task that calls it.
-        retry: when to call it again because Lambda was busy.
+        reader_arn: ARN of the function that reads one batch.
+        timeout_seconds: timeout of a task that invokes it.
+        retry: retriers for errors of Lambda itself, such as throttling.
     """
     return {
         "Type": "Map",
@@ -34,7 +34,7 @@ def read_state(reader_arn: str, timeout_seconds: int, retry: list[dict[str, Any]
             "ReaderConfig": {"InputType": "JSONL"},
             "Parameters": {"Bucket.$": "$.begun.batches.bucket", "Key.$": "$.begun.batches.key"},
         },
-        # Begin made the batches: it knows how large the files are, and an ItemBatcher only how many.
+        # Begin makes the batches by the files' sizes; an ItemBatcher would only count files.
         "ItemSelector": {"run_id.$": "$.run_id", "files.$": "$$.Map.Item.Value.files"},
         "MaxConcurrency": _BATCHES_AT_ONCE,
         "ItemProcessor": {
@@ -44,7 +44,7 @@ def read_state(reader_arn: str, timeout_seconds: int, retry: list[dict[str, Any]
                 {"Type": "Task", "Resource": reader_arn, "TimeoutSeconds": timeout_seconds}, retry
             ),
         },
-        # Without it all results together may have 256 KiB, although the next line throws them away.
+        # Without a ResultWriter all results together are limited to 256 KiB, even if they are discarded.
         "ResultWriter": {
             "Resource": f"arn:{Aws.PARTITION}:states:::s3:putObject",
             "Parameters": {
@@ -57,7 +57,7 @@ def read_state(reader_arn: str, timeout_seconds: int, retry: list[dict[str, Any]
 
 
 def _batch_states(call: dict[str, Any], retry: list[dict[str, Any]]) -> dict[str, Any]:
-    """Read a batch; if that ends the function twice, read each of its files alone and reject the culprit."""
+    """Return the states that read a batch and, if it kills the function twice, each of its files alone."""
     files = {"run_id.$": "$.run_id", "files.$": "$.files"}
     read_alone = {
         **call,
@@ -82,7 +82,7 @@ def _batch_states(call: dict[str, Any], retry: list[dict[str, Any]]) -> dict[str
                 "Catch": [{"ErrorEquals": KILLED, "ResultPath": "$.failure", "Next": "DivideBatch"}],
                 "Next": "IsBatchFinished",
             },
-            # Each call reads at least one file more, so this comes to an end.
+            # Each call reads at least one more file, so the loop ends.
             "IsBatchFinished": {
                 "Type": "Choice",
                 "Choices": [{"Variable": "$.read.finished", "BooleanEquals": False, "Next": "ReadBatch"}],

@@ -1,20 +1,21 @@
-"""What SageMaker may be asked for, as conditions of IAM.
+"""IAM conditions on requests to SageMaker.
 
-SageMaker compares these keys with the request itself. Whoever takes over a function gets no other machine, no
-longer job and no network: such a request is refused before it costs or reaches anything.
+SageMaker compares these keys with the request itself. So a compromised function cannot create a job on
+another instance type, for a longer time or with network access: the request is denied before it costs
+anything.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
 WITHOUT_NETWORK: dict[str, Any] = {"Bool": {"sagemaker:NetworkIsolation": "true"}}
-"""The containers reach nothing but what SageMaker hands them."""
+"""The containers have network isolation: they can use only what SageMaker mounts into them."""
 
 
 def only_instances(instances: Sequence[str]) -> dict[str, Any]:
-    """Condition that all machines of a request are of these types."""
+    """Return the condition that a request names only these instance types."""
     return {
         "ForAllValues:StringEquals": {"sagemaker:InstanceTypes": list(instances)},
-        # `ForAllValues` also holds for a request that names none
+        # `ForAllValues` is also true for a request without the key.
         "Null": {"sagemaker:InstanceTypes": "false"},
     }

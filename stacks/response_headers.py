@@ -1,14 +1,14 @@
-"""The security headers that CloudFront sets, on the page and on the API's answers alike."""
+"""The security headers that CloudFront sets on the page and on the API's responses."""
 
 from aws_cdk import Duration
 from aws_cdk import aws_cloudfront as cloudfront
 
 
 def security_headers(content_security_policy: str) -> cloudfront.ResponseSecurityHeadersBehavior:
-    """Describe the headers; each replaces what the origin sent.
+    """Return the security headers, each of which replaces the origin's.
 
     Args:
-        content_security_policy: what a browser may do with the answer.
+        content_security_policy: what a browser may do with the response.
     """
     return cloudfront.ResponseSecurityHeadersBehavior(
         content_security_policy=cloudfront.ResponseHeadersContentSecurityPolicy(

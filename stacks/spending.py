@@ -1,47 +1,43 @@
-"""What a function needs to keep the month's ledger, and to know what a run costs at most."""
+"""Grant functions access to the month's ledger and prices, and configure how a run's costs are estimated."""
 
 import json
 
 from stacks.functions import Function
 from stacks.settings import Settings
-from stories.estimate import (
-    GRACE_MINUTES,
-    LONGEST_EVALUATION_MINUTES,
-    SPOT_WAIT_HOURS,
-)
+from stories.dataset.training_plan import GRACE_MINUTES, LONGEST_EVALUATION_MINUTES, SPOT_WAIT_HOURS
 
 
-def keep_ledger(function: Function, settings: Settings, *, endpoint: bool = False) -> None:
-    """Let a function reserve and settle, within the month's limit.
+def grant_write_ledger(function: Function, settings: Settings, *, endpoint: bool = False) -> None:
+    """Grant a function permissions to reserve and settle costs, and set its monthly limit.
 
     Args:
         function: the function.
         settings: of the app.
-        endpoint: whether it also counts what the endpoint costs, whose meter changes with the ledger.
+        endpoint: whether it also counts the endpoint's costs; the meter changes together with the ledger.
     """
-    read_ledger(function, settings)
-    # A transaction needs the permission of each operation in it. They are one statement, since it is not
-    # documented whether the key of each operation is judged alone, or all keys together.
+    grant_read_ledger(function, settings)
+    # A transaction needs the permissions of all its operations. They are in one statement because AWS does
+    # not document whether the leading key is evaluated for each operation or for all of them together.
     function.may_use_table(
         *("BatchGetItem", "GetItem", "PutItem", "UpdateItem", "DeleteItem"),
         partitions=("LEDGER", "LEDGER#*", *(["HOSTING"] if endpoint else [])),
     )
 
 
-def read_ledger(function: Function, settings: Settings) -> None:
-    """Let a function read the month's sums and the prices, and tell it the limit."""
+def grant_read_ledger(function: Function, settings: Settings) -> None:
+    """Grant a function permissions to read the month's totals and the prices, and set its monthly limit."""
     function.may_use_table("GetItem", "Query", partitions=("LEDGER", "LEDGER#*"))
-    read_prices(function)
+    grant_read_prices(function)
     function.function.add_environment("STORYLOOM_MONTHLY_LIMIT_USD", f"{settings.monthly_limit_usd:g}")
 
 
-def read_prices(function: Function) -> None:
-    """Let a function read the prices that AWS's price list gave."""
+def grant_read_prices(function: Function) -> None:
+    """Grant a function permission to read the stored prices of AWS's price list."""
     function.may_use_table("GetItem", partitions=["PRICES"])
 
 
-def describe_run_costs(function: Function, settings: Settings) -> None:
-    """Tell a function what decides what a run costs at most."""
+def configure_run_costs(function: Function, settings: Settings) -> None:
+    """Set the environment variables from which a function estimates the most that a run may cost."""
     for name, value in (
         ("STORYLOOM_TRAINING_INSTANCE", settings.training_instance),
         ("STORYLOOM_INSTANCE_COUNT", str(settings.instance_count)),

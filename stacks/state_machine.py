@@ -87,7 +87,7 @@ FUNCTION_SECONDS = {
     "announce": 2 * _MINUTE,
     "record_failure": 2 * _MINUTE,
 }
-_ALL_ELSE_SECONDS = 12 * 60 * _MINUTE  # of a run beside the wait for a yes and the training
+_OVERHEAD_SECONDS = 12 * 60 * _MINUTE  # a run without the wait for approval and the training
 _WAITING_SECONDS = 60  # for Lambda to begin, on top
 
 
@@ -285,7 +285,7 @@ def definition(
         "Comment": "From stories to a chat",
         "StartAt": "Entry",
         # Here and not as a property of the construct, which puts it only into definitions that it wrote.
-        "TimeoutSeconds": APPROVAL_SECONDS + longest_training_wait(settings) + _ALL_ELSE_SECONDS,
+        "TimeoutSeconds": APPROVAL_SECONDS + longest_training_wait(settings) + _OVERHEAD_SECONDS,
         "States": states,
     }
 

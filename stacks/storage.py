@@ -43,7 +43,7 @@ class StorageStack(Stack):
         publish(self, "ArtifactsBucketName", artifacts.bucket_name, "What the runs make")
         publish(self, "TableName", table.table_name, "Runs, models and hosting state")
 
-    def seen_from(self, consumer: Stack) -> Storage:
+    def import_into(self, consumer: Stack) -> Storage:
         """Names of the buckets and the table, for another stack."""
         return Storage(
             stories_bucket=published(self, consumer, "StoriesBucketName"),

@@ -15,7 +15,7 @@ from price_list import aws_price_list, start_prices
 from price_list.price import Kind, Price
 from stacks import prices
 from stacks.settings import Settings
-from stories.estimate import AT_REST_NOT_FREE_USD, AT_REST_USD, INSTANCES, estimate
+from stories.dataset.training_plan import AT_REST_NOT_FREE_USD, AT_REST_USD, INSTANCES, estimate
 
 PERMISSIONS = ("pricing:GetProducts",)
 _PRICING_PAGE = "https://aws.amazon.com/sagemaker/ai/pricing/"

@@ -16,8 +16,8 @@ from playwright.sync_api import Browser, sync_playwright
 from rich.console import Console
 
 from cli.check import check, read_settings
-from stories.models import DataReport
-from stories.report import to_html
+from stories.report.data_report import DataReport
+from stories.report.report_page import report_to_html
 from tests.browser.chromium import CHROMIUM_FLAGS, find_chromium
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -59,7 +59,7 @@ def _picture(
     """Take one picture: of the whole page, of what is above a section, or of one section."""
     context = browser.new_context(**screen)
     page = context.new_page()
-    page.set_content(to_html(report))
+    page.set_content(report_to_html(report))
     if only:
         page.locator("section", has_text=only).screenshot(path=HERE / name)
     elif until:

@@ -49,7 +49,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         raise NotDeployable(
             f"{version} is {model.status}: say yes to it first, with storyloom models approve {version}."
         )
-    misfit = versions.undeployable(model)
+    misfit = versions.incompatibility_reason(model)
     if misfit is not None:
         raise NotDeployable(misfit)
     figures = {
@@ -78,7 +78,7 @@ def _switch(model: ModelVersion) -> bool:
     It has answered before, and it stays in the bundle that an endpoint which sleeps will wake with: nothing
     is copied, started or asked, and nothing costs.
     """
-    pointer = versions.kept_at_hand(model)
+    pointer = versions.preloaded_version(model)
     if pointer is None:
         return False
     versions.make_live(model, pointer.bundle_uri)

@@ -35,12 +35,12 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     run_id, outcome, message = event["run_id"], event["outcome"], event["message"]
     runs.enter(run_id, "Announce")
     runs.finish(run_id, outcome, message)
-    one_more = handover.free(run_id)
+    one_more = handover.release_lock_and_reschedule(run_id)
     run = runs.get(run_id)
     if run is not None and outcome in _TRAINED and run.dataset_digest is not None:
         trained.remember(run_id, run.dataset_digest)
     if run is not None and outcome in _SUBJECTS:
-        announcement.tell_once(run_id, _SUBJECTS[outcome], _letter(run, one_more))
+        announcement.send_once(run_id, _SUBJECTS[outcome], _letter(run, one_more))
     log.info("The run has ended", extra={"run_id": run_id, "outcome": outcome, "one_more": one_more})
     return {"one_more": one_more}
 

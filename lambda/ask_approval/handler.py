@@ -37,7 +37,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     until = clock.text(clock.now() + timedelta(days=event["days"]))
     question = f"{event['verdict']} {price_words(event['estimate'])}"
     runs.wait(run_id, STATE, f"Waiting for your yes. {question}", until)
-    _tell_once(run_id, question, event["days"])
+    _ask_once(run_id, question, event["days"])
     log.info("Asked", extra={"run_id": run_id, "until": until})
     return {"asked": True}
 
@@ -52,7 +52,7 @@ def price_words(estimate: dict[str, Any]) -> str:
     return f"{takes} and cost {price} (prices of {estimate['price_date']})."
 
 
-def _tell_once(run_id: str, question: str, days: int) -> None:
+def _ask_once(run_id: str, question: str, days: int) -> None:
     asked = approvals.get(run_id)
     if asked is None or asked.told_at is not None:
         return
@@ -67,5 +67,5 @@ def _tell_once(run_id: str, question: str, days: int) -> None:
         f"Without an answer the run ends by itself after {days} days. "
         "If you add stories before you answer, a run with all of them takes its place and asks again.",
     ]
-    announcement.tell(_SUBJECT, "\n".join(lines))
+    announcement.send(_SUBJECT, "\n".join(lines))
     approvals.mark_told(run_id)

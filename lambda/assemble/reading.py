@@ -8,9 +8,9 @@ from typing import IO, Annotated
 from pydantic import Field, TypeAdapter
 
 from shared import aws, layout
-from shared.ahead import ahead
+from shared.ahead import prefetch
 from shared.batches import Tally
-from stories.models import Record, Reject
+from stories.records import Record, Reject
 
 _AT_ONCE = 4
 _LINE: TypeAdapter[Record | Reject | Tally] = TypeAdapter(
@@ -30,7 +30,7 @@ class RunStories:
     def __iter__(self) -> Iterator[Record | Reject]:
         """Yield them one at a time."""
         aws.s3()  # made here: two threads would make two at once, and boto3 is not made for that
-        for batch in ahead(self._download, self._keys(), _AT_ONCE):
+        for batch in prefetch(self._download, self._keys(), _AT_ONCE):
             with batch:
                 for line in batch:
                     parsed = _LINE.validate_json(line)

@@ -36,7 +36,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         Unauthorized: API Gateway turns it into 401; why is logged, without the token.
     """
     try:
-        who = _who(_bearer(event.get("headers") or {}), hurried=_ANSWERS in event["methodArn"])
+        who = _who(_bearer(event.get("headers") or {}), latency_sensitive=_ANSWERS in event["methodArn"])
     except jwt.PyJWKClientConnectionError:
         # Not the caller's fault: a 401 would sign everybody out.
         raise
@@ -55,18 +55,18 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     }
 
 
-def _who(bearer: str, *, hurried: bool) -> dict[str, str]:
+def _who(bearer: str, *, latency_sensitive: bool) -> dict[str, str]:
     """Find out who asks: a program by its key, a person by their ID token."""
     if bearer.startswith(keys.PREFIX):
-        return _program(bearer, hurried=hurried)
-    return _person(verify(bearer), hurried=hurried)
+        return _program(bearer, latency_sensitive=latency_sensitive)
+    return _person(verify(bearer), latency_sensitive=latency_sensitive)
 
 
-def _program(text: str, *, hurried: bool) -> dict[str, str]:
+def _program(text: str, *, latency_sensitive: bool) -> dict[str, str]:
     key = keys.check(text)
     if key is None:
         raise jwt.InvalidTokenError("not a key that works")
-    maker = standing.of(key.created_by, hurried=hurried)
+    maker = standing.of(key.created_by, latency_sensitive=latency_sensitive)
     if maker is None:
         raise jwt.InvalidTokenError("the person who made the key has been removed")
     return {
@@ -80,8 +80,8 @@ def _program(text: str, *, hurried: bool) -> dict[str, str]:
     }
 
 
-def _person(claims: dict[str, Any], *, hurried: bool) -> dict[str, str]:
-    person = standing.of(claims["sub"], hurried=hurried)
+def _person(claims: dict[str, Any], *, latency_sensitive: bool) -> dict[str, str]:
+    person = standing.of(claims["sub"], latency_sensitive=latency_sensitive)
     if person is None:
         raise jwt.InvalidTokenError("the person has been removed")
     return {
@@ -100,7 +100,7 @@ def verify(token: str) -> dict[str, Any]:
         Its claims.
 
     Raises:
-        jwt.PyJWTError: where any of them is wrong.
+        jwt.PyJWTError: one of them is wrong.
     """
     sign_in = environment.read(environment.SignIn)
     key = _keys(_issuer(sign_in.user_pool_id)).get_signing_key_from_jwt(token)

@@ -1,7 +1,7 @@
-"""What a person may do now, remembered for less than a minute.
+"""Look up what a person may do now, cached for less than a minute.
 
-A token says for an hour who somebody is. Whether they are still in the pool, and in which role, is asked of
-the pool itself, so that a removal counts within a minute, also one in Cognito's console.
+A token proves for an hour who somebody is. Whether they are still in the user pool, and in which role, is
+read from the pool itself, so that a removal takes effect within a minute, even one made in Cognito's console.
 """
 
 import time
@@ -14,34 +14,35 @@ from shared import people
 log = Logger(service="authorizer")
 
 LONGEST_SECONDS = 45.0
-"""No answer of the pool is used for longer. Together with the calls themselves it is less than a minute."""
+"""The greatest age of a cached entry. Together with the calls themselves it stays below a minute."""
 FRESH_SECONDS = 20.0
-"""Requests other than for an answer of the model ask the pool again after this. The page's look at the status
-every half minute is one, so that somebody who chats hardly ever waits for the pool."""
+"""The age at which requests other than chats refresh an entry. The page polls the status every 30 seconds, so
+a person who chats rarely waits for the pool."""
 _MOST_PEOPLE = 1000
 
 _known: dict[str, tuple[float, people.Person | None]] = {}
 
 
-def of(sub: str, *, hurried: bool) -> people.Person | None:
+def of(sub: str, *, latency_sensitive: bool) -> people.Person | None:
     """Return the person with this id, or None if they have been removed or disabled.
 
     Args:
         sub: the pool's id of the person.
-        hurried: somebody waits for the first word of an answer.
+        latency_sensitive: whether an older cached entry is acceptable, because somebody waits for an answer's
+            first token.
 
     Raises:
-        botocore.exceptions.ClientError: the pool does not answer, and what it said before is too old.
+        botocore.exceptions.ClientError: the pool cannot be read, and the cached entry is too old.
     """
     asked_at, person = _known.get(sub, (float("-inf"), None))
     age = _now() - asked_at
-    if age >= (LONGEST_SECONDS if hurried else FRESH_SECONDS):
+    if age >= (LONGEST_SECONDS if latency_sensitive else FRESH_SECONDS):
         person = _ask(sub, age, person)
     return person if person is not None and person.enabled else None
 
 
-def forget() -> None:
-    """Forget everybody: the next request asks the pool."""
+def clear_cache() -> None:
+    """Empty the cache, so that the next request reads the pool."""
     _known.clear()
 
 
@@ -52,7 +53,7 @@ def _ask(sub: str, age: float, known: people.Person | None) -> people.Person | N
     except (BotoCoreError, ClientError):
         if age >= LONGEST_SECONDS:
             raise
-        log.warning("The user pool did not answer; what it said before is used", extra={"seconds": age})
+        log.warning("Could not read the user pool; using the cached entry", extra={"age_seconds": age})
         return known
     if len(_known) >= _MOST_PEOPLE:
         _known.clear()
@@ -61,5 +62,5 @@ def _ask(sub: str, age: float, known: people.Person | None) -> people.Person | N
 
 
 def _now() -> float:
-    # Lambda may freeze the process between two requests; this clock goes on meanwhile.
+    # Not time.monotonic(), which may stop while Lambda freezes the process between two requests.
     return time.time()

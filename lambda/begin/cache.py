@@ -35,8 +35,8 @@ class CachedFiles:
         """Leave what is kept of a file as it is: the file is still there."""
         self._readers.pop(layout.cached_file(file_digest(item)), None)
 
-    def forget_the_rest(self) -> int:
-        """Delete what was not kept, and return how many objects that were.
+    def delete_stale(self) -> int:
+        """Delete the cached objects of files that no longer exist, and return their number.
 
         Raises:
             NotForgottenError: names one that is still there.

@@ -42,7 +42,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     common = environment.common()
     cached = CachedFiles.listed(common.artifacts_bucket)
     files = _freeze(common.stories_bucket, common.artifacts_bucket, run_id, cached)
-    forgotten = cached.forget_the_rest()
+    forgotten = cached.delete_stale()
     runs.enter(run_id, "Read", f"Reading {files} files.", files=files)
     log.info("The manifest is frozen", extra={"run_id": run_id, "files": files, "forgotten": forgotten})
     batches = {"bucket": common.artifacts_bucket, "key": layout.batches(run_id)}

@@ -1,4 +1,4 @@
-"""Writes every changing request into the audit trail, and reads the trail out."""
+"""Record every changing request in the audit trail, and serve the trail to owners."""
 
 import asyncio
 from typing import Annotated, Any
@@ -24,10 +24,11 @@ NOT_RECORDED = frozenset(
         ("POST", "/api/v1/answers/{answer_id}/cancel"),
     }
 )
-"""Routes that ask the model: they change nothing but the caller's own usage, which the table counts."""
+"""Routes that use the model: they change only the caller's own usage, which is counted elsewhere."""
 _REPEATABLE = frozenset({("POST", "/api/wake")})
-"""Routes that everybody may ask again and again, and whose repetition changes nothing."""
-_FORBIDDEN = 403
+"""Routes that anybody may call repeatedly without changing anything."""
+_FIRST_REFUSAL = 400
+_FIRST_ERROR = 500
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _TOO_MANY_REQUESTS = 429
 _LONGEST_OBJECT = 512
@@ -38,7 +39,7 @@ class AuditPage(BaseModel):
 
     entries: list[AuditEntry]
     next_before: str | None
-    """Give this as `before` for the next page; null on the last one."""
+    """The value of `before` for the next page; null on the last page."""
 
 
 @router.get("", responses=refusals(422))
@@ -47,20 +48,20 @@ def read_audit_trail(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     before: Annotated[str, Query(pattern=r"^[0-9A-Za-z:.#-]{0,64}$")] = "",
 ) -> AuditPage:
-    """Read who changed what, newest first. The trail has neither texts of stories nor prompts nor secrets."""
+    """List who changed what, newest first. The trail contains no stories, prompts or secrets."""
     entries = audit.newest(limit, before)
     more = len(entries) == limit
     return AuditPage(entries=entries, next_before=entries[-1].entry_id if more else None)
 
 
 class AuditTrail:
-    """Middleware that records a request when its outcome is known, before the answer has left.
+    """Middleware that records a request when its outcome is known, before the response ends.
 
-    Lambda stops the process when an answer has left, so nothing can be written after that.
+    Lambda freezes the process when the response has ended, so nothing can be written after that.
     """
 
     def __init__(self, app: ASGIApp) -> None:
-        """Stand around an app."""
+        """Wrap an app."""
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,7 +92,7 @@ class AuditTrail:
 
 def _record(scope: Scope, status: int) -> None:
     user, route = scope["state"].get("user"), scope.get("route")
-    # Without a user nobody was admitted, and without a route there was nothing to change.
+    # Without a user the caller was refused, and without a route there was nothing to change.
     if user is None or route is None:
         return
     asked = (scope["method"], _path_of(route))
@@ -99,12 +100,12 @@ def _record(scope: Scope, status: int) -> None:
         return
     status = scope["state"].get("late_status", status)
     if status == _TOO_MANY_REQUESTS:
-        return  # it was turned away unread, and a program in a loop must not fill the trail
+        return  # a refused request changed nothing, and a program in a loop must not fill the trail
     entry = _entry(scope, user, status)
     try:
-        audit.record(**entry, once_an_hour=status == _FORBIDDEN or asked in _REPEATABLE)
+        audit.record(**entry, once_an_hour=_FIRST_REFUSAL <= status < _FIRST_ERROR or asked in _REPEATABLE)
     except (BotoCoreError, ClientError, RuntimeError):
-        # The change has been made and cannot be taken back for this. The log is the second place.
+        # The change has been made and cannot be undone, so record it in the log instead.
         log.exception("Could not write the audit trail", extra={"audit": entry})
 
 
@@ -120,5 +121,5 @@ def _entry(scope: Scope, user: User, status: int) -> dict[str, Any]:
 
 
 def _path_of(route: Any) -> str:
-    # A route of an included router knows its path below the prefix only, and all of ours have the same.
+    # A route of an included router has its path without the prefix, which is the same for all.
     return f"/api{route.path_format}"

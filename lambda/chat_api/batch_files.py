@@ -1,7 +1,7 @@
-"""What a batch has in the artifacts bucket: the file that was sent, requests and answers in parts, results.
+"""Read and write a batch's files in the artifacts bucket: prompts, requests and answers in parts, results.
 
-SageMaker writes the answers of a part when all of them are there, and none where one line of it failed. So a
-batch has many parts: they say how far it is, and a line that fails, or a job that is stopped, loses one part.
+SageMaker writes a part's answers when all of them are finished, and none if one of its lines failed. So a
+batch has many parts: they show its progress, and a failed line or a stopped job loses one part only.
 """
 
 import json
@@ -20,7 +20,7 @@ from shared import aws, environment, layout
 from shared.models import Transform
 
 _FEWEST_A_PART = 32
-"""A part's last answers leave the model half idle, so parts are not smaller."""
+"""The model is half idle during the last answers of a part, so parts must not be too small."""
 _MOST_PARTS = 100
 _WRITERS = 8
 _NOT_ANSWERED = {
@@ -31,7 +31,7 @@ _NOT_ANSWERED = {
 
 @dataclass(frozen=True)
 class SentFile:
-    """The file of prompts, as it was when it was read."""
+    """The file of prompts with its ETag at the time of reading."""
 
     content: bytes
     etag: str
@@ -39,7 +39,7 @@ class SentFile:
 
 @dataclass
 class Tally:
-    """What came of the lines."""
+    """The counts of a batch's lines and tokens."""
 
     answered: int = 0
     failed: int = 0
@@ -48,7 +48,7 @@ class Tally:
 
 
 def sent(batch_id: str) -> SentFile | None:
-    """Read the file of prompts; None before it has been sent."""
+    """Read the file of prompts; None if it has not been uploaded yet."""
     try:
         found = aws.s3().get_object(Bucket=_bucket(), Key=layout.prompts(batch_id))
     except ClientError as error:
@@ -59,20 +59,20 @@ def sent(batch_id: str) -> SentFile | None:
 
 
 def etag(batch_id: str) -> str | None:
-    """Return the ETag of the file of prompts as it is now; None if there is no file any more."""
-    # A list says that there is no file; HeadObject would need the permission to list to say the same.
+    """Return the current ETag of the file of prompts; None if the file does not exist."""
+    # With a list, because HeadObject reports a missing file only with the permission to list anyway.
     key = layout.prompts(batch_id)
     listed = aws.s3().list_objects_v2(Bucket=_bucket(), Prefix=key, MaxKeys=1).get("Contents", [])
     return next((entry["ETag"] for entry in listed if entry["Key"] == key), None)
 
 
 def lines_a_part(lines: int) -> int:
-    """Say how many lines each part has, the last one excepted."""
+    """Return the number of lines of each part except the last."""
     return max(_FEWEST_A_PART, -(-lines // _MOST_PARTS))
 
 
 def write_requests(batch_id: str, lines: list[Line]) -> str:
-    """Write the requests in parts, and what their answers will be found by.
+    """Write the requests in parts, and the ids by which their answers will be found.
 
     Returns:
         The id of this check. What another check wrote, before or at the same time, stays apart from it.
@@ -94,7 +94,7 @@ def write_requests(batch_id: str, lines: list[Line]) -> str:
 
 
 def lines_answered(batch: Transform) -> int:
-    """Count the lines of the parts that are answered."""
+    """Count the lines of the answered parts."""
     if not batch.lines or not batch.lines_a_part or not batch.job_name:
         return 0
     if batch.status == "completed":
@@ -106,7 +106,7 @@ def lines_answered(batch: Transform) -> int:
 
 
 def put_together(batch: Transform) -> Tally | None:
-    """Write the answers of all lines into one file, in the order of the lines, as OpenAI's batches give them.
+    """Write the answers of all lines into one file in OpenAI's batch format, in the order of the lines.
 
     Returns:
         What came of the lines; None where the batch's files are there no more.
@@ -162,7 +162,7 @@ def _answers(key: str | None, wanted: int) -> list[Any] | None:
 
 
 def _answer(line: bytes) -> Any:
-    """Read one answer; None if it cannot be read, which costs its neighbours nothing."""
+    """Parse one answer; None if it cannot be parsed, so that the other answers are not lost."""
     try:
         return strict_json.loads_leniently(line)
     except ValueError:
@@ -170,14 +170,14 @@ def _answer(line: bytes) -> Any:
 
 
 def _answer_keys(batch: Transform) -> dict[int, str]:
-    """The keys of the answers by number of their part."""
+    """Return the keys of the answers by the number of their part."""
     pages = (
         aws.s3()
         .get_paginator("list_objects_v2")
         .paginate(Bucket=_bucket(), Prefix=layout.answers(batch.batch_id, batch.check_id))
     )
     found = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
-    # Whatever folders SageMaker puts between: a part is known by its name.
+    # SageMaker may insert folders, so a part is identified by its file name.
     names = {key: key.rpartition("/")[2].partition(".")[0] for key in found if key.endswith(".jsonl.out")}
     return {int(name): key for key, name in names.items() if name.isdigit()}
 

@@ -17,12 +17,12 @@ from chat_api.answers import ChatAnswer, ChatChunk, CompletionAnswer, Completion
 from chat_api.cancelling import AnswerId, CancelWatch
 from chat_api.errors import ApiError, refusals, unforeseen
 from chat_api.events import DONE, EventReader, as_chunk, comment, sse
-from chat_api.forms import Form, cut, gather
-from chat_api.identity import Asker, MayAsk, MayChat, require_still_allowed
-from chat_api.metering import Meter, returned_on_failure
+from chat_api.forms import ResponseFormat, cut, gather
+from chat_api.identity import Caller, MayAsk, MayChat, require_still_allowed
+from chat_api.metering import TokenMeter, release_on_error
 from chat_api.openai_schema import AnswerRequest, ChatRequest, CompletionRequest, ModelCard, ModelList
 from chat_api.request_fields import StrictFields
-from chat_api.waiting import Patience, WaitSeconds
+from chat_api.waiting import StreamRetryPolicy, WaitSeconds
 from shared import clock, environment, hosting, usage, versions
 from shared.models import HostingState, LivePointer
 
@@ -49,56 +49,56 @@ def list_models(user: MayChat) -> ModelList:
 
 @router.post("/chat/completions", response_model=None, responses=_REFUSALS | described(ChatAnswer, ChatChunk))
 async def chat(
-    request: ChatRequest, asker: MayAsk, wait: WaitSeconds, answer_id: AnswerId, strict: StrictFields
+    request: ChatRequest, caller: MayAsk, wait: WaitSeconds, answer_id: AnswerId, strict: StrictFields
 ) -> Response:
     """Answer a chat. With `stream`, server-sent events; they end with `[DONE]`, or with an `error` event."""
-    return await _answer(request, asker, wait, CancelWatch(answer_id, asker.sub), strict)
+    return await _answer(request, caller, wait, CancelWatch(answer_id, caller.sub), strict)
 
 
 @router.post(
     "/completions", response_model=None, responses=_REFUSALS | described(CompletionAnswer, CompletionChunk)
 )
 async def complete(
-    request: CompletionRequest, asker: MayAsk, wait: WaitSeconds, answer_id: AnswerId, strict: StrictFields
+    request: CompletionRequest, caller: MayAsk, wait: WaitSeconds, answer_id: AnswerId, strict: StrictFields
 ) -> Response:
     """Go on with a text, without any chat around it. With `stream`, server-sent events as for a chat."""
-    return await _answer(request, asker, wait, CancelWatch(answer_id, asker.sub), strict)
+    return await _answer(request, caller, wait, CancelWatch(answer_id, caller.sub), strict)
 
 
 async def _answer(
-    request: AnswerRequest, asker: Asker, wait: int, watch: CancelWatch, strict: bool
+    request: AnswerRequest, caller: Caller, wait: int, watch: CancelWatch, strict: bool
 ) -> Response:
     ignored = request_fields.take_known(request, strict=strict)
     limits.check(request, limits.context_tokens())
     if not request.stream:
-        response = await keep_alive.in_one_piece(_in_one_piece(request, asker, watch))
+        response = await keep_alive.in_one_piece(_in_one_piece(request, caller, watch))
     elif wait:
-        await asker.counted
+        await caller.counted
         # A model that there is not gets its own status, as without waiting.
         await asyncio.to_thread(lambda: _name_of(request.model, versions.live()))
-        ticket = await asyncio.to_thread(limits.admit, asker.account)
-        response = _streamed(_after_waiting(request, asker, ticket, Patience(wait), watch))
+        slot = await asyncio.to_thread(limits.acquire_slot, caller.account)
+        response = _streamed(_after_waiting(request, caller, slot, StreamRetryPolicy(wait), watch))
     else:
-        response = _streamed(await keep_alive.begun(_events(request, asker, watch)))
+        response = _streamed(await keep_alive.begun(_events(request, caller, watch)))
     response.headers[cancelling.HEADER] = watch.answer_id
     request_fields.tell_ignored(response, ignored)
     return response
 
 
-async def _events(request: AnswerRequest, asker: Asker, watch: CancelWatch) -> AsyncGenerator[bytes]:
+async def _events(request: AnswerRequest, caller: Caller, watch: CancelWatch) -> AsyncGenerator[bytes]:
     """Ask, and return the events of the answer that has begun."""
-    _, chunks = await _begin(request, asker, watch)
+    _, chunks = await _begin(request, caller, watch)
     return _as_sse(chunks, request.wants_usage)
 
 
-async def _in_one_piece(request: AnswerRequest, asker: Asker, watch: CancelWatch) -> Response:
-    version, chunks = await _begin(request, asker, watch)
+async def _in_one_piece(request: AnswerRequest, caller: Caller, watch: CancelWatch) -> Response:
+    version, chunks = await _begin(request, caller, watch)
     heard: list[dict[str, Any]] = []
     try:
         async with aclosing(chunks):
             async for chunk in chunks:
                 heard.append(chunk)
-    except (upstream.AnswerBroke, upstream.AnswerCancelled) as why:
+    except (upstream.StreamInterrupted, upstream.AnswerCancelled) as why:
         error = _ended_early(why)
         # The words that came are paid for, and may be all that the person needs.
         error.detail.answer = gather(heard, version, request.form)
@@ -107,35 +107,35 @@ async def _in_one_piece(request: AnswerRequest, asker: Asker, watch: CancelWatch
 
 
 async def _begin(
-    request: AnswerRequest, asker: Asker, watch: CancelWatch
+    request: AnswerRequest, caller: Caller, watch: CancelWatch
 ) -> tuple[str, AsyncGenerator[dict[str, Any]]]:
     """Admit the caller, ask the model, and return its version and the chunks of its answer."""
-    model, ticket = await _model_and_ticket(request.model, asker)
-    async with returned_on_failure(ticket):
+    model, slot = await _model_and_slot(request.model, caller)
+    async with release_on_error(slot):
         answer = await _ask(request, model, watch)
-    return model.version, _chunks(answer, model, request.form, Meter(ticket, request.characters), watch)
+    return model.version, _chunks(answer, model, request.form, TokenMeter(slot, request.characters), watch)
 
 
-async def _model_and_ticket(asked: str, asker: Asker) -> tuple["_Model", usage.Ticket]:
+async def _model_and_slot(asked: str, caller: Caller) -> tuple["_Model", usage.RequestSlot]:
     """Look for the model, let the caller in and count the request at the same time.
 
     Each takes a way to the table and back. What follows from them waits for all: nobody who may not ask
     has the model woken.
     """
-    counted, ticket, found = await asyncio.gather(
-        asker.counted,
-        asyncio.to_thread(limits.admit, asker.account),
+    counted, slot, found = await asyncio.gather(
+        caller.counted,
+        asyncio.to_thread(limits.acquire_slot, caller.account),
         asyncio.to_thread(hosting.state_and_live),
         return_exceptions=True,
     )
-    if isinstance(ticket, BaseException):
-        raise counted if isinstance(counted, BaseException) else ticket
-    async with returned_on_failure(ticket):
+    if isinstance(slot, BaseException):
+        raise counted if isinstance(counted, BaseException) else slot
+    async with release_on_error(slot):
         for failure in (counted, found):
             if isinstance(failure, BaseException):
                 raise failure
         assert not isinstance(found, BaseException)  # noqa: S101 - for the type checker
-        return await _ready(asked, *found), ticket
+        return await _ready(asked, *found), slot
 
 
 async def _ask(request: AnswerRequest, model: "_Model", watch: CancelWatch) -> upstream.Answer:
@@ -146,29 +146,35 @@ async def _ask(request: AnswerRequest, model: "_Model", watch: CancelWatch) -> u
 
 
 async def _after_waiting(
-    request: AnswerRequest, asker: Asker, ticket: usage.Ticket, patience: Patience, watch: CancelWatch
+    request: AnswerRequest,
+    caller: Caller,
+    slot: usage.RequestSlot,
+    retry_policy: StreamRetryPolicy,
+    watch: CancelWatch,
 ) -> AsyncGenerator[bytes]:
     """Say how far the model is until it answers, then pass its answer on."""
     watch.start()
     waited = False
     try:
-        async with returned_on_failure(ticket):
+        async with release_on_error(slot):
             while True:
                 try:
-                    model = await _ready(request.model, *await asyncio.to_thread(hosting.state_and_live))
-                    if waited:
-                        await asyncio.to_thread(require_still_allowed, asker)
+                    state, live = await asyncio.to_thread(hosting.state_and_live)
+                    if waited and state.status != "waking":
+                        # From here the model is asked or woken, which costs as much.
+                        await asyncio.to_thread(require_still_allowed, caller)
+                    model = await _ready(request.model, state, live)
                     answer = await _ask(request, model, watch)
                     break
                 except ApiError as refusal:
-                    if not patience.bears(refusal):
+                    if not retry_policy.should_retry(refusal):
                         raise
                     yield comment(waiting.progress(refusal))
                 waited = True
                 await watch.sleep(waiting.LOOK_SECONDS)
                 if watch.cancelled:
                     raise cancelling.answer_cancelled()
-        chunks = _chunks(answer, model, request.form, Meter(ticket, request.characters), watch)
+        chunks = _chunks(answer, model, request.form, TokenMeter(slot, request.characters), watch)
         async with aclosing(_as_sse(chunks, request.wants_usage)) as events:
             async for event in events:
                 yield event
@@ -196,9 +202,9 @@ async def _with_errors(events: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
 
 
 async def _chunks(
-    answer: upstream.Answer, model: "_Model", form: Form, meter: Meter, watch: CancelWatch
+    answer: upstream.Answer, model: "_Model", form: ResponseFormat, meter: TokenMeter, watch: CancelWatch
 ) -> AsyncGenerator[dict[str, Any]]:
-    """Yield OpenAI chunks. A stream that breaks off is an `AnswerBroke`, however it broke.
+    """Yield OpenAI chunks. A stream that breaks off is an `StreamInterrupted`, however it broke.
 
     Whatever ends it, the connection to the endpoint is closed, the caller's place is free and the tokens are
     written down before this returns.
@@ -217,7 +223,7 @@ async def _chunks(
                         return
                     chunk = as_chunk(data, model.version, form)
                     if chunk is not None:
-                        meter.hear(chunk)
+                        meter.add_chunk(chunk)
                         ended = ended or _is_last(chunk)
                         indices |= {choice.get("index", 0) for choice in chunk.get("choices", [])}
                         yield _checked(chunk)
@@ -228,10 +234,10 @@ async def _chunks(
             chunk = None if data == DONE else as_chunk(data, model.version, form)
             ended = ended or data == DONE or (chunk is not None and _is_last(chunk))
             if chunk is not None:
-                meter.hear(chunk)
+                meter.add_chunk(chunk)
                 yield _checked(chunk)
         if not ended:
-            raise upstream.AnswerBroke("The stream ended before the answer did.")
+            raise upstream.StreamInterrupted("The stream ended before the answer did.")
     finally:
         watch.stop()
         await answer.close(by_itself=ended)
@@ -242,7 +248,8 @@ async def _chunks(
 def _checked(chunk: dict[str, Any]) -> dict[str, Any]:
     if "error" in chunk:
         error = chunk["error"]
-        raise upstream.AnswerBroke(str(error.get("message", error) if isinstance(error, dict) else error))
+        message = error.get("message", error) if isinstance(error, dict) else error
+        raise upstream.StreamInterrupted(str(message))
     return chunk
 
 
@@ -257,12 +264,12 @@ async def _as_sse(chunks: AsyncGenerator[dict[str, Any]], wants_usage: bool) -> 
                 if chunk.get("choices") or wants_usage:
                     yield sse(json.dumps(chunk, ensure_ascii=False, separators=(",", ":")))
         yield sse(DONE)
-    except (upstream.AnswerBroke, upstream.AnswerCancelled) as why:
+    except (upstream.StreamInterrupted, upstream.AnswerCancelled) as why:
         # What was said has been sent and stays; the error says that it is not all.
         raise _ended_early(why) from why
 
 
-def _ended_early(why: upstream.AnswerBroke | upstream.AnswerCancelled) -> ApiError:
+def _ended_early(why: upstream.StreamInterrupted | upstream.AnswerCancelled) -> ApiError:
     if isinstance(why, upstream.AnswerCancelled):
         return cancelling.answer_cancelled()
     log.warning("An answer broke off", extra={"why": str(why)[:300]})

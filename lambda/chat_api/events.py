@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from chat_api.forms import Form
+from chat_api.forms import ResponseFormat
 
 DONE = "[DONE]"
 
@@ -45,7 +45,7 @@ class EventReader:
         # Comments and the fields event, id and retry carry nothing of OpenAI's protocol.
 
 
-def as_chunk(data: str, model: str, form: Form) -> dict[str, Any] | None:
+def as_chunk(data: str, model: str, form: ResponseFormat) -> dict[str, Any] | None:
     """Read one event's data as a chunk of OpenAI's.
 
     Args:
@@ -67,7 +67,7 @@ def as_chunk(data: str, model: str, form: Form) -> dict[str, Any] | None:
     return parsed if "choices" in parsed or "error" in parsed else None
 
 
-def _from_lmi(line: dict[str, Any], model: str, form: Form) -> dict[str, Any]:
+def _from_lmi(line: dict[str, Any], model: str, form: ResponseFormat) -> dict[str, Any]:
     details = line.get("details") or {}
     reason = details.get("finish_reason")
     ours = "stop" if reason in {"eos_token", "stop_sequence"} else reason

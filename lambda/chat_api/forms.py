@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 
-class Form(ABC):
+class ResponseFormat(ABC):
     """How OpenAI writes one kind of answer."""
 
     id_prefix: ClassVar[str]
@@ -26,7 +26,7 @@ class Form(ABC):
         """Write the whole text as the choice of an answer in one piece has it."""
 
 
-class _Chat(Form):
+class _Chat(ResponseFormat):
     id_prefix, whole, chunk = "chatcmpl", "chat.completion", "chat.completion.chunk"
 
     def text_of(self, choice: dict[str, Any]) -> str:
@@ -39,7 +39,7 @@ class _Chat(Form):
         return {"message": {"role": "assistant", "content": text}}
 
 
-class _Completion(Form):
+class _Completion(ResponseFormat):
     id_prefix, whole, chunk = "cmpl", "text_completion", "text_completion"
 
     def text_of(self, choice: dict[str, Any]) -> str:
@@ -52,11 +52,11 @@ class _Completion(Form):
         return {"text": text}
 
 
-CHAT: Form = _Chat()
-COMPLETION: Form = _Completion()
+CHAT: ResponseFormat = _Chat()
+COMPLETION: ResponseFormat = _Completion()
 
 
-def cut(chunk: dict[str, Any], indices: set[int], form: Form) -> dict[str, Any]:
+def cut(chunk: dict[str, Any], indices: set[int], form: ResponseFormat) -> dict[str, Any]:
     """Write the last chunk of an answer that ends for its length in time.
 
     Args:
@@ -68,7 +68,7 @@ def cut(chunk: dict[str, Any], indices: set[int], form: Form) -> dict[str, Any]:
     return {**chunk, "choices": choices}
 
 
-def gather(chunks: list[dict[str, Any]], model: str, form: Form) -> dict[str, Any]:
+def gather(chunks: list[dict[str, Any]], model: str, form: ResponseFormat) -> dict[str, Any]:
     """Put the chunks of a stream together to one answer."""
     texts: dict[int, str] = {}
     reasons: dict[int, str | None] = {}

@@ -124,44 +124,45 @@ def _requires(scope: Scope) -> Callable[[User], User]:
 
 
 @dataclass(frozen=True)
-class Asker:
-    """Who wants an answer of the model. The request is being counted while others look for the model."""
+class Caller:
+    """The caller of a request to the model, whose rate is counted while the model is looked up."""
 
     sub: str
     account: str
     counted: "asyncio.Task[None]"
-    """To be awaited before the model is asked or woken: raises a 429 where a key asks too often."""
+    """To be awaited before the model is asked or woken; raises 429 if a key exceeds its rate."""
 
 
-async def _asker(user: Identified) -> Asker:
+async def _caller(user: Identified) -> Caller:
     counted = asyncio.create_task(asyncio.to_thread(_count, user))
-    # A malformed request is refused before anybody waits for this; it counts all the same.
+    # A malformed request is refused without waiting for this task, but counts as well.
     counted.add_done_callback(lambda task: task.cancelled() or task.exception())
     _check_scope(user, "chat")
-    return Asker(user.sub, user.account, counted)
+    return Caller(user.sub, user.account, counted)
 
 
-def require_still_allowed(asker: Asker) -> None:
-    """Look once more whether the caller may ask the model: a stream may have waited for minutes.
+def require_still_allowed(caller: Caller) -> None:
+    """Check again that the caller may ask the model, because a stream may have waited for minutes.
 
     Raises:
-        ApiError: 401 if the person has been removed or has no role any more, or the key is at its end.
+        ApiError: 401 if the person was removed or lost their role, or the key expired or was revoked.
     """
-    person = people.get(asker.account)
+    person = people.get(caller.account)
     if person is None or "chat" not in person.scopes:
         raise unauthorized()
-    if asker.sub.startswith(_KEY):
-        key = keys.get(asker.sub.removeprefix(_KEY))
+    if caller.sub.startswith(_KEY):
+        key = keys.get(caller.sub.removeprefix(_KEY))
         if key is None or not keys.is_valid(key):
             raise unauthorized()
 
 
 def _check_scope(user: User, scope: Scope) -> None:
     if scope not in user.scopes:
-        raise _not_allowed(user, scope)
+        raise not_allowed(user, scope)
 
 
-def _not_allowed(user: User, scope: Scope) -> ApiError:
+def not_allowed(user: User, scope: Scope) -> ApiError:
+    """Say that the caller lacks a scope, and how to come by it."""
     if user.key_id is None:
         message = f"This needs the scope {scope}, which your role does not give you."
         cure = "Ask an owner for another role: docs/people.md says what each allows."
@@ -174,7 +175,7 @@ def _not_allowed(user: User, scope: Scope) -> ApiError:
     return ApiError(403, "not_allowed", message, cure)
 
 
-MayAsk = Annotated[Asker, Depends(_asker)]
+MayAsk = Annotated[Caller, Depends(_caller)]
 MayCancel = Annotated[User, Depends(_may_cancel)]
 MayChat = Annotated[User, Depends(_requires("chat"))]
 MayRead = Annotated[User, Depends(_requires("read"))]

@@ -60,22 +60,22 @@ def check(request: AnswerRequest, context: int) -> None:
         raise _answer_too_long(request, left)
 
 
-def admit(caller: str) -> usage.Ticket:
-    """Let a caller have one more answer.
+def acquire_slot(caller: str) -> usage.RequestSlot:
+    """Acquire a slot for one more answer to a caller.
 
     Returns:
-        The ticket, to be given back with `usage.end`.
+        The slot, which `usage.end` releases.
 
     Raises:
-        ApiError: 429 where the day's tokens are spent, or too many answers are being written, for this caller
+        ApiError: 429 if the day's tokens are spent, or too many answers are being written, for this caller
             or for all.
     """
-    ticket, today = usage.begin(caller)
+    slot, today = usage.begin(caller)
     refusal = _refusal(today)
     if refusal is not None:
-        usage.end(ticket, tokens=0)
+        usage.end(slot, tokens=0)
         raise refusal
-    return ticket
+    return slot
 
 
 def check_day(caller: str) -> None:
@@ -100,9 +100,9 @@ def admit_run(caller: str) -> None:
         raise ApiError(
             429,
             "too_many_runs",
-            f"You have started {RUNS_A_DAY} runs today, which is as many as one caller may; deploying a "
+            f"You have started {RUNS_A_DAY} runs today, the most that one caller may start; deploying a "
             "version counts as one.",
-            "Go on after midnight UTC. New stories start a run by themselves all the same.",
+            "Try again after midnight UTC. New stories still start a run by themselves.",
             headers={"Retry-After": str(seconds), "x-should-retry": "false"},
         )
 
@@ -118,8 +118,8 @@ def check_rate(requests: int, limit: int) -> None:
         raise ApiError(
             429,
             "too_many_requests",
-            f"This key may ask {limit} times a minute, and has.",
-            f"Wait {seconds} seconds, or make a key that may ask more often.",
+            f"This key's rate limit of {limit} requests a minute is reached.",
+            f"Wait {seconds} seconds, or make a key with a higher limit.",
             headers={"Retry-After": str(seconds)},
         )
 
@@ -184,7 +184,7 @@ def _too_many_at_once() -> ApiError:
     return ApiError(
         429,
         "too_many_at_once",
-        f"{ANSWERS_AT_ONCE} answers are being written for you already, which is as many as there may be.",
+        f"{ANSWERS_AT_ONCE} answers are being written for you already, the most at the same time.",
         "Wait until one of them has ended, or stop one.",
         headers={"Retry-After": "5"},
     )
@@ -194,8 +194,8 @@ def _all_slots_taken(most: int) -> ApiError:
     return ApiError(
         429,
         "too_many_answers",
-        f"{most} answers are being written, which is as many as the AWS account can run at once beside the "
-        "functions that look after the model.",
+        f"{most} answers are being written for all callers, the most that the AWS account's concurrency "
+        "allows.",
         'Ask again in a few seconds. To allow more: raise the quota "Concurrent executions" of AWS Lambda.',
         headers={"Retry-After": "5"},
     )

@@ -17,58 +17,58 @@ _closing: set[asyncio.Task[None]] = set()
 """Holds on to the tasks: the event loop itself would let them be collected."""
 
 
-class Meter:
+class TokenMeter:
     """Counts the tokens of one answer."""
 
-    def __init__(self, ticket: usage.Ticket, prompt_characters: int) -> None:
-        """Take the ticket that the answer was let in with."""
-        self._ticket = ticket
-        self._guessed = limits.tokens_of(prompt_characters)
-        self._told: int | None = None
+    def __init__(self, slot: usage.RequestSlot, prompt_characters: int) -> None:
+        """Count for the answer that holds this slot."""
+        self._slot = slot
+        self._estimated = limits.tokens_of(prompt_characters)
+        self._reported: int | None = None
 
     @property
     def tokens(self) -> int:
-        """Prompt and answer: as the model counted them, or a guess where it was cut off before it said."""
-        return self._guessed if self._told is None else self._told
+        """Tokens of prompt and answer: the model's count, or an estimate if the stream ended early."""
+        return self._estimated if self._reported is None else self._reported
 
-    def hear(self, chunk: dict[str, Any]) -> None:
-        """Count a chunk: one token, until the last says how many there were."""
+    def add_chunk(self, chunk: dict[str, Any]) -> None:
+        """Count a chunk as one token, until the last chunk has the total of the whole answer."""
         if chunk.get("usage"):
-            self._told = int(chunk["usage"]["total_tokens"])
+            self._reported = int(chunk["usage"]["total_tokens"])
         elif chunk.get("choices"):
-            self._guessed += 1
+            self._estimated += 1
 
     async def close(self) -> None:
-        """Write the tokens down."""
-        await _end(self._ticket, self.tokens)
+        """Record the tokens and release the slot."""
+        await _end(self._slot, self.tokens)
 
 
 @asynccontextmanager
-async def returned_on_failure(ticket: usage.Ticket) -> AsyncIterator[None]:
-    """Give the ticket back where this block fails: its answer was not even begun."""
+async def release_on_error(slot: usage.RequestSlot) -> AsyncIterator[None]:
+    """Release the request's slot if this block fails, because its answer has not begun."""
     try:
         yield
     except BaseException:
-        await give_back(ticket)
+        await give_back(slot)
         raise
 
 
-async def give_back(ticket: usage.Ticket) -> None:
-    """Take no tokens for what was not answered."""
-    await _end(ticket, tokens=0)
+async def give_back(slot: usage.RequestSlot) -> None:
+    """Release a slot without counting tokens, because there was no answer."""
+    await _end(slot, tokens=0)
 
 
-async def _end(ticket: usage.Ticket, tokens: int) -> None:
-    """Return a ticket, also for a caller who has hung up: that ends this task, not the writing."""
-    task = asyncio.create_task(asyncio.to_thread(_write, ticket, tokens))
+async def _end(slot: usage.RequestSlot, tokens: int) -> None:
+    """Release a slot even if the caller has disconnected, which cancels this task but not the write."""
+    task = asyncio.create_task(asyncio.to_thread(_write, slot, tokens))
     _closing.add(task)
     task.add_done_callback(_closing.discard)
     await asyncio.shield(task)
 
 
-def _write(ticket: usage.Ticket, tokens: int) -> None:
+def _write(slot: usage.RequestSlot, tokens: int) -> None:
     try:
-        usage.end(ticket, tokens)
+        usage.end(slot, tokens)
     except (BotoCoreError, ClientError):
-        # The answer has been given; it is not taken back for this.
-        log.exception("Could not write down the tokens of an answer")
+        # The answer has been sent and stays valid.
+        log.exception("Could not record the tokens of an answer")

@@ -1,4 +1,4 @@
-"""What a month costs, by kind and by day, and the prices it is counted at: `GET /api/costs`."""
+"""The route `GET /api/costs`: a month's costs by kind and by day, and the prices behind them."""
 
 from collections import defaultdict
 from typing import Annotated
@@ -23,29 +23,29 @@ _BILLED_AS: dict[ledger.Kind, prices.Kind] = {
 
 MonthName = Annotated[
     str | None,
-    Query(pattern=r"^20[0-9]{2}-(0[1-9]|1[0-2])$", description="As `2026-10`; this month if it is left out."),
+    Query(pattern=r"^20[0-9]{2}-(0[1-9]|1[0-2])$", description="Such as `2026-10`; by default this month."),
 ]
 
 
 class KindCosts(BaseModel):
-    """What one kind of work costs."""
+    """The costs of one kind of work."""
 
     kind: ledger.Kind
     spent_usd: float
     reserved_usd: float
-    """What the work that goes on may still cost at most."""
+    """The most that work in progress may still cost."""
 
 
 class DayCosts(BaseModel):
-    """What was spent for work that began on one day (UTC)."""
+    """The costs of work that began on one day (UTC)."""
 
     day: str
     spent_usd: dict[ledger.Kind, float]
-    """By kind; a kind without costs is absent."""
+    """US dollars by kind; a kind without costs is left out."""
 
 
 class UsedPrice(BaseModel):
-    """A price that costs are counted at."""
+    """A price from which costs are computed."""
 
     kind: prices.Kind
     instance: str
@@ -56,37 +56,37 @@ class UsedPrice(BaseModel):
 
 
 class UnpricedInstance(BaseModel):
-    """An instance that the settings allow, and whose price nobody knows."""
+    """An instance that the settings allow and whose price is not known."""
 
     kind: prices.Kind
     instance: str
 
 
 class MonthlyCosts(BaseModel):
-    """A month's costs, in US dollars at prices on demand. Months begin and end in UTC."""
+    """A month's costs in US dollars at on-demand prices. Months begin and end in UTC."""
 
     month: str
     spent_usd: float
     reserved_usd: float
-    """What the work that goes on may still cost at most."""
+    """The most that work in progress may still cost."""
     limit_usd: float | None
-    """What the month may cost; null if there is no limit."""
+    """The month's limit; null if there is none."""
     left_usd: float | None
-    """What may still be started; null if there is no limit."""
+    """How much may still be reserved; null if there is no limit."""
     by_kind: list[KindCosts]
     by_day: list[DayCosts]
-    """Days on which something was spent, the first of the month first."""
+    """The days with costs, in order."""
     prices: list[UsedPrice]
     unpriced: list[UnpricedInstance]
     prices_read_at: clock.Utc | None
-    """When AWS's price list was last read; null if it never was."""
+    """When AWS's price list was last read; null if never."""
     prices_failure: str | None
-    """Why it could not be read, or not wholly, the last time; the prices known before stay."""
+    """Why the last reading failed, wholly or in part; null if it succeeded. Earlier prices stay in use."""
 
 
 @router.get("/costs", responses=refusals(422))
 def costs(user: MayRead, month: MonthName = None) -> MonthlyCosts:
-    """Sum up a month: what was spent and is reserved by kind and day, what is left, and at which prices."""
+    """Show a month's costs by kind and by day, what is reserved and left, and the prices."""
     name = month or clock.day()[:7]
     sums = ledger.month(name)
     known, unpriced = _prices(sums.entries)
@@ -131,7 +131,7 @@ def _by_day(entries: list[ledger.Entry]) -> list[DayCosts]:
 
 
 def _prices(entries: list[ledger.Entry]) -> tuple[list[UsedPrice], list[UnpricedInstance]]:
-    """List the price of every instance that costs now or may, and those that have none."""
+    """Return the price of every instance in the settings and entries, and the instances without one."""
     billed: dict[prices.Kind, list[str]] = environment.read(environment.BilledInstances).billed_instances
     wanted = {(kind, instance) for kind, instances in billed.items() for instance in instances}
     wanted |= {(_BILLED_AS[entry.kind], entry.instance) for entry in entries if entry.instance}

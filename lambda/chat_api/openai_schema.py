@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from chat_api.forms import CHAT, COMPLETION, Form
+from chat_api.forms import CHAT, COMPLETION, ResponseFormat
 from chat_api.numbers import WHOLE, Positive
 
 
@@ -80,7 +80,7 @@ class AnswerRequest(BaseModel, ABC):
     # Strict, as OpenAI's own API is: else true would be a temperature of 1.
     model_config = ConfigDict(extra="allow", strict=True)
 
-    form: ClassVar[Form]
+    form: ClassVar[ResponseFormat]
     named: ClassVar[str]
     """What messages to people call what is asked."""
     other: ClassVar[str]

@@ -1,13 +1,15 @@
-"""People: invited, given a role and removed by an owner."""
+"""Routes with which an owner lists, invites and removes people and changes their roles."""
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from aws_lambda_powertools import Logger
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from chat_api.errors import ApiError, refusals
-from chat_api.identity import MayChat, MayManagePeople
+from chat_api.identity import MayChat, MayManagePeople, User, not_allowed
 from shared import clock, keys, people
 from shared.people import Role
 
@@ -19,15 +21,15 @@ _RETRY_SECONDS = 5
 
 
 class PersonRecord(BaseModel):
-    """Somebody who may sign in."""
+    """A person in the user pool."""
 
     id: uuid.UUID
-    """The user pool's own id, under which records name the person."""
+    """The user pool's own id, which records use for the person."""
     email: str
     role: Role | None
-    """Null: the person has none of the three roles and may do nothing."""
+    """Null if the person has no role and may do nothing."""
     enabled: bool
-    """False: disabled in Cognito's console."""
+    """False if the person is disabled in Cognito's console."""
     has_signed_in: bool
     """False until the one-time password of the invitation has been replaced."""
     invited_at: clock.Utc | None
@@ -35,13 +37,13 @@ class PersonRecord(BaseModel):
 
 
 class PeopleList(BaseModel):
-    """Everybody who may sign in, by address."""
+    """The people in the user pool, sorted by e-mail address."""
 
     people: list[PersonRecord]
 
 
 class Invitation(BaseModel):
-    """Somebody who is to come in."""
+    """A person to invite, with their role."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -52,7 +54,7 @@ class Invitation(BaseModel):
 
 
 class NewRole(BaseModel):
-    """The role that a person is to have."""
+    """A person's new role."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -60,34 +62,35 @@ class NewRole(BaseModel):
 
 
 class Myself(BaseModel):
-    """Who you are, and what you may do."""
+    """The caller and their scopes."""
 
     id: str
     """A person's id in the user pool, or `key:<id>`."""
     name: str
     scopes: list[str]
-    """As the table of routes in docs/api.md names them."""
+    """What the caller may do; docs/api.md lists the scope of each route."""
 
 
 @router.get("/me")
 def show_myself(user: MayChat) -> Myself:
-    """Say who you are and what you may do, as it is now: a token may be older than your role."""
+    """Show who you are and what you may do now; your token may be older than your role."""
     return Myself(id=user.sub, name=user.called, scopes=sorted(user.scopes))
 
 
 @router.get("/people")
 def list_people(user: MayManagePeople) -> PeopleList:
-    """List everybody who may sign in."""
+    """List the people in the user pool."""
     return PeopleList(people=[_shown(person, user.sub) for person in people.every()])
 
 
 @router.post("/people", status_code=201, responses=refusals(409, 422))
 def invite_person(invitation: Invitation, user: MayManagePeople) -> PersonRecord:
-    """Invite somebody. Cognito sends them a one-time password by e-mail, good for seven days."""
+    """Invite a person. Cognito sends them a one-time password by e-mail, valid for seven days."""
     email = invitation.email.lower()
     try:
-        person = people.invite(email, invitation.role)
-    except people.AlreadyThere:
+        with _refused_as_errors(user):
+            person = people.invite(email, invitation.role, by=user.sub)
+    except people.AlreadyExists:
         raise ApiError(
             409,
             "already_exists",
@@ -98,7 +101,7 @@ def invite_person(invitation: Invitation, user: MayManagePeople) -> PersonRecord
         raise ApiError(
             429,
             "too_many_invitations",
-            "Cognito sends 50 e-mails a day, and today's are used up. Nobody was invited.",
+            "Cognito sends at most 50 e-mails a day, and today's limit is reached. Nobody was invited.",
             "Invite them tomorrow.",
             headers={"x-should-retry": "false"},
         ) from None
@@ -109,13 +112,9 @@ def invite_person(invitation: Invitation, user: MayManagePeople) -> PersonRecord
 
 @router.patch("/people/{person_id}", responses=refusals(404, 409, 422))
 def change_role(person_id: uuid.UUID, wanted: NewRole, user: MayManagePeople) -> PersonRecord:
-    """Give a person another role. It counts within a minute, for their keys as well."""
-    try:
-        person = people.set_role(str(person_id), wanted.role)
-    except people.LastOwner:
-        raise _last_owner() from None
-    except people.BeingChanged:
-        raise _being_changed() from None
+    """Change a person's role. The change takes effect within a minute, for their keys as well."""
+    with _refused_as_errors(user):
+        person = people.set_role(str(person_id), wanted.role, by=user.sub)
     if person is None:
         raise _nobody(person_id)
     return _shown(person, user.sub)
@@ -123,19 +122,27 @@ def change_role(person_id: uuid.UUID, wanted: NewRole, user: MayManagePeople) ->
 
 @router.delete("/people/{person_id}", responses=refusals(404, 409, 422))
 def remove_person(person_id: uuid.UUID, user: MayManagePeople) -> PersonRecord:
-    """Remove a person: their sign-in and their keys are refused within a minute, for good."""
-    try:
-        person = people.remove(str(person_id))
-    except people.LastOwner:
-        raise _last_owner() from None
-    except people.BeingChanged:
-        raise _being_changed() from None
-    # Also if the person is gone: a removal that died half way is finished by removing once more.
+    """Remove a person. Their sign-in and their keys are refused within a minute, for good."""
+    with _refused_as_errors(user):
+        person = people.remove(str(person_id), by=user.sub)
+    # Also if the person no longer exists, so that removing again finishes a removal that failed half way.
     keys.revoke_all_of(str(person_id))
     if person is None:
         raise _nobody(person_id)
     log.info("Removed a person", extra={"person": person.sub, "by": user.sub})
     return _shown(person, user.sub)
+
+
+@contextmanager
+def _refused_as_errors(user: User) -> Iterator[None]:
+    try:
+        yield
+    except people.NotAnOwner:
+        raise not_allowed(user, "people") from None
+    except people.LastOwner:
+        raise _last_owner() from None
+    except people.PeopleLocked:
+        raise _people_locked() from None
 
 
 def _shown(person: people.Person, caller: str) -> PersonRecord:
@@ -160,16 +167,16 @@ def _last_owner() -> ApiError:
     return ApiError(
         409,
         "last_owner",
-        "This is the last owner who can sign in: without one nobody could manage people.",
+        "This is the last owner who can sign in. Without an owner nobody could manage people.",
         "Make somebody else an owner first, and wait until they have signed in once.",
     )
 
 
-def _being_changed() -> ApiError:
+def _people_locked() -> ApiError:
     return ApiError(
         409,
         "people_being_changed",
-        "Somebody else is changing people at this moment.",
+        "Another change of people is in progress, so this one was not made.",
         f"Try again in {_RETRY_SECONDS} seconds.",
         headers={"Retry-After": str(_RETRY_SECONDS)},
     )

@@ -1,8 +1,8 @@
-"""Reads the file of prompts of a batch: each line becomes a request that the model will take.
+"""Parse a batch's file of prompts; each line becomes a request that the model accepts.
 
-A line is what `POST /v1/chat/completions` or `/v1/completions` takes, a line of OpenAI's batch files around
-one of them, or plain text. Every line is held to the same limits as a request of its own, before any machine
-is paid for: a job that meets a line that the model refuses loses the lines around it too.
+A line is a body for `POST /v1/chat/completions` or `/v1/completions`, a line of OpenAI's batch files with
+such a body, or plain text. Every line is checked against the limits of a single request before a machine is
+paid for, because a line that the model refuses makes the job lose the lines around it, too.
 """
 
 from collections.abc import Mapping
@@ -14,58 +14,58 @@ from pydantic import ValidationError
 from chat_api import limits, request_fields, strict_json
 from chat_api.errors import ApiError
 from chat_api.openai_schema import AnswerRequest, ChatRequest, CompletionRequest
-from stories import file_names
+from stories import file_rules
 
 _URLS: dict[str, type[AnswerRequest]] = {
     "/v1/chat/completions": ChatRequest,
     "/v1/completions": CompletionRequest,
 }
 _ENVELOPE = {"method", "url", "body"}
-"""The fields of a line of OpenAI's batch files, beside its `custom_id`."""
+"""The fields of a line of OpenAI's batch files, except `custom_id`."""
 _CUSTOM_ID_CHARACTERS = 64
 _LINE_CHARACTERS = 256 * 1024
-"""Several times the longest prompt with every character escaped; a check reads no more than this at once."""
+"""The longest line: several times the longest prompt with every character escaped."""
 _MOST_FAULTS = 3
-"""Of a line, that its refusal names."""
+"""How many faults of a line its error message lists."""
 _GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the file, understood."""
+    """One parsed line of the file."""
 
     number: int
-    """As editors count: the first is 1."""
+    """The line's number; the first is 1."""
     custom_id: str
-    """What its answer is found by."""
+    """The id that its answer gets."""
     body: dict[str, Any]
-    """The request, as the model server takes it."""
+    """The request in the model server's form."""
     answer_tokens: int
-    """How many tokens its answers may have."""
+    """The most tokens that its answers may have together."""
     ignored: list[str] = field(default_factory=list)
-    """Its fields that nobody knows, those beside its `body` as `line.name`; they are left out."""
+    """Unknown fields, which are dropped; those outside `body` are named `line.name`."""
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What the lines are read by."""
+    """The defaults and limits for parsing lines."""
 
     models: Mapping[str, str]
-    """The model server's name of each model that may be asked, by the API's."""
+    """The model server's name of each allowed model, by its name in the API."""
     model: str
-    """Asked by the lines that name none."""
+    """The model of a line without `model`."""
     max_tokens: int
-    """Of an answer whose line does not say."""
+    """The limit of the answer of a line without `max_tokens`."""
     chat: bool
-    """Whether plain text is asked as in a chat; a plain base model goes on with it instead."""
+    """Whether plain text becomes a chat message; otherwise the model continues it."""
     context: int
-    """How many tokens a prompt and its answer may have together."""
+    """The most tokens that a prompt and its answer may have together."""
     strict: bool = False
     """Whether a line with unknown fields is refused."""
 
 
 class _BadLine(Exception):  # noqa: N818 - what the line is
-    """Why a line cannot be used, and what helps."""
+    """A line cannot be used; has the reason and the cure."""
 
     def __init__(self, message: str, cure: str) -> None:
         super().__init__(message)
@@ -73,21 +73,21 @@ class _BadLine(Exception):  # noqa: N818 - what the line is
 
 
 def read(content: bytes, rules: Rules) -> list[Line]:
-    """Read a whole file; empty lines are passed over.
+    """Parse a whole file, skipping empty lines.
 
     Raises:
         ApiError: 422 for the first line that cannot be used, 413 for too many lines.
     """
     lines: list[Line] = []
     numbers: dict[str, int] = {}
-    # Not `splitlines`: a JSON string may hold other characters that it takes for ends of lines.
+    # Not `splitlines`, which also splits at other characters that a JSON string may contain.
     for number, text in enumerate(_text(content).split("\n"), start=1):
         if not text.strip("\ufeff").strip():
             continue
         if len(lines) == limits.BATCH_LINES:
             raise _too_many_lines()
         try:
-            # A byte order mark is where files were put together, one after the other.
+            # Concatenated files have a byte order mark in the middle.
             line = _line(number, text.strip().removeprefix("\ufeff").strip(), rules)
             if line.custom_id in numbers:
                 raise _BadLine(
@@ -138,7 +138,7 @@ def _line(number: int, text: str, rules: Rules) -> Line:
 
 
 def _fields(text: str, rules: Rules) -> dict[str, Any]:
-    """Read a line's fields; plain text becomes those that it stands for."""
+    """Parse a line's fields; plain text becomes a request with defaults."""
     if len(text) > _LINE_CHARACTERS:
         raise _BadLine(
             f"it has more than {_LINE_CHARACTERS:,} characters",
@@ -151,7 +151,7 @@ def _fields(text: str, rules: Rules) -> dict[str, Any]:
     except ValueError as error:
         if text[0] != "{":
             return _plain(text, rules)  # what somebody says, in quotes
-        # Python's message quotes nothing of the line.
+        # Python's error message quotes no part of the line, which may be private.
         raise _BadLine(f"it is no JSON ({error})", "Write one whole JSON object on a line.") from None
     if isinstance(value, str) and value.strip():
         return _plain(value, rules)
@@ -161,7 +161,7 @@ def _fields(text: str, rules: Rules) -> dict[str, Any]:
 
 
 def _check_characters(text: str) -> None:
-    """Refuse what shows that the file is not the text that it seems to be."""
+    """Refuse characters that show that the file is not the text it appears to be."""
     if "\0" in text:
         raise _BadLine("it has a NUL", "Save the file as UTF-8, not UTF-16, and send it again.")
     if "\r" in text:
@@ -176,7 +176,7 @@ def _plain(text: str, rules: Rules) -> dict[str, Any]:
 
 
 def _is_custom_id(text: str) -> bool:
-    return 0 < len(text) <= _CUSTOM_ID_CHARACTERS and not file_names.unsafe_character(text)
+    return 0 < len(text) <= _CUSTOM_ID_CHARACTERS and not file_rules.unsafe_character(text)
 
 
 def _custom_id(given: Any, number: int) -> str:
@@ -191,7 +191,7 @@ def _custom_id(given: Any, number: int) -> str:
 
 
 def _request(fields: dict[str, Any]) -> tuple[type[AnswerRequest], dict[str, Any], list[str]]:
-    """Take the request out of OpenAI's envelope if there is one; name what is beside it, such as `line.n`."""
+    """Unwrap the request from OpenAI's envelope if there is one; also returns other fields, as `line.n`."""
     if "body" not in fields:
         return (CompletionRequest if "prompt" in fields else ChatRequest), fields, []
     body, url = fields["body"], str(fields.get("url"))
@@ -210,7 +210,7 @@ def _validated(kind: type[AnswerRequest], body: dict[str, Any]) -> AnswerRequest
     try:
         return kind.model_validate(body)
     except ValidationError as error:
-        # The faulty input itself stays out: it may be a prompt.
+        # Without the faulty input itself, which may be a prompt.
         faults = "; ".join(
             f"{'.'.join(str(part)[:64] for part in fault['loc']) or 'the request'}: {fault['msg']}"
             for fault in error.errors(include_url=False, include_input=False)[:_MOST_FAULTS]
@@ -229,6 +229,6 @@ def _too_many_lines() -> ApiError:
     return ApiError(
         413,
         "too_many_lines",
-        f"The file has more than {limits.BATCH_LINES} prompts, which is as many as a batch may have.",
+        f"The file has more than {limits.BATCH_LINES} prompts, the most that a batch may have.",
         "Divide it into several files.",
     )

@@ -1,7 +1,7 @@
-"""What becomes of fields that nobody knows: they are named, and dropped or refused. None reaches the model.
+"""Drop or refuse unknown fields of a request, and report their names; none reaches the model.
 
-vLLM takes a hundred fields beside OpenAI's, among them a chat template, embeddings in place of a prompt and a
-priority before everybody else's. Whatever is not in `openai_schema` ends here.
+vLLM accepts a hundred fields in addition to OpenAI's, among them a chat template, embeddings instead of a
+prompt and a priority over other requests. Fields that are not in `openai_schema` are removed here.
 """
 
 import re
@@ -31,25 +31,25 @@ _UNSUPPORTED: dict[str, tuple[str, tuple[Any, ...]]] = {
     "suffix": ("the model only goes on at the end of a text", ("",)),
     "best_of": ("every answer that is written is returned; ask for several with n", (1,)),
 }
-"""OpenAI's own fields without which the answer would be another one than was asked for, why they cannot be
-honoured, and the values that ask for nothing."""
+"""OpenAI's fields that change the answer and are not supported, with the reason and the values that are
+allowed because they ask for nothing."""
 
 
 def take_known(request: AnswerRequest, *, strict: bool) -> list[str]:
-    """Leave a request with the fields that we know.
+    """Remove the unknown fields of a request.
 
     A field that is null counts as absent.
 
     Args:
-        request: a chat or a completion; what it has beside its known fields is removed.
-        strict: refuse unknown fields.
+        request: a chat or a completion; it is changed in place.
+        strict: whether to refuse unknown fields instead.
 
     Returns:
         The names of the fields that were removed, such as `chat_template` or `messages.name`.
 
     Raises:
-        ApiError: 422 for what the model cannot do, for fields that exclude each other, and, if `strict`, for
-            unknown fields.
+        ApiError: 422 for unsupported fields, for fields that exclude each other and, if `strict`, for unknown
+            fields.
     """
     for name, (reason, harmless) in _UNSUPPORTED.items():
         value = (request.model_extra or {}).get(name)
@@ -66,7 +66,7 @@ def take_known(request: AnswerRequest, *, strict: bool) -> list[str]:
 
 
 def unknown_fields(unknown: list[str]) -> ApiError:
-    """Return the refusal of fields that nobody knows."""
+    """Return the error for unknown fields."""
     return ApiError(
         422,
         "unknown_field",
@@ -76,14 +76,14 @@ def unknown_fields(unknown: list[str]) -> ApiError:
 
 
 def names(fields: list[str]) -> str:
-    """Write names of fields, which a client may have made of anything, for a header or a message."""
+    """Format field names for a header or a message, replacing unsafe characters."""
     written = [re.sub(r"[^A-Za-z0-9_.$-]", "?", name)[:_LONGEST_NAME] for name in fields[:_MOST_NAMES]]
     more = len(fields) - _MOST_NAMES
     return ", ".join([*written, f"and {more} more"] if more > 0 else written)
 
 
 def tell_ignored(response: Response, fields: list[str]) -> None:
-    """Name in a header the fields that were ignored, if there are any."""
+    """List the ignored fields in a response header if there are any."""
     if fields:
         response.headers[IGNORED_HEADER] = names(fields)
 

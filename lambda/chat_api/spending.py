@@ -1,4 +1,4 @@
-"""Refuses with 402 what the month has no money for, before anything is asked of AWS."""
+"""Refuse with 402 what would exceed the month's limit, before AWS is called."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,13 +23,13 @@ def payment_required(refused: limit_letters.Refused) -> Iterator[None]:
         yield
     except SpendingRefused as refusal:
         limit_letters.send_once(refused, f"{refusal} {refusal.cure}")
-        # OpenAI's clients would try again; nothing but money or another month helps.
+        # OpenAI's clients would retry, but only a higher limit or the next month helps.
         headers = {"x-should-retry": "false"}
         raise ApiError(402, refusal.code, str(refusal), refusal.cure, headers=headers) from refusal
 
 
 def require_run() -> None:
-    """Refuse a run that there is no money for: its training, its evaluation and its deployment.
+    """Refuse a run if the month's limit leaves too little for its training, evaluation and deployment.
 
     Raises:
         ApiError: 402.
@@ -39,7 +39,7 @@ def require_run() -> None:
 
 
 def require_machine() -> None:
-    """Refuse what starts a machine for the model: waking it, or having it take another version.
+    """Refuse to start the endpoint if the month's limit leaves too little for it.
 
     Raises:
         ApiError: 402.

@@ -1,8 +1,8 @@
-"""Reads JSON as its standard has it: what Python's own reader takes beyond that, other programs cannot read.
+"""Parse JSON strictly, because other programs refuse what Python's parser accepts beyond the standard.
 
-Python takes NaN, halves of characters, numbers that become infinite, and a key that is there twice. Written
-down again, each makes a line that SageMaker, the model server or the person's own parser refuses, after the
-answers have been paid for. A NUL, which JSON allows, ends the text for many a reader.
+Python accepts NaN, lone surrogates, numbers that overflow to infinity and duplicate keys. Written out again,
+each makes a line that SageMaker, the model server or the person's own parser refuses, after the answers have
+been paid for. NUL is allowed in JSON, but many parsers end a text there.
 """
 
 import json
@@ -11,20 +11,20 @@ from collections.abc import Iterable
 from typing import Any, NoReturn
 
 DEEPEST = 64
-"""How many objects and lists may stand inside each other."""
+"""The deepest nesting of objects and lists."""
 _MOST_BITS = 64
-"""Of a whole number: what the model server's types hold."""
+"""The size of the model server's integers."""
 
 
 class NotStrictJsonError(ValueError):
-    """A text that is JSON to Python only; the message says why and quotes nothing but a key."""
+    """The text is JSON only for Python; the message has the reason and quotes at most a key."""
 
 
 def loads(text: str) -> Any:
-    """Read one value.
+    """Parse one value strictly.
 
     Raises:
-        NotStrictJsonError: if it has something that JSON, or every reader of it, does not allow.
+        NotStrictJsonError: if it contains something that the standard or common parsers do not allow.
         ValueError: if it is not JSON at all.
     """
     try:
@@ -36,7 +36,7 @@ def loads(text: str) -> Any:
 
 
 def loads_leniently(text: str | bytes) -> Any:
-    """Read what a job wrote: a number that JSON does not have becomes null instead of an error.
+    """Parse a job's output; a number that is not valid JSON becomes null instead of an error.
 
     Raises:
         ValueError: if it is not JSON.
@@ -48,7 +48,7 @@ def loads_leniently(text: str | bytes) -> Any:
 
 
 def dumps(value: Any) -> bytes:
-    """Write a value on one line, in UTF-8; half of a character becomes the replacement character."""
+    """Serialize a value on one line in UTF-8; a lone surrogate becomes the replacement character."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     try:
         return text.encode()
@@ -57,7 +57,7 @@ def dumps(value: Any) -> bytes:
 
 
 def _check(value: Any) -> None:
-    """Check depth and texts, without recursion."""
+    """Check nesting and strings without recursion, which deep nesting would overflow."""
     level = [value]
     for _ in range(DEEPEST + 1):
         inner: list[Any] = []
@@ -114,7 +114,7 @@ def _float(written: str) -> float:
 
 
 def _integer(written: str) -> int:
-    # Before it is read: Python refuses thousands of digits with a message of its own.
+    # Checked before conversion, because Python refuses thousands of digits with a different error.
     number = int(written) if len(written) <= _MOST_BITS else None
     if number is None or not -(2 ** (_MOST_BITS - 1)) <= number < 2**_MOST_BITS:
         raise NotStrictJsonError("it has a number that is too large")

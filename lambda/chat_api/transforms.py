@@ -215,20 +215,20 @@ def start_batch(batch_id: BatchId, user: MayWrite) -> Batch:
         if batch.file_etag and batch_files.etag(batch_id) != batch.file_etag:
             raise _file_changed(batch_id)
         limits.check_day(user.account)
-        if not transforms.take_place(batch_id):
+        if not transforms.acquire_slot(batch_id):
             raise _too_many_batches()
         _reserve(batch)
         message = "The model is packed for the job, unless that has been done lately."
         # What starts is what was read here: its lines and its price are of the same check.
         if transforms.move(batch_id, "preparing", {"checked"}, only_check=batch.check_id, message=message):
-            transforms.take_place(batch_id)  # the keeper may have looked between the two
+            transforms.acquire_slot(batch_id)  # the keeper may have looked between the two
             _call_start_transform(batch_id)
             usage.add_tokens(user.account, batch.answer_tokens or 0)
             log.info("Started a batch", extra={"batch_id": batch_id, "by": user.sub, "lines": batch.lines})
     batch = _own(batch_id, user)
     if not batch.going:
         # It has ended, or somebody stopped it just now or checked it again.
-        transforms.free_place(batch_id)
+        transforms.release_slot(batch_id)
         if batch.job_name is None:  # what a job has cost is the keeper's to settle
             ledger.release("batch", batch_id)
     if batch.status == "checked":
@@ -341,7 +341,7 @@ def _reserve(batch: Transform) -> None:
             if batch.cost_at_most_usd is not None:
                 ledger.extend("batch", batch.batch_id, most_usd=batch.cost_at_most_usd)
     except ApiError:
-        transforms.free_place(batch.batch_id)
+        transforms.release_slot(batch.batch_id)
         ledger.release("batch", batch.batch_id)
         raise
 
@@ -356,7 +356,7 @@ def _call_start_transform(batch_id: str) -> None:
     except (BotoCoreError, ClientError):
         # Nobody works on it: it can be started again.
         transforms.move(batch_id, "checked", {"preparing"})
-        transforms.free_place(batch_id)
+        transforms.release_slot(batch_id)
         ledger.release("batch", batch_id)
         raise
 
@@ -390,7 +390,7 @@ def _too_many_batches() -> ApiError:
     return ApiError(
         429,
         "too_many_batches",
-        f"{transforms.AT_ONCE} batches are going already, which is as many as there may be.",
+        f"{transforms.AT_ONCE} batches are running already, the most at the same time.",
         "Start it again when one of them has ended.",
         headers={"Retry-After": str(_RETRY_SECONDS), "x-should-retry": "false"},
     )

@@ -15,7 +15,7 @@ from chat_api.errors import ApiError
 from shared import aws, environment
 
 
-class AnswerBroke(Exception):  # noqa: N818 - what happened, not a programming error
+class StreamInterrupted(Exception):  # noqa: N818 - what happened, not a programming error
     """The model died in the middle of its answer."""
 
 
@@ -93,14 +93,14 @@ class Answer:
         """Yield the bytes as they come.
 
         Raises:
-            AnswerBroke: the stream ended with an error.
+            StreamInterrupted: the stream ended with an error.
             AnswerCancelled: `cancel` was called.
         """
         while (item := await self._queue.get()) is not None:
             if isinstance(item, AnswerCancelled):
                 raise item
             if isinstance(item, Exception):
-                raise AnswerBroke(str(item)) from item
+                raise StreamInterrupted(str(item)) from item
             yield item
 
     def _read(self) -> None:

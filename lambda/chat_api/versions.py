@@ -125,7 +125,7 @@ def reject(version: Version, user: MayWrite) -> Decided:
 
 def _require_deployment(model: ModelVersion, user: User) -> None:
     """Refuse a deployment that there is no money for, or one too many. What is loaded answers at no cost."""
-    if versions.kept_at_hand(model) is None:
+    if versions.preloaded_version(model) is None:
         spending.require_machine()
     limits.admit_run(user.account)
 
@@ -140,7 +140,7 @@ def _say(model: ModelVersion, decision: str, user: User) -> None:
             ModelApprovalStatus="Approved" if decision == "Approved" else "Rejected",
             ApprovalDescription=f"{decision} by {user.called} ({user.sub})",
         )
-    versions.note_decider(model.version, user.sub, user.called)
+    versions.record_reviewer(model.version, user.sub, user.called)
 
 
 def _decide_here(model: ModelVersion, decision: str, user: User) -> None:
@@ -155,7 +155,7 @@ def _decide_here(model: ModelVersion, decision: str, user: User) -> None:
 
 
 def _refuse_misfit(model: ModelVersion) -> None:
-    misfit = versions.undeployable(model)
+    misfit = versions.incompatibility_reason(model)
     if misfit is not None:
         raise ApiError(
             409, "other_base_model", misfit, "Or choose a version of the base model that is set now."

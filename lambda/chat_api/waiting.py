@@ -31,22 +31,22 @@ def _seconds(
 
 
 WaitSeconds = Annotated[int, Depends(_seconds)]
-"""For how long a stream waits for a model that is not awake; 0 where it does not ask to."""
+"""How long a stream waits for a model that is not awake; 0 if it does not ask to wait."""
 
 
-class Patience:
-    """How long one stream waits, and for what."""
+class StreamRetryPolicy:
+    """Decides how long a stream waits for a model that is not awake, and after which refusals."""
 
     def __init__(self, seconds: float) -> None:
-        """Be patient for so long from now."""
+        """Start the time limit now."""
         self._deadline = time.monotonic() + seconds
         self._waited = False
 
-    def bears(self, refusal: ApiError) -> bool:
-        """Whether to ask again after this refusal.
+    def should_retry(self, refusal: ApiError) -> bool:
+        """Return whether to ask the model again after this refusal.
 
-        A model that could not be started is woken once more by the first request that finds it so; one that
-        fails again meanwhile is not waited for.
+        If the model could not be started, the first request after that wakes it once more; if it fails again,
+        the stream stops waiting.
         """
         first, self._waited = not self._waited, True
         stage = refusal.detail.stage

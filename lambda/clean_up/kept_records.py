@@ -56,7 +56,7 @@ def _end_runs() -> None:
 def _end_batches() -> None:
     for batch_id in transforms.going():
         transforms.finish(batch_id, "stopped", TRANSFORM_GOING, _GONE, ended_at=clock.stamp())
-        transforms.free_place(batch_id)
+        transforms.release_slot(batch_id)
 
 
 def _unless_the_table_is_gone(*steps: Callable[[], None]) -> list[Remaining]:

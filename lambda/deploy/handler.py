@@ -41,7 +41,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     made = bundle.build(model, _previous(version))
     found = endpoint.describe()
     # An endpoint that had to take another machine of the list stays on it.
-    instance = machines.staying_with(found.config if found else None)
+    instance = machines.current_or_default_instance(found.config if found else None)
     config = endpoint.ensure_config(made.uri, instance)
     # A retry of this state, or of the run, may ask SageMaker again for what it refused before.
     hosting.forget_refusals()

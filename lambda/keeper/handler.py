@@ -122,7 +122,7 @@ def _count(found: Endpoint | None) -> SpendingRefused | None:
         Why the month has no money for that, else None.
     """
     if found is None:
-        meter.look(None, clock.now())
+        meter.record(None, clock.now())
     elif found.machines is None:
         endpoint.count_ended(found)
     else:
@@ -194,7 +194,7 @@ def _give_up(state: HostingState, config: str, reason: str) -> None:
         hosting.mark_failing(reason)
         return
     refused = machines.instance_of(config) or machines.choices()[0]
-    why = capacity.pass_over(state, refused, short, live.bundle_uri)
+    why = capacity.fall_back_to_next_instance(state, refused, short, live.bundle_uri)
     if why is not None:
         hosting.mark_failing(why, {**state.tried, refused: short})
 
@@ -237,7 +237,7 @@ def _without_run(state: HostingState, found: Endpoint) -> None:
         if hosting.mark_asleep(state, "No version is live."):
             endpoint.delete()
         return
-    wanted = endpoint.ensure_config(live.bundle_uri, machines.staying_with(found.config))
+    wanted = endpoint.ensure_config(live.bundle_uri, machines.current_or_default_instance(found.config))
     if wanted not in {found.config, state.requested}:
         progress = endpoint.converge(wanted)
         if progress.state != "failed":

@@ -16,6 +16,6 @@ def tick() -> None:
     for batch_id in transforms.going():
         batch = transforms.get(batch_id)
         if batch is None:
-            transforms.free_place(batch_id)
+            transforms.release_slot(batch_id)
         else:
             transform_jobs.watch(batch)

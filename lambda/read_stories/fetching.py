@@ -1,4 +1,4 @@
-"""Brings files here a few at a time, while another is being read."""
+"""Download a few files in parallel while another is being read."""
 
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -9,11 +9,11 @@ from botocore.exceptions import ClientError, HTTPClientError
 
 from read_stories import cache
 from shared import aws, environment
-from shared.ahead import ahead
+from shared.ahead import prefetch
 from shared.batches import Item
-from stories import file_names
-from stories.limits import too_large
-from stories.models import Reject, Source
+from stories import file_rules
+from stories.file_rules import too_large
+from stories.records import Reject, Source
 
 # Most of a small file's time is the way to S3 and back. The reading itself is one file after another: the
 # function has little more than one processor.
@@ -39,13 +39,13 @@ class Fetched:
 def fetch_ahead(items: Iterable[Item]) -> Iterator[Fetched]:
     """Yield the files in their order, each as soon as it is here."""
     aws.s3()  # made here: two threads would make two at once, and boto3 is not made for that
-    return ahead(_fetch, items, _AT_ONCE)
+    return prefetch(_fetch, items, _AT_ONCE)
 
 
 def known_already(items: Iterable[Item]) -> Iterator[tuple[Item, cache.Known | None]]:
     """Yield each file with what it gave when it was read before, if it was."""
     aws.s3()
-    return ahead(lambda item: (item, cache.find(item)), items, _AT_ONCE)
+    return prefetch(lambda item: (item, cache.find(item)), items, _AT_ONCE)
 
 
 def rejected(item: Item, reason: str, cure: str, *, keep: bool = False) -> Fetched:
@@ -58,14 +58,14 @@ def rejected(item: Item, reason: str, cure: str, *, keep: bool = False) -> Fetch
         keep: whether a later run is to believe it without looking.
     """
     stories = cache.new_stories()
-    name = file_names.printable(item["key"])
+    name = file_rules.printable(item["key"])
     cache.write(stories, Reject(source_key=name, source_version="", reason=reason, cure=cure))
     return Fetched(item, stories=stories, keep=keep)
 
 
 def _refused_unread(item: Item) -> Fetched | None:
     """Return what is refused for its name or its size alone; None if the file has to be read."""
-    unsafe = file_names.unsafe_character(item["key"])
+    unsafe = file_rules.unsafe_character(item["key"])
     if unsafe is not None:
         return rejected(
             item,
@@ -94,16 +94,16 @@ def _fetch(item: Item) -> Fetched:
         if code in _REFUSED or code.startswith("KMS."):
             return rejected(
                 item,
-                f"S3 does not hand it out ({code}).",
-                "See to it that the pipeline may read it, and that it is not archived, or drop it again.",
+                f"S3 refused to return it ({code}).",
+                "Check that the pipeline may read it and that it is not archived, or drop it again.",
             )
         raise
     except HTTPClientError as error:
         # After botocore's own attempts: the other files of the batch do not wait for this one.
         return rejected(
             item,
-            f"Its download broke off ({type(error).__name__}).",
-            "Start another run; if it comes again, drop the file again.",
+            f"Its download was interrupted ({type(error).__name__}).",
+            "Start another run; if it happens again, drop the file again.",
         )
 
 

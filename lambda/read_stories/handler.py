@@ -1,9 +1,9 @@
-"""Reads one batch of story files: records and rejects go into one file of the run.
+"""Read one batch of story files, and write its records and rejects to one file of the run.
 
-Every file is read by another process (`stories.confinement`), so that one that takes too much time or memory,
-or crashes its reader, is rejected and nothing else is lost. A batch may hold so many of those that their time
-limits together are more than the function's: then it ends early and is called again, and what it has read is
-kept. Should a file end the function itself all the same, the state machine divides its batch.
+A separate process reads every file (`stories.reading.sandbox`), so that one that exceeds a limit or crashes
+the process is rejected and nothing else is lost. If the files of a batch need more time than the function
+has, the function ends early and is called again; what it has read is cached. If a file ends the function
+itself, the state machine divides its batch.
 """
 
 import tempfile
@@ -21,56 +21,57 @@ from read_stories import cache
 from read_stories.fetching import Fetched, fetch_ahead, known_already, rejected
 from shared import aws, environment, layout
 from shared.batches import Item, Tally, batch_digest
-from stories.confinement import OutOfTimeError, ReadingProcess
-from stories.models import Source
+from stories.reading.sandbox import DeadlineExceededError, ReadingProcess
+from stories.records import Source
 
 log = Logger(service="read_stories")
 
 _KEPT_AT_ONCE = 4
 _SHARE_TO_READ = 0.9
-"""Of the function's time; the rest is for writing what was read."""
+"""The share of the function's time for reading; the rest is for writing the results."""
 _process = ReadingProcess(log=True)
-"""Stays from one batch to the next: starting it takes a second."""
+"""Reused for the next batch, because starting it takes a second."""
 
 
 @log.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Read a batch of the manifest, or what is left to do of one that ended the function.
+    """Read a batch of the manifest, or handle one that ended the function.
 
     Args:
-        event: `{"run_id", "files": [manifest line, …]}`. With `"divide": true` only what is known of the
-            files is written, none is read. With `"ended_by"`, the error of a function that was to read the
-            batch's only file, that file is rejected.
+        event: `{"run_id", "files": [manifest line, …]}`. With `"divide": true` no file is read, and only
+            cached results are written. With `"ended_by"`, the error that ended the function on a batch of one
+            file, that file is rejected.
         context: Lambda's.
 
     Returns:
-        `{"records": n, "rejects": n, "from_cache": n, "finished": true}`; every file gave at least one of the
-        first two. `finished` is false, and nothing is written, if the time is nearly over: what was read is
-        kept, so the same call goes on from there. With `divide`, `{"run_id", "files"}`: those that are left.
+        `{"records": n, "rejects": n, "from_cache": n, "finished": true}`; every file has at least one record
+        or reject. `finished` is false, and nothing is written, if the time is nearly over: what was read is
+        cached, so the same call continues from there. With `divide`, `{"run_id", "files"}` with the files
+        that were not cached.
     """
     run_id: str = event["run_id"]
     items: list[Item] = event["files"]
     if event.get("divide"):
         return {"run_id": run_id, "files": _divide(run_id, items)}
     if "ended_by" in event:
-        # It did so four times, twice alone: the next run need not find that out again.
+        # It ended the function four times, twice as the only file: keep the reject, so the next run skips it.
         [item] = items
-        reason = f"Reading it ended the function that reads ({event['ended_by']}), and so it did alone."
+        reason = f"Reading it ended the function ({event['ended_by']}), even when it was the only file."
         cure = "Save it as plain text (.txt, UTF-8), or split it into several files."
         return _write(run_id, items, [rejected(item, reason, cure, keep=True)])
     try:
         answer = _write(run_id, items, _readable(items, context))
-    except OutOfTimeError:
+    except DeadlineExceededError:
         answer = {"finished": False}
     log.info("Read a batch", extra={"run_id": run_id, "files": len(items), **answer})
     return answer
 
 
 def _readable(items: list[Item], context: LambdaContext) -> Iterator[Fetched]:
-    """Yield each file with its records and rejects, those of a run before or those that it gives now.
+    """Yield each file with its records and rejects, from the cache or by reading it now.
 
     Raises:
-        OutOfTimeError: the function's time is nearly over; it is not if no file has been read in this call.
+        DeadlineExceededError: the function's time is nearly over, and this call has read at least one file.
     """
     has_read = False
     until = time.monotonic() + _SHARE_TO_READ * context.get_remaining_time_in_millis() / 1000
@@ -82,20 +83,20 @@ def _readable(items: list[Item], context: LambdaContext) -> Iterator[Fetched]:
         left = until - time.monotonic()
         with fetched.content as content:
             if left <= 0 and has_read:
-                raise OutOfTimeError
+                raise DeadlineExceededError
             stories = cache.new_stories()
             source = Source(key=fetched.item["key"])
             size = fetched.item["size"]
-            # The first file of each call is decided, so that each call gets further than the one before.
+            # The first file of a call gets a final result, so that each call gets further than the last.
             _process.read(source, Path(content.name), size, stories, max(left, 1), is_final=not has_read)
         has_read = True
         yield Fetched(fetched.item, stories=stories)
 
 
 def _divide(run_id: str, items: list[Item]) -> list[Item]:
-    """Write what is known of a batch's files, and return the others.
+    """Write the cached results of a batch's files, and return the other files.
 
-    None is left if the batch had been written before the function was ended.
+    The list is empty if the batch was written before the function ended.
     """
     bucket, key = environment.common().artifacts_bucket, layout.read_batch(run_id, batch_digest(items))
     if aws.s3().list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("Contents"):
@@ -113,7 +114,7 @@ def _divide(run_id: str, items: list[Item]) -> list[Item]:
 
 
 def _write(run_id: str, items: list[Item], files: Iterable[Fetched]) -> dict[str, Any]:
-    """Write the records and rejects of some files, and keep what was new; a batch is written as a whole."""
+    """Write the records and rejects of some files as one object, and cache those that are new."""
     counts: Counter[str] = Counter()
     with tempfile.TemporaryFile() as lines, ThreadPoolExecutor(_KEPT_AT_ONCE) as keepers:
         keeping = []

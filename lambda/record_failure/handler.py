@@ -57,7 +57,7 @@ def _record(run_id: str, failure: Failure, *, can_go_on: bool) -> str:
         message = f"{message} To go on where it failed: {resuming.command(run_id)}"
     facts = {"step": failure.step, "failure": failure.model_dump(), "can_resume": can_go_on}
     newly = runs.finish(run_id, "failed", message, **facts)
-    handover.free(run_id)
+    handover.release_lock_and_reschedule(run_id)
     run = runs.get(run_id)
     if run is None or run.status != "failed":
         # The execution's end was announced as well as caught; the record of the catch stays.
@@ -67,7 +67,7 @@ def _record(run_id: str, failure: Failure, *, can_go_on: bool) -> str:
     if told.log_tail:
         letter += ["", "The last lines of the job's log:", told.log_tail]
     subject = f"Storyloom: a run {failures.ended(told)} in {told.step}"
-    announcement.tell_once(run_id, subject, "\n".join(letter))
+    announcement.send_once(run_id, subject, "\n".join(letter))
     if newly:
         reason = {"step": told.step, "error_name": told.error, "reason": run.message}
         log.error("The run failed", extra={"run_id": run_id, **reason})

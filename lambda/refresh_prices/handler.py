@@ -1,7 +1,7 @@
-"""Asks AWS what the instances of the settings cost, and keeps each price with its date.
+"""Read the prices of the settings' instances from AWS's Price List API, and store each with its date.
 
-A week's schedule calls it, and CloudFormation at each deployment that changes the instances. No failure of it
-fails a deployment or takes a price away: the prices known before stay.
+A weekly schedule calls it, and CloudFormation does in each deployment that changes the instances. A failure
+neither fails a deployment nor removes a price: the stored prices stay.
 """
 
 from typing import Any
@@ -19,20 +19,20 @@ log = Logger(service="refresh_prices")
 
 @log.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Ask for all prices, and answer CloudFormation if it is the caller.
+    """Refresh all prices, and respond to CloudFormation if it is the caller.
 
     Args:
-        event: of a custom resource, or a schedule's.
+        event: a custom resource's request, or a scheduled event.
         context: Lambda's.
 
     Returns:
-        `{"kept": instances with a price, "failure": why some could not be asked, or null}`.
+        `{"kept": instances with a new price, "failure": why others have none, or null}`.
     """
     is_deletion = event.get("RequestType") == "Delete"
     try:
         outcome = {"kept": [], "failure": None} if is_deletion else refresh()
-    except Exception as error:  # a deployment must not fail, nor hang for an answer, because of a price
-        log.exception("The prices could not be kept")
+    except Exception as error:  # a price must neither fail a deployment nor leave it waiting for a response
+        log.exception("Could not refresh the prices")
         outcome = {"kept": [], "failure": f"{type(error).__name__}: {error}"}
     if "ResponseURL" in event:
         custom_resource.respond(event, f"{environment.common().name}-prices", reason="")
@@ -40,7 +40,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 
 def refresh() -> dict[str, Any]:
-    """Ask for the price of each instance that the settings name; keeps what was answered."""
+    """Read the price of each instance that the settings name, and store those that were found."""
     listed: dict[str, dict[Kind, float]] = {}
     failures: list[str] = []
     billed = environment.read(environment.BilledInstances).billed_instances
@@ -58,13 +58,13 @@ def refresh() -> dict[str, Any]:
         prices.keep(listed)
     failure = "; ".join(failures) or None
     if failure:
-        log.warning("Some prices could not be asked; those known before stay", extra={"failure": failure})
+        log.warning("Could not read some prices; the stored ones stay", extra={"failure": failure})
         prices.note_failure(failure)
     return {"kept": sorted(listed), "failure": failure}
 
 
 def _ask(instance: str) -> dict[Kind, float]:
-    """Ask in the first region of the API that answers."""
+    """Ask the API in its first region, or in the second if the first does not respond."""
     first, *others = aws_price_list.ENDPOINT_REGIONS
     try:
         return aws_price_list.ask(aws.pricing(first), instance, prices.region())

@@ -1,4 +1,4 @@
-"""Sets aside what the jobs of a run cost at most, or ends the run before anything is paid for."""
+"""Reserve the most that the jobs of a run may cost, or end the run before any of them starts."""
 
 from typing import Any
 
@@ -13,15 +13,15 @@ log = Logger(service="reserve")
 
 @log.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Reserve training or search and the evaluation in the month's ledger. Calling it again changes nothing.
+    """Reserve the training or search and the evaluation in the ledger. Repeating the call changes nothing.
 
     Args:
         event: `{"run_id", "jobs", "tune", "estimate"}`, the last three as `Assemble` returned them.
         context: Lambda's.
 
     Returns:
-        The jobs, with `stopping_condition` of the training, `reserved`: whether the run may go on, and
-        `refusal`: why not, with what helps.
+        The jobs, with the training's `stopping_condition`; `reserved`, whether the run continues; and
+        `refusal`, the reason and the cure if it does not.
     """
     run_id, jobs = event["run_id"], event["jobs"]
     minutes = float(event["estimate"]["training_minutes"])

@@ -1,4 +1,4 @@
-"""Works on what comes next while the caller works on what is there."""
+"""Prefetch results in threads while the caller works on earlier ones."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -9,8 +9,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def ahead(work: Callable[[T], R], items: Iterable[T], at_once: int) -> Iterator[R]:
-    """Yield `work(item)` for each item, in their order; at most `at_once` results wait for the caller."""
+def prefetch(work: Callable[[T], R], items: Iterable[T], at_once: int) -> Iterator[R]:
+    """Yield `work(item)` for each item, in order, prefetching at most `at_once` results."""
     with ThreadPoolExecutor(at_once) as pool:
         waiting: deque[Future[R]] = deque()
         for item in items:

@@ -6,16 +6,16 @@ _SUBJECT_CHARACTERS = 99
 """SNS refuses a message whose subject has 100 or a line break."""
 
 
-def tell(subject: str, text: str) -> None:
+def send(subject: str, text: str) -> None:
     """Send a message."""
     topic = environment.read(environment.Messages).topic_arn
     in_one_line = " ".join(subject.split())
     aws.sns().publish(TopicArn=topic, Subject=in_one_line[:_SUBJECT_CHARACTERS], Message=text)
 
 
-def tell_once(run_id: str, subject: str, text: str) -> None:
+def send_once(run_id: str, subject: str, text: str) -> None:
     """Send the message of how a run ended; a second call for the same run sends nothing."""
     if runs.is_announced(run_id):
         return
-    tell(subject, text)
+    send(subject, text)
     runs.mark_announced(run_id)

@@ -1,9 +1,9 @@
-"""How many answers may be written at once for all callers together, so that other functions can run too.
+"""Limit how many answers are written at once for all callers, so that other functions can run too.
 
-Lambda's concurrency belongs to the account: all its functions in a region share one pool, of ten in a new
-account, where nothing can be reserved. An answer occupies a place in it until its last word, and so does a
-stream that waits minutes for the model to wake. If answers took all places, neither the authorizer nor the
-keeper, which ends the endpoint's bill, would run (docs/decisions/0023).
+Lambda's concurrency is the account's: all its functions in a region share one pool, of ten in a new account,
+where none can be reserved. An answer occupies one execution until it ends, and so does a stream that waits
+minutes for the model to wake. If answers used the whole pool, neither the authorizer nor the keeper, which
+deletes the idle endpoint, could run (docs/decisions/0023).
 """
 
 from collections.abc import Callable
@@ -12,20 +12,20 @@ from shared import aws, clock, table
 
 _KEY = ("USAGE", "ANSWERS")
 KEPT_FREE = 4
-"""Places that no answer takes: for the authorizer, the keeper, and requests that are answered at once."""
+"""Concurrent executions left for the authorizer, the keeper and short requests."""
 NEW_ACCOUNT_CONCURRENCY = 10
-"""Assumed until the keeper has asked: what AWS gives a new account."""
+"""AWS's default for a new account, assumed until the keeper has read the actual quota."""
 
 
 def acquire(entry: str, is_stale: Callable[[str], bool]) -> tuple[int, int]:
-    """Occupy a slot, in one atomic write that also counts.
+    """Acquire a slot and count those that are occupied, in one atomic write.
 
     Args:
-        entry: names the answer.
-        is_stale: tells the entries of functions that died.
+        entry: id of the answer.
+        is_stale: returns whether an entry was left by a function that died.
 
     Returns:
-        How many slots are occupied, with this one; and how many there are.
+        The number of occupied slots, this one included, and the number of slots.
     """
     item = table.add(*_KEY, {"active": {entry}})
     active = set(item["active"])
@@ -37,11 +37,11 @@ def acquire(entry: str, is_stale: Callable[[str], bool]) -> tuple[int, int]:
 
 
 def release(entry: str) -> None:
-    """Free a slot; again changes nothing."""
+    """Release a slot. Repeating the call changes nothing."""
     table.add(*_KEY, {}, removals={"active": {entry}})
 
 
 def record_concurrency() -> None:
-    """Write down how many functions the account may run at once, as Lambda says now."""
+    """Store how many functions the account may run at once, as Lambda reports it now."""
     limits = aws.lambdas().get_account_settings()["AccountLimit"]
     table.update(*_KEY, {"concurrency": limits["UnreservedConcurrentExecutions"], "seen_at": clock.stamp()})

@@ -1,10 +1,10 @@
-"""The audit trail: who changed what, and when. Entries are added and never changed.
+"""Keep the audit trail: who changed what, and when. Entries are added and never changed.
 
-The API's role may put items into this partition and read them; a statement of its policy denies it to update
-or delete them. The table forgets an entry after a year.
+The API's role may put items into this partition and query it; a statement of its policy denies updates and
+deletions. An entry expires after a year.
 
-What somebody may repeat at will and changes nothing is one entry an hour. How often it came is counted beside
-the trail, in `REPEATED#<principal>`, where the count can grow.
+Requests that can be repeated without changing anything get one entry per hour. Their number is counted
+outside the trail, in `REPEATED#<principal>`, because entries of the trail cannot be updated.
 """
 
 import secrets
@@ -17,29 +17,29 @@ from shared import clock, table
 PARTITION = "AUDIT"
 KEPT_DAYS = 365
 _MOST_AT_ONCE = 100
-"""Of counts that one call reads."""
+"""The most counts that one call to DynamoDB reads."""
 
 
 class AuditEntry(BaseModel):
-    """One request that changed something, or tried to."""
+    """One request that changed something or tried to."""
 
     model_config = ConfigDict(extra="ignore")
 
     entry_id: str
-    """Its place in the trail: the time, then chance."""
+    """The sort key: the time, then a random part."""
     at: clock.Utc
     principal: str
     """Id of the person in the user pool, or `key:<id>`."""
     principal_name: str
-    """What the person or key was called then."""
+    """The name of the person or key at that time."""
     action: str
     """Method and route, such as `POST /api/runs/{run_id}/approve`."""
     object: str
-    """What it was done to: the id of a run, version, key or person, or a story's key; else empty."""
+    """Id of the run, version, key or person, or the story's key; empty if the request names none."""
     status: int
-    """The HTTP status: what came of it."""
+    """The HTTP status of the response."""
     count: int = 1
-    """How often it came in that hour, with this outcome; more than once only of refusals and wakings."""
+    """Number of such requests with this status in that hour; above 1 only for 403 refusals and wakes."""
 
 
 def record(
@@ -51,15 +51,15 @@ def record(
     status: int,
     once_an_hour: bool = False,
 ) -> None:
-    """Add an entry.
+    """Add an entry to the audit trail.
 
     Args:
-        principal: who.
-        principal_name: what they are called now.
+        principal: id of the person in the user pool, or `key:<id>`.
+        principal_name: the current name of the person or key.
         action: method and route.
-        object_id: to what.
-        status: what came of it.
-        once_an_hour: whether the same of this hour is counted instead, whatever it was done to.
+        object_id: id of what the request was about.
+        status: HTTP status of the response.
+        once_an_hour: whether later requests of this hour with the same action and status are only counted.
     """
     now = clock.now()
     entry = AuditEntry(
@@ -78,11 +78,11 @@ def record(
             return
     kept = {**entry.model_dump(exclude={"count"}), "once_an_hour": once_an_hour, "expires_at": expires_at}
     if not table.put(PARTITION, entry.entry_id, kept, only_if=Attr("pk").not_exists()):
-        raise RuntimeError("An entry with this id is in the audit trail already.")
+        raise RuntimeError("The audit trail already has an entry with this id; the new one was not written.")
 
 
 def newest(limit: int, before: str = "") -> list[AuditEntry]:
-    """Read entries, newest first; with `before` those that are older than the entry with this id."""
+    """Read entries, newest first; with `before` only those older than the entry with that id."""
     items = table.newest(PARTITION, limit, before=before)
     entries = [AuditEntry.model_validate(item) for item in items]
     counters = [

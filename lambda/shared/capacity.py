@@ -4,7 +4,7 @@ from shared import endpoint, hosting, machines
 from shared.models import HostingState, Shortage
 from shared.shortages import shortage
 
-__all__ = ["QUOTA_PAGE", "next_choice", "nothing_left", "pass_over", "shortage"]
+__all__ = ["QUOTA_PAGE", "fall_back_to_next_instance", "next_choice", "nothing_left", "shortage"]
 
 _WORDS: dict[Shortage, str] = {"capacity": "AWS has none free", "quota": "over the account's quota"}
 QUOTA_PAGE = "https://console.aws.amazon.com/servicequotas/home/services/sagemaker/quotas"
@@ -15,13 +15,15 @@ def next_choice(tried: dict[str, Shortage]) -> str | None:
     return next((instance for instance in machines.choices() if instance not in tried), None)
 
 
-def pass_over(state: HostingState, refused: str, short: Shortage, bundle_uri: str) -> str | None:
+def fall_back_to_next_instance(
+    state: HostingState, refused: str, short: Shortage, bundle_uri: str
+) -> str | None:
     """Note that there is none of a machine now, and that the next of the list is to host a bundle.
 
     Doing it again with the same state changes nothing.
 
     Returns:
-        The words to end with where all machines were tried, else None.
+        The message to end with if all instance types were tried, else None.
     """
     tried = {**state.tried, refused: short}
     instance = next_choice(tried)

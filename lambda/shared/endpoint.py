@@ -241,7 +241,7 @@ def delete() -> bool:
         if not consistency.is_not_found(error):
             raise
         found = None
-    meter.end(found.machines if found else None, clock.now())
+    meter.close(found.machines if found else None, clock.now())
     # Last: what no longer scales anything costs nothing, and the keeper's next tick finds what is left here.
     scaling.stop()
     return True
@@ -251,7 +251,7 @@ def _note_deletion(found: Endpoint) -> None:
     """Note when the machines go. What must go goes also while the table cannot be written."""
     try:
         if found.machines is not None:
-            meter.note_deletion(found.machines, clock.now())
+            meter.record_deletion(found.machines, clock.now())
         else:
             count_ended(found)
     except (BotoCoreError, ClientError):
@@ -261,15 +261,15 @@ def _note_deletion(found: Endpoint) -> None:
 def count_ended(found: Endpoint) -> None:
     """Count an endpoint whose machines have gone, also if nobody saw it before it failed."""
     if found.failed_machines is not None:
-        meter.look(found.failed_machines, found.changed_at)
-    meter.look(None, found.seen_at, ended_at=found.ended_at)
+        meter.record(found.failed_machines, found.changed_at)
+    meter.record(None, found.seen_at, ended_at=found.ended_at)
 
 
 def _create(config: str) -> Progress | None:
     """Make the endpoint; returns what to say where the account may have no such machine."""
     settings = _settings()
     # There is no endpoint: whoever deleted the one before it may have died before its end was counted.
-    meter.look(None, clock.now())
+    meter.record(None, clock.now())
     try:
         meter.reserve_start(_instance_of(config))
     except SpendingRefused as refusal:
@@ -294,7 +294,7 @@ def _update(config: str, found: Endpoint, *, watched: bool) -> Progress | None:
     """Change the endpoint; returns what to say where the account may not have a second machine meanwhile."""
     watch_seconds = rollback.watch_seconds() if watched else 0
     # Also an update before this one that no tick has seen.
-    meter.look(found.machines, found.seen_at)
+    meter.record(found.machines, found.seen_at)
     try:
         # Those that answer stay until the new ones do.
         meter.reserve_start(_instance_of(config), found.instances, watch_seconds=watch_seconds)

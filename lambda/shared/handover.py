@@ -1,17 +1,17 @@
-"""Freeing the lock at the end of a run, without forgetting the runs that are owed."""
+"""Release the lock at the end of a run, and schedule the runs that were requested meanwhile."""
 
 from shared import lock, quiet_period, timer
 
 
-def free(run_id: str) -> bool:
-    """Free this run's lock; where stories came meanwhile, set the timer for exactly one more run.
+def release_lock_and_reschedule(run_id: str) -> bool:
+    """Release this run's lock; if stories arrived meanwhile, set the timer for exactly one more run.
 
-    A version that somebody wished for meanwhile gets a timer of its own, and its run is the earlier one.
-    The timer is set first and the lock freed after it, so that a crash in between leaves a run that is
-    late, never one that is forgotten: the retry moves the same schedule and frees the same lock.
+    A version whose deployment was queued meanwhile gets a timer of its own, and its run comes first. The
+    timer is set before the lock is released, so that a crash in between delays a run but never loses one: the
+    retry moves the same schedule and releases the same lock.
 
     Returns:
-        Whether one more run with all stories was set.
+        Whether another run with all stories was scheduled.
     """
     while True:
         held = lock.holder()

@@ -1,4 +1,4 @@
-"""What a job of SageMaker has cost, as SageMaker says for how long it bills it."""
+"""Read what a SageMaker job has cost, from the billable time that SageMaker reports."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Billed:
     """A job that has ended."""
 
     usd: float
-    """0 if its instance's price is not known."""
+    """0 if the instance's price is not known."""
     started_at: datetime | None
     ended_at: datetime | None
 
@@ -29,24 +29,24 @@ class Underway:
 
     instance: str
     most_usd: float | None
-    """At most, if it has a limit and a price."""
+    """The most that it may cost; None without a time limit or a price."""
 
 
 JobCost = Billed | Underway | Literal["missing"]
 
 
 def of(kind: Kind, id_: str) -> JobCost:
-    """Look at a job.
+    """Return what a job has cost, or the most that it may cost if it has not ended.
 
     Args:
-        kind: what it is; the endpoint, which is no job, is counted by `shared.meter`.
-        id_: its name, or the batch's id.
+        kind: the kind of job; the endpoint is not a job, and `shared.meter` counts it.
+        id_: the job's name, or the batch's id.
     """
-    look = _LOOKS.get(kind)
-    if look is None:
+    describe = _DESCRIBE.get(kind)
+    if describe is None:
         return "missing"
     try:
-        return look(id_)
+        return describe(id_)
     except ClientError as error:
         code, message = error.response["Error"]["Code"], error.response["Error"]["Message"].lower()
         if code in {"ResourceNotFound", "ResourceNotFoundException"} or any(
@@ -57,7 +57,7 @@ def of(kind: Kind, id_: str) -> JobCost:
 
 
 def usd(kind: prices.Kind, instance: str, seconds: float, instances: int = 1) -> float | None:
-    """Return what instances cost for so long; None if the price is not known."""
+    """Return what instances cost for a number of seconds; None if the price is not known."""
     price = prices.usd_per_hour(kind, instance)
     return None if price is None else instances * seconds * price.usd_per_hour / 3600
 
@@ -68,8 +68,8 @@ def _training(name: str) -> JobCost:
     instance, count = str(machines["InstanceType"]), int(machines["InstanceCount"])
     if job["TrainingJobStatus"] not in {"Completed", "Failed", "Stopped"}:
         return _underway("training", job, instance, count)
-    # SageMaker's own formula: of spot machines it is the shorter time that they are billed for, and one that
-    # never had a machine has none.
+    # On spot, BillableTimeInSeconds is shorter than the training time. A job that never got a machine has
+    # neither figure.
     seconds = float(job.get("BillableTimeInSeconds", job.get("TrainingTimeInSeconds", 0)))
     cost = usd("training", instance, seconds, count) or 0.0
     return Billed(cost, job.get("TrainingStartTime"), job.get("TrainingEndTime"))
@@ -139,7 +139,7 @@ def _underway(kind: prices.Kind, job: Mapping[str, Any], instance: str, count: i
     return Underway(instance, None if limit is None else usd(kind, instance, float(limit), count))
 
 
-_LOOKS: dict[Kind, Callable[[str], JobCost]] = {
+_DESCRIBE: dict[Kind, Callable[[str], JobCost]] = {
     "training": _training,
     "search": _search,
     "evaluation": _evaluation,

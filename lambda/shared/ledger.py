@@ -1,10 +1,10 @@
-"""The month's money: reserved before anything that costs begins, settled with what was billed for it.
+"""Keep the month's ledger: reserve money before paid work begins, settle what was billed for it.
 
-A month (UTC) has one item with its sums and one for each thing that cost. A reservation is open from before
-the thing begins until what it cost is known; an item of its own says so, and each change of it, of its entry
-and of the sums is one transaction. So of two callers who ask for the last dollar one gets it, a call that is
-delivered twice counts once, and a crash leaves a reservation that the keeper settles, never a bill that
-nobody counted. Inside, money is whole micro-dollars.
+A month (UTC) has one item with its totals and one entry for each job that costs money. A reservation is open
+from before the job begins until its cost is known, and has an item of its own. Each change of that item, its
+entry and the totals is one transaction. So if two callers ask for the last dollar, one gets it; a call that
+is delivered twice counts once; and a crash leaves a reservation for the keeper to settle, never an uncounted
+bill. Amounts are whole micro-dollars internally.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from typing import Any
 
 from shared import clock, table
 from shared.ledger_months import (
-    CALLED,
+    DISPLAY_NAMES,
     Entry,
     Kind,
     Month,
@@ -30,7 +30,7 @@ from shared.ledger_months import (
     to_usd,
     totals,
 )
-from shared.ledger_postings import Changed, Move, post
+from shared.ledger_postings import ConditionFailed, Move, post
 from shared.spending_refused import LimitReached, PriceUnknown
 
 __all__ = [
@@ -63,7 +63,7 @@ _DAY = timedelta(days=1)
 
 @dataclass(frozen=True)
 class OpenReservation:
-    """A reservation whose cost is not settled yet."""
+    """A reservation that is not settled yet."""
 
     kind: Kind
     id: str
@@ -71,27 +71,28 @@ class OpenReservation:
     month: str
     day: str
     reserved: int
-    """Micro-dollars that it may still cost beside `spent`."""
+    """The most that the job may still cost in addition to `spent`, in micro-dollars."""
     spent: int
+    """What the job has cost so far, in micro-dollars."""
     reserved_at: clock.Utc
 
 
 def open_reservations() -> list[OpenReservation]:
-    """Read what has been reserved and not settled; there are few at any time."""
+    """Read all reservations that are not settled; there are few at any time."""
     return [_open(item) for item in table.every(_OPEN)]
 
 
 def require(kind: Kind, most_usd: float | None, instance: str, *, what: str = "") -> None:
-    """Refuse early what `reserve` would refuse now. Nothing is reserved.
+    """Check whether `reserve` would succeed now, without reserving anything.
 
     Raises:
-        SpendingRefused: if the month has no room for it, or its price is not known.
+        SpendingRefused: the job would exceed the month's limit, or its price is not known.
     """
     limit = limit_usd()
     if limit is None:
         return
     if most_usd is None:
-        raise PriceUnknown(what or CALLED[kind], instance)
+        raise PriceUnknown(what or DISPLAY_NAMES[kind], instance)
     sums = totals()
     if to_micro(sums.spent_usd + sums.reserved_usd) + to_micro_up(most_usd) > to_micro(limit):
         raise refusal(kind, most_usd, what)
@@ -100,30 +101,30 @@ def require(kind: Kind, most_usd: float | None, instance: str, *, what: str = ""
 def reserve(
     kind: Kind, id_: str, instance: str, most_usd: float | None, *, limited: bool = True
 ) -> OpenReservation | None:
-    """Set aside what something may cost at most, before it begins. Doing it again changes nothing.
+    """Reserve the most that a job may cost, before it begins. Repeating the call changes nothing.
 
     Args:
-        kind: what it is.
-        id_: its job's name, or a batch's id.
-        instance: what it runs on.
-        most_usd: what it costs at most; None if the price is not known.
-        limited: whether the month's limit counts. Only for what runs already it does not.
+        kind: the kind of cost.
+        id_: the job's name, or the batch's id.
+        instance: the instance type that the job runs on.
+        most_usd: the most that the job may cost; None if the price is not known.
+        limited: whether the month's limit applies; False only for a job that is already running.
 
     Returns:
-        The reservation; None if it has been settled already.
+        The reservation; None if it is already settled.
 
     Raises:
-        LimitReached: nothing was reserved.
-        PriceUnknown: there is a limit and no price.
+        LimitReached: the job would exceed the month's limit; nothing was reserved.
+        PriceUnknown: there is a limit, and the price is not known.
     """
     if most_usd is None and limited and limit_usd() is not None:
-        raise PriceUnknown(CALLED[kind], instance)
+        raise PriceUnknown(DISPLAY_NAMES[kind], instance)
     day, now = clock.day(), clock.stamp()
     most = to_micro_up(most_usd or 0)
-    begun = {"reserved_at": now}
-    move = Move(kind, id_, instance, day, reserved=most, priced=most_usd is not None, changes=begun)
+    changes = {"reserved_at": now}
+    move = Move(kind, id_, instance, day, reserved=most, priced=most_usd is not None, changes=changes)
     key = f"{kind}#{id_}"
-    for_once = {
+    create_open = {
         "Item": {
             "pk": _OPEN, "sk": key, "kind": kind, "id": id_, "instance": instance, "month": day[:7],
             "day": day, "reserved": most, "spent": 0, "reserved_at": now,
@@ -133,23 +134,23 @@ def reserve(
     if is_settled(kind, id_):
         return None
     try:
-        post([move], guard={"Put": for_once}, limited=limited)
-    except Changed:
+        post([move], guard={"Put": create_open}, limited=limited)
+    except ConditionFailed:
         return open_reservation(kind, id_)
     return open_reservation(kind, id_)
 
 
 def open_reservation(kind: Kind, id_: str) -> OpenReservation | None:
-    """Read one open reservation; None if there is none, or it is settled."""
+    """Read one open reservation; None if it does not exist or is settled."""
     item = table.get(_OPEN, f"{kind}#{id_}")
     return _open(item) if item else None
 
 
 def extend(kind: Kind, id_: str, *, most_usd: float, spent_usd: float = 0.0) -> None:
-    """Change what an open reservation may cost at most, of which something may be spent already.
+    """Change the most that an open reservation may cost, and how much of it is already spent.
 
     Raises:
-        LimitReached: the month has no room for more; the reservation is as before.
+        LimitReached: the change would exceed the month's limit; the reservation stays as it was.
     """
     for _ in range(_TRIES):
         held = open_reservation(kind, id_)
@@ -159,7 +160,7 @@ def extend(kind: Kind, id_: str, *, most_usd: float, spent_usd: float = 0.0) -> 
         reserved = max(0, to_micro_up(most_usd) - spent)
         move = _move_of(held, spent=spent - held.spent, reserved=reserved - held.reserved)
         guard = {
-            **_as_it_was(held),
+            **_if_unchanged(held),
             "UpdateExpression": "SET reserved = :new, spent = :spent",
             "ExpressionAttributeValues": {
                 ":r": held.reserved,
@@ -170,9 +171,9 @@ def extend(kind: Kind, id_: str, *, most_usd: float, spent_usd: float = 0.0) -> 
         }
         try:
             return post([move], guard={"Update": guard})
-        except Changed:
+        except ConditionFailed:
             continue
-    raise _busy(kind, id_)
+    raise _contention(kind, id_)
 
 
 def settle(
@@ -183,9 +184,12 @@ def settle(
     started_at: datetime | None = None,
     ended_at: datetime | None = None,
 ) -> bool:
-    """Replace an open reservation by what was billed; returns False if it was settled already, or never made.
+    """Replace an open reservation with what was billed.
 
-    It counts in the month in which it was reserved.
+    The cost counts in the month of the reservation.
+
+    Returns:
+        Whether there was an open reservation; False if it was never made or is already settled.
     """
     times = {"started_at": started_at, "ended_at": ended_at or clock.now()}
     known = {name: clock.text(at) for name, at in times.items() if at is not None}
@@ -199,19 +203,23 @@ def _close(kind: Kind, id_: str, usd: float, changes: Mapping[str, Any]) -> bool
             return False
         move = _move_of(held, spent=to_micro(usd) - held.spent, reserved=-held.reserved, changes=changes)
         guard = {
-            **_as_it_was(held),
+            **_if_unchanged(held),
             "ExpressionAttributeValues": {":r": held.reserved, ":s": held.spent},
         }
         try:
             post([move], guard={"Delete": guard}, limited=False)
-        except Changed:
+        except ConditionFailed:
             continue
         return True
-    raise _busy(kind, id_)
+    raise _contention(kind, id_)
 
 
 def release(kind: Kind, id_: str) -> bool:
-    """Give back a reservation whose job never began, so that it can be made again; False if none is open."""
+    """Release the reservation of a job that never began, so that it can be made again.
+
+    Returns:
+        Whether there was an open reservation.
+    """
     return _close(kind, id_, 0.0, {})
 
 
@@ -224,7 +232,7 @@ def _move_of(
     )  # fmt: skip
 
 
-def _as_it_was(held: OpenReservation) -> dict[str, Any]:
+def _if_unchanged(held: OpenReservation) -> dict[str, Any]:
     return {
         "Key": {"pk": _OPEN, "sk": f"{held.kind}#{held.id}"},
         "ConditionExpression": "reserved = :r AND spent = :s",
@@ -232,15 +240,21 @@ def _as_it_was(held: OpenReservation) -> dict[str, Any]:
 
 
 def is_settled(kind: Kind, id_: str) -> bool:
-    """Whether this was settled, in this month or the one before: what is delivered twice comes soon."""
+    """Return whether a job was settled this month or last month.
+
+    Older months need not be read: a duplicate event arrives soon after the first one.
+    """
     now = clock.now()
     months = {f"{now:%Y-%m}", f"{now.replace(day=1) - _DAY:%Y-%m}"}
     found = table.get_all([(partition(month_), f"{kind}#{id_}") for month_ in sorted(months)])
     return any(item is not None and item.get("settled") for item in found)
 
 
-def _busy(kind: Kind, id_: str) -> RuntimeError:
-    return RuntimeError(f"The reservation of {kind} {id_} changed {_TRIES} times in a row. Try again.")
+def _contention(kind: Kind, id_: str) -> RuntimeError:
+    return RuntimeError(
+        f"The reservation of {kind} {id_} was not changed, because other calls changed it {_TRIES} times in "
+        "a row. Try again."
+    )
 
 
 def _open(item: table.Item) -> OpenReservation:

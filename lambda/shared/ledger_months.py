@@ -1,4 +1,4 @@
-"""What a month has cost: its sums, its entries and its limit."""
+"""Read what a month has cost: its totals, its entries and its limit."""
 
 import math
 from dataclasses import dataclass, field
@@ -8,12 +8,12 @@ from shared import clock, environment, table
 from shared.spending_refused import LimitReached
 
 Kind = Literal["training", "evaluation", "search", "endpoint", "batch", "notebook"]
-"""What costs. A training that belongs to a search is part of that search."""
+"""The kind of a cost. A training job that belongs to a hyperparameter search counts as part of the search."""
 
 SUMS = "LEDGER"
-"""Partition of the months' sums."""
+"""Partition of the months' totals."""
 _MICRO = 1_000_000
-CALLED: dict[Kind, str] = {
+DISPLAY_NAMES: dict[Kind, str] = {
     "training": "The training",
     "evaluation": "The evaluation",
     "search": "The search",
@@ -21,46 +21,46 @@ CALLED: dict[Kind, str] = {
     "batch": "The batch",
     "notebook": "The notebook",
 }
-"""What each is called in a sentence."""
+"""The subject of a sentence about each kind."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Something that cost, or is about to."""
+    """A job that has cost money or is about to, or the endpoint's machines of one day."""
 
     kind: Kind
     id: str
-    """Name of its job; of a batch its own id; of the endpoint its instance and the day."""
+    """The job's name, the batch's id, or the endpoint's day and instance type."""
     instance: str
     day: str
-    """When it was reserved (UTC), as `2026-11-30`."""
+    """The day of the reservation (UTC), such as `2026-11-30`."""
     reserved_usd: float
-    """What it may still cost beside what is spent."""
+    """The most that it may still cost in addition to `spent_usd`."""
     spent_usd: float
     seconds: float = 0.0
-    """How long machines have billed for it, all of them together; of the endpoint only."""
+    """Billed machine time, summed over all machines; only the endpoint's entries have it."""
     priced: bool = True
-    """False if the price of its instance is not known: then the sums lack it."""
+    """False if the instance's price is not known: then the totals do not include this entry."""
     started_at: clock.Utc | None = None
     ended_at: clock.Utc | None = None
 
 
 @dataclass(frozen=True)
 class Totals:
-    """The sums of a month."""
+    """The totals of a month."""
 
     month: str
-    """UTC, as `2026-11`."""
+    """UTC, such as `2026-11`."""
     limit_usd: float | None
     """None if there is no limit."""
     spent_usd: float
     reserved_usd: float
     unpriced: frozenset[str] = frozenset()
-    """Instances that were used and whose price is not known."""
+    """Instance types that were used and whose price is not known."""
 
     @property
     def left_usd(self) -> float | None:
-        """What may still be reserved; None if there is no limit."""
+        """How much may still be reserved; None if there is no limit."""
         if self.limit_usd is None:
             return None
         return max(0.0, self.limit_usd - self.spent_usd - self.reserved_usd)
@@ -68,7 +68,7 @@ class Totals:
 
 @dataclass(frozen=True)
 class Month(Totals):
-    """A month with everything that cost in it."""
+    """A month's totals with the entries that they sum up."""
 
     entries: list[Entry] = field(default_factory=list)
 
@@ -79,12 +79,12 @@ def limit_usd() -> float | None:
 
 
 def this_month() -> str:
-    """Return the month of now (UTC), as `2026-11`."""
+    """Return the current month (UTC), such as `2026-11`."""
     return clock.day()[:7]
 
 
 def totals(month: str | None = None) -> Totals:
-    """Read the sums of a month: one item."""
+    """Read the totals of a month; this takes one read of one item."""
     month = month or this_month()
     item = table.get(SUMS, month) or {}
     committed, reserved = int(item.get("committed", 0)), int(item.get("reserved", 0))
@@ -98,20 +98,20 @@ def totals(month: str | None = None) -> Totals:
 
 
 def month(month: str | None = None) -> Month:
-    """Read a month with its entries, by day and kind: one item and one query."""
+    """Read a month with its entries, sorted by day and kind; this takes one read and one query."""
     sums = totals(month)
     items = table.every(partition(sums.month))
-    # What was reserved and never began is no entry.
+    # A reservation that was released leaves an item without amounts, which is not shown.
     entries = [_entry(item) for item in items if _is_entry(item)]
     entries.sort(key=lambda entry: (entry.day, entry.kind, entry.id))
     return Month(**vars(sums), entries=entries)
 
 
 def refusal(kind: Kind, asked_usd: float, what: str = "") -> LimitReached:
-    """Describe what this month has no room for, with its sums as they are now."""
+    """Make the error for a job that would exceed the month's limit, with the current totals."""
     sums = totals()
     return LimitReached(
-        what or CALLED[kind],
+        what or DISPLAY_NAMES[kind],
         spent_usd=sums.spent_usd,
         reserved_usd=sums.reserved_usd,
         asked_usd=asked_usd,
@@ -120,7 +120,7 @@ def refusal(kind: Kind, asked_usd: float, what: str = "") -> LimitReached:
 
 
 def partition(month_: str) -> str:
-    """Return the partition of a month's entries."""
+    """Return the partition key of a month's entries."""
     return f"LEDGER#{month_}"
 
 
@@ -143,21 +143,24 @@ def _entry(item: table.Item) -> Entry:
     )
 
 
-def to_kind(written: Any) -> Kind:
-    """Read a kind from an item of the table."""
-    return next(kind for kind in get_args(Kind) if kind == written)
+def to_kind(value: Any) -> Kind:
+    """Convert a table item's attribute to a kind."""
+    return next(kind for kind in get_args(Kind) if kind == value)
 
 
 def to_usd(micro: int) -> float:
-    """Turn micro-dollars into dollars."""
+    """Convert micro-dollars to dollars."""
     return micro / _MICRO
 
 
 def to_micro(usd: float) -> int:
-    """Turn dollars into micro-dollars."""
+    """Convert dollars to micro-dollars, rounded to the nearest."""
     return round(usd * _MICRO)
 
 
 def to_micro_up(usd: float) -> int:
-    """Round up, so that no reservation is less than it may cost; what is a whole number already stays."""
+    """Convert dollars to micro-dollars, rounded up so that no reservation is below the cost.
+
+    Floating-point noise beyond a thousandth of a micro-dollar does not round up.
+    """
     return math.ceil(round(usd * _MICRO, 3))

@@ -1,4 +1,4 @@
-"""Changes of the ledger: entries, sums and one more item in one transaction, within the limit."""
+"""Change the ledger's entries, its totals and one more item in one transaction, within the limit."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -23,31 +23,31 @@ class Move:
     changes: Mapping[str, Any] = field(default_factory=dict)
     """Attributes of the entry to set."""
     month: str = ""
-    """Where it differs from the day's."""
+    """The month that the entry counts in; empty for the month of `day`."""
 
     @property
     def of_month(self) -> str:
-        """The month that it counts in."""
+        """The month that the entry counts in."""
         return self.month or self.day[:7]
 
 
-class Changed(Exception):  # noqa: N818 - a signal to look again
-    """The guard of a transaction did not hold: somebody else was first."""
+class ConditionFailed(Exception):  # noqa: N818 - a signal to read again and retry
+    """The condition of a transaction's guard was false: another call changed the item first."""
 
 
 def post(
     moves: Iterable[Move], *, guard: Mapping[str, Mapping[str, Any]] | None = None, limited: bool = True
 ) -> None:
-    """Change entries and the sums of their months in one transaction.
+    """Change entries and the totals of their months in one transaction.
 
     Args:
         moves: the changes.
-        guard: one more operation of the transaction, whose condition decides whether any of it is done.
-        limited: whether to refuse what would bring a month that more is reserved in above its limit.
+        guard: one more operation of the transaction; if its condition is false, nothing is changed.
+        limited: whether to refuse a change that reserves more in a month and would exceed its limit.
 
     Raises:
-        Changed: the guard's condition does not hold.
-        LimitReached: a month has no room.
+        ConditionFailed: the guard's condition is false.
+        LimitReached: a month would exceed its limit.
     """
     moves = list(moves)
     operations: list[Mapping[str, Mapping[str, Any]]] = [guard] if guard else []
@@ -67,24 +67,24 @@ def post(
     if not failed:
         return
     if guard and 0 in failed:
-        raise Changed
+        raise ConditionFailed
     raise refusal(moves[0].kind, to_usd(max(sum_.asked for sum_ in sums.values())))
 
 
 def cost_micro(usd_per_hour: float, seconds: float) -> int:
-    """Return what an instance costs for so long, in micro-dollars."""
+    """Return what an instance costs for a number of seconds, in micro-dollars."""
     return to_micro(usd_per_hour * seconds / 3600)
 
 
 @dataclass
 class _Sum:
-    """How the sums of a month change."""
+    """The change of a month's totals."""
 
     committed: int = 0
     """Spent and reserved together."""
     reserved: int = 0
     asked: int = 0
-    """What is reserved anew, whatever is given back for it."""
+    """New reservations, without subtracting those that are released."""
     unpriced: set[str] = field(default_factory=set)
 
 
@@ -114,7 +114,7 @@ def _sums_change(month_: str, sum_: _Sum) -> dict[str, Any]:
 
 
 def _merged(moves: Iterable[Move]) -> list[Move]:
-    """Join the moves of one entry: a transaction takes each item once."""
+    """Merge the moves of each entry, because a transaction may contain each item only once."""
     merged: dict[tuple[str, str], Move] = {}
     for move in moves:
         key = (move.of_month, f"{move.kind}#{move.id}")

@@ -1,4 +1,4 @@
-"""Tells the owner what the month's limit has refused or ended: once a month (UTC) and kind."""
+"""Notify the owner of what the month's limit refused or ended, once per month (UTC) and kind."""
 
 from typing import Literal
 
@@ -21,18 +21,25 @@ _SUBJECTS: dict[Refused, str] = {
 
 
 def send_once(refused: Refused, text: str) -> None:
-    """Send a message, unless one of its kind was sent this month. If that fails, the next one is sent.
+    """Send a message unless one of its kind was sent this month. If sending fails, the next call tries again.
 
     Args:
-        refused: what.
-        text: why, as the page says it.
+        refused: what was refused or ended.
+        text: the reason, in the words of the page.
     """
-    month, told = this_month(), f"{refused}_told_at"
-    if not table.update(SUMS, month, {told: clock.stamp()}, only_if=Attr(told).not_exists()):
+    try:
+        _send_once(refused, text)
+    except (BotoCoreError, ClientError):
+        # The caller is to see the refusal, not an error about the table or the topic.
+        log.exception("Could not notify the owner")
+
+
+def _send_once(refused: Refused, text: str) -> None:
+    month, attribute = this_month(), f"{refused}_told_at"
+    if not table.update(SUMS, month, {attribute: clock.stamp()}, only_if=Attr(attribute).not_exists()):
         return
     try:
-        announcement.tell(_SUBJECTS[refused], f"{text}\n\nThis message comes once a month (UTC).")
+        announcement.send(_SUBJECTS[refused], f"{text}\n\nThis message comes once a month (UTC).")
     except (BotoCoreError, ClientError):
-        # Who was refused is to hear of that, and not of a topic.
-        log.exception("The owner could not be told")
-        table.update(SUMS, month, {told: None})
+        table.update(SUMS, month, {attribute: None})
+        raise

@@ -55,15 +55,15 @@ def holder() -> Lock | None:
     return Lock.model_validate(item) if item else None
 
 
-def owe_one_more(run_id: str) -> bool:
-    """Note that stories came while this run had the lock; returns False where it has it no more."""
+def request_rerun(run_id: str) -> bool:
+    """Request another run after this one; returns False if this run does not hold the lock any more."""
     return table.update(*_KEY, {"pending": True}, only_if=Attr("run_id").eq(run_id))
 
 
-def owe_deployment(run_id: str, version: str) -> bool:
-    """Note that this version is to be deployed when this run has ended; returns False where it has.
+def queue_deployment(run_id: str, version: str) -> bool:
+    """Queue the deployment of a version after this run; returns False if this run has ended.
 
-    Of several wishes the last counts.
+    A later request replaces an earlier one.
     """
     return table.update(*_KEY, {"wanted_version": version}, only_if=Attr("run_id").eq(run_id))
 

@@ -32,8 +32,8 @@ def version_of(config: str | None) -> str | None:
     return named["version"] if named else None
 
 
-def staying_with(config: str | None) -> str:
-    """Return the machine of this configuration where it is one of the choices, else the first choice."""
+def current_or_default_instance(config: str | None) -> str:
+    """Return the configuration's instance type if it is one of the choices, else the first choice."""
     instance = instance_of(config)
     allowed = choices()
     return instance if instance in allowed else allowed[0]

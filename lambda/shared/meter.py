@@ -1,16 +1,16 @@
-"""What the endpoint costs: counted in the ledger as time passes, and set aside before it passes.
+"""Meter the endpoint: record in the ledger what it has cost, and reserve what it will cost next.
 
-One watermark, `counted_until`, only ever moves forward. Each move is one transaction with the ledger, and
-conditional on the meter as it was read: of two that look at once one counts, what a crash left out is counted
-at the next look, and a look that is older than the watermark counts nothing.
+A watermark, `counted_until`, only moves forward. Each move is one transaction with the ledger, conditional on
+the meter as it was read. So if two callers record at once, only one counts; the next observation counts what
+a crash left out; and an observation older than the watermark counts nothing.
 
-That SageMaker is about to be asked to delete the machines is noted before: if the caller dies in between, the
-next look finds nothing, and counts until then.
+A deletion is noted before SageMaker is asked for it. If the caller dies in between, the next observation
+finds no endpoint, and counts until the noted time.
 
-A lease is money set aside for the machines until some minutes from now. It is taken before machines are asked
-for, and the keeper extends it at each tick; when the month has no more money the machines go before it runs
-out. All machines are counted, also those that a blue/green update starts beside the ones that answer. If
-their number changed between two looks and nothing says when, the larger number counts.
+A lease is a reservation for the machines until some minutes from now. It is acquired before machines are
+requested, and the keeper extends it at each tick; if the month's limit leaves too little, the endpoint is
+deleted before the lease ends. All machines are counted, including those that a blue/green update adds. If
+their number changed between two observations at an unknown time, the larger number counts.
 """
 
 from collections.abc import Mapping
@@ -18,87 +18,87 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from shared import clock, ledger_months, prices, table
-from shared.ledger_postings import Changed, Move, cost_micro, post
+from shared.ledger_postings import ConditionFailed, Move, cost_micro, post
 from shared.models import Meter
 from shared.prices import Price
 from shared.spending_refused import PriceUnknown, SpendingRefused
 
 START_LEASE = timedelta(minutes=45)
-"""Longer than SageMaker tries to start an endpoint: until that has ended it takes no deletion."""
+"""Longer than SageMaker tries to start an endpoint, during which it refuses to delete it."""
 SERVING_LEASE = timedelta(minutes=15)
-"""Two ticks of the keeper and a deletion."""
+"""Enough for two ticks of the keeper and a deletion."""
 _KEY = ("HOSTING", "METER")
 _TRIES = 5
 _ASKING = timedelta(minutes=2)
-"""For this long machines that were asked for may not be there to be seen."""
+"""How long requested machines may not be visible yet."""
 
 
 @dataclass(frozen=True)
 class Machines:
-    """What bills for one endpoint."""
+    """The billed machines of an endpoint, as observed."""
 
     fleets: Mapping[str, int]
-    """How many, by instance type; the type is `unknown` if the endpoint's configuration does not say it."""
+    """Number of machines by instance type, which is `unknown` if the configuration cannot be read."""
     made_at: datetime
-    """When the endpoint was made."""
+    """When the endpoint was created."""
     changed_at: datetime | None = None
-    """When its status last changed, and with it perhaps its machines."""
+    """When its status last changed, possibly together with its machines."""
     busy: bool = False
-    """Whether SageMaker is changing it now."""
+    """Whether SageMaker is creating or updating it now."""
 
 
 @dataclass(frozen=True)
 class _Lease:
-    """What is to be set aside."""
+    """A reservation to be made for machines."""
 
     until: datetime
     planned: Mapping[str, int] = field(default_factory=dict)
     spare: Mapping[str, int] = field(default_factory=dict)
-    """Machines that scaling may add before the next look."""
+    """Machines that scaling may add before the next observation."""
 
 
 def read() -> Meter:
-    """Read the meter; before the first endpoint it stands at nothing."""
+    """Read the meter; it is empty before the first endpoint."""
     return Meter.model_validate(table.get(*_KEY) or {})
 
 
-def look(machines: Machines | None, at: datetime, *, ended_at: datetime | None = None) -> None:
-    """Count what was there up to an instant.
+def record(machines: Machines | None, at: datetime, *, ended_at: datetime | None = None) -> None:
+    """Record an observation: count the machines' costs up to that time.
 
     Args:
-        machines: what was seen; None if nothing that bills was.
-        at: when it was seen.
-        ended_at: if nothing was seen: when it ended, as far as anybody can tell.
+        machines: the observed machines; None if there were none.
+        at: time of the observation.
+        ended_at: if there were none, when they ended as far as that is known.
     """
     _move(machines, at, ended_at=ended_at)
 
 
-def note_deletion(machines: Machines, at: datetime) -> None:
-    """Count what is there, and note that SageMaker is about to be asked to delete it.
+def record_deletion(machines: Machines, at: datetime) -> None:
+    """Count the machines' costs, and note that SageMaker is about to be asked to delete them.
 
-    If the caller dies before it counts the end, the next look finds nothing, and counts until here.
+    If the caller dies before it records the end, the next observation finds none and counts until this time.
     """
     _move(machines, at, deleted=True)
 
 
-def end(machines: Machines | None, at: datetime) -> None:
-    """Count what was there up to its end, and set nothing aside any more."""
+def close(machines: Machines | None, at: datetime) -> None:
+    """Count the machines' costs up to their end, and release the lease."""
     _move(machines, at, ended=True)
 
 
 def extend(machines: Machines, at: datetime, *, most_instances: int = 1) -> None:
-    """Count what was there, and set aside what it costs for some minutes more.
+    """Count the machines' costs, and extend their lease by some minutes.
 
     Args:
-        machines: what was seen.
-        at: when.
-        most_instances: how many machines scaling may have answer at once.
+        machines: the observed machines.
+        at: time of the observation.
+        most_instances: the most machines that scaling may run at once.
 
     Raises:
-        SpendingRefused: the month has no money for that. What was there is counted all the same.
+        SpendingRefused: the month's limit leaves too little for that. The costs so far are counted anyway.
     """
     if machines.busy:
-        # It cannot be deleted now; what was set aside when the change began lasts until it is over.
+        # It cannot be deleted now; the lease from the start of the change lasts until its end.
         until = clock.instant(read().lease_until or clock.text(at))
         lease = _Lease(max(until, at + SERVING_LEASE))
     else:
@@ -111,20 +111,20 @@ def extend(machines: Machines, at: datetime, *, most_instances: int = 1) -> None
     try:
         _move(machines, at, lease=lease)
     except SpendingRefused:
-        look(machines, at)
+        record(machines, at)
         raise
 
 
 def reserve_start(instance: str, instances: int = 1, *, watch_seconds: float = 0) -> None:
-    """Set aside what machines cost until they answer, before SageMaker is asked for them.
+    """Reserve what machines cost until they are in service, before they are requested from SageMaker.
 
     Args:
-        instance: their type.
-        instances: how many.
-        watch_seconds: for how long those that they replace stay after that.
+        instance: their instance type.
+        instances: their number.
+        watch_seconds: how long the machines that they replace stay after that.
 
     Raises:
-        SpendingRefused: the month has no money for that, or their price is not known.
+        SpendingRefused: the month's limit leaves too little for that, or the price is not known.
     """
     now = clock.now()
     until = now + START_LEASE + timedelta(seconds=watch_seconds)
@@ -132,7 +132,7 @@ def reserve_start(instance: str, instances: int = 1, *, watch_seconds: float = 0
 
 
 def start_usd(instance: str, instances: int = 1) -> float | None:
-    """Return what is set aside for a start; None if the price is not known."""
+    """Return what `reserve_start` reserves; None if the price is not known."""
     price = prices.usd_per_hour("hosting", instance)
     return None if price is None else instances * price.usd_per_hour * START_LEASE.total_seconds() / 3600
 
@@ -147,16 +147,16 @@ def _move(
     lease: _Lease | None = None,
     looked: bool = True,
 ) -> None:
-    """Move the watermark and what is set aside.
+    """Move the watermark, and change the lease.
 
     Args:
-        machines: what was seen.
-        at: when.
-        ended: whether it ended then.
-        deleted: whether it is about to be deleted.
-        ended_at: when what is no more ended.
-        lease: what is to be set aside from now on; None keeps the lease's end.
-        looked: whether `machines` was looked at; else it is as it was.
+        machines: the observed machines.
+        at: time of the observation.
+        ended: whether the machines end at that time.
+        deleted: whether they are about to be deleted.
+        ended_at: if there are none, when the machines ended.
+        lease: the new lease; None keeps the current end of the lease.
+        looked: whether `machines` was observed; otherwise the last observation is used.
     """
     for _ in range(_TRIES):
         before = read()
@@ -168,7 +168,7 @@ def _move(
         if until is not None and at <= until:
             if lease is None and not ended:
                 return
-            # Its end is its end, also if another has just counted up to this instant.
+            # Record the end even if another caller has just counted up to this time.
             at, looked = until, looked and ended
         if not looked:
             machines = _as_before(before, at)
@@ -178,15 +178,18 @@ def _move(
         moves = [move for stretch in stretches for move in _spent(*stretch)] + _lease_moves(before, after)
         try:
             post(moves, guard=_guard(before, after), limited=lease is not None)
-        except Changed:
+        except ConditionFailed:
             continue
         return
     if lease is not None or ended:
-        raise RuntimeError(f"The endpoint's meter changed {_TRIES} times in a row. Try again.")
+        raise RuntimeError(
+            f"The endpoint's costs were not recorded, because other calls changed them {_TRIES} times in a "
+            "row. Try again."
+        )
 
 
 def _as_before(before: Meter, at: datetime) -> Machines | None:
-    """Return what is there as the meter last saw it."""
+    """Return the machines of the last observation."""
     if not before.fleets:
         return None
     return Machines(before.fleets, clock.instant(before.counted_until) if before.counted_until else at)
@@ -229,7 +232,7 @@ def _after(
 
 
 def _is_settled(machines: Machines | None, planned_at: str | None, at: datetime) -> bool:
-    """Whether machines that were asked for are there to be seen now, or never came."""
+    """Return whether requested machines are visible by now, or will not come."""
     if planned_at is None:
         return True
     asked_at = clock.instant(planned_at)
@@ -238,12 +241,12 @@ def _is_settled(machines: Machines | None, planned_at: str | None, at: datetime)
 
 
 def _is_over(machines: Machines, asked_at: datetime) -> bool:
-    """Whether a change that was asked for has begun and ended."""
+    """Return whether a requested change has begun and ended."""
     return not machines.busy and machines.changed_at is not None and machines.changed_at > asked_at
 
 
 def _aside(at: datetime, until: clock.Utc | None, fleets: list[dict[str, int]], *, limited: bool) -> int:
-    """Return what machines cost from an instant until another, in micro-dollars."""
+    """Return what machines cost between two times, in micro-dollars."""
     seconds = (clock.instant(until) - at).total_seconds() if until else 0.0
     total, known = 0, _prices(*fleets)
     for fleet in fleets:
@@ -258,7 +261,7 @@ def _aside(at: datetime, until: clock.Utc | None, fleets: list[dict[str, int]], 
 def _stretches(
     before: Meter, machines: Machines | None, at: datetime, gone_at: datetime | None
 ) -> list[tuple[Mapping[str, int], datetime, datetime]]:
-    """Return what was there between the watermark and an instant, and from when to when."""
+    """Return the machines between the watermark and a time, each with its start and end."""
     until = clock.instant(before.counted_until) if before.counted_until else None
     stretches: list[tuple[Mapping[str, int], datetime, datetime]] = []
     another = machines is not None and (until is None or machines.made_at > until)
@@ -266,7 +269,7 @@ def _stretches(
         if machines is None:
             stretches.append((before.fleets, until, min(at, gone_at or at)))
         elif another:
-            # One that went unseen, with another in its place, lived until then at most.
+            # An unobserved deletion: the old endpoint existed at most until the new one was created.
             stretches.append((before.fleets, until, min(machines.made_at, gone_at or machines.made_at)))
         elif machines.fleets == before.fleets:
             stretches.append((before.fleets, until, at))
@@ -277,7 +280,7 @@ def _stretches(
             stretches.append((_larger(before.fleets, machines.fleets), until, at))
     asked_at = clock.instant(before.planned_at) if before.planned_at else None
     if machines is not None and asked_at and before.fleets and not another and _is_over(machines, asked_at):
-        # A whole update went unseen: what it started stood beside what answered until it was over.
+        # An unobserved update: until it was over, its machines were billed in addition to the old ones.
         stretches.append((before.planned, asked_at, min(machines.changed_at or at, at)))
     if machines is not None and (another or not before.fleets):
         stretches.append((machines.fleets, max(machines.made_at, until or machines.made_at), at))
@@ -289,7 +292,7 @@ def _larger(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
 
 
 def _spent(fleets: Mapping[str, int], start: datetime, stop: datetime) -> list[Move]:
-    """Return what machines cost from an instant to another, a move for each day (UTC) and type."""
+    """Return what machines cost between two times, as one move for each day (UTC) and instance type."""
     moves = []
     known = _prices(fleets)
     while start < stop:

@@ -228,26 +228,26 @@ class ApiKey(_Item):
 
 
 class Meter(_Item):
-    """Up to where the endpoint's cost is counted, and what is set aside for it (`shared.meter`)."""
+    """The state of the endpoint's meter: what is counted, and what is reserved (`shared.meter`)."""
 
     revision: int = 0
-    """Grows by one with each change."""
+    """Increases by one with each change."""
     counted_until: Utc | None = None
-    """Up to here everything has been counted."""
+    """The watermark: all costs up to this time are in the ledger."""
     fleets: dict[str, int] = {}
-    """What was there then: how many machines, by instance type; empty if nothing was."""
+    """Number of machines at that time, by instance type."""
     deletion_at: Utc | None = None
-    """When SageMaker was about to be asked to delete them: if the next look finds none, they went then."""
+    """When their deletion was about to be requested; if the next observation finds none, they ended then."""
     planned: dict[str, int] = {}
-    """What was asked for and has not been seen yet, beside that."""
+    """Machines that were requested in addition and have not been observed yet."""
     planned_at: Utc | None = None
     lease_until: Utc | None = None
-    """Until then all of these are paid for out of what is set aside."""
+    """When the reservation for all these machines ends."""
     lease: int = 0
-    """Micro-dollars that are set aside."""
+    """The reservation, in micro-dollars."""
     lease_day: str | None = None
     lease_instance: str | None = None
-    """In which entry of the ledger they are."""
+    """The ledger entry that has the reservation."""
 
 
 class Transform(_Item):

@@ -1,7 +1,7 @@
-"""People and their roles, as the Cognito user pool has them.
+"""Manage people and their roles in the Cognito user pool.
 
-The pool alone decides: a role is a group of it, and a person is named by the pool's own id (`sub`). So what
-an administrator does in Cognito's console counts as much as what is done here, and no copy has to be kept.
+The pool is the only source: a role is one of its groups, and a person's id is the pool's own (`sub`). So a
+change in Cognito's console counts as much as one made here, and there is no copy to keep up to date.
 """
 
 import secrets
@@ -19,7 +19,7 @@ from shared import aws, clock, environment, table
 Role = Literal["reader", "author", "owner"]
 Scope = Literal["chat", "read", "write", "keys", "people"]
 ROLES: tuple[Role, ...] = ("reader", "author", "owner")
-"""Each is a group of the user pool; the least comes first."""
+"""Each is a group of the user pool; the one that allows least comes first."""
 SCOPES: dict[Role, tuple[Scope, ...]] = {
     "reader": ("chat",),
     "author": ("chat", "read", "write", "keys"),
@@ -31,20 +31,24 @@ _KEY = ("PEOPLE", "lock")
 _LOCKED_SECONDS = 30
 
 
-class AlreadyThere(Exception):  # noqa: N818 - a state that the caller asks about, not a fault
-    """Somebody with this e-mail address is in the pool."""
+class AlreadyExists(Exception):  # noqa: N818 - a state that the caller handles, not a fault
+    """A person with this e-mail address already exists in the pool."""
 
 
 class TooManyInvitations(Exception):  # noqa: N818 - as above
-    """Cognito sends no more e-mails today."""
+    """Cognito's daily limit of e-mails is reached."""
 
 
-class BeingChanged(Exception):  # noqa: N818 - as above
-    """Somebody else is changing people at this moment."""
+class PeopleLocked(Exception):  # noqa: N818 - as above
+    """Another change of people is in progress."""
+
+
+class NotAnOwner(Exception):  # noqa: N818 - as above
+    """The person who asks for the change is not an owner any more."""
 
 
 class LastOwner(Exception):  # noqa: N818 - as above
-    """Without this person nobody could manage people."""
+    """The person is the last owner who can manage people."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +56,10 @@ class Person:
     """Somebody in the user pool."""
 
     sub: str
-    """The pool's own id, which never changes and is never given again."""
+    """The pool's own id, which never changes and is never reused."""
     email: str
     role: Role | None
-    """None: may do nothing."""
+    """None if the person has no role and may do nothing."""
     enabled: bool
     has_signed_in: bool
     """False until the one-time password of the invitation has been replaced."""
@@ -63,12 +67,12 @@ class Person:
 
     @property
     def scopes(self) -> tuple[Scope, ...]:
-        """What this person may do."""
+        """The scopes that this person's role allows; empty if the person is disabled."""
         return SCOPES[self.role] if self.role is not None and self.enabled else ()
 
 
 def get(sub: str) -> Person | None:
-    """Read a person from the pool; None if there is none with this id."""
+    """Read a person from the pool; None if the id is unknown."""
     client = aws.cognito()
     asked = {"UserPoolId": _pool(), "Username": sub}
     with ThreadPoolExecutor(2) as both:
@@ -84,7 +88,7 @@ def every() -> list[Person]:
     """Read everybody, by e-mail address."""
     roles: dict[str, Role] = {}
     for role in ROLES:
-        # The greatest role comes last and wins.
+        # The role that allows most comes last and wins.
         roles |= {_attributes(user["Attributes"])["sub"]: role for user in _members(role)}
     users = _pages("list_users", "Users", next_page="PaginationToken")
     found = [
@@ -94,19 +98,32 @@ def every() -> list[Person]:
 
 
 def highest(groups: list[str]) -> Role | None:
-    """Return the greatest role among the names of groups."""
+    """Return the role that allows most among the names of groups; None if none is a role."""
     return next((role for role in reversed(ROLES) if role in groups), None)
 
 
-def invite(email: str, role: Role) -> Person:
-    """Make a person, whom Cognito sends a one-time password by e-mail.
+def invite(email: str, role: Role, *, by: str) -> Person:
+    """Create a person; Cognito sends them a one-time password by e-mail.
 
-    If an earlier invitation made the person and died before the role was given, only the role is given.
+    If an earlier invitation failed after creating the person and before assigning the role, only the role is
+    assigned.
+
+    Args:
+        email: where the invitation goes.
+        role: what the person may do.
+        by: id of the owner who invites them.
 
     Raises:
-        AlreadyThere: the address belongs to somebody who has a role.
-        TooManyInvitations: the account has used up the e-mails that Cognito sends in a day.
+        AlreadyExists: a person with this address has a role.
+        TooManyInvitations: Cognito's daily limit of e-mails is reached.
+        NotAnOwner: `by` is not an owner any more.
+        PeopleLocked: another change of people is in progress.
     """
+    with _exclusively(by):
+        return _invite(email, role)
+
+
+def _invite(email: str, role: Role) -> Person:
     client = aws.cognito()
     attributes = [{"Name": "email", "Value": email}, {"Name": "email_verified", "Value": "true"}]
     try:
@@ -121,73 +138,91 @@ def invite(email: str, role: Role) -> Person:
     except client.exceptions.UsernameExistsException:
         known = get(email)
         if known is None or known.role is not None:
-            raise AlreadyThere(email) from None
+            raise AlreadyExists(email) from None
     made = get(email)
     if made is None:
-        raise RuntimeError("The person was removed while being invited. Invite them again.")
+        raise RuntimeError("The person was removed during the invitation. Invite them again.")
     _add(made.sub, role)
     return _read_again(made.sub)
 
 
-def set_role(sub: str, role: Role) -> Person | None:
-    """Give a person another role; None if there is no such person.
+def set_role(sub: str, role: Role, *, by: str) -> Person | None:
+    """Change a person's role; returns None if the id is unknown.
+
+    Args:
+        sub: id of the person.
+        role: what they may do from now on.
+        by: id of the owner who changes it.
 
     Raises:
         LastOwner: nobody could manage people afterwards.
-        BeingChanged: somebody else is changing people just now.
+        NotAnOwner: `by` is not an owner any more.
+        PeopleLocked: another change of people is in progress.
     """
-    with _exclusively():
+    with _exclusively(by):
         person = get(sub)
         if person is None:
             return None
         if person.role == "owner" and role != "owner":
-            _keep_an_owner_beside(sub)
-        # The new role first: a person between two roles has both, and the greater counts.
+            _require_another_owner(sub)
+        # The new role first: between the two calls the person has both roles, and the higher one counts.
         _add(sub, role)
         for other in ROLES:
             if other != role:
-                _leave(sub, other)
+                _remove_from_group(sub, other)
         return _read_again(sub)
 
 
-def remove(sub: str) -> Person | None:
-    """Sign out, disable and delete a person; returns who it was, or None if there is no such person.
+def remove(sub: str, *, by: str) -> Person | None:
+    """Sign out, disable and delete a person; returns the person, or None if the id is unknown.
 
-    Every step can be done again, so a removal that died half way is finished by removing once more.
+    Every step is idempotent, so removing the person again finishes a removal that failed half way.
+
+    Args:
+        sub: id of the person.
+        by: id of the owner who removes them.
 
     Raises:
         LastOwner: nobody could manage people afterwards.
-        BeingChanged: somebody else is changing people just now.
+        NotAnOwner: `by` is not an owner any more.
+        PeopleLocked: another change of people is in progress.
     """
-    with _exclusively():
+    with _exclusively(by):
         person = get(sub)
         if person is None:
             return None
         if person.role == "owner":
-            _keep_an_owner_beside(sub)
+            _require_another_owner(sub)
         client, asked = aws.cognito(), {"UserPoolId": _pool(), "Username": sub}
-        # Signed out first: whether Cognito signs out somebody who is disabled, its reference does not say.
+        # Sign out first: Cognito's reference does not say whether a disabled person can be signed out.
         client.admin_user_global_sign_out(**asked)
         client.admin_disable_user(**asked)
         client.admin_delete_user(**asked)
         return person
 
 
-def _keep_an_owner_beside(sub: str) -> None:
-    """Raise LastOwner unless another owner can come in: enabled, and past the one-time password."""
+def _require_another_owner(sub: str) -> None:
+    """Raise LastOwner unless another owner is enabled and has replaced the one-time password."""
     others = [_person(user, user["Attributes"], "owner") for user in _members("owner")]
     if not any(other.enabled and other.has_signed_in and other.sub != sub for other in others):
         raise LastOwner(sub)
 
 
 @contextmanager
-def _exclusively() -> Iterator[None]:
-    """Let one change of people happen at a time: two owners who remove each other at once must not both."""
+def _exclusively(by: str) -> Iterator[None]:
+    """Hold the lock of changes of people, so that two owners cannot remove each other at the same time.
+
+    The owner is looked up again under the lock. The authorizer's record may be half a minute old, and in that
+    time a person who has just been removed could invite themselves again.
+    """
     mine = f"{clock.text(clock.now() + timedelta(seconds=_LOCKED_SECONDS))}#{secrets.token_hex(4)}"
     free = Attr("held_until").not_exists() | Attr("held_until").lt(clock.stamp())
     if not table.update(*_KEY, {"held_until": mine}, only_if=free):
-        raise BeingChanged
+        raise PeopleLocked
     try:
+        owner = get(by)
+        if owner is None or "people" not in owner.scopes:
+            raise NotAnOwner(by)
         yield
     finally:
         table.update(*_KEY, {"held_until": None}, only_if=Attr("held_until").eq(mine))
@@ -197,19 +232,19 @@ def _add(sub: str, role: Role) -> None:
     aws.cognito().admin_add_user_to_group(UserPoolId=_pool(), Username=sub, GroupName=role)
 
 
-def _leave(sub: str, role: Role) -> None:
+def _remove_from_group(sub: str, role: Role) -> None:
     aws.cognito().admin_remove_user_from_group(UserPoolId=_pool(), Username=sub, GroupName=role)
 
 
 def _read_again(sub: str) -> Person:
     person = get(sub)
     if person is None:
-        raise RuntimeError("The person was removed in this moment. Look again who is there.")
+        raise RuntimeError("The person was removed during this change. List the people again.")
     return person
 
 
 def _groups_of(sub: str) -> list[str]:
-    # A person can be in a hundred groups, and one call gives sixty.
+    # A person can be in a hundred groups, and one call returns at most sixty.
     return [
         str(group["GroupName"])
         for group in _pages("admin_list_groups_for_user", "Groups", next_page="NextToken", Username=sub)
@@ -221,7 +256,7 @@ def _members(role: Role) -> Iterator[dict[str, Any]]:
 
 
 def _pages(operation: str, member: str, *, next_page: str, **asked: Any) -> Iterator[dict[str, Any]]:
-    """Read every page of a list; Cognito names the token of the next page in two ways."""
+    """Read every page of a list; the name of the next page's token depends on the operation."""
     asked |= {"UserPoolId": _pool(), "Limit": 60}
     while True:
         answer = getattr(aws.cognito(), operation)(**asked)

@@ -1,7 +1,7 @@
-"""What an instance costs an hour: the prices given by hand, those that AWS listed, and those that ship.
+"""Look up what an instance costs an hour, in the settings, in AWS's price list or in the shipped prices.
 
-A price given in the setting `instance_prices_usd` always wins. Of the others the newer one does: what
-`refresh_prices` read from AWS's Price List API and keeps in the table, or what ships with the app.
+A price in the setting `instance_prices_usd` always wins. Otherwise the newer of two prices does: the one that
+`refresh_prices` read from AWS's Price List API and stored in the table, or the one that ships with the app.
 """
 
 import os
@@ -21,7 +21,7 @@ _GIVEN = "the setting instance_prices_usd"
 
 @dataclass(frozen=True)
 class Refresh:
-    """How the Price List API was asked last."""
+    """The outcome of the last requests to the Price List API."""
 
     succeeded_at: clock.Utc | None = None
     failed_at: clock.Utc | None = None
@@ -30,21 +30,21 @@ class Refresh:
 
 
 def usd_per_hour(kind: Kind, instance: str) -> Price | None:
-    """Return the price of one instance in this region, on demand, or None if nobody has said one."""
+    """Return the on-demand price of one instance in this region; None if it is not known."""
     return of_all([(kind, instance)])[kind, instance]
 
 
 def of_all(wanted: Iterable[tuple[Kind, str]]) -> dict[tuple[Kind, str], Price | None]:
-    """Return several prices at the cost of one: each kind with each instance, in their order."""
-    kept = (table.get(*_KEY) or {}).get("prices", {})
-    return {(kind, instance): _known(kind, instance, kept) for kind, instance in wanted}
+    """Return several prices with one read of the table, in the order in which they are asked for."""
+    stored = (table.get(*_KEY) or {}).get("prices", {})
+    return {(kind, instance): _known(kind, instance, stored) for kind, instance in wanted}
 
 
 def keep(listed: Mapping[str, Mapping[Kind, float]]) -> None:
-    """Keep what the Price List API said today, by instance; prices of other instances stay.
+    """Store today's prices of the Price List API; prices of other instances stay as they are.
 
     Args:
-        listed: US dollars an hour by instance and kind.
+        listed: US dollars an hour, by instance and kind.
     """
     item = table.get(*_KEY) or {}
     prices: dict[str, Any] = dict(item.get("prices", {}))
@@ -56,22 +56,22 @@ def keep(listed: Mapping[str, Mapping[Kind, float]]) -> None:
 
 
 def note_failure(reason: str) -> None:
-    """Record that the Price List API could not be asked; the prices stay as they are."""
+    """Record that a request to the Price List API failed; the stored prices stay as they are."""
     table.update(*_KEY, {"failed_at": clock.stamp(), "failure": reason})
 
 
 def last_refresh() -> Refresh:
-    """Say when the Price List API was asked last, and what went wrong."""
+    """Return when the Price List API was last read, and what failed since."""
     item = table.get(*_KEY) or {}
     return Refresh(item.get("succeeded_at"), item.get("failed_at"), item.get("failure"))
 
 
-def _known(kind: Kind, instance: str, kept: Mapping[str, Any]) -> Price | None:
+def _known(kind: Kind, instance: str, stored: Mapping[str, Any]) -> Price | None:
     given = environment.read(environment.GivenPrices).instance_prices.get(instance)
     if given is not None:
         return Price(given, clock.day(), _GIVEN)
     shipped = start_prices.find(kind, instance, region())
-    listed = kept.get(instance, {}).get(kind)
+    listed = stored.get(instance, {}).get(kind)
     if listed is None or (shipped is not None and shipped.date > str(listed["date"])):
         return shipped
     return Price(float(listed["usd_per_hour"]), str(listed["date"]), f"AWS's price list of {region()}")

@@ -1,8 +1,7 @@
-"""The quiet period: a run waits until no story has arrived for a while, and never longer than it may.
+"""Debounce uploads: start a run when no story has arrived for a while, after a maximum wait at the latest.
 
-Each new story moves the timer, so that many files dropped over minutes make one run. The table holds when the
-first of them came: however steadily others follow, the timer is not moved beyond `max_quiet_seconds` after
-that.
+Each new story postpones the timer, so that many files dropped over minutes start one run. The table has the
+time of the first of them: however steadily others follow, the timer fires at most `max_quiet_seconds` later.
 """
 
 from datetime import timedelta
@@ -13,11 +12,11 @@ from shared import clock, environment, table, timer
 
 _KEY = ("TIMER", "QUIET")
 _LATE = timedelta(minutes=15)
-"""A period whose timer should have fired longer ago than this is over: its schedule is gone."""
+"""If the timer should have fired longer ago than this, its schedule is gone and the period is over."""
 
 
 def restart(reason: str) -> str:
-    """Move the timer, within the longest period; returns when it will fire, as text."""
+    """Postpone the timer, within the maximum wait; returns the time at which it will fire."""
     schedule = environment.read(environment.Schedule)
     now, seen = clock.now(), table.get(*_KEY)
     since, set_for = now, None
@@ -26,16 +25,16 @@ def restart(reason: str) -> str:
     longest = max(schedule.max_quiet_seconds, schedule.quiet_seconds)
     deadline = since + timedelta(seconds=longest)
     if set_for is not None and set_for >= deadline:
-        # Nothing moves it any more, also while it is late: EventBridge fires within a minute, not a second.
+        # Keep the deadline even if it has just passed: EventBridge Scheduler may fire up to a minute late.
         return clock.text(set_for)
     due = timer.set_quiet(min(now + timedelta(seconds=schedule.quiet_seconds), deadline), reason)
-    # Of two stories at once the first to come here counts; the other's timer differs by their distance.
+    # If two stories arrive at once, the first write wins; the other's timer differs by milliseconds only.
     table.update(*_KEY, {"since": clock.text(since), "due": clock.text(due)}, only_if=_unchanged(seen))
     return clock.text(due)
 
 
 def end(due: str) -> None:
-    """Record that the timer has fired: the next story begins a new period."""
+    """End the period because the timer has fired; the next story begins a new one."""
     table.delete(*_KEY, only_if=Attr("due").lte(due))
 
 

@@ -1,4 +1,4 @@
-"""What the jobs of a run cost at most, and setting that aside before they begin."""
+"""Estimate the most that the jobs of a run may cost, and reserve it before they begin."""
 
 from typing import Any
 
@@ -8,25 +8,25 @@ from shared.spending_refused import PriceUnknown, SpendingRefused
 Jobs = dict[str, Any]
 
 _LEAST_MINUTES = 15.0
-"""A training that is given less than this teaches a model little."""
-_SPARE = 2.0
-"""How many times as long as its estimate a training must be able to take."""
+"""A shorter training improves a model too little to be worth its price."""
+_ESTIMATE_FACTOR = 2.0
+"""A training gets at least this many times its estimated time, because the estimate may be too low."""
 
 
 def evaluation_usd(instance: str) -> float | None:
-    """Return what an evaluation costs at most; None if the price is not known."""
+    """Return the most that an evaluation may cost; None if the price is not known."""
     minutes = _settings().longest_evaluation_minutes
     return job_costs.usd("processing", instance, 60 * minutes)
 
 
 def require_run(estimated_minutes: float = 0.0) -> None:
-    """Refuse early a run that the month has no money for. Nothing is reserved.
+    """Check that the month's limit leaves enough money for a run, without reserving anything.
 
     Args:
-        estimated_minutes: of its training; 0 if nobody has counted its words yet.
+        estimated_minutes: of its training; 0 if there is no estimate yet.
 
     Raises:
-        SpendingRefused: with what it needs at least, or with the instance whose price is not known.
+        SpendingRefused: with the least that the run needs, or with the instance whose price is not known.
     """
     settings = _settings()
     evaluation = settings.processing_instances[0]
@@ -45,16 +45,16 @@ def require_run(estimated_minutes: float = 0.0) -> None:
 
 
 def require_start() -> None:
-    """Refuse early what starts a machine for the model. Nothing is reserved.
+    """Check that the month's limit leaves enough money to start the endpoint, without reserving anything.
 
     Raises:
-        SpendingRefused: with what it needs.
+        SpendingRefused: with what the start costs, or with the instance whose price is not known.
     """
     ledger.require("endpoint", _require_prices(_endpoint_part()), _settings().hosting_instance)
 
 
 _Part = tuple[str, str, str, float | None]
-"""What costs, the setting that chose its instance, the instance, and the dollars; None without a price."""
+"""A part's name, the setting that chose its instance, the instance, and US dollars (None without a price)."""
 
 
 def _endpoint_part() -> _Part:
@@ -63,7 +63,7 @@ def _endpoint_part() -> _Part:
 
 
 def _evaluation_setting(instance: str) -> str:
-    """Return the setting that names an instance: the first of them that can evaluate does so."""
+    """Return the name of the setting that chose the instance for evaluations."""
     settings = _settings()
     if instance == settings.training_instance:
         return "training_instance"
@@ -71,10 +71,10 @@ def _evaluation_setting(instance: str) -> str:
 
 
 def _require_prices(*parts: _Part) -> float:
-    """Add up what parts of a run cost.
+    """Sum up the costs of parts of a run.
 
     Raises:
-        PriceUnknown: under a limit, of the first part whose price is not known.
+        PriceUnknown: there is a limit, and the price of a part is not known.
     """
     sum_ = 0.0
     for what, setting, instance, usd in parts:
@@ -85,7 +85,7 @@ def _require_prices(*parts: _Part) -> float:
 
 
 def search_budget_usd(most_usd: float) -> float:
-    """Return what a search may cost: as much as the settings say, or as the month has money for."""
+    """Return what a search may cost: the settings' maximum, or less if the month's limit leaves less."""
     left, settings = ledger.totals().left_usd, _settings()
     if left is None:
         return most_usd
@@ -94,10 +94,11 @@ def search_budget_usd(most_usd: float) -> float:
 
 
 def reserve(jobs: Jobs, *, tune: bool, estimated_minutes: float) -> Jobs:
-    """Set aside what training or search, and the evaluation after it, cost at most. Again changes nothing.
+    """Reserve the most that the training or search and its evaluation may cost.
 
-    If the month has no money for the longest training that the settings allow, the training gets as long as
-    there is money for, provided that this is well above its estimate.
+    Repeating the call changes nothing. If the month's limit leaves too little for the longest training that
+    the settings allow, the training's time limit is shortened to what is affordable, provided that this is
+    well above its estimate.
 
     Returns:
         The jobs, with the training's `stopping_condition`.
@@ -122,7 +123,7 @@ def reserve(jobs: Jobs, *, tune: bool, estimated_minutes: float) -> Jobs:
 
 
 def reserve_training(jobs: Jobs) -> None:
-    """Set aside what one more attempt at a training costs at most, within the same time limit.
+    """Reserve the most that another attempt at a training may cost, with the same time limit.
 
     Raises:
         SpendingRefused: nothing is reserved.
@@ -133,7 +134,7 @@ def reserve_training(jobs: Jobs) -> None:
 
 
 def reserve_evaluation(jobs: Jobs) -> None:
-    """Set aside what an attempt at an evaluation costs at most.
+    """Reserve the most that an attempt at an evaluation may cost.
 
     Raises:
         SpendingRefused: nothing is reserved.
@@ -155,17 +156,17 @@ def _search_usd(jobs: Jobs) -> float | None:
 
 
 def _least_seconds(estimated_minutes: float) -> float:
-    return 60 * (max(_LEAST_MINUTES, _SPARE * estimated_minutes) + _settings().grace_minutes)
+    return 60 * (max(_LEAST_MINUTES, _ESTIMATE_FACTOR * estimated_minutes) + _settings().grace_minutes)
 
 
 def _affordable_seconds(jobs: Jobs, estimated_minutes: float) -> int:
-    """Return how long the training may take: as long as the settings say, or as there is money for."""
+    """Return the training's time limit: the settings' maximum, or what is affordable if that is enough."""
     settings = _settings()
     longest = _longest_seconds()
     held = ledger.open_reservation("training", jobs["training_job_name"])
     left, hour = ledger.totals().left_usd, _training_usd(3600)
     if held is not None:
-        # This call was delivered before: what it set aside is what it may take.
+        # A duplicate of an earlier call: the time limit follows from what that call reserved.
         return min(longest, round(held.reserved / 1e6 / hour * 3600)) if hour else longest
     if left is None or hour is None:
         return longest
@@ -182,8 +183,8 @@ def _with_limit(jobs: Jobs, seconds: int) -> Jobs:
     limit = _stopping_condition(seconds)
     most = max(60, seconds - 60 * _settings().grace_minutes)
     given = jobs["hyperparameters"]
-    taught = given | {"max_seconds": f"{min(float(given['max_seconds']), most):g}"}
-    return {**jobs, "stopping_condition": limit, "hyperparameters": taught}
+    shortened = given | {"max_seconds": f"{min(float(given['max_seconds']), most):g}"}
+    return {**jobs, "stopping_condition": limit, "hyperparameters": shortened}
 
 
 def _longest_seconds() -> int:

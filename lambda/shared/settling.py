@@ -1,4 +1,4 @@
-"""Settling jobs: what has ended is counted as SageMaker bills it, and what nobody reserved is found."""
+"""Settle the reservations of jobs that have ended, and find jobs that have no reservation."""
 
 import re
 from collections.abc import Iterator
@@ -15,35 +15,35 @@ from shared.ledger import Kind, OpenReservation
 log = Logger(service="settling")
 
 _STARTING = timedelta(minutes=20)
-"""For this long a job that money was set aside for may not be there, also if nobody will make it."""
+"""How long a reservation may exist before its job does."""
 _FOUND_WITHIN = timedelta(days=2)
-"""How far back jobs are looked for that nobody reserved."""
+"""The greatest age of a job without a reservation that is still found."""
 _RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 _REFUSALS = ("AccessDenied", "AccessDeniedException")
 
 
 def tick() -> None:
-    """Settle every reservation whose job has ended, and reserve for jobs that the ledger does not have."""
+    """Settle every reservation whose job has ended, and add jobs that the ledger does not have."""
     for held in ledger.open_reservations():
         try:
             _settle(held)
         except ClientError:
-            # What cannot be looked at now keeps nothing else from being settled.
-            log.exception("Could not look at a job", extra={"kind": held.kind, "job": held.id})
+            # A job that cannot be described now must not keep the others from being settled.
+            log.exception("Could not describe a job", extra={"kind": held.kind, "job": held.id})
     _adopt_all()
 
 
 def close() -> list[str]:
-    """Settle every reservation for good, before the jobs are deleted, which could not be asked afterwards.
+    """Settle every reservation before the jobs are deleted, because a deleted job cannot be described.
 
-    A job that may not be looked at has cost what was reserved for it. One that does not exist never began,
-    and nobody makes it any more.
+    If describing a job is denied, the whole reservation counts as its cost. If a job does not exist, its
+    reservation is released: it never began and no longer will.
 
     Returns:
-        The jobs that have not ended yet.
+        The names of the jobs that have not ended yet.
     """
     _adopt_all()
-    at_work = []
+    running = []
     for held in ledger.open_reservations():
         try:
             cost = job_costs.of(held.kind, held.id)
@@ -54,19 +54,19 @@ def close() -> list[str]:
             ledger.settle(held.kind, held.id, ledger.to_usd(held.spent + held.reserved))
             continue
         if isinstance(cost, Underway):
-            at_work.append(held.id)
+            running.append(held.id)
         elif cost == "missing":
             ledger.release(held.kind, held.id)
         else:
             _settle_billed(held.kind, held.id, cost)
-    return at_work
+    return running
 
 
 def _settle(held: OpenReservation) -> None:
     cost = job_costs.of(held.kind, held.id)
     if isinstance(cost, Billed):
         _settle_billed(held.kind, held.id, cost)
-    elif cost == "missing" and _is_given_up(held):
+    elif cost == "missing" and _is_abandoned(held):
         ledger.release(held.kind, held.id)
 
 
@@ -74,8 +74,8 @@ def _settle_billed(kind: Kind, id_: str, cost: Billed) -> None:
     ledger.settle(kind, id_, cost.usd, started_at=cost.started_at, ended_at=cost.ended_at)
 
 
-def _is_given_up(held: OpenReservation) -> bool:
-    """Whether nobody will make this job any more."""
+def _is_abandoned(held: OpenReservation) -> bool:
+    """Return whether the reserved job will never be created."""
     if clock.now() - clock.instant(held.reserved_at) < _STARTING:
         return False
     if held.kind == "batch":
@@ -93,11 +93,11 @@ def _adopt_all() -> None:
 
 
 def _adopt(kind: Kind, id_: str) -> None:
-    """Count a job that somebody started by hand, or that was made before there was a ledger."""
+    """Add a job to the ledger that was started by hand, or before there was a ledger."""
     cost = job_costs.of(kind, id_)
     if cost == "missing":
         return
-    log.warning("Found a job that nobody reserved money for", extra={"kind": kind, "job": id_})
+    log.warning("Found a job without a reservation", extra={"kind": kind, "job": id_})
     if isinstance(cost, Underway):
         batch = transforms.get(id_) if kind == "batch" else None
         most = cost.most_usd or (batch.cost_at_most_usd if batch else None) or 0.0
@@ -109,7 +109,7 @@ def _adopt(kind: Kind, id_: str) -> None:
 
 
 def _made_lately() -> Iterator[tuple[Kind, str]]:
-    """Yield the app's own jobs that SageMaker lists, each as the ledger names it."""
+    """Yield the kind and the ledger's id of each recent job of this app."""
     name = environment.common().name
     batches = layout.transform_job(name, "")
     kinds: tuple[tuple[Kind, str, str, str], ...] = (

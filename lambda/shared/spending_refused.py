@@ -1,15 +1,15 @@
-"""Why something that costs may not begin, and what helps."""
+"""The errors for paid work that is refused: each has a message with the reason, and a cure."""
 
 
 class SpendingRefused(Exception):  # noqa: N818 - a refusal, not a fault
-    """Something that costs may not begin; the text says why, and `cure` what helps."""
+    """Paid work is refused; the message gives the reason, and `cure` what to do about it."""
 
     code: str
     cure: str
 
 
 class LimitReached(SpendingRefused):
-    """The month's sum would pass its limit."""
+    """The month's total would exceed its limit."""
 
     code = "monthly_limit_reached"
     cure = (
@@ -20,7 +20,7 @@ class LimitReached(SpendingRefused):
     def __init__(
         self, what: str, *, spent_usd: float, reserved_usd: float, asked_usd: float, limit_usd: float
     ) -> None:
-        """Say what was asked for, and what is left."""
+        """Build the message from what was asked for and what is left of the limit."""
         self.spent_usd, self.reserved_usd = spent_usd, reserved_usd
         self.asked_usd, self.limit_usd = asked_usd, limit_usd
         left = max(0.0, limit_usd - spent_usd - reserved_usd)
@@ -31,12 +31,12 @@ class LimitReached(SpendingRefused):
 
 
 class PriceUnknown(SpendingRefused):
-    """Under a limit nothing begins on an instance whose price is not known."""
+    """There is a monthly limit, and the price of an instance is not known."""
 
     code = "price_unknown"
 
     def __init__(self, what: str, instance: str, setting: str = "") -> None:
-        """Name the instance, and the setting that chose it if that is known."""
+        """Build the message from the instance and, if known, the setting that chose it."""
         another = f"with the setting {setting}" if setting else f"than {instance}"
         self.cure = (
             "Give its price an hour as instance_prices_usd in cdk.json and deploy it (storyloom doctor asks "

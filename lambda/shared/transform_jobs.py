@@ -109,7 +109,7 @@ def watch(batch: Transform) -> Transform:
         The batch as it is then.
     """
     if not batch.going:
-        transforms.free_place(batch.batch_id)
+        transforms.release_slot(batch.batch_id)
         return batch
     found = _describe(batch.job_name) if batch.job_name else None
     if found is None:

@@ -99,24 +99,24 @@ def finish(
     message: str,
     **changes: Any,
 ) -> bool:
-    """End a batch and free its place; returns False where it was in none of these statuses."""
+    """End a batch and release its slot; returns False if it was in none of these statuses."""
     ended = move(batch_id, status, only_from, message=message, **changes)
     if ended:
-        free_place(batch_id)
+        release_slot(batch_id)
     return ended
 
 
-def take_place(batch_id: str) -> bool:
-    """Note that a batch is going; returns False, and notes nothing, where as many are as there may be."""
+def acquire_slot(batch_id: str) -> bool:
+    """Acquire a slot for a batch; returns False if the maximum of batches is running."""
     taken = set(table.add(*_GOING_KEY, {"going": {batch_id}})["going"])
     if len(taken) > AT_ONCE:
-        free_place(batch_id)
+        release_slot(batch_id)
         return False
     return True
 
 
-def free_place(batch_id: str) -> None:
-    """Note that a batch is going no more."""
+def release_slot(batch_id: str) -> None:
+    """Release a batch's slot. Repeating the call changes nothing."""
     table.add(*_GOING_KEY, {}, removals={"going": {batch_id}})
 
 

@@ -15,20 +15,20 @@ from shared import answer_slots, clock, table
 from shared.table import Item
 
 LONGEST_ANSWER_SECONDS = 900
-"""Longer than an answer can take: the API's own timeout. A function that died leaves its answer behind."""
+"""The API's own timeout; an older entry was left by a function that died."""
 _DAY_IS_KEPT, _MINUTE_IS_KEPT = 2 * 86_400, 3_600
 
 _beside = ThreadPoolExecutor(16, thread_name_prefix="answer-slots")
 
 
 @dataclass(frozen=True)
-class Ticket:
-    """One answer that is being written."""
+class RequestSlot:
+    """The slot of one answer that is being written."""
 
     caller: str
     day: str
     entry: str
-    """In the day's set of answers: `<request id>@<seconds since 1970>`."""
+    """Id in the day's set of answers: `<request id>@<seconds since 1970>`."""
 
 
 @dataclass(frozen=True)
@@ -44,38 +44,38 @@ class Today:
     """How many there may be for all callers."""
 
 
-def begin(caller: str) -> tuple[Ticket, Today]:
-    """Note that an answer is asked for.
+def begin(caller: str) -> tuple[RequestSlot, Today]:
+    """Acquire a slot for an answer, and count the caller's answers of today.
 
-    One atomic write both notes it and counts, so that two questions at once cannot both be the last allowed.
+    One atomic write does both, so that two requests at once cannot both get the last slot.
 
     Returns:
-        The ticket for `end`, and the day with this answer in it.
+        The slot for `end`, and the caller's usage of today with this answer in it.
     """
-    ticket = Ticket(caller, clock.day(), f"{uuid.uuid4().hex}@{_seconds()}")
-    # Beside the other write: the first word waits for the slower of the two.
-    slot = _beside.submit(answer_slots.acquire, ticket.entry, _is_stale)
+    slot = RequestSlot(caller, clock.day(), f"{uuid.uuid4().hex}@{_seconds()}")
+    # In parallel with the other write, because the first token waits for both.
+    account_slot = _beside.submit(answer_slots.acquire, slot.entry, _is_stale)
     try:
         item = table.add(
             _partition(caller),
-            ticket.day,
-            {"active": {ticket.entry}},
+            slot.day,
+            {"active": {slot.entry}},
             changes={"expires_at": _seconds() + _DAY_IS_KEPT},
         )
-        answering_all, most_answers = slot.result()
+        answering_all, most_answers = account_slot.result()
     except BaseException:
-        # Each of the two may have been noted although the other could not be.
-        wait([slot])
+        # Either write may have succeeded although the other failed.
+        wait([account_slot])
         with suppress(BotoCoreError, ClientError):
-            end(ticket, tokens=0)
+            end(slot, tokens=0)
         raise
-    return ticket, replace(_today(item), answering_all=answering_all, most_answers=most_answers)
+    return slot, replace(_today(item), answering_all=answering_all, most_answers=most_answers)
 
 
-def end(ticket: Ticket, tokens: int) -> None:
-    """Note that an answer has ended, and what it took."""
-    answer_slots.release(ticket.entry)
-    table.add(_partition(ticket.caller), ticket.day, {"tokens": tokens}, removals={"active": {ticket.entry}})
+def end(slot: RequestSlot, tokens: int) -> None:
+    """Release an answer's slot, and record its tokens."""
+    answer_slots.release(slot.entry)
+    table.add(_partition(slot.caller), slot.day, {"tokens": tokens}, removals={"active": {slot.entry}})
 
 
 def today(caller: str) -> Today:

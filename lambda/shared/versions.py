@@ -57,7 +57,7 @@ def decide(version: str, status: VersionStatus, only_from: Collection[VersionSta
     return table.update(_MODELS, version, {"status": status}, only_if=allowed)
 
 
-def note_decider(version: str, by: str, name: str) -> None:
+def record_reviewer(version: str, by: str, name: str) -> None:
     """Note who said yes or no to a version, and when.
 
     Args:
@@ -76,8 +76,8 @@ def forget_packages() -> None:
             table.update(_MODELS, model.version, {"model_package_arn": None})
 
 
-def undeployable(model: ModelVersion) -> str | None:
-    """Say why a version cannot answer as the app is set now; None where it can."""
+def incompatibility_reason(model: ModelVersion) -> str | None:
+    """Return why a version is incompatible with the current settings; None if it is compatible."""
     base = environment.common().base_model
     if (model.base_model, model.base_revision) == (base.id, base.revision):
         return None
@@ -98,10 +98,10 @@ def read_pointer(item: table.Item | None) -> LivePointer | None:
     return LivePointer.model_validate(item) if item else None
 
 
-def kept_at_hand(model: ModelVersion) -> LivePointer | None:
-    """Return the pointer where its bundle has this version: it answers, or is kept beside the one that does.
+def preloaded_version(model: ModelVersion) -> LivePointer | None:
+    """Return the live pointer if the deployed bundle contains this version, live or previous.
 
-    None where it would have to be deployed.
+    None if the version would have to be deployed.
     """
     pointer = live()
     if pointer is None or pointer.version == model.version:

@@ -190,7 +190,7 @@ def _fall_back_to_next_machine(version: str, deployment: dict[str, Any], config:
     if short is None or refused is None:
         raise SmokeTestFailed(f"SageMaker could not host {version}: {reason}")
     state = hosting.state()
-    why = capacity.pass_over(state, refused, short, deployment["bundle_uri"])
+    why = capacity.fall_back_to_next_instance(state, refused, short, deployment["bundle_uri"])
     if why is None:
         return
     if not replacement.another_answers(config):
@@ -235,7 +235,7 @@ def _put_back(version: str, why: str) -> None:
         hosting.mark_failing(f"{version} did not pass its smoke test: {why}")
         return
     before = endpoint.describe()
-    instance = machines.staying_with(before.config if before else None)
+    instance = machines.current_or_default_instance(before.config if before else None)
     config = endpoint.ensure_config(live.bundle_uri, instance)
     progress = endpoint.converge(config)
     if progress.state == "failed" and capacity.shortage(progress.message) == "quota":

@@ -1,7 +1,7 @@
-"""Whether a staged base model is still what was staged: each object's content, not only its name and size.
+"""Check that a staged base model is unchanged: each object's content, not only its name and size.
 
-The list of files (`staged.json`) has S3's ETag of each object at the time when its content was hashed.
-Whatever writes the object again gives it another one, so that a list of the folder tells what has to be read.
+The list of files (`staged.json`) has the ETag that each object had when its content was hashed. Overwriting
+an object changes its ETag, so listing the folder shows which objects have to be read again.
 """
 
 from typing import Any
@@ -15,27 +15,27 @@ from stage_base_model.stored import hash_object
 def check(
     staged: Staged, bucket: str, prefix: str, retries: RetryPolicy, files: dict[str, dict[str, Any]]
 ) -> set[str]:
-    """Compare the objects of a staged model with its list.
+    """Compare the objects of a staged model with its list of files.
 
-    An object with another ETag than the list's, or whose list is older than ETags, is hashed.
+    An object is hashed again if its ETag differs from the list's, or the list has no ETags yet.
 
     Args:
-        staged: the list.
-        bucket: with the model.
-        prefix: of the model's folder.
-        retries: ends the hashing in time.
-        files: receives the files that were found right, with their ETags.
+        staged: the list of files.
+        bucket: the model's bucket.
+        prefix: key prefix of the model's folder.
+        retries: the policy that stops the hashing before the function times out.
+        files: receives the files that are unchanged, with their ETags.
 
     Returns:
-        The names of those that are missing or have another content.
+        The names of files that are missing or have other content.
 
     Raises:
-        OutOfTime: the rest is for the next call of the function.
+        OutOfTime: the function's time is nearly over; the next call continues.
     """
-    there = _objects(bucket, prefix)
+    present = _objects(bucket, prefix)
     wrong: set[str] = set()
     for name, facts in staged.files.items():
-        size, etag = there.get(name, (None, None))
+        size, etag = present.get(name, (None, None))
         if size is None or size != facts.get("bytes", size):
             wrong.add(name)
         elif etag == facts.get("etag"):

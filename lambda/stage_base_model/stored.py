@@ -1,4 +1,4 @@
-"""Objects that are in the bucket already: their size, and the hashes of their content."""
+"""Read the size and the hashes of objects in the bucket."""
 
 from botocore.exceptions import ClientError
 
@@ -8,10 +8,10 @@ from stage_base_model.retrying import RetryPolicy
 
 
 def hash_object(bucket: str, key: str, size: int, retries: RetryPolicy) -> tuple[Content, str]:
-    """Read an object and hash it; returns also the ETag of the very object that was read.
+    """Read and hash an object; also returns the ETag of the object that was read.
 
     Raises:
-        OutOfTime: if the function's time is up before its end.
+        OutOfTime: the function's time is nearly over.
     """
     found = aws.s3().get_object(Bucket=bucket, Key=key)
     hashed = ContentHash(size)
@@ -22,7 +22,7 @@ def hash_object(bucket: str, key: str, size: int, retries: RetryPolicy) -> tuple
 
 
 def size_of(bucket: str, key: str) -> int | None:
-    """Return an object's size; None if there is no such object."""
+    """Return an object's size; None if it does not exist."""
     try:
         return aws.s3().head_object(Bucket=bucket, Key=key)["ContentLength"]
     except ClientError as error:

@@ -119,7 +119,7 @@ def _start_or_owe(run_id: str, wanted: dict[str, Any], version: str | None) -> d
             # Delivered twice. The first delivery may have died before it started the execution.
             return _execute(run_id, wanted, version)
         if _is_going(held):
-            owed = _owe(held.run_id, version, again=wanted["again"])
+            owed = _queue(held.run_id, version, again=wanted["again"])
             if owed is not None:
                 return owed
         elif _take_over(run_id, execution_arn, held, version):
@@ -135,14 +135,14 @@ def _take_over(run_id: str, execution_arn: str, dead: Lock, version: str | None)
     return lock.take_over(run_id, execution_arn, dead, owed=dead.pending, wanted_version=None)
 
 
-def _owe(going: str, version: str | None, *, again: bool) -> dict[str, Any] | None:
-    """Note what is owed after the run that is going; None where it has just ended."""
+def _queue(going: str, version: str | None, *, again: bool) -> dict[str, Any] | None:
+    """Queue a deployment or request a rerun after the active run; None if that run has just ended."""
     if version is not None:
-        return _owed_version(going, version) if lock.owe_deployment(going, version) else None
-    return _owed(going, again) if lock.owe_one_more(going) else None
+        return _deployment_queued(going, version) if lock.queue_deployment(going, version) else None
+    return _rerun_requested(going, again) if lock.request_rerun(going) else None
 
 
-def _owed_version(going: str, version: str) -> dict[str, Any]:
+def _deployment_queued(going: str, version: str) -> dict[str, Any]:
     run = runs.get(going)
     if run is not None and run.status == "waiting":
         return _outcome(
@@ -153,7 +153,7 @@ def _owed_version(going: str, version: str) -> dict[str, Any]:
     return _outcome(False, going, f"Run {going} is going. {version} answers as soon as that run has ended.")
 
 
-def _owed(going: str, again: bool) -> dict[str, Any]:
+def _rerun_requested(going: str, again: bool) -> dict[str, Any]:
     # What a waiting run asks about is no longer all there is, and it has spent nothing: it makes room.
     if approvals.supersede(going):
         message = "The run that waited for a yes makes room for one with all stories."

@@ -124,6 +124,6 @@ def _require_what_was_made(run: Run, failed: FailedState) -> None:
 
 def _require_deployable(run: Run, version: str) -> None:
     model = versions.get(version)
-    why = f"there is no version {version}" if model is None else versions.undeployable(model)
+    why = f"there is no version {version}" if model is None else versions.incompatibility_reason(model)
     if why is not None:
         raise CannotResume(f"Run {run.run_id} cannot go on with its deployment: {why}")

@@ -12,18 +12,18 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
 
+from local.aws.web.sites import Site, SiteGuard
 from local.endpoint_server.bundle_code import middleware
 from local.endpoint_server.config import ServingConfig, ServingConfigError, read_serving_config
-from local.sites import Site, SiteGuard
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Load the models and serve them on 127.0.0.1 until SIGTERM; 1 when there is nothing to serve."""
+    """Load the models and serve them on 127.0.0.1 until SIGTERM; return 1 if there is nothing to serve."""
     parser = argparse.ArgumentParser(prog="python -m local.endpoint_server")
     parser.add_argument("--model-dir", type=Path, required=True, help="folder with serving.yaml")
     parser.add_argument("--port", type=int, required=True)
     options = parser.parse_args(arguments)
-    warnings.filterwarnings("ignore", category=FutureWarning)  # libraries' talk about each other
+    warnings.filterwarnings("ignore", category=FutureWarning)  # libraries' warnings about each other
     try:
         _serve(read_serving_config(options.model_dir), options.model_dir, options.port)
     except ServingConfigError as error:
@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _serve(config: ServingConfig, model_folder: Path, port: int) -> None:
     # Until the model is there it makes millions of objects and no garbage: looking for some takes a while.
     gc.disable()
-    # Imported here, for it takes seconds: what is wrong with the folder is said before.
+    # Imported here because it takes seconds: a mistake in the folder is reported before.
     import uvicorn  # noqa: PLC0415 (seconds)
     from transformers.utils import logging  # noqa: PLC0415 (seconds)
 

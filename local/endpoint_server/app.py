@@ -64,7 +64,7 @@ def create_app(models: LoadedModels, middleware: Callable[..., ASGIApp] | None =
 
 
 class AnswerService:
-    """Answers chats and completions; the body's fields say which it is, as with vLLM's `/invocations`."""
+    """Answers chats and completions, told apart by the body's fields as with vLLM's `/invocations`."""
 
     def __init__(self, models: LoadedModels, engine: Engine) -> None:
         self._models = models
@@ -119,7 +119,7 @@ class AnswerService:
         messages = [{"role": message.role, "content": message.text} for message in chat.messages]
         try:
             text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        except Exception:  # templates raise what they like, for roles or an order they do not know
+        except Exception:  # templates raise any error for unknown roles or orders
             raise ApiError(
                 400, "invalid_messages", "The model's chat template does not take these roles in this order."
             ) from None
@@ -192,7 +192,7 @@ class Answer:
         return range(len(self._tickets))
 
     async def pieces(self, request: Request) -> AsyncIterator[tuple[int, Piece]]:
-        """All pieces with their answer's number; stops the engine's work when the client leaves.
+        """Yield all pieces with their answer's number; stop the engine's work if the client disconnects.
 
         The last piece of an answer has a finish reason. An error ends them all.
         """

@@ -13,7 +13,7 @@ VARIABLE = "CUSTOM_FASTAPI_MIDDLEWARE_PRE_POST_PROCESS"
 def middleware(environment: Mapping[str, str], model_folder: Path) -> Callable[..., ASGIApp] | None:
     """Return the class that the environment names.
 
-    Like the container, this goes on without one that cannot be loaded, and says so in the log.
+    Like the container, log one that cannot be loaded, and go on without it.
     """
     file, _, name = environment.get(VARIABLE, "").partition(":")
     if not file:

@@ -1,4 +1,4 @@
-"""Reads `serving.yaml`, the `--config` file of vLLM, as far as it says which models to serve."""
+"""Reads `serving.yaml`, the `--config` file of vLLM, for the models to serve."""
 
 import json
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class ServingConfig:
     dtype: str
     """`float32`, `bfloat16`, or `auto` for whichever is fast on this processor."""
     generation: dict[str, float]
-    """`override-generation-config`: what a request that does not say gets, before the model's own file."""
+    """`override-generation-config`: defaults of requests, before those of the model's own file."""
     chat_template: str | None
     """`chat-template`: in place of the tokenizer's own."""
 
@@ -52,11 +52,11 @@ def read_serving_config(model_folder: Path) -> ServingConfig:
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError:
-        raise ServingConfigError(f"{file} is missing: it says which models to serve.") from None
+        raise ServingConfigError(f"{file} is missing: it names the models to serve.") from None
     except yaml.YAMLError as error:
         raise ServingConfigError(f"{file} is not YAML: {error}") from None
     if not isinstance(values, dict) or "model" not in values:
-        raise ServingConfigError(f"{file} must say `model: {CONTAINER_FOLDER}/base`.")
+        raise ServingConfigError(f"{file} must have `model: {CONTAINER_FOLDER}/base`.")
     names = values.get("served-model-name", ["base"])
     modules = values.get("lora-modules") or []
     return ServingConfig(
@@ -81,7 +81,7 @@ def _generation(text: str, file: Path) -> dict[str, float]:
 
 def _dtype(name: str, file: Path) -> str:
     if name not in DTYPES:
-        raise ServingConfigError(f"{file} says dtype: {name}; it must be one of {', '.join(DTYPES)}.")
+        raise ServingConfigError(f"{file} has dtype: {name}; it must be one of {', '.join(DTYPES)}.")
     return name
 
 

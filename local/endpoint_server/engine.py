@@ -58,12 +58,12 @@ class Ticket:
     cancelled: threading.Event = field(default_factory=threading.Event)
 
     def cancel(self) -> None:
-        """Stop writing: nobody reads it any more."""
+        """Stop writing because nobody reads the answer any more."""
         self.cancelled.set()
 
 
 def _longest(ticket: Ticket, models: LoadedModels) -> int:
-    """Tokens of a prompt with its answer, as long as it may get."""
+    """Return the most tokens that a prompt and its answer may have together."""
     return min(len(ticket.prompt) + ticket.sampling.max_tokens, models.max_length)
 
 
@@ -131,7 +131,7 @@ class _Batch:
         """Which places of the cache are real, [rows, length]; the others are padding on the left."""
 
     def has_room(self, ticket: Ticket) -> bool:
-        """Whether one more answer can be written beside the others."""
+        """Tell whether one more answer can be written beside the others."""
         longest = max([row.longest for row in self.rows], default=0)
         places = (len(self.rows) + 1) * max(longest, _longest(ticket, self._models))
         return not self.rows or (len(self.rows) < MAX_ROWS and places <= MAX_PLACES)
@@ -147,7 +147,7 @@ class _Batch:
             self._join(row, cache)
 
     def step(self) -> None:
-        """One more token for every row."""
+        """Write one more token of every row."""
         self._mask = functional.pad(self._mask, (0, 1), value=1)
         output = self._network(
             input_ids=torch.tensor([[row.last_token] for row in self.rows]),
@@ -252,7 +252,7 @@ class Engine:
         left: list[Ticket] = []
         for ticket in tickets:
             batch = self._batches[ticket.model]
-            # None goes ahead of an earlier one, however little room it needs: that might wait for ever.
+            # In order: a large request that smaller ones overtook might wait for ever.
             if batch.has_room(ticket) and all(ticket.model != earlier.model for earlier in left):
                 self._guard(batch, partial(batch.admit, ticket), ticket)
             else:

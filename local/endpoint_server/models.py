@@ -44,7 +44,7 @@ class LoadedModels:
 
     @property
     def vocabulary(self) -> int:
-        """How many tokens the models know: adapters add none."""
+        """The size of the vocabulary, to which adapters add nothing."""
         return int(next(iter(self.by_name.values())).network.config.vocab_size)
 
 
@@ -83,13 +83,13 @@ def load_models(config: ServingConfig) -> LoadedModels:
 
 
 def fast_dtype() -> torch.dtype:
-    """bf16 where matrix products are really faster in it than in fp32: measured, flags mislead."""
+    """Return bf16 if matrix products are measurably faster in it than in fp32: processor flags mislead."""
     faster = _products(torch.bfloat16) > _products(torch.float32)
     return torch.bfloat16 if faster else torch.float32
 
 
 def _products(dtype: torch.dtype) -> int:
-    """How many products of the size of a prompt's feed-forward layer fit into PROBE_SECONDS."""
+    """Count the products of the size of a prompt's feed-forward layer that fit into PROBE_SECONDS."""
     left, right = torch.ones(256, 1024, dtype=dtype), torch.ones(1024, 2048, dtype=dtype)
     torch.mm(left, right)  # the first call compiles and packs
     count, started = 0, time.perf_counter()
@@ -114,7 +114,7 @@ def _refuse_conv1d(network: Any) -> None:
 
 
 def _merge(base: Path, adapter: Path, dtype: torch.dtype) -> Any:
-    """A copy of the base with the adapter added to its weights; added in fp32, rounded once."""
+    """Return a copy of the base with the adapter merged into its weights, in fp32 and rounded once."""
     network: Any = PeftModel.from_pretrained(_load(base, torch.float32), adapter)
     return network.merge_and_unload().to(dtype).eval()
 

@@ -1,4 +1,4 @@
-"""From logits to the next token, and from tokens to text that may be shown."""
+"""Chooses the next token from logits, and turns tokens into text."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ _OFF = -1
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a request wants its tokens chosen."""
+    """The sampling parameters of a request."""
 
     temperature: float
     """0 always takes the likeliest."""
@@ -78,8 +78,8 @@ class TokenChooser:
             self._random.manual_seed(sampling.seed)
 
     def choose(self, logits: torch.Tensor) -> int:
-        """The next token for logits of shape [vocabulary]."""
-        token = self._draw(self._less_what_was_written(self._penalized(self._biased(logits.float()))))
+        """Choose the next token for logits of shape [vocabulary]."""
+        token = self._draw(self._with_openai_penalties(self._penalized(self._biased(logits.float()))))
         self._seen.add(token)
         self._written[token] += 1
         return token
@@ -89,7 +89,7 @@ class TokenChooser:
         return _added(logits, bias) if bias else logits
 
     def _penalized(self, logits: torch.Tensor) -> torch.Tensor:
-        """CTRL's repetition penalty, as vLLM and transformers apply it (arXiv:1909.05858, section 4.1)."""
+        """Apply CTRL's repetition penalty, as vLLM and transformers do (arXiv:1909.05858, section 4.1)."""
         penalty = self._sampling.repetition_penalty
         if penalty == 1:
             return logits
@@ -97,8 +97,8 @@ class TokenChooser:
         scores = logits[seen]
         return logits.index_copy(0, seen, torch.where(scores < 0, scores * penalty, scores / penalty))
 
-    def _less_what_was_written(self, logits: torch.Tensor) -> torch.Tensor:
-        """OpenAI's penalties for tokens of the answer: for each time, and for having come at all."""
+    def _with_openai_penalties(self, logits: torch.Tensor) -> torch.Tensor:
+        """Apply OpenAI's frequency and presence penalties to the tokens of the answer so far."""
         each, once = self._sampling.frequency_penalty, self._sampling.presence_penalty
         if not self._written or (each == 0 and once == 0):
             return logits
@@ -139,7 +139,7 @@ class TextStream:
         """Whether a stop string has come; nothing comes after it."""
 
     def add(self, token: int) -> str:
-        """Take a token; the text that can be shown now, often empty."""
+        """Add a token and return the text that is complete now, often empty."""
         self._held += self._decoder.step(self._tokenizer, token) or ""
         found = [place for text in self._stop if (place := self._held.find(text)) >= 0]
         if found:
@@ -151,12 +151,12 @@ class TextStream:
         return shown
 
     def close(self) -> str:
-        """What was held back in case it became a stop string, and did not."""
+        """Return what was held back because it might have become a stop string."""
         shown, self._held = self._held, ""
         return shown
 
     def _begun_stop(self) -> int:
-        """Characters at the end that could be the beginning of a stop string."""
+        """Count the characters at the end that could be the beginning of a stop string."""
         return max(
             (
                 length

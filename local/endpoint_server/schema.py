@@ -145,7 +145,7 @@ class ApiError(Exception):
         self.kind = kind
 
     def body(self) -> dict[str, Any]:
-        """The answer's JSON."""
+        """Return the answer's JSON."""
         return {"error": {"message": str(self), "type": self.kind, "code": self.code}}
 
 
@@ -163,33 +163,33 @@ class Envelope:
         }
 
     def opening(self, index: int) -> list[dict[str, Any]]:
-        """The events of a stream before the text of one of its answers."""
+        """Return the events of a stream before the text of one of its answers."""
         return [self._chunk(self._choice(index, {"delta": {"role": "assistant", "content": ""}}))]
 
     def piece(self, index: int, text: str, logprobs: Sequence[TokenLogprobs] = ()) -> dict[str, Any]:
-        """The event of a stream with a piece of text."""
+        """Return the event of a stream with a piece of text."""
         return self._chunk(self._choice(index, self._added(text), logprobs))
 
     def ending(self, index: int, finish_reason: str) -> dict[str, Any]:
-        """The event of a stream that says why an answer ends."""
+        """Return the event of a stream that has the reason for which an answer ended."""
         return self._chunk(self._choice(index, self._added(""), finish_reason=finish_reason))
 
     def usage_chunk(self, prompt_tokens: int, completion_tokens: int) -> dict[str, Any]:
-        """The last event of a stream whose reader asked for the counts."""
+        """Return the last event of a stream whose request asked for the counts of tokens."""
         counts = usage(prompt_tokens, completion_tokens)
         return {**self._common, "object": self.chunk_object, "choices": [], "usage": counts}
 
     def whole(
         self, choices: list[dict[str, Any]], prompt_tokens: int, completion_tokens: int
     ) -> dict[str, Any]:
-        """The answer to a request without streaming."""
+        """Return the answer to a request without streaming."""
         counts = usage(prompt_tokens, completion_tokens)
         return {**self._common, "object": self.whole_object, "choices": choices, "usage": counts}
 
     def choice(
         self, index: int, text: str, finish_reason: str, logprobs: Sequence[TokenLogprobs]
     ) -> dict[str, Any]:
-        """One of the answers to a request without streaming."""
+        """Return one of the answers to a request without streaming."""
         return self._choice(index, self._said(text), logprobs, finish_reason)
 
     def _said(self, text: str) -> dict[str, Any]:
@@ -223,17 +223,17 @@ class Envelope:
 
 
 class CompletionEnvelope(Envelope):
-    """The same of a completion, which has text where a chat has messages."""
+    """What all chunks of a completion have in common: it has text instead of a chat's messages."""
 
     id_prefix, whole_object, chunk_object = "cmpl", "text_completion", "text_completion"
 
     def __init__(self, model: str, fingerprint: str) -> None:
         super().__init__(model, fingerprint)
         self._offsets: dict[int, int] = {}
-        """Where the next token of each answer begins in its text."""
+        """Offset of the next token in the text of each answer."""
 
     def opening(self, index: int) -> list[dict[str, Any]]:
-        """Nothing: nobody speaks."""
+        """Return no event: a completion has no role."""
         return []
 
     def _said(self, text: str) -> dict[str, Any]:
@@ -257,7 +257,7 @@ class CompletionEnvelope(Envelope):
 
 
 def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:
-    """OpenAI's counts."""
+    """Return the counts of tokens in OpenAI's form."""
     return {
         "prompt_tokens": prompt_tokens,
         "completion_tokens": completion_tokens,

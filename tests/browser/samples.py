@@ -305,9 +305,8 @@ def unchanged_run() -> Json:
         "status": "stopped_early",
         "step": "Assemble",
         "message": f"Nothing has changed since run {run['run_id']}, which trained on the same stories with "
-        "the same settings. So nothing was trained and nothing was spent. Add a story or change one; or, "
-        "to train on them again all the same: Train again anyway, on this run's page, or storyloom start "
-        "--again",
+        "the same settings. So nothing was trained and nothing was spent. Add or change a story. To train on "
+        "the same stories again, use Train again anyway on this run's page, or storyloom start --again",
         "unchanged": True,
         "started_at": "2026-09-30T19:00:00.000Z",
         "ended_at": "2026-09-30T19:00:40.000Z",

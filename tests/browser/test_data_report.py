@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-from stories.dataset import assemble
-from stories.report import to_html
+from stories.dataset.assembly import assemble
+from stories.report.report_page import report_to_html
 from tests.browser.test_accessibility import AXE, violations
 from tests.unit.stories.material import Files, options, prose, read_all
 
@@ -36,7 +36,7 @@ def report(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     dataset.mkdir()
     made = assemble(read_all(FOLDERS[request.param]), options(spot=True, base_model="smollm2-1.7b"), dataset)
     page = tmp_path / "report.html"
-    page.write_text(to_html(made), encoding="utf-8")
+    page.write_text(report_to_html(made), encoding="utf-8")
     return page
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from stories.readers import readers
+from stories.formats.detection import readers
 from tests.browser.conftest import WEB
 from tests.browser.pages import Question, StoriesPage
 from tests.browser.server import StoryloomServer

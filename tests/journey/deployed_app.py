@@ -19,7 +19,7 @@ from rich.console import Console
 from cli import journey
 from cli.api import StoryloomApi
 from cli.progress import FINISHED, wait_for_new_run
-from local import processes
+from local.aws import processes
 from local.cloud import LocalCloud
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -77,7 +77,7 @@ class Deployed:
 
     def engines(self) -> list[psutil.Process]:
         """The model servers behind the endpoint."""
-        return processes.running(processes.cloud_id(self.cloud.folders.state), "local.endpoint_server")
+        return processes.running_module(processes.cloud_id(self.cloud.folders.state), "local.endpoint_server")
 
     def drop(self, texts: dict[str, bytes]) -> None:
         """Puts files straight into the stories bucket, as `aws s3 cp` would."""

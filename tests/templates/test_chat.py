@@ -126,6 +126,13 @@ def test_nobody_signs_up_by_themselves(chat: Template) -> None:
 
 
 @pytest.mark.aws_fact
+def test_an_address_is_one_person_however_it_is_written(chat: Template) -> None:
+    """Cognito tells `Ada@` from `ada@` unless the pool is made otherwise; later it cannot be changed."""
+    (pool,) = chat.find_resources("AWS::Cognito::UserPool").values()
+    assert pool["Properties"].get("UsernameConfiguration") == {"CaseSensitive": False}
+
+
+@pytest.mark.aws_fact
 def test_nobody_writes_the_e_mail_that_names_them(chat: Template) -> None:
     (client,) = chat.find_resources("AWS::Cognito::UserPoolClient").values()
     writable = client["Properties"].get("WriteAttributes")

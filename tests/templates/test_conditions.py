@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from policy_sentry.querying.actions import get_action_data
 
-from local.plugin.sagemaker.condition_keys import condition_keys
+from local.aws.sagemaker.condition_keys import condition_keys
 from stacks.function_groups import GROUPS
 from stacks.sagemaker_jobs import training_seconds
 from stacks.settings import read

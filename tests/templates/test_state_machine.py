@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from local.plugin.integration_fields import unsupported
-from local.plugin.sagemaker.errors import ApiError
-from local.plugin.sagemaker.training_request import DEBUGGER
-from local.plugin.sagemaker.validation import validate
+from local.aws.errors import ApiError
+from local.aws.sagemaker.training_request import DEBUGGER
+from local.aws.service_models import validate
+from local.aws.step_functions.integration_fields import unsupported
 from shared import resuming
 from stacks.sagemaker_jobs import train_state
 from stacks.settings import Settings

@@ -134,7 +134,7 @@ def hosted(
     state = tmp_path_factory.mktemp("vllm-cloud")
     cloud = LocalCloud(CHECKOUT, state, free_port(), free_port())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("STORYLOOM_ENDPOINT_SERVER", "local.vllm_server")
+        patch.setenv("LOCAL_AWS_ENDPOINT_SERVER", "local.vllm_server")
         try:
             cloud.up()
             account = Aws(cloud)

@@ -19,8 +19,8 @@ from cli.app_names import AppNames
 from cli.app_resources import list_everything
 from cli.aws_target import AwsTarget, on_local_cloud
 from cli.progress import wait_for_new_run
-from local import deploy, processes
-from local.errors import LocalCloudError
+from local.aws import processes
+from local.aws.errors import LocalCloudError
 from tests.journey.deployed_app import CHECKOUT, PATIENCE_S, STORIES, Deployed, on_cloud, wait_for
 from tests.journey.runs.conftest import STATE
 
@@ -59,10 +59,10 @@ def test_everything_goes_but_the_stories_and_comes_back_with_them(
     assert _status_with(again, key) in REFUSED, "its maker is gone"
 
     with _answer_in_progress(again):
-        deploy.destroy(deployed.cloud, lambda line: None, "Storyloom-Pipeline")
+        deployed.cloud.destroy(lambda line: None, "Storyloom-Pipeline")
     _nothing_is_left_but_the_stories(again, None)
     with pytest.raises(LocalCloudError, match="TerminationProtection is enabled"):
-        deploy.destroy(deployed.cloud, lambda line: None)
+        deployed.cloud.destroy(lambda line: None)
     _the_stories_go_only_when_they_are_named(again)
 
 

@@ -14,9 +14,9 @@ from typing import Any
 import boto3
 import pytest
 
-from local.account import Profile
+from local.aws.account.account_file import Profile
+from local.aws.environment import ACCOUNT, REGION
 from local.cloud import LocalCloud
-from local.environment import ACCOUNT, REGION
 from tests.local.doctor.hub import running_hub
 from tests.local.sagemaker.conftest import free_port
 
@@ -26,7 +26,7 @@ ASSETS = f"cdk-hnb659fds-assets-{ACCOUNT}-{REGION}"
 
 @pytest.fixture(scope="session")
 def hub() -> Iterator[str]:
-    """Address of a hub that has every model."""
+    """Return address of a hub that has every model."""
     with running_hub() as address:
         yield address
 
@@ -41,7 +41,7 @@ class Examined:
     """In place of the root user's."""
 
     def client(self, service: str) -> Any:
-        """A client of the account's root user."""
+        """Return a client of the account's root user."""
         environment = self.cloud.environment()
         session = boto3.Session(environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"])
         return session.client(  # type: ignore[call-overload]
@@ -85,13 +85,13 @@ def _up(tmp_path_factory: pytest.TempPathFactory, profile: Profile, hub: str) ->
 
 @pytest.fixture(scope="module")
 def new(tmp_path_factory: pytest.TempPathFactory, hub: str) -> Iterator[Examined]:
-    """A new account in which nothing was ever done."""
+    """Return a new account in which nothing was ever done."""
     yield from _up(tmp_path_factory, "new", hub)
 
 
 @pytest.fixture(scope="module")
 def usual(tmp_path_factory: pytest.TempPathFactory, hub: str) -> Iterator[Examined]:
-    """An account that is ready: bootstrapped, with a distribution, asked as an administrator."""
+    """Return an account that is ready: bootstrapped, with a distribution, asked as an administrator."""
     for examined in _up(tmp_path_factory, "usual", hub):
         examined.client("ssm").put_parameter(
             Name="/cdk-bootstrap/hnb659fds/version", Value="33", Type="String"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from botocore.exceptions import ClientError
 
-from local import account as accounts
+from local.aws.account import account_file
 from stacks.container_images import hosting_image
 from stacks.quotas import needed
 from stacks.settings import Settings
@@ -26,7 +26,7 @@ SPOT = "ml.g6.xlarge for spot training job usage"
 @pytest.fixture
 def quotas_set_back(new: Examined) -> Iterator[None]:
     yield
-    accounts.write(new.cloud.folders.account, accounts.Account("new"))
+    account_file.write_account(new.cloud.folders.account, account_file.Account("new"))
 
 
 def test_a_new_account_is_told_all_that_is_wrong_with_it_and_what_helps(new: Examined) -> None:

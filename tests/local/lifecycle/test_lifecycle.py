@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from local.aws.errors import LocalCloudError
+from local.aws.processes import MARKER, belonging_to, cloud_id
 from local.cloud import LocalCloud
-from local.errors import LocalCloudError
-from local.processes import MARKER, belonging_to, cloud_id
 from tests.local.sagemaker.conftest import free_port
 
 pytestmark = pytest.mark.cloud
@@ -26,7 +26,7 @@ CHECKOUT = Path(__file__).resolve().parents[3]
 
 @pytest.fixture
 def cloud(tmp_path: Path) -> Iterator[LocalCloud]:
-    """A cloud that is not up yet, and is down in any case when the test ends."""
+    """Return a cloud that is not up yet, and is down in any case when the test ends."""
     made = LocalCloud(CHECKOUT, tmp_path / "state", free_port(), free_port())
     yield made
     made.down()
@@ -56,7 +56,7 @@ def test_up_twice_is_up_once(cloud: LocalCloud) -> None:
     assert cloud.description()["pid"] == pid
 
 
-@pytest.mark.parametrize("part", ["local.supervisor", "local.server", "local.front_door"])
+@pytest.mark.parametrize("part", ["local.aws.supervisor", "local.aws.server", "local.aws.web.front_door"])
 def test_killing_any_part_ends_them_all(cloud: LocalCloud, part: str) -> None:
     cloud.up()
     _straggler(cloud)
@@ -142,7 +142,7 @@ def _mine(cloud: LocalCloud) -> list[psutil.Process]:
 
 
 def _straggler(cloud: LocalCloud) -> psutil.Process:
-    """A process like a job's: of the cloud, but in a session of its own, and deaf to SIGTERM."""
+    """Return a process like a job's: of the cloud, but in a session of its own, and deaf to SIGTERM."""
     ignoring = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
     deaf = f"{ignoring}; print(1, flush=True); time.sleep(99)"
     started = subprocess.Popen(
@@ -157,7 +157,7 @@ def _straggler(cloud: LocalCloud) -> psutil.Process:
 
 
 def _outside(cloud: LocalCloud) -> set[str]:
-    """What lies where programs like to leave things, but what other programs leave there."""
+    """List the files in the folders where programs leave things, except those of other programs."""
     places = [Path("/tmp"), Path.home()]
     names = {f"{place}/{path.name}" for place in places for path in place.iterdir()}
     return {name for name in names if "ministack" in name or name.endswith((".aws", ".cdk"))}

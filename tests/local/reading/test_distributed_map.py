@@ -22,8 +22,8 @@ from stacks.function_bundles import lay_out
 from stacks.function_groups import STORIES
 from stacks.function_packages import fetch
 from stacks.state_machine import read
-from stories.dataset import assemble
-from stories.models import Record, Reject
+from stories.dataset.assembly import assemble
+from stories.records import Record, Reject
 from tests.local.sagemaker.conftest import Aws, free_port, until
 from tests.unit.stories import documents, poison
 from tests.unit.stories.bad_files.documents import ENTITY_BOMB
@@ -59,7 +59,7 @@ class Reading:
         return str(states.start_execution(stateMachineArn=self.machine_arn, input=given)["executionArn"])
 
     def ended(self, execution: str) -> dict[str, Any]:
-        """The execution's description when it has ended."""
+        """Return the execution's description when it has ended."""
         states = self.aws.client("stepfunctions")
         return until(
             lambda: states.describe_execution(executionArn=execution),
@@ -68,7 +68,7 @@ class Reading:
         )
 
     def children(self, execution: str) -> list[dict[str, Any]]:
-        """The children of the execution's Distributed Map, each with its history."""
+        """Return the children of the execution's Distributed Map, each with its history."""
         states = self.aws.client("stepfunctions")
         [run] = states.list_map_runs(executionArn=execution)["mapRuns"]
         pages = states.get_paginator("list_executions").paginate(mapRunArn=run["mapRunArn"])
@@ -79,7 +79,7 @@ class Reading:
         return children
 
     def why(self, execution: str) -> list[str]:
-        """Why children failed."""
+        """Return the reasons for which children failed."""
         details = [
             event["taskFailedEventDetails"]
             for child in self.children(execution)
@@ -89,13 +89,13 @@ class Reading:
         return [f"{found['error']}: {json.loads(found['cause'])['errorMessage']}" for found in details]
 
     def keys(self, prefix: str) -> list[str]:
-        """The objects below a prefix of the artifacts."""
+        """Return the objects below a prefix of the artifacts."""
         pages = self.aws.client("s3").get_paginator("list_objects_v2")
         listed = pages.paginate(Bucket=ARTIFACTS_BUCKET, Prefix=prefix)
         return [found["Key"] for page in listed for found in page.get("Contents", [])]
 
     def lines(self, run_id: str) -> list[dict[str, Any]]:
-        """Everything that was read in a run."""
+        """Return everything that was read in a run."""
         s3 = self.aws.client("s3")
         bodies = [
             s3.get_object(Bucket=ARTIFACTS_BUCKET, Key=key)["Body"].read()
@@ -193,11 +193,11 @@ def deploy_function(aws: Aws, folder: Path) -> None:
 
 def with_poison(bundle: Path) -> None:
     """Let the function know poisonous files, of which each may take no more than seconds."""
-    shutil.copy(poison.__file__, bundle / "stories" / "readers" / "poison.py")
-    limits = bundle / "stories" / "limits.py"
-    text = limits.read_text(encoding="utf-8")
-    limits.unlink()  # it may be a link to the checkout's
-    limits.write_text(text.replace("_SECONDS_A_FILE = 30", "_SECONDS_A_FILE = 3"), encoding="utf-8")
+    shutil.copy(poison.__file__, bundle / "stories" / "formats" / "readers" / "poison.py")
+    rules = bundle / "stories" / "file_rules.py"
+    text = rules.read_text(encoding="utf-8")
+    rules.unlink()  # it may be a link to the checkout's
+    rules.write_text(text.replace("_SECONDS_A_FILE = 30", "_SECONDS_A_FILE = 3"), encoding="utf-8")
 
 
 def deploy_machine(aws: Aws) -> str:
@@ -223,7 +223,7 @@ def deploy_machine(aws: Aws) -> str:
 
 
 def workers_at_work(aws: Aws) -> list[psutil.Process]:
-    """The function's processes that have begun: those with a connection to S3."""
+    """Return the function's processes that have begun: those with a connection to S3."""
     processes = psutil.Process(aws.cloud.description()["pid"]).children(recursive=True)
     found = [
         process for process in processes if f"ministack-lambda-{FUNCTION}" in " ".join(process.cmdline())
@@ -233,7 +233,7 @@ def workers_at_work(aws: Aws) -> list[psutil.Process]:
 
 @pytest.fixture(scope="module")
 def first_execution(reading: Reading) -> str:
-    """The first run's execution when it has ended; one of its processes was killed in mid-way."""
+    """Return the first run's execution when it has ended; one of its processes was killed in mid-way."""
     execution = reading.start(RUN)
     until(
         lambda: {"at work": workers_at_work(reading.aws), "kept": reading.keys(layout.CACHED_STORIES)},
@@ -253,7 +253,7 @@ def first_execution(reading: Reading) -> str:
     return execution
 
 
-def test_a_killed_child_is_retried_without_loss_or_double(reading: Reading, first_execution: str) -> None:
+def test_a_killed_child_is_retried_without_loss_or_duplicates(reading: Reading, first_execution: str) -> None:
     execution = first_execution
     ended = reading.ended(execution)
     assert ended["status"] == "SUCCEEDED", reading.why(execution)
@@ -271,7 +271,9 @@ def test_a_killed_child_is_retried_without_loss_or_double(reading: Reading, firs
     assert not [line for line in lines if line["kind"] == "reject"]
 
 
-def test_the_next_run_reads_no_file_again_and_gives_the_same(reading: Reading, first_execution: str) -> None:
+def test_the_next_run_reads_no_file_again_and_gives_the_same_records(
+    reading: Reading, first_execution: str
+) -> None:
     again = "20260902-120000-bbbb"
     assert reading.ended(reading.start(again))["status"] == "SUCCEEDED"
     lines = reading.lines(again)
@@ -288,8 +290,8 @@ GOOD_FILES = 200
 POISON: dict[str, tuple[bytes, str]] = {
     "time.spin": (b"x", "Reading it takes longer than 4 seconds."),
     "memory.hog": (b"x", "Reading it takes more memory than a file may take."),
-    "crash.crash": (b"x", "It is built in a way that breaks its reader."),
-    "function.kill": (b"x", "Reading it ended the function that reads (Runtime.ExitError)"),
+    "crash.crash": (b"x", "Its content crashes the program that reads it."),
+    "function.kill": (b"x", "Reading it ended the function (Runtime.ExitError)"),
     "bomb.zip": (zipped({f"{n}.txt": b"a" * 1_000_000 for n in range(40)}), "zip bomb"),
     "endless.pdf": (
         documents.pdf_of(
@@ -302,7 +304,7 @@ POISON: dict[str, tuple[bytes, str]] = {
         "damaged Word document",
     ),
     "entities.odt": (documents.odt("&j;", prolog=ENTITY_BOMB), "entities"),
-    "surrogate.json": (b'[{"\\ud800": 1}]', "none of the columns we know"),
+    "surrogate.json": (b'[{"\\ud800": 1}]', "no known column"),
     "gone.txt": (prose(1).encode(), "deleted while the run was starting"),
 }
 

@@ -12,9 +12,9 @@ from uuid import uuid4
 import boto3
 import pytest
 
+from local.aws.environment import ACCOUNT, REGION
+from local.aws.sagemaker.clock import FILE_VARIABLE
 from local.cloud import LocalCloud
-from local.environment import ACCOUNT, REGION
-from local.plugin.sagemaker.clock import FILE_VARIABLE
 
 BUCKET = "jobs-bucket"
 JOB_SECONDS = 180.0
@@ -53,7 +53,7 @@ PROCESS = """
 import os
 from pathlib import Path
 
-root = Path(os.environ["STORYLOOM_PROCESSING_ROOT"])
+root = Path(os.environ["LOCAL_AWS_PROCESSING_ROOT"])
 words = (root / "input" / "words" / "words.txt").read_text().split()
 (root / "output" / "count.txt").write_text(str(len(words)))
 """
@@ -72,7 +72,7 @@ class Aws:
         return self.cloud.state / "sagemaker-clock"
 
     def client(self, service: str, **credentials: str) -> Any:
-        """A boto3 client; of the administrator unless other credentials are given."""
+        """Return a boto3 client; of the administrator unless other credentials are given."""
         key = f"{service}{credentials.get('aws_access_key_id', '')}"
         if key not in self._clients:
             environment = self.cloud.environment()
@@ -90,7 +90,7 @@ class Aws:
         return self._clients[key]
 
     def role(self, service: str, allowed: dict[str, str], name: str = "") -> str:
-        """A role that `service` may assume, which may do each action on its resource; returns its ARN."""
+        """Make a role for `service` that may do each action on its resource; return its ARN."""
         name = name or f"role-{uuid4().hex[:8]}"
         trust = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
         self.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=_document([trust]))
@@ -106,11 +106,11 @@ class Aws:
         )
 
     def user(self, service: str, allowed: dict[str, str]) -> Any:
-        """A client of somebody who may do only this."""
+        """Return a client of somebody who may do only this."""
         return self.user_with(service, _statements(allowed))
 
     def user_with(self, service: str, statements: list[dict[str, Any]]) -> Any:
-        """A client of somebody who may do what these statements of a policy allow."""
+        """Return a client of somebody who may do what these statements of a policy allow."""
         iam = self.client("iam")
         name = f"user-{uuid4().hex[:8]}"
         iam.create_user(UserName=name)
@@ -133,7 +133,7 @@ class Aws:
         return name
 
     def ended(self, name: str) -> dict[str, Any]:
-        """The training job's description when it has ended."""
+        """Return the training job's description when it has ended."""
         sagemaker = self.client("sagemaker")
         return until(
             lambda: sagemaker.describe_training_job(TrainingJobName=name),
@@ -141,7 +141,7 @@ class Aws:
         )
 
     def log(self, group: str, prefix: str) -> list[str]:
-        """The lines of the streams of `group` that start with `prefix`; none before the first is written."""
+        """Return the lines of the streams of `group` whose names start with `prefix`."""
         logs = self.client("logs")
         try:
             # Stream by stream: MiniStack's FilterLogEvents looks at no prefix.
@@ -157,13 +157,13 @@ class Aws:
         ]
 
     def keys(self, prefix: str) -> list[str]:
-        """The objects below a prefix of the bucket."""
+        """Return the objects below a prefix of the bucket."""
         listed = self.client("s3").list_objects_v2(Bucket=BUCKET, Prefix=prefix)
         return [item["Key"] for item in listed.get("Contents", [])]
 
 
 def training_request(name: str, role: str) -> dict[str, Any]:
-    """A complete CreateTrainingJob request."""
+    """Return a complete CreateTrainingJob request."""
     code = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/code/"}
     return {
         "TrainingJobName": name,
@@ -207,7 +207,7 @@ def until(
 
 
 def free_port() -> int:
-    """A port that nobody has."""
+    """Return a port that nobody has."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -223,14 +223,14 @@ def _document(statements: list[dict[str, Any]]) -> str:
 
 @pytest.fixture(scope="session")
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
-    """A running cloud with a bucket that holds the jobs' code and data."""
+    """Return a running cloud with a bucket that holds the jobs' code and data."""
     state = tmp_path_factory.mktemp("sagemaker-cloud")
     cloud = LocalCloud(Path.cwd(), state, free_port(), free_port())
     account = Aws(cloud)
     try:
         with pytest.MonkeyPatch.context() as serving:  # for this cloud alone: others host real models
-            serving.setenv("STORYLOOM_ENDPOINT_SERVER", "tests.local.sagemaker.echo_server")
-            serving.setenv("STORYLOOM_SCALING_PERIOD", "0.1")
+            serving.setenv("LOCAL_AWS_ENDPOINT_SERVER", "tests.local.sagemaker.echo_server")
+            serving.setenv("LOCAL_AWS_SCALING_PERIOD_SECONDS", "0.1")
             serving.setenv(FILE_VARIABLE, str(account.clock))
             cloud.up()
         s3 = account.client("s3")
@@ -245,5 +245,5 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
 
 @pytest.fixture(scope="session")
 def job_role(aws: Aws) -> str:
-    """A role that may do what a job needs."""
+    """Return a role that may do what a job needs."""
     return aws.role("sagemaker.amazonaws.com", JOB_PERMISSIONS)

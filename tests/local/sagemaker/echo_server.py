@@ -17,7 +17,7 @@ TOGETHER_SECONDS = 30.0
 
 
 def handler(folder: Path) -> type[BaseHTTPRequestHandler]:
-    """A request handler that answers with the words of ``words.txt``, or with what it is to echo."""
+    """Return a request handler that answers with the words of ``words.txt``, or with what it is to echo."""
     pace = folder / "seconds_a_token.txt"
     seconds_a_token = float(pace.read_text()) if pace.exists() else 0.0
     barriers: dict[int, threading.Barrier] = {}

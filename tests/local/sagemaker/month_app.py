@@ -119,7 +119,7 @@ class MonthOfTheApp:
         return well
 
     def ask(self, who: dict[str, str], path: str, **body: Any) -> dict[str, Any]:
-        """Post to the API as somebody, and return what it answers, with its `status_code`."""
+        """Post to the API as a user, and return its answer with the `status_code`."""
         waking._last_nudge = float("-inf")
         answer = self.browser.post(f"/api/{path}", json=body or None, headers=who)
         # What a function that died had said until then is no JSON.
@@ -246,7 +246,7 @@ class MonthRun:
         runs.create(run_id, "", "by hand")
 
     def step(self) -> None:
-        """Go on by one state, if the one that is being waited for has ended."""
+        """Take one step, if the state in progress has ended."""
         getattr(self, f"_{self.stage}")()
 
     def stop(self) -> None:
@@ -429,4 +429,4 @@ class MonthRun:
             self._finish()
 
     def _end(self) -> None:
-        """Nothing follows."""
+        """Return no next state."""

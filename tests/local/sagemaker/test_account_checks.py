@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest
 from botocore.exceptions import ClientError
 
-from local import account
-from local.environment import ACCOUNT, REGION
+from local.aws.account import account_file
+from local.aws.environment import ACCOUNT, REGION
 from tests.local.sagemaker.conftest import BUCKET, Aws, until
 from tests.local.sagemaker.test_endpoints import _config
 from tests.local.sagemaker.test_tuning import _request as tuning_request
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.cloud
 
 @pytest.fixture
 def tag() -> dict[str, str]:
-    """A tag that nothing else carries."""
+    """Return a tag that nothing else carries."""
     return {"Key": "storyloom:app", "Value": f"app-{uuid4().hex[:8]}"}
 
 
@@ -101,12 +101,12 @@ def test_the_trials_of_a_tuning_job_carry_its_tags(aws: Aws, job_role: str, tag:
 
 @pytest.fixture
 def unverified(aws: Aws) -> Iterator[None]:
-    """An account that CloudFront refuses until support has looked at it."""
+    """Return an account that CloudFront refuses until support has looked at it."""
     path = aws.cloud.folders.account
-    before = account.read(path)
-    account.write(path, replace(before, cloudfront_verified=False))
+    before = account_file.read_account(path)
+    account_file.write_account(path, replace(before, cloudfront_verified=False))
     yield
-    account.write(path, before)
+    account_file.write_account(path, before)
 
 
 @pytest.mark.aws_fact

@@ -29,7 +29,7 @@ class Machine:
     queue: str
 
     def start(self) -> tuple[str, str]:
-        """Returns the execution's ARN and the task's token."""
+        """Return the execution's ARN and the task's token."""
         execution = self.aws.client("stepfunctions").start_execution(stateMachineArn=self.arn)
         received = until(
             lambda: self.aws.client("sqs").receive_message(QueueUrl=self.queue),
@@ -40,7 +40,7 @@ class Machine:
 
 @pytest.fixture(scope="module")
 def machine(aws: Aws) -> Machine:
-    """The deployed machine."""
+    """Return the deployed machine."""
     queue = aws.client("sqs").create_queue(QueueName=f"tokens-{uuid4().hex[:8]}")["QueueUrl"]
     resource = "arn:aws:states:::sqs:sendMessage.waitForTaskToken"
     parameters = {"QueueUrl": queue, "MessageBody": {"token.$": "$$.Task.Token"}}

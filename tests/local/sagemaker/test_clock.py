@@ -16,7 +16,7 @@ NOON = datetime(2031, 3, 2, 12, tzinfo=UTC)
 
 @pytest.fixture
 def noon(aws: Aws) -> Iterator[Path]:
-    """The clock's file, which stands at noon."""
+    """Return the clock's file, which stands at noon."""
     aws.clock.write_text(str(NOON.timestamp()))
     yield aws.clock
     aws.clock.unlink()

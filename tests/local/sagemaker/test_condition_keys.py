@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from local.environment import ACCOUNT
+from local.aws.environment import ACCOUNT
 from tests.local.sagemaker.conftest import BUCKET, Aws, training_request
 
 pytestmark = pytest.mark.cloud
@@ -34,7 +34,7 @@ def _denied(call: Any, **request: Any) -> bool:
 
 @pytest.fixture(scope="module")
 def table(aws: Aws) -> Iterator[str]:
-    """A table like the app's."""
+    """Return a table like the app's."""
     dynamodb = aws.client("dynamodb")
     dynamodb.create_table(
         TableName=_TABLE,
@@ -51,7 +51,7 @@ def table(aws: Aws) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def runs_only(aws: Aws, table: str) -> Any:
-    """A client of somebody who may use one partition, and those that begin with USAGE#."""
+    """Return a client of somebody who may use one partition, and those that begin with USAGE#."""
     statement = {
         "Action": [f"dynamodb:{action}" for action in _ACTIONS],
         "Resource": "*",

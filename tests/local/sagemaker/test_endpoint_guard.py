@@ -9,9 +9,9 @@ from uuid import uuid4
 import pytest
 from botocore.exceptions import ClientError
 
-from local import account
-from local.account import Account
-from local.environment import ACCOUNT, REGION
+from local.aws.account import account_file
+from local.aws.account.account_file import Account
+from local.aws.environment import ACCOUNT, REGION
 from stacks.endpoint_guard import definition
 from tests.local.sagemaker.conftest import Aws, until
 from tests.local.sagemaker.test_endpoints import WORDS, _config
@@ -22,10 +22,10 @@ pytestmark = pytest.mark.cloud
 
 
 @pytest.fixture(autouse=True)
-def _account_of_before(aws: Aws) -> Iterator[None]:
-    before = account.read(aws.cloud.folders.account)
+def _restore_account(aws: Aws) -> Iterator[None]:
+    before = account_file.read_account(aws.cloud.folders.account)
     yield
-    account.write(aws.cloud.folders.account, before)
+    account_file.write_account(aws.cloud.folders.account, before)
 
 
 def _guard(aws: Aws, endpoint: str, table: str) -> str:
@@ -84,7 +84,7 @@ def test_an_overdue_endpoint_is_deleted_while_every_function_is_throttled(aws: A
     )
     guard, now = _guard(aws, endpoint, table), datetime.now(UTC)
     keeper = Function(aws)
-    account.write(aws.cloud.folders.account, Account("new"))
+    account_file.write_account(aws.cloud.folders.account, Account("new"))
     # What ten waiting streams leave of a new account's ten.
     aws.cloud.set_quota(CONCURRENCY, 0)
     aws.client("lambda").invoke(FunctionName=keeper.name, InvocationType="Event", Payload=b"{}")

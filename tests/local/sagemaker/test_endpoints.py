@@ -10,7 +10,7 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
-from local.processes import belonging_to, cloud_id
+from local.aws.processes import belonging_to, cloud_id
 from tests.local.sagemaker.conftest import BUCKET, Aws, until
 from tests.local.sagemaker.echo_server import PIECE_SECONDS
 
@@ -21,7 +21,7 @@ WORDS = "the tide comes in and stays for supper"
 
 @pytest.fixture(scope="module")
 def endpoint(aws: Aws, job_role: str) -> Iterator[str]:
-    """An endpoint in service."""
+    """Return an endpoint in service."""
     name = f"endpoint-{uuid4().hex[:8]}"
     config = _config(aws, job_role, WORDS)
     aws.client("sagemaker").create_endpoint(EndpointName=name, EndpointConfigName=config)
@@ -184,7 +184,7 @@ def _stream(aws: Aws, endpoint: str) -> Any:
 
 
 def _config(aws: Aws, role: str, words: str | None, instance: str = "ml.g6.xlarge") -> str:
-    """An endpoint configuration whose model says `words`."""
+    """Return an endpoint configuration whose model says `words`."""
     name = f"model-{uuid4().hex[:8]}"
     aws.client("s3").put_object(
         Bucket=BUCKET, Key=f"{name}/{'words' if words else 'nothing'}.txt", Body=words or "-"
@@ -221,7 +221,7 @@ def _until_gone(aws: Aws, name: str) -> None:
 
 
 def _servers(aws: Aws, endpoint: str) -> list[psutil.Process]:
-    """The processes that serve this endpoint."""
+    """Return the processes that serve this endpoint."""
     return [
         process
         for process in belonging_to(cloud_id(aws.cloud.state))

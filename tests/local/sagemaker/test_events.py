@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from botocore.exceptions import ClientError
 
-from local.environment import ACCOUNT, REGION
+from local.aws.environment import ACCOUNT, REGION
 from tests.local.sagemaker.conftest import Aws, until
 
 pytestmark = pytest.mark.cloud
@@ -53,7 +53,7 @@ class Function:
         functions.get_waiter("function_active_v2").wait(FunctionName=self.name)
 
     def calls(self) -> list[dict[str, Any]]:
-        """What it was called with so far."""
+        """Return the events of its calls so far."""
         s3 = self.aws.client("s3")
         listed = s3.list_objects_v2(Bucket=self.bucket).get("Contents", [])
         bodies = [s3.get_object(Bucket=self.bucket, Key=item["Key"])["Body"].read() for item in listed]
@@ -62,7 +62,7 @@ class Function:
 
 @pytest.fixture
 def function(aws: Aws) -> Function:
-    """A new function."""
+    """Return a new function."""
     return Function(aws)
 
 

@@ -10,9 +10,9 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from local import account
-from local.account import Account
-from local.environment import REGION
+from local.aws.account import account_file
+from local.aws.account.account_file import Account
+from local.aws.environment import REGION
 from tests.local.sagemaker.conftest import Aws, until
 from tests.local.sagemaker.test_events import Function
 
@@ -22,16 +22,16 @@ CONCURRENCY = "Concurrent executions"
 
 
 @pytest.fixture(autouse=True)
-def _account_of_before(aws: Aws) -> Iterator[None]:
-    """Other tests have the limits of the usual account."""
-    before = account.read(aws.cloud.folders.account)
+def _restore_account(aws: Aws) -> Iterator[None]:
+    """Restore the limits of the usual account for other tests."""
+    before = account_file.read_account(aws.cloud.folders.account)
     yield
-    account.write(aws.cloud.folders.account, before)
+    account_file.write_account(aws.cloud.folders.account, before)
 
 
 @pytest.fixture(scope="module")
 def function(aws: Aws) -> Function:
-    """A function that notes its calls."""
+    """Return a function that notes its calls."""
     return Function(aws)
 
 
@@ -43,7 +43,7 @@ def _refused(call: Any, **request: Any) -> dict[str, Any]:
 
 
 def _impatient(aws: Aws) -> Any:
-    """A client that does not wait and ask again when it is throttled."""
+    """Return a client that does not wait and ask again when it is throttled."""
     environment = aws.cloud.environment()
     session: Any = boto3.Session(
         environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"], region_name=REGION
@@ -60,7 +60,7 @@ def _impatient(aws: Aws) -> Any:
 def test_a_new_account_has_functions_of_3008_mb_at_most(aws: Aws, function: Function) -> None:
     functions = aws.client("lambda")
     functions.update_function_configuration(FunctionName=function.name, MemorySize=4096)
-    account.write(aws.cloud.folders.account, Account("new"))
+    account_file.write_account(aws.cloud.folders.account, Account("new"))
     error = _refused(functions.update_function_configuration, FunctionName=function.name, MemorySize=3009)[
         "Error"
     ]
@@ -73,7 +73,7 @@ def test_a_new_account_has_functions_of_3008_mb_at_most(aws: Aws, function: Func
 
 @pytest.mark.aws_fact
 def test_a_new_account_rolls_back_a_stack_with_a_larger_function(aws: Aws) -> None:
-    account.write(aws.cloud.folders.account, Account("new"))
+    account_file.write_account(aws.cloud.folders.account, Account("new"))
     formation, name = aws.client("cloudformation"), f"large-{uuid4().hex[:8]}"
     properties = {
         "Runtime": "python3.13",
@@ -151,7 +151,7 @@ def test_reservations_must_leave_enough_to_the_other_functions(aws: Aws, functio
     error = _refused(functions.put_function_concurrency, **reserve)["Error"]
     assert error["Code"] == "InvalidParameterValueException"
     assert "UnreservedConcurrentExecution below its minimum value of [100]" in error["Message"]
-    account.write(aws.cloud.folders.account, Account("new"))
+    account_file.write_account(aws.cloud.folders.account, Account("new"))
     error = _refused(functions.put_function_concurrency, **{**reserve, "ReservedConcurrentExecutions": 1})[
         "Error"
     ]
@@ -164,7 +164,7 @@ def test_the_account_says_how_many_functions_may_run(aws: Aws, function: Functio
     limits = functions.get_account_settings()["AccountLimit"]
     assert (limits["ConcurrentExecutions"], limits["UnreservedConcurrentExecutions"]) == (1_000, 995)
     functions.delete_function_concurrency(FunctionName=function.name)
-    account.write(aws.cloud.folders.account, Account("new"))
+    account_file.write_account(aws.cloud.folders.account, Account("new"))
     assert functions.get_account_settings()["AccountLimit"]["ConcurrentExecutions"] == 10
 
 

@@ -22,7 +22,7 @@ MESSAGE = """
 import os, sys
 from pathlib import Path
 
-root = Path(os.environ["STORYLOOM_PROCESSING_ROOT"]).parent
+root = Path(os.environ["LOCAL_AWS_PROCESSING_ROOT"]).parent
 (root / "output").mkdir(exist_ok=True)
 (root / "output" / "message").write_bytes({message})
 print("the log", (root / "config" / "processingjobconfig.json").read_text(), flush=True)
@@ -31,7 +31,7 @@ raise SystemExit(3)
 
 
 def trained(aws: Aws, role: str, program: str, **changes: Any) -> dict[str, Any]:
-    """A training job with this program, when it has ended."""
+    """Return a training job with this program, when it has ended."""
     prefix = f"failures/{uuid4().hex[:8]}"
     aws.client("s3").put_object(Bucket=BUCKET, Key=f"{prefix}/train.py", Body=program)
     source = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/{prefix}/"}
@@ -40,7 +40,7 @@ def trained(aws: Aws, role: str, program: str, **changes: Any) -> dict[str, Any]
 
 
 def processed(aws: Aws, role: str, message: bytes) -> dict[str, Any]:
-    """A processing job that leaves a message and fails, when it has ended."""
+    """Return a processing job that leaves a message and fails, when it has ended."""
     name = f"fails-{uuid4().hex[:8]}"
     key = f"failures/{name}/process.py"
     aws.client("s3").put_object(Bucket=BUCKET, Key=key, Body=MESSAGE.format(message=message))

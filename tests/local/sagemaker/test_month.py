@@ -218,7 +218,7 @@ class Walk:
 
 @pytest.fixture
 def app(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Iterator[MonthOfTheApp]:
-    """The app in a month of its own."""
+    """Return the app in a month of its own."""
     month = MonthClock(aws.clock, datetime(2031, 3, 2, 9, tzinfo=UTC))
     try:
         yield MonthOfTheApp(aws, month, monkeypatch)

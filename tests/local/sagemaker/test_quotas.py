@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from botocore.exceptions import ClientError
 
-from local import account
+from local.aws.account import account_file
 from tests.local.sagemaker.conftest import Aws, training_request, until
 from tests.local.sagemaker.test_endpoints import _config, _settled, _until_gone
 from tests.local.sagemaker.test_transform import _model
@@ -24,11 +24,11 @@ SPOT = {
 
 
 @pytest.fixture(autouse=True)
-def _quotas_of_before(aws: Aws) -> Iterator[None]:
-    """Other tests have the quotas of the usual account."""
-    before = account.read(aws.cloud.folders.account)
+def _restore_quotas(aws: Aws) -> Iterator[None]:
+    """Restore the quotas of the usual account for other tests."""
+    before = account_file.read_account(aws.cloud.folders.account)
     yield
-    account.write(aws.cloud.folders.account, before)
+    account_file.write_account(aws.cloud.folders.account, before)
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def _is_idle(aws: Aws) -> bool:
 
 
 def _instances_in_use(aws: Aws) -> int:
-    """How many instances the endpoints of other tests hold, once none of them is being made or deleted."""
+    """Count the instances of other tests' endpoints, once none of them is being created or deleted."""
     sagemaker = aws.client("sagemaker")
 
     def endpoints() -> dict[str, Any]:
@@ -164,7 +164,7 @@ def _instances_in_use(aws: Aws) -> int:
 
 
 def _described(aws: Aws, name: str) -> dict[str, Any] | None:
-    """The endpoint, or None if it was deleted since it was listed."""
+    """Return the endpoint, or None if it was deleted since it was listed."""
     try:
         return dict(aws.client("sagemaker").describe_endpoint(EndpointName=name))
     except ClientError:

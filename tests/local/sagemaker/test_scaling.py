@@ -20,13 +20,13 @@ LONG = "on and on goes the story of the tide that came for supper and stayed for
 
 @pytest.fixture(scope="module")
 def role(aws: Aws) -> str:
-    """A hosting role that SageMaker may look at alarms with."""
+    """Return a hosting role that SageMaker may look at alarms with."""
     return aws.role("sagemaker.amazonaws.com", {**JOB_PERMISSIONS, "cloudwatch:DescribeAlarms": "*"})
 
 
 @pytest.fixture
 def endpoint(aws: Aws, role: str) -> Iterator[str]:
-    """An endpoint of one server."""
+    """Return an endpoint of one server."""
     name = f"scaled-{uuid4().hex[:8]}"
     aws.client("sagemaker").create_endpoint(EndpointName=name, EndpointConfigName=_config(aws, role, LONG))
     assert _settled(aws, name)["EndpointStatus"] == "InService"
@@ -54,7 +54,7 @@ def _count(aws: Aws, name: str) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _asking(aws: Aws, name: str, at_once: int) -> Iterator[None]:
-    """So many callers, each with one streamed answer after the other."""
+    """Return so many callers, each with one streamed answer after the other."""
     over = threading.Event()
 
     def ask() -> None:

@@ -21,7 +21,7 @@ def handler(event, context):
 
 @pytest.fixture(scope="module")
 def function(aws: Aws) -> str:
-    """A function that answers with as many characters as it is asked for."""
+    """Return a function that answers with as many characters as it is asked for."""
     bundle = io.BytesIO()
     with zipfile.ZipFile(bundle, "w") as archive:
         archive.writestr("echo.py", ECHO)

@@ -9,9 +9,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from local import account
-from local.account import Account
-from local.environment import ACCOUNT, REGION
+from local.aws.account import account_file
+from local.aws.account.account_file import Account
+from local.aws.environment import ACCOUNT, REGION
 from tests.local.sagemaker.conftest import Aws
 
 pytestmark = pytest.mark.cloud
@@ -21,11 +21,11 @@ CONCURRENCY = {"ServiceCode": "lambda", "QuotaCode": "L-B99A9384"}
 
 
 @pytest.fixture(autouse=True)
-def _account_of_before(aws: Aws) -> Iterator[None]:
-    """Other tests have the limits of the usual account."""
-    before = account.read(aws.cloud.folders.account)
+def _restore_account(aws: Aws) -> Iterator[None]:
+    """Restore the limits of the usual account for other tests."""
+    before = account_file.read_account(aws.cloud.folders.account)
     yield
-    account.write(aws.cloud.folders.account, before)
+    account_file.write_account(aws.cloud.folders.account, before)
 
 
 def _quotas(aws: Aws, operation: str = "list_service_quotas", **page: int) -> dict[str, dict[str, Any]]:
@@ -44,7 +44,9 @@ def _refused(call: Any, **request: Any) -> tuple[str, str]:
 
 @pytest.mark.aws_fact
 def test_a_new_account_lists_its_gpus_as_zero_over_many_pages(aws: Aws) -> None:
-    account.write(aws.cloud.folders.account, Account("new", {"ml.g5.xlarge for endpoint usage": 1}))
+    account_file.write_account(
+        aws.cloud.folders.account, Account("new", {"ml.g5.xlarge for endpoint usage": 1})
+    )
     quotas = _quotas(aws)
     assert (quotas[ENDPOINT]["Value"], quotas[ENDPOINT]["QuotaCode"]) == (0, "L-D470D954")
     assert quotas["ml.g5.xlarge for endpoint usage"]["Value"] == 1
@@ -57,7 +59,7 @@ def test_a_new_account_lists_its_gpus_as_zero_over_many_pages(aws: Aws) -> None:
 @pytest.mark.aws_fact
 def test_what_a_region_does_not_have_has_no_quota(aws: Aws) -> None:
     code = _quotas(aws)[ENDPOINT]["QuotaCode"]
-    account.write(aws.cloud.folders.account, replace(Account(), not_offered=("ml.g6.xlarge",)))
+    account_file.write_account(aws.cloud.folders.account, replace(Account(), not_offered=("ml.g6.xlarge",)))
     assert ENDPOINT not in _quotas(aws)
     assert ENDPOINT not in _quotas(aws, "list_aws_default_service_quotas")
     ask = aws.client("service-quotas").get_service_quota
@@ -67,7 +69,7 @@ def test_what_a_region_does_not_have_has_no_quota(aws: Aws) -> None:
 @pytest.mark.aws_fact
 def test_an_increase_is_asked_for_once_and_waits(aws: Aws) -> None:
     quotas = aws.client("service-quotas")
-    account.write(aws.cloud.folders.account, Account("new"))
+    account_file.write_account(aws.cloud.folders.account, Account("new"))
     wish = {"ServiceCode": "sagemaker", "QuotaCode": _quotas(aws)[ENDPOINT]["QuotaCode"]}
     code, message = _refused(quotas.request_service_quota_increase, **wish, DesiredValue=0)
     assert (code, message) == (

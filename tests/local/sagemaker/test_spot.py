@@ -9,8 +9,7 @@ import torch
 from botocore.exceptions import ClientError
 from safetensors.torch import load
 
-import training_code
-from local.plugin.sagemaker.training_request import SPOT_INTERRUPTION_TAG
+from local.aws.sagemaker.training_request import SPOT_INTERRUPTION_TAG
 from tests.local.sagemaker.conftest import BUCKET, Aws, training_request, until
 from tests.unit.tiny_model import chat_example, save_tiny_model, write_examples
 
@@ -29,26 +28,27 @@ SETTINGS = {
     "epochs": "12",
     "checkpoint_steps": str(CHECKPOINT_STEPS),
 }
+CODE = Path(__file__).resolve().parents[3] / "training_code"
 ENTRY_POINT = {"sagemaker_program": "train.py", "sagemaker_submit_directory": "/opt/ml/input/data/code"}
 INTERRUPTED = [{"Key": SPOT_INTERRUPTION_TAG, "Value": "progress step=9 "}]
 
 
 @pytest.fixture(scope="module")
 def data(aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The real code, a tiny model and a few tales in S3; their prefix."""
+    """Return the real code, a tiny model and a few tales in S3; their prefix."""
     root = tmp_path_factory.mktemp("spot")
     save_tiny_model(root / "model")
     for part, numbers in (("train", range(12)), ("validation", range(20, 23))):
         write_examples(root / part, [chat_example(n, "and the bell sang on " * (1 + n % 3)) for n in numbers])
     files = [(f"{path.parent.name}/{path.name}", path) for path in root.rglob("*") if path.is_file()]
-    files += [(f"code/{path.name}", path) for path in Path(training_code.__file__).parent.glob("*.*")]
+    files += [(f"code/{path.relative_to(CODE)}", path) for path in CODE.rglob("*.py")]
     for key, path in files:
         aws.client("s3").put_object(Bucket=BUCKET, Key=f"spot/{key}", Body=path.read_bytes())
     return f"s3://{BUCKET}/spot"
 
 
 def train(aws: Aws, role: str, data: str, name: str, **changes: Any) -> dict[str, Any]:
-    """A managed spot job with the real code, when it has ended."""
+    """Return a managed spot job with the real code, when it has ended."""
     started_by_toolkit = training_request(name, role)
     for member in ("ContainerEntrypoint", "ContainerArguments"):
         del started_by_toolkit["AlgorithmSpecification"][member]
@@ -100,7 +100,7 @@ def test_a_job_that_loses_its_spot_machine_without_a_warning_ends_with_the_same_
         "Uploading",
     ]
     log = aws.log(LOGS, "spot-interrupted/algo-1-")
-    (went_on,) = [line for line in log if line.startswith("Going on from step ")]
+    (went_on,) = [line for line in log if line.startswith("Resuming from step ")]
     assert int(re.findall(r"\d+", went_on)[0]) % CHECKPOINT_STEPS == 0, (
         "the toolkit passes no signal on: no checkpoint is written at the interruption"
     )

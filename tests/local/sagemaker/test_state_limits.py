@@ -18,7 +18,7 @@ WRITES = ("PutObject", "GetObject", "ListMultipartUploadParts", "AbortMultipartU
 
 
 def run(aws: Aws, first: dict[str, Any], given: dict[str, Any], **permissions: str) -> dict[str, Any]:
-    """The description of an execution of a machine whose one state is `first`, when it has ended."""
+    """Return the description of an execution of a machine whose one state is `first`, when it has ended."""
     states = aws.client("stepfunctions")
     allowed = {"states:StartExecution": "*", **permissions}
     machine = states.create_state_machine(
@@ -36,7 +36,7 @@ def run(aws: Aws, first: dict[str, Any], given: dict[str, Any], **permissions: s
 
 
 def map_over(count: int, **changes: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A Distributed Map whose children give a large result each, and its input."""
+    """Return a Distributed Map whose children give a large result each, and its input."""
     child = {"Type": "Pass", "Result": LARGE, "End": True}
     state = {
         "Type": "Map",

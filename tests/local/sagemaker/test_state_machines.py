@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from botocore.exceptions import ClientError
 
-from local.environment import ACCOUNT, REGION
+from local.aws.environment import ACCOUNT, REGION
 from tests.local.sagemaker.conftest import BUCKET, Aws, training_request, until
 
 pytestmark = pytest.mark.cloud
@@ -46,14 +46,14 @@ class Machine:
     role: str
 
     def start(self, **hyperparameters: str) -> tuple[str, str]:
-        """Returns the execution's ARN and the job's name."""
+        """Return the execution's ARN and the job's name."""
         job = f"job-{uuid4().hex[:8]}"
         given = json.dumps({"job": job, "hyperparameters": {**hyperparameters, **ENTRY_POINT}})
         execution = self.aws.client("stepfunctions").start_execution(stateMachineArn=self.arn, input=given)
         return execution["executionArn"], job
 
     def ended(self, execution: str) -> dict[str, Any]:
-        """The execution's description when it has ended."""
+        """Return the execution's description when it has ended."""
         states = self.aws.client("stepfunctions")
         return until(
             lambda: states.describe_execution(executionArn=execution),
@@ -62,7 +62,7 @@ class Machine:
 
 
 def definition(job_role: str) -> dict[str, Any]:
-    """The machine's definition."""
+    """Return the machine's definition."""
     request = training_request("", job_role)
     # What Step Functions is not known to take.
     del request["TrainingJobName"], request["OutputDataConfig"]["CompressionType"]
@@ -112,7 +112,7 @@ def definition(job_role: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def machine(aws: Aws, job_role: str) -> Machine:
-    """The deployed machine."""
+    """Return the deployed machine."""
     lines = "\n".join(json.dumps({"key": f"story-{number}"}) for number in range(45))
     aws.client("s3").put_object(Bucket=BUCKET, Key="items.jsonl", Body=lines)
     bundle = io.BytesIO()

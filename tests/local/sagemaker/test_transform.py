@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from botocore.exceptions import ClientError
 
-from local.processes import belonging_to, cloud_id
+from local.aws.processes import belonging_to, cloud_id
 from tests.local.sagemaker.conftest import BUCKET, Aws, until
 
 pytestmark = pytest.mark.cloud
@@ -19,7 +19,7 @@ LOG = "/aws/sagemaker/TransformJobs"
 
 @pytest.fixture(scope="module")
 def model(aws: Aws, job_role: str) -> str:
-    """A model in an archive, as transform jobs want it."""
+    """Return a model in an archive, as transform jobs want it."""
     return _model(aws, job_role, {"words.txt": b"the words of the model"})
 
 

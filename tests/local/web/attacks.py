@@ -4,7 +4,7 @@ import json
 from typing import Any
 from urllib.parse import urlencode
 
-from local.environment import ACCOUNT, REGION
+from local.aws.environment import ACCOUNT, REGION
 from tests.local.web.conftest import WebApp
 
 FORGED_STACK = "forged"
@@ -23,7 +23,7 @@ ROOT_IN_THE_QUERY = {
 
 
 def targets(web: WebApp) -> dict[str, str]:
-    """Addresses at which a request did something before anybody asked who sent it."""
+    """Return addresses at which a request did something before anybody asked who sent it."""
     page, aws = web.front_door, f"https://127.0.0.1:{web.cloud.port}"
     query = urlencode(ROOT_IN_THE_QUERY)
     found = {}

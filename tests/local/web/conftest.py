@@ -19,7 +19,7 @@ import httpx
 import pytest
 from botocore.config import Config
 
-from local.cloud import LocalCloud
+from local.aws.local_aws import LocalAws
 
 ROOT = Path(__file__).resolve().parents[3]
 APP = Path(__file__).parent / "app" / "app.py"
@@ -30,7 +30,7 @@ STACK = "LocalWeb"
 class WebApp:
     """The deployed app and the ways to it."""
 
-    cloud: LocalCloud
+    cloud: LocalAws
 
     @cached_property
     def outputs(self) -> dict[str, str]:
@@ -52,7 +52,7 @@ class WebApp:
         return f"https://127.0.0.1:{self.cloud.port}/_aws/execute-api/{api}/{stage}"
 
     def client(self, service: str, **config: Any) -> Any:
-        """A boto3 client of the account's administrator, kept: making one takes a quarter of a second."""
+        """Return the administrator's boto3 client, kept because making one takes a quarter of a second."""
         key = (service, repr(sorted(config.items())))
         if key not in self._clients:
             environment = self.cloud.environment()
@@ -78,7 +78,7 @@ class WebApp:
         )
 
     def http(self, base: str, **named: Any) -> httpx.Client:
-        """An HTTP client that trusts the cloud and nothing of this machine's proxies."""
+        """Return an HTTP client that trusts the cloud and nothing of this machine's proxies."""
         return httpx.Client(base_url=base, verify=self._trust, trust_env=False, timeout=60, **named)
 
     @cached_property
@@ -86,7 +86,7 @@ class WebApp:
         return ssl.create_default_context(cafile=self.cloud.environment()["AWS_CA_BUNDLE"])
 
     def cognito(self, action: str, body: dict[str, Any], *, directly: bool = False) -> httpx.Response:
-        """A call of Cognito's public API as the page makes it: unsigned, through the front door.
+        """Return a call of Cognito's public API as the page makes it: unsigned, through the front door.
 
         The front door passes what the page and the command line use; AWS itself takes more (`directly`).
         """
@@ -101,7 +101,7 @@ class WebApp:
             return client.post(path, json=body, headers=headers)
 
     def new_person(self, *, temporary: bool = False) -> tuple[str, str]:
-        """Name and password of a person who may sign in; a temporary password has to be changed."""
+        """Return name and password of a person who may sign in; a temporary password has to be changed."""
         name, password = f"p{secrets.token_hex(4)}@example.com", f"{secrets.token_urlsafe(12)}-aA1"
         admin = self.client("cognito-idp")
         pool = self.outputs["UserPoolId"]
@@ -117,7 +117,7 @@ class WebApp:
         return name, password
 
     def initiate(self, name: str, password: str, client: str = "UserPoolClientId") -> dict[str, Any]:
-        """The answer to a sign-in with name and password, through the client of an output."""
+        """Return the answer to a sign-in with name and password, through the client of an output."""
         answer = self.cognito(
             "InitiateAuth",
             {
@@ -135,7 +135,7 @@ class WebApp:
         return {"Authorization": f"Bearer {tokens['IdToken']}"}
 
     def wait_for_log(self, text: str, seconds: float = 10) -> str:
-        """The first line of the web function's log with `text` in it."""
+        """Return the first line of the web function's log with `text` in it."""
         group = f"/aws/lambda/{self.outputs['WebFunction']}"
         deadline = time.monotonic() + seconds
         lines: list[str] = []
@@ -157,7 +157,7 @@ class WebApp:
         )
 
 
-def _cdk(cloud: LocalCloud, *arguments: str) -> None:
+def _cdk(cloud: LocalAws, *arguments: str) -> None:
     variables = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CDK_"))},
         **cloud.environment(),
@@ -173,7 +173,7 @@ def _cdk(cloud: LocalCloud, *arguments: str) -> None:
 
 
 def free_port() -> int:
-    """A port that nothing listens on."""
+    """Return a port that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -182,9 +182,9 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
-    """The app, deployed; the cloud is gone afterwards."""
+    """Return the app, deployed; the cloud is gone afterwards."""
     state = tmp_path_factory.mktemp("web-cloud")
-    cloud = LocalCloud(ROOT, state, port=free_port(), page_port=free_port())
+    cloud = LocalAws(state, port=free_port(), page_port=free_port())
     cloud.up()
     try:
         _cdk(cloud, "bootstrap", "aws://123456789012/us-east-1")

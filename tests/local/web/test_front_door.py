@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from local.cloud import LocalCloud
-from tests.local.web.conftest import ROOT, WebApp, free_port
+from local.aws.local_aws import LocalAws
+from tests.local.web.conftest import WebApp, free_port
 
 pytestmark = pytest.mark.cloud
 
@@ -18,7 +18,7 @@ CSP = "default-src 'self'; frame-ancestors 'none'"  # as app/app.py sets it
 
 @pytest.fixture
 def browser(web: WebApp, request: pytest.FixtureRequest) -> httpx.Client:
-    """What a browser is to the front door."""
+    """Return a client that sends a browser's requests to the front door."""
     client = web.http(web.front_door)
     request.addfinalizer(client.close)
     return client
@@ -111,7 +111,7 @@ def test_the_forms_conditions_are_kept(
 
 
 def _link(web: WebApp, key: str) -> str:
-    """A presigned GET as a function makes it, led through the front door as the API does."""
+    """Return a presigned GET as a function makes it, led through the front door as the API does."""
     bucket = web.outputs["UploadsBucket"]
     web.client("s3").put_object(Bucket=bucket, Key=key, Body=b"<h1>A report</h1>", ContentType="text/html")
     signer = web.client("s3", signature_version="s3v4")
@@ -134,8 +134,15 @@ def test_without_its_signature_a_link_opens_nothing(browser: httpx.Client, web: 
     assert browser.get(re.sub("(Signature=)[0-9a-f]{8}", r"\g<1>00000000", link)).status_code == 403
 
 
+def test_the_door_answers_at_every_address_that_localhost_may_mean(web: WebApp) -> None:
+    """A browser tries ::1 first."""
+    for address in ("127.0.0.1", "[::1]"):
+        answer = httpx.get(f"http://{address}:{web.cloud.page_port}/api/health", trust_env=False)
+        assert answer.json() == {"ok": True}
+
+
 def test_before_a_deployment_the_door_says_so_and_beside_another_cloud(tmp_path: Path, web: WebApp) -> None:
-    cloud = LocalCloud(ROOT, tmp_path / "empty", port=free_port(), page_port=free_port())
+    cloud = LocalAws(tmp_path / "empty", port=free_port(), page_port=free_port())
     cloud.up()
     try:
         answer = httpx.get(cloud.page_url, trust_env=False)

@@ -59,14 +59,14 @@ class Function:
         self.client, self.name = web.client("lambda"), name
 
     def __call__(self, event: Any) -> tuple[str, Any]:
-        """The function's error kind (empty when there is none) and its answer."""
+        """Return the function's error kind (empty when there is none) and its answer."""
         answer = self.client.invoke(FunctionName=self.name, Payload=json.dumps(event))
         return answer.get("FunctionError", ""), json.loads(answer["Payload"].read())
 
 
 @pytest.fixture(scope="module")
 def function(web: WebApp) -> Iterator[Function]:
-    """A function whose handler string has two dots, for a Python that this machine need not have."""
+    """Return a function whose handler string has two dots, for a Python that this machine need not have."""
     role = web.client("iam").create_role(RoleName="tired", AssumeRolePolicyDocument=json.dumps(TRUST))
     function = Function(web, "tired")
     function.client.create_function(

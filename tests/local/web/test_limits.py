@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from local import account
+from local.aws.account import account_file
 from tests.local.web.conftest import WebApp
 
 pytestmark = pytest.mark.cloud
@@ -12,12 +12,12 @@ pytestmark = pytest.mark.cloud
 
 @pytest.fixture
 def no_concurrency(web: WebApp) -> Iterator[None]:
-    """An account whose functions are all busy."""
+    """Return an account whose functions are all busy."""
     path = web.cloud.folders.account
-    before = account.read(path)
-    account.set_quota(path, "Concurrent executions", 0)
+    before = account_file.read_account(path)
+    account_file.set_quota(path, "Concurrent executions", 0)
     yield
-    account.write(path, before)
+    account_file.write_account(path, before)
 
 
 @pytest.mark.aws_fact

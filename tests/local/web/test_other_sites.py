@@ -140,7 +140,7 @@ def _launch(chromium: BrowserType) -> Browser:
 
 @pytest.fixture
 def tab(chromium: Browser) -> Iterator[Page]:
-    """A tab of a browser that finds the attacker's names."""
+    """Return a tab of a browser that finds the attacker's names."""
     browser = _launch(chromium.browser_type)
     page = browser.new_page(ignore_https_errors=True)
     page.set_default_timeout(TIMEOUT_MS)

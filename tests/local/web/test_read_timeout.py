@@ -13,7 +13,7 @@ pytestmark = pytest.mark.cloud
 
 @pytest.fixture
 def browser(web: WebApp) -> Iterator[httpx.Client]:
-    """A client of the front door, for a function that is warm."""
+    """Return a client of the front door, for a function that is warm."""
     with web.http(web.front_door, headers=web.signed_in) as client:
         assert client.get("/api/health").status_code == 200
         yield client

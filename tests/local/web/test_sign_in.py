@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from local.environment import Folders
+from local.aws.environment import Folders
 from tests.local.web.conftest import WebApp
 
 pytestmark = pytest.mark.cloud

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from local import processes
+from local.aws import processes
 from tests.local.web.conftest import WebApp
 
 pytestmark = pytest.mark.cloud
@@ -16,14 +16,14 @@ pytestmark = pytest.mark.cloud
 
 @pytest.fixture(params=["gateway", "front_door"])
 def way(request: pytest.FixtureRequest, web: WebApp) -> httpx.Client:
-    """A client of the API, straight through API Gateway or through the front door."""
+    """Return a client of the API, straight through API Gateway or through the front door."""
     client = web.http(getattr(web, request.param), headers=web.signed_in)
     request.addfinalizer(client.close)
     return client
 
 
 def _arrivals(client: httpx.Client, path: str) -> list[tuple[float, bytes]]:
-    """When each read of the body came (seconds since the answer's head), and what it brought."""
+    """Return each piece of the body with its seconds since the answer's head."""
     with client.stream("GET", path) as answer:
         assert answer.status_code == 200
         begun = time.monotonic()
@@ -79,9 +79,12 @@ def test_what_nobody_reads_takes_no_memory(way: httpx.Client, web: WebApp) -> No
 
 
 def _server_megabytes(web: WebApp) -> float:
-    """What the processes of AWS on this machine hold: MiniStack and the front door."""
+    """Return the memory of MiniStack and the front door."""
     cloud = processes.cloud_id(web.cloud.state)
-    found = [*processes.running(cloud, "local.server"), *processes.running(cloud, "local.front_door")]
+    found = [
+        *processes.running_module(cloud, "local.aws.server"),
+        *processes.running_module(cloud, "local.aws.web.front_door"),
+    ]
     assert len(found) == 2
     return sum(process.memory_info().rss for process in found) / 1e6
 

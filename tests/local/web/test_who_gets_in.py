@@ -20,8 +20,8 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
-from local.environment import ACCOUNT, REGION
-from local.processes import belonging_to, cloud_id
+from local.aws.environment import ACCOUNT, REGION
+from local.aws.processes import belonging_to, cloud_id
 from tests.local.web.attacks import ROOT_IN_THE_QUERY, state_of
 from tests.local.web.conftest import WebApp
 
@@ -33,21 +33,21 @@ SIGN_IN = "AWSCognitoIdentityProviderService"
 
 @pytest.fixture
 def page(web: WebApp) -> Iterator[httpx.Client]:
-    """The front door."""
+    """Return the front door."""
     with web.http(web.front_door) as client:
         yield client
 
 
 @pytest.fixture
 def aws(web: WebApp) -> Iterator[httpx.Client]:
-    """The port of the AWS APIs."""
+    """Return the port of the AWS APIs."""
     with web.http(web.cloud.environment()["AWS_ENDPOINT_URL"]) as client:
         yield client
 
 
 @pytest.fixture(autouse=True)
 def nothing_happened(web: WebApp) -> Iterator[None]:
-    """Whatever a test sends, the cloud's stacks, functions, buckets and people stay as they were."""
+    """Require that the cloud's stacks, functions, buckets and people stay as they were."""
     before = state_of(web)
     yield
     assert state_of(web) == before
@@ -56,7 +56,7 @@ def nothing_happened(web: WebApp) -> Iterator[None]:
 def client_with(
     web: WebApp, service: str, key: str, secret: str, token: str | None = None, **config: Any
 ) -> Any:
-    """A client of somebody else."""
+    """Return a client of somebody else."""
     environment = web.cloud.environment()
     session: Any = boto3.Session(key, secret, token, region_name=REGION)
     return session.client(
@@ -163,7 +163,7 @@ def test_a_request_without_credentials_is_told_so(aws: httpx.Client, web: WebApp
 def signed(
     web: WebApp, service: str, url: str, body: bytes, method: str = "POST", **headers: str
 ) -> dict[str, str]:
-    """The headers of a request that botocore signed as the account's root."""
+    """Return the headers of a request that botocore signed as the account's root."""
     environment = web.cloud.environment()
     request = AWSRequest(method, url, headers=headers, data=body)
     root = Credentials(environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"])

@@ -18,7 +18,8 @@ from cli import reading
 from cli.check import read_settings
 from cli.errors import CommandError
 from cli.reading import StoryFile, read_all
-from stories.models import DataReport, Record
+from stories.records import Record
+from stories.report.data_report import DataReport
 from tests.unit.stories.material import prose
 
 CHECKOUT = Path(__file__).parents[3]
@@ -164,7 +165,7 @@ def _reading_processes(of: psutil.Process) -> list[psutil.Process]:
     return [
         child
         for child in of.children(recursive=True)
-        if child.status() != psutil.STATUS_ZOMBIE and "stories.reading_process" in " ".join(child.cmdline())
+        if child.status() != psutil.STATUS_ZOMBIE and "stories.reading.worker" in " ".join(child.cmdline())
     ]
 
 

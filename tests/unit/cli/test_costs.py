@@ -66,7 +66,7 @@ def run(*arguments: str) -> str:
     return done.output
 
 
-def test_it_says_what_is_spent_reserved_and_left_and_how_to_raise_the_limit(api: _Api) -> None:
+def test_costs_show_spent_reserved_left_and_how_to_raise_the_limit(api: _Api) -> None:
     said = run()
     assert "$6.25 spent in 2026-11, and $1.50 reserved for what runs now." in said
     assert "$12.25 of the limit of $20.00 is left." in said
@@ -78,7 +78,7 @@ def test_it_says_what_is_spent_reserved_and_left_and_how_to_raise_the_limit(api:
     assert "could not be read" not in said
 
 
-def test_an_empty_month_is_said_plainly(api: _Api) -> None:
+def test_an_empty_month_is_described(api: _Api) -> None:
     api.told = EMPTY
     said = run()
     assert "Nothing was spent in 2026-11, and nothing is reserved." in said
@@ -86,12 +86,12 @@ def test_an_empty_month_is_said_plainly(api: _Api) -> None:
     assert "by day" not in said
 
 
-def test_a_price_list_that_could_not_be_read_is_told(api: _Api) -> None:
+def test_a_price_list_that_could_not_be_read_is_reported(api: _Api) -> None:
     api.told = {**MONTH, "prices_failure": "ml.g6.xlarge: AccessDenied"}
-    assert "could not be read wholly the last time: ml.g6.xlarge: AccessDenied" in run()
+    assert "could not be read completely: ml.g6.xlarge: AccessDenied" in run()
 
 
-def test_programs_get_what_the_api_says(api: _Api) -> None:
+def test_json_output_is_the_apis_response(api: _Api) -> None:
     assert json.loads(run("--json")) == MONTH
 
 

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from cli import journey
 from cli.app import app
+from local.aws.local_aws import LocalAws
 from local.cloud import LocalCloud
 
 
@@ -31,12 +32,12 @@ def test_a_quota_that_was_set_before_the_start_is_kept(
     cloud = LocalCloud(tmp_path, tmp_path / "state", account="new")
     cloud.set_quota("ml.g6.xlarge for endpoint usage", 1)
 
-    def start(_: LocalCloud) -> Any:
+    def start(_: LocalAws) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("local.cloud._require_free", lambda _: nullcontext())
-    monkeypatch.setattr(LocalCloud, "_start", start)
-    monkeypatch.setattr(LocalCloud, "down", lambda _: None)
+    monkeypatch.setattr("local.aws.local_aws._require_free", lambda _: nullcontext())
+    monkeypatch.setattr(LocalAws, "_start", start)
+    monkeypatch.setattr(LocalAws, "down", lambda _: None)
     with pytest.raises(KeyboardInterrupt):
         cloud.up()
     written = json.loads(cloud.folders.account.read_text())

@@ -77,7 +77,7 @@ def test_everybody_is_listed_with_role_and_state(calls: list[Any]) -> None:
     assert json.loads(_run("people", "list", "--json")) == [ADA, WRITER]
 
 
-def test_an_invitation_makes_a_reader_unless_it_says_more(calls: list[Any]) -> None:
+def test_an_invitation_makes_a_reader_by_default(calls: list[Any]) -> None:
     assert "new@example.com is invited as reader." in _run("people", "invite", "new@example.com")
     _run("people", "invite", "new@example.com", "--role", "owner")
     assert [body["role"] for _, _, body in calls] == ["reader", "owner"]

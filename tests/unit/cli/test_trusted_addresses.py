@@ -20,9 +20,9 @@ from cli.app import app, main
 from cli.browser import cached_page
 from cli.connection import Connection, connect, keep_file, sign_in_and_keep
 from cli.errors import CommandError
-from local import private_file
-from local.errors import LocalCloudError
-from local.processes import MARKER, cloud_id
+from local.aws import private_file
+from local.aws.errors import LocalCloudError
+from local.aws.processes import MARKER, cloud_id
 
 PAGE = "https://d111111abcdef8.cloudfront.net"
 COGNITO = "https://cognito-idp.eu-central-1.amazonaws.com/"
@@ -129,20 +129,20 @@ def supervisor(checkout: Path) -> Iterator[int]:
         yield process.pid
 
 
-def test_a_novel_is_not_sent_where_the_folder_says(
+def test_stories_are_not_sent_to_an_address_from_the_folder(
     server: Attacker, checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     brought = tmp_path / "brought"
     record(brought, server.url)
     (brought / "novel.txt").write_text("Once upon a time.")
     monkeypatch.chdir(brought)
-    private_file.write(keep_file(), json.dumps({"url": PAGE, "refresh_token": "r"}))
-    with pytest.raises(CommandError, match=r"cloud\.json is not of the checkout"):
+    private_file.write_private(keep_file(), json.dumps({"url": PAGE, "refresh_token": "r"}))
+    with pytest.raises(CommandError, match=r"cloud\.json does not belong to"):
         CliRunner().invoke(app, ["upload", "novel.txt"], catch_exceptions=False)
     assert server.seen == []
 
 
-def test_a_link_to_another_folders_record_is_none_of_ours(
+def test_a_link_to_another_folders_record_is_refused(
     server: Attacker, checkout: Path, tmp_path: Path
 ) -> None:
     record(tmp_path / "brought", server.url)
@@ -153,7 +153,7 @@ def test_a_link_to_another_folders_record_is_none_of_ours(
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o660, 0o602])
-def test_a_record_that_others_may_touch_is_not_read(
+def test_a_record_that_others_may_change_is_not_read(
     server: Attacker, checkout: Path, supervisor: int, mode: int
 ) -> None:
     record(checkout, server.url, mode, pid=supervisor)
@@ -162,7 +162,7 @@ def test_a_record_that_others_may_touch_is_not_read(
     assert server.seen == []
 
 
-def test_a_record_of_somebody_elses_is_not_read(
+def test_another_users_record_is_not_read(
     server: Attacker, checkout: Path, supervisor: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record(checkout, server.url, pid=supervisor)
@@ -173,9 +173,7 @@ def test_a_record_of_somebody_elses_is_not_read(
 
 
 @pytest.mark.parametrize("pid", [os.getpid(), 2**22 + 1, -1, "1", None])
-def test_a_record_without_a_process_of_its_cloud_is_left_over(
-    server: Attacker, checkout: Path, pid: Any
-) -> None:
+def test_a_record_without_a_running_process_is_stale(server: Attacker, checkout: Path, pid: Any) -> None:
     record(checkout, server.url, pid=pid)
     with pytest.raises(CommandError, match="not running any more") as refused:
         connect()
@@ -198,9 +196,9 @@ def test_a_local_cloud_is_on_this_machine(checkout: Path, supervisor: int, url: 
         connect()
 
 
-def test_while_a_local_cloud_starts_nothing_goes_to_aws(checkout: Path, supervisor: int) -> None:
+def test_nothing_is_sent_to_aws_while_a_local_cloud_starts(checkout: Path, supervisor: int) -> None:
     record(checkout, "http://localhost:8400", pid=supervisor, sign_in=None)
-    private_file.write(keep_file(), json.dumps({"url": PAGE, "refresh_token": "r"}))
+    private_file.write_private(keep_file(), json.dumps({"url": PAGE, "refresh_token": "r"}))
     with pytest.raises(CommandError, match="still starting"):
         connect()
 
@@ -252,13 +250,13 @@ def test_a_page_and_this_machine_have_an_address() -> None:
         ["https://cognito-idp.eu-central-1.amazonaws.com/"],
     ],
 )
-def test_a_page_on_aws_names_awss_own_sign_in_of_its_region(endpoint: object) -> None:
+def test_a_page_on_aws_must_use_awss_sign_in_in_its_region(endpoint: object) -> None:
     assert sign_in_endpoint(PAGE, COGNITO, "eu-central-1") == COGNITO
     with pytest.raises(CommandError, match="Nothing was sent"):
         sign_in_endpoint(PAGE, endpoint, "eu-central-1")
 
 
-def test_a_local_cloud_names_its_own_front_door_only() -> None:
+def test_a_local_cloud_must_use_its_own_front_door() -> None:
     local = "http://localhost:8400"
     assert sign_in_endpoint(local, f"{local}/aws/cognito-idp/", "us-east-1")
     for elsewhere in ("http://localhost:8401/aws/cognito-idp/", COGNITO, "https://localhost:8400/"):
@@ -266,7 +264,7 @@ def test_a_local_cloud_names_its_own_front_door_only() -> None:
             sign_in_endpoint(local, elsewhere, "eu-central-1")
 
 
-def test_a_password_goes_nowhere_else_than_the_pages_own_sign_in(server: Attacker, other: Attacker) -> None:
+def test_a_password_is_sent_only_to_the_pages_own_sign_in(server: Attacker, other: Attacker) -> None:
     server.config["cognito_endpoint"] = f"{other.url}/aws/cognito-idp/"
     with pytest.raises(CommandError, match="Nothing was sent"):
         sign_in_and_keep(server.url, "a@b.c", "my password")
@@ -274,9 +272,7 @@ def test_a_password_goes_nowhere_else_than_the_pages_own_sign_in(server: Attacke
     assert b"my password" not in b"".join(body for _, body in server.seen)
 
 
-def test_a_kept_token_goes_back_to_where_it_came_from(
-    server: Attacker, other: Attacker, checkout: Path
-) -> None:
+def test_a_stored_token_is_sent_only_to_its_issuer(server: Attacker, other: Attacker, checkout: Path) -> None:
     sign_in_and_keep(server.url, "a@b.c", "right")
     server.config["cognito_endpoint"] = f"{other.url}/aws/cognito-idp/"
     asked_before = len(server.seen)
@@ -286,7 +282,7 @@ def test_a_kept_token_goes_back_to_where_it_came_from(
 
 
 @pytest.mark.parametrize("named", ["", ".", "config"])
-def test_a_kept_token_is_not_read_from_the_folder(
+def test_a_stored_token_is_not_read_from_the_current_folder(
     checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
 ) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", named)
@@ -297,15 +293,15 @@ def test_a_kept_token_is_not_read_from_the_folder(
 
 
 @pytest.mark.parametrize("endpoint", ["https://evil.example/", "http://localhost:1/aws/cognito-idp/"])
-def test_a_kept_token_whose_place_was_changed_stays_here(checkout: Path, endpoint: str) -> None:
+def test_a_stored_token_with_a_changed_address_is_not_sent(checkout: Path, endpoint: str) -> None:
     kept = {"url": PAGE, "endpoint": endpoint, "client_id": "c", "refresh_token": "r"}
-    private_file.write(keep_file(), json.dumps(kept))
+    private_file.write_private(keep_file(), json.dumps(kept))
     with pytest.raises(CommandError, match="Nothing was sent"):
         connect()
 
 
-def test_a_sign_in_without_its_place_is_made_again(checkout: Path) -> None:
-    private_file.write(keep_file(), json.dumps({"url": PAGE, "refresh_token": "r"}))
+def test_a_stored_sign_in_without_an_address_is_renewed(checkout: Path) -> None:
+    private_file.write_private(keep_file(), json.dumps({"url": PAGE, "refresh_token": "r"}))
     with pytest.raises(CommandError) as refused:
         connect()
     assert f"storyloom login {PAGE}" in refused.value.cure
@@ -323,7 +319,7 @@ def test_a_sign_in_without_its_place_is_made_again(checkout: Path) -> None:
         None,
     ],
 )
-def test_stories_of_a_page_on_aws_go_into_awss_buckets(address: object) -> None:
+def test_a_page_on_aws_uploads_to_s3_only(address: object) -> None:
     for right in (
         "https://stories.s3.eu-central-1.amazonaws.com/",
         "https://s3.us-east-1.amazonaws.com/stories",
@@ -335,7 +331,7 @@ def test_stories_of_a_page_on_aws_go_into_awss_buckets(address: object) -> None:
         bucket_address(PAGE, address)
 
 
-def test_an_upload_leaves_for_no_other_address(server: Attacker, other: Attacker, tmp_path: Path) -> None:
+def test_an_upload_is_sent_to_no_other_address(server: Attacker, other: Attacker, tmp_path: Path) -> None:
     server.config["form"] = f"{other.url}/aws/s3/stories"
     novel = tmp_path / "novel.txt"
     novel.write_text("Once upon a time.")
@@ -344,14 +340,14 @@ def test_an_upload_leaves_for_no_other_address(server: Attacker, other: Attacker
     assert other.seen == []
 
 
-def test_a_conversation_is_not_redirected(server: Attacker, other: Attacker) -> None:
+def test_redirects_are_not_followed(server: Attacker, other: Attacker) -> None:
     server.config["elsewhere"] = f"{other.url}/stolen/completions"
     with pytest.raises(CommandError):
         list(StoryloomApi(Connection(server.url, "token")).chat([{"role": "user", "content": "secret"}]))
     assert other.seen == []
 
 
-def test_what_stays_on_this_machine_takes_no_proxy(
+def test_requests_to_this_machine_use_no_proxy(
     server: Attacker, other: Attacker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):

@@ -52,7 +52,7 @@ def somebody(pool_name: str, *, hours: int = 1, role: str = "owner") -> Iterator
         patch.setenv("STORYLOOM_USER_POOL_ID", pool)
         patch.setenv("STORYLOOM_USER_POOL_CLIENT_ID", client)
         authorizer._keys.cache_clear()
-        standing.forget()
+        standing.clear_cache()
         yield SignedIn(pool, client, sub, tokens["IdToken"], tokens["AccessToken"])
 
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from local.plugin.sagemaker.errors import ApiError
-from local.plugin.sagemaker.event_stream import failure, payload_part
-from local.plugin.sagemaker.validation import service_model, validate
+from local.aws.errors import ApiError
+from local.aws.sagemaker.event_stream import failure, payload_part
+from local.aws.service_models import service_model, validate
 
 Body = dict[str, Any]
 SCALING = service_model("application-autoscaling")

@@ -39,77 +39,73 @@ def account(house: House, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Lambdas]
     yield lambdas
 
 
-def _admitted(callers: int) -> list[usage.Ticket]:
-    def admit(number: int) -> usage.Ticket | None:
+def _acquired(callers: int) -> list[usage.RequestSlot]:
+    def acquire(number: int) -> usage.RequestSlot | None:
         try:
-            return limits.admit(f"u{number}")
+            return limits.acquire_slot(f"u{number}")
         except ApiError as refusal:
             assert (refusal.status, refusal.detail.type) == (429, "too_many_answers")
             assert refusal.headers["Retry-After"]
             return None
 
     with ThreadPoolExecutor(callers) as pool:
-        return [ticket for ticket in pool.map(admit, range(callers)) if ticket is not None]
+        return [slot for slot in pool.map(acquire, range(callers)) if slot is not None]
 
 
-def test_ten_callers_at_once_leave_a_new_account_room(account: _Lambdas) -> None:
-    tickets = _admitted(10)
+def test_ten_callers_at_once_leave_concurrency_in_a_new_account(account: _Lambdas) -> None:
+    slots = _acquired(10)
     # Those that are refused count for a moment, too: no more than there is room for, and at least one.
-    assert 1 <= len(tickets) <= NEW_ACCOUNT - answer_slots.KEPT_FREE
-    for ticket in tickets:
-        usage.end(ticket, tokens=1)
+    assert 1 <= len(slots) <= NEW_ACCOUNT - answer_slots.KEPT_FREE
+    for slot in slots:
+        usage.end(slot, tokens=1)
     for number in range(6):
-        limits.admit(f"v{number}")
+        limits.acquire_slot(f"v{number}")
     with pytest.raises(ApiError, match="6 answers"):
-        limits.admit("v6")
+        limits.acquire_slot("v6")
 
 
-def test_the_keeper_learns_how_many_there_may_be(account: _Lambdas, context: LambdaContext) -> None:
+def test_the_keeper_reads_the_accounts_concurrency(account: _Lambdas, context: LambdaContext) -> None:
     account.unreserved = 1000
     keeper({"action": "tick"}, context)
-    assert len(_admitted(20)) == 20
+    assert len(_acquired(20)) == 20
 
 
-def test_an_account_with_next_to_nothing_still_answers(account: _Lambdas, context: LambdaContext) -> None:
+def test_an_account_with_minimal_concurrency_still_answers(account: _Lambdas, context: LambdaContext) -> None:
     account.unreserved = 3
     keeper({"action": "tick"}, context)
-    limits.admit("u1")
+    limits.acquire_slot("u1")
 
 
-def test_a_slot_of_a_function_that_died_is_free_after_its_longest_time(
-    account: _Lambdas, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_slot_of_a_function_that_died_expires(account: _Lambdas, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(6):
-        limits.admit(f"u{number}")
+        limits.acquire_slot(f"u{number}")
     with pytest.raises(ApiError):
-        limits.admit("u7")
+        limits.acquire_slot("u7")
     later = clock.now() + timedelta(seconds=usage.LONGEST_ANSWER_SECONDS + 1)
     monkeypatch.setattr(clock, "now", lambda: later)
-    limits.admit("u7")
+    limits.acquire_slot("u7")
     active = (table.get("USAGE", "ANSWERS") or {})["active"]
     assert len(active) == 1, "what is stale is forgotten, or the item would grow for ever"
 
 
-def test_streams_that_wait_for_the_model_are_counted_and_told(
-    account: _Lambdas, house: House, live_v1: str
-) -> None:
+def test_streams_that_wait_for_the_model_take_slots(account: _Lambdas, house: House, live_v1: str) -> None:
     for number in range(6):
-        limits.admit(f"u{number}")
+        limits.acquire_slot(f"u{number}")
     with TestClient(app, headers=asked_by("late")) as client:
         body = {"messages": [{"role": "user", "content": "x"}], "stream": True}
         answer = client.post("/api/v1/chat/completions", json=body, headers={"Prefer": "wait=60"})
     assert (answer.status_code, answer.json()["error"]["type"]) == (429, "too_many_answers")
 
 
-def test_a_refused_caller_takes_no_slot(account: _Lambdas) -> None:
-    tickets = [limits.admit("u1") for _ in range(limits.ANSWERS_AT_ONCE)]
+def test_a_refused_caller_holds_no_slot(account: _Lambdas) -> None:
+    slots = [limits.acquire_slot("u1") for _ in range(limits.ANSWERS_AT_ONCE)]
     with pytest.raises(ApiError, match="written for you"):
-        limits.admit("u1")
-    assert len((table.get("USAGE", "ANSWERS") or {})["active"]) == len(tickets)
+        limits.acquire_slot("u1")
+    assert len((table.get("USAGE", "ANSWERS") or {})["active"]) == len(slots)
 
 
 @pytest.mark.parametrize("failing", ["USAGE", "USAGE#u1"], ids=["all", "the caller"])
-def test_what_could_not_be_counted_takes_no_slot(
+def test_a_failed_count_holds_no_slot(
     account: _Lambdas, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
     add = table.add
@@ -121,6 +117,6 @@ def test_what_could_not_be_counted_takes_no_slot(
 
     monkeypatch.setattr(table, "add", add_or_fail)
     with pytest.raises(EndpointConnectionError):
-        limits.admit("u1")
+        limits.acquire_slot("u1")
     assert "active" not in (table.get("USAGE", "ANSWERS") or {})
     assert "active" not in (table.get("USAGE#u1", clock.day()) or {})

@@ -96,13 +96,13 @@ def test_a_check_between_the_price_and_the_start_is_not_started(
     """What a person agreed to pay for is what starts."""
     batch_id = _made(api)
     _check(api, batch_id)
-    take_place = transforms.take_place
+    acquire_slot = transforms.acquire_slot
 
-    def take_place_late(taken: str) -> bool:
+    def acquire_slot_late(taken: str) -> bool:
         _check(api, batch_id)
-        return take_place(taken)
+        return acquire_slot(taken)
 
-    monkeypatch.setattr(transforms, "take_place", take_place_late)
+    monkeypatch.setattr(transforms, "acquire_slot", acquire_slot_late)
     refused = api.post(f"/api/batches/{batch_id}/start")
     assert (refused.status_code, refused.json()["error"]["type"]) == (409, "file_changed")
     assert not worker.calls

@@ -329,7 +329,7 @@ def test_the_kept_table_says_nothing_of_what_is_gone(delete: Delete, account: Ac
     batch = transforms.create(
         owner="u1", created_by="u1", name="b", model="storyloom", max_tokens=1, instance="ml.g6.xlarge"
     )
-    transforms.take_place(batch.batch_id)
+    transforms.acquire_slot(batch.batch_id)
     transforms.move(batch.batch_id, "running", {"uploading"})
     hosting.mark_awake("v1", CONFIG)
     _with_package(1)

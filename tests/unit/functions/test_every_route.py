@@ -119,7 +119,7 @@ def _disabled(team: Team) -> None:
 
 
 @pytest.mark.parametrize("end", [_removed, _disabled])
-def test_no_route_opens_to_somebody_who_was_removed_or_to_their_key(
+def test_every_route_refuses_a_removed_person_and_their_key(
     api: TestClient, team: Team, end: Callable[[Team], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, key = keys.make("program", keys.KEY_SCOPES, 600, by=team.subs["author"], email="")
@@ -139,7 +139,7 @@ def _later(began: float, seconds: float) -> float:
     return began + seconds
 
 
-def test_no_route_opens_to_a_key_that_has_ended(
+def test_every_route_refuses_an_expired_key(
     api: TestClient, team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, key = keys.make("program", keys.KEY_SCOPES, 600, by=team.subs["author"], email="", days=1)
@@ -161,7 +161,7 @@ def _objects_of(sub: str) -> dict[str, str]:
     return {"batch_id": batch.batch_id, "answer_id": answer_id, "key_id": key.key_id}
 
 
-def test_nobody_reaches_what_belongs_to_another_person(api: TestClient, team: Team) -> None:
+def test_nobody_can_access_another_persons_objects(api: TestClient, team: Team) -> None:
     theirs = _objects_of(team.subs["author"])
     assert set(theirs) == set(_OWNED)
     before = {name: table.every(name) for name in ("BATCHES", "KEYS")}
@@ -236,6 +236,9 @@ def test_a_reader_in_a_loop_does_not_fill_the_audit_trail(
         refused = _ask(api, ("DELETE", "/api/stories/{key}"), team.tokens["reader"], key=f"{number}.txt")
         assert refused.status_code == 403
         assert _ask(api, ("POST", "/api/wake"), team.tokens["reader"]).status_code == 409
+    for number in range(2):
+        gone = _ask(api, ("DELETE", "/api/stories/{key}"), team.tokens["author"], key=f"no{number}.txt")
+        assert gone.status_code == 404
     hour += timedelta(hours=1)
     assert _ask(api, ("POST", "/api/runs"), team.tokens["reader"]).status_code == 403
     assert _ask(api, ("POST", "/api/runs"), team.tokens["author"]).status_code == 202
@@ -245,6 +248,7 @@ def test_a_reader_in_a_loop_does_not_fill_the_audit_trail(
     assert started == ("POST /api/runs", run_id, 202, 1)
     assert rest == [
         ("POST /api/runs", "", 403, 1),
+        ("DELETE /api/stories/{key}", "no0.txt", 404, 2),
         ("POST /api/wake", "", 409, 3),
         ("DELETE /api/stories/{key}", "0.txt", 403, 3),
         ("POST /api/runs", "", 403, 12),

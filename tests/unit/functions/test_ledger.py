@@ -23,7 +23,7 @@ def _sums() -> tuple[float, float]:
     return sums.spent_usd, sums.reserved_usd
 
 
-def test_what_is_reserved_is_settled_with_what_was_billed() -> None:
+def test_a_reservation_is_settled_with_the_billed_cost() -> None:
     ledger.reserve("training", "job", "ml.g6.xlarge", 2.5)
     assert _sums() == (0, 2.5)
     assert ledger.totals().left_usd == 2.5
@@ -35,7 +35,7 @@ def test_what_is_reserved_is_settled_with_what_was_billed() -> None:
     assert entry.started_at == entry.ended_at == "2026-09-30T12:00:00.000Z"
 
 
-def test_a_call_that_is_delivered_twice_counts_once() -> None:
+def test_a_duplicate_call_counts_once() -> None:
     for _ in range(2):
         ledger.reserve("batch", "b", "ml.g6.xlarge", 1)
     assert _sums() == (0, 1)
@@ -44,7 +44,7 @@ def test_a_call_that_is_delivered_twice_counts_once() -> None:
     assert _sums() == (0.4, 0)
 
 
-def test_what_would_pass_the_limit_is_refused_with_figures() -> None:
+def test_exceeding_the_limit_is_refused_with_figures() -> None:
     ledger.reserve("training", "job", "ml.g6.xlarge", 4)
     with pytest.raises(LimitReached) as refused:
         ledger.reserve("evaluation", "job", "ml.g6.xlarge", 1.000001)
@@ -63,7 +63,7 @@ def test_more_than_the_whole_limit_is_refused_in_an_empty_month() -> None:
     assert ledger.month().entries == []
 
 
-def test_of_many_who_ask_at_once_only_as_many_get_it_as_there_is_money_for() -> None:
+def test_concurrent_reservations_never_exceed_the_limit() -> None:
     def ask(number: int) -> bool:
         try:
             ledger.reserve("batch", f"b{number}", "ml.g6.xlarge", 1.5)
@@ -89,14 +89,14 @@ def test_a_reservation_is_extended_only_within_the_limit() -> None:
     assert _sums() == (0.6, 0)
 
 
-def test_what_runs_already_is_counted_whatever_the_limit() -> None:
+def test_a_running_job_is_counted_despite_the_limit() -> None:
     ledger.reserve("training", "by hand", "ml.g6.xlarge", 7, limited=False)
     ledger.settle("training", "by hand", 7)
     assert _sums() == (7, 0)
     assert ledger.totals().left_usd == 0
 
 
-def test_it_counts_in_the_month_in_which_it_was_reserved(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cost_counts_in_the_month_of_its_reservation(monkeypatch: pytest.MonkeyPatch) -> None:
     ledger.reserve("training", "job", "ml.g6.xlarge", 2)
     monkeypatch.setattr(clock, "now", lambda: NOON + timedelta(days=1))
     assert _sums() == (0, 0)
@@ -108,7 +108,7 @@ def test_it_counts_in_the_month_in_which_it_was_reserved(monkeypatch: pytest.Mon
     assert ledger.reserve("training", "job", "ml.g6.xlarge", 2) is None
 
 
-def test_without_a_price_nothing_begins_under_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_price_is_refused_under_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(PriceUnknown) as refused:
         ledger.reserve("training", "job", "ml.p5en.48xlarge", None)
     assert "ml.p5en.48xlarge" in str(refused.value)
@@ -126,7 +126,7 @@ def test_without_a_limit_everything_is_counted_and_nothing_refused(monkeypatch: 
     assert _sums() == (0, 1000)
 
 
-def test_asking_first_says_the_same_and_reserves_nothing() -> None:
+def test_require_refuses_like_reserve_and_reserves_nothing() -> None:
     ledger.require("training", 5, "ml.g6.xlarge")
     with pytest.raises(LimitReached):
         ledger.require("training", 5.01, "ml.g6.xlarge")

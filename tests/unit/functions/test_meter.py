@@ -8,7 +8,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from chat_api import costs
 from keeper.handler import handler as keeper
 from shared import clock, endpoint, ledger, meter
-from shared.ledger_postings import Changed
+from shared.ledger_postings import ConditionFailed
 from shared.meter import Machines
 from shared.spending_refused import LimitReached, PriceUnknown
 from tests.unit.functions.conftest import House
@@ -36,77 +36,77 @@ def _limited(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock, "now", lambda: MADE)
 
 
-def test_it_counts_from_when_the_endpoint_was_made_to_its_end(house: House) -> None:
-    meter.look(G6, _after(minutes=5))
+def test_costs_count_from_creation_to_the_end(house: House) -> None:
+    meter.record(G6, _after(minutes=5))
     assert _seconds() == {"ml.g6.xlarge": 300}
-    meter.end(G6, _after(minutes=7))
-    meter.look(None, _after(minutes=10))
+    meter.close(G6, _after(minutes=7))
+    meter.record(None, _after(minutes=10))
     assert _seconds() == {"ml.g6.xlarge": 420}
 
 
-def test_what_nobody_looked_at_before_its_end_is_counted(house: House) -> None:
-    meter.end(G6, _after(minutes=3))
+def test_an_endpoint_that_was_never_observed_is_counted(house: House) -> None:
+    meter.close(G6, _after(minutes=3))
     assert _seconds() == {"ml.g6.xlarge": 180}
 
 
-def test_a_look_that_comes_late_counts_nothing(house: House) -> None:
-    meter.end(G6, _after(minutes=7))
-    meter.look(G6, _after(minutes=6))
+def test_an_outdated_observation_counts_nothing(house: House) -> None:
+    meter.close(G6, _after(minutes=7))
+    meter.record(G6, _after(minutes=6))
     assert (_seconds(), meter.read().fleets) == ({"ml.g6.xlarge": 420}, {})
 
 
-def test_an_end_in_the_instant_of_a_look_ends_it(house: House) -> None:
-    meter.look(G6, _after(minutes=5))
-    meter.end(G6, _after(minutes=5))
-    meter.look(None, _after(minutes=10))
+def test_an_end_at_the_time_of_an_observation_is_recorded(house: House) -> None:
+    meter.record(G6, _after(minutes=5))
+    meter.close(G6, _after(minutes=5))
+    meter.record(None, _after(minutes=10))
     assert _seconds() == {"ml.g6.xlarge": 300}
 
 
-def test_racing_looks_count_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    meter.look(G6, _after(minutes=5))
+def test_concurrent_observations_count_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    meter.record(G6, _after(minutes=5))
     stale = [meter.read()]
-    meter.look(G6, _after(minutes=10))
+    meter.record(G6, _after(minutes=10))
     real = meter.read
     monkeypatch.setattr(meter, "read", lambda: stale.pop() if stale else real())
-    meter.look(G6, _after(minutes=11))
+    meter.record(G6, _after(minutes=11))
     assert _seconds() == {"ml.g6.xlarge": 660}
 
 
-def test_a_sleep_that_died_is_settled_by_the_next_look(house: House) -> None:
-    meter.look(G6, _after(minutes=5))
-    meter.look(None, _after(minutes=10))
-    meter.look(None, _after(minutes=15))
+def test_an_interrupted_sleep_is_settled_by_the_next_observation(house: House) -> None:
+    meter.record(G6, _after(minutes=5))
+    meter.record(None, _after(minutes=10))
+    meter.record(None, _after(minutes=15))
     assert _seconds() == {"ml.g6.xlarge": 600}
 
 
-def test_a_deletion_whose_caller_died_is_counted_until_it_was_asked_for(house: House) -> None:
-    meter.look(G6, _after(minutes=5))
-    meter.note_deletion(G6, _after(minutes=6))
-    meter.look(None, _after(minutes=10))
+def test_an_interrupted_deletion_is_counted_until_its_request(house: House) -> None:
+    meter.record(G6, _after(minutes=5))
+    meter.record_deletion(G6, _after(minutes=6))
+    meter.record(None, _after(minutes=10))
     assert (_seconds(), meter.read().fleets) == ({"ml.g6.xlarge": 360}, {})
 
 
-def test_a_deletion_that_was_never_made_ends_nothing(house: House) -> None:
-    meter.note_deletion(G6, _after(minutes=6))
-    meter.look(G6, _after(minutes=10))
-    meter.look(None, _after(minutes=15))
+def test_a_deletion_that_never_happened_does_not_end_the_costs(house: House) -> None:
+    meter.record_deletion(G6, _after(minutes=6))
+    meter.record(G6, _after(minutes=10))
+    meter.record(None, _after(minutes=15))
     assert _seconds() == {"ml.g6.xlarge": 900}
 
 
-def test_one_that_was_made_after_a_deletion_is_counted_beside_it(house: House) -> None:
-    meter.note_deletion(G6, _after(minutes=6))
-    meter.look(Machines({"ml.g6.xlarge": 1}, _after(minutes=9)), _after(minutes=10))
+def test_an_endpoint_made_after_a_deletion_is_counted_separately(house: House) -> None:
+    meter.record_deletion(G6, _after(minutes=6))
+    meter.record(Machines({"ml.g6.xlarge": 1}, _after(minutes=9)), _after(minutes=10))
     assert _seconds() == {"ml.g6.xlarge": 420}
 
 
 @pytest.mark.parametrize("restarts", [False, True])
-def test_a_sleep_that_died_after_the_deletion_costs_nothing_more(
+def test_a_sleep_interrupted_after_the_deletion_adds_no_costs(
     house: House, awake_v1: StandIn, context: LambdaContext, monkeypatch: pytest.MonkeyPatch, restarts: bool
 ) -> None:
     made = (endpoint.describe() or pytest.fail("no endpoint")).created_at
     monkeypatch.setattr(clock, "now", lambda: made + timedelta(minutes=2))
     with monkeypatch.context() as dying:
-        dying.setattr(meter, "end", lambda *_: pytest.fail("Lambda's time is over."))
+        dying.setattr(meter, "close", lambda *_: pytest.fail("Lambda's time is over."))
         with pytest.raises(pytest.fail.Exception):
             keeper({"action": "sleep"}, context)
     monkeypatch.setattr(clock, "now", lambda: made + timedelta(minutes=7))
@@ -142,83 +142,81 @@ def test_an_endpoint_that_failed_unseen_is_counted_if_it_had_machines(
     assert sum(_seconds(f"{made:%Y-%m}").values()) == pytest.approx(seconds, abs=1)
 
 
-def test_another_machine_is_counted_by_itself(house: House) -> None:
-    meter.look(G6, _after(minutes=5))
-    meter.look(Machines({"ml.g5.xlarge": 1}, _after(minutes=8)), _after(minutes=10))
+def test_a_replaced_endpoint_is_counted_by_its_own_machine(house: House) -> None:
+    meter.record(G6, _after(minutes=5))
+    meter.record(Machines({"ml.g5.xlarge": 1}, _after(minutes=8)), _after(minutes=10))
     assert _seconds() == {"ml.g6.xlarge": 480, "ml.g5.xlarge": 120}
 
 
-def test_a_month_begins_at_nothing(house: House) -> None:
-    meter.look(G6, _after(hours=11))
-    meter.look(G6, _after(hours=13))
+def test_a_new_month_starts_at_zero(house: House) -> None:
+    meter.record(G6, _after(hours=11))
+    meter.record(G6, _after(hours=13))
     assert (_seconds(), _seconds("2026-10")) == ({"ml.g6.xlarge": 12 * 3600}, {"ml.g6.xlarge": 3600})
     assert ledger.totals("2026-10").spent_usd == 1.13
 
 
-def test_the_sum_of_the_month_is_what_was_counted(house: House) -> None:
-    meter.look(G6, _after(minutes=60))
+def test_the_months_total_is_the_sum_of_its_entries(house: House) -> None:
+    meter.record(G6, _after(minutes=60))
     assert costs.this_month_usd() == 1.13
     (entry,) = ledger.month().entries
     assert (entry.kind, entry.instance, entry.day) == ("endpoint", "ml.g6.xlarge", "2026-09-30")
 
 
-def test_without_a_price_no_sum_is_told(house: House) -> None:
+def test_no_total_is_shown_without_a_price(house: House) -> None:
     assert costs.this_month_usd() == 0
-    meter.look(Machines({"ml.p5en.48xlarge": 1}, MADE), _after(minutes=30))
+    meter.record(Machines({"ml.p5en.48xlarge": 1}, MADE), _after(minutes=30))
     assert costs.this_month_usd() is None
     assert _seconds() == {"ml.p5en.48xlarge": 1800}
 
 
-def test_every_machine_counts(house: House) -> None:
-    meter.look(Machines({"ml.g6.xlarge": 3}, MADE), _after(minutes=20))
+def test_all_machines_are_counted(house: House) -> None:
+    meter.record(Machines({"ml.g6.xlarge": 3}, MADE), _after(minutes=20))
     assert _seconds() == {"ml.g6.xlarge": 3600}
     assert costs.this_month_usd() == 1.13
 
 
-def test_machines_that_came_or_went_between_two_looks_count_for_all_of_it(house: House) -> None:
-    meter.look(G6, _after(minutes=5))
-    meter.look(Machines({"ml.g6.xlarge": 2}, MADE), _after(minutes=10))
+def test_machines_that_change_between_observations_count_for_the_whole_time(house: House) -> None:
+    meter.record(G6, _after(minutes=5))
+    meter.record(Machines({"ml.g6.xlarge": 2}, MADE), _after(minutes=10))
     assert _seconds() == {"ml.g6.xlarge": 900}
-    meter.end(G6, _after(minutes=15))
+    meter.close(G6, _after(minutes=15))
     assert _seconds() == {"ml.g6.xlarge": 1500}
 
 
-def test_a_change_is_counted_from_and_to_when_sagemaker_says(house: House) -> None:
-    meter.look(G6, _after(minutes=5))
+def test_an_update_is_counted_by_sagemakers_times(house: House) -> None:
+    meter.record(G6, _after(minutes=5))
     both = {"ml.g6.xlarge": 1, "ml.g5.xlarge": 1}
-    meter.look(Machines(both, MADE, changed_at=_after(minutes=6), busy=True), _after(minutes=10))
+    meter.record(Machines(both, MADE, changed_at=_after(minutes=6), busy=True), _after(minutes=10))
     assert _seconds() == {"ml.g6.xlarge": 600, "ml.g5.xlarge": 240}
     new = {"ml.g5.xlarge": 1}
-    meter.look(Machines(new, MADE, changed_at=_after(minutes=12)), _after(minutes=15))
+    meter.record(Machines(new, MADE, changed_at=_after(minutes=12)), _after(minutes=15))
     assert _seconds() == {"ml.g6.xlarge": 720, "ml.g5.xlarge": 540}
 
 
-def test_an_update_that_nobody_saw_is_counted_beside_what_answered(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    meter.look(G6, _after(minutes=5))
+def test_an_unobserved_update_is_counted_in_addition(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    meter.record(G6, _after(minutes=5))
     monkeypatch.setattr(clock, "now", lambda: _after(minutes=6))
     meter.reserve_start("ml.g5.xlarge")
     updated = Machines({"ml.g5.xlarge": 1}, MADE, changed_at=_after(minutes=13))
-    meter.look(updated, _after(minutes=20))
-    meter.look(updated, _after(minutes=21))
+    meter.record(updated, _after(minutes=20))
+    meter.record(updated, _after(minutes=21))
     assert _seconds() == {"ml.g6.xlarge": 13 * 60, "ml.g5.xlarge": (7 + 8) * 60}
 
 
-def test_an_update_that_was_never_made_costs_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_update_that_never_happened_costs_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     settled = Machines({"ml.g6.xlarge": 1}, MADE, changed_at=_after(minutes=1))
-    meter.look(settled, _after(minutes=5))
+    meter.record(settled, _after(minutes=5))
     monkeypatch.setattr(clock, "now", lambda: _after(minutes=6))
     meter.reserve_start("ml.g6.xlarge")
-    meter.look(settled, _after(minutes=20))
+    meter.record(settled, _after(minutes=20))
     assert _seconds() == {"ml.g6.xlarge": 20 * 60}
 
 
-def test_a_start_is_paid_for_before_it_begins(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_start_is_reserved_before_it_begins(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     meter.reserve_start("ml.g6.xlarge")
     assert ledger.totals().reserved_usd == pytest.approx(1.13 * 45 / 60, abs=1e-5)
     monkeypatch.setattr(clock, "now", lambda: _after(minutes=1))
-    meter.look(None, _after(minutes=1))
+    meter.record(None, _after(minutes=1))
     assert ledger.totals().reserved_usd > 0.8, "SageMaker may not show it yet"
     starting = Machines({"ml.g6.xlarge": 1}, MADE, changed_at=MADE, busy=True)
     meter.extend(starting, _after(minutes=5))
@@ -227,29 +225,29 @@ def test_a_start_is_paid_for_before_it_begins(house: House, monkeypatch: pytest.
     assert sums.spent_usd + sums.reserved_usd == pytest.approx(1.13 * 45 / 60, abs=1e-5)
     meter.extend(G6, _after(minutes=10))
     assert ledger.totals().reserved_usd == pytest.approx(1.13 * 15 / 60, abs=1e-5)
-    meter.end(G6, _after(minutes=12))
+    meter.close(G6, _after(minutes=12))
     assert ledger.totals().reserved_usd == 0
     assert ledger.totals().spent_usd == pytest.approx(0.226, abs=1e-5)
 
 
-def test_a_start_that_could_not_be_written_down_is_an_error(
+def test_a_start_that_could_not_be_recorded_is_an_error(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def always_changed(*_: object, **__: object) -> None:
-        raise Changed
+        raise ConditionFailed
 
     monkeypatch.setattr(meter, "post", always_changed)
     with pytest.raises(RuntimeError, match="Try again"):
         meter.reserve_start("ml.g6.xlarge")
 
 
-def test_a_start_that_never_came_is_released(house: House) -> None:
+def test_the_lease_of_a_start_that_never_happened_is_released(house: House) -> None:
     meter.reserve_start("ml.g6.xlarge")
-    meter.look(None, _after(minutes=5))
+    meter.record(None, _after(minutes=5))
     assert (ledger.totals().reserved_usd, ledger.totals().spent_usd) == (0, 0)
 
 
-def test_a_start_that_the_month_cannot_pay_is_refused(house: House) -> None:
+def test_an_unaffordable_start_is_refused(house: House) -> None:
     ledger.reserve("training", "job", "ml.g6.xlarge", 4.5)
     with pytest.raises(LimitReached):
         meter.reserve_start("ml.g6.xlarge")
@@ -258,14 +256,14 @@ def test_a_start_that_the_month_cannot_pay_is_refused(house: House) -> None:
     assert ledger.totals().reserved_usd == 4.5
 
 
-def test_what_cannot_be_extended_is_counted_all_the_same(house: House) -> None:
+def test_costs_are_counted_even_if_the_lease_cannot_be_extended(house: House) -> None:
     ledger.reserve("training", "job", "ml.g6.xlarge", 4.9)
     with pytest.raises(LimitReached):
         meter.extend(G6, _after(minutes=5))
     assert ledger.totals().spent_usd == pytest.approx(1.13 * 5 / 60, abs=1e-5)
 
 
-def test_a_lease_goes_over_into_the_next_month(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lease_moves_to_the_next_month(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STORYLOOM_MONTHLY_LIMIT_USD", "50")
     meter.extend(G6, _after(hours=11, minutes=58))
     meter.extend(G6, _after(hours=12, minutes=3))
@@ -275,12 +273,12 @@ def test_a_lease_goes_over_into_the_next_month(house: House, monkeypatch: pytest
     assert october.spent_usd == pytest.approx(1.13 * 3 / 60, abs=1e-5)
 
 
-def test_machines_that_scaling_may_add_are_paid_for_before_they_come(house: House) -> None:
+def test_machines_that_scaling_may_add_are_reserved(house: House) -> None:
     meter.extend(G6, _after(minutes=1), most_instances=3)
     assert ledger.totals().reserved_usd == pytest.approx(3 * 1.13 * 15 / 60, abs=1e-5)
 
 
-def test_a_lease_of_the_same_length_needs_money_for_what_was_used(house: House) -> None:
+def test_extending_a_lease_needs_money_for_what_was_used(house: House) -> None:
     meter.extend(G6, _after(minutes=1))
     ledger.reserve("training", "job", "ml.g6.xlarge", 5 - 1.13 * 16 / 60 - 0.001)
     with pytest.raises(LimitReached):

@@ -43,7 +43,7 @@ def _costs(client: TestClient, query: str = "", scopes: str = "read") -> Any:
     return client.get(f"/api/costs{query}", headers=asked_by(scopes=scopes))
 
 
-def test_the_parts_add_up_to_the_sum(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_parts_add_up_to_the_total(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     _month(
         monkeypatch,
         _entry("training", "2026-11-03", 1.5),
@@ -71,7 +71,7 @@ def test_the_parts_add_up_to_the_sum(client: TestClient, monkeypatch: pytest.Mon
         assert sum(part["spent_usd"] for part in parts) == told["spent_usd"]
 
 
-def test_this_month_is_the_one_that_is_meant(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_is_this_month(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = _month(monkeypatch)
     assert _costs(client).json()["month"] == clock.day()[:7]
     assert _costs(client, "?month=2026-10").json()["month"] == "2026-10"
@@ -79,22 +79,20 @@ def test_this_month_is_the_one_that_is_meant(client: TestClient, monkeypatch: py
 
 
 @pytest.mark.parametrize("month", ["2026-13", "2026-1", "1999-01", "", "2026-10-01", "%0a", "../x"])
-def test_what_is_no_month_is_told(client: TestClient, monkeypatch: pytest.MonkeyPatch, month: str) -> None:
+def test_an_invalid_month_is_refused(client: TestClient, monkeypatch: pytest.MonkeyPatch, month: str) -> None:
     asked = _month(monkeypatch)
     assert _costs(client, f"?month={month}").status_code == 422
     assert not asked
 
 
-def test_without_a_limit_nothing_is_left_to_tell(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_limit_left_is_null(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     _month(monkeypatch, limit=None)
     told = _costs(client).json()
     assert told["limit_usd"] is told["left_usd"] is None
     assert told["by_kind"] == told["by_day"] == []
 
 
-def test_prices_stand_beside_the_sums_with_their_day(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_prices_are_listed_with_their_dates(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STORYLOOM_INSTANCE_PRICES", "{}")
     # A machine of before the settings changed has a price too, or is named as one without.
     _month(
@@ -123,7 +121,9 @@ def test_prices_stand_beside_the_sums_with_their_day(
 
 
 @pytest.mark.parametrize("scopes", ["chat", "write", "keys"])
-def test_only_who_may_read_sees_it(client: TestClient, monkeypatch: pytest.MonkeyPatch, scopes: str) -> None:
+def test_only_callers_with_the_read_scope_see_costs(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, scopes: str
+) -> None:
     asked = _month(monkeypatch)
     assert _costs(client, scopes=scopes).status_code == 403
     assert not asked

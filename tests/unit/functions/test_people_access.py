@@ -40,25 +40,23 @@ def _disable(person: SignedIn) -> None:
 
 
 @pytest.mark.parametrize("end", [_remove, _disable])
-def test_a_token_ends_with_its_person(person: SignedIn, context: LambdaContext, end: Any) -> None:
+def test_a_removed_persons_token_is_refused(person: SignedIn, context: LambdaContext, end: Any) -> None:
     end(person)
     with pytest.raises(authorizer.Unauthorized):
         _ask(person.id_token, context)
 
 
 @pytest.mark.parametrize("end", [_remove, _disable])
-def test_a_key_ends_with_its_person(person: SignedIn, context: LambdaContext, end: Any) -> None:
+def test_a_removed_persons_key_is_refused(person: SignedIn, context: LambdaContext, end: Any) -> None:
     _, text = keys.make("nightly", ["chat"], 60, by=person.sub, email="writer@example.com")
     assert _ask(text, context)["scopes"] == "chat"
     end(person)
-    standing.forget()
+    standing.clear_cache()
     with pytest.raises(authorizer.Unauthorized):
         _ask(text, context)
 
 
-def test_a_key_ends_by_itself(
-    person: SignedIn, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_key_expires(person: SignedIn, context: LambdaContext, monkeypatch: pytest.MonkeyPatch) -> None:
     _, text = keys.make("nightly", ["chat"], 60, by=person.sub, email="writer@example.com")
     assert _ask(text, context)["scopes"] == "chat"
     later = clock.now() + timedelta(days=keys.USUAL_DAYS, seconds=1)
@@ -67,7 +65,7 @@ def test_a_key_ends_by_itself(
         _ask(text, context)
 
 
-def test_a_key_without_an_end_has_a_year(house: House) -> None:
+def test_a_key_without_expiry_expires_after_a_year(house: House) -> None:
     key, _ = keys.make("nightly", ["chat"], 60, by="u1", email="")
     table.update("KEYS", key.key_id, {"expires_at": None, "created_at": "2026-01-31T10:00:00.000Z"})
     found = keys.get(key.key_id)
@@ -88,7 +86,7 @@ def _asked_of_the_pool(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
-def test_a_removal_counts_within_a_minute_and_the_pool_is_not_asked_each_time(
+def test_a_removal_takes_effect_within_a_minute_despite_the_cache(
     person: SignedIn, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = _asked_of_the_pool(monkeypatch)
@@ -103,7 +101,7 @@ def test_a_removal_counts_within_a_minute_and_the_pool_is_not_asked_each_time(
         _ask(person.id_token, context)
 
 
-def test_a_chat_hardly_ever_waits_for_the_pool(
+def test_a_chat_rarely_waits_for_the_pool(
     person: SignedIn, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = _asked_of_the_pool(monkeypatch)
@@ -119,7 +117,7 @@ def test_a_chat_hardly_ever_waits_for_the_pool(
             _ask(person.id_token, context)
 
 
-def test_a_pool_that_does_not_answer_signs_nobody_out_and_lets_nobody_stay(
+def test_an_unreachable_pool_neither_signs_out_nor_extends_access(
     person: SignedIn, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _ask(person.id_token, context)
@@ -136,19 +134,19 @@ def test_a_pool_that_does_not_answer_signs_nobody_out_and_lets_nobody_stay(
         _ask(person.id_token, context)
 
 
-def test_a_role_that_shrinks_shrinks_the_keys(person: SignedIn, context: LambdaContext) -> None:
+def test_a_role_that_allows_less_also_limits_the_keys(person: SignedIn, context: LambdaContext) -> None:
     _, text = keys.make("nightly", ["chat", "read", "write"], 60, by=person.sub, email="")
     assert _ask(text, context)["scopes"] == "chat read write"
     cognito = boto3.client("cognito-idp")
     for group in ("owner", "reader"):
         change = "admin_remove_user_from_group" if group == "owner" else "admin_add_user_to_group"
         getattr(cognito, change)(UserPoolId=person.pool, Username=person.sub, GroupName=group)
-    standing.forget()
+    standing.clear_cache()
     assert _ask(text, context)["scopes"] == "chat"
     assert _ask(person.id_token, context)["scopes"] == "chat", "whatever the token says of groups"
 
 
-def test_somebody_without_a_role_may_do_nothing(person: SignedIn, context: LambdaContext) -> None:
+def test_a_person_without_a_role_may_do_nothing(person: SignedIn, context: LambdaContext) -> None:
     boto3.client("cognito-idp").admin_remove_user_from_group(
         UserPoolId=person.pool, Username=person.sub, GroupName="owner"
     )

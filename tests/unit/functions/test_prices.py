@@ -39,7 +39,9 @@ def test_a_price_given_by_hand_wins(house: House) -> None:
     assert prices.usd_per_hour("hosting", G6) == Price(1.13, clock.day(), "the setting instance_prices_usd")
 
 
-def test_of_the_others_the_newer_wins(nothing_given: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_newer_of_shipped_and_listed_prices_wins(
+    nothing_given: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shipped = prices.usd_per_hour("hosting", G6)
     assert shipped is not None and shipped.usd_per_hour == 1.127
     _on(monkeypatch, "2020-01-01")
@@ -63,7 +65,7 @@ def test_each_kind_has_its_own_price(nothing_given: House, monkeypatch: pytest.M
     assert [price and price.usd_per_hour for price in found.values()] == [1.2, 1.4, None]
 
 
-def test_the_price_of_another_region_is_not_taken(
+def test_the_price_of_another_region_is_not_used(
     nothing_given: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_REGION", "sa-east-1")
@@ -94,7 +96,7 @@ _DENIED = ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no
 @pytest.mark.parametrize(
     "error", [_DENIED, EndpointConnectionError(endpoint_url="https://api.pricing"), PriceListError("odd")]
 )
-def test_a_failure_keeps_the_old_price_and_is_told(
+def test_a_failure_keeps_the_old_price_and_is_reported(
     nothing_given: House, monkeypatch: pytest.MonkeyPatch, context: LambdaContext, error: Exception
 ) -> None:
     _on(monkeypatch, "2027-01-01")
@@ -149,6 +151,6 @@ def test_no_failure_fails_a_deployment(
 
 
 @pytest.mark.aws_fact
-def test_the_api_is_asked_where_it_answers() -> None:
+def test_the_api_is_called_in_a_region_with_an_endpoint() -> None:
     offered = boto3.Session().get_available_regions("pricing")
     assert set(aws_price_list.ENDPOINT_REGIONS) <= set(offered)

@@ -51,7 +51,7 @@ def _fires(house: House, context: LambdaContext) -> None:
 
 
 @pytest.mark.parametrize("every", [1, 20, 61, 299])
-def test_steady_uploads_postpone_a_run_no_longer_than_it_may_wait(
+def test_steady_uploads_postpone_a_run_up_to_the_maximum_wait(
     house: House, context: LambdaContext, time: _Clock, every: int
 ) -> None:
     latest = FIRST + timedelta(seconds=1800)
@@ -73,7 +73,7 @@ def test_a_run_that_started_ends_the_period(house: House, context: LambdaContext
     assert _story_arrives(house, context) == time.now + timedelta(seconds=300), "a period of its own"
 
 
-def test_a_schedule_that_was_lost_does_not_stop_runs_for_ever(
+def test_a_lost_schedule_does_not_prevent_later_runs(
     house: House, context: LambdaContext, time: _Clock
 ) -> None:
     _story_arrives(house, context)
@@ -82,7 +82,7 @@ def test_a_schedule_that_was_lost_does_not_stop_runs_for_ever(
     assert _story_arrives(house, context) == time.now + timedelta(seconds=300)
 
 
-def test_a_longest_wait_below_the_quiet_period_is_the_quiet_period(
+def test_a_maximum_wait_below_the_quiet_period_is_raised_to_it(
     house: House, context: LambdaContext, time: _Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STORYLOOM_QUIET_SECONDS", "3600")

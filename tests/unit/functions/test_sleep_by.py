@@ -23,7 +23,7 @@ def _about(expected: timedelta) -> object:
     return pytest.approx(expected.total_seconds(), abs=30)
 
 
-def test_use_moves_it(house: House, awake_v1: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_use_extends_the_deadline(house: House, awake_v1: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     assert _left().total_seconds() == _about(IDLE + AFTER)
     later = clock.now() + timedelta(minutes=10)
     monkeypatch.setattr(clock, "now", lambda: later)

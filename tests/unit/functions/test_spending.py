@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import ClientError
 from fastapi.testclient import TestClient
 
 from chat_api import limits, waking
@@ -76,7 +77,7 @@ def _refused(answer: Any) -> dict[str, Any]:
     return error
 
 
-def test_beyond_the_limit_nothing_is_woken(api: TestClient, spent: None, woken: list[str]) -> None:
+def test_waking_is_refused_beyond_the_limit(api: TestClient, spent: None, woken: list[str]) -> None:
     _refused(api.post("/api/wake"))
     asked = {"messages": [{"role": "user", "content": "Hello"}]}
     _refused(api.post("/api/v1/chat/completions", json=asked))
@@ -84,13 +85,13 @@ def test_beyond_the_limit_nothing_is_woken(api: TestClient, spent: None, woken: 
     assert woken == []
 
 
-def test_a_model_that_is_awake_answers_on(
+def test_an_awake_model_still_answers_beyond_the_limit(
     house: House, awake_v1: StandIn, api: TestClient, spent: None
 ) -> None:
     assert api.post("/api/wake").status_code == 202
 
 
-def test_beyond_the_limit_no_run_begins(api: TestClient, spent: None, house: House) -> None:
+def test_starting_a_run_is_refused_beyond_the_limit(api: TestClient, spent: None, house: House) -> None:
     _refused(api.post("/api/runs"))
     assert lock.holder() is None
     runs.create(RUN, "arn", "stories arrived")
@@ -102,7 +103,7 @@ def test_beyond_the_limit_no_run_begins(api: TestClient, spent: None, house: Hou
 
 
 @pytest.mark.parametrize(("status", "verb"), [("approved", "activate"), ("pending", "approve")])
-def test_beyond_the_limit_no_version_is_deployed(
+def test_deploying_a_version_is_refused_beyond_the_limit(
     api: TestClient, spent: None, status: str, verb: str
 ) -> None:
     _version("v2", status)
@@ -112,7 +113,7 @@ def test_beyond_the_limit_no_version_is_deployed(
     assert found.status == status
 
 
-def test_beyond_the_limit_no_batch_begins(api: TestClient, spent: None) -> None:
+def test_starting_a_batch_is_refused_beyond_the_limit(api: TestClient, spent: None) -> None:
     batch = transforms.create(owner="u1", created_by="u1", name="p", model="base", max_tokens=9, instance=G6)
     transforms.move(batch.batch_id, "checked", {"uploading"}, cost_at_most_usd=1.0, answer_tokens=100)
     _refused(api.post(f"/api/batches/{batch.batch_id}/start"))
@@ -125,7 +126,7 @@ def test_beyond_the_limit_no_batch_begins(api: TestClient, spent: None) -> None:
 @pytest.mark.parametrize(
     ("state", "needs"), [("Preflight", "A run"), ("Evaluate", "The evaluation"), ("Deploy", "The machine")]
 )
-def test_beyond_the_limit_no_run_is_resumed(
+def test_resuming_a_run_is_refused_beyond_the_limit(
     api: TestClient, spent: None, monkeypatch: pytest.MonkeyPatch, state: str, needs: str
 ) -> None:
     runs.create(RUN, "arn", "stories arrived")
@@ -141,7 +142,7 @@ def test_beyond_the_limit_no_run_is_resumed(
     assert run.status == "failed"
 
 
-def test_a_caller_whose_day_is_used_up_wakes_nothing(api: TestClient, woken: list[str]) -> None:
+def test_waking_is_refused_without_daily_tokens_left(api: TestClient, woken: list[str]) -> None:
     usage.add_tokens("u1", limits.daily_tokens())
     for _ in range(2):
         answer = api.post("/api/wake")
@@ -150,7 +151,9 @@ def test_a_caller_whose_day_is_used_up_wakes_nothing(api: TestClient, woken: lis
     assert hosting.state().status == "asleep"
 
 
-def test_a_batch_counts_in_the_day_of_who_starts_it(api: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_counts_in_the_daily_tokens_of_its_starter(
+    api: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("chat_api.transforms._call_start_transform", lambda _: None)
     ids = []
     for _ in range(2):
@@ -167,7 +170,7 @@ def test_a_batch_counts_in_the_day_of_who_starts_it(api: TestClient, monkeypatch
     assert usage.today("u1").tokens == 200_000, "started once"
 
 
-def test_one_caller_starts_so_many_runs_in_a_day(api: TestClient) -> None:
+def test_a_caller_may_start_a_limited_number_of_runs_a_day(api: TestClient) -> None:
     _version("v2", "approved")
     for _ in range(limits.RUNS_A_DAY // 2):
         assert api.post("/api/runs").status_code == 202
@@ -196,7 +199,7 @@ def test_one_caller_starts_so_many_runs_in_a_day(api: TestClient) -> None:
         ),
     ],
 )
-def test_the_instance_that_lacks_a_price_is_named_with_its_setting(
+def test_an_instance_without_a_price_is_reported_with_its_setting(
     api: TestClient, monkeypatch: pytest.MonkeyPatch, instances: dict[str, str], words: str, setting: str
 ) -> None:
     for name, value in instances.items():
@@ -225,7 +228,7 @@ def _event(minutes: float = 6.0) -> dict[str, Any]:
     return {"run_id": RUN, "jobs": _jobs(), "tune": False, "estimate": {"training_minutes": minutes}}
 
 
-def test_a_run_sets_aside_its_training_and_its_evaluation(
+def test_a_run_reserves_its_training_and_its_evaluation(
     house: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STORYLOOM_MAX_TRAINING_MINUTES", "240")
@@ -243,7 +246,7 @@ def test_a_run_sets_aside_its_training_and_its_evaluation(
     assert ledger.totals().reserved_usd == pytest.approx(6.5 * 1.13)
 
 
-def test_a_training_gets_as_long_as_there_is_money_for(
+def test_a_training_is_shortened_to_what_is_affordable(
     house: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STORYLOOM_MAX_TRAINING_MINUTES", "240")
@@ -261,7 +264,9 @@ def test_a_training_gets_as_long_as_there_is_money_for(
     )
 
 
-def test_a_search_gets_no_more_than_the_month_has_left(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_searchs_budget_is_at_most_what_the_month_has_left(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert run_costs.search_budget_usd(10) == 10
     monkeypatch.setenv("STORYLOOM_MONTHLY_LIMIT_USD", "5")
     # Its evaluation and the start of the model are paid for as well.
@@ -270,9 +275,7 @@ def test_a_search_gets_no_more_than_the_month_has_left(house: House, monkeypatch
     assert run_costs.search_budget_usd(10) == 0
 
 
-def test_a_run_that_cannot_be_paid_ends_with_the_reason(
-    house: House, spent: None, context: LambdaContext
-) -> None:
+def test_an_unaffordable_run_ends_with_the_reason(house: House, spent: None, context: LambdaContext) -> None:
     runs.create(RUN, "arn", "stories arrived")
     jobs = reserve(_event(), context)
     assert not jobs["reserved"]
@@ -282,7 +285,7 @@ def test_a_run_that_cannot_be_paid_ends_with_the_reason(
 
 
 @pytest.mark.aws_fact
-def test_the_keeper_settles_what_has_ended_as_sagemaker_bills_it(
+def test_the_keeper_settles_ended_jobs_as_sagemaker_bills_them(
     house: House, context: LambdaContext, sagemaker: StandIn
 ) -> None:
     runs.create(RUN, "arn", "stories arrived")
@@ -315,7 +318,7 @@ def test_the_keeper_settles_what_has_ended_as_sagemaker_bills_it(
     assert ledger.totals().reserved_usd == 0
 
 
-def test_what_a_run_never_began_is_given_back_when_it_has_ended(
+def test_a_reservation_without_a_job_is_released_when_its_run_ends(
     house: House, context: LambdaContext, sagemaker: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shared.settling._STARTING", timedelta(0))
@@ -330,7 +333,7 @@ def test_what_a_run_never_began_is_given_back_when_it_has_ended(
     assert reserve(_event(), context)["reserved"], "it may be resumed"
 
 
-def test_a_job_that_nobody_reserved_is_found_and_counted(
+def test_a_job_without_a_reservation_is_found_and_counted(
     house: House, context: LambdaContext, sagemaker: StandIn
 ) -> None:
     now, name = time.time(), f"storyloom-train-{RUN}"
@@ -344,7 +347,7 @@ def test_a_job_that_nobody_reserved_is_found_and_counted(
     assert ledger.totals().spent_usd == pytest.approx(1.13)
 
 
-def test_what_cannot_be_paid_any_longer_goes_to_sleep_with_the_reason(
+def test_an_unaffordable_model_is_put_to_sleep_with_the_reason(
     house: House, awake_v1: StandIn, context: LambdaContext, spent: None
 ) -> None:
     hosting.touch(at_once=True)
@@ -357,7 +360,7 @@ def test_what_cannot_be_paid_any_longer_goes_to_sleep_with_the_reason(
     assert awake_v1.endpoint is None
 
 
-def test_the_owner_is_told_once_a_month_that_the_model_sleeps_for_money(
+def test_the_owner_is_notified_once_a_month_that_the_limit_put_the_model_to_sleep(
     house: House, awake_v1: StandIn, context: LambdaContext, spent: None, letters: Letters
 ) -> None:
     for _ in range(3):
@@ -370,7 +373,7 @@ def test_the_owner_is_told_once_a_month_that_the_model_sleeps_for_money(
     assert message and message in letter["Message"], "the words of the page"
 
 
-def test_the_owner_is_told_once_a_month_and_kind_what_was_refused(
+def test_the_owner_is_notified_of_refusals_once_a_month_and_kind(
     api: TestClient, spent: None, letters: Letters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch = transforms.create(owner="u1", created_by="u1", name="p", model="base", max_tokens=9, instance=G6)
@@ -395,7 +398,7 @@ def test_the_owner_is_told_once_a_month_and_kind_what_was_refused(
     assert len(letters()) == 1
 
 
-def test_a_message_that_cannot_be_sent_changes_no_refusal_and_is_tried_again(
+def test_a_failed_notification_keeps_the_refusal_and_is_retried(
     api: TestClient, spent: None, letters: Letters, monkeypatch: pytest.MonkeyPatch, house: House
 ) -> None:
     monkeypatch.setenv("STORYLOOM_TOPIC_ARN", f"{house.topic_arn}-gone")
@@ -405,7 +408,19 @@ def test_a_message_that_cannot_be_sent_changes_no_refusal_and_is_tried_again(
     assert len(letters()) == 1
 
 
-def test_the_status_is_there_at_once_with_four_thousand_batches(api: TestClient, house: House) -> None:
+def test_a_table_that_fails_keeps_the_refusal(
+    api: TestClient, spent: None, letters: Letters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> bool:
+        raise ClientError({"Error": {"Code": "InternalServerError"}}, "UpdateItem")
+
+    monkeypatch.setattr("shared.limit_letters.table.update", fail)
+    _refused(api.post("/api/runs"))
+    monkeypatch.undo()
+    assert letters() == []
+
+
+def test_the_status_is_fast_with_four_thousand_batches(api: TestClient, house: House) -> None:
     read: list[int] = []
     events = aws.dynamodb().meta.events
     events.register("after-call.dynamodb", lambda http_response, **_: read.append(len(http_response.content)))

@@ -383,8 +383,8 @@ def test_a_place_is_freed_also_where_its_holder_died_before_it_could(
 ) -> None:
     made = {"name": "p", "model": "base", "max_tokens": 5, "instance": "ml.g6.xlarge"}
     batch = transforms.create(owner="u1", created_by="u1", **made)  # type: ignore[arg-type]
-    transforms.take_place(batch.batch_id)
-    transforms.take_place("20260101-000000-dead")
+    transforms.acquire_slot(batch.batch_id)
+    transforms.acquire_slot("20260101-000000-dead")
     transforms.move(batch.batch_id, "completed", {"uploading"})
     keeper(TICK, context)
     assert transforms.going() == []

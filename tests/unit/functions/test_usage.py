@@ -78,7 +78,7 @@ def test_what_the_model_refused_costs_nothing(awake: StandIn, api: TestClient) -
 def test_an_answer_is_not_taken_back_where_its_tokens_cannot_be_written_down(
     awake: StandIn, api: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(ticket: usage.Ticket, tokens: int) -> None:
+    def fail(slot: usage.RequestSlot, tokens: int) -> None:
         raise ClientError({"Error": {"Code": "InternalServerError", "Message": "Oh."}}, "UpdateItem")
 
     monkeypatch.setattr(usage, "end", fail)
@@ -177,14 +177,14 @@ def test_openais_client_does_not_ask_again_all_day(awake: StandIn, monkeypatch: 
 
 
 def test_only_so_many_answers_are_written_at_once(awake: StandIn, api: TestClient) -> None:
-    tickets = [usage.begin("u1")[0] for _ in range(limits.ANSWERS_AT_ONCE)]
+    slots = [usage.begin("u1")[0] for _ in range(limits.ANSWERS_AT_ONCE)]
     refused = api.post(CHAT, json=HELLO)
     assert refused.status_code == 429
     assert refused.headers["retry-after"] == "5"
     assert refused.json()["error"]["type"] == "too_many_at_once"
     assert usage.today("u1").answering == limits.ANSWERS_AT_ONCE, "a refusal takes no place"
     assert api.post(CHAT, json=HELLO, headers=asked_by("u2")).status_code == 200
-    usage.end(tickets[0], tokens=5)
+    usage.end(slots[0], tokens=5)
     assert api.post(CHAT, json=HELLO).status_code == 200
 
 

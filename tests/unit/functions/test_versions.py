@@ -309,7 +309,7 @@ def test_what_is_chosen_during_a_run_comes_after_it(
 def test_a_dead_lock_loses_nothing_that_is_owed(house: House, context: LambdaContext) -> None:
     dead = "arn:aws:states:us-east-1:123456789012:execution:gone:x"
     lock.acquire("20260801-000000-dead", dead)
-    lock.owe_one_more("20260801-000000-dead")
+    lock.request_rerun("20260801-000000-dead")
     table.update("LOCK", "PIPELINE", {"acquired_at": "2026-08-01T00:00:00.000Z"})
     assert start_run({"version": "v1", "reason": "chosen"}, context)["started"]
     held = lock.holder()

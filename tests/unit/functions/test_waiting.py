@@ -210,6 +210,22 @@ def test_somebody_who_is_removed_while_they_wait_asks_nothing_more(
     assert usage.today(person.sub).answering == 0
 
 
+def test_somebody_who_is_removed_while_they_wait_wakes_nothing_more(
+    asleep: StandIn, api: TestClient, person: SignedIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def call(action: str) -> None:
+        calls.append(action)
+        _remove(person)
+        hosting.mark_asleep(hosting.state(), "An owner put it to sleep.")
+
+    monkeypatch.setattr(waking, "call_keeper", call)
+    *_, last = _ask(api, "wait=2")
+    assert json.loads(last.removeprefix("data: "))["error"]["type"] == "unauthorized"
+    assert calls == ["wake"]
+
+
 @pytest.mark.parametrize("end", ["revoked_at", "expires_at"])
 @pytest.mark.usefixtures("keeper")
 def test_a_key_that_ends_while_it_waits_asks_nothing_more(

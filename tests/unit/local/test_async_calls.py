@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from local.plugin.async_calls import RETRY_VARIABLE, AsyncCall, AsyncQueues, Outcome
+from local.aws.services.async_calls import RETRY_VARIABLE, AsyncCall, AsyncQueues, Outcome
 
 
 def _delays(outcomes: list[Outcome], **changes: float) -> list[float | None]:

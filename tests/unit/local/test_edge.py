@@ -8,7 +8,7 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from local.edge import EdgeFunctions, replaced
+from local.aws.web.edge import EdgeFunctions, replaced
 
 PASSES = "function handler(event) { return event.request; }"
 
@@ -31,12 +31,12 @@ def run(code: str, *requests: Request) -> list[Response | None]:
     return asyncio.run(each())
 
 
-def test_a_request_that_passes_goes_on() -> None:
+def test_an_accepted_request_is_passed_on() -> None:
     assert run(PASSES, viewer_request(), viewer_request("POST")) == [None, None]
 
 
 @pytest.mark.aws_fact
-def test_a_function_sees_the_request_as_cloudfront_writes_it() -> None:
+def test_a_function_gets_the_event_in_cloudfronts_format() -> None:
     code = """
     function handler(event) {
         const seen = {request: event.request, ip: event.viewer.ip, type: event.context.eventType};
@@ -65,7 +65,7 @@ def test_a_function_that_fails_is_a_503_and_the_next_one_runs() -> None:
     assert endless is not None and endless.status_code == 503
 
 
-def test_nothing_of_node_is_within_reach() -> None:
+def test_a_function_has_no_access_to_node() -> None:
     for name in ("require", "process", "fetch", "setTimeout"):
         (answer,) = run(f"function handler(event) {{ {name}; return event.request; }}", viewer_request())
         assert answer is not None, name

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from local import next_server
-from local.plugin import api_gateway
-from local.read_to_end import ReadToEnd
+from local.aws import upstream
+from local.aws.services import streaming
 from tests.unit.coroutines import outcome
 
 _HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -22,7 +21,7 @@ _HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 def test_api_gateway_ends_a_stream_and_the_function_goes_on(
     limit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert (api_gateway.IDLE_SECONDS, api_gateway.LONGEST_STREAM_SECONDS) == (5 * 60, 15 * 60)
+    assert (streaming.IDLE_SECONDS, streaming.LONGEST_STREAM_SECONDS) == (5 * 60, 15 * 60)
     sent: list[dict[str, Any]] = []
 
     async def send(message: dict[str, Any]) -> None:
@@ -38,11 +37,11 @@ def test_api_gateway_ends_a_stream_and_the_function_goes_on(
     async def story() -> None:
         async with await asyncio.start_server(function, "127.0.0.1", 0) as server:
             url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-            async with next_server.session() as client:
-                reading = ReadToEnd(await client.get(url))
+            async with upstream.open_session() as client:
+                reading = upstream.ReadToEnd(await client.get(url))
                 longest = 0.2 if limit == "integration" else 60.0
-                monkeypatch.setattr(api_gateway, "IDLE_SECONDS", 0.2 if limit == "idle" else 60.0)
-                await api_gateway._runner(reading, time.monotonic() + longest)(send, None)
+                monkeypatch.setattr(streaming, "IDLE_SECONDS", 0.2 if limit == "idle" else 60.0)
+                await streaming._runner(reading, time.monotonic() + longest)(send, None)
                 await reading.ended()
 
     outcome(story())
@@ -97,15 +96,15 @@ def test_a_function_that_begins_too_late_is_a_504_and_goes_on(
             async def leased(_: Any) -> AsyncIterator[Any]:
                 yield SimpleNamespace(url=url, socket=None, log=lambda line: None)
 
-            monkeypatch.setattr(api_gateway, "_leased", leased)
+            monkeypatch.setattr(streaming, "_leased", leased)
             web_function: Any = None
-            async with next_server.session() as client:
-                monkeypatch.setattr(api_gateway, "_client", lambda socket: client)
-                answer = await api_gateway._stream(function, web_function, event, 0.1 if late else 60.0)
+            async with upstream.open_session() as client:
+                monkeypatch.setattr(streaming, "_client", lambda socket: client)
+                answer = await streaming._stream(function, web_function, event, 0.1 if late else 60.0)
                 if not late:
-                    assert api_gateway._running, "it passes on what has come while the function goes on"
+                    assert streaming._running, "it passes on what has come while the function goes on"
                     await answer[2].runner(send, None)
-                await asyncio.gather(*api_gateway._running)
+                await asyncio.gather(*streaming._running)
             return answer
 
     status, _, body = outcome(story())

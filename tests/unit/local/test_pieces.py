@@ -17,14 +17,14 @@ from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as some
 
-from local import certificate
-from local.environment import Folders, server_environment
-from local.plugin.sagemaker import event_stream
-from local.plugin.sagemaker.container import Container, translate
-from local.plugin.sagemaker.job import REASON_CHARACTERS, shorten
-from local.plugin.sagemaker.telemetry import MetricDefinition
-from local.plugin.sagemaker.transfer import S3Uri
-from local.processes import MARKER, cloud_id, stop_all
+from local.aws.certificate import ensure_certificate
+from local.aws.environment import Folders, server_environment
+from local.aws.processes import MARKER, cloud_id, stop_all
+from local.aws.sagemaker import event_stream
+from local.aws.sagemaker.container import Container, translate
+from local.aws.sagemaker.job import REASON_CHARACTERS, shorten
+from local.aws.sagemaker.telemetry import MetricDefinition
+from local.aws.sagemaker.transfer import S3Uri
 
 
 @given(payload=some.binary(max_size=4096))
@@ -53,12 +53,12 @@ def test_the_containers_paths_are_translated(tmp_path: Path, given_: str, expect
 
 
 def python(root: Path, program: str, lines: list[str]) -> Container:
-    """A container that runs a Python program and collects its lines."""
+    """Return a container that runs a Python program and collects its lines."""
     return Container(root, ["python3", "-c", program], {"MINE": "/opt/ml/x"}, lines.append)
 
 
 def is_over(pid: int) -> bool:
-    """Whether a process has ended, be it that nobody has asked how."""
+    """Tell whether a process has ended, be it that nobody has asked how."""
     return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
@@ -137,7 +137,7 @@ def test_what_is_no_s3_uri(text: str) -> None:
 
 
 def test_the_certificate_is_ours_alone_and_trusted_beside_the_machines_own(tmp_path: Path) -> None:
-    made = certificate.ensure(tmp_path, "us-east-1")
+    made = ensure_certificate(tmp_path, "us-east-1")
     assert oct(made.key.stat().st_mode & 0o777) == "0o600"
     parsed = x509.load_pem_x509_certificate(made.certificate.read_bytes())
     names = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -145,12 +145,12 @@ def test_the_certificate_is_ours_alone_and_trusted_beside_the_machines_own(tmp_p
     context = ssl.create_default_context(cafile=str(made.bundle))
     assert len(context.get_ca_certs()) > 10
     before = made.certificate.read_bytes()
-    assert certificate.ensure(tmp_path, "us-east-1").certificate.read_bytes() == before
+    assert ensure_certificate(tmp_path, "us-east-1").certificate.read_bytes() == before
 
 
 def test_everything_the_server_writes_is_below_the_state_folder(tmp_path: Path) -> None:
     folders = Folders(tmp_path)
-    environment = server_environment(folders, certificate.ensure(folders.tls, "us-east-1"), 1, 2)
+    environment = server_environment(folders, ensure_certificate(folders.tls, "us-east-1"), 1, 2)
     for name in ("TMPDIR", "HOME", "S3_DATA_DIR", "STATE_DIR", "AWS_CONFIG_FILE", "XDG_CACHE_HOME"):
         assert Path(environment[name]).is_relative_to(tmp_path), name
     assert (environment["AUTH"], environment["USE_SSL"]) == ("true", "1")
@@ -158,7 +158,7 @@ def test_everything_the_server_writes_is_below_the_state_folder(tmp_path: Path) 
 
 def test_an_sdk_reads_one_certificate_for_a_connection_and_a_download_all(tmp_path: Path) -> None:
     environment = server_environment(
-        Folders(tmp_path), certificate.ensure(tmp_path / "tls", "us-east-1"), 1, 2
+        Folders(tmp_path), ensure_certificate(tmp_path / "tls", "us-east-1"), 1, 2
     )
     assert Path(environment["AWS_CA_BUNDLE"]).read_text().count("BEGIN CERTIFICATE") == 1
     assert Path(environment["SSL_CERT_FILE"]).read_text().count("BEGIN CERTIFICATE") > 10

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from local.processes import MARKER, belonging_to
+from local.aws.processes import MARKER, belonging_to
 
 
 @pytest.fixture
 def marked() -> Iterator[psutil.Process]:
-    """A process that belongs to the cloud `a-cloud`."""
+    """Return a process that belongs to the cloud `a-cloud`."""
     with subprocess.Popen(
         [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"],
         env={**os.environ, MARKER: "a-cloud"},

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from local.plugin.ministack_adapter import HttpRequest
-from local.plugin.request_checks import SERVICES, _Check
+from local.aws.service_handlers import HttpRequest
+from local.aws.services.request_checks import SERVICES, _Check
 
 CHECKS = {checked.service: _Check(checked) for checked in SERVICES}
 

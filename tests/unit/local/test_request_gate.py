@@ -10,10 +10,10 @@ from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from local.environment import ACCOUNT, REGION
-from local.plugin import ministack_signatures as signatures
-from local.request_gate import RequestGate
-from local.sites import Site
+from local.aws.environment import ACCOUNT, REGION
+from local.aws.web import signatures
+from local.aws.web.request_gate import RequestGate
+from local.aws.web.sites import Site
 
 SECRET = "a secret of this cloud"
 PAGE = Site.on_loopback(8400, "http")
@@ -98,7 +98,7 @@ def signed(service: str, method: str, path: str, body: bytes = b"", **headers: s
         ("PUT", "/_ministack/cfn-response/token", {}),
     ],
 )
-def test_what_aws_takes_unsigned_gets_through(
+def test_requests_that_aws_accepts_unsigned_are_allowed(
     method: str, path: str, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(signatures, "names_bucket", lambda host, path: path.startswith("/stories-bucket"))
@@ -147,7 +147,7 @@ def test_what_aws_takes_unsigned_gets_through(
         ("POST", "/", {**SIGN_IN, "authorization": "AWS 123456789012:signature"}),
     ],
 )
-def test_nothing_else_gets_through_unsigned(method: str, path: str, headers: dict[str, str]) -> None:
+def test_other_unsigned_requests_are_refused(method: str, path: str, headers: dict[str, str]) -> None:
     answer, bodies = ask(method, path, b"", **headers)
     assert answer.status_code >= 400
     assert bodies == []
@@ -155,7 +155,7 @@ def test_nothing_else_gets_through_unsigned(method: str, path: str, headers: dic
 
 
 @pytest.mark.parametrize("body", [b"", b'{"Limit": 1}', [b'{"Limit"', b": 1}"]])
-def test_what_is_signed_arrives_whole(body: bytes | list[bytes]) -> None:
+def test_a_signed_request_arrives_unchanged(body: bytes | list[bytes]) -> None:
     whole = body if isinstance(body, bytes) else b"".join(body)
     target = {"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": "DynamoDB_20120810.ListTables"}
     answer, bodies = ask("POST", "/", body, **signed("dynamodb", "POST", "/", whole, **target))
@@ -163,7 +163,7 @@ def test_what_is_signed_arrives_whole(body: bytes | list[bytes]) -> None:
     assert "access-control-allow-origin" not in answer.headers
 
 
-def test_a_refusal_comes_at_once_when_the_body_was_read_already() -> None:
+def test_a_refusal_does_not_wait_for_a_body_that_was_read() -> None:
     form = {"content-type": "application/x-www-form-urlencoded"}
     right = signed("cloudformation", "POST", "/", b"Action=ListStacks", **form)
     answer, bodies = ask("POST", "/", b"Action=DeleteStack", **right)
@@ -172,7 +172,7 @@ def test_a_refusal_comes_at_once_when_the_body_was_read_already() -> None:
 
 
 @pytest.mark.parametrize("parts", [[b"once ", b"upon"], [b"once upon"]])
-def test_an_object_is_not_kept_back_and_arrives_only_if_it_is_what_was_signed(parts: list[bytes]) -> None:
+def test_an_object_is_streamed_and_arrives_only_if_it_matches_its_signed_hash(parts: list[bytes]) -> None:
     headers = signed("s3", "PUT", "/stories-bucket/key", b"once upon")
     answer, bodies = ask("PUT", "/stories-bucket/key", parts, **headers)
     assert (answer.status_code, bodies) == (200, [b"once upon"])
@@ -181,7 +181,7 @@ def test_an_object_is_not_kept_back_and_arrives_only_if_it_is_what_was_signed(pa
     assert "XAmzContentSHA256Mismatch" in answer.text
 
 
-def test_a_hash_is_believed_only_where_it_is_signed() -> None:
+def test_a_declared_hash_is_trusted_only_if_it_is_signed() -> None:
     headers = signed("s3", "PUT", "/stories-bucket/key", b"once upon")
     name = next(name for name in headers if name.lower() == "x-amz-content-sha256")
     for changed in (hashlib.sha256(b"other").hexdigest(), "UNSIGNED-PAYLOAD"):
@@ -189,7 +189,7 @@ def test_a_hash_is_believed_only_where_it_is_signed() -> None:
         assert (answer.status_code, bodies) == (403, [])
 
 
-def test_health_says_that_it_is_up_to_its_own_site_only() -> None:
+def test_the_health_check_is_only_for_the_own_site() -> None:
     answer, bodies = ask("GET", "/_ministack/health")
     assert (answer.json(), bodies) == ({"status": "up"}, [])
     assert ask("GET", "/_ministack/health", origin="http://evil.example")[0].status_code == 403

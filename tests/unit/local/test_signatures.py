@@ -12,9 +12,9 @@ from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as some
 
-from local.environment import ACCOUNT, REGION
-from local.plugin import ministack_signatures
-from local.plugin.ministack_signatures import NotAuthenticatedError, SignedRequest, signature_kind
+from local.aws.environment import ACCOUNT, REGION
+from local.aws.web import signatures
+from local.aws.web.signatures import NotAuthenticatedError, SignedRequest, signature_kind
 
 SECRET = "a secret of this cloud"
 HOST = "127.0.0.1:4566"
@@ -77,7 +77,7 @@ def refused(request: SignedRequest, body: bytes) -> str:
 @given(
     service=some.sampled_from(sorted(SIGNERS)), path=paths, query=queries, value=values, body=some.binary()
 )
-def test_what_botocore_signs_is_understood(
+def test_botocores_signatures_are_verified(
     service: str, path: str, query: dict[str, str], value: str, body: bytes
 ) -> None:
     request = signed(service, path, query, {"X-Amz-Meta-Title": value, "X-Other": value}, body)
@@ -87,7 +87,7 @@ def test_what_botocore_signs_is_understood(
 
 
 @given(service=some.sampled_from(sorted(SIGNERS)), path=paths, query=queries, body=some.binary())
-def test_whatever_is_changed_after_signing_is_noticed(
+def test_every_change_after_signing_is_detected(
     service: str, path: str, query: dict[str, str], body: bytes
 ) -> None:
     request = signed(service, path, query, {"X-Amz-Meta-Title": "mine"}, body)
@@ -110,7 +110,7 @@ def test_whatever_is_changed_after_signing_is_noticed(
 
 
 @given(path=paths, query=queries, seconds=some.integers(min_value=1, max_value=604800))
-def test_a_link_that_botocore_signs_is_understood(path: str, query: dict[str, str], seconds: int) -> None:
+def test_botocores_presigned_urls_are_verified(path: str, query: dict[str, str], seconds: int) -> None:
     given_names = {name.lower() for name in query}
     if {"x-amz-date", "x-amz-expires"} & given_names:
         return
@@ -136,7 +136,7 @@ def test_a_link_that_botocore_signs_is_understood(path: str, query: dict[str, st
         ("lambda", 16, "RequestTimeTooSkewed"),
     ],
 )
-def test_an_old_signature_is_worth_nothing(
+def test_an_expired_signature_is_refused(
     monkeypatch: pytest.MonkeyPatch, service: str, minutes: int, code: str | None
 ) -> None:
     then = datetime.datetime.now(datetime.UTC).replace(tzinfo=None) - datetime.timedelta(minutes=minutes)
@@ -176,7 +176,7 @@ def test_no_other_key_is_the_root_users(key: str) -> None:
         ({}, {"X-Amz-Credential": ["a/b/c/d/e"]}),
     ],
 )
-def test_what_names_two_signers_or_an_older_way_is_refused(
+def test_two_signers_and_older_algorithms_are_refused(
     headers: dict[str, str], query: dict[str, list[str]]
 ) -> None:
     assert signature_kind(headers, query) == "unsupported"
@@ -194,7 +194,7 @@ CHUNKS = (
 @pytest.fixture
 def in_2013(monkeypatch: pytest.MonkeyPatch) -> None:
     """The key and the time of the examples in AWS's documentation."""
-    monkeypatch.setattr(ministack_signatures, "_secret_of", lambda key, token: PUBLISHED_SECRET)
+    monkeypatch.setattr(signatures, "_secret_of", lambda key, token: PUBLISHED_SECRET)
     monkeypatch.setattr(SignedRequest, "_check_time", lambda self, signature: None)
 
 

@@ -11,9 +11,10 @@ from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
 
-from local.sites import PortGuard, Site
+from local.aws.web.sites import PortGuard, Site
 
 PAGE = Site.on_loopback(8400, "http")
 AWS = Site.on_loopback(4566, "https", also=PAGE)
@@ -35,7 +36,7 @@ def raw(**headers: str) -> list[tuple[bytes, bytes]]:
         {"sec_fetch_site": "none", "sec_fetch_mode": "navigate"},
     ],
 )
-def test_programs_and_our_own_page_pass(headers: dict[str, str]) -> None:
+def test_programs_and_our_own_page_are_allowed(headers: dict[str, str]) -> None:
     assert PAGE.refusal(raw(**headers)) is None
 
 
@@ -75,7 +76,16 @@ def guarded() -> Iterator[str]:
     async def greet(_: Request) -> PlainTextResponse:
         return PlainTextResponse("Once upon a hill")
 
-    app = Starlette(routes=[Route("/invocations", greet, methods=["GET", "POST"])])
+    async def listen(socket: WebSocket) -> None:
+        await socket.accept()
+        await socket.close()
+
+    app = Starlette(
+        routes=[
+            Route("/invocations", greet, methods=["GET", "POST"]),
+            WebSocketRoute("/v1/realtime", listen),
+        ]
+    )
     app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"])
     app.add_middleware(PortGuard)
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
@@ -88,7 +98,7 @@ def guarded() -> Iterator[str]:
     thread.join()
 
 
-def test_a_server_that_trusts_every_site_is_closed_to_all_but_programs(guarded: str) -> None:
+def test_a_guarded_server_accepts_only_programs(guarded: str) -> None:
     with httpx.Client(base_url=guarded, trust_env=False) as client:
         assert client.post("/invocations", json={}).text == "Once upon a hill"
         preflight = {"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}
@@ -104,6 +114,19 @@ def test_a_server_that_trusts_every_site_is_closed_to_all_but_programs(guarded: 
         assert client.options("/invocations", headers=preflight).status_code == 403
 
 
+@pytest.mark.parametrize("origin", [{}, {"Origin": "http://evil.example"}])
+def test_nobody_opens_a_websocket(guarded: str, origin: dict[str, str]) -> None:
+    """A browser asks no leave for one: it opens it for a page of any site."""
+    wanted = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+    with httpx.Client(base_url=guarded, trust_env=False) as client:
+        assert client.get("/v1/realtime", headers={**wanted, **origin}).status_code == 403
+
+
 def test_a_link_opens_a_page_in_a_tab_and_nothing_else() -> None:
     click = {"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate", "sec_fetch_dest": "document"}
     assert PAGE.refusal(raw(**click), document=True) is None
@@ -112,12 +135,12 @@ def test_a_link_opens_a_page_in_a_tab_and_nothing_else() -> None:
         assert PAGE.refusal(raw(**{**click, **changed}), document=True)
 
 
-def test_the_page_may_ask_aws_and_not_the_other_way_round() -> None:
+def test_the_page_may_call_aws_but_not_the_reverse() -> None:
     assert AWS.refusal(raw(host="127.0.0.1:4566", origin="http://localhost:8400")) is None
     assert PAGE.refusal(raw(origin="https://127.0.0.1:4566"))
 
 
-def test_a_distributions_name_counts_for_its_own_request_only() -> None:
+def test_a_distributions_host_is_allowed_for_its_own_request_only() -> None:
     name = "d111111abcdef8.cloudfront.net"
     assert AWS.refusal(raw(host=name))
     assert AWS.refusal(raw(host=name), virtual_host=name) is None

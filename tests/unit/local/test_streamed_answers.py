@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.eventstream import EventStreamBuffer
 
-from local.plugin.sagemaker import runtime
+from local.aws.sagemaker import runtime
 from tests.unit.coroutines import outcome
 
 
@@ -18,10 +18,10 @@ class _Measured:
     broken = 0
 
     def chunk(self) -> None:
-        """A piece has come."""
+        """Record that a piece has come."""
 
-    def broke_off(self) -> None:
-        """It ended early."""
+    def interrupted(self) -> None:
+        """Record that it ended early."""
         self.broken += 1
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from local.plugin.sagemaker.transfer import unpack_archives
+from local.aws.sagemaker.transfer import unpack_archives
 
 
 def _archive(folder: Path, *members: tuple[tarfile.TarInfo, bytes]) -> Path:

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from local.plugin.sagemaker.errors import ApiError
-from local.plugin.sagemaker.validation import validate
+from local.aws.errors import ApiError
+from local.aws.service_models import validate
 
 ROLE = "arn:aws:iam::123456789012:role/somebody"
 
 
 def problems(operation: str, request: dict[str, Any]) -> str:
-    """The message of the ValidationException."""
+    """Return the message of the ValidationException."""
     with pytest.raises(ApiError) as refused:
         validate(operation, request)
     assert refused.value.code == "ValidationException"

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from deploy.bundle import adapters_config, common_config
-from local.sites import PortGuard
+from local.aws.web.sites import PortGuard
 from local.vllm_server import CPU_ARGUMENTS, server_arguments
 from shared.endpoint import CONTAINER_VARIABLES
 
@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def added(variables: dict[str, str], folder: Path) -> list[str]:
-    """The arguments beside the port and what a machine without a GPU needs."""
+    """Return the arguments beside the port and what a machine without a GPU needs."""
     arguments = server_arguments(variables, folder, 8080)
     assert arguments[:2] == ["--port", "8080"]
     assert arguments[2 : 2 + len(CPU_ARGUMENTS)] == CPU_ARGUMENTS

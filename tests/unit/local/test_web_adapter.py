@@ -12,8 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from local.plugin import web_adapter
-from local.plugin.web_adapter import AppProcess, WebFunction, http_client
+from local.aws.services.web_adapter import AppProcess, WebFunction, http_client
 
 Start = Callable[[str], AppProcess]
 
@@ -91,11 +90,23 @@ def test_uvicorn_listens_on_a_socket_that_only_its_user_can_open(start: Start) -
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("reason", ["another server", "a long path"])
-def test_otherwise_it_listens_on_its_port(start: Start, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if reason == "a long path":
-        monkeypatch.setattr(web_adapter, "LONGEST_SOCKET_PATH", 5)
-    process = start(OTHER if reason == "another server" else UVICORN)
+def test_it_does_so_in_a_state_folder_of_any_depth(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a port, another user of this machine could ask it as whoever they like."""
+    deep = tmp_path / ("a" * 80) / ("b" * 80)
+    deep.mkdir(parents=True)
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    process = start(UVICORN)
+    assert ports_of(process) == []
+    folder = process._socket_folder
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    process.stop()
+    assert not folder.exists()
+
+
+def test_another_server_listens_on_its_port(start: Start) -> None:
+    process = start(OTHER)
     assert process.socket is None
     assert ports_of(process) == [process.port]
     with http_client(None, 10) as client:

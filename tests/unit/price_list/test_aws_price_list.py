@@ -47,7 +47,7 @@ def test_each_kind_has_its_own_price_over_all_pages(pricing: Any) -> None:
 
 
 @pytest.mark.aws_fact
-def test_what_is_neither_on_demand_nor_ours_counts_nothing(pricing: Any) -> None:
+def test_other_terms_and_products_are_ignored(pricing: Any) -> None:
     assert not _ask(
         pricing,
         [
@@ -61,15 +61,15 @@ def test_what_is_neither_on_demand_nor_ours_counts_nothing(pricing: Any) -> None
     )
 
 
-def test_older_products_name_their_kind_elsewhere(pricing: Any) -> None:
+def test_older_products_have_their_kind_in_another_attribute(pricing: Any) -> None:
     assert _ask(pricing, [product("", "1.2", platoinstancetype="Batch Transform")]) == {"transform": 1.2}
 
 
-def test_of_two_prices_the_dearer_counts(pricing: Any) -> None:
+def test_the_higher_of_two_prices_counts(pricing: Any) -> None:
     assert _ask(pricing, [product("Hosting", "1.2"), product("Hosting", "1.1")]) == {"hosting": 1.2}
 
 
 @pytest.mark.parametrize("line", ["{}", "no JSON", "[]", '{"product": {"attributes": {}}}'])
-def test_what_is_no_price_list_is_an_error_of_its_own(pricing: Any, line: str) -> None:
-    with pytest.raises(PriceListError, match=r"unexpected for ml\.g6\.xlarge"):
+def test_an_invalid_price_list_is_an_error(pricing: Any, line: str) -> None:
+    with pytest.raises(PriceListError, match=r"response for ml\.g6\.xlarge cannot be read"):
         _ask(pricing, [line])

@@ -54,7 +54,7 @@ def test_a_larger_machine_of_a_family_is_never_cheaper_for_its_gpus() -> None:
             assert count * one.usd_per_hour < price.usd_per_hour < 3 * count * one.usd_per_hour
 
 
-def test_the_price_of_another_region_is_never_taken() -> None:
+def test_the_price_of_another_region_is_never_used() -> None:
     assert start_prices.find("hosting", "ml.g6.xlarge", "sa-east-1") is None
     paris = start_prices.find("hosting", "ml.g6.xlarge", "eu-west-3")
     virginia = start_prices.find("hosting", "ml.g6.xlarge", "us-east-1")

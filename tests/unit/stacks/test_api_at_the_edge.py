@@ -33,7 +33,7 @@ def _ask(*headers: str, method: str = "GET", path: str = "/api/status") -> Respo
     return answer
 
 
-def test_who_has_a_token_or_a_key_passes(id_token: str) -> None:
+def test_requests_with_a_token_or_a_key_are_passed_on(id_token: str) -> None:
     for value in (f"Bearer {id_token}", f"bearer  {KEY} ", f"BEARER {KEY}"):
         assert _ask(value) is None, value
         assert _ask(value, method="POST", path="/api/v1/chat/completions") is None
@@ -57,7 +57,7 @@ def test_who_has_a_token_or_a_key_passes(id_token: str) -> None:
         [f"Bearer {KEY}", f"Bearer {KEY}"],
     ],
 )
-def test_what_cannot_be_signed_in_is_refused(headers: list[str]) -> None:
+def test_malformed_tokens_are_refused(headers: list[str]) -> None:
     answer = _ask(*headers)
     assert answer is not None
     assert answer.status_code == 401
@@ -85,7 +85,7 @@ def test_the_function_is_small_enough() -> None:
 
 
 @pytest.mark.aws_fact
-def test_all_three_say_the_same_to_a_browser() -> None:
+def test_all_three_set_the_same_security_headers() -> None:
     """The function, API Gateway and CloudFront; API Gateway leaves the full policy to CloudFront."""
     assert security_headers.HEADERS["Content-Security-Policy"] == CONTENT_SECURITY_POLICY
     assert {

@@ -55,7 +55,7 @@ def _ecr(image: str, images: list[dict[str, Any]]) -> Any:
     return client
 
 
-def test_the_registry_is_asked_for_the_tag(image: str) -> None:
+def test_the_registry_is_queried_by_tag(image: str) -> None:
     tag = image.rpartition(":")[2]
     found = [{"imageId": {"imageTag": tag, "imageDigest": _DIGEST}}]
     assert container_digests.look_up(_ecr(image, found), image) == _DIGEST
@@ -63,7 +63,7 @@ def test_the_registry_is_asked_for_the_tag(image: str) -> None:
         container_digests.look_up(_ecr(image, []), image)
 
 
-def test_the_command_writes_both_images_down(
+def test_the_command_saves_both_digests(
     digests: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(container_digests, "look_up", lambda _ecr, _image: _DIGEST)
@@ -74,7 +74,7 @@ def test_the_command_writes_both_images_down(
     assert _DIGEST in capsys.readouterr().out
 
 
-def test_what_is_kept_in_the_repository_is_digests_of_images() -> None:
+def test_the_repository_contains_digests_of_images_only() -> None:
     kept = json.loads(Path(container_digests.__file__).with_name("container_digests.json").read_text())
     for image, digest in kept.items():
         assert ".dkr.ecr." in image and ":" in image

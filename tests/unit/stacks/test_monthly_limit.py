@@ -19,7 +19,7 @@ def test_each_allowed_instance_has_a_price_or_is_refused_with_the_cure() -> None
         assert words in refused[WITHOUT][0]
 
 
-def test_a_price_that_is_given_or_no_limit_is_enough() -> None:
+def test_a_given_price_or_no_limit_is_enough() -> None:
     given = Settings(training_instance=WITHOUT, instance_prices_usd={WITHOUT: 9.5})
     assert unpriced_instances(given) == []
     assert unpriced_instances(Settings(training_instance=WITHOUT, monthly_limit_usd=0)) == []

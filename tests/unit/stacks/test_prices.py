@@ -25,7 +25,7 @@ def test_the_default_settings_have_every_price() -> None:
     assert not prices.unpriced(_settings(), REGION)
 
 
-def test_what_has_no_price_is_named_until_one_is_given() -> None:
+def test_instances_without_a_price_are_listed_until_one_is_given() -> None:
     without = _settings(training_instance="ml.p5.4xlarge")
     assert prices.unpriced(without, REGION) == [
         ("training", "ml.p5.4xlarge"),
@@ -37,6 +37,6 @@ def test_what_has_no_price_is_named_until_one_is_given() -> None:
     assert found is not None and found.usd_per_hour == 7.9
 
 
-def test_in_a_region_that_nobody_read_nothing_has_a_price() -> None:
+def test_an_unread_region_has_no_prices() -> None:
     settings = _settings()
     assert set(prices.unpriced(settings, "sa-east-1")) == set(prices.billed(settings))

@@ -586,7 +586,7 @@ export interface paths {
         };
         /**
          * Costs
-         * @description Sum up a month: what was spent and is reserved by kind and day, what is left, and at which prices.
+         * @description Show a month's costs by kind and by day, what is reserved and left, and the prices.
          */
         get: operations["costs_api_costs_get"];
         put?: never;
@@ -606,7 +606,7 @@ export interface paths {
         };
         /**
          * Show Myself
-         * @description Say who you are and what you may do, as it is now: a token may be older than your role.
+         * @description Show who you are and what you may do now; your token may be older than your role.
          */
         get: operations["show_myself_api_me_get"];
         put?: never;
@@ -626,13 +626,13 @@ export interface paths {
         };
         /**
          * List People
-         * @description List everybody who may sign in.
+         * @description List the people in the user pool.
          */
         get: operations["list_people_api_people_get"];
         put?: never;
         /**
          * Invite Person
-         * @description Invite somebody. Cognito sends them a one-time password by e-mail, good for seven days.
+         * @description Invite a person. Cognito sends them a one-time password by e-mail, valid for seven days.
          */
         post: operations["invite_person_api_people_post"];
         delete?: never;
@@ -653,14 +653,14 @@ export interface paths {
         post?: never;
         /**
          * Remove Person
-         * @description Remove a person: their sign-in and their keys are refused within a minute, for good.
+         * @description Remove a person. Their sign-in and their keys are refused within a minute, for good.
          */
         delete: operations["remove_person_api_people__person_id__delete"];
         options?: never;
         head?: never;
         /**
          * Change Role
-         * @description Give a person another role. It counts within a minute, for their keys as well.
+         * @description Change a person's role. The change takes effect within a minute, for their keys as well.
          */
         patch: operations["change_role_api_people__person_id__patch"];
         trace?: never;
@@ -674,7 +674,7 @@ export interface paths {
         };
         /**
          * Read Audit Trail
-         * @description Read who changed what, newest first. The trail has neither texts of stories nor prompts nor secrets.
+         * @description List who changed what, newest first. The trail contains no stories, prompts or secrets.
          */
         get: operations["read_audit_trail_api_audit_get"];
         put?: never;
@@ -711,7 +711,7 @@ export interface components {
     schemas: {
         /**
          * AuditEntry
-         * @description One request that changed something, or tried to.
+         * @description One request that changed something or tried to.
          */
         AuditEntry: {
             /** Entry Id */
@@ -1026,7 +1026,7 @@ export interface components {
         };
         /**
          * DayCosts
-         * @description What was spent for work that began on one day (UTC).
+         * @description The costs of work that began on one day (UTC).
          */
         DayCosts: {
             /** Day */
@@ -1138,7 +1138,7 @@ export interface components {
         };
         /**
          * Invitation
-         * @description Somebody who is to come in.
+         * @description A person to invite, with their role.
          */
         Invitation: {
             /** Email */
@@ -1186,7 +1186,7 @@ export interface components {
         };
         /**
          * KindCosts
-         * @description What one kind of work costs.
+         * @description The costs of one kind of work.
          */
         KindCosts: {
             /**
@@ -1392,7 +1392,7 @@ export interface components {
         };
         /**
          * MonthlyCosts
-         * @description A month's costs, in US dollars at prices on demand. Months begin and end in UTC.
+         * @description A month's costs in US dollars at on-demand prices. Months begin and end in UTC.
          */
         MonthlyCosts: {
             /** Month */
@@ -1420,7 +1420,7 @@ export interface components {
         };
         /**
          * Myself
-         * @description Who you are, and what you may do.
+         * @description The caller and their scopes.
          */
         Myself: {
             /** Id */
@@ -1432,7 +1432,7 @@ export interface components {
         };
         /**
          * NewRole
-         * @description The role that a person is to have.
+         * @description A person's new role.
          */
         NewRole: {
             /**
@@ -1457,7 +1457,7 @@ export interface components {
         };
         /**
          * PeopleList
-         * @description Everybody who may sign in, by address.
+         * @description The people in the user pool, sorted by e-mail address.
          */
         PeopleList: {
             /** People */
@@ -1465,7 +1465,7 @@ export interface components {
         };
         /**
          * PersonRecord
-         * @description Somebody who may sign in.
+         * @description A person in the user pool.
          */
         PersonRecord: {
             /**
@@ -1850,7 +1850,7 @@ export interface components {
         };
         /**
          * UnpricedInstance
-         * @description An instance that the settings allow, and whose price nobody knows.
+         * @description An instance that the settings allow and whose price is not known.
          */
         UnpricedInstance: {
             /**
@@ -1887,7 +1887,7 @@ export interface components {
         };
         /**
          * UsedPrice
-         * @description A price that costs are counted at.
+         * @description A price from which costs are computed.
          */
         UsedPrice: {
             /**
@@ -4191,7 +4191,7 @@ export interface operations {
     costs_api_costs_get: {
         parameters: {
             query?: {
-                /** @description As `2026-10`; this month if it is left out. */
+                /** @description Such as `2026-10`; by default this month. */
                 month?: string | null;
             };
             header?: never;

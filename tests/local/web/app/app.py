@@ -180,7 +180,7 @@ class WebStack(Stack):
         )
 
     def _member(self) -> None:
-        """A person of a template, in a group of it."""
+        """Return a person of a template, in a group of it."""
         pool = self.pool.user_pool_id
         group = cognito.CfnUserPoolGroup(self, "Owners", user_pool_id=pool, group_name="owner", precedence=1)
         person = cognito.CfnUserPoolUser(

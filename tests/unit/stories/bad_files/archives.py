@@ -1,4 +1,4 @@
-"""Zips, and what may hide in them."""
+"""Bad and odd zips."""
 
 import json
 import stat
@@ -13,7 +13,7 @@ from tests.unit.stories.material import prose, zipped
 
 def _entry(name: str | zipfile.ZipInfo, content: bytes) -> Callable[[], bytes]:
     def make() -> bytes:
-        # So many bytes that do not compress that the archive as a whole is no bomb.
+        # Enough incompressible bytes that the archive as a whole does not count as a bomb.
         return zipped({name: content, "good.txt": prose(2, words=60_000).encode()})
 
     return make
@@ -26,7 +26,7 @@ def _link(name: str) -> zipfile.ZipInfo:
 
 
 def _patched_zip(directory_at: int, directory: bytes, local_at: int, local: bytes) -> bytes:
-    """Make a zip of one file and write over some bytes of its directory and of the file's own header."""
+    """Make a zip of one file and overwrite some bytes of its directory and of the file's header."""
     packed = bytearray(zipped({"story.txt": STORY.encode()}))
     start = packed.rindex(b"PK\x01\x02")
     packed[start + directory_at : start + directory_at + len(directory)] = directory
@@ -60,7 +60,7 @@ def _zip_with_damage() -> bytes:
 
 
 def _zip_of_overlapping_files() -> bytes:
-    """Make a zip that names one packed text 200 times, so that little unpacks to much."""
+    """Make a small zip that lists one packed text 200 times, so that it unpacks to a large size."""
     one = zipped({"00000.txt": b"a" * 900_000})
     directory = one.rindex(b"PK\x01\x02")
     end = one.rindex(b"PK\x05\x06")
@@ -79,6 +79,26 @@ def _zip_with_an_endless_directory() -> bytes:
     return b"PK\x03\x04" + bytes(size) + struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 9, 9, size, 4, 0)
 
 
+def _zip_with_a_directory_that_hides(end: bytes) -> Callable[[], bytes]:
+    """Make a zip whose directory exceeds the limit, with an end record that hides its size."""
+    size = 9 * 1024**2
+    return lambda: b"PK\x03\x04" + bytes(size) + end
+
+
+def _end_in_another_end() -> bytes:
+    """Repeat the signature of an end record in the disk numbers, which are ignored."""
+    size = 9 * 1024**2
+    return struct.pack("<4s4s2H2LH", b"PK\x05\x06", b"PK\x05\x06", 9, 9, size, 4, 0)
+
+
+def _two_ends_of_two_sizes() -> bytes:
+    """Give a small size in the usual end record, and a large one in the zip64 end record, which counts."""
+    size = 9 * 1024**2
+    large = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, 9, 9, size, 4)
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, size + 4, 1)
+    return large + locator + struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 9, 9, 50, 4, 0)
+
+
 ARCHIVES = [
     refused("zip of 0 bytes", "a.zip", always(b""), "empty"),
     refused("zip without files", "a.zip", lambda: zipped({}), "no files"),
@@ -94,6 +114,18 @@ ARCHIVES = [
     refused("encrypted zip", "a.zip", _locked_zip, "password"),
     refused("zip of too many files", "a.zip", _zip_of_too_many, "more than 10000 files"),
     refused("zip whose list of files never ends", "a.zip", _zip_with_an_endless_directory, "more files than"),
+    refused(
+        "zip whose list hides in its end",
+        "a.zip",
+        _zip_with_a_directory_that_hides(_end_in_another_end()),
+        "more files than",
+    ),
+    refused(
+        "zip whose list hides behind another end",
+        "a.zip",
+        _zip_with_a_directory_that_hides(_two_ends_of_two_sizes()),
+        "more files than",
+    ),
     Kind("zip with a path upwards", "a.zip", _entry("../../etc/story.txt", b"x"), 1, "out of the archive"),
     Kind("zip with an absolute path", "a.zip", _entry("/etc/story.txt", b"x"), 1, "out of the archive"),
     Kind("zip with a path of Windows", "a.zip", _entry("..\\..\\story.txt", b"x"), 1, "out of the archive"),

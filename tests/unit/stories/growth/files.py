@@ -1,4 +1,4 @@
-"""Files of each format that repeat, nest or leave open what its reader looks for."""
+"""Files of each format that repeat, nest or do not close what its reader looks for."""
 
 import io
 import json
@@ -41,7 +41,7 @@ def _nested(opened: str, closed: str = "") -> Callable[[int], str]:
 
 
 def _stored(packed: bytes) -> bytes:
-    """Pack a zip's files anew, as large as they are: what repeats itself would be taken for a bomb."""
+    """Pack a zip's files again without compression, because repeats would count as a zip bomb."""
     anew = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(packed)) as archive, zipfile.ZipFile(anew, "w") as stored:
         for entry in archive.infolist():
@@ -80,7 +80,7 @@ def _pdf(draw: Callable[[int], str]) -> Files:
 
 
 def _scattered_letters(size: int) -> str:
-    """Single letters all over the page, of which many are large."""
+    """Draw single letters all over a page, many of them large."""
     return "".join(
         f"BT /F {9 if n % 3 else 20} Tf {30 + n * 37 % 500} {800 - n * 7 % 780} Td (A) Tj ET\n"
         for n in range(size // 40)
@@ -112,6 +112,10 @@ def _csv(header: str, make: Callable[[int], str]) -> Files:
     return _text("a.csv", make, before=f"{header}\n")
 
 
+def _attributes(size: int) -> str:
+    return " ".join(f"a{n}" for n in range(size // 7))
+
+
 FILES: dict[str, Files] = {
     "html: nested blocks": _html(_nested("<div>", "</div>")),
     "html: blocks never closed": _html(repeated("<div>")),
@@ -136,6 +140,17 @@ FILES: dict[str, Files] = {
     "html: nested tables": _html(_nested("<table><tr><td>")),
     "html: preformatted": _html(lambda size: "<pre>" + "a\n" * (size // 2)),
     "html: breaks": _html(repeated("a <br> ")),
+    "html: attributes": _html(lambda size: f"<p {_attributes(size)}>{LINE}</p>"),
+    "html: attributes that hide in values": _html(
+        lambda size: "<p" + "".join(f' a{n}="<b>"' for n in range(size // 12)) + f">{LINE}</p>"
+    ),
+    "html: attributes behind a comment": _html(lambda size: f'<!-- <a x=" --><p {_attributes(size)} y=">a'),
+    "html: one attribute again": _html(lambda size: "<p" + " a=1" * (size // 4) + f">{LINE}</p>"),
+    "html: attributes of many bodies": _html(counted(lambda n: f"<body a{n}>")),
+    "html: choices": _html(lambda size: "<select>" + "<option>a" * (size // 9)),
+    "html: names never ended": _html(repeated("<a")),
+    "html: tags in tags": _html(repeated("<a b=\"<c d='")),
+    "html: values never closed": _html(repeated("<a b='c ")),
     "html: text": _html(repeated("a b ")),
     "docx: paragraphs": _docx(counted(lambda _: f"<w:p><w:r><w:t>{LINE}</w:t></w:r></w:p>")),
     "docx: runs": _docx(lambda size: "<w:p>" + "<w:r><w:t>a </w:t></w:r>" * (size // 24) + "</w:p>"),
