@@ -16,16 +16,18 @@ from tests.browser.server import StoryloomServer
 HERE = Path(__file__).parent
 
 PROMPT = "Begin a story on the morning after a great storm."
-ANSWERS = {
-    "storyloom": "The tide went out, and took the harbour wall with it, stone by stone, as if it had only "
-    "ever lent them. Ilse counted what was left before she put the kettle on.\n\n“Eleven boats,” she said to "
-    "nobody. Nobody said twelve.\n\nBy noon the gulls had found the roof of the chapel, and sat along it like "
-    "people who have paid.",
-    "base": "Once upon a time there was a great storm in a small town. The storm was very strong and many "
-    "houses were damaged. In the morning the people came out of their houses and looked around. They were "
-    "happy to be alive.\n\nThey decided to work together to rebuild the town, and everyone learned an "
-    "important lesson about friendship.",
-}
+STORYTELLER = """\
+The tide went out, and took the harbour wall with it, stone by stone, as if it had only ever lent them. \
+Ilse counted what was left before she put the kettle on.
+
+“Eleven boats,” she said to nobody. Nobody said twelve.
+
+By noon the gulls had found the roof of the chapel, and sat along it like people who have paid."""
+BASE_MODEL = """\
+Once upon a time there was a great storm in a small town. The storm was very strong and many houses were \
+damaged. In the morning the people came out of their houses and looked around. They were happy to be alive.
+
+They decided to rebuild the town together, and everyone learned an important lesson about friendship."""
 
 
 def main(folder: Path = HERE) -> None:
@@ -33,7 +35,7 @@ def main(folder: Path = HERE) -> None:
     server = StoryloomServer(WEB / "dist")
     server.status = samples.status()
     server.runs = [samples.succeeded_run()]
-    server.answers.words = {model: [text] for model, text in ANSWERS.items()}
+    server.answers.words = {"storyloom": [STORYTELLER], "base": [BASE_MODEL]}
     server.start()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=CHROMIUM_FLAGS)

@@ -132,7 +132,7 @@ describe("A forgotten password", () => {
   it.each([
     ["CodeMismatchException", "", /not the code/],
     ["ExpiredCodeException", "", /Send another one/],
-    ["NotAuthorizedException", "User password cannot be reset in the current state.", /temporary password/],
+    ["NotAuthorizedException", "User password cannot be reset in the current state.", /one-time password/],
     ["NotAuthorizedException", "User is disabled.", /disabled/],
     ["InvalidParameterException", "no registered/verified email", /never confirmed/],
     ["LimitExceededException", "Attempt limit exceeded", /Wait an hour/],
@@ -150,7 +150,7 @@ describe("signInProblem", () => {
   it.each([
     ["Incorrect username or password.", /password is not right/],
     ["Password attempts exceeded", /Too many wrong passwords/],
-    ["Temporary password has expired and must be reset by an administrator.", /temporary password has expired/],
+    ["Temporary password has expired and must be reset by an administrator.", /one-time password has expired/],
     ["User is disabled.", /disabled/],
     ["Invalid session for the user, session is expired.", /Start again/],
   ])("explains %s", (message, expected) => {

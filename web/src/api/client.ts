@@ -182,7 +182,7 @@ export class Api {
     return (await body(this.client.GET("/api/people", withSignal(signal)))).people;
   }
 
-  /** Invite a person, who gets a temporary password by e-mail. */
+  /** Invite a person, who gets a one-time password by e-mail. */
   invite(email: string, role: Role): Promise<Person> {
     return body(this.client.POST("/api/people", { body: { email, role } }));
   }

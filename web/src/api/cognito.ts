@@ -49,7 +49,7 @@ export class Cognito {
     });
   }
 
-  /** Answer the challenge of a first sign-in, which was made with a temporary password. */
+  /** Answer the challenge of a first sign-in, which was made with a one-time password. */
   setFirstPassword(challenge: Challenge, password: string): Promise<SignInAnswer> {
     return this.authenticate(challenge.username, "RespondToAuthChallenge", {
       ChallengeName: "NEW_PASSWORD_REQUIRED",
@@ -140,7 +140,7 @@ export function signInProblem(error: unknown): string {
       return `That password is not strong enough. ${error.message}`;
     case "CodeMismatchException":
     case "ExpiredCodeException":
-      return "That took too long, so the sign-in was cancelled. Start again with your temporary password.";
+      return "That took too long, so the sign-in was cancelled. Start again with your one-time password.";
     case "TooManyRequestsException":
     case "LimitExceededException":
       return "Too many attempts in a short time. Wait a minute, then try again.";
@@ -158,8 +158,8 @@ export function resetProblem(error: unknown): string {
       return "This code has expired. Send another one.";
     case "NotAuthorizedException":
       if (/disabled/i.test(String(error))) return signInProblem(error);
-      // A person who has never signed in has only the temporary password.
-      return "You have not signed in before: use the temporary password from the e-mail. If it has expired, ask an owner of this Storyloom to invite you again.";
+      // A person who has never signed in has only the one-time password.
+      return "You have not signed in before: use the one-time password from the e-mail. If it has expired, ask an owner of this Storyloom to invite you again.";
     case "InvalidParameterException":
       return "No code can be sent: your e-mail address was never confirmed. Ask an owner of this Storyloom for a new password.";
     case "CodeDeliveryFailureException":
@@ -178,13 +178,13 @@ function notAuthorized(message: string): string {
     return "Too many wrong passwords. Wait 15 minutes, then try again.";
   }
   if (/temporary password has expired/i.test(message)) {
-    return "Your temporary password has expired. Ask an owner of this Storyloom to invite you again.";
+    return "Your one-time password has expired. Ask an owner of this Storyloom to invite you again.";
   }
   if (/disabled/i.test(message)) {
     return "This account is disabled. Ask an owner of this Storyloom.";
   }
   if (/session/i.test(message)) {
-    return "That took too long, so the sign-in was cancelled. Start again with your temporary password.";
+    return "That took too long, so the sign-in was cancelled. Start again with your one-time password.";
   }
   return "The e-mail address or the password is not right.";
 }

@@ -121,7 +121,7 @@ function InvitationForm({ api, onInvited }: { api: Api; onInvited: (person: Pers
           ))}
         </select>
       </label>
-      <p class="quiet small">They get a temporary password by e-mail, valid for seven days.</p>
+      <p class="quiet small">They get a one-time password by e-mail, valid for seven days.</p>
       <ProblemNotice problem={problem} />
       <div class="buttons">
         <button class="primary" disabled={busy}>

@@ -45,7 +45,7 @@ export type ByKind = Partial<Record<CostKind, number>>;
 
 /** One day of the month: what it cost, and what the month had cost by its end. */
 export interface Day {
-  /** Such as `2026-11-03`. */
+  /** As `2026-11-03`. */
   date: string;
   spent: ByKind;
   total: number;

@@ -50,7 +50,7 @@ interface FirstPasswordProps extends NewPasswordProps {
 export function NewPasswordForm({ busy, email, onProblem, onSubmit }: FirstPasswordProps) {
   return (
     <Form onSubmit={(field) => submitIfSame(field, onProblem, onSubmit)}>
-      <p class="quiet">Welcome. The password from the e-mail is temporary: set one of your own.</p>
+      <p class="quiet">Welcome. The password from the e-mail works only once: set one of your own.</p>
       <NewPasswordFields email={email} focused />
       <button class="primary wide" disabled={busy}>
         {busy ? "Saving…" : "Save and sign in"}
