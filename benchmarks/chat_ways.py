@@ -11,8 +11,8 @@ import boto3
 from benchmarks import chat_engine
 from benchmarks.chat_streams import Way
 from chat_api.limits import ANSWERS_AT_ONCE
-from cli.api import StoryloomApi
-from cli.connection import sign_in
+from cli.api.client import StoryloomApi
+from cli.api.connection import sign_in
 from local.cloud import LocalCloud
 
 _REQUESTS_A_MINUTE = 600

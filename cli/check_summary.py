@@ -1,4 +1,4 @@
-"""A data report on the terminal: what was kept, what was not and why, the verdict, the cost."""
+"""A data report on the terminal: what was used, what was not and why, the verdict, the cost."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _MOST_REASONS = 12
 _MOST_NAMES = 5
 
 
-def summary(report: DataReport) -> RenderableType:
-    """Show a report in about a screenful."""
+def summary_of(report: DataReport) -> RenderableType:
+    """Draw a report in about a screenful."""
     parts: list[RenderableType] = [
         Text(report.verdict, style=_STYLES[report.grade]),
         Text(),
@@ -46,22 +46,22 @@ def _figures(report: DataReport) -> Table:
 
 def _rows(report: DataReport) -> Iterator[tuple[str, str]]:
     outcomes = report.outcomes
-    said = [f"{count(outcomes.used)} used"]
-    said += [f"{count(outcomes.partly)} used in part"] if outcomes.partly else []
-    said += [f"{count(outcomes.repeated)} say what another says"] if outcomes.repeated else []
-    said += [f"{count(outcomes.rejected)} not used"] if outcomes.rejected else []
-    yield f"{counted(report.files, 'file')}", ", ".join(said)
+    parts = [f"{count(outcomes.used)} used"]
+    parts += [f"{count(outcomes.partly)} used in part"] if outcomes.partly else []
+    parts += [f"{count(outcomes.repeated)} duplicates"] if outcomes.repeated else []
+    parts += [f"{count(outcomes.rejected)} not used"] if outcomes.rejected else []
+    yield f"{counted(report.files, 'file')}", ", ".join(parts)
     works = f" in {counted(report.works, 'work')}" if report.works < report.stories else ""
     yield (
         "stories",
-        f"{count(report.stories)}{works}; the middle one has {counted(report.lengths.median, 'word')}",
+        f"{count(report.stories)}{works}; median length {counted(report.lengths.median, 'word')}",
     )
     languages = sorted(report.languages_words.items(), key=lambda item: -item[1])
     named = ", ".join(f"{language(code)} {count(words)}" for code, words in languages[:6])
     yield "words", f"{count(report.words)}{f' ({named})' if len(languages) > 1 else ''}"
     if not report.enough:
         return
-    yield "teaches", f"{report.base_model} on {report.instance}"
+    yield "trains", f"{report.base_model} on {report.instance}"
     yield "training", f"about {minutes(report.training_minutes_estimate)}"
     yield "cost", _cost(report)
 
