@@ -229,7 +229,7 @@ class StoryloomApi:
         started = time.monotonic()
         first = 0.0
         pieces: list[str] = []
-        answered_by, fingerprint = model, ""
+        answering_model, fingerprint = model, ""
         answer_id, ended = str(uuid.uuid4()), False
         try:
             stream = client.chat.completions.create(
@@ -240,7 +240,7 @@ class StoryloomApi:
                 extra_headers={"X-Answer-Id": answer_id},
             )
             for chunk in stream:
-                answered_by = chunk.model or answered_by
+                answering_model = chunk.model or answering_model
                 fingerprint = chunk.system_fingerprint or fingerprint
                 piece = (chunk.choices[0].delta.content or "") if chunk.choices else ""
                 if piece:
@@ -256,7 +256,7 @@ class StoryloomApi:
         finally:
             if not ended:
                 self.cancel_answer(answer_id)
-        yield "", ChatReply("".join(pieces), first, time.monotonic() - started, answered_by, fingerprint)
+        yield "", ChatReply("".join(pieces), first, time.monotonic() - started, answering_model, fingerprint)
 
     def cancel_answer(self, answer_id: str) -> None:
         """Cancel an answer. If the API cannot be reached, the answer ends by itself."""

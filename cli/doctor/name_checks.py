@@ -36,7 +36,7 @@ def names(examination: Examination) -> Iterator[Finding]:
         taken = taken or finding.status == "fault"
         yield finding
     if not taken:
-        yield ok("Names", "none of the names that the stacks use is in use")
+        yield ok("Names", "none of the names that the stacks need is in use")
 
 
 def _model_package_group(account: AwsAccount, name: str) -> Iterator[Finding]:

@@ -144,7 +144,7 @@ def test_json_is_one_document(api: _Api, prompts: Path, tmp_path: Path) -> None:
     assert (said["answered"], said["failed"], said["out"]) == (3, 0, str(target))
 
 
-def test_nothing_is_spent_where_nobody_can_be_asked(api: _Api, prompts: Path) -> None:
+def test_nothing_is_spent_without_an_interactive_terminal(api: _Api, prompts: Path) -> None:
     done = _run(prompts)
     assert isinstance(done.exception, CommandError) and "--yes" in done.exception.cure
     assert api.called == ["make", "check", "stop"]

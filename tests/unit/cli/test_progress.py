@@ -86,7 +86,7 @@ def test_a_curve_needs_two_points_and_room() -> None:
     assert "stories held back" not in _printed(run_panel(TRAINING), width=35)
 
 
-def test_where_no_curve_can_be_drawn_the_figures_come_as_lines() -> None:
+def test_figures_are_printed_as_lines_if_no_curve_can_be_drawn() -> None:
     out = io.StringIO()
     _StateLines(Console(file=out, width=60))(TRAINING)
     line = out.getvalue().splitlines()[-1]
