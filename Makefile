@@ -23,7 +23,7 @@ export PYTHONDONTWRITEBYTECODE :=
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile
 LOCKED := --require-hashes --no-deps --no-build-isolation
 
-.PHONY: lock test-aws-facts test-container test-vllm bench-chat bench-prepare bench-formats bench-train bench-gpu bench-perplexity help setup run demo down test test-quick fuzz fuzz-api lint web openapi synth pictures clean
+.PHONY: house docs release lock test-aws-facts test-container test-vllm bench-chat bench-prepare bench-formats bench-train bench-gpu bench-perplexity help setup run demo down test test-quick fuzz fuzz-api lint web openapi synth pictures clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -133,6 +133,19 @@ openapi: $(VENV)/.installed web/node_modules/.installed  ## write docs/openapi.j
 	PYTHONPATH=lambda $(BIN)/python -m chat_api.openapi > docs/openapi.json
 	cd web && npm run --silent contract
 	$(BIN)/python -c 'import json; from stories.formats.detection import readers; print(json.dumps(sorted(readers())))' > web/src/views/stories/formats.json
+
+docs: openapi  ## write the pages of docs/ that come from the code
+	$(BIN)/python -m docs.generated
+
+house: $(VENV)/.installed-dev  ## the code base in numbers, and what breaks the house rules
+	@$(BIN)/python -m benchmarks.house
+
+# A release is what CHANGELOG.md and pyproject.toml say, on a clean main branch whose tests pass. The tag stays here:
+# push it with what it names, `git push origin main v$(VERSION)`.
+release: $(VENV)/.installed-dev  ## check that VERSION=x.y.z can be released, run every test, and tag it
+	$(BIN)/python -m release_check "$(VERSION)"
+	@$(MAKE) --no-print-directory test
+	git tag --annotate "v$(VERSION)" --message "Storyloom $(VERSION)"
 
 lock: $(VENV)/bin/python .build/uv-venv/.installed  ## write the lock files from requirements*.txt (LOCKS=files, UPGRADE=1 for newer versions)
 	PATH="$(CURDIR)/.build/uv-venv/bin:$$PATH" $(BIN)/python lock_files.py $(LOCKS) $(if $(UPGRADE),--upgrade)

@@ -40,8 +40,8 @@ from benchmarks.chat_processes import (
 from benchmarks.chat_streams import AnsweredBatch, ChatRoute, ask_all
 from chat_api.limits import ANSWERS_AT_ONCE
 from cli import journey
-from cli.api import StoryloomApi
-from cli.connection import connect, sign_in
+from cli.api.client import StoryloomApi
+from cli.api.connection import connect, sign_in
 from local.aws.environment import SERVER_VARIABLE
 from local.cloud import LocalCloud
 
@@ -222,10 +222,10 @@ def _deployed(given: argparse.Namespace, console: Console) -> Iterator[tuple[Loc
     if not given.shared:
         os.environ[SERVER_VARIABLE] = chat_engine.MODULE
     settings = {"max_training_minutes": "1", "daily_tokens_per_person": "10000000"}
-    ports = journey.free_port(4766), journey.free_port(8520)
-    with journey.running_cloud(journey.Places(CHECKOUT, STATE, *ports, settings), console) as cloud:
-        api = journey.signed_in(cloud)
-        run = journey.drop_and_follow(api, given.stories, console)
+    ports = journey.port_or_free_port(4766), journey.port_or_free_port(8520)
+    with journey.running_cloud(journey.LocalCloudConfig(CHECKOUT, STATE, *ports, settings), console) as cloud:
+        api = journey.signed_in_api(cloud)
+        run = journey.upload_and_follow(api, given.stories, console)
         if run["status"] != "succeeded":
             raise SystemExit(f"The run ended as {run['status']}: {run.get('message', '')}")
         if not given.shared:

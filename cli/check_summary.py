@@ -1,4 +1,4 @@
-"""A data report on the terminal: what was kept, what was not and why, the verdict, the cost."""
+"""A data report on the terminal: what was used, what was not and why, the verdict, the cost."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _MOST_REASONS = 12
 _MOST_NAMES = 5
 
 
-def summary(report: DataReport) -> RenderableType:
-    """Show a report in about a screenful."""
+def summary_of(report: DataReport) -> RenderableType:
+    """Draw a report in about a screenful."""
     parts: list[RenderableType] = [
         Text(report.verdict, style=_STYLES[report.grade]),
         Text(),
@@ -52,23 +52,22 @@ def _figures(report: DataReport) -> Table:
 
 def _rows(report: DataReport) -> Iterator[tuple[str, str]]:
     outcomes = report.outcomes
-    said = [f"{format_count(outcomes.used)} used"]
-    said += [f"{format_count(outcomes.partly)} used in part"] if outcomes.partly else []
-    said += [f"{format_count(outcomes.repeated)} repeat another file"] if outcomes.repeated else []
-    said += [f"{format_count(outcomes.rejected)} not used"] if outcomes.rejected else []
-    yield f"{count_noun(report.files, 'file')}", ", ".join(said)
+    parts = [f"{format_count(outcomes.used)} used"]
+    parts += [f"{format_count(outcomes.partly)} used in part"] if outcomes.partly else []
+    parts += [f"{format_count(outcomes.repeated)} duplicates"] if outcomes.repeated else []
+    parts += [f"{format_count(outcomes.rejected)} not used"] if outcomes.rejected else []
+    yield f"{count_noun(report.files, 'file')}", ", ".join(parts)
     works = f" in {count_noun(report.works, 'work')}" if report.works < report.stories else ""
     yield (
         "stories",
-        f"{format_count(report.stories)}{works}; "
-        f"the middle one has {count_noun(report.lengths.median, 'word')}",
+        f"{format_count(report.stories)}{works}; median length {count_noun(report.lengths.median, 'word')}",
     )
     languages = sorted(report.languages_words.items(), key=lambda item: -item[1])
     named = ", ".join(f"{language_name(code)} {format_count(words)}" for code, words in languages[:6])
     yield "words", f"{format_count(report.words)}{f' ({named})' if len(languages) > 1 else ''}"
     if not report.enough:
         return
-    yield "teaches", f"{report.base_model} on {report.instance}"
+    yield "trains", f"{report.base_model} on {report.instance}"
     yield "training", f"about {format_minutes(report.training_minutes_estimate)}"
     yield "cost", _cost(report)
 

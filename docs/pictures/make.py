@@ -15,7 +15,7 @@ from typing import Any
 from playwright.sync_api import Browser, sync_playwright
 from rich.console import Console
 
-from cli.check import check, read_settings
+from cli.folder_check import check_folder, read_settings
 from stories.report.data_report import DataReport
 from stories.report.report_page import report_to_html
 from tests.browser.chromium import CHROMIUM_FLAGS, find_chromium
@@ -39,7 +39,7 @@ def main() -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=CHROMIUM_FLAGS)
-        good, bad = check(SAMPLES, settings, quiet), check(folder, settings, quiet)
+        good, bad = check_folder(SAMPLES, settings, quiet), check_folder(folder, settings, quiet)
         _picture(browser, good, "report-sample-stories.png", _DESKTOP)
         _picture(browser, bad, "report-bad-folder.png", _DESKTOP, until="How long the stories are")
         _picture(browser, bad, "report-tidied.png", _DESKTOP, only="What was tidied up")
