@@ -244,7 +244,7 @@ def test_memory_does_not_grow_with_pages(tmp_path: Path) -> None:
         file = tmp_path / f"{pages}.pdf"
         file.write_bytes(book.document())
         script = (
-            "import resource, sys; from stories.pdf_pages import read_pages; "
+            "import resource, sys; from stories.formats.pdf_pages import read_pages; "
             "[None for page in read_pages(open(sys.argv[1], 'rb'), 1000)]; "
             "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
         )
