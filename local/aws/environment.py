@@ -123,10 +123,10 @@ def client_environment(folders: Folders, certificate: Certificate, port: int) ->
         "AWS_REGION": REGION,
         # The SDKs speak to this cloud only, and read the file for every connection: the bundle's 145
         # authorities would take 60 ms of a processor each time.
-        "AWS_CA_BUNDLE": str(certificate.certificate),
+        "AWS_CA_BUNDLE": str(certificate.authority),
         "REQUESTS_CA_BUNDLE": str(certificate.bundle),
         "SSL_CERT_FILE": str(certificate.bundle),
-        "NODE_EXTRA_CA_CERTS": str(certificate.certificate),
+        "NODE_EXTRA_CA_CERTS": str(certificate.authority),
         "AWS_EC2_METADATA_DISABLED": "true",
         # The person's own profiles, which may name a real account, are out of reach.
         "AWS_CONFIG_FILE": str(folders.home / "aws-config"),

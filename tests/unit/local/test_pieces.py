@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as some
 
-from local.aws.certificate import ensure_certificate
+from local.aws.certificate import VALID_DAYS, ensure_certificate
 from local.aws.environment import Folders, server_environment
 from local.aws.processes import MARKER, cloud_id, stop_all
 from local.aws.sagemaker import event_stream
@@ -141,7 +142,14 @@ def test_the_certificate_is_ours_alone_and_trusted_beside_the_machines_own(tmp_p
     assert oct(made.key.stat().st_mode & 0o777) == "0o600"
     parsed = x509.load_pem_x509_certificate(made.certificate.read_bytes())
     names = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    assert "localhost" in names.get_values_for_type(x509.DNSName)
+    assert names.get_values_for_type(x509.DNSName) == [
+        "localhost",
+        "*.localhost",
+        "cognito-idp.us-east-1.amazonaws.com",
+    ]
+    assert [str(address) for address in names.get_values_for_type(x509.IPAddress)] == ["127.0.0.1", "::1"]
+    life = parsed.not_valid_after_utc - parsed.not_valid_before_utc
+    assert life == timedelta(days=VALID_DAYS, hours=1)
     context = ssl.create_default_context(cafile=str(made.bundle))
     assert len(context.get_ca_certs()) > 10
     before = made.certificate.read_bytes()
