@@ -33,7 +33,7 @@ from benchmarks.chat_ways import bare_engine, whole_path
 from cli import journey
 from cli.api import StoryloomApi
 from cli.connection import connect
-from local.aws.environment import SERVER_VARIABLE
+from local.aws.cloud_environment import SERVER_VARIABLE
 from local.cloud import LocalCloud
 
 CHECKOUT = Path(__file__).resolve().parent.parent

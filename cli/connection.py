@@ -56,7 +56,7 @@ def connect(state: Path = LOCAL_STATE) -> Connection:
         person = local["sign_in"]
         return sign_in(local["url"], person["email"], person["password"])
     try:
-        kept = json.loads(private_file.read_private(keep_file()))
+        kept = json.loads(private_file.read_private_file(keep_file()))
     except FileNotFoundError:
         raise CommandError(
             "No Storyloom is known here.",
@@ -83,7 +83,9 @@ def sign_in_and_keep(url: str, email: str, password: str) -> Path:
     place = _find_sign_in(url)
     answer = _authenticate(place, "USER_PASSWORD_AUTH", {"USERNAME": email, "PASSWORD": password})
     kept = keep_file()
-    private_file.write_private(kept, json.dumps({**asdict(place), "refresh_token": answer["RefreshToken"]}))
+    private_file.write_private_file(
+        kept, json.dumps({**asdict(place), "refresh_token": answer["RefreshToken"]})
+    )
     return kept
 
 

@@ -3,8 +3,8 @@
 import re
 
 from local.aws.errors import invalid
+from local.aws.sagemaker.record_store import Record
 from local.aws.sagemaker.roles import require_trusted
-from local.aws.sagemaker.store import Record
 from local.aws.sagemaker.transfer import S3Uri
 
 SPOT_INTERRUPTION_TAG = "local:interrupt-spot-after"

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from local.aws.errors import in_use, invalid
-from local.aws.sagemaker import clock
 from local.aws.sagemaker import job as jobs
-from local.aws.sagemaker.container import Ended, start_folder, translate
+from local.aws.sagemaker import simulated_clock
 from local.aws.sagemaker.instance_holds import acquire_instances_for, training_instances
 from local.aws.sagemaker.job import TRAINING, Job, JobFailed, JobStopped, write_json
-from local.aws.sagemaker.store import STORE, Record, arn, shown
+from local.aws.sagemaker.job_process import Ended, start_folder, translate
+from local.aws.sagemaker.record_store import STORE, Record, public_members, sagemaker_arn
 from local.aws.sagemaker.telemetry import MetricDefinition
 from local.aws.sagemaker.training_request import (
     CODE_FOLDER,
@@ -41,10 +41,10 @@ def create_training_job(request: Record) -> Record:
     """Answer CreateTrainingJob."""
     check_training_request(request)
     name = request["TrainingJobName"]
-    now = clock.now()
+    now = simulated_clock.current_time()
     record = {
         **{key: value for key, value in request.items() if key != "Tags"},
-        "TrainingJobArn": arn("training-job", name),
+        "TrainingJobArn": sagemaker_arn("training-job", name),
         "TrainingJobStatus": "InProgress",
         "SecondaryStatus": "Starting",
         "SecondaryStatusTransitions": [],
@@ -58,10 +58,10 @@ def create_training_job(request: Record) -> Record:
     if not STORE.add("training-job", name, record):
         raise in_use(
             "Job name must be unique within an AWS account and region, and a training job with this name "
-            f"already exists ({arn('training-job', name)})"
+            f"already exists ({sagemaker_arn('training-job', name)})"
         )
     hold = acquire_instances_for("training-job", name, *training_instances(request))
-    STORE.tag(arn("training-job", name), request.get("Tags", []))
+    STORE.tag(sagemaker_arn("training-job", name), request.get("Tags", []))
     work = Job(
         TRAINING,
         name,
@@ -77,12 +77,12 @@ def create_training_job(request: Record) -> Record:
     _WORKING[name] = work
     interrupt = {tag["Key"]: tag["Value"] for tag in request.get("Tags", [])}.get(SPOT_INTERRUPTION_TAG, "")
     work.start(lambda started: _Training(started, request, interrupt).run())
-    return {"TrainingJobArn": arn("training-job", name)}
+    return {"TrainingJobArn": sagemaker_arn("training-job", name)}
 
 
 def describe_training_job(request: Record) -> Record:
     """Answer DescribeTrainingJob."""
-    return shown(_get(request["TrainingJobName"]))
+    return public_members(_get(request["TrainingJobName"]))
 
 
 def stop_training_job(request: Record) -> Record:
@@ -162,11 +162,15 @@ class _Training:
         except JobFailed:
             self._push_checkpoints()
             self._close_transition()
-            self.job.update(SecondaryStatus="Failed", TrainingEndTime=clock.now(), **self._final_metrics())
+            self.job.update(
+                SecondaryStatus="Failed",
+                TrainingEndTime=simulated_clock.current_time(),
+                **self._final_metrics(),
+            )
             raise
         except JobStopped:
             self._close_transition()
-            self.job.update(TrainingEndTime=clock.now(), **self._final_metrics())
+            self.job.update(TrainingEndTime=simulated_clock.current_time(), **self._final_metrics())
             raise
         finally:
             _WORKING.pop(self.job.name, None)
@@ -178,7 +182,7 @@ class _Training:
         self._configure()
         self.job.check_stop()
         self._enter("Training", "Training image download completed. Training in progress.")
-        started = clock.now()
+        started = simulated_clock.current_time()
         if not self._seconds:
             self.job.update(TrainingStartTime=started)
         if self.interrupt_after:
@@ -209,14 +213,16 @@ class _Training:
         self._close_transition()
         record = STORE.get("training-job", self.job.name) or {}
         transitions = record.get("SecondaryStatusTransitions", [])
-        transitions.append({"Status": status, "StartTime": clock.now(), "StatusMessage": message})
+        transitions.append(
+            {"Status": status, "StartTime": simulated_clock.current_time(), "StatusMessage": message}
+        )
         self.job.update(SecondaryStatus=status, SecondaryStatusTransitions=transitions)
 
     def _close_transition(self) -> None:
         record = STORE.get("training-job", self.job.name) or {}
         transitions = record.get("SecondaryStatusTransitions", [])
         if transitions:
-            transitions[-1].setdefault("EndTime", clock.now())
+            transitions[-1].setdefault("EndTime", simulated_clock.current_time())
             STORE.update("training-job", self.job.name, SecondaryStatusTransitions=transitions)
 
     def _download(self) -> None:
@@ -297,7 +303,7 @@ class _Training:
         return {
             **jobs.job_environment(self.job.clients, self.request.get("EnableNetworkIsolation", False)),
             "TRAINING_JOB_NAME": self.job.name,
-            "TRAINING_JOB_ARN": arn("training-job", self.job.name),
+            "TRAINING_JOB_ARN": sagemaker_arn("training-job", self.job.name),
             "SM_MODEL_DIR": str(self._model),
             "SM_INPUT_DIR": str(self.job.root / "input"),
             "SM_INPUT_CONFIG_DIR": str(self.job.root / "input" / "config"),
@@ -345,10 +351,12 @@ class _Training:
                 artifacts = str(base.child("model.tar.gz"))
         except jobs.DATA_ERRORS as error:
             raise jobs.data_error(f"Upload of the model to {base}", error) from error
-        self.job.update(ModelArtifacts={"S3ModelArtifacts": artifacts}, TrainingEndTime=clock.now())
+        self.job.update(
+            ModelArtifacts={"S3ModelArtifacts": artifacts}, TrainingEndTime=simulated_clock.current_time()
+        )
 
     def _keep_times(self, started: float) -> None:
-        self._seconds += clock.now() - started
+        self._seconds += simulated_clock.current_time() - started
         seconds = max(1, round(self._seconds))
         self.job.update(TrainingTimeInSeconds=seconds, BillableTimeInSeconds=seconds)
 
