@@ -21,6 +21,7 @@ from local.aws.sagemaker.training_request import (
     SPOT_INTERRUPTION_TAG,
     check_training_request,
     entrypoint,
+    failure_reason,
     submit_directory,
 )
 from local.aws.sagemaker.transfer import (
@@ -34,7 +35,6 @@ from local.aws.sagemaker.transfer import (
 )
 
 _WORKING: dict[str, Job] = {}
-_NAMES_AN_ERROR = re.compile(r"[A-Za-z]+(Error|Exception)")
 
 
 def create_training_job(request: Record) -> Record:
@@ -151,7 +151,9 @@ class _Training:
                 self._move()
                 ended = self._attempt()
             if ended.exit_code != 0 and not ended.stopped_by:
-                raise JobFailed(self._failure(ended.exit_code, ended.last_lines))
+                raise JobFailed(
+                    failure_reason(self.request, self._output / "failure", ended.exit_code, ended.last_lines)
+                )
             # Whatever a stopped job has written is kept too, as SageMaker does.
             self._enter("Uploading", "Uploading generated training model")
             self._upload()
@@ -368,37 +370,6 @@ class _Training:
                 for name, (value, when) in found.items()
             ]
         }
-
-    def _failure(self, exit_code: int, last_lines: str) -> str:
-        """Return the first characters of ``/opt/ml/output/failure``, as SageMaker shows them.
-
-        Without that file there is no reason but the exit code, unless the image's own toolkit ran the script:
-        it then writes the file.
-        """
-        path = self._output / "failure"
-        if path.exists():
-            words = path.read_text(errors="replace")[: jobs.REASON_CHARACTERS]
-        elif submit_directory(self.request):
-            words, exit_code = self._toolkit_words(exit_code, last_lines), 1
-        else:
-            words = ""
-        return f"AlgorithmError: {words}, exit code: {exit_code}"[: jobs.REASON_CHARACTERS]
-
-    def _toolkit_words(self, exit_code: int, last_lines: str) -> str:
-        """Return what the toolkit writes into the failure file of a script that left none.
-
-        It quotes the script's output from the first line on that names an error: of a killed script, nothing.
-        """
-        lines = last_lines.strip().splitlines()
-        first = next(
-            (number for number, line in enumerate(lines) if _NAMES_AN_ERROR.search(line)), len(lines)
-        )
-        quoted = "\n".join(lines[first:])
-        text = (
-            f'ExecuteUserScriptError:\nExitCode {exit_code}\nErrorMessage "{quoted}"\n'
-            f'Command "{" ".join(entrypoint(self.request))}"'
-        )
-        return text[: jobs.REASON_CHARACTERS - 60]
 
     @property
     def _data(self) -> Path:
