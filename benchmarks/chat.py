@@ -42,7 +42,7 @@ from chat_api.limits import ANSWERS_AT_ONCE
 from cli import journey
 from cli.api.client import StoryloomApi
 from cli.api.connection import connect, sign_in
-from local.aws.environment import SERVER_VARIABLE
+from local.aws.cloud_environment import SERVER_VARIABLE
 from local.cloud import LocalCloud
 
 CHECKOUT = Path(__file__).resolve().parent.parent

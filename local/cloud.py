@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from local.aws.account.account_file import Profile
-from local.aws.environment import Folders
+from local.aws.cloud_environment import CloudFolders
 from local.aws.local_aws import LocalAws
 from price_list.start_prices import START_PRICES
 
@@ -50,7 +50,7 @@ class LocalCloud:
         return self.aws.page_url
 
     @property
-    def folders(self) -> Folders:
+    def folders(self) -> CloudFolders:
         """Paths of this cloud's files."""
         return self.aws.folders
 

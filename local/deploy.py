@@ -13,7 +13,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
-from local.aws.environment import ACCOUNT, REGION, inherited
+from local.aws.cloud_environment import ACCOUNT, REGION, inherited
 from local.aws.errors import LocalCloudError
 from local.aws.local_aws import LocalAws
 from local.aws.processes import MARKER, cloud_id

@@ -62,7 +62,7 @@ def connect(state: Path = LOCAL_STATE) -> Connection:
         person = local["sign_in"]
         return sign_in(local["url"], person["email"], person["password"])
     try:
-        kept = json.loads(private_file.read_private(keep_file()))
+        kept = json.loads(private_file.read_private_file(keep_file()))
     except FileNotFoundError:
         raise CommandError(
             "No local cloud is running, and you are not signed in to a Storyloom on AWS.",
@@ -89,7 +89,7 @@ def sign_in_and_keep(url: str, email: str, password: str) -> Path:
     page_sign_in = _find_sign_in(url)
     answer = _authenticate(page_sign_in, "USER_PASSWORD_AUTH", {"USERNAME": email, "PASSWORD": password})
     kept = keep_file()
-    private_file.write_private(
+    private_file.write_private_file(
         kept, json.dumps({**asdict(page_sign_in), "refresh_token": answer["RefreshToken"]})
     )
     return kept

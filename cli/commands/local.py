@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -86,8 +85,8 @@ def stay_up(
         _print_sign_in(cloud.status())
         out.print("Ctrl-C stops it.")
         try:
-            while True:
-                time.sleep(3600)
+            journey.stay_up(cloud)
+            out.print("It was taken down from another terminal.")
         except KeyboardInterrupt:
             out.print()
 

@@ -8,7 +8,7 @@ class LocalCloudError(RuntimeError):
 
 
 @dataclass(eq=False)
-class ApiError(Exception):
+class AwsError(Exception):
     """An error of the API: `code` as SDKs name the exception, `message` for people.
 
     Not frozen: a context manager that it passes through writes its traceback into it.
@@ -22,16 +22,16 @@ class ApiError(Exception):
         return f"{self.code}: {self.message}"
 
 
-def invalid(message: str) -> ApiError:
+def invalid(message: str) -> AwsError:
     """Return the error of a request that SageMaker refuses."""
-    return ApiError("ValidationException", message)
+    return AwsError("ValidationException", message)
 
 
-def not_found(kind: str, arn: str) -> ApiError:
+def not_found(kind: str, arn: str) -> AwsError:
     """Return the error of a missing resource: SageMaker has no 404, but a validation error."""
-    return ApiError("ValidationException", f'Could not find {kind} "{arn}".')
+    return AwsError("ValidationException", f'Could not find {kind} "{arn}".')
 
 
-def in_use(message: str) -> ApiError:
+def in_use(message: str) -> AwsError:
     """Return the error of a name that is taken."""
-    return ApiError("ResourceInUse", message)
+    return AwsError("ResourceInUse", message)

@@ -21,9 +21,15 @@ from typing import Any
 from local.aws import loopback, processes
 from local.aws.account import account_file
 from local.aws.certificate import Certificate, ensure_certificate
-from local.aws.environment import REGION, Folders, client_environment, endpoint, server_environment
+from local.aws.cloud_environment import (
+    REGION,
+    CloudFolders,
+    client_environment,
+    endpoint_url,
+    server_environment,
+)
 from local.aws.errors import LocalCloudError
-from local.aws.private_file import read_private, write_private
+from local.aws.private_file import read_private_file, write_private_file
 
 START_SECONDS = 180.0
 """How long the cloud may take to answer before it counts as failed (usually a few seconds)."""
@@ -55,9 +61,9 @@ class LocalAws:
         return f"http://localhost:{self.page_port}"
 
     @property
-    def folders(self) -> Folders:
+    def folders(self) -> CloudFolders:
         """Paths of this cloud's files."""
-        return Folders(self.state.resolve())
+        return CloudFolders(self.state.resolve())
 
     def up(self) -> None:
         """Start the cloud and return when it answers; does nothing when it is up already.
@@ -117,7 +123,7 @@ class LocalAws:
         Raises `LocalCloudError` if the file is not the user's own.
         """
         try:
-            loaded: dict[str, Any] = json.loads(read_private(self.folders.description))
+            loaded: dict[str, Any] = json.loads(read_private_file(self.folders.description))
         except FileNotFoundError:
             return {}
         return loaded
@@ -125,7 +131,7 @@ class LocalAws:
     def describe(self, **changes: object) -> None:
         """Write `changes` into `cloud.json`, which only its owner may read."""
         merged = {**self.description(), **changes}
-        write_private(self.folders.description, json.dumps(merged, indent=2))
+        write_private_file(self.folders.description, json.dumps(merged, indent=2))
 
     def _certificate(self) -> Certificate:
         return ensure_certificate(self.folders.tls, REGION)
@@ -172,7 +178,7 @@ class LocalAws:
                 return
             time.sleep(0.05)
         raise LocalCloudError(
-            f"The local cloud does not answer at {endpoint(self.port)} after {START_SECONDS:.0f} s:\n"
+            f"The local cloud does not answer at {endpoint_url(self.port)} after {START_SECONDS:.0f} s:\n"
             + self._log_tails()
         )
 
@@ -225,7 +231,7 @@ def _answers(port: int, bundle: Path) -> bool:
         return False
     try:
         context = ssl.create_default_context(cafile=str(bundle))
-        url = f"{endpoint(port)}/_ministack/health"
+        url = f"{endpoint_url(port)}/_ministack/health"
         with urllib.request.urlopen(url, timeout=2, context=context) as answer:  # noqa: S310 (our own https)
             return bool(answer.status == 200)
     except (OSError, urllib.error.URLError):

@@ -4,7 +4,7 @@ MiniStack's functions are wrapped, so of two parts that wrap the same one the la
 """
 
 from local.aws import sagemaker, step_functions
-from local.aws.account import limits, service_quotas
+from local.aws.account import account_limits, service_quotas
 from local.aws.services import (
     api_gateway,
     async_calls,
@@ -35,7 +35,7 @@ PARTS = (
     ecr,
     cognito,
     tagging,
-    limits,
+    account_limits,
     # Web functions run before the workers' results are interpreted.
     streaming,
     api_gateway,

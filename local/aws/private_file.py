@@ -11,7 +11,7 @@ _SECRET_BYTES = 30
 """Encoded in 40 characters, the length of an AWS secret access key."""
 
 
-def write_private(path: Path, content: str) -> None:
+def write_private_file(path: Path, content: str) -> None:
     """Replace a file atomically; it is never readable for other users."""
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
@@ -21,7 +21,7 @@ def write_private(path: Path, content: str) -> None:
     staging.replace(path)
 
 
-def read_private(path: Path) -> str:
+def read_private_file(path: Path) -> str:
     """Return the content of a file that only this user may read and write.
 
     Raises:
@@ -55,7 +55,7 @@ def ensure_root_secret(path: Path) -> str:
     It gives full access to the cloud, so only the owner of the state folder may read it.
     """
     try:
-        return read_private(path)
+        return read_private_file(path)
     except FileNotFoundError:
-        write_private(path, secrets.token_urlsafe(_SECRET_BYTES))
-        return read_private(path)
+        write_private_file(path, secrets.token_urlsafe(_SECRET_BYTES))
+        return read_private_file(path)

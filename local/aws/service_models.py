@@ -11,7 +11,7 @@ from typing import Any
 import botocore.session
 from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Shape, StructureShape
 
-from local.aws.errors import ApiError, invalid
+from local.aws.errors import AwsError, invalid
 
 Types = type | tuple[type, ...]
 
@@ -37,15 +37,15 @@ def service_model(service: str = "sagemaker") -> ServiceModel:
 
 
 def operation(name: str, service: str = "sagemaker") -> OperationModel:
-    """Return the model of operation `name`. Raises `ApiError` for one that the service does not have."""
+    """Return the model of operation `name`. Raises `AwsError` for one that the service does not have."""
     model = service_model(service)
     if name not in model.operation_names:
-        raise ApiError("UnknownOperationException", f"{model.metadata['serviceId']} has no operation {name}.")
+        raise AwsError("UnknownOperationException", f"{model.metadata['serviceId']} has no operation {name}.")
     return model.operation_model(name)
 
 
 def validate(operation_name: str, request: dict[str, Any], service: str = "sagemaker") -> None:
-    """Raise `ApiError` (ValidationException) that lists everything wrong with `request`."""
+    """Raise `AwsError` (ValidationException) that lists everything wrong with `request`."""
     problems: list[str] = []
     _check(operation(operation_name, service).input_shape, request, "", problems)
     if problems:

@@ -12,7 +12,7 @@ import threading
 import time
 from types import FrameType
 
-from local.aws.environment import Folders
+from local.aws.cloud_environment import CloudFolders
 from local.aws.processes import MARKER, kill_all, stop_all
 
 PARTS = ("local.aws.server", "local.aws.web.front_door")
@@ -38,7 +38,7 @@ def main() -> int:
 
 
 def _start(module: str) -> subprocess.Popen[bytes]:
-    log = Folders.of_this_cloud().logs / f"{module.rpartition('.')[2]}.log"
+    log = CloudFolders.of_this_cloud().logs / f"{module.rpartition('.')[2]}.log"
     with log.open("ab") as output:
         return subprocess.Popen(
             [sys.executable, "-m", module],

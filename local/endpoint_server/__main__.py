@@ -39,8 +39,8 @@ def _serve(config: ServingConfig, model_folder: Path, port: int) -> None:
     import uvicorn  # noqa: PLC0415 (seconds)
     from transformers.utils import logging  # noqa: PLC0415 (seconds)
 
-    from local.endpoint_server.app import create_app  # noqa: PLC0415 (seconds)
-    from local.endpoint_server.models import load_models  # noqa: PLC0415 (seconds)
+    from local.endpoint_server.app import create_endpoint_app  # noqa: PLC0415 (seconds)
+    from local.endpoint_server.loaded_models import load_models  # noqa: PLC0415 (seconds)
 
     logging.disable_progress_bar()
     models = load_models(config)
@@ -49,7 +49,9 @@ def _serve(config: ServingConfig, model_folder: Path, port: int) -> None:
     print(f"Serving {', '.join(models.by_name)} on port {port}.", flush=True)
     # Only this machine may ask, and no web page on it: on AWS it is SageMaker that guards the container.
     uvicorn.run(
-        SiteGuard(create_app(models, middleware(os.environ, model_folder)), Site.on_loopback(port, "http")),
+        SiteGuard(
+            create_endpoint_app(models, middleware(os.environ, model_folder)), Site.on_loopback(port, "http")
+        ),
         host="127.0.0.1",
         port=port,
         access_log=False,

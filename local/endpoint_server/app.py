@@ -12,20 +12,20 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import ValidationError
 from starlette.types import ASGIApp
 
-from local.endpoint_server.engine import Engine, Piece, Ticket
-from local.endpoint_server.models import LoadedModel, LoadedModels
+from local.endpoint_server.engine import Engine, GenerationTask, TokenPiece
+from local.endpoint_server.loaded_models import LoadedModel, LoadedModels
 from local.endpoint_server.sampling import Sampling
 from local.endpoint_server.schema import (
-    AnswerRequest,
-    ApiError,
-    ChatRequest,
     CompletionEnvelope,
-    CompletionRequest,
+    EngineChatRequest,
+    EngineCompletionRequest,
+    EngineError,
+    EngineRequest,
     Envelope,
 )
 
 
-def create_app(models: LoadedModels, middleware: Callable[..., ASGIApp] | None = None) -> FastAPI:
+def create_endpoint_app(models: LoadedModels, middleware: Callable[..., ASGIApp] | None = None) -> FastAPI:
     """Return the application over loaded models, with the engine that writes its answers.
 
     Args:
@@ -44,9 +44,9 @@ def create_app(models: LoadedModels, middleware: Callable[..., ASGIApp] | None =
         app.add_middleware(middleware)
     service = AnswerService(models, engine)
 
-    @app.exception_handler(ApiError)
+    @app.exception_handler(EngineError)
     async def refuse(_: Request, error: Exception) -> Response:
-        assert isinstance(error, ApiError)  # noqa: S101 (registered for nothing else)
+        assert isinstance(error, EngineError)  # noqa: S101 (registered for nothing else)
         return JSONResponse(error.body(), error.status)
 
     @app.get("/ping")
@@ -74,12 +74,12 @@ class AnswerService:
         """Check the request, hand it to the engine, and answer whole or as server-sent events.
 
         Raises:
-            ApiError: 400 for a wrong or too long request, 404 for an unknown model.
+            EngineError: 400 for a wrong or too long request, 404 for an unknown model.
         """
         asked = _parse(await request.body())
         model = self._model(asked.model)
         prompt, sampling = self._prompt(asked), self._sampling(asked)
-        answer = Answer(self._engine, model.name, prompt, sampling, asked.n)
+        answer = EngineAnswer(self._engine, model.name, prompt, sampling, asked.n)
         envelope = _envelope(asked, model)
         if asked.stream:
             events = _events(answer, envelope, request, asked.wants_usage)
@@ -91,16 +91,20 @@ class AnswerService:
             return self._models.by_name[name]
         except KeyError:
             known = ", ".join(self._models.by_name)
-            raise ApiError(
+            raise EngineError(
                 404, "model_not_found", f"The model `{name[:60]}` is not loaded here. Loaded: {known}."
             ) from None
 
-    def _prompt(self, asked: ChatRequest | CompletionRequest) -> list[int]:
-        prompt = self._chat_tokens(asked) if isinstance(asked, ChatRequest) else self._text_tokens(asked)
+    def _prompt(self, asked: EngineChatRequest | EngineCompletionRequest) -> list[int]:
+        prompt = (
+            self._chat_tokens(asked) if isinstance(asked, EngineChatRequest) else self._text_tokens(asked)
+        )
         if not prompt:
-            raise ApiError(400, "invalid_request", "The prompt has no text: there is nothing to go on with.")
+            raise EngineError(
+                400, "invalid_request", "The prompt has no text: there is nothing to go on with."
+            )
         if len(prompt) >= self._models.max_length:
-            raise ApiError(
+            raise EngineError(
                 400,
                 "context_length_exceeded",
                 f"This model's maximum context length is {self._models.max_length} tokens, "
@@ -108,25 +112,25 @@ class AnswerService:
             )
         return prompt
 
-    def _text_tokens(self, completion: CompletionRequest) -> list[int]:
+    def _text_tokens(self, completion: EngineCompletionRequest) -> list[int]:
         tokens: list[int] = self._models.tokenizer(completion.text)["input_ids"]
         return tokens
 
-    def _chat_tokens(self, chat: ChatRequest) -> list[int]:
+    def _chat_tokens(self, chat: EngineChatRequest) -> list[int]:
         tokenizer = self._models.tokenizer
         if not tokenizer.chat_template:
-            raise ApiError(400, "no_chat_template", "The base model has no chat template: it cannot chat.")
+            raise EngineError(400, "no_chat_template", "The base model has no chat template: it cannot chat.")
         messages = [{"role": message.role, "content": message.text} for message in chat.messages]
         try:
             text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         except Exception:  # templates raise any error for unknown roles or orders
-            raise ApiError(
+            raise EngineError(
                 400, "invalid_messages", "The model's chat template does not take these roles in this order."
             ) from None
         tokens: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
         return tokens
 
-    def _sampling(self, asked: AnswerRequest) -> Sampling:
+    def _sampling(self, asked: EngineRequest) -> Sampling:
         models, penalty = self._models, asked.repetition_penalty
         self._check_tokens(asked.logit_bias or {})
         return Sampling(
@@ -149,22 +153,22 @@ class AnswerService:
         size = self._models.vocabulary
         outside = [token for token in tokens if not 0 <= token < size]
         if outside:
-            raise ApiError(
+            raise EngineError(
                 400,
                 "invalid_request",
                 f"logit_bias has tokens {outside[:5]} outside the vocabulary, which has {size}.",
             )
 
 
-class Answer:
+class EngineAnswer:
     """The pieces of the answers to one request, carried from the engine's thread to this event loop."""
 
     def __init__(self, engine: Engine, model: str, prompt: list[int], sampling: Sampling, count: int) -> None:
-        self._pieces: asyncio.Queue[tuple[int, Piece]] = asyncio.Queue()
+        self._pieces: asyncio.Queue[tuple[int, TokenPiece]] = asyncio.Queue()
         self._engine = engine
         self._loop = asyncio.get_running_loop()
         self._tickets = [
-            Ticket(model, prompt, self._of_answer(sampling, index), partial(self._deliver, index))
+            GenerationTask(model, prompt, self._of_answer(sampling, index), partial(self._deliver, index))
             for index in range(count)
         ]
         self.completion_tokens = 0
@@ -177,7 +181,7 @@ class Answer:
             return sampling
         return replace(sampling, seed=sampling.seed + index)
 
-    def _deliver(self, index: int, piece: Piece) -> None:
+    def _deliver(self, index: int, piece: TokenPiece) -> None:
         with suppress(RuntimeError):  # the loop is closed: the server is going down
             self._loop.call_soon_threadsafe(self._pieces.put_nowait, (index, piece))
 
@@ -191,7 +195,7 @@ class Answer:
         """The numbers of the answers."""
         return range(len(self._tickets))
 
-    async def pieces(self, request: Request) -> AsyncIterator[tuple[int, Piece]]:
+    async def pieces(self, request: Request) -> AsyncIterator[tuple[int, TokenPiece]]:
         """Yield all pieces with their answer's number; stop the engine's work if the client disconnects.
 
         The last piece of an answer has a finish reason. An error ends them all.
@@ -223,11 +227,11 @@ class Answer:
         self._cancel()
 
 
-async def _whole(answer: Answer, envelope: Envelope, request: Request) -> Response:
-    pieces: dict[int, list[Piece]] = {index: [] for index in answer.indices}
+async def _whole(answer: EngineAnswer, envelope: Envelope, request: Request) -> Response:
+    pieces: dict[int, list[TokenPiece]] = {index: [] for index in answer.indices}
     async for index, piece in answer.pieces(request):
         if piece.finish_reason == "error":
-            raise ApiError(500, "model_failed", piece.error, kind="server_error")
+            raise EngineError(500, "model_failed", piece.error, kind="server_error")
         pieces[index].append(piece)
     choices = [
         envelope.choice(
@@ -242,14 +246,14 @@ async def _whole(answer: Answer, envelope: Envelope, request: Request) -> Respon
 
 
 async def _events(
-    answer: Answer, envelope: Envelope, request: Request, wants_usage: bool
+    answer: EngineAnswer, envelope: Envelope, request: Request, wants_usage: bool
 ) -> AsyncIterator[bytes]:
     for index in answer.indices:
         for chunk in envelope.opening(index):
             yield _event(chunk)
     async for index, piece in answer.pieces(request):
         if piece.finish_reason == "error":
-            yield _event(ApiError(500, "model_failed", piece.error, kind="server_error").body())
+            yield _event(EngineError(500, "model_failed", piece.error, kind="server_error").body())
             return
         if piece.text or piece.logprobs:
             yield _event(envelope.piece(index, piece.text, piece.logprobs))
@@ -264,21 +268,21 @@ def _event(content: dict[str, object]) -> bytes:
     return f"data: {json.dumps(content, ensure_ascii=False)}\n\n".encode()
 
 
-def _envelope(asked: AnswerRequest, model: LoadedModel) -> Envelope:
-    kind = CompletionEnvelope if isinstance(asked, CompletionRequest) else Envelope
+def _envelope(asked: EngineRequest, model: LoadedModel) -> Envelope:
+    kind = CompletionEnvelope if isinstance(asked, EngineCompletionRequest) else Envelope
     return kind(model.name, model.fingerprint)
 
 
-def _parse(body: bytes) -> ChatRequest | CompletionRequest:
+def _parse(body: bytes) -> EngineChatRequest | EngineCompletionRequest:
     try:
         if _is_completion(body):
-            return CompletionRequest.model_validate_json(body)
-        return ChatRequest.model_validate_json(body)
+            return EngineCompletionRequest.model_validate_json(body)
+        return EngineChatRequest.model_validate_json(body)
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, problem['loc'])) or 'body'}: {problem['msg']}" for problem in error.errors()
         )
-        raise ApiError(
+        raise EngineError(
             400, "invalid_request", f"Neither a chat nor a completion request: {problems}."
         ) from None
 

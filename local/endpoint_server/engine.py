@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional
 from transformers import DynamicCache
 
-from local.endpoint_server.models import LoadedModels
+from local.endpoint_server.loaded_models import LoadedModels
 from local.endpoint_server.sampling import (
     Sampling,
     TextStream,
@@ -36,7 +36,7 @@ FinishReason = Literal["stop", "length", "cancelled", "error"]
 
 
 @dataclass(frozen=True)
-class Piece:
+class TokenPiece:
     """A bit of an answer: some text, or its end."""
 
     text: str
@@ -48,13 +48,13 @@ class Piece:
 
 
 @dataclass(eq=False)
-class Ticket:
+class GenerationTask:
     """One request on its way. `deliver` is called from the engine's thread."""
 
     model: str
     prompt: Sequence[int]
     sampling: Sampling
-    deliver: Callable[[Piece], None]
+    deliver: Callable[[TokenPiece], None]
     cancelled: threading.Event = field(default_factory=threading.Event)
 
     def cancel(self) -> None:
@@ -62,7 +62,7 @@ class Ticket:
         self.cancelled.set()
 
 
-def _longest(ticket: Ticket, models: LoadedModels) -> int:
+def _longest(ticket: GenerationTask, models: LoadedModels) -> int:
     """Return the most tokens that a prompt and its answer may have together."""
     return min(len(ticket.prompt) + ticket.sampling.max_tokens, models.max_length)
 
@@ -70,7 +70,7 @@ def _longest(ticket: Ticket, models: LoadedModels) -> int:
 class _Row:
     """One answer being written."""
 
-    def __init__(self, ticket: Ticket, models: LoadedModels) -> None:
+    def __init__(self, ticket: GenerationTask, models: LoadedModels) -> None:
         self.ticket = ticket
         self.last_token = 0
         self.length = len(ticket.prompt)
@@ -103,16 +103,16 @@ class _Row:
         elif len(self.ticket.prompt) + self.count >= self.longest:
             self._finish("length", text + self._text.close())
         elif text or self._logprobs:
-            self.ticket.deliver(Piece(text, logprobs=self._take_logprobs()))
+            self.ticket.deliver(TokenPiece(text, logprobs=self._take_logprobs()))
 
     def fail(self, message: str) -> None:
         """End the answer because the model failed."""
         self.finished = True
-        self.ticket.deliver(Piece("", "error", self.count, message))
+        self.ticket.deliver(TokenPiece("", "error", self.count, message))
 
     def _finish(self, reason: FinishReason, text: str = "") -> None:
         self.finished = True
-        self.ticket.deliver(Piece(text, reason, self.count, logprobs=self._take_logprobs()))
+        self.ticket.deliver(TokenPiece(text, reason, self.count, logprobs=self._take_logprobs()))
 
     def _take_logprobs(self) -> tuple[TokenLogprobs, ...]:
         taken, self._logprobs = tuple(self._logprobs), []
@@ -130,13 +130,13 @@ class _Batch:
         self._mask = torch.zeros(0, 0, dtype=torch.long)
         """Which places of the cache are real, [rows, length]; the others are padding on the left."""
 
-    def has_room(self, ticket: Ticket) -> bool:
+    def has_room(self, ticket: GenerationTask) -> bool:
         """Tell whether one more answer can be written beside the others."""
         longest = max([row.longest for row in self.rows], default=0)
         places = (len(self.rows) + 1) * max(longest, _longest(ticket, self._models))
         return not self.rows or (len(self.rows) < MAX_ROWS and places <= MAX_PLACES)
 
-    def admit(self, ticket: Ticket) -> None:
+    def admit(self, ticket: GenerationTask) -> None:
         """Read a prompt, choose its first token, and put it beside the others."""
         row = _Row(ticket, self._models)
         cache = DynamicCache()
@@ -208,13 +208,13 @@ class Engine:
 
     def __init__(self, models: LoadedModels) -> None:
         self._batches = {name: _Batch(model.network, models) for name, model in models.by_name.items()}
-        self._waiting: deque[Ticket] = deque()
+        self._waiting: deque[GenerationTask] = deque()
         self._wake = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
-    def submit(self, ticket: Ticket) -> None:
+    def submit(self, ticket: GenerationTask) -> None:
         """Have a request answered; its `deliver` gets the pieces."""
         with self._wake:
             self._waiting.append(ticket)
@@ -249,7 +249,7 @@ class Engine:
         """Start those waiting requests whose model has room, in the order they came."""
         with self._wake:
             tickets, self._waiting = list(self._waiting), deque()
-        left: list[Ticket] = []
+        left: list[GenerationTask] = []
         for ticket in tickets:
             batch = self._batches[ticket.model]
             # In order: a large request that smaller ones overtook might wait for ever.
@@ -261,7 +261,7 @@ class Engine:
             self._waiting.extendleft(reversed(left))
 
     @staticmethod
-    def _guard(batch: _Batch, work: Callable[[], None], ticket: Ticket | None = None) -> None:
+    def _guard(batch: _Batch, work: Callable[[], None], ticket: GenerationTask | None = None) -> None:
         """Do the work; an error ends the answers it concerns and leaves the engine running."""
         try:
             work()
@@ -269,6 +269,6 @@ class Engine:
             traceback.print_exc()
             message = f"The model failed: {type(error).__name__}. See the endpoint's log."
             if ticket is not None:
-                ticket.deliver(Piece("", "error", 0, message))
+                ticket.deliver(TokenPiece("", "error", 0, message))
             else:
                 batch.fail(message)

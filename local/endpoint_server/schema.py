@@ -15,18 +15,18 @@ MOST_LOGPROBS = 20
 StopString = Annotated[str, StringConstraints(min_length=1)]
 
 
-class TextPart(BaseModel):
+class EngineTextPart(BaseModel):
     """A piece of a message's content."""
 
     type: str
     text: str = ""
 
 
-class Message(BaseModel):
+class EngineMessage(BaseModel):
     """One turn of the chat."""
 
     role: str
-    content: str | list[TextPart] | None = None
+    content: str | list[EngineTextPart] | None = None
 
     @property
     def text(self) -> str:
@@ -36,20 +36,20 @@ class Message(BaseModel):
         return self.content or ""
 
 
-class StreamOptions(BaseModel):
+class EngineStreamOptions(BaseModel):
     """What a stream carries beside text."""
 
     include_usage: bool = False
 
 
-class AnswerRequest(BaseModel, ABC):
+class EngineRequest(BaseModel, ABC):
     """What a chat and a completion have in common. A field that this engine does not honour is refused."""
 
     model_config = ConfigDict(extra="forbid")
 
     model: str = "base"
     stream: bool = False
-    stream_options: StreamOptions | None = None
+    stream_options: EngineStreamOptions | None = None
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
     top_k: int | None = Field(default=None, ge=-1)
@@ -91,10 +91,10 @@ class AnswerRequest(BaseModel, ABC):
         return self
 
 
-class ChatRequest(AnswerRequest):
+class EngineChatRequest(EngineRequest):
     """A chat completion request."""
 
-    messages: list[Message] = Field(min_length=1)
+    messages: list[EngineMessage] = Field(min_length=1)
     max_completion_tokens: int | None = Field(default=None, ge=1)
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0, le=MOST_LOGPROBS)
@@ -116,7 +116,7 @@ class ChatRequest(AnswerRequest):
         return self.max_completion_tokens or self.max_tokens
 
 
-class CompletionRequest(AnswerRequest):
+class EngineCompletionRequest(EngineRequest):
     """A text to go on with."""
 
     prompt: str | Annotated[list[str], Field(min_length=1, max_length=1)]
@@ -135,7 +135,7 @@ class CompletionRequest(AnswerRequest):
         return self.prompt if isinstance(self.prompt, str) else self.prompt[0]
 
 
-class ApiError(Exception):
+class EngineError(Exception):
     """An answer other than 200, in OpenAI's form."""
 
     def __init__(self, status: int, code: str, message: str, kind: str = "invalid_request_error") -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from local.aws.sagemaker import training
+from local.aws.sagemaker import training_jobs
 from tests.container.conftest import CHECKOUT, PYTHON, in_container
 from tests.unit.tiny_model import chat_example, save_tiny_model, write_examples
 
@@ -209,7 +209,7 @@ def test_the_local_sagemaker_tells_a_script_what_the_toolkit_does(tmp_path: Path
     stand_in: Any = SimpleNamespace(root=job.root, name="tales", clients=None)
     ours = {
         name: value
-        for name, value in training._Training(stand_in, request)._environment().items()
+        for name, value in training_jobs._Training(stand_in, request)._environment().items()
         if name.startswith("SM_")
     }
     # The toolkit names neither: both have their place in a container. Here it is in the job's folder.

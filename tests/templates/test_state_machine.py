@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from local.aws.errors import ApiError
+from local.aws.errors import AwsError
 from local.aws.sagemaker.training_request import DEBUGGER
 from local.aws.service_models import validate
 from local.aws.step_functions.integration_fields import unsupported
@@ -434,5 +434,5 @@ def _validate(operation: str, request: dict[str, Any]) -> None:
     """With the enumerations, patterns and lengths that SageMaker checks and boto3 does not."""
     try:
         validate(operation, request)
-    except ApiError as error:
+    except AwsError as error:
         raise AssertionError(error.message) from error

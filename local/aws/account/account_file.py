@@ -1,7 +1,7 @@
 """What AWS allows one account: a profile, and quotas that differ from it, in `<state folder>/account.json`.
 
 The file is read anew at each check, so that a quota can change while the cloud runs, as an increase is
-granted on AWS. Which quotas a profile has is in `local.aws.account.quotas`.
+granted on AWS. Which quotas a profile has is in `local.aws.account.account_quotas`.
 """
 
 import json

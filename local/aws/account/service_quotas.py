@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from local.aws.account.quotas import Quota, catalogue, is_offered
-from local.aws.environment import ACCOUNT, REGION
-from local.aws.errors import ApiError
+from local.aws.account.account_quotas import ServiceQuota, catalogue, is_offered
+from local.aws.cloud_environment import ACCOUNT, REGION
+from local.aws.errors import AwsError
 from local.aws.service_handlers import Response, register_service
 from local.aws.service_models import operation, validate
 from local.aws.services.iam import Denied, authorize_request, caller_arn
@@ -67,7 +67,7 @@ def _get_default(request: Record, caller: str) -> Record:
 def _request_increase(request: Record, caller: str) -> Record:
     quota, now = _find(request), time.time()
     if request["DesiredValue"] <= quota.value:
-        raise ApiError(
+        raise AwsError(
             "IllegalArgumentException", "You must provide a quota value greater than the current quota value"
         )
     # An account whose quota AWS has reduced cannot ask for less than everybody has.
@@ -75,9 +75,9 @@ def _request_increase(request: Record, caller: str) -> Record:
         message = (
             f"You must provide a quota value greater than the default quota value of {quota.default:.1f}"
         )
-        raise ApiError("IllegalArgumentException", message)
+        raise AwsError("IllegalArgumentException", message)
     if any(one["QuotaCode"] == quota.code and one["Status"] in OPEN for one in _requests()):
-        raise ApiError(
+        raise AwsError(
             "ResourceAlreadyExistsException",
             "Only one open service quota increase request is allowed per quota.",
         )
@@ -112,7 +112,7 @@ def _get_request(request: Record, caller: str) -> Record:
     for one in _requests():
         if one["Id"] == request["RequestId"]:
             return {"RequestedQuota": one}
-    raise ApiError("NoSuchResourceException", "The requested quota change does not exist.")
+    raise AwsError("NoSuchResourceException", "The requested quota change does not exist.")
 
 
 def _services(request: Record, caller: str) -> Record:
@@ -137,14 +137,14 @@ _NOT_IN_REQUESTS = ("Value", "Adjustable", "QuotaAppliedAtLevel")
 def perform_quota_operation(
     name: str, request: Record, caller: str, authorize: Callable[[str, str], None]
 ) -> Record:
-    """Validate, authorize and answer one operation. Raises `ApiError` or `Denied`."""
+    """Validate, authorize and answer one operation. Raises `AwsError` or `Denied`."""
     operation(name, MODEL)
     if name not in OPERATIONS:
-        raise ApiError("UnknownOperationException", f"The local Service Quotas does not have {name} yet.")
+        raise AwsError("UnknownOperationException", f"The local Service Quotas does not have {name} yet.")
     try:
         validate(name, request, MODEL)
-    except ApiError as invalid:
-        raise ApiError("IllegalArgumentException", invalid.message) from invalid
+    except AwsError as invalid:
+        raise AwsError("IllegalArgumentException", invalid.message) from invalid
     found = OPERATIONS[name]
     target = _arn(request["ServiceCode"], request["QuotaCode"]) if found.on_quota else "*"
     authorize(f"{SERVICE}:{name}", target)
@@ -165,7 +165,7 @@ async def _handle(
             200,
             perform_quota_operation(name, json.loads(body or b"{}"), caller_arn(headers, query), authorize),
         )
-    except ApiError as error:
+    except AwsError as error:
         return _json(error.status, {"__type": error.code, "Message": error.message}, error.code)
     except Denied as denied:
         return _json(
@@ -178,26 +178,26 @@ def _json(status: int, content: Record, error: str = "") -> Response:
     return status, headers, json.dumps(content).encode()
 
 
-def _of(request: Record) -> list[Quota]:
+def _of(request: Record) -> list[ServiceQuota]:
     """List all quotas of the request's service that this region has, by name."""
     if request["ServiceCode"] not in SERVICE_NAMES:
-        raise ApiError(
+        raise AwsError(
             "NoSuchResourceException", "The request failed because the specified service does not exist."
         )
     quotas = [quota for quota in catalogue().values() if quota.service == request["ServiceCode"]]
     return sorted((quota for quota in quotas if is_offered(quota)), key=lambda quota: quota.name)
 
 
-def _find(request: Record) -> Quota:
+def _find(request: Record) -> ServiceQuota:
     for quota in _of(request):
         if quota.code == request["QuotaCode"]:
             return quota
-    raise ApiError(
+    raise AwsError(
         "NoSuchResourceException", "The request failed because the specified quota does not exist."
     )
 
 
-def _shown(quota: Quota, value: float) -> Record:
+def _shown(quota: ServiceQuota, value: float) -> Record:
     return {
         "ServiceCode": quota.service,
         "ServiceName": SERVICE_NAMES[quota.service],
@@ -236,4 +236,4 @@ def _start(token: str | None) -> int:
     try:
         return int(base64.b64decode(token, validate=True)) if token else 0
     except (ValueError, binascii.Error) as error:
-        raise ApiError("InvalidPaginationTokenException", "Invalid token was provided.") from error
+        raise AwsError("InvalidPaginationTokenException", "Invalid token was provided.") from error

@@ -1,8 +1,8 @@
 """SageMaker on one machine: jobs and endpoints are real processes, and every request is checked."""
 
-from local.aws.sagemaker import api, autoscaling, runtime
+from local.aws.sagemaker import autoscaling, control_plane, runtime
 from local.aws.sagemaker.cloudformation_types import add_types
-from local.aws.sagemaker.store import STORE
+from local.aws.sagemaker.record_store import STORE
 from local.aws.service_handlers import Response, register_service
 from local.aws.services import tagging
 
@@ -12,7 +12,7 @@ async def _handle(
 ) -> Response:
     if runtime.PATH.match(path):
         return await runtime.handle_runtime(path, headers, query, body)
-    return await api.handle_control_plane(headers, query, body)
+    return await control_plane.handle_control_plane(headers, query, body)
 
 
 async def _handle_scaling(

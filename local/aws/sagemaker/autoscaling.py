@@ -16,13 +16,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from local.aws.environment import ACCOUNT, REGION
-from local.aws.errors import ApiError, invalid
+from local.aws.cloud_environment import ACCOUNT, REGION
+from local.aws.errors import AwsError, invalid
 from local.aws.sagemaker import endpoints
-from local.aws.sagemaker.store import STORE, Record, arn
+from local.aws.sagemaker.record_store import STORE, Record, sagemaker_arn
 from local.aws.service_handlers import Response
 from local.aws.service_models import operation, validate
-from local.aws.services.cloudwatch import record
+from local.aws.services.cloudwatch import record_metrics
 from local.aws.services.iam import Denied, authorize_request
 
 SERVICE = "application-autoscaling"
@@ -153,7 +153,7 @@ async def handle_autoscaling(headers: dict[str, str], query: dict[str, list[str]
 
     try:
         return _json(200, _perform(name, json.loads(body or b"{}"), authorize))
-    except ApiError as error:
+    except AwsError as error:
         return _json(error.status, {"__type": error.code, "Message": error.message}, error.code)
     except Denied as denied:
         return _json(
@@ -164,7 +164,7 @@ async def handle_autoscaling(headers: dict[str, str], query: dict[str, list[str]
 def _perform(name: str, request: Record, authorize: Authorize) -> Record:
     operation(name, SERVICE)
     if name not in _OPERATIONS:
-        raise ApiError("UnknownOperationException", f"The local Application Auto Scaling has no {name} yet.")
+        raise AwsError("UnknownOperationException", f"The local Application Auto Scaling has no {name} yet.")
     validate(name, request, SERVICE)
     if request["ServiceNamespace"] != "sagemaker":
         raise invalid("On this machine only SageMaker's endpoints are scaled.")
@@ -179,7 +179,7 @@ def _perform(name: str, request: Record, authorize: Authorize) -> Record:
 def _caller_may_scale(name: str, authorize: Authorize) -> None:
     """Ask with the caller's permissions, as Application Auto Scaling does before it acts with its own."""
     for action in ("DescribeEndpoint", "UpdateEndpointWeightsAndCapacities"):
-        authorize(f"sagemaker:{action}", arn(endpoints.ENDPOINT, name), {})
+        authorize(f"sagemaker:{action}", sagemaker_arn(endpoints.ENDPOINT, name), {})
     for action in ("PutMetricAlarm", "DescribeAlarms", "DeleteAlarms"):
         authorize(f"cloudwatch:{action}", "*", {"aws:ViaAWSService": "true"})
 
@@ -205,8 +205,8 @@ def _key(request: Record) -> Record:
     return {key: request[key] for key in ("ServiceNamespace", "ResourceId", "ScalableDimension")}
 
 
-def _not_found(message: str) -> ApiError:
-    return ApiError("ObjectNotFoundException", message)
+def _not_found(message: str) -> AwsError:
+    return AwsError("ObjectNotFoundException", message)
 
 
 def _targets_arn() -> str:
@@ -247,13 +247,13 @@ def _scale_if_needed(target: Record, tracking: _Tracking) -> None:
     average = sum(load) / len(load)
     tracking.loads.append(average)
     dimensions = {"EndpointName": name, "VariantName": variant}
-    record(endpoints.METRIC_NAMESPACE, {"ConcurrentRequestsPerModel": average}, dimensions)
+    record_metrics(endpoints.METRIC_NAMESPACE, {"ConcurrentRequestsPerModel": average}, dimensions)
     wanted = _wanted(target, tracking, len(load))
     if wanted == len(load):
         return
     logger.info("Scaling %s from %d to %d", name, len(load), wanted)
     asked = [{"VariantName": variant, "DesiredInstanceCount": wanted}]
-    with contextlib.suppress(ApiError):  # another change began: the next sample decides anew
+    with contextlib.suppress(AwsError):  # another change began: the next sample decides anew
         endpoints.update_endpoint_capacities({"EndpointName": name, "DesiredWeightsAndCapacities": asked})
         tracking.changed_at = time.monotonic()
         tracking.loads.clear()

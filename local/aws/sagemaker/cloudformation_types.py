@@ -4,10 +4,10 @@ import time
 from functools import partial
 from typing import Any
 
-from local.aws.errors import ApiError
-from local.aws.sagemaker import api
+from local.aws.errors import AwsError
+from local.aws.sagemaker import control_plane
 from local.aws.sagemaker.endpoints import get_endpoint
-from local.aws.sagemaker.store import STORE, arn
+from local.aws.sagemaker.record_store import STORE, sagemaker_arn
 from local.aws.services.cloudformation import Created, Properties, ResourceType, add_resource_type
 
 ENDPOINT_SECONDS = 600
@@ -50,8 +50,8 @@ def _allowed(action: str, resource: str, context: dict[str, str]) -> None:
 
 def _call(operation: str, request: Properties) -> Properties:
     try:
-        return api.perform_operation(operation, request, _allowed)
-    except ApiError as error:
+        return control_plane.perform_operation(operation, request, _allowed)
+    except AwsError as error:
         raise ValueError(str(error)) from error
 
 
@@ -113,7 +113,9 @@ def _wait_for_endpoint(physical: str) -> None:
         record = get_endpoint(name)
         if record["EndpointStatus"] in ("InService", "Failed"):
             if reason := record.get("FailureReason"):
-                raise ValueError(f"Endpoint {arn('endpoint', name)}: {reason}")
+                raise ValueError(f"Endpoint {sagemaker_arn('endpoint', name)}: {reason}")
             return
         time.sleep(0.5)
-    raise ValueError(f"Endpoint {arn('endpoint', name)} is not InService after {ENDPOINT_SECONDS} s.")
+    raise ValueError(
+        f"Endpoint {sagemaker_arn('endpoint', name)} is not InService after {ENDPOINT_SECONDS} s."
+    )

@@ -7,7 +7,7 @@ has no value for it.
 from collections.abc import Callable
 from typing import Any
 
-from local.aws.sagemaker.store import Record
+from local.aws.sagemaker.record_store import Record
 
 Keys = dict[str, Any]
 _MOST_SECONDS = "MaxRuntimeInSeconds"

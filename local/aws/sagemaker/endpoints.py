@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from local.aws.environment import ACCOUNT, REGION
-from local.aws.errors import ApiError, invalid, not_found
-from local.aws.sagemaker import clock, models
+from local.aws.cloud_environment import ACCOUNT, REGION
+from local.aws.errors import AwsError, invalid, not_found
+from local.aws.sagemaker import model_resources, simulated_clock
 from local.aws.sagemaker.instance_holds import InstanceHold, acquire_instances, acquire_instances_for
-from local.aws.sagemaker.job import event_detail, shorten
+from local.aws.sagemaker.job import event_detail, shorten_reason
 from local.aws.sagemaker.model_servers import ModelServer, ModelServerFailed, ServerFleet
-from local.aws.sagemaker.store import STORE, Record, arn, shown
+from local.aws.sagemaker.record_store import STORE, Record, public_members, sagemaker_arn
 from local.aws.services.cloudwatch import alarms_in_alarm, missing_alarms
 from local.aws.services.eventbridge import put_event
 from local.aws.services.iam import Denied, authorize_role
@@ -50,11 +50,11 @@ _LIVE: dict[str, _Live] = {}
 def create_endpoint(request: Record) -> Record:
     """Answer CreateEndpoint."""
     name, config_name = request["EndpointName"], request["EndpointConfigName"]
-    config = models.get_endpoint_config(config_name)
-    now = clock.now()
+    config = model_resources.get_endpoint_config(config_name)
+    now = simulated_clock.current_time()
     record = {
         "EndpointName": name,
-        "EndpointArn": arn(ENDPOINT, name),
+        "EndpointArn": sagemaker_arn(ENDPOINT, name),
         "EndpointConfigName": config_name,
         "ProductionVariants": _variants(config),
         "EndpointStatus": "Creating",
@@ -63,20 +63,20 @@ def create_endpoint(request: Record) -> Record:
         "PendingDeploymentSummary": _pending(config_name),
     }
     if not STORE.add(ENDPOINT, name, record):
-        raise invalid(f'Cannot create already existing endpoint "{arn(ENDPOINT, name)}".')
+        raise invalid(f'Cannot create already existing endpoint "{sagemaker_arn(ENDPOINT, name)}".')
     needed = _needed_instances(config, record["ProductionVariants"])
     hold = acquire_instances_for(ENDPOINT, name, *needed) if needed else None
-    STORE.tag(arn(ENDPOINT, name), request.get("Tags", []))
+    STORE.tag(sagemaker_arn(ENDPOINT, name), request.get("Tags", []))
     _LIVE[name] = _Live()
     _publish_state(name)
     _in_background(_roll_out, name, config, record["ProductionVariants"], hold, _AlarmWatch())
-    return {"EndpointArn": arn(ENDPOINT, name)}
+    return {"EndpointArn": sagemaker_arn(ENDPOINT, name)}
 
 
 def update_endpoint(request: Record) -> Record:
     """Answer UpdateEndpoint."""
     name, config_name = request["EndpointName"], request["EndpointConfigName"]
-    config = models.get_endpoint_config(config_name)
+    config = model_resources.get_endpoint_config(config_name)
     watch = _AlarmWatch.of(request.get("DeploymentConfig") or {})
     if gone := missing_alarms(watch.alarms):
         raise invalid(f"Could not find the alarms {gone}. Name alarms that CloudWatch has in this region.")
@@ -98,12 +98,12 @@ def update_endpoint(request: Record) -> Record:
         )
     _publish_state(name)
     _in_background(_roll_out, name, config, variants, hold, watch)
-    return {"EndpointArn": arn(ENDPOINT, name)}
+    return {"EndpointArn": sagemaker_arn(ENDPOINT, name)}
 
 
 def _pending(config_name: str) -> Record:
     """Return the summary that DescribeEndpoint has while an endpoint gets a new configuration."""
-    return {"EndpointConfigName": config_name, "StartTime": clock.now()}
+    return {"EndpointConfigName": config_name, "StartTime": simulated_clock.current_time()}
 
 
 def _needed_instances(config: Record, variants: list[Record]) -> tuple[str, str, int] | None:
@@ -118,7 +118,7 @@ def _require_settled(record: Record) -> None:
 
 
 def _refuse_change_of_scaled_instance(record: Record, config: Record) -> None:
-    before = models.get_endpoint_config(record["EndpointConfigName"])["ProductionVariants"][0]
+    before = model_resources.get_endpoint_config(record["EndpointConfigName"])["ProductionVariants"][0]
     after = config["ProductionVariants"][0]
     resource = f"endpoint/{record['EndpointName']}/variant/{before['VariantName']}"
     same = all(before.get(key) == after.get(key) for key in ("VariantName", "InstanceType"))
@@ -148,7 +148,7 @@ def update_endpoint_capacities(request: Record) -> Record:
         STORE.update(ENDPOINT, name, EndpointStatus="Updating", ProductionVariants=[asked])
     _publish_state(name)
     _in_background(_scale, name, count)
-    return {"EndpointArn": arn(ENDPOINT, name)}
+    return {"EndpointArn": sagemaker_arn(ENDPOINT, name)}
 
 
 def endpoint_load(name: str) -> list[int] | None:
@@ -161,14 +161,14 @@ def endpoint_load(name: str) -> list[int] | None:
 
 def describe_endpoint(request: Record) -> Record:
     """Answer DescribeEndpoint."""
-    return shown(get_endpoint(request["EndpointName"]))
+    return public_members(get_endpoint(request["EndpointName"]))
 
 
 def get_endpoint(name: str) -> Record:
-    """Return the endpoint. Raises `ApiError` if it does not exist."""
+    """Return the endpoint. Raises `AwsError` if it does not exist."""
     record = STORE.get(ENDPOINT, name)
     if record is None:
-        raise not_found("endpoint", arn(ENDPOINT, name))
+        raise not_found("endpoint", sagemaker_arn(ENDPOINT, name))
     return record
 
 
@@ -194,11 +194,11 @@ def summarize_endpoint(record: Record) -> Record:
 def acquire_server(name: str) -> ModelServer:
     """Acquire a server for one request; the caller releases it.
 
-    Raises `ApiError` (the runtime's) if there is none.
+    Raises `AwsError` (the runtime's) if there is none.
     """
     live = _LIVE.get(name)
     if STORE.get(ENDPOINT, name) is None or live is None:
-        raise ApiError("ValidationError", f"Endpoint {name} not found.")
+        raise AwsError("ValidationError", f"Endpoint {name} not found.")
     while True:
         answering = live.answering
         server = answering.acquire() if answering else None
@@ -206,7 +206,7 @@ def acquire_server(name: str) -> ModelServer:
             return server
         if answering is live.answering:
             status = get_endpoint(name)["EndpointStatus"]
-            raise ApiError("ValidationError", f"Endpoint {name} is not InService: its status is {status}.")
+            raise AwsError("ValidationError", f"Endpoint {name} is not InService: its status is {status}.")
 
 
 def _in_background(work: Callable[..., None], name: str, *arguments: object) -> None:
@@ -255,7 +255,7 @@ def _roll_out(
             _settle(name, live, None, **changes)
         else:
             fresh.retire()
-            _settle(name, live, shorten(failure))
+            _settle(name, live, shorten_reason(failure))
         live.starting = None
         if live.deleted and live.answering:
             live.answering.stop()
@@ -277,7 +277,7 @@ def _shift_traffic(name: str, live: _Live, fresh: ServerFleet, watch: _AlarmWatc
 
 def _failed_alarms(watch: _AlarmWatch, live: _Live, fresh: ServerFleet) -> str | None:
     """Watch the alarms with the model's role for the time of the configuration."""
-    deadline = clock.monotonic() + watch.seconds
+    deadline = simulated_clock.monotonic() + watch.seconds
     role = fresh.servers[0].model["ExecutionRoleArn"]
     try:
         if watch.alarms:
@@ -287,7 +287,7 @@ def _failed_alarms(watch: _AlarmWatch, live: _Live, fresh: ServerFleet) -> str |
     while not live.deleted:
         if failed := alarms_in_alarm(watch.alarms):
             return f"The deployment was rolled back because an alarm is in state ALARM: {', '.join(failed)}."
-        if clock.monotonic() >= deadline:
+        if simulated_clock.monotonic() >= deadline:
             break
         time.sleep(WATCH_SECONDS)
     return None
@@ -304,7 +304,7 @@ def _scale(name: str, count: int) -> None:
         try:
             answering.scale(count)
         except ModelServerFailed as failed:
-            failure = shorten(str(failed))
+            failure = shorten_reason(str(failed))
             if answering.hold:
                 answering.hold.resize(len(answering.servers))
         record = STORE.get(ENDPOINT, name)
@@ -352,5 +352,8 @@ def _publish_state(name: str) -> None:
     record = STORE.get(ENDPOINT, name)
     if record:
         put_event(
-            "aws.sagemaker", "SageMaker Endpoint State Change", event_detail(record), [arn(ENDPOINT, name)]
+            "aws.sagemaker",
+            "SageMaker Endpoint State Change",
+            event_detail(record),
+            [sagemaker_arn(ENDPOINT, name)],
         )

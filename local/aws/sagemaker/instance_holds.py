@@ -7,9 +7,9 @@ quota is refused at once, in SageMaker's words.
 import threading
 from dataclasses import dataclass
 
-from local.aws.account.quotas import instance_quota
-from local.aws.errors import ApiError
-from local.aws.sagemaker.store import STORE, Record
+from local.aws.account.account_quotas import instance_quota
+from local.aws.errors import AwsError
+from local.aws.sagemaker.record_store import STORE, Record
 
 _LOCK = threading.RLock()
 _HOLDS: list["InstanceHold"] = []
@@ -24,7 +24,7 @@ class InstanceHold:
     count: int
 
     def resize(self, count: int) -> None:
-        """Have another number of instances. Raises `ApiError` if the quota does not allow it."""
+        """Have another number of instances. Raises `AwsError` if the quota does not allow it."""
         with _LOCK:
             require_instances(self.instance_type, self.usage, count - self.count)
             self.count = count
@@ -37,7 +37,7 @@ class InstanceHold:
 
 
 def acquire_instances(instance_type: str, usage: str, count: int) -> InstanceHold:
-    """Acquire instances. Raises `ApiError` (ResourceLimitExceeded) if the quota does not allow it."""
+    """Acquire instances. Raises `AwsError` (ResourceLimitExceeded) if the quota does not allow it."""
     with _LOCK:
         require_instances(instance_type, usage, count)
         hold = InstanceHold(instance_type, usage, count)
@@ -49,18 +49,18 @@ def acquire_instances_for(kind: str, name: str, instance_type: str, usage: str, 
     """Acquire instances for a record that was just added; remove it again if the quota does not allow it."""
     try:
         return acquire_instances(instance_type, usage, count)
-    except ApiError:
+    except AwsError:
         STORE.remove(kind, name)
         raise
 
 
 def require_instances(instance_type: str, usage: str, more: int) -> None:
-    """Raise `ApiError` unless the account may have so many more instances now."""
+    """Raise `AwsError` unless the account may have so many more instances now."""
     quota = instance_quota(instance_type, usage)
     held = instances_in_use(instance_type, usage)
     if more <= 0 or held + more <= quota.value:
         return
-    raise ApiError(
+    raise AwsError(
         "ResourceLimitExceeded",
         f"The account-level service limit '{quota.name}' is {quota.value:g} Instances, with current "
         f"utilization of {held} Instances and a request delta of {more} Instances. Please use AWS Service "

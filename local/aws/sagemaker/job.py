@@ -12,12 +12,12 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local.aws.environment import ACCOUNT, REGION
+from local.aws.cloud_environment import ACCOUNT, REGION
 from local.aws.errors import in_use
-from local.aws.sagemaker.container import Container, Ended
 from local.aws.sagemaker.instance_holds import InstanceHold
+from local.aws.sagemaker.job_process import Container, Ended
+from local.aws.sagemaker.record_store import STORE, Record, public_members
 from local.aws.sagemaker.roles import RoleClients
-from local.aws.sagemaker.store import STORE, Record, shown
 from local.aws.sagemaker.telemetry import MetricDefinition, Telemetry
 from local.aws.sagemaker.transfer import remove_folder
 from local.aws.services.eventbridge import put_event
@@ -166,10 +166,10 @@ class Job:
         except JobStopped as stopped:
             self._end("Stopped", SecondaryStatus=str(stopped))
         except JobFailed as failed:
-            self._end("Failed", FailureReason=shorten(str(failed)))
+            self._end("Failed", FailureReason=shorten_reason(str(failed)))
         except Exception as error:  # else the API would show a job in progress for ever
             logger.exception("Job %s", self.name)
-            self._end("Failed", FailureReason=shorten(f"InternalServerError: {error}"))
+            self._end("Failed", FailureReason=shorten_reason(f"InternalServerError: {error}"))
         finally:
             remove_folder(self.root)
 
@@ -193,7 +193,7 @@ def delete_ended(kind: str, name: str, status: str) -> Record:
     return {}
 
 
-def shorten(reason: str) -> str:
+def shorten_reason(reason: str) -> str:
     """Shorten a reason to the length that SageMaker allows; the end of an error is its best part."""
     if len(reason) <= REASON_CHARACTERS:
         return reason
@@ -239,7 +239,7 @@ def event_detail(record: Record) -> dict[str, Any]:
     """Return a record as EventBridge shows it: times in milliseconds."""
     return {
         key: int(value * 1000) if key.endswith("Time") and isinstance(value, float) else value
-        for key, value in shown(record).items()
+        for key, value in public_members(record).items()
     }
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from local.aws.errors import invalid
-from local.aws.sagemaker.store import STORE, Record
+from local.aws.sagemaker.record_store import STORE, Record
 from local.aws.service_models import operation
 
 PAGE = 100

@@ -13,14 +13,14 @@ import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from local.aws.environment import SERVER_VARIABLE
+from local.aws.cloud_environment import SERVER_VARIABLE
 from local.aws.processes import free_loopback_port
 from local.aws.sagemaker import job as jobs
-from local.aws.sagemaker.container import Container, start_folder
 from local.aws.sagemaker.instance_holds import InstanceHold
-from local.aws.sagemaker.models import get_model, model_location
+from local.aws.sagemaker.job_process import Container, start_folder
+from local.aws.sagemaker.model_resources import get_model, model_location
+from local.aws.sagemaker.record_store import Record
 from local.aws.sagemaker.roles import RoleClients
-from local.aws.sagemaker.store import Record
 from local.aws.sagemaker.telemetry import Telemetry
 from local.aws.sagemaker.transfer import download_prefix, remove_folder, unpack_archives
 from local.aws.services.iam import assume_role

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from local.aws.errors import ApiError, invalid
-from local.aws.sagemaker import clock
+from local.aws.errors import AwsError, invalid
+from local.aws.sagemaker import simulated_clock
 from local.aws.sagemaker.job import event_detail
-from local.aws.sagemaker.store import STORE, Record, arn, name_of, shown
+from local.aws.sagemaker.record_store import STORE, Record, name_of, public_members, sagemaker_arn
 from local.aws.services.eventbridge import put_event
 
 GROUP = "model-package-group"
@@ -17,22 +17,22 @@ def create_package_group(request: Record) -> Record:
     name = request["ModelPackageGroupName"]
     record = {
         "ModelPackageGroupName": name,
-        "ModelPackageGroupArn": arn(GROUP, name),
+        "ModelPackageGroupArn": sagemaker_arn(GROUP, name),
         "ModelPackageGroupDescription": request.get("ModelPackageGroupDescription"),
         "ModelPackageGroupStatus": "Completed",
-        "CreationTime": clock.now(),
+        "CreationTime": simulated_clock.current_time(),
         "CreatedBy": {},
         "_next_version": 1,
     }
     if not STORE.add(GROUP, name, record):
-        raise invalid(f"Model Package Group already exists: {arn(GROUP, name)}")
-    STORE.tag(arn(GROUP, name), request.get("Tags", []))
-    return {"ModelPackageGroupArn": arn(GROUP, name)}
+        raise invalid(f"Model Package Group already exists: {sagemaker_arn(GROUP, name)}")
+    STORE.tag(sagemaker_arn(GROUP, name), request.get("Tags", []))
+    return {"ModelPackageGroupArn": sagemaker_arn(GROUP, name)}
 
 
 def describe_package_group(request: Record) -> Record:
     """Answer DescribeModelPackageGroup."""
-    return shown(_group(request["ModelPackageGroupName"]))
+    return public_members(_group(request["ModelPackageGroupName"]))
 
 
 def delete_package_group(request: Record) -> Record:
@@ -40,9 +40,9 @@ def delete_package_group(request: Record) -> Record:
     name = name_of(request["ModelPackageGroupName"])
     _group(name)
     if any(package.get("ModelPackageGroupName") == name for package in STORE.all(PACKAGE)):
-        raise ApiError(
+        raise AwsError(
             "ConflictException",
-            f"Model Package Group {arn(GROUP, name)} cannot be deleted because it still contains "
+            f"Model Package Group {sagemaker_arn(GROUP, name)} cannot be deleted because it still contains "
             "Model Packages",
         )
     STORE.remove(GROUP, name)
@@ -87,21 +87,21 @@ def create_package(request: Record) -> Record:
         record = {
             **{key: value for key, value in request.items() if key not in ("Tags", "ClientToken")},
             **versioned,
-            "ModelPackageArn": arn(PACKAGE, name),
+            "ModelPackageArn": sagemaker_arn(PACKAGE, name),
             "ModelPackageStatus": "Completed",
             "ModelPackageStatusDetails": {"ValidationStatuses": []},
-            "CreationTime": clock.now(),
+            "CreationTime": simulated_clock.current_time(),
         }
         if not STORE.add(PACKAGE, name, record):
-            raise invalid(f"Model Package already exists: {arn(PACKAGE, name)}")
-    STORE.tag(arn(PACKAGE, name), request.get("Tags", []))
+            raise invalid(f"Model Package already exists: {sagemaker_arn(PACKAGE, name)}")
+    STORE.tag(sagemaker_arn(PACKAGE, name), request.get("Tags", []))
     _publish_state(record)
-    return {"ModelPackageArn": arn(PACKAGE, name)}
+    return {"ModelPackageArn": sagemaker_arn(PACKAGE, name)}
 
 
 def describe_package(request: Record) -> Record:
     """Answer DescribeModelPackage, by ARN or name."""
-    return shown(_package(request["ModelPackageName"])[1])
+    return public_members(_package(request["ModelPackageName"])[1])
 
 
 def update_package(request: Record) -> Record:
@@ -117,7 +117,7 @@ def update_package(request: Record) -> Record:
     STORE.update(PACKAGE, name, CustomerMetadataProperties=properties, **changes)
     if changes:
         _publish_state(_package(name)[1])
-    return {"ModelPackageArn": arn(PACKAGE, name)}
+    return {"ModelPackageArn": sagemaker_arn(PACKAGE, name)}
 
 
 def delete_package(request: Record) -> Record:
@@ -148,7 +148,7 @@ def matches_package_filters(record: Record, request: Record) -> bool:
 def _group(arn_or_name: str) -> Record:
     record = STORE.get(GROUP, name_of(arn_or_name))
     if record is None:
-        raise invalid(f"ModelPackageGroup {arn(GROUP, name_of(arn_or_name))} does not exist.")
+        raise invalid(f"ModelPackageGroup {sagemaker_arn(GROUP, name_of(arn_or_name))} does not exist.")
     return record
 
 
@@ -156,7 +156,7 @@ def _package(arn_or_name: str) -> tuple[str, Record]:
     name = arn_or_name.partition(":model-package/")[2] or arn_or_name
     record = STORE.get(PACKAGE, name)
     if record is None:
-        raise invalid(f"ModelPackage {arn(PACKAGE, name)} does not exist.")
+        raise invalid(f"ModelPackage {sagemaker_arn(PACKAGE, name)} does not exist.")
     return name, record
 
 

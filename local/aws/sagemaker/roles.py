@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.config import Config
 
-from local.aws.environment import REGION
+from local.aws.cloud_environment import REGION
 from local.aws.errors import invalid
 from local.aws.services.iam import Credentials, role_trusts
 
@@ -53,7 +53,7 @@ class RoleClients:
 
 
 def require_trusted(role_arn: str) -> None:
-    """Raise `ApiError` unless SageMaker may assume the role."""
+    """Raise `AwsError` unless SageMaker may assume the role."""
     if not role_trusts(role_arn, PRINCIPAL):
         raise invalid(
             f"Could not assume role {role_arn}. Please ensure that the role exists and allows principal "

@@ -17,13 +17,13 @@ from functools import cache
 
 import aiohttp
 
-from local.aws import upstream
-from local.aws.errors import ApiError
+from local.aws import upstream_client
+from local.aws.errors import AwsError
 from local.aws.sagemaker import event_stream
 from local.aws.sagemaker.endpoints import METRIC_NAMESPACE, acquire_server
-from local.aws.sagemaker.store import arn
+from local.aws.sagemaker.record_store import sagemaker_arn
 from local.aws.service_handlers import Receive, Response, Send, streaming_body
-from local.aws.services.cloudwatch import record
+from local.aws.services.cloudwatch import record_metrics
 from local.aws.services.iam import Denied, authorize_request
 
 PATH = re.compile(r"^/endpoints/(?P<name>[^/]+)/invocations(?P<stream>-response-stream)?$")
@@ -79,7 +79,7 @@ class InvocationMetrics:
 
     def _record(self, **values: float) -> None:
         dimensions = {"EndpointName": self.endpoint, "VariantName": self.variant}
-        record(METRIC_NAMESPACE, {name: float(value) for name, value in values.items()}, dimensions)
+        record_metrics(METRIC_NAMESPACE, {name: float(value) for name, value in values.items()}, dimensions)
 
 
 async def handle_runtime(
@@ -88,17 +88,17 @@ async def handle_runtime(
     """Answer a request to the runtime."""
     match = PATH.match(path)
     if match is None:
-        return _error(ApiError("UnknownOperationException", f"No such operation: {path}", 404))
+        return _error(AwsError("UnknownOperationException", f"No such operation: {path}", 404))
     name, streamed = match["name"], bool(match["stream"])
     action = "InvokeEndpointWithResponseStream" if streamed else "InvokeEndpoint"
     try:
-        authorize_request(headers, query, f"sagemaker:{action}", arn("endpoint", name))
+        authorize_request(headers, query, f"sagemaker:{action}", sagemaker_arn("endpoint", name))
         if len(body) > BODY_BYTES:
-            raise ApiError("ValidationError", f"The body is over the limit of {BODY_BYTES} bytes.")
+            raise AwsError("ValidationError", f"The body is over the limit of {BODY_BYTES} bytes.")
         fleet = acquire_server(name)
     except Denied as denied:
-        return _error(ApiError("AccessDeniedException", denied.message))
-    except ApiError as error:
+        return _error(AwsError("AccessDeniedException", denied.message))
+    except AwsError as error:
         return _error(error)
     passed = {_PASSED[key]: value for key, value in headers.items() if key in _PASSED}
     async with AsyncExitStack() as stack:
@@ -112,14 +112,14 @@ async def handle_runtime(
                 return _stream(answer, measured, stack)
             stack.callback(answer.close)
             return await _in_one_piece(answer, measured)
-        except upstream.ERRORS as error:
+        except upstream_client.ERRORS as error:
             measured.answered(503)
             return _error(_unreachable(name, error))
 
 
 @cache
 def _client(seconds: float) -> aiohttp.ClientSession:
-    return upstream.open_session(answer_seconds=seconds)
+    return upstream_client.open_session(answer_seconds=seconds)
 
 
 async def _in_one_piece(answer: aiohttp.ClientResponse, measured: InvocationMetrics) -> Response:
@@ -135,7 +135,7 @@ async def _in_one_piece(answer: aiohttp.ClientResponse, measured: InvocationMetr
 
 def _stream(answer: aiohttp.ClientResponse, measured: InvocationMetrics, stack: AsyncExitStack) -> Response:
     measured.answered(answer.status)
-    reading = upstream.ReadToEnd(answer)
+    reading = upstream_client.ReadToEnd(answer)
     kept = asyncio.create_task(_keep_until_read(reading, stack.pop_all()))
     _kept.add(kept)
     kept.add_done_callback(_kept.discard)
@@ -151,10 +151,10 @@ def _stream(answer: aiohttp.ClientResponse, measured: InvocationMetrics, stack: 
     return 200, headers, streaming_body(run)
 
 
-async def _keep_until_read(reading: upstream.ReadToEnd, stack: AsyncExitStack) -> None:
+async def _keep_until_read(reading: upstream_client.ReadToEnd, stack: AsyncExitStack) -> None:
     """Keep the server acquired until its answer has ended, whether or not a client reads it."""
     async with stack:
-        with contextlib.suppress(*upstream.ERRORS):
+        with contextlib.suppress(*upstream_client.ERRORS):
             async with asyncio.timeout(STREAM_SECONDS):
                 await reading.ended()
         reading.end()
@@ -171,7 +171,7 @@ async def _pass_on(pieces: AsyncIterator[bytes], send: Send, measured: Invocatio
                 measured.chunk()
                 part = event_stream.payload_part(piece)
                 await send({"type": "http.response.body", "body": part, "more_body": True})
-    except upstream.ERRORS as error:
+    except upstream_client.ERRORS as error:
         measured.interrupted()
         failed = event_stream.failure("ModelStreamError", _stream_error(error))
         await send({"type": "http.response.body", "body": failed, "more_body": True})
@@ -198,9 +198,9 @@ def _headers(answer: aiohttp.ClientResponse, variant: str) -> dict[str, str]:
     return headers
 
 
-def _model_error(status: int, text: str, name: str) -> ApiError:
+def _model_error(status: int, text: str, name: str) -> AwsError:
     side = "client" if status < 500 else "server"
-    return ApiError(
+    return AwsError(
         "ModelError",
         f"Received {side} error ({status}) from primary with message {json.dumps(text)}. "
         f"See the log group /aws/sagemaker/Endpoints/{name} for more information.",
@@ -208,7 +208,7 @@ def _model_error(status: int, text: str, name: str) -> ApiError:
     )
 
 
-def _unreachable(name: str, error: Exception) -> ApiError:
+def _unreachable(name: str, error: Exception) -> AwsError:
     if isinstance(error, TimeoutError):
         return _model_error(
             500, "Your invocation timed out while waiting for a response from container primary.", name
@@ -216,7 +216,7 @@ def _unreachable(name: str, error: Exception) -> ApiError:
     return _model_error(503, f"The server does not answer: {type(error).__name__}", name)
 
 
-def _error(error: ApiError, original: dict[str, object] | None = None) -> Response:
+def _error(error: AwsError, original: dict[str, object] | None = None) -> Response:
     body: dict[str, object] = {"Message": error.message, **(original or {})}
     headers = {"Content-Type": "application/json", "x-amzn-errortype": error.code}
     return error.status, headers, json.dumps(body).encode()

@@ -1,10 +1,12 @@
-"""Checks of a CreateTrainingJob request beyond those of the service model."""
+"""A CreateTrainingJob request: checks beyond the service model, its command, the reason of a failure."""
 
 import re
+from pathlib import Path
 
 from local.aws.errors import invalid
+from local.aws.sagemaker.job import REASON_CHARACTERS
+from local.aws.sagemaker.record_store import Record
 from local.aws.sagemaker.roles import require_trusted
-from local.aws.sagemaker.store import Record
 from local.aws.sagemaker.transfer import S3Uri
 
 SPOT_INTERRUPTION_TAG = "local:interrupt-spot-after"
@@ -17,6 +19,8 @@ DEBUGGER = (
     "TensorBoardOutputConfig",
 )
 """Members of SageMaker Debugger, which closed to new customers on 2026-07-30."""
+
+_NAMES_AN_ERROR = re.compile(r"[A-Za-z]+(Error|Exception)")
 
 CODE_FOLDER = "/opt/ml/code"
 """The folder in which the toolkit of SageMaker's framework images runs the script."""
@@ -79,6 +83,36 @@ def submit_directory(request: Record) -> str:
     if request["AlgorithmSpecification"].get("ContainerEntrypoint"):
         return ""
     return str(request.get("HyperParameters", {}).get("sagemaker_submit_directory", "")).strip('"')
+
+
+def failure_reason(request: Record, file: Path, exit_code: int, last_lines: str) -> str:
+    """Return the first characters of ``/opt/ml/output/failure``, as SageMaker shows them.
+
+    Without that file there is no reason but the exit code, unless the image's own toolkit ran the script:
+    it then writes the file.
+    """
+    if file.exists():
+        words = file.read_text(errors="replace")[:REASON_CHARACTERS]
+    elif submit_directory(request):
+        words, exit_code = _toolkit_words(request, exit_code, last_lines), 1
+    else:
+        words = ""
+    return f"AlgorithmError: {words}, exit code: {exit_code}"[:REASON_CHARACTERS]
+
+
+def _toolkit_words(request: Record, exit_code: int, last_lines: str) -> str:
+    """Return what the toolkit writes into the failure file of a script that left none.
+
+    It quotes the script's output from the first line on that names an error: of a killed script, nothing.
+    """
+    lines = last_lines.strip().splitlines()
+    first = next((number for number, line in enumerate(lines) if _NAMES_AN_ERROR.search(line)), len(lines))
+    quoted = "\n".join(lines[first:])
+    text = (
+        f'ExecuteUserScriptError:\nExitCode {exit_code}\nErrorMessage "{quoted}"\n'
+        f'Command "{" ".join(entrypoint(request))}"'
+    )
+    return text[: REASON_CHARACTERS - 60]
 
 
 def _check_spot(request: Record) -> None:

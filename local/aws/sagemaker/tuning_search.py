@@ -7,7 +7,7 @@ from statistics import mean, median
 from typing import Any
 
 from local.aws.errors import invalid
-from local.aws.sagemaker.store import Record
+from local.aws.sagemaker.record_store import Record
 
 _ENDED = ("Completed", "Failed", "Stopped")
 _ENOUGH_TO_COMPARE = 2
@@ -15,7 +15,7 @@ _ENOUGH_TO_COMPARE = 2
 
 
 @dataclass
-class Trial:
+class TuningTrial:
     """One training job of the search."""
 
     name: str
@@ -47,7 +47,7 @@ class Trial:
                     self.history.append(float(datum["Value"]))
 
 
-def best_trial(trials: Sequence[Trial], minimize: bool) -> Trial | None:
+def best_trial(trials: Sequence[TuningTrial], minimize: bool) -> TuningTrial | None:
     """Return the trial with the best last value of the objective; None if no trial has a value."""
     measured = [trial for trial in trials if trial.history]
     if not measured:
@@ -76,7 +76,7 @@ def points(ranges: Record, seed: int) -> Iterator[dict[str, str]]:
         seed: the same one gives the same points.
 
     Raises:
-        ApiError: a range is empty, or there is none.
+        AwsError: a range is empty, or there is none.
     """
     axes = [
         *(("Integer", one) for one in ranges.get("IntegerParameterRanges", [])),

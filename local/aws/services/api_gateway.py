@@ -23,7 +23,7 @@ from ministack.services.cloudformation import provisioners
 from local.aws.service_handlers import Response
 from local.aws.services import cloudwatch, logs
 from local.aws.services.cloudformation import after_creating, before_creating
-from local.aws.services.lambda_functions import Execution, Function, Throttled, find_function
+from local.aws.services.lambda_functions import Execution, LambdaFunction, Throttled, find_function
 from local.aws.services.proxy_events import Event
 
 LONGEST_EVENT = 6_291_456
@@ -42,7 +42,7 @@ class RestCall:
     source_arn: str
     """``arn:aws:execute-api:…``: what a function's permission names."""
 
-    function: Function | None
+    function: LambdaFunction | None
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def gateway_error(kind: str, message: str) -> Any:
     return apigateway_v1._gw_error(kind, message)
 
 
-def guard_authorizers(permitted: Callable[[Function, str], bool]) -> None:
+def guard_authorizers(permitted: Callable[[LambdaFunction, str], bool]) -> None:
     """Run a Lambda authorizer only when ``permitted(function, source_arn)``, else call it misconfigured."""
     original = apigateway_v1._invoke_authorizer_lambda
 
@@ -236,7 +236,7 @@ async def _recorded(request: RestRequest, answer: Callable[[], Awaitable[Respons
     }
     of_api = {"ApiName": request.api_name}
     for dimensions in (of_api, {**of_api, "Stage": request.stage_name}):
-        cloudwatch.record("AWS/ApiGateway", values, dimensions)
+        cloudwatch.record_metrics("AWS/ApiGateway", values, dimensions)
     logging = request.stage.get("accessLogSettings") or {}
     if logging.get("destinationArn") and logging.get("format"):
         line = _line(logging["format"], _variables(request, status, headers, started))

@@ -11,7 +11,7 @@ from typing import Any
 from ministack.services import budgets, cloudformation, cognito
 from ministack.services.cloudformation import provisioners, stacks
 
-from local.aws.environment import ACCOUNT
+from local.aws.cloud_environment import ACCOUNT
 
 Properties = dict[str, Any]
 Created = tuple[str, dict[str, Any]]

@@ -35,7 +35,7 @@ def install() -> None:
     cloudwatch._dispatch_alarm_actions = dispatch_and_record
 
 
-def record(namespace: str, values: dict[str, float], dimensions: dict[str, str]) -> None:
+def record_metrics(namespace: str, values: dict[str, float], dimensions: dict[str, str]) -> None:
     """Publish metrics of an AWS service, by name, and evaluate all alarms."""
     for name, value in values.items():
         cloudwatch.record_metric(namespace, name, value, dimensions=dimensions)

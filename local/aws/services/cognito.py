@@ -19,7 +19,7 @@ from typing import Any
 from ministack.core.responses import error_response_json
 from ministack.services import cognito
 
-from local.aws.environment import Folders
+from local.aws.cloud_environment import CloudFolders
 
 TRIES = 5
 """After so many wrong codes the right one is refused too."""
@@ -46,7 +46,7 @@ def _write_mail_to_files() -> None:
         cognito._deliver_cognito_email,
         cognito._confirmation_code_error,
     )
-    folder = Folders.of_this_cloud().mail
+    folder = CloudFolders.of_this_cloud().mail
 
     def send(pool: Any, username: str, attributes: Any, code: str, attribute_name: str = "email") -> Any:
         user, _ = cognito._resolve_user(pool, username)

@@ -14,7 +14,7 @@ from ministack import app
 from ministack.core import iam_actions, iam_evaluator
 from ministack.services import eventbridge, lambda_svc, scheduler
 
-from local.aws.environment import ACCOUNT, REGION
+from local.aws.cloud_environment import ACCOUNT, REGION
 from local.aws.service_handlers import Response
 from local.aws.services.iam import Denied, authorize_request, authorize_role, role_trusts
 

@@ -19,7 +19,7 @@ from ministack.core import iam_actions, iam_evaluator, lambda_runtime, router
 from ministack.services import iam, lambda_svc
 from ministack.services import sts as sts_service
 
-from local.aws.environment import ACCOUNT, REGION
+from local.aws.cloud_environment import ACCOUNT, REGION
 
 SESSION_SECONDS = 12 * 3600
 Parameters = dict[str, Any]

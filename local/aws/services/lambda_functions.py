@@ -15,7 +15,7 @@ from ministack.core import iam_evaluator, lambda_runtime
 from ministack.core.responses import error_response_json
 from ministack.services import cloudwatch_logs, lambda_svc
 
-from local.aws.environment import REGION
+from local.aws.cloud_environment import REGION
 from local.aws.service_handlers import HttpRequest, Response, before_requests
 from local.aws.services.cloudformation import before_creating
 from local.aws.services.proxy_events import Event, Invocation
@@ -42,7 +42,7 @@ class Throttled(RuntimeError):  # noqa: N818 (AWS's word)
 
 
 @dataclass(frozen=True)
-class Function:
+class LambdaFunction:
     """A function as MiniStack keeps it."""
 
     record: dict[str, Any]
@@ -120,7 +120,7 @@ class Function:
 class FunctionLog:
     """A stream in CloudWatch Logs for one running environment of a function, written to as it prints."""
 
-    def __init__(self, function: Function) -> None:
+    def __init__(self, function: LambdaFunction) -> None:
         """Open a stream in the function's log group, which is made if need be."""
         self._function = function
         configured = (function.configuration.get("LoggingConfig") or {}).get("LogGroup")
@@ -145,17 +145,17 @@ def web_identity_prefix(function_arn: str) -> str:
     return f"{account}:{region}:{name}:"
 
 
-def find_function(reference: str, account: str, region: str) -> Function | None:
+def find_function(reference: str, account: str, region: str) -> LambdaFunction | None:
     """Find the function of an ARN or a name, with its qualifier if any."""
     record, configuration, _ = lambda_svc._get_func_record_for_ref_in_scope(
         reference, account_id=account, region=region
     )
     if record is None or configuration is None:
         return None
-    return Function(lambda_svc._execution_record_for_config(record, configuration))
+    return LambdaFunction(lambda_svc._execution_record_for_config(record, configuration))
 
 
-def service_may_invoke(function: Function, service: str, source_arn: str) -> bool:
+def service_may_invoke(function: LambdaFunction, service: str, source_arn: str) -> bool:
     """Tell whether the function's own policy lets `service` invoke it on behalf of `source_arn`."""
     request = iam_evaluator.EvalContext(
         principal_arn="*",
@@ -170,12 +170,12 @@ def service_may_invoke(function: Function, service: str, source_arn: str) -> boo
     return bool(iam_evaluator.evaluate_resource_policy(policy, request, service=service).decision == "Allow")
 
 
-def wrap_warm_executor(execute: Callable[[Function, Event, str], Execution | None]) -> None:
+def wrap_warm_executor(execute: Callable[[LambdaFunction, Event, str], Execution | None]) -> None:
     """Let `execute` run an invocation; when it returns None, MiniStack's own worker does."""
     original = lambda_svc._execute_function_warm
 
     def run(record: dict[str, Any], event: Event, request_id: str) -> Any:
-        function = Function(record if "config" in record else {"config": record})
+        function = LambdaFunction(record if "config" in record else {"config": record})
         done = execute(function, event, request_id)
         return original(record, event, request_id) if done is None else done
 

@@ -86,7 +86,7 @@ def _count(metric_filter: MetricFilter, lines: list[str]) -> None:
     for line in matching:
         value = _value(metric_filter.value, line)
         if value is not None:
-            cloudwatch.record(metric_filter.namespace, {metric_filter.name: value}, {})
+            cloudwatch.record_metrics(metric_filter.namespace, {metric_filter.name: value}, {})
 
 
 def _value(written: str, line: str) -> float | None:

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from hashlib import sha256
 from typing import Any
 
-from local.aws.environment import Folders
-from local.aws.errors import ApiError
+from local.aws.cloud_environment import CloudFolders
+from local.aws.errors import AwsError
 from local.aws.service_handlers import Response, register_service
 from local.aws.service_models import operation, validate
 from local.aws.services.iam import Denied, authorize_request
@@ -39,13 +39,13 @@ def install() -> None:
 
 
 def get_products(request: Record) -> Record:
-    """Answer GetProducts. Raises `ApiError`."""
+    """Answer GetProducts. Raises `AwsError`."""
     if request["ServiceCode"] != "AmazonSageMaker":
-        raise ApiError("NotFoundException", "The local price list has SageMaker only.")
+        raise AwsError("NotFoundException", "The local price list has SageMaker only.")
     wanted = {one["Field"]: one["Value"] for one in request.get("Filters", [])}
     others = [one["Type"] for one in request.get("Filters", []) if one["Type"] != "TERM_MATCH"]
     if others:
-        raise ApiError("InvalidParameterException", f"The local price list has no filter {others[0]} yet.")
+        raise AwsError("InvalidParameterException", f"The local price list has no filter {others[0]} yet.")
     region = wanted.get("regionCode", "us-east-1")
     found = [
         json.dumps(product)
@@ -65,7 +65,7 @@ def _matches(attributes: dict[str, str], field: str, value: str) -> bool:
 
 def _listed() -> Record:
     try:
-        listed: Record = json.loads(Folders.of_this_cloud().prices.read_text())
+        listed: Record = json.loads(CloudFolders.of_this_cloud().prices.read_text())
     except FileNotFoundError:
         return {"date": "2026-01-01", "instances": []}
     return listed
@@ -127,9 +127,9 @@ async def _handle(
         operation(name, SERVICE)
         authorize_request(headers, query, f"{SERVICE}:{name}", "*")
         if name != "GetProducts":
-            raise ApiError("InvalidParameterException", f"The local price list does not have {name} yet.")
+            raise AwsError("InvalidParameterException", f"The local price list does not have {name} yet.")
         return _json(200, get_products(_validated(name, json.loads(body or b"{}"))))
-    except ApiError as error:
+    except AwsError as error:
         return _json(error.status, {"__type": error.code, "Message": error.message}, error.code)
     except Denied as denied:
         message = {"__type": "AccessDeniedException", "Message": denied.message}
@@ -139,8 +139,8 @@ async def _handle(
 def _validated(name: str, request: Record) -> Record:
     try:
         validate(name, request, SERVICE)
-    except ApiError as invalid:
-        raise ApiError("InvalidParameterException", invalid.message) from invalid
+    except AwsError as invalid:
+        raise AwsError("InvalidParameterException", invalid.message) from invalid
     return request
 
 
@@ -153,4 +153,4 @@ def _start(token: str | None) -> int:
     try:
         return int(base64.b64decode(token, validate=True)) if token else 0
     except (ValueError, binascii.Error) as error:
-        raise ApiError("InvalidNextTokenException", "The pagination token is invalid.") from error
+        raise AwsError("InvalidNextTokenException", "The pagination token is invalid.") from error

@@ -21,13 +21,13 @@ import aiohttp
 import httpx
 from yarl import URL
 
-from local.aws import upstream
+from local.aws import upstream_client
 from local.aws.service_handlers import Receive, Response, Send, streaming_body
 from local.aws.services import api_gateway
 from local.aws.services.api_gateway import Invoker, RestCall
 from local.aws.services.lambda_functions import (
     Execution,
-    Function,
+    LambdaFunction,
     Throttled,
     on_code_or_settings_change,
     service_may_invoke,
@@ -79,7 +79,7 @@ def _with_streaming(original: Invoker) -> Invoker:
     return invoke
 
 
-def _permitted(function: Function, source_arn: str) -> bool:
+def _permitted(function: LambdaFunction, source_arn: str) -> bool:
     allowed = service_may_invoke(function, GATEWAY, source_arn)
     if not allowed:
         _log.error(
@@ -100,14 +100,14 @@ def _bad_gateway() -> Response:
 # Streamed ---------------------------------------------------------------------------------------
 
 
-_Answering = tuple[aiohttp.ClientResponse, upstream.ReadToEnd]
+_Answering = tuple[aiohttp.ClientResponse, upstream_client.ReadToEnd]
 
 
 @dataclass
 class _Run:
     """One streamed invocation on its way."""
 
-    function: Function
+    function: LambdaFunction
     request_id: str
     process: AppProcess
     started: float
@@ -118,7 +118,9 @@ class _Run:
         return max(0.0, self.started + self.function.timeout_seconds - time.monotonic())
 
 
-async def _stream(function: Function, web_function: WebFunction, event: Event, longest: float) -> Response:
+async def _stream(
+    function: LambdaFunction, web_function: WebFunction, event: Event, longest: float
+) -> Response:
     ends_at = time.monotonic() + longest
     request_id = str(uuid.uuid4())
     async with contextlib.AsyncExitStack() as cleanup:
@@ -161,7 +163,7 @@ async def _run_to_end(run: _Run, event: Event, begun: "asyncio.Future[_Answering
             if not begun.cancelled():
                 begun.set_result(None)
             return
-        reading = upstream.ReadToEnd(answer)
+        reading = upstream_client.ReadToEnd(answer)
         if begun.cancelled():
             reading.abandon()
         else:
@@ -195,7 +197,7 @@ async def _leased(function: WebFunction) -> AsyncIterator[AppProcess]:
 @cache
 def _client(socket: str | None) -> aiohttp.ClientSession:
     # The function's timeout counts, not the client's.
-    return upstream.open_session(socket=socket)
+    return upstream_client.open_session(socket=socket)
 
 
 async def _first_byte(run: _Run, event: Event) -> aiohttp.ClientResponse | None:
@@ -219,7 +221,7 @@ async def _first_byte(run: _Run, event: Event) -> aiohttp.ClientResponse | None:
     return answer
 
 
-def _runner(reading: upstream.ReadToEnd, ends_at: float) -> Any:
+def _runner(reading: upstream_client.ReadToEnd, ends_at: float) -> Any:
     async def runner(send: Send, receive: Receive) -> None:
         """Pass pieces on as they come, for as long as API Gateway lets a stream go on.
 
@@ -257,7 +259,7 @@ def _finish(run: _Run, failure: str = "") -> None:
 # In one piece -----------------------------------------------------------------------------------
 
 
-def _run_web_function(function: Function, event: Event, request_id: str) -> Execution | None:
+def _run_web_function(function: LambdaFunction, event: Event, request_id: str) -> Execution | None:
     """Invoke a web function that answers in one piece; return None for any other function."""
     web_function = function.as_web_function()
     if web_function is None:

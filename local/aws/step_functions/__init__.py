@@ -1,6 +1,12 @@
 """Step Functions as on AWS: tasks need the permissions of the machine's role, and run SageMaker's jobs."""
 
-from local.aws.step_functions import distributed_map, executions, limits, permissions, sagemaker_tasks
+from local.aws.step_functions import (
+    distributed_map,
+    executions,
+    sagemaker_tasks,
+    state_limits,
+    task_permissions,
+)
 
 UNCAUGHT = frozenset({"States.Runtime", "States.DataLimitExceeded"})
 """Errors that end the execution in spite of its Retry and Catch, `States.ALL` included."""
@@ -8,11 +14,11 @@ UNCAUGHT = frozenset({"States.Runtime", "States.DataLimitExceeded"})
 
 def install() -> None:
     """Make MiniStack's state machines work under their roles, with SageMaker."""
-    executions.before_tasks(permissions.authorize_task)
+    executions.before_tasks(task_permissions.authorize_task)
     executions.name_map_runs_and_tasks()
     executions.end_callbacks()
     distributed_map.run_as_on_aws()
-    limits.enforce_limits()
+    state_limits.enforce_limits()
     executions.keep_first_outcome()
     executions.time_out_machines()
     executions.never_catch(UNCAUGHT)

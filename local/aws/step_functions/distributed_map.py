@@ -12,8 +12,8 @@ from ministack.services import stepfunctions as states
 from local.aws.sagemaker.roles import RoleClients
 from local.aws.services.iam import assume_role
 from local.aws.step_functions.executions import Execution, Json, current_execution, execution_of
-from local.aws.step_functions.limits import check_payload
-from local.aws.step_functions.permissions import require_permission
+from local.aws.step_functions.state_limits import check_payload
+from local.aws.step_functions.task_permissions import require_permission
 
 MAP_CHILDREN = 4
 """How many children of a Distributed Map work at once: each is a process of this machine."""

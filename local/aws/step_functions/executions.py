@@ -17,7 +17,7 @@ from ministack.core import iam_actions
 from ministack.core.responses import error_response_json
 from ministack.services import stepfunctions as states
 
-from local.aws.environment import ACCOUNT, REGION
+from local.aws.cloud_environment import ACCOUNT, REGION
 
 Json = dict[str, Any]
 INTEGRATION_PREFIX = "arn:aws:states:::"

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from local.aws.environment import ACCOUNT, REGION
-from local.aws.errors import ApiError
-from local.aws.sagemaker import api
+from local.aws.cloud_environment import ACCOUNT, REGION
+from local.aws.errors import AwsError
+from local.aws.sagemaker import control_plane
 from local.aws.sagemaker.job import event_detail
-from local.aws.sagemaker.store import arn
+from local.aws.sagemaker.record_store import sagemaker_arn
 from local.aws.services.iam import Denied, authorize_role
 from local.aws.step_functions.executions import (
     INTEGRATION_PREFIX,
@@ -34,7 +34,7 @@ _STEP_FUNCTIONS_TAG = {"Key": "MANAGED_BY_AWS", "Value": "STARTED_BY_STEP_FUNCTI
 
 
 @dataclass(frozen=True)
-class JobKind:
+class SyncIntegration:
     """The names that differ between the ``.sync`` integrations."""
 
     operation: str
@@ -45,21 +45,21 @@ class JobKind:
 
 
 JOBS = {
-    "createTrainingJob": JobKind(
+    "createTrainingJob": SyncIntegration(
         "TrainingJob",
         "TrainingJobName",
         "TrainingJobStatus",
         "training-job",
         "StepFunctionsGetEventsForSageMakerTrainingJobsRule",
     ),
-    "createHyperParameterTuningJob": JobKind(
+    "createHyperParameterTuningJob": SyncIntegration(
         "HyperParameterTuningJob",
         "HyperParameterTuningJobName",
         "HyperParameterTuningJobStatus",
         "hyper-parameter-tuning-job",
         "StepFunctionsGetEventsForSageMakerTuningJobsRule",
     ),
-    "createProcessingJob": JobKind(
+    "createProcessingJob": SyncIntegration(
         "ProcessingJob",
         "ProcessingJobName",
         "ProcessingJobStatus",
@@ -77,7 +77,7 @@ def add_integrations() -> None:
         add_integration(f"{INTEGRATION_PREFIX}sagemaker:{action}", _runner(action, kind))
 
 
-def _runner(action: str, kind: JobKind) -> Any:
+def _runner(action: str, kind: SyncIntegration) -> Any:
     def run(resource: str, content: Json) -> Json:
         execution = current_execution()
         _refuse_unknown_fields(action, content)
@@ -87,7 +87,7 @@ def _runner(action: str, kind: JobKind) -> Any:
             return created
         try:
             _authorize_rule(execution.role_arn, execution.name, kind)
-            job = arn(kind.resource, content[kind.name_member])
+            job = sagemaker_arn(kind.resource, content[kind.name_member])
             authorize_role(execution.role_arn, execution.name, "sagemaker:ListTags", job)
         except Denied as denied:
             _call(execution, f"Stop{kind.operation}", {kind.name_member: content[kind.name_member]})
@@ -107,12 +107,12 @@ def _check_managed_rules(definition: Json, role_arn: str) -> str | None:
     return None
 
 
-def _authorize_rule(role_arn: str, session: str, kind: JobKind) -> None:
+def _authorize_rule(role_arn: str, session: str, kind: SyncIntegration) -> None:
     for action in ("events:PutTargets", "events:PutRule", "events:DescribeRule"):
         authorize_role(role_arn, session, action, f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{kind.rule}")
 
 
-def _sync_kinds(definition: Any) -> list[JobKind]:
+def _sync_kinds(definition: Any) -> list[SyncIntegration]:
     text = json.dumps(definition)
     return [kind for action, kind in JOBS.items() if f"{INTEGRATION_PREFIX}sagemaker:{action}.sync" in text]
 
@@ -133,7 +133,7 @@ def _with_tag(content: Json, managed: bool) -> Json:
     return {**content, "Tags": [*content.get("Tags", []), _STEP_FUNCTIONS_TAG]} if managed else content
 
 
-def _wait(execution: Execution, kind: JobKind, name: str) -> Json:
+def _wait(execution: Execution, kind: SyncIntegration, name: str) -> Json:
     """Return the job's description once it has completed; raise `TaskError` if it ended in any other way."""
     while True:
         described = _call(execution, f"Describe{kind.operation}", {kind.name_member: name})
@@ -156,10 +156,10 @@ def _call(execution: Execution, operation: str, request: Json) -> Json:
         authorize_role(execution.role_arn, execution.name, action, resource, context)
 
     try:
-        return api.perform_operation(operation, request, authorize)
+        return control_plane.perform_operation(operation, request, authorize)
     except Denied as denied:
         code, message = "AccessDeniedException", denied.message
-    except ApiError as error:
+    except AwsError as error:
         code, message = error.code, error.message
     name = (
         f"{code}Exception"

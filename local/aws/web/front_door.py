@@ -37,8 +37,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 from yarl import URL
 
-from local.aws import loopback, upstream
-from local.aws.environment import STATE_VARIABLE
+from local.aws import loopback, upstream_client
+from local.aws.cloud_environment import STATE_VARIABLE
 from local.aws.supervisor import stop_with_parent
 from local.aws.web import edge
 from local.aws.web.sites import Site, SiteGuard
@@ -125,7 +125,7 @@ class FrontDoor:
     @cached_property
     def _client(self) -> aiohttp.ClientSession:
         # Made on first use: it belongs to the event loop that runs then.
-        return upstream.open_session(self._trust, idle_seconds=_KEEP_ALIVE_SECONDS)
+        return upstream_client.open_session(self._trust, idle_seconds=_KEEP_ALIVE_SECONDS)
 
     def application(self) -> ASGIApp:
         """Return the routes, narrowest first, for requests of our own site."""
@@ -225,9 +225,9 @@ class FrontDoor:
         except TimeoutError:
             message = f"The origin did not answer within the read timeout ({timeouts.seconds} seconds).\n"
             return PlainTextResponse(message, status_code=504, headers={"X-Cache": "Error from cloudfront"})
-        except upstream.ERRORS as error:
+        except upstream_client.ERRORS as error:
             return PlainTextResponse(f"The local cloud does not answer: {error!r}\n", status_code=502)
-        response = _PassedOn(upstream.ReadToEnd(answer), status_code=answer.status)
+        response = _PassedOn(upstream_client.ReadToEnd(answer), status_code=answer.status)
         response.raw_headers = [
             (name, value) for name, value in answer.raw_headers if name.lower().decode() not in _NOT_PASSED_ON
         ]
@@ -244,7 +244,7 @@ class FrontDoor:
 class _PassedOn(StreamingResponse):
     """An answer for as long as the browser takes it."""
 
-    def __init__(self, reading: upstream.ReadToEnd, status_code: int) -> None:
+    def __init__(self, reading: upstream_client.ReadToEnd, status_code: int) -> None:
         super().__init__(reading.pieces(), status_code)
         self._reading = reading
 
@@ -274,7 +274,7 @@ class OriginTimeouts:
     def for_client(self) -> aiohttp.ClientTimeout:
         """The same as the HTTP client's timeout."""
         return aiohttp.ClientTimeout(
-            total=None, sock_connect=upstream.CONNECT_SECONDS, sock_read=self.seconds
+            total=None, sock_connect=upstream_client.CONNECT_SECONDS, sock_read=self.seconds
         )
 
 

@@ -17,8 +17,8 @@ from typing import Any
 from urllib.parse import parse_qs, quote
 
 from local.aws.service_handlers import Receive, Response, Send
-from local.aws.web import signatures
-from local.aws.web.signatures import NotAuthenticatedError, SignedRequest
+from local.aws.web import request_signatures
+from local.aws.web.request_signatures import NotAuthenticatedError, SignedRequest
 from local.aws.web.sites import Site
 
 Scope = dict[str, Any]
@@ -78,7 +78,7 @@ class Incoming:
     def distribution(self) -> str | None:
         """The host name if it is a distribution's, else None."""
         host = self.headers.get("host", "")
-        return host if _DISTRIBUTION.fullmatch(host) and signatures.names_distribution(host) else None
+        return host if _DISTRIBUTION.fullmatch(host) and request_signatures.names_distribution(host) else None
 
     @property
     def is_of_api(self) -> bool:
@@ -93,7 +93,7 @@ class Incoming:
     @cached_property
     def service(self) -> str:
         """The service that handles the request, as far as it can be detected without the body."""
-        return signatures.detected_service(self.method, self.path, self.headers, self.query)
+        return request_signatures.detected_service(self.method, self.path, self.headers, self.query)
 
     def needs_no_signature(self) -> bool:
         """Return whether AWS accepts this kind of request unsigned."""
@@ -112,7 +112,7 @@ class Incoming:
         return (
             (self.method, self.path, self.query) == ("POST", "/", {})
             and f"{service}." == _SIGN_IN
-            and operation in signatures.unsigned_operations("cognito-idp")
+            and operation in request_signatures.unsigned_operations("cognito-idp")
             and self.headers.get("content-type", "").startswith(_JSON)
         )
 
@@ -130,7 +130,9 @@ class Incoming:
         return self.method == "OPTIONS" and "origin" in self.headers and self._names_bucket()
 
     def _names_bucket(self) -> bool:
-        return self.service == "s3" and signatures.names_bucket(self.headers.get("host", ""), self.path)
+        return self.service == "s3" and request_signatures.names_bucket(
+            self.headers.get("host", ""), self.path
+        )
 
 
 class RequestGate:
@@ -185,12 +187,12 @@ class RequestGate:
         """
         if not request.keeps_cors:
             send = _without_cors(send)
-        kind = signatures.signature_kind(request.headers, request.query)
+        kind = request_signatures.signature_kind(request.headers, request.query)
         if kind == "unsupported":
             raise NotAuthenticatedError(
                 "UnsupportedSignature", "The request signature does not conform to AWS standards."
             )
-        acting = signatures.acting_key(request.headers, request.query)
+        acting = request_signatures.acting_key(request.headers, request.query)
         if kind == "none":
             if acting or not request.needs_no_signature():
                 raise NotAuthenticatedError(
@@ -232,7 +234,7 @@ class _Body:
 
 def _hash_known_before(declared: str | None) -> bool:
     """Return whether the signature can be checked before the body is read; S3 objects can be large."""
-    return declared in signatures.UNSIGNED_BODIES or bool(_HASH.fullmatch(declared or ""))
+    return declared in request_signatures.UNSIGNED_BODIES or bool(_HASH.fullmatch(declared or ""))
 
 
 def _checked(receive: Receive, send: Send, declared: str) -> tuple[Receive, Send]:
@@ -250,7 +252,7 @@ def _checked(receive: Receive, send: Send, declared: str) -> tuple[Receive, Send
             and seen.hexdigest() != declared
         ):
             wrong = True
-            status, headers, body = signatures.s3_error(
+            status, headers, body = request_signatures.s3_error(
                 "XAmzContentSHA256Mismatch",
                 "The provided 'x-amz-content-sha256' header does not match what was computed.",
                 400,
@@ -286,7 +288,7 @@ async def _refusal(request: Incoming, body: _Body, error: NotAuthenticatedError)
     """Return the error in the protocol of the requested service."""
     signed = SignedRequest(request.method, request.raw_path, request.headers, request.query)
     form = request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
-    service = signed.service or signatures.detected_service(
+    service = signed.service or request_signatures.detected_service(
         request.method,
         request.path,
         request.headers,
@@ -294,7 +296,7 @@ async def _refusal(request: Incoming, body: _Body, error: NotAuthenticatedError)
         await body.read(_LONGEST_FORM) if form else b"",
     )
     _log.warning("refused %s %s (%s): %s: %s", request.method, request.path, service, error.code, error)
-    return signatures.refused(service, error, request.headers)
+    return request_signatures.refused(service, error, request.headers)
 
 
 def _json(status: int, content: object) -> Response:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cli.verify.lines import LINES
-from local.aws.environment import ACCOUNT
+from local.aws.cloud_environment import ACCOUNT
 from tests.journey.deployed_app import CHECKOUT, STORIES, Deployed
 from tests.journey.trained.conftest import STATE
 

@@ -15,7 +15,7 @@ import boto3
 import pytest
 
 from local.aws.account.account_file import Profile
-from local.aws.environment import ACCOUNT, REGION
+from local.aws.cloud_environment import ACCOUNT, REGION
 from local.cloud import LocalCloud
 from tests.local.doctor.hub import running_hub
 from tests.local.sagemaker.conftest import free_port

@@ -7,13 +7,17 @@ import stat
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from rich.console import Console
 
+from cli import journey
+from cli.console import CommandError
 from local.aws.errors import LocalCloudError
 from local.aws.processes import MARKER, belonging_to, cloud_id
 from local.cloud import LocalCloud
@@ -126,6 +130,46 @@ def test_ctrl_c_while_it_starts_leaves_nothing(cloud: LocalCloud) -> None:
     _assert_gone(cloud)
 
 
+@pytest.fixture
+def console(monkeypatch: pytest.MonkeyPatch) -> Console:
+    """Return a console for `make run` without the deployment, which takes minutes."""
+    monkeypatch.setattr(journey, "start_and_deploy", lambda cloud, _: cloud.up())
+    return Console(quiet=True)
+
+
+def test_make_run_ends_when_its_cloud_is_taken_down(cloud: LocalCloud, console: Console) -> None:
+    with journey.running_cloud(_places(cloud), console) as started:
+        taking_down = threading.Timer(1, cloud.down)
+        taking_down.start()
+        journey.stay_up(started)
+        taking_down.join()
+    _assert_gone(cloud)
+
+
+def test_make_run_fails_when_its_cloud_crashes(cloud: LocalCloud, console: Console) -> None:
+    def run() -> None:
+        with journey.running_cloud(_places(cloud), console) as started:
+            os.kill(cloud.description()["pid"], signal.SIGKILL)
+            journey.stay_up(started)
+
+    with pytest.raises(CommandError, match="ended unexpectedly"):
+        run()
+    _assert_gone(cloud)
+
+
+def test_make_run_leaves_another_cloud_in_its_folder_alone(cloud: LocalCloud, console: Console) -> None:
+    def replace() -> None:
+        cloud.down()
+        cloud.up()
+
+    with journey.running_cloud(_places(cloud), console) as started:
+        replacing = threading.Timer(1, replace)
+        replacing.start()
+        journey.stay_up(started)
+        replacing.join()
+    assert cloud.status()["running"]
+
+
 def test_a_foreign_account_is_out_of_reach(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "my-real-account")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "real")
@@ -135,6 +179,10 @@ def test_a_foreign_account_is_out_of_reach(cloud: LocalCloud, monkeypatch: pytes
         assert "AWS_PROFILE" not in environment
         assert "AWS_SESSION_TOKEN" not in environment
         assert environment["AWS_SHARED_CREDENTIALS_FILE"].startswith(str(cloud.state))
+
+
+def _places(cloud: LocalCloud) -> journey.LocalCloudConfig:
+    return journey.LocalCloudConfig(CHECKOUT, cloud.state, cloud.port, cloud.page_port)
 
 
 def _mine(cloud: LocalCloud) -> list[psutil.Process]:

@@ -12,8 +12,8 @@ from uuid import uuid4
 import boto3
 import pytest
 
-from local.aws.environment import ACCOUNT, REGION
-from local.aws.sagemaker.clock import FILE_VARIABLE
+from local.aws.cloud_environment import ACCOUNT, REGION
+from local.aws.sagemaker.simulated_clock import FILE_VARIABLE
 from local.cloud import LocalCloud
 
 BUCKET = "jobs-bucket"

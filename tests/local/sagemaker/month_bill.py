@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from local.aws.environment import ACCOUNT, REGION
+from local.aws.cloud_environment import ACCOUNT, REGION
 from tests.local.sagemaker.conftest import Aws
 
 ENDED = {"Completed", "Failed", "Stopped"}

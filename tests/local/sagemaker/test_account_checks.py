@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local.aws.account import account_file
-from local.aws.environment import ACCOUNT, REGION
+from local.aws.cloud_environment import ACCOUNT, REGION
 from tests.local.sagemaker.conftest import BUCKET, Aws, until
 from tests.local.sagemaker.test_endpoints import _config
 from tests.local.sagemaker.test_tuning import _request as tuning_request

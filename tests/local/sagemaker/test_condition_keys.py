@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from local.aws.environment import ACCOUNT
+from local.aws.cloud_environment import ACCOUNT
 from tests.local.sagemaker.conftest import BUCKET, Aws, training_request
 
 pytestmark = pytest.mark.cloud

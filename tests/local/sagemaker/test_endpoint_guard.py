@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from local.aws.account import account_file
 from local.aws.account.account_file import Account
-from local.aws.environment import ACCOUNT, REGION
+from local.aws.cloud_environment import ACCOUNT, REGION
 from stacks.endpoint_guard import definition
 from tests.local.sagemaker.conftest import Aws, until
 from tests.local.sagemaker.test_endpoints import WORDS, _config

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from local.aws.account import account_file
 from local.aws.account.account_file import Account
-from local.aws.environment import REGION
+from local.aws.cloud_environment import REGION
 from tests.local.sagemaker.conftest import Aws, until
 from tests.local.sagemaker.test_events import Function
 

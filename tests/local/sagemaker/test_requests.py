@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from botocore.exceptions import ClientError
 
-from local.aws.environment import ACCOUNT
+from local.aws.cloud_environment import ACCOUNT
 from tests.local.sagemaker.conftest import BUCKET, Aws, training_request, until
 
 pytestmark = pytest.mark.cloud

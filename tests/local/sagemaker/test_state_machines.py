@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from botocore.exceptions import ClientError
 
-from local.aws.environment import ACCOUNT, REGION
+from local.aws.cloud_environment import ACCOUNT, REGION
 from tests.local.sagemaker.conftest import BUCKET, Aws, training_request, until
 
 pytestmark = pytest.mark.cloud

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from local.aws.environment import Folders
+from local.aws.cloud_environment import CloudFolders
 from tests.local.web.conftest import WebApp
 
 pytestmark = pytest.mark.cloud
@@ -57,7 +57,7 @@ def test_a_first_password_has_to_be_changed(web: WebApp) -> None:
 
 def _ask_for_code(web: WebApp, name: str) -> str:
     """Have a code sent; returns it as the mail has it, or "" where there is no new mail."""
-    folder = Folders(web.cloud.state).mail
+    folder = CloudFolders(web.cloud.state).mail
     before = set(folder.glob("*.txt"))
     asked = web.cognito("ForgotPassword", {"ClientId": web.outputs["UserPoolClientId"], "Username": name})
     assert asked.status_code == 200
@@ -101,7 +101,7 @@ def test_nobody_learns_who_may_come_in_from_asking_for_a_code(web: WebApp) -> No
 
 def test_mail_is_for_the_owner_of_the_cloud_only(web: WebApp) -> None:
     _ask_for_code(web, web.new_person()[0])
-    folder = Folders(web.cloud.state).mail
+    folder = CloudFolders(web.cloud.state).mail
     assert {path.stat().st_mode & 0o077 for path in [folder, *folder.glob("*.txt")]} == {0}
 
 

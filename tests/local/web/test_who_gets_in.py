@@ -20,7 +20,7 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
-from local.aws.environment import ACCOUNT, REGION
+from local.aws.cloud_environment import ACCOUNT, REGION
 from local.aws.processes import belonging_to, cloud_id
 from tests.local.web.attacks import ROOT_IN_THE_QUERY, state_of
 from tests.local.web.conftest import WebApp

@@ -137,7 +137,7 @@ def test_stories_are_not_sent_to_an_address_from_the_folder(
     record(brought, server.url)
     (brought / "novel.txt").write_text("Once upon a time.")
     monkeypatch.chdir(brought)
-    private_file.write_private(keep_file(), json.dumps({"url": PAGE, "refresh_token": "r"}))
+    private_file.write_private_file(keep_file(), json.dumps({"url": PAGE, "refresh_token": "r"}))
     with pytest.raises(CommandError, match=r"cloud\.json does not belong to"):
         CliRunner().invoke(app, ["upload", "novel.txt"], catch_exceptions=False)
     assert server.seen == []
@@ -199,7 +199,7 @@ def test_a_local_cloud_is_on_this_machine(checkout: Path, supervisor: int, url: 
 
 def test_nothing_is_sent_to_aws_while_a_local_cloud_starts(checkout: Path, supervisor: int) -> None:
     record(checkout, "http://localhost:8400", pid=supervisor, sign_in=None)
-    private_file.write_private(keep_file(), json.dumps({"url": PAGE, "refresh_token": "r"}))
+    private_file.write_private_file(keep_file(), json.dumps({"url": PAGE, "refresh_token": "r"}))
     with pytest.raises(CommandError, match="still starting"):
         connect()
 
@@ -296,13 +296,13 @@ def test_a_stored_token_is_not_read_from_the_current_folder(
 @pytest.mark.parametrize("endpoint", ["https://evil.example/", "http://localhost:1/aws/cognito-idp/"])
 def test_a_stored_token_with_a_changed_address_is_not_sent(checkout: Path, endpoint: str) -> None:
     kept = {"url": PAGE, "endpoint": endpoint, "client_id": "c", "refresh_token": "r"}
-    private_file.write_private(keep_file(), json.dumps(kept))
+    private_file.write_private_file(keep_file(), json.dumps(kept))
     with pytest.raises(CommandError, match="Nothing was sent"):
         connect()
 
 
 def test_a_stored_sign_in_without_an_address_is_renewed(checkout: Path) -> None:
-    private_file.write_private(keep_file(), json.dumps({"url": PAGE, "refresh_token": "r"}))
+    private_file.write_private_file(keep_file(), json.dumps({"url": PAGE, "refresh_token": "r"}))
     with pytest.raises(CommandError) as refused:
         connect()
     assert f"storyloom login {PAGE}" in refused.value.cure

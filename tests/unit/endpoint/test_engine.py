@@ -8,8 +8,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from local.endpoint_server import engine
-from local.endpoint_server.engine import Engine, Piece, Ticket
-from local.endpoint_server.models import LoadedModel, LoadedModels
+from local.endpoint_server.engine import Engine, GenerationTask, TokenPiece
+from local.endpoint_server.loaded_models import LoadedModel, LoadedModels
 from local.endpoint_server.sampling import Sampling
 from tests.unit.tiny_model import save_tiny_model, tiny_tokenizer
 
@@ -27,7 +27,7 @@ class Writing:
     def ask(self, name: str, tokens: int, at_first: Callable[[], None] = lambda: None) -> None:
         """Ask for an answer of so many tokens; `at_first` is called when its first one comes."""
 
-        def deliver(piece: Piece) -> None:
+        def deliver(piece: TokenPiece) -> None:
             if f"{name} begins" not in self.happened:
                 self.happened.append(f"{name} begins")
                 at_first()
@@ -36,7 +36,7 @@ class Writing:
                 self._ends.release()
 
         sampling = Sampling(0.0, 1.0, 1.0, tokens, (), None)
-        self.engine.submit(Ticket("base", [5, 6, 7, 8], sampling, deliver))
+        self.engine.submit(GenerationTask("base", [5, 6, 7, 8], sampling, deliver))
 
     def wait_for(self, answers: int) -> list[str]:
         """What happened until so many answers had ended."""

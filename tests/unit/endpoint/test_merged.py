@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from deploy.bundle import merged_config
 from local.endpoint_server.config import ServingConfigError, read_serving_config
-from local.endpoint_server.models import load_models
+from local.endpoint_server.loaded_models import load_models
 from storyloom_jobs.lora_model import write_merged
 from storyloom_jobs.tokenization import plain_chat_template
 from tests.unit.endpoint.conftest import save_random_adapter, serving, write_serving_config

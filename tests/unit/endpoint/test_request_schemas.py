@@ -20,9 +20,9 @@ from local.endpoint_server import schema as small
 VLLM: dict[str, Any] = json.loads(
     (Path(__file__).parent / "vllm_request_schemas.json").read_text(encoding="utf-8")
 )
-KINDS: dict[str, tuple[type[AnswerRequest], type[small.AnswerRequest]]] = {
-    "chat": (ChatRequest, small.ChatRequest),
-    "completion": (CompletionRequest, small.CompletionRequest),
+KINDS: dict[str, tuple[type[AnswerRequest], type[small.EngineRequest]]] = {
+    "chat": (ChatRequest, small.EngineChatRequest),
+    "completion": (CompletionRequest, small.EngineCompletionRequest),
 }
 OURS_ONLY = {"response_format", "user"}
 """Fields that the API takes and sends to neither engine."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from local.aws.errors import ApiError
+from local.aws.errors import AwsError
 from local.aws.sagemaker.event_stream import failure, payload_part
 from local.aws.service_models import service_model, validate
 
@@ -96,7 +96,7 @@ class StandIn:
         scaling = operation in SCALING.operation_names
         try:
             validate(operation, body, "application-autoscaling" if scaling else "sagemaker")
-        except ApiError as error:
+        except AwsError as error:
             raise RefusalError(error.message, error.code) from error
         with self.lock:
             answer: Body = getattr(self, f"_{operation}")(body)

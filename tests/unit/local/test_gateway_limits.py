@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from local.aws import upstream
+from local.aws import upstream_client
 from local.aws.services import streaming
 from tests.unit.coroutines import outcome
 
@@ -37,8 +37,8 @@ def test_api_gateway_ends_a_stream_and_the_function_goes_on(
     async def story() -> None:
         async with await asyncio.start_server(function, "127.0.0.1", 0) as server:
             url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-            async with upstream.open_session() as client:
-                reading = upstream.ReadToEnd(await client.get(url))
+            async with upstream_client.open_session() as client:
+                reading = upstream_client.ReadToEnd(await client.get(url))
                 longest = 0.2 if limit == "integration" else 60.0
                 monkeypatch.setattr(streaming, "IDLE_SECONDS", 0.2 if limit == "idle" else 60.0)
                 await streaming._runner(reading, time.monotonic() + longest)(send, None)
@@ -98,7 +98,7 @@ def test_a_function_that_begins_too_late_is_a_504_and_goes_on(
 
             monkeypatch.setattr(streaming, "_leased", leased)
             web_function: Any = None
-            async with upstream.open_session() as client:
+            async with upstream_client.open_session() as client:
                 monkeypatch.setattr(streaming, "_client", lambda socket: client)
                 answer = await streaming._stream(function, web_function, event, 0.1 if late else 60.0)
                 if not late:

@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,12 @@ from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as some
 
-from local.aws.certificate import ensure_certificate
-from local.aws.environment import Folders, server_environment
+from local.aws.certificate import VALID_DAYS, ensure_certificate
+from local.aws.cloud_environment import CloudFolders, server_environment
 from local.aws.processes import MARKER, cloud_id, stop_all
 from local.aws.sagemaker import event_stream
-from local.aws.sagemaker.container import Container, translate
-from local.aws.sagemaker.job import REASON_CHARACTERS, shorten
+from local.aws.sagemaker.job import REASON_CHARACTERS, shorten_reason
+from local.aws.sagemaker.job_process import Container, translate
 from local.aws.sagemaker.telemetry import MetricDefinition
 from local.aws.sagemaker.transfer import S3Uri
 
@@ -117,7 +118,7 @@ def test_what_a_container_started_in_a_session_of_its_own_ends_with_it(
 
 @given(reason=some.text(min_size=0, max_size=3000))
 def test_a_failure_reason_is_never_too_long(reason: str) -> None:
-    shortened = shorten(reason)
+    shortened = shorten_reason(reason)
     assert len(shortened) <= REASON_CHARACTERS
     assert reason.endswith(shortened[-50:])
 
@@ -141,7 +142,14 @@ def test_the_certificate_is_ours_alone_and_trusted_beside_the_machines_own(tmp_p
     assert oct(made.key.stat().st_mode & 0o777) == "0o600"
     parsed = x509.load_pem_x509_certificate(made.certificate.read_bytes())
     names = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    assert "localhost" in names.get_values_for_type(x509.DNSName)
+    assert names.get_values_for_type(x509.DNSName) == [
+        "localhost",
+        "*.localhost",
+        "cognito-idp.us-east-1.amazonaws.com",
+    ]
+    assert [str(address) for address in names.get_values_for_type(x509.IPAddress)] == ["127.0.0.1", "::1"]
+    life = parsed.not_valid_after_utc - parsed.not_valid_before_utc
+    assert life == timedelta(days=VALID_DAYS, hours=1)
     context = ssl.create_default_context(cafile=str(made.bundle))
     assert len(context.get_ca_certs()) > 10
     before = made.certificate.read_bytes()
@@ -149,7 +157,7 @@ def test_the_certificate_is_ours_alone_and_trusted_beside_the_machines_own(tmp_p
 
 
 def test_everything_the_server_writes_is_below_the_state_folder(tmp_path: Path) -> None:
-    folders = Folders(tmp_path)
+    folders = CloudFolders(tmp_path)
     environment = server_environment(folders, ensure_certificate(folders.tls, "us-east-1"), 1, 2)
     for name in ("TMPDIR", "HOME", "S3_DATA_DIR", "STATE_DIR", "AWS_CONFIG_FILE", "XDG_CACHE_HOME"):
         assert Path(environment[name]).is_relative_to(tmp_path), name
@@ -158,7 +166,7 @@ def test_everything_the_server_writes_is_below_the_state_folder(tmp_path: Path) 
 
 def test_an_sdk_reads_one_certificate_for_a_connection_and_a_download_all(tmp_path: Path) -> None:
     environment = server_environment(
-        Folders(tmp_path), ensure_certificate(tmp_path / "tls", "us-east-1"), 1, 2
+        CloudFolders(tmp_path), ensure_certificate(tmp_path / "tls", "us-east-1"), 1, 2
     )
     assert Path(environment["AWS_CA_BUNDLE"]).read_text().count("BEGIN CERTIFICATE") == 1
     assert Path(environment["SSL_CERT_FILE"]).read_text().count("BEGIN CERTIFICATE") > 10

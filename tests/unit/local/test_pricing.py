@@ -10,8 +10,8 @@ import pytest
 from botocore.stub import Stubber
 from botocore.validate import ParamValidator
 
-from local.aws.environment import STATE_VARIABLE, Folders
-from local.aws.errors import ApiError
+from local.aws.cloud_environment import STATE_VARIABLE, CloudFolders
+from local.aws.errors import AwsError
 from local.aws.services import pricing
 from local.cloud import LocalCloud
 from price_list import aws_price_list
@@ -21,7 +21,7 @@ from price_list import aws_price_list
 def prices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Write the prices that ship with the app into the state folder of a cloud."""
     monkeypatch.setenv(STATE_VARIABLE, str(tmp_path))
-    Folders(tmp_path).prices.write_text(json.dumps(LocalCloud(tmp_path, tmp_path).aws.prices))
+    CloudFolders(tmp_path).prices.write_text(json.dumps(LocalCloud(tmp_path, tmp_path).aws.prices))
 
 
 def _request(**changes: Any) -> dict[str, Any]:
@@ -68,5 +68,5 @@ def test_pages_follow_one_another_to_the_last_product() -> None:
             break
         token = {"NextToken": answer["NextToken"]}
     assert seen == pricing.get_products(_request())["PriceList"]
-    with pytest.raises(ApiError, match="pagination token"):
+    with pytest.raises(AwsError, match="pagination token"):
         pricing.get_products(_request(NextToken="?"))

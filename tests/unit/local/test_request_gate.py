@@ -10,8 +10,8 @@ from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from local.aws.environment import ACCOUNT, REGION
-from local.aws.web import signatures
+from local.aws.cloud_environment import ACCOUNT, REGION
+from local.aws.web import request_signatures
 from local.aws.web.request_gate import RequestGate
 from local.aws.web.sites import Site
 
@@ -28,7 +28,7 @@ FORM = {"content-type": "multipart/form-data; boundary=x"}
 @pytest.fixture(autouse=True)
 def a_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    monkeypatch.setattr(signatures, "names_distribution", lambda host: host == DISTRIBUTION)
+    monkeypatch.setattr(request_signatures, "names_distribution", lambda host: host == DISTRIBUTION)
 
 
 class Behind:
@@ -101,7 +101,9 @@ def signed(service: str, method: str, path: str, body: bytes = b"", **headers: s
 def test_requests_that_aws_accepts_unsigned_are_allowed(
     method: str, path: str, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(signatures, "names_bucket", lambda host, path: path.startswith("/stories-bucket"))
+    monkeypatch.setattr(
+        request_signatures, "names_bucket", lambda host, path: path.startswith("/stories-bucket")
+    )
     answer, bodies = ask(method, path, b"", **headers)
     assert (answer.status_code, len(bodies)) == (200, 1), answer.text
 

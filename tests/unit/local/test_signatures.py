@@ -12,9 +12,9 @@ from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as some
 
-from local.aws.environment import ACCOUNT, REGION
-from local.aws.web import signatures
-from local.aws.web.signatures import NotAuthenticatedError, SignedRequest, signature_kind
+from local.aws.cloud_environment import ACCOUNT, REGION
+from local.aws.web import request_signatures
+from local.aws.web.request_signatures import NotAuthenticatedError, SignedRequest, signature_kind
 
 SECRET = "a secret of this cloud"
 HOST = "127.0.0.1:4566"
@@ -194,7 +194,7 @@ CHUNKS = (
 @pytest.fixture
 def in_2013(monkeypatch: pytest.MonkeyPatch) -> None:
     """The key and the time of the examples in AWS's documentation."""
-    monkeypatch.setattr(signatures, "_secret_of", lambda key, token: PUBLISHED_SECRET)
+    monkeypatch.setattr(request_signatures, "_secret_of", lambda key, token: PUBLISHED_SECRET)
     monkeypatch.setattr(SignedRequest, "_check_time", lambda self, signature: None)
 
 

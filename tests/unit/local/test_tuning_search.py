@@ -5,8 +5,8 @@ from statistics import median
 
 import pytest
 
-from local.aws.errors import ApiError
-from local.aws.sagemaker.tuning_search import Trial, best_trial, points, should_stop_early
+from local.aws.errors import AwsError
+from local.aws.sagemaker.tuning_search import TuningTrial, best_trial, points, should_stop_early
 
 RANGES = {
     "IntegerParameterRanges": [{"Name": "epochs", "MinValue": "1", "MaxValue": "4"}],
@@ -57,7 +57,7 @@ def test_the_same_seed_tries_the_same() -> None:
     ],
 )
 def test_a_wrong_range_is_refused(ranges: dict[str, list[dict[str, str]]], why: str) -> None:
-    with pytest.raises(ApiError, match=why):
+    with pytest.raises(AwsError, match=why):
         points(ranges, seed=0)
 
 
@@ -71,7 +71,11 @@ def test_the_median_rule() -> None:
 
 
 def test_the_best_has_the_best_last_value() -> None:
-    trials = [Trial("a", {}, history=[1.0, 3.0]), Trial("b", {}, history=[9.0, 2.0]), Trial("c", {})]
+    trials = [
+        TuningTrial("a", {}, history=[1.0, 3.0]),
+        TuningTrial("b", {}, history=[9.0, 2.0]),
+        TuningTrial("c", {}),
+    ]
     best = best_trial(trials, minimize=True)
     assert best is not None
     assert best.name == "b"

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from local.aws import upstream
+from local.aws import upstream_client
 from tests.unit.coroutines import outcome
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -32,7 +32,7 @@ def test_a_request_goes_on_as_it_is_over_a_connection_that_stays() -> None:
         writer.close()
 
     async def twice() -> list[bytes]:
-        async with _server(talk) as url, upstream.open_session() as client:
+        async with _server(talk) as url, upstream_client.open_session() as client:
             said = []
             for _ in range(2):
                 answer = await client.get(url, headers={"X-Own": "yes"})
@@ -53,12 +53,12 @@ def test_an_answer_that_breaks_off_is_an_error() -> None:
         writer.close()
 
     async def read() -> None:
-        async with _server(talk) as url, upstream.open_session() as client:
+        async with _server(talk) as url, upstream_client.open_session() as client:
             answer = await client.get(url)
             async for piece in answer.content.iter_any():
                 assert piece == b"half "
 
-    with pytest.raises(upstream.ERRORS):
+    with pytest.raises(upstream_client.ERRORS):
         outcome(read())
 
 
@@ -68,7 +68,7 @@ def test_a_server_that_is_silent_for_too_long_is_an_error() -> None:
         writer.close()
 
     async def ask() -> None:
-        async with _server(talk) as url, upstream.open_session(answer_seconds=0.2) as client:
+        async with _server(talk) as url, upstream_client.open_session(answer_seconds=0.2) as client:
             await client.get(url)
 
     with pytest.raises(TimeoutError):

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from local.aws.errors import ApiError
+from local.aws.errors import AwsError
 from local.aws.service_models import validate
 
 ROLE = "arn:aws:iam::123456789012:role/somebody"
@@ -13,7 +13,7 @@ ROLE = "arn:aws:iam::123456789012:role/somebody"
 
 def problems(operation: str, request: dict[str, Any]) -> str:
     """Return the message of the ValidationException."""
-    with pytest.raises(ApiError) as refused:
+    with pytest.raises(AwsError) as refused:
         validate(operation, request)
     assert refused.value.code == "ValidationException"
     return refused.value.message
@@ -52,5 +52,5 @@ def test_every_problem_is_listed() -> None:
 
 
 def test_an_operation_that_sagemaker_does_not_have() -> None:
-    with pytest.raises(ApiError, match="UnknownOperationException"):
+    with pytest.raises(AwsError, match="UnknownOperationException"):
         validate("CreateDaydream", {})

@@ -16,7 +16,7 @@ from ministack import app
 from ministack.core import iam_actions, iam_evaluator, router, sigv4
 from ministack.services import cloudfront, s3
 
-from local.aws.environment import ACCOUNT
+from local.aws.cloud_environment import ACCOUNT
 from local.aws.service_handlers import Response
 
 UNSIGNED_BODIES = frozenset((sigv4.UNSIGNED_PAYLOAD, "STREAMING-UNSIGNED-PAYLOAD-TRAILER"))

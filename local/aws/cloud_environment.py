@@ -24,13 +24,13 @@ Whoever starts the cloud can set it in place of `LocalAws.endpoint_server`.
 
 
 @dataclass(frozen=True)
-class Folders:
+class CloudFolders:
     """The paths of one cloud, inside its state folder."""
 
     state: Path
 
     @classmethod
-    def of_this_cloud(cls) -> "Folders":
+    def of_this_cloud(cls) -> "CloudFolders":
         """Return the folders of the cloud to which this process belongs."""
         return cls(Path(os.environ[STATE_VARIABLE]))
 
@@ -108,25 +108,25 @@ class Folders:
         ]
 
 
-def endpoint(port: int) -> str:
+def endpoint_url(port: int) -> str:
     """Return the URL of the AWS APIs: for an address SDKs put the bucket in the path, not in the host."""
     return f"https://127.0.0.1:{port}"
 
 
-def client_environment(folders: Folders, certificate: Certificate, port: int) -> dict[str, str]:
+def client_environment(folders: CloudFolders, certificate: Certificate, port: int) -> dict[str, str]:
     """Return the variables with which the AWS CLI, the CDK and the SDKs use this cloud as the root user."""
     return {
-        "AWS_ENDPOINT_URL": endpoint(port),
+        "AWS_ENDPOINT_URL": endpoint_url(port),
         "AWS_ACCESS_KEY_ID": ACCOUNT,
         "AWS_SECRET_ACCESS_KEY": ensure_root_secret(folders.root_secret),
         "AWS_DEFAULT_REGION": REGION,
         "AWS_REGION": REGION,
         # The SDKs speak to this cloud only, and read the file for every connection: the bundle's 145
         # authorities would take 60 ms of a processor each time.
-        "AWS_CA_BUNDLE": str(certificate.certificate),
+        "AWS_CA_BUNDLE": str(certificate.authority),
         "REQUESTS_CA_BUNDLE": str(certificate.bundle),
         "SSL_CERT_FILE": str(certificate.bundle),
-        "NODE_EXTRA_CA_CERTS": str(certificate.certificate),
+        "NODE_EXTRA_CA_CERTS": str(certificate.authority),
         "AWS_EC2_METADATA_DISABLED": "true",
         # The person's own profiles, which may name a real account, are out of reach.
         "AWS_CONFIG_FILE": str(folders.home / "aws-config"),
@@ -143,7 +143,7 @@ def inherited() -> dict[str, str]:
 
 
 def server_environment(
-    folders: Folders, certificate: Certificate, port: int, page_port: int, endpoint_server: str = ""
+    folders: CloudFolders, certificate: Certificate, port: int, page_port: int, endpoint_server: str = ""
 ) -> dict[str, str]:
     """Return the whole environment of the cloud's own processes. Lambda workers inherit it from MiniStack."""
     return {

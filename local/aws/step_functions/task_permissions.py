@@ -2,7 +2,7 @@
 
 from uuid import uuid4
 
-from local.aws.environment import ACCOUNT, REGION
+from local.aws.cloud_environment import ACCOUNT, REGION
 from local.aws.services.iam import Denied, authorize_role, authorize_role_somewhere
 from local.aws.step_functions.executions import INTEGRATION_PREFIX, Execution, Json, TaskError, sdk_call
 

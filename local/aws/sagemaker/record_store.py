@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from local.aws.environment import ACCOUNT, REGION
-from local.aws.sagemaker import clock
+from local.aws.cloud_environment import ACCOUNT, REGION
+from local.aws.sagemaker import simulated_clock
 
 Record = dict[str, Any]
 """One resource, in the shape of its Describe response. Keys that start with ``_`` are never shown."""
 
 
-def arn(kind: str, name: str) -> str:
+def sagemaker_arn(kind: str, name: str) -> str:
     """Return ``arn:aws:sagemaker:…:training-job/my-job``."""
     return f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:{kind}/{name}"
 
@@ -58,7 +58,7 @@ class Store:
         with self._lock:
             record = self._records.get(kind, {}).get(name)
             if record is not None:
-                record.update(changes, LastModifiedTime=clock.now())
+                record.update(changes, LastModifiedTime=simulated_clock.current_time())
 
     def remove(self, kind: str, name: str) -> Record | None:
         """Remove the record and return it, or None if there was none."""
@@ -92,12 +92,12 @@ class Store:
             return [
                 (resource, self.tags(resource))
                 for kind, records in self._records.items()
-                for resource in (arn(kind, name) for name in records)
+                for resource in (sagemaker_arn(kind, name) for name in records)
                 if self._tags.get(resource)
             ]
 
 
-def shown(record: Record) -> Record:
+def public_members(record: Record) -> Record:
     """Return the record as Describe answers it."""
     return {key: value for key, value in record.items() if not key.startswith("_") and value is not None}
 

@@ -1,9 +1,9 @@
 """Models and endpoint configurations: what an endpoint is made of."""
 
 from local.aws.errors import invalid, not_found
-from local.aws.sagemaker import clock
+from local.aws.sagemaker import simulated_clock
+from local.aws.sagemaker.record_store import STORE, Record, public_members, sagemaker_arn
 from local.aws.sagemaker.roles import require_trusted
-from local.aws.sagemaker.store import STORE, Record, arn, shown
 from local.aws.sagemaker.transfer import S3Uri
 
 MODEL = "model"
@@ -22,18 +22,18 @@ def create_model(request: Record) -> Record:
     require_trusted(request["ExecutionRoleArn"])
     record = {
         **{key: value for key, value in request.items() if key != "Tags"},
-        "ModelArn": arn(MODEL, name),
-        "CreationTime": clock.now(),
+        "ModelArn": sagemaker_arn(MODEL, name),
+        "CreationTime": simulated_clock.current_time(),
         "EnableNetworkIsolation": request.get("EnableNetworkIsolation", False),
     }
     if not STORE.add(MODEL, name, record):
-        raise invalid(f'Cannot create already existing model "{arn(MODEL, name)}".')
-    STORE.tag(arn(MODEL, name), request.get("Tags", []))
-    return {"ModelArn": arn(MODEL, name)}
+        raise invalid(f'Cannot create already existing model "{sagemaker_arn(MODEL, name)}".')
+    STORE.tag(sagemaker_arn(MODEL, name), request.get("Tags", []))
+    return {"ModelArn": sagemaker_arn(MODEL, name)}
 
 
 def model_location(container: Record) -> tuple[S3Uri, bool]:
-    """Return the URI of a container's model and whether it is a .tar.gz. Raises `ApiError`."""
+    """Return the URI of a container's model and whether it is a .tar.gz. Raises `AwsError`."""
     source = container.get("ModelDataSource", {}).get("S3DataSource")
     uri = source["S3Uri"] if source else container.get("ModelDataUrl")
     if not uri:
@@ -49,14 +49,14 @@ def model_location(container: Record) -> tuple[S3Uri, bool]:
 
 def describe_model(request: Record) -> Record:
     """Answer DescribeModel."""
-    return shown(get_model(request["ModelName"]))
+    return public_members(get_model(request["ModelName"]))
 
 
 def get_model(name: str) -> Record:
-    """Return the model. Raises `ApiError` if it does not exist."""
+    """Return the model. Raises `AwsError` if it does not exist."""
     record = STORE.get(MODEL, name)
     if record is None:
-        raise not_found("model", arn(MODEL, name))
+        raise not_found("model", sagemaker_arn(MODEL, name))
     return record
 
 
@@ -86,26 +86,28 @@ def create_endpoint_config(request: Record) -> Record:
         get_model(variant["ModelName"])
     record = {
         **{key: value for key, value in request.items() if key != "Tags"},
-        "EndpointConfigArn": arn(CONFIG, name),
-        "CreationTime": clock.now(),
+        "EndpointConfigArn": sagemaker_arn(CONFIG, name),
+        "CreationTime": simulated_clock.current_time(),
         "EnableNetworkIsolation": request.get("EnableNetworkIsolation", False),
     }
     if not STORE.add(CONFIG, name, record):
-        raise invalid(f'Cannot create already existing endpoint configuration "{arn(CONFIG, name)}".')
-    STORE.tag(arn(CONFIG, name), request.get("Tags", []))
-    return {"EndpointConfigArn": arn(CONFIG, name)}
+        raise invalid(
+            f'Cannot create already existing endpoint configuration "{sagemaker_arn(CONFIG, name)}".'
+        )
+    STORE.tag(sagemaker_arn(CONFIG, name), request.get("Tags", []))
+    return {"EndpointConfigArn": sagemaker_arn(CONFIG, name)}
 
 
 def describe_endpoint_config(request: Record) -> Record:
     """Answer DescribeEndpointConfig."""
-    return shown(get_endpoint_config(request["EndpointConfigName"]))
+    return public_members(get_endpoint_config(request["EndpointConfigName"]))
 
 
 def get_endpoint_config(name: str) -> Record:
-    """Return the endpoint configuration. Raises `ApiError` if it does not exist."""
+    """Return the endpoint configuration. Raises `AwsError` if it does not exist."""
     record = STORE.get(CONFIG, name)
     if record is None:
-        raise not_found("endpoint configuration", arn(CONFIG, name))
+        raise not_found("endpoint configuration", sagemaker_arn(CONFIG, name))
     return record
 
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local.aws.errors import in_use, invalid
-from local.aws.sagemaker import clock
 from local.aws.sagemaker import job as jobs
-from local.aws.sagemaker.container import start_folder
+from local.aws.sagemaker import simulated_clock
 from local.aws.sagemaker.instance_holds import acquire_instances_for
 from local.aws.sagemaker.job import PROCESSING, Job, JobFailed, JobStopped, write_json
+from local.aws.sagemaker.job_process import start_folder
+from local.aws.sagemaker.record_store import STORE, Record, public_members, sagemaker_arn
 from local.aws.sagemaker.roles import require_trusted
-from local.aws.sagemaker.store import STORE, Record, arn, shown
 from local.aws.sagemaker.transfer import S3Uri, download_prefix, upload_folder
 
 PROCESSING_ROOT = "LOCAL_AWS_PROCESSING_ROOT"
@@ -26,10 +26,10 @@ def create_processing_job(request: Record) -> Record:
     """Answer CreateProcessingJob."""
     _check(request)
     name = request["ProcessingJobName"]
-    now = clock.now()
+    now = simulated_clock.current_time()
     record = {
         **{key: value for key, value in request.items() if key != "Tags"},
-        "ProcessingJobArn": arn("processing-job", name),
+        "ProcessingJobArn": sagemaker_arn("processing-job", name),
         "ProcessingJobStatus": "InProgress",
         "CreationTime": now,
         "LastModifiedTime": now,
@@ -37,21 +37,21 @@ def create_processing_job(request: Record) -> Record:
     if not STORE.add("processing-job", name, record):
         raise in_use(
             "Job name must be unique within an AWS account and region, and a processing job with this name "
-            f"already exists ({arn('processing-job', name)})"
+            f"already exists ({sagemaker_arn('processing-job', name)})"
         )
     cluster = request["ProcessingResources"]["ClusterConfig"]
     instances = cluster["InstanceType"], "processing job", cluster["InstanceCount"]
     hold = acquire_instances_for("processing-job", name, *instances)
-    STORE.tag(arn("processing-job", name), request.get("Tags", []))
+    STORE.tag(sagemaker_arn("processing-job", name), request.get("Tags", []))
     work = Job(PROCESSING, name, start_folder("processing", name), request["RoleArn"], [], {}, hold)
     _WORKING[name] = work
     work.start(lambda started: _Processing(started, request).run())
-    return {"ProcessingJobArn": arn("processing-job", name)}
+    return {"ProcessingJobArn": sagemaker_arn("processing-job", name)}
 
 
 def describe_processing_job(request: Record) -> Record:
     """Answer DescribeProcessingJob."""
-    return shown(_get(request["ProcessingJobName"]))
+    return public_members(_get(request["ProcessingJobName"]))
 
 
 def stop_processing_job(request: Record) -> Record:
@@ -125,7 +125,7 @@ class _Processing:
         try:
             self._download()
             self._configure()
-            started = clock.now()
+            started = simulated_clock.current_time()
             self.job.update(ProcessingStartTime=started)
             application = self.request["AppSpecification"]
             stopping = self.request.get("StoppingCondition", {})
@@ -135,7 +135,7 @@ class _Processing:
                 stopping.get("MaxRuntimeInSeconds", 86400),
                 lambda: None,
             )
-            self.job.update(ProcessingEndTime=clock.now(), **self._exit_message())
+            self.job.update(ProcessingEndTime=simulated_clock.current_time(), **self._exit_message())
             if ended.stopped_by:
                 raise JobStopped(ended.stopped_by)
             if ended.exit_code != 0:
@@ -143,7 +143,7 @@ class _Processing:
             self._upload()
             self.job.finish("Completed")
         except (JobFailed, JobStopped):
-            self.job.update(ProcessingEndTime=clock.now())
+            self.job.update(ProcessingEndTime=simulated_clock.current_time())
             raise
         finally:
             _WORKING.pop(self.job.name, None)
@@ -166,7 +166,7 @@ class _Processing:
             self._path(output["S3Output"]["LocalPath"]).mkdir(parents=True, exist_ok=True)
         config = self.job.root / "config"
         write_json(config / "resourceconfig.json", {"current_host": "algo-1", "hosts": ["algo-1"]})
-        arn_of_job = {"ProcessingJobArn": arn("processing-job", self.job.name)}
+        arn_of_job = {"ProcessingJobArn": sagemaker_arn("processing-job", self.job.name)}
         write_json(config / "processingjobconfig.json", {**arn_of_job, **self.request})
 
     def _environment(self) -> dict[str, str]:

@@ -12,7 +12,7 @@ from ministack.core.responses import error_response_json
 from ministack.services import cloudfront, lambda_svc
 from ministack.services.cloudformation import provisioners
 
-from local.aws.account import quotas
+from local.aws.account import account_quotas
 from local.aws.services.cloudformation import before_creating
 
 Json = dict[str, Any]
@@ -32,9 +32,9 @@ _REFUSAL = (
 
 def install() -> None:
     """Hold the MiniStack of this process to the account's limits; SageMaker checks its own quotas."""
-    _limit_memory(quotas.lambda_memory_mb)
-    _limit_concurrency(lambda: int(quotas.lambda_concurrency().value))
-    _require_verified_account(lambda: quotas.current_account().cloudfront_verified)
+    _limit_memory(account_quotas.lambda_memory_mb)
+    _limit_concurrency(lambda: int(account_quotas.lambda_concurrency().value))
+    _require_verified_account(lambda: account_quotas.current_account().cloudfront_verified)
 
 
 def _limit_memory(most_mb: Limit) -> None:

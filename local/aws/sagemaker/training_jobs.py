@@ -9,18 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from local.aws.errors import in_use, invalid
-from local.aws.sagemaker import clock
 from local.aws.sagemaker import job as jobs
-from local.aws.sagemaker.container import Ended, start_folder, translate
+from local.aws.sagemaker import simulated_clock
 from local.aws.sagemaker.instance_holds import acquire_instances_for, training_instances
 from local.aws.sagemaker.job import TRAINING, Job, JobFailed, JobStopped, write_json
-from local.aws.sagemaker.store import STORE, Record, arn, shown
+from local.aws.sagemaker.job_process import Ended, start_folder, translate
+from local.aws.sagemaker.record_store import STORE, Record, public_members, sagemaker_arn
 from local.aws.sagemaker.telemetry import MetricDefinition
 from local.aws.sagemaker.training_request import (
     CODE_FOLDER,
     SPOT_INTERRUPTION_TAG,
     check_training_request,
     entrypoint,
+    failure_reason,
     submit_directory,
 )
 from local.aws.sagemaker.transfer import (
@@ -34,17 +35,16 @@ from local.aws.sagemaker.transfer import (
 )
 
 _WORKING: dict[str, Job] = {}
-_NAMES_AN_ERROR = re.compile(r"[A-Za-z]+(Error|Exception)")
 
 
 def create_training_job(request: Record) -> Record:
     """Answer CreateTrainingJob."""
     check_training_request(request)
     name = request["TrainingJobName"]
-    now = clock.now()
+    now = simulated_clock.current_time()
     record = {
         **{key: value for key, value in request.items() if key != "Tags"},
-        "TrainingJobArn": arn("training-job", name),
+        "TrainingJobArn": sagemaker_arn("training-job", name),
         "TrainingJobStatus": "InProgress",
         "SecondaryStatus": "Starting",
         "SecondaryStatusTransitions": [],
@@ -58,10 +58,10 @@ def create_training_job(request: Record) -> Record:
     if not STORE.add("training-job", name, record):
         raise in_use(
             "Job name must be unique within an AWS account and region, and a training job with this name "
-            f"already exists ({arn('training-job', name)})"
+            f"already exists ({sagemaker_arn('training-job', name)})"
         )
     hold = acquire_instances_for("training-job", name, *training_instances(request))
-    STORE.tag(arn("training-job", name), request.get("Tags", []))
+    STORE.tag(sagemaker_arn("training-job", name), request.get("Tags", []))
     work = Job(
         TRAINING,
         name,
@@ -77,12 +77,12 @@ def create_training_job(request: Record) -> Record:
     _WORKING[name] = work
     interrupt = {tag["Key"]: tag["Value"] for tag in request.get("Tags", [])}.get(SPOT_INTERRUPTION_TAG, "")
     work.start(lambda started: _Training(started, request, interrupt).run())
-    return {"TrainingJobArn": arn("training-job", name)}
+    return {"TrainingJobArn": sagemaker_arn("training-job", name)}
 
 
 def describe_training_job(request: Record) -> Record:
     """Answer DescribeTrainingJob."""
-    return shown(_get(request["TrainingJobName"]))
+    return public_members(_get(request["TrainingJobName"]))
 
 
 def stop_training_job(request: Record) -> Record:
@@ -151,7 +151,9 @@ class _Training:
                 self._move()
                 ended = self._attempt()
             if ended.exit_code != 0 and not ended.stopped_by:
-                raise JobFailed(self._failure(ended.exit_code, ended.last_lines))
+                raise JobFailed(
+                    failure_reason(self.request, self._output / "failure", ended.exit_code, ended.last_lines)
+                )
             # Whatever a stopped job has written is kept too, as SageMaker does.
             self._enter("Uploading", "Uploading generated training model")
             self._upload()
@@ -162,11 +164,15 @@ class _Training:
         except JobFailed:
             self._push_checkpoints()
             self._close_transition()
-            self.job.update(SecondaryStatus="Failed", TrainingEndTime=clock.now(), **self._final_metrics())
+            self.job.update(
+                SecondaryStatus="Failed",
+                TrainingEndTime=simulated_clock.current_time(),
+                **self._final_metrics(),
+            )
             raise
         except JobStopped:
             self._close_transition()
-            self.job.update(TrainingEndTime=clock.now(), **self._final_metrics())
+            self.job.update(TrainingEndTime=simulated_clock.current_time(), **self._final_metrics())
             raise
         finally:
             _WORKING.pop(self.job.name, None)
@@ -178,7 +184,7 @@ class _Training:
         self._configure()
         self.job.check_stop()
         self._enter("Training", "Training image download completed. Training in progress.")
-        started = clock.now()
+        started = simulated_clock.current_time()
         if not self._seconds:
             self.job.update(TrainingStartTime=started)
         if self.interrupt_after:
@@ -209,14 +215,16 @@ class _Training:
         self._close_transition()
         record = STORE.get("training-job", self.job.name) or {}
         transitions = record.get("SecondaryStatusTransitions", [])
-        transitions.append({"Status": status, "StartTime": clock.now(), "StatusMessage": message})
+        transitions.append(
+            {"Status": status, "StartTime": simulated_clock.current_time(), "StatusMessage": message}
+        )
         self.job.update(SecondaryStatus=status, SecondaryStatusTransitions=transitions)
 
     def _close_transition(self) -> None:
         record = STORE.get("training-job", self.job.name) or {}
         transitions = record.get("SecondaryStatusTransitions", [])
         if transitions:
-            transitions[-1].setdefault("EndTime", clock.now())
+            transitions[-1].setdefault("EndTime", simulated_clock.current_time())
             STORE.update("training-job", self.job.name, SecondaryStatusTransitions=transitions)
 
     def _download(self) -> None:
@@ -297,7 +305,7 @@ class _Training:
         return {
             **jobs.job_environment(self.job.clients, self.request.get("EnableNetworkIsolation", False)),
             "TRAINING_JOB_NAME": self.job.name,
-            "TRAINING_JOB_ARN": arn("training-job", self.job.name),
+            "TRAINING_JOB_ARN": sagemaker_arn("training-job", self.job.name),
             "SM_MODEL_DIR": str(self._model),
             "SM_INPUT_DIR": str(self.job.root / "input"),
             "SM_INPUT_CONFIG_DIR": str(self.job.root / "input" / "config"),
@@ -345,10 +353,12 @@ class _Training:
                 artifacts = str(base.child("model.tar.gz"))
         except jobs.DATA_ERRORS as error:
             raise jobs.data_error(f"Upload of the model to {base}", error) from error
-        self.job.update(ModelArtifacts={"S3ModelArtifacts": artifacts}, TrainingEndTime=clock.now())
+        self.job.update(
+            ModelArtifacts={"S3ModelArtifacts": artifacts}, TrainingEndTime=simulated_clock.current_time()
+        )
 
     def _keep_times(self, started: float) -> None:
-        self._seconds += clock.now() - started
+        self._seconds += simulated_clock.current_time() - started
         seconds = max(1, round(self._seconds))
         self.job.update(TrainingTimeInSeconds=seconds, BillableTimeInSeconds=seconds)
 
@@ -360,37 +370,6 @@ class _Training:
                 for name, (value, when) in found.items()
             ]
         }
-
-    def _failure(self, exit_code: int, last_lines: str) -> str:
-        """Return the first characters of ``/opt/ml/output/failure``, as SageMaker shows them.
-
-        Without that file there is no reason but the exit code, unless the image's own toolkit ran the script:
-        it then writes the file.
-        """
-        path = self._output / "failure"
-        if path.exists():
-            words = path.read_text(errors="replace")[: jobs.REASON_CHARACTERS]
-        elif submit_directory(self.request):
-            words, exit_code = self._toolkit_words(exit_code, last_lines), 1
-        else:
-            words = ""
-        return f"AlgorithmError: {words}, exit code: {exit_code}"[: jobs.REASON_CHARACTERS]
-
-    def _toolkit_words(self, exit_code: int, last_lines: str) -> str:
-        """Return what the toolkit writes into the failure file of a script that left none.
-
-        It quotes the script's output from the first line on that names an error: of a killed script, nothing.
-        """
-        lines = last_lines.strip().splitlines()
-        first = next(
-            (number for number, line in enumerate(lines) if _NAMES_AN_ERROR.search(line)), len(lines)
-        )
-        quoted = "\n".join(lines[first:])
-        text = (
-            f'ExecuteUserScriptError:\nExitCode {exit_code}\nErrorMessage "{quoted}"\n'
-            f'Command "{" ".join(entrypoint(self.request))}"'
-        )
-        return text[: jobs.REASON_CHARACTERS - 60]
 
     @property
     def _data(self) -> Path:

@@ -13,7 +13,7 @@ from pathlib import Path
 FILE_VARIABLE = "LOCAL_AWS_SAGEMAKER_CLOCK"
 
 
-def now() -> float:
+def current_time() -> float:
     """Return the current time in seconds since the epoch."""
     written = _written()
     return time.time() if written is None else written

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from local.aws.environment import Folders, inherited
+from local.aws.cloud_environment import CloudFolders, inherited
 from local.aws.processes import MARKER, kill_all
-from local.aws.sagemaker import clock
+from local.aws.sagemaker import simulated_clock
 
 TERM_SECONDS = 120.0
 """SageMaker sends SIGTERM and gives a container two minutes before SIGKILL."""
@@ -90,12 +90,12 @@ class Container:
     def _wait(self, max_seconds: float | None, while_running: Callable[[], None]) -> None:
         process = self._process
         assert process is not None  # noqa: S101 (only called by run, after the start)
-        deadline = clock.monotonic() + max_seconds if max_seconds else None
+        deadline = simulated_clock.monotonic() + max_seconds if max_seconds else None
         kill_at: float | None = None
         next_call = time.monotonic() + 1
         while process.poll() is None:
             now = time.monotonic()
-            if deadline and clock.monotonic() > deadline:
+            if deadline and simulated_clock.monotonic() > deadline:
                 self.stop("MaxRuntimeExceeded")
             if self._stop_asked.is_set() and kill_at is None:
                 kill_at = now + (self._grace_seconds if self.receives_sigterm else 0)
@@ -150,7 +150,7 @@ class Container:
 
 def start_folder(kind: str, name: str) -> Path:
     """Make an empty folder ``<state>/sagemaker/<kind>/<name>``: the disk of the job's instance."""
-    folder = Folders.of_this_cloud().sagemaker / kind / name
+    folder = CloudFolders.of_this_cloud().sagemaker / kind / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder

@@ -14,7 +14,7 @@ from typing import Literal
 import botocore.session
 
 from local.aws.account.account_file import Account, read_account
-from local.aws.environment import Folders
+from local.aws.cloud_environment import CloudFolders
 
 Service = Literal["sagemaker", "lambda"]
 
@@ -46,7 +46,7 @@ _KNOWN_CODES = {
 
 
 @dataclass(frozen=True)
-class Quota:
+class ServiceQuota:
     """One quota of one service."""
 
     service: Service
@@ -80,20 +80,20 @@ def current_account() -> Account:
 
 def account_path() -> Path:
     """Return the path of the account file."""
-    return Folders.of_this_cloud().account
+    return CloudFolders.of_this_cloud().account
 
 
-def instance_quota(instance_type: str, usage: str) -> Quota:
+def instance_quota(instance_type: str, usage: str) -> ServiceQuota:
     """Find the quota of an instance type for a usage (`endpoint`, `spot training job` …)."""
     return catalogue()["sagemaker", f"{instance_type} for {usage} usage"]
 
 
-def is_offered(quota: Quota) -> bool:
+def is_offered(quota: ServiceQuota) -> bool:
     """Tell whether this region offers what the quota is for; a region has no quota for anything else."""
     return quota.name.partition(" ")[0] not in current_account().not_offered
 
 
-def lambda_concurrency() -> Quota:
+def lambda_concurrency() -> ServiceQuota:
     """Find the quota of functions that run at once."""
     return catalogue()["lambda", LAMBDA_CONCURRENCY]
 
@@ -110,17 +110,17 @@ def is_accelerated(instance_type: str) -> bool:
 
 
 @cache
-def catalogue() -> dict[tuple[Service, str], Quota]:
+def catalogue() -> dict[tuple[Service, str], ServiceQuota]:
     """List all quotas, by service and name."""
     return {(quota.service, quota.name): quota for quota in _all()}
 
 
-def _all() -> Iterator[Quota]:
-    yield Quota(
+def _all() -> Iterator[ServiceQuota]:
+    yield ServiceQuota(
         "lambda", LAMBDA_CONCURRENCY, CONCURRENCY_BY_DEFAULT, CONCURRENCY_OF_NEW, CONCURRENCY_BY_DEFAULT
     )
     model = botocore.session.get_session().get_service_model("sagemaker")
     for usage, enumeration in _USAGES.items():
         for instance_type in model.shape_for(enumeration).metadata["enum"]:
             few = 0 if is_accelerated(instance_type) else CPU_INSTANCES_OF_NEW
-            yield Quota("sagemaker", f"{instance_type} for {usage} usage", few, few, AMPLE_INSTANCES)
+            yield ServiceQuota("sagemaker", f"{instance_type} for {usage} usage", few, few, AMPLE_INSTANCES)

@@ -11,13 +11,13 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from local.aws.errors import ApiError, in_use, invalid
-from local.aws.sagemaker import clock, training
+from local.aws.errors import AwsError, in_use, invalid
+from local.aws.sagemaker import simulated_clock, training_jobs
 from local.aws.sagemaker.instance_holds import require_instances, training_instances
-from local.aws.sagemaker.job import delete_ended, event_detail, shorten
+from local.aws.sagemaker.job import delete_ended, event_detail, shorten_reason
+from local.aws.sagemaker.record_store import STORE, Record, name_of, public_members, sagemaker_arn
 from local.aws.sagemaker.roles import require_trusted
-from local.aws.sagemaker.store import STORE, Record, arn, name_of, shown
-from local.aws.sagemaker.tuning_search import Trial, best_trial, points, should_stop_early
+from local.aws.sagemaker.tuning_search import TuningTrial, best_trial, points, should_stop_early
 from local.aws.services.eventbridge import put_event
 
 KIND = "hyper-parameter-tuning-job"
@@ -34,27 +34,29 @@ def create_tuning_job(request: Record) -> Record:
     """Answer CreateHyperParameterTuningJob."""
     _check(request)
     name = request["HyperParameterTuningJobName"]
-    now = clock.now()
+    now = simulated_clock.current_time()
     record = {
         **{key: value for key, value in request.items() if key != "Tags"},
-        "HyperParameterTuningJobArn": arn(KIND, name),
+        "HyperParameterTuningJobArn": sagemaker_arn(KIND, name),
         "HyperParameterTuningJobStatus": "InProgress",
         "CreationTime": now,
         "LastModifiedTime": now,
         **_counted([]),
     }
     if not STORE.add(KIND, name, record):
-        raise in_use(f"A hyperparameter tuning job with the name {name} already exists ({arn(KIND, name)})")
-    STORE.tag(arn(KIND, name), request.get("Tags", []))
+        raise in_use(
+            f"A hyperparameter tuning job with the name {name} already exists ({sagemaker_arn(KIND, name)})"
+        )
+    STORE.tag(sagemaker_arn(KIND, name), request.get("Tags", []))
     search = _Search(name, request)
     _WORKING[name] = search
     threading.Thread(target=search.run, name=f"tuning-{name}", daemon=True).start()
-    return {"HyperParameterTuningJobArn": arn(KIND, name)}
+    return {"HyperParameterTuningJobArn": sagemaker_arn(KIND, name)}
 
 
 def describe_tuning_job(request: Record) -> Record:
     """Answer DescribeHyperParameterTuningJob."""
-    return shown(_get(request["HyperParameterTuningJobName"]))
+    return public_members(_get(request["HyperParameterTuningJobName"]))
 
 
 def stop_tuning_job(request: Record) -> Record:
@@ -107,7 +109,7 @@ def list_trials(request: Record) -> Record:
 def _get(name: str) -> Record:
     record = STORE.get(KIND, name)
     if record is None:
-        raise ApiError("ResourceNotFound", f"Hyperparameter tuning job {name} could not be found.")
+        raise AwsError("ResourceNotFound", f"Hyperparameter tuning job {name} could not be found.")
     return record
 
 
@@ -139,28 +141,28 @@ class _Search:
     name: str
     request: Record
     stopping: threading.Event = field(default_factory=threading.Event)
-    _trials: list[Trial] = field(default_factory=list)
+    _trials: list[TuningTrial] = field(default_factory=list)
 
     def run(self) -> None:
         try:
             self._search()
             self._end(*self._outcome())
         # AWS documents no waiting for a quota, so no trial waits.
-        except ApiError as refused:
+        except AwsError as refused:
             self._stop_all()
-            self._end("Failed", shorten(str(refused)))
+            self._end("Failed", shorten_reason(str(refused)))
         except Exception as error:  # else the API would show a job in progress for ever
             logger.exception("Tuning job %s", self.name)
-            self._end("Failed", shorten(f"InternalServerError: {error}"))
+            self._end("Failed", shorten_reason(f"InternalServerError: {error}"))
         finally:
             _WORKING.pop(self.name, None)
 
     def _search(self) -> None:
         config = self.request["HyperParameterTuningJobConfig"]
         limits = config["ResourceLimits"]
-        deadline = clock.monotonic() + limits.get("MaxRuntimeInSeconds", float("inf"))
+        deadline = simulated_clock.monotonic() + limits.get("MaxRuntimeInSeconds", float("inf"))
         space = points(config.get("ParameterRanges", {}), int(config.get("RandomSeed", 0)))
-        while not self.stopping.is_set() and clock.monotonic() < deadline:
+        while not self.stopping.is_set() and simulated_clock.monotonic() < deadline:
             going = [trial for trial in self._trials if trial.is_active]
             room = min(limits["MaxParallelTrainingJobs"], PARALLEL) - len(going)
             left = limits["MaxNumberOfTrainingJobs"] - len(self._trials)
@@ -174,15 +176,15 @@ class _Search:
             time.sleep(POLL_SECONDS)
         self._stop_all()
 
-    def _start(self, chosen: dict[str, str]) -> Trial:
+    def _start(self, chosen: dict[str, str]) -> TuningTrial:
         definition = self.request["TrainingJobDefinition"]
         name = f"{self.name}-{len(self._trials) + 1:03}-{secrets.token_hex(4)}"
         own = ("StaticHyperParameters", "HyperParameterRanges", "TuningObjective", "DefinitionName")
-        training.create_training_job(
+        training_jobs.create_training_job(
             {
                 **{key: value for key, value in definition.items() if key not in own},
                 "TrainingJobName": name,
-                "Tags": STORE.tags(arn(KIND, self.name)),
+                "Tags": STORE.tags(sagemaker_arn(KIND, self.name)),
                 "HyperParameters": {
                     **definition.get("StaticHyperParameters", {}),
                     **chosen,
@@ -190,8 +192,8 @@ class _Search:
                 },
             }
         )
-        STORE.update("training-job", name, TuningJobArn=arn(KIND, self.name))
-        return Trial(name, chosen)
+        STORE.update("training-job", name, TuningJobArn=sagemaker_arn(KIND, self.name))
+        return TuningTrial(name, chosen)
 
     @property
     def _metric(self) -> str:
@@ -213,7 +215,7 @@ class _Search:
         found = {} if best is None else {"BestTrainingJob": self._summary(best)}
         STORE.update(KIND, self.name, _trials=summaries, **_counted(self._trials), **found)
 
-    def _summary(self, trial: Trial) -> Record:
+    def _summary(self, trial: TuningTrial) -> Record:
         record = STORE.get("training-job", trial.name) or {}
         keys = (
             "TrainingJobName TrainingJobArn CreationTime TrainingStartTime TrainingEndTime "
@@ -241,10 +243,10 @@ class _Search:
             time.sleep(POLL_SECONDS)
             self._update_trials()
 
-    def _stop(self, trial: Trial) -> None:
+    def _stop(self, trial: TuningTrial) -> None:
         try:
-            training.stop_training_job({"TrainingJobName": trial.name})
-        except ApiError:
+            training_jobs.stop_training_job({"TrainingJobName": trial.name})
+        except AwsError:
             logger.info("%s ended before it could be stopped", trial.name)
 
     def _outcome(self) -> tuple[str, str | None]:
@@ -256,7 +258,7 @@ class _Search:
                 for trial in self._trials
             ]
             why = next(filter(None, reversed(reasons)), "none reported its objective metric")
-            return "Failed", shorten(f"No training job succeeded: {why}")
+            return "Failed", shorten_reason(f"No training job succeeded: {why}")
         return "Completed", None
 
     def _end(self, status: str, reason: str | None) -> None:
@@ -265,7 +267,7 @@ class _Search:
             self.name,
             HyperParameterTuningJobStatus=status,
             FailureReason=reason,
-            HyperParameterTuningEndTime=clock.now(),
+            HyperParameterTuningEndTime=simulated_clock.current_time(),
         )
         record = STORE.get(KIND, self.name)
         if record is not None:
@@ -277,7 +279,7 @@ class _Search:
             )
 
 
-def _counted(trials: list[Trial]) -> Record:
+def _counted(trials: list[TuningTrial]) -> Record:
     def count(*statuses: str) -> int:
         return sum(trial.status in statuses for trial in trials)
 

@@ -9,12 +9,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from local.aws.errors import ApiError, invalid
-from local.aws.sagemaker import endpoints, models, processing, registry, training, transform, tuning
+from local.aws.errors import AwsError, invalid
+from local.aws.sagemaker import (
+    endpoints,
+    model_resources,
+    processing_jobs,
+    registry,
+    training_jobs,
+    transform_jobs,
+    tuning_jobs,
+)
 from local.aws.sagemaker.condition_keys import condition_keys
 from local.aws.sagemaker.lists import answer_list
+from local.aws.sagemaker.record_store import STORE, Record, name_of, sagemaker_arn
 from local.aws.sagemaker.roles import PRINCIPAL
-from local.aws.sagemaker.store import STORE, Record, arn, name_of
 from local.aws.service_handlers import Response
 from local.aws.service_models import operation, validate
 from local.aws.services.iam import Denied, authorize_request
@@ -32,18 +40,23 @@ class Operation:
 
 
 def _on(kind: str, member: str) -> Callable[[Record], list[str]]:
-    return lambda request: [arn(kind, name_of(request[member]))]
+    return lambda request: [sagemaker_arn(kind, name_of(request[member]))]
 
 
 def _on_package(member: str) -> Callable[[Record], list[str]]:
     return lambda request: [
-        arn("model-package", str(request[member]).partition(":model-package/")[2] or request[member])
+        sagemaker_arn(
+            "model-package", str(request[member]).partition(":model-package/")[2] or request[member]
+        )
     ]
 
 
 def _on_endpoint(request: Record) -> list[str]:
     """Return the resources of CreateEndpoint and UpdateEndpoint: the configuration counts too."""
-    return [arn("endpoint", request["EndpointName"]), arn("endpoint-config", request["EndpointConfigName"])]
+    return [
+        sagemaker_arn("endpoint", request["EndpointName"]),
+        sagemaker_arn("endpoint-config", request["EndpointConfigName"]),
+    ]
 
 
 def _anywhere(request: Record) -> list[str]:
@@ -69,45 +82,61 @@ _TUNING, _TRANSFORM = "HyperParameterTuningJobName", "TransformJobName"
 _GROUP, _CONFIG = "ModelPackageGroupName", "EndpointConfigName"
 
 OPERATIONS: dict[str, Operation] = {
-    "CreateTrainingJob": Operation(training.create_training_job, _on("training-job", _JOB)),
-    "DescribeTrainingJob": Operation(training.describe_training_job, _on("training-job", _JOB)),
-    "StopTrainingJob": Operation(training.stop_training_job, _on("training-job", _JOB)),
+    "CreateTrainingJob": Operation(training_jobs.create_training_job, _on("training-job", _JOB)),
+    "DescribeTrainingJob": Operation(training_jobs.describe_training_job, _on("training-job", _JOB)),
+    "StopTrainingJob": Operation(training_jobs.stop_training_job, _on("training-job", _JOB)),
     "ListTrainingJobs": Operation(
-        answer_list("training-job", _JOB, training.summarize_training_job), _anywhere
+        answer_list("training-job", _JOB, training_jobs.summarize_training_job), _anywhere
     ),
-    "DeleteTrainingJob": Operation(training.delete_training_job, _on("training-job", _JOB)),
-    "CreateHyperParameterTuningJob": Operation(tuning.create_tuning_job, _on(tuning.KIND, _TUNING)),
-    "DescribeHyperParameterTuningJob": Operation(tuning.describe_tuning_job, _on(tuning.KIND, _TUNING)),
-    "StopHyperParameterTuningJob": Operation(tuning.stop_tuning_job, _on(tuning.KIND, _TUNING)),
+    "DeleteTrainingJob": Operation(training_jobs.delete_training_job, _on("training-job", _JOB)),
+    "CreateHyperParameterTuningJob": Operation(tuning_jobs.create_tuning_job, _on(tuning_jobs.KIND, _TUNING)),
+    "DescribeHyperParameterTuningJob": Operation(
+        tuning_jobs.describe_tuning_job, _on(tuning_jobs.KIND, _TUNING)
+    ),
+    "StopHyperParameterTuningJob": Operation(tuning_jobs.stop_tuning_job, _on(tuning_jobs.KIND, _TUNING)),
     "ListHyperParameterTuningJobs": Operation(
-        answer_list(tuning.KIND, _TUNING, tuning.summarize_tuning_job), _anywhere
+        answer_list(tuning_jobs.KIND, _TUNING, tuning_jobs.summarize_tuning_job), _anywhere
     ),
-    "ListTrainingJobsForHyperParameterTuningJob": Operation(tuning.list_trials, _on(tuning.KIND, _TUNING)),
-    "DeleteHyperParameterTuningJob": Operation(tuning.delete_tuning_job, _on(tuning.KIND, _TUNING)),
-    "CreateProcessingJob": Operation(processing.create_processing_job, _on("processing-job", _PROCESSING)),
+    "ListTrainingJobsForHyperParameterTuningJob": Operation(
+        tuning_jobs.list_trials, _on(tuning_jobs.KIND, _TUNING)
+    ),
+    "DeleteHyperParameterTuningJob": Operation(tuning_jobs.delete_tuning_job, _on(tuning_jobs.KIND, _TUNING)),
+    "CreateProcessingJob": Operation(
+        processing_jobs.create_processing_job, _on("processing-job", _PROCESSING)
+    ),
     "DescribeProcessingJob": Operation(
-        processing.describe_processing_job, _on("processing-job", _PROCESSING)
+        processing_jobs.describe_processing_job, _on("processing-job", _PROCESSING)
     ),
-    "StopProcessingJob": Operation(processing.stop_processing_job, _on("processing-job", _PROCESSING)),
+    "StopProcessingJob": Operation(processing_jobs.stop_processing_job, _on("processing-job", _PROCESSING)),
     "ListProcessingJobs": Operation(
-        answer_list("processing-job", _PROCESSING, processing.summarize_processing_job), _anywhere
+        answer_list("processing-job", _PROCESSING, processing_jobs.summarize_processing_job), _anywhere
     ),
-    "DeleteProcessingJob": Operation(processing.delete_processing_job, _on("processing-job", _PROCESSING)),
-    "CreateTransformJob": Operation(transform.create_transform_job, _on("transform-job", _TRANSFORM)),
-    "DescribeTransformJob": Operation(transform.describe_transform_job, _on("transform-job", _TRANSFORM)),
-    "StopTransformJob": Operation(transform.stop_transform_job, _on("transform-job", _TRANSFORM)),
+    "DeleteProcessingJob": Operation(
+        processing_jobs.delete_processing_job, _on("processing-job", _PROCESSING)
+    ),
+    "CreateTransformJob": Operation(transform_jobs.create_transform_job, _on("transform-job", _TRANSFORM)),
+    "DescribeTransformJob": Operation(
+        transform_jobs.describe_transform_job, _on("transform-job", _TRANSFORM)
+    ),
+    "StopTransformJob": Operation(transform_jobs.stop_transform_job, _on("transform-job", _TRANSFORM)),
     "ListTransformJobs": Operation(
-        answer_list("transform-job", _TRANSFORM, transform.summarize_transform_job), _anywhere
+        answer_list("transform-job", _TRANSFORM, transform_jobs.summarize_transform_job), _anywhere
     ),
-    "CreateModel": Operation(models.create_model, _on("model", "ModelName")),
-    "DescribeModel": Operation(models.describe_model, _on("model", "ModelName")),
-    "DeleteModel": Operation(models.delete_model, _on("model", "ModelName")),
-    "ListModels": Operation(answer_list("model", "ModelName", models.summarize_model), _anywhere),
-    "CreateEndpointConfig": Operation(models.create_endpoint_config, _on("endpoint-config", _CONFIG)),
-    "DescribeEndpointConfig": Operation(models.describe_endpoint_config, _on("endpoint-config", _CONFIG)),
-    "DeleteEndpointConfig": Operation(models.delete_endpoint_config, _on("endpoint-config", _CONFIG)),
+    "CreateModel": Operation(model_resources.create_model, _on("model", "ModelName")),
+    "DescribeModel": Operation(model_resources.describe_model, _on("model", "ModelName")),
+    "DeleteModel": Operation(model_resources.delete_model, _on("model", "ModelName")),
+    "ListModels": Operation(answer_list("model", "ModelName", model_resources.summarize_model), _anywhere),
+    "CreateEndpointConfig": Operation(
+        model_resources.create_endpoint_config, _on("endpoint-config", _CONFIG)
+    ),
+    "DescribeEndpointConfig": Operation(
+        model_resources.describe_endpoint_config, _on("endpoint-config", _CONFIG)
+    ),
+    "DeleteEndpointConfig": Operation(
+        model_resources.delete_endpoint_config, _on("endpoint-config", _CONFIG)
+    ),
     "ListEndpointConfigs": Operation(
-        answer_list("endpoint-config", _CONFIG, models.summarize_endpoint_config), _anywhere
+        answer_list("endpoint-config", _CONFIG, model_resources.summarize_endpoint_config), _anywhere
     ),
     "CreateEndpoint": Operation(endpoints.create_endpoint, _on_endpoint),
     "UpdateEndpoint": Operation(endpoints.update_endpoint, _on_endpoint),
@@ -128,7 +157,8 @@ OPERATIONS: dict[str, Operation] = {
         answer_list("model-package-group", _GROUP, registry.summarize_package_group), _anywhere
     ),
     "CreateModelPackage": Operation(
-        registry.create_package, lambda request: [arn("model-package", registry.next_package_name(request))]
+        registry.create_package,
+        lambda request: [sagemaker_arn("model-package", registry.next_package_name(request))],
     ),
     "DescribeModelPackage": Operation(registry.describe_package, _on_package("ModelPackageName")),
     "UpdateModelPackage": Operation(registry.update_package, _on_package("ModelPackageArn")),
@@ -146,10 +176,10 @@ OPERATIONS: dict[str, Operation] = {
 
 
 def perform_operation(name: str, request: Record, authorize: Authorize) -> Record:
-    """Validate, authorize and answer one operation. Raises `ApiError` or `Denied`."""
+    """Validate, authorize and answer one operation. Raises `AwsError` or `Denied`."""
     operation(name)
     if name not in OPERATIONS:
-        raise ApiError("UnknownOperationException", f"The local SageMaker does not have {name} yet.")
+        raise AwsError("UnknownOperationException", f"The local SageMaker does not have {name} yet.")
     validate(name, request)
     found = OPERATIONS[name]
     resources = found.resources(request)
@@ -176,7 +206,7 @@ async def handle_control_plane(headers: dict[str, str], query: dict[str, list[st
 
     try:
         return _json(200, perform_operation(name, _parse(body), authorize))
-    except ApiError as error:
+    except AwsError as error:
         return _json(error.status, {"__type": error.code, "message": error.message}, error.code)
     except Denied as denied:
         return _json(
@@ -188,7 +218,7 @@ def _parse(body: bytes) -> Record:
     try:
         request = json.loads(body or b"{}")
     except json.JSONDecodeError as error:
-        raise ApiError("SerializationException", f"The body is not JSON: {error}") from error
+        raise AwsError("SerializationException", f"The body is not JSON: {error}") from error
     if not isinstance(request, dict):
         raise invalid("The body must be a JSON object.")
     return request

@@ -16,14 +16,14 @@ import httpx
 
 from local.aws.errors import in_use, invalid
 from local.aws.processes import free_loopback_port
-from local.aws.sagemaker import clock
 from local.aws.sagemaker import job as jobs
-from local.aws.sagemaker.container import start_folder
+from local.aws.sagemaker import simulated_clock
 from local.aws.sagemaker.instance_holds import acquire_instances_for
 from local.aws.sagemaker.job import TRANSFORM, Job, JobFailed, JobStopped
+from local.aws.sagemaker.job_process import start_folder
+from local.aws.sagemaker.model_resources import get_model
 from local.aws.sagemaker.model_servers import ModelServer, ModelServerFailed
-from local.aws.sagemaker.models import get_model
-from local.aws.sagemaker.store import STORE, Record, arn, shown
+from local.aws.sagemaker.record_store import STORE, Record, public_members, sagemaker_arn
 from local.aws.sagemaker.telemetry import Telemetry
 from local.aws.sagemaker.transfer import S3Uri
 
@@ -42,10 +42,10 @@ def create_transform_job(request: Record) -> Record:
     model = get_model(request["ModelName"])
     _check_request(request, model)
     name = request["TransformJobName"]
-    now = clock.now()
+    now = simulated_clock.current_time()
     record = {
         **{key: value for key, value in request.items() if key != "Tags"},
-        "TransformJobArn": arn("transform-job", name),
+        "TransformJobArn": sagemaker_arn("transform-job", name),
         "TransformJobStatus": "InProgress",
         "CreationTime": now,
         "LastModifiedTime": now,
@@ -53,21 +53,21 @@ def create_transform_job(request: Record) -> Record:
     if not STORE.add("transform-job", name, record):
         raise in_use(
             "Job name must be unique within an AWS account and region, and a transform job with this name "
-            f"already exists ({arn('transform-job', name)})"
+            f"already exists ({sagemaker_arn('transform-job', name)})"
         )
     resources = request["TransformResources"]
     instances = resources["InstanceType"], "transform job", resources["InstanceCount"]
     hold = acquire_instances_for("transform-job", name, *instances)
-    STORE.tag(arn("transform-job", name), request.get("Tags", []))
+    STORE.tag(sagemaker_arn("transform-job", name), request.get("Tags", []))
     job = Job(TRANSFORM, name, start_folder("transform", name), model["ExecutionRoleArn"], [], {}, hold)
     work = _WORKING[name] = _Transform(job, request, model)
     job.start(lambda _: work.run())
-    return {"TransformJobArn": arn("transform-job", name)}
+    return {"TransformJobArn": sagemaker_arn("transform-job", name)}
 
 
 def describe_transform_job(request: Record) -> Record:
     """Answer DescribeTransformJob."""
-    return shown(_get(request["TransformJobName"]))
+    return public_members(_get(request["TransformJobName"]))
 
 
 def stop_transform_job(request: Record) -> Record:
@@ -98,7 +98,7 @@ def _get(name: str) -> Record:
 
 
 def _check_request(request: Record, model: Record) -> None:
-    """Refuse what SageMaker would, and what one machine does not have. Raises `ApiError`."""
+    """Refuse what SageMaker would, and what one machine does not have. Raises `AwsError`."""
     if "ModelDataSource" in model["PrimaryContainer"]:
         raise invalid(
             "SageMaker Batch currently doesn't support Model entity with container definitions which use "
@@ -171,7 +171,7 @@ class _Transform:
     def run(self) -> None:
         try:
             inputs = self._inputs()
-            self.job.update(TransformStartTime=clock.now())
+            self.job.update(TransformStartTime=simulated_clock.current_time())
             self._start_server()
             self._log(
                 f"MaxConcurrentTransforms={self._at_once}, MaxPayloadInMB={self._payload_megabytes}, "
@@ -187,11 +187,11 @@ class _Transform:
                 side = "ClientError" if self._sides == {"ClientError"} else "AlgorithmError"
                 raise JobFailed(f"{side}: See job logs for more information")
             self._end_server()
-            self.job.update(TransformEndTime=clock.now())
+            self.job.update(TransformEndTime=simulated_clock.current_time())
             self.job.finish("Completed")
         except (JobFailed, JobStopped):
             self._end_server()
-            self.job.update(TransformEndTime=clock.now())
+            self.job.update(TransformEndTime=simulated_clock.current_time())
             raise
         finally:
             self._end_server()
