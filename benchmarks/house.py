@@ -181,7 +181,7 @@ class House:
 
 def _is_shipped_code(path: str) -> bool:
     if path.startswith("web/src/"):
-        return path.endswith((".ts", ".tsx")) and path != "web/src/openapi.ts" and ".test." not in path
+        return path.endswith((".ts", ".tsx")) and not path.endswith("/openapi.ts") and ".test." not in path
     return path.endswith(".py") and path.partition("/")[0] in ROOMS
 
 
@@ -190,8 +190,13 @@ def _room(path: str) -> str:
 
 
 def _module(path: str) -> str:
-    # Inside of the functions' packages the folder lambda/ is the root of imports.
-    name = path.removeprefix("lambda/").removesuffix(".py").removesuffix("/__init__")
+    # These two folders are the root of imports of what is shipped from them.
+    name = (
+        path.removeprefix("lambda/")
+        .removeprefix("training_code/")
+        .removesuffix(".py")
+        .removesuffix("/__init__")
+    )
     return name.replace("/", ".")
 
 

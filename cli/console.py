@@ -16,8 +16,6 @@ import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from stories.file_rules import printable
-
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else.")]
 
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -66,4 +64,6 @@ def print_message(done: dict[str, Any], as_json: bool) -> None:
 
 
 def _escape_controls(text: str) -> str:
+    from stories.file_rules import printable  # noqa: PLC0415 (slow, and needed for hostile texts only)
+
     return _CONTROLS.sub(lambda found: printable(found[0]), text)

@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 from cli.console import CommandError
-from stories import file_rules
 
 
 def story_files(folder: Path) -> list[tuple[Path, str]]:
@@ -39,6 +38,8 @@ def _key(path: str) -> str:
     Raises:
         CommandError: the name cannot be a key.
     """
+    from stories import file_rules  # noqa: PLC0415 (slow)
+
     key = file_rules.normalize_name(os.fsencode(path).decode(errors="replace"))
     fault = file_rules.name_problem(key)
     if fault is not None:

@@ -195,8 +195,8 @@ def _refuse_foreign(found: Path, own: Path) -> None:
     """Refuse to continue if the current folder has another checkout's local cloud: either may be meant."""
     if (found.exists() or found.is_symlink()) and found.resolve() != own.resolve():
         raise CommandError(
-            f"{found} is not of the checkout that this command belongs to ({CHECKOUT}), so it is not used. "
+            f"{found} does not belong to this command's checkout ({CHECKOUT}), so it was not used. "
             "Nothing was sent.",
-            "If it is another local cloud of yours, use the `storyloom` of that checkout. If you do not know "
-            "it, delete it, or run this in another folder.",
+            "If it is another local cloud of yours, use the `storyloom` of that checkout. Otherwise delete "
+            "it, or run this command in another folder.",
         )

@@ -26,7 +26,6 @@ from cli.api.addresses import use_proxies
 from cli.api.client import LONG_TIMEOUT, StoryloomApi
 from cli.api.connection import connect
 from cli.console import AsJson, CommandError, notes, out, print_json
-from stories.file_rules import printable
 
 POLL_SECONDS = 3.0
 RENEW_SECONDS = 30 * 60
@@ -271,6 +270,8 @@ def _unused(target: Path) -> Path:
 
 def _file_name_from_server(name: str, otherwise: str) -> Path:
     """Return a file of the current folder: only the name may come from the server, not the path."""
+    from stories.file_rules import printable  # noqa: PLC0415 (slow)
+
     plain = printable(name).replace("\\", "/").rpartition("/")[2]
     return Path(plain if plain.strip(".") else otherwise)
 

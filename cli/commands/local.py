@@ -71,7 +71,7 @@ def down(state: State = LOCAL_STATE, as_json: AsJson = False) -> None:
 
 
 @app.command("run")
-def stay_up(
+def run_until_stopped(
     stories: Annotated[Path, typer.Option(help="The folder to upload first.")] = Path("sample_stories"),
     state: State = LOCAL_STATE,
     port: Port = 4566,
