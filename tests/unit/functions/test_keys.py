@@ -165,7 +165,7 @@ def test_a_key_may_ask_so_often_in_a_minute(api: TestClient, monkeypatch: pytest
     assert answer.headers["retry-after"] == "20"
     error = answer.json()["error"]
     assert error["type"] == "too_many_requests"
-    assert "2 times a minute" in error["message"]
+    assert "2 requests a minute" in error["message"]
     used = keys.get(key.key_id)
     assert used is not None
     assert used.last_used_on == "2026-09-30"
