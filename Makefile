@@ -23,7 +23,7 @@ export PYTHONDONTWRITEBYTECODE :=
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile
 LOCKED := --require-hashes --no-deps --no-build-isolation
 
-.PHONY: lock test-aws-facts test-container test-vllm bench-chat bench-prepare bench-formats bench-train bench-gpu bench-perplexity help setup run demo down test test-quick fuzz fuzz-api lint web openapi synth pictures clean
+.PHONY: house docs release lock test-aws-facts test-container test-vllm bench-chat bench-prepare bench-formats bench-train bench-gpu bench-perplexity help setup run demo down test test-quick fuzz fuzz-api lint web openapi synth pictures clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -107,16 +107,16 @@ lint: $(VENV)/.installed-dev  ## ruff, mypy --strict and the rooms' borders
 	ruff check .
 	ruff format --check .
 	nice -n 10 mypy
-	lint-imports
+	PYTHONPATH=training_code lint-imports
 
 bench-prepare: setup $(VENV)/.installed-dev .build/bench-venv/.installed  ## files/s, growth, memory, and how others compare (STORIES=folder)
 	$(BIN)/python -m benchmarks.prepare --stories "$(STORIES)" --others .build/bench-venv/bin/python
 
 bench-train: setup .build/bench-train-venv/.installed  ## tokens/s against Trainer and TRL, in turns; loss, memory, share of the limit (STORIES=folder)
-	$(BIN)/python -m benchmarks.train --stories "$(STORIES)" --peers .build/bench-train-venv/bin/python
+	PYTHONPATH=training_code $(BIN)/python -m benchmarks.train --stories "$(STORIES)" --peers .build/bench-train-venv/bin/python
 
 bench-gpu: setup .build/bench-train-venv/.installed  ## the same on a GPU, in the shapes of larger models, LoRA and QLoRA
-	$(BIN)/python -m benchmarks.train_gpu --peers .build/bench-train-venv/bin/python
+	PYTHONPATH=training_code $(BIN)/python -m benchmarks.train_gpu --peers .build/bench-train-venv/bin/python
 
 bench-chat: setup  ## the whole path against the bare engine: first token, tokens/s, memory (STORIES=folder)
 	PYTHONPATH=lambda $(BIN)/python -m benchmarks.chat --stories "$(STORIES)"
@@ -129,9 +129,23 @@ web: web/dist/index.html  ## build the page
 bench-formats: setup  ## one book in every format: words kept, chapters, heads left (STORIES=folder of chapters)
 	$(BIN)/python -m benchmarks.formats "$(STORIES)"
 
-openapi: $(VENV)/.installed web/node_modules/.installed  ## write docs/openapi.json, and the page's types from it
+openapi: $(VENV)/.installed web/node_modules/.installed  ## write docs/openapi.json, and what the page takes from the code
 	PYTHONPATH=lambda $(BIN)/python -m chat_api.openapi > docs/openapi.json
 	cd web && npm run --silent contract
+	$(BIN)/python -c 'import json; from stories.formats.detection import readers; print(json.dumps(sorted(readers())))' > web/src/views/stories/formats.json
+
+docs: openapi  ## write the pages of docs/ that come from the code
+	$(BIN)/python -m docs.generated
+
+house: $(VENV)/.installed-dev  ## the code base in numbers, and what breaks the house rules
+	@$(BIN)/python -m benchmarks.house
+
+# A release is what CHANGELOG.md and pyproject.toml say, on a clean main branch whose tests pass. The tag stays here:
+# push it with what it names, `git push origin main v$(VERSION)`.
+release: $(VENV)/.installed-dev  ## check that VERSION=x.y.z can be released, run every test, and tag it
+	$(BIN)/python -m release_check "$(VERSION)"
+	@$(MAKE) --no-print-directory test
+	git tag --annotate "v$(VERSION)" --message "Storyloom $(VERSION)"
 
 lock: $(VENV)/bin/python .build/uv-venv/.installed  ## write the lock files from requirements*.txt (LOCKS=files, UPGRADE=1 for newer versions)
 	PATH="$(CURDIR)/.build/uv-venv/bin:$$PATH" $(BIN)/python lock_files.py $(LOCKS) $(if $(UPGRADE),--upgrade)
@@ -139,8 +153,9 @@ lock: $(VENV)/bin/python .build/uv-venv/.installed  ## write the lock files from
 synth: setup  ## the CloudFormation templates, without network or credentials
 	node_modules/.bin/cdk synth --quiet
 
-pictures: setup $(VENV)/.installed-dev  ## take the pictures in docs/ again, and the doctor's table
+pictures: setup $(VENV)/.installed-dev  ## take the pictures in docs/ again, and write the doctor's table
 	$(BIN)/python -m docs.pictures.make
+	PYTHONPATH=lambda $(BIN)/python -m docs.pictures.page
 	$(BIN)/python -m docs.pictures.doctor
 
 clean: down  ## remove everything that was made here

@@ -1,4 +1,4 @@
-"""Asks one way for many answers at once, and keeps when each piece of them came."""
+"""Sends concurrent chat requests over one route, and records when each piece of the answers arrived."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from chat_api.events import DONE, EventReader, as_chunk
 from chat_api.forms import CHAT
 
 ANSWER_TOKENS = 32, 64
-"""The shortest and the longest answer that is asked for."""
+"""Minimum and maximum of the requested `max_tokens`."""
 QUESTIONS_EACH = 3
 PAUSE_SECONDS = 0.3, 1.5
-"""Before each question, the shortest and the longest. Nobody asks in the very moment in which an answer ends;
-a question that did would reach the bare engine between two of its steps, and by the path during the next."""
+"""Minimum and maximum pause before each question. Without it, a question would reach the bare server between
+two of its steps, and over the whole path during the next step, which does not happen with real users."""
 QUESTIONS = (
     "Tell me a story about a lost umbrella.",
     "Who lives at the harbour, and what do they want?",
@@ -29,19 +29,20 @@ QUESTIONS = (
 
 
 @dataclass(frozen=True)
-class Way:
-    """One way to the model."""
+class ChatRoute:
+    """A route to the model: the whole path, or the bare inference server."""
 
     name: str
     url: str
     model: str
     headers: tuple[Mapping[str, str], ...]
-    """Each caller's: a stream takes the next, because a caller may have a few answers at once only."""
+    """Headers of each caller. Streams are spread over the callers, because a caller has a limit of concurrent
+    answers."""
 
 
 @dataclass(frozen=True)
-class Answered:
-    """One answer: seconds until its first text, and how fast the rest came."""
+class TimedAnswer:
+    """One answer: seconds until its first text, seconds in total, and tokens."""
 
     first_token: float
     seconds: float
@@ -49,52 +50,55 @@ class Answered:
 
     @property
     def tokens_a_second(self) -> float:
-        """Of the tokens after the first."""
+        """Return the rate of the tokens after the first."""
         return (self.tokens - 1) / (self.seconds - self.first_token)
 
 
 @dataclass(frozen=True)
-class Batch:
-    """The answers of streams that ran beside each other."""
+class AnsweredBatch:
+    """Answers of concurrent streams."""
 
     streams: int
-    answers: tuple[Answered, ...]
+    answers: tuple[TimedAnswer, ...]
 
     @property
     def tokens_a_second(self) -> float:
-        """Of all streams together, each while it is answered: from the question to the last token."""
+        """Return the rate of all streams together, counting only the time of answering."""
         answering = sum(answer.seconds for answer in self.answers)
         return self.streams * sum(answer.tokens for answer in self.answers) / answering
 
 
-async def ask_all(way: Way, streams: int, number: int) -> Batch:
-    """Have so many streams ask, each a few questions, one after the other; `number` chooses what they ask.
+async def ask_all(route: ChatRoute, streams: int, number: int) -> AnsweredBatch:
+    """Run concurrent streams that each ask a few questions in turn; `number` selects the questions.
 
-    As those of several people do, they ask at different moments, for answers of different lengths: a question
-    comes while the others are being answered.
+    Like those of several people, the questions come at different moments, for answers of different lengths.
     """
-    # With 16 at once some wait for longer than httpx would keep a connection, or the engine's server.
+    # With 16 streams some wait for longer than httpx or the server would keep a connection.
     kept = httpx.Limits(keepalive_expiry=60)
     async with httpx.AsyncClient(timeout=600, trust_env=False, limits=kept) as client:
-        # The connections are there already, as a page's or a program's are.
-        await asyncio.gather(*(_ask(client, way, place, number + place, 2) for place in range(streams)))
-        answered = await asyncio.gather(*(_stream(client, way, place, number) for place in range(streams)))
-    return Batch(streams, tuple(answer for answers in answered for answer in answers))
+        # Open the connections first, as a page or a program has done.
+        await asyncio.gather(*(_ask(client, route, place, number + place, 2) for place in range(streams)))
+        answered = await asyncio.gather(*(_stream(client, route, place, number) for place in range(streams)))
+    return AnsweredBatch(streams, tuple(answer for answers in answered for answer in answers))
 
 
-async def _stream(client: httpx.AsyncClient, way: Way, place: int, number: int) -> list[Answered]:
-    """Ask a few questions; each way is asked the same, after the same pauses."""
+async def _stream(client: httpx.AsyncClient, route: ChatRoute, place: int, number: int) -> list[TimedAnswer]:
+    """Ask a few questions; both routes get the same questions after the same pauses."""
     chance = random.Random(f"{number}/{place}")  # noqa: S311 - no secret
     answers = []
     for turn in range(QUESTIONS_EACH):
         await asyncio.sleep(chance.uniform(*PAUSE_SECONDS))
-        answers.append(await _ask(client, way, place, number + place + turn, chance.randint(*ANSWER_TOKENS)))
+        answers.append(
+            await _ask(client, route, place, number + place + turn, chance.randint(*ANSWER_TOKENS))
+        )
     return answers
 
 
-async def _ask(client: httpx.AsyncClient, way: Way, place: int, number: int, tokens: int) -> Answered:
+async def _ask(
+    client: httpx.AsyncClient, route: ChatRoute, place: int, number: int, tokens: int
+) -> TimedAnswer:
     body: dict[str, Any] = {
-        "model": way.model,
+        "model": route.model,
         "messages": [{"role": "user", "content": QUESTIONS[number % len(QUESTIONS)]}],
         "max_tokens": tokens,
         "temperature": 0,
@@ -103,28 +107,30 @@ async def _ask(client: httpx.AsyncClient, way: Way, place: int, number: int, tok
     }
     arrived: list[tuple[float, bytes]] = []
     started = time.perf_counter()
-    headers = way.headers[place % len(way.headers)]
-    async with client.stream("POST", way.url, json=body, headers=headers) as response:
+    headers = route.headers[place % len(route.headers)]
+    async with client.stream("POST", route.url, json=body, headers=headers) as response:
         if response.is_error:
-            raise SystemExit(f"{way.name}: {response.status_code} {(await response.aread()).decode()[:300]}")
+            raise SystemExit(
+                f"{route.name}: {response.status_code} {(await response.aread()).decode()[:300]}"
+            )
         async for piece in response.aiter_raw():
             arrived.append((time.perf_counter() - started, piece))
-    return _answered(way, arrived)
+    return _answered(route, arrived)
 
 
-def _answered(way: Way, arrived: list[tuple[float, bytes]]) -> Answered:
-    """Read the pieces after the clock has stopped: this costs the processor what the engine needs."""
+def _answered(route: ChatRoute, arrived: list[tuple[float, bytes]]) -> TimedAnswer:
+    """Parse the pieces after the measurement, because parsing takes processor time."""
     reader, first, tokens = EventReader(), None, 0
     for seconds, piece in arrived:
         for data in reader.feed(piece):
-            chunk = None if data == DONE else as_chunk(data, way.model, CHAT)
+            chunk = None if data == DONE else as_chunk(data, route.model, CHAT)
             if chunk is None:
                 continue
             if "error" in chunk:
-                raise SystemExit(f"{way.name}: {chunk['error']}")
+                raise SystemExit(f"{route.name}: {chunk['error']}")
             if first is None and any(choice["delta"].get("content") for choice in chunk["choices"]):
                 first = seconds
             tokens = (chunk.get("usage") or {}).get("completion_tokens", tokens)
     if first is None or not tokens:
-        raise SystemExit(f"{way.name}: an answer without text")
-    return Answered(first, arrived[-1][0], tokens)
+        raise SystemExit(f"{route.name}: an answer without text")
+    return TimedAnswer(first, arrived[-1][0], tokens)

@@ -1,4 +1,4 @@
-"""Story files made at run time, out of the sample stories' own sentences, in every shape that is compared."""
+"""Makes story files at run time out of the sample stories' sentences, in every compared format."""
 
 import html
 import itertools
@@ -14,17 +14,17 @@ _WRAPPED_AT = 72
 _CHAPTER_CHARACTERS = 20_000
 
 Writer = Callable[[Path, str, list[str]], None]
-"""Writes a file: where, its title, its paragraphs."""
+"""Writes a file; takes its path, title and paragraphs."""
 
 
 class Corpus:
-    """A source of stories. The same seed gives the same stories; two of them share few passages."""
+    """Makes stories. The same seed gives the same stories; two stories share few passages."""
 
     def __init__(self, folder: Path, seed: int = 1) -> None:
-        """Take the sentences of a folder's text files.
+        """Read the sentences of a folder's text files.
 
         Raises:
-            ValueError: the folder has none.
+            ValueError: the folder has no text files.
         """
         texts = [path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.txt"))]
         found = itertools.chain.from_iterable(re.split(r"(?<=[.!?])\s+", text) for text in texts)
@@ -34,7 +34,7 @@ class Corpus:
         self._random = random.Random(seed)  # noqa: S311 - no secret
 
     def paragraphs(self, size: int) -> Iterator[str]:
-        """Yield paragraphs until they have `size` characters."""
+        """Yield paragraphs of `size` characters in total."""
         made = 0
         while made < size:
             sentences = [self._sentence() for _ in range(_PARAGRAPH_SENTENCES)]
@@ -43,13 +43,13 @@ class Corpus:
             yield paragraph
 
     def _sentence(self) -> str:
-        # The beginning of one and the end of another: there are millions of such sentences.
+        # Join the beginning of one sentence and the end of another, which gives millions of sentences.
         first, second = self._random.choices(self._sentences, k=2)
         head, tail = first.split(), second.split()
         return " ".join(head[: len(head) // 2 + 1] + tail[len(tail) // 2 :])
 
     def write(self, folder: Path, suffix: str, files: int, size: int) -> int:
-        """Write `files` files of about `size` characters each; returns their bytes."""
+        """Write `files` files of about `size` characters each; return their total bytes."""
         folder.mkdir(parents=True)
         writer = WRITERS[suffix]
         for number in range(files):
@@ -59,7 +59,7 @@ class Corpus:
 
 
 def _spelled(number: int) -> str:
-    """Spell a number in letters: a name with a number in it would be a chapter of one book."""
+    """Spell a number in letters, because files with numbers in their names count as chapters of one book."""
     return "".join(chr(ord("a") + int(digit)) for digit in f"{number:05}")
 
 
@@ -164,7 +164,7 @@ _LINES_A_PAGE = 40
 
 
 def _pdf(path: Path, title: str, paragraphs: list[str]) -> None:
-    """Write a PDF by hand: Helvetica, 40 lines a page. No library here makes one, and none is needed."""
+    """Write a simple PDF without a library: Helvetica, 40 lines a page."""
     lines = [title, ""]
     for paragraph in paragraphs:
         lines += [*_wrapped(paragraph), ""]

@@ -1,18 +1,19 @@
-"""Stories of a folder as the dataset that the pipeline would make of them."""
+"""Makes the dataset that the pipeline would make of a folder of stories."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from stories import recipe
-from stories.dataset import assemble
-from stories.models import DataReport, Record, Reject, Source
-from stories.reading import read_file
+from stories.dataset import training_plan
+from stories.dataset.assembly import assemble
+from stories.reading.file_reader import read_file
+from stories.records import Record, Reject, Source
+from stories.report.data_report import DataReport
 
 
 @dataclass(frozen=True)
 class SmallModel:
-    """The base model on one machine, as the recipe sees it."""
+    """The base model on one machine, with the properties that the recipe needs."""
 
     name: str = "smollm2-135m"
     chat: bool = True
@@ -31,13 +32,13 @@ def make(stories: Path, into: Path) -> DataReport:
     """Write `train/`, `validation/` and `test/examples.jsonl` of the stories into a folder.
 
     Raises:
-        SystemExit: the folder holds no story.
+        SystemExit: the folder has no story.
     """
-    options = recipe.options(
+    options = training_plan.dataset_options(
         "bench", SmallModel(), minimum_words=1, instance="ml.g6.xlarge", spot=True, max_training_minutes=60
     )
     into.mkdir(parents=True, exist_ok=True)
     report = assemble(_lines(stories), options, into)
     if not report.stories:
-        raise SystemExit(f"{stories} holds no story. Name a folder of stories with STORIES=folder.")
+        raise SystemExit(f"{stories} has no story. Name a folder of stories with STORIES=folder.")
     return report

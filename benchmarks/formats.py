@@ -1,7 +1,7 @@
-"""How much of one book is left when it comes as one file of each format: words, chapters, running heads.
+"""Measures how much of a book survives in each format: words, chapters, running heads.
 
-Converts a folder of chapters with pandoc and LibreOffice, where they are installed, and compares what is read
-from each file with what is read from the folder. Usage: python -m benchmarks.formats FOLDER
+Converts a folder of chapters with pandoc and LibreOffice, if they are installed, and compares the text of
+each file with the text of the folder. Usage: python -m benchmarks.formats FOLDER
 """
 
 import argparse
@@ -18,35 +18,35 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stories.models import Record, Reject, Source
-from stories.reading import read_file
-from stories.works import reading_order
+from stories.reading.file_reader import read_file
+from stories.records import Record, Reject, Source
+from stories.structure.titles import reading_order
 
 _HEAD = "A RUNNING HEAD OF THIS BOOK"
 _BY_PANDOC = ("docx", "epub", "odt", "rtf")
 _BY_LIBREOFFICE = ("pdf", "odt", "rtf")
-_LONGEST_SECONDS = 300
+_TIMEOUT_SECONDS = 300
 _WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What one file gave of the book, as shares and counts."""
+class FormatResult:
+    """What was read from one file, compared with the book."""
 
     name: str
     words: float
-    """Share of the folder's words that are there."""
+    """Share of the folder's words that the file has."""
     added: float
     """Share of the file's words that the folder does not have."""
     chapters: int
-    """Chapters with at least 99% of their words in one story."""
+    """Number of chapters with at least 99% of their words in one story."""
     heads: int
-    """Lines with the running head or only a page's number that were left."""
+    """Number of lines left that have the running head or only a page number."""
     seconds: float
 
 
 def main() -> None:
-    """Convert, read and print."""
+    """Convert the book, read it from each format, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="chapters of one book, one text file each")
     folder: Path = parser.parse_args().folder
@@ -74,7 +74,7 @@ def _read(paths: Sequence[Path]) -> Iterator[Record]:
 
 
 def _convert(chapters: Sequence[Record], name: str, folder: Path) -> Iterator[Path]:
-    """Yield the book in each format, by each program that is installed."""
+    """Yield the book in each format, made by each program that is installed."""
     page = folder / "page" / f"{name}.html"
     page.parent.mkdir()
     page.write_text(_as_html(chapters, name), encoding="utf-8")
@@ -87,7 +87,7 @@ def _convert(chapters: Sequence[Record], name: str, folder: Path) -> Iterator[Pa
         made = folder / "pandoc" / f"{name}.{ending}"
         made.parent.mkdir(exist_ok=True)
         arguments = [pandoc, "-s", "--toc", f"--metadata=title:{name}", str(page), "-o", str(made)]
-        subprocess.run(arguments, check=True, timeout=_LONGEST_SECONDS)
+        subprocess.run(arguments, check=True, timeout=_TIMEOUT_SECONDS)
         yield made
     if office is None:
         print("LibreOffice is not installed: no PDF with running heads")
@@ -99,7 +99,7 @@ def _convert(chapters: Sequence[Record], name: str, folder: Path) -> Iterator[Pa
         made = folder / "LibreOffice" / f"{name}.{ending}"
         arguments = [office, "--headless", f"-env:UserInstallation={(folder / 'profile').as_uri()}"]
         arguments += ["--convert-to", ending, "--outdir", str(made.parent), str(printed)]
-        subprocess.run(arguments, check=True, timeout=_LONGEST_SECONDS, stdout=subprocess.DEVNULL)
+        subprocess.run(arguments, check=True, timeout=_TIMEOUT_SECONDS, stdout=subprocess.DEVNULL)
         yield made
 
 
@@ -114,7 +114,7 @@ def _as_html(chapters: Sequence[Record], name: str) -> str:
 
 
 def _with_running_heads(document: bytes) -> bytes:
-    """Give a Word document that pandoc made a running head and, at the foot, the page's number."""
+    """Add a running head and page numbers to a Word document made by pandoc."""
     word = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
     number = '<w:fldSimple w:instr=" PAGE "><w:r><w:t>1</w:t></w:r></w:fldSimple>'
     parts = {
@@ -155,7 +155,7 @@ def _with_running_heads(document: bytes) -> bytes:
     return packed.getvalue()
 
 
-def _compare(path: Path, chapters: Sequence[Record]) -> Kept:
+def _compare(path: Path, chapters: Sequence[Record]) -> FormatResult:
     start = time.perf_counter()
     with path.open("rb") as stream:
         found = [line for line in read_file(Source(key=path.name), stream) if isinstance(line, Record)]
@@ -164,7 +164,7 @@ def _compare(path: Path, chapters: Sequence[Record]) -> Kept:
     stories = [_words(record) for record in found]
     all_wanted, all_found = sum(wanted, Counter()), sum(stories, Counter())
     pages = [line for record in found for line in record.text.split("\n")]
-    return Kept(
+    return FormatResult(
         name=f"{path.parent.name} {path.suffix}",
         words=(all_wanted & all_found).total() / all_wanted.total(),
         added=(all_found - all_wanted).total() / max(1, all_found.total()),

@@ -1,9 +1,9 @@
-"""How fast the held-out perplexity of one folder of stories falls, by the code of the jobs themselves.
+"""Measures how fast held-out perplexity falls on one folder of stories, with the code of the jobs.
 
     python -m benchmarks.perplexity_per_minute STORIES [--seconds 180]
 
-Files become a dataset, `train.py` trains for so long, loading included, and `evaluate.py` compares. The last
-line is JSON; the exit status says whether perplexity fell by a fifth.
+Files become a dataset, `train.py` trains for the given time, loading included, and `evaluate_models.py`
+compares. The last line is JSON; the exit status is 0 if perplexity fell by a fifth.
 """
 
 import argparse
@@ -17,19 +17,19 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import dataset
-from stories import recipe
+from stories.dataset import training_plan
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 BASE = CHECKOUT / ".cache" / "base-model"
-FALL = 0.20
-"""What is promised: how much lower than the base's the perplexity is at the end."""
+MIN_FALL = 0.20
+"""Promised share by which the final perplexity is lower than the base model's."""
 
 
 def job(script: str, environment: dict[str, str]) -> None:
-    """Run a job's script to its end.
+    """Run a job's script.
 
     Raises:
-        SystemExit: it failed; its log says why.
+        SystemExit: the script failed; the message has the end of its log.
     """
     done = subprocess.run(
         [sys.executable, str(CHECKOUT / "training_code" / script)],
@@ -43,7 +43,7 @@ def job(script: str, environment: dict[str, str]) -> None:
 
 
 def train(data: Path, root: Path, settings: dict[str, Any]) -> Path:
-    """Run the training job; returns the folder of its adapter."""
+    """Run the training job; return the folder of its adapter."""
     model = root / "model"
     job(
         "train.py",
@@ -62,7 +62,7 @@ def train(data: Path, root: Path, settings: dict[str, Any]) -> Path:
 
 
 def evaluate(data: Path, adapter: Path, root: Path) -> dict[str, Any]:
-    """Run the evaluation job; returns its `evaluation.json`."""
+    """Run the evaluation job; return its `evaluation.json`."""
     inputs = root / "input"
     inputs.mkdir(parents=True)
     for name, target in (
@@ -72,7 +72,7 @@ def evaluate(data: Path, adapter: Path, root: Path) -> dict[str, Any]:
         ("train", data / "train"),
     ):
         (inputs / name).symlink_to(target.resolve())
-    job("evaluate.py", {"LOCAL_AWS_PROCESSING_ROOT": str(root)})
+    job("evaluate_models.py", {"LOCAL_AWS_PROCESSING_ROOT": str(root)})
     result: dict[str, Any] = json.loads((root / "output" / "evaluation.json").read_text(encoding="utf-8"))
     return result
 
@@ -88,15 +88,15 @@ def show_curve(adapter: Path) -> None:
 
 
 def main() -> None:
-    """Train, evaluate and say how it went."""
+    """Train, evaluate and print the results."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("stories", type=Path)
-    parser.add_argument("--seconds", type=int, default=180, help="that training may take, loading included")
+    parser.add_argument("--seconds", type=int, default=180, help="of training, loading included")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="storyloom-bench-") as temporary:
         root = Path(temporary)
         report = dataset.make(given.stories, root / "dataset")
-        chosen = recipe.recipe(dataset.SmallModel(), given.seconds // 60 or 1)
+        chosen = training_plan.choose_recipe(dataset.SmallModel(), given.seconds // 60 or 1)
         settings = {
             "sequence_length": chosen.sequence_length,
             "max_seconds": given.seconds,
@@ -113,14 +113,14 @@ def main() -> None:
         f"perplexity {base:.2f} before, {tuned:.2f} after: {1 - tuned / base:.1%} lower."
     )
     print(
-        f"Copied from the training stories: {writing['copied_share']:.1%} of what it writes freely (longest "
-        f"run {writing['longest_copy']} words), {writing['extracted_share']:.1%} when led to it (longest "
-        f"{writing['longest_extract']} words)."
+        f"Copied from the training stories: {writing['copied_share']:.1%} of its free answers (longest "
+        f"run {writing['longest_copy']} words), {writing['extracted_share']:.1%} after a training story's "
+        f"opening (longest {writing['longest_extract']} words)."
     )
     figures = {"base": base, "candidate": tuned, "fall": 1 - tuned / base, "seconds": record["seconds"]}
     copies = ("copied_share", "longest_copy", "extracted_share", "longest_extract")
     print(json.dumps({**figures, **{name: writing[name] for name in copies}}))
-    raise SystemExit(0 if tuned <= (1 - FALL) * base else 1)
+    raise SystemExit(0 if tuned <= (1 - MIN_FALL) * base else 1)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""How fast files become a dataset, how that grows, how much memory it takes, and how others compare.
+"""Measures how fast files become a dataset, how time and memory grow, and how other tools compare.
 
     python -m benchmarks.prepare [--quick] [--stories FOLDER] [--others PYTHON]
 
-Every measurement is a process of its own; what is compared runs in turns, on the same files.
+Every measurement is a separate process; compared tools run in turns, on the same files.
 """
 
 import argparse
@@ -24,26 +24,27 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 SMALL_FILE = 2_000
 """Characters of a short story."""
 NOVEL = 500_000
-STEEPEST = 1.1
-"""The largest exponent that still counts as growing in step with the input."""
-FLAT = 1.2
-"""The largest corpus may take so many times the smallest one's memory."""
+"""Characters of a novel."""
+MAX_EXPONENT = 1.1
+"""The largest exponent that still counts as linear growth."""
+MAX_MEMORY_RATIO = 1.2
+"""Memory of the largest corpus, at most, as a multiple of the smallest one's."""
 TURNS = 3
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """How much is measured."""
+class CorpusSizes:
+    """Sizes to measure."""
 
     files: tuple[int, ...]
     """Numbers of short stories."""
     megabytes: tuple[int, ...]
-    """Of novels."""
+    """Megabytes of novels."""
     compared: dict[str, tuple[int, int]]
-    """By suffix: how many files of how many characters are compared with others."""
+    """Files to compare with other tools, by suffix: their number, and the characters of each."""
 
 
-FULL = Sizes(
+FULL = CorpusSizes(
     files=(100, 1_000, 10_000),
     megabytes=(1, 10, 100, 500),
     compared={
@@ -55,7 +56,7 @@ FULL = Sizes(
         ".pdf": (15, 50_000),
     },
 )
-QUICK = Sizes(
+QUICK = CorpusSizes(
     files=(100, 1_000),
     megabytes=(1, 5, 20),
     compared={suffix: (max(2, files // 5), size) for suffix, (files, size) in FULL.compared.items()},
@@ -63,7 +64,7 @@ QUICK = Sizes(
 
 
 def measure(python: str, script: str, task: str, folder: Path, *more: Path) -> dict[str, Any]:
-    """Run one measurement in a process of its own; returns what it printed last."""
+    """Run one measurement in a separate process; return the JSON object that it printed last."""
     command = [python, "-m", f"benchmarks.{script}", task, str(folder), *map(str, more)]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -73,20 +74,20 @@ def measure(python: str, script: str, task: str, folder: Path, *more: Path) -> d
 
 
 def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
-    """Return the slope of seconds over size, both as logarithms: 1 is in step, 2 is quadratic."""
+    """Return the slope of seconds over size, both as logarithms: 1 is linear, 2 is quadratic."""
     return statistics.linear_regression([math.log(x) for x in sizes], [math.log(y) for y in seconds]).slope
 
 
 def growth(corpus: Corpus, scratch: Path, cases: Sequence[tuple[str, int, int]]) -> list[dict[str, Any]]:
-    """Prepare ever more files; each case is a label, a number of files and their characters."""
+    """Prepare growing numbers of files; each case is a label, a number of files and their characters."""
     rows = []
     print("| corpus | MB | read, s | prepare, s | files/s | MB/s | peak of read, MB | of prepare, MB |")
     print("|---|---|---|---|---|---|---|---|")
     for label, files, size in cases:
         folder = scratch / "grown" / "stories"
         megabytes = corpus.write(folder, ".txt", files, size) / 1e6
-        read = measure(sys.executable, "ours", "read", folder)
-        whole = measure(sys.executable, "ours", "prepare", folder)
+        read = measure(sys.executable, "prepare_ours", "read", folder)
+        whole = measure(sys.executable, "prepare_ours", "prepare", folder)
         shutil.rmtree(folder.parent)
         seconds = whole["seconds"]
         rows.append({"files": files, "megabytes": megabytes, "read": read, "prepare": whole})
@@ -99,10 +100,10 @@ def growth(corpus: Corpus, scratch: Path, cases: Sequence[tuple[str, int, int]])
 
 
 def compare(corpus: Corpus, scratch: Path, others: str, cases: dict[str, tuple[int, int]]) -> list[float]:
-    """Measure both sides in turns on the same files; returns how many times as fast we are."""
+    """Measure both sides in turns on the same files; return how many times as fast we are, by suffix."""
     ratios = []
     print(
-        "\n| files | MB | compared with | theirs, s | ours, s | ours is faster by | peak: theirs, ours, MB |"
+        "\n| files | MB | compared with | theirs, s | ours, s | we are faster by | peak: theirs, ours, MB |"
     )
     print("|---|---|---|---|---|---|---|")
     for suffix, (files, size) in cases.items():
@@ -114,8 +115,8 @@ def compare(corpus: Corpus, scratch: Path, others: str, cases: dict[str, tuple[i
         rival = "datasets" if suffix in {".txt", ".jsonl"} else "markitdown"
         ours, theirs = [], []
         for _ in range(TURNS):
-            ours.append(measure(sys.executable, "ours", "read", folder))
-            theirs.append(measure(others, "theirs", rival, folder, warm_up))
+            ours.append(measure(sys.executable, "prepare_ours", "read", folder))
+            theirs.append(measure(others, "prepare_peers", rival, folder, warm_up))
         own, their = (statistics.median(run["seconds"] for run in runs) for runs in (ours, theirs))
         peaks = [max(run["peak_mb"] for run in runs) for runs in (theirs, ours)]
         ratios.append(their / own)
@@ -128,7 +129,7 @@ def compare(corpus: Corpus, scratch: Path, others: str, cases: dict[str, tuple[i
 
 
 def main() -> None:
-    """Measure everything; the exit status says whether the promises hold."""
+    """Measure everything; exit with 0 if the promises hold."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="small sizes, about two minutes")
     parser.add_argument(
@@ -156,11 +157,11 @@ def main() -> None:
     failures = [
         f"time grows with {name} to the power of {slope:.2f}"
         for name, slope in steepness.items()
-        if slope > STEEPEST
+        if slope > MAX_EXPONENT
     ]
     for name, rows in (("files", many), ("megabytes", large)):
         peaks = [row["prepare"]["peak_mb"] for row in rows]
-        if max(peaks) > FLAT * peaks[0]:
+        if max(peaks) > MAX_MEMORY_RATIO * peaks[0]:
             failures.append(f"memory grows with {name}: from {peaks[0]:.0f} to {max(peaks):.0f} MB")
     failures += [f"slower than another: {ratio:.2f} times its speed" for ratio in ratios if ratio < 1]
     print(json.dumps({"exponents": steepness, "ratios": ratios, "failures": failures}))

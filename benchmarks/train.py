@@ -1,8 +1,9 @@
-"""Our trainer against transformers' Trainer with peft and TRL's SFTTrainer, in turns, on the same rows.
+"""Compares our trainer with transformers' Trainer and TRL's SFTTrainer, in turns, on the same rows.
 
-    python -m benchmarks.train --peers PYTHON [--stories FOLDER] [--tokens N] [--precisions]
+    PYTHONPATH=training_code python -m benchmarks.train --peers PYTHON [--stories FOLDER] [--tokens N]
+    [--precisions]
 
-The exit status says whether the promises hold; the last line is JSON.
+The exit status is 0 if the promises hold; the last line is JSON.
 """
 
 import argparse
@@ -22,51 +23,50 @@ import torch
 import transformers
 
 from benchmarks import dataset
-from benchmarks.train_data import rows_of, write_rows
-from benchmarks.train_limit import MatrixRate, needed_per_token
-from benchmarks.train_turns import CHECKOUT, Contest, Contestant, Precision, Process, Turn
-from training_code import processors
-from training_code.data import TokenSequence, in_batches, read_examples
-from training_code.loss import ChunkedLoss
-from training_code.model import load_adapter, load_base
-from training_code.packing import use_packed_attention
-from training_code.perplexity import measure
-from training_code.precision import Numerics, choose
-from training_code.processors import GIBIBYTE
+from benchmarks.train_data import sample_rows, write_rows
+from benchmarks.train_limit import MatmulRate, needed_flops_per_token
+from benchmarks.train_turns import CHECKOUT, Contest, Contestant, ContestantProcess, Precision, TrainingTurn
+from storyloom_jobs.cpu import resources
+from storyloom_jobs.cpu.resources import GIBIBYTE
+from storyloom_jobs.hardware import PrecisionConfig, choose_precision
+from storyloom_jobs.lora_model import load_adapter, load_base
+from storyloom_jobs.loss import ChunkedLoss, measure_loss
+from storyloom_jobs.packed_attention import use_packed_attention
+from storyloom_jobs.tokenization import TokenSequence, in_batches, read_examples
 
 BASE = CHECKOUT / ".cache" / "base-model"
 ROUNDS = 4
 BATCH_TOKENS = 2048
 LENGTH = 512
 TRAINED_TOKENS = 16_384
-FEWEST_TOKENS = 5 * BATCH_TOKENS
+MIN_TOKENS = 5 * BATCH_TOKENS
 HELD_OUT_TOKENS = 8_192
 AS_RUN, HELPED, OF_LIMIT = 2.0, 1.5, 0.35
-"""What is promised: times the best peer as run, times the best peer helped, share of the limit."""
+"""Minimum speed: times the best peer as run, times the best peer helped, share of the limit."""
 LOSS_TOLERANCE = 0.02
-"""Nats a token by which our held-out loss may be above the best peer's."""
+"""Nats per token by which our held-out loss may exceed the best peer's."""
 
 NEEDED_GIB = 10
-"""A contestant's peak, at most."""
+"""Maximum peak memory of a contestant."""
 
 OURS = "Storyloom"
 
 
 @dataclass(frozen=True)
-class Ran:
-    """A heat that has been run."""
+class HeatResult:
+    """Result of a heat."""
 
-    processes: Sequence[Process]
+    processes: Sequence[ContestantProcess]
     profile: Sequence[tuple[str, float]]
-    """What our last step's time was spent on: operations and their shares."""
+    """Operations of our last step and their share of its time."""
 
     @property
-    def ours(self) -> Process:
-        """We in this heat."""
+    def ours(self) -> ContestantProcess:
+        """Return our own contestant."""
         return next(process for process in self.processes if process.contestant.name == OURS)
 
-    def times_best_peer(self, measure: Callable[[Turn], float]) -> float:
-        """How many times as much we did, medians of the turns."""
+    def times_best_peer(self, measure: Callable[[TrainingTurn], float]) -> float:
+        """Return the ratio of our median turn to the best peer's."""
         medians = {
             process.contestant.name: statistics.median(map(measure, process.turns))
             for process in self.processes
@@ -75,12 +75,12 @@ class Ran:
 
 
 Heat = list[Contestant]
-"""Those who take turns with each other. All at once would need more memory than a small machine has."""
+"""Contestants that take turns. All contestants at once would need more memory than a small machine has."""
 
 
 def heats(precision: Precision) -> list[Heat]:
-    """The peers as their users run them; then each with what of ours needs no change to its code."""
-    together = processors.worthwhile_processes(BASE)
+    """Return the peers as their users run them; then each with those of our optimisations that fit it."""
+    together = resources.fastest_process_count(BASE)
     ours = Contestant(OURS, "storyloom", precision, processes=together)
     helped: list[Contestant] = [
         Contestant("Trainer, helped", "trainer", precision, helped=True, processes=together),
@@ -98,7 +98,7 @@ def heats(precision: Precision) -> list[Heat]:
 
 
 def heats_of_precisions() -> list[Heat]:
-    """Each peer in every form of bf16 and in fp32, to see which suits it best here."""
+    """Return each peer in fp32 and in every form of bf16, to find its fastest."""
     forms: tuple[Precision, ...] = ("fp32", "bf16", "bf16 weights", "bf16 autocast")
     return [
         [
@@ -110,7 +110,7 @@ def heats_of_precisions() -> list[Heat]:
 
 
 def environment(contestant: Contestant, preload: str | None) -> dict[str, str]:
-    """What a contestant's process finds in its environment."""
+    """Return the environment variables of a contestant's process."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "LD_PRELOAD"))}
     plain |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     if contestant.trainer == "storyloom" or contestant.helped:
@@ -120,13 +120,13 @@ def environment(contestant: Contestant, preload: str | None) -> dict[str, str]:
     return plain
 
 
-def compete(processes: Sequence[Process], rate: MatrixRate) -> list[tuple[str, float]]:
-    """Let all train all rows, in turns; what the time of our last step was spent on."""
+def compete(processes: Sequence[ContestantProcess], rate: MatmulRate) -> list[tuple[str, float]]:
+    """Have all contestants train all rows in turns; return the profile of our last step."""
     ours = next((process for process in processes if process.contestant.name == OURS), None)
     for number in range(ROUNDS):
         rate.measure()
         for process in processes if number % 2 == 0 else reversed(processes):
-            # Our last step is left to the profiler, which slows it.
+            # Our last step is profiled, which slows it down.
             last = (process.steps - 1) / process.steps if process is ours else 1.0
             turn = process.train(min((number + 1) / ROUNDS, last))
             if turn:
@@ -137,9 +137,9 @@ def compete(processes: Sequence[Process], rate: MatrixRate) -> list[tuple[str, f
     return turn.profile if turn else []
 
 
-def run_heat(heat: Heat, contest: Contest, peers: str, preload: str | None, rate: MatrixRate) -> Ran:
-    """Run one heat from its processes' start to their end."""
-    processes: list[Process] = []
+def run_heat(heat: Heat, contest: Contest, peers: str, preload: str | None, rate: MatmulRate) -> HeatResult:
+    """Run one heat."""
+    processes: list[ContestantProcess] = []
     try:
         for contestant in heat:
             free = psutil.virtual_memory().available / GIBIBYTE
@@ -149,24 +149,24 @@ def run_heat(heat: Heat, contest: Contest, peers: str, preload: str | None, rate
                     "End other programs and run this again."
                 )
             python = sys.executable if contestant.trainer == "storyloom" else peers
-            processes.append(Process(python, contest, contestant, environment(contestant, preload)))
-        return Ran(processes, compete(processes, rate))
+            processes.append(ContestantProcess(python, contest, contestant, environment(contestant, preload)))
+        return HeatResult(processes, compete(processes, rate))
     finally:
         for process in processes:
             process.stop()
 
 
 def held_out_losses(
-    adapters: Mapping[str, Path], rows: Sequence[TokenSequence], numerics: Numerics
+    adapters: Mapping[str, Path], rows: Sequence[TokenSequence], config: PrecisionConfig
 ) -> dict[str, float]:
-    """Nats a taught token of each adapter and of the base alone, all measured in the same way."""
-    base = load_base(BASE, numerics)
+    """Measure the held-out loss of each adapter and of the base model, in nats per token."""
+    base = load_base(BASE, config)
     packs = use_packed_attention(base)
 
     def loss(model: Any) -> float:
-        batches = in_batches(rows, BATCH_TOKENS if packs else 0, numerics.device)
-        with numerics.autocast():
-            return measure(ChunkedLoss(model), batches).loss
+        batches = in_batches(rows, BATCH_TOKENS if packs else 0, config.device)
+        with config.autocast():
+            return measure_loss(ChunkedLoss(model), batches).mean
 
     losses = {"base": loss(base)}
     model = base
@@ -182,8 +182,8 @@ def spread(values: Sequence[float]) -> str:
     return f"{statistics.median(values):.0f} ({min(values):.0f} to {max(values):.0f})"
 
 
-def table(heats: Sequence[Ran], losses: Mapping[str, float]) -> None:
-    """One line for each contestant of each heat."""
+def table(heats: Sequence[HeatResult], losses: Mapping[str, float]) -> None:
+    """Print one line for each contestant of each heat."""
     print("\n| trainer | tokens/s | tokens per 2 core-seconds | memory, GiB | tokens | held-out loss |")
     print("|---|---|---|---|---|---|")
     for process in (process for heat in heats for process in heat.processes):
@@ -197,19 +197,19 @@ def table(heats: Sequence[Ran], losses: Mapping[str, float]) -> None:
 
 
 def main() -> None:
-    """Measure everything; the exit status says whether the promises hold."""
+    """Measure everything; exit with 0 if the promises hold."""
     given = _arguments()
-    if given.tokens < FEWEST_TOKENS:
-        raise SystemExit(f"--tokens is {given.tokens}, it must be at least {FEWEST_TOKENS}: five steps.")
+    if given.tokens < MIN_TOKENS:
+        raise SystemExit(f"--tokens is {given.tokens}, it must be at least {MIN_TOKENS}: five steps.")
     transformers.utils.logging.disable_progress_bar()
-    numerics = choose()
-    precision: Precision = "bf16" if numerics.dtype == torch.bfloat16 else "fp32"
+    config = choose_precision()
+    precision: Precision = "bf16" if config.dtype == torch.bfloat16 else "fp32"
     preload = given.preload or ctypes.util.find_library("tcmalloc_minimal")
     with tempfile.TemporaryDirectory(prefix="storyloom-bench-") as temporary:
         scratch = Path(temporary)
-        rows, held_out = _rows(given, scratch, numerics)
+        rows, held_out = _rows(given, scratch, config)
         contest = Contest(str(BASE), str(scratch / "rows.json"), str(scratch), LENGTH, BATCH_TOKENS)
-        rate = MatrixRate(BASE, BATCH_TOKENS, numerics.device, numerics.dtype)
+        rate = MatmulRate(BASE, BATCH_TOKENS, config.device, config.dtype)
         print(
             f"{len(rows)} rows, {sum(map(len, rows))} tokens; {precision}; {torch.get_num_threads()} threads"
         )
@@ -219,14 +219,14 @@ def main() -> None:
         ]
         names = {process.contestant for heat in ran for process in heat.processes}
         adapters = {contestant.name: scratch / contestant.folder for contestant in names}
-        losses = {} if given.precisions else held_out_losses(adapters, held_out, numerics)
+        losses = {} if given.precisions else held_out_losses(adapters, held_out, config)
     table(ran, losses)
     if not given.precisions:
-        verdict(ran, losses, needed_per_token(BASE, rows, contest.rank), rate)
+        verdict(ran, losses, needed_flops_per_token(BASE, rows, contest.rank), rate)
 
 
-def verdict(ran: Sequence[Ran], losses: Mapping[str, float], needed: float, rate: MatrixRate) -> None:
-    """Say what follows from the figures, and end the process with 0 where the promises hold."""
+def verdict(ran: Sequence[HeatResult], losses: Mapping[str, float], needed: float, rate: MatmulRate) -> None:
+    """Print the comparison, and exit with 0 if the promises hold."""
     as_run, *helped = ran
     peers_loss = min(loss for name, loss in losses.items() if name not in {OURS, "base"})
     speed = statistics.median(turn.speed for heat in ran for turn in heat.ours.turns)
@@ -242,12 +242,12 @@ def verdict(ran: Sequence[Ran], losses: Mapping[str, float], needed: float, rate
     }
     low, high = min(rate.measured) / 1e9, max(rate.measured) / 1e9
     print(
-        f"\nThe step needs {needed / 1e9:.3f} GFLOP a token; matrix products of its shapes do "
+        f"\nA step needs {needed / 1e9:.3f} GFLOP per token; matrix products of its shapes run at "
         f"{rate.median / 1e9:.0f} GFLOP/s ({low:.0f} to {high:.0f}): a limit of {rate.median / needed:.0f} "
-        f"tokens/s, of which ours reaches {result['share_of_limit']:.0%}."
+        f"tokens/s, of which we reach {result['share_of_limit']:.0%}."
     )
-    spent = ", ".join(f"{name} {share:.0%}" for name, share in as_run.profile)
-    print(f"Where the time of our last step went: {spent}.")
+    profile = ", ".join(f"{name} {share:.0%}" for name, share in as_run.profile)
+    print(f"Time of our last step: {profile}.")
     failures = _failures(result)
     figures = {"gflop_per_token": needed / 1e9, "gflops_limit": rate.median / 1e9, "losses": dict(losses)}
     print(json.dumps({**result, **figures, "failures": failures}))
@@ -269,15 +269,15 @@ def _failures(result: Mapping[str, float]) -> list[str]:
 
 
 def _rows(
-    given: argparse.Namespace, scratch: Path, numerics: Numerics
+    given: argparse.Namespace, scratch: Path, config: PrecisionConfig
 ) -> tuple[list[TokenSequence], list[TokenSequence]]:
-    """The rows to train on, which are written for the contestants, and those held out."""
+    """Make the rows to train on, which are written to a file for the contestants, and the held-out rows."""
     dataset.make(given.stories, scratch / "dataset")
     examples = {part: read_examples(scratch / "dataset" / part, part) for part in ("train", "test")}
-    base = load_base(BASE, numerics)
-    rows = rows_of(examples["train"], base, BASE, LENGTH, tokens=given.tokens)
+    base = load_base(BASE, config)
+    rows = sample_rows(examples["train"], base, BASE, LENGTH, tokens=given.tokens)
     write_rows(rows, scratch / "rows.json")
-    return rows, rows_of(examples["test"], base, BASE, LENGTH, tokens=HELD_OUT_TOKENS)
+    return rows, sample_rows(examples["test"], base, BASE, LENGTH, tokens=HELD_OUT_TOKENS)
 
 
 def _arguments() -> argparse.Namespace:

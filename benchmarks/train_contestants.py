@@ -1,8 +1,9 @@
-"""One contestant: reads the same rows, trains on each once, saves its adapter.
+"""One contestant of the training benchmark: reads the rows, trains on each once, saves its adapter.
 
     python -m benchmarks.train_contestants '{"contest": …, "contestant": …}'
 
-Run by `train_turns.Process`. Peers are used as their documentation says, through their public classes.
+`train_turns.ContestantProcess` starts it. Peers are used through their public classes, as their documentation
+says.
 """
 
 import json
@@ -24,27 +25,27 @@ from transformers import (
 )
 
 from benchmarks.train_data import read_rows
-from benchmarks.train_turns import Contest, Contestant, Turns
-from training_code.allocator import keep_freed_memory
-from training_code.container import StopSignal
-from training_code.data import NOT_TAUGHT, TokenSequence
-from training_code.distributed import Team
-from training_code.hyperparameters import Hyperparameters
-from training_code.loop import Data, Folders, TrainingLoop
-from training_code.metrics import Monitor, Row
-from training_code.model import add_adapter, load_base
-from training_code.precision import choose
-from training_code.schedule import TimeBudget
+from benchmarks.train_turns import Contest, Contestant, TurnReporter
+from storyloom_jobs.container import StopSignal
+from storyloom_jobs.cpu.resources import tune_malloc
+from storyloom_jobs.hardware import choose_precision
+from storyloom_jobs.hyperparameters import Hyperparameters
+from storyloom_jobs.lora_model import add_adapter, load_base
+from storyloom_jobs.tokenization import IGNORE_INDEX, TokenSequence
+from storyloom_jobs.training.distributed import ProcessGroup
+from storyloom_jobs.training.loop import OutputFolders, TrainingData, TrainingLoop
+from storyloom_jobs.training.metrics_log import MetricsLogger, MetricsRow
+from storyloom_jobs.training.schedule import TimeBudget
 
 
 def main() -> None:
-    """Be the contestant that the argument describes."""
-    channel = Turns.take_channel()
+    """Train as the contestant that the argument describes."""
+    channel = TurnReporter.take_channel()
     given = json.loads(sys.argv[1])
     contest, contestant = Contest(**given["contest"]), Contestant(**given["contestant"])
     rows = read_rows(Path(contest.rows))
     if contestant.trainer == "storyloom" or contestant.helped:
-        keep_freed_memory()
+        tune_malloc()
     adapter = Path(contest.scratch) / contestant.folder
     if contestant.trainer == "storyloom":
         model = storyloom(contest, contestant, rows, channel)
@@ -54,24 +55,24 @@ def main() -> None:
         model.save_pretrained(adapter, save_embedding_layers=False)
 
 
-class _TurnMonitor(Monitor):
-    """Hears of each step of our loop."""
+class _TurnMetrics(MetricsLogger):
+    """Reports each step of our training loop."""
 
-    turns: Turns
+    reporter: TurnReporter
     tokens: list[int]
-    """Of each step of the plan."""
+    """Tokens of each planned step."""
 
     def step(
         self, step: int, loss: float, tokens_per_second: float, learning_rate: float, seconds: float
-    ) -> Row:
+    ) -> MetricsRow:
         row = super().step(step, loss, tokens_per_second, learning_rate, seconds)
-        self.turns.step_done(self.tokens[step - 1], ended=step == len(self.tokens))
+        self.reporter.step_done(self.tokens[step - 1], ended=step == len(self.tokens))
         return row
 
 
 def storyloom(contest: Contest, contestant: Contestant, rows: list[TokenSequence], channel: Any) -> Any:
-    """Our loop, as the job runs it."""
-    numerics = choose("bf16" if contestant.precision == "bf16" else "fp32")
+    """Train with our loop, as the job runs it."""
+    config = choose_precision("bf16" if contestant.precision == "bf16" else "fp32")
     settings = Hyperparameters(
         epochs=1,
         learning_rate=contest.learning_rate,
@@ -87,48 +88,48 @@ def storyloom(contest: Contest, contestant: Contestant, rows: list[TokenSequence
         seed=contest.seed,
         quantization="nf4" if contest.quantized else "none",
         merge_adapters="no" if contest.quantized else "yes",
-        # as the job chooses for a training of more than five minutes
-        compile_layers="yes" if numerics.device.type == "cpu" and contestant.precision == "bf16" else "no",
+        # as the job chooses for trainings of more than five minutes
+        compile_layers="yes" if config.device.type == "cpu" and contestant.precision == "bf16" else "no",
     )
-    team = Team.join()
-    model = add_adapter(load_base(Path(contest.base), numerics, settings.quantization), settings)
+    group = ProcessGroup.from_environment()
+    model = add_adapter(load_base(Path(contest.base), config, settings.quantization), settings)
     scratch = Path(contest.scratch)
-    monitor = _TurnMonitor(device=numerics.device)
+    metrics = _TurnMetrics(device=config.device)
     loop = TrainingLoop(
         model,
-        Data(rows, rows[:1]),
+        TrainingData(rows, rows[:1]),
         settings,
-        numerics=numerics,
+        precision=config,
         budget=TimeBudget(settings.max_seconds, time.monotonic()),
         stop=StopSignal(),
-        folders=Folders(scratch / "checkpoints", scratch / "result"),
-        monitor=monitor,
-        team=team,
+        folders=OutputFolders(scratch / "checkpoints", scratch / "result"),
+        metrics=metrics,
+        group=group,
     )
-    monitor.tokens = [sum(len(rows[row]) for row in step) for step in loop.plan]
-    monitor.turns = Turns(len(loop.plan), channel)
+    metrics.tokens = [sum(len(rows[row]) for row in step) for step in loop.plan]
+    metrics.reporter = TurnReporter(len(loop.plan), channel)
     loop.run()
-    team.leave()
+    group.destroy()
     return model
 
 
 class _TurnCallback(TrainerCallback):  # type: ignore[misc]  # transformers' types are not read
-    """Hears of each step of transformers' Trainer."""
+    """Reports each step of transformers' Trainer."""
 
     def __init__(self, channel: Any) -> None:
         self._channel = channel
         self._seen = 0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-        self._turns = Turns(state.max_steps, self._channel)
+        self._reporter = TurnReporter(state.max_steps, self._channel)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
         tokens, self._seen = state.num_input_tokens_seen - self._seen, state.num_input_tokens_seen
-        self._turns.step_done(int(tokens), ended=state.global_step == state.max_steps)
+        self._reporter.step_done(int(tokens), ended=state.global_step == state.max_steps)
 
 
 def peer(contest: Contest, contestant: Contestant, rows: list[TokenSequence], channel: Any) -> Any:
-    """Trainer with peft, or TRL's SFTTrainer."""
+    """Train with Trainer and peft, or with TRL's SFTTrainer."""
     import datasets  # noqa: PLC0415 - only in the peers' environment
 
     dataset = datasets.Dataset.from_list([_columns(row) for row in rows])
@@ -167,7 +168,9 @@ def peer(contest: Contest, contestant: Contestant, rows: list[TokenSequence], ch
 
 
 def _columns(row: TokenSequence) -> dict[str, list[int]]:
-    labels = [token if taught else NOT_TAUGHT for token, taught in zip(row.tokens, row.taught, strict=True)]
+    labels = [
+        token if counts else IGNORE_INDEX for token, counts in zip(row.tokens, row.loss_mask, strict=True)
+    ]
     return {"input_ids": list(row.tokens), "labels": labels}
 
 
@@ -200,8 +203,8 @@ def _base_of_peer(contest: Contest, contestant: Contestant) -> Any:
 
 
 def _arguments(contest: Contest, contestant: Contestant, rows: list[TokenSequence]) -> dict[str, Any]:
-    """Settings that both peers have. What is not named stays at their defaults."""
-    # What TRL packs is as long as the longest row.
+    """Return the arguments of both peers. All others stay at their defaults."""
+    # TRL packs rows to the length of the longest one.
     packed = contestant.trainer == "sft" and contestant.padding_free
     mean = contest.length if packed else sum(map(len, rows)) / len(rows)
     return {

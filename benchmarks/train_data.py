@@ -1,4 +1,4 @@
-"""The rows that every contestant trains on, and those that none has seen."""
+"""Token rows for the training benchmarks: those to train on, and held-out ones."""
 
 import json
 import random
@@ -7,27 +7,27 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from training_code.data import TokenSequence, prepare
-from training_code.model import end_tokens, load_tokenizer
+from storyloom_jobs.lora_model import end_tokens, load_tokenizer
+from storyloom_jobs.tokenization import TokenSequence, tokenize
 
 
 def write_rows(rows: Sequence[TokenSequence], path: Path) -> None:
-    """Write rows for `read_rows`."""
+    """Write rows to a file that `read_rows` reads."""
     path.write_text(json.dumps([asdict(row) for row in rows]), encoding="utf-8")
 
 
 def read_rows(path: Path) -> list[TokenSequence]:
-    """The rows of a file."""
+    """Read the rows of a file."""
     rows = json.loads(path.read_text(encoding="utf-8"))
-    return [TokenSequence(tuple(row["tokens"]), tuple(row["taught"])) for row in rows]
+    return [TokenSequence(tuple(row["tokens"]), tuple(row["loss_mask"])) for row in rows]
 
 
-def rows_of(
+def sample_rows(
     examples: Sequence[dict[str, Any]], base: Any, folder: Path, length: int, *, tokens: int
 ) -> list[TokenSequence]:
-    """A sample of the examples' rows for a base model, of about so many tokens; the same each time."""
+    """Sample the examples' rows up to a number of tokens; the same rows each time."""
     tokenizer = load_tokenizer(folder)
-    rows = prepare(examples, tokenizer, end_tokens(base, tokenizer), length)
+    rows = tokenize(examples, tokenizer, end_tokens(base, tokenizer), length)
     random.Random(17).shuffle(rows)  # noqa: S311 (not a secret)
     sample, count = [], 0
     for row in rows:
@@ -39,9 +39,10 @@ def rows_of(
 
 
 def random_rows(vocabulary: int, length: int, count: int) -> list[TokenSequence]:
-    """Rows of random tokens, all taught but the first, for a base model of random weights."""
-    draw = random.Random(17)  # noqa: S311 (not a secret)
-    taught = (False, *[True] * (length - 1))
+    """Make rows of random tokens; all but the first token count in the loss."""
+    generator = random.Random(17)  # noqa: S311 (not a secret)
+    loss_mask = (False, *[True] * (length - 1))
     return [
-        TokenSequence(tuple(draw.randrange(vocabulary) for _ in range(length)), taught) for _ in range(count)
+        TokenSequence(tuple(generator.randrange(vocabulary) for _ in range(length)), loss_mask)
+        for _ in range(count)
     ]

@@ -1,8 +1,9 @@
-"""Tokens a second on a GPU, in the shapes of models that people fine-tune, against Trainer and TRL.
+"""Compares training speed on a GPU with Trainer and TRL, in the shapes of models that people fine-tune.
 
-    python -m benchmarks.train_gpu --peers PYTHON [--shapes NAME …] [--methods lora qlora] [--tiny]
+    PYTHONPATH=training_code python -m benchmarks.train_gpu --peers PYTHON [--shapes NAME …] [--methods lora
+    qlora] [--tiny]
 
-The weights are random: what they are does not change the speed, and nothing has to be fetched. `--tiny` runs
+The weights are random: they do not change the speed, and nothing has to be downloaded. `--tiny` runs
 the same code on a CPU with a shape of a few hundred thousand weights, to see that it works and no more.
 """
 
@@ -22,23 +23,22 @@ import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from benchmarks.train_data import random_rows, read_rows, write_rows
-from benchmarks.train_limit import MatrixRate, needed_per_token
-from benchmarks.train_turns import CHECKOUT, Contest, Contestant, Process
-from training_code.machine import peak_flops
-from training_code.precision import Numerics
+from benchmarks.train_limit import MatmulRate, needed_flops_per_token
+from benchmarks.train_turns import CHECKOUT, Contest, Contestant, ContestantProcess
+from storyloom_jobs.hardware import PrecisionConfig, peak_flops
 
 TOKENIZER = CHECKOUT / ".cache" / "base-model"
 STEPS = 17
-"""The first warms up, the next four are not counted, then three turns of four."""
+"""One warm-up step, four that are not counted, then three turns of four."""
 TURNS = (5, 9, 13, 17)
-OF_PEAK, TIMES_TRAINER = 0.55, 1.5
-"""What is aimed at with LoRA: the share of the peak in Llama-3.2-1B's shape, and times Trainer's speed."""
-AIMED = "Llama-3.2-1B"
+MIN_PEAK_SHARE, TIMES_TRAINER = 0.55, 1.5
+"""Targets with LoRA: the share of the GPU's peak in the shape below, and times Trainer's speed."""
+PEAK_SHAPE = "Llama-3.2-1B"
 
 
 @dataclass(frozen=True)
-class Shape:
-    """A base model's sizes, as its published config says."""
+class ModelShape:
+    """Sizes of a base model, from its published config."""
 
     model_type: str
     hidden_size: int
@@ -53,16 +53,16 @@ class Shape:
 
 
 SHAPES = {
-    "SmolLM2-1.7B": Shape("llama", 2048, 8192, 24, 32, 32, 64, 49152),
-    "Llama-3.2-1B": Shape("llama", 2048, 8192, 16, 32, 8, 64, 128256),
-    "Qwen3-4B": Shape("qwen3", 2560, 9728, 36, 32, 8, 128, 151936),
+    "SmolLM2-1.7B": ModelShape("llama", 2048, 8192, 24, 32, 32, 64, 49152),
+    "Llama-3.2-1B": ModelShape("llama", 2048, 8192, 16, 32, 8, 64, 128256),
+    "Qwen3-4B": ModelShape("qwen3", 2560, 9728, 36, 32, 8, 128, 151936),
 }
-TINY = {"tiny": Shape("llama", 64, 128, 2, 4, 2, 16, 49152)}
-"""With the tokenizer's whole vocabulary."""
+TINY = {"tiny": ModelShape("llama", 64, 128, 2, 4, 2, 16, 49152)}
+"""It has the tokenizer's whole vocabulary."""
 
 
 def contestants() -> list[Contestant]:
-    """We, and each peer as its users run it; TRL also without recomputing activations."""
+    """Return our trainer, and each peer as its users run it; TRL also without recomputing activations."""
     return [
         Contestant("Storyloom", "storyloom", "bf16"),
         Contestant("Trainer", "trainer", "bf16"),
@@ -71,8 +71,8 @@ def contestants() -> list[Contestant]:
     ]
 
 
-def make_base(shape: Shape, folder: Path, device: torch.device) -> None:
-    """Write a model of random weights in bf16, with a tokenizer, which only the peers' classes ask for."""
+def make_base(shape: ModelShape, folder: Path, device: torch.device) -> None:
+    """Write a model with random weights in bf16, and a tokenizer, which the peers' classes need."""
     values = asdict(shape)
     config: Any = AutoConfig.for_model(values.pop("model_type"), **values)
     with device:
@@ -82,10 +82,10 @@ def make_base(shape: Shape, folder: Path, device: torch.device) -> None:
 
 
 def measure(contest: Contest, contestant: Contestant, python: str) -> dict[str, Any]:
-    """Tokens a second of one contestant, at the median, and its memory; an error where it could not run."""
+    """Measure one contestant's median tokens per second and its memory; return an error if it failed."""
     process = None
     try:
-        process = Process(python, contest, contestant, {**os.environ, "HF_HUB_OFFLINE": "1"})
+        process = ContestantProcess(python, contest, contestant, {**os.environ, "HF_HUB_OFFLINE": "1"})
         for number in TURNS:
             process.train(min(1.0, number / process.steps))
         process.finish()
@@ -106,14 +106,14 @@ def measure(contest: Contest, contestant: Contestant, python: str) -> dict[str, 
 
 
 def run_shape(
-    name: str, base: Path, contest: Contest, peers: str, numerics: Numerics
+    name: str, base: Path, contest: Contest, peers: str, precision: PrecisionConfig
 ) -> list[dict[str, Any]]:
-    """Measure all contestants on one base, one after another: the GPU's memory is each one's own."""
+    """Measure all contestants on one base model, one after another: each needs the whole GPU."""
     rows = read_rows(Path(contest.rows))
-    needed = needed_per_token(base, rows, contest.rank)
-    rate = MatrixRate(base, contest.batch_tokens, numerics.device, numerics.dtype)
+    needed = needed_flops_per_token(base, rows, contest.rank)
+    rate = MatmulRate(base, contest.batch_tokens, precision.device, precision.dtype)
     rate.measure()
-    peak = peak_flops(numerics)
+    peak = peak_flops(precision)
     method = "QLoRA" if contest.quantized else "LoRA"
     results = []
     for contestant in contestants():
@@ -137,7 +137,7 @@ def run_shape(
 
 
 def main() -> None:
-    """Measure, and say whether what is aimed at was reached."""
+    """Measure everything; exit with 0 if the targets are reached."""
     given = _arguments()
     if not given.tiny and not torch.cuda.is_available():
         raise SystemExit(
@@ -146,7 +146,7 @@ def main() -> None:
         )
     transformers.utils.logging.disable_progress_bar()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    numerics = Numerics(device, torch.bfloat16)
+    precision = PrecisionConfig(device, torch.bfloat16)
     shapes = TINY if given.tiny else {name: SHAPES[name] for name in given.shapes}
     methods = [method for method in given.methods if method == "lora" or _has_bitsandbytes()]
     length = 64 if given.tiny else 2048
@@ -166,7 +166,7 @@ def main() -> None:
             )
             for method in methods:
                 contested = replace(contest, quantized=method == "qlora")
-                results += run_shape(name, base, contested, given.peers, numerics)
+                results += run_shape(name, base, contested, given.peers, precision)
     missed = [] if given.tiny else _missed(results)
     print(json.dumps({"results": results, "missed": missed}))
     raise SystemExit(1 if missed or any("error" in result for result in results) else 0)
@@ -185,7 +185,7 @@ def _missed(results: list[dict[str, Any]]) -> list[str]:
         trainer = speeds[shape, "LoRA", "Trainer"]
         if trainer and result["tokens_per_second"] < TIMES_TRAINER * trainer:
             missed.append(f"{shape}: {result['tokens_per_second'] / trainer:.2f} times Trainer")
-        if shape == AIMED and (result["of_peak"] or 0.0) < OF_PEAK:
+        if shape == PEAK_SHAPE and (result["of_peak"] or 0.0) < MIN_PEAK_SHARE:
             missed.append(f"{shape}: {result['of_peak'] or 0.0:.0%} of the peak")
     return missed
 

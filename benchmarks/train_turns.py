@@ -1,7 +1,7 @@
-"""Contestants take turns: each is a process that trains some steps when it is told to, and waits between.
+"""Contestants train in turns: each is a process that trains some steps on request and waits in between.
 
-So they all run within the same minutes, whatever else the machine does then, and each keeps what a training
-keeps: its compiled kernels, its memory, its optimiser.
+So all run within the same minutes, under the same load of the machine, and each keeps its compiled kernels,
+its memory and its optimiser.
 """
 
 import json
@@ -19,98 +19,100 @@ from typing import IO, Any, Literal, NoReturn
 import torch
 from torch import distributed
 
-from training_code import processors
-from training_code.machine import memory_used
+from storyloom_jobs.cpu import resources
+from storyloom_jobs.hardware import peak_memory_gib
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-PROFILED = 12
-"""Operations named in a profile."""
+TRAINING_CODE = CHECKOUT / "training_code"
+PROFILED_OPERATIONS = 12
+"""Operations listed in a profile."""
 
 
 @dataclass(frozen=True)
 class Contest:
-    """What is the same for all."""
+    """Settings that are the same for all contestants."""
 
     base: str
     """Folder of the base model."""
     rows: str
-    """File of the rows that everybody trains on once, see `train_data`."""
+    """File of the rows that each contestant trains on once, see `train_data`."""
     scratch: str
     length: int
     """Tokens of the longest row."""
     batch_tokens: int
-    """Of one step, as nearly as a trainer can."""
+    """Tokens of one step, as closely as a trainer allows."""
     rank: int = 16
     learning_rate: float = 1e-3
-    """At its highest, which is at once; it falls along a cosine."""
+    """Learning rate of the first step; it falls along a cosine."""
     seed: int = 17
     quantized: bool = False
-    """Whether the frozen base is kept in 4 bits."""
+    """Whether the frozen base model is kept in 4 bits."""
 
 
 Trainer = Literal["storyloom", "trainer", "sft"]
 Precision = Literal["fp32", "bf16", "bf16 weights", "bf16 autocast"]
-"""Weights and products in fp32; both in bf16; only the weights, without autocast; only the products."""
+"""Weights and matrix products in fp32; both in bf16; only the weights in bf16; only the products
+(autocast)."""
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """Who trains, and how."""
+    """A trainer and its settings."""
 
     name: str
     trainer: Trainer
     precision: Precision
     helped: bool = False
-    """Whether it gets the tricks of ours that need no change to its code."""
+    """Whether it gets those of our optimisations that need no change to its code."""
     compiled: bool = False
     checkpointed: bool = False
-    """Whether activations are computed again in the backward pass."""
+    """Whether activations are recomputed in the backward pass."""
     padding_free: bool = False
-    """Whether it puts rows one after another (Trainer's flattening collator, TRL's packing)."""
+    """Whether it packs rows without padding (Trainer's flattening collator, TRL's packing)."""
     processes: int = 1
-    """That train together, each with its share of the processors, as torchrun would start them."""
+    """Processes that train together, each with its share of the processors, as torchrun would start them."""
 
     @property
     def folder(self) -> str:
-        """A name for its files."""
+        """Return the name of its files."""
         return self.name.lower().replace(" ", "-").replace(",", "")
 
 
 @dataclass(frozen=True)
-class Turn:
-    """What was done in one turn."""
+class TrainingTurn:
+    """Result of one turn."""
 
     tokens: int
-    """That are not padding."""
+    """Tokens without padding."""
     seconds: float
     cpu_seconds: float
-    """Of all threads of all its processes."""
+    """Processor time of all threads of all its processes."""
     memory_gib: float
-    """At its most so far: of the GPU where there is one, else of all its processes."""
+    """Peak memory so far: of the GPU if there is one, otherwise of all its processes."""
     ended: bool
     """Whether all rows have been trained on."""
     profile: list[tuple[str, float]]
-    """Names of operations and their share of the time, where it was asked for."""
+    """Operations and their share of the time, if a profile was requested."""
 
     @property
     def speed(self) -> float:
-        """Tokens a second."""
+        """Return the tokens per second."""
         return self.tokens / self.seconds
 
     @property
     def speed_of_two_cores(self) -> float:
-        """Tokens in two seconds of one core: what two cores would do if nothing else ran."""
+        """Return the tokens per two seconds of processor time: the speed of two cores if nothing else ran."""
         return 2 * self.tokens / self.cpu_seconds
 
 
-class Turns:
-    """The contestant's side. The first turn is its warm-up, of one step, and begins by itself.
+class TurnReporter:
+    """The contestant's side of the turns. The first turn is a warm-up of one step, which begins by itself.
 
-    Of several processes each has one; the first reports, and tells the others when to go on.
+    If several processes train together, each has a reporter; the first one reports and broadcasts the orders.
     """
 
     def __init__(self, steps: int, channel: IO[str] | None) -> None:
-        """`steps`: of the whole training; `channel`: where turns are reported, None in all but the first."""
+        """Begin the warm-up; `channel` is None in all processes but the first."""
         self._channel = channel
         self._left = 1
         self._send({"steps": steps})
@@ -118,7 +120,7 @@ class Turns:
 
     @classmethod
     def take_channel(cls) -> IO[str] | None:
-        """The standard output, for reports alone: whatever else is printed goes to the error output."""
+        """Reserve the standard output for reports; everything else that is printed goes to stderr."""
         if int(os.environ.get("RANK", "0")):
             return None
         channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -126,7 +128,7 @@ class Turns:
         return channel
 
     def step_done(self, tokens: int, *, ended: bool = False) -> None:
-        """Count one step of so many tokens; waits here when it was the turn's last."""
+        """Count one step; at the end of a turn, report it and wait for the next order."""
         self._tokens += tokens
         self._left -= 1
         if self._left and not ended:
@@ -135,8 +137,8 @@ class Turns:
         seconds, cpu_seconds = time.perf_counter() - self._started, time.process_time() - self._cpu_started
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         profile = self._profiled()
-        cpu_seconds, memory = _sums(cpu_seconds, memory_used(device))
-        turn = Turn(self._tokens, seconds, cpu_seconds, memory, ended, profile)
+        cpu_seconds, memory = _sum_over_processes(cpu_seconds, peak_memory_gib(device))
+        turn = TrainingTurn(self._tokens, seconds, cpu_seconds, memory, ended, profile)
         self._send(asdict(turn))
         if not ended:
             order = self._next_order()
@@ -162,7 +164,7 @@ class Turns:
         self._profiler.stop()
         times = {event.key: event.self_cpu_time_total for event in self._profiler.key_averages()}
         whole = sum(times.values())
-        most = sorted(times, key=times.__getitem__, reverse=True)[:PROFILED]
+        most = sorted(times, key=times.__getitem__, reverse=True)[:PROFILED_OPERATIONS]
         return [(name, times[name] / whole) for name in most]
 
     def _send(self, message: dict[str, Any]) -> None:
@@ -170,17 +172,20 @@ class Turns:
             print(json.dumps(message), file=self._channel, flush=True)
 
 
-class Process:
-    """The benchmark's side of one contestant."""
+class ContestantProcess:
+    """The benchmark's side of the turns: starts one contestant and sends its orders."""
 
     def __init__(
         self, python: str, contest: Contest, contestant: Contestant, environment: Mapping[str, str]
     ) -> None:
-        """Start it and wait until it has trained its first step."""
+        """Start the contestant, and wait until it has trained its first step."""
         self.contestant = contestant
-        self.turns: list[Turn] = []
+        self.turns: list[TrainingTurn] = []
         self._log = Path(contest.scratch) / f"{contestant.folder}.log"
-        team = [{**environment, **more} for more in _team_variables(contestant.processes)]
+        environments = [
+            {**environment, "PYTHONPATH": str(TRAINING_CODE), **more}
+            for more in _torchrun_variables(contestant.processes)
+        ]
         settings = json.dumps({"contest": asdict(contest), "contestant": asdict(contestant)})
         command = [python, "-m", "benchmarks.train_contestants", settings]
         with self._log.open("w", encoding="utf-8") as log:
@@ -188,23 +193,23 @@ class Process:
                 subprocess.Popen(
                     command, cwd=CHECKOUT, env=more, stdin=subprocess.DEVNULL, stdout=log, stderr=log
                 )
-                for more in team[1:]
+                for more in environments[1:]
             ]
             self._process = subprocess.Popen(
                 command,
                 cwd=CHECKOUT,
-                env=team[0],
+                env=environments[0],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
             )
         self.steps: int = self._receive()["steps"]
-        self.warm_up = Turn(**self._receive())
+        self.warm_up = TrainingTurn(**self._receive())
         self._steps_done = 1
 
-    def train(self, until: float, *, profile: bool = False) -> Turn | None:
-        """Train until this share of all steps is done; None where it is already."""
+    def train(self, until: float, *, profile: bool = False) -> TrainingTurn | None:
+        """Train until this share of all steps is done; return None if it is done already."""
         steps = round(until * self.steps) - self._steps_done
         if steps <= 0 or (self.turns and self.turns[-1].ended):
             return None
@@ -214,32 +219,32 @@ class Process:
             self._process.stdin.flush()
         except BrokenPipeError:
             self._fail()
-        turn = Turn(**self._receive())
+        turn = TrainingTurn(**self._receive())
         self._steps_done += steps
         if not profile:
             self.turns.append(turn)
         return turn
 
     def finish(self) -> None:
-        """Wait until it has saved its adapter."""
+        """Wait until the contestant has saved its adapter."""
         if self._process.wait(timeout=120):
             self._fail()
 
     def stop(self) -> None:
-        """End it, wherever it is."""
-        everyone: list[subprocess.Popen[Any]] = [self._process, *self._others]
-        for process in everyone:
+        """Kill the contestant's processes."""
+        processes: list[subprocess.Popen[Any]] = [self._process, *self._others]
+        for process in processes:
             process.kill()
             process.wait()
 
     @property
     def memory_gib(self) -> float:
-        """At its most."""
+        """Return the peak memory."""
         return max(turn.memory_gib for turn in [self.warm_up, *self.turns])
 
     @property
     def tokens(self) -> int:
-        """Measured ones, without the warm-up and what was profiled."""
+        """Count the measured tokens, without the warm-up and the profiled turn."""
         return sum(turn.tokens for turn in self.turns)
 
     def _receive(self) -> dict[str, Any]:
@@ -257,8 +262,8 @@ class Process:
         raise SystemExit(f"{self.contestant.name} ended with status {status}.{hint}\n{tail}")
 
 
-def _team_variables(processes: int) -> list[dict[str, str]]:
-    """What torchrun would put into each process's environment; nothing for a single one."""
+def _torchrun_variables(processes: int) -> list[dict[str, str]]:
+    """Return the environment variables that torchrun sets in each process; none for a single process."""
     if processes == 1:
         return [{}]
     with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -268,13 +273,13 @@ def _team_variables(processes: int) -> list[dict[str, str]]:
         "LOCAL_WORLD_SIZE": str(processes),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
-        "OMP_NUM_THREADS": str(processors.threads_of_each(processes)),
+        "OMP_NUM_THREADS": str(resources.threads_per_process(processes)),
     }
     return [{**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)]
 
 
-def _sums(*values: float) -> list[float]:
-    """Each value summed over the processes that train together."""
+def _sum_over_processes(*values: float) -> list[float]:
+    """Sum each value over the processes that train together."""
     if not distributed.is_initialized():
         return list(values)
     together = torch.tensor(values, dtype=torch.float64)

@@ -1,9 +1,9 @@
-"""How long the files take that took longest, at one size and twice that, and how much confinement costs.
+"""Measures the files that once took longest, at one size and at twice that size, and the cost of confinement.
 
     python -m benchmarks.worst_files
 
-Each is made at run time and read in this process, by its processor's clock. Then short stories are read in
-this process and by the one that confines what a file may take.
+Each file is made at run time and read in this process; the processor time counts. Then short stories are read
+in this process and in the reading process, which limits the time and memory of a file.
 """
 
 import io
@@ -18,25 +18,25 @@ from types import FrameType
 from fpdf import FPDF
 
 from benchmarks.corpus import Corpus
-from stories.confinement import ReadingProcess
-from stories.models import Source
-from stories.names import find_names
-from stories.passages import passages
-from stories.reading import read_file
-from stories.windows import cut
+from stories.dataset.names import find_names
+from stories.dataset.passages import passages
+from stories.dataset.windows import cut_windows
+from stories.reading.file_reader import read_file
+from stories.reading.sandbox import ReadingProcess
+from stories.records import Source
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 _PROSE = "The lantern in the harbour went out before the ship had come in, and nobody saw."
-_MOST_SECONDS = 120
+_TIMEOUT_SECONDS = 120
 _SHORT_STORIES = 500
 
 
 class _TooSlowError(BaseException):
-    """A file took longer than anybody waits for."""
+    """A file took longer than the time limit."""
 
 
 def _letters(size: int) -> bytes:
-    """One page of single letters, some of them large."""
+    """Make a PDF of one page with single letters, some of them large."""
     page = FPDF(unit="pt", format=(600, 800))
     page.add_page()
     for number in range(size // 12):
@@ -51,7 +51,7 @@ def _read(name: str) -> Callable[[bytes], object]:
 
 def _prepare(content: bytes) -> None:
     text = content.decode()
-    cut(text, 2000, "en")
+    cut_windows(text, 2000, "en")
     passages(text)
     find_names(text, "en")
 
@@ -95,7 +95,7 @@ def _limit() -> Iterator[None]:
         raise _TooSlowError
 
     before = signal.signal(signal.SIGPROF, ring)
-    signal.setitimer(signal.ITIMER_PROF, _MOST_SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, _TIMEOUT_SECONDS)
     try:
         yield
     finally:
@@ -109,7 +109,7 @@ def _seconds(work: Callable[[bytes], object], content: bytes) -> str:
         with _limit():
             work(content)
     except _TooSlowError:
-        return f"over {_MOST_SECONDS}"
+        return f"over {_TIMEOUT_SECONDS}"
     return f"{time.process_time() - started:.2f}"
 
 
@@ -127,11 +127,11 @@ def _confined(folder: Path) -> None:
         process.read(Source(key=file.name), file, file.stat().st_size, io.BytesIO())
     confined = time.perf_counter() - started
     process.close()
-    print(f"\n{len(files)} short stories: {alone:.2f} s here, {confined:.2f} s by the process that confines")
+    print(f"\n{len(files)} short stories: {alone:.2f} s here, {confined:.2f} s in the reading process")
 
 
 def main() -> None:
-    """Measure, and print a table."""
+    """Measure all cases, and print a table."""
     _read("warm.txt")(_PROSE.encode() * 20)
     print("| file | kB | s | s at twice the size |\n|---|---|---|---|")
     for what, (work, make, size) in CASES.items():

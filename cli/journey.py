@@ -1,4 +1,4 @@
-"""The whole way in one command: start, deploy, drop the stories in, follow the run, chat."""
+"""The whole way in one command: start, deploy, upload the stories, follow the run, chat."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
-from cli.api import Answer, StoryloomApi
-from cli.connection import sign_in
-from cli.errors import CommandError
-from cli.progress import follow_run, wait_for_new_run
+from cli.api.client import ChatReply, StoryloomApi
+from cli.api.connection import sign_in
+from cli.console import CommandError
+from cli.run_progress import follow_run, wait_for_new_run
 from cli.stories_folder import story_files
 from local.aws.account.account_file import Profile
 from local.cloud import LocalCloud
@@ -32,14 +32,14 @@ WATCH_SECONDS = 1.0
 """How often a command that stays up looks whether its cloud still runs."""
 TAKE_DOWN_SECONDS = 10.0
 DEMO_SETTINGS = {"max_training_minutes": "2"}
-"""So that the whole way takes under six minutes; `make run`, whose model is talked with, trains for three."""
+"""Keeps the demo under six minutes; `make run`, whose model people chat with, trains for three minutes."""
 DEMO_TOKENS = 160
-"""Enough to hear the voice; two cores write about ten tokens a second."""
+"""Enough to recognise the voice; two cores write about ten tokens a second."""
 
 
 @dataclass(frozen=True)
-class Places:
-    """Where a local cloud lives, on which ports, and settings of its app beside the local ones."""
+class LocalCloudConfig:
+    """The folders, ports and account of a local cloud, and settings of its app beside the local ones."""
 
     checkout: Path
     state: Path
@@ -49,12 +49,12 @@ class Places:
     account: Profile = "usual"
 
     def cloud(self) -> LocalCloud:
-        """The local cloud of these places, not started."""
+        """Make the local cloud of this configuration, without starting it."""
         return LocalCloud(self.checkout, self.state, self.port, self.page_port, self.context, self.account)
 
 
-def free_port(preferred: int) -> int:
-    """`preferred` where nobody listens on it, else a port that the system gives."""
+def port_or_free_port(preferred: int) -> int:
+    """Return `preferred` if the port is free, else a free one that the system chooses."""
     for candidate in (preferred, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -67,9 +67,9 @@ def free_port(preferred: int) -> int:
 
 
 @contextmanager
-def running_cloud(places: Places, console: Console) -> Iterator[LocalCloud]:
-    """Start a local cloud, deploy the app to it, and stop it at the end of the block, whatever happens."""
-    cloud = places.cloud()
+def running_cloud(config: LocalCloudConfig, console: Console) -> Iterator[LocalCloud]:
+    """Yield a deployed local cloud, and stop it at the end of the block, whatever happens in it."""
+    cloud = config.cloud()
     supervisor = None
     try:
         start_and_deploy(cloud, console)
@@ -103,7 +103,7 @@ def stay_up(cloud: LocalCloud) -> None:
 
 
 def start_and_deploy(cloud: LocalCloud, console: Console) -> None:
-    """Brings AWS on this machine up and deploys the app to it, saying what it does and how long it took."""
+    """Start AWS on this machine and deploy the app to it; print each step and how long it took."""
     started = time.monotonic()
     with console.status("starting AWS on this machine"):
         cloud.up()
@@ -115,7 +115,7 @@ def start_and_deploy(cloud: LocalCloud, console: Console) -> None:
 
 
 class _DeployLines:
-    """Of the CDK's many lines a person sees the newest; what stays is a line a stack."""
+    """Shows the newest of the CDK's many lines, and prints one line for each stack."""
 
     def __init__(self, console: Console, show: Callable[[str], None]) -> None:
         self._console = console
@@ -128,14 +128,14 @@ class _DeployLines:
             self._console.print(f"  {words}", highlight=False, markup=False)
 
 
-def signed_in(cloud: LocalCloud) -> StoryloomApi:
-    """The API as the first person of a local cloud."""
+def signed_in_api(cloud: LocalCloud) -> StoryloomApi:
+    """Sign in to a local cloud as its first person; return the API."""
     record = cloud.status()
     return StoryloomApi(sign_in(record["url"], record["sign_in"]["email"], record["sign_in"]["password"]))
 
 
-def drop_stories(api: StoryloomApi, folder: Path, console: Console) -> int:
-    """Uploads every file of a folder with a progress bar; gives how many there were."""
+def upload_stories(api: StoryloomApi, folder: Path, console: Console) -> int:
+    """Upload every file of a folder with a progress bar; return how many there were."""
     files = story_files(folder)
     total = sum(path.stat().st_size for path, _ in files)
     with Progress(
@@ -148,7 +148,7 @@ def drop_stories(api: StoryloomApi, folder: Path, console: Console) -> int:
             with path.open("rb") as content:
                 api.upload(progress.wrap_file(content, task_id=task), path.stat().st_size, name)
 
-        # Small files wait for answers most of the time.
+        # A small file takes a round trip and hardly any sending.
         with ThreadPoolExecutor(UPLOADS_AT_ONCE) as pool:
             for _ in pool.map(upload, files):
                 pass
@@ -156,11 +156,11 @@ def drop_stories(api: StoryloomApi, folder: Path, console: Console) -> int:
     return len(files)
 
 
-def drop_and_follow(api: StoryloomApi, folder: Path, console: Console) -> dict[str, Any]:
-    """Drops a folder in, waits for the run that it starts, follows it to its end and gives its record."""
+def upload_and_follow(api: StoryloomApi, folder: Path, console: Console) -> dict[str, Any]:
+    """Upload a folder, wait for the run that it starts, follow it to its end; return its record."""
     known = {run["run_id"] for run in api.runs()}
-    drop_stories(api, folder, console)
-    with console.status("waiting for the bucket to be quiet"):
+    upload_stories(api, folder, console)
+    with console.status("waiting for the run to start"):
         run_id = wait_for_new_run(api, known, timeout_s=120)
     console.print(f"run {run_id}", highlight=False)
     return follow_run(api, run_id, console, RUN_TIMEOUT_S)
@@ -168,38 +168,38 @@ def drop_and_follow(api: StoryloomApi, folder: Path, console: Console) -> dict[s
 
 def ask(
     api: StoryloomApi, prompt: str, console: Console, model: str = "storyloom", max_tokens: int = 400
-) -> Answer:
-    """Asks once, printing the answer as it comes."""
-    for piece, answer in api.chat([{"role": "user", "content": prompt}], model, max_tokens):
+) -> ChatReply:
+    """Ask once, and print the reply as it arrives."""
+    for piece, reply in api.chat([{"role": "user", "content": prompt}], model, max_tokens):
         console.print(piece, end="", highlight=False, markup=False, soft_wrap=True)
-        if answer is not None:
+        if reply is not None:
             console.print()
-            return answer
-    raise CommandError("The model gave no answer.", "Look at `storyloom runs`, and ask again.")
+            return reply
+    raise CommandError("The model returned an empty reply.", "Look at `storyloom runs`, and ask again.")
 
 
-def demo(places: Places, stories: Path, console: Console) -> str:
-    """`make demo`: the journey without staying up. Gives its result as one JSON line.
+def demo(config: LocalCloudConfig, stories: Path, console: Console) -> str:
+    """Go the whole way once, then stop the cloud (`make demo`); return the result as one JSON line.
 
     Raises:
         CommandError: the run did not end with a model that answers.
     """
-    story_files(stories)  # a wrong folder is said before anything is started
-    shutil.rmtree(places.state, ignore_errors=True)
+    story_files(stories)  # refuses a wrong folder before anything is started
+    shutil.rmtree(config.state, ignore_errors=True)
     started = time.monotonic()
-    with running_cloud(places, console) as cloud:
-        api = signed_in(cloud)
-        run = drop_and_follow(api, stories, console)
+    with running_cloud(config, console) as cloud:
+        api = signed_in_api(cloud)
+        run = upload_and_follow(api, stories, console)
         if run["status"] != "succeeded":
             raise CommandError(f"The run ended as {run['status']}: {run.get('message', '')}")
-        answer = ask(api, PROMPT, console, max_tokens=DEMO_TOKENS)
-        result = demo_result(run, answer, time.monotonic() - started)
-    shutil.rmtree(places.state, ignore_errors=True)
+        reply = ask(api, PROMPT, console, max_tokens=DEMO_TOKENS)
+        result = demo_result(run, reply, time.monotonic() - started)
+    shutil.rmtree(config.state, ignore_errors=True)
     return json.dumps(result, ensure_ascii=False)
 
 
-def demo_result(run: dict[str, Any], answer: Answer, seconds: float) -> dict[str, Any]:
-    """What `make demo` ends with: the seconds of each state add up its visits."""
+def demo_result(run: dict[str, Any], reply: ChatReply, seconds: float) -> dict[str, Any]:
+    """Return what `make demo` prints last; the seconds of a state are those of all its visits."""
     steps: dict[str, float] = {}
     for state in run["states"]:
         steps[state["name"]] = round(steps.get(state["name"], 0.0) + (state.get("seconds") or 0.0), 1)
@@ -212,8 +212,8 @@ def demo_result(run: dict[str, Any], answer: Answer, seconds: float) -> dict[str
         "base_perplexity": run["base_perplexity"],
         "tuned_perplexity": run["tuned_perplexity"],
         "prompt": PROMPT,
-        "reply": answer.text,
-        "first_token_s": round(answer.first_token_s, 3),
-        "last_token_s": round(answer.last_token_s, 3),
+        "reply": reply.text,
+        "first_token_s": round(reply.first_token_s, 3),
+        "last_token_s": round(reply.last_token_s, 3),
         "seconds": round(seconds, 1),
     }

@@ -9,7 +9,7 @@ from aws_cdk import Aws
 
 from stacks.request_limits import WITHOUT_NETWORK, only_instances
 from stacks.settings import Settings
-from stories.estimate import GRACE_MINUTES, LONGEST_EVALUATION_MINUTES, SPOT_WAIT_HOURS
+from stories.dataset.training_plan import GRACE_MINUTES, LONGEST_EVALUATION_MINUTES, SPOT_WAIT_HOURS
 
 _JOBS = "$.assembled.jobs"
 _MINUTE = 60
@@ -113,7 +113,7 @@ def evaluate_state(settings: Settings, role_arn: str, image: str) -> dict[str, A
         "RoleArn": role_arn,
         "AppSpecification": {
             "ImageUri": image,
-            "ContainerEntrypoint": ["python3", "/opt/ml/processing/input/code/evaluate.py"],
+            "ContainerEntrypoint": ["python3", "/opt/ml/processing/input/code/evaluate_models.py"],
         },
         "ProcessingInputs.$": f"{_JOBS}.processing_inputs",
         "ProcessingOutputConfig": {

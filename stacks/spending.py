@@ -4,11 +4,7 @@ import json
 
 from stacks.functions import Function
 from stacks.settings import Settings
-from stories.estimate import (
-    GRACE_MINUTES,
-    LONGEST_EVALUATION_MINUTES,
-    SPOT_WAIT_HOURS,
-)
+from stories.dataset.training_plan import GRACE_MINUTES, LONGEST_EVALUATION_MINUTES, SPOT_WAIT_HOURS
 
 
 def grant_write_ledger(function: Function, settings: Settings, *, endpoint: bool = False) -> None:

@@ -23,12 +23,13 @@ from stacks.references import Storage
 from stacks.sagemaker_jobs import evaluate_state, job_limits, longest_training_wait, train_state, tune_state
 from stacks.settings import Settings
 from stacks.states import choice, ending
+from stories.format_list import usual_endings
 
 _MINUTE = 60
 _ENDPOINT_POLL_SECONDS = 5
 _NO_STORIES = (
     "The bucket has no stories yet, so nothing was trained and nothing was spent on a GPU. "
-    "Drop .txt, .md, .jsonl or .zip files into it: a run starts by itself."
+    f"Drop {usual_endings()} files into it: a run starts by itself."
 )
 
 # What Lambda answers while it is busy or changing; the function has not run then, or may run again.

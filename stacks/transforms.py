@@ -9,7 +9,7 @@ from stacks.functions import Function
 from stacks.permissions import allow, arn, may_pass
 from stacks.request_limits import WITHOUT_NETWORK, only_instances
 from stacks.settings import Settings
-from stories.estimate import answer_tokens_per_second
+from stories.dataset.training_plan import answer_tokens_per_second
 
 LONGEST_PACKING = Duration.minutes(15)
 """As long as Lambda lets a function be: a model of 8 billion parameters is 16 GB to read and to write."""

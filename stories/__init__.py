@@ -1,4 +1,4 @@
-"""The library that turns files of stories into a dataset: read, clean, split, build examples, report.
+"""Turn files of stories into a dataset: read them, clean them, split them, make examples, write a report.
 
-No AWS in it: files come in as binary streams, the dataset goes out as files.
+Nothing here calls AWS: files come in as binary streams, the dataset goes out as files.
 """

@@ -1,4 +1,4 @@
-"""Which language a story is in, how many words it has, and about how many tokens."""
+"""Identify the language of a text, count its words and estimate its tokens."""
 
 import math
 import re
@@ -8,20 +8,21 @@ from typing import Protocol
 
 UNKNOWN = "und"
 
-# Identifying takes time by the character, and a few hundred tell: of five samples three must agree.
+# Identification takes time for each character and needs only a few hundred: three of five samples must agree.
 _SAMPLE_CHARACTERS = 300
-_MOST_SAMPLES = 5
+_MAX_SAMPLES = 5
 _MOSTLY = 0.6
 _SURE = 0.5
-# Most stories are English, and five of these together are in no other language: of 20,000 samples of texts in
-# 104 other languages 67 had as many, all of them half English. English ones have them in 98 of 100.
+# Most stories are English, and five of these words together occur in no other language: of 20,000 samples in
+# 104 other languages 67 had five, and all of those were half English. Of English samples 98 in 100 have five.
 _ENGLISH = {
     *("the", "and", "that", "with", "she", "her", "his", "they", "were", "have", "had", "said", "you", "not"),
     *("for", "from", "would", "which", "when", "what", "this", "but", "all", "there", "could", "my", "it"),
     "was",
 }
-_FEWEST_ENGLISH = 5
-# The first of them mostly tell: of 1,500 glances at English stories 97 in 100 were certain, and all right.
+_MIN_ENGLISH = 5
+# The first characters are mostly enough: of 1,500 such samples of English stories 97 in 100 were certain, and
+# all of these were right.
 _GLANCE_CHARACTERS = 80
 _CERTAIN = 0.9
 _SHORTEST_CHARACTERS = 40
@@ -37,7 +38,7 @@ class _Identifier(Protocol):
 
 @cache
 def _identifier() -> _Identifier:
-    # Loading takes a second; a batch of files pays it once.
+    # Loading takes a second, once for a batch of files.
     from py3langid.langid import MODEL_FILE, LanguageIdentifier  # noqa: PLC0415
 
     identifier: _Identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
@@ -45,17 +46,17 @@ def _identifier() -> _Identifier:
 
 
 def identify(text: str) -> str:
-    """Return the ISO 639-1 code of a text's language, or `und` where it is too short or too mixed to tell.
+    """Return the ISO 639-1 code of a text's language, or `und` if it is too short or too mixed.
 
-    Samples from the whole text are looked at, so that a foreword in another language does not decide; the
-    language of most of them is the text's.
+    The language of most samples counts. They are spread over the whole text, so that a foreword in another
+    language does not decide.
     """
     if len(text[: 2 * _SAMPLE_CHARACTERS].strip()) < _SHORTEST_CHARACTERS:
         return UNKNOWN
-    samples = min(_MOST_SAMPLES, max(1, len(text) // _SAMPLE_CHARACTERS))
+    samples = min(_MAX_SAMPLES, max(1, len(text) // _SAMPLE_CHARACTERS))
     needed = math.ceil(samples * _MOSTLY)
     found: Counter[str] = Counter()
-    # From the middle outwards: a foreword stands at the beginning, a note at the end.
+    # From the middle outwards, because forewords and notes are at the beginning and the end.
     for number in sorted(range(samples), key=lambda number: abs(2 * number + 1 - samples)):
         start = len(text) * number // samples
         found[_identify_sample(text[start : start + _SAMPLE_CHARACTERS])] += 1
@@ -66,7 +67,7 @@ def identify(text: str) -> str:
 
 
 def _identify_sample(sample: str) -> str:
-    if len(_ENGLISH.intersection(sample.casefold().split())) >= _FEWEST_ENGLISH:
+    if len(_ENGLISH.intersection(sample.casefold().split())) >= _MIN_ENGLISH:
         return "en"
     language, confidence = _identifier().classify(sample[:_GLANCE_CHARACTERS])
     if confidence >= _CERTAIN:
@@ -76,7 +77,7 @@ def _identify_sample(sample: str) -> str:
 
 
 def count_words(text: str) -> int:
-    """Count words: what spaces separate, and every two characters of scripts written without spaces."""
+    """Count the words separated by spaces; in scripts without spaces two characters count as one word."""
     unspaced = len(_UNSPACED.findall(text))
     if not unspaced:
         return len(text.split())
@@ -84,7 +85,7 @@ def count_words(text: str) -> int:
 
 
 def estimate_tokens(text: str, language: str) -> int:
-    """Estimate how many tokens a text has, rather too many than too few.
+    """Estimate how many tokens a text has, and rather overestimate.
 
     The divisors are bytes per token of SmolLM2's vocabulary on English stories (3.6 to 4.2 measured), on
     German and French (2.4 to 2.8) and on scripts beyond Latin (1.7 to 2.4). Larger vocabularies need fewer.

@@ -1,4 +1,4 @@
-"""The account that would be deployed to: its clients, its consoles, and what its refusals mean."""
+"""The account to deploy to: its clients, its console, and what its errors mean."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cli.doctor.findings import Finding, warning
 if TYPE_CHECKING:
     import boto3
 
-PATIENCE = Config(
+CLIENT_CONFIG = Config(
     connect_timeout=5,
     read_timeout=15,
     retries={"mode": "standard", "total_max_attempts": 4},
@@ -33,7 +33,7 @@ _CONSOLES = {
 
 @dataclass
 class AwsAccount:
-    """One account in one region, as one caller sees it."""
+    """One account and region, with the caller's credentials."""
 
     session: boto3.Session
     region: str
@@ -43,23 +43,23 @@ class AwsAccount:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def client(self, service: str, region: str = "") -> Any:
-        """Return the client of a service. Sessions make clients one at a time; clients may be shared."""
+        """Return the client of a service; a session makes clients one at a time, and threads share them."""
         key = service, region or self.region
         with self._lock:
             if key not in self._clients:
                 self._clients[key] = self.session.client(  # type: ignore[call-overload]
-                    service, region_name=key[1], config=PATIENCE
+                    service, region_name=key[1], config=CLIENT_CONFIG
                 )
             return self._clients[key]
 
     @property
     def partition(self) -> str:
-        """`aws`, `aws-cn` or `aws-us-gov`."""
+        """Return `aws`, `aws-cn` or `aws-us-gov`."""
         return self.caller_arn.split(":")[1]
 
     @property
     def is_root(self) -> bool:
-        """Whether the caller is the account's root user."""
+        """Tell whether the caller is the account's root user."""
         return self.caller_arn.endswith(":root")
 
     def console(self, path: str) -> str:
@@ -74,17 +74,17 @@ def code_of(error: ClientError) -> str:
 
 
 def is_denied(error: ClientError) -> bool:
-    """Whether the caller lacks a permission."""
+    """Tell whether the caller lacks a permission."""
     return bool(_DENIED.search(code_of(error)))
 
 
-def unseen(subject: str, error: Exception, permissions: tuple[str, ...] = ()) -> Finding:
-    """Say why something could not be checked, as a warning.
+def not_checked(subject: str, error: Exception, permissions: tuple[str, ...] = ()) -> Finding:
+    """Make a warning with the reason why something could not be checked.
 
     Args:
         subject: what was to be checked.
         error: what AWS or botocore raised.
-        permissions: what the check needs, for answers that do not name the missing permission.
+        permissions: those of the check, for errors that do not name the missing permission.
     """
     if isinstance(error, ClientError):
         return _refused(subject, error, permissions)
@@ -93,7 +93,7 @@ def unseen(subject: str, error: Exception, permissions: tuple[str, ...] = ()) ->
         return warning(
             subject,
             f"could not be checked: {reason}",
-            "See whether this machine reaches AWS (network, proxy, VPN), and run the command again.",
+            "Check that this machine can reach AWS (network, proxy, VPN), and run the command again.",
         )
     return warning(
         subject,
@@ -110,7 +110,7 @@ def _refused(subject: str, error: ClientError, permissions: tuple[str, ...]) -> 
         return warning(
             subject,
             f"could not be checked: the caller lacks the permission {missing}",
-            f"Have {missing} allowed, or look at it yourself (docs/deploying.md says where).",
+            f"Ask for the permission {missing}, or check by hand as docs/deploying.md describes.",
         )
     if _THROTTLED.search(code_of(error)):
         return warning(

@@ -1,4 +1,4 @@
-"""The base model: whether Hugging Face has it, and gives it to this owner."""
+"""Checks of the base model: whether Hugging Face has it, and whether your token may read it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import httpx
 from botocore.exceptions import ClientError
 
-from cli.doctor.aws_account import code_of, is_denied, unseen
+from cli.doctor.aws_account import code_of, is_denied, not_checked
 from cli.doctor.examination import Examination
 from cli.doctor.findings import Finding, fault, ok, warning
 from stacks.catalogue import CatalogueModel
@@ -18,14 +18,14 @@ _TIMEOUT = httpx.Timeout(15.0, connect=5.0)
 _TOKENS = "https://huggingface.co/settings/tokens"
 
 
-class _NoToken(Exception):  # noqa: N818 (an outcome, with what to say of it)
+class _NoToken(Exception):  # noqa: N818 (an outcome, with its finding)
     def __init__(self, finding: Finding) -> None:
         super().__init__(finding.message)
         self.finding = finding
 
 
 def base_model(examination: Examination) -> Iterator[Finding]:
-    """Ask the hub for the model's configuration, as the pipeline will; the token is never shown."""
+    """Request the model's configuration from the hub, as the pipeline will; the token is never printed."""
     settings = examination.settings
     token = ""
     if settings.huggingface_token_secret:
@@ -41,7 +41,7 @@ def base_model(examination: Examination) -> Iterator[Finding]:
         except _NoToken as problem:
             yield problem.finding
             return
-        yield ok("Hugging Face token", f"the secret {settings.huggingface_token_secret} is there")
+        yield ok("Hugging Face token", f"the secret {settings.huggingface_token_secret} exists")
     yield _access(examination, token)
 
 
@@ -58,22 +58,22 @@ def _token(examination: Examination, secret: str) -> str:
         code = code_of(error)
         if code == "ResourceNotFoundException":
             here = f"{region} of this account has no secret {secret}"
-            raise _NoToken(fault(subject, here, f"Make a read token, then: {keep}", _TOKENS)) from error
+            raise _NoToken(fault(subject, here, f"Create a read token, then: {keep}", _TOKENS)) from error
         if code == "InvalidRequestException":
             marked = f"the secret {secret} is marked for deletion"
             restore = f"aws secretsmanager restore-secret --secret-id {secret}"
-            raise _NoToken(fault(subject, marked, f"Get it back: {restore}")) from error
+            raise _NoToken(fault(subject, marked, f"Restore it: {restore}")) from error
         if not is_denied(error):
             raise
-        raise _NoToken(unseen(subject, error, SECRET_PERMISSIONS)) from error
+        raise _NoToken(not_checked(subject, error, SECRET_PERMISSIONS)) from error
     token = str(answer.get("SecretString", "")).strip()
     if (
         not token
         or any(character.isspace() or not character.isascii() for character in token)
         or token[0] == "{"
     ):
-        wrong = f"the secret {secret} has to hold the token alone; it holds JSON, several words or nothing"
-        raise _NoToken(fault(subject, wrong, f"Put it there again: {again}", _TOKENS))
+        wrong = f"the secret {secret} must contain only the token; it has JSON, several words or nothing"
+        raise _NoToken(fault(subject, wrong, f"Store it again: {again}", _TOKENS))
     return token
 
 
@@ -89,29 +89,29 @@ def _access(examination: Examination, token: str) -> Finding:
     except httpx.HTTPError as error:
         return warning(
             "Base model",
-            f"could not be checked: {hub} does not answer from this machine ({type(error).__name__})",
-            f"See whether {hub}/{model.id} opens in a browser.",
+            f"could not be checked: {hub} cannot be reached from this machine ({type(error).__name__})",
+            f"Check whether {hub}/{model.id} opens in a browser.",
         )
     return _meaning(response.status_code, model, settings.huggingface_token_secret if token else "")
 
 
 def _meaning(status: int, model: CatalogueModel, secret: str) -> Finding:
-    """Say what the hub's answer means; `secret` is the one whose token was sent, empty if none was."""
+    """Interpret the hub's status code; `secret` is the one whose token was sent, empty if none was."""
     subject, page = "Base model", f"https://huggingface.co/{model.id}"
     if status < 400:
-        return ok(subject, f"Hugging Face gives {model.id} at {model.revision[:12]}")
+        return ok(subject, f"Hugging Face has {model.id} at {model.revision[:12]}")
     if status in {401, 403} and not secret:
         return fault(
             subject,
-            f"Hugging Face gives {model.id} to nobody without a token: it is gated, private or missing",
-            "Check base_model; if it is gated, keep a token as docs/settings.md says.",
+            f"Hugging Face requires a token for {model.id}: it is gated, private or missing",
+            "Check base_model; if it is gated, store a token as docs/settings.md describes.",
             page,
         )
     if status == 401:
         return fault(
             subject,
-            "Hugging Face does not know the token: it was deleted, or not copied whole",
-            f"Make a read token and put it into the secret {secret}.",
+            "Hugging Face does not accept the token: it was deleted, or not copied completely",
+            f"Create a read token and store it in the secret {secret}.",
             _TOKENS,
         )
     if status == 403:
@@ -119,7 +119,7 @@ def _meaning(status: int, model: CatalogueModel, secret: str) -> Finding:
             subject,
             f"the token's owner may not read {model.id}: its licence is not accepted, or the token is a "
             "fine-grained one without access to gated repositories",
-            "Accept the licence on the model's page, or make a token of the kind Read.",
+            "Accept the licence on the model's page, or create a token of the type Read.",
             page,
         )
     if status == 404:

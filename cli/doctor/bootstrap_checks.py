@@ -1,4 +1,4 @@
-"""What the CDK needs in the account: its bootstrap stack, and a caller who may deploy with it."""
+"""Checks of what the CDK needs in the account: its bootstrap stack, and a caller who may deploy."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _command(account: AwsAccount) -> str:
 
 
 def bootstrap(examination: Examination) -> Iterator[Finding]:
-    """Check that the bootstrap stack is there, new enough and whole."""
+    """Check that the bootstrap stack exists, is new enough and complete."""
     account, subject = examination.account, "CDK bootstrap"
     version = _version(examination)
     if version is None:
@@ -55,7 +55,7 @@ def bootstrap(examination: Examination) -> Iterator[Finding]:
             raise
         yield fault(
             subject,
-            f"its version is there, but its bucket {bucket} is not: somebody deleted it",
+            f"its version exists, but its bucket {bucket} does not: somebody deleted it",
             f"Delete the stack CDKToolkit, then run: {_command(account)}",
             account.console("cloudformation/home#/stacks?filteringText=CDKToolkit"),
         )

@@ -1,4 +1,4 @@
-"""This checkout: what `make setup` installs, without which `cdk deploy` cannot start."""
+"""Checks of this checkout: what `make setup` installs, and `cdk deploy` needs."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def node(examination: Examination) -> Iterator[Finding]:
     own = examination.checkout / ".venv" / "bin"
     program = shutil.which("node") or shutil.which("node", path=str(own))
     if program is None:
-        yield fault("CDK CLI", f"{cdk}, but there is no Node to run it", _SETUP)
+        yield fault("CDK CLI", f"{cdk}, but Node is not installed", _SETUP)
         return
     asked = subprocess.run(
         [program, "--version"], capture_output=True, text=True, timeout=_SECONDS, check=False
@@ -94,11 +94,11 @@ def setup_done(examination: Examination) -> Iterator[Finding]:
     if _out_of_date(checkout):
         yield warning(subject, "was run, but files that it uses have changed since", _SETUP)
         return
-    yield ok(subject, "all that it installs is there")
+    yield ok(subject, "everything is installed")
 
 
 def _out_of_date(checkout: Path) -> bool:
-    """Ask make whether a file is newer than what was made of it; False if there is no make."""
+    """Ask make whether a file is newer than what was built from it; False if make is not installed."""
     if shutil.which("make") is None:
         return False
     # A make that started this command would pass its own flags on.

@@ -1,56 +1,50 @@
-"""The command `storyloom doctor`: what it is given, and what it prints."""
+"""The command `storyloom doctor`: its options, and what it prints."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.app_context import parse_overrides
-from cli.output import AsJson, print_json
-from cli.terminal import PlainConsole
+from cli.aws.context import parse_overrides
+from cli.console import AsJson, notes, out, print_json
+from cli.user_files import CHECKOUT
 
 if TYPE_CHECKING:
     from cli.doctor.examination import Check, Examination
-    from cli.doctor.findings import Finding
-    from cli.doctor.findings_report import DoctorReport
-
-out = PlainConsole()
-notes = PlainConsole(stderr=True)
-CHECKOUT = Path(__file__).resolve().parents[2]
+    from cli.doctor.findings import DoctorReport, Finding
 
 
 def doctor(
     *,
     profile: Annotated[
-        str, typer.Option(help="Profile of the AWS configuration; by default the one that the AWS CLI takes.")
+        str, typer.Option(help="Profile of the AWS configuration; by default the one that the AWS CLI uses.")
     ] = "",
     region: Annotated[
-        str, typer.Option(help="Region; by default the one that the CDK takes, such as AWS_REGION.")
+        str, typer.Option(help="Region; by default the one that the CDK uses, such as AWS_REGION.")
     ] = "",
     context: Annotated[
         list[str] | None, typer.Option("--context", "-c", help="A setting, key=value, as for cdk deploy.")
     ] = None,
     fix: Annotated[
-        bool, typer.Option("--fix", help="Ask AWS for the quotas that are missing, after you confirm.")
+        bool, typer.Option("--fix", help="Request the missing quotas from AWS, after you confirm.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Answer --fix's question with yes.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Confirm the question of --fix.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """See what a deployment to AWS would fail on, before you deploy.
+    """Find what a deployment to AWS would fail on, before you deploy.
 
-    Looks at your settings, this checkout, the account and its region, the quotas that the settings need,
-    the base model, what an earlier deployment under this name has left, and the costs. It only reads.
-    What a missing permission hides is a warning that names the permission.
+    Checks your settings, this checkout, the account and its region, the quotas that the settings need, the
+    base model, what an earlier deployment under this name has left, and the costs. It only reads. A check
+    that lacks a permission becomes a warning that names the permission.
 
-    A cross: the deployment or the first use fails. A warning: it may. Both come with their cure. With --fix
-    the missing quotas are asked for, after you confirm; AWS answers by e-mail.
+    A cross: the deployment or the first use fails. A warning: it may fail. Both have a cure. With --fix the
+    missing quotas are requested, after you confirm; AWS answers by e-mail.
 
-    Exit code 0: no cross. 1: at least one. 2: the options were wrong.
+    Exit code 0: no cross. 1: at least one. 2: the options are wrong.
 
     Examples:
 
@@ -62,16 +56,16 @@ def doctor(
 
       storyloom doctor --json | jq '.findings[] | select(.status == "fault")'
     """
-    overrides = _usable(context or [], fix=fix, yes=yes, as_json=as_json)
-    examination, report = examine(profile, region, overrides)
+    overrides = _checked_overrides(context or [], fix=fix, yes=yes, as_json=as_json)
+    examination, report = run_checks(profile, region, overrides)
     requested: list[Finding] = []
     if not as_json:
         from cli.doctor.all_checks import GROUPS  # noqa: PLC0415 (slow)
-        from cli.doctor.findings_report import table  # noqa: PLC0415 (slow)
+        from cli.doctor.findings import report_table  # noqa: PLC0415 (slow)
 
-        out.print(table(report, GROUPS))
+        out.print(report_table(report, GROUPS))
     if fix and examination.aws is not None:
-        from cli.doctor.quota_requests import request_missing  # noqa: PLC0415 (slow)
+        from cli.doctor.quota_checks import request_missing  # noqa: PLC0415 (slow)
 
         requested = request_missing(examination, yes=yes, console=notes if as_json else out)
     if as_json:
@@ -80,8 +74,8 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _usable(context: Sequence[str], *, fix: bool, yes: bool, as_json: bool) -> dict[str, str]:
-    """Check the options before anything is asked; returns the settings among them."""
+def _checked_overrides(context: Sequence[str], *, fix: bool, yes: bool, as_json: bool) -> dict[str, str]:
+    """Check the options before AWS is asked; return the settings among them."""
     try:
         overrides = parse_overrides(context)
     except ValueError as error:
@@ -95,19 +89,19 @@ def _usable(context: Sequence[str], *, fix: bool, yes: bool, as_json: bool) -> d
     return overrides
 
 
-def examine(profile: str, region: str, overrides: dict[str, str]) -> tuple[Examination, DoctorReport]:
-    """Run every check that can be run, and gather what they found."""
+def run_checks(profile: str, region: str, overrides: dict[str, str]) -> tuple[Examination, DoctorReport]:
+    """Run every check that can be run; return what was examined, and the report."""
     # boto3 and the settings take a second to load, which no other command has to wait.
     from dataclasses import replace  # noqa: PLC0415
 
     from cli.doctor.all_checks import ACCOUNT, CHECKS, SETTINGS  # noqa: PLC0415 (slow)
     from cli.doctor.credential_checks import SignInFailed, sign_in  # noqa: PLC0415 (slow)
-    from cli.doctor.findings_report import DoctorReport, ReportEntry  # noqa: PLC0415 (slow)
-    from cli.doctor.runner import run  # noqa: PLC0415 (slow)
-    from cli.doctor.settings_checks import examine as examine_settings  # noqa: PLC0415 (slow)
+    from cli.doctor.examination import run_all  # noqa: PLC0415 (slow)
+    from cli.doctor.findings import DoctorReport, ReportEntry  # noqa: PLC0415 (slow)
+    from cli.doctor.settings_checks import read_settings_for_checks  # noqa: PLC0415 (slow)
 
     with _progress() as progress:
-        examination, found = examine_settings(CHECKOUT, overrides)
+        examination, found = read_settings_for_checks(CHECKOUT, overrides)
         entries = [ReportEntry(SETTINGS, "settings", finding) for finding in found]
         progress("asking AWS who you are")
         try:
@@ -117,7 +111,9 @@ def examine(profile: str, region: str, overrides: dict[str, str]) -> tuple[Exami
             found = list(failed.findings)
         entries += [ReportEntry(ACCOUNT, "credentials", finding) for finding in found]
         possible = [check for check in CHECKS if examination.aws is not None or not check.asks_aws]
-        results = run(possible, examination, lambda unfinished: progress(_asking(unfinished, len(possible))))
+        results = run_all(
+            possible, examination, lambda unfinished: progress(_asking(unfinished, len(possible)))
+        )
     entries += [
         ReportEntry(result.check.group, result.check.name, finding)
         for result in results
@@ -141,7 +137,7 @@ def _progress() -> AbstractContextManager[Callable[[str], Any]]:
 
 
 class _Spinner(AbstractContextManager[Any]):
-    """A line that shows which checks are waited for, and disappears at the end."""
+    """A line with the checks that are still running, which disappears at the end."""
 
     def __enter__(self) -> Callable[[str], Any]:
         self._status = notes.status("reading the settings")

@@ -1,4 +1,4 @@
-"""What the app will cost: at rest, for an hour awake, for a typical run, and what has no price."""
+"""What the app will cost: asleep, for an hour awake, for a typical run, and instances without a price."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from price_list import aws_price_list, start_prices
 from price_list.price import Kind, Price
 from stacks import prices
 from stacks.settings import Settings
-from stories.estimate import AT_REST_NOT_FREE_USD, AT_REST_USD, INSTANCES, estimate
+from stories.dataset.training_plan import AT_REST_NOT_FREE_USD, AT_REST_USD, INSTANCES, estimate
 
 PERMISSIONS = ("pricing:GetProducts",)
 _PRICING_PAGE = "https://aws.amazon.com/sagemaker/ai/pricing/"
@@ -27,7 +27,7 @@ _TYPICAL_TOKENS = 540_000
 
 
 def costs(examination: Examination) -> Iterator[Finding]:
-    """Say what the settings cost in this region, from AWS's own price list if it may be read."""
+    """Report what the settings cost in this region, from AWS's own price list if it can be read."""
     settings = examination.settings
     book = _PriceBook(examination.account, settings)
     yield ok(
@@ -42,7 +42,7 @@ def costs(examination: Examination) -> Iterator[Finding]:
 
 @dataclass
 class _PriceBook:
-    """What is known of prices: each instance is asked for once."""
+    """The known prices; AWS is asked once for each instance."""
 
     account: AwsAccount
     settings: Settings
@@ -51,7 +51,7 @@ class _PriceBook:
     _listed: dict[str, dict[Kind, float]] = field(default_factory=dict)
 
     def find(self, kind: Kind, instance: str) -> Price | None:
-        """Return the price that would hold after a deployment now."""
+        """Return the price that a deployment would use now."""
         today = date.today().isoformat()
         if instance not in self.settings.instance_prices_usd:
             listed = self._ask(instance).get(kind)
@@ -111,7 +111,7 @@ def _run(settings: Settings, book: _PriceBook) -> Finding:
 
 
 def _unpriced(settings: Settings, book: _PriceBook) -> Finding:
-    """Say which of the machines that the settings allow have no price, and what that means."""
+    """Report the instances of the settings without a price, and what that means."""
     billed = list(prices.billed(settings))
     without: dict[str, list[str]] = {}
     for kind, instance in billed:
@@ -124,9 +124,9 @@ def _unpriced(settings: Settings, book: _PriceBook) -> Finding:
     why = f" ({book.why_not})" if book.why_not else ""
     return warning(
         "Prices",
-        f"not known in {book.account.region}: {named}{why}; what has no price counts in no estimate, and a "
-        "spending limit refuses it",
-        f"Look them up and give them: -c instance_prices_usd={given}",
+        f"not known in {book.account.region}: {named}{why}; an instance without a price is in no "
+        "estimate, and a spending limit refuses it",
+        f"Look them up and set them: -c instance_prices_usd={given}",
         _PRICING_PAGE,
     )
 
@@ -138,6 +138,6 @@ def _no_price(subject: str, kind: Kind, instance: str, book: _PriceBook) -> Find
     return warning(
         subject,
         f"the price of {instance} for {kind} in {book.account.region} is not known{why}{compared}",
-        f"Look it up and give it: -c instance_prices_usd={instance}=PRICE",
+        f"Look it up and set it: -c instance_prices_usd={instance}=PRICE",
         _PRICING_PAGE,
     )

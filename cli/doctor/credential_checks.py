@@ -1,4 +1,4 @@
-"""Credentials, account and region: without them nothing else can be asked, so they come first."""
+"""Checks of credentials, account and region, which come first because all others need them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from difflib import get_close_matches
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound, UnknownRegionError
 
-from cli.aws_region import REGION_OF_THE_CDK, configured_region
-from cli.credential_problems import credential_problem, unknown_profile
-from cli.doctor.aws_account import PATIENCE, AwsAccount, unseen
+from cli.aws.credential_problems import credential_problem, unknown_profile
+from cli.aws.target import CDK_DEFAULT_REGION, configured_region
+from cli.doctor.aws_account import CLIENT_CONFIG, AwsAccount, not_checked
 from cli.doctor.findings import Finding, fault, ok, warning
 from stacks import regions
 
 _SUBJECT = "Credentials"
 
 
-class SignInFailed(Exception):  # noqa: N818 (an outcome, with what to say of it)
-    """The account cannot be asked anything."""
+class SignInFailed(Exception):  # noqa: N818 (an outcome, with its findings)
+    """The credentials or the region do not work."""
 
     def __init__(self, *findings: Finding) -> None:
         super().__init__(findings[-1].message)
@@ -29,18 +29,18 @@ def sign_in(profile: str, region: str) -> tuple[AwsAccount, list[Finding]]:
     """Ask AWS who the caller is.
 
     Args:
-        profile: of the AWS configuration; empty takes what the AWS CLI would take.
-        region: empty takes what the CDK CLI would take.
+        profile: of the AWS configuration; empty for the AWS CLI's default.
+        region: empty for the CDK CLI's default.
 
     Raises:
-        SignInFailed: holds one finding that says why, and those before it.
+        SignInFailed: has the finding with the reason, and those before it.
     """
     session = _session(profile)
     chosen = configured_region(region, session)
     findings = [_region(chosen, session)]
-    chosen = chosen or REGION_OF_THE_CDK
+    chosen = chosen or CDK_DEFAULT_REGION
     try:
-        caller = session.client("sts", region_name=chosen, config=PATIENCE).get_caller_identity()
+        caller = session.client("sts", region_name=chosen, config=CLIENT_CONFIG).get_caller_identity()
     except (BotoCoreError, ClientError) as error:
         raise SignInFailed(*findings, _explained(error, profile, chosen)) from error
     account = AwsAccount(session, chosen, caller["Account"], caller["Arn"])
@@ -56,15 +56,15 @@ def _session(profile: str) -> boto3.Session:
 
 
 def _region(region: str, session: boto3.Session) -> Finding:
-    """Check that the region exists, and has what the app takes from others.
+    """Check that the region exists, and that the app supports it.
 
     Raises:
-        SignInFailed: there is no such region, so that nothing in it can be asked.
+        SignInFailed: there is no such region.
     """
     if not region:
         return warning(
             "Region",
-            f"none is set, so the CDK deploys to {REGION_OF_THE_CDK}",
+            f"none is set, so the CDK deploys to {CDK_DEFAULT_REGION}",
             "Set AWS_REGION to the region nearest to you that has your instances, such as eu-west-1.",
         )
     if region in _with_sagemaker(session, _partition(session, region)):
@@ -122,6 +122,6 @@ def _caller(account: AwsAccount) -> Iterator[Finding]:
 def _explained(error: BotoCoreError | ClientError, profile: str, region: str) -> Finding:
     problem = credential_problem(error, profile, region)
     if problem is None:
-        seen = unseen(_SUBJECT, error)
+        seen = not_checked(_SUBJECT, error)
         return fault(_SUBJECT, seen.message, seen.cure)
     return fault("Network" if problem.is_network else _SUBJECT, problem.message, problem.cure, problem.link)

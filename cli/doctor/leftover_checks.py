@@ -1,4 +1,4 @@
-"""What an earlier deployment under this name has left: stacks, the endpoint, jobs, and what is kept."""
+"""Checks for what an earlier deployment under this name has left: stacks, endpoint, jobs, kept storage."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from botocore.exceptions import ClientError
 
-from cli.app_names import TAG
+from cli.aws.app_names import TAG
 from cli.doctor.aws_account import AwsAccount, code_of
 from cli.doctor.examination import Examination
 from cli.doctor.findings import Finding, fault, ok, warning
@@ -37,7 +37,7 @@ PARTS = (_STORAGE, "Pipeline", "Chat", "Operations")
 """The app's stacks are named after its name and these, and deployed in this order."""
 DESTROY = "storyloom destroy"
 _LIVE = re.compile("CREATE_COMPLETE|UPDATE_|IMPORT_")
-"""States of a stack that was created once; ROLLBACK_* and DELETE_* are of one that was not, or goes."""
+"""States of a stack that was created; ROLLBACK_* and DELETE_* are of one that was not, or is deleted."""
 _EMPTY = frozenset({"ROLLBACK_COMPLETE", "REVIEW_IN_PROGRESS"})
 
 
@@ -58,13 +58,13 @@ def described(account: AwsAccount, stack: str) -> dict[str, Any] | None:
 
 
 def is_live(account: AwsAccount, stack: str) -> bool:
-    """Whether a stack was created as a whole and stays, so that what it makes is there and works."""
+    """Tell whether a stack was created completely, so that its resources exist and work."""
     description = described(account, stack)
     return description is not None and _LIVE.match(description["StackStatus"]) is not None
 
 
 def holds_resources(account: AwsAccount, stack: str) -> bool:
-    """Whether a stack has resources, so that names which are taken may be taken by it."""
+    """Tell whether a stack has resources, so that names in use may be its own."""
     description = described(account, stack)
     return description is not None and description["StackStatus"] not in _EMPTY
 
@@ -80,13 +80,13 @@ def stacks(examination: Examination) -> Iterator[Finding]:
     findings = [_state(account, name, description) for name, description in there.items()]
     missing = [name for name in found if name not in there]
     if missing and all(finding.status == "ok" for finding in findings):
-        findings = [_half_there(list(there), missing)]
+        findings = [_partly_deployed(list(there), missing)]
     yield from findings
 
 
-def _half_there(there: list[str], missing: list[str]) -> Finding:
+def _partly_deployed(there: list[str], missing: list[str]) -> Finding:
     if [name.rpartition("-")[-1] for name in there] == [_STORAGE]:
-        return ok(there[0], "kept from before: a deployment goes on with its stories and versions")
+        return ok(there[0], "kept from before: a deployment continues with its stories and versions")
     return warning(
         "Stacks",
         f"deployed in part: {', '.join(there)} without {', '.join(missing)}",
@@ -100,16 +100,16 @@ class _StackState:
 
     status: Literal["warning", "fault"]
     meaning: str
-    """With `{reason}` where the reason of the failure belongs."""
+    """A template with `{reason}` for the reason of the failure."""
     cure: str
-    """With `{stack}` and `{region}`."""
+    """A template with `{stack}` and `{region}`."""
 
 
 _DELETE = "aws cloudformation delete-stack --stack-name {stack} --region {region}"
 _NOT_CREATED = _StackState(
     "warning",
     "its creation failed{reason}; cdk deploy deletes it and tries again",
-    f"Mend the reason first. To delete it now: {_DELETE}",
+    f"Fix the reason first. To delete it now: {_DELETE}",
 )
 _STATES = {
     "ROLLBACK_COMPLETE": _NOT_CREATED,
@@ -117,7 +117,7 @@ _STATES = {
         "warning",
         "its creation failed{reason}, and not all of it could be removed; cdk deploy deletes it and tries "
         "again, which fails if that is still so",
-        f"Mend the reason first, and finish the deletion: {DESTROY}",
+        f"Fix the reason first, and finish the deletion: {DESTROY}",
     ),
     "CREATE_FAILED": _StackState("fault", "its creation failed{reason}", f"Delete it: {_DELETE}"),
     "DELETE_FAILED": _StackState(
@@ -140,7 +140,7 @@ _STATES = {
     ),
 }
 _CHANGING = _StackState(
-    "fault", "it is being changed at this moment", "Wait until that ends, then run this again."
+    "fault", "an operation on it is in progress", "Wait until that ends, then run the doctor again."
 )
 
 
@@ -160,7 +160,7 @@ def _state(account: AwsAccount, name: str, description: dict[str, Any]) -> Findi
 
 
 def _first_reason(account: AwsAccount, name: str) -> str:
-    """Return what failed first in the last operation: later failures only follow from it."""
+    """Return what failed first in the last operation, because later failures follow from it."""
     try:
         pages = (
             account.client("cloudformation").get_paginator("describe_stack_events").paginate(StackName=name)
@@ -179,7 +179,7 @@ def _first_reason(account: AwsAccount, name: str) -> str:
 
 
 def endpoint(examination: Examination) -> Iterator[Finding]:
-    """Look for an endpoint that is awake although no stack watches it."""
+    """Look for an endpoint that is awake without a stack that deletes it when idle."""
     account, name, subject = examination.account, examination.settings.name, "Endpoint"
     try:
         found = account.client("sagemaker").describe_endpoint(EndpointName=name)
@@ -189,12 +189,12 @@ def endpoint(examination: Examination) -> Iterator[Finding]:
             return
         raise
     if is_live(account, f"{examination.settings.title}-Chat"):
-        yield ok(subject, f"{name} is {found['EndpointStatus']}, and its keeper puts it to sleep")
+        yield ok(subject, f"{name} is {found['EndpointStatus']}, and is deleted when it is idle")
         return
     yield fault(
         subject,
-        f"{name} of an earlier deployment is {found['EndpointStatus']}{_bill(account, found)}, and no keeper "
-        "is there to delete it",
+        f"{name} of an earlier deployment is {found['EndpointStatus']}{_bill(account, found)}, and nothing "
+        "deletes it when it is idle",
         f"Delete it: aws sagemaker delete-endpoint --endpoint-name {name} --region {account.region}",
         account.console(f"sagemaker/home#/endpoints/{name}"),
     )
@@ -231,7 +231,7 @@ def jobs(examination: Examination) -> Iterator[Finding]:
 
 
 def _running_jobs(client: Any, settings: Settings) -> list[str]:
-    """Name this app's jobs that are running: one's whole name tells whose it is, or else its tag."""
+    """Name this app's running jobs, by their whole name or by the app's tag."""
     name, search = settings.name, settings.tuning_job_prefix
     ours = re.compile(rf"{re.escape(name)}-(train|evaluate|batch)-{_RUN_ID}(-\d+)?")
     shared = re.compile(rf"{re.escape(search)}{_RUN_ID}(-.*)?")
@@ -257,12 +257,12 @@ def _running_jobs(client: Any, settings: Settings) -> list[str]:
 
 
 def kept(examination: Examination) -> Iterator[Finding]:
-    """Look for what outlives a deployment on purpose."""
+    """Look for the storage that is kept after a deletion."""
     account, settings = examination.account, examination.settings
     if not holds_resources(account, f"{settings.title}-Storage"):
         yield from _kept_storage(account, settings.name)
     else:
-        yield ok("Kept storage", "in the Storage stack, which goes on holding it")
+        yield ok("Kept storage", "in the Storage stack, which keeps it")
 
 
 def _kept_storage(account: AwsAccount, name: str) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Names that a deployment gives, and that something of an earlier one may still have."""
+"""Checks for resources of an earlier deployment whose names a new one would use."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ PERMISSIONS = (
     "sagemaker:ListModelPackages",
     "ssm:GetParameter",
 )
-_REFUSED = "CloudFormation makes nothing whose name is taken, and rolls the stack back"
+_REFUSED = "CloudFormation cannot create a resource whose name is in use, and rolls the stack back"
 
 
 def names(examination: Examination) -> Iterator[Finding]:
-    """Look for resources whose names the stacks would give, although the stack that made them is gone."""
+    """Look for resources with names that the stacks use, although their own stack is deleted."""
     account, settings = examination.account, examination.settings
     looks: list[Iterator[Finding]] = []
     if not holds_resources(account, f"{settings.title}-Pipeline"):
@@ -36,7 +36,7 @@ def names(examination: Examination) -> Iterator[Finding]:
         taken = taken or finding.status == "fault"
         yield finding
     if not taken:
-        yield ok("Names", "none of the names that the stacks use is taken")
+        yield ok("Names", "none of the names that the stacks need is in use")
 
 
 def _model_package_group(account: AwsAccount, name: str) -> Iterator[Finding]:

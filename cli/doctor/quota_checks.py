@@ -1,4 +1,4 @@
-"""The service quotas that the settings need, what the account has, and what was asked for already."""
+"""The service quotas that the settings need: checked, and requested with `storyloom doctor --fix`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from botocore.exceptions import ClientError
+import typer
+from botocore.exceptions import BotoCoreError, ClientError
+from rich.console import Console
+from rich.table import Table
 
-from cli.doctor.aws_account import AwsAccount, code_of, unseen
+from cli.doctor.aws_account import AwsAccount, code_of, not_checked
 from cli.doctor.examination import Examination
-from cli.doctor.findings import Finding, fault, ok, warning
+from cli.doctor.findings import Finding, fault, findings_table, ok, warning
 from stacks.quotas import LAMBDA_CONCURRENCY, QuotaNeed, needed
 
 LIST_PERMISSIONS = (
@@ -169,9 +172,58 @@ def request_increase(held: HeldQuota, account: AwsAccount) -> Finding:
     )
 
 
+def request_missing(examination: Examination, *, yes: bool, console: Console) -> list[Finding]:
+    """Request each quota that is lower than recommended, unless a request is open.
+
+    Args:
+        examination: what the settings need, and of which account.
+        yes: whether the user has confirmed already.
+        console: shows the question and AWS's answers.
+    """
+    try:
+        held = [*held_quotas(examination), concurrency_quota(examination)]
+    except (ClientError, BotoCoreError) as error:
+        return _shown([_not_seen(error)], console)
+    missing = [quota for quota in held if isinstance(quota, HeldQuota) and not quota.suffices]
+    asked_for = [quota for quota in missing if not quota.open_request and quota.adjustable]
+    for quota in missing:
+        if quota.open_request:
+            console.print(f"asked for already: {quota.need.name} {quota.open_request}", highlight=False)
+    if not asked_for:
+        console.print("There is no quota to ask for.", highlight=False)
+        return []
+    console.print(_table(asked_for))
+    if not yes and not typer.confirm(f"Ask AWS for these in {examination.account.region}?", err=True):
+        console.print("Nothing was asked for.", highlight=False)
+        return []
+    return _shown([request_increase(quota, examination.account) for quota in asked_for], console)
+
+
+def _shown(findings: list[Finding], console: Console) -> list[Finding]:
+    console.print(findings_table(findings))
+    return findings
+
+
+def _table(quotas: list[HeldQuota]) -> Table:
+    table = Table(box=None, header_style="bold")
+    for column in ("quota", "now", "asked for", "for"):
+        table.add_column(column)
+    for quota in quotas:
+        table.add_row(quota.need.name, f"{quota.value:g}", f"{quota.desired:g}", quota.need.purpose)
+    return table
+
+
+def _not_seen(error: ClientError | BotoCoreError) -> Finding:
+    if isinstance(error, ClientError):
+        return unseen_request("Quotas", error)
+    return fault(
+        "Quotas", f"could not be asked for: {error}", "See whether this machine reaches AWS, and try again."
+    )
+
+
 def unseen_request(subject: str, error: ClientError) -> Finding:
     """Say why AWS did not take a request."""
-    seen = unseen(subject, error, ("servicequotas:RequestServiceQuotaIncrease",))
+    seen = not_checked(subject, error, ("servicequotas:RequestServiceQuotaIncrease",))
     message = seen.message.replace("could not be checked", "could not be asked for")
     return fault(subject, message, seen.cure)
 

@@ -1,4 +1,4 @@
-"""The region: whether it has the containers and the layer that the app is made of."""
+"""The region and what a new account gets of it: containers, Lambda's layer and concurrency, CloudFront."""
 
 from __future__ import annotations
 
@@ -9,11 +9,19 @@ from botocore.exceptions import ClientError
 
 from cli.doctor.aws_account import AwsAccount, code_of
 from cli.doctor.examination import Examination
-from cli.doctor.findings import Finding, fault, ok
+from cli.doctor.findings import Finding, fault, ok, warning
+from cli.doctor.quota_checks import compared, concurrency_quota
 from stacks import regions
 
 IMAGE_PERMISSIONS = ("ecr:BatchGetImage",)
 LAYER_PERMISSIONS = ("lambda:GetLayerVersion",)
+CONCURRENCY_PERMISSIONS = (
+    "lambda:GetAccountSettings",
+    "servicequotas:GetAWSDefaultServiceQuota",
+    "servicequotas:ListRequestedServiceQuotaChangeHistory",
+)
+MEMORY_OF_NEW_ACCOUNTS_MB = 3008
+CLOUDFRONT_PERMISSIONS = ("cloudfront:ListDistributions",)
 _OTHER_REGION = "Deploy to another region, such as us-east-1, us-west-2 or eu-west-1: set AWS_REGION."
 
 
@@ -23,7 +31,7 @@ def images(examination: Examination) -> Iterator[Finding]:
 
     settings, account = examination.settings, examination.account
     if account.region not in regions.REGIONS:
-        return  # the check of the region has said what is missing there
+        return  # the check of the region reports what is missing there
     for subject, find, instance in (
         ("Training container", training_image, settings.training_instance),
         ("Hosting container", hosting_image, settings.hosting_instance),
@@ -68,3 +76,32 @@ def web_adapter(examination: Examination) -> Iterator[Finding]:
         )
         return
     yield ok(subject, arn.split(":layer:")[1])
+
+
+def concurrency(examination: Examination) -> Iterator[Finding]:
+    """Check how many functions may run at once; no API shows how much memory one may have."""
+    # A test of the templates keeps every function below it, so the account's own limit does not matter.
+    yield ok(
+        "Memory of a function",
+        f"no function asks for more than {MEMORY_OF_NEW_ACCOUNTS_MB:,} MB, which new accounts have too; no "
+        "API of AWS shows an account's own limit",
+    )
+    yield compared(concurrency_quota(examination), examination.account)
+
+
+def cloudfront(examination: Examination) -> Iterator[Finding]:
+    """Check whether the account has a distribution; no API shows whether it may make its first."""
+    subject = "CloudFront"
+    listed = examination.account.client("cloudfront").list_distributions(MaxItems="1")["DistributionList"]
+    if listed.get("Quantity", 0):
+        yield ok(subject, "the account has a distribution, so AWS lets it make more")
+        return
+    yield warning(
+        subject,
+        "the account has no distribution yet. AWS lets some new accounts make none before they are verified, "
+        'and says so only while deploying: "Your account must be verified before you can add new CloudFront '
+        'resources"',
+        "Make any distribution once in the console. If that is refused, open a case, Account and billing: "
+        "please verify this account for CloudFront.",
+        "https://console.aws.amazon.com/support/home#/case/create",
+    )

@@ -1,4 +1,4 @@
-"""The settings: all that are wrong, and what they mean if they are right."""
+"""Checks of the settings: every wrong value, or what the right ones mean."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cli.app_context import ContextError, read_context
+from cli.aws.context import ContextError, read_context
 from cli.doctor.examination import Examination
 from cli.doctor.findings import Finding, fault, ok
 from stacks import settings as app_settings
 from stacks.settings import Settings, SettingsError
 
 
-def examine(checkout: Path, overrides: Mapping[str, str]) -> tuple[Examination, list[Finding]]:
-    """Read the settings as the app does; each wrong one becomes a finding, and its default is used."""
+def read_settings_for_checks(
+    checkout: Path, overrides: Mapping[str, str]
+) -> tuple[Examination, list[Finding]]:
+    """Read the settings as the app does; each wrong value becomes a finding, and its default is used."""
     try:
         context: dict[str, Any] = read_context(checkout, overrides)
     except ContextError as error:
@@ -52,14 +54,14 @@ def e_mail(examination: Examination) -> Iterator[Finding]:
     if not email:
         yield fault(
             "admin_email",
-            "empty, so nobody could sign in, and nobody is told of runs, alarms and the budget",
+            "empty, so nobody can sign in, and nobody gets e-mails about runs, alarms and the budget",
             "Set it in cdk.json, or give -c admin_email=you@example.com to doctor and to cdk deploy.",
         )
         return
     yield ok(
         "admin_email",
-        f"{email}: gets the first password (Cognito sends at most 50 e-mails a day), and SNS's question "
-        "whether to send messages, which has to be confirmed",
+        f"{email}: gets the first password (Cognito sends at most 50 e-mails a day), and SNS's request "
+        "to confirm its messages",
     )
     yield ok(
         "monthly_budget_usd",

@@ -1,4 +1,4 @@
-"""What a verification costs while it goes on, read from what SageMaker says of jobs and endpoint."""
+"""What a verification costs so far, from SageMaker's descriptions of its jobs and endpoint."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from botocore.exceptions import ClientError
 from price_list import start_prices
 from price_list.price import KINDS
 
-_LOOK_SECONDS = 15.0
-"""So often SageMaker is asked; in between, the last answer counts."""
+_REFRESH_SECONDS = 15.0
+"""How often SageMaker is asked; in between the last sum counts."""
 _ENDED = {"Completed", "Failed", "Stopped"}
 
 
 def price_per_hour(instance: str, region: str) -> float | None:
-    """Return US dollars an hour on demand, of the dearest kind; None if the region has no known price."""
+    """Return the price on demand of the most expensive kind; None if no price of the region is known."""
     known = (start_prices.find(kind, instance, region) for kind in KINDS)
     return max((price.usd_per_hour for price in known if price is not None), default=None)
 
 
 class Bill:
-    """The sum of all jobs of the verification's run and batch, and of the endpoint's time.
+    """The costs of the jobs of the verification's run and batch, and of the endpoint.
 
     Prices are those on demand, so that spot capacity makes the sum too high and never too low.
     """
@@ -43,12 +43,12 @@ class Bill:
         """Begin a bill.
 
         Args:
-            sagemaker: makes the client.
+            sagemaker: returns the client.
             endpoint: name of the endpoint.
-            region: whose prices count.
-            is_free: whether nothing costs, as on the local cloud.
-            assumed_usd_per_hour: counted for an instance whose price is not known.
-            now: the time.
+            region: of the prices.
+            is_free: whether nothing is billed, as on the local cloud.
+            assumed_usd_per_hour: the price of an instance whose price is unknown.
+            now: returns the time.
         """
         self._sagemaker, self._endpoint, self._is_free = sagemaker, endpoint, is_free
         self._assumed, self._now, self._region = assumed_usd_per_hour, now, region
@@ -58,31 +58,31 @@ class Bill:
         self._endpoint_usd = 0.0
         self._endpoint_seen_at: datetime | None = None
         self._counts_endpoint = True
-        self._looked_at = float("-inf")
+        self._refreshed_at = float("-inf")
 
     def count_jobs(self, name_part: str) -> None:
-        """Count every job whose name contains a run's or a batch's id."""
+        """Count every job whose name contains the id of a run or batch."""
         self._job_parts.add(name_part)
 
-    def leave_out_endpoint(self) -> None:
+    def exclude_endpoint(self) -> None:
         """Do not count the endpoint, because it was awake before the verification."""
         self._counts_endpoint = False
 
     def price(self, instance: str) -> float | None:
-        """Return US dollars an hour of an instance, or what is assumed for it."""
+        """Return the price of an instance, or the assumed one."""
         known = price_per_hour(instance, self._region)
         return self._assumed if known is None else known
 
     def total_usd(self, *, at_once: bool = False) -> float:
-        """Return what it has cost until now; SageMaker is asked every 15 seconds, or `at_once`."""
+        """Return the costs so far; SageMaker is asked every 15 seconds, or `at_once`."""
         if self._is_free:
             return 0.0
-        if at_once or time.monotonic() - self._looked_at >= _LOOK_SECONDS:
-            self._looked_at = time.monotonic()
-            self._look()
+        if at_once or time.monotonic() - self._refreshed_at >= _REFRESH_SECONDS:
+            self._refreshed_at = time.monotonic()
+            self._refresh()
         return round(self._endpoint_usd + sum(self._jobs.values()), 4)
 
-    def _look(self) -> None:
+    def _refresh(self) -> None:
         sagemaker = self._sagemaker()
         for part in self._job_parts:
             for name, usd, ended in (*self._training(sagemaker, part), *self._others(sagemaker, part)):
@@ -90,9 +90,9 @@ class Bill:
                 if ended:
                     self._ended.add(name)
         if self._counts_endpoint:
-            # Between two of these calls the endpoint may be deleted: the next look begins anew.
+            # The endpoint may be deleted between two of these calls; the next refresh starts again.
             with contextlib.suppress(ClientError):
-                self._look_at_endpoint(sagemaker)
+                self._add_endpoint(sagemaker)
 
     def _training(self, sagemaker: Any, part: str) -> Iterator[tuple[str, float, bool]]:
         for found in _listed(sagemaker, "training", part):
@@ -125,7 +125,7 @@ class Bill:
                 usd = self._usd(machine["InstanceType"], machine["InstanceCount"], seconds)
                 yield name, usd, job["TransformJobStatus"] in _ENDED
 
-    def _look_at_endpoint(self, sagemaker: Any) -> None:
+    def _add_endpoint(self, sagemaker: Any) -> None:
         now = self._now()
         listed = sagemaker.list_endpoints(NameContains=self._endpoint)["Endpoints"]
         found = next((one for one in listed if one["EndpointName"] == self._endpoint), None)

@@ -1,4 +1,4 @@
-"""Proofs that the model answers people and programs, and stops when it is told to."""
+"""Proofs that the model answers people and programs, and that an answer can be stopped."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Any
 
 import httpx
 
-from cli.connection import TIMEOUT
+from cli.api.connection import TIMEOUT
 from cli.verify.outcome import NotProvenError, Proof
-from cli.verify.world import ENDED_BATCHES, World
+from cli.verify.verification import ENDED_BATCH_STATUSES, Verification
 
 _PROMPT = "Tell me a long story about a lighthouse."
 _STREAM_TOKENS = 160
 _LONG_TOKENS = 3000
 _STOP_SECONDS = 3.0
 _CLOUDFRONT_SECONDS = 60.0
-"""How long CloudFront waits for a byte of the API."""
+"""CloudFront's limit for the first byte of the API."""
 _REVOKED_SECONDS = 120
 _BATCH_SECONDS = 60 * 60
 _PROMPT_TOKENS_AT_MOST = 64
@@ -30,67 +30,67 @@ _REFUSED = {401, 403}
 _LONG_ANSWER = httpx.Timeout(900.0, connect=10.0)
 
 
-def prove_stream(world: World) -> Proof:
-    """Prove that words come one after the other, not all at the end."""
+def prove_stream(verification: Verification) -> Proof:
+    """Prove that an answer is streamed token by token, not all at the end."""
     started = time.monotonic()
     arrivals: list[float] = []
     tokens = 0
-    for chunk in _stream(world, _STREAM_TOKENS):
+    for chunk in _stream(verification, _STREAM_TOKENS):
         tokens += 1 if chunk else 0
         arrivals.append(time.monotonic())
     if tokens < 2:
-        raise NotProvenError("The stream carried no words.")
+        raise NotProvenError("The stream had no text.")
     spread = arrivals[-1] - arrivals[0]
     distinct = len({round(at, 2) for at in arrivals})
     if distinct < 5:
         raise NotProvenError(
-            f"{tokens} pieces came at {distinct} moments: something on the way holds the stream back."
+            f"{tokens} pieces arrived at {distinct} points in time: the stream is buffered somewhere."
         )
-    world.tokens_per_second = tokens / max(spread, 0.01)
+    verification.tokens_per_second = tokens / max(spread, 0.01)
     return Proof(
         f"first word after {arrivals[0] - started:.2f} s, {tokens} pieces in {spread:.1f} s, then [DONE]"
     )
 
 
-def prove_stop(world: World) -> Proof:
-    """Prove that a long answer ends when it is cancelled, and that only written tokens are charged."""
-    answer_id, before = str(uuid.uuid4()), world.api.status()["usage"]["tokens_today"]
+def prove_stop(verification: Verification) -> Proof:
+    """Prove that a long answer ends when it is cancelled, and that only generated tokens are counted."""
+    answer_id, before = str(uuid.uuid4()), verification.api.status()["usage"]["tokens_today"]
     pieces, cancelled_at = 0, 0.0
-    for piece in _stream(world, _LONG_TOKENS, {"X-Answer-Id": answer_id}, whole=False):
+    for piece in _stream(verification, _LONG_TOKENS, {"X-Answer-Id": answer_id}, whole=False):
         pieces += 1 if piece else 0
         if pieces == 3 and not cancelled_at:
             cancelled_at = time.monotonic()
             httpx.post(
-                f"{world.app.page_url}/api/v1/answers/{answer_id}/cancel",
-                headers=world.api.connection.headers,
+                f"{verification.app.page_url}/api/v1/answers/{answer_id}/cancel",
+                headers=verification.api.connection.headers,
                 timeout=TIMEOUT,
             ).raise_for_status()
     if not cancelled_at:
         raise NotProvenError("The answer ended before it could be stopped.")
     seconds = time.monotonic() - cancelled_at
     if seconds > _STOP_SECONDS:
-        raise NotProvenError(f"The answer went on for {seconds:.1f} s after it was stopped.")
+        raise NotProvenError(f"The answer continued for {seconds:.1f} s after it was stopped.")
 
-    def booked() -> int | None:
-        used = int(world.api.status()["usage"]["tokens_today"]) - int(before)
+    def counted() -> int | None:
+        used = int(verification.api.status()["usage"]["tokens_today"]) - int(before)
         return used or None
 
-    used = world.wait(booked, 30, "the tokens of the stopped answer to be counted")
+    used = verification.wait(counted, 30, "the tokens of the stopped answer to be counted")
     if used > pieces + _PROMPT_TOKENS_AT_MOST:
-        raise NotProvenError(f"{pieces} pieces were written, and {used} tokens were charged.")
-    return Proof(f"ended {seconds:.1f} s after the stop; {pieces} pieces written, {used} tokens charged")
+        raise NotProvenError(f"{pieces} pieces were generated, and {used} tokens were counted.")
+    return Proof(f"ended {seconds:.1f} s after the stop; {pieces} pieces generated, {used} tokens counted")
 
 
-def prove_one_piece(world: World) -> Proof:
-    """Prove that a long answer without streaming arrives whole, however long it takes."""
-    longest = _LOCAL_LONGEST_SECONDS if world.app.is_local else 1.3 * _CLOUDFRONT_SECONDS
-    tokens = max(64, min(_LONG_TOKENS, round(longest * world.tokens_per_second)))
+def prove_one_piece(verification: Verification) -> Proof:
+    """Prove that a long answer without streaming arrives complete, however long it takes."""
+    longest = _LOCAL_LONGEST_SECONDS if verification.app.is_local else 1.3 * _CLOUDFRONT_SECONDS
+    tokens = max(64, min(_LONG_TOKENS, round(longest * verification.tokens_per_second)))
     started = time.monotonic()
     answer = httpx.post(
-        f"{world.app.page_url}/api/v1/chat/completions",
-        # vLLM goes on writing beyond the end of the story, so that the answer takes long.
+        f"{verification.app.page_url}/api/v1/chat/completions",
+        # vLLM continues after the end of the story, so that the answer takes long.
         json={"model": "storyloom", "messages": _messages(), "max_tokens": tokens, "ignore_eos": True},
-        headers=world.api.connection.headers,
+        headers=verification.api.connection.headers,
         timeout=_LONG_ANSWER,
     )
     seconds = time.monotonic() - started
@@ -101,48 +101,54 @@ def prove_one_piece(world: World) -> Proof:
         raise NotProvenError("The answer in one piece has no text.")
     longer = "longer" if seconds > _CLOUDFRONT_SECONDS else "shorter"
     limit = f"{longer} than CloudFront's {_CLOUDFRONT_SECONDS:.0f} s"
-    return Proof(f"{written} tokens, whole after {seconds:.0f} s ({limit})")
+    return Proof(f"{written} tokens, complete after {seconds:.0f} s ({limit})")
 
 
-def prove_key(world: World) -> Proof:
-    """Prove that a new key allows what its scopes name, nothing else, and nothing once it is revoked."""
-    made = world.api.create_key(f"storyloom-verify-{secrets.token_hex(3)}", ["chat"], 60)
-    world.created_keys.append(made["key_id"])
+def prove_key(verification: Verification) -> Proof:
+    """Prove that a new key allows only its scopes, and nothing after it is revoked."""
+    made = verification.api.create_key(f"storyloom-verify-{secrets.token_hex(3)}", ["chat"], 60)
+    verification.created_keys.append(made["key_id"])
     headers = {"Authorization": f"Bearer {made['key']}"}
 
     def ask(path: str) -> int:
-        return httpx.get(f"{world.app.page_url}/api{path}", headers=headers, timeout=TIMEOUT).status_code
+        return httpx.get(
+            f"{verification.app.page_url}/api{path}", headers=headers, timeout=TIMEOUT
+        ).status_code
 
     if (allowed := ask("/v1/models")) != httpx.codes.OK:
         raise NotProvenError(f"With the key, GET /api/v1/models answered {allowed}.")
     if (beyond := ask("/runs")) not in _REFUSED:
         raise NotProvenError(f"The key may only chat, and GET /api/runs answered {beyond}.")
-    world.api.revoke_key(made["key_id"])
+    verification.api.revoke_key(made["key_id"])
     started = time.monotonic()
-    world.wait(lambda: ask("/v1/models") in _REFUSED or None, _REVOKED_SECONDS, "the key to be refused")
+    verification.wait(
+        lambda: ask("/v1/models") in _REFUSED or None, _REVOKED_SECONDS, "the key to be refused"
+    )
     seconds = time.monotonic() - started
-    return Proof(f"it opened the chat alone, and was refused {seconds:.0f} s after it was revoked")
+    return Proof(f"it allowed only the chat, and was refused {seconds:.0f} s after it was revoked")
 
 
-def prove_batch(world: World) -> Proof:
+def prove_batch(verification: Verification) -> Proof:
     """Prove that a transform job answers two prompts sent as a file, and that the answers come back."""
     lines = [{"custom_id": f"line-{number}", "prompt": _PROMPT} for number in (1, 2)]
     content = "\n".join(json.dumps(line) for line in lines).encode()
     wanted = {"model": "storyloom", "max_tokens": 24, "name": "storyloom-verify.jsonl", "size": len(content)}
-    batch_id = world.batch_id = str(world.api.make_batch(wanted, io.BytesIO(content))["batch_id"])
-    world.bill.count_jobs(batch_id)
-    world.api.check_batch(batch_id)
-    world.api.start_batch(batch_id)
+    batch_id = verification.batch_id = str(
+        verification.api.create_batch(wanted, io.BytesIO(content))["batch_id"]
+    )
+    verification.bill.count_jobs(batch_id)
+    verification.api.check_batch(batch_id)
+    verification.api.start_batch(batch_id)
 
     def ended() -> dict[str, Any] | None:
-        batch = world.api.batch(batch_id)
-        world.say(f"batch: {batch['status']}, {batch.get('message') or ''}")
-        return batch if batch["status"] in ENDED_BATCHES else None
+        batch = verification.api.batch(batch_id)
+        verification.show_progress(f"batch: {batch['status']}, {batch.get('message') or ''}")
+        return batch if batch["status"] in ENDED_BATCH_STATUSES else None
 
-    batch = world.wait(ended, _BATCH_SECONDS, "the batch")
+    batch = verification.wait(ended, _BATCH_SECONDS, "the batch")
     if batch["status"] != "completed":
         raise NotProvenError(f"The batch ended as {batch['status']}: {batch.get('message')}")
-    results = world.api.batch_results(batch_id)
+    results = verification.api.batch_results(batch_id)
     answers = httpx.get(results["url"], timeout=TIMEOUT).raise_for_status().text.splitlines()
     if results["answered"] != len(lines) or len(answers) != len(lines):
         raise NotProvenError(f"{results['answered']} of {len(lines)} prompts were answered.")
@@ -150,7 +156,7 @@ def prove_batch(world: World) -> Proof:
 
 
 def _stream(
-    world: World, max_tokens: int, headers: dict[str, str] | None = None, *, whole: bool = True
+    verification: Verification, max_tokens: int, headers: dict[str, str] | None = None, *, whole: bool = True
 ) -> Iterator[str]:
     """Yield the text of each chunk of a streamed answer.
 
@@ -161,9 +167,9 @@ def _stream(
     done = False
     with httpx.stream(
         "POST",
-        f"{world.app.page_url}/api/v1/chat/completions",
+        f"{verification.app.page_url}/api/v1/chat/completions",
         json=body,
-        headers={**world.api.connection.headers, **(headers or {})},
+        headers={**verification.api.connection.headers, **(headers or {})},
         timeout=TIMEOUT,
     ) as answer:
         if answer.is_error:

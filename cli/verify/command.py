@@ -1,4 +1,4 @@
-"""The command `storyloom verify`."""
+"""The command `storyloom verify`: its options."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from cli.local_record import LOCAL_STATE
-from cli.output import AsJson
+from cli.console import AsJson
+from cli.user_files import CHECKOUT, LOCAL_STATE
 
-_SAMPLE_STORIES = Path(__file__).resolve().parents[2] / "sample_stories"
+_SAMPLE_STORIES = CHECKOUT / "sample_stories"
 
 Profile = Annotated[str, typer.Option(help="A profile of your AWS configuration.")]
 Region = Annotated[str, typer.Option(help="The region of the deployment.")]
@@ -22,20 +22,25 @@ State = Annotated[Path, typer.Option(help="The folder of the local cloud.")]
 Stories = Annotated[
     Path,
     typer.Option(
-        help="Stories to learn from, if there is no version yet; else this checkout's sample stories.",
+        help="Stories to train on if there is no version yet; by default this checkout's sample stories.",
         show_default=False,
     ),
 ]
-Only = Annotated[list[str] | None, typer.Option(help="Prove this line, and those it needs. May be repeated.")]
-Skip = Annotated[list[str] | None, typer.Option(help="Leave this line out. May be repeated.")]
-Limit = Annotated[float, typer.Option(help="Dollars that it may cost; what would cost more is not begun.")]
-PriceAnHour = Annotated[
-    float | None, typer.Option(help="Dollars an hour of an instance whose price Storyloom does not know.")
+Only = Annotated[
+    list[str] | None, typer.Option(help="Prove only this line, and those it depends on. May be repeated.")
 ]
-Out = Annotated[Path, typer.Option("--out", help="Where the JSON file goes.")]
+Skip = Annotated[list[str] | None, typer.Option(help="Skip this line. May be repeated.")]
+Limit = Annotated[
+    float,
+    typer.Option(help="The most that it may cost in US dollars; a line that would cost more is not started."),
+]
+PriceAnHour = Annotated[
+    float | None, typer.Option(help="Price in US dollars an hour of an instance whose price is unknown.")
+]
+Out = Annotated[Path, typer.Option("--out", help="The JSON file to write.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before it costs.")]
 Keep = Annotated[bool, typer.Option("--keep-stories", help="Leave the uploaded stories in the bucket.")]
-Listed = Annotated[bool, typer.Option("--list", help="List the lines with what each may cost, and end.")]
+Listed = Annotated[bool, typer.Option("--list", help="List the lines with what each may cost, and exit.")]
 
 
 def verify(  # noqa: PLR0917 - options, which typer passes by name
@@ -57,17 +62,17 @@ def verify(  # noqa: PLR0917 - options, which typer passes by name
 ) -> None:
     """Prove that a deployment works, line by line, with a short real run.
 
-    Needs the credentials that you deployed with, and no sign-in: it makes a person of its own in the user
-    pool, and removes them afterwards. Before there is a version it uploads the sample stories, lets the run
-    that they start train a version, and takes the stories away again. If a version is live, it looks at the
-    run that trained it, uploads one small file, and stops the run that this starts before it trains.
+    Needs the credentials that you deployed with, and no sign-in: it creates a user of its own in the user
+    pool, and deletes it afterwards. If there is no version yet, it uploads the sample stories, waits until
+    the run that they start has trained a version, and deletes the stories again. If a version is live, it
+    checks the run that trained it, uploads one small file, and stops the run that this starts.
 
-    It says first what it may cost, and asks. A line that could take the whole above --limit-usd is not begun,
-    and what runs when the limit is reached is stopped. At the end the model sleeps, unless it was awake.
+    It prints first what it may cost, and asks. A line that could exceed --limit-usd is not started, and what
+    is running when the limit is reached is stopped. At the end the model sleeps, unless it was awake before.
 
-    The JSON file has no story text, account number or address in it: attach it to an issue if a line fails.
+    The JSON file contains no story text, account number or address: attach it to an issue if a line fails.
 
-    Exit code 0: every line is proven. 1: a line failed or could not be tried.
+    Exit code 0: every line is proven. 1: a line failed or was skipped.
 
     Examples:
 
@@ -79,9 +84,9 @@ def verify(  # noqa: PLR0917 - options, which typer passes by name
 
       storyloom verify --skip batch --limit-usd 0.7 --yes --json
     """
-    from cli.verify.session import Choices, verify_deployment  # noqa: PLC0415 (boto3 is slow to import)
+    from cli.verify.session import VerifyOptions, verify_deployment  # noqa: PLC0415 (boto3 is slow to import)
 
-    choices = Choices(
+    options = VerifyOptions(
         profile=profile,
         region=region,
         context=context or [],
@@ -97,6 +102,6 @@ def verify(  # noqa: PLR0917 - options, which typer passes by name
         listed=listed,
         as_json=as_json,
     )
-    code = verify_deployment(choices)
+    code = verify_deployment(options)
     if code:
         raise typer.Exit(code)

@@ -1,4 +1,4 @@
-"""The lines of `storyloom verify`, in the order in which they are proven, and how a proof is run."""
+"""The lines of `storyloom verify` in their order, and how each is proven."""
 
 from __future__ import annotations
 
@@ -9,43 +9,43 @@ from dataclasses import dataclass
 import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 
-from cli.errors import CommandError
+from cli.console import CommandError
 from cli.verify import chat_lines, hosting_lines, pipeline_lines, site_lines
-from cli.verify.outcome import LineResult, NotProvenError, Proof, Status
-from cli.verify.world import World
+from cli.verify.outcome import LineResult, LineStatus, NotProvenError, Proof
+from cli.verify.verification import Verification
 
 
 @dataclass(frozen=True)
-class Line:
+class ProofLine:
     """One promise of the README that only a deployment can prove."""
 
     id: str
     title: str
-    prove: Callable[[World], Proof]
+    prove: Callable[[Verification], Proof]
     needs: tuple[str, ...] = ()
-    """Lines without which this one cannot be tried."""
+    """Lines that have to be proven before this one."""
     needs_to_train: tuple[str, ...] = ()
-    """Further ones, if a run of its own trains a version."""
+    """Further ones, if the verification trains a version itself."""
     estimated_minutes: float = 0.0
-    """How long it is expected to have an instance bill on AWS; 0 if it starts none."""
+    """How long an instance is expected to bill on AWS; 0 if the line starts none."""
     on: str = "hosting"
-    """Whether it is the `training` or the `hosting` instance that bills."""
+    """Which instance bills: `training` or `hosting`."""
 
 
 LINES = (
-    Line("deployment", "The stacks are deployed", site_lines.prove_deployment),
-    Line("page", "The page comes through CloudFront", site_lines.prove_page, ("deployment",)),
-    Line("sign_in", "A person signs in", site_lines.prove_sign_in, ("page",)),
-    Line("upload", "The browser's form uploads a story", pipeline_lines.prove_upload, ("sign_in",)),
-    Line("trigger", "New stories start a run", pipeline_lines.prove_trigger, ("upload",)),
-    Line(
+    ProofLine("deployment", "The stacks are deployed", site_lines.prove_deployment),
+    ProofLine("page", "The page comes through CloudFront", site_lines.prove_page, ("deployment",)),
+    ProofLine("sign_in", "A person signs in", site_lines.prove_sign_in, ("page",)),
+    ProofLine("upload", "The browser's form uploads a story", pipeline_lines.prove_upload, ("sign_in",)),
+    ProofLine("trigger", "New stories start a run", pipeline_lines.prove_trigger, ("upload",)),
+    ProofLine(
         "dataset",
         "The stories are read into a dataset",
         pipeline_lines.prove_dataset,
         ("sign_in",),
         needs_to_train=("trigger",),
     ),
-    Line(
+    ProofLine(
         "training",
         "A training job trains",
         pipeline_lines.prove_training,
@@ -53,8 +53,8 @@ LINES = (
         estimated_minutes=7,
         on="training",
     ),
-    Line("checkpoint", "It writes checkpoints", pipeline_lines.prove_checkpoint, ("training",)),
-    Line(
+    ProofLine("checkpoint", "It writes checkpoints", pipeline_lines.prove_checkpoint, ("training",)),
+    ProofLine(
         "evaluation",
         "The new model is evaluated",
         pipeline_lines.prove_evaluation,
@@ -62,8 +62,10 @@ LINES = (
         estimated_minutes=7,
         on="training",
     ),
-    Line("registration", "The version is registered", pipeline_lines.prove_registration, ("evaluation",)),
-    Line(
+    ProofLine(
+        "registration", "The version is registered", pipeline_lines.prove_registration, ("evaluation",)
+    ),
+    ProofLine(
         "endpoint",
         "The endpoint hosts it",
         hosting_lines.prove_endpoint,
@@ -71,44 +73,44 @@ LINES = (
         needs_to_train=("registration",),
         estimated_minutes=10,
     ),
-    Line("stream", "An answer streams word by word", chat_lines.prove_stream, ("endpoint",)),
-    Line("stop", "Stop ends an answer within 3 seconds", chat_lines.prove_stop, ("stream",)),
-    Line(
+    ProofLine("stream", "An answer streams word by word", chat_lines.prove_stream, ("endpoint",)),
+    ProofLine("stop", "Stop ends an answer within 3 seconds", chat_lines.prove_stop, ("stream",)),
+    ProofLine(
         "one_piece",
         "An answer comes in one piece",
         chat_lines.prove_one_piece,
         ("stream",),
         estimated_minutes=1.5,
     ),
-    Line("key", "A key works, and no longer when revoked", chat_lines.prove_key, ("stream",)),
-    Line("alarm", "An alarm reaches the topic", hosting_lines.prove_alarm, ("deployment",)),
-    Line("sleep", "The model sleeps, and nothing bills", hosting_lines.prove_sleep, ("endpoint",)),
-    Line(
+    ProofLine("key", "A key works, and no longer when revoked", chat_lines.prove_key, ("stream",)),
+    ProofLine("alarm", "An alarm reaches the topic", hosting_lines.prove_alarm, ("deployment",)),
+    ProofLine("sleep", "The model sleeps, and nothing bills", hosting_lines.prove_sleep, ("endpoint",)),
+    ProofLine(
         "batch", "A batch of prompts is answered", chat_lines.prove_batch, ("stream",), estimated_minutes=12
     ),
-    Line("wake", "A message wakes it", hosting_lines.prove_wake, ("sleep",), estimated_minutes=9),
+    ProofLine("wake", "A message wakes it", hosting_lines.prove_wake, ("sleep",), estimated_minutes=9),
 )
 
 
-def estimated_usd(line: Line, world: World) -> float | None:
+def estimated_usd(line: ProofLine, verification: Verification) -> float | None:
     """Estimate what a line costs on AWS, at prices on demand; None if the price is not known."""
-    if not line.estimated_minutes or (line.id in _TRAINING_LINES and not world.trains):
+    if not line.estimated_minutes or (line.id in _TRAINING_LINES and not verification.trains):
         return 0.0
     trains = line.id == "training"
-    if trains and world.app.search_budget_usd:
-        return world.app.search_budget_usd
-    price = world.bill.price(
-        world.app.training_instance if line.on == "training" else world.app.hosting_instance
+    if trains and verification.app.search_budget_usd:
+        return verification.app.search_budget_usd
+    price = verification.bill.price(
+        verification.app.training_instance if line.on == "training" else verification.app.hosting_instance
     )
-    count = world.app.instance_count if trains else 1
+    count = verification.app.instance_count if trains else 1
     return None if price is None else count * line.estimated_minutes / 60 * price
 
 
 _TRAINING_LINES = {"training", "evaluation"}
 
 
-def chosen(only: Iterable[str], skipped: Iterable[str]) -> tuple[Line, ...]:
-    """Choose lines by their ids; those that a chosen line needs come with it.
+def chosen(only: Iterable[str], skipped: Iterable[str]) -> tuple[ProofLine, ...]:
+    """Choose lines by their ids, with those that they depend on.
 
     Raises:
         CommandError: there is no line of this name.
@@ -125,29 +127,29 @@ def chosen(only: Iterable[str], skipped: Iterable[str]) -> tuple[Line, ...]:
 
 
 def prove_all(
-    lines: Sequence[Line],
-    world: World,
+    lines: Sequence[ProofLine],
+    verification: Verification,
     *,
     limit_usd: float,
-    begins: Callable[[Line], None] = lambda _: None,
-    ends: Callable[[LineResult], None] = lambda _: None,
+    on_start: Callable[[ProofLine], None] = lambda _: None,
+    on_result: Callable[[LineResult], None] = lambda _: None,
 ) -> list[LineResult]:
-    """Prove the lines one after the other. A line that fails stops only those that need it.
+    """Prove the lines one after the other; a line that fails skips only those that depend on it.
 
     Args:
         lines: in the order of `LINES`.
-        world: the deployment.
-        limit_usd: a line that might take the whole above this amount is skipped; what runs is stopped at it.
-        begins: called with each line before it is tried.
-        ends: called with each result.
+        verification: the deployment.
+        limit_usd: a line that could exceed this amount is skipped; what is running at the limit is stopped.
+        on_start: called with each line before it is tried.
+        on_result: called with each result.
     """
-    world.limit_usd = limit_usd
+    verification.limit_usd = limit_usd
     results: list[LineResult] = []
     for line in lines:
-        begins(line)
-        started, before = time.monotonic(), world.bill.total_usd(at_once=True)
-        attempt = _refused(line, world, results, before) or _tried(line, world)
-        seconds, spent = time.monotonic() - started, world.bill.total_usd(at_once=True) - before
+        on_start(line)
+        started, before = time.monotonic(), verification.bill.total_usd(at_once=True)
+        attempt = _reason_to_skip(line, verification, results, before) or _try(line, verification)
+        seconds, spent = time.monotonic() - started, verification.bill.total_usd(at_once=True) - before
         results.append(
             LineResult(
                 line.id,
@@ -159,57 +161,59 @@ def prove_all(
                 attempt.cure,
             )
         )
-        ends(results[-1])
+        on_result(results[-1])
     return results
 
 
 @dataclass(frozen=True)
 class _Attempt:
-    status: Status
+    status: LineStatus
     detail: str
     cure: str = ""
 
 
-def _refused(line: Line, world: World, results: Sequence[LineResult], spent: float) -> _Attempt | None:
-    """Say why a line cannot be tried; None if it can."""
-    unproven = {result.id: result for result in results if result.status is not Status.PROVEN}
-    needs = line.needs + (line.needs_to_train if world.trains else ())
+def _reason_to_skip(
+    line: ProofLine, verification: Verification, results: Sequence[LineResult], spent: float
+) -> _Attempt | None:
+    """Return the reason why a line has to be skipped; None if it can be tried."""
+    unproven = {result.id: result for result in results if result.status is not LineStatus.PROVEN}
+    needs = line.needs + (line.needs_to_train if verification.trains else ())
     lacking = [need for need in needs if need in unproven]
     if lacking:
         title = unproven[lacking[0]].title
-        return _Attempt(Status.SKIPPED, f"Not tried, because this is not proven: {title}.")
-    if world.app.is_local:
+        return _Attempt(LineStatus.SKIPPED, f"Skipped, because this is not proven: {title}.")
+    if verification.app.is_local:
         return None
-    estimate = estimated_usd(line, world)
+    estimate = estimated_usd(line, verification)
     if estimate is None:
         return _Attempt(
-            Status.SKIPPED,
-            "Not tried, because the price of its instance is not known, so that no limit could hold.",
-            cure="Look the price up and give it: storyloom verify --usd-per-hour PRICE",
+            LineStatus.SKIPPED,
+            "Skipped, because the price of its instance is unknown, so that no limit could be kept.",
+            cure="Look up the price and give it: storyloom verify --usd-per-hour PRICE",
         )
-    if estimate and spent + estimate > world.limit_usd:
+    if estimate and spent + estimate > verification.limit_usd:
         return _Attempt(
-            Status.SKIPPED,
-            f"Not tried: ${spent:.2f} are spent, and about ${estimate:.2f} more would pass the limit of "
-            f"${world.limit_usd:.2f}.",
+            LineStatus.SKIPPED,
+            f"Skipped: ${spent:.2f} are spent, and about ${estimate:.2f} more would exceed the limit of "
+            f"${verification.limit_usd:.2f}.",
             cure=f"Raise it: storyloom verify --only {line.id} --limit-usd {spent + estimate + 0.5:.2f}",
         )
     return None
 
 
-def _tried(line: Line, world: World) -> _Attempt:
+def _try(line: ProofLine, verification: Verification) -> _Attempt:
     try:
-        proof = line.prove(world)
-        world.check_limit()
+        proof = line.prove(verification)
+        verification.check_limit()
     except NotProvenError as error:
         return _Attempt(error.status, str(error), error.cure)
     except CommandError as error:
-        return _Attempt(Status.FAILED, error.message, error.cure)
+        return _Attempt(LineStatus.FAILED, error.message, error.cure)
     except httpx.HTTPStatusError as error:
         seen = f"{error.request.method} {error.request.url.path} answered {error.response.status_code}."
-        return _Attempt(Status.FAILED, seen)
+        return _Attempt(LineStatus.FAILED, seen)
     except httpx.HTTPError as error:
-        return _Attempt(Status.FAILED, f"The app did not answer: {error!r}")
+        return _Attempt(LineStatus.FAILED, f"The app cannot be reached: {error!r}")
     except (ClientError, BotoCoreError) as error:
-        return _Attempt(Status.FAILED, f"AWS refused: {error}")
-    return _Attempt(Status.PROVEN, proof.detail)
+        return _Attempt(LineStatus.FAILED, f"AWS refused: {error}")
+    return _Attempt(LineStatus.PROVEN, proof.detail)

@@ -1,4 +1,4 @@
-"""What became of each line of `storyloom verify`, as a table and as a file that can be shared."""
+"""The result of each line of `storyloom verify`, as a table and as a file that can be shared."""
 
 from __future__ import annotations
 
@@ -17,43 +17,47 @@ _ARN = re.compile(r"\barn:[\w-]+:[^\s,;)]+")
 _ADDRESS = re.compile(r"\b[\w.+-]+@[\w-]+\.[\w.-]+\b")
 
 
-class Status(StrEnum):
-    """What became of a line."""
+class LineStatus(StrEnum):
+    """The result of a line."""
 
     PROVEN = "proven"
     FAILED = "failed"
     SKIPPED = "skipped"
 
 
-_MARKS = {Status.PROVEN: "[green]✓[/]", Status.FAILED: "[red]✗[/]", Status.SKIPPED: "[yellow]-[/]"}
+_MARKS = {
+    LineStatus.PROVEN: "[green]✓[/]",
+    LineStatus.FAILED: "[red]✗[/]",
+    LineStatus.SKIPPED: "[yellow]-[/]",
+}
 
 
 class NotProvenError(Exception):
-    """A line does not hold; the text says what was seen instead."""
+    """A line does not hold; the message is what was seen instead."""
 
-    status = Status.FAILED
+    status = LineStatus.FAILED
 
     def __init__(self, message: str, cure: str = "") -> None:
         super().__init__(message)
         self.cure = cure
 
 
-class NotTriedError(NotProvenError):
-    """A line cannot be tried here; the text says why."""
+class SkippedError(NotProvenError):
+    """A line was skipped; the message is the reason."""
 
-    status = Status.SKIPPED
+    status = LineStatus.SKIPPED
 
 
 class LimitReachedError(NotProvenError):
-    """The verification has cost as much as it may."""
+    """The verification has reached its limit of dollars."""
 
 
 @dataclass(frozen=True)
 class Proof:
-    """What a line saw, when it holds."""
+    """What was seen when a line held."""
 
     detail: str
-    """Without words of a story."""
+    """Without text of a story."""
 
 
 @dataclass(frozen=True)
@@ -62,17 +66,17 @@ class LineResult:
 
     id: str
     title: str
-    status: Status
+    status: LineStatus
     seconds: float
     cost_usd: float
-    """What was spent while it was tried, at prices on demand."""
+    """What was spent meanwhile, at prices on demand."""
     detail: str
     cure: str = ""
 
 
 @dataclass
-class Outcome:
-    """All lines of one verification."""
+class VerifyReport:
+    """The results of one verification."""
 
     storyloom: str
     """Version of Storyloom."""
@@ -85,16 +89,16 @@ class Outcome:
 
     @property
     def is_proven(self) -> bool:
-        """Whether every line holds."""
-        return all(line.status is Status.PROVEN for line in self.lines)
+        """Tell whether every line holds."""
+        return all(line.status is LineStatus.PROVEN for line in self.lines)
 
     @property
     def cost_usd(self) -> float:
-        """What all lines have cost together, at prices on demand."""
+        """Return what all lines have cost together, at prices on demand."""
         return round(sum(line.cost_usd for line in self.lines), 4)
 
     def as_document(self) -> dict[str, Any]:
-        """Return the outcome for a JSON file: no account number, ARN, e-mail address or story text."""
+        """Return the report for a JSON file, without account number, ARN, e-mail address or story text."""
         lines = [asdict(line) | {"status": line.status.value} for line in self.lines]
         for line in lines:
             line |= {name: without_identities(line[name]) for name in ("detail", "cure")}
@@ -118,8 +122,8 @@ def without_identities(text: str) -> str:
     return _ADDRESS.sub("<address>", _ACCOUNT_NUMBER.sub("<account>", text))
 
 
-def outcome_table(lines: Sequence[LineResult]) -> Table:
-    """Draw one row for each line, with a total."""
+def results_table(lines: Sequence[LineResult]) -> Table:
+    """Draw one row for each line."""
     table = Table(box=None, header_style="bold", padding=(0, 1))
     table.add_column("")
     table.add_column("line", overflow="fold")

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from cli.journey import free_port
+from cli.journey import port_or_free_port
 from local.cloud import LocalCloud
 from tests.local.doctor.hub import running_hub
 
@@ -23,7 +23,9 @@ _COLUMNS = "118"
 def main() -> None:
     """Run the doctor once, and put what it prints into the page."""
     with tempfile.TemporaryDirectory() as state, running_hub() as hub:
-        cloud = LocalCloud(CHECKOUT, Path(state) / "state", free_port(4566), free_port(8400), account="new")
+        cloud = LocalCloud(
+            CHECKOUT, Path(state) / "state", port_or_free_port(4566), port_or_free_port(8400), account="new"
+        )
         try:
             cloud.up()
             printed = _printed(cloud, hub)

@@ -15,9 +15,9 @@ from typing import Any
 from playwright.sync_api import Browser, sync_playwright
 from rich.console import Console
 
-from cli.check import check, read_settings
-from stories.models import DataReport
-from stories.report import to_html
+from cli.folder_check import check_folder, read_settings
+from stories.report.data_report import DataReport
+from stories.report.report_page import report_to_html
 from tests.browser.chromium import CHROMIUM_FLAGS, find_chromium
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -39,7 +39,7 @@ def main() -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=CHROMIUM_FLAGS)
-        good, bad = check(SAMPLES, settings, quiet), check(folder, settings, quiet)
+        good, bad = check_folder(SAMPLES, settings, quiet), check_folder(folder, settings, quiet)
         _picture(browser, good, "report-sample-stories.png", _DESKTOP)
         _picture(browser, bad, "report-bad-folder.png", _DESKTOP, until="How long the stories are")
         _picture(browser, bad, "report-tidied.png", _DESKTOP, only="What was tidied up")
@@ -59,7 +59,7 @@ def _picture(
     """Take one picture: of the whole page, of what is above a section, or of one section."""
     context = browser.new_context(**screen)
     page = context.new_page()
-    page.set_content(to_html(report))
+    page.set_content(report_to_html(report))
     if only:
         page.locator("section", has_text=only).screenshot(path=HERE / name)
     elif until:

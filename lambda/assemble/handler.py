@@ -10,12 +10,13 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from assemble import plan, remembered, tuning, unchanged
 from assemble.reading import RunStories
 from shared import aws, environment, layout, prices, run_costs, runs
-from stories import recipe
-from stories.dataset import LEDGER_FILE
-from stories.dataset import assemble as assemble_dataset
-from stories.models import PARTS, DataReport
-from stories.report import to_html
-from stories.time_budget import TimeBudget
+from stories.dataset import training_plan
+from stories.dataset.assembly import LEDGER_FILE
+from stories.dataset.assembly import assemble as assemble_dataset
+from stories.dataset.time_budget import DatasetTimeBudget
+from stories.records import PARTS
+from stories.report.data_report import DataReport
+from stories.report.report_page import report_to_html
 
 log = Logger(service="assemble")
 
@@ -42,17 +43,17 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     Raises:
         FilesLostError: where the report does not account for every file.
         LedgerUnreadableError: where what the split remembers was changed by hand.
-        OutOfTimeError: there is more to compare than a function has time for.
+        TimeBudgetExceededError: there is more to compare than a function has time for.
     """
-    in_time = TimeBudget(context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS)
+    in_time = DatasetTimeBudget(context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS)
     run_id = event["run_id"]
     begun = event["begun"]
     runs.enter(run_id, "Assemble", "Putting the dataset together.")
     common = environment.common()
     settings = environment.read(environment.Assembly)
     price = prices.usd_per_hour("training", settings.training_instance)
-    chosen = recipe.recipe(common.base_model, settings.max_training_minutes)
-    options = recipe.options(
+    chosen = training_plan.choose_recipe(common.base_model, settings.max_training_minutes)
+    options = training_plan.dataset_options(
         run_id,
         common.base_model,
         minimum_words=settings.minimum_words,
@@ -138,6 +139,6 @@ def _publish(report: DataReport, bucket: str, folder: Path) -> None:
     s3.put_object(
         Bucket=bucket,
         Key=layout.report_page(report.run_id),
-        Body=to_html(report).encode(),
+        Body=report_to_html(report).encode(),
         ContentType="text/html; charset=utf-8",
     )

@@ -7,8 +7,8 @@ from typing import Any
 from shared import attempts, layout
 from shared.environment import Assembly, Common
 from shared.prices import Price
-from stories.models import Part
-from stories.recipe import Recipe
+from stories.dataset.training_plan import Recipe
+from stories.records import Part
 
 _INPUTS = "/opt/ml/processing/input"
 # Step Functions may not know how a request names its command (docs/decisions/0015), and a tuning job cannot:

@@ -10,7 +10,7 @@ from pydantic import Field, TypeAdapter
 from shared import aws, layout
 from shared.ahead import prefetch
 from shared.batches import Tally
-from stories.models import Record, Reject
+from stories.records import Record, Reject
 
 _AT_ONCE = 4
 _LINE: TypeAdapter[Record | Reject | Tally] = TypeAdapter(

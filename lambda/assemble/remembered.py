@@ -3,7 +3,7 @@
 from pydantic import ValidationError
 
 from shared import aws, layout
-from stories.ledger import Ledger
+from stories.dataset.split_ledger import SplitLedger
 
 _GONE = {"NoSuchKey", "404"}
 
@@ -12,7 +12,7 @@ class LedgerUnreadableError(Exception):
     """The ledger of the runs before is not one that this version can read."""
 
 
-def ledger_for(bucket: str, run_id: str) -> Ledger:
+def ledger_for(bucket: str, run_id: str) -> SplitLedger:
     """Return the ledger that this run starts from, and keep it with the run.
 
     A repeated call gets the same one, also after `remember`: so a retried function makes the same dataset.
@@ -23,7 +23,7 @@ def ledger_for(bucket: str, run_id: str) -> Ledger:
     kept = _read(bucket, layout.ledger_used(run_id))
     if kept is not None:
         return kept
-    ledger = _read(bucket, layout.LEDGER) or Ledger()
+    ledger = _read(bucket, layout.LEDGER) or SplitLedger()
     _write(bucket, layout.ledger_used(run_id), ledger.to_json().encode())
     return ledger
 
@@ -33,7 +33,7 @@ def remember(bucket: str, ledger: bytes) -> None:
     _write(bucket, layout.LEDGER, ledger)
 
 
-def _read(bucket: str, key: str) -> Ledger | None:
+def _read(bucket: str, key: str) -> SplitLedger | None:
     try:
         body = aws.s3().get_object(Bucket=bucket, Key=key)["Body"].read()
     except aws.s3().exceptions.ClientError as error:
@@ -41,7 +41,7 @@ def _read(bucket: str, key: str) -> Ledger | None:
             return None
         raise
     try:
-        return Ledger.model_validate_json(body)
+        return SplitLedger.model_validate_json(body)
     except ValidationError as error:
         raise LedgerUnreadableError(
             f"s3://{bucket}/{key}, which remembers what stories are held out for the test, cannot be read. "

@@ -7,8 +7,7 @@ from typing import Any
 from shared import layout
 from shared.environment import Assembly, Common
 from shared.prices import Price
-from stories.estimate import GRACE_MINUTES, SPOT_WAIT_HOURS
-from stories.recipe import MOST_EPOCHS
+from stories.dataset.training_plan import GRACE_MINUTES, MAX_EPOCHS, SPOT_WAIT_HOURS
 
 _AT_ONCE = 2
 """Trials side by side: more would be sooner done, and learn less from one another."""
@@ -22,7 +21,7 @@ _RANGES: dict[str, list[dict[str, Any]]] = {
         {"Name": "learning_rate", "MinValue": "0.00005", "MaxValue": "0.002", "ScalingType": "Logarithmic"}
     ],
     "IntegerParameterRanges": [
-        {"Name": "epochs", "MinValue": "1", "MaxValue": str(MOST_EPOCHS), "ScalingType": "Linear"}
+        {"Name": "epochs", "MinValue": "1", "MaxValue": str(MAX_EPOCHS), "ScalingType": "Linear"}
     ],
 }
 _TUNED = {one["Name"] for ranges in _RANGES.values() for one in ranges}

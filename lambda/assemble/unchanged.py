@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from shared import trained
-from stories.models import PARTS
+from stories.records import PARTS
 
 _WITHOUT_EFFECT = {"usd_per_hour", "price_date"}
 """Hyperparameters that the job only uses in its report."""

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from chat_api import limits, request_fields, strict_json
 from chat_api.errors import ApiError
 from chat_api.openai_schema import AnswerRequest, ChatRequest, CompletionRequest
-from stories import file_names
+from stories import file_rules
 
 _URLS: dict[str, type[AnswerRequest]] = {
     "/v1/chat/completions": ChatRequest,
@@ -176,7 +176,7 @@ def _plain(text: str, rules: Rules) -> dict[str, Any]:
 
 
 def _is_custom_id(text: str) -> bool:
-    return 0 < len(text) <= _CUSTOM_ID_CHARACTERS and not file_names.unsafe_character(text)
+    return 0 < len(text) <= _CUSTOM_ID_CHARACTERS and not file_rules.unsafe_character(text)
 
 
 def _custom_id(given: Any, number: int) -> str:

@@ -13,7 +13,7 @@ from chat_api.keep_alive import KeptAliveRoute
 from chat_api.links import UploadForm
 from chat_api.numbers import Positive
 from shared import aws, clock, environment
-from stories import file_names
+from stories import file_rules
 
 router = APIRouter(tags=["Stories"], responses=refusals(), route_class=KeptAliveRoute)
 
@@ -44,7 +44,7 @@ class NewStory(BaseModel):
 
     name: str = Field(
         min_length=1,
-        max_length=file_names.LONGEST_BYTES,
+        max_length=file_rules.LONGEST_NAME_BYTES,
         description="Printable characters, with or without folders, and no way out of them.",
         json_schema_extra={"format": "file-name"},
     )
@@ -98,7 +98,7 @@ def delete_story(key: Key, user: MayWrite) -> Deleted:
     back = ["aws", "s3api", "delete-object", "--bucket", bucket, "--key", key, "--version-id", marker]
     return Deleted(
         key=key,
-        message=f"{file_names.printable(key)} is deleted; the next run does without it. The bucket keeps its "
+        message=f"{file_rules.printable(key)} is deleted; the next run does without it. The bucket keeps its "
         f"text under a delete marker. To get it back, remove the marker: {_as_command(back)}",
     )
 
@@ -115,7 +115,7 @@ def _as_command(words: list[str]) -> str:
 
 
 def _quoted(word: str) -> str:
-    if file_names.unsafe_character(word) is None:
+    if file_rules.unsafe_character(word) is None:
         return shlex.quote(word)
     # $'...' is how bash and zsh write what cannot be shown.
     shown = (

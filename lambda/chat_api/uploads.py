@@ -1,7 +1,7 @@
 """What a caller may name a file that is sent here."""
 
 from chat_api.errors import ApiError
-from stories import file_names
+from stories import file_rules
 
 
 def checked_name(name: str) -> str:
@@ -10,13 +10,13 @@ def checked_name(name: str) -> str:
     Raises:
         ApiError: 422 if it cannot be a key in S3, or cannot be shown safely.
     """
-    normalized = file_names.normalized(name)
-    fault = file_names.fault(normalized)
+    normalized = file_rules.normalize_name(name)
+    fault = file_rules.name_problem(normalized)
     if fault is not None:
         raise ApiError(
             422,
             "invalid_request",
-            f"{file_names.printable(normalized)[:200]!r} cannot be the name of a file here: {fault}.",
+            f"{file_rules.printable(normalized)[:200]!r} cannot be the name of a file here: {fault}.",
             "Rename the file, for instance to story.txt, and send it again.",
         )
     return normalized

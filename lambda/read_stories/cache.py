@@ -21,7 +21,7 @@ from pydantic import Field, TypeAdapter
 import stories as library
 from shared import aws, clock, environment, layout
 from shared.batches import Item, file_digest
-from stories.models import Record, Reject
+from stories.records import Record, Reject
 
 Stories = IO[bytes]
 """Records and rejects of one file, one a line, without the file's version and time."""

@@ -11,9 +11,9 @@ from read_stories import cache
 from shared import aws, environment
 from shared.ahead import prefetch
 from shared.batches import Item
-from stories import file_names
-from stories.limits import too_large
-from stories.models import Reject, Source
+from stories import file_rules
+from stories.file_rules import too_large
+from stories.records import Reject, Source
 
 # Most of a small file's time is the way to S3 and back. The reading itself is one file after another: the
 # function has little more than one processor.
@@ -58,14 +58,14 @@ def rejected(item: Item, reason: str, cure: str, *, keep: bool = False) -> Fetch
         keep: whether a later run is to believe it without looking.
     """
     stories = cache.new_stories()
-    name = file_names.printable(item["key"])
+    name = file_rules.printable(item["key"])
     cache.write(stories, Reject(source_key=name, source_version="", reason=reason, cure=cure))
     return Fetched(item, stories=stories, keep=keep)
 
 
 def _refused_unread(item: Item) -> Fetched | None:
     """Return what is refused for its name or its size alone; None if the file has to be read."""
-    unsafe = file_names.unsafe_character(item["key"])
+    unsafe = file_rules.unsafe_character(item["key"])
     if unsafe is not None:
         return rejected(
             item,

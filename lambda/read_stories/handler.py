@@ -1,9 +1,9 @@
 """Read one batch of story files, and write its records and rejects to one file of the run.
 
-A separate process reads every file (`stories.confinement`), so that one that exceeds a limit or crashes the
-process is rejected and nothing else is lost. If the files of a batch need more time than the function has,
-the function ends early and is called again; what it has read is cached. If a file ends the function itself,
-the state machine divides its batch.
+A separate process reads every file (`stories.reading.sandbox`), so that one that exceeds a limit or crashes
+the process is rejected and nothing else is lost. If the files of a batch need more time than the function
+has, the function ends early and is called again; what it has read is cached. If a file ends the function
+itself, the state machine divides its batch.
 """
 
 import tempfile
@@ -21,8 +21,8 @@ from read_stories import cache
 from read_stories.fetching import Fetched, fetch_ahead, known_already, rejected
 from shared import aws, environment, layout
 from shared.batches import Item, Tally, batch_digest
-from stories.confinement import DeadlineExceededError, ReadingProcess
-from stories.models import Source
+from stories.reading.sandbox import DeadlineExceededError, ReadingProcess
+from stories.records import Source
 
 log = Logger(service="read_stories")
 

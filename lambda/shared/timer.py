@@ -66,5 +66,5 @@ def _create_or_move(fields: dict[str, Any]) -> None:
         return
     raise RuntimeError(
         f"The schedule {fields['Name']} could be neither created nor moved in five tries. "
-        "Drop any story again, or start a run with: storyloom runs start"
+        "Drop any story again, or start a run with: storyloom start"
     )

@@ -1,4 +1,4 @@
-"""Tables of contents: a list, before the story, of the headings that stand in it."""
+"""Remove tables of contents: lists, before the story, of the headings in it."""
 
 import bisect
 import re
@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from stories.cleaning.ledger import Edit
+from stories.cleaning.change_log import Edit
 
 _TITLE = re.compile(
     r"^\W*(?:(?:table of )?contents|inhalt(?:sverzeichnis)?|table des mati[eè]res|sommaire|[ií]ndice|"
@@ -25,9 +25,9 @@ _LONGEST_ENTRY = 100
 _LONGEST_LABEL_WORDS = 2
 _SHORTEST_LINE_OF_PROSE = 40
 _LINES_FROM_HEADING_TO_PROSE = 3
-_MOST_LINES = 2000
-_FEWEST_UNDER_A_TITLE = 2
-_FEWEST_ALONE = 4
+_MAX_LINES = 2000
+_MIN_UNDER_A_TITLE = 2
+_MIN_ALONE = 4
 _SHARE_UNDER_A_TITLE = 0.5
 _SHARE_ALONE = 0.7
 _SHORTEST_CHAPTER = 200
@@ -39,9 +39,9 @@ class _Lines:
 
     lines: list[str]
     starts: list[int]
-    """Where each begins in the text, in characters."""
+    """The position of each line in the text, in characters."""
     headings: dict[str, list[int]]
-    """By form: which lines stand alone and are soon followed by prose."""
+    """Numbers of lines that stand alone and are soon followed by prose, by their normalized form."""
 
     def heading_after(self, number: int, form: str) -> int | None:
         """Return the first heading of a form after a line, or None."""
@@ -51,13 +51,13 @@ class _Lines:
 
 
 def drop_contents(text: str) -> Edit:
-    """Take out the tables of contents before a story, with their titles.
+    """Remove the tables of contents before a story, with their titles.
 
-    The text is gone through once for tables under a title and once for those without: going through it again
-    after each table would take hours on a file of nothing but tables.
+    One pass finds tables under a title and another those without. Starting again after each table would take
+    hours on a file of nothing but tables.
     """
     dropped: list[str] = []
-    for find in (_under_titles, _alone):
+    for find in (_titled_tables, _untitled_tables):
         kept: list[str] = []
         end_of_last = 0
         for begin, end in find(_read(text), len(text)):
@@ -68,50 +68,50 @@ def drop_contents(text: str) -> Edit:
     return Edit(text, len(dropped), dropped[0].strip(), "") if dropped else Edit(text)
 
 
-def _under_titles(read: _Lines, length: int) -> Iterator[tuple[int, int]]:
-    """Yield where each table with a title over it begins and ends, in characters."""
+def _titled_tables(read: _Lines, length: int) -> Iterator[tuple[int, int]]:
+    """Yield begin and end, in characters, of each table with a title above it."""
     front = _Front(read, length)
     number = 0
-    while front.holds(number):
+    while front.contains(number):
         if _TITLE.match(read.lines[number]):
             entries = _entries(read, number + 1, titled=True)
-            if len(entries) >= _FEWEST_UNDER_A_TITLE and _are_dense(entries, number, _SHARE_UNDER_A_TITLE):
-                yield front.without(number, entries[-1])
+            if len(entries) >= _MIN_UNDER_A_TITLE and _are_dense(entries, number, _SHARE_UNDER_A_TITLE):
+                yield front.remove(number, entries[-1])
                 number = entries[-1]
         number += 1
 
 
-def _alone(read: _Lines, length: int) -> Iterator[tuple[int, int]]:
-    """Yield where each table without a title begins and ends, in characters."""
+def _untitled_tables(read: _Lines, length: int) -> Iterator[tuple[int, int]]:
+    """Yield begin and end, in characters, of each table without a title."""
     front = _Front(read, length)
     number = 0
-    while front.holds(number):
+    while front.contains(number):
         entries = _entries(read, number, titled=False)
-        if len(entries) >= _FEWEST_ALONE and _is_list(read, entries):
-            yield front.without(number, entries[-1])
+        if len(entries) >= _MIN_ALONE and _is_list(read, entries):
+            yield front.remove(number, entries[-1])
         number = entries[-1] + 1 if entries else number + 1
 
 
 @dataclass
 class _Front:
-    """The lines that may belong to a table: those of the first half of what is left, up to a limit."""
+    """The lines that may belong to a table: the first half of the remaining text, up to a limit."""
 
     read: _Lines
     length: int
-    """Of the text that is left, in characters."""
+    """Length of the remaining text, in characters."""
     dropped_lines: int = 0
     dropped_characters: int = 0
 
-    def holds(self, number: int) -> bool:
-        """Tell whether a line is one of them."""
+    def contains(self, number: int) -> bool:
+        """Return whether a line may belong to a table."""
         return (
             number < len(self.read.lines)
-            and number - self.dropped_lines < _MOST_LINES
+            and number - self.dropped_lines < _MAX_LINES
             and self.read.starts[number] - self.dropped_characters <= self.length // 2
         )
 
-    def without(self, first: int, last: int) -> tuple[int, int]:
-        """Take some lines out, and return where they begin and end, in characters."""
+    def remove(self, first: int, last: int) -> tuple[int, int]:
+        """Remove a range of lines and return its begin and end, in characters."""
         begin, end = self.read.starts[first], self.read.starts[last] + len(self.read.lines[last])
         self.dropped_lines += last + 1 - first
         self.dropped_characters += end - begin
@@ -137,7 +137,7 @@ def _read(text: str) -> _Lines:
 
 
 def _headings(lines: list[str], gap_before: list[bool]) -> dict[str, list[int]]:
-    """Return the lines, alone or two together, that prose follows; `gap_before` goes two beyond the end."""
+    """Find lines, alone or in pairs, that prose follows; `gap_before` has two items more than `lines`."""
     found: defaultdict[str, list[int]] = defaultdict(list)
     for number, line in enumerate(lines):
         if len(line) > _LONGEST_ENTRY:
@@ -156,7 +156,7 @@ def _form(line: str) -> str:
 
 
 def _entries(read: _Lines, begin: int, *, titled: bool) -> list[int]:
-    """Return the lines from a place on that are entries of a table, up to where the story begins."""
+    """Return the lines, from a given one on, that are entries of a table; the story ends the search."""
     entries: list[int] = []
     end = len(read.lines)
     first = ""
@@ -170,7 +170,7 @@ def _entries(read: _Lines, begin: int, *, titled: bool) -> list[int]:
                 first = _form(line)
                 end = read.heading_after(number, first) or end
             entries.append(number)
-        # An entry too long for its line takes two, the first of which looks like none.
+        # An entry too long for its line takes two lines, the first of which does not look like an entry.
         elif entries and number - entries[-1] > 1:
             break
     return entries
@@ -184,7 +184,7 @@ def _is_entry(read: _Lines, number: int, *, titled: bool) -> bool:
 
 
 def _recurrence(read: _Lines, number: int) -> int | None:
-    """Return the line where an entry stands as a heading, whole or with its number on a line of its own."""
+    """Return the line on which an entry recurs as a heading, whole or with its number on a separate line."""
     form = _form(read.lines[number])
     whole = read.heading_after(number, form)
     words = form.split()
@@ -202,14 +202,15 @@ def _are_dense(entries: list[int], begin: int, share: float) -> bool:
 
 
 def _is_list(read: _Lines, entries: list[int]) -> bool:
-    """Tell whether entries without a title over them are a table: growing page numbers, or far chapters."""
+    """Return whether entries without a title are a table: page numbers increase, or chapters are far
+    apart."""
     if not _are_dense(entries, entries[0] - 1, _SHARE_ALONE):
         return False
     numbers = [int(found[2]) for entry in entries if (found := _NUMBERED.match(read.lines[entry]))]
     if len(numbers) >= len(entries) * _SHARE_ALONE:
         return numbers == sorted(numbers) and numbers[0] < numbers[-1]
     places = [place for entry in entries if (place := _recurrence(read, entry)) is not None]
-    # Verse that a story explains line by line comes again as well, but its lines go on in the next.
+    # Verse that a story explains line by line recurs as well, but its lines end with a comma or semicolon.
     if any(read.lines[entry].rstrip().endswith(_GOES_ON) for entry in entries):
         return False
     distinct = {_form(read.lines[entry]) for entry in entries}

@@ -1,11 +1,11 @@
-"""What distributors put around a text: licences, imprints and requests, none of which the author wrote."""
+"""Remove what distributors put around a text: licences, imprints and requests."""
 
-# ruff: noqa: RUF001 - the quotation marks are those that notices have
+# ruff: noqa: RUF001 - notices use these quotation marks
 
 import re
 from collections.abc import Iterator
 
-from stories.cleaning.ledger import Edit
+from stories.cleaning.change_log import Edit
 
 _START = re.compile(
     r"^\*{3} ?START OF (?:THE|THIS) PROJECT GUTENBERG[^*]{0,400}?\*{3}[^\n]*$"
@@ -19,7 +19,7 @@ _END = re.compile(
     r"|\*{3} ?START: FULL LICENSE[^\n]*|THE FULL PROJECT GUTENBERG(?:-TM|™)? LICENSE[^\n]*)$",
     re.M | re.I,
 )
-# Each of these says by itself that a paragraph is about the file and not in the story.
+# Each of these phrases alone shows that a paragraph is about the file and not part of the story.
 _NOTICE = re.compile(
     r"no part of (?:this|the) (?:e-?book|book|publication|work|story)[^.]{0,60}"
     r" may be (?:re|used|copied|stored)"
@@ -41,8 +41,8 @@ _NOTICE = re.compile(
     r"|you may copy it, give it away or re-?use it",
     re.I,
 )
-# One of these stands in each of them. Looking for words is a hundred times faster than for all of the above,
-# which are then looked for around the words alone.
+# Each phrase contains one of these words. Searching for the words is a hundred times faster than for the
+# phrases, which are then searched only near the words.
 _WORDS_OF_NOTICES = (
     *("no part of", "licen", "smashwords", "the hard work", "archive of our own", "archive and comment"),
     *("feedbooks", "standard", "gutenberg", "volunteer", "proofread", "pgdp", "internet archive"),
@@ -51,7 +51,7 @@ _WORDS_OF_NOTICES = (
     "you may copy it",
 )
 _WORD_OF_NOTICE = re.compile("|".join(map(re.escape, _WORDS_OF_NOTICES)))
-# These say it only beside a notice.
+# These count only beside a notice.
 _COMPANION = re.compile(
     r"^(?:copyright\b|©|\(c\)|published\b|first published\b|(?:e-?book|print|first|second|kindle) edition\b|"
     r"edition:|cover (?:art|design)\b|https?://|www\.|rating:|archive warnings?:|category:|fandoms?:|"
@@ -66,11 +66,11 @@ _CHARACTERS_AT_AN_EDGE = 20_000
 _LONGEST_COMPANION = 250
 _LONGEST_NOTICE = 3000
 _WIDEST_PHRASE = 250
-"""Characters that one phrase of a notice takes at most."""
+"""Maximum length of one phrase of a notice, in characters."""
 
 
 def drop_notices(text: str) -> Edit:
-    """Take out a distributor's notices before and after the text."""
+    """Remove a distributor's notices before and after the text."""
     inside, places = _between_markers(text)
     edges = {inside[:_CHARACTERS_AT_AN_EDGE], inside[-_CHARACTERS_AT_AN_EDGE:]}
     if not any(map(_holds_a_notice, edges)):
@@ -80,7 +80,7 @@ def drop_notices(text: str) -> Edit:
 
 
 def _between_markers(text: str) -> tuple[str, int]:
-    """Keep what stands between Project Gutenberg's marks, of each book where a file holds several."""
+    """Keep the text between Project Gutenberg's markers; a file may contain several books."""
     lowered = text.lower()
     if "gutenberg" not in lowered and "small print" not in lowered:
         return text, 0
@@ -125,7 +125,7 @@ def _is_notice(paragraph: str) -> bool:
 def _holds_a_notice(text: str) -> bool:
     text = " ".join(text.split())
     lowered = text.lower()
-    if len(lowered) != len(text):  # a few letters become two: places in one are not those in the other
+    if len(lowered) != len(text):  # some letters become two in lower case, so positions would differ
         return bool(_NOTICE.search(text))
     if not any(word in lowered for word in _WORDS_OF_NOTICES):
         return False
@@ -133,7 +133,7 @@ def _holds_a_notice(text: str) -> bool:
 
 
 def _around_words(text: str) -> Iterator[tuple[int, int]]:
-    """Yield the stretches around the words of notices; those that overlap are one."""
+    """Yield the ranges around the words of notices; overlapping ranges are merged."""
     begin = end = -1
     for found in _WORD_OF_NOTICE.finditer(text):
         if end >= 0 and found.start() - _WIDEST_PHRASE > end:

@@ -1,5 +1,1 @@
-"""The data report as a page for the writer: one file, no script, nothing loaded from anywhere."""
-
-from stories.report.page import to_html
-
-__all__ = ["to_html"]
+"""The data report: its model, its words and its page for the writer, one file without scripts."""

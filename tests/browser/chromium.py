@@ -20,8 +20,8 @@ CHROMIUM_FLAGS = [
 ]
 
 
-PATIENCE_MS = 30_000
-"""For what a test waits for, on a machine that is busy with other tests."""
+TIMEOUT_MS = 30_000
+"""How long a test waits for something, on a machine that is busy with other tests."""
 
 
 def find_chromium() -> str | None:
@@ -41,8 +41,8 @@ def find_chromium() -> str | None:
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    """One browser for all tests; each test gets a fresh context in it."""
-    expect.set_options(timeout=PATIENCE_MS)
+    """Provide one browser for all tests; each test gets a fresh context in it."""
+    expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as playwright:
         executable = find_chromium()
         if executable is None and not Path(playwright.chromium.executable_path).exists():
@@ -57,16 +57,16 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def context(chromium: Browser) -> Iterator[BrowserContext]:
-    """A fresh browser profile in which every breach of the content security policy or script error counts."""
+    """Provide a fresh browser profile."""
     context = chromium.new_context(viewport={"width": 1280, "height": 860}, locale="en-GB")
-    context.set_default_timeout(PATIENCE_MS)
+    context.set_default_timeout(TIMEOUT_MS)
     yield context
     context.close()
 
 
 @pytest.fixture
 def page(context: BrowserContext) -> Iterator[Page]:
-    """A tab; the test fails if the page raised an error or broke its content security policy."""
+    """Provide a tab; the test fails if the page raised an error or broke its content security policy."""
     page = context.new_page()
     errors: list[str] = []
 

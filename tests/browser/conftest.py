@@ -1,4 +1,4 @@
-"""A real Chromium, the page as it is built now, and the small server that the page's tests talk with."""
+"""A real Chromium, the page as it is built now, and the small server behind it."""
 
 import shutil
 import subprocess
@@ -15,7 +15,7 @@ from tests.browser.server import REFRESH_TOKEN, StoryloomServer
 CHECKOUT = Path(__file__).resolve().parents[2]
 WEB = CHECKOUT / "web"
 
-# Once: whoever signs out on this tab stays out.
+# Only once: after signing out, a tab stays signed out.
 _SIGNED_IN_BEFORE = f"""
 if (window.name === "") {{
   window.name = "opened";
@@ -26,7 +26,7 @@ if (window.name === "") {{
 
 @pytest.fixture(scope="session")
 def built_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page, built from the source as it is now into a folder of its own."""
+    """Provide the page, built from the source as it is now into a folder of its own."""
     vite = WEB / "node_modules" / "vite" / "bin" / "vite.js"
     node = Path(sys.executable).parent / "node"
     command = str(node) if node.exists() else shutil.which("node")
@@ -43,7 +43,7 @@ def built_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def storyloom(built_page: Path) -> Iterator[StoryloomServer]:
-    """The server, awake, with a live model, a few stories and no runs."""
+    """Provide the server, awake, with a live model, a few stories and no runs."""
     server = StoryloomServer(built_page)
     server.status = samples.status()
     server.stories = samples.stories()
@@ -54,13 +54,13 @@ def storyloom(built_page: Path) -> Iterator[StoryloomServer]:
 
 @pytest.fixture
 def signed_in(page: Page, storyloom: StoryloomServer) -> Page:
-    """A tab in which the writer signed in before, so that it opens with what the page remembers of that."""
+    """Provide a tab with the stored sign-in of the writer, which the page opens with."""
     sign_in_as(page, storyloom)
     return page
 
 
 def sign_in_as(page: Page, storyloom: StoryloomServer) -> None:
-    """Open the page in a tab that remembers a sign-in."""
+    """Open the page in a tab with a stored sign-in."""
     page.add_init_script(_SIGNED_IN_BEFORE)
     page.goto(storyloom.url)
     page.get_by_role("navigation", name="Main").wait_for()

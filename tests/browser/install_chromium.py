@@ -1,6 +1,6 @@
-"""Brings a Chromium for the page's tests: the system's, else Playwright's, else the distribution's.
+"""Install a Chromium for the page's tests: the system's, else Playwright's, else the distribution's.
 
-Called by ``make test``. It installs nothing where one is found; the distribution's package needs root.
+Called by ``make test``. It installs nothing if one is found; the distribution's package needs root.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tests.browser.chromium import find_chromium
 
 
 def main() -> None:
-    """Finds a Chromium or installs one; exits with what was tried where neither is possible."""
+    """Find a Chromium or install one; if neither is possible, exit with what was tried."""
     if find_chromium():
         return
     if _succeeds([sys.executable, "-m", "playwright", "install", "--only-shell", "chromium"]):
@@ -24,7 +24,7 @@ def main() -> None:
         if _succeeds(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"]):
             return
     sys.exit(
-        "There is no Chromium for the page's tests; neither Playwright's download nor apt-get brought one. "
+        "There is no Chromium for the page's tests; neither Playwright's download nor apt-get installed one. "
         "Install Chromium or Chrome, or name it in STORYLOOM_CHROMIUM, and run this again."
     )
 

@@ -32,25 +32,25 @@ class SignInPage:
         return self
 
     def sign_in(self, email: str, password: str) -> None:
-        """Fill in and send the form; what comes of it is the caller's to look at."""
+        """Fill in and send the form; the caller checks the result."""
         self.page.get_by_label("E-mail").fill(email)
         self.page.get_by_label("Password").fill(password)
         self.page.get_by_role("button", name="Sign in").click()
 
-    def ask_for_code(self, email: str) -> None:
-        """Have a code sent, for a forgotten password."""
+    def request_code(self, email: str) -> None:
+        """Request a code for a forgotten password."""
         self.page.get_by_role("button", name="I forgot my password").click()
         self.page.get_by_label("E-mail").fill(email)
         self.page.get_by_role("button", name="Send me a code").click()
 
     def choose_password(self, password: str, again: str | None = None) -> None:
-        """Answer a first sign-in with an own password."""
-        self.page.get_by_label("New password").fill(password)
-        self.page.get_by_label("The same again").fill(password if again is None else again)
+        """Set a new password, at the first sign-in or with a code."""
+        self.page.get_by_label("New password", exact=True).fill(password)
+        self.page.get_by_label("Repeat the new password").fill(password if again is None else again)
         self.page.get_by_role("button", name="Save and sign in").click()
 
     def problem(self) -> Locator:
-        """What the page says went wrong."""
+        """Return the message about what went wrong."""
         return self.page.get_by_role("alert")
 
 
@@ -62,13 +62,13 @@ class ChatPage:
         self.page = page
 
     def open(self) -> "ChatPage":
-        """Show the chat and wait until one can write."""
+        """Show the chat and wait until a prompt can be written."""
         self.page.get_by_role("link", name="Chat", exact=True).click()
         expect(self.prompt()).to_be_visible()
         return self
 
     def prompt(self) -> Locator:
-        """The field for the prompt."""
+        """Return the field for the prompt."""
         return self.page.get_by_label("Your prompt")
 
     def choose(self, who: str) -> None:
@@ -88,28 +88,28 @@ class ChatPage:
         """Stop the answer being written."""
         self.page.get_by_role("button", name="Stop").click()
 
-    def answer(self, voice: str = "storyloom") -> Locator:
-        """The newest answer of `storyloom` or `base`; its `data-state` says how far it is."""
-        return self.page.locator(f'article[data-voice="{voice}"]').last
+    def answer(self, model: str = "storyloom") -> Locator:
+        """Return the newest answer of `storyloom` or `base`; `data-state` is its state."""
+        return self.page.locator(f'article[data-model="{model}"]').last
 
-    def answer_prose(self, voice: str = "storyloom") -> Locator:
-        """Only the words of the newest answer."""
-        return self.answer(voice).locator(".prose")
+    def answer_prose(self, model: str = "storyloom") -> Locator:
+        """Return the text of the newest answer, without heading and buttons."""
+        return self.answer(model).locator("[data-part=prose]")
 
-    def answer_text(self, voice: str = "storyloom") -> str:
-        """The words of the newest answer as they stand now."""
-        return self.answer_prose(voice).inner_text()
+    def answer_text(self, model: str = "storyloom") -> str:
+        """Return the text of the newest answer."""
+        return self.answer_prose(model).inner_text()
 
-    def expect_state(self, state: str, voice: str = "storyloom", timeout_ms: float = 5_000) -> None:
-        """Wait for the newest answer to be `streaming`, `done`, `cut`, `stopped`, `waking` or `broken`."""
-        expect(self.answer(voice)).to_have_attribute("data-state", state, timeout=timeout_ms)
+    def expect_state(self, state: str, model: str = "storyloom", timeout_ms: float = 5_000) -> None:
+        """Wait for the newest answer to be `streaming`, `done`, `cut`, `stopped`, `waking` or `failed`."""
+        expect(self.answer(model)).to_have_attribute("data-state", state, timeout=timeout_ms)
 
-    def watch(self, voice: str = "storyloom") -> Callable[[], list[str]]:
-        """Record each distinct text that the first answer of `voice` shows; returns how to read the record.
+    def watch(self, model: str = "storyloom") -> Callable[[], list[str]]:
+        """Record each distinct text of the first answer of `model`; returns a function that reads the record.
 
         Call it before `send`, in a conversation without answers.
         """
-        self.page.evaluate(_WATCH, f'article[data-voice="{voice}"] .prose')
+        self.page.evaluate(_WATCH, f'article[data-model="{model}"] [data-part=prose]')
 
         def seen() -> list[str]:
             texts: list[str] = self.page.evaluate("() => window.storyloomSeen")
@@ -153,15 +153,15 @@ class StoriesPage(_View):
             }""",
             files,
         )
-        self.page.locator(".drop").dispatch_event("drop", {"dataTransfer": transfer})
+        self.page.get_by_role("group", name="Add stories").dispatch_event("drop", {"dataTransfer": transfer})
 
     def uploads(self) -> Locator:
-        """The list of files being sent."""
+        """Return the list of files being sent."""
         return self.page.get_by_role("region", name="Uploads")
 
     def stories(self) -> Locator:
-        """One row for each story in the bucket."""
-        return self.page.locator("table.stories tbody tr")
+        """Return one row for each story in the bucket."""
+        return self.page.locator("main table tbody tr")
 
 
 class RunsPage(_View):
@@ -170,8 +170,8 @@ class RunsPage(_View):
     name = "Runs"
 
     def rows(self) -> Locator:
-        """One link for each run, newest first."""
-        return self.page.locator("a.run-row")
+        """Return one link for each run, newest first."""
+        return self.page.get_by_role("list", name="Runs").get_by_role("link")
 
     def open_run(self, index: int = 0) -> None:
         """Open the run at that place of the list."""
@@ -179,22 +179,26 @@ class RunsPage(_View):
         expect(self.page.get_by_role("heading", name="Steps")).to_be_visible()
 
     def step_states(self) -> dict[str, str]:
-        """How far each of the ten steps is, by its name.
+        """Return the state of each step by its name.
 
         `waiting`, `running`, `done`, `failed`, `skipped` (not needed) or `unreached` (after a failure).
         """
         return {
             str(step.get_attribute("data-step")): str(step.get_attribute("data-state"))
-            for step in self.page.locator("ol.steps > li").all()
+            for step in self.page.locator("[data-step]").all()
         }
 
-    def status(self) -> str:
-        """The word on the open run's badge."""
-        return self.page.locator(".run-head .badge").inner_text()
+    def badge(self) -> Locator:
+        """Return the open run's badge."""
+        return self.page.locator("main [data-status]")
+
+    def approval(self) -> Locator:
+        """Return the question whether the open run may train."""
+        return self.page.get_by_role("region", name="Approve the training?")
 
 
 class Question:
-    """The question before something that is not easily undone."""
+    """The dialog that asks before something that is hard to undo."""
 
     def __init__(self, page: Page) -> None:
         """Work on a tab that shows, or will show, a question."""
@@ -206,7 +210,7 @@ class Question:
 
 
 class HostingPanel:
-    """What is behind the state of the storyteller in the header."""
+    """The panel behind the state of the storyteller in the header."""
 
     def __init__(self, page: Page) -> None:
         """Work on a tab where somebody is signed in."""
@@ -215,12 +219,12 @@ class HostingPanel:
 
     def open(self) -> "HostingPanel":
         """Show it."""
-        self.page.locator("button.hosting").click()
+        self.page.locator("[popovertarget=hosting-panel]").click()
         expect(self.box.get_by_role("button", name="Sign out")).to_be_visible()
         return self
 
     def button(self, words: str) -> Locator:
-        """One of its buttons."""
+        """Return one of its buttons."""
         return self.box.get_by_role("button", name=words)
 
 
@@ -238,12 +242,12 @@ class CostsPage:
         return self
 
     def plot(self) -> Locator:
-        """The bars under the limit."""
+        """Return the chart."""
         return self.page.get_by_role("img", name="The month's costs by day")
 
 
 class KeysPage:
-    """The keys of programs."""
+    """The API keys."""
 
     def __init__(self, page: Page) -> None:
         """Work on a tab where somebody is signed in."""
@@ -255,17 +259,21 @@ class KeysPage:
         expect(self.page.get_by_role("heading", name="API keys", level=1)).to_be_visible()
         return self
 
-    def make(self, name: str) -> None:
-        """Ask for a key with the usual choices, or those that were made before."""
-        self.page.get_by_label("Name, to know it by").fill(name)
-        self.page.get_by_role("button", name="Make the key").click()
+    def name(self) -> Locator:
+        """Return the field for the name of a new key."""
+        return self.page.get_by_label("Name, such as the program that will use it")
 
-    def made(self) -> Locator:
-        """The card of a new key."""
-        return self.page.locator("section[aria-labelledby=made-key]")
+    def create(self, name: str) -> None:
+        """Create a key with the choices as they stand in the form."""
+        self.name().fill(name)
+        self.page.get_by_role("button", name="Create the key").click()
+
+    def created(self) -> Locator:
+        """Return the card of a new key."""
+        return self.page.locator("section[aria-labelledby=created-key]")
 
     def revoke(self, name: str) -> None:
-        """Ask to revoke a key; what comes of it is for the question that follows."""
+        """Press *Revoke*; the page then asks."""
         self.page.get_by_role("button", name=f"Revoke {name}").click()
 
 
@@ -283,8 +291,8 @@ class PeoplePage:
         return self
 
     def card(self, email: str) -> Locator:
-        """What is said of one person."""
-        return self.page.locator("ul.people > li").filter(has_text=email)
+        """Return the card of a person."""
+        return self.page.get_by_role("list", name="Who may sign in").locator("> li").filter(has_text=email)
 
     def invite(self, email: str, role: str) -> None:
         """Invite somebody."""
@@ -300,13 +308,13 @@ class VersionsPage(_View):
     name = "Versions"
 
     def card(self, version: str) -> Locator:
-        """What is said of one version."""
+        """Return the card of a version."""
         return self.page.get_by_role("region", name=version, exact=True)
 
     def choices(self, version: str) -> list[str]:
-        """What may be done with a version."""
+        """Return the labels of a version's buttons."""
         return self.card(version).get_by_role("button").all_inner_texts()
 
     def choose(self, version: str, label: str) -> None:
-        """Do it."""
+        """Press one of a version's buttons."""
         self.card(version).get_by_role("button", name=f"{label}: {version}").click()

@@ -6,7 +6,7 @@ Json = dict[str, Any]
 
 
 def status() -> Json:
-    """An awake host with the live version v2."""
+    """Return an awake host with the live version v2."""
     return {
         "hosting": {
             "status": "awake",
@@ -44,7 +44,7 @@ def status() -> Json:
 
 
 def stories() -> list[Json]:
-    """Two story files."""
+    """Return two story files."""
     return [
         {"key": "the-ferry.txt", "size": 6_120, "modified_at": "2026-09-29T09:12:00.000Z"},
         {"key": "winter/lamplighter.md", "size": 8_904, "modified_at": "2026-09-28T20:40:00.000Z"},
@@ -52,7 +52,7 @@ def stories() -> list[Json]:
 
 
 def keys() -> list[Json]:
-    """A key that works and one that has been revoked."""
+    """Return a key that works and one that has been revoked."""
     key = {
         "key_id": "3f9c0a7be1d2",
         "name": "nightly",
@@ -70,7 +70,7 @@ def keys() -> list[Json]:
 
 
 def people() -> list[Json]:
-    """The writer, an owner, and a reader who has not signed in yet."""
+    """Return the writer, an owner, and a reader who has not signed in yet."""
     writer = {
         "id": "u1",
         "email": "writer@example.com",
@@ -85,7 +85,7 @@ def people() -> list[Json]:
 
 
 def audit() -> list[Json]:
-    """Two entries of the audit trail: a change, and refusals that were counted."""
+    """Return two entries of the audit trail: a change, and refusals that were counted."""
     return [
         {
             "entry_id": "2026-09-30T18:04:05.123Z#0a1b2c3d",
@@ -111,7 +111,7 @@ def audit() -> list[Json]:
 
 
 def costs(month: str, days: list[tuple[int, dict[str, float]]], *, limit: float | None = 20.0) -> Json:
-    """A month's costs from what each day had by kind; two dollars are reserved for a model awake."""
+    """Return a month's costs from what each day had by kind; two dollars are reserved for hosting."""
     spent: dict[str, float] = {}
     for _, by_kind in days:
         for kind, usd in by_kind.items():
@@ -143,7 +143,7 @@ def costs(month: str, days: list[tuple[int, dict[str, float]]], *, limit: float 
 
 
 def busy_days() -> list[tuple[int, dict[str, float]]]:
-    """Days of a month with every kind of cost."""
+    """Return days of a month with every kind of cost."""
     return [
         (2, {"training": 2.41, "evaluation": 0.22}),
         (3, {"endpoint": 1.13}),
@@ -155,7 +155,7 @@ def busy_days() -> list[tuple[int, dict[str, float]]]:
 
 
 def models() -> list[Json]:
-    """A version in each status, newest first."""
+    """Return a version in each status, newest first."""
     statuses = ("pending", "live", "previous", "approved", "rejected", "failed")
     return [
         {
@@ -165,7 +165,7 @@ def models() -> list[Json]:
             "base_model": "smollm2-135m",
             "base_perplexity": 27.4,
             "tuned_perplexity": 18.2 + place,
-            "decision": "34% less surprised by stories that it had not seen.",
+            "decision": "Perplexity on unseen stories is 34% lower.",
             "stories": 32,
             "words": 44_714,
             "created_at": "2026-09-30T17:40:00.000Z",
@@ -180,7 +180,7 @@ def _state(name: str, seconds: float | None, state: str = "succeeded") -> Json:
 
 
 def metrics() -> list[Json]:
-    """A learning curve of 120 steps, the held-back stories measured every 20."""
+    """Return a learning curve of 120 steps, with the validation loss every 20."""
     points: list[Json] = []
     for step in range(2, 122, 2):
         loss = 2.35 + 1.1 * 0.965**step + 0.07 * ((step * 37 % 11) / 11 - 0.5)
@@ -190,7 +190,7 @@ def metrics() -> list[Json]:
 
 
 def report() -> Json:
-    """A data report with two rejected files and one duplicate."""
+    """Return a data report with two rejected files and one duplicate."""
     return {
         "run_id": "20260930-170000-beef",
         "files": 27,
@@ -231,12 +231,12 @@ def report() -> Json:
 
 
 def succeeded_run() -> Json:
-    """A run that trained v2 and brought it to the page."""
+    """Return a run that trained v2 and deployed it."""
     return {
         "run_id": "20260930-170000-beef",
         "status": "succeeded",
         "step": "Announce",
-        "message": "Version v2 is live: 34% less surprised by your stories than the base model.",
+        "message": "Version v2 is live: its perplexity on unseen stories is 34% lower than the base model's.",
         "started_at": "2026-09-30T17:00:00.000Z",
         "ended_at": "2026-09-30T17:06:20.000Z",
         "files": 27,
@@ -276,7 +276,7 @@ def succeeded_run() -> Json:
 
 
 def running_run() -> Json:
-    """A run in the middle of its training."""
+    """Return a run in the middle of its training."""
     run = succeeded_run()
     return {
         **run,
@@ -297,7 +297,7 @@ def running_run() -> Json:
 
 
 def unchanged_run() -> Json:
-    """A run that ended before its training, as nothing had changed since the one before."""
+    """Return a run that ended before its training, as nothing had changed since the one before."""
     run = succeeded_run()
     return {
         **run,
@@ -321,7 +321,7 @@ def unchanged_run() -> Json:
 
 
 def searching_run() -> Json:
-    """A run in the middle of its search."""
+    """Return a run in the middle of its search."""
     run = running_run()
     trial = {
         "status": "succeeded",
@@ -354,7 +354,7 @@ def searching_run() -> Json:
 
 
 def waiting_run() -> Json:
-    """A run that asks before it trains."""
+    """Return a run that asks before it trains."""
     run = running_run()
     return {
         **run,
@@ -370,7 +370,7 @@ def waiting_run() -> Json:
 
 
 def failed_run() -> Json:
-    """A run whose training job ended with an error."""
+    """Return a run whose training job ended with an error."""
     run = succeeded_run()
     return {
         **run,

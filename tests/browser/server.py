@@ -1,7 +1,7 @@
 """A small real server that speaks the page's contracts: config.json, Cognito, S3's presigned POST, `/api`.
 
-It exists so that the page can be tested alone, in every situation the whole cloud seldom gets into: a model
-that wakes, a sign-in that expires, a run that failed. What it promises is written in `docs/contracts.md`.
+With it the page is tested alone, in situations that are rare with the whole cloud: a model that wakes, a
+sign-in that expires, a run that failed. `docs/contracts.md` describes what it speaks.
 """
 
 import asyncio
@@ -43,10 +43,10 @@ CONTENT_SECURITY_POLICY = (
 
 
 class Answers:
-    """What the model says, let out by the test word by word, so that no test depends on timing."""
+    """The model's answers. A test can release them word by word, so that it does not depend on timing."""
 
     def __init__(self) -> None:
-        """Start with one short answer, all of it let out at once."""
+        """Begin with one short answer for each model, sent at once."""
         self.words: dict[str, list[str]] = {
             "storyloom": [
                 "The ",
@@ -67,29 +67,29 @@ class Answers:
         self.ids: list[str | None] = []
         """The `X-Answer-Id` of each request."""
         self.cancelled: list[str] = []
-        self._let_out = threading.Semaphore(0)
-        self._freely = threading.Event()
-        self._freely.set()
+        self._released = threading.Semaphore(0)
+        self._is_open = threading.Event()
+        self._is_open.set()
 
     def hold(self) -> None:
-        """Let no word out until `release`."""
-        self._freely.clear()
+        """Send no word until `release`."""
+        self._is_open.clear()
 
     def release(self, words: int) -> None:
-        """Let out that many more words."""
-        self._let_out.release(words)
+        """Send that many more words."""
+        self._released.release(words)
 
     def release_all(self) -> None:
-        """Let everything out from now on."""
-        self._freely.set()
+        """Send everything from now on."""
+        self._is_open.set()
 
-    def next_may_leave(self) -> bool:
-        """Take the leave for one word, if there is one."""
-        return self._freely.is_set() or self._let_out.acquire(blocking=False)
+    def acquire_next_word(self) -> bool:
+        """Tell whether the next word may be sent, and count it."""
+        return self._is_open.is_set() or self._released.acquire(blocking=False)
 
 
 class Directory:
-    """Who may sign in, what the one who has may do, and what was changed."""
+    """The people, the permissions of the one who is signed in, and the audit trail."""
 
     def __init__(self) -> None:
         """Begin with an owner and nobody else."""
@@ -97,14 +97,14 @@ class Directory:
         self.scopes_refusal: tuple[int, Json] | None = None
         self.people: list[Json] = []
         self.refusal: tuple[int, Json] | None = None
-        """The error that a change of people gets."""
+        """The error with which a change is refused."""
         self.audit: list[Json] = []
         self.asked: list[str] = []
-        """Method and path of every request with a sign-in, in their order."""
+        """Method and path of each signed-in request, in order."""
 
 
 class StoryloomServer:
-    """The server and everything a test may arrange or look at. Attributes may be changed while it runs."""
+    """The server, with what a test may set or check. Attributes may change while it runs."""
 
     def __init__(self, page: Path) -> None:
         """Serve the built page in the folder `page` on a free port of this machine; `start` begins."""
@@ -117,12 +117,12 @@ class StoryloomServer:
         self.answers_given: list[tuple[str, str]] = []
         """Run and `approve` or `decline`, in their order."""
         self.answer_refusal: Json | None = None
-        """The error of the 409 that an answer gets, because another came first."""
+        """The error of a 409 to an answer, because another was first."""
         self.models: list[Json] = []
         self.decisions: list[tuple[str, str]] = []
         """Version and `approve`, `reject` or `activate`, in their order."""
         self.decision_refusal: Json | None = None
-        """The error of the 409 that a decision gets."""
+        """The error of a 409 to a decision."""
         self.stories: list[Json] = []
         self.uploads: dict[str, bytes] = {}
         self.upload_refusal: tuple[int, str] | None = None
@@ -132,14 +132,14 @@ class StoryloomServer:
         self.stopped: list[str] = []
         """Runs that were asked to stop, in their order."""
         self.resumed: list[str] = []
-        """Runs that were to go on from where they failed, in their order."""
+        """Runs that were resumed, in their order."""
         self.stop_refusal: tuple[int, Json] | None = None
         self.starts = 0
         self.starts_again = 0
         self.delete_refusal: tuple[int, Json] | None = None
         self.keys: list[Json] = []
         self.costs: dict[str, Json] = {}
-        """Of each month, as `2026-09`; a month that is not there was without costs."""
+        """By month, such as `2026-09`; other months have no costs."""
         self.keys_wanted: list[Json] = []
         self.key_refusal: tuple[int, Json] | None = None
         self.directory = Directory()
@@ -158,7 +158,7 @@ class StoryloomServer:
         )
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Start to serve."""
         self._thread.start()
         deadline = time.monotonic() + 10
         while not self._server.started:
@@ -167,7 +167,7 @@ class StoryloomServer:
             time.sleep(0.01)
 
     def stop(self) -> None:
-        """Stop answering, held answers included."""
+        """Stop to serve, and end answers that are held."""
         self.answers.release_all()
         self._server.should_exit = True
         self._thread.join(timeout=10)
@@ -293,7 +293,7 @@ class StoryloomServer:
     async def _stream(self, model: str) -> AsyncIterator[str]:
         answering = {"storyloom": "v2"}.get(model, model)
         for word in self.answers.words[model]:
-            while not self.answers.next_may_leave():
+            while not self.answers.acquire_next_word():
                 await asyncio.sleep(0.01)
             yield _event(answering, {"content": word}, None)
         yield _event(answering, {}, self.answers.finish)
@@ -460,7 +460,7 @@ class StoryloomServer:
 
 
 class _SecurityHeaders:
-    """Sends the headers of security that the page has to live under, with every answer."""
+    """Adds the security headers that CloudFront and the API send."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

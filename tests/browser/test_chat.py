@@ -1,4 +1,4 @@
-"""Talking with the model: words one after another, stopping, waking, comparing, and what may go wrong."""
+"""Chatting with the model: streaming, stopping, waking, comparing, and errors."""
 
 import itertools
 import re
@@ -9,8 +9,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser import samples
-from tests.browser.pages import ChatPage
-from tests.browser.server import StoryloomServer
+from tests.browser.conftest import sign_in_as
+from tests.browser.pages import ChatPage, HostingPanel, Question, SignInPage
+from tests.browser.server import EMAIL, PASSWORD, StoryloomServer
 
 pytestmark = pytest.mark.browser
 
@@ -24,7 +25,7 @@ def _wait_until(what: str, seconds: float, holds: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_words_appear_one_after_another(signed_in: Page, storyloom: StoryloomServer) -> None:
+def test_words_appear_as_they_are_written(signed_in: Page, storyloom: StoryloomServer) -> None:
     chat = ChatPage(signed_in)
     seen = chat.watch()
     storyloom.answers.hold()
@@ -62,14 +63,14 @@ def test_stop_keeps_the_words_and_cancels_the_answer(signed_in: Page, storyloom:
 
 
 def _expect_cancelled(storyloom: StoryloomServer) -> None:
-    """Wait for the page to cancel every answer that it has asked for, by the id that it asked with."""
+    """Wait until the page has cancelled every answer that it requested, by its id."""
     answers = storyloom.answers
     _wait_until("Each is cancelled", 5, lambda: len(answers.cancelled) == len(answers.ids) > 0)
     assert answers.cancelled == answers.ids
 
 
 @pytest.mark.parametrize("how", ["reload", "another page", "close", "sign out"])
-def test_who_leaves_cancels_the_answers(signed_in: Page, storyloom: StoryloomServer, how: str) -> None:
+def test_leaving_the_page_cancels_the_answers(signed_in: Page, storyloom: StoryloomServer, how: str) -> None:
     chat = ChatPage(signed_in)
     storyloom.answers.hold()
     chat.choose("Side by side")
@@ -81,7 +82,7 @@ def test_who_leaves_cancels_the_answers(signed_in: Page, storyloom: StoryloomSer
     elif how == "another page":
         signed_in.goto("about:blank")
     elif how == "close":
-        # As a person closes a tab; without it the page gets no chance to say anything.
+        # As a person closes a tab; otherwise the page is not told.
         signed_in.close(run_before_unload=True)
     else:
         signed_in.get_by_role("button", name=re.compile("Details and account")).click()
@@ -168,18 +169,20 @@ def test_both_models_answer_side_by_side(signed_in: Page, storyloom: StoryloomSe
     assert own == {"storyloom": WHOLE, "base": "Once upon a time, the end."}
 
 
-def test_a_base_that_cannot_be_asked_is_not_offered(signed_in: Page, storyloom: StoryloomServer) -> None:
+def test_a_base_model_that_cannot_be_asked_is_not_offered(
+    signed_in: Page, storyloom: StoryloomServer
+) -> None:
     storyloom.status["models"] = ["storyloom", "v2"]
     signed_in.reload()
     expect(signed_in.get_by_role("button", name=re.compile("Storyteller: Awake"))).to_be_visible()
-    expect(signed_in.get_by_text("Base model", exact=True)).to_have_count(0)
+    expect(signed_in.get_by_role("radio")).to_have_count(0)
     chat = ChatPage(signed_in)
     chat.send("Begin.")
     chat.expect_state("done")
     assert [request["model"] for request in storyloom.answers.requests] == ["storyloom"]
 
 
-def test_another_take_keeps_the_one_before(signed_in: Page, storyloom: StoryloomServer) -> None:
+def test_another_take_keeps_the_earlier_one(signed_in: Page, storyloom: StoryloomServer) -> None:
     chat = ChatPage(signed_in)
     chat.send("Begin.")
     chat.expect_state("done")
@@ -187,17 +190,17 @@ def test_another_take_keeps_the_one_before(signed_in: Page, storyloom: Storyloom
     signed_in.get_by_role("button", name="Try again").click()
     expect(chat.answer_prose()).to_have_text("Another tale.")
     expect(chat.answer()).to_contain_text("2 of 2")
-    signed_in.get_by_role("button", name="Take before").click()
+    signed_in.get_by_role("button", name="Previous take").click()
     assert chat.answer_text() == WHOLE
 
 
-def test_an_answer_cut_at_its_length_can_go_on(signed_in: Page, storyloom: StoryloomServer) -> None:
+def test_an_answer_cut_at_its_length_can_be_continued(signed_in: Page, storyloom: StoryloomServer) -> None:
     storyloom.answers.finish = "length"
     chat = ChatPage(signed_in)
     chat.send("Begin.")
     chat.expect_state("cut")
-    signed_in.get_by_role("button", name="Go on").click()
-    expect(signed_in.locator("li.turn")).to_have_count(2)
+    signed_in.get_by_role("button", name="Continue").click()
+    expect(signed_in.locator("article[data-model]")).to_have_count(2)
     _wait_until("It is asked to go on", 5, lambda: len(storyloom.answers.requests) == 2)
     assert [message["role"] for message in storyloom.answers.requests[1]["messages"]] == [
         "user",
@@ -232,7 +235,51 @@ def test_the_conversation_survives_a_reload_and_other_views(
     signed_in.reload()
     chat.expect_state("stopped")
     assert chat.answer_text() == "The tide went out,"
-    signed_in.get_by_role("button", name="Start over").click()
+
+
+def test_start_over_asks_before_it_deletes(signed_in: Page, storyloom: StoryloomServer) -> None:
+    chat, question = ChatPage(signed_in), Question(signed_in)
+    chat.send("Begin.")
+    chat.expect_state("done")
+    start_over = signed_in.get_by_role("button", name="Start over")
+    start_over.click()
+    question.answer("Keep it")
+    expect(start_over).to_be_focused()
+    chat.expect_state("done")
+    start_over.press("Enter")
+    question.answer("Delete it")
+    expect(signed_in.get_by_text("What shall we write?")).to_be_visible()
+    expect(chat.prompt()).to_be_focused()
+    assert len(storyloom.answers.requests) == 1
+    signed_in.reload()
+    expect(signed_in.get_by_text("What shall we write?")).to_be_visible()
+
+
+def test_the_conversation_survives_the_closing_of_its_tab(
+    signed_in: Page, storyloom: StoryloomServer
+) -> None:
+    chat = ChatPage(signed_in)
+    chat.send("Begin.")
+    chat.expect_state("done")
+    signed_in.close(run_before_unload=True)
+    later = signed_in.context.new_page()
+    SignInPage(later).open(storyloom.url).sign_in(EMAIL, PASSWORD)
+    ChatPage(later).expect_state("done")
+    assert ChatPage(later).answer_text() == WHOLE
+
+
+def test_two_tabs_of_one_person_show_the_same_conversation(
+    signed_in: Page, storyloom: StoryloomServer
+) -> None:
+    other = signed_in.context.new_page()
+    sign_in_as(other, storyloom)
+    ChatPage(signed_in).send("Begin.")
+    ChatPage(signed_in).expect_state("done")
+    expect(ChatPage(other).answer_prose()).to_contain_text("Nobody spoke.")
+    ChatPage(other).send("And then?")
+    ChatPage(other).expect_state("done")
+    expect(signed_in.get_by_text("And then?")).to_be_visible()
+    HostingPanel(other).open().button("Sign out").click()
     expect(signed_in.get_by_text("What shall we write?")).to_be_visible()
 
 
@@ -241,7 +288,7 @@ def test_an_error_shows_its_message_and_its_cure(signed_in: Page, storyloom: Sto
     storyloom.chat_error = (413, error)
     chat = ChatPage(signed_in)
     chat.send("Begin.")
-    chat.expect_state("broken")
+    chat.expect_state("failed")
     expect(chat.answer()).to_contain_text("The chat has 9 characters. Start a new chat.")
 
 
@@ -258,7 +305,7 @@ def test_a_prompt_over_the_limit_is_not_sent(signed_in: Page, storyloom: Storylo
     assert storyloom.answers.requests == []
 
 
-def test_what_the_model_says_is_only_ever_text(signed_in: Page, storyloom: StoryloomServer) -> None:
+def test_an_answer_is_never_html(signed_in: Page, storyloom: StoryloomServer) -> None:
     nasty = '<img src="x" onerror="document.title=1"> <b>bold</b> <script>document.title=2</script>'
     storyloom.answers.words["storyloom"] = [nasty]
     chat = ChatPage(signed_in)
@@ -285,7 +332,7 @@ def test_without_a_model_the_page_says_what_to_do(signed_in: Page, storyloom: St
     expect(signed_in.get_by_role("link", name="Train", exact=True)).to_be_visible()
 
 
-def test_a_screen_reader_hears_sentences(signed_in: Page, storyloom: StoryloomServer) -> None:
+def test_a_screen_reader_gets_whole_sentences(signed_in: Page, storyloom: StoryloomServer) -> None:
     chat = ChatPage(signed_in)
     storyloom.answers.hold()
     chat.send("Begin.")

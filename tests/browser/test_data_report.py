@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-from stories.dataset import assemble
-from stories.report import to_html
+from stories.dataset.assembly import assemble
+from stories.report.report_page import report_to_html
 from tests.browser.test_accessibility import AXE, violations
 from tests.unit.stories.material import Files, options, prose, read_all
 
@@ -31,24 +31,24 @@ FOLDERS: dict[str, Files] = {
 
 @pytest.fixture(params=FOLDERS)
 def report(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """The page of one folder's report."""
+    """Provide the page of one folder's report."""
     dataset = tmp_path / "dataset"
     dataset.mkdir()
     made = assemble(read_all(FOLDERS[request.param]), options(spot=True, base_model="smollm2-1.7b"), dataset)
     page = tmp_path / "report.html"
-    page.write_text(to_html(made), encoding="utf-8")
+    page.write_text(report_to_html(made), encoding="utf-8")
     return page
 
 
 @pytest.fixture(params=["light", "dark"])
 def visitor(request: pytest.FixtureRequest, chromium: Browser) -> Iterator[Page]:
-    """A tab in one of the two colour schemes."""
+    """Provide a tab in one of the two colour schemes."""
     context = chromium.new_context(color_scheme=request.param, viewport={"width": 320, "height": 800})
     yield context.new_page()
     context.close()
 
 
-def test_a_phone_shows_it_without_a_breach_or_a_sideways_scroll(visitor: Page, report: Path) -> None:
+def test_it_fits_a_phone_and_loads_nothing(visitor: Page, report: Path) -> None:
     said: list[str] = []
     requested: list[str] = []
     visitor.on("console", lambda message: said.append(message.text))

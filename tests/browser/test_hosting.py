@@ -24,7 +24,7 @@ pytestmark = pytest.mark.browser
         ({"cost_this_month_usd": None}, "What this month has cost is not known"),
     ],
 )
-def test_what_it_has_cost_is_said_in_plain_words(
+def test_the_panel_shows_what_the_month_has_cost(
     signed_in: Page, storyloom: StoryloomServer, hosting: dict[str, Any], words: str
 ) -> None:
     storyloom.status["hosting"].update(hosting)
@@ -32,24 +32,24 @@ def test_what_it_has_cost_is_said_in_plain_words(
     expect(HostingPanel(signed_in).open().box).to_contain_text(words)
 
 
-def test_what_one_has_used_today_is_said_in_words(signed_in: Page) -> None:
+def test_the_panel_shows_the_usage_of_today(signed_in: Page) -> None:
     expect(HostingPanel(signed_in).open().box).to_contain_text("about 930 of 150,000 words")
 
 
-def test_a_sleeping_model_can_be_woken_beforehand(signed_in: Page, storyloom: StoryloomServer) -> None:
+def test_a_sleeping_model_can_be_woken(signed_in: Page, storyloom: StoryloomServer) -> None:
     storyloom.status["hosting"]["status"] = "asleep"
     signed_in.reload()
     panel = HostingPanel(signed_in).open()
-    expect(panel.box).to_contain_text("Nothing is running, so nothing is billed.")
+    expect(panel.box).to_contain_text("No machine is running, so nothing is billed.")
     expect(panel.button("Put it to sleep now")).to_have_count(0)
     panel.button("Wake it now").click()
     expect(signed_in.get_by_role("button", name=re.compile("Storyteller: Waking"))).to_be_visible()
     assert storyloom.wakes == 1
 
 
-def test_a_model_awake_can_be_put_to_sleep(signed_in: Page, storyloom: StoryloomServer) -> None:
+def test_an_awake_model_can_be_put_to_sleep(signed_in: Page, storyloom: StoryloomServer) -> None:
     panel = HostingPanel(signed_in).open()
-    expect(panel.box).to_contain_text("For everybody: its machine goes and bills no more")
+    expect(panel.box).to_contain_text("For everybody: its machine is deleted and no longer billed")
     expect(panel.button("Wake it now")).to_have_count(0)
     panel.button("Put it to sleep now").press("Enter")
     expect(signed_in.get_by_role("button", name=re.compile("Storyteller: Asleep"))).to_be_visible()
@@ -58,7 +58,7 @@ def test_a_model_awake_can_be_put_to_sleep(signed_in: Page, storyloom: Storyloom
     expect(panel.box).to_be_focused()
 
 
-def test_a_model_that_does_not_go_to_sleep_says_so(signed_in: Page, storyloom: StoryloomServer) -> None:
+def test_a_refused_sleep_shows_the_reason(signed_in: Page, storyloom: StoryloomServer) -> None:
     error = {"type": "internal_error", "message": "Something broke.", "cure": "Try again in a minute."}
     storyloom.sleep_refusal = (500, error)
     panel = HostingPanel(signed_in).open()

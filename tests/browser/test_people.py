@@ -1,4 +1,4 @@
-"""People on the page: an owner manages them, and a reader is offered the chat alone."""
+"""People on the page: an owner manages them, and a reader sees only the chat."""
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture
 def people(signed_in: Page, storyloom: StoryloomServer) -> PeoplePage:
-    """The view, as an owner sees it."""
+    """Provide the view, as an owner sees it."""
     storyloom.directory.people, storyloom.directory.audit = samples.people(), samples.audit()
     return PeoplePage(signed_in).open()
 
@@ -36,7 +36,9 @@ def test_an_owner_invites_changes_and_removes(people: PeoplePage, storyloom: Sto
     ]
 
 
-def test_a_refused_change_says_why_and_shows_what_is(people: PeoplePage, storyloom: StoryloomServer) -> None:
+def test_a_refused_change_shows_the_reason_and_the_old_role(
+    people: PeoplePage, storyloom: StoryloomServer
+) -> None:
     error = {"type": "last_owner", "message": "This is the last owner.", "cure": "Make another first."}
     storyloom.directory.refusal = (409, error)
     people.page.get_by_label("Role of writer@example.com").select_option("reader")
@@ -44,14 +46,14 @@ def test_a_refused_change_says_why_and_shows_what_is(people: PeoplePage, storylo
     expect(people.page.get_by_label("Role of writer@example.com")).to_have_value("owner")
 
 
-def test_an_owner_reads_what_was_changed(people: PeoplePage) -> None:
-    trail = people.page.get_by_role("region", name="Audit trail")
+def test_an_owner_reads_the_audit_trail(people: PeoplePage) -> None:
+    trail = people.page.get_by_role("region", name="Audit trail", exact=True)
     expect(trail).to_contain_text("POST /api/runs/{run_id}/approve")
     expect(trail).to_contain_text("writer@example.com")
     expect(trail).to_contain_text("403, 12 times")
 
 
-def test_a_reader_is_offered_the_chat_alone_and_asks_for_nothing_else(
+def test_a_reader_sees_only_the_chat_and_nothing_else_is_requested(
     page: Page, storyloom: StoryloomServer
 ) -> None:
     storyloom.directory.scopes = ["chat"]
@@ -64,11 +66,11 @@ def test_a_reader_is_offered_the_chat_alone_and_asks_for_nothing_else(
     assert navigation.get_by_role("link").all_inner_texts() == ["Chat"]
     for view in ("stories", "runs", "runs/20260930-170000-beef", "models", "keys", "people"):
         page.goto(f"{storyloom.url}/#/{view}")
-        expect(page.get_by_text("Your role does not open this view.")).to_be_visible()
+        expect(page.get_by_text("Your role does not include this view.")).to_be_visible()
     assert set(storyloom.directory.asked) == {"GET /api/status", "GET /api/me"}
 
 
-def test_somebody_without_a_role_learns_what_to_do(page: Page, storyloom: StoryloomServer) -> None:
+def test_a_person_without_a_role_is_told_what_to_do(page: Page, storyloom: StoryloomServer) -> None:
     error = {"type": "not_allowed", "message": "Your role does not give you this.", "cure": "Ask an owner."}
     storyloom.directory.scopes_refusal = (403, error)
     sign_in_as(page, storyloom)

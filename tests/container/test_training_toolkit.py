@@ -13,12 +13,11 @@ from typing import Any
 
 import pytest
 
-import training_code
 from local.aws.sagemaker import training_jobs
-from tests.container.conftest import PYTHON, in_container
+from tests.container.conftest import CHECKOUT, PYTHON, in_container
 from tests.unit.tiny_model import chat_example, save_tiny_model, write_examples
 
-CODE = Path(training_code.__file__).parent
+CODE = CHECKOUT / "training_code"
 TALES = ["the sea took the bell and the bell sang on " * n for n in range(1, 4)]
 SETTINGS = {
     "precision": "fp32",
@@ -126,7 +125,7 @@ def test_the_toolkit_trains_with_our_code(tmp_path: Path, channels: Path) -> Non
 
 
 @pytest.mark.aws_fact
-def test_the_reason_in_our_words_outlives_the_toolkit(tmp_path: Path, channels: Path) -> None:
+def test_the_toolkit_keeps_our_failure_message(tmp_path: Path, channels: Path) -> None:
     """Without a GPU, and without the word that a processor stands in for it."""
     job = Job(tmp_path, channels)
     code, output = job.run()
@@ -134,12 +133,12 @@ def test_the_reason_in_our_words_outlives_the_toolkit(tmp_path: Path, channels: 
     words = (job.root / "output" / "failure").read_text()
     assert words.startswith("This job needs a GPU that works, and has none: ")
     assert len(words.encode()) <= 1024
-    assert "ExecuteUserScriptError" in output and "Going on" not in output
+    assert "ExecuteUserScriptError" in output and "Resuming" not in output
     assert not any((job.root / "model").iterdir())
 
 
 @pytest.mark.aws_fact
-def test_the_toolkit_passes_no_sigterm_on_and_the_next_attempt_goes_on(
+def test_the_toolkit_passes_no_sigterm_on_and_the_next_attempt_resumes(
     tmp_path: Path, channels: Path
 ) -> None:
     job = Job(tmp_path, channels, epochs="9", checkpoint_steps="1")
@@ -156,7 +155,7 @@ def test_the_toolkit_passes_no_sigterm_on_and_the_next_attempt_goes_on(
     assert not (job.root / "model" / "adapter_model.safetensors").exists()
     code, output = job.run(LOCAL_AWS_CPU_STANDS_IN="1")
     assert code == 0, output
-    assert "Going on from step " in output
+    assert "Resuming from step " in output
 
 
 @pytest.mark.aws_fact
@@ -180,7 +179,7 @@ def test_nothing_in_the_code_makes_the_toolkit_install_packages(tmp_path: Path) 
     ],
     ids=["killed", "raised"],
 )
-def test_the_toolkit_quotes_a_script_that_left_no_words(tmp_path: Path, script: str, words: str) -> None:
+def test_the_toolkit_quotes_a_script_that_left_no_message(tmp_path: Path, script: str, words: str) -> None:
     (tmp_path / "channels" / "code").mkdir(parents=True)
     (tmp_path / "channels" / "code" / "train.py").write_text(f"import os\n{script}\n")
     job = Job(tmp_path, tmp_path / "channels")
@@ -224,7 +223,7 @@ def _read(value: str) -> object:
 
 
 @pytest.mark.aws_fact
-def test_the_toolkit_breaks_a_line_that_is_written_in_pieces_and_ours_are_not(tmp_path: Path) -> None:
+def test_the_toolkit_breaks_a_line_written_in_pieces_and_ours_are_written_whole(tmp_path: Path) -> None:
     """The image runs Python unbuffered: `print` writes each of its arguments for itself."""
     (tmp_path / "channels" / "code").mkdir(parents=True)
     pieces = ["import time", "print('metric a=1', end='', flush=True)", "time.sleep(0.5)", "print(' step=1')"]
@@ -232,7 +231,7 @@ def test_the_toolkit_breaks_a_line_that_is_written_in_pieces_and_ours_are_not(tm
     (tmp_path / "channels" / "code" / "train.py").write_text(script)
     lines = Job(tmp_path, tmp_path / "channels").run()[1].splitlines()
     assert "metric a=1" in lines and "metric a=1 step=1" not in lines
-    for path in CODE.glob("*.py"):
+    for path in CODE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "print":
                 assert len(node.args) == 1, f"{path.name}:{node.lineno} prints in pieces"

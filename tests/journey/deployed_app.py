@@ -17,8 +17,8 @@ import psutil
 from rich.console import Console
 
 from cli import journey
-from cli.api import StoryloomApi
-from cli.progress import FINISHED, wait_for_new_run
+from cli.api.client import StoryloomApi
+from cli.run_progress import FINISHED, wait_for_new_run
 from local.aws import processes
 from local.cloud import LocalCloud
 
@@ -158,9 +158,9 @@ def deployed_app(state: Path, port: int, page_port: int) -> Iterator[Deployed]:
         page_port: for the page, if it is free.
     """
     shutil.rmtree(state, ignore_errors=True)
-    ports = journey.free_port(port), journey.free_port(page_port)
+    ports = journey.port_or_free_port(port), journey.port_or_free_port(page_port)
     # far longer than that training takes: a busy machine may take its time
-    places = journey.Places(CHECKOUT, state, *ports, {"max_training_minutes": "10"})
+    places = journey.LocalCloudConfig(CHECKOUT, state, *ports, {"max_training_minutes": "10"})
     with journey.running_cloud(places, Console(stderr=True)) as cloud:
         yield on_cloud(cloud)
     shutil.rmtree(state, ignore_errors=True)
@@ -174,4 +174,4 @@ def on_cloud(cloud: LocalCloud) -> Deployed:
         aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
         region_name=environment["AWS_REGION"],
     )
-    return Deployed(cloud, session, cloud.description()["outputs"], journey.signed_in(cloud))
+    return Deployed(cloud, session, cloud.description()["outputs"], journey.signed_in_api(cloud))

@@ -11,7 +11,7 @@ import numpy as np
 from boto3.dynamodb.conditions import Key
 from safetensors.numpy import save
 
-from cli.progress import wait_for_new_run
+from cli.run_progress import wait_for_new_run
 from tests.journey.deployed_app import PATIENCE_S, Deployed
 
 RUN_ID = "20260901-100000-aaaa"

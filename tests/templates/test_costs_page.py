@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stories.estimate import AT_REST_NOT_FREE_USD, AT_REST_USD
+from stories.dataset.training_plan import AT_REST_NOT_FREE_USD, AT_REST_USD
 from tests.templates.conftest import Synthesized
 from tests.templates.pages import check_table
 

@@ -22,12 +22,12 @@ from deploy.bundle import adapters_config, merged_config
 from local.vllm_server import PYTHON
 from shared.endpoint import CONTAINER_VARIABLES
 from stage_base_model import architectures
+from storyloom_jobs.lora_model import write_merged
+from storyloom_jobs.tokenization import plain_chat_template
 from tests.local.sagemaker.conftest import until
 from tests.unit.endpoint.conftest import free_port, save_random_adapter
 from tests.unit.tiny_model import VOCABULARY, tiny_tokenizer
 from tests.vllm.conftest import CHECKOUT, START_SECONDS
-from training_code.merging import write_merged
-from training_code.plain_chats import plain_template
 
 PROMPT = "Once upon a hill"
 TOKENS = 24
@@ -107,7 +107,7 @@ def test_merged_weights_write_what_peft_writes_with_the_adapter(gpt2: Gpt2, tmp_
     for file in gpt2.base.iterdir():
         if file.suffix != ".safetensors":
             shutil.copy(file, folder / "base")
-    template = plain_template(AutoTokenizer.from_pretrained(gpt2.base))
+    template = plain_chat_template(AutoTokenizer.from_pretrained(gpt2.base))
     (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
     names = {**merged_config("v2"), "chat-template": "/opt/ml/model/chat_template.jinja"}
     with _started(folder, **names) as (url, process, log):

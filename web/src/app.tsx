@@ -1,49 +1,55 @@
 import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
-import { Api, problemOf } from "./api";
-import { forgetConversation } from "./chat/storage";
-import { type Session, SignInExpired } from "./session";
+import { Api, problemOf } from "./api/client";
+import { type Session, SignInExpired } from "./api/session";
 import { Shell } from "./shell";
-import { SignIn } from "./sign-in/sign-in";
+import { deleteConversation } from "./views/chat/use-conversation";
+import { SignIn } from "./views/sign-in/sign-in";
 
-type Who =
-  { is: "unknown" } | { is: "out"; notice: string | null; byChoice: boolean } | { is: "in"; email: string };
+type User =
+  | { state: "unknown" }
+  /** `leaving` is the e-mail address of a person who has just signed out. */
+  | { state: "signed-out"; notice: string | null; leaving: string | null }
+  | { state: "signed-in"; email: string };
 
-/** The whole page: the sign-in, or the rooms behind it. */
+/** Show the whole page: the sign-in, or what is behind it. */
 export function App({ session }: { session: Session }) {
-  const [who, setWho] = useState<Who>({ is: "unknown" });
+  const [user, setUser] = useState<User>({ state: "unknown" });
 
-  const enter = useCallback(() => setWho({ is: "in", email: session.email ?? "you" }), [session]);
-  const expired = useCallback(
-    () => setWho({ is: "out", notice: new SignInExpired().message, byChoice: false }),
+  const enter = useCallback(() => setUser({ state: "signed-in", email: session.email ?? "you" }), [session]);
+  const expire = useCallback(
+    () => setUser({ state: "signed-out", notice: new SignInExpired().message, leaving: null }),
     [],
   );
-  const signOut = useCallback(() => {
-    setWho({ is: "out", notice: null, byChoice: true });
-    void session.signOut();
-  }, [session]);
-  const api = useMemo(() => new Api(session, expired), [session, expired]);
+  const signOut = useCallback(
+    (email: string) => {
+      setUser({ state: "signed-out", notice: null, leaving: email });
+      void session.signOut();
+    },
+    [session],
+  );
+  const api = useMemo(() => new Api(session, expire), [session, expire]);
 
   useEffect(() => {
-    if (!session.begun) {
-      setWho({ is: "out", notice: null, byChoice: false });
+    if (!session.isStored) {
+      setUser({ state: "signed-out", notice: null, leaving: null });
       return;
     }
     session.renew().then(enter, (error: unknown) => {
-      setWho({ is: "out", notice: problemOf(error).message, byChoice: false });
+      setUser({ state: "signed-out", notice: problemOf(error).message, leaving: null });
     });
   }, [session, enter]);
 
   useEffect(() => {
-    // After the rooms have closed: they keep the conversation once more while they do.
-    if (who.is === "out" && who.byChoice) forgetConversation();
-  }, [who]);
+    // In an effect, because the chat saves its conversation once more while it closes.
+    if (user.state === "signed-out" && user.leaving !== null) deleteConversation(user.leaving);
+  }, [user]);
 
-  switch (who.is) {
+  switch (user.state) {
     case "unknown":
-      return <p class="plain-notice">Opening…</p>;
-    case "out":
-      return <SignIn session={session} notice={who.notice} onSignedIn={enter} />;
-    case "in":
-      return <Shell api={api} email={who.email} onSignOut={signOut} />;
+      return <p class="page-notice">Opening…</p>;
+    case "signed-out":
+      return <SignIn session={session} notice={user.notice} onSignedIn={enter} />;
+    case "signed-in":
+      return <Shell api={api} email={user.email} onSignOut={() => signOut(user.email)} />;
   }
 }

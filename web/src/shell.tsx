@@ -1,22 +1,23 @@
 import type { ComponentChildren } from "preact";
 import { useCallback, useEffect, useRef } from "preact/hooks";
-import type { Api } from "./api";
-import { Chat } from "./chat/chat";
-import { awaitsWaking } from "./chat/state";
-import { useConversation } from "./chat/use-conversation";
-import { Costs } from "./costs/costs";
-import type { Status } from "./contract";
-import { HostingPanel } from "./hosting";
-import { LoomMark } from "./icons";
-import { Keys } from "./keys/keys";
-import { Models } from "./models/models";
-import { ProblemNotice } from "./notices";
-import { People } from "./people/people";
-import { usePoll } from "./poll";
-import { type Route, useRoute } from "./route";
-import { RunView } from "./runs/run";
-import { Runs } from "./runs/runs";
-import { Stories } from "./stories/stories";
+import type { Api } from "./api/client";
+import type { Status } from "./api/contract";
+import styles from "./shell.module.css";
+import { ProblemNotice } from "./ui/elements";
+import { usePoll } from "./ui/hooks";
+import { Logo } from "./ui/icons";
+import { type Route, useRoute } from "./ui/route";
+import { Chat } from "./views/chat/chat";
+import { isWaking } from "./views/chat/conversation";
+import { useConversation } from "./views/chat/use-conversation";
+import { Costs } from "./views/costs/costs";
+import { HostingPanel } from "./views/hosting";
+import { Keys } from "./views/keys/keys";
+import { Models } from "./views/models";
+import { People } from "./views/people";
+import { RunView } from "./views/runs/run";
+import { RunList } from "./views/runs/run-list";
+import { Stories } from "./views/stories/stories";
 
 const TITLES: Record<Route["view"], string> = {
   chat: "Chat",
@@ -29,7 +30,7 @@ const TITLES: Record<Route["view"], string> = {
   costs: "Costs",
 };
 
-/** The scope that each view needs: without it the view is neither offered nor asked for. */
+/** The scope that each view needs. Without it the page neither links to the view nor asks the API for it. */
 const SCOPES: Record<Route["view"], string> = {
   chat: "chat",
   stories: "read",
@@ -41,25 +42,23 @@ const SCOPES: Record<Route["view"], string> = {
   costs: "read",
 };
 
-/** How often to look whether the role has changed, in seconds. */
-const ROLE_SECONDS = 60;
+/** Seconds between two polls: of the person's role, and of the status of a model that is waking. */
+const ROLE_POLL_SECONDS = 60;
+const WAKING_POLL_SECONDS = 4;
 
-/** How often to look at a model that is waking, in seconds. */
-const WAKING_SECONDS = 4;
-
-/** Everything behind the sign-in: header, the view that the address names, the state of the model. */
+/** Show the page of a person who is signed in: the header, and the view that the address names. */
 export function Shell({ api, email, onSignOut }: { api: Api; email: string; onSignOut: () => void }) {
   const route = useRoute();
-  const talk = useConversation(api, email);
-  const waking = awaitsWaking(talk.conversation);
+  const chat = useConversation(api, email);
+  const waking = isWaking(chat.conversation);
   const status = usePoll(
     useCallback((signal: AbortSignal) => api.status(signal), [api]),
-    (status) => (waking ? WAKING_SECONDS : secondsBetweenStatuses(status)),
+    (status) => (waking ? WAKING_POLL_SECONDS : statusPollSeconds(status)),
   );
   useReloadOnChange(waking, status.reload);
   const me = usePoll(
     useCallback((signal: AbortSignal) => api.me(signal), [api]),
-    () => ROLE_SECONDS,
+    () => ROLE_POLL_SECONDS,
   );
   const may = (view: Route["view"]) => view === "chat" || (me.value?.scopes.includes(SCOPES[view]) ?? false);
   const shown = may(route.view) ? route.view : null;
@@ -68,12 +67,12 @@ export function Shell({ api, email, onSignOut }: { api: Api; email: string; onSi
 
   return (
     <>
-      <a class="skip" href="#main" onClick={(event) => focusInstead(event, main.current)}>
+      <a class={styles.skip} href="#main" onClick={(event) => focusInstead(event, main.current)}>
         Skip to the content
       </a>
-      <header class="top">
-        <a class="brand" href="#/chat">
-          <LoomMark />
+      <header class={styles.top}>
+        <a class={styles.brand} href="#/chat">
+          <Logo />
           <span>Storyloom</span>
         </a>
         <nav aria-label="Main">
@@ -94,7 +93,7 @@ export function Shell({ api, email, onSignOut }: { api: Api; email: string; onSi
             </>
           )}
         </nav>
-        <div class="top-end">
+        <div class={styles.end}>
           <HostingPanel
             api={api}
             status={status}
@@ -104,12 +103,17 @@ export function Shell({ api, email, onSignOut }: { api: Api; email: string; onSi
           />
         </div>
       </header>
-      <main id="main" ref={main} tabIndex={-1} class={`view ${route.view}-view`}>
+      <main
+        id="main"
+        ref={main}
+        tabIndex={-1}
+        class={shown === "chat" ? styles.chat : styles.column}
+      >
         <ProblemNotice problem={me.problem} />
         {shown === null && me.value !== undefined && (
-          <p>Your role does not open this view. An owner can give you another role.</p>
+          <p>Your role does not include this view. An owner can give you another role.</p>
         )}
-        {shown === "chat" && <Chat talk={talk} status={status.value} />}
+        {shown === "chat" && <Chat chat={chat} status={status.value} />}
         {shown === "stories" && <Stories api={api} />}
         {shown === "models" && <Models api={api} />}
         {shown === "keys" && me.value !== undefined && (
@@ -117,7 +121,7 @@ export function Shell({ api, email, onSignOut }: { api: Api; email: string; onSi
         )}
         {shown === "people" && <People api={api} />}
         {shown === "costs" && <Costs api={api} />}
-        {shown === "runs" && <Runs api={api} />}
+        {shown === "runs" && <RunList api={api} />}
         {shown === "run" && route.view === "run" && (
           <RunView api={api} runId={route.runId} key={route.runId} />
         )}
@@ -134,12 +138,12 @@ function NavLink({ to, current, children }: { to: string; current: boolean; chil
   );
 }
 
-function secondsBetweenStatuses(status: Status | undefined): number {
-  if (status === undefined || status.hosting.status === "waking") return WAKING_SECONDS;
+function statusPollSeconds(status: Status | undefined): number {
+  if (status === undefined || status.hosting.status === "waking") return WAKING_POLL_SECONDS;
   return status.run?.status === "running" ? 10 : 30;
 }
 
-/** Look at once when a message has begun to wake the model, and when it is answered. */
+/** Reload the status at once when a message begins to wake the model, and when it is answered. */
 function useReloadOnChange(waking: boolean, reload: () => void): void {
   const before = useRef(waking);
   useEffect(() => {
@@ -152,7 +156,7 @@ function useTitleAndFocus(route: Route, main: { current: HTMLElement | null }): 
   const first = useRef(true);
   useEffect(() => {
     document.title = `${TITLES[route.view]} · Storyloom`;
-    // A view that replaces another is announced by moving the focus to it; the first view keeps the page's own.
+    // Moving the focus to a new view makes screen readers announce it. The first view keeps its own focus.
     if (!first.current) main.current?.focus({ preventScroll: true });
     first.current = false;
     if (route.view !== "chat") window.scrollTo(0, 0);
@@ -160,7 +164,7 @@ function useTitleAndFocus(route: Route, main: { current: HTMLElement | null }): 
 }
 
 function focusInstead(event: Event, target: HTMLElement | null): void {
-  // Following the link would change the fragment, which names the view.
+  // Following the link would change the address's fragment, which names the view.
   event.preventDefault();
   target?.focus();
 }

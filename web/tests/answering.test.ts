@@ -1,14 +1,14 @@
 import { describe, expect, it } from "vitest";
-import { ApiError } from "../src/api";
-import { answer, type Pace } from "../src/chat/answering";
-import type { TakeNews } from "../src/chat/state";
+import { ApiError } from "../src/api/client";
+import { type Clock, fetchAnswer } from "../src/views/chat/answering";
+import type { TakeUpdate } from "../src/views/chat/conversation";
 import { encode, event, streamOf } from "./bytes";
 
 const REQUEST = { model: "storyloom", messages: [{ role: "user" as const, content: "Begin." }] };
-const QUESTION = { id: "11111111-2222-4333-8444-555555555555", request: REQUEST };
+const REQUESTED = { id: "11111111-2222-4333-8444-555555555555", request: REQUEST };
 
-/** A clock that moves only by being waited on. */
-function fastPace(): Pace & { waits: number[] } {
+/** Return a clock that moves only when something waits for it. */
+function fastClock(): Clock & { waits: number[] } {
   let now = 1_000;
   const waits: number[] = [];
   return {
@@ -22,7 +22,7 @@ function fastPace(): Pace & { waits: number[] } {
   };
 }
 
-const spoken = () => new Response(streamOf(encode(event("Hello") + event("", "stop") + "data: [DONE]\n\n")));
+const completed = () => new Response(streamOf(encode(event("Hello") + event("", "stop") + "data: [DONE]\n\n")));
 
 function waking(stage: string, retryAfter: number | null = 10): ApiError {
   return new ApiError(503, `model_${stage}`, "Not yet.", "Wait.", retryAfter, {
@@ -31,7 +31,7 @@ function waking(stage: string, retryAfter: number | null = 10): ApiError {
   });
 }
 
-/** An API that gives these answers one after another, the last one for ever. */
+/** Return an API that gives these answers one after another, and the last one from then on. */
 function apiWith(...answers: (ApiError | Response)[]) {
   let asked = 0;
   const cancelled: string[] = [];
@@ -50,62 +50,62 @@ function apiWith(...answers: (ApiError | Response)[]) {
   };
 }
 
-async function news(api: ReturnType<typeof apiWith>, pace: Pace, signal = new AbortController().signal) {
-  const told: TakeNews[] = [];
-  await answer(api, QUESTION, signal, (item) => told.push(item), pace);
-  return told;
+async function updatesOf(api: ReturnType<typeof apiWith>, clock: Clock, signal = new AbortController().signal) {
+  const updates: TakeUpdate[] = [];
+  await fetchAnswer(api, REQUESTED, signal, (update) => updates.push(update), clock);
+  return updates;
 }
 
-describe("answer", () => {
-  it("tells the words and the end", async () => {
-    expect(await news(apiWith(spoken()), fastPace())).toEqual([
-      { type: "words", text: "Hello", model: "v2" },
+describe("fetchAnswer", () => {
+  it("reports the text and the end", async () => {
+    expect(await updatesOf(apiWith(completed()), fastClock())).toEqual([
+      { type: "text", text: "Hello", answeredBy: "v2" },
       { type: "finished", reason: "stop" },
     ]);
   });
 
   it("waits for a waking model as long as the API says, then answers", async () => {
-    const pace = fastPace();
-    const told = await news(apiWith(waking("asleep"), waking("waking", 30), spoken()), pace);
-    expect(told.map((item) => item.type)).toEqual(["waking", "waking", "words", "finished"]);
-    expect(told[0]).toMatchObject({ stage: "asleep", expectedSeconds: 120 });
-    expect(pace.waits).toEqual([10, 30]);
+    const clock = fastClock();
+    const updates = await updatesOf(apiWith(waking("asleep"), waking("waking", 30), completed()), clock);
+    expect(updates.map((update) => update.type)).toEqual(["waking", "waking", "text", "finished"]);
+    expect(updates[0]).toMatchObject({ stage: "asleep", expectedSeconds: 120 });
+    expect(clock.waits).toEqual([10, 30]);
   });
 
-  it("keeps a hasty or sleepy Retry-After within bounds", async () => {
-    const pace = fastPace();
-    await news(apiWith(waking("waking", 0), waking("waking", 900), waking("waking", null), spoken()), pace);
-    expect(pace.waits).toEqual([1, 30, 5]);
+  it("keeps a Retry-After that is too short or too long within bounds", async () => {
+    const clock = fastClock();
+    await updatesOf(apiWith(waking("waking", 0), waking("waking", 900), waking("waking", null), completed()), clock);
+    expect(clock.waits).toEqual([1, 30, 5]);
   });
 
   it("gives up on a model that never wakes", async () => {
-    const pace = fastPace();
-    const told = await news(apiWith(waking("waking", 30)), pace);
-    expect(told.at(-1)).toEqual({ type: "broke", problem: { message: "Not yet.", cure: "Wait." } });
-    expect(pace.waits.length).toBe(61); // half an hour of 30 s, and the one that went over
+    const clock = fastClock();
+    const updates = await updatesOf(apiWith(waking("waking", 30)), clock);
+    expect(updates.at(-1)).toEqual({ type: "failed", problem: { message: "Not yet.", cure: "Wait." } });
+    expect(clock.waits.length).toBe(61); // half an hour of 30 s, and the one that exceeded it
   });
 
   it.each([waking("failing"), new ApiError(503, "busy", "Busy.", null)])(
-    "asks a host that is not on its way a few times only: %s",
+    "retries only a few times if the model is not waking: %s",
     async (error) => {
       const api = apiWith(error);
-      const told = await news(api, fastPace());
+      const updates = await updatesOf(api, fastClock());
       expect(api.asked).toBe(4);
-      expect(told.map((item) => item.type)).toEqual(["broke"]);
+      expect(updates.map((update) => update.type)).toEqual(["failed"]);
     },
   );
 
-  it("does not repeat what cannot succeed", async () => {
+  it("does not retry what cannot succeed", async () => {
     const api = apiWith(new ApiError(413, "prompt_too_long", "Too long.", "Shorten it."));
-    expect(await news(api, fastPace())).toEqual([
-      { type: "broke", problem: { message: "Too long.", cure: "Shorten it." } },
+    expect(await updatesOf(api, fastClock())).toEqual([
+      { type: "failed", problem: { message: "Too long.", cure: "Shorten it." } },
     ]);
     expect(api.asked).toBe(1);
   });
 
   it("stops while the model wakes", async () => {
     const stop = new AbortController();
-    const pace = { ...fastPace(), wait: async () => stop.abort() };
+    const clock = { ...fastClock(), wait: async () => stop.abort() };
     const cancelled: string[] = [];
     const api = {
       cancelAnswer: (answerId: string) => void cancelled.push(answerId),
@@ -114,43 +114,43 @@ describe("answer", () => {
         Promise.reject(waking("waking"))
       ),
     };
-    const told: TakeNews[] = [];
-    await answer(api, QUESTION, stop.signal, (item) => told.push(item), pace);
-    expect(told.map((item) => item.type)).toEqual(["waking", "stopped"]);
-    expect(cancelled).toEqual([QUESTION.id]);
+    const updates: TakeUpdate[] = [];
+    await fetchAnswer(api, REQUESTED, stop.signal, (update) => updates.push(update), clock);
+    expect(updates.map((update) => update.type)).toEqual(["waking", "stopped"]);
+    expect(cancelled).toEqual([REQUESTED.id]);
   });
 
-  it("cancels at the API when it is stopped, at once, and keeps the words", async () => {
+  it("cancels through the API at once when it is stopped, and keeps the text", async () => {
     const stop = new AbortController();
-    const api = apiWith(spoken());
-    const told: TakeNews[] = [];
-    await answer(
+    const api = apiWith(completed());
+    const updates: TakeUpdate[] = [];
+    await fetchAnswer(
       api,
-      QUESTION,
+      REQUESTED,
       stop.signal,
-      (item) => {
-        told.push(item);
+      (update) => {
+        updates.push(update);
         stop.abort();
-        expect(api.cancelled).toEqual([QUESTION.id]);
+        expect(api.cancelled).toEqual([REQUESTED.id]);
       },
-      fastPace(),
+      fastClock(),
     );
-    expect(told[0]).toEqual({ type: "words", text: "Hello", model: "v2" });
+    expect(updates[0]).toEqual({ type: "text", text: "Hello", answeredBy: "v2" });
   });
 
   it("cancels an answer whose connection breaks, and none that was refused", async () => {
     const cut = apiWith(new Response(streamOf(encode(event("Hello")))));
-    expect((await news(cut, fastPace())).map((item) => item.type)).toEqual(["words", "broke"]);
-    expect(cut.cancelled).toEqual([QUESTION.id]);
+    expect((await updatesOf(cut, fastClock())).map((update) => update.type)).toEqual(["text", "failed"]);
+    expect(cut.cancelled).toEqual([REQUESTED.id]);
     const refused = apiWith(new ApiError(413, "prompt_too_long", "Too long.", "Shorten it."));
-    await news(refused, fastPace());
+    await updatesOf(refused, fastClock());
     expect(refused.cancelled).toEqual([]);
   });
 
   it("cancels nothing that has ended", async () => {
     const stop = new AbortController();
-    const api = apiWith(spoken());
-    await answer(api, QUESTION, stop.signal, () => undefined, fastPace());
+    const api = apiWith(completed());
+    await fetchAnswer(api, REQUESTED, stop.signal, () => undefined, fastClock());
     stop.abort();
     expect(api.cancelled).toEqual([]);
   });

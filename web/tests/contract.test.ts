@@ -4,7 +4,7 @@ import openapiTS, { astToString, COMMENT_HEADER } from "openapi-typescript";
 import { expect, it } from "vitest";
 
 const DOCUMENT = new URL("../../docs/openapi.json", import.meta.url);
-const TYPES = fileURLToPath(new URL("../src/openapi.ts", import.meta.url));
+const TYPES = fileURLToPath(new URL("../src/api/openapi.ts", import.meta.url));
 
 it("has the types that docs/openapi.json says; `npm run contract` writes them again", async () => {
   const types = astToString(await openapiTS(DOCUMENT, { defaultNonNullable: false }));

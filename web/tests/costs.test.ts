@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { dayInWords, daysOf, lengthOf, monthAfter, monthInWords, monthName } from "../src/costs/words";
-import type { MonthlyCosts } from "../src/contract";
+import type { MonthlyCosts } from "../src/api/contract";
+import { dayInWords, daysIn, daysOf, monthAfter, monthInWords, monthName } from "../src/views/costs/words";
 
 const month = (costs: Partial<MonthlyCosts> = {}): MonthlyCosts => ({
   month: "2026-11",
@@ -24,7 +24,7 @@ const month = (costs: Partial<MonthlyCosts> = {}): MonthlyCosts => ({
 });
 
 describe("daysOf", () => {
-  it("has every day until today, with what the month had come to", () => {
+  it("returns every day until today, with the sum of the month by its end", () => {
     const days = daysOf(month(), "2026-11-05");
     expect(days.map(({ date, total, sum }) => [date.slice(8), total, sum])).toEqual([
       ["01", 0, 0],
@@ -37,11 +37,11 @@ describe("daysOf", () => {
     expect(days.at(-1)?.sum).toBeCloseTo(month().spent_usd);
   });
 
-  it("shows the whole of a month that is over", () => {
+  it("returns all days of a past month", () => {
     expect(daysOf(month(), "2026-12-24")).toHaveLength(30);
   });
 
-  it("leaves out no costs, even of a clock that is ahead of this one", () => {
+  it("includes costs of a day that has not begun by this clock", () => {
     const days = daysOf(month(), "2026-11-01");
     expect(days.at(-1)?.sum).toBe(2.5);
   });
@@ -63,27 +63,27 @@ describe("monthInWords", () => {
     expect(monthInWords(month({ left_usd: 0 }))).toContain("nothing that costs starts until the next month");
   });
 
-  it("is honest about an empty month and about none", () => {
+  it("says that nothing was spent", () => {
     const empty = month({ spent_usd: 0, limit_usd: null, left_usd: null });
     expect(monthInWords(empty)).toBe("Nothing was spent in this month.");
   });
 });
 
 describe("months and days", () => {
-  it("steps over the year", () => {
+  it("crosses the end of a year", () => {
     expect(monthAfter("2026-01", -1)).toBe("2025-12");
     expect(monthAfter("2026-12", 1)).toBe("2027-01");
     expect(monthName("2026-11")).toBe("November 2026");
   });
 
-  it("knows how long a month is", () => {
-    expect(["2026-02", "2028-02", "2026-11", "2026-12"].map(lengthOf)).toEqual([28, 29, 30, 31]);
+  it("counts the days of a month", () => {
+    expect(["2026-02", "2028-02", "2026-11", "2026-12"].map(daysIn)).toEqual([28, 29, 30, 31]);
   });
 
-  it("reads a day off in words", () => {
+  it("describes a day in words", () => {
     const [, second, third] = daysOf(month(), "2026-11-05");
     expect(second && dayInWords(second)).toBe(
-      "Nov 2: $0.75 (the storyteller awake $0.75); $0.75 since the month began",
+      "Nov 2: $0.75 (hosting $0.75); $0.75 since the month began",
     );
     expect(third && dayInWords(third)).toBe("Nov 3: nothing; $0.75 since the month began");
   });

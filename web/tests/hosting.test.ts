@@ -1,9 +1,9 @@
 // @vitest-environment jsdom
 import { h, render } from "preact";
 import { describe, expect, it } from "vitest";
-import type { Hosting, Status } from "../src/contract";
-import { Facts } from "../src/hosting";
-import { usageInWords, wordsOf } from "../src/usage";
+import type { Hosting, Status } from "../src/api/contract";
+import { wordEstimate } from "../src/ui/format";
+import { Facts, usageInWords } from "../src/views/hosting";
 
 const status = (hosting: Partial<Hosting>): Status => ({
   hosting: {
@@ -33,7 +33,7 @@ const status = (hosting: Partial<Hosting>): Status => ({
   usage: { tokens_today: 0, daily_tokens: 200_000 },
 });
 
-/** What the panel says, each fact with its name. */
+/** Return the facts in the panel by their names. */
 function facts(hosting: Partial<Hosting>): Record<string, string> {
   const place = document.createElement("div");
   render(h(Facts, { status: status(hosting) }), place);
@@ -43,7 +43,7 @@ function facts(hosting: Partial<Hosting>): Record<string, string> {
 }
 
 describe("Facts", () => {
-  it("says what the endpoint has cost this month, and on which machine it is", () => {
+  it("shows what the month has cost, and on which machine the model is hosted", () => {
     const seen = facts({ cost_this_month_usd: 0.4237, price_date: "2026-09", instance: "ml.g5.xlarge" });
     expect(seen).toMatchObject({ "This month": "$0.42", Machine: "ml.g5.xlarge" });
   });
@@ -52,7 +52,7 @@ describe("Facts", () => {
     expect(facts({ status: "asleep", cost_this_month_usd: 0 })["This month"]).toBe("$0.00");
   });
 
-  it("says no sum where the price is not known", () => {
+  it("shows no sum if the price is not known", () => {
     expect(facts({ cost_this_month_usd: null })).not.toHaveProperty("This month");
     expect(facts({ instance: null })).not.toHaveProperty("Machine");
   });
@@ -61,7 +61,7 @@ describe("Facts", () => {
 describe("usageInWords", () => {
   it("counts in words, a token about three quarters of one", () => {
     expect(usageInWords({ tokens_today: 1_240, daily_tokens: 200_000 })).toBe("about 930 of 150,000 words");
-    expect(wordsOf(0)).toBe("0");
-    expect(wordsOf(10)).toBe("8");
+    expect(wordEstimate(0)).toBe("0");
+    expect(wordEstimate(10)).toBe("8");
   });
 });

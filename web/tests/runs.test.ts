@@ -1,11 +1,13 @@
 import { describe, expect, it } from "vitest";
-import type { RunDetail, StateRecord } from "../src/contract";
-import { duration, fileSize } from "../src/format";
-import { pauseAfter } from "../src/poll";
-import { routeOf, runAddress } from "../src/route";
-import { measured, nearestStep, ticks } from "../src/runs/loss-scale";
-import { STEPS, stepsOf, stepTitle } from "../src/runs/steps";
-import { improvement, perplexityInWords, priceInWords, spentInWords, trainingInWords, trialInWords } from "../src/runs/words";
+import type { RunDetail, StateRecord } from "../src/api/contract";
+import { roundTicks } from "../src/ui/chart";
+import { duration, fileSize } from "../src/ui/format";
+import { retryDelay } from "../src/ui/hooks";
+import { parseRoute, runHref } from "../src/ui/route";
+import { changeInWords, improvement, STEPS, stepTitle } from "../src/ui/run-wording";
+import { measured, nearestIndex } from "../src/views/runs/loss-chart";
+import { stepsOf } from "../src/views/runs/steps";
+import { perplexityInWords, priceInWords, spentInWords, trainingInWords, trialInWords } from "../src/views/runs/words";
 
 const state = (name: string, seconds = 1, status: StateRecord["status"] = "succeeded"): StateRecord => ({
   name,
@@ -18,7 +20,7 @@ const states = (fields: Partial<RunDetail>) =>
   Object.fromEntries(stepsOf(run(fields)).map((step) => [step.name, step.state]));
 
 describe("stepsOf", () => {
-  it("shows the three steps of a run that only has a version answer again", () => {
+  it("shows the three steps of a run that only activates a version", () => {
     const seen = stepsOf(run({ step: "SmokeTest", states: [state("Entry"), state("Activate"), state("Deploy")] }));
     expect(seen.map(({ name, state }) => [name, state])).toEqual([
       ["Activate", "done"],
@@ -27,7 +29,7 @@ describe("stepsOf", () => {
     ]);
   });
 
-  it("shows what a run has kept that was taken up again at its evaluation", () => {
+  it("shows the earlier steps of a resumed run as done", () => {
     const seen = states({ attempt: 2, step: "Gate", states: [state("Resume"), state("Evaluate"), state("Gate")] });
     expect(Object.values(seen)).toEqual([...Array(6).fill("done"), "running", "waiting", "waiting", "waiting"]);
     expect(seen.Gate).toBe("running");
@@ -60,7 +62,7 @@ describe("stepsOf", () => {
     });
   });
 
-  it("counts waiting for the endpoint and the smoke test as bringing it to the page", () => {
+  it("counts waiting for the endpoint and the smoke test as deploying", () => {
     const all = STEPS.map(({ name }) => state(name, 1));
     const steps = stepsOf(
       run({
@@ -97,7 +99,7 @@ describe("stepsOf", () => {
     expect(states({ status: "failed", failure: { step: "SmokeTest", error: "e", cause: "c" }, states: [] })["Deploy"]).toBe("failed");
   });
 
-  it("shows what a polite early end had no need of", () => {
+  it("shows what a run that ended early did not need", () => {
     const seen = states({
       status: "stopped_early",
       step: "Announce",
@@ -116,10 +118,10 @@ describe("stepsOf", () => {
     const steps = stepsOf(asking);
     expect(steps.map((step) => step.name).slice(2, 5)).toEqual(["Assemble", "AwaitApproval", "StageBaseModel"]);
     expect(steps.slice(2, 5).map((step) => step.state)).toEqual(["done", "running", "waiting"]);
-    expect(stepTitle("AwaitApproval")).toBe("Wait for your yes");
+    expect(stepTitle("AwaitApproval")).toBe("Wait for your approval");
   });
 
-  it("does not call an unanswered question a failure", () => {
+  it("does not show an approval that timed out as a failure", () => {
     const seen = states({
       status: "stopped_early",
       step: "Announce",
@@ -128,7 +130,7 @@ describe("stepsOf", () => {
     expect(seen).toMatchObject({ AwaitApproval: "done", Train: "skipped", Announce: "done" });
   });
 
-  it("names any state by its step", () => {
+  it("names every state by its step", () => {
     expect(stepTitle("SmokeTest")).toBe(stepTitle("Deploy"));
     expect(stepTitle(undefined)).toBe("Starting");
   });
@@ -136,14 +138,15 @@ describe("stepsOf", () => {
 
 describe("words", () => {
   it("explains perplexity and its change", () => {
-    expect(perplexityInWords(27.4, 18.2)).toMatch(/among 27.*among 18.*34% less surprised/s);
-    expect(perplexityInWords(20, 24)).toMatch(/20% more surprised/);
+    expect(perplexityInWords(27.4, 18.2)).toMatch(/among 27.*perplexity.*among 18.*34% lower/s);
+    expect(perplexityInWords(20, 24)).toMatch(/20% higher/);
     expect(perplexityInWords(8.04, 8.01)).toMatch(/among 8\.0.*no real difference/s);
   });
 
   it("has no improvement before both were measured", () => {
     expect(improvement({ base_perplexity: 20, tuned_perplexity: null })).toBeNull();
     expect(improvement({ base_perplexity: 20, tuned_perplexity: 15 })).toBe(25);
+    expect([33.6, -20].map(changeInWords)).toEqual(["perplexity 34% lower", "perplexity 20% higher"]);
   });
 
   it("says what training would cost", () => {
@@ -154,7 +157,7 @@ describe("words", () => {
     expect(priceInWords({ ...report, cost_estimate_usd: null })).toMatch(/not known/);
   });
 
-  it("guesses the rest of the training from its pace", () => {
+  it("says how much of the training is left", () => {
     expect(trainingInWords({ step: 40, of: 120, seconds: 60, seconds_left: 120 })).toBe("Step 40 of 120, about 2 min left");
     expect(trainingInWords({ step: 0, of: 120, seconds: 0 })).toBe("Step 0 of 120");
     expect(trainingInWords({ step: 120, of: 120, seconds: 60, seconds_left: 0 })).toBe("Step 120 of 120");
@@ -165,17 +168,17 @@ describe("trialInWords", () => {
   it("says how far a trial is, or how it ended", () => {
     const progress = { step: 11, of: 40, seconds: 20 };
     expect(trialInWords({ status: "running", best: false, progress })).toBe("Step 11 of 40");
-    expect(trialInWords({ status: "running", best: false })).toBe("trains");
-    expect(trialInWords({ status: "stopped", best: false })).toBe("stopped early: it fell behind");
-    expect(trialInWords({ status: "succeeded", best: true })).toBe("the best so far");
+    expect(trialInWords({ status: "running", best: false })).toBe("training");
+    expect(trialInWords({ status: "stopped", best: false })).toBe("stopped early");
+    expect(trialInWords({ status: "succeeded", best: true })).toBe("best so far");
   });
 });
 
 describe("loss scale", () => {
   it("covers the data with round numbers", () => {
-    expect(ticks(2.31, 3.4, 4)).toEqual([2, 2.5, 3, 3.5]);
-    expect(ticks(2, 2, 4).length).toBeGreaterThan(1);
-    const fine = ticks(0.011, 0.019, 4);
+    expect(roundTicks(2.31, 3.4, 4)).toEqual([2, 2.5, 3, 3.5]);
+    expect(roundTicks(2, 2, 4).length).toBeGreaterThan(1);
+    const fine = roundTicks(0.011, 0.019, 4);
     expect(fine[0]).toBeLessThanOrEqual(0.011);
     expect(fine.at(-1)).toBeGreaterThanOrEqual(0.019);
   });
@@ -190,27 +193,28 @@ describe("loss scale", () => {
       { step: 4, loss: 2 },
     ]);
     expect(measured(points, "validation_loss")).toEqual([]);
-    expect(nearestStep(points, 3.4)?.step).toBe(4);
-    expect(nearestStep([], 1)).toBeNull();
+    expect(nearestIndex(points, 3.4)).toBe(0);
+    expect(nearestIndex(points, 2.9)).toBe(1);
+    expect(nearestIndex([], 1)).toBe(0);
   });
 });
 
 describe("the rest", () => {
   it("reads the view from the address, back and forth", () => {
-    expect(routeOf("")).toEqual({ view: "chat" });
-    expect(routeOf("#/stories")).toEqual({ view: "stories" });
-    expect(routeOf("#/runs")).toEqual({ view: "runs" });
-    expect(routeOf(runAddress("20260930-170000-beef"))).toEqual({
+    expect(parseRoute("")).toEqual({ view: "chat" });
+    expect(parseRoute("#/stories")).toEqual({ view: "stories" });
+    expect(parseRoute("#/runs")).toEqual({ view: "runs" });
+    expect(parseRoute(runHref("20260930-170000-beef"))).toEqual({
       view: "run",
       runId: "20260930-170000-beef",
     });
-    expect(routeOf("#/nonsense")).toEqual({ view: "chat" });
+    expect(parseRoute("#/nonsense")).toEqual({ view: "chat" });
   });
 
   it("asks less often the longer something fails", () => {
-    expect([0, 1, 2, 9].map((failures) => pauseAfter(failures, 5, null))).toEqual([5, 10, 20, 60]);
-    expect(pauseAfter(1, 5, 30)).toBe(30);
-    expect(pauseAfter(1, 5, 900)).toBe(60);
+    expect([0, 1, 2, 9].map((failures) => retryDelay(failures, 5, null))).toEqual([5, 10, 20, 60]);
+    expect(retryDelay(1, 5, 30)).toBe(30);
+    expect(retryDelay(1, 5, 900)).toBe(60);
   });
 
   it("writes durations and sizes as people do", () => {
@@ -233,7 +237,7 @@ describe("spentInWords", () => {
     expect(spentInWords(run({ search, states: [state("Tune")] }))).toContain("about $0.42 so far");
   });
 
-  it("says that nothing is spent before it trains, and nothing that it does not know after", () => {
+  it("says that nothing is spent before it trains, and afterwards if it is not known", () => {
     expect(spentInWords(run({ states: [state("Begin"), state("Read")] }))).toContain("Nothing has been spent");
     expect(spentInWords(run({ states: [state("Train")] }))).toContain("is not known");
     expect(spentInWords(run({ states: [state("Tune")] }))).toContain("is not known");

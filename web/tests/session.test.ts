@@ -1,8 +1,8 @@
 // @vitest-environment jsdom
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { Api, ApiError, problemOf } from "../src/api";
-import { Cognito, CognitoError, resetProblem, signInProblem } from "../src/cognito";
-import { Session, SignInExpired } from "../src/session";
+import { Api, ApiError, problemOf } from "../src/api/client";
+import { Cognito, CognitoError, resetProblem, signInProblem } from "../src/api/cognito";
+import { Session, SignInExpired } from "../src/api/session";
 import { type Reply, TestServer } from "./test-server";
 
 const ANSWER_ID = "11111111-2222-4333-8444-555555555555";
@@ -60,14 +60,14 @@ describe("Session", () => {
     );
     const challenge = await session.signIn(EMAIL, "first");
     expect(challenge).toEqual({ name: "NEW_PASSWORD_REQUIRED", session: "s", username: "u-1" });
-    expect(session.begun).toBe(false);
-    if (challenge !== null) await session.choosePassword(challenge, "own");
+    expect(session.isStored).toBe(false);
+    if (challenge !== null) await session.setFirstPassword(challenge, "own");
     expect(server.requests[1]?.body).toMatchObject({
       ChallengeName: "NEW_PASSWORD_REQUIRED",
       Session: "s",
       ChallengeResponses: { USERNAME: "u-1", NEW_PASSWORD: "own" },
     });
-    expect(session.begun).toBe(true);
+    expect(session.isStored).toBe(true);
   });
 
   it("renews the token shortly before its end, once for all who ask", async () => {
@@ -83,7 +83,7 @@ describe("Session", () => {
       AuthFlow: "REFRESH_TOKEN_AUTH",
       AuthParameters: { REFRESH_TOKEN: "refresh-1" },
     });
-    expect(session.begun).toBe(true);
+    expect(session.isStored).toBe(true);
   });
 
   it("ends when Cognito refuses to renew, and not when it merely fails", async () => {
@@ -93,9 +93,9 @@ describe("Session", () => {
       refused("Refresh Token has expired"),
     );
     await expect(session.token()).rejects.toThrow(CognitoError);
-    expect(session.begun).toBe(true);
+    expect(session.isStored).toBe(true);
     await expect(session.token()).rejects.toThrow(SignInExpired);
-    expect(session.begun).toBe(false);
+    expect(session.isStored).toBe(false);
   });
 
   it("signs out here and revokes the token there, even if that fails", async () => {
@@ -106,13 +106,13 @@ describe("Session", () => {
       target: "AWSCognitoIdentityProviderService.RevokeToken",
       body: { Token: "refresh-1" },
     });
-    expect(session.begun).toBe(false);
+    expect(session.isStored).toBe(false);
     await expect(session.token()).rejects.toThrow(SignInExpired);
   });
 });
 
 describe("A forgotten password", () => {
-  it("is chosen anew with a code, by the names that Cognito has for it", async () => {
+  it("is reset with a code, by the names that Cognito has for it", async () => {
     server.replies({ body: { CodeDeliveryDetails: {} } }, { body: {} });
     await session.sendResetCode(EMAIL);
     await session.resetPassword(EMAIL, "123456", "Own-password-2");
@@ -126,14 +126,14 @@ describe("A forgotten password", () => {
         body: { Username: EMAIL, ConfirmationCode: "123456", Password: "Own-password-2" },
       },
     ]);
-    expect(session.begun).toBe(false);
+    expect(session.isStored).toBe(false);
   });
 
   it.each([
     ["CodeMismatchException", "", /not the code/],
-    ["ExpiredCodeException", "", /another one sent/],
-    ["NotAuthorizedException", "User password cannot be reset in the current state.", /first password/],
-    ["NotAuthorizedException", "User is disabled.", /switched off/],
+    ["ExpiredCodeException", "", /Send another one/],
+    ["NotAuthorizedException", "User password cannot be reset in the current state.", /one-time password/],
+    ["NotAuthorizedException", "User is disabled.", /disabled/],
     ["InvalidParameterException", "no registered/verified email", /never confirmed/],
     ["LimitExceededException", "Attempt limit exceeded", /Wait an hour/],
     ["InvalidPasswordException", "Password must have symbols", /must have symbols/],
@@ -150,8 +150,8 @@ describe("signInProblem", () => {
   it.each([
     ["Incorrect username or password.", /password is not right/],
     ["Password attempts exceeded", /Too many wrong passwords/],
-    ["Temporary password has expired and must be reset by an administrator.", /first password has expired/],
-    ["User is disabled.", /switched off/],
+    ["Temporary password has expired and must be reset by an administrator.", /one-time password has expired/],
+    ["User is disabled.", /disabled/],
     ["Invalid session for the user, session is expired.", /Start again/],
   ])("explains %s", (message, expected) => {
     expect(signInProblem(new CognitoError("NotAuthorizedException", message))).toMatch(expected);

@@ -1,14 +1,14 @@
 import { describe, expect, it } from "vitest";
-import { BrokenAnswer, type Piece, readAnswer } from "../src/stream";
+import { type AnswerChunk, readStream, StreamInterrupted } from "../src/views/chat/answering";
 import { encode, event, streamOf } from "./bytes";
 
-async function read(body: ReadableStream<Uint8Array>): Promise<Piece[]> {
-  const pieces: Piece[] = [];
-  for await (const piece of readAnswer(body)) pieces.push(piece);
-  return pieces;
+async function read(body: ReadableStream<Uint8Array>): Promise<AnswerChunk[]> {
+  const chunks: AnswerChunk[] = [];
+  for await (const chunk of readStream(body)) chunks.push(chunk);
+  return chunks;
 }
 
-const text = (pieces: Piece[]) => pieces.map((piece) => piece.text).join("");
+const text = (chunks: AnswerChunk[]) => chunks.map((chunk) => chunk.text).join("");
 
 // Letters of two, three and four bytes, a keep-alive comment and Windows line ends.
 const ANSWER =
@@ -20,13 +20,13 @@ const ANSWER =
   "data: [DONE]\n\n";
 const WORDS = "Já „wäre“ 🧵\n\n東";
 
-describe("readAnswer", () => {
+describe("readStream", () => {
   it("reads the same words wherever one cut falls", async () => {
     const bytes = encode(ANSWER);
     for (let cut = 0; cut <= bytes.length; cut += 1) {
-      const pieces = await read(streamOf(bytes, cut));
-      expect(text(pieces), `cut at byte ${cut}`).toBe(WORDS);
-      expect(pieces.at(-1)?.finish).toBe("stop");
+      const chunks = await read(streamOf(bytes, cut));
+      expect(text(chunks), `cut at byte ${cut}`).toBe(WORDS);
+      expect(chunks.at(-1)?.finishReason).toBe("stop");
     }
   });
 
@@ -36,16 +36,16 @@ describe("readAnswer", () => {
     expect(text(await read(streamOf(bytes, ...cuts)))).toBe(WORDS);
   });
 
-  it("hands out each piece as it comes, not at the end", async () => {
+  it("returns each chunk as it arrives, not at the end", async () => {
     const channel = new TransformStream<Uint8Array, Uint8Array>();
     const writer = channel.writable.getWriter();
-    const pieces = readAnswer(channel.readable);
+    const chunks = readStream(channel.readable);
     void writer.write(encode(event("one ")));
-    expect((await pieces.next()).value).toMatchObject({ text: "one " });
+    expect((await chunks.next()).value).toMatchObject({ text: "one " });
     void writer.write(encode(event("two ")));
-    expect((await pieces.next()).value).toMatchObject({ text: "two ", model: "v2" });
-    await pieces.return();
-    // Leaving early lets go of the connection.
+    expect((await chunks.next()).value).toMatchObject({ text: "two ", model: "v2" });
+    await chunks.return();
+    // Leaving early closes the connection.
     expect(
       await writer.closed.then(
         () => "closed",
@@ -61,13 +61,13 @@ describe("readAnswer", () => {
     expect(text(await read(body))).toBe("all");
   });
 
-  it("says so when the stream ends before the answer", async () => {
-    const pieces: Piece[] = [];
+  it("throws if the stream ends before the answer", async () => {
+    const chunks: AnswerChunk[] = [];
     const reading = (async () => {
-      for await (const piece of readAnswer(streamOf(encode(event("half a "))))) pieces.push(piece);
+      for await (const chunk of readStream(streamOf(encode(event("half a "))))) chunks.push(chunk);
     })();
-    await expect(reading).rejects.toThrow(BrokenAnswer);
-    expect(text(pieces)).toBe("half a ");
+    await expect(reading).rejects.toThrow(StreamInterrupted);
+    expect(text(chunks)).toBe("half a ");
   });
 
   it("passes on an error that the server reports in mid-stream", async () => {
@@ -76,6 +76,6 @@ describe("readAnswer", () => {
   });
 
   it("refuses what is not JSON", async () => {
-    await expect(read(streamOf(encode("data: <html>\n\n")))).rejects.toThrow(BrokenAnswer);
+    await expect(read(streamOf(encode("data: <html>\n\n")))).rejects.toThrow(StreamInterrupted);
   });
 });

@@ -1,8 +1,15 @@
 // @vitest-environment jsdom
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { MAX_UPLOAD_BYTES } from "../src/contract";
-import { tally, type UploadEvent, uploadsAfter, type Upload } from "../src/stories/uploads";
-import { refusal, sendFile, UploadError } from "../src/upload";
+import { MAX_UPLOAD_BYTES } from "../src/api/contract";
+import {
+  refusalReason,
+  sendFile,
+  tally,
+  type Upload,
+  UploadError,
+  type UploadEvent,
+  uploadsReducer,
+} from "../src/views/stories/uploads";
 import { TestServer } from "./test-server";
 
 let server: TestServer;
@@ -20,7 +27,7 @@ const file = (text: string) => new File([text], "tale.txt");
 const never = () => new AbortController().signal;
 
 describe("sendFile", () => {
-  it("sends the ticket's fields first and the file last, and tells its progress", async () => {
+  it("sends the ticket's fields first and the file last, and reports its progress", async () => {
     server.replies({ status: 204, text: "" });
     const parts: number[] = [];
     await sendFile(ticket(), file("Once upon a time"), (part) => parts.push(part), never());
@@ -58,16 +65,16 @@ describe("sendFile", () => {
   });
 });
 
-describe("refusal", () => {
+describe("refusalReason", () => {
   it("refuses what could never be accepted, before it is sent", () => {
-    expect(refusal({ name: "a", size: 0 })?.message).toMatch(/empty/);
-    expect(refusal({ name: "a", size: MAX_UPLOAD_BYTES })).toBeNull();
-    expect(refusal({ name: "a", size: MAX_UPLOAD_BYTES + 1 })?.message).toMatch(/50 MB/);
+    expect(refusalReason({ name: "a", size: 0 })?.message).toMatch(/empty/);
+    expect(refusalReason({ name: "a", size: MAX_UPLOAD_BYTES })).toBeNull();
+    expect(refusalReason({ name: "a", size: MAX_UPLOAD_BYTES + 1 })?.message).toMatch(/50 MB/);
   });
 });
 
-describe("uploadsAfter", () => {
-  const after = (...events: UploadEvent[]) => events.reduce(uploadsAfter, [] as Upload[]);
+describe("uploadsReducer", () => {
+  const after = (...events: UploadEvent[]) => events.reduce(uploadsReducer, [] as Upload[]);
   const problem = { message: "No.", cure: null };
   const added: UploadEvent = {
     type: "added",
@@ -78,18 +85,18 @@ describe("uploadsAfter", () => {
   };
 
   it("follows each file", () => {
-    const uploads = after(added, { type: "progress", id: "1", part: 0.5 });
-    expect(uploads.map(({ state, part }) => [state, part])).toEqual([
+    const uploads = after(added, { type: "progress", id: "1", progress: 0.5 });
+    expect(uploads.map(({ state, progress }) => [state, progress])).toEqual([
       ["sending", 0.5],
       ["refused", 0],
     ]);
     expect(tally(uploads)).toEqual({ done: 0, failed: 1, open: 1, all: 2 });
-    expect(tally(uploadsAfter(uploads, { type: "done", id: "1" }))).toMatchObject({ done: 1, open: 0 });
+    expect(tally(uploadsReducer(uploads, { type: "done", id: "1" }))).toMatchObject({ done: 1, open: 0 });
   });
 
   it("lets a failed file wait again without its old problem", () => {
     const failed = after(added, { type: "failed", id: "1", problem });
-    expect(uploadsAfter(failed, { type: "waiting", id: "1" })[0]).toMatchObject({
+    expect(uploadsReducer(failed, { type: "waiting", id: "1" })[0]).toMatchObject({
       state: "waiting",
       problem: null,
     });

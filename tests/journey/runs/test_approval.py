@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from cli.errors import CommandError
-from cli.progress import wait_for_new_run
+from cli.console import CommandError
+from cli.run_progress import wait_for_new_run
 from tests.journey.deployed_app import PATIENCE_S, STORIES, Deployed, wait_for
 from tests.journey.permissions import without
 from tests.journey.settings import changed

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from cli.progress import wait_for_new_run
+from cli.run_progress import wait_for_new_run
 from shared import clock
 from tests.journey.deployed_app import PATIENCE_S, Deployed, wait_for
 

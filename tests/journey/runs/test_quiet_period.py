@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from cli.progress import wait_for_new_run
+from cli.run_progress import wait_for_new_run
 from tests.journey.deployed_app import PATIENCE_S, Deployed
 
 pytestmark = [pytest.mark.cloud, pytest.mark.journey]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cli.progress import wait_for_new_run
+from cli.run_progress import wait_for_new_run
 from tests.journey.deployed_app import PATIENCE_S, STORIES, Deployed, wait_for
 from tests.journey.settings import changed
 

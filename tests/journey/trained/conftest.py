@@ -12,7 +12,7 @@ from playwright.sync_api import Page
 from rich.console import Console
 
 from cli import journey
-from cli.progress import follow_run, wait_for_new_run
+from cli.run_progress import follow_run, wait_for_new_run
 from tests.browser.pages import SignInPage
 from tests.journey.deployed_app import (
     CHECKOUT,
@@ -52,7 +52,7 @@ def first_drop(deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> 
     folder.mkdir()
     for story in STORIES:
         shutil.copy(story, folder)
-    journey.drop_stories(deployed.api, folder, console)
+    journey.upload_stories(deployed.api, folder, console)
     run_id = wait_for_new_run(deployed.api, set(), PATIENCE_S)
     wait_for(lambda: "Train" in [s["name"] for s in deployed.api.run(run_id)["states"]] or None)
     deployed.empty_bucket()

@@ -23,7 +23,7 @@ ENDS = {"completed", "failed", "stopped"}
 def test_a_batch_is_answered_by_a_transform_job(deployed: Deployed, first_run: dict[str, Any]) -> None:
     api = deployed.api
     wanted = {"name": "prompts.jsonl", "size": len(LINES), "model": "storyloom", "max_tokens": 12}
-    batch_id = str(api.make_batch(wanted, io.BytesIO(LINES))["batch_id"])
+    batch_id = str(api.create_batch(wanted, io.BytesIO(LINES))["batch_id"])
     assert api.check_batch(batch_id)["lines"] == 2
     api.start_batch(batch_id)
 

@@ -119,7 +119,7 @@ def test_who_may_not_look_is_told_which_permissions_are_missing(usual: Examined)
 
 def test_a_key_that_aws_does_not_know_and_a_wrong_secret_are_one_cross(usual: Examined) -> None:
     deleted = usual.report(*EMAIL, AWS_ACCESS_KEY_ID="AKIAIOSFODNN7EXAMPLE")["by_subject"]
-    assert "does not know these credentials" in deleted["Credentials"]["message"]
+    assert "does not accept these credentials" in deleted["Credentials"]["message"]
     wrong = usual.report(*EMAIL, AWS_SECRET_ACCESS_KEY="wrong")["by_subject"]
     assert "does not belong to the access key" in wrong["Credentials"]["message"]
     assert "SageMaker's quotas" not in wrong and "Stacks" not in wrong

@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 
 from cli import journey
-from cli.errors import CommandError
+from cli.console import CommandError
 from local.aws.errors import LocalCloudError
 from local.aws.processes import MARKER, belonging_to, cloud_id
 from local.cloud import LocalCloud
@@ -181,8 +181,8 @@ def test_a_foreign_account_is_out_of_reach(cloud: LocalCloud, monkeypatch: pytes
         assert environment["AWS_SHARED_CREDENTIALS_FILE"].startswith(str(cloud.state))
 
 
-def _places(cloud: LocalCloud) -> journey.Places:
-    return journey.Places(CHECKOUT, cloud.state, cloud.port, cloud.page_port)
+def _places(cloud: LocalCloud) -> journey.LocalCloudConfig:
+    return journey.LocalCloudConfig(CHECKOUT, cloud.state, cloud.port, cloud.page_port)
 
 
 def _mine(cloud: LocalCloud) -> list[psutil.Process]:

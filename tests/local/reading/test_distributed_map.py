@@ -22,8 +22,8 @@ from stacks.function_bundles import lay_out
 from stacks.function_groups import STORIES
 from stacks.function_packages import fetch
 from stacks.state_machine import read
-from stories.dataset import assemble
-from stories.models import Record, Reject
+from stories.dataset.assembly import assemble
+from stories.records import Record, Reject
 from tests.local.sagemaker.conftest import Aws, free_port, until
 from tests.unit.stories import documents, poison
 from tests.unit.stories.bad_files.documents import ENTITY_BOMB
@@ -193,11 +193,11 @@ def deploy_function(aws: Aws, folder: Path) -> None:
 
 def with_poison(bundle: Path) -> None:
     """Let the function know poisonous files, of which each may take no more than seconds."""
-    shutil.copy(poison.__file__, bundle / "stories" / "readers" / "poison.py")
-    limits = bundle / "stories" / "limits.py"
-    text = limits.read_text(encoding="utf-8")
-    limits.unlink()  # it may be a link to the checkout's
-    limits.write_text(text.replace("_SECONDS_A_FILE = 30", "_SECONDS_A_FILE = 3"), encoding="utf-8")
+    shutil.copy(poison.__file__, bundle / "stories" / "formats" / "readers" / "poison.py")
+    rules = bundle / "stories" / "file_rules.py"
+    text = rules.read_text(encoding="utf-8")
+    rules.unlink()  # it may be a link to the checkout's
+    rules.write_text(text.replace("_SECONDS_A_FILE = 30", "_SECONDS_A_FILE = 3"), encoding="utf-8")
 
 
 def deploy_machine(aws: Aws) -> str:
@@ -253,7 +253,7 @@ def first_execution(reading: Reading) -> str:
     return execution
 
 
-def test_a_killed_child_is_retried_without_loss_or_double(reading: Reading, first_execution: str) -> None:
+def test_a_killed_child_is_retried_without_loss_or_duplicates(reading: Reading, first_execution: str) -> None:
     execution = first_execution
     ended = reading.ended(execution)
     assert ended["status"] == "SUCCEEDED", reading.why(execution)
@@ -271,7 +271,9 @@ def test_a_killed_child_is_retried_without_loss_or_double(reading: Reading, firs
     assert not [line for line in lines if line["kind"] == "reject"]
 
 
-def test_the_next_run_reads_no_file_again_and_gives_the_same(reading: Reading, first_execution: str) -> None:
+def test_the_next_run_reads_no_file_again_and_gives_the_same_records(
+    reading: Reading, first_execution: str
+) -> None:
     again = "20260902-120000-bbbb"
     assert reading.ended(reading.start(again))["status"] == "SUCCEEDED"
     lines = reading.lines(again)
@@ -302,7 +304,7 @@ POISON: dict[str, tuple[bytes, str]] = {
         "damaged Word document",
     ),
     "entities.odt": (documents.odt("&j;", prolog=ENTITY_BOMB), "entities"),
-    "surrogate.json": (b'[{"\\ud800": 1}]', "none of the columns we know"),
+    "surrogate.json": (b'[{"\\ud800": 1}]', "no known column"),
     "gone.txt": (prose(1).encode(), "deleted while the run was starting"),
 }
 

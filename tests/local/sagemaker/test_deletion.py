@@ -7,10 +7,10 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from cli import regional_buckets, stack_deletion
-from cli.app_names import AppNames
-from cli.aws_target import AwsTarget
-from cli.stack_deletion import StackDeletion
+from cli.aws.app_names import AppNames
+from cli.aws.target import AwsTarget
+from cli.removal import regional_buckets, stack_deletion
+from cli.removal.stack_deletion import StackDeletion
 from tests.local.sagemaker.conftest import Aws, until
 from tests.local.sagemaker.test_endpoints import _config, _settled, _until_gone
 from tests.local.sagemaker.test_tuning import _ended, _request, trial_code
@@ -266,7 +266,7 @@ def test_destroying_finishes_what_a_creation_that_failed_late_has_left(
         deletion = StackDeletion(target, names, lambda line: None)
         deletion.delete_all()
         assert deletion.deleted == [names.chat_stack]
-        assert list(regional_buckets.named(target, names.chat_stack.lower())) == []
+        assert list(regional_buckets.buckets_named(target, names.chat_stack.lower())) == []
 
 
 ROLE_STACK = """

@@ -9,7 +9,6 @@ import torch
 from botocore.exceptions import ClientError
 from safetensors.torch import load
 
-import training_code
 from local.aws.sagemaker.training_request import SPOT_INTERRUPTION_TAG
 from tests.local.sagemaker.conftest import BUCKET, Aws, training_request, until
 from tests.unit.tiny_model import chat_example, save_tiny_model, write_examples
@@ -29,6 +28,7 @@ SETTINGS = {
     "epochs": "12",
     "checkpoint_steps": str(CHECKPOINT_STEPS),
 }
+CODE = Path(__file__).resolve().parents[3] / "training_code"
 ENTRY_POINT = {"sagemaker_program": "train.py", "sagemaker_submit_directory": "/opt/ml/input/data/code"}
 INTERRUPTED = [{"Key": SPOT_INTERRUPTION_TAG, "Value": "progress step=9 "}]
 
@@ -41,7 +41,7 @@ def data(aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> str:
     for part, numbers in (("train", range(12)), ("validation", range(20, 23))):
         write_examples(root / part, [chat_example(n, "and the bell sang on " * (1 + n % 3)) for n in numbers])
     files = [(f"{path.parent.name}/{path.name}", path) for path in root.rglob("*") if path.is_file()]
-    files += [(f"code/{path.name}", path) for path in Path(training_code.__file__).parent.glob("*.*")]
+    files += [(f"code/{path.relative_to(CODE)}", path) for path in CODE.rglob("*.py")]
     for key, path in files:
         aws.client("s3").put_object(Bucket=BUCKET, Key=f"spot/{key}", Body=path.read_bytes())
     return f"s3://{BUCKET}/spot"
@@ -100,7 +100,7 @@ def test_a_job_that_loses_its_spot_machine_without_a_warning_ends_with_the_same_
         "Uploading",
     ]
     log = aws.log(LOGS, "spot-interrupted/algo-1-")
-    (went_on,) = [line for line in log if line.startswith("Going on from step ")]
+    (went_on,) = [line for line in log if line.startswith("Resuming from step ")]
     assert int(re.findall(r"\d+", went_on)[0]) % CHECKPOINT_STEPS == 0, (
         "the toolkit passes no signal on: no checkpoint is written at the interruption"
     )

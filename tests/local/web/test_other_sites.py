@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, BrowserType, Page, Response
 
-from tests.browser.chromium import CHROMIUM_FLAGS, PATIENCE_MS, find_chromium
+from tests.browser.chromium import CHROMIUM_FLAGS, TIMEOUT_MS, find_chromium
 from tests.local.web.attacks import state_of, targets
 from tests.local.web.conftest import WebApp
 
@@ -143,7 +143,7 @@ def tab(chromium: Browser) -> Iterator[Page]:
     """Return a tab of a browser that finds the attacker's names."""
     browser = _launch(chromium.browser_type)
     page = browser.new_page(ignore_https_errors=True)
-    page.set_default_timeout(PATIENCE_MS)
+    page.set_default_timeout(TIMEOUT_MS)
     yield page
     browser.close()
 

@@ -1,4 +1,4 @@
-"""The chat benchmark: what it counts of an answer, and that both ways are asked the same in turns."""
+"""The chat benchmark: how it measures answers, and that both routes are asked the same in turns."""
 
 import json
 import os
@@ -15,13 +15,13 @@ import pytest
 
 from benchmarks import chat_engine, chat_streams
 from benchmarks.chat import in_turns
-from benchmarks.chat_processes import Look, growth, milliseconds_a_token
-from benchmarks.chat_streams import QUESTIONS_EACH, Way, ask_all
+from benchmarks.chat_processes import ProcessSample, cpu_milliseconds_per_token, memory_growth
+from benchmarks.chat_streams import QUESTIONS_EACH, ChatRoute, ask_all
 from tests.unit.coroutines import outcome
 
 
 class _Model(BaseHTTPRequestHandler):
-    """Answers every question with three words and the count that was asked for."""
+    """Answers every question with three words and the requested number of tokens."""
 
     asked: list[dict[str, Any]]
 
@@ -43,7 +43,7 @@ class _Model(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def model() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """A model's address, and what it is asked."""
+    """Start a fake model; yields its address and the requests it gets."""
     asked: list[dict[str, Any]] = []
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Model,), {"asked": asked}))
     Thread(target=server.serve_forever, daemon=True).start()
@@ -58,9 +58,9 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chat_streams, "PAUSE_SECONDS", (0.0, 0.01))
 
 
-def test_an_answer_is_counted_as_the_model_counts_it(model: tuple[str, list[dict[str, Any]]]) -> None:
+def test_tokens_of_an_answer_are_those_that_the_model_counts(model: tuple[str, list[dict[str, Any]]]) -> None:
     url, asked = model
-    batch = outcome(ask_all(Way("a way", url, "v1", ({"X-Caller": "a"}, {"X-Caller": "b"})), 3, 0))
+    batch = outcome(ask_all(ChatRoute("a route", url, "v1", ({"X-Caller": "a"}, {"X-Caller": "b"})), 3, 0))
     counted = [request["max_tokens"] for request in asked if request["max_tokens"] > 2]
     assert sorted(answer.tokens for answer in batch.answers) == sorted(counted)
     assert len(set(counted)) > 3, "answers of different lengths"
@@ -72,17 +72,20 @@ def test_an_answer_is_counted_as_the_model_counts_it(model: tuple[str, list[dict
     assert all(request["temperature"] == 0 and request["stream"] for request in asked)
 
 
-def test_both_ways_are_asked_the_same_in_turns(model: tuple[str, list[dict[str, Any]]]) -> None:
+def test_both_routes_are_asked_the_same_in_turns(model: tuple[str, list[dict[str, Any]]]) -> None:
     url, asked = model
-    path, engine = Way("path", f"{url}/path", "v1", ({},)), Way("engine", f"{url}/engine", "v1", ({},))
+    path, engine = (
+        ChatRoute("path", f"{url}/path", "v1", ({},)),
+        ChatRoute("engine", f"{url}/engine", "v1", ({},)),
+    )
     ran = outcome(in_turns(path, engine, 2, 3))
     assert {name: len(batches) for name, batches in ran.items()} == {"path": 3, "engine": 3}
 
-    def questions(way: str) -> list[str]:
+    def questions(route: str) -> list[str]:
         return sorted(
             json.dumps([request["messages"], request["max_tokens"]])
             for request in asked
-            if request["path"] == way
+            if request["path"] == route
         )
 
     assert questions("/path") == questions("/engine")
@@ -91,17 +94,17 @@ def test_both_ways_are_asked_the_same_in_turns(model: tuple[str, list[dict[str, 
 
 
 @pytest.mark.parametrize(("leak", "grown"), [(0.0, 0.0), (1.0, 0.4)])
-def test_growth_is_told_from_a_warm_up(leak: float, grown: float) -> None:
-    def at(second: int) -> Look:
+def test_a_warm_up_does_not_count_as_growth(leak: float, grown: float) -> None:
+    def at(second: int) -> ProcessSample:
         warming = 50.0 if second < 10 else 100.0
-        megabytes = {"engine": warming + leak * max(0, second - 10), "front door": 50.0}
-        return Look(second, megabytes, {"engine": 0.5 * second})
+        megabytes = {"inference server": warming + leak * max(0, second - 10), "front door": 50.0}
+        return ProcessSample(second, megabytes, {"inference server": 0.5 * second})
 
     seen = [at(second) for second in range(101)]
-    share, table = growth(seen, warm_up=10)
+    share, table = memory_growth(seen, warm_up=10)
     assert share == pytest.approx(grown, abs=0.05)
-    assert "engine" in table and "front door" in table
-    assert milliseconds_a_token(seen, 1000) == {"engine": pytest.approx(50.0)}
+    assert "inference server" in table and "front door" in table
+    assert cpu_milliseconds_per_token(seen, 1000) == {"inference server": pytest.approx(50.0)}
 
 
 _TWO_THREADS = """
@@ -113,14 +116,16 @@ time.sleep(60)
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one processor only")
-def test_all_but_the_engine_leave_its_processor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_other_processes_leave_the_inference_servers_processor(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     with subprocess.Popen([sys.executable, "-c", _TWO_THREADS], stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None
             process.stdout.readline()
             monkeypatch.setattr(chat_engine, "running", lambda *_: [SimpleNamespace(pid=-1)])
             monkeypatch.setattr(chat_engine, "belonging_to", lambda *_: [process])
-            # The tests themselves stay where they are.
+            # The test's own process is not moved.
             monkeypatch.setattr(os, "getpid", lambda: process.pid)
             monkeypatch.setattr(chat_engine, "_PROCESSOR", min(os.sched_getaffinity(0)))
             chat_engine.keep_others_off(tmp_path)
@@ -131,7 +136,7 @@ def test_all_but_the_engine_leave_its_processor(monkeypatch: pytest.MonkeyPatch,
             process.kill()
 
 
-def test_an_engine_that_has_no_processor_of_its_own_is_said(
+def test_an_inference_server_without_its_own_processor_is_an_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(chat_engine, "running", lambda *_: [])

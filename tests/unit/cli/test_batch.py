@@ -9,9 +9,9 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from cli import batch
 from cli.app import app
-from cli.errors import CommandError
+from cli.commands import batches
+from cli.console import CommandError, out
 
 ID = "20261122-201530-1f3c"
 BATCH: dict[str, Any] = {
@@ -55,7 +55,7 @@ class _Api:
         self.failed = 0
         self.refusal: CommandError | None = None
 
-    def make_batch(self, wanted: dict[str, Any], content: BinaryIO) -> dict[str, Any]:
+    def create_batch(self, wanted: dict[str, Any], content: BinaryIO) -> dict[str, Any]:
         self.called.append("make")
         self.wanted, self.sent = wanted, content.read()
         return BATCH
@@ -94,10 +94,10 @@ class _Api:
 @pytest.fixture
 def api(monkeypatch: pytest.MonkeyPatch) -> _Api:
     known = _Api()
-    monkeypatch.setattr(batch, "connect", lambda: None)
-    monkeypatch.setattr(batch, "StoryloomApi", lambda connection: known)
-    monkeypatch.setattr(batch, "POLL_SECONDS", 0.0)
-    monkeypatch.setattr(batch.out, "_width", 200)
+    monkeypatch.setattr(batches, "connect", lambda: None)
+    monkeypatch.setattr(batches, "StoryloomApi", lambda connection: known)
+    monkeypatch.setattr(batches, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(out, "_width", 200)
     bucket = httpx.MockTransport(lambda request: httpx.Response(200, content=ANSWERS))
 
     def stream(method: str, url: str, **_: Any) -> Any:
@@ -144,21 +144,21 @@ def test_json_is_one_document(api: _Api, prompts: Path, tmp_path: Path) -> None:
     assert (said["answered"], said["failed"], said["out"]) == (3, 0, str(target))
 
 
-def test_nothing_is_spent_where_nobody_can_be_asked(api: _Api, prompts: Path) -> None:
+def test_nothing_is_spent_without_an_interactive_terminal(api: _Api, prompts: Path) -> None:
     done = _run(prompts)
     assert isinstance(done.exception, CommandError) and "--yes" in done.exception.cure
     assert api.called == ["make", "check", "stop"]
 
 
 def test_a_no_starts_nothing(api: _Api, prompts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch, "_somebody_is_there", lambda: True)
+    monkeypatch.setattr(batches, "_is_interactive", lambda: True)
     done = CliRunner().invoke(app, ["batch", str(prompts)], input="n\n")
     assert isinstance(done.exception, CommandError) and "nothing was spent" in str(done.exception)
     assert api.called == ["make", "check", "stop"]
 
 
 def test_a_yes_starts(api: _Api, prompts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch, "_somebody_is_there", lambda: True)
+    monkeypatch.setattr(batches, "_is_interactive", lambda: True)
     done = CliRunner().invoke(app, ["batch", str(prompts)], input="y\n")
     assert done.exit_code == 0, done.output
     assert api.called == ["make", "check", "start"]
@@ -213,14 +213,14 @@ def test_ctrl_c_before_the_start_ends_the_batch(
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(batch, "_ask", interrupted)
+    monkeypatch.setattr(batches, "_confirm", interrupted)
     _run(prompts)
     assert api.called == ["make", "check", "stop"]
 
 
 def test_a_batch_that_never_began_cannot_be_resumed(api: _Api, tmp_path: Path) -> None:
     api.looks = [lambda: {**BATCH, "status": "checked"}]
-    assert "never begun" in str(_run("--resume", ID).exception)
+    assert "never started" in str(_run("--resume", ID).exception)
 
 
 @pytest.mark.parametrize("name", ["../../x.txt", "/etc/x.txt", "tales/x.txt"])
@@ -279,5 +279,5 @@ def test_the_list_and_the_stop(api: _Api) -> None:
 
 def test_a_price_that_is_not_known_is_not_made_up() -> None:
     unknown = {"minutes_estimate": None, "cost_estimate_usd": None, "cost_at_most_usd": None}
-    words = batch.price_in_words({**BATCH, **unknown})
+    words = batches.price_in_words({**BATCH, **unknown})
     assert "$" not in words and "is not known" in words

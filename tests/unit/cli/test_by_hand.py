@@ -7,11 +7,11 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from cli import app as commands
-from cli.api import StoryloomApi
+from cli.api.client import StoryloomApi
+from cli.api.connection import Connection
 from cli.app import app
-from cli.connection import Connection
-from cli.errors import CommandError
+from cli.commands import chat, runs, stories
+from cli.console import CommandError
 
 RUN = "20260101-000000-abcd"
 KEY = "tales/The Hill, 100%? #1.txt"
@@ -44,8 +44,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     client = StoryloomApi(Connection("https://page.example", "token"))
     http = httpx.Client(base_url="https://page.example/api", transport=httpx.MockTransport(answer))
     monkeypatch.setattr(client, "_http", http)
-    monkeypatch.setattr(commands, "connect", lambda: None)
-    monkeypatch.setattr(commands, "StoryloomApi", lambda connection: client)
+    for module in (chat, runs, stories):
+        monkeypatch.setattr(module, "connect", lambda: None)
+        monkeypatch.setattr(module, "StoryloomApi", lambda connection: client)
     return seen
 
 

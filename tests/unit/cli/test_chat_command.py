@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import pytest
 
-from cli.api import StoryloomApi
-from cli.connection import Connection
-from cli.errors import CommandError
+from cli.api.client import StoryloomApi
+from cli.api.connection import Connection
+from cli.console import CommandError
 
 HELLO = [{"role": "user", "content": "Tell me of the hill."}]
 

@@ -14,11 +14,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cli import reading
-from cli.check import read_settings
-from cli.errors import CommandError
-from cli.reading import StoryFile, read_all
-from stories.models import DataReport, Record
+from cli import folder_check
+from cli.console import CommandError
+from cli.folder_check import StoryFile, read_all, read_settings
+from stories.records import Record
+from stories.report.data_report import DataReport
 from tests.unit.stories.material import prose
 
 CHECKOUT = Path(__file__).parents[3]
@@ -157,14 +157,14 @@ def test_a_file_that_may_not_be_read_is_listed(tmp_path: Path) -> None:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two processors, and processes that are worth starting for little text."""
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    monkeypatch.setattr(reading, "_WORTH_A_PROCESS_BYTES", 100_000)
+    monkeypatch.setattr(folder_check, "_WORTH_A_PROCESS_BYTES", 100_000)
 
 
 def _reading_processes(of: psutil.Process) -> list[psutil.Process]:
     return [
         child
         for child in of.children(recursive=True)
-        if child.status() != psutil.STATUS_ZOMBIE and "stories.reading_process" in " ".join(child.cmdline())
+        if child.status() != psutil.STATUS_ZOMBIE and "stories.reading.worker" in " ".join(child.cmdline())
     ]
 
 

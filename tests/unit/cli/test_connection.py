@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.connection import connect, keep_file, sign_in, sign_in_and_keep
-from cli.errors import CommandError
+from cli.api.connection import connect, keep_file, sign_in, sign_in_and_keep
+from cli.console import CommandError
 
 
 class _Page(BaseHTTPRequestHandler):

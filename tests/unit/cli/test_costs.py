@@ -7,9 +7,9 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from cli import costs
 from cli.app import app
-from cli.errors import CommandError
+from cli.commands import costs
+from cli.console import CommandError, out
 
 MONTH: dict[str, Any] = {
     "month": "2026-11",
@@ -56,7 +56,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> _Api:
     known = _Api()
     monkeypatch.setattr(costs, "connect", lambda: None)
     monkeypatch.setattr(costs, "StoryloomApi", lambda connection: known)
-    monkeypatch.setattr(costs.out, "_width", 110)
+    monkeypatch.setattr(out, "_width", 110)
     return known
 
 
@@ -68,11 +68,11 @@ def run(*arguments: str) -> str:
 
 def test_costs_show_spent_reserved_left_and_how_to_raise_the_limit(api: _Api) -> None:
     said = run()
-    assert "$6.25 spent in 2026-11, and $1.50 reserved for what runs now." in said
+    assert "$6.25 spent in 2026-11, and $1.50 reserved for what is running." in said
     assert "$12.25 of the limit of $20.00 is left." in said
     assert "set monthly_limit_usd in cdk.json and deploy again" in said
-    assert [line.split()[-2:] for line in said.splitlines() if "together" in line] == [["$6.25", "$1.50"]]
-    assert "the model awake" in said
+    assert [line.split()[-2:] for line in said.splitlines() if "total" in line] == [["$6.25", "$1.50"]]
+    assert "hosting" in said
     assert "ml.g6.xlarge $1.127 an hour for training, hosting (AWS, 2026-11-28)" in said
     assert "ml.p5.48xlarge for hosting: no price is known" in said
     assert "could not be read" not in said

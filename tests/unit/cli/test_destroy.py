@@ -8,14 +8,15 @@ from botocore.exceptions import ClientError, EndpointConnectionError, NoCredenti
 from rich.console import Console
 from typer.testing import CliRunner
 
-from cli import aws_target, kept_data, stack_deletion, teardown
 from cli.app import app
-from cli.app_names import AppNames
-from cli.app_resources import list_everything
-from cli.aws_target import AwsTarget
-from cli.errors import CommandError
-from cli.kept_data import KeptData
-from cli.stack_deletion import StackDeletion
+from cli.aws import target as aws_target
+from cli.aws.app_names import AppNames
+from cli.aws.target import AwsTarget
+from cli.console import CommandError
+from cli.removal import kept_data, stack_deletion, teardown
+from cli.removal.app_resources import list_everything
+from cli.removal.kept_data import KeptData
+from cli.removal.stack_deletion import StackDeletion
 
 NAMES = AppNames("storyloom")
 CHAT, PIPELINE = "Storyloom-Chat", "Storyloom-Pipeline"
@@ -113,7 +114,7 @@ def test_a_deployment_under_way_is_awaited() -> None:
     busy = ["UPDATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "UPDATE_COMPLETE"]
     formation = _Formation(Storyloom_Pipeline=busy)
     _, told = _delete(formation)
-    assert f"{PIPELINE}: waiting for the deployment under way (UPDATE_IN_PROGRESS)" in told
+    assert f"{PIPELINE}: waiting for the deployment in progress (UPDATE_IN_PROGRESS)" in told
     assert formation.asked == [PIPELINE]
 
 
@@ -138,7 +139,7 @@ def test_what_cannot_be_deleted_is_one_message() -> None:
         CommandError, match=r"could not be deleted\. MadeAtRunTime: Not removed: endpoint"
     ) as told:
         _delete(formation)
-    assert "goes on from here" in told.value.cure
+    assert "continues from here" in told.value.cure
 
 
 class _PageBucket:
@@ -201,7 +202,7 @@ def test_the_pipeline_stays_while_the_clean_up_of_the_chat_needs_its_function() 
             "PhysicalResourceId": "storyloom-hosting",
         }
     ]
-    with pytest.raises(CommandError, match="Pipeline was not touched: the clean-up of Storyloom-Chat needs"):
+    with pytest.raises(CommandError, match="Pipeline was not deleted: the clean-up of Storyloom-Chat needs"):
         _delete(formation)
     assert PIPELINE not in formation.asked
 
@@ -210,14 +211,17 @@ def test_the_pipeline_stays_while_the_clean_up_of_the_chat_needs_its_function() 
     ("error", "words"),
     [
         (_refused("ExpiredToken"), "The credentials have expired"),
-        (_refused("InvalidClientTokenId"), "AWS does not know these credentials"),
+        (_refused("InvalidClientTokenId"), "AWS does not accept these credentials"),
         (NoCredentialsError(), "There are no usable AWS credentials"),
-        (EndpointConnectionError(endpoint_url="https://sts.us-east-1.amazonaws.com"), "AWS does not answer"),
+        (
+            EndpointConnectionError(endpoint_url="https://sts.us-east-1.amazonaws.com"),
+            "AWS cannot be reached",
+        ),
         (_refused("AccessDenied", "DeleteStack", "not allowed"), "AWS refused DeleteStack: AccessDenied"),
     ],
 )
 def test_what_keeps_every_call_from_working_is_one_sentence(error: Exception, words: str) -> None:
-    with pytest.raises(CommandError) as told, aws_target.explained():
+    with pytest.raises(CommandError) as told, aws_target.aws_errors_explained():
         raise error
     assert told.value.message.startswith(words)
     assert told.value.cure
@@ -225,7 +229,7 @@ def test_what_keeps_every_call_from_working_is_one_sentence(error: Exception, wo
 
 def _run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> CommandError:
     monkeypatch.setattr(teardown, "chosen_target", lambda *_: _target(cloudformation=_Untouched()))
-    monkeypatch.setattr(kept_data, "find", lambda *_: KeptData(("b",), ("t",), 12.0))
+    monkeypatch.setattr(kept_data, "find_kept_data", lambda *_: KeptData(("b",), ("t",), 12.0))
     outcome = CliRunner().invoke(app, ["destroy", *arguments])
     assert isinstance(outcome.exception, CommandError), outcome.output
     return outcome.exception
@@ -254,7 +258,7 @@ def test_what_stays_and_its_cost_are_said_first(
 ) -> None:
     monkeypatch.setattr(teardown, "notes", Console(stderr=True, width=1000))
     _run(monkeypatch)
-    said = teardown._says(_target(), NAMES, KeptData(("b",), ("t",), 12.0), stories=False)
+    said = teardown._plan_in_words(_target(), NAMES, KeptData(("b",), ("t",), 12.0), stories=False)
     assert "12.0 GB: about $0.28 a month" in said
     assert "AWS account 123456789012, region us-east-1" in said
 
@@ -262,7 +266,7 @@ def test_what_stays_and_its_cost_are_said_first(
 def test_a_broken_settings_file_is_no_hindrance(tmp_path: Path) -> None:
     (tmp_path / "cdk.json").write_text("{")
     assert aws_target.app_name(tmp_path, ["name=fables"]) == "fables"
-    with pytest.raises(CommandError, match="does not say the app's name") as told:
+    with pytest.raises(CommandError, match="The app's name cannot be read") as told:
         aws_target.app_name(tmp_path, [])
     assert "-c name=NAME" in told.value.cure
 
@@ -280,7 +284,7 @@ def test_a_service_that_cannot_be_listed_is_said() -> None:
 
 
 def test_another_app_is_not_this_one() -> None:
-    assert NAMES.is_stacks("Storyloom-Pipeline-BeginFunction-1A2B")
-    assert NAMES.is_stacks("storyloom-storage-stories24b1779e-1a2b")
-    assert not NAMES.is_stacks("Storyloom-Two-Pipeline-BeginFunction-1A2B")
-    assert not NAMES.is_stacks("Storyloomy-Pipeline")
+    assert NAMES.belongs_to_stacks("Storyloom-Pipeline-BeginFunction-1A2B")
+    assert NAMES.belongs_to_stacks("storyloom-storage-stories24b1779e-1a2b")
+    assert not NAMES.belongs_to_stacks("Storyloom-Two-Pipeline-BeginFunction-1A2B")
+    assert not NAMES.belongs_to_stacks("Storyloomy-Pipeline")

@@ -7,11 +7,11 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from cli import keys
-from cli.api import StoryloomApi
+from cli.api.client import StoryloomApi
+from cli.api.connection import Connection
 from cli.app import app
-from cli.connection import Connection
-from cli.errors import CommandError
+from cli.commands import keys
+from cli.console import CommandError, out
 
 KEY = {
     "key_id": "3f9c0a7be1d2",
@@ -52,7 +52,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> _Api:
     monkeypatch.setattr(keys, "connect", lambda: None)
     monkeypatch.setattr(keys, "StoryloomApi", lambda connection: known)
     # the page of a terminal that is wide enough for every column
-    monkeypatch.setattr(keys.out, "_width", 200)
+    monkeypatch.setattr(out, "_width", 200)
     return known
 
 
@@ -83,7 +83,7 @@ def test_a_key_that_has_ended_says_so(api: _Api) -> None:
     api.listed = [revoked, ended]
     _, *lines = run().splitlines()
     assert "revoked 2026-11-24" in lines[0]
-    assert "ended 2026-01-01" in lines[1]
+    assert "expired 2026-01-01" in lines[1]
 
 
 @pytest.mark.parametrize("days", ["0", "366"])
@@ -99,7 +99,7 @@ def test_without_a_key_it_says_how_to_make_one(api: _Api) -> None:
 
 
 def test_a_new_key_is_shown_once_and_whole(api: _Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys.out, "_width", 30)
+    monkeypatch.setattr(out, "_width", 30)
     text, *once = run(
         "create", "nightly", "--scope", "chat", "--scope", "read", "--per-minute", "7", "--days", "3"
     ).splitlines()
@@ -120,7 +120,7 @@ def test_a_scope_is_needed_and_must_be_one_that_keys_can_have(api: _Api, scopes:
 
 
 def test_revoking_says_which_key_works_no_longer(api: _Api) -> None:
-    assert "nightly [red] (3f9c0a7be1d2) works no longer." in run("revoke", "3f9c0a7be1d2")
+    assert "nightly [red] (3f9c0a7be1d2) is revoked." in run("revoke", "3f9c0a7be1d2")
     assert api.asked == ["3f9c0a7be1d2"]
     assert json.loads(run("revoke", "3f9c0a7be1d2", "--json"))["revoked_at"]
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cli import models
 from cli.app import app
-from cli.errors import CommandError
+from cli.commands import models
+from cli.console import CommandError, out
 
 FIRST = {
     "version": "v1",
@@ -52,7 +52,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> _Api:
     monkeypatch.setattr(models, "connect", lambda: None)
     monkeypatch.setattr(models, "StoryloomApi", lambda connection: known)
     # the page of a terminal that is wide enough for every column
-    monkeypatch.setattr(models.out, "_width", 200)
+    monkeypatch.setattr(out, "_width", 200)
     return known
 
 
@@ -76,15 +76,15 @@ def test_without_a_version_it_says_how_the_first_one_comes(api: _Api) -> None:
 
 def test_two_versions_side_by_side_say_which_is_better_and_how_sure_that_is(api: _Api) -> None:
     said = run("compare", "v1", "v2")
-    assert "v2 is 10.0% less surprised than v1." in said
+    assert "The perplexity of v2 on unseen stories is 10.0% lower than that of v1." in said
     assert "its own run" in said
     assert "ada@example.com" in said
     assert json.loads(run("compare", "v1", "v2", "--json")) == [FIRST, SECOND]
 
 
 def test_versions_of_one_run_need_no_caution_and_unmeasured_ones_no_comparison() -> None:
-    assert "own run" not in models.closeness(FIRST, {**SECOND, "run_id": "run-1"})
-    assert "cannot be compared" in models.closeness(FIRST, {**SECOND, "tuned_perplexity": None})
+    assert "own run" not in models.perplexity_difference(FIRST, {**SECOND, "run_id": "run-1"})
+    assert "cannot be compared" in models.perplexity_difference(FIRST, {**SECOND, "tuned_perplexity": None})
 
 
 def test_an_unknown_version_is_named_with_those_there_are(api: _Api) -> None:

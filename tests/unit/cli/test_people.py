@@ -7,10 +7,11 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from cli import people
-from cli.api import StoryloomApi
+from cli.api.client import StoryloomApi
+from cli.api.connection import Connection
 from cli.app import app
-from cli.connection import Connection
+from cli.commands import people
+from cli.console import out
 
 ADA = {
     "id": "3f0c2a1b-5d6e-4f70-8a91-b2c3d4e5f607",
@@ -58,7 +59,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, Any]]:
     )
     monkeypatch.setattr(people, "connect", lambda: None)
     monkeypatch.setattr(people, "StoryloomApi", lambda connection: client)
-    monkeypatch.setattr(people.out, "_width", 200)
+    monkeypatch.setattr(out, "_width", 200)
     return seen
 
 
@@ -72,7 +73,7 @@ def test_everybody_is_listed_with_role_and_state(calls: list[Any]) -> None:
     _, ada, writer = _run("people", "list").splitlines()
     for part in ("ada@example.com", "reader", "invited", "2026-11-22", ADA["id"]):
         assert str(part) in ada
-    for part in ("writer@example.com (you)", "none: may do nothing", "signed in before"):
+    for part in ("writer@example.com (you)", "none: nothing is allowed", "signed in before"):
         assert part in writer
     assert json.loads(_run("people", "list", "--json")) == [ADA, WRITER]
 
@@ -84,7 +85,7 @@ def test_an_invitation_makes_a_reader_by_default(calls: list[Any]) -> None:
 
 
 def test_people_are_named_by_their_address(calls: list[Any]) -> None:
-    assert "ada@example.com is author now." in _run("people", "role", "Ada@example.com", "author")
+    assert "ada@example.com is now author." in _run("people", "role", "Ada@example.com", "author")
     assert "ada@example.com is removed." in _run("people", "remove", "ada@example.com")
     changes = [call for call in calls if call[0] != "GET"]
     assert changes == [
@@ -96,7 +97,7 @@ def test_people_are_named_by_their_address(calls: list[Any]) -> None:
 def test_an_address_that_nobody_has_changes_nothing(calls: list[Any]) -> None:
     done = CliRunner().invoke(app, ["people", "remove", "nobody@example.com"])
     assert done.exit_code == 1
-    assert "Nobody here has the address nobody@example.com" in str(done.exception)
+    assert "Nobody has the address nobody@example.com" in str(done.exception)
     assert [call[0] for call in calls] == ["GET"]
 
 

@@ -3,9 +3,9 @@ from typing import Any
 
 from rich.console import Console
 
-from cli.api import Answer
+from cli.api.client import ChatReply
 from cli.journey import demo_result
-from cli.progress import FINISHED, _StateLines, perplexities, run_panel, runs_table
+from cli.run_progress import FINISHED, _StateLines, perplexities, run_panel, runs_table
 
 RUN: dict[str, Any] = {
     "run_id": "20260101-000000-abcd",
@@ -86,7 +86,7 @@ def test_a_curve_needs_two_points_and_room() -> None:
     assert "stories held back" not in _printed(run_panel(TRAINING), width=35)
 
 
-def test_where_no_curve_can_be_drawn_the_figures_come_as_lines() -> None:
+def test_figures_are_printed_as_lines_if_no_curve_can_be_drawn() -> None:
     out = io.StringIO()
     _StateLines(Console(file=out, width=60))(TRAINING)
     line = out.getvalue().splitlines()[-1]
@@ -184,7 +184,7 @@ def test_the_list_has_a_line_a_run() -> None:
 
 
 def test_the_demo_adds_up_the_visits_of_a_state() -> None:
-    answer = Answer("Sit in.", 0.51234, 2.0, "v1", "abcd")
+    answer = ChatReply("Sit in.", 0.51234, 2.0, "v1", "abcd")
     result = demo_result(RUN, answer, 100.04)
     assert result["steps"] == {"Begin": 0.5, "WaitForEndpoint": 20.0, "Announce": 0.0}
     assert result["reply"] == "Sit in."

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-SLOW_TO_LOAD = {"boto3", "openai", "torch", "transformers", "stories.reading", "aws_cdk"}
+SLOW_TO_LOAD = {"boto3", "openai", "torch", "transformers", "stories.reading.file_reader", "aws_cdk"}
 
 
 def test_a_command_loads_only_what_it_needs() -> None:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.errors import CommandError
+from cli.console import CommandError
 from cli.stories_folder import story_files
 
 

@@ -9,8 +9,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from cli.output import print_json
-from cli.terminal import PlainConsole
+from cli.console import PlainConsole, print_json
 
 HOSTILE = "\x1b]0;title\x07 \x1b[2J\x9b31m \x1b]52;c;Zm9v\x1b\\ \r\b \u202etxt.exe"
 COMMANDS = "\x1b\x07\x08\x0d\x9b\u202e"

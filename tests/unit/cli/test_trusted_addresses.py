@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cli import batch, local_record
-from cli.addresses import bucket_address, page_address, sign_in_endpoint
-from cli.api import StoryloomApi
+from cli.api import connection
+from cli.api.addresses import bucket_address, page_address, sign_in_endpoint
+from cli.api.client import StoryloomApi
+from cli.api.connection import Connection, connect, keep_file, sign_in_and_keep
 from cli.app import app, main
-from cli.browser import cached_page
-from cli.connection import Connection, connect, keep_file, sign_in_and_keep
-from cli.errors import CommandError
+from cli.commands import batches
+from cli.console import CommandError
+from cli.user_files import cached_page
 from local.aws import private_file
 from local.aws.errors import LocalCloudError
 from local.aws.processes import MARKER, cloud_id
@@ -105,7 +106,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The checkout that the command belongs to, with the user in it."""
     folder = tmp_path / "checkout"
     folder.mkdir()
-    monkeypatch.setattr(local_record, "CHECKOUT", folder)
+    monkeypatch.setattr(connection, "CHECKOUT", folder)
     monkeypatch.chdir(folder)
     return folder
 
@@ -367,11 +368,11 @@ def test_requests_to_this_machine_use_no_proxy(
         ("/etc/cron.d/x.txt", "x.answers.jsonl"),
         ("C:\\Users\\x.txt", "x.answers.jsonl"),
         ("..", "batch.answers.jsonl"),
-        ("a\x1b]0;b.txt", "a\N{REPLACEMENT CHARACTER}]0;b.answers.jsonl"),
+        ("a\x1b]0;b.txt", "a<U+001B>]0;b.answers.jsonl"),
     ],
 )
 def test_a_name_from_the_server_is_a_file_of_this_folder(name: str, file: str) -> None:
-    assert batch._beside(batch._named_by_server(name, otherwise="batch")) == Path(file)
+    assert batches._answers_path(batches._file_name_from_server(name, otherwise="batch")) == Path(file)
 
 
 @pytest.mark.parametrize("given", ["YOUR-PAGE", "http://page.example", "ftp://page.example"])

@@ -10,12 +10,12 @@ import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
 
-from cli import kept_data, regional_buckets, teardown
-from cli.app_names import AppNames
-from cli.app_resources import list_service
-from cli.aws_target import AwsTarget
-from cli.errors import CommandError
-from cli.kept_data import KeptData
+from cli.aws.app_names import AppNames
+from cli.aws.target import AwsTarget
+from cli.console import CommandError
+from cli.removal import kept_data, regional_buckets, teardown
+from cli.removal.app_resources import list_service
+from cli.removal.kept_data import KeptData
 
 NAMES = AppNames("storyloom")
 HERE, THERE = "us-east-1", "eu-west-1"
@@ -113,15 +113,15 @@ def test_boto3_follows_a_redirect_to_another_region(here: AwsTarget) -> None:
 
 @pytest.mark.aws_fact
 def test_the_stories_of_another_region_are_not_found(here: AwsTarget) -> None:
-    assert kept_data.find(here, NAMES).buckets == (STORIES_HERE,)
-    assert list(regional_buckets.named(here, "storyloom-")) == [STORIES_HERE]
+    assert kept_data.find_kept_data(here, NAMES).buckets == (STORIES_HERE,)
+    assert list(regional_buckets.buckets_named(here, "storyloom-")) == [STORIES_HERE]
 
 
 def test_the_stories_of_another_region_are_not_deleted(here: AwsTarget, s3: _S3) -> None:
     with pytest.raises(CommandError, match=f"{STORIES_THERE} is in {THERE}, not in {HERE}. Nothing"):
-        kept_data.delete(here, KeptData((STORIES_THERE,), (), 0.0), lambda line: None)
+        kept_data.delete_kept_data(here, KeptData((STORIES_THERE,), (), 0.0), lambda line: None)
     assert s3.changed == []
-    kept_data.delete(here, KeptData((STORIES_HERE,), (), 0.0), lambda line: None)
+    kept_data.delete_kept_data(here, KeptData((STORIES_HERE,), (), 0.0), lambda line: None)
     assert set(s3.changed) == {STORIES_HERE}
 
 
@@ -178,7 +178,7 @@ def test_roles_of_another_region_are_neither_listed_nor_deleted() -> None:
     found = list_service("IAM roles", target, NAMES)
     assert [one.name for one in found] == [GATEWAY_ROLE_HERE, GATEWAY_ROLE_UNKNOWN]
     assert [one.name for one in found if not one.kept] == [GATEWAY_ROLE_HERE]
-    teardown._delete_orphaned_roles(target, NAMES, teardown._Steps(0.0))
+    teardown._delete_orphaned_roles(target, NAMES, teardown._StepPrinter(0.0))
     assert iam.deleted == [GATEWAY_ROLE_HERE]
 
 
@@ -244,7 +244,7 @@ def test_dashboards_and_budgets_belong_to_no_region() -> None:
     dashboards = list_service("CloudWatch dashboards", target, NAMES)
     assert [(found.name, found.kept) for found in dashboards] == [(f"Storyloom-Operations-{HERE}", "")]
     (budget,) = list_service("AWS Budgets", target, NAMES)
-    assert "unknown region" in budget.kept
+    assert "region is unknown" in budget.kept
 
 
 class _SageMaker:

@@ -117,7 +117,7 @@ def test_the_endpoint_counts_from_its_creation_while_it_is_there(sagemaker: Sage
 def test_an_endpoint_that_was_awake_before_is_not_of_this_bill(sagemaker: SageMaker) -> None:
     bill = _bill(sagemaker, [NOW])
     sagemaker.endpoints = [{"EndpointName": "storyloom", "CreationTime": NOW - HOUR}]
-    bill.leave_out_endpoint()
+    bill.exclude_endpoint()
     assert bill.total_usd(at_once=True) == 0
 
 

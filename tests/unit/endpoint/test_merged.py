@@ -14,10 +14,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from deploy.bundle import merged_config
 from local.endpoint_server.config import ServingConfigError, read_serving_config
 from local.endpoint_server.loaded_models import load_models
+from storyloom_jobs.lora_model import write_merged
+from storyloom_jobs.tokenization import plain_chat_template
 from tests.unit.endpoint.conftest import save_random_adapter, serving, write_serving_config
 from tests.unit.tiny_model import save_tiny_model
-from training_code.merging import write_merged
-from training_code.plain_chats import plain_template
 
 CHAT = [
     {"role": "system", "content": "You tell stories."},
@@ -44,7 +44,7 @@ def _bundle(gpt2: Path) -> Path:
     for file in (gpt2 / "gpt2").iterdir():
         if file.suffix != ".safetensors":
             shutil.copy(file, folder / "base")
-    template = plain_template(AutoTokenizer.from_pretrained(gpt2 / "gpt2"))
+    template = plain_chat_template(AutoTokenizer.from_pretrained(gpt2 / "gpt2"))
     (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
     config = {
         "model": "/opt/ml/model/base",

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from assemble import handler as assemble
 from begin.handler import latest_versions
-from cli.check import check
+from cli.folder_check import check_folder
 from cli.stories_folder import story_files
 from read_stories import handler as read_stories
 from shared import aws, layout, runs
@@ -92,7 +92,7 @@ def test_check_reports_what_the_pipeline_reports(
     }.items():
         monkeypatch.setenv(f"STORYLOOM_{name}", value)
     deployed = _pipeline(house, folder, context)
-    checked = check(folder, settings, Console(quiet=True)).model_dump(mode="json")
+    checked = check_folder(folder, settings, Console(quiet=True)).model_dump(mode="json")
     assert _without_the_run(checked) == _without_the_run(deployed)
     assert checked["enough"]
     assert checked["duplicates"]

@@ -14,11 +14,11 @@ from begin.handler import latest_versions
 from read_stories import handler as read_stories
 from record_failure import handler as record_failure
 from shared import aws, clock, layout, runs
-from stories.limits import LARGEST_FILE_BYTES
-from stories.time_budget import OutOfTimeError
+from stories.dataset.time_budget import TimeBudgetExceededError
+from stories.file_rules import LARGEST_FILE_BYTES
+from storyloom_jobs.hyperparameters import AUTO, Hyperparameters
 from tests.unit.functions.conftest import House
 from tests.unit.stories.material import prose, zipped
-from training_code.hyperparameters import AUTO, Hyperparameters
 
 RUN = "20260901-120000-abcd"
 LIVE = {"version": "v1", "adapter_uri": "s3://bucket/runs/old/training/job/output/model/"}
@@ -51,12 +51,12 @@ def test_more_than_there_is_time_for_ends_the_run_with_one_message(
     """The same words in the log, in the record (which the page shows) and in the message to the owner."""
     _drop(settings, {f"tale-of-{chr(97 + number)}.txt": prose(number).encode() for number in range(3)})
     monkeypatch.setattr(assemble, "_RESERVE_SECONDS", 600)  # as much as the function has left
-    with pytest.raises(OutOfTimeError) as ended:
+    with pytest.raises(TimeBudgetExceededError) as ended:
         _run(settings, context)
     words = str(ended.value)
     assert "Building the dataset takes too long" in words and "storyloom check" in words
-    cause = json.dumps({"errorType": "OutOfTimeError", "errorMessage": words})
-    failure = {"Error": "OutOfTimeError", "Cause": cause}
+    cause = json.dumps({"errorType": "TimeBudgetExceededError", "errorMessage": words})
+    failure = {"Error": "TimeBudgetExceededError", "Cause": cause}
     told = record_failure.handler({"run_id": RUN, "failure": failure}, context)
     run = runs.get(RUN)
     assert run is not None and run.status == "failed"

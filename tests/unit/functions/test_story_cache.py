@@ -14,8 +14,8 @@ from begin.handler import latest_versions
 from read_stories import cache, fetching
 from read_stories import handler as read_stories
 from shared import aws, clock, layout, lock
-from stories.confinement import DeadlineExceededError, ReadingProcess
-from stories.models import Reject, Source
+from stories.reading.sandbox import DeadlineExceededError, ReadingProcess
+from stories.records import Reject, Source
 from tests.unit.functions.conftest import House
 from tests.unit.stories.material import prose, zipped
 
@@ -172,10 +172,10 @@ class _SlowProcess:
         self.asked: list[tuple[str, bool]] = []
 
     def read(
-        self, source: Source, file: Path, size: int, to: IO[bytes], most_seconds: float, *, is_final: bool
+        self, source: Source, file: Path, size: int, to: IO[bytes], max_seconds: float, *, is_final: bool
     ) -> None:
         assert file.stat().st_size == size
-        assert most_seconds < 600
+        assert max_seconds < 600
         self.asked.append((source.key, is_final))
         if source.key == "b.txt" and not is_final:
             raise DeadlineExceededError

@@ -9,7 +9,7 @@ from choose_best.handler import handler as choose_best
 from price_list.price import Price
 from shared import environment, runs
 from shared.environment import Assembly
-from stories.estimate import GRACE_MINUTES, SPOT_WAIT_HOURS
+from stories.dataset.training_plan import GRACE_MINUTES, SPOT_WAIT_HOURS
 from tests.unit.functions.conftest import House
 
 RUN = "20260907-090000-ffff"

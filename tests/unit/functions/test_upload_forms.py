@@ -19,7 +19,7 @@ from chat_api.app import app
 from read_stories.handler import handler as read_stories
 from shared import aws, layout
 from tests.unit.functions.conftest import House, asked_by
-from tests.unit.stories.test_file_names import BAD
+from tests.unit.stories.test_file_rules import BAD
 
 OVERRIDE = "tales/\u202etxt.exe"
 

@@ -1,4 +1,4 @@
-"""Assembles a dataset in a folder of the test's own."""
+"""A fixture that assembles a dataset in a temporary folder."""
 
 from collections.abc import Callable
 

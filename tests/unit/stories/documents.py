@@ -1,4 +1,4 @@
-"""The smallest documents of each format that hold a story, made by hand so that they can be made wrongly."""
+"""Make the smallest documents of each format by hand, so that tests can also make wrong ones."""
 
 import zlib
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ def epub(
     pages: Sequence[str] = ("page.xhtml",),
     extra: Mapping[str, bytes] | None = None,
 ) -> bytes:
-    """Make an e-book of one page, which its spine names once for each of `pages`."""
+    """Make an e-book of one page, which its spine lists once for each of `pages`."""
     paragraphs = "".join(f"<p>{part}</p>" for part in _escaped(text))
     xhtml = f'<html xmlns="http://www.w3.org/1999/xhtml"><body>{paragraphs}</body></html>'
     items = "".join(
@@ -123,7 +123,7 @@ def pdf_drawn(drawn: bytes, trailer: bytes = b"") -> bytes:
 
 
 def pdf_of(objects: Sequence[bytes], trailer: bytes = b"") -> bytes:
-    """Put a PDF together from its objects, of which the first is the catalogue."""
+    """Make a PDF from its objects, of which the first is the catalogue."""
     made = bytearray(b"%PDF-1.4\n")
     places = []
     for number, content in enumerate(objects, start=1):

@@ -1,4 +1,4 @@
-"""Feeds each reader files that are nearly right, for as long as one likes: `make fuzz SECONDS=60`.
+"""Fuzz each reader with slightly damaged files for a given time: `make fuzz SECONDS=60`.
 
 What it looks for: a reader that breaks, that takes longer than any file of that size should, or fills the
 memory. The seeds of chance are printed, so that a finding can be made again.
@@ -24,19 +24,19 @@ from types import FrameType
 import psutil
 from pydantic import TypeAdapter
 
-from stories import limits
-from stories.confinement import ReadingProcess
-from stories.models import Record, Reject, Source
-from stories.readers import readers
+from stories import file_rules
+from stories.formats.detection import readers
+from stories.reading.sandbox import ReadingProcess
+from stories.records import Record, Reject, Source
 from tests.unit.stories import documents
 from tests.unit.stories.bad_files import KINDS
 from tests.unit.stories.material import prose, zipped
 
 _TEXT = prose(5, 120)
-_MOST_SECONDS = 5
-_MOST_MEGABYTES = 300
-_MOST_SEED_BYTES = 60_000
-# The text of `It could not be read (SomeError).`, which stands for a reader that broke.
+_MAX_SECONDS = 5
+_MAX_MEGABYTES = 300
+_MAX_SEED_BYTES = 60_000
+# The reasons of rejects that show an error in a reader, such as `It could not be read (SomeError).`
 _BROKEN = re.compile(
     r"^It could not be read \((\w+)\)"
     r"|^Reading it takes (?:longer|more memory)|crashes the program that reads it"
@@ -113,7 +113,7 @@ _WORDS: tuple[bytes, ...] = (
 
 @dataclass
 class Findings:
-    """What became of one reader."""
+    """The result of one reader."""
 
     executions: int = 0
     slowest_seconds: float = 0.0
@@ -122,11 +122,11 @@ class Findings:
 
 
 class TooSlowError(BaseException):
-    """A file took too long. Beyond `Exception`, so that nobody who forgives a reader forgives this."""
+    """A file took too long. Not an `Exception`, so that no handler for reader errors catches it."""
 
 
 def seeds(suffix: str) -> list[bytes]:
-    """Return small files of a format: right ones, and what the table of bad files has of it."""
+    """Return small files of a format: valid ones, and those in the table of bad files."""
     right: dict[str, Callable[[], bytes]] = {
         ".docx": lambda: documents.docx(_TEXT),
         ".epub": lambda: documents.epub(_TEXT),
@@ -143,11 +143,11 @@ def seeds(suffix: str) -> list[bytes]:
     }
     made = [right[suffix]()] if suffix in right else []
     bad = (kind.make() for kind in KINDS if kind.name.endswith(suffix))
-    return made + [content for content in bad if 0 < len(content) <= _MOST_SEED_BYTES]
+    return made + [content for content in bad if 0 < len(content) <= _MAX_SEED_BYTES]
 
 
 def fuzz(suffix: str, seconds: float, seed: int = 0, fewest: int = 0) -> Findings:
-    """Feed a reader for so many seconds.
+    """Fuzz a reader for a number of seconds.
 
     Args:
         suffix: of the files, such as `.docx`.
@@ -171,15 +171,15 @@ def fuzz(suffix: str, seconds: float, seed: int = 0, fewest: int = 0) -> Finding
 
 @contextmanager
 def _process() -> Iterator[ReadingProcess]:
-    """Hold a process that reads files as the pipeline does, but for the seconds that each may take."""
-    before = limits._SECONDS_A_FILE
-    limits._SECONDS_A_FILE = _MOST_SECONDS
+    """Provide a process that reads files as the pipeline does, with a shorter time limit."""
+    before = file_rules._SECONDS_A_FILE
+    file_rules._SECONDS_A_FILE = _MAX_SECONDS
     process = ReadingProcess(log=False)
     try:
         _read(process, "warm.txt", Path(__file__))
         yield process
     finally:
-        limits._SECONDS_A_FILE = before
+        file_rules._SECONDS_A_FILE = before
         process.close()
 
 
@@ -204,7 +204,7 @@ def _feed(process: ReadingProcess, key: str, file: Path, found: Findings) -> str
     found.largest_megabytes = max(found.largest_megabytes, grown)
     if not lines:
         return "neither a story nor a reason"
-    return broken or (f"{grown:.0f} MB" if grown > _MOST_MEGABYTES else "")
+    return broken or (f"{grown:.0f} MB" if grown > _MAX_MEGABYTES else "")
 
 
 def _mutated(chance: random.Random, corpus: list[bytes]) -> bytes:
@@ -217,7 +217,7 @@ def _mutated(chance: random.Random, corpus: list[bytes]) -> bytes:
 
 
 def _mutated_inside(chance: random.Random, content: bytes) -> bytes | None:
-    """Change one file inside a zip and pack it again: bytes changed in the packed form rarely get far."""
+    """Change one file inside a zip and pack it again, because changed packed bytes fail early."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             files = {entry.filename: archive.read(entry) for entry in archive.infolist()}
@@ -245,7 +245,7 @@ def _changed(chance: random.Random, content: bytes, others: list[bytes]) -> byte
             case 3:
                 changed[at:at] = changed[at : at + length] * chance.choice((1, 2, 20))
             case 4:
-                changed[at:at] = (chance.choice(_WORDS) * chance.choice((1, 1, 3, 300)))[:_MOST_SEED_BYTES]
+                changed[at:at] = (chance.choice(_WORDS) * chance.choice((1, 1, 3, 300)))[:_MAX_SEED_BYTES]
             case 5:
                 other = chance.choice(others)
                 start = chance.randrange(len(other) + 1)
@@ -258,7 +258,7 @@ def _changed(chance: random.Random, content: bytes, others: list[bytes]) -> byte
 
 @contextmanager
 def alarm(seconds: int) -> Iterator[None]:
-    """Raise `TooSlowError` in what has taken so many seconds of the processor, however busy that is."""
+    """Raise `TooSlowError` in code that exceeds a number of seconds of processor time."""
 
     def ring(_signal: int, _frame: FrameType | None) -> None:
         raise TooSlowError

@@ -1,4 +1,4 @@
-"""A reader of files that do to their reader, on purpose, what no file that we know of can do by chance."""
+"""A reader that fails on purpose in ways that no known file causes: it hangs, crashes or fills the memory."""
 
 import ctypes
 import os
@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import IO
 
-from stories.readers import Draft, Flaw
+from stories.records import RawStory, UnusablePart
 
 SUFFIXES = (".spin", ".wait", ".hog", ".crash", ".kill")
 
 
-def read(stream: IO[bytes], name: str) -> Iterator[Draft | Flaw]:
-    """Fill the memory; or begin like any other reader, and then spin, wait, crash or end who called."""
+def read(stream: IO[bytes], name: str) -> Iterator[RawStory | UnusablePart]:
+    """Fill the memory, or yield a story and then spin, wait, crash or kill the parent process."""
     suffix = PurePosixPath(name).suffix
     if suffix != ".hog":
-        yield Draft("Here are ten words and more, so that this is a story by itself.")
+        yield RawStory("Here are ten words and more, so that this is a story by itself.")
     match suffix:
         case ".spin":
             while True:

@@ -1,10 +1,10 @@
-"""The process that reads files, with readers of poisonous ones beside its own."""
+"""The reading process with the additional readers of `poison`."""
 
 import os
 import sys
 
-from stories.readers import readers
-from stories.reading_process import main
+from stories.formats.detection import readers
+from stories.reading.worker import main
 from tests.unit.stories import poison
 
 if __name__ == "__main__":

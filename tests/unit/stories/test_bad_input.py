@@ -1,4 +1,4 @@
-"""Every kind of file is used, or refused with a reason and a cure; it never stops the others."""
+"""Every kind of file is used, or rejected with a reason and a cure, and never stops the others."""
 
 import json
 import re
@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
-from stories import rows
-from stories.models import Record, Reject
-from stories.readers import json_lines
+from stories.formats import rows
+from stories.formats.readers import json_lines
+from stories.records import Record, Reject
 from tests.unit.stories.bad_files import KINDS, Kind
 from tests.unit.stories.material import only_reject, prose, read, read_all, zipped
 
 STORY = prose(1).encode()
 _CHECKOUT = Path(__file__).parents[3]
-_MOST_SECONDS = 10.0
-"""Of the processor: by the clock a busy machine takes longer, which says nothing of the reader."""
-# What a person who writes stories need not know.
+_MAX_SECONDS = 10.0
+"""Processor time, because wall-clock time depends on how busy the machine is."""
+# Technical terms that no message may contain.
 _JARGON = re.compile(
     r"Traceback|Error\b|Exception|(?-i:None)\b|0x[0-9a-f]|\bbytes?\b|\bparser?\b|\btoken|\bcodec|\bstream\b|errno",
     re.I,
@@ -29,11 +29,11 @@ _JARGON = re.compile(
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.what)
-def test_a_file_is_used_or_says_why_not(kind: Kind) -> None:
+def test_each_file_is_used_or_rejected_with_a_reason(kind: Kind) -> None:
     content = kind.make()
     started = time.process_time()
     lines = read_all({"before.txt": prose(90).encode(), kind.name: content, "z.txt": prose(91).encode()})
-    assert time.process_time() - started < _MOST_SECONDS
+    assert time.process_time() - started < _MAX_SECONDS
     assert [line.source_key for line in lines[:: len(lines) - 1]] == ["before.txt", "z.txt"]
     records = [line for line in lines[1:-1] if isinstance(line, Record)]
     rejects = [line for line in lines[1:-1] if isinstance(line, Reject)]
@@ -54,7 +54,7 @@ def _check_words(reject: Reject) -> None:
         assert not _JARGON.search(said), said
 
 
-def test_the_table_names_forty_kinds_and_more() -> None:
+def test_the_table_has_more_than_forty_kinds() -> None:
     assert len({kind.what for kind in KINDS}) == len(KINDS) > 100
     assert sum(kind.stories == 0 for kind in KINDS) > 40
 
@@ -67,7 +67,7 @@ def test_ten_thousand_tiny_files_are_all_accounted_for() -> None:
     assert {line.source_key for line in lines} == set(tiny)
 
 
-# In a process of its own, with no more memory than the function has; what does not fit fails there.
+# In a separate process with the memory of the function, so that exceeding it fails there.
 _LIMITED = """
 import json, re, resource, sys, time
 from pathlib import Path
@@ -93,9 +93,9 @@ for kind in KINDS:
 """
 _LARGE_TEXT = f"""{_LIMITED}
 import io
-from stories import encoding
-from stories.models import Source
-from stories.reading import read_file
+from stories.formats import encoding
+from stories.records import Source
+from stories.reading.file_reader import read_file
 from tests.unit.stories.material import prose
 encoding._PART_CHARACTERS = 1024**2
 text = (prose(1, 20_000) + "\\n\\n").encode()
@@ -106,7 +106,7 @@ before = megabytes("VmRSS")
 words = sum(line.words for line in read_file(Source(key="large.txt"), stream))
 print(json.dumps({{"all": words == 20_000 * times, "mb": megabytes("VmHWM") - before}}))
 """
-_MOST_MEGABYTES = 400
+_MAX_MEGABYTES = 400
 
 
 def _limited(program: str, *arguments: str) -> list[dict[str, Any]]:
@@ -125,7 +125,7 @@ def _limited(program: str, *arguments: str) -> list[dict[str, Any]]:
 def test_no_kind_takes_more_memory_than_a_function_has() -> None:
     measured = _limited(_EVERY_KIND)
     assert len(measured) == len(KINDS)
-    assert {said["what"]: said["mb"] for said in measured if said["mb"] > _MOST_MEGABYTES} == {}
+    assert {said["what"]: said["mb"] for said in measured if said["mb"] > _MAX_MEGABYTES} == {}
     assert [said["what"] for said in measured if "MemoryError" in " ".join(said["reasons"])] == []
 
 
@@ -137,12 +137,12 @@ def test_a_text_of_any_size_takes_the_memory_of_one_part() -> None:
 
 
 def test_a_text_larger_than_any_document_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stories.readers.LARGEST_TEXT_BYTES", 1024**2)
+    monkeypatch.setattr("stories.formats.detection.LARGEST_TEXT_BYTES", 1024**2)
     reject = only_reject(read("huge.md", b"word " * 300_000))
     assert "larger than 1 MB" in reject.reason
 
 
-def test_bad_lines_cost_themselves_and_name_their_line() -> None:
+def test_bad_lines_are_rejected_with_their_number() -> None:
     good = json.dumps({"title": "The Well", "text": prose(3)})
     lines = read("stories.jsonl", f"{good}\nnonsense\n{good[:-2]}\n{good}\n".encode())
     assert [line.entry for line in lines if isinstance(line, Reject)] == ["line 2", "line 3"]
@@ -151,7 +151,7 @@ def test_bad_lines_cost_themselves_and_name_their_line() -> None:
 
 def test_a_thousand_bad_lines_do_not_make_a_thousand_rejects() -> None:
     lines = read("stories.jsonl", b"nonsense\n" * 1000)
-    assert len(lines) == rows.MOST_FLAWS + 1
+    assert len(lines) == rows.MAX_UNUSABLE_ROWS + 1
     assert isinstance(lines[-1], Reject)
     assert "980 more rows" in lines[-1].reason
 
@@ -171,10 +171,10 @@ def test_a_bad_entry_of_a_zip_is_named() -> None:
     assert (reject.entry, record.entry) == ("b/a.txt", "good.txt")
 
 
-def test_a_reader_that_breaks_on_a_file_in_a_zip_costs_that_file_only(
+def test_a_reader_error_in_a_zip_rejects_only_that_file(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(json_lines, "drafts", _explode)
+    monkeypatch.setattr(json_lines, "stories_from_rows", _explode)
     packed = zipped({"a.txt": STORY, "b.jsonl": b'{"text": "x"}\n', "c.txt": STORY + b" more"})
     first, broken, last = read("stories.zip", packed)
     assert isinstance(broken, Reject)
@@ -186,9 +186,9 @@ def _explode(*_: object) -> None:
     raise RuntimeError("a parser nobody trusts")
 
 
-def test_a_reader_that_breaks_costs_its_file_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_error_rejects_only_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
     broken: dict[str, Callable[..., None]] = {".txt": _explode}
-    monkeypatch.setattr("stories.readers.readers", lambda: broken)
+    monkeypatch.setattr("stories.formats.detection.readers", lambda: broken)
     reject = only_reject(read("story.txt", STORY))
     assert "RuntimeError" in reject.reason
     assert "nobody trusts" not in reject.reason

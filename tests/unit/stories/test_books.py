@@ -1,8 +1,8 @@
-"""What belongs to the story in a document, and what only frames it."""
+"""Which parts of a document belong to the story, and which are left out."""
 
 import pytest
 
-from stories.models import Record, Reject
+from stories.records import Record, Reject
 from tests.unit.stories import documents
 from tests.unit.stories.material import Lines, only_record, only_reject, prose, read, zipped
 
@@ -21,7 +21,7 @@ def told(lines: Lines) -> str:
 
 
 def rejected(lines: Lines) -> dict[str | None, Reject]:
-    """Return the rejects by what they are about."""
+    """Return the rejects by entry."""
     return {line.entry: line for line in lines if isinstance(line, Reject)}
 
 

@@ -1,12 +1,12 @@
-"""Chapters in plain text: found where headings make a sequence, and nowhere else."""
+"""Chapters in plain text are found only if their headings form a sequence."""
 
 from collections.abc import Sequence
 
 import pytest
 
-from stories.chapters import find_chapters
-from stories.models import Record, Reject
-from stories.numbers import value
+from stories.numerals import parse_number
+from stories.records import Record, Reject
+from stories.structure.chapters import find_chapters
 from tests.unit.stories.material import prose, read
 
 
@@ -50,7 +50,7 @@ def test_headings_in_sequence_begin_chapters(headings: list[str]) -> None:
 @pytest.mark.parametrize(
     ("dressed", "plain"), [("## CHAPTER 1 ##", "CHAPTER 1"), ("[Chapter 1]", "Chapter 1"), ("- 1 -", "1")]
 )
-def test_a_heading_may_be_dressed_up(dressed: str, plain: str) -> None:
+def test_decoration_around_a_heading_is_removed(dressed: str, plain: str) -> None:
     headings = [dressed.replace("1", str(number)) for number in (1, 2, 3)]
     assert titles(book(headings))[0] == plain
 
@@ -78,7 +78,7 @@ def test_a_heading_may_be_dressed_up(dressed: str, plain: str) -> None:
         "numbers in no order",
     ],
 )
-def test_what_only_looks_like_chapters_is_left_whole(text: str) -> None:
+def test_text_that_only_looks_like_chapters_is_not_split(text: str) -> None:
     assert find_chapters(text) == []
 
 
@@ -158,4 +158,4 @@ def test_a_preface_is_kept() -> None:
     ],
 )
 def test_numbers(number: str, meant: int | None) -> None:
-    assert value(number) == meant
+    assert parse_number(number) == meant

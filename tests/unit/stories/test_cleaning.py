@@ -1,6 +1,6 @@
-"""Damage is mended; what an author meant stays as it is."""
+"""Damage is repaired; what an author meant is kept."""
 
-# ruff: noqa: RUF001 - the unusual characters are what is tested
+# ruff: noqa: RUF001 - the tests need the unusual characters
 
 import pytest
 
@@ -32,7 +32,7 @@ Nobody"""
 
 
 def clean(text: str) -> str:
-    """Clean a text, holding that every character is accounted for."""
+    """Clean a text and check that every character is accounted for."""
     cleaned = clean_and_account(text)
     assert len(text) - sum(change.removed for change in cleaned.changes) == len(cleaned.text)
     return cleaned.text
@@ -50,7 +50,7 @@ def clean(text: str) -> str:
         ("one   \n\n\n\n\t\ntwo\n\n", "one\n\ntwo"),
     ],
 )
-def test_damage_is_mended(damaged: str, whole: str) -> None:
+def test_damage_is_repaired(damaged: str, whole: str) -> None:
     assert clean(damaged) == whole
 
 
@@ -71,7 +71,7 @@ def test_damage_is_mended(damaged: str, whole: str) -> None:
         f"{prose(1)}\n\n{VERSE}\n\n{prose(2)}",
     ],
 )
-def test_what_an_author_meant_stays(text: str) -> None:
+def test_intended_characters_are_kept(text: str) -> None:
     assert clean(text) == text
 
 
@@ -88,7 +88,7 @@ def test_verse_between_hard_wrapped_prose_is_left_alone() -> None:
     )
 
 
-def test_paragraphs_marked_by_indentation_are_told_apart() -> None:
+def test_paragraphs_marked_by_indentation_are_separated() -> None:
     indented = "\n".join(f"    {WRAPPED}" for _ in range(3))
     assert clean(indented) == "\n\n".join([" ".join(WRAPPED.split())] * 3)
 

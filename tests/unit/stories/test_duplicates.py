@@ -1,11 +1,11 @@
-"""Stories that say the same as a newer one are left out, and the report says which."""
+"""Stories that duplicate a newer one are dropped, and the report names them."""
 
 from collections.abc import Callable
 
 import pytest
 
-from stories.drafts import draft_name
-from stories.models import Duplicate
+from stories.dataset.duplicates import draft_name
+from stories.report.data_report import Duplicate
 from tests.unit.stories.material import Assembled, Lines, prose, read, read_all
 
 OLD, NEW = "2026-01-01T00:00:00.000Z", "2026-09-01T00:00:00.000Z"
@@ -13,7 +13,7 @@ Assemble = Callable[..., Assembled]
 
 
 def _revised(text: str, every: int) -> str:
-    """Change every so-manieth word."""
+    """Change every n-th word."""
     words = text.split(" ")
     return " ".join("changed" if number % every == every - 1 else word for number, word in enumerate(words))
 
@@ -22,7 +22,7 @@ def _others() -> Lines:
     return read_all({f"other-story-{name}.txt": prose(ord(name)).encode() for name in "abcdefgh"})
 
 
-def test_the_newest_of_two_equal_stories_stays(assembled: Assemble) -> None:
+def test_the_newest_of_two_equal_stories_is_kept(assembled: Assemble) -> None:
     old = read("first.txt", prose(1).encode(), OLD)
     new = read("second.txt", prose(1).upper().replace("\n\n", "\n\n\n").encode(), NEW)
     for lines in (old + new, new + old):
@@ -33,7 +33,7 @@ def test_the_newest_of_two_equal_stories_stays(assembled: Assemble) -> None:
                 dropped="first.txt",
                 kind="exact",
                 similarity=1.0,
-                why="The two are the same word for word. The newer one stays.",
+                why="The two are the same word for word. The newer one is kept.",
             )
         ]
         assert report.stories == 9
@@ -49,7 +49,7 @@ def test_a_revised_story_replaces_its_draft(assembled: Assemble) -> None:
     assert prose(1)[:200].encode() not in b"".join(parts.values())
 
 
-def test_different_stories_stay(assembled: Assemble) -> None:
+def test_different_stories_are_kept(assembled: Assemble) -> None:
     report, _ = assembled(_others())
     assert not report.duplicates
     assert report.stories == 8
@@ -61,7 +61,7 @@ def test_a_rewritten_story_is_another_story(assembled: Assemble) -> None:
     assert not report.duplicates
 
 
-def test_the_same_answer_to_two_questions_is_no_duplicate(assembled: Assemble) -> None:
+def test_the_same_answer_to_two_questions_is_not_a_duplicate(assembled: Assemble) -> None:
     row = '{"prompt": "%s", "completion": "It was nobody at all who did it."}\n'
     rows = row % "Who broke the blue jug on Wednesday?" + row % "And who let in the goose that ate the post?"
     report, _ = assembled(read("chat.jsonl", rows.encode()) + _others())
@@ -104,10 +104,10 @@ def test_a_common_notice_does_not_make_stories_parts_of_each_other(assembled: As
         ("fähre entwurf.txt", "fähre endfassung.txt"),
     ],
 )
-def test_of_two_drafts_dropped_together_the_later_by_name_stays(
+def test_the_later_by_name_of_two_drafts_uploaded_together_is_kept(
     assembled: Assemble, early: str, late: str
 ) -> None:
-    # A fifth of the wording is the same: two stories, if they were not of one name.
+    # A fifth of the wording is the same, which is enough only because they share a name.
     first = prose(1, 400)
     second = "\n\n".join([first[: len(first) // 3], prose(2, 260)])
     for one, other in ((early, late), (late, early)):
@@ -115,35 +115,35 @@ def test_of_two_drafts_dropped_together_the_later_by_name_stays(
         (pair,) = report.duplicates
         assert (pair.kept, pair.dropped, pair.kind) == (late, early, "draft")
         assert 0.1 < pair.similarity < 0.5
-        assert "two drafts of one story. The one that stays is the later one by its name." in pair.why
+        assert "two drafts of one story. The later one by its name is kept." in pair.why
     report, _ = assembled(
         read_all({"the ferry.txt": first.encode(), "eels.txt": second.encode()}) + _others()
     )
     assert not report.duplicates
 
 
-def test_the_newer_draft_stays_whatever_its_name(assembled: Assemble) -> None:
+def test_the_newer_draft_is_kept_under_any_name(assembled: Assemble) -> None:
     lines = read("ferry final.txt", prose(1).encode(), OLD)
     lines += read("ferry draft.txt", _revised(prose(1), 14).encode(), NEW)
     (pair,) = assembled(lines + _others())[0].duplicates
     assert (pair.kept, pair.kind) == ("ferry draft.txt", "draft")
-    assert pair.why.endswith("The newer one stays.")
+    assert pair.why.endswith("The newer one is kept.")
 
 
-def test_a_story_told_anew_is_no_draft(assembled: Assemble) -> None:
+def test_a_rewritten_story_of_the_same_name_is_not_a_draft(assembled: Assemble) -> None:
     lines = read_all({"the ferry.txt": prose(1).encode(), "the ferry (retold) v2.txt": prose(2).encode()})
     lines += read_all({"the ferry final.txt": _revised(prose(1), 4).encode()})
     assert not assembled(lines + _others())[0].duplicates
 
 
-def test_numbered_stories_are_no_drafts() -> None:
+def test_numbered_stories_are_not_drafts() -> None:
     assert draft_name("the ferry 2").story == "the ferry 2"
     assert draft_name("The Last Ferry").story == "the last ferry"
     assert draft_name("Copy of the ferry (3)") == draft_name("the ferry (3)")
     assert draft_name("the ferry v2 final").revision > draft_name("the ferry v3").revision
 
 
-def test_of_a_chain_of_revisions_what_stays_is_unlike(assembled: Assemble) -> None:
+def test_the_kept_stories_of_a_chain_of_revisions_are_not_similar(assembled: Assemble) -> None:
     texts = [prose(1)]
     for number in range(6):
         words = texts[-1].split(" ")
@@ -166,7 +166,7 @@ def test_of_a_chain_of_revisions_what_stays_is_unlike(assembled: Assemble) -> No
     assert report.stories == 7 - len(dropped) >= 2
 
 
-def test_what_stands_for_a_twin_is_in_the_dataset(assembled: Assemble) -> None:
+def test_the_kept_story_of_a_duplicate_is_in_the_dataset(assembled: Assemble) -> None:
     collection = "\n\n".join(prose(seed) for seed in range(40, 50)).encode()
     lines = read("collection.txt", collection, OLD) + read_all({"single.txt": prose(44).encode()})
     lines += read("again.txt", prose(44).encode(), OLD)

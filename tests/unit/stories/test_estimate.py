@@ -1,10 +1,10 @@
-"""Time and money are estimated from what is known, and never guessed from what is not."""
+"""Time and cost are estimated from known figures and never guessed."""
 
 from collections.abc import Callable
 
 import pytest
 
-from stories.estimate import INSTANCES, answer_tokens_per_second, estimate
+from stories.dataset.training_plan import INSTANCES, answer_tokens_per_second, estimate
 from tests.unit.stories.material import Assembled, prose, read_all
 
 _STORIES = {f"tale-of-{chr(97 + number)}.txt": prose(number).encode() for number in range(12)}
@@ -38,8 +38,8 @@ def test_more_text_and_larger_models_take_longer(instance: str) -> None:
     assert small < min(text, model)
 
 
-def test_a_machine_of_unknown_speed_still_has_its_most(assembled: Callable[..., Assembled]) -> None:
-    """Until it ends by itself: a price without a speed is enough to say what it cannot pass."""
+def test_an_instance_of_unknown_speed_still_has_a_maximum(assembled: Callable[..., Assembled]) -> None:
+    """A price without a speed still gives a maximum, because training has a time limit."""
     found = estimate(10**6, 1700, "ml.p4d.24xlarge", 60, usd_per_hour=25.0)
     assert found.minutes == 60
     assert found.at_most_usd == pytest.approx((60 + 30 + 120) / 60 * 25)
@@ -47,14 +47,14 @@ def test_a_machine_of_unknown_speed_still_has_its_most(assembled: Callable[..., 
 
 def test_a_price_that_is_not_known_is_not_guessed(assembled: Callable[..., Assembled]) -> None:
     report, _ = assembled(
-        read_all(_STORIES), instance="ml.p99.huge", most_minutes=77, usd_per_hour=None, price_month=""
+        read_all(_STORIES), instance="ml.p99.huge", max_minutes=77, usd_per_hour=None, price_month=""
     )
     assert report.cost_estimate_usd is None
     assert report.training_minutes_estimate == 77
     assert "price of this instance type is not known" in report.verdict
 
 
-def test_the_report_says_what_it_will_take(assembled: Callable[..., Assembled]) -> None:
+def test_the_verdict_gives_time_and_cost(assembled: Callable[..., Assembled]) -> None:
     report, _ = assembled(read_all(_STORIES))
     assert report.enough
     assert f"${report.cost_estimate_usd:.2f}" in report.verdict
@@ -63,7 +63,7 @@ def test_the_report_says_what_it_will_take(assembled: Callable[..., Assembled]) 
 
 
 def test_answers_are_as_fast_as_half_of_the_memory_allows() -> None:
-    # 8,030 million parameters are 16.06 GB to read for each token, 432 GB a second are counted on
+    # 8,030 million parameters are 16.06 GB to read for each token, the estimate uses 432 GB a second
     assert answer_tokens_per_second(8030, "ml.g6e.xlarge", 16) == pytest.approx(16 * 432 / 16.06, abs=0.1)
 
 
@@ -71,6 +71,6 @@ def test_a_small_model_is_not_as_fast_as_its_memory() -> None:
     assert answer_tokens_per_second(135, "ml.g6.xlarge", 16) == 1600
 
 
-def test_the_speed_of_what_nobody_knows_is_not_made_up() -> None:
+def test_an_unknown_speed_is_not_guessed() -> None:
     assert answer_tokens_per_second(135, "ml.g99.xlarge", 16) is None
     assert answer_tokens_per_second(0, "ml.g6.xlarge", 16) is None

@@ -1,4 +1,4 @@
-"""Requests and answers: every word of a story is used once, in order, and cut where sentences end."""
+"""Prompts and answers use every word of a story once, in order, and end at the ends of sentences."""
 
 import json
 import re
@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from stories.examples import build, window_tokens
+from stories.dataset.examples import build_examples, window_tokens
+from stories.dataset.windows import cut_windows, last_sentences
 from stories.language import estimate_tokens
-from stories.models import Record
-from stories.windows import cut, tail
+from stories.records import Record
 from tests.unit.stories.material import Assembled, only_record, prose, read, read_all
 
 DIALOGUE = (
@@ -25,42 +25,42 @@ def _record(text: str = prose(1), title: str = "The Well") -> Record:
 
 
 @pytest.mark.parametrize("words", [12, 100, 280, 600, 3000])
-@pytest.mark.parametrize("most_tokens", [40, 100, 400])
-def test_windows_are_the_text_and_fit(words: int, most_tokens: int) -> None:
+@pytest.mark.parametrize("max_tokens", [40, 100, 400])
+def test_windows_are_the_text_and_fit(words: int, max_tokens: int) -> None:
     text = prose(2, words)
-    windows = cut(text, most_tokens, "en")
+    windows = cut_windows(text, max_tokens, "en")
     assert "".join(windows) == text
-    assert all(0 < estimate_tokens(window, "en") <= most_tokens + 1 for window in windows)
+    assert all(0 < estimate_tokens(window, "en") <= max_tokens + 1 for window in windows)
 
 
-def test_windows_end_where_sentences_end() -> None:
-    for window in cut(DIALOGUE * 30, 60, "en"):
+def test_windows_end_at_sentence_ends() -> None:
+    for window in cut_windows(DIALOGUE * 30, 60, "en"):
         assert re.search(r"[.!?…”]\s*\Z", window), window
         assert not re.search(r"(Mr|Dr|J)\.\s*\Z", window), window
 
 
 def test_windows_are_of_even_length() -> None:
-    sizes = [estimate_tokens(window, "en") for window in cut(prose(3, 2000), 400, "en")]
+    sizes = [estimate_tokens(window, "en") for window in cut_windows(prose(3, 2000), 400, "en")]
     assert min(sizes) > 0.5 * max(sizes)
 
 
 @pytest.mark.parametrize("text", ["word " * 2000, "字" * 3000, "x" * 5000])
-def test_text_without_sentences_is_cut_all_the_same(text: str) -> None:
-    windows = cut(text, 200, "en")
+def test_text_without_sentences_is_cut_too(text: str) -> None:
+    windows = cut_windows(text, 200, "en")
     assert "".join(windows) == text
     assert all(estimate_tokens(window, "en") <= 201 for window in windows)
 
 
-def test_tail_is_the_last_sentences() -> None:
+def test_the_last_sentences_that_fit_are_returned() -> None:
     text = "One came. Two went. Three stayed behind with the cat. "
-    assert tail(text, 13, "en") == "Two went. Three stayed behind with the cat."
-    assert tail(text, 1, "en").endswith("cat.")
-    assert tail("", 20, "en") == ""
+    assert last_sentences(text, 13, "en") == "Two went. Three stayed behind with the cat."
+    assert last_sentences(text, 1, "en").endswith("cat.")
+    assert last_sentences("", 20, "en") == ""
 
 
-def test_the_answers_are_the_story_and_the_requests_lead_on() -> None:
+def test_the_answers_are_the_story_and_the_prompts_lead_on() -> None:
     record = _record(prose(4, 1500))
-    examples = list(build(record, 0, None, chat=True, sequence_length=512))
+    examples = list(build_examples(record, 0, None, chat=True, sequence_length=512))
     assert len(examples) > 4
     assert all(
         [turn["role"] for turn in example["messages"]] == ["user", "assistant"] for example in examples
@@ -74,11 +74,11 @@ def test_the_answers_are_the_story_and_the_requests_lead_on() -> None:
         assert example["messages"][1]["content"] not in request
 
 
-def test_first_requests_vary_and_some_give_the_opening() -> None:
+def test_first_prompts_vary_and_some_give_the_opening() -> None:
     requests, openings = Counter[str](), 0
     for seed in range(80):
         record = _record(prose(seed, 300), title="The Well")
-        first = next(build(record, 0, None, chat=True, sequence_length=512))
+        first = next(build_examples(record, 0, None, chat=True, sequence_length=512))
         request, answer = (turn["content"] for turn in first["messages"])
         if "the well" in request.casefold():
             requests[request] += 1
@@ -93,15 +93,15 @@ def test_first_requests_vary_and_some_give_the_opening() -> None:
 
 def test_plain_models_get_text_with_the_title_once() -> None:
     record = _record(prose(5, 900))
-    texts = [example["text"] for example in build(record, 0, None, chat=False, sequence_length=512)]
+    texts = [example["text"] for example in build_examples(record, 0, None, chat=False, sequence_length=512)]
     assert texts[0].startswith("The Well\n\n")
     assert "The Well" not in "".join(texts[1:])
     assert " ".join(" ".join(texts).split()) == " ".join(f"The Well {record.text}".split())
 
 
-def test_chapters_are_asked_for_with_the_name_of_their_book() -> None:
+def test_prompts_for_chapters_name_their_book() -> None:
     record = only_record(read("great tarry/chapter-3.txt", f"Chapter 3\n\n{prose(6)}".encode()))
-    first = next(build(record, 0, None, chat=True, sequence_length=512))
+    first = next(build_examples(record, 0, None, chat=True, sequence_length=512))
     assert first["title"] == "Great tarry, Chapter 3"
 
 
@@ -128,7 +128,8 @@ def test_chats_pass_through(assembled: Callable[..., Assembled]) -> None:
 def test_a_longer_sequence_gives_longer_windows() -> None:
     record = _record(prose(8, 3000))
     counts = [
-        len(list(build(record, 0, None, chat=True, sequence_length=length))) for length in (256, 512, 2048)
+        len(list(build_examples(record, 0, None, chat=True, sequence_length=length)))
+        for length in (256, 512, 2048)
     ]
     assert counts == sorted(counts, reverse=True)
     assert len(set(counts)) == 3
@@ -137,8 +138,8 @@ def test_a_longer_sequence_gives_longer_windows() -> None:
 
 def test_only_the_last_window_ends() -> None:
     for chat in (True, False):
-        examples = list(build(_record(prose(9, 1500)), 0, None, chat=chat, sequence_length=512))
+        examples = list(build_examples(_record(prose(9, 1500)), 0, None, chat=chat, sequence_length=512))
         assert [example.get("ends", True) for example in examples] == [False] * (len(examples) - 1) + [True]
     record = _record(prose(9, 1500))
-    part = list(build(record, 0, len(record.text) // 2, chat=True, sequence_length=512))
+    part = list(build_examples(record, 0, len(record.text) // 2, chat=True, sequence_length=512))
     assert not any(example.get("ends", True) for example in part)

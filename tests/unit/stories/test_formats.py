@@ -1,4 +1,4 @@
-"""One book gives the same stories, whether it is a folder of chapters or one file of any format."""
+"""A book gives the same stories as a folder of chapters and as one file of any format."""
 
 import re
 from collections import Counter
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from stories.models import Record, Reject
-from stories.works import work_title
+from stories.records import Record, Reject
+from stories.structure.titles import work_title
 from tests.unit.stories import book
 from tests.unit.stories.material import Lines, only_record, read
 
@@ -16,14 +16,14 @@ FORMATS = ("html", "epub", "docx", "odt", "rtf", "pdf")
 
 @pytest.fixture(scope="module")
 def editions(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Lines]:
-    """What each format of the book gives, made and read once."""
+    """The records of the book in each format, made and read once."""
     files = book.write_all(tmp_path_factory.mktemp("book"))
     return {ending: read(path.name, path.read_bytes()) for ending, path in files.items()}
 
 
 @pytest.fixture(scope="module")
 def folder() -> list[Record]:
-    """The chapters as a folder of text files gives them."""
+    """The records of the chapters as a folder of text files."""
     return [
         only_record(read(f"{book.NAME}/chapter-{chapter.number:02}.txt", book.as_text(chapter).encode()))
         for chapter in book.chapters()

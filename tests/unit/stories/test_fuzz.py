@@ -1,4 +1,4 @@
-"""No bytes break a reader, keep it busy or fill the memory; `make fuzz` looks for longer."""
+"""No bytes crash a reader or exceed its time or memory; `make fuzz` searches for longer."""
 
 import pytest
 
@@ -15,8 +15,8 @@ def test_a_reader_survives_files_that_are_nearly_right(suffix: str) -> None:
 
 
 @pytest.mark.parametrize("unit", [*_UNITS, *_PAIRS])
-def test_a_line_of_one_thing_over_and_over_takes_no_time(unit: str) -> None:
-    # A pattern that begins anew at each character takes several seconds for one of these.
+def test_a_line_of_one_repeated_text_takes_no_time(unit: str) -> None:
+    # A quadratic pattern takes several seconds for one of these.
     again = unit * (30_000 // len(unit))
     text = prose(1, 60)
     read("warm.txt", text.encode())

@@ -1,4 +1,4 @@
-"""No file takes longer than others of its size: reading, cleaning and what follows are linear in it."""
+"""Reading, cleaning and the following steps take linear time in the size of a file."""
 
 import logging
 from collections.abc import Iterator
@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from stories.duplicates import leave_out
-from stories.fingerprint import fingerprint
-from stories.models import Record
-from stories.names import find_names
-from stories.passages import passages
-from stories.store import record_store
-from stories.windows import cut
+from stories.dataset.duplicates import drop_duplicates
+from stories.dataset.names import find_names
+from stories.dataset.passages import passages
+from stories.dataset.record_store import open_record_store
+from stories.dataset.similarity import compute_fingerprint
+from stories.dataset.windows import cut_windows
+from stories.records import Record
 from tests.unit.stories.growth.files import FILES, Files
 from tests.unit.stories.growth.measuring import STEEPEST, growth
 from tests.unit.stories.growth.texts import TEXTS, Make
@@ -23,7 +23,7 @@ _FIRST_BYTES = 10_000
 
 @pytest.fixture(scope="module", autouse=True)
 def _loaded() -> Iterator[None]:
-    """Load what the first file of all has to load."""
+    """Load what is loaded with the first file."""
     read("a.txt", prose(1).encode())
     read("b.txt", b"Es war einmal ein Vergleich, der hatte alles geladen, bevor er begann.\n" * 5)
     logging.disable()
@@ -48,7 +48,7 @@ def test_every_cleaning_step_is_linear(make: Make) -> None:
 
 
 def _stories_of_one_form(size: int) -> list[Record]:
-    """Stories that share a third of their words with all others: too little to leave one out."""
+    """Make stories that share a third of their words with all others, too little to be duplicates."""
     [one] = read("one.txt", prose(0, 60).encode())
     form = prose(0, 45)
     return [
@@ -66,10 +66,10 @@ def _stories_of_one_form(size: int) -> list[Record]:
 
 def test_looking_for_duplicates_is_linear_in_the_stories(tmp_path: Path) -> None:
     def work(records: list[Record]) -> None:
-        with record_store(tmp_path) as store:
+        with open_record_store(tmp_path) as store:
             for record in records:
-                store.add(record, fingerprint(record))
-            kept, _ = leave_out(store)
+                store.add(record, compute_fingerprint(record))
+            kept, _ = drop_duplicates(store)
         assert len(kept) == len(records)
 
     found = growth(_stories_of_one_form, work, 60_000)
@@ -81,10 +81,10 @@ def test_every_step_after_reading_is_linear(make: Make) -> None:
     record = only_record(read("a.txt", prose(1).encode()))
 
     def work(text: str) -> None:
-        cut(text, 2000, "en")
+        cut_windows(text, 2000, "en")
         passages(text)
         find_names(text, "en")
-        fingerprint(record.model_copy(update={"text": text}))
+        compute_fingerprint(record.model_copy(update={"text": text}))
 
     found = growth(make, work, _FIRST_BYTES)
     assert found.exponent <= STEEPEST, found

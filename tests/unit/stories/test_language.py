@@ -1,4 +1,4 @@
-"""Which language a story is in, also where it begins in another one or is in several."""
+"""The language of a story, also if it begins in another one or mixes several."""
 
 import pytest
 

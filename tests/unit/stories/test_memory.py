@@ -1,4 +1,4 @@
-"""Memory of assembling a dataset hardly grows with it: neither with the stories' number nor their length."""
+"""Memory of assembling a dataset hardly grows with the number and length of stories."""
 
 import tracemalloc
 from collections.abc import Iterator
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from stories.dataset import assemble
-from stories.models import Record, Reject
+from stories.dataset.assembly import assemble
+from stories.records import Record, Reject
 from tests.unit.stories.material import options, prose, read
 
 
@@ -17,7 +17,7 @@ def _stories(count: int, words: int) -> Iterator[Record | Reject]:
 
 
 def _peak(folder: Path, count: int, words: int) -> int:
-    """Bytes that Python held at most while it assembled so many stories."""
+    """Return the peak memory of Python, in bytes, while it assembles a number of stories."""
     folder.mkdir()
     tracemalloc.start()
     try:
@@ -32,7 +32,7 @@ def _peak(folder: Path, count: int, words: int) -> int:
     [(60, 20, 140, 4), (4_000, 2, 8, 8)],
     ids=["short stories", "long ones"],
 )
-def test_a_story_more_takes_a_few_kilobytes(
+def test_each_further_story_takes_a_few_kilobytes(
     tmp_path: Path, words: int, few: int, many: int, kilobytes: int
 ) -> None:
     list(_stories(1, words))  # loads what reading needs

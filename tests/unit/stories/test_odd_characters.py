@@ -1,15 +1,15 @@
-"""Characters that no encoding can carry, and digits that are no numbers, wherever a file can have them."""
+"""Unpaired surrogates, and digits that are not numbers, in all places of a file."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from stories.works import reading_order
+from stories.structure.titles import reading_order
 from tests.unit.stories.material import assemble_into, prose, read, read_all, zipped
 
 HALF = "\ud83d"
-"""Half of an emoji: JSON can spell it, UTF-8 cannot."""
+"""Half of an emoji: JSON can contain it, UTF-8 cannot."""
 STORY = prose(1)
 
 
@@ -29,7 +29,9 @@ STORY = prose(1)
     ids=lambda row: json.dumps(row)[:40],
 )
 @pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
-def test_half_a_character_costs_no_other_story(tmp_path: Path, name: str, row: dict[str, object]) -> None:
+def test_an_unpaired_surrogate_affects_no_other_story(
+    tmp_path: Path, name: str, row: dict[str, object]
+) -> None:
     rows = [row, {"title": "Other", "text": prose(2)}]
     text = json.dumps(rows) if name == "a.json" else "\n".join(map(json.dumps, rows))
     lines = read(name, text.encode())

@@ -1,4 +1,4 @@
-"""What must hold of any input at all."""
+"""Properties that hold for any input."""
 
 import itertools
 import json
@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stories.cleaning import clean
-from stories.models import Record, Reject
-from stories.readers import readers
-from stories.windows import cut
+from stories.dataset.windows import cut_windows
+from stories.formats.detection import readers
+from stories.records import Record, Reject
 from tests.unit.stories.material import Assembled, Lines, assemble_into, prose, read, read_all, zipped
 
 SLOW = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -21,7 +21,7 @@ QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthC
 
 suffixes = st.sampled_from([*sorted(readers()), ".docx", ""])
 names = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=20)
-# Bytes of every kind, and bytes that begin as something real does.
+# Random bytes, and bytes that begin like a real format.
 contents = st.one_of(
     st.binary(max_size=2000),
     st.text(max_size=500).map(lambda text: text.encode("utf-8", "surrogatepass")),
@@ -66,7 +66,7 @@ def test_every_file_is_kept_or_rejected(dropped: dict[str, bytes]) -> None:
 
 @QUICK
 @given(suffixes, contents)
-def test_every_character_of_a_story_is_kept_or_its_removal_is_told(suffix: str, content: bytes) -> None:
+def test_every_character_of_a_story_is_kept_or_its_removal_is_recorded(suffix: str, content: bytes) -> None:
     for line in read(f"any{suffix}", content):
         if isinstance(line, Record):
             _check_characters(line)
@@ -131,8 +131,8 @@ def test_cleaning_wrapped_text_twice_changes_nothing_and_keeps_every_letter(
 
 @QUICK
 @given(st.text(max_size=1500), st.integers(1, 200), st.sampled_from(["en", "de", "und"]))
-def test_windows_are_the_whole_text(text: str, most_tokens: int, language: str) -> None:
-    windows = cut(text, most_tokens, language)
+def test_windows_are_the_whole_text(text: str, max_tokens: int, language: str) -> None:
+    windows = cut_windows(text, max_tokens, language)
     assert "".join(windows) == text
     assert all(windows)
 

@@ -1,14 +1,14 @@
-"""What is read out of each format, in every encoding, and under which title."""
+"""The stories and titles read from each format and encoding."""
 
-# ruff: noqa: RUF001 - the unusual characters are what is tested
+# ruff: noqa: RUF001 - the tests need the unusual characters
 
 import codecs
 import json
 
 import pytest
 
-from stories.models import Record
-from stories.readers import readers
+from stories.formats.detection import readers
+from stories.records import Record
 from tests.unit.stories.material import only_record, prose, read, zipped
 
 ENGLISH = "“It’s a café,” she said — and the naïve old man, who hadn’t spoken since Tuesday, agreed with her…"

@@ -1,4 +1,4 @@
-"""The report as a page: every figure is the JSON's, and nothing a file is called can do anything in it."""
+"""The report's page shows the figures of the JSON, and no file name can inject anything."""
 
 import base64
 import hashlib
@@ -10,11 +10,27 @@ from typing import get_args
 import pytest
 from selectolax.lexbor import LexborHTMLParser
 
-from stories.models import Change, ChangeKind, Cleaning, DataReport, Duplicate, Outcomes, Record, Reject
-from stories.report import figures, to_html
-from stories.report.words import CHANGES, counted, language, minutes, month, shown
-from stories.summary import CleaningTally, lengths, outcomes
-from stories.verdict import CLEAR_CHANGE_WORDS, PLENTY_WORDS, grade
+from stories.records import Change, ChangeKind, Record, Reject
+from stories.report import report_page
+from stories.report.data_report import (
+    Cleaning,
+    CleaningTally,
+    DataReport,
+    Duplicate,
+    Outcomes,
+    count_outcomes,
+    measure_lengths,
+)
+from stories.report.formatting import (
+    CHANGES,
+    count_noun,
+    format_minutes,
+    format_month,
+    language_name,
+    safe_text,
+)
+from stories.report.report_page import report_to_html
+from stories.report.verdict import CLEAR_CHANGE_WORDS, PLENTY_WORDS, grade_words
 from tests.unit.stories.material import Assembled, prose, read_all, zipped
 
 HOSTILE = (
@@ -62,7 +78,7 @@ def report(assembled: Callable[..., Assembled]) -> DataReport:
 
 
 class _Document(HTMLParser):
-    """Collects what a browser would act on."""
+    """Collects the elements and attributes that a browser would act on."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -82,7 +98,7 @@ def _text(html: str) -> str:
 
 
 def test_hostile_names_are_only_ever_text(report: DataReport) -> None:
-    html = to_html(report)
+    html = report_to_html(report)
     document = _Document(html)
     assert not {"script", "img", "iframe", "object", "embed", "link", "a", "base", "form"} & set(
         document.tags
@@ -92,13 +108,13 @@ def test_hostile_names_are_only_ever_text(report: DataReport) -> None:
     for name in HOSTILE[:-1]:
         assert name in text
     assert "49.txt" not in text
-    assert shown(HOSTILE[-1]) in text
+    assert safe_text(HOSTILE[-1]) in text
     assert not set("\u202e\x00\x1b") & set(html)
     html.encode()  # no half of a surrogate pair either
 
 
 def test_nothing_is_loaded_and_the_policy_forbids_it(report: DataReport) -> None:
-    html = to_html(report)
+    html = report_to_html(report)
     loaded = [
         value for name, value in _Document(html).attributes if name in {"href", "src", "xlink:href", "action"}
     ]
@@ -113,38 +129,38 @@ def test_nothing_is_loaded_and_the_policy_forbids_it(report: DataReport) -> None
 
 
 def test_the_figures_are_those_of_the_json(report: DataReport) -> None:
-    text = _text(to_html(report))
+    text = _text(report_to_html(report))
     assert " ".join(report.verdict.split()) in text
     assert f"{report.files} files looked at" in text or f"files looked at {report.files}" in text
     for figure in (report.words, report.stories, report.lengths.median, report.lengths.longest):
         assert f"{figure:,}" in text
     for amount in (report.cost_estimate_usd, report.cost_estimate_spot_usd, report.cost_at_most_usd):
         assert f"${amount:.2f}" in text
-    assert minutes(report.training_minutes_estimate) in text
-    assert month(report.price_date) in text
+    assert format_minutes(report.training_minutes_estimate) in text
+    assert format_month(report.price_date) in text
     for size in report.split.values():
         assert f"{size.words:,}" in text
     for code, words in report.languages_words.items():
-        assert language(code) in text
+        assert language_name(code) in text
         assert f"{words:,}" in text
     for reject in report.rejected:
-        assert shown(reject.cure) in text
+        assert safe_text(reject.cure) in text
     assert f"{report.outcomes.rejected} could not be used" in text
     assert f"{report.outcomes.partly} used in part" in text
-    assert f"{report.outcomes.repeated} say what another file says" in text
+    assert f"{report.outcomes.repeated} repeat another file" in text
 
 
-def test_no_word_of_the_trade_is_used(report: DataReport) -> None:
-    text = _text(to_html(report)).lower()
+def test_the_page_has_no_technical_terms(report: DataReport) -> None:
+    text = _text(report_to_html(report)).lower()
     for word in ("token", "perplexity", "epoch", "hyperparameter", "lora", "shingle", "minhash", "dataset"):
         assert word not in text
 
 
 def test_an_empty_folder_and_one_with_too_little_have_a_page(assembled: Callable[..., Assembled]) -> None:
     empty, _ = assembled([])
-    assert "There were no files." in _text(to_html(empty))
+    assert "There were no files." in _text(report_to_html(empty))
     little, _ = assembled(read_all({"one.txt": prose(1).encode()}))
-    text = _text(to_html(little))
+    text = _text(report_to_html(little))
     assert "Not enough stories yet" in text
     assert "4,400 more words" in text
     assert "$" not in text
@@ -170,7 +186,7 @@ def test_thousands_of_faults_make_a_page_that_can_be_read() -> None:
             "price_date": "2026-09",
         }
     )
-    html = to_html(report)
+    html = report_to_html(report)
     assert html.count("It is no text.") == 1
     assert "5,000 files" in html
     assert "and 4,900 more" in html
@@ -189,10 +205,10 @@ def test_thousands_of_faults_make_a_page_that_can_be_read() -> None:
     ],
 )
 def test_grades(words: int, minimum: int, expected: tuple[str, int]) -> None:
-    assert grade(words, minimum) == expected
+    assert grade_words(words, minimum) == expected
 
 
-def test_too_little_says_what_to_expect_and_how_much_to_add(assembled: Callable[..., Assembled]) -> None:
+def test_the_verdict_of_too_little_text_gives_the_missing_words(assembled: Callable[..., Assembled]) -> None:
     files = {f"tale-of-{chr(97 + number)}.txt": prose(number).encode() for number in range(10)}
     report, _ = assembled(read_all(files))
     assert report.grade == "too little"
@@ -202,39 +218,39 @@ def test_too_little_says_what_to_expect_and_how_much_to_add(assembled: Callable[
 
 def test_the_scale_points_into_the_grade(report: DataReport) -> None:
     for words in (0, 2500, 4999, 5000, 24_999, 25_000, 99_999, 100_000, 5_000_000):
-        scale = figures.scale(report.model_copy(update={"words": words, "minimum_words": 5000}))
+        scale = report_page.grade_scale(report.model_copy(update={"words": words, "minimum_words": 5000}))
         zone = scale.zones[int(scale.place * len(scale.zones) / 100)]
-        assert zone.grade == grade(words, 5000)[0]
-    high = figures.scale(report.model_copy(update={"words": 40_000, "minimum_words": 50_000}))
+        assert zone.grade == grade_words(words, 5000)[0]
+    high = report_page.grade_scale(report.model_copy(update={"words": 40_000, "minimum_words": 50_000}))
     assert [zone.grade for zone in high.zones] == ["far too little", "enough", "plenty"]
 
 
-def test_every_stretch_of_a_bar_can_be_seen_and_they_fill_it() -> None:
-    shares = figures.outcome_shares(Outcomes(used=100_000, partly=0, repeated=1, rejected=2))
+def test_all_segments_of_a_bar_are_visible_and_fill_it() -> None:
+    shares = report_page.outcome_shares(Outcomes(used=100_000, partly=0, repeated=1, rejected=2))
     assert [share.value for share in shares] == [100_000, 1, 2]
     assert min(share.width for share in shares) > 0.5
     assert sum(share.width for share in shares) == pytest.approx(100, abs=0.01)
-    assert figures.outcome_shares(Outcomes()) == ()
+    assert report_page.outcome_shares(Outcomes()) == ()
 
 
 def test_each_file_has_one_outcome() -> None:
     one, two, three, four = (("a", ""), ("b", ""), ("c", ""), ("d", ""))
-    found = outcomes({one, two, three, four}, {one, two, three}, {one, two}, {two, four})
+    found = count_outcomes({one, two, three, four}, {one, two, three}, {one, two}, {two, four})
     assert found == Outcomes(used=1, partly=1, repeated=1, rejected=1)
 
 
 def test_lengths_cover_all_stories_without_gaps() -> None:
-    found = lengths([10, 99, 100, 1200, 700_000])
+    found = measure_lengths([10, 99, 100, 1200, 700_000])
     assert (found.shortest, found.median, found.longest) == (10, 100, 700_000)
     assert sum(each.stories for each in found.ranges) == 5
     assert (found.ranges[0].from_words, found.ranges[0].stories) == (0, 2)
     assert found.ranges[-1].to_words is None
     for one, following in zip(found.ranges, found.ranges[1:], strict=False):
         assert one.to_words == following.from_words
-    assert lengths([]).ranges == ()
+    assert measure_lengths([]).ranges == ()
 
 
-def test_changes_add_up_whatever_their_order() -> None:
+def test_changes_add_up_in_any_order() -> None:
     records = [_changed("b.txt", 2), _changed("a.txt", 1), _changed("c.txt", 3)]
     summed = []
     for order in (records, records[::-1]):
@@ -264,16 +280,16 @@ def _changed(key: str, places: int) -> Record:
     )
 
 
-def test_every_kind_of_change_has_its_words() -> None:
+def test_every_kind_of_change_has_a_description() -> None:
     assert set(CHANGES) == set(get_args(ChangeKind)) - {"title"}
 
 
-def test_numbers_and_names_are_said_as_people_say_them() -> None:
-    assert counted(1, "story", "stories") == "1 story"
-    assert counted(1234, "word") == "1,234 words"
-    assert minutes(0.2) == "1 min"
-    assert minutes(95.4) == "1 h 35 min"
-    assert minutes(120) == "2 h"
-    assert language("de") == "German"
-    assert language("und") == "Could not tell"
-    assert month("2026-09") == "September 2026"
+def test_numbers_and_names_are_formatted_for_people() -> None:
+    assert count_noun(1, "story", "stories") == "1 story"
+    assert count_noun(1234, "word") == "1,234 words"
+    assert format_minutes(0.2) == "1 min"
+    assert format_minutes(95.4) == "1 h 35 min"
+    assert format_minutes(120) == "2 h"
+    assert language_name("de") == "German"
+    assert language_name("und") == "Could not tell"
+    assert format_month("2026-09") == "September 2026"

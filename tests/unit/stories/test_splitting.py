@@ -1,11 +1,11 @@
-"""What is trained on and what is held out never share a story, and hardly move when stories are added."""
+"""Training and held-out parts share no story, and hardly change when stories are added."""
 
 import json
 from collections.abc import Callable
 
 import pytest
 
-from stories.splitting import draw
+from stories.dataset.splitting import hash_fraction
 from tests.unit.stories.material import Assembled, Files, prose, read_all
 
 Assemble = Callable[..., Assembled]
@@ -57,7 +57,7 @@ def test_about_a_tenth_of_thirty_two_stories_is_tested_on(assembled: Assemble) -
     assert 1 <= report.split["validation"].stories <= 4
 
 
-def test_hardly_a_story_changes_sides_when_stories_are_added(assembled: Assemble) -> None:
+def test_few_stories_change_sides_when_stories_are_added(assembled: Assemble) -> None:
     _, before = assembled(read_all(_short_stories(150, words=60)))
     _, after = assembled(read_all(_short_stories(160, words=60)))
     moved = _ids(before["train"]) & _ids(after["test"])
@@ -65,9 +65,9 @@ def test_hardly_a_story_changes_sides_when_stories_are_added(assembled: Assemble
     assert len(_ids(before["test"]) & _ids(after["train"])) <= 1
 
 
-def test_lots_are_even() -> None:
-    lots = [draw(f"story {number}") for number in range(4000)]
-    assert sum(lot < 0.125 for lot in lots) == pytest.approx(500, abs=70)
+def test_hash_fractions_are_even() -> None:
+    fractions = [hash_fraction(f"story {number}") for number in range(4000)]
+    assert sum(fraction < 0.125 for fraction in fractions) == pytest.approx(500, abs=70)
 
 
 def test_chapters_of_one_of_many_books_stay_together(assembled: Assemble) -> None:
@@ -85,7 +85,7 @@ def test_chapters_of_one_of_many_books_stay_together(assembled: Assemble) -> Non
     assert "gap" not in report.verdict
 
 
-def test_of_a_single_novel_the_last_chapters_are_held_out_after_a_gap(assembled: Assemble) -> None:
+def test_the_last_chapters_of_a_single_novel_are_held_out_after_a_gap(assembled: Assemble) -> None:
     report, parts = assembled(read_all(_novel(30)))
     numbers = {
         part: sorted(int(title.rsplit(" ", 1)[1]) for title in _titles(content))
@@ -98,7 +98,7 @@ def test_of_a_single_novel_the_last_chapters_are_held_out_after_a_gap(assembled:
     assert report.words - sum(size.words for size in report.split.values()) == 600
 
 
-def test_of_a_single_text_the_end_is_held_out(assembled: Assemble) -> None:
+def test_the_end_of_a_single_text_is_held_out(assembled: Assemble) -> None:
     text = prose(1, 12_000)
     report, parts = assembled(read_all({"novel.txt": text.encode()}))
     test = [json.loads(line)["messages"][-1]["content"] for line in parts["test"].splitlines()]
@@ -118,7 +118,7 @@ def test_a_novel_beside_short_stories_gives_its_end(assembled: Assemble) -> None
 
 
 @pytest.mark.parametrize("files", [{}, _short_stories(1, 20), _short_stories(2, 30), _short_stories(4, 40)])
-def test_too_little_text_is_said_and_not_split_by_force(assembled: Assemble, files: Files) -> None:
+def test_too_little_text_is_reported_and_not_split(assembled: Assemble, files: Files) -> None:
     report, _ = assembled(read_all(files))
     assert not report.enough
     assert "needs at least 5,000" in report.verdict

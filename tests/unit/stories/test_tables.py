@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from stories.models import Record, Reject
+from stories.records import Record, Reject
 from tests.unit.stories.material import Lines, only_record, only_reject, prose, read
 
 STORY, OTHER = prose(1, 150), prose(2, 150)
@@ -137,7 +137,7 @@ def test_two_turns_of_one_side_are_joined() -> None:
     ]
 
 
-def test_a_row_that_goes_wrong_costs_itself_and_says_where() -> None:
+def test_a_damaged_row_is_rejected_with_its_line() -> None:
     good = STORY.replace("\n\n", " ")
     content = f'title,text\nA,"{good}\nB,"say ""{good}"""\nC,"he said "no" to {good}"\nD,{good}\n'
     lines = read("a.csv", content.encode())
@@ -148,14 +148,14 @@ def test_a_row_that_goes_wrong_costs_itself_and_says_where() -> None:
     assert [line.entry for line in lines if isinstance(line, Reject)] == ["line 2", "line 4"]
 
 
-def test_what_a_row_that_is_not_used_held_is_counted() -> None:
+def test_the_characters_of_unused_rows_are_counted() -> None:
     line = json.dumps({"wat": STORY})
     assert only_reject(read("a.jsonl", line.encode())).characters == len(line)
     row = f"{STORY.replace(chr(10), ' ')},b,c\n"
     assert only_reject(read("a.csv", f"text,note\n{row}".encode())).characters == len(row)
 
 
-def test_many_bad_quotation_marks_do_not_take_for_ever() -> None:
+def test_many_bad_quotation_marks_are_handled_quickly() -> None:
     lines = read("a.csv", b"title,text\n" + b'A,"never closed\n' * 20_001)
     assert lines
     assert all(isinstance(line, Reject) for line in lines)

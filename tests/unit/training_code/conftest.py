@@ -11,16 +11,19 @@ from typing import Any
 import pytest
 import torch
 
+from storyloom_jobs.artifacts import MODEL_ARCHIVE
+from storyloom_jobs.container import TrainingPaths
 from tests.unit.tiny_model import chat_example, save_tiny_model, write_examples
-from training_code.archives import MODEL_ARCHIVE
-from training_code.container import TrainingPaths
+
+CODE = Path(__file__).resolve().parents[3] / "training_code"
+"""The jobs' `code` channel."""
 
 TALES = ["the sea took the bell and the bell sang on " * n for n in range(1, 4)]
 
 
 @dataclass
 class Job:
-    """What stands for `/opt/ml` in a test."""
+    """Replaces `/opt/ml` in a test."""
 
     root: Path
 
@@ -67,7 +70,7 @@ def make_job(root: Path, base_model: Path) -> Job:
 
 
 def archive_model(model: Path, into: Path) -> None:
-    """Leave the archive that SageMaker makes of a training job's model folder."""
+    """Write the archive that SageMaker makes of a training job's model folder."""
     into.mkdir(parents=True, exist_ok=True)
     with tarfile.open(into / MODEL_ARCHIVE, "w:gz") as archive:
         for path in sorted(model.iterdir()):
@@ -88,5 +91,5 @@ def _own_signal_handler() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
-    """Products this small are slower on two threads, and far slower where another process has the core."""
+    """Use one thread, because products this small are slower on two."""
     torch.set_num_threads(1)

@@ -24,12 +24,12 @@ from transformers import (
 )
 
 from stacks.catalogue import CATALOGUE
+from storyloom_jobs.container import ProcessingPaths
+from storyloom_jobs.evaluation import job as evaluation_job
+from storyloom_jobs.evaluation.job import evaluate
+from storyloom_jobs.training.job import train
 from tests.unit.tiny_model import VOCABULARY, chat_example, tiny_tokenizer, write_examples
 from tests.unit.training_code.conftest import SMALL, TALES, Job, archive_model
-from training_code import evaluate as job_module
-from training_code.container import ProcessingPaths
-from training_code.evaluate import evaluate
-from training_code.train import train
 
 SHAPE: dict[str, Any] = {
     "vocab_size": VOCABULARY,
@@ -108,13 +108,13 @@ BUILT: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
 }
 
 
-def test_every_model_of_the_catalogue_is_one_of_these() -> None:
+def test_every_model_of_the_catalogue_has_a_tiny_model() -> None:
     assert sorted(name for _, names in BUILT.values() for name in names) == sorted(CATALOGUE)
 
 
 @pytest.mark.aws_fact
 @pytest.mark.parametrize("kind", BUILT)
-def test_it_trains_is_scored_and_is_merged(
+def test_each_architecture_is_trained_scored_and_merged(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(0)
@@ -137,7 +137,7 @@ def test_it_trains_is_scored_and_is_merged(
     (inputs / "train").symlink_to(data / "train")
     archive_model(job.root / "model", inputs / "candidate")
     (inputs / "model").symlink_to(base)
-    monkeypatch.setitem(job_module.WRITING_SECONDS, "cpu", 0.2)
+    monkeypatch.setitem(evaluation_job.GENERATION_SECONDS, "cpu", 0.2)
     paths = ProcessingPaths.from_environment({"LOCAL_AWS_PROCESSING_ROOT": str(tmp_path / "processing")})
     assert evaluate(paths) == 0
     scores = json.loads((paths.output / "evaluation.json").read_text())

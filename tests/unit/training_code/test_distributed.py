@@ -1,4 +1,4 @@
-"""Several real processes, which meet as SageMaker's would, train the same adapter as one."""
+"""Several real processes, started as SageMaker starts them, train the same adapter as one."""
 
 import json
 import os
@@ -15,23 +15,21 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from tests.unit.training_code.conftest import SMALL, Job, make_job
-from training_code import processors
-from training_code import train as script
-from training_code.container import TERMINATED, JobError, run_job
-from training_code.data import TokenSequence
-from training_code.distributed import Team
-from training_code.hyperparameters import Sharding
-from training_code.launch import Cluster
-from training_code.machine import Machine
-from training_code.sharding import is_needed, with_others
-from training_code.train import train
+from storyloom_jobs.container import TERMINATED, JobError, run_job
+from storyloom_jobs.cpu import resources
+from storyloom_jobs.hardware import MachineShare
+from storyloom_jobs.hyperparameters import Sharding
+from storyloom_jobs.tokenization import TokenSequence
+from storyloom_jobs.training.distributed import ProcessGroup, needs_sharding, with_sharded_memory
+from storyloom_jobs.training.job import train
+from storyloom_jobs.training.launcher import Cluster
+from tests.unit.training_code.conftest import CODE, SMALL, Job, make_job
 
 GIB = 1024**3
 
 
 def started(job: Job, hosts: tuple[str, ...], current: str, processes: int) -> subprocess.Popen[str]:
-    """`train.py` as SageMaker starts it on one instance."""
+    """Start `train.py` as SageMaker does on one instance."""
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(job.root),
@@ -42,7 +40,7 @@ def started(job: Job, hosts: tuple[str, ...], current: str, processes: int) -> s
         "SM_NUM_GPUS": str(processes),
     }
     return subprocess.Popen(
-        [sys.executable, str(script.__file__)],
+        [sys.executable, str(CODE / "train.py")],
         env=environment,
         cwd=job.root,
         stdout=subprocess.PIPE,
@@ -52,7 +50,7 @@ def started(job: Job, hosts: tuple[str, ...], current: str, processes: int) -> s
 
 
 def ended(process: subprocess.Popen[str], code: int = 0) -> str:
-    """All it said; it must end with this exit code."""
+    """Wait for the process, check its exit code, and return its output."""
     output, _ = process.communicate(timeout=600)
     assert process.returncode == code, output
     return output
@@ -60,7 +58,7 @@ def ended(process: subprocess.Popen[str], code: int = 0) -> str:
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory, base_model: Path) -> Job:
-    """The same training by one process."""
+    """The same training in one process."""
     job = make_job(tmp_path_factory.mktemp("alone") / "ml", base_model)
     assert run_job(lambda: train(job.paths, time.monotonic()), job.paths.failure) == 0
     return job
@@ -80,7 +78,7 @@ def assert_same_curve(job: Job, alone: Job) -> None:
         torch.testing.assert_close(ours[name], value, rtol=1e-2, atol=1e-3)
 
 
-def test_two_instances_learn_what_one_does(tmp_path: Path, base_model: Path, alone: Job) -> None:
+def test_two_instances_train_the_same_adapter_as_one(tmp_path: Path, base_model: Path, alone: Job) -> None:
     hosts = ("127.0.0.1", "localhost")  # two names of this machine that it can find
     jobs = [make_job(tmp_path / host, base_model) for host in hosts]
     processes = [started(job, hosts, host, 1) for job, host in zip(jobs, hosts, strict=True)]
@@ -92,16 +90,16 @@ def test_two_instances_learn_what_one_does(tmp_path: Path, base_model: Path, alo
 
 
 def logits(base_model: Path, job: Job | None) -> torch.Tensor:
-    """What one process makes of the base, with the job's adapter opened by plain peft."""
+    """Compute logits in one process, with the job's adapter loaded by plain peft."""
     model: Any = AutoModelForCausalLM.from_pretrained(base_model, dtype=torch.float32)
     if job is not None:
         model = PeftModel.from_pretrained(model, job.root / "model")
     with torch.no_grad():
-        said: torch.Tensor = model.eval()(input_ids=torch.arange(5, 45)[None]).logits
-    return said
+        result: torch.Tensor = model.eval()(input_ids=torch.arange(5, 45)[None]).logits
+    return result
 
 
-def test_with_a_divided_base_all_stop_at_the_same_step_and_go_on_to_the_same_adapter(
+def test_with_a_sharded_base_all_stop_at_the_same_step_and_resume_to_the_same_adapter(
     job: Job, base_model: Path, alone: Job
 ) -> None:
     job.settings(**SMALL, epochs=3, sharding="full")
@@ -114,9 +112,9 @@ def test_with_a_divided_base_all_stop_at_the_same_step_and_go_on_to_the_same_ada
     stopped_at = job.result()["steps"]
     assert job.result()["ended_by"] == "stopped" and 3 <= stopped_at < alone.result()["steps"]
     rest = ended(started(job, ("algo-1",), "algo-1", 2))
-    assert f"Going on from step {stopped_at} " in rest
+    assert f"Resuming from step {stopped_at} " in rest
     assert job.result()["processes"] == 2 and job.result()["sharded"]
-    assert rest.count(f"progress step={stopped_at + 1} ") == 1, "one of them speaks for all"
+    assert rest.count(f"progress step={stopped_at + 1} ") == 1, "only the main process logs"
     assert_same_curve(job, alone)
     opened, expected, bare = (logits(base_model, of) for of in (job, alone, None))
     learnt = float((expected - bare).norm())
@@ -124,13 +122,21 @@ def test_with_a_divided_base_all_stop_at_the_same_step_and_go_on_to_the_same_ada
     assert float((opened - expected).norm()) < 0.05 * learnt
 
 
-def test_what_is_wrong_is_said_once(job: Job) -> None:
+def test_the_launcher_starts_without_the_libraries_that_take_seconds() -> None:
+    program = "import sys; import storyloom_jobs.training.launcher; print('torch' in sys.modules)"
+    found = subprocess.run(
+        [sys.executable, "-c", program], cwd=CODE, capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == "False"
+
+
+def test_an_error_of_all_processes_is_reported_once(job: Job) -> None:
     job.settings(**SMALL, epochs="lots")
     ended(started(job, ("algo-1",), "algo-1", 2), 1)
     assert "epochs is 'lots'" in job.paths.failure.read_text()
 
 
-def test_the_instances_are_those_that_sagemaker_names(job: Job) -> None:
+def test_the_instances_are_read_from_sagemakers_file(job: Job) -> None:
     assert not Cluster.read(job.paths, {"SM_NUM_GPUS": "0"}).needs_launcher
     job.paths.hyperparameters.with_name("resourceconfig.json").write_text(
         json.dumps(
@@ -171,19 +177,19 @@ def test_without_a_gpu_two_processes_share_the_processors(
     with (paths.base_model / "model.safetensors").open("wb") as file:
         file.truncate(megabytes * 2**20)
     cores, gibibytes = machine
-    monkeypatch.setattr(processors, "count", lambda: cores)
-    monkeypatch.setattr(processors, "memory", lambda: gibibytes * GIB)
+    monkeypatch.setattr(resources, "cpu_count", lambda: cores)
+    monkeypatch.setattr(resources, "memory_bytes", lambda: gibibytes * GIB)
     cluster = Cluster.read(paths, {"SM_NUM_GPUS": "0"})
     assert (cluster.processes, cluster.threads) == expected
     assert Cluster.read(paths, {"SM_NUM_GPUS": "1"}).processes == 1
 
 
-def test_a_share_has_every_row_once_and_about_as_many_tokens() -> None:
+def test_every_row_is_in_one_part_and_parts_have_about_as_many_tokens() -> None:
     rows = [TokenSequence((n,) * n, (True,) * n) for n in (50, 9, 30, 20, 11, 40)]
-    shares = [Team(rank, 3).share(rows) for rank in range(3)]
-    assert sorted(len(row) for share in shares for row in share) == [9, 11, 20, 30, 40, 50]
-    assert {sum(map(len, share)) for share in shares} <= set(range(49, 62))
-    assert Team().share(rows) is rows
+    parts = [ProcessGroup(rank, 3).local_rows(rows) for rank in range(3)]
+    assert sorted(len(row) for part in parts for row in part) == [9, 11, 20, 30, 40, 50]
+    assert {sum(map(len, part)) for part in parts} <= set(range(49, 62))
+    assert ProcessGroup().local_rows(rows) is rows
 
 
 @pytest.mark.parametrize(
@@ -197,12 +203,13 @@ def test_a_share_has_every_row_once_and_about_as_many_tokens() -> None:
         ("auto", 20 * GIB, "cuda", 4, True),
     ],
 )
-def test_the_base_is_divided_where_it_has_to_be(
+def test_the_base_is_sharded_if_it_does_not_fit_one_gpu(
     setting: Sharding, weights: int, kind: Any, size: int, needed: bool
 ) -> None:
-    assert is_needed(setting, weights, Machine(kind, 24 * GIB, False), Team(0, size)) is needed
+    machine = MachineShare(kind, 24 * GIB, False)
+    assert needs_sharding(setting, weights, machine, ProcessGroup(0, size)) is needed
 
 
-def test_a_divided_base_leaves_room() -> None:
-    machine = with_others(Machine("cuda", 24 * GIB, False), 16 * GIB, Team(0, 4))
-    assert machine.memory == 36 * GIB
+def test_a_sharded_base_frees_memory() -> None:
+    machine = with_sharded_memory(MachineShare("cuda", 24 * GIB, False), 16 * GIB, ProcessGroup(0, 4))
+    assert machine.memory_bytes == 36 * GIB

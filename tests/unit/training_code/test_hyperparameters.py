@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from training_code.container import JobError
-from training_code.hyperparameters import AUTO, Hyperparameters
+from storyloom_jobs.container import JobError
+from storyloom_jobs.hyperparameters import AUTO, Hyperparameters
 
 
 def test_strings_become_typed_values() -> None:
@@ -14,7 +14,7 @@ def test_strings_become_typed_values() -> None:
     assert (settings.epochs, settings.learning_rate, settings.precision) == (5, 3e-4, "bf16")
 
 
-def test_values_quoted_by_the_sagemaker_sdk_are_read() -> None:
+def test_values_quoted_by_the_sagemaker_sdk_are_parsed() -> None:
     assert Hyperparameters.from_strings({"precision": '"fp32"', "epochs": "2"}).precision == "fp32"
 
 
@@ -32,7 +32,7 @@ def test_values_quoted_by_the_sagemaker_sdk_are_read() -> None:
         ("seed", "auto", "seed is 'auto', it must be a whole number"),
     ],
 )
-def test_a_wrong_value_is_named_with_what_it_may_be(name: str, value: str, said: str) -> None:
+def test_a_wrong_value_is_named_with_the_allowed_ones(name: str, value: str, said: str) -> None:
     with pytest.raises(JobError) as caught:
         Hyperparameters.from_strings({name: value})
     assert said in str(caught.value)
@@ -43,7 +43,7 @@ def test_a_step_holds_a_row() -> None:
         Hyperparameters.from_strings({"batch_tokens": "100", "sequence_length": "512"})
 
 
-def test_what_is_auto_is_left_open_as_if_it_were_not_there() -> None:
+def test_auto_is_the_same_as_no_value() -> None:
     open_values = {"epochs": "auto", "learning_rate": '"auto"', "lora_rank": "auto", "quantization": "auto"}
     assert Hyperparameters.from_strings(open_values) == Hyperparameters()
     assert Hyperparameters().epochs == AUTO

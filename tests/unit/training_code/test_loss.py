@@ -7,15 +7,15 @@ import torch
 from torch.nn import functional
 from transformers import Gemma2Config, Gemma2ForCausalLM, MistralConfig, MistralForCausalLM
 
+from storyloom_jobs.hardware import PrecisionConfig
+from storyloom_jobs.hyperparameters import Hyperparameters
+from storyloom_jobs.lora_model import add_adapter, load_base
+from storyloom_jobs.loss import ChunkedLoss
+from storyloom_jobs.packed_attention import use_packed_attention
+from storyloom_jobs.tokenization import IGNORE_INDEX, TokenSequence, collate, in_batches
 from tests.unit.tiny_model import VOCABULARY, save_tiny_model
-from training_code.data import NOT_TAUGHT, TokenSequence, collate, in_batches
-from training_code.hyperparameters import Hyperparameters
-from training_code.loss import ChunkedLoss
-from training_code.model import add_adapter, load_base
-from training_code.packing import use_packed_attention
-from training_code.precision import Numerics
 
-CPU = Numerics(torch.device("cpu"), torch.float32)
+CPU = PrecisionConfig(torch.device("cpu"), torch.float32)
 
 
 def rows(count: int = 5, longest: int = 90) -> list[TokenSequence]:
@@ -66,21 +66,21 @@ def model(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 
 
 def one_by_one(model: Any) -> torch.Tensor:
-    """The mean token loss as plain transformers computes it, a row at a time."""
-    nats, taught = torch.zeros(()), 0
+    """Compute the mean token loss with plain transformers, a row at a time."""
+    nats, num_tokens = torch.zeros(()), 0
     for row in rows():
         tokens = torch.tensor([row.tokens])
-        labels = torch.where(torch.tensor([row.taught])[:, 1:], tokens[:, 1:], NOT_TAUGHT)
+        labels = torch.where(torch.tensor([row.loss_mask])[:, 1:], tokens[:, 1:], IGNORE_INDEX)
         logits = model(input_ids=tokens).logits[0, :-1]
-        nats = nats + functional.cross_entropy(logits, labels[0], ignore_index=NOT_TAUGHT, reduction="sum")
-        taught += int((labels != NOT_TAUGHT).sum())
-    return nats / taught
+        nats = nats + functional.cross_entropy(logits, labels[0], ignore_index=IGNORE_INDEX, reduction="sum")
+        num_tokens += int((labels != IGNORE_INDEX).sum())
+    return nats / num_tokens
 
 
 def test_packed_loss_and_gradient_are_those_of_each_row_s_whole_logits(
     model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training_code.loss.CHUNK_TOKENS", 16)
+    monkeypatch.setattr("storyloom_jobs.loss.CHUNK_TOKENS", 16)
     expected = one_by_one(model)
     torch.autograd.backward(expected)
     gradients = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
@@ -90,7 +90,7 @@ def test_packed_loss_and_gradient_are_those_of_each_row_s_whole_logits(
     losses = ChunkedLoss(model)
     batches = list(in_batches(rows(), 10_000 if packs else 0, CPU.device))
     loss = sum(
-        losses.backward(batch, divisor=sum(each.taught_tokens for each in batches)) for batch in batches
+        losses.backward(batch, divisor=sum(each.num_loss_tokens for each in batches)) for batch in batches
     )
 
     assert len(batches) == 1
@@ -101,25 +101,25 @@ def test_packed_loss_and_gradient_are_those_of_each_row_s_whole_logits(
             torch.testing.assert_close(parameter.grad, gradients[name], rtol=1e-4, atol=1e-6)
 
 
-def test_only_a_plain_head_is_applied_apart(tmp_path: Path) -> None:
+def test_only_a_separable_head_is_applied_in_chunks(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    assert ChunkedLoss(load_base(save_tiny_model(tmp_path), CPU))._head_is_plain
-    assert not ChunkedLoss(capped())._head_is_plain
+    assert ChunkedLoss(load_base(save_tiny_model(tmp_path), CPU))._is_head_separable
+    assert not ChunkedLoss(capped())._is_head_separable
 
 
-def test_another_story_beside_it_changes_a_story_s_loss_by_no_bit(model: Any) -> None:
-    """Nor does it receive any of its gradient: what is not seen cannot be pushed."""
+def test_a_packed_story_does_not_change_another_storys_loss_by_a_bit(model: Any) -> None:
+    """The gradients are equal as well."""
     assert use_packed_attention(model.get_base_model())
     first, second, *_ = rows()
-    other = TokenSequence(tuple(reversed(second.tokens)), second.taught)
-    alone = TokenSequence(second.tokens, (False,) * len(second))  # beside it, but not taught
+    other = TokenSequence(tuple(reversed(second.tokens)), second.loss_mask)
+    alone = TokenSequence(second.tokens, (False,) * len(second))  # packed beside it, but not in the loss
     losses = ChunkedLoss(model)
     beside = [
         collate([first, alone], CPU.device),
-        collate([first, replace(other, taught=alone.taught)], CPU.device),
+        collate([first, replace(other, loss_mask=alone.loss_mask)], CPU.device),
     ]
 
-    assert losses.total(beside[0]) == losses.total(beside[1])
+    assert losses.total_loss(beside[0]) == losses.total_loss(beside[1])
     gradients = []
     for batch in beside:
         model.zero_grad()
@@ -128,7 +128,7 @@ def test_another_story_beside_it_changes_a_story_s_loss_by_no_bit(model: Any) ->
     assert all(torch.equal(one, two) for one, two in zip(*gradients, strict=True))
 
 
-def test_long_rows_look_back_as_far_as_the_model_does(tmp_path: Path) -> None:
+def test_long_rows_use_the_models_sliding_window(tmp_path: Path) -> None:
     torch.manual_seed(0)
     config = MistralConfig(
         vocab_size=VOCABULARY,
@@ -144,10 +144,10 @@ def test_long_rows_look_back_as_far_as_the_model_does(tmp_path: Path) -> None:
     expected = float(one_by_one(model))
     assert use_packed_attention(model.get_base_model())
     batch = collate(rows(), CPU.device)
-    assert ChunkedLoss(model).total(batch) / batch.taught_tokens == pytest.approx(expected, rel=1e-5)
+    assert ChunkedLoss(model).total_loss(batch) / batch.num_loss_tokens == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_model_with_an_attention_of_its_own_keeps_it() -> None:
+def test_a_model_with_its_own_attention_keeps_it() -> None:
     model = capped(attention_cap=0.01)
     model.set_attn_implementation("eager")
     before = model.config._attn_implementation

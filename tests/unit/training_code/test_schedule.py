@@ -2,8 +2,8 @@ import time
 
 import pytest
 
-from training_code.hyperparameters import Hyperparameters
-from training_code.schedule import (
+from storyloom_jobs.hyperparameters import Hyperparameters
+from storyloom_jobs.training.schedule import (
     TimeBudget,
     affordable_steps,
     checkpoint_interval,
@@ -12,7 +12,7 @@ from training_code.schedule import (
 )
 
 
-def test_the_rate_rises_over_the_warm_up_and_falls_to_nothing() -> None:
+def test_the_rate_rises_over_the_warm_up_and_falls_to_zero() -> None:
     settings = Hyperparameters(learning_rate=1.0, warmup_fraction=0.1)
     rates = [learning_rate(step, 100, settings) for step in range(101)]
     assert rates[:10] == pytest.approx([0.1 * n for n in range(1, 11)])
@@ -21,7 +21,7 @@ def test_the_rate_rises_over_the_warm_up_and_falls_to_nothing() -> None:
     assert rates[100] == pytest.approx(0.0, abs=1e-9)
 
 
-def test_steps_are_cut_to_the_time_there_is() -> None:
+def test_steps_are_reduced_to_the_time_left() -> None:
     assert affordable_steps(100, 3, seconds_per_step=2.0, seconds_left=20.0) == 13
     assert affordable_steps(100, 3, seconds_per_step=2.0, seconds_left=9999.0) == 100
     assert affordable_steps(100, 3, seconds_per_step=2.0, seconds_left=-5.0) == 4
@@ -31,7 +31,7 @@ def test_steps_are_cut_to_the_time_there_is() -> None:
     ("total", "step_seconds", "validation_seconds", "interval"),
     [(1000, 1.0, 0.1, 125), (30, 5.0, 7.5, 15), (30, 5.0, 100.0, 30), (3, 5.0, 0.1, 1)],
 )
-def test_validations_take_their_share_and_come_at_least_once(
+def test_validations_take_their_share_of_the_time_and_happen_at_least_once(
     total: int, step_seconds: float, validation_seconds: float, interval: int
 ) -> None:
     assert validation_interval(total, step_seconds, validation_seconds, share=0.1) == interval
@@ -43,7 +43,7 @@ def test_time_of_earlier_attempts_counts() -> None:
     assert budget.left() == pytest.approx(28, abs=1)
 
 
-def test_checkpoints_come_often_enough_for_a_short_run_and_not_too_often_for_a_long_one() -> None:
+def test_the_checkpoint_interval_has_a_minimum_and_a_maximum() -> None:
     assert checkpoint_interval(Hyperparameters(max_seconds=60)) == 30
     assert checkpoint_interval(Hyperparameters(max_seconds=14_400)) == 300
     assert checkpoint_interval(Hyperparameters(checkpoint_seconds=5)) == 5

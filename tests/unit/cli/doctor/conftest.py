@@ -12,9 +12,8 @@ import pytest
 from botocore.stub import Stubber
 
 from cli.doctor.aws_account import AwsAccount
-from cli.doctor.examination import Check, Examination
+from cli.doctor.examination import Check, Examination, run_all
 from cli.doctor.findings import Finding
-from cli.doctor.runner import run
 from stacks.settings import Settings
 
 CHECKOUT = Path(__file__).resolve().parents[4]
@@ -104,5 +103,5 @@ def examination(aws: StubbedAccount | None, **settings: Any) -> Examination:
 
 def found(check: Any, looked_at: Examination, permissions: tuple[str, ...] = ()) -> dict[str, Finding]:
     """What a check finds, by subject, as the command has it run."""
-    (result,) = run([Check("a_check", "Group", "A check", check, permissions)], looked_at)
+    (result,) = run_all([Check("a_check", "Group", "A check", check, permissions)], looked_at)
     return {finding.subject: finding for finding in result.findings}

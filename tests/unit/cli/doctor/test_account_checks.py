@@ -11,9 +11,8 @@ import pytest
 from cli.doctor import region_checks
 from cli.doctor.bootstrap_checks import bootstrap, may_deploy
 from cli.doctor.cost_checks import costs
-from cli.doctor.lambda_checks import concurrency
-from cli.doctor.page_checks import cloudfront
-from stories.estimate import AT_REST_USD
+from cli.doctor.region_checks import cloudfront, concurrency
+from stories.dataset.training_plan import AT_REST_USD
 from tests.unit.cli.doctor.conftest import ACCOUNT, REGION, StubbedAccount, examination, found
 
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/cdk-hnb659fds-deploy-role-{ACCOUNT}-{REGION}"

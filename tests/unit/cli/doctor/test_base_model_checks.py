@@ -78,7 +78,7 @@ def test_a_gated_model_is_asked_for_with_the_token_of_the_secret(aws: StubbedAcc
 @pytest.mark.parametrize(
     ("status", "expected", "said"),
     [
-        (401, "fault", "does not know the token"),
+        (401, "fault", "does not accept the token"),
         (403, "fault", "licence is not accepted"),
         (404, "fault", "Hugging Face has no meta-llama/Llama-3.2-3B-Instruct at"),
         (429, "warning", "could not be checked"),
@@ -100,7 +100,7 @@ def test_what_the_hub_answers_to_a_token_is_told_apart(
 def test_a_model_that_nobody_gets_without_a_token_is_a_cross(hub: Hub, status: int) -> None:
     hub.status = status
     (finding,) = found(base_model, examination(None, base_model="someone/private-1b")).values()
-    assert finding.status == "fault" and "to nobody without a token" in finding.message
+    assert finding.status == "fault" and "requires a token" in finding.message
 
 
 @pytest.mark.parametrize(

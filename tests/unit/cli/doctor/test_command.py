@@ -15,11 +15,10 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.app import app
-from cli.app_context import ContextError, read_context
+from cli.aws.context import ContextError, read_context
 from cli.doctor.all_checks import ALL_PERMISSIONS, CHECKS, GROUPS
-from cli.doctor.findings import Finding
-from cli.doctor.findings_report import SCHEMA
-from cli.doctor.settings_checks import examine
+from cli.doctor.findings import SCHEMA, Finding
+from cli.doctor.settings_checks import read_settings_for_checks
 from tests.unit.cli.doctor.conftest import CHECKOUT
 
 PAGE = CHECKOUT / "docs" / "deploying.md"
@@ -87,7 +86,7 @@ def test_the_table_has_a_mark_and_a_cure_and_says_what_it_comes_to() -> None:
     assert done.returncode == 1
     assert "✗ Region: 'eu-west-11' is not a region" in done.stdout
     assert "→ Did you mean eu-west-1" in done.stdout
-    assert "The account was not looked at. Mend the crosses first" in done.stdout
+    assert "The account was not checked. Fix the crosses first" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -127,7 +126,7 @@ def _statuses(found: list[Finding]) -> list[tuple[str, str]]:
 
 def test_every_wrong_setting_is_a_cross_and_the_others_are_still_looked_at(checkout: Path) -> None:
     overrides = {"spot": "perhaps", "hosting_instance": "ml.p3.2xlarge", "quiet_secs": "5", "name": "tales"}
-    looked_at, findings = examine(checkout, overrides)
+    looked_at, findings = read_settings_for_checks(checkout, overrides)
     assert sorted(_statuses(findings)) == [
         ("fault", "hosting_instance"),
         ("fault", "quiet_secs"),
@@ -139,7 +138,7 @@ def test_every_wrong_setting_is_a_cross_and_the_others_are_still_looked_at(check
 
 
 def test_a_model_that_cannot_be_used_is_a_cross(checkout: Path) -> None:
-    _, findings = examine(checkout, {"base_model": "llama-3.2-3b"})
+    _, findings = read_settings_for_checks(checkout, {"base_model": "llama-3.2-3b"})
     assert ("fault", "base_model") in _statuses(findings), "it is gated, and no secret is named"
     assert all("secretsmanager" in finding.cure for finding in findings)
 
@@ -160,7 +159,7 @@ def test_a_cdk_json_that_cannot_be_read_is_one_cross(checkout: Path, content: An
     file.unlink() if content is None else file.write_bytes(
         content if isinstance(content, bytes) else content.encode()
     )
-    looked_at, (finding,) = examine(checkout, {})
+    looked_at, (finding,) = read_settings_for_checks(checkout, {})
     assert (finding.status, finding.subject) == ("fault", "cdk.json")
     assert said in finding.message and finding.cure
     assert "base_model" in looked_at.wrong_settings, "nothing is said of settings that were not read"

@@ -16,8 +16,8 @@ from botocore.exceptions import (
     UnauthorizedSSOTokenError,
 )
 
-from cli import aws_target
-from cli.aws_region import REGION_VARIABLES
+from cli.aws import target as aws_target
+from cli.aws.target import REGION_VARIABLES
 from cli.doctor.credential_checks import SignInFailed, sign_in
 
 
@@ -95,8 +95,8 @@ def test_the_root_user_works_and_is_advised_against(monkeypatch: pytest.MonkeyPa
             "Credentials",
             "expired",
         ),
-        (refused("InvalidClientTokenId"), "Credentials", "does not know these credentials"),
-        (refused("UnrecognizedClientException"), "Credentials", "does not know these credentials"),
+        (refused("InvalidClientTokenId"), "Credentials", "does not accept these credentials"),
+        (refused("UnrecognizedClientException"), "Credentials", "does not accept these credentials"),
         (
             refused("SignatureDoesNotMatch", "The request signature we calculated"),
             "Credentials",
@@ -112,12 +112,12 @@ def test_the_root_user_works_and_is_advised_against(monkeypatch: pytest.MonkeyPa
         (
             EndpointConnectionError(endpoint_url="https://sts.eu-west-1.amazonaws.com"),
             "Network",
-            "does not answer",
+            "cannot be reached",
         ),
         (
             SSLError(endpoint_url="https://sts", error=OSError("certificate verify failed")),
             "Network",
-            "does not answer",
+            "cannot be reached",
         ),
     ],
 )

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cli.doctor.quota_checks import HeldQuota, instance_quotas, request_increase
-from cli.doctor.quota_requests import request_missing
+from cli.doctor.quota_checks import HeldQuota, instance_quotas, request_increase, request_missing
 from stacks.quotas import needed
 from stacks.settings import Settings
 from tests.unit.cli.doctor.conftest import StubbedAccount, examination, found

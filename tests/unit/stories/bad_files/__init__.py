@@ -1,4 +1,4 @@
-"""Files that people really drop, with everything that can be wrong with them, and what must come of each."""
+"""A table of bad and odd files as people upload them, with the expected result of each."""
 
 from tests.unit.stories.bad_files.archives import ARCHIVES
 from tests.unit.stories.bad_files.documents import DOCUMENTS, WRONG_ENDINGS

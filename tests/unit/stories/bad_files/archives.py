@@ -1,4 +1,4 @@
-"""Zips, and what may hide in them."""
+"""Bad and odd zips."""
 
 import json
 import stat
@@ -13,7 +13,7 @@ from tests.unit.stories.material import prose, zipped
 
 def _entry(name: str | zipfile.ZipInfo, content: bytes) -> Callable[[], bytes]:
     def make() -> bytes:
-        # So many bytes that do not compress that the archive as a whole is no bomb.
+        # Enough incompressible bytes that the archive as a whole does not count as a bomb.
         return zipped({name: content, "good.txt": prose(2, words=60_000).encode()})
 
     return make
@@ -26,7 +26,7 @@ def _link(name: str) -> zipfile.ZipInfo:
 
 
 def _patched_zip(directory_at: int, directory: bytes, local_at: int, local: bytes) -> bytes:
-    """Make a zip of one file and write over some bytes of its directory and of the file's own header."""
+    """Make a zip of one file and overwrite some bytes of its directory and of the file's header."""
     packed = bytearray(zipped({"story.txt": STORY.encode()}))
     start = packed.rindex(b"PK\x01\x02")
     packed[start + directory_at : start + directory_at + len(directory)] = directory
@@ -60,7 +60,7 @@ def _zip_with_damage() -> bytes:
 
 
 def _zip_of_overlapping_files() -> bytes:
-    """Make a zip that names one packed text 200 times, so that little unpacks to much."""
+    """Make a small zip that lists one packed text 200 times, so that it unpacks to a large size."""
     one = zipped({"00000.txt": b"a" * 900_000})
     directory = one.rindex(b"PK\x01\x02")
     end = one.rindex(b"PK\x05\x06")
@@ -80,19 +80,19 @@ def _zip_with_an_endless_directory() -> bytes:
 
 
 def _zip_with_a_directory_that_hides(end: bytes) -> Callable[[], bytes]:
-    """Make a zip whose list of files is longer than we read, with an end that hides it."""
+    """Make a zip whose directory exceeds the limit, with an end record that hides its size."""
     size = 9 * 1024**2
     return lambda: b"PK\x03\x04" + bytes(size) + end
 
 
 def _end_in_another_end() -> bytes:
-    """Hold what an end begins with in the numbers of the disks, which nobody reads."""
+    """Repeat the signature of an end record in the disk numbers, which are ignored."""
     size = 9 * 1024**2
     return struct.pack("<4s4s2H2LH", b"PK\x05\x06", b"PK\x05\x06", 9, 9, size, 4, 0)
 
 
 def _two_ends_of_two_sizes() -> bytes:
-    """Name a small list in the usual end, and a large one in the end of large zips, which counts."""
+    """Give a small size in the usual end record, and a large one in the zip64 end record, which counts."""
     size = 9 * 1024**2
     large = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, 9, 9, size, 4)
     locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, size + 4, 1)

@@ -1,4 +1,4 @@
-"""Documents that are damaged, locked or dangerous, and files that are not what their names say."""
+"""Documents that are damaged, locked or malicious, and files with a wrong suffix."""
 
 from random import Random
 
@@ -26,7 +26,7 @@ def _locked_pdf() -> bytes:
 
 
 def _repeating_epub() -> bytes:
-    """Make an e-book whose list names one page of 3 MB a thousand times: 3 GB to whoever follows it."""
+    """Make an e-book whose spine lists one page of 3 MB a thousand times, 3 GB in all."""
     random = Random(5)  # noqa: S311
     page = "".join(f"<p>{PARAGRAPH} {random.randbytes(8).hex()}</p>" for _ in range(8_000))
     return documents.epub(
@@ -37,7 +37,7 @@ def _repeating_epub() -> bytes:
 
 
 def _endless_epub() -> bytes:
-    """Make an e-book whose pages unpack to more text than any book has."""
+    """Make an e-book whose pages unpack to more text than the limit."""
     random = Random(6)  # noqa: S311
     page = (
         b"<!--" + b"".join(random.randbytes(50).hex().encode() + b" " * 1500 for _ in range(29_000)) + b"-->"
@@ -68,7 +68,7 @@ WRONG_ENDINGS = [
     refused("Excel", "a.xlsx", lambda: zipped({"xl/workbook.xml": b"<x/>"}), "Excel"),
     refused("Pages", "a.pages", lambda: zipped({"Index/Document.iwa": b"x"}), "Pages"),
     refused("Kindle book", "a.mobi", always(b"Novel".ljust(60, b"\0") + b"BOOKMOBI" + bytes(99)), "Kindle"),
-    refused("noise named .docx", "a.docx", lambda: b"\x01\x02" + noise(9000), "not what it holds"),
+    refused("noise named .docx", "a.docx", lambda: b"\x01\x02" + noise(9000), "does not hold that format"),
 ]
 DOCUMENTS = [
     refused(
@@ -124,13 +124,13 @@ DOCUMENTS = [
         "web page nested without end",
         "a.html",
         lambda: b"<div>" * 500_000 + f"<p>{STORY}".encode(),
-        "without end",
+        "nested far deeper",
     ),
     refused(
         "web page of fonts never closed",
         "a.html",
         lambda: b"".join(b"<font size=%d>" % n for n in range(2000)) + b"<p>word" * 20_000,
-        "without end",
+        "nested far deeper",
     ),
     used(
         "web page that is never closed",

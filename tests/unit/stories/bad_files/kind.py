@@ -1,4 +1,4 @@
-"""What a kind of file is, and the bytes that many of them are made of."""
+"""The type of a table entry, and bytes that many entries use."""
 
 import json
 import random
@@ -19,11 +19,11 @@ class Kind:
     name: str
     make: Callable[[], bytes]
     stories: int = 0
-    """How many must be read out of it."""
+    """Expected number of stories."""
     reason: str = ""
-    """What a reject of it must say; empty where none may be."""
+    """Expected text in a reject; empty if no reject is allowed."""
     holds: str = ""
-    """Words that must be in its first story."""
+    """Expected words in its first story."""
 
 
 def used(what: str, name: str, make: Callable[[], bytes], stories: int = 1, holds: str = "") -> Kind:

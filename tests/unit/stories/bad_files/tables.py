@@ -1,4 +1,4 @@
-"""Tables and JSON."""
+"""Bad and odd tables and JSON files."""
 
 import json
 
@@ -10,7 +10,7 @@ TABLES = [
         "a.csv",
         f"text,note\n{PARAGRAPH}\n{PARAGRAPH},b,c,d\n,,,,\n".encode,
         1,
-        "4 columns where the first row has 2",
+        "4 columns, but the first row has 2",
     ),
     used(
         "CSV with commas in unquoted texts",

@@ -1,6 +1,6 @@
-"""Text files: their encodings, what is in them, what they are called."""
+"""Bad and odd text files, by encoding, content or name."""
 
-# ruff: noqa: RUF001 - the unusual characters are what is tested
+# ruff: noqa: RUF001 - the tests need the unusual characters
 
 from tests.unit.stories.bad_files.kind import STORY, always, encoded, noise, refused, used, utf8
 

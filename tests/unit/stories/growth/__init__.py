@@ -1,1 +1,1 @@
-"""How the time of reading grows with what is read, on files that repeat what may be looked for again."""
+"""Measure how reading time grows with file size, on files with repeats that could cause quadratic time."""

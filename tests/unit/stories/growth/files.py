@@ -1,4 +1,4 @@
-"""Files of each format that repeat, nest or leave open what its reader looks for."""
+"""Files of each format that repeat, nest or do not close what its reader looks for."""
 
 import io
 import json
@@ -41,7 +41,7 @@ def _nested(opened: str, closed: str = "") -> Callable[[int], str]:
 
 
 def _stored(packed: bytes) -> bytes:
-    """Pack a zip's files anew, as large as they are: what repeats itself would be taken for a bomb."""
+    """Pack a zip's files again without compression, because repeats would count as a zip bomb."""
     anew = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(packed)) as archive, zipfile.ZipFile(anew, "w") as stored:
         for entry in archive.infolist():
@@ -80,7 +80,7 @@ def _pdf(draw: Callable[[int], str]) -> Files:
 
 
 def _scattered_letters(size: int) -> str:
-    """Single letters all over the page, of which many are large."""
+    """Draw single letters all over a page, many of them large."""
     return "".join(
         f"BT /F {9 if n % 3 else 20} Tf {30 + n * 37 % 500} {800 - n * 7 % 780} Td (A) Tj ET\n"
         for n in range(size // 40)

@@ -1,4 +1,4 @@
-"""Measures by what power of its input's size the time of some work grows."""
+"""Measure the exponent with which the time of some work grows with the size of its input."""
 
 import gc
 import math
@@ -15,21 +15,21 @@ Input = TypeVar("Input")
 STEEPEST = 1.2
 _STEPS = (1, 2, 4)
 _WORTH_MEASURING_SECONDS = 0.02
-_MOST_SECONDS = 6
-_MOST_DOUBLINGS = 5
+_MAX_SECONDS = 6
+_MAX_DOUBLINGS = 5
 _TRIES = 4
 
 
 @dataclass(frozen=True)
 class Growth:
-    """What was measured last."""
+    """The last measurement."""
 
     sizes: tuple[int, ...]
     seconds: tuple[float, ...]
 
     @property
     def exponent(self) -> float:
-        """The slope of time over size, both as logarithms: 1 is in step, 2 quadratic, 0 too quick to tell."""
+        """Slope of time over size, both as logarithms: 1 is linear, 2 quadratic, 0 too fast to measure."""
         if math.inf in self.seconds:
             return math.inf
         if self.seconds[-1] < _WORTH_MEASURING_SECONDS:  # so quick at the largest size that chance decides
@@ -39,7 +39,7 @@ class Growth:
 
 
 def growth(make: Callable[[int], Input], work: Callable[[Input], object], size: int) -> Growth:
-    """Measure by the processor's clock at a size, twice and four times that.
+    """Measure processor time at a size and at two and four times that size.
 
     A size too small to be measured is doubled first. What seems steep is measured again, each time at twice
     the size and taking the best of more rounds: on a busy machine a single figure says little, and what is
@@ -50,7 +50,7 @@ def growth(make: Callable[[int], Input], work: Callable[[Input], object], size: 
         work: what is measured.
         size: the smallest size.
     """
-    for _ in range(_MOST_DOUBLINGS):
+    for _ in range(_MAX_DOUBLINGS):
         if _seconds(work, make(size * _STEPS[-1])) >= _WORTH_MEASURING_SECONDS:
             break
         size *= 2
@@ -67,7 +67,7 @@ def _measure(make: Callable[[int], Input], work: Callable[[Input], object], size
     sizes = tuple(size * step for step in _STEPS)
     inputs = [make(size) for size in sizes]
     best = [math.inf] * len(sizes)
-    # In turns, so that a slow moment of the machine meets all sizes alike.
+    # In turns, so that a slow moment of the machine affects all sizes alike.
     for _ in range(rounds):
         best = [min(seconds, _seconds(work, given)) for seconds, given in zip(best, inputs, strict=True)]
     return Growth(sizes, tuple(best))
@@ -77,7 +77,7 @@ def _seconds(work: Callable[[Input], object], given: Input) -> float:
     gc.disable()  # its time depends on what else there is
     started = time.process_time()
     try:
-        with alarm(_MOST_SECONDS):
+        with alarm(_MAX_SECONDS):
             work(given)
     except TooSlowError:
         return math.inf

@@ -1,4 +1,4 @@
-"""Texts that repeat what cleaning, chapters, names, windows and passages look for."""
+"""Texts with repeats of what cleaning, chapters, names, windows and passages search for."""
 
 from collections.abc import Callable
 
@@ -9,12 +9,12 @@ LINE = "The lantern in the harbour went out before the ship had come in, and nob
 
 
 def repeated(unit: str) -> Make:
-    """The same over and over."""
+    """Repeat one text."""
     return lambda size: (unit * (size // len(unit) + 1))[:size]
 
 
 def counted(unit: Callable[[int], str]) -> Make:
-    """What counts: `unit(1)`, `unit(2)`, …"""
+    """Join `unit(1)`, `unit(2)` and so on."""
 
     def make(size: int) -> str:
         parts: list[str] = []

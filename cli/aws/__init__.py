@@ -1,0 +1,1 @@
+"""Which AWS account, region and app a command works on."""

@@ -1,0 +1,1 @@
+"""The commands of `storyloom`, one module for each group; `doctor` and `verify` have their own packages."""

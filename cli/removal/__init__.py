@@ -1,0 +1,1 @@
+"""What `storyloom destroy` does: delete the stacks, and list what an account still has of the app."""

@@ -1,0 +1,1 @@
+"""Read files of every format into stories, before cleaning."""

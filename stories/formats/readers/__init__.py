@@ -1,0 +1,1 @@
+"""One module for each file format, with `SUFFIXES` and `read`."""

@@ -1,0 +1,1 @@
+"""Read files into records and rejects, in a process that has limits."""

@@ -1,0 +1,1 @@
+"""Find chapters, titles and works."""

@@ -1,0 +1,22 @@
+"""The list of formats that messages and pages name is that of the readers."""
+
+from pathlib import Path
+
+from stories.format_list import FORMATS, usual_endings
+from stories.formats.detection import readers
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+
+
+def test_every_reader_is_listed_and_every_listed_format_has_a_reader() -> None:
+    assert {ending for endings in FORMATS.values() for ending in endings} == set(readers())
+
+
+def test_the_list_in_words_has_the_usual_endings() -> None:
+    assert usual_endings().startswith(".txt, .md, ")
+    assert usual_endings().endswith(" or .zip")
+
+
+def test_the_page_of_the_dataset_has_every_ending() -> None:
+    page = (CHECKOUT / "docs" / "dataset.md").read_text()
+    assert [ending for endings in FORMATS.values() for ending in endings if f"`{ending}`" not in page] == []

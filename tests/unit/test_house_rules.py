@@ -1,0 +1,106 @@
+"""The house rules that a machine can check; `python -m benchmarks.house` prints the numbers behind them."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.house import House, listed_exceptions, new_exceptions, shrunk
+
+
+@pytest.fixture(scope="module")
+def house() -> House:
+    return House()
+
+
+def test_no_rule_is_broken_more_often_than_the_exceptions_allow(house: House) -> None:
+    assert new_exceptions(house.exceptions(), listed_exceptions()) == []
+
+
+def test_the_list_of_exceptions_shrinks_with_the_code(house: House) -> None:
+    listed = listed_exceptions()
+    assert shrunk(listed, house.exceptions()) == listed, "run: python -m benchmarks.house --shrink"
+
+
+def test_no_room_imports_from_one_above_or_beside_it(house: House) -> None:
+    assert house.upward_imports() == []
+
+
+def _checkout(folder: Path, files: dict[str, str]) -> House:
+    import subprocess
+
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+    return House(folder)
+
+
+def test_a_name_that_two_files_define_is_found_and_roles_are_not(tmp_path: Path) -> None:
+    text = "class Answer: ...\ndef handler(): ...\ndef _own(): ...\n"
+    house = _checkout(tmp_path, {"cli/a.py": text, "lambda/f/handler.py": text, "tests/a.py": text})
+    assert house.repeated_names() == {"Answer": 2}
+
+
+def test_a_file_over_400_lines_is_found(tmp_path: Path) -> None:
+    house = _checkout(tmp_path, {"stories/long.py": "a = 1\n" * 401, "stories/short.py": "a = 1\n" * 400})
+    assert house.long_files() == {"stories/long.py": 401}
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    ["None where there is none.", "Tried where nobody looks", "the quiet_timer", "Say yes to a run"],
+)
+def test_private_words_are_found_in_code_and_pages(tmp_path: Path, sentence: str) -> None:
+    house = _checkout(
+        tmp_path, {"cli/a.py": f'"""{sentence}"""\n', "docs/a.md": sentence, "README.md": "Plain."}
+    )
+    assert house.private_words() == {"cli": 1, "pages": 1}
+
+
+def test_a_place_is_not_a_private_word(tmp_path: Path) -> None:
+    house = _checkout(tmp_path, {"cli/a.py": '"""Return where it failed, and where to write."""\n'})
+    assert house.private_words() == {}
+
+
+def test_circles_are_found_in_python_and_typescript(tmp_path: Path) -> None:
+    files = {
+        "lambda/shared/a.py": "from shared import b\n",
+        "lambda/shared/b.py": "from shared.a import c\n",
+        "lambda/shared/late.py": "def f():\n    from shared import later\n",
+        "lambda/shared/later.py": "import shared.late\n",
+        "lambda/shared/typed.py": "if TYPE_CHECKING:\n    from shared import typed_too\n",
+        "lambda/shared/typed_too.py": "import shared.typed\n",
+        "cli/package/__init__.py": "from cli.package import part\n",
+        "cli/package/part.py": "from cli.package import other\n",
+        "cli/package/other.py": "",
+        "web/src/x.tsx": 'import { y } from "./deep/y";\n',
+        "web/src/deep/y.ts": 'import { x } from "../x";\n',
+    }
+    assert _checkout(tmp_path, files).circles() == [
+        ["lambda/shared/a.py", "lambda/shared/b.py"],
+        ["lambda/shared/late.py", "lambda/shared/later.py"],
+        ["lambda/shared/typed.py", "lambda/shared/typed_too.py"],
+        ["web/src/deep/y.ts", "web/src/x.tsx"],
+    ]
+
+
+def test_an_import_of_a_room_above_is_found(tmp_path: Path) -> None:
+    house = _checkout(
+        tmp_path, {"cli/a.py": "import stories.b\n", "stories/b.py": "from cli import a\n", "stacks/c.py": ""}
+    )
+    assert house.upward_imports() == ["stories/b.py imports cli/a.py"]
+
+
+def test_the_exceptions_are_only_lowered() -> None:
+    listed = {"repeated_names": {"Answer": 3, "Line": 2}, "long_files": {"a.py": 500}, "private_words": {}}
+    found = {
+        "repeated_names": {"Answer": 2, "New": 2},
+        "long_files": {"a.py": 600},
+        "private_words": {"cli": 1},
+    }
+    assert shrunk(listed, found) == {
+        "repeated_names": {"Answer": 2},
+        "long_files": {"a.py": 500},
+        "private_words": {},
+    }
+    assert len(new_exceptions(found, listed)) == 3

@@ -1,0 +1,1 @@
+"""What exists only for training on processors: memory settings, process counts and faster kernels."""

@@ -1,0 +1,1 @@
+"""The training job: fine-tunes a LoRA adapter on the examples."""
