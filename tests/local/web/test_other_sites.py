@@ -149,7 +149,7 @@ def tab(chromium: Browser) -> Iterator[Page]:
 
 
 def _answers_of_cloud(web: WebApp, tab: Page) -> list[tuple[str, str, int]]:
-    """Collect what the cloud answers to this browser, also where no page can read it."""
+    """Collect the cloud's answers to this browser, also those that no page can read."""
     collected: list[tuple[str, str, int]] = []
 
     def collect(response: Response) -> None:

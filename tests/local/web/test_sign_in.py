@@ -56,7 +56,7 @@ def test_a_first_password_has_to_be_changed(web: WebApp) -> None:
 
 
 def _ask_for_code(web: WebApp, name: str) -> str:
-    """Have a code sent; returns it as the mail has it, or "" where there is no new mail."""
+    """Have a code sent, and return it from the mail, or "" if there is no new mail."""
     folder = CloudFolders(web.cloud.state).mail
     before = set(folder.glob("*.txt"))
     asked = web.cognito("ForgotPassword", {"ClientId": web.outputs["UserPoolClientId"], "Username": name})
