@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from storyloom_jobs.artifacts import base_model_sha256, file_sha256, folder_sha256
+from storyloom_jobs.artifacts import base_model_sha256, compute_sha256, folder_sha256
 from storyloom_jobs.container import run_job
 from storyloom_jobs.training.job import train
 from tests.unit.training_code.conftest import Job, make_job
@@ -41,7 +41,7 @@ def test_two_runs_with_nothing_but_a_seed_given_write_the_same_file(
     for each in (job, again):
         each.settings(seed=3, precision="fp32")
         run(each)
-        hashes.append(file_sha256(each.root / "model" / "adapter_model.safetensors"))
+        hashes.append(compute_sha256(each.root / "model" / "adapter_model.safetensors"))
     assert hashes[0] == hashes[1]
     first, second = job.result(), again.result()
     for name in ("settings", "chosen", "data_sha256", "base_model_sha256", "code_sha256", "seed"):

@@ -18,7 +18,7 @@ from typing import Any
 
 import transformers
 
-from storyloom_jobs.artifacts import file_sha256, is_hosted_merged, unpack_model
+from storyloom_jobs.artifacts import compute_sha256, is_hosted_merged, unpack_model
 from storyloom_jobs.container import JobError, ProcessingPaths, log_metric, run_job
 from storyloom_jobs.cpu.resources import tune_malloc
 from storyloom_jobs.evaluation.bootstrap import sum_by_unit
@@ -132,7 +132,7 @@ def compare_models(paths: ProcessingPaths, precision: PrecisionConfig, started: 
 
     result = {
         **assemble_result(losses, unit_losses, answers, join_by_story(training), join_by_story(held_out)),
-        "adapter_sha256": file_sha256(paths.candidate / ADAPTER_WEIGHTS),
+        "adapter_sha256": compute_sha256(paths.candidate / ADAPTER_WEIGHTS),
         "test_stories": len({row.story for row in rows}),
     }
     paths.output.mkdir(parents=True, exist_ok=True)
