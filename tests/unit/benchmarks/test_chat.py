@@ -123,7 +123,7 @@ def test_other_processes_leave_the_inference_servers_processor(
         try:
             assert process.stdout is not None
             process.stdout.readline()
-            monkeypatch.setattr(chat_engine, "running", lambda *_: [SimpleNamespace(pid=-1)])
+            monkeypatch.setattr(chat_engine, "running_module", lambda *_: [SimpleNamespace(pid=-1)])
             monkeypatch.setattr(chat_engine, "belonging_to", lambda *_: [process])
             # The test's own process is not moved.
             monkeypatch.setattr(os, "getpid", lambda: process.pid)
@@ -139,6 +139,6 @@ def test_other_processes_leave_the_inference_servers_processor(
 def test_an_inference_server_without_its_own_processor_is_an_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(chat_engine, "running", lambda *_: [])
+    monkeypatch.setattr(chat_engine, "running_module", lambda *_: [])
     with pytest.raises(SystemExit, match="--shared"):
         chat_engine.keep_others_off(tmp_path)
