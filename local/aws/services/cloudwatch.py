@@ -24,7 +24,7 @@ _COMPARE = {
 
 
 def install() -> None:
-    """Have alarms evaluated over their own dimensions and periods, and their actions in their history."""
+    """Evaluate alarms over their own dimensions, record their actions, and give IAM the metrics' namespace."""
     cloudwatch._evaluate_alarm = _evaluate
     dispatch = cloudwatch._dispatch_alarm_actions
 
@@ -33,6 +33,7 @@ def install() -> None:
         _record_actions(alarm, new)
 
     cloudwatch._dispatch_alarm_actions = dispatch_and_record
+    _supply_metric_namespace()
 
 
 def record_metrics(namespace: str, values: dict[str, float], dimensions: dict[str, str]) -> None:
@@ -121,7 +122,7 @@ def _become(alarm: dict[str, Any], state: str, why: str) -> None:
     cloudwatch._evaluate_parent_alarms(alarm)
 
 
-def supply_metric_namespace() -> None:
+def _supply_metric_namespace() -> None:
     """Give IAM the condition key ``cloudwatch:namespace`` of PutMetricData, which MiniStack leaves out."""
     known = iam_actions.request_tag_context
 

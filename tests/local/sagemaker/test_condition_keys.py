@@ -142,3 +142,15 @@ def test_a_bucket_of_another_account_is_out_of_reach(aws: Aws, owner: str, denie
     statement = {"Action": "s3:ListBucket", "Resource": f"arn:aws:s3:::{BUCKET}", "Condition": condition}
     limited = aws.user_with("s3", [statement])
     assert _denied(limited.list_objects_v2, Bucket=BUCKET) is denied
+
+
+def test_metrics_are_published_to_the_named_namespace_only(aws: Aws) -> None:
+    condition = {"StringEquals": {"cloudwatch:namespace": "/aws/sagemaker/TrainingJobs"}}
+    client = aws.user_with(
+        "cloudwatch", [{"Action": "cloudwatch:PutMetricData", "Resource": "*", "Condition": condition}]
+    )
+    # Many at once, which botocore sends compressed.
+    data = [{"MetricName": "train:loss", "Value": float(number)} for number in range(400)]
+    assert not _denied(client.put_metric_data, Namespace="/aws/sagemaker/TrainingJobs", MetricData=data)
+    assert _denied(client.put_metric_data, Namespace="Another", MetricData=data)
+    assert _denied(client.put_metric_data, Namespace="Another", MetricData=data[:1])
