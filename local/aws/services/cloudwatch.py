@@ -24,7 +24,7 @@ _COMPARE = {
 
 
 def install() -> None:
-    """Evaluate alarms by their own dimensions, record their actions, and give IAM the namespace of metrics."""
+    """Evaluate alarms by their dimensions, record their actions, and give IAM the namespace of metrics."""
     cloudwatch._evaluate_alarm = _evaluate
     dispatch = cloudwatch._dispatch_alarm_actions
 
