@@ -17,7 +17,7 @@ class Price:
     date: str
     """The day on which it was read, such as `2026-09-27`."""
     source: str
-    """Where it was read, in words for people."""
+    """The source of the price, in plain words."""
 
     @property
     def month(self) -> str:

@@ -119,9 +119,9 @@ def _start_or_owe(run_id: str, wanted: dict[str, Any], version: str | None) -> d
             # Delivered twice. The first delivery may have died before it started the execution.
             return _execute(run_id, wanted, version)
         if _is_going(held):
-            owed = _queue(held.run_id, version, again=wanted["again"])
-            if owed is not None:
-                return owed
+            queued = _queue(held.run_id, version, again=wanted["again"])
+            if queued is not None:
+                return queued
         elif _take_over(run_id, execution_arn, held, version):
             log.warning("Took the lock of a run that ended without freeing it", extra={"dead": held.run_id})
             return _execute_or_free(run_id, wanted, version)

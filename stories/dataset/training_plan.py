@@ -44,7 +44,7 @@ class DatasetOptions:
     price_month: str = ""
     """Month of the price, such as `2026-09`."""
     price_source: str = ""
-    """Source of the price, in words for people."""
+    """Source of the price, in plain words."""
 
 
 class OpenModel(Protocol):
@@ -120,7 +120,7 @@ def dataset_options(
         max_training_minutes: time limit of the training.
         usd_per_hour: price of one instance, on demand; None if it is not known.
         price_month: month of the price, such as `2026-09`.
-        price_source: source of the price, in words for people.
+        price_source: source of the price, in plain words.
     """
     chosen = choose_recipe(model, max_training_minutes)
     return DatasetOptions(

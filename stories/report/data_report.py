@@ -119,7 +119,7 @@ class DataReport(FrozenModel):
     price_date: str = Field(pattern=r"^(\d{4}-\d{2})?$")
     """Month of the price; empty if it is not known."""
     price_source: str = ""
-    """Source of the price, in words for people."""
+    """Source of the price, in plain words."""
     grade: Grade = "far too little"
     """Grade of the number of words."""
     minimum_words: int = 0

@@ -13,7 +13,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.aws.cloud_environment import ACCOUNT, REGION
-from local.aws.errors import in_use
+from local.aws.errors import in_use, invalid
 from local.aws.sagemaker.instance_holds import InstanceHold
 from local.aws.sagemaker.job_process import Container, Ended
 from local.aws.sagemaker.record_store import STORE, Record, public_members
@@ -183,6 +183,12 @@ class Job:
         self.telemetry.close()
         self.hold.release()
         self.update(**{self.kind.status: status, "_finished": True, **changes})
+
+
+def require_in_progress(kind: str, status: str) -> None:
+    """Refuse to stop a job that is not in progress; `kind` is SageMaker's word, such as "training job"."""
+    if status != "InProgress":
+        raise invalid(f"The request was rejected because the {kind} is in status {status}.")
 
 
 def delete_ended(kind: str, name: str, status: str) -> Record:

@@ -57,9 +57,7 @@ def describe_processing_job(request: Record) -> Record:
 def stop_processing_job(request: Record) -> Record:
     """Answer StopProcessingJob."""
     name = request["ProcessingJobName"]
-    status = _get(name)["ProcessingJobStatus"]
-    if status != "InProgress":
-        raise invalid(f"The request was rejected because the processing job is in status {status}.")
+    jobs.require_in_progress("processing job", _get(name)["ProcessingJobStatus"])
     STORE.update("processing-job", name, ProcessingJobStatus="Stopping")
     _WORKING[name].stop()
     return {}

@@ -88,11 +88,7 @@ def describe_training_job(request: Record) -> Record:
 def stop_training_job(request: Record) -> Record:
     """Answer StopTrainingJob."""
     name = request["TrainingJobName"]
-    record = _get(name)
-    if record["TrainingJobStatus"] != "InProgress":
-        raise invalid(
-            f"The request was rejected because the training job is in status {record['TrainingJobStatus']}."
-        )
+    jobs.require_in_progress("training job", _get(name)["TrainingJobStatus"])
     STORE.update("training-job", name, TrainingJobStatus="Stopping", SecondaryStatus="Stopping")
     _WORKING[name].stop()
     return {}

@@ -73,9 +73,7 @@ def describe_transform_job(request: Record) -> Record:
 def stop_transform_job(request: Record) -> Record:
     """Answer StopTransformJob."""
     name = request["TransformJobName"]
-    status = _get(name)["TransformJobStatus"]
-    if status != "InProgress":
-        raise invalid(f"The request was rejected because the transform job is in status {status}.")
+    jobs.require_in_progress("transform job", _get(name)["TransformJobStatus"])
     STORE.update("transform-job", name, TransformJobStatus="Stopping")
     _WORKING[name].stop()
     return {}

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from local.aws.errors import AwsError, in_use, invalid
+from local.aws.sagemaker import job as jobs
 from local.aws.sagemaker import simulated_clock, training_jobs
 from local.aws.sagemaker.instance_holds import require_instances, training_instances
 from local.aws.sagemaker.job import delete_ended, event_detail, shorten_reason
@@ -62,11 +63,7 @@ def describe_tuning_job(request: Record) -> Record:
 def stop_tuning_job(request: Record) -> Record:
     """Answer StopHyperParameterTuningJob."""
     name = request["HyperParameterTuningJobName"]
-    status = _get(name)["HyperParameterTuningJobStatus"]
-    if status != "InProgress":
-        raise invalid(
-            f"The request was rejected because the hyperparameter tuning job is in status {status}."
-        )
+    jobs.require_in_progress("hyperparameter tuning job", _get(name)["HyperParameterTuningJobStatus"])
     STORE.update(KIND, name, HyperParameterTuningJobStatus="Stopping")
     _WORKING[name].stopping.set()
     return {}

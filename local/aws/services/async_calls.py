@@ -21,7 +21,7 @@ from ministack.services import eventbridge, lambda_svc
 Json = dict[str, Any]
 
 CALLS_AT_ONCE = 2
-"""Processes of one function for asynchronous calls, as many as one machine bears."""
+"""The maximum of processes per function for asynchronous calls, so that they do not overload the machine."""
 RETRY_VARIABLE = "LOCAL_AWS_ASYNC_RETRY_SECONDS"
 """Seconds before the first retry of a call that failed: 60 on AWS, fewer in tests."""
 THROTTLE_SECONDS, LONGEST_THROTTLE_SECONDS = 1.0, 300.0

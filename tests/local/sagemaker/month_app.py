@@ -192,7 +192,7 @@ class MonthOfTheApp:
         for service in ("sagemaker", "dynamodb", "stepfunctions"):
             client = Interrupted(getattr(aws, service)(), self.interruptions)
             patch.setattr(aws, service, lambda client=client: client)
-        # What a bundle is made of costs nothing: the next version's is there already.
+        # Building a bundle costs nothing on SageMaker, so the walk uses one that exists already.
         patch.setattr(
             bundle,
             "build",
