@@ -107,7 +107,7 @@ lint: $(VENV)/.installed-dev  ## ruff, mypy --strict and the rooms' borders
 	ruff check .
 	ruff format --check .
 	nice -n 10 mypy
-	PYTHONPATH=training_code lint-imports
+	PYTHONPATH=lambda:training_code lint-imports
 
 bench-prepare: setup $(VENV)/.installed-dev .build/bench-venv/.installed  ## files/s, growth, memory, and how others compare (STORIES=folder)
 	$(BIN)/python -m benchmarks.prepare --stories "$(STORIES)" --others .build/bench-venv/bin/python
@@ -233,7 +233,7 @@ web/dist/index.html: web/node_modules/.installed $(shell find web/src web/public
 	touch $@
 
 .build/functions/.fetched: $(wildcard lambda/requirements/*.lock) $(VENV)/.installed
-	$(BIN)/python -m stacks.function_packages
+	$(BIN)/python -m stacks.functions.function_packages
 	mkdir -p $(@D) && touch $@
 
 .cache/base-model/staged.json: $(VENV)/.installed

@@ -7,10 +7,11 @@ from pathlib import Path
 from aws_cdk import App, Validations
 from cdk_nag import AwsSolutionsChecks
 
-from stacks import composition, settings
-from stacks.function_bundles import FunctionMissingError
-from stacks.function_packages import PackagesMissingError
-from stacks.page import PageMissingError
+from contracts import settings
+from stacks import composition
+from stacks.chat.page import PageMissingError
+from stacks.functions.function_bundles import FunctionMissingError
+from stacks.functions.function_packages import PackagesMissingError
 from stacks.regions import UnsupportedRegionError
 
 _REFUSALS = (

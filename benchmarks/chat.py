@@ -38,7 +38,7 @@ from benchmarks.chat_processes import (
     sample_processes,
 )
 from benchmarks.chat_streams import AnsweredBatch, ChatRoute, ask_all
-from chat_api.limits import ANSWERS_AT_ONCE
+from chat_api.dependencies.limits import ANSWERS_AT_ONCE
 from cli import journey
 from cli.api.client import StoryloomApi
 from cli.api.connection import connect, sign_in

@@ -11,8 +11,8 @@ from typing import Any
 
 import httpx
 
-from chat_api.events import DONE, EventReader, as_chunk
-from chat_api.forms import CHAT
+from chat_api.openai.events import DONE, EventReader, as_chunk
+from chat_api.openai.forms import CHAT
 
 ANSWER_TOKENS = 32, 64
 """Minimum and maximum of the requested `max_tokens`."""

@@ -22,7 +22,13 @@ from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 EXCEPTIONS = Path(__file__).with_name("house_exceptions.json")
-LAYERS = (("cli",), ("lambda", "local", "stacks"), ("stories", "training_code"), ("price_list",))
+LAYERS = (
+    ("cli",),
+    ("lambda", "local", "stacks"),
+    ("contracts",),
+    ("stories", "training_code"),
+    ("price_list",),
+)
 """The rooms with Python code that is shipped, from top to bottom: a room may import from those below it."""
 ROOMS = (*(room for layer in LAYERS for room in layer), "web")
 LONGEST_FILE_LINES = 400

@@ -21,8 +21,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, Te
 from cli.aws.context import ContextError, read_context
 from cli.console import CommandError
 from cli.stories_folder import story_files
+from contracts import settings as app_settings
 from stacks import prices
-from stacks import settings as app_settings
 from stories.dataset import training_plan
 from stories.dataset.assembly import assemble
 from stories.file_rules import cannot_open, too_large

@@ -13,8 +13,8 @@ import typer
 from typer.cli import get_docs_for_click
 
 from cli.app import app
-from stacks.catalogue import CATALOGUE
-from stacks.settings import Settings
+from contracts.catalogue import CATALOGUE
+from contracts.settings import Settings
 
 _LONGEST_SUMMARY = 120
 """Characters of a command's summary in the list of commands, where typer allows 45."""

@@ -5,13 +5,13 @@ from pathlib import Path
 
 from aws_cdk import Annotations, App, Aws, Environment, Tags
 
+from contracts.settings import Settings
 from stacks import prices, regions
-from stacks.chat import ChatStack
-from stacks.function_bundles import FunctionBundles
-from stacks.operations import OperationsStack
-from stacks.pipeline import PipelineStack
-from stacks.settings import Settings
-from stacks.storage import StorageStack
+from stacks.chat.stack import ChatStack
+from stacks.functions.function_bundles import FunctionBundles
+from stacks.operations.stack import OperationsStack
+from stacks.pipeline.stack import PipelineStack
+from stacks.storage.stack import StorageStack
 
 DEFAULT_REGION = "us-east-1"
 _NO_FIRST_PERSON = (

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
+from contracts.settings import Settings
 from price_list import start_prices
 from price_list.price import Kind, Price
-from stacks.settings import Settings
 
 GIVEN = "the setting instance_prices_usd"
 """Source of a price from the settings."""

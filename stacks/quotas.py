@@ -8,7 +8,7 @@ of every instance type and shows the numbers nowhere else.
 from dataclasses import dataclass
 from typing import Literal
 
-from stacks.settings import Settings
+from contracts.settings import Settings
 
 ServiceCode = Literal["sagemaker", "lambda"]
 

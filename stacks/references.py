@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from aws_cdk import Aws, CfnOutput, Fn, Stack
 
-from stacks.settings import Settings
+from contracts.settings import Settings
 
 
 def publish(stack: Stack, key: str, value: str, description: str) -> None:
@@ -26,7 +26,7 @@ def page_url_parameter(settings: Settings) -> str:
 
     The Chat stack, which makes the page, is deployed after the Pipeline stack, whose messages name it: so the
     address is read when a message is sent. It is written after the keeper's timer and deleted before it, so
-    without it nothing would put an endpoint to sleep (`lambda/shared/chat_stack.py`).
+    without it nothing would put an endpoint to sleep (`lambda/shared/aws/chat_stack.py`).
     """
     return f"/{settings.name}/page-url"
 

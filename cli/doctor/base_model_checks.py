@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from cli.doctor.aws_account import code_of, is_denied, not_checked
 from cli.doctor.examination import Examination
 from cli.doctor.findings import Finding, fault, ok, warning
-from stacks.catalogue import CatalogueModel
+from contracts.catalogue import CatalogueModel
 
 SECRET_PERMISSIONS = ("secretsmanager:GetSecretValue",)
 _TIMEOUT = httpx.Timeout(15.0, connect=5.0)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from cli.doctor.examination import Examination
 from cli.doctor.findings import Finding, fault, ok, warning
-from stacks.function_groups import GROUPS
-from stacks.function_packages import packages_folder
+from stacks.functions.function_groups import GROUPS
+from stacks.functions.function_packages import packages_folder
 
 _OLDEST_PYTHON = (3, 11)
 _OLDEST_NODE = 18
@@ -88,7 +88,7 @@ def setup_done(examination: Examination) -> Iterator[Finding]:
             f"the packages of the functions for Python {version} are not fetched ({', '.join(absent)})"
         )
     if missing:
-        other = f"   (or: python -m stacks.function_packages --python {version})" if absent else ""
+        other = f"   (or: python -m stacks.functions.function_packages --python {version})" if absent else ""
         yield fault(subject, "; ".join(missing), _SETUP + other)
         return
     if _out_of_date(checkout):

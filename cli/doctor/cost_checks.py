@@ -11,10 +11,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from cli.doctor.aws_account import AwsAccount, is_denied
 from cli.doctor.examination import Examination
 from cli.doctor.findings import Finding, ok, warning
+from contracts.settings import Settings
 from price_list import aws_price_list, start_prices
 from price_list.price import Kind, Price
 from stacks import prices
-from stacks.settings import Settings
 from stories.dataset.training_plan import AT_REST_NOT_FREE_USD, AT_REST_USD, INSTANCES, estimate
 
 PERMISSIONS = ("pricing:GetProducts",)

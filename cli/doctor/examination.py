@@ -18,7 +18,7 @@ from cli.doctor.findings import Finding, warning
 
 if TYPE_CHECKING:
     from cli.doctor.aws_account import AwsAccount
-    from stacks.settings import Settings
+    from contracts.settings import Settings
 
 AT_ONCE = 8
 LONGEST_SECONDS = 90.0

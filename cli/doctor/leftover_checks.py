@@ -13,8 +13,8 @@ from cli.aws.app_names import TAG
 from cli.doctor.aws_account import AwsAccount, code_of
 from cli.doctor.examination import Examination
 from cli.doctor.findings import Finding, fault, ok, warning
+from contracts.settings import Settings
 from price_list import start_prices
-from stacks.settings import Settings
 
 _RUN_ID = r"\d{8}-\d{6}-[0-9a-f]{4}"
 STACK_PERMISSIONS = ("cloudformation:DescribeStacks", "cloudformation:DescribeStackEvents")

@@ -9,8 +9,8 @@ from typing import Any
 from cli.aws.context import ContextError, read_context
 from cli.doctor.examination import Examination
 from cli.doctor.findings import Finding, fault, ok
-from stacks import settings as app_settings
-from stacks.settings import Settings, SettingsError
+from contracts import settings as app_settings
+from contracts.settings import Settings, SettingsError
 
 
 def read_settings_for_checks(

@@ -21,7 +21,7 @@ from cli.user_files import CHECKOUT
 from cli.verify.lines import LINES, ProofLine, chosen, estimated_usd, prove_all
 from cli.verify.outcome import LineResult, LineStatus, VerifyReport, results_table
 from cli.verify.verification import Verification, find_app
-from stacks import settings
+from contracts import settings
 
 _REPORTED_SETTINGS = ("base_model", "training_instance", "hosting_instance", "instance_count", "spot", "tune")
 """The settings that a reader of the report needs."""

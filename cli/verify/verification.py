@@ -18,7 +18,7 @@ from cli.console import CommandError
 from cli.run_progress import FINISHED
 from cli.verify.bill import Bill
 from cli.verify.outcome import LimitReachedError, NotProvenError
-from stacks.settings import Settings
+from contracts.settings import Settings
 
 STACKS = ("Storage", "Pipeline", "Chat", "Operations")
 FOLDER = "storyloom-verify"

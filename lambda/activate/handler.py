@@ -5,8 +5,11 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from shared import chat_stack, hosting, lock, runs, versions
-from shared.models import ModelVersion
+from shared.aws import chat_stack
+from shared.hosting import hosting_state
+from shared.models import versions
+from shared.runs import lock, run_records
+from shared.table.items import ModelVersion
 
 log = Logger(service="activate")
 
@@ -31,8 +34,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
     Raises:
         NotDeployable: where there is no such version, it was not approved, or it fits no longer.
-        shared.chat_stack.ChatNotDeployedError: if it has to be hosted, and nothing would put it to sleep.
-        shared.lock.AnotherRunIsGoing: where this execution does not have the lock and cannot get it.
+        shared.aws.chat_stack.ChatNotDeployedError: if it has to be hosted, and nothing would put it to sleep.
+        shared.runs.lock.AnotherRunIsGoing: where this execution does not have the lock and cannot get it.
     """
     run_id, version = event["run_id"], event["version"]
     lock.hold(run_id, event["execution_arn"])
@@ -41,7 +44,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         "execution_arn": event["execution_arn"],
         "started_by": event.get("input", {}).get("by"),
     }
-    runs.enter(run_id, "Activate", f"Looking at {version}.", **known)
+    run_records.enter(run_id, "Activate", f"Looking at {version}.", **known)
     model = versions.get(version)
     if model is None:
         raise NotDeployable(f"There is no version {version}. storyloom models lists the versions.")
@@ -61,7 +64,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     if not at_hand:
         chat_stack.require(version)
     message = f"{version} was loaded, and answers at once." if at_hand else f"{version} can answer."
-    runs.enter(run_id, "Activate", message, version=version, **figures)
+    run_records.enter(run_id, "Activate", message, version=version, **figures)
     log.info("Activating", extra={"run_id": run_id, "version": version, "at_hand": at_hand})
     return {
         "version": version,
@@ -82,5 +85,5 @@ def _switch(model: ModelVersion) -> bool:
     if pointer is None:
         return False
     versions.make_live(model, pointer.bundle_uri)
-    hosting.note_version(model.version)
+    hosting_state.note_version(model.version)
     return True

@@ -5,8 +5,10 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from shared import announcement, handover, page, runs, trained
-from shared.models import Run
+from shared.aws import page
+from shared.notifications import announcement
+from shared.runs import handover, run_records, trained
+from shared.table.items import Run
 
 log = Logger(service="announce")
 
@@ -33,10 +35,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         `{"one_more": whether stories that came meanwhile set the timer again}`
     """
     run_id, outcome, message = event["run_id"], event["outcome"], event["message"]
-    runs.enter(run_id, "Announce")
-    runs.finish(run_id, outcome, message)
+    run_records.enter(run_id, "Announce")
+    run_records.finish(run_id, outcome, message)
     one_more = handover.release_lock_and_reschedule(run_id)
-    run = runs.get(run_id)
+    run = run_records.get(run_id)
     if run is not None and outcome in _TRAINED and run.dataset_digest is not None:
         trained.remember(run_id, run.dataset_digest)
     if run is not None and outcome in _SUBJECTS:

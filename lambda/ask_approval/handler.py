@@ -6,7 +6,10 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from shared import announcement, approvals, clock, lock, page, runs
+from shared import clock
+from shared.aws import page
+from shared.notifications import announcement
+from shared.runs import approvals, lock, run_records
 
 log = Logger(service="ask_approval")
 
@@ -36,7 +39,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         return {"asked": False}
     until = clock.text(clock.now() + timedelta(days=event["days"]))
     question = f"{event['verdict']} {price_words(event['estimate'])}"
-    runs.wait(run_id, STATE, f"Waiting for your yes. {question}", until)
+    run_records.wait(run_id, STATE, f"Waiting for your yes. {question}", until)
     _ask_once(run_id, question, event["days"])
     log.info("Asked", extra={"run_id": run_id, "until": until})
     return {"asked": True}

@@ -9,7 +9,10 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from assemble import plan, remembered, tuning, unchanged
 from assemble.reading import RunStories
-from shared import aws, environment, layout, prices, run_costs, runs
+from contracts import environment, s3_keys
+from shared.aws import clients
+from shared.runs import run_records
+from shared.spending import prices, run_costs
 from stories.dataset import training_plan
 from stories.dataset.assembly import LEDGER_FILE
 from stories.dataset.assembly import assemble as assemble_dataset
@@ -48,7 +51,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     in_time = DatasetTimeBudget(context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS)
     run_id = event["run_id"]
     begun = event["begun"]
-    runs.enter(run_id, "Assemble", "Putting the dataset together.")
+    run_records.enter(run_id, "Assemble", "Putting the dataset together.")
     common = environment.common()
     settings = environment.read(environment.Assembly)
     price = prices.usd_per_hour("training", settings.training_instance)
@@ -83,7 +86,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             settings.tune,
         )
     same = unchanged.refusal(dataset_digest) if report.enough and not begun.get("again") else None
-    runs.enter(
+    run_records.enter(
         run_id,
         "Assemble",
         report.verdict,
@@ -126,19 +129,19 @@ def _account_for(report: DataReport, files: int) -> None:
 
 
 def _publish(report: DataReport, bucket: str, folder: Path) -> None:
-    s3 = aws.s3()
+    s3 = clients.s3()
     for part in PARTS:
         path = folder / part / "examples.jsonl"
-        s3.upload_file(str(path), bucket, layout.examples(report.run_id, part))
+        s3.upload_file(str(path), bucket, s3_keys.examples(report.run_id, part))
     s3.put_object(
         Bucket=bucket,
-        Key=layout.report(report.run_id),
+        Key=s3_keys.report(report.run_id),
         Body=report.model_dump_json(indent=2).encode(),
         ContentType="application/json",
     )
     s3.put_object(
         Bucket=bucket,
-        Key=layout.report_page(report.run_id),
+        Key=s3_keys.report_page(report.run_id),
         Body=report_to_html(report).encode(),
         ContentType="text/html; charset=utf-8",
     )

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from shared import attempts, layout
-from shared.environment import Assembly, Common
-from shared.prices import Price
+from contracts import s3_keys
+from contracts.environment import Assembly, Common
+from shared.recovery import attempts
+from shared.spending.prices import Price
 from stories.dataset.training_plan import Recipe
 from stories.records import Part
 
@@ -35,13 +36,13 @@ def jobs(
         live: `{"version", "adapter_uri"}` of the model that answers now, where it has the same base.
         price: of a training instance; None if it is not known.
     """
-    training_job = layout.training_job(common.name, run_id)
+    training_job = s3_keys.training_job(common.name, run_id)
     bucket = common.artifacts_bucket
-    model = layout.uri(bucket, layout.base_model(common.base_model.slug, common.base_model.revision))
+    model = s3_keys.uri(bucket, s3_keys.base_model(common.base_model.slug, common.base_model.revision))
     parts: dict[Part, str] = {
-        "train": layout.uri(bucket, layout.dataset(run_id, "train")),
-        "validation": layout.uri(bucket, layout.dataset(run_id, "validation")),
-        "test": layout.uri(bucket, layout.dataset(run_id, "test")),
+        "train": s3_keys.uri(bucket, s3_keys.dataset(run_id, "train")),
+        "validation": s3_keys.uri(bucket, s3_keys.dataset(run_id, "validation")),
+        "test": s3_keys.uri(bucket, s3_keys.dataset(run_id, "test")),
     }
     channels = {
         "train": parts["train"],
@@ -52,7 +53,7 @@ def jobs(
     inputs = {
         "code": settings.training_code_uri,
         "model": model,
-        "candidate": layout.uri(bucket, layout.model_archive(run_id, training_job)),
+        "candidate": s3_keys.uri(bucket, s3_keys.model_archive(run_id, training_job)),
         "test": parts["test"],
         "train": parts["train"],
     }
@@ -60,15 +61,15 @@ def jobs(
         inputs["live"] = live["adapter_uri"]
     evaluation = {
         "processing_inputs": [_processing_input(name, uri) for name, uri in inputs.items()],
-        "evaluation_output_uri": layout.uri(bucket, layout.evaluation(run_id)),
+        "evaluation_output_uri": s3_keys.uri(bucket, s3_keys.evaluation(run_id)),
     }
     training = {
         "training_attempt": 1,
         "training_job_name": training_job,
         "hyperparameters": _hyperparameters(common, chosen, price),
         "training_channels": [_channel(name, uri) for name, uri in channels.items()],
-        "training_output_uri": layout.uri(bucket, layout.training(run_id)),
-        "checkpoint_uri": layout.uri(bucket, layout.checkpoints(run_id)),
+        "training_output_uri": s3_keys.uri(bucket, s3_keys.training(run_id)),
+        "checkpoint_uri": s3_keys.uri(bucket, s3_keys.checkpoints(run_id)),
     }
     return attempts.evaluation_attempt(run_id, {**training, **evaluation}, 1, settings.processing_instances)
 

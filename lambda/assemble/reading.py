@@ -7,9 +7,10 @@ from typing import IO, Annotated
 
 from pydantic import Field, TypeAdapter
 
-from shared import aws, layout
-from shared.ahead import prefetch
-from shared.batches import Tally
+from contracts import s3_keys
+from shared.aws import clients
+from shared.prefetch import prefetch
+from shared.runs.story_batches import Tally
 from stories.records import Record, Reject
 
 _AT_ONCE = 4
@@ -29,7 +30,7 @@ class RunStories:
 
     def __iter__(self) -> Iterator[Record | Reject]:
         """Yield them one at a time."""
-        aws.s3()  # made here: two threads would make two at once, and boto3 is not made for that
+        clients.s3()  # made here: two threads would make two at once, and boto3 is not made for that
         for batch in prefetch(self._download, self._keys(), _AT_ONCE):
             with batch:
                 for line in batch:
@@ -40,13 +41,13 @@ class RunStories:
                         yield parsed
 
     def _keys(self) -> Iterator[str]:
-        pages = aws.s3().get_paginator("list_objects_v2")
-        for page in pages.paginate(Bucket=self.bucket, Prefix=layout.read_prefix(self.run_id)):
+        pages = clients.s3().get_paginator("list_objects_v2")
+        for page in pages.paginate(Bucket=self.bucket, Prefix=s3_keys.read_prefix(self.run_id)):
             for found in page.get("Contents", []):
                 yield found["Key"]
 
     def _download(self, key: str) -> IO[bytes]:
         lines = tempfile.TemporaryFile()  # noqa: SIM115 - closed by its reader
-        aws.s3().download_fileobj(self.bucket, key, lines)
+        clients.s3().download_fileobj(self.bucket, key, lines)
         lines.seek(0)
         return lines

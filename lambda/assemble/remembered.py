@@ -2,7 +2,8 @@
 
 from pydantic import ValidationError
 
-from shared import aws, layout
+from contracts import s3_keys
+from shared.aws import clients
 from stories.dataset.split_ledger import SplitLedger
 
 _GONE = {"NoSuchKey", "404"}
@@ -20,23 +21,23 @@ def ledger_for(bucket: str, run_id: str) -> SplitLedger:
     Raises:
         LedgerUnreadableError: where it was changed by hand, or written by a newer version.
     """
-    kept = _read(bucket, layout.ledger_used(run_id))
+    kept = _read(bucket, s3_keys.ledger_used(run_id))
     if kept is not None:
         return kept
-    ledger = _read(bucket, layout.LEDGER) or SplitLedger()
-    _write(bucket, layout.ledger_used(run_id), ledger.to_json().encode())
+    ledger = _read(bucket, s3_keys.LEDGER) or SplitLedger()
+    _write(bucket, s3_keys.ledger_used(run_id), ledger.to_json().encode())
     return ledger
 
 
 def remember(bucket: str, ledger: bytes) -> None:
     """Write the ledger that the next run starts from."""
-    _write(bucket, layout.LEDGER, ledger)
+    _write(bucket, s3_keys.LEDGER, ledger)
 
 
 def _read(bucket: str, key: str) -> SplitLedger | None:
     try:
-        body = aws.s3().get_object(Bucket=bucket, Key=key)["Body"].read()
-    except aws.s3().exceptions.ClientError as error:
+        body = clients.s3().get_object(Bucket=bucket, Key=key)["Body"].read()
+    except clients.s3().exceptions.ClientError as error:
         if error.response["Error"]["Code"] in _GONE:
             return None
         raise
@@ -51,4 +52,4 @@ def _read(bucket: str, key: str) -> SplitLedger | None:
 
 
 def _write(bucket: str, key: str, body: bytes) -> None:
-    aws.s3().put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json")
+    clients.s3().put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json")

@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from shared import layout
-from shared.environment import Assembly, Common
-from shared.prices import Price
+from contracts import s3_keys
+from contracts.environment import Assembly, Common
+from shared.spending.prices import Price
 from stories.dataset.training_plan import GRACE_MINUTES, MAX_EPOCHS, SPOT_WAIT_HOURS
 
 _AT_ONCE = 2
@@ -67,7 +67,7 @@ def search(
     each = int(min(seconds / trials, longest / rounds))
     fixed["max_seconds"] = f"{min(float(fixed['max_seconds']), _TRAINING_SHARE * each):g}"
     return {
-        "job_name": layout.tuning_job(common.name, run_id),
+        "job_name": s3_keys.tuning_job(common.name, run_id),
         "attempt": 1,
         "resource_limits": {
             "MaxNumberOfTrainingJobs": trials,

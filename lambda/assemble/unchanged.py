@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from shared import trained
+from shared.runs import trained
 from stories.records import PARTS
 
 _WITHOUT_EFFECT = {"usd_per_hour", "price_date"}

@@ -10,7 +10,8 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from authorizer import standing
-from shared import environment, keys
+from contracts import environment
+from shared.accounts import keys
 
 log = Logger(service="authorizer")
 

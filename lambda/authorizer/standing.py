@@ -9,7 +9,7 @@ import time
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
-from shared import people
+from shared.accounts import people
 
 log = Logger(service="authorizer")
 

@@ -1,7 +1,8 @@
 """Forgets what was read of files that are gone or have changed: a deleted story leaves no text here."""
 
-from shared import aws, layout
-from shared.batches import Item, file_digest
+from contracts import s3_keys
+from shared.aws import clients
+from shared.runs.story_batches import Item, file_digest
 
 _MOST_KEYS_A_CALL = 1000
 
@@ -23,7 +24,9 @@ class CachedFiles:
         """List what is there."""
         readers: dict[str, list[str]] = {}
         pages = (
-            aws.s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=layout.CACHED_STORIES)
+            clients.s3()
+            .get_paginator("list_objects_v2")
+            .paginate(Bucket=bucket, Prefix=s3_keys.CACHED_STORIES)
         )
         for page in pages:
             for found in page.get("Contents", []):
@@ -33,7 +36,7 @@ class CachedFiles:
 
     def keep(self, item: Item) -> None:
         """Leave what is kept of a file as it is: the file is still there."""
-        self._readers.pop(layout.cached_file(file_digest(item)), None)
+        self._readers.pop(s3_keys.cached_file(file_digest(item)), None)
 
     def delete_stale(self) -> int:
         """Delete the cached objects of files that no longer exist, and return their number.
@@ -44,7 +47,7 @@ class CachedFiles:
         keys = [f"{folder}{name}" for folder, names in self._readers.items() for name in names]
         for start in range(0, len(keys), _MOST_KEYS_A_CALL):
             some = keys[start : start + _MOST_KEYS_A_CALL]
-            answer = aws.s3().delete_objects(
+            answer = clients.s3().delete_objects(
                 Bucket=self._bucket, Delete={"Objects": [{"Key": key} for key in some], "Quiet": True}
             )
             for error in answer.get("Errors", []):

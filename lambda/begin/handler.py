@@ -10,8 +10,12 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from begin.cache import CachedFiles
-from shared import aws, clock, environment, layout, lock, runs, versions
-from shared.batches import Item, grouped
+from contracts import environment, s3_keys
+from shared import clock
+from shared.aws import clients
+from shared.models import versions
+from shared.runs import lock, run_records
+from shared.runs.story_batches import Item, grouped
 
 log = Logger(service="begin")
 
@@ -29,7 +33,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         whether to train also if nothing has changed}`
 
     Raises:
-        shared.lock.AnotherRunIsGoing: where this execution does not have the lock and cannot get it.
+        shared.runs.lock.AnotherRunIsGoing: where this execution does not have the lock and cannot get it.
     """
     run_id = event["run_id"]
     lock.hold(run_id, event["execution_arn"])
@@ -38,21 +42,21 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         "execution_arn": event["execution_arn"],
         "started_by": event.get("input", {}).get("by"),
     }
-    runs.enter(run_id, "Begin", "Listing the stories.", **known)
+    run_records.enter(run_id, "Begin", "Listing the stories.", **known)
     common = environment.common()
     cached = CachedFiles.listed(common.artifacts_bucket)
     files = _freeze(common.stories_bucket, common.artifacts_bucket, run_id, cached)
     forgotten = cached.delete_stale()
-    runs.enter(run_id, "Read", f"Reading {files} files.", files=files)
+    run_records.enter(run_id, "Read", f"Reading {files} files.", files=files)
     log.info("The manifest is frozen", extra={"run_id": run_id, "files": files, "forgotten": forgotten})
-    batches = {"bucket": common.artifacts_bucket, "key": layout.batches(run_id)}
+    batches = {"bucket": common.artifacts_bucket, "key": s3_keys.batches(run_id)}
     again = bool(event.get("input", {}).get("again"))
     return {"files": files, "batches": batches, "live": _live(), "again": again}
 
 
 def latest_versions(bucket: str) -> Iterator[Item]:
     """List the newest version of every object that is not deleted; folder markers are left out."""
-    pages = aws.s3().get_paginator("list_object_versions").paginate(Bucket=bucket)
+    pages = clients.s3().get_paginator("list_object_versions").paginate(Bucket=bucket)
     for page in pages:
         for version in page.get("Versions", []):
             if version["IsLatest"] and not version["Key"].endswith("/"):
@@ -77,9 +81,11 @@ def _freeze(stories: str, artifacts: str, run_id: str, cached: CachedFiles) -> i
                 manifest.write(_line(item))
                 cached.keep(item)
             count += len(batch["files"])
-        for lines, key in ((manifest, layout.manifest(run_id)), (batches, layout.batches(run_id))):
+        for lines, key in ((manifest, s3_keys.manifest(run_id)), (batches, s3_keys.batches(run_id))):
             lines.seek(0)
-            aws.s3().upload_fileobj(lines, artifacts, key, ExtraArgs={"ContentType": "application/x-ndjson"})
+            clients.s3().upload_fileobj(
+                lines, artifacts, key, ExtraArgs={"ContentType": "application/x-ndjson"}
+            )
     return count
 
 

@@ -4,22 +4,22 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from starlette.types import ASGIApp
 
-from chat_api import (
+from chat_api.dependencies import errors
+from chat_api.dependencies.security_headers import SecurityHeaders
+from chat_api.routes import (
     api_keys,
     approval,
     audit_trail,
+    batches,
     cancelling,
     completions,
     control,
-    errors,
     monthly_costs,
-    people_routes,
+    people,
     pipeline,
     stories,
-    transforms,
     versions,
 )
-from chat_api.security_headers import SecurityHeaders
 
 _ROOMS = (
     pipeline,
@@ -29,10 +29,10 @@ _ROOMS = (
     stories,
     completions,
     cancelling,
-    transforms,
+    batches,
     api_keys,
     monthly_costs,
-    people_routes,
+    people,
     audit_trail,
 )
 

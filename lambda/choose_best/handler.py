@@ -5,7 +5,8 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from shared import attempts, runs
+from shared.recovery import attempts
+from shared.runs import run_records
 
 log = Logger(service="choose_best")
 
@@ -36,7 +37,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             "No trial of the search made a model. Raise tuning_budget_usd, or turn tune off, and run again."
         )
     name = str(best["TrainingJobName"])
-    runs.enter(run_id, "ChooseBest", _words(event["tuned"], best), training_job=name)
+    run_records.enter(run_id, "ChooseBest", _words(event["tuned"], best), training_job=name)
     log.info("Chose", extra={"run_id": run_id, "training_job": name})
     archive = f"{jobs['training_output_uri'].rstrip('/')}/{name}/output/model.tar.gz"
     return {**jobs, "training_job_name": name, "processing_inputs": attempts.candidate_inputs(jobs, archive)}

@@ -16,7 +16,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from clean_up import removal
 from clean_up.remaining import Remaining
-from shared import aws, custom_resource, environment
+from contracts import environment
+from shared.aws import clients, custom_resource
 
 log = Logger(service="clean_up")
 
@@ -78,7 +79,7 @@ def _sweep(event: dict[str, Any], part: Part) -> Callable[[], list[Remaining]]:
 
 
 def _stack_status(stack_id: str) -> str:
-    (stack,) = aws.cloudformation().describe_stacks(StackName=stack_id)["Stacks"]
+    (stack,) = clients.cloudformation().describe_stacks(StackName=stack_id)["Stacks"]
     return stack["StackStatus"]
 
 

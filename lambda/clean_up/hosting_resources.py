@@ -6,7 +6,9 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from clean_up.remaining import Remaining, is_missing
-from shared import aws, endpoint, environment, resource_names, scaling
+from contracts import environment
+from shared.aws import clients, resource_names
+from shared.hosting import endpoint, scaling
 
 
 def delete_endpoint() -> list[Remaining]:
@@ -14,7 +16,7 @@ def delete_endpoint() -> list[Remaining]:
     found = endpoint.describe()
     try:
         deleted = endpoint.delete()  # also if there is none: its scaling may be left
-    except aws.dynamodb().exceptions.ResourceNotFoundException:
+    except clients.dynamodb().exceptions.ResourceNotFoundException:
         # Its owner deleted the table too, so nobody counts what the endpoint has cost.
         scaling.stop()
         deleted = True
@@ -28,7 +30,7 @@ def delete_endpoint() -> list[Remaining]:
 
 def delete_configurations() -> list[Remaining]:
     """Delete the endpoint configurations."""
-    client = aws.sagemaker()
+    client = clients.sagemaker()
     pages = client.get_paginator("list_endpoint_configs").paginate(NameContains=_name())
     names = [found["EndpointConfigName"] for page in pages for found in page["EndpointConfigs"]]
     for name in filter(resource_names.is_hosting, names):
@@ -38,7 +40,7 @@ def delete_configurations() -> list[Remaining]:
 
 def delete_models() -> list[Remaining]:
     """Delete SageMaker's models, those of transform jobs too."""
-    client = aws.sagemaker()
+    client = clients.sagemaker()
     pages = client.get_paginator("list_models").paginate(NameContains=_name())
     for name in [found["ModelName"] for page in pages for found in page["Models"]]:
         if resource_names.is_hosting(name) or resource_names.is_batch_model(name):
@@ -48,7 +50,7 @@ def delete_models() -> list[Remaining]:
 
 def delete_log() -> list[Remaining]:
     """Delete the endpoint's log group: SageMaker makes it, and nothing in it ever expires."""
-    _delete(aws.logs().delete_log_group, logGroupName=f"/aws/sagemaker/Endpoints/{_name()}")
+    _delete(clients.logs().delete_log_group, logGroupName=f"/aws/sagemaker/Endpoints/{_name()}")
     return []
 
 

@@ -8,7 +8,8 @@ from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
 from clean_up.remaining import Remaining, is_missing
-from shared import aws, environment, layout, resource_names, tags
+from contracts import environment, s3_keys
+from shared.aws import clients, resource_names, tags
 
 log = Logger(service="clean_up", child=True)
 
@@ -56,14 +57,14 @@ def delete_logs(kind: JobKind) -> list[Remaining]:
     for prefix in _stream_prefixes(kind):
         for stream in _streams(kind.log_group, prefix):
             if resource_names.is_job(stream.partition("/")[0], _prefixes(kind)):
-                aws.logs().delete_log_stream(logGroupName=kind.log_group, logStreamName=stream)
+                clients.logs().delete_log_stream(logGroupName=kind.log_group, logStreamName=stream)
     return []
 
 
 def delete_jobs(kind: JobKind) -> list[Remaining]:
     """Delete the ended jobs from SageMaker's lists. If that is refused they stay: they cost nothing."""
     # The boto3 of Lambda's Python may be older than the operation.
-    delete = getattr(aws.sagemaker(), f"delete_{kind.operation}", None)
+    delete = getattr(clients.sagemaker(), f"delete_{kind.operation}", None)
     if not kind.may_be_deleted or delete is None:
         return []
     for name in list(_jobs(kind)):
@@ -77,7 +78,7 @@ def delete_jobs(kind: JobKind) -> list[Remaining]:
 
 def _stop(kind: JobKind, name: str) -> None:
     try:
-        getattr(aws.sagemaker(), f"stop_{kind.operation}")(**{f"{kind.api}Name": name})
+        getattr(clients.sagemaker(), f"stop_{kind.operation}")(**{f"{kind.api}Name": name})
     except ClientError as error:
         # It may have ended since it was listed.
         if not is_missing(error) and error.response["Error"]["Code"] != "ValidationException":
@@ -86,7 +87,7 @@ def _stop(kind: JobKind, name: str) -> None:
 
 def _jobs(kind: JobKind, status: str = "") -> Iterator[str]:
     """List this app's jobs, in one status or in all of them."""
-    client: Any = aws.sagemaker()
+    client: Any = clients.sagemaker()
     chosen = {"StatusEquals": status} if status else {}
     arns: dict[str, str] = {}  # a name may contain both prefixes of training jobs
     for prefix in _prefixes(kind):
@@ -102,7 +103,7 @@ def _jobs(kind: JobKind, status: str = "") -> Iterator[str]:
 
 def _prefixes(kind: JobKind) -> list[str]:
     name = environment.common().name
-    tuning = layout.tuning_job(name, "")
+    tuning = s3_keys.tuning_job(name, "")
     return {
         TUNING.plural: [tuning],
         TRAINING.plural: list(dict.fromkeys([f"{name}-train-", tuning])),
@@ -125,13 +126,13 @@ def _is_ambiguous(kind: JobKind, job: str) -> bool:
 
 
 def _carries_our_tag(arn: str) -> bool:
-    found = aws.sagemaker().list_tags(ResourceArn=arn)["Tags"]
+    found = clients.sagemaker().list_tags(ResourceArn=arn)["Tags"]
     return all(tag in found for tag in tags.of_the_app())
 
 
 def _streams(group: str, prefix: str) -> list[str]:
     pages = (
-        aws.logs()
+        clients.logs()
         .get_paginator("describe_log_streams")
         .paginate(logGroupName=group, logStreamNamePrefix=prefix)
     )

@@ -3,8 +3,14 @@
 from collections.abc import Callable
 
 from clean_up.remaining import Remaining
-from shared import aws, clock, hosting, keys, lock, runs, settling, transforms, versions
-from shared.models import GOING, TRANSFORM_GOING
+from shared import clock, settlement
+from shared.accounts import keys
+from shared.aws import clients
+from shared.batch_inference import batch_records
+from shared.hosting import hosting_state
+from shared.models import versions
+from shared.runs import lock, run_records
+from shared.table.items import GOING, TRANSFORM_GOING
 
 _GONE = "The deployment was deleted while this was in progress."
 
@@ -14,7 +20,7 @@ def settle_jobs() -> list[Remaining]:
     remaining: list[Remaining] = []
 
     def settle() -> None:
-        at_work = settling.close()
+        at_work = settlement.close()
         remaining.extend(Remaining(f"job {name}", "it has not ended yet") for name in at_work)
 
     _unless_the_table_is_gone(settle)
@@ -23,7 +29,7 @@ def settle_jobs() -> list[Remaining]:
 
 def end_what_is_in_progress() -> list[Remaining]:
     """Record that runs and batches have ended and the model sleeps."""
-    return _unless_the_table_is_gone(_end_runs, _end_batches, hosting.put_to_rest)
+    return _unless_the_table_is_gone(_end_runs, _end_batches, hosting_state.put_to_rest)
 
 
 def forget_packages() -> list[Remaining]:
@@ -47,22 +53,22 @@ def revoke_keys() -> list[Remaining]:
 
 def _end_runs() -> None:
     held = lock.holder()
-    in_progress = {run.run_id for run in runs.latest() if run.status in GOING}
+    in_progress = {run.run_id for run in run_records.latest() if run.status in GOING}
     for run_id in sorted(in_progress | ({held.run_id} if held else set())):
-        runs.finish(run_id, "failed", f"{_GONE} Your stories are untouched.")
+        run_records.finish(run_id, "failed", f"{_GONE} Your stories are untouched.")
         lock.drop(run_id)
 
 
 def _end_batches() -> None:
-    for batch_id in transforms.going():
-        transforms.finish(batch_id, "stopped", TRANSFORM_GOING, _GONE, ended_at=clock.stamp())
-        transforms.release_slot(batch_id)
+    for batch_id in batch_records.going():
+        batch_records.finish(batch_id, "stopped", TRANSFORM_GOING, _GONE, ended_at=clock.stamp())
+        batch_records.release_slot(batch_id)
 
 
 def _unless_the_table_is_gone(*steps: Callable[[], None]) -> list[Remaining]:
     try:
         for step in steps:
             step()
-    except aws.dynamodb().exceptions.ResourceNotFoundException:
+    except clients.dynamodb().exceptions.ResourceNotFoundException:
         pass  # its owner deleted the table too
     return []

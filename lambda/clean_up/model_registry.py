@@ -3,12 +3,13 @@
 from botocore.exceptions import ClientError
 
 from clean_up.remaining import Remaining, is_missing
-from shared import aws, environment
+from contracts import environment
+from shared.aws import clients
 
 
 def delete_packages() -> list[Remaining]:
     """Delete the model packages of the app's group."""
-    client = aws.sagemaker()
+    client = clients.sagemaker()
     group = environment.common().name
     pages = client.get_paginator("list_model_packages").paginate(ModelPackageGroupName=group)
     try:

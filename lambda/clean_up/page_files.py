@@ -7,12 +7,12 @@ is deleted with its stack has it to the end.
 from botocore.exceptions import ClientError
 
 from clean_up.remaining import Remaining
-from shared import aws
+from shared.aws import clients
 
 
 def empty(bucket: str) -> list[Remaining]:
     """Delete everything in the page's bucket, which has no versions."""
-    client = aws.s3()
+    client = clients.s3()
     try:
         pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
         for page in pages:

@@ -3,7 +3,8 @@
 from botocore.exceptions import ClientError
 
 from clean_up.remaining import Remaining, is_missing
-from shared import aws, environment
+from contracts import environment
+from shared.aws import clients
 
 _CAUSE = "The deployment is being deleted."
 
@@ -11,7 +12,7 @@ _CAUSE = "The deployment is being deleted."
 def delete_timers() -> list[Remaining]:
     """Delete the one-time schedules that would start a run."""
     schedule = environment.read(environment.Schedule)
-    client = aws.scheduler()
+    client = clients.scheduler()
     for name in (schedule.schedule_name, schedule.deploy_schedule_name):
         try:
             client.delete_schedule(Name=name, GroupName=schedule.schedule_group)
@@ -26,7 +27,7 @@ def stop_runs() -> list[Remaining]:
     Step Functions stops the job that a run waits for, and the children of its Distributed Map.
     """
     machine = environment.read(environment.Pipeline).state_machine_arn
-    client = aws.stepfunctions()
+    client = clients.stepfunctions()
     try:
         pages = client.get_paginator("list_executions").paginate(
             stateMachineArn=machine, statusFilter="RUNNING"

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from shared import aws, environment, layout
+from contracts import environment, s3_keys
+from shared.aws import clients
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
@@ -16,7 +17,9 @@ class NotDeletedError(Exception):
 
 def folders(prefix: str) -> set[str]:
     """Return the names of the folders right below a prefix."""
-    pages = aws.s3().get_paginator("list_objects_v2").paginate(Bucket=_bucket(), Prefix=prefix, Delimiter="/")
+    pages = (
+        clients.s3().get_paginator("list_objects_v2").paginate(Bucket=_bucket(), Prefix=prefix, Delimiter="/")
+    )
     return {
         found["Prefix"].removeprefix(prefix).rstrip("/")
         for page in pages
@@ -30,18 +33,18 @@ def delete_below(prefix: str, *, tag_first: bool = False) -> int:
     Raises:
         NotDeletedError: names one that is still there.
     """
-    pages = aws.s3().get_paginator("list_objects_v2").paginate(Bucket=_bucket(), Prefix=prefix)
+    pages = clients.s3().get_paginator("list_objects_v2").paginate(Bucket=_bucket(), Prefix=prefix)
     keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
     if tag_first:
         for key in keys:
-            aws.s3().put_object_tagging(
-                Bucket=_bucket(), Key=key, Tagging={"TagSet": [{"Key": layout.RETIRED, "Value": "true"}]}
+            clients.s3().put_object_tagging(
+                Bucket=_bucket(), Key=key, Tagging={"TagSet": [{"Key": s3_keys.RETIRED, "Value": "true"}]}
             )
     for start in range(0, len(keys), _MOST_KEYS_A_CALL):
         some: list[ObjectIdentifierTypeDef] = [
             {"Key": key} for key in keys[start : start + _MOST_KEYS_A_CALL]
         ]
-        answer = aws.s3().delete_objects(Bucket=_bucket(), Delete={"Objects": some, "Quiet": True})
+        answer = clients.s3().delete_objects(Bucket=_bucket(), Delete={"Objects": some, "Quiet": True})
         for error in answer.get("Errors", []):
             raise NotDeletedError(f"{error.get('Key')} could not be deleted: {error.get('Message')}.")
     return len(keys)

@@ -11,7 +11,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from collect_garbage import retired_bundles, run_files, unused_base_models, unused_models
 from collect_garbage.protected import Protected
-from shared import endpoint, runs
+from shared.hosting import endpoint
+from shared.runs import run_records
 
 log = Logger(service="collect_garbage")
 
@@ -28,7 +29,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         `{"deleted": how many objects of S3 went}`
     """
     run_id = event["run_id"]
-    runs.enter(run_id, "CollectGarbage", "Deleting copies of the model that nothing needs any more.")
+    run_records.enter(run_id, "CollectGarbage", "Deleting copies of the model that nothing needs any more.")
     found = endpoint.describe()
     if found is not None and found.busy:
         # The endpoint may be given back what it had before. The next run collects it.

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 
-from shared import environment, hosting, layout, machines, transforms, versions
-from shared.endpoint import Endpoint
-from shared.models import ModelVersion
+from contracts import environment, s3_keys
+from shared.batch_inference import batch_records
+from shared.hosting import hosting_state, machines
+from shared.hosting.endpoint import Endpoint
+from shared.models import versions
+from shared.table.items import ModelVersion
 
 MERGED_KEPT = 5
 """How many of the newest versions can be deployed again if their base is hosted merged."""
@@ -30,17 +33,17 @@ class Protected:
     @classmethod
     def read(cls, found: Endpoint | None) -> "Protected":
         """Read from the table what is in use; `found` is the endpoint as SageMaker describes it."""
-        pointer, state, models = versions.live(), hosting.state(), versions.every()
+        pointer, state, models = versions.live(), hosting_state.state(), versions.every()
         configs = {found.config if found else None, state.endpoint_config, state.requested} - {None}
-        going = [batch for batch_id in transforms.going() if (batch := transforms.get(batch_id))]
+        going = [batch for batch_id in batch_records.going() if (batch := batch_records.get(batch_id))]
         batches = {str(batch.version) for batch in going}
         bundles = {machines.version_of(config) for config in configs} | {
-            layout.bundled_for(batch.bundle_uri) for batch in going if batch.bundle_uri
+            s3_keys.bundled_for(batch.bundle_uri) for batch in going if batch.bundle_uri
         }
         answering: set[str | None] = set()
         if pointer is not None:
             answering = {pointer.version, pointer.previous}
-            bundles |= {layout.bundled_for(pointer.bundle_uri), *answering}
+            bundles |= {s3_keys.bundled_for(pointer.bundle_uri), *answering}
         kept = [model for model in models if model.status not in _NEVER_AGAIN]
         deployable = {model.version for model in kept[:MERGED_KEPT]}
         return cls(

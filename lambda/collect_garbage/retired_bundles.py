@@ -2,7 +2,7 @@
 
 from collect_garbage import artifact_objects
 from collect_garbage.protected import Protected
-from shared import layout
+from contracts import s3_keys
 
 
 def delete_retired(protected: Protected) -> int:
@@ -12,8 +12,8 @@ def delete_retired(protected: Protected) -> int:
     it has. Whoever builds a bundle again does not use what is tagged.
     """
     deleted = 0
-    for version in artifact_objects.folders(layout.HOSTING) - protected.bundles:
-        deleted += artifact_objects.delete_below(layout.hosting(version), tag_first=True)
-    for version in artifact_objects.folders(layout.TRANSFORM_MODELS) - protected.bundles - protected.batches:
-        deleted += artifact_objects.delete_below(layout.transform_models(version))
+    for version in artifact_objects.folders(s3_keys.HOSTING) - protected.bundles:
+        deleted += artifact_objects.delete_below(s3_keys.hosting(version), tag_first=True)
+    for version in artifact_objects.folders(s3_keys.TRANSFORM_MODELS) - protected.bundles - protected.batches:
+        deleted += artifact_objects.delete_below(s3_keys.transform_models(version))
     return deleted

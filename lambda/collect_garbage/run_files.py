@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 from collect_garbage import artifact_objects
 from collect_garbage.protected import Protected
-from shared import clock, layout
+from contracts import s3_keys
+from shared import clock
 
 _LONGEST_RUN = timedelta(days=14)
 """No run goes on for longer, a week's wait for a yes included; after that nobody resumes its training."""
@@ -18,11 +19,11 @@ def delete_finished(run_id: str, protected: Protected) -> int:
         protected: what stays.
     """
     deleted = 0
-    for other in artifact_objects.folders(layout.RUNS):
+    for other in artifact_objects.folders(s3_keys.RUNS):
         if other == run_id or _is_old(other):
-            deleted += artifact_objects.delete_below(layout.checkpoint_files(other))
+            deleted += artifact_objects.delete_below(s3_keys.checkpoint_files(other))
         if other not in protected.merged_runs and _is_old(other):
-            deleted += artifact_objects.delete_below(layout.merged(other))
+            deleted += artifact_objects.delete_below(s3_keys.merged(other))
     return deleted
 
 

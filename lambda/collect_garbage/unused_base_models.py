@@ -2,7 +2,7 @@
 
 from collect_garbage import artifact_objects
 from collect_garbage.protected import Protected
-from shared import layout
+from contracts import s3_keys
 
 
 def delete_unused(protected: Protected) -> int:
@@ -11,7 +11,7 @@ def delete_unused(protected: Protected) -> int:
     A base model stays if a version made of it may answer again: its bundle is built from it.
     """
     return sum(
-        artifact_objects.delete_below(layout.base_model(slug, revision))
-        for slug in artifact_objects.folders(layout.BASE_MODELS)
-        for revision in artifact_objects.folders(f"{layout.BASE_MODELS}{slug}/") - protected.revisions
+        artifact_objects.delete_below(s3_keys.base_model(slug, revision))
+        for slug in artifact_objects.folders(s3_keys.BASE_MODELS)
+        for revision in artifact_objects.folders(f"{s3_keys.BASE_MODELS}{slug}/") - protected.revisions
     )

@@ -6,7 +6,10 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from collect_garbage.protected import Protected
-from shared import aws, consistency, environment, machines, resource_names, transform_jobs
+from contracts import environment
+from shared.aws import clients, consistency, resource_names
+from shared.batch_inference import transform_jobs
+from shared.hosting import machines
 
 
 def delete_unused(protected: Protected) -> None:
@@ -34,7 +37,7 @@ def _is_unused(name: str, protected: Protected) -> bool:
 
 
 def _names(operation: str, listed: str, name: str) -> Iterator[str]:
-    pages: Any = aws.sagemaker().get_paginator(operation)  # type: ignore[call-overload]
+    pages: Any = clients.sagemaker().get_paginator(operation)  # type: ignore[call-overload]
     for page in pages.paginate(NameContains=environment.common().name):
         for found in page[listed]:
             yield found[name]
@@ -42,7 +45,7 @@ def _names(operation: str, listed: str, name: str) -> Iterator[str]:
 
 def _delete(operation: str, **named: str) -> None:
     try:
-        getattr(aws.sagemaker(), operation)(**named)
+        getattr(clients.sagemaker(), operation)(**named)
     except ClientError as error:
         if not consistency.is_not_found(error):
             raise

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from boto3.s3.transfer import TransferConfig
 
-from shared import aws, environment, layout, staged, versions
-from shared.models import ModelVersion
+from contracts import environment, s3_keys
+from shared.aws import clients
+from shared.models import staged, versions
+from shared.table.items import ModelVersion
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CopySourceTypeDef, ObjectTypeDef
@@ -68,7 +70,7 @@ def build(candidate: ModelVersion, previous: ModelVersion | None) -> Bundle:
     base, version = common.base_model, candidate.version
     there = staged.read()
     if there is None:
-        source = layout.uri(common.artifacts_bucket, layout.base_model(base.slug, base.revision))
+        source = s3_keys.uri(common.artifacts_bucket, s3_keys.base_model(base.slug, base.revision))
         raise IncompleteModelError(
             f"The base model is not in {source}. Start the run again: it is staged first."
         )
@@ -84,11 +86,11 @@ def build(candidate: ModelVersion, previous: ModelVersion | None) -> Bundle:
         config |= adapters_config(list(adapters), _copy_adapters(version, adapters))
     if not base.chat:
         _copy_chat_template(candidate)
-        config["chat-template"] = f"{_MODEL_DIR}/{layout.CHAT_TEMPLATE}"
+        config["chat-template"] = f"{_MODEL_DIR}/{s3_keys.CHAT_TEMPLATE}"
     text = yaml.safe_dump(config, sort_keys=False, width=1000)
-    _put(layout.serving_yaml(version), text.encode())
-    _put(f"{layout.hosting(version)}{_NAME_ADAPTER.name}", _NAME_ADAPTER.read_bytes())
-    return Bundle(layout.uri(common.artifacts_bucket, layout.hosting(version)), merged)
+    _put(s3_keys.serving_yaml(version), text.encode())
+    _put(f"{s3_keys.hosting(version)}{_NAME_ADAPTER.name}", _NAME_ADAPTER.read_bytes())
+    return Bundle(s3_keys.uri(common.artifacts_bucket, s3_keys.hosting(version)), merged)
 
 
 def adapters_config(adapters: list[str], rank: int) -> dict[str, Any]:
@@ -131,19 +133,19 @@ def common_config(context_length: int) -> dict[str, Any]:
 def _copy_base(version: str, *, but: Callable[[str], bool] = lambda name: False) -> set[str]:
     """Copy the staged base model, but for the files of these names; returns the names."""
     common = environment.common()
-    source = layout.base_model(common.base_model.slug, common.base_model.revision)
+    source = s3_keys.base_model(common.base_model.slug, common.base_model.revision)
     bucket = common.artifacts_bucket
-    return _copy_folder(bucket, source, bucket, layout.hosted_base(version), but=but)
+    return _copy_folder(bucket, source, bucket, s3_keys.hosted_base(version), but=but)
 
 
 def _copy_merged(model: ModelVersion) -> None:
     """Copy the merged weights in place of the base's own, and the rest of the base beside them."""
-    bucket, source = environment.common().artifacts_bucket, layout.merged(model.run_id)
-    target = layout.hosted_base(model.version)
+    bucket, source = environment.common().artifacts_bucket, s3_keys.merged(model.run_id)
+    target = s3_keys.hosted_base(model.version)
     weights = _copy_folder(bucket, source, bucket, target, but=lambda name: not _is_weights(name))
     if not any(name.endswith(".safetensors") for name in weights):
         raise IncompleteModelError(
-            f"{model.version} has no merged weights in {layout.uri(bucket, source)}, and its base model "
+            f"{model.version} has no merged weights in {s3_keys.uri(bucket, source)}, and its base model "
             "cannot be hosted with an adapter. Start a run: it makes a version that has them."
         )
     _copy_base(model.version, but=_is_weights)
@@ -153,9 +155,9 @@ def _copy_adapters(version: str, adapters: dict[str, str]) -> int:
     """Copy adapters, of which the S3 folders are given; returns their greatest rank."""
     bucket, rank = environment.common().artifacts_bucket, 1
     for name, uri in adapters.items():
-        adapter_bucket, prefix = layout.split(uri)
-        copied = _copy_folder(adapter_bucket, prefix, bucket, layout.hosted_adapter(version, name))
-        missing = set(layout.ADAPTER_FILES) - copied
+        adapter_bucket, prefix = s3_keys.split(uri)
+        copied = _copy_folder(adapter_bucket, prefix, bucket, s3_keys.hosted_adapter(version, name))
+        missing = set(s3_keys.ADAPTER_FILES) - copied
         if missing:
             raise IncompleteModelError(f"The adapter {name} in {uri} lacks {', '.join(sorted(missing))}.")
         rank = max(rank, _rank(adapter_bucket, prefix))
@@ -163,15 +165,15 @@ def _copy_adapters(version: str, adapters: dict[str, str]) -> int:
 
 
 def _copy_chat_template(model: ModelVersion) -> None:
-    bucket, prefix = layout.split(model.adapter_uri)
-    found = _objects(bucket, f"{prefix}{layout.CHAT_TEMPLATE}")
+    bucket, prefix = s3_keys.split(model.adapter_uri)
+    found = _objects(bucket, f"{prefix}{s3_keys.CHAT_TEMPLATE}")
     if not found:
         raise IncompleteModelError(
             f"{model.version} does not say how a chat becomes a text for its base model: there is no "
-            f"{layout.CHAT_TEMPLATE} in {model.adapter_uri}. Start a run: it makes a version that does."
+            f"{s3_keys.CHAT_TEMPLATE} in {model.adapter_uri}. Start a run: it makes a version that does."
         )
-    template = aws.s3().get_object(Bucket=bucket, Key=f"{prefix}{layout.CHAT_TEMPLATE}")["Body"].read()
-    _put(layout.chat_template(model.version), template)
+    template = clients.s3().get_object(Bucket=bucket, Key=f"{prefix}{s3_keys.CHAT_TEMPLATE}")["Body"].read()
+    _put(s3_keys.chat_template(model.version), template)
 
 
 def _is_weights(name: str) -> bool:
@@ -179,7 +181,7 @@ def _is_weights(name: str) -> bool:
 
 
 def _put(key: str, body: bytes) -> None:
-    aws.s3().put_object(Bucket=environment.common().artifacts_bucket, Key=key, Body=body)
+    clients.s3().put_object(Bucket=environment.common().artifacts_bucket, Key=key, Body=body)
 
 
 def _copy_folder(
@@ -194,7 +196,7 @@ def _copy_folder(
 
     What has been copied is not copied again, if it is a copy of the very object that is there now.
     """
-    s3 = aws.s3()
+    s3 = clients.s3()
     there = {entry["Key"] for entry in _objects(to_bucket, to_prefix)}
     names: set[str] = set()
     for entry in _objects(from_bucket, from_prefix):
@@ -215,23 +217,23 @@ def _copy_folder(
 
 def _copied_from(bucket: str, key: str) -> str | None:
     """Return the ETag of what an object is a copy of; None if that was not written down."""
-    return aws.s3().head_object(Bucket=bucket, Key=key)["Metadata"].get(_SOURCE_ETAG)
+    return clients.s3().head_object(Bucket=bucket, Key=key)["Metadata"].get(_SOURCE_ETAG)
 
 
 def _delete_retired(version: str) -> None:
     """Delete retired objects: the bucket's lifecycle might delete them later, under the endpoint."""
     bucket = environment.common().artifacts_bucket
-    for entry in _objects(bucket, layout.hosting(version)):
-        tags = aws.s3().get_object_tagging(Bucket=bucket, Key=entry["Key"])["TagSet"]
-        if any(tag["Key"] == layout.RETIRED for tag in tags):
-            aws.s3().delete_object(Bucket=bucket, Key=entry["Key"])
+    for entry in _objects(bucket, s3_keys.hosting(version)):
+        tags = clients.s3().get_object_tagging(Bucket=bucket, Key=entry["Key"])["TagSet"]
+        if any(tag["Key"] == s3_keys.RETIRED for tag in tags):
+            clients.s3().delete_object(Bucket=bucket, Key=entry["Key"])
 
 
 def _objects(bucket: str, prefix: str) -> "list[ObjectTypeDef]":
-    pages = aws.s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    pages = clients.s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     return [entry for page in pages for entry in page.get("Contents", [])]
 
 
 def _rank(bucket: str, prefix: str) -> int:
     key = f"{prefix}adapter_config.json"
-    return int(json.loads(aws.s3().get_object(Bucket=bucket, Key=key)["Body"].read())["r"])
+    return int(json.loads(clients.s3().get_object(Bucket=bucket, Key=key)["Body"].read())["r"])

@@ -5,9 +5,14 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from contracts import environment
 from deploy import bundle
-from shared import chat_stack, clock, endpoint, environment, hosting, machines, runs, versions
-from shared.models import ModelVersion
+from shared import clock
+from shared.aws import chat_stack
+from shared.hosting import endpoint, hosting_state, machines
+from shared.models import versions
+from shared.runs import run_records
+from shared.table.items import ModelVersion
 
 log = Logger(service="deploy")
 
@@ -28,7 +33,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         `{"version", "bundle_uri", "merged", "endpoint_config", "started_at"}`
 
     Raises:
-        shared.chat_stack.ChatNotDeployedError: if there is no keeper to put the endpoint to sleep.
+        shared.aws.chat_stack.ChatNotDeployedError: if there is no keeper to put the endpoint to sleep.
         MonthlyLimitReached: the version is kept, and can be activated when the month has money again.
     """
     run_id = event["run_id"]
@@ -37,23 +42,23 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     if model is None:
         raise bundle.IncompleteModelError(f"{version} is not registered.")
     chat_stack.require(version)
-    runs.enter(run_id, "Deploy", f"Putting {version} and the base model together for the endpoint.")
+    run_records.enter(run_id, "Deploy", f"Putting {version} and the base model together for the endpoint.")
     made = bundle.build(model, _previous(version))
     found = endpoint.describe()
     # An endpoint that had to take another machine of the list stays on it.
     instance = machines.current_or_default_instance(found.config if found else None)
     config = endpoint.ensure_config(made.uri, instance)
     # A retry of this state, or of the run, may ask SageMaker again for what it refused before.
-    hosting.forget_refusals()
+    hosting_state.forget_refusals()
     if found is None:
-        hosting.mark_waking(version, config)
+        hosting_state.mark_waking(version, config)
     progress = endpoint.converge(config, watched=True)
     if progress.unpaid:
         raise MonthlyLimitReached(progress.message)
     if progress.state != "failed":
         # While it changes it is not put to sleep. One that cannot be changed may.
-        hosting.touch(at_once=True)
-        runs.enter(run_id, "SmokeTest", progress.message)
+        hosting_state.touch(at_once=True)
+        run_records.enter(run_id, "SmokeTest", progress.message)
     log.info("Deploying", extra={"run_id": run_id, "version": version, "endpoint_config": config})
     return {
         "version": version,

@@ -7,9 +7,11 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import ValidationError
 
+from contracts import environment, s3_keys
 from gate.rules import decide
-from shared import aws, environment, layout, runs
-from shared.evaluation import Evaluation
+from shared.aws import clients
+from shared.runs import run_records
+from shared.runs.evaluation import Evaluation
 
 log = Logger(service="gate")
 
@@ -35,9 +37,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """
     run_id = event["run_id"]
     jobs = event["jobs"]
-    runs.enter(run_id, "Gate", "Comparing the new model with the one it would replace.")
-    bucket, prefix = layout.split(jobs["evaluation_output_uri"])
-    body = aws.s3().get_object(Bucket=bucket, Key=f"{prefix.rstrip('/')}/evaluation.json")["Body"].read()
+    run_records.enter(run_id, "Gate", "Comparing the new model with the one it would replace.")
+    bucket, prefix = s3_keys.split(jobs["evaluation_output_uri"])
+    body = clients.s3().get_object(Bucket=bucket, Key=f"{prefix.rstrip('/')}/evaluation.json")["Body"].read()
     evaluation = _read(body)
     decision = decide(evaluation, environment.read(environment.GateRules))
     figures = {
@@ -46,7 +48,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         "live_perplexity": evaluation.live.perplexity if evaluation.live else None,
         "adapter_sha256": evaluation.adapter_sha256,
     }
-    runs.enter(run_id, "Gate", decision.words, processing_job=jobs["processing_job_name"], **figures)
+    run_records.enter(run_id, "Gate", decision.words, processing_job=jobs["processing_job_name"], **figures)
     log.info("Decided", extra={"run_id": run_id, "deploy": decision.deploy, **figures})
     return {
         "deploy": decision.deploy,

@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from shared.environment import GateRules
-from shared.evaluation import Comparison, Evaluation
+from contracts.environment import GateRules
+from shared.runs.evaluation import Comparison, Evaluation
 
 LONGEST_COPY_WORDS = 60
 """A run this long, told without being asked for, is a page by heart however little it is of the whole."""

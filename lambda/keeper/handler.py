@@ -6,25 +6,18 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from contracts import environment
 from keeper import transforms
-from shared import (
-    answer_slots,
-    capacity,
-    clock,
-    endpoint,
-    environment,
-    hosting,
-    limit_letters,
-    lock,
-    machines,
-    meter,
-    scaling,
-    settling,
-    versions,
-)
-from shared.endpoint import Endpoint
-from shared.models import HostingState
-from shared.spending_refused import SpendingRefused
+from shared import clock, settlement
+from shared.answers import answer_slots
+from shared.hosting import capacity, endpoint, hosting_state, machines, scaling
+from shared.hosting.endpoint import Endpoint
+from shared.models import versions
+from shared.notifications import limit_letters
+from shared.runs import lock
+from shared.spending import meter
+from shared.spending.spending_refused import SpendingRefused
+from shared.table.items import HostingState
 
 log = Logger(service="keeper")
 
@@ -58,9 +51,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             try:
                 transforms.tick()
             finally:
-                settling.tick()
+                settlement.tick()
         answer_slots.record_concurrency()
-    state = hosting.state()
+    state = hosting_state.state()
     log.info(f"After {action}", extra={"hosting": state.status, "version": state.version})
     return state.model_dump()
 
@@ -70,9 +63,9 @@ def wake() -> None:
     live = versions.live()
     if live is None:
         return
-    state = hosting.state()
+    state = hosting_state.state()
     age = clock.seconds_since(state.since) if state.since else float("inf")
-    if hosting.retry_seconds(state) or _is_deployed_now(state):
+    if hosting_state.retry_seconds(state) or _is_deployed_now(state):
         return
     if state.status == "waking" and age < _SETTLING_SECONDS:
         return
@@ -84,14 +77,14 @@ def wake() -> None:
     config = endpoint.ensure_config(live.bundle_uri, machines.choices()[0])
     if state.status in {"waking", "awake"}:
         # The table says more than there is: someone deleted the endpoint, or died before making it.
-        hosting.mark_asleep(state, "The endpoint was gone.")
-    if hosting.claim_waking(live.version, config):
+        hosting_state.mark_asleep(state, "The endpoint was gone.")
+    if hosting_state.claim_waking(live.version, config):
         _make()
 
 
 def sleep(why: str) -> None:
     """Delete the endpoint, unless somebody used it since this was decided."""
-    if hosting.mark_asleep(hosting.state(), why):
+    if hosting_state.mark_asleep(hosting_state.state(), why):
         endpoint.delete()
 
 
@@ -103,7 +96,7 @@ def tick() -> None:
         _remove(found, why)
         return
     unpaid = _count(found)
-    state = hosting.state()
+    state = hosting_state.state()
     if found is None:
         _without_endpoint(state)
     elif unpaid is not None and found.status == "InService":
@@ -136,7 +129,7 @@ def _count(found: Endpoint | None) -> SpendingRefused | None:
 
 def _end_unpaid(reason: str) -> None:
     """End what the month has no money for, whoever uses it and whichever run waits for it."""
-    hosting.mark_stopped(f"Asleep: {reason}")
+    hosting_state.mark_stopped(f"Asleep: {reason}")
     endpoint.delete()
     limit_letters.send_once("model", f"Asleep: {reason}")
 
@@ -149,7 +142,7 @@ def _scale() -> None:
     found = endpoint.describe()
     if found is None or found.status == "Deleting":
         scaling.stop()
-    elif found.status == "InService" and hosting.state().status == "awake":
+    elif found.status == "InService" and hosting_state.state().status == "awake":
         scaling.follow_load(found.instances)
 
 
@@ -159,15 +152,15 @@ def _overdue(found: Endpoint) -> str | None:
         return None
     if clock.now() - found.created_at > LONGEST_LIFE:
         return "Deleted after the longest life of an endpoint; a message wakes it."
-    if found.busy and clock.now() - found.changed_at > hosting.LONGEST_CHANGE:
-        minutes = hosting.LONGEST_CHANGE.total_seconds() / 60
+    if found.busy and clock.now() - found.changed_at > hosting_state.LONGEST_CHANGE:
+        minutes = hosting_state.LONGEST_CHANGE.total_seconds() / 60
         return f"Deleted after it hung in {found.status} for {minutes:g} minutes; a message wakes it."
     return None
 
 
 def _remove(found: Endpoint, why: str) -> None:
     if endpoint.delete():
-        hosting.mark_asleep(hosting.state(), why)
+        hosting_state.mark_asleep(hosting_state.state(), why)
     else:
         _count(found)
 
@@ -175,7 +168,7 @@ def _remove(found: Endpoint, why: str) -> None:
 def _make() -> None:
     """Make the endpoint that the table wants, on the first machine that the account may have."""
     for _ in machines.choices():
-        state = hosting.state()
+        state = hosting_state.state()
         if state.status != "waking" or not state.endpoint_config:
             return
         progress = endpoint.converge(state.endpoint_config)
@@ -191,30 +184,32 @@ def _give_up(state: HostingState, config: str, reason: str) -> None:
     """Have the next machine tried where this one could not be had; else record why it does not wake."""
     short, live = capacity.shortage(reason), versions.live()
     if short is None or live is None:
-        hosting.mark_failing(reason)
+        hosting_state.mark_failing(reason)
         return
     refused = machines.instance_of(config) or machines.choices()[0]
     why = capacity.fall_back_to_next_instance(state, refused, short, live.bundle_uri)
     if why is not None:
-        hosting.mark_failing(why, {**state.tried, refused: short})
+        hosting_state.mark_failing(why, {**state.tried, refused: short})
 
 
 def _without_endpoint(state: HostingState) -> None:
     if state.status == "awake":
-        hosting.mark_asleep(state, "The endpoint was deleted; a message wakes it.")
+        hosting_state.mark_asleep(state, "The endpoint was deleted; a message wakes it.")
     elif state.status == "waking" and not _is_deployed_now(state):
         _forget_dead_deployment(state)
         _make()
     elif state.status == "asleep" and state.sleep_by:
-        hosting.forget_deadline()
+        hosting_state.forget_deadline()
 
 
 def _forget_dead_deployment(state: HostingState) -> None:
     """Start the live version instead of the untested one of a run that died."""
     live = versions.live()
     if live is not None and state.version != live.version:
-        hosting.forget_refusals()
-        hosting.mark_waking(live.version, endpoint.ensure_config(live.bundle_uri, machines.choices()[0]))
+        hosting_state.forget_refusals()
+        hosting_state.mark_waking(
+            live.version, endpoint.ensure_config(live.bundle_uri, machines.choices()[0])
+        )
 
 
 def _in_service(state: HostingState, found: Endpoint) -> None:
@@ -227,14 +222,14 @@ def _in_service(state: HostingState, found: Endpoint) -> None:
     elif lock.holder() is None:
         _without_run(state, found)
     elif state.status != "awake" and state.version and found.config == state.endpoint_config:
-        hosting.mark_awake(state.version, found.config)
+        hosting_state.mark_awake(state.version, found.config)
 
 
 def _without_run(state: HostingState, found: Endpoint) -> None:
     """Have the live version answer, on whichever machine of the list it is."""
     live = versions.live()
     if live is None:
-        if hosting.mark_asleep(state, "No version is live."):
+        if hosting_state.mark_asleep(state, "No version is live."):
             endpoint.delete()
         return
     wanted = endpoint.ensure_config(live.bundle_uri, machines.current_or_default_instance(found.config))
@@ -246,13 +241,13 @@ def _without_run(state: HostingState, found: Endpoint) -> None:
             _end_unpaid(progress.message)
         elif state.status != "awake":
             # What a dead run left was never tested, and there is no second machine to change it with.
-            hosting.mark_waking(live.version, wanted)
+            hosting_state.mark_waking(live.version, wanted)
             endpoint.delete()
         else:
             # It starts anew when it has slept.
-            hosting.note_request(wanted)
+            hosting_state.note_request(wanted)
     elif state.status != "awake" or state.endpoint_config != found.config:
-        hosting.mark_awake(live.version, found.config)
+        hosting_state.mark_awake(live.version, found.config)
 
 
 def _idle(state: HostingState) -> bool:
@@ -262,7 +257,7 @@ def _idle(state: HostingState) -> bool:
 
 def _fall_asleep(state: HostingState) -> None:
     why = f"Asleep after {_idle_minutes():g} minutes without a message; a message wakes it."
-    if hosting.mark_asleep(state, why):
+    if hosting_state.mark_asleep(state, why):
         endpoint.delete()
 
 

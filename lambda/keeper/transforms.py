@@ -2,7 +2,7 @@
 
 from aws_lambda_powertools import Logger
 
-from shared import transform_jobs, transforms
+from shared.batch_inference import batch_records, transform_jobs
 
 log = Logger(service="keeper")
 
@@ -13,9 +13,9 @@ def tick() -> None:
     overdue = transform_jobs.stop_overdue()
     if overdue:
         log.warning("Stopped transform jobs that nobody ended", extra={"jobs": overdue})
-    for batch_id in transforms.going():
-        batch = transforms.get(batch_id)
+    for batch_id in batch_records.going():
+        batch = batch_records.get(batch_id)
         if batch is None:
-            transforms.release_slot(batch_id)
+            batch_records.release_slot(batch_id)
         else:
             transform_jobs.watch(batch)

@@ -5,11 +5,13 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from shared import attempts, job_costs, ledger, run_costs, runs
-from shared.attempts import Hindrance
-from shared.job_costs import Billed
-from shared.ledger import Kind
-from shared.spending_refused import SpendingRefused
+from shared.recovery import attempts
+from shared.recovery.attempts import Hindrance
+from shared.runs import run_records
+from shared.spending import job_costs, ledger, run_costs
+from shared.spending.job_costs import Billed
+from shared.spending.ledger import Kind
+from shared.spending.spending_refused import SpendingRefused
 
 log = Logger(service="next_attempt")
 
@@ -66,7 +68,7 @@ def _record(run_id: str, step: str, jobs: dict[str, Any], planned: dict[str, Any
     if step == "Evaluate":
         name = planned["processing_job_name"]
         message = f"The evaluation is tried again on {planned['processing_instance']}: {words}."
-        runs.enter(run_id, step, message, processing_job=name)
+        run_records.enter(run_id, step, message, processing_job=name)
     else:
         name = planned["training_job_name"]
-        runs.enter(run_id, step, f"The training is tried again: {words}.", training_job=name)
+        run_records.enter(run_id, step, f"The training is tried again: {words}.", training_job=name)

@@ -6,9 +6,12 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
+from contracts import environment
 from preflight.quotas import Quota, QuotaNeed, read_quotas, unmet
-from shared import aws, chat_stack, environment, run_costs, runs
-from shared.spending_refused import SpendingRefused
+from shared.aws import chat_stack, clients
+from shared.runs import run_records
+from shared.spending import run_costs
+from shared.spending.spending_refused import SpendingRefused
 
 log = Logger(service="preflight")
 
@@ -29,7 +32,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         `{"enough", "message"}`; the message says what is missing, such as quotas, and how to get it.
     """
     run_id = event["run_id"]
-    runs.enter(run_id, "Preflight", "Asking AWS whether this account may have the machines.")
+    run_records.enter(run_id, "Preflight", "Asking AWS whether this account may have the machines.")
     if not _has_keeper(run_id):
         return {"enough": False, "message": chat_stack.refuse_run()}
     try:
@@ -39,7 +42,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         return {"enough": False, "message": words}
     needs = [QuotaNeed.model_validate(need) for need in environment.read(environment.QuotaCheck).quotas]
     try:
-        quotas = read_quotas(aws.service_quotas(), {need.name for need in needs})
+        quotas = read_quotas(clients.service_quotas(), {need.name for need in needs})
     except (ClientError, BotoCoreError) as error:
         log.warning("The quotas could not be read; the run goes on", extra={"run_id": run_id}, exc_info=error)
         return {"enough": True, "message": ""}
@@ -57,7 +60,7 @@ def _has_keeper(run_id: str) -> bool:
 
 
 def _message(short: list[QuotaNeed], quotas: dict[str, Quota]) -> str:
-    region = aws.service_quotas().meta.region_name
+    region = clients.service_quotas().meta.region_name
     lines = [
         "The account's quotas do not allow the instances that this run needs, so it ended before its "
         "training: nothing was spent on a GPU. Too low in AWS's Service Quotas:"

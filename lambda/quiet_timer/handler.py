@@ -5,7 +5,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from shared import quiet_period
+from shared.runs import quiet_period
 
 log = Logger(service="quiet_timer")
 

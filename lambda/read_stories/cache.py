@@ -19,8 +19,10 @@ from botocore.exceptions import ClientError
 from pydantic import Field, TypeAdapter
 
 import stories as library
-from shared import aws, clock, environment, layout
-from shared.batches import Item, file_digest
+from contracts import environment, s3_keys
+from shared import clock
+from shared.aws import clients
+from shared.runs.story_batches import Item, file_digest
 from stories.records import Record, Reject
 
 Stories = IO[bytes]
@@ -44,7 +46,7 @@ class Known:
 def find(item: Item) -> Known | None:
     """Look up what a file gave; None where it is not known."""
     try:
-        found = aws.s3().get_object(Bucket=_bucket(), Key=_key(item))
+        found = clients.s3().get_object(Bucket=_bucket(), Key=_key(item))
     except ClientError as error:
         if error.response["Error"]["Code"] != "NoSuchKey":
             raise
@@ -58,7 +60,9 @@ def find(item: Item) -> Known | None:
 def keep(item: Item, stories: Stories) -> None:
     """Keep what a file gave."""
     stories.seek(0)
-    aws.s3().put_object(Bucket=_bucket(), Key=_key(item), Body=stories, ContentType="application/x-ndjson")
+    clients.s3().put_object(
+        Bucket=_bucket(), Key=_key(item), Body=stories, ContentType="application/x-ndjson"
+    )
 
 
 def new_stories() -> Stories:
@@ -98,7 +102,7 @@ def reader_version() -> str:
 
 
 def _key(item: Item) -> str:
-    return layout.cached_stories(file_digest(item), reader_version())
+    return s3_keys.cached_stories(file_digest(item), reader_version())
 
 
 def _bucket() -> str:

@@ -7,10 +7,11 @@ from typing import IO
 
 from botocore.exceptions import ClientError, HTTPClientError
 
+from contracts import environment
 from read_stories import cache
-from shared import aws, environment
-from shared.ahead import prefetch
-from shared.batches import Item
+from shared.aws import clients
+from shared.prefetch import prefetch
+from shared.runs.story_batches import Item
 from stories import file_rules
 from stories.file_rules import too_large
 from stories.records import Reject, Source
@@ -38,13 +39,13 @@ class Fetched:
 
 def fetch_ahead(items: Iterable[Item]) -> Iterator[Fetched]:
     """Yield the files in their order, each as soon as it is here."""
-    aws.s3()  # made here: two threads would make two at once, and boto3 is not made for that
+    clients.s3()  # made here: two threads would make two at once, and boto3 is not made for that
     return prefetch(_fetch, items, _AT_ONCE)
 
 
 def known_already(items: Iterable[Item]) -> Iterator[tuple[Item, cache.Known | None]]:
     """Yield each file with what it gave when it was read before, if it was."""
-    aws.s3()
+    clients.s3()
     return prefetch(lambda item: (item, cache.find(item)), items, _AT_ONCE)
 
 
@@ -110,7 +111,7 @@ def _fetch(item: Item) -> Fetched:
 def _download(item: Item) -> IO[bytes]:
     """Get one version of one object as a file with a name, which another process can open."""
     bucket = environment.common().stories_bucket
-    found = aws.s3().get_object(Bucket=bucket, Key=item["key"], VersionId=item["version_id"])
+    found = clients.s3().get_object(Bucket=bucket, Key=item["key"], VersionId=item["version_id"])
     content = tempfile.NamedTemporaryFile()  # noqa: SIM115 - its reader closes it
     try:
         for chunk in found["Body"].iter_chunks(1024**2):

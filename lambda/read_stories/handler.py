@@ -17,10 +17,11 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from contracts import environment, s3_keys
 from read_stories import cache
 from read_stories.fetching import Fetched, fetch_ahead, known_already, rejected
-from shared import aws, environment, layout
-from shared.batches import Item, Tally, batch_digest
+from shared.aws import clients
+from shared.runs.story_batches import Item, Tally, batch_digest
 from stories.reading.sandbox import DeadlineExceededError, ReadingProcess
 from stories.records import Source
 
@@ -98,8 +99,8 @@ def _divide(run_id: str, items: list[Item]) -> list[Item]:
 
     The list is empty if the batch was written before the function ended.
     """
-    bucket, key = environment.common().artifacts_bucket, layout.read_batch(run_id, batch_digest(items))
-    if aws.s3().list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("Contents"):
+    bucket, key = environment.common().artifacts_bucket, s3_keys.read_batch(run_id, batch_digest(items))
+    if clients.s3().list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("Contents"):
         return []
     left: list[Item] = []
     known: list[Fetched] = []
@@ -131,9 +132,9 @@ def _write(run_id: str, items: list[Item], files: Iterable[Fetched]) -> dict[str
         tally = Tally(files=len(items), from_cache=counts["from_cache"])
         lines.write(tally.model_dump_json().encode() + b"\n")
         lines.seek(0)
-        key = layout.read_batch(run_id, batch_digest(items))
+        key = s3_keys.read_batch(run_id, batch_digest(items))
         bucket = environment.common().artifacts_bucket
-        aws.s3().upload_fileobj(lines, bucket, key, ExtraArgs={"ContentType": "application/x-ndjson"})
+        clients.s3().upload_fileobj(lines, bucket, key, ExtraArgs={"ContentType": "application/x-ndjson"})
     return {
         "records": counts["record"],
         "rejects": counts["reject"],

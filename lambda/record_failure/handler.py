@@ -9,9 +9,11 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
-from shared import announcement, failures, handover, resuming, runs
-from shared.models import Failure
-from shared.resuming import FailedState
+from shared.notifications import announcement
+from shared.recovery import failures, resuming
+from shared.recovery.resuming import FailedState
+from shared.runs import handover, run_records
+from shared.table.items import Failure
 
 log = Logger(service="record_failure")
 
@@ -38,8 +40,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     if event.get("detail-type") == _STATUS_CHANGE:
         detail = event["detail"]
         if detail["status"] not in _ENDINGS:
-            return {"run_id": runs.id_of(str(detail["name"])), "message": ""}
-        run_id = runs.id_of(str(detail["name"]))
+            return {"run_id": run_records.id_of(str(detail["name"])), "message": ""}
+        run_id = run_records.id_of(str(detail["name"]))
         if _is_earlier(run_id, detail):
             return {"run_id": run_id, "message": ""}
         failed = _failed_state(run_id)
@@ -56,9 +58,9 @@ def _record(run_id: str, failure: Failure, *, can_go_on: bool) -> str:
     if can_go_on:
         message = f"{message} To go on where it failed: {resuming.command(run_id)}"
     facts = {"step": failure.step, "failure": failure.model_dump(), "can_resume": can_go_on}
-    newly = runs.finish(run_id, "failed", message, **facts)
+    newly = run_records.finish(run_id, "failed", message, **facts)
     handover.release_lock_and_reschedule(run_id)
-    run = runs.get(run_id)
+    run = run_records.get(run_id)
     if run is None or run.status != "failed":
         # The execution's end was announced as well as caught; the record of the catch stays.
         return run.message or "" if run else ""
@@ -76,13 +78,13 @@ def _record(run_id: str, failure: Failure, *, can_go_on: bool) -> str:
 
 def _is_earlier(run_id: str, detail: dict[str, Any]) -> bool:
     """Whether this is a late event of an execution that failed before its run was resumed."""
-    run = runs.get(run_id)
-    return run is not None and run.attempt > runs.attempt_of(str(detail["name"]))
+    run = run_records.get(run_id)
+    return run is not None and run.attempt > run_records.attempt_of(str(detail["name"]))
 
 
 def _failed_state(run_id: str) -> FailedState | None:
     """Return the state to resume at; None if there is none, or the history cannot be read now."""
-    run = runs.get(run_id)
+    run = run_records.get(run_id)
     try:
         return resuming.failed_state(run.execution_arn) if run is not None and run.execution_arn else None
     except ClientError as error:
@@ -100,7 +102,7 @@ def _ending(step: str, detail: dict[str, Any]) -> Failure:
 def _error_and_cause(run_id: str, caught: dict[str, str]) -> tuple[str, str]:
     """What the Catch says; for the Distributed Map, what its failed child says."""
     error, cause = caught.get("Error", ""), caught.get("Cause", "")
-    run = runs.get(run_id)
+    run = run_records.get(run_id)
     if error == failures.TOO_MANY_FAILED and run is not None and run.execution_arn:
         return failures.first_failed_batch(run.execution_arn) or (error, cause)
     return error, cause
@@ -110,5 +112,5 @@ def _step(run_id: str, failed: FailedState | None) -> str:
     """Return the state that failed: functions record theirs, and Step Functions has those of the jobs."""
     if failed is not None:
         return failed.name
-    run = runs.get(run_id)
+    run = run_records.get(run_id)
     return run.step if run is not None and run.step else "Begin"

@@ -10,9 +10,11 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
+from contracts import environment
 from price_list import aws_price_list
 from price_list.price import Kind
-from shared import aws, custom_resource, environment, prices
+from shared.aws import clients, custom_resource
+from shared.spending import prices
 
 log = Logger(service="refresh_prices")
 
@@ -67,6 +69,6 @@ def _ask(instance: str) -> dict[Kind, float]:
     """Ask the API in its first region, or in the second if the first does not respond."""
     first, *others = aws_price_list.ENDPOINT_REGIONS
     try:
-        return aws_price_list.ask(aws.pricing(first), instance, prices.region())
+        return aws_price_list.ask(clients.pricing(first), instance, prices.region())
     except BotoCoreError:
-        return aws_price_list.ask(aws.pricing(others[0]), instance, prices.region())
+        return aws_price_list.ask(clients.pricing(others[0]), instance, prices.region())

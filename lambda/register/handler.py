@@ -6,8 +6,12 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from shared import aws, clock, environment, layout, runs, versions
-from shared.models import ModelVersion, VersionStatus
+from contracts import environment, s3_keys
+from shared import clock
+from shared.aws import clients
+from shared.models import versions
+from shared.runs import run_records
+from shared.table.items import ModelVersion, VersionStatus
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker.literals import ModelApprovalStatusType
@@ -35,7 +39,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """
     run_id, gate = event["run_id"], event["gate"]
     version = _version_of(run_id)
-    runs.enter(run_id, "Register", f"Registering {version}.", version=version)
+    run_records.enter(run_id, "Register", f"Registering {version}.", version=version)
     known = versions.get(version)
     if known is not None and known.model_package_arn is not None:
         return _answer(known)
@@ -82,22 +86,22 @@ def _answer(model: ModelVersion) -> dict[str, Any]:
 
 
 def _version_of(run_id: str) -> str:
-    run = runs.get(run_id)
+    run = run_records.get(run_id)
     return run.version if run is not None and run.version else versions.next_version()
 
 
 def _create_package(model: ModelVersion, decision: str) -> str:
     registry = environment.read(environment.Registry)
     bucket = environment.common().artifacts_bucket
-    evaluation = layout.uri(bucket, layout.evaluation_json(model.run_id))
+    evaluation = s3_keys.uri(bucket, s3_keys.evaluation_json(model.run_id))
     facts = {
         "version": model.version,
         "run_id": model.run_id,
         "training_job": model.training_job,
         "stories": None if model.stories is None else str(model.stories),
         "words": None if model.words is None else str(model.words),
-        "data_manifest": layout.uri(bucket, layout.manifest(model.run_id)),
-        "evaluation_report": layout.uri(bucket, layout.evaluation_page(model.run_id)),
+        "data_manifest": s3_keys.uri(bucket, s3_keys.manifest(model.run_id)),
+        "evaluation_report": s3_keys.uri(bucket, s3_keys.evaluation_page(model.run_id)),
         "base_model": model.base_model,
         "base_revision": model.base_revision,
         "adapter_sha256": model.adapter_sha256,
@@ -105,7 +109,7 @@ def _create_package(model: ModelVersion, decision: str) -> str:
         "tuned_perplexity": _figure(model.tuned_perplexity),
         "live_perplexity": _figure(model.live_perplexity),
     }
-    answer = aws.sagemaker().create_model_package(
+    answer = clients.sagemaker().create_model_package(
         ModelPackageGroupName=registry.model_package_group,
         ModelPackageDescription=f"{model.version}: {decision}"[:1024],
         ModelApprovalStatus=_IN_THE_REGISTRY[model.status],
@@ -130,7 +134,7 @@ def _create_package(model: ModelVersion, decision: str) -> str:
             "ModelDataQuality": {
                 "Statistics": {
                     "ContentType": "application/json",
-                    "S3Uri": layout.uri(bucket, layout.report(model.run_id)),
+                    "S3Uri": s3_keys.uri(bucket, s3_keys.report(model.run_id)),
                 }
             },
         },

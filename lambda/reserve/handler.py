@@ -5,8 +5,9 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from shared import run_costs, runs
-from shared.spending_refused import SpendingRefused
+from shared.runs import run_records
+from shared.spending import run_costs
+from shared.spending.spending_refused import SpendingRefused
 
 log = Logger(service="reserve")
 
@@ -31,6 +32,6 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         log.info("Refused", extra={"run_id": run_id, "code": refusal.code})
         words = f"The run ended before its training, and nothing was spent on a GPU. {refusal} {refusal.cure}"
         return {**jobs, "reserved": False, "refusal": words}
-    runs.enter(run_id, "Reserve", "What the run costs at most is reserved in the month's limit.")
+    run_records.enter(run_id, "Reserve", "What the run costs at most is reserved in the month's limit.")
     log.info("Reserved", extra={"run_id": run_id})
     return {**jobs, "reserved": True, "refusal": ""}

@@ -5,7 +5,8 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from shared import lock, runs, versions
+from shared.models import versions
+from shared.runs import lock, run_records
 
 log = Logger(service="resume")
 
@@ -19,12 +20,12 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
         context: Lambda's.
 
     Raises:
-        shared.lock.AnotherRunIsGoing: this execution does not have the lock and cannot get it.
+        shared.runs.lock.AnotherRunIsGoing: this execution does not have the lock and cannot get it.
     """
     run_id, state = event["run_id"], event["state"]
     lock.hold(run_id, event["execution_arn"])
-    runs.reopen(run_id, event["execution_arn"], state, event["reason"])
-    run = runs.get(run_id)
+    run_records.reopen(run_id, event["execution_arn"], state, event["reason"])
+    run = run_records.get(run_id)
     model = versions.get(run.version) if run is not None and run.version else None
     if state == "Deploy" and model is not None and model.status == "failed":
         # It failed with the run's first deployment.

@@ -7,21 +7,13 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
-from shared import (
-    aws,
-    capacity,
-    chat_stack,
-    clock,
-    endpoint,
-    environment,
-    hosting,
-    machines,
-    replacement,
-    rollback,
-    runs,
-    versions,
-)
-from shared.models import ModelVersion
+from contracts import environment
+from shared import clock
+from shared.aws import chat_stack, clients
+from shared.hosting import capacity, endpoint, hosting_state, machines, replacement, rollback
+from shared.models import versions
+from shared.runs import run_records
+from shared.table.items import ModelVersion
 from smoke_test.checks import Answer, SmokeTestFailed, is_sound, judge
 
 log = Logger(service="smoke_test")
@@ -76,12 +68,12 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         _put_back(version, str(failure))
         raise
     except _NotReadyYet as waiting:
-        runs.enter(run_id, "SmokeTest", str(waiting))
+        run_records.enter(run_id, "SmokeTest", str(waiting))
         return {"status": "waiting", "message": str(waiting)}
     pointer = versions.make_live(candidate, deployment["bundle_uri"], merged=bool(deployment.get("merged")))
-    hosting.mark_awake(version, config)
+    hosting_state.mark_awake(version, config)
     facts = {"version": version, "adapter_sha256": pointer.adapter_sha256}
-    runs.enter(run_id, "Announce", message, **facts)
+    run_records.enter(run_id, "Announce", message, **facts)
     log.info(message, extra={"run_id": run_id, **facts})
     return {"status": "passed", "message": message}
 
@@ -103,15 +95,15 @@ def _withdraw(run_id: str, version: str) -> dict[str, Any]:
     """
     if not endpoint.delete():
         message = "The Chat stack is gone. The endpoint is deleted as soon as SageMaker allows it."
-        runs.enter(run_id, "SmokeTest", message)
+        run_records.enter(run_id, "SmokeTest", message)
         return {"status": "waiting", "message": message}
-    hosting.put_to_rest()
+    hosting_state.put_to_rest()
     raise SmokeTestFailed(chat_stack.refuse_deployment(version), blames_version=False)
 
 
 def _config_now(deployment: dict[str, Any]) -> str:
     """Return the configuration to deploy: the run's, or where there is none of its machine the next one's."""
-    config, tried = str(deployment["endpoint_config"]), hosting.state().tried
+    config, tried = str(deployment["endpoint_config"]), hosting_state.state().tried
     instance = capacity.next_choice(tried)
     if instance is None or machines.instance_of(config) not in tried:
         return config
@@ -134,10 +126,10 @@ def _look(candidate: ModelVersion, deployment: dict[str, Any], config: str) -> s
         _check_the_time(version, deployment)
         phase = replacement.advance(version, config, deployment["started_at"])
         raise _NotReadyYet(replacement.describe(phase, version, config))
-    if endpoint.describe() is None and hosting.state().status != "waking":
+    if endpoint.describe() is None and hosting_state.state().status != "waking":
         # Also where the keeper had to delete it meanwhile: it is awaited, and not to be tidied away.
-        hosting.forget_refusals()
-        hosting.mark_waking(version, config)
+        hosting_state.forget_refusals()
+        hosting_state.mark_waking(version, config)
     progress = endpoint.converge(config, watched=True)
     if progress.unpaid:
         raise SmokeTestFailed(
@@ -148,14 +140,14 @@ def _look(candidate: ModelVersion, deployment: dict[str, Any], config: str) -> s
     elif progress.state == "waiting":
         _check_the_time(version, deployment)
         # It is not put to sleep while it changes.
-        hosting.touch(at_once=True)
+        hosting_state.touch(at_once=True)
     if progress.state != "ready":
         raise _NotReadyYet(f"Waiting for the endpoint to host {version}.")
     return _judge_answers(version)
 
 
 def _check_the_time(version: str, deployment: dict[str, Any]) -> None:
-    state = hosting.state()
+    state = hosting_state.state()
     # From when the endpoint began to be made for it: it may have waited for a quiet moment before.
     began = state.since if state.status == "waking" and state.version == version else None
     give_up = _GIVE_UP_SECONDS + rollback.watch_seconds()
@@ -189,7 +181,7 @@ def _fall_back_to_next_machine(version: str, deployment: dict[str, Any], config:
     short, refused = capacity.shortage(reason), machines.instance_of(config)
     if short is None or refused is None:
         raise SmokeTestFailed(f"SageMaker could not host {version}: {reason}")
-    state = hosting.state()
+    state = hosting_state.state()
     why = capacity.fall_back_to_next_instance(state, refused, short, deployment["bundle_uri"])
     if why is None:
         return
@@ -198,7 +190,7 @@ def _fall_back_to_next_machine(version: str, deployment: dict[str, Any], config:
             f"SageMaker could not host {version}: {why} {_HOW_TO_GO_ON.format(version=version)}",
             blames_version=False,
         )
-    hosting.note_tried({**state.tried, refused: short})
+    hosting_state.note_tried({**state.tried, refused: short})
 
 
 def _ask(version: str, prompt: str) -> Answer:
@@ -211,7 +203,7 @@ def _ask(version: str, prompt: str) -> Answer:
     }
     name = environment.read(environment.Hosting).endpoint_name
     try:
-        response = aws.sagemaker_runtime().invoke_endpoint(
+        response = clients.sagemaker_runtime().invoke_endpoint(
             EndpointName=name, ContentType="application/json", Body=json.dumps(request).encode()
         )
         answer = json.loads(response["Body"].read())
@@ -229,10 +221,10 @@ def _ask(version: str, prompt: str) -> Answer:
 
 def _put_back(version: str, why: str) -> None:
     live = versions.live()
-    hosting.forget_refusals()
+    hosting_state.forget_refusals()
     if live is None:
         endpoint.delete()
-        hosting.mark_failing(f"{version} did not pass its smoke test: {why}")
+        hosting_state.mark_failing(f"{version} did not pass its smoke test: {why}")
         return
     before = endpoint.describe()
     instance = machines.current_or_default_instance(before.config if before else None)
@@ -243,7 +235,7 @@ def _put_back(version: str, why: str) -> None:
         endpoint.delete()
     found = endpoint.describe()
     if found is not None and found.answers:
-        hosting.mark_awake(live.version, config)
+        hosting_state.mark_awake(live.version, config)
     else:
-        hosting.mark_waking(live.version, config)
+        hosting_state.mark_waking(live.version, config)
     log.warning("Put the live version back", extra={"version": live.version, "progress": progress.message})

@@ -7,7 +7,7 @@ neither list is refused before anything is paid for.
 
 import json
 
-from shared.staged import HostingWay
+from shared.models.staged import HostingWay
 
 # Dense models whose every linear layer vLLM can put an adapter on. vLLM says of more that they take adapters,
 # such as mixtures of experts, but not to which of their layers; those are merged, which always works.

@@ -6,8 +6,11 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from shared import aws, environment, layout, runs, staged
-from shared.staged import Staged
+from contracts import environment, s3_keys
+from shared.aws import clients
+from shared.models import staged
+from shared.models.staged import Staged
+from shared.runs import run_records
 from stage_base_model import intact, progress, resumable_upload, stored
 from stage_base_model.architectures import UnservedModelError, hosting_way
 from stage_base_model.digests import Content, ContentHash
@@ -55,7 +58,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         if left:
             return {"done": False, "files_left": left}
     if there is None:
-        runs.enter(run_id, "StageBaseModel", f"Copying {base.id} into your bucket, once.")
+        run_records.enter(run_id, "StageBaseModel", f"Copying {base.id} into your bucket, once.")
         left = _stage(Hub(base.id, _token(), retries))
         if left:
             return {"done": False, "files_left": left}
@@ -63,7 +66,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         # Whoever copied it here, an older version of the app or a person, did not look at this.
         architecture, hosting = hosting_way(base.id, _own_config())
         staged.write(there.model_copy(update={"architecture": architecture, "hosting": hosting}))
-    runs.enter(run_id, "Train", "Waiting for a training machine.", training_job=event["training_job"])
+    run_records.enter(run_id, "Train", "Waiting for a training machine.", training_job=event["training_job"])
     return {"done": True, "files_left": 0}
 
 
@@ -171,7 +174,7 @@ def _copy_verified(hub: Hub, commit: str, file: HubFile, done: StagingProgress) 
                 hashed = ContentHash(len(body))
                 hashed.add(body)
                 digest = _checked(file, hashed.content)
-                return digest, aws.s3().put_object(Bucket=bucket, Key=key, Body=body)["ETag"]
+                return digest, clients.s3().put_object(Bucket=bucket, Key=key, Body=body)["ETag"]
             return _copy_in_parts(hub, commit, file, done)
         except (_DamagedFile, FileChanged) as wrong:
             _discard(bucket, key, done)
@@ -218,7 +221,7 @@ def _checked(file: HubFile, found: Content) -> str:
 
 def _discard(bucket: str, key: str, done: StagingProgress) -> None:
     """Delete what arrived of a file, whether whole or in parts."""
-    aws.s3().delete_object(Bucket=bucket, Key=key)
+    clients.s3().delete_object(Bucket=bucket, Key=key)
     if done.partial is not None and key.endswith(done.partial.name):
         ResumableUpload(bucket, key, done.partial.upload_id).abort()
         done.partial = None
@@ -229,19 +232,19 @@ def _own_config() -> bytes:
     bucket, prefix = _place()
     if stored.size_of(bucket, f"{prefix}config.json") is None:
         raise UnservedModelError(
-            f"The base model in {layout.uri(bucket, prefix)} has no config.json. Delete that folder and "
+            f"The base model in {s3_keys.uri(bucket, prefix)} has no config.json. Delete that folder and "
             "start the run again: it is copied anew."
         )
-    return aws.s3().get_object(Bucket=bucket, Key=f"{prefix}config.json")["Body"].read()
+    return clients.s3().get_object(Bucket=bucket, Key=f"{prefix}config.json")["Body"].read()
 
 
 def _token() -> str | None:
     name = environment.read(environment.Staging).huggingface_token_secret
     if not name:
         return None
-    return aws.secretsmanager().get_secret_value(SecretId=name)["SecretString"].strip()
+    return clients.secretsmanager().get_secret_value(SecretId=name)["SecretString"].strip()
 
 
 def _place() -> tuple[str, str]:
     common = environment.common()
-    return common.artifacts_bucket, layout.base_model(common.base_model.slug, common.base_model.revision)
+    return common.artifacts_bucket, s3_keys.base_model(common.base_model.slug, common.base_model.revision)

@@ -6,8 +6,8 @@ an object changes its ETag, so listing the folder shows which objects have to be
 
 from typing import Any
 
-from shared import aws
-from shared.staged import Staged
+from shared.aws import clients
+from shared.models.staged import Staged
 from stage_base_model.retrying import RetryPolicy
 from stage_base_model.stored import hash_object
 
@@ -50,7 +50,7 @@ def check(
 
 
 def _objects(bucket: str, prefix: str) -> dict[str, tuple[int, str]]:
-    pages = aws.s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    pages = clients.s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     return {
         entry["Key"].removeprefix(prefix): (entry["Size"], entry["ETag"])
         for page in pages

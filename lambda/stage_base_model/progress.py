@@ -3,7 +3,8 @@
 from botocore.exceptions import ClientError
 from pydantic import BaseModel
 
-from shared import aws, environment, layout
+from contracts import environment, s3_keys
+from shared.aws import clients
 
 
 class PartialUpload(BaseModel):
@@ -36,7 +37,7 @@ class StagingProgress(BaseModel):
 def read() -> StagingProgress:
     """Read the progress, which is empty before the first call."""
     try:
-        body = aws.s3().get_object(Bucket=_bucket(), Key=_key())["Body"].read()
+        body = clients.s3().get_object(Bucket=_bucket(), Key=_key())["Body"].read()
     except ClientError as error:
         if error.response["Error"]["Code"] in {"404", "NoSuchKey"}:
             return StagingProgress()
@@ -47,12 +48,12 @@ def read() -> StagingProgress:
 def write(progress: StagingProgress) -> None:
     """Write the progress."""
     body = progress.model_dump_json(indent=2).encode()
-    aws.s3().put_object(Bucket=_bucket(), Key=_key(), Body=body, ContentType="application/json")
+    clients.s3().put_object(Bucket=_bucket(), Key=_key(), Body=body, ContentType="application/json")
 
 
 def delete() -> None:
     """Delete the progress: the model is staged."""
-    aws.s3().delete_object(Bucket=_bucket(), Key=_key())
+    clients.s3().delete_object(Bucket=_bucket(), Key=_key())
 
 
 def _bucket() -> str:
@@ -61,4 +62,4 @@ def _bucket() -> str:
 
 def _key() -> str:
     base = environment.common().base_model
-    return layout.staging_progress(base.slug, base.revision)
+    return s3_keys.staging_progress(base.slug, base.revision)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from shared import aws
+from shared.aws import clients
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
@@ -29,7 +29,7 @@ class ResumableUpload:
         self.resumed = bool(found)
         self._parts = found or []
         if upload_id is None or found is None:
-            upload_id = aws.s3().create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
+            upload_id = clients.s3().create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
         self.upload_id = upload_id
 
     @property
@@ -63,7 +63,7 @@ class ResumableUpload:
 
     def complete(self) -> str:
         """Make the object of the parts; returns its ETag."""
-        made = aws.s3().complete_multipart_upload(
+        made = clients.s3().complete_multipart_upload(
             Bucket=self._bucket,
             Key=self._key,
             UploadId=self.upload_id,
@@ -74,7 +74,7 @@ class ResumableUpload:
     def abort(self) -> None:
         """Abort the upload, if S3 still has it."""
         try:
-            aws.s3().abort_multipart_upload(Bucket=self._bucket, Key=self._key, UploadId=self.upload_id)
+            clients.s3().abort_multipart_upload(Bucket=self._bucket, Key=self._key, UploadId=self.upload_id)
         except ClientError as error:
             if error.response["Error"]["Code"] != "NoSuchUpload":
                 raise
@@ -88,14 +88,14 @@ class ResumableUpload:
         waiting.append(pool.submit(self._upload, number, body))
 
     def _upload(self, number: int, body: bytes) -> "CompletedPartTypeDef":
-        sent = aws.s3().upload_part(
+        sent = clients.s3().upload_part(
             Bucket=self._bucket, Key=self._key, UploadId=self.upload_id, PartNumber=number, Body=body
         )
         return {"PartNumber": number, "ETag": sent["ETag"]}
 
     def _list_parts(self, upload_id: str) -> "list[CompletedPartTypeDef] | None":
         """List the whole parts from the first on; None if S3 no longer has the upload."""
-        pages = aws.s3().get_paginator("list_parts")
+        pages = clients.s3().get_paginator("list_parts")
         try:
             listed = [
                 part

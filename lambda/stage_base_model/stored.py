@@ -2,7 +2,7 @@
 
 from botocore.exceptions import ClientError
 
-from shared import aws
+from shared.aws import clients
 from stage_base_model.digests import Content, ContentHash
 from stage_base_model.retrying import RetryPolicy
 
@@ -13,7 +13,7 @@ def hash_object(bucket: str, key: str, size: int, retries: RetryPolicy) -> tuple
     Raises:
         OutOfTime: the function's time is nearly over.
     """
-    found = aws.s3().get_object(Bucket=bucket, Key=key)
+    found = clients.s3().get_object(Bucket=bucket, Key=key)
     hashed = ContentHash(size)
     for chunk in found["Body"].iter_chunks(2**20):
         retries.check_time(key)
@@ -24,7 +24,7 @@ def hash_object(bucket: str, key: str, size: int, retries: RetryPolicy) -> tuple
 def size_of(bucket: str, key: str) -> int | None:
     """Return an object's size; None if it does not exist."""
     try:
-        return aws.s3().head_object(Bucket=bucket, Key=key)["ContentLength"]
+        return clients.s3().head_object(Bucket=bucket, Key=key)["ContentLength"]
     except ClientError as error:
         if error.response["Error"]["Code"] in {"404", "NoSuchKey"}:
             return None

@@ -9,9 +9,12 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from shared import approvals, aws, clock, environment, lock, quiet_period, runs
-from shared.models import Lock
-from shared.spending_refused import SpendingRefused
+from contracts import environment
+from shared import clock
+from shared.aws import clients
+from shared.runs import approvals, lock, quiet_period, run_records
+from shared.spending.spending_refused import SpendingRefused
+from shared.table.items import Lock
 from start_run import resuming
 
 log = Logger(service="start_run")
@@ -47,7 +50,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     if due and not version:
         quiet_period.end(due)
     seed = f"{due}{version or ''}"
-    run_id = runs.new_id(clock.instant(due), seed=seed) if due else runs.new_id(clock.now())
+    run_id = run_records.new_id(clock.instant(due), seed=seed) if due else run_records.new_id(clock.now())
     told = {"reason": reason, "by": event.get("by"), "again": bool(event.get("again"))}
     outcome = _start_or_owe(run_id, told, version)
     log.info(outcome["message"], extra={"run_id": outcome["run_id"], "started": outcome["started"]})
@@ -71,7 +74,7 @@ def _resume(run_id: str, reason: str) -> dict[str, Any]:
         lock.drop(run_id)
         refused = {"refused": True, "code": refusal.code, "cure": refusal.cure}
         return _outcome(False, run_id, str(refusal)) | refused
-    client = aws.stepfunctions()
+    client = clients.stepfunctions()
     told = {"run_id": run_id, "reason": reason, **planned.data}
     try:
         client.start_execution(
@@ -82,8 +85,8 @@ def _resume(run_id: str, reason: str) -> dict[str, Any]:
     except Exception:
         lock.drop(run_id)
         raise
-    runs.reopen(run_id, execution_arn, planned.state, reason)
-    runs.enter(run_id, planned.state, **planned.job_names)
+    run_records.reopen(run_id, execution_arn, planned.state, reason)
+    run_records.enter(run_id, planned.state, **planned.job_names)
     return _outcome(True, run_id, f"Run {run_id} goes on where it failed: {reason}.")
 
 
@@ -143,7 +146,7 @@ def _queue(going: str, version: str | None, *, again: bool) -> dict[str, Any] | 
 
 
 def _deployment_queued(going: str, version: str) -> dict[str, Any]:
-    run = runs.get(going)
+    run = run_records.get(going)
     if run is not None and run.status == "waiting":
         return _outcome(
             False,
@@ -174,7 +177,7 @@ def _execute_or_free(run_id: str, wanted: dict[str, Any], version: str | None) -
 
 
 def _execute(run_id: str, wanted: dict[str, Any], version: str | None) -> dict[str, Any]:
-    client = aws.stepfunctions()
+    client = clients.stepfunctions()
     told = {"run_id": run_id, **wanted} | ({"version": version} if version else {})
     try:
         client.start_execution(
@@ -188,7 +191,7 @@ def _execute(run_id: str, wanted: dict[str, Any], version: str | None) -> dict[s
 
 
 def _is_going(held: Lock) -> bool:
-    client = aws.stepfunctions()
+    client = clients.stepfunctions()
     try:
         execution = client.describe_execution(executionArn=held.execution_arn)
     except client.exceptions.ExecutionDoesNotExist:
@@ -197,7 +200,7 @@ def _is_going(held: Lock) -> bool:
 
 
 def _has_ended(run_id: str) -> bool:
-    run = runs.get(run_id)
+    run = run_records.get(run_id)
     return run is not None and not run.going
 
 

@@ -2,9 +2,14 @@
 
 from typing import Any, NamedTuple
 
-from shared import attempts, aws, environment, layout, resuming, run_costs, runs, versions
-from shared.models import Run
-from shared.resuming import FailedState
+from contracts import environment, s3_keys
+from shared.aws import clients
+from shared.models import versions
+from shared.recovery import attempts, resuming
+from shared.recovery.resuming import FailedState
+from shared.runs import run_records
+from shared.spending import run_costs
+from shared.table.items import Run
 
 _NEW_RUN = "Start a new run instead: storyloom start."
 
@@ -32,7 +37,7 @@ def plan(run_id: str) -> Resumption:
         CannotResume: the run did not fail, failed before anything was paid for, or what it made is gone or no
             longer fits the settings.
     """
-    run = runs.get(run_id)
+    run = run_records.get(run_id)
     if run is None:
         raise CannotResume(f"There is no run {run_id}: storyloom runs lists the runs.")
     if run.going:
@@ -93,8 +98,8 @@ def _with_fresh_names(run_id: str, failed: FailedState) -> dict[str, Any]:
 
 def _require_the_same_base(run_id: str, failed: FailedState) -> None:
     common = environment.common()
-    base = layout.uri(
-        common.artifacts_bucket, layout.base_model(common.base_model.slug, common.base_model.revision)
+    base = s3_keys.uri(
+        common.artifacts_bucket, s3_keys.base_model(common.base_model.slug, common.base_model.revision)
     )
     if "registered" in failed.kept:
         return  # the version's own base is checked below
@@ -111,14 +116,14 @@ def _require_what_was_made(run: Run, failed: FailedState) -> None:
         return
     run_id, jobs = run.run_id, failed.kept["assembled"]["jobs"]
     needed = {
-        "Preflight": layout.examples(run_id, "train"),
-        "ChooseBest": layout.examples(run_id, "test"),
-        "Evaluate": layout.model_archive(run_id, jobs["training_job_name"]),
-        "Gate": layout.evaluation_json(run_id),
-        "Register": layout.adapter(run_id),
+        "Preflight": s3_keys.examples(run_id, "train"),
+        "ChooseBest": s3_keys.examples(run_id, "test"),
+        "Evaluate": s3_keys.model_archive(run_id, jobs["training_job_name"]),
+        "Gate": s3_keys.evaluation_json(run_id),
+        "Register": s3_keys.adapter(run_id),
     }[failed.resumes_at]
     bucket = environment.common().artifacts_bucket
-    if not aws.s3().list_objects_v2(Bucket=bucket, Prefix=needed, MaxKeys=1).get("KeyCount"):
+    if not clients.s3().list_objects_v2(Bucket=bucket, Prefix=needed, MaxKeys=1).get("KeyCount"):
         raise CannotResume(f"What run {run_id} made is gone: there is no s3://{bucket}/{needed}. {_NEW_RUN}")
 
 

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from boto3.s3.transfer import TransferConfig
 
-from shared import aws, clock, environment, layout
+from contracts import environment, s3_keys
+from shared import clock
+from shared.aws import clients
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import ObjectTypeDef
@@ -44,13 +46,13 @@ def ensure(bundle_uri: str) -> str:
         NoBundleError: where the bundle has no files.
     """
     bucket, files = environment.common().artifacts_bucket, _files(bundle_uri)
-    key = layout.transform_model(layout.bundled_for(bundle_uri), _digest(files))
-    listed = aws.s3().list_objects_v2(Bucket=bucket, Prefix=key).get("Contents", [])
+    key = s3_keys.transform_model(s3_keys.bundled_for(bundle_uri), _digest(files))
+    listed = clients.s3().list_objects_v2(Bucket=bucket, Prefix=key).get("Contents", [])
     fresh = any(clock.now() - entry["LastModified"] < _FRESH for entry in listed)
     if not fresh:
         body: Any = _Stream(_packed(bundle_uri, files))
-        aws.s3().upload_fileobj(body, bucket, key, Config=_IN_PARTS)
-    return layout.uri(bucket, key)
+        clients.s3().upload_fileobj(body, bucket, key, Config=_IN_PARTS)
+    return s3_keys.uri(bucket, key)
 
 
 def _files(bundle_uri: str) -> "list[ObjectTypeDef]":
@@ -59,8 +61,8 @@ def _files(bundle_uri: str) -> "list[ObjectTypeDef]":
     Raises:
         NoBundleError: if it has none.
     """
-    bucket, prefix = layout.split(bundle_uri)
-    pages = aws.s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    bucket, prefix = s3_keys.split(bundle_uri)
+    pages = clients.s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     files = [entry for page in pages for entry in page.get("Contents", []) if not entry["Key"].endswith("/")]
     if not files:
         raise NoBundleError(f"{bundle_uri} is empty. Activate the version again: that makes its bundle anew.")
@@ -82,13 +84,13 @@ def _packed(bundle_uri: str, files: "list[ObjectTypeDef]") -> Iterator[bytes]:
 
 
 def _tar(bundle_uri: str, files: "list[ObjectTypeDef]") -> Iterator[bytes]:
-    bucket, prefix = layout.split(bundle_uri)
+    bucket, prefix = s3_keys.split(bundle_uri)
     for entry in files:
         header = tarfile.TarInfo(entry["Key"].removeprefix(prefix))
         header.size = entry["Size"]
         yield header.tobuf(tarfile.GNU_FORMAT)
         # The very object that was listed, so that its length is what the header says.
-        body = aws.s3().get_object(Bucket=bucket, Key=entry["Key"], IfMatch=entry["ETag"])["Body"]
+        body = clients.s3().get_object(Bucket=bucket, Key=entry["Key"], IfMatch=entry["ETag"])["Body"]
         yield from body.iter_chunks(_CHUNK)
         yield bytes(-entry["Size"] % tarfile.BLOCKSIZE)
     yield bytes(2 * tarfile.BLOCKSIZE)

@@ -6,8 +6,9 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
-from shared import environment, layout, transform_jobs, transforms
-from shared.models import Transform
+from contracts import environment, s3_keys
+from shared.batch_inference import batch_records, transform_jobs
+from shared.table.items import Transform
 from start_transform import archive
 
 log = Logger(service="start_transform")
@@ -27,7 +28,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     Returns:
         `{"batch_id", "status"}`
     """
-    batch = transforms.get(event["batch_id"])
+    batch = batch_records.get(event["batch_id"])
     if batch is not None and batch.status in {"preparing", "running"}:
         batch = _begin(batch)
     status = batch.status if batch else None
@@ -39,14 +40,14 @@ def _begin(batch: Transform) -> Transform | None:
     try:
         model_uri = archive.ensure(str(batch.bundle_uri))
     except archive.NoBundleError as error:
-        transforms.finish(batch.batch_id, "failed", {batch.status}, str(error))
-        return transforms.get(batch.batch_id)
-    job = layout.transform_job(environment.common().name, batch.batch_id)
+        batch_records.finish(batch.batch_id, "failed", {batch.status}, str(error))
+        return batch_records.get(batch.batch_id)
+    job = s3_keys.transform_job(environment.common().name, batch.batch_id)
     message = f"Waiting for its machine ({batch.instance})."
     if batch.status == "preparing":
         # Before the job is made: whoever stops the batch from now on finds which job to stop.
-        transforms.move(batch.batch_id, "running", {"preparing"}, job_name=job, message=message)
-    claimed = transforms.get(batch.batch_id)
+        batch_records.move(batch.batch_id, "running", {"preparing"}, job_name=job, message=message)
+    claimed = batch_records.get(batch.batch_id)
     if claimed is None or claimed.status != "running":
         return claimed  # somebody stopped it meanwhile
     try:
@@ -55,5 +56,5 @@ def _begin(batch: Transform) -> Transform | None:
         if error.response["Error"]["Code"] not in _REFUSED:
             raise
         why = transform_jobs.refusal(error, claimed.instance)
-        transforms.finish(claimed.batch_id, "failed", {"running"}, why)
-    return transforms.get(batch.batch_id)
+        batch_records.finish(claimed.batch_id, "failed", {"running"}, why)
+    return batch_records.get(batch.batch_id)

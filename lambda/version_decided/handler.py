@@ -9,7 +9,9 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from shared import aws, environment, versions
+from contracts import environment
+from shared.aws import clients
+from shared.models import versions
 
 log = Logger(service="version_decided")
 
@@ -45,7 +47,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 def _deploy(version: str, decided_at: str) -> None:
     call = {"reason": f"{version} was approved", "version": version, "due": decided_at}
-    aws.lambdas().invoke(
+    clients.lambdas().invoke(
         FunctionName=environment.read(environment.Starter).start_run_arn,
         InvocationType="Event",
         Payload=json.dumps(call).encode(),

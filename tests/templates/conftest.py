@@ -11,7 +11,7 @@ import pytest
 from aws_cdk import App
 from aws_cdk.assertions import Template
 
-from stacks import settings
+from contracts import settings
 from stacks.composition import Stacks, compose
 
 Resource = Mapping[str, Any]

@@ -14,7 +14,7 @@ from pathlib import Path
 _LAMBDA = Path(__file__).resolve().parents[2] / "lambda"
 _PARTITION = re.compile(r"[A-Z]{3,}")
 _MADE = re.compile(r"[A-Z]{3,}#")
-_ELSEWHERE = ("shared.cancellations._SORT_KEY",)
+_ELSEWHERE = ("shared.answers.cancellations._SORT_KEY",)
 """Constants in capitals that are sort keys."""
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign
@@ -96,7 +96,7 @@ def _defined(name: str) -> str:
 
 def _partitions(name: str) -> Iterator[str]:
     module = name.rpartition(".")[0]
-    if "shared.table" not in _imports(module).values() or name in _ELSEWHERE:
+    if "shared.table.table" not in _imports(module).values() or name in _ELSEWHERE:
         return
     definition = _definitions()[name]
     if isinstance(definition, ast.Assign | ast.AnnAssign):

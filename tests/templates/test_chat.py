@@ -8,11 +8,11 @@ import pytest
 from aws_cdk import App
 from aws_cdk.assertions import Match, Template
 
-from shared import audit, people
-from stacks import settings
-from stacks.api_at_the_edge import CONTENT_SECURITY_POLICY, edge_code
+from contracts import settings
+from shared.accounts import audit, people
+from stacks.chat.api_at_the_edge import CONTENT_SECURITY_POLICY, edge_code
+from stacks.chat.page import PageMissingError
 from stacks.composition import compose
-from stacks.page import PageMissingError
 from tests.browser.server import CONTENT_SECURITY_POLICY as CONTENT_SECURITY_POLICY_IN_CHROMIUM
 from tests.templates.conftest import EMAIL, Synthesized, flat, statements
 

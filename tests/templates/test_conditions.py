@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from policy_sentry.querying.actions import get_action_data
 
+from contracts.settings import read
 from local.aws.sagemaker.condition_keys import condition_keys
-from stacks.function_groups import GROUPS
-from stacks.sagemaker_jobs import training_seconds
-from stacks.settings import read
+from stacks.functions.function_groups import GROUPS
+from stacks.pipeline.sagemaker_jobs import training_seconds
 from tests.templates import partitions
 from tests.templates.conftest import EMAIL, Synthesized, definition, flat, statements
 

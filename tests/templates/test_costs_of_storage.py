@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from collect_garbage.protected import MERGED_KEPT
-from stacks.catalogue import CATALOGUE
+from contracts.catalogue import CATALOGUE
 from tests.templates.conftest import Synthesized
 
 _PAGE = Path(__file__).resolve().parents[2] / "docs" / "costs.md"

@@ -2,7 +2,7 @@
 
 import json
 
-from stacks.endpoint_guard import definition
+from stacks.chat.endpoint_guard import definition
 from tests.templates.conftest import Synthesized
 
 

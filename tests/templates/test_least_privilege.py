@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from cdk_nag import AwsSolutionsChecks
 
-from stacks.function_groups import GROUPS
+from stacks.functions.function_groups import GROUPS
 from tests.templates.conftest import Synthesized, flat, statements
 
-# What the CDK writes for its own deployment function; see stacks/file_deployment.py.
+# What the CDK writes for its own deployment function; see stacks/custom_resources/file_deployment.py.
 _CDKS_OWN = "CustomCDKBucketDeployment"
 
 SCALED = "sagemaker:variant:DesiredInstanceCount"

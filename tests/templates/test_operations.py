@@ -3,7 +3,7 @@
 import json
 import re
 
-from stacks.rest_api import FAULTS_METRIC, FAULTS_PATTERN
+from stacks.chat.rest_api import FAULTS_METRIC, FAULTS_PATTERN
 from tests.templates.conftest import EMAIL, Synthesized, flat
 
 
@@ -55,8 +55,8 @@ def test_errors_and_slow_answers_of_the_endpoint_take_a_deployment_back(synthesi
 
 
 def test_the_variant_is_the_one_that_the_functions_make() -> None:
-    from shared import machines
-    from stacks import rollback
+    from shared.hosting import machines
+    from stacks import rollback_alarms as rollback
 
     assert rollback.VARIANT == machines.VARIANT
 

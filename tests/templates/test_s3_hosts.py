@@ -6,7 +6,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from chat_api import links
+from chat_api.services import links
 from tests.templates.conftest import Synthesized, flat
 
 _BUCKET = "storyloom-stories"

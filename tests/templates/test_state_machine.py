@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
+from contracts.settings import Settings
 from local.aws.errors import AwsError
 from local.aws.sagemaker.training_request import DEBUGGER
 from local.aws.service_models import validate
 from local.aws.step_functions.integration_fields import unsupported
-from shared import resuming
-from stacks.sagemaker_jobs import train_state
-from stacks.settings import Settings
+from shared.recovery import resuming
+from stacks.pipeline.sagemaker_jobs import train_state
 from tests.templates.conftest import Synthesized, definition, flat
 
 States = dict[str, Any]

@@ -40,15 +40,15 @@ def test_nothing_but_the_cache_batches_and_retired_bundles_ever_expires(synthesi
 
 def test_a_bundle_expires_by_its_tag_and_never_by_its_age(synthesized: Synthesized) -> None:
     """The live bundle may be years old."""
-    from shared import layout
+    from contracts import s3_keys
 
     (rule,) = [
         rule
         for bucket in _buckets(synthesized).values()
         for rule in bucket["Properties"]["LifecycleConfiguration"]["Rules"]
-        if rule.get("Prefix") == layout.HOSTING
+        if rule.get("Prefix") == s3_keys.HOSTING
     ]
-    assert rule["TagFilters"] == [{"Key": layout.RETIRED, "Value": "true"}]
+    assert rule["TagFilters"] == [{"Key": s3_keys.RETIRED, "Value": "true"}]
 
 
 def test_stories_keep_all_their_versions_and_tell_eventbridge(synthesized: Synthesized) -> None:

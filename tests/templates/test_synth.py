@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
-_PARTS = ("app.py", "cdk.json", "stacks", "lambda", "price_list", "stories", "training_code")
+_PARTS = ("app.py", "cdk.json", "contracts", "stacks", "lambda", "price_list", "stories", "training_code")
 _NOWHERE = "http://127.0.0.1:9"
 
 
@@ -102,7 +102,7 @@ def test_an_account_without_an_address_is_refused_in_one_line(tmp_path: Path) ->
 
 def test_an_unacknowledged_finding_stops_the_synthesis(tmp_path: Path) -> None:
     folder = _copy_of_the_checkout(tmp_path / "app")
-    storage = folder / "stacks" / "storage.py"
+    storage = folder / "stacks" / "storage" / "stack.py"
     source = storage.read_text()
     careless = source.replace('    acknowledge(bucket, "AwsSolutions-S1", _NO_ACCESS_LOG)\n', "")
     assert careless != source

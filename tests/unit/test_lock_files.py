@@ -23,8 +23,8 @@ from lock_files import (
     cpu_build,
     read_pins,
 )
-from stacks import function_packages
-from stacks.function_groups import CONTROL, GROUPS, FunctionGroup
+from stacks.functions import function_packages
+from stacks.functions.function_groups import CONTROL, GROUPS, FunctionGroup
 
 _EVERY_LOCK = [*(lock.output for lock in LOCKS), TORCH_LOCK, TORCH_CPU_LOCK]
 

@@ -13,12 +13,15 @@ import pytest
 from botocore.exceptions import ClientError
 
 from benchmarks.dataset import make
+from contracts import s3_keys
 from deploy import bundle
 from local.base_model import ensure_base_model
 from local.cloud import LocalCloud
 from local.vllm_server import PYTHON
-from shared import aws, clock, endpoint, layout
-from shared.models import ModelVersion
+from shared import clock
+from shared.aws import clients
+from shared.hosting import endpoint
+from shared.table.items import ModelVersion
 from tests.local.sagemaker.conftest import JOB_PERMISSIONS, Aws, free_port, until
 from tests.unit.endpoint.contract import Reply
 
@@ -109,7 +112,7 @@ class Hosted:
 
     def ask(self, body: bytes) -> Reply:
         try:
-            answer = aws.sagemaker_runtime().invoke_endpoint(
+            answer = clients.sagemaker_runtime().invoke_endpoint(
                 EndpointName=ENDPOINT, ContentType="application/json", Body=body
             )
         except ClientError as error:
@@ -119,7 +122,7 @@ class Hosted:
         return Reply(200, json.loads(answer["Body"].read()))
 
     def stream(self, body: bytes) -> list[bytes]:
-        answer: Any = aws.sagemaker_runtime().invoke_endpoint_with_response_stream(
+        answer: Any = clients.sagemaker_runtime().invoke_endpoint_with_response_stream(
             EndpointName=ENDPOINT, ContentType="application/json", Accept="text/event-stream", Body=body
         )
         assert answer["ContentType"].startswith("text/event-stream")
@@ -144,9 +147,9 @@ def hosted(
             _put_models(account, base_model, adapters)
             made = bundle.build(_registered("v2"), _registered("v1"))
             config = endpoint.ensure_config(made.uri, "ml.g6.xlarge")
-            aws.sagemaker().create_endpoint(EndpointName=ENDPOINT, EndpointConfigName=config)
+            clients.sagemaker().create_endpoint(EndpointName=ENDPOINT, EndpointConfigName=config)
             settled = until(
-                lambda: dict(aws.sagemaker().describe_endpoint(EndpointName=ENDPOINT)),
+                lambda: dict(clients.sagemaker().describe_endpoint(EndpointName=ENDPOINT)),
                 lambda seen: seen["EndpointStatus"] != "Creating",
                 START_SECONDS,
             )
@@ -196,7 +199,7 @@ def _app_environment(account: Aws) -> dict[str, str]:
 def _put_models(account: Aws, base_model: Path, adapters: dict[str, Path]) -> None:
     s3 = account.client("s3")
     s3.create_bucket(Bucket=BUCKET)
-    folders = {layout.base_model(BASE_MODEL["slug"], BASE_MODEL["revision"]): base_model}  # type: ignore[arg-type]
+    folders = {s3_keys.base_model(BASE_MODEL["slug"], BASE_MODEL["revision"]): base_model}  # type: ignore[arg-type]
     folders |= {f"adapters/{version}/": folder for version, folder in adapters.items()}
     for prefix, folder in folders.items():
         for file in folder.iterdir():
@@ -204,6 +207,6 @@ def _put_models(account: Aws, base_model: Path, adapters: dict[str, Path]) -> No
 
 
 def _forget_clients() -> None:
-    for make_client in vars(aws).values():
+    for make_client in vars(clients).values():
         if hasattr(make_client, "cache_clear"):
             make_client.cache_clear()

@@ -10,8 +10,8 @@ import httpx
 import pytest
 import yaml
 
-from shared import aws
-from shared.endpoint import CONTAINER_VARIABLES
+from shared.aws import clients
+from shared.hosting.endpoint import CONTAINER_VARIABLES
 from tests.local.sagemaker.conftest import until
 from tests.unit.endpoint.contract import CHECKS, Engine, chat, chunks
 from tests.vllm.conftest import ENDPOINT, Hosted
@@ -23,8 +23,8 @@ def test_it_keeps_the_contract(hosted: Hosted, check: Callable[[Engine], None]) 
 
 
 def test_it_was_started_with_the_bundle_and_the_variables_of_the_app(hosted: Hosted) -> None:
-    name = aws.sagemaker().describe_endpoint(EndpointName=ENDPOINT)["EndpointConfigName"]
-    container = aws.sagemaker().describe_model(ModelName=name)["PrimaryContainer"]
+    name = clients.sagemaker().describe_endpoint(EndpointName=ENDPOINT)["EndpointConfigName"]
+    container = clients.sagemaker().describe_model(ModelName=name)["PrimaryContainer"]
     assert container["Environment"] == CONTAINER_VARIABLES
     config = yaml.safe_load((hosted.folder / "serving.yaml").read_text())
     (taken,) = [line for line in hosted.log if "non-default args" in line]
@@ -42,7 +42,7 @@ def test_a_caller_that_hangs_up_stops_the_engine(hosted: Hosted) -> None:
         return sum(float(line.split()[-1]) for line in lines if line.startswith("vllm:num_requests_running"))
 
     body = chat("v1", max_tokens=3000, stream=True, ignore_eos=True)
-    answer: Any = aws.sagemaker_runtime().invoke_endpoint_with_response_stream(
+    answer: Any = clients.sagemaker_runtime().invoke_endpoint_with_response_stream(
         EndpointName=ENDPOINT, ContentType="application/json", Body=body
     )["Body"]
     parts = iter(answer)
@@ -58,7 +58,7 @@ def test_two_versions_write_side_by_side(hosted: Hosted) -> None:
     spans: dict[str, tuple[float, float]] = {}
 
     def read(model: str) -> None:
-        answer = aws.sagemaker_runtime().invoke_endpoint_with_response_stream(
+        answer = clients.sagemaker_runtime().invoke_endpoint_with_response_stream(
             EndpointName=ENDPOINT,
             ContentType="application/json",
             Body=chat(model, max_tokens=60, stream=True, ignore_eos=True),

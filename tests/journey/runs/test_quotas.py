@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from stacks.settings import Settings
+from contracts.settings import Settings
 from tests.journey.deployed_app import STORIES, Deployed, wait_for
 
 pytestmark = [pytest.mark.cloud, pytest.mark.journey]

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import pytest
 from botocore.exceptions import ClientError
 
+from contracts.settings import Settings
 from local.aws.account import account_file
-from stacks.container_images import hosting_image
+from stacks.containers.container_images import hosting_image
 from stacks.quotas import needed
-from stacks.settings import Settings
 from tests.local.doctor.conftest import Examined, user
 
 pytestmark = pytest.mark.cloud

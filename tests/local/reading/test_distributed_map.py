@@ -15,13 +15,13 @@ from typing import Any
 import psutil
 import pytest
 
+from contracts import s3_keys
 from local.cloud import LocalCloud
-from shared import layout
-from shared.batches import Item, grouped
-from stacks.function_bundles import lay_out
-from stacks.function_groups import STORIES
-from stacks.function_packages import fetch
-from stacks.state_machine import read
+from shared.runs.story_batches import Item, grouped
+from stacks.functions.function_bundles import lay_out
+from stacks.functions.function_groups import STORIES
+from stacks.functions.function_packages import fetch
+from stacks.pipeline.state_machine import read
 from stories.dataset.assembly import assemble
 from stories.records import Record, Reject
 from tests.local.sagemaker.conftest import Aws, free_port, until
@@ -51,7 +51,7 @@ class Reading:
     def start(self, run_id: str, items: list[Item] | None = None) -> str:
         """Start a run that reads the stories, or others; returns its execution's ARN."""
         batches = "\n".join(json.dumps(batch) for batch in grouped(items or self.items))
-        key = layout.batches(run_id)
+        key = s3_keys.batches(run_id)
         self.aws.client("s3").put_object(Bucket=ARTIFACTS_BUCKET, Key=key, Body=batches)
         begun = {"batches": {"bucket": ARTIFACTS_BUCKET, "key": key}}
         given = json.dumps({"run_id": run_id, "begun": begun})
@@ -99,7 +99,7 @@ class Reading:
         s3 = self.aws.client("s3")
         bodies = [
             s3.get_object(Bucket=ARTIFACTS_BUCKET, Key=key)["Body"].read()
-            for key in self.keys(layout.read_prefix(run_id))
+            for key in self.keys(s3_keys.read_prefix(run_id))
         ]
         return [json.loads(line) for body in bodies for line in body.splitlines()]
 
@@ -236,7 +236,7 @@ def first_execution(reading: Reading) -> str:
     """Return the first run's execution when it has ended; one of its processes was killed in mid-way."""
     execution = reading.start(RUN)
     until(
-        lambda: {"at work": workers_at_work(reading.aws), "kept": reading.keys(layout.CACHED_STORIES)},
+        lambda: {"at work": workers_at_work(reading.aws), "kept": reading.keys(s3_keys.CACHED_STORIES)},
         lambda seen: bool(seen["at work"] and seen["kept"]),
     )
     [victim, *_] = workers_at_work(reading.aws)
@@ -244,7 +244,7 @@ def first_execution(reading: Reading) -> str:
     # The others read all that is not its own, so that it is its batch that is missing in the end.
     batches = FILES // 100
     read_so_far = until(
-        lambda: {"batches": len(reading.keys(layout.read_prefix(RUN)))},
+        lambda: {"batches": len(reading.keys(s3_keys.read_prefix(RUN)))},
         lambda seen: seen["batches"] >= batches - 1,
     )
     assert read_so_far["batches"] == batches - 1, "the process that is killed is in the middle of a batch"

@@ -12,16 +12,21 @@ import pytest
 from botocore.exceptions import ClientError
 from fastapi.testclient import TestClient
 
-from chat_api import waking
 from chat_api.app import app
+from chat_api.services import waking
+from contracts import environment, s3_keys
 from deploy import bundle
 from deploy.handler import MonthlyLimitReached
 from deploy.handler import handler as deploy
 from keeper.handler import handler as keeper
 from next_attempt.handler import handler as next_attempt
 from reserve.handler import handler as reserve
-from shared import attempts, aws, clock, environment, layout, lock, runs, versions
-from shared.models import ModelVersion
+from shared import clock
+from shared.aws import clients
+from shared.models import versions
+from shared.recovery import attempts
+from shared.runs import lock, run_records
+from shared.table.items import ModelVersion
 from smoke_test.checks import SmokeTestFailed
 from smoke_test.handler import handler as smoke_test
 from start_run.handler import handler as start_run
@@ -98,7 +103,7 @@ class MonthOfTheApp:
         self._make_resources()
         self.version = 1
         model = self.register(sound=True)
-        versions.make_live(model, layout.uri(BUCKET, layout.hosting("v1")))
+        versions.make_live(model, s3_keys.uri(BUCKET, s3_keys.hosting("v1")))
         self.browser = TestClient(app, raise_server_exceptions=False)
 
     def call(self, function: Callable[[], Any], trouble: Trouble | None = None) -> bool:
@@ -142,12 +147,12 @@ class MonthOfTheApp:
         answer = {"model": version, "choices": [choice]}
         files = {"words.txt" if sound else "nothing.txt": json.dumps(answer, separators=(",", ":"))}
         for name, content in (files | {"seconds_a_token.txt": _SECONDS_A_TOKEN}).items():
-            aws.s3().put_object(Bucket=BUCKET, Key=layout.hosting(version) + name, Body=content)
+            clients.s3().put_object(Bucket=BUCKET, Key=s3_keys.hosting(version) + name, Body=content)
         model = ModelVersion(
             version=version,
-            run_id=runs.new_id(clock.now()),
+            run_id=run_records.new_id(clock.now()),
             status="approved",
-            adapter_uri=layout.uri(BUCKET, "adapter/"),
+            adapter_uri=s3_keys.uri(BUCKET, "adapter/"),
             adapter_sha256="a" * 64,
             base_model="HuggingFaceTB/SmolLM2-135M-Instruct",
             base_revision="r1",
@@ -188,19 +193,19 @@ class MonthOfTheApp:
     def _stand_between(self, patch: pytest.MonkeyPatch) -> None:
         forget_clients()
         patch.setattr(clock, "now", self.time.now)
-        patch.setattr(aws, "lambdas", lambda: self.functions)
+        patch.setattr(clients, "lambdas", lambda: self.functions)
         for service in ("sagemaker", "dynamodb", "stepfunctions"):
-            client = Interrupted(getattr(aws, service)(), self.interruptions)
-            patch.setattr(aws, service, lambda client=client: client)
+            client = Interrupted(getattr(clients, service)(), self.interruptions)
+            patch.setattr(clients, service, lambda client=client: client)
         # Building a bundle costs nothing on SageMaker, so the walk uses one that exists already.
         patch.setattr(
             bundle,
             "build",
-            lambda model, _: bundle.Bundle(layout.uri(BUCKET, layout.hosting(model.version)), merged=False),
+            lambda model, _: bundle.Bundle(s3_keys.uri(BUCKET, s3_keys.hosting(model.version)), merged=False),
         )
 
     def _make_resources(self) -> None:
-        aws.dynamodb().create_table(
+        clients.dynamodb().create_table(
             TableName=environment.common().table,
             KeySchema=[
                 {"AttributeName": "pk", "KeyType": "HASH"},
@@ -213,10 +218,10 @@ class MonthOfTheApp:
             BillingMode="PAY_PER_REQUEST",
         )
         parameter = environment.read(environment.Page).page_url_parameter
-        aws.ssm().put_parameter(Name=parameter, Value="https://page.example/", Type="String")
+        clients.ssm().put_parameter(Name=parameter, Value="https://page.example/", Type="String")
         for alarm in environment.read(environment.Hosting).rollback_alarms:
             self.account.client("cloudwatch").put_metric_alarm(AlarmName=alarm, **_ALARM)
-        aws.s3().put_object(Bucket=BUCKET, Key="month/job.py", Body=JOB)
+        clients.s3().put_object(Bucket=BUCKET, Key="month/job.py", Body=JOB)
 
 
 class MonthRun:
@@ -230,11 +235,11 @@ class MonthRun:
         name = environment.common().name
         jobs = {
             "training_attempt": 1,
-            "training_job_name": layout.training_job(name, run_id),
+            "training_job_name": s3_keys.training_job(name, run_id),
             "hyperparameters": {"max_seconds": "1800"},
             "processing_inputs": [],
             "tuning": {
-                "job_name": layout.tuning_job(name, run_id),
+                "job_name": s3_keys.tuning_job(name, run_id),
                 "resource_limits": {"MaxNumberOfTrainingJobs": TRIALS, "MaxParallelTrainingJobs": TRIALS},
                 "stopping_condition": {
                     "MaxRuntimeInSeconds": TRIAL_SECONDS,
@@ -243,7 +248,7 @@ class MonthRun:
             },
         }
         self.jobs = attempts.evaluation_attempt(run_id, jobs, 1, ["ml.g6.xlarge", "ml.g5.xlarge"])
-        runs.create(run_id, "", "by hand")
+        run_records.create(run_id, "", "by hand")
 
     def step(self) -> None:
         """Take one step, if the state in progress has ended."""
@@ -274,7 +279,7 @@ class MonthRun:
             states.stop_execution(
                 executionArn=f"{machine.replace(':stateMachine:', ':execution:')}:{self.run_id}"
             )
-        runs.finish(self.run_id, "failed", "It ended.")
+        run_records.finish(self.run_id, "failed", "It ended.")
         lock.drop(self.run_id)
 
     def _reserve(self) -> None:

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from local.aws.account import account_file
 from local.aws.account.account_file import Account
 from local.aws.cloud_environment import ACCOUNT, REGION
-from stacks.endpoint_guard import definition
+from stacks.chat.endpoint_guard import definition
 from tests.local.sagemaker.conftest import Aws, until
 from tests.local.sagemaker.test_endpoints import WORDS, _config
 from tests.local.sagemaker.test_events import Function

@@ -25,8 +25,12 @@ from typing import Any
 
 import pytest
 
+from contracts import environment, s3_keys
 from keeper.handler import handler as keeper
-from shared import aws, environment, hosting, layout, ledger, lock, meter
+from shared.aws import clients
+from shared.hosting import hosting_state
+from shared.runs import lock
+from shared.spending import ledger, meter
 from tests.local.sagemaker import month_bill
 from tests.local.sagemaker.conftest import BUCKET, Aws, until
 from tests.local.sagemaker.month_app import LIMIT_USD, USD_PER_HOUR, MonthOfTheApp, MonthRun
@@ -85,7 +89,9 @@ class Walk:
             self._minute()
             if self.minutes % TICK_MINUTES == 0 and self._rests():
                 return
-        raise AssertionError(f"It does not come to rest: {ledger.open_reservations()}, {hosting.state()}")
+        raise AssertionError(
+            f"It does not come to rest: {ledger.open_reservations()}, {hosting_state.state()}"
+        )
 
     def _rests(self) -> bool:
         client = self.app.account.client("sagemaker")
@@ -202,7 +208,7 @@ class Walk:
         if made["status_code"] != 201:
             return
         batch_id = made["batch"]["batch_id"]
-        aws.s3().put_object(Bucket=BUCKET, Key=layout.prompts(batch_id), Body=content)
+        clients.s3().put_object(Bucket=BUCKET, Key=s3_keys.prompts(batch_id), Body=content)
         self._asks("check", who, f"batches/{batch_id}/check", None)
         self._asks("start", who, f"batches/{batch_id}/start", self._trouble())
         self.batches.append((who, batch_id))

@@ -137,7 +137,7 @@ def test_who_may_not_scale_the_endpoint_may_not_have_it_scaled(aws: Aws, endpoin
 
 
 def test_the_keepers_permissions_are_enough_and_need_their_conditions(aws: Aws, endpoint: str) -> None:
-    """The statements of `stacks/hosting.py`; a target of another kind, or an alarm by itself, is refused."""
+    """The statements of `stacks/grants/hosting.py`; another kind of target, or an alarm alone, is refused."""
     account, described = "arn:aws:{}:us-east-1:123456789012:{}", f"endpoint/{endpoint}"
     of_sagemaker = {
         "application-autoscaling:service-namespace": "sagemaker",

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from chat_api.events import DONE, EventReader
+from chat_api.openai.events import DONE, EventReader
 
 MODELS = ("base", "v1", "v2")
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chat_api import request_fields
-from chat_api.errors import ApiError
-from chat_api.openai_schema import AnswerRequest, ChatRequest, CompletionRequest
+from chat_api.dependencies import request_fields
+from chat_api.dependencies.errors import ApiError
+from chat_api.openai.openai_schema import AnswerRequest, ChatRequest, CompletionRequest
 from local.endpoint_server import schema as small
 
 VLLM: dict[str, Any] = json.loads(

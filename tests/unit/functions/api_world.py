@@ -4,8 +4,14 @@ import json
 from typing import Any
 
 from keeper import handler as keeper
-from shared import aws, clock, keys, runs, table, transforms, versions
-from shared.models import ModelVersion, VersionStatus
+from shared import clock
+from shared.accounts import keys
+from shared.aws import clients
+from shared.batch_inference import batch_records
+from shared.models import versions
+from shared.runs import run_records
+from shared.table import table
+from shared.table.items import ModelVersion, VersionStatus
 from tests.unit.functions.conftest import ACCOUNT, BASE_MODEL, House
 from tests.unit.functions.people import EMAIL
 from tests.unit.functions.sagemaker_stand_in import Body, StandIn
@@ -32,13 +38,13 @@ class World:
         self._sagemaker, self._requests = sagemaker, 0
         sagemaker.meet = self._meet
         for key in ("The Hill.txt", "tales/ö.txt", "tales/well.txt"):
-            aws.s3().put_object(Bucket=house.stories, Key=key, Body=b"Once")
+            clients.s3().put_object(Bucket=house.stories, Key=key, Body=b"Once")
         sagemaker.packages.append({})  # v1's
         for version, status in _OTHERS.items():
             _save(version, status)
             sagemaker.packages.append({})
-        runs.enter(_RUN, "Train")
-        runs.finish(_RUN, "failed", "The machine was taken away.")
+        run_records.enter(_RUN, "Train")
+        run_records.finish(_RUN, "failed", "The machine was taken away.")
         keys.make("nightly", ["read"], 60, by="somebody", email=EMAIL)
 
     def go_on(self) -> None:
@@ -64,7 +70,7 @@ class World:
 
 def _forget() -> None:
     """Keep a few of what piles up: listing thousands of keys and batches would take longer than all else."""
-    for partition in (keys._PARTITION, transforms._PARTITION):
+    for partition in (keys._PARTITION, batch_records._PARTITION):
         for item in table.every(partition)[_KEPT:]:
             table.delete(partition, item["sk"])
 

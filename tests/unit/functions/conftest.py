@@ -19,8 +19,11 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from keeper.handler import handler as keeper
-from shared import aws, clock, endpoint, hosting, versions
-from shared.models import ModelVersion
+from shared import clock
+from shared.aws import clients
+from shared.hosting import endpoint, hosting_state
+from shared.models import versions
+from shared.table.items import ModelVersion
 from start_run.handler import handler as start_run
 from tests.unit.functions.sagemaker_stand_in import Stage, StandIn
 
@@ -141,13 +144,13 @@ def house(cloud_url: str, stage: Stage, sagemaker: StandIn, monkeypatch: pytest.
 
 def forget_clients() -> None:
     """Have the next call make its client afresh: these are for this MiniStack."""
-    for make in vars(aws).values():
+    for make in vars(clients).values():
         if hasattr(make, "cache_clear"):
             make.cache_clear()
 
 
 def _make(tag: str) -> House:
-    aws.dynamodb().create_table(
+    clients.dynamodb().create_table(
         TableName=tag,
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
         AttributeDefinitions=[
@@ -157,15 +160,15 @@ def _make(tag: str) -> House:
         BillingMode="PAY_PER_REQUEST",
     )
     for bucket in (f"{tag}-stories", f"{tag}-artifacts"):
-        aws.s3().create_bucket(Bucket=bucket)
-    aws.s3().put_bucket_versioning(Bucket=f"{tag}-stories", VersioningConfiguration={"Status": "Enabled"})
-    topic = aws.sns().create_topic(Name=tag)["TopicArn"]
+        clients.s3().create_bucket(Bucket=bucket)
+    clients.s3().put_bucket_versioning(Bucket=f"{tag}-stories", VersioningConfiguration={"Status": "Enabled"})
+    topic = clients.sns().create_topic(Name=tag)["TopicArn"]
     # Waits, so that a run goes on until the test ends it.
     definition = {"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 600, "End": True}}}
-    machine = aws.stepfunctions().create_state_machine(
+    machine = clients.stepfunctions().create_state_machine(
         name=tag, definition=json.dumps(definition), roleArn=f"arn:aws:iam::{ACCOUNT}:role/machine"
     )
-    aws.scheduler().create_schedule_group(Name=tag)
+    clients.scheduler().create_schedule_group(Name=tag)
     boto3.client("ssm").put_parameter(Name=page_parameter(tag), Value="https://page.example/", Type="String")
     return House(tag, f"{tag}-stories", f"{tag}-artifacts", topic, machine["stateMachineArn"], tag)
 
@@ -239,7 +242,7 @@ def letters(house: House) -> Letters:
     sqs = boto3.client("sqs")
     queue = sqs.create_queue(QueueName=house.table)["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    aws.sns().subscribe(TopicArn=house.topic_arn, Protocol="sqs", Endpoint=arn)
+    clients.sns().subscribe(TopicArn=house.topic_arn, Protocol="sqs", Endpoint=arn)
 
     def read() -> list[dict[str, str]]:
         found = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", [])
@@ -330,7 +333,7 @@ def live_v1(house: House) -> str:
 @pytest.fixture
 def lambdas_at_once(context: LambdaContext, monkeypatch: pytest.MonkeyPatch) -> None:
     """No Lambda is deployed here: what the functions have it start is started in their place."""
-    monkeypatch.setattr(aws, "lambdas", lambda: Lambdas(context))
+    monkeypatch.setattr(clients, "lambdas", lambda: Lambdas(context))
 
 
 @pytest.fixture
@@ -339,5 +342,5 @@ def awake_v1(house: House, live_v1: str, sagemaker: StandIn) -> StandIn:
     config = endpoint.ensure_config(live_v1, "ml.g6.xlarge")
     endpoint.converge(config)
     sagemaker.in_service()
-    hosting.mark_awake("v1", config)
+    hosting_state.mark_awake("v1", config)
     return sagemaker

@@ -6,7 +6,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from shared import machines
+from shared.hosting import machines
 
 CAPACITY = "Unable to provision requested ML compute capacity due to InsufficientInstanceCapacity error."
 _BUSY = {"Creating", "Updating", "RollingBack", "Deleting"}

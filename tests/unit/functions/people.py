@@ -10,7 +10,7 @@ import pytest
 
 from authorizer import handler as authorizer
 from authorizer import standing
-from shared import people
+from shared.accounts import people
 
 EMAIL = "writer@example.com"
 _PASSWORD = "Correct-horse-7"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared import announcement
+from shared.notifications import announcement
 from tests.unit.functions.conftest import House, Letters
 
 

@@ -10,11 +10,14 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import EndpointConnectionError
 from fastapi.testclient import TestClient
 
-from chat_api import limits
 from chat_api.app import app
-from chat_api.errors import ApiError
+from chat_api.dependencies import limits
+from chat_api.dependencies.errors import ApiError
 from keeper.handler import handler as keeper
-from shared import answer_slots, aws, clock, table, usage
+from shared import clock
+from shared.answers import answer_slots, usage
+from shared.aws import clients
+from shared.table import table
 from tests.unit.functions.conftest import House, asked_by
 
 NEW_ACCOUNT = 10
@@ -35,7 +38,7 @@ class _Lambdas:
 def account(house: House, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Lambdas]:
     """A new account."""
     lambdas = _Lambdas(NEW_ACCOUNT)
-    monkeypatch.setattr(aws, "lambdas", lambda: lambdas)
+    monkeypatch.setattr(clients, "lambdas", lambda: lambdas)
     yield lambdas
 
 

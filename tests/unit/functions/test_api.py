@@ -13,9 +13,13 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
-from chat_api import openapi, waking
+from chat_api import openapi
 from chat_api.app import app
-from shared import aws, environment, hosting, layout, runs
+from chat_api.services import waking
+from contracts import environment, s3_keys
+from shared.aws import clients
+from shared.hosting import hosting_state
+from shared.runs import run_records
 from tests.unit.functions.conftest import House, asked_by
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
@@ -100,7 +104,7 @@ def test_the_status_of_an_empty_house(api: TestClient) -> None:
 
 
 def test_the_status_of_a_live_model(api: TestClient, live_v1: str) -> None:
-    hosting.mark_awake("v1", "config")
+    hosting_state.mark_awake("v1", "config")
     status = api.get("/api/status").json()
     assert status["hosting"]["status"] == "awake"
     assert status["live"]["version"] == "v1"
@@ -113,7 +117,7 @@ def test_a_model_is_put_to_sleep_by_hand(
 ) -> None:
     asked: list[str] = []
     monkeypatch.setattr(waking, "call_keeper", asked.append)
-    hosting.mark_awake("v1", "config")
+    hosting_state.mark_awake("v1", "config")
     answer = api.post("/api/sleep")
     assert answer.status_code == 202
     assert answer.json()["status"] == "asleep"
@@ -122,14 +126,14 @@ def test_a_model_is_put_to_sleep_by_hand(
 
 
 def _execute(house: House, definition: dict[str, Any]) -> str:
-    machine = aws.stepfunctions().create_state_machine(
+    machine = clients.stepfunctions().create_state_machine(
         name=f"{house.table}-walk",
         definition=json.dumps(definition),
         roleArn="arn:aws:iam::123456789012:role/machine",
     )
-    arn = aws.stepfunctions().start_execution(stateMachineArn=machine["stateMachineArn"])["executionArn"]
+    arn = clients.stepfunctions().start_execution(stateMachineArn=machine["stateMachineArn"])["executionArn"]
     for _ in range(100):
-        if aws.stepfunctions().describe_execution(executionArn=arn)["status"] != "RUNNING":
+        if clients.stepfunctions().describe_execution(executionArn=arn)["status"] != "RUNNING":
             break
         if definition["StartAt"] == "Long":
             break
@@ -139,7 +143,7 @@ def _execute(house: House, definition: dict[str, Any]) -> str:
 
 def _log(job: str, *lines: str) -> None:
     """What a training job has said."""
-    logs, group = aws.logs(), "/aws/sagemaker/TrainingJobs"
+    logs, group = clients.logs(), "/aws/sagemaker/TrainingJobs"
     with contextlib.suppress(logs.exceptions.ResourceAlreadyExistsException):
         logs.create_log_group(logGroupName=group)
     stream = f"{job}/algo-1-1"
@@ -165,9 +169,9 @@ def test_a_run_shows_its_states_report_and_losses(api: TestClient, house: House)
         },
     }
     arn = _execute(house, definition)
-    runs.enter(RUN, "Train", execution_arn=arn, training_job=f"{house.table}-train")
+    run_records.enter(RUN, "Train", execution_arn=arn, training_job=f"{house.table}-train")
     report = {"run_id": RUN, "stories": 24}
-    aws.s3().put_object(Bucket=house.artifacts, Key=layout.report(RUN), Body=json.dumps(report).encode())
+    clients.s3().put_object(Bucket=house.artifacts, Key=s3_keys.report(RUN), Body=json.dumps(report).encode())
     _log(
         f"{house.table}-train",
         "loading the model",
@@ -185,8 +189,8 @@ def test_a_run_shows_its_states_report_and_losses(api: TestClient, house: House)
     assert 1.9 < run["states"][1]["seconds"] < 4, "a state that loops counts from first to last"
     assert run["report"] == report
     page = b"<!doctype html><title>The report</title>"
-    aws.s3().put_object(
-        Bucket=house.artifacts, Key=layout.report_page(RUN), Body=page, ContentType="text/html"
+    clients.s3().put_object(
+        Bucket=house.artifacts, Key=s3_keys.report_page(RUN), Body=page, ContentType="text/html"
     )
     opened = httpx.get(run["report_url"], trust_env=False)
     assert (opened.status_code, opened.content) == (200, page)
@@ -220,12 +224,12 @@ def _told_of_trial(name: str, status: str, **more: Any) -> dict[str, Any]:
 
 def test_a_run_shows_the_trials_of_its_search(api: TestClient, house: House, sagemaker: StandIn) -> None:
     arn = _execute(house, {"StartAt": "Tune", "States": {"Tune": {"Type": "Pass", "End": True}}})
-    runs.enter(RUN, "Assemble", execution_arn=arn)
+    run_records.enter(RUN, "Assemble", execution_arn=arn)
     assert api.get(f"/api/runs/{RUN}").json()["search"] is None, "SageMaker does not know of it yet"
     done = {"TrainingStartTime": 1_790_000_100, "TrainingEndTime": 1_790_000_400.5}
     loss = {"MetricName": "validation:loss", "Value": 2.5}
     sagemaker.search = {
-        "HyperParameterTuningJobName": layout.tuning_job(environment.common().name, RUN),
+        "HyperParameterTuningJobName": s3_keys.tuning_job(environment.common().name, RUN),
         "HyperParameterTuningJobArn": "arn:search",
         "HyperParameterTuningJobStatus": "InProgress",
         "CreationTime": 1_790_000_000,
@@ -268,24 +272,24 @@ def test_a_run_shows_the_trials_of_its_search(api: TestClient, house: House, sag
 
 
 def test_the_evaluation_is_read_as_a_page(api: TestClient, house: House) -> None:
-    runs.create(RUN, "", "test")
-    page, key = b"<!doctype html><title>How the new model did</title>", layout.evaluation_page(RUN)
-    aws.s3().put_object(Bucket=house.artifacts, Key=key, Body=page)
+    run_records.create(RUN, "", "test")
+    page, key = b"<!doctype html><title>How the new model did</title>", s3_keys.evaluation_page(RUN)
+    clients.s3().put_object(Bucket=house.artifacts, Key=key, Body=page)
     assert api.get(f"/api/runs/{RUN}").json()["evaluation_url"] is None, "before the gate has read it"
-    runs.enter(RUN, "Gate", base_perplexity=27.4, tuned_perplexity=18.2)
+    run_records.enter(RUN, "Gate", base_perplexity=27.4, tuned_perplexity=18.2)
     opened = httpx.get(api.get(f"/api/runs/{RUN}").json()["evaluation_url"], trust_env=False)
     assert (opened.status_code, opened.content) == (200, page)
     assert opened.headers["content-type"] == "text/html", "though the job gave it no type"
-    aws.s3().delete_object(Bucket=house.artifacts, Key=key)
+    clients.s3().delete_object(Bucket=house.artifacts, Key=key)
     assert api.get(f"/api/runs/{RUN}").json()["evaluation_url"] is None
 
 
 def test_on_one_machine_the_report_is_reached_through_the_front_door(
     api: TestClient, house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runs.create(RUN, "", "test")
+    run_records.create(RUN, "", "test")
     assert api.get(f"/api/runs/{RUN}").json()["report_url"] is None
-    aws.s3().put_object(Bucket=house.artifacts, Key=layout.report(RUN), Body=b"{}")
+    clients.s3().put_object(Bucket=house.artifacts, Key=s3_keys.report(RUN), Body=b"{}")
     monkeypatch.setenv("STORYLOOM_BROWSER_ENDPOINT", "http://localhost:8400")
     link = api.get(f"/api/runs/{RUN}").json()["report_url"]
     assert link.startswith(f"http://localhost:8400/aws/s3/{house.artifacts}/runs/{RUN}/report.html?")
@@ -295,7 +299,7 @@ def test_on_one_machine_the_report_is_reached_through_the_front_door(
 def test_a_running_state_is_the_runs_step(api: TestClient, house: House) -> None:
     definition = {"StartAt": "Long", "States": {"Long": {"Type": "Wait", "Seconds": 600, "End": True}}}
     arn = _execute(house, definition)
-    runs.enter(RUN, "StageBaseModel", execution_arn=arn)
+    run_records.enter(RUN, "StageBaseModel", execution_arn=arn)
     for _ in range(50):
         run = api.get("/api/status").json()["run"]
         if run["step"] == "Long":
@@ -310,7 +314,7 @@ def test_a_running_state_is_the_runs_step(api: TestClient, house: House) -> None
 
 def test_runs_are_listed_newest_first(api: TestClient) -> None:
     for number in range(3):
-        runs.enter(f"2026090{number}-090000-aaaa", "Begin")
+        run_records.enter(f"2026090{number}-090000-aaaa", "Begin")
     listed = [run["run_id"] for run in api.get("/api/runs").json()["runs"]]
     assert listed == ["20260902-090000-aaaa", "20260901-090000-aaaa", "20260900-090000-aaaa"]
     answer = api.get("/api/runs/20250101-000000-0000")
@@ -337,14 +341,14 @@ def test_a_story_is_uploaded_with_the_form_and_listed(
 
 
 def _versions(house: House, key: str) -> list[str]:
-    listed = aws.s3().list_object_versions(Bucket=house.stories, Prefix=key)
+    listed = clients.s3().list_object_versions(Bucket=house.stories, Prefix=key)
     return [version["VersionId"] for version in listed.get("Versions", [])]
 
 
 @pytest.mark.parametrize("key", ["a.txt", "tales/The Hill, it's 100%? #1.txt", "böse/ü+1&.txt"])
 def test_a_deleted_story_is_gone_and_can_be_got_back(api: TestClient, house: House, key: str) -> None:
     for name in (key, f"{key}.bak"):
-        aws.s3().put_object(Bucket=house.stories, Key=name, Body=b"Once")
+        clients.s3().put_object(Bucket=house.stories, Key=name, Body=b"Once")
     before = _versions(house, key)
     answer = api.delete(f"/api/stories/{quote(key)}")
     assert answer.status_code == 200, answer.text
@@ -355,21 +359,21 @@ def test_a_deleted_story_is_gone_and_can_be_got_back(api: TestClient, house: Hou
     command = shlex.split(answer.json()["message"].partition("remove the marker: ")[2])
     assert command[:3] == ["aws", "s3api", "delete-object"]
     said = dict(zip(command[3::2], command[4::2], strict=True))
-    aws.s3().delete_object(Bucket=said["--bucket"], Key=said["--key"], VersionId=said["--version-id"])
-    assert aws.s3().get_object(Bucket=house.stories, Key=key)["Body"].read() == b"Once"
+    clients.s3().delete_object(Bucket=said["--bucket"], Key=said["--key"], VersionId=said["--version-id"])
+    assert clients.s3().get_object(Bucket=house.stories, Key=key)["Body"].read() == b"Once"
 
 
 @pytest.mark.parametrize("key", ["none.txt", "tale", "", "tales/"])
 def test_a_story_that_is_not_there_cannot_be_deleted(api: TestClient, house: House, key: str) -> None:
-    aws.s3().put_object(Bucket=house.stories, Key="tales/a.txt", Body=b"Once")
+    clients.s3().put_object(Bucket=house.stories, Key="tales/a.txt", Body=b"Once")
     answer = api.delete(f"/api/stories/{key}")
     assert answer.status_code == 404
     assert answer.json()["error"]["cure"] == "GET /api/stories lists the stories."
-    assert "DeleteMarkers" not in aws.s3().list_object_versions(Bucket=house.stories)
+    assert "DeleteMarkers" not in clients.s3().list_object_versions(Bucket=house.stories)
 
 
 def test_a_story_deleted_twice_is_not_found(api: TestClient, house: House) -> None:
-    aws.s3().put_object(Bucket=house.stories, Key="a.txt", Body=b"Once")
+    clients.s3().put_object(Bucket=house.stories, Key="a.txt", Body=b"Once")
     assert [api.delete("/api/stories/a.txt").status_code for _ in range(2)] == [200, 404]
 
 

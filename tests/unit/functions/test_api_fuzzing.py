@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from chat_api import waiting
 from chat_api.app import app
+from chat_api.services import waiting
 from tests.unit.functions.api_fuzzing import Findings, fuzz
 from tests.unit.functions.api_world import World
 from tests.unit.functions.conftest import House

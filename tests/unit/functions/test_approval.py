@@ -17,7 +17,10 @@ from ask_approval.handler import handler as ask_approval
 from ask_approval.handler import price_words
 from chat_api.app import app
 from record_failure.handler import handler as record_failure
-from shared import approvals, aws, clock, lock, runs, table
+from shared import clock
+from shared.aws import clients
+from shared.runs import approvals, lock, run_records
+from shared.table import table
 from start_run.handler import handler as start_run
 from tests.unit.functions.conftest import House, Letters, asked_by
 
@@ -49,7 +52,7 @@ class Waiting:
 
     def end(self) -> None:
         """End the execution as it ends when nobody answers in time."""
-        client = aws.stepfunctions()
+        client = clients.stepfunctions()
         client.send_task_failure(taskToken=self.token, error="States.Timeout")
         for _ in range(100):
             if client.describe_execution(executionArn=self.execution_arn)["status"] != "RUNNING":
@@ -60,7 +63,7 @@ class Waiting:
     def answer(self) -> dict[str, Any]:
         """What the state machine got to hear."""
         for _ in range(100):
-            events = aws.stepfunctions().get_execution_history(executionArn=self.execution_arn)["events"]
+            events = clients.stepfunctions().get_execution_history(executionArn=self.execution_arn)["events"]
             for event in events:
                 if event["type"] == "TaskSucceeded":
                     answer: dict[str, Any] = json.loads(event["taskSucceededEventDetails"]["output"])
@@ -81,12 +84,12 @@ def waiting(house: House, context: LambdaContext) -> Waiting:
         "Next": "GoOn",
     }
     states = {"Wait": wait, "GoOn": {"Type": "Wait", "Seconds": 600, "End": True}}
-    machine = aws.stepfunctions().create_state_machine(
+    machine = clients.stepfunctions().create_state_machine(
         name=f"{house.table}-asks",
         definition=json.dumps({"StartAt": "Wait", "States": states}),
         roleArn="arn:aws:iam::123456789012:role/machine",
     )
-    execution = aws.stepfunctions().start_execution(
+    execution = clients.stepfunctions().start_execution(
         stateMachineArn=machine["stateMachineArn"], name=RUN, input="{}"
     )["executionArn"]
     for _ in range(100):
@@ -95,8 +98,8 @@ def waiting(house: House, context: LambdaContext) -> Waiting:
             break
         time.sleep(0.05)
     assert lock.acquire(RUN, execution)
-    runs.create(RUN, execution, "stories arrived")
-    runs.enter(RUN, "Assemble")
+    run_records.create(RUN, execution, "stories arrived")
+    run_records.enter(RUN, "Assemble")
     return Waiting(RUN, execution, json.loads(found[0]["Body"])["token"], context)
 
 
@@ -108,7 +111,7 @@ def api(house: House) -> Iterator[TestClient]:
 
 
 def _schedules(house: House) -> list[str]:
-    answer = aws.scheduler().list_schedules(GroupName=house.schedule_group)
+    answer = clients.scheduler().list_schedules(GroupName=house.schedule_group)
     return [schedule["Name"] for schedule in answer["Schedules"]]
 
 
@@ -186,7 +189,9 @@ def test_of_many_answers_at_once_one_counts(waiting: Waiting, api: TestClient) -
 def test_an_answer_whose_sender_died_is_sent_by_giving_it_again(waiting: Waiting, api: TestClient) -> None:
     waiting.ask()
     table.update("APPROVALS", RUN, {"answer": "approved"})
-    assert aws.stepfunctions().describe_execution(executionArn=waiting.execution_arn)["status"] == "RUNNING"
+    assert (
+        clients.stepfunctions().describe_execution(executionArn=waiting.execution_arn)["status"] == "RUNNING"
+    )
     assert api.post(f"/api/runs/{RUN}/approve").status_code == 200
     assert waiting.answer() == {"answer": "approved"}
 
@@ -201,7 +206,7 @@ def test_there_is_nothing_to_answer_before_it_asks_and_after_it_ended(
     waiting.end()
     late = api.post(f"/api/runs/{RUN}/approve")
     assert (late.status_code, late.json()["error"]["type"]) == (409, "nothing_to_answer")
-    runs.finish(RUN, "stopped_early", "Nobody said yes.")
+    run_records.finish(RUN, "stopped_early", "Nobody said yes.")
     assert api.post(f"/api/runs/{RUN}/decline").status_code == 409
     assert api.post("/api/runs/20200101-000000-0000/approve").status_code == 404
 
@@ -234,7 +239,7 @@ def test_new_stories_take_the_place_of_a_run_that_waits(
     assert announce(ending, context) == {"one_more": False}
     assert _schedules(house) == ["quiet"]
     assert lock.holder() is None
-    run = runs.get(RUN)
+    run = run_records.get(RUN)
     assert run is not None
     assert run.status == "superseded"
     assert letters() == [], "the next run asks again"
@@ -265,7 +270,7 @@ def test_a_declined_run_ends_without_a_letter(
     letters()
     api.post(f"/api/runs/{RUN}/decline")
     announce({"run_id": RUN, "outcome": "declined", "message": "Declined."}, context)
-    run = runs.get(RUN)
+    run = run_records.get(RUN)
     assert run is not None
     assert (run.status, run.message) == ("declined", "Declined.")
     assert lock.holder() is None
@@ -281,7 +286,7 @@ def test_a_run_that_is_stopped_while_it_waits_is_recorded(waiting: Waiting, cont
         {"detail-type": "Step Functions Execution Status Change", "detail": detail}, context
     )
     assert told["message"] == "AwaitApproval failed: Somebody stopped the run."
-    run = runs.get(RUN)
+    run = run_records.get(RUN)
     assert run is not None
     assert run.status == "failed"
 

@@ -7,7 +7,8 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from next_attempt.handler import handler as next_attempt
-from shared import attempts, runs
+from shared.recovery import attempts
+from shared.runs import run_records
 from tests.unit.functions.conftest import House
 
 RUN = "20260907-090000-abcd"
@@ -46,7 +47,7 @@ def test_an_evaluation_without_quota_goes_to_the_next_instance_and_comes_back_ne
     second = _decide(context, "Evaluate", first, QUOTA)
     assert (second["again"], second["processing_instance"]) == ("Evaluate", "ml.g5.xlarge")
     assert second["processing_job_name"] == f"storyloom-evaluate-{RUN}-2" != first["processing_job_name"]
-    run = runs.get(RUN)
+    run = run_records.get(RUN)
     assert run is not None
     assert run.processing_job == second["processing_job_name"]
     assert run.message == (

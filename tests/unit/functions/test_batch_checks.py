@@ -13,8 +13,13 @@ import orjson
 import pytest
 from fastapi.testclient import TestClient
 
-from chat_api import batch_files, strict_json
-from shared import aws, environment, layout, ledger, table, transforms
+from chat_api.openai import strict_json
+from chat_api.services import batch_files
+from contracts import environment, s3_keys
+from shared.aws import clients
+from shared.batch_inference import batch_records
+from shared.spending import ledger
+from shared.table import table
 from tests.unit.functions.conftest import House
 from tests.unit.functions.sagemaker_stand_in import StandIn
 from tests.unit.functions.test_transforms import SENT, _job, _made, _started, _Worker, api, worker
@@ -24,7 +29,7 @@ __all__ = ["api", "worker"]  # fixtures
 
 def _send_again(batch_id: str, content: bytes) -> None:
     bucket = environment.common().artifacts_bucket
-    aws.s3().put_object(Bucket=bucket, Key=layout.prompts(batch_id), Body=content)
+    clients.s3().put_object(Bucket=bucket, Key=s3_keys.prompts(batch_id), Body=content)
 
 
 def _check(api: TestClient, batch_id: str) -> dict[str, Any]:
@@ -37,9 +42,9 @@ def _read_by_the_job(sagemaker: StandIn) -> list[dict[str, Any]]:
     """Read every object below the job's prefix, as SageMaker does (`S3DataType` is `S3Prefix`)."""
     source = _job(sagemaker)["TransformInput"]["DataSource"]["S3DataSource"]
     assert source["S3DataType"] == "S3Prefix"
-    bucket, prefix = layout.split(source["S3Uri"])
-    found = aws.s3().list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]
-    bodies = [aws.s3().get_object(Bucket=bucket, Key=entry["Key"])["Body"].read() for entry in found]
+    bucket, prefix = s3_keys.split(source["S3Uri"])
+    found = clients.s3().list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]
+    bodies = [clients.s3().get_object(Bucket=bucket, Key=entry["Key"])["Body"].read() for entry in found]
     return [json.loads(line) for body in bodies for line in body.splitlines()]
 
 
@@ -87,7 +92,7 @@ def test_a_file_that_is_sent_after_its_check_is_not_started(
     refused = api.post(f"/api/batches/{batch_id}/start")
     assert (refused.status_code, refused.json()["error"]["type"]) == (409, "file_changed")
     assert not worker.calls
-    assert transforms.going() == []
+    assert batch_records.going() == []
 
 
 def test_a_check_between_the_price_and_the_start_is_not_started(
@@ -96,17 +101,17 @@ def test_a_check_between_the_price_and_the_start_is_not_started(
     """What a person agreed to pay for is what starts."""
     batch_id = _made(api)
     _check(api, batch_id)
-    acquire_slot = transforms.acquire_slot
+    acquire_slot = batch_records.acquire_slot
 
     def acquire_slot_late(taken: str) -> bool:
         _check(api, batch_id)
         return acquire_slot(taken)
 
-    monkeypatch.setattr(transforms, "acquire_slot", acquire_slot_late)
+    monkeypatch.setattr(batch_records, "acquire_slot", acquire_slot_late)
     refused = api.post(f"/api/batches/{batch_id}/start")
     assert (refused.status_code, refused.json()["error"]["type"]) == (409, "file_changed")
     assert not worker.calls
-    assert transforms.going() == []
+    assert batch_records.going() == []
 
 
 def test_what_an_earlier_start_left_reserved_is_not_what_this_one_costs(
@@ -126,7 +131,7 @@ def test_a_start_that_is_refused_leaves_nothing_reserved(
 ) -> None:
     batch_id = _made(api)
     _check(api, batch_id)
-    monkeypatch.setattr(transforms, "move", lambda *_, **__: False)
+    monkeypatch.setattr(batch_records, "move", lambda *_, **__: False)
     assert api.post(f"/api/batches/{batch_id}/start").status_code == 409
     assert ledger.open_reservations() == []
 
@@ -173,10 +178,10 @@ def test_whatever_a_job_writes_the_results_can_be_read(
 
 
 def _write_answers(batch_id: str, name: str, body: bytes) -> None:
-    batch = transforms.get(batch_id)
+    batch = batch_records.get(batch_id)
     assert batch is not None
-    key = layout.answers(batch_id, batch.check_id) + name
-    aws.s3().put_object(Bucket=environment.common().artifacts_bucket, Key=key, Body=body)
+    key = s3_keys.answers(batch_id, batch.check_id) + name
+    clients.s3().put_object(Bucket=environment.common().artifacts_bucket, Key=key, Body=body)
 
 
 def test_the_results_are_those_of_openais_client(
@@ -211,12 +216,12 @@ def test_a_batch_that_an_older_version_checked_still_has_its_results(
     batch_id = _started(api, worker)
     table.update("BATCHES", batch_id, {"check_id": None})
     ids = json.dumps(["\ud800", *(f"c{number}" for number in range(1, 40))]).encode()
-    prefix = layout.transform(batch_id)
+    prefix = s3_keys.transform(batch_id)
     for key, body in (
         ("custom_ids.json", ids),
         ("answers/00000.jsonl.out", f"{json.dumps(ANSWER)}\n".encode() * 32),
     ):
-        aws.s3().put_object(Bucket=house.artifacts, Key=prefix + key, Body=body)
+        clients.s3().put_object(Bucket=house.artifacts, Key=prefix + key, Body=body)
     _job(sagemaker)["TransformJobStatus"] = "Stopped"
     found = api.get(f"/api/batches/{batch_id}/results").json()
     assert (found["answered"], found["failed"]) == (32, 8)

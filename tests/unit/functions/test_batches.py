@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.batches import MOST_BYTES, MOST_FILES, Item, batch_digest, file_digest, grouped
+from shared.runs.story_batches import MOST_BYTES, MOST_FILES, Item, batch_digest, file_digest, grouped
 
 CHILD_INPUT_BYTES = 256 * 1024
 

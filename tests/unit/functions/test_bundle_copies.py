@@ -3,7 +3,7 @@
 import pytest
 
 from deploy import bundle
-from shared import aws
+from shared.aws import clients
 from tests.unit.functions.conftest import House
 
 SOURCE, TARGET = "base-models/m/r/", "hosting/v1/base/"
@@ -14,30 +14,30 @@ def _copy(house: House) -> set[str]:
 
 
 def _read(house: House, name: str) -> bytes:
-    return aws.s3().get_object(Bucket=house.artifacts, Key=TARGET + name)["Body"].read()
+    return clients.s3().get_object(Bucket=house.artifacts, Key=TARGET + name)["Body"].read()
 
 
 @pytest.mark.parametrize("changed", [SOURCE, TARGET], ids=["source", "copy"])
 def test_a_file_of_the_same_size_and_another_content_is_copied_again(house: House, changed: str) -> None:
     for name in ("a.safetensors", "b.safetensors"):
-        aws.s3().put_object(Bucket=house.artifacts, Key=SOURCE + name, Body=b"right")
+        clients.s3().put_object(Bucket=house.artifacts, Key=SOURCE + name, Body=b"right")
     assert _copy(house) == {"a.safetensors", "b.safetensors"}
-    aws.s3().put_object(Bucket=house.artifacts, Key=f"{changed}a.safetensors", Body=b"wrong")
+    clients.s3().put_object(Bucket=house.artifacts, Key=f"{changed}a.safetensors", Body=b"wrong")
     _copy(house)
     assert _read(house, "a.safetensors") == (b"wrong" if changed == SOURCE else b"right")
 
 
 def test_what_is_a_copy_already_is_not_copied_again(house: House) -> None:
-    aws.s3().put_object(Bucket=house.artifacts, Key=f"{SOURCE}a.safetensors", Body=b"right")
+    clients.s3().put_object(Bucket=house.artifacts, Key=f"{SOURCE}a.safetensors", Body=b"right")
     _copy(house)
-    before = aws.s3().head_object(Bucket=house.artifacts, Key=f"{TARGET}a.safetensors")
-    aws.s3().put_object_tagging(
+    before = clients.s3().head_object(Bucket=house.artifacts, Key=f"{TARGET}a.safetensors")
+    clients.s3().put_object_tagging(
         Bucket=house.artifacts,
         Key=f"{TARGET}a.safetensors",
         Tagging={"TagSet": [{"Key": "seen", "Value": "yes"}]},
     )
     _copy(house)
-    after = aws.s3().head_object(Bucket=house.artifacts, Key=f"{TARGET}a.safetensors")
+    after = clients.s3().head_object(Bucket=house.artifacts, Key=f"{TARGET}a.safetensors")
     assert after["LastModified"] == before["LastModified"]
-    tags = aws.s3().get_object_tagging(Bucket=house.artifacts, Key=f"{TARGET}a.safetensors")["TagSet"]
+    tags = clients.s3().get_object_tagging(Bucket=house.artifacts, Key=f"{TARGET}a.safetensors")["TagSet"]
     assert tags, "a copy would have no tag"

@@ -12,9 +12,13 @@ import pytest
 from botocore.exceptions import ClientError
 from fastapi.testclient import TestClient
 
-from chat_api import cancelling, upstream, waiting, waking
 from chat_api.app import app
-from shared import cancellations, clock, hosting, table, usage
+from chat_api.routes import cancelling
+from chat_api.services import upstream, waiting, waking
+from shared import clock
+from shared.answers import cancellations, usage
+from shared.hosting import hosting_state
+from shared.table import table
 from tests.unit.functions.api_server import running
 from tests.unit.functions.conftest import House, asked_by
 from tests.unit.functions.sagemaker_stand_in import StandIn
@@ -169,7 +173,7 @@ def test_a_stream_that_waits_for_the_model_can_be_cancelled(
 ) -> None:
     monkeypatch.setattr(waiting, "LOOK_SECONDS", 600.0)
     monkeypatch.setattr(waking, "call_keeper", lambda action: None)
-    hosting.mark_asleep(hosting.state(), "Idle.")
+    hosting_state.mark_asleep(hosting_state.state(), "Idle.")
     answer_id, headers = _named()
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(api.post, CHAT, json=_streamed(), headers={**headers, "Prefer": "wait=700"})
@@ -210,7 +214,7 @@ def test_the_models_clock_goes_on_from_the_end_of_a_cancelled_answer(
     answer_id, headers = _named()
     _cancel(api, answer_id)
     api.post(CHAT, json=HELLO, headers=headers)
-    assert clock.seconds_since(hosting.state().last_used_at or "2026-01-01T00:00:00.000Z") < 60
+    assert clock.seconds_since(hosting_state.state().last_used_at or "2026-01-01T00:00:00.000Z") < 60
 
 
 @pytest.mark.aws_fact

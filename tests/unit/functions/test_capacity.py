@@ -2,7 +2,9 @@
 
 import pytest
 
-from shared import capacity, hosting, lock, machines, versions
+from shared.hosting import capacity, hosting_state, machines
+from shared.models import versions
+from shared.runs import lock
 from smoke_test import handler as smoke_test
 from smoke_test.checks import SmokeTestFailed
 from tests.unit.functions.test_keeper_machine import RUN, World, world
@@ -34,7 +36,7 @@ def test_a_version_is_deployed_to_the_next_machine(world: World, why: str, awake
     world.sagemaker.short["ml.g6.xlarge"] = why
     deployment = world.deploy("v2")
     assert _looks(world, deployment) == "passed"
-    state = hosting.state()
+    state = hosting_state.state()
     assert (state.status, state.version) == ("awake", "v2")
     assert machines.instance_of(world.sagemaker.config) == "ml.g5.xlarge"
     assert state.endpoint_config == world.sagemaker.config
@@ -51,7 +53,7 @@ def test_without_any_machine_the_deployment_says_what_was_tried(world: World) ->
     ):
         _looks(world, deployment)
     live = versions.live()
-    assert (live is not None and live.version, hosting.state().version) == ("v1", "v1")
+    assert (live is not None and live.version, hosting_state.state().version) == ("v1", "v1")
 
 
 @pytest.mark.parametrize(
@@ -83,7 +85,7 @@ def test_the_table_says_what_answers_where_no_second_machine_lets_it_change(worl
     world.keeper("tick")
     world.sagemaker.short.clear()
     world.keeper("tick")
-    assert hosting.state().endpoint_config == world.sagemaker.config
+    assert hosting_state.state().endpoint_config == world.sagemaker.config
     world.keeper("sleep")
     world.sagemaker.go_on(well=True)
     world.message()
@@ -98,5 +100,5 @@ def test_the_table_says_what_answers_after_the_keeper_changed_it(world: World) -
     world.keeper("tick")
     world.sagemaker.go_on(well=True)
     world.keeper("tick")
-    state = hosting.state()
+    state = hosting_state.state()
     assert (state.version, state.endpoint_config) == ("v2", world.sagemaker.config)

@@ -11,9 +11,12 @@ import pytest
 from fastapi.testclient import TestClient
 from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
 
-from chat_api import waking
 from chat_api.app import app
-from shared import aws, clock, hosting, table
+from chat_api.services import waking
+from shared import clock
+from shared.aws import clients
+from shared.hosting import hosting_state
+from shared.table import table
 from tests.unit.functions.api_server import running
 from tests.unit.functions.conftest import House, asked_by
 from tests.unit.functions.sagemaker_stand_in import StandIn
@@ -144,7 +147,7 @@ def test_a_model_that_dies_keeps_what_it_said(awake: StandIn, api: TestClient, h
 def test_a_model_asleep_is_woken_and_says_when_it_will_answer(
     awake: StandIn, api: TestClient, keeper_calls: list[str]
 ) -> None:
-    hosting.mark_asleep(hosting.state(), "Idle.")
+    hosting_state.mark_asleep(hosting_state.state(), "Idle.")
     answer = api.post("/api/v1/chat/completions", json=HELLO)
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "30"
@@ -248,17 +251,17 @@ def test_the_prompt_is_in_no_log_and_no_error(
 
 
 def test_use_is_noted_once_a_minute(awake: StandIn, api: TestClient) -> None:
-    before = hosting.state().last_used_at
+    before = hosting_state.state().last_used_at
     api.post("/api/v1/chat/completions", json=HELLO)
-    assert hosting.state().last_used_at == before
+    assert hosting_state.state().last_used_at == before
     old = "2026-01-01T00:00:00.000Z"
     table.update("HOSTING", "STATE", {"last_used_at": old})
     api.post("/api/v1/chat/completions", json={**HELLO, "stream": True})
-    assert (hosting.state().last_used_at or "") > old
+    assert (hosting_state.state().last_used_at or "") > old
 
 
 def test_no_sign_in_no_answer(house: House) -> None:
-    aws.dynamodb()
+    clients.dynamodb()
     with TestClient(app) as client:
         routes = ["/api/status", "/api/runs", "/api/runs/x", "/api/stories", "/api/v1/models"]
         answers = [client.get(route) for route in routes]

@@ -9,8 +9,11 @@ from botocore.exceptions import ClientError
 
 from activate.handler import handler as activate
 from preflight.handler import handler as preflight
-from shared import aws, hosting, lock, versions
-from shared.chat_stack import ChatNotDeployedError
+from shared.aws import clients
+from shared.aws.chat_stack import ChatNotDeployedError
+from shared.hosting import hosting_state
+from shared.models import versions
+from shared.runs import lock
 from smoke_test import handler as smoke_test
 from smoke_test.checks import SmokeTestFailed
 from tests.unit.functions.conftest import House, page_parameter
@@ -54,7 +57,7 @@ def test_a_preflight_that_may_not_look_stops_nothing(
     house: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STORYLOOM_QUOTAS", "[]")
-    monkeypatch.setattr(aws, "ssm", _Denying)
+    monkeypatch.setattr(clients, "ssm", _Denying)
     assert preflight(ASKED, context)["enough"]
 
 
@@ -70,7 +73,7 @@ def test_no_endpoint_is_made_that_nobody_watches(world: World) -> None:
 def test_a_deployment_that_may_not_look_fails_with_the_reason(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(aws, "ssm", _Denying)
+    monkeypatch.setattr(clients, "ssm", _Denying)
     with pytest.raises(ClientError, match="AccessDenied"):
         world.deploy("v2")
     assert world.sagemaker.status is None
@@ -98,7 +101,7 @@ def test_an_endpoint_goes_if_the_chat_stack_goes_during_its_deployment(world: Wo
         smoke_test.handler(call, world.context)
     world.sagemaker.go_on(well=True)
     assert world.sagemaker.status is None
-    assert hosting.state().status != "waking"
+    assert hosting_state.state().status != "waking"
     model = versions.get("v2")
     assert model is not None and model.status == "approved"
 

@@ -14,9 +14,11 @@ from assemble import handler as assemble
 from begin.handler import latest_versions
 from cli.folder_check import check_folder
 from cli.stories_folder import story_files
+from contracts import s3_keys
+from contracts import settings as app_settings
 from read_stories import handler as read_stories
-from shared import aws, layout, runs
-from stacks import settings as app_settings
+from shared.aws import clients
+from shared.runs import run_records
 from tests.unit.functions.conftest import BASE_MODEL, House
 from tests.unit.stories.material import prose, zipped
 
@@ -54,18 +56,18 @@ def folder(tmp_path: Path) -> Path:
 def _pipeline(house: House, folder: Path, context: LambdaContext) -> dict[str, Any]:
     paths = {key: path for path, key in story_files(folder)}
     for key, path in paths.items():
-        aws.s3().put_object(Bucket=house.stories, Key=key, Body=path.read_bytes())
+        clients.s3().put_object(Bucket=house.stories, Key=key, Body=path.read_bytes())
     items = list(latest_versions(house.stories))
     for item in items:
         # Of two copies the newest stays; in the bucket a file is as old as its upload.
         uploaded = datetime.fromisoformat(item["modified_at"]).timestamp()
         os.utime(paths[item["key"]], (uploaded, uploaded))
-    runs.create(RUN, "arn:aws:states:::execution", "test")
+    run_records.create(RUN, "arn:aws:states:::execution", "test")
     for start in range(0, len(items), 7):
         read_stories.handler({"run_id": RUN, "files": items[start : start + 7]}, context)
     begun = {"files": len(items), "batches": {"bucket": house.artifacts, "key": "k"}, "live": None}
     assemble.handler({"run_id": RUN, "begun": begun}, context)
-    found = aws.s3().get_object(Bucket=house.artifacts, Key=layout.report(RUN))["Body"].read()
+    found = clients.s3().get_object(Bucket=house.artifacts, Key=s3_keys.report(RUN))["Body"].read()
     report: dict[str, Any] = json.loads(found)
     return report
 
@@ -113,7 +115,7 @@ def test_the_page_lies_beside_the_json(
     }.items():
         monkeypatch.setenv(f"STORYLOOM_{name}", value)
     report = _pipeline(house, folder, context)
-    found = aws.s3().get_object(Bucket=house.artifacts, Key=layout.report_page(RUN))
+    found = clients.s3().get_object(Bucket=house.artifacts, Key=s3_keys.report_page(RUN))
     assert found["ContentType"] == "text/html; charset=utf-8"
     page = found["Body"].read().decode()
     assert f"{report['words']:,}" in page

@@ -12,8 +12,14 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
 from clean_up import handler as clean_up
-from shared import aws, hosting, keys, ledger, lock, quiet_period, runs, timer, transforms, versions
-from shared.models import ModelVersion
+from shared.accounts import keys
+from shared.aws import clients
+from shared.batch_inference import batch_records
+from shared.hosting import hosting_state
+from shared.models import versions
+from shared.runs import lock, quiet_period, run_records, timer
+from shared.spending import ledger
+from shared.table.items import ModelVersion
 from tests.unit.functions.conftest import House
 from tests.unit.functions.sagemaker_account import Account
 from tests.unit.functions.sagemaker_stand_in import Stage
@@ -66,7 +72,7 @@ def account(house: House, stage: Stage) -> Account:
 @pytest.fixture
 def stacks(monkeypatch: pytest.MonkeyPatch) -> _Stacks:
     made = _Stacks()
-    monkeypatch.setattr(aws, "cloudformation", lambda: made)
+    monkeypatch.setattr(clients, "cloudformation", lambda: made)
     monkeypatch.setattr(clean_up, "POLL_SECONDS", 0.01)
     return made
 
@@ -251,11 +257,11 @@ def test_an_update_removes_nothing(
 ) -> None:
     """CloudFormation sends Delete also for a resource that an update replaces."""
     _fill(account)
-    aws.s3().put_object(Bucket=house.artifacts, Key="index.html", Body=b"-")
+    clients.s3().put_object(Bucket=house.artifacts, Key="index.html", Body=b"-")
     stacks.status = status
     assert delete()["Status"] == delete("hosting")["Status"] == "SUCCESS"
     assert account.done == []
-    assert aws.s3().list_objects_v2(Bucket=house.artifacts)["KeyCount"] == 1
+    assert clients.s3().list_objects_v2(Bucket=house.artifacts)["KeyCount"] == 1
 
 
 @pytest.mark.aws_fact
@@ -265,12 +271,12 @@ def test_a_creation_that_is_rolled_back_removes_the_pages_files_and_nothing_else
     """They would keep their bucket, and the stack could neither be deployed again nor deleted."""
     _fill(account)
     key, _ = keys.make("program", ["chat"], 60, by="u1", email="u1@example.com")
-    aws.s3().put_object(Bucket=house.artifacts, Key="index.html", Body=b"-")
+    clients.s3().put_object(Bucket=house.artifacts, Key="index.html", Body=b"-")
     stacks.status = "ROLLBACK_IN_PROGRESS"
     assert delete("everything")["Status"] == "SUCCESS"
-    assert aws.s3().list_objects_v2(Bucket=house.artifacts)["KeyCount"] == 1
+    assert clients.s3().list_objects_v2(Bucket=house.artifacts)["KeyCount"] == 1
     assert delete("hosting")["Status"] == "SUCCESS"
-    assert aws.s3().list_objects_v2(Bucket=house.artifacts)["KeyCount"] == 0
+    assert clients.s3().list_objects_v2(Bucket=house.artifacts)["KeyCount"] == 0
     assert account.done == []
     left = keys.get(key.key_id)
     assert left is not None and left.revoked_at is None
@@ -323,15 +329,15 @@ def test_an_error_nobody_foresaw_is_answered_too(
 
 
 def test_the_kept_table_says_nothing_of_what_is_gone(delete: Delete, account: Account, live_v1: str) -> None:
-    arn = f"{aws.stepfunctions().meta.region_name}:execution"
+    arn = f"{clients.stepfunctions().meta.region_name}:execution"
     lock.acquire(RUN, arn)
-    runs.create(RUN, arn, "stories arrived")
-    batch = transforms.create(
+    run_records.create(RUN, arn, "stories arrived")
+    batch = batch_records.create(
         owner="u1", created_by="u1", name="b", model="storyloom", max_tokens=1, instance="ml.g6.xlarge"
     )
-    transforms.acquire_slot(batch.batch_id)
-    transforms.move(batch.batch_id, "running", {"uploading"})
-    hosting.mark_awake("v1", CONFIG)
+    batch_records.acquire_slot(batch.batch_id)
+    batch_records.move(batch.batch_id, "running", {"uploading"})
+    hosting_state.mark_awake("v1", CONFIG)
     _with_package(1)
 
     assert delete("hosting")["Status"] == "SUCCESS"
@@ -339,11 +345,11 @@ def test_the_kept_table_says_nothing_of_what_is_gone(delete: Delete, account: Ac
     assert delete()["Status"] == "SUCCESS"
 
     assert lock.holder() is None
-    run = runs.get(RUN)
+    run = run_records.get(RUN)
     assert run is not None and run.status == "failed" and "deployment was deleted" in str(run.message)
-    stopped = transforms.get(batch.batch_id)
-    assert stopped is not None and stopped.status == "stopped" and transforms.going() == []
-    assert hosting.state().status == "asleep"
+    stopped = batch_records.get(batch.batch_id)
+    assert stopped is not None and stopped.status == "stopped" and batch_records.going() == []
+    assert hosting_state.state().status == "asleep"
     pointer = versions.live()
     assert pointer is not None and pointer.bundle_uri == live_v1, "the next deployment wakes it"
     assert [model.model_package_arn for model in versions.every()] == [None]
@@ -352,7 +358,7 @@ def test_the_kept_table_says_nothing_of_what_is_gone(delete: Delete, account: Ac
 def test_a_table_that_its_owner_deleted_keeps_nothing(delete: Delete, account: Account, house: House) -> None:
     _fill(account)
     account.endpoint = []
-    aws.dynamodb().delete_table(TableName=house.table)
+    clients.dynamodb().delete_table(TableName=house.table)
     assert delete("hosting")["Status"] == "SUCCESS"
     assert delete()["Status"] == "SUCCESS"
 
@@ -372,17 +378,17 @@ def test_keys_go_with_the_people_who_made_them(delete: Delete) -> None:
 
 
 def test_runs_are_stopped_and_no_timer_starts_another(delete: Delete, house: House) -> None:
-    machines = aws.stepfunctions()
+    machines = clients.stepfunctions()
     execution = machines.start_execution(stateMachineArn=house.state_machine_arn, name=RUN)["executionArn"]
     quiet_period.restart("stories arrived")
     timer.deploy_soon("v1", "somebody chose it")
     assert delete()["Status"] == "SUCCESS"
     assert machines.describe_execution(executionArn=execution)["status"] == "ABORTED"
-    assert aws.scheduler().list_schedules(GroupName=house.schedule_group)["Schedules"] == []
+    assert clients.scheduler().list_schedules(GroupName=house.schedule_group)["Schedules"] == []
 
 
 def test_of_shared_logs_only_our_streams_go(delete: Delete) -> None:
-    logs, group = aws.logs(), "/aws/sagemaker/TrainingJobs"
+    logs, group = clients.logs(), "/aws/sagemaker/TrainingJobs"
     ours, theirs = f"storyloom-train-{RUN}/algo-1-1", f"storyloom-two-train-{RUN}/algo-1-1"
     for name in (group, "/aws/sagemaker/Endpoints/storyloom", "/aws/sagemaker/Endpoints/storyloom-two"):
         with contextlib.suppress(logs.exceptions.ResourceAlreadyExistsException):
@@ -402,8 +408,8 @@ def test_of_shared_logs_only_our_streams_go(delete: Delete) -> None:
 def test_the_pages_bucket_is_emptied(delete: Delete, house: House) -> None:
     """The artifacts bucket stands for it here; the clean-up is told its name."""
     for key in ("index.html", "assets/page.js"):
-        aws.s3().put_object(Bucket=house.artifacts, Key=key, Body=b"-")
+        clients.s3().put_object(Bucket=house.artifacts, Key=key, Body=b"-")
     assert delete("hosting")["Status"] == "SUCCESS"
-    assert aws.s3().list_objects_v2(Bucket=house.artifacts)["KeyCount"] == 0
-    aws.s3().delete_bucket(Bucket=house.artifacts)
+    assert clients.s3().list_objects_v2(Bucket=house.artifacts)["KeyCount"] == 0
+    clients.s3().delete_bucket(Bucket=house.artifacts)
     assert delete("hosting")["Status"] == "SUCCESS", "the bucket may be gone already"

@@ -9,25 +9,32 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
 from collect_garbage.handler import handler as collect_garbage
+from contracts import s3_keys
 from deploy.handler import handler as deploy
 from keeper.handler import handler as keeper
 from record_failure.handler import handler as record_failure
-from shared import aws, clock, endpoint, hosting, layout, runs, table, transforms, versions
-from shared.models import ModelVersion
+from shared import clock
+from shared.aws import clients
+from shared.batch_inference import batch_records
+from shared.hosting import endpoint, hosting_state
+from shared.models import versions
+from shared.runs import run_records
+from shared.table import table
+from shared.table.items import ModelVersion
 from smoke_test.checks import SmokeTestFailed
 from smoke_test.handler import handler as smoke_test
 from tests.unit.functions.conftest import BASE_MODEL, House
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
-_BASE = layout.base_model("smollm2-135m", "r1")
+_BASE = s3_keys.base_model("smollm2-135m", "r1")
 
 
 def _put(house: House, key: str, body: bytes = b"weights") -> None:
-    aws.s3().put_object(Bucket=house.artifacts, Key=key, Body=body)
+    clients.s3().put_object(Bucket=house.artifacts, Key=key, Body=body)
 
 
 def _keys(house: House, prefix: str = "") -> set[str]:
-    pages = aws.s3().get_paginator("list_objects_v2").paginate(Bucket=house.artifacts, Prefix=prefix)
+    pages = clients.s3().get_paginator("list_objects_v2").paginate(Bucket=house.artifacts, Prefix=prefix)
     return {entry["Key"] for page in pages for entry in page.get("Contents", [])}
 
 
@@ -50,16 +57,16 @@ def staged(house: House) -> House:
 
 def _trained(house: House, number: int, **changes: Any) -> ModelVersion:
     run_id = _run(number)
-    adapter = layout.adapter(run_id)
+    adapter = s3_keys.adapter(run_id)
     _put(house, f"{adapter}adapter_model.safetensors")
     _put(house, f"{adapter}adapter_config.json", b'{"r": 8}')
-    _put(house, f"{layout.checkpoints(run_id)}checkpoint-a.pt")
-    _put(house, f"{layout.checkpoints(run_id)}tensorboard/events.out.tfevents.1")
+    _put(house, f"{s3_keys.checkpoints(run_id)}checkpoint-a.pt")
+    _put(house, f"{s3_keys.checkpoints(run_id)}tensorboard/events.out.tfevents.1")
     model = ModelVersion(
         version=f"v{number}",
         run_id=run_id,
         status="approved",
-        adapter_uri=layout.uri(house.artifacts, adapter),
+        adapter_uri=s3_keys.uri(house.artifacts, adapter),
         adapter_sha256="a" * 64,
         base_model=str(BASE_MODEL["id"]),
         base_revision="r1",
@@ -104,10 +111,10 @@ def test_a_version_whose_bundle_went_answers_again(
     for model in [*models, models[0]]:
         _deploy(model, sagemaker, context)
     assert _bundles(staged) == {"v1", "v3"}
-    served = aws.s3().get_object(Bucket=staged.artifacts, Key=layout.serving_yaml("v1"))["Body"].read()
+    served = clients.s3().get_object(Bucket=staged.artifacts, Key=s3_keys.serving_yaml("v1"))["Body"].read()
     assert [json.loads(module)["name"] for module in yaml.safe_load(served)["lora-modules"]] == ["v1", "v3"]
     sagemaker.endpoint = None
-    hosting.mark_asleep(hosting.state(), "Asleep.")
+    hosting_state.mark_asleep(hosting_state.state(), "Asleep.")
     keeper({"action": "wake"}, context)
     assert sagemaker.endpoint is not None and "-v1-" in sagemaker.endpoint["EndpointConfigName"]
 
@@ -120,12 +127,12 @@ def test_what_only_has_to_be_deleted_yet_is_not_built_upon(
     for model in models[:2]:
         _deploy(model, sagemaker, context)
     for key in _keys(staged, "hosting/v1/"):
-        aws.s3().put_object_tagging(
-            Bucket=staged.artifacts, Key=key, Tagging={"TagSet": [{"Key": layout.RETIRED, "Value": "true"}]}
+        clients.s3().put_object_tagging(
+            Bucket=staged.artifacts, Key=key, Tagging={"TagSet": [{"Key": s3_keys.RETIRED, "Value": "true"}]}
         )
     deploy({"run_id": models[0].run_id, "version": "v1"}, context)
     for key in _keys(staged, "hosting/v1/"):
-        assert aws.s3().get_object_tagging(Bucket=staged.artifacts, Key=key)["TagSet"] == []
+        assert clients.s3().get_object_tagging(Bucket=staged.artifacts, Key=key)["TagSet"] == []
 
 
 def test_what_is_in_use_stays(staged: House, sagemaker: StandIn, context: LambdaContext) -> None:
@@ -134,9 +141,9 @@ def test_what_is_in_use_stays(staged: House, sagemaker: StandIn, context: Lambda
     # v1 answers on the endpoint though another is live; v2 is being packed for a batch; v3 is nobody's.
     for version in ("v1", "v2", "v3"):
         _put(staged, f"hosting/{version}/base/model.safetensors")
-        _put(staged, layout.transform_model(version, "d1"))
-    config = endpoint.ensure_config(layout.uri(staged.artifacts, "hosting/v1/"), "ml.g6.xlarge")
-    unused = endpoint.ensure_config(layout.uri(staged.artifacts, "hosting/v3/"), "ml.g6.xlarge")
+        _put(staged, s3_keys.transform_model(version, "d1"))
+    config = endpoint.ensure_config(s3_keys.uri(staged.artifacts, "hosting/v1/"), "ml.g6.xlarge")
+    unused = endpoint.ensure_config(s3_keys.uri(staged.artifacts, "hosting/v3/"), "ml.g6.xlarge")
     assert sagemaker.endpoint is not None
     sagemaker.endpoint["EndpointConfigName"] = config
     _batch(staged, "v2")
@@ -144,17 +151,17 @@ def test_what_is_in_use_stays(staged: House, sagemaker: StandIn, context: Lambda
     assert _bundles(staged) == {"v1", "v2", "v4", "v5"}
     assert config in sagemaker.configs and config in sagemaker.models
     assert unused not in sagemaker.configs and unused not in sagemaker.models
-    assert _keys(staged, layout.TRANSFORM_MODELS) == {
-        layout.transform_model("v1", "d1"),
-        layout.transform_model("v2", "d1"),
+    assert _keys(staged, s3_keys.TRANSFORM_MODELS) == {
+        s3_keys.transform_model("v1", "d1"),
+        s3_keys.transform_model("v2", "d1"),
     }
 
 
 def _batch(house: House, version: str) -> None:
-    batch = transforms.create(
+    batch = batch_records.create(
         owner="u1", created_by="u1", name="p", model="storyloom", max_tokens=8, instance="ml.g6.xlarge"
     )
-    uri = layout.uri(house.artifacts, layout.hosting(version))
+    uri = s3_keys.uri(house.artifacts, s3_keys.hosting(version))
     table.update("BATCHES", batch.batch_id, {"status": "preparing", "version": version, "bundle_uri": uri})
     table.add("HOSTING", "BATCHES", {"going": {batch.batch_id}})
 
@@ -203,7 +210,7 @@ def test_a_call_that_died_is_finished_by_the_next(
         def die(**_: object) -> None:
             raise error
 
-        dying.setattr(aws.sagemaker(), operation, die)
+        dying.setattr(clients.sagemaker(), operation, die)
         with pytest.raises(ClientError):
             _deploy(_trained(staged, 3), sagemaker, context)
     assert "v1" in _bundles(staged)
@@ -215,10 +222,10 @@ def test_a_call_that_died_is_finished_by_the_next(
 def test_merged_weights_of_old_versions_go(staged: House, sagemaker: StandIn, context: LambdaContext) -> None:
     for number in range(1, 9):
         _trained(staged, number, status="pending" if number == 2 else "approved")
-        _put(staged, f"{layout.merged(_run(number))}model.safetensors")
+        _put(staged, f"{s3_keys.merged(_run(number))}model.safetensors")
     young = f"{clock.now():%Y%m%d-%H%M%S}-aaaa"
-    _put(staged, f"{layout.merged(young)}model.safetensors")
-    versions.make_live(versions.get("v1"), layout.uri(staged.artifacts, "hosting/v1/"), merged=True)  # type: ignore[arg-type]
+    _put(staged, f"{s3_keys.merged(young)}model.safetensors")
+    versions.make_live(versions.get("v1"), s3_keys.uri(staged.artifacts, "hosting/v1/"), merged=True)  # type: ignore[arg-type]
     collect_garbage({"run_id": _run(8)}, context)
     kept = {key.split("/")[1] for key in _keys(staged, "runs/") if "/merged/" in key}
     assert kept == {*map(_run, (1, 2, 4, 5, 6, 7, 8)), young}
@@ -237,8 +244,8 @@ def test_a_version_that_lacked_only_an_instance_keeps_its_merged_weights(
 ) -> None:
     """No training is lost to a shortage: the message promises that the version can be activated."""
     paid = _trained(staged, 1)
-    _put(staged, f"{layout.merged(paid.run_id)}model.safetensors")
-    runs.enter(paid.run_id, "SmokeTest", version="v1")
+    _put(staged, f"{s3_keys.merged(paid.run_id)}model.safetensors")
+    run_records.enter(paid.run_id, "SmokeTest", version="v1")
     failure = SmokeTestFailed("It was not hosted.", blames_version=blames_version)
 
     def fail(*_: object) -> str:
@@ -255,7 +262,7 @@ def test_a_version_that_lacked_only_an_instance_keeps_its_merged_weights(
     model = versions.get("v1")
     assert model is not None and model.status == ("approved" if kept else "failed")
     _deploy(_trained(staged, 2), sagemaker, context)
-    assert bool(_keys(staged, layout.merged(paid.run_id))) == kept
+    assert bool(_keys(staged, s3_keys.merged(paid.run_id))) == kept
 
 
 def test_base_models_that_no_version_is_made_of_go(

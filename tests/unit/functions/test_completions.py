@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from chat_api.app import app
-from shared import usage
+from shared.answers import usage
 from tests.unit.functions.api_server import running
 from tests.unit.functions.conftest import House, asked_by
 from tests.unit.functions.sagemaker_stand_in import StandIn

@@ -5,7 +5,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
 from keeper.handler import handler as keeper
-from shared import aws, consistency, endpoint, hosting
+from shared.aws import clients, consistency
+from shared.hosting import endpoint, hosting_state
 from tests.unit.functions.conftest import House
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
@@ -26,7 +27,7 @@ def test_an_endpoint_is_made_of_a_configuration_that_is_not_visible_yet(
     sagemaker.unseen = 2
     assert keeper({"action": "wake"}, context)["status"] == "waking"
     assert sagemaker.endpoint is None
-    assert hosting.state().requested is None, "SageMaker has not taken it"
+    assert hosting_state.state().requested is None, "SageMaker has not taken it"
     for _ in range(2):
         assert keeper({}, context)["status"] == "waking"
     assert sagemaker.created() == 1
@@ -38,9 +39,9 @@ def test_an_endpoint_is_changed_to_a_configuration_that_is_not_visible_yet(
     wanted = endpoint.ensure_config(live_v1.replace("v1", "v2"), "ml.g6.xlarge")
     awake_v1.unseen = 1
     assert endpoint.converge(wanted).state == "waiting"
-    assert hosting.state().requested != wanted
+    assert hosting_state.state().requested != wanted
     assert endpoint.converge(wanted).state == "waiting"
-    assert (hosting.state().requested, awake_v1.calls.count("UpdateEndpoint")) == (wanted, 1)
+    assert (hosting_state.state().requested, awake_v1.calls.count("UpdateEndpoint")) == (wanted, 1)
 
 
 def test_a_configuration_is_made_of_a_model_that_is_not_visible_yet(
@@ -57,7 +58,7 @@ def test_what_is_really_missing_is_an_error_in_the_end(
     sagemaker.unseen = 99
     with pytest.raises(ClientError, match="Could not find"):
         consistency.retry_until_visible(
-            aws.sagemaker().create_endpoint_config,
+            clients.sagemaker().create_endpoint_config,
             EndpointConfigName="any",
             ProductionVariants=[{"VariantName": "main", "ModelName": "none"}],
         )

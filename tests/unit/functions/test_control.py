@@ -10,7 +10,8 @@ from fastapi.testclient import TestClient
 
 from chat_api.app import app
 from record_failure.handler import handler as record_failure
-from shared import aws, lock, runs
+from shared.aws import clients
+from shared.runs import lock, run_records
 from tests.unit.functions.conftest import House, Letters, asked_by
 
 EMAIL = "writer@example.com"
@@ -29,15 +30,15 @@ def _started(api: TestClient) -> str:
     run_id: str = api.post("/api/runs").json()["run_id"]
     held = lock.holder()
     assert held is not None
-    runs.create(run_id, held.execution_arn, "by hand")
+    run_records.create(run_id, held.execution_arn, "by hand")
     return run_id
 
 
 def _ended(run_id: str) -> dict[str, Any]:
     """What EventBridge says of the run's execution, which has ended."""
-    run = runs.get(run_id)
+    run = run_records.get(run_id)
     assert run is not None
-    told: Any = aws.stepfunctions().describe_execution(executionArn=run.execution_arn or "")
+    told: Any = clients.stepfunctions().describe_execution(executionArn=run.execution_arn or "")
     detail = {"name": run_id, **{key: told.get(key) for key in ("status", "error", "cause")}}
     return {"detail-type": "Step Functions Execution Status Change", "detail": detail}
 
@@ -48,7 +49,9 @@ def test_a_person_starts_a_run(api: TestClient, house: House) -> None:
     told = answer.json()
     assert told["started"]
     assert told["message"] == f"Run {told['run_id']} started: {EMAIL} started it."
-    (execution,) = aws.stepfunctions().list_executions(stateMachineArn=house.state_machine_arn)["executions"]
+    (execution,) = clients.stepfunctions().list_executions(stateMachineArn=house.state_machine_arn)[
+        "executions"
+    ]
     assert execution["name"] == told["run_id"]
 
 
@@ -80,7 +83,7 @@ def test_a_run_that_cannot_be_started_is_an_error(api: TestClient, monkeypatch: 
         def invoke(self, **call: Any) -> dict[str, Any]:
             return {"FunctionError": "Unhandled", "Payload": io.BytesIO(b'{"errorMessage": "Oh."}')}
 
-    monkeypatch.setattr(aws, "lambdas", Failing)
+    monkeypatch.setattr(clients, "lambdas", Failing)
     assert api.post("/api/runs").status_code == 500
 
 
@@ -98,14 +101,14 @@ def test_a_stopped_run_says_who_stopped_it_and_frees_the_lock(
     *, api: TestClient, context: LambdaContext, letters: Letters, who: dict[str, str], name: str
 ) -> None:
     run_id = _started(api)
-    runs.enter(run_id, "Train")
+    run_records.enter(run_id, "Train")
     answer = api.post(f"/api/runs/{run_id}/stop", headers=asked_by(**who))
     assert answer.status_code == 202, answer.text
     assert answer.json() == {"run_id": run_id, "message": f"Run {run_id} is being stopped."}
     event = _ended(run_id)
     assert event["detail"]["status"] == "ABORTED"
     record_failure(event, context)
-    run = runs.get(run_id)
+    run = run_records.get(run_id)
     assert run is not None
     assert (run.status, run.message) == ("failed", f"Train was stopped: {name} stopped the run.")
     assert lock.holder() is None
@@ -124,7 +127,7 @@ def test_stopping_twice_at_once_is_stopping_once(api: TestClient, context: Lambd
 
 
 def test_a_run_whose_execution_is_gone_has_ended(api: TestClient) -> None:
-    runs.enter(RUN, "Train")
+    run_records.enter(RUN, "Train")
     answer = api.post(f"/api/runs/{RUN}/stop")
     assert (answer.status_code, answer.json()["error"]["type"]) == (409, "has_ended")
 

@@ -11,9 +11,12 @@ from botocore.validate import ParamValidator
 
 from assemble import handler as assemble
 from begin.handler import latest_versions
+from contracts import s3_keys
 from read_stories import handler as read_stories
 from record_failure import handler as record_failure
-from shared import aws, clock, layout, runs
+from shared import clock
+from shared.aws import clients
+from shared.runs import run_records
 from stories.dataset.time_budget import TimeBudgetExceededError
 from stories.file_rules import LARGEST_FILE_BYTES
 from storyloom_jobs.hyperparameters import AUTO, Hyperparameters
@@ -26,13 +29,13 @@ LIVE = {"version": "v1", "adapter_uri": "s3://bucket/runs/old/training/job/outpu
 
 def _drop(house: House, files: dict[str, bytes]) -> None:
     for key, content in files.items():
-        aws.s3().put_object(Bucket=house.stories, Key=key, Body=content)
+        clients.s3().put_object(Bucket=house.stories, Key=key, Body=content)
 
 
 def _run(house: House, context: LambdaContext, live: dict[str, str] | None = None) -> dict[str, Any]:
     """Do what the state machine does between Begin and the jobs."""
     items = list(latest_versions(house.stories))
-    runs.create(RUN, "arn:aws:states:::execution", "test")
+    run_records.create(RUN, "arn:aws:states:::execution", "test")
     for start in range(0, len(items), 20):
         batch = items[start : start + 20]
         counted = read_stories.handler({"run_id": RUN, "files": batch}, context)
@@ -42,7 +45,7 @@ def _run(house: House, context: LambdaContext, live: dict[str, str] | None = Non
 
 
 def _object(house: House, key: str) -> bytes:
-    return aws.s3().get_object(Bucket=house.artifacts, Key=key)["Body"].read()
+    return clients.s3().get_object(Bucket=house.artifacts, Key=key)["Body"].read()
 
 
 def test_more_than_there_is_time_for_ends_the_run_with_one_message(
@@ -58,7 +61,7 @@ def test_more_than_there_is_time_for_ends_the_run_with_one_message(
     cause = json.dumps({"errorType": "TimeBudgetExceededError", "errorMessage": words})
     failure = {"Error": "TimeBudgetExceededError", "Cause": cause}
     told = record_failure.handler({"run_id": RUN, "failure": failure}, context)
-    run = runs.get(RUN)
+    run = run_records.get(RUN)
     assert run is not None and run.status == "failed"
     assert run.message == told["message"] == f"Assemble failed: {words}"
     assert run.message in [getattr(line, "reason", None) for line in caplog.records]
@@ -71,7 +74,7 @@ def test_stories_become_a_dataset_a_report_and_jobs(settings: House, context: La
     _drop(settings, files)
     answer = _run(settings, context, LIVE)
 
-    report = json.loads(_object(settings, layout.report(RUN)))
+    report = json.loads(_object(settings, s3_keys.report(RUN)))
     assert answer["enough"] is True
     assert answer["message"] == report["verdict"]
     assert (answer["stories"], answer["words"]) == (25, 25 * 600) == (report["stories"], report["words"])
@@ -79,11 +82,11 @@ def test_stories_become_a_dataset_a_report_and_jobs(settings: House, context: La
     rejected = {(reject["source_key"], reject["entry"]) for reject in report["rejected"]}
     assert rejected == {("photo.jpg", None), ("notes/empty.txt", None), ("more.zip", "two.docx")}
     for part in ("train", "validation", "test"):
-        lines = _object(settings, layout.examples(RUN, part)).splitlines()
+        lines = _object(settings, s3_keys.examples(RUN, part)).splitlines()
         assert len(lines) == report["split"][part]["examples"] > 0
         for line in lines:
             assert [turn["role"] for turn in json.loads(line)["messages"]] == ["user", "assistant"]
-    record = runs.get(RUN)
+    record = run_records.get(RUN)
     assert record is not None
     assert (record.step, record.files, record.stories, record.words) == ("Assemble", 27, 25, 15000)
     assert record.message == report["verdict"]
@@ -139,7 +142,7 @@ def test_the_state_machine_is_told_whether_to_ask_and_what_it_would_cost(
     _drop(settings, {f"tale-of-{chr(97 + number)}.txt": prose(number).encode() for number in range(12)})
     answer = _run(settings, context)
     assert answer["ask_before_training"] is ask
-    report = json.loads(_object(settings, layout.report(RUN)))
+    report = json.loads(_object(settings, s3_keys.report(RUN)))
     assert answer["estimate"] == {
         "training_minutes": report["training_minutes_estimate"],
         "cost_usd": report["cost_estimate_usd"],
@@ -186,7 +189,7 @@ def test_a_file_deleted_meanwhile_and_one_too_large_are_rejected(
 ) -> None:
     _drop(settings, {"gone.txt": prose(1).encode(), "stays.txt": prose(2).encode()})
     items = list(latest_versions(settings.stories))
-    aws.s3().delete_object(Bucket=settings.stories, Key="gone.txt", VersionId=items[0]["version_id"])
+    clients.s3().delete_object(Bucket=settings.stories, Key="gone.txt", VersionId=items[0]["version_id"])
     huge = {**items[0], "key": "huge.zip", "version_id": "x", "size": LARGEST_FILE_BYTES + 1}
     answer = read_stories.handler({"run_id": RUN, "files": [*items, huge]}, context)
     assert answer == {"records": 1, "rejects": 2, "from_cache": 0, "finished": True}
@@ -219,5 +222,5 @@ def _inputs(jobs: dict[str, Any]) -> dict[str, str]:
 
 
 def _keys(house: House) -> list[str]:
-    found = aws.s3().list_objects_v2(Bucket=house.artifacts, Prefix=layout.read_prefix(RUN))
+    found = clients.s3().list_objects_v2(Bucket=house.artifacts, Prefix=s3_keys.read_prefix(RUN))
     return [item["Key"] for item in found.get("Contents", [])]

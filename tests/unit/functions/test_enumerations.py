@@ -5,7 +5,7 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
 
-from shared import aws
+from shared.aws import clients
 from tests.unit.functions.conftest import House
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
@@ -24,7 +24,7 @@ def test_an_enumeration_is_checked_by_sagemaker_and_not_by_boto3(house: House, s
     assert shape is not None
     assert not ParamValidator().validate(WRONG, shape).has_errors()
     with pytest.raises(ClientError) as refused:
-        aws.sagemaker().create_endpoint_config(**WRONG)  # type: ignore[arg-type]
+        clients.sagemaker().create_endpoint_config(**WRONG)  # type: ignore[arg-type]
     error = refused.value.response["Error"]
     assert error["Code"] == "ValidationException"
     assert "'productionVariants.1.member.instanceType' failed to satisfy constraint" in error["Message"]

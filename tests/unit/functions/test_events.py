@@ -6,8 +6,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat_api.events import EventReader, as_chunk
-from chat_api.forms import CHAT, COMPLETION, gather
+from chat_api.openai.events import EventReader, as_chunk
+from chat_api.openai.forms import CHAT, COMPLETION, gather
 
 CUTS = st.lists(st.integers(0, 10_000), max_size=12)
 TEXTS = st.text(st.characters(codec="utf-8"), min_size=0, max_size=30)

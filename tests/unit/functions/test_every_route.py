@@ -18,10 +18,15 @@ import pytest
 from fastapi.testclient import TestClient
 
 from authorizer import standing
-from chat_api import audit_trail
 from chat_api.app import app
-from shared import audit, cancellations, clock, keys, people, runs, table, transforms
-from shared.people import Role
+from chat_api.routes import audit_trail
+from shared import clock
+from shared.accounts import audit, keys, people
+from shared.accounts.people import Role
+from shared.answers import cancellations
+from shared.batch_inference import batch_records
+from shared.runs import run_records
+from shared.table import table
 from tests.unit.functions.conftest import House
 from tests.unit.functions.gateway import Gateway
 from tests.unit.functions.people import join, somebody
@@ -152,7 +157,7 @@ def test_every_route_refuses_an_expired_key(
 
 def _objects_of(sub: str) -> dict[str, str]:
     """Make one of everything that can belong to one person."""
-    batch = transforms.create(
+    batch = batch_records.create(
         owner=sub, created_by="A", name="p.jsonl", model="base", max_tokens=9, instance="ml.g6.xlarge"
     )
     answer_id = "11111111-1111-4111-8111-111111111111"
@@ -195,7 +200,7 @@ def test_an_owner_sees_and_revokes_everybodys_keys_an_author_their_own(api: Test
 
 
 def test_the_status_shows_runs_and_costs_only_to_those_who_may_read_them(api: TestClient, team: Team) -> None:
-    runs.enter("20260904-090000-ffff", "Train")
+    run_records.enter("20260904-090000-ffff", "Train")
     for name, may_read in (("owner", True), ("author", True), ("reader", False)):
         said = _ask(api, ("GET", "/api/status"), team.tokens[name]).json()
         assert (said["run"] is not None) is may_read

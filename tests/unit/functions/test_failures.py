@@ -8,7 +8,9 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from record_failure.handler import handler as record_failure
-from shared import aws, failures, lock, runs
+from shared.aws import clients
+from shared.recovery import failures
+from shared.runs import lock, run_records
 from tests.unit.functions.conftest import House, Letters
 
 RUN = "20260903-090000-eeee"
@@ -16,7 +18,7 @@ GROUP = "/aws/sagemaker/TrainingJobs"
 
 
 def _log(job: str, lines: list[str]) -> None:
-    client = aws.logs()
+    client = clients.logs()
     with contextlib.suppress(client.exceptions.ResourceAlreadyExistsException):
         client.create_log_group(logGroupName=GROUP)
     stream = f"{job}/algo-1-1"
@@ -40,9 +42,9 @@ def test_a_failed_training_job_shows_the_end_of_its_own_log(
     job = f"{house.table}-train-{RUN}"
     _log(job, [f"line {number}" for number in range(100)])
     assert lock.acquire(RUN, "arn")
-    runs.enter(RUN, "StageBaseModel")
+    run_records.enter(RUN, "StageBaseModel")
     told = record_failure(_caught(job), context)
-    run = runs.get(RUN)
+    run = run_records.get(RUN)
     assert run is not None
     assert run.failure is not None
     assert run.status == "failed"
@@ -64,9 +66,9 @@ def test_lines_of_a_log_that_no_item_and_no_message_could_hold_are_cut(
     job = f"{house.table}-train-{RUN}"
     # A progress bar redraws itself without a line feed, so the log has all of it as one line.
     _log(job, ["step \r" * 35_000 + f"step {number} of 3" for number in range(3)])
-    runs.enter(RUN, "StageBaseModel")
+    run_records.enter(RUN, "StageBaseModel")
     record_failure(_caught(job), context)
-    run = runs.get(RUN)
+    run = run_records.get(RUN)
     assert run is not None
     assert run.failure is not None
     assert run.status == "failed"
@@ -101,22 +103,22 @@ def test_what_the_toolkit_says_is_told_without_its_command(toolkit: str, told: s
 
 
 def test_the_failure_is_told_once(house: House, context: LambdaContext, letters: Letters) -> None:
-    runs.enter(RUN, "Train")
+    run_records.enter(RUN, "Train")
     record_failure(_caught(f"{house.table}-none"), context)
     record_failure(_caught(f"{house.table}-none"), context)
     detail = {"name": RUN, "status": "FAILED", "error": "States.TaskFailed", "cause": "other words"}
     record_failure({"detail-type": "Step Functions Execution Status Change", "detail": detail}, context)
-    run = runs.get(RUN)
+    run = run_records.get(RUN)
     assert run is not None
     assert "no examples" in (run.message or "")
     assert len(letters()) == 1
 
 
 def test_a_run_that_succeeded_stays_so(house: House, context: LambdaContext, letters: Letters) -> None:
-    runs.enter(RUN, "Announce")
-    runs.finish(RUN, "succeeded", "v1 answers and stops.")
+    run_records.enter(RUN, "Announce")
+    run_records.finish(RUN, "succeeded", "v1 answers and stops.")
     record_failure(_caught("late"), context)
-    run = runs.get(RUN)
+    run = run_records.get(RUN)
     assert run is not None
     assert run.status == "succeeded"
     assert letters() == []

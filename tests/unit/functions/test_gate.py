@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from contracts import s3_keys
+from contracts.environment import GateRules
 from gate.handler import UnreadableEvaluationError
 from gate.handler import handler as gate
 from gate.rules import decide
-from shared import aws, layout
-from shared.environment import GateRules
-from shared.evaluation import Evaluation
+from shared.aws import clients
+from shared.runs.evaluation import Evaluation
 from tests.unit.functions.conftest import House
 from tests.unit.functions.evaluations import evaluation
 
@@ -105,7 +106,7 @@ def test_an_evaluation_of_another_version_is_refused_with_the_cure(
 ) -> None:
     run = "20260902-090000-eeee"
     body = b'{"base": {"perplexity": 30.0}}'
-    aws.s3().put_object(Bucket=house.artifacts, Key=layout.evaluation_json(run), Body=body)
+    clients.s3().put_object(Bucket=house.artifacts, Key=s3_keys.evaluation_json(run), Body=body)
     jobs = {
         "processing_job_name": "x",
         "training_job_name": "y",

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from chat_api.history import _Walk
+from chat_api.services.history import _Walk
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

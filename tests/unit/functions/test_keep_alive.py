@@ -10,10 +10,11 @@ import pytest
 from fastapi.testclient import TestClient
 from openai.types.chat import ChatCompletionMessageParam
 
-from chat_api import completions, keep_alive
 from chat_api.app import app
-from shared import aws
-from stacks.page import READ_TIMEOUT
+from chat_api.dependencies import keep_alive
+from chat_api.routes import completions
+from shared.aws import clients
+from stacks.chat.page import READ_TIMEOUT
 from tests.unit.functions.api_server import serving
 from tests.unit.functions.conftest import House, asked_by
 from tests.unit.functions.sagemaker_stand_in import StandIn
@@ -139,13 +140,13 @@ def test_a_stream_that_the_endpoint_begins_late_begins_in_time(slow: StandIn, ap
 def test_other_routes_that_may_take_long_are_kept_alive_too(
     slow: StandIn, api: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    listed = aws.s3
+    listed = clients.s3
 
     def late() -> Any:
         time.sleep(0.4)
         return listed()
 
-    monkeypatch.setattr(aws, "s3", late)
+    monkeypatch.setattr(clients, "s3", late)
     answer = api.get("/api/stories")
     assert answer.content.startswith(b" ")
     assert answer.json() == {"stories": []}

@@ -10,7 +10,11 @@ from botocore.exceptions import ClientError
 
 from keeper import handler as keeper
 from keeper.handler import handler
-from shared import clock, endpoint, hosting, lock, machines, table, versions
+from shared import clock
+from shared.hosting import endpoint, hosting_state, machines
+from shared.models import versions
+from shared.runs import lock
+from shared.table import table
 from tests.unit.functions.conftest import House
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
@@ -21,7 +25,7 @@ def _awake(sagemaker: StandIn, context: LambdaContext) -> None:
     handler({"action": "wake"}, context)
     sagemaker.in_service()
     handler(TICK, context)
-    assert hosting.state().status == "awake"
+    assert hosting_state.state().status == "awake"
 
 
 def _last_used(minutes_ago: float) -> None:
@@ -55,7 +59,7 @@ def test_waking_ends_awake_and_is_measured(
     time.sleep(0.2)
     sagemaker.in_service()
     assert handler(TICK, context)["status"] == "awake"
-    measured = hosting.state().wake_seconds
+    measured = hosting_state.state().wake_seconds
     assert measured is not None
     assert 0.1 < measured < 10
 
@@ -77,10 +81,10 @@ def test_a_message_that_arrives_during_the_decision_keeps_it_awake(
 ) -> None:
     _awake(sagemaker, context)
     _last_used(minutes_ago=16)
-    seen = hosting.state()
-    assert hosting.touch()
-    assert not hosting.mark_asleep(seen, "Idle.")
-    assert hosting.state().status == "awake"
+    seen = hosting_state.state()
+    assert hosting_state.touch()
+    assert not hosting_state.mark_asleep(seen, "Idle.")
+    assert hosting_state.state().status == "awake"
 
 
 def test_sleep_by_hand_and_wake_again(
@@ -108,20 +112,20 @@ def test_an_endpoint_stays_as_it_is_when_its_other_version_answers(
 ) -> None:
     """Also when it is woken: both versions are in the same bundle."""
     _awake(sagemaker, context)
-    before, config = list(sagemaker.calls), hosting.state().endpoint_config
+    before, config = list(sagemaker.calls), hosting_state.state().endpoint_config
     v1 = versions.get("v1")
     assert v1 is not None
     other = v1.model_copy(update={"version": "v2", "adapter_sha256": "c" * 64})
     versions.save(other)
     versions.make_live(other, live_v1)
-    hosting.note_version("v2")
+    hosting_state.note_version("v2")
     state = handler(TICK, context)
-    assert (state["status"], hosting.state().version) == ("awake", "v2")
+    assert (state["status"], hosting_state.state().version) == ("awake", "v2")
     assert sagemaker.calls[len(before) :].count("UpdateEndpoint") == 0
     handler({"action": "sleep"}, context)
     sagemaker.endpoint = None
     _awake(sagemaker, context)
-    assert (hosting.state().version, hosting.state().endpoint_config) == ("v2", config)
+    assert (hosting_state.state().version, hosting_state.state().endpoint_config) == ("v2", config)
 
 
 def test_an_endpoint_deleted_by_hand_is_noticed(
@@ -136,7 +140,7 @@ def test_a_wake_that_died_before_making_the_endpoint_is_finished(
     house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     config = endpoint.ensure_config(live_v1, "ml.g6.xlarge")
-    assert hosting.claim_waking("v1", config)
+    assert hosting_state.claim_waking("v1", config)
     handler(TICK, context)
     assert sagemaker.created() == 1
 
@@ -257,7 +261,7 @@ def test_a_change_that_hangs_is_ended_as_soon_as_sagemaker_allows(
     _awake(sagemaker, context)
     assert lock.acquire("20260901-110000-bbbb", "arn")
     assert sagemaker.endpoint is not None
-    changed = time.time() - hosting.LONGEST_CHANGE.total_seconds()
+    changed = time.time() - hosting_state.LONGEST_CHANGE.total_seconds()
     sagemaker.endpoint |= {"EndpointStatus": status, "LastModifiedTime": changed + 60}
     handler(TICK, context)
     sagemaker.endpoint |= {"LastModifiedTime": changed - 60}

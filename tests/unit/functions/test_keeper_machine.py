@@ -12,13 +12,21 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from chat_api import completions, waking
-from chat_api.errors import ApiError
+from chat_api.dependencies.errors import ApiError
+from chat_api.routes import completions
+from chat_api.services import waking
+from contracts import environment
 from deploy import bundle
 from deploy.handler import handler as deploy
 from keeper import handler as keeper
-from shared import aws, clock, environment, hosting, ledger, lock, meter, table, versions
-from shared.models import ModelVersion
+from shared import clock
+from shared.aws import clients
+from shared.hosting import hosting_state
+from shared.models import versions
+from shared.runs import lock
+from shared.spending import ledger, meter
+from shared.table import table
+from shared.table.items import ModelVersion
 from smoke_test import handler as smoke_test
 from smoke_test.checks import Answer, SmokeTestFailed
 from tests.unit.coroutines import outcome
@@ -42,11 +50,11 @@ class World:
         self.time, self.trouble = Time(), Trouble()
         self.sagemaker = EndpointMachine(self.time)
         self.sound = True
-        real = aws.dynamodb()
-        patch.setattr(aws, "sagemaker", lambda: Troubled(self.sagemaker, self.trouble))
+        real = clients.dynamodb()
+        patch.setattr(clients, "sagemaker", lambda: Troubled(self.sagemaker, self.trouble))
         for service in ("application_autoscaling", "cloudwatch"):
-            patch.setattr(aws, service, lambda: Troubled(self.sagemaker, self.trouble))
-        patch.setattr(aws, "dynamodb", lambda: Troubled(real, self.trouble))
+            patch.setattr(clients, service, lambda: Troubled(self.sagemaker, self.trouble))
+        patch.setattr(clients, "dynamodb", lambda: Troubled(real, self.trouble))
         patch.setattr(clock, "now", lambda: self.time.now)
         patch.setattr(waking, "call_keeper", self.keeper)
         patch.setattr(smoke_test, "_ask", self._answer)
@@ -96,10 +104,10 @@ class World:
         """Somebody writes: what the chat API does before and after it asks the endpoint."""
         waking._last_nudge = float("-inf")
         with contextlib.suppress(ApiError):
-            outcome(completions._ready("storyloom", *hosting.state_and_live()))
+            outcome(completions._ready("storyloom", *hosting_state.state_and_live()))
             if self.sagemaker.status not in {"InService", "Updating", "RollingBack"}:
                 raise waking.wake()
-            hosting.touch()
+            hosting_state.touch()
 
     def deploy(self, version: str) -> dict[str, Any]:
         self.register(version)
@@ -184,7 +192,7 @@ class Keeping(RuleBasedStateMachine):
             return
         assert sagemaker.created_at is not None
         assert now - sagemaker.created_at <= keeper.LONGEST_LIFE
-        used = hosting.state().last_used_at
+        used = hosting_state.state().last_used_at
         beyond = used is None or now - clock.instant(used) >= IDLE
         self.calm_ticks_beyond_idle = (
             self.calm_ticks_beyond_idle + 1 if beyond and lock.holder() is None else 0
@@ -273,10 +281,10 @@ class Keeping(RuleBasedStateMachine):
             self.world.sagemaker.go_on(well=True)
             self.world.time.pass_by(minutes=1)
             self._do(lambda: self.world.keeper("tick"))
-        status, found = hosting.state().status, self.world.sagemaker
+        status, found = hosting_state.state().status, self.world.sagemaker
         assert (status, found.status) in {("awake", "InService"), ("asleep", None), ("failing", None)}
         if status == "awake":
-            assert found.config == hosting.state().endpoint_config
+            assert found.config == hosting_state.state().endpoint_config
         read = meter.read()
         assert bool(read.fleets) == (status == "awake")
         assert (read.lease > 0) == (status == "awake")

@@ -7,8 +7,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from chat_api.app import app
-from shared import aws, clock, versions
-from shared.models import ModelVersion, VersionStatus
+from shared import clock
+from shared.aws import clients
+from shared.models import versions
+from shared.table.items import ModelVersion, VersionStatus
 from tests.unit.functions.conftest import BASE_MODEL, House, asked_by
 
 EMAIL = "writer@example.com"
@@ -45,7 +47,7 @@ def test_a_version_that_waited_can_still_be_approved(house: House, api: TestClie
     _keep("v3", "pending")
     assert api.post("/api/models/v3/approve").status_code == 202
     assert (_found("v3").status, _found("v3").decided_by) == ("approved", "u1")
-    machines = aws.stepfunctions()
+    machines = clients.stepfunctions()
     (run,) = machines.list_executions(stateMachineArn=house.state_machine_arn)["executions"]
     told = json.loads(machines.describe_execution(executionArn=run["executionArn"])["input"])
     assert told["version"] == "v3"

@@ -12,9 +12,11 @@ from fastapi.testclient import TestClient
 
 from authorizer import handler as authorizer
 from chat_api.app import app
-from chat_api.identity import User
-from shared import clock, keys, people, table
-from shared.models import KeyScope
+from chat_api.dependencies.identity import User
+from shared import clock
+from shared.accounts import keys, people
+from shared.table import table
+from shared.table.items import KeyScope
 from tests.unit.functions.conftest import House, asked_by
 from tests.unit.functions.people import SignedIn, somebody
 

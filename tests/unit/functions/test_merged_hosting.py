@@ -9,10 +9,13 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from fastapi.testclient import TestClient
 
 from chat_api.app import create_app
+from contracts import s3_keys
 from deploy.bundle import IncompleteModelError
 from deploy.handler import handler as deploy
-from shared import aws, clock, layout, versions
-from shared.models import ModelVersion
+from shared import clock
+from shared.aws import clients
+from shared.models import versions
+from shared.table.items import ModelVersion
 from smoke_test.handler import handler as smoke_test
 from tests.unit.functions.conftest import House, asked_by
 from tests.unit.functions.sagemaker_stand_in import StandIn
@@ -35,31 +38,31 @@ TEMPLATE = b"{% for message in messages %}{{ message['content'] }}{% endfor %}"
 def gpt2(house: House, monkeypatch: pytest.MonkeyPatch) -> House:
     """The app set to GPT-2, which is staged; nothing is registered."""
     monkeypatch.setenv("STORYLOOM_BASE_MODEL", json.dumps(GPT2))
-    base = layout.base_model("gpt2", "r1")
+    base = s3_keys.base_model("gpt2", "r1")
     files = {
         name: f"the base's {name}".encode() for name in ("config.json", "model.safetensors", "vocab.json")
     }
     files["staged.json"] = b'{"architecture": "GPT2LMHeadModel", "hosting": "merged"}'
     for name, body in files.items():
-        aws.s3().put_object(Bucket=house.artifacts, Key=base + name, Body=body)
+        clients.s3().put_object(Bucket=house.artifacts, Key=base + name, Body=body)
     return house
 
 
 def _trained(house: House, version: str, run_id: str = RUN, *, merged: bool = True) -> ModelVersion:
     """A version as its run leaves it."""
-    adapter = layout.adapter(run_id)
-    files = {f"{adapter}{name}": b"{}" for name in (*layout.ADAPTER_FILES, "tokenizer.json")}
+    adapter = s3_keys.adapter(run_id)
+    files = {f"{adapter}{name}": b"{}" for name in (*s3_keys.ADAPTER_FILES, "tokenizer.json")}
     files[f"{adapter}chat_template.jinja"] = TEMPLATE
     if merged:
-        files[f"{layout.merged(run_id)}model.safetensors"] = f"merged for {version}".encode()
-        files[f"{layout.merged(run_id)}config.json"] = b"another release's form"
+        files[f"{s3_keys.merged(run_id)}model.safetensors"] = f"merged for {version}".encode()
+        files[f"{s3_keys.merged(run_id)}config.json"] = b"another release's form"
     for key, body in files.items():
-        aws.s3().put_object(Bucket=house.artifacts, Key=key, Body=body)
+        clients.s3().put_object(Bucket=house.artifacts, Key=key, Body=body)
     model = ModelVersion(
         version=version,
         run_id=run_id,
         status="approved",
-        adapter_uri=layout.uri(house.artifacts, adapter),
+        adapter_uri=s3_keys.uri(house.artifacts, adapter),
         adapter_sha256="a" * 64,
         base_model=str(GPT2["id"]),
         base_revision="r1",
@@ -84,10 +87,10 @@ def _chat(model: str) -> dict[str, Any]:
 
 
 def _bundle(house: House, version: str) -> dict[str, bytes]:
-    prefix = layout.hosting(version)
-    listed = aws.s3().list_objects_v2(Bucket=house.artifacts, Prefix=prefix).get("Contents", [])
+    prefix = s3_keys.hosting(version)
+    listed = clients.s3().list_objects_v2(Bucket=house.artifacts, Prefix=prefix).get("Contents", [])
     return {
-        entry["Key"].removeprefix(prefix): aws.s3()
+        entry["Key"].removeprefix(prefix): clients.s3()
         .get_object(Bucket=house.artifacts, Key=entry["Key"])["Body"]
         .read()
         for entry in listed

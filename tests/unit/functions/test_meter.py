@@ -5,12 +5,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from chat_api import costs
+from chat_api.services import costs
 from keeper.handler import handler as keeper
-from shared import clock, endpoint, ledger, meter
-from shared.ledger_postings import ConditionFailed
-from shared.meter import Machines
-from shared.spending_refused import LimitReached, PriceUnknown
+from shared import clock
+from shared.hosting import endpoint
+from shared.spending import ledger, meter
+from shared.spending.ledger_postings import ConditionFailed
+from shared.spending.meter import Machines
+from shared.spending.spending_refused import LimitReached, PriceUnknown
 from tests.unit.functions.conftest import House
 from tests.unit.functions.sagemaker_stand_in import StandIn
 

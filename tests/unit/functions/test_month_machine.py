@@ -17,13 +17,19 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from chat_api import control, pipeline
-from chat_api import transforms as batches
-from chat_api.errors import ApiError
-from chat_api.identity import User
+from chat_api.dependencies.errors import ApiError
+from chat_api.dependencies.identity import User
+from chat_api.routes import batches, control, pipeline
+from contracts import s3_keys
 from next_attempt.handler import handler as next_attempt
 from reserve.handler import handler as reserve
-from shared import attempts, aws, layout, ledger, lock, meter, runs, table, transforms, usage
+from shared.answers import usage
+from shared.aws import clients
+from shared.batch_inference import batch_records
+from shared.recovery import attempts
+from shared.runs import lock, run_records
+from shared.spending import ledger, meter
+from shared.table import table
 from smoke_test import handler as smoke_test
 from smoke_test.checks import SmokeTestFailed
 from tests.unit.functions.conftest import House
@@ -50,7 +56,7 @@ class Month(World):
         super().__init__(house, context, patch)
         self.sagemaker = MonthMachine(self.time)
         for service in ("sagemaker", "application_autoscaling", "cloudwatch"):
-            patch.setattr(aws, service, lambda: Troubled(self.sagemaker, self.trouble))
+            patch.setattr(clients, service, lambda: Troubled(self.sagemaker, self.trouble))
         patch.setattr(batches, "_call_start_transform", lambda _: None)
         patch.setattr(control, "ask_for_run", lambda _: {"started": True, "run_id": "r", "message": "m"})
         self.examples = 0
@@ -80,22 +86,22 @@ class Run:
 
     def __init__(self, world: Month, *, tune: bool, outcomes: list[dict[str, Any]]) -> None:
         self.world, self.tune, self.outcomes = world, tune, outcomes
-        self.run_id = runs.new_id(world.time.now)
+        self.run_id = run_records.new_id(world.time.now)
         self.stage = "reserve"
         self.deployment: dict[str, Any] | None = None
         jobs = {
             "training_attempt": 1,
-            "training_job_name": layout.training_job("storyloom", self.run_id),
+            "training_job_name": s3_keys.training_job("storyloom", self.run_id),
             "hyperparameters": {"max_seconds": "3600"},
             "processing_inputs": [],
             "tuning": {
-                "job_name": layout.tuning_job("storyloom", self.run_id),
+                "job_name": s3_keys.tuning_job("storyloom", self.run_id),
                 "resource_limits": {"MaxNumberOfTrainingJobs": 2},
                 "stopping_condition": {"MaxRuntimeInSeconds": 1800},
             },
         }
         self.jobs = attempts.evaluation_attempt(self.run_id, jobs, 1, [G6, "ml.g5.xlarge"])
-        runs.create(self.run_id, "arn", "by hand")
+        run_records.create(self.run_id, "arn", "by hand")
 
     def step(self) -> None:
         """Go on by one state, if the one that is being waited for has ended."""
@@ -103,7 +109,7 @@ class Run:
 
     def end(self) -> None:
         self.stage = "end"
-        runs.finish(self.run_id, "failed", "It ended.")
+        run_records.finish(self.run_id, "failed", "It ended.")
         lock.drop(self.run_id)
 
     def _reserve(self) -> None:
@@ -291,7 +297,7 @@ class Spending(RuleBasedStateMachine):
         except ApiError as error:
             assert error.status in {402, 429}
             return
-        lock.acquire(runs.new_id(self.world.time.now), "arn")
+        lock.acquire(run_records.new_id(self.world.time.now), "arn")
         self.run = Run(self.world, tune=tune, outcomes=list(outcomes))
         held = lock.holder()
         if held is not None:
@@ -301,20 +307,20 @@ class Spending(RuleBasedStateMachine):
     @rule(minutes=st.sampled_from([3, 20, 45, 200]), trouble=troubles, makes=st.booleans())
     def somebody_starts_a_batch(self, minutes: int, trouble: tuple[int, bool] | None, makes: bool) -> None:
         who = User(sub="ben", scopes=frozenset({"write"}))
-        batch = transforms.create(
+        batch = batch_records.create(
             owner="ben", created_by="ben", name="p", model="storyloom", max_tokens=9, instance=G6
         )
         most = round(1.13 * (45 + 20) / 60, 2)
-        transforms.move(
+        batch_records.move(
             batch.batch_id, "checked", {"uploading"},
             longest_minutes=45, cost_at_most_usd=most, answer_tokens=5_000, lines=1, lines_a_part=32,
         )  # fmt: skip
         self._do(lambda: batches.start_batch(batch.batch_id, who), trouble)
-        started = transforms.get(batch.batch_id)
+        started = batch_records.get(batch.batch_id)
         if started is None or started.status != "preparing" or not makes:
             return
-        name = layout.transform_job("storyloom", batch.batch_id)
-        transforms.move(batch.batch_id, "running", {"preparing"}, job_name=name)
+        name = s3_keys.transform_job("storyloom", batch.batch_id)
+        batch_records.move(batch.batch_id, "running", {"preparing"}, job_name=name)
         takes = timedelta(minutes=minutes)
         longest = timedelta(hours=25)
         self.world.sagemaker.create_job(Job("Transform", name, G6, 1, self.world.time.now, longest, takes))

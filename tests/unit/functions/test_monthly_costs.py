@@ -7,7 +7,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from chat_api.app import app
-from shared import clock, ledger, prices
+from shared import clock
+from shared.spending import ledger, prices
 from tests.unit.functions.conftest import House, asked_by
 
 

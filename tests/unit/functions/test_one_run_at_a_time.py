@@ -11,7 +11,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from announce.handler import handler as announce
 from quiet_timer.handler import handler as quiet_timer
 from record_failure.handler import handler as record_failure
-from shared import aws, clock, lock, runs
+from shared import clock
+from shared.aws import clients
+from shared.runs import lock, run_records
 from start_run.handler import handler as start_run
 from tests.unit.functions.conftest import House
 
@@ -21,12 +23,12 @@ def _created(key: str) -> dict[str, Any]:
 
 
 def _schedules(house: House) -> list[str]:
-    answer = aws.scheduler().list_schedules(GroupName=house.schedule_group)
+    answer = clients.scheduler().list_schedules(GroupName=house.schedule_group)
     return [schedule["Name"] for schedule in answer["Schedules"]]
 
 
 def _executions(house: House, status: str = "RUNNING") -> list[str]:
-    answer = aws.stepfunctions().list_executions(
+    answer = clients.stepfunctions().list_executions(
         stateMachineArn=house.state_machine_arn,
         statusFilter=status,  # type: ignore[arg-type]
     )
@@ -37,7 +39,7 @@ def test_200_stories_make_one_schedule(house: House, context: LambdaContext) -> 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: quiet_timer(_created(f"story {n}.txt"), context), range(200)))
     assert _schedules(house) == ["quiet"]
-    schedule = aws.scheduler().get_schedule(Name="quiet", GroupName=house.schedule_group)
+    schedule = clients.scheduler().get_schedule(Name="quiet", GroupName=house.schedule_group)
     assert schedule["ActionAfterCompletion"] == "DELETE"
     told = json.loads(schedule["Target"]["Input"])
     ahead = (clock.instant(told["due"]) - clock.now()).total_seconds()
@@ -70,7 +72,7 @@ def test_a_call_delivered_twice_is_one_run(house: House, context: LambdaContext)
     held = lock.holder()
     assert held is not None
     assert not held.pending
-    runs.finish(first["run_id"], "succeeded", "Done.")
+    run_records.finish(first["run_id"], "succeeded", "Done.")
     late = start_run(call, context)
     assert not late["started"]
     assert len(_executions(house)) == 1
@@ -84,7 +86,7 @@ def test_the_owed_run_is_set_once(house: House, context: LambdaContext) -> None:
     assert announce(ending, context) == {"one_more": True}
     assert _schedules(house) == ["quiet"]
     assert lock.holder() is None
-    aws.scheduler().delete_schedule(Name="quiet", GroupName=house.schedule_group)
+    clients.scheduler().delete_schedule(Name="quiet", GroupName=house.schedule_group)
     assert announce(ending, context) == {"one_more": False}
     assert _schedules(house) == []
 
@@ -100,7 +102,7 @@ def test_the_lock_of_a_dead_run_is_taken_over(house: House, context: LambdaConte
     dead = start_run({}, context)
     held = lock.holder()
     assert held is not None
-    aws.stepfunctions().stop_execution(executionArn=held.execution_arn)
+    clients.stepfunctions().stop_execution(executionArn=held.execution_arn)
     alive = start_run({}, context)
     assert alive["started"]
     assert alive["run_id"] != dead["run_id"]
@@ -137,13 +139,13 @@ def test_a_failed_start_frees_the_lock(
 
 def test_an_aborted_run_is_recorded_and_frees_the_lock(house: House, context: LambdaContext) -> None:
     run_id = start_run({}, context)["run_id"]
-    runs.enter(run_id, "Read")
+    run_records.enter(run_id, "Read")
     start_run({"reason": "more"}, context)
     detail = {"name": run_id, "status": "ABORTED", "executionArn": "arn", "error": None, "cause": None}
     event = {"detail-type": "Step Functions Execution Status Change", "detail": detail}
     told = record_failure(event, context)
     assert told["message"] == "Read failed: Somebody stopped the run."
-    run = runs.get(run_id)
+    run = run_records.get(run_id)
     assert run is not None
     assert run.status == "failed"
     assert lock.holder() is None
@@ -155,7 +157,7 @@ def test_a_run_that_failed_before_its_first_state_is_recorded(house: House, cont
     cause = "The state machine's role is not authorized to perform: lambda:InvokeFunction"
     detail = {"name": run_id, "status": "FAILED", "error": "Lambda.AWSLambdaException", "cause": cause}
     record_failure({"detail-type": "Step Functions Execution Status Change", "detail": detail}, context)
-    [run] = runs.latest()
+    [run] = run_records.latest()
     assert (run.run_id, run.status, run.message) == (run_id, "failed", f"Begin failed: {cause}")
     assert run.started_at == run.ended_at
     assert lock.holder() is None

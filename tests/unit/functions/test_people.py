@@ -8,7 +8,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from chat_api.app import app
-from shared import aws, clock, keys, people, table
+from shared import clock
+from shared.accounts import keys, people
+from shared.aws import clients
+from shared.table import table
 from tests.unit.functions.conftest import House, asked_by
 from tests.unit.functions.people import SignedIn, join, somebody
 
@@ -78,7 +81,7 @@ def test_an_address_cannot_be_invited_twice(api: TestClient) -> None:
 def test_more_invitations_than_cognito_sends_are_refused(
     api: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = aws.cognito()
+    client = clients.cognito()
     said = {"Error": {"Code": "LimitExceededException", "Message": "Exceeded daily email limit"}}
 
     def exceeded(**_: Any) -> None:

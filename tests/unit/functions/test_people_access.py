@@ -11,7 +11,9 @@ from botocore.exceptions import ClientError
 
 from authorizer import handler as authorizer
 from authorizer import standing
-from shared import clock, keys, people, table
+from shared import clock
+from shared.accounts import keys, people
+from shared.table import table
 from tests.unit.functions.conftest import House
 from tests.unit.functions.people import SignedIn, somebody
 

@@ -10,12 +10,17 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from announce.handler import handler as announce
 from begin.handler import handler as begin
+from contracts import s3_keys
 from deploy.bundle import IncompleteModelError, adapters_config
 from deploy.handler import handler as deploy
 from gate.handler import handler as gate
 from register.handler import handler as register
-from shared import aws, hosting, layout, lock, runs, table, versions
-from shared.lock import AnotherRunIsGoing
+from shared.aws import clients
+from shared.hosting import hosting_state
+from shared.models import versions
+from shared.runs import lock, run_records
+from shared.runs.lock import AnotherRunIsGoing
+from shared.table import table
 from smoke_test.checks import Answer, SmokeTestFailed, judge
 from smoke_test.handler import handler as smoke_test
 from tests.unit.functions.conftest import House
@@ -27,7 +32,7 @@ SHA = "c" * 64
 
 
 def _put(bucket: str, key: str, body: bytes = b"x") -> None:
-    aws.s3().put_object(Bucket=bucket, Key=key, Body=body)
+    clients.s3().put_object(Bucket=bucket, Key=key, Body=body)
 
 
 def _begin(context: LambdaContext, run_id: str = RUN) -> dict[str, Any]:
@@ -45,20 +50,20 @@ def test_the_manifest_is_the_newest_versions_without_folders_and_deleted_files(
         )
     _put(house.stories, "novels/")
     _put(house.stories, "gone.txt")
-    aws.s3().delete_object(Bucket=house.stories, Key="gone.txt")
-    second = aws.s3().put_object(Bucket=house.stories, Key="stories/0007.txt", Body=b"Twice upon a time.")
+    clients.s3().delete_object(Bucket=house.stories, Key="gone.txt")
+    second = clients.s3().put_object(Bucket=house.stories, Key="stories/0007.txt", Body=b"Twice upon a time.")
     begun = _begin(context)
     assert begun["files"] == 1100
     assert begun["live"] is None
-    assert begun["batches"] == {"bucket": house.artifacts, "key": layout.batches(RUN)}
-    body = aws.s3().get_object(Bucket=house.artifacts, Key=layout.manifest(RUN))["Body"].read()
+    assert begun["batches"] == {"bucket": house.artifacts, "key": s3_keys.batches(RUN)}
+    body = clients.s3().get_object(Bucket=house.artifacts, Key=s3_keys.manifest(RUN))["Body"].read()
     lines = [json.loads(line) for line in body.splitlines()]
     assert len(lines) == 1100
     (seventh,) = [line for line in lines if line["key"] == "stories/0007.txt"]
     assert seventh["version_id"] == second["VersionId"]
     assert seventh["size"] == 18
     assert seventh["etag"] == second["ETag"].strip('"')
-    run = runs.get(RUN)
+    run = run_records.get(RUN)
     assert run is not None
     assert (run.status, run.files, run.reason) == ("running", 1100, "stories arrived")
     held = lock.holder()
@@ -93,7 +98,7 @@ def _gate(
     house: House, context: LambdaContext, base: float, tuned: float, live: float | None
 ) -> dict[str, Any]:
     found = evaluation(base, tuned, live)
-    _put(house.artifacts, layout.evaluation_json(RUN), json.dumps(found).encode())
+    _put(house.artifacts, s3_keys.evaluation_json(RUN), json.dumps(found).encode())
     return gate({"run_id": RUN, "jobs": _jobs(house)}, context)
 
 
@@ -124,7 +129,7 @@ def test_the_gate(
     assert words in decided["decision"]
     assert decided["adapter_uri"].endswith(f"/runs/{RUN}/evaluation/adapter/")
     json.dumps(decided, allow_nan=False)
-    run = runs.get(RUN)
+    run = run_records.get(RUN)
     assert run is not None
     assert run.message == decided["decision"]
     assert run.adapter_sha256 == SHA
@@ -146,11 +151,11 @@ def test_register_makes_one_version_however_often_it_is_tried(
     assert package["ModelApprovalStatus"] == "Approved"
     assert package["CustomerMetadataProperties"]["tuned_perplexity"] == "24.0000"
     quality = package["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"]
-    assert quality == f"s3://{house.artifacts}/{layout.evaluation_json(RUN)}"
+    assert quality == f"s3://{house.artifacts}/{s3_keys.evaluation_json(RUN)}"
     data = package["ModelMetrics"]["ModelDataQuality"]["Statistics"]["S3Uri"]
-    assert data == f"s3://{house.artifacts}/{layout.report(RUN)}"
+    assert data == f"s3://{house.artifacts}/{s3_keys.report(RUN)}"
     known = package["CustomerMetadataProperties"]
-    assert known["data_manifest"] == f"s3://{house.artifacts}/{layout.manifest(RUN)}"
+    assert known["data_manifest"] == f"s3://{house.artifacts}/{s3_keys.manifest(RUN)}"
     assert (known["base_revision"], known["adapter_sha256"]) == ("r1", SHA)
     assert (known["run_id"], known["training_job"]) == (RUN, f"storyloom-train-{RUN}")
     assert package["MetadataProperties"] == {"GeneratedBy": f"storyloom-train-{RUN}"}
@@ -162,11 +167,11 @@ def test_register_makes_one_version_however_often_it_is_tried(
 
 def _registered(house: House, context: LambdaContext) -> dict[str, Any]:
     """Everything before Deploy: base model and adapter in the bucket, the version registered."""
-    base = layout.base_model("smollm2-135m", "r1")
+    base = s3_keys.base_model("smollm2-135m", "r1")
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
         _put(house.artifacts, base + name, name.encode())
     _put(house.artifacts, f"{base}staged.json", b'{"hosting": "adapters"}')
-    adapter = layout.adapter(RUN)
+    adapter = s3_keys.adapter(RUN)
     _put(house.artifacts, f"{adapter}adapter_model.safetensors")
     _put(house.artifacts, f"{adapter}adapter_config.json", b'{"r": 12}')
     decided = _gate(house, context, 30.0, 24.0, None)
@@ -175,7 +180,7 @@ def _registered(house: House, context: LambdaContext) -> dict[str, Any]:
 
 
 def _keys(house: House, prefix: str) -> set[str]:
-    listed = aws.s3().list_objects_v2(Bucket=house.artifacts, Prefix=prefix).get("Contents", [])
+    listed = clients.s3().list_objects_v2(Bucket=house.artifacts, Prefix=prefix).get("Contents", [])
     return {entry["Key"].removeprefix(prefix) for entry in listed}
 
 
@@ -200,7 +205,7 @@ def test_the_first_model_is_deployed_tested_and_made_live(
         "adapters/v1/adapter_model.safetensors",
         "adapters/v1/adapter_config.json",
     }
-    served = aws.s3().get_object(Bucket=house.artifacts, Key="hosting/v1/serving.yaml")["Body"].read()
+    served = clients.s3().get_object(Bucket=house.artifacts, Key="hosting/v1/serving.yaml")["Body"].read()
     config = yaml.safe_load(served)
     assert config["max-lora-rank"] == 16
     assert config["max-model-len"] == 4096
@@ -216,7 +221,7 @@ def test_the_first_model_is_deployed_tested_and_made_live(
     assert model["PrimaryContainer"]["ModelDataSource"]["S3DataSource"]["S3Uri"].endswith("/hosting/v1/")
     looking = {"run_id": RUN, "deployment": deployment}
     assert smoke_test(looking, context)["status"] == "waiting"
-    assert hosting.state().status == "waking"
+    assert hosting_state.state().status == "waking"
     assert versions.live() is None
     sagemaker.in_service()
     sagemaker.answers = [_answer("v1")]
@@ -225,7 +230,7 @@ def test_the_first_model_is_deployed_tested_and_made_live(
     live = versions.live()
     assert live is not None
     assert (live.version, live.previous, live.adapter_sha256) == ("v1", None, SHA)
-    assert hosting.state().status == "awake"
+    assert hosting_state.state().status == "awake"
     model_now = versions.get("v1")
     assert model_now is not None
     assert model_now.status == "live"
@@ -235,7 +240,7 @@ def test_the_first_model_is_deployed_tested_and_made_live(
 def _second(house: House, context: LambdaContext, sagemaker: StandIn, live_v1: str) -> dict[str, Any]:
     """v1 live and awake, v2 deployed over it and in service."""
     table.count_up("POINTERS", "VERSIONS")
-    old = layout.split(versions.get("v1").adapter_uri)[1]  # type: ignore[union-attr]
+    old = s3_keys.split(versions.get("v1").adapter_uri)[1]  # type: ignore[union-attr]
     _put(house.artifacts, f"{old}adapter_model.safetensors")
     _put(house.artifacts, f"{old}adapter_config.json", b'{"r": 8}')
     from keeper.handler import handler as keeper
@@ -245,7 +250,7 @@ def _second(house: House, context: LambdaContext, sagemaker: StandIn, live_v1: s
     keeper({}, context)
     event = _registered(house, context)
     deployment = deploy(event, context)
-    assert hosting.state().status == "awake", "the live version goes on answering"
+    assert hosting_state.state().status == "awake", "the live version goes on answering"
     assert sagemaker.calls.count("UpdateEndpoint") == 1
     assert "adapters/v1/adapter_config.json" in _keys(house, "hosting/v2/")
     sagemaker.in_service()
@@ -321,7 +326,7 @@ def test_a_bad_second_model_is_rolled_back(
     assert live is not None
     assert live.version == "v1"
     assert versions.get("v2").status == "failed"  # type: ignore[union-attr]
-    assert hosting.state().version == "v1"
+    assert hosting_state.state().version == "v1"
 
 
 def test_an_update_that_sagemaker_rolls_back_fails_the_smoke_test(
@@ -336,8 +341,8 @@ def test_an_update_that_sagemaker_rolls_back_fails_the_smoke_test(
     }
     with pytest.raises(SmokeTestFailed, match="driver too old"):
         smoke_test(looking, context)
-    assert hosting.state().status == "awake"
-    assert hosting.state().version == "v1"
+    assert hosting_state.state().status == "awake"
+    assert hosting_state.state().version == "v1"
 
 
 def test_a_bad_first_model_leaves_no_endpoint(
@@ -349,14 +354,14 @@ def test_a_bad_first_model_leaves_no_endpoint(
     with pytest.raises(SmokeTestFailed):
         smoke_test({"run_id": RUN, "deployment": deployment}, context)
     assert sagemaker.endpoint is None
-    assert hosting.state().status == "failing"
+    assert hosting_state.state().status == "failing"
     assert versions.live() is None
 
 
 def test_a_bundle_is_not_made_from_half_an_adapter(house: House, context: LambdaContext) -> None:
     event = _registered(house, context)
-    key = f"{layout.adapter(RUN)}adapter_model.safetensors"
-    aws.s3().delete_object(Bucket=house.artifacts, Key=key)
+    key = f"{s3_keys.adapter(RUN)}adapter_model.safetensors"
+    clients.s3().delete_object(Bucket=house.artifacts, Key=key)
     with pytest.raises(IncompleteModelError, match="lacks adapter_model"):
         deploy(event, context)
 
@@ -379,11 +384,13 @@ def test_long_answers_alone_do_not_fail() -> None:
 
 def test_announce_tells_the_figures(house: House, context: LambdaContext) -> None:
     _begin(context)
-    runs.enter(RUN, "Gate", base_perplexity=30.0, tuned_perplexity=24.0, version="v1", stories=12, words=9000)
+    run_records.enter(
+        RUN, "Gate", base_perplexity=30.0, tuned_perplexity=24.0, version="v1", stories=12, words=9000
+    )
     announce({"run_id": RUN, "outcome": "succeeded", "message": "v1 answers and stops."}, context)
-    run = runs.get(RUN)
+    run = run_records.get(RUN)
     assert run is not None
     assert run.status == "succeeded"
     assert run.ended_at is not None
-    assert runs.is_announced(RUN)
+    assert run_records.is_announced(RUN)
     assert lock.holder() is None

@@ -8,10 +8,10 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
+from contracts.settings import Settings
 from preflight.handler import handler as preflight
-from shared import aws
+from shared.aws import clients
 from stacks.quotas import needed
-from stacks.settings import Settings
 from tests.unit.functions.conftest import House
 
 RUN = "20260907-090000-abcd"
@@ -58,7 +58,7 @@ def account(house: House, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], No
         if need.service == "sagemaker" and (not need.optional or need.stands_in_for)
     ]
     monkeypatch.setenv("STORYLOOM_QUOTAS", json.dumps(quotas))
-    return lambda client: monkeypatch.setattr(aws, "service_quotas", lambda: client)
+    return lambda client: monkeypatch.setattr(clients, "service_quotas", lambda: client)
 
 
 def _ample() -> dict[str, float]:

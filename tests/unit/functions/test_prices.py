@@ -12,7 +12,9 @@ from price_list import aws_price_list
 from price_list.aws_price_list import PriceListError
 from price_list.price import Price
 from refresh_prices import handler as refresh_prices
-from shared import clock, custom_resource, prices
+from shared import clock
+from shared.aws import custom_resource
+from shared.spending import prices
 from tests.unit.functions.conftest import House
 
 G6, G5 = "ml.g6.xlarge", "ml.g5.xlarge"

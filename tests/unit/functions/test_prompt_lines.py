@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat_api import limits, prompt_lines, strict_json
-from chat_api.errors import ApiError
-from chat_api.prompt_lines import Line, Rules
+from chat_api.dependencies import limits
+from chat_api.dependencies.errors import ApiError
+from chat_api.openai import strict_json
+from chat_api.services import prompt_lines
+from chat_api.services.prompt_lines import Line, Rules
 
 MODELS = {"storyloom": "v2", "v2": "v2", "v1": "v1", "base": "base"}
 RULES = Rules(MODELS, "storyloom", 100, chat=True, context=4096)

@@ -8,7 +8,8 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from quiet_timer.handler import handler as quiet_timer
-from shared import aws, clock
+from shared import clock
+from shared.aws import clients
 from start_run.handler import handler as start_run
 from tests.unit.functions.conftest import House
 
@@ -38,7 +39,7 @@ def _story_arrives(house: House, context: LambdaContext) -> datetime:
 
 
 def _scheduled(house: House) -> tuple[datetime, dict[str, Any]]:
-    schedule = aws.scheduler().get_schedule(Name="quiet", GroupName=house.schedule_group)
+    schedule = clients.scheduler().get_schedule(Name="quiet", GroupName=house.schedule_group)
     at = schedule["ScheduleExpression"].removeprefix("at(").removesuffix(")")
     return datetime.fromisoformat(at).replace(tzinfo=UTC), json.loads(schedule["Target"]["Input"])
 
@@ -46,7 +47,7 @@ def _scheduled(house: House) -> tuple[datetime, dict[str, Any]]:
 def _fires(house: House, context: LambdaContext) -> None:
     """Call start_run as the schedule does, which then is gone."""
     told = _scheduled(house)[1]
-    aws.scheduler().delete_schedule(Name="quiet", GroupName=house.schedule_group)
+    clients.scheduler().delete_schedule(Name="quiet", GroupName=house.schedule_group)
     start_run(told, context)
 
 
@@ -77,7 +78,7 @@ def test_a_lost_schedule_does_not_prevent_later_runs(
     house: House, context: LambdaContext, time: _Clock
 ) -> None:
     _story_arrives(house, context)
-    aws.scheduler().delete_schedule(Name="quiet", GroupName=house.schedule_group)
+    clients.scheduler().delete_schedule(Name="quiet", GroupName=house.schedule_group)
     time.now += timedelta(hours=2)
     assert _story_arrives(house, context) == time.now + timedelta(seconds=300)
 

@@ -2,7 +2,10 @@
 
 import pytest
 
-from shared import clock, hosting, lock, machines, runs, versions
+from shared import clock
+from shared.hosting import hosting_state, machines
+from shared.models import versions
+from shared.runs import lock, run_records
 from smoke_test import handler as smoke_test
 from smoke_test.checks import SmokeTestFailed
 from tests.unit.functions.test_keeper_machine import RUN, World, world
@@ -35,7 +38,7 @@ def _look_until_passed(world: World, deployment: dict[str, str], *, times: int =
     for number in range(1, times + 1):
         if _look(world, deployment) == "passed":
             return number
-    raise AssertionError(f"not live after {times} looks: {hosting.state()}")
+    raise AssertionError(f"not live after {times} looks: {hosting_state.state()}")
 
 
 @pytest.mark.aws_fact
@@ -46,7 +49,7 @@ def test_with_a_quota_of_one_instance_a_version_goes_live_by_replacement(one: Wo
     live = versions.live()
     assert live is not None
     assert (live.version, live.previous) == ("v2", "v1")
-    state = hosting.state()
+    state = hosting_state.state()
     assert (state.status, state.version, state.endpoint_config) == ("awake", "v2", one.sagemaker.config)
     assert machines.instance_of(one.sagemaker.config) == "ml.g6.xlarge"
     assert state.wake_seconds is not None and state.wake_seconds <= 180, "the next wake is foreseen by it"
@@ -57,8 +60,8 @@ def test_a_conversation_is_not_interrupted(one: World) -> None:
     for _ in range(8):
         one.message()
         assert _look(one, deployment) == "waiting"
-        assert (hosting.state().status, one.sagemaker.status) == ("awake", "InService"), "v1 answers"
-    run = runs.get(RUN)
+        assert (hosting_state.state().status, one.sagemaker.status) == ("awake", "InService"), "v1 answers"
+    run = run_records.get(RUN)
     assert run is not None and run.message is not None
     assert "nobody has used the model for 5 minutes" in run.message
     _look_until_passed(one, deployment)
@@ -69,22 +72,22 @@ def test_new_questions_wait_while_the_last_answer_ends(one: World) -> None:
     for _ in range(16):
         one.message()
         assert _look(one, deployment) == "waiting"
-    state = hosting.state()
+    state = hosting_state.state()
     assert state.status == "waking", "it has waited for a quiet moment for long enough"
     assert "v2" in str(state.message) and "chat pauses" in str(state.message)
     assert one.sagemaker.status == "InService", "an answer may still be on its way"
     used = state.last_used_at
     one.message()
-    assert hosting.state().last_used_at == used, "nobody is answered any more"
+    assert hosting_state.state().last_used_at == used, "nobody is answered any more"
     assert _look_until_passed(one, deployment) < 10
 
 
 def test_a_question_that_came_at_the_same_moment_is_answered_to_its_end(one: World) -> None:
     one.time.pass_by(minutes=6)
     deployment = one.deploy("v2")
-    while hosting.state().status != "waking":
+    while hosting_state.state().status != "waking":
         _look(one, deployment)
-    assert hosting.touch(at_once=True), "it read that the model is awake, and writes that it is used"
+    assert hosting_state.touch(at_once=True), "it read that the model is awake, and writes that it is used"
     for _ in range(4):
         _look(one, deployment)
         assert one.sagemaker.status == "InService"
@@ -104,12 +107,12 @@ def test_the_live_version_comes_back_when_the_new_one_is_not_good(one: World, *,
     lock.drop(RUN)
     live = versions.live()
     assert live is not None and live.version == "v1"
-    assert hosting.state().version == "v1"
+    assert hosting_state.state().version == "v1"
     for _ in range(4):
         one.sagemaker.go_on(well=True)
         one.keeper("tick")
         one.time.pass_by(minutes=1)
-    assert (hosting.state().status, one.sagemaker.status) == ("awake", "InService")
+    assert (hosting_state.state().status, one.sagemaker.status) == ("awake", "InService")
     assert "-v1-" in one.sagemaker.config
 
 
@@ -129,7 +132,7 @@ def test_the_live_version_comes_back_when_the_run_is_stopped(one: World, after: 
         one.sagemaker.go_on(well=True)
         one.keeper("tick")
         one.time.pass_by(minutes=1)
-    state = hosting.state()
+    state = hosting_state.state()
     assert (state.status, state.version) == ("awake", "v1")
     assert "-v1-" in one.sagemaker.config
 
@@ -144,7 +147,7 @@ def test_without_capacity_for_a_second_instance_it_goes_live_when_the_first_has_
     deployment = world.deploy("v2")
     for _ in range(14):
         assert _look(world, deployment) == "waiting"
-    assert (hosting.state().version, "-v1-" in world.sagemaker.config) == ("v1", True)
+    assert (hosting_state.state().version, "-v1-" in world.sagemaker.config) == ("v1", True)
     world.sagemaker.short.clear()
     _look_until_passed(world, deployment, times=25)
 

@@ -8,11 +8,12 @@ import openai
 import pytest
 from fastapi.testclient import TestClient
 
-from chat_api import prompt_lines, request_fields
 from chat_api.app import app
-from chat_api.errors import ApiError
-from chat_api.openai_schema import ChatRequest, CompletionRequest
-from chat_api.prompt_lines import Rules
+from chat_api.dependencies import request_fields
+from chat_api.dependencies.errors import ApiError
+from chat_api.openai.openai_schema import ChatRequest, CompletionRequest
+from chat_api.services import prompt_lines
+from chat_api.services.prompt_lines import Rules
 from tests.unit.functions.api_server import running
 from tests.unit.functions.conftest import House, asked_by
 from tests.unit.functions.sagemaker_stand_in import StandIn

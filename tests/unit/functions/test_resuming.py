@@ -9,10 +9,14 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from fastapi.testclient import TestClient
 
 from chat_api.app import app
+from contracts import s3_keys
 from record_failure.handler import handler as record_failure
 from resume.handler import handler as resume
-from shared import attempts, aws, layout, lock, resuming, runs, versions
-from shared.resuming import FailedState
+from shared.aws import clients
+from shared.models import versions
+from shared.recovery import attempts, resuming
+from shared.recovery.resuming import FailedState
+from shared.runs import lock, run_records
 from start_run.handler import handler as start_run
 from tests.unit.functions.conftest import House, Letters, asked_by
 
@@ -24,14 +28,14 @@ QUOTA = {
 
 
 def _kept(house: House) -> dict[str, Any]:
-    base = layout.uri(house.artifacts, layout.base_model("smollm2-135m", "r1"))
+    base = s3_keys.uri(house.artifacts, s3_keys.base_model("smollm2-135m", "r1"))
     inputs = [
         {"InputName": name, "S3Input": {"S3Uri": uri}}
         for name, uri in (("model", base), ("candidate", "s3://a/old"))
     ]
     jobs = {
         "training_attempt": 1,
-        "training_job_name": layout.training_job("storyloom", RUN),
+        "training_job_name": s3_keys.training_job("storyloom", RUN),
         "processing_inputs": inputs,
     }
     jobs = attempts.evaluation_attempt(RUN, jobs, 2, ["ml.g5.xlarge"])
@@ -47,11 +51,11 @@ def failed(house: House, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         resuming, "failed_state", lambda arn: FailedState(told["name"], told["at"], told["kept"])
     )
     arn = f"{house.state_machine_arn.replace(':stateMachine:', ':execution:')}:{RUN}"
-    runs.create(RUN, arn, "stories arrived")
-    runs.finish(RUN, "failed", "Evaluate failed: no.", step="Evaluate", can_resume=True)
-    runs.mark_announced(RUN)
-    key = layout.model_archive(RUN, layout.training_job("storyloom", RUN))
-    aws.s3().put_object(Bucket=house.artifacts, Key=key, Body=b"model")
+    run_records.create(RUN, arn, "stories arrived")
+    run_records.finish(RUN, "failed", "Evaluate failed: no.", step="Evaluate", can_resume=True)
+    run_records.mark_announced(RUN)
+    key = s3_keys.model_archive(RUN, s3_keys.training_job("storyloom", RUN))
+    clients.s3().put_object(Bucket=house.artifacts, Key=key, Body=b"model")
     return told
 
 
@@ -60,7 +64,7 @@ def _start(context: LambdaContext) -> dict[str, Any]:
 
 
 def _executions(house: House) -> list[dict[str, Any]]:
-    client = aws.stepfunctions()
+    client = clients.stepfunctions()
     listed = client.list_executions(stateMachineArn=house.state_machine_arn)["executions"]
     return [dict(client.describe_execution(executionArn=one["executionArn"])) for one in listed]
 
@@ -81,11 +85,11 @@ def test_a_run_goes_on_with_its_evaluation_and_is_not_trained_again(
     assert jobs["processing_instances"] == ["ml.g6.xlarge", "ml.g5.xlarge"], "those of the settings of now"
     assert jobs["training_job_name"] == f"storyloom-train-{RUN}"
     assert given["assembled"]["ask_before_training"] is False
-    run = runs.get(RUN)
+    run = run_records.get(RUN)
     assert run is not None
     assert (run.status, run.step, run.attempt, run.can_resume) == ("running", "Evaluate", 2, False)
     assert (run.failure, run.ended_at, run.execution_arn) == (None, None, execution["executionArn"])
-    assert not runs.is_announced(RUN), "how it ends the next time is told again"
+    assert not run_records.is_announced(RUN), "how it ends the next time is told again"
 
 
 @pytest.mark.usefixtures("failed")
@@ -103,7 +107,7 @@ def test_the_first_state_opens_a_record_that_the_call_could_not(house: House, co
     event = {"run_id": RUN, "reason": "by hand", "execution_arn": arn, "state": "Evaluate"}
     for _ in range(2):
         resume(event, context)
-    run = runs.get(RUN)
+    run = run_records.get(RUN)
     held = lock.holder()
     assert run is not None and held is not None
     assert (run.status, run.attempt, held.execution_arn) == ("running", 2, arn)
@@ -116,12 +120,12 @@ def test_late_news_of_the_first_execution_does_not_fail_the_second(
     _start(context)
     detail = {"name": RUN, "status": "FAILED", "error": "States.TaskFailed", "cause": "no"}
     record_failure({"detail-type": "Step Functions Execution Status Change", "detail": detail}, context)
-    run = runs.get(RUN)
+    run = run_records.get(RUN)
     assert run is not None
     assert run.status == "running"
     detail["name"] = f"{RUN}-2"
     record_failure({"detail-type": "Step Functions Execution Status Change", "detail": detail}, context)
-    run = runs.get(RUN)
+    run = run_records.get(RUN)
     assert run is not None
     assert run.status == "failed"
     assert lock.holder() is None
@@ -136,8 +140,8 @@ def test_while_another_run_is_in_progress_it_waits(house: House, context: Lambda
 
 
 def test_what_it_made_is_gone(house: House, failed: dict[str, Any], context: LambdaContext) -> None:
-    key = layout.model_archive(RUN, layout.training_job("storyloom", RUN))
-    aws.s3().delete_object(Bucket=house.artifacts, Key=key)
+    key = s3_keys.model_archive(RUN, s3_keys.training_job("storyloom", RUN))
+    clients.s3().delete_object(Bucket=house.artifacts, Key=key)
     assert f"there is no s3://{house.artifacts}/{key}" in _start(context)["message"]
     assert lock.holder() is None
 
@@ -159,8 +163,8 @@ def test_a_run_that_failed_before_anything_was_paid_for(
 
 @pytest.mark.parametrize("status", ["succeeded", "stopped_early"])
 def test_only_what_failed_is_taken_up(house: House, context: LambdaContext, status: Any) -> None:
-    runs.create(RUN, "arn", "by hand")
-    runs.finish(RUN, status, "It ended.")
+    run_records.create(RUN, "arn", "by hand")
+    run_records.finish(RUN, status, "It ended.")
     assert f"did not fail: it ended as {status}" in _start(context)["message"]
     assert "There is no run" in start_run({"resume": "20260907-090000-ffff"}, context)["message"]
 
@@ -169,7 +173,7 @@ def test_a_training_that_was_cut_off_goes_on_under_a_new_name(
     house: House, failed: dict[str, Any], context: LambdaContext
 ) -> None:
     failed |= {"name": "Train", "at": "Preflight"}
-    aws.s3().put_object(Bucket=house.artifacts, Key=layout.examples(RUN, "train"), Body=b"{}")
+    clients.s3().put_object(Bucket=house.artifacts, Key=s3_keys.examples(RUN, "train"), Body=b"{}")
     assert _start(context)["started"]
     jobs = json.loads(_executions(house)[0]["input"])["assembled"]["jobs"]
     assert jobs["training_job_name"] == f"storyloom-train-{RUN}-2"
@@ -182,7 +186,7 @@ def test_a_version_that_failed_to_deploy_is_approved_again(
 ) -> None:
     versions.set_status("v1", "failed")
     failed |= {"name": "SmokeTest", "at": "Deploy", "kept": {"registered": {"version": "v1"}}}
-    runs.finish(RUN, "failed", "no")
+    run_records.finish(RUN, "failed", "no")
     assert _start(context)["started"]
     [execution] = _executions(house)
     event = {
@@ -191,7 +195,7 @@ def test_a_version_that_failed_to_deploy_is_approved_again(
         "execution_arn": execution["executionArn"],
         "state": "Deploy",
     }
-    runs.enter(RUN, "Deploy", version="v1")
+    run_records.enter(RUN, "Deploy", version="v1")
     resume(event, context)
     model = versions.get("v1")
     assert model is not None
@@ -201,12 +205,12 @@ def test_a_version_that_failed_to_deploy_is_approved_again(
 def test_the_message_says_the_command_and_the_quota(
     house: House, failed: dict[str, Any], context: LambdaContext, letters: Letters
 ) -> None:
-    runs.reopen(RUN, f"arn:aws:states:us-east-1:1:execution:m:{RUN}-2", "Evaluate", "again")
+    run_records.reopen(RUN, f"arn:aws:states:us-east-1:1:execution:m:{RUN}-2", "Evaluate", "again")
     told = record_failure({"run_id": RUN, "failure": QUOTA}, context)["message"]
     assert told.startswith("Evaluate failed: The account-level service limit")
     assert 'raise "ml.g6.xlarge for processing job usage" at https://console.aws.amazon.com/' in told
     assert told.endswith(f"To go on where it failed: storyloom start --from {RUN}")
-    run = runs.get(RUN)
+    run = run_records.get(RUN)
     assert run is not None
     assert (run.step, run.can_resume) == ("Evaluate", True)
     [letter] = letters()
@@ -254,7 +258,7 @@ def test_the_history_says_where_it_failed(
     house: House, monkeypatch: pytest.MonkeyPatch, walk: list[str], at: str | None
 ) -> None:
     given = {"run_id": RUN, "assembled": {"jobs": {}}, "deployment": {}, "failure": {}}
-    monkeypatch.setattr(aws, "stepfunctions", lambda: History([(name, given) for name in walk]))
+    monkeypatch.setattr(clients, "stepfunctions", lambda: History([(name, given) for name in walk]))
     found = resuming.failed_state("arn")
     assert (found and found.resumes_at) == at
     if found is not None:

@@ -4,8 +4,10 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
+from contracts import environment
 from keeper.handler import handler
-from shared import aws, endpoint, environment, hosting
+from shared.aws import clients
+from shared.hosting import endpoint, hosting_state
 from tests.unit.functions.conftest import House
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
@@ -117,7 +119,7 @@ def test_scaling_that_cannot_be_ended_does_not_keep_a_machine(
             raise refused
 
     with monkeypatch.context() as broken:
-        broken.setattr(aws, "application_autoscaling", Broken)
+        broken.setattr(clients, "application_autoscaling", Broken)
         with pytest.raises(ClientError):
             handler({"action": "sleep"}, context)
     assert sagemaker.endpoint is None
@@ -161,10 +163,10 @@ def test_an_alarm_that_rings_already_rings_for_what_is_replaced(
     errors, _ = environment.read(environment.Hosting).rollback_alarms
     _make_alarm(errors)
     for state in ("OK", "ALARM"):
-        aws.cloudwatch().set_alarm_state(AlarmName=errors, StateValue=state, StateReason="A test.")
+        clients.cloudwatch().set_alarm_state(AlarmName=errors, StateValue=state, StateReason="A test.")
     endpoint.converge(_candidate(live_v1), watched=True)
     assert "DeploymentConfig" not in sagemaker.updates[-1]
-    aws.cloudwatch().set_alarm_state(AlarmName=errors, StateValue="OK", StateReason="It is quiet again.")
+    clients.cloudwatch().set_alarm_state(AlarmName=errors, StateValue="OK", StateReason="It is quiet again.")
     sagemaker.in_service()
     endpoint.converge(live, watched=True)
     assert "DeploymentConfig" in sagemaker.updates[-1]
@@ -182,7 +184,7 @@ def test_a_rollback_says_which_alarm_rang(
         _make_alarm(alarm)
     if rings:
         for value in ("ALARM", "OK"):  # it is quiet again before anybody looks
-            aws.cloudwatch().set_alarm_state(AlarmName=errors, StateValue=value, StateReason="A test.")
+            clients.cloudwatch().set_alarm_state(AlarmName=errors, StateValue=value, StateReason="A test.")
     assert sagemaker.endpoint is not None
     sagemaker.endpoint.pop("wanted")
     sagemaker.in_service()
@@ -191,11 +193,11 @@ def test_a_rollback_says_which_alarm_rang(
     assert "put the configuration before it back" in progress.message
     assert (errors in progress.message) is rings
     assert latency not in progress.message
-    assert hosting.state().requested == candidate
+    assert hosting_state.state().requested == candidate
 
 
 def _make_alarm(name: str) -> None:
-    aws.cloudwatch().put_metric_alarm(
+    clients.cloudwatch().put_metric_alarm(
         AlarmName=name,
         Namespace="AWS/SageMaker",
         MetricName=f"Of-{name}",

@@ -6,7 +6,8 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from keeper.handler import handler as keeper
-from shared import clock, endpoint, hosting
+from shared import clock
+from shared.hosting import endpoint, hosting_state
 from tests.unit.functions.conftest import House
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
@@ -14,7 +15,7 @@ IDLE, AFTER = timedelta(minutes=15), timedelta(minutes=15)
 
 
 def _left() -> timedelta:
-    sleep_by = hosting.state().sleep_by
+    sleep_by = hosting_state.state().sleep_by
     assert sleep_by is not None
     return clock.instant(sleep_by) - clock.now()
 
@@ -28,16 +29,16 @@ def test_use_extends_the_deadline(house: House, awake_v1: StandIn, monkeypatch: 
     later = clock.now() + timedelta(minutes=10)
     monkeypatch.setattr(clock, "now", lambda: later)
     assert _left().total_seconds() == _about(IDLE + AFTER - timedelta(minutes=10))
-    assert hosting.touch()
+    assert hosting_state.touch()
     assert _left().total_seconds() == _about(IDLE + AFTER)
 
 
 def test_a_start_may_take_as_long_as_the_keeper_allows(house: House, live_v1: str) -> None:
     config = endpoint.ensure_config(live_v1, "ml.g6.xlarge")
-    assert hosting.claim_waking("v1", config)
-    assert _left().total_seconds() == _about(hosting.LONGEST_CHANGE + AFTER)
-    assert hosting.touch(at_once=True)
-    assert _left().total_seconds() == _about(hosting.LONGEST_CHANGE + AFTER), "waiting shortens nothing"
+    assert hosting_state.claim_waking("v1", config)
+    assert _left().total_seconds() == _about(hosting_state.LONGEST_CHANGE + AFTER)
+    assert hosting_state.touch(at_once=True)
+    assert _left().total_seconds() == _about(hosting_state.LONGEST_CHANGE + AFTER), "waiting shortens nothing"
 
 
 def test_the_keeper_acts_before_the_guard(
@@ -46,7 +47,7 @@ def test_the_keeper_acts_before_the_guard(
     now = clock.now()
     monkeypatch.setattr(clock, "now", lambda: now + IDLE + timedelta(minutes=10))
     keeper({"action": "tick"}, context)
-    assert hosting.state().status == "asleep"
+    assert hosting_state.state().status == "asleep"
     assert awake_v1.endpoint is None or awake_v1.endpoint["EndpointStatus"] == "Deleting"
     assert _left() > timedelta(0), "the guard has yet to act, if the deletion came to nothing"
 
@@ -54,8 +55,8 @@ def test_the_keeper_acts_before_the_guard(
 def test_without_an_endpoint_the_guard_has_nothing_to_do(
     house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
 ) -> None:
-    hosting.claim_waking("v1", endpoint.ensure_config(live_v1, "ml.g6.xlarge"))
-    assert hosting.mark_asleep(hosting.state(), "Put to sleep by hand.")
-    assert hosting.state().sleep_by is not None
+    hosting_state.claim_waking("v1", endpoint.ensure_config(live_v1, "ml.g6.xlarge"))
+    assert hosting_state.mark_asleep(hosting_state.state(), "Put to sleep by hand.")
+    assert hosting_state.state().sleep_by is not None
     keeper({"action": "tick"}, context)
-    assert hosting.state().sleep_by is None
+    assert hosting_state.state().sleep_by is None

@@ -10,25 +10,21 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 from fastapi.testclient import TestClient
 
-from chat_api import limits, waking
 from chat_api.app import app
+from chat_api.dependencies import limits
+from chat_api.services import waking
 from keeper.handler import handler as keeper
 from reserve.handler import handler as reserve
-from shared import (
-    approvals,
-    attempts,
-    aws,
-    clock,
-    hosting,
-    ledger,
-    lock,
-    run_costs,
-    runs,
-    table,
-    transforms,
-    usage,
-    versions,
-)
+from shared import clock
+from shared.answers import usage
+from shared.aws import clients
+from shared.batch_inference import batch_records
+from shared.hosting import hosting_state
+from shared.models import versions
+from shared.recovery import attempts
+from shared.runs import approvals, lock, run_records
+from shared.spending import ledger, run_costs
+from shared.table import table
 from start_run import resuming
 from tests.unit.functions.conftest import House, Letters, asked_by
 from tests.unit.functions.sagemaker_stand_in import StandIn
@@ -94,11 +90,11 @@ def test_an_awake_model_still_answers_beyond_the_limit(
 def test_starting_a_run_is_refused_beyond_the_limit(api: TestClient, spent: None, house: House) -> None:
     _refused(api.post("/api/runs"))
     assert lock.holder() is None
-    runs.create(RUN, "arn", "stories arrived")
-    runs.wait(RUN, "AwaitApproval", "Waits.", "2026-12-01T00:00:00.000Z")
+    run_records.create(RUN, "arn", "stories arrived")
+    run_records.wait(RUN, "AwaitApproval", "Waits.", "2026-12-01T00:00:00.000Z")
     _refused(api.post(f"/api/runs/{RUN}/approve"))
     assert approvals.get(RUN) is None
-    found = aws.stepfunctions().list_executions(stateMachineArn=house.state_machine_arn)["executions"]
+    found = clients.stepfunctions().list_executions(stateMachineArn=house.state_machine_arn)["executions"]
     assert found == []
 
 
@@ -114,13 +110,15 @@ def test_deploying_a_version_is_refused_beyond_the_limit(
 
 
 def test_starting_a_batch_is_refused_beyond_the_limit(api: TestClient, spent: None) -> None:
-    batch = transforms.create(owner="u1", created_by="u1", name="p", model="base", max_tokens=9, instance=G6)
-    transforms.move(batch.batch_id, "checked", {"uploading"}, cost_at_most_usd=1.0, answer_tokens=100)
+    batch = batch_records.create(
+        owner="u1", created_by="u1", name="p", model="base", max_tokens=9, instance=G6
+    )
+    batch_records.move(batch.batch_id, "checked", {"uploading"}, cost_at_most_usd=1.0, answer_tokens=100)
     _refused(api.post(f"/api/batches/{batch.batch_id}/start"))
-    found = transforms.get(batch.batch_id)
+    found = batch_records.get(batch.batch_id)
     assert found is not None
     assert found.status == "checked"
-    assert transforms.going() == []
+    assert batch_records.going() == []
 
 
 @pytest.mark.parametrize(
@@ -129,15 +127,15 @@ def test_starting_a_batch_is_refused_beyond_the_limit(api: TestClient, spent: No
 def test_resuming_a_run_is_refused_beyond_the_limit(
     api: TestClient, spent: None, monkeypatch: pytest.MonkeyPatch, state: str, needs: str
 ) -> None:
-    runs.create(RUN, "arn", "stories arrived")
-    runs.finish(RUN, "failed", "It failed.")
+    run_records.create(RUN, "arn", "stories arrived")
+    run_records.finish(RUN, "failed", "It failed.")
     data = {"assembled": {"jobs": _jobs(), "estimate": {"training_minutes": 6}}}
     planned = resuming.Resumption(f"{RUN}-2", state, data, {})
     monkeypatch.setattr(resuming, "plan", lambda _: planned)
     error = _refused(api.post(f"/api/runs/{RUN}/resume"))
     assert error["message"].startswith(needs)
     assert lock.holder() is None
-    run = runs.get(RUN)
+    run = run_records.get(RUN)
     assert run is not None
     assert run.status == "failed"
 
@@ -148,19 +146,21 @@ def test_waking_is_refused_without_daily_tokens_left(api: TestClient, woken: lis
         answer = api.post("/api/wake")
         assert (answer.status_code, answer.json()["error"]["type"]) == (429, "daily_budget_spent")
     assert woken == []
-    assert hosting.state().status == "asleep"
+    assert hosting_state.state().status == "asleep"
 
 
 def test_a_batch_counts_in_the_daily_tokens_of_its_starter(
     api: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chat_api.transforms._call_start_transform", lambda _: None)
+    monkeypatch.setattr("chat_api.routes.batches._call_start_transform", lambda _: None)
     ids = []
     for _ in range(2):
-        batch = transforms.create(
+        batch = batch_records.create(
             owner="u1", created_by="u1", name="p", model="base", max_tokens=9, instance=G6
         )
-        transforms.move(batch.batch_id, "checked", {"uploading"}, cost_at_most_usd=1.0, answer_tokens=200_000)
+        batch_records.move(
+            batch.batch_id, "checked", {"uploading"}, cost_at_most_usd=1.0, answer_tokens=200_000
+        )
         ids.append(batch.batch_id)
     assert api.post(f"/api/batches/{ids[0]}/start").status_code == 202
     assert usage.today("u1").tokens == 200_000
@@ -232,7 +232,7 @@ def test_a_run_reserves_its_training_and_its_evaluation(
     house: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STORYLOOM_MAX_TRAINING_MINUTES", "240")
-    runs.create(RUN, "arn", "stories arrived")
+    run_records.create(RUN, "arn", "stories arrived")
     jobs = reserve(_event(), context)
     assert jobs["reserved"]
     assert jobs["stopping_condition"] == {
@@ -251,7 +251,7 @@ def test_a_training_is_shortened_to_what_is_affordable(
 ) -> None:
     monkeypatch.setenv("STORYLOOM_MAX_TRAINING_MINUTES", "240")
     monkeypatch.setenv("STORYLOOM_MONTHLY_LIMIT_USD", "5")
-    runs.create(RUN, "arn", "stories arrived")
+    run_records.create(RUN, "arn", "stories arrived")
     jobs = reserve(_event(), context)
     assert jobs["reserved"]
     seconds = jobs["stopping_condition"]["MaxRuntimeInSeconds"]
@@ -276,7 +276,7 @@ def test_a_searchs_budget_is_at_most_what_the_month_has_left(
 
 
 def test_an_unaffordable_run_ends_with_the_reason(house: House, spent: None, context: LambdaContext) -> None:
-    runs.create(RUN, "arn", "stories arrived")
+    run_records.create(RUN, "arn", "stories arrived")
     jobs = reserve(_event(), context)
     assert not jobs["reserved"]
     for words in ("nothing was spent on a GPU", "$0.10 is left", "monthly_limit_usd"):
@@ -288,7 +288,7 @@ def test_an_unaffordable_run_ends_with_the_reason(house: House, spent: None, con
 def test_the_keeper_settles_ended_jobs_as_sagemaker_bills_them(
     house: House, context: LambdaContext, sagemaker: StandIn
 ) -> None:
-    runs.create(RUN, "arn", "stories arrived")
+    run_records.create(RUN, "arn", "stories arrived")
     jobs = reserve(_event(), context)
     now, name = time.time(), jobs["training_job_name"]
     machines = {"InstanceType": G6, "InstanceCount": 2, "VolumeSizeInGB": 1}
@@ -321,12 +321,12 @@ def test_the_keeper_settles_ended_jobs_as_sagemaker_bills_them(
 def test_a_reservation_without_a_job_is_released_when_its_run_ends(
     house: House, context: LambdaContext, sagemaker: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.settling._STARTING", timedelta(0))
-    runs.create(RUN, "arn", "stories arrived")
+    monkeypatch.setattr("shared.settlement._STARTING", timedelta(0))
+    run_records.create(RUN, "arn", "stories arrived")
     reserve(_event(), context)
     keeper(TICK, context)
     assert len(ledger.open_reservations()) == 2, "the run goes on"
-    runs.finish(RUN, "failed", "It failed.")
+    run_records.finish(RUN, "failed", "It failed.")
     keeper(TICK, context)
     assert ledger.open_reservations() == []
     assert ledger.month().entries == []
@@ -350,11 +350,11 @@ def test_a_job_without_a_reservation_is_found_and_counted(
 def test_an_unaffordable_model_is_put_to_sleep_with_the_reason(
     house: House, awake_v1: StandIn, context: LambdaContext, spent: None
 ) -> None:
-    hosting.touch(at_once=True)
+    hosting_state.touch(at_once=True)
     # The first gives back what the start did not need.
     keeper(TICK, context)
     keeper(TICK, context)
-    state = hosting.state()
+    state = hosting_state.state()
     assert state.status == "asleep"
     assert "limit of $5.00" in (state.message or "")
     assert awake_v1.endpoint is None
@@ -369,15 +369,17 @@ def test_the_owner_is_notified_once_a_month_that_the_limit_put_the_model_to_slee
         _refused(api.post("/api/wake"))
     (letter,) = letters()
     assert letter["Subject"] == "Storyloom: the model sleeps because of the month's limit"
-    message = hosting.state().message
+    message = hosting_state.state().message
     assert message and message in letter["Message"], "the words of the page"
 
 
 def test_the_owner_is_notified_of_refusals_once_a_month_and_kind(
     api: TestClient, spent: None, letters: Letters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batch = transforms.create(owner="u1", created_by="u1", name="p", model="base", max_tokens=9, instance=G6)
-    transforms.move(batch.batch_id, "checked", {"uploading"}, cost_at_most_usd=1.0, answer_tokens=100)
+    batch = batch_records.create(
+        owner="u1", created_by="u1", name="p", model="base", max_tokens=9, instance=G6
+    )
+    batch_records.move(batch.batch_id, "checked", {"uploading"}, cost_at_most_usd=1.0, answer_tokens=100)
     asked = {"run": "/api/runs", "batch": f"/api/batches/{batch.batch_id}/start", "model": "/api/wake"}
     for _ in range(2):
         refusals = {what: _refused(api.post(route)) for what, route in asked.items()}
@@ -386,9 +388,9 @@ def test_the_owner_is_notified_of_refusals_once_a_month_and_kind(
     for what, error in refusals.items():
         assert told[what].startswith(f"{error['message']} {error['cure']}")
     monkeypatch.setattr(
-        "chat_api.control.ask_for_run", lambda _: {"code": "x", "message": "No.", "cure": "Wait."}
+        "chat_api.routes.control.ask_for_run", lambda _: {"code": "x", "message": "No.", "cure": "Wait."}
     )
-    runs.create(RUN, "arn", "stories arrived")
+    run_records.create(RUN, "arn", "stories arrived")
     assert api.post(f"/api/runs/{RUN}/resume").status_code == 402
     assert letters() == [], "a run that is resumed is of the same kind"
     next_month = clock.now() + timedelta(days=31)
@@ -414,7 +416,7 @@ def test_a_table_that_fails_keeps_the_refusal(
     def fail(*_: Any, **__: Any) -> bool:
         raise ClientError({"Error": {"Code": "InternalServerError"}}, "UpdateItem")
 
-    monkeypatch.setattr("shared.limit_letters.table.update", fail)
+    monkeypatch.setattr("shared.notifications.limit_letters.table.update", fail)
     _refused(api.post("/api/runs"))
     monkeypatch.undo()
     assert letters() == []
@@ -422,7 +424,7 @@ def test_a_table_that_fails_keeps_the_refusal(
 
 def test_the_status_is_fast_with_four_thousand_batches(api: TestClient, house: House) -> None:
     read: list[int] = []
-    events = aws.dynamodb().meta.events
+    events = clients.dynamodb().meta.events
     events.register("after-call.dynamodb", lambda http_response, **_: read.append(len(http_response.content)))
 
     def look() -> tuple[int, int, float]:
@@ -443,7 +445,9 @@ def test_the_status_is_fast_with_four_thousand_batches(api: TestClient, house: H
 
 
 def _many_batches(house: House, count: int) -> None:
-    made = transforms.create(owner="u1", created_by="u1", name="p", model="base", max_tokens=9, instance=G6)
+    made = batch_records.create(
+        owner="u1", created_by="u1", name="p", model="base", max_tokens=9, instance=G6
+    )
     item = table.get("BATCHES", made.batch_id)
     assert item is not None
     puts = []
@@ -453,4 +457,4 @@ def _many_batches(house: House, count: int) -> None:
         puts += [record, {"pk": "BATCHES#u1", "sk": batch_id}]
     for start in range(0, len(puts), 25):
         requests: Any = [{"PutRequest": {"Item": put}} for put in puts[start : start + 25]]
-        aws.dynamodb().batch_write_item(RequestItems={house.table: requests})
+        clients.dynamodb().batch_write_item(RequestItems={house.table: requests})

@@ -10,8 +10,10 @@ from announce.handler import handler as announce
 from assemble import handler as assemble
 from assemble.remembered import LedgerUnreadableError
 from begin.handler import latest_versions
+from contracts import s3_keys
 from read_stories import handler as read_stories
-from shared import aws, layout, runs
+from shared.aws import clients
+from shared.runs import run_records
 from tests.unit.functions.conftest import House
 from tests.unit.stories.material import prose
 
@@ -28,22 +30,22 @@ def settings(settings: House, monkeypatch: pytest.MonkeyPatch) -> House:
 def _drop(house: House, letters: str) -> None:
     for letter in letters:
         body = prose(ord(letter), 240).encode()
-        aws.s3().put_object(Bucket=house.stories, Key=f"tale of {letter}.txt", Body=body)
+        clients.s3().put_object(Bucket=house.stories, Key=f"tale of {letter}.txt", Body=body)
 
 
 def _run(house: House, context: LambdaContext, run_id: str) -> dict[str, Any]:
     items = list(latest_versions(house.stories))
-    runs.create(run_id, "arn:aws:states:::execution", "test")
+    run_records.create(run_id, "arn:aws:states:::execution", "test")
     read_stories.handler({"run_id": run_id, "files": items}, context)
     return assemble.handler({"run_id": run_id, "begun": {"files": len(items), "live": None}}, context)
 
 
 def _object(house: House, key: str) -> bytes:
-    return aws.s3().get_object(Bucket=house.artifacts, Key=key)["Body"].read()
+    return clients.s3().get_object(Bucket=house.artifacts, Key=key)["Body"].read()
 
 
 def _dataset(house: House, run_id: str) -> dict[str, bytes]:
-    return {part: _object(house, layout.examples(run_id, part)) for part in ("train", "validation", "test")}
+    return {part: _object(house, s3_keys.examples(run_id, part)) for part in ("train", "validation", "test")}
 
 
 def _sides(dataset: dict[str, bytes]) -> dict[str, str]:
@@ -63,7 +65,7 @@ def test_a_run_starts_from_the_ledger_of_the_last(settings: House, context: Lamb
     assert len(after) == 20
     _run(settings, context, THIRD)
     assert _dataset(settings, THIRD) == _dataset(settings, SECOND)
-    assert _object(settings, layout.LEDGER) == _object(settings, layout.ledger_used(THIRD))
+    assert _object(settings, s3_keys.LEDGER) == _object(settings, s3_keys.ledger_used(THIRD))
 
 
 def test_a_retried_function_makes_the_same_dataset(settings: House, context: LambdaContext) -> None:
@@ -71,15 +73,15 @@ def test_a_retried_function_makes_the_same_dataset(settings: House, context: Lam
     _run(settings, context, FIRST)
     _drop(settings, "ijkl")
     _run(settings, context, SECOND)
-    first, used = _dataset(settings, SECOND), _object(settings, layout.ledger_used(SECOND))
-    assert used != _object(settings, layout.LEDGER)
+    first, used = _dataset(settings, SECOND), _object(settings, s3_keys.ledger_used(SECOND))
+    assert used != _object(settings, s3_keys.LEDGER)
     assemble.handler({"run_id": SECOND, "begun": {"files": 12, "live": None}}, context)
     assert _dataset(settings, SECOND) == first
-    assert _object(settings, layout.ledger_used(SECOND)) == used
+    assert _object(settings, s3_keys.ledger_used(SECOND)) == used
 
 
 def test_a_ledger_changed_by_hand_is_named(settings: House, context: LambdaContext) -> None:
-    aws.s3().put_object(Bucket=settings.artifacts, Key=layout.LEDGER, Body=b'{"format": 9}')
+    clients.s3().put_object(Bucket=settings.artifacts, Key=s3_keys.LEDGER, Body=b'{"format": 9}')
     _drop(settings, "ab")
     with pytest.raises(LedgerUnreadableError, match=r"split/ledger\.json.*delete it"):
         _run(settings, context, FIRST)
@@ -99,12 +101,12 @@ def test_unchanged_stories_are_not_trained_on_twice(settings: House, context: La
         "storyloom start --again",
     ):
         assert words in told["message"]
-    third = runs.get(THIRD)
+    third = run_records.get(THIRD)
     assert third is not None and third.unchanged
     files = len(list(latest_versions(settings.stories)))
     begun = {"files": files, "live": None, "again": True}
     assert assemble.handler({"run_id": THIRD, "begun": begun}, context)["enough"]
-    third = runs.get(THIRD)
+    third = run_records.get(THIRD)
     assert third is not None and not third.unchanged
     _drop(settings, "i")
     assert _run(settings, context, "20260901-120003-abcd")["enough"]

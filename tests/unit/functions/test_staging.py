@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from shared import aws, clock, layout, runs
+from contracts import s3_keys
+from shared import clock
+from shared.aws import clients
+from shared.runs import run_records
 from stage_base_model import progress, resumable_upload, retrying
 from stage_base_model.architectures import UnservedModelError
 from stage_base_model.digests import ContentHash
@@ -43,8 +46,8 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def _staged(house: House) -> dict[str, Any]:
-    key = layout.staged_marker("smollm2-135m", "r1")
-    body = aws.s3().get_object(Bucket=house.artifacts, Key=key)["Body"].read()
+    key = s3_keys.staged_marker("smollm2-135m", "r1")
+    body = clients.s3().get_object(Bucket=house.artifacts, Key=key)["Body"].read()
     parsed: dict[str, Any] = json.loads(body)
     return parsed
 
@@ -61,22 +64,22 @@ def test_only_the_needed_files_are_staged_and_listed_with_their_hashes(
     assert (staged["architecture"], staged["hosting"]) == ("LlamaForCausalLM", "adapters")
     assert set(staged["files"]) == NEEDED
     for name, facts in staged["files"].items():
-        key = layout.base_model("smollm2-135m", "r1") + name
-        stored = aws.s3().get_object(Bucket=house.artifacts, Key=key)
+        key = s3_keys.base_model("smollm2-135m", "r1") + name
+        stored = clients.s3().get_object(Bucket=house.artifacts, Key=key)
         assert stored["Body"].read() == FILES[name]
         assert facts == {
             "bytes": len(FILES[name]),
             "sha256": hashlib.sha256(FILES[name]).hexdigest(),
             "etag": stored["ETag"],
         }
-    run = runs.get("r")
+    run = run_records.get("r")
     assert run is not None
     assert run.step == "Train"
 
 
 def test_a_staged_model_is_not_asked_for_again(house: House, hub: SmallHub, context: LambdaContext) -> None:
-    key = layout.staged_marker("smollm2-135m", "r1")
-    aws.s3().put_object(Bucket=house.artifacts, Key=key, Body=b'{"hosting": "adapters"}')
+    key = s3_keys.staged_marker("smollm2-135m", "r1")
+    clients.s3().put_object(Bucket=house.artifacts, Key=key, Body=b'{"hosting": "adapters"}')
     assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
     assert hub.asked == []
 
@@ -110,27 +113,27 @@ def test_what_could_not_be_hosted_is_refused_before_anything_large_is_copied(
     with pytest.raises(UnservedModelError, match=named):
         handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)
     assert not any("safetensors" in path for path in hub.asked)
-    assert "Contents" not in aws.s3().list_objects_v2(Bucket=house.artifacts, Prefix="base-models/")
+    assert "Contents" not in clients.s3().list_objects_v2(Bucket=house.artifacts, Prefix="base-models/")
 
 
 def test_a_model_that_was_staged_before_this_was_asked_is_looked_at_too(
     house: House, hub: SmallHub, context: LambdaContext
 ) -> None:
-    prefix = layout.base_model("smollm2-135m", "r1")
-    aws.s3().put_object(Bucket=house.artifacts, Key=f"{prefix}staged.json", Body=b'{"files": {"a": {}}}')
-    aws.s3().put_object(Bucket=house.artifacts, Key=f"{prefix}a", Body=b"")
+    prefix = s3_keys.base_model("smollm2-135m", "r1")
+    clients.s3().put_object(Bucket=house.artifacts, Key=f"{prefix}staged.json", Body=b'{"files": {"a": {}}}')
+    clients.s3().put_object(Bucket=house.artifacts, Key=f"{prefix}a", Body=b"")
     with pytest.raises(UnservedModelError, match=r"has no config\.json"):
         handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)
     config = b'{"architectures": ["GPT2LMHeadModel"]}'
-    aws.s3().put_object(Bucket=house.artifacts, Key=f"{prefix}config.json", Body=config)
+    clients.s3().put_object(Bucket=house.artifacts, Key=f"{prefix}config.json", Body=config)
     assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
     assert (_staged(house)["hosting"], set(_staged(house)["files"])) == ("merged", {"a"})
     assert hub.asked == []
 
 
 def _names(house: House) -> set[str]:
-    prefix = layout.base_model("smollm2-135m", "r1")
-    listed = aws.s3().list_objects_v2(Bucket=house.artifacts, Prefix=prefix).get("Contents", [])
+    prefix = s3_keys.base_model("smollm2-135m", "r1")
+    listed = clients.s3().list_objects_v2(Bucket=house.artifacts, Prefix=prefix).get("Contents", [])
     return {entry["Key"].removeprefix(prefix) for entry in listed}
 
 
@@ -169,8 +172,8 @@ def test_it_goes_on_in_the_next_call_when_the_time_is_up(
 
 
 def _body(house: House) -> bytes:
-    key = layout.base_model("smollm2-135m", "r1") + SHARD
-    return aws.s3().get_object(Bucket=house.artifacts, Key=key)["Body"].read()
+    key = s3_keys.base_model("smollm2-135m", "r1") + SHARD
+    return clients.s3().get_object(Bucket=house.artifacts, Key=key)["Body"].read()
 
 
 @pytest.mark.aws_fact
@@ -285,8 +288,8 @@ def test_an_upload_that_s3_has_forgotten_is_begun_anew(
     assert not handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
     partial = progress.read().partial
     assert partial is not None
-    key = layout.base_model("smollm2-135m", "r1") + SHARD
-    aws.s3().abort_multipart_upload(Bucket=house.artifacts, Key=key, UploadId=partial.upload_id)
+    key = s3_keys.base_model("smollm2-135m", "r1") + SHARD
+    clients.s3().abort_multipart_upload(Bucket=house.artifacts, Key=key, UploadId=partial.upload_id)
     assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
     assert _body(house) == FILES[SHARD]
 
@@ -329,7 +332,7 @@ def test_a_gated_model_says_what_to_do(
 def test_the_token_comes_from_secrets_manager(
     house: House, hub: SmallHub, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    aws.secretsmanager().create_secret(Name=house.table, SecretString="hf_secret\n")
+    clients.secretsmanager().create_secret(Name=house.table, SecretString="hf_secret\n")
     monkeypatch.setenv("STORYLOOM_HUGGINGFACE_TOKEN_SECRET", house.table)
     handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)
     assert hub.tokens == {"Bearer hf_secret"}
@@ -352,10 +355,10 @@ def test_an_object_of_the_right_size_and_another_content_is_copied_again(
     house: House, hub: SmallHub, context: LambdaContext, name: str
 ) -> None:
     """Of a small file the hub has git's hash, of a large one sha256."""
-    key = layout.base_model("smollm2-135m", "r1") + name
-    aws.s3().put_object(Bucket=house.artifacts, Key=key, Body=b"x" * len(FILES[name]))
+    key = s3_keys.base_model("smollm2-135m", "r1") + name
+    clients.s3().put_object(Bucket=house.artifacts, Key=key, Body=b"x" * len(FILES[name]))
     assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
-    assert aws.s3().get_object(Bucket=house.artifacts, Key=key)["Body"].read() == FILES[name]
+    assert clients.s3().get_object(Bucket=house.artifacts, Key=key)["Body"].read() == FILES[name]
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", SHARD])
@@ -363,15 +366,15 @@ def test_an_object_of_the_right_size_and_another_content_is_copied_again(
 def test_a_staged_model_that_was_changed_since_is_mended_before_it_is_used(
     house: House, hub: SmallHub, context: LambdaContext, name: str, body: bytes | None
 ) -> None:
-    key = layout.base_model("smollm2-135m", "r1") + name
+    key = s3_keys.base_model("smollm2-135m", "r1") + name
     assert handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
     if body is None:
-        aws.s3().delete_object(Bucket=house.artifacts, Key=key)
+        clients.s3().delete_object(Bucket=house.artifacts, Key=key)
     else:
-        aws.s3().put_object(Bucket=house.artifacts, Key=key, Body=body * len(FILES[name]))
+        clients.s3().put_object(Bucket=house.artifacts, Key=key, Body=body * len(FILES[name]))
     hub.asked.clear()
     assert handler({"training_job": "storyloom-train-x", "run_id": "r2"}, context)["done"]
-    assert aws.s3().get_object(Bucket=house.artifacts, Key=key)["Body"].read() == FILES[name]
+    assert clients.s3().get_object(Bucket=house.artifacts, Key=key)["Body"].read() == FILES[name]
     assert {path.rpartition("/")[2] for path in hub.asked if "/resolve/" in path} <= {name, "config.json"}
     hub.asked.clear()
     assert handler({"training_job": "storyloom-train-x", "run_id": "r3"}, context)["done"]
@@ -386,12 +389,12 @@ def test_a_list_without_etags_is_compared_by_content_once(
     listed = _staged(house)
     for facts in listed["files"].values():
         del facts["etag"]
-    marker = layout.staged_marker("smollm2-135m", "r1")
-    aws.s3().put_object(Bucket=house.artifacts, Key=marker, Body=json.dumps(listed).encode())
-    key = layout.base_model("smollm2-135m", "r1") + SHARD
-    aws.s3().put_object(Bucket=house.artifacts, Key=key, Body=b"x" * len(FILES[SHARD]))
+    marker = s3_keys.staged_marker("smollm2-135m", "r1")
+    clients.s3().put_object(Bucket=house.artifacts, Key=marker, Body=json.dumps(listed).encode())
+    key = s3_keys.base_model("smollm2-135m", "r1") + SHARD
+    clients.s3().put_object(Bucket=house.artifacts, Key=key, Body=b"x" * len(FILES[SHARD]))
     assert handler({"training_job": "storyloom-train-x", "run_id": "r2"}, context)["done"]
-    assert aws.s3().get_object(Bucket=house.artifacts, Key=key)["Body"].read() == FILES[SHARD]
+    assert clients.s3().get_object(Bucket=house.artifacts, Key=key)["Body"].read() == FILES[SHARD]
     assert all(facts["etag"] for facts in _staged(house)["files"].values())
 
 

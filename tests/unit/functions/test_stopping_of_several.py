@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from chat_api import upstream
+from chat_api.services import upstream
 from deploy.name_adapter import Message, NameAdapter, Receive, Send
 from tests.unit.coroutines import outcome
 from tests.unit.functions.conftest import House

@@ -11,9 +11,12 @@ from botocore.exceptions import ClientError, ResponseStreamingError
 from assemble.reading import RunStories
 from begin.handler import handler as begin
 from begin.handler import latest_versions
+from contracts import s3_keys
 from read_stories import cache, fetching
 from read_stories import handler as read_stories
-from shared import aws, clock, layout, lock
+from shared import clock
+from shared.aws import clients
+from shared.runs import lock
 from stories.reading.sandbox import DeadlineExceededError, ReadingProcess
 from stories.records import Reject, Source
 from tests.unit.functions.conftest import House
@@ -30,23 +33,23 @@ FILES = {
 
 def _drop(house: House, files: dict[str, bytes]) -> None:
     for key, content in files.items():
-        aws.s3().put_object(Bucket=house.stories, Key=key, Body=content)
+        clients.s3().put_object(Bucket=house.stories, Key=key, Body=content)
 
 
 def _read(house: House, context: LambdaContext, run_id: str = FIRST) -> tuple[dict[str, int], list[Any]]:
     """Read all files as one batch; returns the counts and the lines, without the tally."""
     items = list(latest_versions(house.stories))
     answer = read_stories.handler({"run_id": run_id, "files": items}, context)
-    found = aws.s3().list_objects_v2(Bucket=house.artifacts, Prefix=layout.read_prefix(run_id))
+    found = clients.s3().list_objects_v2(Bucket=house.artifacts, Prefix=s3_keys.read_prefix(run_id))
     key = found["Contents"][0]["Key"]
-    lines = aws.s3().get_object(Bucket=house.artifacts, Key=key)["Body"].read().splitlines()
+    lines = clients.s3().get_object(Bucket=house.artifacts, Key=key)["Body"].read().splitlines()
     *stories, tally = [json.loads(line) for line in lines]
     assert tally == {"kind": "tally", "files": len(items), "from_cache": answer["from_cache"]}
     return answer, stories
 
 
 def _cached(house: House) -> list[str]:
-    found = aws.s3().list_objects_v2(Bucket=house.artifacts, Prefix=layout.CACHED_STORIES)
+    found = clients.s3().list_objects_v2(Bucket=house.artifacts, Prefix=s3_keys.CACHED_STORIES)
     return [item["Key"] for item in found.get("Contents", [])]
 
 
@@ -133,11 +136,11 @@ def test_a_deleted_story_leaves_no_text_behind(house: House, context: LambdaCont
     _begin(context, FIRST)
     _read(house, context)
     assert len(_cached(house)) == 4
-    aws.s3().delete_object(Bucket=house.stories, Key="tales/one.txt")
+    clients.s3().delete_object(Bucket=house.stories, Key="tales/one.txt")
     _drop(house, {"tales/two.md": prose(8).encode()})
     _begin(context, SECOND)
     left = b"".join(
-        aws.s3().get_object(Bucket=house.artifacts, Key=key)["Body"].read() for key in _cached(house)
+        clients.s3().get_object(Bucket=house.artifacts, Key=key)["Body"].read() for key in _cached(house)
     )
     assert len(_cached(house)) == 2
     assert b"more.zip" in left
@@ -193,7 +196,7 @@ def test_files_that_together_take_longer_than_the_function_are_read_in_several_c
     process = _SlowProcess()
     monkeypatch.setattr(read_stories, "_process", process)
     assert read_stories.handler(event, context) == {"finished": False}
-    found = aws.s3().list_objects_v2(Bucket=house.artifacts, Prefix=layout.read_prefix(FIRST))
+    found = clients.s3().list_objects_v2(Bucket=house.artifacts, Prefix=s3_keys.read_prefix(FIRST))
     assert "Contents" not in found
     answer, _ = _read(house, context)
     assert answer == {"records": 0, "rejects": 3, "from_cache": 1, "finished": True}

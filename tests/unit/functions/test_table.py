@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from shared import aws, table
+from shared.aws import clients
+from shared.table import table
 from tests.unit.functions.conftest import House
 
 
@@ -22,7 +23,7 @@ def test_items_read_together_come_in_the_order_that_was_asked(house: House) -> N
 def test_what_dynamodb_had_no_room_for_is_asked_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     table.put("POINTERS", "LIVE", {"version": "v1"})
     table.put("HOSTING", "STATE", {"status": "awake"})
-    whole: Any = aws.dynamodb().batch_get_item
+    whole: Any = clients.dynamodb().batch_get_item
     calls: list[int] = []
 
     def one_at_a_time(RequestItems: dict[str, Any]) -> dict[str, Any]:  # noqa: N803 - boto3 names it so
@@ -32,7 +33,7 @@ def test_what_dynamodb_had_no_room_for_is_asked_again(house: House, monkeypatch:
         answer = whole(RequestItems={name: {**asked, "Keys": [first]}})
         return {**answer, "UnprocessedKeys": {name: {**asked, "Keys": rest}} if rest else {}}
 
-    monkeypatch.setattr(aws.dynamodb(), "batch_get_item", one_at_a_time)
+    monkeypatch.setattr(clients.dynamodb(), "batch_get_item", one_at_a_time)
     state, live = table.get_all([("HOSTING", "STATE"), ("POINTERS", "LIVE")])
     assert (state is not None, live is not None, calls) == (True, True, [2, 1])
 
@@ -41,7 +42,7 @@ def test_what_dynamodb_had_no_room_for_is_asked_again(house: House, monkeypatch:
 def test_a_transaction_that_met_another_is_tried_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
     monkeypatch.setattr(table, "_sleep", waits.append)
-    client = aws.dynamodb()
+    client = clients.dynamodb()
     real, reasons = client.transact_write_items, ["TransactionConflict", "TransactionConflict"]
 
     def meet(**fields: Any) -> Any:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from shared import endpoint, tags
+from shared.aws import tags
+from shared.hosting import endpoint
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
 FUNCTIONS = Path(__file__).resolve().parents[3] / "lambda"

@@ -14,10 +14,15 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from fastapi.testclient import TestClient
 
-from chat_api import costs
 from chat_api.app import app
+from chat_api.services import costs
+from contracts import environment, s3_keys
 from keeper.handler import handler as keeper
-from shared import aws, clock, environment, layout, ledger, table, transform_jobs, transforms
+from shared import clock
+from shared.aws import clients
+from shared.batch_inference import batch_records, transform_jobs
+from shared.spending import ledger
+from shared.table import table
 from start_transform import archive
 from start_transform.handler import handler as start_transform
 from tests.unit.functions.conftest import House, asked_by
@@ -51,7 +56,7 @@ class _Worker:
 @pytest.fixture
 def worker(house: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch) -> _Worker:
     worker = _Worker(context)
-    monkeypatch.setattr(aws, "lambdas", lambda: worker)
+    monkeypatch.setattr(clients, "lambdas", lambda: worker)
     return worker
 
 
@@ -63,7 +68,7 @@ def api(house: House, worker: _Worker, live_v1: str) -> Iterator[TestClient]:
         ("base/model.safetensors", 3_000_000),
         ("adapters/v1/a.json", 0),
     ):
-        aws.s3().put_object(Bucket=house.artifacts, Key=layout.hosting("v1") + name, Body=b"w" * size)
+        clients.s3().put_object(Bucket=house.artifacts, Key=s3_keys.hosting("v1") + name, Body=b"w" * size)
     with TestClient(app, headers=asked_by()) as client:
         yield client
 
@@ -88,7 +93,7 @@ def _started(api: TestClient, worker: _Worker, content: bytes = SENT) -> str:
 
 
 def _check_id(batch_id: str) -> str:
-    batch = transforms.get(batch_id)
+    batch = batch_records.get(batch_id)
     assert batch is not None
     return batch.check_id
 
@@ -103,9 +108,9 @@ def _answer(house: House, batch_id: str, number: int, texts: list[str]) -> None:
         {"id": "cmpl-1", "choices": [{"text": text}], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}
         for text in texts
     ]
-    aws.s3().put_object(
+    clients.s3().put_object(
         Bucket=house.artifacts,
-        Key=f"{layout.answers(batch_id, _check_id(batch_id))}{number:05}.jsonl.out",
+        Key=f"{s3_keys.answers(batch_id, _check_id(batch_id))}{number:05}.jsonl.out",
         Body="".join(f"{json.dumps(answer)}\n" for answer in answers).encode(),
     )
 
@@ -151,14 +156,16 @@ def test_a_batch_from_its_file_to_its_answers(
     shown = api.get(f"/api/batches/{batch_id}").json()
     assert (shown["status"], shown["answered"]) == ("completed", 40)
     assert shown["cost_usd"] == pytest.approx(1.13 / 60, abs=0.005)
-    assert transforms.going() == []
+    assert batch_records.going() == []
 
 
 def test_the_requests_are_what_the_model_takes(api: TestClient, house: House, worker: _Worker) -> None:
     batch_id = _started(api, worker, b'A question\n\n{"prompt": "Once", "model": "base"}\n')
     body = (
-        aws.s3()
-        .get_object(Bucket=house.artifacts, Key=layout.request_part(batch_id, _check_id(batch_id), 0))["Body"]
+        clients.s3()
+        .get_object(Bucket=house.artifacts, Key=s3_keys.request_part(batch_id, _check_id(batch_id), 0))[
+            "Body"
+        ]
         .read()
     )
     assert [json.loads(line) for line in body.splitlines()] == [
@@ -225,10 +232,10 @@ def test_so_many_are_going_and_no_more(api: TestClient, worker: _Worker, sagemak
     refused = api.post(f"/api/batches/{third}/start")
     assert (refused.status_code, refused.json()["error"]["type"]) == (429, "too_many_batches")
     assert "Retry-After" in refused.headers
-    sagemaker.jobs[layout.transform_job("storyloom", first)]["TransformJobStatus"] = "Completed"
+    sagemaker.jobs[s3_keys.transform_job("storyloom", first)]["TransformJobStatus"] = "Completed"
     assert api.get(f"/api/batches/{first}").json()["status"] == "completed"
     assert api.post(f"/api/batches/{third}/start").status_code == 202
-    assert transforms.going() == sorted([second, third])
+    assert batch_records.going() == sorted([second, third])
 
 
 def test_a_stopped_batch_keeps_what_it_answered(
@@ -258,7 +265,7 @@ def test_a_batch_that_is_stopped_while_it_is_packed_makes_no_job(
     assert api.post(f"/api/batches/{batch_id}/stop").json()["status"] == "stopped"
     worker.work()
     assert sagemaker.jobs == {}
-    assert transforms.going() == []
+    assert batch_records.going() == []
 
 
 def test_no_machine_is_told_with_its_cure(api: TestClient, worker: _Worker, sagemaker: StandIn) -> None:
@@ -267,7 +274,7 @@ def test_no_machine_is_told_with_its_cure(api: TestClient, worker: _Worker, sage
     failed = api.get(f"/api/batches/{batch_id}").json()
     assert failed["status"] == "failed"
     assert 'raise the quota "ml.g6.xlarge for transform job usage"' in failed["message"]
-    assert transforms.going() == []
+    assert batch_records.going() == []
 
 
 def test_a_failed_job_says_where_its_log_is(api: TestClient, worker: _Worker, sagemaker: StandIn) -> None:
@@ -304,7 +311,7 @@ def test_the_keeper_stops_a_job_that_overruns(
     api: TestClient, worker: _Worker, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     batch_id = _started(api, worker)
-    longest = float(transforms.get(batch_id).longest_minutes or 0)  # type: ignore[union-attr]
+    longest = float(batch_records.get(batch_id).longest_minutes or 0)  # type: ignore[union-attr]
     job = _job(sagemaker)
     job["TransformStartTime"] = time.time() - longest * 60 + 30
     keeper(TICK, context)
@@ -314,7 +321,7 @@ def test_the_keeper_stops_a_job_that_overruns(
     assert job["TransformJobStatus"] == "Stopping"
     job |= {"TransformJobStatus": "Stopped", "TransformEndTime": time.time()}
     keeper(TICK, context)
-    batch = transforms.get(batch_id)
+    batch = batch_records.get(batch_id)
     assert batch is not None and batch.status == "stopped"
     assert "the longest that it was allowed" in str(batch.message)
 
@@ -353,7 +360,7 @@ def test_the_keeper_looks_at_jobs_also_where_the_endpoint_cannot_be_seen(
     monkeypatch.setattr("keeper.handler.tick", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         keeper(TICK, context)
-    assert transforms.get(batch_id).status == "completed"  # type: ignore[union-attr]
+    assert batch_records.get(batch_id).status == "completed"  # type: ignore[union-attr]
 
 
 def test_a_batch_whose_worker_died_ends(api: TestClient, worker: _Worker, context: LambdaContext) -> None:
@@ -361,19 +368,19 @@ def test_a_batch_whose_worker_died_ends(api: TestClient, worker: _Worker, contex
     api.post(f"/api/batches/{batch_id}/check")
     api.post(f"/api/batches/{batch_id}/start")
     keeper(TICK, context)
-    assert transforms.get(batch_id).status == "preparing"  # type: ignore[union-attr]
+    assert batch_records.get(batch_id).status == "preparing"  # type: ignore[union-attr]
     _age(batch_id, since=21)
     keeper(TICK, context)
-    batch = transforms.get(batch_id)
+    batch = batch_records.get(batch_id)
     assert batch is not None and batch.status == "failed" and "Nothing was spent" in str(batch.message)
-    assert transforms.going() == []
+    assert batch_records.going() == []
 
 
 def test_a_stop_that_sagemaker_never_heard_of_is_said_again(
     api: TestClient, worker: _Worker, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     batch_id = _started(api, worker)
-    transforms.move(batch_id, "stopping", {"running"}, message="Somebody stopped it.")
+    batch_records.move(batch_id, "stopping", {"running"}, message="Somebody stopped it.")
     keeper(TICK, context)
     assert _job(sagemaker)["TransformJobStatus"] == "Stopping"
 
@@ -382,19 +389,19 @@ def test_a_place_is_freed_also_where_its_holder_died_before_it_could(
     house: House, context: LambdaContext
 ) -> None:
     made = {"name": "p", "model": "base", "max_tokens": 5, "instance": "ml.g6.xlarge"}
-    batch = transforms.create(owner="u1", created_by="u1", **made)  # type: ignore[arg-type]
-    transforms.acquire_slot(batch.batch_id)
-    transforms.acquire_slot("20260101-000000-dead")
-    transforms.move(batch.batch_id, "completed", {"uploading"})
+    batch = batch_records.create(owner="u1", created_by="u1", **made)  # type: ignore[arg-type]
+    batch_records.acquire_slot(batch.batch_id)
+    batch_records.acquire_slot("20260101-000000-dead")
+    batch_records.move(batch.batch_id, "completed", {"uploading"})
     keeper(TICK, context)
-    assert transforms.going() == []
+    assert batch_records.going() == []
 
 
 def test_a_batch_is_paid_for_before_it_begins_and_settled_when_it_has_ended(
     house: House, api: TestClient, worker: _Worker, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     batch_id = _started(api, worker)
-    batch = transforms.get(batch_id)
+    batch = batch_records.get(batch_id)
     assert batch is not None
     assert ledger.totals().reserved_usd == batch.cost_at_most_usd
     ended = time.time()
@@ -413,11 +420,11 @@ def test_a_batch_is_paid_for_before_it_begins_and_settled_when_it_has_ended(
 
 def test_the_archive_has_the_bundle_and_is_made_once(house: House, api: TestClient, live_v1: str) -> None:
     uri = archive.ensure(live_v1)
-    bucket, key = layout.split(uri)
-    assert (bucket, key.startswith(layout.transform_models("v1"))) == (house.artifacts, True)
+    bucket, key = s3_keys.split(uri)
+    assert (bucket, key.startswith(s3_keys.transform_models("v1"))) == (house.artifacts, True)
 
     def packed() -> dict[str, Any]:
-        return dict(aws.s3().get_object(Bucket=house.artifacts, Key=key))
+        return dict(clients.s3().get_object(Bucket=house.artifacts, Key=key))
 
     first = packed()
     with tarfile.open(fileobj=io.BytesIO(first["Body"].read()), mode="r:gz") as tar:
@@ -435,10 +442,12 @@ def test_the_archive_has_the_bundle_and_is_made_once(house: House, api: TestClie
 def test_a_bundle_that_was_made_anew_is_packed_anew(house: House, api: TestClient, live_v1: str) -> None:
     """Activated again, a version has another one beside it, which the archive of before does not have."""
     before = archive.ensure(live_v1)
-    aws.s3().put_object(Bucket=house.artifacts, Key=layout.hosting("v1") + "serving.yaml", Body=b"x" * 20)
+    clients.s3().put_object(
+        Bucket=house.artifacts, Key=s3_keys.hosting("v1") + "serving.yaml", Body=b"x" * 20
+    )
     after = archive.ensure(live_v1)
     assert after != before
-    body = aws.s3().get_object(Bucket=house.artifacts, Key=layout.split(after)[1])["Body"].read()
+    body = clients.s3().get_object(Bucket=house.artifacts, Key=s3_keys.split(after)[1])["Body"].read()
     with tarfile.open(fileobj=io.BytesIO(body), mode="r:gz") as tar:
         content = tar.extractfile("serving.yaml")
         assert content is not None and content.read() == b"x" * 20

@@ -6,9 +6,10 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from assemble import tuning
 from choose_best.handler import NoTrialSucceeded
 from choose_best.handler import handler as choose_best
+from contracts import environment
+from contracts.environment import Assembly
 from price_list.price import Price
-from shared import environment, runs
-from shared.environment import Assembly
+from shared.runs import run_records
 from stories.dataset.training_plan import GRACE_MINUTES, SPOT_WAIT_HOURS
 from tests.unit.functions.conftest import House
 
@@ -94,7 +95,7 @@ def test_the_best_trial_takes_the_training_jobs_place(house: House, context: Lam
         "LocalPath": "/p",
     }
     assert test == jobs["processing_inputs"][1]
-    run = runs.get(RUN)
+    run = run_records.get(RUN)
     assert run is not None
     assert (
         run.message == "The best of 6 trials learnt with rank 32, learning rate 0.00042 and 3 epochs at most."

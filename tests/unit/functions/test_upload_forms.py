@@ -14,10 +14,11 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from fastapi.testclient import TestClient
 
 from begin.handler import handler as begin
-from chat_api import links
 from chat_api.app import app
+from chat_api.services import links
+from contracts import s3_keys
 from read_stories.handler import handler as read_stories
-from shared import aws, layout
+from shared.aws import clients
 from tests.unit.functions.conftest import House, asked_by
 from tests.unit.stories.test_file_rules import BAD
 
@@ -89,9 +90,9 @@ def test_s3_takes_nothing_but_what_the_form_is_for(
     assert _send(form, b"Once", instead=instead).status_code == 403
     for content in (b"Onc", b"Once more", b""):
         assert _send(form, content).status_code == 400
-    assert "Contents" not in aws.s3().list_objects_v2(Bucket=house.stories)
+    assert "Contents" not in clients.s3().list_objects_v2(Bucket=house.stories)
     assert _send(form, b"Once", file_name="../../x\u202e.txt").is_success
-    (stored,) = aws.s3().list_objects_v2(Bucket=house.stories)["Contents"]
+    (stored,) = clients.s3().list_objects_v2(Bucket=house.stories)["Contents"]
     assert stored["Key"] == "tales/a.txt"
 
 
@@ -100,9 +101,9 @@ def test_a_name_of_a_mac_is_the_same_story(api: TestClient) -> None:
 
 
 def _read_by(house: House, run_id: str) -> list[dict[str, Any]]:
-    listed = aws.s3().list_objects_v2(Bucket=house.artifacts, Prefix=layout.read_prefix(run_id))
+    listed = clients.s3().list_objects_v2(Bucket=house.artifacts, Prefix=s3_keys.read_prefix(run_id))
     bodies = [
-        aws.s3().get_object(Bucket=house.artifacts, Key=entry["Key"])["Body"].read()
+        clients.s3().get_object(Bucket=house.artifacts, Key=entry["Key"])["Body"].read()
         for entry in listed["Contents"]
     ]
     return [json.loads(line) for body in bodies for line in body.splitlines()]
@@ -116,16 +117,18 @@ def test_files_with_such_names_in_the_bucket_are_listed_and_cost_the_run_nothing
     bad = [OVERRIDE, "a\nb.txt", "\u2066.txt"]
     text = ("The goose went up the hill, and looked at the town. " * 20).encode()
     for number, key in enumerate([*good, *bad]):
-        aws.s3().put_object(Bucket=house.stories, Key=key, Body=text + str(number).encode())
+        clients.s3().put_object(Bucket=house.stories, Key=key, Body=text + str(number).encode())
     run_id = "20260901-100000-aaaa"
     begun = begin({"run_id": run_id, "reason": "test", "execution_arn": "arn"}, context)
     assert begun["files"] == len(good) + len(bad)
-    body = aws.s3().get_object(Bucket=house.artifacts, Key=layout.batches(run_id))["Body"].read()
+    body = clients.s3().get_object(Bucket=house.artifacts, Key=s3_keys.batches(run_id))["Body"].read()
     for line in body.splitlines():
         read_stories({"run_id": run_id, **json.loads(line)}, context)
-    listed = aws.s3().list_objects_v2(Bucket=house.artifacts, Prefix=layout.read_prefix(run_id))["Contents"]
+    listed = clients.s3().list_objects_v2(Bucket=house.artifacts, Prefix=s3_keys.read_prefix(run_id))[
+        "Contents"
+    ]
     bodies = [
-        aws.s3().get_object(Bucket=house.artifacts, Key=entry["Key"])["Body"].read() for entry in listed
+        clients.s3().get_object(Bucket=house.artifacts, Key=entry["Key"])["Body"].read() for entry in listed
     ]
     found = [json.loads(line) for body in bodies for line in body.splitlines()]
     assert sorted(one["source_key"] for one in found if one["kind"] == "record") == sorted(good)
@@ -142,10 +145,10 @@ def test_the_names_in_an_archive_are_shown_safely(house: House, context: LambdaC
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr(OVERRIDE, "The goose went up the hill. " * 30)
-    aws.s3().put_object(Bucket=house.stories, Key="a.zip", Body=packed.getvalue())
+    clients.s3().put_object(Bucket=house.stories, Key="a.zip", Body=packed.getvalue())
     run_id = "20260901-100000-aaaa"
     begin({"run_id": run_id, "reason": "test", "execution_arn": "arn"}, context)
-    body = aws.s3().get_object(Bucket=house.artifacts, Key=layout.batches(run_id))["Body"].read()
+    body = clients.s3().get_object(Bucket=house.artifacts, Key=s3_keys.batches(run_id))["Body"].read()
     read_stories({"run_id": run_id, **json.loads(body)}, context)
     first = _read_by(house, run_id)[0]
     assert first["entry"] == "tales/<U+202E>txt.exe"
@@ -156,7 +159,7 @@ def test_the_names_in_an_archive_are_shown_safely(house: House, context: LambdaC
 def test_such_a_story_can_be_deleted_and_the_command_is_safe_to_show(
     api: TestClient, house: House, key: str
 ) -> None:
-    aws.s3().put_object(Bucket=house.stories, Key=key, Body=b"Once")
+    clients.s3().put_object(Bucket=house.stories, Key=key, Body=b"Once")
     answer = api.delete(f"/api/stories/{quote(key)}")
     assert answer.status_code == 200, answer.text
     message = answer.json()["message"]

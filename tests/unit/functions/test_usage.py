@@ -12,10 +12,14 @@ import pytest
 from botocore.exceptions import ClientError
 from fastapi.testclient import TestClient
 
-from chat_api import limits, waking
 from chat_api.app import app
-from shared import clock, hosting, table, usage
-from stacks.rest_api import LONGEST_ANSWER
+from chat_api.dependencies import limits
+from chat_api.services import waking
+from shared import clock
+from shared.answers import usage
+from shared.hosting import hosting_state
+from shared.table import table
+from stacks.chat.rest_api import LONGEST_ANSWER
 from tests.unit.functions.api_server import running
 from tests.unit.functions.conftest import House, asked_by
 from tests.unit.functions.sagemaker_stand_in import StandIn
@@ -148,7 +152,7 @@ def test_a_key_that_asks_too_often_has_nothing_asked_or_woken(
     if more.pop("wait", False):
         headers["Prefer"] = "wait=5"
     assert api.post(CHAT, json=HELLO, headers=headers).status_code == 200
-    assert hosting.mark_asleep(hosting.state(), "Nobody asked.")
+    assert hosting_state.mark_asleep(hosting_state.state(), "Nobody asked.")
     refused = api.post(CHAT, json={**HELLO, **more}, headers=headers)
     assert (refused.status_code, refused.json()["error"]["type"]) == (429, "too_many_requests")
     assert (len(awake.asked), woken) == (1, [])

@@ -13,8 +13,13 @@ from activate.handler import handler as activate
 from announce.handler import handler as announce
 from chat_api.app import app
 from register.handler import handler as register
-from shared import aws, clock, hosting, lock, runs, table, versions
-from shared.models import ModelVersion, VersionStatus
+from shared import clock
+from shared.aws import clients
+from shared.hosting import hosting_state
+from shared.models import versions
+from shared.runs import lock, run_records
+from shared.table import table
+from shared.table.items import ModelVersion, VersionStatus
 from start_run.handler import handler as start_run
 from tests.unit.functions.conftest import ACCOUNT, BASE_MODEL, House, Letters, asked_by
 from tests.unit.functions.sagemaker_stand_in import StandIn
@@ -80,7 +85,7 @@ def _status(version: str) -> str:
 
 def _going(house: House) -> list[dict[str, Any]]:
     """Inputs of the executions that go on."""
-    client = aws.stepfunctions()
+    client = clients.stepfunctions()
     found = client.list_executions(stateMachineArn=house.state_machine_arn, statusFilter="RUNNING")
     return [
         json.loads(client.describe_execution(executionArn=execution["executionArn"])["input"])
@@ -116,7 +121,7 @@ def test_the_setting_decides_who_approves(
 
 def test_the_owner_is_told_how_to_answer(house: House, context: LambdaContext, letters: Letters) -> None:
     lock.acquire(RUN, "arn:e")
-    runs.enter(RUN, "Register", version="v3")
+    run_records.enter(RUN, "Register", version="v3")
     announce({"run_id": RUN, "outcome": "pending_approval", "message": "v3 waits for your yes."}, context)
     (letter,) = letters()
     assert letter["Subject"] == "Storyloom: a new model waits for your yes"
@@ -199,7 +204,7 @@ def test_going_back_is_a_run_that_deploys(house: House, context: LambdaContext, 
     registered = activate({**told, "execution_arn": "arn:e"}, context)
     assert (registered["version"], registered["status"]) == ("v1", "approved")
     assert not registered["at_hand"]
-    run = runs.get(told["run_id"])
+    run = run_records.get(told["run_id"])
     assert run is not None
     assert (run.step, run.version) == ("Activate", "v1")
 
@@ -232,7 +237,7 @@ def test_a_version_that_is_loaded_answers_at_once(
 ) -> None:
     _live_v2_after_v1()
     if status == "awake":
-        hosting.mark_awake("v2", "storyloom-v2-g6-xlarge-0f3c2a1b")
+        hosting_state.mark_awake("v2", "storyloom-v2-g6-xlarge-0f3c2a1b")
     assert _activate("v1", context)["at_hand"]
     pointer = versions.live()
     assert pointer is not None
@@ -240,7 +245,7 @@ def test_a_version_that_is_loaded_answers_at_once(
     assert pointer.adapter_sha256 == "b" * 64
     assert (_status("v1"), _status("v2")) == ("live", "previous")
     assert sagemaker.calls == [], "what sleeps goes on sleeping, and what answers goes on answering"
-    state = hosting.state()
+    state = hosting_state.state()
     assert state.status == status
     if status == "awake":
         assert (state.version, state.message) == ("v1", "v1 answers.")
@@ -300,9 +305,9 @@ def test_what_is_chosen_during_a_run_comes_after_it(
     )
     announce({"run_id": going, "outcome": "succeeded", "message": "Done."}, context)
     assert lock.holder() is None
-    listed = aws.scheduler().list_schedules(GroupName=house.schedule_group)["Schedules"]
+    listed = clients.scheduler().list_schedules(GroupName=house.schedule_group)["Schedules"]
     assert sorted(schedule["Name"] for schedule in listed) == ["deploy", "quiet"]
-    target = aws.scheduler().get_schedule(Name="deploy", GroupName=house.schedule_group)["Target"]
+    target = clients.scheduler().get_schedule(Name="deploy", GroupName=house.schedule_group)["Target"]
     assert json.loads(target["Input"])["version"] == "v1"
 
 

@@ -9,9 +9,13 @@ import openai
 import pytest
 from fastapi.testclient import TestClient
 
-from chat_api import waiting, waking
 from chat_api.app import app
-from shared import clock, hosting, keys, table, usage
+from chat_api.services import waiting, waking
+from shared import clock
+from shared.accounts import keys
+from shared.answers import usage
+from shared.hosting import hosting_state
+from shared.table import table
 from tests.unit.functions.api_server import serving
 from tests.unit.functions.conftest import House, asked_by
 from tests.unit.functions.people import SignedIn, somebody
@@ -30,7 +34,7 @@ def asleep(awake_v1: StandIn, monkeypatch: pytest.MonkeyPatch) -> StandIn:
     """v1 live and asleep; once awake it answers."""
     awake_v1.stream = [_event({"delta": {"content": word}, "finish_reason": None}) for word in WORDS]
     awake_v1.stream += [_event({"delta": {}, "finish_reason": "stop"}), b"data: [DONE]\n\n"]
-    hosting.mark_asleep(hosting.state(), "Idle.")
+    hosting_state.mark_asleep(hosting_state.state(), "Idle.")
     monkeypatch.setattr(waiting, "LOOK_SECONDS", 0.02)
     monkeypatch.setattr(waking, "_NUDGE_SECONDS", 0.0)
     return awake_v1
@@ -143,10 +147,10 @@ def test_a_model_that_cannot_be_started_is_not_waited_for(
     asleep: StandIn, api: TestClient, person: SignedIn, monkeypatch: pytest.MonkeyPatch, before: str
 ) -> None:
     def fail(_: str) -> None:
-        hosting.mark_failing("There is no machine.")
+        hosting_state.mark_failing("There is no machine.")
 
     if before == "failing":
-        hosting.mark_failing("There was no machine yesterday.")
+        hosting_state.mark_failing("There was no machine yesterday.")
         table.update("HOSTING", "STATE", {"since": "2026-01-01T00:00:00Z"})
     monkeypatch.setattr(waking, "call_keeper", fail)
     *comments, last = _ask(api, "wait=600")
@@ -218,7 +222,7 @@ def test_somebody_who_is_removed_while_they_wait_wakes_nothing_more(
     def call(action: str) -> None:
         calls.append(action)
         _remove(person)
-        hosting.mark_asleep(hosting.state(), "An owner put it to sleep.")
+        hosting_state.mark_asleep(hosting_state.state(), "An owner put it to sleep.")
 
     monkeypatch.setattr(waking, "call_keeper", call)
     *_, last = _ask(api, "wait=2")

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from local.aws.services.filter_patterns import InvalidPatternError, compile_pattern
-from stacks.rest_api import FAULTS_PATTERN
+from stacks.chat.rest_api import FAULTS_PATTERN
 
 _LINE = json.dumps({"status": "503", "size": 12, "error": {"codes": ["A1", "B2"]}, "gone": None})
 

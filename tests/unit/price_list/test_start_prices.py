@@ -6,9 +6,9 @@ from typing import Any
 import botocore.session
 import pytest
 
+from contracts.instances import GPU_OF_INSTANCE
 from price_list import start_prices
 from price_list.price import KINDS, Kind
-from stacks.instances import GPU_OF_INSTANCE
 
 # What AWS's list of us-east-1 had no price for, or nobody read one.
 _WITHOUT: set[tuple[str, Kind]] = {("ml.p5.4xlarge", "training"), ("ml.p5.4xlarge", "processing")}

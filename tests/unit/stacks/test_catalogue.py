@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from stacks import catalogue
-from stacks.catalogue import CATALOGUE, UnsuitableModelError
-from stacks.function_groups import CHECKOUT
-from stacks.instances import GPU_OF_INSTANCE
+from contracts import catalogue
+from contracts.catalogue import CATALOGUE, UnsuitableModelError
+from contracts.instances import GPU_OF_INSTANCE
+from stacks.functions.function_groups import CHECKOUT
 
 
 @pytest.mark.parametrize("model", CATALOGUE.values(), ids=lambda model: model.name)

@@ -4,9 +4,9 @@ from fnmatch import fnmatchcase
 
 import pytest
 
-from shared import layout
-from stacks.clean_up import job_patterns
-from stacks.settings import Settings
+from contracts import s3_keys
+from contracts.settings import Settings
+from stacks.custom_resources.clean_up import job_patterns
 
 RUN = "20261101-090000-aaaa"
 
@@ -16,16 +16,16 @@ RUN = "20261101-090000-aaaa"
     "name", ["fables", "storyloom", "storyloom-two", "grandmas-evening-1", "a-long-name-of-app"]
 )
 def test_the_clean_up_reaches_the_jobs_of_an_app_with_a_long_name(name: str) -> None:
-    search = layout.tuning_job(name, RUN)
+    search = s3_keys.tuning_job(name, RUN)
     assert len(search) <= 32
     jobs = {
         "HyperParameterTuning": [f"hyper-parameter-tuning-job/{search}"],
         "Training": [
-            f"training-job/{layout.training_job(name, RUN)}",
+            f"training-job/{s3_keys.training_job(name, RUN)}",
             f"training-job/{search}-001-0f3c2a1b",
         ],
-        "Processing": [f"processing-job/{layout.evaluation_job(name, RUN)}"],
-        "Transform": [f"transform-job/{layout.transform_job(name, RUN)}"],
+        "Processing": [f"processing-job/{s3_keys.evaluation_job(name, RUN)}"],
+        "Transform": [f"transform-job/{s3_keys.transform_job(name, RUN)}"],
     }
     patterns = job_patterns(Settings(name=name))
     for kind, made in jobs.items():

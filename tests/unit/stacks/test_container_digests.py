@@ -9,8 +9,8 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from stacks import container_digests, container_images
-from stacks.container_images import hosting_image, training_image
+from stacks.containers import container_digests, container_images
+from stacks.containers.container_images import hosting_image, training_image
 
 _REGION, _INSTANCE = "eu-west-1", "ml.g6.xlarge"
 _DIGEST = "sha256:" + "ab" * 32

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stacks import container_images
+from stacks.containers import container_images
 
 _REGION, _INSTANCE = "eu-west-1", "ml.g6.xlarge"
 _REQUIREMENTS = Path(__file__).resolve().parents[2] / "container" / "requirements.txt"

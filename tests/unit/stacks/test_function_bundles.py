@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from stacks import function_bundles, function_packages
-from stacks.function_groups import API, CHECKOUT, CONTROL, GROUPS, FunctionGroup, group_of
+from stacks.functions import function_bundles, function_packages
+from stacks.functions.function_groups import API, CHECKOUT, CONTROL, GROUPS, FunctionGroup, group_of
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def empty_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_missing_packages_name_the_command_that_fetches_them(empty_checkout: Path) -> None:
     with pytest.raises(function_packages.PackagesMissingError, match="make setup") as caught:
         function_packages.fetched_packages(CONTROL, "3.14")
-    assert "python -m stacks.function_packages --python 3.14" in str(caught.value)
+    assert "python -m stacks.functions.function_packages --python 3.14" in str(caught.value)
 
 
 def test_packages_are_keyed_by_lock_and_python(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import importlib.util
 from pathlib import Path
 
-from stacks import function_packages
+from stacks.functions import function_packages
 
 UNCHECKED = 0b01
 """Flags of bytecode that is found by a hash and not compared with its source (PEP 552)."""

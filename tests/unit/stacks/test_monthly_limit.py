@@ -1,8 +1,8 @@
 """Under a limit every instance that the settings allow has a price, or the app says so at synth."""
 
+from contracts.instances import GPU_OF_INSTANCE
+from contracts.settings import Settings
 from stacks.composition import unpriced_instances
-from stacks.instances import GPU_OF_INSTANCE
-from stacks.settings import Settings
 
 WITHOUT = "ml.p5.4xlarge"
 """AWS's price list had no training on it when the start prices were read."""

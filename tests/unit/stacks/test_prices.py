@@ -1,7 +1,7 @@
 """What the settings may have billed, and which of it has no price yet."""
 
+from contracts.settings import Settings
 from stacks import prices
-from stacks.settings import Settings
 
 REGION = "us-east-1"
 

@@ -4,7 +4,7 @@ import boto3
 import pytest
 
 from stacks import regions
-from stacks.container_images import hosting_image, training_image
+from stacks.containers.container_images import hosting_image, training_image
 from stacks.regions import LACKING, REGIONS, UnsupportedRegionError
 
 _INSTANCE = "ml.g6.xlarge"

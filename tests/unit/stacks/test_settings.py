@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stacks.instances import GPU_OF_INSTANCE
-from stacks.settings import Settings, SettingsError, read
+from contracts.instances import GPU_OF_INSTANCE
+from contracts.settings import Settings, SettingsError, read
 
 _CHECKOUT = Path(__file__).resolve().parents[3]
 

@@ -12,9 +12,9 @@ from safetensors.torch import load_file, save_file
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from contracts.environment import GateRules
 from gate.rules import decide
-from shared.environment import GateRules
-from shared.evaluation import Evaluation
+from shared.runs.evaluation import Evaluation
 from storyloom_jobs.container import ProcessingPaths
 from storyloom_jobs.evaluation import generation
 from storyloom_jobs.evaluation import job as evaluation_job

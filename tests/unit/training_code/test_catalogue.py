@@ -23,7 +23,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from stacks.catalogue import CATALOGUE
+from contracts.catalogue import CATALOGUE
 from storyloom_jobs.container import ProcessingPaths
 from storyloom_jobs.evaluation import job as evaluation_job
 from storyloom_jobs.evaluation.job import evaluate

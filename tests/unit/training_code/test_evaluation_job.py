@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer, TopPLogitsWarper
 
-from shared.evaluation import Evaluation
+from shared.runs.evaluation import Evaluation
 from storyloom_jobs.container import ProcessingPaths, run_job
 from storyloom_jobs.evaluation import generation
 from storyloom_jobs.evaluation import job as evaluation_job

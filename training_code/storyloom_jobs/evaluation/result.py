@@ -1,6 +1,6 @@
 """Assembles the content of `evaluation.json`, which `docs/contracts.md` describes.
 
-`lambda/shared/evaluation.py` reads it. A test compares the two, because neither package may import the other.
+`shared.runs.evaluation` reads it. A test compares the two, because neither package may import the other.
 """
 
 from collections.abc import Mapping, Sequence

@@ -23,7 +23,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_deployment as deployment
 
-from stacks.rest_api import ACCESS_LOG_FORMAT, FAULTS_PATTERN
+from stacks.chat.rest_api import ACCESS_LOG_FORMAT, FAULTS_PATTERN
 
 HERE = Path(__file__).parent
 PYTHON = lambda_.Runtime(f"python3.{sys.version_info.minor}", lambda_.RuntimeFamily.PYTHON)

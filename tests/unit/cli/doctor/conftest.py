@@ -14,7 +14,7 @@ from botocore.stub import Stubber
 from cli.doctor.aws_account import AwsAccount
 from cli.doctor.examination import Check, Examination, run_all
 from cli.doctor.findings import Finding
-from stacks.settings import Settings
+from contracts.settings import Settings
 
 CHECKOUT = Path(__file__).resolve().parents[4]
 ACCOUNT, REGION = "111122223333", "eu-west-1"

@@ -80,7 +80,7 @@ def test_what_setup_has_not_made_is_named(bare: Examination) -> None:
     finding = only(found(checkout_checks.setup_done, looked_at))
     assert finding.status == "fault"
     assert "the page is not built" in finding.message and "for Python 3.9 are not fetched" in finding.message
-    assert "python -m stacks.function_packages --python 3.9" in finding.cure
+    assert "python -m stacks.functions.function_packages --python 3.9" in finding.cure
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make says what is out of date")

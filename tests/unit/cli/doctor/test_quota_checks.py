@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from cli.doctor.quota_checks import HeldQuota, instance_quotas, request_increase, request_missing
+from contracts.settings import Settings
 from stacks.quotas import needed
-from stacks.settings import Settings
 from tests.unit.cli.doctor.conftest import StubbedAccount, examination, found
 
 SPOT = "ml.g6.xlarge for spot training job usage"

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from chat_api import keep_alive
+from chat_api.dependencies import keep_alive
 
 app = FastAPI()
 

@@ -1,0 +1,1 @@
+"""OpenAI's requests and answers: their schemas, and how they are parsed."""

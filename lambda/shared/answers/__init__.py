@@ -1,0 +1,1 @@
+"""Answers being written: how many, how much, and which are cancelled."""

@@ -1,0 +1,1 @@
+"""AWS's services as the functions use them: clients, tags, names."""

@@ -1,0 +1,1 @@
+"""Batches of prompts, answered by SageMaker transform jobs."""

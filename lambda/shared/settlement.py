@@ -1,0 +1,136 @@
+"""Settle the reservations of jobs that have ended, and find jobs that have no reservation."""
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from botocore.exceptions import ClientError
+
+from contracts import environment, s3_keys
+from shared import clock
+from shared.aws import clients, resource_names
+from shared.batch_inference import batch_records
+from shared.runs import run_records
+from shared.spending import job_costs, ledger
+from shared.spending.job_costs import Billed, Underway
+from shared.spending.ledger import Kind, OpenReservation
+
+log = Logger(service="settling")
+
+_STARTING = timedelta(minutes=20)
+"""How long a reservation may exist before its job does."""
+_FOUND_WITHIN = timedelta(days=2)
+"""The greatest age of a job without a reservation that is still found."""
+_RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
+_REFUSALS = ("AccessDenied", "AccessDeniedException")
+
+
+def tick() -> None:
+    """Settle every reservation whose job has ended, and add jobs that the ledger does not have."""
+    for held in ledger.open_reservations():
+        try:
+            _settle(held)
+        except ClientError:
+            # A job that cannot be described now must not keep the others from being settled.
+            log.exception("Could not describe a job", extra={"kind": held.kind, "job": held.id})
+    _adopt_all()
+
+
+def close() -> list[str]:
+    """Settle every reservation before the jobs are deleted, because a deleted job cannot be described.
+
+    If describing a job is denied, the whole reservation counts as its cost. If a job does not exist, its
+    reservation is released: it never began and no longer will.
+
+    Returns:
+        The names of the jobs that have not ended yet.
+    """
+    _adopt_all()
+    running = []
+    for held in ledger.open_reservations():
+        try:
+            cost = job_costs.of(held.kind, held.id)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _REFUSALS:
+                raise
+            log.warning("The cost of a job cannot be read", extra={"job": held.id, "error": str(error)})
+            ledger.settle(held.kind, held.id, ledger.to_usd(held.spent + held.reserved))
+            continue
+        if isinstance(cost, Underway):
+            running.append(held.id)
+        elif cost == "missing":
+            ledger.release(held.kind, held.id)
+        else:
+            _settle_billed(held.kind, held.id, cost)
+    return running
+
+
+def _settle(held: OpenReservation) -> None:
+    cost = job_costs.of(held.kind, held.id)
+    if isinstance(cost, Billed):
+        _settle_billed(held.kind, held.id, cost)
+    elif cost == "missing" and _is_abandoned(held):
+        ledger.release(held.kind, held.id)
+
+
+def _settle_billed(kind: Kind, id_: str, cost: Billed) -> None:
+    ledger.settle(kind, id_, cost.usd, started_at=cost.started_at, ended_at=cost.ended_at)
+
+
+def _is_abandoned(held: OpenReservation) -> bool:
+    """Return whether the reserved job will never be created."""
+    if clock.now() - clock.instant(held.reserved_at) < _STARTING:
+        return False
+    if held.kind == "batch":
+        batch = batch_records.get(held.id)
+        return batch is None or not batch.going
+    named = _RUN_ID.search(held.id)
+    run = run_records.get(named[0]) if named else None
+    return run is None or not run.going
+
+
+def _adopt_all() -> None:
+    for kind, id_ in _made_lately():
+        if ledger.open_reservation(kind, id_) is None and not ledger.is_settled(kind, id_):
+            _adopt(kind, id_)
+
+
+def _adopt(kind: Kind, id_: str) -> None:
+    """Add a job to the ledger that was started by hand, or before there was a ledger."""
+    cost = job_costs.of(kind, id_)
+    if cost == "missing":
+        return
+    log.warning("Found a job without a reservation", extra={"kind": kind, "job": id_})
+    if isinstance(cost, Underway):
+        batch = batch_records.get(id_) if kind == "batch" else None
+        most = cost.most_usd or (batch.cost_at_most_usd if batch else None) or 0.0
+        ledger.reserve(kind, id_, cost.instance, most, limited=False)
+        return
+    held = ledger.reserve(kind, id_, "unknown", 0.0, limited=False)
+    if held is not None:
+        _settle_billed(kind, id_, cost)
+
+
+def _made_lately() -> Iterator[tuple[Kind, str]]:
+    """Yield the kind and the ledger's id of each recent job of this app."""
+    name = environment.common().name
+    batches = s3_keys.transform_job(name, "")
+    kinds: tuple[tuple[Kind, str, str, str], ...] = (
+        ("training", "list_training_jobs", "TrainingJob", s3_keys.training_job(name, "")),
+        ("evaluation", "list_processing_jobs", "ProcessingJob", s3_keys.evaluation_job(name, "")),
+        ("batch", "list_transform_jobs", "TransformJob", batches),
+    )
+    for kind, operation, member, prefix in kinds:
+        for found in _listed(operation, f"{member}Summaries", prefix):
+            job = str(found[f"{member}Name"])
+            if resource_names.is_job(job, [prefix]):
+                yield kind, job.removeprefix(batches) if kind == "batch" else job
+
+
+def _listed(operation: str, result: str, prefix: str) -> Iterator[dict[str, Any]]:
+    client: Any = clients.sagemaker()
+    since = clock.now() - _FOUND_WITHIN
+    for page in client.get_paginator(operation).paginate(NameContains=prefix, CreationTimeAfter=since):
+        yield from page[result]

@@ -1,0 +1,1 @@
+"""The month's ledger, prices, and what jobs and the endpoint cost."""

@@ -1,0 +1,349 @@
+"""Meter the endpoint: record in the ledger what it has cost, and reserve what it will cost next.
+
+A watermark, `counted_until`, only moves forward. Each move is one transaction with the ledger, conditional on
+the meter as it was read. So if two callers record at once, only one counts; the next observation counts what
+a crash left out; and an observation older than the watermark counts nothing.
+
+A deletion is noted before SageMaker is asked for it. If the caller dies in between, the next observation
+finds no endpoint, and counts until the noted time.
+
+A lease is a reservation for the machines until some minutes from now. It is acquired before machines are
+requested, and the keeper extends it at each tick; if the month's limit leaves too little, the endpoint is
+deleted before the lease ends. All machines are counted, including those that a blue/green update adds. If
+their number changed between two observations at an unknown time, the larger number counts.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from shared import clock
+from shared.spending import ledger_months, prices
+from shared.spending.ledger_postings import ConditionFailed, Move, cost_micro, post
+from shared.spending.prices import Price
+from shared.spending.spending_refused import PriceUnknown, SpendingRefused
+from shared.table import table
+from shared.table.items import Meter
+
+START_LEASE = timedelta(minutes=45)
+"""Longer than SageMaker tries to start an endpoint, during which it refuses to delete it."""
+SERVING_LEASE = timedelta(minutes=15)
+"""Enough for two ticks of the keeper and a deletion."""
+_KEY = ("HOSTING", "METER")
+_TRIES = 5
+_ASKING = timedelta(minutes=2)
+"""How long requested machines may not be visible yet."""
+
+
+@dataclass(frozen=True)
+class Machines:
+    """The billed machines of an endpoint, as observed."""
+
+    fleets: Mapping[str, int]
+    """Number of machines by instance type, which is `unknown` if the configuration cannot be read."""
+    made_at: datetime
+    """When the endpoint was created."""
+    changed_at: datetime | None = None
+    """When its status last changed, possibly together with its machines."""
+    busy: bool = False
+    """Whether SageMaker is creating or updating it now."""
+
+
+@dataclass(frozen=True)
+class _Lease:
+    """A reservation to be made for machines."""
+
+    until: datetime
+    planned: Mapping[str, int] = field(default_factory=dict)
+    spare: Mapping[str, int] = field(default_factory=dict)
+    """Machines that scaling may add before the next observation."""
+
+
+def read() -> Meter:
+    """Read the meter; it is empty before the first endpoint."""
+    return Meter.model_validate(table.get(*_KEY) or {})
+
+
+def record(machines: Machines | None, at: datetime, *, ended_at: datetime | None = None) -> None:
+    """Record an observation: count the machines' costs up to that time.
+
+    Args:
+        machines: the observed machines; None if there were none.
+        at: time of the observation.
+        ended_at: if there were none, when they ended as far as that is known.
+    """
+    _move(machines, at, ended_at=ended_at)
+
+
+def record_deletion(machines: Machines, at: datetime) -> None:
+    """Count the machines' costs, and note that SageMaker is about to be asked to delete them.
+
+    If the caller dies before it records the end, the next observation finds none and counts until this time.
+    """
+    _move(machines, at, deleted=True)
+
+
+def close(machines: Machines | None, at: datetime) -> None:
+    """Count the machines' costs up to their end, and release the lease."""
+    _move(machines, at, ended=True)
+
+
+def extend(machines: Machines, at: datetime, *, most_instances: int = 1) -> None:
+    """Count the machines' costs, and extend their lease by some minutes.
+
+    Args:
+        machines: the observed machines.
+        at: time of the observation.
+        most_instances: the most machines that scaling may run at once.
+
+    Raises:
+        SpendingRefused: the month's limit leaves too little for that. The costs so far are counted anyway.
+    """
+    if machines.busy:
+        # It cannot be deleted now; the lease from the start of the change lasts until its end.
+        until = clock.instant(read().lease_until or clock.text(at))
+        lease = _Lease(max(until, at + SERVING_LEASE))
+    else:
+        spare = {
+            name: max(0, most_instances - count)
+            for name, count in machines.fleets.items()
+            if most_instances > count
+        }
+        lease = _Lease(at + SERVING_LEASE, spare=spare)
+    try:
+        _move(machines, at, lease=lease)
+    except SpendingRefused:
+        record(machines, at)
+        raise
+
+
+def reserve_start(instance: str, instances: int = 1, *, watch_seconds: float = 0) -> None:
+    """Reserve what machines cost until they are in service, before they are requested from SageMaker.
+
+    Args:
+        instance: their instance type.
+        instances: their number.
+        watch_seconds: how long the machines that they replace stay after that.
+
+    Raises:
+        SpendingRefused: the month's limit leaves too little for that, or the price is not known.
+    """
+    now = clock.now()
+    until = now + START_LEASE + timedelta(seconds=watch_seconds)
+    _move(None, now, lease=_Lease(until, planned={instance: instances}), looked=False)
+
+
+def start_usd(instance: str, instances: int = 1) -> float | None:
+    """Return what `reserve_start` reserves; None if the price is not known."""
+    price = prices.usd_per_hour("hosting", instance)
+    return None if price is None else instances * price.usd_per_hour * START_LEASE.total_seconds() / 3600
+
+
+def _move(
+    machines: Machines | None,
+    at: datetime,
+    *,
+    ended: bool = False,
+    deleted: bool = False,
+    ended_at: datetime | None = None,
+    lease: _Lease | None = None,
+    looked: bool = True,
+) -> None:
+    """Move the watermark, and change the lease.
+
+    Args:
+        machines: the observed machines.
+        at: time of the observation.
+        ended: whether the machines end at that time.
+        deleted: whether they are about to be deleted.
+        ended_at: if there are none, when the machines ended.
+        lease: the new lease; None keeps the current end of the lease.
+        looked: whether `machines` was observed; otherwise the last observation is used.
+    """
+    for _ in range(_TRIES):
+        before = read()
+        until = clock.instant(before.counted_until) if before.counted_until else None
+        if machines is None and looked and not ended and not before.fleets:
+            asked = before.planned_at is not None and not _is_settled(None, before.planned_at, at)
+            if asked or not before.lease:
+                return
+        if until is not None and at <= until:
+            if lease is None and not ended:
+                return
+            # Record the end even if another caller has just counted up to this time.
+            at, looked = until, looked and ended
+        if not looked:
+            machines = _as_before(before, at)
+        after = _after(before, machines, at, ended=ended, deleted=deleted, lease=lease)
+        gone_at = ended_at or (clock.instant(before.deletion_at) if before.deletion_at else None)
+        stretches = _stretches(before, machines, at, gone_at)
+        moves = [move for stretch in stretches for move in _spent(*stretch)] + _lease_moves(before, after)
+        try:
+            post(moves, guard=_guard(before, after), limited=lease is not None)
+        except ConditionFailed:
+            continue
+        return
+    if lease is not None or ended:
+        raise RuntimeError(
+            f"The endpoint's costs were not recorded, because other calls changed them {_TRIES} times in a "
+            "row. Try again."
+        )
+
+
+def _as_before(before: Meter, at: datetime) -> Machines | None:
+    """Return the machines of the last observation."""
+    if not before.fleets:
+        return None
+    return Machines(before.fleets, clock.instant(before.counted_until) if before.counted_until else at)
+
+
+def _after(
+    before: Meter,
+    machines: Machines | None,
+    at: datetime,
+    *,
+    ended: bool,
+    deleted: bool,
+    lease: _Lease | None,
+) -> Meter:
+    fleets = {} if ended or machines is None else dict(machines.fleets)
+    planned, planned_at, lease_until = dict(before.planned), before.planned_at, before.lease_until
+    if lease is not None and lease.planned:
+        planned, planned_at = dict(lease.planned), clock.text(at)
+    elif ended or _is_settled(machines, planned_at, at):
+        planned, planned_at = {}, None
+    if lease is not None:
+        lease_until = clock.text(lease.until)
+    elif not fleets and not planned:
+        lease_until = None
+    spare = dict(lease.spare) if lease is not None else {}
+    aside = _aside(at, lease_until, [fleets, planned, spare], limited=lease is not None)
+    kept = aside > 0
+    return Meter(
+        revision=before.revision + 1,
+        counted_until=clock.text(at),
+        fleets=fleets,
+        deletion_at=clock.text(at) if deleted else None,
+        planned=planned,
+        planned_at=planned_at,
+        lease_until=lease_until,
+        lease=aside,
+        lease_day=f"{at:%Y-%m-%d}" if kept else None,
+        lease_instance=next(iter([*fleets, *planned])) if kept else None,
+    )
+
+
+def _is_settled(machines: Machines | None, planned_at: str | None, at: datetime) -> bool:
+    """Return whether requested machines are visible by now, or will not come."""
+    if planned_at is None:
+        return True
+    asked_at = clock.instant(planned_at)
+    came = machines is not None and (machines.busy or _is_over(machines, asked_at))
+    return came or at - asked_at > _ASKING
+
+
+def _is_over(machines: Machines, asked_at: datetime) -> bool:
+    """Return whether a requested change has begun and ended."""
+    return not machines.busy and machines.changed_at is not None and machines.changed_at > asked_at
+
+
+def _aside(at: datetime, until: clock.Utc | None, fleets: list[dict[str, int]], *, limited: bool) -> int:
+    """Return what machines cost between two times, in micro-dollars."""
+    seconds = (clock.instant(until) - at).total_seconds() if until else 0.0
+    total, known = 0, _prices(*fleets)
+    for fleet in fleets:
+        for instance, count in fleet.items():
+            price = known[instance]
+            if price is None and limited and ledger_months.limit_usd() is not None:
+                raise PriceUnknown("The machine that hosts the model", instance)
+            total += cost_micro(count * price.usd_per_hour, max(0.0, seconds)) if price else 0
+    return total
+
+
+def _stretches(
+    before: Meter, machines: Machines | None, at: datetime, gone_at: datetime | None
+) -> list[tuple[Mapping[str, int], datetime, datetime]]:
+    """Return the machines between the watermark and a time, each with its start and end."""
+    until = clock.instant(before.counted_until) if before.counted_until else None
+    stretches: list[tuple[Mapping[str, int], datetime, datetime]] = []
+    another = machines is not None and (until is None or machines.made_at > until)
+    if before.fleets and until:
+        if machines is None:
+            stretches.append((before.fleets, until, min(at, gone_at or at)))
+        elif another:
+            # An unobserved deletion: the old endpoint existed at most until the new one was created.
+            stretches.append((before.fleets, until, min(machines.made_at, gone_at or machines.made_at)))
+        elif machines.fleets == before.fleets:
+            stretches.append((before.fleets, until, at))
+        elif machines.changed_at is not None and until < machines.changed_at <= at:
+            stretches.append((before.fleets, until, machines.changed_at))
+            stretches.append((machines.fleets, machines.changed_at, at))
+        else:
+            stretches.append((_larger(before.fleets, machines.fleets), until, at))
+    asked_at = clock.instant(before.planned_at) if before.planned_at else None
+    if machines is not None and asked_at and before.fleets and not another and _is_over(machines, asked_at):
+        # An unobserved update: until it was over, its machines were billed in addition to the old ones.
+        stretches.append((before.planned, asked_at, min(machines.changed_at or at, at)))
+    if machines is not None and (another or not before.fleets):
+        stretches.append((machines.fleets, max(machines.made_at, until or machines.made_at), at))
+    return stretches
+
+
+def _larger(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {name: max(one.get(name, 0), other.get(name, 0)) for name in [*one, *other]}
+
+
+def _spent(fleets: Mapping[str, int], start: datetime, stop: datetime) -> list[Move]:
+    """Return what machines cost between two times, as one move for each day (UTC) and instance type."""
+    moves = []
+    known = _prices(fleets)
+    while start < stop:
+        midnight = start.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+        seconds = (min(stop, midnight) - start).total_seconds()
+        for instance, count in fleets.items():
+            price = known[instance]
+            moves.append(
+                _of_day(
+                    instance,
+                    f"{start:%Y-%m-%d}",
+                    spent=cost_micro(count * price.usd_per_hour, seconds) if price else 0,
+                    seconds=count * seconds,
+                    priced=price is not None,
+                )
+            )
+        start = midnight
+    return moves
+
+
+def _prices(*fleets: Mapping[str, int]) -> dict[str, Price | None]:
+    instances = dict.fromkeys(name for fleet in fleets for name in fleet)
+    named: list[tuple[prices.Kind, str]] = [("hosting", instance) for instance in instances]
+    return {instance: price for (_, instance), price in prices.of_all(named).items()}
+
+
+def _lease_moves(before: Meter, after: Meter) -> list[Move]:
+    moves = []
+    for meter, sign in ((before, -1), (after, 1)):
+        if meter.lease and meter.lease_instance and meter.lease_day:
+            moves.append(_of_day(meter.lease_instance, meter.lease_day, reserved=sign * meter.lease))
+    return moves
+
+
+def _of_day(
+    instance: str, day: str, *, spent: int = 0, reserved: int = 0, seconds: float = 0.0, priced: bool = True
+) -> Move:
+    id_ = f"{day} {instance}"
+    return Move(
+        "endpoint", id_, instance, day, spent=spent, reserved=reserved, seconds=seconds, priced=priced
+    )
+
+
+def _guard(before: Meter, after: Meter) -> dict[str, dict[str, object]]:
+    item = {**table.storable(table.without_none(after.model_dump())), "pk": _KEY[0], "sk": _KEY[1]}
+    return {
+        "Put": {
+            "Item": item,
+            "ConditionExpression": "attribute_not_exists(revision) OR revision = :before",
+            "ExpressionAttributeValues": {":before": before.revision},
+        }
+    }

@@ -1,0 +1,1 @@
+"""The app's one table, and its items."""

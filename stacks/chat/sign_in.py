@@ -1,0 +1,95 @@
+"""Who may come in: a Cognito user pool that nobody can join by themselves."""
+
+from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import aws_cognito as cognito
+from constructs import Construct
+
+from contracts.settings import Settings
+from stacks.grants.people import GROUPS
+from stacks.permissions import acknowledge
+
+FIRST_ROLE = next(iter(GROUPS))
+
+
+class SignIn(Construct):
+    """The user pool with its roles, the page's client, and the first owner."""
+
+    def __init__(self, scope: Construct, id_: str, *, settings: Settings) -> None:
+        """Make the pool; `admin_email` becomes its first owner and gets a one-time password by e-mail."""
+        super().__init__(scope, id_)
+        self.pool = cognito.UserPool(
+            self,
+            "Users",
+            self_sign_up_enabled=False,
+            sign_in_aliases=cognito.SignInAliases(email=True),
+            # Else Ada@ and ada@ are two people: whoever removes one of them leaves the other.
+            sign_in_case_sensitive=False,
+            auto_verify=cognito.AutoVerifiedAttrs(email=True),
+            account_recovery=cognito.AccountRecovery.EMAIL_ONLY,
+            password_policy=cognito.PasswordPolicy(
+                min_length=12,
+                require_lowercase=True,
+                require_uppercase=True,
+                require_digits=True,
+                require_symbols=True,
+                temp_password_validity=Duration.days(7),
+            ),
+            removal_policy=RemovalPolicy.DESTROY,  # people and passwords, nothing that cannot be made again
+        )
+        acknowledge(
+            self.pool,
+            "AwsSolutions-COG2",
+            "a person reads and tells stories here; a second factor that the page cannot ask for would lock "
+            "them out, and the pool takes no strangers",
+        )
+        acknowledge(
+            self.pool,
+            "AwsSolutions-COG8",
+            "the Plus plan bills each user each month for threat protection, more than this app at rest",
+        )
+        self.client = self.pool.add_client(
+            "Page",
+            auth_flows=cognito.AuthFlow(user_password=True),
+            disable_o_auth=True,
+            generate_secret=False,  # a page cannot keep one
+            prevent_user_existence_errors=True,
+            enable_token_revocation=True,
+            # Approvals, keys and messages name people by their e-mail, so nobody may write their own. Without
+            # this list, or with an empty one, Cognito allows it. Nothing reads the attribute that is on it.
+            write_attributes=cognito.ClientAttributes().with_standard_attributes(locale=True),
+            id_token_validity=Duration.hours(1),
+            access_token_validity=Duration.hours(1),
+            refresh_token_validity=Duration.days(30),
+        )
+        groups = [
+            cognito.CfnUserPoolGroup(
+                self,
+                f"{role.title()}s",
+                user_pool_id=self.pool.user_pool_id,
+                group_name=role,
+                description=description,
+                precedence=precedence,
+            )
+            for precedence, (role, description) in enumerate(GROUPS.items(), start=1)
+        ]
+        if settings.admin_email:
+            person = cognito.CfnUserPoolUser(
+                self,
+                "FirstPerson",
+                user_pool_id=self.pool.user_pool_id,
+                username=settings.admin_email,
+                desired_delivery_mediums=["EMAIL"],
+                user_attributes=[
+                    cognito.CfnUserPoolUser.AttributeTypeProperty(name="email", value=settings.admin_email),
+                    cognito.CfnUserPoolUser.AttributeTypeProperty(name="email_verified", value="true"),
+                ],
+            )
+            membership = cognito.CfnUserPoolUserToGroupAttachment(
+                self,
+                "FirstOwner",
+                user_pool_id=self.pool.user_pool_id,
+                username=settings.admin_email,
+                group_name=FIRST_ROLE,
+            )
+            for needed in (person, *groups):
+                membership.add_dependency(needed)

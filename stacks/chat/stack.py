@@ -1,0 +1,260 @@
+"""Chat: sign-in, API, page, and the keeper that lets the endpoint sleep."""
+
+from pathlib import Path
+
+from aws_cdk import Aws, Duration, Environment, Stack
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_ssm as ssm
+from constructs import Construct
+
+from contracts.settings import Settings
+from stacks.chat.endpoint_guard import EndpointGuard
+from stacks.chat.page import Page
+from stacks.chat.rest_api import LONGEST_ANSWER, RestApi
+from stacks.chat.sign_in import SignIn
+from stacks.custom_resources.clean_up import made_at_run_time
+from stacks.custom_resources.price_refresh import configure_billed_instances
+from stacks.functions.function_bundles import FunctionBundles
+from stacks.functions.functions import Function
+from stacks.grants.hosting import Hosting
+from stacks.grants.job_logs import TRAINING_LOG, read_job_logs
+from stacks.grants.people import grant_append_audit, grant_manage_people, grant_read_people
+from stacks.grants.spending import configure_run_costs, grant_write_ledger
+from stacks.grants.transforms import LONGEST_PACKING, Transforms
+from stacks.permissions import allow, arn
+from stacks.pipeline.stack import PipelineStack
+from stacks.pipeline.state_machine import Pipeline
+from stacks.references import page_url_parameter, publish, published
+from stacks.regions import web_adapter_layer
+from stacks.s3_hosts import S3_ENDPOINT
+from stacks.storage.stack import StorageStack
+
+_WEB_SERVER_PORT = "8080"
+_KEEPER_EVERY = Duration.minutes(5)
+
+
+class ChatStack(Stack):
+    """Everything between a person and the endpoint."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        settings: Settings,
+        storage: StorageStack,
+        pipeline: PipelineStack,
+        bundles: FunctionBundles,
+        built_page: Path,
+        env: Environment,
+    ) -> None:
+        """Make the stack."""
+        super().__init__(scope, id_, description="Storyloom: chat page and API", env=env)
+        self._settings, self._bundles = settings, bundles
+        self._storage = storage.import_into(self)
+        hosting = pipeline.import_hosting_into(self)
+        sign_in = SignIn(self, "SignIn", settings=settings)
+        keeper = self._keeper(hosting)
+        guard = EndpointGuard(self, "EndpointGuard", settings=settings, storage=self._storage)
+        transforms = pipeline.import_transforms_into(self)
+        start_transform = self._start_transform(transforms)
+        chat_api = self._chat_api(hosting, keeper, pipeline.import_machine_into(self))
+        self._grant_choose_versions(chat_api)
+        grant_manage_people(chat_api, sign_in.pool)
+        grant_append_audit(chat_api, self._storage.table_arn)
+        for function in (keeper, chat_api):
+            function.may_tell_owner(published(pipeline, self, "TopicArn"))  # what the month's limit refuses
+        self._grant_batches(chat_api, keeper, transforms)
+        pipeline.import_machine_into(self).bills_seen_by(keeper)
+        self._grant_invocations(chat_api, keeper, start_transform, pipeline.import_start_run_into(self))
+        authorizer = self._authorizer(sign_in)
+        rest_api = RestApi(
+            self, "Api", settings=self._settings, api=chat_api.function, authorizer=authorizer.function
+        )
+        page = Page(
+            self,
+            "Page",
+            settings=settings,
+            storage=self._storage,
+            api=rest_api.api,
+            client_id=sign_in.client.user_pool_client_id,
+            built_page=built_page,
+        )
+        made_at_run_time(
+            self,
+            clean_up_arn=pipeline.import_clean_up_into(self),
+            part="hosting",
+            properties={"PageBucket": page.bucket.bucket_name},
+            # Whoever asks for an endpoint or a batch asks these, and so is gone before them. The page's files
+            # are made after the clean-up, so that it is there to remove them, however late a creation fails.
+            makers=(keeper.function, start_transform.function, page.files),
+        )
+        # The pipeline makes an endpoint only if this is there: so it is there only with the keeper.
+        address = ssm.StringParameter(
+            self,
+            "PageAddress",
+            parameter_name=page_url_parameter(settings),
+            string_value=page.url,
+            description="Storyloom: where messages send people",
+        )
+        address.node.add_dependency(keeper.function, self.node.find_child("KeeperTick"), guard.rule)
+        publish(self, "PageUrl", page.url, "Chat here")
+        publish(self, "ApiUrl", rest_api.api.url.rstrip("/"), "The API, without /api")
+        publish(self, "ApiName", rest_api.api.rest_api_name, "Name of the API in CloudWatch's metrics")
+        publish(self, "UserPoolId", sign_in.pool.user_pool_id, "People who may sign in")
+        publish(self, "UserPoolClientId", sign_in.client.user_pool_client_id, "The page, to Cognito")
+        publish(
+            self, "KeeperFunctionName", keeper.function.function_name, "Wakes the endpoint and lets it sleep"
+        )
+        publish(self, "EndpointName", settings.name, "The endpoint, which exists only while it is used")
+        publish(
+            self, "DistributionId", page.distribution.distribution_id, "CloudFront's distribution of the page"
+        )
+
+    def _function(self, name: str, timeout: Duration, memory_mb: int = 512) -> Function:
+        return Function(
+            self,
+            name,
+            settings=self._settings,
+            bundles=self._bundles,
+            storage=self._storage,
+            timeout=timeout,
+            memory_mb=memory_mb,
+        )
+
+    def _keeper(self, hosting: Hosting) -> Function:
+        keeper = self._function("keeper", Duration.minutes(2))
+        keeper.may_use_table(
+            "GetItem", "UpdateItem", partitions=("LOCK", "POINTERS", "HOSTING", "BATCHES", "RUNS", "USAGE")
+        )
+        hosting.managed_by(keeper)
+        hosting.scaled_by(keeper)
+        allow(
+            keeper.role,
+            ["lambda:GetAccountSettings"],
+            ["*"],
+            wildcard_because="the settings are the account's: how many functions it may run at once",
+        )
+        grant_write_ledger(keeper, self._settings, endpoint=True)
+        events.Rule(
+            self,
+            "KeeperTick",
+            description="Storyloom: is the endpoint still used?",
+            schedule=events.Schedule.rate(_KEEPER_EVERY),
+            targets=[
+                targets.LambdaFunction(
+                    keeper.function, event=events.RuleTargetInput.from_object({"action": "tick"})
+                )
+            ],
+        )
+        return keeper
+
+    def _chat_api(self, hosting: Hosting, keeper: Function, machine: Pipeline) -> Function:
+        layer_arn = web_adapter_layer(Aws.PARTITION, Aws.REGION)
+        chat_api = Function(
+            self,
+            "chat_api",
+            settings=self._settings,
+            bundles=self._bundles,
+            storage=self._storage,
+            timeout=LONGEST_ANSWER,
+            memory_mb=1024,
+            handler="run.sh",
+            layers=[lambda_.LayerVersion.from_layer_version_arn(self, "WebAdapter", layer_arn)],
+            environment={
+                "AWS_LAMBDA_EXEC_WRAPPER": "/opt/bootstrap",
+                "AWS_LWA_INVOKE_MODE": "response_stream",
+                "AWS_LWA_PORT": _WEB_SERVER_PORT,
+                "AWS_LWA_READINESS_CHECK_PATH": "/api/health",
+                "STORYLOOM_KEEPER_FUNCTION": keeper.function.function_name,
+                "STORYLOOM_STATE_MACHINE_ARN": machine.arn,
+                "STORYLOOM_BROWSER_ENDPOINT": self._settings.browser_endpoint,
+                "STORYLOOM_S3_ENDPOINT": "" if self._settings.browser_endpoint else S3_ENDPOINT,
+                "STORYLOOM_HOSTING_MAX_INSTANCES": str(self._settings.hosting_max_instances),
+                "STORYLOOM_ANSWERS_PER_INSTANCE": str(self._settings.answers_per_instance),
+                "STORYLOOM_DAILY_TOKENS": str(self._settings.daily_tokens_per_person),
+            },
+        )
+        chat_api.may_use_table(
+            *("BatchGetItem", "GetItem", "Query", "UpdateItem"),
+            partitions=(
+                *("RUNS", "APPROVALS", "MODELS", "POINTERS", "HOSTING", "BATCHES", "BATCHES#*", "KEYS"),
+                *("USAGE", "USAGE#*", "ANSWER#*", "REPEATED#*"),
+            ),
+        )
+        chat_api.may_use_table("PutItem", partitions=["BATCHES#*"])
+        hosting.asked_by(chat_api, streaming=True)
+        grant_write_ledger(chat_api, self._settings)
+        configure_run_costs(chat_api, self._settings)
+        configure_billed_instances(chat_api, self._settings)
+        allow(
+            chat_api.role,
+            ["states:GetExecutionHistory", "states:StopExecution"],
+            [machine.executions_arn],
+            wildcard_because="an execution is named by its run",
+        )
+        machine.answered_by(chat_api)
+        machine.searches_seen_by(chat_api)
+        allow(chat_api.role, ["s3:ListBucket"], [self._storage.stories_arn])
+        allow(
+            chat_api.role,
+            # Deleting puts a marker on a story; s3:DeleteObjectVersion, which would lose it, nobody has.
+            ["s3:PutObject", "s3:DeleteObject"],
+            [self._storage.stories()],
+            wildcard_because="a person names their stories as they like; the presigned form allows one key",
+        )
+        chat_api.may_list_artifacts("runs/*")
+        chat_api.may_read_artifacts(
+            "runs/*/report.json", "runs/*/report.html", "runs/*/evaluation/evaluation.html"
+        )
+        read_job_logs(chat_api, "logs:FilterLogEvents", jobs=(TRAINING_LOG,))
+        return chat_api
+
+    def _grant_invocations(
+        self, chat_api: Function, keeper: Function, start_transform: Function, start_run: str
+    ) -> None:
+        """Let the API wake the model, start batches and runs, and have another version answer."""
+        called = [keeper.arn, start_transform.arn, arn("lambda", f"function:{start_run}")]
+        allow(chat_api.role, ["lambda:InvokeFunction"], called)
+        chat_api.function.add_environment("STORYLOOM_START_RUN_FUNCTION", start_run)
+        name = start_transform.function.function_name
+        chat_api.function.add_environment("STORYLOOM_START_TRANSFORM_FUNCTION", name)
+
+    def _grant_choose_versions(self, chat_api: Function) -> None:
+        """Let the API say yes or no to a version in the registry."""
+        allow(
+            chat_api.role,
+            ["sagemaker:UpdateModelPackage"],
+            [arn("sagemaker", f"model-package/{self._settings.name}/*")],
+            wildcard_because="the registry numbers the packages of the group",
+        )
+
+    def _start_transform(self, transforms: Transforms) -> Function:
+        start_transform = self._function("start_transform", LONGEST_PACKING, memory_mb=1769)
+        start_transform.may_use_table("GetItem", "UpdateItem", partitions=("HOSTING", "BATCHES"))
+        start_transform.may_list_artifacts("hosting/*", "transforms/model/*")
+        start_transform.may_read_artifacts("hosting/*")
+        start_transform.may_write_artifacts("transforms/model/*")
+        transforms.made_by(start_transform)
+        return start_transform
+
+    def _grant_batches(self, chat_api: Function, keeper: Function, transforms: Transforms) -> None:
+        """Let the API read prompts and give answers, and the keeper see that jobs end."""
+        transforms.ended_by(keeper)
+        transforms.all_watched_by(keeper)
+        transforms.ended_by(chat_api)
+        transforms.described_to(chat_api)
+        chat_api.may_list_artifacts("transforms/batch/*")
+        chat_api.may_read_artifacts("transforms/batch/*")
+        chat_api.may_write_artifacts("transforms/batch/*")
+
+    def _authorizer(self, sign_in: SignIn) -> Function:
+        authorizer = self._function("authorizer", Duration.seconds(15), memory_mb=512)
+        authorizer.may_use_table("GetItem", partitions=["KEYS"])
+        grant_read_people(authorizer, sign_in.pool)
+        authorizer.function.add_environment(
+            "STORYLOOM_USER_POOL_CLIENT_ID", sign_in.client.user_pool_client_id
+        )
+        return authorizer

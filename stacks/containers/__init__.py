@@ -1,0 +1,1 @@
+"""AWS's containers that train and host, and their digests."""

@@ -1,0 +1,1 @@
+"""What CloudFormation has done at deploy and delete time by functions and copies of files."""

@@ -1,0 +1,172 @@
+"""Removes everything made at run time at deletion, by a custom resource in each stack that makes some.
+
+CloudFormation deletes in the reverse order of dependencies. So what could make something new depends on the
+custom resource and is gone when it works, and it depends on what it needs itself, and on the roles that
+SageMaker needs until an endpoint or a job is gone. See docs/decisions/0013-clean-up-at-deletion.md.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from aws_cdk import Aws, CustomResource, Duration
+from constructs import Construct, IDependable
+
+from contracts.settings import Settings
+from stacks.functions.functions import Function
+from stacks.grants.hosting import Hosting
+from stacks.grants.job_logs import JOB_LOGS, TRANSFORM_LOG
+from stacks.permissions import allow, arn
+
+LONGEST_CLEAN_UP = Duration.minutes(15)
+"""As long as a function may run: an endpoint in creation can be deleted only when that has ended."""
+_LONGEST_ANSWER = Duration.minutes(16)
+"""How long CloudFormation waits for an answer. Its default is an hour, in which a deletion would hang."""
+_NAMED = "jobs, models and configurations are named by run, version or batch, which are made at run time"
+_LISTED = "SageMaker lists what an account has or nothing; the function picks what this app has named"
+
+
+def made_at_run_time(
+    scope: Construct,
+    *,
+    clean_up_arn: str,
+    part: Literal["hosting", "everything"],
+    properties: Mapping[str, str] | None = None,
+    needs: Sequence[IDependable] = (),
+    makers: Sequence[Construct] = (),
+) -> None:
+    """Have a stack's deletion remove what was made at run time.
+
+    Args:
+        scope: the stack.
+        clean_up_arn: ARN of the function `clean_up`.
+        part: what is removed.
+        properties: what the function must know for it.
+        needs: what must still be there while it is removed.
+        makers: what could make something new, and so must be gone by then.
+    """
+    resource = CustomResource(
+        scope,
+        "MadeAtRunTime",
+        resource_type="Custom::MadeAtRunTime",
+        service_token=clean_up_arn,
+        service_timeout=_LONGEST_ANSWER,
+        properties={"Part": part, **(properties or {})},
+    )
+    for needed in needs:
+        resource.node.add_dependency(needed)
+    for maker in makers:
+        maker.node.add_dependency(resource)
+
+
+def grant_clean_up(
+    function: Function,
+    settings: Settings,
+    *,
+    hosting: Hosting,
+    machine_arn: str,
+    executions_arn: str,
+) -> None:
+    """Let `clean_up` find, stop and delete what this app makes at run time, by name.
+
+    Args:
+        function: `clean_up`.
+        settings: of the app.
+        hosting: the endpoint.
+        machine_arn: of the state machine.
+        executions_arn: of its executions.
+    """
+    function.may_use_table(
+        *("GetItem", "Query", "UpdateItem", "DeleteItem"),
+        partitions=("RUNS", "LOCK", "MODELS", "HOSTING", "BATCHES", "KEYS"),
+    )
+    hosting.removed_by(function)
+    _grant_jobs(function, settings)
+    _grant_logs(function, settings)
+    allow(function.role, ["states:ListExecutions"], [machine_arn])
+    allow(
+        function.role,
+        ["states:StopExecution"],
+        [executions_arn],
+        wildcard_because="an execution is named by its run",
+    )
+    function.function.add_environment("STORYLOOM_STATE_MACHINE_ARN", machine_arn)
+    allow(
+        function.role,
+        ["sagemaker:DeleteModelPackage"],
+        [arn("sagemaker", f"model-package/{settings.name}/*")],
+        wildcard_because="the registry numbers the packages of the group",
+    )
+    page_bucket = f"arn:{Aws.PARTITION}:s3:::{settings.title.lower()}-chat-page*"
+    for action, resource in (("s3:ListBucket", page_bucket), ("s3:DeleteObject", f"{page_bucket}/*")):
+        allow(
+            function.role,
+            [action],
+            [resource],
+            wildcard_because="the Chat stack, which is deployed later, makes the page's bucket",
+        )
+    lists = (
+        "EndpointConfigs",
+        "Models",
+        "ModelPackages",
+        *(f"{kind}Jobs" for kind in job_patterns(settings)),
+    )
+    allow(function.role, [f"sagemaker:List{kind}" for kind in lists], ["*"], wildcard_because=_LISTED)
+    allow(
+        function.role,
+        ["cloudformation:DescribeStacks"],
+        [arn("cloudformation", f"stack/{settings.title}-{stack}/*") for stack in ("Pipeline", "Chat")],
+        wildcard_because="AWS ends a stack's ARN with an id that it makes",
+    )
+
+
+def job_patterns(settings: Settings) -> dict[str, list[str]]:
+    """Return the names of the jobs, by SageMaker's word for their kind."""
+    search = f"{settings.tuning_job_prefix}*"
+    return {
+        "HyperParameterTuning": [f"hyper-parameter-tuning-job/{search}"],
+        "Training": list(dict.fromkeys([f"training-job/{settings.name}-train-*", f"training-job/{search}"])),
+        "Processing": [f"processing-job/{settings.name}-evaluate-*"],
+        "Transform": [f"transform-job/{settings.name}-batch-*"],
+    }
+
+
+def _grant_jobs(function: Function, settings: Settings) -> None:
+    for kind, names in job_patterns(settings).items():
+        # What a job has cost is settled before it is deleted.
+        actions = [f"sagemaker:Stop{kind}Job", f"sagemaker:Describe{kind}Job"]
+        if kind == "HyperParameterTuning":
+            actions.append("sagemaker:ListTrainingJobsForHyperParameterTuningJob")
+        if kind != "Transform":  # SageMaker has no operation that deletes one
+            actions.append(f"sagemaker:Delete{kind}Job")
+        if kind in ("HyperParameterTuning", "Training"):
+            actions.append("sagemaker:ListTags")  # tells whose a search is: its name may be cut
+        allow(
+            function.role,
+            actions,
+            [arn("sagemaker", name) for name in names],
+            wildcard_because=_NAMED,
+        )
+
+
+def _grant_logs(function: Function, settings: Settings) -> None:
+    groups = (*JOB_LOGS, TRANSFORM_LOG)
+    allow(
+        function.role,
+        ["logs:DescribeLogStreams"],
+        [arn("logs", f"log-group:{group}{streams}") for group in groups for streams in ("", ":*")],
+        wildcard_because="CloudWatch Logs checks a log's streams as a whole; the function asks by job name",
+    )
+    prefixes = dict.fromkeys([f"{settings.name}-", settings.tuning_job_prefix])
+    allow(
+        function.role,
+        ["logs:DeleteLogStream"],
+        [arn("logs", f"log-group:{group}:log-stream:{prefix}*") for group in groups for prefix in prefixes],
+        wildcard_because=_NAMED,
+    )
+    endpoint_log = f"log-group:/aws/sagemaker/Endpoints/{settings.name}"
+    allow(
+        function.role,
+        ["logs:DeleteLogGroup"],
+        [arn("logs", endpoint_log), arn("logs", f"{endpoint_log}:*")],
+        wildcard_because="the ARN of a log group ends with the star",
+    )

@@ -1,0 +1,18 @@
+"""The CloudWatch logs that SageMaker's jobs write. All jobs of an account share them."""
+
+from stacks.functions.functions import Function
+from stacks.permissions import allow, arn
+
+TRAINING_LOG = "/aws/sagemaker/TrainingJobs"
+TRANSFORM_LOG = "/aws/sagemaker/TransformJobs"
+JOB_LOGS = (TRAINING_LOG, "/aws/sagemaker/ProcessingJobs")
+
+
+def read_job_logs(function: Function, *actions: str, jobs: tuple[str, ...]) -> None:
+    """Let a function read the logs of jobs with some actions of CloudWatch Logs."""
+    allow(
+        function.role,
+        actions,
+        [arn("logs", f"log-group:{log}{streams}") for log in jobs for streams in ("", ":*")],
+        wildcard_because="CloudWatch Logs checks a log's streams as a whole; the function asks by job name",
+    )

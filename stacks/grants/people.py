@@ -1,0 +1,64 @@
+"""Grant functions access to the people in the user pool and to the audit trail."""
+
+from aws_cdk import aws_cognito as cognito
+from aws_cdk import aws_iam as iam
+
+from stacks.functions.functions import Function
+from stacks.permissions import allow
+
+GROUPS = {
+    "owner": "Everything, and manages people",
+    "author": "Chats, sees and changes stories, runs and versions, has keys of their own",
+    "reader": "Chats",
+}
+"""The user pool's groups, the role that allows most first; for their scopes see `shared.accounts.people`."""
+AUDIT_PARTITION = "AUDIT"
+"""Partition of the table to which the API's role may add items, but not update or delete them."""
+_LOCK_PARTITION = "PEOPLE"
+_READ = ("AdminGetUser", "AdminListGroupsForUser")
+_CHANGE = (
+    "ListUsers",
+    "ListUsersInGroup",
+    "AdminCreateUser",
+    "AdminAddUserToGroup",
+    "AdminRemoveUserFromGroup",
+    "AdminDisableUser",
+    "AdminUserGlobalSignOut",
+    "AdminDeleteUser",
+)
+
+
+def grant_read_people(function: Function, pool: cognito.UserPool) -> None:
+    """Grant a function permissions to read whether a person is enabled, and their role."""
+    _grant(function, pool, _READ)
+
+
+def grant_manage_people(function: Function, pool: cognito.UserPool) -> None:
+    """Grant a function permissions to list, invite and remove people and to change their roles.
+
+    It may set neither a password nor an attribute such as the e-mail address.
+    """
+    _grant(function, pool, (*_READ, *_CHANGE))
+    function.may_use_table("UpdateItem", partitions=[_LOCK_PARTITION])
+
+
+def grant_append_audit(function: Function, table_arn: str) -> None:
+    """Grant a function permissions to read and append to the audit trail, and deny updates and deletions.
+
+    IAM cannot tell a put of a new item from one that replaces an item, so the function itself puts entries
+    with a condition that none is replaced.
+    """
+    function.may_use_table("PutItem", "Query", partitions=[AUDIT_PARTITION])
+    function.role.add_to_policy(
+        iam.PolicyStatement(
+            effect=iam.Effect.DENY,
+            actions=["dynamodb:UpdateItem", "dynamodb:DeleteItem"],
+            resources=[table_arn],
+            conditions={"ForAnyValue:StringEquals": {"dynamodb:LeadingKeys": [AUDIT_PARTITION]}},
+        )
+    )
+
+
+def _grant(function: Function, pool: cognito.UserPool, operations: tuple[str, ...]) -> None:
+    allow(function.role, [f"cognito-idp:{operation}" for operation in operations], [pool.user_pool_arn])
+    function.function.add_environment("STORYLOOM_USER_POOL_ID", pool.user_pool_id)

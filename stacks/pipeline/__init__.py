@@ -1,0 +1,1 @@
+"""The Pipeline stack: from stories in the bucket to a hosted model."""

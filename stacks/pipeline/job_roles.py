@@ -1,0 +1,128 @@
+"""Roles of what SageMaker runs for us: training and evaluation jobs, and the endpoint."""
+
+from aws_cdk import Aws
+from aws_cdk import aws_iam as iam
+from constructs import Construct
+
+from contracts.settings import Settings
+from stacks.containers.container_digests import repository_of
+from stacks.containers.container_images import registry_account
+from stacks.grants.job_logs import JOB_LOGS, TRANSFORM_LOG
+from stacks.permissions import allow, arn, service_principal
+from stacks.references import Storage
+from stacks.rollback_alarms import allow_describing_alarms
+
+
+def job_role(scope: Construct, settings: Settings, storage: Storage, image: str) -> iam.Role:
+    """Role of the training and the evaluation job: reads model, code and dataset, writes its run."""
+    role = _sagemaker_role(scope, "JobRole", "Storyloom: training and evaluation jobs")
+    allow(
+        role,
+        ["s3:GetObject"],
+        [storage.artifacts(prefix) for prefix in ("training-code/*", "base-models/*", "runs/*")],
+        wildcard_because="hashes, revisions and run ids below these prefixes are made at run time",
+    )
+    allow(
+        role,
+        ["s3:PutObject", "s3:AbortMultipartUpload"],
+        [storage.artifacts("runs/*")],
+        wildcard_because="adapters, checkpoints and evaluations go below their run's id",
+    )
+    _list_artifacts(role, storage, "training-code/*", "base-models/*", "runs/*")
+    _write_logs(role, list(JOB_LOGS))
+    # SageMaker publishes the metrics of a job's log with the job's role.
+    _put_metrics(role, list(JOB_LOGS))
+    _pull_image(role, image)
+    return role
+
+
+def hosting_role(scope: Construct, settings: Settings, storage: Storage, image: str) -> iam.Role:
+    """Role of the endpoint: reads its bundle, nothing else."""
+    role = _sagemaker_role(scope, "HostingRole", "Storyloom: the endpoint")
+    allow(
+        role,
+        ["s3:GetObject"],
+        [storage.artifacts("hosting/*")],
+        wildcard_because="a bundle is a folder named by its version",
+    )
+    _list_artifacts(role, storage, "hosting/*")
+    _write_logs(role, [f"/aws/sagemaker/Endpoints/{settings.name}"])
+    _put_metrics(role, ["/aws/sagemaker/Endpoints", "AWS/SageMaker"])
+    # SageMaker looks at the alarms that take a deployment back with the endpoint's role.
+    allow_describing_alarms(role)
+    _pull_image(role, image)
+    return role
+
+
+def transform_role(scope: Construct, storage: Storage, image: str) -> iam.Role:
+    """Role of the transform jobs: reads the packed model and the requests, writes the answers."""
+    role = _sagemaker_role(scope, "TransformRole", "Storyloom: transform jobs")
+    named = "a model is named by its version, requests and answers by their batch"
+    allow(
+        role,
+        ["s3:GetObject"],
+        [storage.artifacts(keys) for keys in ("transforms/model/*", "transforms/batch/*/requests/*")],
+        wildcard_because=named,
+    )
+    allow(
+        role,
+        ["s3:PutObject", "s3:AbortMultipartUpload"],
+        [storage.artifacts("transforms/batch/*/answers/*")],
+        wildcard_because=named,
+    )
+    _list_artifacts(role, storage, "transforms/model/*", "transforms/batch/*/requests/*")
+    _write_logs(role, [TRANSFORM_LOG])
+    _put_metrics(role, [TRANSFORM_LOG])
+    _pull_image(role, image)
+    return role
+
+
+def _sagemaker_role(scope: Construct, id_: str, description: str) -> iam.Role:
+    principal = service_principal("sagemaker.amazonaws.com")
+    return iam.Role(scope, id_, assumed_by=principal, description=description)
+
+
+def _list_artifacts(role: iam.Role, storage: Storage, *prefixes: str) -> None:
+    allow(
+        role,
+        ["s3:ListBucket"],
+        [storage.artifacts_arn],
+        # a missing object is 404 only to who may list it, and such a request has no prefix
+        conditions={"StringLikeIfExists": {"s3:prefix": list(prefixes)}},
+    )
+
+
+def _write_logs(role: iam.Role, log_groups: list[str]) -> None:
+    allow(
+        role,
+        ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"],
+        [arn("logs", f"log-group:{group}{streams}") for group in log_groups for streams in ("", ":*")],
+        wildcard_because="SageMaker names a log stream by the job or machine that writes it",
+    )
+
+
+def _put_metrics(role: iam.Role, namespaces: list[str]) -> None:
+    allow(
+        role,
+        ["cloudwatch:PutMetricData"],
+        ["*"],
+        wildcard_because="CloudWatch metrics and ECR sign-in have no ARNs to name; metrics are limited to "
+        "SageMaker's namespaces by a condition, and a sign-in gives nothing by itself",
+        conditions={"StringEquals": {"cloudwatch:namespace": namespaces}},
+    )
+
+
+def _pull_image(role: iam.Role, image: str) -> None:
+    repository = repository_of(image)
+    allow(
+        role,
+        ["ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage"],
+        [f"arn:{Aws.PARTITION}:ecr:{Aws.REGION}:{registry_account(image)}:repository/{repository}"],
+    )
+    allow(
+        role,
+        ["ecr:GetAuthorizationToken"],
+        ["*"],
+        wildcard_because="CloudWatch metrics and ECR sign-in have no ARNs to name; metrics are limited to "
+        "SageMaker's namespaces by a condition, and a sign-in gives nothing by itself",
+    )

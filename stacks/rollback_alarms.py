@@ -1,0 +1,96 @@
+"""The alarms that take a deployment back: SageMaker watches them while the machines before it stay.
+
+They are named, not by CloudFormation, because functions of two stacks name them to SageMaker. They are of the
+Pipeline stack, which is deployed before whatever names them.
+"""
+
+from aws_cdk import Duration
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_sns as sns
+from constructs import Construct
+
+from contracts.settings import Settings
+from stacks.permissions import allow, arn
+
+VARIANT = "main"
+"""Name of the endpoint's one production variant; its metrics carry it."""
+_ERRORS = 3
+_FIRST_TOKEN_SECONDS = 20
+
+
+def alarm_names(settings: Settings) -> tuple[str, str]:
+    """Names of the alarms, that of the errors first."""
+    return f"{settings.name}-endpoint-errors", f"{settings.name}-endpoint-latency"
+
+
+def allow_describing_alarms(role: iam.Role) -> None:
+    """Let a role describe all alarms: AWS does not restrict this action to some of them."""
+    allow(
+        role,
+        ["cloudwatch:DescribeAlarms"],
+        [arn("cloudwatch", "alarm:*")],
+        wildcard_because="AWS checks this action on alarm:*, whichever alarms are named; it only reads",
+    )
+
+
+def rollback_alarms(scope: Construct, settings: Settings, topic: sns.ITopic) -> None:
+    """Make the alarms; they tell the owner too, since what they mean is as true between deployments."""
+    errors, latency = alarm_names(settings)
+    _alarm(
+        scope,
+        "EndpointErrors",
+        name=errors,
+        metric=_metric(settings, "Invocation5XXErrors", "Sum"),
+        threshold=_ERRORS,
+        minutes=1,
+        says=f"The model failed to answer {_ERRORS} times within a minute",
+        topic=topic,
+    )
+    _alarm(
+        scope,
+        "EndpointLatency",
+        name=latency,
+        metric=_metric(settings, "FirstChunkModelLatency", "p90"),
+        threshold=_FIRST_TOKEN_SECONDS * 1_000_000,  # the metric's unit is a microsecond
+        minutes=2,
+        says=f"One answer in ten begins after more than {_FIRST_TOKEN_SECONDS} seconds, for two minutes",
+        topic=topic,
+    )
+
+
+def _metric(settings: Settings, name: str, statistic: str) -> cloudwatch.Metric:
+    return cloudwatch.Metric(
+        namespace="AWS/SageMaker",
+        metric_name=name,
+        dimensions_map={"EndpointName": settings.name, "VariantName": VARIANT},
+        statistic=statistic,
+        period=Duration.minutes(1),
+    )
+
+
+def _alarm(
+    scope: Construct,
+    id_: str,
+    *,
+    name: str,
+    metric: cloudwatch.Metric,
+    threshold: float,
+    minutes: int,
+    says: str,
+    topic: sns.ITopic,
+) -> None:
+    alarm = cloudwatch.Alarm(
+        scope,
+        id_,
+        alarm_name=name,
+        metric=metric,
+        alarm_description=f"Storyloom: {says}. A deployment that is being watched is taken back.",
+        threshold=threshold,
+        evaluation_periods=minutes,
+        comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+        # Asleep, or nobody asks.
+        treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+    )
+    alarm.add_alarm_action(actions.SnsAction(topic))

@@ -1,0 +1,1 @@
+"""The Storage stack: what outlives every other stack."""
