@@ -27,6 +27,7 @@ from stacks.pipeline.sagemaker_jobs import (
     train_state,
     tune_state,
 )
+from stacks.pipeline.state_functions import FUNCTION_SECONDS
 from stacks.pipeline.states import choice, ending
 from stacks.references import Storage
 from stories.format_list import usual_endings
@@ -73,27 +74,6 @@ _JOB_FAILED = [
 # States at which a run that failed can go on, beside the first of them.
 RESUMABLE = ("ChooseBest", "Evaluate", "Gate", "Register", "Deploy")
 
-# How long each function's state may take; the function's own time limit is the first number.
-FUNCTION_SECONDS = {
-    "activate": 2 * _MINUTE,
-    "begin": 15 * _MINUTE,
-    "read_stories": 15 * _MINUTE,
-    "assemble": 15 * _MINUTE,
-    "ask_approval": 2 * _MINUTE,
-    "stage_base_model": 15 * _MINUTE,
-    "preflight": 5 * _MINUTE,
-    "reserve": 2 * _MINUTE,
-    "choose_best": 2 * _MINUTE,
-    "next_attempt": 2 * _MINUTE,
-    "resume": 2 * _MINUTE,
-    "gate": 2 * _MINUTE,
-    "register": 2 * _MINUTE,
-    "deploy": 15 * _MINUTE,
-    "smoke_test": 5 * _MINUTE,
-    "collect_garbage": 5 * _MINUTE,
-    "announce": 2 * _MINUTE,
-    "record_failure": 2 * _MINUTE,
-}
 _OVERHEAD_SECONDS = 12 * 60 * _MINUTE  # a run without the wait for approval and the training
 _WAITING_SECONDS = 60  # for Lambda to begin, on top
 
