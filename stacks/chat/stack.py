@@ -67,7 +67,7 @@ class ChatStack(Stack):
         for function in (keeper, chat_api):
             function.may_tell_owner(published(pipeline, self, "TopicArn"))  # what the month's limit refuses
         self._grant_batches(chat_api, keeper, transforms)
-        pipeline.import_machine_into(self).bills_seen_by(keeper)
+        pipeline.import_machine_into(self).grant_describe_jobs(keeper)
         self._grant_invocations(chat_api, keeper, start_transform, pipeline.import_start_run_into(self))
         authorizer = self._authorizer(sign_in)
         rest_api = RestApi(
@@ -195,8 +195,8 @@ class ChatStack(Stack):
             [machine.executions_arn],
             wildcard_because="an execution is named by its run",
         )
-        machine.answered_by(chat_api)
-        machine.searches_seen_by(chat_api)
+        machine.grant_task_response(chat_api)
+        machine.grant_describe_tuning(chat_api)
         allow(chat_api.role, ["s3:ListBucket"], [self._storage.stories_arn])
         allow(
             chat_api.role,

@@ -29,7 +29,13 @@ from stacks.permissions import allow, arn, service_principal
 from stacks.pipeline.job_roles import hosting_role, job_role, transform_role
 from stacks.pipeline.state_functions import DISK_MB, FUNCTION_SECONDS, MEMORY_MB, StateFunctions
 from stacks.pipeline.state_machine import Pipeline
-from stacks.pipeline.trigger import QuietPeriod, on_decision, on_new_story, on_unrecorded_end, started_by
+from stacks.pipeline.trigger import (
+    QuietPeriod,
+    grant_start_runs,
+    on_decision,
+    on_new_story,
+    on_unrecorded_end,
+)
 from stacks.references import publish, published
 from stacks.rollback_alarms import rollback_alarms
 from stacks.storage.stack import StorageStack
@@ -130,19 +136,19 @@ class PipelineStack(Stack):
             *("GetItem", "PutItem", "UpdateItem", "DeleteItem"),
             partitions=("RUNS", "LOCK", "APPROVALS", "MODELS", "TIMER"),
         )
-        started_by(start_run, pipeline.arn, pipeline.executions_arn)
+        grant_start_runs(start_run, pipeline.arn, pipeline.executions_arn)
         quiet_period = QuietPeriod(self, "QuietPeriod", settings=self._settings, start_run=start_run)
         self._quiet_period = quiet_period
         # It holds since when stories have been arriving.
         quiet_timer.may_use_table("GetItem", "UpdateItem", partitions=["TIMER"])
         for function in (quiet_timer, self._functions["announce"], self._functions["record_failure"]):
-            quiet_period.movable_by(function)
-        pipeline.explained_to(self._functions["record_failure"])
+            quiet_period.grant_schedule(function)
+        pipeline.grant_read_map_runs(self._functions["record_failure"])
         for function in (start_run, self._functions["record_failure"]):
             pipeline.grant_read_history(function)
         self._configure_resumption(start_run)
         for function in (start_run, self._functions["ask_approval"]):
-            pipeline.answered_by(function)  # new stories answer for a run that waits
+            pipeline.grant_task_response(function)  # new stories answer for a run that waits
         self._rules = (
             on_new_story(self, self._storage, quiet_timer),
             self._hear_decisions(start_run),
@@ -169,7 +175,7 @@ class PipelineStack(Stack):
             executions_arn=pipeline.executions_arn,
         )
         grant_write_ledger(clean_up, self._settings, endpoint=True)  # the endpoint's cost ends with it
-        self._quiet_period.deleted_by(clean_up)
+        self._quiet_period.grant_delete(clean_up)
         made_at_run_time(
             self,
             clean_up_arn=clean_up.arn,
