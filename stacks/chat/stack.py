@@ -26,9 +26,8 @@ from stacks.grants.transforms import LONGEST_PACKING, Transforms
 from stacks.permissions import allow, arn
 from stacks.pipeline.stack import PipelineStack
 from stacks.pipeline.state_machine import Pipeline
-from stacks.references import page_url_parameter, publish, published
+from stacks.references import S3_ENDPOINT, page_url_parameter, publish, published
 from stacks.regions import web_adapter_layer
-from stacks.s3_hosts import S3_ENDPOINT
 from stacks.storage.stack import StorageStack
 
 _WEB_SERVER_PORT = "8080"

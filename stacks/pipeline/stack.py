@@ -14,8 +14,7 @@ from constructs import Construct, IDependable
 
 from contracts.settings import Settings
 from stacks.accepted_findings import TOPIC, accept_findings
-from stacks.containers.container_digests import pinned
-from stacks.containers.container_images import hosting_image, training_image
+from stacks.containers import hosting_image, pinned, training_image
 from stacks.custom_resources.clean_up import LONGEST_CLEAN_UP, grant_clean_up, made_at_run_time
 from stacks.custom_resources.file_deployment import deploy_files
 from stacks.custom_resources.price_refresh import LONGEST_REFRESH, schedule_price_refresh
