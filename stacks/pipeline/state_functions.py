@@ -90,10 +90,10 @@ class StateFunctions:
         self._configure_approval(functions["ask_approval"])
         self._configure_stage_base_model(functions["stage_base_model"])
         self._configure_training_states()
+        self._configure_preflight(functions["preflight"])
         # Without the Chat stack, which writes the page's address, none of these has a model hosted.
         for name in ("preflight", "activate", "deploy", "smoke_test"):
             self._configure_page_address(functions[name])
-        self._configure_preflight(functions["preflight"])
         self._configure_gate(functions["gate"])
         self._configure_register(functions["register"])
         self._configure_deployment(functions["deploy"], functions["smoke_test"])
