@@ -14,7 +14,7 @@ RESPONSE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-"""What these answers tell a browser, as the API's own do (`chat_api/dependencies/security_headers.py`)."""
+"""What these answers tell a browser, as the API's own do (`chat_api/dependencies/responses.py`)."""
 
 
 @dataclass(frozen=True)
