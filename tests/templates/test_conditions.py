@@ -11,7 +11,7 @@ from policy_sentry.querying.actions import get_action_data
 from contracts.settings import read
 from local.aws.sagemaker.condition_keys import condition_keys
 from stacks.functions.function_groups import GROUPS
-from stacks.pipeline.sagemaker_jobs import training_seconds
+from stacks.pipeline.job_states import training_seconds
 from tests.templates import partitions
 from tests.templates.conftest import EMAIL, Synthesized, definition, flat, statements
 
