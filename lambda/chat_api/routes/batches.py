@@ -111,7 +111,7 @@ def list_batches(user: RequireReadScope) -> BatchList:
 @router.post("", status_code=201, responses=error_responses(404, 409, 413, 422))
 def create_batch(new_batch: NewBatch, user: RequireWriteScope) -> CreatedBatch:
     """Create a batch, and permit the upload of its file of prompts for 15 minutes. Nothing is spent yet."""
-    batch = batches.create_batch(
+    batch = batches.record_batch(
         new_batch.name,
         new_batch.size,
         new_batch.model,
@@ -140,7 +140,7 @@ def check_batch(
     Nothing is spent yet. The error of the first line that cannot be used has its number; upload the file
     again, and check it again.
     """
-    batch, ignored = batches.check_batch(batch_id, user.sub, strict=strict)
+    batch, ignored = batches.check_prompts(batch_id, user.sub, strict=strict)
     report_ignored_fields(response, ignored)
     return _batch_info(batch)
 
@@ -151,13 +151,13 @@ def start_batch(batch_id: BatchId, user: RequireWriteScope) -> BatchInfo:
 
     Its answers count in the day's tokens, each with its greatest length.
     """
-    return _batch_info(batches.start_batch(batch_id, user.sub, user.account))
+    return _batch_info(batches.submit_batch(batch_id, user.sub, user.account))
 
 
 @router.post("/{batch_id}/stop", status_code=202, responses=error_responses(404, 409, 422))
 def stop_batch(batch_id: BatchId, user: RequireWriteScope) -> BatchInfo:
     """Stop a batch and its instance. The answers so far are kept."""
-    return _batch_info(batches.stop_batch(batch_id, user.sub, user.display_name))
+    return _batch_info(batches.end_batch(batch_id, user.sub, user.display_name))
 
 
 @router.get("/{batch_id}/results", responses=error_responses(404, 409, 422))

@@ -55,7 +55,9 @@ def list_models(user: RequireChatScope) -> ModelList:
     if pointer is None:
         return ModelList(data=[])
     created = int(clock.instant(pointer.updated_at).timestamp())
-    return ModelList(data=[ModelCard(id=name, created=created) for name in model_access.names(pointer)])
+    return ModelList(
+        data=[ModelCard(id=name, created=created) for name in model_access.loaded_names(pointer)]
+    )
 
 
 @router.post(
@@ -123,7 +125,7 @@ async def _respond(
 
 async def _json_response(request: AnswerRequest, caller: Caller, watch: CancellationWatch) -> Response:
     try:
-        return JSONResponse(await generation.answer(request, caller, watch))
+        return JSONResponse(await generation.generate_answer(request, caller, watch))
     except ApiError as error:
         if error.detail.answer is None:
             raise

@@ -115,7 +115,7 @@ def get_status(user: RequireChatScope) -> Status:
         live=_live_version(pointer),
         run=run_history.with_current_step(newest[0]) if newest and "read" in user.scopes else None,
         base_model=BaseModelInfo(name=base.name, id=base.id),
-        models=model_access.names(pointer) if pointer else [],
+        models=model_access.loaded_names(pointer) if pointer else [],
         limits=_limits(user),
         usage=TokenUsage(tokens_today=usage.today(user.account).tokens, daily_tokens=limits.daily_tokens()),
     )

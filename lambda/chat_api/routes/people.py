@@ -80,7 +80,7 @@ def show_myself(user: RequireChatScope) -> Myself:
 
 
 @router.get("/people")
-def list_people(user: RequirePeopleScope) -> PeopleList:
+def get_people(user: RequirePeopleScope) -> PeopleList:
     """List the people in the user pool."""
     return PeopleList(people=[_person_record(person, user.sub) for person in people.every()])
 

@@ -32,7 +32,7 @@ class RunDetail(Run):
     evaluation_url: str | None = None
     """A link to the evaluation of the new model as a page, valid for an hour."""
     metrics: list[run_history.LossMetric] | None = None
-    progress: run_history.TrainingProgress | None = None
+    progress: run_history.StepProgress | None = None
     search: run_history.Search | None = None
     """The search of a run with `tune` on."""
 
@@ -72,7 +72,7 @@ def list_runs(user: RequireReadScope) -> RunList:
 @router.get("/{run_id}", responses=error_responses(404, 422))
 def get_run(run_id: RunId, user: RequireReadScope) -> RunDetail:
     """Show one run: its states, what it read, and its losses."""
-    run = run_control.get_run(run_id)
+    run = run_control.existing_run(run_id)
     states = run_history.read_states(run.execution_arn) if run.execution_arn else []
     metrics, progress = run_history.read_training_log(run.training_job) if run.training_job else ([], None)
     fields = run.model_dump()
@@ -100,7 +100,7 @@ def start_run(user: RequireWriteScope, new_run: NewRun | None = None) -> Started
     `again` is true.
     """
     again = new_run is not None and new_run.again
-    started = run_control.start_run(user.sub, user.account, user.display_name, again=again)
+    started = run_control.request_run(user.sub, user.account, user.display_name, again=again)
     user.changed_object = started["run_id"]
     return StartedRun.model_validate(started)
 
@@ -108,13 +108,13 @@ def start_run(user: RequireWriteScope, new_run: NewRun | None = None) -> Started
 @router.post("/{run_id}/resume", status_code=202, responses=error_responses(402, 404, 409, 422))
 def resume_run(run_id: RunId, user: RequireWriteScope) -> StartedRun:
     """Resume a failed run at the state that failed. Its results so far, above all a training, are kept."""
-    return StartedRun.model_validate(run_control.resume_run(run_id, user.account, user.display_name))
+    return StartedRun.model_validate(run_control.request_resume(run_id, user.account, user.display_name))
 
 
 @router.post("/{run_id}/stop", status_code=202, responses=error_responses(404, 409, 422))
 def stop_run(run_id: RunId, user: RequireWriteScope) -> StoppingRun:
     """Stop a run that is in progress, and its job. Its results so far are kept."""
-    run_control.stop_run(run_id, user.display_name)
+    run_control.stop_execution(run_id, user.display_name)
     return StoppingRun(run_id=run_id, message=f"Run {run_id} is being stopped.")
 
 

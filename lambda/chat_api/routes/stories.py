@@ -61,7 +61,7 @@ class DeletedStory(BaseModel):
 @router.get("/stories")
 def list_stories(user: RequireReadScope) -> StoryList:
     """List the files in the stories bucket."""
-    return StoryList(stories=[StoryInfo(**vars(file)) for file in bucket_files.list_story_files()])
+    return StoryList(stories=[StoryInfo(**vars(file)) for file in bucket_files.stored_stories()])
 
 
 @router.post("/stories", responses=error_responses(413, 422))
@@ -82,7 +82,7 @@ def offer_upload(story: NewStory, user: RequireWriteScope) -> UploadForm:
 @router.delete("/stories/{key:path}", responses=error_responses(404, 422))
 def delete_story(key: StoryKey, user: RequireWriteScope) -> DeletedStory:
     """Delete a story. Its text is kept; the message says how to restore it."""
-    restore = bucket_files.delete_story_file(key)
+    restore = bucket_files.mark_deleted(key)
     return DeletedStory(
         key=key,
         message=f"{file_rules.printable(key)} is deleted; the next run does not use it. The bucket keeps its "

@@ -71,7 +71,7 @@ def list_versions(user: RequireReadScope) -> VersionList:
 def activate_version(version: VersionName, user: RequireWriteScope) -> ReviewedVersion:
     """Make an approved version live, such as the one before. If it is live already, nothing changes."""
     return _reviewed(
-        version, version_review.activate_version(version, user.sub, user.account, user.display_name)
+        version, version_review.request_activation(version, user.sub, user.account, user.display_name)
     )
 
 
@@ -79,14 +79,14 @@ def activate_version(version: VersionName, user: RequireWriteScope) -> ReviewedV
 def approve_version(version: VersionName, user: RequireWriteScope) -> ReviewedVersion:
     """Approve a version that waits, or that the gate rejected: it is deployed. Again changes nothing."""
     return _reviewed(
-        version, version_review.approve_version(version, user.sub, user.account, user.display_name)
+        version, version_review.record_approval(version, user.sub, user.account, user.display_name)
     )
 
 
 @router.post("/{version}/reject", status_code=202, responses=_ERRORS)
 def reject_version(version: VersionName, user: RequireWriteScope) -> ReviewedVersion:
     """Reject a version: it is kept, and never answers. Rejecting it again changes nothing."""
-    return _reviewed(version, version_review.reject_version(version, user.sub, user.display_name))
+    return _reviewed(version, version_review.record_rejection(version, user.sub, user.display_name))
 
 
 def _reviewed(version: str, message: str) -> ReviewedVersion:

@@ -22,7 +22,7 @@ _BEFORE_START: frozenset[TransformStatus] = frozenset({"uploading", "checked"})
 _RETRY_SECONDS = 60
 
 
-def create_batch(
+def record_batch(
     file_name: str,
     size: int,
     model: str,
@@ -71,7 +71,7 @@ def prompts_upload_form(batch_id: str, size: int) -> bucket_files.UploadForm:
     return bucket_files.upload_form(environment.common().artifacts_bucket, s3_keys.prompts(batch_id), size)
 
 
-def check_batch(batch_id: str, owner: str, *, strict: bool) -> tuple[Transform, list[str]]:
+def check_prompts(batch_id: str, owner: str, *, strict: bool) -> tuple[Transform, list[str]]:
     """Read the uploaded file line by line, and compute the time and cost of its answers.
 
     Args:
@@ -85,7 +85,7 @@ def check_batch(batch_id: str, owner: str, *, strict: bool) -> tuple[Transform, 
     Raises:
         ApiError: a line cannot be used, or the batch cannot be checked now.
     """
-    batch = get_batch(batch_id, owner)
+    batch = existing_batch(batch_id, owner)
     if batch.status not in _BEFORE_START:
         raise _has_begun_error(batch)
     live = _live_pointer()
@@ -116,13 +116,13 @@ def check_batch(batch_id: str, owner: str, *, strict: bool) -> tuple[Transform, 
         answer_tokens=answer_tokens,
         **price,
     )
-    batch = get_batch(batch_id, owner)
+    batch = existing_batch(batch_id, owner)
     if not moved:
         raise _has_begun_error(batch)
     return batch, ignored
 
 
-def start_batch(batch_id: str, owner: str, account: str) -> Transform:
+def submit_batch(batch_id: str, owner: str, account: str) -> Transform:
     """Start a batch that has been checked; from then on it costs. Starting it again changes nothing.
 
     Args:
@@ -133,7 +133,7 @@ def start_batch(batch_id: str, owner: str, account: str) -> Transform:
     Raises:
         ApiError: the batch has not been checked, its file has changed since, or a limit is reached.
     """
-    batch = get_batch(batch_id, owner)
+    batch = existing_batch(batch_id, owner)
     if batch.status == "uploading":
         raise ApiError(
             "not_checked",
@@ -154,7 +154,7 @@ def start_batch(batch_id: str, owner: str, account: str) -> Transform:
             _invoke_start_transform(batch_id)
             usage.add_tokens(account, batch.answer_tokens or 0)
             log.info("Started a batch", extra={"batch_id": batch_id, "by": owner, "lines": batch.lines})
-    batch = get_batch(batch_id, owner)
+    batch = existing_batch(batch_id, owner)
     if not batch.going:
         # It has ended, or was stopped or checked again meanwhile.
         batch_records.release_slot(batch_id)
@@ -165,7 +165,7 @@ def start_batch(batch_id: str, owner: str, account: str) -> Transform:
     return batch
 
 
-def stop_batch(batch_id: str, owner: str, name: str) -> Transform:
+def end_batch(batch_id: str, owner: str, name: str) -> Transform:
     """Stop a batch. The answers so far are kept.
 
     Args:
@@ -181,7 +181,7 @@ def stop_batch(batch_id: str, owner: str, name: str) -> Transform:
     if batch.status in {"uploading", "checked", "preparing"}:
         if batch_records.finish(batch_id, "stopped", {"uploading", "checked", "preparing"}, reason):
             ledger.release("batch", batch_id)  # no job is created for it any more
-        batch = get_batch(batch_id, owner)
+        batch = existing_batch(batch_id, owner)
     if batch.status == "running" and batch_records.move(batch_id, "stopping", {"running"}, message=reason):
         transform_jobs.stop(str(batch.job_name))
     elif batch.status in {"completed", "failed"}:
@@ -190,7 +190,7 @@ def stop_batch(batch_id: str, owner: str, name: str) -> Transform:
             f"Batch {batch_id} has already ended.",
             f"Fetch its answers: GET /api/batches/{batch_id}/results",
         )
-    return get_batch(batch_id, owner)
+    return existing_batch(batch_id, owner)
 
 
 def batch_results(batch_id: str, owner: str) -> tuple[str, batch_files.LineCounts]:
@@ -219,7 +219,7 @@ def batch_results(batch_id: str, owner: str) -> tuple[str, batch_files.LineCount
     return bucket_files.download_link(s3_keys.results(batch_id), "application/jsonl"), counts
 
 
-def get_batch(batch_id: str, owner: str) -> Transform:
+def existing_batch(batch_id: str, owner: str) -> Transform:
     """Return the record of a caller's batch.
 
     Raises:
@@ -233,7 +233,7 @@ def get_batch(batch_id: str, owner: str) -> Transform:
 
 def current_batch(batch_id: str, owner: str) -> Transform:
     """Return a caller's batch, updated from its transform job."""
-    batch = get_batch(batch_id, owner)
+    batch = existing_batch(batch_id, owner)
     return transform_jobs.watch(batch) if batch.going else batch
 
 
@@ -249,7 +249,7 @@ def _endpoint_names() -> dict[str, str]:
     pointer = _live_pointer()
     return {
         name: pointer.version if name == model_access.LIVE_NAME else name
-        for name in model_access.names(pointer)
+        for name in model_access.loaded_names(pointer)
     }
 
 

@@ -29,7 +29,7 @@ class UploadForm(BaseModel):
 
 
 @dataclass(frozen=True)
-class StoryFile:
+class StoredStory:
     """One file in the stories bucket."""
 
     key: str
@@ -98,11 +98,11 @@ def download_link(key: str, content_type: str) -> str:
     return f"{api.browser_endpoint.rstrip('/')}/aws/s3{parts.path}?{parts.query}"
 
 
-def list_story_files() -> list[StoryFile]:
+def stored_stories() -> list[StoredStory]:
     """Return the files in the stories bucket, newest first, at most 5,000."""
     pages = clients.s3().get_paginator("list_objects_v2").paginate(Bucket=environment.common().stories_bucket)
     files = [
-        StoryFile(key=entry["Key"], size=entry["Size"], modified_at=clock.text(entry["LastModified"]))
+        StoredStory(key=entry["Key"], size=entry["Size"], modified_at=clock.text(entry["LastModified"]))
         for page in pages
         for entry in page.get("Contents", [])
         if not entry["Key"].endswith("/")
@@ -110,7 +110,7 @@ def list_story_files() -> list[StoryFile]:
     return sorted(files, key=lambda file: file.modified_at, reverse=True)[:_MAX_LISTED_STORIES]
 
 
-def delete_story_file(key: str) -> str:
+def mark_deleted(key: str) -> str:
     """Delete a story, whose text the bucket keeps.
 
     Returns:

@@ -49,7 +49,7 @@ class Caller:
     """To be awaited before the model is used or woken; raises an error if a key exceeds its rate."""
 
 
-async def answer(request: AnswerRequest, caller: Caller, watch: CancellationWatch) -> dict[str, Any]:
+async def generate_answer(request: AnswerRequest, caller: Caller, watch: CancellationWatch) -> dict[str, Any]:
     """Return the answer in one piece.
 
     Raises:

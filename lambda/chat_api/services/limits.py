@@ -98,7 +98,7 @@ def check_daily_tokens(caller: str) -> None:
         raise _tokens_spent_error(today.tokens)
 
 
-def count_run(caller: str) -> None:
+def check_daily_runs(caller: str) -> None:
     """Count a run, or the deployment of a version, that a caller starts.
 
     Raises:

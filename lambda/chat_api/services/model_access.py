@@ -62,7 +62,7 @@ async def record_use(last_used_at: clock.Utc | None) -> None:
         await asyncio.to_thread(hosting_state.touch)
 
 
-def names(pointer: LivePointer) -> list[str]:
+def loaded_names(pointer: LivePointer) -> list[str]:
     """Return the names of the models that answer requests, the live version's first."""
     known = [LIVE_NAME, pointer.version]
     if pointer.merged:
@@ -87,7 +87,7 @@ def endpoint_name(name: str, pointer: LivePointer | None) -> str:
         return LIVE_NAME
     if name in {LIVE_NAME, pointer.version}:
         return pointer.version
-    if name not in names(pointer):
+    if name not in loaded_names(pointer):
         raise unknown_model_error(name, pointer)
     return name
 
@@ -210,7 +210,7 @@ def no_model_yet_error() -> ApiError:
 
 def unknown_model_error(name: str, pointer: LivePointer) -> ApiError:
     """Return the error for a model that is not loaded."""
-    cure = f"Use one of: {', '.join(names(pointer))}."
+    cure = f"Use one of: {', '.join(loaded_names(pointer))}."
     if not pointer.merged or (name != BASE_NAME and versions.get(name) is None):
         return ApiError("model_not_found", f"There is no model {name!r}.", cure)
     only_live = (

@@ -30,7 +30,7 @@ def invoke_start_run(event: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def start_run(caller: str, account: str, name: str, *, again: bool) -> dict[str, Any]:
+def request_run(caller: str, account: str, name: str, *, again: bool) -> dict[str, Any]:
     """Start a run, or request one to follow the run in progress.
 
     Args:
@@ -46,11 +46,11 @@ def start_run(caller: str, account: str, name: str, *, again: bool) -> dict[str,
         ApiError: a limit is reached.
     """
     limits.require_run_budget()
-    limits.count_run(account)
+    limits.check_daily_runs(account)
     return invoke_start_run({"reason": f"{name} started it", "by": caller, "again": again})
 
 
-def resume_run(run_id: str, account: str, name: str) -> dict[str, Any]:
+def request_resume(run_id: str, account: str, name: str) -> dict[str, Any]:
     """Resume a failed run at the state that failed.
 
     Returns:
@@ -59,8 +59,8 @@ def resume_run(run_id: str, account: str, name: str) -> dict[str, Any]:
     Raises:
         ApiError: there is no such run, it cannot be resumed, or a limit is reached.
     """
-    get_run(run_id)
-    limits.count_run(account)
+    existing_run(run_id)
+    limits.check_daily_runs(account)
     outcome = invoke_start_run({"resume": run_id, "reason": f"{name} resumed it"})
     if outcome.get("code"):
         limit_letters.send_once("run", f"{outcome['message']} {outcome['cure']}")
@@ -70,13 +70,13 @@ def resume_run(run_id: str, account: str, name: str) -> dict[str, Any]:
     return outcome
 
 
-def stop_run(run_id: str, name: str) -> None:
+def stop_execution(run_id: str, name: str) -> None:
     """Stop a run and its job.
 
     Raises:
         ApiError: there is no such run, or it has ended.
     """
-    run = get_run(run_id)
+    run = existing_run(run_id)
     if not run.going:
         raise _has_ended_error(run)
     client = clients.stepfunctions()
@@ -100,7 +100,7 @@ def answer_approval(run_id: str, decision: ApprovalAnswer, caller: str, name: st
     Raises:
         ApiError: there is no such run, it does not wait, or it was answered otherwise.
     """
-    run = get_run(run_id)
+    run = existing_run(run_id)
     if decision == "approved" and run.status == "waiting":
         limits.require_run_budget()
     question = approvals.get(run_id)
@@ -115,13 +115,13 @@ def answer_approval(run_id: str, decision: ApprovalAnswer, caller: str, name: st
             f"See the run's details: GET /api/runs/{run_id}",
         ) from None
     except approvals.NothingToAnswerError:
-        raise _nothing_to_answer_error(get_run(run_id)) from None
+        raise _nothing_to_answer_error(existing_run(run_id)) from None
     effect = "It trains." if decision == "approved" else "It ends here."
     run_records.resume(run_id, f"{name} {decision} the run. {effect}")
-    return get_run(run_id)
+    return existing_run(run_id)
 
 
-def get_run(run_id: str) -> Run:
+def existing_run(run_id: str) -> Run:
     """Return a run's record.
 
     Raises:

@@ -45,7 +45,7 @@ class LossMetric(BaseModel):
     validation_loss: float | None = None
 
 
-class TrainingProgress(BaseModel):
+class StepProgress(BaseModel):
     """The progress of a training."""
 
     step: int
@@ -73,7 +73,7 @@ class Trial(BaseModel):
     """The time of its training so far."""
     validation_loss: float | None = None
     """The last measurement; null before the first."""
-    progress: TrainingProgress | None = None
+    progress: StepProgress | None = None
     """The progress of a trial that is running."""
 
 
@@ -159,11 +159,11 @@ class _StateCollector:
         return RunState(name=name, status=status, started_at=clock.text(started), seconds=round(seconds, 2))
 
 
-def read_training_log(job_name: str) -> tuple[list[LossMetric], TrainingProgress | None]:
+def read_training_log(job_name: str) -> tuple[list[LossMetric], StepProgress | None]:
     """Read the losses and the progress from a training job's log; empty before it has logged any."""
     client = clients.logs()
     metrics: dict[int, LossMetric] = {}
-    progress: TrainingProgress | None = None
+    progress: StepProgress | None = None
     figures: dict[str, float] = {}
     pages = client.get_paginator("filter_log_events").paginate(
         logGroupName=_TRAINING_LOG, logStreamNamePrefix=f"{job_name}/", filterPattern='"step="'
@@ -183,7 +183,7 @@ def read_training_log(job_name: str) -> tuple[list[LossMetric], TrainingProgress
                 elif found := _FIGURE.search(line):
                     figures[found["name"]] = float(found["value"])
                 elif found := _PROGRESS.search(line):
-                    progress = TrainingProgress.model_validate(found.groupdict())
+                    progress = StepProgress.model_validate(found.groupdict())
     except client.exceptions.ResourceNotFoundException:
         return [], None
     return [metrics[step] for step in sorted(metrics)], progress and progress.model_copy(update=figures)

@@ -13,7 +13,7 @@ Decision = Literal["approved", "rejected"]
 _ALREADY_APPROVED: frozenset[VersionStatus] = frozenset({"approved", "live", "previous"})
 
 
-def activate_version(version: str, caller: str, account: str, name: str) -> str:
+def request_activation(version: str, caller: str, account: str, name: str) -> str:
     """Deploy an approved version, so that it answers.
 
     Args:
@@ -42,7 +42,7 @@ def activate_version(version: str, caller: str, account: str, name: str) -> str:
     return str(run_control.invoke_start_run(event)["message"])
 
 
-def approve_version(version: str, caller: str, account: str, name: str) -> str:
+def record_approval(version: str, caller: str, account: str, name: str) -> str:
     """Approve a version that waits, or that the gate rejected: it is deployed.
 
     Returns:
@@ -65,7 +65,7 @@ def approve_version(version: str, caller: str, account: str, name: str) -> str:
     return f"You approved {version}. It answers as soon as it is deployed."
 
 
-def reject_version(version: str, caller: str, name: str) -> str:
+def record_rejection(version: str, caller: str, name: str) -> str:
     """Reject a version: it is kept, and never answers.
 
     Returns:
@@ -109,7 +109,7 @@ def _check_deployable(model: ModelVersion, account: str) -> None:
         raise ApiError("other_base_model", reason, "Or choose a version of the base model that is set now.")
     if versions.preloaded_version(model) is None:
         limits.require_endpoint_budget()
-    limits.count_run(account)
+    limits.check_daily_runs(account)
 
 
 def _record_decision(model: ModelVersion, decision: Decision, caller: str, name: str) -> None:

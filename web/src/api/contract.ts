@@ -15,7 +15,7 @@ export type Stopping = Schemas["StoppingRun"];
 /** One state of the execution. */
 export type StateRecord = Schemas["RunState"];
 export type LossPoint = Schemas["LossMetric"];
-export type TrainingProgress = Schemas["TrainingProgress"];
+export type TrainingProgress = Schemas["StepProgress"];
 /** The trials of a run with `tune` on. */
 export type Search = Schemas["Search"];
 export type Trial = Schemas["Trial"];

@@ -625,10 +625,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List People
+         * Get People
          * @description List the people in the user pool.
          */
-        get: operations["list_people_api_people_get"];
+        get: operations["get_people_api_people_get"];
         put?: never;
         /**
          * Invite Person
@@ -1673,7 +1673,7 @@ export interface components {
             evaluation_url?: string | null;
             /** Metrics */
             metrics?: components["schemas"]["LossMetric"][] | null;
-            progress?: components["schemas"]["TrainingProgress"] | null;
+            progress?: components["schemas"]["StepProgress"] | null;
             search?: components["schemas"]["Search"] | null;
         };
         /**
@@ -1738,6 +1738,24 @@ export interface components {
             models: string[];
             limits: components["schemas"]["CallerLimits"];
             usage: components["schemas"]["TokenUsage"];
+        };
+        /**
+         * StepProgress
+         * @description The progress of a training.
+         */
+        StepProgress: {
+            /** Step */
+            step: number;
+            /** Of */
+            of: number;
+            /** Seconds */
+            seconds: number;
+            /** Seconds Left */
+            seconds_left?: number | null;
+            /** Tokens Per Second */
+            tokens_per_second?: number | null;
+            /** Cost Usd */
+            cost_usd?: number | null;
         };
         /**
          * StoppingRun
@@ -1822,24 +1840,6 @@ export interface components {
             daily_tokens: number;
         };
         /**
-         * TrainingProgress
-         * @description The progress of a training.
-         */
-        TrainingProgress: {
-            /** Step */
-            step: number;
-            /** Of */
-            of: number;
-            /** Seconds */
-            seconds: number;
-            /** Seconds Left */
-            seconds_left?: number | null;
-            /** Tokens Per Second */
-            tokens_per_second?: number | null;
-            /** Cost Usd */
-            cost_usd?: number | null;
-        };
-        /**
          * Trial
          * @description One training of a search.
          */
@@ -1861,7 +1861,7 @@ export interface components {
             seconds: number;
             /** Validation Loss */
             validation_loss?: number | null;
-            progress?: components["schemas"]["TrainingProgress"] | null;
+            progress?: components["schemas"]["StepProgress"] | null;
         };
         /**
          * UnpricedInstance
@@ -4294,7 +4294,7 @@ export interface operations {
             };
         };
     };
-    list_people_api_people_get: {
+    get_people_api_people_get: {
         parameters: {
             query?: never;
             header?: never;
