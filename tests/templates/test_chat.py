@@ -10,7 +10,7 @@ from aws_cdk.assertions import Match, Template
 
 from contracts import settings
 from shared.accounts import audit, people
-from stacks.chat.api_at_the_edge import CONTENT_SECURITY_POLICY, edge_code
+from stacks.chat.edge import CONTENT_SECURITY_POLICY, edge_code
 from stacks.chat.page import PageMissingError
 from stacks.composition import compose
 from tests.browser.server import CONTENT_SECURITY_POLICY as CONTENT_SECURITY_POLICY_IN_CHROMIUM

@@ -9,7 +9,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.json import JSONSnapshotExtension
 
-from stacks.containers.container_images import hosting_image, training_image
+from stacks.containers import hosting_image, training_image
 from tests.templates.conftest import Synthesized, flat
 
 _PHYSICAL = {

@@ -19,7 +19,7 @@ from fastapi.testclient import TestClient
 
 from authorizer import standing
 from chat_api.app import app
-from chat_api.routes import audit_trail
+from chat_api.dependencies import audit_trail
 from shared import clock
 from shared.accounts import audit, keys, people
 from shared.accounts.people import Role

@@ -11,8 +11,7 @@ from botocore.exceptions import ClientError
 from fastapi.testclient import TestClient
 
 from chat_api.app import app
-from chat_api.dependencies import limits
-from chat_api.services import waking
+from chat_api.services import limits, model_access
 from keeper.handler import handler as keeper
 from reserve.handler import handler as reserve
 from shared import clock
@@ -38,7 +37,7 @@ TICK = {"action": "tick"}
 def woken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the keeper was asked."""
     asked: list[str] = []
-    monkeypatch.setattr(waking, "call_keeper", asked.append)
+    monkeypatch.setattr(model_access, "invoke_endpoint_manager", asked.append)
     return asked
 
 
@@ -152,7 +151,7 @@ def test_waking_is_refused_without_daily_tokens_left(api: TestClient, woken: lis
 def test_a_batch_counts_in_the_daily_tokens_of_its_starter(
     api: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chat_api.routes.batches._call_start_transform", lambda _: None)
+    monkeypatch.setattr("chat_api.services.batches._invoke_start_transform", lambda _: None)
     ids = []
     for _ in range(2):
         batch = batch_records.create(
@@ -172,7 +171,7 @@ def test_a_batch_counts_in_the_daily_tokens_of_its_starter(
 
 def test_a_caller_may_start_a_limited_number_of_runs_a_day(api: TestClient) -> None:
     _version("v2", "approved")
-    for _ in range(limits.RUNS_A_DAY // 2):
+    for _ in range(limits.MAX_RUNS_A_DAY // 2):
         assert api.post("/api/runs").status_code == 202
         assert api.post("/api/models/v2/activate").status_code == 202
     for path in ("/api/runs", "/api/models/v2/activate"):
@@ -388,7 +387,8 @@ def test_the_owner_is_notified_of_refusals_once_a_month_and_kind(
     for what, error in refusals.items():
         assert told[what].startswith(f"{error['message']} {error['cure']}")
     monkeypatch.setattr(
-        "chat_api.routes.control.ask_for_run", lambda _: {"code": "x", "message": "No.", "cure": "Wait."}
+        "chat_api.services.run_control.invoke_start_run",
+        lambda _: {"code": "monthly_limit_reached", "message": "No.", "cure": "Wait."},
     )
     run_records.create(RUN, "arn", "stories arrived")
     assert api.post(f"/api/runs/{RUN}/resume").status_code == 402

@@ -415,7 +415,7 @@ def test_a_batch_is_paid_for_before_it_begins_and_settled_when_it_has_ended(
     sums = ledger.totals()
     assert sums.reserved_usd == 0
     assert sums.spent_usd == pytest.approx(1.13 / 2, abs=1e-4)
-    assert costs.this_month_usd() == pytest.approx(1.13 / 2, abs=1e-3)
+    assert costs.this_month_cost_usd() == pytest.approx(1.13 / 2, abs=1e-3)
 
 
 def test_the_archive_has_the_bundle_and_is_made_once(house: House, api: TestClient, live_v1: str) -> None:
