@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PRINCIPAL = "sagemaker.amazonaws.com"
 _CONFIG = Config(retries={"max_attempts": 3}, max_pool_connections=8)
 _LOADER = create_loader()
-"""Keeps the service models for the clients of every role: reading them took a third of this process's time."""
+"""Keeps the service models for the clients of every role: reading them is a third of a job's work here."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ QUICK = {
 }
 SEARCH_SECONDS = 600
 OTHER_STORIES = sorted((CHECKOUT / "sample_stories").iterdir())[-4:]
-"""Four stories, of each of which the end is held out: in a run that trains to the end they would be too few."""
+"""Four stories, of each of which the end is held out: too few for a run that trains to the end."""
 
 
 def _search(deployed: Deployed, run_id: str) -> dict[str, Any]:
