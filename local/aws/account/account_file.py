@@ -1,13 +1,14 @@
 """What AWS allows one account: a profile, and quotas that differ from it, in `<state folder>/account.json`.
 
-The file is read anew at each check, so that a quota can change while the cloud runs, as an increase is
-granted on AWS. Which quotas a profile has is in `local.aws.account.account_quotas`.
+Each check uses the file as it is at that moment, so that a quota can change while the cloud runs, as an
+increase is granted on AWS. Which quotas a profile has is in `local.aws.account.account_quotas`.
 """
 
 import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -33,9 +34,16 @@ class Account:
 def read_account(path: Path) -> Account:
     """Read the account file; the usual account if there is none."""
     try:
-        written: dict[str, Any] = json.loads(path.read_text())
+        status = path.stat()
+        return _read_version(path, (status.st_ino, status.st_mtime_ns, status.st_size))
     except FileNotFoundError:
         return Account()
+
+
+@lru_cache(maxsize=8)
+def _read_version(path: Path, version: tuple[int, int, int]) -> Account:
+    """Read the account file once for each of its versions: a list of quotas looks at it for every quota."""
+    written: dict[str, Any] = json.loads(path.read_text())
     known = {key: value for key, value in written.items() if key in Account.__dataclass_fields__}
     return Account(**known)
 

@@ -41,14 +41,15 @@ def running() -> Iterator[str]:
 
 
 def _wait(url: str, process: "subprocess.Popen[bytes]") -> None:
-    for _ in range(300):
-        if process.poll() is not None:
-            raise RuntimeError(f"run.sh ended with {process.returncode}")
-        try:
-            if httpx.get(f"{url}/api/health", trust_env=False).json() == {"ok": True}:
-                return
-        except httpx.TransportError:
-            time.sleep(0.1)
+    with httpx.Client(trust_env=False) as client:  # making one costs more than a request
+        for _ in range(300):
+            if process.poll() is not None:
+                raise RuntimeError(f"run.sh ended with {process.returncode}")
+            try:
+                if client.get(f"{url}/api/health").json() == {"ok": True}:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.1)
     raise RuntimeError("run.sh did not answer within 30 seconds")
 
 

@@ -169,7 +169,7 @@ def _make(tag: str) -> House:
         name=tag, definition=json.dumps(definition), roleArn=f"arn:aws:iam::{ACCOUNT}:role/machine"
     )
     clients.scheduler().create_schedule_group(Name=tag)
-    boto3.client("ssm").put_parameter(Name=page_parameter(tag), Value="https://page.example/", Type="String")
+    clients.ssm().put_parameter(Name=page_parameter(tag), Value="https://page.example/", Type="String")
     return House(tag, f"{tag}-stories", f"{tag}-artifacts", topic, machine["stateMachineArn"], tag)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import boto3
@@ -27,6 +28,12 @@ class SignedIn:
     access_token: str
 
 
+@cache
+def _cognito() -> Any:
+    """Return the client of a person with patience: the functions' own gives up after three seconds."""
+    return boto3.client("cognito-idp")
+
+
 @contextmanager
 def somebody(pool_name: str, *, hours: int = 1, role: str = "owner") -> Iterator[SignedIn]:
     """Make a pool with one person in it and sign them in; the authorizer takes its tokens meanwhile.
@@ -36,7 +43,7 @@ def somebody(pool_name: str, *, hours: int = 1, role: str = "owner") -> Iterator
         hours: how long the ID token is valid.
         role: what the person may do.
     """
-    cognito: Any = boto3.client("cognito-idp")
+    cognito = _cognito()
     pool = cognito.create_user_pool(PoolName=pool_name, UsernameAttributes=["email"])["UserPool"]["Id"]
     for group in people.ROLES:
         cognito.create_group(UserPoolId=pool, GroupName=group)
@@ -58,7 +65,7 @@ def somebody(pool_name: str, *, hours: int = 1, role: str = "owner") -> Iterator
 
 def join(pool: str, client: str, email: str, role: str) -> tuple[str, dict[str, str]]:
     """Make a person in a pool and sign them in; returns their id and Cognito's tokens."""
-    cognito: Any = boto3.client("cognito-idp")
+    cognito = _cognito()
     user = cognito.admin_create_user(
         UserPoolId=pool,
         Username=email,

@@ -31,12 +31,23 @@ from tests.unit.tiny_model import chat_example, write_examples
 from tests.unit.training_code.conftest import SMALL, TALES, archive_model, make_job
 
 HELD_OUT = [chat_example(n, TALES[n % 3]) for n in range(30, 35)]
+_MAX_ROUNDS, _MAX_ANSWER_TOKENS = generation.MAX_ROUNDS, generation.MAX_ANSWER_TOKENS
 
 
 @pytest.fixture(autouse=True)
-def _little_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Limit the time: a tiny model generates hundreds of tokens in a second."""
+def _short_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Generate one round of short answers on every machine, because few tests depend on their length."""
+    monkeypatch.setitem(evaluation_job.GENERATION_SECONDS, "cpu", 600.0)
+    monkeypatch.setattr(generation, "MAX_ROUNDS", 1)
+    monkeypatch.setattr(generation, "MAX_ANSWER_TOKENS", 60)
+
+
+@pytest.fixture
+def answers_for_a_second(_short_answers: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Generate as many answers as a second allows: a tiny model generates hundreds of tokens in it."""
     monkeypatch.setitem(evaluation_job.GENERATION_SECONDS, "cpu", 1.0)
+    monkeypatch.setattr(generation, "MAX_ROUNDS", _MAX_ROUNDS)
+    monkeypatch.setattr(generation, "MAX_ANSWER_TOKENS", _MAX_ANSWER_TOKENS)
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +76,7 @@ def result_of(paths: ProcessingPaths) -> dict[str, Any]:
     return content
 
 
+@pytest.mark.usefixtures("answers_for_a_second")
 def test_the_result_shows_the_improvement(paths: ProcessingPaths, trained: Path) -> None:
     result = result_of(paths)
     base, candidate = result["base"]["perplexity"], result["candidate"]["perplexity"]
