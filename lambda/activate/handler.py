@@ -7,9 +7,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from shared.aws import chat_stack
 from shared.hosting import hosting_state
+from shared.items import ModelVersion
 from shared.models import versions
 from shared.runs import lock, run_records
-from shared.table.items import ModelVersion
 
 log = Logger(service="activate")
 

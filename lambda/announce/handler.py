@@ -6,9 +6,9 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from shared.aws import page
+from shared.items import Run
 from shared.notifications import announcement
 from shared.runs import handover, run_records, trained
-from shared.table.items import Run
 
 log = Logger(service="announce")
 

@@ -8,9 +8,9 @@ from shared.accounts import keys
 from shared.aws import clients
 from shared.batch_inference import batch_records
 from shared.hosting import hosting_state
+from shared.items import GOING, TRANSFORM_GOING
 from shared.models import versions
 from shared.runs import lock, run_records
-from shared.table.items import GOING, TRANSFORM_GOING
 
 _GONE = "The deployment was deleted while this was in progress."
 

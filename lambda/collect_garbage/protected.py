@@ -6,8 +6,8 @@ from contracts import environment, s3_keys
 from shared.batch_inference import batch_records
 from shared.hosting import hosting_state, machines
 from shared.hosting.endpoint import Endpoint
+from shared.items import ModelVersion
 from shared.models import versions
-from shared.table.items import ModelVersion
 
 MERGED_KEPT = 5
 """How many of the newest versions can be deployed again if their base is hosted merged."""

@@ -15,8 +15,8 @@ from boto3.s3.transfer import TransferConfig
 
 from contracts import environment, s3_keys
 from shared.aws import clients
+from shared.items import ModelVersion
 from shared.models import staged, versions
-from shared.table.items import ModelVersion
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CopySourceTypeDef, ObjectTypeDef

@@ -10,9 +10,9 @@ from deploy import bundle
 from shared import clock
 from shared.aws import chat_stack
 from shared.hosting import endpoint, hosting_state, machines
+from shared.items import ModelVersion
 from shared.models import versions
 from shared.runs import run_records
-from shared.table.items import ModelVersion
 
 log = Logger(service="deploy")
 

@@ -12,12 +12,12 @@ from shared import clock, settlement
 from shared.answers import answer_slots
 from shared.hosting import capacity, endpoint, hosting_state, machines, scaling
 from shared.hosting.endpoint import Endpoint
+from shared.items import HostingState
 from shared.models import versions
 from shared.notifications import limit_letters
 from shared.runs import lock
 from shared.spending import meter
 from shared.spending.spending_refused import SpendingRefused
-from shared.table.items import HostingState
 
 log = Logger(service="keeper")
 

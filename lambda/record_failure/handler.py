@@ -9,11 +9,11 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
+from shared.items import Failure
 from shared.notifications import announcement
 from shared.recovery import failures, resuming
 from shared.recovery.resuming import FailedState
 from shared.runs import handover, run_records
-from shared.table.items import Failure
 
 log = Logger(service="record_failure")
 

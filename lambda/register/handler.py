@@ -9,9 +9,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from contracts import environment, s3_keys
 from shared import clock
 from shared.aws import clients
+from shared.items import ModelVersion, VersionStatus
 from shared.models import versions
 from shared.runs import run_records
-from shared.table.items import ModelVersion, VersionStatus
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker.literals import ModelApprovalStatusType

@@ -11,9 +11,9 @@ from contracts import environment
 from shared import clock
 from shared.aws import chat_stack, clients
 from shared.hosting import capacity, endpoint, hosting_state, machines, replacement, rollback
+from shared.items import ModelVersion
 from shared.models import versions
 from shared.runs import run_records
-from shared.table.items import ModelVersion
 from smoke_test.checks import Answer, SmokeTestFailed, is_sound, judge
 
 log = Logger(service="smoke_test")

@@ -12,9 +12,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from contracts import environment
 from shared import clock
 from shared.aws import clients
+from shared.items import Lock
 from shared.runs import approvals, lock, quiet_period, run_records
 from shared.spending.spending_refused import SpendingRefused
-from shared.table.items import Lock
 from start_run import resuming
 
 log = Logger(service="start_run")

@@ -4,12 +4,12 @@ from typing import Any, NamedTuple
 
 from contracts import environment, s3_keys
 from shared.aws import clients
+from shared.items import Run
 from shared.models import versions
 from shared.recovery import attempts, resuming
 from shared.recovery.resuming import FailedState
 from shared.runs import run_records
 from shared.spending import run_costs
-from shared.table.items import Run
 
 _NEW_RUN = "Start a new run instead: storyloom start."
 

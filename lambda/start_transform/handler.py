@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 from contracts import environment, s3_keys
 from shared.batch_inference import batch_records, transform_jobs
-from shared.table.items import Transform
+from shared.items import Transform
 from start_transform import archive
 
 log = Logger(service="start_transform")

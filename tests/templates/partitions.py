@@ -96,7 +96,7 @@ def _defined(name: str) -> str:
 
 def _partitions(name: str) -> Iterator[str]:
     module = name.rpartition(".")[0]
-    if "shared.table.table" not in _imports(module).values() or name in _ELSEWHERE:
+    if "shared.table" not in _imports(module).values() or name in _ELSEWHERE:
         return
     definition = _definitions()[name]
     if isinstance(definition, ast.Assign | ast.AnnAssign):

@@ -21,7 +21,7 @@ from local.vllm_server import PYTHON
 from shared import clock
 from shared.aws import clients
 from shared.hosting import endpoint
-from shared.table.items import ModelVersion
+from shared.items import ModelVersion
 from tests.local.sagemaker.conftest import JOB_PERMISSIONS, Aws, free_port, until
 from tests.unit.endpoint.contract import Reply
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from chat_api.dependencies.errors import ApiError
+from shared.items import HostingState
 from shared.notifications import limit_letters
 from shared.spending import run_costs
 from shared.spending.spending_refused import SpendingRefused
-from shared.table.items import HostingState
 
 
 @contextmanager

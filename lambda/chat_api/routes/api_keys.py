@@ -11,7 +11,7 @@ from chat_api.dependencies.identity import MayManageKeys, User
 from chat_api.openai.numbers import WHOLE
 from shared import clock
 from shared.accounts import keys
-from shared.table.items import LONGEST_KEY_DAYS, ApiKey, KeyScope
+from shared.items import LONGEST_KEY_DAYS, ApiKey, KeyScope
 
 log = Logger(service="chat_api")
 router = APIRouter(prefix="/keys", tags=["Keys"], responses=refusals())

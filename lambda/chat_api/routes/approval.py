@@ -7,8 +7,8 @@ from fastapi import APIRouter, Path
 from chat_api.dependencies import spending
 from chat_api.dependencies.errors import ApiError, refusals
 from chat_api.dependencies.identity import MayWrite, User
+from shared.items import ApprovalAnswer, Run
 from shared.runs import approvals, run_records
-from shared.table.items import ApprovalAnswer, Run
 
 router = APIRouter(tags=["Pipeline"], responses=refusals(402, 404, 409, 422))
 

@@ -22,9 +22,9 @@ from shared import clock
 from shared.answers import usage
 from shared.aws import clients
 from shared.batch_inference import batch_records, transform_jobs
+from shared.items import LivePointer, Transform, TransformStatus
 from shared.models import versions
 from shared.spending import ledger
-from shared.table.items import LivePointer, Transform, TransformStatus
 
 log = Logger(service="chat_api")
 router = APIRouter(prefix="/batches", tags=["Batches"], responses=refusals(), route_class=KeptAliveRoute)

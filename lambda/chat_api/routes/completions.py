@@ -29,8 +29,8 @@ from contracts import environment
 from shared import clock
 from shared.answers import usage
 from shared.hosting import hosting_state
+from shared.items import HostingState, LivePointer
 from shared.models import versions
-from shared.table.items import HostingState, LivePointer
 
 log = Logger(service="chat_api")
 router = APIRouter(prefix="/v1", tags=["OpenAI"])

@@ -12,10 +12,10 @@ from chat_api.dependencies.identity import MayWrite
 from chat_api.routes.approval import RunId
 from contracts import environment
 from shared.aws import clients
+from shared.items import Run
 from shared.notifications import limit_letters
 from shared.recovery import failures
 from shared.runs import run_records
-from shared.table.items import Run
 
 router = APIRouter(tags=["Pipeline"], responses=refusals())
 

@@ -16,9 +16,9 @@ from shared import clock
 from shared.answers import usage
 from shared.batch_inference import batch_records
 from shared.hosting import hosting_state, machines
+from shared.items import HostingState, HostingStatus, LivePointer, Run
 from shared.models import versions
 from shared.runs import run_records
-from shared.table.items import HostingState, HostingStatus, LivePointer, Run
 
 router = APIRouter(tags=["Pipeline"], responses=refusals())
 

@@ -11,8 +11,8 @@ from chat_api.dependencies.identity import MayRead, MayWrite, User
 from chat_api.routes import control
 from shared import clock
 from shared.aws import clients
+from shared.items import ModelVersion, VersionStatus
 from shared.models import versions
-from shared.table.items import ModelVersion, VersionStatus
 
 router = APIRouter(prefix="/models", tags=["Models"], responses=refusals())
 

@@ -18,7 +18,7 @@ from chat_api.openai import strict_json
 from chat_api.services.prompt_lines import Line
 from contracts import environment, s3_keys
 from shared.aws import clients
-from shared.table.items import Transform
+from shared.items import Transform
 
 _FEWEST_A_PART = 32
 """The model is half idle during the last answers of a part, so parts must not be too small."""

@@ -6,8 +6,8 @@ from typing import TypedDict
 from chat_api.dependencies.errors import ApiError
 from contracts import environment
 from shared import clock
+from shared.items import Transform
 from shared.spending import ledger, prices
-from shared.table.items import Transform
 
 _START_MINUTES = 12.0
 """Until a transform job's first answer: its machine, its model, and vLLM's first start on it."""

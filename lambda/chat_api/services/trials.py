@@ -11,7 +11,7 @@ from chat_api.services import history
 from contracts import environment, s3_keys
 from shared import clock
 from shared.aws import clients
-from shared.table.items import Run
+from shared.items import Run
 
 STATE = "Tune"
 """Of the state machine, in which a search goes on."""

@@ -10,7 +10,7 @@ from contracts import environment
 from shared import clock
 from shared.aws import clients
 from shared.hosting import hosting_state
-from shared.table.items import HostingState
+from shared.items import HostingState
 
 _USUAL_SECONDS = 420
 """How long a GPU endpoint usually takes, until this one has been measured once."""

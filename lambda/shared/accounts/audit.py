@@ -12,8 +12,7 @@ import secrets
 from boto3.dynamodb.conditions import Attr
 from pydantic import BaseModel, ConfigDict
 
-from shared import clock
-from shared.table import table
+from shared import clock, table
 
 PARTITION = "AUDIT"
 KEPT_DAYS = 365
@@ -84,7 +83,7 @@ def record(
 
 def newest(limit: int, before: str = "") -> list[AuditEntry]:
     """Read entries, newest first; with `before` only those older than the entry with that id."""
-    items = table.newest(PARTITION, limit, before=before)
+    items = table.query_newest(PARTITION, limit, before=before)
     entries = [AuditEntry.model_validate(item) for item in items]
     counters = [
         _counter(entry) for entry, item in zip(entries, items, strict=True) if item.get("once_an_hour")

@@ -9,9 +9,8 @@ from datetime import timedelta
 
 from boto3.dynamodb.conditions import Attr
 
-from shared import clock
-from shared.table import table
-from shared.table.items import ApiKey, KeyScope
+from shared import clock, table
+from shared.items import ApiKey, KeyScope
 
 PREFIX = "sl-"
 """What tells a key from an ID token, which begins with `eyJ`."""
@@ -85,7 +84,7 @@ def get(key_id: str) -> ApiKey | None:
 
 def every() -> list[ApiKey]:
     """Read all keys, newest first, revoked ones too."""
-    found = [ApiKey.model_validate(item) for item in table.every(_PARTITION)]
+    found = [ApiKey.model_validate(item) for item in table.query(_PARTITION)]
     return sorted(found, key=lambda key: key.created_at, reverse=True)
 
 

@@ -15,9 +15,8 @@ from typing import Any, Literal
 from boto3.dynamodb.conditions import Attr
 
 from contracts import environment
-from shared import clock
+from shared import clock, table
 from shared.aws import clients
-from shared.table import table
 
 Role = Literal["reader", "author", "owner"]
 Scope = Literal["chat", "read", "write", "keys", "people"]

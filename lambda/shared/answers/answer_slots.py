@@ -8,9 +8,8 @@ deletes the idle endpoint, could run (docs/decisions/0023).
 
 from collections.abc import Callable
 
-from shared import clock
+from shared import clock, table
 from shared.aws import clients
-from shared.table import table
 
 _KEY = ("USAGE", "ANSWERS")
 KEPT_FREE = 4

@@ -7,8 +7,7 @@ belongs to whoever names it first: the caller for whom it is written, or who can
 
 from boto3.dynamodb.conditions import Attr
 
-from shared import clock
-from shared.table import table
+from shared import clock, table
 
 _SORT_KEY = "ANSWER"
 _KEPT_SECONDS = 3_600

@@ -11,10 +11,9 @@ from dataclasses import dataclass, replace
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from shared import clock
+from shared import clock, table
 from shared.answers import answer_slots
-from shared.table import table
-from shared.table.table import Item
+from shared.table import Item
 
 LONGEST_ANSWER_SECONDS = 900
 """The API's own timeout; an older entry was left by a function that died."""

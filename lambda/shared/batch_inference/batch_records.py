@@ -12,10 +12,9 @@ from typing import Any
 
 from boto3.dynamodb.conditions import Attr, ConditionBase
 
-from shared import clock
+from shared import clock, table
+from shared.items import Transform, TransformStatus
 from shared.runs import run_records
-from shared.table import table
-from shared.table.items import Transform, TransformStatus
 
 AT_ONCE = 2
 """How many may be going at the same time, of all people together."""
@@ -60,7 +59,7 @@ def get(batch_id: str) -> Transform | None:
 
 def of(owner: str) -> list[Transform]:
     """Read somebody's batches, newest first, 50 at most."""
-    newest = table.newest(_of_owner(owner), _LISTED)
+    newest = table.query_newest(_of_owner(owner), _LISTED)
     found = table.get_all([(_PARTITION, str(item["sk"])) for item in newest]) if newest else []
     return [Transform.model_validate(item) for item in found if item is not None]
 

@@ -17,7 +17,7 @@ from shared.aws import clients, consistency, resource_names, tags
 from shared.batch_inference import batch_records
 from shared.hosting import capacity
 from shared.hosting.endpoint import CONTAINER_VARIABLES
-from shared.table.items import Transform
+from shared.items import Transform
 
 AT_ONCE = 16
 """How many prompts the model has before it at the same time."""

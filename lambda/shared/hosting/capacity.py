@@ -2,7 +2,7 @@
 
 from shared.hosting import endpoint, hosting_state, machines
 from shared.hosting.shortages import shortage
-from shared.table.items import HostingState, Shortage
+from shared.items import HostingState, Shortage
 
 __all__ = ["QUOTA_PAGE", "fall_back_to_next_instance", "next_choice", "nothing_left", "shortage"]
 

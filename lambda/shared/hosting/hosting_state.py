@@ -9,11 +9,10 @@ from datetime import timedelta
 from boto3.dynamodb.conditions import Attr, ConditionBase
 
 from contracts import environment
-from shared import clock
+from shared import clock, table
 from shared.hosting import machines
+from shared.items import HostingState, LivePointer, Shortage
 from shared.models import versions
-from shared.table import table
-from shared.table.items import HostingState, LivePointer, Shortage
 
 _KEY = ("HOSTING", "STATE")
 TOUCH_EVERY = timedelta(minutes=1)

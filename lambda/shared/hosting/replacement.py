@@ -4,7 +4,7 @@ from typing import Literal
 
 from shared import clock
 from shared.hosting import capacity, endpoint, hosting_state, machines
-from shared.table.items import HostingState
+from shared.items import HostingState
 
 QUIET_SECONDS = 300
 """How long nobody may have asked: longer than an answer takes, so that none is cut off."""

@@ -1,6 +1,6 @@
 """What SageMaker says if there is no machine: none is free, or the account may not have one."""
 
-from shared.table.items import Shortage
+from shared.items import Shortage
 
 # SageMaker says it in a failed endpoint's FailureReason, or refuses the call with ResourceLimitExceeded:
 # "Unable to provision requested ML compute capacity due to InsufficientInstanceCapacity error."

@@ -6,10 +6,9 @@ from typing import Any
 from boto3.dynamodb.conditions import Attr
 
 from contracts import environment
-from shared import clock
+from shared import clock, table
 from shared.aws import clients
-from shared.table import table
-from shared.table.items import LivePointer, ModelVersion, VersionStatus
+from shared.items import LivePointer, ModelVersion, VersionStatus
 
 LIVE_NAME = "storyloom"
 """What callers call the version that answers, whichever it is."""
@@ -35,7 +34,7 @@ def get(version: str) -> ModelVersion | None:
 
 def every() -> list[ModelVersion]:
     """Read all versions, newest first."""
-    found = [ModelVersion.model_validate(item) for item in table.every(_MODELS)]
+    found = [ModelVersion.model_validate(item) for item in table.query(_MODELS)]
     return sorted(found, key=lambda model: -model.number)
 
 

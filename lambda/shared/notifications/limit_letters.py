@@ -6,10 +6,9 @@ from aws_lambda_powertools import Logger
 from boto3.dynamodb.conditions import Attr
 from botocore.exceptions import BotoCoreError, ClientError
 
-from shared import clock
+from shared import clock, table
 from shared.notifications import announcement
 from shared.spending.ledger_months import SUMS, this_month
-from shared.table import table
 
 log = Logger(service="limit_letters")
 

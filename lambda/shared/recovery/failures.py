@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 from shared.aws import clients
 from shared.hosting import capacity
-from shared.table.items import Failure
+from shared.items import Failure
 
 LOG_LINES = 20
 _LINE_CHARACTERS = 1_000

@@ -10,10 +10,9 @@ from typing import Any
 
 from boto3.dynamodb.conditions import Attr
 
-from shared import clock
+from shared import clock, table
 from shared.aws import clients
-from shared.table import table
-from shared.table.items import Approval, ApprovalAnswer
+from shared.items import Approval, ApprovalAnswer
 
 _PARTITION = "APPROVALS"
 

@@ -2,9 +2,8 @@
 
 from boto3.dynamodb.conditions import Attr
 
-from shared import clock
-from shared.table import table
-from shared.table.items import Lock
+from shared import clock, table
+from shared.items import Lock
 
 _KEY = ("LOCK", "PIPELINE")
 

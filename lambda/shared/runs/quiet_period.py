@@ -9,9 +9,8 @@ from datetime import timedelta
 from boto3.dynamodb.conditions import Attr, ConditionBase
 
 from contracts import environment
-from shared import clock
+from shared import clock, table
 from shared.runs import timer
-from shared.table import table
 
 _KEY = ("TIMER", "QUIET")
 _LATE = timedelta(minutes=15)

@@ -7,9 +7,8 @@ from typing import Any
 
 from boto3.dynamodb.conditions import Attr
 
-from shared import clock
-from shared.table import table
-from shared.table.items import GOING, Run, RunStatus
+from shared import clock, table
+from shared.items import GOING, Run, RunStatus
 
 _PARTITION = "RUNS"
 _ID_CHARACTERS = len("20261122-031640-ce3f")
@@ -107,7 +106,7 @@ def get(run_id: str) -> Run | None:
 
 def latest(limit: int = 50) -> list[Run]:
     """Read the newest runs, newest first."""
-    return [Run.model_validate(item) for item in table.newest(_PARTITION, limit)]
+    return [Run.model_validate(item) for item in table.query_newest(_PARTITION, limit)]
 
 
 def is_announced(run_id: str) -> bool:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from shared.table import table
+from shared import table
 
 _KEY = ("POINTERS", "TRAINED")
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from shared import clock
+from shared import clock, table
 from shared.spending.ledger_months import (
     DISPLAY_NAMES,
     Entry,
@@ -32,7 +32,6 @@ from shared.spending.ledger_months import (
 )
 from shared.spending.ledger_postings import ConditionFailed, Move, post
 from shared.spending.spending_refused import LimitReached, PriceUnknown
-from shared.table import table
 
 __all__ = [
     "Entry",
@@ -80,7 +79,7 @@ class OpenReservation:
 
 def open_reservations() -> list[OpenReservation]:
     """Read all reservations that are not settled; there are few at any time."""
-    return [_open(item) for item in table.every(_OPEN)]
+    return [_open(item) for item in table.query(_OPEN)]
 
 
 def require(kind: Kind, most_usd: float | None, instance: str, *, what: str = "") -> None:

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from contracts import environment
-from shared import clock
+from shared import clock, table
 from shared.spending.spending_refused import LimitReached
-from shared.table import table
 
 Kind = Literal["training", "evaluation", "search", "endpoint", "batch", "notebook"]
 """The kind of a cost. A training job that belongs to a hyperparameter search counts as part of the search."""
@@ -102,7 +101,7 @@ def totals(month: str | None = None) -> Totals:
 def month(month: str | None = None) -> Month:
     """Read a month with its entries, sorted by day and kind; this takes one read and one query."""
     sums = totals(month)
-    items = table.every(partition(sums.month))
+    items = table.query(partition(sums.month))
     # A reservation that was released leaves an item without amounts, which is not shown.
     entries = [_entry(item) for item in items if _is_entry(item)]
     entries.sort(key=lambda entry: (entry.day, entry.kind, entry.id))

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from shared import table
 from shared.spending.ledger_months import SUMS, Kind, limit_usd, partition, refusal, to_micro, to_usd
-from shared.table import table
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from shared import clock
+from shared import clock, table
+from shared.items import Meter
 from shared.spending import ledger_months, prices
 from shared.spending.ledger_postings import ConditionFailed, Move, cost_micro, post
 from shared.spending.prices import Price
 from shared.spending.spending_refused import PriceUnknown, SpendingRefused
-from shared.table import table
-from shared.table.items import Meter
 
 START_LEASE = timedelta(minutes=45)
 """Longer than SageMaker tries to start an endpoint, during which it refuses to delete it."""

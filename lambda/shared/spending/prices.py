@@ -12,8 +12,7 @@ from typing import Any
 from contracts import environment
 from price_list import start_prices
 from price_list.price import KINDS, Kind, Price
-from shared import clock
-from shared.table import table
+from shared import clock, table
 
 __all__ = ["KINDS", "Kind", "Price"]
 

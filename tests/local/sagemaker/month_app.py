@@ -23,10 +23,10 @@ from next_attempt.handler import handler as next_attempt
 from reserve.handler import handler as reserve
 from shared import clock
 from shared.aws import clients
+from shared.items import ModelVersion
 from shared.models import versions
 from shared.recovery import attempts
 from shared.runs import lock, run_records
-from shared.table.items import ModelVersion
 from smoke_test.checks import SmokeTestFailed
 from smoke_test.handler import handler as smoke_test
 from start_run.handler import handler as start_run

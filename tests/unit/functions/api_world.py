@@ -4,14 +4,13 @@ import json
 from typing import Any
 
 from keeper import handler as keeper
-from shared import clock
+from shared import clock, table
 from shared.accounts import keys
 from shared.aws import clients
 from shared.batch_inference import batch_records
+from shared.items import ModelVersion, VersionStatus
 from shared.models import versions
 from shared.runs import run_records
-from shared.table import table
-from shared.table.items import ModelVersion, VersionStatus
 from tests.unit.functions.conftest import ACCOUNT, BASE_MODEL, House
 from tests.unit.functions.people import EMAIL
 from tests.unit.functions.sagemaker_stand_in import Body, StandIn
@@ -71,7 +70,7 @@ class World:
 def _forget() -> None:
     """Keep a few of what piles up: listing thousands of keys and batches would take longer than all else."""
     for partition in (keys._PARTITION, batch_records._PARTITION):
-        for item in table.every(partition)[_KEPT:]:
+        for item in table.query(partition)[_KEPT:]:
             table.delete(partition, item["sk"])
 
 

@@ -22,8 +22,8 @@ from keeper.handler import handler as keeper
 from shared import clock
 from shared.aws import clients
 from shared.hosting import endpoint, hosting_state
+from shared.items import ModelVersion
 from shared.models import versions
-from shared.table.items import ModelVersion
 from start_run.handler import handler as start_run
 from tests.unit.functions.sagemaker_stand_in import Stage, StandIn
 

@@ -14,10 +14,9 @@ from chat_api.app import app
 from chat_api.dependencies import limits
 from chat_api.dependencies.errors import ApiError
 from keeper.handler import handler as keeper
-from shared import clock
+from shared import clock, table
 from shared.answers import answer_slots, usage
 from shared.aws import clients
-from shared.table import table
 from tests.unit.functions.conftest import House, asked_by
 
 NEW_ACCOUNT = 10

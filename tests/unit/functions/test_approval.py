@@ -17,10 +17,9 @@ from ask_approval.handler import handler as ask_approval
 from ask_approval.handler import price_words
 from chat_api.app import app
 from record_failure.handler import handler as record_failure
-from shared import clock
+from shared import clock, table
 from shared.aws import clients
 from shared.runs import approvals, lock, run_records
-from shared.table import table
 from start_run.handler import handler as start_run
 from tests.unit.functions.conftest import House, Letters, asked_by
 

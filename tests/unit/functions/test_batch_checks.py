@@ -16,10 +16,10 @@ from fastapi.testclient import TestClient
 from chat_api.openai import strict_json
 from chat_api.services import batch_files
 from contracts import environment, s3_keys
+from shared import table
 from shared.aws import clients
 from shared.batch_inference import batch_records
 from shared.spending import ledger
-from shared.table import table
 from tests.unit.functions.conftest import House
 from tests.unit.functions.sagemaker_stand_in import StandIn
 from tests.unit.functions.test_transforms import SENT, _job, _made, _started, _Worker, api, worker

@@ -13,10 +13,9 @@ from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
 
 from chat_api.app import app
 from chat_api.services import waking
-from shared import clock
+from shared import clock, table
 from shared.aws import clients
 from shared.hosting import hosting_state
-from shared.table import table
 from tests.unit.functions.api_server import running
 from tests.unit.functions.conftest import House, asked_by
 from tests.unit.functions.sagemaker_stand_in import StandIn

@@ -16,10 +16,10 @@ from shared.accounts import keys
 from shared.aws import clients
 from shared.batch_inference import batch_records
 from shared.hosting import hosting_state
+from shared.items import ModelVersion
 from shared.models import versions
 from shared.runs import lock, quiet_period, run_records, timer
 from shared.spending import ledger
-from shared.table.items import ModelVersion
 from tests.unit.functions.conftest import House
 from tests.unit.functions.sagemaker_account import Account
 from tests.unit.functions.sagemaker_stand_in import Stage

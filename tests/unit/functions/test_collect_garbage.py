@@ -13,14 +13,13 @@ from contracts import s3_keys
 from deploy.handler import handler as deploy
 from keeper.handler import handler as keeper
 from record_failure.handler import handler as record_failure
-from shared import clock
+from shared import clock, table
 from shared.aws import clients
 from shared.batch_inference import batch_records
 from shared.hosting import endpoint, hosting_state
+from shared.items import ModelVersion
 from shared.models import versions
 from shared.runs import run_records
-from shared.table import table
-from shared.table.items import ModelVersion
 from smoke_test.checks import SmokeTestFailed
 from smoke_test.handler import handler as smoke_test
 from tests.unit.functions.conftest import BASE_MODEL, House

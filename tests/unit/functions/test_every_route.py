@@ -20,13 +20,12 @@ from fastapi.testclient import TestClient
 from authorizer import standing
 from chat_api.app import app
 from chat_api.routes import audit_trail
-from shared import clock
+from shared import clock, table
 from shared.accounts import audit, keys, people
 from shared.accounts.people import Role
 from shared.answers import cancellations
 from shared.batch_inference import batch_records
 from shared.runs import run_records
-from shared.table import table
 from tests.unit.functions.conftest import House
 from tests.unit.functions.gateway import Gateway
 from tests.unit.functions.people import join, somebody
@@ -169,7 +168,7 @@ def _objects_of(sub: str) -> dict[str, str]:
 def test_nobody_can_access_another_persons_objects(api: TestClient, team: Team) -> None:
     theirs = _objects_of(team.subs["author"])
     assert set(theirs) == set(_OWNED)
-    before = {name: table.every(name) for name in ("BATCHES", "KEYS")}
+    before = {name: table.query(name) for name in ("BATCHES", "KEYS")}
     faults = []
     for route in CLOSED:
         for name in set(re.findall(r"\{(\w+)\}", route[1])) & set(theirs):
@@ -185,7 +184,7 @@ def test_nobody_can_access_another_persons_objects(api: TestClient, team: Team) 
                 faults.append(f"{' '.join(route)} tells that it is there: {told}")
     assert not faults, "\n".join(faults)
     assert all(before.values())
-    assert {name: table.every(name) for name in before} == before, "and nothing of it was changed"
+    assert {name: table.query(name) for name in before} == before, "and nothing of it was changed"
 
 
 def test_an_owner_sees_and_revokes_everybodys_keys_an_author_their_own(api: TestClient, team: Team) -> None:
@@ -258,7 +257,7 @@ def test_a_reader_in_a_loop_does_not_fill_the_audit_trail(
         ("DELETE /api/stories/{key}", "0.txt", 403, 3),
         ("POST /api/runs", "", 403, 12),
     ]
-    assert len(table.every(audit.PARTITION)) == len(seen)
+    assert len(table.query(audit.PARTITION)) == len(seen)
 
 
 def test_an_owner_reads_the_audit_trail_page_by_page(api: TestClient, team: Team) -> None:
@@ -288,5 +287,5 @@ def test_an_owner_reads_the_audit_trail_page_by_page(api: TestClient, team: Team
     assert {entry["object"] for entry in seen} == {made["key_id"]}
     assert {entry["principal"] for entry in seen} == {team.subs["author"]}
     assert made["key"] not in repr(seen)
-    (item, *_) = table.every(audit.PARTITION)
+    (item, *_) = table.query(audit.PARTITION)
     assert item["expires_at"] > clock.now().timestamp() + 364 * 86_400

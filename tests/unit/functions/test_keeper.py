@@ -10,11 +10,10 @@ from botocore.exceptions import ClientError
 
 from keeper import handler as keeper
 from keeper.handler import handler
-from shared import clock
+from shared import clock, table
 from shared.hosting import endpoint, hosting_state, machines
 from shared.models import versions
 from shared.runs import lock
-from shared.table import table
 from tests.unit.functions.conftest import House
 from tests.unit.functions.sagemaker_stand_in import StandIn
 

@@ -19,14 +19,13 @@ from contracts import environment
 from deploy import bundle
 from deploy.handler import handler as deploy
 from keeper import handler as keeper
-from shared import clock
+from shared import clock, table
 from shared.aws import clients
 from shared.hosting import hosting_state
+from shared.items import ModelVersion
 from shared.models import versions
 from shared.runs import lock
 from shared.spending import ledger, meter
-from shared.table import table
-from shared.table.items import ModelVersion
 from smoke_test import handler as smoke_test
 from smoke_test.checks import Answer, SmokeTestFailed
 from tests.unit.coroutines import outcome
@@ -74,7 +73,7 @@ class World:
         vars(self.sagemaker).update(vars(EndpointMachine(self.time)))
         for month in ("2026-09", "2026-10", "2026-11", "2026-12"):
             table.delete("LEDGER", month)
-            for item in table.every(f"LEDGER#{month}"):
+            for item in table.query(f"LEDGER#{month}"):
                 table.delete(str(item["pk"]), str(item["sk"]))
         for key in (("HOSTING", "STATE"), ("HOSTING", "METER"), ("LOCK", "PIPELINE"), ("POINTERS", "LIVE")):
             table.delete(*key)

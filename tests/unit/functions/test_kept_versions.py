@@ -9,8 +9,8 @@ from fastapi.testclient import TestClient
 from chat_api.app import app
 from shared import clock
 from shared.aws import clients
+from shared.items import ModelVersion, VersionStatus
 from shared.models import versions
-from shared.table.items import ModelVersion, VersionStatus
 from tests.unit.functions.conftest import BASE_MODEL, House, asked_by
 
 EMAIL = "writer@example.com"

@@ -13,10 +13,9 @@ from fastapi.testclient import TestClient
 from authorizer import handler as authorizer
 from chat_api.app import app
 from chat_api.dependencies.identity import User
-from shared import clock
+from shared import clock, table
 from shared.accounts import keys, people
-from shared.table import table
-from shared.table.items import KeyScope
+from shared.items import KeyScope
 from tests.unit.functions.conftest import House, asked_by
 from tests.unit.functions.people import SignedIn, somebody
 
@@ -94,7 +93,7 @@ def test_the_key_itself_is_nowhere(
     _authorized(text, context)
     with pytest.raises(authorizer.Unauthorized):
         _authorized(text + "A", context)
-    (item,) = table.every("KEYS")
+    (item,) = table.query("KEYS")
     assert secret not in repr(item)
     said = capfd.readouterr()
     assert secret not in said.out + said.err
@@ -173,7 +172,7 @@ def test_a_key_may_ask_so_often_in_a_minute(api: TestClient, monkeypatch: pytest
     assert used.last_used_on == "2026-09-30"
     moment = clock.instant("2026-09-30T18:05:00.000Z")
     assert api.get("/api/runs", headers=asks).status_code == 200
-    (minute, *_) = table.every(f"USAGE#key:{key.key_id}")
+    (minute, *_) = table.query(f"USAGE#key:{key.key_id}")
     assert minute["expires_at"] > moment.timestamp()
     assert api.get("/api/runs", headers=asked_by()).status_code == 200, "people's requests are not counted"
 

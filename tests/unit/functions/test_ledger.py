@@ -5,10 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared import clock
+from shared import clock, table
 from shared.spending import ledger
 from shared.spending.ledger import LimitReached, PriceUnknown
-from shared.table import table
 from tests.unit.functions.conftest import House
 
 NOON = datetime(2026, 9, 30, 12, tzinfo=UTC)

@@ -23,13 +23,13 @@ from chat_api.routes import batches, control, pipeline
 from contracts import s3_keys
 from next_attempt.handler import handler as next_attempt
 from reserve.handler import handler as reserve
+from shared import table
 from shared.answers import usage
 from shared.aws import clients
 from shared.batch_inference import batch_records
 from shared.recovery import attempts
 from shared.runs import lock, run_records
 from shared.spending import ledger, meter
-from shared.table import table
 from smoke_test import handler as smoke_test
 from smoke_test.checks import SmokeTestFailed
 from tests.unit.functions.conftest import House
@@ -72,7 +72,7 @@ class Month(World):
         self.time.now = datetime(2027 + self.examples, 3, 2, 9, tzinfo=self.time.now.tzinfo)
         vars(self.sagemaker).update(vars(MonthMachine(self.time)))
         for partition in ("LEDGER#OPEN", "RUNS"):
-            for item in table.every(partition):
+            for item in table.query(partition):
                 table.delete(str(item["pk"]), str(item["sk"]))
         table.delete("HOSTING", "BATCHES")
 

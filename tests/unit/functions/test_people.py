@@ -8,10 +8,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from chat_api.app import app
-from shared import clock
+from shared import clock, table
 from shared.accounts import keys, people
 from shared.aws import clients
-from shared.table import table
 from tests.unit.functions.conftest import House, asked_by
 from tests.unit.functions.people import SignedIn, join, somebody
 

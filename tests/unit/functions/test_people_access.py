@@ -11,9 +11,8 @@ from botocore.exceptions import ClientError
 
 from authorizer import handler as authorizer
 from authorizer import standing
-from shared import clock
+from shared import clock, table
 from shared.accounts import keys, people
-from shared.table import table
 from tests.unit.functions.conftest import House
 from tests.unit.functions.people import SignedIn, somebody
 

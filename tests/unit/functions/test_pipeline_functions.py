@@ -15,12 +15,12 @@ from deploy.bundle import IncompleteModelError, adapters_config
 from deploy.handler import handler as deploy
 from gate.handler import handler as gate
 from register.handler import handler as register
+from shared import table
 from shared.aws import clients
 from shared.hosting import hosting_state
 from shared.models import versions
 from shared.runs import lock, run_records
 from shared.runs.lock import AnotherRunIsGoing
-from shared.table import table
 from smoke_test.checks import Answer, SmokeTestFailed, judge
 from smoke_test.handler import handler as smoke_test
 from tests.unit.functions.conftest import House

@@ -15,7 +15,7 @@ from chat_api.dependencies import limits
 from chat_api.services import waking
 from keeper.handler import handler as keeper
 from reserve.handler import handler as reserve
-from shared import clock
+from shared import clock, table
 from shared.answers import usage
 from shared.aws import clients
 from shared.batch_inference import batch_records
@@ -24,7 +24,6 @@ from shared.models import versions
 from shared.recovery import attempts
 from shared.runs import approvals, lock, run_records
 from shared.spending import ledger, run_costs
-from shared.table import table
 from start_run import resuming
 from tests.unit.functions.conftest import House, Letters, asked_by
 from tests.unit.functions.sagemaker_stand_in import StandIn

@@ -18,11 +18,10 @@ from chat_api.app import app
 from chat_api.services import costs
 from contracts import environment, s3_keys
 from keeper.handler import handler as keeper
-from shared import clock
+from shared import clock, table
 from shared.aws import clients
 from shared.batch_inference import batch_records, transform_jobs
 from shared.spending import ledger
-from shared.table import table
 from start_transform import archive
 from start_transform.handler import handler as start_transform
 from tests.unit.functions.conftest import House, asked_by

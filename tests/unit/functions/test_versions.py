@@ -13,13 +13,12 @@ from activate.handler import handler as activate
 from announce.handler import handler as announce
 from chat_api.app import app
 from register.handler import handler as register
-from shared import clock
+from shared import clock, table
 from shared.aws import clients
 from shared.hosting import hosting_state
+from shared.items import ModelVersion, VersionStatus
 from shared.models import versions
 from shared.runs import lock, run_records
-from shared.table import table
-from shared.table.items import ModelVersion, VersionStatus
 from start_run.handler import handler as start_run
 from tests.unit.functions.conftest import ACCOUNT, BASE_MODEL, House, Letters, asked_by
 from tests.unit.functions.sagemaker_stand_in import StandIn

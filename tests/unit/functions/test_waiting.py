@@ -11,11 +11,10 @@ from fastapi.testclient import TestClient
 
 from chat_api.app import app
 from chat_api.services import waiting, waking
-from shared import clock
+from shared import clock, table
 from shared.accounts import keys
 from shared.answers import usage
 from shared.hosting import hosting_state
-from shared.table import table
 from tests.unit.functions.api_server import serving
 from tests.unit.functions.conftest import House, asked_by
 from tests.unit.functions.people import SignedIn, somebody

@@ -182,7 +182,7 @@ def transact(operations: Sequence[Mapping[str, Mapping[str, Any]]]) -> list[int]
     raise AssertionError("The last attempt either returns or raises.")
 
 
-def newest(pk: str, limit: int, before: str = "") -> list[Item]:
+def query_newest(pk: str, limit: int, before: str = "") -> list[Item]:
     """Read a partition's items, greatest sort key first, `limit` at most; with `before` smaller ones only."""
     items: list[Item] = []
     wanted = Key("pk").eq(pk) & Key("sk").lt(before) if before else Key("pk").eq(pk)
@@ -196,7 +196,7 @@ def newest(pk: str, limit: int, before: str = "") -> list[Item]:
     return items
 
 
-def every(pk: str, since: str = "") -> list[Item]:
+def query(pk: str, since: str = "") -> list[Item]:
     """Read all items of a partition that has few; with `since` those whose sort key is this or greater."""
     items: list[Item] = []
     wanted = Key("pk").eq(pk) & Key("sk").gte(since) if since else Key("pk").eq(pk)
