@@ -62,7 +62,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     }
     at_hand = _switch(model)
     if not at_hand:
-        chat_stack.require(version)
+        chat_stack.require_deployed(version)
     message = f"{version} was loaded, and answers at once." if at_hand else f"{version} can answer."
     run_records.enter(run_id, "Activate", message, version=version, **figures)
     log.info("Activating", extra={"run_id": run_id, "version": version, "at_hand": at_hand})

@@ -5,9 +5,9 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from shared.aws import page
+from shared import notifications
+from shared.aws import chat_stack
 from shared.items import Run
-from shared.notifications import announcement
 from shared.runs import handover, run_records, trained
 
 log = Logger(service="announce")
@@ -42,7 +42,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     if run is not None and outcome in _TRAINED and run.dataset_digest is not None:
         trained.remember(run_id, run.dataset_digest)
     if run is not None and outcome in _SUBJECTS:
-        announcement.send_once(run_id, _SUBJECTS[outcome], _letter(run, one_more))
+        notifications.send_once(run_id, _SUBJECTS[outcome], _letter(run, one_more))
     log.info("The run has ended", extra={"run_id": run_id, "outcome": outcome, "one_more": one_more})
     return {"one_more": one_more}
 
@@ -70,7 +70,7 @@ def _letter(run: Run, one_more: bool) -> str:
 def _question(version: str) -> list[str]:
     return [
         "",
-        f"Say yes or no on the page: {page.link('models', 'under Models')}",
+        f"Say yes or no on the page: {chat_stack.page_link('models', 'under Models')}",
         f"Or at a command line: storyloom models approve {version}",
         f"                      storyloom models reject {version}",
         "",

@@ -6,9 +6,8 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from shared import clock
-from shared.aws import page
-from shared.notifications import announcement
+from shared import clock, notifications
+from shared.aws import chat_stack
 from shared.runs import approvals, lock, run_records
 
 log = Logger(service="ask_approval")
@@ -62,7 +61,7 @@ def _ask_once(run_id: str, question: str, days: int) -> None:
     lines = [
         question,
         "",
-        f"Answer on the page: {page.link(f'runs/{run_id}', f'under Runs, run {run_id}')}",
+        f"Answer on the page: {chat_stack.page_link(f'runs/{run_id}', f'under Runs, run {run_id}')}",
         f"Or at a command line: storyloom approve {run_id}",
         f"                      storyloom decline {run_id}",
         "",
@@ -70,5 +69,5 @@ def _ask_once(run_id: str, question: str, days: int) -> None:
         f"Without an answer the run ends by itself after {days} days. "
         "If you add stories before you answer, a run with all of them takes its place and asks again.",
     ]
-    announcement.send(_SUBJECT, "\n".join(lines))
+    notifications.send(_SUBJECT, "\n".join(lines))
     approvals.mark_told(run_id)

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from clean_up.remaining import Remaining, is_missing
 from contracts import environment, s3_keys
-from shared.aws import clients, resource_names, tags
+from shared.aws import clients, resource_names, sagemaker_calls
 
 log = Logger(service="clean_up", child=True)
 
@@ -127,7 +127,7 @@ def _is_ambiguous(kind: JobKind, job: str) -> bool:
 
 def _carries_our_tag(arn: str) -> bool:
     found = clients.sagemaker().list_tags(ResourceArn=arn)["Tags"]
-    return all(tag in found for tag in tags.of_the_app())
+    return all(tag in found for tag in sagemaker_calls.app_tags())
 
 
 def _streams(group: str, prefix: str) -> list[str]:

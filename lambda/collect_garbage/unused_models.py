@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 
 from collect_garbage.protected import Protected
 from contracts import environment
-from shared.aws import clients, consistency, resource_names
+from shared.aws import clients, resource_names, sagemaker_calls
 from shared.batch_inference import transform_jobs
 from shared.hosting import machines
 
@@ -47,5 +47,5 @@ def _delete(operation: str, **named: str) -> None:
     try:
         getattr(clients.sagemaker(), operation)(**named)
     except ClientError as error:
-        if not consistency.is_not_found(error):
+        if not sagemaker_calls.is_not_found(error):
             raise

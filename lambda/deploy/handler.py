@@ -41,7 +41,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     model = versions.get(version)
     if model is None:
         raise bundle.IncompleteModelError(f"{version} is not registered.")
-    chat_stack.require(version)
+    chat_stack.require_deployed(version)
     run_records.enter(run_id, "Deploy", f"Putting {version} and the base model together for the endpoint.")
     made = bundle.build(model, _previous(version))
     found = endpoint.describe()

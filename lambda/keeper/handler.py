@@ -8,13 +8,12 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from contracts import environment
 from keeper import transforms
-from shared import clock, settlement
+from shared import clock, notifications, settlement
 from shared.answers import answer_slots
 from shared.hosting import capacity, endpoint, hosting_state, machines, scaling
 from shared.hosting.endpoint import Endpoint
 from shared.items import HostingState
 from shared.models import versions
-from shared.notifications import limit_letters
 from shared.runs import lock
 from shared.spending import meter
 from shared.spending.spending_refused import SpendingRefused
@@ -131,7 +130,7 @@ def _end_unpaid(reason: str) -> None:
     """End what the month has no money for, whoever uses it and whichever run waits for it."""
     hosting_state.mark_stopped(f"Asleep: {reason}")
     endpoint.delete()
-    limit_letters.send_once("model", f"Asleep: {reason}")
+    notifications.send_monthly("model", f"Asleep: {reason}")
 
 
 def _scale() -> None:

@@ -34,7 +34,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     run_id = event["run_id"]
     run_records.enter(run_id, "Preflight", "Asking AWS whether this account may have the machines.")
     if not _has_keeper(run_id):
-        return {"enough": False, "message": chat_stack.refuse_run()}
+        return {"enough": False, "message": chat_stack.run_refusal()}
     try:
         run_costs.require_run(float(event["estimate"]["training_minutes"]))
     except SpendingRefused as refusal:

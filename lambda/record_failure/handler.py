@@ -9,8 +9,8 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
+from shared import notifications
 from shared.items import Failure
-from shared.notifications import announcement
 from shared.recovery import failures, resuming
 from shared.recovery.resuming import FailedState
 from shared.runs import handover, run_records
@@ -69,7 +69,7 @@ def _record(run_id: str, failure: Failure, *, can_go_on: bool) -> str:
     if told.log_tail:
         letter += ["", "The last lines of the job's log:", told.log_tail]
     subject = f"Storyloom: a run {failures.ended(told)} in {told.step}"
-    announcement.send_once(run_id, subject, "\n".join(letter))
+    notifications.send_once(run_id, subject, "\n".join(letter))
     if newly:
         reason = {"step": told.step, "error_name": told.error, "reason": run.message}
         log.error("The run failed", extra={"run_id": run_id, **reason})

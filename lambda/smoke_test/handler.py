@@ -98,7 +98,7 @@ def _withdraw(run_id: str, version: str) -> dict[str, Any]:
         run_records.enter(run_id, "SmokeTest", message)
         return {"status": "waiting", "message": message}
     hosting_state.put_to_rest()
-    raise SmokeTestFailed(chat_stack.refuse_deployment(version), blames_version=False)
+    raise SmokeTestFailed(chat_stack.deployment_refusal(version), blames_version=False)
 
 
 def _config_now(deployment: dict[str, Any]) -> str:

@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from chat_api.dependencies.errors import ApiError
+from shared import notifications
 from shared.items import HostingState
-from shared.notifications import limit_letters
 from shared.spending import run_costs
 from shared.spending.spending_refused import SpendingRefused
 
 
 @contextmanager
-def payment_required(refused: limit_letters.Refused) -> Iterator[None]:
+def payment_required(refused: notifications.Refused) -> Iterator[None]:
     """Turn a refusal of the ledger into the API's answer, and tell the owner once a month.
 
     Args:
@@ -23,7 +23,7 @@ def payment_required(refused: limit_letters.Refused) -> Iterator[None]:
     try:
         yield
     except SpendingRefused as refusal:
-        limit_letters.send_once(refused, f"{refusal} {refusal.cure}")
+        notifications.send_monthly(refused, f"{refusal} {refusal.cure}")
         # OpenAI's clients would retry, but only a higher limit or the next month helps.
         headers = {"x-should-retry": "false"}
         raise ApiError(402, refusal.code, str(refusal), refusal.cure, headers=headers) from refusal

@@ -11,9 +11,9 @@ from chat_api.dependencies.errors import ApiError, refusals
 from chat_api.dependencies.identity import MayWrite
 from chat_api.routes.approval import RunId
 from contracts import environment
+from shared import notifications
 from shared.aws import clients
 from shared.items import Run
-from shared.notifications import limit_letters
 from shared.recovery import failures
 from shared.runs import run_records
 
@@ -70,7 +70,7 @@ def resume(run_id: RunId, user: MayWrite) -> Started:
     limits.admit_run(user.account)
     outcome = ask_for_run({"resume": run_id, "reason": f"{user.called} took it up again"})
     if outcome.get("code"):
-        limit_letters.send_once("run", f"{outcome['message']} {outcome['cure']}")
+        notifications.send_monthly("run", f"{outcome['message']} {outcome['cure']}")
         raise ApiError(402, outcome["code"], outcome["message"], outcome["cure"])
     if outcome.get("refused"):
         raise ApiError(409, "cannot_resume", outcome["message"], f"Look at the run: GET /api/runs/{run_id}")

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from contracts import environment, s3_keys
 from shared import clock
-from shared.aws import clients, consistency, resource_names, tags
+from shared.aws import clients, resource_names, sagemaker_calls
 from shared.batch_inference import batch_records
 from shared.hosting import capacity
 from shared.hosting.endpoint import CONTAINER_VARIABLES
@@ -48,7 +48,7 @@ def create(batch: Transform, model_uri: str) -> None:
     settings = environment.read(environment.TransformJobs)
     bucket = environment.common().artifacts_bucket
     model_name = _model_name(batch, model_uri, settings)
-    _create_once(
+    sagemaker_calls.create_once(
         "create_model",
         ModelName=model_name,
         PrimaryContainer={
@@ -60,14 +60,14 @@ def create(batch: Transform, model_uri: str) -> None:
         },
         ExecutionRoleArn=settings.transform_role_arn,
         EnableNetworkIsolation=True,
-        Tags=tags.of_the_app(),
+        Tags=sagemaker_calls.app_tags(),
     )
     resources: dict[str, Any] = {"InstanceType": batch.instance, "InstanceCount": 1}
     if settings.transform_ami:
         resources["TransformAmiVersion"] = settings.transform_ami
     requests = s3_keys.requests(batch.batch_id, batch.check_id)
     source = {"S3DataType": "S3Prefix", "S3Uri": s3_keys.uri(bucket, requests)}
-    _create_once(
+    sagemaker_calls.create_once(
         "create_transform_job",
         TransformJobName=batch.job_name,
         ModelName=model_name,
@@ -89,7 +89,7 @@ def create(batch: Transform, model_uri: str) -> None:
             "AssembleWith": "Line",
         },
         TransformResources=resources,
-        Tags=tags.of_the_app(),
+        Tags=sagemaker_calls.app_tags(),
     )
 
 
@@ -230,12 +230,3 @@ def _describe(job_name: str) -> dict[str, Any] | None:
         if missing or "could not find" in error.response["Error"]["Message"].lower():
             return None
         raise
-
-
-def _create_once(operation: str, **fields: Any) -> None:
-    try:
-        consistency.retry_until_visible(getattr(clients.sagemaker(), operation), **fields)
-    except ClientError as error:
-        there = error.response["Error"]["Code"] == "ResourceInUse"
-        if not there and "already exist" not in error.response["Error"]["Message"]:
-            raise

@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from contracts import environment, s3_keys
 from shared import clock
-from shared.aws import clients, consistency, tags
+from shared.aws import clients, sagemaker_calls
 from shared.hosting import hosting_state, machines, rollback, scaling, shortages
 from shared.spending import meter
 from shared.spending.spending_refused import SpendingRefused
@@ -105,7 +105,7 @@ def describe() -> Endpoint | None:
     try:
         found = clients.sagemaker().describe_endpoint(EndpointName=_settings().endpoint_name)
     except ClientError as error:
-        if consistency.is_not_found(error):
+        if sagemaker_calls.is_not_found(error):
             return None
         raise
     return Endpoint(
@@ -140,7 +140,7 @@ def ensure_config(bundle_uri: str, instance: str) -> str:
     facts += [settings.hosting_role_arn, *CONTAINER_VARIABLES.values()]
     digest = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:8]
     name = machines.config_name(settings.endpoint_name, s3_keys.bundled_for(bundle_uri), instance, digest)
-    _create_once(
+    sagemaker_calls.create_once(
         "create_model",
         ModelName=name,
         PrimaryContainer={
@@ -152,7 +152,7 @@ def ensure_config(bundle_uri: str, instance: str) -> str:
         },
         ExecutionRoleArn=settings.hosting_role_arn,
         EnableNetworkIsolation=True,
-        Tags=tags.of_the_app(),
+        Tags=sagemaker_calls.app_tags(),
     )
     variant: dict[str, Any] = {
         "VariantName": machines.VARIANT,
@@ -165,11 +165,11 @@ def ensure_config(bundle_uri: str, instance: str) -> str:
     }
     if settings.inference_ami:
         variant["InferenceAmiVersion"] = settings.inference_ami
-    _create_once(
+    sagemaker_calls.create_once(
         "create_endpoint_config",
         EndpointConfigName=name,
         ProductionVariants=[variant],
-        Tags=tags.of_the_app(),
+        Tags=sagemaker_calls.app_tags(),
     )
     return name
 
@@ -229,7 +229,7 @@ def delete() -> bool:
     except ClientError as error:
         if _is_refused(error):
             return False
-        if not consistency.is_not_found(error):
+        if not sagemaker_calls.is_not_found(error):
             raise
         found = None
     meter.close(found.machines if found else None, clock.now())
@@ -267,12 +267,12 @@ def _create(config: str) -> Progress | None:
         return _unpaid(refusal)
     try:
         clients.sagemaker().create_endpoint(
-            EndpointName=settings.endpoint_name, EndpointConfigName=config, Tags=tags.of_the_app()
+            EndpointName=settings.endpoint_name, EndpointConfigName=config, Tags=sagemaker_calls.app_tags()
         )
     except ClientError as error:
         if _is_over_quota(error):
             return _over_quota(error)
-        if not _is_there(error) and not consistency.is_not_found(error):
+        if not sagemaker_calls.already_exists(error) and not sagemaker_calls.is_not_found(error):
             raise
         # Somebody else's, perhaps in another configuration, or ours is not known everywhere yet: it has not
         # been asked for, and the next call looks again.
@@ -305,7 +305,7 @@ def _update(config: str, found: Endpoint, *, watched: bool) -> Progress | None:
     except ClientError as error:
         if _is_over_quota(error):
             return _over_quota(error)
-        if not _is_refused(error) and not consistency.is_not_found(error):
+        if not _is_refused(error) and not sagemaker_calls.is_not_found(error):
             raise
         return None
     hosting_state.note_request(config)
@@ -325,21 +325,9 @@ def _watch() -> dict[str, Any]:
     }
 
 
-def _create_once(operation: str, **fields: Any) -> None:
-    try:
-        consistency.retry_until_visible(getattr(clients.sagemaker(), operation), **fields)
-    except ClientError as error:
-        if not _is_there(error):
-            raise
-
-
 def _is_refused(error: ClientError) -> bool:
     # "Cannot update in-progress endpoint": somebody else's change is under way.
     return "in-progress" in error.response["Error"]["Message"].lower()
-
-
-def _is_there(error: ClientError) -> bool:
-    return "already exist" in error.response["Error"]["Message"]
 
 
 def _is_over_quota(error: ClientError) -> bool:

@@ -5,7 +5,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
 from keeper.handler import handler as keeper
-from shared.aws import clients, consistency
+from shared.aws import clients, sagemaker_calls
 from shared.hosting import endpoint, hosting_state
 from tests.unit.functions.conftest import House
 from tests.unit.functions.sagemaker_stand_in import StandIn
@@ -15,7 +15,7 @@ from tests.unit.functions.sagemaker_stand_in import StandIn
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long it would have waited between attempts."""
     seconds: list[float] = []
-    monkeypatch.setattr(consistency, "_sleep", seconds.append)
+    monkeypatch.setattr(sagemaker_calls, "_sleep", seconds.append)
     return seconds
 
 
@@ -57,7 +57,7 @@ def test_what_is_really_missing_is_an_error_in_the_end(
 ) -> None:
     sagemaker.unseen = 99
     with pytest.raises(ClientError, match="Could not find"):
-        consistency.retry_until_visible(
+        sagemaker_calls.retry_until_visible(
             clients.sagemaker().create_endpoint_config,
             EndpointConfigName="any",
             ProductionVariants=[{"VariantName": "main", "ModelName": "none"}],

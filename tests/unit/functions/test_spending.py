@@ -415,7 +415,7 @@ def test_a_table_that_fails_keeps_the_refusal(
     def fail(*_: Any, **__: Any) -> bool:
         raise ClientError({"Error": {"Code": "InternalServerError"}}, "UpdateItem")
 
-    monkeypatch.setattr("shared.notifications.limit_letters.table.update", fail)
+    monkeypatch.setattr("shared.notifications.table.update", fail)
     _refused(api.post("/api/runs"))
     monkeypatch.undo()
     assert letters() == []

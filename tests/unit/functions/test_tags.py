@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.aws import tags
+from shared.aws import sagemaker_calls
 from shared.hosting import endpoint
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
@@ -49,7 +49,7 @@ def test_every_call_that_makes_something_tags_it() -> None:
 
 
 def test_the_tag_is_that_of_the_stacks(live_v1: str, sagemaker: StandIn) -> None:
-    assert tags.of_the_app() == OURS
+    assert sagemaker_calls.app_tags() == OURS
     endpoint.converge(endpoint.ensure_config(live_v1, "ml.g6.xlarge"))
     for made in (*sagemaker.models.values(), *sagemaker.configs.values()):
         assert made["Tags"] == OURS
