@@ -35,10 +35,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     Raises:
         NotDeployable: where there is no such version, it was not approved, or it fits no longer.
         shared.aws.chat_stack.ChatNotDeployedError: if it has to be hosted, and nothing would put it to sleep.
-        shared.runs.lock.AnotherRunIsGoing: where this execution does not have the lock and cannot get it.
+        shared.runs.lock.AnotherRunInProgress: where this execution does not have the lock and cannot get it.
     """
     run_id, version = event["run_id"], event["version"]
-    lock.hold(run_id, event["execution_arn"])
+    lock.ensure_held(run_id, event["execution_arn"])
     known = {
         "reason": event["reason"],
         "execution_arn": event["execution_arn"],

@@ -8,7 +8,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from shared import notifications
 from shared.aws import chat_stack
 from shared.items import Run
-from shared.runs import handover, run_records, trained
+from shared.runs import lock, run_records
 
 log = Logger(service="announce")
 
@@ -37,10 +37,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     run_id, outcome, message = event["run_id"], event["outcome"], event["message"]
     run_records.enter(run_id, "Announce")
     run_records.finish(run_id, outcome, message)
-    one_more = handover.release_lock_and_reschedule(run_id)
+    one_more = lock.release_lock_and_reschedule(run_id)
     run = run_records.get(run_id)
     if run is not None and outcome in _TRAINED and run.dataset_digest is not None:
-        trained.remember(run_id, run.dataset_digest)
+        run_records.record_training(run_id, run.dataset_digest)
     if run is not None and outcome in _SUBJECTS:
         notifications.send_once(run_id, _SUBJECTS[outcome], _letter(run, one_more))
     log.info("The run has ended", extra={"run_id": run_id, "outcome": outcome, "one_more": one_more})

@@ -29,7 +29,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         `{"asked": False where stories that came meanwhile have ended the run instead}`
     """
     run_id = event["run_id"]
-    approvals.ask(run_id, event["task_token"])
+    approvals.open_question(run_id, event["task_token"])
     # Read after the token is kept, and start_run looks for a token after it notes new stories: whichever
     # comes second sees the other.
     held = lock.holder()
@@ -38,7 +38,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         return {"asked": False}
     until = clock.text(clock.now() + timedelta(days=event["days"]))
     question = f"{event['verdict']} {price_words(event['estimate'])}"
-    run_records.wait(run_id, STATE, f"Waiting for your yes. {question}", until)
+    run_records.mark_waiting(run_id, STATE, f"Waiting for your yes. {question}", until)
     _ask_once(run_id, question, event["days"])
     log.info("Asked", extra={"run_id": run_id, "until": until})
     return {"asked": True}

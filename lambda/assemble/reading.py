@@ -9,13 +9,12 @@ from pydantic import Field, TypeAdapter
 
 from contracts import s3_keys
 from shared.aws import clients
-from shared.prefetch import prefetch
-from shared.runs.story_batches import Tally
+from shared.runs.story_batches import BatchSummary, prefetch
 from stories.records import Record, Reject
 
 _AT_ONCE = 4
-_LINE: TypeAdapter[Record | Reject | Tally] = TypeAdapter(
-    Annotated[Record | Reject | Tally, Field(discriminator="kind")]
+_LINE: TypeAdapter[Record | Reject | BatchSummary] = TypeAdapter(
+    Annotated[Record | Reject | BatchSummary, Field(discriminator="kind")]
 )
 
 
@@ -35,7 +34,7 @@ class RunStories:
             with batch:
                 for line in batch:
                     parsed = _LINE.validate_json(line)
-                    if isinstance(parsed, Tally):
+                    if isinstance(parsed, BatchSummary):
                         self.from_cache += parsed.from_cache
                     else:
                         yield parsed

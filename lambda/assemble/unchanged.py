@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from shared.runs import trained
+from shared.runs import run_records
 from stories.records import PARTS
 
 _WITHOUT_EFFECT = {"usd_per_hour", "price_date"}
@@ -28,7 +28,7 @@ def digest(
 
 def refusal(dataset_digest: str) -> str | None:
     """Return a message if nothing has changed since the last training, else None."""
-    last = trained.last()
+    last = run_records.last_training()
     if last is None or last.dataset_digest != dataset_digest:
         return None
     return (

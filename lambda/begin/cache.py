@@ -2,7 +2,7 @@
 
 from contracts import s3_keys
 from shared.aws import clients
-from shared.runs.story_batches import Item, file_digest
+from shared.runs.story_batches import StoryFile, file_digest
 
 _MOST_KEYS_A_CALL = 1000
 
@@ -34,7 +34,7 @@ class CachedFiles:
                 readers.setdefault(f"{folder}/", []).append(name)
         return cls(bucket, readers)
 
-    def keep(self, item: Item) -> None:
+    def keep(self, item: StoryFile) -> None:
         """Leave what is kept of a file as it is: the file is still there."""
         self._readers.pop(s3_keys.cached_file(file_digest(item)), None)
 

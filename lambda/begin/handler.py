@@ -15,7 +15,7 @@ from shared import clock
 from shared.aws import clients
 from shared.models import versions
 from shared.runs import lock, run_records
-from shared.runs.story_batches import Item, grouped
+from shared.runs.story_batches import StoryFile, group_into_batches
 
 log = Logger(service="begin")
 
@@ -33,10 +33,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         whether to train also if nothing has changed}`
 
     Raises:
-        shared.runs.lock.AnotherRunIsGoing: where this execution does not have the lock and cannot get it.
+        shared.runs.lock.AnotherRunInProgress: where this execution does not have the lock and cannot get it.
     """
     run_id = event["run_id"]
-    lock.hold(run_id, event["execution_arn"])
+    lock.ensure_held(run_id, event["execution_arn"])
     known = {
         "reason": event["reason"],
         "execution_arn": event["execution_arn"],
@@ -54,7 +54,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     return {"files": files, "batches": batches, "live": _live(), "again": again}
 
 
-def latest_versions(bucket: str) -> Iterator[Item]:
+def latest_versions(bucket: str) -> Iterator[StoryFile]:
     """List the newest version of every object that is not deleted; folder markers are left out."""
     pages = clients.s3().get_paginator("list_object_versions").paginate(Bucket=bucket)
     for page in pages:
@@ -75,7 +75,7 @@ def _freeze(stories: str, artifacts: str, run_id: str, cached: CachedFiles) -> i
     with ExitStack() as stack:
         manifest, batches = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(2))
         count = 0
-        for batch in grouped(latest_versions(stories)):
+        for batch in group_into_batches(latest_versions(stories)):
             batches.write(_line(batch))
             for item in batch["files"]:
                 manifest.write(_line(item))

@@ -8,7 +8,7 @@ from shared.accounts import keys
 from shared.aws import clients
 from shared.batch_inference import batch_records
 from shared.hosting import hosting_state
-from shared.items import GOING, TRANSFORM_GOING
+from shared.items import ACTIVE_BATCH_STATUSES, ACTIVE_STATUSES
 from shared.models import versions
 from shared.runs import lock, run_records
 
@@ -53,15 +53,15 @@ def revoke_keys() -> list[Remaining]:
 
 def _end_runs() -> None:
     held = lock.holder()
-    in_progress = {run.run_id for run in run_records.latest() if run.status in GOING}
+    in_progress = {run.run_id for run in run_records.latest() if run.status in ACTIVE_STATUSES}
     for run_id in sorted(in_progress | ({held.run_id} if held else set())):
         run_records.finish(run_id, "failed", f"{_GONE} Your stories are untouched.")
-        lock.drop(run_id)
+        lock.force_release(run_id)
 
 
 def _end_batches() -> None:
-    for batch_id in batch_records.going():
-        batch_records.finish(batch_id, "stopped", TRANSFORM_GOING, _GONE, ended_at=clock.stamp())
+    for batch_id in batch_records.list_active_ids():
+        batch_records.finish(batch_id, "stopped", ACTIVE_BATCH_STATUSES, _GONE, ended_at=clock.stamp())
         batch_records.release_slot(batch_id)
 
 

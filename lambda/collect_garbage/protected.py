@@ -35,10 +35,12 @@ class Protected:
         """Read from the table what is in use; `found` is the endpoint as SageMaker describes it."""
         pointer, state, models = versions.live(), hosting_state.state(), versions.every()
         configs = {found.config if found else None, state.endpoint_config, state.requested} - {None}
-        going = [batch for batch_id in batch_records.going() if (batch := batch_records.get(batch_id))]
-        batches = {str(batch.version) for batch in going}
+        active = [
+            batch for batch_id in batch_records.list_active_ids() if (batch := batch_records.get(batch_id))
+        ]
+        batches = {str(batch.version) for batch in active}
         bundles = {machines.version_of(config) for config in configs} | {
-            s3_keys.bundled_for(batch.bundle_uri) for batch in going if batch.bundle_uri
+            s3_keys.bundled_for(batch.bundle_uri) for batch in active if batch.bundle_uri
         }
         answering: set[str | None] = set()
         if pointer is not None:

@@ -11,7 +11,7 @@ from contracts import environment, s3_keys
 from gate.rules import decide
 from shared.aws import clients
 from shared.runs import run_records
-from shared.runs.evaluation import Evaluation
+from shared.runs.evaluation import EvaluationResult
 
 log = Logger(service="gate")
 
@@ -58,9 +58,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     }
 
 
-def _read(body: bytes) -> Evaluation:
+def _read(body: bytes) -> EvaluationResult:
     try:
-        return Evaluation.model_validate_json(body)
+        return EvaluationResult.model_validate_json(body)
     except ValidationError as error:
         faults = ", ".join(".".join(map(str, fault["loc"])) or fault["msg"] for fault in error.errors()[:5])
         raise UnreadableEvaluationError(

@@ -13,7 +13,7 @@ def tick() -> None:
     overdue = transform_jobs.stop_overdue()
     if overdue:
         log.warning("Stopped transform jobs that nobody ended", extra={"jobs": overdue})
-    for batch_id in batch_records.going():
+    for batch_id in batch_records.list_active_ids():
         batch = batch_records.get(batch_id)
         if batch is None:
             batch_records.release_slot(batch_id)

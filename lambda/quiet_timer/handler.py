@@ -5,7 +5,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from shared.runs import quiet_period
+from shared.runs import schedules
 
 log = Logger(service="quiet_timer")
 
@@ -19,6 +19,6 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """
     if str(event["detail"]["object"]["key"]).endswith("/"):
         return {"due": None}
-    due = quiet_period.restart("stories arrived")
+    due = schedules.debounce_run("stories arrived")
     log.info("The run waits until the bucket is quiet", extra={"due": due})
     return {"due": due}

@@ -10,8 +10,7 @@ from botocore.exceptions import ClientError, HTTPClientError
 from contracts import environment
 from read_stories import cache
 from shared.aws import clients
-from shared.prefetch import prefetch
-from shared.runs.story_batches import Item
+from shared.runs.story_batches import StoryFile, prefetch
 from stories import file_rules
 from stories.file_rules import too_large
 from stories.records import Reject, Source
@@ -28,7 +27,7 @@ _REFUSED = {"AccessDenied", "403", "InvalidObjectState", "InvalidRequest", "Inva
 class Fetched:
     """A file that is here: either its bytes, or what it gave when it was read before."""
 
-    item: Item
+    item: StoryFile
     content: IO[bytes] | None = None
     """A file on the disk, with a name."""
     stories: cache.Stories | None = None
@@ -37,19 +36,19 @@ class Fetched:
     from_cache: bool = False
 
 
-def fetch_ahead(items: Iterable[Item]) -> Iterator[Fetched]:
+def fetch_ahead(items: Iterable[StoryFile]) -> Iterator[Fetched]:
     """Yield the files in their order, each as soon as it is here."""
     clients.s3()  # made here: two threads would make two at once, and boto3 is not made for that
     return prefetch(_fetch, items, _AT_ONCE)
 
 
-def known_already(items: Iterable[Item]) -> Iterator[tuple[Item, cache.Known | None]]:
+def known_already(items: Iterable[StoryFile]) -> Iterator[tuple[StoryFile, cache.Known | None]]:
     """Yield each file with what it gave when it was read before, if it was."""
     clients.s3()
     return prefetch(lambda item: (item, cache.find(item)), items, _AT_ONCE)
 
 
-def rejected(item: Item, reason: str, cure: str, *, keep: bool = False) -> Fetched:
+def rejected(item: StoryFile, reason: str, cure: str, *, keep: bool = False) -> Fetched:
     """Return a file of which nothing is known but that it cannot be used.
 
     Args:
@@ -64,7 +63,7 @@ def rejected(item: Item, reason: str, cure: str, *, keep: bool = False) -> Fetch
     return Fetched(item, stories=stories, keep=keep)
 
 
-def _refused_unread(item: Item) -> Fetched | None:
+def _refused_unread(item: StoryFile) -> Fetched | None:
     """Return what is refused for its name or its size alone; None if the file has to be read."""
     unsafe = file_rules.unsafe_character(item["key"])
     if unsafe is not None:
@@ -77,7 +76,7 @@ def _refused_unread(item: Item) -> Fetched | None:
     return None if refused is None else rejected(item, refused.reason, refused.cure)
 
 
-def _fetch(item: Item) -> Fetched:
+def _fetch(item: StoryFile) -> Fetched:
     refused = _refused_unread(item)
     if refused is not None:
         return refused
@@ -108,7 +107,7 @@ def _fetch(item: Item) -> Fetched:
         )
 
 
-def _download(item: Item) -> IO[bytes]:
+def _download(item: StoryFile) -> IO[bytes]:
     """Get one version of one object as a file with a name, which another process can open."""
     bucket = environment.common().stories_bucket
     found = clients.s3().get_object(Bucket=bucket, Key=item["key"], VersionId=item["version_id"])

@@ -13,7 +13,7 @@ from shared import notifications
 from shared.items import Failure
 from shared.recovery import failures, resuming
 from shared.recovery.resuming import FailedState
-from shared.runs import handover, run_records
+from shared.runs import lock, run_records
 
 log = Logger(service="record_failure")
 
@@ -59,7 +59,7 @@ def _record(run_id: str, failure: Failure, *, can_go_on: bool) -> str:
         message = f"{message} To go on where it failed: {resuming.command(run_id)}"
     facts = {"step": failure.step, "failure": failure.model_dump(), "can_resume": can_go_on}
     newly = run_records.finish(run_id, "failed", message, **facts)
-    handover.release_lock_and_reschedule(run_id)
+    lock.release_lock_and_reschedule(run_id)
     run = run_records.get(run_id)
     if run is None or run.status != "failed":
         # The execution's end was announced as well as caught; the record of the catch stays.

@@ -20,10 +20,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
         context: Lambda's.
 
     Raises:
-        shared.runs.lock.AnotherRunIsGoing: this execution does not have the lock and cannot get it.
+        shared.runs.lock.AnotherRunInProgress: this execution does not have the lock and cannot get it.
     """
     run_id, state = event["run_id"], event["state"]
-    lock.hold(run_id, event["execution_arn"])
+    lock.ensure_held(run_id, event["execution_arn"])
     run_records.reopen(run_id, event["execution_arn"], state, event["reason"])
     run = run_records.get(run_id)
     model = versions.get(run.version) if run is not None and run.version else None

@@ -1,4 +1,4 @@
-"""The items of the table, typed. Times are UTC text (`shared.clock`); perplexities have no unit."""
+"""Typed items of the table. Times are UTC text (`shared.clock`); perplexities have no unit."""
 
 from datetime import timedelta
 from typing import Literal
@@ -19,27 +19,28 @@ RunStatus = Literal[
     "superseded",
     "failed",
 ]
-"""`waiting`: for somebody's yes before training; that and `running` are going, the others are ends.
+"""`running` and `waiting` are active, the others are final.
 
-`pending_approval`: the run has ended, and its version waits for somebody's yes before it answers.
+`waiting`: for approval, before training. `pending_approval`: the run has ended, and its version waits for
+approval before it is deployed.
 """
-GOING: frozenset[RunStatus] = frozenset({"running", "waiting"})
+ACTIVE_STATUSES: frozenset[RunStatus] = frozenset({"running", "waiting"})
 ApprovalAnswer = Literal["approved", "declined", "superseded"]
 VersionStatus = Literal["pending", "approved", "rejected", "live", "previous", "failed"]
 HostingStatus = Literal["asleep", "waking", "awake", "failing"]
 LONGEST_KEY_DAYS = 365
 """No API key works for longer."""
 KeyScope = Literal["chat", "read", "write"]
-"""What a program may do: ask the model, read runs, versions and stories, or change them."""
-TransformStatus = Literal[
+"""What a program may do: chat with the model, read runs, versions and stories, or change them."""
+BatchStatus = Literal[
     "uploading", "checked", "preparing", "running", "stopping", "completed", "failed", "stopped"
 ]
-"""`uploading`: made, its file has not been checked; `checked`: waits for its start, and costs nothing until
-then; `preparing`: the model is packed for it; the last three are ends.
+"""`uploading`: its file has not been checked; `checked`: waits for its start, and costs nothing until then;
+`preparing`: the model is packed for it; the last three are final.
 """
-TRANSFORM_GOING: frozenset[TransformStatus] = frozenset({"preparing", "running", "stopping"})
+ACTIVE_BATCH_STATUSES: frozenset[BatchStatus] = frozenset({"preparing", "running", "stopping"})
 Shortage = Literal["capacity", "quota"]
-"""Why there is no machine: AWS has none free, or the account may not have one more."""
+"""Why no instance can be had: AWS has none free, or the account's quota is used up."""
 
 
 class _Item(BaseModel):
@@ -48,20 +49,20 @@ class _Item(BaseModel):
 
 
 class Failure(_Item):
-    """Why a run failed, in words a person can act on."""
+    """Why a run failed, in words that a person can act on."""
 
     step: str
-    """State that failed."""
+    """The state that failed."""
     error: str
-    """Its error's name."""
+    """The name of its error."""
     cause: str
     """The reason."""
     log_tail: str | None = None
-    """Last lines of the failed job's own log."""
+    """The last lines of the failed job's own log."""
 
 
 class Run(_Item):
-    """One walk of the pipeline."""
+    """One run of the pipeline."""
 
     run_id: str
     status: RunStatus
@@ -71,27 +72,27 @@ class Run(_Item):
     ended_at: Utc | None = None
     execution_arn: str | None = None
     attempt: int = 1
-    """How often it was started: more than once if it failed and was resumed."""
+    """How many executions it has had: more than one if it failed and was resumed."""
     can_resume: bool = False
-    """Whether it failed at a state at which it can be resumed."""
+    """Whether it failed in a state at which it can be resumed."""
     unchanged: bool = False
     """Whether it ended before its training because nothing had changed since the last run that trained."""
     reason: str | None = None
     started_by: str | None = None
     """Id of the person in the user pool, or `key:<id>`; None if new stories or a schedule started it."""
     waits_until: Utc | None = None
-    """Of a run that asks before it trains: when it ends by itself if nobody answers."""
+    """If it waits for approval, when it ends by itself without an answer."""
     files: int | None = None
     files_from_cache: int | None = None
-    """Of `files`, how many had not changed and were not read again."""
+    """How many of `files` had not changed and were not read again."""
     stories: int | None = None
     words: int | None = None
     dataset_digest: str | None = None
-    """Of the dataset and of everything that decides what a training makes of it."""
+    """Digest of the dataset and of everything else that affects the training."""
     training_job: str | None = None
     processing_job: str | None = None
     tuning_job: str | None = None
-    """Name of the tuning job of a run that was resumed at its search; the first is named by the run."""
+    """Name of the tuning job if the run was resumed at its search; the first is named by the run."""
     base_perplexity: float | None = None
     tuned_perplexity: float | None = None
     live_perplexity: float | None = None
@@ -100,43 +101,43 @@ class Run(_Item):
     failure: Failure | None = None
 
     @property
-    def going(self) -> bool:
+    def is_active(self) -> bool:
         """Whether the run has not ended yet."""
-        return self.status in GOING
+        return self.status in ACTIVE_STATUSES
 
 
 class Approval(_Item):
-    """The question whether to train, and its answer. Only who has `task_token` can let the run go on."""
+    """The question whether to train, and its answer. Only `task_token` can let the run continue."""
 
     run_id: str
     task_token: str = Field(repr=False)
-    """Step Functions' own; never shown and never logged."""
+    """Step Functions' token; never shown and never logged."""
     answer: ApprovalAnswer | None = None
-    answered_by: str | None = None
-    """Id of the person in the user pool, or `key:<id>`; None if new stories answered."""
-    answered_by_name: str | None = None
-    """What that person or key was called then."""
+    reviewer: str | None = None
+    """Id of the person in the user pool, or `key:<id>`; None if new stories superseded the run."""
+    reviewer_name: str | None = None
+    """The name of that person or key at that time."""
     answered_at: Utc | None = None
     delivered_at: Utc | None = None
-    """When Step Functions took the answer."""
+    """When Step Functions received the answer."""
     told_at: Utc | None = None
     """When the owner was asked."""
 
 
 class Lock(_Item):
-    """One run at a time: whoever has this item runs."""
+    """The lock of the pipeline: the run that this item names is the active one."""
 
     run_id: str
     execution_arn: str
     acquired_at: Utc
     pending: bool = False
-    """Stories came meanwhile: one more run is owed."""
+    """Whether stories arrived meanwhile, so that another run follows."""
     wanted_version: str | None = None
-    """Somebody asked meanwhile that this version answers: a run that deploys it is owed."""
+    """The version whose deployment was queued meanwhile; a run that deploys it follows."""
 
 
 class ModelVersion(_Item):
-    """One trained adapter: what it was made of, how good it is, and what became of it."""
+    """One trained adapter: what it was trained on, how good it is, and its status."""
 
     version: str
     run_id: str
@@ -150,7 +151,7 @@ class ModelVersion(_Item):
     tuned_perplexity: float | None = None
     live_perplexity: float | None = None
     decision: str | None = None
-    """The gate's words."""
+    """The gate's decision, in words."""
     stories: int | None = None
     words: int | None = None
     training_job: str | None = None
@@ -158,48 +159,48 @@ class ModelVersion(_Item):
     decided_by: str | None = None
     """Id in the user pool of the person who approved or rejected it here, or `key:<id>`."""
     decided_by_name: str | None = None
-    """What that person or key was called then."""
+    """The name of that person or key at that time."""
     decided_at: Utc | None = None
 
     @property
     def number(self) -> int:
-        """Place in the order of versions: 12 of `v12`."""
+        """The number of the version: 12 of `v12`."""
         return int(self.version.removeprefix("v"))
 
 
 class LivePointer(_Item):
-    """The version that answers, and the one before it."""
+    """The live version, and the one before it."""
 
     version: str
     previous: str | None = None
     bundle_uri: str
     merged: bool = False
-    """The bundle has this version alone: neither `previous` nor the base can be asked."""
+    """Whether the bundle contains only this version: neither `previous` nor the base can answer."""
     adapter_sha256: str
     updated_at: Utc
 
 
 class HostingState(_Item):
-    """What the endpoint does now, as far as the table knows; the keeper repairs it."""
+    """The state of the endpoint as the table has it; the endpoint manager corrects it."""
 
     status: HostingStatus = "asleep"
     version: str | None = None
     endpoint_config: str | None = None
     requested: str | None = None
-    """Endpoint configuration that SageMaker last accepted for the endpoint."""
+    """The endpoint configuration that SageMaker last accepted for the endpoint."""
     since: Utc | None = None
     last_used_at: Utc | None = None
     sleep_by: Utc | None = None
     """When Step Functions deletes the endpoint, unless this is moved (`stacks/chat/endpoint_guard.py`)."""
     message: str | None = None
     wake_seconds: float | None = None
-    """How long the last waking took, the best guess for the next one."""
+    """How long the last waking took, the best estimate of the next one."""
     tried: dict[str, Shortage] = {}
-    """Instance types that could not be had since this waking began, and why."""
+    """Instance types that could not be had since this waking began, with the reason."""
 
 
 class ApiKey(_Item):
-    """A program's key; its text is known to whoever made it alone."""
+    """A program's key; only its creator knows its text."""
 
     key_id: str
     secret_sha256: str = Field(repr=False)
@@ -208,12 +209,12 @@ class ApiKey(_Item):
     scopes: list[KeyScope]
     requests_per_minute: int
     created_by: str
-    """`sub` of the person who made it: the key works only as long as that person may come in."""
+    """`sub` of its creator: the key works only as long as that person has access."""
     created_by_email: str = ""
-    """The person's address then."""
+    """The person's e-mail address at that time."""
     created_at: Utc
     expires_at: Utc | None = None
-    """None for a key of an earlier release, which had no end: see `ends_at`."""
+    """None for a key of an earlier release, which has no expiry: see `ends_at`."""
     revoked_at: Utc | None = None
     """When it was revoked; None if it was not."""
     last_used_on: str | None = None
@@ -221,7 +222,7 @@ class ApiKey(_Item):
 
     @property
     def ends_at(self) -> Utc:
-        """When it ceases to work by itself; a key that was made without an end has a year from its making."""
+        """When it expires; a key that was created without an expiry is valid for a year."""
         if self.expires_at is not None:
             return self.expires_at
         return clock.text(clock.instant(self.created_at) + timedelta(days=LONGEST_KEY_DAYS))
@@ -250,52 +251,52 @@ class Meter(_Item):
     """The ledger entry that has the reservation."""
 
 
-class Transform(_Item):
-    """A batch: many prompts, answered by one transform job (`shared.batch_inference.batch_records`)."""
+class BatchJob(_Item):
+    """A batch: a file of prompts that one transform job answers (`shared.batch_inference.batch_records`)."""
 
     batch_id: str
-    status: TransformStatus
+    status: BatchStatus
     owner: str
-    """`sub` of who made it; nobody else sees it."""
+    """`sub` of its creator; nobody else sees it."""
     created_by: str
-    """What its owner was called then: the address, and the API key if a program made it."""
+    """The e-mail address of its owner at that time, and the API key if a program created it."""
     created_at: Utc
     since: Utc
-    """When it came into this status."""
+    """When it entered this status."""
     name: str
-    """Of the file of prompts, as its owner calls it."""
+    """The owner's name for the file of prompts."""
     model: str
-    """Which model answers the lines that name none, as the API calls it."""
+    """The model for lines that name none, as the API calls it."""
     max_tokens: int
-    """Of an answer whose line does not say."""
+    """The maximum length of an answer whose line sets none."""
     instance: str
     message: str | None = None
     check_id: str = ""
-    """Which check of its file counts: each writes its requests to a prefix of its own."""
+    """The current check of its file: each check writes its requests below a prefix of its own."""
     file_etag: str | None = None
-    """S3's ETag of the file that this check read."""
+    """S3's ETag of the file that the check read."""
     lines: int | None = None
     lines_a_part: int | None = None
     version: str | None = None
-    """The version that was live when the lines were checked: its bundle answers."""
+    """The version that was live when the lines were checked, and whose bundle answers."""
     bundle_uri: str | None = None
     answer_tokens: int | None = None
-    """Of all answers together, where each is as long as it may be."""
+    """Tokens of all answers together if each has its maximum length."""
     minutes_estimate: float | None = None
     cost_estimate_usd: float | None = None
-    """None where the machine's price is not known."""
+    """None if the instance's price is not known."""
     longest_minutes: float | None = None
-    """After this the job is stopped."""
+    """The job is stopped after this time."""
     cost_at_most_usd: float | None = None
     price_date: str | None = None
     job_name: str | None = None
     started_at: Utc | None = None
-    """From when SageMaker bills it."""
+    """When SageMaker began to bill it."""
     ended_at: Utc | None = None
     expires_at: int = 0
-    """Seconds since 1970: then the table forgets it."""
+    """When the table deletes it, in seconds since 1970."""
 
     @property
-    def going(self) -> bool:
-        """Whether a machine works for it, or soon will."""
-        return self.status in TRANSFORM_GOING
+    def is_active(self) -> bool:
+        """Whether an instance works for it, or soon will."""
+        return self.status in ACTIVE_BATCH_STATUSES

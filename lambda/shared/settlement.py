@@ -85,10 +85,10 @@ def _is_abandoned(held: OpenReservation) -> bool:
         return False
     if held.kind == "batch":
         batch = batch_records.get(held.id)
-        return batch is None or not batch.going
+        return batch is None or not batch.is_active
     named = _RUN_ID.search(held.id)
     run = run_records.get(named[0]) if named else None
-    return run is None or not run.going
+    return run is None or not run.is_active
 
 
 def _adopt_all() -> None:

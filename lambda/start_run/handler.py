@@ -13,7 +13,7 @@ from contracts import environment
 from shared import clock
 from shared.aws import clients
 from shared.items import Lock
-from shared.runs import approvals, lock, quiet_period, run_records
+from shared.runs import approvals, lock, run_records, schedules
 from shared.spending.spending_refused import SpendingRefused
 from start_run import resuming
 
@@ -48,7 +48,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     due = event.get("due")
     version = event.get("version")
     if due and not version:
-        quiet_period.end(due)
+        schedules.end_debounce(due)
     seed = f"{due}{version or ''}"
     run_id = run_records.new_id(clock.instant(due), seed=seed) if due else run_records.new_id(clock.now())
     told = {"reason": reason, "by": event.get("by"), "again": bool(event.get("again"))}
@@ -71,7 +71,7 @@ def _resume(run_id: str, reason: str) -> dict[str, Any]:
     try:
         resuming.reserve(planned)
     except SpendingRefused as refusal:
-        lock.drop(run_id)
+        lock.force_release(run_id)
         refused = {"refused": True, "code": refusal.code, "cure": refusal.cure}
         return _outcome(False, run_id, str(refusal)) | refused
     client = clients.stepfunctions()
@@ -83,7 +83,7 @@ def _resume(run_id: str, reason: str) -> dict[str, Any]:
     except client.exceptions.ExecutionAlreadyExists:
         return _outcome(False, run_id, f"Run {run_id} has been resumed already.")
     except Exception:
-        lock.drop(run_id)
+        lock.force_release(run_id)
         raise
     run_records.reopen(run_id, execution_arn, planned.state, reason)
     run_records.enter(run_id, planned.state, **planned.job_names)
@@ -102,7 +102,9 @@ def _lock_or_other(run_id: str, execution_arn: str) -> str | None:
             return None
         if _is_going(held):
             return held.run_id
-        if lock.take_over(run_id, execution_arn, held, owed=held.pending, wanted_version=held.wanted_version):
+        if lock.take_over(
+            run_id, execution_arn, held, rerun=held.pending, wanted_version=held.wanted_version
+        ):
             return None
     raise RuntimeError("The run's lock changed hands ten times in a row. Try again.")
 
@@ -134,8 +136,8 @@ def _start_or_owe(run_id: str, wanted: dict[str, Any], version: str | None) -> d
 def _take_over(run_id: str, execution_arn: str, dead: Lock, version: str | None) -> bool:
     """Take a dead run's lock, and with it what was owed after that run and is not what this one does."""
     if version is None:
-        return lock.take_over(run_id, execution_arn, dead, owed=False, wanted_version=dead.wanted_version)
-    return lock.take_over(run_id, execution_arn, dead, owed=dead.pending, wanted_version=None)
+        return lock.take_over(run_id, execution_arn, dead, rerun=False, wanted_version=dead.wanted_version)
+    return lock.take_over(run_id, execution_arn, dead, rerun=dead.pending, wanted_version=None)
 
 
 def _queue(going: str, version: str | None, *, again: bool) -> dict[str, Any] | None:
@@ -172,7 +174,7 @@ def _execute_or_free(run_id: str, wanted: dict[str, Any], version: str | None) -
         return _execute(run_id, wanted, version)
     except Exception:
         # Nothing is forgotten: the scheduler calls again, and that run reads every story there is.
-        lock.drop(run_id)
+        lock.force_release(run_id)
         raise
 
 
@@ -201,7 +203,7 @@ def _is_going(held: Lock) -> bool:
 
 def _has_ended(run_id: str) -> bool:
     run = run_records.get(run_id)
-    return run is not None and not run.going
+    return run is not None and not run.is_active
 
 
 def _execution_arn(run_id: str) -> str:

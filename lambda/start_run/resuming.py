@@ -40,7 +40,7 @@ def plan(run_id: str) -> Resumption:
     run = run_records.get(run_id)
     if run is None:
         raise CannotResume(f"There is no run {run_id}: storyloom runs lists the runs.")
-    if run.going:
+    if run.is_active:
         raise CannotResume(f"Run {run_id} is in progress: it has not failed.")
     if run.status != "failed":
         raise CannotResume(f"Run {run_id} did not fail: it ended as {run.status}. {_NEW_RUN}")

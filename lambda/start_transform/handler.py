@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 from contracts import environment, s3_keys
 from shared.batch_inference import batch_records, transform_jobs
-from shared.items import Transform
+from shared.items import BatchJob
 from start_transform import archive
 
 log = Logger(service="start_transform")
@@ -36,7 +36,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     return {"batch_id": event["batch_id"], "status": status}
 
 
-def _begin(batch: Transform) -> Transform | None:
+def _begin(batch: BatchJob) -> BatchJob | None:
     try:
         model_uri = archive.ensure(str(batch.bundle_uri))
     except archive.NoBundleError as error:

@@ -42,17 +42,17 @@ def _answer(run_id: str, given: ApprovalAnswer, user: User) -> Run:
         raise _nothing(run)
     try:
         approvals.answer(run_id, given, user.sub, user.called)
-    except approvals.AnsweredOtherwiseError as error:
+    except approvals.AlreadyAnsweredError as error:
         raise ApiError(
             409,
             "already_answered",
             _CAME_FIRST[error.answer].format(run_id),
             "Look at the run: GET /api/runs/" + run_id,
         ) from None
-    except approvals.NothingToAnswerError:
+    except approvals.NotWaitingError:
         raise _nothing(_run(run_id)) from None
     said = "It trains." if given == "approved" else "It ends here."
-    run_records.resume(run_id, f"{user.called} said {'yes' if given == 'approved' else 'no'}. {said}")
+    run_records.mark_running(run_id, f"{user.called} said {'yes' if given == 'approved' else 'no'}. {said}")
     return _run(run_id)
 
 

@@ -22,7 +22,7 @@ from shared import clock
 from shared.answers import usage
 from shared.aws import clients
 from shared.batch_inference import batch_records, transform_jobs
-from shared.items import LivePointer, Transform, TransformStatus
+from shared.items import BatchJob, BatchStatus, LivePointer
 from shared.models import versions
 from shared.spending import ledger
 
@@ -31,7 +31,7 @@ router = APIRouter(prefix="/batches", tags=["Batches"], responses=refusals(), ro
 
 BatchId = Annotated[str, Path(pattern=r"^\d{8}-\d{6}-[0-9a-f]{4}$")]
 
-_BEFORE_START: frozenset[TransformStatus] = frozenset({"uploading", "checked"})
+_BEFORE_START: frozenset[BatchStatus] = frozenset({"uploading", "checked"})
 _RETRY_SECONDS = 60
 
 
@@ -61,7 +61,7 @@ class Batch(BaseModel):
     """A batch, and how far it is."""
 
     batch_id: str
-    status: TransformStatus
+    status: BatchStatus
     message: str | None
     name: str
     model: str
@@ -224,7 +224,7 @@ def start_batch(batch_id: BatchId, user: MayWrite) -> Batch:
             usage.add_tokens(user.account, batch.answer_tokens or 0)
             log.info("Started a batch", extra={"batch_id": batch_id, "by": user.sub, "lines": batch.lines})
     batch = _own(batch_id, user)
-    if not batch.going:
+    if not batch.is_active:
         # It has ended, or somebody stopped it just now or checked it again.
         batch_records.release_slot(batch_id)
         if batch.job_name is None:  # what a job has cost is the keeper's to settle
@@ -259,7 +259,7 @@ def stop_batch(batch_id: BatchId, user: MayWrite) -> Batch:
 def results(batch_id: BatchId, user: MayRead) -> Results:
     """Give a link to the answers of a batch that has ended, also of one that was stopped or failed."""
     batch = _now(batch_id, user)
-    if batch.going or batch.status in _BEFORE_START:
+    if batch.is_active or batch.status in _BEFORE_START:
         raise ApiError(
             409,
             "not_finished",
@@ -277,7 +277,7 @@ def results(batch_id: BatchId, user: MayRead) -> Results:
     return Results(url=links.fetch_link(s3_keys.results(batch_id), "application/jsonl"), **vars(tally))
 
 
-def _own(batch_id: str, user: User) -> Transform:
+def _own(batch_id: str, user: User) -> BatchJob:
     batch = batch_records.get(batch_id)
     if batch is None or batch.owner != user.sub:
         raise ApiError(
@@ -286,13 +286,13 @@ def _own(batch_id: str, user: User) -> Transform:
     return batch
 
 
-def _now(batch_id: str, user: User) -> Transform:
+def _now(batch_id: str, user: User) -> BatchJob:
     """Read a batch as SageMaker sees it now."""
     batch = _own(batch_id, user)
-    return transform_jobs.watch(batch) if batch.going else batch
+    return transform_jobs.watch(batch) if batch.is_active else batch
 
 
-def _shown(batch: Transform) -> Batch:
+def _shown(batch: BatchJob) -> Batch:
     found = {"answered": batch_files.lines_answered(batch), "cost_usd": costs.so_far_usd(batch)}
     return Batch.model_validate(batch.model_dump() | found)
 
@@ -327,7 +327,7 @@ def _instance(wanted: str | None) -> str:
     return wanted or known[0]
 
 
-def _reserve(batch: Transform) -> None:
+def _reserve(batch: BatchJob) -> None:
     """Set aside what a batch costs at most, also if an earlier start left less, or more, set aside.
 
     Raises:
@@ -365,7 +365,7 @@ def _checked(ignored: list[str]) -> str:
     return f"{message} Unknown fields are ignored: {request_fields.names(ignored)}." if ignored else message
 
 
-def _has_begun(batch: Transform) -> ApiError:
+def _has_begun(batch: BatchJob) -> ApiError:
     return ApiError(
         409,
         "has_begun",

@@ -83,7 +83,7 @@ def stop(run_id: RunId, user: MayWrite) -> Stopping:
     run = run_records.get(run_id)
     if run is None:
         raise ApiError(404, "not_found", f"There is no run {run_id}.", "GET /api/runs lists the runs.")
-    if not run.going:
+    if not run.is_active:
         raise _has_ended(run)
     client = clients.stepfunctions()
     try:

@@ -192,7 +192,7 @@ def one_run(run_id: RunId, user: MayRead) -> RunDetail:
     metrics, progress = history.training_log(run.training_job) if run.training_job else ([], None)
     known = run.model_dump()
     report = history.report(run_id)
-    if run.going and states:
+    if run.is_active and states:
         known["step"] = states[-1].name
     return RunDetail(
         **known,
@@ -208,7 +208,7 @@ def one_run(run_id: RunId, user: MayRead) -> RunDetail:
 
 def _with_step_now(run: Run) -> Run:
     """The functions record their own states; while a job trains, only Step Functions knows the state."""
-    if not run.going or not run.execution_arn:
+    if not run.is_active or not run.execution_arn:
         return run
     states = history.states(run.execution_arn)
     return run.model_copy(update={"step": states[-1].name}) if states else run

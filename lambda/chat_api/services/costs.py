@@ -6,7 +6,7 @@ from typing import TypedDict
 from chat_api.dependencies.errors import ApiError
 from contracts import environment
 from shared import clock
-from shared.items import Transform
+from shared.items import BatchJob
 from shared.spending import ledger, prices
 
 _START_MINUTES = 12.0
@@ -59,7 +59,7 @@ def of_batch(answer_tokens: int, instance: str) -> BatchPrice:
     )
 
 
-def so_far_usd(batch: Transform) -> float | None:
+def so_far_usd(batch: BatchJob) -> float | None:
     """Return what a batch has cost until now; None where its machine's price is not known."""
     if batch.started_at is None:
         return 0.0

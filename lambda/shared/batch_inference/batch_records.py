@@ -13,7 +13,7 @@ from typing import Any
 from boto3.dynamodb.conditions import Attr, ConditionBase
 
 from shared import clock, table
-from shared.items import Transform, TransformStatus
+from shared.items import BatchJob, BatchStatus
 from shared.runs import run_records
 
 AT_ONCE = 2
@@ -25,12 +25,10 @@ _KEPT = timedelta(days=60)
 """Records outlive their files, which go after 30 days, by as long as the month's cost needs them."""
 
 
-def create(
-    *, owner: str, created_by: str, name: str, model: str, max_tokens: int, instance: str
-) -> Transform:
+def create(*, owner: str, created_by: str, name: str, model: str, max_tokens: int, instance: str) -> BatchJob:
     """Write a new batch's record, which waits for its file."""
     now = clock.now()
-    batch = Transform(
+    batch = BatchJob(
         batch_id=run_records.new_id(now),
         status="uploading",
         owner=owner,
@@ -51,23 +49,23 @@ def create(
     return batch
 
 
-def get(batch_id: str) -> Transform | None:
+def get(batch_id: str) -> BatchJob | None:
     """Read one batch."""
     item = table.get(_PARTITION, batch_id)
-    return Transform.model_validate(item) if item else None
+    return BatchJob.model_validate(item) if item else None
 
 
-def of(owner: str) -> list[Transform]:
+def of(owner: str) -> list[BatchJob]:
     """Read somebody's batches, newest first, 50 at most."""
     newest = table.query_newest(_of_owner(owner), _LISTED)
     found = table.get_all([(_PARTITION, str(item["sk"])) for item in newest]) if newest else []
-    return [Transform.model_validate(item) for item in found if item is not None]
+    return [BatchJob.model_validate(item) for item in found if item is not None]
 
 
 def move(
     batch_id: str,
-    status: TransformStatus,
-    only_from: Collection[TransformStatus],
+    status: BatchStatus,
+    only_from: Collection[BatchStatus],
     *,
     only_check: str | None = None,
     **changes: Any,
@@ -95,8 +93,8 @@ def note(batch_id: str, **changes: Any) -> None:
 
 def finish(
     batch_id: str,
-    status: TransformStatus,
-    only_from: Collection[TransformStatus],
+    status: BatchStatus,
+    only_from: Collection[BatchStatus],
     message: str,
     **changes: Any,
 ) -> bool:
@@ -121,7 +119,7 @@ def release_slot(batch_id: str) -> None:
     table.add(*_GOING_KEY, {}, removals={"going": {batch_id}})
 
 
-def going() -> list[str]:
+def list_active_ids() -> list[str]:
     """Read the ids of those that are going; one that has just ended may be among them."""
     return sorted((table.get(*_GOING_KEY) or {}).get("going", ()))
 

@@ -17,7 +17,7 @@ from shared.aws import clients, resource_names, sagemaker_calls
 from shared.batch_inference import batch_records
 from shared.hosting import capacity
 from shared.hosting.endpoint import CONTAINER_VARIABLES
-from shared.items import Transform
+from shared.items import BatchJob
 
 AT_ONCE = 16
 """How many prompts the model has before it at the same time."""
@@ -38,7 +38,7 @@ _MODEL_NAME = re.compile(r".+-batch-(?P<version>v\d+)-[0-9a-f]{8}")
 _QUOTA_PAGE = "https://console.aws.amazon.com/servicequotas/home/services/sagemaker/quotas"
 
 
-def create(batch: Transform, model_uri: str) -> None:
+def create(batch: BatchJob, model_uri: str) -> None:
     """Make a batch's model and its transform job where they are missing.
 
     Args:
@@ -93,7 +93,7 @@ def create(batch: Transform, model_uri: str) -> None:
     )
 
 
-def _model_name(batch: Transform, model_uri: str, settings: environment.TransformJobs) -> str:
+def _model_name(batch: BatchJob, model_uri: str, settings: environment.TransformJobs) -> str:
     """Name the model by its version and all that it is made of: the batches of a version share one."""
     facts = "\n".join([model_uri, settings.hosting_image, settings.transform_role_arn])
     digest = hashlib.sha256(facts.encode()).hexdigest()[:8]
@@ -106,13 +106,13 @@ def version_of_model(name: str) -> str | None:
     return named["version"] if named else None
 
 
-def watch(batch: Transform) -> Transform:
+def watch(batch: BatchJob) -> BatchJob:
     """Compare a batch that is going with its job, put its record right, and stop the job where it is time.
 
     Returns:
         The batch as it is then.
     """
-    if not batch.going:
+    if not batch.is_active:
         batch_records.release_slot(batch.batch_id)
         return batch
     found = _describe(batch.job_name) if batch.job_name else None
@@ -162,7 +162,7 @@ def refusal(error: ClientError, instance: str) -> str:
     return f"SageMaker did not take the job: {message}"
 
 
-def _without_job(batch: Transform) -> None:
+def _without_job(batch: BatchJob) -> None:
     patience = _PACKING if batch.status == "preparing" else _CREATING
     if clock.now() - clock.instant(batch.since) < patience:
         return
@@ -172,7 +172,7 @@ def _without_job(batch: Transform) -> None:
     batch_records.finish(batch.batch_id, "failed", {batch.status}, _NEVER_MADE)
 
 
-def _in_progress(batch: Transform, found: dict[str, Any]) -> None:
+def _in_progress(batch: BatchJob, found: dict[str, Any]) -> None:
     started: datetime | None = found.get("TransformStartTime")
     if started is not None and batch.started_at is None:
         batch_records.note(batch.batch_id, started_at=clock.text(started))
@@ -187,7 +187,7 @@ def _in_progress(batch: Transform, found: dict[str, Any]) -> None:
             stop(str(batch.job_name))
 
 
-def _ended(batch: Transform, found: dict[str, Any]) -> None:
+def _ended(batch: BatchJob, found: dict[str, Any]) -> None:
     status = found["TransformJobStatus"]
     times = {
         name: clock.text(found[member])
@@ -205,7 +205,7 @@ def _ended(batch: Transform, found: dict[str, Any]) -> None:
         batch_records.finish(batch.batch_id, "failed", only_from, why, **times)
 
 
-def _why_failed(batch: Transform, reason: str) -> str:
+def _why_failed(batch: BatchJob, reason: str) -> str:
     short = capacity.shortage(reason)
     if short is not None:
         return _no_machine(batch.instance, "AWS has none free" if short == "capacity" else "over the quota")

@@ -280,7 +280,7 @@ class MonthRun:
                 executionArn=f"{machine.replace(':stateMachine:', ':execution:')}:{self.run_id}"
             )
         run_records.finish(self.run_id, "failed", "It ended.")
-        lock.drop(self.run_id)
+        lock.force_release(self.run_id)
 
     def _reserve(self) -> None:
         event = {"run_id": self.run_id, "jobs": self.jobs, "tune": self.tune}

@@ -173,7 +173,7 @@ def test_the_first_answer_counts_and_may_be_repeated(
     assert refused.json()["error"]["type"] == "already_answered"
     question = approvals.get(RUN)
     assert question is not None
-    assert (question.answer, question.answered_by, question.answered_by_name) == (given, "u1", EMAIL)
+    assert (question.answer, question.reviewer, question.reviewer_name) == (given, "u1", EMAIL)
 
 
 def test_of_many_answers_at_once_one_counts(waiting: Waiting, api: TestClient) -> None:
@@ -216,7 +216,7 @@ def test_a_question_asked_again_has_no_answer_yet(waiting: Waiting, api: TestCli
     waiting.ask()
     question = approvals.get(RUN)
     assert question is not None
-    assert (question.answer, question.answered_by) == (None, None)
+    assert (question.answer, question.reviewer) == (None, None)
 
 
 def test_new_stories_take_the_place_of_a_run_that_waits(

@@ -92,7 +92,7 @@ def test_a_file_that_is_sent_after_its_check_is_not_started(
     refused = api.post(f"/api/batches/{batch_id}/start")
     assert (refused.status_code, refused.json()["error"]["type"]) == (409, "file_changed")
     assert not worker.calls
-    assert batch_records.going() == []
+    assert batch_records.list_active_ids() == []
 
 
 def test_a_check_between_the_price_and_the_start_is_not_started(
@@ -111,7 +111,7 @@ def test_a_check_between_the_price_and_the_start_is_not_started(
     refused = api.post(f"/api/batches/{batch_id}/start")
     assert (refused.status_code, refused.json()["error"]["type"]) == (409, "file_changed")
     assert not worker.calls
-    assert batch_records.going() == []
+    assert batch_records.list_active_ids() == []
 
 
 def test_what_an_earlier_start_left_reserved_is_not_what_this_one_costs(

@@ -18,7 +18,7 @@ from shared.batch_inference import batch_records
 from shared.hosting import hosting_state
 from shared.items import ModelVersion
 from shared.models import versions
-from shared.runs import lock, quiet_period, run_records, timer
+from shared.runs import lock, run_records, schedules
 from shared.spending import ledger
 from tests.unit.functions.conftest import House
 from tests.unit.functions.sagemaker_account import Account
@@ -348,7 +348,7 @@ def test_the_kept_table_says_nothing_of_what_is_gone(delete: Delete, account: Ac
     run = run_records.get(RUN)
     assert run is not None and run.status == "failed" and "deployment was deleted" in str(run.message)
     stopped = batch_records.get(batch.batch_id)
-    assert stopped is not None and stopped.status == "stopped" and batch_records.going() == []
+    assert stopped is not None and stopped.status == "stopped" and batch_records.list_active_ids() == []
     assert hosting_state.state().status == "asleep"
     pointer = versions.live()
     assert pointer is not None and pointer.bundle_uri == live_v1, "the next deployment wakes it"
@@ -380,8 +380,8 @@ def test_keys_go_with_the_people_who_made_them(delete: Delete) -> None:
 def test_runs_are_stopped_and_no_timer_starts_another(delete: Delete, house: House) -> None:
     machines = clients.stepfunctions()
     execution = machines.start_execution(stateMachineArn=house.state_machine_arn, name=RUN)["executionArn"]
-    quiet_period.restart("stories arrived")
-    timer.deploy_soon("v1", "somebody chose it")
+    schedules.debounce_run("stories arrived")
+    schedules.schedule_deployment("v1", "somebody chose it")
     assert delete()["Status"] == "SUCCESS"
     assert machines.describe_execution(executionArn=execution)["status"] == "ABORTED"
     assert clients.scheduler().list_schedules(GroupName=house.schedule_group)["Schedules"] == []

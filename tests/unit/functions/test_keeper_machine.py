@@ -263,7 +263,7 @@ class Keeping(RuleBasedStateMachine):
 
     @rule()
     def the_run_ends(self) -> None:
-        lock.drop(RUN)
+        lock.force_release(RUN)
         self.deployment = None
 
     @invariant()

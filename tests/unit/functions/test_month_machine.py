@@ -110,7 +110,7 @@ class Run:
     def end(self) -> None:
         self.stage = "end"
         run_records.finish(self.run_id, "failed", "It ended.")
-        lock.drop(self.run_id)
+        lock.force_release(self.run_id)
 
     def _reserve(self) -> None:
         event = {

@@ -20,7 +20,7 @@ from shared.aws import clients
 from shared.hosting import hosting_state
 from shared.models import versions
 from shared.runs import lock, run_records
-from shared.runs.lock import AnotherRunIsGoing
+from shared.runs.lock import AnotherRunInProgress
 from smoke_test.checks import Answer, SmokeTestFailed, judge
 from smoke_test.handler import handler as smoke_test
 from tests.unit.functions.conftest import House
@@ -73,7 +73,7 @@ def test_the_manifest_is_the_newest_versions_without_folders_and_deleted_files(
 
 def test_a_run_started_by_hand_beside_another_is_refused(house: House, context: LambdaContext) -> None:
     _begin(context)
-    with pytest.raises(AnotherRunIsGoing, match=f"Run {RUN} has the lock"):
+    with pytest.raises(AnotherRunInProgress, match=f"Run {RUN} has the lock"):
         _begin(context, "20260902-090001-dddd")
 
 

@@ -104,7 +104,7 @@ def test_the_live_version_comes_back_when_the_new_one_is_not_good(one: World, *,
     one.sagemaker.go_on(well=starts)
     with pytest.raises(SmokeTestFailed):
         smoke_test.handler({"run_id": RUN, "deployment": deployment}, one.context)
-    lock.drop(RUN)
+    lock.force_release(RUN)
     live = versions.live()
     assert live is not None and live.version == "v1"
     assert hosting_state.state().version == "v1"
@@ -126,7 +126,7 @@ def test_the_live_version_comes_back_when_the_run_is_stopped(one: World, after: 
             _look(one, deployment)
         except SmokeTestFailed:
             break
-    lock.drop(RUN)
+    lock.force_release(RUN)
     for _ in range(8):
         one.message()
         one.sagemaker.go_on(well=True)

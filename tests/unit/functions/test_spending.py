@@ -90,7 +90,7 @@ def test_starting_a_run_is_refused_beyond_the_limit(api: TestClient, spent: None
     _refused(api.post("/api/runs"))
     assert lock.holder() is None
     run_records.create(RUN, "arn", "stories arrived")
-    run_records.wait(RUN, "AwaitApproval", "Waits.", "2026-12-01T00:00:00.000Z")
+    run_records.mark_waiting(RUN, "AwaitApproval", "Waits.", "2026-12-01T00:00:00.000Z")
     _refused(api.post(f"/api/runs/{RUN}/approve"))
     assert approvals.get(RUN) is None
     found = clients.stepfunctions().list_executions(stateMachineArn=house.state_machine_arn)["executions"]
@@ -117,7 +117,7 @@ def test_starting_a_batch_is_refused_beyond_the_limit(api: TestClient, spent: No
     found = batch_records.get(batch.batch_id)
     assert found is not None
     assert found.status == "checked"
-    assert batch_records.going() == []
+    assert batch_records.list_active_ids() == []
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ def test_a_batch_from_its_file_to_its_answers(
     shown = api.get(f"/api/batches/{batch_id}").json()
     assert (shown["status"], shown["answered"]) == ("completed", 40)
     assert shown["cost_usd"] == pytest.approx(1.13 / 60, abs=0.005)
-    assert batch_records.going() == []
+    assert batch_records.list_active_ids() == []
 
 
 def test_the_requests_are_what_the_model_takes(api: TestClient, house: House, worker: _Worker) -> None:
@@ -234,7 +234,7 @@ def test_so_many_are_going_and_no_more(api: TestClient, worker: _Worker, sagemak
     sagemaker.jobs[s3_keys.transform_job("storyloom", first)]["TransformJobStatus"] = "Completed"
     assert api.get(f"/api/batches/{first}").json()["status"] == "completed"
     assert api.post(f"/api/batches/{third}/start").status_code == 202
-    assert batch_records.going() == sorted([second, third])
+    assert batch_records.list_active_ids() == sorted([second, third])
 
 
 def test_a_stopped_batch_keeps_what_it_answered(
@@ -264,7 +264,7 @@ def test_a_batch_that_is_stopped_while_it_is_packed_makes_no_job(
     assert api.post(f"/api/batches/{batch_id}/stop").json()["status"] == "stopped"
     worker.work()
     assert sagemaker.jobs == {}
-    assert batch_records.going() == []
+    assert batch_records.list_active_ids() == []
 
 
 def test_no_machine_is_told_with_its_cure(api: TestClient, worker: _Worker, sagemaker: StandIn) -> None:
@@ -273,7 +273,7 @@ def test_no_machine_is_told_with_its_cure(api: TestClient, worker: _Worker, sage
     failed = api.get(f"/api/batches/{batch_id}").json()
     assert failed["status"] == "failed"
     assert 'raise the quota "ml.g6.xlarge for transform job usage"' in failed["message"]
-    assert batch_records.going() == []
+    assert batch_records.list_active_ids() == []
 
 
 def test_a_failed_job_says_where_its_log_is(api: TestClient, worker: _Worker, sagemaker: StandIn) -> None:
@@ -372,7 +372,7 @@ def test_a_batch_whose_worker_died_ends(api: TestClient, worker: _Worker, contex
     keeper(TICK, context)
     batch = batch_records.get(batch_id)
     assert batch is not None and batch.status == "failed" and "Nothing was spent" in str(batch.message)
-    assert batch_records.going() == []
+    assert batch_records.list_active_ids() == []
 
 
 def test_a_stop_that_sagemaker_never_heard_of_is_said_again(
@@ -393,7 +393,7 @@ def test_a_place_is_freed_also_where_its_holder_died_before_it_could(
     batch_records.acquire_slot("20260101-000000-dead")
     batch_records.move(batch.batch_id, "completed", {"uploading"})
     keeper(TICK, context)
-    assert batch_records.going() == []
+    assert batch_records.list_active_ids() == []
 
 
 def test_a_batch_is_paid_for_before_it_begins_and_settled_when_it_has_ended(
