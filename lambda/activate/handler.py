@@ -85,5 +85,5 @@ def _switch(model: ModelVersion) -> bool:
     if pointer is None:
         return False
     versions.make_live(model, pointer.bundle_uri)
-    hosting_state.note_version(model.version)
+    hosting_state.record_version(model.version)
     return True

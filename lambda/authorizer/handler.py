@@ -64,7 +64,7 @@ def _who(bearer: str, *, latency_sensitive: bool) -> dict[str, str]:
 
 
 def _program(text: str, *, latency_sensitive: bool) -> dict[str, str]:
-    key = keys.check(text)
+    key = keys.authenticate(text)
     if key is None:
         raise jwt.InvalidTokenError("not a key that works")
     maker = standing.of(key.created_by, latency_sensitive=latency_sensitive)

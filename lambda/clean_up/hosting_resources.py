@@ -18,7 +18,7 @@ def delete_endpoint() -> list[Remaining]:
         deleted = endpoint.delete()  # also if there is none: its scaling may be left
     except clients.dynamodb().exceptions.ResourceNotFoundException:
         # Its owner deleted the table too, so nobody counts what the endpoint has cost.
-        scaling.stop()
+        scaling.stop_scaling()
         deleted = True
     if found is None:
         return []

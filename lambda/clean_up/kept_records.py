@@ -20,7 +20,7 @@ def settle_jobs() -> list[Remaining]:
     remaining: list[Remaining] = []
 
     def settle() -> None:
-        at_work = settlement.close()
+        at_work = settlement.settle_all()
         remaining.extend(Remaining(f"job {name}", "it has not ended yet") for name in at_work)
 
     _unless_the_table_is_gone(settle)
@@ -29,7 +29,7 @@ def settle_jobs() -> list[Remaining]:
 
 def end_what_is_in_progress() -> list[Remaining]:
     """Record that runs and batches have ended and the model sleeps."""
-    return _unless_the_table_is_gone(_end_runs, _end_batches, hosting_state.put_to_rest)
+    return _unless_the_table_is_gone(_end_runs, _end_batches, hosting_state.mark_deleted)
 
 
 def forget_packages() -> list[Remaining]:
@@ -37,16 +37,16 @@ def forget_packages() -> list[Remaining]:
 
     The next deployment's registry counts from 1 again: an old ARN would name another version's package there.
     """
-    return _unless_the_table_is_gone(versions.forget_packages)
+    return _unless_the_table_is_gone(versions.clear_packages)
 
 
 def revoke_keys() -> list[Remaining]:
     """Revoke every API key: the people who made them are gone with the user pool."""
 
     def revoke() -> None:
-        for key in keys.every():
+        for key in keys.list_all():
             if key.revoked_at is None:
-                keys.revoke(key.key_id)
+                keys.revoke_key(key.key_id)
 
     return _unless_the_table_is_gone(revoke)
 
@@ -61,8 +61,8 @@ def _end_runs() -> None:
 
 def _end_batches() -> None:
     for batch_id in batch_records.list_active_ids():
-        batch_records.finish(batch_id, "stopped", ACTIVE_BATCH_STATUSES, _GONE, ended_at=clock.stamp())
-        batch_records.release_slot(batch_id)
+        batch_records.finish_batch(batch_id, "stopped", ACTIVE_BATCH_STATUSES, _GONE, ended_at=clock.stamp())
+        batch_records.release_batch_slot(batch_id)
 
 
 def _unless_the_table_is_gone(*steps: Callable[[], None]) -> list[Remaining]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from contracts import environment, s3_keys
 from shared.batch_inference import batch_records
-from shared.hosting import hosting_state, machines
+from shared.hosting import endpoint_configs, hosting_state
 from shared.hosting.endpoint import Endpoint
 from shared.items import ModelVersion
 from shared.models import versions
@@ -33,13 +33,13 @@ class Protected:
     @classmethod
     def read(cls, found: Endpoint | None) -> "Protected":
         """Read from the table what is in use; `found` is the endpoint as SageMaker describes it."""
-        pointer, state, models = versions.live(), hosting_state.state(), versions.every()
+        pointer, state, models = versions.live(), hosting_state.state(), versions.list_all()
         configs = {found.config if found else None, state.endpoint_config, state.requested} - {None}
         active = [
             batch for batch_id in batch_records.list_active_ids() if (batch := batch_records.get(batch_id))
         ]
         batches = {str(batch.version) for batch in active}
-        bundles = {machines.version_of(config) for config in configs} | {
+        bundles = {endpoint_configs.version_of(config) for config in configs} | {
             s3_keys.bundled_for(batch.bundle_uri) for batch in active if batch.bundle_uri
         }
         answering: set[str | None] = set()

@@ -9,7 +9,7 @@ from collect_garbage.protected import Protected
 from contracts import environment
 from shared.aws import clients, resource_names, sagemaker_calls
 from shared.batch_inference import transform_jobs
-from shared.hosting import machines
+from shared.hosting import endpoint_configs
 
 
 def delete_unused(protected: Protected) -> None:
@@ -33,7 +33,7 @@ def _is_unused(name: str, protected: Protected) -> bool:
     """Whether this is ours, and of a version whose bundle goes; a model is named as its configuration."""
     if not resource_names.is_hosting(name) or name in protected.configs:
         return False
-    return machines.version_of(name) not in protected.bundles
+    return endpoint_configs.version_of(name) not in protected.bundles
 
 
 def _names(operation: str, listed: str, name: str) -> Iterator[str]:

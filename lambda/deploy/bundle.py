@@ -29,7 +29,7 @@ _CONTEXT_TOKENS = 4096
 """Longest context served; more would cost GPU memory that small instances need for concurrent chats."""
 _VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 _NAME_ADAPTER = Path(__file__).with_name("name_adapter.py")
-"""What `endpoint.CONTAINER_VARIABLES` has the container load from the bundle."""
+"""What `endpoint_configs.CONTAINER_VARIABLES` has the container load from the bundle."""
 # S3 copies objects over 5 GB in parts only; larger parts than the default mean fewer calls.
 _IN_PARTS = TransferConfig(
     multipart_threshold=512 * 2**20, multipart_chunksize=256 * 2**20, max_concurrency=10
@@ -68,7 +68,7 @@ def build(candidate: ModelVersion, previous: ModelVersion | None) -> Bundle:
     """
     common = environment.common()
     base, version = common.base_model, candidate.version
-    there = staged.read()
+    there = staged.read_staged()
     if there is None:
         source = s3_keys.uri(common.artifacts_bucket, s3_keys.base_model(base.slug, base.revision))
         raise IncompleteModelError(

@@ -9,7 +9,7 @@ from contracts import environment
 from deploy import bundle
 from shared import clock
 from shared.aws import chat_stack
-from shared.hosting import endpoint, hosting_state, machines
+from shared.hosting import endpoint, endpoint_configs, hosting_state, instances
 from shared.items import ModelVersion
 from shared.models import versions
 from shared.runs import run_records
@@ -46,10 +46,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     made = bundle.build(model, _previous(version))
     found = endpoint.describe()
     # An endpoint that had to take another machine of the list stays on it.
-    instance = machines.current_or_default_instance(found.config if found else None)
-    config = endpoint.ensure_config(made.uri, instance)
+    instance = instances.current_or_default_instance(found.config if found else None)
+    config = endpoint_configs.ensure_config(made.uri, instance)
     # A retry of this state, or of the run, may ask SageMaker again for what it refused before.
-    hosting_state.forget_refusals()
+    hosting_state.clear_refusals()
     if found is None:
         hosting_state.mark_waking(version, config)
     progress = endpoint.converge(config, watched=True)

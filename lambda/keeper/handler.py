@@ -9,8 +9,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from contracts import environment
 from keeper import transforms
 from shared import clock, notifications, settlement
-from shared.answers import answer_slots
-from shared.hosting import capacity, endpoint, hosting_state, machines, scaling
+from shared.answers import usage
+from shared.hosting import endpoint, endpoint_configs, hosting_state, instances, scaling
 from shared.hosting.endpoint import Endpoint
 from shared.items import HostingState
 from shared.models import versions
@@ -50,8 +50,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             try:
                 transforms.tick()
             finally:
-                settlement.tick()
-        answer_slots.record_concurrency()
+                settlement.settle_ended_jobs()
+        usage.record_concurrency()
     state = hosting_state.state()
     log.info(f"After {action}", extra={"hosting": state.status, "version": state.version})
     return state.model_dump()
@@ -73,7 +73,7 @@ def wake() -> None:
     if state.status == "waking" and state.tried:
         _make()
         return
-    config = endpoint.ensure_config(live.bundle_uri, machines.choices()[0])
+    config = endpoint_configs.ensure_config(live.bundle_uri, instances.allowed_instances()[0])
     if state.status in {"waking", "awake"}:
         # The table says more than there is: someone deleted the endpoint, or died before making it.
         hosting_state.mark_asleep(state, "The endpoint was gone.")
@@ -120,7 +120,7 @@ def _count(found: Endpoint | None) -> SpendingRefused | None:
     else:
         most = environment.read(environment.Hosting).hosting_max_instances
         try:
-            meter.extend(found.machines, found.seen_at, most_instances=most)
+            meter.extend_lease(found.machines, found.seen_at, most_instances=most)
         except SpendingRefused as refusal:
             return refusal
     return None
@@ -140,7 +140,7 @@ def _scale() -> None:
     """
     found = endpoint.describe()
     if found is None or found.status == "Deleting":
-        scaling.stop()
+        scaling.stop_scaling()
     elif found.status == "InService" and hosting_state.state().status == "awake":
         scaling.follow_load(found.instances)
 
@@ -166,7 +166,7 @@ def _remove(found: Endpoint, why: str) -> None:
 
 def _make() -> None:
     """Make the endpoint that the table wants, on the first machine that the account may have."""
-    for _ in machines.choices():
+    for _ in instances.allowed_instances():
         state = hosting_state.state()
         if state.status != "waking" or not state.endpoint_config:
             return
@@ -181,12 +181,12 @@ def _make() -> None:
 
 def _give_up(state: HostingState, config: str, reason: str) -> None:
     """Have the next machine tried where this one could not be had; else record why it does not wake."""
-    short, live = capacity.shortage(reason), versions.live()
+    short, live = instances.shortage(reason), versions.live()
     if short is None or live is None:
         hosting_state.mark_failing(reason)
         return
-    refused = machines.instance_of(config) or machines.choices()[0]
-    why = capacity.fall_back_to_next_instance(state, refused, short, live.bundle_uri)
+    refused = endpoint_configs.instance_of(config) or instances.allowed_instances()[0]
+    why = instances.fall_back_to_next_instance(state, refused, short, live.bundle_uri)
     if why is not None:
         hosting_state.mark_failing(why, {**state.tried, refused: short})
 
@@ -198,16 +198,16 @@ def _without_endpoint(state: HostingState) -> None:
         _forget_dead_deployment(state)
         _make()
     elif state.status == "asleep" and state.sleep_by:
-        hosting_state.forget_deadline()
+        hosting_state.clear_deadline()
 
 
 def _forget_dead_deployment(state: HostingState) -> None:
     """Start the live version instead of the untested one of a run that died."""
     live = versions.live()
     if live is not None and state.version != live.version:
-        hosting_state.forget_refusals()
+        hosting_state.clear_refusals()
         hosting_state.mark_waking(
-            live.version, endpoint.ensure_config(live.bundle_uri, machines.choices()[0])
+            live.version, endpoint_configs.ensure_config(live.bundle_uri, instances.allowed_instances()[0])
         )
 
 
@@ -231,7 +231,9 @@ def _without_run(state: HostingState, found: Endpoint) -> None:
         if hosting_state.mark_asleep(state, "No version is live."):
             endpoint.delete()
         return
-    wanted = endpoint.ensure_config(live.bundle_uri, machines.current_or_default_instance(found.config))
+    wanted = endpoint_configs.ensure_config(
+        live.bundle_uri, instances.current_or_default_instance(found.config)
+    )
     if wanted not in {found.config, state.requested}:
         progress = endpoint.converge(wanted)
         if progress.state != "failed":
@@ -244,7 +246,7 @@ def _without_run(state: HostingState, found: Endpoint) -> None:
             endpoint.delete()
         else:
             # It starts anew when it has slept.
-            hosting_state.note_request(wanted)
+            hosting_state.record_request(wanted)
     elif state.status != "awake" or state.endpoint_config != found.config:
         hosting_state.mark_awake(live.version, found.config)
 

@@ -16,6 +16,6 @@ def tick() -> None:
     for batch_id in batch_records.list_active_ids():
         batch = batch_records.get(batch_id)
         if batch is None:
-            batch_records.release_slot(batch_id)
+            batch_records.release_batch_slot(batch_id)
         else:
             transform_jobs.watch(batch)

@@ -6,7 +6,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from shared.recovery import attempts
-from shared.recovery.attempts import Hindrance
+from shared.recovery.attempts import Obstacle
 from shared.runs import run_records
 from shared.spending import job_costs, ledger, run_costs
 from shared.spending.job_costs import Billed
@@ -15,7 +15,7 @@ from shared.spending.spending_refused import SpendingRefused
 
 log = Logger(service="next_attempt")
 
-_WORDS: dict[Hindrance, str] = {
+_WORDS: dict[Obstacle, str] = {
     "quota": "this account may not have {instance} for it",
     "capacity": "AWS has no machine free for it now",
     "internal": "SageMaker had an internal error",
@@ -34,7 +34,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         The jobs, with `again`: the step that is to be tried again, or an empty text, and `wait_seconds`.
     """
     run_id, step, jobs = event["run_id"], event["step"], event["jobs"]
-    why = attempts.hindrance(event["failure"].get("Error", ""), event["failure"].get("Cause", ""))
+    why = attempts.classify_obstacle(event["failure"].get("Error", ""), event["failure"].get("Cause", ""))
     plan = attempts.next_evaluation if step == "Evaluate" else attempts.next_training
     planned = plan(run_id, jobs, why) if why is not None else None
     if planned is not None and not _is_paid(step, jobs, planned):
@@ -50,11 +50,11 @@ def _is_paid(step: str, jobs: dict[str, Any], planned: dict[str, Any]) -> bool:
     """Settle the attempt that failed and set aside what the next one costs; False if there is no money."""
     kind: Kind = "evaluation" if step == "Evaluate" else "training"
     name = jobs["processing_job_name" if step == "Evaluate" else "training_job_name"]
-    cost = job_costs.of(kind, name)
+    cost = job_costs.cost_of_job(kind, name)
     if isinstance(cost, Billed):
         ledger.settle(kind, name, cost.usd, started_at=cost.started_at, ended_at=cost.ended_at)
     elif cost == "missing":
-        ledger.release(kind, name)
+        ledger.release_reservation(kind, name)
     try:
         (run_costs.reserve_evaluation if step == "Evaluate" else run_costs.reserve_training)(planned)
     except SpendingRefused as refusal:
@@ -63,7 +63,7 @@ def _is_paid(step: str, jobs: dict[str, Any], planned: dict[str, Any]) -> bool:
     return True
 
 
-def _record(run_id: str, step: str, jobs: dict[str, Any], planned: dict[str, Any], why: Hindrance) -> None:
+def _record(run_id: str, step: str, jobs: dict[str, Any], planned: dict[str, Any], why: Obstacle) -> None:
     words = _WORDS[why].format(instance=jobs["processing_instance"])
     if step == "Evaluate":
         name = planned["processing_job_name"]

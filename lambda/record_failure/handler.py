@@ -11,8 +11,8 @@ from botocore.exceptions import ClientError
 
 from shared import notifications
 from shared.items import Failure
-from shared.recovery import failures, resuming
-from shared.recovery.resuming import FailedState
+from shared.recovery import failures
+from shared.recovery.failures import FailedState
 from shared.runs import lock, run_records
 
 log = Logger(service="record_failure")
@@ -54,9 +54,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 
 def _record(run_id: str, failure: Failure, *, can_go_on: bool) -> str:
-    message = failures.sentence(failure)
+    message = failures.failure_sentence(failure)
     if can_go_on:
-        message = f"{message} To go on where it failed: {resuming.command(run_id)}"
+        message = f"{message} To go on where it failed: {failures.resume_command(run_id)}"
     facts = {"step": failure.step, "failure": failure.model_dump(), "can_resume": can_go_on}
     newly = run_records.finish(run_id, "failed", message, **facts)
     lock.release_lock_and_reschedule(run_id)
@@ -68,7 +68,7 @@ def _record(run_id: str, failure: Failure, *, can_go_on: bool) -> str:
     letter = [run.message or message, "", f"Run: {run_id}", f"Step: {told.step}", f"Error: {told.error}"]
     if told.log_tail:
         letter += ["", "The last lines of the job's log:", told.log_tail]
-    subject = f"Storyloom: a run {failures.ended(told)} in {told.step}"
+    subject = f"Storyloom: a run {failures.outcome_words(told)} in {told.step}"
     notifications.send_once(run_id, subject, "\n".join(letter))
     if newly:
         reason = {"step": told.step, "error_name": told.error, "reason": run.message}
@@ -86,7 +86,7 @@ def _failed_state(run_id: str) -> FailedState | None:
     """Return the state to resume at; None if there is none, or the history cannot be read now."""
     run = run_records.get(run_id)
     try:
-        return resuming.failed_state(run.execution_arn) if run is not None and run.execution_arn else None
+        return failures.failed_state(run.execution_arn) if run is not None and run.execution_arn else None
     except ClientError as error:
         log.warning("The execution's history could not be read", extra={"run_id": run_id}, exc_info=error)
         return None

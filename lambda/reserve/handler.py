@@ -27,7 +27,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     run_id, jobs = event["run_id"], event["jobs"]
     minutes = float(event["estimate"]["training_minutes"])
     try:
-        jobs = run_costs.reserve(jobs, tune=bool(event["tune"]), estimated_minutes=minutes)
+        jobs = run_costs.reserve_run(jobs, tune=bool(event["tune"]), estimated_minutes=minutes)
     except SpendingRefused as refusal:
         log.info("Refused", extra={"run_id": run_id, "code": refusal.code})
         words = f"The run ended before its training, and nothing was spent on a GPU. {refusal} {refusal.cure}"

@@ -10,7 +10,7 @@ from contracts import environment
 from shared import clock, table
 from shared.aws import clients
 from shared.runs import run_records
-from shared.spending.ledger_months import SUMS, this_month
+from shared.spending.ledger_entries import SUMS, this_month
 
 log = Logger(service="notifications")
 

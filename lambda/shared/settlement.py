@@ -27,7 +27,7 @@ _RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 _REFUSALS = ("AccessDenied", "AccessDeniedException")
 
 
-def tick() -> None:
+def settle_ended_jobs() -> None:
     """Settle every reservation whose job has ended, and add jobs that the ledger does not have."""
     for held in ledger.open_reservations():
         try:
@@ -38,7 +38,7 @@ def tick() -> None:
     _adopt_all()
 
 
-def close() -> list[str]:
+def settle_all() -> list[str]:
     """Settle every reservation before the jobs are deleted, because a deleted job cannot be described.
 
     If describing a job is denied, the whole reservation counts as its cost. If a job does not exist, its
@@ -51,7 +51,7 @@ def close() -> list[str]:
     running = []
     for held in ledger.open_reservations():
         try:
-            cost = job_costs.of(held.kind, held.id)
+            cost = job_costs.cost_of_job(held.kind, held.id)
         except ClientError as error:
             if error.response["Error"]["Code"] not in _REFUSALS:
                 raise
@@ -61,18 +61,18 @@ def close() -> list[str]:
         if isinstance(cost, Underway):
             running.append(held.id)
         elif cost == "missing":
-            ledger.release(held.kind, held.id)
+            ledger.release_reservation(held.kind, held.id)
         else:
             _settle_billed(held.kind, held.id, cost)
     return running
 
 
 def _settle(held: OpenReservation) -> None:
-    cost = job_costs.of(held.kind, held.id)
+    cost = job_costs.cost_of_job(held.kind, held.id)
     if isinstance(cost, Billed):
         _settle_billed(held.kind, held.id, cost)
     elif cost == "missing" and _is_abandoned(held):
-        ledger.release(held.kind, held.id)
+        ledger.release_reservation(held.kind, held.id)
 
 
 def _settle_billed(kind: Kind, id_: str, cost: Billed) -> None:
@@ -99,7 +99,7 @@ def _adopt_all() -> None:
 
 def _adopt(kind: Kind, id_: str) -> None:
     """Add a job to the ledger that was started by hand, or before there was a ledger."""
-    cost = job_costs.of(kind, id_)
+    cost = job_costs.cost_of_job(kind, id_)
     if cost == "missing":
         return
     log.warning("Found a job without a reservation", extra={"kind": kind, "job": id_})

@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from contracts import environment
 from shared import clock
 from shared.aws import chat_stack, clients
-from shared.hosting import capacity, endpoint, hosting_state, machines, replacement, rollback
+from shared.hosting import endpoint, endpoint_configs, hosting_state, instances, replacement, rollback
 from shared.items import ModelVersion
 from shared.models import versions
 from shared.runs import run_records
@@ -97,17 +97,17 @@ def _withdraw(run_id: str, version: str) -> dict[str, Any]:
         message = "The Chat stack is gone. The endpoint is deleted as soon as SageMaker allows it."
         run_records.enter(run_id, "SmokeTest", message)
         return {"status": "waiting", "message": message}
-    hosting_state.put_to_rest()
+    hosting_state.mark_deleted()
     raise SmokeTestFailed(chat_stack.deployment_refusal(version), blames_version=False)
 
 
 def _config_now(deployment: dict[str, Any]) -> str:
     """Return the configuration to deploy: the run's, or where there is none of its machine the next one's."""
     config, tried = str(deployment["endpoint_config"]), hosting_state.state().tried
-    instance = capacity.next_choice(tried)
-    if instance is None or machines.instance_of(config) not in tried:
+    instance = instances.next_instance(tried)
+    if instance is None or endpoint_configs.instance_of(config) not in tried:
         return config
-    return endpoint.ensure_config(deployment["bundle_uri"], instance)
+    return endpoint_configs.ensure_config(deployment["bundle_uri"], instance)
 
 
 class _NotReadyYet(Exception):  # noqa: N818 - a signal to look again, not an error
@@ -125,10 +125,10 @@ def _look(candidate: ModelVersion, deployment: dict[str, Any], config: str) -> s
     if replacement.is_needed(config):
         _check_the_time(version, deployment)
         phase = replacement.advance(version, config, deployment["started_at"])
-        raise _NotReadyYet(replacement.describe(phase, version, config))
+        raise _NotReadyYet(replacement.describe_phase(phase, version, config))
     if endpoint.describe() is None and hosting_state.state().status != "waking":
         # Also where the keeper had to delete it meanwhile: it is awaited, and not to be tidied away.
-        hosting_state.forget_refusals()
+        hosting_state.clear_refusals()
         hosting_state.mark_waking(version, config)
     progress = endpoint.converge(config, watched=True)
     if progress.unpaid:
@@ -178,11 +178,11 @@ def _fall_back_to_next_machine(version: str, deployment: dict[str, Any], config:
     Raises:
         SmokeTestFailed: if that is not why it failed, or no machine is left and nothing answers.
     """
-    short, refused = capacity.shortage(reason), machines.instance_of(config)
+    short, refused = instances.shortage(reason), endpoint_configs.instance_of(config)
     if short is None or refused is None:
         raise SmokeTestFailed(f"SageMaker could not host {version}: {reason}")
     state = hosting_state.state()
-    why = capacity.fall_back_to_next_instance(state, refused, short, deployment["bundle_uri"])
+    why = instances.fall_back_to_next_instance(state, refused, short, deployment["bundle_uri"])
     if why is None:
         return
     if not replacement.another_answers(config):
@@ -190,7 +190,7 @@ def _fall_back_to_next_machine(version: str, deployment: dict[str, Any], config:
             f"SageMaker could not host {version}: {why} {_HOW_TO_GO_ON.format(version=version)}",
             blames_version=False,
         )
-    hosting_state.note_tried({**state.tried, refused: short})
+    hosting_state.record_tried({**state.tried, refused: short})
 
 
 def _ask(version: str, prompt: str) -> Answer:
@@ -221,16 +221,16 @@ def _ask(version: str, prompt: str) -> Answer:
 
 def _put_back(version: str, why: str) -> None:
     live = versions.live()
-    hosting_state.forget_refusals()
+    hosting_state.clear_refusals()
     if live is None:
         endpoint.delete()
         hosting_state.mark_failing(f"{version} did not pass its smoke test: {why}")
         return
     before = endpoint.describe()
-    instance = machines.current_or_default_instance(before.config if before else None)
-    config = endpoint.ensure_config(live.bundle_uri, instance)
+    instance = instances.current_or_default_instance(before.config if before else None)
+    config = endpoint_configs.ensure_config(live.bundle_uri, instance)
     progress = endpoint.converge(config)
-    if progress.state == "failed" and capacity.shortage(progress.message) == "quota":
+    if progress.state == "failed" and instances.shortage(progress.message) == "quota":
         # There is no instance to start the live version beside the one that did not pass.
         endpoint.delete()
     found = endpoint.describe()

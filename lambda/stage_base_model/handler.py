@@ -52,7 +52,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     common = environment.common()
     base = common.base_model
     retries = RetryPolicy(time.monotonic() + context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS)
-    there = staged.read()
+    there = staged.read_staged()
     if there is not None and there.files:
         there, left = _checked_again(there, retries)
         if left:
@@ -65,7 +65,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     elif there.hosting is None:
         # Whoever copied it here, an older version of the app or a person, did not look at this.
         architecture, hosting = hosting_way(base.id, _own_config())
-        staged.write(there.model_copy(update={"architecture": architecture, "hosting": hosting}))
+        staged.write_staged(there.model_copy(update={"architecture": architecture, "hosting": hosting}))
     run_records.enter(run_id, "Train", "Waiting for a training machine.", training_job=event["training_job"])
     return {"done": True, "files_left": 0}
 
@@ -81,7 +81,7 @@ def _checked_again(there: Staged, retries: RetryPolicy) -> tuple[Staged | None, 
     try:
         wrong = intact.check(there, bucket, prefix, retries, files)
     except OutOfTime:
-        staged.write(there.model_copy(update={"files": {**there.files, **files}}))
+        staged.write_staged(there.model_copy(update={"files": {**there.files, **files}}))
         return there, len(there.files) - len(files)
     if wrong:
         log.warning("Files of the base model are not what was staged", extra={"files": sorted(wrong)})
@@ -92,7 +92,7 @@ def _checked_again(there: Staged, retries: RetryPolicy) -> tuple[Staged | None, 
         return None, 0
     if files != there.files:
         there = there.model_copy(update={"files": files})
-        staged.write(there)
+        staged.write_staged(there)
     return there, 0
 
 
@@ -129,7 +129,7 @@ def _stage(hub: Hub) -> int:
         for file in files
     }
     facts: dict[str, Any] = {"commit": commit}
-    staged.write(Staged(architecture=architecture, hosting=hosting, files=listed, **facts))
+    staged.write_staged(Staged(architecture=architecture, hosting=hosting, files=listed, **facts))
     progress.delete()
     log.info("Staged", extra={"base_model": hub.model_id, "commit": commit, "hosting": hosting})
     return 0

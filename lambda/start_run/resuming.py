@@ -6,8 +6,8 @@ from contracts import environment, s3_keys
 from shared.aws import clients
 from shared.items import Run
 from shared.models import versions
-from shared.recovery import attempts, resuming
-from shared.recovery.resuming import FailedState
+from shared.recovery import attempts, failures
+from shared.recovery.failures import FailedState
 from shared.runs import run_records
 from shared.spending import run_costs
 
@@ -44,7 +44,7 @@ def plan(run_id: str) -> Resumption:
         raise CannotResume(f"Run {run_id} is in progress: it has not failed.")
     if run.status != "failed":
         raise CannotResume(f"Run {run_id} did not fail: it ended as {run.status}. {_NEW_RUN}")
-    failed = resuming.failed_state(run.execution_arn) if run.execution_arn else None
+    failed = failures.failed_state(run.execution_arn) if run.execution_arn else None
     if failed is None:
         raise CannotResume(
             f"Run {run_id} failed in {run.step or 'its first step'} and has nothing to go on with. {_NEW_RUN}"
@@ -66,9 +66,9 @@ def reserve(planned: Resumption) -> None:
     if planned.state in {"ChooseBest", "Evaluate"}:
         run_costs.reserve_evaluation(planned.data["assembled"]["jobs"])
     elif planned.state == "Preflight":
-        run_costs.require_run(float(planned.data["assembled"]["estimate"]["training_minutes"]))
+        run_costs.require_run_budget(float(planned.data["assembled"]["estimate"]["training_minutes"]))
     else:
-        run_costs.require_start()
+        run_costs.require_start_budget()
 
 
 def _job_names(failed: str, jobs: dict[str, Any]) -> dict[str, str]:

@@ -40,7 +40,7 @@ def _begin(batch: BatchJob) -> BatchJob | None:
     try:
         model_uri = archive.ensure(str(batch.bundle_uri))
     except archive.NoBundleError as error:
-        batch_records.finish(batch.batch_id, "failed", {batch.status}, str(error))
+        batch_records.finish_batch(batch.batch_id, "failed", {batch.status}, str(error))
         return batch_records.get(batch.batch_id)
     job = s3_keys.transform_job(environment.common().name, batch.batch_id)
     message = f"Waiting for its machine ({batch.instance})."
@@ -51,10 +51,10 @@ def _begin(batch: BatchJob) -> BatchJob | None:
     if claimed is None or claimed.status != "running":
         return claimed  # somebody stopped it meanwhile
     try:
-        transform_jobs.create(claimed, model_uri)
+        transform_jobs.create_transform_job(claimed, model_uri)
     except ClientError as error:
         if error.response["Error"]["Code"] not in _REFUSED:
             raise
-        why = transform_jobs.refusal(error, claimed.instance)
-        batch_records.finish(claimed.batch_id, "failed", {"running"}, why)
+        why = transform_jobs.refusal_reason(error, claimed.instance)
+        batch_records.finish_batch(claimed.batch_id, "failed", {"running"}, why)
     return batch_records.get(batch.batch_id)

@@ -28,7 +28,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         `{"version": or None where the package is none of ours, "changed": bool}`
     """
     arn, decision = event["detail"]["ModelPackageArn"], event["detail"]["ModelApprovalStatus"]
-    model = versions.of_package(arn)
+    model = versions.find_by_package(arn)
     if model is None:
         # Register makes the package before the version: its own event may come first, and decides nothing.
         log.info("No version is this package", extra={"model_package": arn})
@@ -38,9 +38,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         if changed:
             # First: after a crash in between, the retry starts the same run, which start_run knows.
             _deploy(model.version, event["time"])
-            versions.decide(model.version, "approved", versions.MAY_BE_APPROVED)
+            versions.set_reviewed_status(model.version, "approved", versions.MAY_BE_APPROVED)
     else:
-        changed = versions.decide(model.version, "rejected", versions.MAY_BE_REJECTED)
+        changed = versions.set_reviewed_status(model.version, "rejected", versions.MAY_BE_REJECTED)
     log.info("Decided", extra={"version": model.version, "decision": decision, "changed": changed})
     return {"version": model.version, "changed": changed}
 

@@ -9,7 +9,7 @@ from local.aws.errors import AwsError
 from local.aws.sagemaker.training_request import DEBUGGER
 from local.aws.service_models import validate
 from local.aws.step_functions.integration_fields import unsupported
-from shared.recovery import resuming
+from shared.recovery import failures
 from stacks.pipeline.sagemaker_jobs import train_state
 from tests.templates.conftest import Synthesized, definition, flat
 
@@ -273,7 +273,7 @@ def test_a_failed_run_is_entered_at_the_state_that_failed(states: States) -> Non
     assert states["Entry"]["Choices"][0]["Next"] == "Resume"
     assert (states["Resume"]["Next"], states["Resume"]["ResultPath"]) == ("ResumeAt", None)
     entered = [choice["Next"] for choice in states["ResumeAt"]["Choices"]] + [states["ResumeAt"]["Default"]]
-    assert set(entered) == set(resuming.STATES)
+    assert set(entered) == set(failures.RESUMABLE_STATES)
 
 
 def test_the_next_attempt_follows_its_decision(states: States) -> None:

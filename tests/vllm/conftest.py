@@ -20,7 +20,7 @@ from local.cloud import LocalCloud
 from local.vllm_server import PYTHON
 from shared import clock
 from shared.aws import clients
-from shared.hosting import endpoint
+from shared.hosting import endpoint_configs
 from shared.items import ModelVersion
 from tests.local.sagemaker.conftest import JOB_PERMISSIONS, Aws, free_port, until
 from tests.unit.endpoint.contract import Reply
@@ -146,7 +146,7 @@ def hosted(
             _forget_clients()
             _put_models(account, base_model, adapters)
             made = bundle.build(_registered("v2"), _registered("v1"))
-            config = endpoint.ensure_config(made.uri, "ml.g6.xlarge")
+            config = endpoint_configs.ensure_config(made.uri, "ml.g6.xlarge")
             clients.sagemaker().create_endpoint(EndpointName=ENDPOINT, EndpointConfigName=config)
             settled = until(
                 lambda: dict(clients.sagemaker().describe_endpoint(EndpointName=ENDPOINT)),

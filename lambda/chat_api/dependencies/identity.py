@@ -106,7 +106,7 @@ def _count(user: User) -> None:
     requests = usage.count_request(user.sub)
     if requests == 1:
         # Once a minute is often enough for a day.
-        keys.note_use(user.key_id)
+        keys.record_use(user.key_id)
     limits.check_rate(requests, user.requests_per_minute)
 
 

@@ -36,7 +36,7 @@ def require_run() -> None:
         ApiError: 402.
     """
     with payment_required("run"):
-        run_costs.require_run()
+        run_costs.require_run_budget()
 
 
 def require_machine() -> None:
@@ -46,7 +46,7 @@ def require_machine() -> None:
         ApiError: 402.
     """
     with payment_required("model"):
-        run_costs.require_start()
+        run_costs.require_start_budget()
 
 
 def require_wake(state: HostingState) -> None:

@@ -67,7 +67,7 @@ class MadeKey(Key):
 @router.get("")
 def list_keys(user: MayManageKeys) -> Keys:
     """List your keys; an owner sees those of all people."""
-    return Keys(keys=[_shown(key) for key in keys.every() if _may_see(user, key)])
+    return Keys(keys=[_shown(key) for key in keys.list_all() if _may_see(user, key)])
 
 
 @router.post("", status_code=201, responses=refusals(422))
@@ -81,7 +81,7 @@ def make_key(wanted: WantedKey, user: MayManageKeys) -> MadeKey:
             f"You do not have the scope {beyond[0]} yourself, so a key of yours cannot have it.",
             "Leave it out, or ask an owner for another role.",
         )
-    key, text = keys.make(
+    key, text = keys.create(
         wanted.name,
         wanted.scopes,
         wanted.requests_per_minute,
@@ -101,7 +101,7 @@ def revoke_key(key_id: KeyId, user: MayManageKeys) -> Key:
     Revoking it again changes nothing.
     """
     known = keys.get(key_id)
-    key = keys.revoke(key_id) if known is not None and _may_see(user, known) else None
+    key = keys.revoke_key(key_id) if known is not None and _may_see(user, known) else None
     if key is None:
         raise ApiError(404, "not_found", f"You have no key {key_id}.", "GET /api/keys lists your keys.")
     log.info("Revoked an API key", extra={"key_id": key_id, "by": user.sub})

@@ -49,7 +49,7 @@ def read_audit_trail(
     before: Annotated[str, Query(pattern=r"^[0-9A-Za-z:.#-]{0,64}$")] = "",
 ) -> AuditPage:
     """List who changed what, newest first. The trail contains no stories, prompts or secrets."""
-    entries = audit.newest(limit, before)
+    entries = audit.newest_entries(limit, before)
     more = len(entries) == limit
     return AuditPage(entries=entries, next_before=entries[-1].entry_id if more else None)
 
@@ -103,7 +103,7 @@ def _record(scope: Scope, status: int) -> None:
         return  # a refused request changed nothing, and a program in a loop must not fill the trail
     entry = _entry(scope, user, status)
     try:
-        audit.record(**entry, once_an_hour=_FIRST_REFUSAL <= status < _FIRST_ERROR or asked in _REPEATABLE)
+        audit.add_entry(**entry, once_an_hour=_FIRST_REFUSAL <= status < _FIRST_ERROR or asked in _REPEATABLE)
     except (BotoCoreError, ClientError, RuntimeError):
         # The change has been made and cannot be undone, so record it in the log instead.
         log.exception("Could not write the audit trail", extra={"audit": entry})

@@ -117,7 +117,7 @@ class Results(BaseModel):
 @router.get("")
 def list_batches(user: MayRead) -> Batches:
     """List your batches."""
-    return Batches(batches=[_shown(batch) for batch in batch_records.of(user.sub)])
+    return Batches(batches=[_shown(batch) for batch in batch_records.list_by_owner(user.sub)])
 
 
 @router.post("", status_code=201, responses=refusals(404, 409, 413, 422))
@@ -213,22 +213,22 @@ def start_batch(batch_id: BatchId, user: MayWrite) -> Batch:
         if batch.file_etag and batch_files.etag(batch_id) != batch.file_etag:
             raise _file_changed(batch_id)
         limits.check_day(user.account)
-        if not batch_records.acquire_slot(batch_id):
+        if not batch_records.acquire_batch_slot(batch_id):
             raise _too_many_batches()
         _reserve(batch)
         message = "The model is packed for the job, unless that has been done lately."
         # What starts is what was read here: its lines and its price are of the same check.
         if batch_records.move(batch_id, "preparing", {"checked"}, only_check=batch.check_id, message=message):
-            batch_records.acquire_slot(batch_id)  # the keeper may have looked between the two
+            batch_records.acquire_batch_slot(batch_id)  # the keeper may have looked between the two
             _call_start_transform(batch_id)
             usage.add_tokens(user.account, batch.answer_tokens or 0)
             log.info("Started a batch", extra={"batch_id": batch_id, "by": user.sub, "lines": batch.lines})
     batch = _own(batch_id, user)
     if not batch.is_active:
         # It has ended, or somebody stopped it just now or checked it again.
-        batch_records.release_slot(batch_id)
+        batch_records.release_batch_slot(batch_id)
         if batch.job_name is None:  # what a job has cost is the keeper's to settle
-            ledger.release("batch", batch_id)
+            ledger.release_reservation("batch", batch_id)
     if batch.status == "checked":
         raise _file_changed(batch_id)  # it was checked again just now
     return _shown(batch)
@@ -240,11 +240,11 @@ def stop_batch(batch_id: BatchId, user: MayWrite) -> Batch:
     batch = _now(batch_id, user)
     why = f"{user.called} stopped it."
     if batch.status in {"uploading", "checked", "preparing"}:
-        if batch_records.finish(batch_id, "stopped", {"uploading", "checked", "preparing"}, why):
-            ledger.release("batch", batch_id)  # no job is made for it any more
+        if batch_records.finish_batch(batch_id, "stopped", {"uploading", "checked", "preparing"}, why):
+            ledger.release_reservation("batch", batch_id)  # no job is made for it any more
         batch = _own(batch_id, user)
     if batch.status == "running" and batch_records.move(batch_id, "stopping", {"running"}, message=why):
-        transform_jobs.stop(str(batch.job_name))
+        transform_jobs.stop_transform_job(str(batch.job_name))
     elif batch.status in {"completed", "failed"}:
         raise ApiError(
             409,
@@ -337,10 +337,10 @@ def _reserve(batch: BatchJob) -> None:
         with spending.payment_required("batch"):
             ledger.reserve("batch", batch.batch_id, batch.instance, batch.cost_at_most_usd)
             if batch.cost_at_most_usd is not None:
-                ledger.extend("batch", batch.batch_id, most_usd=batch.cost_at_most_usd)
+                ledger.extend_reservation("batch", batch.batch_id, most_usd=batch.cost_at_most_usd)
     except ApiError:
-        batch_records.release_slot(batch.batch_id)
-        ledger.release("batch", batch.batch_id)
+        batch_records.release_batch_slot(batch.batch_id)
+        ledger.release_reservation("batch", batch.batch_id)
         raise
 
 
@@ -354,8 +354,8 @@ def _call_start_transform(batch_id: str) -> None:
     except (BotoCoreError, ClientError):
         # Nobody works on it: it can be started again.
         batch_records.move(batch_id, "checked", {"preparing"})
-        batch_records.release_slot(batch_id)
-        ledger.release("batch", batch_id)
+        batch_records.release_batch_slot(batch_id)
+        ledger.release_reservation("batch", batch_id)
         raise
 
 

@@ -39,7 +39,7 @@ def cancel(answer_id: uuid.UUID, caller: MayCancel) -> Cancelled:
     It also holds for an answer that has not begun. Cancelling again, or an answer that has ended, changes
     nothing.
     """
-    if not cancellations.cancel(str(answer_id), caller.sub):
+    if not cancellations.mark_cancelled(str(answer_id), caller.sub):
         raise ApiError(
             404,
             "not_found",

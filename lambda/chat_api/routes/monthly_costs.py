@@ -139,7 +139,7 @@ def _prices(entries: list[ledger.Entry]) -> tuple[list[UsedPrice], list[Unpriced
     wanted |= {(_BILLED_AS[entry.kind], entry.instance) for entry in entries if entry.instance}
     known: list[UsedPrice] = []
     unpriced: list[UnpricedInstance] = []
-    for (kind, instance), price in prices.of_all(sorted(wanted)).items():
+    for (kind, instance), price in prices.usd_per_hour_of_all(sorted(wanted)).items():
         if price is None:
             unpriced.append(UnpricedInstance(kind=kind, instance=instance))
             continue

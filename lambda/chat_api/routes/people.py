@@ -81,7 +81,7 @@ def show_myself(user: MayChat) -> Myself:
 @router.get("/people")
 def list_people(user: MayManagePeople) -> PeopleList:
     """List the people in the user pool."""
-    return PeopleList(people=[_shown(person, user.sub) for person in people.every()])
+    return PeopleList(people=[_shown(person, user.sub) for person in people.list_all()])
 
 
 @router.post("/people", status_code=201, responses=refusals(409, 422))
@@ -90,7 +90,7 @@ def invite_person(invitation: Invitation, user: MayManagePeople) -> PersonRecord
     email = invitation.email.lower()
     try:
         with _refused_as_errors(user):
-            person = people.invite(email, invitation.role, by=user.sub)
+            person = people.invite_person(email, invitation.role, by=user.sub)
     except people.AlreadyExists:
         raise ApiError(
             409,
@@ -125,7 +125,7 @@ def change_role(person_id: uuid.UUID, wanted: NewRole, user: MayManagePeople) ->
 def remove_person(person_id: uuid.UUID, user: MayManagePeople) -> PersonRecord:
     """Remove a person. Their sign-in and their keys are refused within a minute, for good."""
     with _refused_as_errors(user):
-        person = people.remove(str(person_id), by=user.sub)
+        person = people.remove_person(str(person_id), by=user.sub)
     # Also if the person no longer exists, so that removing again finishes a removal that failed half way.
     keys.revoke_all_of(str(person_id))
     if person is None:

@@ -15,7 +15,7 @@ from contracts import environment
 from shared import clock
 from shared.answers import usage
 from shared.batch_inference import batch_records
-from shared.hosting import hosting_state, machines
+from shared.hosting import endpoint_configs, hosting_state
 from shared.items import HostingState, HostingStatus, LivePointer, Run
 from shared.models import versions
 from shared.runs import run_records
@@ -243,7 +243,9 @@ def _described(state: HostingState) -> Hosting:
         since=state.since,
         message=state.message,
         expected_seconds=waking.expected_seconds(state) if state.status == "waking" else None,
-        instance=machines.instance_of(state.endpoint_config) if state.status in {"waking", "awake"} else None,
+        instance=endpoint_configs.instance_of(state.endpoint_config)
+        if state.status in {"waking", "awake"}
+        else None,
         cost_this_month_usd=costs.this_month_usd(),
         price_date=costs.hosting_price_month(),
     )

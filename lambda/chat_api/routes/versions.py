@@ -67,7 +67,7 @@ class Decided(BaseModel):
 @router.get("")
 def list_versions(user: MayRead) -> Models:
     """List the versions with what each was made of and how good it is."""
-    return Models(models=[_shown(model) for model in versions.every()])
+    return Models(models=[_shown(model) for model in versions.list_all()])
 
 
 @router.post("/{version}/activate", status_code=202, responses=_REFUSALS)
@@ -149,10 +149,10 @@ def _say(model: ModelVersion, decision: str, user: User) -> None:
 def _decide_here(model: ModelVersion, decision: str, user: User) -> None:
     """Decide about a version of an earlier deployment, whose registry was deleted with it."""
     if decision != "Approved":
-        versions.decide(model.version, "rejected", versions.MAY_BE_REJECTED)
+        versions.set_reviewed_status(model.version, "rejected", versions.MAY_BE_REJECTED)
         return
     # First, because the run looks at it. If nothing starts then, `activate` starts it.
-    versions.decide(model.version, "approved", versions.MAY_BE_APPROVED)
+    versions.set_reviewed_status(model.version, "approved", versions.MAY_BE_APPROVED)
     reason = f"{user.called} approved {model.version}"
     control.ask_for_run({"reason": reason, "version": model.version, "by": user.sub})
 

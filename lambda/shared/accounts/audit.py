@@ -42,7 +42,7 @@ class AuditEntry(BaseModel):
     """Number of such requests with this status in that hour; above 1 only for 403 refusals and wakes."""
 
 
-def record(
+def add_entry(
     *,
     principal: str,
     principal_name: str,
@@ -81,7 +81,7 @@ def record(
         raise RuntimeError("The audit trail already has an entry with this id; the new one was not written.")
 
 
-def newest(limit: int, before: str = "") -> list[AuditEntry]:
+def newest_entries(limit: int, before: str = "") -> list[AuditEntry]:
     """Read entries, newest first; with `before` only those older than the entry with that id."""
     items = table.query_newest(PARTITION, limit, before=before)
     entries = [AuditEntry.model_validate(item) for item in items]

@@ -22,7 +22,7 @@ _PARTITION = "KEYS"
 _WRITTEN = re.compile(r"sl-(?P<key_id>[0-9a-f]{12})-(?P<secret>[A-Za-z0-9_-]{43})")
 
 
-def make(
+def create(
     name: str,
     scopes: Sequence[KeyScope],
     requests_per_minute: int,
@@ -61,7 +61,7 @@ def make(
     return key, f"{PREFIX}{key.key_id}-{secret}"
 
 
-def check(text: str) -> ApiKey | None:
+def authenticate(text: str) -> ApiKey | None:
     """Return the key that a text is; None if it is none, a wrong one, or revoked, or at its end."""
     written = _WRITTEN.fullmatch(text)
     key = get(written["key_id"]) if written else None
@@ -82,13 +82,13 @@ def get(key_id: str) -> ApiKey | None:
     return ApiKey.model_validate(item) if item else None
 
 
-def every() -> list[ApiKey]:
+def list_all() -> list[ApiKey]:
     """Read all keys, newest first, revoked ones too."""
     found = [ApiKey.model_validate(item) for item in table.query(_PARTITION)]
     return sorted(found, key=lambda key: key.created_at, reverse=True)
 
 
-def revoke(key_id: str) -> ApiKey | None:
+def revoke_key(key_id: str) -> ApiKey | None:
     """Have a key work no longer, which saying again does not change; None where there is no such key."""
     table.update(_PARTITION, key_id, {}, only_if=Attr("pk").exists(), if_absent={"revoked_at": clock.stamp()})
     return get(key_id)
@@ -96,12 +96,12 @@ def revoke(key_id: str) -> ApiKey | None:
 
 def revoke_all_of(sub: str) -> None:
     """Revoke the keys of a person who has been removed."""
-    for key in every():
+    for key in list_all():
         if key.created_by == sub and key.revoked_at is None:
-            revoke(key.key_id)
+            revoke_key(key.key_id)
 
 
-def note_use(key_id: str) -> None:
+def record_use(key_id: str) -> None:
     """Note that a key was used today."""
     table.update(_PARTITION, key_id, {"last_used_on": clock.day()}, only_if=Attr("pk").exists())
 

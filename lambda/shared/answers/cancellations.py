@@ -19,7 +19,7 @@ def claim(answer_id: str, caller: str) -> bool:
     return _write(answer_id, caller, {})
 
 
-def cancel(answer_id: str, caller: str) -> bool:
+def mark_cancelled(answer_id: str, caller: str) -> bool:
     """Mark an answer as cancelled, whether or not it has begun. Returns False if it is somebody else's."""
     return _write(answer_id, caller, {"cancelled_at": clock.stamp()})
 

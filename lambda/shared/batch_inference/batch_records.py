@@ -19,7 +19,7 @@ from shared.runs import run_records
 AT_ONCE = 2
 """How many may be going at the same time, of all people together."""
 _PARTITION = "BATCHES"
-_GOING_KEY = ("HOSTING", "BATCHES")
+_ACTIVE_KEY = ("HOSTING", "BATCHES")
 _LISTED = 50
 _KEPT = timedelta(days=60)
 """Records outlive their files, which go after 30 days, by as long as the month's cost needs them."""
@@ -55,7 +55,7 @@ def get(batch_id: str) -> BatchJob | None:
     return BatchJob.model_validate(item) if item else None
 
 
-def of(owner: str) -> list[BatchJob]:
+def list_by_owner(owner: str) -> list[BatchJob]:
     """Read somebody's batches, newest first, 50 at most."""
     newest = table.query_newest(_of_owner(owner), _LISTED)
     found = table.get_all([(_PARTITION, str(item["sk"])) for item in newest]) if newest else []
@@ -86,12 +86,12 @@ def move(
     return table.update(_PARTITION, batch_id, fields, only_if=condition)
 
 
-def note(batch_id: str, **changes: Any) -> None:
+def update_fields(batch_id: str, **changes: Any) -> None:
     """Write down what was learnt of a batch, whatever its status."""
     table.update(_PARTITION, batch_id, changes, only_if=Attr("pk").exists())
 
 
-def finish(
+def finish_batch(
     batch_id: str,
     status: BatchStatus,
     only_from: Collection[BatchStatus],
@@ -101,27 +101,27 @@ def finish(
     """End a batch and release its slot; returns False if it was in none of these statuses."""
     ended = move(batch_id, status, only_from, message=message, **changes)
     if ended:
-        release_slot(batch_id)
+        release_batch_slot(batch_id)
     return ended
 
 
-def acquire_slot(batch_id: str) -> bool:
+def acquire_batch_slot(batch_id: str) -> bool:
     """Acquire a slot for a batch; returns False if the maximum of batches is running."""
-    taken = set(table.add(*_GOING_KEY, {"going": {batch_id}})["going"])
+    taken = set(table.add(*_ACTIVE_KEY, {"going": {batch_id}})["going"])
     if len(taken) > AT_ONCE:
-        release_slot(batch_id)
+        release_batch_slot(batch_id)
         return False
     return True
 
 
-def release_slot(batch_id: str) -> None:
+def release_batch_slot(batch_id: str) -> None:
     """Release a batch's slot. Repeating the call changes nothing."""
-    table.add(*_GOING_KEY, {}, removals={"going": {batch_id}})
+    table.add(*_ACTIVE_KEY, {}, removals={"going": {batch_id}})
 
 
 def list_active_ids() -> list[str]:
     """Read the ids of those that are going; one that has just ended may be among them."""
-    return sorted((table.get(*_GOING_KEY) or {}).get("going", ()))
+    return sorted((table.get(*_ACTIVE_KEY) or {}).get("going", ()))
 
 
 def _of_owner(owner: str) -> str:

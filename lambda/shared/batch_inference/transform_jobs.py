@@ -15,8 +15,8 @@ from contracts import environment, s3_keys
 from shared import clock
 from shared.aws import clients, resource_names, sagemaker_calls
 from shared.batch_inference import batch_records
-from shared.hosting import capacity
-from shared.hosting.endpoint import CONTAINER_VARIABLES
+from shared.hosting import instances
+from shared.hosting.endpoint_configs import CONTAINER_VARIABLES
 from shared.items import BatchJob
 
 AT_ONCE = 16
@@ -38,7 +38,7 @@ _MODEL_NAME = re.compile(r".+-batch-(?P<version>v\d+)-[0-9a-f]{8}")
 _QUOTA_PAGE = "https://console.aws.amazon.com/servicequotas/home/services/sagemaker/quotas"
 
 
-def create(batch: BatchJob, model_uri: str) -> None:
+def create_transform_job(batch: BatchJob, model_uri: str) -> None:
     """Make a batch's model and its transform job where they are missing.
 
     Args:
@@ -113,7 +113,7 @@ def watch(batch: BatchJob) -> BatchJob:
         The batch as it is then.
     """
     if not batch.is_active:
-        batch_records.release_slot(batch.batch_id)
+        batch_records.release_batch_slot(batch.batch_id)
         return batch
     found = _describe(batch.job_name) if batch.job_name else None
     if found is None:
@@ -125,7 +125,7 @@ def watch(batch: BatchJob) -> BatchJob:
     return batch_records.get(batch.batch_id) or batch
 
 
-def stop(job_name: str) -> None:
+def stop_transform_job(job_name: str) -> None:
     """Have SageMaker stop a job; one that is not there, or has ended, is left as it is."""
     try:
         clients.sagemaker().stop_transform_job(TransformJobName=job_name)
@@ -150,11 +150,11 @@ def stop_overdue() -> list[str]:
         and clock.now() - job["CreationTime"] > LONGEST_JOB
     ]
     for name in overdue:
-        stop(name)
+        stop_transform_job(name)
     return overdue
 
 
-def refusal(error: ClientError, instance: str) -> str:
+def refusal_reason(error: ClientError, instance: str) -> str:
     """Say why SageMaker would not make a job, and what helps."""
     code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
     if code == "ResourceLimitExceeded":
@@ -167,24 +167,24 @@ def _without_job(batch: BatchJob) -> None:
     if clock.now() - clock.instant(batch.since) < patience:
         return
     if batch.status == "stopping":
-        batch_records.finish(batch.batch_id, "stopped", {"stopping"}, "Stopped before its job began.")
+        batch_records.finish_batch(batch.batch_id, "stopped", {"stopping"}, "Stopped before its job began.")
         return
-    batch_records.finish(batch.batch_id, "failed", {batch.status}, _NEVER_MADE)
+    batch_records.finish_batch(batch.batch_id, "failed", {batch.status}, _NEVER_MADE)
 
 
 def _in_progress(batch: BatchJob, found: dict[str, Any]) -> None:
     started: datetime | None = found.get("TransformStartTime")
     if started is not None and batch.started_at is None:
-        batch_records.note(batch.batch_id, started_at=clock.text(started))
+        batch_records.update_fields(batch.batch_id, started_at=clock.text(started))
     running = clock.now() - (started or found["CreationTime"])
     if batch.status == "stopping":
         # Whoever asked may have died before SageMaker heard of it, or before there was a job.
         if found["TransformJobStatus"] == "InProgress":
-            stop(str(batch.job_name))
+            stop_transform_job(str(batch.job_name))
     elif batch.longest_minutes is not None and running > timedelta(minutes=batch.longest_minutes):
         why = f"Stopped after {batch.longest_minutes:g} minutes, the longest that it was allowed."
         if batch_records.move(batch.batch_id, "stopping", {"running"}, message=why):
-            stop(str(batch.job_name))
+            stop_transform_job(str(batch.job_name))
 
 
 def _ended(batch: BatchJob, found: dict[str, Any]) -> None:
@@ -196,17 +196,17 @@ def _ended(batch: BatchJob, found: dict[str, Any]) -> None:
     }
     only_from = {batch.status}
     if status == "Completed":
-        batch_records.finish(batch.batch_id, "completed", only_from, "All lines are answered.", **times)
+        batch_records.finish_batch(batch.batch_id, "completed", only_from, "All lines are answered.", **times)
     elif status == "Stopped":
         why = batch.message if batch.status == "stopping" and batch.message else "Stopped in SageMaker."
-        batch_records.finish(batch.batch_id, "stopped", only_from, why, **times)
+        batch_records.finish_batch(batch.batch_id, "stopped", only_from, why, **times)
     else:
         why = _why_failed(batch, str(found.get("FailureReason") or "no reason was given"))
-        batch_records.finish(batch.batch_id, "failed", only_from, why, **times)
+        batch_records.finish_batch(batch.batch_id, "failed", only_from, why, **times)
 
 
 def _why_failed(batch: BatchJob, reason: str) -> str:
-    short = capacity.shortage(reason)
+    short = instances.shortage(reason)
     if short is not None:
         return _no_machine(batch.instance, "AWS has none free" if short == "capacity" else "over the quota")
     return (

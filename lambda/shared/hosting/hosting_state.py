@@ -10,7 +10,7 @@ from boto3.dynamodb.conditions import Attr, ConditionBase
 
 from contracts import environment
 from shared import clock, table
-from shared.hosting import machines
+from shared.hosting import endpoint_configs
 from shared.items import HostingState, LivePointer, Shortage
 from shared.models import versions
 
@@ -85,7 +85,7 @@ def mark_awake(version: str, endpoint_config: str) -> None:
     table.update(*_KEY, changes)
 
 
-def note_version(version: str) -> None:
+def record_version(version: str) -> None:
     """Record that another of the loaded versions answers; where none answers now, waking tells which does."""
     seen = state()
     changes = {"version": version} | ({"message": f"{version} answers."} if seen.status == "awake" else {})
@@ -116,7 +116,7 @@ def mark_stopped(message: str) -> None:
     table.update(*_KEY, changes)
 
 
-def put_to_rest() -> None:
+def mark_deleted() -> None:
     """Record that there is no endpoint any more because the deployment is being deleted."""
     if state().status != "asleep":
         mark_stopped(
@@ -135,7 +135,9 @@ def mark_failing(message: str, tried: dict[str, Shortage] | None = None) -> None
     table.update(*_KEY, changes)
 
 
-def note_shortage(seen: HostingState, tried: dict[str, Shortage], endpoint_config: str, message: str) -> bool:
+def record_shortage(
+    seen: HostingState, tried: dict[str, Shortage], endpoint_config: str, message: str
+) -> bool:
     """Record that the endpoint is to be made in another configuration, on the next machine of the list.
 
     Returns False where the state changed since it was seen. An endpoint that answers goes on in its own.
@@ -147,7 +149,7 @@ def note_shortage(seen: HostingState, tried: dict[str, Shortage], endpoint_confi
     return table.update(*_KEY, changes, only_if=unchanged)
 
 
-def note_tried(tried: dict[str, Shortage]) -> None:
+def record_tried(tried: dict[str, Shortage]) -> None:
     """Record which machines could not be had beside the one that answers."""
     table.update(*_KEY, {"tried": tried})
 
@@ -160,12 +162,12 @@ def retry_seconds(state: HostingState) -> float:
     return max(0, wait - clock.seconds_since(state.since))
 
 
-def note_request(endpoint_config: str) -> None:
+def record_request(endpoint_config: str) -> None:
     """Record which configuration SageMaker last accepted for the endpoint."""
     table.update(*_KEY, {"requested": endpoint_config})
 
 
-def forget_refusals() -> None:
+def clear_refusals() -> None:
     """Have everything tried again that SageMaker refused before."""
     table.update(*_KEY, {"requested": None, "tried": None})
 
@@ -188,7 +190,7 @@ def touch(at_once: bool = False) -> bool:
     return False
 
 
-def forget_deadline() -> None:
+def clear_deadline() -> None:
     """Record that there is no endpoint that the guard could delete."""
     table.update(*_KEY, {"sleep_by": None}, only_if=Attr("status").eq("asleep"))
 
@@ -203,5 +205,5 @@ def _idle() -> timedelta:
 
 
 def _starting(endpoint_config: str) -> str:
-    instance = machines.instance_of(endpoint_config)
+    instance = endpoint_configs.instance_of(endpoint_config)
     return f"Starting the machine that hosts the model{f' ({instance})' if instance else ''}."

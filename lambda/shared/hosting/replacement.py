@@ -3,7 +3,7 @@
 from typing import Literal
 
 from shared import clock
-from shared.hosting import capacity, endpoint, hosting_state, machines
+from shared.hosting import endpoint, endpoint_configs, hosting_state, instances
 from shared.items import HostingState
 
 QUIET_SECONDS = 300
@@ -16,7 +16,7 @@ Phase = Literal["waiting", "draining", "replacing"]
 
 def is_needed(config: str) -> bool:
     """Whether another configuration answers, and no instance can be had for this one beside it."""
-    return capacity.next_choice(hosting_state.state().tried) is None and another_answers(config)
+    return instances.next_instance(hosting_state.state().tried) is None and another_answers(config)
 
 
 def another_answers(config: str) -> bool:
@@ -52,7 +52,7 @@ def advance(version: str, config: str, since: clock.Utc) -> Phase:
     if not is_quiet(state):
         return "draining"
     if endpoint.delete():
-        hosting_state.forget_refusals()
+        hosting_state.clear_refusals()
         # From now on it is counted how long starting takes.
         hosting_state.mark_waking(version, config, state.message)
     return "replacing"
@@ -64,7 +64,7 @@ def is_quiet(state: HostingState) -> bool:
     return used is None or clock.seconds_since(used) >= QUIET_SECONDS
 
 
-def describe(phase: Phase, version: str, config: str) -> str:
+def describe_phase(phase: Phase, version: str, config: str) -> str:
     """Return what a run waits for, in words for its owner."""
     state = hosting_state.state()
     if phase == "waiting" and not _gives_back(state):
@@ -83,12 +83,12 @@ def describe(phase: Phase, version: str, config: str) -> str:
 def _gives_back(state: HostingState) -> bool:
     """Whether the account's quota alone is in the way, which the instance that answers gives back."""
     found = endpoint.describe()
-    instance = machines.instance_of(found.config if found else None)
+    instance = endpoint_configs.instance_of(found.config if found else None)
     return state.tried.get(instance or "") == "quota"
 
 
 def _why(config: str) -> str:
-    instance = machines.instance_of(config)
+    instance = endpoint_configs.instance_of(config)
     return (
         f"The account's quota allows no second {instance} beside the one that answers, so chat pauses for "
         "some minutes while the instance changes."

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from contracts import environment
 from shared.aws import clients
-from shared.hosting import machines
+from shared.hosting import endpoint_configs
 
 POLICY = "answers-per-instance"
 _METRIC = "SageMakerVariantConcurrentRequestsPerModelHighResolution"
@@ -28,7 +28,7 @@ def follow_load(instances: int) -> None:
     """
     most = _settings().hosting_max_instances
     if most == 1:
-        stop()
+        stop_scaling()
     else:
         _register(most)
         _track(_settings().answers_per_instance)
@@ -36,7 +36,7 @@ def follow_load(instances: int) -> None:
         _shrink(most)
 
 
-def stop() -> None:
+def stop_scaling() -> None:
     """Leave the number of machines as it is, if anything changed it; the policy and its alarms go too."""
     try:
         clients.application_autoscaling().deregister_scalable_target(**_target())
@@ -82,14 +82,14 @@ def _shrink(most: int) -> None:
     """Let go the machines that a setting of before allowed."""
     clients.sagemaker().update_endpoint_weights_and_capacities(
         EndpointName=_settings().endpoint_name,
-        DesiredWeightsAndCapacities=[{"VariantName": machines.VARIANT, "DesiredInstanceCount": most}],
+        DesiredWeightsAndCapacities=[{"VariantName": endpoint_configs.VARIANT, "DesiredInstanceCount": most}],
     )
 
 
 def _target() -> dict[str, Any]:
     return {
         "ServiceNamespace": "sagemaker",
-        "ResourceId": f"endpoint/{_settings().endpoint_name}/variant/{machines.VARIANT}",
+        "ResourceId": f"endpoint/{_settings().endpoint_name}/variant/{endpoint_configs.VARIANT}",
         "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
     }
 

@@ -26,7 +26,7 @@ class Staged(BaseModel):
     """`{"bytes", "sha256", "etag"}` of each file by its name; an older list lacks some of these."""
 
 
-def read() -> Staged | None:
+def read_staged() -> Staged | None:
     """Read the list of the base model that is set; None where the model is not there whole."""
     try:
         body = (
@@ -39,7 +39,7 @@ def read() -> Staged | None:
     return Staged.model_validate_json(body)
 
 
-def write(staged: Staged) -> None:
+def write_staged(staged: Staged) -> None:
     """Write the list."""
     clients.s3().put_object(
         Bucket=environment.common().artifacts_bucket,

@@ -32,15 +32,15 @@ def get(version: str) -> ModelVersion | None:
     return ModelVersion.model_validate(item) if item else None
 
 
-def every() -> list[ModelVersion]:
+def list_all() -> list[ModelVersion]:
     """Read all versions, newest first."""
     found = [ModelVersion.model_validate(item) for item in table.query(_MODELS)]
     return sorted(found, key=lambda model: -model.number)
 
 
-def of_package(model_package_arn: str) -> ModelVersion | None:
+def find_by_package(model_package_arn: str) -> ModelVersion | None:
     """Read the version that is this package of the Model Registry."""
-    return next((model for model in every() if model.model_package_arn == model_package_arn), None)
+    return next((model for model in list_all() if model.model_package_arn == model_package_arn), None)
 
 
 def save(model: ModelVersion) -> None:
@@ -53,7 +53,7 @@ def set_status(version: str, status: VersionStatus) -> None:
     table.update(_MODELS, version, {"status": status})
 
 
-def decide(version: str, status: VersionStatus, only_from: Collection[VersionStatus]) -> bool:
+def set_reviewed_status(version: str, status: VersionStatus, only_from: Collection[VersionStatus]) -> bool:
     """Change what a version is good for, as somebody decided; returns False where it was none of these."""
     allowed = Attr("status").is_in(sorted(only_from))
     return table.update(_MODELS, version, {"status": status}, only_if=allowed)
@@ -71,9 +71,9 @@ def record_reviewer(version: str, by: str, name: str) -> None:
     table.update(_MODELS, version, changes)
 
 
-def forget_packages() -> None:
+def clear_packages() -> None:
     """Take the packages of the Model Registry out of the records: the registry is being deleted."""
-    for model in every():
+    for model in list_all():
         if model.model_package_arn is not None:
             table.update(_MODELS, model.version, {"model_package_arn": None})
 

@@ -4,30 +4,30 @@ import json
 from typing import Any, Literal
 
 from contracts import environment, s3_keys
-from shared.hosting import capacity
+from shared.hosting import instances
 
-Hindrance = Literal["quota", "capacity", "internal"]
+Obstacle = Literal["quota", "capacity", "internal"]
 """Why AWS did not run a job: no quota for the machine, none free, or an error of SageMaker itself."""
 MOST_ATTEMPTS = 6
-_SECONDS_BEFORE: dict[Hindrance, int] = {"quota": 1, "capacity": 120, "internal": 30}
+_SECONDS_BEFORE: dict[Obstacle, int] = {"quota": 1, "capacity": 120, "internal": 30}
 
 Jobs = dict[str, Any]
 
 
-def hindrance(error: str, cause: str) -> Hindrance | None:
+def classify_obstacle(error: str, cause: str) -> Obstacle | None:
     """Classify what kept a job from running; returns None if the job itself failed.
 
     Args:
         error: name of the error that the state machine caught.
         cause: its cause: the job's description, or a message.
     """
-    short = capacity.shortage(f"{error} {_reason(cause)}")
+    short = instances.shortage(f"{error} {_reason(cause)}")
     if short is not None:
         return short
     return "internal" if "internalservererror" in _reason(cause).lower() else None
 
 
-def next_evaluation(run_id: str, jobs: Jobs, why: Hindrance) -> Jobs | None:
+def next_evaluation(run_id: str, jobs: Jobs, why: Obstacle) -> Jobs | None:
     """Name the next attempt at the evaluation, on the next machine; None if there is none to try."""
     refused, *others = jobs["processing_instances"]
     instances = others if why == "quota" else [*others, refused]
@@ -47,7 +47,7 @@ def evaluation_attempt(run_id: str, jobs: Jobs, number: int, instances: list[str
     }
 
 
-def next_training(run_id: str, jobs: Jobs, why: Hindrance) -> Jobs | None:
+def next_training(run_id: str, jobs: Jobs, why: Obstacle) -> Jobs | None:
     """Name the next attempt at the training, which has its checkpoints; None if waiting does not help."""
     if why == "quota" or jobs["training_attempt"] >= MOST_ATTEMPTS:
         return None
@@ -83,7 +83,7 @@ def candidate_inputs(jobs: Jobs, archive_uri: str) -> list[dict[str, Any]]:
     ]
 
 
-def seconds_before(why: Hindrance) -> int:
+def seconds_before(why: Obstacle) -> int:
     """Return how long to wait before the next attempt."""
     return _SECONDS_BEFORE[why]
 

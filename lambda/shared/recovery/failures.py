@@ -1,13 +1,13 @@
-"""Turns what Step Functions and SageMaker say of a failure into words a person can act on."""
+"""Explain a failure in words that a person can act on, and find the state at which its run can be resumed."""
 
 import json
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
 from shared.aws import clients
-from shared.hosting import capacity
+from shared.hosting import instances
 from shared.items import Failure
 
 LOG_LINES = 20
@@ -28,12 +28,34 @@ _KILLED = (
     "base_model or a larger training_instance"
 )
 _SILENT_ENDINGS = {"-9": _KILLED, "137": _KILLED}
-_QUOTA = re.compile(r"'([^']+ usage)'")
-_JOBS = {
+_QUOTA_NAME = re.compile(r"'([^']+ usage)'")
+_JOB_KINDS = {
     # Field of the job's description that names it: the state that runs it, and its CloudWatch log group.
     "TrainingJobName": ("Train", "/aws/sagemaker/TrainingJobs"),
     "ProcessingJobName": ("Evaluate", "/aws/sagemaker/ProcessingJobs"),
 }
+# A failed state, and where a run goes on after it. What comes before is not paid for and has no result worth
+# keeping; a deployment that failed at any place begins again with the bundle.
+_RESUMES_AT = {
+    "StageBaseModel": "Preflight",
+    "Reserve": "Preflight",
+    "Train": "Preflight",
+    "Tune": "Preflight",
+    "ChooseBest": "ChooseBest",
+    "Evaluate": "Evaluate",
+    "Gate": "Gate",
+    "Register": "Register",
+    "Deploy": "Deploy",
+    "WaitForEndpoint": "Deploy",
+    "SmokeTest": "Deploy",
+}
+RESUMABLE_STATES = tuple(dict.fromkeys(_RESUMES_AT.values()))
+"""States at which a resumed run can enter the state machine."""
+_AFTER_A_FAILURE = frozenset(
+    {"TrainAgain", "EvaluateAgain", "BeforeNextAttempt", "NextAttempt", "RecordFailure", "Failed"}
+)
+_KEPT = ("assembled", "trained", "gate", "registered")
+_EVENTS_A_CALL = 100
 
 
 def explain(step: str, error: str, cause: str) -> Failure:
@@ -45,7 +67,7 @@ def explain(step: str, error: str, cause: str) -> Failure:
         cause: its cause: a SageMaker job's description, a Lambda error, or plain text.
     """
     said = _json(cause)
-    for field, (state, log_group) in _JOBS.items():
+    for field, (state, log_group) in _JOB_KINDS.items():
         if field in said:
             job = str(said[field])
             return Failure(step=state, error=error, cause=_job_cause(said), log_tail=log_tail(log_group, job))
@@ -59,12 +81,12 @@ def explain(step: str, error: str, cause: str) -> Failure:
 
 def _with_cure(error: str, cause: str) -> str:
     """Say how to raise a quota if that is what refused a job."""
-    if capacity.shortage(f"{error} {cause}") != "quota":
+    if instances.shortage(f"{error} {cause}") != "quota":
         return cause
-    named = _QUOTA.search(cause)
+    named = _QUOTA_NAME.search(cause)
     told = f'"{named[1]}"' if named else "it"
     return (
-        f"{cause} Ask AWS to raise {told} at {capacity.QUOTA_PAGE}, or with: storyloom doctor --fix. "
+        f"{cause} Ask AWS to raise {told} at {instances.QUOTA_PAGE}, or with: storyloom doctor --fix. "
         "AWS answers within hours or days."
     )
 
@@ -88,12 +110,12 @@ def first_failed_batch(execution_arn: str) -> tuple[str, str] | None:
     return None
 
 
-def sentence(failure: Failure) -> str:
+def failure_sentence(failure: Failure) -> str:
     """One sentence for the run record, the page and the message."""
-    return f"{failure.step} {ended(failure)}: {failure.cause}"
+    return f"{failure.step} {outcome_words(failure)}: {failure.cause}"
 
 
-def ended(failure: Failure) -> str:
+def outcome_words(failure: Failure) -> str:
     """How the run ended there, in a word or two."""
     return "was stopped" if failure.error == STOPPED else "failed"
 
@@ -145,3 +167,47 @@ def _json(text: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return parsed if isinstance(parsed, dict) else {}
+
+
+class FailedState(NamedTuple):
+    """A state that failed, and how its run goes on."""
+
+    name: str
+    resumes_at: str
+    kept: dict[str, Any]
+    """The results of the states before it, by their place in the state machine's data."""
+
+
+def failed_state(execution_arn: str) -> FailedState | None:
+    """Read where an execution failed; None if it cannot be resumed there, or its history is gone.
+
+    Step Functions keeps the history for 90 days after the execution's end.
+    """
+    client = clients.stepfunctions()
+    pages = client.get_paginator("get_execution_history").paginate(
+        executionArn=execution_arn,
+        reverseOrder=True,
+        PaginationConfig={"PageSize": _EVENTS_A_CALL},
+    )
+    try:
+        for page in pages:
+            for event in page["events"]:
+                entered = event.get("stateEnteredEventDetails")
+                if entered is None or entered["name"] in _AFTER_A_FAILURE:
+                    continue
+                return _failed_state_of(entered["name"], json.loads(entered.get("input") or "{}"))
+    except client.exceptions.ExecutionDoesNotExist:
+        return None
+    return None
+
+
+def _failed_state_of(name: str, given: dict[str, Any]) -> FailedState | None:
+    at = _RESUMES_AT.get(name)
+    if at is None:
+        return None
+    return FailedState(name, at, {key: given[key] for key in _KEPT if key in given})
+
+
+def resume_command(run_id: str) -> str:
+    """Return the command that resumes a failed run."""
+    return f"storyloom start --from {run_id}"

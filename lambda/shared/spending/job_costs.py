@@ -37,7 +37,7 @@ class Underway:
 JobCost = Billed | Underway | Literal["missing"]
 
 
-def of(kind: Kind, id_: str) -> JobCost:
+def cost_of_job(kind: Kind, id_: str) -> JobCost:
     """Return what a job has cost, or the most that it may cost if it has not ended.
 
     Args:

@@ -13,16 +13,19 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shared import clock, table
-from shared.spending.ledger_months import (
+from shared.spending.ledger_entries import (
     DISPLAY_NAMES,
+    ConditionFailed,
     Entry,
     Kind,
     Month,
+    Move,
     Totals,
+    limit_reached,
     limit_usd,
     month,
     partition,
-    refusal,
+    post,
     this_month,
     to_kind,
     to_micro,
@@ -30,7 +33,6 @@ from shared.spending.ledger_months import (
     to_usd,
     totals,
 )
-from shared.spending.ledger_postings import ConditionFailed, Move, post
 from shared.spending.spending_refused import LimitReached, PriceUnknown
 
 __all__ = [
@@ -41,14 +43,14 @@ __all__ = [
     "OpenReservation",
     "PriceUnknown",
     "Totals",
-    "extend",
+    "extend_reservation",
     "is_settled",
     "limit_usd",
     "month",
     "open_reservation",
     "open_reservations",
-    "release",
-    "require",
+    "release_reservation",
+    "require_budget",
     "reserve",
     "settle",
     "this_month",
@@ -82,7 +84,7 @@ def open_reservations() -> list[OpenReservation]:
     return [_open(item) for item in table.query(_OPEN)]
 
 
-def require(kind: Kind, most_usd: float | None, instance: str, *, what: str = "") -> None:
+def require_budget(kind: Kind, most_usd: float | None, instance: str, *, what: str = "") -> None:
     """Check whether `reserve` would succeed now, without reserving anything.
 
     Raises:
@@ -95,7 +97,7 @@ def require(kind: Kind, most_usd: float | None, instance: str, *, what: str = ""
         raise PriceUnknown(what or DISPLAY_NAMES[kind], instance)
     sums = totals()
     if to_micro(sums.spent_usd + sums.reserved_usd) + to_micro_up(most_usd) > to_micro(limit):
-        raise refusal(kind, most_usd, what)
+        raise limit_reached(kind, most_usd, what)
 
 
 def reserve(
@@ -146,7 +148,7 @@ def open_reservation(kind: Kind, id_: str) -> OpenReservation | None:
     return _open(item) if item else None
 
 
-def extend(kind: Kind, id_: str, *, most_usd: float, spent_usd: float = 0.0) -> None:
+def extend_reservation(kind: Kind, id_: str, *, most_usd: float, spent_usd: float = 0.0) -> None:
     """Change the most that an open reservation may cost, and how much of it is already spent.
 
     Raises:
@@ -214,7 +216,7 @@ def _close(kind: Kind, id_: str, usd: float, changes: Mapping[str, Any]) -> bool
     raise _contention(kind, id_)
 
 
-def release(kind: Kind, id_: str) -> bool:
+def release_reservation(kind: Kind, id_: str) -> bool:
     """Release the reservation of a job that never began, so that it can be made again.
 
     Returns:

@@ -32,16 +32,16 @@ class Refresh:
 
 def usd_per_hour(kind: Kind, instance: str) -> Price | None:
     """Return the on-demand price of one instance in this region; None if it is not known."""
-    return of_all([(kind, instance)])[kind, instance]
+    return usd_per_hour_of_all([(kind, instance)])[kind, instance]
 
 
-def of_all(wanted: Iterable[tuple[Kind, str]]) -> dict[tuple[Kind, str], Price | None]:
+def usd_per_hour_of_all(wanted: Iterable[tuple[Kind, str]]) -> dict[tuple[Kind, str], Price | None]:
     """Return several prices with one read of the table, in the order in which they are asked for."""
     stored = (table.get(*_KEY) or {}).get("prices", {})
     return {(kind, instance): _known(kind, instance, stored) for kind, instance in wanted}
 
 
-def keep(listed: Mapping[str, Mapping[Kind, float]]) -> None:
+def store_listed(listed: Mapping[str, Mapping[Kind, float]]) -> None:
     """Store today's prices of the Price List API; prices of other instances stay as they are.
 
     Args:
@@ -56,7 +56,7 @@ def keep(listed: Mapping[str, Mapping[Kind, float]]) -> None:
     table.update(*_KEY, changes)
 
 
-def note_failure(reason: str) -> None:
+def record_failure(reason: str) -> None:
     """Record that a request to the Price List API failed; the stored prices stay as they are."""
     table.update(*_KEY, {"failed_at": clock.stamp(), "failure": reason})
 

@@ -96,7 +96,7 @@ class Walk:
     def _rests(self) -> bool:
         client = self.app.account.client("sagemaker")
         endpoints = client.list_endpoints(NameContains=environment.common().name)["Endpoints"]
-        return not ledger.open_reservations() and not endpoints and not meter.read().lease
+        return not ledger.open_reservations() and not endpoints and not meter.read_meter().lease
 
     def _minute(self) -> None:
         self.app.time.pass_by(60)

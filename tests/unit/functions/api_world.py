@@ -44,7 +44,7 @@ class World:
             sagemaker.packages.append({})
         run_records.enter(_RUN, "Train")
         run_records.finish(_RUN, "failed", "The machine was taken away.")
-        keys.make("nightly", ["read"], 60, by="somebody", email=EMAIL)
+        keys.create("nightly", ["read"], 60, by="somebody", email=EMAIL)
 
     def go_on(self) -> None:
         """Let the time of one request go by; every minute the keeper looks, as its schedule has it."""

@@ -21,7 +21,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from keeper.handler import handler as keeper
 from shared import clock
 from shared.aws import clients
-from shared.hosting import endpoint, hosting_state
+from shared.hosting import endpoint, endpoint_configs, hosting_state
 from shared.items import ModelVersion
 from shared.models import versions
 from start_run.handler import handler as start_run
@@ -339,7 +339,7 @@ def lambdas_at_once(context: LambdaContext, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture
 def awake_v1(house: House, live_v1: str, sagemaker: StandIn) -> StandIn:
     """v1 live and in service; what it answers is for the test to say."""
-    config = endpoint.ensure_config(live_v1, "ml.g6.xlarge")
+    config = endpoint_configs.ensure_config(live_v1, "ml.g6.xlarge")
     endpoint.converge(config)
     sagemaker.in_service()
     hosting_state.mark_awake("v1", config)

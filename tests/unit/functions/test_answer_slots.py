@@ -15,7 +15,7 @@ from chat_api.dependencies import limits
 from chat_api.dependencies.errors import ApiError
 from keeper.handler import handler as keeper
 from shared import clock, table
-from shared.answers import answer_slots, usage
+from shared.answers import usage
 from shared.aws import clients
 from tests.unit.functions.conftest import House, asked_by
 
@@ -57,7 +57,7 @@ def _acquired(callers: int) -> list[usage.RequestSlot]:
 def test_ten_callers_at_once_leave_concurrency_in_a_new_account(account: _Lambdas) -> None:
     slots = _acquired(10)
     # Those that are refused count for a moment, too: no more than there is room for, and at least one.
-    assert 1 <= len(slots) <= NEW_ACCOUNT - answer_slots.KEPT_FREE
+    assert 1 <= len(slots) <= NEW_ACCOUNT - usage.KEPT_FREE
     for slot in slots:
         usage.end(slot, tokens=1)
     for number in range(6):

@@ -101,13 +101,13 @@ def test_a_check_between_the_price_and_the_start_is_not_started(
     """What a person agreed to pay for is what starts."""
     batch_id = _made(api)
     _check(api, batch_id)
-    acquire_slot = batch_records.acquire_slot
+    acquire_slot = batch_records.acquire_batch_slot
 
     def acquire_slot_late(taken: str) -> bool:
         _check(api, batch_id)
         return acquire_slot(taken)
 
-    monkeypatch.setattr(batch_records, "acquire_slot", acquire_slot_late)
+    monkeypatch.setattr(batch_records, "acquire_batch_slot", acquire_slot_late)
     refused = api.post(f"/api/batches/{batch_id}/start")
     assert (refused.status_code, refused.json()["error"]["type"]) == (409, "file_changed")
     assert not worker.calls

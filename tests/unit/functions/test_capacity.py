@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.hosting import capacity, hosting_state, machines
+from shared.hosting import endpoint_configs, hosting_state, instances
 from shared.models import versions
 from shared.runs import lock
 from smoke_test import handler as smoke_test
@@ -38,7 +38,7 @@ def test_a_version_is_deployed_to_the_next_machine(world: World, why: str, awake
     assert _looks(world, deployment) == "passed"
     state = hosting_state.state()
     assert (state.status, state.version) == ("awake", "v2")
-    assert machines.instance_of(world.sagemaker.config) == "ml.g5.xlarge"
+    assert endpoint_configs.instance_of(world.sagemaker.config) == "ml.g5.xlarge"
     assert state.endpoint_config == world.sagemaker.config
     live = versions.live()
     assert live is not None and live.version == "v2"
@@ -46,7 +46,7 @@ def test_a_version_is_deployed_to_the_next_machine(world: World, why: str, awake
 
 def test_without_any_machine_the_deployment_says_what_was_tried(world: World) -> None:
     assert lock.acquire(RUN, "arn")
-    world.sagemaker.short = dict.fromkeys(machines.choices(), "quota")
+    world.sagemaker.short = dict.fromkeys(instances.allowed_instances(), "quota")
     deployment = world.deploy("v2")
     with pytest.raises(
         SmokeTestFailed, match=r"could not host v2: .*ml\.g6e\.xlarge \(over the account's quota\)"
@@ -73,7 +73,7 @@ def test_without_any_machine_the_deployment_says_what_was_tried(world: World) ->
     ],
 )
 def test_a_shortage_is_told_from_other_failures(reason: str | None, short: str | None) -> None:
-    assert capacity.shortage(reason) == short
+    assert instances.shortage(reason) == short
 
 
 def test_the_table_says_what_answers_where_no_second_machine_lets_it_change(world: World) -> None:

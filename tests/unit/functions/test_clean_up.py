@@ -270,7 +270,7 @@ def test_a_creation_that_is_rolled_back_removes_the_pages_files_and_nothing_else
 ) -> None:
     """They would keep their bucket, and the stack could neither be deployed again nor deleted."""
     _fill(account)
-    key, _ = keys.make("program", ["chat"], 60, by="u1", email="u1@example.com")
+    key, _ = keys.create("program", ["chat"], 60, by="u1", email="u1@example.com")
     clients.s3().put_object(Bucket=house.artifacts, Key="index.html", Body=b"-")
     stacks.status = "ROLLBACK_IN_PROGRESS"
     assert delete("everything")["Status"] == "SUCCESS"
@@ -335,13 +335,13 @@ def test_the_kept_table_says_nothing_of_what_is_gone(delete: Delete, account: Ac
     batch = batch_records.create(
         owner="u1", created_by="u1", name="b", model="storyloom", max_tokens=1, instance="ml.g6.xlarge"
     )
-    batch_records.acquire_slot(batch.batch_id)
+    batch_records.acquire_batch_slot(batch.batch_id)
     batch_records.move(batch.batch_id, "running", {"uploading"})
     hosting_state.mark_awake("v1", CONFIG)
     _with_package(1)
 
     assert delete("hosting")["Status"] == "SUCCESS"
-    assert versions.every()[0].model_package_arn is not None, "the registry is the other stack's"
+    assert versions.list_all()[0].model_package_arn is not None, "the registry is the other stack's"
     assert delete()["Status"] == "SUCCESS"
 
     assert lock.holder() is None
@@ -352,7 +352,7 @@ def test_the_kept_table_says_nothing_of_what_is_gone(delete: Delete, account: Ac
     assert hosting_state.state().status == "asleep"
     pointer = versions.live()
     assert pointer is not None and pointer.bundle_uri == live_v1, "the next deployment wakes it"
-    assert [model.model_package_arn for model in versions.every()] == [None]
+    assert [model.model_package_arn for model in versions.list_all()] == [None]
 
 
 def test_a_table_that_its_owner_deleted_keeps_nothing(delete: Delete, account: Account, house: House) -> None:
@@ -364,16 +364,16 @@ def test_a_table_that_its_owner_deleted_keeps_nothing(delete: Delete, account: A
 
 
 def _with_package(number: int) -> None:
-    model: ModelVersion = versions.every()[0]
+    model: ModelVersion = versions.list_all()[0]
     arn = f"arn:aws:sagemaker:us-east-1:123456789012:model-package/storyloom/{number}"
     versions.save(model.model_copy(update={"model_package_arn": arn}))
 
 
 def test_keys_go_with_the_people_who_made_them(delete: Delete) -> None:
-    key, text = keys.make("program", ["chat"], 60, by="u1", email="u1@example.com")
-    assert keys.check(text) is not None
+    key, text = keys.create("program", ["chat"], 60, by="u1", email="u1@example.com")
+    assert keys.authenticate(text) is not None
     assert delete("hosting")["Status"] == "SUCCESS"
-    assert keys.check(text) is None
+    assert keys.authenticate(text) is None
     assert keys.get(key.key_id) is not None, "it can be seen that there was one"
 
 

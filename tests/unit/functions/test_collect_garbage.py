@@ -16,7 +16,7 @@ from record_failure.handler import handler as record_failure
 from shared import clock, table
 from shared.aws import clients
 from shared.batch_inference import batch_records
-from shared.hosting import endpoint, hosting_state
+from shared.hosting import endpoint_configs, hosting_state
 from shared.items import ModelVersion
 from shared.models import versions
 from shared.runs import run_records
@@ -141,8 +141,8 @@ def test_what_is_in_use_stays(staged: House, sagemaker: StandIn, context: Lambda
     for version in ("v1", "v2", "v3"):
         _put(staged, f"hosting/{version}/base/model.safetensors")
         _put(staged, s3_keys.transform_model(version, "d1"))
-    config = endpoint.ensure_config(s3_keys.uri(staged.artifacts, "hosting/v1/"), "ml.g6.xlarge")
-    unused = endpoint.ensure_config(s3_keys.uri(staged.artifacts, "hosting/v3/"), "ml.g6.xlarge")
+    config = endpoint_configs.ensure_config(s3_keys.uri(staged.artifacts, "hosting/v1/"), "ml.g6.xlarge")
+    unused = endpoint_configs.ensure_config(s3_keys.uri(staged.artifacts, "hosting/v3/"), "ml.g6.xlarge")
     assert sagemaker.endpoint is not None
     sagemaker.endpoint["EndpointConfigName"] = config
     _batch(staged, "v2")

@@ -6,7 +6,7 @@ from botocore.exceptions import ClientError
 
 from keeper.handler import handler as keeper
 from shared.aws import clients, sagemaker_calls
-from shared.hosting import endpoint, hosting_state
+from shared.hosting import endpoint, endpoint_configs, hosting_state
 from tests.unit.functions.conftest import House
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
@@ -23,7 +23,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def test_an_endpoint_is_made_of_a_configuration_that_is_not_visible_yet(
     house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext, waits: list[float]
 ) -> None:
-    endpoint.ensure_config(live_v1, "ml.g6.xlarge")
+    endpoint_configs.ensure_config(live_v1, "ml.g6.xlarge")
     sagemaker.unseen = 2
     assert keeper({"action": "wake"}, context)["status"] == "waking"
     assert sagemaker.endpoint is None
@@ -36,7 +36,7 @@ def test_an_endpoint_is_made_of_a_configuration_that_is_not_visible_yet(
 def test_an_endpoint_is_changed_to_a_configuration_that_is_not_visible_yet(
     awake_v1: StandIn, house: House, live_v1: str, waits: list[float]
 ) -> None:
-    wanted = endpoint.ensure_config(live_v1.replace("v1", "v2"), "ml.g6.xlarge")
+    wanted = endpoint_configs.ensure_config(live_v1.replace("v1", "v2"), "ml.g6.xlarge")
     awake_v1.unseen = 1
     assert endpoint.converge(wanted).state == "waiting"
     assert hosting_state.state().requested != wanted
@@ -48,7 +48,7 @@ def test_a_configuration_is_made_of_a_model_that_is_not_visible_yet(
     house: House, live_v1: str, sagemaker: StandIn, waits: list[float]
 ) -> None:
     sagemaker.unseen = 3
-    assert endpoint.ensure_config(live_v1, "ml.g6.xlarge") in sagemaker.configs
+    assert endpoint_configs.ensure_config(live_v1, "ml.g6.xlarge") in sagemaker.configs
     assert waits == [1, 2, 4]
 
 

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from keeper import handler as keeper
 from keeper.handler import handler
 from shared import clock, table
-from shared.hosting import endpoint, hosting_state, machines
+from shared.hosting import endpoint, endpoint_configs, hosting_state
 from shared.models import versions
 from shared.runs import lock
 from tests.unit.functions.conftest import House
@@ -117,7 +117,7 @@ def test_an_endpoint_stays_as_it_is_when_its_other_version_answers(
     other = v1.model_copy(update={"version": "v2", "adapter_sha256": "c" * 64})
     versions.save(other)
     versions.make_live(other, live_v1)
-    hosting_state.note_version("v2")
+    hosting_state.record_version("v2")
     state = handler(TICK, context)
     assert (state["status"], hosting_state.state().version) == ("awake", "v2")
     assert sagemaker.calls[len(before) :].count("UpdateEndpoint") == 0
@@ -138,7 +138,7 @@ def test_an_endpoint_deleted_by_hand_is_noticed(
 def test_a_wake_that_died_before_making_the_endpoint_is_finished(
     house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
 ) -> None:
-    config = endpoint.ensure_config(live_v1, "ml.g6.xlarge")
+    config = endpoint_configs.ensure_config(live_v1, "ml.g6.xlarge")
     assert hosting_state.claim_waking("v1", config)
     handler(TICK, context)
     assert sagemaker.created() == 1
@@ -176,7 +176,7 @@ def test_a_configuration_left_by_a_dead_deployment_is_put_back(
     _awake(sagemaker, context)
     assert sagemaker.endpoint is not None
     before = sagemaker.endpoint["EndpointConfigName"]
-    candidate = endpoint.ensure_config(live_v1.replace("v1", "v2"), "ml.g6.xlarge")
+    candidate = endpoint_configs.ensure_config(live_v1.replace("v1", "v2"), "ml.g6.xlarge")
     endpoint.converge(candidate)
     sagemaker.in_service()
     if running:
@@ -191,7 +191,7 @@ CAPACITY = "Unable to provision requested ML compute capacity due to Insufficien
 
 def _machine(sagemaker: StandIn) -> str | None:
     assert sagemaker.endpoint is not None
-    return machines.instance_of(sagemaker.endpoint["EndpointConfigName"])
+    return endpoint_configs.instance_of(sagemaker.endpoint["EndpointConfigName"])
 
 
 def _has_no_machine(sagemaker: StandIn) -> None:
@@ -290,7 +290,7 @@ def test_what_cannot_be_made_keeps_no_idle_endpoint(
 ) -> None:
     _awake(sagemaker, context)
     _last_used(minutes_ago=16)
-    monkeypatch.setattr(endpoint, "ensure_config", lambda *_: 1 / 0)
+    monkeypatch.setattr(endpoint_configs, "ensure_config", lambda *_: 1 / 0)
     assert handler(TICK, context)["status"] == "asleep"
     assert sagemaker.endpoint is None
 
@@ -298,8 +298,8 @@ def test_what_cannot_be_made_keeps_no_idle_endpoint(
 def test_an_endpoint_that_another_made_first_was_not_refused(
     house: House, live_v1: str, sagemaker: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = endpoint.ensure_config(live_v1, "ml.g6.xlarge")
-    second = endpoint.ensure_config(live_v1.replace("v1", "v2"), "ml.g6.xlarge")
+    first = endpoint_configs.ensure_config(live_v1, "ml.g6.xlarge")
+    second = endpoint_configs.ensure_config(live_v1.replace("v1", "v2"), "ml.g6.xlarge")
     endpoint.converge(first)
     with monkeypatch.context() as late:
         late.setattr(endpoint, "describe", lambda: None)

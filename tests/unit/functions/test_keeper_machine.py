@@ -133,7 +133,7 @@ class Keeping(RuleBasedStateMachine):
     @contextlib.contextmanager
     def _disturbed(self) -> Iterator[None]:
         """Let a call not go through, where the test planned so."""
-        trouble, before = self.world.trouble, meter.read().counted_until
+        trouble, before = self.world.trouble, meter.read_meter().counted_until
         try:
             yield
         except _HAPPENS:
@@ -152,7 +152,7 @@ class Keeping(RuleBasedStateMachine):
         """Compare with SageMaker's own bill whenever the meter has moved."""
         changed, self.world.sagemaker.ended_unseen = self.world.sagemaker.ended_unseen, False
         self.unseen = self.unseen or changed
-        read = meter.read()
+        read = meter.read_meter()
         if read.counted_until in {None, before}:
             return
         now = clock.instant(str(read.counted_until))
@@ -284,7 +284,7 @@ class Keeping(RuleBasedStateMachine):
         assert (status, found.status) in {("awake", "InService"), ("asleep", None), ("failing", None)}
         if status == "awake":
             assert found.config == hosting_state.state().endpoint_config
-        read = meter.read()
+        read = meter.read_meter()
         assert bool(read.fleets) == (status == "awake")
         assert (read.lease > 0) == (status == "awake")
         most = environment.read(environment.Hosting).hosting_max_instances

@@ -353,7 +353,7 @@ class Spending(RuleBasedStateMachine):
             if (
                 not ledger.open_reservations()
                 and self.world.sagemaker.status is None
-                and not meter.read().lease
+                and not meter.read_meter().lease
             ):
                 break
         sums, bill = ledger.totals(self.world.month), self.world.sagemaker.bill_usd()

@@ -3,7 +3,7 @@
 import pytest
 
 from shared import clock
-from shared.hosting import hosting_state, machines
+from shared.hosting import endpoint_configs, hosting_state, instances
 from shared.models import versions
 from shared.runs import lock, run_records
 from smoke_test import handler as smoke_test
@@ -16,7 +16,7 @@ __all__ = ["world"]
 @pytest.fixture
 def one(world: World) -> World:
     """v1 answers, and the account may have one instance of its type and none of another."""
-    world.sagemaker.quotas = {**dict.fromkeys(machines.choices(), 0), "ml.g6.xlarge": 1}
+    world.sagemaker.quotas = {**dict.fromkeys(instances.allowed_instances(), 0), "ml.g6.xlarge": 1}
     world.message()
     world.sagemaker.go_on(well=True)
     world.keeper("tick")
@@ -51,7 +51,7 @@ def test_with_a_quota_of_one_instance_a_version_goes_live_by_replacement(one: Wo
     assert (live.version, live.previous) == ("v2", "v1")
     state = hosting_state.state()
     assert (state.status, state.version, state.endpoint_config) == ("awake", "v2", one.sagemaker.config)
-    assert machines.instance_of(one.sagemaker.config) == "ml.g6.xlarge"
+    assert endpoint_configs.instance_of(one.sagemaker.config) == "ml.g6.xlarge"
     assert state.wake_seconds is not None and state.wake_seconds <= 180, "the next wake is foreseen by it"
 
 
@@ -143,7 +143,7 @@ def test_without_capacity_for_a_second_instance_it_goes_live_when_the_first_has_
     world.sagemaker.go_on(well=True)
     world.keeper("tick")
     assert lock.acquire(RUN, "arn")
-    world.sagemaker.short = dict.fromkeys(machines.choices(), "capacity")
+    world.sagemaker.short = dict.fromkeys(instances.allowed_instances(), "capacity")
     deployment = world.deploy("v2")
     for _ in range(14):
         assert _look(world, deployment) == "waiting"
@@ -154,7 +154,7 @@ def test_without_capacity_for_a_second_instance_it_goes_live_when_the_first_has_
 
 def test_a_shortage_does_not_condemn_the_version(world: World) -> None:
     assert lock.acquire(RUN, "arn")
-    world.sagemaker.short = dict.fromkeys(machines.choices(), "quota")
+    world.sagemaker.short = dict.fromkeys(instances.allowed_instances(), "quota")
     deployment = world.deploy("v2")
     with pytest.raises(SmokeTestFailed, match=r"storyloom models activate v2") as failed:
         for _ in range(8):

@@ -14,8 +14,8 @@ from record_failure.handler import handler as record_failure
 from resume.handler import handler as resume
 from shared.aws import clients
 from shared.models import versions
-from shared.recovery import attempts, resuming
-from shared.recovery.resuming import FailedState
+from shared.recovery import attempts, failures
+from shared.recovery.failures import FailedState
 from shared.runs import lock, run_records
 from start_run.handler import handler as start_run
 from tests.unit.functions.conftest import House, Letters, asked_by
@@ -48,7 +48,7 @@ def failed(house: House, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A run that failed in its evaluation, after a paid training; what its states had, to be changed."""
     told: dict[str, Any] = {"name": "Evaluate", "at": "Evaluate", "kept": _kept(house)}
     monkeypatch.setattr(
-        resuming, "failed_state", lambda arn: FailedState(told["name"], told["at"], told["kept"])
+        failures, "failed_state", lambda arn: FailedState(told["name"], told["at"], told["kept"])
     )
     arn = f"{house.state_machine_arn.replace(':stateMachine:', ':execution:')}:{RUN}"
     run_records.create(RUN, arn, "stories arrived")
@@ -154,7 +154,7 @@ def test_another_base_model_is_set_now(house: House, failed: dict[str, Any], con
 def test_a_run_that_failed_before_anything_was_paid_for(
     failed: dict[str, Any], context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resuming, "failed_state", lambda arn: None)
+    monkeypatch.setattr(failures, "failed_state", lambda arn: None)
     assert _start(context)["message"] == (
         f"Run {RUN} failed in Evaluate and has nothing to go on with. "
         "Start a new run instead: storyloom start."
@@ -259,7 +259,7 @@ def test_the_history_says_where_it_failed(
 ) -> None:
     given = {"run_id": RUN, "assembled": {"jobs": {}}, "deployment": {}, "failure": {}}
     monkeypatch.setattr(clients, "stepfunctions", lambda: History([(name, given) for name in walk]))
-    found = resuming.failed_state("arn")
+    found = failures.failed_state("arn")
     assert (found and found.resumes_at) == at
     if found is not None:
         assert found.kept == {"assembled": {"jobs": {}}}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared.aws import sagemaker_calls
-from shared.hosting import endpoint
+from shared.hosting import endpoint, endpoint_configs
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
 FUNCTIONS = Path(__file__).resolve().parents[3] / "lambda"
@@ -50,6 +50,6 @@ def test_every_call_that_makes_something_tags_it() -> None:
 
 def test_the_tag_is_that_of_the_stacks(live_v1: str, sagemaker: StandIn) -> None:
     assert sagemaker_calls.app_tags() == OURS
-    endpoint.converge(endpoint.ensure_config(live_v1, "ml.g6.xlarge"))
+    endpoint.converge(endpoint_configs.ensure_config(live_v1, "ml.g6.xlarge"))
     for made in (*sagemaker.models.values(), *sagemaker.configs.values()):
         assert made["Tags"] == OURS

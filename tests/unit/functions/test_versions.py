@@ -162,7 +162,7 @@ def test_a_crash_before_the_yes_is_noted_starts_one_run(
     _save("v4", "pending")
     event = _decision(f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:model-package/storyloom/4", "Approved")
     with monkeypatch.context() as broken:
-        broken.setattr(versions, "decide", lambda *_: 1 / 0)
+        broken.setattr(versions, "set_reviewed_status", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             version_decided(event, context)
     assert version_decided(event, context)["changed"]
