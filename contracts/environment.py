@@ -229,7 +229,7 @@ class Api(_Group):
     keeper_function: str
     start_run_function: str
     state_machine_arn: str
-    start_transform_function: str
+    start_batch_function: str
     hosting_max_instances: int = 1
     answers_per_instance: float = 8
     browser_endpoint: str = ""

@@ -59,7 +59,7 @@ class ChatStack(Stack):
         keeper = self._keeper(hosting)
         guard = EndpointGuard(self, "EndpointGuard", settings=settings, storage=self._storage)
         transforms = pipeline.import_transforms_into(self)
-        start_transform = self._start_transform(transforms)
+        start_batch = self._start_batch(transforms)
         chat_api = self._chat_api(hosting, keeper, pipeline.import_machine_into(self))
         self._grant_choose_versions(chat_api)
         grant_manage_people(chat_api, sign_in.pool)
@@ -68,7 +68,7 @@ class ChatStack(Stack):
             function.may_tell_owner(published(pipeline, self, "TopicArn"))  # what the month's limit refuses
         self._grant_batches(chat_api, keeper, transforms)
         pipeline.import_machine_into(self).bills_seen_by(keeper)
-        self._grant_invocations(chat_api, keeper, start_transform, pipeline.import_start_run_into(self))
+        self._grant_invocations(chat_api, keeper, start_batch, pipeline.import_start_run_into(self))
         authorizer = self._authorizer(sign_in)
         rest_api = RestApi(
             self, "Api", settings=self._settings, api=chat_api.function, authorizer=authorizer.function
@@ -89,7 +89,7 @@ class ChatStack(Stack):
             properties={"PageBucket": page.bucket.bucket_name},
             # Whoever asks for an endpoint or a batch asks these, and so is gone before them. The page's files
             # are made after the clean-up, so that it is there to remove them, however late a creation fails.
-            makers=(keeper.function, start_transform.function, page.files),
+            makers=(keeper.function, start_batch.function, page.files),
         )
         # The pipeline makes an endpoint only if this is there: so it is there only with the keeper.
         address = ssm.StringParameter(
@@ -213,14 +213,14 @@ class ChatStack(Stack):
         return chat_api
 
     def _grant_invocations(
-        self, chat_api: Function, keeper: Function, start_transform: Function, start_run: str
+        self, chat_api: Function, keeper: Function, start_batch: Function, start_run: str
     ) -> None:
         """Let the API wake the model, start batches and runs, and have another version answer."""
-        called = [keeper.arn, start_transform.arn, arn("lambda", f"function:{start_run}")]
+        called = [keeper.arn, start_batch.arn, arn("lambda", f"function:{start_run}")]
         allow(chat_api.role, ["lambda:InvokeFunction"], called)
         chat_api.function.add_environment("STORYLOOM_START_RUN_FUNCTION", start_run)
-        name = start_transform.function.function_name
-        chat_api.function.add_environment("STORYLOOM_START_TRANSFORM_FUNCTION", name)
+        name = start_batch.function.function_name
+        chat_api.function.add_environment("STORYLOOM_START_BATCH_FUNCTION", name)
 
     def _grant_choose_versions(self, chat_api: Function) -> None:
         """Let the API say yes or no to a version in the registry."""
@@ -231,14 +231,14 @@ class ChatStack(Stack):
             wildcard_because="the registry numbers the packages of the group",
         )
 
-    def _start_transform(self, transforms: Transforms) -> Function:
-        start_transform = self._function("start_transform", LONGEST_PACKING, memory_mb=1769)
-        start_transform.may_use_table("GetItem", "UpdateItem", partitions=("HOSTING", "BATCHES"))
-        start_transform.may_list_artifacts("hosting/*", "transforms/model/*")
-        start_transform.may_read_artifacts("hosting/*")
-        start_transform.may_write_artifacts("transforms/model/*")
-        transforms.made_by(start_transform)
-        return start_transform
+    def _start_batch(self, transforms: Transforms) -> Function:
+        start_batch = self._function("start_batch", LONGEST_PACKING, memory_mb=1769)
+        start_batch.may_use_table("GetItem", "UpdateItem", partitions=("HOSTING", "BATCHES"))
+        start_batch.may_list_artifacts("hosting/*", "transforms/model/*")
+        start_batch.may_read_artifacts("hosting/*")
+        start_batch.may_write_artifacts("transforms/model/*")
+        transforms.made_by(start_batch)
+        return start_batch
 
     def _grant_batches(self, chat_api: Function, keeper: Function, transforms: Transforms) -> None:
         """Let the API read prompts and give answers, and the keeper see that jobs end."""

@@ -35,11 +35,11 @@ _PRICES = ("price_list",)
 CONTROL = FunctionGroup(
     "control",
     (
-        "quiet_timer",
+        "debounce_uploads",
         "start_run",
         "begin",
         "activate",
-        "version_decided",
+        "on_version_reviewed",
         "ask_approval",
         "stage_base_model",
         "preflight",
@@ -55,7 +55,7 @@ CONTROL = FunctionGroup(
         "announce",
         "record_failure",
         "keeper",
-        "start_transform",
+        "start_batch",
         "refresh_prices",
         "clean_up",
     ),

@@ -42,7 +42,7 @@ class Function(Construct):
 
         Args:
             scope: where.
-            name: folder below `lambda/`, such as `quiet_timer`.
+            name: folder below `lambda/`, such as `debounce_uploads`.
             settings: of the app.
             bundles: the functions' code.
             storage: buckets and table, which every function knows.

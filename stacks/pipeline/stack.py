@@ -126,7 +126,7 @@ class PipelineStack(Stack):
 
     def _trigger(self, pipeline: Pipeline) -> Function:
         """Make what starts a run, and what sets the timer for one more; returns `start_run`."""
-        start_run, quiet_timer = self._function("start_run", 60), self._function("quiet_timer", 60)
+        start_run, debounce_uploads = self._function("start_run", 60), self._function("debounce_uploads", 60)
         start_run.may_use_table(
             *("GetItem", "PutItem", "UpdateItem", "DeleteItem"),
             partitions=("RUNS", "LOCK", "APPROVALS", "MODELS", "TIMER"),
@@ -135,8 +135,8 @@ class PipelineStack(Stack):
         quiet_period = QuietPeriod(self, "QuietPeriod", settings=self._settings, start_run=start_run)
         self._quiet_period = quiet_period
         # It holds since when stories have been arriving.
-        quiet_timer.may_use_table("GetItem", "UpdateItem", partitions=["TIMER"])
-        for function in (quiet_timer, self._functions["announce"], self._functions["record_failure"]):
+        debounce_uploads.may_use_table("GetItem", "UpdateItem", partitions=["TIMER"])
+        for function in (debounce_uploads, self._functions["announce"], self._functions["record_failure"]):
             quiet_period.movable_by(function)
         pipeline.explained_to(self._functions["record_failure"])
         for function in (start_run, self._functions["record_failure"]):
@@ -145,7 +145,7 @@ class PipelineStack(Stack):
         for function in (start_run, self._functions["ask_approval"]):
             pipeline.answered_by(function)  # new stories answer for a run that waits
         self._rules = (
-            on_new_story(self, self._storage, quiet_timer),
+            on_new_story(self, self._storage, debounce_uploads),
             self._hear_decisions(start_run),
             on_unrecorded_end(self, pipeline.arn, self._functions["record_failure"]),
         )
@@ -182,7 +182,7 @@ class PipelineStack(Stack):
 
     def _hear_decisions(self, start_run: Function) -> events.Rule:
         """Make what has a version deployed after somebody's yes in the registry."""
-        decided = self._function("version_decided", 60)
+        decided = self._function("on_version_reviewed", 60)
         decided.may_use_table("Query", "UpdateItem", partitions=["MODELS"])
         allow(decided.role, ["lambda:InvokeFunction"], [start_run.arn])
         decided.function.add_environment("STORYLOOM_START_RUN_ARN", start_run.arn)

@@ -72,7 +72,7 @@ class QuietPeriod(Construct):
             function.function.add_environment(name, value)
 
 
-def on_new_story(scope: Construct, storage: Storage, quiet_timer: Function) -> events.Rule:
+def on_new_story(scope: Construct, storage: Storage, debounce_uploads: Function) -> events.Rule:
     """Call the timer for each object that arrives in the stories bucket."""
     return events.Rule(
         scope,
@@ -83,11 +83,11 @@ def on_new_story(scope: Construct, storage: Storage, quiet_timer: Function) -> e
             detail_type=["Object Created"],
             detail={"bucket": {"name": [storage.stories_bucket]}},
         ),
-        targets=[targets.LambdaFunction(quiet_timer.function)],
+        targets=[targets.LambdaFunction(debounce_uploads.function)],
     )
 
 
-def on_decision(scope: Construct, model_package_group: str, version_decided: Function) -> events.Rule:
+def on_decision(scope: Construct, model_package_group: str, on_version_reviewed: Function) -> events.Rule:
     """Hear of a yes or no to a version, wherever it is said: in the registry all of them come together."""
     return events.Rule(
         scope,
@@ -101,7 +101,7 @@ def on_decision(scope: Construct, model_package_group: str, version_decided: Fun
                 "ModelApprovalStatus": ["Approved", "Rejected"],
             },
         ),
-        targets=[targets.LambdaFunction(version_decided.function)],
+        targets=[targets.LambdaFunction(on_version_reviewed.function)],
     )
 
 

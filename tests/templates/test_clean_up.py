@@ -57,7 +57,7 @@ def test_what_could_start_something_is_gone_before_the_clean_up(synthesized: Syn
         "pipeline": [("", "Events::Rule")],
         "chat": [
             ("KeeperFunction", "Lambda::Function"),
-            ("StartTransformFunction", "Lambda::Function"),
+            ("StartBatchFunction", "Lambda::Function"),
             ("ChatApiFunction", "Lambda::Function"),
             ("KeeperTick", "Events::Rule"),
             ("ApiDeploymentStage", "ApiGateway::Stage"),

@@ -92,7 +92,7 @@ def test_every_bucket_is_one_of_this_account(synthesized: Synthesized) -> None:
 
 
 def _of_function(name: str) -> str:
-    """Folder of `lambda/` whose role a policy is, such as `quiet_timer` for QuietTimerRoleDefaultPolicy0A."""
+    """Folder of `lambda/` whose role a policy is, such as `debounce_uploads` for DebounceUploadsRoleDefaultPolicy0A."""
     words = re.sub(r"RoleDefaultPolicy.*", "", name)
     return re.sub(r"(?<!^)(?=[A-Z])", "_", words).lower()
 

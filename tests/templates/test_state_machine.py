@@ -317,7 +317,7 @@ def test_a_decision_in_the_registry_is_heard(synthesized: Synthesized) -> None:
         "ModelPackageGroupName": ["storyloom"],
         "ModelApprovalStatus": ["Approved", "Rejected"],
     }
-    assert flat(rule["Targets"][0]["Arn"]).startswith("<VersionDecided")
+    assert flat(rule["Targets"][0]["Arn"]).startswith("<OnVersionReviewed")
 
 
 def test_before_any_money_is_spent_the_run_asks_where_the_setting_says_so(states: States) -> None:
@@ -389,7 +389,7 @@ def test_stories_set_the_timer_and_cut_off_runs_are_recorded(synthesized: Synthe
     }
     story = rules["Object Created"]
     assert flat(story["EventPattern"]["detail"]["bucket"]["name"][0]) == "<StoriesBucketName>"
-    assert flat(story["Targets"][0]["Arn"]).startswith("<QuietTimer")
+    assert flat(story["Targets"][0]["Arn"]).startswith("<DebounceUploads")
     cut_off = rules["Step Functions Execution Status Change"]
     assert cut_off["EventPattern"]["detail"]["status"] == ["ABORTED", "FAILED", "TIMED_OUT"]
     assert flat(cut_off["Targets"][0]["Arn"]).startswith("<RecordFailure")

@@ -220,7 +220,7 @@ def start_batch(batch_id: BatchId, user: MayWrite) -> Batch:
         # What starts is what was read here: its lines and its price are of the same check.
         if batch_records.move(batch_id, "preparing", {"checked"}, only_check=batch.check_id, message=message):
             batch_records.acquire_batch_slot(batch_id)  # the keeper may have looked between the two
-            _call_start_transform(batch_id)
+            _call_start_batch(batch_id)
             usage.add_tokens(user.account, batch.answer_tokens or 0)
             log.info("Started a batch", extra={"batch_id": batch_id, "by": user.sub, "lines": batch.lines})
     batch = _own(batch_id, user)
@@ -344,10 +344,10 @@ def _reserve(batch: BatchJob) -> None:
         raise
 
 
-def _call_start_transform(batch_id: str) -> None:
+def _call_start_batch(batch_id: str) -> None:
     try:
         clients.lambdas().invoke(
-            FunctionName=environment.read(environment.Api).start_transform_function,
+            FunctionName=environment.read(environment.Api).start_batch_function,
             InvocationType="Event",
             Payload=json.dumps({"batch_id": batch_id}).encode(),
         )

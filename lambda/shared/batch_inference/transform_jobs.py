@@ -32,7 +32,7 @@ _CREATING = timedelta(minutes=10)
 """For this long a job that was asked for may be unknown to SageMaker."""
 _NEVER_MADE = (
     "Its job was never made. Nothing was spent. Make a new batch; if that ends the same, look at the log of "
-    "the function start_transform in CloudWatch Logs."
+    "the function start_batch in CloudWatch Logs."
 )
 _MODEL_NAME = re.compile(r".+-batch-(?P<version>v\d+)-[0-9a-f]{8}")
 _QUOTA_PAGE = "https://console.aws.amazon.com/servicequotas/home/services/sagemaker/quotas"

@@ -30,7 +30,7 @@ from shared.runs import lock, run_records
 from smoke_test.checks import SmokeTestFailed
 from smoke_test.handler import handler as smoke_test
 from start_run.handler import handler as start_run
-from start_transform.handler import handler as start_transform
+from start_batch.handler import handler as start_batch
 from tests.local.sagemaker.conftest import BUCKET, JOB_PERMISSIONS, Aws, training_request
 from tests.local.sagemaker.month_bill import ENDED
 from tests.local.sagemaker.month_clock import Crashed, Interrupted, Interruptions, MonthClock, Trouble
@@ -118,7 +118,7 @@ class MonthOfTheApp:
         self.interruptions.plan(None)
         while self.functions.queue:
             name, event = self.functions.queue.pop(0)
-            handler = keeper if name == "keeper" else start_transform
+            handler = keeper if name == "keeper" else start_batch
             with contextlib.suppress(*_ENDS):
                 handler(event, Context())
         return well

@@ -227,7 +227,7 @@ def environment_of(made: House) -> dict[str, str]:
         "ROLLBACK_ALARMS": f'["{made.table}-endpoint-errors", "{made.table}-endpoint-latency"]',
         "KEEPER_FUNCTION": "keeper",
         "START_RUN_FUNCTION": "start_run",
-        "START_TRANSFORM_FUNCTION": "start_transform",
+        "START_BATCH_FUNCTION": "start_batch",
         "TRANSFORM_TOKENS_PER_SECOND": '{"ml.g6.xlarge": 800.0, "ml.g5.xlarge": 1600.0}',
         "TRANSFORM_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/transform",
         "TRANSFORM_AMI": "al2-ami-sagemaker-batch-gpu-535",

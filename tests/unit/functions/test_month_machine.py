@@ -57,7 +57,7 @@ class Month(World):
         self.sagemaker = MonthMachine(self.time)
         for service in ("sagemaker", "application_autoscaling", "cloudwatch"):
             patch.setattr(clients, service, lambda: Troubled(self.sagemaker, self.trouble))
-        patch.setattr(batches, "_call_start_transform", lambda _: None)
+        patch.setattr(batches, "_call_start_batch", lambda _: None)
         patch.setattr(control, "ask_for_run", lambda _: {"started": True, "run_id": "r", "message": "m"})
         self.examples = 0
 

@@ -151,7 +151,7 @@ def test_waking_is_refused_without_daily_tokens_left(api: TestClient, woken: lis
 def test_a_batch_counts_in_the_daily_tokens_of_its_starter(
     api: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chat_api.routes.batches._call_start_transform", lambda _: None)
+    monkeypatch.setattr("chat_api.routes.batches._call_start_batch", lambda _: None)
     ids = []
     for _ in range(2):
         batch = batch_records.create(

@@ -22,8 +22,8 @@ from shared import clock, table
 from shared.aws import clients
 from shared.batch_inference import batch_records, transform_jobs
 from shared.spending import ledger
-from start_transform import archive
-from start_transform.handler import handler as start_transform
+from start_batch import archive
+from start_batch.handler import handler as start_batch
 from tests.unit.functions.conftest import House, asked_by
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
@@ -32,7 +32,7 @@ SENT = b"\n".join(b'{"prompt": "Once, %d", "custom_id": "c%d"}' % (n, n) for n i
 
 
 class _Worker:
-    """Lambda with start_transform alone, which runs when the test says so."""
+    """Lambda with start_batch alone, which runs when the test says so."""
 
     def __init__(self, context: LambdaContext) -> None:
         self.calls: list[dict[str, Any]] = []
@@ -40,7 +40,7 @@ class _Worker:
 
     # boto3 names its arguments so
     def invoke(self, FunctionName: str, Payload: bytes, InvocationType: str) -> dict[str, Any]:  # noqa: N803
-        assert (FunctionName, InvocationType) == ("start_transform", "Event")
+        assert (FunctionName, InvocationType) == ("start_batch", "Event")
         self.calls.append(json.loads(Payload))
         return {}
 
@@ -49,7 +49,7 @@ class _Worker:
 
     def work(self) -> None:
         for call in self.calls:
-            start_transform(call, self._context)
+            start_batch(call, self._context)
 
 
 @pytest.fixture

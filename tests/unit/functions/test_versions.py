@@ -22,7 +22,7 @@ from shared.runs import lock, run_records
 from start_run.handler import handler as start_run
 from tests.unit.functions.conftest import ACCOUNT, BASE_MODEL, House, Letters, asked_by
 from tests.unit.functions.sagemaker_stand_in import StandIn
-from version_decided.handler import handler as version_decided
+from on_version_reviewed.handler import handler as on_version_reviewed
 
 RUN = "20260906-090000-eeee"
 EMAIL = "writer@example.com"
@@ -148,8 +148,8 @@ def test_a_yes_on_the_page_goes_through_the_registry_and_deploys(
     assert _going(house) == [], "only the registry's event starts the deployment"
 
     event = _decision(arn, "Approved")
-    assert version_decided(event, context) == {"version": "v1", "changed": True}
-    assert version_decided(event, context) == {"version": "v1", "changed": False}
+    assert on_version_reviewed(event, context) == {"version": "v1", "changed": True}
+    assert on_version_reviewed(event, context) == {"version": "v1", "changed": False}
     (told,) = _going(house)
     assert told["version"] == "v1"
     assert _status("v1") == "approved"
@@ -164,8 +164,8 @@ def test_a_crash_before_the_yes_is_noted_starts_one_run(
     with monkeypatch.context() as broken:
         broken.setattr(versions, "set_reviewed_status", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            version_decided(event, context)
-    assert version_decided(event, context)["changed"]
+            on_version_reviewed(event, context)
+    assert on_version_reviewed(event, context)["changed"]
     assert len(_going(house)) == 1
     held = lock.holder()
     assert held is not None
@@ -176,8 +176,8 @@ def test_a_package_that_a_run_approves_by_itself_starts_nothing_more(
     house: House, context: LambdaContext, api: TestClient
 ) -> None:
     arn = _register(context)["model_package_arn"]
-    assert version_decided(_decision(arn, "Approved"), context)["changed"] is False
-    assert version_decided(_decision("arn:none", "Approved"), context)["version"] is None
+    assert on_version_reviewed(_decision(arn, "Approved"), context)["changed"] is False
+    assert on_version_reviewed(_decision("arn:none", "Approved"), context)["version"] is None
     assert _going(house) == []
 
 
@@ -190,7 +190,7 @@ def test_a_no_leaves_what_answers(
 ) -> None:
     _save("v2", before)
     arn = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:model-package/storyloom/2"
-    assert version_decided(_decision(arn, "Rejected"), context)["changed"] is (before != after)
+    assert on_version_reviewed(_decision(arn, "Rejected"), context)["changed"] is (before != after)
     assert _status("v2") == after
 
 

@@ -13,7 +13,7 @@ from contracts import environment
 from shared.aws import clients
 from shared.models import versions
 
-log = Logger(service="version_decided")
+log = Logger(service="on_version_reviewed")
 
 
 @log.inject_lambda_context

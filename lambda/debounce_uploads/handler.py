@@ -7,7 +7,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from shared.runs import schedules
 
-log = Logger(service="quiet_timer")
+log = Logger(service="debounce_uploads")
 
 
 @log.inject_lambda_context

@@ -9,9 +9,9 @@ from botocore.exceptions import ClientError
 from contracts import environment, s3_keys
 from shared.batch_inference import batch_records, transform_jobs
 from shared.items import BatchJob
-from start_transform import archive
+from start_batch import archive
 
-log = Logger(service="start_transform")
+log = Logger(service="start_batch")
 
 _REFUSED = {"ResourceLimitExceeded", "ValidationException"}
 """What SageMaker answers where trying again helps nobody."""
