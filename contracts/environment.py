@@ -226,7 +226,7 @@ class Api(_Group):
     """What the REST API talks to."""
 
     endpoint_name: str
-    keeper_function: str
+    endpoint_manager_function: str
     start_run_function: str
     state_machine_arn: str
     start_batch_function: str

@@ -1,4 +1,4 @@
-"""What one stack tells another: named outputs, read with a weak reference.
+"""What stacks share: named outputs, which another stack reads by weak references, and names made of them.
 
 See docs/decisions/0002-cross-stack-references.md.
 """
@@ -9,31 +9,42 @@ from aws_cdk import Aws, CfnOutput, Fn, Stack
 
 from contracts.settings import Settings
 
+# The page's content security policy lets the browser reach the stories bucket at this host, and the API signs
+# its upload forms and links for the same one. boto3 by itself signs for the global host in us-east-1, and
+# without virtual addressing in every region. For up to a day that host answers a new bucket with a redirect,
+# which browsers do not follow with a form; for regions opened since March 2019 it answers 400:
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html
+_S3_HOST = f"s3.{Aws.REGION}.{Aws.URL_SUFFIX}"
+
+S3_ENDPOINT = f"https://{_S3_HOST}"
+"""S3's endpoint in the app's region."""
+
 
 def publish(stack: Stack, key: str, value: str, description: str) -> None:
-    """Make a value an output of a stack, under exactly this key."""
+    """Add an output with exactly this key to a stack."""
     CfnOutput(stack, key, value=value, description=description)
 
 
 def published(producer: Stack, consumer: Stack, key: str) -> str:
-    """Read an output of another stack, which is deployed first."""
+    """Return an output of another stack, which is then deployed first."""
     consumer.add_stack_dependency(producer)
     return Fn.get_stack_output(producer.stack_name, key)
 
 
 def page_url_parameter(settings: Settings) -> str:
-    """Name of the Systems Manager parameter with the page's address.
+    """Return the name of the Systems Manager parameter with the page's address.
 
-    The Chat stack, which makes the page, is deployed after the Pipeline stack, whose messages name it: so the
-    address is read when a message is sent. It is written after the keeper's timer and deleted before it, so
-    without it nothing would put an endpoint to sleep (`lambda/shared/aws/chat_stack.py`).
+    The Pipeline stack, whose messages name the page, is deployed before the Chat stack, which creates it. So
+    the address is read when a message is sent. The parameter is written after the endpoint manager's schedule
+    and is deleted before it: without the schedule nothing would delete an unused endpoint
+    (`lambda/shared/aws/chat_stack.py`).
     """
     return f"/{settings.name}/page-url"
 
 
 @dataclass(frozen=True)
 class Storage:
-    """Names of what the Storage stack keeps, as another stack sees them."""
+    """The Storage stack's buckets and table, by name, in another stack."""
 
     stories_bucket: str
     artifacts_bucket: str
@@ -50,14 +61,19 @@ class Storage:
         return f"arn:{Aws.PARTITION}:s3:::{self.stories_bucket}"
 
     @property
+    def stories_url(self) -> str:
+        """Address of the stories bucket, without a slash at its end."""
+        return f"https://{self.stories_bucket}.{_S3_HOST}"
+
+    @property
     def artifacts_arn(self) -> str:
         """ARN of the artifacts bucket."""
         return f"arn:{Aws.PARTITION}:s3:::{self.artifacts_bucket}"
 
     def stories(self, keys: str = "*") -> str:
-        """ARN of some objects of the stories bucket."""
+        """Return the ARN of objects of the stories bucket."""
         return f"{self.stories_arn}/{keys}"
 
     def artifacts(self, keys: str) -> str:
-        """ARN of some objects of the artifacts bucket, such as `artifacts("runs/*")`."""
+        """Return the ARN of objects of the artifacts bucket, such as `artifacts("runs/*")`."""
         return f"{self.artifacts_arn}/{keys}"

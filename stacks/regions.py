@@ -1,7 +1,7 @@
-"""The regions in which everything is published that the app uses: two containers and a Lambda layer.
+"""What depends on the region: whether the app can be deployed there, and its Lambda layer.
 
-The services of AWS that the app uses are in each of them. Tests hold the lists against the sagemaker package
-and boto3.
+Two containers, a Lambda layer and several services must be published there. Tests compare the lists with
+the sagemaker package and boto3.
 """
 
 REGIONS = (
@@ -23,7 +23,6 @@ LACKING = {
 }
 """Where the app cannot be deployed, by what is not published there."""
 
-
 # https://awslabs.github.io/aws-lambda-web-adapter/getting-started/zip-packages.html
 _WEB_ADAPTER_ACCOUNT, _WEB_ADAPTER_VERSION = "753240598075", 26
 
@@ -37,7 +36,7 @@ def web_adapter_layer(partition: str, region: str) -> str:
 
 
 class UnsupportedRegionError(ValueError):
-    """The app cannot be deployed in a region; the text says why, and what to do."""
+    """The app cannot be deployed in a region; the message has the reason and the cure."""
 
     def __init__(self, region: str) -> None:
         self.region = region
@@ -54,7 +53,7 @@ def _reason(region: str) -> str:
     for what, regions in LACKING.items():
         if region in regions:
             return f"{what} is not published there"
-    return "it is not a region that Storyloom knows"
+    return "it is not in Storyloom's list of regions"
 
 
 def _cure(region: str) -> str:

@@ -27,7 +27,7 @@ _OTHER_REGION = "Deploy to another region, such as us-east-1, us-west-2 or eu-we
 
 def images(examination: Examination) -> Iterator[Finding]:
     """Check that AWS publishes both containers in the region."""
-    from stacks.containers.container_images import hosting_image, training_image  # noqa: PLC0415 (a second at its first use)
+    from stacks.containers import hosting_image, training_image  # noqa: PLC0415 (a second at its first use)
 
     settings, account = examination.settings, examination.account
     if account.region not in regions.REGIONS:

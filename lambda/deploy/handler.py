@@ -33,7 +33,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         `{"version", "bundle_uri", "merged", "endpoint_config", "started_at"}`
 
     Raises:
-        shared.aws.chat_stack.ChatNotDeployedError: if there is no keeper to put the endpoint to sleep.
+        shared.aws.chat_stack.ChatNotDeployedError: if there is no endpoint manager to put the endpoint to
+            sleep.
         MonthlyLimitReached: the version is kept, and can be activated when the month has money again.
     """
     run_id = event["run_id"]

@@ -7,7 +7,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from contracts import environment
-from keeper import transforms
+from endpoint_manager import transforms
 from shared import clock, notifications, settlement
 from shared.answers import usage
 from shared.hosting import endpoint, endpoint_configs, hosting_state, instances, scaling
@@ -18,7 +18,7 @@ from shared.runs import lock
 from shared.spending import meter
 from shared.spending.spending_refused import SpendingRefused
 
-log = Logger(service="keeper")
+log = Logger(service="endpoint_manager")
 
 LONGEST_LIFE = timedelta(hours=24)
 """No endpoint bills for longer than this in one piece, whatever the table says; the next message wakes it."""

@@ -4,7 +4,7 @@ from aws_lambda_powertools import Logger
 
 from shared.batch_inference import batch_records, transform_jobs
 
-log = Logger(service="keeper")
+log = Logger(service="endpoint_manager")
 
 
 def tick() -> None:

@@ -1,4 +1,4 @@
-"""Checks, before a training is paid for, that the model can be hosted: a keeper, money and quotas."""
+"""Check before a training is paid for that the model can be hosted: the Chat stack, money and quotas."""
 
 from typing import Any
 
@@ -20,9 +20,9 @@ _CONSOLE = "https://{region}.console.aws.amazon.com/servicequotas/home/services/
 
 @log.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Look for the keeper, and compare what the run needs with the month's limit and the account's quotas.
+    """Check the Chat stack, the month's limit and the account's quotas.
 
-    What cannot be read does not stop a run.
+    A check that cannot be read does not stop the run.
 
     Args:
         event: `{"run_id", "estimate"}`, the second as `Assemble` returned it.
@@ -33,7 +33,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """
     run_id = event["run_id"]
     run_records.enter(run_id, "Preflight", "Asking AWS whether this account may have the machines.")
-    if not _has_keeper(run_id):
+    if not _has_endpoint_manager(run_id):
         return {"enough": False, "message": chat_stack.run_refusal()}
     try:
         run_costs.require_run_budget(float(event["estimate"]["training_minutes"]))
@@ -51,7 +51,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     return {"enough": not short, "message": _message(short, quotas) if short else ""}
 
 
-def _has_keeper(run_id: str) -> bool:
+def _has_endpoint_manager(run_id: str) -> bool:
     try:
         return chat_stack.is_deployed()
     except (ClientError, BotoCoreError) as error:

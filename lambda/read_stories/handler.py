@@ -117,7 +117,7 @@ def _divide(run_id: str, items: list[StoryFile]) -> list[StoryFile]:
 def _write(run_id: str, items: list[StoryFile], files: Iterable[Fetched]) -> dict[str, Any]:
     """Write the records and rejects of some files as one object, and cache those that are new."""
     counts: Counter[str] = Counter()
-    with tempfile.TemporaryFile() as lines, ThreadPoolExecutor(_KEPT_AT_ONCE) as keepers:
+    with tempfile.TemporaryFile() as lines, ThreadPoolExecutor(_KEPT_AT_ONCE) as storing:
         keeping = []
         for fetched in files:
             counts["from_cache"] += fetched.from_cache
@@ -126,7 +126,7 @@ def _write(run_id: str, items: list[StoryFile], files: Iterable[Fetched]) -> dic
                 counts[result.kind] += 1
                 lines.write(result.model_dump_json().encode() + b"\n")
             if fetched.keep:
-                keeping.append(keepers.submit(cache.keep, fetched.item, fetched.stories))
+                keeping.append(storing.submit(cache.keep, fetched.item, fetched.stories))
         for kept in keeping:
             kept.result()
         tally = BatchSummary(files=len(items), from_cache=counts["from_cache"])

@@ -57,7 +57,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     candidate = versions.get(version)
     if candidate is None:
         raise SmokeTestFailed(f"{version} is not registered.")
-    if not _has_keeper(run_id):
+    if not _has_endpoint_manager(run_id):
         return _withdraw(run_id, version)
     config = _config_now(deployment)
     try:
@@ -78,7 +78,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     return {"status": "passed", "message": message}
 
 
-def _has_keeper(run_id: str) -> bool:
+def _has_endpoint_manager(run_id: str) -> bool:
     """Whether something puts the endpoint to sleep. If that cannot be read, the next look asks again."""
     try:
         return chat_stack.is_deployed()
@@ -127,7 +127,8 @@ def _look(candidate: ModelVersion, deployment: dict[str, Any], config: str) -> s
         phase = replacement.advance(version, config, deployment["started_at"])
         raise _NotReadyYet(replacement.describe_phase(phase, version, config))
     if endpoint.describe() is None and hosting_state.state().status != "waking":
-        # Also where the keeper had to delete it meanwhile: it is awaited, and not to be tidied away.
+        # Also where the endpoint manager had to delete it meanwhile: it is awaited, and not to be tidied
+        # away.
         hosting_state.clear_refusals()
         hosting_state.mark_waking(version, config)
     progress = endpoint.converge(config, watched=True)

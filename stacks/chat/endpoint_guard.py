@@ -1,8 +1,9 @@
 """Delete an overdue endpoint without a Lambda function, so that exhausted concurrency cannot prevent it.
 
-Usually the keeper deletes the endpoint in time. But it is a function, and all functions of an account share
-its concurrency (docs/decisions/0023). So the table also has a deadline for the endpoint, which each use
-extends. After the deadline Step Functions, which calls DynamoDB and SageMaker directly, deletes the endpoint.
+Usually the endpoint manager deletes the endpoint in time. But it is a function, and all functions of an
+account share its concurrency (docs/decisions/0023). So the table also has a deadline for the endpoint,
+which each use extends. After the deadline Step Functions, which calls DynamoDB and SageMaker directly,
+deletes the endpoint.
 """
 
 import json

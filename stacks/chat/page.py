@@ -12,12 +12,10 @@ from constructs import Construct
 
 from contracts.settings import Settings
 from stacks.accepted_findings import BUCKET, DISTRIBUTION, MADE_AGAIN, accept_findings
-from stacks.chat.api_at_the_edge import api_headers, edge_function
-from stacks.chat.response_headers import security_headers
+from stacks.chat.edge import api_headers, edge_function, security_headers
 from stacks.custom_resources.file_deployment import deploy_files
 from stacks.permissions import acknowledge
 from stacks.references import Storage
-from stacks.s3_hosts import bucket_url
 
 READ_TIMEOUT = Duration.seconds(60)
 """How long CloudFront waits for the API's first byte, and between two packets; more needs a quota."""
@@ -104,7 +102,7 @@ class Page(Construct):
 
     @property
     def _uploads(self) -> str:
-        return self._settings.browser_endpoint or bucket_url(self._storage.stories_bucket)
+        return self._settings.browser_endpoint or self._storage.stories_url
 
     def _bucket(self) -> s3.Bucket:
         bucket = s3.Bucket(

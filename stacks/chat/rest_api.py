@@ -10,7 +10,7 @@ from constructs import Construct
 
 from contracts.settings import Settings
 from stacks.accepted_findings import LOG_GROUP, OPEN_METHOD, STAGE_FINDINGS, accept_findings
-from stacks.chat.gateway_refusals import REFUSALS, RESPONSE_HEADERS
+from stacks.chat.edge import REFUSALS, RESPONSE_HEADERS
 from stacks.functions.functions import LOG_RETENTION
 from stacks.permissions import acknowledge
 

@@ -1,4 +1,4 @@
-"""Chat: sign-in, API, page, and the keeper that lets the endpoint sleep."""
+"""Chat: sign-in, API, page, and the endpoint manager that lets the endpoint sleep."""
 
 from pathlib import Path
 
@@ -26,13 +26,12 @@ from stacks.grants.transforms import LONGEST_PACKING, Transforms
 from stacks.permissions import allow, arn
 from stacks.pipeline.stack import PipelineStack
 from stacks.pipeline.state_machine import Pipeline
-from stacks.references import page_url_parameter, publish, published
+from stacks.references import S3_ENDPOINT, page_url_parameter, publish, published
 from stacks.regions import web_adapter_layer
-from stacks.s3_hosts import S3_ENDPOINT
 from stacks.storage.stack import StorageStack
 
 _WEB_SERVER_PORT = "8080"
-_KEEPER_EVERY = Duration.minutes(5)
+_ENDPOINT_MANAGER_EVERY = Duration.minutes(5)
 
 
 class ChatStack(Stack):
@@ -56,19 +55,19 @@ class ChatStack(Stack):
         self._storage = storage.import_into(self)
         hosting = pipeline.import_hosting_into(self)
         sign_in = SignIn(self, "SignIn", settings=settings)
-        keeper = self._keeper(hosting)
+        endpoint_manager = self._endpoint_manager(hosting)
         guard = EndpointGuard(self, "EndpointGuard", settings=settings, storage=self._storage)
         transforms = pipeline.import_transforms_into(self)
         start_batch = self._start_batch(transforms)
-        chat_api = self._chat_api(hosting, keeper, pipeline.import_machine_into(self))
+        chat_api = self._chat_api(hosting, endpoint_manager, pipeline.import_machine_into(self))
         self._grant_choose_versions(chat_api)
         grant_manage_people(chat_api, sign_in.pool)
         grant_append_audit(chat_api, self._storage.table_arn)
-        for function in (keeper, chat_api):
+        for function in (endpoint_manager, chat_api):
             function.may_tell_owner(published(pipeline, self, "TopicArn"))  # what the month's limit refuses
-        self._grant_batches(chat_api, keeper, transforms)
-        pipeline.import_machine_into(self).bills_seen_by(keeper)
-        self._grant_invocations(chat_api, keeper, start_batch, pipeline.import_start_run_into(self))
+        self._grant_batches(chat_api, endpoint_manager, transforms)
+        pipeline.import_machine_into(self).grant_describe_jobs(endpoint_manager)
+        self._grant_invocations(chat_api, endpoint_manager, start_batch, pipeline.import_start_run_into(self))
         authorizer = self._authorizer(sign_in)
         rest_api = RestApi(
             self, "Api", settings=self._settings, api=chat_api.function, authorizer=authorizer.function
@@ -89,9 +88,9 @@ class ChatStack(Stack):
             properties={"PageBucket": page.bucket.bucket_name},
             # Whoever asks for an endpoint or a batch asks these, and so is gone before them. The page's files
             # are made after the clean-up, so that it is there to remove them, however late a creation fails.
-            makers=(keeper.function, start_batch.function, page.files),
+            makers=(endpoint_manager.function, start_batch.function, page.files),
         )
-        # The pipeline makes an endpoint only if this is there: so it is there only with the keeper.
+        # The pipeline makes an endpoint only if this is there: so it is there only with the endpoint manager.
         address = ssm.StringParameter(
             self,
             "PageAddress",
@@ -99,14 +98,19 @@ class ChatStack(Stack):
             string_value=page.url,
             description="Storyloom: where messages send people",
         )
-        address.node.add_dependency(keeper.function, self.node.find_child("KeeperTick"), guard.rule)
+        address.node.add_dependency(
+            endpoint_manager.function, self.node.find_child("EndpointManagerTick"), guard.rule
+        )
         publish(self, "PageUrl", page.url, "Chat here")
         publish(self, "ApiUrl", rest_api.api.url.rstrip("/"), "The API, without /api")
         publish(self, "ApiName", rest_api.api.rest_api_name, "Name of the API in CloudWatch's metrics")
         publish(self, "UserPoolId", sign_in.pool.user_pool_id, "People who may sign in")
         publish(self, "UserPoolClientId", sign_in.client.user_pool_client_id, "The page, to Cognito")
         publish(
-            self, "KeeperFunctionName", keeper.function.function_name, "Wakes the endpoint and lets it sleep"
+            self,
+            "EndpointManagerFunctionName",
+            endpoint_manager.function.function_name,
+            "Wakes the endpoint and lets it sleep",
         )
         publish(self, "EndpointName", settings.name, "The endpoint, which exists only while it is used")
         publish(
@@ -124,34 +128,34 @@ class ChatStack(Stack):
             memory_mb=memory_mb,
         )
 
-    def _keeper(self, hosting: Hosting) -> Function:
-        keeper = self._function("keeper", Duration.minutes(2))
-        keeper.may_use_table(
+    def _endpoint_manager(self, hosting: Hosting) -> Function:
+        endpoint_manager = self._function("endpoint_manager", Duration.minutes(2))
+        endpoint_manager.may_use_table(
             "GetItem", "UpdateItem", partitions=("LOCK", "POINTERS", "HOSTING", "BATCHES", "RUNS", "USAGE")
         )
-        hosting.managed_by(keeper)
-        hosting.scaled_by(keeper)
+        hosting.managed_by(endpoint_manager)
+        hosting.scaled_by(endpoint_manager)
         allow(
-            keeper.role,
+            endpoint_manager.role,
             ["lambda:GetAccountSettings"],
             ["*"],
             wildcard_because="the settings are the account's: how many functions it may run at once",
         )
-        grant_write_ledger(keeper, self._settings, endpoint=True)
+        grant_write_ledger(endpoint_manager, self._settings, endpoint=True)
         events.Rule(
             self,
-            "KeeperTick",
+            "EndpointManagerTick",
             description="Storyloom: is the endpoint still used?",
-            schedule=events.Schedule.rate(_KEEPER_EVERY),
+            schedule=events.Schedule.rate(_ENDPOINT_MANAGER_EVERY),
             targets=[
                 targets.LambdaFunction(
-                    keeper.function, event=events.RuleTargetInput.from_object({"action": "tick"})
+                    endpoint_manager.function, event=events.RuleTargetInput.from_object({"action": "tick"})
                 )
             ],
         )
-        return keeper
+        return endpoint_manager
 
-    def _chat_api(self, hosting: Hosting, keeper: Function, machine: Pipeline) -> Function:
+    def _chat_api(self, hosting: Hosting, endpoint_manager: Function, machine: Pipeline) -> Function:
         layer_arn = web_adapter_layer(Aws.PARTITION, Aws.REGION)
         chat_api = Function(
             self,
@@ -168,7 +172,7 @@ class ChatStack(Stack):
                 "AWS_LWA_INVOKE_MODE": "response_stream",
                 "AWS_LWA_PORT": _WEB_SERVER_PORT,
                 "AWS_LWA_READINESS_CHECK_PATH": "/api/health",
-                "STORYLOOM_KEEPER_FUNCTION": keeper.function.function_name,
+                "STORYLOOM_ENDPOINT_MANAGER_FUNCTION": endpoint_manager.function.function_name,
                 "STORYLOOM_STATE_MACHINE_ARN": machine.arn,
                 "STORYLOOM_BROWSER_ENDPOINT": self._settings.browser_endpoint,
                 "STORYLOOM_S3_ENDPOINT": "" if self._settings.browser_endpoint else S3_ENDPOINT,
@@ -195,8 +199,8 @@ class ChatStack(Stack):
             [machine.executions_arn],
             wildcard_because="an execution is named by its run",
         )
-        machine.answered_by(chat_api)
-        machine.searches_seen_by(chat_api)
+        machine.grant_task_response(chat_api)
+        machine.grant_describe_tuning(chat_api)
         allow(chat_api.role, ["s3:ListBucket"], [self._storage.stories_arn])
         allow(
             chat_api.role,
@@ -213,10 +217,10 @@ class ChatStack(Stack):
         return chat_api
 
     def _grant_invocations(
-        self, chat_api: Function, keeper: Function, start_batch: Function, start_run: str
+        self, chat_api: Function, endpoint_manager: Function, start_batch: Function, start_run: str
     ) -> None:
         """Let the API wake the model, start batches and runs, and have another version answer."""
-        called = [keeper.arn, start_batch.arn, arn("lambda", f"function:{start_run}")]
+        called = [endpoint_manager.arn, start_batch.arn, arn("lambda", f"function:{start_run}")]
         allow(chat_api.role, ["lambda:InvokeFunction"], called)
         chat_api.function.add_environment("STORYLOOM_START_RUN_FUNCTION", start_run)
         name = start_batch.function.function_name
@@ -240,10 +244,10 @@ class ChatStack(Stack):
         transforms.made_by(start_batch)
         return start_batch
 
-    def _grant_batches(self, chat_api: Function, keeper: Function, transforms: Transforms) -> None:
-        """Let the API read prompts and give answers, and the keeper see that jobs end."""
-        transforms.ended_by(keeper)
-        transforms.all_watched_by(keeper)
+    def _grant_batches(self, chat_api: Function, endpoint_manager: Function, transforms: Transforms) -> None:
+        """Let the API read prompts and give answers, and the endpoint manager see that jobs end."""
+        transforms.ended_by(endpoint_manager)
+        transforms.all_watched_by(endpoint_manager)
         transforms.ended_by(chat_api)
         transforms.described_to(chat_api)
         chat_api.may_list_artifacts("transforms/batch/*")

@@ -54,7 +54,7 @@ CONTROL = FunctionGroup(
         "collect_garbage",
         "announce",
         "record_failure",
-        "keeper",
+        "endpoint_manager",
         "start_batch",
         "refresh_prices",
         "clean_up",

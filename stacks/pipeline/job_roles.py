@@ -5,8 +5,7 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from contracts.settings import Settings
-from stacks.containers.container_digests import repository_of
-from stacks.containers.container_images import registry_account
+from stacks.containers import registry_account, repository_of
 from stacks.grants.job_logs import JOB_LOGS, TRANSFORM_LOG
 from stacks.permissions import allow, arn, service_principal
 from stacks.references import Storage

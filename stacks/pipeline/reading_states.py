@@ -1,8 +1,22 @@
-"""Define the states that read a run's stories in batches and reject only the file that kills its reader."""
+"""States that read the stories and build the dataset: from `Begin` to `EnoughText`.
+
+Stories are read in batches; a file that kills its reader is rejected alone.
+"""
 
 from typing import Any
 
 from aws_cdk import Aws
+
+from stacks.pipeline.states import (
+    CATCH,
+    RETRY_LAMBDA,
+    RUN,
+    FunctionTasks,
+    State,
+    choice,
+    task_timeout_seconds,
+)
+from stories.format_list import usual_endings
 
 _BATCHES_AT_ONCE = 40
 _FILES_OF_A_BATCH_AT_ONCE = 5
@@ -18,14 +32,43 @@ KILLED = [
 _RETRY_KILLED = {"ErrorEquals": KILLED, "IntervalSeconds": 2, "MaxAttempts": 1, "BackoffRate": 2}
 
 
-def read_state(reader_arn: str, timeout_seconds: int, retry: list[dict[str, Any]]) -> dict[str, Any]:
+_NO_STORIES = (
+    "The bucket has no stories yet, so nothing was trained and nothing was spent on a GPU. "
+    f"Drop {usual_endings()} files into it: a run starts by itself."
+)
+
+
+def reading_states(tasks: FunctionTasks, begin: dict[str, Any]) -> dict[str, State]:
+    """Return the states from `Begin` to `EnoughText`.
+
+    Args:
+        tasks: the functions.
+        begin: event of a function that begins an execution.
+    """
+    return {
+        "Begin": tasks.call("begin", {**begin, "input.$": "$"}, "$.begun", "AnyStories"),
+        "AnyStories": choice({"Variable": "$.begun.files", "NumericGreaterThan": 0}, "Read", "NoStories"),
+        "NoStories": {
+            "Type": "Pass",
+            "Result": {"message": _NO_STORIES},
+            "ResultPath": "$.assembled",
+            "Next": "StopEarly",
+        },
+        "Read": {**read_state(tasks.arn("read_stories")), "Catch": CATCH, "Next": "Assemble"},
+        "Assemble": tasks.call("assemble", {**RUN, "begun.$": "$.begun"}, "$.assembled", "EnoughText"),
+        "EnoughText": choice(
+            {"Variable": "$.assembled.enough", "BooleanEquals": True}, "Preflight", "StopEarly"
+        ),
+    }
+
+
+def read_state(reader_arn: str) -> State:
     """Return the state `Read`, a Distributed Map over the batches; it is the same for any number of files.
 
     Args:
         reader_arn: ARN of the function that reads one batch.
-        timeout_seconds: timeout of a task that invokes it.
-        retry: retriers for errors of Lambda itself, such as throttling.
     """
+    timeout_seconds = task_timeout_seconds("read_stories")
     return {
         "Type": "Map",
         "Label": "Read",
@@ -40,9 +83,7 @@ def read_state(reader_arn: str, timeout_seconds: int, retry: list[dict[str, Any]
         "ItemProcessor": {
             # Standard: a batch of large archives may take longer than an express child's 5 minutes.
             "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
-            **_batch_states(
-                {"Type": "Task", "Resource": reader_arn, "TimeoutSeconds": timeout_seconds}, retry
-            ),
+            **_batch_states({"Type": "Task", "Resource": reader_arn, "TimeoutSeconds": timeout_seconds}),
         },
         # Without a ResultWriter all results together are limited to 256 KiB, even if they are discarded.
         "ResultWriter": {
@@ -56,19 +97,19 @@ def read_state(reader_arn: str, timeout_seconds: int, retry: list[dict[str, Any]
     }
 
 
-def _batch_states(call: dict[str, Any], retry: list[dict[str, Any]]) -> dict[str, Any]:
+def _batch_states(call: State) -> dict[str, Any]:
     """Return the states that read a batch and, if it kills the function twice, each of its files alone."""
     files = {"run_id.$": "$.run_id", "files.$": "$.files"}
     read_alone = {
         **call,
-        "Retry": [*retry, _RETRY_KILLED],
+        "Retry": [*RETRY_LAMBDA, _RETRY_KILLED],
         "Catch": [{"ErrorEquals": KILLED, "ResultPath": "$.failure", "Next": "RejectFile"}],
         "End": True,
     }
     reject_file = {
         **call,
         "Parameters": {**files, "ended_by.$": "$.failure.Error"},
-        "Retry": retry,
+        "Retry": RETRY_LAMBDA,
         "End": True,
     }
     return {
@@ -78,7 +119,7 @@ def _batch_states(call: dict[str, Any], retry: list[dict[str, Any]]) -> dict[str
                 **call,
                 "Parameters": files,
                 "ResultPath": "$.read",
-                "Retry": [*retry, _RETRY_KILLED],
+                "Retry": [*RETRY_LAMBDA, _RETRY_KILLED],
                 "Catch": [{"ErrorEquals": KILLED, "ResultPath": "$.failure", "Next": "DivideBatch"}],
                 "Next": "IsBatchFinished",
             },
@@ -92,7 +133,7 @@ def _batch_states(call: dict[str, Any], retry: list[dict[str, Any]]) -> dict[str
             "DivideBatch": {
                 **call,
                 "Parameters": {**files, "divide": True},
-                "Retry": retry,
+                "Retry": RETRY_LAMBDA,
                 "Next": "ReadEachAlone",
             },
             "ReadEachAlone": {

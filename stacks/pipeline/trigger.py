@@ -36,14 +36,14 @@ class QuietPeriod(Construct):
         )
         allow(self._role, ["lambda:InvokeFunction"], [start_run.arn])
 
-    def movable_by(self, function: Function) -> None:
+    def grant_schedule(self, function: Function) -> None:
         """Let a function set the timer, and tell it how."""
         actions = ["scheduler:CreateSchedule", "scheduler:UpdateSchedule"]
         allow(function.role, actions, self._schedules)
         may_pass(function.role, self._role.role_arn, "scheduler.amazonaws.com")
         self._describe_to(function)
 
-    def deleted_by(self, function: Function) -> None:
+    def grant_delete(self, function: Function) -> None:
         """Let a function delete the timers."""
         allow(function.role, ["scheduler:DeleteSchedule"], self._schedules)
         self._describe_to(function)
@@ -122,7 +122,7 @@ def on_unrecorded_end(scope: Construct, machine_arn: str, record_failure: Functi
     )
 
 
-def started_by(function: Function, machine_arn: str, executions_arn: str) -> None:
+def grant_start_runs(function: Function, machine_arn: str, executions_arn: str) -> None:
     """Let `start_run` start executions and see whether one is going."""
     allow(function.role, ["states:StartExecution"], [machine_arn])
     allow(

@@ -10,7 +10,7 @@ from aws_cdk.assertions import Match, Template
 
 from contracts import settings
 from shared.accounts import audit, people
-from stacks.chat.api_at_the_edge import CONTENT_SECURITY_POLICY, edge_code
+from stacks.chat.edge import CONTENT_SECURITY_POLICY, edge_code
 from stacks.chat.page import PageMissingError
 from stacks.composition import compose
 from tests.browser.server import CONTENT_SECURITY_POLICY as CONTENT_SECURITY_POLICY_IN_CHROMIUM
@@ -255,7 +255,7 @@ def test_page_and_api_share_one_origin_over_https(chat: Template) -> None:
     assert [origin for origin in config["Origins"] if origin.get("OriginAccessControlId")]
 
 
-def test_the_keeper_looks_every_five_minutes(chat: Template) -> None:
+def test_the_endpoint_manager_looks_every_five_minutes(chat: Template) -> None:
     chat.has_resource_properties(
         "AWS::Events::Rule",
         {

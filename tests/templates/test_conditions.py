@@ -11,7 +11,7 @@ from policy_sentry.querying.actions import get_action_data
 from contracts.settings import read
 from local.aws.sagemaker.condition_keys import condition_keys
 from stacks.functions.function_groups import GROUPS
-from stacks.pipeline.sagemaker_jobs import training_seconds
+from stacks.pipeline.job_states import training_seconds
 from tests.templates import partitions
 from tests.templates.conftest import EMAIL, Synthesized, definition, flat, statements
 
@@ -92,7 +92,7 @@ def test_every_bucket_is_one_of_this_account(synthesized: Synthesized) -> None:
 
 
 def _of_function(name: str) -> str:
-    """Folder of `lambda/` whose role a policy is, such as `debounce_uploads` for DebounceUploadsRoleDefaultPolicy0A."""
+    """Folder of `lambda/` whose role a policy is, such as `debounce_uploads` for DebounceUploadsRole…."""
     words = re.sub(r"RoleDefaultPolicy.*", "", name)
     return re.sub(r"(?<!^)(?=[A-Z])", "_", words).lower()
 

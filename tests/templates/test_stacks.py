@@ -9,7 +9,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.json import JSONSnapshotExtension
 
-from stacks.containers.container_images import hosting_image, training_image
+from stacks.containers import hosting_image, training_image
 from tests.templates.conftest import Synthesized, flat
 
 _PHYSICAL = {
@@ -56,7 +56,14 @@ def test_what_one_stack_reads_another_publishes(synthesized: Synthesized) -> Non
         (
             "chat",
             {
-                *("PageUrl", "ApiUrl", "ApiName", "UserPoolId", "UserPoolClientId", "KeeperFunctionName"),
+                *(
+                    "PageUrl",
+                    "ApiUrl",
+                    "ApiName",
+                    "UserPoolId",
+                    "UserPoolClientId",
+                    "EndpointManagerFunctionName",
+                ),
                 *("EndpointName", "DistributionId"),
             },
         ),

@@ -10,7 +10,7 @@ from local.aws.sagemaker.training_request import DEBUGGER
 from local.aws.service_models import validate
 from local.aws.step_functions.integration_fields import unsupported
 from shared.recovery import failures
-from stacks.pipeline.sagemaker_jobs import train_state
+from stacks.pipeline.job_states import train_state
 from tests.templates.conftest import Synthesized, definition, flat
 
 States = dict[str, Any]

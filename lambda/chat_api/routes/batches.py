@@ -219,7 +219,7 @@ def start_batch(batch_id: BatchId, user: MayWrite) -> Batch:
         message = "The model is packed for the job, unless that has been done lately."
         # What starts is what was read here: its lines and its price are of the same check.
         if batch_records.move(batch_id, "preparing", {"checked"}, only_check=batch.check_id, message=message):
-            batch_records.acquire_batch_slot(batch_id)  # the keeper may have looked between the two
+            batch_records.acquire_batch_slot(batch_id)  # the endpoint manager may have looked between the two
             _call_start_batch(batch_id)
             usage.add_tokens(user.account, batch.answer_tokens or 0)
             log.info("Started a batch", extra={"batch_id": batch_id, "by": user.sub, "lines": batch.lines})
@@ -227,7 +227,7 @@ def start_batch(batch_id: BatchId, user: MayWrite) -> Batch:
     if not batch.is_active:
         # It has ended, or somebody stopped it just now or checked it again.
         batch_records.release_batch_slot(batch_id)
-        if batch.job_name is None:  # what a job has cost is the keeper's to settle
+        if batch.job_name is None:  # what a job has cost is the endpoint manager's to settle
             ledger.release_reservation("batch", batch_id)
     if batch.status == "checked":
         raise _file_changed(batch_id)  # it was checked again just now

@@ -162,7 +162,7 @@ def wake(user: MayChat) -> Hosting:
     state = hosting_state.state()
     if state.status == "asleep" or (state.status == "failing" and not hosting_state.retry_seconds(state)):
         spending.require_wake(state)
-        waking.call_keeper("wake")
+        waking.call_endpoint_manager("wake")
         told = state.model_copy(update={"status": "waking", "since": clock.stamp(), "message": "Waking."})
         return _described(told).seen_by(user)
     return _hosting().seen_by(user)
@@ -171,7 +171,7 @@ def wake(user: MayChat) -> Hosting:
 @router.post("/sleep", status_code=202)
 def sleep(user: MayWrite) -> Hosting:
     """Put the model to sleep now, for everybody: its machine goes, and bills no more. A message wakes it."""
-    waking.call_keeper("sleep")
+    waking.call_endpoint_manager("sleep")
     words = f"{user.called} puts it to sleep; a message wakes it."
     return _described(hosting_state.state().model_copy(update={"status": "asleep", "message": words}))
 

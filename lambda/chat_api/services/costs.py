@@ -15,7 +15,7 @@ _MOST_HOURS = 12.0
 """A batch that is expected to take longer is refused."""
 _SPARE_MINUTES = 30.0
 _STOPPING_MINUTES = 20.0
-"""The keeper looks every five minutes, two looks may fail, and SageMaker takes a while to stop a job."""
+"""The endpoint manager looks every five minutes, two looks may fail, and stopping a job takes a while."""
 
 
 class BatchPrice(TypedDict):

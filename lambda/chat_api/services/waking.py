@@ -19,21 +19,21 @@ _NUDGE_SECONDS = 4.0
 _last_nudge = float("-inf")
 
 
-def call_keeper(action: Literal["wake", "sleep", "tick"]) -> None:
-    """Have the keeper act, without waiting for it."""
+def call_endpoint_manager(action: Literal["wake", "sleep", "tick"]) -> None:
+    """Have the endpoint manager act, without waiting for it."""
     clients.lambdas().invoke(
-        FunctionName=environment.read(environment.Api).keeper_function,
+        FunctionName=environment.read(environment.Api).endpoint_manager_function,
         InvocationType="Event",
         Payload=json.dumps({"action": action}).encode(),
     )
 
 
 def nudge() -> None:
-    """While the model wakes, have the keeper look now, not at its next tick; every few seconds at most."""
+    """While the model wakes, have the endpoint manager look now; every few seconds at most."""
     global _last_nudge  # noqa: PLW0603 - once a process, which is what a Lambda environment is
     if time.monotonic() - _last_nudge > _NUDGE_SECONDS:
         _last_nudge = time.monotonic()
-        call_keeper("tick")
+        call_endpoint_manager("tick")
 
 
 def wake() -> ApiError:
@@ -50,7 +50,7 @@ def wake() -> ApiError:
         nudge()
     else:
         spending.require_wake(state)
-        call_keeper("wake")
+        call_endpoint_manager("wake")
     return not_awake(state)
 
 

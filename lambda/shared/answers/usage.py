@@ -28,9 +28,9 @@ _DAY_IS_KEPT, _MINUTE_IS_KEPT = 2 * 86_400, 3_600
 _beside = ThreadPoolExecutor(16, thread_name_prefix="answer-slots")
 _SLOTS_KEY = ("USAGE", "ANSWERS")
 KEPT_FREE = 4
-"""Concurrent executions left for the authorizer, the keeper and short requests."""
+"""Concurrent executions left for the authorizer, the endpoint manager and short requests."""
 NEW_ACCOUNT_CONCURRENCY = 10
-"""AWS's default for a new account, assumed until the keeper has read the actual quota."""
+"""AWS's default for a new account, assumed until the endpoint manager has read the actual quota."""
 
 
 @dataclass(frozen=True)

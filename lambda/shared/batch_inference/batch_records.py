@@ -1,9 +1,9 @@
 """Batches: many prompts, each a line of a file, that one SageMaker transform job answers.
 
 A record says how far a batch is. It is written before anything that bills is made, and every change is
-conditional on the status it was decided from, so that a start, a stop and a tick of the keeper that come at
-once settle on one outcome. Which batches are going is kept beside the records, as a set that one atomic write
-both changes and counts.
+conditional on the status it was decided from, so that a start, a stop and a tick of the endpoint manager that
+come at once settle on one outcome. Which batches are going is kept beside the records, as a set that one
+atomic write both changes and counts.
 """
 
 from collections.abc import Collection

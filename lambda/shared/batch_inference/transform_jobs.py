@@ -1,7 +1,7 @@
 """SageMaker's transform jobs: made once for each batch, looked at, and stopped in time.
 
 A transform job has no longest time of its own (`MaxRuntimeInSeconds` is for training). What ends a slow one
-is `watch`: the keeper calls it at every tick, and the API whenever somebody looks at a batch.
+is `watch`: the endpoint manager calls it at every tick, and the API whenever somebody looks at a batch.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """What the table says of the endpoint: asleep, waking, awake or failing.
 
 Every change is conditional on the state it was decided from, so that racing wakes, an idle deletion and an
-arriving message settle on one outcome. The keeper's tick repairs whatever a crash left in between.
+arriving message settle on one outcome. The endpoint manager's tick repairs whatever a crash left in between.
 """
 
 from datetime import timedelta
@@ -20,7 +20,7 @@ TOUCH_EVERY = timedelta(minutes=1)
 LONGEST_CHANGE = timedelta(minutes=90)
 """A change that takes longer hangs: SageMaker gives up the slowest start that we allow before that."""
 _GUARD_AFTER = timedelta(minutes=15)
-"""How much later than the keeper the guard acts: two of the keeper's ticks may be late or lost."""
+"""How much later than the endpoint manager the guard acts: two of the manager's ticks may be late or lost."""
 _FAILED_SECONDS = 60
 """For this long an endpoint that failed is not tried again."""
 CAPACITY_SECONDS = 600

@@ -43,7 +43,8 @@ def advance(version: str, config: str, since: clock.Utc) -> Phase:
     state = hosting_state.state()
     if state.status != "waking":
         if not _gives_back(state):
-            # The keeper lets it sleep when it is idle, and it is made with the new configuration then.
+            # The endpoint manager lets it sleep when it is idle, and it is made with the new configuration
+            # then.
             return "waiting"
         if not is_quiet(state) and clock.seconds_since(since) < LONGEST_WAIT_SECONDS:
             return "waiting"

@@ -1,7 +1,8 @@
 """How many machines answer: Application Auto Scaling follows how many answers are being written at once.
 
-The keeper alone sets it up. Whoever changes the endpoint takes it away first, because SageMaker refuses to
-change the machine of an endpoint that is scaled; the keeper sets it up again when that is done.
+The endpoint manager alone sets it up. Whoever changes the endpoint takes it away first, because SageMaker
+refuses to change the machine of an endpoint that is scaled; the endpoint manager sets it up again when that
+is done.
 """
 
 from typing import Any

@@ -3,8 +3,8 @@
 A month (UTC) has one item with its totals and one entry for each job that costs money. A reservation is open
 from before the job begins until its cost is known, and has an item of its own. Each change of that item, its
 entry and the totals is one transaction. So if two callers ask for the last dollar, one gets it; a call that
-is delivered twice counts once; and a crash leaves a reservation for the keeper to settle, never an uncounted
-bill. Amounts are whole micro-dollars internally.
+is delivered twice counts once; and a crash leaves a reservation for the endpoint manager to settle, never
+an uncounted bill. Amounts are whole micro-dollars internally.
 """
 
 from collections.abc import Mapping

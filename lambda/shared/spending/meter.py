@@ -8,9 +8,9 @@ A deletion is noted before SageMaker is asked for it. If the caller dies in betw
 finds no endpoint, and counts until the noted time.
 
 A lease is a reservation for the machines until some minutes from now. It is acquired before machines are
-requested, and the keeper extends it at each tick; if the month's limit leaves too little, the endpoint is
-deleted before the lease ends. All machines are counted, including those that a blue/green update adds. If
-their number changed between two observations at an unknown time, the larger number counts.
+requested, and the endpoint manager extends it at each tick; if the month's limit leaves too little, the
+endpoint is deleted before the lease ends. All machines are counted, including those that a blue/green
+update adds. If their number changed between two observations at an unknown time, the larger number counts.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ from shared.spending.spending_refused import PriceUnknown, SpendingRefused
 START_LEASE = timedelta(minutes=45)
 """Longer than SageMaker tries to start an endpoint, during which it refuses to delete it."""
 SERVING_LEASE = timedelta(minutes=15)
-"""Enough for two ticks of the keeper and a deletion."""
+"""Enough for two ticks of the endpoint manager and a deletion."""
 _KEY = ("HOSTING", "METER")
 _TRIES = 5
 _ASKING = timedelta(minutes=2)

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from contracts.settings import Settings
 from local.aws.account import account_file
-from stacks.containers.container_images import hosting_image
+from stacks.containers import hosting_image
 from stacks.quotas import needed
 from tests.local.doctor.conftest import Examined, user
 

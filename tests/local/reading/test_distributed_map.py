@@ -21,7 +21,7 @@ from shared.runs.story_batches import StoryFile, group_into_batches
 from stacks.functions.function_bundles import lay_out
 from stacks.functions.function_groups import STORIES
 from stacks.functions.function_packages import fetch
-from stacks.pipeline.state_machine import read
+from stacks.pipeline.reading_states import read_state
 from stories.dataset.assembly import assemble
 from stories.records import Record, Reject
 from tests.local.sagemaker.conftest import Aws, free_port, until
@@ -203,7 +203,7 @@ def with_poison(bundle: Path) -> None:
 def deploy_machine(aws: Aws) -> str:
     """Deploy the state `Read` as the pipeline has it, and nothing else."""
     function = aws.client("lambda").get_function(FunctionName=FUNCTION)["Configuration"]["FunctionArn"]
-    definition = {"StartAt": "Read", "States": {"Read": {**read(function), "End": True}}}
+    definition = {"StartAt": "Read", "States": {"Read": {**read_state(function), "End": True}}}
     # The CDK's word for `aws` until it is deployed.
     text = re.sub(r"\$\{Token\[AWS\.Partition\.\d+\]\}", "aws", json.dumps(definition))
     role = aws.role(

@@ -1,4 +1,4 @@
-"""The app's own functions over the local cloud, for a month: its API, its keeper, and what its runs do."""
+"""The app's own functions over the local cloud, for a month: its API, endpoint manager, and its runs."""
 
 import contextlib
 import io
@@ -18,7 +18,7 @@ from contracts import environment, s3_keys
 from deploy import bundle
 from deploy.handler import MonthlyLimitReached
 from deploy.handler import handler as deploy
-from keeper.handler import handler as keeper
+from endpoint_manager.handler import handler as endpoint_manager
 from next_attempt.handler import handler as next_attempt
 from reserve.handler import handler as reserve
 from shared import clock
@@ -29,8 +29,8 @@ from shared.recovery import attempts
 from shared.runs import lock, run_records
 from smoke_test.checks import SmokeTestFailed
 from smoke_test.handler import handler as smoke_test
-from start_run.handler import handler as start_run
 from start_batch.handler import handler as start_batch
+from start_run.handler import handler as start_run
 from tests.local.sagemaker.conftest import BUCKET, JOB_PERMISSIONS, Aws, training_request
 from tests.local.sagemaker.month_bill import ENDED
 from tests.local.sagemaker.month_clock import Crashed, Interrupted, Interruptions, MonthClock, Trouble
@@ -118,7 +118,7 @@ class MonthOfTheApp:
         self.interruptions.plan(None)
         while self.functions.queue:
             name, event = self.functions.queue.pop(0)
-            handler = keeper if name == "keeper" else start_batch
+            handler = endpoint_manager if name == "endpoint_manager" else start_batch
             with contextlib.suppress(*_ENDS):
                 handler(event, Context())
         return well

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from keeper import handler as keeper
+from endpoint_manager import handler as endpoint_manager
 from shared import clock, table
 from shared.accounts import keys
 from shared.aws import clients
@@ -47,7 +47,7 @@ class World:
         keys.create("nightly", ["read"], 60, by="somebody", email=EMAIL)
 
     def go_on(self) -> None:
-        """Let the time of one request go by; every minute the keeper looks, as its schedule has it."""
+        """Let the time of one request go by; the endpoint manager looks every minute, as scheduled."""
         self._requests += 1
         minute, second = divmod(self._requests, _REQUESTS_A_MINUTE)
         if second:
@@ -56,9 +56,9 @@ class World:
         if self._sagemaker.endpoint is not None:
             self._sagemaker.in_service()
         if minute % _MINUTES_AWAKE:
-            keeper.tick()
+            endpoint_manager.tick()
         else:
-            keeper.sleep("Asleep for a while.")
+            endpoint_manager.sleep("Asleep for a while.")
 
     def _meet(self, number: int, request: Body) -> None:
         """Decide how the model takes the question with this number: well, mostly."""

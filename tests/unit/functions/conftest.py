@@ -18,7 +18,7 @@ import httpx
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from keeper.handler import handler as keeper
+from endpoint_manager.handler import handler as endpoint_manager
 from shared import clock
 from shared.aws import clients
 from shared.hosting import endpoint, endpoint_configs, hosting_state
@@ -225,7 +225,7 @@ def environment_of(made: House) -> dict[str, str]:
         "ANSWERS_PER_INSTANCE": "8",
         "WATCH_MINUTES": "5",
         "ROLLBACK_ALARMS": f'["{made.table}-endpoint-errors", "{made.table}-endpoint-latency"]',
-        "KEEPER_FUNCTION": "keeper",
+        "ENDPOINT_MANAGER_FUNCTION": "endpoint_manager",
         "START_RUN_FUNCTION": "start_run",
         "START_BATCH_FUNCTION": "start_batch",
         "TRANSFORM_TOKENS_PER_SECOND": '{"ml.g6.xlarge": 800.0, "ml.g5.xlarge": 1600.0}',
@@ -258,9 +258,9 @@ def asked_by(sub: str = "u1", scopes: str = "chat read write keys people", **mor
 
 
 class Lambdas:
-    """Calls start_run and the keeper themselves, at once, where the functions would have Lambda call them."""
+    """Calls start_run and the endpoint manager directly, instead of through Lambda."""
 
-    _HANDLERS: ClassVar = {"start_run": start_run, "keeper": keeper}
+    _HANDLERS: ClassVar = {"start_run": start_run, "endpoint_manager": endpoint_manager}
 
     def __init__(self, context: LambdaContext) -> None:
         self._context = context

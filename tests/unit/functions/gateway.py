@@ -8,7 +8,7 @@ from typing import Any
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from authorizer import handler as authorizer
-from stacks.chat.gateway_refusals import REFUSALS
+from stacks.chat.edge import REFUSALS
 from tests.unit.functions.conftest import Context
 
 _METHOD_ARN = "arn:aws:execute-api:us-east-1:123456789012:abc123/prod/GET/api/status"

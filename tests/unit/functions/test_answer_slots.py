@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from chat_api.app import app
 from chat_api.dependencies import limits
 from chat_api.dependencies.errors import ApiError
-from keeper.handler import handler as keeper
+from endpoint_manager.handler import handler as endpoint_manager
 from shared import clock, table
 from shared.answers import usage
 from shared.aws import clients
@@ -66,15 +66,17 @@ def test_ten_callers_at_once_leave_concurrency_in_a_new_account(account: _Lambda
         limits.acquire_slot("v6")
 
 
-def test_the_keeper_reads_the_accounts_concurrency(account: _Lambdas, context: LambdaContext) -> None:
+def test_the_endpoint_manager_reads_the_accounts_concurrency(
+    account: _Lambdas, context: LambdaContext
+) -> None:
     account.unreserved = 1000
-    keeper({"action": "tick"}, context)
+    endpoint_manager({"action": "tick"}, context)
     assert len(_acquired(20)) == 20
 
 
 def test_an_account_with_minimal_concurrency_still_answers(account: _Lambdas, context: LambdaContext) -> None:
     account.unreserved = 3
-    keeper({"action": "tick"}, context)
+    endpoint_manager({"action": "tick"}, context)
     limits.acquire_slot("u1")
 
 

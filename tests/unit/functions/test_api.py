@@ -29,8 +29,8 @@ RUN = "20260904-090000-ffff"
 
 @pytest.fixture
 def api(house: House, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
-    """The app, called as the Web Adapter calls it; no keeper is deployed."""
-    monkeypatch.setattr(waking, "call_keeper", lambda action: None)
+    """The app, called as the Web Adapter calls it; no endpoint manager is deployed."""
+    monkeypatch.setattr(waking, "call_endpoint_manager", lambda action: None)
     with TestClient(app, headers=CONTEXT) as client:
         yield client
 
@@ -116,7 +116,7 @@ def test_a_model_is_put_to_sleep_by_hand(
     api: TestClient, live_v1: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(waking, "call_keeper", asked.append)
+    monkeypatch.setattr(waking, "call_endpoint_manager", asked.append)
     hosting_state.mark_awake("v1", "config")
     answer = api.post("/api/sleep")
     assert answer.status_code == 202

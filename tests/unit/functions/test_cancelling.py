@@ -171,7 +171,7 @@ def test_a_stream_that_waits_for_the_model_can_be_cancelled(
     endless: StandIn, api: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(waiting, "LOOK_SECONDS", 600.0)
-    monkeypatch.setattr(waking, "call_keeper", lambda action: None)
+    monkeypatch.setattr(waking, "call_endpoint_manager", lambda action: None)
     hosting_state.mark_asleep(hosting_state.state(), "Idle.")
     answer_id, headers = _named()
     with ThreadPoolExecutor(1) as pool:

@@ -7,18 +7,18 @@ from shared.models import versions
 from shared.runs import lock
 from smoke_test import handler as smoke_test
 from smoke_test.checks import SmokeTestFailed
-from tests.unit.functions.test_keeper_machine import RUN, World, world
+from tests.unit.functions.test_endpoint_manager_machine import RUN, World, world
 
 __all__ = ["world"]
 
 
 def _looks(world: World, deployment: dict[str, str], *, times: int = 8) -> str:
-    """Look as the state machine does, while SageMaker goes on and the keeper ticks; returns the end."""
+    """Look as the state machine does, while SageMaker and the endpoint manager go on; returns the end."""
     status = "waiting"
     for _ in range(times):
         world.time.pass_by(minutes=1)
         world.sagemaker.go_on(well=True)
-        world.keeper("tick")
+        world.endpoint_manager("tick")
         status = smoke_test.handler({"run_id": RUN, "deployment": deployment}, world.context)["status"]
         if status == "passed":
             break
@@ -31,7 +31,7 @@ def test_a_version_is_deployed_to_the_next_machine(world: World, why: str, awake
     if awake:
         world.message()
         world.sagemaker.go_on(well=True)
-        world.keeper("tick")
+        world.endpoint_manager("tick")
     assert lock.acquire(RUN, "arn")
     world.sagemaker.short["ml.g6.xlarge"] = why
     deployment = world.deploy("v2")
@@ -79,26 +79,26 @@ def test_a_shortage_is_told_from_other_failures(reason: str | None, short: str |
 def test_the_table_says_what_answers_where_no_second_machine_lets_it_change(world: World) -> None:
     world.message()
     world.sagemaker.go_on(well=True)
-    world.keeper("tick")
+    world.endpoint_manager("tick")
     world.live("v2")
     world.sagemaker.short["ml.g6.xlarge"] = "quota"
-    world.keeper("tick")
+    world.endpoint_manager("tick")
     world.sagemaker.short.clear()
-    world.keeper("tick")
+    world.endpoint_manager("tick")
     assert hosting_state.state().endpoint_config == world.sagemaker.config
-    world.keeper("sleep")
+    world.endpoint_manager("sleep")
     world.sagemaker.go_on(well=True)
     world.message()
     assert "-v2-g6-xlarge-" in world.sagemaker.config
 
 
-def test_the_table_says_what_answers_after_the_keeper_changed_it(world: World) -> None:
+def test_the_table_says_what_answers_after_the_endpoint_manager_changed_it(world: World) -> None:
     world.message()
     world.sagemaker.go_on(well=True)
-    world.keeper("tick")
+    world.endpoint_manager("tick")
     world.live("v2")
-    world.keeper("tick")
+    world.endpoint_manager("tick")
     world.sagemaker.go_on(well=True)
-    world.keeper("tick")
+    world.endpoint_manager("tick")
     state = hosting_state.state()
     assert (state.version, state.endpoint_config) == ("v2", world.sagemaker.config)

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from collect_garbage.handler import handler as collect_garbage
 from contracts import s3_keys
 from deploy.handler import handler as deploy
-from keeper.handler import handler as keeper
+from endpoint_manager.handler import handler as endpoint_manager
 from record_failure.handler import handler as record_failure
 from shared import clock, table
 from shared.aws import clients
@@ -114,7 +114,7 @@ def test_a_version_whose_bundle_went_answers_again(
     assert [json.loads(module)["name"] for module in yaml.safe_load(served)["lora-modules"]] == ["v1", "v3"]
     sagemaker.endpoint = None
     hosting_state.mark_asleep(hosting_state.state(), "Asleep.")
-    keeper({"action": "wake"}, context)
+    endpoint_manager({"action": "wake"}, context)
     assert sagemaker.endpoint is not None and "-v1-" in sagemaker.endpoint["EndpointConfigName"]
 
 

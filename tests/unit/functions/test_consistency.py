@@ -4,7 +4,7 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
-from keeper.handler import handler as keeper
+from endpoint_manager.handler import handler as endpoint_manager
 from shared.aws import clients, sagemaker_calls
 from shared.hosting import endpoint, endpoint_configs, hosting_state
 from tests.unit.functions.conftest import House
@@ -25,11 +25,11 @@ def test_an_endpoint_is_made_of_a_configuration_that_is_not_visible_yet(
 ) -> None:
     endpoint_configs.ensure_config(live_v1, "ml.g6.xlarge")
     sagemaker.unseen = 2
-    assert keeper({"action": "wake"}, context)["status"] == "waking"
+    assert endpoint_manager({"action": "wake"}, context)["status"] == "waking"
     assert sagemaker.endpoint is None
     assert hosting_state.state().requested is None, "SageMaker has not taken it"
     for _ in range(2):
-        assert keeper({}, context)["status"] == "waking"
+        assert endpoint_manager({}, context)["status"] == "waking"
     assert sagemaker.created() == 1
 
 

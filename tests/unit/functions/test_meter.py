@@ -6,7 +6,7 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from chat_api.services import costs
-from keeper.handler import handler as keeper
+from endpoint_manager.handler import handler as endpoint_manager
 from shared import clock
 from shared.hosting import endpoint
 from shared.spending import ledger, meter
@@ -110,9 +110,9 @@ def test_a_sleep_interrupted_after_the_deletion_adds_no_costs(
     with monkeypatch.context() as dying:
         dying.setattr(meter, "close", lambda *_: pytest.fail("Lambda's time is over."))
         with pytest.raises(pytest.fail.Exception):
-            keeper({"action": "sleep"}, context)
+            endpoint_manager({"action": "sleep"}, context)
     monkeypatch.setattr(clock, "now", lambda: made + timedelta(minutes=7))
-    keeper({"action": "wake" if restarts else "tick"}, context)
+    endpoint_manager({"action": "wake" if restarts else "tick"}, context)
     (entry,) = ledger.month(f"{made:%Y-%m}").entries
     assert entry.seconds == pytest.approx(120, abs=0.1)
 
@@ -131,14 +131,14 @@ def test_an_endpoint_that_failed_unseen_is_counted_if_it_had_machines(
     found_by: str,
 ) -> None:
     reason, seconds = failure
-    keeper({"action": "wake"}, context)
+    endpoint_manager({"action": "wake"}, context)
     made = (endpoint.describe() or pytest.fail("no endpoint")).created_at
     assert sagemaker.endpoint is not None
     failed = {"LastModifiedTime": made.timestamp() + 180, "FailureReason": reason, "EndpointStatus": "Failed"}
     sagemaker.endpoint.update(failed)
     monkeypatch.setattr(clock, "now", lambda: made + timedelta(minutes=5))
     if found_by == "tick":
-        keeper({"action": "tick"}, context)
+        endpoint_manager({"action": "tick"}, context)
     else:
         endpoint.delete()
     assert sum(_seconds(f"{made:%Y-%m}").values()) == pytest.approx(seconds, abs=1)

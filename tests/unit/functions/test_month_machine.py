@@ -2,7 +2,7 @@
 
 The functions are the app's own, over a real table; SageMaker, time and trouble are in the test's hands. What
 the bill may be above the limit is nothing: everything is set aside before it begins, and the model's machine
-is paid for until two ticks of the keeper have failed in a row.
+is paid for until two ticks of the endpoint manager have failed in a row.
 """
 
 import json
@@ -35,7 +35,7 @@ from smoke_test.checks import SmokeTestFailed
 from tests.unit.functions.conftest import House
 from tests.unit.functions.endpoint_machine import Crashed, Troubled
 from tests.unit.functions.month_machine import USD_PER_HOUR, Job, MonthMachine, no_capacity
-from tests.unit.functions.test_keeper_machine import World
+from tests.unit.functions.test_endpoint_manager_machine import World
 
 LIMIT = 5.0
 G6 = "ml.g6.xlarge"
@@ -242,7 +242,7 @@ class Spending(RuleBasedStateMachine):
 
     @rule(minutes=st.sampled_from([5, 10, 25]), trouble=troubles, well=st.booleans())
     def time_passes(self, minutes: int, trouble: tuple[int, bool] | None, well: bool) -> None:
-        """The keeper ticks every five minutes; some ticks fail, never three in a row."""
+        """The endpoint manager ticks every five minutes; some ticks fail, never three in a row."""
         for _ in range(minutes // 5):
             self.world.time.pass_by(minutes=5)
             found = self.world.sagemaker
@@ -251,7 +251,7 @@ class Spending(RuleBasedStateMachine):
             ):
                 found.go_on(well)
             strikes = trouble if self.failed_ticks < 2 else None
-            fine = self._do(lambda: self.world.keeper("tick"), strikes)
+            fine = self._do(lambda: self.world.endpoint_manager("tick"), strikes)
             self.failed_ticks = 0 if fine else self.failed_ticks + 1
             if self.run is not None:
                 self._do(self.run.step)
@@ -327,7 +327,7 @@ class Spending(RuleBasedStateMachine):
 
     @rule()
     def somebody_puts_it_to_sleep(self) -> None:
-        self._do(lambda: self.world.keeper("sleep"))
+        self._do(lambda: self.world.endpoint_manager("sleep"))
 
     @rule()
     def the_run_is_stopped(self) -> None:
@@ -349,7 +349,7 @@ class Spending(RuleBasedStateMachine):
         for _ in range(7 * 12):
             self.world.time.pass_by(minutes=5)
             self.world.sagemaker.go_on(well=True)
-            self._do(lambda: self.world.keeper("tick"))
+            self._do(lambda: self.world.endpoint_manager("tick"))
             if (
                 not ledger.open_reservations()
                 and self.world.sagemaker.status is None

@@ -243,11 +243,11 @@ def _second(house: House, context: LambdaContext, sagemaker: StandIn, live_v1: s
     old = s3_keys.split(versions.get("v1").adapter_uri)[1]  # type: ignore[union-attr]
     _put(house.artifacts, f"{old}adapter_model.safetensors")
     _put(house.artifacts, f"{old}adapter_config.json", b'{"r": 8}')
-    from keeper.handler import handler as keeper
+    from endpoint_manager.handler import handler as endpoint_manager
 
-    keeper({"action": "wake"}, context)
+    endpoint_manager({"action": "wake"}, context)
     sagemaker.in_service()
-    keeper({}, context)
+    endpoint_manager({}, context)
     event = _registered(house, context)
     deployment = deploy(event, context)
     assert hosting_state.state().status == "awake", "the live version goes on answering"

@@ -8,7 +8,7 @@ from shared.models import versions
 from shared.runs import lock, run_records
 from smoke_test import handler as smoke_test
 from smoke_test.checks import SmokeTestFailed
-from tests.unit.functions.test_keeper_machine import RUN, World, world
+from tests.unit.functions.test_endpoint_manager_machine import RUN, World, world
 
 __all__ = ["world"]
 
@@ -19,16 +19,16 @@ def one(world: World) -> World:
     world.sagemaker.quotas = {**dict.fromkeys(instances.allowed_instances(), 0), "ml.g6.xlarge": 1}
     world.message()
     world.sagemaker.go_on(well=True)
-    world.keeper("tick")
+    world.endpoint_manager("tick")
     assert lock.acquire(RUN, "arn")
     return world
 
 
 def _look(world: World, deployment: dict[str, str], *, minutes: float = 1) -> str:
-    """Look once as the state machine does; before it SageMaker goes on and the keeper ticks."""
+    """Look once as the state machine does; before it SageMaker goes on and the endpoint manager ticks."""
     world.time.pass_by(minutes=minutes)
     world.sagemaker.go_on(well=True)
-    world.keeper("tick")
+    world.endpoint_manager("tick")
     looked = smoke_test.handler({"run_id": RUN, "deployment": deployment}, world.context)
     return str(looked["status"])
 
@@ -110,7 +110,7 @@ def test_the_live_version_comes_back_when_the_new_one_is_not_good(one: World, *,
     assert hosting_state.state().version == "v1"
     for _ in range(4):
         one.sagemaker.go_on(well=True)
-        one.keeper("tick")
+        one.endpoint_manager("tick")
         one.time.pass_by(minutes=1)
     assert (hosting_state.state().status, one.sagemaker.status) == ("awake", "InService")
     assert "-v1-" in one.sagemaker.config
@@ -130,7 +130,7 @@ def test_the_live_version_comes_back_when_the_run_is_stopped(one: World, after: 
     for _ in range(8):
         one.message()
         one.sagemaker.go_on(well=True)
-        one.keeper("tick")
+        one.endpoint_manager("tick")
         one.time.pass_by(minutes=1)
     state = hosting_state.state()
     assert (state.status, state.version) == ("awake", "v1")
@@ -141,7 +141,7 @@ def test_without_capacity_for_a_second_instance_it_goes_live_when_the_first_has_
     """Whoever gives up the only instance while AWS has none free may not get it back."""
     world.message()
     world.sagemaker.go_on(well=True)
-    world.keeper("tick")
+    world.endpoint_manager("tick")
     assert lock.acquire(RUN, "arn")
     world.sagemaker.short = dict.fromkeys(instances.allowed_instances(), "capacity")
     deployment = world.deploy("v2")

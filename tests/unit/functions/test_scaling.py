@@ -5,7 +5,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
 from contracts import environment
-from keeper.handler import handler
+from endpoint_manager.handler import handler
 from shared.aws import clients
 from shared.hosting import endpoint, endpoint_configs, hosting_state
 from tests.unit.functions.conftest import House

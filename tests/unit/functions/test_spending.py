@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from chat_api.app import app
 from chat_api.dependencies import limits
 from chat_api.services import waking
-from keeper.handler import handler as keeper
+from endpoint_manager.handler import handler as endpoint_manager
 from reserve.handler import handler as reserve
 from shared import clock, table
 from shared.answers import usage
@@ -35,9 +35,9 @@ TICK = {"action": "tick"}
 
 @pytest.fixture
 def woken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the keeper was asked."""
+    """What the endpoint manager was asked."""
     asked: list[str] = []
-    monkeypatch.setattr(waking, "call_keeper", asked.append)
+    monkeypatch.setattr(waking, "call_endpoint_manager", asked.append)
     return asked
 
 
@@ -284,7 +284,7 @@ def test_an_unaffordable_run_ends_with_the_reason(house: House, spent: None, con
 
 
 @pytest.mark.aws_fact
-def test_the_keeper_settles_ended_jobs_as_sagemaker_bills_them(
+def test_the_endpoint_manager_settles_ended_jobs_as_sagemaker_bills_them(
     house: House, context: LambdaContext, sagemaker: StandIn
 ) -> None:
     run_records.create(RUN, "arn", "stories arrived")
@@ -296,7 +296,7 @@ def test_the_keeper_settles_ended_jobs_as_sagemaker_bills_them(
         "ResourceConfig": machines, "StoppingCondition": {"MaxRuntimeInSeconds": 16200},
     }  # fmt: skip
     sagemaker.trainings[name] = {**training, "TrainingJobStatus": "InProgress"}
-    keeper(TICK, context)
+    endpoint_manager(TICK, context)
     assert ledger.open_reservation("training", name) is not None
     sagemaker.trainings[name] = {
         **training, "TrainingJobStatus": "Completed", "TrainingStartTime": now - 3600, "TrainingEndTime": now,
@@ -307,8 +307,8 @@ def test_the_keeper_settles_ended_jobs_as_sagemaker_bills_them(
         "ProcessingJobStatus": "Stopped", "ProcessingStartTime": now - 600, "ProcessingEndTime": now,
         "ProcessingResources": {"ClusterConfig": {**machines, "InstanceCount": 1}},
     }  # fmt: skip
-    keeper(TICK, context)
-    keeper(TICK, context)
+    endpoint_manager(TICK, context)
+    endpoint_manager(TICK, context)
     spent = {entry.kind: entry.spent_usd for entry in ledger.month().entries}
     assert spent == {
         "training": pytest.approx(1.13 * 2 * 1200 / 3600, abs=1e-5),
@@ -323,10 +323,10 @@ def test_a_reservation_without_a_job_is_released_when_its_run_ends(
     monkeypatch.setattr("shared.settlement._STARTING", timedelta(0))
     run_records.create(RUN, "arn", "stories arrived")
     reserve(_event(), context)
-    keeper(TICK, context)
+    endpoint_manager(TICK, context)
     assert len(ledger.open_reservations()) == 2, "the run goes on"
     run_records.finish(RUN, "failed", "It failed.")
-    keeper(TICK, context)
+    endpoint_manager(TICK, context)
     assert ledger.open_reservations() == []
     assert ledger.month().entries == []
     assert reserve(_event(), context)["reserved"], "it may be resumed"
@@ -341,8 +341,8 @@ def test_a_job_without_a_reservation_is_found_and_counted(
         "ResourceConfig": {"InstanceType": G6, "InstanceCount": 1, "VolumeSizeInGB": 1},
         "TrainingJobStatus": "Completed", "BillableTimeInSeconds": 3600,
     }  # fmt: skip
-    keeper(TICK, context)
-    keeper(TICK, context)
+    endpoint_manager(TICK, context)
+    endpoint_manager(TICK, context)
     assert ledger.totals().spent_usd == pytest.approx(1.13)
 
 
@@ -351,8 +351,8 @@ def test_an_unaffordable_model_is_put_to_sleep_with_the_reason(
 ) -> None:
     hosting_state.touch(at_once=True)
     # The first gives back what the start did not need.
-    keeper(TICK, context)
-    keeper(TICK, context)
+    endpoint_manager(TICK, context)
+    endpoint_manager(TICK, context)
     state = hosting_state.state()
     assert state.status == "asleep"
     assert "limit of $5.00" in (state.message or "")
@@ -363,7 +363,7 @@ def test_the_owner_is_notified_once_a_month_that_the_limit_put_the_model_to_slee
     house: House, awake_v1: StandIn, context: LambdaContext, spent: None, letters: Letters
 ) -> None:
     for _ in range(3):
-        keeper(TICK, context)
+        endpoint_manager(TICK, context)
     with TestClient(app, headers=asked_by()) as api:
         _refused(api.post("/api/wake"))
     (letter,) = letters()

@@ -17,7 +17,7 @@ from fastapi.testclient import TestClient
 from chat_api.app import app
 from chat_api.services import costs
 from contracts import environment, s3_keys
-from keeper.handler import handler as keeper
+from endpoint_manager.handler import handler as endpoint_manager
 from shared import clock, table
 from shared.aws import clients
 from shared.batch_inference import batch_records, transform_jobs
@@ -306,20 +306,20 @@ def _age(batch_id: str, **minutes: float) -> None:
     table.update("BATCHES", batch_id, changes)
 
 
-def test_the_keeper_stops_a_job_that_overruns(
+def test_the_endpoint_manager_stops_a_job_that_overruns(
     api: TestClient, worker: _Worker, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     batch_id = _started(api, worker)
     longest = float(batch_records.get(batch_id).longest_minutes or 0)  # type: ignore[union-attr]
     job = _job(sagemaker)
     job["TransformStartTime"] = time.time() - longest * 60 + 30
-    keeper(TICK, context)
+    endpoint_manager(TICK, context)
     assert job["TransformJobStatus"] == "InProgress"
     job["TransformStartTime"] -= 60
-    keeper(TICK, context)
+    endpoint_manager(TICK, context)
     assert job["TransformJobStatus"] == "Stopping"
     job |= {"TransformJobStatus": "Stopped", "TransformEndTime": time.time()}
-    keeper(TICK, context)
+    endpoint_manager(TICK, context)
     batch = batch_records.get(batch_id)
     assert batch is not None and batch.status == "stopped"
     assert "the longest that it was allowed" in str(batch.message)
@@ -338,7 +338,7 @@ def test_a_job_that_the_table_forgot_is_stopped(
             "CreationTime": created,
             "TransformResources": {"InstanceType": "ml.g6.xlarge", "InstanceCount": 1},
         }
-    keeper(TICK, context)
+    endpoint_manager(TICK, context)
     assert {name: job["TransformJobStatus"] for name, job in sagemaker.jobs.items()} == {
         old: "Stopping",
         new: "InProgress",
@@ -346,7 +346,7 @@ def test_a_job_that_the_table_forgot_is_stopped(
     }
 
 
-def test_the_keeper_looks_at_jobs_also_where_the_endpoint_cannot_be_seen(
+def test_the_endpoint_manager_looks_at_jobs_also_where_the_endpoint_cannot_be_seen(
     api: TestClient,
     worker: _Worker,
     sagemaker: StandIn,
@@ -356,9 +356,9 @@ def test_the_keeper_looks_at_jobs_also_where_the_endpoint_cannot_be_seen(
     batch_id = _started(api, worker)
     _job(sagemaker)["TransformJobStatus"] = "Completed"
     monkeypatch.setattr(sagemaker, "_DescribeEndpoint", lambda body: 1 / 0)
-    monkeypatch.setattr("keeper.handler.tick", lambda: 1 / 0)
+    monkeypatch.setattr("endpoint_manager.handler.tick", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        keeper(TICK, context)
+        endpoint_manager(TICK, context)
     assert batch_records.get(batch_id).status == "completed"  # type: ignore[union-attr]
 
 
@@ -366,10 +366,10 @@ def test_a_batch_whose_worker_died_ends(api: TestClient, worker: _Worker, contex
     batch_id = _made(api)
     api.post(f"/api/batches/{batch_id}/check")
     api.post(f"/api/batches/{batch_id}/start")
-    keeper(TICK, context)
+    endpoint_manager(TICK, context)
     assert batch_records.get(batch_id).status == "preparing"  # type: ignore[union-attr]
     _age(batch_id, since=21)
-    keeper(TICK, context)
+    endpoint_manager(TICK, context)
     batch = batch_records.get(batch_id)
     assert batch is not None and batch.status == "failed" and "Nothing was spent" in str(batch.message)
     assert batch_records.list_active_ids() == []
@@ -380,7 +380,7 @@ def test_a_stop_that_sagemaker_never_heard_of_is_said_again(
 ) -> None:
     batch_id = _started(api, worker)
     batch_records.move(batch_id, "stopping", {"running"}, message="Somebody stopped it.")
-    keeper(TICK, context)
+    endpoint_manager(TICK, context)
     assert _job(sagemaker)["TransformJobStatus"] == "Stopping"
 
 
@@ -392,7 +392,7 @@ def test_a_place_is_freed_also_where_its_holder_died_before_it_could(
     batch_records.acquire_batch_slot(batch.batch_id)
     batch_records.acquire_batch_slot("20260101-000000-dead")
     batch_records.move(batch.batch_id, "completed", {"uploading"})
-    keeper(TICK, context)
+    endpoint_manager(TICK, context)
     assert batch_records.list_active_ids() == []
 
 
@@ -410,7 +410,7 @@ def test_a_batch_is_paid_for_before_it_begins_and_settled_when_it_has_ended(
     assert api.get(f"/api/batches/{batch_id}").json()["status"] == "completed"
     assert api.post(f"/api/batches/{batch_id}/start").status_code == 202
     assert ledger.totals().reserved_usd == batch.cost_at_most_usd, "starting it again changes nothing"
-    keeper(TICK, context)
+    endpoint_manager(TICK, context)
     sums = ledger.totals()
     assert sums.reserved_usd == 0
     assert sums.spent_usd == pytest.approx(1.13 / 2, abs=1e-4)

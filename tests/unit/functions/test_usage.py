@@ -145,7 +145,7 @@ def test_a_key_that_asks_too_often_has_nothing_asked_or_woken(
     awake: StandIn, api: TestClient, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
 ) -> None:
     woken: list[str] = []
-    monkeypatch.setattr(waking, "call_keeper", woken.append)
+    monkeypatch.setattr(waking, "call_endpoint_manager", woken.append)
     monkeypatch.setattr(clock, "now", lambda: clock.instant("2026-09-30T18:04:40.000Z"))
     headers = asked_by(sub="key:0123456789ab", scopes="chat", requests_per_minute="1")
     if more.pop("wait", False):

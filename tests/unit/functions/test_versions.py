@@ -12,6 +12,7 @@ from activate.handler import NotDeployable
 from activate.handler import handler as activate
 from announce.handler import handler as announce
 from chat_api.app import app
+from on_version_reviewed.handler import handler as on_version_reviewed
 from register.handler import handler as register
 from shared import clock, table
 from shared.aws import clients
@@ -22,7 +23,6 @@ from shared.runs import lock, run_records
 from start_run.handler import handler as start_run
 from tests.unit.functions.conftest import ACCOUNT, BASE_MODEL, House, Letters, asked_by
 from tests.unit.functions.sagemaker_stand_in import StandIn
-from on_version_reviewed.handler import handler as on_version_reviewed
 
 RUN = "20260906-090000-eeee"
 EMAIL = "writer@example.com"

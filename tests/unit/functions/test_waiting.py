@@ -49,8 +49,8 @@ def meanwhile() -> Meanwhile:
 
 
 @pytest.fixture
-def keeper(monkeypatch: pytest.MonkeyPatch, meanwhile: Meanwhile) -> list[str]:
-    """Wakes the model as the keeper would: it is awake when it has been looked at for the second time."""
+def endpoint_manager(monkeypatch: pytest.MonkeyPatch, meanwhile: Meanwhile) -> list[str]:
+    """Wakes the model as the endpoint manager would: it is awake at the second look."""
     calls: list[str] = []
 
     def call(action: str) -> None:
@@ -60,7 +60,7 @@ def keeper(monkeypatch: pytest.MonkeyPatch, meanwhile: Meanwhile) -> list[str]:
         awake = calls.count("tick") >= 2
         table.update("HOSTING", "STATE", {"status": "awake" if awake else "waking", "since": clock.stamp()})
 
-    monkeypatch.setattr(waking, "call_keeper", call)
+    monkeypatch.setattr(waking, "call_endpoint_manager", call)
     return calls
 
 
@@ -86,7 +86,7 @@ def _ask(api: TestClient, prefer: str) -> list[str]:
 
 @pytest.mark.parametrize("prefer", ["wait=600", 'respond-async, Wait="600"', "wait=600; handling=lenient"])
 def test_it_hears_how_far_the_model_is_and_then_the_answer(
-    asleep: StandIn, api: TestClient, person: SignedIn, keeper: list[str], prefer: str
+    asleep: StandIn, api: TestClient, person: SignedIn, endpoint_manager: list[str], prefer: str
 ) -> None:
     events = _ask(api, prefer)
     comments = [event for event in events if event.startswith(": ")]
@@ -96,12 +96,12 @@ def test_it_hears_how_far_the_model_is_and_then_the_answer(
     said = [json.loads(event.removeprefix("data: ")) for event in events[3:-1]]
     assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in said) == "".join(WORDS)
     assert events[-1] == "data: [DONE]"
-    assert keeper == ["wake", "tick", "tick"]
+    assert endpoint_manager == ["wake", "tick", "tick"]
     assert usage.today(person.sub).answering == 0
 
 
 def test_openais_client_passes_the_comments_over(
-    asleep: StandIn, keeper: list[str], person: SignedIn
+    asleep: StandIn, endpoint_manager: list[str], person: SignedIn
 ) -> None:
     with serving() as url:
         client = openai.OpenAI(
@@ -117,20 +117,26 @@ def test_openais_client_passes_the_comments_over(
 
 @pytest.mark.parametrize("prefer", ["", "wait=0", "wait=soon", "await=600", "respond-async"])
 def test_without_asking_to_wait_it_is_told_to_come_back(
-    asleep: StandIn, api: TestClient, keeper: list[str], prefer: str
+    asleep: StandIn, api: TestClient, endpoint_manager: list[str], prefer: str
 ) -> None:
     answer = api.post("/api/v1/chat/completions", json=HELLO, headers={"Prefer": prefer})
     assert (answer.status_code, answer.json()["error"]["type"]) == (503, "model_asleep")
 
 
-def test_an_answer_in_one_piece_does_not_wait(asleep: StandIn, api: TestClient, keeper: list[str]) -> None:
+def test_an_answer_in_one_piece_does_not_wait(
+    asleep: StandIn, api: TestClient, endpoint_manager: list[str]
+) -> None:
     body = {**HELLO, "stream": False}
     answer = api.post("/api/v1/chat/completions", json=body, headers={"Prefer": "wait=600"})
     assert answer.status_code == 503
 
 
 def test_patience_ends_with_what_it_waited_for(
-    asleep: StandIn, api: TestClient, person: SignedIn, keeper: list[str], monkeypatch: pytest.MonkeyPatch
+    asleep: StandIn,
+    api: TestClient,
+    person: SignedIn,
+    endpoint_manager: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(waiting, "LOOK_SECONDS", 0.7)
     *comments, last = _ask(api, "wait=1")
@@ -151,7 +157,7 @@ def test_a_model_that_cannot_be_started_is_not_waited_for(
     if before == "failing":
         hosting_state.mark_failing("There was no machine yesterday.")
         table.update("HOSTING", "STATE", {"since": "2026-01-01T00:00:00Z"})
-    monkeypatch.setattr(waking, "call_keeper", fail)
+    monkeypatch.setattr(waking, "call_endpoint_manager", fail)
     *comments, last = _ask(api, "wait=600")
     assert len(comments) == 1
     error = json.loads(last.removeprefix("data: "))["error"]
@@ -171,7 +177,7 @@ def test_an_endpoint_that_goes_while_it_is_asked_is_waited_for(
         calls.append(action)
         asleep.endpoint = gone
 
-    monkeypatch.setattr(waking, "call_keeper", call)
+    monkeypatch.setattr(waking, "call_endpoint_manager", call)
     events = _ask(api, "wait=600")
     assert events[0].startswith(": waking: ") and events[-1] == "data: [DONE]"
     assert calls == ["wake"]
@@ -183,7 +189,7 @@ def test_what_nobody_foresaw_is_said_in_the_stream(
     def stumble(_: str) -> None:
         raise ZeroDivisionError("a secret")
 
-    monkeypatch.setattr(waking, "call_keeper", stumble)
+    monkeypatch.setattr(waking, "call_endpoint_manager", stumble)
     (only,) = _ask(api, "wait=600")
     assert json.loads(only.removeprefix("data: "))["error"]["type"] == "internal_error"
     assert "secret" not in only
@@ -201,7 +207,7 @@ def _take_role(person: SignedIn) -> None:
 
 
 @pytest.mark.parametrize("end", [_remove, _take_role])
-@pytest.mark.usefixtures("keeper")
+@pytest.mark.usefixtures("endpoint_manager")
 def test_somebody_who_is_removed_while_they_wait_asks_nothing_more(
     asleep: StandIn, api: TestClient, person: SignedIn, end: Callable[[SignedIn], None], meanwhile: Meanwhile
 ) -> None:
@@ -223,14 +229,14 @@ def test_somebody_who_is_removed_while_they_wait_wakes_nothing_more(
         _remove(person)
         hosting_state.mark_asleep(hosting_state.state(), "An owner put it to sleep.")
 
-    monkeypatch.setattr(waking, "call_keeper", call)
+    monkeypatch.setattr(waking, "call_endpoint_manager", call)
     *_, last = _ask(api, "wait=2")
     assert json.loads(last.removeprefix("data: "))["error"]["type"] == "unauthorized"
     assert calls == ["wake"]
 
 
 @pytest.mark.parametrize("end", ["revoked_at", "expires_at"])
-@pytest.mark.usefixtures("keeper")
+@pytest.mark.usefixtures("endpoint_manager")
 def test_a_key_that_ends_while_it_waits_asks_nothing_more(
     asleep: StandIn, person: SignedIn, end: str, meanwhile: Meanwhile
 ) -> None:
@@ -255,10 +261,10 @@ def _too_long(body: dict[str, Any]) -> dict[str, Any]:
 def test_what_no_waiting_helps_is_refused_at_once(
     asleep: StandIn,
     api: TestClient,
-    keeper: list[str],
+    endpoint_manager: list[str],
     spoil: Callable[[dict[str, Any]], dict[str, Any]],
     status: int,
 ) -> None:
     answer = api.post("/api/v1/chat/completions", json=spoil(HELLO), headers={"Prefer": "wait=600"})
     assert answer.status_code == status
-    assert keeper == []
+    assert endpoint_manager == []

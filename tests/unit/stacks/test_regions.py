@@ -4,7 +4,7 @@ import boto3
 import pytest
 
 from stacks import regions
-from stacks.containers.container_images import hosting_image, training_image
+from stacks.containers import hosting_image, training_image
 from stacks.regions import LACKING, REGIONS, UnsupportedRegionError
 
 _INSTANCE = "ml.g6.xlarge"
@@ -50,7 +50,7 @@ def test_the_services_are_in_each_of_them(service: str) -> None:
             "me-south-1",
             "Lambda Web Adapter is not published there. Choose another region, such as me-central-1",
         ),
-        ("eu-wst-1", "not a region that Storyloom knows. Choose another region, such as eu-west-1"),
+        ("eu-wst-1", "not in Storyloom's list of regions. Choose another region, such as eu-west-1"),
         ("mars", "such as us-east-1"),
     ],
 )

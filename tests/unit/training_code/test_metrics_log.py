@@ -35,7 +35,7 @@ def test_every_metric_definition_matches_the_log(capsys: pytest.CaptureFixture[s
     pytest.importorskip("aws_cdk")  # not in the training image
     import re
 
-    from stacks.pipeline.sagemaker_jobs import METRIC_DEFINITIONS
+    from stacks.pipeline.job_states import METRIC_DEFINITIONS
 
     metrics = MetricsLogger(flops_per_token=2e9, peak_flops=1e12, usd_per_hour=1.13)
     metrics.step(1, 2.5, 125.0, 1e-3, 1800.0)

@@ -1,4 +1,4 @@
-"""The keeper: one endpoint however many ask, none while nobody does, and the table put right."""
+"""The endpoint manager: one endpoint however many ask, none while nobody does, and the table put right."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -8,8 +8,8 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
-from keeper import handler as keeper
-from keeper.handler import handler
+from endpoint_manager import handler as endpoint_manager
+from endpoint_manager.handler import handler
 from shared import clock, table
 from shared.hosting import endpoint, endpoint_configs, hosting_state
 from shared.models import versions
@@ -101,7 +101,7 @@ def test_no_endpoint_outlives_the_longest_life(
 ) -> None:
     _awake(sagemaker, context)
     assert sagemaker.endpoint is not None
-    sagemaker.endpoint["CreationTime"] = time.time() - keeper.LONGEST_LIFE.total_seconds() - 60
+    sagemaker.endpoint["CreationTime"] = time.time() - endpoint_manager.LONGEST_LIFE.total_seconds() - 60
     assert handler(TICK, context)["status"] == "asleep"
     assert sagemaker.endpoint is None
 
@@ -278,7 +278,7 @@ def test_the_longest_life_holds_during_a_run_and_without_a_table(
     _awake(sagemaker, context)
     assert lock.acquire("20260901-110000-bbbb", "arn")
     assert sagemaker.endpoint is not None
-    sagemaker.endpoint["CreationTime"] = time.time() - keeper.LONGEST_LIFE.total_seconds() - 60
+    sagemaker.endpoint["CreationTime"] = time.time() - endpoint_manager.LONGEST_LIFE.total_seconds() - 60
     monkeypatch.setenv("STORYLOOM_TABLE", "there-is-none")
     with pytest.raises(ClientError):
         handler(TICK, context)

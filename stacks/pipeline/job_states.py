@@ -1,6 +1,7 @@
-"""The two SageMaker jobs as states of the state machine.
+"""States that train and evaluate by SageMaker jobs, and try again: from `TrainOnce` to `NextAttempt`.
 
-They are written as SageMaker's own requests: the CDK's task for training has neither spot nor checkpoints.
+The jobs are written as SageMaker's own requests: the CDK's task for training has neither spot nor
+checkpoints.
 """
 
 from typing import Any
@@ -9,6 +10,7 @@ from aws_cdk import Aws
 
 from contracts.settings import Settings
 from stacks.grants.request_limits import WITHOUT_NETWORK, only_instances
+from stacks.pipeline.states import CATCH, RUN, FunctionTasks, State, catch_first, choice, choice_of
 from stories.dataset.training_plan import GRACE_MINUTES, LONGEST_EVALUATION_MINUTES, SPOT_WAIT_HOURS
 
 _JOBS = "$.assembled.jobs"
@@ -25,7 +27,7 @@ METRIC_DEFINITIONS = [
     ),
 ]
 
-# What SageMaker answers while it is busy. A job that exists already has another error name, so a retry
+# What SageMaker returns while it is busy. A job that already exists has another error name, so a retry
 # never starts a second one.
 RETRY_BUSY = [
     {
@@ -39,8 +41,64 @@ RETRY_BUSY = [
 ]
 
 
-def train_state(settings: Settings, role_arn: str, image: str) -> dict[str, Any]:
-    """State `Train`: `createTrainingJob.sync` with spot, checkpoints, a time limit and no network.
+# Errors of a job that failed, and of SageMaker when it refuses one.
+_JOB_FAILED = (
+    "States.TaskFailed",
+    "SageMaker.ResourceLimitExceededException",
+    "SageMaker.AmazonSageMakerException",
+)
+_REPEATABLE = ("Train", "Evaluate")
+
+
+def job_states(tasks: FunctionTasks, settings: Settings, role_arn: str, image: str) -> dict[str, State]:
+    """Return the states from `TrainOnce` to `NextAttempt`.
+
+    Args:
+        tasks: the functions.
+        settings: of the app.
+        role_arn: role of the jobs.
+        image: container of the jobs.
+    """
+    return {
+        # Both values of the setting `tune` have the same states: Assemble decides whether the budget is
+        # enough for a search.
+        "TrainOnce": choice({"Variable": "$.assembled.tune", "BooleanEquals": False}, "Train", "Tune"),
+        "Tune": {**tune_state(settings, role_arn, image), "Catch": CATCH, "Next": "ChooseBest"},
+        "ChooseBest": tasks.call(
+            "choose_best", {**RUN, "jobs.$": _JOBS, "tuned.$": "$.trained"}, _JOBS, "Evaluate"
+        ),
+        "Train": {
+            **train_state(settings, role_arn, image),
+            "Catch": catch_first(_JOB_FAILED, "TrainAgain"),
+            "Next": "Evaluate",
+        },
+        "Evaluate": {
+            **evaluate_state(settings, role_arn, image),
+            "Catch": catch_first(_JOB_FAILED, "EvaluateAgain"),
+            "Next": "Gate",
+        },
+        **{
+            f"{step}Again": tasks.call(
+                "next_attempt",
+                {**RUN, "step": step, "jobs.$": _JOBS, "failure.$": "$.failure"},
+                _JOBS,
+                "BeforeNextAttempt",
+            )
+            for step in _REPEATABLE
+        },
+        "BeforeNextAttempt": {
+            "Type": "Wait",
+            "SecondsPath": f"{_JOBS}.wait_seconds",
+            "Next": "NextAttempt",
+        },
+        "NextAttempt": choice_of(
+            f"{_JOBS}.again", {step: step for step in _REPEATABLE}, default="RecordFailure"
+        ),
+    }
+
+
+def train_state(settings: Settings, role_arn: str, image: str) -> State:
+    """Return the state `Train`: `createTrainingJob.sync` with spot, checkpoints, a time limit and no network.
 
     It has only fields that Step Functions is known to take (docs/decisions/0015): the image's own entry point
     runs the script that the hyperparameters name, and the model is an archive, which the evaluation unpacks.
@@ -69,13 +127,13 @@ def train_state(settings: Settings, role_arn: str, image: str) -> dict[str, Any]
         "Tags": _tags(settings),
     }
     if settings.instance_count > 1:
-        # What they tell each other comes from the stories.
+        # What the machines send one another comes from the stories.
         request["EnableInterContainerTrafficEncryption"] = True
     return _job("createTrainingJob", request, longest_training_wait(settings) + _HOUR, "$.trained")
 
 
-def tune_state(settings: Settings, role_arn: str, image: str) -> dict[str, Any]:
-    """State `Tune`: `createHyperParameterTuningJob.sync`, whose trials are training jobs like `Train`'s.
+def tune_state(settings: Settings, role_arn: str, image: str) -> State:
+    """Return the state `Tune`: `createHyperParameterTuningJob.sync`, whose trials are jobs like `Train`.
 
     They have no checkpoints, because all of them would share one folder, and a time limit of their own, which
     keeps the whole search within its budget.
@@ -106,8 +164,8 @@ def tune_state(settings: Settings, role_arn: str, image: str) -> dict[str, Any]:
     return _job("createHyperParameterTuningJob", request, longest, "$.trained")
 
 
-def evaluate_state(settings: Settings, role_arn: str, image: str) -> dict[str, Any]:
-    """State `Evaluate`: `createProcessingJob.sync` on the training image, with no network."""
+def evaluate_state(settings: Settings, role_arn: str, image: str) -> State:
+    """Return the state `Evaluate`: `createProcessingJob.sync` on the training image, with no network."""
     request = {
         "ProcessingJobName.$": f"{_JOBS}.processing_job_name",
         "RoleArn": role_arn,
@@ -145,7 +203,7 @@ def evaluate_state(settings: Settings, role_arn: str, image: str) -> dict[str, A
 
 
 def job_limits(settings: Settings, kind: str) -> dict[str, Any]:
-    """Condition on making jobs of a kind: no other machines, no longer than they may take, and no network.
+    """Return the IAM conditions on creating jobs of a kind: their machines, their longest time, no network.
 
     Args:
         settings: of the app.
@@ -162,16 +220,16 @@ def job_limits(settings: Settings, kind: str) -> dict[str, Any]:
 
 
 def training_seconds(settings: Settings) -> int:
-    """`MaxRuntimeInSeconds` of the training job."""
+    """Return `MaxRuntimeInSeconds` of the training job."""
     return (settings.max_training_minutes + GRACE_MINUTES) * _MINUTE
 
 
 def longest_training_wait(settings: Settings) -> int:
-    """Seconds after which a training job has ended in any case, the wait for spot machines included."""
+    """Return the most seconds that a training job can take, with the wait for spot machines."""
     return training_seconds(settings) + (SPOT_WAIT_HOURS * _HOUR if settings.spot else 0)
 
 
-def _job(operation: str, request: dict[str, Any], timeout_seconds: int, result_path: str) -> dict[str, Any]:
+def _job(operation: str, request: dict[str, Any], timeout_seconds: int, result_path: str) -> State:
     return {
         "Type": "Task",
         "Resource": f"arn:{Aws.PARTITION}:states:::sagemaker:{operation}.sync",

@@ -9,8 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from starlette.responses import Response
 
 from chat_api.dependencies import security_headers
-from stacks.chat.api_at_the_edge import CONTENT_SECURITY_POLICY, edge_code
-from stacks.chat.gateway_refusals import REFUSALS, RESPONSE_HEADERS
+from stacks.chat.edge import CONTENT_SECURITY_POLICY, REFUSALS, RESPONSE_HEADERS, edge_code
 from tests.unit.local.test_edge import run, viewer_request
 
 LONGEST_FUNCTION = 10 * 1024

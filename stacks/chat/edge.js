@@ -2,7 +2,7 @@
 // cannot be signed in, so that nobody uses up the rate of API Gateway, or an invocation of the authorizer,
 // without the trouble of a token. Whether a token is valid, the authorizer alone decides.
 //
-// OPEN, BEARER and REFUSAL are set in front of this text by stacks/chat/api_at_the_edge.py.
+// OPEN, BEARER and REFUSAL are set in front of this text by stacks/chat/edge.py.
 function handler(event) {
     const request = event.request;
     if (OPEN.indexOf(request.method + ' ' + request.uri) >= 0) {

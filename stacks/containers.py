@@ -1,18 +1,20 @@
-"""Pin the containers by digest, because AWS can move a tag to another image.
+"""The containers that train and host: AWS's images, pinned by digest because AWS can move a tag.
 
 AWS publishes no list of digests, but a registry returns them to any signed-in account. `python -m
-stacks.containers.container_digests` looks up those of the two images in one region, and writes them to
+stacks.containers` looks up the digests of the two images in one region and writes them to
 `container_digests.json`, to be committed. An image that is not in the file is used by its full tag.
 """
 
 import argparse
 import json
+import os
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from stacks.containers.container_images import hosting_image, registry_account, training_image
-
+KEPT_ANSWERS = Path(__file__).resolve().parent.parent / ".build" / "container-images.json"
+"""Cache of the sagemaker package's answers: it takes as long to load as all the rest of a synthesis."""
 DIGESTS = Path(__file__).with_name("container_digests.json")
 _MANIFESTS = [
     "application/vnd.docker.distribution.manifest.v2+json",
@@ -24,6 +26,39 @@ _MANIFESTS = [
 
 class UnknownImageError(Exception):
     """The registry does not have the image."""
+
+
+def training_image(region: str, instance: str) -> str:
+    """Return the image that trains and evaluates: Hugging Face's transformers on PyTorch.
+
+    Raises:
+        ValueError: AWS publishes no image for this region or instance.
+    """
+    return _image(
+        framework="huggingface",
+        region=region,
+        version="5.3.0",
+        base_framework_version="pytorch2.9.0",
+        py_version="py312",
+        image_scope="training",
+        instance_type=instance,
+    )
+
+
+def hosting_image(region: str, instance: str) -> str:
+    """Return the image that hosts: vLLM.
+
+    Raises:
+        ValueError: AWS publishes no image for this region or instance.
+    """
+    return _image(
+        framework="vllm", region=region, version="0.30.0", image_scope="inference", instance_type=instance
+    )
+
+
+def registry_account(image: str) -> str:
+    """Return the account whose registry has an image."""
+    return image.split(".", 1)[0]
 
 
 def pinned(image: str) -> str:
@@ -66,6 +101,34 @@ def look_up(ecr: Any, image: str) -> str:
             "Check the region and the tag."
         )
     return str(digests.pop())
+
+
+def _image(**query: str) -> str:
+    """Return the sagemaker package's answer, which is cached for each of its versions."""
+    cache_key = json.dumps({"sagemaker-core": metadata.version("sagemaker-core"), **query}, sort_keys=True)
+    answers = _cached_answers()
+    if cache_key not in answers:
+        from sagemaker.core import image_uris  # noqa: PLC0415 (seconds)
+
+        answers[cache_key] = str(image_uris.retrieve(**query))
+        _cache(answers)
+    return answers[cache_key]
+
+
+def _cached_answers() -> dict[str, str]:
+    try:
+        answers: dict[str, str] = json.loads(KEPT_ANSWERS.read_text())
+    except (OSError, ValueError):
+        return {}
+    return answers
+
+
+def _cache(answers: dict[str, str]) -> None:
+    """Replace the file whole: another synthesis may be reading it."""
+    KEPT_ANSWERS.parent.mkdir(exist_ok=True)
+    new = KEPT_ANSWERS.with_suffix(f".{os.getpid()}")
+    new.write_text(json.dumps(answers, indent=2, sort_keys=True) + "\n")
+    new.replace(KEPT_ANSWERS)
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from chat_api.services import waking
 from contracts import environment
 from deploy import bundle
 from deploy.handler import handler as deploy
-from keeper import handler as keeper
+from endpoint_manager import handler as endpoint_manager
 from shared import clock, table
 from shared.aws import clients
 from shared.hosting import hosting_state
@@ -55,7 +55,7 @@ class World:
             patch.setattr(clients, service, lambda: Troubled(self.sagemaker, self.trouble))
         patch.setattr(clients, "dynamodb", lambda: Troubled(real, self.trouble))
         patch.setattr(clock, "now", lambda: self.time.now)
-        patch.setattr(waking, "call_keeper", self.keeper)
+        patch.setattr(waking, "call_endpoint_manager", self.endpoint_manager)
         patch.setattr(smoke_test, "_ask", self._answer)
         hosted = f"s3://{house.artifacts}/hosting"
         patch.setattr(
@@ -96,8 +96,8 @@ class World:
         versions.save(model)
         return model
 
-    def keeper(self, action: str) -> None:
-        keeper.handler({"action": action}, self.context)
+    def endpoint_manager(self, action: str) -> None:
+        endpoint_manager.handler({"action": action}, self.context)
 
     def message(self) -> None:
         """Somebody writes: what the chat API does before and after it asks the endpoint."""
@@ -176,11 +176,11 @@ class Keeping(RuleBasedStateMachine):
 
     @rule(trouble=troubles)
     def put_to_sleep_by_hand(self, trouble: tuple[int, bool] | None) -> None:
-        self._do(lambda: self.world.keeper("sleep"), trouble)
+        self._do(lambda: self.world.endpoint_manager("sleep"), trouble)
 
     @rule(trouble=troubles)
     def tick(self, trouble: tuple[int, bool] | None) -> None:
-        self._do(lambda: self.world.keeper("tick"), trouble)
+        self._do(lambda: self.world.endpoint_manager("tick"), trouble)
         if trouble is None:
             self._check_the_limits()
 
@@ -190,7 +190,7 @@ class Keeping(RuleBasedStateMachine):
             self.calm_ticks_beyond_idle = 0
             return
         assert sagemaker.created_at is not None
-        assert now - sagemaker.created_at <= keeper.LONGEST_LIFE
+        assert now - sagemaker.created_at <= endpoint_manager.LONGEST_LIFE
         used = hosting_state.state().last_used_at
         beyond = used is None or now - clock.instant(used) >= IDLE
         self.calm_ticks_beyond_idle = (
@@ -279,7 +279,7 @@ class Keeping(RuleBasedStateMachine):
         for _ in range(14):
             self.world.sagemaker.go_on(well=True)
             self.world.time.pass_by(minutes=1)
-            self._do(lambda: self.world.keeper("tick"))
+            self._do(lambda: self.world.endpoint_manager("tick"))
         status, found = hosting_state.state().status, self.world.sagemaker
         assert (status, found.status) in {("awake", "InService"), ("asleep", None), ("failing", None)}
         if status == "awake":

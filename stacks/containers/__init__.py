@@ -1,1 +1,0 @@
-"""AWS's containers that train and host, and their digests."""
