@@ -7,8 +7,8 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from assemble import plan, remembered, tuning, unchanged
-from assemble.reading import RunStories
+from assemble import inputs, job_plan
+from assemble.inputs import RunStories
 from contracts import environment, s3_keys
 from shared.aws import clients
 from shared.runs import run_records
@@ -71,21 +71,21 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         read = RunStories(common.artifacts_bucket, run_id)
-        ledger = remembered.ledger_for(common.artifacts_bucket, run_id)
+        ledger = inputs.load_ledger(common.artifacts_bucket, run_id)
         report = assemble_dataset(read, options, folder, ledger, budget=in_time)
         report = report.model_copy(update={"files_from_cache": read.from_cache})
         _account_for(report, begun["files"])
         _publish(report, common.artifacts_bucket, folder)
-        remembered.remember(common.artifacts_bucket, (folder / LEDGER_FILE).read_bytes())
-        jobs = plan.jobs(common, settings, run_id, chosen, begun.get("live"), price=price)
-        dataset_digest = unchanged.digest(
+        inputs.save_ledger(common.artifacts_bucket, (folder / LEDGER_FILE).read_bytes())
+        jobs = job_plan.plan_jobs(common, settings, run_id, chosen, begun.get("live"), price=price)
+        dataset_digest = inputs.training_digest(
             folder,
             common.base_model.id,
             settings.training_code_uri,
             jobs["hyperparameters"],
             settings.tune,
         )
-    same = unchanged.refusal(dataset_digest) if report.enough and not begun.get("again") else None
+    same = inputs.unchanged_message(dataset_digest) if report.enough and not begun.get("again") else None
     run_records.enter(
         run_id,
         "Assemble",
@@ -101,7 +101,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     if settings.tune:
         budget = run_costs.search_budget_usd(settings.tuning_budget_usd)
         settings = settings.model_copy(update={"tuning_budget_usd": budget})
-    search = tuning.search(
+    search = job_plan.plan_search(
         common, settings, run_id, jobs["hyperparameters"], report.training_minutes_estimate, price=price
     )
     return {

@@ -1,9 +1,11 @@
-"""Removes what was made at run time when its stack is deleted: the function behind `Custom::MadeAtRunTime`.
+"""Remove what was made at run time when its stack is deleted: the function behind `Custom::MadeAtRunTime`.
 
-CloudFormation calls it when the resource is made, changed and deleted. A deletion with the whole stack
+CloudFormation calls it when the resource is created, updated and deleted. A deletion with the whole stack
 removes everything; the rollback of a creation removes the page's files, which would keep their bucket and so
-the stack. What cannot be removed is named in the answer, and the next deletion of the stack goes on from
-there.
+the stack. The response names what cannot be removed, and the next deletion of the stack continues from there.
+
+A sweep may be repeated: it removes what it finds and returns what is still there. It removes first what could
+make something new, then what is billed. It settles what that has cost, and then removes the rest.
 """
 
 import time
@@ -14,8 +16,8 @@ from typing import Any, Literal
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from clean_up import removal
-from clean_up.remaining import Remaining
+from clean_up import job_resources, resources, table_records
+from clean_up.resources import Remaining, attempt
 from contracts import environment
 from shared.aws import clients, custom_resource
 
@@ -25,7 +27,7 @@ Part = Literal["hosting", "everything"]
 POLL_SECONDS = 3.0
 _RESERVE_SECONDS = 20
 """Kept of the function's time to answer CloudFormation, which would wait for an hour otherwise."""
-_ATTEMPTS_AT_A_REFUSAL = 3
+_ATTEMPTS_IF_DENIED = 3
 """A permission that is missing does not come by waiting; one that was just granted may."""
 
 
@@ -56,7 +58,7 @@ def _remove(event: dict[str, Any], part: Part, seconds_left: Callable[[], float]
     while remaining := sweep():
         passes += 1
         log.info("Not gone yet", extra={"remaining": [str(one) for one in remaining], "passes": passes})
-        hopeless = all(one.refused for one in remaining) and passes >= _ATTEMPTS_AT_A_REFUSAL
+        hopeless = all(one.refused for one in remaining) and passes >= _ATTEMPTS_IF_DENIED
         if hopeless or seconds_left() < _RESERVE_SECONDS + POLL_SECONDS:
             return _sentence(remaining)
         time.sleep(POLL_SECONDS)
@@ -70,11 +72,11 @@ def _sweep(event: dict[str, Any], part: Part) -> Callable[[], list[Remaining]]:
     if part == "hosting":
         bucket = event["ResourceProperties"]["PageBucket"]
         if status == "ROLLBACK_IN_PROGRESS":  # of a creation; that of an update is UPDATE_ROLLBACK_…
-            return partial(removal.sweep_page, bucket)
+            return partial(sweep_page, bucket)
         if status == "DELETE_IN_PROGRESS":
-            return partial(removal.sweep_hosting, bucket)
+            return partial(sweep_hosting, bucket)
     elif status == "DELETE_IN_PROGRESS":
-        return removal.sweep_everything
+        return sweep_everything
     return list
 
 
@@ -88,3 +90,69 @@ def _sentence(remaining: list[Remaining]) -> str:
         f"Not removed: {'; '.join(str(one) for one in remaining)}. "
         "Delete the stack again, or run `storyloom destroy`: it goes on from here."
     )
+
+
+def sweep_hosting(page_bucket: str) -> list[Remaining]:
+    """Remove what the Chat stack's functions make and watch, because nothing watches an endpoint afterwards.
+
+    Runs are stopped as well, because a run may bring up an endpoint.
+
+    Args:
+        page_bucket: holds the page's files.
+    """
+    return [
+        *attempt("runs", resources.stop_runs),
+        *attempt("transform jobs", partial(job_resources.stop_jobs, job_resources.TRANSFORM)),
+        *attempt("the endpoint", resources.delete_endpoint_and_scaling),
+        *attempt("API keys", table_records.revoke_keys),
+        *sweep_page(page_bucket),
+        *attempt("records in the table", table_records.end_active_records),
+    ]
+
+
+def sweep_page(page_bucket: str) -> list[Remaining]:
+    """Remove the page's files and nothing else.
+
+    Args:
+        page_bucket: holds them.
+    """
+    return attempt("the page's files", partial(resources.delete_page_files, page_bucket))
+
+
+def sweep_everything() -> list[Remaining]:
+    """Remove everything made at run time; the stacks' own resources are CloudFormation's to delete."""
+    remaining = [
+        *attempt("timers", resources.delete_timers),
+        *attempt("runs", resources.stop_runs),
+        *(
+            one
+            for kind in job_resources.KINDS
+            for one in attempt(kind.plural, partial(job_resources.stop_jobs, kind))
+        ),
+        *attempt("the endpoint", resources.delete_endpoint_and_scaling),
+    ]
+    if remaining:
+        # What is at work still writes logs, and uses its model and configuration.
+        return remaining
+    unsettled = attempt("the ledger of the month", table_records.settle_jobs)
+    if unsettled:
+        # A job that is deleted can no longer say what it has cost.
+        return unsettled
+    return [
+        *attempt("endpoint configurations", resources.delete_configurations),
+        *attempt("models", resources.delete_models),
+        *attempt("model packages", resources.delete_packages),
+        *attempt("the endpoint's log", resources.delete_log),
+        *(
+            one
+            for kind in job_resources.KINDS
+            for one in attempt(f"logs of {kind.plural}", partial(job_resources.delete_logs, kind))
+        ),
+        *(
+            one
+            for kind in job_resources.KINDS
+            for one in attempt(kind.plural, partial(job_resources.delete_jobs, kind))
+        ),
+        *attempt("records in the table", table_records.clear_package_references),
+        *attempt("records in the table", table_records.end_active_records),
+    ]

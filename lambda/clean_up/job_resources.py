@@ -7,13 +7,13 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
-from clean_up.remaining import Remaining, is_missing
+from clean_up.resources import Remaining, is_missing
 from contracts import environment, s3_keys
 from shared.aws import clients, resource_names, sagemaker_calls
 
 log = Logger(service="clean_up", child=True)
 
-_AT_WORK = ("InProgress", "Stopping")
+_ACTIVE_STATUSES = ("InProgress", "Stopping")
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ KINDS = (TUNING, TRAINING, PROCESSING, TRANSFORM)
 def stop_jobs(kind: JobKind) -> list[Remaining]:
     """Stop the jobs at work; returns those that have not ended yet."""
     remaining = []
-    for status in _AT_WORK:
+    for status in _ACTIVE_STATUSES:
         for name in _jobs(kind, status):
             if status == "InProgress":
                 _stop(kind, name)

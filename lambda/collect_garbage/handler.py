@@ -9,8 +9,8 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from collect_garbage import retired_bundles, run_files, unused_base_models, unused_models
-from collect_garbage.protected import Protected
+from collect_garbage import garbage
+from collect_garbage.garbage import Protected
 from shared.hosting import endpoint
 from shared.runs import run_records
 
@@ -36,9 +36,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         return {"deleted": 0}
     protected = Protected.read(found)
     # First what names the objects, then the objects.
-    unused_models.delete_unused(protected)
-    deleted = retired_bundles.delete_retired(protected)
-    deleted += run_files.delete_finished(run_id, protected)
-    deleted += unused_base_models.delete_unused(protected)
+    garbage.delete_unused_models(protected)
+    deleted = garbage.delete_retired_bundles(protected)
+    deleted += garbage.delete_run_files(run_id, protected)
+    deleted += garbage.delete_unused_base_models(protected)
     log.info("Collected garbage", extra={"run_id": run_id, "objects": deleted})
     return {"deleted": deleted}

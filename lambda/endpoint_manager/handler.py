@@ -7,9 +7,9 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from contracts import environment
-from endpoint_manager import transforms
 from shared import clock, notifications, settlement
 from shared.answers import usage
+from shared.batch_inference import transform_jobs
 from shared.hosting import endpoint, endpoint_configs, hosting_state, instances, scaling
 from shared.hosting.endpoint import Endpoint
 from shared.items import HostingState
@@ -39,16 +39,16 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """
     action = event.get("action", "tick")
     if action == "wake":
-        wake()
+        wake_endpoint()
     elif action == "sleep":
-        sleep("Put to sleep by hand.")
+        put_to_sleep("Put to sleep by hand.")
     else:
         try:
-            tick()
+            check_endpoint()
         finally:
             # Whatever becomes of the endpoint: a transform job bills too.
             try:
-                transforms.tick()
+                transform_jobs.check_batches()
             finally:
                 settlement.settle_ended_jobs()
         usage.record_concurrency()
@@ -57,7 +57,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     return state.model_dump()
 
 
-def wake() -> None:
+def wake_endpoint() -> None:
     """Make the endpoint of the live version, once, however many ask; nothing where no version is live."""
     live = versions.live()
     if live is None:
@@ -81,13 +81,13 @@ def wake() -> None:
         _make()
 
 
-def sleep(why: str) -> None:
+def put_to_sleep(why: str) -> None:
     """Delete the endpoint, unless somebody used it since this was decided."""
     if hosting_state.mark_asleep(hosting_state.state(), why):
         endpoint.delete()
 
 
-def tick() -> None:
+def check_endpoint() -> None:
     """Compare the table with SageMaker, put right what differs, and end what is idle or too old."""
     found = endpoint.describe()
     # Before the table is asked: what must go goes, also where the table cannot be read or a run is going.

@@ -43,7 +43,7 @@ class Known:
     """Whether it is to be kept anew, so that it does not expire."""
 
 
-def find(item: StoryFile) -> Known | None:
+def look_up(item: StoryFile) -> Known | None:
     """Look up what a file gave; None where it is not known."""
     try:
         found = clients.s3().get_object(Bucket=_bucket(), Key=_key(item))
@@ -57,7 +57,7 @@ def find(item: StoryFile) -> Known | None:
     return Known(stories, clock.now() - found["LastModified"] > _RENEWED_AFTER)
 
 
-def keep(item: StoryFile, stories: Stories) -> None:
+def store(item: StoryFile, stories: Stories) -> None:
     """Keep what a file gave."""
     stories.seek(0)
     clients.s3().put_object(
@@ -70,7 +70,7 @@ def new_stories() -> Stories:
     return tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES)
 
 
-def write(stories: Stories, found: Record | Reject) -> None:
+def append(stories: Stories, found: Record | Reject) -> None:
     """Add a record or reject to a list."""
     stories.write(found.model_dump_json().encode() + b"\n")
 

@@ -36,16 +36,16 @@ class Fetched:
     from_cache: bool = False
 
 
-def fetch_ahead(items: Iterable[StoryFile]) -> Iterator[Fetched]:
+def prefetch_files(items: Iterable[StoryFile]) -> Iterator[Fetched]:
     """Yield the files in their order, each as soon as it is here."""
     clients.s3()  # made here: two threads would make two at once, and boto3 is not made for that
     return prefetch(_fetch, items, _AT_ONCE)
 
 
-def known_already(items: Iterable[StoryFile]) -> Iterator[tuple[StoryFile, cache.Known | None]]:
+def prefetch_cached(items: Iterable[StoryFile]) -> Iterator[tuple[StoryFile, cache.Known | None]]:
     """Yield each file with what it gave when it was read before, if it was."""
     clients.s3()
-    return prefetch(lambda item: (item, cache.find(item)), items, _AT_ONCE)
+    return prefetch(lambda item: (item, cache.look_up(item)), items, _AT_ONCE)
 
 
 def rejected(item: StoryFile, reason: str, cure: str, *, keep: bool = False) -> Fetched:
@@ -59,7 +59,7 @@ def rejected(item: StoryFile, reason: str, cure: str, *, keep: bool = False) -> 
     """
     stories = cache.new_stories()
     name = file_rules.printable(item["key"])
-    cache.write(stories, Reject(source_key=name, source_version="", reason=reason, cure=cure))
+    cache.append(stories, Reject(source_key=name, source_version="", reason=reason, cure=cure))
     return Fetched(item, stories=stories, keep=keep)
 
 
@@ -80,7 +80,7 @@ def _fetch(item: StoryFile) -> Fetched:
     refused = _refused_unread(item)
     if refused is not None:
         return refused
-    known = cache.find(item)
+    known = cache.look_up(item)
     if known:
         return Fetched(item, stories=known.stories, keep=known.is_old, from_cache=True)
     try:

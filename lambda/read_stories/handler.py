@@ -19,7 +19,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from contracts import environment, s3_keys
 from read_stories import cache
-from read_stories.fetching import Fetched, fetch_ahead, known_already, rejected
+from read_stories.fetching import Fetched, prefetch_cached, prefetch_files, rejected
 from shared.aws import clients
 from shared.runs.story_batches import BatchSummary, StoryFile, batch_digest
 from stories.reading.sandbox import DeadlineExceededError, ReadingProcess
@@ -76,7 +76,7 @@ def _readable(items: list[StoryFile], context: LambdaContext) -> Iterator[Fetche
     """
     has_read = False
     until = time.monotonic() + _SHARE_TO_READ * context.get_remaining_time_in_millis() / 1000
-    for fetched in fetch_ahead(items):
+    for fetched in prefetch_files(items):
         if fetched.stories is not None:
             yield fetched
             continue
@@ -104,7 +104,7 @@ def _divide(run_id: str, items: list[StoryFile]) -> list[StoryFile]:
         return []
     left: list[StoryFile] = []
     known: list[Fetched] = []
-    for item, found in known_already(items):
+    for item, found in prefetch_cached(items):
         if found is None:
             left.append(item)
         else:
@@ -126,7 +126,7 @@ def _write(run_id: str, items: list[StoryFile], files: Iterable[Fetched]) -> dic
                 counts[result.kind] += 1
                 lines.write(result.model_dump_json().encode() + b"\n")
             if fetched.keep:
-                keeping.append(storing.submit(cache.keep, fetched.item, fetched.stories))
+                keeping.append(storing.submit(cache.store, fetched.item, fetched.stories))
         for kept in keeping:
             kept.result()
         tally = BatchSummary(files=len(items), from_cache=counts["from_cache"])

@@ -8,7 +8,7 @@ _LOOP_WORDS = 30
 
 
 @dataclass(frozen=True)
-class Answer:
+class EndpointAnswer:
     """One answer of the endpoint."""
 
     model: str
@@ -31,7 +31,7 @@ class SmokeTestFailed(Exception):  # noqa: N818 - the state machine and the docs
         self.blames_version = blames_version
 
 
-def judge(version: str, answers: list[Answer]) -> str:
+def judge(version: str, answers: list[EndpointAnswer]) -> str:
     """Check the answers to the smoke test's prompts.
 
     Returns:
@@ -56,7 +56,7 @@ def judge(version: str, answers: list[Answer]) -> str:
     return f"{version} answers; it was told to stop at the limit of the test."
 
 
-def is_sound(answer: Answer) -> bool:
+def is_sound(answer: EndpointAnswer) -> bool:
     """Whether an answer ended by itself, or was going somewhere when it was told to stop: one is enough."""
     return answer.stopped or not loops(answer.text)
 

@@ -14,7 +14,7 @@ from shared.hosting import endpoint, endpoint_configs, hosting_state, instances,
 from shared.items import ModelVersion
 from shared.models import versions
 from shared.runs import run_records
-from smoke_test.checks import Answer, SmokeTestFailed, is_sound, judge
+from smoke_test.checks import EndpointAnswer, SmokeTestFailed, is_sound, judge
 
 log = Logger(service="smoke_test")
 
@@ -165,7 +165,7 @@ def _check_the_time(version: str, deployment: dict[str, Any]) -> None:
 
 
 def _judge_answers(version: str) -> str:
-    answers: list[Answer] = []
+    answers: list[EndpointAnswer] = []
     for prompt in _PROMPTS if environment.common().base_model.chat else _BEGINNINGS:
         answers.append(_ask(version, prompt))
         if is_sound(answers[-1]):
@@ -194,7 +194,7 @@ def _fall_back_to_next_machine(version: str, deployment: dict[str, Any], config:
     hosting_state.record_tried({**state.tried, refused: short})
 
 
-def _ask(version: str, prompt: str) -> Answer:
+def _ask(version: str, prompt: str) -> EndpointAnswer:
     request = {
         "model": version,
         "messages": [{"role": "user", "content": prompt}],
@@ -209,7 +209,7 @@ def _ask(version: str, prompt: str) -> Answer:
         )
         answer = json.loads(response["Body"].read())
         choice = answer["choices"][0]
-        return Answer(
+        return EndpointAnswer(
             model=str(answer["model"]),
             text=str(choice["message"]["content"] or ""),
             stopped=choice["finish_reason"] == "stop",

@@ -11,13 +11,11 @@ from shared.aws import clients
 from shared.models import staged
 from shared.models.staged import Staged
 from shared.runs import run_records
-from stage_base_model import intact, progress, resumable_upload, stored
+from stage_base_model import resumable, verification
 from stage_base_model.architectures import UnservedModelError, hosting_way
-from stage_base_model.digests import Content, ContentHash
-from stage_base_model.hub import FileChanged, Hub, HubError, HubFile
-from stage_base_model.progress import PartialUpload, StagingProgress
-from stage_base_model.resumable_upload import ResumableUpload
-from stage_base_model.retrying import HubUnavailable, OutOfTime, RetryPolicy
+from stage_base_model.hub import FileChanged, Hub, HubError, HubFile, HubUnavailable, OutOfTime, RetryPolicy
+from stage_base_model.resumable import PartialUpload, ResumableUpload, StagingProgress
+from stage_base_model.verification import Content, ContentHash
 
 log = Logger(service="stage_base_model")
 
@@ -79,16 +77,16 @@ def _checked_again(there: Staged, retries: RetryPolicy) -> tuple[Staged | None, 
     bucket, prefix = _place()
     files: dict[str, dict[str, Any]] = {}
     try:
-        wrong = intact.check(there, bucket, prefix, retries, files)
+        wrong = verification.find_changed_files(there, bucket, prefix, retries, files)
     except OutOfTime:
         staged.write_staged(there.model_copy(update={"files": {**there.files, **files}}))
         return there, len(there.files) - len(files)
     if wrong:
         log.warning("Files of the base model are not what was staged", extra={"files": sorted(wrong)})
-        done = progress.read()
+        done = resumable.read_progress()
         done.verified = {name: facts["sha256"] for name, facts in files.items() if "sha256" in facts}
         done.etags = {name: facts["etag"] for name, facts in files.items() if "etag" in facts}
-        progress.write(done)
+        resumable.write_progress(done)
         return None, 0
     if files != there.files:
         there = there.model_copy(update={"files": files})
@@ -102,7 +100,7 @@ def _stage(hub: Hub) -> int:
     Raises:
         HubError: if it is of no use to go on.
     """
-    before = progress.read()
+    before = resumable.read_progress()
     done = before.model_copy(deep=True)
     done.calls_without_bytes = 0
     left = 1
@@ -115,7 +113,7 @@ def _stage(hub: Hub) -> int:
         for file in missing:
             done.verified[file.name], done.etags[file.name] = _copy_verified(hub, commit, file, done)
             log.info("Copied", extra={"file": file.name, "bytes": file.size})
-            progress.write(done)
+            resumable.write_progress(done)
             left -= 1
     except (HubUnavailable, OutOfTime) as stopped:
         _note_call(before, done, stopped)
@@ -130,7 +128,7 @@ def _stage(hub: Hub) -> int:
     }
     facts: dict[str, Any] = {"commit": commit}
     staged.write_staged(Staged(architecture=architecture, hosting=hosting, files=listed, **facts))
-    progress.delete()
+    resumable.delete_progress()
     log.info("Staged", extra={"base_model": hub.model_id, "commit": commit, "hosting": hosting})
     return 0
 
@@ -139,10 +137,10 @@ def _note_call(before: StagingProgress, done: StagingProgress, stopped: Exceptio
     """Keep how far this call came; a number of calls that came no further are the end."""
     if not _came_further(before, done):
         done.calls_without_bytes = before.calls_without_bytes + 1
-    progress.write(done)
+    resumable.write_progress(done)
     log.warning("Not staged yet", extra={"why": str(stopped), "idle_calls": done.calls_without_bytes})
     if done.calls_without_bytes >= _CALLS_WITHOUT_BYTES:
-        progress.write(done.model_copy(update={"calls_without_bytes": 0}))
+        resumable.write_progress(done.model_copy(update={"calls_without_bytes": 0}))
         raise HubError(
             f"Hugging Face has sent nothing of {environment.common().base_model.id} for "
             f"{_CALLS_WITHOUT_BYTES} calls of this function in a row. The last error: {stopped}. Nothing was "
@@ -166,10 +164,10 @@ def _copy_verified(hub: Hub, commit: str, file: HubFile, done: StagingProgress) 
     key = prefix + file.name
     while True:
         try:
-            if stored.size_of(bucket, key) == file.size:
-                found, etag = stored.hash_object(bucket, key, file.size, hub.retries)
+            if verification.object_size(bucket, key) == file.size:
+                found, etag = verification.hash_object(bucket, key, file.size, hub.retries)
                 return _checked(file, found), etag
-            if file.size <= resumable_upload.PART_BYTES:
+            if file.size <= resumable.PART_BYTES:
                 body = hub.read(commit, file.name)
                 hashed = ContentHash(len(body))
                 hashed.add(body)
@@ -184,7 +182,7 @@ def _copy_verified(hub: Hub, commit: str, file: HubFile, done: StagingProgress) 
                     "again: what arrived whole is kept."
                 ) from wrong
             done.restarted.append(file.name)
-            progress.write(done)
+            resumable.write_progress(done)
 
 
 def _copy_in_parts(hub: Hub, commit: str, file: HubFile, done: StagingProgress) -> tuple[str, str]:
@@ -194,7 +192,7 @@ def _copy_in_parts(hub: Hub, commit: str, file: HubFile, done: StagingProgress) 
     if partial is None or partial.upload_id != upload.upload_id:
         partial = PartialUpload(name=file.name, upload_id=upload.upload_id)
     done.partial = partial
-    progress.write(done)
+    resumable.write_progress(done)
     download = hub.download(commit, file, upload.position, partial.etag)
     try:
         digest = upload.add(download.chunks())
@@ -208,7 +206,7 @@ def _copy_in_parts(hub: Hub, commit: str, file: HubFile, done: StagingProgress) 
     done.partial = None
     # The parts of earlier calls were hashed then, but not together with these.
     if upload.resumed:
-        found, etag = stored.hash_object(bucket, prefix + file.name, file.size, hub.retries)
+        found, etag = verification.hash_object(bucket, prefix + file.name, file.size, hub.retries)
         return _checked(file, found), etag
     return digest, etag
 
@@ -230,7 +228,7 @@ def _discard(bucket: str, key: str, done: StagingProgress) -> None:
 def _own_config() -> bytes:
     """Read the `config.json` of a model that is in the bucket already."""
     bucket, prefix = _place()
-    if stored.size_of(bucket, f"{prefix}config.json") is None:
+    if verification.object_size(bucket, f"{prefix}config.json") is None:
         raise UnservedModelError(
             f"The base model in {s3_keys.uri(bucket, prefix)} has no config.json. Delete that folder and "
             "start the run again: it is copied anew."

@@ -52,7 +52,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     seed = f"{due}{version or ''}"
     run_id = run_records.new_id(clock.instant(due), seed=seed) if due else run_records.new_id(clock.now())
     told = {"reason": reason, "by": event.get("by"), "again": bool(event.get("again"))}
-    outcome = _start_or_owe(run_id, told, version)
+    outcome = _start_or_queue(run_id, told, version)
     log.info(outcome["message"], extra={"run_id": outcome["run_id"], "started": outcome["started"]})
     return outcome
 
@@ -69,7 +69,7 @@ def _resume(run_id: str, reason: str) -> dict[str, Any]:
         words = f"Run {other} is in progress. Resume run {run_id} when it has ended."
         return {**_outcome(False, run_id, words), "refused": True}
     try:
-        resuming.reserve(planned)
+        resuming.reserve_resumption(planned)
     except SpendingRefused as refusal:
         lock.force_release(run_id)
         refused = {"refused": True, "code": refusal.code, "cure": refusal.cure}
@@ -100,7 +100,7 @@ def _lock_or_other(run_id: str, execution_arn: str) -> str | None:
             continue
         if held.execution_arn == execution_arn:
             return None
-        if _is_going(held):
+        if _is_active(held):
             return held.run_id
         if lock.take_over(
             run_id, execution_arn, held, rerun=held.pending, wanted_version=held.wanted_version
@@ -109,27 +109,27 @@ def _lock_or_other(run_id: str, execution_arn: str) -> str | None:
     raise RuntimeError("The run's lock changed hands ten times in a row. Try again.")
 
 
-def _start_or_owe(run_id: str, wanted: dict[str, Any], version: str | None) -> dict[str, Any]:
+def _start_or_queue(run_id: str, wanted: dict[str, Any], version: str | None) -> dict[str, Any]:
     execution_arn = _execution_arn(run_id)
     # The lock may change hands between any two calls; each time round looks afresh.
     for _ in range(10):
         if _has_ended(run_id):
             return _outcome(False, run_id, "This run has been: its call was delivered twice.")
         if lock.acquire(run_id, execution_arn):
-            return _execute_or_free(run_id, wanted, version)
+            return _execute_or_release(run_id, wanted, version)
         held = lock.holder()
         if held is None:
             continue
         if held.run_id == run_id:
             # Delivered twice. The first delivery may have died before it started the execution.
             return _execute(run_id, wanted, version)
-        if _is_going(held):
+        if _is_active(held):
             queued = _queue(held.run_id, version, again=wanted["again"])
             if queued is not None:
                 return queued
         elif _take_over(run_id, execution_arn, held, version):
             log.warning("Took the lock of a run that ended without freeing it", extra={"dead": held.run_id})
-            return _execute_or_free(run_id, wanted, version)
+            return _execute_or_release(run_id, wanted, version)
     raise RuntimeError("The run's lock changed hands ten times in a row. Start the run again.")
 
 
@@ -169,7 +169,7 @@ def _rerun_requested(going: str, again: bool) -> dict[str, Any]:
     return _outcome(False, going, message)
 
 
-def _execute_or_free(run_id: str, wanted: dict[str, Any], version: str | None) -> dict[str, Any]:
+def _execute_or_release(run_id: str, wanted: dict[str, Any], version: str | None) -> dict[str, Any]:
     try:
         return _execute(run_id, wanted, version)
     except Exception:
@@ -192,7 +192,7 @@ def _execute(run_id: str, wanted: dict[str, Any], version: str | None) -> dict[s
     return _outcome(True, run_id, f"Run {run_id} started: {wanted['reason']}.")
 
 
-def _is_going(held: Lock) -> bool:
+def _is_active(held: Lock) -> bool:
     client = clients.stepfunctions()
     try:
         execution = client.describe_execution(executionArn=held.execution_arn)

@@ -57,7 +57,7 @@ def plan(run_id: str) -> Resumption:
     return Resumption(f"{run_id}-{number}", failed.resumes_at, data, names)
 
 
-def reserve(planned: Resumption) -> None:
+def reserve_resumption(planned: Resumption) -> None:
     """Set aside what the job at which a run is resumed costs at most, or see that there is money for it.
 
     Raises:

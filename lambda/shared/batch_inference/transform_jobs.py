@@ -1,7 +1,7 @@
-"""SageMaker's transform jobs: made once for each batch, looked at, and stopped in time.
+"""SageMaker's transform jobs, one for each batch: create, watch and stop them.
 
-A transform job has no longest time of its own (`MaxRuntimeInSeconds` is for training). What ends a slow one
-is `watch`: the endpoint manager calls it at every tick, and the API whenever somebody looks at a batch.
+A transform job has no time limit of its own (`MaxRuntimeInSeconds` is for training). `watch` stops a slow
+one: the endpoint manager calls it at every tick, and the API whenever somebody looks at a batch.
 """
 
 import hashlib
@@ -9,6 +9,7 @@ import re
 from datetime import datetime, timedelta
 from typing import Any
 
+from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
 from contracts import environment, s3_keys
@@ -36,6 +37,7 @@ _NEVER_MADE = (
 )
 _MODEL_NAME = re.compile(r".+-batch-(?P<version>v\d+)-[0-9a-f]{8}")
 _QUOTA_PAGE = "https://console.aws.amazon.com/servicequotas/home/services/sagemaker/quotas"
+log = Logger(service="endpoint_manager")
 
 
 def create_transform_job(batch: BatchJob, model_uri: str) -> None:
@@ -230,3 +232,17 @@ def _describe(job_name: str) -> dict[str, Any] | None:
         if missing or "could not find" in error.response["Error"]["Message"].lower():
             return None
         raise
+
+
+def check_batches() -> None:
+    """Stop what has gone on for too long, and put the records right."""
+    # Before the table is asked: what must end ends, also where the table cannot be read.
+    overdue = stop_overdue()
+    if overdue:
+        log.warning("Stopped transform jobs that nobody ended", extra={"jobs": overdue})
+    for batch_id in batch_records.list_active_ids():
+        batch = batch_records.get(batch_id)
+        if batch is None:
+            batch_records.release_batch_slot(batch_id)
+        else:
+            watch(batch)

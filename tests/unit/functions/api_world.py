@@ -56,9 +56,9 @@ class World:
         if self._sagemaker.endpoint is not None:
             self._sagemaker.in_service()
         if minute % _MINUTES_AWAKE:
-            endpoint_manager.tick()
+            endpoint_manager.check_endpoint()
         else:
-            endpoint_manager.sleep("Asleep for a while.")
+            endpoint_manager.put_to_sleep("Asleep for a while.")
 
     def _meet(self, number: int, request: Body) -> None:
         """Decide how the model takes the question with this number: well, mostly."""

@@ -27,7 +27,7 @@ from shared.models import versions
 from shared.runs import lock
 from shared.spending import ledger, meter
 from smoke_test import handler as smoke_test
-from smoke_test.checks import Answer, SmokeTestFailed
+from smoke_test.checks import EndpointAnswer, SmokeTestFailed
 from tests.unit.coroutines import outcome
 from tests.unit.functions.conftest import House
 from tests.unit.functions.endpoint_machine import Crashed, EndpointMachine, Time, Trouble, Troubled
@@ -112,8 +112,8 @@ class World:
         self.register(version)
         return deploy({"run_id": RUN, "version": version}, self.context)
 
-    def _answer(self, version: str, prompt: str) -> Answer:
-        return Answer(model=version if self.sound else "base", text="Good morning.", stopped=True)
+    def _answer(self, version: str, prompt: str) -> EndpointAnswer:
+        return EndpointAnswer(model=version if self.sound else "base", text="Good morning.", stopped=True)
 
 
 class Keeping(RuleBasedStateMachine):

@@ -21,7 +21,7 @@ from shared.hosting import hosting_state
 from shared.models import versions
 from shared.runs import lock, run_records
 from shared.runs.lock import AnotherRunInProgress
-from smoke_test.checks import Answer, SmokeTestFailed, judge
+from smoke_test.checks import EndpointAnswer, SmokeTestFailed, judge
 from smoke_test.handler import handler as smoke_test
 from tests.unit.functions.conftest import House
 from tests.unit.functions.evaluations import evaluation
@@ -374,12 +374,12 @@ def test_the_rank_fits_vllm() -> None:
 
 def test_an_answer_in_any_script_is_text() -> None:
     for text in ("おはようございます。今日はいい天気ですね。", "Dobré ráno, příteli.", "صباح الخير يا صديقي"):
-        assert judge("v1", [Answer("v1", text, True)]) == "v1 answers and stops."
+        assert judge("v1", [EndpointAnswer("v1", text, True)]) == "v1 answers and stops."
 
 
 def test_long_answers_alone_do_not_fail() -> None:
     text = " ".join(f"word{number}" for number in range(200))
-    assert "told to stop at the limit" in judge("v1", [Answer("v1", text, False)] * 3)
+    assert "told to stop at the limit" in judge("v1", [EndpointAnswer("v1", text, False)] * 3)
 
 
 def test_announce_tells_the_figures(house: House, context: LambdaContext) -> None:

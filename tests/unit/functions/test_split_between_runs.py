@@ -8,7 +8,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from announce.handler import handler as announce
 from assemble import handler as assemble
-from assemble.remembered import LedgerUnreadableError
+from assemble.inputs import LedgerUnreadableError
 from begin.handler import latest_versions
 from contracts import s3_keys
 from read_stories import handler as read_stories

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from clean_up.remaining import Remaining
+from clean_up.resources import Remaining
 from shared import clock, settlement
 from shared.accounts import keys
 from shared.aws import clients
@@ -27,12 +27,12 @@ def settle_jobs() -> list[Remaining]:
     return remaining
 
 
-def end_what_is_in_progress() -> list[Remaining]:
+def end_active_records() -> list[Remaining]:
     """Record that runs and batches have ended and the model sleeps."""
     return _unless_the_table_is_gone(_end_runs, _end_batches, hosting_state.mark_deleted)
 
 
-def forget_packages() -> list[Remaining]:
+def clear_package_references() -> list[Remaining]:
     """Take the versions' packages out of their records.
 
     The next deployment's registry counts from 1 again: an old ARN would name another version's package there.

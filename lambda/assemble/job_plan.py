@@ -1,5 +1,6 @@
-"""The jobs of a run: plain data, made from the settings and the run."""
+"""Plan the jobs of a run as plain data: the training, the search for hyperparameters, and the evaluation."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -8,16 +9,32 @@ from contracts import s3_keys
 from contracts.environment import Assembly, Common
 from shared.recovery import attempts
 from shared.spending.prices import Price
-from stories.dataset.training_plan import Recipe
+from stories.dataset.training_plan import GRACE_MINUTES, MAX_EPOCHS, SPOT_WAIT_HOURS, Recipe
 from stories.records import Part
 
 _INPUTS = "/opt/ml/processing/input"
 # Step Functions may not know how a request names its command (docs/decisions/0015), and a tuning job cannot:
 # the toolkit of SageMaker's framework images runs the script that these two hyperparameters name.
 ENTRY_POINT = {"sagemaker_program": "train.py", "sagemaker_submit_directory": "/opt/ml/input/data/code"}
+_PARALLEL_TRIALS = 2
+"""Trials side by side: more would be sooner done, and learn less from one another."""
+_FEWEST = 2
+_TRAINING_SHARE = 0.8
+"""Of a trial's time limit: the rest is for loading and saving."""
+
+_RANGES: dict[str, list[dict[str, Any]]] = {
+    "CategoricalParameterRanges": [{"Name": "lora_rank", "Values": ["8", "16", "32"]}],
+    "ContinuousParameterRanges": [
+        {"Name": "learning_rate", "MinValue": "0.00005", "MaxValue": "0.002", "ScalingType": "Logarithmic"}
+    ],
+    "IntegerParameterRanges": [
+        {"Name": "epochs", "MinValue": "1", "MaxValue": str(MAX_EPOCHS), "ScalingType": "Linear"}
+    ],
+}
+_TUNED = {one["Name"] for ranges in _RANGES.values() for one in ranges}
 
 
-def jobs(
+def plan_jobs(
     common: Common,
     settings: Assembly,
     run_id: str,
@@ -97,3 +114,63 @@ def _processing_input(name: str, uri: str) -> dict[str, Any]:
         "S3DataDistributionType": "FullyReplicated",
     }
     return {"InputName": name, "S3Input": source}
+
+
+def plan_search(
+    common: Common,
+    settings: Assembly,
+    run_id: str,
+    hyperparameters: Mapping[str, str],
+    minutes: float,
+    *,
+    price: Price | None,
+) -> dict[str, Any] | None:
+    """Lay out the search of a run.
+
+    Each trial's time limit is what holds the cap whatever the trials do: all of them together, for that long,
+    cost no more than the cap at prices on demand.
+
+    Args:
+        common: the settings of every function.
+        settings: the settings of the dataset's function.
+        run_id: the run.
+        hyperparameters: of the training job, had there been no search.
+        minutes: estimate of one training.
+        price: of a training instance; None if it is not known.
+
+    Returns:
+        `{"job_name", "attempt", "resource_limits", "parameter_ranges", "stopping_condition",
+        "static_hyperparameters"}`, or None if there is to be none: it is off, its cost cannot be known, or
+        the cap pays for less than two trials.
+    """
+    if not settings.tune or price is None:
+        return None
+    # All together no longer than one training may take: the state machine waits no longer.
+    longest = (settings.max_training_minutes + GRACE_MINUTES) * 60
+    seconds = min(settings.tuning_budget_usd / price.usd_per_hour * 3600, _PARALLEL_TRIALS * longest)
+    trials = min(settings.tuning_jobs, int(seconds / (60 * max(minutes, 1))))
+    if trials < _FEWEST:
+        return None
+    fixed = {name: value for name, value in hyperparameters.items() if name not in _TUNED}
+    rounds = math.ceil(trials / _PARALLEL_TRIALS)
+    each = int(min(seconds / trials, longest / rounds))
+    fixed["max_seconds"] = f"{min(float(fixed['max_seconds']), _TRAINING_SHARE * each):g}"
+    return {
+        "job_name": s3_keys.tuning_job(common.name, run_id),
+        "attempt": 1,
+        "resource_limits": {
+            "MaxNumberOfTrainingJobs": trials,
+            "MaxParallelTrainingJobs": min(_PARALLEL_TRIALS, trials),
+        },
+        "parameter_ranges": _RANGES,
+        "stopping_condition": _stopping_condition(each, rounds, spot=settings.spot),
+        "static_hyperparameters": fixed,
+    }
+
+
+def _stopping_condition(seconds: int, rounds: int, *, spot: bool) -> dict[str, int]:
+    """Limit one trial; all rounds together wait no longer for spot machines than one training does."""
+    limit = {"MaxRuntimeInSeconds": seconds}
+    if spot:
+        limit["MaxWaitTimeInSeconds"] = seconds + SPOT_WAIT_HOURS * 3600 // rounds
+    return limit
