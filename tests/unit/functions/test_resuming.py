@@ -209,7 +209,7 @@ def test_the_message_says_the_command_and_the_quota(
     told = record_failure({"run_id": RUN, "failure": QUOTA}, context)["message"]
     assert told.startswith("Evaluate failed: The account-level service limit")
     assert 'raise "ml.g6.xlarge for processing job usage" at https://console.aws.amazon.com/' in told
-    assert told.endswith(f"To go on where it failed: storyloom start --from {RUN}")
+    assert told.endswith(f"To resume it where it failed: storyloom start --from {RUN}")
     run = run_records.get(RUN)
     assert run is not None
     assert (run.step, run.can_resume) == ("Evaluate", True)
