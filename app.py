@@ -1,5 +1,6 @@
-"""The app: reads the settings, makes the stacks, adds the checks."""
+"""The CDK app: reads the settings, creates the stacks and adds the checks."""
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -21,11 +22,23 @@ _REFUSALS = (
     PackagesMissingError,
     PageMissingError,
 )
-_BUILT_PAGE = Path(__file__).resolve().parent / "web" / "dist"
+_CHECKOUT = Path(__file__).resolve().parent
+_BUILT_PAGE = _CHECKOUT / "web" / "dist"
 
 
 def main() -> int:
     """Synthesize; returns the exit status."""
+    pinned = json.loads((_CHECKOUT / "package.json").read_text(encoding="utf-8"))["devDependencies"][
+        "aws-cdk"
+    ]
+    cli = os.environ.get("CDK_CLI_VERSION", pinned)  # set by the CDK CLI
+    if cli != pinned:
+        print(
+            f"This is CDK CLI {cli}, and Storyloom is tested with {pinned} alone. "
+            "Install that with make setup, and use it with npx --no-install cdk.",
+            file=sys.stderr,
+        )
+        return 2
     region = os.environ.get("CDK_DEFAULT_REGION")
     if not region:
         print(

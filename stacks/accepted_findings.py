@@ -1,8 +1,8 @@
 """Findings of checkov that were reviewed and accepted, each with its reason.
 
-The reason is written into the template, in the metadata of its resource, where checkov reads it. So a run of
-checkov on `cdk.out` reports the same exceptions with the same reasons. A finding that is not accepted here
-fails tests/templates/test_checkov.py.
+The reasons are written into the metadata of the resources, where checkov reads them. So checkov on `cdk.out`
+reports the same exceptions with the same reasons. A finding that is not accepted here fails
+tests/templates/test_checkov.py.
 """
 
 from collections.abc import Mapping
@@ -22,13 +22,13 @@ _ACCESS_LOG = (
 LOG_GROUP = {"CKV_AWS_158": _OWN_KEY}
 TABLE = {"CKV_AWS_119": _OWN_KEY}
 BUCKET = {"CKV_AWS_18": _ACCESS_LOG}
-MADE_AGAIN = {
-    "CKV_AWS_21": "all of this bucket can be made again, and other content has another key",
+REPRODUCIBLE_BUCKET = {
+    "CKV_AWS_21": "everything in this bucket can be produced again, and other content has another key",
 }
 FUNCTION = {
     "CKV_AWS_115": "a new account's whole concurrency is 10, of which none can be reserved",
-    "CKV_AWS_116": "failures are in the run's record and ring an alarm; nobody would read a queue of them",
-    "CKV_AWS_117": "it calls AWS's APIs alone; a VPC needs an endpoint for each, which costs more than the "
+    "CKV_AWS_116": "failures are in the run's record and set off an alarm; nobody would read a queue of them",
+    "CKV_AWS_117": "it calls only AWS's APIs; a VPC needs an endpoint for each, which costs more than the "
     "app at rest",
     "CKV_AWS_173": f"no variable is a secret, as a test checks, and {_OWN_KEY}",
 }
@@ -36,8 +36,8 @@ BASE_MODEL = {
     "CKV_AWS_45": "the base model's revision, a commit of a public repository, is as long as a secret key",
 }
 STAGE_FINDINGS = {
-    "CKV_AWS_73": "traces would cost for each call; the access log has the time of each part",
-    "CKV_AWS_120": "nothing of the API may be answered from a cache: it is private and changes",
+    "CKV_AWS_73": "each trace would cost something; the access log has the time of each part",
+    "CKV_AWS_120": "responses must not come from a cache: they are private and change",
 }
 OPEN_METHOD = {"CKV_AWS_59": "the health check says only that the API is up"}
 TOPIC = {

@@ -1,4 +1,4 @@
-"""Puts the four stacks together."""
+"""Creates the four stacks and checks the settings together."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ _NO_FIRST_PERSON = (
 
 @dataclass(frozen=True)
 class Stacks:
-    """The app's stacks."""
+    """The app's four stacks."""
 
     storage: StorageStack
     pipeline: PipelineStack
@@ -33,19 +33,19 @@ class Stacks:
 def compose(
     app: App, settings: Settings, *, built_page: Path, account: str | None = None, region: str | None = None
 ) -> Stacks:
-    """Make the stacks.
+    """Create the stacks.
 
     Args:
-        app: to make them in.
-        settings: what a person chose.
+        app: their scope.
+        settings: of the app.
         built_page: folder of the built chat page.
-        account: AWS account; None makes templates for any.
-        region: AWS region; None makes templates for any, with container images of `DEFAULT_REGION`.
+        account: AWS account; None creates templates for any account.
+        region: AWS region; None creates templates for any region, with container images of `DEFAULT_REGION`.
 
     Raises:
-        FunctionMissingError, PackagesMissingError, PageMissingError: something has to be set up first; the
-            message says how.
-        UnsupportedRegionError: something that the app needs is not in the region.
+        FunctionMissingError, PackagesMissingError, PageMissingError: something must be set up first; the
+            message has the command.
+        UnsupportedRegionError: something that the app needs is not available in the region.
     """
     if region:
         regions.check(region)
@@ -75,21 +75,21 @@ def compose(
         app, f"{settings.title}-Operations", settings=settings, pipeline=pipeline, chat=chat, env=env
     )
     if account and not settings.admin_email and not settings.browser_endpoint:
-        # On the stack and not raised: what was deployed with an address can still be destroyed without one.
+        # Not raised: an app that was deployed with an address can still be destroyed without one.
         Annotations.of(chat).add_error(_NO_FIRST_PERSON)
     for fault in unpriced_instances(settings):
         Annotations.of(pipeline).add_error(fault)
     Tags.of(app).add("storyloom:app", settings.name)
-    # Roles belong to no region, and CloudFormation does not tag them with their stack as it does others.
+    # Roles belong to no region, and CloudFormation does not tag them with their stack as it tags others.
     Tags.of(app).add("storyloom:region", Aws.REGION, include_resource_types=["AWS::IAM::Role"])
     return Stacks(storage, pipeline, chat, operations)
 
 
 def unpriced_instances(settings: Settings) -> list[str]:
-    """Say which instances nobody has a price of, although the month has a limit.
+    """Return a message for each instance without a price, if the month has a limit.
 
-    A price that ships for another region is enough here: AWS is asked for the region's own at deployment, and
-    the ledger refuses what has none then.
+    A price that ships for another region is enough here: the deployment reads the region's own from AWS, and
+    the ledger refuses an instance that has none then.
     """
     if not settings.monthly_limit_usd:
         return []

@@ -1,8 +1,8 @@
-"""Permissions with their reasons.
+"""IAM permissions, which need a reason for every wildcard.
 
-Every statement names its resources. A wildcard in one is a decision, so it cannot be granted without a
-reason: the reason acknowledges exactly that finding of cdk-nag, on exactly that role. All buckets are this
-account's: an ARN of S3 names no account, and the name of a deleted bucket is free for everybody.
+The reason acknowledges exactly that finding of cdk-nag on exactly that role. Statements for S3 also require
+that the bucket belongs to this account: an ARN of S3 has no account, and anybody can take the name of a
+deleted bucket.
 """
 
 import json
@@ -15,7 +15,7 @@ from constructs import IConstruct
 
 
 class UnexplainedWildcardError(ValueError):
-    """A permission with a wildcard has no reason, or a reason explains no wildcard."""
+    """A permission has a wildcard without a reason, or a reason without a wildcard."""
 
 
 def allow(
@@ -29,23 +29,22 @@ def allow(
     """Allow a role some actions on some resources.
 
     Args:
-        role: who may.
-        actions: named one by one, such as `s3:GetObject`.
+        role: gets the permission.
+        actions: one by one, such as `s3:GetObject`; wildcards are never allowed.
         resources: their ARNs.
-        wildcard_because: why a resource has a `*`; required where one does, refused where none does.
+        wildcard_because: why a resource has a `*`; required if one has, refused if none has.
         conditions: IAM conditions.
 
     Raises:
-        UnexplainedWildcardError: see above; wildcards in actions are never allowed.
+        UnexplainedWildcardError: a wildcard has no reason, or the reason has no wildcard.
     """
     if any("*" in action for action in actions):
         raise UnexplainedWildcardError(f"{role.node.path}: name the actions of {list(actions)} one by one.")
     findings = [_flat(Stack.of(role).resolve(resource)) for resource in resources]
     wildcards = [finding for finding in findings if "*" in finding]
     if bool(wildcards) != bool(wildcard_because):
-        raise UnexplainedWildcardError(
-            f"{role.node.path}: {'say why of' if wildcards else 'no wildcard to explain in'} {list(actions)}."
-        )
+        fault = "give wildcard_because for" if wildcards else "no wildcard to explain in"
+        raise UnexplainedWildcardError(f"{role.node.path}: {fault} {list(actions)}.")
     if any(action.startswith("s3:") for action in actions):
         conditions = _and_in_this_account(conditions or {})
     role.add_to_policy(
@@ -61,9 +60,9 @@ def _and_in_this_account(conditions: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def service_principal(service: str) -> iam.ServicePrincipal:
-    """Principal of an AWS service that works for this account, such as `lambda.amazonaws.com`.
+    """Return the principal of an AWS service, such as `lambda.amazonaws.com`, for this account only.
 
-    A role or topic that trusts the service alone trusts it on behalf of every account.
+    A role or topic that trusts only the service trusts it on behalf of every account.
     """
     return iam.ServicePrincipal(service, conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}})
 
@@ -87,12 +86,12 @@ def acknowledge_generated_policy(role: iam.IRole, because: str) -> None:
 
 
 def may_pass(role: iam.Role, passed: str, service: str) -> None:
-    """Allow a role to hand another role, given by its ARN, to one service."""
+    """Allow a role to pass another role, given by its ARN, to one service."""
     allow(role, ["iam:PassRole"], [passed], conditions={"StringEquals": {"iam:PassedToService": service}})
 
 
 def arn(service: str, resource: str) -> str:
-    """ARN in this account and region, such as `arn("sagemaker", "endpoint/storyloom")`."""
+    """Return an ARN in this account and region, such as `arn("sagemaker", "endpoint/storyloom")`."""
     return f"arn:{Aws.PARTITION}:{service}:{Aws.REGION}:{Aws.ACCOUNT_ID}:{resource}"
 
 

@@ -1,7 +1,7 @@
-"""The alarms that take a deployment back: SageMaker watches them while the machines before it stay.
+"""Alarms that roll a deployment back: SageMaker watches them while the instances before it are kept.
 
-They are named, not by CloudFormation, because functions of two stacks name them to SageMaker. They are of the
-Pipeline stack, which is deployed before whatever names them.
+Their names are fixed, because functions of two stacks pass them to SageMaker. They belong to the Pipeline
+stack, which is deployed before anything that uses the names.
 """
 
 from aws_cdk import Duration
@@ -15,18 +15,18 @@ from contracts.settings import Settings
 from stacks.permissions import allow, arn
 
 VARIANT = "main"
-"""Name of the endpoint's one production variant; its metrics carry it."""
+"""Name of the endpoint's only production variant, a dimension of its metrics."""
 _ERRORS = 3
 _FIRST_TOKEN_SECONDS = 20
 
 
 def alarm_names(settings: Settings) -> tuple[str, str]:
-    """Names of the alarms, that of the errors first."""
+    """Return the names of the alarms for errors and for latency."""
     return f"{settings.name}-endpoint-errors", f"{settings.name}-endpoint-latency"
 
 
 def allow_describing_alarms(role: iam.Role) -> None:
-    """Let a role describe all alarms: AWS does not restrict this action to some of them."""
+    """Allow a role to describe all alarms: AWS does not restrict this action to some of them."""
     allow(
         role,
         ["cloudwatch:DescribeAlarms"],
@@ -36,7 +36,7 @@ def allow_describing_alarms(role: iam.Role) -> None:
 
 
 def rollback_alarms(scope: Construct, settings: Settings, topic: sns.ITopic) -> None:
-    """Make the alarms; they tell the owner too, since what they mean is as true between deployments."""
+    """Create the alarms, which also notify the owner: they matter between deployments too."""
     errors, latency = alarm_names(settings)
     _alarm(
         scope,
@@ -45,7 +45,7 @@ def rollback_alarms(scope: Construct, settings: Settings, topic: sns.ITopic) -> 
         metric=_metric(settings, "Invocation5XXErrors", "Sum"),
         threshold=_ERRORS,
         minutes=1,
-        says=f"The model failed to answer {_ERRORS} times within a minute",
+        meaning=f"The model failed to answer {_ERRORS} times within a minute",
         topic=topic,
     )
     _alarm(
@@ -55,7 +55,7 @@ def rollback_alarms(scope: Construct, settings: Settings, topic: sns.ITopic) -> 
         metric=_metric(settings, "FirstChunkModelLatency", "p90"),
         threshold=_FIRST_TOKEN_SECONDS * 1_000_000,  # the metric's unit is a microsecond
         minutes=2,
-        says=f"One answer in ten begins after more than {_FIRST_TOKEN_SECONDS} seconds, for two minutes",
+        meaning=f"For two minutes, one answer in ten took more than {_FIRST_TOKEN_SECONDS} seconds to start",
         topic=topic,
     )
 
@@ -78,7 +78,7 @@ def _alarm(
     metric: cloudwatch.Metric,
     threshold: float,
     minutes: int,
-    says: str,
+    meaning: str,
     topic: sns.ITopic,
 ) -> None:
     alarm = cloudwatch.Alarm(
@@ -86,11 +86,11 @@ def _alarm(
         id_,
         alarm_name=name,
         metric=metric,
-        alarm_description=f"Storyloom: {says}. A deployment that is being watched is taken back.",
+        alarm_description=f"Storyloom: {meaning}. A deployment in progress is rolled back.",
         threshold=threshold,
         evaluation_periods=minutes,
         comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-        # Asleep, or nobody asks.
+        # The endpoint is asleep, or gets no requests.
         treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
     )
     alarm.add_alarm_action(actions.SnsAction(topic))

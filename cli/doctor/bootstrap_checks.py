@@ -30,7 +30,7 @@ def _qualifier(examination: Examination) -> str:
 
 
 def _command(account: AwsAccount) -> str:
-    return f"npx cdk bootstrap aws://{account.account_id}/{account.region}"
+    return f"npx --no-install cdk bootstrap aws://{account.account_id}/{account.region}"
 
 
 def bootstrap(examination: Examination) -> Iterator[Finding]:

@@ -146,7 +146,7 @@ def _conclusion(report: DoctorReport) -> Text:
     if not report.account:
         summary += "The account was not checked. "
     if report.may_deploy:
-        return Text(f"{summary}You can deploy: npx cdk deploy --all", style="green")
+        return Text(f"{summary}You can deploy: npx --no-install cdk deploy --all", style="green")
     return Text(f"{summary}Fix the crosses first, then run the doctor again.", style="red")
 
 

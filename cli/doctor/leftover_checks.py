@@ -90,7 +90,7 @@ def _partly_deployed(there: list[str], missing: list[str]) -> Finding:
     return warning(
         "Stacks",
         f"deployed in part: {', '.join(there)} without {', '.join(missing)}",
-        "Deploy all of them together: npx cdk deploy --all",
+        "Deploy all of them together: npx --no-install cdk deploy --all",
     )
 
 
@@ -128,7 +128,7 @@ _STATES = {
     "UPDATE_FAILED": _StackState(
         "fault",
         "its last update failed and was not rolled back{reason}",
-        "Roll it back: npx cdk rollback {stack}",
+        "Roll it back: npx --no-install cdk rollback {stack}",
     ),
     "UPDATE_ROLLBACK_FAILED": _StackState(
         "fault",

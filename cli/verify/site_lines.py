@@ -25,7 +25,8 @@ def prove_deployment(verification: Verification) -> Proof:
         if stack["StackStatus"] not in _COMPLETE:
             raise NotProvenError(
                 f"{name} is {stack['StackStatus']}: {stack.get('StackStatusReason', 'no reason is given')}",
-                "Deploy again with `npx cdk deploy --all`; docs/deploying.md explains the messages.",
+                "Deploy again with `npx --no-install cdk deploy --all`; docs/deploying.md explains the "
+                "messages.",
             )
         pages = formation.get_paginator("list_stack_resources").paginate(StackName=name)
         kinds += [found["ResourceType"] for page in pages for found in page["StackResourceSummaries"]]

@@ -293,8 +293,8 @@ def find_app(target: AwsTarget, settings: Settings) -> DeployedApp:
     if missing:
         raise CommandError(
             f"{', '.join(missing)}: no such stack in {target.region}.",
-            f"Deploy the app with `npx cdk deploy --all`, or name another one with -c name=NAME or --region "
-            f"(looked for {settings.name}).",
+            "Deploy the app with `npx --no-install cdk deploy --all`, or name another one with -c name=NAME "
+            f"or --region (looked for {settings.name}).",
         )
     return app
 

@@ -22,8 +22,8 @@ from stacks.references import Storage
 
 GUARD_EVERY = Duration.minutes(10)
 _NOT_LOGGED = (
-    "it has four states and no input; what it deletes is in CloudTrail, and a log of a check every ten "
-    "minutes would hold nothing else"
+    "it has four states and no input; CloudTrail records what it deletes, and a log of a check every ten "
+    "minutes would have nothing else"
 )
 
 
@@ -64,7 +64,7 @@ class EndpointGuard(Construct):
         self.rule = events.Rule(
             self,
             "Tick",
-            description="Storyloom: is the endpoint overdue?",
+            description="Storyloom: deletes an overdue endpoint",
             schedule=events.Schedule.rate(GUARD_EVERY),
             targets=[targets.SfnStateMachine(machine, role=starts)],
         )

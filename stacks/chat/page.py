@@ -1,4 +1,4 @@
-"""The chat page: static files behind CloudFront, and the API under the same origin."""
+"""The chat page: static files behind CloudFront, with the API on the same origin."""
 
 from pathlib import Path
 
@@ -11,14 +11,14 @@ from aws_cdk import aws_s3_deployment as s3_deployment
 from constructs import Construct
 
 from contracts.settings import Settings
-from stacks.accepted_findings import BUCKET, DISTRIBUTION, MADE_AGAIN, accept_findings
+from stacks.accepted_findings import BUCKET, DISTRIBUTION, REPRODUCIBLE_BUCKET, accept_findings
 from stacks.chat.edge import api_headers, edge_function, security_headers
 from stacks.custom_resources.file_deployment import deploy_files
 from stacks.permissions import acknowledge
 from stacks.references import Storage
 
 READ_TIMEOUT = Duration.seconds(60)
-"""How long CloudFront waits for the API's first byte, and between two packets; more needs a quota."""
+"""How long CloudFront waits for the API's first byte and between two packets; more needs a quota increase."""
 
 
 class PageMissingError(Exception):
@@ -26,7 +26,7 @@ class PageMissingError(Exception):
 
 
 class Page(Construct):
-    """The bucket of the page, its distribution, and `config.json` beside it."""
+    """The page's bucket, its CloudFront distribution, and the `config.json` that the page reads."""
 
     def __init__(
         self,
@@ -39,19 +39,19 @@ class Page(Construct):
         client_id: str,
         built_page: Path,
     ) -> None:
-        """Make the page.
+        """Create the page.
 
         Args:
-            scope: where.
+            scope: the stack.
             id_: of the construct.
             settings: of the app.
-            storage: its stories bucket takes the browser's uploads.
-            api: behind `/api/*`.
-            client_id: of the user pool.
+            storage: has the stories bucket, to which the browser uploads.
+            api: serves `/api/*`.
+            client_id: the page's client in the user pool.
             built_page: folder of the built page.
 
         Raises:
-            PageMissingError: the folder has no built page; names the command that makes it.
+            PageMissingError: the folder has no built page; the message has the command that builds it.
         """
         super().__init__(scope, id_)
         if not (built_page / "index.html").is_file():
@@ -59,7 +59,7 @@ class Page(Construct):
                 f"The page is not built: {built_page.name}/index.html is missing. Build it with: make web"
             )
         self._settings, self._storage = settings, storage
-        # CloudFront's names are unique in the account, in all its regions.
+        # Names in CloudFront must be unique in the account, across its regions.
         self._global_name = f"{settings.name}-page-{Aws.REGION}"
         bucket = self.bucket = self._bucket()
         self.distribution = self._distribution(bucket, api)
@@ -73,19 +73,19 @@ class Page(Construct):
             ],
             prune=True,
             retain_on_delete=False,
-            # Files are small: the browser asks each time whether they changed, so a deployment shows at once.
+            # The files are small: the browser checks each time for a change, so a deployment shows at once.
             cache_control=[
                 s3_deployment.CacheControl.set_public(),
                 s3_deployment.CacheControl.max_age(Duration.seconds(0)),
                 s3_deployment.CacheControl.must_revalidate(),
             ],
         )
-        # CloudFront refuses some new accounts: then there are no files yet that would keep the bucket.
+        # CloudFront refuses some new accounts. Then no files exist yet that would keep the bucket.
         self.files.node.add_dependency(self.distribution)
 
     @property
     def url(self) -> str:
-        """Where a person opens the page."""
+        """Address of the page."""
         return self._settings.browser_endpoint or f"https://{self.distribution.distribution_domain_name}"
 
     def _config(self, client_id: str) -> dict[str, str]:
@@ -117,9 +117,9 @@ class Page(Construct):
         acknowledge(
             bucket,
             "AwsSolutions-S1",
-            "it holds the built page, which everybody may see, and only CloudFront reads it",
+            "it has the built page, which everybody may see, and only CloudFront reads it",
         )
-        accept_findings(bucket, BUCKET, MADE_AGAIN)
+        accept_findings(bucket, BUCKET, REPRODUCIBLE_BUCKET)
         return bucket
 
     def _distribution(self, bucket: s3.Bucket, api: apigateway.RestApi) -> cloudfront.Distribution:
@@ -149,7 +149,7 @@ class Page(Construct):
                     allowed_methods=cloudfront.AllowedMethods.ALLOW_ALL,
                     cache_policy=cloudfront.CachePolicy.CACHING_DISABLED,
                     origin_request_policy=cloudfront.OriginRequestPolicy.ALL_VIEWER_EXCEPT_HOST_HEADER,
-                    compress=False,  # compressing would hold a stream back
+                    compress=False,  # compressing would delay a stream
                     response_headers_policy=api_headers(self, f"{self._global_name}-api"),
                     function_associations=[
                         cloudfront.FunctionAssociation(
@@ -188,6 +188,6 @@ class Page(Construct):
             self,
             "Headers",
             response_headers_policy_name=self._global_name,
-            comment="Storyloom: what the page's browser may do",
+            comment="Storyloom: security headers of the page",
             security_headers_behavior=security_headers(policy),
         )

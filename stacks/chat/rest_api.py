@@ -1,4 +1,4 @@
-"""The REST API: one streaming function behind API Gateway, closed to who has neither sign-in nor key."""
+"""The REST API: one streaming function behind API Gateway, for callers with a sign-in or an API key."""
 
 import json
 
@@ -16,10 +16,10 @@ from stacks.permissions import acknowledge
 
 STAGE = "prod"
 LONGEST_ANSWER = Duration.minutes(15)
-"""As long as API Gateway and Lambda allow: a stream may wait for a model that is being woken."""
+"""The most that API Gateway and Lambda allow: a stream may wait for the endpoint to start."""
 _REQUESTS_A_SECOND, _BURST = 20, 40
 _HEALTH_REQUESTS_A_SECOND, _HEALTH_BURST = 2, 5
-"""Of the one method that needs no sign-in. API Gateway counts each method apart from the others."""
+"""Limits of the only method that needs no sign-in. API Gateway counts each method separately."""
 ACCESS_LOG_FORMAT = json.dumps(
     {
         "requestId": "$context.requestId",
@@ -33,16 +33,16 @@ ACCESS_LOG_FORMAT = json.dumps(
         "responseLength": "$context.responseLength",
     }
 )
-"""A line of the access log, without who asked."""
+"""A line of the access log, without the caller's identity."""
 FAULTS_PATTERN = '{ ($.status = "5*") && ($.status != "503") && ($.functionStatus != "502") }'
-"""The lines that tell of a fault. API Gateway's own metric also counts the 503 while a model is woken, and
-the 502 with which the function says that the model broke off: the endpoint has its own alarm for that."""
+"""Matches the log lines of faults. API Gateway's own metric also counts the 503 while the endpoint starts,
+and the function's 502 for a failure of the model, for which the endpoint has an alarm of its own."""
 FAULTS_METRIC = "ApiFaults"
-"""Name of the metric that counts them; its namespace is the app's."""
+"""Name of the metric that counts faults, in the app's namespace."""
 
 
 class RestApi(Construct):
-    """`/api/health` for everybody, everything else below `/api` for who has a sign-in or a key."""
+    """The API: `/api/health` is open, everything else below `/api` needs a sign-in or an API key."""
 
     def __init__(
         self,
@@ -53,14 +53,14 @@ class RestApi(Construct):
         api: lambda_.IFunction,
         authorizer: lambda_.IFunction,
     ) -> None:
-        """Make the API.
+        """Create the API.
 
         Args:
-            scope: where.
+            scope: the stack.
             id_: of the construct.
             settings: of the app.
-            api: function that answers through the Lambda Web Adapter.
-            authorizer: function that checks a bearer token or key.
+            api: function that serves requests through the Lambda Web Adapter.
+            authorizer: function that checks a token or an API key.
         """
         super().__init__(scope, id_)
         log_group = logs.LogGroup(
@@ -79,9 +79,8 @@ class RestApi(Construct):
             rest_api_name=f"{scope.node.id} API",
             description="Storyloom's API",
             endpoint_configuration=apigateway.EndpointConfiguration(
-                types=[
-                    apigateway.EndpointType.REGIONAL
-                ]  # edge-optimized ones cut a stream after 30 s of silence
+                # An edge-optimized endpoint would cut a stream after 30 seconds without data.
+                types=[apigateway.EndpointType.REGIONAL]
             ),
             deploy_options=apigateway.StageOptions(
                 stage_name=STAGE,
@@ -90,7 +89,7 @@ class RestApi(Construct):
                 access_log_destination=apigateway.LogGroupLogDestination(log_group),
                 access_log_format=apigateway.AccessLogFormat.custom(ACCESS_LOG_FORMAT),
                 logging_level=apigateway.MethodLoggingLevel.ERROR,
-                data_trace_enabled=False,  # it would write prompts and answers into the log
+                data_trace_enabled=False,  # it would log prompts and answers
                 metrics_enabled=True,
                 method_options={
                     "/api/health/GET": apigateway.MethodDeploymentOptions(
@@ -103,17 +102,17 @@ class RestApi(Construct):
                 },
             ),
             cloud_watch_role=True,
-            cloud_watch_role_removal_policy=RemovalPolicy.RETAIN,  # an account has one, all its APIs use it
+            cloud_watch_role_removal_policy=RemovalPolicy.RETAIN,  # all APIs of an account share one
         )
         accept_findings(self.api.deployment_stage, STAGE_FINDINGS)
-        self._own_execution_log()
-        self.api.node.try_remove_child("Endpoint")  # an output of the construct's own, beside ours
+        self._create_execution_log()
+        self.api.node.try_remove_child("Endpoint")  # the construct's own output, which repeats ours
         self._routes(api, authorizer)
         self._refusals()
         self._acknowledge()
 
-    def _own_execution_log(self) -> None:
-        """Make the log group of API Gateway's own name for it: one that it makes would outlive the stack."""
+    def _create_execution_log(self) -> None:
+        """Create the log group that API Gateway would create itself: its own would outlive the stack."""
         log_group = logs.LogGroup(
             self,
             "ExecutionLog",
@@ -122,7 +121,7 @@ class RestApi(Construct):
             removal_policy=RemovalPolicy.DESTROY,
         )
         accept_findings(log_group, LOG_GROUP)
-        # Before the first call, and still there until the last.
+        # So that it exists before the first request and until the last.
         self.api.deployment_stage.node.add_dependency(log_group)
 
     def _routes(self, api: lambda_.IFunction, authorizer: lambda_.IFunction) -> None:
@@ -137,7 +136,7 @@ class RestApi(Construct):
             "SignedIn",
             handler=authorizer,
             identity_sources=[apigateway.IdentitySource.header("Authorization")],
-            results_cache_ttl=Duration.seconds(0),  # an expired sign-in or a revoked key is refused at once
+            results_cache_ttl=Duration.seconds(0),  # a revoked key or an expired sign-in is refused at once
         )
         root = self.api.root.add_resource("api")
         health = root.add_resource("health")
@@ -170,8 +169,8 @@ class RestApi(Construct):
         acknowledge(
             self.api,
             "AwsSolutions-APIG2",
-            "the function validates every request against its typed models and says what is wrong in the "
-            "API's own form, which API Gateway's validator cannot",
+            "the function validates every request against its typed models and returns the API's own "
+            "errors, which API Gateway's validator cannot",
         )
         acknowledge(
             self.api.deployment_stage,
@@ -183,5 +182,5 @@ class RestApi(Construct):
             role,
             "AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/"
             "AmazonAPIGatewayPushToCloudWatchLogs]",
-            "API Gateway takes one logging role an account, with this policy, which AWS keeps for it",
+            "API Gateway uses one logging role for an account, with this policy of AWS",
         )

@@ -1,4 +1,4 @@
-"""Who may come in: a Cognito user pool that nobody can join by themselves."""
+"""Sign-in by a Cognito user pool that nobody can join by themselves."""
 
 from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_cognito as cognito
@@ -12,17 +12,17 @@ FIRST_ROLE = next(iter(GROUPS))
 
 
 class SignIn(Construct):
-    """The user pool with its roles, the page's client, and the first owner."""
+    """The user pool with the groups of its roles, the page's client, and the first owner."""
 
     def __init__(self, scope: Construct, id_: str, *, settings: Settings) -> None:
-        """Make the pool; `admin_email` becomes its first owner and gets a one-time password by e-mail."""
+        """Create the pool; `admin_email` becomes its first owner and gets a one-time password by e-mail."""
         super().__init__(scope, id_)
         self.pool = cognito.UserPool(
             self,
             "Users",
             self_sign_up_enabled=False,
             sign_in_aliases=cognito.SignInAliases(email=True),
-            # Else Ada@ and ada@ are two people: whoever removes one of them leaves the other.
+            # Otherwise Ada@ and ada@ are two people, and removing one of them leaves the other.
             sign_in_case_sensitive=False,
             auto_verify=cognito.AutoVerifiedAttrs(email=True),
             account_recovery=cognito.AccountRecovery.EMAIL_ONLY,
@@ -34,28 +34,28 @@ class SignIn(Construct):
                 require_symbols=True,
                 temp_password_validity=Duration.days(7),
             ),
-            removal_policy=RemovalPolicy.DESTROY,  # people and passwords, nothing that cannot be made again
+            removal_policy=RemovalPolicy.DESTROY,  # people can be invited again
         )
         acknowledge(
             self.pool,
             "AwsSolutions-COG2",
-            "a person reads and tells stories here; a second factor that the page cannot ask for would lock "
-            "them out, and the pool takes no strangers",
+            "the page cannot ask for a second factor, so one would lock people out; the pool has only people "
+            "whom an owner invited",
         )
         acknowledge(
             self.pool,
             "AwsSolutions-COG8",
-            "the Plus plan bills each user each month for threat protection, more than this app at rest",
+            "the Plus plan costs more for each user and month than this app at rest",
         )
         self.client = self.pool.add_client(
             "Page",
             auth_flows=cognito.AuthFlow(user_password=True),
             disable_o_auth=True,
-            generate_secret=False,  # a page cannot keep one
+            generate_secret=False,  # a page cannot keep a secret
             prevent_user_existence_errors=True,
             enable_token_revocation=True,
-            # Approvals, keys and messages name people by their e-mail, so nobody may write their own. Without
-            # this list, or with an empty one, Cognito allows it. Nothing reads the attribute that is on it.
+            # Approvals, keys and messages name people by their e-mail, so nobody may change theirs. Without
+            # this list, or with an empty one, Cognito allows it. Nothing reads the attribute in it.
             write_attributes=cognito.ClientAttributes().with_standard_attributes(locale=True),
             id_token_validity=Duration.hours(1),
             access_token_validity=Duration.hours(1),

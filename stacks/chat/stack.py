@@ -1,4 +1,4 @@
-"""Chat: sign-in, API, page, and the endpoint manager that lets the endpoint sleep."""
+"""The Chat stack: sign-in, API, page, and the endpoint manager that deletes an unused endpoint."""
 
 from pathlib import Path
 
@@ -49,7 +49,7 @@ class ChatStack(Stack):
         built_page: Path,
         env: Environment,
     ) -> None:
-        """Make the stack."""
+        """Create the stack."""
         super().__init__(scope, id_, description="Storyloom: chat page and API", env=env)
         self._settings, self._bundles = settings, bundles
         self._storage = storage.import_into(self)
@@ -64,7 +64,7 @@ class ChatStack(Stack):
         grant_manage_people(chat_api, sign_in.pool)
         grant_append_audit(chat_api, self._storage.table_arn)
         for function in (endpoint_manager, chat_api):
-            function.may_tell_owner(published(pipeline, self, "TopicArn"))  # what the month's limit refuses
+            function.may_tell_owner(published(pipeline, self, "TopicArn"))  # of a refused cost
         self._grant_batches(chat_api, endpoint_manager, transforms)
         pipeline.import_machine_into(self).grant_describe_jobs(endpoint_manager)
         self._grant_invocations(chat_api, endpoint_manager, start_batch, pipeline.import_start_run_into(self))
@@ -86,35 +86,37 @@ class ChatStack(Stack):
             clean_up_arn=pipeline.import_clean_up_into(self),
             part="hosting",
             properties={"PageBucket": page.bucket.bucket_name},
-            # Whoever asks for an endpoint or a batch asks these, and so is gone before them. The page's files
-            # are made after the clean-up, so that it is there to remove them, however late a creation fails.
+            # Everything that starts an endpoint or a batch invokes these functions, and so is deleted before
+            # them. The page's files are created after the clean-up, which can then remove them however late a
+            # creation fails.
             makers=(endpoint_manager.function, start_batch.function, page.files),
         )
-        # The pipeline makes an endpoint only if this is there: so it is there only with the endpoint manager.
+        # The pipeline creates an endpoint only if this parameter exists, so it exists only with the
+        # endpoint manager.
         address = ssm.StringParameter(
             self,
             "PageAddress",
             parameter_name=page_url_parameter(settings),
             string_value=page.url,
-            description="Storyloom: where messages send people",
+            description="Storyloom: address of the page, for links in messages",
         )
         address.node.add_dependency(
             endpoint_manager.function, self.node.find_child("EndpointManagerTick"), guard.rule
         )
-        publish(self, "PageUrl", page.url, "Chat here")
-        publish(self, "ApiUrl", rest_api.api.url.rstrip("/"), "The API, without /api")
+        publish(self, "PageUrl", page.url, "The chat page")
+        publish(self, "ApiUrl", rest_api.api.url.rstrip("/"), "Address of the API, without /api")
         publish(self, "ApiName", rest_api.api.rest_api_name, "Name of the API in CloudWatch's metrics")
-        publish(self, "UserPoolId", sign_in.pool.user_pool_id, "People who may sign in")
-        publish(self, "UserPoolClientId", sign_in.client.user_pool_client_id, "The page, to Cognito")
+        publish(self, "UserPoolId", sign_in.pool.user_pool_id, "User pool of the people who may sign in")
+        publish(self, "UserPoolClientId", sign_in.client.user_pool_client_id, "The page, for Cognito")
         publish(
             self,
             "EndpointManagerFunctionName",
             endpoint_manager.function.function_name,
-            "Wakes the endpoint and lets it sleep",
+            "Starts the endpoint and deletes it if unused",
         )
         publish(self, "EndpointName", settings.name, "The endpoint, which exists only while it is used")
         publish(
-            self, "DistributionId", page.distribution.distribution_id, "CloudFront's distribution of the page"
+            self, "DistributionId", page.distribution.distribution_id, "CloudFront distribution of the page"
         )
 
     def _function(self, name: str, timeout: Duration, memory_mb: int = 512) -> Function:
@@ -145,7 +147,7 @@ class ChatStack(Stack):
         events.Rule(
             self,
             "EndpointManagerTick",
-            description="Storyloom: is the endpoint still used?",
+            description="Storyloom: deletes an unused endpoint",
             schedule=events.Schedule.rate(_ENDPOINT_MANAGER_EVERY),
             targets=[
                 targets.LambdaFunction(
@@ -204,7 +206,7 @@ class ChatStack(Stack):
         allow(chat_api.role, ["s3:ListBucket"], [self._storage.stories_arn])
         allow(
             chat_api.role,
-            # Deleting puts a marker on a story; s3:DeleteObjectVersion, which would lose it, nobody has.
+            # Deleting a story adds a marker. Nobody has s3:DeleteObjectVersion, which would lose it.
             ["s3:PutObject", "s3:DeleteObject"],
             [self._storage.stories()],
             wildcard_because="a person names their stories as they like; the presigned form allows one key",
@@ -219,7 +221,7 @@ class ChatStack(Stack):
     def _grant_invocations(
         self, chat_api: Function, endpoint_manager: Function, start_batch: Function, start_run: str
     ) -> None:
-        """Let the API wake the model, start batches and runs, and have another version answer."""
+        """Allow the API to start the endpoint, batches and runs, and to activate another version."""
         called = [endpoint_manager.arn, start_batch.arn, arn("lambda", f"function:{start_run}")]
         allow(chat_api.role, ["lambda:InvokeFunction"], called)
         chat_api.function.add_environment("STORYLOOM_START_RUN_FUNCTION", start_run)
@@ -227,7 +229,7 @@ class ChatStack(Stack):
         chat_api.function.add_environment("STORYLOOM_START_BATCH_FUNCTION", name)
 
     def _grant_choose_versions(self, chat_api: Function) -> None:
-        """Let the API say yes or no to a version in the registry."""
+        """Allow the API to approve or reject a version in the registry."""
         allow(
             chat_api.role,
             ["sagemaker:UpdateModelPackage"],
@@ -245,7 +247,7 @@ class ChatStack(Stack):
         return start_batch
 
     def _grant_batches(self, chat_api: Function, endpoint_manager: Function, transforms: Transforms) -> None:
-        """Let the API read prompts and give answers, and the endpoint manager see that jobs end."""
+        """Allow the API to read prompts and return answers, and the endpoint manager to end jobs."""
         transforms.ended_by(endpoint_manager)
         transforms.all_watched_by(endpoint_manager)
         transforms.ended_by(chat_api)

@@ -1,1 +1,1 @@
-"""What CloudFormation has done at deploy and delete time by functions and copies of files."""
+"""Custom resources: what functions do for CloudFormation at deployment and deletion."""

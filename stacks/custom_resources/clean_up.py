@@ -1,8 +1,9 @@
-"""Removes everything made at run time at deletion, by a custom resource in each stack that makes some.
+"""Remove what was created at run time when a stack is deleted, by a custom resource in each such stack.
 
-CloudFormation deletes in the reverse order of dependencies. So what could make something new depends on the
-custom resource and is gone when it works, and it depends on what it needs itself, and on the roles that
-SageMaker needs until an endpoint or a job is gone. See docs/decisions/0013-clean-up-at-deletion.md.
+CloudFormation deletes in the reverse order of dependencies. Whatever could create something new depends on
+the custom resource, so it is deleted before the clean-up. The custom resource depends on what it uses, and on
+the roles that SageMaker needs until an endpoint or a job is gone. See
+docs/decisions/0013-clean-up-at-deletion.md.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,9 +19,9 @@ from stacks.grants.job_logs import JOB_LOGS, TRANSFORM_LOG
 from stacks.permissions import allow, arn
 
 LONGEST_CLEAN_UP = Duration.minutes(15)
-"""As long as a function may run: an endpoint in creation can be deleted only when that has ended."""
+"""Lambda's limit: an endpoint that is being created can be deleted only after its creation has ended."""
 _LONGEST_ANSWER = Duration.minutes(16)
-"""How long CloudFormation waits for an answer. Its default is an hour, in which a deletion would hang."""
+"""How long CloudFormation waits for a response. By default a deletion would hang for an hour."""
 _NAMED = "jobs, models and configurations are named by run, version or batch, which are made at run time"
 _LISTED = "SageMaker lists what an account has or nothing; the function picks what this app has named"
 
@@ -34,15 +35,15 @@ def made_at_run_time(
     needs: Sequence[IDependable] = (),
     makers: Sequence[Construct] = (),
 ) -> None:
-    """Have a stack's deletion remove what was made at run time.
+    """Add the custom resource that removes what was created at run time when its stack is deleted.
 
     Args:
         scope: the stack.
         clean_up_arn: ARN of the function `clean_up`.
         part: what is removed.
-        properties: what the function must know for it.
-        needs: what must still be there while it is removed.
-        makers: what could make something new, and so must be gone by then.
+        properties: further properties of the custom resource, which the function reads.
+        needs: what is deleted after the clean-up, because the clean-up uses it.
+        makers: what is deleted before the clean-up, because it could create something new.
     """
     resource = CustomResource(
         scope,
@@ -66,14 +67,14 @@ def grant_clean_up(
     machine_arn: str,
     executions_arn: str,
 ) -> None:
-    """Let `clean_up` find, stop and delete what this app makes at run time, by name.
+    """Allow `clean_up` to find, stop and delete what this app creates at run time, by name.
 
     Args:
         function: `clean_up`.
         settings: of the app.
         hosting: the endpoint.
-        machine_arn: of the state machine.
-        executions_arn: of its executions.
+        machine_arn: ARN of the state machine.
+        executions_arn: ARN pattern of its executions.
     """
     function.may_use_table(
         *("GetItem", "Query", "UpdateItem", "DeleteItem"),
@@ -120,7 +121,7 @@ def grant_clean_up(
 
 
 def job_patterns(settings: Settings) -> dict[str, list[str]]:
-    """Return the names of the jobs, by SageMaker's word for their kind."""
+    """Return ARN patterns of the jobs by SageMaker's name of their kind."""
     search = f"{settings.tuning_job_prefix}*"
     return {
         "HyperParameterTuning": [f"hyper-parameter-tuning-job/{search}"],
@@ -132,14 +133,14 @@ def job_patterns(settings: Settings) -> dict[str, list[str]]:
 
 def _grant_jobs(function: Function, settings: Settings) -> None:
     for kind, names in job_patterns(settings).items():
-        # What a job has cost is settled before it is deleted.
+        # The cost of a job is recorded before the job is deleted.
         actions = [f"sagemaker:Stop{kind}Job", f"sagemaker:Describe{kind}Job"]
         if kind == "HyperParameterTuning":
             actions.append("sagemaker:ListTrainingJobsForHyperParameterTuningJob")
         if kind != "Transform":  # SageMaker has no operation that deletes one
             actions.append(f"sagemaker:Delete{kind}Job")
         if kind in ("HyperParameterTuning", "Training"):
-            actions.append("sagemaker:ListTags")  # tells whose a search is: its name may be cut
+            actions.append("sagemaker:ListTags")  # tells whose search it is: its name may be cut
         allow(
             function.role,
             actions,

@@ -1,4 +1,4 @@
-"""Copying files of the checkout into a bucket at deploy time, with the CDK's own deployment function."""
+"""Copy files of the checkout into a bucket at deployment, with the CDK's own function for it."""
 
 from collections.abc import Sequence
 
@@ -27,13 +27,13 @@ def deploy_files(
     """Copy files into a bucket.
 
     Args:
-        scope: where; one call a stack, because the stack's deployment function has one log group.
+        scope: the stack; only one call for each, because its deployment function has one log group.
         id_: of the deployment.
-        bucket: where the files go.
-        sources: folders, or data written at deploy time.
+        bucket: the destination.
+        sources: folders, or data written at deployment.
         prefix: key prefix without a slash at its end.
         prune: whether other files below the prefix are deleted.
-        retain_on_delete: whether the files stay when the stack goes.
+        retain_on_delete: whether the files stay when the stack is deleted.
         cache_control: for browsers.
     """
     log_group = logs.LogGroup(

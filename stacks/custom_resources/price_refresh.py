@@ -48,7 +48,7 @@ def schedule_price_refresh(scope: Construct, settings: Settings, function: Funct
     tick = events.Rule(
         scope,
         "PricesTick",
-        description="Storyloom: what do the machines cost?",
+        description="Storyloom: reads the prices of the instances",
         schedule=events.Schedule.rate(_EVERY),
         targets=[targets.LambdaFunction(function.function)],
     )

@@ -1,4 +1,4 @@
-"""Operations: what a person looks at, and what wakes them."""
+"""The Operations stack: dashboard, alarms and budget."""
 
 from aws_cdk import Aws, Duration, Environment, Stack
 from aws_cdk import aws_budgets as budgets
@@ -16,7 +16,7 @@ from stacks.references import publish, published
 from stacks.rollback_alarms import VARIANT, alarm_names
 
 _ENDPOINT_HOURS = 6
-"""The endpoint sleeps when nobody uses it; one that lives this long is used a lot, or forgotten."""
+"""An unused endpoint is deleted; one that exists this long is used a lot, or was forgotten."""
 
 
 class OperationsStack(Stack):
@@ -32,7 +32,7 @@ class OperationsStack(Stack):
         chat: ChatStack,
         env: Environment,
     ) -> None:
-        """Make the stack."""
+        """Create the stack."""
         super().__init__(scope, id_, description="Storyloom: dashboard, alarms and budget", env=env)
         topic = sns.Topic.from_topic_arn(self, "Messages", published(pipeline, self, "TopicArn"))
         metrics = _Metrics(
@@ -42,11 +42,11 @@ class OperationsStack(Stack):
         dashboard = _dashboard(self, metrics, [*alarms, *_rollback_alarms(self, settings)])
         _budget(self, settings)
         url = f"https://{Aws.REGION}.console.aws.amazon.com/cloudwatch/home#dashboards:name={dashboard.dashboard_name}"
-        publish(self, "DashboardUrl", url, "Runs, endpoint and API at a glance")
+        publish(self, "DashboardUrl", url, "Dashboard of runs, endpoint and API")
 
 
 class _Metrics:
-    """The figures that dashboard and alarms show."""
+    """The metrics of the dashboard and the alarms."""
 
     def __init__(self, settings: Settings, machine_arn: str, api_name: str) -> None:
         self._machine = {"StateMachineArn": machine_arn}
@@ -55,23 +55,23 @@ class _Metrics:
         self._endpoint = {"EndpointName": settings.name, "VariantName": VARIANT}
 
     def runs(self, outcome: str) -> cloudwatch.Metric:
-        """Number of executions; `outcome` is `Succeeded`, `Failed`, `TimedOut` or `Aborted`."""
+        """Return the number of executions; `outcome` is `Succeeded`, `Failed`, `TimedOut` or `Aborted`."""
         return _metric("AWS/States", f"Executions{outcome}", self._machine, "Sum", Duration.minutes(5))
 
     def api(self, name: str, statistic: str) -> cloudwatch.Metric:
-        """A metric of the API, such as `5XXError`."""
+        """Return a metric of the API, such as `5XXError`."""
         return _metric("AWS/ApiGateway", name, self._api, statistic, Duration.minutes(5))
 
     def api_faults(self) -> cloudwatch.Metric:
-        """Return the number of faults of the API; a 503 while the model is being woken is not one."""
+        """Return the number of faults of the API; a 503 while the endpoint starts is not one."""
         return _metric(self._namespace, FAULTS_METRIC, {}, "Sum", Duration.minutes(5))
 
     def endpoint(self, name: str, statistic: str, period: Duration) -> cloudwatch.Metric:
-        """A metric of the endpoint's requests, such as `Invocations`."""
+        """Return a metric of the endpoint's requests, such as `Invocations`."""
         return _metric("AWS/SageMaker", name, self._endpoint, statistic, period)
 
     def endpoint_machine(self, name: str, statistic: str, period: Duration) -> cloudwatch.Metric:
-        """A metric of the endpoint's machine; it has values only while the machine is there, and bills."""
+        """Return a metric of the endpoint's instance, which has values only while it is billed."""
         return _metric("/aws/sagemaker/Endpoints", name, self._endpoint, statistic, period)
 
 
@@ -85,19 +85,19 @@ def _metric(
 
 def _alarms(scope: Construct, metrics: _Metrics, topic: sns.ITopic) -> list[cloudwatch.IAlarm]:
     alarms = [
-        _alarm(scope, "RunFailed", metrics.runs("Failed"), "A run failed; the run's record says why"),
-        _alarm(scope, "RunTimedOut", metrics.runs("TimedOut"), "A run took longer than a run may"),
+        _alarm(scope, "RunFailed", metrics.runs("Failed"), "A run failed. The page Runs has the reason"),
+        _alarm(scope, "RunTimedOut", metrics.runs("TimedOut"), "A run reached its time limit"),
         _alarm(
             scope,
             "ApiErrors",
             metrics.api_faults(),
-            "The API failed without telling its caller why. The log of the chat API says it",
+            "The API failed unexpectedly. The log of the function chat_api has the reason",
         ),
         _alarm(
             scope,
             "EndpointAwakeForHours",
             metrics.endpoint_machine("CPUUtilization", "SampleCount", Duration.hours(1)),
-            f"The endpoint has been up, and billing, for {_ENDPOINT_HOURS} hours. "
+            f"The endpoint has been in service, and billed, for {_ENDPOINT_HOURS} hours. "
             "Put it to sleep with: storyloom sleep",
             periods=_ENDPOINT_HOURS,
         ),
@@ -108,7 +108,7 @@ def _alarms(scope: Construct, metrics: _Metrics, topic: sns.ITopic) -> list[clou
 
 
 def _rollback_alarms(scope: Construct, settings: Settings) -> list[cloudwatch.IAlarm]:
-    """The Pipeline stack's alarms, to show."""
+    """Return the Pipeline stack's alarms, for the dashboard."""
     return [
         cloudwatch.Alarm.from_alarm_arn(scope, name, arn("cloudwatch", f"alarm:{name}"))
         for name in alarm_names(settings)
@@ -165,13 +165,13 @@ def _dashboard(scope: Construct, metrics: _Metrics, alarms: list[cloudwatch.IAla
             ],
             [
                 cloudwatch.GraphWidget(
-                    title="Questions to the model",
+                    title="Requests to the model",
                     left=[metrics.endpoint("Invocations", "Sum", hour)],
                     right=[metrics.endpoint("FirstChunkModelLatency", "p90", hour)],
                     width=12,
                 ),
                 cloudwatch.GraphWidget(
-                    title="Hours with an endpoint (it bills only then)",
+                    title="Hours with an endpoint (billed only then)",
                     left=[metrics.endpoint_machine("CPUUtilization", "SampleCount", hour)],
                     right=[metrics.endpoint_machine("GPUMemoryUtilization", "Average", hour)],
                     width=12,
@@ -193,7 +193,7 @@ def _dashboard(scope: Construct, metrics: _Metrics, alarms: list[cloudwatch.IAla
 
 
 def _budget(scope: Construct, settings: Settings) -> None:
-    """A budget on the whole account: a forgotten machine of another app surprises its owner just as much."""
+    """Create a budget for the whole account, because forgotten instances of other apps cost as much."""
     person = budgets.CfnBudget.SubscriberProperty(subscription_type="EMAIL", address=settings.admin_email)
     budgets.CfnBudget(
         scope,

@@ -1,4 +1,4 @@
-"""Roles of what SageMaker runs for us: training and evaluation jobs, and the endpoint."""
+"""IAM roles of SageMaker's jobs and of the endpoint."""
 
 from aws_cdk import Aws
 from aws_cdk import aws_iam as iam
@@ -13,7 +13,7 @@ from stacks.rollback_alarms import allow_describing_alarms
 
 
 def job_role(scope: Construct, settings: Settings, storage: Storage, image: str) -> iam.Role:
-    """Role of the training and the evaluation job: reads model, code and dataset, writes its run."""
+    """Create the role of the training and evaluation jobs, which read their inputs and write a run."""
     role = _sagemaker_role(scope, "JobRole", "Storyloom: training and evaluation jobs")
     allow(
         role,
@@ -36,7 +36,7 @@ def job_role(scope: Construct, settings: Settings, storage: Storage, image: str)
 
 
 def hosting_role(scope: Construct, settings: Settings, storage: Storage, image: str) -> iam.Role:
-    """Role of the endpoint: reads its bundle, nothing else."""
+    """Create the role of the endpoint, which reads only its bundle."""
     role = _sagemaker_role(scope, "HostingRole", "Storyloom: the endpoint")
     allow(
         role,
@@ -47,14 +47,14 @@ def hosting_role(scope: Construct, settings: Settings, storage: Storage, image: 
     _list_artifacts(role, storage, "hosting/*")
     _write_logs(role, [f"/aws/sagemaker/Endpoints/{settings.name}"])
     _put_metrics(role, ["/aws/sagemaker/Endpoints", "AWS/SageMaker"])
-    # SageMaker looks at the alarms that take a deployment back with the endpoint's role.
+    # SageMaker uses the endpoint's role to read the alarms that roll a deployment back.
     allow_describing_alarms(role)
     _pull_image(role, image)
     return role
 
 
 def transform_role(scope: Construct, storage: Storage, image: str) -> iam.Role:
-    """Role of the transform jobs: reads the packed model and the requests, writes the answers."""
+    """Create the role of the transform jobs, which read model and requests and write answers."""
     role = _sagemaker_role(scope, "TransformRole", "Storyloom: transform jobs")
     named = "a model is named by its version, requests and answers by their batch"
     allow(
@@ -86,7 +86,7 @@ def _list_artifacts(role: iam.Role, storage: Storage, *prefixes: str) -> None:
         role,
         ["s3:ListBucket"],
         [storage.artifacts_arn],
-        # a missing object is 404 only to who may list it, and such a request has no prefix
+        # S3 answers 404 for a missing object only to a role that may list it; such a request has no prefix.
         conditions={"StringLikeIfExists": {"s3:prefix": list(prefixes)}},
     )
 

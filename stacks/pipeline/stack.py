@@ -1,4 +1,4 @@
-"""Pipeline: from stories in the bucket to a hosted model."""
+"""The Pipeline stack: from stories in the bucket to a hosted model."""
 
 import json
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ _TRAINING_CODE = CHECKOUT / "training_code"
 
 
 class PipelineStack(Stack):
-    """The state machine, its functions, their roles, and what triggers it."""
+    """The state machine with its functions, roles and triggers."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class PipelineStack(Stack):
         image_region: str,
         env: Environment,
     ) -> None:
-        """Make the stack."""
+        """Create the stack."""
         super().__init__(scope, id_, description="Storyloom: from stories to a hosted model", env=env)
         self._settings, self._bundles = settings, bundles
         self._storage = storage.import_into(self)
@@ -85,9 +85,9 @@ class PipelineStack(Stack):
         start_run = self._trigger(self._pipeline)
         machine = self._pipeline.define(self._functions, image)
         machine.node.add_dependency(self.node.find_child("TrainingCode"))
-        publish(self, "StateMachineArn", self._pipeline.arn, "The pipeline")
-        publish(self, "TopicArn", self._topic.topic_arn, "Messages about runs and alarms")
-        publish(self, "StartRunFunctionName", start_run.function.function_name, "Starts a run by hand")
+        publish(self, "StateMachineArn", self._pipeline.arn, "State machine of the pipeline")
+        publish(self, "TopicArn", self._topic.topic_arn, "Topic for messages about runs and alarms")
+        publish(self, "StartRunFunctionName", start_run.function.function_name, "Starts a run")
         publish(self, "HostingRoleArn", hosting.role_arn, "Role of the endpoint")
         transforms = transform_role(self, self._storage, self._hosting_image)
         publish(self, "TransformRoleArn", transforms.role_arn, "Role of the transform jobs")
@@ -96,23 +96,23 @@ class PipelineStack(Stack):
         self._clean_up(self._pipeline, needed, schedule_price_refresh(self, settings, ask))
 
     def import_hosting_into(self, consumer: Stack) -> Hosting:
-        """The endpoint, for a stack that wakes it or asks it."""
+        """Return the endpoint for a stack that starts or invokes it."""
         return Hosting(self._settings, self._hosting_image, published(self, consumer, "HostingRoleArn"))
 
     def import_transforms_into(self, consumer: Stack) -> Transforms:
-        """The transform jobs, for a stack that makes them."""
+        """Return the transform jobs for a stack that creates them."""
         return Transforms(self._settings, self._hosting_image, published(self, consumer, "TransformRoleArn"))
 
     def import_clean_up_into(self, consumer: Stack) -> str:
-        """Return the ARN of the function that removes what was made at run time, for another stack."""
+        """Return the ARN of the function that removes what was created at run time, for another stack."""
         return arn("lambda", f"function:{published(self, consumer, 'CleanUpFunctionName')}")
 
     def import_start_run_into(self, consumer: Stack) -> str:
-        """Name of the function that starts runs, for another stack."""
+        """Return the name of the function that starts runs, for another stack."""
         return published(self, consumer, "StartRunFunctionName")
 
     def import_machine_into(self, consumer: Stack) -> Pipeline:
-        """The state machine, for another stack."""
+        """Return the state machine for another stack."""
         consumer.add_stack_dependency(self)
         return self._pipeline
 
@@ -129,7 +129,7 @@ class PipelineStack(Stack):
         )
 
     def _trigger(self, pipeline: Pipeline) -> Function:
-        """Make what starts a run, and what sets the timer for one more; returns `start_run`."""
+        """Create the functions that start runs and schedule them; returns `start_run`."""
         start_run, debounce_uploads = self._function("start_run", 60), self._function("debounce_uploads", 60)
         start_run.may_use_table(
             *("GetItem", "PutItem", "UpdateItem", "DeleteItem"),
@@ -138,7 +138,7 @@ class PipelineStack(Stack):
         grant_start_runs(start_run, pipeline.arn, pipeline.executions_arn)
         quiet_period = QuietPeriod(self, "QuietPeriod", settings=self._settings, start_run=start_run)
         self._quiet_period = quiet_period
-        # It holds since when stories have been arriving.
+        # It records when the first story of the quiet period arrived.
         debounce_uploads.may_use_table("GetItem", "UpdateItem", partitions=["TIMER"])
         for function in (debounce_uploads, self._functions["announce"], self._functions["record_failure"]):
             quiet_period.grant_schedule(function)
@@ -147,16 +147,16 @@ class PipelineStack(Stack):
             pipeline.grant_read_history(function)
         self._configure_resumption(start_run)
         for function in (start_run, self._functions["ask_approval"]):
-            pipeline.grant_task_response(function)  # new stories answer for a run that waits
+            pipeline.grant_task_response(function)  # new stories supersede a run that waits for approval
         self._rules = (
             on_new_story(self, self._storage, debounce_uploads),
-            self._hear_decisions(start_run),
+            self._deploy_approved_versions(start_run),
             on_unrecorded_end(self, pipeline.arn, self._functions["record_failure"]),
         )
         return start_run
 
     def _configure_resumption(self, start_run: Function) -> None:
-        """Let start_run see whether what a failed run made is still there."""
+        """Allow start_run to check whether what a failed run made still exists."""
         start_run.may_list_artifacts("runs/*")
         instances = json.dumps(self._settings.evaluation_instances)
         start_run.function.add_environment("STORYLOOM_PROCESSING_INSTANCES", instances)
@@ -164,7 +164,7 @@ class PipelineStack(Stack):
         configure_run_costs(start_run, self._settings)
 
     def _clean_up(self, pipeline: Pipeline, needed: Sequence[IDependable], tick: events.Rule) -> None:
-        """Add the custom resource that removes, at deletion, everything made at run time."""
+        """Add the custom resource that removes everything created at run time when the stack is deleted."""
         clean_up = self._function("clean_up", int(LONGEST_CLEAN_UP.to_seconds()))
         grant_clean_up(
             clean_up,
@@ -182,10 +182,15 @@ class PipelineStack(Stack):
             needs=(*needed, self._model_packages),
             makers=(*self._rules, tick),
         )
-        publish(self, "CleanUpFunctionName", clean_up.function.function_name, "Removes what was made")
+        publish(
+            self,
+            "CleanUpFunctionName",
+            clean_up.function.function_name,
+            "Removes what was created",
+        )
 
-    def _hear_decisions(self, start_run: Function) -> events.Rule:
-        """Make what has a version deployed after somebody's yes in the registry."""
+    def _deploy_approved_versions(self, start_run: Function) -> events.Rule:
+        """Create the function that has a version deployed after its approval in the registry."""
         decided = self._function("on_version_reviewed", 60)
         decided.may_use_table("Query", "UpdateItem", partitions=["MODELS"])
         allow(decided.role, ["lambda:InvokeFunction"], [start_run.arn])
@@ -218,7 +223,7 @@ def _deploy_training_code(scope: Construct, artifacts_bucket: str) -> str:
         bucket=s3.Bucket.from_bucket_name(scope, "ArtifactsBucket", artifacts_bucket),
         sources=[s3_deployment.Source.asset(str(_TRAINING_CODE), exclude=["**/__pycache__", "**/*.pyc"])],
         prefix=prefix,
-        prune=False,  # runs that are going still read the version before
+        prune=False,  # runs in progress still read the version before
         retain_on_delete=True,
     )
     return f"s3://{artifacts_bucket}/{prefix}/"

@@ -51,7 +51,7 @@ DISK_MB = {"read_stories": 2048, "assemble": 10240}
 
 
 class StateFunctions:
-    """Gives the functions of the states what each of them needs."""
+    """Configures the functions of the states: permissions and environment variables."""
 
     def __init__(
         self,
@@ -153,7 +153,7 @@ class StateFunctions:
         stage.may_read_artifacts("base-models/*")
         stage.may_write_artifacts("base-models/*")
         stage.may_resume_artifacts("base-models/*")
-        stage.may_delete_artifacts("base-models/*")  # what arrived damaged, and how far the copy was
+        stage.may_delete_artifacts("base-models/*")  # damaged files, and the copy's progress
         secret = self._settings.huggingface_token_secret
         if secret:
             allow(
@@ -165,7 +165,7 @@ class StateFunctions:
             stage.function.add_environment("STORYLOOM_HUGGINGFACE_TOKEN_SECRET", secret)
 
     def _configure_training_states(self) -> None:
-        """Let functions reserve what they spend, and see what earlier attempts have cost."""
+        """Allow functions to reserve what they spend, and to read what earlier attempts cost."""
         self._functions["choose_best"].may_use_table("UpdateItem", partitions=["RUNS"])
         for name in ("reserve", "next_attempt"):
             self._functions[name].may_use_table("GetItem", "UpdateItem", partitions=["RUNS"])
@@ -247,19 +247,19 @@ class StateFunctions:
             partitions=("RUNS", "LOCK", "MODELS", "POINTERS", "HOSTING"),
         )
         deploy.may_use_table("GetItem", "UpdateItem", partitions=("RUNS", "MODELS", "POINTERS", "HOSTING"))
-        # Versions made before the evaluation unpacked the adapter have it among the training's output.
+        # Versions from before the evaluation unpacked the adapter have it in the training's output.
         adapters = ("runs/*/evaluation/adapter/*", "runs/*/evaluation/merged/*", "runs/*/training/*")
         made = ("base-models/*", *adapters, "hosting/*")
         deploy.may_list_artifacts(*made)
         deploy.may_read_artifacts(*made)
         deploy.may_write_artifacts("hosting/*")
         deploy.may_read_tags_of_artifacts("hosting/*")
-        deploy.may_delete_artifacts("hosting/*")  # what is on its way out, before it is built again
+        deploy.may_delete_artifacts("hosting/*")  # a retired bundle, before it is built again
         self._hosting.managed_by(deploy)
         smoke_test.may_use_table(
             "GetItem", "PutItem", "UpdateItem", partitions=("RUNS", "MODELS", "POINTERS", "HOSTING")
         )
-        self._hosting.managed_by(smoke_test)  # it puts the version back that was live
+        self._hosting.managed_by(smoke_test)  # to return to the version that was live
         self._hosting.asked_by(smoke_test)
 
     def _configure_collect_garbage(self, collect_garbage: Function) -> None:
@@ -279,7 +279,7 @@ class StateFunctions:
         self._hosting.collected_by(collect_garbage)
 
     def _configure_endings(self, announce: Function, record_failure: Function) -> None:
-        announce.may_use_table("UpdateItem", partitions=["POINTERS"])  # what the run has trained on
+        announce.may_use_table("UpdateItem", partitions=["POINTERS"])  # the stories that the run trained on
         for function in (announce, record_failure):
             function.may_use_table(
                 "GetItem", "UpdateItem", "DeleteItem", partitions=("RUNS", "LOCK", "TIMER")

@@ -27,7 +27,7 @@ class Pipeline(Construct):
     ) -> None:
         """Create the state machine's role and name; `define` creates the machine itself.
 
-        The functions that start or watch executions need the machine's ARN while the machine needs theirs, so
+        The functions that start or watch executions need the machine's ARN, and the machine needs theirs. So
         its name is made here and not by CloudFormation.
         """
         super().__init__(scope, id_)
@@ -38,7 +38,7 @@ class Pipeline(Construct):
         self._role = iam.Role(self, "Role", assumed_by=service_principal("states.amazonaws.com"))
 
     def define(self, functions: Mapping[str, Function], training_image: str) -> sfn.StateMachine:
-        """Make the state machine."""
+        """Create the state machine."""
         self._grant_tasks(functions)
         states = pipeline_definition(self._settings, functions, self._job_role.role_arn, training_image)
         log_group = logs.LogGroup(
@@ -71,15 +71,15 @@ class Pipeline(Construct):
         return machine
 
     def grant_task_response(self, function: Function) -> None:
-        """Let a function answer a task that waits with its token.
+        """Allow a function to complete a task that waits with a task token.
 
-        IAM's reference lists no resource for this action, but Step Functions does check it against the state
-        machine of the token's task; that is also what the CDK's `grant_task_response` names.
+        IAM's reference lists no resource for this action, but Step Functions checks the state machine of
+        the task. The CDK's `grant_task_response` names it too.
         """
         allow(function.role, ["states:SendTaskSuccess"], [self.arn])
 
     def grant_read_history(self, function: Function) -> None:
-        """Let a function read what a run has been through, to take it up again where it failed."""
+        """Allow a function to read the history of an execution, to resume it at the state that failed."""
         allow(
             function.role,
             ["states:GetExecutionHistory"],
@@ -88,7 +88,7 @@ class Pipeline(Construct):
         )
 
     def grant_read_map_runs(self, function: Function) -> None:
-        """Let a function read why a batch of the Distributed Map failed."""
+        """Allow a function to read why a batch of the Distributed Map failed."""
         allow(
             function.role,
             ["states:ListMapRuns", "states:ListExecutions", "states:DescribeExecution"],
@@ -101,19 +101,19 @@ class Pipeline(Construct):
         )
 
     def grant_describe_tuning(self, function: Function) -> None:
-        """Let a function read how the trials of a search are doing."""
+        """Allow a function to read the status of a tuning job and its trials."""
         allow(
             function.role,
             [
                 "sagemaker:DescribeHyperParameterTuningJob",
                 "sagemaker:ListTrainingJobsForHyperParameterTuningJob",
             ],
-            [arn("sagemaker", self._searches)],
+            [arn("sagemaker", self._tuning_jobs)],
             wildcard_because="a tuning job is named by its run",
         )
 
     def grant_describe_jobs(self, function: Function) -> None:
-        """Let a function read for how long the jobs of runs are billed, and find those nobody reserved."""
+        """Allow a function to read the billed time of runs' jobs, and to find jobs without a reservation."""
         name = self._settings.name
         self.grant_describe_tuning(function)
         for kind, jobs in (
@@ -137,8 +137,8 @@ class Pipeline(Construct):
         )
 
     @property
-    def _searches(self) -> str:
-        """The tuning jobs."""
+    def _tuning_jobs(self) -> str:
+        """ARN resource of the tuning jobs."""
         return f"hyper-parameter-tuning-job/{self._settings.tuning_job_prefix}*"
 
     def _grant_tasks(self, functions: Mapping[str, Function]) -> None:
@@ -146,7 +146,7 @@ class Pipeline(Construct):
         allow(role, ["lambda:InvokeFunction"], [functions[function].arn for function in FUNCTION_SECONDS])
         for kind, jobs in (
             ("Training", f"training-job/{name}-train-*"),
-            ("HyperParameterTuning", self._searches),
+            ("HyperParameterTuning", self._tuning_jobs),
             ("Processing", f"processing-job/{name}-evaluate-*"),
         ):
             because = "a job is named by its run, which does not exist yet"
@@ -167,7 +167,7 @@ class Pipeline(Construct):
                 [arn("sagemaker", jobs)],
                 wildcard_because=because,
             )
-        # `.sync` learns of a job's end through these rules, which Step Functions makes itself.
+        # `.sync` learns of the end of a job from these rules, which Step Functions creates itself.
         rules = [
             f"rule/StepFunctionsGetEventsForSageMaker{kind}JobsRule"
             for kind in ("Training", "Tuning", "Processing")

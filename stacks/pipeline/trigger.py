@@ -1,4 +1,4 @@
-"""What starts a run: stories arrive, the bucket becomes quiet, and exactly one run starts."""
+"""Triggers of the pipeline: stories arrive, the bucket becomes quiet, and exactly one run starts."""
 
 from collections.abc import Mapping
 
@@ -18,13 +18,14 @@ _DEPLOY_SCHEDULE_NAME = "deploy"
 
 
 class QuietPeriod(Construct):
-    """The one-time schedule that each new story moves forward, and that of a version that has to wait.
+    """The one-time schedules of the next run, which each new story postpones, and of a waiting deployment.
 
-    The schedules themselves are made at run time; here are their group, their role, and who may move them.
+    The schedules are created at run time. This construct has their group, their role, and the permissions to
+    change them.
     """
 
     def __init__(self, scope: Construct, id_: str, *, settings: Settings, start_run: Function) -> None:
-        """Make the group and the role that calls `start_run`."""
+        """Create the group, and the role that invokes `start_run`."""
         super().__init__(scope, id_)
         self._settings = settings
         self._start_run = start_run
@@ -37,20 +38,20 @@ class QuietPeriod(Construct):
         allow(self._role, ["lambda:InvokeFunction"], [start_run.arn])
 
     def grant_schedule(self, function: Function) -> None:
-        """Let a function set the timer, and tell it how."""
+        """Allow a function to create and postpone the schedules, and set its variables for it."""
         actions = ["scheduler:CreateSchedule", "scheduler:UpdateSchedule"]
         allow(function.role, actions, self._schedules)
         may_pass(function.role, self._role.role_arn, "scheduler.amazonaws.com")
         self._describe_to(function)
 
     def grant_delete(self, function: Function) -> None:
-        """Let a function delete the timers."""
+        """Allow a function to delete the schedules."""
         allow(function.role, ["scheduler:DeleteSchedule"], self._schedules)
         self._describe_to(function)
 
     @property
     def group(self) -> scheduler.CfnScheduleGroup:
-        """The group of the timers; deleting it deletes them too."""
+        """The group of the schedules; deleting it deletes them too."""
         return self._group
 
     @property
@@ -73,7 +74,7 @@ class QuietPeriod(Construct):
 
 
 def on_new_story(scope: Construct, storage: Storage, debounce_uploads: Function) -> events.Rule:
-    """Call the timer for each object that arrives in the stories bucket."""
+    """Invoke a function for each object that arrives in the stories bucket."""
     return events.Rule(
         scope,
         "StoryArrived",
@@ -88,11 +89,11 @@ def on_new_story(scope: Construct, storage: Storage, debounce_uploads: Function)
 
 
 def on_decision(scope: Construct, model_package_group: str, on_version_reviewed: Function) -> events.Rule:
-    """Hear of a yes or no to a version, wherever it is said: in the registry all of them come together."""
+    """Invoke a function when a version is approved or rejected, in the page or in the registry."""
     return events.Rule(
         scope,
         "DecisionHeard",
-        description="Storyloom: somebody said yes or no to a version",
+        description="Storyloom: a version was approved or rejected",
         event_pattern=events.EventPattern(
             source=["aws.sagemaker"],
             detail_type=["SageMaker Model Package State Change"],
@@ -106,8 +107,9 @@ def on_decision(scope: Construct, model_package_group: str, on_version_reviewed:
 
 
 def on_unrecorded_end(scope: Construct, machine_arn: str, record_failure: Function) -> events.Rule:
-    """Record the ends that no state can catch: the run was stopped, ran out of time, or could not record its
-    failure itself.
+    """Record the ends that no state can catch.
+
+    The run was stopped, reached its time limit, or could not record its failure itself.
     """
     return events.Rule(
         scope,
@@ -123,7 +125,7 @@ def on_unrecorded_end(scope: Construct, machine_arn: str, record_failure: Functi
 
 
 def grant_start_runs(function: Function, machine_arn: str, executions_arn: str) -> None:
-    """Let `start_run` start executions and see whether one is going."""
+    """Allow `start_run` to start executions and to see whether one is in progress."""
     allow(function.role, ["states:StartExecution"], [machine_arn])
     allow(
         function.role,

@@ -1,7 +1,7 @@
-"""Storage: what outlives every other stack.
+"""The Storage stack: stories, artifacts and the table, which outlive the other stacks.
 
-The stack is protected from deletion. It goes on holding the stories and the table when the others are gone,
-and the next deployment under the same name goes on with them: see docs/decisions/0014-kept-storage.md.
+It is protected from deletion. The next deployment with the same name uses what it holds: see
+docs/decisions/0014-kept-storage.md.
 """
 
 from aws_cdk import Duration, Environment, RemovalPolicy, Stack
@@ -10,41 +10,51 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from contracts.settings import Settings
-from stacks.accepted_findings import BUCKET, MADE_AGAIN, TABLE, accept_findings
+from stacks.accepted_findings import BUCKET, REPRODUCIBLE_BUCKET, TABLE, accept_findings
 from stacks.permissions import acknowledge
 from stacks.references import Storage, publish, published
 
 _NO_ACCESS_LOG = (
     "one person's own files: every function that may read them is in this app, and an access log would be a "
-    "second bucket that costs and grows; CloudTrail data events can be turned on where an audit asks for them"
+    "second bucket that costs and grows; CloudTrail data events can be turned on if an audit asks for them"
 )
 
-# Kept whatever happens to the stack, except what a failed creation has made, which is empty.
+# Kept whatever happens to the stack. What a failed creation has made is empty and is deleted.
 _KEPT = RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
 
 
 class StorageStack(Stack):
-    """The stories, what is made of them, and the table."""
+    """The buckets of the stories and the artifacts, and the table."""
 
     def __init__(self, scope: Construct, id_: str, *, settings: Settings, env: Environment) -> None:
-        """Make the stack."""
+        """Create the stack."""
         super().__init__(
             scope,
             id_,
             description="Storyloom: stories, artifacts and records",
             env=env,
-            # Deleting the app leaves this stack with what it holds; the next deployment finds it here.
+            # Deleting the app leaves this stack and its content; the next deployment finds them here.
             termination_protection=True,
         )
         stories = _stories_bucket(self, settings)
         artifacts = _artifacts_bucket(self)
         table = _table(self)
-        publish(self, "StoriesBucketName", stories.bucket_name, "Drop stories here")
-        publish(self, "ArtifactsBucketName", artifacts.bucket_name, "What the runs make")
-        publish(self, "TableName", table.table_name, "Runs, models and hosting state")
+        publish(self, "StoriesBucketName", stories.bucket_name, "Bucket for stories: upload them here")
+        publish(
+            self,
+            "ArtifactsBucketName",
+            artifacts.bucket_name,
+            "Bucket for datasets, reports and models",
+        )
+        publish(
+            self,
+            "TableName",
+            table.table_name,
+            "Table of runs, versions and the endpoint's state",
+        )
 
     def import_into(self, consumer: Stack) -> Storage:
-        """Names of the buckets and the table, for another stack."""
+        """Return the names of the buckets and the table for another stack."""
         return Storage(
             stories_bucket=published(self, consumer, "StoriesBucketName"),
             artifacts_bucket=published(self, consumer, "ArtifactsBucketName"),
@@ -56,14 +66,14 @@ def _stories_bucket(scope: Construct, settings: Settings) -> s3.Bucket:
     bucket = _kept_bucket(
         scope,
         "Stories",
-        versioned=True,  # a run reads the versions of its manifest, whatever is dropped meanwhile
-        # Nothing that a person dropped is ever deleted, old versions included.
-        lifecycle_rules=[_no_half_sent_uploads()],
+        versioned=True,  # a run reads the versions in its manifest, whatever is uploaded meanwhile
+        # What a person uploaded is never deleted, old versions included.
+        lifecycle_rules=[_abort_incomplete_uploads()],
         cors=[
             s3.CorsRule(
                 # The page uploads with a presigned POST, which is itself the permission: a browser sends no
-                # cookie to S3, so the page of another distribution can send nothing without one of our
-                # forms. Our own distribution's domain is made two stacks later, so it cannot stand here.
+                # cookie to S3, so the page of another distribution cannot upload without one of our forms.
+                # Our own distribution's domain is created two stacks later, so it cannot be named here.
                 # Links to objects are opened as pages, which needs no rule.
                 allowed_methods=[s3.HttpMethods.POST],
                 allowed_origins=[settings.browser_endpoint or "https://*.cloudfront.net"],
@@ -82,7 +92,7 @@ def _stories_bucket(scope: Construct, settings: Settings) -> s3.Bucket:
 
 
 def _artifacts_bucket(scope: Construct) -> s3.Bucket:
-    # Datasets, reports and adapters of old runs stay readable, only cheaper.
+    # Datasets, reports and adapters of old runs stay readable and become cheaper.
     old_runs = s3.LifecycleRule(
         id="OldRunsToInfrequentAccess",
         prefix="runs/",
@@ -90,13 +100,13 @@ def _artifacts_bucket(scope: Construct) -> s3.Bucket:
             s3.Transition(storage_class=s3.StorageClass.INFREQUENT_ACCESS, transition_after=Duration.days(90))
         ],
     )
-    # What files gave when they were read. What runs still use is written anew in time, so this is what no run
-    # has used for a while. Runs delete what they find of deleted stories; this is for when there is no run.
+    # Results of reading files. Runs rewrite the entries that they use in time, so an expired one was not used
+    # for a while. Runs also delete the entries of deleted stories; this rule works when there is no run.
     unused_cache = s3.LifecycleRule(id="ForgetUnusedCache", prefix="cache/", expiration=Duration.days(30))
-    # Prompts and answers of batches, and the model packed for them, which is packed again when it is wanted.
+    # Prompts and answers of batches, and the model packed for them, which is packed again when needed.
     batches = s3.LifecycleRule(id="ForgetBatches", prefix="transforms/", expiration=Duration.days(30))
-    # A bundle that goes is tagged, then deleted. This is for what is left when that breaks off; what is live
-    # has no such tag, however old it is.
+    # A retired bundle is tagged, then deleted. This rule deletes what an interrupted deletion left; the live
+    # bundle never has the tag.
     retired = s3.LifecycleRule(
         id="DeleteRetiredBundles",
         prefix="hosting/",
@@ -107,7 +117,7 @@ def _artifacts_bucket(scope: Construct) -> s3.Bucket:
         scope,
         "Artifacts",
         versioned=False,
-        lifecycle_rules=[_no_half_sent_uploads(), old_runs, unused_cache, batches, retired],
+        lifecycle_rules=[_abort_incomplete_uploads(), old_runs, unused_cache, batches, retired],
     )
 
 
@@ -119,7 +129,7 @@ def _kept_bucket(
     lifecycle_rules: list[s3.LifecycleRule],
     cors: list[s3.CorsRule] | None = None,
 ) -> s3.Bucket:
-    """Make a private bucket that outlives the stack."""
+    """Create a private bucket that outlives the stack."""
     bucket = s3.Bucket(
         scope,
         id_,
@@ -127,19 +137,19 @@ def _kept_bucket(
         lifecycle_rules=lifecycle_rules,
         cors=cors,
         block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
-        # S3's own key: a KMS key of ours would cost a dollar a month and a call an object, and anyone who may
-        # read the objects could use it all the same.
+        # S3's own key: a KMS key would cost a dollar a month and a call for each object, and whoever may read
+        # the objects could use it anyway.
         encryption=s3.BucketEncryption.S3_MANAGED,
         enforce_ssl=True,
         object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
         removal_policy=_KEPT,
     )
     acknowledge(bucket, "AwsSolutions-S1", _NO_ACCESS_LOG)
-    accept_findings(bucket, BUCKET, {} if versioned else MADE_AGAIN)
+    accept_findings(bucket, BUCKET, {} if versioned else REPRODUCIBLE_BUCKET)
     return bucket
 
 
-def _no_half_sent_uploads() -> s3.LifecycleRule:
+def _abort_incomplete_uploads() -> s3.LifecycleRule:
     return s3.LifecycleRule(
         id="AbortHalfSentUploads", abort_incomplete_multipart_upload_after=Duration.days(7)
     )
@@ -156,7 +166,7 @@ def _table(scope: Construct) -> dynamodb.Table:
         point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
             point_in_time_recovery_enabled=True
         ),
-        # What a caller used on a day that is over; nothing else has the attribute.
+        # Only usage records of past days have this attribute.
         time_to_live_attribute="expires_at",
         removal_policy=_KEPT,
     )

@@ -1,6 +1,7 @@
 """`cdk synth` itself, with the real command line: the same everywhere, without network or credentials."""
 
 import filecmp
+import json
 import os
 import re
 import shutil
@@ -9,7 +10,10 @@ import sys
 from pathlib import Path
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
-_PARTS = ("app.py", "cdk.json", "contracts", "stacks", "lambda", "price_list", "stories", "training_code")
+_PARTS = (
+    *("app.py", "cdk.json", "package.json", "contracts", "stacks", "lambda", "price_list", "stories"),
+    "training_code",
+)
 _NOWHERE = "http://127.0.0.1:9"
 
 
@@ -80,6 +84,18 @@ def test_wrong_settings_are_told_without_a_traceback(tmp_path: Path) -> None:
     assert "its weights are closed" in synth.stderr
     assert "Traceback" not in synth.stderr
     assert re.search(r"exited with error 2\b", synth.stderr + synth.stdout)
+
+
+def test_another_cdk_cli_than_the_pinned_one_is_refused_in_one_line(tmp_path: Path) -> None:
+    folder = _copy_of_the_checkout(tmp_path / "app")
+    tools = folder / "package.json"
+    pinned = json.loads(tools.read_text())["devDependencies"]["aws-cdk"]
+    tools.write_text(tools.read_text().replace(pinned, "2.9999.0"))
+    synth = _synth(folder)
+    assert synth.returncode != 0
+    assert f"This is CDK CLI {pinned}, and Storyloom is tested with 2.9999.0 alone." in synth.stderr
+    assert "npx --no-install cdk" in synth.stderr
+    assert "Traceback" not in synth.stderr
 
 
 def test_an_unsupported_region_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ log = Logger(service="chat_stack")
 
 _MISSING = (
     "The Chat stack is not deployed, so nothing would put the model to sleep, and its instance would bill "
-    "without end. Deploy it with npx cdk deploy --all"
+    "without end. Deploy it with npx --no-install cdk deploy --all"
 )
 
 

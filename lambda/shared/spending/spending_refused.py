@@ -14,7 +14,7 @@ class LimitReached(SpendingRefused):
     code = "monthly_limit_reached"
     cure = (
         "Wait for the next month (UTC), or raise monthly_limit_usd in cdk.json and deploy it: "
-        "npx cdk deploy --all. storyloom costs shows what the month was spent on."
+        "npx --no-install cdk deploy --all. storyloom costs shows what the month was spent on."
     )
 
     def __init__(

@@ -46,7 +46,7 @@ def test_a_run_ends_before_its_training_if_there_is_no_endpoint_manager(
     assert not told["enough"]
     for part in (
         "The Chat stack is not deployed",
-        "npx cdk deploy --all",
+        "npx --no-install cdk deploy --all",
         "stories are kept",
         "storyloom start",
     ):

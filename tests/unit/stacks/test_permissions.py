@@ -30,7 +30,7 @@ def _findings(app: App) -> list[str]:
 
 def test_a_wildcard_without_a_reason_is_refused(app: App) -> None:
     _, role = _role(app)
-    with pytest.raises(UnexplainedWildcardError, match="say why"):
+    with pytest.raises(UnexplainedWildcardError, match="give wildcard_because"):
         allow(role, ["s3:GetObject"], ["arn:aws:s3:::bucket/*"])
 
 

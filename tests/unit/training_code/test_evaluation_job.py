@@ -1,3 +1,4 @@
+import base64
 import hashlib
 import json
 import math
@@ -20,9 +21,9 @@ from shared.runs.evaluation import EvaluationResult
 from storyloom_jobs.container import ProcessingPaths, run_job
 from storyloom_jobs.evaluation import generation
 from storyloom_jobs.evaluation import job as evaluation_job
+from storyloom_jobs.evaluation.evaluation_page import render_page
 from storyloom_jobs.evaluation.generation import make_prompt_rounds, user_message_of
 from storyloom_jobs.evaluation.job import evaluate
-from storyloom_jobs.evaluation.report_page import render_page
 from storyloom_jobs.hardware import choose_precision
 from storyloom_jobs.tokenization import IGNORE_INDEX, collate, encode
 from storyloom_jobs.training.job import train
@@ -185,6 +186,17 @@ def test_the_page_is_one_file_without_scripts_that_loads_nothing(paths: Processi
     assert not re.search(r"<script|src=|href=|url\(|@import", page)
     assert f"{result['candidate']['perplexity']:.1f}" in page and "5 stories" in page
     assert page.count("<svg") == 3
+
+
+def test_the_page_forbids_scripts_and_every_other_style_sheet(paths: ProcessingPaths) -> None:
+    result_of(paths)
+    page = (paths.output / "evaluation.html").read_text()
+    (css,) = re.findall(r"<style>(.*?)</style>", page, re.S)
+    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
+    (policy,) = re.findall(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', page)
+    assert policy == (f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'")
+    assert page.index("Content-Security-Policy") < page.index("<style>")
+    assert " style=" not in page  # the policy would refuse it
 
 
 def test_generated_text_is_escaped(paths: ProcessingPaths) -> None:

@@ -22,13 +22,13 @@ from storyloom_jobs.artifacts import compute_sha256, is_hosted_merged, unpack_mo
 from storyloom_jobs.container import JobError, ProcessingPaths, log_metric, run_job
 from storyloom_jobs.cpu.resources import tune_malloc
 from storyloom_jobs.evaluation.bootstrap import sum_by_unit
+from storyloom_jobs.evaluation.evaluation_page import render_page
 from storyloom_jobs.evaluation.generation import (
     AnswerGenerator,
     GeneratedAnswer,
     join_by_story,
     make_prompt_rounds,
 )
-from storyloom_jobs.evaluation.report_page import render_page
 from storyloom_jobs.evaluation.result import SEED, assemble_result
 from storyloom_jobs.gpu_check import ACCELERATOR, require_gpu
 from storyloom_jobs.hardware import PrecisionConfig, choose_precision

@@ -34,7 +34,7 @@ def test_an_account_that_is_not_bootstrapped_is_told_how(aws: StubbedAccount) ->
     version(aws, "")
     (finding,) = found(bootstrap, examination(aws)).values()
     assert finding.status == "fault"
-    assert finding.cure == f"Run: npx cdk bootstrap aws://{ACCOUNT}/{REGION}"
+    assert finding.cure == f"Run: npx --no-install cdk bootstrap aws://{ACCOUNT}/{REGION}"
 
 
 @pytest.mark.parametrize(("value", "status"), [("5", "fault"), ("6", "ok"), ("33", "ok")])

@@ -83,7 +83,7 @@ def test_half_a_deployment_is_a_warning(aws: StubbedAccount) -> None:
             "fault",
             "aws cloudformation continue-update-rollback --stack-name Storyloom-Chat",
         ),
-        ("UPDATE_FAILED", "fault", "npx cdk rollback Storyloom-Chat"),
+        ("UPDATE_FAILED", "fault", "npx --no-install cdk rollback Storyloom-Chat"),
     ],
 )
 def test_a_state_that_takes_no_deployment_is_a_cross_with_what_failed_first(

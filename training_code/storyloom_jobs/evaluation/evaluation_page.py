@@ -1,5 +1,7 @@
 """Renders an evaluation as a page for the writer: one HTML file without scripts that loads nothing."""
 
+import base64
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -70,11 +72,17 @@ class StyleRow:
 
 
 def render_page(evaluation: dict[str, Any]) -> str:
-    """Render the content of an `evaluation.json` as one HTML document."""
+    """Render the content of an `evaluation.json` as one HTML document.
+
+    It has no script and loads nothing. Its content security policy forbids both, so that a story or an answer
+    of a model cannot inject any.
+    """
+    css = (_HERE / "evaluation.css").read_text(encoding="utf-8")
     headline, verdict = _headline(evaluation)
     return _template().render(
         evaluation=evaluation,
-        css=Markup((_HERE / "evaluation.css").read_text(encoding="utf-8")),  # noqa: S704 (our own file)
+        css=Markup(css),  # noqa: S704 (our own file)
+        css_digest=base64.b64encode(hashlib.sha256(css.encode()).digest()).decode(),
         names=NAMES,
         scores=_present_scores(evaluation),
         headline=headline,
