@@ -20,7 +20,7 @@ from shared.spending.ledger import Kind, OpenReservation
 log = Logger(service="settling")
 
 _STARTING = timedelta(minutes=20)
-"""How long a reservation may exist before its job does."""
+"""How long a reservation may exist before its job."""
 _FOUND_WITHIN = timedelta(days=2)
 """The greatest age of a job without a reservation that is still found."""
 _RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")

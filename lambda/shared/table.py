@@ -1,4 +1,4 @@
-"""The one table, through a client that takes plain values and condition objects."""
+"""The app's DynamoDB table, through a client that takes plain values and condition objects."""
 
 import random
 import time
@@ -14,11 +14,11 @@ from shared.aws import clients
 Item = dict[str, Any]
 
 _CONFLICT_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
-"""Waits before a transaction is tried again that met another one on the same item."""
+"""Waits before retries of a transaction that conflicted with another one."""
 
 
 def storable(value: Any) -> Any:
-    """Turn floats, which DynamoDB's client refuses, into decimals, also inside dicts and lists."""
+    """Convert floats, which DynamoDB's client refuses, to decimals, also inside dicts and lists."""
     if isinstance(value, float):
         return Decimal(repr(value))
     if isinstance(value, Mapping):
@@ -29,13 +29,13 @@ def storable(value: Any) -> Any:
 
 
 def get(pk: str, sk: str) -> Item | None:
-    """Read one item, consistently; None where there is none."""
+    """Read one item, consistently; None if it does not exist."""
     answer = clients.dynamodb().get_item(TableName=_name(), Key={"pk": pk, "sk": sk}, ConsistentRead=True)
     return answer.get("Item")
 
 
 def get_all(places: Sequence[tuple[str, str]]) -> list[Item | None]:
-    """Read up to 100 items in one call, consistently; in the order of `places`, None where there is none."""
+    """Read up to 100 items in one call, consistently; in the order of `places`, None for missing ones."""
     name = _name()
     asked: dict[str, Any] = {
         name: {"Keys": [{"pk": pk, "sk": sk} for pk, sk in places], "ConsistentRead": True}
@@ -44,13 +44,13 @@ def get_all(places: Sequence[tuple[str, str]]) -> list[Item | None]:
     while asked:
         answer = clients.dynamodb().batch_get_item(RequestItems=asked)
         found |= {(str(item["pk"]), str(item["sk"])): item for item in answer["Responses"].get(name, [])}
-        # What DynamoDB had no room for; its client has waited already where it was throttled.
+        # DynamoDB may return fewer items than requested; its client has waited already if it was throttled.
         asked = answer.get("UnprocessedKeys") or {}
     return [found.get(place) for place in places]
 
 
 def put(pk: str, sk: str, attributes: Mapping[str, Any], only_if: ConditionBase | None = None) -> bool:
-    """Write one whole item; returns False where `only_if` does not hold."""
+    """Write one whole item; returns False if the condition is false."""
     item = {**storable(without_none(attributes)), "pk": pk, "sk": sk}
     return _conditionally("put_item", only_if, Item=item)
 
@@ -62,17 +62,17 @@ def update(
     only_if: ConditionBase | None = None,
     if_absent: Mapping[str, Any] | None = None,
 ) -> bool:
-    """Change some attributes of an item, making the item where there is none.
+    """Change some attributes of an item, and create the item if it does not exist.
 
     Args:
         pk: partition key.
         sk: sort key.
         changes: attributes to set; None removes the attribute.
         only_if: condition on the item as it is now.
-        if_absent: attributes to set only where the item lacks them.
+        if_absent: attributes to set only if the item does not have them.
 
     Returns:
-        False where `only_if` does not hold.
+        False if the condition is false.
     """
     sets: list[str] = []
     removes: list[str] = []
@@ -101,7 +101,7 @@ def update(
 
 
 def delete(pk: str, sk: str, only_if: ConditionBase | None = None) -> bool:
-    """Delete one item; returns False where `only_if` does not hold."""
+    """Delete one item; returns False if the condition is false."""
     return _conditionally("delete_item", only_if, Key={"pk": pk, "sk": sk})
 
 
@@ -118,17 +118,17 @@ def add(
     removals: Mapping[str, set[str]] | None = None,
     changes: Mapping[str, int] | None = None,
 ) -> Item:
-    """Add to numbers and sets of an item in one atomic write, making the item where there is none.
+    """Add to numbers and sets of an item in one atomic write, and create the item if it does not exist.
 
     Args:
         pk: partition key.
         sk: sort key.
-        additions: what to add, to a number or to a set.
-        removals: what to take out of sets.
-        changes: numbers to set, whatever they were.
+        additions: what to add to a number or a set.
+        removals: what to remove from sets.
+        changes: numbers to set.
 
     Returns:
-        The item as it is then.
+        The item after the write.
     """
     clauses: list[str] = []
     names: dict[str, str] = {}
@@ -152,14 +152,14 @@ def add(
 
 
 def transact(operations: Sequence[Mapping[str, Mapping[str, Any]]]) -> list[int]:
-    """Write several items, all of them or none; a conflict with another writer is tried again.
+    """Write several items, all of them or none; a conflict with another transaction is retried.
 
     Args:
         operations: DynamoDB's own `{"Put" | "Update" | "Delete" | "ConditionCheck": {…}}` without the table's
             name. Conditions are text: boto3 turns condition objects into text for whole requests only.
 
     Returns:
-        The positions of the operations whose condition does not hold; empty once everything is written.
+        The positions of the operations whose condition is false; empty if everything was written.
     """
     name, client = _name(), clients.dynamodb()
     items: list[Any] = [
@@ -183,7 +183,7 @@ def transact(operations: Sequence[Mapping[str, Mapping[str, Any]]]) -> list[int]
 
 
 def query_newest(pk: str, limit: int, before: str = "") -> list[Item]:
-    """Read a partition's items, greatest sort key first, `limit` at most; with `before` smaller ones only."""
+    """Read up to `limit` items of a partition, greatest key first; with `before`, only smaller keys."""
     items: list[Item] = []
     wanted = Key("pk").eq(pk) & Key("sk").lt(before) if before else Key("pk").eq(pk)
     fields: dict[str, Any] = {"KeyConditionExpression": wanted, "ScanIndexForward": False}
@@ -197,7 +197,7 @@ def query_newest(pk: str, limit: int, before: str = "") -> list[Item]:
 
 
 def query(pk: str, since: str = "") -> list[Item]:
-    """Read all items of a partition that has few; with `since` those whose sort key is this or greater."""
+    """Read all items of a small partition; with `since`, only this sort key and greater ones."""
     items: list[Item] = []
     wanted = Key("pk").eq(pk) & Key("sk").gte(since) if since else Key("pk").eq(pk)
     fields: dict[str, Any] = {"KeyConditionExpression": wanted, "ConsistentRead": True}
@@ -210,7 +210,7 @@ def query(pk: str, since: str = "") -> list[Item]:
 
 
 def without_none(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Drop the attributes that are None: an absent attribute says the same."""
+    """Remove the attributes that are None, because an absent attribute means the same."""
     return {name: value for name, value in attributes.items() if value is not None}
 
 

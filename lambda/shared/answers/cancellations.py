@@ -2,7 +2,7 @@
 
 AWS does not tell a function that its client has disconnected. So cancelling an answer leaves a mark in the
 table, and the function that writes the answer, usually another process, looks for it. The item of an answer
-belongs to whoever names it first: the caller for whom it is written, or who cancels it.
+belongs to the first caller that names it: by requesting it, or by cancelling it.
 """
 
 from boto3.dynamodb.conditions import Attr
@@ -15,17 +15,17 @@ _KEPT_SECONDS = 3_600
 
 
 def claim(answer_id: str, caller: str) -> bool:
-    """Note whose answer it is. Returns False if it is somebody else's already."""
+    """Claim an answer for a caller. Returns False if it is another caller's."""
     return _write(answer_id, caller, {})
 
 
 def mark_cancelled(answer_id: str, caller: str) -> bool:
-    """Mark an answer as cancelled, whether or not it has begun. Returns False if it is somebody else's."""
+    """Mark an answer as cancelled, whether or not it has begun. Returns False if it is another caller's."""
     return _write(answer_id, caller, {"cancelled_at": clock.stamp()})
 
 
 def is_cancelled(answer_id: str, caller: str) -> bool:
-    """Whether the caller has cancelled this answer."""
+    """Return whether the caller has cancelled this answer."""
     item = table.get(_partition(answer_id), _SORT_KEY) or {}
     return "cancelled_at" in item and item.get("caller") == caller
 

@@ -1,8 +1,8 @@
-"""Batches: many prompts, each a line of a file, that one SageMaker transform job answers.
+"""Records of batches: each is a file of prompts, one a line, that one SageMaker transform job answers.
 
-A record says how far a batch is. It is written before anything that bills is made, and every change is
-conditional on the status it was decided from, so that a start, a stop and a tick of the endpoint manager that
-come at once settle on one outcome. Which batches are going is kept beside the records, as a set that one
+A record has the status of its batch. It is written before anything that is billed is created. Every change is
+conditional on the status that it was decided from, so that a start, a stop and a tick of the endpoint manager
+at the same time agree on one outcome. The ids of active batches are a set in an item of their own, which one
 atomic write both changes and counts.
 """
 
@@ -17,16 +17,16 @@ from shared.items import BatchJob, BatchStatus
 from shared.runs import run_records
 
 AT_ONCE = 2
-"""How many may be going at the same time, of all people together."""
+"""How many batches may be active at the same time, for all people together."""
 _PARTITION = "BATCHES"
 _ACTIVE_KEY = ("HOSTING", "BATCHES")
 _LISTED = 50
 _KEPT = timedelta(days=60)
-"""Records outlive their files, which go after 30 days, by as long as the month's cost needs them."""
+"""Longer than the 30 days of their files, because the month's costs refer to the records."""
 
 
 def create(*, owner: str, created_by: str, name: str, model: str, max_tokens: int, instance: str) -> BatchJob:
-    """Write a new batch's record, which waits for its file."""
+    """Create the record of a new batch, which waits for its file."""
     now = clock.now()
     batch = BatchJob(
         batch_id=run_records.new_id(now),
@@ -44,7 +44,7 @@ def create(*, owner: str, created_by: str, name: str, model: str, max_tokens: in
     )
     fields = batch.model_dump()
     table.update(_PARTITION, batch.batch_id, fields, only_if=Attr("pk").not_exists())
-    # Lists the owner's own: reading everybody's takes seconds once there are thousands.
+    # An index by owner, because reading everybody's batches takes seconds once there are thousands.
     table.put(_of_owner(owner), batch.batch_id, {"expires_at": batch.expires_at})
     return batch
 
@@ -56,7 +56,7 @@ def get(batch_id: str) -> BatchJob | None:
 
 
 def list_by_owner(owner: str) -> list[BatchJob]:
-    """Read somebody's batches, newest first, 50 at most."""
+    """Read up to 50 batches of an owner, newest first."""
     newest = table.query_newest(_of_owner(owner), _LISTED)
     found = table.get_all([(_PARTITION, str(item["sk"])) for item in newest]) if newest else []
     return [BatchJob.model_validate(item) for item in found if item is not None]
@@ -70,14 +70,17 @@ def move(
     only_check: str | None = None,
     **changes: Any,
 ) -> bool:
-    """Bring a batch into another status.
+    """Change the status of a batch.
 
     Args:
-        batch_id: which batch.
-        status: the new one.
-        only_from: returns False if the batch was in none of these.
-        only_check: returns False also if another check of its file counts by now.
+        batch_id: the batch.
+        status: the new status.
+        only_from: the statuses from which the change is allowed.
+        only_check: the check of its file that must be the current one.
         changes: other fields of the record.
+
+    Returns:
+        False if the batch has another status, or another check is current.
     """
     fields = {"status": status, "since": clock.stamp(), **changes}
     condition: ConditionBase = Attr("status").is_in(sorted(only_from))
@@ -87,7 +90,7 @@ def move(
 
 
 def update_fields(batch_id: str, **changes: Any) -> None:
-    """Write down what was learnt of a batch, whatever its status."""
+    """Set fields of a batch's record, whatever its status."""
     table.update(_PARTITION, batch_id, changes, only_if=Attr("pk").exists())
 
 
@@ -98,7 +101,7 @@ def finish_batch(
     message: str,
     **changes: Any,
 ) -> bool:
-    """End a batch and release its slot; returns False if it was in none of these statuses."""
+    """End a batch and release its slot; returns False if it had none of the statuses `only_from`."""
     ended = move(batch_id, status, only_from, message=message, **changes)
     if ended:
         release_batch_slot(batch_id)
@@ -106,7 +109,7 @@ def finish_batch(
 
 
 def acquire_batch_slot(batch_id: str) -> bool:
-    """Acquire a slot for a batch; returns False if the maximum of batches is running."""
+    """Acquire a slot for a batch; returns False if the maximum of batches is active."""
     taken = set(table.add(*_ACTIVE_KEY, {"going": {batch_id}})["going"])
     if len(taken) > AT_ONCE:
         release_batch_slot(batch_id)
@@ -120,7 +123,7 @@ def release_batch_slot(batch_id: str) -> None:
 
 
 def list_active_ids() -> list[str]:
-    """Read the ids of those that are going; one that has just ended may be among them."""
+    """Read the ids of active batches; one that has just ended may be among them."""
     return sorted((table.get(*_ACTIVE_KEY) or {}).get("going", ()))
 
 

@@ -21,16 +21,16 @@ from shared.hosting.endpoint_configs import CONTAINER_VARIABLES
 from shared.items import BatchJob
 
 AT_ONCE = 16
-"""How many prompts the model has before it at the same time."""
+"""How many prompts the model answers at the same time."""
 LONGEST_JOB = timedelta(hours=25)
-"""No job of ours goes on for longer, whatever the table says."""
+"""The longest time of any job, whatever the table has."""
 _ANSWER_SECONDS, _RETRIES = 600, 3
 _MOST_MEGABYTES = 6
-"""Of one line; times `AT_ONCE` it may be 100 at most."""
+"""Maximum size of one line; times `AT_ONCE` it may be at most 100."""
 _PACKING = timedelta(minutes=20)
-"""Longer than the function that packs may take, its calls being tried again included."""
+"""Longer than the function that packs the model may take, with its retries."""
 _CREATING = timedelta(minutes=10)
-"""For this long a job that was asked for may be unknown to SageMaker."""
+"""How long a job that was requested may be unknown to SageMaker."""
 _NEVER_MADE = (
     "Its job was never made. Nothing was spent. Make a new batch; if that ends the same, look at the log of "
     "the function start_batch in CloudWatch Logs."
@@ -41,11 +41,11 @@ log = Logger(service="endpoint_manager")
 
 
 def create_transform_job(batch: BatchJob, model_uri: str) -> None:
-    """Make a batch's model and its transform job where they are missing.
+    """Create a batch's model and its transform job, unless they exist.
 
     Args:
         batch: with its version and its job's name.
-        model_uri: S3 URI of the bundle's archive: these jobs take no folder (ModelDataSource).
+        model_uri: S3 URI of the bundle's archive, because these jobs accept no folder (ModelDataSource).
     """
     settings = environment.read(environment.TransformJobs)
     bucket = environment.common().artifacts_bucket
@@ -56,8 +56,8 @@ def create_transform_job(batch: BatchJob, model_uri: str) -> None:
         PrimaryContainer={
             "Image": settings.hosting_image,
             "ModelDataUrl": model_uri,
-            # The newest driver that these jobs can have (535) is older than the container's CUDA, which then
-            # needs the container's own compatibility libraries.
+            # The newest driver of these jobs (535) is older than the container's CUDA, which then needs the
+            # container's own compatibility libraries.
             "Environment": {**CONTAINER_VARIABLES, "VLLM_ENABLE_CUDA_COMPATIBILITY": "1"},
         },
         ExecutionRoleArn=settings.transform_role_arn,
@@ -96,23 +96,23 @@ def create_transform_job(batch: BatchJob, model_uri: str) -> None:
 
 
 def _model_name(batch: BatchJob, model_uri: str, settings: environment.TransformJobs) -> str:
-    """Name the model by its version and all that it is made of: the batches of a version share one."""
+    """Return the model's name, from its version and content: the batches of a version share a model."""
     facts = "\n".join([model_uri, settings.hosting_image, settings.transform_role_arn])
     digest = hashlib.sha256(facts.encode()).hexdigest()[:8]
     return f"{s3_keys.transform_job(environment.common().name, str(batch.version))}-{digest}"
 
 
 def version_of_model(name: str) -> str | None:
-    """Read the version out of the name of a transform job's model; None if it is not named so."""
+    """Return the version in the name of a transform job's model; None if the name has another form."""
     named = _MODEL_NAME.fullmatch(name)
     return named["version"] if named else None
 
 
 def watch(batch: BatchJob) -> BatchJob:
-    """Compare a batch that is going with its job, put its record right, and stop the job where it is time.
+    """Compare a batch with its job, correct its record, and stop the job if it is overdue.
 
     Returns:
-        The batch as it is then.
+        The batch as it is afterwards.
     """
     if not batch.is_active:
         batch_records.release_batch_slot(batch.batch_id)
@@ -128,7 +128,7 @@ def watch(batch: BatchJob) -> BatchJob:
 
 
 def stop_transform_job(job_name: str) -> None:
-    """Have SageMaker stop a job; one that is not there, or has ended, is left as it is."""
+    """Stop a job, unless it does not exist or has ended."""
     try:
         clients.sagemaker().stop_transform_job(TransformJobName=job_name)
     except ClientError as error:
@@ -137,7 +137,7 @@ def stop_transform_job(job_name: str) -> None:
 
 
 def stop_overdue() -> list[str]:
-    """Stop jobs that have gone on for longer than any may; returns their names. The table is not asked."""
+    """Stop jobs that exceed the longest time of any job, without the table; returns their names."""
     prefix = s3_keys.transform_job(environment.common().name, "")
     pages = (
         clients.sagemaker()
@@ -157,11 +157,11 @@ def stop_overdue() -> list[str]:
 
 
 def refusal_reason(error: ClientError, instance: str) -> str:
-    """Say why SageMaker would not make a job, and what helps."""
+    """Return why SageMaker refused a job, and what to do."""
     code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
     if code == "ResourceLimitExceeded":
         return _no_machine(instance, "the account may not have one more")
-    return f"SageMaker did not take the job: {message}"
+    return f"SageMaker refused the job: {message}"
 
 
 def _without_job(batch: BatchJob) -> None:
@@ -180,7 +180,7 @@ def _in_progress(batch: BatchJob, found: dict[str, Any]) -> None:
         batch_records.update_fields(batch.batch_id, started_at=clock.text(started))
     running = clock.now() - (started or found["CreationTime"])
     if batch.status == "stopping":
-        # Whoever asked may have died before SageMaker heard of it, or before there was a job.
+        # The function that recorded the request may have died before it stopped the job.
         if found["TransformJobStatus"] == "InProgress":
             stop_transform_job(str(batch.job_name))
     elif batch.longest_minutes is not None and running > timedelta(minutes=batch.longest_minutes):
@@ -235,11 +235,11 @@ def _describe(job_name: str) -> dict[str, Any] | None:
 
 
 def check_batches() -> None:
-    """Stop what has gone on for too long, and put the records right."""
-    # Before the table is asked: what must end ends, also where the table cannot be read.
+    """Stop overdue jobs, and correct the records of active batches."""
+    # Before the table is read, so that overdue jobs are stopped even if it cannot be read.
     overdue = stop_overdue()
     if overdue:
-        log.warning("Stopped transform jobs that nobody ended", extra={"jobs": overdue})
+        log.warning("Stopped overdue transform jobs", extra={"jobs": overdue})
     for batch_id in batch_records.list_active_ids():
         batch = batch_records.get(batch_id)
         if batch is None:

@@ -9,31 +9,31 @@ from shared.aws import sagemaker_calls
 
 CONTAINER_VARIABLES = {
     "SM_VLLM_CONFIG": "/opt/ml/model/serving.yaml",
-    # The file says so too; where this is missing the container's entry point says /opt/ml/model, and wins.
+    # The file has this path too, but without the variable the entry point sets /opt/ml/model, which wins.
     "SM_VLLM_MODEL": "/opt/ml/model/base",
     "CUSTOM_FASTAPI_MIDDLEWARE_PRE_POST_PROCESS": "name_adapter.py:NameAdapter",
 }
-"""What the model's container is told; the paths and the module lie in the bundle."""
+"""Environment variables of the model's container; the paths and the module are in the bundle."""
 START_SECONDS = 1200
 """How long the container may take to load the model; vLLM compiles for minutes on its first start."""
 _ROUTING = "LEAST_OUTSTANDING_REQUESTS"
-"""Of several machines the one with the fewest answers under way; by chance, one would write most of them."""
+"""With random routing, one of several instances could write most of the answers."""
 VARIANT = "main"
 """Name of the endpoint's one production variant."""
 _CONFIG = re.compile(r".+-(?P<version>v\d+)-(?P<family>[a-z0-9]+)-(?P<size>[a-z0-9]+)-[0-9a-f]{8}")
 
 
 def config_name(endpoint_name: str, version: str, instance: str, digest: str) -> str:
-    """Name an endpoint configuration, for instance `storyloom-v3-g6-xlarge-0f3c2a1b`."""
+    """Return the name of an endpoint configuration, such as `storyloom-v3-g6-xlarge-0f3c2a1b`."""
     return f"{endpoint_name}-{version}-{instance.removeprefix('ml.').replace('.', '-')}-{digest}"
 
 
 def ensure_config(bundle_uri: str, instance: str) -> str:
-    """Make the SageMaker model and endpoint configuration of a bundle on a machine where they are missing.
+    """Create the SageMaker model and endpoint configuration of a bundle, unless they exist.
 
-    The name holds the version that the bundle was made for, the machine, and a digest of the bundle and the
-    hosting settings: the same settings find what is there, and a changed instance type or image makes another
-    configuration. Which version of the bundle answers changes nothing.
+    The name contains the version that the bundle was built for, the instance type, and a digest of the bundle
+    and the hosting settings. So the same settings find the existing configuration, and another instance type
+    or image makes another one. Which version of the bundle is live does not matter.
 
     Returns:
         The endpoint configuration's name; the model's is the same.
@@ -78,12 +78,12 @@ def ensure_config(bundle_uri: str, instance: str) -> str:
 
 
 def instance_of(config: str | None) -> str | None:
-    """Read the instance type out of a configuration's name; None where the name does not say it."""
+    """Return the instance type in a configuration's name; None if the name has another form."""
     named = _CONFIG.fullmatch(config or "")
     return f"ml.{named['family']}.{named['size']}" if named else None
 
 
 def version_of(config: str | None) -> str | None:
-    """Read the version whose bundle a configuration is for out of its name; None if it is not named so."""
+    """Return the version in a configuration's name; None if the name has another form."""
     named = _CONFIG.fullmatch(config or "")
     return named["version"] if named else None

@@ -4,7 +4,7 @@ from contracts import environment
 from shared.hosting import endpoint_configs, hosting_state
 from shared.items import HostingState, Shortage
 
-# SageMaker says it in a failed endpoint's FailureReason, or refuses the call with ResourceLimitExceeded:
+# SageMaker reports this in a failed endpoint's FailureReason, or refuses the call with ResourceLimitExceeded:
 # "Unable to provision requested ML compute capacity due to InsufficientInstanceCapacity error."
 # "The account-level service limit 'ml.g6.xlarge for endpoint usage' is 0 Instances, …"
 _QUOTA_SIGNS = ("resourcelimitexceeded", "service limit", "servicequotaexceeded")
@@ -20,20 +20,20 @@ QUOTA_PAGE = "https://console.aws.amazon.com/servicequotas/home/services/sagemak
 
 
 def allowed_instances() -> list[str]:
-    """Return the instance types that may host the model, the first choice first."""
+    """Return the instance types that may host the model, in the order of the settings."""
     settings = environment.read(environment.Hosting)
     return [settings.hosting_instance, *settings.hosting_fallback_instances]
 
 
 def current_or_default_instance(config: str | None) -> str:
-    """Return the configuration's instance type if it is one of the choices, else the first choice."""
+    """Return the configuration's instance type if the settings allow it, else the first choice."""
     instance = endpoint_configs.instance_of(config)
     allowed = allowed_instances()
     return instance if instance in allowed else allowed[0]
 
 
 def shortage(reason: str | None) -> Shortage | None:
-    """Say what is short if this is why a machine could not be had; None if it is something else."""
+    """Return the kind of shortage that a failure reason names; None if the reason is another one."""
     told = (reason or "").lower()
     if any(sign in told for sign in _QUOTA_SIGNS):
         return "quota"
@@ -41,16 +41,16 @@ def shortage(reason: str | None) -> Shortage | None:
 
 
 def next_instance(tried: dict[str, Shortage]) -> str | None:
-    """Return the first machine of the list that has not been tried; None where all have been."""
+    """Return the first instance type of the list that has not been tried; None if all have been."""
     return next((instance for instance in allowed_instances() if instance not in tried), None)
 
 
 def fall_back_to_next_instance(
     state: HostingState, refused: str, short: Shortage, bundle_uri: str
 ) -> str | None:
-    """Note that there is none of a machine now, and that the next of the list is to host a bundle.
+    """Record the shortage of an instance type, and use the next of the list for a bundle.
 
-    Doing it again with the same state changes nothing.
+    Repeating the call with the same state changes nothing.
 
     Returns:
         The message to end with if all instance types were tried, else None.
@@ -68,18 +68,18 @@ def fall_back_to_next_instance(
 
 
 def none_left_message(tried: dict[str, Shortage]) -> str:
-    """Say what was tried and what helps."""
+    """Return which instance types were tried, and what to do."""
     return (
         f"There is no machine to host the model now: {_list(tried)}. "
         "The first is tried again with the first message after "
         f"{hosting_state.CAPACITY_SECONDS // 60} minutes. "
-        f'Where it stays so: raise the quotas "for endpoint usage" at {QUOTA_PAGE}, name other machines in '
+        f'If it stays so: raise the quotas "for endpoint usage" at {QUOTA_PAGE}, name other machines in '
         "hosting_instance and hosting_fallback_instances of cdk.json, or deploy to another region."
     )
 
 
 def _list(tried: dict[str, Shortage]) -> str:
-    # The table keeps no order; those that the settings name no more come last.
+    # The table keeps no order. Instance types that the settings no longer name come last.
     order = [*allowed_instances(), *tried]
     known = dict.fromkeys(instance for instance in order if instance in tried)
     return ", ".join(f"{instance} ({_WORDS[tried[instance]]})" for instance in known)

@@ -16,7 +16,7 @@ _LINE_CHARACTERS = 1_000
 STOPPED = "Stopped"
 """Error name of an execution that a person stopped over the API; the cause says who."""
 TOO_MANY_FAILED = "States.ExceedToleratedFailureThreshold"
-# What the toolkit of SageMaker's framework images says of a script that ended without a word of its own.
+# The message of the toolkit in SageMaker's framework images for a script that ended without a message.
 _SCRIPT_ENDED = re.compile(
     r'ExecuteUserScriptError:\s*ExitCode (?P<code>-?\d+)\s*ErrorMessage "(?P<words>.*?)"?\s*'
     r'(ExtraInfo "(?P<info>[^"]*)"\s*)?(Command ".*)?$',
@@ -34,8 +34,8 @@ _JOB_KINDS = {
     "TrainingJobName": ("Train", "/aws/sagemaker/TrainingJobs"),
     "ProcessingJobName": ("Evaluate", "/aws/sagemaker/ProcessingJobs"),
 }
-# A failed state, and where a run goes on after it. What comes before is not paid for and has no result worth
-# keeping; a deployment that failed at any place begins again with the bundle.
+# The state at which a run is resumed, by the state that failed. Earlier states cost nothing and have no
+# result worth keeping. A deployment that failed in any state is resumed with the bundle.
 _RESUMES_AT = {
     "StageBaseModel": "Preflight",
     "Reserve": "Preflight",
@@ -59,11 +59,11 @@ _EVENTS_A_CALL = 100
 
 
 def explain(step: str, error: str, cause: str) -> Failure:
-    """Say why a state failed.
+    """Explain why a state failed.
 
     Args:
-        step: state that the run record names, used where the cause does not tell.
-        error: error name of the Catch, for instance `States.TaskFailed`.
+        step: the state that the run record names, used if the cause names none.
+        error: error name of the Catch, such as `States.TaskFailed`.
         cause: its cause: a SageMaker job's description, a Lambda error, or plain text.
     """
     said = _json(cause)
@@ -80,7 +80,7 @@ def explain(step: str, error: str, cause: str) -> Failure:
 
 
 def _with_cure(error: str, cause: str) -> str:
-    """Say how to raise a quota if that is what refused a job."""
+    """Add how to raise a quota if it is why a job was refused."""
     if instances.shortage(f"{error} {cause}") != "quota":
         return cause
     named = _QUOTA_NAME.search(cause)
@@ -92,9 +92,9 @@ def _with_cure(error: str, cause: str) -> str:
 
 
 def first_failed_batch(execution_arn: str) -> tuple[str, str] | None:
-    """Error and cause of a failed child of the execution's Distributed Map; None where there is none.
+    """Return error and cause of a failed child of the execution's Distributed Map; None if none failed.
 
-    The Map's own cause says only that too many children failed.
+    The Map's own cause is only that too many children failed.
     """
     states = clients.stepfunctions()
     try:
@@ -111,20 +111,19 @@ def first_failed_batch(execution_arn: str) -> tuple[str, str] | None:
 
 
 def failure_sentence(failure: Failure) -> str:
-    """One sentence for the run record, the page and the message."""
+    """Return one sentence for the run record, the page and the message."""
     return f"{failure.step} {outcome_words(failure)}: {failure.cause}"
 
 
 def outcome_words(failure: Failure) -> str:
-    """How the run ended there, in a word or two."""
+    """Return whether the run failed or was stopped, in words."""
     return "was stopped" if failure.error == STOPPED else "failed"
 
 
 def log_tail(log_group: str, job: str) -> str | None:
-    """Read the last lines of a job's own CloudWatch log; None where it wrote none.
+    """Read the last lines of a job's own CloudWatch log; None if it wrote none.
 
-    The reason of the failure is known without it, so a log that cannot be read does not hide it: the tail
-    then says why.
+    If the log cannot be read, the reason is returned instead, because the failure is known without the log.
     """
     client = clients.logs()
     try:
@@ -146,14 +145,14 @@ def log_tail(log_group: str, job: str) -> str | None:
 
 
 def _job_cause(job: dict[str, Any]) -> str:
-    # A processing job's own words are its exit message; its FailureReason only points to the log.
+    # A processing job's reason is its exit message; its FailureReason only refers to the log.
     reason = job.get("ExitMessage") or job.get("FailureReason")
     status = job.get("TrainingJobStatus") or job.get("ProcessingJobStatus") or "Failed"
     return _without_command(str(reason or f"The job ended as {status} and gave no reason."))
 
 
 def _without_command(reason: str) -> str:
-    """Leave out what the toolkit adds to a script's last words: its whole command line."""
+    """Remove the command line that the toolkit adds to a script's last message."""
     ended = _SCRIPT_ENDED.search(reason)
     if ended is None:
         return reason
@@ -170,16 +169,16 @@ def _json(text: str) -> dict[str, Any]:
 
 
 class FailedState(NamedTuple):
-    """A state that failed, and how its run goes on."""
+    """A state that failed, and how its run is resumed."""
 
     name: str
     resumes_at: str
     kept: dict[str, Any]
-    """The results of the states before it, by their place in the state machine's data."""
+    """The results of earlier states, by their place in the state machine's data."""
 
 
 def failed_state(execution_arn: str) -> FailedState | None:
-    """Read where an execution failed; None if it cannot be resumed there, or its history is gone.
+    """Read where an execution failed; None if it cannot be resumed there, or its history is deleted.
 
     Step Functions keeps the history for 90 days after the execution's end.
     """
