@@ -17,7 +17,7 @@ from shared import clock
 from shared.aws import clients
 from shared.models import versions
 from shared.runs import lock, run_records
-from shared.runs.story_batches import StoryFile, file_digest, group_into_batches
+from shared.runs.story_batches import ManifestEntry, file_digest, group_into_batches
 
 _MOST_KEYS_A_CALL = 1000
 log = Logger(service="begin")
@@ -50,7 +50,7 @@ class CachedFiles:
                 readers.setdefault(f"{folder}/", []).append(name)
         return cls(bucket, readers)
 
-    def keep(self, item: StoryFile) -> None:
+    def keep(self, item: ManifestEntry) -> None:
         """Leave what is kept of a file as it is: the file is still there."""
         self._readers.pop(s3_keys.cached_file(file_digest(item)), None)
 
@@ -108,7 +108,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     return {"files": files, "batches": batches, "live": _live(), "again": again}
 
 
-def latest_versions(bucket: str) -> Iterator[StoryFile]:
+def latest_versions(bucket: str) -> Iterator[ManifestEntry]:
     """List the newest version of every object that is not deleted; folder markers are left out."""
     pages = clients.s3().get_paginator("list_object_versions").paginate(Bucket=bucket)
     for page in pages:

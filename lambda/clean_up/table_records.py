@@ -46,7 +46,7 @@ def revoke_keys() -> list[Remaining]:
     def revoke() -> None:
         for key in keys.list_all():
             if key.revoked_at is None:
-                keys.revoke_key(key.key_id)
+                keys.mark_revoked(key.key_id)
 
     return _unless_the_table_is_gone(revoke)
 

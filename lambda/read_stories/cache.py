@@ -22,7 +22,7 @@ import stories as library
 from contracts import environment, s3_keys
 from shared import clock
 from shared.aws import clients
-from shared.runs.story_batches import StoryFile, file_digest
+from shared.runs.story_batches import ManifestEntry, file_digest
 from stories.records import Record, Reject
 
 Stories = IO[bytes]
@@ -43,7 +43,7 @@ class Known:
     """Whether it is to be kept anew, so that it does not expire."""
 
 
-def look_up(item: StoryFile) -> Known | None:
+def find_cached(item: ManifestEntry) -> Known | None:
     """Look up what a file gave; None where it is not known."""
     try:
         found = clients.s3().get_object(Bucket=_bucket(), Key=_key(item))
@@ -57,7 +57,7 @@ def look_up(item: StoryFile) -> Known | None:
     return Known(stories, clock.now() - found["LastModified"] > _RENEWED_AFTER)
 
 
-def store(item: StoryFile, stories: Stories) -> None:
+def store(item: ManifestEntry, stories: Stories) -> None:
     """Keep what a file gave."""
     stories.seek(0)
     clients.s3().put_object(
@@ -75,7 +75,7 @@ def append(stories: Stories, found: Record | Reject) -> None:
     stories.write(found.model_dump_json().encode() + b"\n")
 
 
-def of_version(stories: Stories, item: StoryFile) -> Iterator[Record | Reject]:
+def of_version(stories: Stories, item: ManifestEntry) -> Iterator[Record | Reject]:
     """Yield the records and rejects of a list as those of one version of their file."""
     stories.seek(0)
     version = {"source_version": item["version_id"]}
@@ -101,7 +101,7 @@ def reader_version() -> str:
     return digest.hexdigest()[:16]
 
 
-def _key(item: StoryFile) -> str:
+def _key(item: ManifestEntry) -> str:
     return s3_keys.cached_stories(file_digest(item), reader_version())
 
 

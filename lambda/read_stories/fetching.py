@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError, HTTPClientError
 from contracts import environment
 from read_stories import cache
 from shared.aws import clients
-from shared.runs.story_batches import StoryFile, prefetch
+from shared.runs.story_batches import ManifestEntry, prefetch
 from stories import file_rules
 from stories.file_rules import too_large
 from stories.records import Reject, Source
@@ -27,7 +27,7 @@ _REFUSED = {"AccessDenied", "403", "InvalidObjectState", "InvalidRequest", "Inva
 class Fetched:
     """A file that is here: either its bytes, or what it gave when it was read before."""
 
-    item: StoryFile
+    item: ManifestEntry
     content: IO[bytes] | None = None
     """A file on the disk, with a name."""
     stories: cache.Stories | None = None
@@ -36,19 +36,19 @@ class Fetched:
     from_cache: bool = False
 
 
-def prefetch_files(items: Iterable[StoryFile]) -> Iterator[Fetched]:
+def prefetch_files(items: Iterable[ManifestEntry]) -> Iterator[Fetched]:
     """Yield the files in their order, each as soon as it is here."""
     clients.s3()  # made here: two threads would make two at once, and boto3 is not made for that
     return prefetch(_fetch, items, _AT_ONCE)
 
 
-def prefetch_cached(items: Iterable[StoryFile]) -> Iterator[tuple[StoryFile, cache.Known | None]]:
+def prefetch_cached(items: Iterable[ManifestEntry]) -> Iterator[tuple[ManifestEntry, cache.Known | None]]:
     """Yield each file with what it gave when it was read before, if it was."""
     clients.s3()
-    return prefetch(lambda item: (item, cache.look_up(item)), items, _AT_ONCE)
+    return prefetch(lambda item: (item, cache.find_cached(item)), items, _AT_ONCE)
 
 
-def rejected(item: StoryFile, reason: str, cure: str, *, keep: bool = False) -> Fetched:
+def rejected(item: ManifestEntry, reason: str, cure: str, *, keep: bool = False) -> Fetched:
     """Return a file of which nothing is known but that it cannot be used.
 
     Args:
@@ -63,7 +63,7 @@ def rejected(item: StoryFile, reason: str, cure: str, *, keep: bool = False) -> 
     return Fetched(item, stories=stories, keep=keep)
 
 
-def _refused_unread(item: StoryFile) -> Fetched | None:
+def _refused_unread(item: ManifestEntry) -> Fetched | None:
     """Return what is refused for its name or its size alone; None if the file has to be read."""
     unsafe = file_rules.unsafe_character(item["key"])
     if unsafe is not None:
@@ -76,11 +76,11 @@ def _refused_unread(item: StoryFile) -> Fetched | None:
     return None if refused is None else rejected(item, refused.reason, refused.cure)
 
 
-def _fetch(item: StoryFile) -> Fetched:
+def _fetch(item: ManifestEntry) -> Fetched:
     refused = _refused_unread(item)
     if refused is not None:
         return refused
-    known = cache.look_up(item)
+    known = cache.find_cached(item)
     if known:
         return Fetched(item, stories=known.stories, keep=known.is_old, from_cache=True)
     try:
@@ -107,7 +107,7 @@ def _fetch(item: StoryFile) -> Fetched:
         )
 
 
-def _download(item: StoryFile) -> IO[bytes]:
+def _download(item: ManifestEntry) -> IO[bytes]:
     """Get one version of one object as a file with a name, which another process can open."""
     bucket = environment.common().stories_bucket
     found = clients.s3().get_object(Bucket=bucket, Key=item["key"], VersionId=item["version_id"])

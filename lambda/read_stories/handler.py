@@ -21,7 +21,7 @@ from contracts import environment, s3_keys
 from read_stories import cache
 from read_stories.fetching import Fetched, prefetch_cached, prefetch_files, rejected
 from shared.aws import clients
-from shared.runs.story_batches import BatchSummary, StoryFile, batch_digest
+from shared.runs.story_batches import BatchSummary, ManifestEntry, batch_digest
 from stories.reading.sandbox import DeadlineExceededError, ReadingProcess
 from stories.records import Source
 
@@ -51,7 +51,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         that were not cached.
     """
     run_id: str = event["run_id"]
-    items: list[StoryFile] = event["files"]
+    items: list[ManifestEntry] = event["files"]
     if event.get("divide"):
         return {"run_id": run_id, "files": _divide(run_id, items)}
     if "ended_by" in event:
@@ -68,7 +68,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     return answer
 
 
-def _readable(items: list[StoryFile], context: LambdaContext) -> Iterator[Fetched]:
+def _readable(items: list[ManifestEntry], context: LambdaContext) -> Iterator[Fetched]:
     """Yield each file with its records and rejects, from the cache or by reading it now.
 
     Raises:
@@ -94,7 +94,7 @@ def _readable(items: list[StoryFile], context: LambdaContext) -> Iterator[Fetche
         yield Fetched(fetched.item, stories=stories)
 
 
-def _divide(run_id: str, items: list[StoryFile]) -> list[StoryFile]:
+def _divide(run_id: str, items: list[ManifestEntry]) -> list[ManifestEntry]:
     """Write the cached results of a batch's files, and return the other files.
 
     The list is empty if the batch was written before the function ended.
@@ -102,7 +102,7 @@ def _divide(run_id: str, items: list[StoryFile]) -> list[StoryFile]:
     bucket, key = environment.common().artifacts_bucket, s3_keys.read_batch(run_id, batch_digest(items))
     if clients.s3().list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("Contents"):
         return []
-    left: list[StoryFile] = []
+    left: list[ManifestEntry] = []
     known: list[Fetched] = []
     for item, found in prefetch_cached(items):
         if found is None:
@@ -114,7 +114,7 @@ def _divide(run_id: str, items: list[StoryFile]) -> list[StoryFile]:
     return left
 
 
-def _write(run_id: str, items: list[StoryFile], files: Iterable[Fetched]) -> dict[str, Any]:
+def _write(run_id: str, items: list[ManifestEntry], files: Iterable[Fetched]) -> dict[str, Any]:
     """Write the records and rejects of some files as one object, and cache those that are new."""
     counts: Counter[str] = Counter()
     with tempfile.TemporaryFile() as lines, ThreadPoolExecutor(_KEPT_AT_ONCE) as storing:

@@ -100,7 +100,7 @@ def update(
     return _conditionally("update_item", only_if, **fields)
 
 
-def delete(pk: str, sk: str, only_if: ConditionBase | None = None) -> bool:
+def delete_item(pk: str, sk: str, only_if: ConditionBase | None = None) -> bool:
     """Delete one item; returns False if the condition is false."""
     return _conditionally("delete_item", only_if, Key={"pk": pk, "sk": sk})
 

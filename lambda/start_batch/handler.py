@@ -51,7 +51,7 @@ def _begin(batch: BatchJob) -> BatchJob | None:
     if claimed is None or claimed.status != "running":
         return claimed  # somebody stopped it meanwhile
     try:
-        transform_jobs.create_transform_job(claimed, model_uri)
+        transform_jobs.create_job(claimed, model_uri)
     except ClientError as error:
         if error.response["Error"]["Code"] not in _REFUSED:
             raise

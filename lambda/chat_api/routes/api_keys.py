@@ -81,7 +81,7 @@ def make_key(wanted: WantedKey, user: MayManageKeys) -> MadeKey:
             f"You do not have the scope {beyond[0]} yourself, so a key of yours cannot have it.",
             "Leave it out, or ask an owner for another role.",
         )
-    key, text = keys.create(
+    key, text = keys.issue_key(
         wanted.name,
         wanted.scopes,
         wanted.requests_per_minute,
@@ -101,7 +101,7 @@ def revoke_key(key_id: KeyId, user: MayManageKeys) -> Key:
     Revoking it again changes nothing.
     """
     known = keys.get(key_id)
-    key = keys.revoke_key(key_id) if known is not None and _may_see(user, known) else None
+    key = keys.mark_revoked(key_id) if known is not None and _may_see(user, known) else None
     if key is None:
         raise ApiError(404, "not_found", f"You have no key {key_id}.", "GET /api/keys lists your keys.")
     log.info("Revoked an API key", extra={"key_id": key_id, "by": user.sub})

@@ -134,7 +134,7 @@ def make_batch(wanted: WantedBatch, user: MayWrite) -> MadeBatch:
         )
     if wanted.model not in _models():
         raise completions.unknown_model(wanted.model, _live())
-    batch = batch_records.create(
+    batch = batch_records.create_batch(
         owner=user.sub,
         created_by=user.called,
         name=name,
@@ -244,7 +244,7 @@ def stop_batch(batch_id: BatchId, user: MayWrite) -> Batch:
             ledger.release_reservation("batch", batch_id)  # no job is made for it any more
         batch = _own(batch_id, user)
     if batch.status == "running" and batch_records.move(batch_id, "stopping", {"running"}, message=why):
-        transform_jobs.stop_transform_job(str(batch.job_name))
+        transform_jobs.stop_job(str(batch.job_name))
     elif batch.status in {"completed", "failed"}:
         raise ApiError(
             409,

@@ -90,7 +90,7 @@ def invite_person(invitation: Invitation, user: MayManagePeople) -> PersonRecord
     email = invitation.email.lower()
     try:
         with _refused_as_errors(user):
-            person = people.invite_person(email, invitation.role, by=user.sub)
+            person = people.add_person(email, invitation.role, by=user.sub)
     except people.AlreadyExists:
         raise ApiError(
             409,
@@ -125,7 +125,7 @@ def change_role(person_id: uuid.UUID, wanted: NewRole, user: MayManagePeople) ->
 def remove_person(person_id: uuid.UUID, user: MayManagePeople) -> PersonRecord:
     """Remove a person. Their sign-in and their keys are refused within a minute, for good."""
     with _refused_as_errors(user):
-        person = people.remove_person(str(person_id), by=user.sub)
+        person = people.delete_person(str(person_id), by=user.sub)
     # Also if the person no longer exists, so that removing again finishes a removal that failed half way.
     keys.revoke_all_of(str(person_id))
     if person is None:

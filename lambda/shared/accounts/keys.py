@@ -22,7 +22,7 @@ _PARTITION = "KEYS"
 _WRITTEN = re.compile(r"sl-(?P<key_id>[0-9a-f]{12})-(?P<secret>[A-Za-z0-9_-]{43})")
 
 
-def create(
+def issue_key(
     name: str,
     scopes: Sequence[KeyScope],
     requests_per_minute: int,
@@ -88,7 +88,7 @@ def list_all() -> list[ApiKey]:
     return sorted(found, key=lambda key: key.created_at, reverse=True)
 
 
-def revoke_key(key_id: str) -> ApiKey | None:
+def mark_revoked(key_id: str) -> ApiKey | None:
     """Revoke a key; None if it does not exist. Repeating the call changes nothing."""
     table.update(_PARTITION, key_id, {}, only_if=Attr("pk").exists(), if_absent={"revoked_at": clock.stamp()})
     return get(key_id)
@@ -98,7 +98,7 @@ def revoke_all_of(sub: str) -> None:
     """Revoke all keys of a person who has been removed."""
     for key in list_all():
         if key.created_by == sub and key.revoked_at is None:
-            revoke_key(key.key_id)
+            mark_revoked(key.key_id)
 
 
 def record_use(key_id: str) -> None:

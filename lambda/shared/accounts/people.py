@@ -104,7 +104,7 @@ def highest(groups: list[str]) -> Role | None:
     return next((role for role in reversed(ROLES) if role in groups), None)
 
 
-def invite_person(email: str, role: Role, *, by: str) -> Person:
+def add_person(email: str, role: Role, *, by: str) -> Person:
     """Create a person; Cognito sends them a one-time password by e-mail.
 
     If an earlier invitation failed after creating the person and before assigning the role, only the role is
@@ -175,7 +175,7 @@ def set_role(sub: str, role: Role, *, by: str) -> Person | None:
         return _read_again(sub)
 
 
-def remove_person(sub: str, *, by: str) -> Person | None:
+def delete_person(sub: str, *, by: str) -> Person | None:
     """Sign out, disable and delete a person; returns the person, or None if the id is unknown.
 
     Every step is idempotent, so removing the person again finishes a removal that failed half way.

@@ -40,7 +40,7 @@ _QUOTA_PAGE = "https://console.aws.amazon.com/servicequotas/home/services/sagema
 log = Logger(service="endpoint_manager")
 
 
-def create_transform_job(batch: BatchJob, model_uri: str) -> None:
+def create_job(batch: BatchJob, model_uri: str) -> None:
     """Create a batch's model and its transform job, unless they exist.
 
     Args:
@@ -127,7 +127,7 @@ def watch(batch: BatchJob) -> BatchJob:
     return batch_records.get(batch.batch_id) or batch
 
 
-def stop_transform_job(job_name: str) -> None:
+def stop_job(job_name: str) -> None:
     """Stop a job, unless it does not exist or has ended."""
     try:
         clients.sagemaker().stop_transform_job(TransformJobName=job_name)
@@ -152,7 +152,7 @@ def stop_overdue() -> list[str]:
         and clock.now() - job["CreationTime"] > LONGEST_JOB
     ]
     for name in overdue:
-        stop_transform_job(name)
+        stop_job(name)
     return overdue
 
 
@@ -182,11 +182,11 @@ def _in_progress(batch: BatchJob, found: dict[str, Any]) -> None:
     if batch.status == "stopping":
         # The function that recorded the request may have died before it stopped the job.
         if found["TransformJobStatus"] == "InProgress":
-            stop_transform_job(str(batch.job_name))
+            stop_job(str(batch.job_name))
     elif batch.longest_minutes is not None and running > timedelta(minutes=batch.longest_minutes):
         why = f"Stopped after {batch.longest_minutes:g} minutes, the longest that it was allowed."
         if batch_records.move(batch.batch_id, "stopping", {"running"}, message=why):
-            stop_transform_job(str(batch.job_name))
+            stop_job(str(batch.job_name))
 
 
 def _ended(batch: BatchJob, found: dict[str, Any]) -> None:

@@ -81,12 +81,12 @@ def release(held: Lock) -> bool:
     wanted = Attr("wanted_version")
     unchanged = Attr("run_id").eq(held.run_id) & Attr("pending").eq(held.pending)
     unchanged &= wanted.eq(held.wanted_version) if held.wanted_version else wanted.not_exists()
-    return table.delete(*_KEY, only_if=unchanged)
+    return table.delete_item(*_KEY, only_if=unchanged)
 
 
 def force_release(run_id: str) -> None:
     """Release the lock of a run that never began, whatever was requested meanwhile."""
-    table.delete(*_KEY, only_if=Attr("run_id").eq(run_id))
+    table.delete_item(*_KEY, only_if=Attr("run_id").eq(run_id))
 
 
 def _item(run_id: str, execution_arn: str) -> dict[str, object]:

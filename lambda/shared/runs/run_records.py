@@ -22,7 +22,7 @@ def new_id(at: datetime, seed: str | None = None) -> str:
     return f"{at:%Y%m%d-%H%M%S}-{tail}"
 
 
-def create(run_id: str, execution_arn: str, reason: str) -> bool:
+def create_run(run_id: str, execution_arn: str, reason: str) -> bool:
     """Write a new run's record; returns False if the run already has one."""
     run = Run(
         run_id=run_id,

@@ -104,7 +104,7 @@ def debounce_run(reason: str) -> str:
 
 def end_debounce(due: str) -> None:
     """End the quiet period because its schedule has fired; the next story begins a new one."""
-    table.delete(*_DEBOUNCE_KEY, only_if=Attr("due").lte(due))
+    table.delete_item(*_DEBOUNCE_KEY, only_if=Attr("due").lte(due))
 
 
 def _unchanged(seen: table.Item | None) -> ConditionBase:

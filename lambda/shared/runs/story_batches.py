@@ -17,7 +17,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class StoryFile(TypedDict):
+class ManifestEntry(TypedDict):
     """One line of the manifest: one version of one object."""
 
     key: str
@@ -31,7 +31,7 @@ class StoryFile(TypedDict):
 class StoryBatch(TypedDict):
     """One line of the list of batches, and so the item of one child of the Distributed Map."""
 
-    files: list[StoryFile]
+    files: list[ManifestEntry]
 
 
 class BatchSummary(BaseModel):
@@ -45,12 +45,12 @@ class BatchSummary(BaseModel):
     """How many of the files were not read again, because they had not changed."""
 
 
-def group_into_batches(items: Iterable[StoryFile]) -> Iterator[StoryBatch]:
+def group_into_batches(items: Iterable[ManifestEntry]) -> Iterator[StoryBatch]:
     """Group files so that no batch has more than `MOST_FILES`, or `MOST_BYTES` in several files.
 
     Step Functions' own batching counts files only, so twenty novels would be the same as twenty haiku.
     """
-    files: list[StoryFile] = []
+    files: list[ManifestEntry] = []
     size = line = 0
     for item in items:
         length = len(json.dumps(item))
@@ -65,12 +65,12 @@ def group_into_batches(items: Iterable[StoryFile]) -> Iterator[StoryBatch]:
         yield StoryBatch(files=files)
 
 
-def batch_digest(items: Iterable[StoryFile]) -> str:
+def batch_digest(items: Iterable[ManifestEntry]) -> str:
     """Return a batch's digest (sha256 hex); a retry has the same one, so it overwrites the results."""
     return _digest([[item["key"], item["version_id"]] for item in items])
 
 
-def file_digest(item: StoryFile) -> str:
+def file_digest(item: ManifestEntry) -> str:
     """Return a digest (sha256 hex) that is the same for the same content under the same name.
 
     The object's version does not matter. The name does, because a story without a title, and the work that it

@@ -248,7 +248,7 @@ class MonthRun:
             },
         }
         self.jobs = attempts.evaluation_attempt(run_id, jobs, 1, ["ml.g6.xlarge", "ml.g5.xlarge"])
-        run_records.create(run_id, "", "by hand")
+        run_records.create_run(run_id, "", "by hand")
 
     def step(self) -> None:
         """Take one step, if the state in progress has ended."""

@@ -44,7 +44,7 @@ class World:
             sagemaker.packages.append({})
         run_records.enter(_RUN, "Train")
         run_records.finish(_RUN, "failed", "The machine was taken away.")
-        keys.create("nightly", ["read"], 60, by="somebody", email=EMAIL)
+        keys.issue_key("nightly", ["read"], 60, by="somebody", email=EMAIL)
 
     def go_on(self) -> None:
         """Let the time of one request go by; the endpoint manager looks every minute, as scheduled."""
@@ -71,7 +71,7 @@ def _forget() -> None:
     """Keep a few of what piles up: listing thousands of keys and batches would take longer than all else."""
     for partition in (keys._PARTITION, batch_records._PARTITION):
         for item in table.query(partition)[_KEPT:]:
-            table.delete(partition, item["sk"])
+            table.delete_item(partition, item["sk"])
 
 
 def _save(version: str, status: VersionStatus) -> None:

@@ -272,7 +272,7 @@ def test_a_run_shows_the_trials_of_its_search(api: TestClient, house: House, sag
 
 
 def test_the_evaluation_is_read_as_a_page(api: TestClient, house: House) -> None:
-    run_records.create(RUN, "", "test")
+    run_records.create_run(RUN, "", "test")
     page, key = b"<!doctype html><title>How the new model did</title>", s3_keys.evaluation_page(RUN)
     clients.s3().put_object(Bucket=house.artifacts, Key=key, Body=page)
     assert api.get(f"/api/runs/{RUN}").json()["evaluation_url"] is None, "before the gate has read it"
@@ -287,7 +287,7 @@ def test_the_evaluation_is_read_as_a_page(api: TestClient, house: House) -> None
 def test_on_one_machine_the_report_is_reached_through_the_front_door(
     api: TestClient, house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_records.create(RUN, "", "test")
+    run_records.create_run(RUN, "", "test")
     assert api.get(f"/api/runs/{RUN}").json()["report_url"] is None
     clients.s3().put_object(Bucket=house.artifacts, Key=s3_keys.report(RUN), Body=b"{}")
     monkeypatch.setenv("STORYLOOM_BROWSER_ENDPOINT", "http://localhost:8400")

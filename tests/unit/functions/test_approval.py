@@ -97,7 +97,7 @@ def waiting(house: House, context: LambdaContext) -> Waiting:
             break
         time.sleep(0.05)
     assert lock.acquire(RUN, execution)
-    run_records.create(RUN, execution, "stories arrived")
+    run_records.create_run(RUN, execution, "stories arrived")
     run_records.enter(RUN, "Assemble")
     return Waiting(RUN, execution, json.loads(found[0]["Body"])["token"], context)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from shared.runs.story_batches import (
     MOST_BYTES,
     MOST_FILES,
-    StoryFile,
+    ManifestEntry,
     batch_digest,
     file_digest,
     group_into_batches,
@@ -17,7 +17,7 @@ from shared.runs.story_batches import (
 CHILD_INPUT_BYTES = 256 * 1024
 
 
-def item(key: str, size: int = 1, version: str = "v", etag: str = "e") -> StoryFile:
+def item(key: str, size: int = 1, version: str = "v", etag: str = "e") -> ManifestEntry:
     return {"key": key, "version_id": version, "size": size, "etag": etag, "modified_at": "t"}
 
 
@@ -31,7 +31,7 @@ def item(key: str, size: int = 1, version: str = "v", etag: str = "e") -> StoryF
         max_size=400,
     )
 )
-def test_every_file_is_in_one_batch_and_no_batch_is_too_large(items: list[StoryFile]) -> None:
+def test_every_file_is_in_one_batch_and_no_batch_is_too_large(items: list[ManifestEntry]) -> None:
     batches = list(group_into_batches(items))
     assert [one for batch in batches for one in batch["files"]] == items
     for batch in batches:

@@ -270,7 +270,7 @@ def test_a_creation_that_is_rolled_back_removes_the_pages_files_and_nothing_else
 ) -> None:
     """They would keep their bucket, and the stack could neither be deployed again nor deleted."""
     _fill(account)
-    key, _ = keys.create("program", ["chat"], 60, by="u1", email="u1@example.com")
+    key, _ = keys.issue_key("program", ["chat"], 60, by="u1", email="u1@example.com")
     clients.s3().put_object(Bucket=house.artifacts, Key="index.html", Body=b"-")
     stacks.status = "ROLLBACK_IN_PROGRESS"
     assert delete("everything")["Status"] == "SUCCESS"
@@ -331,8 +331,8 @@ def test_an_error_nobody_foresaw_is_answered_too(
 def test_the_kept_table_says_nothing_of_what_is_gone(delete: Delete, account: Account, live_v1: str) -> None:
     arn = f"{clients.stepfunctions().meta.region_name}:execution"
     lock.acquire(RUN, arn)
-    run_records.create(RUN, arn, "stories arrived")
-    batch = batch_records.create(
+    run_records.create_run(RUN, arn, "stories arrived")
+    batch = batch_records.create_batch(
         owner="u1", created_by="u1", name="b", model="storyloom", max_tokens=1, instance="ml.g6.xlarge"
     )
     batch_records.acquire_batch_slot(batch.batch_id)
@@ -370,7 +370,7 @@ def _with_package(number: int) -> None:
 
 
 def test_keys_go_with_the_people_who_made_them(delete: Delete) -> None:
-    key, text = keys.create("program", ["chat"], 60, by="u1", email="u1@example.com")
+    key, text = keys.issue_key("program", ["chat"], 60, by="u1", email="u1@example.com")
     assert keys.authenticate(text) is not None
     assert delete("hosting")["Status"] == "SUCCESS"
     assert keys.authenticate(text) is None

@@ -30,7 +30,7 @@ def _started(api: TestClient) -> str:
     run_id: str = api.post("/api/runs").json()["run_id"]
     held = lock.holder()
     assert held is not None
-    run_records.create(run_id, held.execution_arn, "by hand")
+    run_records.create_run(run_id, held.execution_arn, "by hand")
     return run_id
 
 

@@ -72,11 +72,11 @@ class World:
         self.time.now, self.trouble.after = Time().now, None
         vars(self.sagemaker).update(vars(EndpointMachine(self.time)))
         for month in ("2026-09", "2026-10", "2026-11", "2026-12"):
-            table.delete("LEDGER", month)
+            table.delete_item("LEDGER", month)
             for item in table.query(f"LEDGER#{month}"):
-                table.delete(str(item["pk"]), str(item["sk"]))
+                table.delete_item(str(item["pk"]), str(item["sk"]))
         for key in (("HOSTING", "STATE"), ("HOSTING", "METER"), ("LOCK", "PIPELINE"), ("POINTERS", "LIVE")):
-            table.delete(*key)
+            table.delete_item(*key)
         self.live("v1")
 
     def live(self, version: str) -> None:

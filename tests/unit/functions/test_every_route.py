@@ -98,7 +98,7 @@ def test_every_route_has_a_rule() -> None:
 def test_every_route_is_open_to_exactly_the_roles_that_have_its_scope(
     api: TestClient, team: Team, role: Role
 ) -> None:
-    _, key = keys.create("program", keys.KEY_SCOPES, 600, by=team.subs[role], email="")
+    _, key = keys.issue_key("program", keys.KEY_SCOPES, 600, by=team.subs[role], email="")
     faults = []
     for route in CLOSED:
         scope = _RULES[route]
@@ -126,7 +126,7 @@ def _disabled(team: Team) -> None:
 def test_every_route_refuses_a_removed_person_and_their_key(
     api: TestClient, team: Team, end: Callable[[Team], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, key = keys.create("program", keys.KEY_SCOPES, 600, by=team.subs["author"], email="")
+    _, key = keys.issue_key("program", keys.KEY_SCOPES, 600, by=team.subs["author"], email="")
     for bearer in (team.tokens["author"], key):
         assert _ask(api, ("GET", "/api/runs"), bearer).status_code == 200
     end(team)
@@ -146,7 +146,7 @@ def _later(began: float, seconds: float) -> float:
 def test_every_route_refuses_an_expired_key(
     api: TestClient, team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, key = keys.create("program", keys.KEY_SCOPES, 600, by=team.subs["author"], email="", days=1)
+    _, key = keys.issue_key("program", keys.KEY_SCOPES, 600, by=team.subs["author"], email="", days=1)
     assert _ask(api, ("GET", "/api/runs"), key).status_code == 200
     moment = clock.now() + timedelta(days=1, seconds=1)
     monkeypatch.setattr(clock, "now", lambda: moment)
@@ -156,12 +156,12 @@ def test_every_route_refuses_an_expired_key(
 
 def _objects_of(sub: str) -> dict[str, str]:
     """Make one of everything that can belong to one person."""
-    batch = batch_records.create(
+    batch = batch_records.create_batch(
         owner=sub, created_by="A", name="p.jsonl", model="base", max_tokens=9, instance="ml.g6.xlarge"
     )
     answer_id = "11111111-1111-4111-8111-111111111111"
     assert cancellations.mark_cancelled(answer_id, sub)
-    key, _ = keys.create("program", ["chat"], 60, by=sub, email="")
+    key, _ = keys.issue_key("program", ["chat"], 60, by=sub, email="")
     return {"batch_id": batch.batch_id, "answer_id": answer_id, "key_id": key.key_id}
 
 
@@ -212,7 +212,7 @@ _CHANGING = [route for route in CLOSED if route[0] != "GET"]
 def test_every_changing_request_is_in_the_audit_trail(api: TestClient, team: Team) -> None:
     marker = "A text that nobody else may read."
     headers = {"Authorization": f"Bearer {team.tokens['owner']}"}
-    _, key = keys.create("program", keys.KEY_SCOPES, 600, by=team.subs["author"], email="")
+    _, key = keys.issue_key("program", keys.KEY_SCOPES, 600, by=team.subs["author"], email="")
     for method, path in _CHANGING:
         filled = path.format(**_SHARED, **_OWNED, **_OF_OWNERS)
         api.request(method, filled, headers=headers, json={"name": 5, "prompt": marker, "messages": marker})

@@ -39,7 +39,7 @@ def maker(house: House) -> Iterator[SignedIn]:
 
 
 def _made(maker: SignedIn, *scopes: KeyScope, per_minute: int = 60) -> str:
-    _, text = keys.create("nightly", scopes or ("chat",), per_minute, by=maker.sub, email=EMAIL)
+    _, text = keys.issue_key("nightly", scopes or ("chat",), per_minute, by=maker.sub, email=EMAIL)
     return text
 
 
@@ -67,7 +67,7 @@ def test_a_wrong_or_revoked_key_is_unauthorized(maker: SignedIn, context: Lambda
     text = _made(maker)
     head, secret = text[:16], text[16:]
     flipped = ("B" if secret[0] == "A" else "A") + secret[1:]
-    other = keys.create("other", ["chat"], 60, by=maker.sub, email=EMAIL)[1]
+    other = keys.issue_key("other", ["chat"], 60, by=maker.sub, email=EMAIL)[1]
     wrong = [
         head,
         head + flipped,
@@ -80,7 +80,7 @@ def test_a_wrong_or_revoked_key_is_unauthorized(maker: SignedIn, context: Lambda
         with pytest.raises(authorizer.Unauthorized, match=r"^Unauthorized$"):
             _authorized(guess, context)
     assert _authorized(text, context)["context"]["sub"].startswith("key:")
-    keys.revoke_key(text.split("-")[1])
+    keys.mark_revoked(text.split("-")[1])
     with pytest.raises(authorizer.Unauthorized, match=r"^Unauthorized$"):
         _authorized(text, context)
 
@@ -151,12 +151,12 @@ def test_keys_are_listed_newest_first(house: House, monkeypatch: pytest.MonkeyPa
     for second in (3, 1, 2):
         moment = clock.instant(f"2026-09-30T18:04:0{second}.000Z")
         monkeypatch.setattr(clock, "now", lambda at=moment: at)
-        keys.create(f"made {second}", ["chat"], 60, by="u1", email=EMAIL)
+        keys.issue_key(f"made {second}", ["chat"], 60, by="u1", email=EMAIL)
     assert [key.name for key in keys.list_all()] == ["made 3", "made 2", "made 1"]
 
 
 def test_a_key_may_ask_so_often_in_a_minute(api: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    key, _ = keys.create("nightly", ["read"], 2, by="u1", email=EMAIL)
+    key, _ = keys.issue_key("nightly", ["read"], 2, by="u1", email=EMAIL)
     asks = asked_by(sub=f"key:{key.key_id}", scopes="read", requests_per_minute="2")
     moment = clock.instant("2026-09-30T18:04:40.000Z")
     monkeypatch.setattr(clock, "now", lambda: moment)

@@ -73,8 +73,8 @@ class Month(World):
         vars(self.sagemaker).update(vars(MonthMachine(self.time)))
         for partition in ("LEDGER#OPEN", "RUNS"):
             for item in table.query(partition):
-                table.delete(str(item["pk"]), str(item["sk"]))
-        table.delete("HOSTING", "BATCHES")
+                table.delete_item(str(item["pk"]), str(item["sk"]))
+        table.delete_item("HOSTING", "BATCHES")
 
     @property
     def month(self) -> str:
@@ -101,7 +101,7 @@ class Run:
             },
         }
         self.jobs = attempts.evaluation_attempt(self.run_id, jobs, 1, [G6, "ml.g5.xlarge"])
-        run_records.create(self.run_id, "arn", "by hand")
+        run_records.create_run(self.run_id, "arn", "by hand")
 
     def step(self) -> None:
         """Go on by one state, if the one that is being waited for has ended."""
@@ -301,13 +301,13 @@ class Spending(RuleBasedStateMachine):
         self.run = Run(self.world, tune=tune, outcomes=list(outcomes))
         held = lock.holder()
         if held is not None:
-            lock.take_over(self.run.run_id, "arn", held, owed=False, wanted_version=None)
+            lock.take_over(self.run.run_id, "arn", held, rerun=False, wanted_version=None)
         self._do(self.run.step, trouble)
 
     @rule(minutes=st.sampled_from([3, 20, 45, 200]), trouble=troubles, makes=st.booleans())
     def somebody_starts_a_batch(self, minutes: int, trouble: tuple[int, bool] | None, makes: bool) -> None:
         who = User(sub="ben", scopes=frozenset({"write"}))
-        batch = batch_records.create(
+        batch = batch_records.create_batch(
             owner="ben", created_by="ben", name="p", model="storyloom", max_tokens=9, instance=G6
         )
         most = round(1.13 * (45 + 20) / 60, 2)

@@ -51,7 +51,7 @@ def failed(house: House, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         failures, "failed_state", lambda arn: FailedState(told["name"], told["at"], told["kept"])
     )
     arn = f"{house.state_machine_arn.replace(':stateMachine:', ':execution:')}:{RUN}"
-    run_records.create(RUN, arn, "stories arrived")
+    run_records.create_run(RUN, arn, "stories arrived")
     run_records.finish(RUN, "failed", "Evaluate failed: no.", step="Evaluate", can_resume=True)
     run_records.mark_announced(RUN)
     key = s3_keys.model_archive(RUN, s3_keys.training_job("storyloom", RUN))
@@ -163,7 +163,7 @@ def test_a_run_that_failed_before_anything_was_paid_for(
 
 @pytest.mark.parametrize("status", ["succeeded", "stopped_early"])
 def test_only_what_failed_is_taken_up(house: House, context: LambdaContext, status: Any) -> None:
-    run_records.create(RUN, "arn", "by hand")
+    run_records.create_run(RUN, "arn", "by hand")
     run_records.finish(RUN, status, "It ended.")
     assert f"did not fail: it ended as {status}" in _start(context)["message"]
     assert "There is no run" in start_run({"resume": "20260907-090000-ffff"}, context)["message"]

@@ -89,7 +89,7 @@ def test_an_awake_model_still_answers_beyond_the_limit(
 def test_starting_a_run_is_refused_beyond_the_limit(api: TestClient, spent: None, house: House) -> None:
     _refused(api.post("/api/runs"))
     assert lock.holder() is None
-    run_records.create(RUN, "arn", "stories arrived")
+    run_records.create_run(RUN, "arn", "stories arrived")
     run_records.mark_waiting(RUN, "AwaitApproval", "Waits.", "2026-12-01T00:00:00.000Z")
     _refused(api.post(f"/api/runs/{RUN}/approve"))
     assert approvals.get(RUN) is None
@@ -109,7 +109,7 @@ def test_deploying_a_version_is_refused_beyond_the_limit(
 
 
 def test_starting_a_batch_is_refused_beyond_the_limit(api: TestClient, spent: None) -> None:
-    batch = batch_records.create(
+    batch = batch_records.create_batch(
         owner="u1", created_by="u1", name="p", model="base", max_tokens=9, instance=G6
     )
     batch_records.move(batch.batch_id, "checked", {"uploading"}, cost_at_most_usd=1.0, answer_tokens=100)
@@ -126,7 +126,7 @@ def test_starting_a_batch_is_refused_beyond_the_limit(api: TestClient, spent: No
 def test_resuming_a_run_is_refused_beyond_the_limit(
     api: TestClient, spent: None, monkeypatch: pytest.MonkeyPatch, state: str, needs: str
 ) -> None:
-    run_records.create(RUN, "arn", "stories arrived")
+    run_records.create_run(RUN, "arn", "stories arrived")
     run_records.finish(RUN, "failed", "It failed.")
     data = {"assembled": {"jobs": _jobs(), "estimate": {"training_minutes": 6}}}
     planned = resuming.Resumption(f"{RUN}-2", state, data, {})
@@ -154,7 +154,7 @@ def test_a_batch_counts_in_the_daily_tokens_of_its_starter(
     monkeypatch.setattr("chat_api.routes.batches._call_start_batch", lambda _: None)
     ids = []
     for _ in range(2):
-        batch = batch_records.create(
+        batch = batch_records.create_batch(
             owner="u1", created_by="u1", name="p", model="base", max_tokens=9, instance=G6
         )
         batch_records.move(
@@ -231,7 +231,7 @@ def test_a_run_reserves_its_training_and_its_evaluation(
     house: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STORYLOOM_MAX_TRAINING_MINUTES", "240")
-    run_records.create(RUN, "arn", "stories arrived")
+    run_records.create_run(RUN, "arn", "stories arrived")
     jobs = reserve(_event(), context)
     assert jobs["reserved"]
     assert jobs["stopping_condition"] == {
@@ -250,7 +250,7 @@ def test_a_training_is_shortened_to_what_is_affordable(
 ) -> None:
     monkeypatch.setenv("STORYLOOM_MAX_TRAINING_MINUTES", "240")
     monkeypatch.setenv("STORYLOOM_MONTHLY_LIMIT_USD", "5")
-    run_records.create(RUN, "arn", "stories arrived")
+    run_records.create_run(RUN, "arn", "stories arrived")
     jobs = reserve(_event(), context)
     assert jobs["reserved"]
     seconds = jobs["stopping_condition"]["MaxRuntimeInSeconds"]
@@ -275,7 +275,7 @@ def test_a_searchs_budget_is_at_most_what_the_month_has_left(
 
 
 def test_an_unaffordable_run_ends_with_the_reason(house: House, spent: None, context: LambdaContext) -> None:
-    run_records.create(RUN, "arn", "stories arrived")
+    run_records.create_run(RUN, "arn", "stories arrived")
     jobs = reserve(_event(), context)
     assert not jobs["reserved"]
     for words in ("nothing was spent on a GPU", "$0.10 is left", "monthly_limit_usd"):
@@ -287,7 +287,7 @@ def test_an_unaffordable_run_ends_with_the_reason(house: House, spent: None, con
 def test_the_endpoint_manager_settles_ended_jobs_as_sagemaker_bills_them(
     house: House, context: LambdaContext, sagemaker: StandIn
 ) -> None:
-    run_records.create(RUN, "arn", "stories arrived")
+    run_records.create_run(RUN, "arn", "stories arrived")
     jobs = reserve(_event(), context)
     now, name = time.time(), jobs["training_job_name"]
     machines = {"InstanceType": G6, "InstanceCount": 2, "VolumeSizeInGB": 1}
@@ -321,7 +321,7 @@ def test_a_reservation_without_a_job_is_released_when_its_run_ends(
     house: House, context: LambdaContext, sagemaker: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shared.settlement._STARTING", timedelta(0))
-    run_records.create(RUN, "arn", "stories arrived")
+    run_records.create_run(RUN, "arn", "stories arrived")
     reserve(_event(), context)
     endpoint_manager(TICK, context)
     assert len(ledger.open_reservations()) == 2, "the run goes on"
@@ -375,7 +375,7 @@ def test_the_owner_is_notified_once_a_month_that_the_limit_put_the_model_to_slee
 def test_the_owner_is_notified_of_refusals_once_a_month_and_kind(
     api: TestClient, spent: None, letters: Letters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batch = batch_records.create(
+    batch = batch_records.create_batch(
         owner="u1", created_by="u1", name="p", model="base", max_tokens=9, instance=G6
     )
     batch_records.move(batch.batch_id, "checked", {"uploading"}, cost_at_most_usd=1.0, answer_tokens=100)
@@ -389,7 +389,7 @@ def test_the_owner_is_notified_of_refusals_once_a_month_and_kind(
     monkeypatch.setattr(
         "chat_api.routes.control.ask_for_run", lambda _: {"code": "x", "message": "No.", "cure": "Wait."}
     )
-    run_records.create(RUN, "arn", "stories arrived")
+    run_records.create_run(RUN, "arn", "stories arrived")
     assert api.post(f"/api/runs/{RUN}/resume").status_code == 402
     assert letters() == [], "a run that is resumed is of the same kind"
     next_month = clock.now() + timedelta(days=31)
@@ -444,7 +444,7 @@ def test_the_status_is_fast_with_four_thousand_batches(api: TestClient, house: H
 
 
 def _many_batches(house: House, count: int) -> None:
-    made = batch_records.create(
+    made = batch_records.create_batch(
         owner="u1", created_by="u1", name="p", model="base", max_tokens=9, instance=G6
     )
     item = table.get("BATCHES", made.batch_id)

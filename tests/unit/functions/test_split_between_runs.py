@@ -35,7 +35,7 @@ def _drop(house: House, letters: str) -> None:
 
 def _run(house: House, context: LambdaContext, run_id: str) -> dict[str, Any]:
     items = list(latest_versions(house.stories))
-    run_records.create(run_id, "arn:aws:states:::execution", "test")
+    run_records.create_run(run_id, "arn:aws:states:::execution", "test")
     read_stories.handler({"run_id": run_id, "files": items}, context)
     return assemble.handler({"run_id": run_id, "begun": {"files": len(items), "live": None}}, context)
 

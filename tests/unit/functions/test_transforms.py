@@ -388,7 +388,7 @@ def test_a_place_is_freed_also_where_its_holder_died_before_it_could(
     house: House, context: LambdaContext
 ) -> None:
     made = {"name": "p", "model": "base", "max_tokens": 5, "instance": "ml.g6.xlarge"}
-    batch = batch_records.create(owner="u1", created_by="u1", **made)  # type: ignore[arg-type]
+    batch = batch_records.create_batch(owner="u1", created_by="u1", **made)  # type: ignore[arg-type]
     batch_records.acquire_batch_slot(batch.batch_id)
     batch_records.acquire_batch_slot("20260101-000000-dead")
     batch_records.move(batch.batch_id, "completed", {"uploading"})
@@ -466,4 +466,4 @@ def test_a_stop_of_what_has_ended_is_refused(api: TestClient, worker: _Worker, s
     refused = api.post(f"/api/batches/{batch_id}/stop")
     assert (refused.status_code, refused.json()["error"]["type"]) == (409, "has_ended")
     # a job that is not there is no error
-    transform_jobs.stop_transform_job("storyloom-batch-nobody")
+    transform_jobs.stop_job("storyloom-batch-nobody")

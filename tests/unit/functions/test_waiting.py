@@ -240,7 +240,7 @@ def test_somebody_who_is_removed_while_they_wait_wakes_nothing_more(
 def test_a_key_that_ends_while_it_waits_asks_nothing_more(
     asleep: StandIn, person: SignedIn, end: str, meanwhile: Meanwhile
 ) -> None:
-    key, _ = keys.create("program", ["chat"], 60, by=person.sub, email="")
+    key, _ = keys.issue_key("program", ["chat"], 60, by=person.sub, email="")
     meanwhile.append(lambda: table.update("KEYS", key.key_id, {end: clock.stamp()}))
     by_key = asked_by(f"key:{key.key_id}", made_by=person.sub)
     with TestClient(app, headers=by_key, raise_server_exceptions=False) as api:
