@@ -1,4 +1,4 @@
-"""Makes the dataset of a run out of what was read, reports on it, and lays out the jobs that follow."""
+"""Build the dataset of a run from what was read, report on it, and plan the jobs that follow."""
 
 import tempfile
 from pathlib import Path
@@ -24,7 +24,7 @@ from stories.report.report_page import report_to_html
 log = Logger(service="assemble")
 
 _RESERVE_SECONDS = 90
-"""Kept of the function's time for what follows: gigabytes of examples are read once and stored."""
+"""Time reserved for hashing and storing gigabytes of examples."""
 
 
 class FilesLostError(Exception):
@@ -33,10 +33,10 @@ class FilesLostError(Exception):
 
 @log.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Write dataset and report, and name the jobs.
+    """Write the dataset and its report, and plan the jobs.
 
     Args:
-        event: `{"run_id", "begun"}`, what `Begin` returned under the second.
+        event: `{"run_id", "begun"}`; `begun` is what `Begin` returned.
         context: Lambda's.
 
     Returns:
@@ -44,14 +44,14 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         estimate and jobs as docs/contracts.md has them.
 
     Raises:
-        FilesLostError: where the report does not account for every file.
-        LedgerUnreadableError: where what the split remembers was changed by hand.
+        FilesLostError: the report does not account for every file.
+        LedgerUnreadableError: the ledger of the split was changed by hand.
         TimeBudgetExceededError: there is more to compare than a function has time for.
     """
     in_time = DatasetTimeBudget(context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS)
     run_id = event["run_id"]
     begun = event["begun"]
-    run_records.enter(run_id, "Assemble", "Putting the dataset together.")
+    run_records.enter(run_id, "Assemble", "Building the dataset.")
     common = environment.common()
     settings = environment.read(environment.Assembly)
     price = prices.usd_per_hour("training", settings.training_instance)

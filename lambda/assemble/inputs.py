@@ -32,16 +32,16 @@ _WITHOUT_EFFECT = {"usd_per_hour", "price_date"}
 
 @dataclass
 class RunStories:
-    """The records and rejects of a run, to be gone through once."""
+    """The records and rejects of a run, which can be iterated once."""
 
     bucket: str
     run_id: str
     from_cache: int = 0
-    """Files that were not read again, of those gone through so far."""
+    """How many of the files so far were not read again."""
 
     def __iter__(self) -> Iterator[Record | Reject]:
         """Yield them one at a time."""
-        clients.s3()  # made here: two threads would make two at once, and boto3 is not made for that
+        clients.s3()  # created here, because boto3 cannot create clients in two threads at once
         for batch in prefetch(self._download, self._keys(), _AT_ONCE):
             with batch:
                 for line in batch:
@@ -65,16 +65,16 @@ class RunStories:
 
 
 class LedgerUnreadableError(Exception):
-    """The ledger of the runs before is not one that this version can read."""
+    """This version of the app cannot read the ledger of the split."""
 
 
 def load_ledger(bucket: str, run_id: str) -> SplitLedger:
-    """Return the ledger that this run starts from, and keep it with the run.
+    """Return the ledger that this run starts from, and store it with the run.
 
-    A repeated call gets the same one, also after `remember`: so a retried function makes the same dataset.
+    A repeated call returns the same one, even after `save_ledger`, so that a retry builds the same dataset.
 
     Raises:
-        LedgerUnreadableError: where it was changed by hand, or written by a newer version.
+        LedgerUnreadableError: it was changed by hand, or written by a newer version.
     """
     kept = _read(bucket, s3_keys.ledger_used(run_id))
     if kept is not None:
@@ -100,9 +100,9 @@ def _read(bucket: str, key: str) -> SplitLedger | None:
         return SplitLedger.model_validate_json(body)
     except ValidationError as error:
         raise LedgerUnreadableError(
-            f"s3://{bucket}/{key}, which remembers what stories are held out for the test, cannot be read. "
-            "Put an older copy of it back (every run keeps its own as ledger.json), or delete it: then the "
-            "stories are divided afresh, and the next test is no fair one for a model trained before."
+            f"s3://{bucket}/{key}, which records what stories are held out for the test, cannot be read. "
+            "Restore an older copy (every run has its own as ledger.json), or delete it: then the stories "
+            "are split again, and the next test is not fair to a model that was trained before."
         ) from error
 
 

@@ -17,10 +17,10 @@ _INPUTS = "/opt/ml/processing/input"
 # the toolkit of SageMaker's framework images runs the script that these two hyperparameters name.
 ENTRY_POINT = {"sagemaker_program": "train.py", "sagemaker_submit_directory": "/opt/ml/input/data/code"}
 _PARALLEL_TRIALS = 2
-"""Trials side by side: more would be sooner done, and learn less from one another."""
+"""Trials at the same time: more would finish sooner, and learn less from one another."""
 _FEWEST = 2
 _TRAINING_SHARE = 0.8
-"""Of a trial's time limit: the rest is for loading and saving."""
+"""Share of a trial's time limit for training; the rest is for loading and saving."""
 
 _RANGES: dict[str, list[dict[str, Any]]] = {
     "CategoricalParameterRanges": [{"Name": "lora_rank", "Values": ["8", "16", "32"]}],
@@ -43,15 +43,15 @@ def plan_jobs(
     *,
     price: Price | None,
 ) -> dict[str, Any]:
-    """Lay out the training and the evaluation of a run.
+    """Plan the training and the evaluation of a run.
 
     Args:
         common: the settings of every function.
         settings: the settings of the dataset's function.
         run_id: the run.
-        chosen: what the dataset was made for.
-        live: `{"version", "adapter_uri"}` of the model that answers now, where it has the same base.
-        price: of a training instance; None if it is not known.
+        chosen: the recipe that the dataset was built for.
+        live: `{"version", "adapter_uri"}` of the live model, if it has the same base.
+        price: price of a training instance; None if it is not known.
     """
     training_job = s3_keys.training_job(common.name, run_id)
     bucket = common.artifacts_bucket
@@ -92,8 +92,8 @@ def plan_jobs(
 
 
 def _hyperparameters(common: Common, chosen: Recipe, price: Price | None) -> dict[str, str]:
-    """Only what the job cannot know: it chooses the rest from the data, the base and its machine."""
-    # Every instance of the settings has a GPU: a job that finds none is to fail, not to use the processor.
+    """Return what the job cannot know: it chooses the rest from the data, the base model and its instance."""
+    # Every instance of the settings has a GPU. A job that finds none must fail instead of using the CPU.
     values = {**asdict(chosen), "base_revision": common.base_model.revision, "accelerator": "gpu"}
     if price is not None:
         values |= {"usd_per_hour": price.usd_per_hour, "price_date": price.date}
@@ -125,27 +125,27 @@ def plan_search(
     *,
     price: Price | None,
 ) -> dict[str, Any] | None:
-    """Lay out the search of a run.
+    """Plan the search of a run, within its budget.
 
-    Each trial's time limit is what holds the cap whatever the trials do: all of them together, for that long,
-    cost no more than the cap at prices on demand.
+    Each trial's time limit keeps the search within the budget: all trials together cost no more than the
+    budget at on-demand prices, even if each uses its whole time.
 
     Args:
         common: the settings of every function.
         settings: the settings of the dataset's function.
         run_id: the run.
-        hyperparameters: of the training job, had there been no search.
+        hyperparameters: those of the training job without a search.
         minutes: estimate of one training.
-        price: of a training instance; None if it is not known.
+        price: price of a training instance; None if it is not known.
 
     Returns:
         `{"job_name", "attempt", "resource_limits", "parameter_ranges", "stopping_condition",
-        "static_hyperparameters"}`, or None if there is to be none: it is off, its cost cannot be known, or
-        the cap pays for less than two trials.
+        "static_hyperparameters"}`, or None without a search: it is off, its cost is not known, or the budget
+        is too small for two trials.
     """
     if not settings.tune or price is None:
         return None
-    # All together no longer than one training may take: the state machine waits no longer.
+    # All trials together may take as long as one training, because the state machine waits no longer.
     longest = (settings.max_training_minutes + GRACE_MINUTES) * 60
     seconds = min(settings.tuning_budget_usd / price.usd_per_hour * 3600, _PARALLEL_TRIALS * longest)
     trials = min(settings.tuning_jobs, int(seconds / (60 * max(minutes, 1))))
@@ -169,7 +169,7 @@ def plan_search(
 
 
 def _stopping_condition(seconds: int, rounds: int, *, spot: bool) -> dict[str, int]:
-    """Limit one trial; all rounds together wait no longer for spot machines than one training does."""
+    """Limit one trial; all rounds together wait no longer for spot instances than one training."""
     limit = {"MaxRuntimeInSeconds": seconds}
     if spot:
         limit["MaxWaitTimeInSeconds"] = seconds + SPOT_WAIT_HOURS * 3600 // rounds

@@ -24,20 +24,20 @@ log = Logger(service="begin")
 
 
 class CacheNotDeletedError(Exception):
-    """S3 did not delete what is kept of a story that is gone."""
+    """S3 did not delete the cached text of a deleted story."""
 
 
 class CachedFiles:
-    """What is kept of files that earlier runs read: a hundred bytes or so of memory a file."""
+    """The cached results of files that earlier runs read; about a hundred bytes of memory a file."""
 
     def __init__(self, bucket: str, readers: dict[str, list[str]]) -> None:
-        """Hold a bucket's list: for each prefix of one file the versions of the code that read it."""
+        """Store the list of a bucket: for each file's prefix, the versions of the code that read it."""
         self._bucket = bucket
         self._readers = readers
 
     @classmethod
     def listed(cls, bucket: str) -> "CachedFiles":
-        """List what is there."""
+        """List the cache of a bucket."""
         readers: dict[str, list[str]] = {}
         pages = (
             clients.s3()
@@ -51,14 +51,14 @@ class CachedFiles:
         return cls(bucket, readers)
 
     def keep(self, item: ManifestEntry) -> None:
-        """Leave what is kept of a file as it is: the file is still there."""
+        """Keep the cached results of a file, because the file still exists."""
         self._readers.pop(s3_keys.cached_file(file_digest(item)), None)
 
     def delete_stale(self) -> int:
         """Delete the cached objects of files that no longer exist, and return their number.
 
         Raises:
-            NotForgottenError: names one that is still there.
+            CacheNotDeletedError: names an object that was not deleted.
         """
         keys = [f"{folder}{name}" for folder, names in self._readers.items() for name in names]
         for start in range(0, len(keys), _MOST_KEYS_A_CALL):
@@ -68,26 +68,26 @@ class CachedFiles:
             )
             for error in answer.get("Errors", []):
                 raise CacheNotDeletedError(
-                    f"{error.get('Key')} could not be deleted: {error.get('Message')}. It holds the text of "
-                    "a story that is gone. Start the run again, or delete it by hand."
+                    f"{error.get('Key')} could not be deleted: {error.get('Message')}. It contains the text "
+                    "of a deleted story. Start the run again, or delete the object by hand."
                 )
         return len(keys)
 
 
 @log.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Write the manifest, forget the text of stories that are gone, and say what is live.
+    """Write the manifest, delete the cached text of deleted stories, and return which version is live.
 
     Args:
-        event: `{"run_id", "reason", "execution_arn", "input"}`; the last: what the execution began with.
+        event: `{"run_id", "reason", "execution_arn", "input"}`; `input` is the execution's input.
         context: Lambda's.
 
     Returns:
         `{"files": n, "batches": {"bucket", "key"}, "live": {"version", "adapter_uri"} or None, "again":
-        whether to train also if nothing has changed}`
+        whether to train even if nothing has changed}`
 
     Raises:
-        shared.runs.lock.AnotherRunInProgress: where this execution does not have the lock and cannot get it.
+        shared.runs.lock.AnotherRunInProgress: another run holds the lock.
     """
     run_id = event["run_id"]
     lock.ensure_held(run_id, event["execution_arn"])
@@ -125,7 +125,7 @@ def latest_versions(bucket: str) -> Iterator[ManifestEntry]:
 
 def _freeze(stories: str, artifacts: str, run_id: str, cached: CachedFiles) -> int:
     """Write the manifest and its batches; returns how many files there are."""
-    # Through files: a million stories are 200 MB of lines, and the function need not hold them.
+    # Through files, because the lines of a million stories are 200 MB.
     with ExitStack() as stack:
         manifest, batches = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(2))
         count = 0
@@ -148,7 +148,7 @@ def _line(value: object) -> bytes:
 
 
 def _live() -> dict[str, str] | None:
-    """What the evaluation compares with: the live adapter, where it belongs to the same base model."""
+    """Return the live adapter for comparison in the evaluation; None if its base model is another one."""
     pointer = versions.live()
     model = versions.get(pointer.version) if pointer else None
     base = environment.common().base_model

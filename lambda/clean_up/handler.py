@@ -26,48 +26,48 @@ log = Logger(service="clean_up")
 Part = Literal["hosting", "everything"]
 POLL_SECONDS = 3.0
 _RESERVE_SECONDS = 20
-"""Kept of the function's time to answer CloudFormation, which would wait for an hour otherwise."""
+"""Time reserved for the response to CloudFormation, which would wait for an hour otherwise."""
 _ATTEMPTS_IF_DENIED = 3
-"""A permission that is missing does not come by waiting; one that was just granted may."""
+"""A missing permission does not appear by waiting, but one that was just granted may."""
 
 
 @log.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
-    """Answer CloudFormation's request.
+    """Handle CloudFormation's request, and respond to it.
 
     Args:
-        event: of a custom resource whose property `Part` is `hosting` (what the Chat stack makes, with its
-            `PageBucket`) or `everything`.
+        event: the request for a custom resource whose property `Part` is `hosting` (what the Chat stack
+            makes, with its `PageBucket`) or `everything`.
         context: Lambda's.
     """
     part: Part = event["ResourceProperties"]["Part"]
-    # Always the same id: another one would have CloudFormation delete "the resource before".
+    # The id never changes: with another one CloudFormation would delete "the resource before".
     physical_id = f"{environment.common().name}-{part}"
     try:
         reason = _remove(event, part, lambda: context.get_remaining_time_in_millis() / 1000)
-    except Exception as error:  # without an answer the deletion would hang for an hour
+    except Exception as error:  # without a response the deletion would hang for an hour
         log.exception("The clean-up failed")
         reason = f"The clean-up failed: {type(error).__name__}: {error}. Delete the stack again."
     custom_resource.respond(event, physical_id, reason)
 
 
 def _remove(event: dict[str, Any], part: Part, seconds_left: Callable[[], float]) -> str:
-    """Remove what is to go; returns why not all of it is gone, or an empty text."""
+    """Remove what must be removed; returns why not all of it is removed, or an empty text."""
     sweep = _sweep(event, part)
     passes = 0
     while remaining := sweep():
         passes += 1
-        log.info("Not gone yet", extra={"remaining": [str(one) for one in remaining], "passes": passes})
+        log.info("Not removed yet", extra={"remaining": [str(one) for one in remaining], "passes": passes})
         hopeless = all(one.refused for one in remaining) and passes >= _ATTEMPTS_IF_DENIED
         if hopeless or seconds_left() < _RESERVE_SECONDS + POLL_SECONDS:
             return _sentence(remaining)
         time.sleep(POLL_SECONDS)
-    log.info("All is gone", extra={"part": part, "passes": passes})
+    log.info("All is removed", extra={"part": part, "passes": passes})
     return ""
 
 
 def _sweep(event: dict[str, Any], part: Part) -> Callable[[], list[Remaining]]:
-    """Choose what is removed: an update, or one that is rolled back, must not touch what was made."""
+    """Choose what to remove: nothing for an update, or for an update that is rolled back."""
     status = _stack_status(event["StackId"]) if event["RequestType"] == "Delete" else ""
     if part == "hosting":
         bucket = event["ResourceProperties"]["PageBucket"]
@@ -88,17 +88,17 @@ def _stack_status(stack_id: str) -> str:
 def _sentence(remaining: list[Remaining]) -> str:
     return (
         f"Not removed: {'; '.join(str(one) for one in remaining)}. "
-        "Delete the stack again, or run `storyloom destroy`: it goes on from here."
+        "Delete the stack again, or run `storyloom destroy`: it continues from here."
     )
 
 
 def sweep_hosting(page_bucket: str) -> list[Remaining]:
-    """Remove what the Chat stack's functions make and watch, because nothing watches an endpoint afterwards.
+    """Remove what the Chat stack's functions create and watch, because nothing watches it afterwards.
 
-    Runs are stopped as well, because a run may bring up an endpoint.
+    Runs are stopped as well, because a run may create an endpoint.
 
     Args:
-        page_bucket: holds the page's files.
+        page_bucket: the bucket of the page's files.
     """
     return [
         *attempt("runs", resources.stop_runs),
@@ -114,13 +114,13 @@ def sweep_page(page_bucket: str) -> list[Remaining]:
     """Remove the page's files and nothing else.
 
     Args:
-        page_bucket: holds them.
+        page_bucket: their bucket.
     """
     return attempt("the page's files", partial(resources.delete_page_files, page_bucket))
 
 
 def sweep_everything() -> list[Remaining]:
-    """Remove everything made at run time; the stacks' own resources are CloudFormation's to delete."""
+    """Remove everything made at run time; CloudFormation deletes the stacks' own resources."""
     remaining = [
         *attempt("timers", resources.delete_timers),
         *attempt("runs", resources.stop_runs),
@@ -132,11 +132,11 @@ def sweep_everything() -> list[Remaining]:
         *attempt("the endpoint", resources.delete_endpoint_and_scaling),
     ]
     if remaining:
-        # What is at work still writes logs, and uses its model and configuration.
+        # Active jobs still write logs, and use their models and configurations.
         return remaining
     unsettled = attempt("the ledger of the month", table_records.settle_jobs)
     if unsettled:
-        # A job that is deleted can no longer say what it has cost.
+        # The cost of a deleted job can no longer be read.
         return unsettled
     return [
         *attempt("endpoint configurations", resources.delete_configurations),

@@ -1,4 +1,4 @@
-"""SageMaker's jobs of this app, by the names that it gives them, with their logs."""
+"""Stop and delete this app's SageMaker jobs, found by their names, and delete their logs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ _ACTIVE_STATUSES = ("InProgress", "Stopping")
 
 @dataclass(frozen=True)
 class JobKind:
-    """What tells the kinds of jobs apart."""
+    """A kind of job, with its names in the API."""
 
     plural: str
     api: str
-    """As SageMaker's operations and members call it, such as `TrainingJob`."""
+    """Its name in SageMaker's operations and members, such as `TrainingJob`."""
     operation: str
     """The same in boto3's names, such as `training_job`."""
     log_group: str
@@ -32,7 +32,7 @@ class JobKind:
 TUNING = JobKind("tuning jobs", "HyperParameterTuningJob", "hyper_parameter_tuning_job", "")
 TRAINING = JobKind("training jobs", "TrainingJob", "training_job", "/aws/sagemaker/TrainingJobs")
 PROCESSING = JobKind("processing jobs", "ProcessingJob", "processing_job", "/aws/sagemaker/ProcessingJobs")
-# SageMaker has no operation that deletes one; an ended job is a line in a list and costs nothing.
+# SageMaker has no operation that deletes a transform job; an ended job is only listed and costs nothing.
 TRANSFORM = JobKind(
     "transform jobs", "TransformJob", "transform_job", "/aws/sagemaker/TransformJobs", may_be_deleted=False
 )
@@ -40,7 +40,7 @@ KINDS = (TUNING, TRAINING, PROCESSING, TRANSFORM)
 
 
 def stop_jobs(kind: JobKind) -> list[Remaining]:
-    """Stop the jobs at work; returns those that have not ended yet."""
+    """Stop the active jobs; returns those that have not ended yet."""
     remaining = []
     for status in _ACTIVE_STATUSES:
         for name in _jobs(kind, status):
@@ -51,7 +51,7 @@ def stop_jobs(kind: JobKind) -> list[Remaining]:
 
 
 def delete_logs(kind: JobKind) -> list[Remaining]:
-    """Delete the log streams of this app's jobs; the groups are shared by all jobs of the account."""
+    """Delete the log streams of this app's jobs; all jobs of the account share the log groups."""
     if not kind.log_group:
         return []
     for prefix in _stream_prefixes(kind):
@@ -62,7 +62,7 @@ def delete_logs(kind: JobKind) -> list[Remaining]:
 
 
 def delete_jobs(kind: JobKind) -> list[Remaining]:
-    """Delete the ended jobs from SageMaker's lists. If that is refused they stay: they cost nothing."""
+    """Delete the ended jobs. If that is refused they stay listed, which costs nothing."""
     # The boto3 of Lambda's Python may be older than the operation.
     delete = getattr(clients.sagemaker(), f"delete_{kind.operation}", None)
     if not kind.may_be_deleted or delete is None:
@@ -121,7 +121,7 @@ def _stream_prefixes(kind: JobKind) -> list[str]:
 
 
 def _is_ambiguous(kind: JobKind, job: str) -> bool:
-    """Whether another app may have the same prefix: a tuning job's name has no room for a long one."""
+    """Return whether another app may have the same prefix, which a tuning job's name shortens."""
     return kind is TUNING or (kind is TRAINING and not job.startswith(f"{environment.common().name}-train-"))
 
 

@@ -16,23 +16,23 @@ _CAUSE = "The deployment is being deleted."
 
 @dataclass(frozen=True)
 class Remaining:
-    """One thing that is still there."""
+    """A resource that still exists."""
 
     what: str
     why: str
     refused: bool = False
-    """Whether waiting does not help: a permission is missing."""
+    """Whether a permission is missing, so that waiting does not help."""
 
     def __str__(self) -> str:
         return f"{self.what} ({self.why})"
 
 
 def attempt(what: str, step: Callable[[], list[Remaining]]) -> list[Remaining]:
-    """Run one step of a pass. An error becomes what remains, so that the other steps go on.
+    """Run one step of a sweep. An error is returned as what remains, so that the other steps continue.
 
     Args:
-        what: the step removes, for the message.
-        step: returns what is still there after it.
+        what: what the step removes, for the message.
+        step: returns what still exists after it.
     """
     try:
         return step()
@@ -44,7 +44,7 @@ def attempt(what: str, step: Callable[[], list[Remaining]]) -> list[Remaining]:
 
 
 def is_missing(error: ClientError) -> bool:
-    """Whether AWS answers that what was to be removed does not exist."""
+    """Return whether AWS answered that the resource does not exist."""
     code, message = error.response["Error"]["Code"], error.response["Error"]["Message"].lower()
     missing = ("ResourceNotFound", "ResourceNotFoundException", "StateMachineDoesNotExist")
     return code in missing or "could not find" in message or "does not exist" in message
@@ -116,12 +116,12 @@ def delete_packages() -> list[Remaining]:
 
 
 def delete_endpoint_and_scaling() -> list[Remaining]:
-    """Delete the endpoint with its scaling, and wait for it: SageMaker needs its role until it is gone."""
+    """Delete the endpoint and its scaling. SageMaker needs the endpoint's role until it is deleted."""
     found = endpoint.describe()
     try:
-        deleted = endpoint.delete()  # also if there is none: its scaling may be left
+        deleted = endpoint.delete()  # even if there is none, because its scaling may be left
     except clients.dynamodb().exceptions.ResourceNotFoundException:
-        # Its owner deleted the table too, so nobody counts what the endpoint has cost.
+        # Its owner deleted the table too, so its cost cannot be recorded.
         scaling.stop_scaling()
         deleted = True
     if found is None:
@@ -143,7 +143,7 @@ def delete_configurations() -> list[Remaining]:
 
 
 def delete_models() -> list[Remaining]:
-    """Delete SageMaker's models, those of transform jobs too."""
+    """Delete SageMaker's models of the endpoint and of transform jobs."""
     client = clients.sagemaker()
     pages = client.get_paginator("list_models").paginate(NameContains=_name())
     for name in [found["ModelName"] for page in pages for found in page["Models"]]:
@@ -153,7 +153,7 @@ def delete_models() -> list[Remaining]:
 
 
 def delete_log() -> list[Remaining]:
-    """Delete the endpoint's log group: SageMaker makes it, and nothing in it ever expires."""
+    """Delete the endpoint's log group, which SageMaker created and in which nothing expires."""
     _delete(clients.logs().delete_log_group, logGroupName=f"/aws/sagemaker/Endpoints/{_name()}")
     return []
 

@@ -1,4 +1,4 @@
-"""Corrects the table, which outlives the deployment, about what is gone and what it has cost."""
+"""Update the table, which outlives the deployment: what has ended, and what it has cost."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ _GONE = "The deployment was deleted while this was in progress."
 
 
 def settle_jobs() -> list[Remaining]:
-    """Count in the month's ledger what the jobs have cost; returns those that have not ended yet."""
+    """Settle the costs of jobs in the month's ledger; returns the jobs that have not ended yet."""
     remaining: list[Remaining] = []
 
     def settle() -> None:
@@ -28,20 +28,20 @@ def settle_jobs() -> list[Remaining]:
 
 
 def end_active_records() -> list[Remaining]:
-    """Record that runs and batches have ended and the model sleeps."""
+    """Record that runs and batches have ended, and that the model sleeps."""
     return _unless_the_table_is_gone(_end_runs, _end_batches, hosting_state.mark_deleted)
 
 
 def clear_package_references() -> list[Remaining]:
-    """Take the versions' packages out of their records.
+    """Remove the model packages from the versions' records.
 
-    The next deployment's registry counts from 1 again: an old ARN would name another version's package there.
+    The next deployment's registry counts from 1 again, where an old ARN would be another version's package.
     """
     return _unless_the_table_is_gone(versions.clear_packages)
 
 
 def revoke_keys() -> list[Remaining]:
-    """Revoke every API key: the people who made them are gone with the user pool."""
+    """Revoke every API key, because the people who created them are deleted with the user pool."""
 
     def revoke() -> None:
         for key in keys.list_all():

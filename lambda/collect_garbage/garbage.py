@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 MERGED_KEPT = 5
 """How many of the newest versions can be deployed again if their base is hosted merged."""
 _NEVER_AGAIN = frozenset({"rejected", "failed"})
-"""A version is `failed` by its own fault only; one that lacked an instance stays `approved`."""
+"""A version is only `failed` by its own fault; one that lacked an instance stays `approved`."""
 _MOST_KEYS_A_CALL = 1000
 _LONGEST_RUN = timedelta(days=14)
-"""No run goes on for longer, a week's wait for a yes included; after that nobody resumes its training."""
+"""No run takes longer, including a week's wait for approval; nobody resumes its training after that."""
 
 
 @dataclass(frozen=True)
 class Protected:
-    """What is in use, by name."""
+    """The names of what is in use: live, previous, in service, or read by a batch."""
 
     bundles: frozenset[str]
-    """Versions whose hosting bundle stays."""
+    """Versions whose hosting bundles stay."""
     configs: frozenset[str]
     """Endpoint configurations that stay, with their models, whichever version they are for."""
     batches: frozenset[str]
@@ -41,7 +41,7 @@ class Protected:
     merged_runs: frozenset[str]
     """Runs whose merged weights stay."""
     revisions: frozenset[str]
-    """Revisions of the base models that versions are made of."""
+    """Revisions of the versions' base models."""
 
     @classmethod
     def read(cls, found: Endpoint | None) -> "Protected":
@@ -95,10 +95,10 @@ def folders(prefix: str) -> set[str]:
 
 
 def delete_below(prefix: str, *, tag_first: bool = False) -> int:
-    """Delete every object below a prefix; returns how many there were.
+    """Delete every object below a prefix; returns their number.
 
     Raises:
-        NotDeletedError: names one that is still there.
+        NotDeletedError: names an object that was not deleted.
     """
     pages = clients.s3().get_paginator("list_objects_v2").paginate(Bucket=_bucket(), Prefix=prefix)
     keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
@@ -122,10 +122,11 @@ def _bucket() -> str:
 
 
 def delete_retired_bundles(protected: Protected) -> int:
-    """Delete the bundles of all other versions, and their archives for batches; returns how many objects.
+    """Delete the bundles of all other versions, and their archives; returns the number of objects.
 
-    Each object is tagged first: the bucket's lifecycle deletes what is tagged if this function dies before
-    it has. Whoever builds a bundle again does not use what is tagged.
+    A bundle is a copy of the base model, so only those in use stay. Each object is tagged first: if this
+    function dies, the bucket's lifecycle deletes what is tagged. A bundle that is built again does not use
+    it.
     """
     deleted = 0
     for version in folders(s3_keys.HOSTING) - protected.bundles:
@@ -136,7 +137,7 @@ def delete_retired_bundles(protected: Protected) -> int:
 
 
 def delete_run_files(run_id: str, protected: Protected) -> int:
-    """Delete checkpoints and merged weights that no run or version needs; returns how many objects.
+    """Delete checkpoints and merged weights that no run or version needs; returns the number of objects.
 
     Args:
         run_id: the run that is ending, whose training is over.
@@ -160,9 +161,9 @@ def _is_old(run_id: str) -> bool:
 
 
 def delete_unused_base_models(protected: Protected) -> int:
-    """Delete base models that no version needs; returns how many objects.
+    """Delete base models that no version needs; returns the number of objects.
 
-    A base model stays if a version made of it may answer again: its bundle is built from it.
+    A base model stays if a version of it may be deployed again, because its bundle is built from it.
     """
     return sum(
         delete_below(s3_keys.base_model(slug, revision))
@@ -174,7 +175,7 @@ def delete_unused_base_models(protected: Protected) -> int:
 def delete_unused_models(protected: Protected) -> None:
     """Delete unused endpoint configurations and then unused models.
 
-    An endpoint's own configuration must never go: SageMaker would delete it, and then refuse UpdateEndpoint.
+    An endpoint's own configuration must never be deleted: SageMaker would then refuse UpdateEndpoint.
     """
     for config in _names("list_endpoint_configs", "EndpointConfigs", "EndpointConfigName"):
         if _is_unused(config, protected):
@@ -189,7 +190,7 @@ def delete_unused_models(protected: Protected) -> None:
 
 
 def _is_unused(name: str, protected: Protected) -> bool:
-    """Whether this is ours, and of a version whose bundle goes; a model is named as its configuration."""
+    """Return whether a model or configuration of this app is for a bundle that is deleted."""
     if not resource_names.is_hosting(name) or name in protected.configs:
         return False
     return endpoint_configs.version_of(name) not in protected.bundles

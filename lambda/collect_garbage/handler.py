@@ -1,7 +1,7 @@
-"""Deletes what no version needs any more, after a new one is live: copies of models, above all.
+"""Delete what no version needs after a new one is live, mainly copies of models.
 
-It runs before the run releases its lock, so nothing builds a bundle meanwhile. What a call leaves, the next
-one deletes: each begins with what is there, not with what was made.
+This happens before the run releases its lock, so nothing builds a bundle meanwhile. The next call deletes
+what a call leaves, because each begins with what exists.
 """
 
 from typing import Any
@@ -26,16 +26,16 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         context: Lambda's.
 
     Returns:
-        `{"deleted": how many objects of S3 went}`
+        `{"deleted": number of deleted S3 objects}`
     """
     run_id = event["run_id"]
     run_records.enter(run_id, "CollectGarbage", "Deleting copies of the model that nothing needs any more.")
     found = endpoint.describe()
     if found is not None and found.busy:
-        # The endpoint may be given back what it had before. The next run collects it.
+        # The endpoint may be rolled back to its earlier configuration. The next run collects the garbage.
         return {"deleted": 0}
     protected = Protected.read(found)
-    # First what names the objects, then the objects.
+    # First the models and configurations that refer to the objects, then the objects.
     garbage.delete_unused_models(protected)
     deleted = garbage.delete_retired_bundles(protected)
     deleted += garbage.delete_run_files(run_id, protected)

@@ -1,4 +1,4 @@
-"""A story arrived: start the quiet period, or start it over."""
+"""Debounce uploads: a new story starts the quiet period, or starts it again."""
 
 from typing import Any
 
@@ -12,13 +12,13 @@ log = Logger(service="debounce_uploads")
 
 @log.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Move the timer for S3's `Object Created` event.
+    """Postpone the next run because of S3's `Object Created` event.
 
     Returns:
-        `{"due": when the run will start, or None for the marker that the S3 console makes for a folder}`
+        `{"due": when the run will start, or None for the folder marker of the S3 console}`
     """
     if str(event["detail"]["object"]["key"]).endswith("/"):
         return {"due": None}
     due = schedules.debounce_run("stories arrived")
-    log.info("The run waits until the bucket is quiet", extra={"due": due})
+    log.info("The run starts when no more stories arrive", extra={"due": due})
     return {"due": due}

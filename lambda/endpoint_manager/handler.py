@@ -1,4 +1,4 @@
-"""Keeps the endpoint only while it is used: wakes it, puts it to sleep, and repairs what the table says."""
+"""Start the endpoint when it is needed, delete it when it is not, and correct its state in the table."""
 
 from datetime import timedelta
 from typing import Any
@@ -21,21 +21,21 @@ from shared.spending.spending_refused import SpendingRefused
 log = Logger(service="endpoint_manager")
 
 LONGEST_LIFE = timedelta(hours=24)
-"""No endpoint bills for longer than this in one piece, whatever the table says; the next message wakes it."""
+"""The longest life of an endpoint, whatever the table has; the next message wakes the model again."""
 _SETTLING_SECONDS = 60
-"""For this long whoever woke the endpoint is left to make it."""
+"""How long the caller that woke the endpoint has to create it."""
 
 
 @log.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Do one thing to the endpoint.
+    """Wake the endpoint, put it to sleep, or check it.
 
     Args:
         event: `{"action": "tick", "wake" or "sleep"}`; any other event, for instance a schedule's, is a tick.
         context: Lambda's.
 
     Returns:
-        The hosting state after it.
+        The hosting state afterwards.
     """
     action = event.get("action", "tick")
     if action == "wake":
@@ -46,7 +46,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         try:
             check_endpoint()
         finally:
-            # Whatever becomes of the endpoint: a transform job bills too.
+            # Even if the check of the endpoint fails, because a transform job is billed too.
             try:
                 transform_jobs.check_batches()
             finally:
@@ -58,13 +58,13 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 
 def wake_endpoint() -> None:
-    """Make the endpoint of the live version, once, however many ask; nothing where no version is live."""
+    """Create the endpoint of the live version, once for any number of callers; nothing if none is live."""
     live = versions.live()
     if live is None:
         return
     state = hosting_state.state()
     age = clock.seconds_since(state.since) if state.since else float("inf")
-    if hosting_state.retry_seconds(state) or _is_deployed_now(state):
+    if hosting_state.retry_seconds(state) or _is_being_deployed(state):
         return
     if state.status == "waking" and age < _SETTLING_SECONDS:
         return
@@ -75,22 +75,23 @@ def wake_endpoint() -> None:
         return
     config = endpoint_configs.ensure_config(live.bundle_uri, instances.allowed_instances()[0])
     if state.status in {"waking", "awake"}:
-        # The table says more than there is: someone deleted the endpoint, or died before making it.
+        # The endpoint was deleted outside the app, or its creator died before creating it.
         hosting_state.mark_asleep(state, "The endpoint was gone.")
     if hosting_state.claim_waking(live.version, config):
         _make()
 
 
 def put_to_sleep(why: str) -> None:
-    """Delete the endpoint, unless somebody used it since this was decided."""
+    """Delete the endpoint, unless it was used since this was decided."""
     if hosting_state.mark_asleep(hosting_state.state(), why):
         endpoint.delete()
 
 
 def check_endpoint() -> None:
-    """Compare the table with SageMaker, put right what differs, and end what is idle or too old."""
+    """Compare the table with SageMaker, correct differences, and delete an idle or too old endpoint."""
     found = endpoint.describe()
-    # Before the table is asked: what must go goes, also where the table cannot be read or a run is going.
+    # Before the table is read, so that an overdue endpoint is deleted even if the table fails or a run is
+    # active.
     if found is not None and (why := _overdue(found)):
         _remove(found, why)
         return
@@ -108,10 +109,10 @@ def check_endpoint() -> None:
 
 
 def _count(found: Endpoint | None) -> SpendingRefused | None:
-    """Count what the endpoint has cost, and set aside what it costs until the next ticks.
+    """Record what the endpoint has cost, and reserve what it costs until the next ticks.
 
     Returns:
-        Why the month has no money for that, else None.
+        The refusal if the month's limit leaves too little for that, else None.
     """
     if found is None:
         meter.record(None, clock.now())
@@ -127,16 +128,17 @@ def _count(found: Endpoint | None) -> SpendingRefused | None:
 
 
 def _end_unpaid(reason: str) -> None:
-    """End what the month has no money for, whoever uses it and whichever run waits for it."""
+    """Delete the endpoint because of the month's limit, even if it is used or a run waits for it."""
     hosting_state.mark_stopped(f"Asleep: {reason}")
     endpoint.delete()
     notifications.send_monthly("model", f"Asleep: {reason}")
 
 
 def _scale() -> None:
-    """Have the load scale what answers, and nothing else be scaled.
+    """Scale the endpoint with its load if it is awake, else stop scaling.
 
-    Last, since nothing that ends a bill may wait for it; looked at anew, since the tick may have changed it.
+    This is last, because nothing that ends a cost may wait for it. The endpoint is described again, because
+    the check may have changed it.
     """
     found = endpoint.describe()
     if found is None or found.status == "Deleting":
@@ -146,14 +148,14 @@ def _scale() -> None:
 
 
 def _overdue(found: Endpoint) -> str | None:
-    """Say why an endpoint has to go whatever the table says; None where it may stay."""
+    """Return why an endpoint must be deleted, whatever the table has; None if it may stay."""
     if found.status == "Deleting":
         return None
     if clock.now() - found.created_at > LONGEST_LIFE:
         return "Deleted after the longest life of an endpoint; a message wakes it."
     if found.busy and clock.now() - found.changed_at > hosting_state.LONGEST_CHANGE:
         minutes = hosting_state.LONGEST_CHANGE.total_seconds() / 60
-        return f"Deleted after it hung in {found.status} for {minutes:g} minutes; a message wakes it."
+        return f"Deleted after it was stuck in {found.status} for {minutes:g} minutes; a message wakes it."
     return None
 
 
@@ -165,7 +167,7 @@ def _remove(found: Endpoint, why: str) -> None:
 
 
 def _make() -> None:
-    """Make the endpoint that the table wants, on the first machine that the account may have."""
+    """Create the endpoint that the table requires, with the first instance type that can be had."""
     for _ in instances.allowed_instances():
         state = hosting_state.state()
         if state.status != "waking" or not state.endpoint_config:
@@ -180,7 +182,7 @@ def _make() -> None:
 
 
 def _give_up(state: HostingState, config: str, reason: str) -> None:
-    """Have the next machine tried where this one could not be had; else record why it does not wake."""
+    """Try the next instance type if this one cannot be had; otherwise record why the model does not wake."""
     short, live = instances.shortage(reason), versions.live()
     if short is None or live is None:
         hosting_state.mark_failing(reason)
@@ -194,15 +196,15 @@ def _give_up(state: HostingState, config: str, reason: str) -> None:
 def _without_endpoint(state: HostingState) -> None:
     if state.status == "awake":
         hosting_state.mark_asleep(state, "The endpoint was deleted; a message wakes it.")
-    elif state.status == "waking" and not _is_deployed_now(state):
-        _forget_dead_deployment(state)
+    elif state.status == "waking" and not _is_being_deployed(state):
+        _replace_dead_deployment(state)
         _make()
     elif state.status == "asleep" and state.sleep_by:
         hosting_state.clear_deadline()
 
 
-def _forget_dead_deployment(state: HostingState) -> None:
-    """Start the live version instead of the untested one of a run that died."""
+def _replace_dead_deployment(state: HostingState) -> None:
+    """Start the live version instead of the untested version of a dead run."""
     live = versions.live()
     if live is not None and state.version != live.version:
         hosting_state.clear_refusals()
@@ -213,10 +215,10 @@ def _forget_dead_deployment(state: HostingState) -> None:
 
 def _in_service(state: HostingState, found: Endpoint) -> None:
     if state.status == "asleep":
-        # Deleting it failed, or it was made behind our back: it bills, so it goes.
+        # Its deletion failed, or it was created outside the app. It is billed, so delete it.
         endpoint.delete()
     elif state.status == "awake" and _idle(state):
-        # Before anything else that may fail, and would keep it for ever.
+        # Before anything else that may fail, and would keep the endpoint forever.
         _fall_asleep(state)
     elif lock.holder() is None:
         _without_run(state, found)
@@ -225,7 +227,7 @@ def _in_service(state: HostingState, found: Endpoint) -> None:
 
 
 def _without_run(state: HostingState, found: Endpoint) -> None:
-    """Have the live version answer, on whichever machine of the list it is."""
+    """Deploy the live version, on the current instance type, because no run is active."""
     live = versions.live()
     if live is None:
         if hosting_state.mark_asleep(state, "No version is live."):
@@ -241,11 +243,11 @@ def _without_run(state: HostingState, found: Endpoint) -> None:
         if progress.unpaid:
             _end_unpaid(progress.message)
         elif state.status != "awake":
-            # What a dead run left was never tested, and there is no second machine to change it with.
+            # A dead run left an untested version, and there is no second instance for an update.
             hosting_state.mark_waking(live.version, wanted)
             endpoint.delete()
         else:
-            # It starts anew when it has slept.
+            # It is created with the new configuration when it has slept.
             hosting_state.record_request(wanted)
     elif state.status != "awake" or state.endpoint_config != found.config:
         hosting_state.mark_awake(live.version, found.config)
@@ -267,17 +269,17 @@ def _idle_minutes() -> float:
 
 
 def _broken(state: HostingState, found: Endpoint) -> None:
-    if _is_deployed_now(state):
+    if _is_being_deployed(state):
         return
-    # What was not asked for since the waking began is left over: it only goes.
+    # An endpoint that was not requested since the waking began is a remainder, and is only deleted.
     if state.status == "awake" or (state.status == "waking" and state.requested == found.config):
-        # Recorded before it is deleted: a crash in between is found here again, and ends the same.
+        # Record this before the deletion: after a crash in between, the next check does the same.
         _give_up(state, found.config, found.failure or f"The endpoint was {found.status}.")
     endpoint.delete()
 
 
-def _is_deployed_now(state: HostingState) -> bool:
-    """Whether a run is bringing up a version: its smoke test then sees to what breaks."""
+def _is_being_deployed(state: HostingState) -> bool:
+    """Return whether a run is deploying a version; its smoke test then handles failures."""
     live = versions.live()
     candidate = live is None or state.version != live.version
     return state.status == "waking" and candidate and lock.holder() is not None

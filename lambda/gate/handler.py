@@ -1,4 +1,4 @@
-"""The gate: only a model that is better than what it replaces is deployed."""
+"""Decide from the evaluation whether the new model is deployed: only if it is better than the live one."""
 
 import math
 from typing import Any
@@ -64,7 +64,7 @@ def _read(body: bytes) -> EvaluationResult:
     except ValidationError as error:
         faults = ", ".join(".".join(map(str, fault["loc"])) or fault["msg"] for fault in error.errors()[:5])
         raise UnreadableEvaluationError(
-            f"The evaluation job's evaluation.json is not as the gate knows it ({faults}). "
+            f"The evaluation job's evaluation.json has another form than the gate expects ({faults}). "
             "The app was probably updated during the run: start the run again."
         ) from error
 

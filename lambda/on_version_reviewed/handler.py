@@ -1,6 +1,6 @@
-"""Somebody said yes or no to a version in the Model Registry: on our page, or in SageMaker's own console.
+"""Handle the review of a version in the Model Registry, on the page or in SageMaker's own console.
 
-The registry is where it is decided, whoever asks; so there is one way from a yes to a deployment.
+Every review goes through the registry, so there is one way from an approval to a deployment.
 """
 
 import json
@@ -18,25 +18,27 @@ log = Logger(service="on_version_reviewed")
 
 @log.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Note the decision, and after a yes have the version deployed. Delivered twice, it is done once.
+    """Record the review, and deploy an approved version. A duplicate event changes nothing.
 
     Args:
         event: EventBridge's `SageMaker Model Package State Change`.
         context: Lambda's.
 
     Returns:
-        `{"version": or None where the package is none of ours, "changed": bool}`
+        `{"version": or None if the package is of no version, "changed": bool}`
     """
     arn, decision = event["detail"]["ModelPackageArn"], event["detail"]["ModelApprovalStatus"]
     model = versions.find_by_package(arn)
     if model is None:
-        # Register makes the package before the version: its own event may come first, and decides nothing.
-        log.info("No version is this package", extra={"model_package": arn})
+        # Register creates the package before the version. The event of that may arrive first, and is no
+        # review.
+        log.info("The package belongs to no version", extra={"model_package": arn})
         return {"version": None, "changed": False}
     if decision == "Approved":
         changed = model.status in versions.MAY_BE_APPROVED
         if changed:
-            # First: after a crash in between, the retry starts the same run, which start_run knows.
+            # Deploy first: after a crash in between, the retry starts the same run, which start_run
+            # recognises.
             _deploy(model.version, event["time"])
             versions.set_reviewed_status(model.version, "approved", versions.MAY_BE_APPROVED)
     else:

@@ -20,7 +20,7 @@ _CONSOLE = "https://{region}.console.aws.amazon.com/servicequotas/home/services/
 
 
 class RequiredQuota(BaseModel):
-    """One quota that a run needs (`stacks/quotas.py`)."""
+    """A quota that a run needs (`stacks/quotas.py`)."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -28,11 +28,11 @@ class RequiredQuota(BaseModel):
     minimum: int
     purpose: str
     stands_in_for: str = ""
-    """Name of the quota that this one can stand in for; empty if there is none."""
+    """Name of the quota that this one can replace; empty if there is none."""
 
 
 class Quota(NamedTuple):
-    """What the account may have."""
+    """The account's quota."""
 
     value: float
     code: str
@@ -41,8 +41,8 @@ class Quota(NamedTuple):
 def read_quotas(client: Any, names: set[str]) -> dict[str, Quota]:
     """Read the quotas with these names, as far as AWS lists them.
 
-    `ListServiceQuotas` leaves out a quota whose value is the default one in some accounts: those are read
-    from the list of defaults.
+    In some accounts `ListServiceQuotas` omits quotas that have their default value. Those are read from the
+    list of defaults.
     """
     found: dict[str, Quota] = {}
     for operation in ("list_service_quotas", "list_aws_default_service_quotas"):
@@ -56,7 +56,7 @@ def read_quotas(client: Any, names: set[str]) -> dict[str, Quota]:
 
 
 def unmet_quotas(needs: list[RequiredQuota], quotas: dict[str, Quota]) -> list[RequiredQuota]:
-    """List the needs that the account does not meet, and that no other one stands in for.
+    """List the quotas that are too low, and that no other quota replaces.
 
     A quota that AWS does not list counts as met.
     """
@@ -75,15 +75,15 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     A check that cannot be read does not stop the run.
 
     Args:
-        event: `{"run_id", "estimate"}`, the second as `Assemble` returned it.
+        event: `{"run_id", "estimate"}`; the estimate as `Assemble` returned it.
         context: Lambda's.
 
     Returns:
         `{"enough", "message"}`; the message says what is missing, such as quotas, and how to get it.
     """
     run_id = event["run_id"]
-    run_records.enter(run_id, "Preflight", "Asking AWS whether this account may have the machines.")
-    if not _has_endpoint_manager(run_id):
+    run_records.enter(run_id, "Preflight", "Checking the account's quotas and the month's limit.")
+    if not _is_chat_deployed(run_id):
         return {"enough": False, "message": chat_stack.run_refusal()}
     try:
         run_costs.require_run_budget(float(event["estimate"]["training_minutes"]))
@@ -94,18 +94,22 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     try:
         quotas = read_quotas(clients.service_quotas(), {need.name for need in needs})
     except (ClientError, BotoCoreError) as error:
-        log.warning("The quotas could not be read; the run goes on", extra={"run_id": run_id}, exc_info=error)
+        log.warning(
+            "The quotas could not be read; the run continues", extra={"run_id": run_id}, exc_info=error
+        )
         return {"enough": True, "message": ""}
     short = unmet_quotas(needs, quotas)
-    log.info("Looked at the quotas", extra={"run_id": run_id, "short": [need.name for need in short]})
+    log.info("Checked the quotas", extra={"run_id": run_id, "short": [need.name for need in short]})
     return {"enough": not short, "message": _message(short, quotas) if short else ""}
 
 
-def _has_endpoint_manager(run_id: str) -> bool:
+def _is_chat_deployed(run_id: str) -> bool:
     try:
         return chat_stack.is_deployed()
     except (ClientError, BotoCoreError) as error:
-        log.warning("Could not see the Chat stack; the run goes on", extra={"run_id": run_id}, exc_info=error)
+        log.warning(
+            "Could not check the Chat stack; the run continues", extra={"run_id": run_id}, exc_info=error
+        )
         return True
 
 

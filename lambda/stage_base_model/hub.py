@@ -17,24 +17,24 @@ from shared import clock
 TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 _FIRST_SECONDS, _LONGEST_SECONDS = 1.0, 120.0
 _TRIES = 8
-"""How often in a row, with nothing received in between, within one call of the function."""
+"""Number of attempts in a row without receiving anything, within one call of the function."""
 _NEEDED = re.compile(
     r"config\.json|generation_config\.json|.+\.safetensors|.+\.safetensors\.index\.json"
     r"|tokenizer.*|special_tokens_map\.json|added_tokens\.json|vocab\.(json|txt)|merges\.txt"
     r"|spiece\.model|chat_template.*"
-    # Of a model that can also see, such as gemma-3-4b, vLLM makes the processor though nobody sends pictures.
+    # For a multimodal model, such as gemma-3-4b, vLLM creates the processor even if nobody sends pictures.
     r"|(pre)?processor_config\.json"
 )
-# Mistral's repositories hold the same weights a second time, in their own format.
+# Mistral's repositories contain the same weights a second time, in their own format.
 _TWICE = re.compile(r"consolidated.*")
 
 
 class OutOfTime(Exception):  # noqa: N818 - a signal to go on in the next call, not an error
-    """This call's time is up in the middle of the work."""
+    """The time of this call is over before the work is done."""
 
 
 class HubUnavailable(Exception):  # noqa: N818 - a signal to go on in the next call, not an error
-    """The hub has refused too often in a row; the text is what it said last."""
+    """The hub has refused too often in a row; the message is its last refusal."""
 
 
 class RetryPolicy:
@@ -62,8 +62,8 @@ class RetryPolicy:
             response: the hub's refusal, which may say how long to wait.
 
         Raises:
-            HubUnavailable: if it has failed too often in a row.
-            OutOfTime: if there is no time left for another attempt.
+            HubUnavailable: too many attempts in a row failed.
+            OutOfTime: there is no time left for another attempt.
         """
         self._failures += 1
         if self._failures >= _TRIES:
@@ -71,10 +71,10 @@ class RetryPolicy:
         longest = min(_LONGEST_SECONDS, _FIRST_SECONDS * 2 ** (self._failures - 1))
         seconds = asked_seconds(response) if response is not None else None
         if seconds is None:
-            # Functions that were refused together do not come back together.
+            # Jitter: functions that were refused together do not retry together.
             seconds = random.uniform(longest / 2, longest)  # noqa: S311 - no secret
         left = self.deadline - time.monotonic()
-        # Sleep to the end of this call, too, because the next one begins at once.
+        # Sleep until the end of this call even if it is too short, because the next call begins at once.
         _sleep(max(0.0, min(seconds, left)))
         if seconds >= left:
             raise OutOfTime(why)
@@ -128,12 +128,12 @@ class Hub:
     """One model at one revision."""
 
     def __init__(self, model_id: str, token: str | None, retries: RetryPolicy) -> None:
-        """Open a connection.
+        """Create the HTTP client.
 
         Args:
             model_id: `owner/name`.
             token: access token, needed for gated models.
-            retries: when to ask again.
+            retries: the retry policy.
         """
         self._retries = retries
         self._model_id = model_id
@@ -143,7 +143,7 @@ class Hub:
             base_url=os.environ.get("HF_ENDPOINT", "https://huggingface.co"),
             headers=headers,
             follow_redirects=True,
-            # Shorter than what is left of the function's time when it stops receiving.
+            # Shorter than the function's remaining time when it stops receiving.
             timeout=httpx.Timeout(10, read=20),
             transport=httpx.HTTPTransport(retries=3),
         )
@@ -157,7 +157,7 @@ class Hub:
         """List the files that training and hosting need, small ones first.
 
         Raises:
-            HubError: where the model has no safetensors weights.
+            HubError: the model has no safetensors weights.
         """
         response = self._get(f"/api/models/{self._model_id}/tree/{commit}")
         files = [
@@ -175,23 +175,23 @@ class Hub:
         return sorted(files, key=lambda file: file.size)
 
     def read(self, commit: str, name: str) -> bytes:
-        """Return the whole of a small file."""
+        """Return the content of a small file."""
         return self._get(self._path(commit, name)).content
 
     def download(self, commit: str, file: HubFile, start: int, etag: str | None) -> "Download":
         """Begin to stream one file, at byte `start`.
 
         Args:
-            commit: of the repository.
-            file: which one.
-            start: how many bytes of it there are already.
-            etag: of the file that those bytes are from, if that is known.
+            commit: the repository's commit.
+            file: the file.
+            start: number of bytes that are already there.
+            etag: ETag of the file that those bytes are from, if it is known.
         """
         return Download(self, self._path(commit, file.name), file, start, etag)
 
     def open(self, path: str, start: int) -> httpx.Response:
         """Return a response whose body has not been read, and whose status has been checked."""
-        # A compressed body could not be resumed in its middle.
+        # A compressed body could not be resumed in the middle.
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
         while True:
             request = self._client.build_request("GET", path, headers=headers)
@@ -218,7 +218,7 @@ class Hub:
 
     @property
     def retries(self) -> RetryPolicy:
-        """When to ask again."""
+        """The retry policy."""
         return self._retries
 
     def _get(self, path: str) -> httpx.Response:
@@ -252,28 +252,28 @@ class Hub:
             )
         if response.is_error:
             raise HubError(
-                f"Hugging Face answered {response.status_code} to {response.url.path}, which is not known to "
-                "pass by itself. Look at https://status.huggingface.co, then start the run again: what "
-                "arrived whole is kept."
+                f"Hugging Face answered {response.status_code} to {response.url.path}, which is probably "
+                "not temporary. Look at https://status.huggingface.co, then start the run again: complete "
+                "files are kept."
             )
 
 
 class Download:
-    """The rest of one file, in chunks. A download whose connection breaks is resumed there."""
+    """The rest of one file, in chunks. It is resumed if the connection breaks."""
 
     def __init__(self, hub: Hub, path: str, file: HubFile, start: int, etag: str | None) -> None:
-        """Begin at byte `start`; nothing is asked for before the first chunk."""
+        """Begin at byte `start`; the first request is sent for the first chunk."""
         self._hub, self._path, self._file = hub, path, file
         self.position = start
-        """How many bytes of the file have been read, with those before `start`."""
+        """Number of bytes of the file so far, including those before `start`."""
         self.etag = etag
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield what is left of the file.
+        """Yield the rest of the file.
 
         Raises:
-            FileChanged: if the hub sends another file than the one whose beginning is there.
-            OutOfTime, HubUnavailable: the rest is for the next call of the function.
+            FileChanged: the hub sends another file than the one that was begun.
+            OutOfTime, HubUnavailable: the next call of the function continues.
         """
         while self.position < self._file.size:
             response = self._hub.open(self._path, self.position)
@@ -289,7 +289,7 @@ class Download:
         if self.position and self.etag and etag and etag != self.etag:
             raise FileChanged(self._file.name)
         self.etag = etag or self.etag
-        # A server without ranges sends the whole file: the bytes that are there already are skipped.
+        # A server without ranges sends the whole file: skip the bytes that are already there.
         to_skip = 0 if response.status_code == httpx.codes.PARTIAL_CONTENT else self.position
         for chunk in response.iter_raw(2**20):
             self._hub.retries.check_time(self._file.name)
@@ -304,7 +304,7 @@ class Download:
 
 
 class FileChanged(Exception):  # noqa: N818 - a signal to begin the file anew, not an error
-    """The hub has another file by this name than before."""
+    """The hub has another file under this name than before."""
 
 
 def _hub_file(entry: dict[str, Any]) -> HubFile:
@@ -315,7 +315,7 @@ def _hub_file(entry: dict[str, Any]) -> HubFile:
 
 
 def connection_error_words(error: httpx.TransportError) -> str:
-    """Say what happened to a connection."""
+    """Return what happened to a connection, in words."""
     return f"the connection broke off ({type(error).__name__}: {error})"
 
 

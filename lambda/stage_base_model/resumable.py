@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 PART_BYTES = 32 * 2**20
 """Size of every part but the last; S3 takes 10,000 parts, which is 320 GB."""
 _AT_ONCE = 3
-"""Parts on their way to S3 while the next is being received; each is in memory until it has arrived."""
+"""Parts that are uploaded while the next is received; each stays in memory until then."""
 
 
 class PartialUpload(BaseModel):
-    """A file that did not fit into one call, or broke off: an S3 multipart upload that goes on."""
+    """The S3 multipart upload of a file that one call could not finish."""
 
     name: str
     upload_id: str
     etag: str | None = None
-    """Of the hub's file that the parts are from."""
+    """ETag of the hub's file that the parts are from."""
     kept: int = 0
-    """How many of its bytes have been counted in `received`."""
+    """How many of its bytes are included in `received`."""
 
 
 class StagingProgress(BaseModel):
-    """How far the staging is."""
+    """The progress of staging."""
 
     verified: dict[str, str] = {}
     """sha256 of the files that were compared with the hub's hash."""
@@ -43,9 +43,9 @@ class StagingProgress(BaseModel):
     received: int = 0
     """Bytes of files in parts, over all calls."""
     restarted: list[str] = []
-    """Files that were begun anew, because what had arrived of them was not right."""
+    """Files that were copied again from the start, because their content was wrong."""
     calls_without_bytes: int = 0
-    """How many calls in a row have received nothing."""
+    """Number of calls in a row that received nothing."""
 
 
 def read_progress() -> StagingProgress:
@@ -83,7 +83,7 @@ class ResumableUpload:
     """One object that is uploaded in parts."""
 
     def __init__(self, bucket: str, key: str, upload_id: str | None = None) -> None:
-        """Go on with an upload, or begin one if it is not known or is no longer there."""
+        """Continue an upload, or begin one if there is none, or S3 no longer has it."""
         self._bucket, self._key = bucket, key
         found = self._list_parts(upload_id) if upload_id else None
         self.resumed = bool(found)
@@ -94,13 +94,13 @@ class ResumableUpload:
 
     @property
     def position(self) -> int:
-        """How many bytes have arrived whole."""
+        """Number of bytes in complete parts."""
         return len(self._parts) * PART_BYTES
 
     def add(self, chunks: Iterator[bytes]) -> str:
-        """Upload what is left of the object.
+        """Upload the rest of the object.
 
-        What has arrived when the chunks end with an exception is kept, in whole parts.
+        If the chunks end with an exception, the complete parts are kept.
 
         Returns:
             The sha256 of these bytes, as hex.
@@ -122,7 +122,7 @@ class ResumableUpload:
         return digest.hexdigest()
 
     def complete(self) -> str:
-        """Make the object of the parts; returns its ETag."""
+        """Complete the object; returns its ETag."""
         made = clients.s3().complete_multipart_upload(
             Bucket=self._bucket,
             Key=self._key,
@@ -154,7 +154,7 @@ class ResumableUpload:
         return {"PartNumber": number, "ETag": sent["ETag"]}
 
     def _list_parts(self, upload_id: str) -> "list[CompletedPartTypeDef] | None":
-        """List the whole parts from the first on; None if S3 no longer has the upload."""
+        """List the complete parts from the first on; None if S3 no longer has the upload."""
         pages = clients.s3().get_paginator("list_parts")
         try:
             listed = [

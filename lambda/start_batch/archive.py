@@ -1,7 +1,7 @@
-"""A hosting bundle as one .tar.gz, which is how SageMaker's transform jobs want a model.
+"""Pack a hosting bundle as one .tar.gz, the form of a model that SageMaker's transform jobs accept.
 
-The archive is written while it is sent: neither memory nor disk ever holds more than a few parts of it.
-Weights do not get smaller by compressing, so they are stored as they are.
+The archive is created while it is uploaded, so neither memory nor disk ever contains more than a few parts of
+it. Compression does not make weights smaller, so they are stored uncompressed.
 """
 
 import hashlib
@@ -22,28 +22,28 @@ if TYPE_CHECKING:
 
 _CHUNK = 2**20
 _AS_GZIP = 31
-"""zlib's window bits for a gzip header around what is stored."""
+"""zlib's window bits for a gzip header."""
 _FRESH = timedelta(days=29)
-"""The bucket forgets an archive after 30 days: an older one could go while a job wants it."""
-# boto3 holds ten parts of a stream in memory: 160 MB. 10,000 parts, S3's limit, are 160 GB.
+"""The bucket deletes an archive after 30 days, so an older one could be deleted before a job reads it."""
+# boto3 keeps ten parts of a stream in memory, 160 MB. 10,000 parts, S3's limit, are 160 GB.
 _IN_PARTS = TransferConfig(multipart_threshold=16 * 2**20, multipart_chunksize=16 * 2**20, max_concurrency=4)
 
 
 class NoBundleError(Exception):
-    """There is nothing to pack: the version has no hosting bundle."""
+    """The version has no hosting bundle to pack."""
 
 
 def ensure(bundle_uri: str) -> str:
     """Pack a hosting bundle, unless the same files have been packed lately.
 
     Args:
-        bundle_uri: its S3 URI, with a slash at its end.
+        bundle_uri: S3 URI of the bundle, with a slash at its end.
 
     Returns:
         The archive's S3 URI.
 
     Raises:
-        NoBundleError: where the bundle has no files.
+        NoBundleError: the bundle has no files.
     """
     bucket, files = environment.common().artifacts_bucket, _files(bundle_uri)
     key = s3_keys.transform_model(s3_keys.bundled_for(bundle_uri), _digest(files))
@@ -59,18 +59,20 @@ def _files(bundle_uri: str) -> "list[ObjectTypeDef]":
     """List the bundle's files, in the order of their names.
 
     Raises:
-        NoBundleError: if it has none.
+        NoBundleError: the bundle has no files.
     """
     bucket, prefix = s3_keys.split(bundle_uri)
     pages = clients.s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     files = [entry for page in pages for entry in page.get("Contents", []) if not entry["Key"].endswith("/")]
     if not files:
-        raise NoBundleError(f"{bundle_uri} is empty. Activate the version again: that makes its bundle anew.")
+        raise NoBundleError(
+            f"{bundle_uri} is empty. Activate the version again, which builds its bundle again."
+        )
     return sorted(files, key=lambda entry: entry["Key"])
 
 
 def _digest(files: "list[ObjectTypeDef]") -> str:
-    """Name what the files hold: a bundle that was made anew under the same version has other ETags."""
+    """Return a digest of the files: a bundle that was built again for a version has other ETags."""
     facts = "\n".join(f"{entry['Key']} {entry['Size']} {entry['ETag']}" for entry in files)
     return hashlib.sha256(facts.encode()).hexdigest()[:16]
 
@@ -89,7 +91,7 @@ def _tar(bundle_uri: str, files: "list[ObjectTypeDef]") -> Iterator[bytes]:
         header = tarfile.TarInfo(entry["Key"].removeprefix(prefix))
         header.size = entry["Size"]
         yield header.tobuf(tarfile.GNU_FORMAT)
-        # The very object that was listed, so that its length is what the header says.
+        # Exactly the listed object, so that its length is that of the header.
         body = clients.s3().get_object(Bucket=bucket, Key=entry["Key"], IfMatch=entry["ETag"])["Body"]
         yield from body.iter_chunks(_CHUNK)
         yield bytes(-entry["Size"] % tarfile.BLOCKSIZE)
@@ -97,14 +99,14 @@ def _tar(bundle_uri: str, files: "list[ObjectTypeDef]") -> Iterator[bytes]:
 
 
 class _Stream:
-    """Chunks as boto3 reads them."""
+    """A file-like object over chunks, for boto3."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
         self._kept = bytearray()
 
     def read(self, size: int = -1) -> bytes:
-        """Return the next `size` bytes, fewer at the end; all that are left where it is negative."""
+        """Return the next `size` bytes, fewer at the end, or all remaining ones if it is negative."""
         while size < 0 or len(self._kept) < size:
             chunk = next(self._chunks, None)
             if chunk is None:

@@ -1,4 +1,4 @@
-"""Packs the model of a batch, where that has not been done, and makes its transform job."""
+"""Start a batch: pack its model, unless that was done lately, and create its transform job."""
 
 from typing import Any
 
@@ -14,12 +14,12 @@ from start_batch import archive
 log = Logger(service="start_batch")
 
 _REFUSED = {"ResourceLimitExceeded", "ValidationException"}
-"""What SageMaker answers where trying again helps nobody."""
+"""Error codes of SageMaker for which a retry does not help."""
 
 
 @log.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Bring a batch from `preparing` to `running`. Calling it again goes on where a call before ended.
+    """Move a batch from `preparing` to `running`. A second call continues where an earlier one ended.
 
     Args:
         event: `{"batch_id"}`.
@@ -43,13 +43,13 @@ def _begin(batch: BatchJob) -> BatchJob | None:
         batch_records.finish_batch(batch.batch_id, "failed", {batch.status}, str(error))
         return batch_records.get(batch.batch_id)
     job = s3_keys.transform_job(environment.common().name, batch.batch_id)
-    message = f"Waiting for its machine ({batch.instance})."
+    message = f"Waiting for its instance ({batch.instance})."
     if batch.status == "preparing":
-        # Before the job is made: whoever stops the batch from now on finds which job to stop.
+        # Before the job is created, so that whoever stops the batch from now on knows the job.
         batch_records.move(batch.batch_id, "running", {"preparing"}, job_name=job, message=message)
     claimed = batch_records.get(batch.batch_id)
     if claimed is None or claimed.status != "running":
-        return claimed  # somebody stopped it meanwhile
+        return claimed  # it was stopped meanwhile
     try:
         transform_jobs.create_job(claimed, model_uri)
     except ClientError as error:

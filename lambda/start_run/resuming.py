@@ -1,4 +1,4 @@
-"""Plans how a failed run is resumed, or explains why it cannot be."""
+"""Plan how a failed run is resumed, or explain why it cannot be."""
 
 from typing import Any, NamedTuple
 
@@ -23,19 +23,19 @@ class Resumption(NamedTuple):
 
     execution_name: str
     state: str
-    """Where it goes on."""
+    """The state at which it continues."""
     data: dict[str, Any]
-    """What it is started with, beside the run's id and the reason."""
+    """Its input, without the run's id and the reason."""
     job_names: dict[str, str]
-    """Names of the jobs that will run, as the run's record has them."""
+    """Fields of the run's record with the names of the jobs that will run."""
 
 
 def plan(run_id: str) -> Resumption:
-    """Lay out how a failed run goes on. Changes nothing.
+    """Plan how a failed run is resumed. Changes nothing.
 
     Raises:
-        CannotResume: the run did not fail, failed before anything was paid for, or what it made is gone or no
-            longer fits the settings.
+        CannotResume: the run did not fail, failed before anything was paid for, or its results are deleted or
+            incompatible with the settings.
     """
     run = run_records.get(run_id)
     if run is None:
@@ -47,7 +47,8 @@ def plan(run_id: str) -> Resumption:
     failed = failures.failed_state(run.execution_arn) if run.execution_arn else None
     if failed is None:
         raise CannotResume(
-            f"Run {run_id} failed in {run.step or 'its first step'} and has nothing to go on with. {_NEW_RUN}"
+            f"Run {run_id} failed in {run.step or 'its first step'} and has no results to continue with. "
+            f"{_NEW_RUN}"
         )
     _require_the_same_base(run_id, failed)
     _require_what_was_made(run, failed)
@@ -58,7 +59,7 @@ def plan(run_id: str) -> Resumption:
 
 
 def reserve_resumption(planned: Resumption) -> None:
-    """Set aside what the job at which a run is resumed costs at most, or see that there is money for it.
+    """Reserve the most that the resumed job can cost, or check that the month's limit allows the run.
 
     Raises:
         SpendingRefused: the run stays as it is, and can be resumed later.
@@ -80,7 +81,7 @@ def _job_names(failed: str, jobs: dict[str, Any]) -> dict[str, str]:
 
 
 def _with_fresh_names(run_id: str, failed: FailedState) -> dict[str, Any]:
-    """Name the job that failed anew, as SageMaker takes no name twice, on the machines of the settings."""
+    """Give the failed job a new name, which SageMaker never accepts twice, and the settings' instances."""
     kept = failed.kept
     if "assembled" not in kept:
         return kept
@@ -102,7 +103,7 @@ def _require_the_same_base(run_id: str, failed: FailedState) -> None:
         common.artifacts_bucket, s3_keys.base_model(common.base_model.slug, common.base_model.revision)
     )
     if "registered" in failed.kept:
-        return  # the version's own base is checked below
+        return  # `_require_deployable` checks the version's base model
     if base not in [one["S3Input"]["S3Uri"] for one in failed.kept["assembled"]["jobs"]["processing_inputs"]]:
         raise CannotResume(
             f"Run {run_id} trained another base model than the one that is set now ({common.base_model.id}). "
@@ -124,11 +125,13 @@ def _require_what_was_made(run: Run, failed: FailedState) -> None:
     }[failed.resumes_at]
     bucket = environment.common().artifacts_bucket
     if not clients.s3().list_objects_v2(Bucket=bucket, Prefix=needed, MaxKeys=1).get("KeyCount"):
-        raise CannotResume(f"What run {run_id} made is gone: there is no s3://{bucket}/{needed}. {_NEW_RUN}")
+        raise CannotResume(
+            f"The results of run {run_id} are deleted: there is no s3://{bucket}/{needed}. {_NEW_RUN}"
+        )
 
 
 def _require_deployable(run: Run, version: str) -> None:
     model = versions.get(version)
     why = f"there is no version {version}" if model is None else versions.incompatibility_reason(model)
     if why is not None:
-        raise CannotResume(f"Run {run.run_id} cannot go on with its deployment: {why}")
+        raise CannotResume(f"Run {run.run_id} cannot continue its deployment: {why}")
