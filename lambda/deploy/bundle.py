@@ -135,7 +135,7 @@ def _copy_base(version: str, *, exclude: Callable[[str], bool] = lambda name: Fa
     common = environment.common()
     source = s3_keys.base_model(common.base_model.slug, common.base_model.revision)
     bucket = common.artifacts_bucket
-    return _copy_folder(bucket, source, bucket, s3_keys.hosted_base(version), exclude=but)
+    return _copy_folder(bucket, source, bucket, s3_keys.hosted_base(version), exclude=exclude)
 
 
 def _copy_merged(model: ModelVersion) -> None:

@@ -292,9 +292,9 @@ def test_a_version_that_is_there_is_deployed_as_a_new_one_is(
     entry = states[definition(synthesized)["StartAt"]]
     assert entry["Choices"][1] == {"Variable": "$.version", "IsPresent": True, "Next": "Activate"}
     assert entry["Default"] == "Begin"
-    assert (states["Activate"]["Next"], states["Activate"]["ResultPath"]) == ("AtHand", "$.registered")
-    loaded = {"Variable": "$.registered.at_hand", "BooleanEquals": True, "Next": "Succeeded"}
-    assert (states["AtHand"]["Choices"], states["AtHand"]["Default"]) == ([loaded], "Deploy")
+    assert (states["Activate"]["Next"], states["Activate"]["ResultPath"]) == ("IsPreloaded", "$.registered")
+    loaded = {"Variable": "$.registered.preloaded", "BooleanEquals": True, "Next": "Succeeded"}
+    assert (states["IsPreloaded"]["Choices"], states["IsPreloaded"]["Default"]) == ([loaded], "Deploy")
     assert states["Deploy"]["Parameters"]["version.$"] == "$.registered.version"
     assert states["Register"]["ResultPath"] == "$.registered"
 

@@ -234,8 +234,8 @@ def test_new_stories_take_the_place_of_a_run_that_waits(
     assert "with all of them" in refused.json()["error"]["message"]
 
     ending = {"run_id": RUN, "outcome": "superseded", "message": "Stories arrived."}
-    assert announce(ending, context) == {"one_more": True}
-    assert announce(ending, context) == {"one_more": False}
+    assert announce(ending, context) == {"rerun": True}
+    assert announce(ending, context) == {"rerun": False}
     assert _schedules(house) == ["quiet"]
     assert lock.holder() is None
     run = run_records.get(RUN)

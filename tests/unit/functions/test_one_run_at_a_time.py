@@ -83,11 +83,11 @@ def test_the_owed_run_is_set_once(house: House, context: LambdaContext) -> None:
     for _ in range(3):
         assert not start_run({"reason": "more stories"}, context)["started"]
     ending = {"run_id": run_id, "outcome": "succeeded", "message": "Done."}
-    assert announce(ending, context) == {"one_more": True}
+    assert announce(ending, context) == {"rerun": True}
     assert _schedules(house) == ["quiet"]
     assert lock.holder() is None
     clients.scheduler().delete_schedule(Name="quiet", GroupName=house.schedule_group)
-    assert announce(ending, context) == {"one_more": False}
+    assert announce(ending, context) == {"rerun": False}
     assert _schedules(house) == []
 
 

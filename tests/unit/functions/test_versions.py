@@ -202,7 +202,7 @@ def test_going_back_is_a_run_that_deploys(house: House, context: LambdaContext, 
     assert (told["version"], told["reason"]) == ("v1", f"{EMAIL} chose v1")
     registered = activate({**told, "execution_arn": "arn:e"}, context)
     assert (registered["version"], registered["status"]) == ("v1", "approved")
-    assert not registered["at_hand"]
+    assert not registered["preloaded"]
     run = run_records.get(told["run_id"])
     assert run is not None
     assert (run.step, run.version) == ("Activate", "v1")
@@ -237,7 +237,7 @@ def test_a_version_that_is_loaded_answers_at_once(
     _live_v2_after_v1()
     if status == "awake":
         hosting_state.mark_awake("v2", "storyloom-v2-g6-xlarge-0f3c2a1b")
-    assert _activate("v1", context)["at_hand"]
+    assert _activate("v1", context)["preloaded"]
     pointer = versions.live()
     assert pointer is not None
     assert (pointer.version, pointer.previous, pointer.bundle_uri) == ("v1", "v2", V2_BUNDLE)
@@ -256,7 +256,7 @@ def test_a_version_that_is_not_loaded_is_deployed(
 ) -> None:
     """One that is loaded alone, merged with its base; or beside one of another base, which is set no more."""
     _live_v2_after_v1(**how)
-    assert not _activate("v1", context)["at_hand"]
+    assert not _activate("v1", context)["preloaded"]
     pointer = versions.live()
     assert pointer is not None and pointer.version == "v2"
 
