@@ -130,7 +130,7 @@ bench-formats: setup  ## one book in every format: words kept, chapters, heads l
 	$(BIN)/python -m benchmarks.formats "$(STORIES)"
 
 openapi: $(VENV)/.installed web/node_modules/.installed  ## write docs/openapi.json, and what the page takes from the code
-	PYTHONPATH=lambda $(BIN)/python -m chat_api.openapi > docs/openapi.json
+	PYTHONPATH=lambda $(BIN)/python -m chat_api.app > docs/openapi.json
 	cd web && npm run --silent contract
 	$(BIN)/python -c 'import json; from stories.formats.detection import readers; print(json.dumps(sorted(readers())))' > web/src/views/stories/formats.json
 

@@ -38,7 +38,7 @@ from benchmarks.chat_processes import (
     sample_processes,
 )
 from benchmarks.chat_streams import AnsweredBatch, ChatRoute, ask_all
-from chat_api.dependencies.limits import ANSWERS_AT_ONCE
+from chat_api.services.limits import MAX_CONCURRENT_ANSWERS
 from cli import journey
 from cli.api.client import StoryloomApi
 from cli.api.connection import connect, sign_in
@@ -83,7 +83,7 @@ def main() -> None:
 
 def whole_path(cloud: LocalCloud, api: StoryloomApi, streams: int) -> ChatRoute:
     """Return the route through the front door, with API keys of as many people as the streams need."""
-    people = math.ceil(streams / ANSWERS_AT_ONCE)
+    people = math.ceil(streams / MAX_CONCURRENT_ANSWERS)
     headers = tuple(
         {"Authorization": f"Bearer {_key_of_a_person(cloud, number)}"} for number in range(people)
     )

@@ -11,8 +11,8 @@ from typing import Any
 
 import httpx
 
-from chat_api.openai.events import DONE, EventReader, as_chunk
-from chat_api.openai.forms import CHAT
+from chat_api.openai.answers import CHAT
+from chat_api.openai.events import DONE, EventReader, parse_chunk
 
 ANSWER_TOKENS = 32, 64
 """Minimum and maximum of the requested `max_tokens`."""
@@ -123,14 +123,14 @@ def _answered(route: ChatRoute, arrived: list[tuple[float, bytes]]) -> TimedAnsw
     reader, first, tokens = EventReader(), None, 0
     for seconds, piece in arrived:
         for data in reader.feed(piece):
-            chunk = None if data == DONE else as_chunk(data, route.model, CHAT)
+            chunk = None if data == DONE else parse_chunk(data, route.model, CHAT)
             if chunk is None:
                 continue
-            if "error" in chunk:
-                raise SystemExit(f"{route.name}: {chunk['error']}")
-            if first is None and any(choice["delta"].get("content") for choice in chunk["choices"]):
+            if "error" in chunk.content:
+                raise SystemExit(f"{route.name}: {chunk.content['error']}")
+            if first is None and any(choice["delta"].get("content") for choice in chunk.choices):
                 first = seconds
-            tokens = (chunk.get("usage") or {}).get("completion_tokens", tokens)
+            tokens = (chunk.content.get("usage") or {}).get("completion_tokens", tokens)
     if first is None or not tokens:
         raise SystemExit(f"{route.name}: an answer without text")
     return TimedAnswer(first, arrived[-1][0], tokens)

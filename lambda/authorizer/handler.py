@@ -1,4 +1,4 @@
-"""API Gateway's authorizer: admits holders of a valid Cognito ID token or API key, and says who they are."""
+"""API Gateway's authorizer: checks Cognito ID tokens and API keys, and returns the caller's identity."""
 
 import os
 import ssl
@@ -16,8 +16,8 @@ from shared.accounts import keys
 log = Logger(service="authorizer")
 
 _LEEWAY_SECONDS = 30
-_ANSWERS = "/POST/api/v1/"
-"""In the ARN of a method that asks the model."""
+_MODEL_ROUTES = "/POST/api/v1/"
+"""A part of the ARN of the methods that send a request to the model."""
 
 
 class Unauthorized(Exception):  # noqa: N818 - API Gateway answers 401 to exactly this message
@@ -29,60 +29,66 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Check a REQUEST authorizer's bearer token.
 
     Returns:
-        A policy for every route of the stage, so that API Gateway may keep it for the token's other calls,
-        and `context` with `sub`, `username`, `email` and `scopes`, a person's `role` and a key's
+        A policy for every route of the stage, so that API Gateway may cache it for the token's other
+        requests, and `context` with `sub`, `username`, `email` and `scopes`, a person's `role` and a key's
         `requests_per_minute`.
 
     Raises:
-        Unauthorized: API Gateway turns it into 401; why is logged, without the token.
+        Unauthorized: API Gateway turns it into 401; the reason is logged, without the token.
     """
+    method_arn = event["methodArn"]
     try:
-        who = _who(_bearer(event.get("headers") or {}), latency_sensitive=_ANSWERS in event["methodArn"])
+        token = _bearer_token(event.get("headers") or {})
+        caller = _identify(token, latency_sensitive=_MODEL_ROUTES in method_arn)
     except jwt.PyJWKClientConnectionError:
-        # Not the caller's fault: a 401 would sign everybody out.
+        # Not the caller's fault, and a 401 would sign everybody out.
         raise
     except jwt.PyJWTError as error:
-        log.info("Refused a token", extra={"why": str(error)})
+        log.info("Refused a token", extra={"reason": str(error)})
         raise Unauthorized("Unauthorized") from None
     return {
-        "principalId": who["sub"],
+        "principalId": caller["sub"],
         "policyDocument": {
             "Version": "2012-10-17",
             "Statement": [
-                {"Action": "execute-api:Invoke", "Effect": "Allow", "Resource": _stage(event["methodArn"])}
+                {
+                    "Action": "execute-api:Invoke",
+                    "Effect": "Allow",
+                    "Resource": _stage_arn(method_arn),
+                }
             ],
         },
-        "context": who,
+        "context": caller,
     }
 
 
-def _who(bearer: str, *, latency_sensitive: bool) -> dict[str, str]:
-    """Find out who asks: a program by its key, a person by their ID token."""
+def _identify(bearer: str, *, latency_sensitive: bool) -> dict[str, str]:
+    """Identify a program by its key, or a person by their ID token."""
     if bearer.startswith(keys.PREFIX):
-        return _program(bearer, latency_sensitive=latency_sensitive)
-    return _person(verify(bearer), latency_sensitive=latency_sensitive)
+        return _program_identity(bearer, latency_sensitive=latency_sensitive)
+    return _person_identity(verify_id_token(bearer), latency_sensitive=latency_sensitive)
 
 
-def _program(text: str, *, latency_sensitive: bool) -> dict[str, str]:
+def _program_identity(text: str, *, latency_sensitive: bool) -> dict[str, str]:
     key = keys.authenticate(text)
     if key is None:
-        raise jwt.InvalidTokenError("not a key that works")
-    maker = standing.of(key.created_by, latency_sensitive=latency_sensitive)
-    if maker is None:
-        raise jwt.InvalidTokenError("the person who made the key has been removed")
+        raise jwt.InvalidTokenError("not a valid key")
+    creator = standing.current_person(key.created_by, latency_sensitive=latency_sensitive)
+    if creator is None:
+        raise jwt.InvalidTokenError("the person who created the key has been removed")
     return {
         "sub": f"key:{key.key_id}",
         "made_by": key.created_by,
         "username": key.name,
-        "email": maker.email or key.created_by_email,
-        # A key never has more than its maker has now.
-        "scopes": " ".join(scope for scope in key.scopes if scope in maker.scopes),
+        "email": creator.email or key.created_by_email,
+        # A key never has more scopes than its creator has now.
+        "scopes": " ".join(scope for scope in key.scopes if scope in creator.scopes),
         "requests_per_minute": str(key.requests_per_minute),
     }
 
 
-def _person(claims: dict[str, Any], *, latency_sensitive: bool) -> dict[str, str]:
-    person = standing.of(claims["sub"], latency_sensitive=latency_sensitive)
+def _person_identity(claims: dict[str, Any], *, latency_sensitive: bool) -> dict[str, str]:
+    person = standing.current_person(claims["sub"], latency_sensitive=latency_sensitive)
     if person is None:
         raise jwt.InvalidTokenError("the person has been removed")
     return {
@@ -94,17 +100,17 @@ def _person(claims: dict[str, Any], *, latency_sensitive: bool) -> dict[str, str
     }
 
 
-def verify(token: str) -> dict[str, Any]:
-    """Check signature (RS256), issuer, audience, expiry and use of an ID token.
+def verify_id_token(token: str) -> dict[str, Any]:
+    """Check the signature (RS256), issuer, audience, expiry and use of an ID token.
 
     Returns:
         Its claims.
 
     Raises:
-        jwt.PyJWTError: one of them is wrong.
+        jwt.PyJWTError: one of them is invalid.
     """
     sign_in = environment.read(environment.SignIn)
-    key = _keys(_issuer(sign_in.user_pool_id)).get_signing_key_from_jwt(token)
+    key = _key_client(_issuer(sign_in.user_pool_id)).get_signing_key_from_jwt(token)
     claims: dict[str, Any] = jwt.decode(
         token,
         key,
@@ -119,7 +125,7 @@ def verify(token: str) -> dict[str, Any]:
     return claims
 
 
-def _bearer(headers: dict[str, str]) -> str:
+def _bearer_token(headers: dict[str, str]) -> str:
     value = next((text for name, text in headers.items() if name.lower() == "authorization"), "")
     kind, _, token = value.partition(" ")
     if kind.lower() != "bearer" or not token.strip():
@@ -133,17 +139,17 @@ def _issuer(pool: str) -> str:
 
 
 @cache
-def _keys(issuer: str) -> jwt.PyJWKClient:
-    """Make the client of the pool's public keys; it keeps them between calls."""
-    # On one machine Cognito answers at AWS's own variable for another endpoint, under the same path; the
-    # issuer in the tokens stays the real one.
+def _key_client(issuer: str) -> jwt.PyJWKClient:
+    """Create the client of the pool's public keys, which caches them between calls."""
+    # On one machine Cognito has the endpoint of AWS's own variable, with the same path; the issuer in the
+    # tokens stays the real one.
     endpoint = os.environ.get("AWS_ENDPOINT_URL")
     url = f"{endpoint.rstrip('/')}/{issuer.rpartition('/')[2]}" if endpoint else issuer
     trust = ssl.create_default_context(cafile=os.environ.get("AWS_CA_BUNDLE"))
     return jwt.PyJWKClient(f"{url}/.well-known/jwks.json", ssl_context=trust, timeout=5)
 
 
-def _stage(method_arn: str) -> str:
+def _stage_arn(method_arn: str) -> str:
     # arn:aws:execute-api:region:account:api/stage/METHOD/path -> …:api/stage/*
     api, stage = method_arn.split("/")[:2]
     return f"{api}/{stage}/*"

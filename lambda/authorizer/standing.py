@@ -13,17 +13,17 @@ from shared.accounts import people
 
 log = Logger(service="authorizer")
 
-LONGEST_SECONDS = 45.0
-"""The greatest age of a cached entry. Together with the calls themselves it stays below a minute."""
-FRESH_SECONDS = 20.0
+MAX_AGE_SECONDS = 45.0
+"""The greatest age of a cached entry; with the time of the calls themselves it stays below a minute."""
+REFRESH_AGE_SECONDS = 20.0
 """The age at which requests other than chats refresh an entry. The page polls the status every 30 seconds, so
 a person who chats rarely waits for the pool."""
-_MOST_PEOPLE = 1000
+_MAX_CACHED_PEOPLE = 1000
 
-_known: dict[str, tuple[float, people.Person | None]] = {}
+_cache: dict[str, tuple[float, people.Person | None]] = {}
 
 
-def of(sub: str, *, latency_sensitive: bool) -> people.Person | None:
+def current_person(sub: str, *, latency_sensitive: bool) -> people.Person | None:
     """Return the person with this id, or None if they have been removed or disabled.
 
     Args:
@@ -34,30 +34,30 @@ def of(sub: str, *, latency_sensitive: bool) -> people.Person | None:
     Raises:
         botocore.exceptions.ClientError: the pool cannot be read, and the cached entry is too old.
     """
-    asked_at, person = _known.get(sub, (float("-inf"), None))
+    asked_at, person = _cache.get(sub, (float("-inf"), None))
     age = _now() - asked_at
-    if age >= (LONGEST_SECONDS if latency_sensitive else FRESH_SECONDS):
-        person = _ask(sub, age, person)
+    if age >= (MAX_AGE_SECONDS if latency_sensitive else REFRESH_AGE_SECONDS):
+        person = _read_pool(sub, age, person)
     return person if person is not None and person.enabled else None
 
 
 def clear_cache() -> None:
     """Empty the cache, so that the next request reads the pool."""
-    _known.clear()
+    _cache.clear()
 
 
-def _ask(sub: str, age: float, known: people.Person | None) -> people.Person | None:
+def _read_pool(sub: str, age: float, known: people.Person | None) -> people.Person | None:
     began = _now()
     try:
         person = people.get(sub)
     except (BotoCoreError, ClientError):
-        if age >= LONGEST_SECONDS:
+        if age >= MAX_AGE_SECONDS:
             raise
         log.warning("Could not read the user pool; using the cached entry", extra={"age_seconds": age})
         return known
-    if len(_known) >= _MOST_PEOPLE:
-        _known.clear()
-    _known[sub] = (began, person)
+    if len(_cache) >= _MAX_CACHED_PEOPLE:
+        _cache.clear()
+    _cache[sub] = (began, person)
     return person
 
 

@@ -29,7 +29,7 @@ def settle_jobs() -> list[Remaining]:
 
 def end_active_records() -> list[Remaining]:
     """Record that runs and batches have ended, and that the model sleeps."""
-    return _unless_the_table_is_gone(_end_runs, _end_batches, hosting_state.mark_deleted)
+    return _unless_the_table_is_gone(_end_runs, _end_batches, hosting_state.mark_deployment_deleted)
 
 
 def clear_package_references() -> list[Remaining]:

@@ -41,7 +41,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     if action == "wake":
         wake_endpoint()
     elif action == "sleep":
-        put_to_sleep("Put to sleep by hand.")
+        sleep_endpoint("Put to sleep by hand.")
     else:
         try:
             check_endpoint()
@@ -81,7 +81,7 @@ def wake_endpoint() -> None:
         _make()
 
 
-def put_to_sleep(why: str) -> None:
+def sleep_endpoint(why: str) -> None:
     """Delete the endpoint, unless it was used since this was decided."""
     if hosting_state.mark_asleep(hosting_state.state(), why):
         endpoint.delete()

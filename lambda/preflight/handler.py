@@ -86,7 +86,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     if not _is_chat_deployed(run_id):
         return {"enough": False, "message": chat_stack.run_refusal()}
     try:
-        run_costs.require_run_budget(float(event["estimate"]["training_minutes"]))
+        run_costs.require_budget_for_run(float(event["estimate"]["training_minutes"]))
     except SpendingRefused as refusal:
         words = f"The run ended before its training, and nothing was spent on a GPU. {refusal} {refusal.cure}"
         return {"enough": False, "message": words}

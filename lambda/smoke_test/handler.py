@@ -97,7 +97,7 @@ def _withdraw(run_id: str, version: str) -> dict[str, Any]:
         message = "The Chat stack was deleted. The endpoint is deleted as soon as SageMaker allows it."
         run_records.enter(run_id, "SmokeTest", message)
         return {"status": "waiting", "message": message}
-    hosting_state.mark_deleted()
+    hosting_state.mark_deployment_deleted()
     raise SmokeTestFailed(chat_stack.deployment_refusal(version), blames_version=False)
 
 

@@ -67,9 +67,9 @@ def reserve_resumption(planned: Resumption) -> None:
     if planned.state in {"ChooseBest", "Evaluate"}:
         run_costs.reserve_evaluation(planned.data["assembled"]["jobs"])
     elif planned.state == "Preflight":
-        run_costs.require_run_budget(float(planned.data["assembled"]["estimate"]["training_minutes"]))
+        run_costs.require_budget_for_run(float(planned.data["assembled"]["estimate"]["training_minutes"]))
     else:
-        run_costs.require_start_budget()
+        run_costs.require_budget_for_start()
 
 
 def _job_names(failed: str, jobs: dict[str, Any]) -> dict[str, str]:

@@ -24,7 +24,7 @@ RESPONSE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-"""Headers of API Gateway's own responses, as the API has them (chat_api/dependencies/security_headers.py)."""
+"""Headers of API Gateway's own responses, as the API has them (chat_api/dependencies/responses.py)."""
 
 CONTENT_SECURITY_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
 """Responses of the API are data: a browser that shows one as a page must neither run nor load anything."""

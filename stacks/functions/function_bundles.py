@@ -100,7 +100,7 @@ def _digest(group: FunctionGroup, packages: Path) -> str:
 
 
 def _bundle(group: FunctionGroup, digest: str, packages: Path) -> Path:
-    """Make a group's zip, unless it is there already; returns it."""
+    """Return a group's zip, which is made if it does not exist yet."""
     made = CHECKOUT / ".build" / "bundles" / f"{group.name}-{digest[:16]}.zip"
     if made.exists():
         return made

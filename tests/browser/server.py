@@ -24,7 +24,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from chat_api.dependencies.security_headers import HEADERS
+from chat_api.dependencies.responses import HEADERS
 from tests.browser import samples
 
 Json = dict[str, Any]

@@ -6,7 +6,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from chat_api.services import links
+from chat_api.services import bucket_files
 from tests.templates.conftest import Synthesized, flat
 
 _BUCKET = "storyloom-stories"
@@ -57,8 +57,8 @@ def test_the_page_may_send_a_form_to_where_it_leads(
         environment.setenv(name, _in_region(flat(value), region))
     environment.setenv("AWS_DEFAULT_REGION", region)
 
-    form = links.upload_form(_BUCKET, "a story.txt", 1000)
-    link = links.fetch_link("runs/1/report.html", "text/html")
+    form = bucket_files.upload_form(_BUCKET, "a story.txt", 1000)
+    link = bucket_files.download_link("runs/1/report.html", "text/html")
 
     reachable = _content_security_policy(synthesized)["connect-src"]
     assert form.url.rstrip("/") in [_in_region(source, region) for source in reachable]

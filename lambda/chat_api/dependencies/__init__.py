@@ -1,1 +1,1 @@
-"""What a request meets before its route: identity, limits, errors, headers."""
+"""What a request passes before its route: identity, headers, the audit trail and keeping it alive."""

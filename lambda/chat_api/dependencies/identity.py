@@ -1,24 +1,24 @@
-"""Who is asking, as API Gateway's authorizer found out, and what they may do."""
+"""The caller of a request, as API Gateway's authorizer identified them, and the scopes of routes."""
 
 import asyncio
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
-from chat_api.dependencies import limits
-from chat_api.dependencies.errors import ApiError, unauthorized
-from shared.accounts import keys, people
+from chat_api.errors import ApiError, unauthorized_error
+from chat_api.services import limits
+from chat_api.services.generation import Caller
+from shared.accounts import keys
 from shared.accounts.people import Scope
 from shared.answers import usage
 
-_KEY = "key:"
+_KEY_PREFIX = "key:"
 
-# For the API's description only: API Gateway's authorizer has checked it already.
+# For the API's description only, because API Gateway's authorizer has checked it.
 _BEARER = HTTPBearer(
     scheme_name="SignIn",
     bearerFormat="JWT",
@@ -27,143 +27,118 @@ _BEARER = HTTPBearer(
 )
 
 
-def _words(written: Any) -> Any:
+def _split_scopes(value: Any) -> Any:
     # The authorizer can pass text only.
-    return frozenset(written.split()) if isinstance(written, str) else written
+    return frozenset(value.split()) if isinstance(value, str) else value
 
 
 class User(BaseModel):
     """A person who has signed in, or a program with a key."""
 
     sub: str
-    """A person's in Cognito, or `key:<id>`."""
+    """The person's id in Cognito, or `key:<id>`."""
     made_by: str = ""
-    """Of a key: the person's `sub` who made it."""
+    """The `sub` of the person who made the key; empty for a person."""
     username: str = ""
-    """Of a key: its name."""
+    """The key's name if a key is used."""
     email: str = ""
-    """Of a key: of who made it."""
-    scopes: Annotated[frozenset[str], BeforeValidator(_words)] = frozenset()
+    """The address of the person, or of the person who made the key."""
+    scopes: Annotated[frozenset[str], BeforeValidator(_split_scopes)] = frozenset()
     requests_per_minute: int | None = None
-    """Of a key; None for a person."""
+    """The key's rate limit; None for a person."""
     changed_object: str = Field(default="", exclude=True)
-    """For the audit trail: the id of what this request made, which its path cannot name."""
+    """For the audit trail: the id of the object that the request created, which its path does not contain."""
 
     @property
     def key_id(self) -> str | None:
         """The key's id; None for a person."""
-        return self.sub.removeprefix(_KEY) if self.sub.startswith(_KEY) else None
+        return self.sub.removeprefix(_KEY_PREFIX) if self.sub.startswith(_KEY_PREFIX) else None
 
     @property
     def account(self) -> str:
-        """Whose day it counts in: a key's is that of the person who made it."""
+        """The account whose daily limits apply; a key uses those of the person who made it."""
         return self.made_by or self.sub
 
     @property
-    def called(self) -> str:
-        """What to write down as the one who did something."""
+    def display_name(self) -> str:
+        """The name to record for the caller's actions."""
         name = self.email or self.username or self.sub
         return name if self.key_id is None else f"{name} (API key {self.username})"
 
 
-async def _identified(
+async def _identify(
     request: Request, _bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
 ) -> User:
     """Return the user that the authorizer put into the request's context.
 
-    The Web Adapter sets the header itself, whatever a client sends. API Gateway lets nobody without a
-    token or key through; this is the second lock.
+    The Web Adapter sets the header itself, whatever a client sends. API Gateway already refuses requests
+    without a valid token or key; this check is the second one.
 
     Raises:
-        ApiError: 401 where there is none.
+        ApiError: the context has no user.
     """
     try:
         context = json.loads(request.headers.get("x-amzn-request-context", "{}"))
         user = User.model_validate(context["authorizer"])
     except (ValueError, LookupError, TypeError, ValidationError):
-        raise unauthorized() from None
+        raise unauthorized_error() from None
     request.state.user = user  # for the audit trail
     return user
 
 
-Identified = Annotated[User, Depends(_identified)]
+IdentifiedUser = Annotated[User, Depends(_identify)]
 
 
-def signed_in(user: Identified) -> User:
-    """Return the user, once the request is counted.
+def signed_in(user: IdentifiedUser) -> User:
+    """Count the request, and return its user.
 
     Raises:
-        ApiError: 401 where there is none, 429 where a key asks too often.
+        ApiError: a key exceeds its rate limit.
     """
     _count(user)
     return user
 
 
 def _count(user: User) -> None:
-    """Count a key's request; a person's are few."""
+    """Count the request of a key; a person sends few."""
     if user.key_id is None or user.requests_per_minute is None:
         return
     requests = usage.count_request(user.sub)
     if requests == 1:
-        # Once a minute is often enough for a day.
-        keys.record_use(user.key_id)
-    limits.check_rate(requests, user.requests_per_minute)
+        # Once a minute, which is often enough to record the day.
+        keys.record_key_use(user.key_id)
+    limits.check_key_rate(requests, user.requests_per_minute)
 
 
-def _may_cancel(user: Identified) -> User:
-    """Return the user without counting the request: a key at its limit can still stop what it pays for."""
+def _require_cancel_scope(user: IdentifiedUser) -> User:
+    """Return the user without counting the request, so that a key at its rate limit can still cancel."""
     _check_scope(user, "chat")
     return user
 
 
-def _requires(scope: Scope) -> Callable[[User], User]:
-    def allowed(user: Annotated[User, Depends(signed_in)]) -> User:
+def _require(scope: Scope) -> Callable[[User], User]:
+    def user_with_scope(user: Annotated[User, Depends(signed_in)]) -> User:
         _check_scope(user, scope)
         return user
 
-    return allowed
+    return user_with_scope
 
 
-@dataclass(frozen=True)
-class Caller:
-    """The caller of a request to the model, whose rate is counted while the model is looked up."""
-
-    sub: str
-    account: str
-    counted: "asyncio.Task[None]"
-    """To be awaited before the model is asked or woken; raises 429 if a key exceeds its rate."""
-
-
-async def _caller(user: Identified) -> Caller:
+async def _caller(user: IdentifiedUser) -> Caller:
     counted = asyncio.create_task(asyncio.to_thread(_count, user))
-    # A malformed request is refused without waiting for this task, but counts as well.
+    # An invalid request is refused without waiting for this task, but counts as well.
     counted.add_done_callback(lambda task: task.cancelled() or task.exception())
     _check_scope(user, "chat")
-    return Caller(user.sub, user.account, counted)
-
-
-def require_still_allowed(caller: Caller) -> None:
-    """Check again that the caller may ask the model, because a stream may have waited for minutes.
-
-    Raises:
-        ApiError: 401 if the person was removed or lost their role, or the key expired or was revoked.
-    """
-    person = people.get(caller.account)
-    if person is None or "chat" not in person.scopes:
-        raise unauthorized()
-    if caller.sub.startswith(_KEY):
-        key = keys.get(caller.sub.removeprefix(_KEY))
-        if key is None or not keys.is_valid(key):
-            raise unauthorized()
+    return Caller(user.sub, user.account, user.key_id, counted)
 
 
 def _check_scope(user: User, scope: Scope) -> None:
     if scope not in user.scopes:
-        raise not_allowed(user, scope)
+        raise not_allowed_error(user, scope)
 
 
-def not_allowed(user: User, scope: Scope) -> ApiError:
-    """Say that the caller lacks a scope, and how to come by it."""
+def not_allowed_error(user: User, scope: Scope) -> ApiError:
+    """Return the error for a caller without the scope."""
     if user.key_id is None:
         message = f"This needs the scope {scope}, which your role does not give you."
         cure = "Ask an owner for another role: docs/people.md says what each allows."
@@ -173,13 +148,13 @@ def not_allowed(user: User, scope: Scope) -> ApiError:
             cure = f"Use a key with it; storyloom keys create NAME --scope {scope} makes one."
         else:
             cure = "Sign in, and send the ID token instead of a key: no key can have this scope."
-    return ApiError(403, "not_allowed", message, cure)
+    return ApiError("not_allowed", message, cure)
 
 
-MayAsk = Annotated[Caller, Depends(_caller)]
-MayCancel = Annotated[User, Depends(_may_cancel)]
-MayChat = Annotated[User, Depends(_requires("chat"))]
-MayRead = Annotated[User, Depends(_requires("read"))]
-MayWrite = Annotated[User, Depends(_requires("write"))]
-MayManageKeys = Annotated[User, Depends(_requires("keys"))]
-MayManagePeople = Annotated[User, Depends(_requires("people"))]
+RequireCaller = Annotated[Caller, Depends(_caller)]
+RequireCancelScope = Annotated[User, Depends(_require_cancel_scope)]
+RequireChatScope = Annotated[User, Depends(_require("chat"))]
+RequireReadScope = Annotated[User, Depends(_require("read"))]
+RequireWriteScope = Annotated[User, Depends(_require("write"))]
+RequireKeysScope = Annotated[User, Depends(_require("keys"))]
+RequirePeopleScope = Annotated[User, Depends(_require("people"))]

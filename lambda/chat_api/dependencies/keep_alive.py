@@ -1,8 +1,9 @@
-"""Keeps a connection alive while an answer is being made.
+"""Keep a connection alive while a response is being prepared.
 
-CloudFront gives up on an origin that sends no byte for the distribution's read timeout of 60 seconds, at the
-beginning and between two packets; other proxies do after 30. So a response that is not ready in time begins
-with what its readers skip: white space before JSON, a comment between server-sent events.
+CloudFront closes the connection to an origin that sends no byte for 60 seconds, the distribution's read
+timeout, at the beginning or between two packets; other proxies do so after 30. A response that is not ready
+in time therefore begins with bytes that its readers skip: white space before JSON, a comment between
+server-sent events.
 """
 
 import asyncio
@@ -16,42 +17,42 @@ from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 from fastapi.routing import APIRoute
 
-from chat_api.dependencies.errors import ApiError, unforeseen
+from chat_api.errors import ApiError, internal_error
 
 log = Logger(service="chat_api")
 
 FIRST_BYTE_SECONDS = 20.0
-"""A response that is not ready after this begins without its result; until then it can have any status."""
+"""The time after which a response begins without its result. Until then it can still have any status."""
 BETWEEN_BYTES_SECONDS = 15.0
-"""The longest silence of a response that has begun."""
+"""The longest time without a byte in a response that has begun."""
 _SPACE = b" "
 
-_EVENTS_AHEAD = 16
+_MAX_QUEUED_EVENTS = 16
 
 T = TypeVar("T")
 _tasks: set[asyncio.Task[Any]] = set()
-"""Holds on to the tasks: the event loop itself would let them be collected."""
+"""References to the tasks, because the event loop keeps only weak ones."""
 
 
-async def in_one_piece(
+async def json_in_time(
     work: Coroutine[Any, Any, Response],
     *,
     first: float | None = None,
     between: float | None = None,
 ) -> Response:
-    """Return what `work` makes, a response with JSON; if that takes long, begin it with white space.
+    """Return the JSON response that `work` returns; if that takes long, begin it with white space.
 
     A response that has begun has the status 200. If the work fails after that, the body is the error's.
 
     Args:
-        work: makes the response.
-        first: seconds after which the response begins anyway.
+        work: returns the response.
+        first: seconds after which the response begins without its result.
         between: seconds between two bytes of white space.
 
     Raises:
-        Exception: what `work` raises, if it does so in time.
+        Exception: the exception that `work` raises in time.
     """
-    task = _kept(work)
+    task = _start_task(work)
     await asyncio.wait({task}, timeout=FIRST_BYTE_SECONDS if first is None else first)
     if task.done():
         return task.result()
@@ -60,22 +61,22 @@ async def in_one_piece(
 
 
 class KeptAliveRoute(APIRoute):
-    """A route that answers in one piece and may take long."""
+    """A route whose JSON response may take long."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the route's handler, whose response begins in time."""
         handle = super().get_route_handler()
 
-        async def handled(request: Request) -> Response:
+        async def handle_and_note_status(request: Request) -> Response:
             try:
                 return await handle(request)
             except Exception as error:
-                # The audit trail's: an answer that has begun has the status 200, whatever comes of it.
+                # For the audit trail, because a response that has begun has the status 200.
                 request.state.late_status = error.status if isinstance(error, ApiError) else 500
                 raise
 
         async def kept_alive(request: Request) -> Response:
-            return await in_one_piece(handled(request))
+            return await json_in_time(handle_and_note_status(request))
 
         return kept_alive
 
@@ -93,20 +94,20 @@ async def _padded(task: "asyncio.Task[Response]", between: float) -> AsyncIterat
 def _late_body(task: "asyncio.Task[Response]") -> bytes:
     try:
         return bytes(task.result().body)
-    except ApiError as refusal:
-        return json.dumps(refusal.body).encode()
+    except ApiError as error:
+        return json.dumps(error.body).encode()
     except Exception:
-        log.exception("Unforeseen error in an answer that had begun")
-        return json.dumps(unforeseen().body).encode()
+        log.exception("Unexpected error in a response that had begun")
+        return json.dumps(internal_error().body).encode()
 
 
-async def begun(work: Coroutine[Any, Any, AsyncGenerator[bytes]]) -> AsyncGenerator[bytes]:
-    """Return the events that `work` makes; if that takes long, a stream that waits for them.
+async def events_in_time(work: Coroutine[Any, Any, AsyncGenerator[bytes]]) -> AsyncGenerator[bytes]:
+    """Return the events that `work` returns; if that takes long, a stream that waits for them.
 
     Raises:
-        Exception: what `work` raises, if it does so in time.
+        Exception: the exception that `work` raises in time.
     """
-    task = _kept(work)
+    task = _start_task(work)
     await asyncio.wait({task}, timeout=FIRST_BYTE_SECONDS)
     return task.result() if task.done() else _late_events(task)
 
@@ -120,32 +121,32 @@ async def _late_events(task: "asyncio.Task[AsyncGenerator[bytes]]") -> AsyncGene
         task.cancel()
 
 
-async def as_events(
-    events: AsyncGenerator[bytes], silence: bytes, between: float | None = None
+async def with_heartbeats(
+    events: AsyncGenerator[bytes], heartbeat: bytes, between: float | None = None
 ) -> AsyncGenerator[bytes]:
-    """Pass events on; send `silence` whenever none has come for a while."""
-    patience = BETWEEN_BYTES_SECONDS if between is None else between
-    passed: asyncio.Queue[bytes | Exception | None] = asyncio.Queue(_EVENTS_AHEAD)
+    """Yield events, and `heartbeat` whenever none has arrived for a while."""
+    timeout = BETWEEN_BYTES_SECONDS if between is None else between
+    queue: asyncio.Queue[bytes | Exception | None] = asyncio.Queue(_MAX_QUEUED_EVENTS)
 
     async def read() -> None:
-        # In a task of its own: waiting for the next event must not be what ends it.
+        # In a task of its own, because the timeout must not cancel the wait for the next event.
         async with aclosing(events):
             try:
                 async for event in events:
-                    await passed.put(event)
+                    await queue.put(event)
             except Exception as error:
-                await passed.put(error)
+                await queue.put(error)
             else:
-                await passed.put(None)
+                await queue.put(None)
 
-    reading = _kept(read())
+    reading = _start_task(read())
     try:
         while True:
             try:
-                async with asyncio.timeout(patience):
-                    item = await passed.get()
+                async with asyncio.timeout(timeout):
+                    item = await queue.get()
             except TimeoutError:
-                yield silence
+                yield heartbeat
                 continue
             if item is None:
                 return
@@ -156,7 +157,7 @@ async def as_events(
         reading.cancel()
 
 
-def _kept(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+def _start_task(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     task = asyncio.create_task(work)
     _tasks.add(task)
     task.add_done_callback(_tasks.discard)

@@ -1,1 +1,1 @@
-"""OpenAI's requests and answers: their schemas, and how they are parsed."""
+"""OpenAI's protocol: requests, answers, streams and strict JSON."""

@@ -1,12 +1,68 @@
-"""What answers look like, for the API's description: they pass through as the model wrote them."""
+"""Answers of the model: how each format writes text, and the schemas for the API's description.
 
-from typing import Any, Literal
+Answers pass through as the model wrote them; the schemas validate nothing.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 
-class _Answer(BaseModel):
-    # The model server may say more than this.
+class ResponseFormat(ABC):
+    """How OpenAI writes the answer to a chat, or to a completion; everything else about them is the same."""
+
+    id_prefix: ClassVar[str]
+    answer_object: ClassVar[str]
+    """The `object` of an answer in one piece."""
+    chunk_object: ClassVar[str]
+    """The `object` of a stream's chunk."""
+
+    @abstractmethod
+    def text_of(self, choice: dict[str, Any]) -> str:
+        """Return the text that a chunk's choice adds."""
+
+    @abstractmethod
+    def delta(self, text: str) -> dict[str, Any]:
+        """Return the fields with which a chunk's choice adds text."""
+
+    @abstractmethod
+    def message(self, text: str) -> dict[str, Any]:
+        """Return the fields of the whole text in an answer in one piece."""
+
+
+class _Chat(ResponseFormat):
+    id_prefix, answer_object, chunk_object = "chatcmpl", "chat.completion", "chat.completion.chunk"
+
+    def text_of(self, choice: dict[str, Any]) -> str:
+        return (choice.get("delta") or {}).get("content") or ""
+
+    def delta(self, text: str) -> dict[str, Any]:
+        return {"delta": {"content": text}}
+
+    def message(self, text: str) -> dict[str, Any]:
+        return {"message": {"role": "assistant", "content": text}}
+
+
+class _Completion(ResponseFormat):
+    id_prefix, answer_object, chunk_object = "cmpl", "text_completion", "text_completion"
+
+    def text_of(self, choice: dict[str, Any]) -> str:
+        return choice.get("text") or ""
+
+    def delta(self, text: str) -> dict[str, Any]:
+        return {"text": text, "logprobs": None}
+
+    def message(self, text: str) -> dict[str, Any]:
+        return {"text": text}
+
+
+CHAT: ResponseFormat = _Chat()
+COMPLETION: ResponseFormat = _Completion()
+
+
+class _AnswerModel(BaseModel):
+    # The model server may add fields.
     model_config = ConfigDict(extra="allow")
 
     id: str
@@ -17,7 +73,7 @@ class _Answer(BaseModel):
 
 
 class TokenCounts(BaseModel):
-    """What an answer took, as the model counted."""
+    """The tokens of a request and its answer, as the model server counted them."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -27,7 +83,7 @@ class TokenCounts(BaseModel):
 
 
 class ChatMessage(BaseModel):
-    """What the model said."""
+    """The model's message."""
 
     role: Literal["assistant"]
     content: str
@@ -39,11 +95,11 @@ class ChatChoice(BaseModel):
     index: int
     message: ChatMessage
     logprobs: dict[str, Any] | None
-    """`content`: a token, its log-probability and the likeliest in its place, if the request asked for it."""
+    """`content`: each token, its log-probability and the most likely ones in its place, if requested."""
     finish_reason: str | None
 
 
-class ChatAnswer(_Answer):
+class ChatAnswer(_AnswerModel):
     """An answer to a chat in one piece."""
 
     object: Literal["chat.completion"]
@@ -52,7 +108,7 @@ class ChatAnswer(_Answer):
 
 
 class CompletionChoice(BaseModel):
-    """One text that goes on with the prompt."""
+    """One text that continues the prompt."""
 
     index: int
     text: str
@@ -60,7 +116,7 @@ class CompletionChoice(BaseModel):
     finish_reason: str | None
 
 
-class CompletionAnswer(_Answer):
+class CompletionAnswer(_AnswerModel):
     """A completion in one piece."""
 
     object: Literal["text_completion"]
@@ -68,27 +124,27 @@ class CompletionAnswer(_Answer):
     usage: TokenCounts | None = None
 
 
-class ChatChunk(_Answer):
+class ChatChunk(_AnswerModel):
     """One event of a streamed chat."""
 
     object: Literal["chat.completion.chunk"]
     choices: list[dict[str, Any]]
 
 
-class CompletionChunk(_Answer):
+class CompletionChunk(_AnswerModel):
     """One event of a streamed completion."""
 
     object: Literal["text_completion"]
     choices: list[dict[str, Any]]
 
 
-def described(whole: type[BaseModel], chunk: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
-    """Describe a route's answers: in one piece, and as events, each with a chunk, an error or the end."""
-    said = [chunk.model_json_schema(), {"type": "object", "required": ["error"]}]
-    written = {"type": "string", "contentMediaType": "application/json", "contentSchema": {"anyOf": said}}
+def success_responses(answer: type[BaseModel], chunk: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
+    """Describe a route's answers: in one piece, or as events, each with a chunk, an error or the end."""
+    contents = [chunk.model_json_schema(), {"type": "object", "required": ["error"]}]
+    data = {"type": "string", "contentMediaType": "application/json", "contentSchema": {"anyOf": contents}}
     event = {
         "type": "object",
         "required": ["data"],
-        "anyOf": [{"properties": {"data": {"const": "[DONE]"}}}, {"properties": {"data": written}}],
+        "anyOf": [{"properties": {"data": {"const": "[DONE]"}}}, {"properties": {"data": data}}],
     }
-    return {200: {"model": whole, "content": {"text/event-stream": {"itemSchema": event}}}}
+    return {200: {"model": answer, "content": {"text/event-stream": {"itemSchema": event}}}}

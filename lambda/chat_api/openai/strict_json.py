@@ -8,7 +8,9 @@ been paid for. NUL is allowed in JSON, but many parsers end a text there.
 import json
 import math
 from collections.abc import Iterable
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
+
+from pydantic import BeforeValidator, Field
 
 DEEPEST = 64
 """The deepest nesting of objects and lists."""
@@ -133,3 +135,15 @@ def _too_deep() -> NotStrictJsonError:
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_object, parse_constant=_constant, parse_float=_float, parse_int=_integer
 )
+
+
+def _integer_value(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WHOLE = BeforeValidator(_integer_value)
+"""Accepts 7.0 for 7 in strict pydantic models: JSON has one kind of number."""
+
+
+# The bounds come first, because the API's description would lose them otherwise.
+Positive = Annotated[int, Field(ge=1), WHOLE]

@@ -1,4 +1,4 @@
-"""Routes with which an owner lists, invites and removes people and changes their roles."""
+"""Routes of the people: list, invite and remove them, change their roles, and show the caller."""
 
 import uuid
 from collections.abc import Iterator
@@ -8,14 +8,15 @@ from aws_lambda_powertools import Logger
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from chat_api.dependencies.errors import ApiError, refusals
-from chat_api.dependencies.identity import MayChat, MayManagePeople, User, not_allowed
+from chat_api.dependencies.identity import RequireChatScope, RequirePeopleScope, User, not_allowed_error
+from chat_api.dependencies.responses import error_responses
+from chat_api.errors import ApiError
 from shared import clock
 from shared.accounts import keys, people
 from shared.accounts.people import Role
 
 log = Logger(service="chat_api")
-router = APIRouter(tags=["People"], responses=refusals())
+router = APIRouter(tags=["People"], responses=error_responses())
 
 _ADDRESS = r"^[A-Za-z0-9._%+'-]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63}){1,4}$"
 _RETRY_SECONDS = 5
@@ -73,80 +74,78 @@ class Myself(BaseModel):
 
 
 @router.get("/me")
-def show_myself(user: MayChat) -> Myself:
+def show_myself(user: RequireChatScope) -> Myself:
     """Show who you are and what you may do now; your token may be older than your role."""
-    return Myself(id=user.sub, name=user.called, scopes=sorted(user.scopes))
+    return Myself(id=user.sub, name=user.display_name, scopes=sorted(user.scopes))
 
 
 @router.get("/people")
-def list_people(user: MayManagePeople) -> PeopleList:
+def get_people(user: RequirePeopleScope) -> PeopleList:
     """List the people in the user pool."""
-    return PeopleList(people=[_shown(person, user.sub) for person in people.list_all()])
+    return PeopleList(people=[_person_record(person, user.sub) for person in people.list_all()])
 
 
-@router.post("/people", status_code=201, responses=refusals(409, 422))
-def invite_person(invitation: Invitation, user: MayManagePeople) -> PersonRecord:
+@router.post("/people", status_code=201, responses=error_responses(409, 422))
+def invite_person(invitation: Invitation, user: RequirePeopleScope) -> PersonRecord:
     """Invite a person. Cognito sends them a one-time password by e-mail, valid for seven days."""
     email = invitation.email.lower()
     try:
-        with _refused_as_errors(user):
+        with _people_errors(user):
             person = people.add_person(email, invitation.role, by=user.sub)
     except people.AlreadyExists:
         raise ApiError(
-            409,
             "already_exists",
             f"{email} has been invited already.",
             "Change the role with: storyloom people role EMAIL ROLE, or PATCH /api/people/{id}.",
         ) from None
     except people.TooManyInvitations:
         raise ApiError(
-            429,
             "too_many_invitations",
             "Cognito sends at most 50 e-mails a day, and today's limit is reached. Nobody was invited.",
             "Invite them tomorrow.",
-            headers={"x-should-retry": "false"},
+            should_retry=False,
         ) from None
     user.changed_object = person.sub
     log.info("Invited a person", extra={"person": person.sub, "role": invitation.role, "by": user.sub})
-    return _shown(person, user.sub)
+    return _person_record(person, user.sub)
 
 
-@router.patch("/people/{person_id}", responses=refusals(404, 409, 422))
-def change_role(person_id: uuid.UUID, wanted: NewRole, user: MayManagePeople) -> PersonRecord:
+@router.patch("/people/{person_id}", responses=error_responses(404, 409, 422))
+def change_role(person_id: uuid.UUID, wanted: NewRole, user: RequirePeopleScope) -> PersonRecord:
     """Change a person's role. The change takes effect within a minute, for their keys as well."""
-    with _refused_as_errors(user):
+    with _people_errors(user):
         person = people.set_role(str(person_id), wanted.role, by=user.sub)
     if person is None:
-        raise _nobody(person_id)
-    return _shown(person, user.sub)
+        raise _not_found_error(person_id)
+    return _person_record(person, user.sub)
 
 
-@router.delete("/people/{person_id}", responses=refusals(404, 409, 422))
-def remove_person(person_id: uuid.UUID, user: MayManagePeople) -> PersonRecord:
+@router.delete("/people/{person_id}", responses=error_responses(404, 409, 422))
+def remove_person(person_id: uuid.UUID, user: RequirePeopleScope) -> PersonRecord:
     """Remove a person. Their sign-in and their keys are refused within a minute, for good."""
-    with _refused_as_errors(user):
+    with _people_errors(user):
         person = people.delete_person(str(person_id), by=user.sub)
     # Also if the person no longer exists, so that removing again finishes a removal that failed half way.
     keys.revoke_all_of(str(person_id))
     if person is None:
-        raise _nobody(person_id)
+        raise _not_found_error(person_id)
     log.info("Removed a person", extra={"person": person.sub, "by": user.sub})
-    return _shown(person, user.sub)
+    return _person_record(person, user.sub)
 
 
 @contextmanager
-def _refused_as_errors(user: User) -> Iterator[None]:
+def _people_errors(user: User) -> Iterator[None]:
     try:
         yield
     except people.NotAnOwner:
-        raise not_allowed(user, "people") from None
+        raise not_allowed_error(user, "people") from None
     except people.LastOwner:
-        raise _last_owner() from None
+        raise _last_owner_error() from None
     except people.PeopleLocked:
-        raise _people_locked() from None
+        raise _people_locked_error() from None
 
 
-def _shown(person: people.Person, caller: str) -> PersonRecord:
+def _person_record(person: people.Person, caller: str) -> PersonRecord:
     return PersonRecord(
         id=uuid.UUID(person.sub),
         email=person.email,
@@ -158,26 +157,24 @@ def _shown(person: people.Person, caller: str) -> PersonRecord:
     )
 
 
-def _nobody(person_id: uuid.UUID) -> ApiError:
+def _not_found_error(person_id: uuid.UUID) -> ApiError:
     return ApiError(
-        404, "not_found", f"There is no person with the id {person_id}.", "GET /api/people lists the people."
+        "not_found", f"There is no person with the id {person_id}.", "GET /api/people lists the people."
     )
 
 
-def _last_owner() -> ApiError:
+def _last_owner_error() -> ApiError:
     return ApiError(
-        409,
         "last_owner",
         "This is the last owner who can sign in. Without an owner nobody could manage people.",
         "Make somebody else an owner first, and wait until they have signed in once.",
     )
 
 
-def _people_locked() -> ApiError:
+def _people_locked_error() -> ApiError:
     return ApiError(
-        409,
         "people_being_changed",
         "Another change of people is in progress, so this one was not made.",
         f"Try again in {_RETRY_SECONDS} seconds.",
-        headers={"Retry-After": str(_RETRY_SECONDS)},
+        retry_after_seconds=_RETRY_SECONDS,
     )

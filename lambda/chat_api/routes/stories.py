@@ -1,31 +1,27 @@
-"""The stories in the bucket, and permission to add one. Nothing here can delete or replace for good."""
+"""Routes that list, add and delete stories. None of them can delete or replace a story for good."""
 
-import shlex
 from typing import Annotated
 
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 
-from chat_api.dependencies import limits
-from chat_api.dependencies.errors import ApiError, refusals
-from chat_api.dependencies.identity import MayRead, MayWrite
+from chat_api.dependencies.identity import RequireReadScope, RequireWriteScope
 from chat_api.dependencies.keep_alive import KeptAliveRoute
-from chat_api.openai.numbers import Positive
-from chat_api.services import links, uploads
-from chat_api.services.links import UploadForm
+from chat_api.dependencies.responses import error_responses
+from chat_api.errors import ApiError
+from chat_api.openai.strict_json import Positive
+from chat_api.services import bucket_files, limits
+from chat_api.services.bucket_files import UploadForm
 from contracts import environment
 from shared import clock
-from shared.aws import clients
 from stories import file_rules
 
-router = APIRouter(tags=["Stories"], responses=refusals(), route_class=KeptAliveRoute)
+router = APIRouter(tags=["Stories"], responses=error_responses(), route_class=KeptAliveRoute)
 
-Key = Annotated[str, Path(max_length=1024, description="The story's key, folders and all.")]
-
-_LISTED = 5000
+StoryKey = Annotated[str, Path(max_length=1024, description="The story's key, including its folders.")]
 
 
-class Story(BaseModel):
+class StoryInfo(BaseModel):
     """One file in the stories bucket."""
 
     key: str
@@ -34,94 +30,61 @@ class Story(BaseModel):
     modified_at: clock.Utc
 
 
-class Stories(BaseModel):
-    """Files in the stories bucket, newest first, 5,000 at most."""
+class StoryList(BaseModel):
+    """Files in the stories bucket, newest first, at most 5,000."""
 
-    stories: list[Story]
+    stories: list[StoryInfo]
 
 
 class NewStory(BaseModel):
-    """A file that somebody wants to add."""
+    """A file to add."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     name: str = Field(
         min_length=1,
         max_length=file_rules.LONGEST_NAME_BYTES,
-        description="Printable characters, with or without folders, and no way out of them.",
+        description="Printable characters, with or without folders, and not outside of them.",
         json_schema_extra={"format": "file-name"},
     )
     size: Positive
     """Bytes."""
 
 
-class Deleted(BaseModel):
-    """A story that is in the bucket no more, and in words how to get it back."""
+class DeletedStory(BaseModel):
+    """A story that is no longer in the bucket, and how to restore it."""
 
     key: str
     message: str
 
 
 @router.get("/stories")
-def list_stories(user: MayRead) -> Stories:
+def list_stories(user: RequireReadScope) -> StoryList:
     """List the files in the stories bucket."""
-    pages = clients.s3().get_paginator("list_objects_v2").paginate(Bucket=environment.common().stories_bucket)
-    stories = [
-        Story(key=entry["Key"], size=entry["Size"], modified_at=clock.text(entry["LastModified"]))
-        for page in pages
-        for entry in page.get("Contents", [])
-        if not entry["Key"].endswith("/")
-    ]
-    return Stories(stories=sorted(stories, key=lambda story: story.modified_at, reverse=True)[:_LISTED])
+    return StoryList(stories=[StoryInfo(**vars(file)) for file in bucket_files.stored_stories()])
 
 
-@router.post("/stories", responses=refusals(413, 422))
-def offer_upload(story: NewStory, user: MayWrite) -> UploadForm:
-    """Give permission to upload one file of this name and size, for 15 minutes and 50 MB at most."""
-    key = uploads.checked_name(story.name)
-    if story.size > limits.UPLOAD_BYTES:
+@router.post("/stories", responses=error_responses(413, 422))
+def offer_upload(story: NewStory, user: RequireWriteScope) -> UploadForm:
+    """Permit the upload of one file with this name and size, for 15 minutes and at most 50 MB."""
+    key = bucket_files.normalized_name(story.name)
+    if story.size > limits.MAX_UPLOAD_BYTES:
+        limit = limits.MAX_UPLOAD_BYTES // 2**20
         raise ApiError(
-            413,
             "file_too_large",
-            f"{key} has {story.size / 2**20:.0f} MB; a browser may send {limits.UPLOAD_BYTES // 2**20} MB.",
+            f"{key} has {story.size / 2**20:.0f} MB; a browser may send at most {limit} MB.",
             "Split the file, or upload it with: storyloom upload FILE",
         )
     user.changed_object = key
-    return links.upload_form(environment.common().stories_bucket, key, story.size)
+    return bucket_files.upload_form(environment.common().stories_bucket, key, story.size)
 
 
-@router.delete("/stories/{key:path}", responses=refusals(404, 422))
-def delete_story(key: Key, user: MayWrite) -> Deleted:
-    """Take a story out of the bucket. Its text is kept; the message says how to get it back."""
-    bucket = environment.common().stories_bucket
-    if not _is_there(bucket, key):
-        raise ApiError(404, "not_found", f"There is no story {key!r}.", "GET /api/stories lists the stories.")
-    # Without a version this puts a delete marker on top, and that is all the API's role may do.
-    marker = clients.s3().delete_object(Bucket=bucket, Key=key)["VersionId"]
-    back = ["aws", "s3api", "delete-object", "--bucket", bucket, "--key", key, "--version-id", marker]
-    return Deleted(
+@router.delete("/stories/{key:path}", responses=error_responses(404, 422))
+def delete_story(key: StoryKey, user: RequireWriteScope) -> DeletedStory:
+    """Delete a story. Its text is kept; the message says how to restore it."""
+    restore = bucket_files.mark_deleted(key)
+    return DeletedStory(
         key=key,
-        message=f"{file_rules.printable(key)} is deleted; the next run does without it. The bucket keeps its "
-        f"text under a delete marker. To get it back, remove the marker: {_as_command(back)}",
+        message=f"{file_rules.printable(key)} is deleted; the next run does not use it. The bucket keeps its "
+        f"text under a delete marker. To restore it, remove the marker: {restore}",
     )
-
-
-def _is_there(bucket: str, key: str) -> bool:
-    """Whether a key is in the bucket: of all that begin with it, S3 lists it first."""
-    first = clients.s3().list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("Contents", [])
-    return [entry["Key"] for entry in first] == [key]
-
-
-def _as_command(words: list[str]) -> str:
-    """Write a command that can be shown and copied: what a file is called may hold any character."""
-    return " ".join(_quoted(word) for word in words)
-
-
-def _quoted(word: str) -> str:
-    if file_rules.unsafe_character(word) is None:
-        return shlex.quote(word)
-    # $'...' is how bash and zsh write what cannot be shown.
-    shown = (
-        f"\\x{byte:02x}" if not chr(byte).isalnum() or byte > 126 else chr(byte) for byte in word.encode()
-    )
-    return f"$'{''.join(shown)}'"

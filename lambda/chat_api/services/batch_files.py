@@ -1,7 +1,7 @@
 """Read and write a batch's files in the artifacts bucket: prompts, requests and answers in parts, results.
 
-SageMaker writes a part's answers when all of them are finished, and none if one of its lines failed. So a
-batch has many parts: they show its progress, and a failed line or a stopped job loses one part only.
+SageMaker writes a part's answers when all of them are finished, and none if one of its lines failed. A batch
+therefore has many parts: they show its progress, and a failed line or a stopped job loses only one part.
 """
 
 import json
@@ -20,9 +20,9 @@ from contracts import environment, s3_keys
 from shared.aws import clients
 from shared.items import BatchJob
 
-_FEWEST_A_PART = 32
+_MIN_PART_LINES = 32
 """The model is half idle during the last answers of a part, so parts must not be too small."""
-_MOST_PARTS = 100
+_MAX_PARTS = 100
 _WRITERS = 8
 _NOT_ANSWERED = {
     "code": "not_answered",
@@ -31,7 +31,7 @@ _NOT_ANSWERED = {
 
 
 @dataclass(frozen=True)
-class SentFile:
+class PromptsFile:
     """The file of prompts with its ETag at the time of reading."""
 
     content: bytes
@@ -39,7 +39,7 @@ class SentFile:
 
 
 @dataclass
-class Tally:
+class LineCounts:
     """The counts of a batch's lines and tokens."""
 
     answered: int = 0
@@ -48,7 +48,7 @@ class Tally:
     completion_tokens: int = 0
 
 
-def sent(batch_id: str) -> SentFile | None:
+def read_prompts(batch_id: str) -> PromptsFile | None:
     """Read the file of prompts; None if it has not been uploaded yet."""
     try:
         found = clients.s3().get_object(Bucket=_bucket(), Key=s3_keys.prompts(batch_id))
@@ -56,10 +56,10 @@ def sent(batch_id: str) -> SentFile | None:
         if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
             return None
         raise
-    return SentFile(found["Body"].read(), found["ETag"])
+    return PromptsFile(found["Body"].read(), found["ETag"])
 
 
-def etag(batch_id: str) -> str | None:
+def prompts_etag(batch_id: str) -> str | None:
     """Return the current ETag of the file of prompts; None if the file does not exist."""
     # With a list, because HeadObject reports a missing file only with the permission to list anyway.
     key = s3_keys.prompts(batch_id)
@@ -69,14 +69,14 @@ def etag(batch_id: str) -> str | None:
 
 def lines_a_part(lines: int) -> int:
     """Return the number of lines of each part except the last."""
-    return max(_FEWEST_A_PART, -(-lines // _MOST_PARTS))
+    return max(_MIN_PART_LINES, -(-lines // _MAX_PARTS))
 
 
 def write_requests(batch_id: str, lines: list[Line]) -> str:
-    """Write the requests in parts, and the ids by which their answers will be found.
+    """Write the requests in parts, and the ids of their lines.
 
     Returns:
-        The id of this check. What another check wrote, before or at the same time, stays apart from it.
+        The id of this check, which separates its files from those of other checks.
     """
     check_id = uuid.uuid4().hex
     size = lines_a_part(len(lines))
@@ -94,7 +94,7 @@ def write_requests(batch_id: str, lines: list[Line]) -> str:
     return check_id
 
 
-def lines_answered(batch: BatchJob) -> int:
+def count_answered(batch: BatchJob) -> int:
     """Count the lines of the answered parts."""
     if not batch.lines or not batch.lines_a_part or not batch.job_name:
         return 0
@@ -106,43 +106,43 @@ def lines_answered(batch: BatchJob) -> int:
     return sum(batch.lines - last * full if number == last else full for number in numbers)
 
 
-def put_together(batch: BatchJob) -> Tally | None:
+def write_results(batch: BatchJob) -> LineCounts | None:
     """Write the answers of all lines into one file in OpenAI's batch format, in the order of the lines.
 
     Returns:
-        What came of the lines; None where the batch's files are there no more.
+        The counts of its lines; None if the batch's files no longer exist.
     """
     ids = _read(s3_keys.custom_ids(batch.batch_id, batch.check_id))
     if ids is None:
         return None
-    tally = Tally()
+    counts = LineCounts()
     bucket, key = _bucket(), s3_keys.results(batch.batch_id)
     with tempfile.TemporaryFile() as file:
-        for line in _results(batch, json.loads(ids), tally):
+        for line in _results(batch, json.loads(ids), counts):
             file.write(strict_json.dumps(line) + b"\n")
         file.seek(0)
         clients.s3().upload_fileobj(file, bucket, key)
-    return tally
+    return counts
 
 
-def _results(batch: BatchJob, ids: list[str], tally: Tally) -> Iterator[dict[str, Any]]:
+def _results(batch: BatchJob, ids: list[str], counts: LineCounts) -> Iterator[dict[str, Any]]:
     keys, size = _answer_keys(batch), int(batch.lines_a_part or 1)
     for number, start in enumerate(range(0, len(ids), size)):
         part = ids[start : start + size]
         answers = _answers(keys.get(number), len(part))
         for position, custom_id in enumerate(part):
             answer = answers[position] if answers else None
-            yield _result(f"{batch.batch_id}-{start + position + 1}", custom_id, answer, tally)
+            yield _result(f"{batch.batch_id}-{start + position + 1}", custom_id, answer, counts)
 
 
-def _result(result_id: str, custom_id: str, answer: Any, tally: Tally) -> dict[str, Any]:
+def _result(result_id: str, custom_id: str, answer: Any, counts: LineCounts) -> dict[str, Any]:
     common = {"id": result_id, "custom_id": custom_id}
     if not isinstance(answer, dict) or not isinstance(answer.get("choices"), list):
-        tally.failed += 1
+        counts.failed += 1
         return {**common, "response": None, "error": _NOT_ANSWERED}
-    tally.answered += 1
-    tally.prompt_tokens += _tokens(answer, "prompt_tokens")
-    tally.completion_tokens += _tokens(answer, "completion_tokens")
+    counts.answered += 1
+    counts.prompt_tokens += _tokens(answer, "prompt_tokens")
+    counts.completion_tokens += _tokens(answer, "completion_tokens")
     response = {"status_code": 200, "request_id": str(answer.get("id", result_id)), "body": answer}
     return {**common, "response": response, "error": None}
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from chat_api.dependencies import limits, request_fields
-from chat_api.dependencies.errors import ApiError
-from chat_api.openai import strict_json
-from chat_api.openai.openai_schema import AnswerRequest, ChatRequest, CompletionRequest
+from chat_api.errors import ApiError
+from chat_api.openai import request_fields, strict_json
+from chat_api.openai.requests import AnswerRequest, ChatRequest, CompletionRequest
+from chat_api.services import limits
 from stories import file_rules
 
 _URLS: dict[str, type[AnswerRequest]] = {
@@ -26,7 +26,7 @@ _ENVELOPE = {"method", "url", "body"}
 _CUSTOM_ID_CHARACTERS = 64
 _LINE_CHARACTERS = 256 * 1024
 """The longest line: several times the longest prompt with every character escaped."""
-_MOST_FAULTS = 3
+_MAX_FAULTS = 3
 """How many faults of a line its error message lists."""
 _GZIP = b"\x1f\x8b"
 
@@ -65,7 +65,7 @@ class Rules:
     """Whether a line with unknown fields is refused."""
 
 
-class _BadLine(Exception):  # noqa: N818 - what the line is
+class _LineError(Exception):
     """A line cannot be used; has the reason and the cure."""
 
     def __init__(self, message: str, cure: str) -> None:
@@ -73,11 +73,11 @@ class _BadLine(Exception):  # noqa: N818 - what the line is
         self.message, self.cure = message, cure
 
 
-def read(content: bytes, rules: Rules) -> list[Line]:
+def parse_file(content: bytes, rules: Rules) -> list[Line]:
     """Parse a whole file, skipping empty lines.
 
     Raises:
-        ApiError: 422 for the first line that cannot be used, 413 for too many lines.
+        ApiError: a line cannot be used, or there are too many lines.
     """
     lines: list[Line] = []
     numbers: dict[str, int] = {}
@@ -85,35 +85,37 @@ def read(content: bytes, rules: Rules) -> list[Line]:
     for number, text in enumerate(_text(content).split("\n"), start=1):
         if not text.strip("\ufeff").strip():
             continue
-        if len(lines) == limits.BATCH_LINES:
-            raise _too_many_lines()
+        if len(lines) == limits.MAX_BATCH_LINES:
+            raise _too_many_lines_error()
         try:
             # Concatenated files have a byte order mark in the middle.
             line = _line(number, text.strip().removeprefix("\ufeff").strip(), rules)
             if line.custom_id in numbers:
-                raise _BadLine(
+                raise _LineError(
                     f"it has the custom_id {line.custom_id!r} of line {numbers[line.custom_id]}",
                     "Give each line a custom_id of its own, or none.",
                 )
-        except _BadLine as bad:
-            raise _refused(number, bad.message, bad.cure) from None
+        except _LineError as error:
+            raise _bad_line_error(number, error.message, error.cure) from None
         except ApiError as error:
-            raise _refused(number, error.detail.message, error.detail.cure) from None
+            raise _bad_line_error(number, error.detail.message, error.detail.cure) from None
         numbers[line.custom_id] = number
         lines.append(line)
     if not lines:
-        raise ApiError(422, "empty_batch", "The file has no prompt in it.", "Put a prompt on each line.")
+        raise ApiError("empty_batch", "The file has no prompt in it.", "Put a prompt on each line.")
     return lines
 
 
 def _text(content: bytes) -> str:
     if content.startswith(_GZIP):
-        raise _refused(1, "the file is compressed (gzip)", "Unpack it and send what is in it.")
+        raise _bad_line_error(1, "the file is compressed (gzip)", "Unpack it and send what is in it.")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         number = content.count(b"\n", 0, error.start) + 1
-        raise _refused(number, "it is not UTF-8", "Save the file as UTF-8 and send it again.") from None
+        raise _bad_line_error(
+            number, "it is not UTF-8", "Save the file as UTF-8 and send it again."
+        ) from None
 
 
 def _line(number: int, text: str, rules: Rules) -> Line:
@@ -122,51 +124,51 @@ def _line(number: int, text: str, rules: Rules) -> Line:
     custom_id = _custom_id(fields.pop("custom_id", None), number)
     kind, body, beside = _request(fields)
     request = _validated(kind, body)
-    ignored = sorted([*beside, *request_fields.take_known(request, strict=False)])
+    ignored = sorted([*beside, *request_fields.remove_unknown_fields(request, strict=False)])
     if rules.strict and ignored:
-        raise request_fields.unknown_fields(ignored)
+        raise request_fields.unknown_fields_error(ignored)
     if request.stream:
-        raise _BadLine("it asks for a stream, and a batch has none", "Leave out its stream.")
-    asked = request.model if "model" in request.model_fields_set else rules.model
-    if asked not in rules.models:
+        raise _LineError("it asks for a stream, and a batch has none", "Leave out its stream.")
+    name = request.model if "model" in request.model_fields_set else rules.model
+    if name not in rules.models:
         known = ", ".join(rules.models)
-        raise _BadLine(f"there is no model {asked[:64]!r} to ask", f"Ask one of: {known}.")
+        raise _LineError(f"there is no model {name[:64]!r}", f"Use one of: {known}.")
     if not request.answer_tokens:
         request = request.model_copy(update={"max_tokens": rules.max_tokens})
-    limits.check(request, rules.context)
-    body = {**request.engine_fields(), "model": rules.models[asked]}
+    limits.check_request(request, rules.context)
+    body = {**request.engine_fields(), "model": rules.models[name]}
     return Line(number, custom_id, body, request.answer_tokens * (request.n or 1), ignored)
 
 
 def _fields(text: str, rules: Rules) -> dict[str, Any]:
     """Parse a line's fields; plain text becomes a request with defaults."""
     if len(text) > _LINE_CHARACTERS:
-        raise _BadLine(
+        raise _LineError(
             f"it has more than {_LINE_CHARACTERS:,} characters",
             "Shorten the prompt, or divide it into several.",
         )
     try:
         value = strict_json.loads(text) if text[0] in '{["' else text
     except strict_json.NotStrictJsonError as error:
-        raise _BadLine(str(error), "Write it with a program that writes JSON by its standard.") from None
+        raise _LineError(str(error), "Write it with a program that follows the JSON standard.") from None
     except ValueError as error:
         if text[0] != "{":
-            return _plain(text, rules)  # what somebody says, in quotes
+            return _plain(text, rules)  # a quotation
         # Python's error message quotes no part of the line, which may be private.
-        raise _BadLine(f"it is no JSON ({error})", "Write one whole JSON object on a line.") from None
+        raise _LineError(f"it is not JSON ({error})", "Write one whole JSON object on a line.") from None
     if isinstance(value, str) and value.strip():
         return _plain(value, rules)
     if not isinstance(value, dict):
-        raise _BadLine("it is no JSON object", "Write one request, or one text, on each line.")
+        raise _LineError("it is not a JSON object", "Write one request, or one text, on each line.")
     return value
 
 
 def _check_characters(text: str) -> None:
     """Refuse characters that show that the file is not the text it appears to be."""
     if "\0" in text:
-        raise _BadLine("it has a NUL", "Save the file as UTF-8, not UTF-16, and send it again.")
+        raise _LineError("it has a NUL", "Save the file as UTF-8, not UTF-16, and send it again.")
     if "\r" in text:
-        raise _BadLine(
+        raise _LineError(
             "it has a carriage return in its middle, so it may be several lines",
             "Save the file with line feeds (LF, or CR and LF) between its lines.",
         )
@@ -184,8 +186,8 @@ def _custom_id(given: Any, number: int) -> str:
     if given is None:
         return f"line-{number}"
     if not isinstance(given, str) or not _is_custom_id(given):
-        raise _BadLine(
-            "its custom_id is no text of 1 to 64 characters that can be shown safely",
+        raise _LineError(
+            "its custom_id is not a text of 1 to 64 characters that can be shown safely",
             "Give it another custom_id, or leave it out.",
         )
     return given
@@ -197,12 +199,12 @@ def _request(fields: dict[str, Any]) -> tuple[type[AnswerRequest], dict[str, Any
         return (CompletionRequest if "prompt" in fields else ChatRequest), fields, []
     body, url = fields["body"], str(fields.get("url"))
     if url not in _URLS or fields.get("method", "POST") != "POST":
-        raise _BadLine(
-            "its method and url are of no batch that we know",
+        raise _LineError(
+            "its method and url are not those of a known batch format",
             f"Give the method POST and the url {' or '.join(_URLS)}.",
         )
     if not isinstance(body, dict):
-        raise _BadLine("its body is no JSON object", "Put the request into its body.")
+        raise _LineError("its body is not a JSON object", "Put the request into its body.")
     unknown = fields.keys() - _ENVELOPE
     return _URLS[url], body, [f"line.{name}" for name in unknown if fields[name] is not None]
 
@@ -214,22 +216,21 @@ def _validated(kind: type[AnswerRequest], body: dict[str, Any]) -> AnswerRequest
         # Without the faulty input itself, which may be a prompt.
         faults = "; ".join(
             f"{'.'.join(str(part)[:64] for part in fault['loc']) or 'the request'}: {fault['msg']}"
-            for fault in error.errors(include_url=False, include_input=False)[:_MOST_FAULTS]
+            for fault in error.errors(include_url=False, include_input=False)[:_MAX_FAULTS]
         )
-        raise _BadLine(
-            f"it is no {kind.named} ({faults})",
+        raise _LineError(
+            f"it is not a {kind.prompt_name} ({faults})",
             'Write a text, {"prompt": "…"} or {"messages": [{"role": "user", "content": "…"}]}.',
         ) from None
 
 
-def _refused(number: int, message: str, cure: str) -> ApiError:
-    return ApiError(422, "bad_line", f"Line {number}: {message.rstrip('.')}.", cure, line=number)
+def _bad_line_error(number: int, message: str, cure: str) -> ApiError:
+    return ApiError("bad_line", f"Line {number}: {message.rstrip('.')}.", cure, line=number)
 
 
-def _too_many_lines() -> ApiError:
+def _too_many_lines_error() -> ApiError:
     return ApiError(
-        413,
         "too_many_lines",
-        f"The file has more than {limits.BATCH_LINES} prompts, the most that a batch may have.",
+        f"The file has more than {limits.MAX_BATCH_LINES} prompts, the most in a batch.",
         "Divide it into several files.",
     )

@@ -101,7 +101,7 @@ def revoke_all_of(sub: str) -> None:
             mark_revoked(key.key_id)
 
 
-def record_use(key_id: str) -> None:
+def record_key_use(key_id: str) -> None:
     """Record that a key was used today."""
     table.update(_PARTITION, key_id, {"last_used_on": clock.day()}, only_if=Attr("pk").exists())
 

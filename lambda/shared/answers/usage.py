@@ -66,7 +66,7 @@ def begin(caller: str) -> tuple[RequestSlot, Today]:
     """
     slot = RequestSlot(caller, clock.day(), f"{uuid.uuid4().hex}@{_seconds()}")
     # In parallel with the other write, because the first token waits for both.
-    account_slot = _beside.submit(acquire_answer_slot, slot.entry, _is_stale)
+    account_slot = _beside.submit(acquire_account_slot, slot.entry, _is_stale)
     try:
         item = table.add(
             _partition(caller),
@@ -86,7 +86,7 @@ def begin(caller: str) -> tuple[RequestSlot, Today]:
 
 def end(slot: RequestSlot, tokens: int) -> None:
     """Release an answer's slot, and record its tokens."""
-    release_answer_slot(slot.entry)
+    release_account_slot(slot.entry)
     table.add(_partition(slot.caller), slot.day, {"tokens": tokens}, removals={"active": {slot.entry}})
 
 
@@ -132,7 +132,7 @@ def _partition(caller: str) -> str:
     return f"USAGE#{caller}"
 
 
-def acquire_answer_slot(entry: str, is_stale: Callable[[str], bool]) -> tuple[int, int]:
+def acquire_account_slot(entry: str, is_stale: Callable[[str], bool]) -> tuple[int, int]:
     """Acquire a slot and count those that are occupied, in one atomic write.
 
     Args:
@@ -151,7 +151,7 @@ def acquire_answer_slot(entry: str, is_stale: Callable[[str], bool]) -> tuple[in
     return len(active - stale), max(1, concurrency - KEPT_FREE)
 
 
-def release_answer_slot(entry: str) -> None:
+def release_account_slot(entry: str) -> None:
     """Release a slot. Repeating the call changes nothing."""
     table.add(*_SLOTS_KEY, {}, removals={"active": {entry}})
 

@@ -25,7 +25,7 @@ _KEPT = timedelta(days=60)
 """Longer than the 30 days of their files, because the month's costs refer to the records."""
 
 
-def create_batch(
+def create_record(
     *, owner: str, created_by: str, name: str, model: str, max_tokens: int, instance: str
 ) -> BatchJob:
     """Create the record of a new batch, which waits for its file."""

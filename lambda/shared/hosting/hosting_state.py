@@ -116,7 +116,7 @@ def mark_stopped(message: str) -> None:
     table.update(*_KEY, changes)
 
 
-def mark_deleted() -> None:
+def mark_deployment_deleted() -> None:
     """Record that there is no endpoint any more, because the deployment is being deleted."""
     if state().status != "asleep":
         mark_stopped(

@@ -20,7 +20,7 @@ def evaluation_usd(instance: str) -> float | None:
     return job_costs.usd("processing", instance, 60 * minutes)
 
 
-def require_run_budget(estimated_minutes: float = 0.0) -> None:
+def require_budget_for_run(estimated_minutes: float = 0.0) -> None:
     """Check that the month's limit leaves enough money for a run, without reserving anything.
 
     Args:
@@ -45,7 +45,7 @@ def require_run_budget(estimated_minutes: float = 0.0) -> None:
     ledger.require_budget("training", least, settings.training_instance, what=what)
 
 
-def require_start_budget() -> None:
+def require_budget_for_start() -> None:
     """Check that the month's limit leaves enough money to start the endpoint, without reserving anything.
 
     Raises:

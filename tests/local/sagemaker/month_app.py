@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from fastapi.testclient import TestClient
 
 from chat_api.app import app
-from chat_api.services import waking
+from chat_api.services import model_access
 from contracts import environment, s3_keys
 from deploy import bundle
 from deploy.handler import MonthlyLimitReached
@@ -125,7 +125,7 @@ class MonthOfTheApp:
 
     def ask(self, who: dict[str, str], path: str, **body: Any) -> dict[str, Any]:
         """Post to the API as a user, and return its answer with the `status_code`."""
-        waking._last_nudge = float("-inf")
+        model_access._last_check = float("-inf")
         answer = self.browser.post(f"/api/{path}", json=body or None, headers=who)
         # What a function that died had said until then is no JSON.
         said = answer.json() if answer.text.endswith("}") else {}

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chat_api.dependencies import request_fields
-from chat_api.dependencies.errors import ApiError
-from chat_api.openai.openai_schema import AnswerRequest, ChatRequest, CompletionRequest
+from chat_api.errors import ApiError
+from chat_api.openai import request_fields
+from chat_api.openai.requests import AnswerRequest, ChatRequest, CompletionRequest
 from local.endpoint_server import schema as small
 
 VLLM: dict[str, Any] = json.loads(
@@ -83,7 +83,7 @@ def _sent(kind: type[AnswerRequest], body: dict[str, Any]) -> dict[str, Any] | N
     """Return what the API would send; None if it refuses the request."""
     try:
         request = kind.model_validate(body)
-        request_fields.take_known(request, strict=False)
+        request_fields.remove_unknown_fields(request, strict=False)
     except (ValueError, ApiError):
         return None
     stream = {"stream": True, "stream_options": {"include_usage": True}}

@@ -58,7 +58,7 @@ class World:
         if minute % _MINUTES_AWAKE:
             endpoint_manager.check_endpoint()
         else:
-            endpoint_manager.put_to_sleep("Asleep for a while.")
+            endpoint_manager.sleep_endpoint("Asleep for a while.")
 
     def _meet(self, number: int, request: Body) -> None:
         """Decide how the model takes the question with this number: well, mostly."""

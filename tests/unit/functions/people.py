@@ -51,7 +51,7 @@ def somebody(pool_name: str, *, hours: int = 1, role: str = "owner") -> Iterator
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STORYLOOM_USER_POOL_ID", pool)
         patch.setenv("STORYLOOM_USER_POOL_CLIENT_ID", client)
-        authorizer._keys.cache_clear()
+        authorizer._key_client.cache_clear()
         standing.clear_cache()
         yield SignedIn(pool, client, sub, tokens["IdToken"], tokens["AccessToken"])
 

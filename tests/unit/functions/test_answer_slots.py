@@ -11,8 +11,8 @@ from botocore.exceptions import EndpointConnectionError
 from fastapi.testclient import TestClient
 
 from chat_api.app import app
-from chat_api.dependencies import limits
-from chat_api.dependencies.errors import ApiError
+from chat_api.errors import ApiError
+from chat_api.services import limits
 from endpoint_manager.handler import handler as endpoint_manager
 from shared import clock, table
 from shared.answers import usage
@@ -44,7 +44,7 @@ def account(house: House, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Lambdas]
 def _acquired(callers: int) -> list[usage.RequestSlot]:
     def acquire(number: int) -> usage.RequestSlot | None:
         try:
-            return limits.acquire_slot(f"u{number}")
+            return limits.acquire_answer_slot(f"u{number}")
         except ApiError as refusal:
             assert (refusal.status, refusal.detail.type) == (429, "too_many_answers")
             assert refusal.headers["Retry-After"]
@@ -61,9 +61,9 @@ def test_ten_callers_at_once_leave_concurrency_in_a_new_account(account: _Lambda
     for slot in slots:
         usage.end(slot, tokens=1)
     for number in range(6):
-        limits.acquire_slot(f"v{number}")
+        limits.acquire_answer_slot(f"v{number}")
     with pytest.raises(ApiError, match="6 answers"):
-        limits.acquire_slot("v6")
+        limits.acquire_answer_slot("v6")
 
 
 def test_the_endpoint_manager_reads_the_accounts_concurrency(
@@ -77,24 +77,24 @@ def test_the_endpoint_manager_reads_the_accounts_concurrency(
 def test_an_account_with_minimal_concurrency_still_answers(account: _Lambdas, context: LambdaContext) -> None:
     account.unreserved = 3
     endpoint_manager({"action": "tick"}, context)
-    limits.acquire_slot("u1")
+    limits.acquire_answer_slot("u1")
 
 
 def test_the_slot_of_a_function_that_died_expires(account: _Lambdas, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(6):
-        limits.acquire_slot(f"u{number}")
+        limits.acquire_answer_slot(f"u{number}")
     with pytest.raises(ApiError):
-        limits.acquire_slot("u7")
+        limits.acquire_answer_slot("u7")
     later = clock.now() + timedelta(seconds=usage.LONGEST_ANSWER_SECONDS + 1)
     monkeypatch.setattr(clock, "now", lambda: later)
-    limits.acquire_slot("u7")
+    limits.acquire_answer_slot("u7")
     active = (table.get("USAGE", "ANSWERS") or {})["active"]
     assert len(active) == 1, "what is stale is forgotten, or the item would grow for ever"
 
 
 def test_streams_that_wait_for_the_model_take_slots(account: _Lambdas, house: House, live_v1: str) -> None:
     for number in range(6):
-        limits.acquire_slot(f"u{number}")
+        limits.acquire_answer_slot(f"u{number}")
     with TestClient(app, headers=asked_by("late")) as client:
         body = {"messages": [{"role": "user", "content": "x"}], "stream": True}
         answer = client.post("/api/v1/chat/completions", json=body, headers={"Prefer": "wait=60"})
@@ -102,9 +102,9 @@ def test_streams_that_wait_for_the_model_take_slots(account: _Lambdas, house: Ho
 
 
 def test_a_refused_caller_holds_no_slot(account: _Lambdas) -> None:
-    slots = [limits.acquire_slot("u1") for _ in range(limits.ANSWERS_AT_ONCE)]
+    slots = [limits.acquire_answer_slot("u1") for _ in range(limits.MAX_CONCURRENT_ANSWERS)]
     with pytest.raises(ApiError, match="written for you"):
-        limits.acquire_slot("u1")
+        limits.acquire_answer_slot("u1")
     assert len((table.get("USAGE", "ANSWERS") or {})["active"]) == len(slots)
 
 
@@ -121,6 +121,6 @@ def test_a_failed_count_holds_no_slot(
 
     monkeypatch.setattr(table, "add", add_or_fail)
     with pytest.raises(EndpointConnectionError):
-        limits.acquire_slot("u1")
+        limits.acquire_answer_slot("u1")
     assert "active" not in (table.get("USAGE", "ANSWERS") or {})
     assert "active" not in (table.get("USAGE#u1", clock.day()) or {})

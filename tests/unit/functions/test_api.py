@@ -13,9 +13,8 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
-from chat_api import openapi
-from chat_api.app import app
-from chat_api.services import waking
+from chat_api.app import app, openapi_document
+from chat_api.services import model_access
 from contracts import environment, s3_keys
 from shared.aws import clients
 from shared.hosting import hosting_state
@@ -30,16 +29,16 @@ RUN = "20260904-090000-ffff"
 @pytest.fixture
 def api(house: House, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
     """The app, called as the Web Adapter calls it; no endpoint manager is deployed."""
-    monkeypatch.setattr(waking, "call_endpoint_manager", lambda action: None)
+    monkeypatch.setattr(model_access, "invoke_endpoint_manager", lambda action: None)
     with TestClient(app, headers=CONTEXT) as client:
         yield client
 
 
 def test_the_committed_description_is_the_api() -> None:
     committed = Path(__file__).parents[3] / "docs" / "openapi.json"
-    assert committed.read_text() == openapi.document(), (
+    assert committed.read_text() == openapi_document(), (
         "The API changed. Write its description again: "
-        "PYTHONPATH=lambda python -m chat_api.openapi > docs/openapi.json"
+        "PYTHONPATH=lambda python -m chat_api.app > docs/openapi.json"
     )
 
 
@@ -116,12 +115,12 @@ def test_a_model_is_put_to_sleep_by_hand(
     api: TestClient, live_v1: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(waking, "call_endpoint_manager", asked.append)
+    monkeypatch.setattr(model_access, "invoke_endpoint_manager", asked.append)
     hosting_state.mark_awake("v1", "config")
     answer = api.post("/api/sleep")
     assert answer.status_code == 202
     assert answer.json()["status"] == "asleep"
-    assert "puts it to sleep" in answer.json()["message"]
+    assert "put the model to sleep" in answer.json()["message"]
     assert asked == ["sleep"]
 
 

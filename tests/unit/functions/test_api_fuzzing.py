@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from chat_api.app import app
-from chat_api.services import waiting
+from chat_api.services import model_access
 from tests.unit.functions.api_fuzzing import Findings, fuzz
 from tests.unit.functions.api_world import World
 from tests.unit.functions.conftest import House
@@ -55,7 +55,7 @@ def test_no_request_finds_a_fault(
 ) -> None:
     for logger in ("", "authorizer", "chat_api", "endpoint_manager", "start_run"):
         caplog.set_level(logging.ERROR, logger)
-    monkeypatch.setattr(waiting, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(model_access, "POLL_SECONDS", 0.2)
     world, began = World(house, awake_v1), time.monotonic()
     gateway = Gateway(app, before=world.go_on)
     cases = _CASES or _FEW

@@ -231,7 +231,7 @@ def test_new_stories_take_the_place_of_a_run_that_waits(
     assert waiting.answer() == {"answer": "superseded"}
     refused = api.post(f"/api/runs/{RUN}/approve")
     assert refused.status_code == 409
-    assert "with all of them" in refused.json()["error"]["message"]
+    assert "with all stories" in refused.json()["error"]["message"]
 
     ending = {"run_id": RUN, "outcome": "superseded", "message": "Stories arrived."}
     assert announce(ending, context) == {"rerun": True}

@@ -75,7 +75,7 @@ def test_other_tokens_are_unauthorized(
 def test_a_token_signed_with_the_public_key_is_unauthorized(person: SignedIn, context: LambdaContext) -> None:
     claims = jwt.decode(person.id_token, options={"verify_signature": False})
     kid = jwt.get_unverified_header(person.id_token)["kid"]
-    pool_keys = authorizer._keys(authorizer._issuer(person.pool))
+    pool_keys = authorizer._key_client(authorizer._issuer(person.pool))
     public = pool_keys.get_signing_key(kid).key.public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
@@ -126,6 +126,6 @@ def test_unreachable_keys_are_not_the_callers_fault(
     person: SignedIn, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(os.environ, "AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    authorizer._keys.cache_clear()
+    authorizer._key_client.cache_clear()
     with pytest.raises(jwt.PyJWKClientConnectionError):
         _ask(f"Bearer {person.id_token}", context)

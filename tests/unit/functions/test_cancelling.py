@@ -13,8 +13,7 @@ from botocore.exceptions import ClientError
 from fastapi.testclient import TestClient
 
 from chat_api.app import app
-from chat_api.routes import cancelling
-from chat_api.services import upstream, waiting, waking
+from chat_api.services import answer_tracking, model_access, upstream
 from shared import clock, table
 from shared.answers import cancellations, usage
 from shared.hosting import hosting_state
@@ -170,8 +169,8 @@ def test_a_key_needs_the_scope_but_no_rate(house: House, api: TestClient) -> Non
 def test_a_stream_that_waits_for_the_model_can_be_cancelled(
     endless: StandIn, api: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting, "LOOK_SECONDS", 600.0)
-    monkeypatch.setattr(waking, "call_endpoint_manager", lambda action: None)
+    monkeypatch.setattr(model_access, "POLL_SECONDS", 600.0)
+    monkeypatch.setattr(model_access, "invoke_endpoint_manager", lambda action: None)
     hosting_state.mark_asleep(hosting_state.state(), "Idle.")
     answer_id, headers = _named()
     with ThreadPoolExecutor(1) as pool:
@@ -190,8 +189,8 @@ def test_an_answer_goes_on_while_the_table_cannot_be_read(
     endless: StandIn, api: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     endless.stream = [WORD] * 30 + [END, DONE]
-    monkeypatch.setattr(cancelling, "FIRST_LOOK_SECONDS", 0.0)
-    monkeypatch.setattr(cancelling, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(answer_tracking, "FIRST_POLL_SECONDS", 0.0)
+    monkeypatch.setattr(answer_tracking, "POLL_SECONDS", 0.05)
     failing = True
 
     def claim(answer_id: str, caller: str) -> bool:

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
 
 from chat_api.app import app
-from chat_api.services import waking
+from chat_api.services import model_access
 from shared import clock, table
 from shared.aws import clients
 from shared.hosting import hosting_state
@@ -66,8 +66,8 @@ def api(house: House) -> Iterator[TestClient]:
 def endpoint_manager_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the endpoint manager was asked to do: no Lambda is deployed here."""
     calls: list[str] = []
-    monkeypatch.setattr(waking, "call_endpoint_manager", calls.append)
-    monkeypatch.setattr(waking, "_last_nudge", float("-inf"))
+    monkeypatch.setattr(model_access, "invoke_endpoint_manager", calls.append)
+    monkeypatch.setattr(model_access, "_last_check", float("-inf"))
     return calls
 
 

@@ -332,7 +332,7 @@ def test_the_kept_table_says_nothing_of_what_is_gone(delete: Delete, account: Ac
     arn = f"{clients.stepfunctions().meta.region_name}:execution"
     lock.acquire(RUN, arn)
     run_records.create_run(RUN, arn, "stories arrived")
-    batch = batch_records.create_batch(
+    batch = batch_records.create_record(
         owner="u1", created_by="u1", name="b", model="storyloom", max_tokens=1, instance="ml.g6.xlarge"
     )
     batch_records.acquire_batch_slot(batch.batch_id)

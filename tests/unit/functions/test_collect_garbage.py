@@ -157,7 +157,7 @@ def test_what_is_in_use_stays(staged: House, sagemaker: StandIn, context: Lambda
 
 
 def _batch(house: House, version: str) -> None:
-    batch = batch_records.create_batch(
+    batch = batch_records.create_record(
         owner="u1", created_by="u1", name="p", model="storyloom", max_tokens=8, instance="ml.g6.xlarge"
     )
     uri = s3_keys.uri(house.artifacts, s3_keys.hosting(version))

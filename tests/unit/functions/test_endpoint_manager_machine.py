@@ -12,9 +12,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from chat_api.dependencies.errors import ApiError
-from chat_api.routes import completions
-from chat_api.services import waking
+from chat_api.errors import ApiError
+from chat_api.services import model_access
 from contracts import environment
 from deploy import bundle
 from deploy.handler import handler as deploy
@@ -55,7 +54,7 @@ class World:
             patch.setattr(clients, service, lambda: Troubled(self.sagemaker, self.trouble))
         patch.setattr(clients, "dynamodb", lambda: Troubled(real, self.trouble))
         patch.setattr(clock, "now", lambda: self.time.now)
-        patch.setattr(waking, "call_endpoint_manager", self.endpoint_manager)
+        patch.setattr(model_access, "invoke_endpoint_manager", self.endpoint_manager)
         patch.setattr(smoke_test, "_ask", self._answer)
         hosted = f"s3://{house.artifacts}/hosting"
         patch.setattr(
@@ -101,11 +100,11 @@ class World:
 
     def message(self) -> None:
         """Somebody writes: what the chat API does before and after it asks the endpoint."""
-        waking._last_nudge = float("-inf")
+        model_access._last_check = float("-inf")
         with contextlib.suppress(ApiError):
-            outcome(completions._ready("storyloom", *hosting_state.state_and_live()))
+            outcome(model_access.awake_model("storyloom", *hosting_state.state_and_live()))
             if self.sagemaker.status not in {"InService", "Updating", "RollingBack"}:
-                raise waking.wake()
+                raise model_access.wake_for_request()
             hosting_state.touch()
 
     def deploy(self, version: str) -> dict[str, Any]:

@@ -3,11 +3,12 @@
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat_api.openai.events import EventReader, as_chunk
-from chat_api.openai.forms import CHAT, COMPLETION, gather
+from chat_api.openai.answers import CHAT, COMPLETION
+from chat_api.openai.events import EventReader, StreamChunk, merge_chunks, parse_chunk, truncated_chunk
 
 CUTS = st.lists(st.integers(0, 10_000), max_size=12)
 TEXTS = st.text(st.characters(codec="utf-8"), min_size=0, max_size=30)
@@ -54,27 +55,55 @@ def test_every_single_byte_apart() -> None:
 
 def test_lmi_tokens_become_chunks() -> None:
     line = '{"token": {"id": 5, "text": " hill"}, "details": {"finish_reason": "eos_token"}}'
-    chunk = as_chunk(line, "v2", CHAT)
+    chunk = parse_chunk(line, "v2", CHAT)
     assert chunk is not None
-    assert chunk["choices"][0] == {"index": 0, "delta": {"content": " hill"}, "finish_reason": "stop"}
-    assert chunk["model"] == "v2"
-    text = as_chunk(line, "v2", COMPLETION)
+    assert chunk.choices[0] == {"index": 0, "delta": {"content": " hill"}, "finish_reason": "stop"}
+    assert chunk.content["model"] == "v2"
+    text = parse_chunk(line, "v2", COMPLETION)
     assert text is not None
-    assert (text["object"], text["choices"][0]["text"]) == ("text_completion", " hill")
-    assert as_chunk("garbage", "v2", CHAT) is None
-    assert as_chunk('{"neither": 1}', "v2", CHAT) is None
+    assert (text.content["object"], text.choices[0]["text"]) == ("text_completion", " hill")
+    assert parse_chunk("garbage", "v2", CHAT) is None
+    assert parse_chunk('{"neither": 1}', "v2", CHAT) is None
 
 
-def test_chunks_are_gathered_by_choice() -> None:
-    def part(index: int, text: str, reason: str | None = None) -> dict[str, Any]:
+def test_chunks_are_merged_by_choice() -> None:
+    def part(index: int, text: str, reason: str | None = None) -> StreamChunk:
         choice = {"index": index, "delta": {"content": text}, "finish_reason": reason}
-        return {"id": "x", "model": "v2", "system_fingerprint": "f", "choices": [choice]}
+        return StreamChunk({"id": "x", "model": "v2", "system_fingerprint": "f", "choices": [choice]})
 
-    usage = {"id": "x", "choices": [], "usage": {"total_tokens": 9}}
+    usage = StreamChunk({"id": "x", "choices": [], "usage": {"total_tokens": 9}})
     parts = [part(1, "b"), part(0, "a"), part(0, "A", "stop"), part(1, "B", "length"), usage]
-    whole = gather(parts, "v2", CHAT)
+    whole = merge_chunks(parts, "v2", CHAT)
     assert [choice["message"]["content"] for choice in whole["choices"]] == ["aA", "bB"]
     assert [choice["finish_reason"] for choice in whole["choices"]] == ["stop", "length"]
     assert whole["usage"] == {"total_tokens": 9}
     assert whole["system_fingerprint"] == "f"
     assert whole["object"] == "chat.completion"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        '{"id": "x", "choices": [{"index": 0, "delta": {"content": "caf\\u00e9"}}]}',
+        '{"choices":[{"index":0,"delta":{"content":"café"},"logprobs":null}],"new_field":1e400}',
+        '{"choices": [{"index": 0, "delta": {"content": "\\ud83d"}}]}',
+    ],
+    ids=["spaces and escapes", "fields that the API does not know", "half of a surrogate pair"],
+)
+def test_a_chunk_is_forwarded_as_the_model_server_wrote_it(data: str) -> None:
+    event = f"data: {data}\n\n".encode()
+    (read,) = _read([event])
+    chunk = parse_chunk(read, "v2", CHAT)
+    assert chunk is not None
+    assert chunk.to_event() == event
+
+
+def test_a_chunk_on_several_lines_and_a_chunk_of_the_api_are_written_on_one() -> None:
+    lines = parse_chunk('{"choices": [],\n"usage": null}', "v2", CHAT)
+    token = parse_chunk('{"token": {"text": "café"}}', "v2", CHAT)
+    assert lines is not None and token is not None
+    assert lines.to_event() == b'data: {"choices":[],"usage":null}\n\n'
+    assert '"content":"café"' in token.to_event().decode()
+    end = truncated_chunk(lines, {1, 0}, CHAT)
+    assert end.is_last and [choice["index"] for choice in end.choices] == [0, 1]
+    assert end.to_event().count(b"\n") == 2

@@ -19,7 +19,7 @@ from fastapi.testclient import TestClient
 
 from authorizer import standing
 from chat_api.app import app
-from chat_api.routes import audit_trail
+from chat_api.dependencies import audit_trail
 from shared import clock, table
 from shared.accounts import audit, keys, people
 from shared.accounts.people import Role
@@ -156,7 +156,7 @@ def test_every_route_refuses_an_expired_key(
 
 def _objects_of(sub: str) -> dict[str, str]:
     """Make one of everything that can belong to one person."""
-    batch = batch_records.create_batch(
+    batch = batch_records.create_record(
         owner=sub, created_by="A", name="p.jsonl", model="base", max_tokens=9, instance="ml.g6.xlarge"
     )
     answer_id = "11111111-1111-4111-8111-111111111111"

@@ -3,20 +3,20 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from chat_api.services.history import _Walk
+from chat_api.services.run_history import _StateCollector
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def _walk(*events: tuple[float, str, str]) -> list[tuple[str, str, float]]:
-    walk = _Walk()
+    collector = _StateCollector()
     for seconds, kind, name in events:
         event: dict[str, Any] = {"type": kind, "timestamp": START + timedelta(seconds=seconds)}
         for way in ("Entered", "Exited"):
             if kind.endswith(f"State{way}"):
                 event[f"state{way}EventDetails"] = {"name": name}
-        walk.event(event)
-    return [(state.name, state.status, state.seconds) for state in walk.states()]
+        collector.add_event(event)
+    return [(state.name, state.status, state.seconds) for state in collector.states()]
 
 
 def test_the_visits_of_a_loop_add_up_and_what_lies_between_does_not() -> None:

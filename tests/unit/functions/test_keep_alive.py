@@ -12,7 +12,7 @@ from openai.types.chat import ChatCompletionMessageParam
 
 from chat_api.app import app
 from chat_api.dependencies import keep_alive
-from chat_api.routes import completions
+from chat_api.services import generation
 from shared.aws import clients
 from stacks.chat.page import READ_TIMEOUT
 from tests.unit.functions.api_server import serving
@@ -110,7 +110,7 @@ def test_a_late_fault_is_told_without_its_words(
     def stumble(*given: Any) -> None:
         raise ZeroDivisionError("a secret")
 
-    monkeypatch.setattr(completions, "gather", stumble)
+    monkeypatch.setattr(generation, "merge_chunks", stumble)
     answer = api.post(CHAT, json=HELLO)
     assert answer.json()["error"]["type"] == "internal_error"
     assert "secret" not in answer.text

@@ -179,9 +179,9 @@ def test_a_key_may_ask_so_often_in_a_minute(api: TestClient, monkeypatch: pytest
 
 def test_what_a_key_does_is_told_from_what_its_maker_does() -> None:
     program = User(sub="key:0123456789ab", username="nightly", email=EMAIL)
-    assert program.called == f"{EMAIL} (API key nightly)"
-    assert User(sub="u1", username="u1", email=EMAIL).called == EMAIL
-    assert User(sub="u1").called == "u1"
+    assert program.display_name == f"{EMAIL} (API key nightly)"
+    assert User(sub="u1", username="u1", email=EMAIL).display_name == EMAIL
+    assert User(sub="u1").display_name == "u1"
 
 
 def _routes() -> list[tuple[str, str]]:

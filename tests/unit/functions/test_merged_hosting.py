@@ -139,9 +139,9 @@ def test_only_the_live_version_can_be_asked(gpt2: House, context: LambdaContext,
         assert [model["id"] for model in listed] == ["storyloom", "v2"]
         assert client.get("/api/status").json()["models"] == ["storyloom", "v2"]
         for asked, reason, cure in (
-            ("base", "base cannot be asked: v2 is loaded alone", "Ask one of: storyloom, v2."),
-            ("v1", "v1 cannot be asked: v2 is loaded alone", "storyloom models activate v1"),
-            ("v9", "There is no model 'v9'", "Ask one of: storyloom, v2."),
+            ("base", "base is not loaded: the endpoint has only v2", "Use one of: storyloom, v2."),
+            ("v1", "v1 is not loaded: the endpoint has only v2", "storyloom models activate v1"),
+            ("v9", "There is no model 'v9'", "Use one of: storyloom, v2."),
         ):
             for refused in (
                 client.post("/api/v1/chat/completions", json=_chat(asked)),

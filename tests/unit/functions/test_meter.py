@@ -159,22 +159,22 @@ def test_a_new_month_starts_at_zero(house: House) -> None:
 
 def test_the_months_total_is_the_sum_of_its_entries(house: House) -> None:
     meter.record(G6, _after(minutes=60))
-    assert costs.this_month_usd() == 1.13
+    assert costs.this_month_cost_usd() == 1.13
     (entry,) = ledger.month().entries
     assert (entry.kind, entry.instance, entry.day) == ("endpoint", "ml.g6.xlarge", "2026-09-30")
 
 
 def test_no_total_is_shown_without_a_price(house: House) -> None:
-    assert costs.this_month_usd() == 0
+    assert costs.this_month_cost_usd() == 0
     meter.record(Machines({"ml.p5en.48xlarge": 1}, MADE), _after(minutes=30))
-    assert costs.this_month_usd() is None
+    assert costs.this_month_cost_usd() is None
     assert _seconds() == {"ml.p5en.48xlarge": 1800}
 
 
 def test_all_machines_are_counted(house: House) -> None:
     meter.record(Machines({"ml.g6.xlarge": 3}, MADE), _after(minutes=20))
     assert _seconds() == {"ml.g6.xlarge": 3600}
-    assert costs.this_month_usd() == 1.13
+    assert costs.this_month_cost_usd() == 1.13
 
 
 def test_machines_that_change_between_observations_count_for_the_whole_time(house: House) -> None:

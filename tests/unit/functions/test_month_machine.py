@@ -17,9 +17,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from chat_api.dependencies.errors import ApiError
 from chat_api.dependencies.identity import User
-from chat_api.routes import batches, control, pipeline
+from chat_api.errors import ApiError
+from chat_api.routes import batches, model, runs
 from contracts import s3_keys
 from next_attempt.handler import handler as next_attempt
 from reserve.handler import handler as reserve
@@ -57,8 +57,9 @@ class Month(World):
         self.sagemaker = MonthMachine(self.time)
         for service in ("sagemaker", "application_autoscaling", "cloudwatch"):
             patch.setattr(clients, service, lambda: Troubled(self.sagemaker, self.trouble))
-        patch.setattr(batches, "_call_start_batch", lambda _: None)
-        patch.setattr(control, "ask_for_run", lambda _: {"started": True, "run_id": "r", "message": "m"})
+        patch.setattr("chat_api.services.batches._invoke_start_batch", lambda _: None)
+        started = {"started": True, "run_id": "r", "message": "m"}
+        patch.setattr("chat_api.services.run_control.invoke_start_run", lambda _: started)
         self.examples = 0
 
     def begin(self) -> None:
@@ -264,7 +265,7 @@ class Spending(RuleBasedStateMachine):
     @rule(who=st.sampled_from(PEOPLE))
     def somebody_wakes_it(self, who: str) -> None:
         asker = User(sub=who, scopes=frozenset({"chat"}))
-        self._do(lambda: pipeline.wake(asker))
+        self._do(lambda: model.wake_model(asker))
 
     @rule(
         tune=st.booleans(),
@@ -293,7 +294,7 @@ class Spending(RuleBasedStateMachine):
         if self.run is not None and self.run.stage != "end":
             return
         try:
-            control.start(User(sub="anna", scopes=frozenset({"write"})))
+            runs.start_run(User(sub="anna", scopes=frozenset({"write"})))
         except ApiError as error:
             assert error.status in {402, 429}
             return
@@ -307,7 +308,7 @@ class Spending(RuleBasedStateMachine):
     @rule(minutes=st.sampled_from([3, 20, 45, 200]), trouble=troubles, makes=st.booleans())
     def somebody_starts_a_batch(self, minutes: int, trouble: tuple[int, bool] | None, makes: bool) -> None:
         who = User(sub="ben", scopes=frozenset({"write"}))
-        batch = batch_records.create_batch(
+        batch = batch_records.create_record(
             owner="ben", created_by="ben", name="p", model="storyloom", max_tokens=9, instance=G6
         )
         most = round(1.13 * (45 + 20) / 60, 2)

@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat_api.dependencies import limits
-from chat_api.dependencies.errors import ApiError
+from chat_api.errors import ApiError
 from chat_api.openai import strict_json
-from chat_api.services import prompt_lines
+from chat_api.services import limits, prompt_lines
 from chat_api.services.prompt_lines import Line, Rules
 
 MODELS = {"storyloom": "v2", "v2": "v2", "v1": "v1", "base": "base"}
@@ -22,7 +21,7 @@ RULES = Rules(MODELS, "storyloom", 100, chat=True, context=4096)
 
 def _read(*lines: Any, rules: Rules = RULES) -> list[Line]:
     written = [line if isinstance(line, str) else json.dumps(line) for line in lines]
-    return prompt_lines.read("\n".join(written).encode(), rules)
+    return prompt_lines.parse_file("\n".join(written).encode(), rules)
 
 
 def _refusal(*lines: Any) -> ApiError:
@@ -101,8 +100,8 @@ def test_lines_are_counted_as_editors_do() -> None:
 
 
 BAD: dict[str, tuple[Any, str]] = {
-    "half a JSON object": ('{"prompt": "Once', "it is no JSON"),
-    "a list": ([{"prompt": "Once"}], "no JSON object"),
+    "half a JSON object": ('{"prompt": "Once', "it is not JSON"),
+    "a list": ([{"prompt": "Once"}], "not a JSON object"),
     "neither messages nor prompt": ({"text": "Once"}, "messages"),
     "both": ({"messages": ASKED, "prompt": "Once"}, "has no messages"),
     "an unknown model": ({"prompt": "Once", "model": "gpt-4"}, "there is no model 'gpt-4'"),
@@ -174,20 +173,22 @@ def test_no_strict_parser_takes_what_we_refuse_as_a_line_and_both_agree_on_the_r
 
 def test_a_byte_order_mark_within_a_file_is_no_part_of_its_line() -> None:
     """Files put together with `cat` have one at the beginning of each."""
-    first, second = prompt_lines.read('\ufeff{"prompt": "a"}\r\n\ufeff{"prompt": "b"}\r\n'.encode(), RULES)
+    first, second = prompt_lines.parse_file(
+        '\ufeff{"prompt": "a"}\r\n\ufeff{"prompt": "b"}\r\n'.encode(), RULES
+    )
     assert (first.body["prompt"], second.body["prompt"]) == ("a", "b")
 
 
 def test_a_packed_file_is_named_as_one() -> None:
     with pytest.raises(ApiError, match="compressed") as refused:
-        prompt_lines.read(gzip.compress(b'{"prompt": "Once"}'), RULES)
+        prompt_lines.parse_file(gzip.compress(b'{"prompt": "Once"}'), RULES)
     assert "Unpack" in refused.value.detail.cure
 
 
 def test_utf_16_is_named_with_its_cure() -> None:
     for encoding in ("utf-16", "utf-16-le", "utf-16-be"):
         with pytest.raises(ApiError, match="Line 1: ") as refused:
-            prompt_lines.read("Once\nTwice\n".encode(encoding), RULES)
+            prompt_lines.parse_file("Once\nTwice\n".encode(encoding), RULES)
         assert "UTF-8" in refused.value.detail.cure
 
 
@@ -228,15 +229,15 @@ def test_a_refusal_does_not_repeat_what_was_written() -> None:
 
 def test_a_file_has_prompts_and_not_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _refusal("", "  ").detail.type == "empty_batch"
-    monkeypatch.setattr(limits, "BATCH_LINES", 2)
+    monkeypatch.setattr(limits, "MAX_BATCH_LINES", 2)
     assert len(_read("one", "two", "")) == 2
     assert _refusal("one", "two", "three").status == 413
 
 
 def test_another_encoding_is_named_with_its_line() -> None:
     with pytest.raises(ApiError, match="Line 2: it is not UTF-8"):
-        prompt_lines.read("good\ncafé".encode("latin-1"), RULES)
-    assert prompt_lines.read("\ufeffgood".encode(), RULES)[0].body["messages"][0]["content"] == "good"
+        prompt_lines.parse_file("good\ncafé".encode("latin-1"), RULES)
+    assert prompt_lines.parse_file("\ufeffgood".encode(), RULES)[0].body["messages"][0]["content"] == "good"
 
 
 @given(
@@ -258,7 +259,7 @@ def test_another_encoding_is_named_with_its_line() -> None:
 )
 def test_whatever_a_line_is_it_is_read_or_refused(text: str) -> None:
     try:
-        lines = prompt_lines.read(text.encode(errors="replace"), RULES)
+        lines = prompt_lines.parse_file(text.encode(errors="replace"), RULES)
     except ApiError as error:
         assert error.status in {413, 422}
     else:

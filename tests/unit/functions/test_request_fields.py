@@ -9,9 +9,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from chat_api.app import app
-from chat_api.dependencies import request_fields
-from chat_api.dependencies.errors import ApiError
-from chat_api.openai.openai_schema import ChatRequest, CompletionRequest
+from chat_api.errors import ApiError
+from chat_api.openai import request_fields
+from chat_api.openai.requests import ChatRequest, CompletionRequest
 from chat_api.services import prompt_lines
 from chat_api.services.prompt_lines import Rules
 from tests.unit.functions.api_server import running
@@ -253,17 +253,17 @@ RULES = Rules({"storyloom": "v2", "base": "base"}, "storyloom", 100, chat=True, 
 def test_a_line_of_a_batch_keeps_the_same_fields() -> None:
     lines = [{**HELLO, **UNKNOWN, **HONOURED}, {"url": "/v1/completions", "method": "POST", "body": PROMPT}]
     written = "\n".join(map(json.dumps, lines)).encode()
-    first, second = prompt_lines.read(written, RULES)
+    first, second = prompt_lines.parse_file(written, RULES)
     assert first.body == {**HELLO, **HONOURED, "model": "v2"}
     assert first.ignored == sorted(UNKNOWN)
     assert second.ignored == []
     strict = Rules(RULES.models, "storyloom", 100, chat=True, context=4096, strict=True)
     with pytest.raises(ApiError, match="Line 1: Unknown fields: add_generation_prompt, cache_salt"):
-        prompt_lines.read(written, strict)
+        prompt_lines.parse_file(written, strict)
     tools = json.dumps({**HELLO, "tools": [{"type": "function"}]}).encode()
     with pytest.raises(ApiError, match="Line 1: tools: the model calls no tools"):
-        prompt_lines.read(tools, RULES)
+        prompt_lines.parse_file(tools, RULES)
 
 
 def test_names_are_written_for_a_header() -> None:
-    assert request_fields.names(["a", "b\n"]) == "a, b?"
+    assert request_fields.format_names(["a", "b\n"]) == "a, b?"

@@ -279,7 +279,7 @@ def test_the_api_takes_it_up_or_says_why_not(api: TestClient, context: LambdaCon
     assert answer.json() == {
         "started": True,
         "run_id": RUN,
-        "message": f"Run {RUN} goes on where it failed: writer@example.com took it up again.",
+        "message": f"Run {RUN} goes on where it failed: writer@example.com resumed it.",
     }
     late = api.post(f"/api/runs/{RUN}/resume")
     assert (late.status_code, late.json()["error"]["type"]) == (409, "cannot_resume")

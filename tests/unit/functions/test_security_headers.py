@@ -5,7 +5,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from chat_api.app import app
-from chat_api.dependencies.security_headers import HEADERS
+from chat_api.dependencies.responses import HEADERS
 from shared.models import versions
 from tests.unit.functions.conftest import House, asked_by
 from tests.unit.functions.sagemaker_stand_in import StandIn

@@ -11,8 +11,7 @@ from botocore.exceptions import ClientError
 from fastapi.testclient import TestClient
 
 from chat_api.app import app
-from chat_api.dependencies import limits
-from chat_api.services import waking
+from chat_api.services import limits, model_access
 from endpoint_manager.handler import handler as endpoint_manager
 from reserve.handler import handler as reserve
 from shared import clock, table
@@ -37,7 +36,7 @@ TICK = {"action": "tick"}
 def woken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the endpoint manager was asked."""
     asked: list[str] = []
-    monkeypatch.setattr(waking, "call_endpoint_manager", asked.append)
+    monkeypatch.setattr(model_access, "invoke_endpoint_manager", asked.append)
     return asked
 
 
@@ -109,7 +108,7 @@ def test_deploying_a_version_is_refused_beyond_the_limit(
 
 
 def test_starting_a_batch_is_refused_beyond_the_limit(api: TestClient, spent: None) -> None:
-    batch = batch_records.create_batch(
+    batch = batch_records.create_record(
         owner="u1", created_by="u1", name="p", model="base", max_tokens=9, instance=G6
     )
     batch_records.move(batch.batch_id, "checked", {"uploading"}, cost_at_most_usd=1.0, answer_tokens=100)
@@ -151,10 +150,10 @@ def test_waking_is_refused_without_daily_tokens_left(api: TestClient, woken: lis
 def test_a_batch_counts_in_the_daily_tokens_of_its_starter(
     api: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chat_api.routes.batches._call_start_batch", lambda _: None)
+    monkeypatch.setattr("chat_api.services.batches._invoke_start_batch", lambda _: None)
     ids = []
     for _ in range(2):
-        batch = batch_records.create_batch(
+        batch = batch_records.create_record(
             owner="u1", created_by="u1", name="p", model="base", max_tokens=9, instance=G6
         )
         batch_records.move(
@@ -171,7 +170,7 @@ def test_a_batch_counts_in_the_daily_tokens_of_its_starter(
 
 def test_a_caller_may_start_a_limited_number_of_runs_a_day(api: TestClient) -> None:
     _version("v2", "approved")
-    for _ in range(limits.RUNS_A_DAY // 2):
+    for _ in range(limits.MAX_RUNS_A_DAY // 2):
         assert api.post("/api/runs").status_code == 202
         assert api.post("/api/models/v2/activate").status_code == 202
     for path in ("/api/runs", "/api/models/v2/activate"):
@@ -375,7 +374,7 @@ def test_the_owner_is_notified_once_a_month_that_the_limit_put_the_model_to_slee
 def test_the_owner_is_notified_of_refusals_once_a_month_and_kind(
     api: TestClient, spent: None, letters: Letters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batch = batch_records.create_batch(
+    batch = batch_records.create_record(
         owner="u1", created_by="u1", name="p", model="base", max_tokens=9, instance=G6
     )
     batch_records.move(batch.batch_id, "checked", {"uploading"}, cost_at_most_usd=1.0, answer_tokens=100)
@@ -387,7 +386,8 @@ def test_the_owner_is_notified_of_refusals_once_a_month_and_kind(
     for what, error in refusals.items():
         assert told[what].startswith(f"{error['message']} {error['cure']}")
     monkeypatch.setattr(
-        "chat_api.routes.control.ask_for_run", lambda _: {"code": "x", "message": "No.", "cure": "Wait."}
+        "chat_api.services.run_control.invoke_start_run",
+        lambda _: {"code": "monthly_limit_reached", "message": "No.", "cure": "Wait."},
     )
     run_records.create_run(RUN, "arn", "stories arrived")
     assert api.post(f"/api/runs/{RUN}/resume").status_code == 402
@@ -444,7 +444,7 @@ def test_the_status_is_fast_with_four_thousand_batches(api: TestClient, house: H
 
 
 def _many_batches(house: House, count: int) -> None:
-    made = batch_records.create_batch(
+    made = batch_records.create_record(
         owner="u1", created_by="u1", name="p", model="base", max_tokens=9, instance=G6
     )
     item = table.get("BATCHES", made.batch_id)

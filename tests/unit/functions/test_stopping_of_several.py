@@ -137,9 +137,9 @@ def _stops_in_time(endpoint: _Endpoint, monkeypatch: pytest.MonkeyPatch) -> bool
 
     async def stop() -> float:
         endpoint.begin(len(endpoint.instances) - 1)
-        answer = upstream.Answer(ANSWER, endpoint.read())
+        answer = upstream.AnswerStream(ANSWER, endpoint.read())
         stopped_at = time.monotonic()
-        await answer.close(by_itself=False)
+        await answer.close(complete=False)
         return stopped_at
 
     try:

@@ -388,7 +388,7 @@ def test_a_place_is_freed_also_where_its_holder_died_before_it_could(
     house: House, context: LambdaContext
 ) -> None:
     made = {"name": "p", "model": "base", "max_tokens": 5, "instance": "ml.g6.xlarge"}
-    batch = batch_records.create_batch(owner="u1", created_by="u1", **made)  # type: ignore[arg-type]
+    batch = batch_records.create_record(owner="u1", created_by="u1", **made)  # type: ignore[arg-type]
     batch_records.acquire_batch_slot(batch.batch_id)
     batch_records.acquire_batch_slot("20260101-000000-dead")
     batch_records.move(batch.batch_id, "completed", {"uploading"})
@@ -414,7 +414,7 @@ def test_a_batch_is_paid_for_before_it_begins_and_settled_when_it_has_ended(
     sums = ledger.totals()
     assert sums.reserved_usd == 0
     assert sums.spent_usd == pytest.approx(1.13 / 2, abs=1e-4)
-    assert costs.this_month_usd() == pytest.approx(1.13 / 2, abs=1e-3)
+    assert costs.this_month_cost_usd() == pytest.approx(1.13 / 2, abs=1e-3)
 
 
 def test_the_archive_has_the_bundle_and_is_made_once(house: House, api: TestClient, live_v1: str) -> None:

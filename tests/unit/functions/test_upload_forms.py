@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 
 from begin.handler import handler as begin
 from chat_api.app import app
-from chat_api.services import links
+from chat_api.services import bucket_files
 from contracts import s3_keys
 from read_stories.handler import handler as read_stories
 from shared.aws import clients
@@ -70,7 +70,7 @@ def test_the_policy_names_the_key_the_size_and_the_type(api: TestClient) -> None
 
 def test_no_form_is_made_for_a_key_that_s3_would_change(house: House) -> None:
     with pytest.raises(ValueError, match="variable"):
-        links.upload_form(house.stories, "tales/${filename}", 11)
+        bucket_files.upload_form(house.stories, "tales/${filename}", 11)
 
 
 @pytest.mark.parametrize(

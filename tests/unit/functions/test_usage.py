@@ -13,8 +13,7 @@ from botocore.exceptions import ClientError
 from fastapi.testclient import TestClient
 
 from chat_api.app import app
-from chat_api.dependencies import limits
-from chat_api.services import waking
+from chat_api.services import limits, model_access
 from shared import clock, table
 from shared.answers import usage
 from shared.hosting import hosting_state
@@ -145,7 +144,7 @@ def test_a_key_that_asks_too_often_has_nothing_asked_or_woken(
     awake: StandIn, api: TestClient, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
 ) -> None:
     woken: list[str] = []
-    monkeypatch.setattr(waking, "call_endpoint_manager", woken.append)
+    monkeypatch.setattr(model_access, "invoke_endpoint_manager", woken.append)
     monkeypatch.setattr(clock, "now", lambda: clock.instant("2026-09-30T18:04:40.000Z"))
     headers = asked_by(sub="key:0123456789ab", scopes="chat", requests_per_minute="1")
     if more.pop("wait", False):
@@ -180,12 +179,12 @@ def test_openais_client_does_not_ask_again_all_day(awake: StandIn, monkeypatch: 
 
 
 def test_only_so_many_answers_are_written_at_once(awake: StandIn, api: TestClient) -> None:
-    slots = [usage.begin("u1")[0] for _ in range(limits.ANSWERS_AT_ONCE)]
+    slots = [usage.begin("u1")[0] for _ in range(limits.MAX_CONCURRENT_ANSWERS)]
     refused = api.post(CHAT, json=HELLO)
     assert refused.status_code == 429
     assert refused.headers["retry-after"] == "5"
     assert refused.json()["error"]["type"] == "too_many_at_once"
-    assert usage.today("u1").answering == limits.ANSWERS_AT_ONCE, "a refusal takes no place"
+    assert usage.today("u1").answering == limits.MAX_CONCURRENT_ANSWERS, "a refusal takes no place"
     assert api.post(CHAT, json=HELLO, headers=asked_by("u2")).status_code == 200
     usage.end(slots[0], tokens=5)
     assert api.post(CHAT, json=HELLO).status_code == 200

@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from chat_api.app import app
-from chat_api.services import waiting, waking
+from chat_api.services import model_access
 from shared import clock, table
 from shared.accounts import keys
 from shared.answers import usage
@@ -34,8 +34,8 @@ def asleep(awake_v1: StandIn, monkeypatch: pytest.MonkeyPatch) -> StandIn:
     awake_v1.stream = [_event({"delta": {"content": word}, "finish_reason": None}) for word in WORDS]
     awake_v1.stream += [_event({"delta": {}, "finish_reason": "stop"}), b"data: [DONE]\n\n"]
     hosting_state.mark_asleep(hosting_state.state(), "Idle.")
-    monkeypatch.setattr(waiting, "LOOK_SECONDS", 0.02)
-    monkeypatch.setattr(waking, "_NUDGE_SECONDS", 0.0)
+    monkeypatch.setattr(model_access, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(model_access, "_CHECK_SECONDS", 0.0)
     return awake_v1
 
 
@@ -60,7 +60,7 @@ def endpoint_manager(monkeypatch: pytest.MonkeyPatch, meanwhile: Meanwhile) -> l
         awake = calls.count("tick") >= 2
         table.update("HOSTING", "STATE", {"status": "awake" if awake else "waking", "since": clock.stamp()})
 
-    monkeypatch.setattr(waking, "call_endpoint_manager", call)
+    monkeypatch.setattr(model_access, "invoke_endpoint_manager", call)
     return calls
 
 
@@ -138,7 +138,7 @@ def test_patience_ends_with_what_it_waited_for(
     endpoint_manager: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(waiting, "LOOK_SECONDS", 0.7)
+    monkeypatch.setattr(model_access, "POLL_SECONDS", 0.7)
     *comments, last = _ask(api, "wait=1")
     assert len(comments) == 1
     error = json.loads(last.removeprefix("data: "))["error"]
@@ -157,7 +157,7 @@ def test_a_model_that_cannot_be_started_is_not_waited_for(
     if before == "failing":
         hosting_state.mark_failing("There was no machine yesterday.")
         table.update("HOSTING", "STATE", {"since": "2026-01-01T00:00:00Z"})
-    monkeypatch.setattr(waking, "call_endpoint_manager", fail)
+    monkeypatch.setattr(model_access, "invoke_endpoint_manager", fail)
     *comments, last = _ask(api, "wait=600")
     assert len(comments) == 1
     error = json.loads(last.removeprefix("data: "))["error"]
@@ -177,7 +177,7 @@ def test_an_endpoint_that_goes_while_it_is_asked_is_waited_for(
         calls.append(action)
         asleep.endpoint = gone
 
-    monkeypatch.setattr(waking, "call_endpoint_manager", call)
+    monkeypatch.setattr(model_access, "invoke_endpoint_manager", call)
     events = _ask(api, "wait=600")
     assert events[0].startswith(": waking: ") and events[-1] == "data: [DONE]"
     assert calls == ["wake"]
@@ -189,7 +189,7 @@ def test_what_nobody_foresaw_is_said_in_the_stream(
     def stumble(_: str) -> None:
         raise ZeroDivisionError("a secret")
 
-    monkeypatch.setattr(waking, "call_endpoint_manager", stumble)
+    monkeypatch.setattr(model_access, "invoke_endpoint_manager", stumble)
     (only,) = _ask(api, "wait=600")
     assert json.loads(only.removeprefix("data: "))["error"]["type"] == "internal_error"
     assert "secret" not in only
@@ -229,7 +229,7 @@ def test_somebody_who_is_removed_while_they_wait_wakes_nothing_more(
         _remove(person)
         hosting_state.mark_asleep(hosting_state.state(), "An owner put it to sleep.")
 
-    monkeypatch.setattr(waking, "call_endpoint_manager", call)
+    monkeypatch.setattr(model_access, "invoke_endpoint_manager", call)
     *_, last = _ask(api, "wait=2")
     assert json.loads(last.removeprefix("data: "))["error"]["type"] == "unauthorized"
     assert calls == ["wake"]

@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from starlette.responses import Response
 
-from chat_api.dependencies import security_headers
+from chat_api.dependencies import responses
 from stacks.chat.edge import CONTENT_SECURITY_POLICY, REFUSALS, RESPONSE_HEADERS, edge_code
 from tests.unit.local.test_edge import run, viewer_request
 
@@ -63,7 +63,7 @@ def test_malformed_tokens_are_refused(headers: list[str]) -> None:
     (refusal,) = (one for one in REFUSALS if one.kind == "UNAUTHORIZED")
     assert json.loads(bytes(answer.body)) == json.loads(refusal.body), "as API Gateway says it"
     assert answer.headers["content-type"] == "application/json"
-    for name, value in security_headers.HEADERS.items():
+    for name, value in responses.HEADERS.items():
         assert answer.headers[name] == value
 
 
@@ -86,9 +86,9 @@ def test_the_function_is_small_enough() -> None:
 @pytest.mark.aws_fact
 def test_all_three_set_the_same_security_headers() -> None:
     """The function, API Gateway and CloudFront; API Gateway leaves the full policy to CloudFront."""
-    assert security_headers.HEADERS["Content-Security-Policy"] == CONTENT_SECURITY_POLICY
+    assert responses.HEADERS["Content-Security-Policy"] == CONTENT_SECURITY_POLICY
     assert {
         **RESPONSE_HEADERS,
         "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-    } == security_headers.HEADERS
+    } == responses.HEADERS
     assert not any("'" in value for value in RESPONSE_HEADERS.values()), "they stand in quotes themselves"

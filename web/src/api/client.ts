@@ -2,13 +2,14 @@ import createClient from "openapi-fetch";
 import type {
   AuditEntry,
   ChatRequest,
+  CreatedKey,
   ErrorDetail,
   Hosting,
   Key,
-  MadeKey,
   Model,
   MonthlyCosts,
   Myself,
+  NewKey,
   Person,
   Role,
   Run,
@@ -19,7 +20,6 @@ import type {
   StoryFile,
   UploadTicket,
   VersionDecision,
-  WantedKey,
 } from "./contract";
 import type { paths } from "./openapi";
 import { SignInExpired } from "./session";
@@ -169,7 +169,7 @@ export class Api {
   }
 
   /** Create an API key. Only this response has its text. */
-  makeKey(wanted: WantedKey): Promise<MadeKey> {
+  makeKey(wanted: NewKey): Promise<CreatedKey> {
     return body(this.client.POST("/api/keys", { body: wanted }));
   }
 

@@ -4,37 +4,37 @@ import type { components } from "./openapi";
 type Schemas = components["schemas"];
 
 export type Status = Schemas["Status"];
-export type Hosting = Schemas["Hosting"];
+export type Hosting = Schemas["HostingInfo"];
 export type HostingStatus = Hosting["status"];
-export type Usage = Schemas["Usage"];
+export type Usage = Schemas["TokenUsage"];
 
 export type Run = Schemas["Run"];
 export type RunStatus = Run["status"];
-export type Started = Schemas["Started"];
-export type Stopping = Schemas["Stopping"];
+export type Started = Schemas["StartedRun"];
+export type Stopping = Schemas["StoppingRun"];
 /** One state of the execution. */
-export type StateRecord = Schemas["State"];
-export type LossPoint = Schemas["Metric"];
-export type TrainingProgress = Schemas["Progress"];
+export type StateRecord = Schemas["RunState"];
+export type LossPoint = Schemas["LossMetric"];
+export type TrainingProgress = Schemas["StepProgress"];
 /** The trials of a run with `tune` on. */
 export type Search = Schemas["Search"];
 export type Trial = Schemas["Trial"];
 
 /** One version of the model. */
-export type Model = Schemas["Model"];
+export type Model = Schemas["VersionInfo"];
 export type VersionStatus = Model["status"];
 /** What a person may do with a version. */
 export type VersionDecision = "activate" | "approve" | "reject";
 
-export type StoryFile = Schemas["Story"];
+export type StoryFile = Schemas["StoryInfo"];
 /** A presigned POST of S3: the address and the form fields with which the browser sends a file. */
 export type UploadTicket = Schemas["UploadForm"];
 
 /** An API key without its text. */
-export type Key = Schemas["Key"];
-export type WantedKey = Schemas["WantedKey"];
+export type Key = Schemas["KeyInfo"];
+export type NewKey = Schemas["NewKey"];
 /** A new API key with its text. */
-export type MadeKey = Schemas["MadeKey"];
+export type CreatedKey = Schemas["CreatedKey"];
 export type KeyScope = Key["scopes"][number];
 
 /** Who is signed in, and what they may do. */

@@ -12,10 +12,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Status
-         * @description Say what the model and the newest run are doing.
+         * Get Status
+         * @description Show the state of the model and of the newest run, and the caller's limits.
          */
-        get: operations["status_api_status_get"];
+        get: operations["get_status_api_status_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -34,12 +34,12 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Wake
+         * Wake Model
          * @description Wake the model, so that it is ready when the message is written.
          *
-         *     Whoever may not ask it any more today may not wake it either.
+         *     A caller whose tokens of the day are used up cannot wake it.
          */
-        post: operations["wake_api_wake_post"];
+        post: operations["wake_model_api_wake_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -56,10 +56,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Sleep
-         * @description Put the model to sleep now, for everybody: its machine goes, and bills no more. A message wakes it.
+         * Put Model To Sleep
+         * @description Put the model to sleep now, for everybody: its instance stops and costs nothing. A message wakes it.
          */
-        post: operations["sleep_api_sleep_post"];
+        post: operations["put_model_to_sleep_api_sleep_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -80,13 +80,13 @@ export interface paths {
         get: operations["list_runs_api_runs_get"];
         put?: never;
         /**
-         * Start
-         * @description Start a run with all stories, without waiting for new ones. While one is going, one more follows it.
+         * Start Run
+         * @description Start a run with all stories now. If a run is in progress, another starts when it finishes.
          *
          *     If nothing has changed since the last run that trained, it ends before anything is paid for, unless
          *     `again` is true.
          */
-        post: operations["start_api_runs_post"];
+        post: operations["start_run_api_runs_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -101,52 +101,12 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * One Run
-         * @description Show one run: where it is, what it read, how its loss falls.
+         * Get Run
+         * @description Show one run: its states, what it read, and its losses.
          */
-        get: operations["one_run_api_runs__run_id__get"];
+        get: operations["get_run_api_runs__run_id__get"];
         put?: never;
         post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/runs/{run_id}/approve": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Approve
-         * @description Say yes: the run that waits goes on and trains. Saying it again changes nothing.
-         */
-        post: operations["approve_api_runs__run_id__approve_post"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/runs/{run_id}/decline": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Decline
-         * @description Say no: the run that waits ends, and nothing is spent on a GPU. Saying it again changes nothing.
-         */
-        post: operations["decline_api_runs__run_id__decline_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -163,10 +123,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Resume
-         * @description Take a failed run up again where it failed: what it made until then, a training above all, is kept.
+         * Resume Run
+         * @description Resume a failed run at the state that failed. Its results so far, above all a training, are kept.
          */
-        post: operations["resume_api_runs__run_id__resume_post"];
+        post: operations["resume_run_api_runs__run_id__resume_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -183,10 +143,50 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Stop
-         * @description Stop a run that is going: its job ends too, and what it has made so far is kept.
+         * Stop Run
+         * @description Stop a run that is in progress, and its job. Its results so far are kept.
          */
-        post: operations["stop_api_runs__run_id__stop_post"];
+        post: operations["stop_run_api_runs__run_id__stop_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/runs/{run_id}/approve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Approve Run
+         * @description Approve a run that waits: it trains. Approving it again changes nothing.
+         */
+        post: operations["approve_run_api_runs__run_id__approve_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/runs/{run_id}/decline": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Decline Run
+         * @description Decline a run that waits: it ends before a GPU is paid for. Declining it again changes nothing.
+         */
+        post: operations["decline_run_api_runs__run_id__decline_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -202,7 +202,7 @@ export interface paths {
         };
         /**
          * List Versions
-         * @description List the versions with what each was made of and how good it is.
+         * @description List the versions with their stories and perplexities.
          */
         get: operations["list_versions_api_models_get"];
         put?: never;
@@ -223,10 +223,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Activate
-         * @description Have an approved version answer, such as the one before. One that answers already goes on doing so.
+         * Activate Version
+         * @description Make an approved version live, such as the one before. If it is live already, nothing changes.
          */
-        post: operations["activate_api_models__version__activate_post"];
+        post: operations["activate_version_api_models__version__activate_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -243,10 +243,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Approve
-         * @description Say yes to a version that waits, or that the gate refused: it is deployed. Again changes nothing.
+         * Approve Version
+         * @description Approve a version that waits, or that the gate rejected: it is deployed. Again changes nothing.
          */
-        post: operations["approve_api_models__version__approve_post"];
+        post: operations["approve_version_api_models__version__approve_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -263,10 +263,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Reject
-         * @description Say no to a version: it is kept, and never answers. Saying it again changes nothing.
+         * Reject Version
+         * @description Reject a version: it is kept, and never answers. Rejecting it again changes nothing.
          */
-        post: operations["reject_api_models__version__reject_post"];
+        post: operations["reject_version_api_models__version__reject_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -288,7 +288,7 @@ export interface paths {
         put?: never;
         /**
          * Offer Upload
-         * @description Give permission to upload one file of this name and size, for 15 minutes and 50 MB at most.
+         * @description Permit the upload of one file with this name and size, for 15 minutes and at most 50 MB.
          */
         post: operations["offer_upload_api_stories_post"];
         delete?: never;
@@ -309,7 +309,7 @@ export interface paths {
         post?: never;
         /**
          * Delete Story
-         * @description Take a story out of the bucket. Its text is kept; the message says how to get it back.
+         * @description Delete a story. Its text is kept; the message says how to restore it.
          */
         delete: operations["delete_story_api_stories__key__delete"];
         options?: never;
@@ -326,9 +326,9 @@ export interface paths {
         };
         /**
          * List Models
-         * @description List the models that can be asked: the live version as `storyloom`, each loaded version, the base.
+         * @description List the models: the live version as `storyloom`, each loaded version, and the base model.
          *
-         *     Where the base model can only be hosted merged, the live version alone.
+         *     If the base model can only be hosted merged with the adapter, the live version is the only model.
          */
         get: operations["list_models_api_v1_models_get"];
         put?: never;
@@ -349,10 +349,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Chat
+         * Create Chat Completion
          * @description Answer a chat. With `stream`, server-sent events; they end with `[DONE]`, or with an `error` event.
          */
-        post: operations["chat_api_v1_chat_completions_post"];
+        post: operations["create_chat_completion_api_v1_chat_completions_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -369,10 +369,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Complete
-         * @description Go on with a text, without any chat around it. With `stream`, server-sent events as for a chat.
+         * Create Completion
+         * @description Continue a text, without a chat around it. With `stream`, server-sent events as for a chat.
          */
-        post: operations["complete_api_v1_completions_post"];
+        post: operations["create_completion_api_v1_completions_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -389,13 +389,13 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Cancel
-         * @description End an answer of yours, named by its `X-Answer-Id`: what it said so far counts, no more is written.
+         * Cancel Answer
+         * @description Cancel an answer of yours by its `X-Answer-Id`: its text so far counts, and no more is written.
          *
-         *     It also holds for an answer that has not begun. Cancelling again, or an answer that has ended, changes
+         *     This also cancels an answer that has not begun. Cancelling again, or an answer that has ended, changes
          *     nothing.
          */
-        post: operations["cancel_api_v1_answers__answer_id__cancel_post"];
+        post: operations["cancel_answer_api_v1_answers__answer_id__cancel_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -416,10 +416,10 @@ export interface paths {
         get: operations["list_batches_api_batches_get"];
         put?: never;
         /**
-         * Make Batch
-         * @description Make a batch, and give permission to send its file of prompts, for 15 minutes. Nothing is spent yet.
+         * Create Batch
+         * @description Create a batch, and permit the upload of its file of prompts for 15 minutes. Nothing is spent yet.
          */
-        post: operations["make_batch_api_batches_post"];
+        post: operations["create_batch_api_batches_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -434,10 +434,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * One Batch
-         * @description Show one batch: how far it is, what it may cost, and why it failed.
+         * Get Batch
+         * @description Show one batch: its progress, its estimated cost, and why it failed.
          */
-        get: operations["one_batch_api_batches__batch_id__get"];
+        get: operations["get_batch_api_batches__batch_id__get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -457,10 +457,10 @@ export interface paths {
         put?: never;
         /**
          * Check Batch
-         * @description Read the file that was sent, line by line, and say what its answers will take and cost.
+         * @description Read the uploaded file line by line, and compute the time and cost of its answers.
          *
-         *     Nothing is spent yet. The first line that cannot be used is refused with its number; send the file again,
-         *     and check it again.
+         *     Nothing is spent yet. The error of the first line that cannot be used has its number; upload the file
+         *     again, and check it again.
          */
         post: operations["check_batch_api_batches__batch_id__check_post"];
         delete?: never;
@@ -480,9 +480,9 @@ export interface paths {
         put?: never;
         /**
          * Start Batch
-         * @description Start a batch that has been checked: from here on it costs. Starting it again changes nothing.
+         * @description Start a batch that has been checked: from then on it costs. Starting it again changes nothing.
          *
-         *     Its answers count in the day's tokens, each as long as it may be.
+         *     Its answers count in the day's tokens, each with its greatest length.
          */
         post: operations["start_batch_api_batches__batch_id__start_post"];
         delete?: never;
@@ -502,7 +502,7 @@ export interface paths {
         put?: never;
         /**
          * Stop Batch
-         * @description Stop a batch: its machine goes. What it has answered is kept.
+         * @description Stop a batch and its instance. The answers so far are kept.
          */
         post: operations["stop_batch_api_batches__batch_id__stop_post"];
         delete?: never;
@@ -519,10 +519,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Results
-         * @description Give a link to the answers of a batch that has ended, also of one that was stopped or failed.
+         * Get Batch Results
+         * @description Return a link to the answers of a batch that has ended, also of one that was stopped or failed.
          */
-        get: operations["results_api_batches__batch_id__results_get"];
+        get: operations["get_batch_results_api_batches__batch_id__results_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -545,10 +545,10 @@ export interface paths {
         get: operations["list_keys_api_keys_get"];
         put?: never;
         /**
-         * Make Key
-         * @description Make a key of yours. Only this answer has its text.
+         * Create Key
+         * @description Create a key of yours. Only this response has its text.
          */
-        post: operations["make_key_api_keys_post"];
+        post: operations["create_key_api_keys_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -567,7 +567,7 @@ export interface paths {
         post?: never;
         /**
          * Revoke Key
-         * @description Revoke a key of yours, or as an owner anybody's: it is refused from the next request on.
+         * @description Revoke a key of yours, or as an owner anybody's. It is refused from the next request on.
          *
          *     Revoking it again changes nothing.
          */
@@ -585,10 +585,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Costs
+         * Get Costs
          * @description Show a month's costs by kind and by day, what is reserved and left, and the prices.
          */
-        get: operations["costs_api_costs_get"];
+        get: operations["get_costs_api_costs_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -625,10 +625,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List People
+         * Get People
          * @description List the people in the user pool.
          */
-        get: operations["list_people_api_people_get"];
+        get: operations["get_people_api_people_get"];
         put?: never;
         /**
          * Invite Person
@@ -693,10 +693,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Health
-         * @description Say that the web server runs; needs no sign-in.
+         * Get Health
+         * @description Show that the web server responds; needs no sign-in.
          */
-        get: operations["health_api_health_get"];
+        get: operations["get_health_api_health_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -745,20 +745,20 @@ export interface components {
             next_before: string | null;
         };
         /**
-         * BaseModelName
-         * @description The open model underneath.
+         * BaseModelInfo
+         * @description The open model that is fine-tuned.
          */
-        BaseModelName: {
+        BaseModelInfo: {
             /** Name */
             name: string;
             /** Id */
             id: string;
         };
         /**
-         * Batch
-         * @description A batch, and how far it is.
+         * BatchInfo
+         * @description A batch, and its progress.
          */
-        Batch: {
+        BatchInfo: {
             /** Batch Id */
             batch_id: string;
             /**
@@ -804,18 +804,58 @@ export interface components {
             price_date: string | null;
         };
         /**
-         * Batches
-         * @description Your batches, newest first, 50 at most.
+         * BatchList
+         * @description Your batches, newest first, at most 50.
          */
-        Batches: {
+        BatchList: {
             /** Batches */
-            batches: components["schemas"]["Batch"][];
+            batches: components["schemas"]["BatchInfo"][];
         };
         /**
-         * Cancelled
+         * BatchResults
+         * @description A link to the answers of a batch, and the counts of its lines.
+         */
+        BatchResults: {
+            /** Url */
+            url: string;
+            /** Answered */
+            answered: number;
+            /** Failed */
+            failed: number;
+            /** Prompt Tokens */
+            prompt_tokens: number;
+            /** Completion Tokens */
+            completion_tokens: number;
+        };
+        /**
+         * CallerLimits
+         * @description The limits of the caller's requests.
+         */
+        CallerLimits: {
+            /** Messages */
+            messages: number;
+            /** Prompt Characters */
+            prompt_characters: number;
+            /** Context Tokens */
+            context_tokens: number;
+            /** Answers At Once */
+            answers_at_once: number;
+            /** Requests Per Minute */
+            requests_per_minute: number | null;
+            /** Upload Bytes */
+            upload_bytes: number;
+            /** Batch Bytes */
+            batch_bytes: number;
+            /** Batch Lines */
+            batch_lines: number;
+            /** Batches At Once */
+            batches_at_once: number;
+        };
+        /**
+         * CancelledAnswer
          * @description An answer that ends now, or has ended.
          */
-        Cancelled: {
+        CancelledAnswer: {
             /**
              * Answer Id
              * Format: uuid
@@ -863,7 +903,7 @@ export interface components {
         };
         /**
          * ChatMessage
-         * @description What the model said.
+         * @description The model's message.
          */
         ChatMessage: {
             /**
@@ -956,7 +996,7 @@ export interface components {
         };
         /**
          * CompletionChoice
-         * @description One text that goes on with the prompt.
+         * @description One text that continues the prompt.
          */
         CompletionChoice: {
             /** Index */
@@ -972,7 +1012,7 @@ export interface components {
         };
         /**
          * CompletionRequest
-         * @description A text that the model goes on with.
+         * @description A text that the model continues.
          */
         CompletionRequest: {
             /**
@@ -1025,6 +1065,42 @@ export interface components {
             [key: string]: unknown;
         };
         /**
+         * CreatedBatch
+         * @description A new batch, and the form to upload its file with.
+         */
+        CreatedBatch: {
+            batch: components["schemas"]["BatchInfo"];
+            upload: components["schemas"]["UploadForm"];
+        };
+        /**
+         * CreatedKey
+         * @description A new key, with its secret text.
+         */
+        CreatedKey: {
+            /** Key Id */
+            key_id: string;
+            /** Name */
+            name: string;
+            /** Scopes */
+            scopes: ("chat" | "read" | "write")[];
+            /** Requests Per Minute */
+            requests_per_minute: number;
+            /** Created By Email */
+            created_by_email: string;
+            /** Created By */
+            created_by: string;
+            /** Created At */
+            created_at: string;
+            /** Expires At */
+            expires_at: string;
+            /** Revoked At */
+            revoked_at: string | null;
+            /** Last Used On */
+            last_used_on: string | null;
+            /** Key */
+            key: string;
+        };
+        /**
          * DayCosts
          * @description The costs of work that began on one day (UTC).
          */
@@ -1037,19 +1113,10 @@ export interface components {
             };
         };
         /**
-         * Decided
-         * @description What was done, in words, and the version as it is now; what was asked for follows in the background.
+         * DeletedStory
+         * @description A story that is no longer in the bucket, and how to restore it.
          */
-        Decided: {
-            /** Message */
-            message: string;
-            model: components["schemas"]["Model"];
-        };
-        /**
-         * Deleted
-         * @description A story that is in the bucket no more, and in words how to get it back.
-         */
-        Deleted: {
+        DeletedStory: {
             /** Key */
             key: string;
             /** Message */
@@ -1102,7 +1169,7 @@ export interface components {
         };
         /**
          * Health
-         * @description The web server runs.
+         * @description The web server responds.
          */
         Health: {
             /**
@@ -1112,10 +1179,10 @@ export interface components {
             ok?: boolean;
         };
         /**
-         * Hosting
-         * @description Whether the model answers now.
+         * HostingInfo
+         * @description Whether the model answers now, and what it costs.
          */
-        Hosting: {
+        HostingInfo: {
             /**
              * Status
              * @enum {string}
@@ -1151,10 +1218,10 @@ export interface components {
             role?: "reader" | "author" | "owner";
         };
         /**
-         * Key
-         * @description A program's key, without what would let anybody use it.
+         * KeyInfo
+         * @description A program's key, without its secret text.
          */
-        Key: {
+        KeyInfo: {
             /** Key Id */
             key_id: string;
             /** Name */
@@ -1177,12 +1244,12 @@ export interface components {
             last_used_on: string | null;
         };
         /**
-         * Keys
-         * @description Keys, newest first, also those that were revoked or have ended.
+         * KeyList
+         * @description Keys, newest first, including revoked and expired ones.
          */
-        Keys: {
+        KeyList: {
             /** Keys */
-            keys: components["schemas"]["Key"][];
+            keys: components["schemas"]["KeyInfo"][];
         };
         /**
          * KindCosts
@@ -1200,34 +1267,10 @@ export interface components {
             reserved_usd: number;
         };
         /**
-         * Limits
-         * @description How much may be asked.
-         */
-        Limits: {
-            /** Messages */
-            messages: number;
-            /** Prompt Characters */
-            prompt_characters: number;
-            /** Context Tokens */
-            context_tokens: number;
-            /** Answers At Once */
-            answers_at_once: number;
-            /** Requests Per Minute */
-            requests_per_minute: number | null;
-            /** Upload Bytes */
-            upload_bytes: number;
-            /** Batch Bytes */
-            batch_bytes: number;
-            /** Batch Lines */
-            batch_lines: number;
-            /** Batches At Once */
-            batches_at_once: number;
-        };
-        /**
-         * Live
+         * LiveVersion
          * @description The version that answers.
          */
-        Live: {
+        LiveVersion: {
             /** Version */
             version: string;
             /** Run Id */
@@ -1240,40 +1283,16 @@ export interface components {
             created_at: string;
         };
         /**
-         * MadeBatch
-         * @description A new batch, and the form to send its file with.
+         * LossMetric
+         * @description The losses at one training step.
          */
-        MadeBatch: {
-            batch: components["schemas"]["Batch"];
-            upload: components["schemas"]["UploadForm"];
-        };
-        /**
-         * MadeKey
-         * @description A new key, with its text.
-         */
-        MadeKey: {
-            /** Key Id */
-            key_id: string;
-            /** Name */
-            name: string;
-            /** Scopes */
-            scopes: ("chat" | "read" | "write")[];
-            /** Requests Per Minute */
-            requests_per_minute: number;
-            /** Created By Email */
-            created_by_email: string;
-            /** Created By */
-            created_by: string;
-            /** Created At */
-            created_at: string;
-            /** Expires At */
-            expires_at: string;
-            /** Revoked At */
-            revoked_at: string | null;
-            /** Last Used On */
-            last_used_on: string | null;
-            /** Key */
-            key: string;
+        LossMetric: {
+            /** Step */
+            step: number;
+            /** Train Loss */
+            train_loss?: number | null;
+            /** Validation Loss */
+            validation_loss?: number | null;
         };
         /**
          * Message
@@ -1291,65 +1310,8 @@ export interface components {
             [key: string]: unknown;
         };
         /**
-         * Metric
-         * @description The losses at one training step.
-         */
-        Metric: {
-            /** Step */
-            step: number;
-            /** Train Loss */
-            train_loss?: number | null;
-            /** Validation Loss */
-            validation_loss?: number | null;
-        };
-        /**
-         * Model
-         * @description One version of the model.
-         */
-        Model: {
-            /** Version */
-            version: string;
-            /** Run Id */
-            run_id: string;
-            /**
-             * Status
-             * @enum {string}
-             */
-            status: "pending" | "approved" | "rejected" | "live" | "previous" | "failed";
-            /** Base Model */
-            base_model: string;
-            /** Base Revision */
-            base_revision: string;
-            /** Adapter Sha256 */
-            adapter_sha256: string;
-            /** Model Package Arn */
-            model_package_arn: string | null;
-            /** Base Perplexity */
-            base_perplexity: number | null;
-            /** Tuned Perplexity */
-            tuned_perplexity: number | null;
-            /** Live Perplexity */
-            live_perplexity: number | null;
-            /** Decision */
-            decision: string | null;
-            /** Stories */
-            stories: number | null;
-            /** Words */
-            words: number | null;
-            /** Training Job */
-            training_job: string | null;
-            /** Created At */
-            created_at: string;
-            /** Decided By */
-            decided_by: string | null;
-            /** Decided By Name */
-            decided_by_name: string | null;
-            /** Decided At */
-            decided_at: string | null;
-        };
-        /**
          * ModelCard
-         * @description One model that can be asked.
+         * @description One model that answers requests.
          */
         ModelCard: {
             /** Id */
@@ -1370,7 +1332,7 @@ export interface components {
         };
         /**
          * ModelList
-         * @description The models that can be asked.
+         * @description The models that answer requests.
          */
         ModelList: {
             /**
@@ -1381,14 +1343,6 @@ export interface components {
             object?: "list";
             /** Data */
             data: components["schemas"]["ModelCard"][];
-        };
-        /**
-         * Models
-         * @description Every version, newest first.
-         */
-        Models: {
-            /** Models */
-            models: components["schemas"]["Model"][];
         };
         /**
          * MonthlyCosts
@@ -1431,6 +1385,53 @@ export interface components {
             scopes: string[];
         };
         /**
+         * NewBatch
+         * @description A file of prompts to answer.
+         */
+        NewBatch: {
+            /**
+             * Name
+             * Format: file-name
+             * @description The file's own name, without folders, in printable characters.
+             * @default prompts.jsonl
+             */
+            name?: string;
+            /** Size */
+            size: number;
+            /**
+             * Model
+             * @default storyloom
+             */
+            model?: string;
+            /**
+             * Max Tokens
+             * @default 400
+             */
+            max_tokens?: number;
+            /** Instance */
+            instance?: string | null;
+        };
+        /**
+         * NewKey
+         * @description A key to create for a program.
+         */
+        NewKey: {
+            /** Name */
+            name: string;
+            /** Scopes */
+            scopes: ("chat" | "read" | "write")[];
+            /**
+             * Requests Per Minute
+             * @default 60
+             */
+            requests_per_minute?: number;
+            /**
+             * Days
+             * @default 90
+             */
+            days?: number;
+        };
+        /**
          * NewRole
          * @description A person's new role.
          */
@@ -1442,14 +1443,25 @@ export interface components {
             role: "reader" | "author" | "owner";
         };
         /**
+         * NewRun
+         * @description A run to start by hand.
+         */
+        NewRun: {
+            /**
+             * Again
+             * @default false
+             */
+            again?: boolean;
+        };
+        /**
          * NewStory
-         * @description A file that somebody wants to add.
+         * @description A file to add.
          */
         NewStory: {
             /**
              * Name
              * Format: file-name
-             * @description Printable characters, with or without folders, and no way out of them.
+             * @description Printable characters, with or without folders, and not outside of them.
              */
             name: string;
             /** Size */
@@ -1488,7 +1500,7 @@ export interface components {
         };
         /**
          * PlainText
-         * @description The only format of an answer.
+         * @description The only supported format of an answer.
          */
         PlainText: {
             /**
@@ -1500,38 +1512,13 @@ export interface components {
             [key: string]: unknown;
         };
         /**
-         * Progress
-         * @description How far the training is.
+         * ReviewedVersion
+         * @description The version as it is now, and what happens next in the background.
          */
-        Progress: {
-            /** Step */
-            step: number;
-            /** Of */
-            of: number;
-            /** Seconds */
-            seconds: number;
-            /** Seconds Left */
-            seconds_left?: number | null;
-            /** Tokens Per Second */
-            tokens_per_second?: number | null;
-            /** Cost Usd */
-            cost_usd?: number | null;
-        };
-        /**
-         * Results
-         * @description Where the answers of a batch lie, and what came of its lines.
-         */
-        Results: {
-            /** Url */
-            url: string;
-            /** Answered */
-            answered: number;
-            /** Failed */
-            failed: number;
-            /** Prompt Tokens */
-            prompt_tokens: number;
-            /** Completion Tokens */
-            completion_tokens: number;
+        ReviewedVersion: {
+            /** Message */
+            message: string;
+            model: components["schemas"]["VersionInfo"];
         };
         /**
          * Run
@@ -1606,7 +1593,7 @@ export interface components {
         };
         /**
          * RunDetail
-         * @description One run with its states, data report and losses, as far as they are there.
+         * @description One run with its states, data report and losses, as far as it has them.
          */
         RunDetail: {
             /** Run Id */
@@ -1675,7 +1662,7 @@ export interface components {
             adapter_sha256?: string | null;
             failure?: components["schemas"]["Failure"] | null;
             /** States */
-            states: components["schemas"]["State"][];
+            states: components["schemas"]["RunState"][];
             /** Report */
             report?: {
                 [key: string]: unknown;
@@ -1685,47 +1672,23 @@ export interface components {
             /** Evaluation Url */
             evaluation_url?: string | null;
             /** Metrics */
-            metrics?: components["schemas"]["Metric"][] | null;
-            progress?: components["schemas"]["Progress"] | null;
+            metrics?: components["schemas"]["LossMetric"][] | null;
+            progress?: components["schemas"]["StepProgress"] | null;
             search?: components["schemas"]["Search"] | null;
         };
         /**
-         * Runs
-         * @description The newest runs, newest first, 50 at most.
+         * RunList
+         * @description The newest runs, newest first, at most 50.
          */
-        Runs: {
+        RunList: {
             /** Runs */
             runs: components["schemas"]["Run"][];
         };
         /**
-         * Search
-         * @description The trials that have begun, in their order.
+         * RunState
+         * @description One state of the state machine in one run; the visits of a state in a loop are one state.
          */
-        Search: {
-            /** Of */
-            of: number;
-            /** Trials */
-            trials: components["schemas"]["Trial"][];
-            /** Cost Usd */
-            cost_usd: number | null;
-        };
-        /**
-         * Started
-         * @description What came of the wish for a run.
-         */
-        Started: {
-            /** Started */
-            started: boolean;
-            /** Run Id */
-            run_id: string;
-            /** Message */
-            message: string;
-        };
-        /**
-         * State
-         * @description One state of the state machine in one run; a state that loops counts from first to last.
-         */
-        State: {
+        RunState: {
             /** Name */
             name: string;
             /**
@@ -1739,42 +1702,76 @@ export interface components {
             seconds: number;
         };
         /**
-         * Status
-         * @description Everything the page shows at a glance.
+         * Search
+         * @description The trials of a search that have begun, in their order.
          */
-        Status: {
-            hosting: components["schemas"]["Hosting"];
-            live: components["schemas"]["Live"] | null;
-            run: components["schemas"]["Run"] | null;
-            base_model: components["schemas"]["BaseModelName"];
-            /** Models */
-            models: string[];
-            limits: components["schemas"]["Limits"];
-            usage: components["schemas"]["Usage"];
+        Search: {
+            /** Of */
+            of: number;
+            /** Trials */
+            trials: components["schemas"]["Trial"][];
+            /** Cost Usd */
+            cost_usd: number | null;
         };
         /**
-         * Stopping
-         * @description A run that is being stopped; its record says so when it has ended.
+         * StartedRun
+         * @description The run that was started, or that is in progress.
          */
-        Stopping: {
+        StartedRun: {
+            /** Started */
+            started: boolean;
             /** Run Id */
             run_id: string;
             /** Message */
             message: string;
         };
         /**
-         * Stories
-         * @description Files in the stories bucket, newest first, 5,000 at most.
+         * Status
+         * @description Everything the page shows at a glance.
          */
-        Stories: {
-            /** Stories */
-            stories: components["schemas"]["Story"][];
+        Status: {
+            hosting: components["schemas"]["HostingInfo"];
+            live: components["schemas"]["LiveVersion"] | null;
+            run: components["schemas"]["Run"] | null;
+            base_model: components["schemas"]["BaseModelInfo"];
+            /** Models */
+            models: string[];
+            limits: components["schemas"]["CallerLimits"];
+            usage: components["schemas"]["TokenUsage"];
         };
         /**
-         * Story
+         * StepProgress
+         * @description The progress of a training.
+         */
+        StepProgress: {
+            /** Step */
+            step: number;
+            /** Of */
+            of: number;
+            /** Seconds */
+            seconds: number;
+            /** Seconds Left */
+            seconds_left?: number | null;
+            /** Tokens Per Second */
+            tokens_per_second?: number | null;
+            /** Cost Usd */
+            cost_usd?: number | null;
+        };
+        /**
+         * StoppingRun
+         * @description A run that is being stopped; its record shows when it has ended.
+         */
+        StoppingRun: {
+            /** Run Id */
+            run_id: string;
+            /** Message */
+            message: string;
+        };
+        /**
+         * StoryInfo
          * @description One file in the stories bucket.
          */
-        Story: {
+        StoryInfo: {
             /** Key */
             key: string;
             /** Size */
@@ -1783,8 +1780,16 @@ export interface components {
             modified_at: string;
         };
         /**
+         * StoryList
+         * @description Files in the stories bucket, newest first, at most 5,000.
+         */
+        StoryList: {
+            /** Stories */
+            stories: components["schemas"]["StoryInfo"][];
+        };
+        /**
          * StreamOptions
-         * @description What a stream carries beside text.
+         * @description What a stream contains in addition to text.
          */
         StreamOptions: {
             /**
@@ -1797,7 +1802,7 @@ export interface components {
         };
         /**
          * TextPart
-         * @description A piece of a message.
+         * @description A part of a message.
          */
         TextPart: {
             /**
@@ -1812,7 +1817,7 @@ export interface components {
         };
         /**
          * TokenCounts
-         * @description What an answer took, as the model counted.
+         * @description The tokens of a request and its answer, as the model server counted them.
          */
         TokenCounts: {
             /** Prompt Tokens */
@@ -1823,6 +1828,16 @@ export interface components {
             total_tokens: number;
         } & {
             [key: string]: unknown;
+        };
+        /**
+         * TokenUsage
+         * @description The caller's tokens of the day, which begins at midnight UTC.
+         */
+        TokenUsage: {
+            /** Tokens Today */
+            tokens_today: number;
+            /** Daily Tokens */
+            daily_tokens: number;
         };
         /**
          * Trial
@@ -1846,7 +1861,7 @@ export interface components {
             seconds: number;
             /** Validation Loss */
             validation_loss?: number | null;
-            progress?: components["schemas"]["Progress"] | null;
+            progress?: components["schemas"]["StepProgress"] | null;
         };
         /**
          * UnpricedInstance
@@ -1876,16 +1891,6 @@ export interface components {
             key: string;
         };
         /**
-         * Usage
-         * @description What the caller has used of the day, which begins at midnight UTC.
-         */
-        Usage: {
-            /** Tokens Today */
-            tokens_today: number;
-            /** Daily Tokens */
-            daily_tokens: number;
-        };
-        /**
          * UsedPrice
          * @description A price from which costs are computed.
          */
@@ -1905,62 +1910,57 @@ export interface components {
             source: string;
         };
         /**
-         * WantedBatch
-         * @description A file of prompts that somebody wants answered.
+         * VersionInfo
+         * @description One version of the model.
          */
-        WantedBatch: {
+        VersionInfo: {
+            /** Version */
+            version: string;
+            /** Run Id */
+            run_id: string;
             /**
-             * Name
-             * Format: file-name
-             * @description The file's own name, without folders, in printable characters.
-             * @default prompts.jsonl
+             * Status
+             * @enum {string}
              */
-            name?: string;
-            /** Size */
-            size: number;
-            /**
-             * Model
-             * @default storyloom
-             */
-            model?: string;
-            /**
-             * Max Tokens
-             * @default 400
-             */
-            max_tokens?: number;
-            /** Instance */
-            instance?: string | null;
+            status: "pending" | "approved" | "rejected" | "live" | "previous" | "failed";
+            /** Base Model */
+            base_model: string;
+            /** Base Revision */
+            base_revision: string;
+            /** Adapter Sha256 */
+            adapter_sha256: string;
+            /** Model Package Arn */
+            model_package_arn: string | null;
+            /** Base Perplexity */
+            base_perplexity: number | null;
+            /** Tuned Perplexity */
+            tuned_perplexity: number | null;
+            /** Live Perplexity */
+            live_perplexity: number | null;
+            /** Decision */
+            decision: string | null;
+            /** Stories */
+            stories: number | null;
+            /** Words */
+            words: number | null;
+            /** Training Job */
+            training_job: string | null;
+            /** Created At */
+            created_at: string;
+            /** Decided By */
+            decided_by: string | null;
+            /** Decided By Name */
+            decided_by_name: string | null;
+            /** Decided At */
+            decided_at: string | null;
         };
         /**
-         * WantedKey
-         * @description A key that somebody wants for a program.
+         * VersionList
+         * @description Every version, newest first.
          */
-        WantedKey: {
-            /** Name */
-            name: string;
-            /** Scopes */
-            scopes: ("chat" | "read" | "write")[];
-            /**
-             * Requests Per Minute
-             * @default 60
-             */
-            requests_per_minute?: number;
-            /**
-             * Days
-             * @default 90
-             */
-            days?: number;
-        };
-        /**
-         * WantedRun
-         * @description A run that somebody starts by hand.
-         */
-        WantedRun: {
-            /**
-             * Again
-             * @default false
-             */
-            again?: boolean;
+        VersionList: {
+            /** Models */
+            models: components["schemas"]["VersionInfo"][];
         };
     };
     responses: never;
@@ -1971,7 +1971,7 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
-    status_api_status_get: {
+    get_status_api_status_get: {
         parameters: {
             query?: never;
             header?: never;
@@ -2018,7 +2018,7 @@ export interface operations {
             };
         };
     };
-    wake_api_wake_post: {
+    wake_model_api_wake_post: {
         parameters: {
             query?: never;
             header?: never;
@@ -2033,7 +2033,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Hosting"];
+                    "application/json": components["schemas"]["HostingInfo"];
                 };
             };
             /** @description Unauthorized */
@@ -2083,7 +2083,7 @@ export interface operations {
             };
         };
     };
-    sleep_api_sleep_post: {
+    put_model_to_sleep_api_sleep_post: {
         parameters: {
             query?: never;
             header?: never;
@@ -2098,7 +2098,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Hosting"];
+                    "application/json": components["schemas"]["HostingInfo"];
                 };
             };
             /** @description Unauthorized */
@@ -2145,7 +2145,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Runs"];
+                    "application/json": components["schemas"]["RunList"];
                 };
             };
             /** @description Unauthorized */
@@ -2177,7 +2177,7 @@ export interface operations {
             };
         };
     };
-    start_api_runs_post: {
+    start_run_api_runs_post: {
         parameters: {
             query?: never;
             header?: never;
@@ -2186,7 +2186,7 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                "application/json": components["schemas"]["WantedRun"] | null;
+                "application/json": components["schemas"]["NewRun"] | null;
             };
         };
         responses: {
@@ -2196,7 +2196,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Started"];
+                    "application/json": components["schemas"]["StartedRun"];
                 };
             };
             /** @description Unauthorized */
@@ -2246,7 +2246,7 @@ export interface operations {
             };
         };
     };
-    one_run_api_runs__run_id__get: {
+    get_run_api_runs__run_id__get: {
         parameters: {
             query?: never;
             header?: never;
@@ -2313,7 +2313,168 @@ export interface operations {
             };
         };
     };
-    approve_api_runs__run_id__approve_post: {
+    resume_run_api_runs__run_id__resume_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StartedRun"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Payment Required */
+            402: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    stop_run_api_runs__run_id__stop_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StoppingRun"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    approve_run_api_runs__run_id__approve_post: {
         parameters: {
             query?: never;
             header?: never;
@@ -2398,7 +2559,7 @@ export interface operations {
             };
         };
     };
-    decline_api_runs__run_id__decline_post: {
+    decline_run_api_runs__run_id__decline_post: {
         parameters: {
             query?: never;
             header?: never;
@@ -2429,167 +2590,6 @@ export interface operations {
             };
             /** @description Payment Required */
             402: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Not Found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Conflict */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too Many Requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-        };
-    };
-    resume_api_runs__run_id__resume_post: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                run_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            202: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Started"];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Payment Required */
-            402: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Not Found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Conflict */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too Many Requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-        };
-    };
-    stop_api_runs__run_id__stop_post: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                run_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            202: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Stopping"];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2659,7 +2659,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Models"];
+                    "application/json": components["schemas"]["VersionList"];
                 };
             };
             /** @description Unauthorized */
@@ -2691,7 +2691,7 @@ export interface operations {
             };
         };
     };
-    activate_api_models__version__activate_post: {
+    activate_version_api_models__version__activate_post: {
         parameters: {
             query?: never;
             header?: never;
@@ -2708,92 +2708,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Decided"];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Payment Required */
-            402: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Not Found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Conflict */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too Many Requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-        };
-    };
-    approve_api_models__version__approve_post: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                version: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            202: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Decided"];
+                    "application/json": components["schemas"]["ReviewedVersion"];
                 };
             };
             /** @description Unauthorized */
@@ -2861,7 +2776,7 @@ export interface operations {
             };
         };
     };
-    reject_api_models__version__reject_post: {
+    approve_version_api_models__version__approve_post: {
         parameters: {
             query?: never;
             header?: never;
@@ -2878,7 +2793,92 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Decided"];
+                    "application/json": components["schemas"]["ReviewedVersion"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Payment Required */
+            402: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    reject_version_api_models__version__reject_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                version: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReviewedVersion"];
                 };
             };
             /** @description Unauthorized */
@@ -2961,7 +2961,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Stories"];
+                    "application/json": components["schemas"]["StoryList"];
                 };
             };
             /** @description Unauthorized */
@@ -3067,7 +3067,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The story's key, folders and all. */
+                /** @description The story's key, including its folders. */
                 key: string;
             };
             cookie?: never;
@@ -3080,7 +3080,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Deleted"];
+                    "application/json": components["schemas"]["DeletedStory"];
                 };
             };
             /** @description Unauthorized */
@@ -3177,13 +3177,13 @@ export interface operations {
             };
         };
     };
-    chat_api_v1_chat_completions_post: {
+    create_chat_completion_api_v1_chat_completions_post: {
         parameters: {
             query?: never;
             header?: {
-                /** @description `wait=<seconds>` (RFC 7240) has a stream wait for a model that is not awake, for 780 seconds at most; what else it says is ignored. */
+                /** @description `wait=<seconds>` (RFC 7240) has a stream wait for a model that is not awake, for at most 780 seconds; other preferences are ignored. */
                 prefer?: string | null;
-                /** @description A UUID that you make, to cancel the answer by; without it the response names one. */
+                /** @description A UUID of your choice with which the answer can be cancelled; without it the response names one. */
                 "X-Answer-Id"?: string;
                 /** @description Refuse unknown fields; otherwise they are ignored, and X-Storyloom-Ignored-Fields names them */
                 "X-Storyloom-Strict"?: boolean;
@@ -3299,13 +3299,13 @@ export interface operations {
             };
         };
     };
-    complete_api_v1_completions_post: {
+    create_completion_api_v1_completions_post: {
         parameters: {
             query?: never;
             header?: {
-                /** @description `wait=<seconds>` (RFC 7240) has a stream wait for a model that is not awake, for 780 seconds at most; what else it says is ignored. */
+                /** @description `wait=<seconds>` (RFC 7240) has a stream wait for a model that is not awake, for at most 780 seconds; other preferences are ignored. */
                 prefer?: string | null;
-                /** @description A UUID that you make, to cancel the answer by; without it the response names one. */
+                /** @description A UUID of your choice with which the answer can be cancelled; without it the response names one. */
                 "X-Answer-Id"?: string;
                 /** @description Refuse unknown fields; otherwise they are ignored, and X-Storyloom-Ignored-Fields names them */
                 "X-Storyloom-Strict"?: boolean;
@@ -3421,7 +3421,7 @@ export interface operations {
             };
         };
     };
-    cancel_api_v1_answers__answer_id__cancel_post: {
+    cancel_answer_api_v1_answers__answer_id__cancel_post: {
         parameters: {
             query?: never;
             header?: never;
@@ -3438,7 +3438,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Cancelled"];
+                    "application/json": components["schemas"]["CancelledAnswer"];
                 };
             };
             /** @description Unauthorized */
@@ -3503,7 +3503,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Batches"];
+                    "application/json": components["schemas"]["BatchList"];
                 };
             };
             /** @description Unauthorized */
@@ -3535,7 +3535,7 @@ export interface operations {
             };
         };
     };
-    make_batch_api_batches_post: {
+    create_batch_api_batches_post: {
         parameters: {
             query?: never;
             header?: never;
@@ -3544,7 +3544,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["WantedBatch"];
+                "application/json": components["schemas"]["NewBatch"];
             };
         };
         responses: {
@@ -3554,7 +3554,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["MadeBatch"];
+                    "application/json": components["schemas"]["CreatedBatch"];
                 };
             };
             /** @description Unauthorized */
@@ -3622,7 +3622,7 @@ export interface operations {
             };
         };
     };
-    one_batch_api_batches__batch_id__get: {
+    get_batch_api_batches__batch_id__get: {
         parameters: {
             query?: never;
             header?: never;
@@ -3639,7 +3639,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Batch"];
+                    "application/json": components["schemas"]["BatchInfo"];
                 };
             };
             /** @description Unauthorized */
@@ -3709,7 +3709,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Batch"];
+                    "application/json": components["schemas"]["BatchInfo"];
                 };
             };
             /** @description Unauthorized */
@@ -3794,7 +3794,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Batch"];
+                    "application/json": components["schemas"]["BatchInfo"];
                 };
             };
             /** @description Unauthorized */
@@ -3879,7 +3879,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Batch"];
+                    "application/json": components["schemas"]["BatchInfo"];
                 };
             };
             /** @description Unauthorized */
@@ -3938,7 +3938,7 @@ export interface operations {
             };
         };
     };
-    results_api_batches__batch_id__results_get: {
+    get_batch_results_api_batches__batch_id__results_get: {
         parameters: {
             query?: never;
             header?: never;
@@ -3955,7 +3955,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Results"];
+                    "application/json": components["schemas"]["BatchResults"];
                 };
             };
             /** @description Unauthorized */
@@ -4029,7 +4029,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Keys"];
+                    "application/json": components["schemas"]["KeyList"];
                 };
             };
             /** @description Unauthorized */
@@ -4061,7 +4061,7 @@ export interface operations {
             };
         };
     };
-    make_key_api_keys_post: {
+    create_key_api_keys_post: {
         parameters: {
             query?: never;
             header?: never;
@@ -4070,7 +4070,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["WantedKey"];
+                "application/json": components["schemas"]["NewKey"];
             };
         };
         responses: {
@@ -4080,7 +4080,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["MadeKey"];
+                    "application/json": components["schemas"]["CreatedKey"];
                 };
             };
             /** @description Unauthorized */
@@ -4138,7 +4138,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Key"];
+                    "application/json": components["schemas"]["KeyInfo"];
                 };
             };
             /** @description Unauthorized */
@@ -4188,7 +4188,7 @@ export interface operations {
             };
         };
     };
-    costs_api_costs_get: {
+    get_costs_api_costs_get: {
         parameters: {
             query?: {
                 /** @description Such as `2026-10`; by default this month. */
@@ -4294,7 +4294,7 @@ export interface operations {
             };
         };
     };
-    list_people_api_people_get: {
+    get_people_api_people_get: {
         parameters: {
             query?: never;
             header?: never;
@@ -4625,7 +4625,7 @@ export interface operations {
             };
         };
     };
-    health_api_health_get: {
+    get_health_api_health_get: {
         parameters: {
             query?: never;
             header?: never;

@@ -1,7 +1,7 @@
 import type { TargetedSubmitEvent } from "preact";
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { type Api, type Problem, problemOf } from "../../api/client";
-import type { Key, MadeKey, Myself, Usage } from "../../api/contract";
+import type { CreatedKey, Key, Myself, Usage } from "../../api/contract";
 import { Confirm, CopyButton, ProblemNotice } from "../../ui/elements";
 import { counted, wordEstimate } from "../../ui/format";
 import { usePoll } from "../../ui/hooks";
@@ -30,7 +30,7 @@ export function Keys({ api, me, usage }: { api: Api; me: Myself; usage: Usage | 
     useCallback((signal: AbortSignal) => api.keys(signal), [api]),
     () => POLL_SECONDS,
   );
-  const [created, setCreated] = useState<MadeKey | null>(null);
+  const [created, setCreated] = useState<CreatedKey | null>(null);
   const [revoking, setRevoking] = useState<Key | null>(null);
   const [message, setMessage] = useState("");
   const active = list.value?.filter((key) => !isInactive(key));
@@ -120,7 +120,7 @@ function KeyList({ keys, onRevoke }: { keys: Key[]; onRevoke?: (key: Key) => voi
   );
 }
 
-function CreatedKeyCard({ created, onDone }: { created: MadeKey; onDone: () => void }) {
+function CreatedKeyCard({ created, onDone }: { created: CreatedKey; onDone: () => void }) {
   const card = useRef<HTMLElement>(null);
   // The card appears above the form: without the focus a person without a mouse would have to search for it.
   useEffect(() => card.current?.focus(), [created]);
@@ -156,7 +156,7 @@ function CopyableText({ name, text }: { name: string; text: string }) {
   );
 }
 
-function NewKeyForm({ api, onCreated }: { api: Api; onCreated: (key: MadeKey) => void }) {
+function NewKeyForm({ api, onCreated }: { api: Api; onCreated: (key: CreatedKey) => void }) {
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState<Problem | null>(null);
 

@@ -69,7 +69,7 @@ async def whole_in_time(seconds: float) -> Response:
         await asyncio.sleep(seconds)
         return JSONResponse({"waited": seconds})
 
-    return await keep_alive.in_one_piece(work(), first=1.0, between=0.5)
+    return await keep_alive.json_in_time(work(), first=1.0, between=0.5)
 
 
 @app.get("/api/break")

@@ -1,4 +1,4 @@
-"""The route `GET /api/costs`: a month's costs by kind and by day, and the prices behind them."""
+"""The route of the costs: a month's costs by kind and by day, and the prices they are computed from."""
 
 from collections import defaultdict
 from typing import Annotated
@@ -6,22 +6,13 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
-from chat_api.dependencies.errors import refusals
-from chat_api.dependencies.identity import MayRead
-from contracts import environment
+from chat_api.dependencies.identity import RequireReadScope
+from chat_api.dependencies.responses import error_responses
+from chat_api.services import costs
 from shared import clock
 from shared.spending import ledger, prices
 
-router = APIRouter(tags=["Pipeline"], responses=refusals())
-
-_BILLED_AS: dict[ledger.Kind, prices.Kind] = {
-    "training": "training",
-    "search": "training",
-    "evaluation": "processing",
-    "endpoint": "hosting",
-    "batch": "transform",
-    "notebook": "notebook",
-}
+router = APIRouter(tags=["Pipeline"], responses=error_responses())
 
 MonthName = Annotated[
     str | None,
@@ -86,8 +77,8 @@ class MonthlyCosts(BaseModel):
     """Why the last reading failed, wholly or in part; null if it succeeded. Earlier prices stay in use."""
 
 
-@router.get("/costs", responses=refusals(422))
-def costs(user: MayRead, month: MonthName = None) -> MonthlyCosts:
+@router.get("/costs", responses=error_responses(422))
+def get_costs(user: RequireReadScope, month: MonthName = None) -> MonthlyCosts:
     """Show a month's costs by kind and by day, what is reserved and left, and the prices."""
     name = month or clock.day()[:7]
     sums = ledger.month(name)
@@ -116,7 +107,7 @@ def _by_kind(entries: list[ledger.Entry]) -> list[KindCosts]:
         reserved[entry.kind] += entry.reserved_usd
     return [
         KindCosts(kind=kind, spent_usd=round(spent[kind], 4), reserved_usd=round(reserved[kind], 4))
-        for kind in _BILLED_AS
+        for kind in costs.PRICE_KINDS
         if kind in spent
     ]
 
@@ -133,23 +124,20 @@ def _by_day(entries: list[ledger.Entry]) -> list[DayCosts]:
 
 
 def _prices(entries: list[ledger.Entry]) -> tuple[list[UsedPrice], list[UnpricedInstance]]:
-    """Return the price of every instance in the settings and entries, and the instances without one."""
-    billed: dict[prices.Kind, list[str]] = environment.read(environment.BilledInstances).billed_instances
-    wanted = {(kind, instance) for kind, instances in billed.items() for instance in instances}
-    wanted |= {(_BILLED_AS[entry.kind], entry.instance) for entry in entries if entry.instance}
+    """Return the known prices, and the instances without one."""
     known: list[UsedPrice] = []
     unpriced: list[UnpricedInstance] = []
-    for (kind, instance), price in prices.usd_per_hour_of_all(sorted(wanted)).items():
+    for (kind, instance), price in costs.billed_prices(entries).items():
         if price is None:
             unpriced.append(UnpricedInstance(kind=kind, instance=instance))
-            continue
-        known.append(
-            UsedPrice(
-                kind=kind,
-                instance=instance,
-                usd_per_hour=price.usd_per_hour,
-                date=price.date,
-                source=price.source,
+        else:
+            known.append(
+                UsedPrice(
+                    kind=kind,
+                    instance=instance,
+                    usd_per_hour=price.usd_per_hour,
+                    date=price.date,
+                    source=price.source,
+                )
             )
-        )
     return known, unpriced

@@ -1,7 +1,7 @@
-"""What a chat and a completion may ask for. No field that is not named here reaches the model.
+"""What a chat and a completion may contain. No field that is not named here reaches the model.
 
-Every field is one that both engines honour alike, within these bounds: vLLM, and the small server of one
-machine. `tests/unit/endpoint` holds the two against this list.
+Both engines, vLLM and the small server of one machine, honour every field alike within these bounds.
+`tests/unit/endpoint` checks both against this list.
 """
 
 from abc import ABC, abstractmethod
@@ -9,8 +9,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from chat_api.openai.forms import CHAT, COMPLETION, ResponseFormat
-from chat_api.openai.numbers import WHOLE, Positive
+from chat_api.openai.answers import CHAT, COMPLETION, ResponseFormat
+from chat_api.openai.strict_json import WHOLE, Positive
 
 
 def _whole_characters(text: str) -> str:
@@ -28,13 +28,13 @@ StopString = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 TokenId = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,6})$")]
 Bias = Annotated[float, Field(ge=-100, le=100), _NUMBERS]
 Logprobs = Annotated[int, Field(ge=0, le=20), WHOLE]
-"""How many of the likeliest tokens are told in each place; vLLM tells 20 at most."""
+"""The number of most likely tokens to report in each place; vLLM reports at most 20."""
 _GREATEST_SEED = 2**53 - 1
-"""JSON has no greater whole number that every reader understands alike."""
+"""The greatest whole number that every JSON parser reads exactly."""
 
 
 class TextPart(BaseModel):
-    """A piece of a message."""
+    """A part of a message."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -59,7 +59,7 @@ class Message(BaseModel):
 
 
 class StreamOptions(BaseModel):
-    """What a stream carries beside text."""
+    """What a stream contains in addition to text."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -67,7 +67,7 @@ class StreamOptions(BaseModel):
 
 
 class PlainText(BaseModel):
-    """The only format of an answer."""
+    """The only supported format of an answer."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -75,16 +75,16 @@ class PlainText(BaseModel):
 
 
 class AnswerRequest(BaseModel, ABC):
-    """What a chat and a completion have in common. `request_fields` removes or refuses all other fields."""
+    """The common fields of a chat and a completion; `request_fields` removes or refuses all others."""
 
-    # Strict, as OpenAI's own API is: else true would be a temperature of 1.
+    # Strict like OpenAI's own API; otherwise true would be a temperature of 1.
     model_config = ConfigDict(extra="allow", strict=True)
 
-    form: ClassVar[ResponseFormat]
-    named: ClassVar[str]
-    """What messages to people call what is asked."""
-    other: ClassVar[str]
-    """The field that would make it the other kind of request."""
+    answer_format: ClassVar[ResponseFormat]
+    prompt_name: ClassVar[str]
+    """The name of its text in messages to people."""
+    excluded_field: ClassVar[str]
+    """The field that only the other kind of request has."""
 
     model: str = Field(default="storyloom", max_length=256)
     """`storyloom` for the live version, a version (`v2`), or `base`."""
@@ -92,14 +92,14 @@ class AnswerRequest(BaseModel, ABC):
     stream_options: StreamOptions | None = None
     max_tokens: Positive | None = None
     temperature: Annotated[float, Field(ge=0, le=2), _NUMBERS] | None = None
-    """0 always takes the likeliest token."""
+    """0 always takes the most likely token."""
     top_p: Annotated[float, Field(gt=0, le=1), _NUMBERS] | None = None
     top_k: Annotated[int, Field(ge=-1, le=1_000_000), WHOLE] | None = None
     """-1 and 0 consider every token."""
     min_p: Annotated[float, Field(ge=0, le=1), _NUMBERS] | None = None
     n: Annotated[int, Field(ge=1, le=4), WHOLE] | None = None
     seed: Annotated[int, Field(ge=-_GREATEST_SEED, le=_GREATEST_SEED), WHOLE] | None = None
-    """Repeats an answer on the same engine; -1 is like none."""
+    """Repeats an answer on the same engine; -1 is the same as none."""
     stop: StopString | Annotated[list[StopString], Field(max_length=4)] | None = None
     frequency_penalty: Penalty | None = None
     presence_penalty: Penalty | None = None
@@ -110,16 +110,16 @@ class AnswerRequest(BaseModel, ABC):
     ) = None
     """Added to the logits of tokens, by their ids."""
     ignore_eos: bool | None = None
-    """Go on writing up to `max_tokens` although the model has come to an end."""
+    """Continue up to `max_tokens` although the model has ended its answer."""
     response_format: PlainText | None = None
     user: str | None = Field(default=None, max_length=512)
-    """Taken, because OpenAI's clients send it, and not used."""
+    """Accepted because OpenAI's clients send it, and not used."""
 
     @model_validator(mode="after")
     def _is_of_one_kind(self) -> Self:
-        # The model server goes by the fields: with both it would read the one that no limit was held to.
-        if self.other in (self.model_extra or {}):
-            raise ValueError(f"a {self.named} has no {self.other}")
+        # The model server decides by the fields: with both, it would read the one that was not checked.
+        if self.excluded_field in (self.model_extra or {}):
+            raise ValueError(f"a {self.prompt_name} has no {self.excluded_field}")
         return self
 
     @property
@@ -129,18 +129,18 @@ class AnswerRequest(BaseModel, ABC):
 
     @property
     def answer_tokens(self) -> int:
-        """How long the answer may be, as far as the request says; 0 where it does not."""
+        """The greatest length of the answer in tokens; 0 if the request does not limit it."""
         return self.max_tokens or 0
 
     @property
     @abstractmethod
     def conflict(self) -> str | None:
-        """Why its fields cannot be honoured together; None if they can."""
+        """Why its fields exclude each other; None if they do not."""
 
     def engine_fields(self) -> dict[str, Any]:
-        """Return what the model is sent: the fields that were given, without those that only we use.
+        """Return what is sent to the model server: the given fields, without those that only the API uses.
 
-        A field that is null is left out: vLLM takes null for some fields and refuses it for others.
+        A field that is null is left out: vLLM accepts null for some fields and refuses it for others.
         """
         unused = {"stream", "stream_options", "response_format", "user"}
         return self.model_dump(exclude_unset=True, exclude_none=True, exclude=unused)
@@ -152,19 +152,19 @@ class AnswerRequest(BaseModel, ABC):
 
     @property
     def wants_usage(self) -> bool:
-        """Whether a stream's reader asked for the chunk with the counts of tokens, which has no choices."""
+        """Whether the client asked for the chunk with the token counts, which has no choices."""
         return self.stream_options is not None and self.stream_options.include_usage
 
 
 class ChatRequest(AnswerRequest):
     """A chat completion request."""
 
-    form, named, other = CHAT, "chat", "prompt"
+    answer_format, prompt_name, excluded_field = CHAT, "chat", "prompt"
 
     messages: list[Message] = Field(min_length=1)
     max_completion_tokens: Positive | None = None
     logprobs: bool | None = None
-    """Whether the answer tells the log-probability of each token."""
+    """Whether the answer reports the log-probability of each token."""
     top_logprobs: Logprobs | None = None
 
     @property
@@ -174,18 +174,18 @@ class ChatRequest(AnswerRequest):
 
     @property
     def answer_tokens(self) -> int:
-        """How long the answer may be, as far as the request says; 0 where it does not."""
+        """The greatest length of the answer in tokens; 0 if the request does not limit it."""
         return self.max_completion_tokens or self.max_tokens or 0
 
     @property
     def conflict(self) -> str | None:
-        """Why its fields cannot be honoured together; None if they can."""
+        """Why its fields exclude each other; None if they do not."""
         if self.top_logprobs and not self.logprobs:
             return "top_logprobs needs logprobs to be true"
         return self._greedy_conflict()
 
     def engine_fields(self) -> dict[str, Any]:
-        """Return what the model is sent, with one limit of the answer's length: the one that counts."""
+        """Return what is sent to the model server, with the one limit of the answer's length that applies."""
         fields = super().engine_fields()
         if "max_completion_tokens" in fields:
             fields.pop("max_tokens", None)
@@ -196,18 +196,18 @@ Text = Annotated[str, Field(min_length=1)]
 
 
 class CompletionRequest(AnswerRequest):
-    """A text that the model goes on with."""
+    """A text that the model continues."""
 
-    form, named, other = COMPLETION, "prompt", "messages"
+    answer_format, prompt_name, excluded_field = COMPLETION, "prompt", "messages"
 
     prompt: Text | Annotated[list[Text], Field(min_length=1, max_length=1)]
     """One text; OpenAI's clients may send it as a list."""
     logprobs: Logprobs | None = None
-    """How many of the likeliest tokens the answer tells in each place, beside the one that was taken."""
+    """The number of most likely tokens to report in each place, beside the chosen one."""
 
     @property
     def conflict(self) -> str | None:
-        """Why its fields cannot be honoured together; None if they can."""
+        """Why its fields exclude each other; None if they do not."""
         return self._greedy_conflict()
 
     @property
@@ -217,7 +217,7 @@ class CompletionRequest(AnswerRequest):
 
 
 class ModelCard(BaseModel):
-    """One model that can be asked."""
+    """One model that answers requests."""
 
     id: str
     object: Literal["model"] = "model"
@@ -227,7 +227,7 @@ class ModelCard(BaseModel):
 
 
 class ModelList(BaseModel):
-    """The models that can be asked."""
+    """The models that answer requests."""
 
     object: Literal["list"] = "list"
     data: list[ModelCard]

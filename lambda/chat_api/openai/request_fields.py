@@ -1,21 +1,19 @@
 """Drop or refuse unknown fields of a request, and report their names; none reaches the model.
 
 vLLM accepts a hundred fields in addition to OpenAI's, among them a chat template, embeddings instead of a
-prompt and a priority over other requests. Fields that are not in `openai_schema` are removed here.
+prompt and a priority over other requests. Fields that `requests` does not define are removed here.
 """
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import Depends, Header, Response
 from pydantic import BaseModel
 
-from chat_api.dependencies.errors import ApiError
-from chat_api.openai.openai_schema import AnswerRequest
+from chat_api.errors import ApiError
+from chat_api.openai.requests import AnswerRequest
 
 STRICT_HEADER = "X-Storyloom-Strict"
-IGNORED_HEADER = "X-Storyloom-Ignored-Fields"
 
 _MOST_NAMES = 20
 _LONGEST_NAME = 60
@@ -28,14 +26,14 @@ _UNSUPPORTED: dict[str, tuple[str, tuple[Any, ...]]] = {
     "audio": ("the model writes text only", ()),
     "modalities": ("the model writes text only", (["text"],)),
     "echo": ("an answer never repeats its prompt", (False,)),
-    "suffix": ("the model only goes on at the end of a text", ("",)),
+    "suffix": ("the model only continues a text at its end", ("",)),
     "best_of": ("every answer that is written is returned; ask for several with n", (1,)),
 }
 """OpenAI's fields that change the answer and are not supported, with the reason and the values that are
 allowed because they ask for nothing."""
 
 
-def take_known(request: AnswerRequest, *, strict: bool) -> list[str]:
+def remove_unknown_fields(request: AnswerRequest, *, strict: bool) -> list[str]:
     """Remove the unknown fields of a request.
 
     A field that is null counts as absent.
@@ -54,38 +52,29 @@ def take_known(request: AnswerRequest, *, strict: bool) -> list[str]:
     for name, (reason, harmless) in _UNSUPPORTED.items():
         value = (request.model_extra or {}).get(name)
         if value is not None and value not in harmless:
-            raise ApiError(
-                422, "unsupported_field", f"{name}: {reason}.", f"Leave {name} out of the request."
-            )
+            raise ApiError("unsupported_field", f"{name}: {reason}.", f"Leave {name} out of the request.")
     if request.conflict:
-        raise ApiError(422, "conflicting_fields", f"{request.conflict}.", "Change one of them.")
+        raise ApiError("conflicting_fields", f"{request.conflict}.", "Change one of them.")
     unknown = sorted(set(_remove_unknown(request)) - _UNSUPPORTED.keys())
     if strict and unknown:
-        raise unknown_fields(unknown)
+        raise unknown_fields_error(unknown)
     return unknown
 
 
-def unknown_fields(unknown: list[str]) -> ApiError:
+def unknown_fields_error(unknown: list[str]) -> ApiError:
     """Return the error for unknown fields."""
     return ApiError(
-        422,
         "unknown_field",
-        f"Unknown fields: {names(unknown)}. With {STRICT_HEADER}: true they are refused.",
+        f"Unknown fields: {format_names(unknown)}. With {STRICT_HEADER}: true they are refused.",
         "Leave them out; docs/api.md lists the fields. Without the header they are ignored.",
     )
 
 
-def names(fields: list[str]) -> str:
-    """Format field names for a header or a message, replacing unsafe characters."""
+def format_names(fields: list[str]) -> str:
+    """Join field names for a header or a message, replacing unsafe characters."""
     written = [re.sub(r"[^A-Za-z0-9_.$-]", "?", name)[:_LONGEST_NAME] for name in fields[:_MOST_NAMES]]
     more = len(fields) - _MOST_NAMES
     return ", ".join([*written, f"and {more} more"] if more > 0 else written)
-
-
-def tell_ignored(response: Response, fields: list[str]) -> None:
-    """List the ignored fields in a response header if there are any."""
-    if fields:
-        response.headers[IGNORED_HEADER] = names(fields)
 
 
 def _remove_unknown(value: Any, path: str = "") -> Iterator[str]:
@@ -99,19 +88,3 @@ def _remove_unknown(value: Any, path: str = "") -> Iterator[str]:
     extra.clear()
     for name in type(value).model_fields:
         yield from _remove_unknown(getattr(value, name), f"{path}{name}.")
-
-
-def _strict(
-    strict: Annotated[
-        bool,
-        Header(
-            alias=STRICT_HEADER,
-            description=f"Refuse unknown fields; otherwise they are ignored, and {IGNORED_HEADER} names them",
-        ),
-    ] = False,
-) -> bool:
-    return strict
-
-
-StrictFields = Annotated[bool, Depends(_strict)]
-"""Whether the caller wants unknown fields refused."""
