@@ -29,8 +29,8 @@ def _creations() -> Iterator[tuple[str, str, set[str]]]:
             if isinstance(node.func, ast.Attribute):
                 operation = node.func.attr
             first = node.args[0] if node.args else None
-            if isinstance(node.func, ast.Name) and isinstance(first, ast.Constant):
-                operation = str(first.value)  # _create_once("create_model", …)
+            if operation == "create_once" and isinstance(first, ast.Constant):
+                operation = str(first.value)  # sagemaker_calls.create_once("create_model", …)
             members = {keyword.arg or "**" for keyword in node.keywords}
             # The members of AWS's requests begin with a capital.
             if operation.startswith("create_") and any(name == "**" or name[0].isupper() for name in members):
