@@ -120,7 +120,7 @@ def test_the_owner_is_asked_once_with_verdict_price_and_link(
     assert waiting.ask() == {"asked": True}
     assert waiting.ask() == {"asked": True}
     (letter,) = letters()
-    assert letter["Subject"] == "Storyloom: a run waits for your yes before it trains"
+    assert letter["Subject"] == "Storyloom: a run waits for your approval before it trains"
     for part in (
         "That is enough to learn a voice from.",
         "about 12 minutes and cost about $0.46 (prices of 2026-09)",
@@ -132,7 +132,7 @@ def test_the_owner_is_asked_once_with_verdict_price_and_link(
         assert part in letter["Message"]
     run = api.get(f"/api/runs/{RUN}").json()
     assert (run["status"], run["ended_at"]) == ("waiting", None)
-    assert run["message"].startswith("Waiting for your yes. That is enough")
+    assert run["message"].startswith("Waiting for your approval. That is enough")
     left = clock.instant(run["waits_until"]) - clock.now()
     assert 6.9 < left.total_seconds() / 86400 <= 7
 
@@ -227,7 +227,7 @@ def test_new_stories_take_the_place_of_a_run_that_waits(
     for _ in range(3):
         told = start_run({"reason": "stories arrived"}, context)
         assert (told["started"], told["run_id"]) == (False, RUN)
-        assert "makes room" in told["message"]
+        assert "is superseded by one with all stories" in told["message"]
     assert waiting.answer() == {"answer": "superseded"}
     refused = api.post(f"/api/runs/{RUN}/approve")
     assert refused.status_code == 409
@@ -247,7 +247,7 @@ def test_new_stories_take_the_place_of_a_run_that_waits(
 def test_stories_that_came_before_the_question_take_its_place_too(
     waiting: Waiting, context: LambdaContext, letters: Letters
 ) -> None:
-    assert "one more will start after it" in start_run({"reason": "stories arrived"}, context)["message"]
+    assert "Another starts when it finishes" in start_run({"reason": "stories arrived"}, context)["message"]
     assert waiting.ask() == {"asked": False}
     assert waiting.answer() == {"answer": "superseded"}
     assert letters() == []
@@ -258,7 +258,7 @@ def test_new_stories_do_not_stop_a_run_that_has_its_yes(
 ) -> None:
     waiting.ask()
     api.post(f"/api/runs/{RUN}/approve")
-    assert "one more will start after it" in start_run({"reason": "stories arrived"}, context)["message"]
+    assert "Another starts when it finishes" in start_run({"reason": "stories arrived"}, context)["message"]
     assert waiting.answer() == {"answer": "approved"}
 
 
@@ -298,7 +298,7 @@ def test_a_run_that_is_stopped_while_it_waits_is_recorded(waiting: Waiting, cont
         (
             9.6,
             None,
-            "about 10 minutes; what it costs is not known, since we have no price for this machine.",
+            "about 10 minutes; its cost is not known, because there is no price for this instance.",
         ),
     ],
 )

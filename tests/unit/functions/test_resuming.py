@@ -156,7 +156,7 @@ def test_a_run_that_failed_before_anything_was_paid_for(
 ) -> None:
     monkeypatch.setattr(failures, "failed_state", lambda arn: None)
     assert _start(context)["message"] == (
-        f"Run {RUN} failed in Evaluate and has nothing to go on with. "
+        f"Run {RUN} failed in Evaluate and has no results to continue with. "
         "Start a new run instead: storyloom start."
     )
 
@@ -279,7 +279,7 @@ def test_the_api_takes_it_up_or_says_why_not(api: TestClient, context: LambdaCon
     assert answer.json() == {
         "started": True,
         "run_id": RUN,
-        "message": f"Run {RUN} goes on where it failed: writer@example.com resumed it.",
+        "message": f"Run {RUN} resumes where it failed: writer@example.com resumed it.",
     }
     late = api.post(f"/api/runs/{RUN}/resume")
     assert (late.status_code, late.json()["error"]["type"]) == (409, "cannot_resume")

@@ -102,7 +102,8 @@ def test_the_best_trial_takes_the_training_jobs_place(house: House, context: Lam
     run = run_records.get(RUN)
     assert run is not None
     assert (
-        run.message == "The best of 6 trials learnt with rank 32, learning rate 0.00042 and 3 epochs at most."
+        run.message == "The best of 6 trials trained with rank 32, "
+        "learning rate 0.00042 and 3 epochs at most."
     )
     with pytest.raises(NoTrialSucceeded, match="tuning_budget_usd"):
         choose_best({"run_id": RUN, "jobs": jobs, "tuned": {}}, context)

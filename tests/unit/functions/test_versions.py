@@ -115,15 +115,16 @@ def test_the_setting_decides_who_approves(
     registered = _register(context, deploy=deploy)
     assert registered["status"] == status == _status(registered["version"])
     assert sagemaker.packages[0]["ModelApprovalStatus"] == in_the_registry
-    assert ("waits for your yes" in registered["message"]) is (status == "pending")
+    assert ("waits for your approval" in registered["message"]) is (status == "pending")
 
 
 def test_the_owner_is_told_how_to_answer(house: House, context: LambdaContext, letters: Letters) -> None:
     lock.acquire(RUN, "arn:e")
     run_records.enter(RUN, "Register", version="v3")
-    announce({"run_id": RUN, "outcome": "pending_approval", "message": "v3 waits for your yes."}, context)
+    message = "v3 waits for your approval."
+    announce({"run_id": RUN, "outcome": "pending_approval", "message": message}, context)
     (letter,) = letters()
-    assert letter["Subject"] == "Storyloom: a new model waits for your yes"
+    assert letter["Subject"] == "Storyloom: a new model waits for your approval"
     for part in ("https://page.example/#/models", "storyloom models approve v3", "models reject v3"):
         assert part in letter["Message"]
     assert lock.holder() is None, "a model may wait for weeks; the next run must not"
@@ -299,7 +300,7 @@ def test_what_is_chosen_during_a_run_comes_after_it(
     start_run({"reason": "more stories"}, context)
     _save("v1", "previous")
     assert (
-        f"Run {going} is going. v1 answers as soon as"
+        f"Run {going} is in progress. v1 is deployed when"
         in api.post("/api/models/v1/activate").json()["message"]
     )
     announce({"run_id": going, "outcome": "succeeded", "message": "Done."}, context)
