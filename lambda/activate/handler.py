@@ -34,7 +34,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     Raises:
         NotDeployable: the version does not exist, was not approved, or is incompatible with the settings.
         shared.aws.chat_stack.ChatNotDeployedError: the version has to be deployed, and the Chat stack is not.
-        shared.runs.lock.AnotherRunInProgress: where this execution does not have the lock and cannot get it.
+        shared.runs.lock.AnotherRunInProgress: another run holds the lock.
     """
     run_id, version = event["run_id"], event["version"]
     lock.ensure_held(run_id, event["execution_arn"])

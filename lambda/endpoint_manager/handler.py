@@ -76,7 +76,7 @@ def wake_endpoint() -> None:
     config = endpoint_configs.ensure_config(live.bundle_uri, instances.allowed_instances()[0])
     if state.status in {"waking", "awake"}:
         # The endpoint was deleted outside the app, or its creator died before creating it.
-        hosting_state.mark_asleep(state, "The endpoint was gone.")
+        hosting_state.mark_asleep(state, "The endpoint was deleted outside the app.")
     if hosting_state.claim_waking(live.version, config):
         _make()
 

@@ -112,7 +112,7 @@ def finish_batch(
 
 def acquire_batch_slot(batch_id: str) -> bool:
     """Acquire a slot for a batch; returns False if the maximum of batches is active."""
-    taken = set(table.add(*_ACTIVE_KEY, {"going": {batch_id}})["going"])
+    taken = set(table.add(*_ACTIVE_KEY, {"active": {batch_id}})["active"])
     if len(taken) > AT_ONCE:
         release_batch_slot(batch_id)
         return False
@@ -121,12 +121,12 @@ def acquire_batch_slot(batch_id: str) -> bool:
 
 def release_batch_slot(batch_id: str) -> None:
     """Release a batch's slot. Repeating the call changes nothing."""
-    table.add(*_ACTIVE_KEY, {}, removals={"going": {batch_id}})
+    table.add(*_ACTIVE_KEY, {}, removals={"active": {batch_id}})
 
 
 def list_active_ids() -> list[str]:
     """Read the ids of active batches; one that has just ended may be among them."""
-    return sorted((table.get(*_ACTIVE_KEY) or {}).get("going", ()))
+    return sorted((table.get(*_ACTIVE_KEY) or {}).get("active", ()))
 
 
 def _of_owner(owner: str) -> str:
