@@ -6,7 +6,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import boto3
+import botocore.session
 from botocore.config import Config
+from botocore.loaders import create_loader
 
 from local.aws.cloud_environment import REGION
 from local.aws.errors import invalid
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 PRINCIPAL = "sagemaker.amazonaws.com"
 _CONFIG = Config(retries={"max_attempts": 3}, max_pool_connections=8)
+_LOADER = create_loader()
+"""Keeps the service models for the clients of every role: reading them is a third of a job's work here."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,10 @@ class RoleClients:
 
     @cached_property
     def _session(self) -> boto3.Session:
+        session = botocore.session.Session()
+        session.register_component("data_loader", _LOADER)
         return boto3.Session(
+            botocore_session=session,
             aws_access_key_id=self.credentials.access_key,
             aws_secret_access_key=self.credentials.secret_key,
             aws_session_token=self.credentials.token,

@@ -38,9 +38,11 @@ OTHER_DOINGS = ("sat", "ate", "woke", "lay", "left", "ran")
 
 
 @pytest.fixture(autouse=True)
-def _little_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(evaluation_job.GENERATION_SECONDS, "cpu", 1.0)
-    monkeypatch.setattr(generation, "MIN_ANSWER_TOKENS", 160)  # of one letter each
+def _one_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write the same answers on every machine: as much as time allowed would be more on a fast one."""
+    monkeypatch.setitem(evaluation_job.GENERATION_SECONDS, "cpu", 600.0)
+    monkeypatch.setattr(generation, "MAX_ROUNDS", 1)
+    monkeypatch.setattr(generation, "MAX_ANSWER_TOKENS", 160)  # of one letter each
 
 
 def tale(number: int, places: tuple[str, ...] = PLACES, doings: tuple[str, ...] = DOINGS) -> str:
@@ -83,7 +85,7 @@ def trained(root: Path, base_model: Path, examples: list[dict[str, Any]], **sett
     write_examples(data / "validation", examples[:4])
     (data / "model").symlink_to(base_model)
     job = Job(root)
-    job.settings(**{**SMALL, "epochs": 12, "patience": 1000, **settings})
+    job.settings(**{**SMALL, "epochs": 4, "patience": 1000, **settings})
     assert train(job.paths, time.monotonic()) == 0
     return job
 
@@ -156,7 +158,7 @@ def test_noise_is_not_better_than_the_base(good: Job, base_model: Path, tmp_path
 
 def test_a_model_trained_without_endings_does_not_stop(base_model: Path, tmp_path: Path) -> None:
     endless = [{**example, "ends": False} for example in TRAINING]
-    bad = trained(tmp_path / "ml", base_model, endless, epochs=12)
+    bad = trained(tmp_path / "ml", base_model, endless)
     found, refusal = judged(bad, base_model)
-    assert found.candidate.writing.finishing_asked >= 4, "those of the first round; a fast machine has more"
+    assert found.candidate.writing.finishing_asked == generation.FIRST_ROUND["finishing"]
     assert "does not stop: where your stories end" in refusal

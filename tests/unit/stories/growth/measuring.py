@@ -12,7 +12,8 @@ from tests.unit.stories.fuzzing import TooSlowError, alarm
 
 Input = TypeVar("Input")
 
-STEEPEST = 1.2
+STEEPEST = 1.3
+"""Far from a square's 2 and from 1.5; on a busy machine the caches alone have made 1.23 of what is linear."""
 _STEPS = (1, 2, 4)
 _WORTH_MEASURING_SECONDS = 0.02
 _MAX_SECONDS = 6
