@@ -162,7 +162,7 @@ def _batch(house: House, version: str) -> None:
     )
     uri = s3_keys.uri(house.artifacts, s3_keys.hosting(version))
     table.update("BATCHES", batch.batch_id, {"status": "preparing", "version": version, "bundle_uri": uri})
-    table.add("HOSTING", "BATCHES", {"going": {batch.batch_id}})
+    table.add("HOSTING", "BATCHES", {"active": {batch.batch_id}})
 
 
 @pytest.mark.aws_fact
