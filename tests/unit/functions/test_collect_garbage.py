@@ -251,8 +251,8 @@ def test_a_version_that_lacked_only_an_instance_keeps_its_merged_weights(
         raise failure
 
     with monkeypatch.context() as short:
-        short.setattr("smoke_test.handler._look", fail)
-        short.setattr("smoke_test.handler._config_now", lambda deployment: "c")
+        short.setattr("smoke_test.handler._advance", fail)
+        short.setattr("smoke_test.handler._current_config", lambda deployment: "c")
         with pytest.raises(SmokeTestFailed):
             smoke_test({"run_id": paid.run_id, "deployment": {"version": "v1"}}, context)
     cause = {"errorType": "SmokeTestFailed", "errorMessage": str(failure)}
