@@ -73,7 +73,7 @@ def test_the_manifest_is_the_newest_versions_without_folders_and_deleted_files(
 
 def test_a_run_started_by_hand_beside_another_is_refused(house: House, context: LambdaContext) -> None:
     _begin(context)
-    with pytest.raises(AnotherRunInProgress, match=f"Run {RUN} has the lock"):
+    with pytest.raises(AnotherRunInProgress, match=f"Run {RUN} is in progress"):
         _begin(context, "20260902-090001-dddd")
 
 
@@ -277,7 +277,7 @@ def test_the_second_model_replaces_the_first_and_keeps_it_at_hand(
     ("answers", "said"),
     [
         ([_answer("v2")], "answers and stops"),
-        ([_answer("v2", "A long tale of the quay", "length")], "told to stop at the limit"),
+        ([_answer("v2", "A long tale of the quay", "length")], "reached the limit of the test"),
         ([_answer("v2", "the hill " * 60, "length"), _answer("v2")], "answers and stops"),
     ],
     ids=["short", "long", "one of two in circles"],
@@ -379,7 +379,7 @@ def test_an_answer_in_any_script_is_text() -> None:
 
 def test_long_answers_alone_do_not_fail() -> None:
     text = " ".join(f"word{number}" for number in range(200))
-    assert "told to stop at the limit" in judge("v1", [EndpointAnswer("v1", text, False)] * 3)
+    assert "reached the limit of the test" in judge("v1", [EndpointAnswer("v1", text, False)] * 3)
 
 
 def test_announce_tells_the_figures(house: House, context: LambdaContext) -> None:
