@@ -36,7 +36,7 @@ def jobs(
         live: `{"version", "adapter_uri"}` of the model that answers now, where it has the same base.
         price: of a training instance; None if it is not known.
     """
-    training_job = s3_keys.training_job(common.name, run_id)
+    training_job = common.names.training_job(run_id)
     bucket = common.artifacts_bucket
     model = s3_keys.uri(bucket, s3_keys.base_model(common.base_model.slug, common.base_model.revision))
     parts: dict[Part, str] = {

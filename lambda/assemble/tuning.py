@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from contracts import s3_keys
 from contracts.environment import Assembly, Common
 from shared.spending.prices import Price
 from stories.dataset.training_plan import GRACE_MINUTES, MAX_EPOCHS, SPOT_WAIT_HOURS
@@ -67,7 +66,7 @@ def search(
     each = int(min(seconds / trials, longest / rounds))
     fixed["max_seconds"] = f"{min(float(fixed['max_seconds']), _TRAINING_SHARE * each):g}"
     return {
-        "job_name": s3_keys.tuning_job(common.name, run_id),
+        "job_name": common.names.tuning_job(run_id),
         "attempt": 1,
         "resource_limits": {
             "MaxNumberOfTrainingJobs": trials,

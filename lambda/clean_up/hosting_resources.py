@@ -7,7 +7,8 @@ from botocore.exceptions import ClientError
 
 from clean_up.remaining import Remaining, is_missing
 from contracts import environment
-from shared.aws import clients, resource_names
+from contracts.resource_names import AppNames
+from shared.aws import clients
 from shared.hosting import endpoint, scaling
 
 
@@ -25,15 +26,15 @@ def delete_endpoint() -> list[Remaining]:
     why = "it is being deleted"
     if not deleted:
         why = f"it is {found.status.lower()}, and SageMaker deletes it only afterwards"
-    return [Remaining(f"endpoint {_name()}", why)]
+    return [Remaining(f"endpoint {_names().name}", why)]
 
 
 def delete_configurations() -> list[Remaining]:
     """Delete the endpoint configurations."""
     client = clients.sagemaker()
-    pages = client.get_paginator("list_endpoint_configs").paginate(NameContains=_name())
+    pages = client.get_paginator("list_endpoint_configs").paginate(NameContains=_names().name)
     names = [found["EndpointConfigName"] for page in pages for found in page["EndpointConfigs"]]
-    for name in filter(resource_names.is_hosting, names):
+    for name in filter(_names().is_endpoint_config, names):
         _delete(client.delete_endpoint_config, EndpointConfigName=name)
     return []
 
@@ -41,16 +42,16 @@ def delete_configurations() -> list[Remaining]:
 def delete_models() -> list[Remaining]:
     """Delete SageMaker's models, those of transform jobs too."""
     client = clients.sagemaker()
-    pages = client.get_paginator("list_models").paginate(NameContains=_name())
+    pages = client.get_paginator("list_models").paginate(NameContains=_names().name)
     for name in [found["ModelName"] for page in pages for found in page["Models"]]:
-        if resource_names.is_hosting(name) or resource_names.is_batch_model(name):
+        if _names().is_endpoint_config(name) or _names().is_batch_model(name):
             _delete(client.delete_model, ModelName=name)
     return []
 
 
 def delete_log() -> list[Remaining]:
     """Delete the endpoint's log group: SageMaker makes it, and nothing in it ever expires."""
-    _delete(clients.logs().delete_log_group, logGroupName=f"/aws/sagemaker/Endpoints/{_name()}")
+    _delete(clients.logs().delete_log_group, logGroupName=_names().endpoint_log)
     return []
 
 
@@ -62,5 +63,5 @@ def _delete(operation: Callable[..., Any], **fields: str) -> None:
             raise
 
 
-def _name() -> str:
-    return environment.common().name
+def _names() -> AppNames:
+    return environment.common().names

@@ -26,7 +26,7 @@ def stop_runs() -> list[Remaining]:
 
     Step Functions stops the job that a run waits for, and the children of its Distributed Map.
     """
-    machine = environment.read(environment.Pipeline).state_machine_arn
+    machine = environment.read(environment.StateMachine).state_machine_arn
     client = clients.stepfunctions()
     try:
         pages = client.get_paginator("list_executions").paginate(

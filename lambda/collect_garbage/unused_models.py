@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 
 from collect_garbage.protected import Protected
 from contracts import environment
-from shared.aws import clients, consistency, resource_names
+from shared.aws import clients, consistency
 from shared.batch_inference import transform_jobs
 from shared.hosting import machines
 
@@ -21,7 +21,7 @@ def delete_unused(protected: Protected) -> None:
         if _is_unused(config, protected):
             _delete("delete_endpoint_config", EndpointConfigName=config)
     for model in _names("list_models", "Models", "ModelName"):
-        if resource_names.is_batch_model(model):
+        if environment.common().names.is_batch_model(model):
             unused = transform_jobs.version_of_model(model) not in protected.batches
         else:
             unused = _is_unused(model, protected)
@@ -31,7 +31,7 @@ def delete_unused(protected: Protected) -> None:
 
 def _is_unused(name: str, protected: Protected) -> bool:
     """Whether this is ours, and of a version whose bundle goes; a model is named as its configuration."""
-    if not resource_names.is_hosting(name) or name in protected.configs:
+    if not environment.common().names.is_endpoint_config(name) or name in protected.configs:
         return False
     return machines.version_of(name) not in protected.bundles
 

@@ -290,7 +290,7 @@ def _reserve(batch: Transform) -> None:
 def _invoke_start_transform(batch_id: str) -> None:
     try:
         clients.lambdas().invoke(
-            FunctionName=environment.read(environment.Api).start_transform_function,
+            FunctionName=environment.read(environment.FunctionNames).start_transform_function,
             InvocationType="Event",
             Payload=json.dumps({"batch_id": batch_id}).encode(),
         )

@@ -12,10 +12,11 @@ import secrets
 from boto3.dynamodb.conditions import Attr
 from pydantic import BaseModel, ConfigDict
 
+from contracts import table_keys
 from shared import clock
 from shared.table import table
 
-PARTITION = "AUDIT"
+PARTITION = table_keys.AUDIT
 KEPT_DAYS = 365
 _MOST_AT_ONCE = 100
 """The most counts that one call to DynamoDB reads."""
@@ -99,4 +100,4 @@ def newest(limit: int, before: str = "") -> list[AuditEntry]:
 
 def _counter(entry: AuditEntry) -> tuple[str, str]:
     hour = entry.at[:13]
-    return f"REPEATED#{entry.principal}", f"{hour} {entry.status} {entry.action}"
+    return table_keys.repeated_requests(entry.principal), f"{hour} {entry.status} {entry.action}"

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from boto3.dynamodb.conditions import Attr
 
+from contracts import table_keys
 from shared import clock
 from shared.table import table
 from shared.table.items import ApiKey, KeyScope
@@ -19,7 +20,7 @@ KEY_SCOPES: tuple[KeyScope, ...] = ("chat", "read", "write")
 """No key can have `keys` or `people`, or one that leaked could make itself a successor."""
 USUAL_DAYS = 90
 """How long a key works if its maker does not say."""
-_PARTITION = "KEYS"
+_PARTITION = table_keys.KEYS
 _WRITTEN = re.compile(r"sl-(?P<key_id>[0-9a-f]{12})-(?P<secret>[A-Za-z0-9_-]{43})")
 
 

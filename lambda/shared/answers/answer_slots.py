@@ -8,11 +8,12 @@ deletes the idle endpoint, could run (docs/decisions/0023).
 
 from collections.abc import Callable
 
+from contracts import table_keys
 from shared import clock
 from shared.aws import clients
 from shared.table import table
 
-_KEY = ("USAGE", "ANSWERS")
+_KEY = table_keys.ANSWER_SLOTS
 KEPT_FREE = 4
 """Concurrent executions left for the authorizer, the keeper and short requests."""
 NEW_ACCOUNT_CONCURRENCY = 10

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from contracts import table_keys
 from shared import clock
 from shared.answers import answer_slots
 from shared.table import table
@@ -119,4 +120,4 @@ def _seconds() -> int:
 
 
 def _partition(caller: str) -> str:
-    return f"USAGE#{caller}"
+    return table_keys.usage_of(caller)

@@ -25,7 +25,7 @@ def is_deployed() -> bool:
     Raises:
         ClientError: if it could not be read.
     """
-    name = environment.read(environment.Page).page_url_parameter
+    name = environment.read(environment.PageAddress).page_url_parameter
     try:
         clients.ssm().get_parameter(Name=name)
     except ClientError as error:

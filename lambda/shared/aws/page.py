@@ -15,7 +15,7 @@ def link(view: str, else_words: str) -> str:
         view: what comes after `#/`, such as `models`.
         else_words: what to say instead where the page's address is not known.
     """
-    name = environment.read(environment.Page).page_url_parameter
+    name = environment.read(environment.PageAddress).page_url_parameter
     try:
         url = parameters.get_parameter(name)
     except parameters.exceptions.GetParameterError:

@@ -3,8 +3,7 @@
 from typing import TypedDict
 
 from contracts import environment
-
-KEY = "storyloom:app"
+from contracts.resource_names import TAG
 
 
 class Tag(TypedDict):
@@ -16,4 +15,4 @@ class Tag(TypedDict):
 
 def of_the_app() -> list[Tag]:
     """Return the tags for one thing that is made at run time."""
-    return [{"Key": KEY, "Value": environment.common().name}]
+    return [{"Key": TAG, "Value": environment.common().name}]

@@ -12,6 +12,7 @@ from typing import Any
 
 from boto3.dynamodb.conditions import Attr, ConditionBase
 
+from contracts import table_keys
 from shared import clock
 from shared.runs import run_records
 from shared.table import table
@@ -19,8 +20,8 @@ from shared.table.items import Transform, TransformStatus
 
 AT_ONCE = 2
 """How many may be going at the same time, of all people together."""
-_PARTITION = "BATCHES"
-_GOING_KEY = ("HOSTING", "BATCHES")
+_PARTITION = table_keys.BATCHES
+_GOING_KEY = table_keys.ACTIVE_BATCHES
 _LISTED = 50
 _KEPT = timedelta(days=60)
 """Records outlive their files, which go after 30 days, by as long as the month's cost needs them."""
@@ -128,4 +129,4 @@ def going() -> list[str]:
 
 
 def _of_owner(owner: str) -> str:
-    return f"BATCHES#{owner}"
+    return table_keys.batches_of(owner)

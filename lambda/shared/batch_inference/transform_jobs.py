@@ -5,15 +5,15 @@ is `watch`: the keeper calls it at every tick, and the API whenever somebody loo
 """
 
 import hashlib
-import re
 from datetime import datetime, timedelta
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from contracts import environment, s3_keys
+from contracts.resource_names import BATCH_MODEL, TRANSFORM_LOG, is_job
 from shared import clock
-from shared.aws import clients, consistency, resource_names, tags
+from shared.aws import clients, consistency, tags
 from shared.batch_inference import batch_records
 from shared.hosting import capacity
 from shared.hosting.endpoint import CONTAINER_VARIABLES
@@ -34,7 +34,6 @@ _NEVER_MADE = (
     "Its job was never made. Nothing was spent. Make a new batch; if that ends the same, look at the log of "
     "the function start_transform in CloudWatch Logs."
 )
-_MODEL_NAME = re.compile(r".+-batch-(?P<version>v\d+)-[0-9a-f]{8}")
 _QUOTA_PAGE = "https://console.aws.amazon.com/servicequotas/home/services/sagemaker/quotas"
 
 
@@ -97,12 +96,12 @@ def _model_name(batch: Transform, model_uri: str, settings: environment.Transfor
     """Name the model by its version and all that it is made of: the batches of a version share one."""
     facts = "\n".join([model_uri, settings.hosting_image, settings.transform_role_arn])
     digest = hashlib.sha256(facts.encode()).hexdigest()[:8]
-    return f"{s3_keys.transform_job(environment.common().name, str(batch.version))}-{digest}"
+    return environment.common().names.batch_model(str(batch.version), digest)
 
 
 def version_of_model(name: str) -> str | None:
     """Read the version out of the name of a transform job's model; None if it is not named so."""
-    named = _MODEL_NAME.fullmatch(name)
+    named = BATCH_MODEL.fullmatch(name)
     return named["version"] if named else None
 
 
@@ -136,7 +135,7 @@ def stop(job_name: str) -> None:
 
 def stop_overdue() -> list[str]:
     """Stop jobs that have gone on for longer than any may; returns their names. The table is not asked."""
-    prefix = s3_keys.transform_job(environment.common().name, "")
+    prefix = environment.common().names.transform_job("")
     pages = (
         clients.sagemaker()
         .get_paginator("list_transform_jobs")
@@ -146,8 +145,7 @@ def stop_overdue() -> list[str]:
         job["TransformJobName"]
         for page in pages
         for job in page["TransformJobSummaries"]
-        if resource_names.is_job(job["TransformJobName"], [prefix])
-        and clock.now() - job["CreationTime"] > LONGEST_JOB
+        if is_job(job["TransformJobName"], [prefix]) and clock.now() - job["CreationTime"] > LONGEST_JOB
     ]
     for name in overdue:
         stop(name)
@@ -211,7 +209,7 @@ def _why_failed(batch: Transform, reason: str) -> str:
         return _no_machine(batch.instance, "AWS has none free" if short == "capacity" else "over the quota")
     return (
         f"The transform job failed: {reason.rstrip('.')}. What it answered before is kept. Its log is in "
-        f"CloudWatch Logs under /aws/sagemaker/TransformJobs, {batch.job_name}."
+        f"CloudWatch Logs under {TRANSFORM_LOG}, {batch.job_name}."
     )
 
 

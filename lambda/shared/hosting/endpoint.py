@@ -10,6 +10,7 @@ from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
 from contracts import environment, s3_keys
+from contracts.resource_names import VARIANT
 from shared import clock
 from shared.aws import clients, consistency, tags
 from shared.hosting import hosting_state, machines, rollback, scaling, shortages
@@ -139,7 +140,7 @@ def ensure_config(bundle_uri: str, instance: str) -> str:
     facts = [bundle_uri, settings.hosting_image, instance, settings.inference_ami, _ROUTING]
     facts += [settings.hosting_role_arn, *CONTAINER_VARIABLES.values()]
     digest = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:8]
-    name = machines.config_name(settings.endpoint_name, s3_keys.bundled_for(bundle_uri), instance, digest)
+    name = environment.common().names.endpoint_config(s3_keys.bundled_for(bundle_uri), instance, digest)
     _create_once(
         "create_model",
         ModelName=name,
@@ -155,7 +156,7 @@ def ensure_config(bundle_uri: str, instance: str) -> str:
         Tags=tags.of_the_app(),
     )
     variant: dict[str, Any] = {
-        "VariantName": machines.VARIANT,
+        "VariantName": VARIANT,
         "ModelName": name,
         "InstanceType": instance,
         "InitialInstanceCount": 1,

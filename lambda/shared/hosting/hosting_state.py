@@ -8,14 +8,14 @@ from datetime import timedelta
 
 from boto3.dynamodb.conditions import Attr, ConditionBase
 
-from contracts import environment
+from contracts import environment, table_keys
 from shared import clock
 from shared.hosting import machines
 from shared.models import versions
 from shared.table import table
 from shared.table.items import HostingState, LivePointer, Shortage
 
-_KEY = ("HOSTING", "STATE")
+_KEY = table_keys.HOSTING_STATE
 TOUCH_EVERY = timedelta(minutes=1)
 """How often it is written down that the model is used."""
 LONGEST_CHANGE = timedelta(minutes=90)

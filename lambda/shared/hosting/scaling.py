@@ -9,8 +9,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from contracts import environment
+from contracts.resource_names import VARIANT
 from shared.aws import clients
-from shared.hosting import machines
 
 POLICY = "answers-per-instance"
 _METRIC = "SageMakerVariantConcurrentRequestsPerModelHighResolution"
@@ -82,14 +82,14 @@ def _shrink(most: int) -> None:
     """Let go the machines that a setting of before allowed."""
     clients.sagemaker().update_endpoint_weights_and_capacities(
         EndpointName=_settings().endpoint_name,
-        DesiredWeightsAndCapacities=[{"VariantName": machines.VARIANT, "DesiredInstanceCount": most}],
+        DesiredWeightsAndCapacities=[{"VariantName": VARIANT, "DesiredInstanceCount": most}],
     )
 
 
 def _target() -> dict[str, Any]:
     return {
         "ServiceNamespace": "sagemaker",
-        "ResourceId": f"endpoint/{_settings().endpoint_name}/variant/{machines.VARIANT}",
+        "ResourceId": f"endpoint/{_settings().endpoint_name}/variant/{VARIANT}",
         "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
     }
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from boto3.dynamodb.conditions import Attr
 
-from contracts import environment
+from contracts import environment, table_keys
 from shared import clock
 from shared.aws import clients
 from shared.table import table
@@ -16,10 +16,10 @@ LIVE_NAME = "storyloom"
 MAY_BE_APPROVED: frozenset[VersionStatus] = frozenset({"pending", "rejected"})
 # A version that answers, or may answer again at once, is not rejected while people chat with it.
 MAY_BE_REJECTED: frozenset[VersionStatus] = frozenset({"pending", "approved", "failed"})
-_MODELS = "MODELS"
-LIVE = ("POINTERS", "LIVE")
+_MODELS = table_keys.MODELS
+LIVE = table_keys.LIVE_VERSION
 """Where the table has the pointer."""
-_COUNTER = ("POINTERS", "VERSIONS")
+_COUNTER = table_keys.VERSION_COUNTER
 
 
 def next_version() -> str:

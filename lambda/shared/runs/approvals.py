@@ -10,12 +10,13 @@ from typing import Any
 
 from boto3.dynamodb.conditions import Attr
 
+from contracts import table_keys
 from shared import clock
 from shared.aws import clients
 from shared.table import table
 from shared.table.items import Approval, ApprovalAnswer
 
-_PARTITION = "APPROVALS"
+_PARTITION = table_keys.APPROVALS
 
 # What Step Functions says of a token whose task has ended: answered, timed out, or its run was stopped.
 _OVER = ("TaskDoesNotExist", "TaskTimedOut", "InvalidToken")

@@ -8,12 +8,12 @@ from datetime import timedelta
 
 from boto3.dynamodb.conditions import Attr, ConditionBase
 
-from contracts import environment
+from contracts import environment, table_keys
 from shared import clock
 from shared.runs import timer
 from shared.table import table
 
-_KEY = ("TIMER", "QUIET")
+_KEY = table_keys.FIRST_UPLOAD
 _LATE = timedelta(minutes=15)
 """If the timer should have fired longer ago than this, its schedule is gone and the period is over."""
 

@@ -7,11 +7,12 @@ from typing import Any
 
 from boto3.dynamodb.conditions import Attr
 
+from contracts import table_keys
 from shared import clock
 from shared.table import table
 from shared.table.items import GOING, Run, RunStatus
 
-_PARTITION = "RUNS"
+_PARTITION = table_keys.RUNS
 _ID_CHARACTERS = len("20261122-031640-ce3f")
 _GOING = Attr("status").not_exists() | Attr("status").is_in(sorted(GOING))
 

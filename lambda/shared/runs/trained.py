@@ -2,9 +2,10 @@
 
 from typing import NamedTuple
 
+from contracts import table_keys
 from shared.table import table
 
-_KEY = ("POINTERS", "TRAINED")
+_KEY = table_keys.LAST_TRAINING
 
 
 class Trained(NamedTuple):

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from contracts import table_keys
 from shared import clock
 from shared.spending import ledger_months, prices
 from shared.spending.ledger_postings import ConditionFailed, Move, cost_micro, post
@@ -29,7 +30,7 @@ START_LEASE = timedelta(minutes=45)
 """Longer than SageMaker tries to start an endpoint, during which it refuses to delete it."""
 SERVING_LEASE = timedelta(minutes=15)
 """Enough for two ticks of the keeper and a deletion."""
-_KEY = ("HOSTING", "METER")
+_KEY = table_keys.METER
 _TRIES = 5
 _ASKING = timedelta(minutes=2)
 """How long requested machines may not be visible yet."""

@@ -17,6 +17,7 @@ from fastapi.testclient import TestClient
 from chat_api.app import app
 from chat_api.services import costs
 from contracts import environment, s3_keys
+from contracts.resource_names import AppNames
 from keeper.handler import handler as keeper
 from shared import clock
 from shared.aws import clients
@@ -232,7 +233,7 @@ def test_so_many_are_going_and_no_more(api: TestClient, worker: _Worker, sagemak
     refused = api.post(f"/api/batches/{third}/start")
     assert (refused.status_code, refused.json()["error"]["type"]) == (429, "too_many_batches")
     assert "Retry-After" in refused.headers
-    sagemaker.jobs[s3_keys.transform_job("storyloom", first)]["TransformJobStatus"] = "Completed"
+    sagemaker.jobs[AppNames("storyloom").transform_job(first)]["TransformJobStatus"] = "Completed"
     assert api.get(f"/api/batches/{first}").json()["status"] == "completed"
     assert api.post(f"/api/batches/{third}/start").status_code == 202
     assert batch_records.going() == sorted([second, third])
