@@ -70,7 +70,7 @@ def batch(
     listed: Listed = False,
     as_json: AsJson = False,
 ) -> None:
-    """Answer many prompts at once, on a machine that stops billing when it is done.
+    """Answer many prompts at once, on an instance that stops when it is done.
 
     FILE has a prompt on each line. A line is plain text, {"prompt": "…"}, {"messages": [...]}, or a line of
     OpenAI's batch files; a "custom_id" comes back with its answer. A line may name a model and settings.

@@ -1,4 +1,4 @@
-"""`storyloom chat`, `wake` and `sleep`: the model that answers, and its machine."""
+"""`storyloom chat`, `wake` and `sleep`: chat with the model, and start or stop its instance."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from cli.console import AsJson, notes, out, print_json, print_message
 
 
 def wake(as_json: AsJson = False) -> None:
-    """Wake the model, so that it is ready when you write. Its machine bills until the model sleeps again."""
+    """Wake the model, so that it is ready when you write. Its instance costs until the model sleeps again."""
     print_message(StoryloomApi(connect()).wake(), as_json)
 
 
 def sleep(as_json: AsJson = False) -> None:
-    """Put the model to sleep now, for everybody: its machine stops billing. The next message wakes it."""
+    """Put the model to sleep now, for everybody: its instance stops and costs nothing. A message wakes it."""
     print_message(StoryloomApi(connect()).sleep(), as_json)
 
 
@@ -27,7 +27,7 @@ def chat(
     model: Annotated[str, typer.Option(help="storyloom (the live version), base, or v1, v2 …")] = "storyloom",
     as_json: AsJson = False,
 ) -> None:
-    """Chat with the model. A model that sleeps is woken, which takes a few minutes on AWS."""
+    """Chat with the model. If it is asleep, it wakes first, which takes a few minutes on AWS."""
     api = StoryloomApi(connect())
     if prompt is not None:
         reply = journey.ask(api, prompt, notes if as_json else out, model)

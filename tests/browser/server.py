@@ -368,7 +368,7 @@ class StoryloomServer:
         key = request.path_params["key"]
         self.stories = [story for story in self.stories if story["key"] != key]
         back = f"aws s3api delete-object --bucket stories --key {key} --version-id 1"
-        return JSONResponse({"key": key, "message": f"{key} is deleted. To get it back: {back}"})
+        return JSONResponse({"key": key, "message": f"{key} is deleted. To restore it: {back}"})
 
     async def _me(self, _: Request) -> Response:
         if self.directory.scopes_refusal is not None:

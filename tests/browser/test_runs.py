@@ -135,7 +135,7 @@ def test_a_waiting_run_is_approved_or_declined(
 
 def test_an_answer_that_comes_too_late_is_refused(signed_in: Page, storyloom: StoryloomServer) -> None:
     storyloom.runs = [samples.waiting_run()]
-    message = "Somebody has said no to this run already."
+    message = "Run 1 has already been declined."
     storyloom.answer_refusal = {"type": "already_answered", "message": message, "cure": "Look at the run."}
     RunsPage(signed_in).open().open_run()
     signed_in.get_by_role("button", name="Approve").click()

@@ -89,7 +89,7 @@ def test_a_story_is_deleted_and_the_page_says_how_to_bring_it_back(
     delete.press("Enter")
     question.answer("Delete it")
     expect(page.stories()).to_have_count(1)
-    notice = signed_in.get_by_text("winter/lamplighter.md is deleted. To get it back: aws s3api")
+    notice = signed_in.get_by_text("winter/lamplighter.md is deleted. To restore it: aws s3api")
     expect(notice).to_be_focused()
     assert [story["key"] for story in storyloom.stories] == ["the-ferry.txt"]
 

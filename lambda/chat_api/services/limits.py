@@ -76,7 +76,7 @@ def acquire_answer_slot(caller: str) -> usage.RequestSlot:
         The slot, which `usage.end` releases.
 
     Raises:
-        ApiError: if the day's tokens are spent, or too many answers are being written, for this caller or
+        ApiError: the day's tokens are spent, or too many answers are being written, for this caller or
             for all.
     """
     slot, today = usage.begin(caller)
@@ -98,7 +98,7 @@ def check_daily_tokens(caller: str) -> None:
         raise _tokens_spent_error(today.tokens)
 
 
-def check_daily_runs(caller: str) -> None:
+def admit_run(caller: str) -> None:
     """Count a run, or the deployment of a version, that a caller starts.
 
     Raises:

@@ -47,7 +47,7 @@ def request_run(caller: str, account: str, name: str, *, again: bool) -> dict[st
         ApiError: a limit is reached.
     """
     limits.require_run_budget()
-    limits.check_daily_runs(account)
+    limits.admit_run(account)
     return invoke_start_run({"reason": f"{name} started it", "by": caller, "again": again})
 
 
@@ -61,7 +61,7 @@ def request_resume(run_id: str, account: str, name: str) -> dict[str, Any]:
         ApiError: there is no such run, it cannot be resumed, or a limit is reached.
     """
     existing_run(run_id)
-    limits.check_daily_runs(account)
+    limits.admit_run(account)
     outcome = invoke_start_run({"resume": run_id, "reason": f"{name} resumed it"})
     if outcome.get("code"):
         limit_letters.send_once("run", f"{outcome['message']} {outcome['cure']}")

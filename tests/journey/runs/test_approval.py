@@ -60,14 +60,14 @@ def test_a_declined_run_spends_nothing_and_makes_room(asking: Deployed) -> None:
     assert "StageBaseModel" not in names
     assert names[-1] == "Announce"
     asking.api.decline(run["run_id"])
-    with pytest.raises(CommandError, match="said no"):
+    with pytest.raises(CommandError, match="already been declined"):
         asking.api.approve(run["run_id"])
     assert len(asking.api.stories()) == files
     assert asking.api.status()["live"] == live
 
 
 def test_stories_that_arrive_take_the_place_of_the_run_that_waits(asking: Deployed) -> None:
-    """And exactly one run follows it, which reads all of them, asks, and trains when somebody says yes."""
+    """And exactly one run follows it, which reads all of them, asks, and trains when it is approved."""
     first = _waits(asking, _drop_stories(asking, "replaced"))
     executions = len(asking.executions())
     known = {run["run_id"] for run in asking.api.runs()}
@@ -83,7 +83,7 @@ def test_stories_that_arrive_take_the_place_of_the_run_that_waits(asking: Deploy
             asking.api.approve(second["run_id"])
         assert asking.api.run(second["run_id"])["status"] == "waiting"
     approved = asking.api.approve(second["run_id"])
-    assert "said yes" in approved["message"] or approved["step"] != "AwaitApproval"
+    assert "approved the run" in approved["message"] or approved["step"] != "AwaitApproval"
 
     def training() -> dict[str, Any] | None:
         run = asking.api.run(second["run_id"])

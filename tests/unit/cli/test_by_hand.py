@@ -15,13 +15,13 @@ from cli.console import CommandError
 
 RUN = "20260101-000000-abcd"
 KEY = "tales/The Hill, 100%? #1.txt"
-LONG = f"{KEY} is deleted. To get it back, remove the marker: aws s3api delete-object --key '{KEY}'" * 2
+LONG = f"{KEY} is deleted. To restore it, remove the marker: aws s3api delete-object --key '{KEY}'" * 2
 ANSWERS: dict[str, dict[str, Any]] = {
     "start": {"started": True, "run_id": RUN, "message": f"Run {RUN} started: ada started it."},
     "resume": {"started": True, "run_id": RUN, "message": f"Run {RUN} goes on where it failed."},
     "stop": {"run_id": RUN, "message": f"Run {RUN} is being stopped."},
     "wake": {"status": "waking", "message": "Starting the machine that hosts the model."},
-    "sleep": {"status": "asleep", "message": "ada puts it to sleep; a message wakes it."},
+    "sleep": {"status": "asleep", "message": "ada put the model to sleep; the next message wakes it."},
     "delete": {"key": KEY, "message": LONG},
 }
 

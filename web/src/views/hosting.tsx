@@ -71,6 +71,7 @@ export function HostingPanel({ api, status, email, scopes, onSignOut }: Props) {
         tabIndex={-1}
       >
         <h2>Your storyteller</h2>
+        <p class="quiet small">The model that is trained on your stories.</p>
         {words !== null && (
           <p>
             <strong>{words.label}.</strong> {words.meaning}
@@ -95,8 +96,8 @@ export function HostingPanel({ api, status, email, scopes, onSignOut }: Props) {
               Put it to sleep now
             </button>
             <p id="sleep-meaning" class="quiet small">
-              For everybody: its machine is deleted and no longer billed, and an answer being written breaks off. The
-              next message wakes it, which takes a few minutes.
+              For everybody: its machine is deleted and no longer billed, and answers being written are interrupted.
+              The next message wakes it, which takes a few minutes.
             </p>
           </>
         )}
