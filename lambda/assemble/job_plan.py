@@ -53,7 +53,7 @@ def plan_jobs(
         live: `{"version", "adapter_uri"}` of the live model, if it has the same base.
         price: price of a training instance; None if it is not known.
     """
-    training_job = s3_keys.training_job(common.name, run_id)
+    training_job = common.names.training_job(run_id)
     bucket = common.artifacts_bucket
     model = s3_keys.uri(bucket, s3_keys.base_model(common.base_model.slug, common.base_model.revision))
     parts: dict[Part, str] = {
@@ -156,7 +156,7 @@ def plan_search(
     each = int(min(seconds / trials, longest / rounds))
     fixed["max_seconds"] = f"{min(float(fixed['max_seconds']), _TRAINING_SHARE * each):g}"
     return {
-        "job_name": s3_keys.tuning_job(common.name, run_id),
+        "job_name": common.names.tuning_job(run_id),
         "attempt": 1,
         "resource_limits": {
             "MaxNumberOfTrainingJobs": trials,

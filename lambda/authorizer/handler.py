@@ -109,7 +109,7 @@ def verify_id_token(token: str) -> dict[str, Any]:
     Raises:
         jwt.PyJWTError: one of them is invalid.
     """
-    sign_in = environment.read(environment.SignIn)
+    sign_in = environment.read(environment.AcceptedTokens)
     key = _key_client(_issuer(sign_in.user_pool_id)).get_signing_key_from_jwt(token)
     claims: dict[str, Any] = jwt.decode(
         token,

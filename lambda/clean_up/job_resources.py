@@ -8,8 +8,8 @@ from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
 from clean_up.resources import Remaining, is_missing
-from contracts import environment, s3_keys
-from shared.aws import clients, resource_names, sagemaker_calls
+from contracts import environment, resource_names
+from shared.aws import clients, sagemaker_calls
 
 log = Logger(service="clean_up", child=True)
 
@@ -30,11 +30,11 @@ class JobKind:
 
 
 TUNING = JobKind("tuning jobs", "HyperParameterTuningJob", "hyper_parameter_tuning_job", "")
-TRAINING = JobKind("training jobs", "TrainingJob", "training_job", "/aws/sagemaker/TrainingJobs")
-PROCESSING = JobKind("processing jobs", "ProcessingJob", "processing_job", "/aws/sagemaker/ProcessingJobs")
+TRAINING = JobKind("training jobs", "TrainingJob", "training_job", resource_names.TRAINING_LOG)
+PROCESSING = JobKind("processing jobs", "ProcessingJob", "processing_job", resource_names.PROCESSING_LOG)
 # SageMaker has no operation that deletes a transform job; an ended job is only listed and costs nothing.
 TRANSFORM = JobKind(
-    "transform jobs", "TransformJob", "transform_job", "/aws/sagemaker/TransformJobs", may_be_deleted=False
+    "transform jobs", "TransformJob", "transform_job", resource_names.TRANSFORM_LOG, may_be_deleted=False
 )
 KINDS = (TUNING, TRAINING, PROCESSING, TRANSFORM)
 
@@ -102,27 +102,27 @@ def _jobs(kind: JobKind, status: str = "") -> Iterator[str]:
 
 
 def _prefixes(kind: JobKind) -> list[str]:
-    name = environment.common().name
-    tuning = s3_keys.tuning_job(name, "")
+    names = environment.common().names
+    training, tuning = names.training_job(""), names.tuning_job("")
     return {
         TUNING.plural: [tuning],
-        TRAINING.plural: list(dict.fromkeys([f"{name}-train-", tuning])),
-        PROCESSING.plural: [f"{name}-evaluate-"],
-        TRANSFORM.plural: [f"{name}-batch-"],
+        TRAINING.plural: list(dict.fromkeys([training, tuning])),
+        PROCESSING.plural: [names.evaluation_job("")],
+        TRANSFORM.plural: [names.transform_job("")],
     }[kind.plural]
 
 
 def _stream_prefixes(kind: JobKind) -> list[str]:
     if kind is not TRAINING:
         return _prefixes(kind)
-    named = f"{environment.common().name}-train-"
     trials = [f"{job}/" for job in _jobs(TRAINING) if _is_ambiguous(TRAINING, job)]
-    return [named, *trials]
+    return [environment.common().names.training_job(""), *trials]
 
 
 def _is_ambiguous(kind: JobKind, job: str) -> bool:
     """Return whether another app may have the same prefix, which a tuning job's name shortens."""
-    return kind is TUNING or (kind is TRAINING and not job.startswith(f"{environment.common().name}-train-"))
+    training = environment.common().names.training_job("")
+    return kind is TUNING or (kind is TRAINING and not job.startswith(training))
 
 
 def _carries_our_tag(arn: str) -> bool:

@@ -7,7 +7,8 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from contracts import environment
-from shared.aws import clients, resource_names
+from contracts.resource_names import AppNames
+from shared.aws import clients
 from shared.hosting import endpoint, scaling
 
 _REFUSALS = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
@@ -67,7 +68,7 @@ def stop_runs() -> list[Remaining]:
 
     Step Functions stops the job that a run waits for, and the children of its Distributed Map.
     """
-    machine = environment.read(environment.Pipeline).state_machine_arn
+    machine = environment.read(environment.StateMachine).state_machine_arn
     client = clients.stepfunctions()
     try:
         pages = client.get_paginator("list_executions").paginate(
@@ -129,15 +130,15 @@ def delete_endpoint_and_scaling() -> list[Remaining]:
     why = "it is being deleted"
     if not deleted:
         why = f"it is {found.status.lower()}, and SageMaker deletes it only afterwards"
-    return [Remaining(f"endpoint {_name()}", why)]
+    return [Remaining(f"endpoint {_names().name}", why)]
 
 
 def delete_configurations() -> list[Remaining]:
     """Delete the endpoint configurations."""
     client = clients.sagemaker()
-    pages = client.get_paginator("list_endpoint_configs").paginate(NameContains=_name())
+    pages = client.get_paginator("list_endpoint_configs").paginate(NameContains=_names().name)
     names = [found["EndpointConfigName"] for page in pages for found in page["EndpointConfigs"]]
-    for name in filter(resource_names.is_hosting, names):
+    for name in filter(_names().is_endpoint_config, names):
         _delete(client.delete_endpoint_config, EndpointConfigName=name)
     return []
 
@@ -145,16 +146,16 @@ def delete_configurations() -> list[Remaining]:
 def delete_models() -> list[Remaining]:
     """Delete SageMaker's models of the endpoint and of transform jobs."""
     client = clients.sagemaker()
-    pages = client.get_paginator("list_models").paginate(NameContains=_name())
+    pages = client.get_paginator("list_models").paginate(NameContains=_names().name)
     for name in [found["ModelName"] for page in pages for found in page["Models"]]:
-        if resource_names.is_hosting(name) or resource_names.is_batch_model(name):
+        if _names().is_endpoint_config(name) or _names().is_batch_model(name):
             _delete(client.delete_model, ModelName=name)
     return []
 
 
 def delete_log() -> list[Remaining]:
     """Delete the endpoint's log group, which SageMaker created and in which nothing expires."""
-    _delete(clients.logs().delete_log_group, logGroupName=f"/aws/sagemaker/Endpoints/{_name()}")
+    _delete(clients.logs().delete_log_group, logGroupName=_names().endpoint_log)
     return []
 
 
@@ -166,5 +167,5 @@ def _delete(operation: Callable[..., Any], **fields: str) -> None:
             raise
 
 
-def _name() -> str:
-    return environment.common().name
+def _names() -> AppNames:
+    return environment.common().names

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from contracts import environment, s3_keys
 from shared import clock
-from shared.aws import clients, resource_names, sagemaker_calls
+from shared.aws import clients, sagemaker_calls
 from shared.batch_inference import batch_records, transform_jobs
 from shared.hosting import endpoint_configs, hosting_state
 from shared.hosting.endpoint import Endpoint
@@ -181,7 +181,7 @@ def delete_unused_models(protected: Protected) -> None:
         if _is_unused(config, protected):
             _delete("delete_endpoint_config", EndpointConfigName=config)
     for model in _names("list_models", "Models", "ModelName"):
-        if resource_names.is_batch_model(model):
+        if environment.common().names.is_batch_model(model):
             unused = transform_jobs.version_of_model(model) not in protected.batches
         else:
             unused = _is_unused(model, protected)
@@ -191,7 +191,7 @@ def delete_unused_models(protected: Protected) -> None:
 
 def _is_unused(name: str, protected: Protected) -> bool:
     """Return whether a model or configuration of this app is for a bundle that is deleted."""
-    if not resource_names.is_hosting(name) or name in protected.configs:
+    if not environment.common().names.is_endpoint_config(name) or name in protected.configs:
         return False
     return endpoint_configs.version_of(name) not in protected.bundles
 

@@ -8,9 +8,9 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
-from contracts import environment, s3_keys
+from contracts import environment, resource_names
 from shared import clock
-from shared.aws import clients, resource_names
+from shared.aws import clients
 from shared.batch_inference import batch_records
 from shared.runs import run_records
 from shared.spending import job_costs, ledger
@@ -23,7 +23,7 @@ _STARTING = timedelta(minutes=20)
 """How long a reservation may exist before its job."""
 _FOUND_WITHIN = timedelta(days=2)
 """The greatest age of a job without a reservation that is still found."""
-_RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
+_RUN_ID = re.compile(resource_names.RUN_ID)
 _REFUSALS = ("AccessDenied", "AccessDeniedException")
 
 
@@ -115,11 +115,11 @@ def _adopt(kind: Kind, id_: str) -> None:
 
 def _made_lately() -> Iterator[tuple[Kind, str]]:
     """Yield the kind and the ledger's id of each recent job of this app."""
-    name = environment.common().name
-    batches = s3_keys.transform_job(name, "")
+    names = environment.common().names
+    batches = names.transform_job("")
     kinds: tuple[tuple[Kind, str, str, str], ...] = (
-        ("training", "list_training_jobs", "TrainingJob", s3_keys.training_job(name, "")),
-        ("evaluation", "list_processing_jobs", "ProcessingJob", s3_keys.evaluation_job(name, "")),
+        ("training", "list_training_jobs", "TrainingJob", names.training_job("")),
+        ("evaluation", "list_processing_jobs", "ProcessingJob", names.evaluation_job("")),
         ("batch", "list_transform_jobs", "TransformJob", batches),
     )
     for kind, operation, member, prefix in kinds:

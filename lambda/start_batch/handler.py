@@ -6,7 +6,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
-from contracts import environment, s3_keys
+from contracts import environment
 from shared.batch_inference import batch_records, transform_jobs
 from shared.items import BatchJob
 from start_batch import archive
@@ -42,7 +42,7 @@ def _begin(batch: BatchJob) -> BatchJob | None:
     except archive.NoBundleError as error:
         batch_records.finish_batch(batch.batch_id, "failed", {batch.status}, str(error))
         return batch_records.get(batch.batch_id)
-    job = s3_keys.transform_job(environment.common().name, batch.batch_id)
+    job = environment.common().names.transform_job(batch.batch_id)
     message = f"Waiting for its instance ({batch.instance})."
     if batch.status == "preparing":
         # Before the job is created, so that whoever stops the batch from now on knows the job.

@@ -214,7 +214,7 @@ def _execution_arn(run_id: str) -> str:
 
 
 def _state_machine_arn() -> str:
-    return environment.read(environment.Pipeline).state_machine_arn
+    return environment.read(environment.StateMachine).state_machine_arn
 
 
 def _outcome(started: bool, run_id: str, message: str) -> dict[str, Any]:

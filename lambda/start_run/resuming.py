@@ -86,7 +86,7 @@ def _with_fresh_names(run_id: str, failed: FailedState) -> dict[str, Any]:
     if "assembled" not in kept:
         return kept
     jobs = kept["assembled"]["jobs"]
-    instances = environment.read(environment.Evaluation).processing_instances
+    instances = environment.read(environment.EvaluationInstances).processing_instances
     number = jobs["evaluation_attempt"] + (failed.name == "Evaluate")
     jobs = attempts.evaluation_attempt(run_id, jobs, number, instances)
     if failed.name == "Train":

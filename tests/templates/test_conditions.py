@@ -101,7 +101,7 @@ def _of_function(name: str) -> str:
 def test_a_function_reaches_the_partitions_of_its_code_and_no_others(
     synthesized: Synthesized, function: str
 ) -> None:
-    """When this fails, mend `may_use_table(…, partitions=…)` in stacks/."""
+    """When this fails, mend `grant_table_access(…, partitions=…)` in stacks/."""
     conditions = [
         statement["Condition"]
         for name, statement in _own_statements(synthesized)

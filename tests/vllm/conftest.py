@@ -14,6 +14,8 @@ from botocore.exceptions import ClientError
 
 from benchmarks.dataset import make
 from contracts import s3_keys
+from contracts.environment import Common, Hosting
+from contracts.settings import Settings
 from deploy import bundle
 from local.base_model import ensure_base_model
 from local.cloud import LocalCloud
@@ -181,19 +183,21 @@ def _app_environment(account: Aws) -> dict[str, str]:
         "s3:GetObject": f"arn:aws:s3:::{BUCKET}/hosting/*",
         "s3:ListBucket": f"arn:aws:s3:::{BUCKET}",
     }
-    own = {
-        "NAME": "storyloom",
-        "TABLE": "none",
-        "STORIES_BUCKET": "none",
-        "ARTIFACTS_BUCKET": BUCKET,
-        "BASE_MODEL": json.dumps(BASE_MODEL),
-        "HOSTING_IMAGE": "123456789012.dkr.ecr.us-east-1.amazonaws.com/vllm:any",
-        "HOSTING_INSTANCE": "ml.g6.xlarge",
-        "HOSTING_ROLE_ARN": account.role("sagemaker.amazonaws.com", allowed),
-        "ENDPOINT_NAME": ENDPOINT,
-        "IDLE_MINUTES": "15",
-    }
-    return {**account.cloud.environment(), **{f"STORYLOOM_{name}": value for name, value in own.items()}}
+    settings = Settings()
+    common = Common.from_settings(
+        settings, table="none", stories_bucket="none", artifacts_bucket=BUCKET, base_model=BASE_MODEL
+    )
+    hosting = Hosting.from_settings(
+        settings,
+        hosting_image="123456789012.dkr.ecr.us-east-1.amazonaws.com/vllm:any",
+        hosting_fallback_instances=[],
+        hosting_role_arn=account.role("sagemaker.amazonaws.com", allowed),
+        endpoint_name=ENDPOINT,
+        watch_minutes=0,
+        inference_ami="",
+        rollback_alarms=[],
+    )
+    return {**account.cloud.environment(), **common.variables(), **hosting.variables()}
 
 
 def _put_models(account: Aws, base_model: Path, adapters: dict[str, Path]) -> None:

@@ -290,7 +290,7 @@ def _reserve(batch: BatchJob) -> None:
 def _invoke_start_batch(batch_id: str) -> None:
     try:
         clients.lambdas().invoke(
-            FunctionName=environment.read(environment.Api).start_batch_function,
+            FunctionName=environment.read(environment.FunctionNames).start_batch_function,
             InvocationType="Event",
             Payload=json.dumps({"batch_id": batch_id}).encode(),
         )

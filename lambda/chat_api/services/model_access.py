@@ -95,7 +95,7 @@ def endpoint_name(name: str, pointer: LivePointer | None) -> str:
 def invoke_endpoint_manager(action: Literal["wake", "sleep", "tick"]) -> None:
     """Invoke the function that manages the endpoint, without waiting for it."""
     clients.lambdas().invoke(
-        FunctionName=environment.read(environment.Api).endpoint_manager_function,
+        FunctionName=environment.read(environment.FunctionNames).endpoint_manager_function,
         InvocationType="Event",
         Payload=json.dumps({"action": action}).encode(),
     )

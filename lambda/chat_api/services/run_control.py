@@ -22,7 +22,8 @@ _ANSWERED_BEFORE: dict[ApprovalAnswer, str] = {
 def invoke_start_run(event: dict[str, Any]) -> dict[str, Any]:
     """Invoke the function that starts runs and deployments, and return its result."""
     response = clients.lambdas().invoke(
-        FunctionName=environment.read(environment.Api).start_run_function, Payload=json.dumps(event).encode()
+        FunctionName=environment.read(environment.FunctionNames).start_run_function,
+        Payload=json.dumps(event).encode(),
     )
     result: dict[str, Any] = json.loads(response["Payload"].read())
     if "FunctionError" in response:
@@ -135,7 +136,7 @@ def existing_run(run_id: str) -> Run:
 
 def _execution_arn(run_id: str) -> str:
     """Return the ARN of a run whose record has none: the execution has the run's name."""
-    machine = environment.read(environment.Api).state_machine_arn
+    machine = environment.read(environment.StateMachine).state_machine_arn
     return f"{machine.replace(':stateMachine:', ':execution:')}:{run_id}"
 
 

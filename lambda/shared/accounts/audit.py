@@ -12,9 +12,10 @@ import secrets
 from boto3.dynamodb.conditions import Attr
 from pydantic import BaseModel, ConfigDict
 
+from contracts import table_keys
 from shared import clock, table
 
-PARTITION = "AUDIT"
+PARTITION = table_keys.AUDIT
 KEPT_DAYS = 365
 _MOST_AT_ONCE = 100
 """The most counts that one call to DynamoDB reads."""
@@ -98,4 +99,4 @@ def newest_entries(limit: int, before: str = "") -> list[AuditEntry]:
 
 def _counter(entry: AuditEntry) -> tuple[str, str]:
     hour = entry.at[:13]
-    return f"REPEATED#{entry.principal}", f"{hour} {entry.status} {entry.action}"
+    return table_keys.repeated_requests(entry.principal), f"{hour} {entry.status} {entry.action}"

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from boto3.dynamodb.conditions import Attr
 
+from contracts import table_keys
 from shared import clock, table
 from shared.items import ApiKey, KeyScope
 
@@ -18,7 +19,7 @@ KEY_SCOPES: tuple[KeyScope, ...] = ("chat", "read", "write")
 """No key can have `keys` or `people`, because a leaked key could then create another one."""
 USUAL_DAYS = 90
 """The validity of a key if its creator sets none."""
-_PARTITION = "KEYS"
+_PARTITION = table_keys.KEYS
 _WRITTEN = re.compile(r"sl-(?P<key_id>[0-9a-f]{12})-(?P<secret>[A-Za-z0-9_-]{43})")
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from boto3.dynamodb.conditions import Attr
 
-from contracts import environment
+from contracts import environment, table_keys
 from shared import clock, table
 from shared.aws import clients
 
@@ -29,7 +29,7 @@ SCOPES: dict[Role, tuple[Scope, ...]] = {
 }
 """What each role allows. A person without a role may do nothing."""
 
-_KEY = ("PEOPLE", "lock")
+_KEY = table_keys.PEOPLE_LOCK
 _LOCKED_SECONDS = 30
 
 

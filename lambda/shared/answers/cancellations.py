@@ -7,9 +7,9 @@ belongs to the first caller that names it: by requesting it, or by cancelling it
 
 from boto3.dynamodb.conditions import Attr
 
+from contracts import table_keys
 from shared import clock, table
 
-_SORT_KEY = "ANSWER"
 _KEPT_SECONDS = 3_600
 """Longer than any answer can take, so that a mark holds for one that begins late."""
 
@@ -26,19 +26,14 @@ def mark_cancelled(answer_id: str, caller: str) -> bool:
 
 def is_cancelled(answer_id: str, caller: str) -> bool:
     """Return whether the caller has cancelled this answer."""
-    item = table.get(_partition(answer_id), _SORT_KEY) or {}
+    item = table.get(*table_keys.cancellation(answer_id)) or {}
     return "cancelled_at" in item and item.get("caller") == caller
 
 
 def _write(answer_id: str, caller: str, more: dict[str, str]) -> bool:
     expires_at = int(clock.now().timestamp()) + _KEPT_SECONDS
     return table.update(
-        _partition(answer_id),
-        _SORT_KEY,
+        *table_keys.cancellation(answer_id),
         {"caller": caller, "expires_at": expires_at, **more},
         only_if=Attr("caller").not_exists() | Attr("caller").eq(caller),
     )
-
-
-def _partition(answer_id: str) -> str:
-    return f"ANSWER#{answer_id}"

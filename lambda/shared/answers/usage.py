@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from contracts import table_keys
 from shared import clock, table
 from shared.aws import clients
 from shared.table import Item
@@ -26,7 +27,7 @@ LONGEST_ANSWER_SECONDS = 900
 _DAY_IS_KEPT, _MINUTE_IS_KEPT = 2 * 86_400, 3_600
 
 _beside = ThreadPoolExecutor(16, thread_name_prefix="answer-slots")
-_SLOTS_KEY = ("USAGE", "ANSWERS")
+_SLOTS_KEY = table_keys.ANSWER_SLOTS
 KEPT_FREE = 4
 """Concurrent executions left for the authorizer, the endpoint manager and short requests."""
 NEW_ACCOUNT_CONCURRENCY = 10
@@ -129,7 +130,7 @@ def _seconds() -> int:
 
 
 def _partition(caller: str) -> str:
-    return f"USAGE#{caller}"
+    return table_keys.usage_of(caller)
 
 
 def acquire_account_slot(entry: str, is_stale: Callable[[str], bool]) -> tuple[int, int]:

@@ -30,7 +30,7 @@ def is_deployed() -> bool:
     Raises:
         ClientError: if it could not be read.
     """
-    name = environment.read(environment.Page).page_url_parameter
+    name = environment.read(environment.PageAddress).page_url_parameter
     try:
         clients.ssm().get_parameter(Name=name)
     except ClientError as error:
@@ -69,7 +69,7 @@ def page_link(view: str, else_words: str) -> str:
         view: what comes after `#/`, such as `models`.
         else_words: what to return if the page's URL is not known.
     """
-    name = environment.read(environment.Page).page_url_parameter
+    name = environment.read(environment.PageAddress).page_url_parameter
     try:
         url = parameters.get_parameter(name)
     except parameters.exceptions.GetParameterError:

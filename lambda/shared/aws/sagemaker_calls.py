@@ -11,9 +11,9 @@ from typing import Any, TypedDict
 from botocore.exceptions import ClientError
 
 from contracts import environment
+from contracts.resource_names import TAG
 from shared.aws import clients
 
-TAG_KEY = "storyloom:app"
 _DELAYS_SECONDS = (1.0, 2.0, 4.0, 8.0)
 
 
@@ -26,7 +26,7 @@ class Tag(TypedDict):
 
 def app_tags() -> list[Tag]:
     """Return the tags of a resource that is made at run time, by which it and its cost are found."""
-    return [{"Key": TAG_KEY, "Value": environment.common().name}]
+    return [{"Key": TAG, "Value": environment.common().name}]
 
 
 def retry_until_visible(operation: Callable[..., Any], **fields: Any) -> Any:

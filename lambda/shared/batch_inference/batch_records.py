@@ -12,14 +12,15 @@ from typing import Any
 
 from boto3.dynamodb.conditions import Attr, ConditionBase
 
+from contracts import table_keys
 from shared import clock, table
 from shared.items import BatchJob, BatchStatus
 from shared.runs import run_records
 
 AT_ONCE = 2
 """How many batches may be active at the same time, for all people together."""
-_PARTITION = "BATCHES"
-_ACTIVE_KEY = ("HOSTING", "BATCHES")
+_PARTITION = table_keys.BATCHES
+_ACTIVE_KEY = table_keys.ACTIVE_BATCHES
 _LISTED = 50
 _KEPT = timedelta(days=60)
 """Longer than the 30 days of their files, because the month's costs refer to the records."""
@@ -130,4 +131,4 @@ def list_active_ids() -> list[str]:
 
 
 def _of_owner(owner: str) -> str:
-    return f"BATCHES#{owner}"
+    return table_keys.batches_of(owner)

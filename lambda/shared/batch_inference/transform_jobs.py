@@ -5,7 +5,6 @@ one: the endpoint manager calls it at every tick, and the API whenever somebody 
 """
 
 import hashlib
-import re
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,8 +12,9 @@ from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
 from contracts import environment, s3_keys
+from contracts.resource_names import BATCH_MODEL, TRANSFORM_LOG, is_job
 from shared import clock
-from shared.aws import clients, resource_names, sagemaker_calls
+from shared.aws import clients, sagemaker_calls
 from shared.batch_inference import batch_records
 from shared.hosting import instances
 from shared.hosting.endpoint_configs import CONTAINER_VARIABLES
@@ -35,7 +35,6 @@ _NEVER_MADE = (
     "Its job was never made. Nothing was spent. Make a new batch; if that ends the same, look at the log of "
     "the function start_batch in CloudWatch Logs."
 )
-_MODEL_NAME = re.compile(r".+-batch-(?P<version>v\d+)-[0-9a-f]{8}")
 _QUOTA_PAGE = "https://console.aws.amazon.com/servicequotas/home/services/sagemaker/quotas"
 log = Logger(service="endpoint_manager")
 
@@ -99,12 +98,12 @@ def _model_name(batch: BatchJob, model_uri: str, settings: environment.Transform
     """Return the model's name, from its version and content: the batches of a version share a model."""
     facts = "\n".join([model_uri, settings.hosting_image, settings.transform_role_arn])
     digest = hashlib.sha256(facts.encode()).hexdigest()[:8]
-    return f"{s3_keys.transform_job(environment.common().name, str(batch.version))}-{digest}"
+    return environment.common().names.batch_model(str(batch.version), digest)
 
 
 def version_of_model(name: str) -> str | None:
     """Return the version in the name of a transform job's model; None if the name has another form."""
-    named = _MODEL_NAME.fullmatch(name)
+    named = BATCH_MODEL.fullmatch(name)
     return named["version"] if named else None
 
 
@@ -138,7 +137,7 @@ def stop_job(job_name: str) -> None:
 
 def stop_overdue() -> list[str]:
     """Stop jobs that exceed the longest time of any job, without the table; returns their names."""
-    prefix = s3_keys.transform_job(environment.common().name, "")
+    prefix = environment.common().names.transform_job("")
     pages = (
         clients.sagemaker()
         .get_paginator("list_transform_jobs")
@@ -148,8 +147,7 @@ def stop_overdue() -> list[str]:
         job["TransformJobName"]
         for page in pages
         for job in page["TransformJobSummaries"]
-        if resource_names.is_job(job["TransformJobName"], [prefix])
-        and clock.now() - job["CreationTime"] > LONGEST_JOB
+        if is_job(job["TransformJobName"], [prefix]) and clock.now() - job["CreationTime"] > LONGEST_JOB
     ]
     for name in overdue:
         stop_job(name)
@@ -213,7 +211,7 @@ def _why_failed(batch: BatchJob, reason: str) -> str:
         return _no_machine(batch.instance, "AWS has none free" if short == "capacity" else "over the quota")
     return (
         f"The transform job failed: {reason.rstrip('.')}. What it answered before is kept. Its log is in "
-        f"CloudWatch Logs under /aws/sagemaker/TransformJobs, {batch.job_name}."
+        f"CloudWatch Logs under {TRANSFORM_LOG}, {batch.job_name}."
     )
 
 

@@ -1,10 +1,10 @@
 """The endpoint configuration of a bundle on an instance type: its name, and how it is created."""
 
 import hashlib
-import re
 from typing import Any
 
 from contracts import environment, s3_keys
+from contracts.resource_names import ENDPOINT_CONFIG, VARIANT
 from shared.aws import sagemaker_calls
 
 CONTAINER_VARIABLES = {
@@ -18,14 +18,6 @@ START_SECONDS = 1200
 """How long the container may take to load the model; vLLM compiles for minutes on its first start."""
 _ROUTING = "LEAST_OUTSTANDING_REQUESTS"
 """With random routing, one of several instances could write most of the answers."""
-VARIANT = "main"
-"""Name of the endpoint's one production variant."""
-_CONFIG = re.compile(r".+-(?P<version>v\d+)-(?P<family>[a-z0-9]+)-(?P<size>[a-z0-9]+)-[0-9a-f]{8}")
-
-
-def config_name(endpoint_name: str, version: str, instance: str, digest: str) -> str:
-    """Return the name of an endpoint configuration, such as `storyloom-v3-g6-xlarge-0f3c2a1b`."""
-    return f"{endpoint_name}-{version}-{instance.removeprefix('ml.').replace('.', '-')}-{digest}"
 
 
 def ensure_config(bundle_uri: str, instance: str) -> str:
@@ -42,7 +34,7 @@ def ensure_config(bundle_uri: str, instance: str) -> str:
     facts = [bundle_uri, settings.hosting_image, instance, settings.inference_ami, _ROUTING]
     facts += [settings.hosting_role_arn, *CONTAINER_VARIABLES.values()]
     digest = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:8]
-    name = config_name(settings.endpoint_name, s3_keys.bundled_for(bundle_uri), instance, digest)
+    name = environment.common().names.endpoint_config(s3_keys.bundled_for(bundle_uri), instance, digest)
     sagemaker_calls.create_once(
         "create_model",
         ModelName=name,
@@ -79,11 +71,11 @@ def ensure_config(bundle_uri: str, instance: str) -> str:
 
 def instance_of(config: str | None) -> str | None:
     """Return the instance type in a configuration's name; None if the name has another form."""
-    named = _CONFIG.fullmatch(config or "")
+    named = ENDPOINT_CONFIG.fullmatch(config or "")
     return f"ml.{named['family']}.{named['size']}" if named else None
 
 
 def version_of(config: str | None) -> str | None:
     """Return the version in a configuration's name; None if the name has another form."""
-    named = _CONFIG.fullmatch(config or "")
+    named = ENDPOINT_CONFIG.fullmatch(config or "")
     return named["version"] if named else None

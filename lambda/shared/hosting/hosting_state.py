@@ -8,13 +8,13 @@ from datetime import timedelta
 
 from boto3.dynamodb.conditions import Attr, ConditionBase
 
-from contracts import environment
+from contracts import environment, table_keys
 from shared import clock, table
 from shared.hosting import endpoint_configs
 from shared.items import HostingState, LivePointer, Shortage
 from shared.models import versions
 
-_KEY = ("HOSTING", "STATE")
+_KEY = table_keys.HOSTING_STATE
 TOUCH_EVERY = timedelta(minutes=1)
 """The shortest time between two records of the model's use."""
 LONGEST_CHANGE = timedelta(minutes=90)

@@ -10,8 +10,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from contracts import environment
+from contracts.resource_names import VARIANT
 from shared.aws import clients
-from shared.hosting import endpoint_configs
 
 POLICY = "answers-per-instance"
 _METRIC = "SageMakerVariantConcurrentRequestsPerModelHighResolution"
@@ -83,14 +83,14 @@ def _shrink(most: int) -> None:
     """Release the instances that an earlier setting allowed."""
     clients.sagemaker().update_endpoint_weights_and_capacities(
         EndpointName=_settings().endpoint_name,
-        DesiredWeightsAndCapacities=[{"VariantName": endpoint_configs.VARIANT, "DesiredInstanceCount": most}],
+        DesiredWeightsAndCapacities=[{"VariantName": VARIANT, "DesiredInstanceCount": most}],
     )
 
 
 def _target() -> dict[str, Any]:
     return {
         "ServiceNamespace": "sagemaker",
-        "ResourceId": f"endpoint/{_settings().endpoint_name}/variant/{endpoint_configs.VARIANT}",
+        "ResourceId": f"endpoint/{_settings().endpoint_name}/variant/{VARIANT}",
         "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
     }
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from boto3.dynamodb.conditions import Attr
 
-from contracts import environment
+from contracts import environment, table_keys
 from shared import clock, table
 from shared.aws import clients
 from shared.items import LivePointer, ModelVersion, VersionStatus
@@ -15,10 +15,10 @@ LIVE_NAME = "storyloom"
 MAY_BE_APPROVED: frozenset[VersionStatus] = frozenset({"pending", "rejected"})
 # The live version, and the previous one, cannot be rejected while people chat with them.
 MAY_BE_REJECTED: frozenset[VersionStatus] = frozenset({"pending", "approved", "failed"})
-_MODELS = "MODELS"
-LIVE = ("POINTERS", "LIVE")
+_MODELS = table_keys.MODELS
+LIVE = table_keys.LIVE_VERSION
 """Key of the pointer's item."""
-_COUNTER = ("POINTERS", "VERSIONS")
+_COUNTER = table_keys.VERSION_COUNTER
 
 
 def next_version() -> str:

@@ -41,7 +41,7 @@ def evaluation_attempt(run_id: str, jobs: Jobs, number: int, instances: list[str
     return {
         **jobs,
         "evaluation_attempt": number,
-        "processing_job_name": s3_keys.evaluation_job(environment.common().name, run_id, number),
+        "processing_job_name": environment.common().names.evaluation_job(run_id, number),
         "processing_instance": instances[0],
         "processing_instances": instances,
     }
@@ -57,7 +57,7 @@ def next_training(run_id: str, jobs: Jobs, why: Obstacle) -> Jobs | None:
 def training_attempt(run_id: str, jobs: Jobs, number: int) -> Jobs:
     """Plan one attempt at the training, whose model the evaluation reads."""
     common = environment.common()
-    name = s3_keys.training_job(common.name, run_id, number)
+    name = common.names.training_job(run_id, number)
     archive = s3_keys.uri(common.artifacts_bucket, s3_keys.model_archive(run_id, name))
     return {
         **jobs,
@@ -69,7 +69,7 @@ def training_attempt(run_id: str, jobs: Jobs, number: int) -> Jobs:
 
 def search_attempt(run_id: str, jobs: Jobs, number: int) -> Jobs:
     """Plan one attempt at the search."""
-    name = s3_keys.tuning_job(environment.common().name, run_id, number)
+    name = environment.common().names.tuning_job(run_id, number)
     return {**jobs, "tuning": {**jobs["tuning"], "job_name": name, "attempt": number}}
 
 

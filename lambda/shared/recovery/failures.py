@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
+from contracts import resource_names
 from shared.aws import clients
 from shared.hosting import instances
 from shared.items import Failure
@@ -31,8 +32,8 @@ _SILENT_ENDINGS = {"-9": _KILLED, "137": _KILLED}
 _QUOTA_NAME = re.compile(r"'([^']+ usage)'")
 _JOB_KINDS = {
     # Field of the job's description that names it: the state that runs it, and its CloudWatch log group.
-    "TrainingJobName": ("Train", "/aws/sagemaker/TrainingJobs"),
-    "ProcessingJobName": ("Evaluate", "/aws/sagemaker/ProcessingJobs"),
+    "TrainingJobName": ("Train", resource_names.TRAINING_LOG),
+    "ProcessingJobName": ("Evaluate", resource_names.PROCESSING_LOG),
 }
 # The state at which a run is resumed, by the state that failed. Earlier states cost nothing and have no
 # result worth keeping. A deployment that failed in any state is resumed with the bundle.

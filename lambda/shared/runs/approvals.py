@@ -10,11 +10,12 @@ from typing import Any
 
 from boto3.dynamodb.conditions import Attr
 
+from contracts import table_keys
 from shared import clock, table
 from shared.aws import clients
 from shared.items import Approval, ApprovalAnswer
 
-_PARTITION = "APPROVALS"
+_PARTITION = table_keys.APPROVALS
 
 # Step Functions' errors for a token whose task has ended: answered, timed out, or its run was stopped.
 _TASK_ENDED = ("TaskDoesNotExist", "TaskTimedOut", "InvalidToken")

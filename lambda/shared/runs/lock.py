@@ -2,11 +2,12 @@
 
 from boto3.dynamodb.conditions import Attr
 
+from contracts import table_keys
 from shared import clock, table
 from shared.items import Lock
 from shared.runs import schedules
 
-_KEY = ("LOCK", "PIPELINE")
+_KEY = table_keys.PIPELINE_LOCK
 
 
 class AnotherRunInProgress(Exception):  # noqa: N818 - the name is what a person reads in the console

@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 
 from boto3.dynamodb.conditions import Attr
 
+from contracts import table_keys
 from shared import clock, table
 from shared.items import ACTIVE_STATUSES, Run, RunStatus
 
-_PARTITION = "RUNS"
+_PARTITION = table_keys.RUNS
 _ID_CHARACTERS = len("20261122-031640-ce3f")
 _IS_ACTIVE = Attr("status").not_exists() | Attr("status").is_in(sorted(ACTIVE_STATUSES))
-_LAST_TRAINING_KEY = ("POINTERS", "TRAINED")
+_LAST_TRAINING_KEY = table_keys.LAST_TRAINING
 
 
 def new_id(at: datetime, seed: str | None = None) -> str:

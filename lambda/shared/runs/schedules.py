@@ -11,13 +11,13 @@ from typing import Any
 
 from boto3.dynamodb.conditions import Attr, ConditionBase
 
-from contracts import environment
+from contracts import environment, table_keys
 from shared import clock, table
 from shared.aws import clients
 
 _SOON_SECONDS = 5
 """A schedule must lie in the future when it is created."""
-_DEBOUNCE_KEY = ("TIMER", "QUIET")
+_DEBOUNCE_KEY = table_keys.FIRST_UPLOAD
 _LATE = timedelta(minutes=15)
 """If the schedule was due longer ago than this, it is gone and the quiet period is over."""
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from contracts import table_keys
 from shared import clock, table
 from shared.spending.ledger_entries import (
     DISPLAY_NAMES,
@@ -58,7 +59,7 @@ __all__ = [
     "totals",
 ]
 
-_OPEN = "LEDGER#OPEN"
+_OPEN = table_keys.OPEN_RESERVATIONS
 _TRIES = 8
 _DAY = timedelta(days=1)
 

@@ -5,14 +5,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from contracts import environment
+from contracts import environment, table_keys
 from shared import clock, table
 from shared.spending.spending_refused import LimitReached
 
 Kind = Literal["training", "evaluation", "search", "endpoint", "batch", "notebook"]
 """The kind of a cost. A training job that belongs to a hyperparameter search counts as part of the search."""
 
-SUMS = "LEDGER"
+SUMS = table_keys.LEDGER
 """Partition of the months' totals."""
 _MICRO = 1_000_000
 DISPLAY_NAMES: dict[Kind, str] = {
@@ -123,7 +123,7 @@ def limit_reached(kind: Kind, asked_usd: float, what: str = "") -> LimitReached:
 
 def partition(month_: str) -> str:
     """Return the partition key of a month's entries."""
-    return f"LEDGER#{month_}"
+    return table_keys.ledger_entries(month_)
 
 
 def _is_entry(item: table.Item) -> bool:

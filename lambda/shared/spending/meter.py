@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from contracts import table_keys
 from shared import clock, table
 from shared.items import Meter
 from shared.spending import ledger_entries, prices
@@ -28,7 +29,7 @@ START_LEASE = timedelta(minutes=45)
 """Longer than SageMaker tries to start an endpoint, during which it refuses to delete it."""
 SERVING_LEASE = timedelta(minutes=15)
 """Enough for two ticks of the endpoint manager and a deletion."""
-_KEY = ("HOSTING", "METER")
+_KEY = table_keys.METER
 _TRIES = 5
 _ASKING = timedelta(minutes=2)
 """How long requested machines may not be visible yet."""

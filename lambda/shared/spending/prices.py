@@ -9,14 +9,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from contracts import environment
+from contracts import environment, table_keys
 from price_list import start_prices
 from price_list.price import KINDS, Kind, Price
 from shared import clock, table
 
 __all__ = ["KINDS", "Kind", "Price"]
 
-_KEY = ("PRICES", "LISTED")
+_KEY = table_keys.LISTED_PRICES
 _GIVEN = "the setting instance_prices_usd"
 
 

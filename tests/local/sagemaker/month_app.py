@@ -15,6 +15,7 @@ from fastapi.testclient import TestClient
 from chat_api.app import app
 from chat_api.services import model_access
 from contracts import environment, s3_keys
+from contracts.resource_names import AppNames
 from deploy import bundle
 from deploy.handler import MonthlyLimitReached
 from deploy.handler import handler as deploy
@@ -184,8 +185,9 @@ class MonthOfTheApp:
             "HOSTING_ROLE_ARN": role,
             "TRANSFORM_ROLE_ARN": role,
         }
-        for name, value in (environment_of(house) | changes).items():
-            patch.setenv(f"STORYLOOM_{name}", value)
+        told = {environment.variable(name): value for name, value in changes.items()}
+        for name, value in (environment_of(house) | told).items():
+            patch.setenv(name, value)
         for name, value in self.account.cloud.environment().items():
             if name.startswith("AWS_"):
                 patch.setenv(name, value)
@@ -217,7 +219,7 @@ class MonthOfTheApp:
             ],
             BillingMode="PAY_PER_REQUEST",
         )
-        parameter = environment.read(environment.Page).page_url_parameter
+        parameter = environment.read(environment.PageAddress).page_url_parameter
         clients.ssm().put_parameter(Name=parameter, Value="https://page.example/", Type="String")
         for alarm in environment.read(environment.Hosting).rollback_alarms:
             self.account.client("cloudwatch").put_metric_alarm(AlarmName=alarm, **_ALARM)
@@ -235,11 +237,11 @@ class MonthRun:
         name = environment.common().name
         jobs = {
             "training_attempt": 1,
-            "training_job_name": s3_keys.training_job(name, run_id),
+            "training_job_name": AppNames(name).training_job(run_id),
             "hyperparameters": {"max_seconds": "1800"},
             "processing_inputs": [],
             "tuning": {
-                "job_name": s3_keys.tuning_job(name, run_id),
+                "job_name": AppNames(name).tuning_job(run_id),
                 "resource_limits": {"MaxNumberOfTrainingJobs": TRIALS, "MaxParallelTrainingJobs": TRIALS},
                 "stopping_condition": {
                     "MaxRuntimeInSeconds": TRIAL_SECONDS,
@@ -274,7 +276,7 @@ class MonthRun:
     def _finish(self) -> None:
         self.stage = "end"
         states = self.month.account.client("stepfunctions")
-        machine = environment.read(environment.Pipeline).state_machine_arn
+        machine = environment.read(environment.StateMachine).state_machine_arn
         with contextlib.suppress(ClientError):
             states.stop_execution(
                 executionArn=f"{machine.replace(':stateMachine:', ':execution:')}:{self.run_id}"

@@ -228,7 +228,7 @@ def test_a_run_shows_the_trials_of_its_search(api: TestClient, house: House, sag
     done = {"TrainingStartTime": 1_790_000_100, "TrainingEndTime": 1_790_000_400.5}
     loss = {"MetricName": "validation:loss", "Value": 2.5}
     sagemaker.search = {
-        "HyperParameterTuningJobName": s3_keys.tuning_job(environment.common().name, RUN),
+        "HyperParameterTuningJobName": environment.common().names.tuning_job(RUN),
         "HyperParameterTuningJobArn": "arn:search",
         "HyperParameterTuningJobStatus": "InProgress",
         "CreationTime": 1_790_000_000,

@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from chat_api.dependencies.identity import User
 from chat_api.errors import ApiError
 from chat_api.routes import batches, model, runs
-from contracts import s3_keys
+from contracts.resource_names import AppNames
 from next_attempt.handler import handler as next_attempt
 from reserve.handler import handler as reserve
 from shared import table
@@ -92,11 +92,11 @@ class Run:
         self.deployment: dict[str, Any] | None = None
         jobs = {
             "training_attempt": 1,
-            "training_job_name": s3_keys.training_job("storyloom", self.run_id),
+            "training_job_name": AppNames("storyloom").training_job(self.run_id),
             "hyperparameters": {"max_seconds": "3600"},
             "processing_inputs": [],
             "tuning": {
-                "job_name": s3_keys.tuning_job("storyloom", self.run_id),
+                "job_name": AppNames("storyloom").tuning_job(self.run_id),
                 "resource_limits": {"MaxNumberOfTrainingJobs": 2},
                 "stopping_condition": {"MaxRuntimeInSeconds": 1800},
             },
@@ -320,7 +320,7 @@ class Spending(RuleBasedStateMachine):
         started = batch_records.get(batch.batch_id)
         if started is None or started.status != "preparing" or not makes:
             return
-        name = s3_keys.transform_job("storyloom", batch.batch_id)
+        name = AppNames("storyloom").transform_job(batch.batch_id)
         batch_records.move(batch.batch_id, "running", {"preparing"}, job_name=name)
         takes = timedelta(minutes=minutes)
         longest = timedelta(hours=25)

@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 
 from chat_api.app import app
 from contracts import s3_keys
+from contracts.resource_names import AppNames
 from record_failure.handler import handler as record_failure
 from resume.handler import handler as resume
 from shared.aws import clients
@@ -35,7 +36,7 @@ def _kept(house: House) -> dict[str, Any]:
     ]
     jobs = {
         "training_attempt": 1,
-        "training_job_name": s3_keys.training_job("storyloom", RUN),
+        "training_job_name": AppNames("storyloom").training_job(RUN),
         "processing_inputs": inputs,
     }
     jobs = attempts.evaluation_attempt(RUN, jobs, 2, ["ml.g5.xlarge"])
@@ -54,7 +55,7 @@ def failed(house: House, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     run_records.create_run(RUN, arn, "stories arrived")
     run_records.finish(RUN, "failed", "Evaluate failed: no.", step="Evaluate", can_resume=True)
     run_records.mark_announced(RUN)
-    key = s3_keys.model_archive(RUN, s3_keys.training_job("storyloom", RUN))
+    key = s3_keys.model_archive(RUN, AppNames("storyloom").training_job(RUN))
     clients.s3().put_object(Bucket=house.artifacts, Key=key, Body=b"model")
     return told
 
@@ -140,7 +141,7 @@ def test_while_another_run_is_in_progress_it_waits(house: House, context: Lambda
 
 
 def test_what_it_made_is_gone(house: House, failed: dict[str, Any], context: LambdaContext) -> None:
-    key = s3_keys.model_archive(RUN, s3_keys.training_job("storyloom", RUN))
+    key = s3_keys.model_archive(RUN, AppNames("storyloom").training_job(RUN))
     clients.s3().delete_object(Bucket=house.artifacts, Key=key)
     assert f"there is no s3://{house.artifacts}/{key}" in _start(context)["message"]
     assert lock.holder() is None

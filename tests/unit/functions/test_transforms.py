@@ -17,6 +17,7 @@ from fastapi.testclient import TestClient
 from chat_api.app import app
 from chat_api.services import costs
 from contracts import environment, s3_keys
+from contracts.resource_names import AppNames
 from endpoint_manager.handler import handler as endpoint_manager
 from shared import clock, table
 from shared.aws import clients
@@ -231,7 +232,7 @@ def test_so_many_are_going_and_no_more(api: TestClient, worker: _Worker, sagemak
     refused = api.post(f"/api/batches/{third}/start")
     assert (refused.status_code, refused.json()["error"]["type"]) == (429, "too_many_batches")
     assert "Retry-After" in refused.headers
-    sagemaker.jobs[s3_keys.transform_job("storyloom", first)]["TransformJobStatus"] = "Completed"
+    sagemaker.jobs[AppNames("storyloom").transform_job(first)]["TransformJobStatus"] = "Completed"
     assert api.get(f"/api/batches/{first}").json()["status"] == "completed"
     assert api.post(f"/api/batches/{third}/start").status_code == 202
     assert batch_records.list_active_ids() == sorted([second, third])
@@ -356,7 +357,7 @@ def test_the_endpoint_manager_looks_at_jobs_also_where_the_endpoint_cannot_be_se
     batch_id = _started(api, worker)
     _job(sagemaker)["TransformJobStatus"] = "Completed"
     monkeypatch.setattr(sagemaker, "_DescribeEndpoint", lambda body: 1 / 0)
-    monkeypatch.setattr("endpoint_manager.handler.check_endpoint", lambda: 1 / 0)
+    monkeypatch.setattr("endpoint_manager.handler.tick", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         endpoint_manager(TICK, context)
     assert batch_records.get(batch_id).status == "completed"  # type: ignore[union-attr]
