@@ -357,7 +357,7 @@ def test_the_endpoint_manager_looks_at_jobs_also_where_the_endpoint_cannot_be_se
     batch_id = _started(api, worker)
     _job(sagemaker)["TransformJobStatus"] = "Completed"
     monkeypatch.setattr(sagemaker, "_DescribeEndpoint", lambda body: 1 / 0)
-    monkeypatch.setattr("endpoint_manager.handler.tick", lambda: 1 / 0)
+    monkeypatch.setattr("endpoint_manager.handler.check_endpoint", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         endpoint_manager(TICK, context)
     assert batch_records.get(batch_id).status == "completed"  # type: ignore[union-attr]
