@@ -36,6 +36,8 @@ LONGEST_FILE_LINES = 400
 SHARED_NAMES = {
     "main": "the entry point of a program",
     "handler": "the entry point of a Lambda function",
+    "get": "reads one record by its id; the module says of what, as in `versions.get`",
+    "list_all": "reads all records of a kind; the module says of what",
     "install": "each plug-in of the AWS stand-in has one",
 }
 """Names that many files may define, with the reason: they are roles, and their file says whose."""

@@ -26,14 +26,14 @@ class CatalogueModel:
     """One open model that stories can be taught to."""
 
     name: str
-    """What a person writes as `base_model`; the Hugging Face id where the model is in no catalogue."""
+    """What a person writes as `base_model`; the Hugging Face id if the model is not in the catalogue."""
     id: str
     """Hugging Face id, `owner/name`."""
     revision: str
     """Commit of that repository."""
     licence: str
     parameters_millions: int
-    """0 where it is not known."""
+    """0 if it is not known."""
     context_length: int
     """Tokens."""
     chat: bool
@@ -54,7 +54,7 @@ class CatalogueModel:
 
     @property
     def training_instance(self) -> str | None:
-        """Cheapest instance it can be trained on; None where no single GPU holds it."""
+        """Cheapest instance it can be trained on; None if no single GPU holds it."""
         return smallest_that_fits(self.parameters_millions, "training")
 
 
@@ -231,7 +231,7 @@ def find(choice: str, revision: str = "") -> CatalogueModel:
         revision: commit, branch or tag; empty takes the catalogue's commit, or `main`.
 
     Raises:
-        UnsuitableModelError: where it does not exist or cannot be taught to tell stories.
+        UnsuitableModelError: it does not exist, or cannot be trained on stories.
     """
     model = CATALOGUE.get(choice.lower()) or _by_id(choice)
     return _with_revision(model, revision) if revision else model
@@ -300,7 +300,7 @@ def _closest(choice: str) -> str:
 
 
 def _size_millions(repository: str) -> int:
-    """Read the number of parameters from a name such as `Qwen3-4B`; 0 where it says none."""
+    """Read the number of parameters from a name such as `Qwen3-4B`; 0 if the name has none."""
     found = _SIZE.search(repository)
     if not found:
         return 0

@@ -1,21 +1,79 @@
 """What the stacks tell the functions, through `STORYLOOM_*` variables.
 
-This is the only module that reads them. Each class is one group of variables; a function reads the groups
-it needs, so a missing variable names itself only where it is missed.
+Each class is one group of variables. A stack makes a group and sets its `variables()`; a function gets the
+same group from `read`, and an error only if a variable of that group is missing. A group that has a section
+of the settings as a base has these settings under their own names.
 """
 
+import json
 import os
 from functools import lru_cache
-from typing import Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import EnvSettingsSource
 
+from contracts.resource_names import AppNames
+from contracts.settings_sections import (
+    ApprovalSettings,
+    BatchSettings,
+    GateSettings,
+    HostingSettings,
+    SearchSettings,
+    TrainingSettings,
+    UploadSettings,
+)
 from price_list.price import Kind
+
+if TYPE_CHECKING:
+    from contracts.settings import Settings
+
+_PREFIX = "STORYLOOM_"
+EVALUATION_ACCELERATOR = f"{_PREFIX}ACCELERATOR"
+"""Of the evaluation (`storyloom_jobs.gpu_check`): with `gpu` it fails at once if no GPU computes."""
 
 
 class MissingEnvironmentError(Exception):
     """A `STORYLOOM_*` variable is missing or malformed: the stack and the functions disagree."""
+
+
+class EnvironmentGroup(BaseModel):
+    """A group of variables. Every one of them is required, unless the group lists it as `optional`."""
+
+    # Most functions use a few groups: the validators of the others are never built.
+    model_config = ConfigDict(frozen=True, defer_build=True)
+
+    optional: ClassVar[frozenset[str]] = frozenset()
+    """Names of the fields that may have no variable."""
+
+    @classmethod
+    def from_settings(cls, settings: "Settings", **others: Any) -> Self:
+        """Make a group from the settings with the names of its fields, and from the values given here."""
+        names = (cls.model_fields.keys() & type(settings).model_fields.keys()) - others.keys()
+        return cls(**{name: getattr(settings, name) for name in names}, **others)
+
+    def variables(self) -> dict[str, str]:
+        """Return the environment variables from which `read` makes this group."""
+        return {variable(name): _to_text(getattr(self, name)) for name in sorted(self.model_fields_set)}
+
+
+def variable(field: str) -> str:
+    """Return the name of the environment variable of a field."""
+    return f"{_PREFIX}{field.upper()}"
+
+
+def _to_text(value: Any) -> str:
+    match value:
+        case str():
+            return value
+        case bool():
+            return str(value).lower()
+        case int() | float():
+            return str(value).removesuffix(".0")
+        case BaseModel():
+            return json.dumps(value.model_dump())
+        case _:
+            return json.dumps(value)
 
 
 class BaseModelChoice(BaseModel):
@@ -24,7 +82,7 @@ class BaseModelChoice(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     name: str
-    """Catalogue name, or the Hugging Face id where the model is in no catalogue."""
+    """Catalogue name, or the Hugging Face id if the model is not in the catalogue."""
     id: str
     """Hugging Face id, `owner/name`."""
     slug: str
@@ -37,11 +95,7 @@ class BaseModelChoice(BaseModel):
     gated: bool
 
 
-class _Group(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="STORYLOOM_", frozen=True, extra="ignore")
-
-
-class Common(_Group):
+class Common(EnvironmentGroup):
     """Variables of every function."""
 
     name: str
@@ -50,8 +104,13 @@ class Common(_Group):
     artifacts_bucket: str
     base_model: BaseModelChoice
 
+    @property
+    def names(self) -> AppNames:
+        """The names of the app's resources."""
+        return AppNames(self.name)
 
-class Schedule(_Group):
+
+class Schedule(EnvironmentGroup, UploadSettings):
     """The timers: EventBridge Scheduler one-time schedules that call start_run."""
 
     start_run_arn: str
@@ -60,132 +119,108 @@ class Schedule(_Group):
     """Of the schedule for a version that waits for the run before it to end."""
     schedule_group: str
     schedule_role_arn: str
-    quiet_seconds: int
-    max_quiet_seconds: int
-    """After the first new story: then a run starts although others keep coming."""
 
 
-class Pipeline(_Group):
+class StateMachine(EnvironmentGroup):
     """The state machine."""
 
     state_machine_arn: str
 
 
-class Assembly(_Group):
+class Assembly(EnvironmentGroup, TrainingSettings, SearchSettings):
     """How a dataset becomes a training job."""
 
-    minimum_words: int
-    max_training_minutes: int
-    training_instance: str
-    instance_count: int = 1
     processing_instances: list[str]
     """Where the evaluation may run, the first choice first."""
     training_code_uri: str
-    spot: bool
-    ask_before_training: bool
-    tune: bool
-    tuning_jobs: int
-    tuning_budget_usd: float
 
 
-class Evaluation(_Group):
+class EvaluationInstances(EnvironmentGroup):
     """Where a model may be evaluated."""
 
     processing_instances: list[str]
 
 
-class QuotaCheck(_Group):
+class QuotaCheck(EnvironmentGroup):
     """What the account must be allowed to have before a training is paid for."""
 
     quotas: list[dict[str, str | int]]
     """`{"name", "minimum", "purpose", "stands_in_for"}` of each of SageMaker's quotas (stacks/quotas.py)."""
 
 
-class Page(_Group):
+class PageAddress(EnvironmentGroup):
     """Where the owner reads and answers."""
 
     page_url_parameter: str
     """Name of the Systems Manager parameter with the page's address, which the Chat stack writes."""
 
 
-class Staging(_Group):
-    """Access to gated models; empty where none is needed."""
+class Staging(EnvironmentGroup):
+    """Access to gated models; empty if no token is needed."""
+
+    optional: ClassVar = frozenset({"huggingface_token_secret"})
 
     huggingface_token_secret: str = ""
 
 
-class GateRules(_Group):
-    """What a candidate must be to be deployed; settings of the same names."""
-
-    minimum_improvement_percent: float
-    maximum_copy_percent: float
-    maximum_repetition_percent: float
-    minimum_ending_percent: float
+class GateRules(EnvironmentGroup, GateSettings):
+    """What a candidate must be to be deployed."""
 
 
-class Registry(_Group):
+class Registry(EnvironmentGroup, ApprovalSettings):
     """The SageMaker Model Registry."""
 
     model_package_group: str
     hosting_image: str
-    approval: Literal["automatic", "manual"]
-    """Whether a version that passed the gate is deployed at once, or waits for somebody's yes."""
 
 
-class Hosting(_Group):
-    """The endpoint."""
+class Hosting(EnvironmentGroup, HostingSettings):
+    """The endpoint. Of the fallback instances it has those that the model fits into."""
 
     hosting_image: str
-    hosting_instance: str
-    hosting_fallback_instances: list[str] = []
-    """What is tried, one after the other, where there is none of `hosting_instance`."""
     hosting_role_arn: str
     endpoint_name: str
-    inference_ami: str = ""
-    idle_minutes: float
-    hosting_max_instances: int = 1
-    """More than one: as many as the load asks for, up to this."""
-    answers_per_instance: float = 8
-    """How many answers a machine writes at once before another one is asked for."""
-    watch_minutes: float = 0
-    """How long a new version's alarms are watched while the machines of the one before it stay."""
-    rollback_alarms: list[str] = []
+    rollback_alarms: list[str]
 
 
-class IdleTime(_Group):
+class EndpointName(EnvironmentGroup):
+    """The endpoint, for whoever only invokes it."""
+
+    endpoint_name: str
+
+
+class IdleTime(EnvironmentGroup):
     """How long the endpoint stays without a message."""
 
     idle_minutes: float
 
 
-class TransformMachines(_Group):
+class TransformMachines(EnvironmentGroup):
     """The machines that transform jobs may run on."""
 
     transform_tokens_per_second: dict[str, float | None]
-    """How many tokens of answers a second each is expected to write; None where nobody knows. The first is
-    taken where nobody says otherwise."""
+    """Tokens of answers a second that each is expected to write, or None; the first is the default."""
 
 
-class TransformJobs(_Group):
+class TransformJobs(EnvironmentGroup, BatchSettings):
     """What a transform job is made of."""
 
     hosting_image: str
     transform_role_arn: str
-    transform_ami: str = ""
 
 
-class SpendingLimit(_Group):
+class SpendingLimit(EnvironmentGroup):
     """What everything that costs may come to in a month."""
 
     monthly_limit_usd: float
     """0: there is no limit."""
 
 
-class RunCosts(_Group):
+class RunCosts(EnvironmentGroup):
     """What decides what a run costs at most."""
 
     training_instance: str
-    instance_count: int = 1
+    instance_count: int
     processing_instances: list[str]
     hosting_instance: str
     max_training_minutes: int
@@ -196,67 +231,72 @@ class RunCosts(_Group):
     spot_wait_hours: int
 
 
-class GivenPrices(_Group):
+class GivenPrices(EnvironmentGroup):
     """Prices that somebody gave by hand."""
+
+    optional: ClassVar = frozenset({"instance_prices"})
 
     instance_prices: dict[str, float] = {}
     """US dollars an hour by instance type; they win over every other price."""
 
 
-class BilledInstances(_Group):
+class BilledInstances(EnvironmentGroup):
     """What the app may pay for."""
 
     billed_instances: dict[Kind, list[str]]
     """Instance types by what they are billed for."""
 
 
-class Starter(_Group):
+class Starter(EnvironmentGroup):
     """The function that starts runs."""
 
     start_run_arn: str
 
 
-class Messages(_Group):
+class Messages(EnvironmentGroup):
     """The topic that tells the person who owns the stories."""
 
     topic_arn: str
 
 
-class Api(_Group):
-    """What the REST API talks to."""
+class FunctionNames(EnvironmentGroup):
+    """The functions that the REST API invokes."""
 
-    endpoint_name: str
-    keeper_function: str
+    endpoint_manager_function: str
     start_run_function: str
-    state_machine_arn: str
-    start_transform_function: str
-    hosting_max_instances: int = 1
-    answers_per_instance: float = 8
-    browser_endpoint: str = ""
+    start_batch_function: str
+
+
+class Api(EnvironmentGroup):
+    """What the REST API knows of the settings."""
+
+    hosting_max_instances: int
+    answers_per_instance: int
+    browser_endpoint: str
     """Where the browser finds everything on one machine; empty on AWS."""
-    s3_endpoint: str = ""
+    s3_endpoint: str
     """S3 in the app's region, as the browser reaches it; empty on one machine."""
 
 
-class Budget(_Group):
+class Budget(EnvironmentGroup):
     """How much each caller may ask."""
 
     daily_tokens: int
 
 
-class UserPool(_Group):
+class UserPool(EnvironmentGroup):
     """The Cognito user pool, which has the people and their roles."""
 
     user_pool_id: str
 
 
-class SignIn(UserPool):
+class AcceptedTokens(UserPool):
     """The user pool whose tokens the API accepts."""
 
     user_pool_client_id: str
 
 
-GroupT = TypeVar("GroupT", bound=_Group)
+GroupT = TypeVar("GroupT", bound=EnvironmentGroup)
 
 
 def read(group: type[GroupT]) -> GroupT:
@@ -265,23 +305,30 @@ def read(group: type[GroupT]) -> GroupT:
     Raises:
         MissingEnvironmentError: names each variable that is missing or malformed.
     """
-    written = tuple(os.environ.get(f"STORYLOOM_{name.upper()}") for name in group.model_fields)
+    written = tuple(os.environ.get(variable(name)) for name in group.model_fields)
     return cast(GroupT, _read(group, written))
 
 
 @lru_cache(maxsize=64)
-def _read(group: type[_Group], written: tuple[str | None, ...]) -> _Group:
+def _read(group: type[EnvironmentGroup], written: tuple[str | None, ...]) -> EnvironmentGroup:
     """Read a group once for what is `written`: each call to the table asks for its name."""
-    try:
-        return group()
-    except ValidationError as error:
-        faults = ", ".join(
-            f"STORYLOOM_{'_'.join(str(part) for part in fault['loc']).upper()} ({fault['msg']})"
-            for fault in error.errors()
-        )
-        raise MissingEnvironmentError(
-            f"The function's environment lacks {faults}. Deploy the stacks again: they set it."
-        ) from error
+    missing = [
+        name
+        for name, text in zip(group.model_fields, written, strict=True)
+        if text is None and name not in group.optional
+    ]
+    faults = [f"{variable(name)} (it is missing)" for name in missing]
+    if not faults:
+        try:
+            return group.model_validate(EnvSettingsSource(cast(Any, group), env_prefix=_PREFIX)())
+        except ValidationError as error:
+            faults = [
+                f"{variable('_'.join(str(part) for part in fault['loc']))} ({fault['msg']})"
+                for fault in error.errors()
+            ]
+    raise MissingEnvironmentError(
+        f"The function's environment lacks {', '.join(faults)}. Deploy the stacks again: they set it."
+    )
 
 
 def common() -> Common:

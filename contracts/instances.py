@@ -63,7 +63,7 @@ def memory_needed_gb(parameters_millions: int, purpose: Purpose) -> float:
 
 
 def smallest_that_fits(parameters_millions: int, purpose: Purpose) -> str | None:
-    """Name the cheapest instance that a model fits into; None where one GPU is not enough."""
+    """Name the cheapest instance that a model fits into; None if one GPU is not enough."""
     ladder = ("ml.g6.xlarge", "ml.g6e.xlarge", "ml.p5.4xlarge")  # cheapest first
     needed_gb = memory_needed_gb(parameters_millions, purpose)
     return next((name for name in ladder if GPU_OF_INSTANCE[name].memory_gb >= needed_gb), None)

@@ -1,4 +1,8 @@
-"""Every key of the artifacts bucket, made here and nowhere else (see docs/contracts.md)."""
+"""Every key of the artifacts bucket, made here and nowhere else (docs/contracts.md has what is in them).
+
+Called with `*`, a function gives the pattern of its keys for IAM: `manifest("*")` is `runs/*/manifest.jsonl`,
+and `below(read_prefix("*"))` is everything under the prefixes of all runs.
+"""
 
 from urllib.parse import urlsplit
 
@@ -17,12 +21,26 @@ def split(s3_uri: str) -> tuple[str, str]:
     """Split `s3://bucket/key` into bucket and key.
 
     Raises:
-        ValueError: where the text is no S3 URI.
+        ValueError: the text is not an S3 URI.
     """
     parts = urlsplit(s3_uri)
     if parts.scheme != "s3" or not parts.netloc:
-        raise ValueError(f"{s3_uri!r} is no S3 URI of the form s3://bucket/key.")
+        raise ValueError(f"{s3_uri!r} is not an S3 URI of the form s3://bucket/key.")
     return parts.netloc, parts.path.removeprefix("/")
+
+
+def below(prefix: str) -> str:
+    """Return the pattern of all keys below a prefix."""
+    return f"{prefix}*"
+
+
+TRAINING_CODE = "training-code/"
+"""Prefix of the training code, of which there is one folder for each content."""
+
+
+def training_code(content: str) -> str:
+    """Prefix of the training code with this digest."""
+    return f"{TRAINING_CODE}{content}/"
 
 
 BASE_MODELS = "base-models/"
@@ -73,8 +91,15 @@ def read_batch(run_id: str, batch_digest: str) -> str:
     return f"{read_prefix(run_id)}{batch_digest[:16]}.jsonl"
 
 
-CACHED_STORIES = "cache/stories/"
-"""Prefix of what files gave when they were read; what lies below may be deleted at any time."""
+def read_results(run_id: str) -> str:
+    """Prefix of the results that the Distributed Map writes."""
+    return f"{run(run_id)}read-results/"
+
+
+CACHE = "cache/"
+"""Prefix of what can be made again; what lies below may be deleted at any time."""
+CACHED_STORIES = f"{CACHE}stories/"
+"""Prefix of what files gave when they were read."""
 
 
 def cached_file(file_digest: str) -> str:
@@ -96,9 +121,14 @@ def ledger_used(run_id: str) -> str:
     return f"{run(run_id)}ledger.json"
 
 
+def whole_dataset(run_id: str) -> str:
+    """Prefix of all parts of the dataset."""
+    return f"{run(run_id)}dataset/"
+
+
 def dataset(run_id: str, part: str) -> str:
     """Prefix of one part of the dataset: `train`, `validation` or `test`."""
-    return f"{run(run_id)}dataset/{part}/"
+    return f"{whole_dataset(run_id)}{part}/"
 
 
 def examples(run_id: str, part: str) -> str:
@@ -124,25 +154,6 @@ def training(run_id: str) -> str:
 def model_archive(run_id: str, job_name: str) -> str:
     """Key of the archive that SageMaker makes of a training job's model folder."""
     return f"{training(run_id)}{job_name}/output/model.tar.gz"
-
-
-def training_job(name: str, run_id: str, attempt: int = 1) -> str:
-    """Name an attempt at the training job of a run: SageMaker takes no name twice."""
-    return f"{name}-train-{run_id}{_again(attempt)}"
-
-
-def evaluation_job(name: str, run_id: str, attempt: int = 1) -> str:
-    """Name an attempt at the evaluation job of a run."""
-    return f"{name}-evaluate-{run_id}{_again(attempt)}"
-
-
-def tuning_job(name: str, run_id: str, attempt: int = 1) -> str:
-    """Name an attempt at the tuning job of a run: 32 characters at most, so a long name of the app is cut."""
-    return f"{name[:9].rstrip('-')}-{run_id}{_again(attempt)}"
-
-
-def _again(attempt: int) -> str:
-    return f"-{attempt}" if attempt > 1 else ""
 
 
 def checkpoints(run_id: str) -> str:
@@ -176,7 +187,7 @@ def adapter(run_id: str) -> str:
 
 
 def merged(run_id: str) -> str:
-    """Prefix of the base's weights with the run's adapter added, where the base is hosted only so."""
+    """Prefix of the base's weights with the run's adapter added, if the base can be hosted only so."""
     return f"{evaluation(run_id)}merged/"
 
 
@@ -220,11 +231,6 @@ TRANSFORMS = "transforms/"
 """Prefix of everything about batches; it is forgotten after 30 days."""
 
 
-def transform_job(name: str, batch_id: str) -> str:
-    """Name the transform job of a batch."""
-    return f"{name}-batch-{batch_id}"
-
-
 TRANSFORM_MODELS = f"{TRANSFORMS}model/"
 """Prefix of all packed models."""
 
@@ -244,9 +250,13 @@ def transform_model(version: str, content: str) -> str:
     return f"{transform_models(version)}{content}/model.tar.gz"
 
 
+TRANSFORM_BATCHES = f"{TRANSFORMS}batch/"
+"""Prefix of all batches."""
+
+
 def transform(batch_id: str) -> str:
     """Prefix of one batch."""
-    return f"{TRANSFORMS}batch/{batch_id}/"
+    return f"{TRANSFORM_BATCHES}{batch_id}/"
 
 
 def prompts(batch_id: str) -> str:
@@ -259,12 +269,17 @@ def custom_ids(batch_id: str, check_id: str) -> str:
     return f"{transform(batch_id)}{_of_check(check_id)}custom_ids.json"
 
 
+def all_requests(batch_id: str) -> str:
+    """Prefix of the requests of all checks."""
+    return f"{transform(batch_id)}requests/"
+
+
 def requests(batch_id: str, check_id: str) -> str:
     """Prefix of the lines that one check read, as requests to the model, one a line, in parts.
 
     Each check has a prefix of its own, so that a job reads what one check wrote and nothing else.
     """
-    return f"{transform(batch_id)}requests/{_of_check(check_id)}"
+    return f"{all_requests(batch_id)}{_of_check(check_id)}"
 
 
 def request_part(batch_id: str, check_id: str, number: int) -> str:
@@ -272,9 +287,14 @@ def request_part(batch_id: str, check_id: str, number: int) -> str:
     return f"{requests(batch_id, check_id)}{number:05}.jsonl"
 
 
+def all_answers(batch_id: str) -> str:
+    """Prefix of the answers to the requests of all checks."""
+    return f"{transform(batch_id)}answers/"
+
+
 def answers(batch_id: str, check_id: str) -> str:
     """Prefix that the transform job writes under: what `00000.jsonl` gave is `00000.jsonl.out`."""
-    return f"{transform(batch_id)}answers/{_of_check(check_id)}"
+    return f"{all_answers(batch_id)}{_of_check(check_id)}"
 
 
 def _of_check(check_id: str) -> str:

@@ -1,4 +1,4 @@
-"""Writes the parts of docs/ that come from the code: the commands, the settings' defaults, the catalogue.
+"""Writes what comes from the code: the pages of commands and settings, and the defaults of cdk.json.
 
 `make docs` runs this; tests/unit/test_generated_docs.py fails if a page is out of date.
 """
@@ -10,24 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from pydantic.fields import FieldInfo
 from typer.cli import get_docs_for_click
 
 from cli.app import app
 from contracts.catalogue import CATALOGUE
-from contracts.settings import Settings
+from contracts.setting_types import text_of
+from contracts.settings_sections import SECTIONS
 
 _LONGEST_SUMMARY = 120
 """Characters of a command's summary in the list of commands, where typer allows 45."""
-_DOCS = Path(__file__).resolve().parent
-_SETTINGS_HEAD = "| key | default | meaning |\n|---|---|---|\n"
+_CHECKOUT = Path(__file__).resolve().parents[1]
+_SETTINGS_HEAD = "| key | default | unit | meaning |\n|---|---|---|---|\n"
+_SETTINGS_MARKS = ("<!-- settings -->\n", "<!-- end of settings -->\n")
 _CATALOGUE_HEAD = (
     "| name | model | licence | parameters | context | kind | download | machine |\n"
     "|---|---|---|---|---|---|---|---|\n"
 )
-
-
-class MissingMeaningError(ValueError):
-    """A setting has no line in docs/settings.md."""
 
 
 def commands_page(_: str = "") -> str:
@@ -50,21 +49,14 @@ def _all_commands(command: Any) -> Iterator[tuple[str, Any]]:
 
 
 def settings_page(page: str) -> str:
-    """Return docs/settings.md with the defaults and the catalogue of the code; the meanings stay.
-
-    Raises:
-        MissingMeaningError: a setting has no meaning yet.
-    """
-    meanings = dict(re.findall(r"^\| `(\w+)` \| [^|]* \| (.*) \|$", page, re.MULTILINE))
-    missing = [key for key in Settings.model_fields if not meanings.get(key)]
-    if missing:
-        raise MissingMeaningError(
-            f"docs/settings.md does not explain {', '.join(missing)}: add a line "
-            f"`| `{missing[0]}` | default | what it means |` for each."
-        )
-    settings = "".join(
-        f"| `{key}` | {_shown(field.default)} | {meanings[key]} |\n"
-        for key, field in Settings.model_fields.items()
+    """Return docs/settings.md with the settings and the catalogue of the code."""
+    begin, end = _SETTINGS_MARKS
+    before, _, rest = page.partition(begin)
+    _, _, after = rest.partition(end)
+    sections = "\n".join(
+        f"## {(section.__doc__ or '').rstrip('.')}\n\n{_SETTINGS_HEAD}"
+        + "".join(_setting_row(key, field) for key, field in section.model_fields.items())
+        for section in SECTIONS
     )
     catalogue = "".join(
         f"| `{model.name}` | {model.id} | {model.licence} | {model.parameters_millions:,} M "
@@ -72,7 +64,29 @@ def settings_page(page: str) -> str:
         f"| {model.download_gb} GB | `{model.training_instance}` |\n"
         for model in CATALOGUE.values()
     )
-    return _with_table(_with_table(page, _SETTINGS_HEAD, settings), _CATALOGUE_HEAD, catalogue)
+    return _with_table(f"{before}{begin}\n{sections}\n{end}{after}", _CATALOGUE_HEAD, catalogue)
+
+
+def _setting_row(key: str, field: FieldInfo) -> str:
+    text = text_of(field)
+    return f"| `{key}` | {_shown(field.default)} | {text.unit} | {text.meaning} |\n"
+
+
+def cdk_json(page: str) -> str:
+    """Return cdk.json with the default of every setting."""
+    kept = json.loads(page)
+    fields = [(key, field.default) for section in SECTIONS for key, field in section.model_fields.items()]
+    lines = ",\n".join(f"    {json.dumps(key)}: {_as_json(default)}" for key, default in fields)
+    return f'{{\n  "app": {json.dumps(kept["app"])},\n  "context": {{\n{lines}\n  }}\n}}\n'
+
+
+def _as_json(default: Any) -> str:
+    # JSON would write 0.00001 as 1e-05, which few people read at a glance.
+    return _plain_number(default) if isinstance(default, float) else json.dumps(default)
+
+
+def _plain_number(number: float) -> str:
+    return f"{number:f}".rstrip("0").rstrip(".")
 
 
 def _with_table(page: str, head: str, rows: str) -> str:
@@ -87,18 +101,22 @@ def _shown(default: Any) -> str:
     if isinstance(default, tuple):
         return ", ".join(f"`{value}`" for value in default)
     if isinstance(default, float):
-        return f"`{default:f}`".rstrip("0`").rstrip(".") + "`"
+        return f"`{_plain_number(default)}`"
     return f"`{default if isinstance(default, str) else json.dumps(default)}`"
 
 
-PAGES: dict[str, Callable[[str], str]] = {"commands.md": commands_page, "settings.md": settings_page}
-"""Each page with the function that returns its text from the text that it has."""
+PAGES: dict[str, Callable[[str], str]] = {
+    "docs/commands.md": commands_page,
+    "docs/settings.md": settings_page,
+    "cdk.json": cdk_json,
+}
+"""Each file with the function that returns its text from the text that it has."""
 
 
 def main() -> None:
-    """Write every page."""
+    """Write every file."""
     for name, generate in PAGES.items():
-        path = _DOCS / name
+        path = _CHECKOUT / name
         path.write_text(generate(path.read_text(encoding="utf-8") if path.exists() else ""), encoding="utf-8")
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from aws_cdk import Annotations, App, Aws, Environment, Tags
 
+from contracts.resource_names import REGION_TAG, TAG
 from contracts.settings import Settings
 from stacks import prices, regions
 from stacks.chat.stack import ChatStack
@@ -50,11 +51,12 @@ def compose(
     if region:
         regions.check(region)
     env = Environment(account=account, region=region)
+    names = settings.names
     bundles = FunctionBundles(settings.function_python)
-    storage = StorageStack(app, f"{settings.title}-Storage", settings=settings, env=env)
+    storage = StorageStack(app, names.storage_stack, settings=settings, env=env)
     pipeline = PipelineStack(
         app,
-        f"{settings.title}-Pipeline",
+        names.pipeline_stack,
         settings=settings,
         storage=storage,
         bundles=bundles,
@@ -63,7 +65,7 @@ def compose(
     )
     chat = ChatStack(
         app,
-        f"{settings.title}-Chat",
+        names.chat_stack,
         settings=settings,
         storage=storage,
         pipeline=pipeline,
@@ -72,16 +74,16 @@ def compose(
         env=env,
     )
     operations = OperationsStack(
-        app, f"{settings.title}-Operations", settings=settings, pipeline=pipeline, chat=chat, env=env
+        app, names.operations_stack, settings=settings, pipeline=pipeline, chat=chat, env=env
     )
     if account and not settings.admin_email and not settings.browser_endpoint:
         # Not raised: an app that was deployed with an address can still be destroyed without one.
         Annotations.of(chat).add_error(_NO_FIRST_PERSON)
     for fault in unpriced_instances(settings):
         Annotations.of(pipeline).add_error(fault)
-    Tags.of(app).add("storyloom:app", settings.name)
+    Tags.of(app).add(TAG, settings.name)
     # Roles belong to no region, and CloudFormation does not tag them with their stack as it tags others.
-    Tags.of(app).add("storyloom:region", Aws.REGION, include_resource_types=["AWS::IAM::Role"])
+    Tags.of(app).add(REGION_TAG, Aws.REGION, include_resource_types=["AWS::IAM::Role"])
     return Stacks(storage, pipeline, chat, operations)
 
 

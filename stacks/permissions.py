@@ -85,7 +85,7 @@ def acknowledge_generated_policy(role: iam.IRole, because: str) -> None:
                     acknowledge(role, f"AwsSolutions-IAM5[{kind}::{finding}]", because)
 
 
-def may_pass(role: iam.Role, passed: str, service: str) -> None:
+def grant_pass_role(role: iam.Role, passed: str, service: str) -> None:
     """Allow a role to pass another role, given by its ARN, to one service."""
     allow(role, ["iam:PassRole"], [passed], conditions={"StringEquals": {"iam:PassedToService": service}})
 

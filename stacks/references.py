@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from aws_cdk import Aws, CfnOutput, Fn, Stack
 
-from contracts.settings import Settings
-
 # The page's content security policy lets the browser reach the stories bucket at this host, and the API signs
 # its upload forms and links for the same one. boto3 by itself signs for the global host in us-east-1, and
 # without virtual addressing in every region. For up to a day that host answers a new bucket with a redirect,
@@ -29,17 +27,6 @@ def published(producer: Stack, consumer: Stack, key: str) -> str:
     """Return an output of another stack, which is then deployed first."""
     consumer.add_stack_dependency(producer)
     return Fn.get_stack_output(producer.stack_name, key)
-
-
-def page_url_parameter(settings: Settings) -> str:
-    """Return the name of the Systems Manager parameter with the page's address.
-
-    The Pipeline stack, whose messages name the page, is deployed before the Chat stack, which creates it. So
-    the address is read when a message is sent. The parameter is written after the keeper's schedule and is
-    deleted before it: without the schedule nothing would delete an unused endpoint
-    (`lambda/shared/aws/chat_stack.py`).
-    """
-    return f"/{settings.name}/page-url"
 
 
 @dataclass(frozen=True)

@@ -11,18 +11,12 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
+from contracts.resource_names import VARIANT
 from contracts.settings import Settings
 from stacks.permissions import allow, arn
 
-VARIANT = "main"
-"""Name of the endpoint's only production variant, a dimension of its metrics."""
 _ERRORS = 3
 _FIRST_TOKEN_SECONDS = 20
-
-
-def alarm_names(settings: Settings) -> tuple[str, str]:
-    """Return the names of the alarms for errors and for latency."""
-    return f"{settings.name}-endpoint-errors", f"{settings.name}-endpoint-latency"
 
 
 def allow_describing_alarms(role: iam.Role) -> None:
@@ -37,7 +31,7 @@ def allow_describing_alarms(role: iam.Role) -> None:
 
 def rollback_alarms(scope: Construct, settings: Settings, topic: sns.ITopic) -> None:
     """Create the alarms, which also notify the owner: they matter between deployments too."""
-    errors, latency = alarm_names(settings)
+    errors, latency = settings.names.rollback_alarms
     _alarm(
         scope,
         "EndpointErrors",

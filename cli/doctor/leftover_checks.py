@@ -9,14 +9,13 @@ from typing import Any, Literal
 
 from botocore.exceptions import ClientError
 
-from cli.aws.app_names import TAG
 from cli.doctor.aws_account import AwsAccount, code_of
 from cli.doctor.examination import Examination
 from cli.doctor.findings import Finding, fault, ok, warning
+from contracts.resource_names import TAG, is_job
 from contracts.settings import Settings
 from price_list import start_prices
 
-_RUN_ID = r"\d{8}-\d{6}-[0-9a-f]{4}"
 STACK_PERMISSIONS = ("cloudformation:DescribeStacks", "cloudformation:DescribeStackEvents")
 ENDPOINT_PERMISSIONS = (
     "sagemaker:DescribeEndpoint",
@@ -32,8 +31,6 @@ JOB_PERMISSIONS = (
     "cloudformation:DescribeStacks",
 )
 KEPT_PERMISSIONS = ("tag:GetResources", "cloudformation:DescribeStacks")
-_STORAGE = "Storage"
-PARTS = (_STORAGE, "Pipeline", "Chat", "Operations")
 """The app's stacks are named after its name and these, and deployed in this order."""
 DESTROY = "storyloom destroy"
 _LIVE = re.compile("CREATE_COMPLETE|UPDATE_|IMPORT_")
@@ -43,7 +40,7 @@ _EMPTY = frozenset({"ROLLBACK_COMPLETE", "REVIEW_IN_PROGRESS"})
 
 def stack_names(examination: Examination) -> list[str]:
     """Name the app's stacks."""
-    return [f"{examination.settings.title}-{part}" for part in PARTS]
+    return list(examination.settings.names.all_stacks)
 
 
 def described(account: AwsAccount, stack: str) -> dict[str, Any] | None:
@@ -80,12 +77,12 @@ def stacks(examination: Examination) -> Iterator[Finding]:
     findings = [_state(account, name, description) for name, description in there.items()]
     missing = [name for name in found if name not in there]
     if missing and all(finding.status == "ok" for finding in findings):
-        findings = [_partly_deployed(list(there), missing)]
+        findings = [_partly_deployed(examination, list(there), missing)]
     yield from findings
 
 
-def _partly_deployed(there: list[str], missing: list[str]) -> Finding:
-    if [name.rpartition("-")[-1] for name in there] == [_STORAGE]:
+def _partly_deployed(examination: Examination, there: list[str], missing: list[str]) -> Finding:
+    if there == [examination.settings.names.storage_stack]:
         return ok(there[0], "kept from before: a deployment continues with its stories and versions")
     return warning(
         "Stacks",
@@ -188,7 +185,7 @@ def endpoint(examination: Examination) -> Iterator[Finding]:
             yield ok(subject, f"none named {name}: nothing bills")
             return
         raise
-    if is_live(account, f"{examination.settings.title}-Chat"):
+    if is_live(account, examination.settings.names.chat_stack):
         yield ok(subject, f"{name} is {found['EndpointStatus']}, and is deleted when it is idle")
         return
     yield fault(
@@ -219,7 +216,7 @@ def jobs(examination: Examination) -> Iterator[Finding]:
     if not running:
         yield ok("Jobs", "none of this name is running")
         return
-    if is_live(account, f"{examination.settings.title}-Pipeline"):
+    if is_live(account, examination.settings.names.pipeline_stack):
         yield ok("Jobs", f"running: {', '.join(running)}; a deployment leaves them alone")
         return
     yield warning(
@@ -232,9 +229,9 @@ def jobs(examination: Examination) -> Iterator[Finding]:
 
 def _running_jobs(client: Any, settings: Settings) -> list[str]:
     """Name this app's running jobs, by their whole name or by the app's tag."""
-    name, search = settings.name, settings.tuning_job_prefix
-    ours = re.compile(rf"{re.escape(name)}-(train|evaluate|batch)-{_RUN_ID}(-\d+)?")
-    shared = re.compile(rf"{re.escape(search)}{_RUN_ID}(-.*)?")
+    names = settings.names
+    search = names.tuning_job("")
+    own = [names.training_job(""), names.evaluation_job(""), names.transform_job("")]
     found: dict[str, str] = {}
     for kind, api in (
         ("training", "TrainingJob"),
@@ -248,18 +245,18 @@ def _running_jobs(client: Any, settings: Settings) -> list[str]:
         found.update(
             {job[f"{api}Name"]: job[f"{api}Arn"] for page in pages for job in page[f"{api}Summaries"]}
         )
-    tag = {"Key": TAG, "Value": name}
+    tag = {"Key": TAG, "Value": names.name}
     return [
         job
         for job, arn in found.items()
-        if ours.fullmatch(job) or (shared.fullmatch(job) and tag in client.list_tags(ResourceArn=arn)["Tags"])
+        if is_job(job, own) or (is_job(job, [search]) and tag in client.list_tags(ResourceArn=arn)["Tags"])
     ]
 
 
 def kept(examination: Examination) -> Iterator[Finding]:
     """Look for the storage that is kept after a deletion."""
     account, settings = examination.account, examination.settings
-    if not holds_resources(account, f"{settings.title}-Storage"):
+    if not holds_resources(account, settings.names.storage_stack):
         yield from _kept_storage(account, settings.name)
     else:
         yield ok("Kept storage", "in the Storage stack, which keeps it")

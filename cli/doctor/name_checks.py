@@ -11,6 +11,7 @@ from cli.doctor.aws_account import AwsAccount, code_of
 from cli.doctor.examination import Examination
 from cli.doctor.findings import Finding, fault, ok, warning
 from cli.doctor.leftover_checks import DESTROY, holds_resources
+from contracts.resource_names import STATE_MACHINE_LOGS, AppNames
 
 PERMISSIONS = (
     "cloudformation:DescribeStacks",
@@ -24,13 +25,13 @@ _REFUSED = "CloudFormation cannot create a resource whose name is in use, and ro
 
 def names(examination: Examination) -> Iterator[Finding]:
     """Look for resources with names that the stacks use, although their own stack is deleted."""
-    account, settings = examination.account, examination.settings
+    account, app = examination.account, examination.settings.names
     looks: list[Iterator[Finding]] = []
-    if not holds_resources(account, f"{settings.title}-Pipeline"):
-        looks += [_model_package_group(account, settings.name), _log_groups(account, settings.title)]
-        looks += [_endpoint_log(account, settings.name)]
-    if not holds_resources(account, f"{settings.title}-Chat"):
-        looks += [_page_address(account, settings.name)]
+    if not holds_resources(account, app.pipeline_stack):
+        looks += [_model_package_group(account, app.name), _log_groups(account, app)]
+        looks += [_endpoint_log(account, app)]
+    if not holds_resources(account, app.chat_stack):
+        looks += [_page_address(account, app)]
     taken = False
     for finding in chain.from_iterable(looks):
         taken = taken or finding.status == "fault"
@@ -57,9 +58,9 @@ def _model_package_group(account: AwsAccount, name: str) -> Iterator[Finding]:
     )
 
 
-def _log_groups(account: AwsAccount, title: str) -> Iterator[Finding]:
+def _log_groups(account: AwsAccount, app: AppNames) -> Iterator[Finding]:
     """Find log groups of a state machine that is gone; its name ends in a hash of the stack."""
-    prefix = f"/aws/vendedlogs/states/{title}-Pipeline-"
+    prefix = f"{STATE_MACHINE_LOGS}/{app.pipeline_stack}-"
     for group in account.client("logs").describe_log_groups(logGroupNamePrefix=prefix)["logGroups"]:
         name = group["logGroupName"]
         yield fault(
@@ -69,8 +70,8 @@ def _log_groups(account: AwsAccount, title: str) -> Iterator[Finding]:
         )
 
 
-def _endpoint_log(account: AwsAccount, name: str) -> Iterator[Finding]:
-    log = f"/aws/sagemaker/Endpoints/{name}"
+def _endpoint_log(account: AwsAccount, app: AppNames) -> Iterator[Finding]:
+    log = app.endpoint_log
     groups = account.client("logs").describe_log_groups(logGroupNamePrefix=log)["logGroups"]
     if any(group["logGroupName"] == log for group in groups):
         yield warning(
@@ -80,8 +81,8 @@ def _endpoint_log(account: AwsAccount, name: str) -> Iterator[Finding]:
         )
 
 
-def _page_address(account: AwsAccount, name: str) -> Iterator[Finding]:
-    parameter = f"/{name}/page-url"
+def _page_address(account: AwsAccount, app: AppNames) -> Iterator[Finding]:
+    parameter = app.page_url_parameter
     try:
         account.client("ssm").get_parameter(Name=parameter)
     except ClientError as error:

@@ -13,10 +13,10 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from cli.aws.app_names import TAG, AppNames
 from cli.aws.target import AwsTarget
 from cli.removal import global_resources, regional_buckets
 from cli.removal.global_resources import Entry
+from contracts.resource_names import JOB_LOGS, RUN_ID, TAG, AppNames, is_job
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,6 @@ _STORIES = "your stories, models and records: `storyloom destroy --stories` dele
 _SHARED_LOG = "all jobs of the account share it; nothing of this app is in it"
 _SHARED_RULE = "Step Functions made it for every state machine of the account; it costs nothing"
 _ENDED = "SageMaker keeps ended transform jobs in its list; they cost nothing"
-_RUN_ID = r"\d{8}-\d{6}-[0-9a-f]{4}"
-_VERSION = r"(-batch)?-v\d+(-[a-z0-9]+-[a-z0-9]+)?-[0-9a-f]{8}"
-"""Follows the app's name in those of models and endpoint configurations."""
-_TUNING_NAME_LENGTH = 9
-"""Characters of the app's name in the name of a tuning job."""
 
 
 def list_everything(target: AwsTarget, names: AppNames) -> ResourceListing:
@@ -98,9 +93,12 @@ def _named(service: str, operation: str, key: str, member: str, **fields: Any) -
         for entry in _pages(target, service, operation, key, **fields):
             name = str(entry[member] if member else entry)
             # Alarms are named after the endpoint, by us and by Application Auto Scaling.
-            own_alarms = tuple(f"{names.name}-endpoint-{kind}" for kind in ("errors", "latency"))
             scaling_alarms = f"TargetTracking-endpoint/{names.name}/"
-            if names.belongs_to_stacks(name) or name in own_alarms or name.startswith(scaling_alarms):
+            if (
+                names.belongs_to_stacks(name)
+                or name in names.rollback_alarms
+                or name.startswith(scaling_alarms)
+            ):
                 yield name, ""
 
     return listing
@@ -143,13 +141,12 @@ def _topics(target: AwsTarget, names: AppNames) -> Iterator[Entry]:
 
 
 def _log_groups(target: AwsTarget, names: AppNames) -> Iterator[Entry]:
-    jobs = ("TrainingJobs", "ProcessingJobs", "TransformJobs")
     for group in _pages(target, "logs", "describe_log_groups", "logGroups"):
         name = group["logGroupName"]
         own_name = name.removeprefix("/aws/lambda/")
-        if names.belongs_to_stacks(own_name) or name == f"/aws/sagemaker/Endpoints/{names.name}":
+        if names.belongs_to_stacks(own_name) or name == names.endpoint_log:
             yield name, ""
-        elif name in [f"/aws/sagemaker/{kind}" for kind in jobs]:
+        elif name in JOB_LOGS:
             own = list(_streams(target, name, names))
             yield from ((f"{name}: {stream}", "") for stream in own)
             if not own:
@@ -157,8 +154,7 @@ def _log_groups(target: AwsTarget, names: AppNames) -> Iterator[Entry]:
 
 
 def _streams(target: AwsTarget, group: str, names: AppNames) -> Iterator[str]:
-    for purpose in ("train", "evaluate", "batch"):
-        prefix = f"{names.name}-{purpose}-"
+    for prefix in (names.training_job(""), names.evaluation_job(""), names.transform_job("")):
         for stream in _pages(
             target,
             "logs",
@@ -167,7 +163,7 @@ def _streams(target: AwsTarget, group: str, names: AppNames) -> Iterator[str]:
             logGroupName=group,
             logStreamNamePrefix=prefix,
         ):
-            if re.match(rf"{re.escape(prefix)}{_RUN_ID}\b", stream["logStreamName"]):
+            if re.match(rf"{re.escape(prefix)}{RUN_ID}\b", stream["logStreamName"]):
                 yield str(stream["logStreamName"])
 
 
@@ -181,7 +177,7 @@ def _user_pools(target: AwsTarget, names: AppNames) -> Iterator[Entry]:
 
 def _apis(target: AwsTarget, names: AppNames) -> Iterator[Entry]:
     for api in _pages(target, "apigateway", "get_rest_apis", "items"):
-        if api.get("tags", {}).get(TAG) == names.name or api["name"] == f"{names.title}-Chat API":
+        if api.get("tags", {}).get(TAG) == names.name or api["name"] == f"{names.chat_stack} API":
             yield f"{api['name']} ({api['id']})", ""
 
 
@@ -215,24 +211,43 @@ def _scaling(target: AwsTarget, names: AppNames) -> Iterator[Entry]:
             yield scaled["ResourceId"], ""
 
 
-def _sagemaker(operation: str, key: str, member: str, pattern: str = "", cut: str = "") -> _Listing:
+_IsNamed = Callable[[AppNames, str], bool]
+
+
+def _has_the_apps_name(names: AppNames, name: str) -> bool:
+    return name == names.name
+
+
+def _is_named_by_version(names: AppNames, name: str) -> bool:
+    return names.is_endpoint_config(name) or names.is_batch_model(name)
+
+
+def _is_never(_names: AppNames, _name: str) -> bool:
+    return False
+
+
+def _is_job_of(job_name: Callable[[AppNames, str], str]) -> _IsNamed:
+    return lambda names, name: is_job(name, [job_name(names, "")])
+
+
+def _sagemaker(
+    operation: str, key: str, member: str, is_own: _IsNamed, may_be_own: _IsNamed = _is_never
+) -> _Listing:
     """Make a listing of SageMaker's resources with the app's name, or one that the functions derive from it.
 
     Args:
         operation: SageMaker's operation that lists them.
         key: the list in its response.
         member: the name in an entry, such as `ModelName`.
-        pattern: follows the app's whole name, since another app's name may begin with the same letters.
-        cut: follows the app's name if only its beginning fits; the tag then identifies the app.
+        is_own: tells by the whole name, since another app's name may begin with the same letters.
+        may_be_own: tells which names several apps may give; the tag then identifies the app.
     """
 
     def listing(target: AwsTarget, names: AppNames) -> Iterator[Entry]:
-        whole = re.compile(rf"{re.escape(names.name)}({pattern})?")
-        beginning = re.compile(rf"{re.escape(names.name[:_TUNING_NAME_LENGTH].rstrip('-'))}{cut}")
         for entry in _pages(target, "sagemaker", operation, key):
             name = str(entry[member])
-            may_be_own = cut and beginning.fullmatch(name)
-            if whole.fullmatch(name) or (may_be_own and _is_tagged(target, names, entry, member)):
+            shared = may_be_own(names, name) and _is_tagged(target, names, entry, member)
+            if is_own(names, name) or shared:
                 yield from _entry_of(name, entry)
 
     return listing
@@ -269,33 +284,40 @@ _LISTINGS: dict[str, _Listing] = {
     "CloudFormation stacks": _stacks,
     "S3 buckets": _buckets,
     "DynamoDB tables": _tables,
-    "SageMaker endpoints": _sagemaker("list_endpoints", "Endpoints", "EndpointName"),
+    "SageMaker endpoints": _sagemaker("list_endpoints", "Endpoints", "EndpointName", _has_the_apps_name),
     "SageMaker endpoint configurations": _sagemaker(
-        "list_endpoint_configs", "EndpointConfigs", "EndpointConfigName", _VERSION
+        "list_endpoint_configs", "EndpointConfigs", "EndpointConfigName", _is_named_by_version
     ),
-    "SageMaker models": _sagemaker("list_models", "Models", "ModelName", _VERSION),
+    "SageMaker models": _sagemaker("list_models", "Models", "ModelName", _is_named_by_version),
     "SageMaker model packages": _packages,
     "SageMaker model package groups": _sagemaker(
-        "list_model_package_groups", "ModelPackageGroupSummaryList", "ModelPackageGroupName"
+        "list_model_package_groups",
+        "ModelPackageGroupSummaryList",
+        "ModelPackageGroupName",
+        _has_the_apps_name,
     ),
     "SageMaker training jobs": _sagemaker(
         "list_training_jobs",
         "TrainingJobSummaries",
         "TrainingJobName",
-        f"-train-{_RUN_ID}(-.*)?",
-        cut=f"-{_RUN_ID}(-.*)?",
+        _is_job_of(AppNames.training_job),
+        may_be_own=_is_job_of(AppNames.tuning_job),
     ),
     "SageMaker tuning jobs": _sagemaker(
         "list_hyper_parameter_tuning_jobs",
         "HyperParameterTuningJobSummaries",
         "HyperParameterTuningJobName",
-        cut=f"-{_RUN_ID}(-.*)?",
+        _is_never,
+        may_be_own=_is_job_of(AppNames.tuning_job),
     ),
     "SageMaker processing jobs": _sagemaker(
-        "list_processing_jobs", "ProcessingJobSummaries", "ProcessingJobName", f"-evaluate-{_RUN_ID}(-.*)?"
+        "list_processing_jobs",
+        "ProcessingJobSummaries",
+        "ProcessingJobName",
+        _is_job_of(AppNames.evaluation_job),
     ),
     "SageMaker transform jobs": _sagemaker(
-        "list_transform_jobs", "TransformJobSummaries", "TransformJobName", f"-batch-{_RUN_ID}(-.*)?"
+        "list_transform_jobs", "TransformJobSummaries", "TransformJobName", _is_job_of(AppNames.transform_job)
     ),
     "Application Auto Scaling targets": _scaling,
     "Lambda functions": _named("lambda", "list_functions", "Functions", "FunctionName"),

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from cli.aws.app_names import REGION_TAG, TAG, AppNames
 from cli.aws.target import AwsTarget
+from contracts.resource_names import REGION_TAG, TAG, AppNames
 
 Entry = tuple[str, str]
 """A name, and the reason why it is kept; empty if a deletion should have removed it."""
@@ -66,7 +66,7 @@ def page_functions(target: AwsTarget, names: AppNames) -> Iterator[Entry]:
 
 
 def _of_page(target: AwsTarget, names: AppNames, found: list[str]) -> Iterator[Entry]:
-    page = f"{names.name}-page-{target.region}"
+    page = names.page(target.region)
     yield from ((name, "") for name in found if name in {page, f"{page}-api"})
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from botocore.exceptions import ClientError
 
-from cli.aws.app_names import TAG, AppNames
 from cli.aws.target import AwsTarget
 from cli.removal import regional_buckets
+from contracts.resource_names import TAG, AppNames
 
 GB_MONTH_USD = 0.023
 """S3's price of a GB and month in us-east-1 (September 2026)."""

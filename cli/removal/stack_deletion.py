@@ -9,10 +9,10 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from cli.aws.app_names import AppNames
 from cli.aws.target import AwsTarget
 from cli.console import CommandError
 from cli.removal import regional_buckets
+from contracts.resource_names import AppNames
 
 PrintStep = Callable[[str], None]
 POLL_SECONDS = 1.0

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import typer
 
-from cli.aws.app_names import AppNames
 from cli.aws.target import AwsTarget, app_name, aws_errors_explained, chosen_target
 from cli.console import CommandError, notes, out, print_json
 from cli.removal import kept_data
 from cli.removal.app_resources import FoundResource, ResourceListing, list_everything, list_service
 from cli.removal.stack_deletion import StackDeletion
 from cli.user_files import CHECKOUT
+from contracts.resource_names import AppNames
 
 _LAG_SECONDS = 20.0
 """How long a service may still list what it has deleted."""
@@ -137,7 +137,7 @@ def _delete_orphaned_roles(target: AwsTarget, names: AppNames, steps: _StepPrint
     """Delete the logging roles of earlier deployments: API Gateway uses only the newest of the account."""
     iam = target.client("iam")
     for found in list_service("IAM roles", target, names):
-        if found.kept or not found.name.startswith(f"{names.title}-Chat-ApiCloudWatchRole"):
+        if found.kept or not found.name.startswith(f"{names.chat_stack}-ApiCloudWatchRole"):
             continue
         steps.print(f"deleting role {found.name}, which an earlier deployment left")
         for policy in iam.list_attached_role_policies(RoleName=found.name)["AttachedPolicies"]:

@@ -51,7 +51,7 @@ def prove_alarm(verification: Verification) -> Proof:
     cloudwatch = verification.client("cloudwatch")
     topic = verification.app.outputs["TopicArn"]
     pages = cloudwatch.get_paginator("describe_alarms").paginate(
-        AlarmNamePrefix=verification.app.stack("Operations"), AlarmTypes=["MetricAlarm"]
+        AlarmNamePrefix=verification.app.names.operations_stack, AlarmTypes=["MetricAlarm"]
     )
     alarms = [
         alarm

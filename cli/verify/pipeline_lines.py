@@ -16,10 +16,10 @@ from cli.stories_folder import story_files
 from cli.verify.outcome import NotProvenError, Proof, SkippedError
 from cli.verify.site_lines import allows_connection
 from cli.verify.verification import FOLDER, Verification
+from contracts.resource_names import TRAINING_LOG
 
 _PROBE = "storyloom verify uploaded this file and deletes it again. It is not a story.\n"
 _MINUTE = 60
-_TRAINING_LOG = "/aws/sagemaker/TrainingJobs"
 _TRIGGER_SECONDS = 15 * _MINUTE
 """How long a run may take to start after the quiet period."""
 _BEFORE_TRAINING_SECONDS = 60 * _MINUTE
@@ -225,7 +225,7 @@ def prove_checkpoint(verification: Verification) -> Proof:
         verification.client("logs")
         .get_paginator("filter_log_events")
         .paginate(
-            logGroupName=_TRAINING_LOG, logStreamNamePrefix=f"{job}/", filterPattern='"checkpoint step="'
+            logGroupName=TRAINING_LOG, logStreamNamePrefix=f"{job}/", filterPattern='"checkpoint step="'
         )
     )
     written = [event["message"] for page in pages for event in page["events"]]

@@ -8,7 +8,7 @@ import httpx
 
 from cli.api.connection import TIMEOUT
 from cli.verify.outcome import NotProvenError, Proof
-from cli.verify.verification import STACKS, Verification
+from cli.verify.verification import Verification
 
 _COMPLETE = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"}
 _BUDGET = "AWS::Budgets::Budget"
@@ -19,8 +19,8 @@ def prove_deployment(verification: Verification) -> Proof:
     """Prove that every stack is complete, and that one of them has the budget."""
     formation = verification.client("cloudformation")
     kinds: list[str] = []
-    for part in STACKS:
-        name = verification.app.stack(part)
+    stacks = verification.app.names.all_stacks
+    for name in stacks:
         (stack,) = formation.describe_stacks(StackName=name)["Stacks"]
         if stack["StackStatus"] not in _COMPLETE:
             raise NotProvenError(
@@ -33,7 +33,7 @@ def prove_deployment(verification: Verification) -> Proof:
     if _BUDGET not in kinds:
         raise NotProvenError("The Operations stack has no budget, so no e-mail warns of the month's costs.")
     return Proof(
-        f"{len(STACKS)} stacks with {len(kinds)} resources in {verification.app.target.region}, a budget too"
+        f"{len(stacks)} stacks with {len(kinds)} resources in {verification.app.target.region}, a budget too"
     )
 
 

@@ -18,14 +18,12 @@ from cli.console import CommandError
 from cli.run_progress import FINISHED
 from cli.verify.bill import Bill
 from cli.verify.outcome import LimitReachedError, NotProvenError
+from contracts.resource_names import UPLOADS_SCHEDULE, AppNames
 from contracts.settings import Settings
 
-STACKS = ("Storage", "Pipeline", "Chat", "Operations")
 FOLDER = "storyloom-verify"
 """The folder of the bucket for the stories of a verification."""
 _USER = "storyloom-verify@example.com"
-TIMER = "quiet"
-"""Name of the schedule that starts a run when no story has arrived for a while."""
 ENDED_BATCH_STATUSES = {"completed", "failed", "stopped"}
 _SIGN_IN_LASTS_SECONDS = 30 * 60  # an ID token lasts an hour
 T = TypeVar("T")
@@ -52,18 +50,14 @@ class DeployedApp:
         return self.target.is_local
 
     @property
-    def title(self) -> str:
-        """Return the beginning of the stacks' names."""
-        return self.name[0].upper() + self.name[1:]
+    def names(self) -> AppNames:
+        """Return the names of its resources."""
+        return AppNames(self.name)
 
     @property
     def page_url(self) -> str:
         """Return the page's address."""
         return self.outputs["PageUrl"].rstrip("/")
-
-    def stack(self, part: str) -> str:
-        """Return the name of one of the stacks."""
-        return f"{self.title}-{part}"
 
 
 @dataclass
@@ -193,12 +187,12 @@ class Verification:
         pages = (
             self.client("cloudformation")
             .get_paginator("list_stack_resources")
-            .paginate(StackName=self.app.stack("Pipeline"))
+            .paginate(StackName=self.app.names.pipeline_stack)
         )
         resources = [found for page in pages for found in page["StackResourceSummaries"]]
         (group,) = [one for one in resources if one["ResourceType"] == "AWS::Scheduler::ScheduleGroup"]
         listed = self.client("scheduler").list_schedules(
-            GroupName=group["PhysicalResourceId"], NamePrefix=TIMER
+            GroupName=group["PhysicalResourceId"], NamePrefix=UPLOADS_SCHEDULE
         )
         found: list[dict[str, str]] = listed["Schedules"]
         return found
@@ -279,13 +273,13 @@ def find_app(target: AwsTarget, settings: Settings) -> DeployedApp:
     )
     formation = target.client("cloudformation")
     missing = []
-    for part in STACKS:
+    for name in app.names.all_stacks:
         try:
-            (stack,) = formation.describe_stacks(StackName=app.stack(part))["Stacks"]
+            (stack,) = formation.describe_stacks(StackName=name)["Stacks"]
         except formation.exceptions.ClientError as error:
             if "does not exist" not in str(error):
                 raise
-            missing.append(app.stack(part))
+            missing.append(name)
             continue
         app.outputs.update(
             {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}

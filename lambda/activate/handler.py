@@ -1,4 +1,4 @@
-"""Begins a run that trains nothing: it only has a version answer that there is already."""
+"""Begin a run that trains nothing, and only activates an existing version."""
 
 from typing import Any
 
@@ -7,50 +7,49 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from shared.aws import chat_stack
 from shared.hosting import hosting_state
+from shared.items import ModelVersion
 from shared.models import versions
 from shared.runs import lock, run_records
-from shared.table.items import ModelVersion
 
 log = Logger(service="activate")
 
 
 class NotDeployable(Exception):  # noqa: N818 - the name is what a person reads in the console
-    """This version cannot answer."""
+    """This version cannot be deployed."""
 
 
 @log.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Look whether the version can answer. One that the endpoint has loaded already does so at once; for
-    another a deployment like every other follows.
+    """Check that the version can be deployed. If the endpoint has loaded it already, it is live at once;
+    otherwise a deployment follows.
 
     Args:
-        event: `{"run_id", "reason", "execution_arn", "input", "version"}`; `input`: what the execution
-            began with.
+        event: `{"run_id", "reason", "execution_arn", "input", "version"}`; `input` is the execution's input.
         context: Lambda's.
 
     Returns:
         What `Register` returns for a new version: `{"version", "model_package_arn", "status", "message"}`,
-        and `at_hand`: whether it answers already.
+        and `preloaded`: whether it is live already.
 
     Raises:
-        NotDeployable: where there is no such version, it was not approved, or it fits no longer.
-        shared.aws.chat_stack.ChatNotDeployedError: if it has to be hosted, and nothing would put it to sleep.
-        shared.runs.lock.AnotherRunIsGoing: where this execution does not have the lock and cannot get it.
+        NotDeployable: the version does not exist, was not approved, or is incompatible with the settings.
+        shared.aws.chat_stack.ChatNotDeployedError: the version has to be deployed, and the Chat stack is not.
+        shared.runs.lock.AnotherRunInProgress: another run holds the lock.
     """
     run_id, version = event["run_id"], event["version"]
-    lock.hold(run_id, event["execution_arn"])
+    lock.ensure_held(run_id, event["execution_arn"])
     known = {
         "reason": event["reason"],
         "execution_arn": event["execution_arn"],
         "started_by": event.get("input", {}).get("by"),
     }
-    run_records.enter(run_id, "Activate", f"Looking at {version}.", **known)
+    run_records.enter(run_id, "Activate", f"Checking {version}.", **known)
     model = versions.get(version)
     if model is None:
         raise NotDeployable(f"There is no version {version}. storyloom models lists the versions.")
     if model.status in {"pending", "rejected"}:
         raise NotDeployable(
-            f"{version} is {model.status}: say yes to it first, with storyloom models approve {version}."
+            f"{version} is {model.status}. Approve it first: storyloom models approve {version}"
         )
     misfit = versions.incompatibility_reason(model)
     if misfit is not None:
@@ -60,30 +59,30 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         "tuned_perplexity": model.tuned_perplexity,
         "adapter_sha256": model.adapter_sha256,
     }
-    at_hand = _switch(model)
-    if not at_hand:
-        chat_stack.require(version)
-    message = f"{version} was loaded, and answers at once." if at_hand else f"{version} can answer."
+    preloaded = _switch(model)
+    if not preloaded:
+        chat_stack.require_deployed(version)
+    message = f"{version} was already loaded, and is live." if preloaded else f"{version} can be deployed."
     run_records.enter(run_id, "Activate", message, version=version, **figures)
-    log.info("Activating", extra={"run_id": run_id, "version": version, "at_hand": at_hand})
+    log.info("Activating", extra={"run_id": run_id, "version": version, "preloaded": preloaded})
     return {
         "version": version,
-        "at_hand": at_hand,
+        "preloaded": preloaded,
         "model_package_arn": model.model_package_arn,
         "status": "approved",
-        "message": f"{version} answers: {event['reason']}.",
+        "message": f"{version} is live: {event['reason']}.",
     }
 
 
 def _switch(model: ModelVersion) -> bool:
-    """Have a version answer that is loaded beside the live one, where it is.
+    """Make a version live that is loaded beside the live one; returns False if it is not.
 
-    It has answered before, and it stays in the bundle that an endpoint which sleeps will wake with: nothing
-    is copied, started or asked, and nothing costs.
+    It has passed a smoke test before, and is in the bundle that a sleeping endpoint wakes with. So nothing is
+    copied or started, and nothing costs money.
     """
     pointer = versions.preloaded_version(model)
     if pointer is None:
         return False
     versions.make_live(model, pointer.bundle_uri)
-    hosting_state.note_version(model.version)
+    hosting_state.record_version(model.version)
     return True

@@ -1,22 +1,22 @@
-"""Ends a run that went as it should: its record, a message to the owner, the lock freed."""
+"""End a run that did not fail: record its outcome, release its lock, notify the owner."""
 
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from shared.aws import page
-from shared.notifications import announcement
-from shared.runs import handover, run_records, trained
-from shared.table.items import Run
+from shared import notifications
+from shared.aws import chat_stack
+from shared.items import Run
+from shared.runs import lock, run_records
 
 log = Logger(service="announce")
 
-# Who declined knows it, and the run that supersedes one asks again: those two are told nobody.
+# No message for a declined run, whose owner knows it, nor for a superseded one, whose successor asks again.
 _SUBJECTS = {
-    "succeeded": "Storyloom: your new model answers",
+    "succeeded": "Storyloom: your new model is live",
     "not_better": "Storyloom: the new model was not better",
-    "pending_approval": "Storyloom: a new model waits for your yes",
+    "pending_approval": "Storyloom: a new model waits for your approval",
     "stopped_early": "Storyloom: the run stopped early",
 }
 _TRAINED = {"succeeded", "not_better", "pending_approval"}
@@ -24,7 +24,7 @@ _TRAINED = {"succeeded", "not_better", "pending_approval"}
 
 @log.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Record the outcome, free the lock, tell the owner. Calling it twice tells once.
+    """Record the outcome, release the lock, notify the owner. A second call sends no second message.
 
     Args:
         event: `{"run_id", "outcome": "succeeded", "not_better", "pending_approval", "stopped_early",
@@ -32,22 +32,22 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         context: Lambda's.
 
     Returns:
-        `{"one_more": whether stories that came meanwhile set the timer again}`
+        `{"rerun": whether another run was scheduled, because stories arrived meanwhile}`
     """
     run_id, outcome, message = event["run_id"], event["outcome"], event["message"]
     run_records.enter(run_id, "Announce")
     run_records.finish(run_id, outcome, message)
-    one_more = handover.release_lock_and_reschedule(run_id)
+    rerun = lock.release_lock_and_reschedule(run_id)
     run = run_records.get(run_id)
     if run is not None and outcome in _TRAINED and run.dataset_digest is not None:
-        trained.remember(run_id, run.dataset_digest)
+        run_records.record_training(run_id, run.dataset_digest)
     if run is not None and outcome in _SUBJECTS:
-        announcement.send_once(run_id, _SUBJECTS[outcome], _letter(run, one_more))
-    log.info("The run has ended", extra={"run_id": run_id, "outcome": outcome, "one_more": one_more})
-    return {"one_more": one_more}
+        notifications.send_once(run_id, _SUBJECTS[outcome], _message(run, rerun))
+    log.info("The run has ended", extra={"run_id": run_id, "outcome": outcome, "rerun": rerun})
+    return {"rerun": rerun}
 
 
-def _letter(run: Run, one_more: bool) -> str:
+def _message(run: Run, rerun: bool) -> str:
     lines = [run.message or "", "", f"Run: {run.run_id}"]
     if run.files is not None:
         lines.append(f"Files: {run.files}")
@@ -61,18 +61,18 @@ def _letter(run: Run, one_more: bool) -> str:
             "(lower is better)"
         )
     if run.status == "pending_approval" and run.version is not None:
-        lines += _question(run.version)
-    if one_more:
-        lines += ["", "Stories arrived during the run: one more run starts when the bucket is quiet."]
+        lines += _approval_lines(run.version)
+    if rerun:
+        lines += ["", "Stories arrived during the run. Another run starts when no more stories arrive."]
     return "\n".join(lines)
 
 
-def _question(version: str) -> list[str]:
+def _approval_lines(version: str) -> list[str]:
     return [
         "",
-        f"Say yes or no on the page: {page.link('models', 'under Models')}",
-        f"Or at a command line: storyloom models approve {version}",
-        f"                      storyloom models reject {version}",
+        f"Approve or reject it on the page: {chat_stack.page_link('models', 'under Models')}",
+        f"Or on the command line: storyloom models approve {version}",
+        f"                        storyloom models reject {version}",
         "",
-        "Nothing changes before you say yes, and it may wait as long as you like.",
+        "Nothing changes before you approve it, and it may wait as long as you like.",
     ]

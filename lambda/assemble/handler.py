@@ -1,4 +1,4 @@
-"""Makes the dataset of a run out of what was read, reports on it, and lays out the jobs that follow."""
+"""Build the dataset of a run from what was read, report on it, and plan the jobs that follow."""
 
 import tempfile
 from pathlib import Path
@@ -7,8 +7,8 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from assemble import plan, remembered, tuning, unchanged
-from assemble.reading import RunStories
+from assemble import inputs, job_plan
+from assemble.inputs import RunStories
 from contracts import environment, s3_keys
 from shared.aws import clients
 from shared.runs import run_records
@@ -24,7 +24,7 @@ from stories.report.report_page import report_to_html
 log = Logger(service="assemble")
 
 _RESERVE_SECONDS = 90
-"""Kept of the function's time for what follows: gigabytes of examples are read once and stored."""
+"""Time reserved for hashing and storing gigabytes of examples."""
 
 
 class FilesLostError(Exception):
@@ -33,10 +33,10 @@ class FilesLostError(Exception):
 
 @log.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Write dataset and report, and name the jobs.
+    """Write the dataset and its report, and plan the jobs.
 
     Args:
-        event: `{"run_id", "begun"}`, what `Begin` returned under the second.
+        event: `{"run_id", "begun"}`; `begun` is what `Begin` returned.
         context: Lambda's.
 
     Returns:
@@ -44,14 +44,14 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         estimate and jobs as docs/contracts.md has them.
 
     Raises:
-        FilesLostError: where the report does not account for every file.
-        LedgerUnreadableError: where what the split remembers was changed by hand.
+        FilesLostError: the report does not account for every file.
+        LedgerUnreadableError: the ledger of the split was changed by hand.
         TimeBudgetExceededError: there is more to compare than a function has time for.
     """
     in_time = DatasetTimeBudget(context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS)
     run_id = event["run_id"]
     begun = event["begun"]
-    run_records.enter(run_id, "Assemble", "Putting the dataset together.")
+    run_records.enter(run_id, "Assemble", "Building the dataset.")
     common = environment.common()
     settings = environment.read(environment.Assembly)
     price = prices.usd_per_hour("training", settings.training_instance)
@@ -71,21 +71,21 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         read = RunStories(common.artifacts_bucket, run_id)
-        ledger = remembered.ledger_for(common.artifacts_bucket, run_id)
+        ledger = inputs.load_ledger(common.artifacts_bucket, run_id)
         report = assemble_dataset(read, options, folder, ledger, budget=in_time)
         report = report.model_copy(update={"files_from_cache": read.from_cache})
         _account_for(report, begun["files"])
         _publish(report, common.artifacts_bucket, folder)
-        remembered.remember(common.artifacts_bucket, (folder / LEDGER_FILE).read_bytes())
-        jobs = plan.jobs(common, settings, run_id, chosen, begun.get("live"), price=price)
-        dataset_digest = unchanged.digest(
+        inputs.save_ledger(common.artifacts_bucket, (folder / LEDGER_FILE).read_bytes())
+        jobs = job_plan.plan_jobs(common, settings, run_id, chosen, begun.get("live"), price=price)
+        dataset_digest = inputs.training_digest(
             folder,
             common.base_model.id,
             settings.training_code_uri,
             jobs["hyperparameters"],
             settings.tune,
         )
-    same = unchanged.refusal(dataset_digest) if report.enough and not begun.get("again") else None
+    same = inputs.unchanged_message(dataset_digest) if report.enough and not begun.get("again") else None
     run_records.enter(
         run_id,
         "Assemble",
@@ -101,7 +101,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     if settings.tune:
         budget = run_costs.search_budget_usd(settings.tuning_budget_usd)
         settings = settings.model_copy(update={"tuning_budget_usd": budget})
-    search = tuning.search(
+    search = job_plan.plan_search(
         common, settings, run_id, jobs["hyperparameters"], report.training_minutes_estimate, price=price
     )
     return {

@@ -70,7 +70,7 @@ def _identify(bearer: str, *, latency_sensitive: bool) -> dict[str, str]:
 
 
 def _program_identity(text: str, *, latency_sensitive: bool) -> dict[str, str]:
-    key = keys.check(text)
+    key = keys.authenticate(text)
     if key is None:
         raise jwt.InvalidTokenError("not a valid key")
     creator = standing.current_person(key.created_by, latency_sensitive=latency_sensitive)
@@ -109,7 +109,7 @@ def verify_id_token(token: str) -> dict[str, Any]:
     Raises:
         jwt.PyJWTError: one of them is invalid.
     """
-    sign_in = environment.read(environment.SignIn)
+    sign_in = environment.read(environment.AcceptedTokens)
     key = _key_client(_issuer(sign_in.user_pool_id)).get_signing_key_from_jwt(token)
     claims: dict[str, Any] = jwt.decode(
         token,

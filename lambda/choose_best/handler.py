@@ -1,4 +1,4 @@
-"""After a search: its best trial is the run's training job from here on."""
+"""Choose the best trial of a search as the run's training job."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ class NoTrialSucceeded(Exception):  # noqa: N818 - the name is what a person rea
 
 @log.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Put the best trial where the training job of a run without a search stands.
+    """Return the jobs with the best trial in the place of the training job.
 
     Args:
         event: `{"run_id", "jobs", "tuned"}`: the jobs as `Assemble` made them, and SageMaker's description of
@@ -28,7 +28,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         The jobs, with the best trial as their training job and its model as the candidate.
 
     Raises:
-        NoTrialSucceeded: where there is none.
+        NoTrialSucceeded: no trial made a model.
     """
     run_id, jobs = event["run_id"], event["jobs"]
     best = event["tuned"].get("BestTrainingJob")
@@ -48,6 +48,6 @@ def _words(tuned: dict[str, Any], best: dict[str, Any]) -> str:
     chosen = best["TunedHyperParameters"]
     rate = float(chosen["learning_rate"])
     return (
-        f"The best of {trials} trials learnt with rank {chosen['lora_rank']}, learning rate {rate:.2g} and "
+        f"The best of {trials} trials trained with rank {chosen['lora_rank']}, learning rate {rate:.2g} and "
         f"{chosen['epochs']} epochs at most."
     )

@@ -1,4 +1,4 @@
-"""SageMaker's jobs of this app, by the names that it gives them, with their logs."""
+"""Stop and delete this app's SageMaker jobs, found by their names, and delete their logs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,22 +7,22 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
-from clean_up.remaining import Remaining, is_missing
-from contracts import environment, s3_keys
-from shared.aws import clients, resource_names, tags
+from clean_up.resources import Remaining, is_missing
+from contracts import environment, resource_names
+from shared.aws import clients, sagemaker_calls
 
 log = Logger(service="clean_up", child=True)
 
-_AT_WORK = ("InProgress", "Stopping")
+_ACTIVE_STATUSES = ("InProgress", "Stopping")
 
 
 @dataclass(frozen=True)
 class JobKind:
-    """What tells the kinds of jobs apart."""
+    """A kind of job, with its names in the API."""
 
     plural: str
     api: str
-    """As SageMaker's operations and members call it, such as `TrainingJob`."""
+    """Its name in SageMaker's operations and members, such as `TrainingJob`."""
     operation: str
     """The same in boto3's names, such as `training_job`."""
     log_group: str
@@ -30,19 +30,19 @@ class JobKind:
 
 
 TUNING = JobKind("tuning jobs", "HyperParameterTuningJob", "hyper_parameter_tuning_job", "")
-TRAINING = JobKind("training jobs", "TrainingJob", "training_job", "/aws/sagemaker/TrainingJobs")
-PROCESSING = JobKind("processing jobs", "ProcessingJob", "processing_job", "/aws/sagemaker/ProcessingJobs")
-# SageMaker has no operation that deletes one; an ended job is a line in a list and costs nothing.
+TRAINING = JobKind("training jobs", "TrainingJob", "training_job", resource_names.TRAINING_LOG)
+PROCESSING = JobKind("processing jobs", "ProcessingJob", "processing_job", resource_names.PROCESSING_LOG)
+# SageMaker has no operation that deletes a transform job; an ended job is only listed and costs nothing.
 TRANSFORM = JobKind(
-    "transform jobs", "TransformJob", "transform_job", "/aws/sagemaker/TransformJobs", may_be_deleted=False
+    "transform jobs", "TransformJob", "transform_job", resource_names.TRANSFORM_LOG, may_be_deleted=False
 )
 KINDS = (TUNING, TRAINING, PROCESSING, TRANSFORM)
 
 
 def stop_jobs(kind: JobKind) -> list[Remaining]:
-    """Stop the jobs at work; returns those that have not ended yet."""
+    """Stop the active jobs; returns those that have not ended yet."""
     remaining = []
-    for status in _AT_WORK:
+    for status in _ACTIVE_STATUSES:
         for name in _jobs(kind, status):
             if status == "InProgress":
                 _stop(kind, name)
@@ -51,7 +51,7 @@ def stop_jobs(kind: JobKind) -> list[Remaining]:
 
 
 def delete_logs(kind: JobKind) -> list[Remaining]:
-    """Delete the log streams of this app's jobs; the groups are shared by all jobs of the account."""
+    """Delete the log streams of this app's jobs; all jobs of the account share the log groups."""
     if not kind.log_group:
         return []
     for prefix in _stream_prefixes(kind):
@@ -62,7 +62,7 @@ def delete_logs(kind: JobKind) -> list[Remaining]:
 
 
 def delete_jobs(kind: JobKind) -> list[Remaining]:
-    """Delete the ended jobs from SageMaker's lists. If that is refused they stay: they cost nothing."""
+    """Delete the ended jobs. If that is refused they stay listed, which costs nothing."""
     # The boto3 of Lambda's Python may be older than the operation.
     delete = getattr(clients.sagemaker(), f"delete_{kind.operation}", None)
     if not kind.may_be_deleted or delete is None:
@@ -102,32 +102,32 @@ def _jobs(kind: JobKind, status: str = "") -> Iterator[str]:
 
 
 def _prefixes(kind: JobKind) -> list[str]:
-    name = environment.common().name
-    tuning = s3_keys.tuning_job(name, "")
+    names = environment.common().names
+    training, tuning = names.training_job(""), names.tuning_job("")
     return {
         TUNING.plural: [tuning],
-        TRAINING.plural: list(dict.fromkeys([f"{name}-train-", tuning])),
-        PROCESSING.plural: [f"{name}-evaluate-"],
-        TRANSFORM.plural: [f"{name}-batch-"],
+        TRAINING.plural: list(dict.fromkeys([training, tuning])),
+        PROCESSING.plural: [names.evaluation_job("")],
+        TRANSFORM.plural: [names.transform_job("")],
     }[kind.plural]
 
 
 def _stream_prefixes(kind: JobKind) -> list[str]:
     if kind is not TRAINING:
         return _prefixes(kind)
-    named = f"{environment.common().name}-train-"
     trials = [f"{job}/" for job in _jobs(TRAINING) if _is_ambiguous(TRAINING, job)]
-    return [named, *trials]
+    return [environment.common().names.training_job(""), *trials]
 
 
 def _is_ambiguous(kind: JobKind, job: str) -> bool:
-    """Whether another app may have the same prefix: a tuning job's name has no room for a long one."""
-    return kind is TUNING or (kind is TRAINING and not job.startswith(f"{environment.common().name}-train-"))
+    """Return whether another app may have the same prefix, which a tuning job's name shortens."""
+    training = environment.common().names.training_job("")
+    return kind is TUNING or (kind is TRAINING and not job.startswith(training))
 
 
 def _carries_our_tag(arn: str) -> bool:
     found = clients.sagemaker().list_tags(ResourceArn=arn)["Tags"]
-    return all(tag in found for tag in tags.of_the_app())
+    return all(tag in found for tag in sagemaker_calls.app_tags())
 
 
 def _streams(group: str, prefix: str) -> list[str]:

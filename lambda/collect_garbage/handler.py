@@ -1,7 +1,7 @@
-"""Deletes what no version needs any more, after a new one is live: copies of models, above all.
+"""Delete what no version needs after a new one is live, mainly copies of models.
 
-It runs before the run releases its lock, so nothing builds a bundle meanwhile. What a call leaves, the next
-one deletes: each begins with what is there, not with what was made.
+This happens before the run releases its lock, so nothing builds a bundle meanwhile. The next call deletes
+what a call leaves, because each begins with what exists.
 """
 
 from typing import Any
@@ -9,8 +9,8 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from collect_garbage import retired_bundles, run_files, unused_base_models, unused_models
-from collect_garbage.protected import Protected
+from collect_garbage import garbage
+from collect_garbage.garbage import Protected
 from shared.hosting import endpoint
 from shared.runs import run_records
 
@@ -26,19 +26,19 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         context: Lambda's.
 
     Returns:
-        `{"deleted": how many objects of S3 went}`
+        `{"deleted": number of deleted S3 objects}`
     """
     run_id = event["run_id"]
     run_records.enter(run_id, "CollectGarbage", "Deleting copies of the model that nothing needs any more.")
     found = endpoint.describe()
     if found is not None and found.busy:
-        # The endpoint may be given back what it had before. The next run collects it.
+        # The endpoint may be rolled back to its earlier configuration. The next run collects the garbage.
         return {"deleted": 0}
     protected = Protected.read(found)
-    # First what names the objects, then the objects.
-    unused_models.delete_unused(protected)
-    deleted = retired_bundles.delete_retired(protected)
-    deleted += run_files.delete_finished(run_id, protected)
-    deleted += unused_base_models.delete_unused(protected)
+    # First the models and configurations that refer to the objects, then the objects.
+    garbage.delete_unused_models(protected)
+    deleted = garbage.delete_retired_bundles(protected)
+    deleted += garbage.delete_run_files(run_id, protected)
+    deleted += garbage.delete_unused_base_models(protected)
     log.info("Collected garbage", extra={"run_id": run_id, "objects": deleted})
     return {"deleted": deleted}

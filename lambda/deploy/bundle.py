@@ -1,7 +1,7 @@
 """The hosting bundle: one S3 folder that the endpoint loads as it is.
 
-It holds the base model and adapters; or, where vLLM cannot serve the base with adapters, one version's
-merged weights.
+It contains the base model and adapters, or one version's merged weights if vLLM cannot serve the base model
+with adapters.
 """
 
 import json
@@ -15,60 +15,59 @@ from boto3.s3.transfer import TransferConfig
 
 from contracts import environment, s3_keys
 from shared.aws import clients
+from shared.items import ModelVersion
 from shared.models import staged, versions
-from shared.table.items import ModelVersion
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CopySourceTypeDef, ObjectTypeDef
 
-# What a request that does not say gets. Small models told to continue a story fall into loops without the
-# penalty; it multiplies, so that a word's first repetition costs as much as its tenth.
+# Defaults of requests. Without the penalty, small models that continue a story fall into loops; it
+# multiplies, so that the first repetition of a word costs as much as the tenth.
 _STORYTELLING = {"temperature": 0.7, "top_p": 0.95, "repetition_penalty": 1.1}
 _MODEL_DIR = "/opt/ml/model"
 _CONTEXT_TOKENS = 4096
 """Longest context served; more would cost GPU memory that small instances need for concurrent chats."""
 _VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 _NAME_ADAPTER = Path(__file__).with_name("name_adapter.py")
-"""What `endpoint.CONTAINER_VARIABLES` has the container load from the bundle."""
+"""The file of the bundle that `endpoint_configs.CONTAINER_VARIABLES` names."""
 # S3 copies objects over 5 GB in parts only; larger parts than the default mean fewer calls.
 _IN_PARTS = TransferConfig(
     multipart_threshold=512 * 2**20, multipart_chunksize=256 * 2**20, max_concurrency=10
 )
 
 _SOURCE_ETAG = "source-etag"
-"""Metadata of a copy: the ETag of what it is a copy of. One that was made in parts has another ETag."""
+"""Metadata of a copy: the ETag of its source, because a copy in parts has another ETag."""
 
 
 class IncompleteModelError(Exception):
-    """A folder that the bundle is made from lacks files."""
+    """A source folder of the bundle lacks files."""
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """What the endpoint is to load."""
+    """What the endpoint loads."""
 
     uri: str
     """S3 URI, with a slash at its end."""
     merged: bool
-    """It has one version, and neither the base nor another."""
+    """Whether it contains only one version, and neither the base model nor another version."""
 
 
 def build(candidate: ModelVersion, previous: ModelVersion | None) -> Bundle:
-    """Copy everything the endpoint needs below `hosting/<version>/`, inside S3.
+    """Copy everything that the endpoint needs below `hosting/<version>/`, inside S3.
 
-    What an earlier try has copied is not copied again.
+    What an earlier attempt has copied is not copied again.
 
     Args:
         candidate: the version that the bundle is for.
-        previous: the one to keep at hand, of the same base; where the base cannot be hosted with adapters
-            there is no room for it.
+        previous: the version to preload, of the same base model; a merged bundle cannot contain it.
 
     Raises:
-        IncompleteModelError: where the base model, the merged weights or an adapter are not complete.
+        IncompleteModelError: the base model, the merged weights or an adapter are not complete.
     """
     common = environment.common()
     base, version = common.base_model, candidate.version
-    there = staged.read()
+    there = staged.read_staged()
     if there is None:
         source = s3_keys.uri(common.artifacts_bucket, s3_keys.base_model(base.slug, base.revision))
         raise IncompleteModelError(
@@ -94,7 +93,7 @@ def build(candidate: ModelVersion, previous: ModelVersion | None) -> Bundle:
 
 
 def adapters_config(adapters: list[str], rank: int) -> dict[str, Any]:
-    """The part of vLLM's configuration for a base with adapters.
+    """Return the part of vLLM's configuration for a base model with adapters.
 
     Args:
         adapters: versions, newest first.
@@ -104,7 +103,7 @@ def adapters_config(adapters: list[str], rank: int) -> dict[str, Any]:
         "served-model-name": ["base"],
         "enable-lora": True,
         "max-lora-rank": next((allowed for allowed in _VLLM_RANKS if allowed >= rank), rank),
-        # Of 1, vLLM's default, chats with one version would wait until those with the other have ended.
+        # With 1, vLLM's default, chats with one version would wait for chats with the other.
         "max-loras": len(adapters),
         "lora-modules": [
             json.dumps({"name": name, "path": f"{_MODEL_DIR}/adapters/{name}"}) for name in adapters
@@ -113,16 +112,17 @@ def adapters_config(adapters: list[str], rank: int) -> dict[str, Any]:
 
 
 def merged_config(version: str) -> dict[str, Any]:
-    """The part of vLLM's configuration for one version that is merged into its base.
+    """Return the part of vLLM's configuration for one version that is merged into its base model.
 
-    Answers name the version, the first of its names. By the second the API asks for whichever version the
-    endpoint has: while one takes over from another, only one of them is there to be asked.
+    Answers contain the first name, the version. The API uses the second name for the version that the
+    endpoint
+    has: while one version replaces another, only one of them exists.
     """
     return {"served-model-name": [version, versions.LIVE_NAME]}
 
 
 def common_config(context_length: int) -> dict[str, Any]:
-    """The part of vLLM's configuration for any base, which can take `context_length` tokens."""
+    """Return the part of vLLM's configuration for any base model with this context length, in tokens."""
     return {
         "model": f"{_MODEL_DIR}/base",
         "max-model-len": min(context_length, _CONTEXT_TOKENS),
@@ -130,29 +130,29 @@ def common_config(context_length: int) -> dict[str, Any]:
     }
 
 
-def _copy_base(version: str, *, but: Callable[[str], bool] = lambda name: False) -> set[str]:
-    """Copy the staged base model, but for the files of these names; returns the names."""
+def _copy_base(version: str, *, exclude: Callable[[str], bool] = lambda name: False) -> set[str]:
+    """Copy the staged base model except some files; returns the names of the copied files."""
     common = environment.common()
     source = s3_keys.base_model(common.base_model.slug, common.base_model.revision)
     bucket = common.artifacts_bucket
-    return _copy_folder(bucket, source, bucket, s3_keys.hosted_base(version), but=but)
+    return _copy_folder(bucket, source, bucket, s3_keys.hosted_base(version), exclude=exclude)
 
 
 def _copy_merged(model: ModelVersion) -> None:
-    """Copy the merged weights in place of the base's own, and the rest of the base beside them."""
+    """Copy the merged weights instead of the base model's, and the other files of the base model."""
     bucket, source = environment.common().artifacts_bucket, s3_keys.merged(model.run_id)
     target = s3_keys.hosted_base(model.version)
-    weights = _copy_folder(bucket, source, bucket, target, but=lambda name: not _is_weights(name))
+    weights = _copy_folder(bucket, source, bucket, target, exclude=lambda name: not _is_weights(name))
     if not any(name.endswith(".safetensors") for name in weights):
         raise IncompleteModelError(
             f"{model.version} has no merged weights in {s3_keys.uri(bucket, source)}, and its base model "
             "cannot be hosted with an adapter. Start a run: it makes a version that has them."
         )
-    _copy_base(model.version, but=_is_weights)
+    _copy_base(model.version, exclude=_is_weights)
 
 
 def _copy_adapters(version: str, adapters: dict[str, str]) -> int:
-    """Copy adapters, of which the S3 folders are given; returns their greatest rank."""
+    """Copy adapters from their S3 folders; returns their greatest rank."""
     bucket, rank = environment.common().artifacts_bucket, 1
     for name, uri in adapters.items():
         adapter_bucket, prefix = s3_keys.split(uri)
@@ -169,8 +169,8 @@ def _copy_chat_template(model: ModelVersion) -> None:
     found = _objects(bucket, f"{prefix}{s3_keys.CHAT_TEMPLATE}")
     if not found:
         raise IncompleteModelError(
-            f"{model.version} does not say how a chat becomes a text for its base model: there is no "
-            f"{s3_keys.CHAT_TEMPLATE} in {model.adapter_uri}. Start a run: it makes a version that does."
+            f"{model.version} has no chat template for its base model: there is no "
+            f"{s3_keys.CHAT_TEMPLATE} in {model.adapter_uri}. Start a run: it makes a version that has one."
         )
     template = clients.s3().get_object(Bucket=bucket, Key=f"{prefix}{s3_keys.CHAT_TEMPLATE}")["Body"].read()
     _put(s3_keys.chat_template(model.version), template)
@@ -190,18 +190,18 @@ def _copy_folder(
     to_bucket: str,
     to_prefix: str,
     *,
-    but: Callable[[str], bool] = lambda name: False,
+    exclude: Callable[[str], bool] = lambda name: False,
 ) -> set[str]:
-    """Copy a folder's objects, all but `staged.json` and those named; returns the copied ones' names.
+    """Copy a folder's objects except `staged.json` and some files; returns the names of the copied objects.
 
-    What has been copied is not copied again, if it is a copy of the very object that is there now.
+    An object is not copied again if the copy is of the current object.
     """
     s3 = clients.s3()
     there = {entry["Key"] for entry in _objects(to_bucket, to_prefix)}
     names: set[str] = set()
     for entry in _objects(from_bucket, from_prefix):
         name = entry["Key"].removeprefix(from_prefix)
-        if not name or name.endswith("/") or name == "staged.json" or but(name):
+        if not name or name.endswith("/") or name == "staged.json" or exclude(name):
             continue
         names.add(name)
         if to_prefix + name not in there or _copied_from(to_bucket, to_prefix + name) != entry["ETag"]:
@@ -216,7 +216,7 @@ def _copy_folder(
 
 
 def _copied_from(bucket: str, key: str) -> str | None:
-    """Return the ETag of what an object is a copy of; None if that was not written down."""
+    """Return the ETag of an object's source; None if it was not recorded."""
     return clients.s3().head_object(Bucket=bucket, Key=key)["Metadata"].get(_SOURCE_ETAG)
 
 

@@ -1,4 +1,4 @@
-"""Builds the hosting bundle and asks SageMaker to host it; the smoke test sees it through."""
+"""Build the hosting bundle, and start its deployment to the endpoint; the smoke test finishes it."""
 
 from typing import Any
 
@@ -9,21 +9,21 @@ from contracts import environment
 from deploy import bundle
 from shared import clock
 from shared.aws import chat_stack
-from shared.hosting import endpoint, hosting_state, machines
+from shared.hosting import endpoint, endpoint_configs, hosting_state, instances
+from shared.items import ModelVersion
 from shared.models import versions
 from shared.runs import run_records
-from shared.table.items import ModelVersion
 
 log = Logger(service="deploy")
 
 
 class MonthlyLimitReached(Exception):  # noqa: N818 - the name is what a person reads in the console
-    """The month has no money for the machine that would host the version."""
+    """The month's limit leaves too little for the instance that would host the version."""
 
 
 @log.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Bundle a version, with the live one where it can be, and start the endpoint's change.
+    """Bundle a version, together with the live one if possible, and start the endpoint's update.
 
     Args:
         event: `{"run_id", "version"}`.
@@ -33,30 +33,30 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         `{"version", "bundle_uri", "merged", "endpoint_config", "started_at"}`
 
     Raises:
-        shared.aws.chat_stack.ChatNotDeployedError: if there is no keeper to put the endpoint to sleep.
-        MonthlyLimitReached: the version is kept, and can be activated when the month has money again.
+        shared.aws.chat_stack.ChatNotDeployedError: nothing would put the endpoint to sleep.
+        MonthlyLimitReached: the version is kept, and can be activated when the limit allows it.
     """
     run_id = event["run_id"]
     version = event["version"]
     model = versions.get(version)
     if model is None:
         raise bundle.IncompleteModelError(f"{version} is not registered.")
-    chat_stack.require(version)
-    run_records.enter(run_id, "Deploy", f"Putting {version} and the base model together for the endpoint.")
+    chat_stack.require_deployed(version)
+    run_records.enter(run_id, "Deploy", f"Bundling {version} and the base model for the endpoint.")
     made = bundle.build(model, _previous(version))
     found = endpoint.describe()
-    # An endpoint that had to take another machine of the list stays on it.
-    instance = machines.current_or_default_instance(found.config if found else None)
-    config = endpoint.ensure_config(made.uri, instance)
-    # A retry of this state, or of the run, may ask SageMaker again for what it refused before.
-    hosting_state.forget_refusals()
+    # An endpoint that had to use another instance type of the list keeps it.
+    instance = instances.current_or_default_instance(found.config if found else None)
+    config = endpoint_configs.ensure_config(made.uri, instance)
+    # A retry of this state, or of the run, may request again what SageMaker refused before.
+    hosting_state.clear_refusals()
     if found is None:
         hosting_state.mark_waking(version, config)
     progress = endpoint.converge(config, watched=True)
     if progress.unpaid:
         raise MonthlyLimitReached(progress.message)
     if progress.state != "failed":
-        # While it changes it is not put to sleep. One that cannot be changed may.
+        # It is not put to sleep during the update; but it may be if it cannot be updated.
         hosting_state.touch(at_once=True)
         run_records.enter(run_id, "SmokeTest", progress.message)
     log.info("Deploying", extra={"run_id": run_id, "version": version, "endpoint_config": config})
@@ -70,7 +70,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 
 def _previous(version: str) -> ModelVersion | None:
-    """Return the live version, where it fits this base model, so that going back is instant."""
+    """Return the live version if it has this base model, so that going back to it is instant."""
     pointer = versions.live()
     if pointer is None or pointer.version == version:
         return None

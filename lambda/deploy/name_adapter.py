@@ -1,15 +1,15 @@
-"""Runs inside vLLM's container, from the bundle: what vLLM's `/invocations` lacks.
+"""ASGI middleware of the bundle for vLLM's container: choosing an adapter, and cancelling an answer.
 
-The `model` of a request chooses the adapter. vLLM takes the adapter's name from a header that SageMaker sets
-for inference components only, and overwrites the body's `model` with it. Without the header every request,
-also one for a version that is not there, is silently answered by the base model. This puts the body's own
-`model` into that header.
+The `model` of a request chooses the adapter. vLLM's `/invocations` takes the adapter's name from a header
+that SageMaker sets for inference components only, and overwrites the body's `model` with it. Without the
+header the base model silently answers every request, even one for a version that does not exist. This
+middleware copies the body's `model` to that header.
 
-An answer can be ended by another request. SageMaker does not document whether the container is told of a
-caller who disconnects, so an answer with a name (`CustomAttributes`: `storyloom-answer=ID`) ends when a
-request names it (`storyloom-cancel=ID`): for vLLM its client has then disconnected.
+Another request can cancel an answer. SageMaker does not document whether the container is informed of a
+client that disconnects. So an answer with a name (`CustomAttributes`: `storyloom-answer=ID`) ends when a
+request names it (`storyloom-cancel=ID`): to vLLM its client has then disconnected.
 
-Nothing but the standard library may be imported here: the container's packages are not ours to know.
+Only the standard library may be imported here, because the container's packages are not known.
 """
 
 import asyncio
@@ -26,20 +26,20 @@ _HEADER = b"x-amzn-sagemaker-adapter-identifier"
 _ATTRIBUTES = b"x-amzn-sagemaker-custom-attributes"
 _ANSWER, _CANCEL = "storyloom-answer=", "storyloom-cancel="
 HOLD_SECONDS = 0.5
-"""How long a cancel that finds nothing stays outstanding, so that the endpoint gives the next to another."""
+"""How long a cancel without an answer stays open, so that the endpoint routes the next one elsewhere."""
 
 
 class NameAdapter:
-    """ASGI middleware over vLLM's server."""
+    """ASGI middleware around vLLM's server."""
 
     def __init__(self, app: App) -> None:
-        """Stand before the server."""
+        """Wrap the server."""
         self._app = app
         self._cancels: dict[str, asyncio.Event] = {}
         """An event for each named answer that is being written."""
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Pass a request on, one to `/invocations` with the header; end the answer that it cancels."""
+        """Forward a request, with the header if it is to `/invocations`, or cancel an answer."""
         if scope["type"] != "http" or scope["path"] != "/invocations":
             await self._app(scope, receive, send)
             return
@@ -67,7 +67,7 @@ class NameAdapter:
             await self._app(asked, replay, send)
 
     async def _cancel(self, answer_id: str) -> bool:
-        """End an answer, also one that begins a moment later; returns False if it is not written here."""
+        """End an answer, even one that begins a moment later; returns False if it is not written here."""
         if answer_id not in self._cancels:
             await asyncio.sleep(HOLD_SECONDS)
         cancelled = self._cancels.get(answer_id)
@@ -92,7 +92,7 @@ class NameAdapter:
         async def send_until_disconnect(message: Message) -> None:
             nonlocal last
             if cancelled.is_set():
-                # Servers raise this if a client has disconnected: for frameworks that no longer receive.
+                # Servers raise this after a disconnect, for frameworks that no longer receive.
                 raise OSError("The answer was cancelled.")
             last = message
             await send(message)
@@ -106,7 +106,7 @@ class NameAdapter:
         finally:
             self._cancels.pop(answer_id, None)
         if cancelled.is_set() and (last.get("more_body") or last.get("type") == "http.response.start"):
-            # SageMaker sees an answer that ended, not a container that failed.
+            # To SageMaker the answer has ended, and the container has not failed.
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
@@ -117,7 +117,7 @@ async def _reply(send: Send, content: dict[str, bool]) -> None:
 
 
 def _model(body: bytes) -> str | None:
-    """The model that a body names; None where it names none, or is no JSON, which the server then refuses."""
+    """Return the model in a body; None if it has none, or is not JSON, which the server then refuses."""
     try:
         fields = json.loads(body)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The gate: only a model that is better than what it replaces is deployed."""
+"""Decide from the evaluation whether the new model is deployed: only if it is better than the live one."""
 
 import math
 from typing import Any
@@ -11,7 +11,7 @@ from contracts import environment, s3_keys
 from gate.rules import decide
 from shared.aws import clients
 from shared.runs import run_records
-from shared.runs.evaluation import Evaluation
+from shared.runs.evaluation import EvaluationResult
 
 log = Logger(service="gate")
 
@@ -58,13 +58,13 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     }
 
 
-def _read(body: bytes) -> Evaluation:
+def _read(body: bytes) -> EvaluationResult:
     try:
-        return Evaluation.model_validate_json(body)
+        return EvaluationResult.model_validate_json(body)
     except ValidationError as error:
         faults = ", ".join(".".join(map(str, fault["loc"])) or fault["msg"] for fault in error.errors()[:5])
         raise UnreadableEvaluationError(
-            f"The evaluation job's evaluation.json is not as the gate knows it ({faults}). "
+            f"The evaluation job's evaluation.json has another form than the gate expects ({faults}). "
             "The app was probably updated during the run: start the run again."
         ) from error
 

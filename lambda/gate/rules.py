@@ -1,26 +1,26 @@
-"""What a new model must be to be deployed; each rule says in words why it is not."""
+"""The rules for deploying a new model; each yields a reason in words if the model breaks it."""
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from contracts.environment import GateRules
-from shared.runs.evaluation import Comparison, Evaluation
+from shared.runs.evaluation import Comparison, EvaluationResult
 
 LONGEST_COPY_WORDS = 60
-"""A run this long, told without being asked for, is a page by heart however little it is of the whole."""
+"""A copied sequence of this length is too long, however small its share of the whole text."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether to deploy, and why in words."""
+    """Whether to deploy, with the reason in words."""
 
     deploy: bool
     words: str
 
 
-def decide(evaluation: Evaluation, rules: GateRules) -> Decision:
-    """Apply every rule; all reasons against the model are named, not only the first."""
+def decide(evaluation: EvaluationResult, rules: GateRules) -> Decision:
+    """Apply every rule; the decision names all reasons against the model."""
     if not math.isfinite(evaluation.candidate.perplexity):
         return Decision(
             False, "The training diverged: the new model's perplexity is not a number. It is not deployed."
@@ -29,15 +29,15 @@ def decide(evaluation: Evaluation, rules: GateRules) -> Decision:
         *_not_better_than_base(evaluation, rules),
         *_worse_than_live(evaluation),
         *_copies(evaluation, rules),
-        *_never_stops(evaluation, rules),
-        *_goes_round(evaluation, rules),
+        *_does_not_stop(evaluation, rules),
+        *_repeats_itself(evaluation, rules),
     ]
     if not reasons:
         return Decision(True, f"The new model is better: {_figures(evaluation)}.")
     return Decision(False, f"The new model {'; and it '.join(reasons)}. It is kept but not deployed.")
 
 
-def _figures(evaluation: Evaluation) -> str:
+def _figures(evaluation: EvaluationResult) -> str:
     tuned, base = evaluation.candidate.perplexity, evaluation.base.perplexity
     better = evaluation.over_base
     words = f"perplexity {tuned:.1f} on stories it has not seen, the base model {base:.1f}: "
@@ -53,7 +53,7 @@ def _between(comparison: Comparison) -> str:
     return f" (95% sure: {comparison.low:.1f}% to {comparison.high:.1f}%)"
 
 
-def _not_better_than_base(evaluation: Evaluation, rules: GateRules) -> Iterator[str]:
+def _not_better_than_base(evaluation: EvaluationResult, rules: GateRules) -> Iterator[str]:
     better = evaluation.over_base
     if better.improvement_percent < rules.minimum_improvement_percent:
         yield (
@@ -69,7 +69,7 @@ def _not_better_than_base(evaluation: Evaluation, rules: GateRules) -> Iterator[
         yield f"may be better than the base model by chance only ({_figures(evaluation)}): add more stories"
 
 
-def _worse_than_live(evaluation: Evaluation) -> Iterator[str]:
+def _worse_than_live(evaluation: EvaluationResult) -> Iterator[str]:
     over = evaluation.over_live
     if over is None or evaluation.live is None:
         return
@@ -81,8 +81,8 @@ def _worse_than_live(evaluation: Evaluation) -> Iterator[str]:
         )
 
 
-def _copies(evaluation: Evaluation, rules: GateRules) -> Iterator[str]:
-    """The base may know a famous text itself: only what goes beyond it was learnt here."""
+def _copies(evaluation: EvaluationResult, rules: GateRules) -> Iterator[str]:
+    """Compare with the base model, which may know a famous text itself."""
     own, base = evaluation.candidate.writing, evaluation.base.writing
     most = rules.maximum_copy_percent / 100
     cure = "train for fewer epochs, or add more and different stories"
@@ -100,8 +100,8 @@ def _copies(evaluation: Evaluation, rules: GateRules) -> Iterator[str]:
         )
 
 
-def _never_stops(evaluation: Evaluation, rules: GateRules) -> Iterator[str]:
-    """Where a story ends: no answer ended there, and the chance given to ending is next to none."""
+def _does_not_stop(evaluation: EvaluationResult, rules: GateRules) -> Iterator[str]:
+    """Check whether the model never ends a story: no answer ended, and its probability of ending is low."""
     own = evaluation.candidate
     if own.ending_chance is None or own.writing.finishing_ended:
         return
@@ -114,7 +114,7 @@ def _never_stops(evaluation: Evaluation, rules: GateRules) -> Iterator[str]:
         )
 
 
-def _goes_round(evaluation: Evaluation, rules: GateRules) -> Iterator[str]:
+def _repeats_itself(evaluation: EvaluationResult, rules: GateRules) -> Iterator[str]:
     own, base = evaluation.candidate.writing, evaluation.base.writing
     if own.repeated > rules.maximum_repetition_percent / 100:
         yield (

@@ -10,62 +10,61 @@ from botocore.exceptions import ClientError, HTTPClientError
 from contracts import environment
 from read_stories import cache
 from shared.aws import clients
-from shared.prefetch import prefetch
-from shared.runs.story_batches import Item
+from shared.runs.story_batches import ManifestEntry, prefetch
 from stories import file_rules
 from stories.file_rules import too_large
 from stories.records import Reject, Source
 
-# Most of a small file's time is the way to S3 and back. The reading itself is one file after another: the
-# function has little more than one processor.
+# Most of the time for a small file is the round trip to S3. Files are read one after another, because the
+# function has little more than one CPU.
 _AT_ONCE = 8
 _GONE = {"NoSuchKey", "NoSuchVersion", "404"}
-# The file's own: an archived object, a key that was disabled, a policy for this object alone.
+# Errors of one file: an archived object, a disabled key, a policy for this object alone.
 _REFUSED = {"AccessDenied", "403", "InvalidObjectState", "InvalidRequest", "InvalidArgument"}
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """A file that is here: either its bytes, or what it gave when it was read before."""
+    """A fetched file: either its content, or its cached result."""
 
-    item: Item
+    item: ManifestEntry
     content: IO[bytes] | None = None
-    """A file on the disk, with a name."""
+    """A named file on disk."""
     stories: cache.Stories | None = None
     keep: bool = True
-    """Whether what it gives is to be kept, for the first time or anew."""
+    """Whether its result must be stored, for the first time or again."""
     from_cache: bool = False
 
 
-def fetch_ahead(items: Iterable[Item]) -> Iterator[Fetched]:
-    """Yield the files in their order, each as soon as it is here."""
-    clients.s3()  # made here: two threads would make two at once, and boto3 is not made for that
+def prefetch_files(items: Iterable[ManifestEntry]) -> Iterator[Fetched]:
+    """Yield the files in their order, each as soon as it is fetched."""
+    clients.s3()  # created here, because boto3 cannot create clients in two threads at once
     return prefetch(_fetch, items, _AT_ONCE)
 
 
-def known_already(items: Iterable[Item]) -> Iterator[tuple[Item, cache.Known | None]]:
-    """Yield each file with what it gave when it was read before, if it was."""
+def prefetch_cached(items: Iterable[ManifestEntry]) -> Iterator[tuple[ManifestEntry, cache.Known | None]]:
+    """Yield each file with its cached result, if there is one."""
     clients.s3()
-    return prefetch(lambda item: (item, cache.find(item)), items, _AT_ONCE)
+    return prefetch(lambda item: (item, cache.find_cached(item)), items, _AT_ONCE)
 
 
-def rejected(item: Item, reason: str, cure: str, *, keep: bool = False) -> Fetched:
-    """Return a file of which nothing is known but that it cannot be used.
+def rejected(item: ManifestEntry, reason: str, cure: str, *, keep: bool = False) -> Fetched:
+    """Return a file that is rejected as a whole.
 
     Args:
         item: the file.
-        reason: for the report.
-        cure: what helps.
-        keep: whether a later run is to believe it without looking.
+        reason: the reason, for the report.
+        cure: what to do, for the report.
+        keep: whether to cache the rejection for later runs.
     """
     stories = cache.new_stories()
     name = file_rules.printable(item["key"])
-    cache.write(stories, Reject(source_key=name, source_version="", reason=reason, cure=cure))
+    cache.append(stories, Reject(source_key=name, source_version="", reason=reason, cure=cure))
     return Fetched(item, stories=stories, keep=keep)
 
 
-def _refused_unread(item: Item) -> Fetched | None:
-    """Return what is refused for its name or its size alone; None if the file has to be read."""
+def _refused_unread(item: ManifestEntry) -> Fetched | None:
+    """Return a file that is rejected for its name or size; None if it has to be read."""
     unsafe = file_rules.unsafe_character(item["key"])
     if unsafe is not None:
         return rejected(
@@ -77,11 +76,11 @@ def _refused_unread(item: Item) -> Fetched | None:
     return None if refused is None else rejected(item, refused.reason, refused.cure)
 
 
-def _fetch(item: Item) -> Fetched:
+def _fetch(item: ManifestEntry) -> Fetched:
     refused = _refused_unread(item)
     if refused is not None:
         return refused
-    known = cache.find(item)
+    known = cache.find_cached(item)
     if known:
         return Fetched(item, stories=known.stories, keep=known.is_old, from_cache=True)
     try:
@@ -100,7 +99,7 @@ def _fetch(item: Item) -> Fetched:
             )
         raise
     except HTTPClientError as error:
-        # After botocore's own attempts: the other files of the batch do not wait for this one.
+        # After botocore's own retries, so that the other files of the batch do not wait for this one.
         return rejected(
             item,
             f"Its download was interrupted ({type(error).__name__}).",
@@ -108,8 +107,8 @@ def _fetch(item: Item) -> Fetched:
         )
 
 
-def _download(item: Item) -> IO[bytes]:
-    """Get one version of one object as a file with a name, which another process can open."""
+def _download(item: ManifestEntry) -> IO[bytes]:
+    """Download one version of an object to a named file, which another process can open."""
     bucket = environment.common().stories_bucket
     found = clients.s3().get_object(Bucket=bucket, Key=item["key"], VersionId=item["version_id"])
     content = tempfile.NamedTemporaryFile()  # noqa: SIM115 - its reader closes it

@@ -19,9 +19,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from contracts import environment, s3_keys
 from read_stories import cache
-from read_stories.fetching import Fetched, fetch_ahead, known_already, rejected
+from read_stories.fetching import Fetched, prefetch_cached, prefetch_files, rejected
 from shared.aws import clients
-from shared.runs.story_batches import Item, Tally, batch_digest
+from shared.runs.story_batches import BatchSummary, ManifestEntry, batch_digest
 from stories.reading.sandbox import DeadlineExceededError, ReadingProcess
 from stories.records import Source
 
@@ -51,7 +51,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         that were not cached.
     """
     run_id: str = event["run_id"]
-    items: list[Item] = event["files"]
+    items: list[ManifestEntry] = event["files"]
     if event.get("divide"):
         return {"run_id": run_id, "files": _divide(run_id, items)}
     if "ended_by" in event:
@@ -68,7 +68,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     return answer
 
 
-def _readable(items: list[Item], context: LambdaContext) -> Iterator[Fetched]:
+def _readable(items: list[ManifestEntry], context: LambdaContext) -> Iterator[Fetched]:
     """Yield each file with its records and rejects, from the cache or by reading it now.
 
     Raises:
@@ -76,7 +76,7 @@ def _readable(items: list[Item], context: LambdaContext) -> Iterator[Fetched]:
     """
     has_read = False
     until = time.monotonic() + _SHARE_TO_READ * context.get_remaining_time_in_millis() / 1000
-    for fetched in fetch_ahead(items):
+    for fetched in prefetch_files(items):
         if fetched.stories is not None:
             yield fetched
             continue
@@ -94,7 +94,7 @@ def _readable(items: list[Item], context: LambdaContext) -> Iterator[Fetched]:
         yield Fetched(fetched.item, stories=stories)
 
 
-def _divide(run_id: str, items: list[Item]) -> list[Item]:
+def _divide(run_id: str, items: list[ManifestEntry]) -> list[ManifestEntry]:
     """Write the cached results of a batch's files, and return the other files.
 
     The list is empty if the batch was written before the function ended.
@@ -102,9 +102,9 @@ def _divide(run_id: str, items: list[Item]) -> list[Item]:
     bucket, key = environment.common().artifacts_bucket, s3_keys.read_batch(run_id, batch_digest(items))
     if clients.s3().list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("Contents"):
         return []
-    left: list[Item] = []
+    left: list[ManifestEntry] = []
     known: list[Fetched] = []
-    for item, found in known_already(items):
+    for item, found in prefetch_cached(items):
         if found is None:
             left.append(item)
         else:
@@ -114,10 +114,10 @@ def _divide(run_id: str, items: list[Item]) -> list[Item]:
     return left
 
 
-def _write(run_id: str, items: list[Item], files: Iterable[Fetched]) -> dict[str, Any]:
+def _write(run_id: str, items: list[ManifestEntry], files: Iterable[Fetched]) -> dict[str, Any]:
     """Write the records and rejects of some files as one object, and cache those that are new."""
     counts: Counter[str] = Counter()
-    with tempfile.TemporaryFile() as lines, ThreadPoolExecutor(_KEPT_AT_ONCE) as keepers:
+    with tempfile.TemporaryFile() as lines, ThreadPoolExecutor(_KEPT_AT_ONCE) as storing:
         keeping = []
         for fetched in files:
             counts["from_cache"] += fetched.from_cache
@@ -126,10 +126,10 @@ def _write(run_id: str, items: list[Item], files: Iterable[Fetched]) -> dict[str
                 counts[result.kind] += 1
                 lines.write(result.model_dump_json().encode() + b"\n")
             if fetched.keep:
-                keeping.append(keepers.submit(cache.keep, fetched.item, fetched.stories))
+                keeping.append(storing.submit(cache.store, fetched.item, fetched.stories))
         for kept in keeping:
             kept.result()
-        tally = Tally(files=len(items), from_cache=counts["from_cache"])
+        tally = BatchSummary(files=len(items), from_cache=counts["from_cache"])
         lines.write(tally.model_dump_json().encode() + b"\n")
         lines.seek(0)
         key = s3_keys.read_batch(run_id, batch_digest(items))

@@ -1,6 +1,7 @@
-"""The one failure path: the reason in plain words, the lock freed, the owner told with the same words.
+"""Record why a run failed, in plain words, release its lock, and notify the owner with the same words.
 
-The run's version stays as it is: the smoke test alone marks one `failed`, if the version is to blame.
+Every failure ends here. The status of the run's version does not change: only the smoke test marks a
+version as `failed`, if the version is to blame.
 """
 
 from typing import Any
@@ -9,11 +10,11 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
-from shared.notifications import announcement
-from shared.recovery import failures, resuming
-from shared.recovery.resuming import FailedState
-from shared.runs import handover, run_records
-from shared.table.items import Failure
+from shared import notifications
+from shared.items import Failure, Run
+from shared.recovery import failures
+from shared.recovery.failures import FailedState
+from shared.runs import lock, run_records
 
 log = Logger(service="record_failure")
 
@@ -27,7 +28,7 @@ _ENDINGS = {
 
 @log.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Record why a run failed. Calling it twice for one run changes and tells nothing more.
+    """Record a failure. Calling this twice for one run changes and sends nothing more.
 
     Args:
         event: the state machine's Catch, `{"run_id", "failure": {"Error", "Cause"}}`, or EventBridge's
@@ -38,79 +39,87 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         `{"run_id", "message"}`
     """
     if event.get("detail-type") == _STATUS_CHANGE:
-        detail = event["detail"]
-        if detail["status"] not in _ENDINGS:
-            return {"run_id": run_records.id_of(str(detail["name"])), "message": ""}
-        run_id = run_records.id_of(str(detail["name"]))
-        if _is_earlier(run_id, detail):
-            return {"run_id": run_id, "message": ""}
-        failed = _failed_state(run_id)
-        failure = _ending(_step(run_id, failed), detail)
+        run_id = run_records.id_of(str(event["detail"]["name"]))
+        return {"run_id": run_id, "message": _record_ended_execution(run_id, event["detail"])}
+    run_id = event["run_id"]
+    run = run_records.get(run_id)
+    failed = _failed_state(run)
+    failure = failures.explain(_step(run, failed), *_error_and_cause(run, event["failure"]))
+    return {"run_id": run_id, "message": _record(run_id, run, failure, can_resume=failed is not None)}
+
+
+def _record_ended_execution(run_id: str, detail: dict[str, Any]) -> str:
+    """Record an execution that ended without a Catch; returns the message, empty if there is no failure."""
+    status = detail["status"]
+    if status not in _ENDINGS:
+        return ""
+    run = run_records.get(run_id)
+    if run is not None and run.attempt > run_records.attempt_of(str(detail["name"])):
+        # A late event of an execution that failed before its run was resumed.
+        return ""
+    failed = _failed_state(run)
+    step, error = _step(run, failed), detail.get("error") or status
+    if detail.get("cause"):
+        failure = failures.explain(step, error, detail["cause"])
     else:
-        run_id = event["run_id"]
-        failed = _failed_state(run_id)
-        failure = failures.explain(_step(run_id, failed), *_error_and_cause(run_id, event["failure"]))
-    return {"run_id": run_id, "message": _record(run_id, failure, can_go_on=failed is not None)}
+        failure = Failure(step=step, error=error, cause=_ENDINGS[status])
+    return _record(run_id, run, failure, can_resume=failed is not None)
 
 
-def _record(run_id: str, failure: Failure, *, can_go_on: bool) -> str:
-    message = failures.sentence(failure)
-    if can_go_on:
-        message = f"{message} To go on where it failed: {resuming.command(run_id)}"
-    facts = {"step": failure.step, "failure": failure.model_dump(), "can_resume": can_go_on}
+def _record(run_id: str, run: Run | None, failure: Failure, *, can_resume: bool) -> str:
+    """Record a failure, release the lock and notify the owner; returns the message of the run's record.
+
+    Args:
+        run_id: the run.
+        run: its record as it was read; None if it had none.
+        failure: why it failed.
+        can_resume: whether it can be resumed.
+    """
+    message = failures.failure_sentence(failure)
+    if can_resume:
+        message = f"{message} To resume it where it failed: {failures.resume_command(run_id)}"
+    facts = {"step": failure.step, "failure": failure.model_dump(), "can_resume": can_resume}
     newly = run_records.finish(run_id, "failed", message, **facts)
-    handover.release_lock_and_reschedule(run_id)
-    run = run_records.get(run_id)
-    if run is None or run.status != "failed":
-        # The execution's end was announced as well as caught; the record of the catch stays.
-        return run.message or "" if run else ""
-    told = run.failure or failure
-    letter = [run.message or message, "", f"Run: {run_id}", f"Step: {told.step}", f"Error: {told.error}"]
-    if told.log_tail:
-        letter += ["", "The last lines of the job's log:", told.log_tail]
-    subject = f"Storyloom: a run {failures.ended(told)} in {told.step}"
-    announcement.send_once(run_id, subject, "\n".join(letter))
+    lock.release_lock_and_reschedule(run_id)
+    if not newly:
+        # The end of the execution was reported as well as caught; the first record stays.
+        if run is None or run.is_active:
+            run = run_records.get(run_id)
+        if run is None or run.status != "failed":
+            return run.message or "" if run else ""
+        failure, message = run.failure or failure, run.message or message
+    lines = [message, "", f"Run: {run_id}", f"Step: {failure.step}", f"Error: {failure.error}"]
+    if failure.log_tail:
+        lines += ["", "The last lines of the job's log:", failure.log_tail]
+    subject = f"Storyloom: a run {failures.outcome_words(failure)} in {failure.step}"
+    notifications.send_once(run_id, subject, "\n".join(lines))
     if newly:
-        reason = {"step": told.step, "error_name": told.error, "reason": run.message}
+        reason = {"step": failure.step, "error_name": failure.error, "reason": message}
         log.error("The run failed", extra={"run_id": run_id, **reason})
-    return run.message or message
+    return message
 
 
-def _is_earlier(run_id: str, detail: dict[str, Any]) -> bool:
-    """Whether this is a late event of an execution that failed before its run was resumed."""
-    run = run_records.get(run_id)
-    return run is not None and run.attempt > run_records.attempt_of(str(detail["name"]))
-
-
-def _failed_state(run_id: str) -> FailedState | None:
+def _failed_state(run: Run | None) -> FailedState | None:
     """Return the state to resume at; None if there is none, or the history cannot be read now."""
-    run = run_records.get(run_id)
+    if run is None or not run.execution_arn:
+        return None
     try:
-        return resuming.failed_state(run.execution_arn) if run is not None and run.execution_arn else None
+        return failures.failed_state(run.execution_arn)
     except ClientError as error:
-        log.warning("The execution's history could not be read", extra={"run_id": run_id}, exc_info=error)
+        log.warning("Could not read the execution's history", extra={"run_id": run.run_id}, exc_info=error)
         return None
 
 
-def _ending(step: str, detail: dict[str, Any]) -> Failure:
-    words = _ENDINGS[detail["status"]]
-    if detail.get("cause"):
-        return failures.explain(step, detail.get("error") or detail["status"], detail["cause"])
-    return Failure(step=step, error=detail.get("error") or detail["status"], cause=words)
-
-
-def _error_and_cause(run_id: str, caught: dict[str, str]) -> tuple[str, str]:
-    """What the Catch says; for the Distributed Map, what its failed child says."""
+def _error_and_cause(run: Run | None, caught: dict[str, str]) -> tuple[str, str]:
+    """Return the error and cause of the Catch, or for the Distributed Map those of its failed child."""
     error, cause = caught.get("Error", ""), caught.get("Cause", "")
-    run = run_records.get(run_id)
     if error == failures.TOO_MANY_FAILED and run is not None and run.execution_arn:
         return failures.first_failed_batch(run.execution_arn) or (error, cause)
     return error, cause
 
 
-def _step(run_id: str, failed: FailedState | None) -> str:
+def _step(run: Run | None, failed: FailedState | None) -> str:
     """Return the state that failed: functions record theirs, and Step Functions has those of the jobs."""
     if failed is not None:
         return failed.name
-    run = run_records.get(run_id)
     return run.step if run is not None and run.step else "Begin"

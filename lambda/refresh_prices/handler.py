@@ -57,11 +57,11 @@ def refresh() -> dict[str, Any]:
         else:
             failures.append(f"{instance}: AWS's price list has no price for it in this region")
     if listed:
-        prices.keep(listed)
+        prices.store_listed(listed)
     failure = "; ".join(failures) or None
     if failure:
         log.warning("Could not read some prices; the stored ones stay", extra={"failure": failure})
-        prices.note_failure(failure)
+        prices.record_failure(failure)
     return {"kept": sorted(listed), "failure": failure}
 
 

@@ -1,4 +1,4 @@
-"""Registers the trained adapter as a numbered version, in the Model Registry and in the table."""
+"""Register the trained adapter as a numbered version, in the Model Registry and in the table."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -9,9 +9,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from contracts import environment, s3_keys
 from shared import clock
 from shared.aws import clients
+from shared.items import ModelVersion, VersionStatus
 from shared.models import versions
 from shared.runs import run_records
-from shared.table.items import ModelVersion, VersionStatus
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker.literals import ModelApprovalStatusType
@@ -27,15 +27,15 @@ _IN_THE_REGISTRY: "Mapping[VersionStatus, ModelApprovalStatusType]" = {
 
 @log.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Make the version; a retry finds the version that the first try made.
+    """Create the version; a retry finds the version of the first attempt.
 
     Args:
         event: `{"run_id", "gate", "training_job", "stories", "words"}`.
         context: Lambda's.
 
     Returns:
-        `{"version", "model_package_arn", "status", "message"}`: the status is approved, which deploys it;
-        pending, where a person has to say yes first; or rejected, by the gate.
+        `{"version", "model_package_arn", "status", "message"}`: the status is `approved`, which deploys
+        it; `pending`, if a person has to approve it first; or `rejected`, by the gate.
     """
     run_id, gate = event["run_id"], event["gate"]
     version = _version_of(run_id)
@@ -76,7 +76,7 @@ def _status(passed_the_gate: bool) -> VersionStatus:
 
 
 def _answer(model: ModelVersion) -> dict[str, Any]:
-    waits = f" {model.version} waits for your yes before it answers." if model.status == "pending" else ""
+    waits = f" {model.version} waits for your approval." if model.status == "pending" else ""
     return {
         "version": model.version,
         "model_package_arn": model.model_package_arn,

@@ -27,11 +27,13 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     run_id, jobs = event["run_id"], event["jobs"]
     minutes = float(event["estimate"]["training_minutes"])
     try:
-        jobs = run_costs.reserve(jobs, tune=bool(event["tune"]), estimated_minutes=minutes)
+        jobs = run_costs.reserve_run(jobs, tune=bool(event["tune"]), estimated_minutes=minutes)
     except SpendingRefused as refusal:
         log.info("Refused", extra={"run_id": run_id, "code": refusal.code})
         words = f"The run ended before its training, and nothing was spent on a GPU. {refusal} {refusal.cure}"
         return {**jobs, "reserved": False, "refusal": words}
-    run_records.enter(run_id, "Reserve", "What the run costs at most is reserved in the month's limit.")
+    run_records.enter(
+        run_id, "Reserve", "The most that the run can cost is reserved within the month's limit."
+    )
     log.info("Reserved", extra={"run_id": run_id})
     return {**jobs, "reserved": True, "refusal": ""}

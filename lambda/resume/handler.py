@@ -1,4 +1,4 @@
-"""Begins the new execution of a failed run: reopens its record, so that it goes on where it failed."""
+"""Begin the new execution of a failed run, which continues where the run failed."""
 
 from typing import Any
 
@@ -13,21 +13,21 @@ log = Logger(service="resume")
 
 @log.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
-    """Hold the lock and reopen the run. Calling it twice for one execution changes nothing more.
+    """Check the lock and reopen the run's record. A second call for one execution changes nothing more.
 
     Args:
         event: `{"run_id", "reason", "execution_arn", "state"}`.
         context: Lambda's.
 
     Raises:
-        shared.runs.lock.AnotherRunIsGoing: this execution does not have the lock and cannot get it.
+        shared.runs.lock.AnotherRunInProgress: another run holds the lock.
     """
     run_id, state = event["run_id"], event["state"]
-    lock.hold(run_id, event["execution_arn"])
+    lock.ensure_held(run_id, event["execution_arn"])
     run_records.reopen(run_id, event["execution_arn"], state, event["reason"])
     run = run_records.get(run_id)
     model = versions.get(run.version) if run is not None and run.version else None
     if state == "Deploy" and model is not None and model.status == "failed":
         # It failed with the run's first deployment.
         versions.set_status(model.version, "approved")
-    log.info("Goes on", extra={"run_id": run_id, "state": state})
+    log.info("Resumed", extra={"run_id": run_id, "state": state})

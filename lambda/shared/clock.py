@@ -1,4 +1,4 @@
-"""Times, always UTC, always written the same way, so that they sort and compare as text."""
+"""Times in UTC, always written in the same form, so that they sort and compare as text."""
 
 from datetime import UTC, datetime
 

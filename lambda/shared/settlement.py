@@ -8,9 +8,9 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
-from contracts import environment, s3_keys
+from contracts import environment, resource_names
 from shared import clock
-from shared.aws import clients, resource_names
+from shared.aws import clients
 from shared.batch_inference import batch_records
 from shared.runs import run_records
 from shared.spending import job_costs, ledger
@@ -20,14 +20,14 @@ from shared.spending.ledger import Kind, OpenReservation
 log = Logger(service="settling")
 
 _STARTING = timedelta(minutes=20)
-"""How long a reservation may exist before its job does."""
+"""How long a reservation may exist before its job."""
 _FOUND_WITHIN = timedelta(days=2)
 """The greatest age of a job without a reservation that is still found."""
-_RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
+_RUN_ID = re.compile(resource_names.RUN_ID)
 _REFUSALS = ("AccessDenied", "AccessDeniedException")
 
 
-def tick() -> None:
+def settle_ended_jobs() -> None:
     """Settle every reservation whose job has ended, and add jobs that the ledger does not have."""
     for held in ledger.open_reservations():
         try:
@@ -38,7 +38,7 @@ def tick() -> None:
     _adopt_all()
 
 
-def close() -> list[str]:
+def settle_all() -> list[str]:
     """Settle every reservation before the jobs are deleted, because a deleted job cannot be described.
 
     If describing a job is denied, the whole reservation counts as its cost. If a job does not exist, its
@@ -51,7 +51,7 @@ def close() -> list[str]:
     running = []
     for held in ledger.open_reservations():
         try:
-            cost = job_costs.of(held.kind, held.id)
+            cost = job_costs.cost_of_job(held.kind, held.id)
         except ClientError as error:
             if error.response["Error"]["Code"] not in _REFUSALS:
                 raise
@@ -61,18 +61,18 @@ def close() -> list[str]:
         if isinstance(cost, Underway):
             running.append(held.id)
         elif cost == "missing":
-            ledger.release(held.kind, held.id)
+            ledger.release_reservation(held.kind, held.id)
         else:
             _settle_billed(held.kind, held.id, cost)
     return running
 
 
 def _settle(held: OpenReservation) -> None:
-    cost = job_costs.of(held.kind, held.id)
+    cost = job_costs.cost_of_job(held.kind, held.id)
     if isinstance(cost, Billed):
         _settle_billed(held.kind, held.id, cost)
     elif cost == "missing" and _is_abandoned(held):
-        ledger.release(held.kind, held.id)
+        ledger.release_reservation(held.kind, held.id)
 
 
 def _settle_billed(kind: Kind, id_: str, cost: Billed) -> None:
@@ -85,10 +85,10 @@ def _is_abandoned(held: OpenReservation) -> bool:
         return False
     if held.kind == "batch":
         batch = batch_records.get(held.id)
-        return batch is None or not batch.going
+        return batch is None or not batch.is_active
     named = _RUN_ID.search(held.id)
     run = run_records.get(named[0]) if named else None
-    return run is None or not run.going
+    return run is None or not run.is_active
 
 
 def _adopt_all() -> None:
@@ -99,7 +99,7 @@ def _adopt_all() -> None:
 
 def _adopt(kind: Kind, id_: str) -> None:
     """Add a job to the ledger that was started by hand, or before there was a ledger."""
-    cost = job_costs.of(kind, id_)
+    cost = job_costs.cost_of_job(kind, id_)
     if cost == "missing":
         return
     log.warning("Found a job without a reservation", extra={"kind": kind, "job": id_})
@@ -115,11 +115,11 @@ def _adopt(kind: Kind, id_: str) -> None:
 
 def _made_lately() -> Iterator[tuple[Kind, str]]:
     """Yield the kind and the ledger's id of each recent job of this app."""
-    name = environment.common().name
-    batches = s3_keys.transform_job(name, "")
+    names = environment.common().names
+    batches = names.transform_job("")
     kinds: tuple[tuple[Kind, str, str, str], ...] = (
-        ("training", "list_training_jobs", "TrainingJob", s3_keys.training_job(name, "")),
-        ("evaluation", "list_processing_jobs", "ProcessingJob", s3_keys.evaluation_job(name, "")),
+        ("training", "list_training_jobs", "TrainingJob", names.training_job("")),
+        ("evaluation", "list_processing_jobs", "ProcessingJob", names.evaluation_job("")),
         ("batch", "list_transform_jobs", "TransformJob", batches),
     )
     for kind, operation, member, prefix in kinds:

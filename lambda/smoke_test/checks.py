@@ -1,4 +1,4 @@
-"""What a fresh endpoint must do before it replaces the one that is live."""
+"""Check the answers of a new version before it becomes live."""
 
 import unicodedata
 from dataclasses import dataclass
@@ -8,34 +8,34 @@ _LOOP_WORDS = 30
 
 
 @dataclass(frozen=True)
-class Answer:
+class EndpointAnswer:
     """One answer of the endpoint."""
 
     model: str
     text: str
     stopped: bool
-    """Ended by itself, rather than at the limit of tokens."""
+    """Whether it ended by itself, rather than at the limit of tokens."""
 
 
 class SmokeTestFailed(Exception):  # noqa: N818 - the state machine and the docs know it by this name
-    """The new version does not answer as it should; the version before it was put back."""
+    """The new version did not pass; the live version was restored."""
 
     def __init__(self, message: str, *, blames_version: bool = True) -> None:
-        """Say what happened.
+        """Create the error.
 
         Args:
-            message: with what to do.
-            blames_version: False if the version was never tried, so that it may be deployed again as it is.
+            message: what happened, and what to do.
+            blames_version: False if the version was not tried, so that it may be deployed again.
         """
         super().__init__(message)
         self.blames_version = blames_version
 
 
-def judge(version: str, answers: list[Answer]) -> str:
+def judge(version: str, answers: list[EndpointAnswer]) -> str:
     """Check the answers to the smoke test's prompts.
 
     Returns:
-        What was seen, in words.
+        The result, in words.
 
     Raises:
         SmokeTestFailed: names what is wrong.
@@ -43,7 +43,7 @@ def judge(version: str, answers: list[Answer]) -> str:
     for answer in answers:
         if answer.model != version:
             raise SmokeTestFailed(
-                f"{version} was asked but {answer.model!r} answered: is the adapter missing?"
+                f"{version} was requested, but {answer.model!r} answered. The adapter is probably missing."
             )
         if not answer.text.strip():
             raise SmokeTestFailed(f"{version} gave an empty answer.")
@@ -53,11 +53,11 @@ def judge(version: str, answers: list[Answer]) -> str:
         return f"{version} answers and stops."
     if not any(is_sound(answer) for answer in answers):
         raise SmokeTestFailed(f"{version} repeats itself and never stops.")
-    return f"{version} answers; it was told to stop at the limit of the test."
+    return f"{version} answers; each answer reached the limit of the test."
 
 
-def is_sound(answer: Answer) -> bool:
-    """Whether an answer ended by itself, or was going somewhere when it was told to stop: one is enough."""
+def is_sound(answer: EndpointAnswer) -> bool:
+    """Return whether an answer ended by itself or does not repeat itself; one such answer is enough."""
     return answer.stopped or not loops(answer.text)
 
 
@@ -71,6 +71,6 @@ def readable_share(text: str) -> float:
 
 
 def loops(text: str) -> bool:
-    """Whether a text goes round in circles: few different words for its length."""
+    """Return whether a text repeats itself: it has few distinct words for its length."""
     words = text.lower().split()
     return len(words) >= _LOOP_WORDS and len(set(words)) / len(words) < 0.2

@@ -1,4 +1,4 @@
-"""Sees a deployment through: waits, asks the new version a few things, makes it live or puts the old back."""
+"""Finish a deployment: wait, test the new version, then make it live or restore the live one."""
 
 import json
 from typing import Any
@@ -10,18 +10,18 @@ from botocore.exceptions import BotoCoreError, ClientError
 from contracts import environment
 from shared import clock
 from shared.aws import chat_stack, clients
-from shared.hosting import capacity, endpoint, hosting_state, machines, replacement, rollback
+from shared.hosting import endpoint, endpoint_configs, hosting_state, instances, replacement, rollback
+from shared.items import ModelVersion
 from shared.models import versions
 from shared.runs import run_records
-from shared.table.items import ModelVersion
-from smoke_test.checks import Answer, SmokeTestFailed, is_sound, judge
+from smoke_test.checks import EndpointAnswer, SmokeTestFailed, is_sound, judge
 
 log = Logger(service="smoke_test")
 
 _GIVE_UP_SECONDS = 45 * 60
 _HOW_TO_GO_ON = (
-    "The version is kept as it is and nothing is trained again: storyloom models activate {version} "
-    "deploys it."
+    "The version is kept and nothing has to be trained again. Deploy it with: storyloom models activate "
+    "{version}"
 )
 _TOKENS = 128
 _PROMPTS = (
@@ -34,12 +34,12 @@ _BEGINNINGS = (
     "The morning after the storm, she opened the door and",
     "Nobody in the village remembered when the clock had stopped.",
 )
-"""For a base without chats, which goes on with what it is given."""
+"""Prompts for a base model without a chat format, which continues a text."""
 
 
 @log.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Look once at the deployment; the state machine calls again until it has passed.
+    """Check the deployment once; the state machine calls again until it has passed.
 
     Args:
         event: `{"run_id", "deployment": {"version", "bundle_uri", "merged", "endpoint_config",
@@ -50,22 +50,22 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         `{"status": "waiting" or "passed", "message"}`
 
     Raises:
-        SmokeTestFailed: after the version that was live was put back.
+        SmokeTestFailed: the live version was restored.
     """
     run_id, deployment = event["run_id"], event["deployment"]
     version = deployment["version"]
     candidate = versions.get(version)
     if candidate is None:
         raise SmokeTestFailed(f"{version} is not registered.")
-    if not _has_keeper(run_id):
+    if not _is_chat_deployed(run_id):
         return _withdraw(run_id, version)
-    config = _config_now(deployment)
+    config = _current_config(deployment)
     try:
-        message = _look(candidate, deployment, config)
+        message = _advance(candidate, deployment, config)
     except SmokeTestFailed as failure:
         if failure.blames_version:
             versions.set_status(version, "failed")
-        _put_back(version, str(failure))
+        _restore_live(version, str(failure))
         raise
     except _NotReadyYet as waiting:
         run_records.enter(run_id, "SmokeTest", str(waiting))
@@ -78,57 +78,60 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     return {"status": "passed", "message": message}
 
 
-def _has_keeper(run_id: str) -> bool:
-    """Whether something puts the endpoint to sleep. If that cannot be read, the next look asks again."""
+def _is_chat_deployed(run_id: str) -> bool:
+    """Return whether the Chat stack is deployed. If that cannot be read, the next call checks again."""
     try:
         return chat_stack.is_deployed()
     except (ClientError, BotoCoreError) as error:
-        log.warning("Could not see the Chat stack", extra={"run_id": run_id}, exc_info=error)
+        log.warning("Could not check the Chat stack", extra={"run_id": run_id}, exc_info=error)
         return True
 
 
 def _withdraw(run_id: str, version: str) -> dict[str, Any]:
-    """Delete the endpoint, because the Chat stack has gone since it was asked for.
+    """Delete the endpoint, because the Chat stack was deleted since the endpoint was requested.
 
     Raises:
-        SmokeTestFailed: once SageMaker has taken the deletion.
+        SmokeTestFailed: once SageMaker has accepted the deletion.
     """
     if not endpoint.delete():
-        message = "The Chat stack is gone. The endpoint is deleted as soon as SageMaker allows it."
+        message = "The Chat stack was deleted. The endpoint is deleted as soon as SageMaker allows it."
         run_records.enter(run_id, "SmokeTest", message)
         return {"status": "waiting", "message": message}
-    hosting_state.put_to_rest()
-    raise SmokeTestFailed(chat_stack.refuse_deployment(version), blames_version=False)
+    hosting_state.mark_deployment_deleted()
+    raise SmokeTestFailed(chat_stack.deployment_refusal(version), blames_version=False)
 
 
-def _config_now(deployment: dict[str, Any]) -> str:
-    """Return the configuration to deploy: the run's, or where there is none of its machine the next one's."""
+def _current_config(deployment: dict[str, Any]) -> str:
+    """Return the configuration to deploy: the run's, or one with the next instance type to try."""
     config, tried = str(deployment["endpoint_config"]), hosting_state.state().tried
-    instance = capacity.next_choice(tried)
-    if instance is None or machines.instance_of(config) not in tried:
+    instance = instances.next_instance(tried)
+    if instance is None or endpoint_configs.instance_of(config) not in tried:
         return config
-    return endpoint.ensure_config(deployment["bundle_uri"], instance)
+    return endpoint_configs.ensure_config(deployment["bundle_uri"], instance)
 
 
 class _NotReadyYet(Exception):  # noqa: N818 - a signal to look again, not an error
-    """The endpoint does not host the version yet; the text says what it waits for."""
+    """The endpoint does not host the version yet; the message says what it waits for."""
 
 
-def _look(candidate: ModelVersion, deployment: dict[str, Any], config: str) -> str:
-    """Return what the test saw.
+def _advance(candidate: ModelVersion, deployment: dict[str, Any], config: str) -> str:
+    """Move the deployment one step forward, and test the version if it is in service.
+
+    Returns:
+        The result of the test, in words.
 
     Raises:
-        _NotReadyYet: while the endpoint is not ready.
-        SmokeTestFailed: if it never will be, or the version does not answer well.
+        _NotReadyYet: the endpoint is not ready yet.
+        SmokeTestFailed: it will not be, or the version does not answer well.
     """
     version = candidate.version
     if replacement.is_needed(config):
-        _check_the_time(version, deployment)
+        _check_timeout(version, deployment)
         phase = replacement.advance(version, config, deployment["started_at"])
-        raise _NotReadyYet(replacement.describe(phase, version, config))
+        raise _NotReadyYet(replacement.describe_phase(phase, version, config))
     if endpoint.describe() is None and hosting_state.state().status != "waking":
-        # Also where the keeper had to delete it meanwhile: it is awaited, and not to be tidied away.
-        hosting_state.forget_refusals()
+        # The endpoint manager may have had to delete it meanwhile: then it is expected, and not removed.
+        hosting_state.clear_refusals()
         hosting_state.mark_waking(version, config)
     progress = endpoint.converge(config, watched=True)
     if progress.unpaid:
@@ -136,19 +139,20 @@ def _look(candidate: ModelVersion, deployment: dict[str, Any], config: str) -> s
             f"{progress.message} {_HOW_TO_GO_ON.format(version=version)}", blames_version=False
         )
     if progress.state == "failed":
-        _fall_back_to_next_machine(version, deployment, config, progress.message)
+        _fall_back_to_next_instance(version, deployment, config, progress.message)
     elif progress.state == "waiting":
-        _check_the_time(version, deployment)
-        # It is not put to sleep while it changes.
+        _check_timeout(version, deployment)
+        # It is not put to sleep during the update.
         hosting_state.touch(at_once=True)
     if progress.state != "ready":
         raise _NotReadyYet(f"Waiting for the endpoint to host {version}.")
     return _judge_answers(version)
 
 
-def _check_the_time(version: str, deployment: dict[str, Any]) -> None:
+def _check_timeout(version: str, deployment: dict[str, Any]) -> None:
     state = hosting_state.state()
-    # From when the endpoint began to be made for it: it may have waited for a quiet moment before.
+    # The time counts from the creation of its endpoint, because it may have waited before until nobody
+    # chatted.
     began = state.since if state.status == "waking" and state.version == version else None
     give_up = _GIVE_UP_SECONDS + rollback.watch_seconds()
     if clock.seconds_since(began or deployment["started_at"]) <= give_up:
@@ -164,7 +168,7 @@ def _check_the_time(version: str, deployment: dict[str, Any]) -> None:
 
 
 def _judge_answers(version: str) -> str:
-    answers: list[Answer] = []
+    answers: list[EndpointAnswer] = []
     for prompt in _PROMPTS if environment.common().base_model.chat else _BEGINNINGS:
         answers.append(_ask(version, prompt))
         if is_sound(answers[-1]):
@@ -172,17 +176,17 @@ def _judge_answers(version: str) -> str:
     return judge(version, answers)
 
 
-def _fall_back_to_next_machine(version: str, deployment: dict[str, Any], config: str, reason: str) -> None:
-    """Have the next look try another machine if there is none of this.
+def _fall_back_to_next_instance(version: str, deployment: dict[str, Any], config: str, reason: str) -> None:
+    """Choose the next instance type for the next call if this one cannot be had.
 
     Raises:
-        SmokeTestFailed: if that is not why it failed, or no machine is left and nothing answers.
+        SmokeTestFailed: it failed for another reason, or no instance type is left and nothing answers.
     """
-    short, refused = capacity.shortage(reason), machines.instance_of(config)
+    short, refused = instances.shortage(reason), endpoint_configs.instance_of(config)
     if short is None or refused is None:
         raise SmokeTestFailed(f"SageMaker could not host {version}: {reason}")
     state = hosting_state.state()
-    why = capacity.fall_back_to_next_instance(state, refused, short, deployment["bundle_uri"])
+    why = instances.fall_back_to_next_instance(state, refused, short, deployment["bundle_uri"])
     if why is None:
         return
     if not replacement.another_answers(config):
@@ -190,10 +194,10 @@ def _fall_back_to_next_machine(version: str, deployment: dict[str, Any], config:
             f"SageMaker could not host {version}: {why} {_HOW_TO_GO_ON.format(version=version)}",
             blames_version=False,
         )
-    hosting_state.note_tried({**state.tried, refused: short})
+    hosting_state.record_tried({**state.tried, refused: short})
 
 
-def _ask(version: str, prompt: str) -> Answer:
+def _ask(version: str, prompt: str) -> EndpointAnswer:
     request = {
         "model": version,
         "messages": [{"role": "user", "content": prompt}],
@@ -208,7 +212,7 @@ def _ask(version: str, prompt: str) -> Answer:
         )
         answer = json.loads(response["Body"].read())
         choice = answer["choices"][0]
-        return Answer(
+        return EndpointAnswer(
             model=str(answer["model"]),
             text=str(choice["message"]["content"] or ""),
             stopped=choice["finish_reason"] == "stop",
@@ -219,23 +223,23 @@ def _ask(version: str, prompt: str) -> Answer:
         raise SmokeTestFailed(f"{version} did not answer in the form of a chat completion.") from error
 
 
-def _put_back(version: str, why: str) -> None:
+def _restore_live(version: str, why: str) -> None:
     live = versions.live()
-    hosting_state.forget_refusals()
+    hosting_state.clear_refusals()
     if live is None:
         endpoint.delete()
         hosting_state.mark_failing(f"{version} did not pass its smoke test: {why}")
         return
     before = endpoint.describe()
-    instance = machines.current_or_default_instance(before.config if before else None)
-    config = endpoint.ensure_config(live.bundle_uri, instance)
+    instance = instances.current_or_default_instance(before.config if before else None)
+    config = endpoint_configs.ensure_config(live.bundle_uri, instance)
     progress = endpoint.converge(config)
-    if progress.state == "failed" and capacity.shortage(progress.message) == "quota":
-        # There is no instance to start the live version beside the one that did not pass.
+    if progress.state == "failed" and instances.shortage(progress.message) == "quota":
+        # There is no second instance for the live version beside the one that did not pass.
         endpoint.delete()
     found = endpoint.describe()
     if found is not None and found.answers:
         hosting_state.mark_awake(live.version, config)
     else:
         hosting_state.mark_waking(live.version, config)
-    log.warning("Put the live version back", extra={"version": live.version, "progress": progress.message})
+    log.warning("Restored the live version", extra={"version": live.version, "progress": progress.message})

@@ -1,16 +1,16 @@
 """How vLLM can host a base model, by the architecture that its `config.json` names.
 
 The names are those of vLLM 0.30.0, the hosting container's, as far as transformers 5.3.0, the training
-container's, can train them too (`tests/vllm` and `tests/container` compare them with both). What is in
-neither list is refused before anything is paid for.
+container's, can train them too (`tests/vllm` and `tests/container` compare them with both). An architecture
+in neither list is refused before anything is paid for.
 """
 
 import json
 
 from shared.models.staged import HostingWay
 
-# Dense models whose every linear layer vLLM can put an adapter on. vLLM says of more that they take adapters,
-# such as mixtures of experts, but not to which of their layers; those are merged, which always works.
+# Dense models for which vLLM supports adapters on every linear layer. vLLM supports adapters for others too,
+# such as mixtures of experts, but does not document for which layers; those are merged, which always works.
 ADAPTERS = frozenset({
     "Gemma2ForCausalLM", "Gemma3ForCausalLM", "Gemma3ForConditionalGeneration", "GemmaForCausalLM",
     "GraniteForCausalLM", "LlamaForCausalLM", "MistralForCausalLM", "Phi3ForCausalLM", "Qwen2ForCausalLM",
@@ -41,7 +41,7 @@ class UnservedModelError(Exception):
 
 
 def hosting_way(model_id: str, config_json: bytes) -> tuple[str, HostingWay]:
-    """Read which architecture a model has, and how versions of it are hosted.
+    """Return a model's architecture, and how its versions are hosted.
 
     Args:
         model_id: `owner/name`, for the message.

@@ -1,4 +1,4 @@
-"""Copies a pinned revision of the base model into the artifacts bucket, once, a stretch at a time."""
+"""Copy a pinned revision of the base model into the artifacts bucket, once, in several calls."""
 
 import time
 from typing import Any
@@ -11,50 +11,48 @@ from shared.aws import clients
 from shared.models import staged
 from shared.models.staged import Staged
 from shared.runs import run_records
-from stage_base_model import intact, progress, resumable_upload, stored
+from stage_base_model import resumable, verification
 from stage_base_model.architectures import UnservedModelError, hosting_way
-from stage_base_model.digests import Content, ContentHash
-from stage_base_model.hub import FileChanged, Hub, HubError, HubFile
-from stage_base_model.progress import PartialUpload, StagingProgress
-from stage_base_model.resumable_upload import ResumableUpload
-from stage_base_model.retrying import HubUnavailable, OutOfTime, RetryPolicy
+from stage_base_model.hub import FileChanged, Hub, HubError, HubFile, HubUnavailable, OutOfTime, RetryPolicy
+from stage_base_model.resumable import PartialUpload, ResumableUpload, StagingProgress
+from stage_base_model.verification import Content, ContentHash
 
 log = Logger(service="stage_base_model")
 
 _RESERVE_SECONDS = 30
-"""Left of the function's time for ending an upload cleanly."""
+"""Time reserved for ending an upload cleanly."""
 _CALLS_WITHOUT_BYTES = 6
-"""After this many in a row the run fails: each has retried for minutes."""
+"""The run fails after this many calls in a row, each of which has retried for minutes."""
 
 
 class _DamagedFile(Exception):  # noqa: N818 - a signal to begin the file anew, not an error
-    """What arrived is not the hub's file."""
+    """The received content is not the hub's file."""
 
 
 @log.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Copy files until they are all there or the time is up; the state machine calls again until done.
+    """Copy files until all are copied or the time is over; the state machine calls again until done.
 
-    How versions of the model will be hosted is decided here, from its architecture, before a GPU is paid for.
+    This also decides from the model's architecture how its versions are hosted, before a GPU is paid for.
 
     Args:
         event: `{"run_id"}`.
-        context: Lambda's; its remaining time is the time box.
+        context: Lambda's; its remaining time limits the call.
 
     Returns:
         `{"done", "files_left"}`
 
     Raises:
-        HubError: if the hub refuses the model, or has sent nothing for some calls.
-        UnservedModelError: if vLLM cannot host what would be trained.
+        HubError: the hub refuses the model, or has sent nothing for several calls.
+        UnservedModelError: vLLM cannot host what would be trained.
     """
     run_id = event["run_id"]
     common = environment.common()
     base = common.base_model
     retries = RetryPolicy(time.monotonic() + context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS)
-    there = staged.read()
+    there = staged.read_staged()
     if there is not None and there.files:
-        there, left = _checked_again(there, retries)
+        there, left = _check_staged(there, retries)
         if left:
             return {"done": False, "files_left": left}
     if there is None:
@@ -63,36 +61,36 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         if left:
             return {"done": False, "files_left": left}
     elif there.hosting is None:
-        # Whoever copied it here, an older version of the app or a person, did not look at this.
-        architecture, hosting = hosting_way(base.id, _own_config())
-        staged.write(there.model_copy(update={"architecture": architecture, "hosting": hosting}))
-    run_records.enter(run_id, "Train", "Waiting for a training machine.", training_job=event["training_job"])
+        # An older version of the app, or a person, copied the model without this check.
+        architecture, hosting = hosting_way(base.id, _staged_config())
+        staged.write_staged(there.model_copy(update={"architecture": architecture, "hosting": hosting}))
+    run_records.enter(run_id, "Train", "Waiting for a training instance.", training_job=event["training_job"])
     return {"done": True, "files_left": 0}
 
 
-def _checked_again(there: Staged, retries: RetryPolicy) -> tuple[Staged | None, int]:
-    """Check that every file is what was staged.
+def _check_staged(there: Staged, retries: RetryPolicy) -> tuple[Staged | None, int]:
+    """Check that every file is unchanged since it was staged.
 
     Returns:
         The list, or None if files have to be copied again; and how many are left for the next call.
     """
-    bucket, prefix = _place()
+    bucket, prefix = _location()
     files: dict[str, dict[str, Any]] = {}
     try:
-        wrong = intact.check(there, bucket, prefix, retries, files)
+        wrong = verification.find_changed_files(there, bucket, prefix, retries, files)
     except OutOfTime:
-        staged.write(there.model_copy(update={"files": {**there.files, **files}}))
+        staged.write_staged(there.model_copy(update={"files": {**there.files, **files}}))
         return there, len(there.files) - len(files)
     if wrong:
         log.warning("Files of the base model are not what was staged", extra={"files": sorted(wrong)})
-        done = progress.read()
+        done = resumable.read_progress()
         done.verified = {name: facts["sha256"] for name, facts in files.items() if "sha256" in facts}
         done.etags = {name: facts["etag"] for name, facts in files.items() if "etag" in facts}
-        progress.write(done)
+        resumable.write_progress(done)
         return None, 0
     if files != there.files:
         there = there.model_copy(update={"files": files})
-        staged.write(there)
+        staged.write_staged(there)
     return there, 0
 
 
@@ -100,9 +98,9 @@ def _stage(hub: Hub) -> int:
     """Copy what is missing, and then write the list; returns how many files are left for the next call.
 
     Raises:
-        HubError: if it is of no use to go on.
+        HubError: further calls would not help.
     """
-    before = progress.read()
+    before = resumable.read_progress()
     done = before.model_copy(deep=True)
     done.calls_without_bytes = 0
     left = 1
@@ -115,10 +113,10 @@ def _stage(hub: Hub) -> int:
         for file in missing:
             done.verified[file.name], done.etags[file.name] = _copy_verified(hub, commit, file, done)
             log.info("Copied", extra={"file": file.name, "bytes": file.size})
-            progress.write(done)
+            resumable.write_progress(done)
             left -= 1
     except (HubUnavailable, OutOfTime) as stopped:
-        _note_call(before, done, stopped)
+        _record_call(before, done, stopped)
         return left
     listed: dict[str, dict[str, Any]] = {
         file.name: {
@@ -129,20 +127,20 @@ def _stage(hub: Hub) -> int:
         for file in files
     }
     facts: dict[str, Any] = {"commit": commit}
-    staged.write(Staged(architecture=architecture, hosting=hosting, files=listed, **facts))
-    progress.delete()
+    staged.write_staged(Staged(architecture=architecture, hosting=hosting, files=listed, **facts))
+    resumable.delete_progress()
     log.info("Staged", extra={"base_model": hub.model_id, "commit": commit, "hosting": hosting})
     return 0
 
 
-def _note_call(before: StagingProgress, done: StagingProgress, stopped: Exception) -> None:
-    """Keep how far this call came; a number of calls that came no further are the end."""
-    if not _came_further(before, done):
+def _record_call(before: StagingProgress, done: StagingProgress, stopped: Exception) -> None:
+    """Store the progress of this call; after several calls without progress, raise an error."""
+    if not _made_progress(before, done):
         done.calls_without_bytes = before.calls_without_bytes + 1
-    progress.write(done)
+    resumable.write_progress(done)
     log.warning("Not staged yet", extra={"why": str(stopped), "idle_calls": done.calls_without_bytes})
     if done.calls_without_bytes >= _CALLS_WITHOUT_BYTES:
-        progress.write(done.model_copy(update={"calls_without_bytes": 0}))
+        resumable.write_progress(done.model_copy(update={"calls_without_bytes": 0}))
         raise HubError(
             f"Hugging Face has sent nothing of {environment.common().base_model.id} for "
             f"{_CALLS_WITHOUT_BYTES} calls of this function in a row. The last error: {stopped}. Nothing was "
@@ -152,28 +150,28 @@ def _note_call(before: StagingProgress, done: StagingProgress, stopped: Exceptio
         )
 
 
-def _came_further(before: StagingProgress, done: StagingProgress) -> bool:
+def _made_progress(before: StagingProgress, done: StagingProgress) -> bool:
     return done.verified != before.verified or done.received > before.received
 
 
 def _copy_verified(hub: Hub, commit: str, file: HubFile, done: StagingProgress) -> tuple[str, str]:
-    """Copy a file unless it is there whole; returns its sha256, and its object's ETag.
+    """Copy a file unless it is complete; returns its sha256 and its object's ETag.
 
     Raises:
-        HubError: if it arrived damaged twice.
+        HubError: it arrived damaged twice.
     """
-    bucket, prefix = _place()
+    bucket, prefix = _location()
     key = prefix + file.name
     while True:
         try:
-            if stored.size_of(bucket, key) == file.size:
-                found, etag = stored.hash_object(bucket, key, file.size, hub.retries)
-                return _checked(file, found), etag
-            if file.size <= resumable_upload.PART_BYTES:
+            if verification.object_size(bucket, key) == file.size:
+                found, etag = verification.hash_object(bucket, key, file.size, hub.retries)
+                return _verified_sha256(file, found), etag
+            if file.size <= resumable.PART_BYTES:
                 body = hub.read(commit, file.name)
                 hashed = ContentHash(len(body))
                 hashed.add(body)
-                digest = _checked(file, hashed.content)
+                digest = _verified_sha256(file, hashed.content)
                 return digest, clients.s3().put_object(Bucket=bucket, Key=key, Body=body)["ETag"]
             return _copy_in_parts(hub, commit, file, done)
         except (_DamagedFile, FileChanged) as wrong:
@@ -184,17 +182,17 @@ def _copy_verified(hub: Hub, commit: str, file: HubFile, done: StagingProgress) 
                     "again: what arrived whole is kept."
                 ) from wrong
             done.restarted.append(file.name)
-            progress.write(done)
+            resumable.write_progress(done)
 
 
 def _copy_in_parts(hub: Hub, commit: str, file: HubFile, done: StagingProgress) -> tuple[str, str]:
-    bucket, prefix = _place()
+    bucket, prefix = _location()
     partial = done.partial if done.partial and done.partial.name == file.name else None
     upload = ResumableUpload(bucket, prefix + file.name, partial.upload_id if partial else None)
     if partial is None or partial.upload_id != upload.upload_id:
         partial = PartialUpload(name=file.name, upload_id=upload.upload_id)
     done.partial = partial
-    progress.write(done)
+    resumable.write_progress(done)
     download = hub.download(commit, file, upload.position, partial.etag)
     try:
         digest = upload.add(download.chunks())
@@ -203,34 +201,34 @@ def _copy_in_parts(hub: Hub, commit: str, file: HubFile, done: StagingProgress) 
         done.received += max(0, upload.position - partial.kept)
         partial.kept = upload.position
     if not upload.resumed:
-        _checked(file, Content(download.position, digest))
+        _verified_sha256(file, Content(download.position, digest))
     etag = upload.complete()
     done.partial = None
     # The parts of earlier calls were hashed then, but not together with these.
     if upload.resumed:
-        found, etag = stored.hash_object(bucket, prefix + file.name, file.size, hub.retries)
-        return _checked(file, found), etag
+        found, etag = verification.hash_object(bucket, prefix + file.name, file.size, hub.retries)
+        return _verified_sha256(file, found), etag
     return digest, etag
 
 
-def _checked(file: HubFile, found: Content) -> str:
+def _verified_sha256(file: HubFile, found: Content) -> str:
     if not found.is_of(file):
         raise _DamagedFile(file.name)
     return found.sha256
 
 
 def _discard(bucket: str, key: str, done: StagingProgress) -> None:
-    """Delete what arrived of a file, whether whole or in parts."""
+    """Delete what was received of a file, complete or in parts."""
     clients.s3().delete_object(Bucket=bucket, Key=key)
     if done.partial is not None and key.endswith(done.partial.name):
         ResumableUpload(bucket, key, done.partial.upload_id).abort()
         done.partial = None
 
 
-def _own_config() -> bytes:
-    """Read the `config.json` of a model that is in the bucket already."""
-    bucket, prefix = _place()
-    if stored.size_of(bucket, f"{prefix}config.json") is None:
+def _staged_config() -> bytes:
+    """Read the `config.json` of a model that is already in the bucket."""
+    bucket, prefix = _location()
+    if verification.object_size(bucket, f"{prefix}config.json") is None:
         raise UnservedModelError(
             f"The base model in {s3_keys.uri(bucket, prefix)} has no config.json. Delete that folder and "
             "start the run again: it is copied anew."
@@ -245,6 +243,6 @@ def _token() -> str | None:
     return clients.secretsmanager().get_secret_value(SecretId=name)["SecretString"].strip()
 
 
-def _place() -> tuple[str, str]:
+def _location() -> tuple[str, str]:
     common = environment.common()
     return common.artifacts_bucket, s3_keys.base_model(common.base_model.slug, common.base_model.revision)

@@ -1,15 +1,15 @@
-"""Plans how a failed run is resumed, or explains why it cannot be."""
+"""Plan how a failed run is resumed, or explain why it cannot be."""
 
 from typing import Any, NamedTuple
 
 from contracts import environment, s3_keys
 from shared.aws import clients
+from shared.items import Run
 from shared.models import versions
-from shared.recovery import attempts, resuming
-from shared.recovery.resuming import FailedState
+from shared.recovery import attempts, failures
+from shared.recovery.failures import FailedState
 from shared.runs import run_records
 from shared.spending import run_costs
-from shared.table.items import Run
 
 _NEW_RUN = "Start a new run instead: storyloom start."
 
@@ -23,31 +23,32 @@ class Resumption(NamedTuple):
 
     execution_name: str
     state: str
-    """Where it goes on."""
+    """The state at which it continues."""
     data: dict[str, Any]
-    """What it is started with, beside the run's id and the reason."""
+    """Its input, without the run's id and the reason."""
     job_names: dict[str, str]
-    """Names of the jobs that will run, as the run's record has them."""
+    """Fields of the run's record with the names of the jobs that will run."""
 
 
 def plan(run_id: str) -> Resumption:
-    """Lay out how a failed run goes on. Changes nothing.
+    """Plan how a failed run is resumed. Changes nothing.
 
     Raises:
-        CannotResume: the run did not fail, failed before anything was paid for, or what it made is gone or no
-            longer fits the settings.
+        CannotResume: the run did not fail, failed before anything was paid for, or its results are deleted or
+            incompatible with the settings.
     """
     run = run_records.get(run_id)
     if run is None:
         raise CannotResume(f"There is no run {run_id}: storyloom runs lists the runs.")
-    if run.going:
+    if run.is_active:
         raise CannotResume(f"Run {run_id} is in progress: it has not failed.")
     if run.status != "failed":
         raise CannotResume(f"Run {run_id} did not fail: it ended as {run.status}. {_NEW_RUN}")
-    failed = resuming.failed_state(run.execution_arn) if run.execution_arn else None
+    failed = failures.failed_state(run.execution_arn) if run.execution_arn else None
     if failed is None:
         raise CannotResume(
-            f"Run {run_id} failed in {run.step or 'its first step'} and has nothing to go on with. {_NEW_RUN}"
+            f"Run {run_id} failed in {run.step or 'its first step'} and has no results to continue with. "
+            f"{_NEW_RUN}"
         )
     _require_the_same_base(run_id, failed)
     _require_what_was_made(run, failed)
@@ -57,8 +58,8 @@ def plan(run_id: str) -> Resumption:
     return Resumption(f"{run_id}-{number}", failed.resumes_at, data, names)
 
 
-def reserve(planned: Resumption) -> None:
-    """Set aside what the job at which a run is resumed costs at most, or see that there is money for it.
+def reserve_resumption(planned: Resumption) -> None:
+    """Reserve the most that the resumed job can cost, or check that the month's limit allows the run.
 
     Raises:
         SpendingRefused: the run stays as it is, and can be resumed later.
@@ -66,9 +67,9 @@ def reserve(planned: Resumption) -> None:
     if planned.state in {"ChooseBest", "Evaluate"}:
         run_costs.reserve_evaluation(planned.data["assembled"]["jobs"])
     elif planned.state == "Preflight":
-        run_costs.require_run(float(planned.data["assembled"]["estimate"]["training_minutes"]))
+        run_costs.require_budget_for_run(float(planned.data["assembled"]["estimate"]["training_minutes"]))
     else:
-        run_costs.require_start()
+        run_costs.require_budget_for_start()
 
 
 def _job_names(failed: str, jobs: dict[str, Any]) -> dict[str, str]:
@@ -80,12 +81,12 @@ def _job_names(failed: str, jobs: dict[str, Any]) -> dict[str, str]:
 
 
 def _with_fresh_names(run_id: str, failed: FailedState) -> dict[str, Any]:
-    """Name the job that failed anew, as SageMaker takes no name twice, on the machines of the settings."""
+    """Give the failed job a new name, which SageMaker never accepts twice, and the settings' instances."""
     kept = failed.kept
     if "assembled" not in kept:
         return kept
     jobs = kept["assembled"]["jobs"]
-    instances = environment.read(environment.Evaluation).processing_instances
+    instances = environment.read(environment.EvaluationInstances).processing_instances
     number = jobs["evaluation_attempt"] + (failed.name == "Evaluate")
     jobs = attempts.evaluation_attempt(run_id, jobs, number, instances)
     if failed.name == "Train":
@@ -102,7 +103,7 @@ def _require_the_same_base(run_id: str, failed: FailedState) -> None:
         common.artifacts_bucket, s3_keys.base_model(common.base_model.slug, common.base_model.revision)
     )
     if "registered" in failed.kept:
-        return  # the version's own base is checked below
+        return  # `_require_deployable` checks the version's base model
     if base not in [one["S3Input"]["S3Uri"] for one in failed.kept["assembled"]["jobs"]["processing_inputs"]]:
         raise CannotResume(
             f"Run {run_id} trained another base model than the one that is set now ({common.base_model.id}). "
@@ -124,11 +125,13 @@ def _require_what_was_made(run: Run, failed: FailedState) -> None:
     }[failed.resumes_at]
     bucket = environment.common().artifacts_bucket
     if not clients.s3().list_objects_v2(Bucket=bucket, Prefix=needed, MaxKeys=1).get("KeyCount"):
-        raise CannotResume(f"What run {run_id} made is gone: there is no s3://{bucket}/{needed}. {_NEW_RUN}")
+        raise CannotResume(
+            f"The results of run {run_id} are deleted: there is no s3://{bucket}/{needed}. {_NEW_RUN}"
+        )
 
 
 def _require_deployable(run: Run, version: str) -> None:
     model = versions.get(version)
     why = f"there is no version {version}" if model is None else versions.incompatibility_reason(model)
     if why is not None:
-        raise CannotResume(f"Run {run.run_id} cannot go on with its deployment: {why}")
+        raise CannotResume(f"Run {run.run_id} cannot continue its deployment: {why}")

@@ -1,8 +1,9 @@
 """Delete an overdue endpoint without a Lambda function, so that exhausted concurrency cannot prevent it.
 
-Usually the keeper deletes the endpoint in time. But it is a function, and all functions of an account share
-its concurrency (docs/decisions/0023). So the table also has a deadline for the endpoint, which each use
-extends. After the deadline Step Functions, which calls DynamoDB and SageMaker directly, deletes the endpoint.
+Usually the endpoint manager deletes the endpoint in time. But it is a function, and all functions of an
+account share its concurrency (docs/decisions/0023). So the table also has a deadline for the endpoint,
+which each use extends. After the deadline Step Functions, which calls DynamoDB and SageMaker directly,
+deletes the endpoint.
 """
 
 import json
@@ -15,6 +16,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
+from contracts import table_keys
 from contracts.settings import Settings
 from stacks.permissions import acknowledge, allow, arn, service_principal
 from stacks.references import Storage
@@ -42,7 +44,7 @@ class EndpointGuard(Construct):
             ["dynamodb:GetItem"],
             [storage.table_arn],
             conditions={
-                "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["HOSTING"]},
+                "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [table_keys.HOSTING]},
                 "Null": {"dynamodb:LeadingKeys": "false"},
             },
         )
@@ -71,6 +73,7 @@ class EndpointGuard(Construct):
 
 def definition(endpoint_name: str, table: str) -> dict[str, Any]:
     """Return the state machine's definition: read the deadline, and delete the endpoint if it has passed."""
+    partition, sort_key = table_keys.HOSTING_STATE
     sleep_by = "$.Item.sleep_by.S"
     return {
         "Comment": "Deletes the endpoint if it is overdue",
@@ -81,7 +84,7 @@ def definition(endpoint_name: str, table: str) -> dict[str, Any]:
                 "Resource": "arn:aws:states:::dynamodb:getItem",
                 "Parameters": {
                     "TableName": table,
-                    "Key": {"pk": {"S": "HOSTING"}, "sk": {"S": "STATE"}},
+                    "Key": {"pk": {"S": partition}, "sk": {"S": sort_key}},
                     "ConsistentRead": True,
                 },
                 "Retry": [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 2, "MaxAttempts": 3}],

@@ -60,7 +60,7 @@ class Page(Construct):
             )
         self._settings, self._storage = settings, storage
         # Names in CloudFront must be unique in the account, across its regions.
-        self._global_name = f"{settings.name}-page-{Aws.REGION}"
+        self._global_name = settings.names.page(Aws.REGION)
         bucket = self.bucket = self._bucket()
         self.distribution = self._distribution(bucket, api)
         self.files = deploy_files(
@@ -126,7 +126,7 @@ class Page(Construct):
         distribution = cloudfront.Distribution(
             self,
             "Distribution",
-            comment=f"{self._settings.title}: chat page",
+            comment=f"{self._settings.names.title}: chat page",
             default_root_object="index.html",
             price_class=cloudfront.PriceClass.PRICE_CLASS_100,
             http_version=cloudfront.HttpVersion.HTTP2_AND_3,

@@ -70,7 +70,7 @@ class RestApi(Construct):
         log_group.add_metric_filter(
             "Faults",
             filter_pattern=logs.FilterPattern.literal(FAULTS_PATTERN),
-            metric_namespace=settings.title,
+            metric_namespace=settings.names.title,
             metric_name=FAULTS_METRIC,
         )
         self.api = apigateway.RestApi(

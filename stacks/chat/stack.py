@@ -1,4 +1,4 @@
-"""The Chat stack: sign-in, API, page, and the keeper that deletes an unused endpoint."""
+"""The Chat stack: sign-in, API, page, and the endpoint manager that deletes an unused endpoint."""
 
 from pathlib import Path
 
@@ -9,7 +9,12 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
+from contracts import s3_keys, table_keys
+from contracts.environment import AcceptedTokens, Api, Budget, FunctionNames, StateMachine
+from contracts.resource_names import TRAINING_LOG
+from contracts.s3_keys import below
 from contracts.settings import Settings
+from contracts.table_keys import APPROVALS, BATCHES, HOSTING, KEYS, LOCK, MODELS, POINTERS, RUNS, USAGE
 from stacks.chat.endpoint_guard import EndpointGuard
 from stacks.chat.page import Page
 from stacks.chat.rest_api import LONGEST_ANSWER, RestApi
@@ -18,20 +23,20 @@ from stacks.custom_resources.clean_up import made_at_run_time
 from stacks.custom_resources.price_refresh import configure_billed_instances
 from stacks.functions.function_bundles import FunctionBundles
 from stacks.functions.functions import Function
-from stacks.grants.hosting import Hosting
-from stacks.grants.job_logs import TRAINING_LOG, read_job_logs
+from stacks.grants.hosting import HostedEndpoint
+from stacks.grants.job_logs import grant_read_job_logs
 from stacks.grants.people import grant_append_audit, grant_manage_people, grant_read_people
 from stacks.grants.spending import configure_run_costs, grant_write_ledger
 from stacks.grants.transforms import LONGEST_PACKING, Transforms
 from stacks.permissions import allow, arn
 from stacks.pipeline.stack import PipelineStack
 from stacks.pipeline.state_machine import Pipeline
-from stacks.references import S3_ENDPOINT, page_url_parameter, publish, published
+from stacks.references import S3_ENDPOINT, publish, published
 from stacks.regions import web_adapter_layer
 from stacks.storage.stack import StorageStack
 
 _WEB_SERVER_PORT = "8080"
-_KEEPER_EVERY = Duration.minutes(5)
+_ENDPOINT_MANAGER_EVERY = Duration.minutes(5)
 
 
 class ChatStack(Stack):
@@ -55,19 +60,20 @@ class ChatStack(Stack):
         self._storage = storage.import_into(self)
         hosting = pipeline.import_hosting_into(self)
         sign_in = SignIn(self, "SignIn", settings=settings)
-        keeper = self._keeper(hosting)
+        endpoint_manager = self._endpoint_manager(hosting)
         guard = EndpointGuard(self, "EndpointGuard", settings=settings, storage=self._storage)
         transforms = pipeline.import_transforms_into(self)
-        start_transform = self._start_transform(transforms)
-        chat_api = self._chat_api(hosting, keeper, pipeline.import_machine_into(self))
+        start_batch = self._start_batch(transforms)
+        machine = pipeline.import_machine_into(self)
+        chat_api = self._chat_api(hosting, machine)
         self._grant_choose_versions(chat_api)
         grant_manage_people(chat_api, sign_in.pool)
         grant_append_audit(chat_api, self._storage.table_arn)
-        for function in (keeper, chat_api):
-            function.may_tell_owner(published(pipeline, self, "TopicArn"))  # of a refused cost
-        self._grant_batches(chat_api, keeper, transforms)
-        pipeline.import_machine_into(self).grant_describe_jobs(keeper)
-        self._grant_invocations(chat_api, keeper, start_transform, pipeline.import_start_run_into(self))
+        for function in (endpoint_manager, chat_api):
+            function.grant_publish(published(pipeline, self, "TopicArn"))  # of a refused cost
+        self._grant_batches(chat_api, endpoint_manager, transforms)
+        machine.grant_describe_jobs(endpoint_manager)
+        self._grant_invocations(chat_api, endpoint_manager, start_batch, pipeline.import_start_run_into(self))
         authorizer = self._authorizer(sign_in)
         rest_api = RestApi(
             self, "Api", settings=self._settings, api=chat_api.function, authorizer=authorizer.function
@@ -89,17 +95,20 @@ class ChatStack(Stack):
             # Everything that starts an endpoint or a batch invokes these functions, and so is deleted before
             # them. The page's files are created after the clean-up, which can then remove them however late a
             # creation fails.
-            makers=(keeper.function, start_transform.function, page.files),
+            makers=(endpoint_manager.function, start_batch.function, page.files),
         )
-        # The pipeline creates an endpoint only if this parameter exists, so it exists only with the keeper.
+        # The pipeline creates an endpoint only if this parameter exists, so it exists only with the
+        # endpoint manager.
         address = ssm.StringParameter(
             self,
             "PageAddress",
-            parameter_name=page_url_parameter(settings),
+            parameter_name=settings.names.page_url_parameter,
             string_value=page.url,
             description="Storyloom: address of the page, for links in messages",
         )
-        address.node.add_dependency(keeper.function, self.node.find_child("KeeperTick"), guard.rule)
+        address.node.add_dependency(
+            endpoint_manager.function, self.node.find_child("EndpointManagerTick"), guard.rule
+        )
         publish(self, "PageUrl", page.url, "The chat page")
         publish(self, "ApiUrl", rest_api.api.url.rstrip("/"), "Address of the API, without /api")
         publish(self, "ApiName", rest_api.api.rest_api_name, "Name of the API in CloudWatch's metrics")
@@ -107,8 +116,8 @@ class ChatStack(Stack):
         publish(self, "UserPoolClientId", sign_in.client.user_pool_client_id, "The page, for Cognito")
         publish(
             self,
-            "KeeperFunctionName",
-            keeper.function.function_name,
+            "EndpointManagerFunctionName",
+            endpoint_manager.function.function_name,
             "Starts the endpoint and deletes it if unused",
         )
         publish(self, "EndpointName", settings.name, "The endpoint, which exists only while it is used")
@@ -127,34 +136,34 @@ class ChatStack(Stack):
             memory_mb=memory_mb,
         )
 
-    def _keeper(self, hosting: Hosting) -> Function:
-        keeper = self._function("keeper", Duration.minutes(2))
-        keeper.may_use_table(
-            "GetItem", "UpdateItem", partitions=("LOCK", "POINTERS", "HOSTING", "BATCHES", "RUNS", "USAGE")
+    def _endpoint_manager(self, hosting: HostedEndpoint) -> Function:
+        endpoint_manager = self._function("endpoint_manager", Duration.minutes(2))
+        endpoint_manager.grant_table_access(
+            "GetItem", "UpdateItem", partitions=(LOCK, POINTERS, HOSTING, BATCHES, RUNS, USAGE)
         )
-        hosting.managed_by(keeper)
-        hosting.scaled_by(keeper)
+        hosting.grant_manage(endpoint_manager)
+        hosting.grant_scale(endpoint_manager)
         allow(
-            keeper.role,
+            endpoint_manager.role,
             ["lambda:GetAccountSettings"],
             ["*"],
             wildcard_because="the settings are the account's: how many functions it may run at once",
         )
-        grant_write_ledger(keeper, self._settings, endpoint=True)
+        grant_write_ledger(endpoint_manager, self._settings, endpoint=True)
         events.Rule(
             self,
-            "KeeperTick",
+            "EndpointManagerTick",
             description="Storyloom: deletes an unused endpoint",
-            schedule=events.Schedule.rate(_KEEPER_EVERY),
+            schedule=events.Schedule.rate(_ENDPOINT_MANAGER_EVERY),
             targets=[
                 targets.LambdaFunction(
-                    keeper.function, event=events.RuleTargetInput.from_object({"action": "tick"})
+                    endpoint_manager.function, event=events.RuleTargetInput.from_object({"action": "tick"})
                 )
             ],
         )
-        return keeper
+        return endpoint_manager
 
-    def _chat_api(self, hosting: Hosting, keeper: Function, machine: Pipeline) -> Function:
+    def _chat_api(self, hosting: HostedEndpoint, machine: Pipeline) -> Function:
         layer_arn = web_adapter_layer(Aws.PARTITION, Aws.REGION)
         chat_api = Function(
             self,
@@ -171,24 +180,37 @@ class ChatStack(Stack):
                 "AWS_LWA_INVOKE_MODE": "response_stream",
                 "AWS_LWA_PORT": _WEB_SERVER_PORT,
                 "AWS_LWA_READINESS_CHECK_PATH": "/api/health",
-                "STORYLOOM_KEEPER_FUNCTION": keeper.function.function_name,
-                "STORYLOOM_STATE_MACHINE_ARN": machine.arn,
-                "STORYLOOM_BROWSER_ENDPOINT": self._settings.browser_endpoint,
-                "STORYLOOM_S3_ENDPOINT": "" if self._settings.browser_endpoint else S3_ENDPOINT,
-                "STORYLOOM_HOSTING_MAX_INSTANCES": str(self._settings.hosting_max_instances),
-                "STORYLOOM_ANSWERS_PER_INSTANCE": str(self._settings.answers_per_instance),
-                "STORYLOOM_DAILY_TOKENS": str(self._settings.daily_tokens_per_person),
             },
         )
-        chat_api.may_use_table(
+        chat_api.grant_table_access(
             *("BatchGetItem", "GetItem", "Query", "UpdateItem"),
             partitions=(
-                *("RUNS", "APPROVALS", "MODELS", "POINTERS", "HOSTING", "BATCHES", "BATCHES#*", "KEYS"),
-                *("USAGE", "USAGE#*", "ANSWER#*", "REPEATED#*"),
+                *(
+                    RUNS,
+                    APPROVALS,
+                    MODELS,
+                    POINTERS,
+                    HOSTING,
+                    BATCHES,
+                    table_keys.batches_of("*"),
+                    KEYS,
+                ),
+                *(
+                    USAGE,
+                    table_keys.usage_of("*"),
+                    table_keys.answer_partition("*"),
+                    table_keys.repeated_requests("*"),
+                ),
             ),
         )
-        chat_api.may_use_table("PutItem", partitions=["BATCHES#*"])
-        hosting.asked_by(chat_api, streaming=True)
+        chat_api.grant_table_access("PutItem", partitions=[table_keys.batches_of("*")])
+        s3_endpoint = "" if self._settings.browser_endpoint else S3_ENDPOINT
+        chat_api.configure(
+            StateMachine(state_machine_arn=machine.arn),
+            Api.from_settings(self._settings, s3_endpoint=s3_endpoint),
+            Budget(daily_tokens=self._settings.daily_tokens_per_person),
+        )
+        hosting.grant_invoke(chat_api, streaming=True)
         grant_write_ledger(chat_api, self._settings)
         configure_run_costs(chat_api, self._settings)
         configure_billed_instances(chat_api, self._settings)
@@ -208,22 +230,25 @@ class ChatStack(Stack):
             [self._storage.stories()],
             wildcard_because="a person names their stories as they like; the presigned form allows one key",
         )
-        chat_api.may_list_artifacts("runs/*")
-        chat_api.may_read_artifacts(
-            "runs/*/report.json", "runs/*/report.html", "runs/*/evaluation/evaluation.html"
+        chat_api.grant_list_artifacts(below(s3_keys.RUNS))
+        chat_api.grant_read_artifacts(
+            s3_keys.report("*"), s3_keys.report_page("*"), s3_keys.evaluation_page("*")
         )
-        read_job_logs(chat_api, "logs:FilterLogEvents", jobs=(TRAINING_LOG,))
+        grant_read_job_logs(chat_api, "logs:FilterLogEvents", jobs=(TRAINING_LOG,))
         return chat_api
 
     def _grant_invocations(
-        self, chat_api: Function, keeper: Function, start_transform: Function, start_run: str
+        self, chat_api: Function, endpoint_manager: Function, start_batch: Function, start_run: str
     ) -> None:
         """Allow the API to start the endpoint, batches and runs, and to activate another version."""
-        called = [keeper.arn, start_transform.arn, arn("lambda", f"function:{start_run}")]
+        called = [endpoint_manager.arn, start_batch.arn, arn("lambda", f"function:{start_run}")]
         allow(chat_api.role, ["lambda:InvokeFunction"], called)
-        chat_api.function.add_environment("STORYLOOM_START_RUN_FUNCTION", start_run)
-        name = start_transform.function.function_name
-        chat_api.function.add_environment("STORYLOOM_START_TRANSFORM_FUNCTION", name)
+        functions = FunctionNames(
+            endpoint_manager_function=endpoint_manager.function.function_name,
+            start_run_function=start_run,
+            start_batch_function=start_batch.function.function_name,
+        )
+        chat_api.configure(functions)
 
     def _grant_choose_versions(self, chat_api: Function) -> None:
         """Allow the API to approve or reject a version in the registry."""
@@ -234,30 +259,31 @@ class ChatStack(Stack):
             wildcard_because="the registry numbers the packages of the group",
         )
 
-    def _start_transform(self, transforms: Transforms) -> Function:
-        start_transform = self._function("start_transform", LONGEST_PACKING, memory_mb=1769)
-        start_transform.may_use_table("GetItem", "UpdateItem", partitions=("HOSTING", "BATCHES"))
-        start_transform.may_list_artifacts("hosting/*", "transforms/model/*")
-        start_transform.may_read_artifacts("hosting/*")
-        start_transform.may_write_artifacts("transforms/model/*")
-        transforms.made_by(start_transform)
-        return start_transform
+    def _start_batch(self, transforms: Transforms) -> Function:
+        start_batch = self._function("start_batch", LONGEST_PACKING, memory_mb=1769)
+        start_batch.grant_table_access("GetItem", "UpdateItem", partitions=(HOSTING, BATCHES))
+        start_batch.grant_list_artifacts(below(s3_keys.HOSTING), below(s3_keys.TRANSFORM_MODELS))
+        start_batch.grant_read_artifacts(below(s3_keys.HOSTING))
+        start_batch.grant_write_artifacts(below(s3_keys.TRANSFORM_MODELS))
+        transforms.grant_create(start_batch)
+        return start_batch
 
-    def _grant_batches(self, chat_api: Function, keeper: Function, transforms: Transforms) -> None:
-        """Allow the API to read prompts and return answers, and the keeper to end jobs."""
-        transforms.ended_by(keeper)
-        transforms.all_watched_by(keeper)
-        transforms.ended_by(chat_api)
-        transforms.described_to(chat_api)
-        chat_api.may_list_artifacts("transforms/batch/*")
-        chat_api.may_read_artifacts("transforms/batch/*")
-        chat_api.may_write_artifacts("transforms/batch/*")
+    def _grant_batches(self, chat_api: Function, endpoint_manager: Function, transforms: Transforms) -> None:
+        """Allow the API to read prompts and return answers, and the endpoint manager to end jobs."""
+        transforms.grant_stop(endpoint_manager)
+        transforms.grant_list_jobs(endpoint_manager)
+        transforms.grant_stop(chat_api)
+        transforms.configure_speeds(chat_api)
+        chat_api.grant_list_artifacts(below(s3_keys.TRANSFORM_BATCHES))
+        chat_api.grant_read_artifacts(below(s3_keys.TRANSFORM_BATCHES))
+        chat_api.grant_write_artifacts(below(s3_keys.TRANSFORM_BATCHES))
 
     def _authorizer(self, sign_in: SignIn) -> Function:
         authorizer = self._function("authorizer", Duration.seconds(15), memory_mb=512)
-        authorizer.may_use_table("GetItem", partitions=["KEYS"])
+        authorizer.grant_table_access("GetItem", partitions=[KEYS])
         grant_read_people(authorizer, sign_in.pool)
-        authorizer.function.add_environment(
-            "STORYLOOM_USER_POOL_CLIENT_ID", sign_in.client.user_pool_client_id
+        group = AcceptedTokens(
+            user_pool_id=sign_in.pool.user_pool_id, user_pool_client_id=sign_in.client.user_pool_client_id
         )
+        authorizer.configure(group)
         return authorizer

@@ -12,10 +12,12 @@ from typing import Literal
 from aws_cdk import Aws, CustomResource, Duration
 from constructs import Construct, IDependable
 
+from contracts.environment import StateMachine
+from contracts.resource_names import JOB_LOGS
 from contracts.settings import Settings
+from contracts.table_keys import BATCHES, HOSTING, KEYS, LOCK, MODELS, RUNS
 from stacks.functions.functions import Function
-from stacks.grants.hosting import Hosting
-from stacks.grants.job_logs import JOB_LOGS, TRANSFORM_LOG
+from stacks.grants.hosting import HostedEndpoint
 from stacks.permissions import allow, arn
 
 LONGEST_CLEAN_UP = Duration.minutes(15)
@@ -63,7 +65,7 @@ def grant_clean_up(
     function: Function,
     settings: Settings,
     *,
-    hosting: Hosting,
+    hosting: HostedEndpoint,
     machine_arn: str,
     executions_arn: str,
 ) -> None:
@@ -76,11 +78,12 @@ def grant_clean_up(
         machine_arn: ARN of the state machine.
         executions_arn: ARN pattern of its executions.
     """
-    function.may_use_table(
+    names = settings.names
+    function.grant_table_access(
         *("GetItem", "Query", "UpdateItem", "DeleteItem"),
-        partitions=("RUNS", "LOCK", "MODELS", "HOSTING", "BATCHES", "KEYS"),
+        partitions=(RUNS, LOCK, MODELS, HOSTING, BATCHES, KEYS),
     )
-    hosting.removed_by(function)
+    hosting.grant_delete(function)
     _grant_jobs(function, settings)
     _grant_logs(function, settings)
     allow(function.role, ["states:ListExecutions"], [machine_arn])
@@ -90,14 +93,14 @@ def grant_clean_up(
         [executions_arn],
         wildcard_because="an execution is named by its run",
     )
-    function.function.add_environment("STORYLOOM_STATE_MACHINE_ARN", machine_arn)
+    function.configure(StateMachine(state_machine_arn=machine_arn))
     allow(
         function.role,
         ["sagemaker:DeleteModelPackage"],
         [arn("sagemaker", f"model-package/{settings.name}/*")],
         wildcard_because="the registry numbers the packages of the group",
     )
-    page_bucket = f"arn:{Aws.PARTITION}:s3:::{settings.title.lower()}-chat-page*"
+    page_bucket = f"arn:{Aws.PARTITION}:s3:::{settings.names.page_buckets}"
     for action, resource in (("s3:ListBucket", page_bucket), ("s3:DeleteObject", f"{page_bucket}/*")):
         allow(
             function.role,
@@ -115,19 +118,22 @@ def grant_clean_up(
     allow(
         function.role,
         ["cloudformation:DescribeStacks"],
-        [arn("cloudformation", f"stack/{settings.title}-{stack}/*") for stack in ("Pipeline", "Chat")],
+        [arn("cloudformation", f"stack/{stack}/*") for stack in (names.pipeline_stack, names.chat_stack)],
         wildcard_because="AWS ends a stack's ARN with an id that it makes",
     )
 
 
 def job_patterns(settings: Settings) -> dict[str, list[str]]:
     """Return ARN patterns of the jobs by SageMaker's name of their kind."""
-    search = f"{settings.tuning_job_prefix}*"
+    names = settings.names
+    search = names.tuning_job("*")
     return {
         "HyperParameterTuning": [f"hyper-parameter-tuning-job/{search}"],
-        "Training": list(dict.fromkeys([f"training-job/{settings.name}-train-*", f"training-job/{search}"])),
-        "Processing": [f"processing-job/{settings.name}-evaluate-*"],
-        "Transform": [f"transform-job/{settings.name}-batch-*"],
+        "Training": list(
+            dict.fromkeys([f"training-job/{names.training_job('*')}", f"training-job/{search}"])
+        ),
+        "Processing": [f"processing-job/{names.evaluation_job('*')}"],
+        "Transform": [f"transform-job/{names.transform_job('*')}"],
     }
 
 
@@ -150,21 +156,20 @@ def _grant_jobs(function: Function, settings: Settings) -> None:
 
 
 def _grant_logs(function: Function, settings: Settings) -> None:
-    groups = (*JOB_LOGS, TRANSFORM_LOG)
     allow(
         function.role,
         ["logs:DescribeLogStreams"],
-        [arn("logs", f"log-group:{group}{streams}") for group in groups for streams in ("", ":*")],
+        [arn("logs", f"log-group:{group}{streams}") for group in JOB_LOGS for streams in ("", ":*")],
         wildcard_because="CloudWatch Logs checks a log's streams as a whole; the function asks by job name",
     )
-    prefixes = dict.fromkeys([f"{settings.name}-", settings.tuning_job_prefix])
+    prefixes = dict.fromkeys([f"{settings.name}-", settings.names.tuning_job("")])
     allow(
         function.role,
         ["logs:DeleteLogStream"],
-        [arn("logs", f"log-group:{group}:log-stream:{prefix}*") for group in groups for prefix in prefixes],
+        [arn("logs", f"log-group:{group}:log-stream:{prefix}*") for group in JOB_LOGS for prefix in prefixes],
         wildcard_because=_NAMED,
     )
-    endpoint_log = f"log-group:/aws/sagemaker/Endpoints/{settings.name}"
+    endpoint_log = f"log-group:{settings.names.endpoint_log}"
     allow(
         function.role,
         ["logs:DeleteLogGroup"],

@@ -1,13 +1,14 @@
 """Read the prices of the settings' instances from AWS: in each deployment that changes them, and weekly."""
 
-import json
-
 from aws_cdk import CustomResource, Duration
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from constructs import Construct
 
+from contracts import table_keys
+from contracts.environment import BilledInstances
 from contracts.settings import Settings
+from price_list.price import Kind
 from stacks import prices
 from stacks.functions.functions import Function
 from stacks.permissions import allow
@@ -19,11 +20,11 @@ _EVERY = Duration.days(7)
 
 
 def configure_billed_instances(function: Function, settings: Settings) -> None:
-    """Set the environment variable with the instances that the settings allow, by kind of work."""
-    billed: dict[str, list[str]] = {}
+    """Configure a function with the instances that the settings allow, by kind of work."""
+    billed: dict[Kind, list[str]] = {}
     for kind, instance in prices.billed(settings):
         billed.setdefault(kind, []).append(instance)
-    function.function.add_environment("STORYLOOM_BILLED_INSTANCES", json.dumps(billed))
+    function.configure(BilledInstances(billed_instances=billed))
 
 
 def schedule_price_refresh(scope: Construct, settings: Settings, function: Function) -> events.Rule:
@@ -38,7 +39,7 @@ def schedule_price_refresh(scope: Construct, settings: Settings, function: Funct
         The weekly schedule.
     """
     configure_billed_instances(function, settings)
-    function.may_use_table("GetItem", "UpdateItem", partitions=["PRICES"])
+    function.grant_table_access("GetItem", "UpdateItem", partitions=[table_keys.PRICES])
     allow(
         function.role,
         ["pricing:GetProducts"],

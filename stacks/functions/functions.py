@@ -1,6 +1,5 @@
 """The functions: each with its own role, its own log group and nothing it does not need."""
 
-import json
 from collections.abc import Mapping, Sequence
 
 from aws_cdk import Duration, RemovalPolicy, Size
@@ -9,6 +8,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
+from contracts.environment import BaseModelChoice, Common, EnvironmentGroup, GivenPrices, Messages
 from contracts.settings import Settings
 from stacks.accepted_findings import BASE_MODEL, FUNCTION, LOG_GROUP, accept_findings
 from stacks.functions.function_bundles import FunctionBundles
@@ -42,15 +42,15 @@ class Function(Construct):
 
         Args:
             scope: where.
-            name: folder below `lambda/`, such as `quiet_timer`.
+            name: folder below `lambda/`, such as `debounce_uploads`.
             settings: of the app.
             bundles: the functions' code.
             storage: buckets and table, which every function knows.
             timeout: after which Lambda stops it.
             memory_mb: memory; the share of a processor grows with it.
             disk_mb: temporary disk.
-            environment: variables beside those of every function.
-            handler: where it is not `<name>.handler.handler`.
+            environment: variables of other programs in the function; `configure` sets those of its own code.
+            handler: if it is not `<name>.handler.handler`.
             layers: Lambda layers.
         """
         super().__init__(scope, "".join(word.capitalize() for word in name.split("_")))
@@ -73,8 +73,16 @@ class Function(Construct):
             memory_size=memory_mb,
             ephemeral_storage_size=Size.mebibytes(disk_mb),
             layers=list(layers),
-            environment={**_common_environment(name, settings, storage), **(environment or {})},
+            environment={
+                "POWERTOOLS_SERVICE_NAME": name,
+                "POWERTOOLS_LOG_LEVEL": "INFO",
+                "POWERTOOLS_METRICS_NAMESPACE": settings.names.title,
+                **(environment or {}),
+            },
         )
+        self.configure(_common(settings, storage))
+        if settings.instance_prices_usd:
+            self.configure(GivenPrices(instance_prices=settings.instance_prices_usd))
         accept_findings(self.function, FUNCTION, BASE_MODEL)
         if settings.function_python != _NEWEST_PYTHON:
             acknowledge(
@@ -89,12 +97,18 @@ class Function(Construct):
         """The function's ARN."""
         return self.function.function_arn
 
-    def may_use_table(self, *actions: str, partitions: Sequence[str]) -> None:
-        """Allow actions of DynamoDB on some partitions of the table.
+    def configure(self, *groups: EnvironmentGroup) -> None:
+        """Set the environment variables of some groups, which the function reads as the same groups."""
+        for group in groups:
+            for name, value in group.variables().items():
+                self.function.add_environment(name, value)
+
+    def grant_table_access(self, *actions: str, partitions: Sequence[str]) -> None:
+        """Grant actions of DynamoDB on some partitions of the table.
 
         Args:
             actions: such as `GetItem`.
-            partitions: partition keys, such as `RUNS` or `USAGE#*` (docs/contracts.md).
+            partitions: partition keys of `contracts/table_keys.py`.
         """
         allow(
             self.role,
@@ -107,8 +121,8 @@ class Function(Construct):
             },
         )
 
-    def may_read_artifacts(self, *keys: str) -> None:
-        """Allow reading objects of the artifacts bucket below some prefixes, such as `runs/*`."""
+    def grant_read_artifacts(self, *keys: str) -> None:
+        """Grant reading objects of the artifacts bucket, by patterns of `contracts/s3_keys.py`."""
         allow(
             self.role,
             ["s3:GetObject"],
@@ -116,8 +130,8 @@ class Function(Construct):
             wildcard_because="run ids, versions and file names below these prefixes are made at run time",
         )
 
-    def may_write_artifacts(self, *keys: str) -> None:
-        """Allow writing objects of the artifacts bucket below some prefixes."""
+    def grant_write_artifacts(self, *keys: str) -> None:
+        """Grant writing objects of the artifacts bucket."""
         allow(
             self.role,
             ["s3:PutObject", "s3:AbortMultipartUpload"],
@@ -125,8 +139,8 @@ class Function(Construct):
             wildcard_because="run ids, versions and file names below these prefixes are made at run time",
         )
 
-    def may_resume_artifacts(self, *keys: str) -> None:
-        """Allow looking at the parts of multipart uploads that an earlier call began."""
+    def grant_list_upload_parts(self, *keys: str) -> None:
+        """Grant listing the parts of multipart uploads that an earlier call began."""
         allow(
             self.role,
             ["s3:ListMultipartUploadParts"],
@@ -134,8 +148,8 @@ class Function(Construct):
             wildcard_because="file names below these prefixes are made at run time",
         )
 
-    def may_tag_artifacts(self, *keys: str) -> None:
-        """Allow tagging objects of the artifacts bucket below some prefixes."""
+    def grant_tag_artifacts(self, *keys: str) -> None:
+        """Grant tagging objects of the artifacts bucket."""
         allow(
             self.role,
             ["s3:PutObjectTagging"],
@@ -143,8 +157,8 @@ class Function(Construct):
             wildcard_because="versions and file names below these prefixes are made at run time",
         )
 
-    def may_read_tags_of_artifacts(self, *keys: str) -> None:
-        """Allow reading the tags of objects below some prefixes."""
+    def grant_read_artifact_tags(self, *keys: str) -> None:
+        """Grant reading the tags of objects of the artifacts bucket."""
         allow(
             self.role,
             ["s3:GetObjectTagging"],
@@ -152,8 +166,8 @@ class Function(Construct):
             wildcard_because="versions and file names below these prefixes are made at run time",
         )
 
-    def may_delete_artifacts(self, *keys: str) -> None:
-        """Allow deleting objects of the artifacts bucket below some prefixes."""
+    def grant_delete_artifacts(self, *keys: str) -> None:
+        """Grant deleting objects of the artifacts bucket."""
         allow(
             self.role,
             ["s3:DeleteObject"],
@@ -161,16 +175,16 @@ class Function(Construct):
             wildcard_because="file names below these prefixes are made at run time",
         )
 
-    def may_tell_owner(self, topic_arn: str) -> None:
-        """Let it send messages to the person who owns the stories."""
+    def grant_publish(self, topic_arn: str) -> None:
+        """Grant publishing messages to the person who owns the stories."""
         allow(self.role, ["sns:Publish"], [topic_arn])
-        self.function.add_environment("STORYLOOM_TOPIC_ARN", topic_arn)
+        self.configure(Messages(topic_arn=topic_arn))
 
-    def may_list_artifacts(self, *prefixes: str) -> None:
-        """Allow listing the artifacts bucket below some prefixes only.
+    def grant_list_artifacts(self, *prefixes: str) -> None:
+        """Grant listing the artifacts bucket below some prefixes only.
 
-        Reading an object that is not there also needs this permission, or S3 says 403 instead of 404; such a
-        request has no prefix, hence `IfExists`.
+        Reading an object that does not exist also needs this permission, or S3 answers 403 instead of 404.
+        Such a request has no prefix, hence `IfExists`.
         """
         allow(
             self.role,
@@ -180,27 +194,11 @@ class Function(Construct):
         )
 
 
-def _common_environment(name: str, settings: Settings, storage: Storage) -> dict[str, str]:
-    model = settings.model
-    base_model = {
-        "name": model.name,
-        "id": model.id,
-        "slug": model.slug,
-        "revision": model.revision,
-        "chat": model.chat,
-        "context_length": model.context_length,
-        "parameters_millions": model.parameters_millions,
-        "gated": model.gated,
-    }
-    given = settings.instance_prices_usd
-    return {
-        **({"STORYLOOM_INSTANCE_PRICES": json.dumps(given)} if given else {}),
-        "STORYLOOM_NAME": settings.name,
-        "STORYLOOM_TABLE": storage.table,
-        "STORYLOOM_STORIES_BUCKET": storage.stories_bucket,
-        "STORYLOOM_ARTIFACTS_BUCKET": storage.artifacts_bucket,
-        "STORYLOOM_BASE_MODEL": json.dumps(base_model),
-        "POWERTOOLS_SERVICE_NAME": name,
-        "POWERTOOLS_LOG_LEVEL": "INFO",
-        "POWERTOOLS_METRICS_NAMESPACE": settings.title,
-    }
+def _common(settings: Settings, storage: Storage) -> Common:
+    return Common.from_settings(
+        settings,
+        table=storage.table,
+        stories_bucket=storage.stories_bucket,
+        artifacts_bucket=storage.artifacts_bucket,
+        base_model=BaseModelChoice.model_validate(settings.model, from_attributes=True),
+    )

@@ -1,15 +1,15 @@
-"""What a function needs to make, change, ask and delete the endpoint."""
+"""Grant functions what they need to create, update, invoke and delete the endpoint."""
 
-import json
 from dataclasses import dataclass
 
 from aws_cdk import Aws
 
+from contracts.environment import EndpointName, Hosting, IdleTime
 from contracts.settings import Settings
 from stacks.functions.functions import Function
 from stacks.grants.request_limits import WITHOUT_NETWORK, only_instances
-from stacks.permissions import allow, arn, may_pass
-from stacks.rollback_alarms import alarm_names, allow_describing_alarms
+from stacks.permissions import allow, arn, grant_pass_role
+from stacks.rollback_alarms import allow_describing_alarms
 
 _AUTO_SCALING = "sagemaker.application-autoscaling.amazonaws.com"
 _OF_SAGEMAKER = {
@@ -21,18 +21,18 @@ _OF_SAGEMAKER = {
 
 
 @dataclass(frozen=True)
-class Hosting:
+class HostedEndpoint:
     """The endpoint, which is made at run time and is in no stack."""
 
     settings: Settings
     image: str
     role_arn: str
 
-    def managed_by(self, function: Function) -> None:
-        """Let a function make, change, watch and delete this endpoint and no other."""
-        name = self.settings.name
-        endpoint = arn("sagemaker", f"endpoint/{name}")
-        configs = arn("sagemaker", f"endpoint-config/{name}-v*")
+    def grant_manage(self, function: Function) -> None:
+        """Grant a function permissions to create, update, describe and delete this endpoint and no other."""
+        names = self.settings.names
+        endpoint = arn("sagemaker", f"endpoint/{names.name}")
+        configs = arn("sagemaker", f"endpoint-config/{names.endpoint_configs}")
         named = "models and endpoint configurations are named by their version, which is made at run time"
         allow(function.role, ["sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint"], [endpoint])
         allow(
@@ -49,7 +49,7 @@ class Hosting:
             wildcard_because=named,
             conditions=only_instances(machines),
         )
-        models = arn("sagemaker", f"model/{name}-v*")
+        models = arn("sagemaker", f"model/{names.endpoint_configs}")
         allow(
             function.role,
             ["sagemaker:CreateModel"],
@@ -59,28 +59,28 @@ class Hosting:
         )
         # Each of them is made with the app's tag.
         allow(function.role, ["sagemaker:AddTags"], [endpoint, configs, models], wildcard_because=named)
-        may_pass(function.role, self.role_arn, "sagemaker.amazonaws.com")
+        grant_pass_role(function.role, self.role_arn, "sagemaker.amazonaws.com")
         allow(
             function.role,
             ["cloudwatch:DescribeAlarmHistory"],
-            [arn("cloudwatch", f"alarm:{alarm}") for alarm in alarm_names(self.settings)],
+            [arn("cloudwatch", f"alarm:{alarm}") for alarm in names.rollback_alarms],
         )
         # SageMaker asks for it with the permissions of whoever has it watch an alarm.
         allow_describing_alarms(function.role)
-        # Also where nothing is scaled now: it may have been before the settings changed.
-        self._auto_scaling(function, "DeregisterScalableTarget")
+        # Even if nothing is scaled now: it may have been before the settings changed.
+        self._grant_auto_scaling(function, "DeregisterScalableTarget")
         if self.settings.hosting_max_instances > 1:
-            self._answer_auto_scaling(function)
-        self._describe_to(function)
+            self._grant_scaling_requirements(function)
+        self._configure(function)
 
-    def collected_by(self, function: Function) -> None:
-        """Let a function look at the endpoint, and delete models and configurations that it does not use."""
+    def grant_delete_unused(self, function: Function) -> None:
+        """Grant a function permissions to delete models and configurations that the endpoint does not use."""
         name = self.settings.name
         allow(function.role, ["sagemaker:DescribeEndpoint"], [arn("sagemaker", f"endpoint/{name}")])
         allow(
             function.role,
             ["sagemaker:DeleteEndpointConfig", "sagemaker:DeleteModel"],
-            _named_by_version(name),
+            self._named_by_version,
             wildcard_because="models and endpoint configurations are named by their version, "
             "which is made at run time",
         )
@@ -90,10 +90,10 @@ class Hosting:
             ["*"],
             wildcard_because="SageMaker lists the account's; the function goes by the names of this app",
         )
-        self._describe_to(function)
+        self._configure(function)
 
-    def removed_by(self, function: Function) -> None:
-        """Let a function delete this endpoint with its scaling, its configurations and its models."""
+    def grant_delete(self, function: Function) -> None:
+        """Grant a function permissions to delete the endpoint with scaling, configurations and models."""
         name = self.settings.name
         named = "models and endpoint configurations are named by their version, which is made at run time"
         allow(
@@ -104,22 +104,22 @@ class Hosting:
         allow(
             function.role,
             ["sagemaker:DeleteEndpointConfig", "sagemaker:DeleteModel"],
-            _named_by_version(name),
+            self._named_by_version,
             wildcard_because=named,
         )
-        self._auto_scaling(function, "DeregisterScalableTarget")
+        self._grant_auto_scaling(function, "DeregisterScalableTarget")
         if self.settings.hosting_max_instances > 1:
-            self._answer_auto_scaling(function)
-        self._describe_to(function)
+            self._grant_scaling_requirements(function)
+        self._configure(function)
 
-    def scaled_by(self, function: Function) -> None:
-        """Let a function that manages the endpoint also have its number of machines follow the load."""
-        # Without scaling it still lets go what scaling of before has started.
+    def grant_scale(self, function: Function) -> None:
+        """Grant a function that manages the endpoint permissions to have its instances follow the load."""
+        # Without scaling it still removes instances that an earlier scaling has added.
         endpoint = arn("sagemaker", f"endpoint/{self.settings.name}")
         allow(function.role, ["sagemaker:UpdateEndpointWeightsAndCapacities"], [endpoint])
         if self.settings.hosting_max_instances == 1:
             return
-        self._auto_scaling(function, "RegisterScalableTarget", "PutScalingPolicy")
+        self._grant_auto_scaling(function, "RegisterScalableTarget", "PutScalingPolicy")
         allow(
             function.role,
             [f"application-autoscaling:Describe{kind}" for kind in ("ScalableTargets", "ScalingPolicies")],
@@ -136,7 +136,7 @@ class Hosting:
             conditions={"StringEquals": {"iam:AWSServiceName": _AUTO_SCALING}},
         )
 
-    def _auto_scaling(self, function: Function, *actions: str) -> None:
+    def _grant_auto_scaling(self, function: Function, *actions: str) -> None:
         allow(
             function.role,
             [f"application-autoscaling:{action}" for action in actions],
@@ -145,16 +145,15 @@ class Hosting:
             conditions=_OF_SAGEMAKER,
         )
 
-    def _answer_auto_scaling(self, function: Function) -> None:
+    def _grant_scaling_requirements(self, function: Function) -> None:
         """Allow what Application Auto Scaling asks with the caller's permissions before it does anything.
 
         https://docs.aws.amazon.com/autoscaling/application/userguide/security_iam_permission_validation.html
         """
-        name = self.settings.name
         allow(
             function.role,
             ["sagemaker:DescribeEndpointConfig"],
-            [arn("sagemaker", f"endpoint-config/{name}-v*")],
+            [arn("sagemaker", f"endpoint-config/{self.settings.names.endpoint_configs}")],
             wildcard_because="models and endpoint configurations are named by their version, "
             "which is made at run time",
         )
@@ -167,34 +166,34 @@ class Hosting:
             conditions={"Bool": {"aws:ViaAWSService": "true"}},
         )
 
-    def asked_by(self, function: Function, *, streaming: bool = False) -> None:
-        """Let a function ask the endpoint for answers."""
+    def grant_invoke(self, function: Function, *, streaming: bool = False) -> None:
+        """Grant a function permissions to invoke the endpoint."""
         actions = ["sagemaker:InvokeEndpoint"]
         if streaming:
             actions.append("sagemaker:InvokeEndpointWithResponseStream")
         allow(function.role, actions, [arn("sagemaker", f"endpoint/{self.settings.name}")])
-        function.function.add_environment("STORYLOOM_ENDPOINT_NAME", self.settings.name)
-        function.function.add_environment("STORYLOOM_IDLE_MINUTES", f"{self.settings.idle_minutes:g}")
+        function.configure(
+            IdleTime.from_settings(self.settings), EndpointName(endpoint_name=self.settings.name)
+        )
 
-    def _describe_to(self, function: Function) -> None:
-        variables = {
-            "STORYLOOM_HOSTING_IMAGE": self.image,
-            "STORYLOOM_HOSTING_INSTANCE": self.settings.hosting_instance,
-            "STORYLOOM_HOSTING_FALLBACK_INSTANCES": json.dumps(self.settings.fallbacks),
-            "STORYLOOM_HOSTING_ROLE_ARN": self.role_arn,
-            "STORYLOOM_ENDPOINT_NAME": self.settings.name,
-            "STORYLOOM_INFERENCE_AMI": self.settings.inference_ami,
-            "STORYLOOM_IDLE_MINUTES": f"{self.settings.idle_minutes:g}",
-            "STORYLOOM_HOSTING_MAX_INSTANCES": str(self.settings.hosting_max_instances),
-            "STORYLOOM_ANSWERS_PER_INSTANCE": str(self.settings.answers_per_instance),
-            "STORYLOOM_WATCH_MINUTES": f"{self.settings.watch_minutes:g}",
-            "STORYLOOM_ROLLBACK_ALARMS": json.dumps(alarm_names(self.settings)),
-        }
-        for name, value in variables.items():
-            function.function.add_environment(name, value)
+    def _configure(self, function: Function) -> None:
+        group = Hosting.from_settings(
+            self.settings,
+            hosting_fallback_instances=self.settings.fallbacks,
+            hosting_image=self.image,
+            hosting_role_arn=self.role_arn,
+            endpoint_name=self.settings.name,
+            rollback_alarms=self.settings.names.rollback_alarms,
+        )
+        function.configure(group)
 
-
-def _named_by_version(name: str) -> list[str]:
-    """ARNs of the endpoint configurations and models of all versions, those of transform jobs too."""
-    kinds = (f"endpoint-config/{name}-v*", f"model/{name}-v*", f"model/{name}-batch-v*")
-    return [arn("sagemaker", kind) for kind in kinds]
+    @property
+    def _named_by_version(self) -> list[str]:
+        """ARNs of the endpoint configurations and models of all versions, those of transform jobs too."""
+        names = self.settings.names
+        kinds = (
+            f"endpoint-config/{names.endpoint_configs}",
+            f"model/{names.endpoint_configs}",
+            f"model/{names.batch_models}",
+        )
+        return [arn("sagemaker", kind) for kind in kinds]

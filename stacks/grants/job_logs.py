@@ -3,13 +3,9 @@
 from stacks.functions.functions import Function
 from stacks.permissions import allow, arn
 
-TRAINING_LOG = "/aws/sagemaker/TrainingJobs"
-TRANSFORM_LOG = "/aws/sagemaker/TransformJobs"
-JOB_LOGS = (TRAINING_LOG, "/aws/sagemaker/ProcessingJobs")
 
-
-def read_job_logs(function: Function, *actions: str, jobs: tuple[str, ...]) -> None:
-    """Let a function read the logs of jobs with some actions of CloudWatch Logs."""
+def grant_read_job_logs(function: Function, *actions: str, jobs: tuple[str, ...]) -> None:
+    """Grant a function some actions of CloudWatch Logs on the logs of jobs."""
     allow(
         function.role,
         actions,

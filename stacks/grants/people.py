@@ -3,6 +3,8 @@
 from aws_cdk import aws_cognito as cognito
 from aws_cdk import aws_iam as iam
 
+from contracts import table_keys
+from contracts.environment import UserPool
 from stacks.functions.functions import Function
 from stacks.permissions import allow
 
@@ -12,9 +14,6 @@ GROUPS = {
     "reader": "Chats",
 }
 """The user pool's groups, the role that allows most first; for their scopes see `shared.accounts.people`."""
-AUDIT_PARTITION = "AUDIT"
-"""Partition of the table to which the API's role may add items, but not update or delete them."""
-_LOCK_PARTITION = "PEOPLE"
 _READ = ("AdminGetUser", "AdminListGroupsForUser")
 _CHANGE = (
     "ListUsers",
@@ -39,7 +38,7 @@ def grant_manage_people(function: Function, pool: cognito.UserPool) -> None:
     It may set neither a password nor an attribute such as the e-mail address.
     """
     _grant(function, pool, (*_READ, *_CHANGE))
-    function.may_use_table("UpdateItem", partitions=[_LOCK_PARTITION])
+    function.grant_table_access("UpdateItem", partitions=[table_keys.PEOPLE])
 
 
 def grant_append_audit(function: Function, table_arn: str) -> None:
@@ -48,17 +47,17 @@ def grant_append_audit(function: Function, table_arn: str) -> None:
     IAM cannot tell a put of a new item from one that replaces an item, so the function itself puts entries
     with a condition that none is replaced.
     """
-    function.may_use_table("PutItem", "Query", partitions=[AUDIT_PARTITION])
+    function.grant_table_access("PutItem", "Query", partitions=[table_keys.AUDIT])
     function.role.add_to_policy(
         iam.PolicyStatement(
             effect=iam.Effect.DENY,
             actions=["dynamodb:UpdateItem", "dynamodb:DeleteItem"],
             resources=[table_arn],
-            conditions={"ForAnyValue:StringEquals": {"dynamodb:LeadingKeys": [AUDIT_PARTITION]}},
+            conditions={"ForAnyValue:StringEquals": {"dynamodb:LeadingKeys": [table_keys.AUDIT]}},
         )
     )
 
 
 def _grant(function: Function, pool: cognito.UserPool, operations: tuple[str, ...]) -> None:
     allow(function.role, [f"cognito-idp:{operation}" for operation in operations], [pool.user_pool_arn])
-    function.function.add_environment("STORYLOOM_USER_POOL_ID", pool.user_pool_id)
+    function.configure(UserPool(user_pool_id=pool.user_pool_id))

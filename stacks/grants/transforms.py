@@ -1,14 +1,14 @@
-"""What functions need to make transform jobs, to watch them and to end them."""
+"""Grant functions what they need to create, list, describe and stop transform jobs."""
 
-import json
 from dataclasses import dataclass
 
 from aws_cdk import Duration
 
+from contracts.environment import TransformJobs, TransformMachines
 from contracts.settings import Settings
 from stacks.functions.functions import Function
 from stacks.grants.request_limits import WITHOUT_NETWORK, only_instances
-from stacks.permissions import allow, arn, may_pass
+from stacks.permissions import allow, arn, grant_pass_role
 from stories.dataset.training_plan import answer_tokens_per_second
 
 LONGEST_PACKING = Duration.minutes(15)
@@ -26,9 +26,9 @@ class Transforms:
     image: str
     role_arn: str
 
-    def made_by(self, function: Function) -> None:
-        """Let a function make transform jobs with their models."""
-        models = arn("sagemaker", f"model/{self.settings.name}-batch-v*")
+    def grant_create(self, function: Function) -> None:
+        """Grant a function permissions to create transform jobs and their models."""
+        models = arn("sagemaker", f"model/{self.settings.names.batch_models}")
         allow(
             function.role,
             ["sagemaker:CreateModel"],
@@ -46,16 +46,14 @@ class Transforms:
             )
         # Both are made with the app's tag.
         allow(function.role, ["sagemaker:AddTags"], [models, self._jobs], wildcard_because=_NAMED)
-        may_pass(function.role, self.role_arn, "sagemaker.amazonaws.com")
-        for name, value in (
-            ("STORYLOOM_HOSTING_IMAGE", self.image),
-            ("STORYLOOM_TRANSFORM_ROLE_ARN", self.role_arn),
-            ("STORYLOOM_TRANSFORM_AMI", self.settings.transform_ami),
-        ):
-            function.function.add_environment(name, value)
+        grant_pass_role(function.role, self.role_arn, "sagemaker.amazonaws.com")
+        group = TransformJobs.from_settings(
+            self.settings, hosting_image=self.image, transform_role_arn=self.role_arn
+        )
+        function.configure(group)
 
-    def ended_by(self, function: Function) -> None:
-        """Let a function look at transform jobs of ours, and stop them."""
+    def grant_stop(self, function: Function) -> None:
+        """Grant a function permissions to describe and stop the app's transform jobs."""
         allow(
             function.role,
             ["sagemaker:DescribeTransformJob", "sagemaker:StopTransformJob"],
@@ -63,8 +61,8 @@ class Transforms:
             wildcard_because=_NAMED,
         )
 
-    def all_watched_by(self, function: Function) -> None:
-        """Let a function find jobs of ours that the table has forgotten."""
+    def grant_list_jobs(self, function: Function) -> None:
+        """Grant a function permissions to find jobs of the app that the table no longer has."""
         allow(
             function.role,
             ["sagemaker:ListTransformJobs"],
@@ -72,14 +70,14 @@ class Transforms:
             wildcard_because="SageMaker lists the jobs of an account or none; the list has names and times",
         )
 
-    def described_to(self, function: Function) -> None:
-        """Tell a function on which machines jobs may run, and how fast each is expected to be."""
+    def configure_speeds(self, function: Function) -> None:
+        """Configure on which instances jobs may run, and how fast each is expected to be."""
         size = self.settings.model.parameters_millions
         speeds = {
             name: answer_tokens_per_second(size, name, _AT_ONCE) for name in self.settings.transform_instances
         }
-        function.function.add_environment("STORYLOOM_TRANSFORM_TOKENS_PER_SECOND", json.dumps(speeds))
+        function.configure(TransformMachines(transform_tokens_per_second=speeds))
 
     @property
     def _jobs(self) -> str:
-        return arn("sagemaker", f"transform-job/{self.settings.name}-batch-*")
+        return arn("sagemaker", f"transform-job/{self.settings.names.transform_job('*')}")

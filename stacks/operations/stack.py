@@ -7,13 +7,13 @@ from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
+from contracts.resource_names import ENDPOINT_LOGS, TRAINING_LOG, VARIANT
 from contracts.settings import Settings
 from stacks.chat.rest_api import FAULTS_METRIC, STAGE
 from stacks.chat.stack import ChatStack
 from stacks.permissions import arn
 from stacks.pipeline.stack import PipelineStack
 from stacks.references import publish, published
-from stacks.rollback_alarms import VARIANT, alarm_names
 
 _ENDPOINT_HOURS = 6
 """An unused endpoint is deleted; one that exists this long is used a lot, or was forgotten."""
@@ -50,7 +50,7 @@ class _Metrics:
 
     def __init__(self, settings: Settings, machine_arn: str, api_name: str) -> None:
         self._machine = {"StateMachineArn": machine_arn}
-        self._namespace = settings.title
+        self._namespace = settings.names.title
         self._api = {"ApiName": api_name, "Stage": STAGE}
         self._endpoint = {"EndpointName": settings.name, "VariantName": VARIANT}
 
@@ -72,7 +72,7 @@ class _Metrics:
 
     def endpoint_machine(self, name: str, statistic: str, period: Duration) -> cloudwatch.Metric:
         """Return a metric of the endpoint's instance, which has values only while it is billed."""
-        return _metric("/aws/sagemaker/Endpoints", name, self._endpoint, statistic, period)
+        return _metric(ENDPOINT_LOGS, name, self._endpoint, statistic, period)
 
 
 def _metric(
@@ -111,7 +111,7 @@ def _rollback_alarms(scope: Construct, settings: Settings) -> list[cloudwatch.IA
     """Return the Pipeline stack's alarms, for the dashboard."""
     return [
         cloudwatch.Alarm.from_alarm_arn(scope, name, arn("cloudwatch", f"alarm:{name}"))
-        for name in alarm_names(settings)
+        for name in settings.names.rollback_alarms
     ]
 
 
@@ -137,7 +137,7 @@ def _alarm(
 
 def _dashboard(scope: Construct, metrics: _Metrics, alarms: list[cloudwatch.IAlarm]) -> cloudwatch.Dashboard:
     hour = Duration.hours(1)
-    loss = "SEARCH('{/aws/sagemaker/TrainingJobs,Host} MetricName=\"%s\"', 'Average', 60)"
+    loss = f"SEARCH('{{{TRAINING_LOG},Host}} MetricName=\"%s\"', 'Average', 60)"
     return cloudwatch.Dashboard(
         scope,
         "Dashboard",

@@ -72,8 +72,12 @@ def _entry_states(tasks: FunctionTasks, begin: dict[str, Any]) -> dict[str, Stat
         },
         "Resume": tasks.call("resume", {**begin, "state.$": "$.resume.state"}, None, "ResumeAt"),
         "ResumeAt": choice_of("$.resume.state", {state: state for state in RESUMABLE}, default="Preflight"),
-        "Activate": tasks.call("activate", {**begin, "version.$": "$.version"}, "$.registered", "AtHand"),
-        "AtHand": choice({"Variable": "$.registered.at_hand", "BooleanEquals": True}, "Succeeded", "Deploy"),
+        "Activate": tasks.call(
+            "activate", {**begin, "version.$": "$.version"}, "$.registered", "IsPreloaded"
+        ),
+        "IsPreloaded": choice(
+            {"Variable": "$.registered.preloaded", "BooleanEquals": True}, "Succeeded", "Deploy"
+        ),
     }
 
 

@@ -4,9 +4,11 @@ from aws_cdk import Aws
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+from contracts import s3_keys
+from contracts.resource_names import ENDPOINT_LOGS, PROCESSING_LOG, TRAINING_LOG, TRANSFORM_LOG
+from contracts.s3_keys import below
 from contracts.settings import Settings
 from stacks.containers import registry_account, repository_of
-from stacks.grants.job_logs import JOB_LOGS, TRANSFORM_LOG
 from stacks.permissions import allow, arn, service_principal
 from stacks.references import Storage
 from stacks.rollback_alarms import allow_describing_alarms
@@ -18,19 +20,24 @@ def job_role(scope: Construct, settings: Settings, storage: Storage, image: str)
     allow(
         role,
         ["s3:GetObject"],
-        [storage.artifacts(prefix) for prefix in ("training-code/*", "base-models/*", "runs/*")],
+        [
+            storage.artifacts(prefix)
+            for prefix in (below(s3_keys.TRAINING_CODE), below(s3_keys.BASE_MODELS), below(s3_keys.RUNS))
+        ],
         wildcard_because="hashes, revisions and run ids below these prefixes are made at run time",
     )
     allow(
         role,
         ["s3:PutObject", "s3:AbortMultipartUpload"],
-        [storage.artifacts("runs/*")],
+        [storage.artifacts(below(s3_keys.RUNS))],
         wildcard_because="adapters, checkpoints and evaluations go below their run's id",
     )
-    _list_artifacts(role, storage, "training-code/*", "base-models/*", "runs/*")
-    _write_logs(role, list(JOB_LOGS))
+    _list_artifacts(
+        role, storage, below(s3_keys.TRAINING_CODE), below(s3_keys.BASE_MODELS), below(s3_keys.RUNS)
+    )
+    _write_logs(role, [TRAINING_LOG, PROCESSING_LOG])
     # SageMaker publishes the metrics of a job's log with the job's role.
-    _put_metrics(role, list(JOB_LOGS))
+    _put_metrics(role, [TRAINING_LOG, PROCESSING_LOG])
     _pull_image(role, image)
     return role
 
@@ -41,12 +48,12 @@ def hosting_role(scope: Construct, settings: Settings, storage: Storage, image: 
     allow(
         role,
         ["s3:GetObject"],
-        [storage.artifacts("hosting/*")],
+        [storage.artifacts(below(s3_keys.HOSTING))],
         wildcard_because="a bundle is a folder named by its version",
     )
-    _list_artifacts(role, storage, "hosting/*")
-    _write_logs(role, [f"/aws/sagemaker/Endpoints/{settings.name}"])
-    _put_metrics(role, ["/aws/sagemaker/Endpoints", "AWS/SageMaker"])
+    _list_artifacts(role, storage, below(s3_keys.HOSTING))
+    _write_logs(role, [settings.names.endpoint_log])
+    _put_metrics(role, [ENDPOINT_LOGS, "AWS/SageMaker"])
     # SageMaker uses the endpoint's role to read the alarms that roll a deployment back.
     allow_describing_alarms(role)
     _pull_image(role, image)
@@ -60,16 +67,19 @@ def transform_role(scope: Construct, storage: Storage, image: str) -> iam.Role:
     allow(
         role,
         ["s3:GetObject"],
-        [storage.artifacts(keys) for keys in ("transforms/model/*", "transforms/batch/*/requests/*")],
+        [
+            storage.artifacts(keys)
+            for keys in (below(s3_keys.TRANSFORM_MODELS), below(s3_keys.all_requests("*")))
+        ],
         wildcard_because=named,
     )
     allow(
         role,
         ["s3:PutObject", "s3:AbortMultipartUpload"],
-        [storage.artifacts("transforms/batch/*/answers/*")],
+        [storage.artifacts(below(s3_keys.all_answers("*")))],
         wildcard_because=named,
     )
-    _list_artifacts(role, storage, "transforms/model/*", "transforms/batch/*/requests/*")
+    _list_artifacts(role, storage, below(s3_keys.TRANSFORM_MODELS), below(s3_keys.all_requests("*")))
     _write_logs(role, [TRANSFORM_LOG])
     _put_metrics(role, [TRANSFORM_LOG])
     _pull_image(role, image)

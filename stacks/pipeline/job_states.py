@@ -8,6 +8,8 @@ from typing import Any
 
 from aws_cdk import Aws
 
+from contracts.environment import EVALUATION_ACCELERATOR
+from contracts.resource_names import TAG
 from contracts.settings import Settings
 from stacks.grants.request_limits import WITHOUT_NETWORK, only_instances
 from stacks.pipeline.states import CATCH, RUN, FunctionTasks, State, catch_first, choice, choice_of
@@ -195,7 +197,7 @@ def evaluate_state(settings: Settings, role_arn: str, image: str) -> State:
         },
         "StoppingCondition": {"MaxRuntimeInSeconds": _EVALUATION_SECONDS},
         # It fails at once if it finds no GPU, as training does by its hyperparameter `accelerator`.
-        "Environment": {"STORYLOOM_ACCELERATOR": "gpu"},
+        "Environment": {EVALUATION_ACCELERATOR: "gpu"},
         "NetworkConfig": {"EnableNetworkIsolation": True},
         "Tags": _tags(settings),
     }
@@ -241,4 +243,4 @@ def _job(operation: str, request: dict[str, Any], timeout_seconds: int, result_p
 
 
 def _tags(settings: Settings) -> list[dict[str, str]]:
-    return [{"Key": "storyloom:app", "Value": settings.name}]
+    return [{"Key": TAG, "Value": settings.name}]

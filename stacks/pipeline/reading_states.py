@@ -7,6 +7,7 @@ from typing import Any
 
 from aws_cdk import Aws
 
+from contracts import s3_keys
 from stacks.pipeline.states import (
     CATCH,
     RETRY_LAMBDA,
@@ -90,7 +91,7 @@ def read_state(reader_arn: str) -> State:
             "Resource": f"arn:{Aws.PARTITION}:states:::s3:putObject",
             "Parameters": {
                 "Bucket.$": "$.begun.batches.bucket",
-                "Prefix.$": "States.Format('runs/{}/read-results', $.run_id)",
+                "Prefix.$": f"States.Format('{s3_keys.read_results('{}').rstrip('/')}', $.run_id)",
             },
         },
         "ResultPath": None,

@@ -1,6 +1,5 @@
 """The Pipeline stack: from stories in the bucket to a hosted model."""
 
-import json
 from collections.abc import Sequence
 
 from aws_cdk import Duration, Environment, Stack
@@ -12,7 +11,11 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct, IDependable
 
+from contracts import s3_keys
+from contracts.environment import EvaluationInstances, Starter
+from contracts.s3_keys import below
 from contracts.settings import Settings
+from contracts.table_keys import APPROVALS, LOCK, MODELS, RUNS, TIMER
 from stacks.accepted_findings import TOPIC, accept_findings
 from stacks.containers import hosting_image, pinned, training_image
 from stacks.custom_resources.clean_up import LONGEST_CLEAN_UP, grant_clean_up, made_at_run_time
@@ -21,7 +24,7 @@ from stacks.custom_resources.price_refresh import LONGEST_REFRESH, schedule_pric
 from stacks.functions.function_bundles import FunctionBundles, content_digest
 from stacks.functions.function_groups import CHECKOUT
 from stacks.functions.functions import Function
-from stacks.grants.hosting import Hosting
+from stacks.grants.hosting import HostedEndpoint
 from stacks.grants.spending import configure_run_costs, grant_write_ledger
 from stacks.grants.transforms import Transforms
 from stacks.permissions import allow, arn, service_principal
@@ -64,7 +67,7 @@ class PipelineStack(Stack):
         self._hosting_image = pinned(hosting_image(image_region, settings.hosting_instance))
         self._job_role = job_role(self, settings, self._storage, image)
         hosting = hosting_role(self, settings, self._storage, self._hosting_image)
-        self._hosting = Hosting(settings, self._hosting_image, hosting.role_arn)
+        self._hosting = HostedEndpoint(settings, self._hosting_image, hosting.role_arn)
         self._functions = {name: self._function(name, seconds) for name, seconds in FUNCTION_SECONDS.items()}
         self._topic = _topic(self, settings)
         rollback_alarms(self, settings, self._topic)
@@ -95,9 +98,11 @@ class PipelineStack(Stack):
         ask = self._function("refresh_prices", int(LONGEST_REFRESH.to_seconds()))
         self._clean_up(self._pipeline, needed, schedule_price_refresh(self, settings, ask))
 
-    def import_hosting_into(self, consumer: Stack) -> Hosting:
+    def import_hosting_into(self, consumer: Stack) -> HostedEndpoint:
         """Return the endpoint for a stack that starts or invokes it."""
-        return Hosting(self._settings, self._hosting_image, published(self, consumer, "HostingRoleArn"))
+        return HostedEndpoint(
+            self._settings, self._hosting_image, published(self, consumer, "HostingRoleArn")
+        )
 
     def import_transforms_into(self, consumer: Stack) -> Transforms:
         """Return the transform jobs for a stack that creates them."""
@@ -130,17 +135,17 @@ class PipelineStack(Stack):
 
     def _trigger(self, pipeline: Pipeline) -> Function:
         """Create the functions that start runs and schedule them; returns `start_run`."""
-        start_run, quiet_timer = self._function("start_run", 60), self._function("quiet_timer", 60)
-        start_run.may_use_table(
+        start_run, debounce_uploads = self._function("start_run", 60), self._function("debounce_uploads", 60)
+        start_run.grant_table_access(
             *("GetItem", "PutItem", "UpdateItem", "DeleteItem"),
-            partitions=("RUNS", "LOCK", "APPROVALS", "MODELS", "TIMER"),
+            partitions=(RUNS, LOCK, APPROVALS, MODELS, TIMER),
         )
         grant_start_runs(start_run, pipeline.arn, pipeline.executions_arn)
         quiet_period = QuietPeriod(self, "QuietPeriod", settings=self._settings, start_run=start_run)
         self._quiet_period = quiet_period
         # It records when the first story of the quiet period arrived.
-        quiet_timer.may_use_table("GetItem", "UpdateItem", partitions=["TIMER"])
-        for function in (quiet_timer, self._functions["announce"], self._functions["record_failure"]):
+        debounce_uploads.grant_table_access("GetItem", "UpdateItem", partitions=[TIMER])
+        for function in (debounce_uploads, self._functions["announce"], self._functions["record_failure"]):
             quiet_period.grant_schedule(function)
         pipeline.grant_read_map_runs(self._functions["record_failure"])
         for function in (start_run, self._functions["record_failure"]):
@@ -149,7 +154,7 @@ class PipelineStack(Stack):
         for function in (start_run, self._functions["ask_approval"]):
             pipeline.grant_task_response(function)  # new stories supersede a run that waits for approval
         self._rules = (
-            on_new_story(self, self._storage, quiet_timer),
+            on_new_story(self, self._storage, debounce_uploads),
             self._deploy_approved_versions(start_run),
             on_unrecorded_end(self, pipeline.arn, self._functions["record_failure"]),
         )
@@ -157,9 +162,8 @@ class PipelineStack(Stack):
 
     def _configure_resumption(self, start_run: Function) -> None:
         """Allow start_run to check whether what a failed run made still exists."""
-        start_run.may_list_artifacts("runs/*")
-        instances = json.dumps(self._settings.evaluation_instances)
-        start_run.function.add_environment("STORYLOOM_PROCESSING_INSTANCES", instances)
+        start_run.grant_list_artifacts(below(s3_keys.RUNS))
+        start_run.configure(EvaluationInstances(processing_instances=self._settings.evaluation_instances))
         grant_write_ledger(start_run, self._settings)
         configure_run_costs(start_run, self._settings)
 
@@ -191,10 +195,10 @@ class PipelineStack(Stack):
 
     def _deploy_approved_versions(self, start_run: Function) -> events.Rule:
         """Create the function that has a version deployed after its approval in the registry."""
-        decided = self._function("version_decided", 60)
-        decided.may_use_table("Query", "UpdateItem", partitions=["MODELS"])
+        decided = self._function("on_version_reviewed", 60)
+        decided.grant_table_access("Query", "UpdateItem", partitions=[MODELS])
         allow(decided.role, ["lambda:InvokeFunction"], [start_run.arn])
-        decided.function.add_environment("STORYLOOM_START_RUN_ARN", start_run.arn)
+        decided.configure(Starter(start_run_arn=start_run.arn))
         return on_decision(self, self._settings.name, decided)
 
 
@@ -216,14 +220,14 @@ def _topic(scope: Construct, settings: Settings) -> sns.Topic:
 
 def _deploy_training_code(scope: Construct, artifacts_bucket: str) -> str:
     """Copy the training code to the artifacts bucket, once for each version of it; returns its S3 URI."""
-    prefix = f"training-code/{content_digest(_TRAINING_CODE)[:16]}"
+    prefix = s3_keys.training_code(content_digest(_TRAINING_CODE)[:16])
     deploy_files(
         scope,
         "TrainingCode",
         bucket=s3.Bucket.from_bucket_name(scope, "ArtifactsBucket", artifacts_bucket),
         sources=[s3_deployment.Source.asset(str(_TRAINING_CODE), exclude=["**/__pycache__", "**/*.pyc"])],
-        prefix=prefix,
+        prefix=prefix.removesuffix("/"),
         prune=False,  # runs in progress still read the version before
         retain_on_delete=True,
     )
-    return f"s3://{artifacts_bucket}/{prefix}/"
+    return s3_keys.uri(artifacts_bucket, prefix)

@@ -1,19 +1,23 @@
 """The Lambda functions that the pipeline's states call: their limits, permissions and settings."""
 
-import json
 from collections.abc import Mapping
 
 from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
+from contracts import s3_keys
+from contracts.environment import Assembly, GateRules, PageAddress, QuotaCheck, Registry, Staging
+from contracts.resource_names import PROCESSING_LOG, TRAINING_LOG
+from contracts.s3_keys import below
 from contracts.settings import Settings
+from contracts.table_keys import APPROVALS, BATCHES, HOSTING, LOCK, MODELS, POINTERS, RUNS, TIMER
 from stacks.functions.functions import Function
-from stacks.grants.hosting import Hosting
-from stacks.grants.job_logs import JOB_LOGS, read_job_logs
+from stacks.grants.hosting import HostedEndpoint
+from stacks.grants.job_logs import grant_read_job_logs
 from stacks.grants.spending import configure_run_costs, grant_read_ledger, grant_write_ledger
 from stacks.permissions import allow, arn
 from stacks.quotas import needed
-from stacks.references import Storage, page_url_parameter
+from stacks.references import Storage
 
 _MINUTE = 60
 
@@ -60,7 +64,7 @@ class StateFunctions:
         *,
         settings: Settings,
         storage: Storage,
-        hosting: Hosting,
+        hosting: HostedEndpoint,
         hosting_image: str,
         topic_arn: str,
         training_code_uri: str,
@@ -101,59 +105,52 @@ class StateFunctions:
         self._configure_endings(functions["announce"], functions["record_failure"])
 
     def _configure_reading(self, begin: Function, read: Function) -> None:
-        begin.may_use_table(
-            "GetItem", "PutItem", "UpdateItem", partitions=("RUNS", "LOCK", "MODELS", "POINTERS")
+        begin.grant_table_access(
+            "GetItem", "PutItem", "UpdateItem", partitions=(RUNS, LOCK, MODELS, POINTERS)
         )
         allow(begin.role, ["s3:ListBucketVersions"], [self._storage.stories_arn])
-        begin.may_write_artifacts("runs/*/manifest.jsonl", "runs/*/batches.jsonl")
-        begin.may_list_artifacts("cache/stories/*")
-        begin.may_delete_artifacts("cache/stories/*")
+        begin.grant_write_artifacts(s3_keys.manifest("*"), s3_keys.batches("*"))
+        begin.grant_list_artifacts(below(s3_keys.CACHED_STORIES))
+        begin.grant_delete_artifacts(below(s3_keys.CACHED_STORIES))
         allow(
             read.role,
             ["s3:GetObject", "s3:GetObjectVersion"],
             [self._storage.stories()],
             wildcard_because="a person names their stories as they like",
         )
-        read.may_write_artifacts("runs/*/read/*", "cache/stories/*")
-        read.may_list_artifacts("cache/stories/*", "runs/*/read/*")
-        read.may_read_artifacts("cache/stories/*")
+        read.grant_write_artifacts(below(s3_keys.read_prefix("*")), below(s3_keys.CACHED_STORIES))
+        read.grant_list_artifacts(below(s3_keys.CACHED_STORIES), below(s3_keys.read_prefix("*")))
+        read.grant_read_artifacts(below(s3_keys.CACHED_STORIES))
 
     def _configure_assembly(self, assemble: Function, training_code_uri: str) -> None:
-        settings = self._settings
-        assemble.may_use_table("GetItem", "UpdateItem", partitions=["RUNS", "POINTERS"])
-        grant_read_ledger(assemble, settings)
-        configure_run_costs(assemble, settings)
-        assemble.may_list_artifacts("runs/*/read/*")
-        ledgers = ("runs/*/ledger.json", "split/ledger.json")
-        assemble.may_read_artifacts("runs/*/read/*", *ledgers)
-        assemble.may_write_artifacts("runs/*/dataset/*", "runs/*/report.json", "runs/*/report.html", *ledgers)
-        for name, value in (
-            ("STORYLOOM_MINIMUM_WORDS", str(settings.minimum_words)),
-            ("STORYLOOM_MAX_TRAINING_MINUTES", str(settings.max_training_minutes)),
-            ("STORYLOOM_TRAINING_INSTANCE", settings.training_instance),
-            ("STORYLOOM_INSTANCE_COUNT", str(settings.instance_count)),
-            ("STORYLOOM_PROCESSING_INSTANCES", json.dumps(settings.evaluation_instances)),
-            ("STORYLOOM_TRAINING_CODE_URI", training_code_uri),
-            ("STORYLOOM_SPOT", str(settings.spot).lower()),
-            ("STORYLOOM_TUNE", str(settings.tune).lower()),
-            ("STORYLOOM_TUNING_JOBS", str(settings.tuning_jobs)),
-            ("STORYLOOM_TUNING_BUDGET_USD", f"{settings.tuning_budget_usd:g}"),
-            ("STORYLOOM_ASK_BEFORE_TRAINING", str(settings.ask_before_training).lower()),
-        ):
-            assemble.function.add_environment(name, value)
+        assemble.grant_table_access("GetItem", "UpdateItem", partitions=[RUNS, POINTERS])
+        grant_read_ledger(assemble, self._settings)
+        configure_run_costs(assemble, self._settings)
+        assemble.grant_list_artifacts(below(s3_keys.read_prefix("*")))
+        ledgers = (s3_keys.ledger_used("*"), s3_keys.LEDGER)
+        assemble.grant_read_artifacts(below(s3_keys.read_prefix("*")), *ledgers)
+        assemble.grant_write_artifacts(
+            below(s3_keys.whole_dataset("*")), s3_keys.report("*"), s3_keys.report_page("*"), *ledgers
+        )
+        group = Assembly.from_settings(
+            self._settings,
+            processing_instances=self._settings.evaluation_instances,
+            training_code_uri=training_code_uri,
+        )
+        assemble.configure(group)
 
     def _configure_approval(self, ask: Function) -> None:
-        ask.may_use_table("GetItem", "UpdateItem", partitions=("RUNS", "LOCK", "APPROVALS"))
-        ask.may_tell_owner(self._topic_arn)
+        ask.grant_table_access("GetItem", "UpdateItem", partitions=(RUNS, LOCK, APPROVALS))
+        ask.grant_publish(self._topic_arn)
         self._configure_page_address(ask)
 
     def _configure_stage_base_model(self, stage: Function) -> None:
-        stage.may_use_table("UpdateItem", partitions=["RUNS"])
-        stage.may_list_artifacts("base-models/*")
-        stage.may_read_artifacts("base-models/*")
-        stage.may_write_artifacts("base-models/*")
-        stage.may_resume_artifacts("base-models/*")
-        stage.may_delete_artifacts("base-models/*")  # damaged files, and the copy's progress
+        stage.grant_table_access("UpdateItem", partitions=[RUNS])
+        stage.grant_list_artifacts(below(s3_keys.BASE_MODELS))
+        stage.grant_read_artifacts(below(s3_keys.BASE_MODELS))
+        stage.grant_write_artifacts(below(s3_keys.BASE_MODELS))
+        stage.grant_list_upload_parts(below(s3_keys.BASE_MODELS))
+        stage.grant_delete_artifacts(below(s3_keys.BASE_MODELS))  # damaged files, and the copy's progress
         secret = self._settings.huggingface_token_secret
         if secret:
             allow(
@@ -162,13 +159,13 @@ class StateFunctions:
                 # Secrets Manager adds six characters to a secret's name.
                 [arn("secretsmanager", f"secret:{secret}-??????")],
             )
-            stage.function.add_environment("STORYLOOM_HUGGINGFACE_TOKEN_SECRET", secret)
+            stage.configure(Staging.from_settings(self._settings))
 
     def _configure_training_states(self) -> None:
         """Allow functions to reserve what they spend, and to read what earlier attempts cost."""
-        self._functions["choose_best"].may_use_table("UpdateItem", partitions=["RUNS"])
+        self._functions["choose_best"].grant_table_access("UpdateItem", partitions=[RUNS])
         for name in ("reserve", "next_attempt"):
-            self._functions[name].may_use_table("GetItem", "UpdateItem", partitions=["RUNS"])
+            self._functions[name].grant_table_access("GetItem", "UpdateItem", partitions=[RUNS])
         for name in ("reserve", "next_attempt", "deploy", "smoke_test"):
             counts_endpoint = name in {"deploy", "smoke_test"}
             grant_write_ledger(self._functions[name], self._settings, endpoint=counts_endpoint)
@@ -176,15 +173,15 @@ class StateFunctions:
         for name in ("preflight", "reserve", "next_attempt"):
             configure_run_costs(self._functions[name], self._settings)
         self._grant_describe_jobs(self._functions["next_attempt"])
-        self._functions["resume"].may_use_table(
-            "GetItem", "PutItem", "UpdateItem", partitions=("RUNS", "LOCK", "MODELS")
+        self._functions["resume"].grant_table_access(
+            "GetItem", "PutItem", "UpdateItem", partitions=(RUNS, LOCK, MODELS)
         )
 
     def _grant_describe_jobs(self, function: Function) -> None:
-        name = self._settings.name
+        names = self._settings.names
         for kind, jobs in (
-            ("Training", f"training-job/{name}-train-*"),
-            ("Processing", f"processing-job/{name}-evaluate-*"),
+            ("Training", f"training-job/{names.training_job('*')}"),
+            ("Processing", f"processing-job/{names.evaluation_job('*')}"),
         ):
             allow(
                 function.role,
@@ -194,14 +191,14 @@ class StateFunctions:
             )
 
     def _configure_preflight(self, preflight: Function) -> None:
-        preflight.may_use_table("GetItem", "UpdateItem", partitions=["RUNS"])
+        preflight.grant_table_access("GetItem", "UpdateItem", partitions=[RUNS])
         allow(
             preflight.role,
             ["servicequotas:ListServiceQuotas", "servicequotas:ListAWSDefaultServiceQuotas"],
             ["*"],
             wildcard_because="listing quotas knows no resources",
         )
-        quotas = [
+        quotas: list[dict[str, str | int]] = [
             {
                 "name": need.name,
                 "minimum": need.minimum,
@@ -211,22 +208,15 @@ class StateFunctions:
             for need in needed(self._settings)
             if need.service == "sagemaker" and (not need.optional or need.stands_in_for)
         ]
-        preflight.function.add_environment("STORYLOOM_QUOTAS", json.dumps(quotas))
+        preflight.configure(QuotaCheck(quotas=quotas))
 
     def _configure_gate(self, gate: Function) -> None:
-        gate.may_use_table("UpdateItem", partitions=["RUNS"])
-        gate.may_read_artifacts("runs/*/evaluation/*")
-        settings = self._settings
-        for name, percent in (
-            ("STORYLOOM_MINIMUM_IMPROVEMENT_PERCENT", settings.minimum_improvement_percent),
-            ("STORYLOOM_MAXIMUM_COPY_PERCENT", settings.maximum_copy_percent),
-            ("STORYLOOM_MAXIMUM_REPETITION_PERCENT", settings.maximum_repetition_percent),
-            ("STORYLOOM_MINIMUM_ENDING_PERCENT", settings.minimum_ending_percent),
-        ):
-            gate.function.add_environment(name, f"{percent:g}")
+        gate.grant_table_access("UpdateItem", partitions=[RUNS])
+        gate.grant_read_artifacts(below(s3_keys.evaluation("*")))
+        gate.configure(GateRules.from_settings(self._settings))
 
     def _configure_register(self, register: Function) -> None:
-        register.may_use_table("GetItem", "PutItem", "UpdateItem", partitions=("RUNS", "MODELS", "POINTERS"))
+        register.grant_table_access("GetItem", "PutItem", "UpdateItem", partitions=(RUNS, MODELS, POINTERS))
         allow(
             register.role,
             ["sagemaker:CreateModelPackage"],
@@ -236,59 +226,68 @@ class StateFunctions:
             ],
             wildcard_because="the registry numbers the packages of the group",
         )
-        register.function.add_environment("STORYLOOM_MODEL_PACKAGE_GROUP", self._settings.name)
-        register.function.add_environment("STORYLOOM_HOSTING_IMAGE", self._hosting_image)
-        register.function.add_environment("STORYLOOM_APPROVAL", self._settings.approval)
+        group = Registry.from_settings(
+            self._settings, model_package_group=self._settings.name, hosting_image=self._hosting_image
+        )
+        register.configure(group)
         register.node.add_dependency(self.model_packages)
 
     def _configure_deployment(self, deploy: Function, smoke_test: Function) -> None:
-        self._functions["activate"].may_use_table(
-            *("GetItem", "PutItem", "UpdateItem"),
-            partitions=("RUNS", "LOCK", "MODELS", "POINTERS", "HOSTING"),
+        self._functions["activate"].grant_table_access(
+            *("GetItem", "PutItem", "UpdateItem"), partitions=(RUNS, LOCK, MODELS, POINTERS, HOSTING)
         )
-        deploy.may_use_table("GetItem", "UpdateItem", partitions=("RUNS", "MODELS", "POINTERS", "HOSTING"))
+        deploy.grant_table_access("GetItem", "UpdateItem", partitions=(RUNS, MODELS, POINTERS, HOSTING))
         # Versions from before the evaluation unpacked the adapter have it in the training's output.
-        adapters = ("runs/*/evaluation/adapter/*", "runs/*/evaluation/merged/*", "runs/*/training/*")
-        made = ("base-models/*", *adapters, "hosting/*")
-        deploy.may_list_artifacts(*made)
-        deploy.may_read_artifacts(*made)
-        deploy.may_write_artifacts("hosting/*")
-        deploy.may_read_tags_of_artifacts("hosting/*")
-        deploy.may_delete_artifacts("hosting/*")  # a retired bundle, before it is built again
-        self._hosting.managed_by(deploy)
-        smoke_test.may_use_table(
-            "GetItem", "PutItem", "UpdateItem", partitions=("RUNS", "MODELS", "POINTERS", "HOSTING")
+        adapters = (below(s3_keys.adapter("*")), below(s3_keys.merged("*")), below(s3_keys.training("*")))
+        made = (below(s3_keys.BASE_MODELS), *adapters, below(s3_keys.HOSTING))
+        deploy.grant_list_artifacts(*made)
+        deploy.grant_read_artifacts(*made)
+        deploy.grant_write_artifacts(below(s3_keys.HOSTING))
+        deploy.grant_read_artifact_tags(below(s3_keys.HOSTING))
+        deploy.grant_delete_artifacts(below(s3_keys.HOSTING))  # a retired bundle, before it is built again
+        self._hosting.grant_manage(deploy)
+        smoke_test.grant_table_access(
+            "GetItem", "PutItem", "UpdateItem", partitions=(RUNS, MODELS, POINTERS, HOSTING)
         )
-        self._hosting.managed_by(smoke_test)  # to return to the version that was live
-        self._hosting.asked_by(smoke_test)
+        self._hosting.grant_manage(smoke_test)  # to return to the version that was live
+        self._hosting.grant_invoke(smoke_test)
 
     def _configure_collect_garbage(self, collect_garbage: Function) -> None:
-        collect_garbage.may_use_table(
-            *("GetItem", "Query", "UpdateItem"),
-            partitions=("RUNS", "MODELS", "POINTERS", "HOSTING", "BATCHES"),
+        collect_garbage.grant_table_access(
+            *("GetItem", "Query", "UpdateItem"), partitions=(RUNS, MODELS, POINTERS, HOSTING, BATCHES)
         )
-        collect_garbage.may_list_artifacts("hosting/*", "transforms/model/*", "base-models/*", "runs/*")
-        collect_garbage.may_delete_artifacts(
-            "hosting/*",
-            "transforms/model/*",
-            "base-models/*",
-            "runs/*/checkpoints/*",
-            "runs/*/evaluation/merged/*",
+        collect_garbage.grant_list_artifacts(
+            below(s3_keys.HOSTING),
+            below(s3_keys.TRANSFORM_MODELS),
+            below(s3_keys.BASE_MODELS),
+            below(s3_keys.RUNS),
         )
-        collect_garbage.may_tag_artifacts("hosting/*")
-        self._hosting.collected_by(collect_garbage)
+        collect_garbage.grant_delete_artifacts(
+            below(s3_keys.HOSTING),
+            below(s3_keys.TRANSFORM_MODELS),
+            below(s3_keys.BASE_MODELS),
+            below(s3_keys.checkpoints("*")),
+            below(s3_keys.merged("*")),
+        )
+        collect_garbage.grant_tag_artifacts(below(s3_keys.HOSTING))
+        self._hosting.grant_delete_unused(collect_garbage)
 
     def _configure_endings(self, announce: Function, record_failure: Function) -> None:
-        announce.may_use_table("UpdateItem", partitions=["POINTERS"])  # the stories that the run trained on
+        announce.grant_table_access(
+            "UpdateItem", partitions=[POINTERS]
+        )  # the stories that the run trained on
         for function in (announce, record_failure):
-            function.may_use_table(
-                "GetItem", "UpdateItem", "DeleteItem", partitions=("RUNS", "LOCK", "TIMER")
-            )
-            function.may_tell_owner(self._topic_arn)
+            function.grant_table_access("GetItem", "UpdateItem", "DeleteItem", partitions=(RUNS, LOCK, TIMER))
+            function.grant_publish(self._topic_arn)
         self._configure_page_address(announce)
-        read_job_logs(record_failure, "logs:DescribeLogStreams", "logs:GetLogEvents", jobs=JOB_LOGS)
+        grant_read_job_logs(
+            record_failure,
+            "logs:DescribeLogStreams",
+            "logs:GetLogEvents",
+            jobs=(TRAINING_LOG, PROCESSING_LOG),
+        )
 
     def _configure_page_address(self, function: Function) -> None:
-        parameter = page_url_parameter(self._settings)
+        parameter = self._settings.names.page_url_parameter
         allow(function.role, ["ssm:GetParameter"], [arn("ssm", f"parameter{parameter}")])
-        function.function.add_environment("STORYLOOM_PAGE_URL_PARAMETER", parameter)
+        function.configure(PageAddress(page_url_parameter=parameter))

@@ -9,10 +9,13 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
+from contracts import s3_keys
+from contracts.resource_names import STATE_MACHINE_LOGS
+from contracts.s3_keys import below
 from contracts.settings import Settings
 from stacks.accepted_findings import LOG_GROUP, accept_findings
 from stacks.functions.functions import LOG_RETENTION, Function
-from stacks.permissions import acknowledge, allow, arn, may_pass, service_principal
+from stacks.permissions import acknowledge, allow, arn, grant_pass_role, service_principal
 from stacks.pipeline.definition import pipeline_definition
 from stacks.pipeline.job_states import job_limits
 from stacks.pipeline.state_functions import FUNCTION_SECONDS
@@ -44,8 +47,7 @@ class Pipeline(Construct):
         log_group = logs.LogGroup(
             self,
             "Log",
-            # Step Functions needs this prefix: without it the log's resource policy grows too long.
-            log_group_name=f"/aws/vendedlogs/states/{self._name}",
+            log_group_name=f"{STATE_MACHINE_LOGS}/{self._name}",
             retention=LOG_RETENTION,
             removal_policy=RemovalPolicy.DESTROY,
         )
@@ -114,14 +116,14 @@ class Pipeline(Construct):
 
     def grant_describe_jobs(self, function: Function) -> None:
         """Allow a function to read the billed time of runs' jobs, and to find jobs without a reservation."""
-        name = self._settings.name
+        names = self._settings.names
         self.grant_describe_tuning(function)
         for kind, jobs in (
             (
                 "Training",
-                [f"training-job/{name}-train-*", f"training-job/{self._settings.tuning_job_prefix}*"],
+                [f"training-job/{names.training_job('*')}", f"training-job/{names.tuning_job('*')}"],
             ),
-            ("Processing", [f"processing-job/{name}-evaluate-*"]),
+            ("Processing", [f"processing-job/{names.evaluation_job('*')}"]),
         ):
             allow(
                 function.role,
@@ -139,15 +141,15 @@ class Pipeline(Construct):
     @property
     def _tuning_jobs(self) -> str:
         """ARN resource of the tuning jobs."""
-        return f"hyper-parameter-tuning-job/{self._settings.tuning_job_prefix}*"
+        return f"hyper-parameter-tuning-job/{self._settings.names.tuning_job('*')}"
 
     def _grant_tasks(self, functions: Mapping[str, Function]) -> None:
-        name, role = self._settings.name, self._role
+        names, role = self._settings.names, self._role
         allow(role, ["lambda:InvokeFunction"], [functions[function].arn for function in FUNCTION_SECONDS])
         for kind, jobs in (
-            ("Training", f"training-job/{name}-train-*"),
+            ("Training", f"training-job/{names.training_job('*')}"),
             ("HyperParameterTuning", self._tuning_jobs),
-            ("Processing", f"processing-job/{name}-evaluate-*"),
+            ("Processing", f"processing-job/{names.evaluation_job('*')}"),
         ):
             because = "a job is named by its run, which does not exist yet"
             allow(
@@ -177,17 +179,17 @@ class Pipeline(Construct):
             ["events:PutTargets", "events:PutRule", "events:DescribeRule"],
             [arn("events", rule) for rule in rules],
         )
-        may_pass(role, self._job_role.role_arn, "sagemaker.amazonaws.com")
+        grant_pass_role(role, self._job_role.role_arn, "sagemaker.amazonaws.com")
         allow(
             role,
             ["s3:GetObject"],
-            [self._storage.artifacts("runs/*/batches.jsonl")],
+            [self._storage.artifacts(s3_keys.batches("*"))],
             wildcard_because="the list of batches lies below its run's id",
         )
         allow(
             role,
             ["s3:PutObject", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload"],
-            [self._storage.artifacts("runs/*/read-results/*")],
+            [self._storage.artifacts(below(s3_keys.read_results("*")))],
             wildcard_because="the results of the Distributed Map lie below their run's id and the map run's",
         )
         # The Distributed Map starts its children as executions of this same machine.

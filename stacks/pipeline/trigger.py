@@ -1,20 +1,17 @@
 """Triggers of the pipeline: stories arrive, the bucket becomes quiet, and exactly one run starts."""
 
-from collections.abc import Mapping
-
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_scheduler as scheduler
 from constructs import Construct
 
+from contracts.environment import Schedule, StateMachine
+from contracts.resource_names import DEPLOY_SCHEDULE, UPLOADS_SCHEDULE
 from contracts.settings import Settings
 from stacks.functions.functions import Function
-from stacks.permissions import allow, arn, may_pass, service_principal
+from stacks.permissions import allow, arn, grant_pass_role, service_principal
 from stacks.references import Storage
-
-_SCHEDULE_NAME = "quiet"
-_DEPLOY_SCHEDULE_NAME = "deploy"
 
 
 class QuietPeriod(Construct):
@@ -41,13 +38,13 @@ class QuietPeriod(Construct):
         """Allow a function to create and postpone the schedules, and set its variables for it."""
         actions = ["scheduler:CreateSchedule", "scheduler:UpdateSchedule"]
         allow(function.role, actions, self._schedules)
-        may_pass(function.role, self._role.role_arn, "scheduler.amazonaws.com")
-        self._describe_to(function)
+        grant_pass_role(function.role, self._role.role_arn, "scheduler.amazonaws.com")
+        self._configure(function)
 
     def grant_delete(self, function: Function) -> None:
         """Allow a function to delete the schedules."""
         allow(function.role, ["scheduler:DeleteSchedule"], self._schedules)
-        self._describe_to(function)
+        self._configure(function)
 
     @property
     def group(self) -> scheduler.CfnScheduleGroup:
@@ -56,24 +53,22 @@ class QuietPeriod(Construct):
 
     @property
     def _schedules(self) -> list[str]:
-        names = (_SCHEDULE_NAME, _DEPLOY_SCHEDULE_NAME)
+        names = (UPLOADS_SCHEDULE, DEPLOY_SCHEDULE)
         return [arn("scheduler", f"schedule/{self._group.ref}/{name}") for name in names]
 
-    def _describe_to(self, function: Function) -> None:
-        variables: Mapping[str, str] = {
-            "STORYLOOM_START_RUN_ARN": self._start_run.arn,
-            "STORYLOOM_SCHEDULE_NAME": _SCHEDULE_NAME,
-            "STORYLOOM_DEPLOY_SCHEDULE_NAME": _DEPLOY_SCHEDULE_NAME,
-            "STORYLOOM_SCHEDULE_GROUP": self._group.ref,
-            "STORYLOOM_SCHEDULE_ROLE_ARN": self._role.role_arn,
-            "STORYLOOM_QUIET_SECONDS": str(self._settings.quiet_seconds),
-            "STORYLOOM_MAX_QUIET_SECONDS": str(self._settings.max_quiet_seconds),
-        }
-        for name, value in variables.items():
-            function.function.add_environment(name, value)
+    def _configure(self, function: Function) -> None:
+        group = Schedule.from_settings(
+            self._settings,
+            start_run_arn=self._start_run.arn,
+            schedule_name=UPLOADS_SCHEDULE,
+            deploy_schedule_name=DEPLOY_SCHEDULE,
+            schedule_group=self._group.ref,
+            schedule_role_arn=self._role.role_arn,
+        )
+        function.configure(group)
 
 
-def on_new_story(scope: Construct, storage: Storage, quiet_timer: Function) -> events.Rule:
+def on_new_story(scope: Construct, storage: Storage, debounce_uploads: Function) -> events.Rule:
     """Invoke a function for each object that arrives in the stories bucket."""
     return events.Rule(
         scope,
@@ -84,11 +79,11 @@ def on_new_story(scope: Construct, storage: Storage, quiet_timer: Function) -> e
             detail_type=["Object Created"],
             detail={"bucket": {"name": [storage.stories_bucket]}},
         ),
-        targets=[targets.LambdaFunction(quiet_timer.function)],
+        targets=[targets.LambdaFunction(debounce_uploads.function)],
     )
 
 
-def on_decision(scope: Construct, model_package_group: str, version_decided: Function) -> events.Rule:
+def on_decision(scope: Construct, model_package_group: str, on_version_reviewed: Function) -> events.Rule:
     """Invoke a function when a version is approved or rejected, in the page or in the registry."""
     return events.Rule(
         scope,
@@ -102,7 +97,7 @@ def on_decision(scope: Construct, model_package_group: str, version_decided: Fun
                 "ModelApprovalStatus": ["Approved", "Rejected"],
             },
         ),
-        targets=[targets.LambdaFunction(version_decided.function)],
+        targets=[targets.LambdaFunction(on_version_reviewed.function)],
     )
 
 
@@ -133,4 +128,4 @@ def grant_start_runs(function: Function, machine_arn: str, executions_arn: str) 
         [executions_arn],
         wildcard_because="an execution is named by its run",
     )
-    function.function.add_environment("STORYLOOM_STATE_MACHINE_ARN", machine_arn)
+    function.configure(StateMachine(state_machine_arn=machine_arn))

@@ -9,6 +9,7 @@ from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from contracts import s3_keys
 from contracts.settings import Settings
 from stacks.accepted_findings import BUCKET, REPRODUCIBLE_BUCKET, TABLE, accept_findings
 from stacks.permissions import acknowledge
@@ -95,22 +96,24 @@ def _artifacts_bucket(scope: Construct) -> s3.Bucket:
     # Datasets, reports and adapters of old runs stay readable and become cheaper.
     old_runs = s3.LifecycleRule(
         id="OldRunsToInfrequentAccess",
-        prefix="runs/",
+        prefix=s3_keys.RUNS,
         transitions=[
             s3.Transition(storage_class=s3.StorageClass.INFREQUENT_ACCESS, transition_after=Duration.days(90))
         ],
     )
     # Results of reading files. Runs rewrite the entries that they use in time, so an expired one was not used
     # for a while. Runs also delete the entries of deleted stories; this rule works when there is no run.
-    unused_cache = s3.LifecycleRule(id="ForgetUnusedCache", prefix="cache/", expiration=Duration.days(30))
+    unused_cache = s3.LifecycleRule(
+        id="ForgetUnusedCache", prefix=s3_keys.CACHE, expiration=Duration.days(30)
+    )
     # Prompts and answers of batches, and the model packed for them, which is packed again when needed.
-    batches = s3.LifecycleRule(id="ForgetBatches", prefix="transforms/", expiration=Duration.days(30))
+    batches = s3.LifecycleRule(id="ForgetBatches", prefix=s3_keys.TRANSFORMS, expiration=Duration.days(30))
     # A retired bundle is tagged, then deleted. This rule deletes what an interrupted deletion left; the live
     # bundle never has the tag.
     retired = s3.LifecycleRule(
         id="DeleteRetiredBundles",
-        prefix="hosting/",
-        tag_filters={"storyloom:retired": "true"},
+        prefix=s3_keys.HOSTING,
+        tag_filters={s3_keys.RETIRED: "true"},
         expiration=Duration.days(1),
     )
     return _kept_bucket(

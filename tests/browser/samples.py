@@ -361,7 +361,7 @@ def waiting_run() -> Json:
         "run_id": "20260930-190000-f00d",
         "status": "waiting",
         "step": "AwaitApproval",
-        "message": "Waiting for your yes. That is enough to learn a voice from.",
+        "message": "Waiting for your approval. That is enough to learn a voice from.",
         "waits_until": "2026-10-07T19:00:00.000Z",
         "states": [*run["states"][:5], _state("TrainAtOnce", 0), _state("AwaitApproval", 65.0, "running")],
         "metrics": None,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from deploy import name_adapter
-from shared.hosting.endpoint import CONTAINER_VARIABLES
+from shared.hosting.endpoint_configs import CONTAINER_VARIABLES
 
 # As vLLM does: the adapter of the header overwrites the body's `model`, and a model without a header answers.
 SERVER = """

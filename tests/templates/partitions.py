@@ -1,21 +1,17 @@
 """Which partitions of the table the code of each function can reach, read from the code itself.
 
-Names are followed from a function's own modules through everything that they mention. Partitions are the
-constants in capitals of the modules that use the table, and the beginnings of keys that are made, such as
-`USAGE#`.
+Names are followed from a function's own modules through everything that they mention. Partitions are what
+they mention of `contracts/table_keys.py`.
 """
 
 import ast
-import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from contracts import table_keys
+
 _LAMBDA = Path(__file__).resolve().parents[2] / "lambda"
-_PARTITION = re.compile(r"[A-Z]{3,}")
-_MADE = re.compile(r"[A-Z]{3,}#")
-_ELSEWHERE = ("shared.answers.cancellations._SORT_KEY",)
-"""Constants in capitals that are sort keys."""
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign
 
@@ -95,17 +91,12 @@ def _defined(name: str) -> str:
 
 
 def _partitions(name: str) -> Iterator[str]:
-    module = name.rpartition(".")[0]
-    if "shared.table.table" not in _imports(module).values() or name in _ELSEWHERE:
-        return
-    definition = _definitions()[name]
-    if isinstance(definition, ast.Assign | ast.AnnAssign):
-        value = definition.value
-        first = value.elts[0] if isinstance(value, ast.Tuple) and value.elts else value
-        if isinstance(first, ast.Constant) and _PARTITION.fullmatch(str(first.value)):
-            yield str(first.value)
-    for node in ast.walk(definition):
-        if isinstance(node, ast.JoinedStr) and isinstance(node.values[0], ast.Constant):
-            made = str(node.values[0].value)
-            if _MADE.fullmatch(made):
-                yield f"{made}*"
+    imports = _imports(name.rpartition(".")[0])
+    for node in ast.walk(_definitions()[name]):
+        if not isinstance(node, ast.Attribute) or not isinstance(node.value, ast.Name):
+            continue
+        if imports.get(node.value.id) == "contracts.table_keys":
+            key = getattr(table_keys, node.attr)
+            made = key("*") if callable(key) else key
+            partition, of_many, _ = (made if isinstance(made, str) else made[0]).partition("#")
+            yield f"{partition}#*" if of_many else partition

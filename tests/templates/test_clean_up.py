@@ -56,10 +56,10 @@ def test_what_could_start_something_is_gone_before_the_clean_up(synthesized: Syn
     for stack, makers in {
         "pipeline": [("", "Events::Rule")],
         "chat": [
-            ("KeeperFunction", "Lambda::Function"),
-            ("StartTransformFunction", "Lambda::Function"),
+            ("EndpointManagerFunction", "Lambda::Function"),
+            ("StartBatchFunction", "Lambda::Function"),
             ("ChatApiFunction", "Lambda::Function"),
-            ("KeeperTick", "Events::Rule"),
+            ("EndpointManagerTick", "Events::Rule"),
             ("ApiDeploymentStage", "ApiGateway::Stage"),
         ],
     }.items():
@@ -197,7 +197,9 @@ def _commands_of_deletion(deployer: Any, tags: list[dict[str, str]]) -> list[tup
 
 
 @pytest.mark.aws_fact
-def test_the_parameter_that_allows_an_endpoint_exists_only_with_the_keeper(synthesized: Synthesized) -> None:
+def test_the_parameter_that_allows_an_endpoint_exists_only_with_the_endpoint_manager(
+    synthesized: Synthesized,
+) -> None:
     """What a resource depends on is made before it and deleted after it, also in a rollback."""
     resources = _resources(synthesized, "chat")
     (parameter,) = synthesized.chat.find_resources("AWS::SSM::Parameter")

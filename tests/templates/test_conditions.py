@@ -92,7 +92,7 @@ def test_every_bucket_is_one_of_this_account(synthesized: Synthesized) -> None:
 
 
 def _of_function(name: str) -> str:
-    """Folder of `lambda/` whose role a policy is, such as `quiet_timer` for QuietTimerRoleDefaultPolicy0A."""
+    """Folder of `lambda/` whose role a policy is, such as `debounce_uploads` for DebounceUploadsRole…."""
     words = re.sub(r"RoleDefaultPolicy.*", "", name)
     return re.sub(r"(?<!^)(?=[A-Z])", "_", words).lower()
 
@@ -101,7 +101,7 @@ def _of_function(name: str) -> str:
 def test_a_function_reaches_the_partitions_of_its_code_and_no_others(
     synthesized: Synthesized, function: str
 ) -> None:
-    """When this fails, mend `may_use_table(…, partitions=…)` in stacks/."""
+    """When this fails, mend `grant_table_access(…, partitions=…)` in stacks/."""
     conditions = [
         statement["Condition"]
         for name, statement in _own_statements(synthesized)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from collect_garbage.protected import MERGED_KEPT
+from collect_garbage.garbage import MERGED_KEPT
 from contracts.catalogue import CATALOGUE
 from tests.templates.conftest import Synthesized
 

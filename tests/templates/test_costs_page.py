@@ -39,15 +39,17 @@ _LINES = (
     ),
     AtRest(
         ("AWS::DynamoDB::Table",),
-        "17,000 reads by the keeper at $0.125 a million; below 1 MB kept, with its backups",
+        "17,000 reads by the endpoint manager at $0.125 a million; below 1 MB kept, with its backups",
         0.01,
     ),
     AtRest(
         ("AWS::Lambda::Function",),
-        "calls: the keeper's 8,640, a fifth of a second each with 512 MB; nobody calls the others",
+        "calls: the endpoint manager's 8,640, a fifth of a second each with 512 MB; nobody calls the others",
         0.02,
     ),
-    AtRest(("AWS::Logs::LogGroup",), "$0.50 a GB written: the keeper's 10 MB, kept for a month", 0.01),
+    AtRest(
+        ("AWS::Logs::LogGroup",), "$0.50 a GB written: the endpoint manager's 10 MB, kept for a month", 0.01
+    ),
     AtRest(("AWS::CloudWatch::Alarm",), "$0.10 each", 0.10, each=True, free=10),
     AtRest(("AWS::CloudWatch::Dashboard",), "$3.00 each", 3.00, each=True, free=3),
     AtRest(("AWS::Logs::MetricFilter",), "its metric, at $0.30 a month, bills in hours with a fault only"),

@@ -110,7 +110,7 @@ def test_every_action_exists_and_can_be_allowed_on_its_resource(app: Synthesized
         ("s3:GetObject", "arn:<AWS::Partition>:s3:::<Stories>/*", True),
         ("s3:GetObject", "arn:<AWS::Partition>:s3:::stories", False),
         ("s3:ListBucket", "arn:aws:s3:::stories/*", False),
-        ("lambda:InvokeFunction", "<Keeper.Arn>", True),
+        ("lambda:InvokeFunction", "<EndpointManager.Arn>", True),
         ("sagemaker:CreateModel", "arn:aws:sagemaker:eu-west-1:1:endpoint/a", False),
         ("logs:PutLogEvents", "arn:aws:logs:eu-west-1:1:log-group:/a:*", True),
         ("s3:GetObjects", "*", False),

@@ -165,7 +165,7 @@ def test_only_six_functions_and_the_guard_touch_the_endpoint(synthesized: Synthe
         for name, statement in _own_statements(synthesized)
         if any(action.startswith("sagemaker:") and "Endpoint" in action for action in statement["Action"])
     }
-    functions = {"Deploy", "SmokeTest", "Keeper", "ChatApi", "CleanUp", "CollectGarbage"}
+    functions = {"Deploy", "SmokeTest", "EndpointManager", "ChatApi", "CleanUp", "CollectGarbage"}
     assert touching == functions | {"EndpointGuard"}
 
 
@@ -176,21 +176,21 @@ def test_only_six_functions_and_the_guard_touch_the_endpoint(synthesized: Synthe
         ("ReadStories", "s3:GetObjectVersion", r"<StoriesBucketName>/\*$"),
         ("Gate", "s3:GetObject", r"<ArtifactsBucketName>/runs/\*/evaluation/\*$"),
         ("Deploy", "sagemaker:CreateEndpoint", r":endpoint/storyloom$"),
-        ("Keeper", "sagemaker:DeleteEndpoint", r":endpoint/storyloom$"),
-        ("QuietTimer", "scheduler:UpdateSchedule", r":schedule/<QuietPeriodGroup\w+>/quiet$"),
+        ("EndpointManager", "sagemaker:DeleteEndpoint", r":endpoint/storyloom$"),
+        ("DebounceUploads", "scheduler:UpdateSchedule", r":schedule/<QuietPeriodGroup\w+>/quiet$"),
         ("StartRun", "states:StartExecution", r":stateMachine:Storyloom-Pipeline-[0-9a-f]{8}$"),
         ("ChatApi", "sagemaker:InvokeEndpointWithResponseStream", r":endpoint/storyloom$"),
         ("ChatApi", "states:SendTaskSuccess", r":stateMachine:Storyloom-Pipeline-[0-9a-f]{8}$"),
         ("AskApproval", "ssm:GetParameter", r":parameter/storyloom/page-url$"),
         ("Authorizer", "dynamodb:GetItem", r":table/<TableName>$"),
-        ("ChatApi", "lambda:InvokeFunction", r"^<KeeperFunction\w+\.Arn>$"),
+        ("ChatApi", "lambda:InvokeFunction", r"^<EndpointManagerFunction\w+\.Arn>$"),
         ("PipelineRole", "sagemaker:CreateTrainingJob", r":training-job/storyloom-train-\*$"),
         ("JobRole", "s3:PutObject", r"<ArtifactsBucketName>/runs/\*$"),
         ("HostingRole", "s3:GetObject", r"<ArtifactsBucketName>/hosting/\*$"),
         ("TransformRole", "s3:GetObject", r"<ArtifactsBucketName>/transforms/batch/\*/requests/\*$"),
         ("TransformRole", "s3:PutObject", r"<ArtifactsBucketName>/transforms/batch/\*/answers/\*$"),
-        ("StartTransform", "sagemaker:CreateTransformJob", r":transform-job/storyloom-batch-\*$"),
-        ("Keeper", "sagemaker:StopTransformJob", r":transform-job/storyloom-batch-\*$"),
+        ("StartBatch", "sagemaker:CreateTransformJob", r":transform-job/storyloom-batch-\*$"),
+        ("EndpointManager", "sagemaker:StopTransformJob", r":transform-job/storyloom-batch-\*$"),
         ("CleanUp", "sagemaker:DeleteEndpoint", r":endpoint/storyloom$"),
         ("CleanUp", "sagemaker:DeleteModelPackage", r":model-package/storyloom/\*$"),
         ("CleanUp", "logs:DeleteLogStream", r":log-stream:storyloom-\*$"),
@@ -226,25 +226,25 @@ def test_nobody_may_scale_what_has_one_machine(synthesized: Synthesized) -> None
     assert "cloudwatch:PutMetricAlarm" not in actions
 
 
-def test_only_the_keeper_has_the_load_scale_the_endpoint(other: Synthesized) -> None:
+def test_only_the_endpoint_manager_has_the_load_scale_the_endpoint(other: Synthesized) -> None:
     for action in ("RegisterScalableTarget", "PutScalingPolicy"):
         ((name, statement),) = [
             (name, statement)
             for name, statement in _own_statements(other)
             if f"application-autoscaling:{action}" in statement["Action"]
         ]
-        assert name.startswith("Keeper")
+        assert name.startswith("EndpointManager")
         assert statement["Condition"]["StringEquals"] == {
             "application-autoscaling:service-namespace": "sagemaker",
             "application-autoscaling:scalable-dimension": SCALED,
         }
-    (linked,) = _of(other, "Keeper", "iam:CreateServiceLinkedRole")
+    (linked,) = _of(other, "EndpointManager", "iam:CreateServiceLinkedRole")
     assert linked["Condition"]["StringEquals"] == {
         "iam:AWSServiceName": "sagemaker.application-autoscaling.amazonaws.com"
     }
 
 
-@pytest.mark.parametrize("function", ["Keeper", "Deploy", "SmokeTest"])
+@pytest.mark.parametrize("function", ["EndpointManager", "Deploy", "SmokeTest"])
 def test_alarms_of_others_are_beyond_every_function(other: Synthesized, function: str) -> None:
     """Application Auto Scaling asks for alarms without a name, and only it may."""
     for action in ("cloudwatch:PutMetricAlarm", "cloudwatch:DeleteAlarms"):
@@ -255,7 +255,7 @@ def test_alarms_of_others_are_beyond_every_function(other: Synthesized, function
     assert alarms == ["fables-endpoint-errors", "fables-endpoint-latency"]
 
 
-@pytest.mark.parametrize("role", ["HostingRole", "Deploy", "SmokeTest", "Keeper"])
+@pytest.mark.parametrize("role", ["HostingRole", "Deploy", "SmokeTest", "EndpointManager"])
 def test_alarms_are_described_by_whoever_has_sagemaker_watch_them(
     synthesized: Synthesized, role: str
 ) -> None:

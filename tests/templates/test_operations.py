@@ -54,13 +54,6 @@ def test_errors_and_slow_answers_of_the_endpoint_take_a_deployment_back(synthesi
     assert {tuple(json.loads(names)) for names in told if names} == {tuple(alarms)}
 
 
-def test_the_variant_is_the_one_that_the_functions_make() -> None:
-    from shared.hosting import machines
-    from stacks import rollback_alarms as rollback
-
-    assert rollback.VARIANT == machines.VARIANT
-
-
 def test_the_budget_mails_its_owner(synthesized: Synthesized) -> None:
     (budget,) = synthesized.operations.find_resources("AWS::Budgets::Budget").values()
     assert budget["Properties"]["Budget"]["BudgetLimit"] == {"Amount": 50, "Unit": "USD"}

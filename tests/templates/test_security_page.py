@@ -68,5 +68,5 @@ def _plain(resource: str) -> str:
     text = re.sub(r"^arn:<AWS::Partition>:[a-z-]+:<AWS::Region>:(<AWS::AccountId>|\d+):", "", text)
     for written, plain in _NAMES.items():
         text = text.replace(written, plain)
-    # <QuietTimerFunction428169AF.Arn> and the like: the construct's own name.
+    # <DebounceUploadsFunction428169AF.Arn> and the like: the construct's own name.
     return re.sub(r"<(\w+?)(?:[0-9A-F]{8})?(?:\.Arn)?>", r"\1", text)

@@ -56,7 +56,14 @@ def test_what_one_stack_reads_another_publishes(synthesized: Synthesized) -> Non
         (
             "chat",
             {
-                *("PageUrl", "ApiUrl", "ApiName", "UserPoolId", "UserPoolClientId", "KeeperFunctionName"),
+                *(
+                    "PageUrl",
+                    "ApiUrl",
+                    "ApiName",
+                    "UserPoolId",
+                    "UserPoolClientId",
+                    "EndpointManagerFunctionName",
+                ),
                 *("EndpointName", "DistributionId"),
             },
         ),

@@ -9,7 +9,7 @@ from local.aws.errors import AwsError
 from local.aws.sagemaker.training_request import DEBUGGER
 from local.aws.service_models import validate
 from local.aws.step_functions.integration_fields import unsupported
-from shared.recovery import resuming
+from shared.recovery import failures
 from stacks.pipeline.job_states import train_state
 from tests.templates.conftest import Synthesized, definition, flat
 
@@ -273,7 +273,7 @@ def test_a_failed_run_is_entered_at_the_state_that_failed(states: States) -> Non
     assert states["Entry"]["Choices"][0]["Next"] == "Resume"
     assert (states["Resume"]["Next"], states["Resume"]["ResultPath"]) == ("ResumeAt", None)
     entered = [choice["Next"] for choice in states["ResumeAt"]["Choices"]] + [states["ResumeAt"]["Default"]]
-    assert set(entered) == set(resuming.STATES)
+    assert set(entered) == set(failures.RESUMABLE_STATES)
 
 
 def test_the_next_attempt_follows_its_decision(states: States) -> None:
@@ -292,9 +292,9 @@ def test_a_version_that_is_there_is_deployed_as_a_new_one_is(
     entry = states[definition(synthesized)["StartAt"]]
     assert entry["Choices"][1] == {"Variable": "$.version", "IsPresent": True, "Next": "Activate"}
     assert entry["Default"] == "Begin"
-    assert (states["Activate"]["Next"], states["Activate"]["ResultPath"]) == ("AtHand", "$.registered")
-    loaded = {"Variable": "$.registered.at_hand", "BooleanEquals": True, "Next": "Succeeded"}
-    assert (states["AtHand"]["Choices"], states["AtHand"]["Default"]) == ([loaded], "Deploy")
+    assert (states["Activate"]["Next"], states["Activate"]["ResultPath"]) == ("IsPreloaded", "$.registered")
+    loaded = {"Variable": "$.registered.preloaded", "BooleanEquals": True, "Next": "Succeeded"}
+    assert (states["IsPreloaded"]["Choices"], states["IsPreloaded"]["Default"]) == ([loaded], "Deploy")
     assert states["Deploy"]["Parameters"]["version.$"] == "$.registered.version"
     assert states["Register"]["ResultPath"] == "$.registered"
 
@@ -317,7 +317,7 @@ def test_a_decision_in_the_registry_is_heard(synthesized: Synthesized) -> None:
         "ModelPackageGroupName": ["storyloom"],
         "ModelApprovalStatus": ["Approved", "Rejected"],
     }
-    assert flat(rule["Targets"][0]["Arn"]).startswith("<VersionDecided")
+    assert flat(rule["Targets"][0]["Arn"]).startswith("<OnVersionReviewed")
 
 
 def test_before_any_money_is_spent_the_run_asks_where_the_setting_says_so(states: States) -> None:
@@ -389,7 +389,7 @@ def test_stories_set_the_timer_and_cut_off_runs_are_recorded(synthesized: Synthe
     }
     story = rules["Object Created"]
     assert flat(story["EventPattern"]["detail"]["bucket"]["name"][0]) == "<StoriesBucketName>"
-    assert flat(story["Targets"][0]["Arn"]).startswith("<QuietTimer")
+    assert flat(story["Targets"][0]["Arn"]).startswith("<DebounceUploads")
     cut_off = rules["Step Functions Execution Status Change"]
     assert cut_off["EventPattern"]["detail"]["status"] == ["ABORTED", "FAILED", "TIMED_OUT"]
     assert flat(cut_off["Targets"][0]["Arn"]).startswith("<RecordFailure")

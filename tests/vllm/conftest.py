@@ -14,14 +14,16 @@ from botocore.exceptions import ClientError
 
 from benchmarks.dataset import make
 from contracts import s3_keys
+from contracts.environment import Common, Hosting
+from contracts.settings import Settings
 from deploy import bundle
 from local.base_model import ensure_base_model
 from local.cloud import LocalCloud
 from local.vllm_server import PYTHON
 from shared import clock
 from shared.aws import clients
-from shared.hosting import endpoint
-from shared.table.items import ModelVersion
+from shared.hosting import endpoint_configs
+from shared.items import ModelVersion
 from tests.local.sagemaker.conftest import JOB_PERMISSIONS, Aws, free_port, until
 from tests.unit.endpoint.contract import Reply
 
@@ -146,7 +148,7 @@ def hosted(
             _forget_clients()
             _put_models(account, base_model, adapters)
             made = bundle.build(_registered("v2"), _registered("v1"))
-            config = endpoint.ensure_config(made.uri, "ml.g6.xlarge")
+            config = endpoint_configs.ensure_config(made.uri, "ml.g6.xlarge")
             clients.sagemaker().create_endpoint(EndpointName=ENDPOINT, EndpointConfigName=config)
             settled = until(
                 lambda: dict(clients.sagemaker().describe_endpoint(EndpointName=ENDPOINT)),
@@ -181,19 +183,21 @@ def _app_environment(account: Aws) -> dict[str, str]:
         "s3:GetObject": f"arn:aws:s3:::{BUCKET}/hosting/*",
         "s3:ListBucket": f"arn:aws:s3:::{BUCKET}",
     }
-    own = {
-        "NAME": "storyloom",
-        "TABLE": "none",
-        "STORIES_BUCKET": "none",
-        "ARTIFACTS_BUCKET": BUCKET,
-        "BASE_MODEL": json.dumps(BASE_MODEL),
-        "HOSTING_IMAGE": "123456789012.dkr.ecr.us-east-1.amazonaws.com/vllm:any",
-        "HOSTING_INSTANCE": "ml.g6.xlarge",
-        "HOSTING_ROLE_ARN": account.role("sagemaker.amazonaws.com", allowed),
-        "ENDPOINT_NAME": ENDPOINT,
-        "IDLE_MINUTES": "15",
-    }
-    return {**account.cloud.environment(), **{f"STORYLOOM_{name}": value for name, value in own.items()}}
+    settings = Settings()
+    common = Common.from_settings(
+        settings, table="none", stories_bucket="none", artifacts_bucket=BUCKET, base_model=BASE_MODEL
+    )
+    hosting = Hosting.from_settings(
+        settings,
+        hosting_image="123456789012.dkr.ecr.us-east-1.amazonaws.com/vllm:any",
+        hosting_fallback_instances=[],
+        hosting_role_arn=account.role("sagemaker.amazonaws.com", allowed),
+        endpoint_name=ENDPOINT,
+        watch_minutes=0,
+        inference_ami="",
+        rollback_alarms=[],
+    )
+    return {**account.cloud.environment(), **common.variables(), **hosting.variables()}
 
 
 def _put_models(account: Aws, base_model: Path, adapters: dict[str, Path]) -> None:

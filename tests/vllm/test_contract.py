@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from shared.aws import clients
-from shared.hosting.endpoint import CONTAINER_VARIABLES
+from shared.hosting.endpoint_configs import CONTAINER_VARIABLES
 from tests.local.sagemaker.conftest import until
 from tests.unit.endpoint.contract import CHECKS, Engine, chat, chunks
 from tests.vllm.conftest import ENDPOINT, Hosted

@@ -20,7 +20,7 @@ from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from deploy.bundle import adapters_config, merged_config
 from local.vllm_server import PYTHON
-from shared.hosting.endpoint import CONTAINER_VARIABLES
+from shared.hosting.endpoint_configs import CONTAINER_VARIABLES
 from stage_base_model import architectures
 from storyloom_jobs.lora_model import write_merged
 from storyloom_jobs.tokenization import plain_chat_template

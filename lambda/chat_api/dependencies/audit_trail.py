@@ -78,7 +78,7 @@ def _record(scope: Scope, status: int) -> None:
         return  # a refused request changed nothing, and a program in a loop must not fill the trail
     entry = _entry(scope, user, status)
     try:
-        audit.record(
+        audit.add_entry(
             **entry, once_an_hour=_FIRST_CLIENT_ERROR <= status < _FIRST_SERVER_ERROR or action in _REPEATABLE
         )
     except (BotoCoreError, ClientError, RuntimeError):

@@ -106,7 +106,7 @@ def _count(user: User) -> None:
     requests = usage.count_request(user.sub)
     if requests == 1:
         # Once a minute, which is often enough to record the day.
-        keys.note_use(user.key_id)
+        keys.record_key_use(user.key_id)
     limits.check_key_rate(requests, user.requests_per_minute)
 
 

@@ -12,7 +12,7 @@ from chat_api.errors import ApiError
 from chat_api.openai.strict_json import WHOLE
 from shared import clock
 from shared.accounts import keys
-from shared.table.items import LONGEST_KEY_DAYS, ApiKey, KeyScope
+from shared.items import LONGEST_KEY_DAYS, ApiKey, KeyScope
 
 log = Logger(service="chat_api")
 router = APIRouter(prefix="/keys", tags=["Keys"], responses=error_responses())
@@ -68,7 +68,7 @@ class CreatedKey(KeyInfo):
 @router.get("")
 def list_keys(user: RequireKeysScope) -> KeyList:
     """List your keys; an owner sees those of all people."""
-    return KeyList(keys=[_key_info(key) for key in keys.every() if _may_see(user, key)])
+    return KeyList(keys=[_key_info(key) for key in keys.list_all() if _may_see(user, key)])
 
 
 @router.post("", status_code=201, responses=error_responses(422))
@@ -81,7 +81,7 @@ def create_key(new_key: NewKey, user: RequireKeysScope) -> CreatedKey:
             f"You do not have the scope {missing[0]} yourself, so your key cannot have it.",
             "Leave it out, or ask an owner for another role.",
         )
-    key, text = keys.make(
+    key, text = keys.issue_key(
         new_key.name,
         new_key.scopes,
         new_key.requests_per_minute,
@@ -101,7 +101,7 @@ def revoke_key(key_id: KeyId, user: RequireKeysScope) -> KeyInfo:
     Revoking it again changes nothing.
     """
     known = keys.get(key_id)
-    key = keys.revoke(key_id) if known is not None and _may_see(user, known) else None
+    key = keys.mark_revoked(key_id) if known is not None and _may_see(user, known) else None
     if key is None:
         raise ApiError("not_found", f"You have no key {key_id}.", "GET /api/keys lists your keys.")
     log.info("Revoked an API key", extra={"key_id": key_id, "by": user.sub})

@@ -28,6 +28,6 @@ def read_audit_trail(
     before: Annotated[str, Query(pattern=r"^[0-9A-Za-z:.#-]{0,64}$")] = "",
 ) -> AuditPage:
     """List who changed what, newest first. The trail contains no stories, prompts or secrets."""
-    entries = audit.newest(limit, before)
+    entries = audit.newest_entries(limit, before)
     more = len(entries) == limit
     return AuditPage(entries=entries, next_before=entries[-1].entry_id if more else None)

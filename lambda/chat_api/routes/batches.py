@@ -14,7 +14,7 @@ from chat_api.services import batch_files, batches, costs, model_access
 from chat_api.services.bucket_files import UploadForm
 from shared import clock
 from shared.batch_inference import batch_records
-from shared.table.items import Transform, TransformStatus
+from shared.items import BatchJob, BatchStatus
 
 router = APIRouter(
     prefix="/batches", tags=["Batches"], responses=error_responses(), route_class=KeptAliveRoute
@@ -49,7 +49,7 @@ class BatchInfo(BaseModel):
     """A batch, and its progress."""
 
     batch_id: str
-    status: TransformStatus
+    status: BatchStatus
     message: str | None
     name: str
     model: str
@@ -105,7 +105,7 @@ class BatchResults(BaseModel):
 @router.get("")
 def list_batches(user: RequireReadScope) -> BatchList:
     """List your batches."""
-    return BatchList(batches=[_batch_info(batch) for batch in batch_records.of(user.sub)])
+    return BatchList(batches=[_batch_info(batch) for batch in batch_records.list_by_owner(user.sub)])
 
 
 @router.post("", status_code=201, responses=error_responses(404, 409, 413, 422))
@@ -167,6 +167,6 @@ def get_batch_results(batch_id: BatchId, user: RequireReadScope) -> BatchResults
     return BatchResults(url=url, **vars(counts))
 
 
-def _batch_info(batch: Transform) -> BatchInfo:
+def _batch_info(batch: BatchJob) -> BatchInfo:
     progress = {"answered": batch_files.count_answered(batch), "cost_usd": costs.batch_cost_usd(batch)}
     return BatchInfo.model_validate(batch.model_dump() | progress)

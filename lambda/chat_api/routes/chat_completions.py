@@ -97,7 +97,7 @@ def cancel_answer(answer_id: uuid.UUID, user: RequireCancelScope) -> CancelledAn
     This also cancels an answer that has not begun. Cancelling again, or an answer that has ended, changes
     nothing.
     """
-    if not cancellations.cancel(str(answer_id), user.sub):
+    if not cancellations.mark_cancelled(str(answer_id), user.sub):
         raise ApiError(
             "not_found",
             f"You have no answer {answer_id}.",

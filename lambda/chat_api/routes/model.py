@@ -12,10 +12,10 @@ from contracts import environment
 from shared import clock
 from shared.answers import usage
 from shared.batch_inference import batch_records
-from shared.hosting import machines
+from shared.hosting import endpoint_configs
+from shared.items import HostingState, HostingStatus, LivePointer, Run
 from shared.models import versions
 from shared.runs import run_records
-from shared.table.items import HostingState, HostingStatus, LivePointer, Run
 
 router = APIRouter(tags=["Pipeline"], responses=error_responses())
 
@@ -144,7 +144,7 @@ def _hosting_info(state: HostingState) -> HostingInfo:
         since=state.since,
         message=state.message,
         expected_seconds=model_access.expected_wake_seconds(state) if state.status == "waking" else None,
-        instance=machines.instance_of(state.endpoint_config) if hosted else None,
+        instance=endpoint_configs.instance_of(state.endpoint_config) if hosted else None,
         cost_this_month_usd=costs.this_month_cost_usd(),
         price_date=costs.hosting_price_month(),
     )

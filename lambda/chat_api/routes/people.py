@@ -82,7 +82,7 @@ def show_myself(user: RequireChatScope) -> Myself:
 @router.get("/people")
 def get_people(user: RequirePeopleScope) -> PeopleList:
     """List the people in the user pool."""
-    return PeopleList(people=[_person_record(person, user.sub) for person in people.every()])
+    return PeopleList(people=[_person_record(person, user.sub) for person in people.list_all()])
 
 
 @router.post("/people", status_code=201, responses=error_responses(409, 422))
@@ -91,7 +91,7 @@ def invite_person(invitation: Invitation, user: RequirePeopleScope) -> PersonRec
     email = invitation.email.lower()
     try:
         with _people_errors(user):
-            person = people.invite(email, invitation.role, by=user.sub)
+            person = people.add_person(email, invitation.role, by=user.sub)
     except people.AlreadyExists:
         raise ApiError(
             "already_exists",
@@ -124,7 +124,7 @@ def change_role(person_id: uuid.UUID, wanted: NewRole, user: RequirePeopleScope)
 def remove_person(person_id: uuid.UUID, user: RequirePeopleScope) -> PersonRecord:
     """Remove a person. Their sign-in and their keys are refused within a minute, for good."""
     with _people_errors(user):
-        person = people.remove(str(person_id), by=user.sub)
+        person = people.delete_person(str(person_id), by=user.sub)
     # Also if the person no longer exists, so that removing again finishes a removal that failed half way.
     keys.revoke_all_of(str(person_id))
     if person is None:

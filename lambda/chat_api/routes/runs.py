@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, StrictBool
 from chat_api.dependencies.identity import RequireReadScope, RequireWriteScope
 from chat_api.dependencies.responses import error_responses
 from chat_api.services import run_control, run_history
+from shared.items import Run
 from shared.runs import run_records
-from shared.table.items import Run
 
 router = APIRouter(prefix="/runs", tags=["Pipeline"], responses=error_responses())
 
@@ -77,7 +77,7 @@ def get_run(run_id: RunId, user: RequireReadScope) -> RunDetail:
     metrics, progress = run_history.read_training_log(run.training_job) if run.training_job else ([], None)
     fields = run.model_dump()
     report = run_history.read_report(run_id)
-    if run.going and states:
+    if run.is_active and states:
         fields["step"] = states[-1].name
     searches = any(state.name == run_history.SEARCH_STATE for state in states)
     return RunDetail(

@@ -9,8 +9,8 @@ from chat_api.dependencies.identity import RequireReadScope, RequireWriteScope
 from chat_api.dependencies.responses import error_responses
 from chat_api.services import version_review
 from shared import clock
+from shared.items import ModelVersion, VersionStatus
 from shared.models import versions
-from shared.table.items import ModelVersion, VersionStatus
 
 router = APIRouter(prefix="/models", tags=["Models"], responses=error_responses())
 
@@ -64,7 +64,7 @@ class ReviewedVersion(BaseModel):
 @router.get("")
 def list_versions(user: RequireReadScope) -> VersionList:
     """List the versions with their stories and perplexities."""
-    return VersionList(models=[_version_info(model) for model in versions.every()])
+    return VersionList(models=[_version_info(model) for model in versions.list_all()])
 
 
 @router.post("/{version}/activate", status_code=202, responses=_ERRORS)

@@ -18,7 +18,7 @@ from chat_api.openai import strict_json
 from chat_api.services.prompt_lines import Line
 from contracts import environment, s3_keys
 from shared.aws import clients
-from shared.table.items import Transform
+from shared.items import BatchJob
 
 _MIN_PART_LINES = 32
 """The model is half idle during the last answers of a part, so parts must not be too small."""
@@ -94,7 +94,7 @@ def write_requests(batch_id: str, lines: list[Line]) -> str:
     return check_id
 
 
-def count_answered(batch: Transform) -> int:
+def count_answered(batch: BatchJob) -> int:
     """Count the lines of the answered parts."""
     if not batch.lines or not batch.lines_a_part or not batch.job_name:
         return 0
@@ -106,7 +106,7 @@ def count_answered(batch: Transform) -> int:
     return sum(batch.lines - last * full if number == last else full for number in numbers)
 
 
-def write_results(batch: Transform) -> LineCounts | None:
+def write_results(batch: BatchJob) -> LineCounts | None:
     """Write the answers of all lines into one file in OpenAI's batch format, in the order of the lines.
 
     Returns:
@@ -125,7 +125,7 @@ def write_results(batch: Transform) -> LineCounts | None:
     return counts
 
 
-def _results(batch: Transform, ids: list[str], counts: LineCounts) -> Iterator[dict[str, Any]]:
+def _results(batch: BatchJob, ids: list[str], counts: LineCounts) -> Iterator[dict[str, Any]]:
     keys, size = _answer_keys(batch), int(batch.lines_a_part or 1)
     for number, start in enumerate(range(0, len(ids), size)):
         part = ids[start : start + size]
@@ -170,7 +170,7 @@ def _answer(line: bytes) -> Any:
         return None
 
 
-def _answer_keys(batch: Transform) -> dict[int, str]:
+def _answer_keys(batch: BatchJob) -> dict[int, str]:
     """Return the keys of the answers by the number of their part."""
     pages = (
         clients.s3()

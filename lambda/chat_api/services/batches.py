@@ -12,13 +12,13 @@ from contracts import environment, s3_keys
 from shared.answers import usage
 from shared.aws import clients
 from shared.batch_inference import batch_records, transform_jobs
+from shared.items import BatchJob, BatchStatus, LivePointer
 from shared.models import versions
 from shared.spending import ledger
-from shared.table.items import LivePointer, Transform, TransformStatus
 
 log = Logger(service="chat_api")
 
-_BEFORE_START: frozenset[TransformStatus] = frozenset({"uploading", "checked"})
+_BEFORE_START: frozenset[BatchStatus] = frozenset({"uploading", "checked"})
 _RETRY_SECONDS = 60
 
 
@@ -31,7 +31,7 @@ def record_batch(
     *,
     owner: str,
     created_by: str,
-) -> Transform:
+) -> BatchJob:
     """Create a batch, whose file of prompts is not uploaded yet.
 
     Args:
@@ -56,7 +56,7 @@ def record_batch(
         )
     if model not in _endpoint_names():
         raise model_access.unknown_model_error(model, _live_pointer())
-    return batch_records.create(
+    return batch_records.create_record(
         owner=owner,
         created_by=created_by,
         name=name,
@@ -71,7 +71,7 @@ def prompts_upload_form(batch_id: str, size: int) -> bucket_files.UploadForm:
     return bucket_files.upload_form(environment.common().artifacts_bucket, s3_keys.prompts(batch_id), size)
 
 
-def check_prompts(batch_id: str, owner: str, *, strict: bool) -> tuple[Transform, list[str]]:
+def check_prompts(batch_id: str, owner: str, *, strict: bool) -> tuple[BatchJob, list[str]]:
     """Read the uploaded file line by line, and compute the time and cost of its answers.
 
     Args:
@@ -122,7 +122,7 @@ def check_prompts(batch_id: str, owner: str, *, strict: bool) -> tuple[Transform
     return batch, ignored
 
 
-def submit_batch(batch_id: str, owner: str, account: str) -> Transform:
+def submit_batch(batch_id: str, owner: str, account: str) -> BatchJob:
     """Start a batch that has been checked; from then on it costs. Starting it again changes nothing.
 
     Args:
@@ -144,28 +144,28 @@ def submit_batch(batch_id: str, owner: str, account: str) -> Transform:
         if batch.file_etag and batch_files.prompts_etag(batch_id) != batch.file_etag:
             raise _file_changed_error(batch_id)
         limits.check_daily_tokens(account)
-        if not batch_records.acquire_slot(batch_id):
+        if not batch_records.acquire_batch_slot(batch_id):
             raise _too_many_batches_error()
         _reserve(batch)
         message = "The model is being packed for the job, unless that has been done recently."
         # Conditional on the check that was read here, so that its lines and its price belong together.
         if batch_records.move(batch_id, "preparing", {"checked"}, only_check=batch.check_id, message=message):
-            batch_records.acquire_slot(batch_id)  # the endpoint manager may have released it meanwhile
-            _invoke_start_transform(batch_id)
+            batch_records.acquire_batch_slot(batch_id)  # the endpoint manager may have released it meanwhile
+            _invoke_start_batch(batch_id)
             usage.add_tokens(account, batch.answer_tokens or 0)
             log.info("Started a batch", extra={"batch_id": batch_id, "by": owner, "lines": batch.lines})
     batch = existing_batch(batch_id, owner)
-    if not batch.going:
+    if not batch.is_active:
         # It has ended, or was stopped or checked again meanwhile.
-        batch_records.release_slot(batch_id)
+        batch_records.release_batch_slot(batch_id)
         if batch.job_name is None:  # the endpoint manager settles what a job has cost
-            ledger.release("batch", batch_id)
+            ledger.release_reservation("batch", batch_id)
     if batch.status == "checked":
         raise _file_changed_error(batch_id)  # it was checked again meanwhile
     return batch
 
 
-def end_batch(batch_id: str, owner: str, name: str) -> Transform:
+def end_batch(batch_id: str, owner: str, name: str) -> BatchJob:
     """Stop a batch. The answers so far are kept.
 
     Args:
@@ -179,11 +179,11 @@ def end_batch(batch_id: str, owner: str, name: str) -> Transform:
     batch = current_batch(batch_id, owner)
     reason = f"{name} stopped it."
     if batch.status in {"uploading", "checked", "preparing"}:
-        if batch_records.finish(batch_id, "stopped", {"uploading", "checked", "preparing"}, reason):
-            ledger.release("batch", batch_id)  # no job is created for it any more
+        if batch_records.finish_batch(batch_id, "stopped", {"uploading", "checked", "preparing"}, reason):
+            ledger.release_reservation("batch", batch_id)  # no job is created for it any more
         batch = existing_batch(batch_id, owner)
     if batch.status == "running" and batch_records.move(batch_id, "stopping", {"running"}, message=reason):
-        transform_jobs.stop(str(batch.job_name))
+        transform_jobs.stop_job(str(batch.job_name))
     elif batch.status in {"completed", "failed"}:
         raise ApiError(
             "has_ended",
@@ -203,7 +203,7 @@ def batch_results(batch_id: str, owner: str) -> tuple[str, batch_files.LineCount
         ApiError: the batch has not ended, or has no answers.
     """
     batch = current_batch(batch_id, owner)
-    if batch.going or batch.status in _BEFORE_START:
+    if batch.is_active or batch.status in _BEFORE_START:
         raise ApiError(
             "not_finished",
             f"Batch {batch_id} has not ended: it is {batch.status}.",
@@ -219,7 +219,7 @@ def batch_results(batch_id: str, owner: str) -> tuple[str, batch_files.LineCount
     return bucket_files.download_link(s3_keys.results(batch_id), "application/jsonl"), counts
 
 
-def existing_batch(batch_id: str, owner: str) -> Transform:
+def existing_batch(batch_id: str, owner: str) -> BatchJob:
     """Return the record of a caller's batch.
 
     Raises:
@@ -231,10 +231,10 @@ def existing_batch(batch_id: str, owner: str) -> Transform:
     return batch
 
 
-def current_batch(batch_id: str, owner: str) -> Transform:
+def current_batch(batch_id: str, owner: str) -> BatchJob:
     """Return a caller's batch, updated from its transform job."""
     batch = existing_batch(batch_id, owner)
-    return transform_jobs.watch(batch) if batch.going else batch
+    return transform_jobs.watch(batch) if batch.is_active else batch
 
 
 def _live_pointer() -> LivePointer:
@@ -270,7 +270,7 @@ def _instance(requested: str | None) -> str:
     return requested or available[0]
 
 
-def _reserve(batch: Transform) -> None:
+def _reserve(batch: BatchJob) -> None:
     """Reserve the most that a batch may cost, also if an earlier start reserved another amount.
 
     Raises:
@@ -280,25 +280,25 @@ def _reserve(batch: Transform) -> None:
         with limits.spending_limit("batch"):
             ledger.reserve("batch", batch.batch_id, batch.instance, batch.cost_at_most_usd)
             if batch.cost_at_most_usd is not None:
-                ledger.extend("batch", batch.batch_id, most_usd=batch.cost_at_most_usd)
+                ledger.extend_reservation("batch", batch.batch_id, most_usd=batch.cost_at_most_usd)
     except ApiError:
-        batch_records.release_slot(batch.batch_id)
-        ledger.release("batch", batch.batch_id)
+        batch_records.release_batch_slot(batch.batch_id)
+        ledger.release_reservation("batch", batch.batch_id)
         raise
 
 
-def _invoke_start_transform(batch_id: str) -> None:
+def _invoke_start_batch(batch_id: str) -> None:
     try:
         clients.lambdas().invoke(
-            FunctionName=environment.read(environment.Api).start_transform_function,
+            FunctionName=environment.read(environment.FunctionNames).start_batch_function,
             InvocationType="Event",
             Payload=json.dumps({"batch_id": batch_id}).encode(),
         )
     except (BotoCoreError, ClientError):
         # Nothing was started, so it can be started again.
         batch_records.move(batch_id, "checked", {"preparing"})
-        batch_records.release_slot(batch_id)
-        ledger.release("batch", batch_id)
+        batch_records.release_batch_slot(batch_id)
+        ledger.release_reservation("batch", batch_id)
         raise
 
 
@@ -310,7 +310,7 @@ def _checked_message(ignored: list[str]) -> str:
     return f"{message} Unknown fields are ignored: {request_fields.format_names(ignored)}."
 
 
-def _has_begun_error(batch: Transform) -> ApiError:
+def _has_begun_error(batch: BatchJob) -> ApiError:
     return ApiError(
         "has_begun",
         f"Batch {batch.batch_id} is {batch.status}: its lines can no longer change.",

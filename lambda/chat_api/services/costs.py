@@ -6,8 +6,8 @@ from typing import TypedDict
 from chat_api.errors import ApiError
 from contracts import environment
 from shared import clock
+from shared.items import BatchJob
 from shared.spending import ledger, prices
-from shared.table.items import Transform
 
 _START_MINUTES = 12.0
 """The time until a transform job's first answer: the start of its instance, the model and vLLM."""
@@ -67,7 +67,7 @@ def estimate_batch(answer_tokens: int, instance: str) -> BatchPrice:
     )
 
 
-def batch_cost_usd(batch: Transform) -> float | None:
+def batch_cost_usd(batch: BatchJob) -> float | None:
     """Return the cost of a batch so far; None if the price of its instance is not known."""
     if batch.started_at is None:
         return 0.0
@@ -98,4 +98,4 @@ def billed_prices(entries: list[ledger.Entry]) -> dict[tuple[prices.Kind, str], 
     billed: dict[prices.Kind, list[str]] = environment.read(environment.BilledInstances).billed_instances
     wanted = {(kind, instance) for kind, instances in billed.items() for instance in instances}
     wanted |= {(PRICE_KINDS[entry.kind], entry.instance) for entry in entries if entry.instance}
-    return prices.of_all(sorted(wanted))
+    return prices.usd_per_hour_of_all(sorted(wanted))

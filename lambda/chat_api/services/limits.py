@@ -8,12 +8,11 @@ from datetime import timedelta
 from chat_api.errors import ApiError
 from chat_api.openai.requests import AnswerRequest, ChatRequest
 from contracts import environment
-from shared import clock
+from shared import clock, notifications
 from shared.answers import usage
-from shared.notifications import limit_letters
+from shared.items import HostingState
 from shared.spending import run_costs
 from shared.spending.spending_refused import SpendingRefused
-from shared.table.items import HostingState
 
 MAX_UPLOAD_BYTES = 50 * 2**20
 """The largest story file that a browser may upload; the command line uploads larger ones."""
@@ -138,7 +137,7 @@ def estimated_tokens(characters: int) -> int:
 
 
 @contextmanager
-def spending_limit(refused: limit_letters.Refused) -> Iterator[None]:
+def spending_limit(refused: notifications.Refused) -> Iterator[None]:
     """Turn a refusal of the ledger into an error of the API, and notify the owner once a month.
 
     Args:
@@ -150,7 +149,7 @@ def spending_limit(refused: limit_letters.Refused) -> Iterator[None]:
     try:
         yield
     except SpendingRefused as refusal:
-        limit_letters.send_once(refused, f"{refusal} {refusal.cure}")
+        notifications.send_monthly(refused, f"{refusal} {refusal.cure}")
         # OpenAI's clients would retry, but only a higher limit or the next month helps.
         raise ApiError(refusal.code, str(refusal), refusal.cure, should_retry=False) from refusal
 
@@ -162,7 +161,7 @@ def require_run_budget() -> None:
         ApiError: the month's limit would be exceeded.
     """
     with spending_limit("run"):
-        run_costs.require_run()
+        run_costs.require_budget_for_run()
 
 
 def require_endpoint_budget() -> None:
@@ -172,7 +171,7 @@ def require_endpoint_budget() -> None:
         ApiError: the month's limit would be exceeded.
     """
     with spending_limit("model"):
-        run_costs.require_start()
+        run_costs.require_budget_for_start()
 
 
 def require_wake_budget(state: HostingState) -> None:

@@ -12,8 +12,8 @@ from contracts import environment
 from shared import clock
 from shared.aws import clients
 from shared.hosting import hosting_state
+from shared.items import HostingState, LivePointer
 from shared.models import versions
-from shared.table.items import HostingState, LivePointer
 
 LIVE_NAME = versions.LIVE_NAME
 BASE_NAME = "base"
@@ -95,7 +95,7 @@ def endpoint_name(name: str, pointer: LivePointer | None) -> str:
 def invoke_endpoint_manager(action: Literal["wake", "sleep", "tick"]) -> None:
     """Invoke the function that manages the endpoint, without waiting for it."""
     clients.lambdas().invoke(
-        FunctionName=environment.read(environment.Api).keeper_function,
+        FunctionName=environment.read(environment.FunctionNames).endpoint_manager_function,
         InvocationType="Event",
         Payload=json.dumps({"action": action}).encode(),
     )

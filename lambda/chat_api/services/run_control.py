@@ -6,11 +6,11 @@ from typing import Any
 from chat_api.errors import ApiError
 from chat_api.services import limits
 from contracts import environment
+from shared import notifications
 from shared.aws import clients
-from shared.notifications import limit_letters
+from shared.items import ApprovalAnswer, Run
 from shared.recovery import failures
 from shared.runs import approvals, run_records
-from shared.table.items import ApprovalAnswer, Run
 
 _ANSWERED_BEFORE: dict[ApprovalAnswer, str] = {
     "approved": "Run {} has already been approved.",
@@ -22,7 +22,8 @@ _ANSWERED_BEFORE: dict[ApprovalAnswer, str] = {
 def invoke_start_run(event: dict[str, Any]) -> dict[str, Any]:
     """Invoke the function that starts runs and deployments, and return its result."""
     response = clients.lambdas().invoke(
-        FunctionName=environment.read(environment.Api).start_run_function, Payload=json.dumps(event).encode()
+        FunctionName=environment.read(environment.FunctionNames).start_run_function,
+        Payload=json.dumps(event).encode(),
     )
     result: dict[str, Any] = json.loads(response["Payload"].read())
     if "FunctionError" in response:
@@ -63,7 +64,7 @@ def request_resume(run_id: str, account: str, name: str) -> dict[str, Any]:
     limits.admit_run(account)
     outcome = invoke_start_run({"resume": run_id, "reason": f"{name} resumed it"})
     if outcome.get("code"):
-        limit_letters.send_once("run", f"{outcome['message']} {outcome['cure']}")
+        notifications.send_monthly("run", f"{outcome['message']} {outcome['cure']}")
         raise ApiError(outcome["code"], outcome["message"], outcome["cure"])
     if outcome.get("refused"):
         raise ApiError("cannot_resume", outcome["message"], f"See the run's details: GET /api/runs/{run_id}")
@@ -77,7 +78,7 @@ def stop_execution(run_id: str, name: str) -> None:
         ApiError: there is no such run, or it has ended.
     """
     run = existing_run(run_id)
-    if not run.going:
+    if not run.is_active:
         raise _has_ended_error(run)
     client = clients.stepfunctions()
     try:
@@ -108,16 +109,16 @@ def answer_approval(run_id: str, decision: ApprovalAnswer, caller: str, name: st
         raise _nothing_to_answer_error(run)
     try:
         approvals.answer(run_id, decision, caller, name)
-    except approvals.AnsweredOtherwiseError as error:
+    except approvals.AlreadyAnsweredError as error:
         raise ApiError(
             "already_answered",
             _ANSWERED_BEFORE[error.answer].format(run_id),
             f"See the run's details: GET /api/runs/{run_id}",
         ) from None
-    except approvals.NothingToAnswerError:
+    except approvals.NotWaitingError:
         raise _nothing_to_answer_error(existing_run(run_id)) from None
     effect = "It trains." if decision == "approved" else "It ends here."
-    run_records.resume(run_id, f"{name} {decision} the run. {effect}")
+    run_records.mark_running(run_id, f"{name} {decision} the run. {effect}")
     return existing_run(run_id)
 
 
@@ -135,7 +136,7 @@ def existing_run(run_id: str) -> Run:
 
 def _execution_arn(run_id: str) -> str:
     """Return the ARN of a run whose record has none: the execution has the run's name."""
-    machine = environment.read(environment.Api).state_machine_arn
+    machine = environment.read(environment.StateMachine).state_machine_arn
     return f"{machine.replace(':stateMachine:', ':execution:')}:{run_id}"
 
 

@@ -11,9 +11,10 @@ from pydantic import BaseModel
 
 from chat_api.services import bucket_files
 from contracts import environment, s3_keys
+from contracts.resource_names import TRAINING_LOG
 from shared import clock
 from shared.aws import clients
-from shared.table.items import Run
+from shared.items import Run
 
 _METRIC = re.compile(r"metric (?P<name>train_loss|validation_loss)=(?P<value>[-+0-9.eE]+) step=(?P<step>\d+)")
 _FIGURE = re.compile(r"metric (?P<name>tokens_per_second|cost_usd)=(?P<value>[-+0-9.eE]+) step=")
@@ -21,7 +22,6 @@ _PROGRESS = re.compile(
     r"progress step=(?P<step>\d+) of=(?P<of>\d+) seconds=(?P<seconds>[0-9.]+)"
     r"( left=(?P<seconds_left>[0-9.]+))?"
 )
-_TRAINING_LOG = "/aws/sagemaker/TrainingJobs"
 SEARCH_STATE = "Tune"
 """The state in which a run with `tune` on searches."""
 TrialStatus = Literal["running", "succeeded", "stopped", "failed"]
@@ -166,7 +166,7 @@ def read_training_log(job_name: str) -> tuple[list[LossMetric], StepProgress | N
     progress: StepProgress | None = None
     figures: dict[str, float] = {}
     pages = client.get_paginator("filter_log_events").paginate(
-        logGroupName=_TRAINING_LOG, logStreamNamePrefix=f"{job_name}/", filterPattern='"step="'
+        logGroupName=TRAINING_LOG, logStreamNamePrefix=f"{job_name}/", filterPattern='"step="'
     )
     try:
         for page in pages:
@@ -198,7 +198,7 @@ def _last_validation_loss(metrics: Sequence[LossMetric]) -> float | None:
 def read_search(run: Run) -> Search | None:
     """Read a run's search; None if SageMaker has no tuning job of its name."""
     client = clients.sagemaker()
-    name = run.tuning_job or s3_keys.tuning_job(environment.common().name, run.run_id)
+    name = run.tuning_job or environment.common().names.tuning_job(run.run_id)
     try:
         job = client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
     except ClientError as error:
@@ -283,7 +283,7 @@ def read_report(run_id: str) -> dict[str, Any] | None:
 
 def with_current_step(run: Run) -> Run:
     """Return the run with its current state, which only Step Functions knows while a job trains."""
-    if not run.going or not run.execution_arn:
+    if not run.is_active or not run.execution_arn:
         return run
     states = read_states(run.execution_arn)
     return run.model_copy(update={"step": states[-1].name}) if states else run

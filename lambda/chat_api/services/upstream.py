@@ -137,7 +137,7 @@ async def invoke(request: dict[str, Any], answer_id: str) -> AnswerStream:
 
 def _invoke(request: dict[str, Any], answer_id: str) -> Iterator[dict[str, Any]]:
     client = clients.sagemaker_runtime()
-    name = environment.read(environment.Api).endpoint_name
+    name = environment.read(environment.EndpointName).endpoint_name
     try:
         response: Any = client.invoke_endpoint_with_response_stream(
             EndpointName=name,
@@ -202,7 +202,7 @@ def _cancel(answer_id: str) -> bool | None:
     """
     try:
         response = clients.sagemaker_runtime().invoke_endpoint(
-            EndpointName=environment.read(environment.Api).endpoint_name,
+            EndpointName=environment.read(environment.EndpointName).endpoint_name,
             ContentType="application/json",
             CustomAttributes=f"storyloom-cancel={answer_id}",
             Body=b"{}",

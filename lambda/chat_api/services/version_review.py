@@ -5,8 +5,8 @@ from typing import Literal
 from chat_api.errors import ApiError
 from chat_api.services import limits, run_control
 from shared.aws import clients
+from shared.items import ModelVersion, VersionStatus
 from shared.models import versions
-from shared.table.items import ModelVersion, VersionStatus
 
 Decision = Literal["approved", "rejected"]
 
@@ -129,9 +129,9 @@ def _record_decision(model: ModelVersion, decision: Decision, caller: str, name:
 def _decide_without_registry(model: ModelVersion, decision: Decision, caller: str, name: str) -> None:
     """Decide about a version of an earlier deployment, whose registry was deleted with it."""
     if decision == "rejected":
-        versions.decide(model.version, "rejected", versions.MAY_BE_REJECTED)
+        versions.set_reviewed_status(model.version, "rejected", versions.MAY_BE_REJECTED)
         return
     # First, because the run reads it. If no run starts then, `activate` starts it.
-    versions.decide(model.version, "approved", versions.MAY_BE_APPROVED)
+    versions.set_reviewed_status(model.version, "approved", versions.MAY_BE_APPROVED)
     reason = f"{name} approved {model.version}"
     run_control.invoke_start_run({"reason": reason, "version": model.version, "by": caller})

@@ -12,10 +12,10 @@ import secrets
 from boto3.dynamodb.conditions import Attr
 from pydantic import BaseModel, ConfigDict
 
-from shared import clock
-from shared.table import table
+from contracts import table_keys
+from shared import clock, table
 
-PARTITION = "AUDIT"
+PARTITION = table_keys.AUDIT
 KEPT_DAYS = 365
 _MOST_AT_ONCE = 100
 """The most counts that one call to DynamoDB reads."""
@@ -43,7 +43,7 @@ class AuditEntry(BaseModel):
     """Number of such requests with this status in that hour; above 1 only for 403 refusals and wakes."""
 
 
-def record(
+def add_entry(
     *,
     principal: str,
     principal_name: str,
@@ -82,9 +82,9 @@ def record(
         raise RuntimeError("The audit trail already has an entry with this id; the new one was not written.")
 
 
-def newest(limit: int, before: str = "") -> list[AuditEntry]:
+def newest_entries(limit: int, before: str = "") -> list[AuditEntry]:
     """Read entries, newest first; with `before` only those older than the entry with that id."""
-    items = table.newest(PARTITION, limit, before=before)
+    items = table.query_newest(PARTITION, limit, before=before)
     entries = [AuditEntry.model_validate(item) for item in items]
     counters = [
         _counter(entry) for entry, item in zip(entries, items, strict=True) if item.get("once_an_hour")
@@ -99,4 +99,4 @@ def newest(limit: int, before: str = "") -> list[AuditEntry]:
 
 def _counter(entry: AuditEntry) -> tuple[str, str]:
     hour = entry.at[:13]
-    return f"REPEATED#{entry.principal}", f"{hour} {entry.status} {entry.action}"
+    return table_keys.repeated_requests(entry.principal), f"{hour} {entry.status} {entry.action}"

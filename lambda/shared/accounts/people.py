@@ -14,10 +14,9 @@ from typing import Any, Literal
 
 from boto3.dynamodb.conditions import Attr
 
-from contracts import environment
-from shared import clock
+from contracts import environment, table_keys
+from shared import clock, table
 from shared.aws import clients
-from shared.table import table
 
 Role = Literal["reader", "author", "owner"]
 Scope = Literal["chat", "read", "write", "keys", "people"]
@@ -30,7 +29,7 @@ SCOPES: dict[Role, tuple[Scope, ...]] = {
 }
 """What each role allows. A person without a role may do nothing."""
 
-_KEY = ("PEOPLE", "lock")
+_KEY = table_keys.PEOPLE_LOCK
 _LOCKED_SECONDS = 30
 
 
@@ -87,7 +86,7 @@ def get(sub: str) -> Person | None:
             return None
 
 
-def every() -> list[Person]:
+def list_all() -> list[Person]:
     """Read everybody, by e-mail address."""
     roles: dict[str, Role] = {}
     for role in ROLES:
@@ -105,7 +104,7 @@ def highest(groups: list[str]) -> Role | None:
     return next((role for role in reversed(ROLES) if role in groups), None)
 
 
-def invite(email: str, role: Role, *, by: str) -> Person:
+def add_person(email: str, role: Role, *, by: str) -> Person:
     """Create a person; Cognito sends them a one-time password by e-mail.
 
     If an earlier invitation failed after creating the person and before assigning the role, only the role is
@@ -176,7 +175,7 @@ def set_role(sub: str, role: Role, *, by: str) -> Person | None:
         return _read_again(sub)
 
 
-def remove(sub: str, *, by: str) -> Person | None:
+def delete_person(sub: str, *, by: str) -> Person | None:
     """Sign out, disable and delete a person; returns the person, or None if the id is unknown.
 
     Every step is idempotent, so removing the person again finishes a removal that failed half way.

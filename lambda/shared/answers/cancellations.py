@@ -2,44 +2,38 @@
 
 AWS does not tell a function that its client has disconnected. So cancelling an answer leaves a mark in the
 table, and the function that writes the answer, usually another process, looks for it. The item of an answer
-belongs to whoever names it first: the caller for whom it is written, or who cancels it.
+belongs to the first caller that names it: by requesting it, or by cancelling it.
 """
 
 from boto3.dynamodb.conditions import Attr
 
-from shared import clock
-from shared.table import table
+from contracts import table_keys
+from shared import clock, table
 
-_SORT_KEY = "ANSWER"
 _KEPT_SECONDS = 3_600
 """Longer than any answer can take, so that a mark holds for one that begins late."""
 
 
 def claim(answer_id: str, caller: str) -> bool:
-    """Note whose answer it is. Returns False if it is somebody else's already."""
+    """Claim an answer for a caller. Returns False if it is another caller's."""
     return _write(answer_id, caller, {})
 
 
-def cancel(answer_id: str, caller: str) -> bool:
-    """Mark an answer as cancelled, whether or not it has begun. Returns False if it is somebody else's."""
+def mark_cancelled(answer_id: str, caller: str) -> bool:
+    """Mark an answer as cancelled, whether or not it has begun. Returns False if it is another caller's."""
     return _write(answer_id, caller, {"cancelled_at": clock.stamp()})
 
 
 def is_cancelled(answer_id: str, caller: str) -> bool:
-    """Whether the caller has cancelled this answer."""
-    item = table.get(_partition(answer_id), _SORT_KEY) or {}
+    """Return whether the caller has cancelled this answer."""
+    item = table.get(*table_keys.cancellation(answer_id)) or {}
     return "cancelled_at" in item and item.get("caller") == caller
 
 
 def _write(answer_id: str, caller: str, more: dict[str, str]) -> bool:
     expires_at = int(clock.now().timestamp()) + _KEPT_SECONDS
     return table.update(
-        _partition(answer_id),
-        _SORT_KEY,
+        *table_keys.cancellation(answer_id),
         {"caller": caller, "expires_at": expires_at, **more},
         only_if=Attr("caller").not_exists() | Attr("caller").eq(caller),
     )
-
-
-def _partition(answer_id: str) -> str:
-    return f"ANSWER#{answer_id}"

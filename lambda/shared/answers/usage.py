@@ -1,26 +1,37 @@
-"""What each caller uses: tokens a day, answers at once, and how often a key asks in a minute.
+"""What each caller uses: tokens a day, requests a minute, and slots for answers that are written at once.
 
 A caller is a person's `sub`, whose keys count in it; only the requests of a minute are counted by key, as
-`key:<id>`. A day and a minute have an item each, which the table forgets by itself (`expires_at`).
+`key:<id>`. A day and a minute have an item each, which expires by itself (`expires_at`).
+
+Lambda's concurrency is the account's: all its functions in a region share one pool, of ten in a new account,
+and none of these can be reserved. An answer occupies one execution until it ends, and so does a stream that
+waits minutes for the model to wake. If answers used the whole pool, neither the authorizer nor the endpoint
+manager, which deletes the idle endpoint, could run (docs/decisions/0023). So the slots are limited.
 """
 
 import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from shared import clock
-from shared.answers import answer_slots
-from shared.table import table
-from shared.table.table import Item
+from contracts import table_keys
+from shared import clock, table
+from shared.aws import clients
+from shared.table import Item
 
 LONGEST_ANSWER_SECONDS = 900
 """The API's own timeout; an older entry was left by a function that died."""
 _DAY_IS_KEPT, _MINUTE_IS_KEPT = 2 * 86_400, 3_600
 
 _beside = ThreadPoolExecutor(16, thread_name_prefix="answer-slots")
+_SLOTS_KEY = table_keys.ANSWER_SLOTS
+KEPT_FREE = 4
+"""Concurrent executions left for the authorizer, the endpoint manager and short requests."""
+NEW_ACCOUNT_CONCURRENCY = 10
+"""AWS's default for a new account, assumed until the endpoint manager has read the actual quota."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +67,7 @@ def begin(caller: str) -> tuple[RequestSlot, Today]:
     """
     slot = RequestSlot(caller, clock.day(), f"{uuid.uuid4().hex}@{_seconds()}")
     # In parallel with the other write, because the first token waits for both.
-    account_slot = _beside.submit(answer_slots.acquire, slot.entry, _is_stale)
+    account_slot = _beside.submit(acquire_account_slot, slot.entry, _is_stale)
     try:
         item = table.add(
             _partition(caller),
@@ -76,7 +87,7 @@ def begin(caller: str) -> tuple[RequestSlot, Today]:
 
 def end(slot: RequestSlot, tokens: int) -> None:
     """Release an answer's slot, and record its tokens."""
-    answer_slots.release(slot.entry)
+    release_account_slot(slot.entry)
     table.add(_partition(slot.caller), slot.day, {"tokens": tokens}, removals={"active": {slot.entry}})
 
 
@@ -119,4 +130,36 @@ def _seconds() -> int:
 
 
 def _partition(caller: str) -> str:
-    return f"USAGE#{caller}"
+    return table_keys.usage_of(caller)
+
+
+def acquire_account_slot(entry: str, is_stale: Callable[[str], bool]) -> tuple[int, int]:
+    """Acquire a slot and count those that are occupied, in one atomic write.
+
+    Args:
+        entry: id of the answer.
+        is_stale: returns whether an entry was left by a function that died.
+
+    Returns:
+        The number of occupied slots, this one included, and the number of slots.
+    """
+    item = table.add(*_SLOTS_KEY, {"active": {entry}})
+    active = set(item["active"])
+    stale = {one for one in active if is_stale(one)}
+    if stale:
+        table.add(*_SLOTS_KEY, {}, removals={"active": stale})
+    concurrency = int(item.get("concurrency", NEW_ACCOUNT_CONCURRENCY))
+    return len(active - stale), max(1, concurrency - KEPT_FREE)
+
+
+def release_account_slot(entry: str) -> None:
+    """Release a slot. Repeating the call changes nothing."""
+    table.add(*_SLOTS_KEY, {}, removals={"active": {entry}})
+
+
+def record_concurrency() -> None:
+    """Store how many functions the account may run at once, as Lambda reports it now."""
+    limits = clients.lambdas().get_account_settings()["AccountLimit"]
+    table.update(
+        *_SLOTS_KEY, {"concurrency": limits["UnreservedConcurrentExecutions"], "seen_at": clock.stamp()}
+    )

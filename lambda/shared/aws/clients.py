@@ -1,6 +1,6 @@
-"""The boto3 clients, each made once per process.
+"""The boto3 clients, each created once per process.
 
-Clients (unlike resources and sessions) may be shared between threads, which the API does.
+Clients, unlike resources and sessions, may be shared between threads, and the API does that.
 """
 
 from functools import cache
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_stepfunctions import SFNClient
 
-# 200 files dropped at once make 200 calls at once to APIs with small quotas: back off for longer than the
-# default of five attempts does.
+# 200 files that are dropped at once make 200 concurrent calls to APIs with small quotas: back off for longer
+# than the default of five attempts.
 _PATIENT = Config(retries={"mode": "standard", "max_attempts": 10}, connect_timeout=5, read_timeout=60)
 
-# Lambda gives a process one question at a time; on one machine it has many, and one connection more than are
-# kept is made anew for each call.
+# A Lambda process has one request at a time. On a local machine it has many, and a connection beyond the pool
+# is opened anew for each call.
 _KEPT_CONNECTIONS = Config(max_pool_connections=64)
 
-# An answer is never asked for twice: a retry of a half-read stream would pay for the tokens again.
-# Many cancels of one answer may be outstanding at once.
+# A request for an answer is never retried: a retry of a half-read stream would pay for the tokens again.
+# Many requests to cancel one answer may be outstanding at once.
 _ANSWERS = Config(
     retries={"mode": "standard", "max_attempts": 1},
     connect_timeout=5,
@@ -45,9 +45,9 @@ _ANSWERS = Config(
 
 @cache
 def dynamodb() -> "DynamoDBClient":
-    """Return a DynamoDB client that takes and gives plain Python values and condition objects.
+    """Return a DynamoDB client that takes and returns plain Python values, and takes condition objects.
 
-    It is the client inside boto3's resource: the resource itself must not be shared between threads.
+    It is the client inside boto3's resource, because the resource itself must not be shared between threads.
     """
     return boto3.resource("dynamodb", config=_PATIENT.merge(_KEPT_CONNECTIONS)).meta.client
 
@@ -66,7 +66,7 @@ def s3_presigner(endpoint: str) -> "S3Client":
     name, unless the host is an address.
 
     Args:
-        endpoint: where the browser reaches the region's S3; empty leaves it to the environment.
+        endpoint: URL of the region's S3 for the browser; empty for the environment's.
     """
     presigning = Config(signature_version="s3v4", s3={"addressing_style": "virtual"})
     return boto3.client("s3", endpoint_url=endpoint or None, config=_PATIENT.merge(presigning))
@@ -99,13 +99,13 @@ def sagemaker() -> "SageMakerClient":
 
 @cache
 def sagemaker_runtime() -> "SageMakerRuntimeClient":
-    """Return the client that asks the endpoint for answers."""
+    """Return the client that invokes the endpoint."""
     return boto3.client("sagemaker-runtime", config=_ANSWERS.merge(_KEPT_CONNECTIONS))
 
 
 @cache
 def application_autoscaling() -> "ApplicationAutoScalingClient":
-    """Return the client of what adds and removes the endpoint's machines."""
+    """Return the Application Auto Scaling client, for the number of the endpoint's instances."""
     return boto3.client("application-autoscaling", config=_PATIENT)
 
 
@@ -147,7 +147,7 @@ def service_quotas() -> Any:
 
 @cache
 def pricing(region: str) -> "PricingClient":
-    """Return the client of the Price List API, which answers in few regions for all of them."""
+    """Return the client of the Price List API, which exists in few regions, for all of them."""
     return boto3.client("pricing", region_name=region, config=_PATIENT)
 
 

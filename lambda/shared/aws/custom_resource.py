@@ -1,4 +1,4 @@
-"""Answers of a custom resource: CloudFormation waits for a PUT to an address that it gives.
+"""Responses of a custom resource: CloudFormation waits for a PUT to a URL that it provides.
 
 https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-responses.html
 """
@@ -9,7 +9,7 @@ import urllib.request
 from typing import Any
 
 _MOST_CHARACTERS = 1500
-"""Of the reason: CloudFormation takes an answer of 4,096 bytes at most."""
+"""Maximum length of the reason: CloudFormation accepts a response of at most 4,096 bytes."""
 _ATTEMPTS = 4
 
 
@@ -18,8 +18,8 @@ def respond(event: dict[str, Any], physical_id: str, reason: str) -> None:
 
     Args:
         event: CloudFormation's request.
-        physical_id: of the resource; it never changes.
-        reason: why it failed; an empty text if it succeeded.
+        physical_id: id of the resource; it never changes.
+        reason: why the request failed; empty if it succeeded.
     """
     shortened = reason if len(reason) <= _MOST_CHARACTERS else f"{reason[: _MOST_CHARACTERS - 1]}…"
     answer = {
@@ -29,7 +29,7 @@ def respond(event: dict[str, Any], physical_id: str, reason: str) -> None:
         **{name: event[name] for name in ("StackId", "RequestId", "LogicalResourceId")},
     }
     body = json.dumps(answer).encode()
-    # The address is signed for a request without a content type.
+    # The URL is signed for a request without a content type.
     request = urllib.request.Request(  # noqa: S310 - CloudFormation's own https address
         event["ResponseURL"], data=body, method="PUT", headers={"Content-Type": ""}
     )

@@ -1,73 +1,74 @@
-"""SageMaker's transform jobs: made once for each batch, looked at, and stopped in time.
+"""SageMaker's transform jobs, one for each batch: create, watch and stop them.
 
-A transform job has no longest time of its own (`MaxRuntimeInSeconds` is for training). What ends a slow one
-is `watch`: the keeper calls it at every tick, and the API whenever somebody looks at a batch.
+A transform job has no time limit of its own (`MaxRuntimeInSeconds` is for training). `watch` stops a slow
+one: the endpoint manager calls it at every tick, and the API whenever somebody looks at a batch.
 """
 
 import hashlib
-import re
 from datetime import datetime, timedelta
 from typing import Any
 
+from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
 from contracts import environment, s3_keys
+from contracts.resource_names import BATCH_MODEL, TRANSFORM_LOG, is_job
 from shared import clock
-from shared.aws import clients, consistency, resource_names, tags
+from shared.aws import clients, sagemaker_calls
 from shared.batch_inference import batch_records
-from shared.hosting import capacity
-from shared.hosting.endpoint import CONTAINER_VARIABLES
-from shared.table.items import Transform
+from shared.hosting import instances
+from shared.hosting.endpoint_configs import CONTAINER_VARIABLES
+from shared.items import BatchJob
 
 AT_ONCE = 16
-"""How many prompts the model has before it at the same time."""
+"""How many prompts the model answers at the same time."""
 LONGEST_JOB = timedelta(hours=25)
-"""No job of ours goes on for longer, whatever the table says."""
+"""The longest time of any job, whatever the table has."""
 _ANSWER_SECONDS, _RETRIES = 600, 3
 _MOST_MEGABYTES = 6
-"""Of one line; times `AT_ONCE` it may be 100 at most."""
+"""Maximum size of one line; times `AT_ONCE` it may be at most 100."""
 _PACKING = timedelta(minutes=20)
-"""Longer than the function that packs may take, its calls being tried again included."""
+"""Longer than the function that packs the model may take, with its retries."""
 _CREATING = timedelta(minutes=10)
-"""For this long a job that was asked for may be unknown to SageMaker."""
+"""How long a job that was requested may be unknown to SageMaker."""
 _NEVER_MADE = (
     "Its job was never made. Nothing was spent. Make a new batch; if that ends the same, look at the log of "
-    "the function start_transform in CloudWatch Logs."
+    "the function start_batch in CloudWatch Logs."
 )
-_MODEL_NAME = re.compile(r".+-batch-(?P<version>v\d+)-[0-9a-f]{8}")
 _QUOTA_PAGE = "https://console.aws.amazon.com/servicequotas/home/services/sagemaker/quotas"
+log = Logger(service="endpoint_manager")
 
 
-def create(batch: Transform, model_uri: str) -> None:
-    """Make a batch's model and its transform job where they are missing.
+def create_job(batch: BatchJob, model_uri: str) -> None:
+    """Create a batch's model and its transform job, unless they exist.
 
     Args:
         batch: with its version and its job's name.
-        model_uri: S3 URI of the bundle's archive: these jobs take no folder (ModelDataSource).
+        model_uri: S3 URI of the bundle's archive, because these jobs accept no folder (ModelDataSource).
     """
     settings = environment.read(environment.TransformJobs)
     bucket = environment.common().artifacts_bucket
     model_name = _model_name(batch, model_uri, settings)
-    _create_once(
+    sagemaker_calls.create_once(
         "create_model",
         ModelName=model_name,
         PrimaryContainer={
             "Image": settings.hosting_image,
             "ModelDataUrl": model_uri,
-            # The newest driver that these jobs can have (535) is older than the container's CUDA, which then
-            # needs the container's own compatibility libraries.
+            # The newest driver of these jobs (535) is older than the container's CUDA, which then needs the
+            # container's own compatibility libraries.
             "Environment": {**CONTAINER_VARIABLES, "VLLM_ENABLE_CUDA_COMPATIBILITY": "1"},
         },
         ExecutionRoleArn=settings.transform_role_arn,
         EnableNetworkIsolation=True,
-        Tags=tags.of_the_app(),
+        Tags=sagemaker_calls.app_tags(),
     )
     resources: dict[str, Any] = {"InstanceType": batch.instance, "InstanceCount": 1}
     if settings.transform_ami:
         resources["TransformAmiVersion"] = settings.transform_ami
     requests = s3_keys.requests(batch.batch_id, batch.check_id)
     source = {"S3DataType": "S3Prefix", "S3Uri": s3_keys.uri(bucket, requests)}
-    _create_once(
+    sagemaker_calls.create_once(
         "create_transform_job",
         TransformJobName=batch.job_name,
         ModelName=model_name,
@@ -89,31 +90,31 @@ def create(batch: Transform, model_uri: str) -> None:
             "AssembleWith": "Line",
         },
         TransformResources=resources,
-        Tags=tags.of_the_app(),
+        Tags=sagemaker_calls.app_tags(),
     )
 
 
-def _model_name(batch: Transform, model_uri: str, settings: environment.TransformJobs) -> str:
-    """Name the model by its version and all that it is made of: the batches of a version share one."""
+def _model_name(batch: BatchJob, model_uri: str, settings: environment.TransformJobs) -> str:
+    """Return the model's name, from its version and content: the batches of a version share a model."""
     facts = "\n".join([model_uri, settings.hosting_image, settings.transform_role_arn])
     digest = hashlib.sha256(facts.encode()).hexdigest()[:8]
-    return f"{s3_keys.transform_job(environment.common().name, str(batch.version))}-{digest}"
+    return environment.common().names.batch_model(str(batch.version), digest)
 
 
 def version_of_model(name: str) -> str | None:
-    """Read the version out of the name of a transform job's model; None if it is not named so."""
-    named = _MODEL_NAME.fullmatch(name)
+    """Return the version in the name of a transform job's model; None if the name has another form."""
+    named = BATCH_MODEL.fullmatch(name)
     return named["version"] if named else None
 
 
-def watch(batch: Transform) -> Transform:
-    """Compare a batch that is going with its job, put its record right, and stop the job where it is time.
+def watch(batch: BatchJob) -> BatchJob:
+    """Compare a batch with its job, correct its record, and stop the job if it is overdue.
 
     Returns:
-        The batch as it is then.
+        The batch as it is afterwards.
     """
-    if not batch.going:
-        batch_records.release_slot(batch.batch_id)
+    if not batch.is_active:
+        batch_records.release_batch_slot(batch.batch_id)
         return batch
     found = _describe(batch.job_name) if batch.job_name else None
     if found is None:
@@ -125,8 +126,8 @@ def watch(batch: Transform) -> Transform:
     return batch_records.get(batch.batch_id) or batch
 
 
-def stop(job_name: str) -> None:
-    """Have SageMaker stop a job; one that is not there, or has ended, is left as it is."""
+def stop_job(job_name: str) -> None:
+    """Stop a job, unless it does not exist or has ended."""
     try:
         clients.sagemaker().stop_transform_job(TransformJobName=job_name)
     except ClientError as error:
@@ -135,8 +136,8 @@ def stop(job_name: str) -> None:
 
 
 def stop_overdue() -> list[str]:
-    """Stop jobs that have gone on for longer than any may; returns their names. The table is not asked."""
-    prefix = s3_keys.transform_job(environment.common().name, "")
+    """Stop jobs that exceed the longest time of any job, without the table; returns their names."""
+    prefix = environment.common().names.transform_job("")
     pages = (
         clients.sagemaker()
         .get_paginator("list_transform_jobs")
@@ -146,48 +147,47 @@ def stop_overdue() -> list[str]:
         job["TransformJobName"]
         for page in pages
         for job in page["TransformJobSummaries"]
-        if resource_names.is_job(job["TransformJobName"], [prefix])
-        and clock.now() - job["CreationTime"] > LONGEST_JOB
+        if is_job(job["TransformJobName"], [prefix]) and clock.now() - job["CreationTime"] > LONGEST_JOB
     ]
     for name in overdue:
-        stop(name)
+        stop_job(name)
     return overdue
 
 
-def refusal(error: ClientError, instance: str) -> str:
-    """Say why SageMaker would not make a job, and what helps."""
+def refusal_reason(error: ClientError, instance: str) -> str:
+    """Return why SageMaker refused a job, and what to do."""
     code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
     if code == "ResourceLimitExceeded":
         return _no_machine(instance, "the account may not have one more")
-    return f"SageMaker did not take the job: {message}"
+    return f"SageMaker refused the job: {message}"
 
 
-def _without_job(batch: Transform) -> None:
+def _without_job(batch: BatchJob) -> None:
     patience = _PACKING if batch.status == "preparing" else _CREATING
     if clock.now() - clock.instant(batch.since) < patience:
         return
     if batch.status == "stopping":
-        batch_records.finish(batch.batch_id, "stopped", {"stopping"}, "Stopped before its job began.")
+        batch_records.finish_batch(batch.batch_id, "stopped", {"stopping"}, "Stopped before its job began.")
         return
-    batch_records.finish(batch.batch_id, "failed", {batch.status}, _NEVER_MADE)
+    batch_records.finish_batch(batch.batch_id, "failed", {batch.status}, _NEVER_MADE)
 
 
-def _in_progress(batch: Transform, found: dict[str, Any]) -> None:
+def _in_progress(batch: BatchJob, found: dict[str, Any]) -> None:
     started: datetime | None = found.get("TransformStartTime")
     if started is not None and batch.started_at is None:
-        batch_records.note(batch.batch_id, started_at=clock.text(started))
+        batch_records.update_fields(batch.batch_id, started_at=clock.text(started))
     running = clock.now() - (started or found["CreationTime"])
     if batch.status == "stopping":
-        # Whoever asked may have died before SageMaker heard of it, or before there was a job.
+        # The function that recorded the request may have died before it stopped the job.
         if found["TransformJobStatus"] == "InProgress":
-            stop(str(batch.job_name))
+            stop_job(str(batch.job_name))
     elif batch.longest_minutes is not None and running > timedelta(minutes=batch.longest_minutes):
         why = f"Stopped after {batch.longest_minutes:g} minutes, the longest that it was allowed."
         if batch_records.move(batch.batch_id, "stopping", {"running"}, message=why):
-            stop(str(batch.job_name))
+            stop_job(str(batch.job_name))
 
 
-def _ended(batch: Transform, found: dict[str, Any]) -> None:
+def _ended(batch: BatchJob, found: dict[str, Any]) -> None:
     status = found["TransformJobStatus"]
     times = {
         name: clock.text(found[member])
@@ -196,22 +196,22 @@ def _ended(batch: Transform, found: dict[str, Any]) -> None:
     }
     only_from = {batch.status}
     if status == "Completed":
-        batch_records.finish(batch.batch_id, "completed", only_from, "All lines are answered.", **times)
+        batch_records.finish_batch(batch.batch_id, "completed", only_from, "All lines are answered.", **times)
     elif status == "Stopped":
         why = batch.message if batch.status == "stopping" and batch.message else "Stopped in SageMaker."
-        batch_records.finish(batch.batch_id, "stopped", only_from, why, **times)
+        batch_records.finish_batch(batch.batch_id, "stopped", only_from, why, **times)
     else:
         why = _why_failed(batch, str(found.get("FailureReason") or "no reason was given"))
-        batch_records.finish(batch.batch_id, "failed", only_from, why, **times)
+        batch_records.finish_batch(batch.batch_id, "failed", only_from, why, **times)
 
 
-def _why_failed(batch: Transform, reason: str) -> str:
-    short = capacity.shortage(reason)
+def _why_failed(batch: BatchJob, reason: str) -> str:
+    short = instances.shortage(reason)
     if short is not None:
         return _no_machine(batch.instance, "AWS has none free" if short == "capacity" else "over the quota")
     return (
         f"The transform job failed: {reason.rstrip('.')}. What it answered before is kept. Its log is in "
-        f"CloudWatch Logs under /aws/sagemaker/TransformJobs, {batch.job_name}."
+        f"CloudWatch Logs under {TRANSFORM_LOG}, {batch.job_name}."
     )
 
 
@@ -232,10 +232,15 @@ def _describe(job_name: str) -> dict[str, Any] | None:
         raise
 
 
-def _create_once(operation: str, **fields: Any) -> None:
-    try:
-        consistency.retry_until_visible(getattr(clients.sagemaker(), operation), **fields)
-    except ClientError as error:
-        there = error.response["Error"]["Code"] == "ResourceInUse"
-        if not there and "already exist" not in error.response["Error"]["Message"]:
-            raise
+def check_batches() -> None:
+    """Stop overdue jobs, and correct the records of active batches."""
+    # Before the table is read, so that overdue jobs are stopped even if it cannot be read.
+    overdue = stop_overdue()
+    if overdue:
+        log.warning("Stopped overdue transform jobs", extra={"jobs": overdue})
+    for batch_id in batch_records.list_active_ids():
+        batch = batch_records.get(batch_id)
+        if batch is None:
+            batch_records.release_batch_slot(batch_id)
+        else:
+            watch(batch)

@@ -1,46 +1,45 @@
-"""What the table says of the endpoint: asleep, waking, awake or failing.
+"""The state of the endpoint in the table: asleep, waking, awake or failing.
 
-Every change is conditional on the state it was decided from, so that racing wakes, an idle deletion and an
-arriving message settle on one outcome. The keeper's tick repairs whatever a crash left in between.
+Every change is conditional on the state that it was decided from, so that racing wakes, an idle deletion and
+an arriving message agree on one outcome. The endpoint manager's tick repairs what a crash left in between.
 """
 
 from datetime import timedelta
 
 from boto3.dynamodb.conditions import Attr, ConditionBase
 
-from contracts import environment
-from shared import clock
-from shared.hosting import machines
+from contracts import environment, table_keys
+from shared import clock, table
+from shared.hosting import endpoint_configs
+from shared.items import HostingState, LivePointer, Shortage
 from shared.models import versions
-from shared.table import table
-from shared.table.items import HostingState, LivePointer, Shortage
 
-_KEY = ("HOSTING", "STATE")
+_KEY = table_keys.HOSTING_STATE
 TOUCH_EVERY = timedelta(minutes=1)
-"""How often it is written down that the model is used."""
+"""The shortest time between two records of the model's use."""
 LONGEST_CHANGE = timedelta(minutes=90)
-"""A change that takes longer hangs: SageMaker gives up the slowest start that we allow before that."""
+"""A change that takes longer is stuck: SageMaker gives up the slowest start that we allow before that."""
 _GUARD_AFTER = timedelta(minutes=15)
-"""How much later than the keeper the guard acts: two of the keeper's ticks may be late or lost."""
+"""How much later than the endpoint manager the guard acts: two of the manager's ticks may be late or lost."""
 _FAILED_SECONDS = 60
-"""For this long an endpoint that failed is not tried again."""
+"""The time before a failed endpoint is tried again."""
 CAPACITY_SECONDS = 600
-"""The same where no machine of the list could be had: they seldom come back at once."""
+"""The same if no instance type could be had, because they are seldom available again at once."""
 
 
 def state() -> HostingState:
-    """Read the state; before the first deployment the model is asleep."""
+    """Read the state; the model is asleep before the first deployment."""
     return HostingState.model_validate(table.get(*_KEY) or {})
 
 
 def state_and_live() -> tuple[HostingState, LivePointer | None]:
-    """Read the state and which version answers, in one call: every question to the model begins with it."""
+    """Read the state and the live pointer in one call, with which every request to the model begins."""
     kept, pointer = table.get_all([_KEY, versions.LIVE])
     return HostingState.model_validate(kept or {}), versions.read_pointer(pointer)
 
 
 def claim_waking(version: str, endpoint_config: str) -> bool:
-    """Go from asleep or failing to waking; exactly one of many callers gets True and makes the endpoint."""
+    """Go from asleep or failing to waking; exactly one of many callers gets True and creates the endpoint."""
     resting = Attr("status").not_exists() | Attr("status").is_in(["asleep", "failing"])
     changes = {
         "status": "waking",
@@ -57,7 +56,7 @@ def claim_waking(version: str, endpoint_config: str) -> bool:
 
 
 def mark_waking(version: str, endpoint_config: str, message: str | None = None) -> None:
-    """Record that the endpoint is being made, whoever asked for it."""
+    """Record that the endpoint is being created, whatever its state was."""
     changes = {
         "status": "waking",
         "version": version,
@@ -70,7 +69,7 @@ def mark_waking(version: str, endpoint_config: str, message: str | None = None) 
 
 
 def mark_awake(version: str, endpoint_config: str) -> None:
-    """Record that this version answers, and how long that took where it was woken."""
+    """Record that this version answers, and if it was waking, how long that took."""
     before = state()
     changes: dict[str, object] = {
         "status": "awake",
@@ -86,8 +85,8 @@ def mark_awake(version: str, endpoint_config: str) -> None:
     table.update(*_KEY, changes)
 
 
-def note_version(version: str) -> None:
-    """Record that another of the loaded versions answers; where none answers now, waking tells which does."""
+def record_version(version: str) -> None:
+    """Record that another loaded version answers, or will answer if the endpoint is waking."""
     seen = state()
     changes = {"version": version} | ({"message": f"{version} answers."} if seen.status == "awake" else {})
     if seen.status in {"awake", "waking"}:
@@ -95,7 +94,7 @@ def note_version(version: str) -> None:
 
 
 def mark_asleep(seen: HostingState, message: str) -> bool:
-    """Record that there is no endpoint; returns False where someone used or woke it since it was seen."""
+    """Record that there is no endpoint; returns False if it was used or woken since the state was read."""
     unchanged: ConditionBase = (
         Attr("status").not_exists() if seen.since is None else Attr("since").eq(seen.since)
     )
@@ -106,7 +105,7 @@ def mark_asleep(seen: HostingState, message: str) -> bool:
 
 
 def mark_stopped(message: str) -> None:
-    """Record that there is no endpoint any more, whoever used it a moment ago."""
+    """Record that there is no endpoint any more, even if it was used a moment ago."""
     changes = {
         "status": "asleep",
         "since": clock.stamp(),
@@ -117,8 +116,8 @@ def mark_stopped(message: str) -> None:
     table.update(*_KEY, changes)
 
 
-def put_to_rest() -> None:
-    """Record that there is no endpoint any more because the deployment is being deleted."""
+def mark_deployment_deleted() -> None:
+    """Record that there is no endpoint any more, because the deployment is being deleted."""
     if state().status != "asleep":
         mark_stopped(
             "The deployment that hosted the model was deleted; a message wakes the model in this one."
@@ -126,20 +125,25 @@ def put_to_rest() -> None:
 
 
 def mark_failing(message: str, tried: dict[str, Shortage] | None = None) -> None:
-    """Record why the endpoint cannot be brought up.
+    """Record why the endpoint cannot be started.
 
     Args:
         message: the reason, with its cure.
-        tried: where that is a lack of machines, which were tried.
+        tried: the instance types that were tried, if none could be had.
     """
     changes = {"status": "failing", "since": clock.stamp(), "message": message, "tried": tried}
     table.update(*_KEY, changes)
 
 
-def note_shortage(seen: HostingState, tried: dict[str, Shortage], endpoint_config: str, message: str) -> bool:
-    """Record that the endpoint is to be made in another configuration, on the next machine of the list.
+def record_shortage(
+    seen: HostingState, tried: dict[str, Shortage], endpoint_config: str, message: str
+) -> bool:
+    """Record that the endpoint gets another configuration, with the next instance type of the list.
 
-    Returns False where the state changed since it was seen. An endpoint that answers goes on in its own.
+    An endpoint that answers keeps its configuration.
+
+    Returns:
+        False if the state changed since it was read.
     """
     changes: dict[str, object] = {"tried": tried, "requested": None, "message": message}
     if seen.status == "waking":
@@ -148,34 +152,34 @@ def note_shortage(seen: HostingState, tried: dict[str, Shortage], endpoint_confi
     return table.update(*_KEY, changes, only_if=unchanged)
 
 
-def note_tried(tried: dict[str, Shortage]) -> None:
-    """Record which machines could not be had beside the one that answers."""
+def record_tried(tried: dict[str, Shortage]) -> None:
+    """Record which instance types could not be had in addition to the one that answers."""
     table.update(*_KEY, {"tried": tried})
 
 
 def retry_seconds(state: HostingState) -> float:
-    """Return for how long a failed endpoint is not tried again; 0 where it may be, or did not fail."""
+    """Return the seconds until a failed endpoint is tried again; 0 if it may be now, or did not fail."""
     if state.status != "failing" or state.since is None:
         return 0
     wait = CAPACITY_SECONDS if state.tried else _FAILED_SECONDS
     return max(0, wait - clock.seconds_since(state.since))
 
 
-def note_request(endpoint_config: str) -> None:
+def record_request(endpoint_config: str) -> None:
     """Record which configuration SageMaker last accepted for the endpoint."""
     table.update(*_KEY, {"requested": endpoint_config})
 
 
-def forget_refusals() -> None:
-    """Have everything tried again that SageMaker refused before."""
+def clear_refusals() -> None:
+    """Clear what SageMaker refused, so that everything is tried again."""
     table.update(*_KEY, {"requested": None, "tried": None})
 
 
 def touch(at_once: bool = False) -> bool:
-    """Note that the model is being used, at most once a minute unless `at_once`.
+    """Record that the model is being used, at most once a minute unless `at_once`.
 
     Returns:
-        False where the model is not awake (or, harmlessly, was touched within the minute).
+        False if the model is not awake, or its use was recorded within the last minute.
     """
     due: ConditionBase | None = None
     if not at_once:
@@ -189,13 +193,13 @@ def touch(at_once: bool = False) -> bool:
     return False
 
 
-def forget_deadline() -> None:
-    """Record that there is no endpoint that the guard could delete."""
+def clear_deadline() -> None:
+    """Clear the guard's deadline, because there is no endpoint to delete."""
     table.update(*_KEY, {"sleep_by": None}, only_if=Attr("status").eq("asleep"))
 
 
 def _sleep_by(allowed: timedelta) -> clock.Utc:
-    """Return when the guard deletes the endpoint, if nothing happens that moves it."""
+    """Return when the guard deletes the endpoint, unless the deadline is moved."""
     return clock.text(clock.now() + allowed + _GUARD_AFTER)
 
 
@@ -204,5 +208,5 @@ def _idle() -> timedelta:
 
 
 def _starting(endpoint_config: str) -> str:
-    instance = machines.instance_of(endpoint_config)
+    instance = endpoint_configs.instance_of(endpoint_config)
     return f"Starting the machine that hosts the model{f' ({instance})' if instance else ''}."

@@ -1,59 +1,77 @@
-"""What a new version is watched for while the one before it can still take over, and what made it do so."""
+"""Alarms that roll an endpoint update back: how long they are watched, and which of them fired."""
 
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
+from typing import Any
 
 from contracts import environment
 from shared.aws import clients
-
-if TYPE_CHECKING:
-    from shared.hosting.endpoint import Endpoint
+from shared.hosting import endpoint_configs
 
 _SLACK = timedelta(minutes=15)
-"""How long SageMaker may need to put the old machines back after an alarm."""
+"""How long SageMaker may need for a rollback after an alarm."""
 
 
 def alarms() -> list[str]:
-    """Names of the CloudWatch alarms that have the version before put back."""
+    """Return the names of the CloudWatch alarms that cause a rollback."""
     return _settings().rollback_alarms
 
 
-def ringing() -> bool:
-    """Whether one of the alarms rings now: before a change it rings for what is to be replaced."""
+def is_alarm_active() -> bool:
+    """Return whether an alarm is active now; before an update, it is about the version to be replaced."""
     return any(_last_change(alarm).endswith("to ALARM") for alarm in alarms())
 
 
 def _last_change(alarm: str) -> str:
-    """Return what CloudWatch wrote down of the alarm's last change of state; nothing if it is long ago.
+    """Return CloudWatch's summary of the alarm's last change of state; empty if that is too long ago.
 
-    The functions need the history anyway, to name the alarm after a rollback (see `why`).
+    The functions may read the history anyway, to name the alarm after a rollback (see `rollback_reason`).
     """
     history = clients.cloudwatch().describe_alarm_history(AlarmName=alarm, HistoryItemType="StateUpdate")
     newest = max(history["AlarmHistoryItems"], key=lambda item: item["Timestamp"], default=None)
     return newest["HistorySummary"] if newest else ""
 
 
-def why(put_back: "Endpoint") -> str | None:
-    """Say which alarms rang before SageMaker put a configuration back; None where none did.
+def rollback_reason(changed_at: datetime, seen_at: datetime) -> str | None:
+    """Return a sentence that names the alarms behind a rollback; None if no alarm was active.
 
     SageMaker leaves the endpoint's FailureReason empty after some rollbacks.
+
+    Args:
+        changed_at: when the endpoint's status last changed.
+        seen_at: when it was observed.
     """
-    since = put_back.changed_at - timedelta(seconds=watch_seconds()) - _SLACK
-    rang = []
+    since = changed_at - timedelta(seconds=watch_seconds()) - _SLACK
+    active = []
     for alarm in alarms():
         history = clients.cloudwatch().describe_alarm_history(
-            AlarmName=alarm, HistoryItemType="StateUpdate", StartDate=since, EndDate=put_back.seen_at
+            AlarmName=alarm, HistoryItemType="StateUpdate", StartDate=since, EndDate=seen_at
         )["AlarmHistoryItems"]
         if any(item["HistorySummary"].endswith("to ALARM") for item in history):
-            rang.append(alarm)
-    if not rang:
+            active.append(alarm)
+    if not active:
         return None
-    return f"While the new one was watched, an alarm rang: {', '.join(rang)}."
+    return f"While the new one was watched, an alarm rang: {', '.join(active)}."
 
 
 def watch_seconds() -> int:
-    """For how long a new version is watched before the machines of the one before it go."""
+    """Return how long a new version is watched before the old version's instances are released."""
     return round(_settings().watch_minutes * 60)
+
+
+def deployment_config() -> dict[str, Any]:
+    """Return a blue/green update that shifts all traffic at once and rolls back if an alarm fires.
+
+    The old instances stay for `watch_seconds` after the shift.
+    """
+    seconds = watch_seconds()
+    return {
+        "BlueGreenUpdatePolicy": {
+            "TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0},
+            "TerminationWaitInSeconds": seconds,
+            "MaximumExecutionTimeoutInSeconds": 2 * endpoint_configs.START_SECONDS + seconds,
+        },
+        "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": alarm} for alarm in alarms()]},
+    }
 
 
 def _settings() -> environment.Hosting:

@@ -1,7 +1,8 @@
-"""How many machines answer: Application Auto Scaling follows how many answers are being written at once.
+"""Scale the endpoint's instances with the number of answers in progress, by Application Auto Scaling.
 
-The keeper alone sets it up. Whoever changes the endpoint takes it away first, because SageMaker refuses to
-change the machine of an endpoint that is scaled; the keeper sets it up again when that is done.
+Only the endpoint manager registers the scaling. Whoever changes the endpoint deregisters it first, because
+SageMaker does not change the instance type of an endpoint that is scaled; the endpoint manager registers it
+again afterwards.
 """
 
 from typing import Any
@@ -9,26 +10,26 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from contracts import environment
+from contracts.resource_names import VARIANT
 from shared.aws import clients
-from shared.hosting import machines
 
 POLICY = "answers-per-instance"
 _METRIC = "SageMakerVariantConcurrentRequestsPerModelHighResolution"
-"""Answers that are being written, by machine; one that streams counts until its last token."""
+"""Answers in progress by instance; a stream counts until its last token."""
 _OUT_SECONDS = 300
-"""For this long after another machine was asked for no further one is: it needs minutes to load the model."""
+"""Time after adding an instance before another is added: it needs minutes to load the model."""
 _IN_SECONDS = 300
 
 
 def follow_load(instances: int) -> None:
-    """Have as many machines as the load asks for and the settings allow; doing it again changes nothing.
+    """Scale the endpoint with its load, within the settings. Repeating the call changes nothing.
 
     Args:
-        instances: how many there are now, of an endpoint that is in service.
+        instances: the current number of instances of an endpoint that is in service.
     """
     most = _settings().hosting_max_instances
     if most == 1:
-        stop()
+        stop_scaling()
     else:
         _register(most)
         _track(_settings().answers_per_instance)
@@ -36,8 +37,8 @@ def follow_load(instances: int) -> None:
         _shrink(most)
 
 
-def stop() -> None:
-    """Leave the number of machines as it is, if anything changed it; the policy and its alarms go too."""
+def stop_scaling() -> None:
+    """Stop scaling the endpoint, if it was scaled; this also deletes the policy and its alarms."""
     try:
         clients.application_autoscaling().deregister_scalable_target(**_target())
     except ClientError as error:
@@ -74,22 +75,22 @@ def _track(answers: float) -> None:
 
 
 def _is_part(wanted: dict[str, Any], found: Any) -> bool:
-    # Application Auto Scaling answers with defaults beside what it was told.
+    # Application Auto Scaling adds its defaults to what it was given.
     return all(found.get(name) == value for name, value in wanted.items())
 
 
 def _shrink(most: int) -> None:
-    """Let go the machines that a setting of before allowed."""
+    """Release the instances that an earlier setting allowed."""
     clients.sagemaker().update_endpoint_weights_and_capacities(
         EndpointName=_settings().endpoint_name,
-        DesiredWeightsAndCapacities=[{"VariantName": machines.VARIANT, "DesiredInstanceCount": most}],
+        DesiredWeightsAndCapacities=[{"VariantName": VARIANT, "DesiredInstanceCount": most}],
     )
 
 
 def _target() -> dict[str, Any]:
     return {
         "ServiceNamespace": "sagemaker",
-        "ResourceId": f"endpoint/{_settings().endpoint_name}/variant/{machines.VARIANT}",
+        "ResourceId": f"endpoint/{_settings().endpoint_name}/variant/{VARIANT}",
         "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
     }
 

@@ -1,4 +1,4 @@
-"""The list that is written when a base model lies in the artifacts bucket whole: `staged.json`."""
+"""`staged.json`, which is written when a base model is complete in the artifacts bucket."""
 
 import json
 from typing import Any, Literal
@@ -10,14 +10,14 @@ from contracts import environment, s3_keys
 from shared.aws import clients
 
 HostingWay = Literal["adapters", "merged"]
-"""`adapters`: one server answers as the base and as several versions; `merged`: the server has one version,
-whose weights the adapter has been added to (docs/decisions/0011)."""
+"""`adapters`: one server hosts the base and several versions; `merged`: the server hosts one version, whose
+adapter has been merged into the weights (docs/decisions/0011)."""
 
 
 class Staged(BaseModel):
-    """What the list says, beside what was not asked for yet when an older one was written."""
+    """The content of the list; an older list may lack some of it."""
 
-    # The commit stays in it, and newer things too.
+    # Keep the commit, and fields of newer versions of the app.
     model_config = ConfigDict(extra="allow")
 
     architecture: str | None = None
@@ -26,8 +26,8 @@ class Staged(BaseModel):
     """`{"bytes", "sha256", "etag"}` of each file by its name; an older list lacks some of these."""
 
 
-def read() -> Staged | None:
-    """Read the list of the base model that is set; None where the model is not there whole."""
+def read_staged() -> Staged | None:
+    """Read the list of the current base model; None if the model is not complete."""
     try:
         body = (
             clients.s3().get_object(Bucket=environment.common().artifacts_bucket, Key=_key())["Body"].read()
@@ -39,8 +39,8 @@ def read() -> Staged | None:
     return Staged.model_validate_json(body)
 
 
-def write(staged: Staged) -> None:
-    """Write the list."""
+def write_staged(staged: Staged) -> None:
+    """Write the list of the current base model."""
     clients.s3().put_object(
         Bucket=environment.common().artifacts_bucket,
         Key=_key(),

@@ -1,29 +1,28 @@
-"""The versions of the model, and the pointer to the one that answers."""
+"""The versions of the model, and the pointer to the live one."""
 
 from collections.abc import Collection
 from typing import Any
 
 from boto3.dynamodb.conditions import Attr
 
-from contracts import environment
-from shared import clock
+from contracts import environment, table_keys
+from shared import clock, table
 from shared.aws import clients
-from shared.table import table
-from shared.table.items import LivePointer, ModelVersion, VersionStatus
+from shared.items import LivePointer, ModelVersion, VersionStatus
 
 LIVE_NAME = "storyloom"
-"""What callers call the version that answers, whichever it is."""
+"""The name under which callers ask for the live version."""
 MAY_BE_APPROVED: frozenset[VersionStatus] = frozenset({"pending", "rejected"})
-# A version that answers, or may answer again at once, is not rejected while people chat with it.
+# The live version, and the previous one, cannot be rejected while people chat with them.
 MAY_BE_REJECTED: frozenset[VersionStatus] = frozenset({"pending", "approved", "failed"})
-_MODELS = "MODELS"
-LIVE = ("POINTERS", "LIVE")
-"""Where the table has the pointer."""
-_COUNTER = ("POINTERS", "VERSIONS")
+_MODELS = table_keys.MODELS
+LIVE = table_keys.LIVE_VERSION
+"""Key of the pointer's item."""
+_COUNTER = table_keys.VERSION_COUNTER
 
 
 def next_version() -> str:
-    """Count the next version: `v1`, `v2`, …"""
+    """Return the next version, `v1`, `v2`, …; each call counts one further."""
     return f"v{table.count_up(*_COUNTER)}"
 
 
@@ -33,15 +32,15 @@ def get(version: str) -> ModelVersion | None:
     return ModelVersion.model_validate(item) if item else None
 
 
-def every() -> list[ModelVersion]:
+def list_all() -> list[ModelVersion]:
     """Read all versions, newest first."""
-    found = [ModelVersion.model_validate(item) for item in table.every(_MODELS)]
+    found = [ModelVersion.model_validate(item) for item in table.query(_MODELS)]
     return sorted(found, key=lambda model: -model.number)
 
 
-def of_package(model_package_arn: str) -> ModelVersion | None:
-    """Read the version that is this package of the Model Registry."""
-    return next((model for model in every() if model.model_package_arn == model_package_arn), None)
+def find_by_package(model_package_arn: str) -> ModelVersion | None:
+    """Read the version that a package of the Model Registry belongs to; None if there is none."""
+    return next((model for model in list_all() if model.model_package_arn == model_package_arn), None)
 
 
 def save(model: ModelVersion) -> None:
@@ -50,31 +49,31 @@ def save(model: ModelVersion) -> None:
 
 
 def set_status(version: str, status: VersionStatus) -> None:
-    """Change what a version is good for."""
+    """Change the status of a version."""
     table.update(_MODELS, version, {"status": status})
 
 
-def decide(version: str, status: VersionStatus, only_from: Collection[VersionStatus]) -> bool:
-    """Change what a version is good for, as somebody decided; returns False where it was none of these."""
+def set_reviewed_status(version: str, status: VersionStatus, only_from: Collection[VersionStatus]) -> bool:
+    """Change the status of a version after a review; returns False if it had none of these statuses."""
     allowed = Attr("status").is_in(sorted(only_from))
     return table.update(_MODELS, version, {"status": status}, only_if=allowed)
 
 
 def record_reviewer(version: str, by: str, name: str) -> None:
-    """Note who said yes or no to a version, and when.
+    """Record who approved or rejected a version, and when.
 
     Args:
         version: the version.
         by: id of the person in the user pool, or `key:<id>`.
-        name: what the person or key is called.
+        name: name of the person or key.
     """
     changes = {"decided_by": by, "decided_by_name": name, "decided_at": clock.stamp()}
     table.update(_MODELS, version, changes)
 
 
-def forget_packages() -> None:
-    """Take the packages of the Model Registry out of the records: the registry is being deleted."""
-    for model in every():
+def clear_packages() -> None:
+    """Remove the packages of the Model Registry from the records, because the registry is being deleted."""
+    for model in list_all():
         if model.model_package_arn is not None:
             table.update(_MODELS, model.version, {"model_package_arn": None})
 
@@ -92,12 +91,12 @@ def incompatibility_reason(model: ModelVersion) -> str | None:
 
 
 def live() -> LivePointer | None:
-    """Read which version answers, or None before the first."""
+    """Read the live pointer; None before the first deployment."""
     return read_pointer(table.get(*LIVE))
 
 
 def read_pointer(item: table.Item | None) -> LivePointer | None:
-    """Read the pointer from its item in the table, or None where there is none yet."""
+    """Parse the live pointer's item; None if it does not exist yet."""
     return LivePointer.model_validate(item) if item else None
 
 
@@ -119,14 +118,14 @@ def _same_base(one: ModelVersion, other: ModelVersion) -> bool:
 
 
 def make_live(candidate: ModelVersion, bundle_uri: str, *, merged: bool = False) -> LivePointer:
-    """Move the pointer to a version that passed its smoke test, and the statuses with it, all or nothing.
+    """Make a version live that passed its smoke test, and change the statuses in the same transaction.
 
     Making the live version live again changes nothing.
 
     Args:
         candidate: the version.
-        bundle_uri: what the endpoint loads.
-        merged: whether that has this version alone.
+        bundle_uri: the bundle that the endpoint loads.
+        merged: whether the bundle contains only this version.
     """
     before = live()
     if before is not None and before.version == candidate.version:

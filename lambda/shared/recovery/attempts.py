@@ -1,34 +1,34 @@
-"""Another attempt at a job that AWS could not run: under a new name, and perhaps on another machine."""
+"""Further attempts at a job that AWS could not run, under a new name and perhaps on another instance type."""
 
 import json
 from typing import Any, Literal
 
 from contracts import environment, s3_keys
-from shared.hosting import capacity
+from shared.hosting import instances
 
-Hindrance = Literal["quota", "capacity", "internal"]
-"""Why AWS did not run a job: no quota for the machine, none free, or an error of SageMaker itself."""
+Obstacle = Literal["quota", "capacity", "internal"]
+"""Why AWS did not run a job: the quota is used up, no instance is free, or SageMaker had an error."""
 MOST_ATTEMPTS = 6
-_SECONDS_BEFORE: dict[Hindrance, int] = {"quota": 1, "capacity": 120, "internal": 30}
+_SECONDS_BEFORE: dict[Obstacle, int] = {"quota": 1, "capacity": 120, "internal": 30}
 
 Jobs = dict[str, Any]
 
 
-def hindrance(error: str, cause: str) -> Hindrance | None:
-    """Classify what kept a job from running; returns None if the job itself failed.
+def classify_obstacle(error: str, cause: str) -> Obstacle | None:
+    """Return what kept a job from running; None if the job itself failed.
 
     Args:
         error: name of the error that the state machine caught.
         cause: its cause: the job's description, or a message.
     """
-    short = capacity.shortage(f"{error} {_reason(cause)}")
+    short = instances.shortage(f"{error} {_reason(cause)}")
     if short is not None:
         return short
     return "internal" if "internalservererror" in _reason(cause).lower() else None
 
 
-def next_evaluation(run_id: str, jobs: Jobs, why: Hindrance) -> Jobs | None:
-    """Name the next attempt at the evaluation, on the next machine; None if there is none to try."""
+def next_evaluation(run_id: str, jobs: Jobs, why: Obstacle) -> Jobs | None:
+    """Plan the next attempt at the evaluation, on the next instance type; None if none is left."""
     refused, *others = jobs["processing_instances"]
     instances = others if why == "quota" else [*others, refused]
     if not instances or jobs["evaluation_attempt"] >= MOST_ATTEMPTS:
@@ -37,27 +37,27 @@ def next_evaluation(run_id: str, jobs: Jobs, why: Hindrance) -> Jobs | None:
 
 
 def evaluation_attempt(run_id: str, jobs: Jobs, number: int, instances: list[str]) -> Jobs:
-    """Lay out one attempt at the evaluation."""
+    """Plan one attempt at the evaluation."""
     return {
         **jobs,
         "evaluation_attempt": number,
-        "processing_job_name": s3_keys.evaluation_job(environment.common().name, run_id, number),
+        "processing_job_name": environment.common().names.evaluation_job(run_id, number),
         "processing_instance": instances[0],
         "processing_instances": instances,
     }
 
 
-def next_training(run_id: str, jobs: Jobs, why: Hindrance) -> Jobs | None:
-    """Name the next attempt at the training, which has its checkpoints; None if waiting does not help."""
+def next_training(run_id: str, jobs: Jobs, why: Obstacle) -> Jobs | None:
+    """Plan the next attempt at the training, from its checkpoints; None if waiting does not help."""
     if why == "quota" or jobs["training_attempt"] >= MOST_ATTEMPTS:
         return None
     return training_attempt(run_id, jobs, jobs["training_attempt"] + 1)
 
 
 def training_attempt(run_id: str, jobs: Jobs, number: int) -> Jobs:
-    """Lay out one attempt at the training, whose model the evaluation will find."""
+    """Plan one attempt at the training, whose model the evaluation reads."""
     common = environment.common()
-    name = s3_keys.training_job(common.name, run_id, number)
+    name = common.names.training_job(run_id, number)
     archive = s3_keys.uri(common.artifacts_bucket, s3_keys.model_archive(run_id, name))
     return {
         **jobs,
@@ -68,8 +68,8 @@ def training_attempt(run_id: str, jobs: Jobs, number: int) -> Jobs:
 
 
 def search_attempt(run_id: str, jobs: Jobs, number: int) -> Jobs:
-    """Lay out one attempt at the search."""
-    name = s3_keys.tuning_job(environment.common().name, run_id, number)
+    """Plan one attempt at the search."""
+    name = environment.common().names.tuning_job(run_id, number)
     return {**jobs, "tuning": {**jobs["tuning"], "job_name": name, "attempt": number}}
 
 
@@ -83,13 +83,13 @@ def candidate_inputs(jobs: Jobs, archive_uri: str) -> list[dict[str, Any]]:
     ]
 
 
-def seconds_before(why: Hindrance) -> int:
+def seconds_before(why: Obstacle) -> int:
     """Return how long to wait before the next attempt."""
     return _SECONDS_BEFORE[why]
 
 
 def _reason(cause: str) -> str:
-    """Read the FailureReason out of a job's description; other causes are their own."""
+    """Return the FailureReason of a job's description, or the cause itself if it is none."""
     try:
         told = json.loads(cause)
     except ValueError:

@@ -1,14 +1,15 @@
-"""Turns what Step Functions and SageMaker say of a failure into words a person can act on."""
+"""Explain a failure in words that a person can act on, and find the state at which its run can be resumed."""
 
 import json
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
+from contracts import resource_names
 from shared.aws import clients
-from shared.hosting import capacity
-from shared.table.items import Failure
+from shared.hosting import instances
+from shared.items import Failure
 
 LOG_LINES = 20
 _LINE_CHARACTERS = 1_000
@@ -16,7 +17,7 @@ _LINE_CHARACTERS = 1_000
 STOPPED = "Stopped"
 """Error name of an execution that a person stopped over the API; the cause says who."""
 TOO_MANY_FAILED = "States.ExceedToleratedFailureThreshold"
-# What the toolkit of SageMaker's framework images says of a script that ended without a word of its own.
+# The message of the toolkit in SageMaker's framework images for a script that ended without a message.
 _SCRIPT_ENDED = re.compile(
     r'ExecuteUserScriptError:\s*ExitCode (?P<code>-?\d+)\s*ErrorMessage "(?P<words>.*?)"?\s*'
     r'(ExtraInfo "(?P<info>[^"]*)"\s*)?(Command ".*)?$',
@@ -28,24 +29,46 @@ _KILLED = (
     "base_model or a larger training_instance"
 )
 _SILENT_ENDINGS = {"-9": _KILLED, "137": _KILLED}
-_QUOTA = re.compile(r"'([^']+ usage)'")
-_JOBS = {
+_QUOTA_NAME = re.compile(r"'([^']+ usage)'")
+_JOB_KINDS = {
     # Field of the job's description that names it: the state that runs it, and its CloudWatch log group.
-    "TrainingJobName": ("Train", "/aws/sagemaker/TrainingJobs"),
-    "ProcessingJobName": ("Evaluate", "/aws/sagemaker/ProcessingJobs"),
+    "TrainingJobName": ("Train", resource_names.TRAINING_LOG),
+    "ProcessingJobName": ("Evaluate", resource_names.PROCESSING_LOG),
 }
+# The state at which a run is resumed, by the state that failed. Earlier states cost nothing and have no
+# result worth keeping. A deployment that failed in any state is resumed with the bundle.
+_RESUMES_AT = {
+    "StageBaseModel": "Preflight",
+    "Reserve": "Preflight",
+    "Train": "Preflight",
+    "Tune": "Preflight",
+    "ChooseBest": "ChooseBest",
+    "Evaluate": "Evaluate",
+    "Gate": "Gate",
+    "Register": "Register",
+    "Deploy": "Deploy",
+    "WaitForEndpoint": "Deploy",
+    "SmokeTest": "Deploy",
+}
+RESUMABLE_STATES = tuple(dict.fromkeys(_RESUMES_AT.values()))
+"""States at which a resumed run can enter the state machine."""
+_AFTER_A_FAILURE = frozenset(
+    {"TrainAgain", "EvaluateAgain", "BeforeNextAttempt", "NextAttempt", "RecordFailure", "Failed"}
+)
+_KEPT = ("assembled", "trained", "gate", "registered")
+_EVENTS_A_CALL = 100
 
 
 def explain(step: str, error: str, cause: str) -> Failure:
-    """Say why a state failed.
+    """Explain why a state failed.
 
     Args:
-        step: state that the run record names, used where the cause does not tell.
-        error: error name of the Catch, for instance `States.TaskFailed`.
+        step: the state that the run record names, used if the cause names none.
+        error: error name of the Catch, such as `States.TaskFailed`.
         cause: its cause: a SageMaker job's description, a Lambda error, or plain text.
     """
     said = _json(cause)
-    for field, (state, log_group) in _JOBS.items():
+    for field, (state, log_group) in _JOB_KINDS.items():
         if field in said:
             job = str(said[field])
             return Failure(step=state, error=error, cause=_job_cause(said), log_tail=log_tail(log_group, job))
@@ -58,21 +81,21 @@ def explain(step: str, error: str, cause: str) -> Failure:
 
 
 def _with_cure(error: str, cause: str) -> str:
-    """Say how to raise a quota if that is what refused a job."""
-    if capacity.shortage(f"{error} {cause}") != "quota":
+    """Add how to raise a quota if it is why a job was refused."""
+    if instances.shortage(f"{error} {cause}") != "quota":
         return cause
-    named = _QUOTA.search(cause)
+    named = _QUOTA_NAME.search(cause)
     told = f'"{named[1]}"' if named else "it"
     return (
-        f"{cause} Ask AWS to raise {told} at {capacity.QUOTA_PAGE}, or with: storyloom doctor --fix. "
+        f"{cause} Ask AWS to raise {told} at {instances.QUOTA_PAGE}, or with: storyloom doctor --fix. "
         "AWS answers within hours or days."
     )
 
 
 def first_failed_batch(execution_arn: str) -> tuple[str, str] | None:
-    """Error and cause of a failed child of the execution's Distributed Map; None where there is none.
+    """Return error and cause of a failed child of the execution's Distributed Map; None if none failed.
 
-    The Map's own cause says only that too many children failed.
+    The Map's own cause is only that too many children failed.
     """
     states = clients.stepfunctions()
     try:
@@ -88,21 +111,20 @@ def first_failed_batch(execution_arn: str) -> tuple[str, str] | None:
     return None
 
 
-def sentence(failure: Failure) -> str:
-    """One sentence for the run record, the page and the message."""
-    return f"{failure.step} {ended(failure)}: {failure.cause}"
+def failure_sentence(failure: Failure) -> str:
+    """Return one sentence for the run record, the page and the message."""
+    return f"{failure.step} {outcome_words(failure)}: {failure.cause}"
 
 
-def ended(failure: Failure) -> str:
-    """How the run ended there, in a word or two."""
+def outcome_words(failure: Failure) -> str:
+    """Return whether the run failed or was stopped, in words."""
     return "was stopped" if failure.error == STOPPED else "failed"
 
 
 def log_tail(log_group: str, job: str) -> str | None:
-    """Read the last lines of a job's own CloudWatch log; None where it wrote none.
+    """Read the last lines of a job's own CloudWatch log; None if it wrote none.
 
-    The reason of the failure is known without it, so a log that cannot be read does not hide it: the tail
-    then says why.
+    If the log cannot be read, the reason is returned instead, because the failure is known without the log.
     """
     client = clients.logs()
     try:
@@ -124,14 +146,14 @@ def log_tail(log_group: str, job: str) -> str | None:
 
 
 def _job_cause(job: dict[str, Any]) -> str:
-    # A processing job's own words are its exit message; its FailureReason only points to the log.
+    # A processing job's reason is its exit message; its FailureReason only refers to the log.
     reason = job.get("ExitMessage") or job.get("FailureReason")
     status = job.get("TrainingJobStatus") or job.get("ProcessingJobStatus") or "Failed"
     return _without_command(str(reason or f"The job ended as {status} and gave no reason."))
 
 
 def _without_command(reason: str) -> str:
-    """Leave out what the toolkit adds to a script's last words: its whole command line."""
+    """Remove the command line that the toolkit adds to a script's last message."""
     ended = _SCRIPT_ENDED.search(reason)
     if ended is None:
         return reason
@@ -145,3 +167,47 @@ def _json(text: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return parsed if isinstance(parsed, dict) else {}
+
+
+class FailedState(NamedTuple):
+    """A state that failed, and how its run is resumed."""
+
+    name: str
+    resumes_at: str
+    kept: dict[str, Any]
+    """The results of earlier states, by their place in the state machine's data."""
+
+
+def failed_state(execution_arn: str) -> FailedState | None:
+    """Read where an execution failed; None if it cannot be resumed there, or its history is deleted.
+
+    Step Functions keeps the history for 90 days after the execution's end.
+    """
+    client = clients.stepfunctions()
+    pages = client.get_paginator("get_execution_history").paginate(
+        executionArn=execution_arn,
+        reverseOrder=True,
+        PaginationConfig={"PageSize": _EVENTS_A_CALL},
+    )
+    try:
+        for page in pages:
+            for event in page["events"]:
+                entered = event.get("stateEnteredEventDetails")
+                if entered is None or entered["name"] in _AFTER_A_FAILURE:
+                    continue
+                return _failed_state_of(entered["name"], json.loads(entered.get("input") or "{}"))
+    except client.exceptions.ExecutionDoesNotExist:
+        return None
+    return None
+
+
+def _failed_state_of(name: str, given: dict[str, Any]) -> FailedState | None:
+    at = _RESUMES_AT.get(name)
+    if at is None:
+        return None
+    return FailedState(name, at, {key: given[key] for key in _KEPT if key in given})
+
+
+def resume_command(run_id: str) -> str:
+    """Return the command that resumes a failed run."""
+    return f"storyloom start --from {run_id}"

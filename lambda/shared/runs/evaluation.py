@@ -1,6 +1,6 @@
 """The content of `evaluation.json`, which the evaluation job writes and the gate reads.
 
-`training_code/evaluation.py` makes it; a test holds that its output is exactly this.
+The training code writes it; a test checks that its output is exactly this.
 """
 
 from typing import Literal
@@ -16,7 +16,7 @@ class _Part(BaseModel):
 
 
 class Style(_Part):
-    """How far some text is from the author's; 0 is the same, comparable at the same length only."""
+    """Distance of a text from the author's style; 0 is equal. Only texts of one length are comparable."""
 
     function_words: float
     """Mean difference in how frequent the small words are, in the author's standard deviations."""
@@ -27,42 +27,42 @@ class Style(_Part):
 
 
 class Writing(_Part):
-    """What a model wrote when it was asked."""
+    """Measurements of what a model wrote."""
 
     answers: int
-    """Those written freely; what follows a training story's first words is not among them."""
+    """Number of free answers; continuations of a training story's first words are not included."""
     words: int
     copied_share: Share
-    """Of the runs of twelve words, those that stand in a training story."""
+    """Share of all sequences of twelve words that occur in a training story."""
     longest_copy: int
-    """Words of the longest copied run."""
+    """Length of the longest copied sequence, in words."""
     extracted_share: Share
-    """The same of what it wrote after the first words of a training story."""
+    """The copied share of its continuations of a training story's first words."""
     longest_extract: int
     finishing_asked: int
-    """Answers that were begun for it up to a story's last sentence."""
+    """Number of answers that were begun for the model up to a story's last sentence."""
     finishing_ended: int
-    """Those of them that it ended by itself."""
+    """Number of these answers that it ended by itself."""
     repeated: Share
-    """Of the runs of four words, those that the same answer has said before."""
+    """Share of all sequences of four words that occur earlier in the same answer."""
     distinct_1: Share
-    """Different words among all words; of pairs and triples below."""
+    """Share of distinct words among all words; below, of pairs and triples."""
     distinct_2: Share
     distinct_3: Share
     style: Style | None
-    """None where there is too little text to tell."""
+    """None if there is too little text."""
 
 
 class Score(_Part):
-    """One model on the held-out stories."""
+    """The scores of one model on the held-out stories."""
 
     perplexity: float
     low: float | None
-    """The 95% interval; None where there are too few stories for one."""
+    """The 95% interval; None if there are too few stories."""
     high: float | None
     tokens: int
     ending_chance: Share | None
-    """The mean chance the model gives to ending where a story ends; None where none does."""
+    """The mean probability that the model gives to ending at a story's end; None if no story ends."""
     writing: Writing
 
 
@@ -71,24 +71,24 @@ class Comparison(_Part):
 
     improvement_percent: float
     low: float | None
-    """The 95% interval of the difference on the same stories; None where there are too few."""
+    """The 95% interval of the difference on the same stories; None if there are too few."""
     high: float | None
 
 
 class Sample(_Part):
-    """One request and what each model answered."""
+    """A prompt, and the answer of each model."""
 
     kind: Literal["telling", "opening", "finishing"]
     prompt: str
     begun: str
-    """The words that were put into the model's mouth."""
+    """The words with which every answer was begun."""
     base: str
     candidate: str
     live: str | None
 
 
-class Evaluation(_Part):
-    """What the evaluation job found."""
+class EvaluationResult(_Part):
+    """The result of the evaluation job."""
 
     base: Score
     candidate: Score
@@ -96,10 +96,10 @@ class Evaluation(_Part):
     over_base: Comparison
     over_live: Comparison | None
     drawn: Literal["story", "passage"] | None
-    """What the intervals are drawn from; None where there is too little of either."""
+    """The unit of the bootstrap behind the intervals; None if there are too few of either."""
     drawn_from: int
     held_out_style: Style | None
-    """Of held-out stories by the author, at the same length as the models' texts: as near as can be."""
+    """The author's held-out stories, at the length of the models' texts: the best possible value."""
     samples: list[Sample]
     adapter_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     test_stories: int

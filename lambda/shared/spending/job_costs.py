@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from botocore.exceptions import ClientError
 
-from contracts import environment, s3_keys
+from contracts import environment
 from shared.aws import clients
 from shared.spending import prices
 from shared.spending.ledger import Kind
@@ -37,7 +37,7 @@ class Underway:
 JobCost = Billed | Underway | Literal["missing"]
 
 
-def of(kind: Kind, id_: str) -> JobCost:
+def cost_of_job(kind: Kind, id_: str) -> JobCost:
     """Return what a job has cost, or the most that it may cost if it has not ended.
 
     Args:
@@ -120,7 +120,7 @@ def _evaluation(name: str) -> JobCost:
 
 
 def _batch(batch_id: str) -> JobCost:
-    name = s3_keys.transform_job(environment.common().name, batch_id)
+    name = environment.common().names.transform_job(batch_id)
     job: Mapping[str, Any] = clients.sagemaker().describe_transform_job(TransformJobName=name)
     machines = job["TransformResources"]
     instance, count = str(machines["InstanceType"]), int(machines.get("InstanceCount", 1))

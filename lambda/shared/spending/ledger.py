@@ -3,8 +3,8 @@
 A month (UTC) has one item with its totals and one entry for each job that costs money. A reservation is open
 from before the job begins until its cost is known, and has an item of its own. Each change of that item, its
 entry and the totals is one transaction. So if two callers ask for the last dollar, one gets it; a call that
-is delivered twice counts once; and a crash leaves a reservation for the keeper to settle, never an uncounted
-bill. Amounts are whole micro-dollars internally.
+is delivered twice counts once; and a crash leaves a reservation for the endpoint manager to settle, never
+an uncounted bill. Amounts are whole micro-dollars internally.
 """
 
 from collections.abc import Mapping
@@ -12,17 +12,21 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from shared import clock
-from shared.spending.ledger_months import (
+from contracts import table_keys
+from shared import clock, table
+from shared.spending.ledger_entries import (
     DISPLAY_NAMES,
+    ConditionFailed,
     Entry,
     Kind,
     Month,
+    Move,
     Totals,
+    limit_reached,
     limit_usd,
     month,
     partition,
-    refusal,
+    post,
     this_month,
     to_kind,
     to_micro,
@@ -30,9 +34,7 @@ from shared.spending.ledger_months import (
     to_usd,
     totals,
 )
-from shared.spending.ledger_postings import ConditionFailed, Move, post
 from shared.spending.spending_refused import LimitReached, PriceUnknown
-from shared.table import table
 
 __all__ = [
     "Entry",
@@ -42,14 +44,14 @@ __all__ = [
     "OpenReservation",
     "PriceUnknown",
     "Totals",
-    "extend",
+    "extend_reservation",
     "is_settled",
     "limit_usd",
     "month",
     "open_reservation",
     "open_reservations",
-    "release",
-    "require",
+    "release_reservation",
+    "require_budget",
     "reserve",
     "settle",
     "this_month",
@@ -57,7 +59,7 @@ __all__ = [
     "totals",
 ]
 
-_OPEN = "LEDGER#OPEN"
+_OPEN = table_keys.OPEN_RESERVATIONS
 _TRIES = 8
 _DAY = timedelta(days=1)
 
@@ -80,10 +82,10 @@ class OpenReservation:
 
 def open_reservations() -> list[OpenReservation]:
     """Read all reservations that are not settled; there are few at any time."""
-    return [_open(item) for item in table.every(_OPEN)]
+    return [_open(item) for item in table.query(_OPEN)]
 
 
-def require(kind: Kind, most_usd: float | None, instance: str, *, what: str = "") -> None:
+def require_budget(kind: Kind, most_usd: float | None, instance: str, *, what: str = "") -> None:
     """Check whether `reserve` would succeed now, without reserving anything.
 
     Raises:
@@ -96,7 +98,7 @@ def require(kind: Kind, most_usd: float | None, instance: str, *, what: str = ""
         raise PriceUnknown(what or DISPLAY_NAMES[kind], instance)
     sums = totals()
     if to_micro(sums.spent_usd + sums.reserved_usd) + to_micro_up(most_usd) > to_micro(limit):
-        raise refusal(kind, most_usd, what)
+        raise limit_reached(kind, most_usd, what)
 
 
 def reserve(
@@ -147,7 +149,7 @@ def open_reservation(kind: Kind, id_: str) -> OpenReservation | None:
     return _open(item) if item else None
 
 
-def extend(kind: Kind, id_: str, *, most_usd: float, spent_usd: float = 0.0) -> None:
+def extend_reservation(kind: Kind, id_: str, *, most_usd: float, spent_usd: float = 0.0) -> None:
     """Change the most that an open reservation may cost, and how much of it is already spent.
 
     Raises:
@@ -215,7 +217,7 @@ def _close(kind: Kind, id_: str, usd: float, changes: Mapping[str, Any]) -> bool
     raise _contention(kind, id_)
 
 
-def release(kind: Kind, id_: str) -> bool:
+def release_reservation(kind: Kind, id_: str) -> bool:
     """Release the reservation of a job that never began, so that it can be made again.
 
     Returns:

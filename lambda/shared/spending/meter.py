@@ -8,28 +8,28 @@ A deletion is noted before SageMaker is asked for it. If the caller dies in betw
 finds no endpoint, and counts until the noted time.
 
 A lease is a reservation for the machines until some minutes from now. It is acquired before machines are
-requested, and the keeper extends it at each tick; if the month's limit leaves too little, the endpoint is
-deleted before the lease ends. All machines are counted, including those that a blue/green update adds. If
-their number changed between two observations at an unknown time, the larger number counts.
+requested, and the endpoint manager extends it at each tick; if the month's limit leaves too little, the
+endpoint is deleted before the lease ends. All machines are counted, including those that a blue/green
+update adds. If their number changed between two observations at an unknown time, the larger number counts.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from shared import clock
-from shared.spending import ledger_months, prices
-from shared.spending.ledger_postings import ConditionFailed, Move, cost_micro, post
+from contracts import table_keys
+from shared import clock, table
+from shared.items import Meter
+from shared.spending import ledger_entries, prices
+from shared.spending.ledger_entries import ConditionFailed, Move, cost_micro, post
 from shared.spending.prices import Price
 from shared.spending.spending_refused import PriceUnknown, SpendingRefused
-from shared.table import table
-from shared.table.items import Meter
 
 START_LEASE = timedelta(minutes=45)
 """Longer than SageMaker tries to start an endpoint, during which it refuses to delete it."""
 SERVING_LEASE = timedelta(minutes=15)
-"""Enough for two ticks of the keeper and a deletion."""
-_KEY = ("HOSTING", "METER")
+"""Enough for two ticks of the endpoint manager and a deletion."""
+_KEY = table_keys.METER
 _TRIES = 5
 _ASKING = timedelta(minutes=2)
 """How long requested machines may not be visible yet."""
@@ -59,7 +59,7 @@ class _Lease:
     """Machines that scaling may add before the next observation."""
 
 
-def read() -> Meter:
+def read_meter() -> Meter:
     """Read the meter; it is empty before the first endpoint."""
     return Meter.model_validate(table.get(*_KEY) or {})
 
@@ -88,7 +88,7 @@ def close(machines: Machines | None, at: datetime) -> None:
     _move(machines, at, ended=True)
 
 
-def extend(machines: Machines, at: datetime, *, most_instances: int = 1) -> None:
+def extend_lease(machines: Machines, at: datetime, *, most_instances: int = 1) -> None:
     """Count the machines' costs, and extend their lease by some minutes.
 
     Args:
@@ -101,7 +101,7 @@ def extend(machines: Machines, at: datetime, *, most_instances: int = 1) -> None
     """
     if machines.busy:
         # It cannot be deleted now; the lease from the start of the change lasts until its end.
-        until = clock.instant(read().lease_until or clock.text(at))
+        until = clock.instant(read_meter().lease_until or clock.text(at))
         lease = _Lease(max(until, at + SERVING_LEASE))
     else:
         spare = {
@@ -161,7 +161,7 @@ def _move(
         looked: whether `machines` was observed; otherwise the last observation is used.
     """
     for _ in range(_TRIES):
-        before = read()
+        before = read_meter()
         until = clock.instant(before.counted_until) if before.counted_until else None
         if machines is None and looked and not ended and not before.fleets:
             asked = before.planned_at is not None and not _is_settled(None, before.planned_at, at)
@@ -254,7 +254,7 @@ def _aside(at: datetime, until: clock.Utc | None, fleets: list[dict[str, int]], 
     for fleet in fleets:
         for instance, count in fleet.items():
             price = known[instance]
-            if price is None and limited and ledger_months.limit_usd() is not None:
+            if price is None and limited and ledger_entries.limit_usd() is not None:
                 raise PriceUnknown("The machine that hosts the model", instance)
             total += cost_micro(count * price.usd_per_hour, max(0.0, seconds)) if price else 0
     return total
@@ -318,7 +318,7 @@ def _spent(fleets: Mapping[str, int], start: datetime, stop: datetime) -> list[M
 def _prices(*fleets: Mapping[str, int]) -> dict[str, Price | None]:
     instances = dict.fromkeys(name for fleet in fleets for name in fleet)
     named: list[tuple[prices.Kind, str]] = [("hosting", instance) for instance in instances]
-    return {instance: price for (_, instance), price in prices.of_all(named).items()}
+    return {instance: price for (_, instance), price in prices.usd_per_hour_of_all(named).items()}
 
 
 def _lease_moves(before: Meter, after: Meter) -> list[Move]:

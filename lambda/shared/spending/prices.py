@@ -9,15 +9,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from contracts import environment
+from contracts import environment, table_keys
 from price_list import start_prices
 from price_list.price import KINDS, Kind, Price
-from shared import clock
-from shared.table import table
+from shared import clock, table
 
 __all__ = ["KINDS", "Kind", "Price"]
 
-_KEY = ("PRICES", "LISTED")
+_KEY = table_keys.LISTED_PRICES
 _GIVEN = "the setting instance_prices_usd"
 
 
@@ -33,16 +32,16 @@ class Refresh:
 
 def usd_per_hour(kind: Kind, instance: str) -> Price | None:
     """Return the on-demand price of one instance in this region; None if it is not known."""
-    return of_all([(kind, instance)])[kind, instance]
+    return usd_per_hour_of_all([(kind, instance)])[kind, instance]
 
 
-def of_all(wanted: Iterable[tuple[Kind, str]]) -> dict[tuple[Kind, str], Price | None]:
+def usd_per_hour_of_all(wanted: Iterable[tuple[Kind, str]]) -> dict[tuple[Kind, str], Price | None]:
     """Return several prices with one read of the table, in the order in which they are asked for."""
     stored = (table.get(*_KEY) or {}).get("prices", {})
     return {(kind, instance): _known(kind, instance, stored) for kind, instance in wanted}
 
 
-def keep(listed: Mapping[str, Mapping[Kind, float]]) -> None:
+def store_listed(listed: Mapping[str, Mapping[Kind, float]]) -> None:
     """Store today's prices of the Price List API; prices of other instances stay as they are.
 
     Args:
@@ -57,7 +56,7 @@ def keep(listed: Mapping[str, Mapping[Kind, float]]) -> None:
     table.update(*_KEY, changes)
 
 
-def note_failure(reason: str) -> None:
+def record_failure(reason: str) -> None:
     """Record that a request to the Price List API failed; the stored prices stay as they are."""
     table.update(*_KEY, {"failed_at": clock.stamp(), "failure": reason})
 

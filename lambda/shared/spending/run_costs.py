@@ -20,7 +20,7 @@ def evaluation_usd(instance: str) -> float | None:
     return job_costs.usd("processing", instance, 60 * minutes)
 
 
-def require_run(estimated_minutes: float = 0.0) -> None:
+def require_budget_for_run(estimated_minutes: float = 0.0) -> None:
     """Check that the month's limit leaves enough money for a run, without reserving anything.
 
     Args:
@@ -42,16 +42,16 @@ def require_run(estimated_minutes: float = 0.0) -> None:
         _endpoint_part(),
     )
     what = "A run (its training, its evaluation and the start of the model)"
-    ledger.require("training", least, settings.training_instance, what=what)
+    ledger.require_budget("training", least, settings.training_instance, what=what)
 
 
-def require_start() -> None:
+def require_budget_for_start() -> None:
     """Check that the month's limit leaves enough money to start the endpoint, without reserving anything.
 
     Raises:
         SpendingRefused: with what the start costs, or with the instance whose price is not known.
     """
-    ledger.require("endpoint", _require_prices(_endpoint_part()), _settings().hosting_instance)
+    ledger.require_budget("endpoint", _require_prices(_endpoint_part()), _settings().hosting_instance)
 
 
 _Part = tuple[str, str, str, float | None]
@@ -94,7 +94,7 @@ def search_budget_usd(most_usd: float) -> float:
     return max(0.0, min(most_usd, left - beside - (meter.start_usd(settings.hosting_instance) or 0.0)))
 
 
-def reserve(jobs: Jobs, *, tune: bool, estimated_minutes: float) -> Jobs:
+def reserve_run(jobs: Jobs, *, tune: bool, estimated_minutes: float) -> Jobs:
     """Reserve the most that the training or search and its evaluation may cost.
 
     Repeating the call changes nothing. If the month's limit leaves too little for the longest training that
@@ -118,7 +118,7 @@ def reserve(jobs: Jobs, *, tune: bool, estimated_minutes: float) -> Jobs:
     try:
         reserve_evaluation(jobs)
     except SpendingRefused:
-        ledger.release(kind, name)
+        ledger.release_reservation(kind, name)
         raise
     return jobs
 

@@ -15,10 +15,10 @@ import psutil
 import pytest
 from boto3.dynamodb.conditions import Key
 
-from cli.aws.app_names import AppNames
 from cli.aws.target import AwsTarget, on_local_cloud
 from cli.removal.app_resources import list_everything
 from cli.run_progress import wait_for_new_run
+from contracts.resource_names import AppNames
 from local.aws import processes
 from local.aws.errors import LocalCloudError
 from tests.journey.deployed_app import CHECKOUT, PATIENCE_S, STORIES, Deployed, on_cloud, wait_for

@@ -17,7 +17,7 @@ import pytest
 
 from contracts import s3_keys
 from local.cloud import LocalCloud
-from shared.runs.story_batches import Item, grouped
+from shared.runs.story_batches import ManifestEntry, group_into_batches
 from stacks.functions.function_bundles import lay_out
 from stacks.functions.function_groups import STORIES
 from stacks.functions.function_packages import fetch
@@ -46,11 +46,11 @@ class Reading:
 
     aws: Aws
     machine_arn: str
-    items: list[Item]
+    items: list[ManifestEntry]
 
-    def start(self, run_id: str, items: list[Item] | None = None) -> str:
+    def start(self, run_id: str, items: list[ManifestEntry] | None = None) -> str:
         """Start a run that reads the stories, or others; returns its execution's ARN."""
-        batches = "\n".join(json.dumps(batch) for batch in grouped(items or self.items))
+        batches = "\n".join(json.dumps(batch) for batch in group_into_batches(items or self.items))
         key = s3_keys.batches(run_id)
         self.aws.client("s3").put_object(Bucket=ARTIFACTS_BUCKET, Key=key, Body=batches)
         begun = {"batches": {"bucket": ARTIFACTS_BUCKET, "key": key}}
@@ -120,14 +120,14 @@ def reading(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reading]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def drop_stories(aws: Aws) -> list[Item]:
+def drop_stories(aws: Aws) -> list[ManifestEntry]:
     """Drop stories of a dozen words, and return their manifest."""
     s3 = aws.client("s3")
     for bucket in (STORIES_BUCKET, ARTIFACTS_BUCKET):
         s3.create_bucket(Bucket=bucket)
     s3.put_bucket_versioning(Bucket=STORIES_BUCKET, VersioningConfiguration={"Status": "Enabled"})
 
-    def drop_tale(number: int) -> Item:
+    def drop_tale(number: int) -> ManifestEntry:
         said = " ".join(WORDS[int(digit)] for digit in f"{number:04}")
         text = f"Number {number} told of {said}, and then it slept until noon.".encode()
         return drop(aws, f"tales/tale {number:04} of {WORDS[number % 10]}s.txt", text)
@@ -136,7 +136,7 @@ def drop_stories(aws: Aws) -> list[Item]:
         return list(pool.map(drop_tale, range(FILES)))
 
 
-def drop(aws: Aws, key: str, content: bytes) -> Item:
+def drop(aws: Aws, key: str, content: bytes) -> ManifestEntry:
     """Drop one file, and return its line of the manifest."""
     put = aws.client("s3").put_object(Bucket=STORIES_BUCKET, Key=key, Body=content)
     return {

@@ -1,4 +1,4 @@
-"""The app's own functions over the local cloud, for a month: its API, its keeper, and what its runs do."""
+"""The app's own functions over the local cloud, for a month: its API, endpoint manager, and its runs."""
 
 import contextlib
 import io
@@ -15,22 +15,23 @@ from fastapi.testclient import TestClient
 from chat_api.app import app
 from chat_api.services import model_access
 from contracts import environment, s3_keys
+from contracts.resource_names import AppNames
 from deploy import bundle
 from deploy.handler import MonthlyLimitReached
 from deploy.handler import handler as deploy
-from keeper.handler import handler as keeper
+from endpoint_manager.handler import handler as endpoint_manager
 from next_attempt.handler import handler as next_attempt
 from reserve.handler import handler as reserve
 from shared import clock
 from shared.aws import clients
+from shared.items import ModelVersion
 from shared.models import versions
 from shared.recovery import attempts
 from shared.runs import lock, run_records
-from shared.table.items import ModelVersion
 from smoke_test.checks import SmokeTestFailed
 from smoke_test.handler import handler as smoke_test
+from start_batch.handler import handler as start_batch
 from start_run.handler import handler as start_run
-from start_transform.handler import handler as start_transform
 from tests.local.sagemaker.conftest import BUCKET, JOB_PERMISSIONS, Aws, training_request
 from tests.local.sagemaker.month_bill import ENDED
 from tests.local.sagemaker.month_clock import Crashed, Interrupted, Interruptions, MonthClock, Trouble
@@ -118,7 +119,7 @@ class MonthOfTheApp:
         self.interruptions.plan(None)
         while self.functions.queue:
             name, event = self.functions.queue.pop(0)
-            handler = keeper if name == "keeper" else start_transform
+            handler = endpoint_manager if name == "endpoint_manager" else start_batch
             with contextlib.suppress(*_ENDS):
                 handler(event, Context())
         return well
@@ -184,8 +185,9 @@ class MonthOfTheApp:
             "HOSTING_ROLE_ARN": role,
             "TRANSFORM_ROLE_ARN": role,
         }
-        for name, value in (environment_of(house) | changes).items():
-            patch.setenv(f"STORYLOOM_{name}", value)
+        told = {environment.variable(name): value for name, value in changes.items()}
+        for name, value in (environment_of(house) | told).items():
+            patch.setenv(name, value)
         for name, value in self.account.cloud.environment().items():
             if name.startswith("AWS_"):
                 patch.setenv(name, value)
@@ -217,7 +219,7 @@ class MonthOfTheApp:
             ],
             BillingMode="PAY_PER_REQUEST",
         )
-        parameter = environment.read(environment.Page).page_url_parameter
+        parameter = environment.read(environment.PageAddress).page_url_parameter
         clients.ssm().put_parameter(Name=parameter, Value="https://page.example/", Type="String")
         for alarm in environment.read(environment.Hosting).rollback_alarms:
             self.account.client("cloudwatch").put_metric_alarm(AlarmName=alarm, **_ALARM)
@@ -235,11 +237,11 @@ class MonthRun:
         name = environment.common().name
         jobs = {
             "training_attempt": 1,
-            "training_job_name": s3_keys.training_job(name, run_id),
+            "training_job_name": AppNames(name).training_job(run_id),
             "hyperparameters": {"max_seconds": "1800"},
             "processing_inputs": [],
             "tuning": {
-                "job_name": s3_keys.tuning_job(name, run_id),
+                "job_name": AppNames(name).tuning_job(run_id),
                 "resource_limits": {"MaxNumberOfTrainingJobs": TRIALS, "MaxParallelTrainingJobs": TRIALS},
                 "stopping_condition": {
                     "MaxRuntimeInSeconds": TRIAL_SECONDS,
@@ -248,7 +250,7 @@ class MonthRun:
             },
         }
         self.jobs = attempts.evaluation_attempt(run_id, jobs, 1, ["ml.g6.xlarge", "ml.g5.xlarge"])
-        run_records.create(run_id, "", "by hand")
+        run_records.create_run(run_id, "", "by hand")
 
     def step(self) -> None:
         """Take one step, if the state in progress has ended."""
@@ -274,13 +276,13 @@ class MonthRun:
     def _finish(self) -> None:
         self.stage = "end"
         states = self.month.account.client("stepfunctions")
-        machine = environment.read(environment.Pipeline).state_machine_arn
+        machine = environment.read(environment.StateMachine).state_machine_arn
         with contextlib.suppress(ClientError):
             states.stop_execution(
                 executionArn=f"{machine.replace(':stateMachine:', ':execution:')}:{self.run_id}"
             )
         run_records.finish(self.run_id, "failed", "It ended.")
-        lock.drop(self.run_id)
+        lock.force_release(self.run_id)
 
     def _reserve(self) -> None:
         event = {"run_id": self.run_id, "jobs": self.jobs, "tune": self.tune}

@@ -7,10 +7,10 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from cli.aws.app_names import AppNames
 from cli.aws.target import AwsTarget
 from cli.removal import regional_buckets, stack_deletion
 from cli.removal.stack_deletion import StackDeletion
+from contracts.resource_names import AppNames
 from tests.local.sagemaker.conftest import Aws, until
 from tests.local.sagemaker.test_endpoints import _config, _settled, _until_gone
 from tests.local.sagemaker.test_tuning import _ended, _request, trial_code

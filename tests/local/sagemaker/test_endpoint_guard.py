@@ -83,12 +83,12 @@ def test_an_overdue_endpoint_is_deleted_while_every_function_is_throttled(aws: A
         BillingMode="PAY_PER_REQUEST",
     )
     guard, now = _guard(aws, endpoint, table), datetime.now(UTC)
-    keeper = Function(aws)
+    endpoint_manager = Function(aws)
     account_file.write_account(aws.cloud.folders.account, Account("new"))
     # What ten waiting streams leave of a new account's ten.
     aws.cloud.set_quota(CONCURRENCY, 0)
-    aws.client("lambda").invoke(FunctionName=keeper.name, InvocationType="Event", Payload=b"{}")
-    until(lambda: {"throttled": _throttles(aws, keeper)}, lambda seen: bool(seen["throttled"]))
+    aws.client("lambda").invoke(FunctionName=endpoint_manager.name, InvocationType="Event", Payload=b"{}")
+    until(lambda: {"throttled": _throttles(aws, endpoint_manager)}, lambda seen: bool(seen["throttled"]))
     _runs(aws, guard)
     assert _there(aws, endpoint)["status"] == "InService", "nothing is written down yet"
     _state(aws, table)
@@ -100,5 +100,5 @@ def test_an_overdue_endpoint_is_deleted_while_every_function_is_throttled(aws: A
     _state(aws, table, sleep_by=now - timedelta(seconds=1))
     _runs(aws, guard)
     until(lambda: _there(aws, endpoint), lambda seen: seen["status"] is None)
-    assert keeper.calls() == [], "the keeper has not run"
+    assert endpoint_manager.calls() == [], "the endpoint manager has not run"
     _runs(aws, guard)

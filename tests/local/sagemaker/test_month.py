@@ -26,7 +26,7 @@ from typing import Any
 import pytest
 
 from contracts import environment, s3_keys
-from keeper.handler import handler as keeper
+from endpoint_manager.handler import handler as endpoint_manager
 from shared.aws import clients
 from shared.hosting import hosting_state
 from shared.runs import lock
@@ -96,7 +96,7 @@ class Walk:
     def _rests(self) -> bool:
         client = self.app.account.client("sagemaker")
         endpoints = client.list_endpoints(NameContains=environment.common().name)["Endpoints"]
-        return not ledger.open_reservations() and not endpoints and not meter.read().lease
+        return not ledger.open_reservations() and not endpoints and not meter.read_meter().lease
 
     def _minute(self) -> None:
         self.app.time.pass_by(60)
@@ -114,7 +114,7 @@ class Walk:
     def _tick(self) -> None:
         # The promise holds as long as one tick in three succeeds.
         trouble = self._trouble() if self.failed_ticks < 2 else None
-        well = self._do("tick", lambda: keeper({"action": "tick"}, Context()), trouble)
+        well = self._do("tick", lambda: endpoint_manager({"action": "tick"}, Context()), trouble)
         self.failed_ticks = 0 if well else self.failed_ticks + 1
 
     def _await_sagemaker(self) -> None:
@@ -178,7 +178,7 @@ class Walk:
         self._asks("wake", self._anybody(), "wake", self._trouble())
 
     def _sleep(self) -> None:
-        self._do("sleep", lambda: keeper({"action": "sleep"}, Context()), self._trouble())
+        self._do("sleep", lambda: endpoint_manager({"action": "sleep"}, Context()), self._trouble())
 
     def _run(self) -> None:
         if self.run is not None:

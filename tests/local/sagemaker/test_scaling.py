@@ -136,7 +136,9 @@ def test_who_may_not_scale_the_endpoint_may_not_have_it_scaled(aws: Aws, endpoin
         somebody.register_scalable_target(**_target(endpoint), MinCapacity=1, MaxCapacity=2)
 
 
-def test_the_keepers_permissions_are_enough_and_need_their_conditions(aws: Aws, endpoint: str) -> None:
+def test_the_endpoint_managers_permissions_are_enough_and_need_their_conditions(
+    aws: Aws, endpoint: str
+) -> None:
     """The statements of `stacks/grants/hosting.py`; another kind of target, or an alarm alone, is refused."""
     account, described = "arn:aws:{}:us-east-1:123456789012:{}", f"endpoint/{endpoint}"
     of_sagemaker = {
@@ -167,18 +169,18 @@ def test_the_keepers_permissions_are_enough_and_need_their_conditions(aws: Aws, 
             "Condition": {"StringEquals": {"iam:AWSServiceName": linked}},
         },
     ]
-    keeper = aws.user_with("application-autoscaling", statements)
-    keeper.register_scalable_target(**_target(endpoint), MinCapacity=1, MaxCapacity=2)
-    keeper.put_scaling_policy(
+    endpoint_manager = aws.user_with("application-autoscaling", statements)
+    endpoint_manager.register_scalable_target(**_target(endpoint), MinCapacity=1, MaxCapacity=2)
+    endpoint_manager.put_scaling_policy(
         **_target(endpoint),
         PolicyName="by-load",
         PolicyType="TargetTrackingScaling",
         TargetTrackingScalingPolicyConfiguration=_tracking(answers=8),
     )
-    keeper.deregister_scalable_target(**_target(endpoint))
+    endpoint_manager.deregister_scalable_target(**_target(endpoint))
     other = {**_target(endpoint), "ScalableDimension": "sagemaker:variant:DesiredProvisionedConcurrency"}
     with pytest.raises(ClientError, match="AccessDenied"):
-        keeper.register_scalable_target(**other, MinCapacity=1, MaxCapacity=2)
+        endpoint_manager.register_scalable_target(**other, MinCapacity=1, MaxCapacity=2)
     with pytest.raises(ClientError, match="not authorized"):
         aws.user_with("cloudwatch", statements).delete_alarms(AlarmNames=["somebody's"])
 

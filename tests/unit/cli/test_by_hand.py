@@ -18,7 +18,7 @@ KEY = "tales/The Hill, 100%? #1.txt"
 LONG = f"{KEY} is deleted. To restore it, remove the marker: aws s3api delete-object --key '{KEY}'" * 2
 ANSWERS: dict[str, dict[str, Any]] = {
     "start": {"started": True, "run_id": RUN, "message": f"Run {RUN} started: ada started it."},
-    "resume": {"started": True, "run_id": RUN, "message": f"Run {RUN} goes on where it failed."},
+    "resume": {"started": True, "run_id": RUN, "message": f"Run {RUN} resumes where it failed."},
     "stop": {"run_id": RUN, "message": f"Run {RUN} is being stopped."},
     "wake": {"status": "waking", "message": "Starting the machine that hosts the model."},
     "sleep": {"status": "asleep", "message": "ada put the model to sleep; the next message wakes it."},
@@ -58,7 +58,7 @@ def run(*arguments: str) -> str:
 
 def test_a_failed_run_is_taken_up_again(asked: list[tuple[str, str]]) -> None:
     said = run("start", "--from", RUN)
-    assert f"Run {RUN} goes on where it failed." in said
+    assert f"Run {RUN} resumes where it failed." in said
     assert f"storyloom runs {RUN} --follow" in said
     assert asked == [("POST", f"/api/runs/{RUN}/resume")]
 

@@ -10,13 +10,13 @@ from typer.testing import CliRunner
 
 from cli.app import app
 from cli.aws import target as aws_target
-from cli.aws.app_names import AppNames
 from cli.aws.target import AwsTarget
 from cli.console import CommandError
 from cli.removal import kept_data, stack_deletion, teardown
 from cli.removal.app_resources import list_everything
 from cli.removal.kept_data import KeptData
 from cli.removal.stack_deletion import StackDeletion
+from contracts.resource_names import AppNames
 
 NAMES = AppNames("storyloom")
 CHAT, PIPELINE = "Storyloom-Chat", "Storyloom-Pipeline"

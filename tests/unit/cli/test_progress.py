@@ -156,7 +156,7 @@ def test_a_run_that_waits_says_how_to_answer() -> None:
     waiting = {
         **RUN,
         "status": "waiting",
-        "message": "Waiting for your yes. Training would cost about $0.46.",
+        "message": "Waiting for your approval. Training would cost about $0.46.",
         "waits_until": "2026-01-08T00:00:00.000Z",
     }
     for shown in (_printed(run_panel(waiting)), _lines(waiting)):

@@ -10,12 +10,12 @@ import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
 
-from cli.aws.app_names import AppNames
 from cli.aws.target import AwsTarget
 from cli.console import CommandError
 from cli.removal import kept_data, regional_buckets, teardown
 from cli.removal.app_resources import list_service
 from cli.removal.kept_data import KeptData
+from contracts.resource_names import AppNames
 
 NAMES = AppNames("storyloom")
 HERE, THERE = "us-east-1", "eu-west-1"

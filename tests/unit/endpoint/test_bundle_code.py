@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from local.endpoint_server.bundle_code import VARIABLE, middleware
-from shared.hosting.endpoint import CONTAINER_VARIABLES
+from shared.hosting.endpoint_configs import CONTAINER_VARIABLES
 from tests.unit.endpoint.conftest import Server, serving
 from tests.unit.endpoint.test_server import wait_until_idle
 

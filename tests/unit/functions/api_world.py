@@ -3,15 +3,14 @@
 import json
 from typing import Any
 
-from keeper import handler as keeper
-from shared import clock
+from endpoint_manager import handler as endpoint_manager
+from shared import clock, table
 from shared.accounts import keys
 from shared.aws import clients
 from shared.batch_inference import batch_records
+from shared.items import ModelVersion, VersionStatus
 from shared.models import versions
 from shared.runs import run_records
-from shared.table import table
-from shared.table.items import ModelVersion, VersionStatus
 from tests.unit.functions.conftest import ACCOUNT, BASE_MODEL, House
 from tests.unit.functions.people import EMAIL
 from tests.unit.functions.sagemaker_stand_in import Body, StandIn
@@ -45,10 +44,10 @@ class World:
             sagemaker.packages.append({})
         run_records.enter(_RUN, "Train")
         run_records.finish(_RUN, "failed", "The machine was taken away.")
-        keys.make("nightly", ["read"], 60, by="somebody", email=EMAIL)
+        keys.issue_key("nightly", ["read"], 60, by="somebody", email=EMAIL)
 
     def go_on(self) -> None:
-        """Let the time of one request go by; every minute the keeper looks, as its schedule has it."""
+        """Let the time of one request go by; the endpoint manager looks every minute, as scheduled."""
         self._requests += 1
         minute, second = divmod(self._requests, _REQUESTS_A_MINUTE)
         if second:
@@ -57,9 +56,9 @@ class World:
         if self._sagemaker.endpoint is not None:
             self._sagemaker.in_service()
         if minute % _MINUTES_AWAKE:
-            keeper.tick()
+            endpoint_manager.check_endpoint()
         else:
-            keeper.sleep("Asleep for a while.")
+            endpoint_manager.sleep_endpoint("Asleep for a while.")
 
     def _meet(self, number: int, request: Body) -> None:
         """Decide how the model takes the question with this number: well, mostly."""
@@ -71,8 +70,8 @@ class World:
 def _forget() -> None:
     """Keep a few of what piles up: listing thousands of keys and batches would take longer than all else."""
     for partition in (keys._PARTITION, batch_records._PARTITION):
-        for item in table.every(partition)[_KEPT:]:
-            table.delete(partition, item["sk"])
+        for item in table.query(partition)[_KEPT:]:
+            table.delete_item(partition, item["sk"])
 
 
 def _save(version: str, status: VersionStatus) -> None:

@@ -18,12 +18,16 @@ import httpx
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from keeper.handler import handler as keeper
+from contracts import environment, s3_keys
+from contracts.environment import EnvironmentGroup
+from contracts.resource_names import DEPLOY_SCHEDULE, UPLOADS_SCHEDULE, AppNames
+from contracts.settings import Settings
+from endpoint_manager.handler import handler as endpoint_manager
 from shared import clock
 from shared.aws import clients
-from shared.hosting import endpoint, hosting_state
+from shared.hosting import endpoint, endpoint_configs, hosting_state
+from shared.items import ModelVersion
 from shared.models import versions
-from shared.table.items import ModelVersion
 from start_run.handler import handler as start_run
 from tests.unit.functions.sagemaker_stand_in import Stage, StandIn
 
@@ -38,6 +42,7 @@ BASE_MODEL = {
     "parameters_millions": 135,
     "gated": False,
 }
+SETTINGS = Settings(max_training_minutes=3)
 Call = Callable[..., dict[str, Any]]
 Letters = Callable[[], list[dict[str, str]]]
 
@@ -138,7 +143,7 @@ def house(cloud_url: str, stage: Stage, sagemaker: StandIn, monkeypatch: pytest.
         monkeypatch.setenv(name, value)
     made = _make(f"t{uuid.uuid4().hex[:10]}")
     for name, value in environment_of(made).items():
-        monkeypatch.setenv(f"STORYLOOM_{name}", value)
+        monkeypatch.setenv(name, value)
     return made
 
 
@@ -175,65 +180,72 @@ def _make(tag: str) -> House:
 
 def page_parameter(tag: str) -> str:
     """Name the parameter that the Chat stack writes; without it there is no Chat stack."""
-    return f"/{tag}/page-url"
+    return AppNames(tag).page_url_parameter
 
 
 def environment_of(made: House) -> dict[str, str]:
-    """Return what the stacks tell the functions, without the prefix of the names."""
-    return {
-        "NAME": "storyloom",
-        "TABLE": made.table,
-        "STORIES_BUCKET": made.stories,
-        "ARTIFACTS_BUCKET": made.artifacts,
-        "BASE_MODEL": json.dumps(BASE_MODEL),
-        "START_RUN_ARN": f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:start_run",
-        "SCHEDULE_NAME": "quiet",
-        "DEPLOY_SCHEDULE_NAME": "deploy",
-        "SCHEDULE_GROUP": made.schedule_group,
-        "SCHEDULE_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/schedule",
-        "QUIET_SECONDS": "300",
-        "MAX_QUIET_SECONDS": "1800",
-        "STATE_MACHINE_ARN": made.state_machine_arn,
-        "TOPIC_ARN": made.topic_arn,
-        "MINIMUM_IMPROVEMENT_PERCENT": "2",
-        "MAXIMUM_COPY_PERCENT": "10",
-        "MAXIMUM_REPETITION_PERCENT": "50",
-        "MINIMUM_ENDING_PERCENT": "0.00001",
-        "MODEL_PACKAGE_GROUP": "storyloom",
-        "APPROVAL": "automatic",
-        "PROCESSING_INSTANCES": '["ml.g6.xlarge", "ml.g5.xlarge"]',
-        "TUNE": "false",
-        "TUNING_JOBS": "6",
-        "TUNING_BUDGET_USD": "10",
-        "HOSTING_IMAGE": "763104351884.dkr.ecr.us-east-1.amazonaws.com/vllm:1",
-        "HOSTING_INSTANCE": "ml.g6.xlarge",
-        "HOSTING_FALLBACK_INSTANCES": '["ml.g5.xlarge", "ml.g6e.xlarge"]',
-        "MONTHLY_LIMIT_USD": "50",
-        "TRAINING_INSTANCE": "ml.g6.xlarge",
-        "MAX_TRAINING_MINUTES": "3",
-        "GRACE_MINUTES": "30",
-        "LONGEST_EVALUATION_MINUTES": "120",
-        "SPOT": "true",
-        "SPOT_WAIT_HOURS": "8",
-        "INSTANCE_PRICES": '{"ml.g6.xlarge": 1.13, "ml.g5.xlarge": 1.41}',
-        "BILLED_INSTANCES": '{"training": ["ml.g6.xlarge"], "hosting": ["ml.g6.xlarge", "ml.g5.xlarge"]}',
-        "HOSTING_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/hosting",
-        "ENDPOINT_NAME": "storyloom",
-        "INFERENCE_AMI": "al2023-ami-sagemaker-inference-gpu-4-1",
-        "IDLE_MINUTES": "15",
-        "HOSTING_MAX_INSTANCES": "1",
-        "ANSWERS_PER_INSTANCE": "8",
-        "WATCH_MINUTES": "5",
-        "ROLLBACK_ALARMS": f'["{made.table}-endpoint-errors", "{made.table}-endpoint-latency"]',
-        "KEEPER_FUNCTION": "keeper",
-        "START_RUN_FUNCTION": "start_run",
-        "START_TRANSFORM_FUNCTION": "start_transform",
-        "TRANSFORM_TOKENS_PER_SECOND": '{"ml.g6.xlarge": 800.0, "ml.g5.xlarge": 1600.0}',
-        "TRANSFORM_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/transform",
-        "TRANSFORM_AMI": "al2-ami-sagemaker-batch-gpu-535",
-        "DAILY_TOKENS": "200000",
-        "PAGE_URL_PARAMETER": page_parameter(made.table),
-    }
+    """Return the variables that the stacks tell the functions."""
+    account = f"arn:aws:iam::{ACCOUNT}"
+    image = "763104351884.dkr.ecr.us-east-1.amazonaws.com/vllm:1"
+    instances = ["ml.g6.xlarge", "ml.g5.xlarge"]
+    groups: tuple[EnvironmentGroup, ...] = (
+        environment.Common.from_settings(
+            SETTINGS,
+            table=made.table,
+            stories_bucket=made.stories,
+            artifacts_bucket=made.artifacts,
+            base_model=BASE_MODEL,
+        ),
+        environment.Schedule.from_settings(
+            SETTINGS,
+            start_run_arn=f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:start_run",
+            schedule_name=UPLOADS_SCHEDULE,
+            deploy_schedule_name=DEPLOY_SCHEDULE,
+            schedule_group=made.schedule_group,
+            schedule_role_arn=f"{account}:role/schedule",
+        ),
+        environment.StateMachine(state_machine_arn=made.state_machine_arn),
+        environment.Messages(topic_arn=made.topic_arn),
+        environment.Assembly.from_settings(
+            SETTINGS,
+            processing_instances=instances,
+            training_code_uri=s3_keys.uri(made.artifacts, s3_keys.training_code("abc")),
+        ),
+        environment.GateRules.from_settings(SETTINGS),
+        environment.Registry.from_settings(SETTINGS, model_package_group=SETTINGS.name, hosting_image=image),
+        environment.Hosting.from_settings(
+            SETTINGS,
+            hosting_image=image,
+            hosting_role_arn=f"{account}:role/hosting",
+            endpoint_name=SETTINGS.name,
+            rollback_alarms=AppNames(made.table).rollback_alarms,
+        ),
+        environment.SpendingLimit.from_settings(SETTINGS),
+        environment.RunCosts.from_settings(
+            SETTINGS,
+            processing_instances=instances,
+            grace_minutes=30,
+            longest_evaluation_minutes=120,
+            spot_wait_hours=8,
+        ),
+        environment.GivenPrices(instance_prices={"ml.g6.xlarge": 1.13, "ml.g5.xlarge": 1.41}),
+        environment.BilledInstances(billed_instances={"training": instances[:1], "hosting": instances}),
+        environment.FunctionNames(
+            endpoint_manager_function="endpoint_manager",
+            start_run_function="start_run",
+            start_batch_function="start_batch",
+        ),
+        environment.Api.from_settings(SETTINGS, s3_endpoint=""),
+        environment.TransformMachines(
+            transform_tokens_per_second={"ml.g6.xlarge": 800.0, "ml.g5.xlarge": 1600.0}
+        ),
+        environment.TransformJobs.from_settings(
+            SETTINGS, hosting_image=image, transform_role_arn=f"{account}:role/transform"
+        ),
+        environment.Budget(daily_tokens=SETTINGS.daily_tokens_per_person),
+        environment.PageAddress(page_url_parameter=page_parameter(made.table)),
+    )
+    return {name: value for group in groups for name, value in group.variables().items()}
 
 
 @pytest.fixture
@@ -258,9 +270,9 @@ def asked_by(sub: str = "u1", scopes: str = "chat read write keys people", **mor
 
 
 class Lambdas:
-    """Calls start_run and the keeper themselves, at once, where the functions would have Lambda call them."""
+    """Calls start_run and the endpoint manager directly, instead of through Lambda."""
 
-    _HANDLERS: ClassVar = {"start_run": start_run, "keeper": keeper}
+    _HANDLERS: ClassVar = {"start_run": start_run, "endpoint_manager": endpoint_manager}
 
     def __init__(self, context: LambdaContext) -> None:
         self._context = context
@@ -291,17 +303,8 @@ class Context(LambdaContext):
 
 
 @pytest.fixture
-def settings(house: House, monkeypatch: pytest.MonkeyPatch) -> House:
-    """The variables of assemble."""
-    for name, value in {
-        "MINIMUM_WORDS": "5000",
-        "MAX_TRAINING_MINUTES": "3",
-        "TRAINING_INSTANCE": "ml.g6.xlarge",
-        "TRAINING_CODE_URI": f"s3://{house.artifacts}/training-code/abc/",
-        "SPOT": "true",
-        "ASK_BEFORE_TRAINING": "false",
-    }.items():
-        monkeypatch.setenv(f"STORYLOOM_{name}", value)
+def settings(house: House) -> House:
+    """The variables of assemble, which every test has."""
     return house
 
 
@@ -339,7 +342,7 @@ def lambdas_at_once(context: LambdaContext, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture
 def awake_v1(house: House, live_v1: str, sagemaker: StandIn) -> StandIn:
     """v1 live and in service; what it answers is for the test to say."""
-    config = endpoint.ensure_config(live_v1, "ml.g6.xlarge")
+    config = endpoint_configs.ensure_config(live_v1, "ml.g6.xlarge")
     endpoint.converge(config)
     sagemaker.in_service()
     hosting_state.mark_awake("v1", config)

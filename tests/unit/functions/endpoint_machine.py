@@ -6,7 +6,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from shared.hosting import machines
+from shared.hosting import endpoint_configs
 
 CAPACITY = "Unable to provision requested ML compute capacity due to InsufficientInstanceCapacity error."
 _BUSY = {"Creating", "Updating", "RollingBack", "Deleting"}
@@ -132,7 +132,9 @@ class EndpointMachine:
         self._must_exist("UpdateEndpoint")
         self._must_rest("UpdateEndpoint")
         self._within_quota(EndpointConfigName, "UpdateEndpoint", beside=self.instances)
-        changes = machines.instance_of(EndpointConfigName) != machines.instance_of(self.config)
+        changes = endpoint_configs.instance_of(EndpointConfigName) != endpoint_configs.instance_of(
+            self.config
+        )
         if changes and self.scalable is not None:
             raise _error("ValidationException", "It must be deregistered first.", "UpdateEndpoint")
         # From now on both fleets bill, until the change is over.
@@ -197,7 +199,7 @@ class EndpointMachine:
 
     def go_on(self, well: bool) -> None:
         """Take the next step of whatever is going on."""
-        instance = machines.instance_of(self.wanted) or ""
+        instance = endpoint_configs.instance_of(self.wanted) or ""
         well = well and self.short.get(instance) != "capacity"
         reason = CAPACITY if self.short.get(instance) == "capacity" else "The container did not start."
         if self.status == "Creating":
@@ -237,9 +239,9 @@ class EndpointMachine:
         return seconds
 
     def _fleets(self) -> dict[str, int]:
-        fleets = {machines.instance_of(self.config) or "": self.instances}
+        fleets = {endpoint_configs.instance_of(self.config) or "": self.instances}
         if self.status in {"Updating", "RollingBack"}:
-            beside = machines.instance_of(self.wanted) or ""
+            beside = endpoint_configs.instance_of(self.wanted) or ""
             fleets[beside] = fleets.get(beside, 0) + self.instances
         return fleets
 
@@ -269,8 +271,8 @@ class EndpointMachine:
 
     def _within_quota(self, config: str, operation: str, beside: int = 0) -> None:
         """Refuse what the account may not have; an update is blue/green and has both fleets for a while."""
-        instance = machines.instance_of(config) or ""
-        used = beside if instance == machines.instance_of(self.config) else 0
+        instance = endpoint_configs.instance_of(config) or ""
+        used = beside if instance == endpoint_configs.instance_of(self.config) else 0
         limit = 0 if self.short.get(instance) == "quota" else self.quotas.get(instance)
         wanted = max(1, beside)
         if limit is not None and used + wanted > limit:

@@ -13,11 +13,10 @@ from fastapi.testclient import TestClient
 from chat_api.app import app
 from chat_api.errors import ApiError
 from chat_api.services import limits
-from keeper.handler import handler as keeper
-from shared import clock
-from shared.answers import answer_slots, usage
+from endpoint_manager.handler import handler as endpoint_manager
+from shared import clock, table
+from shared.answers import usage
 from shared.aws import clients
-from shared.table import table
 from tests.unit.functions.conftest import House, asked_by
 
 NEW_ACCOUNT = 10
@@ -58,7 +57,7 @@ def _acquired(callers: int) -> list[usage.RequestSlot]:
 def test_ten_callers_at_once_leave_concurrency_in_a_new_account(account: _Lambdas) -> None:
     slots = _acquired(10)
     # Those that are refused count for a moment, too: no more than there is room for, and at least one.
-    assert 1 <= len(slots) <= NEW_ACCOUNT - answer_slots.KEPT_FREE
+    assert 1 <= len(slots) <= NEW_ACCOUNT - usage.KEPT_FREE
     for slot in slots:
         usage.end(slot, tokens=1)
     for number in range(6):
@@ -67,15 +66,17 @@ def test_ten_callers_at_once_leave_concurrency_in_a_new_account(account: _Lambda
         limits.acquire_answer_slot("v6")
 
 
-def test_the_keeper_reads_the_accounts_concurrency(account: _Lambdas, context: LambdaContext) -> None:
+def test_the_endpoint_manager_reads_the_accounts_concurrency(
+    account: _Lambdas, context: LambdaContext
+) -> None:
     account.unreserved = 1000
-    keeper({"action": "tick"}, context)
+    endpoint_manager({"action": "tick"}, context)
     assert len(_acquired(20)) == 20
 
 
 def test_an_account_with_minimal_concurrency_still_answers(account: _Lambdas, context: LambdaContext) -> None:
     account.unreserved = 3
-    keeper({"action": "tick"}, context)
+    endpoint_manager({"action": "tick"}, context)
     limits.acquire_answer_slot("u1")
 
 

@@ -28,7 +28,7 @@ RUN = "20260904-090000-ffff"
 
 @pytest.fixture
 def api(house: House, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
-    """The app, called as the Web Adapter calls it; no keeper is deployed."""
+    """The app, called as the Web Adapter calls it; no endpoint manager is deployed."""
     monkeypatch.setattr(model_access, "invoke_endpoint_manager", lambda action: None)
     with TestClient(app, headers=CONTEXT) as client:
         yield client
@@ -228,7 +228,7 @@ def test_a_run_shows_the_trials_of_its_search(api: TestClient, house: House, sag
     done = {"TrainingStartTime": 1_790_000_100, "TrainingEndTime": 1_790_000_400.5}
     loss = {"MetricName": "validation:loss", "Value": 2.5}
     sagemaker.search = {
-        "HyperParameterTuningJobName": s3_keys.tuning_job(environment.common().name, RUN),
+        "HyperParameterTuningJobName": environment.common().names.tuning_job(RUN),
         "HyperParameterTuningJobArn": "arn:search",
         "HyperParameterTuningJobStatus": "InProgress",
         "CreationTime": 1_790_000_000,
@@ -271,7 +271,7 @@ def test_a_run_shows_the_trials_of_its_search(api: TestClient, house: House, sag
 
 
 def test_the_evaluation_is_read_as_a_page(api: TestClient, house: House) -> None:
-    run_records.create(RUN, "", "test")
+    run_records.create_run(RUN, "", "test")
     page, key = b"<!doctype html><title>How the new model did</title>", s3_keys.evaluation_page(RUN)
     clients.s3().put_object(Bucket=house.artifacts, Key=key, Body=page)
     assert api.get(f"/api/runs/{RUN}").json()["evaluation_url"] is None, "before the gate has read it"
@@ -286,7 +286,7 @@ def test_the_evaluation_is_read_as_a_page(api: TestClient, house: House) -> None
 def test_on_one_machine_the_report_is_reached_through_the_front_door(
     api: TestClient, house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_records.create(RUN, "", "test")
+    run_records.create_run(RUN, "", "test")
     assert api.get(f"/api/runs/{RUN}").json()["report_url"] is None
     clients.s3().put_object(Bucket=house.artifacts, Key=s3_keys.report(RUN), Body=b"{}")
     monkeypatch.setenv("STORYLOOM_BROWSER_ENDPOINT", "http://localhost:8400")

@@ -53,7 +53,7 @@ def test_no_request_finds_a_fault(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for logger in ("", "authorizer", "chat_api", "keeper", "start_run"):
+    for logger in ("", "authorizer", "chat_api", "endpoint_manager", "start_run"):
         caplog.set_level(logging.ERROR, logger)
     monkeypatch.setattr(model_access, "POLL_SECONDS", 0.2)
     world, began = World(house, awake_v1), time.monotonic()

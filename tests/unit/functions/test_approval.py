@@ -17,10 +17,9 @@ from ask_approval.handler import handler as ask_approval
 from ask_approval.handler import price_words
 from chat_api.app import app
 from record_failure.handler import handler as record_failure
-from shared import clock
+from shared import clock, table
 from shared.aws import clients
 from shared.runs import approvals, lock, run_records
-from shared.table import table
 from start_run.handler import handler as start_run
 from tests.unit.functions.conftest import House, Letters, asked_by
 
@@ -98,7 +97,7 @@ def waiting(house: House, context: LambdaContext) -> Waiting:
             break
         time.sleep(0.05)
     assert lock.acquire(RUN, execution)
-    run_records.create(RUN, execution, "stories arrived")
+    run_records.create_run(RUN, execution, "stories arrived")
     run_records.enter(RUN, "Assemble")
     return Waiting(RUN, execution, json.loads(found[0]["Body"])["token"], context)
 
@@ -121,7 +120,7 @@ def test_the_owner_is_asked_once_with_verdict_price_and_link(
     assert waiting.ask() == {"asked": True}
     assert waiting.ask() == {"asked": True}
     (letter,) = letters()
-    assert letter["Subject"] == "Storyloom: a run waits for your yes before it trains"
+    assert letter["Subject"] == "Storyloom: a run waits for your approval before it trains"
     for part in (
         "That is enough to learn a voice from.",
         "about 12 minutes and cost about $0.46 (prices of 2026-09)",
@@ -133,7 +132,7 @@ def test_the_owner_is_asked_once_with_verdict_price_and_link(
         assert part in letter["Message"]
     run = api.get(f"/api/runs/{RUN}").json()
     assert (run["status"], run["ended_at"]) == ("waiting", None)
-    assert run["message"].startswith("Waiting for your yes. That is enough")
+    assert run["message"].startswith("Waiting for your approval. That is enough")
     left = clock.instant(run["waits_until"]) - clock.now()
     assert 6.9 < left.total_seconds() / 86400 <= 7
 
@@ -174,7 +173,7 @@ def test_the_first_answer_counts_and_may_be_repeated(
     assert refused.json()["error"]["type"] == "already_answered"
     question = approvals.get(RUN)
     assert question is not None
-    assert (question.answer, question.answered_by, question.answered_by_name) == (given, "u1", EMAIL)
+    assert (question.answer, question.reviewer, question.reviewer_name) == (given, "u1", EMAIL)
 
 
 def test_of_many_answers_at_once_one_counts(waiting: Waiting, api: TestClient) -> None:
@@ -217,7 +216,7 @@ def test_a_question_asked_again_has_no_answer_yet(waiting: Waiting, api: TestCli
     waiting.ask()
     question = approvals.get(RUN)
     assert question is not None
-    assert (question.answer, question.answered_by) == (None, None)
+    assert (question.answer, question.reviewer) == (None, None)
 
 
 def test_new_stories_take_the_place_of_a_run_that_waits(
@@ -228,15 +227,15 @@ def test_new_stories_take_the_place_of_a_run_that_waits(
     for _ in range(3):
         told = start_run({"reason": "stories arrived"}, context)
         assert (told["started"], told["run_id"]) == (False, RUN)
-        assert "makes room" in told["message"]
+        assert "is superseded by one with all stories" in told["message"]
     assert waiting.answer() == {"answer": "superseded"}
     refused = api.post(f"/api/runs/{RUN}/approve")
     assert refused.status_code == 409
     assert "with all stories" in refused.json()["error"]["message"]
 
     ending = {"run_id": RUN, "outcome": "superseded", "message": "Stories arrived."}
-    assert announce(ending, context) == {"one_more": True}
-    assert announce(ending, context) == {"one_more": False}
+    assert announce(ending, context) == {"rerun": True}
+    assert announce(ending, context) == {"rerun": False}
     assert _schedules(house) == ["quiet"]
     assert lock.holder() is None
     run = run_records.get(RUN)
@@ -248,7 +247,7 @@ def test_new_stories_take_the_place_of_a_run_that_waits(
 def test_stories_that_came_before_the_question_take_its_place_too(
     waiting: Waiting, context: LambdaContext, letters: Letters
 ) -> None:
-    assert "one more will start after it" in start_run({"reason": "stories arrived"}, context)["message"]
+    assert "Another starts when it finishes" in start_run({"reason": "stories arrived"}, context)["message"]
     assert waiting.ask() == {"asked": False}
     assert waiting.answer() == {"answer": "superseded"}
     assert letters() == []
@@ -259,7 +258,7 @@ def test_new_stories_do_not_stop_a_run_that_has_its_yes(
 ) -> None:
     waiting.ask()
     api.post(f"/api/runs/{RUN}/approve")
-    assert "one more will start after it" in start_run({"reason": "stories arrived"}, context)["message"]
+    assert "Another starts when it finishes" in start_run({"reason": "stories arrived"}, context)["message"]
     assert waiting.answer() == {"answer": "approved"}
 
 
@@ -299,7 +298,7 @@ def test_a_run_that_is_stopped_while_it_waits_is_recorded(waiting: Waiting, cont
         (
             9.6,
             None,
-            "about 10 minutes; what it costs is not known, since we have no price for this machine.",
+            "about 10 minutes; its cost is not known, because there is no price for this instance.",
         ),
     ],
 )

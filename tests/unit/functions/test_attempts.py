@@ -51,7 +51,8 @@ def test_an_evaluation_without_quota_goes_to_the_next_instance_and_comes_back_ne
     assert run is not None
     assert run.processing_job == second["processing_job_name"]
     assert run.message == (
-        "The evaluation is tried again on ml.g5.xlarge: this account may not have ml.g6.xlarge for it."
+        "The evaluation is tried again on ml.g5.xlarge: "
+        "the account's quota does not allow ml.g6.xlarge for it."
     )
     assert _decide(context, "Evaluate", second, QUOTA)["again"] == ""
 

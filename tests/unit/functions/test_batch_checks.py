@@ -16,10 +16,10 @@ from fastapi.testclient import TestClient
 from chat_api.openai import strict_json
 from chat_api.services import batch_files
 from contracts import environment, s3_keys
+from shared import table
 from shared.aws import clients
 from shared.batch_inference import batch_records
 from shared.spending import ledger
-from shared.table import table
 from tests.unit.functions.conftest import House
 from tests.unit.functions.sagemaker_stand_in import StandIn
 from tests.unit.functions.test_transforms import SENT, _job, _made, _started, _Worker, api, worker
@@ -92,7 +92,7 @@ def test_a_file_that_is_sent_after_its_check_is_not_started(
     refused = api.post(f"/api/batches/{batch_id}/start")
     assert (refused.status_code, refused.json()["error"]["type"]) == (409, "file_changed")
     assert not worker.calls
-    assert batch_records.going() == []
+    assert batch_records.list_active_ids() == []
 
 
 def test_a_check_between_the_price_and_the_start_is_not_started(
@@ -101,17 +101,17 @@ def test_a_check_between_the_price_and_the_start_is_not_started(
     """What a person agreed to pay for is what starts."""
     batch_id = _made(api)
     _check(api, batch_id)
-    acquire_slot = batch_records.acquire_slot
+    acquire_slot = batch_records.acquire_batch_slot
 
     def acquire_slot_late(taken: str) -> bool:
         _check(api, batch_id)
         return acquire_slot(taken)
 
-    monkeypatch.setattr(batch_records, "acquire_slot", acquire_slot_late)
+    monkeypatch.setattr(batch_records, "acquire_batch_slot", acquire_slot_late)
     refused = api.post(f"/api/batches/{batch_id}/start")
     assert (refused.status_code, refused.json()["error"]["type"]) == (409, "file_changed")
     assert not worker.calls
-    assert batch_records.going() == []
+    assert batch_records.list_active_ids() == []
 
 
 def test_what_an_earlier_start_left_reserved_is_not_what_this_one_costs(

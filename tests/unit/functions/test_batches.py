@@ -5,12 +5,19 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.runs.story_batches import MOST_BYTES, MOST_FILES, Item, batch_digest, file_digest, grouped
+from shared.runs.story_batches import (
+    MOST_BYTES,
+    MOST_FILES,
+    ManifestEntry,
+    batch_digest,
+    file_digest,
+    group_into_batches,
+)
 
 CHILD_INPUT_BYTES = 256 * 1024
 
 
-def item(key: str, size: int = 1, version: str = "v", etag: str = "e") -> Item:
+def item(key: str, size: int = 1, version: str = "v", etag: str = "e") -> ManifestEntry:
     return {"key": key, "version_id": version, "size": size, "etag": etag, "modified_at": "t"}
 
 
@@ -24,8 +31,8 @@ def item(key: str, size: int = 1, version: str = "v", etag: str = "e") -> Item:
         max_size=400,
     )
 )
-def test_every_file_is_in_one_batch_and_no_batch_is_too_large(items: list[Item]) -> None:
-    batches = list(grouped(items))
+def test_every_file_is_in_one_batch_and_no_batch_is_too_large(items: list[ManifestEntry]) -> None:
+    batches = list(group_into_batches(items))
     assert [one for batch in batches for one in batch["files"]] == items
     for batch in batches:
         assert 1 <= len(batch["files"]) <= MOST_FILES
@@ -36,7 +43,7 @@ def test_every_file_is_in_one_batch_and_no_batch_is_too_large(items: list[Item])
 def test_small_files_share_a_batch_and_large_ones_do_not() -> None:
     haiku = [item(f"{number}.txt", 200) for number in range(250)]
     novels = [item(f"{number}.epub", 10 * 1024**2) for number in range(3)]
-    assert [len(batch["files"]) for batch in grouped(haiku + novels)] == [100, 100, 51, 1, 1]
+    assert [len(batch["files"]) for batch in group_into_batches(haiku + novels)] == [100, 100, 51, 1, 1]
 
 
 def test_a_retry_of_a_batch_has_its_name_and_no_other_batch_has() -> None:

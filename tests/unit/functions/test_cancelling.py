@@ -14,10 +14,9 @@ from fastapi.testclient import TestClient
 
 from chat_api.app import app
 from chat_api.services import answer_tracking, model_access, upstream
-from shared import clock
+from shared import clock, table
 from shared.answers import cancellations, usage
 from shared.hosting import hosting_state
-from shared.table import table
 from tests.unit.functions.api_server import running
 from tests.unit.functions.conftest import House, asked_by
 from tests.unit.functions.sagemaker_stand_in import StandIn

@@ -2,23 +2,23 @@
 
 import pytest
 
-from shared.hosting import capacity, hosting_state, machines
+from shared.hosting import endpoint_configs, hosting_state, instances
 from shared.models import versions
 from shared.runs import lock
 from smoke_test import handler as smoke_test
 from smoke_test.checks import SmokeTestFailed
-from tests.unit.functions.test_keeper_machine import RUN, World, world
+from tests.unit.functions.test_endpoint_manager_machine import RUN, World, world
 
 __all__ = ["world"]
 
 
 def _looks(world: World, deployment: dict[str, str], *, times: int = 8) -> str:
-    """Look as the state machine does, while SageMaker goes on and the keeper ticks; returns the end."""
+    """Look as the state machine does, while SageMaker and the endpoint manager go on; returns the end."""
     status = "waiting"
     for _ in range(times):
         world.time.pass_by(minutes=1)
         world.sagemaker.go_on(well=True)
-        world.keeper("tick")
+        world.endpoint_manager("tick")
         status = smoke_test.handler({"run_id": RUN, "deployment": deployment}, world.context)["status"]
         if status == "passed":
             break
@@ -31,14 +31,14 @@ def test_a_version_is_deployed_to_the_next_machine(world: World, why: str, awake
     if awake:
         world.message()
         world.sagemaker.go_on(well=True)
-        world.keeper("tick")
+        world.endpoint_manager("tick")
     assert lock.acquire(RUN, "arn")
     world.sagemaker.short["ml.g6.xlarge"] = why
     deployment = world.deploy("v2")
     assert _looks(world, deployment) == "passed"
     state = hosting_state.state()
     assert (state.status, state.version) == ("awake", "v2")
-    assert machines.instance_of(world.sagemaker.config) == "ml.g5.xlarge"
+    assert endpoint_configs.instance_of(world.sagemaker.config) == "ml.g5.xlarge"
     assert state.endpoint_config == world.sagemaker.config
     live = versions.live()
     assert live is not None and live.version == "v2"
@@ -46,7 +46,7 @@ def test_a_version_is_deployed_to_the_next_machine(world: World, why: str, awake
 
 def test_without_any_machine_the_deployment_says_what_was_tried(world: World) -> None:
     assert lock.acquire(RUN, "arn")
-    world.sagemaker.short = dict.fromkeys(machines.choices(), "quota")
+    world.sagemaker.short = dict.fromkeys(instances.allowed_instances(), "quota")
     deployment = world.deploy("v2")
     with pytest.raises(
         SmokeTestFailed, match=r"could not host v2: .*ml\.g6e\.xlarge \(over the account's quota\)"
@@ -73,32 +73,32 @@ def test_without_any_machine_the_deployment_says_what_was_tried(world: World) ->
     ],
 )
 def test_a_shortage_is_told_from_other_failures(reason: str | None, short: str | None) -> None:
-    assert capacity.shortage(reason) == short
+    assert instances.shortage(reason) == short
 
 
 def test_the_table_says_what_answers_where_no_second_machine_lets_it_change(world: World) -> None:
     world.message()
     world.sagemaker.go_on(well=True)
-    world.keeper("tick")
+    world.endpoint_manager("tick")
     world.live("v2")
     world.sagemaker.short["ml.g6.xlarge"] = "quota"
-    world.keeper("tick")
+    world.endpoint_manager("tick")
     world.sagemaker.short.clear()
-    world.keeper("tick")
+    world.endpoint_manager("tick")
     assert hosting_state.state().endpoint_config == world.sagemaker.config
-    world.keeper("sleep")
+    world.endpoint_manager("sleep")
     world.sagemaker.go_on(well=True)
     world.message()
     assert "-v2-g6-xlarge-" in world.sagemaker.config
 
 
-def test_the_table_says_what_answers_after_the_keeper_changed_it(world: World) -> None:
+def test_the_table_says_what_answers_after_the_endpoint_manager_changed_it(world: World) -> None:
     world.message()
     world.sagemaker.go_on(well=True)
-    world.keeper("tick")
+    world.endpoint_manager("tick")
     world.live("v2")
-    world.keeper("tick")
+    world.endpoint_manager("tick")
     world.sagemaker.go_on(well=True)
-    world.keeper("tick")
+    world.endpoint_manager("tick")
     state = hosting_state.state()
     assert (state.version, state.endpoint_config) == ("v2", world.sagemaker.config)

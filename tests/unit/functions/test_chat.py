@@ -13,10 +13,9 @@ from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
 
 from chat_api.app import app
 from chat_api.services import model_access
-from shared import clock
+from shared import clock, table
 from shared.aws import clients
 from shared.hosting import hosting_state
-from shared.table import table
 from tests.unit.functions.api_server import running
 from tests.unit.functions.conftest import House, asked_by
 from tests.unit.functions.sagemaker_stand_in import StandIn
@@ -64,8 +63,8 @@ def api(house: House) -> Iterator[TestClient]:
 
 
 @pytest.fixture
-def keeper_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the keeper was asked to do: no Lambda is deployed here."""
+def endpoint_manager_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the endpoint manager was asked to do: no Lambda is deployed here."""
     calls: list[str] = []
     monkeypatch.setattr(model_access, "invoke_endpoint_manager", calls.append)
     monkeypatch.setattr(model_access, "_last_check", float("-inf"))
@@ -145,7 +144,7 @@ def test_a_model_that_dies_keeps_what_it_said(awake: StandIn, api: TestClient, h
 
 
 def test_a_model_asleep_is_woken_and_says_when_it_will_answer(
-    awake: StandIn, api: TestClient, keeper_calls: list[str]
+    awake: StandIn, api: TestClient, endpoint_manager_calls: list[str]
 ) -> None:
     hosting_state.mark_asleep(hosting_state.state(), "Idle.")
     answer = api.post("/api/v1/chat/completions", json=HELLO)
@@ -154,32 +153,36 @@ def test_a_model_asleep_is_woken_and_says_when_it_will_answer(
     error = answer.json()["error"]
     assert (error["type"], error["stage"]) == ("model_asleep", "asleep")
     assert error["expected_seconds"] > 60
-    assert keeper_calls == ["wake"]
+    assert endpoint_manager_calls == ["wake"]
     table.update("HOSTING", "STATE", {"wake_seconds": 12.0, "status": "waking", "since": clock.stamp()})
     waits = api.post("/api/v1/chat/completions", json=HELLO)
     assert waits.json()["error"]["stage"] == "waking"
     assert 2 <= waits.json()["error"]["expected_seconds"] <= 12
     assert int(waits.headers["retry-after"]) <= 12
     api.post("/api/v1/chat/completions", json=HELLO)
-    assert keeper_calls == ["wake", "tick"], "the keeper looks at once, but not for every message"
+    assert endpoint_manager_calls == ["wake", "tick"], (
+        "the endpoint manager looks at once, but not for every message"
+    )
 
 
-def test_an_endpoint_that_is_gone_is_woken(awake: StandIn, api: TestClient, keeper_calls: list[str]) -> None:
+def test_an_endpoint_that_is_gone_is_woken(
+    awake: StandIn, api: TestClient, endpoint_manager_calls: list[str]
+) -> None:
     awake.endpoint = None
     answer = api.post("/api/v1/chat/completions", json={**HELLO, "stream": True})
     assert answer.status_code == 503
     assert answer.json()["error"]["type"] == "model_waking"
-    assert keeper_calls == ["wake"]
+    assert endpoint_manager_calls == ["wake"]
 
 
-def test_before_the_first_model(house: House, api: TestClient, keeper_calls: list[str]) -> None:
+def test_before_the_first_model(house: House, api: TestClient, endpoint_manager_calls: list[str]) -> None:
     answer = api.post("/api/v1/chat/completions", json=HELLO)
     assert answer.status_code == 409
     assert answer.json()["error"]["type"] == "no_model_yet"
     assert "Add stories" in answer.json()["error"]["cure"]
     assert api.get("/api/v1/models").json() == {"object": "list", "data": []}
     assert api.post("/api/wake").status_code == 409
-    assert keeper_calls == []
+    assert endpoint_manager_calls == []
 
 
 def test_a_prompt_over_the_limit(awake: StandIn, api: TestClient) -> None:

@@ -1,4 +1,4 @@
-"""Without the Chat stack no keeper puts an endpoint to sleep, so no run may train for one or make one."""
+"""Without the Chat stack nothing puts an endpoint to sleep, so no run may train for one or make one."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from shared.runs import lock
 from smoke_test import handler as smoke_test
 from smoke_test.checks import SmokeTestFailed
 from tests.unit.functions.conftest import House, page_parameter
-from tests.unit.functions.test_keeper_machine import RUN, World, world
+from tests.unit.functions.test_endpoint_manager_machine import RUN, World, world
 
 __all__ = ["world"]
 
@@ -36,7 +36,7 @@ class _Denying:
 
 
 @pytest.mark.aws_fact
-def test_a_run_ends_before_its_training_if_there_is_no_keeper(
+def test_a_run_ends_before_its_training_if_there_is_no_endpoint_manager(
     house: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STORYLOOM_QUOTAS", "[]")
@@ -79,7 +79,7 @@ def test_a_deployment_that_may_not_look_fails_with_the_reason(
     assert world.sagemaker.status is None
 
 
-def test_a_version_is_not_activated_without_a_keeper(
+def test_a_version_is_not_activated_without_a_endpoint_manager(
     house: House, context: LambdaContext, world: World
 ) -> None:
     world.register("v2")

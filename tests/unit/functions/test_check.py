@@ -62,7 +62,7 @@ def _pipeline(house: House, folder: Path, context: LambdaContext) -> dict[str, A
         # Of two copies the newest stays; in the bucket a file is as old as its upload.
         uploaded = datetime.fromisoformat(item["modified_at"]).timestamp()
         os.utime(paths[item["key"]], (uploaded, uploaded))
-    run_records.create(RUN, "arn:aws:states:::execution", "test")
+    run_records.create_run(RUN, "arn:aws:states:::execution", "test")
     for start in range(0, len(items), 7):
         read_stories.handler({"run_id": RUN, "files": items[start : start + 7]}, context)
     begun = {"files": len(items), "batches": {"bucket": house.artifacts, "key": "k"}, "live": None}

@@ -16,10 +16,10 @@ from shared.accounts import keys
 from shared.aws import clients
 from shared.batch_inference import batch_records
 from shared.hosting import hosting_state
+from shared.items import ModelVersion
 from shared.models import versions
-from shared.runs import lock, quiet_period, run_records, timer
+from shared.runs import lock, run_records, schedules
 from shared.spending import ledger
-from shared.table.items import ModelVersion
 from tests.unit.functions.conftest import House
 from tests.unit.functions.sagemaker_account import Account
 from tests.unit.functions.sagemaker_stand_in import Stage
@@ -270,7 +270,7 @@ def test_a_creation_that_is_rolled_back_removes_the_pages_files_and_nothing_else
 ) -> None:
     """They would keep their bucket, and the stack could neither be deployed again nor deleted."""
     _fill(account)
-    key, _ = keys.make("program", ["chat"], 60, by="u1", email="u1@example.com")
+    key, _ = keys.issue_key("program", ["chat"], 60, by="u1", email="u1@example.com")
     clients.s3().put_object(Bucket=house.artifacts, Key="index.html", Body=b"-")
     stacks.status = "ROLLBACK_IN_PROGRESS"
     assert delete("everything")["Status"] == "SUCCESS"
@@ -331,28 +331,28 @@ def test_an_error_nobody_foresaw_is_answered_too(
 def test_the_kept_table_says_nothing_of_what_is_gone(delete: Delete, account: Account, live_v1: str) -> None:
     arn = f"{clients.stepfunctions().meta.region_name}:execution"
     lock.acquire(RUN, arn)
-    run_records.create(RUN, arn, "stories arrived")
-    batch = batch_records.create(
+    run_records.create_run(RUN, arn, "stories arrived")
+    batch = batch_records.create_record(
         owner="u1", created_by="u1", name="b", model="storyloom", max_tokens=1, instance="ml.g6.xlarge"
     )
-    batch_records.acquire_slot(batch.batch_id)
+    batch_records.acquire_batch_slot(batch.batch_id)
     batch_records.move(batch.batch_id, "running", {"uploading"})
     hosting_state.mark_awake("v1", CONFIG)
     _with_package(1)
 
     assert delete("hosting")["Status"] == "SUCCESS"
-    assert versions.every()[0].model_package_arn is not None, "the registry is the other stack's"
+    assert versions.list_all()[0].model_package_arn is not None, "the registry is the other stack's"
     assert delete()["Status"] == "SUCCESS"
 
     assert lock.holder() is None
     run = run_records.get(RUN)
     assert run is not None and run.status == "failed" and "deployment was deleted" in str(run.message)
     stopped = batch_records.get(batch.batch_id)
-    assert stopped is not None and stopped.status == "stopped" and batch_records.going() == []
+    assert stopped is not None and stopped.status == "stopped" and batch_records.list_active_ids() == []
     assert hosting_state.state().status == "asleep"
     pointer = versions.live()
     assert pointer is not None and pointer.bundle_uri == live_v1, "the next deployment wakes it"
-    assert [model.model_package_arn for model in versions.every()] == [None]
+    assert [model.model_package_arn for model in versions.list_all()] == [None]
 
 
 def test_a_table_that_its_owner_deleted_keeps_nothing(delete: Delete, account: Account, house: House) -> None:
@@ -364,24 +364,24 @@ def test_a_table_that_its_owner_deleted_keeps_nothing(delete: Delete, account: A
 
 
 def _with_package(number: int) -> None:
-    model: ModelVersion = versions.every()[0]
+    model: ModelVersion = versions.list_all()[0]
     arn = f"arn:aws:sagemaker:us-east-1:123456789012:model-package/storyloom/{number}"
     versions.save(model.model_copy(update={"model_package_arn": arn}))
 
 
 def test_keys_go_with_the_people_who_made_them(delete: Delete) -> None:
-    key, text = keys.make("program", ["chat"], 60, by="u1", email="u1@example.com")
-    assert keys.check(text) is not None
+    key, text = keys.issue_key("program", ["chat"], 60, by="u1", email="u1@example.com")
+    assert keys.authenticate(text) is not None
     assert delete("hosting")["Status"] == "SUCCESS"
-    assert keys.check(text) is None
+    assert keys.authenticate(text) is None
     assert keys.get(key.key_id) is not None, "it can be seen that there was one"
 
 
 def test_runs_are_stopped_and_no_timer_starts_another(delete: Delete, house: House) -> None:
     machines = clients.stepfunctions()
     execution = machines.start_execution(stateMachineArn=house.state_machine_arn, name=RUN)["executionArn"]
-    quiet_period.restart("stories arrived")
-    timer.deploy_soon("v1", "somebody chose it")
+    schedules.debounce_run("stories arrived")
+    schedules.schedule_deployment("v1", "somebody chose it")
     assert delete()["Status"] == "SUCCESS"
     assert machines.describe_execution(executionArn=execution)["status"] == "ABORTED"
     assert clients.scheduler().list_schedules(GroupName=house.schedule_group)["Schedules"] == []

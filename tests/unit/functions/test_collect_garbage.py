@@ -11,16 +11,15 @@ from botocore.exceptions import ClientError
 from collect_garbage.handler import handler as collect_garbage
 from contracts import s3_keys
 from deploy.handler import handler as deploy
-from keeper.handler import handler as keeper
+from endpoint_manager.handler import handler as endpoint_manager
 from record_failure.handler import handler as record_failure
-from shared import clock
+from shared import clock, table
 from shared.aws import clients
 from shared.batch_inference import batch_records
-from shared.hosting import endpoint, hosting_state
+from shared.hosting import endpoint_configs, hosting_state
+from shared.items import ModelVersion
 from shared.models import versions
 from shared.runs import run_records
-from shared.table import table
-from shared.table.items import ModelVersion
 from smoke_test.checks import SmokeTestFailed
 from smoke_test.handler import handler as smoke_test
 from tests.unit.functions.conftest import BASE_MODEL, House
@@ -115,7 +114,7 @@ def test_a_version_whose_bundle_went_answers_again(
     assert [json.loads(module)["name"] for module in yaml.safe_load(served)["lora-modules"]] == ["v1", "v3"]
     sagemaker.endpoint = None
     hosting_state.mark_asleep(hosting_state.state(), "Asleep.")
-    keeper({"action": "wake"}, context)
+    endpoint_manager({"action": "wake"}, context)
     assert sagemaker.endpoint is not None and "-v1-" in sagemaker.endpoint["EndpointConfigName"]
 
 
@@ -142,8 +141,8 @@ def test_what_is_in_use_stays(staged: House, sagemaker: StandIn, context: Lambda
     for version in ("v1", "v2", "v3"):
         _put(staged, f"hosting/{version}/base/model.safetensors")
         _put(staged, s3_keys.transform_model(version, "d1"))
-    config = endpoint.ensure_config(s3_keys.uri(staged.artifacts, "hosting/v1/"), "ml.g6.xlarge")
-    unused = endpoint.ensure_config(s3_keys.uri(staged.artifacts, "hosting/v3/"), "ml.g6.xlarge")
+    config = endpoint_configs.ensure_config(s3_keys.uri(staged.artifacts, "hosting/v1/"), "ml.g6.xlarge")
+    unused = endpoint_configs.ensure_config(s3_keys.uri(staged.artifacts, "hosting/v3/"), "ml.g6.xlarge")
     assert sagemaker.endpoint is not None
     sagemaker.endpoint["EndpointConfigName"] = config
     _batch(staged, "v2")
@@ -158,12 +157,12 @@ def test_what_is_in_use_stays(staged: House, sagemaker: StandIn, context: Lambda
 
 
 def _batch(house: House, version: str) -> None:
-    batch = batch_records.create(
+    batch = batch_records.create_record(
         owner="u1", created_by="u1", name="p", model="storyloom", max_tokens=8, instance="ml.g6.xlarge"
     )
     uri = s3_keys.uri(house.artifacts, s3_keys.hosting(version))
     table.update("BATCHES", batch.batch_id, {"status": "preparing", "version": version, "bundle_uri": uri})
-    table.add("HOSTING", "BATCHES", {"going": {batch.batch_id}})
+    table.add("HOSTING", "BATCHES", {"active": {batch.batch_id}})
 
 
 @pytest.mark.aws_fact
@@ -252,8 +251,8 @@ def test_a_version_that_lacked_only_an_instance_keeps_its_merged_weights(
         raise failure
 
     with monkeypatch.context() as short:
-        short.setattr("smoke_test.handler._look", fail)
-        short.setattr("smoke_test.handler._config_now", lambda deployment: "c")
+        short.setattr("smoke_test.handler._advance", fail)
+        short.setattr("smoke_test.handler._current_config", lambda deployment: "c")
         with pytest.raises(SmokeTestFailed):
             smoke_test({"run_id": paid.run_id, "deployment": {"version": "v1"}}, context)
     cause = {"errorType": "SmokeTestFailed", "errorMessage": str(failure)}

@@ -4,9 +4,9 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
-from keeper.handler import handler as keeper
-from shared.aws import clients, consistency
-from shared.hosting import endpoint, hosting_state
+from endpoint_manager.handler import handler as endpoint_manager
+from shared.aws import clients, sagemaker_calls
+from shared.hosting import endpoint, endpoint_configs, hosting_state
 from tests.unit.functions.conftest import House
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
@@ -15,7 +15,7 @@ from tests.unit.functions.sagemaker_stand_in import StandIn
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long it would have waited between attempts."""
     seconds: list[float] = []
-    monkeypatch.setattr(consistency, "_sleep", seconds.append)
+    monkeypatch.setattr(sagemaker_calls, "_sleep", seconds.append)
     return seconds
 
 
@@ -23,20 +23,20 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def test_an_endpoint_is_made_of_a_configuration_that_is_not_visible_yet(
     house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext, waits: list[float]
 ) -> None:
-    endpoint.ensure_config(live_v1, "ml.g6.xlarge")
+    endpoint_configs.ensure_config(live_v1, "ml.g6.xlarge")
     sagemaker.unseen = 2
-    assert keeper({"action": "wake"}, context)["status"] == "waking"
+    assert endpoint_manager({"action": "wake"}, context)["status"] == "waking"
     assert sagemaker.endpoint is None
     assert hosting_state.state().requested is None, "SageMaker has not taken it"
     for _ in range(2):
-        assert keeper({}, context)["status"] == "waking"
+        assert endpoint_manager({}, context)["status"] == "waking"
     assert sagemaker.created() == 1
 
 
 def test_an_endpoint_is_changed_to_a_configuration_that_is_not_visible_yet(
     awake_v1: StandIn, house: House, live_v1: str, waits: list[float]
 ) -> None:
-    wanted = endpoint.ensure_config(live_v1.replace("v1", "v2"), "ml.g6.xlarge")
+    wanted = endpoint_configs.ensure_config(live_v1.replace("v1", "v2"), "ml.g6.xlarge")
     awake_v1.unseen = 1
     assert endpoint.converge(wanted).state == "waiting"
     assert hosting_state.state().requested != wanted
@@ -48,7 +48,7 @@ def test_a_configuration_is_made_of_a_model_that_is_not_visible_yet(
     house: House, live_v1: str, sagemaker: StandIn, waits: list[float]
 ) -> None:
     sagemaker.unseen = 3
-    assert endpoint.ensure_config(live_v1, "ml.g6.xlarge") in sagemaker.configs
+    assert endpoint_configs.ensure_config(live_v1, "ml.g6.xlarge") in sagemaker.configs
     assert waits == [1, 2, 4]
 
 
@@ -57,7 +57,7 @@ def test_what_is_really_missing_is_an_error_in_the_end(
 ) -> None:
     sagemaker.unseen = 99
     with pytest.raises(ClientError, match="Could not find"):
-        consistency.retry_until_visible(
+        sagemaker_calls.retry_until_visible(
             clients.sagemaker().create_endpoint_config,
             EndpointConfigName="any",
             ProductionVariants=[{"VariantName": "main", "ModelName": "none"}],

@@ -35,7 +35,7 @@ def _drop(house: House, files: dict[str, bytes]) -> None:
 def _run(house: House, context: LambdaContext, live: dict[str, str] | None = None) -> dict[str, Any]:
     """Do what the state machine does between Begin and the jobs."""
     items = list(latest_versions(house.stories))
-    run_records.create(RUN, "arn:aws:states:::execution", "test")
+    run_records.create_run(RUN, "arn:aws:states:::execution", "test")
     for start in range(0, len(items), 20):
         batch = items[start : start + 20]
         counted = read_stories.handler({"run_id": RUN, "files": batch}, context)

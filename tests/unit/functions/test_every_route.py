@@ -20,13 +20,12 @@ from fastapi.testclient import TestClient
 from authorizer import standing
 from chat_api.app import app
 from chat_api.dependencies import audit_trail
-from shared import clock
+from shared import clock, table
 from shared.accounts import audit, keys, people
 from shared.accounts.people import Role
 from shared.answers import cancellations
 from shared.batch_inference import batch_records
 from shared.runs import run_records
-from shared.table import table
 from tests.unit.functions.conftest import House
 from tests.unit.functions.gateway import Gateway
 from tests.unit.functions.people import join, somebody
@@ -99,7 +98,7 @@ def test_every_route_has_a_rule() -> None:
 def test_every_route_is_open_to_exactly_the_roles_that_have_its_scope(
     api: TestClient, team: Team, role: Role
 ) -> None:
-    _, key = keys.make("program", keys.KEY_SCOPES, 600, by=team.subs[role], email="")
+    _, key = keys.issue_key("program", keys.KEY_SCOPES, 600, by=team.subs[role], email="")
     faults = []
     for route in CLOSED:
         scope = _RULES[route]
@@ -127,7 +126,7 @@ def _disabled(team: Team) -> None:
 def test_every_route_refuses_a_removed_person_and_their_key(
     api: TestClient, team: Team, end: Callable[[Team], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, key = keys.make("program", keys.KEY_SCOPES, 600, by=team.subs["author"], email="")
+    _, key = keys.issue_key("program", keys.KEY_SCOPES, 600, by=team.subs["author"], email="")
     for bearer in (team.tokens["author"], key):
         assert _ask(api, ("GET", "/api/runs"), bearer).status_code == 200
     end(team)
@@ -147,7 +146,7 @@ def _later(began: float, seconds: float) -> float:
 def test_every_route_refuses_an_expired_key(
     api: TestClient, team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, key = keys.make("program", keys.KEY_SCOPES, 600, by=team.subs["author"], email="", days=1)
+    _, key = keys.issue_key("program", keys.KEY_SCOPES, 600, by=team.subs["author"], email="", days=1)
     assert _ask(api, ("GET", "/api/runs"), key).status_code == 200
     moment = clock.now() + timedelta(days=1, seconds=1)
     monkeypatch.setattr(clock, "now", lambda: moment)
@@ -157,19 +156,19 @@ def test_every_route_refuses_an_expired_key(
 
 def _objects_of(sub: str) -> dict[str, str]:
     """Make one of everything that can belong to one person."""
-    batch = batch_records.create(
+    batch = batch_records.create_record(
         owner=sub, created_by="A", name="p.jsonl", model="base", max_tokens=9, instance="ml.g6.xlarge"
     )
     answer_id = "11111111-1111-4111-8111-111111111111"
-    assert cancellations.cancel(answer_id, sub)
-    key, _ = keys.make("program", ["chat"], 60, by=sub, email="")
+    assert cancellations.mark_cancelled(answer_id, sub)
+    key, _ = keys.issue_key("program", ["chat"], 60, by=sub, email="")
     return {"batch_id": batch.batch_id, "answer_id": answer_id, "key_id": key.key_id}
 
 
 def test_nobody_can_access_another_persons_objects(api: TestClient, team: Team) -> None:
     theirs = _objects_of(team.subs["author"])
     assert set(theirs) == set(_OWNED)
-    before = {name: table.every(name) for name in ("BATCHES", "KEYS")}
+    before = {name: table.query(name) for name in ("BATCHES", "KEYS")}
     faults = []
     for route in CLOSED:
         for name in set(re.findall(r"\{(\w+)\}", route[1])) & set(theirs):
@@ -185,7 +184,7 @@ def test_nobody_can_access_another_persons_objects(api: TestClient, team: Team) 
                 faults.append(f"{' '.join(route)} tells that it is there: {told}")
     assert not faults, "\n".join(faults)
     assert all(before.values())
-    assert {name: table.every(name) for name in before} == before, "and nothing of it was changed"
+    assert {name: table.query(name) for name in before} == before, "and nothing of it was changed"
 
 
 def test_an_owner_sees_and_revokes_everybodys_keys_an_author_their_own(api: TestClient, team: Team) -> None:
@@ -213,12 +212,12 @@ _CHANGING = [route for route in CLOSED if route[0] != "GET"]
 def test_every_changing_request_is_in_the_audit_trail(api: TestClient, team: Team) -> None:
     marker = "A text that nobody else may read."
     headers = {"Authorization": f"Bearer {team.tokens['owner']}"}
-    _, key = keys.make("program", keys.KEY_SCOPES, 600, by=team.subs["author"], email="")
+    _, key = keys.issue_key("program", keys.KEY_SCOPES, 600, by=team.subs["author"], email="")
     for method, path in _CHANGING:
         filled = path.format(**_SHARED, **_OWNED, **_OF_OWNERS)
         api.request(method, filled, headers=headers, json={"name": 5, "prompt": marker, "messages": marker})
         api.request(method, filled, headers={"Authorization": f"Bearer {key}"}, json={"prompt": marker})
-    entries = audit.newest(1000)
+    entries = audit.newest_entries(1000)
     for principal in (team.subs["owner"], f"key:{key.split('-')[1]}"):
         recorded = {entry.action for entry in entries if entry.principal == principal}
         expected = {" ".join(route) for route in _CHANGING if route not in audit_trail.NOT_RECORDED}
@@ -258,7 +257,7 @@ def test_a_reader_in_a_loop_does_not_fill_the_audit_trail(
         ("DELETE /api/stories/{key}", "0.txt", 403, 3),
         ("POST /api/runs", "", 403, 12),
     ]
-    assert len(table.every(audit.PARTITION)) == len(seen)
+    assert len(table.query(audit.PARTITION)) == len(seen)
 
 
 def test_an_owner_reads_the_audit_trail_page_by_page(api: TestClient, team: Team) -> None:
@@ -288,5 +287,5 @@ def test_an_owner_reads_the_audit_trail_page_by_page(api: TestClient, team: Team
     assert {entry["object"] for entry in seen} == {made["key_id"]}
     assert {entry["principal"] for entry in seen} == {team.subs["author"]}
     assert made["key"] not in repr(seen)
-    (item, *_) = table.every(audit.PARTITION)
+    (item, *_) = table.query(audit.PARTITION)
     assert item["expires_at"] > clock.now().timestamp() + 364 * 86_400

@@ -156,4 +156,4 @@ def test_every_kind_of_cause_becomes_words(
 ) -> None:
     failure = failures.explain(step, error, cause)
     assert failure.cause == words
-    assert failures.sentence(failure) == f"{step} failed: {words}"
+    assert failures.failure_sentence(failure) == f"{step} failed: {words}"

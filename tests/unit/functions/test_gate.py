@@ -11,7 +11,7 @@ from gate.handler import UnreadableEvaluationError
 from gate.handler import handler as gate
 from gate.rules import decide
 from shared.aws import clients
-from shared.runs.evaluation import Evaluation
+from shared.runs.evaluation import EvaluationResult
 from tests.unit.functions.conftest import House
 from tests.unit.functions.evaluations import evaluation
 
@@ -25,7 +25,7 @@ RULES = GateRules(
 
 def decided(found: dict[str, Any], **writing: float) -> tuple[bool, str]:
     found["candidate"]["writing"].update(writing)
-    decision = decide(Evaluation.model_validate(found), RULES)
+    decision = decide(EvaluationResult.model_validate(found), RULES)
     return decision.deploy, decision.words
 
 

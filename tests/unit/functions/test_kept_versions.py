@@ -9,8 +9,8 @@ from fastapi.testclient import TestClient
 from chat_api.app import app
 from shared import clock
 from shared.aws import clients
+from shared.items import ModelVersion, VersionStatus
 from shared.models import versions
-from shared.table.items import ModelVersion, VersionStatus
 from tests.unit.functions.conftest import BASE_MODEL, House, asked_by
 
 EMAIL = "writer@example.com"
@@ -62,7 +62,7 @@ def test_and_rejected(api: TestClient) -> None:
 def test_packages_are_forgotten_once(house: House) -> None:
     _keep("v3", "approved")
     versions.save(_found("v3").model_copy(update={"model_package_arn": "arn:old"}))
-    versions.forget_packages()
-    versions.forget_packages()
+    versions.clear_packages()
+    versions.clear_packages()
     assert _found("v3").model_package_arn is None
-    assert versions.of_package("arn:old") is None, "the next registry counts from 1 again"
+    assert versions.find_by_package("arn:old") is None, "the next registry counts from 1 again"

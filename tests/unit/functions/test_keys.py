@@ -13,10 +13,9 @@ from fastapi.testclient import TestClient
 from authorizer import handler as authorizer
 from chat_api.app import app
 from chat_api.dependencies.identity import User
-from shared import clock
+from shared import clock, table
 from shared.accounts import keys, people
-from shared.table import table
-from shared.table.items import KeyScope
+from shared.items import KeyScope
 from tests.unit.functions.conftest import House, asked_by
 from tests.unit.functions.people import SignedIn, somebody
 
@@ -40,7 +39,7 @@ def maker(house: House) -> Iterator[SignedIn]:
 
 
 def _made(maker: SignedIn, *scopes: KeyScope, per_minute: int = 60) -> str:
-    _, text = keys.make("nightly", scopes or ("chat",), per_minute, by=maker.sub, email=EMAIL)
+    _, text = keys.issue_key("nightly", scopes or ("chat",), per_minute, by=maker.sub, email=EMAIL)
     return text
 
 
@@ -68,7 +67,7 @@ def test_a_wrong_or_revoked_key_is_unauthorized(maker: SignedIn, context: Lambda
     text = _made(maker)
     head, secret = text[:16], text[16:]
     flipped = ("B" if secret[0] == "A" else "A") + secret[1:]
-    other = keys.make("other", ["chat"], 60, by=maker.sub, email=EMAIL)[1]
+    other = keys.issue_key("other", ["chat"], 60, by=maker.sub, email=EMAIL)[1]
     wrong = [
         head,
         head + flipped,
@@ -81,7 +80,7 @@ def test_a_wrong_or_revoked_key_is_unauthorized(maker: SignedIn, context: Lambda
         with pytest.raises(authorizer.Unauthorized, match=r"^Unauthorized$"):
             _authorized(guess, context)
     assert _authorized(text, context)["context"]["sub"].startswith("key:")
-    keys.revoke(text.split("-")[1])
+    keys.mark_revoked(text.split("-")[1])
     with pytest.raises(authorizer.Unauthorized, match=r"^Unauthorized$"):
         _authorized(text, context)
 
@@ -94,11 +93,11 @@ def test_the_key_itself_is_nowhere(
     _authorized(text, context)
     with pytest.raises(authorizer.Unauthorized):
         _authorized(text + "A", context)
-    (item,) = table.every("KEYS")
+    (item,) = table.query("KEYS")
     assert secret not in repr(item)
     said = capfd.readouterr()
     assert secret not in said.out + said.err
-    (key,) = keys.every()
+    (key,) = keys.list_all()
     assert key.secret_sha256 not in repr(key)
 
 
@@ -152,12 +151,12 @@ def test_keys_are_listed_newest_first(house: House, monkeypatch: pytest.MonkeyPa
     for second in (3, 1, 2):
         moment = clock.instant(f"2026-09-30T18:04:0{second}.000Z")
         monkeypatch.setattr(clock, "now", lambda at=moment: at)
-        keys.make(f"made {second}", ["chat"], 60, by="u1", email=EMAIL)
-    assert [key.name for key in keys.every()] == ["made 3", "made 2", "made 1"]
+        keys.issue_key(f"made {second}", ["chat"], 60, by="u1", email=EMAIL)
+    assert [key.name for key in keys.list_all()] == ["made 3", "made 2", "made 1"]
 
 
 def test_a_key_may_ask_so_often_in_a_minute(api: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    key, _ = keys.make("nightly", ["read"], 2, by="u1", email=EMAIL)
+    key, _ = keys.issue_key("nightly", ["read"], 2, by="u1", email=EMAIL)
     asks = asked_by(sub=f"key:{key.key_id}", scopes="read", requests_per_minute="2")
     moment = clock.instant("2026-09-30T18:04:40.000Z")
     monkeypatch.setattr(clock, "now", lambda: moment)
@@ -173,7 +172,7 @@ def test_a_key_may_ask_so_often_in_a_minute(api: TestClient, monkeypatch: pytest
     assert used.last_used_on == "2026-09-30"
     moment = clock.instant("2026-09-30T18:05:00.000Z")
     assert api.get("/api/runs", headers=asks).status_code == 200
-    (minute, *_) = table.every(f"USAGE#key:{key.key_id}")
+    (minute, *_) = table.query(f"USAGE#key:{key.key_id}")
     assert minute["expires_at"] > moment.timestamp()
     assert api.get("/api/runs", headers=asked_by()).status_code == 200, "people's requests are not counted"
 

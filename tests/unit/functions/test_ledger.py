@@ -5,10 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared import clock
+from shared import clock, table
 from shared.spending import ledger
 from shared.spending.ledger import LimitReached, PriceUnknown
-from shared.table import table
 from tests.unit.functions.conftest import House
 
 NOON = datetime(2026, 9, 30, 12, tzinfo=UTC)
@@ -82,10 +81,10 @@ def test_concurrent_reservations_never_exceed_the_limit() -> None:
 
 def test_a_reservation_is_extended_only_within_the_limit() -> None:
     ledger.reserve("notebook", "n", "ml.g6.xlarge", 1)
-    ledger.extend("notebook", "n", most_usd=3, spent_usd=0.5)
+    ledger.extend_reservation("notebook", "n", most_usd=3, spent_usd=0.5)
     assert _sums() == (0.5, 2.5)
     with pytest.raises(LimitReached):
-        ledger.extend("notebook", "n", most_usd=5.5, spent_usd=1)
+        ledger.extend_reservation("notebook", "n", most_usd=5.5, spent_usd=1)
     assert _sums() == (0.5, 2.5)
     ledger.settle("notebook", "n", 0.6)
     assert _sums() == (0.6, 0)
@@ -129,9 +128,9 @@ def test_without_a_limit_everything_is_counted_and_nothing_refused(monkeypatch: 
 
 
 def test_require_refuses_like_reserve_and_reserves_nothing() -> None:
-    ledger.require("training", 5, "ml.g6.xlarge")
+    ledger.require_budget("training", 5, "ml.g6.xlarge")
     with pytest.raises(LimitReached):
-        ledger.require("training", 5.01, "ml.g6.xlarge")
+        ledger.require_budget("training", 5.01, "ml.g6.xlarge")
     with pytest.raises(PriceUnknown):
-        ledger.require("training", None, "ml.p5en.48xlarge")
+        ledger.require_budget("training", None, "ml.p5en.48xlarge")
     assert table.get("LEDGER", "2026-09") is None

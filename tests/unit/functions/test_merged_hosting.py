@@ -14,8 +14,8 @@ from deploy.bundle import IncompleteModelError
 from deploy.handler import handler as deploy
 from shared import clock
 from shared.aws import clients
+from shared.items import ModelVersion
 from shared.models import versions
-from shared.table.items import ModelVersion
 from smoke_test.handler import handler as smoke_test
 from tests.unit.functions.conftest import House, asked_by
 from tests.unit.functions.sagemaker_stand_in import StandIn

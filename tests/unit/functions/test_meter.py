@@ -6,11 +6,11 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from chat_api.services import costs
-from keeper.handler import handler as keeper
+from endpoint_manager.handler import handler as endpoint_manager
 from shared import clock
 from shared.hosting import endpoint
 from shared.spending import ledger, meter
-from shared.spending.ledger_postings import ConditionFailed
+from shared.spending.ledger_entries import ConditionFailed
 from shared.spending.meter import Machines
 from shared.spending.spending_refused import LimitReached, PriceUnknown
 from tests.unit.functions.conftest import House
@@ -54,7 +54,7 @@ def test_an_endpoint_that_was_never_observed_is_counted(house: House) -> None:
 def test_an_outdated_observation_counts_nothing(house: House) -> None:
     meter.close(G6, _after(minutes=7))
     meter.record(G6, _after(minutes=6))
-    assert (_seconds(), meter.read().fleets) == ({"ml.g6.xlarge": 420}, {})
+    assert (_seconds(), meter.read_meter().fleets) == ({"ml.g6.xlarge": 420}, {})
 
 
 def test_an_end_at_the_time_of_an_observation_is_recorded(house: House) -> None:
@@ -66,10 +66,10 @@ def test_an_end_at_the_time_of_an_observation_is_recorded(house: House) -> None:
 
 def test_concurrent_observations_count_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     meter.record(G6, _after(minutes=5))
-    stale = [meter.read()]
+    stale = [meter.read_meter()]
     meter.record(G6, _after(minutes=10))
-    real = meter.read
-    monkeypatch.setattr(meter, "read", lambda: stale.pop() if stale else real())
+    real = meter.read_meter
+    monkeypatch.setattr(meter, "read_meter", lambda: stale.pop() if stale else real())
     meter.record(G6, _after(minutes=11))
     assert _seconds() == {"ml.g6.xlarge": 660}
 
@@ -85,7 +85,7 @@ def test_an_interrupted_deletion_is_counted_until_its_request(house: House) -> N
     meter.record(G6, _after(minutes=5))
     meter.record_deletion(G6, _after(minutes=6))
     meter.record(None, _after(minutes=10))
-    assert (_seconds(), meter.read().fleets) == ({"ml.g6.xlarge": 360}, {})
+    assert (_seconds(), meter.read_meter().fleets) == ({"ml.g6.xlarge": 360}, {})
 
 
 def test_a_deletion_that_never_happened_does_not_end_the_costs(house: House) -> None:
@@ -110,9 +110,9 @@ def test_a_sleep_interrupted_after_the_deletion_adds_no_costs(
     with monkeypatch.context() as dying:
         dying.setattr(meter, "close", lambda *_: pytest.fail("Lambda's time is over."))
         with pytest.raises(pytest.fail.Exception):
-            keeper({"action": "sleep"}, context)
+            endpoint_manager({"action": "sleep"}, context)
     monkeypatch.setattr(clock, "now", lambda: made + timedelta(minutes=7))
-    keeper({"action": "wake" if restarts else "tick"}, context)
+    endpoint_manager({"action": "wake" if restarts else "tick"}, context)
     (entry,) = ledger.month(f"{made:%Y-%m}").entries
     assert entry.seconds == pytest.approx(120, abs=0.1)
 
@@ -131,14 +131,14 @@ def test_an_endpoint_that_failed_unseen_is_counted_if_it_had_machines(
     found_by: str,
 ) -> None:
     reason, seconds = failure
-    keeper({"action": "wake"}, context)
+    endpoint_manager({"action": "wake"}, context)
     made = (endpoint.describe() or pytest.fail("no endpoint")).created_at
     assert sagemaker.endpoint is not None
     failed = {"LastModifiedTime": made.timestamp() + 180, "FailureReason": reason, "EndpointStatus": "Failed"}
     sagemaker.endpoint.update(failed)
     monkeypatch.setattr(clock, "now", lambda: made + timedelta(minutes=5))
     if found_by == "tick":
-        keeper({"action": "tick"}, context)
+        endpoint_manager({"action": "tick"}, context)
     else:
         endpoint.delete()
     assert sum(_seconds(f"{made:%Y-%m}").values()) == pytest.approx(seconds, abs=1)
@@ -221,11 +221,11 @@ def test_a_start_is_reserved_before_it_begins(house: House, monkeypatch: pytest.
     meter.record(None, _after(minutes=1))
     assert ledger.totals().reserved_usd > 0.8, "SageMaker may not show it yet"
     starting = Machines({"ml.g6.xlarge": 1}, MADE, changed_at=MADE, busy=True)
-    meter.extend(starting, _after(minutes=5))
+    meter.extend_lease(starting, _after(minutes=5))
     sums = ledger.totals()
     assert sums.spent_usd == pytest.approx(1.13 * 5 / 60, abs=1e-5)
     assert sums.spent_usd + sums.reserved_usd == pytest.approx(1.13 * 45 / 60, abs=1e-5)
-    meter.extend(G6, _after(minutes=10))
+    meter.extend_lease(G6, _after(minutes=10))
     assert ledger.totals().reserved_usd == pytest.approx(1.13 * 15 / 60, abs=1e-5)
     meter.close(G6, _after(minutes=12))
     assert ledger.totals().reserved_usd == 0
@@ -261,14 +261,14 @@ def test_an_unaffordable_start_is_refused(house: House) -> None:
 def test_costs_are_counted_even_if_the_lease_cannot_be_extended(house: House) -> None:
     ledger.reserve("training", "job", "ml.g6.xlarge", 4.9)
     with pytest.raises(LimitReached):
-        meter.extend(G6, _after(minutes=5))
+        meter.extend_lease(G6, _after(minutes=5))
     assert ledger.totals().spent_usd == pytest.approx(1.13 * 5 / 60, abs=1e-5)
 
 
 def test_a_lease_moves_to_the_next_month(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STORYLOOM_MONTHLY_LIMIT_USD", "50")
-    meter.extend(G6, _after(hours=11, minutes=58))
-    meter.extend(G6, _after(hours=12, minutes=3))
+    meter.extend_lease(G6, _after(hours=11, minutes=58))
+    meter.extend_lease(G6, _after(hours=12, minutes=3))
     september, october = ledger.totals("2026-09"), ledger.totals("2026-10")
     assert september.reserved_usd == 0
     assert october.reserved_usd == pytest.approx(1.13 * 15 / 60, abs=1e-5)
@@ -276,14 +276,14 @@ def test_a_lease_moves_to_the_next_month(house: House, monkeypatch: pytest.Monke
 
 
 def test_machines_that_scaling_may_add_are_reserved(house: House) -> None:
-    meter.extend(G6, _after(minutes=1), most_instances=3)
+    meter.extend_lease(G6, _after(minutes=1), most_instances=3)
     assert ledger.totals().reserved_usd == pytest.approx(3 * 1.13 * 15 / 60, abs=1e-5)
 
 
 def test_extending_a_lease_needs_money_for_what_was_used(house: House) -> None:
-    meter.extend(G6, _after(minutes=1))
+    meter.extend_lease(G6, _after(minutes=1))
     ledger.reserve("training", "job", "ml.g6.xlarge", 5 - 1.13 * 16 / 60 - 0.001)
     with pytest.raises(LimitReached):
-        meter.extend(G6, _after(minutes=6))
+        meter.extend_lease(G6, _after(minutes=6))
     sums = ledger.totals()
     assert sums.spent_usd + sums.reserved_usd <= 5

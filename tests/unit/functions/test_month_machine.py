@@ -2,7 +2,7 @@
 
 The functions are the app's own, over a real table; SageMaker, time and trouble are in the test's hands. What
 the bill may be above the limit is nothing: everything is set aside before it begins, and the model's machine
-is paid for until two ticks of the keeper have failed in a row.
+is paid for until two ticks of the endpoint manager have failed in a row.
 """
 
 import json
@@ -20,22 +20,22 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from chat_api.dependencies.identity import User
 from chat_api.errors import ApiError
 from chat_api.routes import batches, model, runs
-from contracts import s3_keys
+from contracts.resource_names import AppNames
 from next_attempt.handler import handler as next_attempt
 from reserve.handler import handler as reserve
+from shared import table
 from shared.answers import usage
 from shared.aws import clients
 from shared.batch_inference import batch_records
 from shared.recovery import attempts
 from shared.runs import lock, run_records
 from shared.spending import ledger, meter
-from shared.table import table
 from smoke_test import handler as smoke_test
 from smoke_test.checks import SmokeTestFailed
 from tests.unit.functions.conftest import House
 from tests.unit.functions.endpoint_machine import Crashed, Troubled
 from tests.unit.functions.month_machine import USD_PER_HOUR, Job, MonthMachine, no_capacity
-from tests.unit.functions.test_keeper_machine import World
+from tests.unit.functions.test_endpoint_manager_machine import World
 
 LIMIT = 5.0
 G6 = "ml.g6.xlarge"
@@ -57,7 +57,7 @@ class Month(World):
         self.sagemaker = MonthMachine(self.time)
         for service in ("sagemaker", "application_autoscaling", "cloudwatch"):
             patch.setattr(clients, service, lambda: Troubled(self.sagemaker, self.trouble))
-        patch.setattr("chat_api.services.batches._invoke_start_transform", lambda _: None)
+        patch.setattr("chat_api.services.batches._invoke_start_batch", lambda _: None)
         started = {"started": True, "run_id": "r", "message": "m"}
         patch.setattr("chat_api.services.run_control.invoke_start_run", lambda _: started)
         self.examples = 0
@@ -73,9 +73,9 @@ class Month(World):
         self.time.now = datetime(2027 + self.examples, 3, 2, 9, tzinfo=self.time.now.tzinfo)
         vars(self.sagemaker).update(vars(MonthMachine(self.time)))
         for partition in ("LEDGER#OPEN", "RUNS"):
-            for item in table.every(partition):
-                table.delete(str(item["pk"]), str(item["sk"]))
-        table.delete("HOSTING", "BATCHES")
+            for item in table.query(partition):
+                table.delete_item(str(item["pk"]), str(item["sk"]))
+        table.delete_item("HOSTING", "BATCHES")
 
     @property
     def month(self) -> str:
@@ -92,17 +92,17 @@ class Run:
         self.deployment: dict[str, Any] | None = None
         jobs = {
             "training_attempt": 1,
-            "training_job_name": s3_keys.training_job("storyloom", self.run_id),
+            "training_job_name": AppNames("storyloom").training_job(self.run_id),
             "hyperparameters": {"max_seconds": "3600"},
             "processing_inputs": [],
             "tuning": {
-                "job_name": s3_keys.tuning_job("storyloom", self.run_id),
+                "job_name": AppNames("storyloom").tuning_job(self.run_id),
                 "resource_limits": {"MaxNumberOfTrainingJobs": 2},
                 "stopping_condition": {"MaxRuntimeInSeconds": 1800},
             },
         }
         self.jobs = attempts.evaluation_attempt(self.run_id, jobs, 1, [G6, "ml.g5.xlarge"])
-        run_records.create(self.run_id, "arn", "by hand")
+        run_records.create_run(self.run_id, "arn", "by hand")
 
     def step(self) -> None:
         """Go on by one state, if the one that is being waited for has ended."""
@@ -111,7 +111,7 @@ class Run:
     def end(self) -> None:
         self.stage = "end"
         run_records.finish(self.run_id, "failed", "It ended.")
-        lock.drop(self.run_id)
+        lock.force_release(self.run_id)
 
     def _reserve(self) -> None:
         event = {
@@ -243,7 +243,7 @@ class Spending(RuleBasedStateMachine):
 
     @rule(minutes=st.sampled_from([5, 10, 25]), trouble=troubles, well=st.booleans())
     def time_passes(self, minutes: int, trouble: tuple[int, bool] | None, well: bool) -> None:
-        """The keeper ticks every five minutes; some ticks fail, never three in a row."""
+        """The endpoint manager ticks every five minutes; some ticks fail, never three in a row."""
         for _ in range(minutes // 5):
             self.world.time.pass_by(minutes=5)
             found = self.world.sagemaker
@@ -252,7 +252,7 @@ class Spending(RuleBasedStateMachine):
             ):
                 found.go_on(well)
             strikes = trouble if self.failed_ticks < 2 else None
-            fine = self._do(lambda: self.world.keeper("tick"), strikes)
+            fine = self._do(lambda: self.world.endpoint_manager("tick"), strikes)
             self.failed_ticks = 0 if fine else self.failed_ticks + 1
             if self.run is not None:
                 self._do(self.run.step)
@@ -302,13 +302,13 @@ class Spending(RuleBasedStateMachine):
         self.run = Run(self.world, tune=tune, outcomes=list(outcomes))
         held = lock.holder()
         if held is not None:
-            lock.take_over(self.run.run_id, "arn", held, owed=False, wanted_version=None)
+            lock.take_over(self.run.run_id, "arn", held, rerun=False, wanted_version=None)
         self._do(self.run.step, trouble)
 
     @rule(minutes=st.sampled_from([3, 20, 45, 200]), trouble=troubles, makes=st.booleans())
     def somebody_starts_a_batch(self, minutes: int, trouble: tuple[int, bool] | None, makes: bool) -> None:
         who = User(sub="ben", scopes=frozenset({"write"}))
-        batch = batch_records.create(
+        batch = batch_records.create_record(
             owner="ben", created_by="ben", name="p", model="storyloom", max_tokens=9, instance=G6
         )
         most = round(1.13 * (45 + 20) / 60, 2)
@@ -320,7 +320,7 @@ class Spending(RuleBasedStateMachine):
         started = batch_records.get(batch.batch_id)
         if started is None or started.status != "preparing" or not makes:
             return
-        name = s3_keys.transform_job("storyloom", batch.batch_id)
+        name = AppNames("storyloom").transform_job(batch.batch_id)
         batch_records.move(batch.batch_id, "running", {"preparing"}, job_name=name)
         takes = timedelta(minutes=minutes)
         longest = timedelta(hours=25)
@@ -328,7 +328,7 @@ class Spending(RuleBasedStateMachine):
 
     @rule()
     def somebody_puts_it_to_sleep(self) -> None:
-        self._do(lambda: self.world.keeper("sleep"))
+        self._do(lambda: self.world.endpoint_manager("sleep"))
 
     @rule()
     def the_run_is_stopped(self) -> None:
@@ -350,11 +350,11 @@ class Spending(RuleBasedStateMachine):
         for _ in range(7 * 12):
             self.world.time.pass_by(minutes=5)
             self.world.sagemaker.go_on(well=True)
-            self._do(lambda: self.world.keeper("tick"))
+            self._do(lambda: self.world.endpoint_manager("tick"))
             if (
                 not ledger.open_reservations()
                 and self.world.sagemaker.status is None
-                and not meter.read().lease
+                and not meter.read_meter().lease
             ):
                 break
         sums, bill = ledger.totals(self.world.month), self.world.sagemaker.bill_usd()

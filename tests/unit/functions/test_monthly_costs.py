@@ -101,7 +101,7 @@ def test_prices_are_listed_with_their_dates(client: TestClient, monkeypatch: pyt
         _entry("batch", "2026-11-03", 1.0, instance="ml.g6e.xlarge"),
         _entry("training", "2026-11-03", 1.0, instance="ml.p99.huge"),
     )
-    prices.note_failure("ml.g5.xlarge: no answer")
+    prices.record_failure("ml.g5.xlarge: no answer")
     told = _costs(client).json()
     listed = {(one["kind"], one["instance"]): one for one in told["prices"]}
     assert set(listed) == {

@@ -9,7 +9,7 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from announce.handler import handler as announce
-from quiet_timer.handler import handler as quiet_timer
+from debounce_uploads.handler import handler as debounce_uploads
 from record_failure.handler import handler as record_failure
 from shared import clock
 from shared.aws import clients
@@ -37,7 +37,7 @@ def _executions(house: House, status: str = "RUNNING") -> list[str]:
 
 def test_200_stories_make_one_schedule(house: House, context: LambdaContext) -> None:
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda n: quiet_timer(_created(f"story {n}.txt"), context), range(200)))
+        list(pool.map(lambda n: debounce_uploads(_created(f"story {n}.txt"), context), range(200)))
     assert _schedules(house) == ["quiet"]
     schedule = clients.scheduler().get_schedule(Name="quiet", GroupName=house.schedule_group)
     assert schedule["ActionAfterCompletion"] == "DELETE"
@@ -48,7 +48,7 @@ def test_200_stories_make_one_schedule(house: House, context: LambdaContext) -> 
 
 
 def test_a_folder_marker_starts_nothing(house: House, context: LambdaContext) -> None:
-    assert quiet_timer(_created("novels/"), context) == {"due": None}
+    assert debounce_uploads(_created("novels/"), context) == {"due": None}
     assert _schedules(house) == []
 
 
@@ -83,11 +83,11 @@ def test_the_owed_run_is_set_once(house: House, context: LambdaContext) -> None:
     for _ in range(3):
         assert not start_run({"reason": "more stories"}, context)["started"]
     ending = {"run_id": run_id, "outcome": "succeeded", "message": "Done."}
-    assert announce(ending, context) == {"one_more": True}
+    assert announce(ending, context) == {"rerun": True}
     assert _schedules(house) == ["quiet"]
     assert lock.holder() is None
     clients.scheduler().delete_schedule(Name="quiet", GroupName=house.schedule_group)
-    assert announce(ending, context) == {"one_more": False}
+    assert announce(ending, context) == {"rerun": False}
     assert _schedules(house) == []
 
 

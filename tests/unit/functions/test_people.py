@@ -8,10 +8,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from chat_api.app import app
-from shared import clock
+from shared import clock, table
 from shared.accounts import keys, people
 from shared.aws import clients
-from shared.table import table
 from tests.unit.functions.conftest import House, asked_by
 from tests.unit.functions.people import SignedIn, join, somebody
 
@@ -54,7 +53,7 @@ def test_an_owner_invites_lists_changes_and_removes(api: TestClient, owner: Sign
             UserPoolId=owner.pool, Username=ada["id"]
         )
         assert [group["GroupName"] for group in groups["Groups"]] == [role], "and has left the others"
-    key, _ = keys.make("nightly", ["chat"], 60, by=ada["id"], email=ADA)
+    key, _ = keys.issue_key("nightly", ["chat"], 60, by=ada["id"], email=ADA)
     removed = api.delete(f"/api/people/{ada['id']}")
     assert removed.json()["email"] == ADA
     assert people.get(ada["id"]) is None
@@ -103,7 +102,7 @@ def test_inviting_again_finishes_an_interrupted_invitation(api: TestClient, owne
 
 def test_removing_again_finishes_an_interrupted_removal(api: TestClient, owner: SignedIn) -> None:
     ada = _invite(api)
-    key, _ = keys.make("nightly", ["chat"], 60, by=ada["id"], email=ADA)
+    key, _ = keys.issue_key("nightly", ["chat"], 60, by=ada["id"], email=ADA)
     boto3.client("cognito-idp").admin_delete_user(UserPoolId=owner.pool, Username=ada["id"])
     assert api.delete(f"/api/people/{ada['id']}").status_code == 404
     found = keys.get(key.key_id)

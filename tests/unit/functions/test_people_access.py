@@ -11,9 +11,8 @@ from botocore.exceptions import ClientError
 
 from authorizer import handler as authorizer
 from authorizer import standing
-from shared import clock
+from shared import clock, table
 from shared.accounts import keys, people
-from shared.table import table
 from tests.unit.functions.conftest import House
 from tests.unit.functions.people import SignedIn, somebody
 
@@ -50,7 +49,7 @@ def test_a_removed_persons_token_is_refused(person: SignedIn, context: LambdaCon
 
 @pytest.mark.parametrize("end", [_remove, _disable])
 def test_a_removed_persons_key_is_refused(person: SignedIn, context: LambdaContext, end: Any) -> None:
-    _, text = keys.make("nightly", ["chat"], 60, by=person.sub, email="writer@example.com")
+    _, text = keys.issue_key("nightly", ["chat"], 60, by=person.sub, email="writer@example.com")
     assert _ask(text, context)["scopes"] == "chat"
     end(person)
     standing.clear_cache()
@@ -59,7 +58,7 @@ def test_a_removed_persons_key_is_refused(person: SignedIn, context: LambdaConte
 
 
 def test_a_key_expires(person: SignedIn, context: LambdaContext, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, text = keys.make("nightly", ["chat"], 60, by=person.sub, email="writer@example.com")
+    _, text = keys.issue_key("nightly", ["chat"], 60, by=person.sub, email="writer@example.com")
     assert _ask(text, context)["scopes"] == "chat"
     later = clock.now() + timedelta(days=keys.USUAL_DAYS, seconds=1)
     monkeypatch.setattr(clock, "now", lambda: later)
@@ -68,7 +67,7 @@ def test_a_key_expires(person: SignedIn, context: LambdaContext, monkeypatch: py
 
 
 def test_a_key_without_expiry_expires_after_a_year(house: House) -> None:
-    key, _ = keys.make("nightly", ["chat"], 60, by="u1", email="")
+    key, _ = keys.issue_key("nightly", ["chat"], 60, by="u1", email="")
     table.update("KEYS", key.key_id, {"expires_at": None, "created_at": "2026-01-31T10:00:00.000Z"})
     found = keys.get(key.key_id)
     assert found is not None
@@ -137,7 +136,7 @@ def test_an_unreachable_pool_neither_signs_out_nor_extends_access(
 
 
 def test_a_role_that_allows_less_also_limits_the_keys(person: SignedIn, context: LambdaContext) -> None:
-    _, text = keys.make("nightly", ["chat", "read", "write"], 60, by=person.sub, email="")
+    _, text = keys.issue_key("nightly", ["chat", "read", "write"], 60, by=person.sub, email="")
     assert _ask(text, context)["scopes"] == "chat read write"
     cognito = boto3.client("cognito-idp")
     for group in ("owner", "reader"):

@@ -15,13 +15,13 @@ from deploy.bundle import IncompleteModelError, adapters_config
 from deploy.handler import handler as deploy
 from gate.handler import handler as gate
 from register.handler import handler as register
+from shared import table
 from shared.aws import clients
 from shared.hosting import hosting_state
 from shared.models import versions
 from shared.runs import lock, run_records
-from shared.runs.lock import AnotherRunIsGoing
-from shared.table import table
-from smoke_test.checks import Answer, SmokeTestFailed, judge
+from shared.runs.lock import AnotherRunInProgress
+from smoke_test.checks import EndpointAnswer, SmokeTestFailed, judge
 from smoke_test.handler import handler as smoke_test
 from tests.unit.functions.conftest import House
 from tests.unit.functions.evaluations import evaluation
@@ -73,7 +73,7 @@ def test_the_manifest_is_the_newest_versions_without_folders_and_deleted_files(
 
 def test_a_run_started_by_hand_beside_another_is_refused(house: House, context: LambdaContext) -> None:
     _begin(context)
-    with pytest.raises(AnotherRunIsGoing, match=f"Run {RUN} has the lock"):
+    with pytest.raises(AnotherRunInProgress, match=f"Run {RUN} is in progress"):
         _begin(context, "20260902-090001-dddd")
 
 
@@ -243,11 +243,11 @@ def _second(house: House, context: LambdaContext, sagemaker: StandIn, live_v1: s
     old = s3_keys.split(versions.get("v1").adapter_uri)[1]  # type: ignore[union-attr]
     _put(house.artifacts, f"{old}adapter_model.safetensors")
     _put(house.artifacts, f"{old}adapter_config.json", b'{"r": 8}')
-    from keeper.handler import handler as keeper
+    from endpoint_manager.handler import handler as endpoint_manager
 
-    keeper({"action": "wake"}, context)
+    endpoint_manager({"action": "wake"}, context)
     sagemaker.in_service()
-    keeper({}, context)
+    endpoint_manager({}, context)
     event = _registered(house, context)
     deployment = deploy(event, context)
     assert hosting_state.state().status == "awake", "the live version goes on answering"
@@ -277,7 +277,7 @@ def test_the_second_model_replaces_the_first_and_keeps_it_at_hand(
     ("answers", "said"),
     [
         ([_answer("v2")], "answers and stops"),
-        ([_answer("v2", "A long tale of the quay", "length")], "told to stop at the limit"),
+        ([_answer("v2", "A long tale of the quay", "length")], "reached the limit of the test"),
         ([_answer("v2", "the hill " * 60, "length"), _answer("v2")], "answers and stops"),
     ],
     ids=["short", "long", "one of two in circles"],
@@ -374,12 +374,12 @@ def test_the_rank_fits_vllm() -> None:
 
 def test_an_answer_in_any_script_is_text() -> None:
     for text in ("おはようございます。今日はいい天気ですね。", "Dobré ráno, příteli.", "صباح الخير يا صديقي"):
-        assert judge("v1", [Answer("v1", text, True)]) == "v1 answers and stops."
+        assert judge("v1", [EndpointAnswer("v1", text, True)]) == "v1 answers and stops."
 
 
 def test_long_answers_alone_do_not_fail() -> None:
     text = " ".join(f"word{number}" for number in range(200))
-    assert "told to stop at the limit" in judge("v1", [Answer("v1", text, False)] * 3)
+    assert "reached the limit of the test" in judge("v1", [EndpointAnswer("v1", text, False)] * 3)
 
 
 def test_announce_tells_the_figures(house: House, context: LambdaContext) -> None:

@@ -37,7 +37,7 @@ def _on(monkeypatch: pytest.MonkeyPatch, day: str) -> None:
 
 
 def test_a_price_given_by_hand_wins(house: House) -> None:
-    prices.keep({G6: {"hosting": 9.0}})
+    prices.store_listed({G6: {"hosting": 9.0}})
     assert prices.usd_per_hour("hosting", G6) == Price(1.13, clock.day(), "the setting instance_prices_usd")
 
 
@@ -47,23 +47,23 @@ def test_the_newer_of_shipped_and_listed_prices_wins(
     shipped = prices.usd_per_hour("hosting", G6)
     assert shipped is not None and shipped.usd_per_hour == 1.127
     _on(monkeypatch, "2020-01-01")
-    prices.keep({G6: {"hosting": 9.0}})
+    prices.store_listed({G6: {"hosting": 9.0}})
     assert prices.usd_per_hour("hosting", G6) == shipped, "a list that was read before ours is older"
     _on(monkeypatch, "2027-01-01")
-    prices.keep({G6: {"hosting": 1.2}})
+    prices.store_listed({G6: {"hosting": 1.2}})
     assert prices.usd_per_hour("hosting", G6) == Price(1.2, "2027-01-01", "AWS's price list of us-east-1")
 
 
 def test_each_kind_has_its_own_price(nothing_given: House, monkeypatch: pytest.MonkeyPatch) -> None:
     _on(monkeypatch, "2027-01-01")
-    prices.keep({G6: {"hosting": 1.2}})
-    prices.keep({G6: {"training": 1.4}})
+    prices.store_listed({G6: {"hosting": 1.2}})
+    prices.store_listed({G6: {"training": 1.4}})
     wanted: list[tuple[prices.Kind, str]] = [
         ("hosting", G6),
         ("training", G6),
         ("transform", "ml.p5.48xlarge"),
     ]
-    found = prices.of_all(wanted)
+    found = prices.usd_per_hour_of_all(wanted)
     assert [price and price.usd_per_hour for price in found.values()] == [1.2, 1.4, None]
 
 
@@ -102,7 +102,7 @@ def test_a_failure_keeps_the_old_price_and_is_reported(
     nothing_given: House, monkeypatch: pytest.MonkeyPatch, context: LambdaContext, error: Exception
 ) -> None:
     _on(monkeypatch, "2027-01-01")
-    prices.keep({G6: {"hosting": 1.2}, G5: {"hosting": 1.5}})
+    prices.store_listed({G6: {"hosting": 1.2}, G5: {"hosting": 1.5}})
 
     def ask(pricing: Any, instance: str, region: str) -> dict[str, float]:
         if instance == G6:

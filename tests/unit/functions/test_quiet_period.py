@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from quiet_timer.handler import handler as quiet_timer
+from debounce_uploads.handler import handler as debounce_uploads
 from shared import clock
 from shared.aws import clients
 from start_run.handler import handler as start_run
@@ -34,7 +34,7 @@ def time(monkeypatch: pytest.MonkeyPatch) -> _Clock:
 
 def _story_arrives(house: House, context: LambdaContext) -> datetime:
     """Drop a story; returns when the schedule fires."""
-    quiet_timer({"detail": {"object": {"key": "a.txt"}}}, context)
+    debounce_uploads({"detail": {"object": {"key": "a.txt"}}}, context)
     return _scheduled(house)[0]
 
 

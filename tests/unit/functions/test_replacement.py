@@ -3,12 +3,12 @@
 import pytest
 
 from shared import clock
-from shared.hosting import hosting_state, machines
+from shared.hosting import endpoint_configs, hosting_state, instances
 from shared.models import versions
 from shared.runs import lock, run_records
 from smoke_test import handler as smoke_test
 from smoke_test.checks import SmokeTestFailed
-from tests.unit.functions.test_keeper_machine import RUN, World, world
+from tests.unit.functions.test_endpoint_manager_machine import RUN, World, world
 
 __all__ = ["world"]
 
@@ -16,19 +16,19 @@ __all__ = ["world"]
 @pytest.fixture
 def one(world: World) -> World:
     """v1 answers, and the account may have one instance of its type and none of another."""
-    world.sagemaker.quotas = {**dict.fromkeys(machines.choices(), 0), "ml.g6.xlarge": 1}
+    world.sagemaker.quotas = {**dict.fromkeys(instances.allowed_instances(), 0), "ml.g6.xlarge": 1}
     world.message()
     world.sagemaker.go_on(well=True)
-    world.keeper("tick")
+    world.endpoint_manager("tick")
     assert lock.acquire(RUN, "arn")
     return world
 
 
 def _look(world: World, deployment: dict[str, str], *, minutes: float = 1) -> str:
-    """Look once as the state machine does; before it SageMaker goes on and the keeper ticks."""
+    """Look once as the state machine does; before it SageMaker goes on and the endpoint manager ticks."""
     world.time.pass_by(minutes=minutes)
     world.sagemaker.go_on(well=True)
-    world.keeper("tick")
+    world.endpoint_manager("tick")
     looked = smoke_test.handler({"run_id": RUN, "deployment": deployment}, world.context)
     return str(looked["status"])
 
@@ -51,7 +51,7 @@ def test_with_a_quota_of_one_instance_a_version_goes_live_by_replacement(one: Wo
     assert (live.version, live.previous) == ("v2", "v1")
     state = hosting_state.state()
     assert (state.status, state.version, state.endpoint_config) == ("awake", "v2", one.sagemaker.config)
-    assert machines.instance_of(one.sagemaker.config) == "ml.g6.xlarge"
+    assert endpoint_configs.instance_of(one.sagemaker.config) == "ml.g6.xlarge"
     assert state.wake_seconds is not None and state.wake_seconds <= 180, "the next wake is foreseen by it"
 
 
@@ -104,13 +104,13 @@ def test_the_live_version_comes_back_when_the_new_one_is_not_good(one: World, *,
     one.sagemaker.go_on(well=starts)
     with pytest.raises(SmokeTestFailed):
         smoke_test.handler({"run_id": RUN, "deployment": deployment}, one.context)
-    lock.drop(RUN)
+    lock.force_release(RUN)
     live = versions.live()
     assert live is not None and live.version == "v1"
     assert hosting_state.state().version == "v1"
     for _ in range(4):
         one.sagemaker.go_on(well=True)
-        one.keeper("tick")
+        one.endpoint_manager("tick")
         one.time.pass_by(minutes=1)
     assert (hosting_state.state().status, one.sagemaker.status) == ("awake", "InService")
     assert "-v1-" in one.sagemaker.config
@@ -126,11 +126,11 @@ def test_the_live_version_comes_back_when_the_run_is_stopped(one: World, after: 
             _look(one, deployment)
         except SmokeTestFailed:
             break
-    lock.drop(RUN)
+    lock.force_release(RUN)
     for _ in range(8):
         one.message()
         one.sagemaker.go_on(well=True)
-        one.keeper("tick")
+        one.endpoint_manager("tick")
         one.time.pass_by(minutes=1)
     state = hosting_state.state()
     assert (state.status, state.version) == ("awake", "v1")
@@ -141,9 +141,9 @@ def test_without_capacity_for_a_second_instance_it_goes_live_when_the_first_has_
     """Whoever gives up the only instance while AWS has none free may not get it back."""
     world.message()
     world.sagemaker.go_on(well=True)
-    world.keeper("tick")
+    world.endpoint_manager("tick")
     assert lock.acquire(RUN, "arn")
-    world.sagemaker.short = dict.fromkeys(machines.choices(), "capacity")
+    world.sagemaker.short = dict.fromkeys(instances.allowed_instances(), "capacity")
     deployment = world.deploy("v2")
     for _ in range(14):
         assert _look(world, deployment) == "waiting"
@@ -154,12 +154,12 @@ def test_without_capacity_for_a_second_instance_it_goes_live_when_the_first_has_
 
 def test_a_shortage_does_not_condemn_the_version(world: World) -> None:
     assert lock.acquire(RUN, "arn")
-    world.sagemaker.short = dict.fromkeys(machines.choices(), "quota")
+    world.sagemaker.short = dict.fromkeys(instances.allowed_instances(), "quota")
     deployment = world.deploy("v2")
     with pytest.raises(SmokeTestFailed, match=r"storyloom models activate v2") as failed:
         for _ in range(8):
             _look(world, deployment)
-    assert "nothing is trained again" in str(failed.value)
+    assert "nothing has to be trained again" in str(failed.value)
     model = versions.get("v2")
     assert model is not None and model.status == "approved"
     assert clock.now() > clock.instant(deployment["started_at"])

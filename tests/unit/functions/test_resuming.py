@@ -10,12 +10,13 @@ from fastapi.testclient import TestClient
 
 from chat_api.app import app
 from contracts import s3_keys
+from contracts.resource_names import AppNames
 from record_failure.handler import handler as record_failure
 from resume.handler import handler as resume
 from shared.aws import clients
 from shared.models import versions
-from shared.recovery import attempts, resuming
-from shared.recovery.resuming import FailedState
+from shared.recovery import attempts, failures
+from shared.recovery.failures import FailedState
 from shared.runs import lock, run_records
 from start_run.handler import handler as start_run
 from tests.unit.functions.conftest import House, Letters, asked_by
@@ -35,7 +36,7 @@ def _kept(house: House) -> dict[str, Any]:
     ]
     jobs = {
         "training_attempt": 1,
-        "training_job_name": s3_keys.training_job("storyloom", RUN),
+        "training_job_name": AppNames("storyloom").training_job(RUN),
         "processing_inputs": inputs,
     }
     jobs = attempts.evaluation_attempt(RUN, jobs, 2, ["ml.g5.xlarge"])
@@ -48,13 +49,13 @@ def failed(house: House, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A run that failed in its evaluation, after a paid training; what its states had, to be changed."""
     told: dict[str, Any] = {"name": "Evaluate", "at": "Evaluate", "kept": _kept(house)}
     monkeypatch.setattr(
-        resuming, "failed_state", lambda arn: FailedState(told["name"], told["at"], told["kept"])
+        failures, "failed_state", lambda arn: FailedState(told["name"], told["at"], told["kept"])
     )
     arn = f"{house.state_machine_arn.replace(':stateMachine:', ':execution:')}:{RUN}"
-    run_records.create(RUN, arn, "stories arrived")
+    run_records.create_run(RUN, arn, "stories arrived")
     run_records.finish(RUN, "failed", "Evaluate failed: no.", step="Evaluate", can_resume=True)
     run_records.mark_announced(RUN)
-    key = s3_keys.model_archive(RUN, s3_keys.training_job("storyloom", RUN))
+    key = s3_keys.model_archive(RUN, AppNames("storyloom").training_job(RUN))
     clients.s3().put_object(Bucket=house.artifacts, Key=key, Body=b"model")
     return told
 
@@ -140,7 +141,7 @@ def test_while_another_run_is_in_progress_it_waits(house: House, context: Lambda
 
 
 def test_what_it_made_is_gone(house: House, failed: dict[str, Any], context: LambdaContext) -> None:
-    key = s3_keys.model_archive(RUN, s3_keys.training_job("storyloom", RUN))
+    key = s3_keys.model_archive(RUN, AppNames("storyloom").training_job(RUN))
     clients.s3().delete_object(Bucket=house.artifacts, Key=key)
     assert f"there is no s3://{house.artifacts}/{key}" in _start(context)["message"]
     assert lock.holder() is None
@@ -154,16 +155,16 @@ def test_another_base_model_is_set_now(house: House, failed: dict[str, Any], con
 def test_a_run_that_failed_before_anything_was_paid_for(
     failed: dict[str, Any], context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resuming, "failed_state", lambda arn: None)
+    monkeypatch.setattr(failures, "failed_state", lambda arn: None)
     assert _start(context)["message"] == (
-        f"Run {RUN} failed in Evaluate and has nothing to go on with. "
+        f"Run {RUN} failed in Evaluate and has no results to continue with. "
         "Start a new run instead: storyloom start."
     )
 
 
 @pytest.mark.parametrize("status", ["succeeded", "stopped_early"])
 def test_only_what_failed_is_taken_up(house: House, context: LambdaContext, status: Any) -> None:
-    run_records.create(RUN, "arn", "by hand")
+    run_records.create_run(RUN, "arn", "by hand")
     run_records.finish(RUN, status, "It ended.")
     assert f"did not fail: it ended as {status}" in _start(context)["message"]
     assert "There is no run" in start_run({"resume": "20260907-090000-ffff"}, context)["message"]
@@ -209,7 +210,7 @@ def test_the_message_says_the_command_and_the_quota(
     told = record_failure({"run_id": RUN, "failure": QUOTA}, context)["message"]
     assert told.startswith("Evaluate failed: The account-level service limit")
     assert 'raise "ml.g6.xlarge for processing job usage" at https://console.aws.amazon.com/' in told
-    assert told.endswith(f"To go on where it failed: storyloom start --from {RUN}")
+    assert told.endswith(f"To resume it where it failed: storyloom start --from {RUN}")
     run = run_records.get(RUN)
     assert run is not None
     assert (run.step, run.can_resume) == ("Evaluate", True)
@@ -259,7 +260,7 @@ def test_the_history_says_where_it_failed(
 ) -> None:
     given = {"run_id": RUN, "assembled": {"jobs": {}}, "deployment": {}, "failure": {}}
     monkeypatch.setattr(clients, "stepfunctions", lambda: History([(name, given) for name in walk]))
-    found = resuming.failed_state("arn")
+    found = failures.failed_state("arn")
     assert (found and found.resumes_at) == at
     if found is not None:
         assert found.kept == {"assembled": {"jobs": {}}}
@@ -279,7 +280,7 @@ def test_the_api_takes_it_up_or_says_why_not(api: TestClient, context: LambdaCon
     assert answer.json() == {
         "started": True,
         "run_id": RUN,
-        "message": f"Run {RUN} goes on where it failed: writer@example.com resumed it.",
+        "message": f"Run {RUN} resumes where it failed: writer@example.com resumed it.",
     }
     late = api.post(f"/api/runs/{RUN}/resume")
     assert (late.status_code, late.json()["error"]["type"]) == (409, "cannot_resume")

@@ -30,7 +30,7 @@ def _started(api: TestClient) -> str:
     run_id: str = api.post("/api/runs").json()["run_id"]
     held = lock.holder()
     assert held is not None
-    run_records.create(run_id, held.execution_arn, "by hand")
+    run_records.create_run(run_id, held.execution_arn, "by hand")
     return run_id
 
 
@@ -62,7 +62,7 @@ def test_while_a_run_is_going_one_more_follows_it(api: TestClient) -> None:
     assert again.json() == {
         "started": False,
         "run_id": first,
-        "message": "A run is going; one more will start after it.",
+        "message": "A run is in progress. Another starts when it finishes.",
     }
     held = lock.holder()
     assert held is not None
@@ -74,7 +74,7 @@ def test_again_is_not_remembered_while_a_run_is_going_and_that_is_said(api: Test
     _started(api)
     said = api.post("/api/runs", json={"again": True}).json()
     assert not said["started"]
-    assert said["message"].startswith("A run is going; one more will start after it.")
+    assert said["message"].startswith("A run is in progress. Another starts when it finishes.")
     assert "only if something has changed" in said["message"]
 
 

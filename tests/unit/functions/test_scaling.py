@@ -5,9 +5,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
 from contracts import environment
-from keeper.handler import handler
+from endpoint_manager.handler import handler
 from shared.aws import clients
-from shared.hosting import endpoint, hosting_state
+from shared.hosting import endpoint, endpoint_configs, hosting_state
 from tests.unit.functions.conftest import House
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
@@ -95,7 +95,7 @@ def test_an_endpoint_on_another_machine_is_scaled_again(
     live_v1: str, scaled: None, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     _awake(sagemaker, context)
-    other = endpoint.ensure_config(live_v1, "ml.g5.xlarge")
+    other = endpoint_configs.ensure_config(live_v1, "ml.g5.xlarge")
     assert endpoint.converge(other).state == "waiting"
     assert sagemaker.scalable is None, "SageMaker refuses the change before"
     assert sagemaker.updates[-1]["RetainAllVariantProperties"] is True
@@ -128,7 +128,7 @@ def test_scaling_that_cannot_be_ended_does_not_keep_a_machine(
 
 
 def _candidate(live: str) -> str:
-    return endpoint.ensure_config(live.replace("v1", "v2"), "ml.g6.xlarge")
+    return endpoint_configs.ensure_config(live.replace("v1", "v2"), "ml.g6.xlarge")
 
 
 def test_a_new_version_is_watched_while_the_one_before_it_stays(

@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from keeper.handler import handler as keeper
+from endpoint_manager.handler import handler as endpoint_manager
 from shared import clock
-from shared.hosting import endpoint, hosting_state
+from shared.hosting import endpoint_configs, hosting_state
 from tests.unit.functions.conftest import House
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
@@ -33,20 +33,20 @@ def test_use_extends_the_deadline(house: House, awake_v1: StandIn, monkeypatch: 
     assert _left().total_seconds() == _about(IDLE + AFTER)
 
 
-def test_a_start_may_take_as_long_as_the_keeper_allows(house: House, live_v1: str) -> None:
-    config = endpoint.ensure_config(live_v1, "ml.g6.xlarge")
+def test_a_start_may_take_as_long_as_the_endpoint_manager_allows(house: House, live_v1: str) -> None:
+    config = endpoint_configs.ensure_config(live_v1, "ml.g6.xlarge")
     assert hosting_state.claim_waking("v1", config)
     assert _left().total_seconds() == _about(hosting_state.LONGEST_CHANGE + AFTER)
     assert hosting_state.touch(at_once=True)
     assert _left().total_seconds() == _about(hosting_state.LONGEST_CHANGE + AFTER), "waiting shortens nothing"
 
 
-def test_the_keeper_acts_before_the_guard(
+def test_the_endpoint_manager_acts_before_the_guard(
     house: House, awake_v1: StandIn, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = clock.now()
     monkeypatch.setattr(clock, "now", lambda: now + IDLE + timedelta(minutes=10))
-    keeper({"action": "tick"}, context)
+    endpoint_manager({"action": "tick"}, context)
     assert hosting_state.state().status == "asleep"
     assert awake_v1.endpoint is None or awake_v1.endpoint["EndpointStatus"] == "Deleting"
     assert _left() > timedelta(0), "the guard has yet to act, if the deletion came to nothing"
@@ -55,8 +55,8 @@ def test_the_keeper_acts_before_the_guard(
 def test_without_an_endpoint_the_guard_has_nothing_to_do(
     house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
 ) -> None:
-    hosting_state.claim_waking("v1", endpoint.ensure_config(live_v1, "ml.g6.xlarge"))
+    hosting_state.claim_waking("v1", endpoint_configs.ensure_config(live_v1, "ml.g6.xlarge"))
     assert hosting_state.mark_asleep(hosting_state.state(), "Put to sleep by hand.")
     assert hosting_state.state().sleep_by is not None
-    keeper({"action": "tick"}, context)
+    endpoint_manager({"action": "tick"}, context)
     assert hosting_state.state().sleep_by is None

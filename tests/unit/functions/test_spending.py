@@ -12,9 +12,9 @@ from fastapi.testclient import TestClient
 
 from chat_api.app import app
 from chat_api.services import limits, model_access
-from keeper.handler import handler as keeper
+from endpoint_manager.handler import handler as endpoint_manager
 from reserve.handler import handler as reserve
-from shared import clock
+from shared import clock, table
 from shared.answers import usage
 from shared.aws import clients
 from shared.batch_inference import batch_records
@@ -23,7 +23,6 @@ from shared.models import versions
 from shared.recovery import attempts
 from shared.runs import approvals, lock, run_records
 from shared.spending import ledger, run_costs
-from shared.table import table
 from start_run import resuming
 from tests.unit.functions.conftest import House, Letters, asked_by
 from tests.unit.functions.sagemaker_stand_in import StandIn
@@ -35,7 +34,7 @@ TICK = {"action": "tick"}
 
 @pytest.fixture
 def woken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the keeper was asked."""
+    """What the endpoint manager was asked."""
     asked: list[str] = []
     monkeypatch.setattr(model_access, "invoke_endpoint_manager", asked.append)
     return asked
@@ -89,8 +88,8 @@ def test_an_awake_model_still_answers_beyond_the_limit(
 def test_starting_a_run_is_refused_beyond_the_limit(api: TestClient, spent: None, house: House) -> None:
     _refused(api.post("/api/runs"))
     assert lock.holder() is None
-    run_records.create(RUN, "arn", "stories arrived")
-    run_records.wait(RUN, "AwaitApproval", "Waits.", "2026-12-01T00:00:00.000Z")
+    run_records.create_run(RUN, "arn", "stories arrived")
+    run_records.mark_waiting(RUN, "AwaitApproval", "Waits.", "2026-12-01T00:00:00.000Z")
     _refused(api.post(f"/api/runs/{RUN}/approve"))
     assert approvals.get(RUN) is None
     found = clients.stepfunctions().list_executions(stateMachineArn=house.state_machine_arn)["executions"]
@@ -109,7 +108,7 @@ def test_deploying_a_version_is_refused_beyond_the_limit(
 
 
 def test_starting_a_batch_is_refused_beyond_the_limit(api: TestClient, spent: None) -> None:
-    batch = batch_records.create(
+    batch = batch_records.create_record(
         owner="u1", created_by="u1", name="p", model="base", max_tokens=9, instance=G6
     )
     batch_records.move(batch.batch_id, "checked", {"uploading"}, cost_at_most_usd=1.0, answer_tokens=100)
@@ -117,7 +116,7 @@ def test_starting_a_batch_is_refused_beyond_the_limit(api: TestClient, spent: No
     found = batch_records.get(batch.batch_id)
     assert found is not None
     assert found.status == "checked"
-    assert batch_records.going() == []
+    assert batch_records.list_active_ids() == []
 
 
 @pytest.mark.parametrize(
@@ -126,7 +125,7 @@ def test_starting_a_batch_is_refused_beyond_the_limit(api: TestClient, spent: No
 def test_resuming_a_run_is_refused_beyond_the_limit(
     api: TestClient, spent: None, monkeypatch: pytest.MonkeyPatch, state: str, needs: str
 ) -> None:
-    run_records.create(RUN, "arn", "stories arrived")
+    run_records.create_run(RUN, "arn", "stories arrived")
     run_records.finish(RUN, "failed", "It failed.")
     data = {"assembled": {"jobs": _jobs(), "estimate": {"training_minutes": 6}}}
     planned = resuming.Resumption(f"{RUN}-2", state, data, {})
@@ -151,10 +150,10 @@ def test_waking_is_refused_without_daily_tokens_left(api: TestClient, woken: lis
 def test_a_batch_counts_in_the_daily_tokens_of_its_starter(
     api: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chat_api.services.batches._invoke_start_transform", lambda _: None)
+    monkeypatch.setattr("chat_api.services.batches._invoke_start_batch", lambda _: None)
     ids = []
     for _ in range(2):
-        batch = batch_records.create(
+        batch = batch_records.create_record(
             owner="u1", created_by="u1", name="p", model="base", max_tokens=9, instance=G6
         )
         batch_records.move(
@@ -231,7 +230,7 @@ def test_a_run_reserves_its_training_and_its_evaluation(
     house: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STORYLOOM_MAX_TRAINING_MINUTES", "240")
-    run_records.create(RUN, "arn", "stories arrived")
+    run_records.create_run(RUN, "arn", "stories arrived")
     jobs = reserve(_event(), context)
     assert jobs["reserved"]
     assert jobs["stopping_condition"] == {
@@ -250,7 +249,7 @@ def test_a_training_is_shortened_to_what_is_affordable(
 ) -> None:
     monkeypatch.setenv("STORYLOOM_MAX_TRAINING_MINUTES", "240")
     monkeypatch.setenv("STORYLOOM_MONTHLY_LIMIT_USD", "5")
-    run_records.create(RUN, "arn", "stories arrived")
+    run_records.create_run(RUN, "arn", "stories arrived")
     jobs = reserve(_event(), context)
     assert jobs["reserved"]
     seconds = jobs["stopping_condition"]["MaxRuntimeInSeconds"]
@@ -275,7 +274,7 @@ def test_a_searchs_budget_is_at_most_what_the_month_has_left(
 
 
 def test_an_unaffordable_run_ends_with_the_reason(house: House, spent: None, context: LambdaContext) -> None:
-    run_records.create(RUN, "arn", "stories arrived")
+    run_records.create_run(RUN, "arn", "stories arrived")
     jobs = reserve(_event(), context)
     assert not jobs["reserved"]
     for words in ("nothing was spent on a GPU", "$0.10 is left", "monthly_limit_usd"):
@@ -284,10 +283,10 @@ def test_an_unaffordable_run_ends_with_the_reason(house: House, spent: None, con
 
 
 @pytest.mark.aws_fact
-def test_the_keeper_settles_ended_jobs_as_sagemaker_bills_them(
+def test_the_endpoint_manager_settles_ended_jobs_as_sagemaker_bills_them(
     house: House, context: LambdaContext, sagemaker: StandIn
 ) -> None:
-    run_records.create(RUN, "arn", "stories arrived")
+    run_records.create_run(RUN, "arn", "stories arrived")
     jobs = reserve(_event(), context)
     now, name = time.time(), jobs["training_job_name"]
     machines = {"InstanceType": G6, "InstanceCount": 2, "VolumeSizeInGB": 1}
@@ -296,7 +295,7 @@ def test_the_keeper_settles_ended_jobs_as_sagemaker_bills_them(
         "ResourceConfig": machines, "StoppingCondition": {"MaxRuntimeInSeconds": 16200},
     }  # fmt: skip
     sagemaker.trainings[name] = {**training, "TrainingJobStatus": "InProgress"}
-    keeper(TICK, context)
+    endpoint_manager(TICK, context)
     assert ledger.open_reservation("training", name) is not None
     sagemaker.trainings[name] = {
         **training, "TrainingJobStatus": "Completed", "TrainingStartTime": now - 3600, "TrainingEndTime": now,
@@ -307,8 +306,8 @@ def test_the_keeper_settles_ended_jobs_as_sagemaker_bills_them(
         "ProcessingJobStatus": "Stopped", "ProcessingStartTime": now - 600, "ProcessingEndTime": now,
         "ProcessingResources": {"ClusterConfig": {**machines, "InstanceCount": 1}},
     }  # fmt: skip
-    keeper(TICK, context)
-    keeper(TICK, context)
+    endpoint_manager(TICK, context)
+    endpoint_manager(TICK, context)
     spent = {entry.kind: entry.spent_usd for entry in ledger.month().entries}
     assert spent == {
         "training": pytest.approx(1.13 * 2 * 1200 / 3600, abs=1e-5),
@@ -321,12 +320,12 @@ def test_a_reservation_without_a_job_is_released_when_its_run_ends(
     house: House, context: LambdaContext, sagemaker: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shared.settlement._STARTING", timedelta(0))
-    run_records.create(RUN, "arn", "stories arrived")
+    run_records.create_run(RUN, "arn", "stories arrived")
     reserve(_event(), context)
-    keeper(TICK, context)
+    endpoint_manager(TICK, context)
     assert len(ledger.open_reservations()) == 2, "the run goes on"
     run_records.finish(RUN, "failed", "It failed.")
-    keeper(TICK, context)
+    endpoint_manager(TICK, context)
     assert ledger.open_reservations() == []
     assert ledger.month().entries == []
     assert reserve(_event(), context)["reserved"], "it may be resumed"
@@ -341,8 +340,8 @@ def test_a_job_without_a_reservation_is_found_and_counted(
         "ResourceConfig": {"InstanceType": G6, "InstanceCount": 1, "VolumeSizeInGB": 1},
         "TrainingJobStatus": "Completed", "BillableTimeInSeconds": 3600,
     }  # fmt: skip
-    keeper(TICK, context)
-    keeper(TICK, context)
+    endpoint_manager(TICK, context)
+    endpoint_manager(TICK, context)
     assert ledger.totals().spent_usd == pytest.approx(1.13)
 
 
@@ -351,8 +350,8 @@ def test_an_unaffordable_model_is_put_to_sleep_with_the_reason(
 ) -> None:
     hosting_state.touch(at_once=True)
     # The first gives back what the start did not need.
-    keeper(TICK, context)
-    keeper(TICK, context)
+    endpoint_manager(TICK, context)
+    endpoint_manager(TICK, context)
     state = hosting_state.state()
     assert state.status == "asleep"
     assert "limit of $5.00" in (state.message or "")
@@ -363,7 +362,7 @@ def test_the_owner_is_notified_once_a_month_that_the_limit_put_the_model_to_slee
     house: House, awake_v1: StandIn, context: LambdaContext, spent: None, letters: Letters
 ) -> None:
     for _ in range(3):
-        keeper(TICK, context)
+        endpoint_manager(TICK, context)
     with TestClient(app, headers=asked_by()) as api:
         _refused(api.post("/api/wake"))
     (letter,) = letters()
@@ -375,7 +374,7 @@ def test_the_owner_is_notified_once_a_month_that_the_limit_put_the_model_to_slee
 def test_the_owner_is_notified_of_refusals_once_a_month_and_kind(
     api: TestClient, spent: None, letters: Letters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batch = batch_records.create(
+    batch = batch_records.create_record(
         owner="u1", created_by="u1", name="p", model="base", max_tokens=9, instance=G6
     )
     batch_records.move(batch.batch_id, "checked", {"uploading"}, cost_at_most_usd=1.0, answer_tokens=100)
@@ -390,7 +389,7 @@ def test_the_owner_is_notified_of_refusals_once_a_month_and_kind(
         "chat_api.services.run_control.invoke_start_run",
         lambda _: {"code": "monthly_limit_reached", "message": "No.", "cure": "Wait."},
     )
-    run_records.create(RUN, "arn", "stories arrived")
+    run_records.create_run(RUN, "arn", "stories arrived")
     assert api.post(f"/api/runs/{RUN}/resume").status_code == 402
     assert letters() == [], "a run that is resumed is of the same kind"
     next_month = clock.now() + timedelta(days=31)
@@ -416,7 +415,7 @@ def test_a_table_that_fails_keeps_the_refusal(
     def fail(*_: Any, **__: Any) -> bool:
         raise ClientError({"Error": {"Code": "InternalServerError"}}, "UpdateItem")
 
-    monkeypatch.setattr("shared.notifications.limit_letters.table.update", fail)
+    monkeypatch.setattr("shared.notifications.table.update", fail)
     _refused(api.post("/api/runs"))
     monkeypatch.undo()
     assert letters() == []
@@ -445,7 +444,7 @@ def test_the_status_is_fast_with_four_thousand_batches(api: TestClient, house: H
 
 
 def _many_batches(house: House, count: int) -> None:
-    made = batch_records.create(
+    made = batch_records.create_record(
         owner="u1", created_by="u1", name="p", model="base", max_tokens=9, instance=G6
     )
     item = table.get("BATCHES", made.batch_id)

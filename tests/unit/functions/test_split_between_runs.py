@@ -8,7 +8,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from announce.handler import handler as announce
 from assemble import handler as assemble
-from assemble.remembered import LedgerUnreadableError
+from assemble.inputs import LedgerUnreadableError
 from begin.handler import latest_versions
 from contracts import s3_keys
 from read_stories import handler as read_stories
@@ -35,7 +35,7 @@ def _drop(house: House, letters: str) -> None:
 
 def _run(house: House, context: LambdaContext, run_id: str) -> dict[str, Any]:
     items = list(latest_versions(house.stories))
-    run_records.create(run_id, "arn:aws:states:::execution", "test")
+    run_records.create_run(run_id, "arn:aws:states:::execution", "test")
     read_stories.handler({"run_id": run_id, "files": items}, context)
     return assemble.handler({"run_id": run_id, "begun": {"files": len(items), "live": None}}, context)
 

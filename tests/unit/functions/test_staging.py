@@ -16,11 +16,12 @@ from contracts import s3_keys
 from shared import clock
 from shared.aws import clients
 from shared.runs import run_records
-from stage_base_model import progress, resumable_upload, retrying
+from stage_base_model import hub as hub_client
+from stage_base_model import resumable
 from stage_base_model.architectures import UnservedModelError
-from stage_base_model.digests import ContentHash
 from stage_base_model.handler import handler
 from stage_base_model.hub import HubError
+from stage_base_model.verification import ContentHash
 from tests.unit.functions.conftest import Context, House
 from tests.unit.functions.small_hub import COMMIT, FILES, NEEDED, SHARD, Hiccup, SmallHub
 
@@ -30,7 +31,7 @@ PART = 5 * 2**20
 @pytest.fixture
 def hub(house: House, monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallHub]:
     """Serve it, in place of huggingface.co; what is larger than 5 MB is uploaded in parts."""
-    monkeypatch.setattr(resumable_upload, "PART_BYTES", PART)
+    monkeypatch.setattr(resumable, "PART_BYTES", PART)
     it = SmallHub()
     monkeypatch.setenv("HF_ENDPOINT", it.url)
     yield it
@@ -41,7 +42,7 @@ def hub(house: House, monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallHub]:
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long it would have waited before each further attempt."""
     seconds: list[float] = []
-    monkeypatch.setattr(retrying, "_sleep", seconds.append)
+    monkeypatch.setattr(hub_client, "_sleep", seconds.append)
     return seconds
 
 
@@ -286,7 +287,7 @@ def test_an_upload_that_s3_has_forgotten_is_begun_anew(
 ) -> None:
     hub.hiccups[SHARD] = [Hiccup(breaks_after=6 * 2**20), *[Hiccup(503)] * 7]
     assert not handler({"training_job": "storyloom-train-x", "run_id": "r"}, context)["done"]
-    partial = progress.read().partial
+    partial = resumable.read_progress().partial
     assert partial is not None
     key = s3_keys.base_model("smollm2-135m", "r1") + SHARD
     clients.s3().abort_multipart_upload(Bucket=house.artifacts, Key=key, UploadId=partial.upload_id)

@@ -8,7 +8,7 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError, ResponseStreamingError
 
-from assemble.reading import RunStories
+from assemble.inputs import RunStories
 from begin.handler import handler as begin
 from begin.handler import latest_versions
 from contracts import s3_keys
@@ -122,7 +122,7 @@ def test_what_is_used_does_not_expire(
     _drop(house, {"one.txt": prose(1).encode()})
     _read(house, context)
     kept: list[str] = []
-    monkeypatch.setattr(cache, "keep", lambda item, stories: kept.append(item["key"]))
+    monkeypatch.setattr(cache, "store", lambda item, stories: kept.append(item["key"]))
     _read(house, context, SECOND)
     assert kept == []
     now = clock.now()

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from shared import table
 from shared.aws import clients
-from shared.table import table
 from tests.unit.functions.conftest import House
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.aws import tags
-from shared.hosting import endpoint
+from shared.aws import sagemaker_calls
+from shared.hosting import endpoint, endpoint_configs
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
 FUNCTIONS = Path(__file__).resolve().parents[3] / "lambda"
@@ -29,8 +29,8 @@ def _creations() -> Iterator[tuple[str, str, set[str]]]:
             if isinstance(node.func, ast.Attribute):
                 operation = node.func.attr
             first = node.args[0] if node.args else None
-            if isinstance(node.func, ast.Name) and isinstance(first, ast.Constant):
-                operation = str(first.value)  # _create_once("create_model", …)
+            if operation == "create_once" and isinstance(first, ast.Constant):
+                operation = str(first.value)  # sagemaker_calls.create_once("create_model", …)
             members = {keyword.arg or "**" for keyword in node.keywords}
             # The members of AWS's requests begin with a capital.
             if operation.startswith("create_") and any(name == "**" or name[0].isupper() for name in members):
@@ -49,7 +49,7 @@ def test_every_call_that_makes_something_tags_it() -> None:
 
 
 def test_the_tag_is_that_of_the_stacks(live_v1: str, sagemaker: StandIn) -> None:
-    assert tags.of_the_app() == OURS
-    endpoint.converge(endpoint.ensure_config(live_v1, "ml.g6.xlarge"))
+    assert sagemaker_calls.app_tags() == OURS
+    endpoint.converge(endpoint_configs.ensure_config(live_v1, "ml.g6.xlarge"))
     for made in (*sagemaker.models.values(), *sagemaker.configs.values()):
         assert made["Tags"] == OURS

@@ -17,14 +17,14 @@ from fastapi.testclient import TestClient
 from chat_api.app import app
 from chat_api.services import costs
 from contracts import environment, s3_keys
-from keeper.handler import handler as keeper
-from shared import clock
+from contracts.resource_names import AppNames
+from endpoint_manager.handler import handler as endpoint_manager
+from shared import clock, table
 from shared.aws import clients
 from shared.batch_inference import batch_records, transform_jobs
 from shared.spending import ledger
-from shared.table import table
-from start_transform import archive
-from start_transform.handler import handler as start_transform
+from start_batch import archive
+from start_batch.handler import handler as start_batch
 from tests.unit.functions.conftest import House, asked_by
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
@@ -33,7 +33,7 @@ SENT = b"\n".join(b'{"prompt": "Once, %d", "custom_id": "c%d"}' % (n, n) for n i
 
 
 class _Worker:
-    """Lambda with start_transform alone, which runs when the test says so."""
+    """Lambda with start_batch alone, which runs when the test says so."""
 
     def __init__(self, context: LambdaContext) -> None:
         self.calls: list[dict[str, Any]] = []
@@ -41,7 +41,7 @@ class _Worker:
 
     # boto3 names its arguments so
     def invoke(self, FunctionName: str, Payload: bytes, InvocationType: str) -> dict[str, Any]:  # noqa: N803
-        assert (FunctionName, InvocationType) == ("start_transform", "Event")
+        assert (FunctionName, InvocationType) == ("start_batch", "Event")
         self.calls.append(json.loads(Payload))
         return {}
 
@@ -50,7 +50,7 @@ class _Worker:
 
     def work(self) -> None:
         for call in self.calls:
-            start_transform(call, self._context)
+            start_batch(call, self._context)
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ def test_a_batch_from_its_file_to_its_answers(
     shown = api.get(f"/api/batches/{batch_id}").json()
     assert (shown["status"], shown["answered"]) == ("completed", 40)
     assert shown["cost_usd"] == pytest.approx(1.13 / 60, abs=0.005)
-    assert batch_records.going() == []
+    assert batch_records.list_active_ids() == []
 
 
 def test_the_requests_are_what_the_model_takes(api: TestClient, house: House, worker: _Worker) -> None:
@@ -232,10 +232,10 @@ def test_so_many_are_going_and_no_more(api: TestClient, worker: _Worker, sagemak
     refused = api.post(f"/api/batches/{third}/start")
     assert (refused.status_code, refused.json()["error"]["type"]) == (429, "too_many_batches")
     assert "Retry-After" in refused.headers
-    sagemaker.jobs[s3_keys.transform_job("storyloom", first)]["TransformJobStatus"] = "Completed"
+    sagemaker.jobs[AppNames("storyloom").transform_job(first)]["TransformJobStatus"] = "Completed"
     assert api.get(f"/api/batches/{first}").json()["status"] == "completed"
     assert api.post(f"/api/batches/{third}/start").status_code == 202
-    assert batch_records.going() == sorted([second, third])
+    assert batch_records.list_active_ids() == sorted([second, third])
 
 
 def test_a_stopped_batch_keeps_what_it_answered(
@@ -265,7 +265,7 @@ def test_a_batch_that_is_stopped_while_it_is_packed_makes_no_job(
     assert api.post(f"/api/batches/{batch_id}/stop").json()["status"] == "stopped"
     worker.work()
     assert sagemaker.jobs == {}
-    assert batch_records.going() == []
+    assert batch_records.list_active_ids() == []
 
 
 def test_no_machine_is_told_with_its_cure(api: TestClient, worker: _Worker, sagemaker: StandIn) -> None:
@@ -274,7 +274,7 @@ def test_no_machine_is_told_with_its_cure(api: TestClient, worker: _Worker, sage
     failed = api.get(f"/api/batches/{batch_id}").json()
     assert failed["status"] == "failed"
     assert 'raise the quota "ml.g6.xlarge for transform job usage"' in failed["message"]
-    assert batch_records.going() == []
+    assert batch_records.list_active_ids() == []
 
 
 def test_a_failed_job_says_where_its_log_is(api: TestClient, worker: _Worker, sagemaker: StandIn) -> None:
@@ -307,20 +307,20 @@ def _age(batch_id: str, **minutes: float) -> None:
     table.update("BATCHES", batch_id, changes)
 
 
-def test_the_keeper_stops_a_job_that_overruns(
+def test_the_endpoint_manager_stops_a_job_that_overruns(
     api: TestClient, worker: _Worker, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     batch_id = _started(api, worker)
     longest = float(batch_records.get(batch_id).longest_minutes or 0)  # type: ignore[union-attr]
     job = _job(sagemaker)
     job["TransformStartTime"] = time.time() - longest * 60 + 30
-    keeper(TICK, context)
+    endpoint_manager(TICK, context)
     assert job["TransformJobStatus"] == "InProgress"
     job["TransformStartTime"] -= 60
-    keeper(TICK, context)
+    endpoint_manager(TICK, context)
     assert job["TransformJobStatus"] == "Stopping"
     job |= {"TransformJobStatus": "Stopped", "TransformEndTime": time.time()}
-    keeper(TICK, context)
+    endpoint_manager(TICK, context)
     batch = batch_records.get(batch_id)
     assert batch is not None and batch.status == "stopped"
     assert "the longest that it was allowed" in str(batch.message)
@@ -339,7 +339,7 @@ def test_a_job_that_the_table_forgot_is_stopped(
             "CreationTime": created,
             "TransformResources": {"InstanceType": "ml.g6.xlarge", "InstanceCount": 1},
         }
-    keeper(TICK, context)
+    endpoint_manager(TICK, context)
     assert {name: job["TransformJobStatus"] for name, job in sagemaker.jobs.items()} == {
         old: "Stopping",
         new: "InProgress",
@@ -347,7 +347,7 @@ def test_a_job_that_the_table_forgot_is_stopped(
     }
 
 
-def test_the_keeper_looks_at_jobs_also_where_the_endpoint_cannot_be_seen(
+def test_the_endpoint_manager_looks_at_jobs_also_where_the_endpoint_cannot_be_seen(
     api: TestClient,
     worker: _Worker,
     sagemaker: StandIn,
@@ -357,9 +357,9 @@ def test_the_keeper_looks_at_jobs_also_where_the_endpoint_cannot_be_seen(
     batch_id = _started(api, worker)
     _job(sagemaker)["TransformJobStatus"] = "Completed"
     monkeypatch.setattr(sagemaker, "_DescribeEndpoint", lambda body: 1 / 0)
-    monkeypatch.setattr("keeper.handler.tick", lambda: 1 / 0)
+    monkeypatch.setattr("endpoint_manager.handler.check_endpoint", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        keeper(TICK, context)
+        endpoint_manager(TICK, context)
     assert batch_records.get(batch_id).status == "completed"  # type: ignore[union-attr]
 
 
@@ -367,13 +367,13 @@ def test_a_batch_whose_worker_died_ends(api: TestClient, worker: _Worker, contex
     batch_id = _made(api)
     api.post(f"/api/batches/{batch_id}/check")
     api.post(f"/api/batches/{batch_id}/start")
-    keeper(TICK, context)
+    endpoint_manager(TICK, context)
     assert batch_records.get(batch_id).status == "preparing"  # type: ignore[union-attr]
     _age(batch_id, since=21)
-    keeper(TICK, context)
+    endpoint_manager(TICK, context)
     batch = batch_records.get(batch_id)
     assert batch is not None and batch.status == "failed" and "Nothing was spent" in str(batch.message)
-    assert batch_records.going() == []
+    assert batch_records.list_active_ids() == []
 
 
 def test_a_stop_that_sagemaker_never_heard_of_is_said_again(
@@ -381,7 +381,7 @@ def test_a_stop_that_sagemaker_never_heard_of_is_said_again(
 ) -> None:
     batch_id = _started(api, worker)
     batch_records.move(batch_id, "stopping", {"running"}, message="Somebody stopped it.")
-    keeper(TICK, context)
+    endpoint_manager(TICK, context)
     assert _job(sagemaker)["TransformJobStatus"] == "Stopping"
 
 
@@ -389,12 +389,12 @@ def test_a_place_is_freed_also_where_its_holder_died_before_it_could(
     house: House, context: LambdaContext
 ) -> None:
     made = {"name": "p", "model": "base", "max_tokens": 5, "instance": "ml.g6.xlarge"}
-    batch = batch_records.create(owner="u1", created_by="u1", **made)  # type: ignore[arg-type]
-    batch_records.acquire_slot(batch.batch_id)
-    batch_records.acquire_slot("20260101-000000-dead")
+    batch = batch_records.create_record(owner="u1", created_by="u1", **made)  # type: ignore[arg-type]
+    batch_records.acquire_batch_slot(batch.batch_id)
+    batch_records.acquire_batch_slot("20260101-000000-dead")
     batch_records.move(batch.batch_id, "completed", {"uploading"})
-    keeper(TICK, context)
-    assert batch_records.going() == []
+    endpoint_manager(TICK, context)
+    assert batch_records.list_active_ids() == []
 
 
 def test_a_batch_is_paid_for_before_it_begins_and_settled_when_it_has_ended(
@@ -411,7 +411,7 @@ def test_a_batch_is_paid_for_before_it_begins_and_settled_when_it_has_ended(
     assert api.get(f"/api/batches/{batch_id}").json()["status"] == "completed"
     assert api.post(f"/api/batches/{batch_id}/start").status_code == 202
     assert ledger.totals().reserved_usd == batch.cost_at_most_usd, "starting it again changes nothing"
-    keeper(TICK, context)
+    endpoint_manager(TICK, context)
     sums = ledger.totals()
     assert sums.reserved_usd == 0
     assert sums.spent_usd == pytest.approx(1.13 / 2, abs=1e-4)
@@ -467,4 +467,4 @@ def test_a_stop_of_what_has_ended_is_refused(api: TestClient, worker: _Worker, s
     refused = api.post(f"/api/batches/{batch_id}/stop")
     assert (refused.status_code, refused.json()["error"]["type"]) == (409, "has_ended")
     # a job that is not there is no error
-    transform_jobs.stop("storyloom-batch-nobody")
+    transform_jobs.stop_job("storyloom-batch-nobody")

@@ -3,7 +3,7 @@
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from assemble import tuning
+from assemble import job_plan
 from choose_best.handler import NoTrialSucceeded
 from choose_best.handler import handler as choose_best
 from contracts import environment
@@ -34,7 +34,9 @@ def _settings(*, budget: float, jobs: int = 6, tune: bool = True) -> Assembly:
     [(10, 10, 6), (1, 10, 5), (0.5, 10, 2), (0.3, 10, 0), (10, 600, 0), (1, 0.0, 6)],
 )
 def test_the_budget_decides_how_many_trials(house: House, budget: float, minutes: float, trials: int) -> None:
-    search = tuning.search(environment.common(), _settings(budget=budget), RUN, GIVEN, minutes, price=PRICE)
+    search = job_plan.plan_search(
+        environment.common(), _settings(budget=budget), RUN, GIVEN, minutes, price=PRICE
+    )
     if not trials:
         assert search is None
         return
@@ -50,7 +52,9 @@ def test_the_budget_decides_how_many_trials(house: House, budget: float, minutes
 
 
 def test_a_search_takes_no_longer_than_one_training_may(house: House) -> None:
-    search = tuning.search(environment.common(), _settings(budget=1000, jobs=7), RUN, GIVEN, 10, price=PRICE)
+    search = job_plan.plan_search(
+        environment.common(), _settings(budget=1000, jobs=7), RUN, GIVEN, 10, price=PRICE
+    )
     assert search is not None
     limit = search["stopping_condition"]
     assert 4 * limit["MaxRuntimeInSeconds"] <= (240 + GRACE_MINUTES) * 60
@@ -59,13 +63,13 @@ def test_a_search_takes_no_longer_than_one_training_may(house: House) -> None:
 
 def test_no_search_where_it_is_off_or_its_price_is_not_known(house: House) -> None:
     common = environment.common()
-    assert tuning.search(common, _settings(budget=10, tune=False), RUN, {}, 10, price=PRICE) is None
-    assert tuning.search(common, _settings(budget=10), RUN, {}, 10, price=None) is None
+    assert job_plan.plan_search(common, _settings(budget=10, tune=False), RUN, {}, 10, price=PRICE) is None
+    assert job_plan.plan_search(common, _settings(budget=10), RUN, {}, 10, price=None) is None
 
 
 def test_what_is_tuned_is_not_fixed_as_well(house: House) -> None:
     given = {**GIVEN, "epochs": "3", "lora_rank": "16", "learning_rate": "0.001"}
-    search = tuning.search(environment.common(), _settings(budget=10), RUN, given, 10, price=PRICE)
+    search = job_plan.plan_search(environment.common(), _settings(budget=10), RUN, given, 10, price=PRICE)
     assert search is not None
     fixed = search["static_hyperparameters"]
     assert fixed["seed"] == "17"
@@ -98,7 +102,8 @@ def test_the_best_trial_takes_the_training_jobs_place(house: House, context: Lam
     run = run_records.get(RUN)
     assert run is not None
     assert (
-        run.message == "The best of 6 trials learnt with rank 32, learning rate 0.00042 and 3 epochs at most."
+        run.message == "The best of 6 trials trained with rank 32, "
+        "learning rate 0.00042 and 3 epochs at most."
     )
     with pytest.raises(NoTrialSucceeded, match="tuning_budget_usd"):
         choose_best({"run_id": RUN, "jobs": jobs, "tuned": {}}, context)

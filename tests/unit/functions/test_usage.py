@@ -14,10 +14,9 @@ from fastapi.testclient import TestClient
 
 from chat_api.app import app
 from chat_api.services import limits, model_access
-from shared import clock
+from shared import clock, table
 from shared.answers import usage
 from shared.hosting import hosting_state
-from shared.table import table
 from stacks.chat.rest_api import LONGEST_ANSWER
 from tests.unit.functions.api_server import running
 from tests.unit.functions.conftest import House, asked_by
@@ -163,7 +162,7 @@ def test_a_malformed_question_of_a_key_counts_too(awake: StandIn, api: TestClien
     assert api.post(CHAT, json={"messages": 1}, headers=headers).status_code == 422
 
     def counted() -> int:
-        return sum(int(item.get("requests", 0)) for item in table.every("USAGE#key:0123456789ab"))
+        return sum(int(item.get("requests", 0)) for item in table.query("USAGE#key:0123456789ab"))
 
     _wait_until(lambda: counted() == 1)
 

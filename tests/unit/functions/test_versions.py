@@ -12,18 +12,17 @@ from activate.handler import NotDeployable
 from activate.handler import handler as activate
 from announce.handler import handler as announce
 from chat_api.app import app
+from on_version_reviewed.handler import handler as on_version_reviewed
 from register.handler import handler as register
-from shared import clock
+from shared import clock, table
 from shared.aws import clients
 from shared.hosting import hosting_state
+from shared.items import ModelVersion, VersionStatus
 from shared.models import versions
 from shared.runs import lock, run_records
-from shared.table import table
-from shared.table.items import ModelVersion, VersionStatus
 from start_run.handler import handler as start_run
 from tests.unit.functions.conftest import ACCOUNT, BASE_MODEL, House, Letters, asked_by
 from tests.unit.functions.sagemaker_stand_in import StandIn
-from version_decided.handler import handler as version_decided
 
 RUN = "20260906-090000-eeee"
 EMAIL = "writer@example.com"
@@ -116,15 +115,16 @@ def test_the_setting_decides_who_approves(
     registered = _register(context, deploy=deploy)
     assert registered["status"] == status == _status(registered["version"])
     assert sagemaker.packages[0]["ModelApprovalStatus"] == in_the_registry
-    assert ("waits for your yes" in registered["message"]) is (status == "pending")
+    assert ("waits for your approval" in registered["message"]) is (status == "pending")
 
 
 def test_the_owner_is_told_how_to_answer(house: House, context: LambdaContext, letters: Letters) -> None:
     lock.acquire(RUN, "arn:e")
     run_records.enter(RUN, "Register", version="v3")
-    announce({"run_id": RUN, "outcome": "pending_approval", "message": "v3 waits for your yes."}, context)
+    message = "v3 waits for your approval."
+    announce({"run_id": RUN, "outcome": "pending_approval", "message": message}, context)
     (letter,) = letters()
-    assert letter["Subject"] == "Storyloom: a new model waits for your yes"
+    assert letter["Subject"] == "Storyloom: a new model waits for your approval"
     for part in ("https://page.example/#/models", "storyloom models approve v3", "models reject v3"):
         assert part in letter["Message"]
     assert lock.holder() is None, "a model may wait for weeks; the next run must not"
@@ -149,8 +149,8 @@ def test_a_yes_on_the_page_goes_through_the_registry_and_deploys(
     assert _going(house) == [], "only the registry's event starts the deployment"
 
     event = _decision(arn, "Approved")
-    assert version_decided(event, context) == {"version": "v1", "changed": True}
-    assert version_decided(event, context) == {"version": "v1", "changed": False}
+    assert on_version_reviewed(event, context) == {"version": "v1", "changed": True}
+    assert on_version_reviewed(event, context) == {"version": "v1", "changed": False}
     (told,) = _going(house)
     assert told["version"] == "v1"
     assert _status("v1") == "approved"
@@ -163,10 +163,10 @@ def test_a_crash_before_the_yes_is_noted_starts_one_run(
     _save("v4", "pending")
     event = _decision(f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:model-package/storyloom/4", "Approved")
     with monkeypatch.context() as broken:
-        broken.setattr(versions, "decide", lambda *_: 1 / 0)
+        broken.setattr(versions, "set_reviewed_status", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            version_decided(event, context)
-    assert version_decided(event, context)["changed"]
+            on_version_reviewed(event, context)
+    assert on_version_reviewed(event, context)["changed"]
     assert len(_going(house)) == 1
     held = lock.holder()
     assert held is not None
@@ -177,8 +177,8 @@ def test_a_package_that_a_run_approves_by_itself_starts_nothing_more(
     house: House, context: LambdaContext, api: TestClient
 ) -> None:
     arn = _register(context)["model_package_arn"]
-    assert version_decided(_decision(arn, "Approved"), context)["changed"] is False
-    assert version_decided(_decision("arn:none", "Approved"), context)["version"] is None
+    assert on_version_reviewed(_decision(arn, "Approved"), context)["changed"] is False
+    assert on_version_reviewed(_decision("arn:none", "Approved"), context)["version"] is None
     assert _going(house) == []
 
 
@@ -191,7 +191,7 @@ def test_a_no_leaves_what_answers(
 ) -> None:
     _save("v2", before)
     arn = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:model-package/storyloom/2"
-    assert version_decided(_decision(arn, "Rejected"), context)["changed"] is (before != after)
+    assert on_version_reviewed(_decision(arn, "Rejected"), context)["changed"] is (before != after)
     assert _status("v2") == after
 
 
@@ -203,7 +203,7 @@ def test_going_back_is_a_run_that_deploys(house: House, context: LambdaContext, 
     assert (told["version"], told["reason"]) == ("v1", f"{EMAIL} chose v1")
     registered = activate({**told, "execution_arn": "arn:e"}, context)
     assert (registered["version"], registered["status"]) == ("v1", "approved")
-    assert not registered["at_hand"]
+    assert not registered["preloaded"]
     run = run_records.get(told["run_id"])
     assert run is not None
     assert (run.step, run.version) == ("Activate", "v1")
@@ -238,7 +238,7 @@ def test_a_version_that_is_loaded_answers_at_once(
     _live_v2_after_v1()
     if status == "awake":
         hosting_state.mark_awake("v2", "storyloom-v2-g6-xlarge-0f3c2a1b")
-    assert _activate("v1", context)["at_hand"]
+    assert _activate("v1", context)["preloaded"]
     pointer = versions.live()
     assert pointer is not None
     assert (pointer.version, pointer.previous, pointer.bundle_uri) == ("v1", "v2", V2_BUNDLE)
@@ -257,7 +257,7 @@ def test_a_version_that_is_not_loaded_is_deployed(
 ) -> None:
     """One that is loaded alone, merged with its base; or beside one of another base, which is set no more."""
     _live_v2_after_v1(**how)
-    assert not _activate("v1", context)["at_hand"]
+    assert not _activate("v1", context)["preloaded"]
     pointer = versions.live()
     assert pointer is not None and pointer.version == "v2"
 
@@ -300,7 +300,7 @@ def test_what_is_chosen_during_a_run_comes_after_it(
     start_run({"reason": "more stories"}, context)
     _save("v1", "previous")
     assert (
-        f"Run {going} is going. v1 answers as soon as"
+        f"Run {going} is in progress. v1 is deployed when"
         in api.post("/api/models/v1/activate").json()["message"]
     )
     announce({"run_id": going, "outcome": "succeeded", "message": "Done."}, context)

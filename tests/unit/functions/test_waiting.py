@@ -11,11 +11,10 @@ from fastapi.testclient import TestClient
 
 from chat_api.app import app
 from chat_api.services import model_access
-from shared import clock
+from shared import clock, table
 from shared.accounts import keys
 from shared.answers import usage
 from shared.hosting import hosting_state
-from shared.table import table
 from tests.unit.functions.api_server import serving
 from tests.unit.functions.conftest import House, asked_by
 from tests.unit.functions.people import SignedIn, somebody
@@ -50,8 +49,8 @@ def meanwhile() -> Meanwhile:
 
 
 @pytest.fixture
-def keeper(monkeypatch: pytest.MonkeyPatch, meanwhile: Meanwhile) -> list[str]:
-    """Wakes the model as the keeper would: it is awake when it has been looked at for the second time."""
+def endpoint_manager(monkeypatch: pytest.MonkeyPatch, meanwhile: Meanwhile) -> list[str]:
+    """Wakes the model as the endpoint manager would: it is awake at the second look."""
     calls: list[str] = []
 
     def call(action: str) -> None:
@@ -87,7 +86,7 @@ def _ask(api: TestClient, prefer: str) -> list[str]:
 
 @pytest.mark.parametrize("prefer", ["wait=600", 'respond-async, Wait="600"', "wait=600; handling=lenient"])
 def test_it_hears_how_far_the_model_is_and_then_the_answer(
-    asleep: StandIn, api: TestClient, person: SignedIn, keeper: list[str], prefer: str
+    asleep: StandIn, api: TestClient, person: SignedIn, endpoint_manager: list[str], prefer: str
 ) -> None:
     events = _ask(api, prefer)
     comments = [event for event in events if event.startswith(": ")]
@@ -97,12 +96,12 @@ def test_it_hears_how_far_the_model_is_and_then_the_answer(
     said = [json.loads(event.removeprefix("data: ")) for event in events[3:-1]]
     assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in said) == "".join(WORDS)
     assert events[-1] == "data: [DONE]"
-    assert keeper == ["wake", "tick", "tick"]
+    assert endpoint_manager == ["wake", "tick", "tick"]
     assert usage.today(person.sub).answering == 0
 
 
 def test_openais_client_passes_the_comments_over(
-    asleep: StandIn, keeper: list[str], person: SignedIn
+    asleep: StandIn, endpoint_manager: list[str], person: SignedIn
 ) -> None:
     with serving() as url:
         client = openai.OpenAI(
@@ -118,20 +117,26 @@ def test_openais_client_passes_the_comments_over(
 
 @pytest.mark.parametrize("prefer", ["", "wait=0", "wait=soon", "await=600", "respond-async"])
 def test_without_asking_to_wait_it_is_told_to_come_back(
-    asleep: StandIn, api: TestClient, keeper: list[str], prefer: str
+    asleep: StandIn, api: TestClient, endpoint_manager: list[str], prefer: str
 ) -> None:
     answer = api.post("/api/v1/chat/completions", json=HELLO, headers={"Prefer": prefer})
     assert (answer.status_code, answer.json()["error"]["type"]) == (503, "model_asleep")
 
 
-def test_an_answer_in_one_piece_does_not_wait(asleep: StandIn, api: TestClient, keeper: list[str]) -> None:
+def test_an_answer_in_one_piece_does_not_wait(
+    asleep: StandIn, api: TestClient, endpoint_manager: list[str]
+) -> None:
     body = {**HELLO, "stream": False}
     answer = api.post("/api/v1/chat/completions", json=body, headers={"Prefer": "wait=600"})
     assert answer.status_code == 503
 
 
 def test_patience_ends_with_what_it_waited_for(
-    asleep: StandIn, api: TestClient, person: SignedIn, keeper: list[str], monkeypatch: pytest.MonkeyPatch
+    asleep: StandIn,
+    api: TestClient,
+    person: SignedIn,
+    endpoint_manager: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(model_access, "POLL_SECONDS", 0.7)
     *comments, last = _ask(api, "wait=1")
@@ -202,7 +207,7 @@ def _take_role(person: SignedIn) -> None:
 
 
 @pytest.mark.parametrize("end", [_remove, _take_role])
-@pytest.mark.usefixtures("keeper")
+@pytest.mark.usefixtures("endpoint_manager")
 def test_somebody_who_is_removed_while_they_wait_asks_nothing_more(
     asleep: StandIn, api: TestClient, person: SignedIn, end: Callable[[SignedIn], None], meanwhile: Meanwhile
 ) -> None:
@@ -231,11 +236,11 @@ def test_somebody_who_is_removed_while_they_wait_wakes_nothing_more(
 
 
 @pytest.mark.parametrize("end", ["revoked_at", "expires_at"])
-@pytest.mark.usefixtures("keeper")
+@pytest.mark.usefixtures("endpoint_manager")
 def test_a_key_that_ends_while_it_waits_asks_nothing_more(
     asleep: StandIn, person: SignedIn, end: str, meanwhile: Meanwhile
 ) -> None:
-    key, _ = keys.make("program", ["chat"], 60, by=person.sub, email="")
+    key, _ = keys.issue_key("program", ["chat"], 60, by=person.sub, email="")
     meanwhile.append(lambda: table.update("KEYS", key.key_id, {end: clock.stamp()}))
     by_key = asked_by(f"key:{key.key_id}", made_by=person.sub)
     with TestClient(app, headers=by_key, raise_server_exceptions=False) as api:
@@ -256,10 +261,10 @@ def _too_long(body: dict[str, Any]) -> dict[str, Any]:
 def test_what_no_waiting_helps_is_refused_at_once(
     asleep: StandIn,
     api: TestClient,
-    keeper: list[str],
+    endpoint_manager: list[str],
     spoil: Callable[[dict[str, Any]], dict[str, Any]],
     status: int,
 ) -> None:
     answer = api.post("/api/v1/chat/completions", json=spoil(HELLO), headers={"Prefer": "wait=600"})
     assert answer.status_code == status
-    assert keeper == []
+    assert endpoint_manager == []

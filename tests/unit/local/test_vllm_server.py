@@ -10,7 +10,7 @@ import yaml
 from deploy.bundle import adapters_config, common_config
 from local.aws.web.sites import PortGuard
 from local.vllm_server import CPU_ARGUMENTS, server_arguments
-from shared.hosting.endpoint import CONTAINER_VARIABLES
+from shared.hosting.endpoint_configs import CONTAINER_VARIABLES
 
 
 @pytest.fixture

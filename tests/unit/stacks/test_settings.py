@@ -54,7 +54,7 @@ def test_keys_of_the_cdk_are_passed_over() -> None:
         ("training_instance", "ml.m5.xlarge", "no GPU"),
         ("training_instance", "g6.xlarge", "Give ml.g6.xlarge"),
         ("hosting_instance", "ml.p3.2xlarge", "CUDA 13"),
-        ("hosting_instance", "a big one", "no instance type"),
+        ("hosting_instance", "a big one", "not an instance type"),
         ("hosting_fallback_instances", 5, "leave it empty"),
         ("instance_count", 0, "from 1 to 16"),
         ("spot", "maybe", "true or false"),

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from contracts.environment import GateRules
 from gate.rules import decide
-from shared.runs.evaluation import Evaluation
+from shared.runs.evaluation import EvaluationResult
 from storyloom_jobs.container import ProcessingPaths
 from storyloom_jobs.evaluation import generation
 from storyloom_jobs.evaluation import job as evaluation_job
@@ -92,7 +92,7 @@ def trained(root: Path, base_model: Path, examples: list[dict[str, Any]], **sett
 
 def judged(
     job: Job, base_model: Path, live: Path | None = None, held_out: list[dict[str, Any]] = HELD_OUT
-) -> tuple[Evaluation, str]:
+) -> tuple[EvaluationResult, str]:
     """Run the evaluation job and the gate; return the result and the gate's reasons to refuse."""
     root = job.root / "processing"
     (root / "input").mkdir(parents=True)
@@ -104,7 +104,7 @@ def judged(
     write_examples(root / "input" / "test", held_out)
     paths = ProcessingPaths.from_environment({"LOCAL_AWS_PROCESSING_ROOT": str(root)})
     assert evaluate(paths) == 0
-    found = Evaluation.model_validate(json.loads((paths.output / "evaluation.json").read_text()))
+    found = EvaluationResult.model_validate(json.loads((paths.output / "evaluation.json").read_text()))
     decision = decide(found, RULES)
     return found, ("" if decision.deploy else decision.words)
 

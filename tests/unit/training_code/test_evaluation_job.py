@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer, TopPLogitsWarper
 
-from shared.runs.evaluation import Evaluation
+from shared.runs.evaluation import EvaluationResult
 from storyloom_jobs.container import ProcessingPaths, run_job
 from storyloom_jobs.evaluation import generation
 from storyloom_jobs.evaluation import job as evaluation_job
@@ -94,7 +94,7 @@ def test_the_result_shows_the_improvement(paths: ProcessingPaths, trained: Path)
 def test_the_result_is_exactly_what_the_gate_reads(paths: ProcessingPaths, trained: Path) -> None:
     paths.live.symlink_to(trained / "model")
     result = result_of(paths)
-    assert Evaluation.model_validate(result).model_dump(mode="json") == result
+    assert EvaluationResult.model_validate(result).model_dump(mode="json") == result
 
 
 def plain_losses(folder: Path, adapter: Path | None) -> dict[str, tuple[float, int]]:

@@ -1155,7 +1155,7 @@ export interface components {
         };
         /**
          * Failure
-         * @description Why a run failed, in words a person can act on.
+         * @description Why a run failed, in words that a person can act on.
          */
         Failure: {
             /** Step */
@@ -1522,7 +1522,7 @@ export interface components {
         };
         /**
          * Run
-         * @description One walk of the pipeline.
+         * @description One run of the pipeline.
          */
         Run: {
             /** Run Id */

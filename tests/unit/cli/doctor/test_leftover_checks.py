@@ -167,7 +167,7 @@ def test_no_endpoint_bills_nothing(aws: StubbedAccount) -> None:
     assert finding.status == "ok" and "nothing bills" in finding.message
 
 
-def test_an_endpoint_with_its_keeper_is_as_it_should_be(aws: StubbedAccount) -> None:
+def test_an_endpoint_with_its_endpoint_manager_is_as_it_should_be(aws: StubbedAccount) -> None:
     awake(aws)
     stack(aws, "Storyloom-Chat", "CREATE_COMPLETE")
     (finding,) = found(endpoint, examination(aws)).values()
@@ -188,7 +188,7 @@ LIVE = {
 
 
 @pytest.mark.aws_fact
-def test_only_a_stack_that_was_created_and_stays_has_a_keeper(aws: StubbedAccount) -> None:
+def test_only_a_stack_that_was_created_and_stays_has_a_endpoint_manager(aws: StubbedAccount) -> None:
     model = aws.account.client("cloudformation").meta.service_model
     states = set(model.shape_for("StackStatus").enum)
     assert states > LIVE

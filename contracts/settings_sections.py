@@ -1,0 +1,366 @@
+"""The settings a person may change: each is declared here in one field, and nowhere else.
+
+`contracts.settings` puts the sections together and reads them from the CDK context; `make docs` writes the
+defaults of `cdk.json` and the tables of `docs/settings.md` from them. A section that functions read as a
+whole is a base of their environment's group (`contracts/environment.py`): a new setting needs no line there.
+"""
+
+from typing import Literal
+
+from contracts import catalogue
+from contracts.setting_types import (
+    AmiName,
+    Email,
+    InstancePrices,
+    LocalUrl,
+    Names,
+    Percentage,
+    QuietSeconds,
+    SettingsSection,
+    setting,
+)
+
+ApprovalMode = Literal["automatic", "manual"]
+
+
+class AppSettings(SettingsSection):
+    """The app."""
+
+    name: str = setting(
+        "storyloom",
+        pattern=r"^[a-z][a-z0-9-]{1,18}[a-z0-9]$",
+        meaning="Prefix of everything made at run time (jobs, endpoint, model packages) and, with its first "
+        "letter upper-cased, of the stacks. 3 to 20 of `a-z`, `0-9`, `-`. Give another one to have the app "
+        "twice in a region ([deploying](deploying.md)).",
+        cure="Use 3 to 20 of a-z, 0-9 and -, beginning with a letter and not ending with -",
+    )
+    admin_email: Email = setting(
+        "",
+        meaning="The first owner, who may sign in and invite others ([people](people.md)), without whom "
+        "nothing is deployed to AWS: Cognito sends a one-time password there. Messages about runs and the "
+        "budget go there too, after you confirmed the subscription that SNS mails you.",
+        cure="Give an e-mail address such as writer@example.com, or leave it empty",
+    )
+
+
+class ModelSettings(SettingsSection):
+    """The base model."""
+
+    base_model: str = setting(
+        "smollm2-1.7b",
+        meaning="The open model that learns your stories: a name of the catalogue below, or any causal "
+        "language model on Hugging Face as `owner/name`.",
+        cure=f"Give one of {', '.join(catalogue.names())}, or the id of a causal model as owner/name",
+    )
+    base_model_revision: str = setting(
+        "",
+        pattern=r"^[A-Za-z0-9._-]{0,64}$",
+        meaning="Commit, tag or branch of the model's repository. Empty takes the catalogue's commit. A "
+        "model that is in no catalogue is taken from `main`, and the commit that this was is recorded "
+        "beside the staged files; set it here to stay with it.",
+        cure="Give a commit, tag or branch of the model's repository, or leave it empty",
+    )
+    huggingface_token_secret: str = setting(
+        "",
+        pattern=r"^[A-Za-z0-9/_+=.@-]{0,256}$",
+        meaning="Name of the Secrets Manager secret with your Hugging Face token. Only gated models need it.",
+        cure="Give the name of a secret in Secrets Manager, or leave it empty",
+    )
+
+
+class UploadSettings(SettingsSection):
+    """When a run starts."""
+
+    quiet_seconds: QuietSeconds = setting(
+        300,
+        unit="seconds",
+        meaning="A run starts when no story arrived for this long.",
+        cure="Give whole seconds from 5 to 86400",
+    )
+    max_quiet_seconds: QuietSeconds = setting(
+        1800,
+        unit="seconds",
+        meaning="A run starts at most this long after the first new story, also if others keep arriving; "
+        "those that come later are for the next run. It counts as `quiet_seconds` if it is shorter than "
+        "that.",
+        cure="Give whole seconds from 5 to 86400",
+    )
+
+
+class TrainingSettings(SettingsSection):
+    """Training."""
+
+    minimum_words: int = setting(
+        5000,
+        ge=1,
+        unit="words",
+        meaning="With less text the run ends before any GPU is paid for.",
+        cure="Give a whole number of words, 1 or more",
+    )
+    ask_before_training: bool = setting(
+        False,
+        meaning="With `true` each run stops after the data report, tells you what it found and what "
+        "training would cost, and waits 7 days for your yes: on the page, or with `storyloom approve RUN`. "
+        "Nothing is spent on a GPU before.",
+    )
+    training_instance: str = setting(
+        "ml.g6.xlarge",
+        meaning="GPU instance of the training job, and of the evaluation after it. SageMaker has no "
+        "processing jobs on `ml.p4d.24xlarge`, `ml.p4de.24xlarge` and `ml.p5.48xlarge`: after a training "
+        "there, the evaluation takes the first of `hosting_instance` and `hosting_fallback_instances` that "
+        "the model fits into.",
+        cure="Give a GPU instance such as ml.g6.xlarge",
+    )
+    instance_count: int = setting(
+        1,
+        ge=1,
+        le=16,
+        unit="instances",
+        meaning="Training instances that share one training, each paid for. Two halve the time of a long "
+        "training; a short one spends it on starting. What they send each other is encrypted.",
+        cure="Give a whole number of training instances from 1 to 16",
+    )
+    spot: bool = setting(
+        True,
+        meaning="Train on spot machines: about a third of the price, may wait, and goes on from its "
+        "checkpoint when it is interrupted.",
+    )
+    max_training_minutes: int = setting(
+        240,
+        ge=1,
+        le=5 * 24 * 60 - 30,
+        unit="minutes",
+        meaning="Training ends by itself after this and keeps its best adapter. SageMaker stops the job 30 "
+        "minutes later in any case.",
+        cure="Give whole minutes from 1 to 7170 (SageMaker ends a job after five days)",
+    )
+
+
+class SearchSettings(SettingsSection):
+    """The search for better hyperparameters."""
+
+    tune: bool = setting(
+        False,
+        meaning="With `true` each run searches: it trains several times with other ranks, learning rates "
+        "and epochs, stops what goes badly, and goes on with the one whose loss on the validation stories "
+        "is lowest.",
+    )
+    tuning_jobs: int = setting(
+        6,
+        ge=2,
+        le=100,
+        unit="trainings",
+        meaning="How many trainings a search has, unless its budget pays for fewer.",
+        cure="Give how many trainings a search may have, from 2 to 100",
+    )
+    tuning_budget_usd: float = setting(
+        10,
+        gt=0,
+        unit="US dollars",
+        meaning="What a run's search may cost at most, at prices on demand. It decides how many trainings "
+        "there are, and the time limit of each, before the first starts; if it does not pay for two, or the "
+        "machine's price is not known, the run trains once.",
+        cure="Give an amount of dollars above 0",
+    )
+
+
+class GateSettings(SettingsSection):
+    """The gate."""
+
+    minimum_improvement_percent: float = setting(
+        2,
+        ge=0,
+        lt=100,
+        unit="percent",
+        meaning="How much lower than the base model's the new model's perplexity must be for it to be "
+        "deployed.",
+        cure="Give a percentage from 0 to below 100",
+    )
+    maximum_copy_percent: Percentage = setting(
+        10,
+        unit="percent",
+        meaning="A new model is refused when more of what it writes than this stands word for word, twelve "
+        "words or more in a row, in the stories it learnt from: asked freely, or given a story's first "
+        "words. What the base model knows already is let through.",
+        cure="Give a percentage from 0 to 100",
+    )
+    maximum_repetition_percent: Percentage = setting(
+        50,
+        unit="percent",
+        meaning="A new model is refused when more of what it writes than this it has just said (runs of "
+        "four words).",
+        cure="Give a percentage from 0 to 100",
+    )
+    minimum_ending_percent: Percentage = setting(
+        0.00001,
+        unit="percent",
+        meaning="A new model is refused when it gives ending less chance than this where your stories end, "
+        "and ended none of those it was to end. Next to nothing as it stands: a model that learnt from few "
+        "stories mostly goes on until the limit. With a few hundred stories `1` is a fair demand.",
+        cure="Give a percentage from 0 to 100",
+    )
+
+
+class ApprovalSettings(SettingsSection):
+    """Approval of a version."""
+
+    approval: ApprovalMode = setting(
+        "automatic",
+        meaning="`automatic`: a version that passed the gate answers at once. `manual`: it is registered, "
+        "you are told, and it waits, as long as you like, for your yes: on the page under *Versions*, with "
+        "`storyloom models approve v3`, or in SageMaker's Model Registry.",
+        cure="Give automatic or manual",
+    )
+
+
+class HostingSettings(SettingsSection):
+    """Hosting."""
+
+    hosting_instance: str = setting(
+        "ml.g6.xlarge",
+        meaning="GPU machine of the endpoint.",
+        cure="Give a GPU instance such as ml.g6.xlarge",
+    )
+    hosting_fallback_instances: Names = setting(
+        ("ml.g5.xlarge", "ml.g6e.xlarge"),
+        meaning="Machines that are tried one after the other if AWS has no `hosting_instance` free or the "
+        "account may not have one: a list, or with `-c` names with commas between them. Empty tries no "
+        "other. Of the default list those count that the model fits into; one that you name has to fit. A "
+        "dearer machine costs more while it is awake.",
+        cure="Give GPU instances such as ml.g5.xlarge,ml.g6e.xlarge, or leave it empty",
+    )
+    idle_minutes: float = setting(
+        15,
+        gt=0,
+        le=24 * 60,
+        unit="minutes",
+        meaning="The endpoint is deleted after this long without a message. The next message makes it "
+        "again, which takes some minutes.",
+        cure="Give minutes above 0, 1440 at most",
+    )
+    hosting_max_instances: int = setting(
+        1,
+        ge=1,
+        le=4,
+        unit="instances",
+        meaning="How many machines may answer at once, 1 to 4. With more than one, Application Auto Scaling "
+        "adds machines while many answers are being written and lets them go again. **Each is paid for**: "
+        "with `ml.g6.xlarge` at worst $1.13 an hour for 1, $4.52 for 4, for as long as somebody keeps "
+        "asking. Your quota for endpoint usage must allow twice as many, since a new version starts beside "
+        "the one that answers.",
+        cure="Give a whole number of machines from 1 to 4; each of them is paid for",
+    )
+    answers_per_instance: int = setting(
+        8,
+        ge=1,
+        le=256,
+        unit="answers",
+        meaning="How many answers a machine writes at once before another one is asked for (an answer that "
+        "streams counts until its last token). A start to measure from, not a measured best: with a small "
+        "model on a large GPU give more.",
+        cure="Give a whole number of answers from 1 to 256",
+    )
+    watch_minutes: float = setting(
+        5,
+        ge=0,
+        le=15,
+        unit="minutes",
+        meaning="For how long after a new version took over on an endpoint that is awake the machines of "
+        "the one before it stay: when the model fails or is slow in that time, SageMaker puts the version "
+        "before back. Both are paid for meanwhile. 0 to 15; 0 watches nothing.",
+        cure="Give minutes from 0 to 15",
+    )
+    inference_ami: AmiName = setting(
+        "al2023-ami-sagemaker-inference-gpu-4-1",
+        meaning="SageMaker's `InferenceAmiVersion`: the driver of the endpoint's machine must suit the "
+        "container's CUDA. Empty takes SageMaker's default.",
+        cure="Give one of SageMaker's InferenceAmiVersion names, or leave it empty",
+    )
+
+
+class BatchSettings(SettingsSection):
+    """Batches."""
+
+    transform_ami: AmiName = setting(
+        "al2-ami-sagemaker-batch-gpu-535",
+        meaning="SageMaker's `TransformAmiVersion`, the driver of the machines that answer batches. This is "
+        "the newest that there is (driver 535); the container's CUDA 13 runs on it by its own "
+        "compatibility libraries. Empty takes SageMaker's default.",
+        cure="Give one of SageMaker's TransformAmiVersion names, or leave it empty",
+    )
+
+
+class CostSettings(SettingsSection):
+    """Costs and limits."""
+
+    monthly_budget_usd: float = setting(
+        50,
+        gt=0,
+        unit="US dollars",
+        meaning="Amount of the AWS budget, on the whole account, which sends mail and stops nothing "
+        "(`monthly_limit_usd` does): you are told at a half, at all of it, and when the forecast passes it.",
+        cure="Give an amount of dollars above 0",
+    )
+    monthly_limit_usd: float = setting(
+        50,
+        ge=0,
+        unit="US dollars",
+        meaning="What everything that costs may come to in a month (UTC): trainings, evaluations, searches, "
+        "batches and the endpoint. Each is reserved at its most before it begins; what would pass the "
+        "limit is refused with 402, and a model that cannot be paid any longer goes to sleep "
+        "([costs.md](costs.md#the-months-limit)). An instance whose price is not known is refused. `0`: no "
+        "limit; then everything is counted and nothing refused.",
+        cure="Give an amount of dollars, or 0 for no limit",
+    )
+    instance_prices_usd: InstancePrices = setting(
+        {},
+        unit="US dollars an hour",
+        meaning='Prices that you give by hand, in US dollars an hour on demand: `{"ml.g6.xlarge": 1.13}`, '
+        "or with `-c ml.g6.xlarge=1.13,ml.g5.xlarge=1.41`. They count for training, evaluation, hosting and "
+        "batches alike and win over those that AWS lists. Give one if `storyloom doctor` finds no price "
+        "for an instance in your region, or if you pay another price than the listed one.",
+        cure='Give dollars an hour by instance, such as {"ml.g6.xlarge": 1.13}, or with -c '
+        "ml.g6.xlarge=1.13,ml.g5.xlarge=1.41",
+    )
+    daily_tokens_per_person: int = setting(
+        200_000,
+        ge=1,
+        unit="tokens",
+        meaning="Tokens, of questions and answers together, that each person may use in a day (UTC), "
+        "together with all their API keys. An answer that has begun is finished. A batch counts in the day "
+        "in which it is started, each answer as long as it may be, and begins only if tokens of the day are "
+        "left; it may be larger than what is left.",
+        cure="Give a whole number of tokens, 1 or more",
+    )
+
+
+class PlatformSettings(SettingsSection):
+    """The platform."""
+
+    function_python: str = setting(
+        "3.14",
+        pattern=r"^3\.1[1-4]$",
+        meaning="Python of the Lambda functions. On one machine it is the machine's own.",
+        cure="Give 3.11, 3.12, 3.13 or 3.14",
+    )
+    browser_endpoint: LocalUrl = setting(
+        "",
+        meaning="On one machine: where the browser finds everything (`http://localhost:PORT`). Empty on AWS.",
+        cure="Give http://localhost:PORT, or leave it empty on AWS",
+    )
+
+
+SECTIONS: tuple[type[SettingsSection], ...] = (
+    AppSettings,
+    ModelSettings,
+    UploadSettings,
+    TrainingSettings,
+    SearchSettings,
+    GateSettings,
+    ApprovalSettings,
+    HostingSettings,
+    BatchSettings,
+    CostSettings,
+    PlatformSettings,
+)
+"""The sections in the order in which people read them."""

@@ -1,1 +1,0 @@
-"""The app's one table, and its items."""
