@@ -49,15 +49,15 @@ demo: setup  ## the whole way once; the last line is one JSON object (STORIES=fo
 down:  ## stop the app that `make run` or a crash left up
 	storyloom local down
 
-# Five groups at a time, the longest first. The first three mostly wait, and two more keep both processors busy. With
-# all at once 24 GB of memory were too few: a third of the time went into reading again what had been dropped from it.
-# Each prints when it ends.
+# Five groups at a time, the longest first. The first three mostly wait, and two more keep both processors busy. The
+# last two are the shortest, so that no processor is idle for long at the end. With all at once 24 GB of memory were
+# too few: a third of the time went into reading again what had been dropped from it. Each prints when it ends.
 test:  ## every test that needs no AWS account
 	@$(MAKE) --no-print-directory --jobs=2 installed-for-tests
 	$(BIN)/python -m tests.browser.install_chromium
-	$(MAKE) --no-print-directory --jobs=5 --output-sync=target --keep-going test-runs test-trained test-cloud test-training test-functions test-code test-templates test-page lint
+	$(MAKE) --no-print-directory --jobs=5 --output-sync=target --keep-going test-runs test-trained test-cloud test-functions test-training test-stories test-page test-templates test-code lint
 
-.PHONY: test-trained test-runs test-cloud test-templates test-training test-functions test-code test-page
+.PHONY: test-trained test-runs test-cloud test-templates test-training test-functions test-stories test-code test-page
 test-trained test-runs: test-%:
 	$(BIN)/python -m pytest tests/journey/$*
 
@@ -70,15 +70,18 @@ test-templates:
 # Models of a few thousand weights gain nothing from more threads; what else runs beside them does. The journeys and
 # the cloud wait for what they start, and take longest: the others, which only compute, leave them the larger part.
 TRAINING_TESTS := tests/unit/training_code tests/unit/endpoint tests/unit/benchmarks tests/container
-test-training test-functions test-code test-page test-container: export OMP_NUM_THREADS := 1
+test-training test-functions test-stories test-code test-page test-container: export OMP_NUM_THREADS := 1
 test-training:
 	nice -n 3 $(BIN)/python -m pytest $(TRAINING_TESTS)
 
 test-functions:
 	nice -n 3 $(BIN)/python -m pytest tests/unit/functions
 
+test-stories:
+	nice -n 3 $(BIN)/python -m pytest tests/unit/stories
+
 test-code:
-	nice -n 3 $(BIN)/python -m pytest tests/unit --ignore=tests/unit/functions $(TRAINING_TESTS:%=--ignore=%)
+	nice -n 3 $(BIN)/python -m pytest tests/unit $(addprefix --ignore=,tests/unit/functions tests/unit/stories $(TRAINING_TESTS))
 
 test-page:
 	cd web && nice -n 3 npm test
