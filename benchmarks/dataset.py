@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from contracts.settings_sections import TrainingSettings
 from stories.dataset import training_plan
 from stories.dataset.assembly import assemble
 from stories.reading.file_reader import read_file
@@ -35,7 +36,7 @@ def make(stories: Path, into: Path) -> DataReport:
         SystemExit: the folder has no story.
     """
     options = training_plan.dataset_options(
-        "bench", SmallModel(), minimum_words=1, instance="ml.g6.xlarge", spot=True, max_training_minutes=60
+        "bench", SmallModel(), TrainingSettings(minimum_words=1, max_training_minutes=60)
     )
     into.mkdir(parents=True, exist_ok=True)
     report = assemble(_lines(stories), options, into)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from contracts.settings_sections import TrainingSettings
 from stories.dataset import training_plan
 from stories.dataset.assembly import assemble
 from stories.reading.file_reader import read_file
@@ -57,7 +58,7 @@ def main() -> None:
                 written.write(line.model_dump_json().encode() + b"\n")
     else:
         options = training_plan.dataset_options(
-            "bench", _Model(), minimum_words=1, instance="ml.g6.xlarge", spot=True, max_training_minutes=60
+            "bench", _Model(), TrainingSettings(minimum_words=1, max_training_minutes=60)
         )
         with tempfile.TemporaryDirectory(dir=folder.parent) as dataset:
             report = assemble(lines, options, Path(dataset))

@@ -84,18 +84,7 @@ def check_folder(folder: Path, settings: app_settings.Settings, console: Console
     today = date.today().isoformat()
     price = prices.known(settings, "training", settings.training_instance, _PRICES_OF, today)
     files = [StoryFile(path, key, path.stat().st_size) for path, key in story_files(folder)]
-    options = training_plan.dataset_options(
-        RUN_ID,
-        settings.model,
-        minimum_words=settings.minimum_words,
-        instance=settings.training_instance,
-        instances=settings.instance_count,
-        spot=settings.spot,
-        max_training_minutes=settings.max_training_minutes,
-        usd_per_hour=price.usd_per_hour if price else None,
-        price_month=price.month if price else "",
-        price_source=price.source if price else "",
-    )
+    options = training_plan.dataset_options(RUN_ID, settings.model, settings, price)
     with tempfile.TemporaryDirectory(prefix="storyloom-check-") as temporary:
         dataset = Path(temporary) / "dataset"
         read = Path(temporary) / "read"

@@ -22,6 +22,7 @@ from cli.api.connection import sign_in
 from cli.console import CommandError
 from cli.run_progress import follow_run, wait_for_new_run
 from cli.stories_folder import story_files
+from contracts import statuses
 from local.aws.account.account_file import Profile
 from local.cloud import LocalCloud
 
@@ -190,7 +191,7 @@ def demo(config: LocalCloudConfig, stories: Path, console: Console) -> str:
     with running_cloud(config, console) as cloud:
         api = signed_in_api(cloud)
         run = upload_and_follow(api, stories, console)
-        if run["status"] != "succeeded":
+        if run["status"] != statuses.SUCCEEDED:
             raise CommandError(f"The run ended as {run['status']}: {run.get('message', '')}")
         reply = ask(api, PROMPT, console, max_tokens=DEMO_TOKENS)
         result = demo_result(run, reply, time.monotonic() - started)

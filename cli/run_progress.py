@@ -15,23 +15,25 @@ from rich.text import Text
 
 from cli.api.client import StoryloomApi
 from cli.console import CommandError
+from contracts import statuses
+from contracts.statuses import FINAL_RUN_STATUSES
 
 POLL_SECONDS = 2.0
-FINISHED = {
-    "succeeded",
-    "not_better",
-    "pending_approval",
-    "stopped_early",
-    "declined",
-    "superseded",
-    "failed",
+_MARKS = {
+    statuses.SUCCEEDED: "[green]✓[/]",
+    statuses.FAILED: "[red]✗[/]",
+    statuses.RUNNING: "[yellow]…[/]",
 }
-_MARKS = {"succeeded": "[green]✓[/]", "failed": "[red]✗[/]", "running": "[yellow]…[/]"}
 _HEIGHT = 14
 _NARROWEST = 40
 _WIDEST = 100
 _SERIES = (("train_loss", "stories it learns from"), ("validation_loss", "stories held back"))
-_TRIAL_STATUS = {"running": "training", "succeeded": "done", "stopped": "stopped early", "failed": "failed"}
+_TRIAL_STATUS = {
+    statuses.RUNNING: "training",
+    statuses.SUCCEEDED: "done",
+    statuses.STOPPED: "stopped early",
+    statuses.FAILED: "failed",
+}
 
 
 def runs_table(runs: list[dict[str, Any]]) -> Table:
@@ -76,9 +78,9 @@ def run_panel(run: dict[str, Any]) -> RenderableType:
         lines += [LossCurve(metrics), Text(_training_line(metrics[-1], run.get("progress")))]
     if run.get("message"):
         lines.append(Text(run["message"]))
-    if run["status"] == "waiting":
+    if run["status"] == statuses.WAITING:
         lines.append(Text(how_to_answer(run), style="bold"))
-    if run["status"] == "failed" and (failure := run.get("failure")):
+    if run["status"] == statuses.FAILED and (failure := run.get("failure")):
         lines.append(Text(f"{failure.get('step', '')}: {failure.get('cause', '')}", style="red"))
         if failure.get("log_tail"):
             lines.append(Text(str(failure["log_tail"]), style="dim"))
@@ -157,7 +159,7 @@ class _StateLines:
             lines += [f"    {line}" for line in trial_lines(search)]
         if metrics := run.get("metrics"):
             lines.append(f"    {_training_line(metrics[-1], run.get('progress'))}")
-        if run["status"] == "waiting":
+        if run["status"] == statuses.WAITING:
             lines += [f"    {run.get('message') or ''}", f"    {how_to_answer(run)}"]
         for line in lines:
             if line not in self._printed:
@@ -171,7 +173,7 @@ def _poll(
     while True:
         run = api.run(run_id)
         show(run)
-        if run["status"] in FINISHED:
+        if run["status"] in FINAL_RUN_STATUSES:
             return run
         if time.monotonic() > deadline:
             raise CommandError(f"Run {run_id} is still in {run.get('step')}; stopped waiting for it.")
@@ -241,7 +243,7 @@ def trial_lines(search: dict[str, Any]) -> list[str]:
             f"trial {number} of at most {search['of']}: rank {trial['lora_rank']}, "
             f"learning rate {trial['learning_rate']:.2g}, up to {trial['epochs']} epochs"
         )
-        if trial["status"] != "running":
+        if trial["status"] != statuses.RUNNING:
             loss = _trial_loss(trial)
             lines.append(f"trial {number}: {_trial_status(trial)}{loss and f', validation loss {loss}'}")
     return lines
@@ -259,7 +261,7 @@ def _trial_loss(trial: dict[str, Any]) -> str:
 
 def _trial_status(trial: dict[str, Any]) -> str:
     progress = trial.get("progress")
-    if trial["status"] == "running" and progress:
+    if trial["status"] == statuses.RUNNING and progress:
         return f"step {progress['step']} of {progress['of']}"
     return _TRIAL_STATUS[trial["status"]]
 

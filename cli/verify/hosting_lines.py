@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from cli.run_progress import FINISHED
 from cli.verify.outcome import NotProvenError, Proof
 from cli.verify.verification import Verification
+from contracts import statuses
+from contracts.statuses import FINAL_RUN_STATUSES
 
 _MINUTE = 60
 _WAKE_SECONDS = 40 * _MINUTE
@@ -24,15 +25,19 @@ def prove_endpoint(verification: Verification) -> Proof:
         status = verification.api.status()
         hosting = status["hosting"]
         verification.show_progress(f"the endpoint: {hosting['status']}, {hosting.get('message') or ''}")
-        if verification.trains and run["status"] in FINISHED and run["status"] != "succeeded":
+        if (
+            verification.trains
+            and run["status"] in FINAL_RUN_STATUSES
+            and run["status"] != statuses.SUCCEEDED
+        ):
             raise NotProvenError(f"The run ended as {run['status']}: {run.get('message')}")
-        if run["status"] not in FINISHED:
+        if run["status"] not in FINAL_RUN_STATUSES:
             return None
-        if hosting["status"] == "failing":
+        if hosting["status"] == statuses.FAILING:
             raise NotProvenError(f"The model failed to start: {hosting.get('message')}")
-        if hosting["status"] == "asleep":
+        if hosting["status"] == statuses.ASLEEP:
             verification.api.wake()
-        return hosting if hosting["status"] == "awake" else None
+        return hosting if hosting["status"] == statuses.AWAKE else None
 
     hosting = verification.wait(hosted, _WAKE_SECONDS, "the endpoint")
     found = verification.client("sagemaker").describe_endpoint(
@@ -135,11 +140,11 @@ def prove_wake(verification: Verification) -> Proof:
     def awake() -> bool | None:
         hosting = verification.api.status()["hosting"]
         verification.show_progress(f"waking: {hosting['status']}, {hosting.get('message') or ''}")
-        if hosting["status"] == "failing":
+        if hosting["status"] == statuses.FAILING:
             raise NotProvenError(f"The model failed to start: {hosting.get('message')}")
-        if hosting["status"] == "asleep":
+        if hosting["status"] == statuses.ASLEEP:
             verification.api.wake()
-        return True if hosting["status"] == "awake" else None
+        return True if hosting["status"] == statuses.AWAKE else None
 
     verification.wait(awake, _WAKE_SECONDS, "the model to wake")
     *_, (_, answer) = verification.api.chat([{"role": "user", "content": "Good morning."}], max_tokens=8)

@@ -11,12 +11,13 @@ import httpx
 
 from cli.api.connection import TIMEOUT
 from cli.console import CommandError
-from cli.run_progress import FINISHED
 from cli.stories_folder import story_files
 from cli.verify.outcome import NotProvenError, Proof, SkippedError
 from cli.verify.site_lines import allows_connection
 from cli.verify.verification import FOLDER, Verification
+from contracts import statuses
 from contracts.resource_names import TRAINING_LOG
+from contracts.statuses import FINAL_RUN_STATUSES
 
 _PROBE = "storyloom verify uploaded this file and deletes it again. It is not a story.\n"
 _MINUTE = 60
@@ -50,7 +51,7 @@ def _require_idle(verification: Verification) -> None:
     Raises:
         SkippedError: there is such a run.
     """
-    active = [run["run_id"] for run in verification.api.runs() if run["status"] not in FINISHED]
+    active = [run["run_id"] for run in verification.api.runs() if run["status"] not in FINAL_RUN_STATUSES]
     if active or verification.find_timer():
         what = f"run {active[0]} is in progress" if active else "new stories will start a run soon"
         raise SkippedError(f"Skipped, because {what}.", "Run storyloom verify again when it has ended.")
@@ -115,16 +116,16 @@ def _end(verification: Verification, run_id: str) -> str:
     try:
         verification.api.stop_run(run_id)
     except CommandError:
-        if verification.api.run(run_id)["status"] not in FINISHED:
+        if verification.api.run(run_id)["status"] not in FINAL_RUN_STATUSES:
             raise  # a run with too little text has ended by itself
 
     def ended() -> dict[str, Any] | None:
         run = verification.api.run(run_id)
-        return run if run["status"] in FINISHED else None
+        return run if run["status"] in FINAL_RUN_STATUSES else None
 
     run = verification.wait(ended, 10 * _MINUTE, "the run to stop")
     verification.api.delete_story(verification.uploaded.pop())
-    return "was stopped" if run["status"] == "failed" else f"ended as {run['status']}"
+    return "was stopped" if run["status"] == statuses.FAILED else f"ended as {run['status']}"
 
 
 def prove_dataset(verification: Verification) -> Proof:
@@ -149,7 +150,7 @@ def _run_with(verification: Verification, field: str, seconds: float, waiting_fo
         verification.show_progress(f"run {verification.run_id}: {run.get('step') or 'starting'}")
         if run.get(field):
             return run
-        if run["status"] in FINISHED:
+        if run["status"] in FINAL_RUN_STATUSES:
             raise NotProvenError(f"The run ended as {run['status']}: {run.get('message')}")
         return None
 
@@ -169,7 +170,7 @@ def prove_training(verification: Verification) -> Proof:
             verification.checkpoints = max(verification.checkpoints, _checkpoints(verification, job))
             if job["TrainingJobStatus"] == "Completed":
                 return job
-        if run["status"] in FINISHED:
+        if run["status"] in FINAL_RUN_STATUSES:
             if not verification.trains:
                 raise SkippedError(
                     f"SageMaker no longer has the training job of run {verification.run_id}: it was deleted "
@@ -253,7 +254,7 @@ def prove_registration(verification: Verification) -> Proof:
             f"run {verification.run_id}: waiting for the version to be registered and deployed"
         )
         run = verification.api.run(verification.run_id)
-        return run if run["status"] in FINISHED or run.get("version") else None
+        return run if run["status"] in FINAL_RUN_STATUSES or run.get("version") else None
 
     run = verification.wait(finished, 60 * _MINUTE, "the registration")
     if not run.get("version"):

@@ -9,6 +9,7 @@ import httpx
 from cli.api.connection import TIMEOUT
 from cli.verify.outcome import NotProvenError, Proof
 from cli.verify.verification import Verification
+from contracts import statuses
 
 _COMPLETE = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"}
 _BUDGET = "AWS::Budgets::Budget"
@@ -61,7 +62,7 @@ def prove_sign_in(verification: Verification) -> Proof:
     status = verification.api.status()
     verification.base_model = status["base_model"]["id"]
     verification.known_runs = {run["run_id"] for run in verification.api.runs()}
-    verification.was_awake = status["hosting"]["status"] in {"awake", "waking"}
+    verification.was_awake = status["hosting"]["status"] in {statuses.AWAKE, statuses.WAKING}
     if verification.was_awake:
         verification.bill.exclude_endpoint()
     verification.trains = status["live"] is None

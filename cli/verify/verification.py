@@ -15,16 +15,17 @@ from cli.api.client import StoryloomApi
 from cli.api.connection import Connection, sign_in
 from cli.aws.target import AwsTarget
 from cli.console import CommandError
-from cli.run_progress import FINISHED
 from cli.verify.bill import Bill
 from cli.verify.outcome import LimitReachedError, NotProvenError
+from contracts import statuses
 from contracts.resource_names import UPLOADS_SCHEDULE, AppNames
+from contracts.roles import AUTHOR
 from contracts.settings import Settings
+from contracts.statuses import FINAL_BATCH_STATUSES, FINAL_RUN_STATUSES
 
 FOLDER = "storyloom-verify"
 """The folder of the bucket for the stories of a verification."""
 _USER = "storyloom-verify@example.com"
-ENDED_BATCH_STATUSES = {"completed", "failed", "stopped"}
 _SIGN_IN_LASTS_SECONDS = 30 * 60  # an ID token lasts an hour
 T = TypeVar("T")
 
@@ -209,15 +210,15 @@ class Verification:
         if not self.has_uploaded:
             return
         for run in self.api.runs():
-            if run["run_id"] not in self.known_runs and run["status"] not in FINISHED:
+            if run["run_id"] not in self.known_runs and run["status"] not in FINAL_RUN_STATUSES:
                 self.api.stop_run(run["run_id"])
 
     def _stop_batch(self) -> None:
-        if self.api.batch(self.batch_id)["status"] not in ENDED_BATCH_STATUSES:
+        if self.api.batch(self.batch_id)["status"] not in FINAL_BATCH_STATUSES:
             self.api.stop_batch(self.batch_id)
 
     def _put_to_sleep(self) -> None:
-        if self.api.status()["hosting"]["status"] != "asleep":
+        if self.api.status()["hosting"]["status"] != statuses.ASLEEP:
             self.api.sleep()
 
     def _create_user(self) -> None:
@@ -238,7 +239,7 @@ class Verification:
         cognito.admin_set_user_password(
             UserPoolId=pool, Username=_USER, Password=self._password, Permanent=True
         )
-        cognito.admin_add_user_to_group(UserPoolId=pool, Username=_USER, GroupName="author")
+        cognito.admin_add_user_to_group(UserPoolId=pool, Username=_USER, GroupName=AUTHOR)
 
     def clean_up(self, keep_stories: bool) -> list[str]:
         """Delete what the verification created; return what could not be deleted, as messages."""

@@ -5,6 +5,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from contracts import statuses
 from shared.aws import chat_stack
 from shared.hosting import hosting_state
 from shared.items import ModelVersion
@@ -47,7 +48,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     model = versions.get(version)
     if model is None:
         raise NotDeployable(f"There is no version {version}. storyloom models lists the versions.")
-    if model.status in {"pending", "rejected"}:
+    if model.status in {statuses.PENDING, statuses.REJECTED}:
         raise NotDeployable(
             f"{version} is {model.status}. Approve it first: storyloom models approve {version}"
         )
@@ -69,7 +70,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         "version": version,
         "preloaded": preloaded,
         "model_package_arn": model.model_package_arn,
-        "status": "approved",
+        "status": statuses.APPROVED,
         "message": f"{version} is live: {event['reason']}.",
     }
 

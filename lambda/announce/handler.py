@@ -5,6 +5,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from contracts import statuses
 from shared import notifications
 from shared.aws import chat_stack
 from shared.items import Run
@@ -14,12 +15,12 @@ log = Logger(service="announce")
 
 # No message for a declined run, whose owner knows it, nor for a superseded one, whose successor asks again.
 _SUBJECTS = {
-    "succeeded": "Storyloom: your new model is live",
-    "not_better": "Storyloom: the new model was not better",
-    "pending_approval": "Storyloom: a new model waits for your approval",
-    "stopped_early": "Storyloom: the run stopped early",
+    statuses.SUCCEEDED: "Storyloom: your new model is live",
+    statuses.NOT_BETTER: "Storyloom: the new model was not better",
+    statuses.PENDING_APPROVAL: "Storyloom: a new model waits for your approval",
+    statuses.STOPPED_EARLY: "Storyloom: the run stopped early",
 }
-_TRAINED = {"succeeded", "not_better", "pending_approval"}
+_TRAINED = {statuses.SUCCEEDED, statuses.NOT_BETTER, statuses.PENDING_APPROVAL}
 
 
 @log.inject_lambda_context
@@ -60,7 +61,7 @@ def _message(run: Run, rerun: bool) -> str:
             f"Perplexity on unseen stories: base {run.base_perplexity:.1f}, new {run.tuned_perplexity:.1f} "
             "(lower is better)"
         )
-    if run.status == "pending_approval" and run.version is not None:
+    if run.status == statuses.PENDING_APPROVAL and run.version is not None:
         lines += _approval_lines(run.version)
     if rerun:
         lines += ["", "Stories arrived during the run. Another run starts when no more stories arrive."]

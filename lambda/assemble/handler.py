@@ -56,18 +56,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     settings = environment.read(environment.Assembly)
     price = prices.usd_per_hour("training", settings.training_instance)
     chosen = training_plan.choose_recipe(common.base_model, settings.max_training_minutes)
-    options = training_plan.dataset_options(
-        run_id,
-        common.base_model,
-        minimum_words=settings.minimum_words,
-        instance=settings.training_instance,
-        instances=settings.instance_count,
-        spot=settings.spot,
-        max_training_minutes=settings.max_training_minutes,
-        usd_per_hour=price.usd_per_hour if price else None,
-        price_month=price.month if price else "",
-        price_source=price.source if price else "",
-    )
+    options = training_plan.dataset_options(run_id, common.base_model, settings, price)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         read = RunStories(common.artifacts_bucket, run_id)

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 
 from clean_up.resources import Remaining
+from contracts import statuses
+from contracts.statuses import ACTIVE_BATCH_STATUSES, ACTIVE_RUN_STATUSES
 from shared import clock, settlement
 from shared.accounts import keys
 from shared.aws import clients
 from shared.batch_inference import batch_records
 from shared.hosting import hosting_state
-from shared.items import ACTIVE_BATCH_STATUSES, ACTIVE_STATUSES
 from shared.models import versions
 from shared.runs import lock, run_records
 
@@ -53,15 +54,17 @@ def revoke_keys() -> list[Remaining]:
 
 def _end_runs() -> None:
     held = lock.holder()
-    in_progress = {run.run_id for run in run_records.latest() if run.status in ACTIVE_STATUSES}
+    in_progress = {run.run_id for run in run_records.latest() if run.status in ACTIVE_RUN_STATUSES}
     for run_id in sorted(in_progress | ({held.run_id} if held else set())):
-        run_records.finish(run_id, "failed", f"{_GONE} Your stories are untouched.")
+        run_records.finish(run_id, statuses.FAILED, f"{_GONE} Your stories are untouched.")
         lock.force_release(run_id)
 
 
 def _end_batches() -> None:
     for batch_id in batch_records.list_active_ids():
-        batch_records.finish_batch(batch_id, "stopped", ACTIVE_BATCH_STATUSES, _GONE, ended_at=clock.stamp())
+        batch_records.finish_batch(
+            batch_id, statuses.STOPPED, ACTIVE_BATCH_STATUSES, _GONE, ended_at=clock.stamp()
+        )
         batch_records.release_batch_slot(batch_id)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from contracts import environment, s3_keys
+from contracts import environment, s3_keys, statuses
 from shared import clock
 from shared.aws import clients, sagemaker_calls
 from shared.batch_inference import batch_records, transform_jobs
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MERGED_KEPT = 5
 """How many of the newest versions can be deployed again if their base is hosted merged."""
-_NEVER_AGAIN = frozenset({"rejected", "failed"})
+_NEVER_AGAIN = frozenset({statuses.REJECTED, statuses.FAILED})
 """A version is only `failed` by its own fault; one that lacked an instance stays `approved`."""
 _MOST_KEYS_A_CALL = 1000
 _LONGEST_RUN = timedelta(days=14)
@@ -68,7 +68,7 @@ class Protected:
             merged_runs=frozenset(
                 model.run_id
                 for model in models
-                if model.status == "pending" or model.version in deployable | answering
+                if model.status == statuses.PENDING or model.version in deployable | answering
             ),
             revisions=frozenset({environment.common().base_model.revision, *map(_revision, kept)}),
         )

@@ -6,7 +6,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from contracts import environment
+from contracts import environment, statuses
 from shared import clock, notifications, settlement
 from shared.answers import usage
 from shared.batch_inference import transform_jobs
@@ -66,15 +66,15 @@ def wake_endpoint() -> None:
     age = clock.seconds_since(state.since) if state.since else float("inf")
     if hosting_state.retry_seconds(state) or _is_being_deployed(state):
         return
-    if state.status == "waking" and age < _SETTLING_SECONDS:
+    if state.status == statuses.WAKING and age < _SETTLING_SECONDS:
         return
-    if state.status in {"waking", "awake"} and endpoint.describe() is not None:
+    if state.status in {statuses.WAKING, statuses.AWAKE} and endpoint.describe() is not None:
         return
-    if state.status == "waking" and state.tried:
+    if state.status == statuses.WAKING and state.tried:
         _make()
         return
     config = endpoint_configs.ensure_config(live.bundle_uri, instances.allowed_instances()[0])
-    if state.status in {"waking", "awake"}:
+    if state.status in {statuses.WAKING, statuses.AWAKE}:
         # The endpoint was deleted outside the app, or its creator died before creating it.
         hosting_state.mark_asleep(state, "The endpoint was deleted outside the app.")
     if hosting_state.claim_waking(live.version, config):
@@ -143,7 +143,7 @@ def _scale() -> None:
     found = endpoint.describe()
     if found is None or found.status == "Deleting":
         scaling.stop_scaling()
-    elif found.status == "InService" and hosting_state.state().status == "awake":
+    elif found.status == "InService" and hosting_state.state().status == statuses.AWAKE:
         scaling.follow_load(found.instances)
 
 
@@ -170,7 +170,7 @@ def _make() -> None:
     """Create the endpoint that the table requires, with the first instance type that can be had."""
     for _ in instances.allowed_instances():
         state = hosting_state.state()
-        if state.status != "waking" or not state.endpoint_config:
+        if state.status != statuses.WAKING or not state.endpoint_config:
             return
         progress = endpoint.converge(state.endpoint_config)
         if progress.state != "failed":
@@ -194,12 +194,12 @@ def _give_up(state: HostingState, config: str, reason: str) -> None:
 
 
 def _without_endpoint(state: HostingState) -> None:
-    if state.status == "awake":
+    if state.status == statuses.AWAKE:
         hosting_state.mark_asleep(state, "The endpoint was deleted; a message wakes it.")
-    elif state.status == "waking" and not _is_being_deployed(state):
+    elif state.status == statuses.WAKING and not _is_being_deployed(state):
         _replace_dead_deployment(state)
         _make()
-    elif state.status == "asleep" and state.sleep_by:
+    elif state.status == statuses.ASLEEP and state.sleep_by:
         hosting_state.clear_deadline()
 
 
@@ -214,15 +214,15 @@ def _replace_dead_deployment(state: HostingState) -> None:
 
 
 def _in_service(state: HostingState, found: Endpoint) -> None:
-    if state.status == "asleep":
+    if state.status == statuses.ASLEEP:
         # Its deletion failed, or it was created outside the app. It is billed, so delete it.
         endpoint.delete()
-    elif state.status == "awake" and _idle(state):
+    elif state.status == statuses.AWAKE and _idle(state):
         # Before anything else that may fail, and would keep the endpoint forever.
         _fall_asleep(state)
     elif lock.holder() is None:
         _without_run(state, found)
-    elif state.status != "awake" and state.version and found.config == state.endpoint_config:
+    elif state.status != statuses.AWAKE and state.version and found.config == state.endpoint_config:
         hosting_state.mark_awake(state.version, found.config)
 
 
@@ -242,14 +242,14 @@ def _without_run(state: HostingState, found: Endpoint) -> None:
             return
         if progress.unpaid:
             _end_unpaid(progress.message)
-        elif state.status != "awake":
+        elif state.status != statuses.AWAKE:
             # A dead run left an untested version, and there is no second instance for an update.
             hosting_state.mark_waking(live.version, wanted)
             endpoint.delete()
         else:
             # It is created with the new configuration when it has slept.
             hosting_state.record_request(wanted)
-    elif state.status != "awake" or state.endpoint_config != found.config:
+    elif state.status != statuses.AWAKE or state.endpoint_config != found.config:
         hosting_state.mark_awake(live.version, found.config)
 
 
@@ -272,7 +272,9 @@ def _broken(state: HostingState, found: Endpoint) -> None:
     if _is_being_deployed(state):
         return
     # An endpoint that was not requested since the waking began is a remainder, and is only deleted.
-    if state.status == "awake" or (state.status == "waking" and state.requested == found.config):
+    if state.status == statuses.AWAKE or (
+        state.status == statuses.WAKING and state.requested == found.config
+    ):
         # Record this before the deletion: after a crash in between, the next check does the same.
         _give_up(state, found.config, found.failure or f"The endpoint was {found.status}.")
     endpoint.delete()
@@ -282,4 +284,4 @@ def _is_being_deployed(state: HostingState) -> bool:
     """Return whether a run is deploying a version; its smoke test then handles failures."""
     live = versions.live()
     candidate = live is None or state.version != live.version
-    return state.status == "waking" and candidate and lock.holder() is not None
+    return state.status == statuses.WAKING and candidate and lock.holder() is not None

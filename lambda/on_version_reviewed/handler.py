@@ -9,7 +9,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from contracts import environment
+from contracts import environment, statuses
 from shared.aws import clients
 from shared.models import versions
 
@@ -40,9 +40,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             # Deploy first: after a crash in between, the retry starts the same run, which start_run
             # recognises.
             _deploy(model.version, event["time"])
-            versions.set_reviewed_status(model.version, "approved", versions.MAY_BE_APPROVED)
+            versions.set_reviewed_status(model.version, statuses.APPROVED, versions.MAY_BE_APPROVED)
     else:
-        changed = versions.set_reviewed_status(model.version, "rejected", versions.MAY_BE_REJECTED)
+        changed = versions.set_reviewed_status(model.version, statuses.REJECTED, versions.MAY_BE_REJECTED)
     log.info("Decided", extra={"version": model.version, "decision": decision, "changed": changed})
     return {"version": model.version, "changed": changed}
 

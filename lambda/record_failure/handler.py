@@ -10,6 +10,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
+from contracts import statuses
 from shared import notifications
 from shared.items import Failure, Run
 from shared.recovery import failures
@@ -79,13 +80,13 @@ def _record(run_id: str, run: Run | None, failure: Failure, *, can_resume: bool)
     if can_resume:
         message = f"{message} To resume it where it failed: {failures.resume_command(run_id)}"
     facts = {"step": failure.step, "failure": failure.model_dump(), "can_resume": can_resume}
-    newly = run_records.finish(run_id, "failed", message, **facts)
+    newly = run_records.finish(run_id, statuses.FAILED, message, **facts)
     lock.release_lock_and_reschedule(run_id)
     if not newly:
         # The end of the execution was reported as well as caught; the first record stays.
         if run is None or run.is_active:
             run = run_records.get(run_id)
-        if run is None or run.status != "failed":
+        if run is None or run.status != statuses.FAILED:
             return run.message or "" if run else ""
         failure, message = run.failure or failure, run.message or message
     lines = [message, "", f"Run: {run_id}", f"Step: {failure.step}", f"Error: {failure.error}"]

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from contracts import environment, s3_keys
+from contracts import environment, s3_keys, statuses
+from contracts.statuses import VersionStatus
 from shared import clock
 from shared.aws import clients
-from shared.items import ModelVersion, VersionStatus
+from shared.items import ModelVersion
 from shared.models import versions
 from shared.runs import run_records
 
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
 log = Logger(service="register")
 
 _IN_THE_REGISTRY: "Mapping[VersionStatus, ModelApprovalStatusType]" = {
-    "pending": "PendingManualApproval",
-    "approved": "Approved",
-    "rejected": "Rejected",
+    statuses.PENDING: "PendingManualApproval",
+    statuses.APPROVED: "Approved",
+    statuses.REJECTED: "Rejected",
 }
 
 
@@ -70,13 +71,13 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 def _status(passed_the_gate: bool) -> VersionStatus:
     if not passed_the_gate:
-        return "rejected"
+        return statuses.REJECTED
     approval = environment.read(environment.Registry).approval
-    return "approved" if approval == "automatic" else "pending"
+    return statuses.APPROVED if approval == "automatic" else statuses.PENDING
 
 
 def _answer(model: ModelVersion) -> dict[str, Any]:
-    waits = f" {model.version} waits for your approval." if model.status == "pending" else ""
+    waits = f" {model.version} waits for your approval." if model.status == statuses.PENDING else ""
     return {
         "version": model.version,
         "model_package_arn": model.model_package_arn,

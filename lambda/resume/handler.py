@@ -5,6 +5,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from contracts import statuses
 from shared.models import versions
 from shared.runs import lock, run_records
 
@@ -27,7 +28,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
     run_records.reopen(run_id, event["execution_arn"], state, event["reason"])
     run = run_records.get(run_id)
     model = versions.get(run.version) if run is not None and run.version else None
-    if state == "Deploy" and model is not None and model.status == "failed":
+    if state == "Deploy" and model is not None and model.status == statuses.FAILED:
         # It failed with the run's first deployment.
-        versions.set_status(model.version, "approved")
+        versions.set_status(model.version, statuses.APPROVED)
     log.info("Resumed", extra={"run_id": run_id, "state": state})

@@ -5,40 +5,23 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from contracts.statuses import (
+    ACTIVE_BATCH_STATUSES,
+    ACTIVE_RUN_STATUSES,
+    ASLEEP,
+    ApprovalAnswer,
+    BatchStatus,
+    HostingStatus,
+    RunStatus,
+    VersionStatus,
+)
 from shared import clock
 from shared.clock import Utc
 
-RunStatus = Literal[
-    "running",
-    "waiting",
-    "succeeded",
-    "not_better",
-    "pending_approval",
-    "stopped_early",
-    "declined",
-    "superseded",
-    "failed",
-]
-"""`running` and `waiting` are active, the others are final.
-
-`waiting`: for approval, before training. `pending_approval`: the run has ended, and its version waits for
-approval before it is deployed.
-"""
-ACTIVE_STATUSES: frozenset[RunStatus] = frozenset({"running", "waiting"})
-ApprovalAnswer = Literal["approved", "declined", "superseded"]
-VersionStatus = Literal["pending", "approved", "rejected", "live", "previous", "failed"]
-HostingStatus = Literal["asleep", "waking", "awake", "failing"]
 LONGEST_KEY_DAYS = 365
 """No API key works for longer."""
 KeyScope = Literal["chat", "read", "write"]
 """What a program may do: chat with the model, read runs, versions and stories, or change them."""
-BatchStatus = Literal[
-    "uploading", "checked", "preparing", "running", "stopping", "completed", "failed", "stopped"
-]
-"""`uploading`: its file has not been checked; `checked`: waits for its start, and costs nothing until then;
-`preparing`: the model is packed for it; the last three are final.
-"""
-ACTIVE_BATCH_STATUSES: frozenset[BatchStatus] = frozenset({"preparing", "running", "stopping"})
 Shortage = Literal["capacity", "quota"]
 """Why no instance can be had: AWS has none free, or the account's quota is used up."""
 
@@ -103,7 +86,7 @@ class Run(_Item):
     @property
     def is_active(self) -> bool:
         """Whether the run has not ended yet."""
-        return self.status in ACTIVE_STATUSES
+        return self.status in ACTIVE_RUN_STATUSES
 
 
 class Approval(_Item):
@@ -183,7 +166,7 @@ class LivePointer(_Item):
 class HostingState(_Item):
     """The state of the endpoint as the table has it; the endpoint manager corrects it."""
 
-    status: HostingStatus = "asleep"
+    status: HostingStatus = ASLEEP
     version: str | None = None
     endpoint_config: str | None = None
     requested: str | None = None

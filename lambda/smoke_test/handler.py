@@ -7,7 +7,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
-from contracts import environment
+from contracts import environment, statuses
 from shared import clock
 from shared.aws import chat_stack, clients
 from shared.hosting import endpoint, endpoint_configs, hosting_state, instances, replacement, rollback
@@ -64,18 +64,18 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         message = _advance(candidate, deployment, config)
     except SmokeTestFailed as failure:
         if failure.blames_version:
-            versions.set_status(version, "failed")
+            versions.set_status(version, statuses.FAILED)
         _restore_live(version, str(failure))
         raise
     except _NotReadyYet as waiting:
         run_records.enter(run_id, "SmokeTest", str(waiting))
-        return {"status": "waiting", "message": str(waiting)}
+        return {"status": statuses.WAITING, "message": str(waiting)}
     pointer = versions.make_live(candidate, deployment["bundle_uri"], merged=bool(deployment.get("merged")))
     hosting_state.mark_awake(version, config)
     facts = {"version": version, "adapter_sha256": pointer.adapter_sha256}
     run_records.enter(run_id, "Announce", message, **facts)
     log.info(message, extra={"run_id": run_id, **facts})
-    return {"status": "passed", "message": message}
+    return {"status": statuses.PASSED, "message": message}
 
 
 def _is_chat_deployed(run_id: str) -> bool:
@@ -96,7 +96,7 @@ def _withdraw(run_id: str, version: str) -> dict[str, Any]:
     if not endpoint.delete():
         message = "The Chat stack was deleted. The endpoint is deleted as soon as SageMaker allows it."
         run_records.enter(run_id, "SmokeTest", message)
-        return {"status": "waiting", "message": message}
+        return {"status": statuses.WAITING, "message": message}
     hosting_state.mark_deployment_deleted()
     raise SmokeTestFailed(chat_stack.deployment_refusal(version), blames_version=False)
 
@@ -129,7 +129,7 @@ def _advance(candidate: ModelVersion, deployment: dict[str, Any], config: str) -
         _check_timeout(version, deployment)
         phase = replacement.advance(version, config, deployment["started_at"])
         raise _NotReadyYet(replacement.describe_phase(phase, version, config))
-    if endpoint.describe() is None and hosting_state.state().status != "waking":
+    if endpoint.describe() is None and hosting_state.state().status != statuses.WAKING:
         # The endpoint manager may have had to delete it meanwhile: then it is expected, and not removed.
         hosting_state.clear_refusals()
         hosting_state.mark_waking(version, config)
@@ -153,7 +153,7 @@ def _check_timeout(version: str, deployment: dict[str, Any]) -> None:
     state = hosting_state.state()
     # The time counts from the creation of its endpoint, because it may have waited before until nobody
     # chatted.
-    began = state.since if state.status == "waking" and state.version == version else None
+    began = state.since if state.status == statuses.WAKING and state.version == version else None
     give_up = _GIVE_UP_SECONDS + rollback.watch_seconds()
     if clock.seconds_since(began or deployment["started_at"]) <= give_up:
         return

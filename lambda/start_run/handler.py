@@ -9,7 +9,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from contracts import environment
+from contracts import environment, statuses
 from shared import clock
 from shared.aws import clients
 from shared.items import Lock
@@ -150,7 +150,7 @@ def _queue(active: str, version: str | None, *, again: bool) -> dict[str, Any] |
 
 def _deployment_queued(active: str, version: str) -> dict[str, Any]:
     run = run_records.get(active)
-    if run is not None and run.status == "waiting":
+    if run is not None and run.status == statuses.WAITING:
         return _outcome(
             False,
             active,

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from contracts import environment, s3_keys
+from contracts import environment, s3_keys, statuses
 from shared.aws import clients
 from shared.items import Run
 from shared.models import versions
@@ -42,7 +42,7 @@ def plan(run_id: str) -> Resumption:
         raise CannotResume(f"There is no run {run_id}: storyloom runs lists the runs.")
     if run.is_active:
         raise CannotResume(f"Run {run_id} is in progress: it has not failed.")
-    if run.status != "failed":
+    if run.status != statuses.FAILED:
         raise CannotResume(f"Run {run_id} did not fail: it ended as {run.status}. {_NEW_RUN}")
     failed = failures.failed_state(run.execution_arn) if run.execution_arn else None
     if failed is None:

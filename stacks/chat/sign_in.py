@@ -4,11 +4,9 @@ from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_cognito as cognito
 from constructs import Construct
 
+from contracts.roles import GROUP_DESCRIPTIONS, OWNER, ROLES
 from contracts.settings import Settings
-from stacks.grants.people import GROUPS
 from stacks.permissions import acknowledge
-
-FIRST_ROLE = next(iter(GROUPS))
 
 
 class SignIn(Construct):
@@ -67,10 +65,10 @@ class SignIn(Construct):
                 f"{role.title()}s",
                 user_pool_id=self.pool.user_pool_id,
                 group_name=role,
-                description=description,
+                description=GROUP_DESCRIPTIONS[role],
                 precedence=precedence,
             )
-            for precedence, (role, description) in enumerate(GROUPS.items(), start=1)
+            for precedence, role in enumerate(reversed(ROLES), start=1)
         ]
         if settings.admin_email:
             person = cognito.CfnUserPoolUser(
@@ -89,7 +87,7 @@ class SignIn(Construct):
                 "FirstOwner",
                 user_pool_id=self.pool.user_pool_id,
                 username=settings.admin_email,
-                group_name=FIRST_ROLE,
+                group_name=OWNER,
             )
             for needed in (person, *groups):
                 membership.add_dependency(needed)

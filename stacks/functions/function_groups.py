@@ -76,7 +76,7 @@ def group_of(function: str) -> FunctionGroup:
     """Return the group that a function is deployed with.
 
     Raises:
-        KeyError: where no group has it.
+        KeyError: no group has it.
     """
     for group in GROUPS:
         if function in group.functions:

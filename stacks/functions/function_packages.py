@@ -59,7 +59,7 @@ def fetched_packages(group: FunctionGroup, python: str) -> Path:
 
 
 def fetch(group: FunctionGroup, python: str) -> Path:
-    """Fetch a group's packages where they are not here yet, and return their folder.
+    """Fetch a group's packages unless they are here already, and return their folder.
 
     Raises:
         subprocess.CalledProcessError: pip's own message says which package has no wheel.
@@ -97,7 +97,7 @@ def _pip_install(group: FunctionGroup, python: str, target: Path) -> list[str]:
 def _compile(target: Path) -> None:
     """Leave bytecode beside the sources: in Lambda's read-only folder each cold start would compile anew.
 
-    Only where this Python is the functions' own. Unchecked: a zip keeps no times to compare.
+    Only if this Python is the functions' own. Unchecked: a zip keeps no times to compare.
     """
     compileall.compile_dir(
         target,

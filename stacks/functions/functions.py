@@ -41,7 +41,7 @@ class Function(Construct):
         """Make the function.
 
         Args:
-            scope: where.
+            scope: the stack.
             name: folder below `lambda/`, such as `debounce_uploads`.
             settings: of the app.
             bundles: the functions' code.

@@ -8,12 +8,6 @@ from contracts.environment import UserPool
 from stacks.functions.functions import Function
 from stacks.permissions import allow
 
-GROUPS = {
-    "owner": "Everything, and manages people",
-    "author": "Chats, sees and changes stories, runs and versions, has keys of their own",
-    "reader": "Chats",
-}
-"""The user pool's groups, the role that allows most first; for their scopes see `shared.accounts.people`."""
 _READ = ("AdminGetUser", "AdminListGroupsForUser")
 _CHANGE = (
     "ListUsers",

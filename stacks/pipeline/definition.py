@@ -8,6 +8,7 @@ their own: `reading_states`, `preparation_states` and `job_states`.
 from collections.abc import Mapping
 from typing import Any
 
+from contracts import statuses
 from contracts.settings import Settings
 from stacks.functions.functions import Function
 from stacks.pipeline.job_states import job_states, longest_training_wait
@@ -94,17 +95,21 @@ def _version_states(tasks: FunctionTasks) -> dict[str, State]:
         "Gate": tasks.call("gate", {**RUN, "jobs.$": "$.assembled.jobs"}, "$.gate", "Register"),
         "Register": tasks.call("register", version, "$.registered", "WorthDeploying"),
         "WorthDeploying": choice_of(
-            "$.registered.status", {"approved": "Deploy", "pending": "PendingApproval"}, default="NotBetter"
+            "$.registered.status",
+            {statuses.APPROVED: "Deploy", statuses.PENDING: "PendingApproval"},
+            default="NotBetter",
         ),
-        "NotBetter": ending("not_better", {"message.$": "$.registered.message"}),
-        "PendingApproval": ending("pending_approval", {"message.$": "$.registered.message"}),
+        "NotBetter": ending(statuses.NOT_BETTER, {"message.$": "$.registered.message"}),
+        "PendingApproval": ending(statuses.PENDING_APPROVAL, {"message.$": "$.registered.message"}),
         "Deploy": tasks.call(
             "deploy", {**RUN, "version.$": "$.registered.version"}, "$.deployment", "WaitForEndpoint"
         ),
         "WaitForEndpoint": {"Type": "Wait", "Seconds": _ENDPOINT_POLL_SECONDS, "Next": "SmokeTest"},
         "SmokeTest": tasks.call("smoke_test", {**RUN, "deployment.$": "$.deployment"}, "$.smoke", "Deployed"),
         "Deployed": choice(
-            {"Variable": "$.smoke.status", "StringEquals": "passed"}, "CollectGarbage", "WaitForEndpoint"
+            {"Variable": "$.smoke.status", "StringEquals": statuses.PASSED},
+            "CollectGarbage",
+            "WaitForEndpoint",
         ),
         # The version is in service: what cannot be deleted now is deleted after the next run.
         "CollectGarbage": {
@@ -124,7 +129,7 @@ def _last_states(tasks: FunctionTasks) -> dict[str, State]:
     )
     del announce["Next"]
     return {
-        "Succeeded": ending("succeeded", {"message.$": "$.registered.message"}),
+        "Succeeded": ending(statuses.SUCCEEDED, {"message.$": "$.registered.message"}),
         "Announce": {**announce, "End": True},
         "RecordFailure": {
             **tasks.call("record_failure", {**RUN, "failure.$": "$.failure"}, None, "Failed"),

@@ -6,6 +6,7 @@ money.
 
 from aws_cdk import Aws
 
+from contracts import statuses
 from stacks.pipeline.states import CATCH, RETRY_LAMBDA, RUN, FunctionTasks, State, choice, choice_of, ending
 
 APPROVAL_DAYS = 7
@@ -35,8 +36,8 @@ def preparation_states(tasks: FunctionTasks) -> dict[str, State]:
         "MayHaveAll": choice(
             {"Variable": "$.preflight.enough", "BooleanEquals": True}, "TrainAtOnce", "QuotasTooLow"
         ),
-        "QuotasTooLow": ending("stopped_early", {"message.$": "$.preflight.message"}),
-        "StopEarly": ending("stopped_early", {"message.$": "$.assembled.message"}),
+        "QuotasTooLow": ending(statuses.STOPPED_EARLY, {"message.$": "$.preflight.message"}),
+        "StopEarly": ending(statuses.STOPPED_EARLY, {"message.$": "$.assembled.message"}),
         **_approval_states(tasks.arn("ask_approval"), approved="StageBaseModel"),
         "StageBaseModel": tasks.call("stage_base_model", {**RUN, **training_job}, "$.staged", "Staged"),
         "Staged": choice({"Variable": "$.staged.done", "BooleanEquals": True}, "Reserve", "StageBaseModel"),
@@ -55,7 +56,7 @@ def preparation_states(tasks: FunctionTasks) -> dict[str, State]:
         "Reserved": choice(
             {"Variable": "$.assembled.jobs.reserved", "BooleanEquals": True}, "TrainOnce", "NoMoney"
         ),
-        "NoMoney": ending("stopped_early", {"message.$": "$.assembled.jobs.refusal"}),
+        "NoMoney": ending(statuses.STOPPED_EARLY, {"message.$": "$.assembled.jobs.refusal"}),
     }
 
 
@@ -91,9 +92,11 @@ def _approval_states(ask_arn: str, *, approved: str) -> dict[str, State]:
             "Next": "Approved",
         },
         "Approved": choice_of(
-            "$.approval.answer", {"approved": approved, "declined": "Declined"}, default="Superseded"
+            "$.approval.answer",
+            {statuses.APPROVED: approved, statuses.DECLINED: "Declined"},
+            default="Superseded",
         ),
-        "Declined": ending("declined", {"message": _DECLINED}),
-        "Superseded": ending("superseded", {"message": _SUPERSEDED}),
-        "NoAnswer": ending("stopped_early", {"message": _NO_ANSWER}),
+        "Declined": ending(statuses.DECLINED, {"message": _DECLINED}),
+        "Superseded": ending(statuses.SUPERSEDED, {"message": _SUPERSEDED}),
+        "NoAnswer": ending(statuses.STOPPED_EARLY, {"message": _NO_ANSWER}),
     }

@@ -9,7 +9,7 @@ import ftfy
 from ftfy.badness import is_bad
 from ftfy.fixes import fix_surrogates, remove_terminal_escapes
 
-from stories.cleaning.change_log import Edit
+from stories.records import Edit
 
 # Only damage is repaired. What an author may have meant (curly quotes, ligatures, wide letters) stays.
 _FTFY = ftfy.TextFixerConfig(

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from stories.cleaning.change_log import Edit
+from stories.records import Edit
 
 _TITLE = re.compile(
     r"^\W*(?:(?:table of )?contents|inhalt(?:sverzeichnis)?|table des mati[eè]res|sommaire|[ií]ndice|"

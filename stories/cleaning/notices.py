@@ -5,7 +5,7 @@
 import re
 from collections.abc import Iterator
 
-from stories.cleaning.change_log import Edit
+from stories.records import Edit
 
 _START = re.compile(
     r"^\*{3} ?START OF (?:THE|THIS) PROJECT GUTENBERG[^*]{0,400}?\*{3}[^\n]*$"

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from difflib import SequenceMatcher
 from typing import NamedTuple
 
-from stories.cleaning.change_log import Edit
 from stories.numerals import parse_page_number
+from stories.records import Edit
 
 PAGE_END = "\f"
 

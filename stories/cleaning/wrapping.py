@@ -9,7 +9,7 @@ import unicodedata
 from collections import Counter
 from typing import NamedTuple
 
-from stories.cleaning.change_log import Edit
+from stories.records import Edit
 
 _PARAGRAPH_END = re.compile(r"\n{2,}")
 _LONGER_GAP = re.compile(r"\n{3,}")

@@ -67,6 +67,46 @@ class OpenModel(Protocol):
         """Size in millions of parameters; 0 if it is not known."""
 
 
+class TrainingLimits(Protocol):
+    """The settings of the training job that the dataset depends on."""
+
+    @property
+    def minimum_words(self) -> int:
+        """Words that training needs."""
+
+    @property
+    def training_instance(self) -> str:
+        """SageMaker training instance type."""
+
+    @property
+    def instance_count(self) -> int:
+        """How many instances train together."""
+
+    @property
+    def spot(self) -> bool:
+        """Whether training runs on spot instances."""
+
+    @property
+    def max_training_minutes(self) -> int:
+        """Time limit of the training."""
+
+
+class InstancePrice(Protocol):
+    """The price of one training instance, on demand."""
+
+    @property
+    def usd_per_hour(self) -> float:
+        """US dollars an hour."""
+
+    @property
+    def month(self) -> str:
+        """When it was read, such as `2026-09`."""
+
+    @property
+    def source(self) -> str:
+        """Where it is from, in plain words."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What is fixed when the dataset is made; the training job chooses the rest (docs/decisions/0006)."""
@@ -96,48 +136,31 @@ def choose_recipe(model: OpenModel, max_training_minutes: int) -> Recipe:
 
 
 def dataset_options(
-    run_id: str,
-    model: OpenModel,
-    *,
-    minimum_words: int,
-    instance: str,
-    instances: int = 1,
-    spot: bool,
-    max_training_minutes: int,
-    usd_per_hour: float | None = None,
-    price_month: str = "",
-    price_source: str = "",
+    run_id: str, model: OpenModel, limits: TrainingLimits, price: InstancePrice | None = None
 ) -> DatasetOptions:
     """Return the options of a dataset.
 
     Args:
         run_id: the run that the dataset belongs to.
         model: the base model.
-        minimum_words: words that training needs.
-        instance: SageMaker training instance type.
-        instances: how many of them train together.
-        spot: whether training runs on spot instances.
-        max_training_minutes: time limit of the training.
-        usd_per_hour: price of one instance, on demand; None if it is not known.
-        price_month: month of the price, such as `2026-09`.
-        price_source: source of the price, in plain words.
+        limits: the settings of the training job.
+        price: of one training instance; None if it is not known.
     """
-    chosen = choose_recipe(model, max_training_minutes)
     return DatasetOptions(
         run_id=run_id,
         chat=model.chat,
-        sequence_length=chosen.sequence_length,
+        sequence_length=choose_recipe(model, limits.max_training_minutes).sequence_length,
         epochs=MAX_EPOCHS,
-        minimum_words=minimum_words,
+        minimum_words=limits.minimum_words,
         parameters_millions=model.parameters_millions,
-        instance=instance,
-        max_minutes=max_training_minutes,
+        instance=limits.training_instance,
+        max_minutes=limits.max_training_minutes,
         base_model=model.name,
-        spot=spot,
-        usd_per_hour=usd_per_hour,
-        price_month=price_month,
-        price_source=price_source,
-        instances=instances,
+        spot=limits.spot,
+        usd_per_hour=price.usd_per_hour if price else None,
+        price_month=price.month if price else "",
+        price_source=price.source if price else "",
+        instances=limits.instance_count,
     )
 
 

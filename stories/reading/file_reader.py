@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import IO
 
-from stories.cleaning import clean, clean_line
-from stories.cleaning.change_log import shorten_sample
+from stories.cleaning import clean, clean_line, shorten_sample
 from stories.formats.detection import find_reader
 from stories.language import count_words, identify
 from stories.records import (

@@ -1,4 +1,4 @@
-"""Bodies of the API as `docs/contracts.md` describes them, for the server of the page's tests."""
+"""Bodies of the API as `docs/openapi.json` describes them, for the server of the page's tests."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
 """A small real server that speaks the page's contracts: config.json, Cognito, S3's presigned POST, `/api`.
 
 With it the page is tested alone, in situations that are rare with the whole cloud: a model that wakes, a
-sign-in that expires, a run that failed. `docs/contracts.md` describes what it speaks.
+sign-in that expires, a run that failed. `docs/openapi.json` describes what it speaks.
 """
 
 import asyncio

@@ -18,7 +18,8 @@ from rich.console import Console
 
 from cli import journey
 from cli.api.client import StoryloomApi
-from cli.run_progress import FINISHED, wait_for_new_run
+from cli.run_progress import wait_for_new_run
+from contracts.statuses import FINAL_RUN_STATUSES
 from local.aws import processes
 from local.cloud import LocalCloud
 
@@ -132,7 +133,7 @@ class Deployed:
 
         def ended() -> dict[str, Any] | None:
             run = self.api.run(run_id)
-            return run if run["status"] in FINISHED else None
+            return run if run["status"] in FINAL_RUN_STATUSES else None
 
         return wait_for(ended, timeout_s)
 

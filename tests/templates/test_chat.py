@@ -9,7 +9,8 @@ from aws_cdk import App
 from aws_cdk.assertions import Match, Template
 
 from contracts import settings
-from shared.accounts import audit, people
+from contracts.roles import ROLES
+from shared.accounts import audit
 from stacks.chat.edge import CONTENT_SECURITY_POLICY, edge_code
 from stacks.chat.page import PageMissingError
 from stacks.composition import compose
@@ -150,7 +151,7 @@ def test_the_first_person_is_invited(chat: Template, other: Synthesized) -> None
     for kind in ("UserPoolUser", "UserPoolUserToGroupAttachment"):
         other.chat.resource_count_is(f"AWS::Cognito::{kind}", 0)
     groups = other.chat.find_resources("AWS::Cognito::UserPoolGroup").values()
-    assert {group["Properties"]["GroupName"] for group in groups} == set(people.ROLES)
+    assert {group["Properties"]["GroupName"] for group in groups} == set(ROLES)
     other.pipeline.resource_count_is("AWS::SNS::Subscription", 0)
 
 

@@ -18,6 +18,7 @@ from fastapi.responses import StreamingResponse
 from fastapi.routing import APIRoute
 
 from chat_api.errors import ApiError, internal_error
+from chat_api.openai.events import comment, server_sent_event
 
 log = Logger(service="chat_api")
 
@@ -119,6 +120,27 @@ async def _late_events(task: "asyncio.Task[AsyncGenerator[bytes]]") -> AsyncGene
                 yield event
     finally:
         task.cancel()
+
+
+def event_stream(events: AsyncGenerator[bytes]) -> StreamingResponse:
+    """Return a response that streams events, with heartbeats between them."""
+    kept_alive = with_heartbeats(events, comment("The answer goes on."))
+    return StreamingResponse(
+        _with_errors(kept_alive), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"}
+    )
+
+
+async def _with_errors(events: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
+    """Send an error as an event, because the stream has begun with the status 200."""
+    try:
+        async with aclosing(events):
+            async for event in events:
+                yield event
+    except ApiError as error:
+        yield server_sent_event(json.dumps(error.body))
+    except Exception:
+        log.exception("Unexpected error in a stream")
+        yield server_sent_event(json.dumps(internal_error().body))
 
 
 async def with_heartbeats(

@@ -8,8 +8,8 @@ from fastapi import Depends, Header, Response
 from pydantic.json_schema import SkipJsonSchema
 
 from chat_api.openai.request_fields import STRICT_HEADER, format_names
-from chat_api.services.answer_tracking import ANSWER_ID_HEADER
 from chat_api.services.model_access import LONGEST_WAIT_SECONDS
+from chat_api.services.upstream import ANSWER_ID_HEADER
 
 IGNORED_HEADER = "X-Storyloom-Ignored-Fields"
 

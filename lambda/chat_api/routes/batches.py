@@ -12,9 +12,10 @@ from chat_api.dependencies.responses import error_responses
 from chat_api.openai.strict_json import Positive
 from chat_api.services import batch_files, batches, costs, model_access
 from chat_api.services.bucket_files import UploadForm
+from contracts.statuses import BatchStatus
 from shared import clock
 from shared.batch_inference import batch_records
-from shared.items import BatchJob, BatchStatus
+from shared.items import BatchJob
 
 router = APIRouter(
     prefix="/batches", tags=["Batches"], responses=error_responses(), route_class=KeptAliveRoute

@@ -1,20 +1,17 @@
 """OpenAI's routes `/v1/models`, `/v1/chat/completions` and `/v1/completions`, and cancelling an answer."""
 
-import json
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
 
 from aws_lambda_powertools import Logger
 from fastapi import APIRouter, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from chat_api.dependencies import keep_alive, request_headers
 from chat_api.dependencies.identity import RequireCaller, RequireCancelScope, RequireChatScope
 from chat_api.dependencies.request_headers import AnswerId, StrictFields, WaitSeconds
 from chat_api.dependencies.responses import error_response, error_responses
-from chat_api.errors import ApiError, internal_error
+from chat_api.errors import ApiError
 from chat_api.openai import request_fields
 from chat_api.openai.answers import (
     ChatAnswer,
@@ -23,11 +20,10 @@ from chat_api.openai.answers import (
     CompletionChunk,
     success_responses,
 )
-from chat_api.openai.events import comment, server_sent_event
 from chat_api.openai.requests import AnswerRequest, ChatRequest, CompletionRequest, ModelCard, ModelList
 from chat_api.services import generation, limits, model_access
-from chat_api.services.answer_tracking import ANSWER_ID_HEADER, CancellationWatch
 from chat_api.services.generation import Caller
+from chat_api.services.upstream import ANSWER_ID_HEADER, CancellationWatch
 from shared import clock
 from shared.answers import cancellations
 from shared.models import versions
@@ -114,10 +110,12 @@ async def _respond(
     if not request.stream:
         response = await keep_alive.json_in_time(_json_response(request, caller, watch))
     elif wait_seconds:
-        response = _event_stream(await generation.waiting_events(request, caller, wait_seconds, watch))
+        response = keep_alive.event_stream(
+            await generation.waiting_events(request, caller, wait_seconds, watch)
+        )
     else:
         events = generation.answer_events(request, caller, watch)
-        response = _event_stream(await keep_alive.events_in_time(events))
+        response = keep_alive.event_stream(await keep_alive.events_in_time(events))
     response.headers[ANSWER_ID_HEADER] = watch.answer_id
     request_headers.report_ignored_fields(response, ignored)
     return response
@@ -131,22 +129,3 @@ async def _json_response(request: AnswerRequest, caller: Caller, watch: Cancella
             raise
         # An answer that has begun has an id, which the response's headers name.
         return error_response(error)
-
-
-def _event_stream(events: AsyncGenerator[bytes]) -> StreamingResponse:
-    headers = {"X-Accel-Buffering": "no"}
-    kept_alive = keep_alive.with_heartbeats(events, comment("The answer goes on."))
-    return StreamingResponse(_with_errors(kept_alive), media_type="text/event-stream", headers=headers)
-
-
-async def _with_errors(events: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
-    """Send an error as an event, because the stream has begun with the status 200."""
-    try:
-        async with aclosing(events):
-            async for event in events:
-                yield event
-    except ApiError as error:
-        yield server_sent_event(json.dumps(error.body))
-    except Exception:
-        log.exception("Unexpected error in a stream")
-        yield server_sent_event(json.dumps(internal_error().body))

@@ -8,12 +8,13 @@ from pydantic import BaseModel
 from chat_api.dependencies.identity import RequireChatScope, RequireWriteScope, User
 from chat_api.dependencies.responses import error_responses
 from chat_api.services import costs, limits, model_access, run_history
-from contracts import environment
+from contracts import environment, statuses
+from contracts.statuses import HostingStatus
 from shared import clock
 from shared.answers import usage
 from shared.batch_inference import batch_records
 from shared.hosting import endpoint_configs
-from shared.items import HostingState, HostingStatus, LivePointer, Run
+from shared.items import HostingState, LivePointer, Run
 from shared.models import versions
 from shared.runs import run_records
 
@@ -137,13 +138,15 @@ def put_model_to_sleep(user: RequireWriteScope) -> HostingInfo:
 
 
 def _hosting_info(state: HostingState) -> HostingInfo:
-    hosted = state.status in {"waking", "awake"}
+    hosted = state.status in {statuses.WAKING, statuses.AWAKE}
     return HostingInfo(
         status=state.status,
         version=state.version,
         since=state.since,
         message=state.message,
-        expected_seconds=model_access.expected_wake_seconds(state) if state.status == "waking" else None,
+        expected_seconds=model_access.expected_wake_seconds(state)
+        if state.status == statuses.WAKING
+        else None,
         instance=endpoint_configs.instance_of(state.endpoint_config) if hosted else None,
         cost_this_month_usd=costs.this_month_cost_usd(),
         price_date=costs.hosting_price_month(),

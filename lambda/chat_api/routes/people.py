@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from chat_api.dependencies.identity import RequireChatScope, RequirePeopleScope, User, not_allowed_error
 from chat_api.dependencies.responses import error_responses
 from chat_api.errors import ApiError
+from contracts.roles import READER, Role
 from shared import clock
 from shared.accounts import keys, people
-from shared.accounts.people import Role
 
 log = Logger(service="chat_api")
 router = APIRouter(tags=["People"], responses=error_responses())
@@ -50,7 +50,7 @@ class Invitation(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     email: str = Field(pattern=_ADDRESS, max_length=128)
-    role: Role = "reader"
+    role: Role = READER
     """`reader` chats; `author` also sees and changes stories, runs and versions, and has keys of their own;
     `owner` also manages people."""
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, StrictBool
 from chat_api.dependencies.identity import RequireReadScope, RequireWriteScope
 from chat_api.dependencies.responses import error_responses
 from chat_api.services import run_control, run_history
+from contracts import statuses
 from shared.items import Run
 from shared.runs import run_records
 
@@ -87,7 +88,7 @@ def get_run(run_id: RunId, user: RequireReadScope) -> RunDetail:
         report_url=None if report is None else run_history.report_link(run_id),
         evaluation_url=None if run.base_perplexity is None else run_history.evaluation_link(run_id),
         metrics=metrics or None,
-        progress=progress if run.status == "running" else None,
+        progress=progress if run.status == statuses.RUNNING else None,
         search=run_history.read_search(run) if searches else None,
     )
 
@@ -121,10 +122,10 @@ def stop_run(run_id: RunId, user: RequireWriteScope) -> StoppingRun:
 @router.post("/{run_id}/approve", responses=error_responses(402, 404, 409, 422))
 def approve_run(run_id: RunId, user: RequireWriteScope) -> Run:
     """Approve a run that waits: it trains. Approving it again changes nothing."""
-    return run_control.answer_approval(run_id, "approved", user.sub, user.display_name)
+    return run_control.answer_approval(run_id, statuses.APPROVED, user.sub, user.display_name)
 
 
 @router.post("/{run_id}/decline", responses=error_responses(402, 404, 409, 422))
 def decline_run(run_id: RunId, user: RequireWriteScope) -> Run:
     """Decline a run that waits: it ends before a GPU is paid for. Declining it again changes nothing."""
-    return run_control.answer_approval(run_id, "declined", user.sub, user.display_name)
+    return run_control.answer_approval(run_id, statuses.DECLINED, user.sub, user.display_name)

@@ -8,8 +8,9 @@ from pydantic import BaseModel
 from chat_api.dependencies.identity import RequireReadScope, RequireWriteScope
 from chat_api.dependencies.responses import error_responses
 from chat_api.services import version_review
+from contracts.statuses import VersionStatus
 from shared import clock
-from shared.items import ModelVersion, VersionStatus
+from shared.items import ModelVersion
 from shared.models import versions
 
 router = APIRouter(prefix="/models", tags=["Models"], responses=error_responses())

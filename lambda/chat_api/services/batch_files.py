@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from chat_api.openai import strict_json
 from chat_api.services.prompt_lines import Line
-from contracts import environment, s3_keys
+from contracts import environment, s3_keys, statuses
 from shared.aws import clients
 from shared.items import BatchJob
 
@@ -98,7 +98,7 @@ def count_answered(batch: BatchJob) -> int:
     """Count the lines of the answered parts."""
     if not batch.lines or not batch.lines_a_part or not batch.job_name:
         return 0
-    if batch.status == "completed":
+    if batch.status == statuses.COMPLETED:
         return batch.lines
     last = (batch.lines - 1) // batch.lines_a_part
     full = batch.lines_a_part

@@ -8,17 +8,18 @@ from botocore.exceptions import BotoCoreError, ClientError
 from chat_api.errors import ApiError
 from chat_api.openai import request_fields
 from chat_api.services import batch_files, bucket_files, costs, limits, model_access, prompt_lines
-from contracts import environment, s3_keys
+from contracts import environment, s3_keys, statuses
+from contracts.statuses import BatchStatus
 from shared.answers import usage
 from shared.aws import clients
 from shared.batch_inference import batch_records, transform_jobs
-from shared.items import BatchJob, BatchStatus, LivePointer
+from shared.items import BatchJob, LivePointer
 from shared.models import versions
 from shared.spending import ledger
 
 log = Logger(service="chat_api")
 
-_BEFORE_START: frozenset[BatchStatus] = frozenset({"uploading", "checked"})
+_BEFORE_START: frozenset[BatchStatus] = frozenset({statuses.UPLOADING, statuses.CHECKED})
 _RETRY_SECONDS = 60
 
 
@@ -104,7 +105,7 @@ def check_prompts(batch_id: str, owner: str, *, strict: bool) -> tuple[BatchJob,
     price = costs.estimate_batch(answer_tokens, batch.instance)
     moved = batch_records.move(
         batch_id,
-        "checked",
+        statuses.CHECKED,
         _BEFORE_START,
         message=_checked_message(ignored),
         check_id=batch_files.write_requests(batch_id, lines),
@@ -134,13 +135,13 @@ def submit_batch(batch_id: str, owner: str, account: str) -> BatchJob:
         ApiError: the batch has not been checked, its file has changed since, or a limit is reached.
     """
     batch = existing_batch(batch_id, owner)
-    if batch.status == "uploading":
+    if batch.status == statuses.UPLOADING:
         raise ApiError(
             "not_checked",
             f"Batch {batch_id} has not been checked.",
             f"Upload its file, then: POST /api/batches/{batch_id}/check",
         )
-    if batch.status == "checked":
+    if batch.status == statuses.CHECKED:
         if batch.file_etag and batch_files.prompts_etag(batch_id) != batch.file_etag:
             raise _file_changed_error(batch_id)
         limits.check_daily_tokens(account)
@@ -149,7 +150,9 @@ def submit_batch(batch_id: str, owner: str, account: str) -> BatchJob:
         _reserve(batch)
         message = "The model is being packed for the job, unless that has been done recently."
         # Conditional on the check that was read here, so that its lines and its price belong together.
-        if batch_records.move(batch_id, "preparing", {"checked"}, only_check=batch.check_id, message=message):
+        if batch_records.move(
+            batch_id, statuses.PREPARING, {statuses.CHECKED}, only_check=batch.check_id, message=message
+        ):
             batch_records.acquire_batch_slot(batch_id)  # the endpoint manager may have released it meanwhile
             _invoke_start_batch(batch_id)
             usage.add_tokens(account, batch.answer_tokens or 0)
@@ -160,7 +163,7 @@ def submit_batch(batch_id: str, owner: str, account: str) -> BatchJob:
         batch_records.release_batch_slot(batch_id)
         if batch.job_name is None:  # the endpoint manager settles what a job has cost
             ledger.release_reservation("batch", batch_id)
-    if batch.status == "checked":
+    if batch.status == statuses.CHECKED:
         raise _file_changed_error(batch_id)  # it was checked again meanwhile
     return batch
 
@@ -178,13 +181,17 @@ def end_batch(batch_id: str, owner: str, name: str) -> BatchJob:
     """
     batch = current_batch(batch_id, owner)
     reason = f"{name} stopped it."
-    if batch.status in {"uploading", "checked", "preparing"}:
-        if batch_records.finish_batch(batch_id, "stopped", {"uploading", "checked", "preparing"}, reason):
+    if batch.status in {statuses.UPLOADING, statuses.CHECKED, statuses.PREPARING}:
+        if batch_records.finish_batch(
+            batch_id, statuses.STOPPED, {statuses.UPLOADING, statuses.CHECKED, statuses.PREPARING}, reason
+        ):
             ledger.release_reservation("batch", batch_id)  # no job is created for it any more
         batch = existing_batch(batch_id, owner)
-    if batch.status == "running" and batch_records.move(batch_id, "stopping", {"running"}, message=reason):
+    if batch.status == statuses.RUNNING and batch_records.move(
+        batch_id, statuses.STOPPING, {statuses.RUNNING}, message=reason
+    ):
         transform_jobs.stop_job(str(batch.job_name))
-    elif batch.status in {"completed", "failed"}:
+    elif batch.status in {statuses.COMPLETED, statuses.FAILED}:
         raise ApiError(
             "has_ended",
             f"Batch {batch_id} has already ended.",
@@ -296,7 +303,7 @@ def _invoke_start_batch(batch_id: str) -> None:
         )
     except (BotoCoreError, ClientError):
         # Nothing was started, so it can be started again.
-        batch_records.move(batch_id, "checked", {"preparing"})
+        batch_records.move(batch_id, statuses.CHECKED, {statuses.PREPARING})
         batch_records.release_batch_slot(batch_id)
         ledger.release_reservation("batch", batch_id)
         raise

@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from aws_lambda_powertools import Logger
+from botocore.exceptions import BotoCoreError, ClientError
 
 from chat_api.errors import ApiError, unauthorized_error
 from chat_api.openai.answers import ResponseFormat
@@ -23,19 +24,18 @@ from chat_api.openai.events import (
 )
 from chat_api.openai.requests import AnswerRequest
 from chat_api.services import limits, model_access, upstream
-from chat_api.services.answer_tracking import (
-    CancellationWatch,
-    TokenMeter,
-    answer_cancelled_error,
-    release_on_error,
-)
 from chat_api.services.model_access import AwakeModel, StreamRetryPolicy
+from chat_api.services.upstream import CancellationWatch, answer_cancelled_error
+from contracts import statuses
 from shared.accounts import keys, people
 from shared.answers import usage
 from shared.hosting import hosting_state
 from shared.models import versions
 
 log = Logger(service="chat_api")
+
+_closing: set[asyncio.Task[None]] = set()
+"""References to the tasks, because the event loop keeps only weak ones."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ async def _wait_and_answer(
             while True:
                 try:
                     state, live = await asyncio.to_thread(hosting_state.state_and_live)
-                    if waited and state.status != "waking":
+                    if waited and state.status != statuses.WAKING:
                         # From here on the model is used or woken, which costs as much.
                         await asyncio.to_thread(_check_still_allowed, caller)
                     model = await model_access.awake_model(request.model, state, live)
@@ -193,7 +193,7 @@ async def _chunks(
     stream: upstream.AnswerStream,
     model: AwakeModel,
     answer_format: ResponseFormat,
-    meter: TokenMeter,
+    meter: "TokenMeter",
     watch: CancellationWatch,
 ) -> AsyncGenerator[StreamChunk]:
     """Yield the chunks of an answer.
@@ -271,3 +271,55 @@ def _ended_early_error(reason: upstream.StreamInterrupted | upstream.AnswerCance
         "The model stopped in the middle of its answer.",
         "The text so far is kept. Send the request again for the rest.",
     )
+
+
+class TokenMeter:
+    """Counts the tokens of one answer."""
+
+    def __init__(self, slot: usage.RequestSlot, prompt_characters: int) -> None:
+        """Count for the answer that holds this slot."""
+        self._slot = slot
+        self._estimated = limits.estimated_tokens(prompt_characters)
+        self._reported: int | None = None
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of prompt and answer: the model's count, or an estimate if the stream ended early."""
+        return self._estimated if self._reported is None else self._reported
+
+    def add_chunk(self, chunk: StreamChunk) -> None:
+        """Count a chunk as one token, until the last chunk has the total of the whole answer."""
+        if token_counts := chunk.content.get("usage"):
+            self._reported = int(token_counts["total_tokens"])
+        elif chunk.choices:
+            self._estimated += 1
+
+    async def close(self) -> None:
+        """Record the tokens and release the slot."""
+        await _release_slot(self._slot, self.tokens)
+
+
+@asynccontextmanager
+async def release_on_error(slot: usage.RequestSlot) -> AsyncIterator[None]:
+    """Release the request's slot, without tokens, if this block fails before its answer has begun."""
+    try:
+        yield
+    except BaseException:
+        await _release_slot(slot, tokens=0)
+        raise
+
+
+async def _release_slot(slot: usage.RequestSlot, tokens: int) -> None:
+    """Release a slot even if the caller has disconnected, which cancels this task but not the write."""
+    task = asyncio.create_task(asyncio.to_thread(_write, slot, tokens))
+    _closing.add(task)
+    task.add_done_callback(_closing.discard)
+    await asyncio.shield(task)
+
+
+def _write(slot: usage.RequestSlot, tokens: int) -> None:
+    try:
+        usage.end(slot, tokens)
+    except (BotoCoreError, ClientError):
+        # The answer has been sent and stays valid.
+        log.exception("Could not record the tokens of an answer")

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from chat_api.errors import ApiError
 from chat_api.openai.requests import AnswerRequest, ChatRequest
-from contracts import environment
+from contracts import environment, statuses
 from shared import clock, notifications
 from shared.answers import usage
 from shared.items import HostingState
@@ -180,7 +180,7 @@ def require_wake_budget(state: HostingState) -> None:
     Raises:
         ApiError: the month's limit would be exceeded.
     """
-    if state.status in {"asleep", "failing"}:
+    if state.status in {statuses.ASLEEP, statuses.FAILING}:
         require_endpoint_budget()
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from chat_api.errors import ApiError
 from chat_api.services import limits
-from contracts import environment
+from contracts import environment, statuses
 from shared import clock
 from shared.aws import clients
 from shared.hosting import hosting_state
@@ -28,7 +28,7 @@ _TYPICAL_WAKE_SECONDS = 420
 """The typical start of a GPU endpoint, used until this one has been measured once."""
 _CHECK_SECONDS = 4.0
 """The shortest interval between two checks of a waking endpoint that requests cause."""
-_RETRIED_STAGES = {"asleep", "waking", "unavailable"}
+_RETRIED_STAGES = {statuses.ASLEEP, statuses.WAKING, "unavailable"}
 
 _last_check = float("-inf")
 
@@ -50,7 +50,7 @@ async def awake_model(name: str, state: HostingState, pointer: LivePointer | Non
         ApiError: there is no model yet, none has this name, or it has to be woken first.
     """
     version = await asyncio.to_thread(endpoint_name, name, pointer)
-    if state.status != "awake":
+    if state.status != statuses.AWAKE:
         raise await asyncio.to_thread(wake_for_request)
     await record_use(state.last_used_at)
     return AwakeModel(version, state.last_used_at)
@@ -125,17 +125,21 @@ def wake_on_demand(caller: str) -> HostingState:
     if versions.live() is None:
         raise no_model_yet_error()
     state = hosting_state.state()
-    if state.status == "asleep" or (state.status == "failing" and not hosting_state.retry_seconds(state)):
+    if state.status == statuses.ASLEEP or (
+        state.status == statuses.FAILING and not hosting_state.retry_seconds(state)
+    ):
         limits.require_wake_budget(state)
         invoke_endpoint_manager("wake")
-        return state.model_copy(update={"status": "waking", "since": clock.stamp(), "message": "Waking."})
+        return state.model_copy(
+            update={"status": statuses.WAKING, "since": clock.stamp(), "message": "Waking."}
+        )
     return current_state(state)
 
 
 def current_state(state: HostingState | None = None) -> HostingState:
     """Return the model's state as recorded, and have a waking endpoint checked."""
     state = state or hosting_state.state()
-    if state.status == "waking":
+    if state.status == statuses.WAKING:
         check_waking_endpoint()
     return state
 
@@ -148,7 +152,7 @@ def put_to_sleep(person: str) -> HostingState:
     """
     invoke_endpoint_manager("sleep")
     message = f"{person} put the model to sleep; the next message wakes it."
-    return hosting_state.state().model_copy(update={"status": "asleep", "message": message})
+    return hosting_state.state().model_copy(update={"status": statuses.ASLEEP, "message": message})
 
 
 def wake_for_request() -> ApiError:
@@ -158,7 +162,7 @@ def wake_for_request() -> ApiError:
         ApiError: the month's limit leaves too little for its machine.
     """
     state = hosting_state.state()
-    if state.status == "waking":
+    if state.status == statuses.WAKING:
         check_waking_endpoint()
     else:
         limits.require_wake_budget(state)
@@ -169,7 +173,7 @@ def wake_for_request() -> ApiError:
 def expected_wake_seconds(state: HostingState) -> int:
     """Estimate how long until the model answers, from how long it took last time."""
     typical = state.wake_seconds or _TYPICAL_WAKE_SECONDS
-    elapsed = clock.seconds_since(state.since) if state.status == "waking" and state.since else 0
+    elapsed = clock.seconds_since(state.since) if state.status == statuses.WAKING and state.since else 0
     return max(2, round(typical - elapsed + hosting_state.retry_seconds(state)))
 
 
@@ -189,7 +193,7 @@ class StreamRetryPolicy:
         """
         first, self._waited = not self._waited, True
         stage = error.detail.stage
-        will_answer = stage in _RETRIED_STAGES or (stage == "failing" and first)
+        will_answer = stage in _RETRIED_STAGES or (stage == statuses.FAILING and first)
         return will_answer and time.monotonic() + POLL_SECONDS < self._deadline
 
 
@@ -225,13 +229,13 @@ def unknown_model_error(name: str, pointer: LivePointer) -> ApiError:
 def not_awake_error(state: HostingState) -> ApiError:
     """Return the error for a model that does not answer yet."""
     expected = expected_wake_seconds(state)
-    stage = "waking" if state.status == "awake" else state.status
+    stage = statuses.WAKING if state.status == statuses.AWAKE else state.status
     reason = (state.message or "no reason was given").rstrip(".")
     retries_now = "" if hosting_state.retry_seconds(state) else " It is being started again."
     messages = {
-        "asleep": "The model was asleep, so that it costs nothing. It is waking now.",
-        "waking": "The model is waking.",
-        "failing": f"The model could not be started: {reason}.{retries_now}",
+        statuses.ASLEEP: "The model was asleep, so that it costs nothing. It is waking now.",
+        statuses.WAKING: "The model is waking.",
+        statuses.FAILING: f"The model could not be started: {reason}.{retries_now}",
     }
     return ApiError(
         f"model_{stage}",

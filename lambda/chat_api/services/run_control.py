@@ -5,17 +5,18 @@ from typing import Any
 
 from chat_api.errors import ApiError
 from chat_api.services import limits
-from contracts import environment
+from contracts import environment, statuses
+from contracts.statuses import ApprovalAnswer
 from shared import notifications
 from shared.aws import clients
-from shared.items import ApprovalAnswer, Run
+from shared.items import Run
 from shared.recovery import failures
 from shared.runs import approvals, run_records
 
 _ANSWERED_BEFORE: dict[ApprovalAnswer, str] = {
-    "approved": "Run {} has already been approved.",
-    "declined": "Run {} has already been declined.",
-    "superseded": "New stories arrived while run {} waited, so a run with all stories replaces it.",
+    statuses.APPROVED: "Run {} has already been approved.",
+    statuses.DECLINED: "Run {} has already been declined.",
+    statuses.SUPERSEDED: "New stories arrived while run {} waited, so a run with all stories replaces it.",
 }
 
 
@@ -102,10 +103,10 @@ def answer_approval(run_id: str, decision: ApprovalAnswer, caller: str, name: st
         ApiError: there is no such run, it does not wait, or it was answered otherwise.
     """
     run = existing_run(run_id)
-    if decision == "approved" and run.status == "waiting":
+    if decision == statuses.APPROVED and run.status == statuses.WAITING:
         limits.require_run_budget()
     question = approvals.get(run_id)
-    if run.status != "waiting" and (question is None or question.answer is None):
+    if run.status != statuses.WAITING and (question is None or question.answer is None):
         raise _nothing_to_answer_error(run)
     try:
         approvals.answer(run_id, decision, caller, name)
@@ -117,7 +118,7 @@ def answer_approval(run_id: str, decision: ApprovalAnswer, caller: str, name: st
         ) from None
     except approvals.NotWaitingError:
         raise _nothing_to_answer_error(existing_run(run_id)) from None
-    effect = "It trains." if decision == "approved" else "It ends here."
+    effect = "It trains." if decision == statuses.APPROVED else "It ends here."
     run_records.mark_running(run_id, f"{name} {decision} the run. {effect}")
     return existing_run(run_id)
 
@@ -152,7 +153,7 @@ def _nothing_to_answer_error(run: Run) -> ApiError:
     cure = (
         "If ask_before_training is on, it asks for approval once its stories are read; otherwise it trains "
         "without asking."
-        if run.status == "running"
+        if run.status == statuses.RUNNING
         else "Add a story, or start a run, and answer that one while it waits."
     )
     return ApiError("nothing_to_answer", f"Run {run.run_id} does not wait for approval.", cure)

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from pydantic import BaseModel
 
 from chat_api.services import bucket_files
-from contracts import environment, s3_keys
+from contracts import environment, s3_keys, statuses
 from contracts.resource_names import TRAINING_LOG
 from shared import clock
 from shared.aws import clients
@@ -25,7 +25,11 @@ _PROGRESS = re.compile(
 SEARCH_STATE = "Tune"
 """The state in which a run with `tune` on searches."""
 TrialStatus = Literal["running", "succeeded", "stopped", "failed"]
-_TRIAL_STATUS: dict[str, TrialStatus] = {"Completed": "succeeded", "Stopped": "stopped", "Failed": "failed"}
+_TRIAL_STATUS: dict[str, TrialStatus] = {
+    "Completed": statuses.SUCCEEDED,
+    "Stopped": statuses.STOPPED,
+    "Failed": statuses.FAILED,
+}
 
 
 class RunState(BaseModel):
@@ -149,10 +153,10 @@ class _StateCollector:
     def _state(self, name: str, started: datetime) -> RunState:
         ended = name in self._ended
         status: Literal["running", "succeeded", "failed"] = (
-            "succeeded" if ended or self._ended_at else "running"
+            statuses.SUCCEEDED if ended or self._ended_at else statuses.RUNNING
         )
         if name in self._failed:
-            status = "failed"
+            status = statuses.FAILED
         seconds = self._spent.get(name, 0.0)
         if not ended:
             seconds += ((self._ended_at or clock.now()) - self._entered[name]).total_seconds()
@@ -228,10 +232,10 @@ def _search_cost(definition: Any, trials: Sequence[Trial]) -> float | None:
 
 def _trial(summary: Any, best: str | None) -> Trial:
     name, chosen = summary["TrainingJobName"], summary["TunedHyperParameters"]
-    status = _TRIAL_STATUS.get(summary["TrainingJobStatus"], "running")
+    status = _TRIAL_STATUS.get(summary["TrainingJobStatus"], statuses.RUNNING)
     loss = summary.get("FinalHyperParameterTuningJobObjectiveMetric", {}).get("Value")
     progress = None
-    if status == "running":
+    if status == statuses.RUNNING:
         # SageMaker reports the loss of a trial only when it has ended; its log has it at once.
         metrics, progress = read_training_log(name)
         loss = _last_validation_loss(metrics)

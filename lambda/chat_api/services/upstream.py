@@ -3,17 +3,28 @@
 import asyncio
 import json
 import threading
+import uuid
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
+from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError, EventStreamError
 from urllib3.exceptions import HTTPError
 
 from chat_api.errors import ApiError
 from chat_api.services import model_access
 from contracts import environment
+from shared.answers import cancellations
 from shared.aws import clients
+
+log = Logger(service="chat_api")
+
+ANSWER_ID_HEADER = "X-Answer-Id"
+FIRST_POLL_SECONDS = 0.25
+"""The delay before the first check for a cancellation; by then the first words have usually been sent."""
+POLL_SECONDS = 1.0
+"""The interval of the checks after that; each reads one small item."""
 
 
 class StreamInterrupted(Exception):  # noqa: N818 - what happened, not a programming error
@@ -123,6 +134,75 @@ class AnswerStream:
         # The loop is closed when the server stops; nothing awaits the call then.
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(call, *arguments)
+
+
+class CancellationWatch:
+    """Checks once a second whether one answer has been cancelled, from `start` to `stop`."""
+
+    def __init__(self, answer_id: uuid.UUID | None, caller: str) -> None:
+        """Watch the answer with the id that the client gave it, or with a new one."""
+        self.answer_id = str(answer_id or uuid.uuid4())
+        self._caller = caller
+        self._cancelled = asyncio.Event()
+        self._answer: AnswerStream | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the answer has been cancelled, as of the last check."""
+        return self._cancelled.is_set()
+
+    def start(self) -> None:
+        """Start the checks in the background."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._poll())
+
+    def attach(self, answer: AnswerStream) -> None:
+        """Cancel this stream when the answer is cancelled, or now if it has been."""
+        self._answer = answer
+        if self.cancelled:
+            answer.cancel()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for this time, or until the answer is cancelled."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._cancelled.wait()
+        except TimeoutError:
+            return
+
+    def stop(self) -> None:
+        """Stop the checks."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _poll(self) -> None:
+        await asyncio.sleep(FIRST_POLL_SECONDS)
+        claimed = False
+        while True:
+            try:
+                if not claimed:
+                    await asyncio.to_thread(cancellations.claim, self.answer_id, self._caller)
+                    claimed = True
+                if await asyncio.to_thread(cancellations.is_cancelled, self.answer_id, self._caller):
+                    break
+            except (BotoCoreError, ClientError):
+                log.exception("Could not check whether an answer has been cancelled")
+            await asyncio.sleep(POLL_SECONDS)
+        self._cancelled.set()
+        if self._answer is not None:
+            self._answer.cancel()
+
+
+def answer_cancelled_error() -> ApiError:
+    """Return the error with which a cancelled answer ends, for a client that still reads it."""
+    return ApiError(
+        "answer_cancelled",
+        "The answer was cancelled.",
+        f"The text so far is kept. For a new answer send the request again with another {ANSWER_ID_HEADER}.",
+        # OpenAI's clients would repeat the request at once, with the same id.
+        should_retry=False,
+    )
 
 
 async def invoke(request: dict[str, Any], answer_id: str) -> AnswerStream:

@@ -4,13 +4,15 @@ from typing import Literal
 
 from chat_api.errors import ApiError
 from chat_api.services import limits, run_control
+from contracts import statuses
+from contracts.statuses import VersionStatus
 from shared.aws import clients
-from shared.items import ModelVersion, VersionStatus
+from shared.items import ModelVersion
 from shared.models import versions
 
 Decision = Literal["approved", "rejected"]
 
-_ALREADY_APPROVED: frozenset[VersionStatus] = frozenset({"approved", "live", "previous"})
+_ALREADY_APPROVED: frozenset[VersionStatus] = frozenset({statuses.APPROVED, statuses.LIVE, statuses.PREVIOUS})
 
 
 def request_activation(version: str, caller: str, account: str, name: str) -> str:
@@ -29,9 +31,9 @@ def request_activation(version: str, caller: str, account: str, name: str) -> st
         ApiError: there is no such version, it is not approved or incompatible, or a limit is reached.
     """
     model = get_version(version)
-    if model.status == "live":
+    if model.status == statuses.LIVE:
         return f"{version} is live already."
-    if model.status in {"pending", "rejected"}:
+    if model.status in {statuses.PENDING, statuses.REJECTED}:
         raise ApiError(
             "not_approved",
             f"{version} is {model.status}, so it cannot answer.",
@@ -54,14 +56,14 @@ def record_approval(version: str, caller: str, account: str, name: str) -> str:
     model = get_version(version)
     if model.status in _ALREADY_APPROVED:
         return f"{version} is approved already."
-    if model.status == "failed":
+    if model.status == statuses.FAILED:
         raise ApiError(
             "was_approved",
             f"{version} was approved, and its deployment failed.",
             f"Try again: POST /api/models/{version}/activate, or storyloom models activate {version}.",
         )
     _check_deployable(model, account)
-    _record_decision(model, "approved", caller, name)
+    _record_decision(model, statuses.APPROVED, caller, name)
     return f"You approved {version}. It answers as soon as it is deployed."
 
 
@@ -75,15 +77,15 @@ def record_rejection(version: str, caller: str, name: str) -> str:
         ApiError: there is no such version, or it is loaded.
     """
     model = get_version(version)
-    if model.status == "rejected":
+    if model.status == statuses.REJECTED:
         return f"{version} is rejected already."
-    if model.status in {"live", "previous"}:
+    if model.status in {statuses.LIVE, statuses.PREVIOUS}:
         raise ApiError(
             "in_use",
             f"{version} is loaded: it is the live version, or the one before it.",
             "Activate another version first.",
         )
-    _record_decision(model, "rejected", caller, name)
+    _record_decision(model, statuses.REJECTED, caller, name)
     return f"You rejected {version}. It is kept, and does not answer."
 
 
@@ -117,7 +119,7 @@ def _record_decision(model: ModelVersion, decision: Decision, caller: str, name:
     if model.model_package_arn is None:
         _decide_without_registry(model, decision, caller, name)
     else:
-        status: Literal["Approved", "Rejected"] = "Approved" if decision == "approved" else "Rejected"
+        status: Literal["Approved", "Rejected"] = "Approved" if decision == statuses.APPROVED else "Rejected"
         clients.sagemaker().update_model_package(
             ModelPackageArn=model.model_package_arn,
             ModelApprovalStatus=status,
@@ -128,10 +130,10 @@ def _record_decision(model: ModelVersion, decision: Decision, caller: str, name:
 
 def _decide_without_registry(model: ModelVersion, decision: Decision, caller: str, name: str) -> None:
     """Decide about a version of an earlier deployment, whose registry was deleted with it."""
-    if decision == "rejected":
-        versions.set_reviewed_status(model.version, "rejected", versions.MAY_BE_REJECTED)
+    if decision == statuses.REJECTED:
+        versions.set_reviewed_status(model.version, statuses.REJECTED, versions.MAY_BE_REJECTED)
         return
     # First, because the run reads it. If no run starts then, `activate` starts it.
-    versions.set_reviewed_status(model.version, "approved", versions.MAY_BE_APPROVED)
+    versions.set_reviewed_status(model.version, statuses.APPROVED, versions.MAY_BE_APPROVED)
     reason = f"{name} approved {model.version}"
     run_control.invoke_start_run({"reason": reason, "version": model.version, "by": caller})

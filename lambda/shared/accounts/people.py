@@ -15,17 +15,15 @@ from typing import Any, Literal
 from boto3.dynamodb.conditions import Attr
 
 from contracts import environment, table_keys
+from contracts.roles import AUTHOR, OWNER, READER, ROLES, Role
 from shared import clock, table
 from shared.aws import clients
 
-Role = Literal["reader", "author", "owner"]
 Scope = Literal["chat", "read", "write", "keys", "people"]
-ROLES: tuple[Role, ...] = ("reader", "author", "owner")
-"""Each is a group of the user pool; the one that allows least comes first."""
 SCOPES: dict[Role, tuple[Scope, ...]] = {
-    "reader": ("chat",),
-    "author": ("chat", "read", "write", "keys"),
-    "owner": ("chat", "read", "write", "keys", "people"),
+    READER: ("chat",),
+    AUTHOR: ("chat", "read", "write", "keys"),
+    OWNER: ("chat", "read", "write", "keys", "people"),
 }
 """What each role allows. A person without a role may do nothing."""
 
@@ -165,7 +163,7 @@ def set_role(sub: str, role: Role, *, by: str) -> Person | None:
         person = get(sub)
         if person is None:
             return None
-        if person.role == "owner" and role != "owner":
+        if person.role == OWNER and role != OWNER:
             _require_another_owner(sub)
         # The new role first: between the two calls the person has both roles, and the higher one counts.
         _add(sub, role)
@@ -193,7 +191,7 @@ def delete_person(sub: str, *, by: str) -> Person | None:
         person = get(sub)
         if person is None:
             return None
-        if person.role == "owner":
+        if person.role == OWNER:
             _require_another_owner(sub)
         client, asked = clients.cognito(), {"UserPoolId": _pool(), "Username": sub}
         # Sign out first: Cognito's reference does not say whether a disabled person can be signed out.
@@ -205,7 +203,7 @@ def delete_person(sub: str, *, by: str) -> Person | None:
 
 def _require_another_owner(sub: str) -> None:
     """Raise LastOwner unless another owner is enabled and has replaced the one-time password."""
-    others = [_person(user, user["Attributes"], "owner") for user in _members("owner")]
+    others = [_person(user, user["Attributes"], OWNER) for user in _members(OWNER)]
     if not any(other.enabled and other.has_signed_in and other.sub != sub for other in others):
         raise LastOwner(sub)
 

@@ -12,9 +12,10 @@ from typing import Any
 
 from boto3.dynamodb.conditions import Attr, ConditionBase
 
-from contracts import table_keys
+from contracts import statuses, table_keys
+from contracts.statuses import BatchStatus
 from shared import clock, table
-from shared.items import BatchJob, BatchStatus
+from shared.items import BatchJob
 from shared.runs import run_records
 
 AT_ONCE = 2
@@ -33,7 +34,7 @@ def create_record(
     now = clock.now()
     batch = BatchJob(
         batch_id=run_records.new_id(now),
-        status="uploading",
+        status=statuses.UPLOADING,
         owner=owner,
         created_by=created_by,
         created_at=clock.text(now),

@@ -11,7 +11,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
-from contracts import environment, s3_keys
+from contracts import environment, s3_keys, statuses
 from contracts.resource_names import BATCH_MODEL, TRANSFORM_LOG, is_job
 from shared import clock
 from shared.aws import clients, sagemaker_calls
@@ -163,13 +163,15 @@ def refusal_reason(error: ClientError, instance: str) -> str:
 
 
 def _without_job(batch: BatchJob) -> None:
-    patience = _PACKING if batch.status == "preparing" else _CREATING
+    patience = _PACKING if batch.status == statuses.PREPARING else _CREATING
     if clock.now() - clock.instant(batch.since) < patience:
         return
-    if batch.status == "stopping":
-        batch_records.finish_batch(batch.batch_id, "stopped", {"stopping"}, "Stopped before its job began.")
+    if batch.status == statuses.STOPPING:
+        batch_records.finish_batch(
+            batch.batch_id, statuses.STOPPED, {statuses.STOPPING}, "Stopped before its job began."
+        )
         return
-    batch_records.finish_batch(batch.batch_id, "failed", {batch.status}, _NEVER_MADE)
+    batch_records.finish_batch(batch.batch_id, statuses.FAILED, {batch.status}, _NEVER_MADE)
 
 
 def _in_progress(batch: BatchJob, found: dict[str, Any]) -> None:
@@ -177,13 +179,13 @@ def _in_progress(batch: BatchJob, found: dict[str, Any]) -> None:
     if started is not None and batch.started_at is None:
         batch_records.update_fields(batch.batch_id, started_at=clock.text(started))
     running = clock.now() - (started or found["CreationTime"])
-    if batch.status == "stopping":
+    if batch.status == statuses.STOPPING:
         # The function that recorded the request may have died before it stopped the job.
         if found["TransformJobStatus"] == "InProgress":
             stop_job(str(batch.job_name))
     elif batch.longest_minutes is not None and running > timedelta(minutes=batch.longest_minutes):
         why = f"Stopped after {batch.longest_minutes:g} minutes, the longest that it was allowed."
-        if batch_records.move(batch.batch_id, "stopping", {"running"}, message=why):
+        if batch_records.move(batch.batch_id, statuses.STOPPING, {statuses.RUNNING}, message=why):
             stop_job(str(batch.job_name))
 
 
@@ -196,13 +198,17 @@ def _ended(batch: BatchJob, found: dict[str, Any]) -> None:
     }
     only_from = {batch.status}
     if status == "Completed":
-        batch_records.finish_batch(batch.batch_id, "completed", only_from, "All lines are answered.", **times)
+        batch_records.finish_batch(
+            batch.batch_id, statuses.COMPLETED, only_from, "All lines are answered.", **times
+        )
     elif status == "Stopped":
-        why = batch.message if batch.status == "stopping" and batch.message else "Stopped in SageMaker."
-        batch_records.finish_batch(batch.batch_id, "stopped", only_from, why, **times)
+        why = (
+            batch.message if batch.status == statuses.STOPPING and batch.message else "Stopped in SageMaker."
+        )
+        batch_records.finish_batch(batch.batch_id, statuses.STOPPED, only_from, why, **times)
     else:
         why = _why_failed(batch, str(found.get("FailureReason") or "no reason was given"))
-        batch_records.finish_batch(batch.batch_id, "failed", only_from, why, **times)
+        batch_records.finish_batch(batch.batch_id, statuses.FAILED, only_from, why, **times)
 
 
 def _why_failed(batch: BatchJob, reason: str) -> str:

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from boto3.dynamodb.conditions import Attr, ConditionBase
 
-from contracts import environment, table_keys
+from contracts import environment, statuses, table_keys
 from shared import clock, table
 from shared.hosting import endpoint_configs
 from shared.items import HostingState, LivePointer, Shortage
@@ -40,9 +40,9 @@ def state_and_live() -> tuple[HostingState, LivePointer | None]:
 
 def claim_waking(version: str, endpoint_config: str) -> bool:
     """Go from asleep or failing to waking; exactly one of many callers gets True and creates the endpoint."""
-    resting = Attr("status").not_exists() | Attr("status").is_in(["asleep", "failing"])
+    resting = Attr("status").not_exists() | Attr("status").is_in([statuses.ASLEEP, statuses.FAILING])
     changes = {
-        "status": "waking",
+        "status": statuses.WAKING,
         "version": version,
         "endpoint_config": endpoint_config,
         "requested": None,
@@ -58,7 +58,7 @@ def claim_waking(version: str, endpoint_config: str) -> bool:
 def mark_waking(version: str, endpoint_config: str, message: str | None = None) -> None:
     """Record that the endpoint is being created, whatever its state was."""
     changes = {
-        "status": "waking",
+        "status": statuses.WAKING,
         "version": version,
         "endpoint_config": endpoint_config,
         "since": clock.stamp(),
@@ -72,7 +72,7 @@ def mark_awake(version: str, endpoint_config: str) -> None:
     """Record that this version answers, and if it was waking, how long that took."""
     before = state()
     changes: dict[str, object] = {
-        "status": "awake",
+        "status": statuses.AWAKE,
         "version": version,
         "endpoint_config": endpoint_config,
         "since": clock.stamp(),
@@ -80,7 +80,7 @@ def mark_awake(version: str, endpoint_config: str) -> None:
         "sleep_by": _sleep_by(_idle()),
         "message": f"{version} answers.",
     }
-    if before.status == "waking" and before.since:
+    if before.status == statuses.WAKING and before.since:
         changes["wake_seconds"] = round(clock.seconds_since(before.since), 1)
     table.update(*_KEY, changes)
 
@@ -88,8 +88,10 @@ def mark_awake(version: str, endpoint_config: str) -> None:
 def record_version(version: str) -> None:
     """Record that another loaded version answers, or will answer if the endpoint is waking."""
     seen = state()
-    changes = {"version": version} | ({"message": f"{version} answers."} if seen.status == "awake" else {})
-    if seen.status in {"awake", "waking"}:
+    changes = {"version": version} | (
+        {"message": f"{version} answers."} if seen.status == statuses.AWAKE else {}
+    )
+    if seen.status in {statuses.AWAKE, statuses.WAKING}:
         table.update(*_KEY, changes, only_if=Attr("since").eq(seen.since))
 
 
@@ -100,14 +102,14 @@ def mark_asleep(seen: HostingState, message: str) -> bool:
     )
     if seen.last_used_at is not None:
         unchanged = unchanged & Attr("last_used_at").eq(seen.last_used_at)
-    changes = {"status": "asleep", "since": clock.stamp(), "requested": None, "message": message}
+    changes = {"status": statuses.ASLEEP, "since": clock.stamp(), "requested": None, "message": message}
     return table.update(*_KEY, changes, only_if=unchanged)
 
 
 def mark_stopped(message: str) -> None:
     """Record that there is no endpoint any more, even if it was used a moment ago."""
     changes = {
-        "status": "asleep",
+        "status": statuses.ASLEEP,
         "since": clock.stamp(),
         "requested": None,
         "tried": None,
@@ -118,7 +120,7 @@ def mark_stopped(message: str) -> None:
 
 def mark_deployment_deleted() -> None:
     """Record that there is no endpoint any more, because the deployment is being deleted."""
-    if state().status != "asleep":
+    if state().status != statuses.ASLEEP:
         mark_stopped(
             "The deployment that hosted the model was deleted; a message wakes the model in this one."
         )
@@ -131,7 +133,7 @@ def mark_failing(message: str, tried: dict[str, Shortage] | None = None) -> None
         message: the reason, with its cure.
         tried: the instance types that were tried, if none could be had.
     """
-    changes = {"status": "failing", "since": clock.stamp(), "message": message, "tried": tried}
+    changes = {"status": statuses.FAILING, "since": clock.stamp(), "message": message, "tried": tried}
     table.update(*_KEY, changes)
 
 
@@ -146,7 +148,7 @@ def record_shortage(
         False if the state changed since it was read.
     """
     changes: dict[str, object] = {"tried": tried, "requested": None, "message": message}
-    if seen.status == "waking":
+    if seen.status == statuses.WAKING:
         changes |= {"endpoint_config": endpoint_config, "since": clock.stamp()}
     unchanged = Attr("status").eq(seen.status) & Attr("since").eq(seen.since)
     return table.update(*_KEY, changes, only_if=unchanged)
@@ -159,7 +161,7 @@ def record_tried(tried: dict[str, Shortage]) -> None:
 
 def retry_seconds(state: HostingState) -> float:
     """Return the seconds until a failed endpoint is tried again; 0 if it may be now, or did not fail."""
-    if state.status != "failing" or state.since is None:
+    if state.status != statuses.FAILING or state.since is None:
         return 0
     wait = CAPACITY_SECONDS if state.tried else _FAILED_SECONDS
     return max(0, wait - clock.seconds_since(state.since))
@@ -185,7 +187,7 @@ def touch(at_once: bool = False) -> bool:
     if not at_once:
         before = clock.text(clock.now() - TOUCH_EVERY)
         due = Attr("last_used_at").not_exists() | Attr("last_used_at").lt(before)
-    for status, more in (("awake", {"sleep_by": _sleep_by(_idle())}), ("waking", {})):
+    for status, more in ((statuses.AWAKE, {"sleep_by": _sleep_by(_idle())}), (statuses.WAKING, {})):
         current: ConditionBase = Attr("status").eq(status)
         changes = {"last_used_at": clock.stamp(), **more}
         if table.update(*_KEY, changes, only_if=current & due if due else current):
@@ -195,7 +197,7 @@ def touch(at_once: bool = False) -> bool:
 
 def clear_deadline() -> None:
     """Clear the guard's deadline, because there is no endpoint to delete."""
-    table.update(*_KEY, {"sleep_by": None}, only_if=Attr("status").eq("asleep"))
+    table.update(*_KEY, {"sleep_by": None}, only_if=Attr("status").eq(statuses.ASLEEP))
 
 
 def _sleep_by(allowed: timedelta) -> clock.Utc:

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from contracts import statuses
 from shared import clock
 from shared.hosting import endpoint, endpoint_configs, hosting_state, instances
 from shared.items import HostingState
@@ -42,7 +43,7 @@ def advance(version: str, config: str, since: clock.Utc) -> Phase:
         and answers that were begun are finished; `replacing`: the endpoint is being deleted.
     """
     state = hosting_state.state()
-    if state.status != "waking":
+    if state.status != statuses.WAKING:
         if not _gives_back(state):
             # The endpoint manager deletes it when it is idle; it is then created with the new configuration.
             return "waiting"

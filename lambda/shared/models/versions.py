@@ -5,16 +5,17 @@ from typing import Any
 
 from boto3.dynamodb.conditions import Attr
 
-from contracts import environment, table_keys
+from contracts import environment, statuses, table_keys
+from contracts.statuses import VersionStatus
 from shared import clock, table
 from shared.aws import clients
-from shared.items import LivePointer, ModelVersion, VersionStatus
+from shared.items import LivePointer, ModelVersion
 
 LIVE_NAME = "storyloom"
 """The name under which callers ask for the live version."""
-MAY_BE_APPROVED: frozenset[VersionStatus] = frozenset({"pending", "rejected"})
+MAY_BE_APPROVED: frozenset[VersionStatus] = frozenset({statuses.PENDING, statuses.REJECTED})
 # The live version, and the previous one, cannot be rejected while people chat with them.
-MAY_BE_REJECTED: frozenset[VersionStatus] = frozenset({"pending", "approved", "failed"})
+MAY_BE_REJECTED: frozenset[VersionStatus] = frozenset({statuses.PENDING, statuses.APPROVED, statuses.FAILED})
 _MODELS = table_keys.MODELS
 LIVE = table_keys.LIVE_VERSION
 """Key of the pointer's item."""
@@ -140,11 +141,14 @@ def make_live(candidate: ModelVersion, bundle_uri: str, *, merged: bool = False)
     )
     name = environment.common().table
     item = {**table.without_none(pointer.model_dump()), "pk": LIVE[0], "sk": LIVE[1]}
-    operations: list[Any] = [{"Put": {"TableName": name, "Item": item}}, _status(candidate.version, "live")]
+    operations: list[Any] = [
+        {"Put": {"TableName": name, "Item": item}},
+        _status(candidate.version, statuses.LIVE),
+    ]
     if before is not None:
-        operations.append(_status(before.version, "previous"))
+        operations.append(_status(before.version, statuses.PREVIOUS))
         if before.previous is not None and before.previous != candidate.version:
-            operations.append(_status(before.previous, "approved"))
+            operations.append(_status(before.previous, statuses.APPROVED))
     clients.dynamodb().transact_write_items(TransactItems=operations)
     return pointer
 

@@ -10,10 +10,11 @@ from typing import Any
 
 from boto3.dynamodb.conditions import Attr
 
-from contracts import table_keys
+from contracts import statuses, table_keys
+from contracts.statuses import ApprovalAnswer
 from shared import clock, table
 from shared.aws import clients
-from shared.items import Approval, ApprovalAnswer
+from shared.items import Approval
 
 _PARTITION = table_keys.APPROVALS
 
@@ -89,7 +90,7 @@ def answer(run_id: str, given: ApprovalAnswer, by: str | None = None, name: str 
 def supersede(run_id: str) -> bool:
     """End a waiting run because new stories arrived; returns False if it does not wait, or was answered."""
     try:
-        answer(run_id, "superseded")
+        answer(run_id, statuses.SUPERSEDED)
     except (NotWaitingError, AlreadyAnsweredError):
         return False
     return True

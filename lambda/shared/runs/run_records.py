@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 
 from boto3.dynamodb.conditions import Attr
 
-from contracts import table_keys
+from contracts import statuses, table_keys
+from contracts.statuses import ACTIVE_RUN_STATUSES, RunStatus
 from shared import clock, table
-from shared.items import ACTIVE_STATUSES, Run, RunStatus
+from shared.items import Run
 
 _PARTITION = table_keys.RUNS
 _ID_CHARACTERS = len("20261122-031640-ce3f")
-_IS_ACTIVE = Attr("status").not_exists() | Attr("status").is_in(sorted(ACTIVE_STATUSES))
+_IS_ACTIVE = Attr("status").not_exists() | Attr("status").is_in(sorted(ACTIVE_RUN_STATUSES))
 _LAST_TRAINING_KEY = table_keys.LAST_TRAINING
 
 
@@ -27,7 +28,7 @@ def create_run(run_id: str, execution_arn: str, reason: str) -> bool:
     """Write a new run's record; returns False if the run already has one."""
     run = Run(
         run_id=run_id,
-        status="running",
+        status=statuses.RUNNING,
         step="Begin",
         message="Starting.",
         started_at=clock.stamp(),
@@ -42,7 +43,7 @@ def enter(run_id: str, step: str, message: str | None = None, **fields: Any) -> 
 
     A run that was started by hand gets its record here. The record of a run that has ended does not change.
     """
-    changes: dict[str, Any] = {"run_id": run_id, "status": "running", "step": step, **fields}
+    changes: dict[str, Any] = {"run_id": run_id, "status": statuses.RUNNING, "step": step, **fields}
     if message is not None:
         changes["message"] = message
     table.update(_PARTITION, run_id, changes, only_if=_IS_ACTIVE, if_absent={"started_at": clock.stamp()})
@@ -50,14 +51,14 @@ def enter(run_id: str, step: str, message: str | None = None, **fields: Any) -> 
 
 def mark_waiting(run_id: str, step: str, message: str, until: clock.Utc) -> None:
     """Record that a run waits for approval in this state, unless it has ended meanwhile."""
-    changes = {"status": "waiting", "step": step, "message": message, "waits_until": until}
+    changes = {"status": statuses.WAITING, "step": step, "message": message, "waits_until": until}
     table.update(_PARTITION, run_id, changes, only_if=_IS_ACTIVE)
 
 
 def mark_running(run_id: str, message: str) -> None:
     """Record that a run no longer waits, unless its next state has recorded that already."""
-    waiting = Attr("status").eq("waiting")
-    table.update(_PARTITION, run_id, {"status": "running", "message": message}, only_if=waiting)
+    waiting = Attr("status").eq(statuses.WAITING)
+    table.update(_PARTITION, run_id, {"status": statuses.RUNNING, "message": message}, only_if=waiting)
 
 
 def finish(run_id: str, status: RunStatus, message: str, **fields: Any) -> bool:
@@ -77,7 +78,7 @@ def reopen(run_id: str, execution_arn: str, step: str, reason: str) -> bool:
         False if the run did not fail, or has been resumed already.
     """
     changes: dict[str, Any] = {
-        "status": "running",
+        "status": statuses.RUNNING,
         "step": step,
         "message": f"Resuming where it failed: {reason}.",
         "execution_arn": execution_arn,
@@ -87,7 +88,7 @@ def reopen(run_id: str, execution_arn: str, step: str, reason: str) -> bool:
         "ended_at": None,
         "announced_at": None,
     }
-    return table.update(_PARTITION, run_id, changes, only_if=Attr("status").eq("failed"))
+    return table.update(_PARTITION, run_id, changes, only_if=Attr("status").eq(statuses.FAILED))
 
 
 def id_of(execution_name: str) -> str:

@@ -5,7 +5,8 @@ from rich.console import Console
 
 from cli.api.client import ChatReply
 from cli.journey import demo_result
-from cli.run_progress import FINISHED, _StateLines, perplexities, run_panel, runs_table
+from cli.run_progress import _StateLines, perplexities, run_panel, runs_table
+from contracts.statuses import FINAL_RUN_STATUSES
 
 RUN: dict[str, Any] = {
     "run_id": "20260101-000000-abcd",
@@ -165,7 +166,7 @@ def test_a_run_that_waits_says_how_to_answer() -> None:
         assert "storyloom approve 20260101-000000-abcd" in shown
         assert "storyloom decline 20260101-000000-abcd" in shown
     assert "approve" not in _printed(run_panel(RUN))
-    assert "waiting" not in FINISHED
+    assert "waiting" not in FINAL_RUN_STATUSES
 
 
 def _lines(run: dict[str, Any]) -> str:

@@ -3,12 +3,13 @@
 import json
 from typing import Any
 
+from contracts.statuses import VersionStatus
 from endpoint_manager import handler as endpoint_manager
 from shared import clock, table
 from shared.accounts import keys
 from shared.aws import clients
 from shared.batch_inference import batch_records
-from shared.items import ModelVersion, VersionStatus
+from shared.items import ModelVersion
 from shared.models import versions
 from shared.runs import run_records
 from tests.unit.functions.conftest import ACCOUNT, BASE_MODEL, House

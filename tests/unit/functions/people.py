@@ -11,7 +11,7 @@ import pytest
 
 from authorizer import handler as authorizer
 from authorizer import standing
-from shared.accounts import people
+from contracts.roles import ROLES
 
 EMAIL = "writer@example.com"
 _PASSWORD = "Correct-horse-7"
@@ -45,7 +45,7 @@ def somebody(pool_name: str, *, hours: int = 1, role: str = "owner") -> Iterator
     """
     cognito = _cognito()
     pool = cognito.create_user_pool(PoolName=pool_name, UsernameAttributes=["email"])["UserPool"]["Id"]
-    for group in people.ROLES:
+    for group in ROLES:
         cognito.create_group(UserPoolId=pool, GroupName=group)
     client = cognito.create_user_pool_client(
         UserPoolId=pool,

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from fastapi.testclient import TestClient
 
 from chat_api.app import app
-from chat_api.services import answer_tracking, model_access, upstream
+from chat_api.services import model_access, upstream
 from shared import clock, table
 from shared.answers import cancellations, usage
 from shared.hosting import hosting_state
@@ -189,8 +189,8 @@ def test_an_answer_goes_on_while_the_table_cannot_be_read(
     endless: StandIn, api: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     endless.stream = [WORD] * 30 + [END, DONE]
-    monkeypatch.setattr(answer_tracking, "FIRST_POLL_SECONDS", 0.0)
-    monkeypatch.setattr(answer_tracking, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(upstream, "FIRST_POLL_SECONDS", 0.0)
+    monkeypatch.setattr(upstream, "POLL_SECONDS", 0.05)
     failing = True
 
     def claim(answer_id: str, caller: str) -> bool:

@@ -20,9 +20,9 @@ from fastapi.testclient import TestClient
 from authorizer import standing
 from chat_api.app import app
 from chat_api.dependencies import audit_trail
+from contracts.roles import ROLES, Role
 from shared import clock, table
 from shared.accounts import audit, keys, people
-from shared.accounts.people import Role
 from shared.answers import cancellations
 from shared.batch_inference import batch_records
 from shared.runs import run_records
@@ -94,7 +94,7 @@ def test_every_route_has_a_rule() -> None:
     assert parameters == {*_SHARED, *_OWNED, *_OF_OWNERS}, "say whose it is, what a new parameter names"
 
 
-@pytest.mark.parametrize("role", people.ROLES)
+@pytest.mark.parametrize("role", ROLES)
 def test_every_route_is_open_to_exactly_the_roles_that_have_its_scope(
     api: TestClient, team: Team, role: Role
 ) -> None:

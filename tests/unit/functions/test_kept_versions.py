@@ -7,9 +7,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from chat_api.app import app
+from contracts.statuses import VersionStatus
 from shared import clock
 from shared.aws import clients
-from shared.items import ModelVersion, VersionStatus
+from shared.items import ModelVersion
 from shared.models import versions
 from tests.unit.functions.conftest import BASE_MODEL, House, asked_by
 

@@ -12,12 +12,13 @@ from activate.handler import NotDeployable
 from activate.handler import handler as activate
 from announce.handler import handler as announce
 from chat_api.app import app
+from contracts.statuses import VersionStatus
 from on_version_reviewed.handler import handler as on_version_reviewed
 from register.handler import handler as register
 from shared import clock, table
 from shared.aws import clients
 from shared.hosting import hosting_state
-from shared.items import ModelVersion, VersionStatus
+from shared.items import ModelVersion
 from shared.models import versions
 from shared.runs import lock, run_records
 from start_run.handler import handler as start_run

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stories.cleaning import CleanedText, clean
-from stories.cleaning.change_log import LONGEST_SAMPLE_CHARACTERS
+from stories.cleaning import LONGEST_SAMPLE_CHARACTERS, CleanedText, clean
 from tests.unit.stories.material import prose
 
 CHAPTERS = ("The Well", "A Letter for Nobody", "What the Cat Saw", "The Second Well", "An End of It")
