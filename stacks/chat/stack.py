@@ -10,7 +10,7 @@ from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
 from contracts import s3_keys, table_keys
-from contracts.environment import AcceptedTokens, Api, Budget, FunctionNames, StateMachine
+from contracts.environment import AcceptedTokens, Api, FunctionNames, StateMachine, TokenLimit
 from contracts.resource_names import TRAINING_LOG
 from contracts.s3_keys import below
 from contracts.settings import Settings
@@ -208,7 +208,7 @@ class ChatStack(Stack):
         chat_api.configure(
             StateMachine(state_machine_arn=machine.arn),
             Api.from_settings(self._settings, s3_endpoint=s3_endpoint),
-            Budget(daily_tokens=self._settings.daily_tokens_per_person),
+            TokenLimit(daily_tokens=self._settings.daily_tokens_per_person),
         )
         hosting.grant_invoke(chat_api, streaming=True)
         grant_write_ledger(chat_api, self._settings)

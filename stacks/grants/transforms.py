@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from aws_cdk import Duration
 
-from contracts.environment import TransformJobs, TransformMachines
+from contracts.environment import TransformInstances, TransformJobs
 from contracts.settings import Settings
 from stacks.functions.functions import Function
 from stacks.grants.request_limits import WITHOUT_NETWORK, only_instances
@@ -76,7 +76,7 @@ class Transforms:
         speeds = {
             name: answer_tokens_per_second(size, name, _AT_ONCE) for name in self.settings.transform_instances
         }
-        function.configure(TransformMachines(transform_tokens_per_second=speeds))
+        function.configure(TransformInstances(transform_tokens_per_second=speeds))
 
     @property
     def _jobs(self) -> str:

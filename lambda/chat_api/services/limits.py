@@ -45,7 +45,7 @@ def prompt_characters(context: int) -> int:
 
 def daily_tokens() -> int:
     """Return the most tokens that each caller may use in a day."""
-    return environment.read(environment.Budget).daily_tokens
+    return environment.read(environment.TokenLimit).daily_tokens
 
 
 def check_request(request: AnswerRequest, context: int) -> None:
