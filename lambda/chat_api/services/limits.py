@@ -175,7 +175,7 @@ def require_endpoint_budget() -> None:
 
 
 def require_wake_budget(state: HostingState) -> None:
-    """Refuse to wake a model if the month's limit leaves too little for its machine.
+    """Refuse to wake a model if the month's limit leaves too little for its instance.
 
     Raises:
         ApiError: the month's limit would be exceeded.

@@ -20,7 +20,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "start": {"started": True, "run_id": RUN, "message": f"Run {RUN} started: ada started it."},
     "resume": {"started": True, "run_id": RUN, "message": f"Run {RUN} resumes where it failed."},
     "stop": {"run_id": RUN, "message": f"Run {RUN} is being stopped."},
-    "wake": {"status": "waking", "message": "Starting the machine that hosts the model."},
+    "wake": {"status": "waking", "message": "Starting the instance that hosts the model."},
     "sleep": {"status": "asleep", "message": "ada put the model to sleep; the next message wakes it."},
     "delete": {"key": KEY, "message": LONG},
 }

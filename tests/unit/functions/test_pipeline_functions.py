@@ -113,8 +113,8 @@ def _gate(
     [
         (30.0, 24.0, None, True, "20.0% lower"),
         (30.0, 29.4, None, True, "2.0% lower"),
-        (30.0, 29.5, None, False, "not better enough than the base model"),
-        (30.0, 35.0, None, False, "not better enough than the base model"),
+        (30.0, 29.5, None, False, "not sufficiently better than the base model"),
+        (30.0, 35.0, None, False, "not sufficiently better than the base model"),
         (30.0, 24.0, 25.0, True, "20.0% lower"),
         (30.0, 24.0, 23.0, False, "worse than the one that is live"),
         (30.0, float("nan"), 25.0, False, "diverged"),

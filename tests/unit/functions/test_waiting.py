@@ -152,17 +152,17 @@ def test_a_model_that_cannot_be_started_is_not_waited_for(
     asleep: StandIn, api: TestClient, person: SignedIn, monkeypatch: pytest.MonkeyPatch, before: str
 ) -> None:
     def fail(_: str) -> None:
-        hosting_state.mark_failing("There is no machine.")
+        hosting_state.mark_failing("There is no instance.")
 
     if before == "failing":
-        hosting_state.mark_failing("There was no machine yesterday.")
+        hosting_state.mark_failing("There was no instance yesterday.")
         table.update("HOSTING", "STATE", {"since": "2026-01-01T00:00:00Z"})
     monkeypatch.setattr(model_access, "invoke_endpoint_manager", fail)
     *comments, last = _ask(api, "wait=600")
     assert len(comments) == 1
     error = json.loads(last.removeprefix("data: "))["error"]
     assert error["type"] == "model_failing"
-    assert "There is no machine." in error["message"]
+    assert "There is no instance." in error["message"]
     assert usage.today(person.sub).answering == 0
 
 
