@@ -21,8 +21,8 @@ from stacks.chat.rest_api import LONGEST_ANSWER, RestApi
 from stacks.chat.sign_in import SignIn
 from stacks.custom_resources.clean_up import made_at_run_time
 from stacks.custom_resources.price_refresh import configure_billed_instances
+from stacks.functions.function import Function
 from stacks.functions.function_bundles import FunctionBundles
-from stacks.functions.functions import Function
 from stacks.grants.hosting import HostedEndpoint
 from stacks.grants.job_logs import grant_read_job_logs
 from stacks.grants.people import grant_append_audit, grant_manage_people, grant_read_people

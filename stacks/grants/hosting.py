@@ -6,7 +6,7 @@ from aws_cdk import Aws
 
 from contracts.environment import EndpointName, Hosting, IdleTime
 from contracts.settings import Settings
-from stacks.functions.functions import Function
+from stacks.functions.function import Function
 from stacks.grants.request_limits import WITHOUT_NETWORK, only_instances
 from stacks.permissions import allow, arn, grant_pass_role
 from stacks.rollback_alarms import allow_describing_alarms
@@ -41,13 +41,13 @@ class HostedEndpoint:
             [endpoint, configs],
             wildcard_because=named,
         )
-        machines = [self.settings.hosting_instance, *self.settings.fallbacks]
+        candidates = [self.settings.hosting_instance, *self.settings.fallbacks]
         allow(
             function.role,
             ["sagemaker:CreateEndpointConfig"],
             [configs],
             wildcard_because=named,
-            conditions=only_instances(machines),
+            conditions=only_instances(candidates),
         )
         models = arn("sagemaker", f"model/{names.endpoint_configs}")
         allow(
@@ -57,7 +57,7 @@ class HostedEndpoint:
             wildcard_because=named,
             conditions=WITHOUT_NETWORK,
         )
-        # Each of them is made with the app's tag.
+        # Each of them is created with the app's tag.
         allow(function.role, ["sagemaker:AddTags"], [endpoint, configs, models], wildcard_because=named)
         grant_pass_role(function.role, self.role_arn, "sagemaker.amazonaws.com")
         allow(
@@ -65,7 +65,7 @@ class HostedEndpoint:
             ["cloudwatch:DescribeAlarmHistory"],
             [arn("cloudwatch", f"alarm:{alarm}") for alarm in names.rollback_alarms],
         )
-        # SageMaker asks for it with the permissions of whoever has it watch an alarm.
+        # SageMaker describes the alarms with the permissions of the caller that names them.
         allow_describing_alarms(function.role)
         # Even if nothing is scaled now: it may have been before the settings changed.
         self._grant_auto_scaling(function, "DeregisterScalableTarget")
@@ -146,7 +146,7 @@ class HostedEndpoint:
         )
 
     def _grant_scaling_requirements(self, function: Function) -> None:
-        """Allow what Application Auto Scaling asks with the caller's permissions before it does anything.
+        """Allow what Application Auto Scaling requests with the caller's permissions before it does anything.
 
         https://docs.aws.amazon.com/autoscaling/application/userguide/security_iam_permission_validation.html
         """

@@ -6,7 +6,7 @@ from aws_cdk import Duration
 
 from contracts.environment import TransformInstances, TransformJobs
 from contracts.settings import Settings
-from stacks.functions.functions import Function
+from stacks.functions.function import Function
 from stacks.grants.request_limits import WITHOUT_NETWORK, only_instances
 from stacks.permissions import allow, arn, grant_pass_role
 from stories.dataset.training_plan import answer_tokens_per_second
@@ -36,15 +36,15 @@ class Transforms:
             wildcard_because=_NAMED,
             conditions=WITHOUT_NETWORK,
         )
-        if machines := self.settings.transform_instances:  # none, if no machine can have transform jobs
+        if candidates := self.settings.transform_instances:  # empty if no instance can run transform jobs
             allow(
                 function.role,
                 ["sagemaker:CreateTransformJob"],
                 [self._jobs],
                 wildcard_because=_NAMED,
-                conditions=only_instances(machines),
+                conditions=only_instances(candidates),
             )
-        # Both are made with the app's tag.
+        # Both are created with the app's tag.
         allow(function.role, ["sagemaker:AddTags"], [models, self._jobs], wildcard_because=_NAMED)
         grant_pass_role(function.role, self.role_arn, "sagemaker.amazonaws.com")
         group = TransformJobs.from_settings(

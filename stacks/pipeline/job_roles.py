@@ -106,7 +106,7 @@ def _write_logs(role: iam.Role, log_groups: list[str]) -> None:
         role,
         ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"],
         [arn("logs", f"log-group:{group}{streams}") for group in log_groups for streams in ("", ":*")],
-        wildcard_because="SageMaker names a log stream by the job or machine that writes it",
+        wildcard_because="SageMaker names a log stream by the job or instance that writes it",
     )
 
 

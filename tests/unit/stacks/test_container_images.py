@@ -18,7 +18,7 @@ _REQUIREMENTS = Path(__file__).resolve().parents[2] / "container" / "requirement
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file of answers of this test's own, which is not there yet."""
     file = tmp_path / ".build" / "container-images.json"
-    monkeypatch.setattr(containers, "KEPT_ANSWERS", file)
+    monkeypatch.setattr(containers, "CACHED_ANSWERS", file)
     return file
 
 
