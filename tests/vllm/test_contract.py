@@ -36,7 +36,7 @@ def test_ping_is_200(hosted: Hosted) -> None:
     assert httpx.get(f"{hosted.url}/ping", timeout=30).status_code == 200
 
 
-def test_a_caller_that_hangs_up_stops_the_engine(hosted: Hosted) -> None:
+def test_a_caller_that_disconnects_stops_the_engine(hosted: Hosted) -> None:
     def running() -> float:
         lines = httpx.get(f"{hosted.url}/metrics", timeout=30).text.splitlines()
         return sum(float(line.split()[-1]) for line in lines if line.startswith("vllm:num_requests_running"))
@@ -94,7 +94,7 @@ def test_no_web_page_may_ask(hosted: Hosted) -> None:
             assert client.get("/v1/models", headers=headers).status_code == 403
 
 
-def test_where_it_differs_from_the_small_server(hosted: Hosted) -> None:
+def test_differences_from_the_small_server(hosted: Hosted) -> None:
     """What the API must not rely on."""
     refused = hosted.ask(chat("v9"))
     assert refused.body["error"]["code"] == 404, "a number, where the small server has OpenAI's word"

@@ -303,12 +303,12 @@ def world(resources: DeployedResources, context: LambdaContext, monkeypatch: pyt
     return made
 
 
-def test_from_any_state_it_comes_to_rest_and_nothing_bills_unnoticed(world: World) -> None:
+def test_the_endpoint_settles_from_any_state_and_nothing_bills_unnoticed(world: World) -> None:
     machine = type("KeepingHere", (Keeping,), {"world": world})
     run_state_machine_as_test(machine, settings=_PLAIN)
 
 
-def test_machines_that_a_smaller_limit_lets_go_are_counted_until_the_next_look(world: World) -> None:
+def test_instances_that_a_lower_limit_releases_are_counted_until_the_next_observation(world: World) -> None:
     state = type("KeepingHere", (Keeping,), {"world": world})()
     state.begin()
     state.somebody_writes(trouble=None)

@@ -29,7 +29,7 @@ def decided(found: dict[str, Any], **writing: float) -> tuple[bool, str]:
     return decision.deploy, decision.words
 
 
-def test_a_better_model_is_deployed_and_its_figures_are_told() -> None:
+def test_a_better_model_is_deployed_and_its_figures_are_announced() -> None:
     deploys, words = decided(evaluation(30.0, 24.0, 25.0))
     assert deploys
     assert "perplexity 24.0" in words and "20.0% lower (95% interval: 19.0% to 21.0%)" in words
@@ -41,7 +41,7 @@ def test_what_may_be_chance_is_refused() -> None:
     assert not deploys and "by chance only" in words and "5.0% lower (95% interval: -1.0% to 11.0%)" in words
 
 
-def test_too_few_held_out_stories_are_said_to_be_too_few() -> None:
+def test_too_few_held_out_stories_are_the_reason() -> None:
     found = evaluation(30.0, 24.0)
     found["over_base"].update(low=None, high=None)
     found.update(drawn=None, drawn_from=0, test_stories=1)

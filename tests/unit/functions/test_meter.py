@@ -129,7 +129,7 @@ def test_a_sleep_interrupted_after_the_deletion_adds_no_costs(
 )
 @pytest.mark.parametrize("found_by", ["tick", "deletion"])
 @pytest.mark.usefixtures("live_v1")
-def test_an_endpoint_that_failed_unseen_is_counted_if_it_had_machines(
+def test_an_endpoint_that_failed_unobserved_is_counted_if_it_had_instances(
     sagemaker: StandIn,
     context: LambdaContext,
     monkeypatch: pytest.MonkeyPatch,
@@ -177,13 +177,13 @@ def test_no_total_is_shown_without_a_price(resources: DeployedResources) -> None
     assert _seconds() == {"ml.p5en.48xlarge": 1800}
 
 
-def test_all_machines_are_counted(resources: DeployedResources) -> None:
+def test_all_instances_are_counted(resources: DeployedResources) -> None:
     meter.record(ObservedInstances({"ml.g6.xlarge": 3}, MADE), _after(minutes=20))
     assert _seconds() == {"ml.g6.xlarge": 3600}
     assert costs.this_month_cost_usd() == 1.13
 
 
-def test_machines_that_change_between_observations_count_for_the_whole_time(
+def test_instances_that_change_between_observations_count_for_the_whole_time(
     resources: DeployedResources,
 ) -> None:
     meter.record(G6, _after(minutes=5))
@@ -291,7 +291,7 @@ def test_a_lease_moves_to_the_next_month(
     assert october.spent_usd == pytest.approx(1.13 * 3 / 60, abs=1e-5)
 
 
-def test_machines_that_scaling_may_add_are_reserved(resources: DeployedResources) -> None:
+def test_instances_that_scaling_may_add_are_reserved(resources: DeployedResources) -> None:
     meter.extend_lease(G6, _after(minutes=1), most_instances=3)
     assert ledger.totals().reserved_usd == pytest.approx(3 * 1.13 * 15 / 60, abs=1e-5)
 

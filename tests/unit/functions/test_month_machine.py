@@ -374,6 +374,6 @@ def month(resources: DeployedResources, context: LambdaContext, monkeypatch: pyt
     return Month(resources, context, monkeypatch)
 
 
-def test_a_month_keeps_to_its_limit_whatever_happens_in_it(month: Month) -> None:
+def test_a_month_keeps_its_limit_whatever_happens(month: Month) -> None:
     machine = type("SpendingHere", (Spending,), {"world": month})
     run_state_machine_as_test(machine, settings=_FEW)

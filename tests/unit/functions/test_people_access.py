@@ -102,7 +102,7 @@ def test_a_removal_takes_effect_within_a_minute_despite_the_cache(
         _ask(person.id_token, context)
 
 
-def test_a_chat_rarely_waits_for_the_pool(
+def test_a_chat_rarely_waits_for_the_user_pool(
     person: SignedIn, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = _asked_of_the_pool(monkeypatch)

@@ -265,7 +265,7 @@ def _second(
     return {"run_id": RUN, "deployment": deployment}
 
 
-def test_the_second_model_replaces_the_first_and_keeps_it_at_hand(
+def test_the_second_model_replaces_the_first_and_keeps_it_loaded(
     resources: DeployedResources, context: LambdaContext, sagemaker: StandIn, live_v1: str
 ) -> None:
     looking = _second(resources, context, sagemaker, live_v1)
@@ -392,7 +392,7 @@ def test_long_answers_alone_do_not_fail() -> None:
     assert "reached the limit of the test" in judge("v1", [EndpointAnswer("v1", text, False)] * 3)
 
 
-def test_announce_tells_the_figures(resources: DeployedResources, context: LambdaContext) -> None:
+def test_the_message_has_the_figures(resources: DeployedResources, context: LambdaContext) -> None:
     _begin(context)
     run_records.enter(
         RUN, "Gate", base_perplexity=30.0, tuned_perplexity=24.0, version="v1", stories=12, words=9000

@@ -22,7 +22,7 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
-def test_the_second_question_needs_no_package(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_second_look_up_needs_no_package(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     image = containers.training_image(_REGION, _INSTANCE)
     assert f".dkr.ecr.{_REGION}.amazonaws.com/huggingface-pytorch-training:" in image
     monkeypatch.setitem(sys.modules, "sagemaker.core", None)
@@ -39,7 +39,7 @@ def test_another_version_of_the_package_is_asked_again(kept: Path, monkeypatch: 
     assert len(json.loads(kept.read_text())) == 2
 
 
-def test_a_file_that_was_cut_off_is_written_anew(kept: Path) -> None:
+def test_a_truncated_file_is_written_again(kept: Path) -> None:
     kept.parent.mkdir()
     kept.write_text('{"cut')
     image = containers.hosting_image(_REGION, _INSTANCE)
