@@ -1,4 +1,4 @@
-"""Between a person and the model: who is let in, what the browser may do, how an answer streams."""
+"""Between a person and the model: sign-in, what the browser may do, and how an answer is streamed."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The guard: it runs without any function, may do two things, and is there before the first endpoint."""
+"""The guard: it needs no function, has two permissions, and exists before the first endpoint."""
 
 import json
 

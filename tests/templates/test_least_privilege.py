@@ -1,4 +1,4 @@
-"""Who may do what: nothing more than the work needs, and every wildcard has its reason."""
+"""Permissions: none that is not needed, and a reason for every wildcard."""
 
 import re
 from fnmatch import fnmatchcase

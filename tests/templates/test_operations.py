@@ -1,4 +1,4 @@
-"""What wakes a person: failures, a machine that is up for hours, money."""
+"""What notifies a person: failures, an endpoint that exists for hours, costs."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The pipeline: every state can be reached, every failure goes one way, every job has its limits."""
+"""The pipeline: every state can be reached, every failure is caught, every job has its limits."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a person dropped and what was made of it stays, and stays private."""
+"""What a person uploaded, and what was made of it, stays and stays private."""
 
 import re
 from collections.abc import Mapping

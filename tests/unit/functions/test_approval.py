@@ -1,4 +1,4 @@
-"""The yes before training: asked once, answered once, and given up for a run with newer stories."""
+"""Approval before training: asked once, answered once, and superseded by newer stories."""
 
 import json
 import time

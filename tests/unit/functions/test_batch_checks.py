@@ -1,4 +1,4 @@
-"""A batch answers what its last check read: not what an earlier check left, nor what was sent later.
+"""A batch answers what its last check read: not what an earlier check left, nor what was uploaded later.
 
 And its results can be read, whatever a job wrote into them: they are paid for.
 """

@@ -1,4 +1,4 @@
-"""A caller cancels an answer: the endpoint stops writing, the place is free, what was written is counted."""
+"""A caller cancels an answer: the model stops, the slot is released, and the tokens so far are counted."""
 
 import json
 import time

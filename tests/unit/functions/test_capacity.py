@@ -1,4 +1,4 @@
-"""A deployment where machines are short: the version goes to the next, and the one before it stays."""
+"""A deployment without a free instance: the version moves to the next, and the live one stays."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Without the Chat stack nothing puts an endpoint to sleep, so no run may train for one or make one."""
+"""Without the Chat stack nothing puts an endpoint to sleep, so no run trains and no endpoint is created."""
 
 from typing import Any
 

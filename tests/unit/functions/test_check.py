@@ -1,4 +1,4 @@
-"""`storyloom check` says of a folder what the pipeline would say of the same files in the bucket."""
+"""`storyloom check` reports of a folder what the pipeline reports of the same files in the bucket."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The clean-up at deletion: all of this app's goes, in the right order, and nothing of anybody else's."""
+"""The clean-up at deletion: all of this app's resources are deleted, in the right order, and no others."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""Copies of models go when nothing needs them: bundles, checkpoints, merged weights, base models."""
+"""Copies of models that nothing needs are deleted: bundles, checkpoints, merged weights, base models."""
 
 import json
 from typing import Any

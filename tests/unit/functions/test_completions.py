@@ -1,4 +1,4 @@
-"""Completions of a text: the `openai` client, and what they share with chats."""
+"""Completions of a text: the `openai` client, and what completions share with chats."""
 
 import json
 from collections.abc import Iterator

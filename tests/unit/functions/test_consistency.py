@@ -1,4 +1,4 @@
-"""SageMaker does not find at once what was just made: nothing fails because of that."""
+"""SageMaker may not find at once what was just created; nothing fails because of that."""
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext

@@ -1,4 +1,4 @@
-"""Read and Assemble over real buckets: every file is accounted for, and the jobs are what SageMaker takes."""
+"""Read and Assemble over real buckets: every file is accounted for, and SageMaker accepts the jobs."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""The endpoint manager: one endpoint however many ask, none while nobody does, and the table put right."""
+"""The endpoint manager: one endpoint for all callers, none without any, and a corrected table."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor

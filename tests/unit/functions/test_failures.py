@@ -1,4 +1,4 @@
-"""A failed job's own words reach the run record and the message, once, and free the lock."""
+"""The reason of a failed job reaches the run record and the message, once, and the lock is released."""
 
 import contextlib
 import json

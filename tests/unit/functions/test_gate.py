@@ -1,4 +1,4 @@
-"""The gate's rules: what is refused, and that each reason is said in words."""
+"""The gate's rules: what is rejected, and with which reason."""
 
 from typing import Any
 

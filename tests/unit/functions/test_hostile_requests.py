@@ -1,4 +1,4 @@
-"""Requests that no client would send on purpose get an error of ours, whatever route they come to."""
+"""Hostile requests get an error of the API, on every route."""
 
 import gzip
 import json

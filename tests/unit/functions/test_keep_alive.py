@@ -1,4 +1,4 @@
-"""A response that takes long begins in time, with what its readers skip; a later error is still seen."""
+"""A slow response begins in time, with bytes that its readers skip; a later error is still seen."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""Versions of an earlier deployment, whose registry is gone: a yes or a no to them still counts."""
+"""Versions of an earlier deployment, whose registry is deleted, can still be approved and rejected."""
 
 import json
 from collections.abc import Iterator

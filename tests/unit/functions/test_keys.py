@@ -1,4 +1,4 @@
-"""API keys: made once, checked before the API, and every route behind the scope it needs."""
+"""API keys: created once, checked before the API, and limited to their scopes."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What the endpoint costs: each second counted once, in its month, whoever looks and whoever dies."""
+"""The endpoint's costs: each second is counted once, in its month, despite races and crashes."""
 
 from datetime import UTC, datetime, timedelta
 

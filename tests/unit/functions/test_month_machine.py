@@ -1,4 +1,4 @@
-"""A month with a limit of five dollars: whatever happens in whatever order, SageMaker's bill keeps to it.
+"""A month with a limit of five dollars: whatever happens in whatever order, SageMaker's bill stays within it.
 
 The functions are the app's own, over a real table; SageMaker, time and trouble are in the test's hands. What
 the bill may be above the limit is nothing: everything is set aside before it begins, and the model's machine

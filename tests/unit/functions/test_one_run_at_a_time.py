@@ -1,4 +1,4 @@
-"""Many stories, one run: the quiet period, the lock, and the run that is owed."""
+"""Many stories, one run: the quiet period, the lock, and the rerun that was requested."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Who may come in, and for how long: removed people, changed roles, and keys that end."""
+"""Access and its end: removed people, changed roles, and expired keys."""
 
 from collections.abc import Iterator
 from datetime import timedelta

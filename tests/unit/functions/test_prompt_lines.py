@@ -1,4 +1,4 @@
-"""What a line of a batch may be, and what is said of one that cannot be used."""
+"""The lines that a batch accepts, and the errors for those that it refuses."""
 
 import dataclasses
 import gzip

@@ -1,4 +1,4 @@
-"""A new version when the account may have no second instance: it replaces the endpoint in a quiet moment."""
+"""A new version without a second instance: it replaces the endpoint when nobody uses it."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""No field that nobody checked reaches the model, on any of the three ways to ask it."""
+"""No unchecked field reaches the model, on any of its three routes."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A failed run is taken up again where it failed: once, with what it made, and only if it is still there."""
+"""A failed run is resumed where it failed: once, with its results, and only if they still exist."""
 
 import json
 from collections.abc import Iterator

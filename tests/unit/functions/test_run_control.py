@@ -1,4 +1,4 @@
-"""Starting a run by hand, and stopping one: by whom, and what becomes of its record and its lock."""
+"""Starting and stopping a run by hand: by whom, and the effects on its record and its lock."""
 
 import io
 from collections.abc import Iterator

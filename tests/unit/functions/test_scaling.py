@@ -1,4 +1,4 @@
-"""More machines while the load asks for them, and a deployment that an alarm takes back."""
+"""More instances under load, and a deployment that an alarm rolls back."""
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext

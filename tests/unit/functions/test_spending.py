@@ -1,4 +1,4 @@
-"""What costs is refused with 402 once the month has no money for it, by whichever way it is asked for."""
+"""Paid work is refused with 402 when the month has no money for it, however it is requested."""
 
 import time
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A file that has not changed is not read again; one that is gone leaves nothing behind."""
+"""A file that has not changed is not read again; a deleted one leaves nothing behind."""
 
 import json
 from pathlib import Path

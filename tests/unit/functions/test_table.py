@@ -1,4 +1,4 @@
-"""The table's own calls, where they do more than pass values on."""
+"""Calls of the table that do more than pass values on."""
 
 from typing import Any
 

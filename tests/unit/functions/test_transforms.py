@@ -1,4 +1,4 @@
-"""Batches: from a file of prompts to a transform job and its answers; none is forgotten, none overruns."""
+"""Batches: from a file of prompts to a transform job and its answers."""
 
 import io
 import json

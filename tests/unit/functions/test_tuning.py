@@ -1,4 +1,4 @@
-"""The search: what it may cost is decided before it starts, and its best trial goes on."""
+"""The search: its cost is limited before it starts, and its best trial is evaluated."""
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext

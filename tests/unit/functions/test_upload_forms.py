@@ -1,4 +1,4 @@
-"""A form to upload with is permission for one key, one size and one type, and nothing else."""
+"""An upload form permits one key, one size and one type."""
 
 import base64
 import io

@@ -1,4 +1,4 @@
-"""Limits: tokens a day, answers at once, messages and room for an answer, each refused with one message."""
+"""Limits: tokens a day, concurrent answers, messages and the length of an answer, each with its error."""
 
 import threading
 import time

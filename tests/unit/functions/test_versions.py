@@ -1,4 +1,4 @@
-"""Versions: a yes before one answers, going back to an earlier one, and one lock for all of it."""
+"""Versions: approval before one answers, returning to an earlier one, and one lock for all of it."""
 
 import json
 from collections.abc import Iterator

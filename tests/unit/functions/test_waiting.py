@@ -1,4 +1,4 @@
-"""A stream that asks to wait hears how far the model is, and then its answer."""
+"""A stream that waits for the model sends its progress, and then the answer."""
 
 import json
 from collections.abc import Callable, Iterator

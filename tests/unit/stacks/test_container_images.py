@@ -1,4 +1,4 @@
-"""The container images, and what is kept of the answers to the question for them."""
+"""The container images, and the cache of the sagemaker package's answers."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""The settings: every wrong value gets one plain error, and nothing else ever does."""
+"""The settings: every wrong value gets one plain error, and no other error occurs."""
 
 import json
 import re
