@@ -8,7 +8,7 @@ from shared.models import versions
 from shared.runs import lock, run_records
 from smoke_test import handler as smoke_test
 from smoke_test.checks import SmokeTestFailed
-from tests.unit.functions.test_endpoint_manager_machine import RUN, World, world
+from tests.unit.functions.test_endpoint_manager_states import RUN, World, world
 
 __all__ = ["world"]
 
