@@ -1,4 +1,4 @@
-"""The names and tags of the app's AWS resources, above all of those that are made at run time.
+"""The names and tags of the app's AWS resources, above all of those that are created at run time.
 
 Called with `*`, a method gives the pattern of its names for IAM: `training_job("*")` is `storyloom-train-*`.
 Several apps may share an account and a region, and one's name may begin with another's: the prefix

@@ -1,4 +1,4 @@
-"""Remove what is made at run time, apart from jobs: runs, schedules, page files, endpoint and models."""
+"""Remove what is created at run time, apart from jobs: runs, schedules, page files, endpoint and models."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -35,7 +35,7 @@ def settle_ended_jobs() -> None:
         except ClientError:
             # A job that cannot be described now must not keep the others from being settled.
             log.exception("Could not describe a job", extra={"kind": held.kind, "job": held.id})
-    _reserve_unreserved_jobs()
+    _add_missing_jobs()
 
 
 def settle_all() -> list[str]:
@@ -47,7 +47,7 @@ def settle_all() -> list[str]:
     Returns:
         The names of the jobs that have not ended yet.
     """
-    _reserve_unreserved_jobs()
+    _add_missing_jobs()
     running = []
     for held in ledger.open_reservations():
         try:
@@ -91,13 +91,13 @@ def _is_abandoned(held: OpenReservation) -> bool:
     return run is None or not run.is_active
 
 
-def _reserve_unreserved_jobs() -> None:
+def _add_missing_jobs() -> None:
     for kind, id_ in _recent_jobs():
         if ledger.open_reservation(kind, id_) is None and not ledger.is_settled(kind, id_):
-            _reserve_unreserved(kind, id_)
+            _add_missing_job(kind, id_)
 
 
-def _reserve_unreserved(kind: Kind, id_: str) -> None:
+def _add_missing_job(kind: Kind, id_: str) -> None:
     """Add a job to the ledger that was started by hand, or before there was a ledger."""
     cost = job_costs.cost_of_job(kind, id_)
     if cost == "missing":

@@ -27,7 +27,7 @@ from stacks.grants.hosting import HostedEndpoint
 from stacks.grants.job_logs import grant_read_job_logs
 from stacks.grants.people import grant_append_audit, grant_manage_people, grant_read_people
 from stacks.grants.spending import configure_run_costs, grant_write_ledger
-from stacks.grants.transforms import LONGEST_PACKING, Transforms
+from stacks.grants.transform_jobs import LONGEST_PACKING, Transforms
 from stacks.permissions import allow, arn
 from stacks.pipeline.stack import PipelineStack
 from stacks.pipeline.state_machine import Pipeline

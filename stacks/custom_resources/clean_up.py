@@ -24,7 +24,7 @@ LONGEST_CLEAN_UP = Duration.minutes(15)
 """Lambda's limit: an endpoint that is being created can be deleted only after its creation has ended."""
 _LONGEST_ANSWER = Duration.minutes(16)
 """How long CloudFormation waits for a response. By default a deletion would hang for an hour."""
-_NAMED = "jobs, models and configurations are named by run, version or batch, which are made at run time"
+_NAMED = "jobs, models and configurations are named by run, version or batch, which are created at run time"
 _LISTED = "SageMaker lists what an account has or nothing; the function picks what this app has named"
 
 

@@ -127,7 +127,7 @@ class Function(Construct):
             self.role,
             ["s3:GetObject"],
             [self._storage.artifacts(key) for key in keys],
-            wildcard_because="run ids, versions and file names below these prefixes are made at run time",
+            wildcard_because="run ids, versions and file names below these prefixes are created at run time",
         )
 
     def grant_write_artifacts(self, *keys: str) -> None:
@@ -136,7 +136,7 @@ class Function(Construct):
             self.role,
             ["s3:PutObject", "s3:AbortMultipartUpload"],
             [self._storage.artifacts(key) for key in keys],
-            wildcard_because="run ids, versions and file names below these prefixes are made at run time",
+            wildcard_because="run ids, versions and file names below these prefixes are created at run time",
         )
 
     def grant_list_upload_parts(self, *keys: str) -> None:
@@ -145,7 +145,7 @@ class Function(Construct):
             self.role,
             ["s3:ListMultipartUploadParts"],
             [self._storage.artifacts(key) for key in keys],
-            wildcard_because="file names below these prefixes are made at run time",
+            wildcard_because="file names below these prefixes are created at run time",
         )
 
     def grant_tag_artifacts(self, *keys: str) -> None:
@@ -154,7 +154,7 @@ class Function(Construct):
             self.role,
             ["s3:PutObjectTagging"],
             [self._storage.artifacts(key) for key in keys],
-            wildcard_because="versions and file names below these prefixes are made at run time",
+            wildcard_because="versions and file names below these prefixes are created at run time",
         )
 
     def grant_read_artifact_tags(self, *keys: str) -> None:
@@ -163,7 +163,7 @@ class Function(Construct):
             self.role,
             ["s3:GetObjectTagging"],
             [self._storage.artifacts(key) for key in keys],
-            wildcard_because="versions and file names below these prefixes are made at run time",
+            wildcard_because="versions and file names below these prefixes are created at run time",
         )
 
     def grant_delete_artifacts(self, *keys: str) -> None:
@@ -172,7 +172,7 @@ class Function(Construct):
             self.role,
             ["s3:DeleteObject"],
             [self._storage.artifacts(key) for key in keys],
-            wildcard_because="file names below these prefixes are made at run time",
+            wildcard_because="file names below these prefixes are created at run time",
         )
 
     def grant_publish(self, topic_arn: str) -> None:

@@ -22,7 +22,7 @@ _OF_SAGEMAKER = {
 
 @dataclass(frozen=True)
 class HostedEndpoint:
-    """The endpoint, which is made at run time and is in no stack."""
+    """The endpoint, which is created at run time and is in no stack."""
 
     settings: Settings
     image: str
@@ -33,7 +33,7 @@ class HostedEndpoint:
         names = self.settings.names
         endpoint = arn("sagemaker", f"endpoint/{names.name}")
         configs = arn("sagemaker", f"endpoint-config/{names.endpoint_configs}")
-        named = "models and endpoint configurations are named by their version, which is made at run time"
+        named = "models and endpoint configurations are named by their version, which is created at run time"
         allow(function.role, ["sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint"], [endpoint])
         allow(
             function.role,
@@ -82,7 +82,7 @@ class HostedEndpoint:
             ["sagemaker:DeleteEndpointConfig", "sagemaker:DeleteModel"],
             self._named_by_version,
             wildcard_because="models and endpoint configurations are named by their version, "
-            "which is made at run time",
+            "which is created at run time",
         )
         allow(
             function.role,
@@ -95,7 +95,7 @@ class HostedEndpoint:
     def grant_delete(self, function: Function) -> None:
         """Grant a function permissions to delete the endpoint with scaling, configurations and models."""
         name = self.settings.name
-        named = "models and endpoint configurations are named by their version, which is made at run time"
+        named = "models and endpoint configurations are named by their version, which is created at run time"
         allow(
             function.role,
             ["sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint"],
@@ -155,7 +155,7 @@ class HostedEndpoint:
             ["sagemaker:DescribeEndpointConfig"],
             [arn("sagemaker", f"endpoint-config/{self.settings.names.endpoint_configs}")],
             wildcard_because="models and endpoint configurations are named by their version, "
-            "which is made at run time",
+            "which is created at run time",
         )
         allow(
             function.role,

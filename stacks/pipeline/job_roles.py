@@ -24,7 +24,7 @@ def job_role(scope: Construct, settings: Settings, storage: Storage, image: str)
             storage.artifacts(prefix)
             for prefix in (below(s3_keys.TRAINING_CODE), below(s3_keys.BASE_MODELS), below(s3_keys.RUNS))
         ],
-        wildcard_because="hashes, revisions and run ids below these prefixes are made at run time",
+        wildcard_because="hashes, revisions and run ids below these prefixes are created at run time",
     )
     allow(
         role,

@@ -26,7 +26,7 @@ from stacks.functions.function_bundles import FunctionBundles, content_digest
 from stacks.functions.function_groups import CHECKOUT
 from stacks.grants.hosting import HostedEndpoint
 from stacks.grants.spending import configure_run_costs, grant_write_ledger
-from stacks.grants.transforms import Transforms
+from stacks.grants.transform_jobs import Transforms
 from stacks.permissions import allow, arn, service_principal
 from stacks.pipeline.job_roles import hosting_role, job_role, transform_role
 from stacks.pipeline.state_functions import DISK_MB, FUNCTION_SECONDS, MEMORY_MB, StateFunctions

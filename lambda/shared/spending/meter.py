@@ -31,7 +31,7 @@ SERVING_LEASE = timedelta(minutes=15)
 """Enough for two ticks of the endpoint manager and a deletion."""
 _KEY = table_keys.METER
 _TRIES = 5
-_REQUESTED = timedelta(minutes=2)
+_VISIBLE_AFTER = timedelta(minutes=2)
 """How long requested instances may not be visible yet."""
 
 
@@ -240,7 +240,7 @@ def _is_settled(observed: ObservedInstances | None, planned_at: str | None, at: 
         return True
     requested_at = clock.instant(planned_at)
     came = observed is not None and (observed.busy or _is_over(observed, requested_at))
-    return came or at - requested_at > _REQUESTED
+    return came or at - requested_at > _VISIBLE_AFTER
 
 
 def _is_over(observed: ObservedInstances, requested_at: datetime) -> bool:

@@ -15,12 +15,12 @@ LONGEST_PACKING = Duration.minutes(15)
 """As long as Lambda lets a function be: a model of 8 billion parameters is 16 GB to read and to write."""
 _AT_ONCE = 16
 """How many prompts a job gives the model at the same time (`shared.batch_inference.transform_jobs`)."""
-_NAMED = "jobs are named by their batch and models by their version, which are made at run time"
+_NAMED = "jobs are named by their batch and models by their version, which are created at run time"
 
 
 @dataclass(frozen=True)
 class Transforms:
-    """The transform jobs, which are made at run time and are in no stack."""
+    """The transform jobs, which are created at run time and are in no stack."""
 
     settings: Settings
     image: str
