@@ -238,7 +238,7 @@ def find(choice: str, revision: str = "") -> CatalogueModel:
 
 
 def names() -> list[str]:
-    """Names of the catalogue, in its order."""
+    """Return the names of the catalogue, in its order."""
     return list(CATALOGUE)
 
 

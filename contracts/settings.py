@@ -33,7 +33,7 @@ from contracts.settings_sections import (
 )
 
 
-# pydantic goes through base classes from the last to the first.
+# pydantic collects the fields of base classes from the last to the first.
 class Settings(
     PlatformSettings,
     CostSettings,

@@ -271,7 +271,7 @@ def _idle_minutes() -> float:
 def _handle_broken(state: HostingState, found: Endpoint) -> None:
     if _is_being_deployed(state):
         return
-    # An endpoint that was not requested since the waking began is a remainder, and is only deleted.
+    # An endpoint that was not requested since the waking began is left over, and is only deleted.
     if state.status == statuses.AWAKE or (
         state.status == statuses.WAKING and state.requested == found.config
     ):

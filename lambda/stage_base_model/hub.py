@@ -46,7 +46,7 @@ class RetryPolicy:
         self._failures = 0
 
     def progressed(self) -> None:
-        """Reset the count of failures, because bytes came."""
+        """Reset the count of failures, because bytes arrived."""
         self._failures = 0
 
     def check_time(self, what: str) -> None:

@@ -1,4 +1,4 @@
-"""Start a batch: pack its model, unless that was done lately, and create its transform job."""
+"""Start a batch: pack its model, unless that was done recently, and create its transform job."""
 
 from typing import Any
 

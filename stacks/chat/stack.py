@@ -70,7 +70,7 @@ class ChatStack(Stack):
         grant_manage_people(chat_api, sign_in.pool)
         grant_append_audit(chat_api, self._storage.table_arn)
         for function in (endpoint_manager, chat_api):
-            function.grant_publish(published(pipeline, self, "TopicArn"))  # of a refused cost
+            function.grant_publish(published(pipeline, self, "TopicArn"))  # messages about refused costs
         self._grant_batches(chat_api, endpoint_manager, transforms)
         machine.grant_describe_jobs(endpoint_manager)
         self._grant_invocations(chat_api, endpoint_manager, start_batch, pipeline.import_start_run_into(self))
