@@ -111,7 +111,7 @@ class Common(EnvironmentGroup):
 
 
 class Schedule(EnvironmentGroup, UploadSettings):
-    """The timers: EventBridge Scheduler one-time schedules that call start_run."""
+    """The one-time schedules of EventBridge Scheduler that call start_run."""
 
     start_run_arn: str
     schedule_name: str

@@ -122,7 +122,7 @@ def sweep_page(page_bucket: str) -> list[Remaining]:
 def sweep_everything() -> list[Remaining]:
     """Remove everything created at run time; CloudFormation deletes the stacks' own resources."""
     remaining = [
-        *attempt("timers", resources.delete_timers),
+        *attempt("schedules", resources.delete_schedules),
         *attempt("runs", resources.stop_runs),
         *(
             one

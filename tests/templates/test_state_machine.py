@@ -381,7 +381,7 @@ def test_the_machine_is_traced_and_logs_no_words_of_a_story(synthesized: Synthes
     assert log["Properties"]["LogGroupName"].startswith("/aws/vendedlogs/states/")
 
 
-def test_stories_set_the_timer_and_cut_off_runs_are_recorded(synthesized: Synthesized) -> None:
+def test_stories_set_the_schedule_and_interrupted_runs_are_recorded(synthesized: Synthesized) -> None:
     rules = {
         rule["Properties"]["EventPattern"]["detail-type"][0]: rule["Properties"]
         for rule in synthesized.pipeline.find_resources("AWS::Events::Rule").values()

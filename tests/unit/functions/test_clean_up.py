@@ -385,7 +385,9 @@ def test_keys_are_revoked_with_the_people_who_made_them(delete: Delete) -> None:
     assert keys.get(key.key_id) is not None, "it can be seen that there was one"
 
 
-def test_runs_are_stopped_and_no_timer_starts_another(delete: Delete, resources: DeployedResources) -> None:
+def test_runs_are_stopped_and_no_schedule_starts_another(
+    delete: Delete, resources: DeployedResources
+) -> None:
     machines = clients.stepfunctions()
     execution = machines.start_execution(stateMachineArn=resources.state_machine_arn, name=RUN)[
         "executionArn"
