@@ -227,7 +227,7 @@ def _instance_fault(key: str, instance: str) -> Fault | None:
     close = get_close_matches(instance, list(instances.GPU_OF_INSTANCE), n=3)
     cure = f"Give a GPU instance, such as {', '.join(close)}" if close else _cure(key)
     reason = (
-        "it is not a GPU instance that Storyloom supports"
+        "this instance has no GPU that Storyloom supports"
         if _INSTANCE_NAME.match(instance)
         else "it is not an instance type"
     )
