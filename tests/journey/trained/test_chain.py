@@ -24,7 +24,7 @@ NOT_VISITED = {
     "Superseded": "only if stories came before the answer",
     "NoAnswer": "only if nobody answered in time",
     "Activate": "only if somebody chose an earlier version",
-    "AtHand": "only if somebody chose an earlier version",
+    "IsPreloaded": "only if somebody chose an earlier version",
     "Tune": "only if tune is on",
     "ChooseBest": "only after a search",
     "PendingApproval": "only if approval is manual",
