@@ -1,6 +1,6 @@
 """Shipped code has no literal of a variable, key, name or status: `contracts/` names them, and nothing else.
 
-A literal counts only where it can mean the contract: a docstring, a comment or a sentence may mention one.
+A literal counts only if it can mean the contract: a docstring, a comment or a sentence may mention one.
 """
 
 import ast

@@ -97,7 +97,7 @@ def check_daily_tokens(caller: str) -> None:
         raise _tokens_spent_error(today.tokens)
 
 
-def admit_run(caller: str) -> None:
+def enforce_run_limit(caller: str) -> None:
     """Count a run, or the deployment of a version, that a caller starts.
 
     Raises:

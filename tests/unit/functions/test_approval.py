@@ -205,7 +205,7 @@ def test_there_is_nothing_to_answer_before_it_asks_and_after_it_ended(
     waiting.end()
     late = api.post(f"/api/runs/{RUN}/approve")
     assert (late.status_code, late.json()["error"]["type"]) == (409, "nothing_to_answer")
-    run_records.finish(RUN, "stopped_early", "Nobody said yes.")
+    run_records.finish(RUN, "stopped_early", "Nobody approved it.")
     assert api.post(f"/api/runs/{RUN}/decline").status_code == 409
     assert api.post("/api/runs/20200101-000000-0000/approve").status_code == 404
 

@@ -133,7 +133,7 @@ class EndpointManagement(RuleBasedStateMachine):
 
     @contextlib.contextmanager
     def _disturbed(self) -> Iterator[None]:
-        """Let a call not go through, where the test planned so."""
+        """Let a call fail if the test planned it."""
         trouble, before = self.world.trouble, meter.read_meter().counted_until
         try:
             yield

@@ -64,7 +64,7 @@ def test_only_worse_than_live_beyond_the_interval_is_refused(
     ("writing", "words"),
     [
         ({"copied_share": 0.3, "longest_copy": 31}, "copies: 30% of what it writes is copied word for word"),
-        ({"longest_copy": 70}, "copies: it told 70 words in a row"),
+        ({"longest_copy": 70}, "copies: it wrote 70 words in a row"),
         ({"extracted_share": 0.55}, "has memorised your stories: given the first words of one, 55%"),
         ({"repeated": 0.8}, "repeats itself: 80% of what it writes repeats what it has just written"),
     ],
@@ -85,7 +85,7 @@ def test_a_model_that_neither_ends_nor_is_about_to_does_not_stop() -> None:
     found["candidate"]["ending_chance"] = 0.0002
     assert decided(found)[0]
     deploys, words = decided(found, finishing_ended=0)
-    assert not deploys and "does not stop" in words and "a chance of 0.02%" in words
+    assert not deploys and "does not stop" in words and "a probability of 0.02%" in words
     found["candidate"]["ending_chance"] = None  # no held-out story ends: nothing is known
     assert decided(found)[0]
 

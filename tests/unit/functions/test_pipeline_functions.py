@@ -288,7 +288,7 @@ def test_the_second_model_replaces_the_first_and_keeps_it_preloaded(
         ([_answer("v2", "A long tale of the quay", "length")], "reached the limit of the test"),
         ([_answer("v2", "the hill " * 60, "length"), _answer("v2")], "answers and stops"),
     ],
-    ids=["short", "long", "one of two in circles"],
+    ids=["short", "long", "one of two repeats itself"],
 )
 def test_it_asks_no_more_than_it_needs(
     *,

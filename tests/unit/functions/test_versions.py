@@ -326,7 +326,7 @@ def test_taking_over_a_dead_lock_keeps_its_requests(
     assert start_run({"version": "v1", "reason": "chosen"}, context)["started"]
     held = lock.holder()
     assert held is not None
-    assert held.pending, "the stories' run is still owed"
+    assert held.pending, "the run of the new stories is still queued"
 
 
 def test_versions_are_listed_newest_first(resources: DeployedResources, api: TestClient) -> None:

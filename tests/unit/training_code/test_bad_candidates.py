@@ -47,10 +47,10 @@ def _one_round(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def tale(number: int, places: tuple[str, ...] = PLACES, doings: tuple[str, ...] = DOINGS) -> str:
     """Make a different tale for each number, of words that all tales share."""
-    lot = random.Random(number)  # noqa: S311
+    rng = random.Random(number)  # noqa: S311
     sentence = "The {} {} by the {}."
     return " ".join(
-        sentence.format(lot.choice(places), lot.choice(doings), lot.choice(places)) for _ in range(7)
+        sentence.format(rng.choice(places), rng.choice(doings), rng.choice(places)) for _ in range(7)
     )
 
 
