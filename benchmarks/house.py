@@ -30,6 +30,8 @@ LAYERS = (
     ("price_list",),
 )
 """The rooms with Python code that is shipped, from top to bottom: a room may import from those below it."""
+BELOW_FUNCTIONS = ("shared", "contracts", "stories", "price_list")
+"""What a function folder of `lambda/` may import besides itself, and all that `shared` may import."""
 ROOMS = (*(room for layer in LAYERS for room in layer), "web")
 LONGEST_FILE_LINES = 400
 
@@ -152,6 +154,23 @@ class House:
             if _room(source) != _room(target) and level[_room(source)] >= level[_room(target)]
         ]
 
+    def function_imports(self) -> list[str]:
+        """Return the imports that tie a function to another one, or the command line to a function.
+
+        A folder of `lambda/` imports itself and `BELOW_FUNCTIONS`, so that each function can be deployed
+        alone. Nothing outside `lambda/` imports anything in it.
+        """
+        return [
+            f"{source} imports {target}"
+            for source, targets in self._imports().items()
+            for target in sorted(targets)
+            if _package(source) != _package(target)
+            and (
+                (_room(source) == "lambda" and _package(target) not in BELOW_FUNCTIONS)
+                or (_room(source) != "lambda" and _room(target) == "lambda")
+            )
+        ]
+
     def circles(self) -> list[list[str]]:
         """Return the groups of files that import one another in a circle."""
         imports = self._imports()
@@ -195,6 +214,11 @@ def _is_shipped_code(path: str) -> bool:
 
 def _room(path: str) -> str:
     return path.partition("/")[0]
+
+
+def _package(path: str) -> str:
+    """Return the top package of a file: its room, or its folder in `lambda/`."""
+    return path.removeprefix("lambda/").partition("/")[0]
 
 
 def _module(path: str) -> str:
@@ -267,6 +291,7 @@ def numbers(house: House) -> dict[str, Any]:
         "rooms": [asdict(size) for size in house.sizes()],
         "circles": house.circles(),
         "upward_imports": house.upward_imports(),
+        "function_imports": house.function_imports(),
         "repeated_names": len(exceptions["repeated_names"]),
         "long_files": len(exceptions["long_files"]),
         "private_words": sum(exceptions["private_words"].values()),
@@ -300,7 +325,7 @@ def main() -> None:
             f"{room['longest']:>9}  {room['longest_file']}"
         )
     lines.append("")
-    for title in ("circles", "upward_imports"):
+    for title in ("circles", "upward_imports", "function_imports"):
         lines.append(f"{title.replace('_', ' ')}: {len(measured[title])}")
         lines += [
             f"  {found if isinstance(found, str) else ' <-> '.join(found)}" for found in measured[title]

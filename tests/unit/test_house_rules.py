@@ -25,6 +25,14 @@ def test_no_room_imports_from_one_above_or_beside_it(house: House) -> None:
     assert house.upward_imports() == []
 
 
+def test_no_files_import_one_another_in_a_circle(house: House) -> None:
+    assert house.circles() == []
+
+
+def test_no_function_imports_another_and_nothing_else_imports_a_function(house: House) -> None:
+    assert house.function_imports() == []
+
+
 def _checkout(folder: Path, files: dict[str, str]) -> House:
     import subprocess
 
@@ -89,6 +97,44 @@ def test_an_import_of_a_room_above_is_found(tmp_path: Path) -> None:
         tmp_path, {"cli/a.py": "import stories.b\n", "stories/b.py": "from cli import a\n", "stacks/c.py": ""}
     )
     assert house.upward_imports() == ["stories/b.py imports cli/a.py"]
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("lambda/gate/handler.py", "lambda/deploy/bundle.py"),
+        ("lambda/gate/handler.py", "lambda/chat_api/errors.py"),
+        ("lambda/gate/handler.py", "cli/app.py"),
+        ("lambda/gate/handler.py", "stacks/quotas.py"),
+        ("lambda/gate/handler.py", "training_code/storyloom_jobs/cpu.py"),
+        ("lambda/chat_api/app.py", "lambda/begin/handler.py"),
+        ("lambda/shared/clock.py", "lambda/begin/handler.py"),
+        ("lambda/shared/clock.py", "lambda/chat_api/errors.py"),
+        ("cli/app.py", "lambda/shared/clock.py"),
+        ("cli/app.py", "lambda/chat_api/errors.py"),
+        ("stacks/quotas.py", "lambda/shared/clock.py"),
+        ("local/cloud.py", "lambda/shared/clock.py"),
+    ],
+)
+def test_an_import_across_the_border_of_a_function_is_found(tmp_path: Path, source: str, target: str) -> None:
+    root = "lambda/" if target.startswith("lambda/") else "training_code/"
+    module = target.removeprefix(root).removesuffix(".py").replace("/", ".")
+    house = _checkout(tmp_path, {source: f"import {module}\n", target: ""})
+    assert house.function_imports() == [f"{source} imports {target}"]
+
+
+def test_a_function_may_import_itself_and_what_lies_below_all_functions(tmp_path: Path) -> None:
+    files = {
+        "lambda/gate/handler.py": "from gate import rules\nimport shared.clock\nfrom contracts import roles\n"
+        "import price_list.prices\nfrom stories import records\n",
+        "lambda/gate/rules.py": "",
+        "lambda/shared/clock.py": "import contracts.roles\n",
+        "contracts/roles.py": "",
+        "price_list/prices.py": "",
+        "stories/records.py": "",
+        "cli/app.py": "import contracts.roles\n",
+    }
+    assert _checkout(tmp_path, files).function_imports() == []
 
 
 def test_the_exceptions_are_only_lowered() -> None:
