@@ -135,7 +135,7 @@ bench-formats: setup  ## one book in every format: words kept, chapters, heads l
 openapi: $(VENV)/.installed web/node_modules/.installed  ## write docs/openapi.json, and what the page takes from the code
 	PYTHONPATH=lambda $(BIN)/python -m chat_api.app > docs/openapi.json
 	cd web && npm run --silent contract
-	$(BIN)/python -c 'import json; from stories.formats.detection import readers; print(json.dumps(sorted(readers())))' > web/src/views/stories/formats.json
+	$(BIN)/python -c 'import json; from stories.format_list import FORMATS; print(json.dumps(FORMATS))' > web/src/views/stories/formats.json
 
 docs: openapi  ## write the pages of docs/ that come from the code
 	$(BIN)/python -m docs.generated

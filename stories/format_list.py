@@ -1,21 +1,21 @@
 """The file formats that stories are read from, for messages and pages; importing it loads no reader."""
 
 FORMATS = {
-    "plain text": (".txt", ".text"),
+    "text": (".txt", ".text"),
     "Markdown": (".md", ".markdown"),
     "Word": (".docx", ".docm", ".dotx", ".dotm"),
+    "OpenDocument": (".odt", ".ott"),
+    "RTF": (".rtf",),
     "EPUB": (".epub",),
     "PDF": (".pdf",),
     "HTML": (".html", ".htm", ".xhtml"),
-    "RTF": (".rtf",),
-    "OpenDocument": (".odt", ".ott"),
-    "comma-separated tables": (".csv",),
-    "tab-separated tables": (".tsv", ".tab"),
+    "CSV": (".csv",),
+    "TSV": (".tsv", ".tab"),
     "JSON": (".json",),
     "JSON Lines": (".jsonl", ".ndjson"),
-    "a zip of any of them": (".zip",),
+    "zip": (".zip",),
 }
-"""Each format with the endings of its files, the usual one first."""
+"""Each format with the endings of its files, the usual one first. `make openapi` writes it for the page."""
 
 
 def usual_endings() -> str:

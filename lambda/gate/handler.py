@@ -1,4 +1,7 @@
-"""Decide from the evaluation whether the new model is deployed: only if it is better than the live one."""
+"""Decide from the evaluation whether the new model is deployed.
+
+It is deployed only if it is better than the base model, and not certainly worse than the live one.
+"""
 
 import math
 from typing import Any

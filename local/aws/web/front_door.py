@@ -61,7 +61,7 @@ _SIGN_IN_OPERATIONS = frozenset(
 _SIGN_IN_TYPE = "application/x-amz-json-1.1"
 _SIGN_IN_HEADERS = frozenset(("content-type", "content-length", "x-amz-target", "user-agent", "accept"))
 _LINK_POLICY = (b"content-security-policy", b"sandbox allow-scripts allow-popups allow-downloads")
-"""On AWS a link leads to the bucket's own origin; here a story's script would be the page's."""
+"""On AWS a link leads to the bucket's own origin; here a script of a stored file would be the page's."""
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _WITHOUT_SIGN_IN: Mapping[str, str | None] = {"authorization": None}
 """The sign-in of a page is for its API; neither CloudFront nor a link passes it on to a bucket."""

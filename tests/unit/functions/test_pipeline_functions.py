@@ -265,7 +265,7 @@ def _second(
     return {"run_id": RUN, "deployment": deployment}
 
 
-def test_the_second_model_replaces_the_first_and_keeps_it_at_hand(
+def test_the_second_model_replaces_the_first_and_keeps_it_preloaded(
     resources: DeployedResources, context: LambdaContext, sagemaker: StandIn, live_v1: str
 ) -> None:
     looking = _second(resources, context, sagemaker, live_v1)
